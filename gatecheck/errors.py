@@ -1,0 +1,46 @@
+"""Every exception that a user can meet."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CaseFileError",
+    "ConventionError",
+    "GatecheckError",
+    "InputError",
+    "LostNoiseError",
+    "MissingExtraError",
+    "TargetError",
+    "UsageError",
+]
+
+
+class GatecheckError(Exception):
+    """Base of all errors that gatecheck raises on purpose."""
+
+
+class InputError(GatecheckError, ValueError):
+    """An array, a parameter or an option is not what the call needs."""
+
+
+class UsageError(GatecheckError, ValueError):
+    """A command or a call was spelled wrongly: an unknown cell, property, convention or option."""
+
+
+class ConventionError(GatecheckError, ValueError):
+    """Parameters do not fit the convention that was declared, or cannot be expressed in it."""
+
+
+class TargetError(GatecheckError, RuntimeError):
+    """The implementation under audit could not be found, loaded or run."""
+
+
+class MissingExtraError(GatecheckError, ImportError):
+    """An optional package is needed; the message says which extra installs it."""
+
+
+class CaseFileError(GatecheckError, ValueError):
+    """A file that should hold a case is missing, corrupt or of another schema."""
+
+
+class LostNoiseError(GatecheckError, RuntimeError):
+    """A term of a noisy run lost its rounding noise: the budget from it would be too small."""

@@ -1,0 +1,1 @@
+"""The claims: each a function whose docstring states the theorem."""
