@@ -4,11 +4,13 @@ from __future__ import annotations
 
 __all__ = [
     "CaseFileError",
+    "ContractError",
     "ConventionError",
     "GatecheckError",
     "InputError",
     "LostNoiseError",
     "MissingExtraError",
+    "TargetCrashError",
     "TargetError",
     "UsageError",
 ]
@@ -32,6 +34,14 @@ class ConventionError(GatecheckError, ValueError):
 
 class TargetError(GatecheckError, RuntimeError):
     """The implementation under audit could not be found, loaded or run."""
+
+
+class TargetCrashError(TargetError):
+    """The implementation under audit raised an exception, which is the cause of this one."""
+
+
+class ContractError(TargetError):
+    """The implementation under audit returned something that the protocol does not allow: a wrong shape, dtype or name."""
 
 
 class MissingExtraError(GatecheckError, ImportError):

@@ -1,0 +1,11 @@
+"""The cells as named equations in NumPy: slow, general, and derived apart from the kernels."""
+
+from __future__ import annotations
+
+from gatecheck.reference.equations import Equations as Equations
+from gatecheck.reference.equations import equations as equations
+from gatecheck.reference.run import Results as Results
+from gatecheck.reference.run import backward as backward
+from gatecheck.reference.run import forward as forward
+from gatecheck.reference.run import outputs as outputs
+from gatecheck.reference.run import run as run

@@ -1,0 +1,235 @@
+"""A case: one concrete input of a cell, drawn from a seed, saved as ``.npz``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatecheck.cells import Array, Cell, Sizes, as_cell, block, check_cotangents, check_inputs
+from gatecheck.errors import CaseFileError, GatecheckError, UsageError
+
+SCHEMA = "gatecheck-case-1"
+
+STATES = ("h0", "c0")
+COTANGENTS = ("dy", "dhT", "dcT")
+
+
+def optional(cell: Cell) -> list[str]:
+    """The arrays of a case that may be absent, which is zero."""
+    return [*(f"{k}0" for k in cell.state), "dy", *(f"d{k}T" for k in cell.state)]
+
+
+@dataclass(frozen=True)
+class Regime:
+    """How large a case's numbers are.
+
+    Attributes
+    ----------
+    gain
+        Weights are uniform in ±gain/√(fan in).
+    inputs
+        Standard deviation of x.
+    gates
+        Biases of sigmoid gates are uniform in ±gates; one beyond 10 saturates.
+    keep
+        Added to the bias of the gate that keeps the old state.
+    meaning
+        In one sentence, for reports.
+    """
+
+    gain: float = 1.0
+    inputs: float = 1.0
+    gates: float = 1.0
+    keep: float = 0.0
+    meaning: str = ""
+
+
+REGIMES = {
+    "generic": Regime(meaning="weights of the usual size, standard normal inputs"),
+    "strong": Regime(gain=3.0, meaning="weights three times as large: the state may be chaotic"),
+    "slow": Regime(gain=0.5, gates=0.1, keep=4.0, meaning="the gates keep almost all of the old state, so gradients reach far back"),
+    "saturated": Regime(gates=20.0, meaning="gate biases up to 20 in both polarities"),
+    "small": Regime(inputs=1e-3, gain=0.3, meaning="tiny inputs and small weights"),
+    "large": Regime(inputs=30.0, meaning="large inputs that saturate every activation"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One input of a cell: parameters, x, and perhaps initial states and cotangents, all of one dtype.
+
+    Attributes
+    ----------
+    cell
+        The cell it is for.
+    arrays
+        Canonical parameters, ``x``, and whichever of ``h0``, ``c0``, ``dy``, ``dhT``, ``dcT`` are present. Read-only.
+    origin
+        How it was made, for messages.
+    """
+
+    cell: Cell
+    arrays: Mapping[str, Array]
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for a in self.arrays.values():
+            a.flags.writeable = False
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    def get(self, name: str) -> Array | None:
+        """The array of that name, or None where it is absent."""
+        return self.arrays.get(name)
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """The canonical parameters."""
+        return {k: self.arrays[k] for k in self.cell.param_shapes(1, 1)}
+
+    @property
+    def sizes(self) -> Sizes:
+        """T, B, D, H."""
+        T, B, D = self.arrays["x"].shape
+        return Sizes(T, B, D, self.arrays["U"].shape[0])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of every array."""
+        return self.arrays["x"].dtype
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of the content: equal cases have equal keys."""
+        digest = hashlib.blake2b(self.cell.name.encode(), digest_size=16)
+        for name, a in sorted(self.arrays.items()):
+            digest.update(f"{name}{a.dtype}{a.shape}".encode())
+            digest.update(a.tobytes())
+        return digest.hexdigest()
+
+    def having(self, **arrays: Array | None) -> Case:
+        """The same case with some arrays replaced; None removes one."""
+        merged = {**self.arrays, **arrays}
+        return replace(self, arrays={k: np.array(v, self.dtype) for k, v in merged.items() if v is not None})
+
+    def with_gate(self, gate: str, bias: float | Array, *, weights: bool = True) -> Case:
+        """The same case with a gate's bias set, and its weights zero unless `weights`.
+
+        A bias of ±1000 makes a sigmoid exactly 1 or 0 in every dtype, whatever the weights.
+        """
+        new = {name: self.arrays[name].copy() for name in ("W", "U", "b")}
+        block(self.cell, new["b"], gate)[...] = bias
+        if not weights:
+            block(self.cell, new["W"], gate)[...] = 0
+            block(self.cell, new["U"], gate)[...] = 0
+        return self.having(**new)
+
+    def doubles(self) -> dict[str, Array]:
+        """The arrays in float64; the values are the same."""
+        return {k: v.astype(np.float64) for k, v in self.arrays.items()}
+
+    def __str__(self) -> str:
+        T, B, D, H = self.sizes
+        absent = [k for k in optional(self.cell) if k not in self.arrays]
+        made = ", ".join(f"{k} {v}" for k, v in self.origin.items())
+        without = f", without {' '.join(absent)}" if absent else ""
+        return f"{self.cell} {self.dtype} T={T} B={B} D={D} H={H}{without}{f' ({made})' if made else ''}"
+
+    # ---- files
+
+    def save(self, path: str | Path, **about: Any) -> None:
+        """Write the case, and what `about` says, as an ``.npz`` without pickles."""
+        header = json.dumps({"schema": SCHEMA, "cell": self.cell.name, "origin": dict(self.origin), **about})
+        np.savez(path, allow_pickle=False, __about__=np.array(header), **self.arrays)
+
+    @staticmethod
+    def load(path: str | Path) -> tuple[Case, dict[str, Any]]:
+        """The case in a file, and what was said about it.
+
+        Raises
+        ------
+        CaseFileError
+            If the file is missing, corrupt, of another schema, or its arrays do not fit each other.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {k: stored[k] for k in stored.files}
+            about = json.loads(str(arrays.pop("__about__")[()]))
+            if about["schema"] != SCHEMA:
+                raise CaseFileError(f"{path} has schema {about['schema']!r}, but this version reads {SCHEMA!r}")
+            cell = as_cell(about["cell"])
+            params = {k: arrays[k] for k in cell.param_shapes(1, 1)}
+            unknown = set(arrays) - {*params, "x", *STATES, *COTANGENTS}
+            if unknown:
+                raise CaseFileError(f"{path} holds unknown arrays {sorted(unknown)}")
+            x = arrays["x"]
+            sizes = check_inputs(cell, params, x, *(arrays.get(k) for k in STATES))
+            check_cotangents(cell, sizes, x.dtype, *(arrays.get(k) for k in COTANGENTS))
+        except FileNotFoundError as error:
+            raise CaseFileError(f"there is no file {path}") from error
+        except CaseFileError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, GatecheckError) as error:
+            raise CaseFileError(f"{path} does not hold a gatecheck case: {error}") from error
+        return Case(cell, arrays, about.get("origin", {})), about
+
+
+def draw(cell: Cell, sizes: Sizes, *, seed: int, dtype: str, regime: str = "generic", absent: tuple[str, ...] = ()) -> Case:
+    """A case that can tell: nothing zero, nothing equal, short decimals, from a seed.
+
+    Parameters
+    ----------
+    cell
+        The cell it is for.
+    sizes
+        T, B, D, H.
+    seed
+        Of NumPy's default generator.
+    dtype
+        ``"float32"`` or ``"float64"``.
+    regime
+        A name in :data:`REGIMES`.
+    absent
+        Those of h0, c0, dy, dhT, dcT to leave out.
+    """
+    if regime not in REGIMES:
+        raise UsageError(f"there is no regime {regime!r}; the regimes are {', '.join(REGIMES)}")
+    T, B, D, H = sizes
+    how = REGIMES[regime]
+    rng = np.random.default_rng(seed)
+
+    def short(a: Array, scale: float = 1.0) -> Array:
+        decimals = np.round(a / scale, 3)
+        rounded: Array = ((decimals + (decimals == 0) * 0.001) * scale).astype(dtype)
+        return rounded
+
+    def normal(*shape: int) -> Array:
+        return rng.standard_normal(shape)
+
+    arrays: dict[str, Array] = {}
+    for name, shape in cell.param_shapes(D, H).items():
+        a = rng.uniform(-1, 1, shape)
+        arrays[name] = a * how.gain / math.sqrt(shape[0]) if name in "WU" else a * min(how.gain, 1.0)
+    for gate in cell.sigmoid_gates:
+        block(cell, arrays["b"], gate)[...] *= how.gates / min(how.gain, 1.0)
+    if "update_gate" in cell.traits:
+        block(cell, arrays["b"], "z")[...] -= how.keep
+    elif "cell_state" in cell.traits:
+        block(cell, arrays["b"], "f")[...] += how.keep
+    arrays = {k: short(v) for k, v in arrays.items()}
+    arrays["x"] = short(normal(T, B, D) * how.inputs, how.inputs)
+    for name in cell.state:
+        arrays[f"{name}0"] = short(np.tanh(normal(B, H)))
+    arrays |= {"dy": short(normal(T, B, H))} | {f"d{name}T": short(normal(B, H)) for name in cell.state}
+    origin = {"seed": seed, "regime": regime}
+    return Case(cell, {k: v for k, v in arrays.items() if k not in absent}, origin)

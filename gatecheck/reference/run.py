@@ -1,0 +1,133 @@
+"""Evaluate a cell's equations over a sequence.
+
+Any dtype, complex included, and any subclass of ndarray: the arithmetic belongs to the arrays. All arrays may carry further leading
+axes (replicates): x ``(..., T, B, D)``, states ``(..., B, H)``, parameters ``(..., D, G*H)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gatecheck.cells import Array, join, split
+from gatecheck.errors import LostNoiseError
+from gatecheck.reference.equations import Equation, Equations
+from gatecheck.reference.scope import Scope, Whole
+
+Results = dict[str, Array]
+
+
+def _evaluate(equations: Mapping[str, Equation], scope: Scope, kind: type) -> None:
+    for name, equation in equations.items():
+        term = equation(scope)
+        if not isinstance(term, kind):
+            raise LostNoiseError(f"the term {name} is a {type(term).__name__}, but should be a {kind.__name__} like x")
+        scope.__dict__[name] = term
+
+
+def _blocks(equations: Equations, params: Mapping[str, Array]) -> dict[str, Array]:
+    # A bias of shape (..., 1, H) broadcasts against rows even where parameters are replicated.
+    return {k: v[..., None, :] if k[0] in "bc" else v for k, v in split(equations.cell, params).items()}
+
+
+def _zero_state(x: Array, params: Mapping[str, Array]) -> Array:
+    return np.zeros((*x.shape[:-3], x.shape[-2], params["U"].shape[-2]), x.dtype).view(type(x))
+
+
+def _time_first(a: Array) -> Array:
+    return np.moveaxis(a, -3, 0)
+
+
+def forward(equations: Equations, params: Mapping[str, Array], x: Array, h0: Array | None = None, c0: Array | None = None) -> list[Scope]:
+    """Every step's scope, in order; empty for T = 0.
+
+    Parameters
+    ----------
+    equations
+        The cell's mathematics, edited or not.
+    params, x, h0, c0
+        Canonical arrays; see the module. Absent states are zero.
+    """
+    blocks = _blocks(equations, params)
+    zero = _zero_state(x, params)
+    blocks |= {f"{k}0": zero if v is None else v for k, v in zip("hc", (h0, c0), strict=True) if k in equations.cell.state}
+    x = _time_first(x)
+    steps: list[Scope] = []
+    for t in range(len(x)):
+        scope = Scope(**blocks, x=x[t], t=t, T=len(x), before=steps[-1] if steps else None, after=None, all_x=x)
+        _evaluate(equations.step, scope, type(x))
+        steps.append(scope)
+    return steps
+
+
+def outputs(equations: Equations, steps: Sequence[Scope], x: Array, params: Mapping[str, Array], **initial: Array) -> Results:
+    """y ``(..., T, B, H)`` and the final states, ``hT`` and ``cT``, of what :func:`forward` returned."""
+    if steps:
+        y = np.stack(np.broadcast_arrays(*(s.h for s in steps), subok=True), axis=-3)
+        return {"y": y} | {f"{k}T": steps[-1][k] for k in equations.cell.state}
+    zero = _zero_state(x, params)
+    y = np.zeros((*zero.shape[:-2], 0, *zero.shape[-2:]), x.dtype).view(type(x))
+    return {"y": y} | {f"{k}T": initial.get(f"{k}0", zero) for k in equations.cell.state}
+
+
+def backward(equations: Equations, steps: Sequence[Scope], x: Array, params: Mapping[str, Array], **cotangents: Array) -> Results:
+    """The gradients of the sum of outputs times cotangents.
+
+    Parameters
+    ----------
+    equations, x, params
+        As in :func:`forward`.
+    steps
+        What :func:`forward` returned; the backward terms are added to them.
+    **cotangents
+        ``dy`` ``(..., T, B, H)``, ``dhT``, ``dcT`` ``(..., B, H)``; absent ones are zero.
+
+    Returns
+    -------
+    dict
+        ``dW``, ``dU``, ``db``, (``dc_n``), ``dx``, ``dh0``, (``dc0``), each of its array's shape.
+    """
+    cell = equations.cell
+    zero = _zero_state(x, params)
+    final = {f"d{k}T": cotangents.get(f"d{k}T", zero) for k in cell.state}
+    if not steps:
+        lead = x.shape[:-3]
+        sums = {f"d{k}": np.zeros((*lead, *v.shape[-2 if k in "WU" else -1 :]), x.dtype).view(type(x)) for k, v in params.items()}
+        return sums | {"dx": np.zeros_like(x)} | {f"d{k}0": final[f"d{k}T"] for k in cell.state}
+    all_dy = _time_first(cotangents["dy"]) if "dy" in cotangents else [zero] * len(steps)
+    after = None
+    for s in reversed(steps):
+        s.__dict__.update(final, dy=all_dy[s.t], all_dy=all_dy, after=after)
+        _evaluate(equations.back, s, type(x))
+        after = s
+    whole = Whole(steps=steps)
+    _evaluate(equations.total, whole, type(x))
+    dx = np.stack(np.broadcast_arrays(*(s.dx for s in steps), subok=True), axis=-3)
+    states = {f"d{k}0": whole[f"d{k}0"] for k in cell.state}
+    blocks = {k[1:]: whole[k] for k in equations.total if k not in states}
+    sums = join(cell, {k: v[..., 0, :] if k[0] in "bc" else v for k, v in blocks.items()})
+    return {f"d{k}": v for k, v in sums.items()} | {"dx": dx} | states
+
+
+def run(equations: Equations, arrays: Mapping[str, Array]) -> Results:
+    """Forward and backward in one call.
+
+    Parameters
+    ----------
+    equations
+        The cell's mathematics.
+    arrays
+        ``W``, ``U``, ``b``, (``c_n``), ``x``, and perhaps ``h0``, ``c0``, ``dy``, ``dhT``, ``dcT``; whatever is absent is zero.
+
+    Returns
+    -------
+    dict
+        y, hT, (cT) and every gradient, named ``d`` and the name of the array.
+    """
+    params = {k: arrays[k] for k in equations.cell.param_shapes(1, 1)}
+    x = arrays["x"]
+    initial = {k: arrays[k] for k in ("h0", "c0") if k in arrays}
+    steps = forward(equations, params, x, **initial)
+    ahead = outputs(equations, steps, x, params, **initial)
+    return ahead | backward(equations, steps, x, params, **{k: arrays[k] for k in ("dy", "dhT", "dcT") if k in arrays})
