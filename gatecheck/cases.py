@@ -117,6 +117,12 @@ class Case:
             digest.update(a.tobytes())
         return digest.hexdigest()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Case) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
     def having(self, **arrays: Array | None) -> Case:
         """The same case with some arrays replaced; None removes one."""
         merged = {**self.arrays, **arrays}

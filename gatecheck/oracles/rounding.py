@@ -60,13 +60,25 @@ class Noisy(np.ndarray[Any, Any]):
 
     precision: ClassVar[Precision]
     rng: ClassVar[np.random.Generator]
+    gate: bool
+    """Whether this is a sigmoid's value or its complement."""
+
+    def __array_finalize__(self, parent: Any) -> None:
+        self.gate = getattr(parent, "gate", False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         raw = [i.view(np.ndarray) if isinstance(i, Noisy) else i for i in inputs]
+        gates = [getattr(i, "gate", False) for i in inputs]
         value = getattr(ufunc, method)(*raw, **kwargs)
         if ufunc not in _EXACT and value.dtype.kind == "f":
-            value = value + _half_width(self.precision, ufunc, method, value, raw, kwargs) * self.rng.uniform(-1, 1, value.shape)
-        return value.view(type(self))
+            width = _half_width(self.precision, ufunc, method, value, raw, kwargs)
+            if ufunc is np.multiply and sum(gates) == 1:
+                # Whoever holds the complement writes z v as v - (1 - z) v: an absolute error of u |v|, anew at every use.
+                width = width + self.precision.u * np.abs(raw[gates.index(False)])
+            value = value + width * self.rng.uniform(-1, 1, value.shape)
+        noisy = value.view(type(self))
+        noisy.gate = ufunc is expit or (ufunc is np.subtract and gates[1] and np.ndim(raw[0]) == 0 and raw[0] == 1)
+        return noisy
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         value = super().__array_function__(func, types, args, kwargs)
@@ -85,8 +97,9 @@ def _half_width(precision: Precision, ufunc: np.ufunc, method: str, value: Array
         axis = kwargs.get("axis", 0)
         return u * _accumulated(a.shape[axis], (a * a).sum(axis, keepdims=kwargs.get("keepdims", False)), value)
     width = u * _HALF_WIDTH.get(ufunc, 1.0) * np.abs(value) + tiny
-    # 1 - sigmoid(a), sigmoid(-a) and (1 + tanh(a / 2)) / 2 are all correct: an absolute error of u.
-    return np.maximum(width, u) if ufunc is expit else width
+    # 1 - sigmoid(-a) and (1 + tanh(a / 2)) / 2 are correct too. Their error is absolute, and near 1 that of 1 / (1 + exp(-a)) is 1.5 u:
+    # u for the sum, which lies above 1, and u / 2 for the quotient.
+    return np.maximum(width, 2 * u) if ufunc is expit else width
 
 
 def _accumulated(n: int, squares: Array, value: Array) -> Array:

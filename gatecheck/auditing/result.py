@@ -1,0 +1,162 @@
+"""What an audit found: outcomes by property, a verdict, and counterexamples that can be replayed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from gatecheck.cases import Case
+
+SCHEMA = "gatecheck-audit-1"
+
+Outcome = Literal["passed", "failed", "expected_failure", "inconclusive", "skipped", "crashed", "timed_out"]
+Verdict = Literal["pass", "fail", "inconclusive", "error"]
+
+
+@dataclass(frozen=True)
+class PropertyResult:
+    """One property on one implementation.
+
+    Attributes
+    ----------
+    name
+        Of the property.
+    outcome
+        What came of it.
+    examples
+        On how many cases it was tried.
+    worst_ratio
+        The largest error over its budget; None where no error was measured.
+    inconclusive
+        The share of blocks that could not be judged.
+    reason
+        Why it was skipped, what is wrong, or why the failure is expected.
+    counterexample
+        The smallest case found on which it fails.
+    saved
+        Where that case was written.
+    """
+
+    name: str
+    outcome: Outcome
+    examples: int = 0
+    worst_ratio: float | None = None
+    inconclusive: float = 0.0
+    reason: str = ""
+    counterexample: Case | None = None
+    saved: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        case = None if self.counterexample is None else {"case": str(self.counterexample), "file": self.saved}
+        ratio = None if self.worst_ratio is None or self.worst_ratio == float("inf") else self.worst_ratio
+        return {
+            "name": self.name,
+            "outcome": self.outcome,
+            "examples": self.examples,
+            "worst_ratio": ratio,
+            "inconclusive": self.inconclusive,
+            "reason": self.reason,
+            "counterexample": case,
+        }
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """An audit of one implementation.
+
+    Attributes
+    ----------
+    implementation
+        Its name.
+    cell, convention
+        What it was audited as.
+    profile, seed
+        With which the audit can be repeated.
+    narrowings
+        What its declaration left out.
+    properties
+        One result a property.
+    """
+
+    implementation: str
+    cell: str
+    convention: str
+    profile: str
+    seed: int
+    narrowings: Sequence[str]
+    properties: Sequence[PropertyResult]
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def count(self, *outcomes: Outcome) -> int:
+        """How many properties had one of these outcomes."""
+        return sum(p.outcome in outcomes for p in self.properties)
+
+    @property
+    def ran(self) -> int:
+        """How many properties were tried."""
+        return len(self.properties) - self.count("skipped")
+
+    @property
+    def verdict(self) -> Verdict:
+        """``fail`` if a property failed; ``error`` if none ran; ``inconclusive`` if one could not be judged; else ``pass``."""
+        if self.count("failed", "crashed", "timed_out"):
+            return "fail"
+        if self.ran == 0:
+            return "error"
+        return "inconclusive" if self.count("inconclusive") else "pass"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the verdict is ``pass``."""
+        return self.verdict == "pass"
+
+    @property
+    def findings(self) -> list[PropertyResult]:
+        """The properties that do not hold."""
+        return [p for p in self.properties if p.outcome in ("failed", "crashed", "timed_out")]
+
+    def saving_counterexamples(self, folder: str | Path) -> AuditResult:
+        """Write each counterexample as ``.npz`` into a folder, which is made if need be; the same result, knowing the files."""
+        saved = []
+        for p in self.properties:
+            if p.counterexample is not None and p.outcome != "expected_failure":
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                name = "".join(c if c.isalnum() or c in "-_" else "-" for c in self.implementation)
+                path = Path(folder) / f"{name}-{p.name}.npz"
+                p.counterexample.save(path, property=p.name, implementation=self.implementation)
+                p = replace(p, saved=str(path))  # noqa: PLW2901
+            saved.append(p)
+        return replace(self, properties=saved)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; the schema is stable within its number."""
+        return {
+            "schema": SCHEMA,
+            "implementation": self.implementation,
+            "cell": self.cell,
+            "convention": self.convention,
+            "versions": self.versions,
+            "profile": self.profile,
+            "seed": self.seed,
+            "narrowings": list(self.narrowings),
+            "verdict": self.verdict,
+            "counts": {"ran": self.ran} | {o: self.count(o) for o in ("failed", "skipped", "inconclusive", "expected_failure", "crashed")},
+            "properties": [p.to_json() for p in self.properties],
+            "diagnosis": None,
+        }
+
+
+def versions(*more: str) -> dict[str, str]:
+    """Of Python, this package, what it computes with, and `more`; what is not installed is left out."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in ("gatecheck", "numpy", "scipy", "numba", "hypothesis", *more):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

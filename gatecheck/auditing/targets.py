@@ -1,0 +1,101 @@
+"""From the name of a target to an implementation."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gatecheck.cells import CELLS, as_cell
+from gatecheck.errors import TargetError, UsageError
+from gatecheck.implementation import Subject, subject
+from gatecheck.kernels import Builtin
+
+ADAPTERS = {"torch.nn": "gatecheck.auditing.adapters.torch"}
+"""Modules whose classes are not implementations themselves, and the adapter that makes one of them."""
+
+FORMS = "builtin:CELL, torch.nn:CLASS, package.module:OBJECT or path/to/file.py:OBJECT"
+
+
+def load(target: str, *, cell: str | None = None, convention: str | None = None) -> Subject:
+    """The implementation that a command names.
+
+    Parameters
+    ----------
+    target
+        ``builtin:gru``, ``torch.nn:LSTM``, ``package.module:object`` or ``path/to/file.py:object``.
+    cell, convention
+        Instead of what it declares.
+
+    Raises
+    ------
+    UsageError
+        If the name has none of these forms.
+    TargetError
+        If the target cannot be found or imported, or is not an implementation.
+    """
+    module, separator, name = target.rpartition(":")
+    if not separator or not module or not name:
+        raise UsageError(f"the target {target!r} should be written {FORMS}")
+    if module == "builtin":
+        return subject(Builtin(as_cell(name)), name=target)
+    if module in ADAPTERS:
+        made = importlib.import_module(ADAPTERS[module]).adapt(name, cell)
+        return subject(made, name=target)
+    found = _attribute(_from_file(Path(module)) if module.endswith(".py") else _from_module(module), name, target)
+    return subject(found, cell=cell, convention=convention, name=target)
+
+
+def installed() -> list[tuple[str, str | None]]:
+    """Every target that can be audited here, with its cell where the target leaves it open: our cells, then the frameworks installed."""
+    found: list[tuple[str, str | None]] = [(f"builtin:{name}", None) for name in CELLS]
+    for module, adapter in ADAPTERS.items():
+        if importlib.util.find_spec(module.partition(".")[0]):
+            found += [(f"{module}:{name}", cell) for name, cell in importlib.import_module(adapter).TARGETS]
+    return found
+
+
+def _attribute(module: Any, name: str, target: str) -> Any:
+    found = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise TargetError(f"{target}: there is no {name} there")
+        found = getattr(found, part)
+    return found
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise TargetError(f"there is no file {path}")
+
+    def run() -> Any:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise TargetError(f"{path} cannot be imported as Python")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module  # dataclasses and pickles of the target look themselves up there
+        spec.loader.exec_module(module)
+        return module
+
+    return _importing(run, str(path), path.resolve().parent)
+
+
+def _from_module(name: str) -> Any:
+    return _importing(lambda: importlib.import_module(name), name, Path.cwd())
+
+
+def _importing(run: Callable[[], Any], what: str, folder: Path) -> Any:
+    # As `python file.py` and `python -m module` would have it.
+    sys.path.insert(0, str(folder))
+    try:
+        return run()
+    except TargetError:
+        raise
+    except Exception as error:
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        raise TargetError(f"importing {what} raised {type(error).__name__}: {error}{line}") from error
+    finally:
+        sys.path.remove(str(folder))

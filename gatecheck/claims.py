@@ -1,0 +1,119 @@
+"""The registry of claims. A property is ``claim(implementation, case)``: a plain function whose docstring states the theorem."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from gatecheck.cases import Case
+from gatecheck.cells import TRAITS
+from gatecheck.errors import UsageError
+from gatecheck.evidence import Evidence
+from gatecheck.implementation import ABILITIES, Subject
+from gatecheck.strategies import SCOPES, Scope
+
+Check = Callable[[Subject, Case], Evidence]
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """One claim about an implementation, quantified over cases.
+
+    Attributes
+    ----------
+    name
+        As commands know it.
+    check
+        Returns evidence that the claim holds for one implementation and case, or raises a Violation.
+    needs
+        Traits of the cell and abilities of the implementation without which it says nothing.
+    excludes
+        Traits with which it does not hold, such as an activation with a kink.
+    scope
+        The cases it is quantified over.
+    dtypes
+        The dtypes it can be judged in.
+    """
+
+    name: str
+    check: Check
+    needs: frozenset[str]
+    excludes: frozenset[str]
+    scope: str
+    dtypes: tuple[str, ...]
+
+    @property
+    def theorem(self) -> str:
+        """What it claims, from its docstring."""
+        return inspect.getdoc(self.check) or ""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the theorem."""
+        return self.theorem.partition("\n")[0]
+
+    @property
+    def cases(self) -> Scope:
+        """The cases it is quantified over."""
+        return SCOPES[self.scope]
+
+    def __call__(self, implementation: Subject, case: Case) -> Evidence:
+        return self.check(implementation, case)
+
+    def inapplicable(self, implementation: Subject) -> str | None:
+        """Why the claim says nothing about an implementation, or None where it does."""
+        for need in sorted(self.needs - implementation.traits):
+            if need in ABILITIES:
+                return f"holds only if {ABILITIES[need]}"
+            return f"holds only if {TRAITS[need]}"
+        for trait in sorted(self.excludes & implementation.traits):
+            return f"does not hold if {TRAITS[trait]}"
+        if not set(self.dtypes) & set(implementation.dtypes):
+            return f"is judged in {' and '.join(self.dtypes)} only"
+        return None
+
+
+REGISTRY: dict[str, Claim] = {}
+
+
+def claim(
+    *,
+    needs: Collection[str] = (),
+    excludes: Collection[str] = (),
+    cases: str = "present",
+    dtypes: tuple[str, ...] = ("float32", "float64"),
+) -> Callable[[Check], Claim]:
+    """Register a function as a property.
+
+    Parameters
+    ----------
+    needs, excludes
+        Traits and abilities; see :class:`Claim`.
+    cases
+        A name in :data:`gatecheck.strategies.SCOPES`.
+    dtypes
+        Where it can be judged.
+
+    Raises
+    ------
+    UsageError
+        If a trait or a scope does not exist, the docstring is missing, or the name is taken by another function.
+    """
+    unknown = {*needs, *excludes} - {*TRAITS, *ABILITIES}
+    if unknown or cases not in SCOPES:
+        raise UsageError(f"a claim asks for unknown traits {sorted(unknown)} or cases {cases!r}")
+
+    def register(check: Check) -> Claim:
+        name = check.__name__
+        if not check.__doc__:
+            raise UsageError(f"the claim {name} states no theorem in its docstring")
+        made = Claim(name, check, frozenset(needs), frozenset(excludes), cases, dtypes)
+        taken = REGISTRY.get(name)
+        # A module of properties can be imported twice, under the package's name and by pytest's path.
+        if taken and inspect.getsourcefile(taken.check) != inspect.getsourcefile(check):
+            raise UsageError(f"there are two claims named {name}")
+        REGISTRY[name] = made
+        return made
+
+    return register

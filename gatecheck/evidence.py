@@ -1,0 +1,193 @@
+"""What a property saw: evidence that a claim holds, or a violation that says where it does not.
+
+Arrays are judged in blocks, so that a small block is not measured by a large one: y and dx step by step, dW, dU and db gate by gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gatecheck.cells import Array, Cell
+from gatecheck.oracles.rounding import conclusive
+
+CHAOTIC = 1e-2
+"""A budget of y above this says that rounding alone changes the output: then nothing can be judged, gradients neither."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How well a claim held on one case.
+
+    Attributes
+    ----------
+    ratio
+        The worst error over its budget, among the blocks that could be judged; 1 is the limit.
+    judged, inconclusive
+        How many blocks were judged, and how many could not be.
+    """
+
+    ratio: float = 0.0
+    judged: int = 0
+    inconclusive: int = 0
+
+    def __add__(self, other: Evidence) -> Evidence:
+        return Evidence(max(self.ratio, other.ratio), self.judged + other.judged, self.inconclusive + other.inconclusive)
+
+
+class Violation(AssertionError):
+    """A claim does not hold: what was found, what it should be, and where.
+
+    Attributes
+    ----------
+    ratio
+        The worst error over its budget; infinity where the claim is exact.
+    wrong, right
+        The blocks that are wrong, and those that are right.
+    """
+
+    def __init__(self, message: str, *, ratio: float = np.inf, wrong: tuple[str, ...] = (), right: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.ratio, self.wrong, self.right = ratio, wrong, right
+
+
+def blocks(cell: Cell, name: str, array: Array) -> Iterator[tuple[str, tuple[slice | int, ...]]]:
+    """The blocks of one result: a label and an index for each."""
+    if name in ("y", "dx"):
+        for t in range(len(array)):
+            yield f"{name}[t={t}]", (t,)
+    elif name in ("dW", "dU", "db") and len(cell.gates) > 1:
+        H = array.shape[-1] // len(cell.gates)
+        for k, gate in enumerate(cell.gates):
+            yield f"{name}[gate={gate}]", (..., slice(k * H, (k + 1) * H))  # type: ignore[misc]
+    else:
+        yield name, (...,)  # type: ignore[misc]
+
+
+def _entry(label: str, index: tuple[int, ...]) -> str:
+    inside = ", ".join(map(str, index))
+    return f"{label[:-1]}, {inside}]" if label.endswith("]") else f"{label}[{inside}]"
+
+
+def summarise(labels: tuple[str, ...]) -> str:
+    """Block labels in short: ``dW[gate=i f g], dx[t=0..4], dh0``."""
+    grouped: dict[str, list[str]] = {}
+    for label in labels:
+        name, _, where = label.rstrip("]").partition("[")
+        grouped.setdefault(name, []).append(where)
+    parts = []
+    for name, places in grouped.items():
+        kind, _, _ = places[0].partition("=")
+        values = [place.partition("=")[2] for place in places]
+        listed = _ranges([int(v) for v in values]) if kind == "t" else " ".join(values)
+        parts.append(f"{name}[{kind}={listed}]" if kind else name)
+    return ", ".join(parts)
+
+
+def _ranges(numbers: list[int]) -> str:
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return ",".join(f"{r[0]}..{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
+
+
+def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]) -> Evidence:
+    """That results agree within their tolerances, block by block.
+
+    Parameters
+    ----------
+    cell
+        Whose gates name the blocks.
+    got
+        What the target returned.
+    expected, tolerance
+        What it should be, in float64, and by how much correct code may differ, entry by entry. Names that are absent
+        from `got` are not judged.
+
+    Raises
+    ------
+    Violation
+        Naming the entry that is worst, and every block that is wrong.
+    """
+    chaotic = any(name in expected and np.any(tolerance[name] > 8 * CHAOTIC) for name in ("y",))
+    seen = Evidence()
+    wrong: list[str] = []
+    right: list[str] = []
+    worst: tuple[float, str, str] = (0.0, "", "")
+    for name, all_expected in expected.items():
+        if name not in got:
+            continue
+        for label, where in blocks(cell, name, all_expected):
+            g, e, tol = got[name][where].astype(float), all_expected[where], tolerance[name][where]
+            if not e.size:
+                continue
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratios = np.abs(g - e) / tol
+            ratios = np.where(np.isfinite(e) & ~np.isfinite(g), np.inf, ratios)
+            ratio = float(np.nanmax(ratios, initial=0.0))
+            if ratio == np.inf and np.isfinite(e).all() and not np.isfinite(g).all():
+                pass  # A NaN where a number belongs is wrong however large the budget.
+            elif chaotic or not conclusive(e, tol):
+                seen += Evidence(inconclusive=1)
+                continue
+            seen += Evidence(ratio, 1)
+            if ratio <= 1:
+                right.append(label)
+                continue
+            wrong.append(label)
+            if ratio >= worst[0]:
+                index = tuple(int(i) for i in np.unravel_index(np.nanargmax(ratios), ratios.shape))
+                message = (
+                    f"{_entry(label, index)} is {g[index]:.9g}, but should be {e[index]:.9g} ± {tol[index]:.1e} "
+                    f"(error {abs(g[index] - e[index]):.3g}, {ratio:.3g} times its budget)"
+                )
+                worst = (ratio, message, label)
+    if wrong:
+        lines = [worst[1], f"wrong: {summarise(tuple(wrong))}", f"right: {summarise(tuple(right)) or 'nothing that was judged'}"]
+        raise Violation("\n".join(lines), ratio=worst[0], wrong=tuple(wrong), right=tuple(right))
+    return seen
+
+
+def identical(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array]) -> Evidence:
+    """That results are the same bit for bit; NaN equals NaN, and -0 equals 0.
+
+    Raises
+    ------
+    Violation
+        Naming the first entry that differs, and every block that does.
+    """
+    wrong: list[str] = []
+    right: list[str] = []
+    first = ""
+    for name, all_expected in expected.items():
+        for label, where in blocks(cell, name, all_expected):
+            g, e = got[name][where], all_expected[where]
+            differs = (g != e) & ~((g != g) & (e != e))
+            if not differs.any():
+                right.append(label)
+                continue
+            wrong.append(label)
+            if not first:
+                index = tuple(int(i) for i in np.argwhere(differs)[0])
+                first = f"{_entry(label, index)} is {g[index]!r}, but should be exactly {e[index]!r}"
+    if wrong:
+        raise Violation(f"{first}\nwrong: {summarise(tuple(wrong))}", wrong=tuple(wrong), right=tuple(right))
+    return Evidence(judged=len(right))
+
+
+def require(holds: bool | np.bool_, message: str) -> Evidence:
+    """That a statement holds.
+
+    Raises
+    ------
+    Violation
+        With the message.
+    """
+    if not holds:
+        raise Violation(message)
+    return Evidence(judged=1)

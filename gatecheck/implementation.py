@@ -1,0 +1,223 @@
+"""What is under audit: the protocol, what a target declares, and calls of it with canonical arrays in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from gatecheck.cases import COTANGENTS, STATES, Case
+from gatecheck.cells import Array, Cell, as_cell
+from gatecheck.conventions import Convention, as_convention
+from gatecheck.errors import ContractError, GatecheckError, TargetCrashError, TargetError
+
+Results = dict[str, Array]
+
+ABILITIES = {
+    "backward": "it has a backward",
+    "tangent": "it has a tangent, the derivative in a direction",
+    "complex": "its forward takes complex128 arrays",
+    "bitwise": "it promises bit-exact reductions",
+}
+
+
+class Implementation(Protocol):
+    """An implementation of a cell: any object with these names; there is no base class.
+
+    Attributes
+    ----------
+    cell
+        ``"rnn"``, ``"gru"``, ``"lstm"``, another name in :data:`gatecheck.cells.CELLS`, or a :class:`~gatecheck.cells.Cell`.
+    convention
+        Optional: in which convention `params` arrive and gradients return; a name, a Convention, or None for canonical arrays.
+    dtypes
+        Optional: the dtypes it computes in; by default float32 and float64. ``"complex128"`` says that the forward takes it.
+    sizes
+        Optional: sizes that it insists on, such as ``{"B": 1}``.
+    expected_failures
+        Optional: a reason, with its source, for each property that it is documented not to have.
+    """
+
+    cell: str | Cell
+
+    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:
+        """(y, hT), or (y, hT, cT) where the cell has a cell state; h0 and c0 may be None, which is zero."""
+        ...
+
+    # Optional: backward(params, x, h0, c0, dy, dhT, dcT) -> dict, a gradient for each parameter name, "x", "h0" and "c0".
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An implementation as the properties see it: canonical arrays in, canonical results out.
+
+    Attributes
+    ----------
+    target
+        The implementation.
+    name
+        For reports.
+    cell, convention, dtypes, sizes, expected_failures
+        What it declares; see :class:`Implementation`.
+    abilities
+        Which of :data:`ABILITIES` it has.
+    """
+
+    target: Any
+    name: str
+    cell: Cell
+    convention: Convention
+    dtypes: tuple[str, ...]
+    abilities: frozenset[str]
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    expected_failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """The traits of its cell, and its own abilities."""
+        return self.cell.traits | self.abilities
+
+    @property
+    def narrowings(self) -> list[str]:
+        """What the declaration leaves out of the audit, in sentences."""
+        out = [f"{k} is always {v}" for k, v in self.sizes.items()]
+        out += [f"{d} is not audited: it is not declared" for d in ("float32", "float64") if d not in self.dtypes]
+        return out + ([] if "backward" in self.abilities else ["gradients are not audited: there is no backward"])
+
+    def arguments(self, case: Case) -> dict[str, Any]:
+        """Fresh, writeable copies of what the target is called with, in its own convention."""
+        optional = {k: None if (a := case.get(k)) is None else a.copy() for k in (*STATES, *COTANGENTS)}
+        return {"params": self.convention.spell(self.cell, case.params), "x": case["x"].copy()} | optional
+
+    def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
+        """y ``(T, B, H)``, hT and (cT) ``(B, H)``.
+
+        Raises
+        ------
+        TargetCrashError
+            If the target raised an exception.
+        ContractError
+            If it returned something else than the protocol says.
+        """
+        a = arguments or self.arguments(case)
+        initial = [a[f"{k}0"] for k in self.cell.state]
+        got = self._call("forward", self.target.forward, a["params"], a["x"], *initial)
+        names = ["y", *(f"{k}T" for k in self.cell.state)]
+        if not isinstance(got, tuple | list) or len(got) != len(names):
+            raise ContractError(f"forward returned {_describe(got)}, but should return ({', '.join(names)})")
+        T, B, _, H = case.sizes
+        return {k: _checked(k, v, (T, B, H) if k == "y" else (B, H), case.dtype) for k, v in zip(names, got, strict=True)}
+
+    def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
+        """The gradients ``dW``, ``dU``, ``db``, (``dc_n``), ``dx``, and ``dh0``, (``dc0``) unless that state is absent and left out.
+
+        Raises
+        ------
+        TargetCrashError, ContractError
+            As for :meth:`forward`.
+        """
+        a = arguments or self.arguments(case)
+        rest = [a[k] for k in ("h0", "c0", "dy", "dhT", "dcT")]
+        got = self._call("backward", self.target.backward, a["params"], a["x"], *rest)
+        if not isinstance(got, Mapping):
+            raise ContractError(f"backward returned {_describe(got)}, but should return a dict of gradients")
+        T, B, D, H = case.sizes
+        shapes = self.convention.shapes(self.cell, D, H)
+        states = {f"{k}0": (B, H) for k in self.cell.state}
+        absent = {k for k in states if case.get(k) is None and got.get(k) is None}
+        wanted = {**shapes, "x": (T, B, D), **states}
+        given = {k for k in got if k not in absent and not (got[k] is None and k not in wanted)}
+        if given != set(wanted) - absent:
+            raise ContractError(f"backward returned gradients for {sorted(given)}, but should for {sorted(set(wanted) - absent)}")
+        checked = {k: _checked(f"the gradient of {k}", got[k], wanted[k], case.dtype) for k in sorted(given)}
+        params = self.convention.pull_back(self.cell, {k: checked[k] for k in shapes})
+        return {f"d{k}": v for k, v in params.items()} | {f"d{k}": checked[k] for k in ("x", *states) if k in checked}
+
+    def run(self, case: Case) -> Results:
+        """Forward, and backward where there is one."""
+        return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
+
+    def _call(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            if isinstance(error, TargetError):
+                raise
+            raise TargetCrashError(f"{what} raised {type(error).__name__}: {error}") from error
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)} items"
+    return f"a {type(value).__name__}"
+
+
+def _checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    if not isinstance(value, np.ndarray):
+        raise ContractError(f"{name} is {_describe(value)}, but should be a NumPy array of shape {shape}")
+    if value.shape != shape:
+        raise ContractError(f"{name} has shape {value.shape}, but should have shape {shape}")
+    if value.dtype != dtype:
+        raise ContractError(f"{name} has dtype {value.dtype}, but should have dtype {dtype}, like x")
+    # A target may hand out a buffer that its next call overwrites.
+    return value.copy()
+
+
+def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Convention | None = None, name: str | None = None) -> Subject:
+    """What the properties need to know of a target.
+
+    Parameters
+    ----------
+    target
+        An implementation, or a class of one that can be made without arguments.
+    cell, convention
+        Instead of what it declares.
+    name
+        For reports; by default its class.
+
+    Raises
+    ------
+    TargetError
+        If it has no forward, declares no cell, or declares something that does not exist.
+    """
+    if isinstance(target, Subject):
+        return target
+    if isinstance(target, type):
+        try:
+            target = target()
+        except Exception as error:
+            raise TargetError(f"{target.__name__}() raised {type(error).__name__}: {error}") from error
+    label = name or getattr(target, "name", None) or type(target).__name__
+    if not callable(getattr(target, "forward", None)):
+        raise TargetError(f"{label} has no forward(params, x, h0, c0=None), so it is not an implementation")
+    declared = cell or getattr(target, "cell", None)
+    if declared is None:
+        raise TargetError(f'{label} does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell')
+    dtypes = tuple(getattr(target, "dtypes", ("float32", "float64")))
+    unknown = [d for d in dtypes if d not in ("float32", "float64", "complex128")]
+    if unknown or not {"float32", "float64"} & set(dtypes):
+        raise TargetError(f"{label} declares dtypes {dtypes}, but gatecheck can audit float32 and float64")
+    sizes = dict(getattr(target, "sizes", {}))
+    if any(k not in "TBDH" or not isinstance(v, int) or v < 1 for k, v in sizes.items()):
+        raise TargetError(f"{label} declares sizes {sizes}, but should name T, B, D or H with a whole number of at least 1")
+    has = {
+        "backward": callable(getattr(target, "backward", None)),
+        "tangent": callable(getattr(target, "tangent", None)),
+        "complex": "complex128" in dtypes,
+        "bitwise": bool(getattr(target, "bitwise", False)),
+    }
+    try:
+        return Subject(
+            target,
+            str(label),
+            as_cell(declared),
+            as_convention(convention if convention is not None else getattr(target, "convention", None)),
+            tuple(d for d in dtypes if d != "complex128"),
+            frozenset(k for k, v in has.items() if v),
+            sizes,
+            dict(getattr(target, "expected_failures", {})),
+        )
+    except GatecheckError as error:
+        raise TargetError(f"{label}: {error}") from error

@@ -1,0 +1,48 @@
+"""What the loops over time share: matrices ``(B, H)`` of one step, C-contiguous.
+
+Throughout, arrays with one slot a gate have the gate first: weights ``(G, H, H)``, sequences ``(G, T, B, H)``; states of all steps are
+``(T + 1, B, H)``, the initial one first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatecheck.kernels.activations import SIGMOID, TANH
+from gatecheck.kernels.jit import jit
+
+Array = NDArray[Any]
+
+
+@jit
+def add(out: Array, a: Array) -> None:
+    """Add `a` to `out`."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += a[i, j]
+
+
+@jit
+def add_product(out: Array, a: Array, b: Array, work: Array) -> None:
+    """Add the matrix product of `a` and `b` to `out`; `work` has its shape."""
+    np.dot(a, b, work)
+    add(out, work)
+
+
+@jit
+def times_slope(code: int, a: Array, y: Array) -> None:
+    """Multiply `a` by an activation's derivative where its value is `y`: 1 - y², y (1 - y), or for relu 1 where y > 0 and else 0."""
+    one, zero = y.dtype.type(1), y.dtype.type(0)
+    for i in range(a.shape[0]):
+        if code == TANH:
+            for j in range(a.shape[1]):
+                a[i, j] *= one - y[i, j] * y[i, j]
+        elif code == SIGMOID:
+            for j in range(a.shape[1]):
+                a[i, j] *= y[i, j] * (one - y[i, j])
+        else:
+            for j in range(a.shape[1]):
+                a[i, j] *= one if y[i, j] > zero else zero * y[i, j]  # 0, or NaN where y is

@@ -1,0 +1,124 @@
+"""How kernels are compiled: one decorator that holds every flag, and a cache that notices an edit in any file.
+
+Numba's own cache keys a function on its own file only, and two processes that save two signatures of one function at the same time can
+leave an index that points at the wrong code. Here the folder is named by the content of every source file that a kernel may be built
+from, and every signature has an index of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.extending import overload
+from numba.misc.appdirs import AppDirs
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# No fastmath. "contract" lets LLVM fuse a*b + c*d either way round, so that two kernels need not round one equation alike, and the
+# claims "bit for bit" between a GRU and an RNN would hang on the optimiser; "nsz" would lose tanh(-0) = -0.
+FLAGS = {"error_model": "numpy"}
+
+
+def jit(function: F) -> F:
+    """Compile `function` when it is first called with some dtypes, and keep the machine code in the user's cache folder.
+
+    The folder is ``NUMBA_CACHE_DIR`` if that is set, else the platform's cache folder (``XDG_CACHE_HOME`` or ``~/.cache`` on Linux);
+    the folder of the package is not written to.
+
+    Warns
+    -----
+    RuntimeWarning
+        If that folder cannot be written to: every process then compiles anew.
+    """
+    dispatcher = numba.njit(**FLAGS)(function)
+    try:
+        _prepare(cache_folder(function))
+    except OSError as error:
+        _warn_uncached(str(error))
+    else:
+        dispatcher._cache = _Cache(function)  # what dispatcher.enable_caching() does, with another cache
+    return dispatcher  # type: ignore[no-any-return]
+
+
+def by_dtype(function: F) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator for a function of Numba types that returns what kernels compile in place of `function` for these types."""
+    return overload(function, jit_options=FLAGS, strict=False)  # type: ignore[no-any-return]
+
+
+def cache_folder(function: Callable[..., Any]) -> Path:
+    """Where the machine code of `function` is kept.
+
+    Its name depends on the content of all Python files beside `function` and in ``gatecheck/kernels``.
+    """
+    base = numba.config.CACHE_DIR or AppDirs(appname="gatecheck", appauthor=False).user_cache_dir
+    folders = {Path(function.__code__.co_filename).parent, Path(__file__).parent}
+    return Path(base) / f"gatecheck-{_digest(tuple(sorted(folders)))}"
+
+
+@functools.cache
+def _digest(folders: tuple[Path, ...]) -> str:
+    content = hashlib.sha256()
+    for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
+        content.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return content.hexdigest()[:24]
+
+
+@functools.cache
+def _prepare(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} cannot be written to")
+
+
+@functools.cache
+def _warn_uncached(reason: str) -> None:
+    message = f"compiled kernels cannot be kept ({reason}), so each process compiles its own; set NUMBA_CACHE_DIR to a writable folder"
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+class _Locator(_CacheLocator):  # type: ignore[misc]
+    def __init__(self, function: Callable[..., Any], path: str) -> None:
+        self._py_file = path
+        self._line = function.__code__.co_firstlineno
+        self._folder = cache_folder(function)
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return self._folder.name
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], path: str) -> _Locator:
+        return cls(function, path)
+
+
+class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = [_Locator]  # noqa: RUF012
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    _impl_class = _Implementation
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        self._choose_file(signature, target.codegen())
+        return super().load_overload(signature, target)
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        self._choose_file(signature, data.codegen)
+        super().save_overload(signature, data)
+
+    def _choose_file(self, signature: Any, codegen: Any) -> None:
+        key = hashlib.sha256(repr((signature, codegen.magic_tuple())).encode()).hexdigest()[:16]
+        self._cache_file = IndexDataCacheFile(self._cache_path, f"{self._impl.filename_base}-{key}", self._impl.locator.get_source_stamp())

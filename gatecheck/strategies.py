@@ -1,0 +1,88 @@
+"""Hypothesis strategies for cases: Hypothesis draws and shrinks the shape of the problem, NumPy fills the arrays from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from gatecheck.cases import Case, draw, optional
+from gatecheck.cells import Cell, Sizes
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which cases a property is quantified over.
+
+    Attributes
+    ----------
+    T, B, D, H
+        Smallest and largest sizes.
+    regimes
+        Names in :data:`gatecheck.cases.REGIMES`, the simplest first.
+    absent
+        Whether initial states and cotangents may be left out.
+    share
+        How many of these cases an audit draws, as a share of its profile's number; at least one is drawn.
+    """
+
+    T: tuple[int, int] = (1, 7)
+    B: tuple[int, int] = (1, 4)
+    D: tuple[int, int] = (1, 6)
+    H: tuple[int, int] = (1, 7)
+    regimes: tuple[str, ...] = ("generic", "strong", "slow", "saturated", "small", "large")
+    absent: bool = False
+    share: float = 1.0
+
+
+SCOPES = {
+    "any": Scope(absent=True),
+    "present": Scope(),
+    "smooth": Scope(regimes=("generic", "slow"), share=0.5),
+    "unsaturated": Scope(regimes=("generic", "strong", "slow", "small")),
+    "long": Scope(T=(100, 100), B=(1, 2), D=(1, 3), H=(2, 5), regimes=("slow",), share=0.15),
+}
+
+
+def _distinct(sizes: list[int], fixed: Mapping[str, int]) -> Sizes:
+    """Sizes made distinct by raising the later ones: equal sizes hide transposes."""
+    used: set[int] = set()
+    out: dict[str, int] = {}
+    for name, size in zip("TBDH", sizes, strict=True):
+        if name in fixed:
+            out[name] = fixed[name]
+            continue
+        while size in used and size > 1:
+            size += 1
+        used.add(size)
+        out[name] = size
+    return Sizes(**out)
+
+
+@st.composite
+def cases(draw_from: st.DrawFn, cell: Cell, dtype: str, scope: Scope, fixed: Mapping[str, int] | None = None) -> Case:
+    """Cases of a cell in one dtype.
+
+    Parameters
+    ----------
+    cell, dtype
+        Of every case.
+    scope
+        Their sizes and regimes.
+    fixed
+        Sizes that the implementation insists on, such as ``{"B": 1}``.
+    """
+    pick: Any = draw_from
+    sizes = _distinct([pick(st.integers(*getattr(scope, k))) for k in "TBDH"], fixed or {})
+    regime = pick(st.sampled_from(scope.regimes))
+    absent: tuple[str, ...] = ()
+    if scope.absent:
+        names = optional(cell)
+        absent = pick(st.just(()) | st.lists(st.sampled_from(names), max_size=len(names) - 1, unique=True).map(tuple))
+    # At least one cotangent stays: with none there is no gradient to judge.
+    if all(k in absent for k in optional(cell) if k.startswith("d")):
+        absent = tuple(k for k in absent if k != "dy")
+    seed = pick(st.integers(0, 2**32 - 1))
+    return draw(cell, sizes, seed=seed, dtype=dtype, regime=regime, absent=absent)

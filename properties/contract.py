@@ -1,0 +1,94 @@
+"""Claims about calls: what goes in stays as it was, what comes out is the same each time, and nothing is something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from gatecheck.budgets import case_budget
+from gatecheck.cases import Case, optional
+from gatecheck.cells import Array
+from gatecheck.claims import claim
+from gatecheck.evidence import Evidence, agree, identical, require
+from gatecheck.implementation import Results, Subject
+
+
+def _calls(implementation: Subject) -> list[Callable[..., Results]]:
+    return [implementation.forward] + ([implementation.backward] if "backward" in implementation.abilities else [])
+
+
+def _arrays(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
+    for name, value in arguments.items():
+        if isinstance(value, dict):
+            yield from value.items()
+        elif value is not None:
+            yield name, value
+
+
+@claim(cases="any")
+def inputs_are_not_changed(implementation: Subject, case: Case) -> Evidence:
+    """No call changes the arrays that it is given, nor the dict of parameters."""
+    seen = Evidence()
+    for call in _calls(implementation):
+        arguments = implementation.arguments(case)
+        before = dict(_arrays(deepcopy(arguments)))
+        call(case, arguments)
+        after = dict(_arrays(arguments))
+        require(list(after) == list(before), f"{call.__name__} changed the parameters' names to {list(after)}")
+        for name, array in before.items():
+            same = after[name].shape == array.shape and np.array_equal(after[name], array, equal_nan=True)
+            seen += require(same, f"{call.__name__} changed its argument {name}")
+    return seen
+
+
+@claim(cases="any")
+def repeated_calls_are_identical(implementation: Subject, case: Case) -> Evidence:
+    """The same call gives the same bits, also after a call with other inputs: no state is kept between calls."""
+    other = case.having(x=1 - case["x"])
+    seen = Evidence()
+    for call in _calls(implementation):
+        first = call(case)
+        call(other)
+        seen += identical(case.cell, call(case), first)
+    return seen
+
+
+@claim()
+def absent_arrays_are_zero(implementation: Subject, case: Case) -> Evidence:
+    """An absent initial state or cotangent means zero: leaving it out is passing zeros."""
+    seen = Evidence()
+    for name in optional(case.cell):
+        absent, zero = case.having(**{name: None}), case.having(**{name: np.zeros_like(case[name])})
+        budget = case_budget(zero)
+        expected = {k: v.astype(float) for k, v in implementation.run(zero).items()}
+        seen += agree(case.cell, implementation.run(absent), expected, {k: 2 * v for k, v in budget.tolerance.items()})
+    return seen
+
+
+@claim()
+def empty_sequence(implementation: Subject, case: Case) -> Evidence:
+    """Over no steps the state stays as it is: h_T = h_0, c_T = c_0, dh_0 = dh_T, dc_0 = dc_T, and parameter gradients are zero."""
+    if "T" in implementation.sizes:
+        return Evidence()
+    empty = case.having(x=case["x"][:0], dy=case["dy"][:0])
+    expected: Results = {f"{k}T": case[f"{k}0"] for k in case.cell.state}
+    if "backward" in implementation.abilities:
+        expected |= {f"d{k}0": case[f"d{k}T"] for k in case.cell.state}
+        expected |= {f"d{k}": np.zeros_like(v) for k, v in case.params.items()}
+    return identical(case.cell, implementation.run(empty), expected)
+
+
+@claim()
+def empty_batch(implementation: Subject, case: Case) -> Evidence:
+    """A batch of no rows gives outputs of no rows, and parameter gradients that are zero."""
+    if "B" in implementation.sizes:
+        return Evidence()
+    empty = case.having(**{k: v[..., :0, :] for k, v in case.arrays.items() if k not in case.params})
+    expected: Results = {}
+    if "backward" in implementation.abilities:
+        expected = {f"d{k}": np.zeros_like(v) for k, v in case.params.items()}
+    got = implementation.run(empty)
+    return identical(case.cell, got, expected) + require(got["y"].size == 0, "y is not empty")

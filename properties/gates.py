@@ -1,0 +1,171 @@
+"""Claims about gates: where they lie, and how they share or do not share the memory.
+
+A gate can be seen from outside, as a slope of the state that it multiplies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import expit
+
+from gatecheck.budgets import case_budget
+from gatecheck.cases import Case
+from gatecheck.cells import Array, block
+from gatecheck.claims import claim
+from gatecheck.evidence import Evidence, agree, require
+from gatecheck.implementation import Results, Subject
+from gatecheck.oracles.rounding import PRECISIONS
+
+SHUT, OPEN = -1000.0, 1000.0
+"""Biases at which a sigmoid is exactly 0 and exactly 1 in every dtype."""
+
+Seen = tuple[Array, Array]
+"""A gate's value ``(B, H)`` and the rounding that the measurement may carry."""
+
+
+def one_step(case: Case) -> Case:
+    """The first step alone, without cotangents."""
+    return case.having(x=case["x"][:1], dy=None, dhT=None, dcT=None)
+
+
+def _state(implementation: Subject, case: Case, name: str) -> Seen:
+    return implementation.forward(case)[name].astype(float), case_budget(case).tolerance[name]
+
+
+def _half_difference(implementation: Subject, high: Case, low: Case, name: str, gap: float) -> Seen:
+    (a, tol_a), (b, tol_b) = _state(implementation, high, name), _state(implementation, low, name)
+    return (a - b) / gap, (tol_a + tol_b) / gap
+
+
+def _update(implementation: Subject, case: Case) -> Seen:
+    """h'(n = 1) - h'(n = -1) = 2 z."""
+    return _half_difference(implementation, case.with_gate("n", OPEN), case.with_gate("n", SHUT), "hT", 2)
+
+
+def _reset(implementation: Subject, case: Case) -> Seen:
+    """With z = 1 and U_n the identity h' = tanh(r h), whichever side of the product the reset is on."""
+    H = case.sizes.H
+    plain = case.with_gate("n", 0, weights=False).with_gate("z", OPEN)
+    U = plain["U"].copy()
+    block(case.cell, U, "n")[...] = np.eye(H)
+    h0 = np.where(case["h0"] < 0, -0.5, 0.5)  # well away from 0, where r could not be seen, and from where tanh is flat
+    no_c_n = {"c_n": np.zeros(H)} if case.cell.reset == "after" else {}
+    y, tol = _state(implementation, plain.having(U=U, h0=h0, **no_c_n), "hT")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.arctanh(y) / h0, tol / (1 - y**2) / np.abs(h0)
+
+
+def _input(implementation: Subject, case: Case) -> Seen:
+    """c'(g = 1) - c'(g = -1) = 2 i."""
+    return _half_difference(implementation, case.with_gate("g", OPEN), case.with_gate("g", SHUT), "cT", 2)
+
+
+def _forget(implementation: Subject, case: Case) -> Seen:
+    """c'(c = 1) - c'(c = 0) = f."""
+    one = np.ones_like(case["c0"])
+    return _half_difference(implementation, case.having(c0=one), case.having(c0=0 * one), "cT", 1)
+
+
+def _output(implementation: Subject, case: Case) -> Seen:
+    """With c' = 1 · 1 + f · 0 the output is o tanh(1)."""
+    one = case.with_gate("i", OPEN).with_gate("g", OPEN).having(c0=np.zeros_like(case["c0"]))
+    h, tol = _state(implementation, one, "hT")
+    return h / np.tanh(1), tol / np.tanh(1)
+
+
+RECOVER: dict[str, Callable[[Subject, Case], Seen]] = {"z": _update, "r": _reset, "i": _input, "f": _forget, "o": _output}
+
+
+def _sigmoid_of(case: Case, gate: str, h: Array) -> Array:
+    a = case.doubles()
+    W, U, b = (block(case.cell, a[k], gate) for k in ("W", "U", "b"))
+    value: Array = expit(a["x"][0] @ W + h.astype(float) @ U + b)
+    return value
+
+
+@claim(needs={"gated"})
+def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
+    """Every gate lies in (0, 1).
+
+    A gate is a sigmoid layer, 0 < σ(a) < 1. It is measured from outside: an LSTM's f is c'(c = 1) - c'(c = 0), its i half of
+    c'(g = 1) - c'(g = -1), its o is h'/tanh(1) at c' = 1; a GRU's z is half of h'(n = 1) - h'(n = -1), its r is artanh(h')/h where
+    h' = tanh(r h). In floating point a saturated σ rounds to exactly 0 or 1, so the interval is closed there; it is never left.
+    """
+    first = one_step(case)
+    seen = Evidence()
+    for gate in case.cell.sigmoid_gates:
+        value, tol = RECOVER[gate](implementation, first)
+        if not np.isfinite(tol).all() or tol.max(initial=0) > 0.25:
+            seen += Evidence(inconclusive=1)
+            continue
+        outside = np.maximum(-value, value - 1)
+        ratio = float((outside / tol).max(initial=0)) if np.isfinite(value).all() else np.inf
+        where = np.unravel_index(np.argmax(outside), outside.shape)
+        spot = f"gate {gate}[row {where[0]}, unit {where[1]}] is {value[where]:.9g}"
+        require(ratio <= 1, f"{spot}, but should lie in [0, 1] (± {tol[where]:.1e})")
+        h = np.where(case["h0"] < 0, -0.5, 0.5) if gate == "r" else case["h0"]
+        ideal = _sigmoid_of(first, gate, h)
+        strict = np.minimum(ideal, 1 - ideal) > 2 * tol
+        inside = (value > 0) & (value < 1)
+        require((inside | ~strict).all(), f"gate {gate} reaches the end of its interval although its preactivation is small")
+        seen += Evidence(max(ratio, 0.0), 1)
+    return seen
+
+
+@claim(needs={"gated"})
+def saturated_gates_reach_their_ends(implementation: Subject, case: Case) -> Evidence:
+    """In floating point a gate of bias -1000 is exactly 0 and one of bias 1000 exactly 1, whatever its weights; never NaN.
+
+    exp(1000) overflows in every dtype; a σ that is written as exp(a)/(1 + exp(a)) yields NaN there.
+    """
+    first = one_step(case)
+    seen = Evidence()
+    for gate in case.cell.sigmoid_gates:
+        for bias, end in ((SHUT, 0.0), (OPEN, 1.0)):
+            value, tol = RECOVER[gate](implementation, first.with_gate(gate, bias))
+            # The measurement through a chaotic or a huge state cannot tell 0 from 1.
+            if not np.isfinite(tol).all() or tol.max(initial=0) > 0.25:
+                seen += Evidence(inconclusive=1)
+                continue
+            seen += agree(case.cell, {gate: value}, {gate: np.full_like(value, end)}, {gate: np.minimum(tol, 0.25)})
+    return seen
+
+
+@claim(needs={"update_gate"})
+def kept_and_new_share_one_whole(implementation: Subject, case: Case) -> Evidence:
+    """Where the candidate equals the state, a GRU's state stays, whatever the update gate: n = h implies h' = h.
+
+    The two shares z and 1 - z sum to one. The candidate is tanh(b_n) here, its weights being zero, and h_0 the same.
+    """
+    still = case.with_gate("n", block(case.cell, case["b"], "n"), weights=False)
+    still = still.having(**({"c_n": np.zeros(case.sizes.H)} if case.cell.reset == "after" else {}))
+    h = np.tanh(block(case.cell, case["b"], "n").astype(float))
+    rows = np.broadcast_to(h, case["h0"].shape)
+    still = still.having(h0=rows, dy=None, dhT=None)
+    got = implementation.forward(still)
+    # h0 is tanh(b_n) rounded to the dtype, which the mix with the candidate may undo at any step.
+    tolerance = case_budget(still).tolerance["y"] + PRECISIONS[case.dtype.name].u
+    return agree(case.cell, {"y": got["y"]}, {"y": np.broadcast_to(rows, got["y"].shape)}, {"y": tolerance})
+
+
+@claim(needs={"cell_state"})
+def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evidence:
+    """An LSTM's input and forget gates are free of each other: (f, i) = (0, 0), (1, 0), (0, 1), (1, 1) give c' = f c + i g.
+
+    Both shut forget everything, both open keep everything and add the candidate; a GRU can do neither.
+    """
+    first = one_step(case)
+
+    def corner(f: float, i: float) -> Seen:
+        return _state(implementation, first.with_gate("f", f).with_gate("i", i), "cT")
+
+    (none, tol_none), (kept, tol_kept), (new, tol_new), (both, tol_both) = (
+        corner(f, i) for f, i in ((SHUT, SHUT), (OPEN, SHUT), (SHUT, OPEN), (OPEN, OPEN))
+    )
+    c0 = case["c0"].astype(float)
+    got: Results = {"c'(f=0,i=0)": none, "c'(f=1,i=0)": kept, "c'(f=1,i=1)": both}
+    expected = {"c'(f=0,i=0)": 0 * c0, "c'(f=1,i=0)": c0, "c'(f=1,i=1)": c0 + new}
+    tolerance = {"c'(f=0,i=0)": tol_none, "c'(f=1,i=0)": tol_kept, "c'(f=1,i=1)": tol_both + tol_new}
+    return agree(case.cell, got, expected, tolerance)

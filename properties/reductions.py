@@ -1,0 +1,156 @@
+"""Claims about special cases: gates that are shut or open turn one cell into another."""
+
+from __future__ import annotations
+
+import numpy as np
+from gatecheck.properties.gates import OPEN, SHUT
+
+from gatecheck.budgets import case_budget, exact
+from gatecheck.cases import Case
+from gatecheck.cells import RNN, Array, block
+from gatecheck.claims import claim
+from gatecheck.evidence import Evidence, agree, identical
+from gatecheck.implementation import Results, Subject, subject
+from gatecheck.kernels import Builtin
+
+
+def _plain_rnn(case: Case) -> Case:
+    """The RNN that a GRU becomes at z = r = 1: the candidate's blocks, its two biases added."""
+    params = {k: block(case.cell, case[k], "n") for k in ("W", "U", "b")}
+    if case.cell.reset == "after":
+        params["b"] = params["b"] + case["c_n"]
+    rest = {k: v for k, v in case.arrays.items() if k not in case.params}
+    return Case(RNN(), {k: np.array(v) for k, v in {**params, **rest}.items()}, case.origin)
+
+
+def _embedded(case: Case, results: Results) -> Results:
+    """An RNN's results as the GRU's: the other gates' gradients are zero."""
+    out = dict(results)
+    for k in ("W", "U", "b"):
+        if f"d{k}" in results:
+            whole = np.zeros(case[k].shape, results[f"d{k}"].dtype)
+            block(case.cell, whole, "n")[...] = results[f"d{k}"]
+            out[f"d{k}"] = whole
+    if case.cell.reset == "after" and "db" in results:
+        out["dc_n"] = results["db"]
+    return out
+
+
+@claim(needs={"update_gate"})
+def update_gate_of_ones_is_plain_rnn(implementation: Subject, case: Case) -> Evidence:
+    """An update gate of ones, with an open reset gate, makes a GRU the plain RNN h' = tanh(x W_n + h U_n + b_n + c_n).
+
+    In its outputs and in every gradient; those of the gates' own parameters are zero. Bit for bit where that is promised (c_n = 0).
+    """
+    ones = case.with_gate("z", OPEN).with_gate("r", OPEN)
+    tolerance = case_budget(ones).tolerance
+    seen = agree(case.cell, implementation.run(ones), _embedded(case, exact(_plain_rnn(ones))), tolerance)
+    if "bitwise" in implementation.abilities:
+        if case.cell.reset == "after":
+            ones = ones.having(c_n=np.zeros(case.sizes.H))
+        rnn = subject(Builtin(RNN())).run(_plain_rnn(ones))
+        seen += identical(case.cell, implementation.run(ones), _embedded(case, rnn))
+    return seen
+
+
+@claim(needs={"update_gate"})
+def update_gate_of_zeros_copies(implementation: Subject, case: Case) -> Evidence:
+    """An update gate of zeros makes a GRU copy its state: y_t = h_0 at every step, and ∂h_T/∂h_0 is the identity.
+
+    So dh_0 = dh_T + Σ_t dy_t, and every other gradient is zero. Bit for bit where that is promised.
+    """
+    copy = case.with_gate("z", SHUT)
+    budget = case_budget(copy)
+    h0 = case["h0"].astype(float)
+    expected: Results = {k: np.zeros_like(v) for k, v in budget.exact.items()}
+    expected["y"] = np.broadcast_to(h0, budget.exact["y"].shape)
+    expected["hT"] = h0
+    expected["dh0"] = case["dhT"].astype(float) + case["dy"].astype(float).sum(0)
+    seen = agree(case.cell, implementation.run(copy), expected, budget.tolerance)
+    if "bitwise" in implementation.abilities:
+        last_only = copy.having(dy=None)
+        exactly: Results = {"y": np.broadcast_to(case["h0"], expected["y"].shape), "dh0": case["dhT"]}
+        seen += identical(case.cell, implementation.run(last_only), exactly)
+    return seen
+
+
+@claim(needs={"reset_gate"})
+def reset_gate_of_zeros_forgets(implementation: Subject, case: Case) -> Evidence:
+    """A reset gate of zeros makes the candidate ignore h; with an update gate of ones this token is the first.
+
+    Then y_t is the output of a single step from the state zero, whatever came before, and dh_0 = 0.
+    """
+    first = case.with_gate("r", SHUT).with_gate("z", OPEN)
+    budget = case_budget(first)
+    got = implementation.run(first)
+    tokens = [implementation.forward(first.having(x=case["x"][t : t + 1], h0=None, dy=None, dhT=None))["y"][0] for t in range(case.sizes.T)]
+    expected: Results = {"y": np.stack(tokens).astype(float), "dh0": np.zeros(case["h0"].shape)}
+    # Both sides carry rounding.
+    return agree(case.cell, got, expected, {k: 2 * budget.tolerance[k] for k in expected})
+
+
+@claim(needs={"cell_state"})
+def open_forget_gate_holds_memory(implementation: Subject, case: Case) -> Evidence:
+    """f = 1 and i = 0 hold an LSTM's memory: c_T = c_0, and ∂c_T/∂c_0 is the identity.
+
+    With a cotangent of c_T alone, dc_0 = dc_T and every other gradient is zero. Bit for bit where that is promised.
+    """
+    hold = case.with_gate("f", OPEN).with_gate("i", SHUT).having(dy=None, dhT=None)
+    budget = case_budget(hold)
+    expected: Results = {k: np.zeros_like(v) for k, v in budget.exact.items() if k.startswith("d")}
+    expected |= {"cT": case["c0"].astype(float), "dc0": case["dcT"].astype(float)}
+    got = implementation.run(hold)
+    seen = agree(case.cell, got, expected, budget.tolerance)
+    if "bitwise" in implementation.abilities:
+        seen += identical(case.cell, got, {"cT": case["c0"], "dc0": case["dcT"]})
+    return seen
+
+
+@claim(needs={"cell_state"})
+def shut_output_gate_is_silent(implementation: Subject, case: Case) -> Evidence:
+    """o = 0 makes h = 0 at every step, and cuts every gradient that enters through h.
+
+    With cotangents of y and h_T alone every gradient is zero.
+    """
+    silent = case.with_gate("o", SHUT).having(dcT=None)
+    budget = case_budget(silent)
+    expected: Results = {k: np.zeros_like(v) for k, v in budget.exact.items() if k != "cT"}
+    return agree(case.cell, implementation.run(silent), expected, budget.tolerance)
+
+
+def _scaled_rows(U: Array, factor: Array) -> Array:
+    return U * factor[:, None]
+
+
+@claim(needs={"cell_state"})
+def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Evidence:
+    """The output gate o_{t-1} can be folded into every later use of h_{t-1}.
+
+    An LSTM with a constant output gate o is the LSTM with o = 1, the rows of U multiplied by o and h_0 divided by o: its c is the
+    same, its h is o times the other's. Here o is ½ or 1, unit by unit, so that both are exact.
+    """
+    half = np.arange(case.sizes.H) % 2 == case.origin.get("seed", 0) % 2
+    gate = np.where(half, 0.5, 1.0)
+    constant = case.with_gate("o", np.where(half, 0.0, OPEN), weights=False).having(dy=None, dhT=None, dcT=None)
+    folded = constant.with_gate("o", OPEN)
+    U = _scaled_rows(constant["U"], gate)
+    block(case.cell, U, "o")[...] = 0
+    folded = folded.having(U=U, h0=constant["h0"] / gate)
+    got, other = implementation.forward(constant), implementation.forward(folded)
+    tolerance = case_budget(constant).tolerance
+    expected: Results = {"y": other["y"].astype(float) * gate, "hT": other["hT"].astype(float) * gate, "cT": other["cT"].astype(float)}
+    # Both sides carry rounding, of the same size since ½ is a power of two.
+    return agree(case.cell, got, expected, {k: 2 * tolerance[k] for k in expected})
+
+
+@claim()
+def zero_state_makes_recurrent_weights_irrelevant(implementation: Subject, case: Case) -> Evidence:
+    """From the state zero U is irrelevant to y_1, and the gradient of one step with respect to U is zero."""
+    start = case.having(x=case["x"][:1], dy=case["dy"][:1], h0=None)
+    other = start.having(U=-2 * case["U"])
+    budget = case_budget(start)
+    got = implementation.run(start)
+    expected: Results = {k: v.astype(float) for k, v in implementation.forward(other).items()}
+    expected["dU"] = np.zeros(case["U"].shape)
+    # Both sides carry rounding.
+    return agree(case.cell, got, expected, {k: 2 * budget.tolerance[k] for k in expected})
