@@ -25,7 +25,7 @@ class Scope:
     absent
         Whether initial states and cotangents may be left out.
     share
-        How many of these cases an audit draws, as a share of its profile's number; at least one is drawn.
+        How many of these cases an audit draws, as a share of its profile's number; at least two are drawn, since the first is the simplest.
     """
 
     T: tuple[int, int] = (1, 7)
@@ -40,10 +40,10 @@ class Scope:
 SCOPES = {
     "any": Scope(absent=True),
     "present": Scope(),
-    "smooth": Scope(regimes=("generic", "slow"), share=0.5),
-    "unsaturated": Scope(regimes=("generic", "strong", "slow", "small")),
+    "tiny": Scope(T=(1, 3), B=(1, 2), D=(1, 2), H=(1, 3), regimes=("generic", "slow"), share=0.1),
     "long": Scope(T=(100, 100), B=(1, 2), D=(1, 3), H=(2, 5), regimes=("slow",), share=0.15),
 }
+"""The scopes by name: all that a full Jacobian can be had of is ``tiny``; gradients that reach far back are ``long``."""
 
 
 def _distinct(sizes: list[int], fixed: Mapping[str, int]) -> Sizes:

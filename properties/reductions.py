@@ -144,7 +144,7 @@ def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Ev
 
 
 @claim()
-def zero_state_makes_recurrent_weights_irrelevant(implementation: Subject, case: Case) -> Evidence:
+def zero_state_hides_recurrent_weights(implementation: Subject, case: Case) -> Evidence:
     """From the state zero U is irrelevant to y_1, and the gradient of one step with respect to U is zero."""
     start = case.having(x=case["x"][:1], dy=case["dy"][:1], h0=None)
     other = start.having(U=-2 * case["U"])

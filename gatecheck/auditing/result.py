@@ -126,10 +126,10 @@ class AuditResult:
         for p in self.properties:
             if p.counterexample is not None and p.outcome != "expected_failure":
                 Path(folder).mkdir(parents=True, exist_ok=True)
-                name = "".join(c if c.isalnum() or c in "-_" else "-" for c in self.implementation)
-                path = Path(folder) / f"{name}-{p.name}.npz"
+                made_of = (self.implementation, *([self.cell] if self.cell not in self.implementation.lower() else []), p.name)
+                path = Path(folder) / ("".join(c if c.isalnum() or c in "-_" else "-" for c in "-".join(made_of)) + ".npz")
                 p.counterexample.save(path, property=p.name, implementation=self.implementation)
-                p = replace(p, saved=str(path))  # noqa: PLW2901
+                p = replace(p, saved=str(path))
             saved.append(p)
         return replace(self, properties=saved)
 

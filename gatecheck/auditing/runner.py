@@ -233,7 +233,7 @@ def _plan(implementation: Subject, tallies: Mapping[str, _Tally], examples: int)
         for dtype in tally.claim.dtypes:
             if dtype in implementation.dtypes:
                 groups.setdefault((tally.claim.scope, dtype), []).append(tally)
-    return [(group, dtype, max(1, round(examples * group[0].claim.cases.share))) for (_, dtype), group in groups.items()]
+    return [(group, dtype, max(2, round(examples * group[0].claim.cases.share))) for (_, dtype), group in groups.items()]
 
 
 def replay(target: Any, path: str, *, cell: str | Cell | None = None, convention: str | Convention | None = None) -> PropertyResult:

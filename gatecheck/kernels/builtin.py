@@ -14,6 +14,8 @@ from gatecheck.kernels import run
 
 Array = NDArray[Any]
 
+REAL = ("float32", "float64")
+
 
 class Builtin:
     """A cell of this package as an implementation that can be audited.
@@ -30,7 +32,9 @@ class Builtin:
     convention : str
         ``"canonical"``: arrays are taken and returned as :mod:`gatecheck.cells` describes them.
     dtypes : tuple of str
-        What it computes in. The forward of an analytic cell also takes complex128, for complex steps.
+        What it computes in; the forward of an analytic cell also in complex128, for complex steps.
+    bitwise : bool
+        That the reductions which are exact on paper (z = 1, z = 0, f = 1 with i = 0) are exact to the bit.
 
     Raises
     ------
@@ -39,10 +43,11 @@ class Builtin:
     """
 
     convention = "canonical"
-    dtypes = ("float32", "float64")
+    bitwise = True
 
     def __init__(self, cell: str | Cell) -> None:
         self.cell = as_cell(cell)
+        self.dtypes = (*REAL, "complex128") if "analytic" in self.cell.traits else REAL
 
     def forward(
         self, params: Mapping[str, Array], x: Array, h0: Array | None = None, c0: Array | None = None
@@ -54,8 +59,7 @@ class Builtin:
         InputError
             If the arrays do not fit; see :func:`gatecheck.cells.check_inputs`.
         """
-        dtypes = (*self.dtypes, "complex128") if "analytic" in self.cell.traits else self.dtypes
-        check_inputs(self.cell, params, x, h0, c0, dtypes=dtypes)
+        check_inputs(self.cell, params, x, h0, c0, dtypes=self.dtypes)
         y, hT, cT, _ = run.forward(self.cell, params, x, h0, c0)
         return (y, hT) if cT is None else (y, hT, cT)
 
@@ -76,7 +80,7 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        sizes = check_inputs(self.cell, params, x, h0, c0, dtypes=self.dtypes)
+        sizes = check_inputs(self.cell, params, x, h0, c0, dtypes=REAL)
         check_cotangents(self.cell, sizes, x.dtype, dy, dhT, dcT)
         tape = run.forward(self.cell, params, x, h0, c0)[3]
         return run.backward(self.cell, params, tape, dy, dhT, dcT)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,7 @@ TARGETS = [
 ]
 """Class names and, where a class can be more than one cell, which."""
 
-REFUSALS = {
-    "empty_sequence": "documented: PyTorch refuses T = 0 (aten/src/ATen/native/RNN.cpp: 'Expected sequence length to be larger than 0 in RNN')"
-}
+REFUSALS = {"empty_sequence": "PyTorch refuses T = 0 (aten/src/ATen/native/RNN.cpp: Expected sequence length to be larger than 0 in RNN)"}
 
 
 class Layer:
@@ -47,11 +46,11 @@ class Layer:
         self.convention = "pytorch-cell" if self.stepped else "pytorch"
         self.expected_failures = {} if self.stepped else REFUSALS
         options = {"nonlinearity": cell.activation} if cell.kind == "rnn" else {}
-        self._make = lambda D, H, dtype: getattr(torch.nn, name)(D, H, dtype=dtype, **options)
+        self._make: Callable[..., Any] = partial(getattr(torch.nn, name), **options)
 
     def _run(self, params: Mapping[str, Any], x: Any, initial: list[Any]) -> tuple[Any, ...]:
         H = next(iter(params.values())).shape[0] // len(self.cell.gates)
-        module = self._make(x.shape[-1], H, x.dtype)
+        module = self._make(x.shape[-1], H, dtype=x.dtype)
         # Given no state at all the module takes its own path to zero.
         absent = all(s is None for s in initial)
         states = [x.new_zeros(x.shape[1], H) if s is None else s for s in initial]

@@ -1,0 +1,155 @@
+"""The command line. Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the target could not be run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import gatecheck
+from gatecheck.errors import GatecheckError, TargetError
+
+HOLDS, FINDINGS, WRONG_CALL, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
+
+Tick = Callable[[int, int, str], None]
+
+
+class _Commands(click.Group):
+    """Turns our errors into one line and an exit status; anything else is a bug of ours and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TargetError as error:
+            click.echo(f"gatecheck: {error}", err=True)
+            ctx.exit(CANNOT_RUN)
+        except GatecheckError as error:
+            click.echo(f"gatecheck: {error}", err=True)
+            ctx.exit(WRONG_CALL)
+        except KeyboardInterrupt:
+            click.echo("gatecheck: interrupted; nothing more was written", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(gatecheck.__version__, "--version", prog_name="gatecheck")
+def main() -> None:
+    """Is this GRU or LSTM right, claim by claim? How far back does it learn?"""
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Tick]:
+    """A progress bar on standard error that leaves nothing behind."""
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()]
+    columns += [TimeElapsedColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None)
+
+        def tick(done: int, total: int, now: str) -> None:
+            progress.update(task, completed=done, total=total, description=f"{label}  {now}"[:70])
+
+        yield tick
+
+
+def _write_json(path: Path, data: Any) -> None:
+    try:
+        path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  gatecheck audit                                   our cells and every framework installed
+  gatecheck audit torch.nn:LSTM --json out.json     one class of PyTorch
+  gatecheck audit my_lstm.py:MyLSTM                 an implementation in a file
+  gatecheck audit torch.nn:RNN --cell rnn-relu      where a class can be several cells
+  gatecheck audit my_lstm.py:MyLSTM --replay gatecheck-cases/my_lstm-py-MyLSTM-gradients_within_budget.npz
+
+\b
+Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the target could not be run."""
+)
+@click.argument("target", required=False)
+@click.option("--cell", metavar="K", help="Which cell it is, if it does not say: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm.")
+@click.option("--convention", metavar="C", help="In which convention it takes parameters, instead of what it declares.")
+@click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), help="How many cases.  [default: ci; quick without TARGET]")
+@click.option("--only", metavar="P", multiple=True, help="Only this property; may be given several times.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases; the same seed repeats the audit.")
+@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
+@click.option("--replay", metavar="CASE.npz", help="Try a saved counterexample on TARGET instead.")
+@click.option("--cases", "folder", metavar="DIR", default="gatecheck-cases", show_default=True, help="Where counterexamples are written.")
+def audit(
+    target: str | None,
+    cell: str | None,
+    convention: str | None,
+    profile: str | None,
+    only: tuple[str, ...],
+    seed: int,
+    json_path: Path | None,
+    replay: str | None,
+    folder: str,
+) -> None:
+    """Audit TARGET: every property that applies, float32 and float64, forward and gradients.
+
+    TARGET is builtin:CELL, torch.nn:CLASS, package.module:OBJECT or path/to/file.py:OBJECT. Without one, our own cells and every
+    supported framework that is installed are audited.
+    """
+    if target is None:
+        if replay or cell or convention:
+            raise click.UsageError("--replay, --cell and --convention need a TARGET")
+        _audit_all(profile or "quick", only, seed, json_path, folder)
+        return
+    from gatecheck.auditing import runner, targets
+    from gatecheck.report.audit_table import audit_table
+
+    command = " ".join(
+        ["gatecheck audit", target, *(["--cell", cell] if cell else []), *(["--convention", convention] if convention else [])]
+    )
+    out = Console()
+    with _bar(target) as tick:
+        implementation = targets.load(target, cell=cell, convention=convention)
+        if not replay:
+            result = runner.audit(implementation, profile=profile or "ci", only=only, seed=seed, progress=tick)
+    if replay:
+        replayed = runner.replay(implementation, replay)
+        out.print(f"{replayed.name} {replayed.outcome} on {replay}\n{replayed.reason}", markup=False, highlight=False)
+        sys.exit(HOLDS if replayed.outcome in ("passed", "expected_failure") else FINDINGS)
+    result = result.saving_counterexamples(folder)
+    out.print(audit_table(result, command))
+    if json_path:
+        _write_json(json_path, result.to_json())
+    sys.exit(HOLDS if result.ok else FINDINGS)
+
+
+def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path | None, folder: str) -> None:
+    from gatecheck.auditing import runner, targets
+    from gatecheck.report.audit_table import audit_table, matrix, verdict_line
+
+    out, err = Console(), Console(stderr=True)
+    results = []
+    for name, cell in targets.installed():
+        with _bar(name) as tick:
+            implementation = targets.load(name, cell=cell)
+            result = runner.audit(implementation, profile=profile, only=only, seed=seed, progress=tick)
+        results.append(result.saving_counterexamples(folder))
+        if not err.is_terminal:  # there the bar is the sign of life
+            err.print(verdict_line(results[-1]), soft_wrap=True)
+    out.print(matrix(results))
+    for result in results:
+        if not result.ok:
+            out.print(audit_table(result, f"gatecheck audit {result.implementation}"))
+    if json_path:
+        _write_json(json_path, {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]})
+    sys.exit(HOLDS if all(r.ok for r in results) else FINDINGS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""An audit in the terminal: a line a property, a verdict that counts, and for every finding what is wrong and how to see it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from string import ascii_letters
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from gatecheck.auditing.result import AuditResult, PropertyResult
+
+STYLES = {
+    "passed": "green",
+    "failed": "bold red",
+    "crashed": "bold red",
+    "timed_out": "bold red",
+    "inconclusive": "yellow",
+    "expected_failure": "cyan",
+    "skipped": "dim",
+}
+MARKS = {
+    "passed": "✓",
+    "failed": "✗",
+    "crashed": "✗",
+    "timed_out": "✗",
+    "inconclusive": "?",
+    "expected_failure": "x",
+    "skipped": "·",
+}
+VERDICTS = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "error": "bold red"}
+
+
+def verdict_line(result: AuditResult) -> Text:
+    """The verdict, and how many properties ran, failed, were skipped and so on."""
+    counts = [f"{result.ran} ran", f"{result.count('failed', 'crashed', 'timed_out')} failed"]
+    counts += [f"{result.count('skipped')} skipped", f"{result.count('inconclusive')} inconclusive"]
+    if expected := result.count("expected_failure"):
+        counts.append(f"{expected} failed as documented")
+    return Text.assemble(
+        (result.verdict, VERDICTS[result.verdict]),
+        f"  {result.implementation} as {result.cell}: ",
+        ", ".join(counts),
+        f"; seed {result.seed}",
+    )
+
+
+def _ratio(p: PropertyResult) -> str:
+    if p.worst_ratio is None:
+        return "–"
+    return "exact" if p.worst_ratio == 0 else "∞" if p.worst_ratio == float("inf") else f"{p.worst_ratio:.2g}"
+
+
+def _lines(result: AuditResult) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), expand=False)
+    for heading in ("property", "outcome"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("examples", "error/budget", "inconclusive"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for p in result.properties:
+        share = f"{p.inconclusive:.0%}" if p.examples else ""
+        table.add_row(p.name, Text(p.outcome, STYLES[p.outcome]), str(p.examples or ""), _ratio(p) if p.examples else "", share)
+    return table
+
+
+def _reasons(result: AuditResult) -> Iterator[RenderableType]:
+    """Why properties were skipped, expected to fail, or could not be judged: a line a reason."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for p in result.properties:
+        if p.outcome in ("skipped", "expected_failure", "inconclusive"):
+            grouped.setdefault((p.outcome, p.reason), []).append(p.name)
+    for (outcome, reason), names in grouped.items():
+        yield Padding(Text.assemble((f"{outcome} ", STYLES[outcome]), ", ".join(names), f": {reason}"), (0, 0, 0, 1))
+
+
+def _findings(result: AuditResult, command: str) -> Iterator[RenderableType]:
+    for p in result.findings:
+        yield Text.assemble("\n", (f"{p.name} {p.outcome}", STYLES[p.outcome]))
+        yield Padding(Text(p.reason), (0, 0, 0, 2))
+        if p.counterexample is not None:
+            yield Padding(Text(f"smallest case: {p.counterexample}"), (0, 0, 0, 2))
+        if p.saved:
+            yield Padding(Text(f"replay:  {command} --replay {p.saved}"), (0, 0, 0, 2))
+            yield Padding(Text(f'python:  case, about = gatecheck.Case.load("{p.saved}")'), (0, 0, 0, 2))
+
+
+def audit_table(result: AuditResult, command: str) -> RenderableType:
+    """One audit in full.
+
+    Parameters
+    ----------
+    result
+        What the audit found.
+    command
+        How it was called, for the line that replays a finding.
+    """
+    narrowed = [Padding(Text(f"narrowed: {n}", "yellow"), (0, 0, 0, 1)) for n in result.narrowings]
+    return Group(_lines(result), *narrowed, *_reasons(result), *_findings(result, command), Text(""), verdict_line(result))
+
+
+def _summary(results: Sequence[AuditResult]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("", "implementation", "cell", "verdict"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("ran", "✗", "?", "x", "·"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for k, r in enumerate(results):
+        counts = (r.ran, r.count("failed", "crashed", "timed_out"), *(r.count(o) for o in ("inconclusive", "expected_failure", "skipped")))
+        table.add_row(ascii_letters[k], r.implementation, r.cell, Text(r.verdict, VERDICTS[r.verdict]), *(str(n or "·") for n in counts))
+    return table
+
+
+def matrix(results: Sequence[AuditResult]) -> RenderableType:
+    """Several audits side by side: properties by implementations, and a verdict each."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column("property", no_wrap=True)
+    for k in range(len(results)):
+        table.add_column(ascii_letters[k], no_wrap=True)
+    names = dict.fromkeys(p.name for r in results for p in r.properties)
+    outcomes = [{p.name: p.outcome for p in r.properties} for r in results]
+    for name in names:
+        table.add_row(name, *(Text(MARKS[o[name]], STYLES[o[name]]) for o in outcomes))
+    legend = Text("✓ holds  ✗ fails  ? inconclusive  x fails as documented  · does not apply")
+    reasons = dict.fromkeys(p.reason for r in results for p in r.properties if p.outcome == "expected_failure")
+    return Group(table, legend, *(Text(f"x {reason}") for reason in reasons), _summary(results))

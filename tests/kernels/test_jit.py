@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+
+import gatecheck
+from gatecheck.kernels.jit import FLAGS, cache_folder, jit
+
+SCRIPT = """
+import sys
+import numpy as np
+import gatecheck
+from gatecheck import kernels
+from gatecheck.cells import RNN
+from gatecheck.kernels import rnn
+dtype = sys.argv[1]
+params = {"W": np.ones((1, 1), dtype), "U": np.ones((1, 1), dtype), "b": np.zeros(1, dtype)}
+y = kernels.forward(RNN("relu"), params, np.ones((2, 1, 1), dtype))[0]
+print(gatecheck.__file__, y.ravel().tolist(), sum(rnn.forward.stats.cache_hits.values()), sep="|")
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a process on a copy of the package with a cache of its own; its result is (y, cache hits)."""
+    package = tmp_path / "package"
+    shutil.copytree(Path(gatecheck.__file__).parent, package / "gatecheck", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(package),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+    }
+
+    def start(dtype):
+        command = [sys.executable, "-W", "error", "-c", SCRIPT, dtype]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+
+        def result():
+            out, err = process.communicate(timeout=120)
+            assert process.returncode == 0, err
+            file, y, hits = out.strip().split("|")
+            assert Path(file).is_relative_to(package)
+            return y, int(hits)
+
+        return result
+
+    return start
+
+
+def test_cache_is_used_and_notices_an_edit_in_another_file(start, tmp_path):
+    assert start("float64")() == ("[1.0, 2.0]", 0)
+    assert start("float64")() == ("[1.0, 2.0]", 1)
+    edited = tmp_path / "package" / "gatecheck" / "kernels" / "activations.py"
+    source = edited.read_text()
+    assert source.count("zero if x <= 0 else x") == 1
+    edited.write_text(source.replace("zero if x <= 0 else x", "zero if x <= 0 else x + x"))  # rnn.py itself stays as it is
+    assert start("float64")() == ("[2.0, 6.0]", 0)
+    edited.write_text(source)
+    assert start("float64")() == ("[1.0, 2.0]", 1)
+    written = {path.suffix for path in (tmp_path / "package").rglob("*") if path.is_file()}
+    assert not written & {".nbi", ".nbc"}
+
+
+def test_processes_may_fill_one_cache_at_once(start):
+    for result in [start(dtype) for dtype in ("float32", "float64", "float32", "float64")]:
+        assert result()[0] == "[1.0, 2.0]"
+    for result in [start(dtype) for dtype in ("float32", "float64")]:
+        assert result() == ("[1.0, 2.0]", 1)
+
+
+def double(x):
+    return x + x
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))
+    with pytest.warns(RuntimeWarning, match=r"compiled kernels cannot be kept .* set NUMBA_CACHE_DIR"):
+        compiled = jit(double)
+    assert compiled(2) == 4
+
+
+def test_folder_follows_the_setting_and_the_platform(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert cache_folder(double).parent == tmp_path
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    if sys.platform == "linux":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+        assert cache_folder(double).parent == tmp_path / "xdg" / "gatecheck"
+
+
+def test_flags():
+    assert FLAGS["error_model"] == "numpy"
+    assert set(FLAGS.get("fastmath", set())) <= {"contract", "nsz"}
+
+
+def test_importing_gatecheck_does_not_import_numba():
+    code = "import gatecheck, sys; gatecheck.GRU(); sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
