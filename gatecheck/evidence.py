@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gatecheck.cells import Array, Cell
-from gatecheck.oracles.rounding import conclusive
+from gatecheck.oracles.rounding import MULTIPLE, PRECISIONS, Budget, conclusive
 
 CHAOTIC = 1e-2
-"""A budget of y above this says that rounding alone changes the output: then nothing can be judged, gradients neither."""
+"""A spread of y above this says that rounding alone changes the output: then nothing can be judged, gradients neither."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], t
     Violation
         Naming the entry that is worst, and every block that is wrong.
     """
-    chaotic = any(name in expected and np.any(tolerance[name] > 8 * CHAOTIC) for name in ("y",))
+    chaotic = "y" in tolerance and bool(np.any(tolerance["y"] > MULTIPLE * CHAOTIC))
     seen = Evidence()
     wrong: list[str] = []
     right: list[str] = []
@@ -151,6 +151,34 @@ def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], t
         lines = [worst[1], f"wrong: {summarise(tuple(wrong))}", f"right: {summarise(tuple(right)) or 'nothing that was judged'}"]
         raise Violation("\n".join(lines), ratio=worst[0], wrong=tuple(wrong), right=tuple(right))
     return seen
+
+
+def consistent(cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array], budget: Budget) -> Evidence:
+    """That two evaluations of one function by the target agree: each may be off by the budget, so together by two.
+
+    Parameters
+    ----------
+    cell
+        Whose gates name the blocks.
+    got, other
+        What the target returned either way; names that are absent from one of them are not judged.
+    budget
+        Of the first evaluation. Where the target computes larger values than the equations do its rounding is larger in proportion,
+        and it is at least some units in the last place of what it computes: a target that is wrong is not accused of breaking a
+        relation that it keeps.
+
+    Raises
+    ------
+    Violation
+        See :func:`agree`.
+    """
+    expected = {k: v.astype(float) for k, v in other.items() if k in got}
+    tolerance = {}
+    for k in expected:
+        usual, found = (float(np.sqrt(np.mean(np.square(a)))) if a.size else 0.0 for a in (budget.exact[k], expected[k]))
+        growth = max(1.0, found / usual) if usual > 0 and np.isfinite(found) else 1.0
+        tolerance[k] = 2 * (growth * budget.tolerance[k] + MULTIPLE * PRECISIONS[budget.dtype].u * np.abs(expected[k]))
+    return agree(cell, got, expected, tolerance)
 
 
 def identical(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array]) -> Evidence:

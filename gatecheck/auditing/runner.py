@@ -20,14 +20,14 @@ from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY, Claim
 from gatecheck.conventions import Convention
 from gatecheck.errors import TargetError, UsageError
-from gatecheck.evidence import Evidence, Violation
+from gatecheck.evidence import Evidence, Violation, summarise
 from gatecheck.implementation import Subject, subject
 from gatecheck.strategies import cases
 
 PROFILES = {"quick": 12, "ci": 40, "thorough": 300}
 """How many cases a dtype each property is tried on; some properties take a share of them."""
 
-SHRINKING_S = 10.0
+SHRINKING_S = 5.0
 """How long the search for a smaller counterexample may take, in seconds."""
 
 MODULES = ("contract", "precision", "gradients", "gates", "reductions", "state")
@@ -62,13 +62,20 @@ class _Tally:
     judged_by_dtype: dict[str, int] = field(default_factory=dict)
     failure: Exception | None = None
     case: Case | None = None
+    failures: int = 0
+    widest: tuple[int, str] = (0, "")
 
     def record(self, implementation: Subject, case: Case) -> None:
         self.examples += 1
         try:
             evidence = self.claim(implementation, case)
         except (Violation, TargetError) as failure:
-            self.failure, self.case = failure, case
+            self.failures += 1
+            if self.failure is None:
+                self.failure, self.case = failure, case
+            wrong, right = getattr(failure, "wrong", ()), getattr(failure, "right", ())
+            if len(wrong) > self.widest[0]:
+                self.widest = len(wrong), f"in {case} wrong: {summarise(wrong)}; right: {summarise(right) or 'nothing'}"
             self.judged_by_dtype[case.dtype.name] = 1
             return
         self.evidence += evidence
@@ -76,15 +83,14 @@ class _Tally:
 
 
 def _explore(implementation: Subject, tallies: list[_Tally], dtype: str, examples: int, seed: int, tick: Callable[[str], None]) -> None:
-    """Draw cases and try on each every property that has not failed yet; all have the same cases."""
+    """Draw cases and try every property on each; a property that fails goes on, to see how widely."""
 
     @seeded(seed)
     @settings(max_examples=examples, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(cases(implementation.cell, dtype, tallies[0].claim.cases, implementation.sizes))
     def explore(case: Case) -> None:
         for tally in tallies:
-            if tally.failure is None:
-                tally.record(implementation, case)
+            tally.record(implementation, case)
             tick(tally.claim.name)
 
     explore()
@@ -121,6 +127,11 @@ def _shrink(implementation: Subject, tally: _Tally, seed: int) -> None:
         return  # Out of time, or a target that does not fail every time: the smallest failure seen so far stands.
 
 
+def _reason(tally: _Tally) -> str:
+    seen = f"seen in {tally.failures} of {tally.examples} cases"
+    return "\n".join([str(tally.failure), "; ".join(filter(None, [seen, tally.widest[1]]))])
+
+
 def _conclude(implementation: Subject, tally: _Tally) -> PropertyResult:
     claim, seen = tally.claim, tally.evidence
     blocks = seen.judged + seen.inconclusive
@@ -135,7 +146,8 @@ def _conclude(implementation: Subject, tally: _Tally) -> PropertyResult:
         if expected:
             return PropertyResult(claim.name, "expected_failure", reason=expected, **common)
         crashed = isinstance(tally.failure, TargetError) and tally.failure.__cause__ is not None
-        return PropertyResult(claim.name, "crashed" if crashed else "failed", reason=str(tally.failure), **common)
+        return PropertyResult(
+            claim.name, "crashed" if crashed else "failed", reason=_reason(tally), **common)
     if expected:
         return PropertyResult(claim.name, "failed", reason=f"it holds, but was expected to fail: {expected}", **common)
     undecided = [dtype for dtype, judged in sorted(tally.judged_by_dtype.items()) if judged == 0]

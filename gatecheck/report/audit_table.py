@@ -55,10 +55,10 @@ def _ratio(p: PropertyResult) -> str:
 
 
 def _lines(result: AuditResult) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), expand=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("property", "outcome"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("examples", "error/budget", "inconclusive"):
+    for heading in ("cases", "error/budget", "unsure"):
         table.add_column(heading, justify="right", no_wrap=True)
     for p in result.properties:
         share = f"{p.inconclusive:.0%}" if p.examples else ""
@@ -79,12 +79,12 @@ def _reasons(result: AuditResult) -> Iterator[RenderableType]:
 def _findings(result: AuditResult, command: str) -> Iterator[RenderableType]:
     for p in result.findings:
         yield Text.assemble("\n", (f"{p.name} {p.outcome}", STYLES[p.outcome]))
-        yield Padding(Text(p.reason), (0, 0, 0, 2))
-        if p.counterexample is not None:
-            yield Padding(Text(f"smallest case: {p.counterexample}"), (0, 0, 0, 2))
+        lines = p.reason.splitlines() + ([f"smallest case: {p.counterexample}"] if p.counterexample else [])
+        yield Padding(Text("\n".join(lines)), (0, 0, 0, 2))
         if p.saved:
-            yield Padding(Text(f"replay:  {command} --replay {p.saved}"), (0, 0, 0, 2))
-            yield Padding(Text(f'python:  case, about = gatecheck.Case.load("{p.saved}")'), (0, 0, 0, 2))
+            # A command that is broken over lines cannot be copied.
+            again = (f"  replay: {command} --replay {p.saved}", f'  python: gatecheck.replay(implementation, "{p.saved}")')
+            yield Text("\n".join(again), no_wrap=True, overflow="ignore")
 
 
 def audit_table(result: AuditResult, command: str) -> RenderableType:
@@ -98,7 +98,8 @@ def audit_table(result: AuditResult, command: str) -> RenderableType:
         How it was called, for the line that replays a finding.
     """
     narrowed = [Padding(Text(f"narrowed: {n}", "yellow"), (0, 0, 0, 1)) for n in result.narrowings]
-    return Group(_lines(result), *narrowed, *_reasons(result), *_findings(result, command), Text(""), verdict_line(result))
+    legend = Text("unsure: the share of values whose budget is larger than half of their size", "dim")
+    return Group(_lines(result), legend, *narrowed, *_reasons(result), *_findings(result, command), Text(""), verdict_line(result))
 
 
 def _summary(results: Sequence[AuditResult]) -> Table:

@@ -39,6 +39,7 @@ class Layer:
     """
 
     packages = ("torch",)
+    dtypes = ("float32", "float64", "complex128")
 
     def __init__(self, name: str, cell: Cell) -> None:
         self.stepped = name.endswith("Cell")

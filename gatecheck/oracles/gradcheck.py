@@ -1,0 +1,277 @@
+"""``gradcheck``: is this hand-written gradient the derivative of this function?
+
+Every oracle brings the bound of its own error, and a derivative is wrong when it is further away than that. Errors are seen relative to the
+largest derivative of their block, one output array by one input array, and one step of each where arrays have three or more axes: a
+gradient that fades with the lag is as well checked at the longest lag as at the shortest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gatecheck.errors import InputError
+from gatecheck.oracles import adjoint, complex_step, finite_difference, taylor
+from gatecheck.oracles.finite_difference import GOAL
+from gatecheck.oracles.functions import RESOLUTION, Function, Matrix, Subject, Vector
+from gatecheck.oracles.outcome import Failure, GradcheckResult, Outcome, Verdict
+
+KEPT = 100
+DIRECTIONS = 3
+
+
+class Judged(NamedTuple):
+    """One oracle's comparison with the analytic Jacobian, entry by entry."""
+
+    decided: Matrix
+    failures: list[Failure]
+    outcome: Outcome
+
+
+def gradcheck(
+    fn: Function, inputs: Any, vjp: Function, jvp: Function | None = None, *, seed: int = 0, max_entries: int = 2**24
+) -> GradcheckResult:
+    """Check a gradient against every oracle that applies.
+
+    Parameters
+    ----------
+    fn
+        Any deterministic function of float64 arrays: ``fn(x)`` for a lone array, ``fn(*inputs)`` for a sequence, ``fn(**inputs)`` for
+        a mapping. It returns an array or a number, or a sequence or mapping of them.
+    inputs
+        The point: an array, a sequence or a mapping from names; finite, float64, not too near a kink of `fn`.
+    vjp
+        ``vjp(cotangents, *inputs)`` (or ``**inputs``), the gradients of ``sum(cotangents * fn(*inputs))``. Cotangents are laid out like
+        fn's result, gradients like the inputs; None stands for a zero gradient.
+    jvp
+        ``jvp(tangents, *inputs)``, the change of fn's result for tangents laid out like the inputs. Optional.
+    seed
+        For random directions; the same seed gives the same result.
+    max_entries
+        The largest Jacobian, outputs x inputs, to take on; some 50 bytes each are held at a time.
+
+    Returns
+    -------
+    GradcheckResult
+        True in a boolean context if and only if the verdict is ``"pass"``.
+
+    Raises
+    ------
+    InputError
+        If the inputs are no finite float64 arrays, fn's result is not finite and real, or the Jacobian has more than `max_entries`.
+        What `vjp` and `jvp` return wrongly is a finding, not an error.
+
+    Notes
+    -----
+    With N input and P output entries: P calls of `vjp`; 10 N calls of `fn` where the first step serves and a few times that where
+    steps must be searched for; 2 N complex calls if it takes them; some 500 more for noise and Taylor. Differences of order 8 resolve
+    about 1e-12 of the largest derivative of a block for smooth functions, the complex step 1e-15; 1e-10 of it is always forgiven, as
+    anyone's rounding. A derivative that no oracle resolves to 1e-9 of the largest in its block is counted as inconclusive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([0.3, -0.2])
+    >>> gradcheck(lambda x: np.tanh(x), x, vjp=lambda dy, x: dy * (1 - np.tanh(x) ** 2)).verdict
+    'pass'
+    >>> result = gradcheck(lambda x: np.tanh(x), x, vjp=lambda dy, x: dy * (1 - np.tanh(x)))
+    >>> result.verdict, result.failures[0].where
+    ('fail', 'd y[1] / d x[1]')
+
+    With a mapping: ``gradcheck(lambda W, x: x @ W, {"W": W, "x": x}, lambda dy, W, x: {"W": x.T @ dy, "x": dy @ W.T})``.
+    """
+    subject = Subject(fn, inputs)
+    shape = subject.y.size, subject.x.size
+    if shape[0] * shape[1] > max_entries:
+        raise InputError(
+            f"the Jacobian has {shape[0]} x {shape[1]} entries, but should have at most max_entries = {max_entries}: "
+            "check fewer inputs at a time, or a few sums of the outputs"
+        )
+    notes: list[str] = []
+
+    def result(verdict: Verdict, oracles: dict[str, Outcome], failures: list[Failure]) -> GradcheckResult:
+        if subject.changed:
+            notes.append(f"an input was written to while being used, first at {subject.changed}: each call got a fresh copy")
+        # Where two oracles saw the same place, the sharper one speaks; single derivatives come before sums of them.
+        worst = {f.where: f for f in sorted(failures, key=lambda f: (not f.oracle.startswith("Taylor"), _size(f)))}
+        return GradcheckResult(verdict, oracles, tuple([*worst.values()][::-1][:KEPT]), tuple(notes), seed)
+
+    if 0 in shape:
+        notes.append(f"there is nothing to check: the Jacobian has {shape[0]} x {shape[1]} entries")
+        return result("inconclusive", {}, [])
+    again = np.abs(subject(subject.x) - subject.y)
+    if not (again == 0).all():
+        p = int(np.argmax(again))
+        notes.append(f"fn is not deterministic: two calls with the same inputs differ by {again[p]:.2g} at {subject.outputs.place(p)}")
+        if not again.max() <= RESOLUTION * np.abs(subject.y).max():
+            return result("inconclusive", {}, [])
+    try:
+        analytic = _rows(subject, vjp, notes)
+    except InputError as error:
+        notes.append(str(error))
+        return result("fail", {}, [])
+
+    rng = np.random.default_rng(seed)
+    noise = np.maximum(finite_difference.noise_level(subject, rng), again)
+    expected, bound, still = finite_difference.measure(subject, noise)
+    known_zero = still & (analytic == 0) & ~_reached(subject, still & (analytic == 0))
+    differences = _judge(subject, analytic, expected, bound, known_zero, "finite differences")
+    oracles, failures, decided = {"finite differences": differences.outcome}, differences.failures, differences.decided
+    try:
+        exact, rounding = complex_step.measure(subject, rng)
+        complex_step.refute(subject, exact, rounding + GOAL * _peaks(subject, exact), expected, bound)
+        # Differences must see each derivative well enough, by the largest of its two arrays: at a kink, where they do not, a comparison
+        # of complex numbers just picks one side.
+        confirmed = bound <= complex_step.CONFIRMS * _peaks(subject, exact, whole=True)
+        if not confirmed.any():
+            raise complex_step.DoesNotApply("finite differences see no derivative well enough to confirm that fn is complex-analytic")
+        known_zero = confirmed & (exact == 0) & (analytic == 0)
+        judged = _judge(subject, analytic, exact, np.where(confirmed, rounding, np.inf), known_zero, "complex step")
+        oracles["complex step"] = judged.outcome
+        failures, decided = failures + judged.failures, decided | judged.decided
+    except complex_step.DoesNotApply as error:
+        oracles["complex step"] = Outcome("not applicable", str(error))
+
+    directions = complex_step.directions(subject, rng, DIRECTIONS)
+    oracles["Taylor"], found = _taylor(subject, directions, analytic, lambda v: analytic @ v, noise, "Taylor")
+    failures += found
+    if jvp is None:
+        oracles["adjoint"] = Outcome("not applicable", "no jvp was given")
+    else:
+        found = []
+        try:
+            oracles["Taylor of jvp"], found = _taylor(
+                subject, directions, analytic, lambda v: _push(subject, jvp, v), noise, "Taylor of jvp"
+            )
+            oracles["adjoint"] = _adjoint(subject, jvp, vjp, directions[0], analytic, rng)
+        except InputError as error:
+            oracles["adjoint"] = Outcome("fail", str(error), failed=1)
+        failures += found
+
+    if any(outcome.verdict == "fail" for outcome in oracles.values()):
+        return result("fail", oracles, failures)
+    return result("pass" if _enough(subject, decided) else "inconclusive", oracles, failures)
+
+
+def _size(failure: Failure) -> float:
+    far = abs(failure.found - failure.expected) / (failure.error or np.finfo(float).tiny)
+    return far if np.isfinite(far) else np.inf
+
+
+def _rows(subject: Subject, vjp: Function, notes: list[str]) -> Matrix:
+    """The analytic Jacobian: the vjp of every unit cotangent."""
+    rows = np.zeros((subject.y.size, subject.x.size))
+    for p in [*range(subject.y.size), 0]:
+        unit = np.zeros(subject.y.size)
+        unit[p] = 1
+        cotangent = subject.outputs.unpack(unit)
+        row = subject.inputs.pack(subject.call(vjp, subject.x, cotangent), "vjp's gradient", optional=True)
+        if not np.array_equal(subject.outputs.pack(cotangent, "cotangent"), unit):
+            _note(notes, "vjp writes to its cotangents: each call got a fresh copy")
+        if p == 0 and rows.any() and not np.allclose(row, rows[0], rtol=RESOLUTION, atol=0, equal_nan=True):
+            _note(notes, "vjp gives another gradient when called again with the same cotangent: it keeps something between calls")
+            continue
+        rows[p] = row
+    return rows
+
+
+def _note(notes: list[str], note: str) -> None:
+    if note not in notes:
+        notes.append(note)
+
+
+def _push(subject: Subject, jvp: Function, v: Vector) -> Vector:
+    return subject.outputs.pack(subject.call(jvp, subject.x, subject.inputs.unpack(v)), "jvp's result")
+
+
+def _reached(subject: Subject, candidates: Matrix) -> Matrix:
+    """Where an output that does not move with an input depends on it all the same: a NaN there arrives.
+
+    Differences cannot tell a derivative that has faded below the rounding from one that is zero because nothing leads from there to here.
+    A function that refuses NaN leaves it at that: the zero counts as confirmed.
+    """
+    reached = np.zeros_like(candidates)
+    for i in np.flatnonzero(candidates.any(axis=0)):
+        x = subject.x.copy()
+        x[i] = np.nan
+        try:
+            reached[:, i] = np.isnan(subject(x))
+        except Exception:
+            continue
+    return reached
+
+
+def _peaks(subject: Subject, matrix: Matrix, *, whole: bool = False) -> Matrix:
+    """For every entry, the largest of its block, or of its `whole` pair of arrays."""
+    rows, columns = subject.outputs.starts, subject.inputs.starts
+    if whole:
+        rows, columns = (np.array([s.start for s in side.slices if s.stop > s.start]) for side in (subject.outputs, subject.inputs))
+    peaks = np.maximum.reduceat(np.maximum.reduceat(np.abs(matrix), rows, axis=0), columns, axis=1)
+    peaks = np.repeat(peaks, np.diff(rows, append=matrix.shape[0]), axis=0)
+    return np.repeat(peaks, np.diff(columns, append=matrix.shape[1]), axis=1)
+
+
+def _enough(subject: Subject, decided: Matrix) -> bool:
+    """Whether most derivatives are decided, and some of every output array by every input array."""
+    pairs = [decided[p, i] for p in subject.outputs.slices for i in subject.inputs.slices]
+    return bool(decided.mean() > 0.5 and all(pair.any() for pair in pairs if pair.size))
+
+
+def _judge(subject: Subject, analytic: Matrix, expected: Matrix, bound: Matrix, known_zero: Matrix, oracle: str) -> Judged:
+    usable = np.isfinite(bound)
+    largest = _peaks(subject, np.where(usable, expected, 0))
+    allowed = np.where(usable, bound + GOAL * largest, np.inf)
+    apart = np.where(np.isfinite(analytic), np.abs(analytic - expected), np.inf)
+    failed = (apart > allowed) | ~np.isfinite(analytic)
+    decided = failed | known_zero | (allowed <= RESOLUTION * largest)
+    ratio = np.divide(apart, allowed, out=np.where(apart > 0, np.inf, 0.0), where=usable & (allowed > 0))
+    worst = float(np.max(ratio, where=usable, initial=0.0))
+    share = 1 - float(decided.mean())
+    order = np.argsort(-np.where(failed, np.where(usable, ratio, np.inf), -1), axis=None)[: min(KEPT, int(failed.sum()))]
+    failures = []
+    for p, i in zip(*np.unravel_index(order, failed.shape), strict=True):
+        where = f"d {subject.outputs.place(int(p))} / d {subject.inputs.place(int(i))}"
+        failures.append(Failure(where, float(analytic[p, i]), float(expected[p, i]), float(allowed[p, i]), oracle))
+    verdict: Verdict = "fail" if failed.any() else "pass" if _enough(subject, decided) else "inconclusive"
+    said = (f"{failed.sum()} wrong of " if failed.any() else "") + f"{failed.size} derivatives, worst error/bound {worst:.2g}"
+    said += f", {share:.1%} inconclusive" if share else ""
+    return Judged(decided, failures, Outcome(verdict, said, worst, share, failed.size, int(failed.sum())))
+
+
+def _taylor(
+    subject: Subject, directions: list[Vector], analytic: Matrix, derivative: Callable[[Vector], Vector], noise: Vector, oracle: str
+) -> tuple[Outcome, list[Failure]]:
+    """The order of the remainder along random directions; an output must fail along most of them, for one may cross zero by chance."""
+    claims = [derivative(v) for v in directions]
+    tables = [
+        taylor.remainders(subject, v, claimed, np.abs(analytic * v).max(axis=1), noise)
+        for v, claimed in zip(directions, claims, strict=True)
+    ]
+    failed = np.mean([table.failed for table in tables], axis=0) > 0.5
+    decided = failed | np.any([table.decided & ~table.failed for table in tables], axis=0)
+    failures = [
+        Failure(
+            f"d {subject.outputs.place(int(p))} / d a random direction", claims[0][p], tables[0].expected[p], tables[0].error[p], oracle
+        )
+        for p in np.flatnonzero(failed)
+    ]
+    share = 1 - float(decided.mean())
+    verdict: Verdict = "fail" if failed.any() else "pass" if share < 0.5 else "inconclusive"
+    if failed.any():
+        said = f"{failed.sum()} of {failed.size} outputs leave a remainder of order 1 down to the rounding floor, but should be 5"
+    else:
+        said = f"no remainder of {failed.size} outputs is of order 1" + (f", {share:.1%} inconclusive" if share else "")
+    return Outcome(verdict, said, inconclusive=share, compared=failed.size, failed=int(failed.sum())), failures
+
+
+def _adjoint(subject: Subject, jvp: Function, vjp: Function, v: Vector, analytic: Matrix, rng: np.random.Generator) -> Outcome:
+    size = np.abs(analytic * v).max(axis=1)
+    # Every output weighs the same, however large its derivatives.
+    weight = np.divide(1, size, out=np.ones_like(size), where=np.isfinite(size) & (size > 0))
+    u = weight * rng.choice([-1.0, 1.0], size.size) * rng.uniform(0.5, 1, size.size)
+    seen = adjoint.mismatch(jvp, vjp, subject.inputs, subject.outputs, subject.x, v, u, rng)
+    worst = seen.mismatch / seen.tolerance if seen.tolerance else 0.0 if seen.ok else float("inf")
+    said = f"<u, Jv> = {seen.left:.10g} and <Jᵀu, v> = {seen.right:.10g}, {seen.mismatch:.2g} apart; rounding explains {seen.tolerance:.2g}"
+    return Outcome("pass" if seen.ok else "fail", said, worst, compared=1, failed=int(not seen.ok))

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from gatecheck.errors import InputError
+from gatecheck.oracles.adjoint import adjoint_mismatch
+
+
+def draws(inputs, seed):
+    rng = np.random.default_rng(seed)
+    return tuple(rng.uniform(0.5, 1, a.shape) for a in inputs), rng.uniform(0.5, 1, (2, 2))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_right_pair_agrees_to_rounding(problem, seed):
+    inputs = problem.inputs(seed)
+    tangent, cotangent = draws(inputs, seed)
+    found = adjoint_mismatch(problem.jvp, problem.vjp, inputs, tangent, cotangent, seed=seed)
+    assert found.ok
+    assert found.tolerance < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("side", ["jvp", "vjp"])
+def test_an_entry_off_by_a_millionth_is_seen_on_either_side(problem, seed, side):
+    inputs = problem.inputs(seed)
+    wrong, _ = problem.planted(problem.jacobian(*inputs), seed)
+
+    pair = (problem.jvp_of(wrong), problem.vjp) if side == "jvp" else (problem.jvp, problem.vjp_of(wrong))
+    tangent, cotangent = draws(inputs, seed)
+    assert not adjoint_mismatch(*pair, inputs, tangent, cotangent, seed=seed).ok
+
+
+def test_a_gradient_of_none_is_zero_and_nan_is_wrong():
+    one = np.ones(2)
+    assert adjoint_mismatch(lambda t, a, b: t[0], lambda u, a, b: (u, None), (one, one), (one, one), one).ok
+    assert not adjoint_mismatch(lambda t, a: t, lambda u, a: u * np.nan, one, one, one).ok
+
+
+@pytest.mark.parametrize(
+    ("jvp", "vjp", "message"),
+    [
+        (lambda t, x: t[:1], lambda u, x: u, "jvp's result for y has shape (1,), but should be (2,)"),
+        (lambda t, x: t, lambda u, x: {"x": u}, "vjp's result for x has dtype object"),
+    ],
+)
+def test_wrong_shapes_are_named(jvp, vjp, message):
+    with pytest.raises(InputError) as caught:
+        adjoint_mismatch(jvp, vjp, np.ones(2), np.ones(2), np.ones(2))
+    assert message in str(caught.value)

@@ -1,0 +1,59 @@
+import mpmath
+import numpy as np
+import pytest
+
+from gatecheck.oracles import complex_step
+
+
+def textbook(x):
+    """Squire & Trapp 1998; Martins et al. 2003."""
+    return np.exp(x) / np.sqrt(np.sin(x) ** 3 + np.cos(x) ** 3)
+
+
+def exact_textbook(x):
+    with mpmath.workdps(50):
+        return float(mpmath.diff(lambda t: mpmath.exp(t) / mpmath.sqrt(mpmath.sin(t) ** 3 + mpmath.cos(t) ** 3), mpmath.mpf(x)))
+
+
+def test_the_textbook_function_is_exact_to_the_last_places():
+    J, error = complex_step.jacobian(textbook, np.array([1.5]))
+    assert J[0, 0] == pytest.approx(exact_textbook(1.5), rel=4 * 2.0**-52, abs=0)
+    assert error[0, 0] < 1e-13
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_the_bound_covers_the_error_at_every_scale(scale):
+    x = np.array([-0.6, 0.2, 1.4])
+    J, error = complex_step.jacobian(lambda z: np.tanh(z / scale), scale * x)
+    assert (np.abs(J - np.diag(1 / (scale * np.cosh(x) ** 2))) <= error).all()
+    assert (error <= 1e-12 / scale).all()
+
+
+def test_directional_is_the_jacobian_times_the_direction():
+    x, v = np.array([0.3, 0.9]), np.array([2.0, -1.0])
+    np.testing.assert_allclose(
+        complex_step.directional(textbook, x, v), [exact_textbook(t) * d for t, d in zip(x, v, strict=True)], rtol=1e-14
+    )
+
+
+@pytest.mark.parametrize(
+    ("fn", "reason"),
+    [
+        (np.abs, "not complex-analytic or drops the imaginary part"),
+        (lambda x: x * np.abs(x), "not complex-analytic"),
+        (lambda x: x.real * 2, "drops the imaginary part"),
+        (lambda x: np.conj(x) ** 2, "not complex-analytic"),
+        (lambda x: x.astype(np.float64), "casts complex numbers to real ones"),
+        (lambda x: np.asarray(x, dtype=np.float64), "casts complex numbers to real ones"),
+        (lambda x: np.arctan2(x, 1.0), "does not take complex arrays, it raised TypeError"),
+        (lambda x: np.where(x > 1e-3, x, x.real), "should be"),
+    ],
+)
+def test_where_it_does_not_apply_it_says_why(fn, reason):
+    with pytest.raises(complex_step.DoesNotApply, match=reason):
+        complex_step.jacobian(fn, np.array([0.5, -0.3]))
+
+
+def test_a_comparison_alone_is_no_reason():
+    J, _ = complex_step.jacobian(lambda x: np.where(x > 0, np.sin(x), 0), np.array([0.5, -0.3]))
+    np.testing.assert_allclose(J, np.diag([np.cos(0.5), 0]), rtol=1e-15)
