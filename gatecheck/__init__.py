@@ -8,17 +8,46 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gatecheck.auditing.result import AuditResult as AuditResult
+    from gatecheck.auditing.runner import audit as audit
+    from gatecheck.auditing.runner import replay as replay
+    from gatecheck.cases import Case as Case
     from gatecheck.cells import GRU as GRU
     from gatecheck.cells import LSTM as LSTM
     from gatecheck.cells import RNN as RNN
+    from gatecheck.conventions import Convention as Convention
+    from gatecheck.conventions import convert as convert
+    from gatecheck.kernels import Builtin as Builtin
+    from gatecheck.oracles.gradcheck import gradcheck as gradcheck
 
 _HOME = {
+    "AuditResult": "gatecheck.auditing.result",
+    "Builtin": "gatecheck.kernels",
+    "Case": "gatecheck.cases",
+    "Convention": "gatecheck.conventions",
     "GRU": "gatecheck.cells",
     "LSTM": "gatecheck.cells",
     "RNN": "gatecheck.cells",
+    "audit": "gatecheck.auditing.runner",
+    "convert": "gatecheck.conventions",
+    "gradcheck": "gatecheck.oracles.gradcheck",
+    "replay": "gatecheck.auditing.runner",
 }
 
-__all__ = ["GRU", "LSTM", "RNN", "__version__"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "AuditResult",
+    "Builtin",
+    "Case",
+    "Convention",
+    "__version__",
+    "audit",
+    "convert",
+    "gradcheck",
+    "replay",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import gatecheck
-from gatecheck.errors import GatecheckError, TargetError
+from gatecheck.errors import GatecheckError, MissingExtraError, TargetError, UsageError
 
 HOLDS, FINDINGS, WRONG_CALL, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -58,11 +58,18 @@ def _bar(label: str) -> Iterator[Tick]:
         yield tick
 
 
-def _write_json(path: Path, data: Any) -> None:
+def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the folder {path} cannot be made: {error.strerror}") from error
 
 
 @main.command(
@@ -123,9 +130,9 @@ def audit(
         out.print(f"{replayed.name} {replayed.outcome} on {replay}\n{replayed.reason}", markup=False, highlight=False)
         sys.exit(HOLDS if replayed.outcome in ("passed", "expected_failure") else FINDINGS)
     result = result.saving_counterexamples(folder)
-    out.print(audit_table(result, command))
+    out.print(audit_table(result, command), crop=False)
     if json_path:
-        _write_json(json_path, result.to_json())
+        _write(json_path, json.dumps(result.to_json(), indent=2, allow_nan=False))
     sys.exit(HOLDS if result.ok else FINDINGS)
 
 
@@ -145,10 +152,92 @@ def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path |
     out.print(matrix(results))
     for result in results:
         if not result.ok:
-            out.print(audit_table(result, f"gatecheck audit {result.implementation}"))
+            out.print(audit_table(result, f"gatecheck audit {result.implementation} --cell {result.cell}"), crop=False)
     if json_path:
-        _write_json(json_path, {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]})
+        audits = {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]}
+        _write(json_path, json.dumps(audits, indent=2, allow_nan=False))
     sys.exit(HOLDS if all(r.ok for r in results) else FINDINGS)
+
+
+@main.command(
+    epilog="""\b
+Example:
+  gatecheck calibrate torch.nn:GRU torch.nn:LSTM --cases 100 --json calibration.json"""
+)
+@click.argument("targets", nargs=-1, required=True)
+@click.option("--cases", metavar="N", type=click.IntRange(min=1), default=50, show_default=True, help="Cases a target and dtype.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed repeats the figures.")
+@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure here.")
+def calibrate(targets: tuple[str, ...], cases: int, seed: int, json_path: Path | None) -> None:
+    """Hold the rounding budget against TARGETS that are known to be right, on far wider cases than an audit's.
+
+    Up to 200 steps and 128 units, contracting to chaotic, gate biases from -20 to 20; then how small an error is still seen. Exit status 1
+    if a correct value was outside its budget.
+    """
+    from gatecheck.auditing import calibration
+    from gatecheck.auditing.result import versions
+    from gatecheck.auditing.targets import load
+    from gatecheck.report.calibration_table import calibration_table
+
+    with _bar("calibrate") as tick:
+        found = calibration.report([load(t) for t in targets], cases, seed, tick)
+    Console().print(calibration_table(found))
+    if json_path:
+        _write(json_path, json.dumps(found | {"versions": versions("torch")}, indent=2))
+    sys.exit(FINDINGS if any(row["alarms"] for row in found["calibration"]) else HOLDS)
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  gatecheck decay                                       the headline table for RNN, GRU and LSTM
+  gatecheck decay --cell lstm --init chrono:1000        one cell, one initialisation
+  gatecheck decay --cell gru --cell lstm --init uniform --hidden 64 --steps 100000 --seeds 3 --out my-decay"""
+)
+@click.option("--cell", "cells", metavar="K", multiple=True, help="A cell: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm; repeatable.")
+@click.option(
+    "--init",
+    "initialisers",
+    metavar="I",
+    multiple=True,
+    help="An initialiser: uniform, glorot_orthogonal, unit_forget_bias, uniform_gate, chrono:TMAX; repeatable.",
+)
+@click.option("--hidden", metavar="H", type=int, default=128, show_default=True, help="Hidden size.")
+@click.option("--inputs", metavar="D", type=int, default=16, show_default=True, help="Input size; inputs are drawn from N(0, 1).")
+@click.option("--steps", metavar="T", type=int, default=4000, show_default=True, help="Sequence length, which is the longest lag.")
+@click.option("--seeds", metavar="N", type=int, default=5, show_default=True, help="Networks a row, each with inputs of its own.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the whole run; the same seed repeats it.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="gatecheck-decay",
+    show_default=True,
+    help="For files.",
+)
+def decay(
+    cells: tuple[str, ...], initialisers: tuple[str, ...], hidden: int, inputs: int, steps: int, seeds: int, seed: int, out: Path
+) -> None:
+    """How far back do gradients reach? The headline table, a plot over the lag (PNG, SVG) and every number (JSON)."""
+    from gatecheck.decay import sweep
+    from gatecheck.report.decay_figure import save_decay_figure
+    from gatecheck.report.decay_table import decay_table
+
+    with _bar("decay") as tick:
+        sizes = {"hidden": hidden, "inputs": inputs, "steps": steps, "seeds": seeds, "seed": seed}
+        result = sweep.decay(cells or None, initialisers or None, **sizes, progress=tick)
+    console = Console()
+    console.print(decay_table(result))
+    for reason in result.skipped:
+        console.print(f"skipped {reason}", style="dim", highlight=False)
+    _make_folder(out)
+    written = [out / "decay.json"]
+    _write(written[0], result.to_json())
+    try:
+        written += save_decay_figure(result, out)
+    except MissingExtraError as error:
+        console.print(f"no figure: {error}", style="yellow", markup=False, highlight=False)
+    console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

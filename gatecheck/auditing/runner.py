@@ -146,8 +146,7 @@ def _conclude(implementation: Subject, tally: _Tally) -> PropertyResult:
         if expected:
             return PropertyResult(claim.name, "expected_failure", reason=expected, **common)
         crashed = isinstance(tally.failure, TargetError) and tally.failure.__cause__ is not None
-        return PropertyResult(
-            claim.name, "crashed" if crashed else "failed", reason=_reason(tally), **common)
+        return PropertyResult(claim.name, "crashed" if crashed else "failed", reason=_reason(tally), **common)
     if expected:
         return PropertyResult(claim.name, "failed", reason=f"it holds, but was expected to fail: {expected}", **common)
     undecided = [dtype for dtype, judged in sorted(tally.judged_by_dtype.items()) if judged == 0]

@@ -1,0 +1,64 @@
+"""The pytest plugin: ``--gatecheck-impl`` and the fixtures `implementation` and `prop`. Nothing heavy is imported until they are used."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options."""
+    group = parser.getgroup("gatecheck")
+    group.addoption(
+        "--gatecheck-impl",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="an implementation to hold to every property, such as my_lstm.py:MyLSTM or torch.nn:GRU; may be repeated (default: our cells)",
+    )
+    group.addoption(
+        "--gatecheck-profile", default="quick", choices=["quick", "ci", "thorough"], help="on how many cases each property is tried"
+    )
+    group.addoption("--gatecheck-seed", type=int, default=0, metavar="N", help="seed of the cases")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each implementation and each property that applies to it."""
+    if not {"implementation", "prop"} <= set(metafunc.fixturenames):
+        return
+    from gatecheck.auditing.runner import claims
+    from gatecheck.auditing.targets import load
+    from gatecheck.cells import CELLS
+    from gatecheck.errors import GatecheckError
+
+    # Bare pytest does not put the user's folder on the path.
+    folder = str(metafunc.config.invocation_params.dir)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        subjects = [load(name) for name in metafunc.config.getoption("gatecheck_impl") or [f"builtin:{cell}" for cell in CELLS]]
+    except GatecheckError as error:
+        raise pytest.UsageError(str(error)) from error
+    pairs = [(s, c) for s in subjects for c in claims() if not c.inapplicable(s)]
+    metafunc.parametrize(("implementation", "prop"), pairs, ids=[f"{s.name}-{c.name}" for s, c in pairs], indirect=["prop"])
+
+
+@pytest.fixture
+def prop(request: pytest.FixtureRequest) -> Any:
+    """A property as a function of an implementation that fails the test with the whole story."""
+    from gatecheck.auditing.runner import audit
+
+    config, chosen = request.config, request.param
+
+    def check(implementation: Any) -> None:
+        profile, seed = config.getoption("gatecheck_profile"), config.getoption("gatecheck_seed")
+        (result,) = audit(implementation, only=[chosen.name], profile=profile, seed=seed).properties
+        if result.outcome == "expected_failure":
+            pytest.xfail(result.reason)
+        if result.outcome != "passed":
+            case = f"\nsmallest case: {result.counterexample}" if result.counterexample else ""
+            pytest.fail(f"{result.name} {result.outcome}: {chosen.summary}\n{result.reason}{case}\nseed {seed}", pytrace=False)
+
+    return check
