@@ -1,0 +1,130 @@
+"""Each property is seen to hold on correct code, and to fail on a fault that it is there to catch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gatecheck.auditing import runner
+from gatecheck.auditing.runner import audit, claims
+from gatecheck.cells import CELLS, GRU, LSTM, RNN
+from gatecheck.faults.edited import Edited
+from gatecheck.faults.edits import misread, other, replaced
+from gatecheck.reference.equations import sigmoid
+
+
+class Around(Edited):
+    """A correct cell, called by something that gets its surroundings wrong."""
+
+    def __init__(self, cell, before=None, after=None):
+        super().__init__(cell)
+        self._before = before or (lambda arguments: arguments)
+        self._after = after or (lambda arguments, results: results)
+
+    def forward(self, *arguments):
+        arguments = self._before(list(arguments))
+        return self._after(arguments, super().forward(*arguments))
+
+    def backward(self, *arguments):
+        return super().backward(*self._before(list(arguments)))
+
+
+class Complex(Edited):
+    """A cell whose forward takes complex arrays."""
+
+    dtypes = ("float32", "float64", "complex128")
+
+
+class Tangent(Edited):
+    """A cell with a tangent that forgets the direction of h0."""
+
+    def tangent(self, params, x, h0, c0, dparams, dx, dh0, dc0):
+        step = 1e-200
+        plus = {k: v + 1j * step * dparams[k] for k, v in params.items()}
+        c = None if c0 is None else c0 + 1j * step * dc0
+        return tuple(v.imag / step for v in self.forward(plus, x + 1j * step * dx, h0.astype(complex), c))
+
+
+def damage(arguments):
+    arguments[1][...] *= 2
+    return arguments
+
+
+def keeps_state():
+    kept = []
+
+    def before(arguments):
+        if kept and kept[0].shape == arguments[1].shape:
+            arguments[1] = arguments[1] + 1e-3 * kept[0]
+        kept[:] = [arguments[1].copy()]
+        return arguments
+
+    return before
+
+
+def ones_for_absent(arguments):
+    if arguments[2] is None:
+        arguments[2] = np.full((arguments[1].shape[1], arguments[0]["U"].shape[0]), 0.1, arguments[1].dtype)
+    return arguments
+
+
+def zero_when_empty(arguments, results):
+    return (results[0], *(0 * s for s in results[1:])) if not len(arguments[1]) else results
+
+
+def refuses_no_rows(arguments):
+    if not arguments[1].shape[1]:
+        raise ValueError("an empty batch")
+    return arguments
+
+
+GRU_, LSTM_, RNN_ = GRU(), LSTM(), RNN()
+
+FAULTS = {
+    "inputs_are_not_changed": Around(RNN_, damage),
+    "repeated_calls_are_identical": Around(RNN_, keeps_state()),
+    "absent_arrays_are_zero": Around(GRU_, ones_for_absent),
+    "empty_sequence": Around(LSTM_, after=zero_when_empty),
+    "empty_batch": Around(LSTM_, refuses_no_rows),
+    "forward_within_budget": Edited(LSTM_, misread("a_i", b_i=other("b_o"))),
+    "gradients_within_budget": Edited(LSTM_, misread("dc_prev", f=1)),
+    "long_gradients_within_budget": Edited(GRU_, misread("dh", dh_next=lambda s: s.dh_next * (s.t != 50))),
+    "gradients_match_finite_differences": Edited(GRU_, misread("dq", r=1)),
+    "gradients_match_complex_step": Complex(LSTM_, misread("dc", m=other("c"))),
+    "taylor_remainder_vanishes_with_its_order": Edited(RNN_, misread("da_n", h=other("a_n"))),
+    "tangent_is_adjoint_of_backward": Tangent(LSTM_),
+    "gates_in_unit_interval": Edited(LSTM_, replaced(o=lambda s: sigmoid(s.a_o) + 0.1 * s.c)),
+    "saturated_gates_reach_their_ends": Edited(GRU_, replaced(z=lambda s: np.exp(s.a_z) / (1 + np.exp(s.a_z)))),
+    "kept_and_new_share_one_whole": Edited(GRU_, replaced(h=lambda s: s.n + (1 - s.z) * s.h_prev)),
+    "input_and_forget_gates_are_free": Edited(LSTM_, misread("c", i=lambda s: 1 - s.f)),
+    "update_gate_of_ones_is_plain_rnn": Edited(GRU_, misread("h", z=lambda s: 1 - s.z)),
+    "update_gate_of_zeros_copies": Edited(GRU_, replaced(h=lambda s: s.z * s.n + (1 - s.z) * s.r * s.h_prev)),
+    "reset_gate_of_zeros_forgets": Edited(GRU_, misread("a_n", r=1)),
+    "open_forget_gate_holds_memory": Edited(LSTM_, misread("c", f=lambda s: 1 - s.f)),
+    "shut_output_gate_is_silent": Edited(LSTM_, misread("h", o=1)),
+    "output_gate_folds_into_later_uses": Edited(LSTM_, replaced(h_prev=lambda s: s.before.m if s.before else s.h0)),
+    "zero_state_hides_recurrent_weights": Around(RNN_, ones_for_absent),
+    "outputs_are_causal": Edited(RNN_, misread("a_n", x=lambda s: s.all_x[min(s.t + 1, s.T - 1)])),
+    "gradients_are_causal": Edited(RNN_, misread("dh", dy=lambda s: s.all_dy[max(s.t - 1, 0)])),
+    "rows_are_independent": Edited(RNN_, misread("h_prev", before=lambda s: s.before and s.before.reading(h=np.roll(s.before.h, 1, -2)))),
+    "split_sequence_is_whole_sequence": Edited(LSTM_, misread("a_f", b_f=lambda s: s.b_f * (s.t == 0))),
+}
+"""The bias of the forget gate at the first step only is apple/coremltools#309; a reset gate that is never applied is GRU-D#2."""
+
+
+def test_every_property_has_a_planted_fault():
+    assert set(FAULTS) == {c.name for c in claims()}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fails_on_its_fault(name, monkeypatch):
+    monkeypatch.setattr(runner, "SHRINKING_S", 0.2)
+    (found,) = audit(FAULTS[name], profile="quick", only=[name]).properties
+    assert found.outcome in ("failed", "crashed"), found
+    assert found.counterexample is not None
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=str)
+def test_nothing_is_found_in_correct_code(cell):
+    result = audit(Edited(cell), profile="quick", seed=1)
+    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
