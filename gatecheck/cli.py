@@ -114,14 +114,13 @@ def audit(
             raise click.UsageError("--replay, --cell and --convention need a TARGET")
         _audit_all(profile or "quick", only, seed, json_path, folder)
         return
-    from gatecheck.auditing import runner, targets
-    from gatecheck.report.audit_table import audit_table
-
     command = " ".join(
         ["gatecheck audit", target, *(["--cell", cell] if cell else []), *(["--convention", convention] if convention else [])]
     )
     out = Console()
     with _bar(target) as tick:
+        from gatecheck.auditing import runner, targets  # a second or two, which the bar covers
+
         implementation = targets.load(target, cell=cell, convention=convention)
         if not replay:
             result = runner.audit(implementation, profile=profile or "ci", only=only, seed=seed, progress=tick)
@@ -129,6 +128,8 @@ def audit(
         replayed = runner.replay(implementation, replay)
         out.print(f"{replayed.name} {replayed.outcome} on {replay}\n{replayed.reason}", markup=False, highlight=False)
         sys.exit(HOLDS if replayed.outcome in ("passed", "expected_failure") else FINDINGS)
+    from gatecheck.report.audit_table import audit_table
+
     result = result.saving_counterexamples(folder)
     out.print(audit_table(result, command), crop=False)
     if json_path:
@@ -137,8 +138,9 @@ def audit(
 
 
 def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path | None, folder: str) -> None:
-    from gatecheck.auditing import runner, targets
-    from gatecheck.report.audit_table import audit_table, matrix, verdict_line
+    with _bar("gatecheck"):
+        from gatecheck.auditing import runner, targets
+        from gatecheck.report.audit_table import audit_table, matrix, verdict_line
 
     out, err = Console(), Console(stderr=True)
     results = []
