@@ -27,7 +27,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except TargetError as error:
+        except (TargetError, MissingExtraError) as error:
             click.echo(f"gatecheck: {error}", err=True)
             ctx.exit(CANNOT_RUN)
         except GatecheckError as error:
@@ -49,7 +49,8 @@ def _bar(label: str) -> Iterator[Tick]:
     """A progress bar on standard error that leaves nothing behind."""
     columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()]
     columns += [TimeElapsedColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(label, total=None)
 
         def tick(done: int, total: int, now: str) -> None:

@@ -97,7 +97,7 @@ def gradients_match_complex_step(implementation: Subject, case: Case) -> Evidenc
 
 
 @claim(needs={"backward"}, cases="tiny", dtypes=("float64",))
-def taylor_remainder_vanishes_with_its_order(implementation: Subject, case: Case) -> Evidence:
+def taylor_remainder_vanishes_in_order(implementation: Subject, case: Case) -> Evidence:
     """What is left of forward after the derivative along a direction is taken away vanishes with the next order of the step."""
     return _verdict(implementation, case, "Taylor")
 

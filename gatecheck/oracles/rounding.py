@@ -3,10 +3,15 @@
 Monte Carlo arithmetic (Parker 1997): the float64 function runs in replicates, along a leading axis, with every *operation*
 perturbed at random by its own rounding in the target's dtype. The spread about the exact run says what correct code may differ by.
 The noise lives in the array type, so the function does not know.
+
+Half of an error's variance is drawn anew at every operation, half is *systematic*: drawn once for each operation of a step and kept over
+all steps. Where a state creeps, as under an update gate of 1e-7, real rounding is the same at every step and grows with T, not with √T.
+A step begins where an array is indexed by an integer, as ``x[t]`` is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -55,27 +60,56 @@ _EXACT = {
 _HALF_WIDTH = {np.tanh: 4.0, expit: 4.0, np.exp: 2.0}
 
 
+class Noise:
+    """The errors of one noisy run, uniform in ±1 but for the factor of two equal parts."""
+
+    def __init__(self, precision: Precision, seed: int) -> None:
+        self.precision = precision
+        self._rng = np.random.default_rng(seed)
+        self._systematic: list[Array] = []
+        self._position = 0
+
+    def begin_step(self) -> None:
+        """The next operation is the first of a step."""
+        self._position = 0
+
+    def draw(self, shape: tuple[int, ...]) -> Array:
+        """The relative size of one operation's errors."""
+        k = self._position
+        self._position += 1
+        if k == len(self._systematic):
+            self._systematic.append(self._rng.uniform(-1, 1, shape))
+        elif self._systematic[k].shape != shape:
+            self._systematic[k] = self._rng.uniform(-1, 1, shape)
+        both: Array = (self._systematic[k] + self._rng.uniform(-1, 1, shape)) * math.sqrt(0.5)
+        return both
+
+
 class Noisy(np.ndarray[Any, Any]):
     """An array on which every operation draws its rounding. The class holds the noise, so every view, slice and stack keeps it."""
 
-    precision: ClassVar[Precision]
-    rng: ClassVar[np.random.Generator]
+    noise: ClassVar[Noise]
     gate: bool
     """Whether this is a sigmoid's value or its complement."""
 
     def __array_finalize__(self, parent: Any) -> None:
         self.gate = getattr(parent, "gate", False)
 
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int):
+            self.noise.begin_step()
+        return super().__getitem__(index)
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         raw = [i.view(np.ndarray) if isinstance(i, Noisy) else i for i in inputs]
         gates = [getattr(i, "gate", False) for i in inputs]
         value = getattr(ufunc, method)(*raw, **kwargs)
         if ufunc not in _EXACT and value.dtype.kind == "f":
-            width = _half_width(self.precision, ufunc, method, value, raw, kwargs)
+            width = _half_width(self.noise.precision, ufunc, method, value, raw, kwargs)
             if ufunc is np.multiply and sum(gates) == 1:
                 # Whoever holds the complement writes z v as v - (1 - z) v: an absolute error of u |v|, anew at every use.
-                width = width + self.precision.u * np.abs(raw[gates.index(False)])
-            value = value + width * self.rng.uniform(-1, 1, value.shape)
+                width = width + self.noise.precision.u * np.abs(raw[gates.index(False)])
+            value = value + width * self.noise.draw(value.shape)
         noisy = value.view(type(self))
         noisy.gate = ufunc is expit or (ufunc is np.subtract and gates[1] and np.ndim(raw[0]) == 0 and raw[0] == 1)
         return noisy
@@ -91,11 +125,17 @@ def _half_width(precision: Precision, ufunc: np.ufunc, method: str, value: Array
     u, tiny = precision
     if ufunc is np.matmul:
         a, b = raw
-        return u * _accumulated(a.shape[-1], (a * a) @ (b * b), value)
+        # Squares of less than 1e-154 would be lost.
+        rows, columns = _largest(a, -1), _largest(b, -2)
+        scale = rows * columns
+        return u * scale * _accumulated(a.shape[-1], (a / rows) ** 2 @ (b / columns) ** 2, value / scale)
     if method == "reduce":
         (a,) = raw
         axis = kwargs.get("axis", 0)
-        return u * _accumulated(a.shape[axis], (a * a).sum(axis, keepdims=kwargs.get("keepdims", False)), value)
+        scale = _largest(a, axis)
+        squares = ((a / scale) ** 2).sum(axis, keepdims=True)
+        width = u * scale * _accumulated(a.shape[axis], squares, np.reshape(value, squares.shape) / scale)
+        return np.reshape(width, value.shape)
     width = u * _HALF_WIDTH.get(ufunc, 1.0) * np.abs(value) + tiny
     # 1 - sigmoid(-a) and (1 + tanh(a / 2)) / 2 are correct too. Their error is absolute, and near 1 that of 1 / (1 + exp(-a)) is 1.5 u:
     # u for the sum, which lies above 1, and u / 2 for the quotient.
@@ -108,6 +148,18 @@ def _accumulated(n: int, squares: Array, value: Array) -> Array:
         return np.abs(value)
     width: Array = np.sqrt(n * (squares + value * value) / 3 + squares)
     return width
+
+
+def _largest(a: Array, axis: int) -> Array:
+    size: Array = np.abs(a).max(axis, keepdims=True, initial=0)
+    return np.where((size > 0) & np.isfinite(size), size, 1.0)
+
+
+def rms(a: Array, axis: int) -> Array:
+    """The root mean square along an axis, without underflow of the squares."""
+    scale = _largest(a, axis)
+    size: Array = scale * np.sqrt(np.mean((a / scale) ** 2, axis=axis, keepdims=True))
+    return np.squeeze(size, axis)
 
 
 def precision(dtype: str) -> Precision:
@@ -145,7 +197,7 @@ def replicate(fn: Function, inputs: Mapping[str, Array], held: Mapping[str, Arra
         If a result came back without noise.
     """
     model = precision(dtype)
-    kind = type("Noisy", (Noisy,), {"precision": model, "rng": np.random.default_rng(seed)})
+    kind = type("Noisy", (Noisy,), {"noise": Noise(model, seed)})
     noisy: dict[str, Array] = {k: np.broadcast_to(v, (REPLICATES, *v.shape)).view(kind) for k, v in inputs.items()}
     out: dict[str, Array] = {}
     with np.errstate(all="ignore"):
@@ -186,7 +238,7 @@ def budget(fn: Function, inputs: Mapping[str, Array], held: Mapping[str, Array],
     with np.errstate(all="ignore"):
         exact = {k: np.asarray(v, float) for k, v in fn({**held, **inputs}).items()}
         noisy = replicate(fn, inputs, held, dtype, seed)
-        spread = {k: np.sqrt(((noisy[k] - exact[k]) ** 2).mean(0)) for k in exact}
+        spread = {k: rms(noisy[k] - exact[k], 0) for k in exact}
     return Budget(exact, spread, dtype)
 
 
@@ -197,5 +249,7 @@ def conclusive(exact: Array, tolerance: Array) -> bool:
     """
     if not np.isfinite(tolerance).all() or not np.isfinite(exact).all():
         return False
-    size = float(np.sqrt(np.mean(exact**2))) if exact.size else 0.0
-    return size == 0 or float(np.sqrt(np.mean(tolerance**2))) <= size / 2
+    if not exact.size:
+        return True
+    size = float(rms(exact.ravel(), 0))
+    return size == 0 or float(rms(tolerance.ravel(), 0)) <= size / 2

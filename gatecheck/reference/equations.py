@@ -238,4 +238,3 @@ def equations(cell: Cell) -> Equations:
     if cell.kind == "rnn":
         return replace(_RNN.edited(_ACTIVATION[cell.activation]), cell=cell)
     return {"gru": _GRU, "gru-before": _GRU_BEFORE, "lstm": _LSTM}[cell.name]
-

@@ -95,7 +95,7 @@ def backward(equations: Equations, steps: Sequence[Scope], x: Array, params: Map
         lead = x.shape[:-3]
         sums = {f"d{k}": np.zeros((*lead, *v.shape[-2 if k in "WU" else -1 :]), x.dtype).view(type(x)) for k, v in params.items()}
         return sums | {"dx": np.zeros_like(x)} | {f"d{k}0": final[f"d{k}T"] for k in cell.state}
-    all_dy = _time_first(cotangents["dy"]) if "dy" in cotangents else [zero] * len(steps)
+    all_dy = _time_first(cotangents["dy"]) if "dy" in cotangents else np.zeros((len(steps), *zero.shape), x.dtype).view(type(x))
     after = None
     for s in reversed(steps):
         s.__dict__.update(final, dy=all_dy[s.t], all_dy=all_dy, after=after)

@@ -18,7 +18,7 @@ def calibration_table(report: dict[str, Any]) -> RenderableType:
     for heading in ("values", "alarms", "largest", "median", "99.9 %", "unsure"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in report["calibration"]:
-        numbers = (f"{row['values']:,}", str(row["alarms"]), *(f"{row[k]:.2f}" for k in ("largest", "median", "p999")))
+        numbers = (f"{row['values']:,}", str(row["alarms"]), *(f"{row[k]:.3g}" for k in ("largest", "median", "p999")))
         table.add_row(row["target"], row["dtype"], *numbers, f"{row['inconclusive']:.1%}")
     seen = [row["relative_error_seen"] for row in report["sharpness"]]
     cut = report["truncation"]

@@ -91,7 +91,7 @@ FAULTS = {
     "long_gradients_within_budget": Edited(GRU_, misread("dh", dh_next=lambda s: s.dh_next * (s.t != 50))),
     "gradients_match_finite_differences": Edited(GRU_, misread("dq", r=1)),
     "gradients_match_complex_step": Complex(LSTM_, misread("dc", m=other("c"))),
-    "taylor_remainder_vanishes_with_its_order": Edited(RNN_, misread("da_n", h=other("a_n"))),
+    "taylor_remainder_vanishes_in_order": Edited(RNN_, misread("da_n", h=other("a_n"))),
     "tangent_is_adjoint_of_backward": Tangent(LSTM_),
     "gates_in_unit_interval": Edited(LSTM_, replaced(o=lambda s: sigmoid(s.a_o) + 0.1 * s.c)),
     "saturated_gates_reach_their_ends": Edited(GRU_, replaced(z=lambda s: np.exp(s.a_z) / (1 + np.exp(s.a_z)))),

@@ -1,0 +1,24 @@
+"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE, and the rule of continuous integration that a skip is a failure."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+# No deadlines: the first example of a test may compile a kernel.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    """With GATECHECK_CI=1 a skipped test fails the run: what continuous integration installs, it tests."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    # The workers of xdist have no reporter; the process that collects their results has.
+    if os.environ.get("GATECHECK_CI") != "1" or reporter is None:
+        return
+    if skipped := len(reporter.stats.get("skipped", [])):
+        reporter.write_sep("=", f"GATECHECK_CI=1 and {skipped} skipped: a failure", red=True)
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
