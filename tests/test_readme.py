@@ -1,0 +1,58 @@
+"""The README is true: its code runs, its commands parse, its figures are those in reports/."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from gatecheck.auditing.runner import audit, claims
+from gatecheck.auditing.targets import load
+from gatecheck.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+
+
+def blocks(kind):
+    return [body for k, body in BLOCKS if k == kind]
+
+
+def commands():
+    lines = "\n".join([*blocks("sh"), *re.findall(r"`(gatecheck [^`]+)`", README), *re.findall(r"replay: (.*)", README)])
+    return [command for line in lines.splitlines() for command in re.findall(r"(?:^|&& )(gatecheck .*?)(?:\s+#|\s*>|$)", line)]
+
+
+def test_the_implementation_in_the_readme_is_right(tmp_path):
+    path = tmp_path / "my_lstm.py"
+    path.write_text(blocks("python")[0])
+    result = audit(load(f"{path}:MyLSTM"), profile="quick")
+    assert result.verdict == "pass", result.findings
+
+
+def test_the_python_in_the_readme_runs():
+    exec(blocks("python")[1], {})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_in_the_readme_is_one(command):
+    _, name, *arguments = shlex.split(command)
+    known = main.commands[name]
+    if "--help" not in arguments:
+        known.make_context(name, [a for a in arguments if a != "…"])
+
+
+def test_the_number_of_claims_is_right():
+    assert f"({len(claims())} in all)" in README
+
+
+@pytest.mark.parametrize("report", ["calibration/calibration.txt", "decay/decay.txt"])
+def test_figures_are_those_of_the_reports(report):
+    lines = [line.strip() for line in (ROOT / "reports" / report).read_text(encoding="utf-8").splitlines()]
+    quoted = [line.strip() for line in README.splitlines()]
+    for line in lines:
+        if re.search(r"\d", line) and not line.startswith("written"):
+            assert line in quoted
