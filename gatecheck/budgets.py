@@ -6,21 +6,13 @@ from functools import lru_cache
 
 from gatecheck.cases import Case
 from gatecheck.oracles.rounding import Budget, budget
-from gatecheck.reference import Equations, Results, equations, run
+from gatecheck.reference import Results, equations, run
 
 
 @lru_cache(maxsize=1024)
-def case_budget(case: Case, of: Equations | None = None) -> Budget:
-    """The budget of a case in its own dtype; equal cases are measured once, whoever is under audit.
-
-    Parameters
-    ----------
-    case
-        What to run.
-    of
-        The mathematics, if not the textbook's.
-    """
-    mathematics = of or equations(case.cell)
+def case_budget(case: Case) -> Budget:
+    """The budget of a case in its own dtype; equal cases are measured once, whoever is under audit."""
+    mathematics = equations(case.cell)
     arrays = case.doubles()
     held = {k: arrays.pop(k) for k in case.params}
     return budget(lambda a: run(mathematics, a), arrays, held, case.dtype.name)

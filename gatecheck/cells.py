@@ -147,7 +147,7 @@ def as_cell(cell: str | Cell) -> Cell:
     """
     if isinstance(cell, Cell):
         return cell
-    if cell not in CELLS:
+    if not isinstance(cell, str) or cell not in CELLS:
         raise UsageError(f"there is no cell {cell!r}; the cells are {', '.join(CELLS)}")
     return CELLS[cell]
 
@@ -242,7 +242,7 @@ def check_inputs(
         raise InputError(f"params is a {_describe(params)}, but should be a mapping of names to arrays")
     expected = cell.param_shapes(1, 1)
     if set(params) != set(expected):
-        raise InputError(f"params of a {cell} has the names {sorted(params)}, but should have {sorted(expected)}")
+        raise InputError(f"params of a {cell} has the names {sorted(map(str, params))}, but should have {sorted(expected)}")
     U = params["U"]
     if not isinstance(U, np.ndarray) or U.ndim != 2:
         raise InputError(f"U is a {_describe(U)}, but should be a NumPy array of shape (H, {len(cell.gates)}*H)")

@@ -74,6 +74,10 @@ class Claim:
         return None
 
 
+def _place(check: Check) -> tuple[str | None, int]:
+    return inspect.getsourcefile(check), inspect.getsourcelines(check)[1]
+
+
 REGISTRY: dict[str, Claim] = {}
 
 
@@ -110,8 +114,8 @@ def claim(
             raise UsageError(f"the claim {name} states no theorem in its docstring")
         made = Claim(name, check, frozenset(needs), frozenset(excludes), cases, dtypes)
         taken = REGISTRY.get(name)
-        # A module of properties can be imported twice, under the package's name and by pytest's path.
-        if taken and inspect.getsourcefile(taken.check) != inspect.getsourcefile(check):
+        # A module of properties can be imported twice, under the package's name and by pytest's path: the same lines of the same file.
+        if taken and _place(taken.check) != _place(check):
             raise UsageError(f"there are two claims named {name}")
         REGISTRY[name] = made
         return made

@@ -140,7 +140,7 @@ def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], t
                 right.append(label)
                 continue
             wrong.append(label)
-            if ratio >= worst[0]:
+            if ratio > worst[0]:
                 index = tuple(int(i) for i in np.unravel_index(np.nanargmax(ratios), ratios.shape))
                 message = (
                     f"{_entry(label, index)} is {g[index]:.9g}, but should be {e[index]:.9g} ± {tol[index]:.1e} "

@@ -161,8 +161,8 @@ def _checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
         raise ContractError(f"{name} has shape {value.shape}, but should have shape {shape}")
     if value.dtype != dtype:
         raise ContractError(f"{name} has dtype {value.dtype}, but should have dtype {dtype}, like x")
-    # A target may hand out a buffer that its next call overwrites.
-    return value.copy()
+    # A copy, since a target may hand out a buffer that its next call overwrites; and a plain array, since a mask would hide entries.
+    return np.array(value)
 
 
 def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Convention | None = None, name: str | None = None) -> Subject:
@@ -189,19 +189,19 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
             target = target()
         except Exception as error:
             raise TargetError(f"{target.__name__}() raised {type(error).__name__}: {error}") from error
-    label = name or getattr(target, "name", None) or type(target).__name__
+    label = str(name or getattr(target, "name", None) or type(target).__name__)
     if not callable(getattr(target, "forward", None)):
         raise TargetError(f"{label} has no forward(params, x, h0, c0=None), so it is not an implementation")
     declared = cell or getattr(target, "cell", None)
     if declared is None:
         raise TargetError(f'{label} does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell')
-    dtypes = tuple(getattr(target, "dtypes", ("float32", "float64")))
-    unknown = [d for d in dtypes if d not in ("float32", "float64", "complex128")]
-    if unknown or not {"float32", "float64"} & set(dtypes):
+    dtypes = _declared(label, target, "dtypes", tuple | list, ("float32", "float64"))
+    if not set(dtypes) <= {"float32", "float64", "complex128"} or not {"float32", "float64"} & set(dtypes):
         raise TargetError(f"{label} declares dtypes {dtypes}, but gatecheck can audit float32 and float64")
-    sizes = dict(getattr(target, "sizes", {}))
-    if any(k not in "TBDH" or not isinstance(v, int) or v < 1 for k, v in sizes.items()):
+    sizes = _declared(label, target, "sizes", Mapping, {})
+    if any(k not in ("T", "B", "D", "H") or not isinstance(v, int) or v < 1 for k, v in sizes.items()):
         raise TargetError(f"{label} declares sizes {sizes}, but should name T, B, D or H with a whole number of at least 1")
+    expected_failures = _declared(label, target, "expected_failures", Mapping, {})
     has = {
         "backward": callable(getattr(target, "backward", None)),
         "tangent": callable(getattr(target, "tangent", None)),
@@ -211,13 +211,21 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
     try:
         return Subject(
             target,
-            str(label),
+            label,
             as_cell(declared),
             as_convention(convention if convention is not None else getattr(target, "convention", None)),
             tuple(d for d in dtypes if d != "complex128"),
             frozenset(k for k, v in has.items() if v),
-            sizes,
-            dict(getattr(target, "expected_failures", {})),
+            dict(sizes),
+            dict(expected_failures),
         )
     except GatecheckError as error:
         raise TargetError(f"{label}: {error}") from error
+
+
+def _declared(label: str, target: Any, name: str, kind: Any, default: Any) -> Any:
+    value = getattr(target, name, default)
+    if not isinstance(value, kind):
+        wanted = "a dict" if kind is Mapping else "a tuple of names"
+        raise TargetError(f"{label} declares {name} {value!r}, but should declare {wanted}")
+    return value

@@ -48,7 +48,7 @@ SCOPES = {
 
 def _distinct(sizes: list[int], fixed: Mapping[str, int]) -> Sizes:
     """Sizes made distinct by raising the later ones: equal sizes hide transposes."""
-    used: set[int] = set()
+    used = set(fixed.values())
     out: dict[str, int] = {}
     for name, size in zip("TBDH", sizes, strict=True):
         if name in fixed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell, Params
+from gatecheck.cells import Array, Cell, Params, as_cell
 from gatecheck.errors import ConventionError
 
 
@@ -43,6 +43,12 @@ class Convention:
     negated: Mapping[str, str] = field(default_factory=dict)
     resets: tuple[str, ...] = ("after", "before")
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for kind, order in self.order.items():
+            gates = as_cell(kind).gates
+            if sorted(order) != sorted(gates):
+                raise ConventionError(f"the convention {self.name} orders a {kind} as {order!r}, but should order {', '.join(gates)}")
 
     def shapes(self, cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters of a cell in this convention.

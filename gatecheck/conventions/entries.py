@@ -49,7 +49,7 @@ def as_convention(convention: str | Convention | None) -> Convention:
         return CANONICAL
     if isinstance(convention, Convention):
         return convention
-    if convention not in CONVENTIONS:
+    if not isinstance(convention, str) or convention not in CONVENTIONS:
         raise UsageError(f"there is no convention {convention!r}; the conventions are {', '.join(CONVENTIONS)}")
     return CONVENTIONS[convention]
 

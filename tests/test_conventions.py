@@ -1,0 +1,229 @@
+"""Conventions: exact round trips, gradients by the transpose, and the frameworks that they name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import gatecheck as gk
+from gatecheck.cases import draw
+from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes
+from gatecheck.conventions import CONVENTIONS, Convention, as_convention
+from gatecheck.errors import ConventionError, UsageError
+from gatecheck.reference import equations, run
+
+SIZES = Sizes(T=6, B=2, D=3, H=4)
+# One that is wrong in every way at once, so that each way of spelling is exercised by some entry.
+ODD = Convention(
+    "odd",
+    {"rnn": "n", "gru": "znr", "lstm": "oifg"},
+    names={"W": "kernel", "U": "recurrent", "b": "bias", "c_n": "extra"},
+    negated={"gru": "z", "lstm": "fg"},
+)
+ODD_ROWS = replace(ODD, name="odd-rows", rows=True, second_bias="bias2")
+ALL = {**CONVENTIONS, "odd": ODD, "odd-rows": ODD_ROWS}
+
+EXPRESSIBLE = [(cell, convention) for convention in ALL.values() for cell in CELLS.values() if cell.reset in (None, *convention.resets)]
+expressible = pytest.mark.parametrize(("cell", "convention"), EXPRESSIBLE, ids=[f"{a}-{b.name}" for a, b in EXPRESSIBLE])
+
+
+def params_of(cell, dtype="float64", seed=0):
+    return draw(cell, SIZES, seed=seed, dtype=dtype).params
+
+
+@expressible
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_reading_is_the_exact_inverse_of_spelling(cell, convention, dtype):
+    params = params_of(cell, dtype)
+    spelled = convention.spell(cell, params)
+    assert {k: v.shape for k, v in spelled.items()} == convention.shapes(cell, SIZES.D, SIZES.H)
+    assert all(v.dtype == dtype and v.flags.writeable and v.flags.c_contiguous for v in spelled.values())
+    read = convention.read(cell, spelled)
+    assert read.keys() == params.keys()
+    for name in params:
+        assert read[name].dtype == dtype
+        np.testing.assert_array_equal(read[name], params[name])
+    assert not any(np.shares_memory(a, b) for a in spelled.values() for b in (*params.values(), *read.values()))
+
+
+@expressible
+def test_gradients_are_pulled_back_by_the_transpose(cell, convention):
+    params, rng = params_of(cell), np.random.default_rng(1)
+    spelled = convention.spell(cell, params)
+    gradients = {k: rng.standard_normal(v.shape) for k, v in spelled.items()}
+    back = convention.pull_back(cell, gradients)
+    left = [spelled[k] * gradients[k] for k in spelled]
+    right = [params[k] * back[k] for k in params]
+    # Sums of the same products in another order: a rounding for each, relative to their total size.
+    size = sum(abs(v).sum() for v in left)
+    terms = sum(v.size for v in left)
+    assert abs(sum(v.sum() for v in left) - sum(v.sum() for v in right)) < terms * np.finfo(float).eps * size
+    # And linear: the identity above at one point would also hold for a map that depends on the point.
+    twice = convention.pull_back(cell, {k: 2 * v for k, v in gradients.items()})
+    assert all((twice[k] == 2 * back[k]).all() for k in back)
+
+
+@pytest.mark.parametrize("cell", [GRU(), LSTM()], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"order": {"gru": "zrn", "lstm": "figo"}},
+        {"negated": {"gru": "r", "lstm": "f"}},
+    ],
+    ids=["order", "negated"],
+)
+def test_another_spelling_is_another_function(cell, wrong):
+    right = CONVENTIONS["pytorch"]
+    case = draw(cell, SIZES, seed=2, dtype="float64")
+    misread = replace(right, **wrong).read(cell, right.spell(cell, case.params))
+    y = run(equations(cell), dict(case.arrays))["y"]
+    other = run(equations(cell), dict(case.arrays) | misread)["y"]
+    assert (abs(y - other).max(axis=(1, 2)) > 1e-3).all(), "every step shows it, far above rounding"
+
+
+# ---- PyTorch itself
+
+IN_TORCH = [cell for cell in CELLS.values() if cell.name not in ("gru-before", "rnn-sigmoid")]
+
+
+def compared(cell, case, module, convention, unroll):
+    """Outputs and gradients of our reference and of a module of PyTorch's, by name."""
+    with torch.no_grad():
+        for name, array in CONVENTIONS[convention].spell(cell, case.params).items():
+            getattr(module, name).copy_(torch.from_numpy(array))
+    given = {k: torch.tensor(case[k], requires_grad=True) for k in ("x", *(f"{k}0" for k in cell.state))}
+    out = unroll(module, *given.values())
+    outputs = dict(zip(("y", *(f"{k}T" for k in cell.state)), out, strict=True))
+    sum((v * torch.tensor(case[f"d{k}"])).sum() for k, v in outputs.items()).backward()
+    gradients = CONVENTIONS[convention].pull_back(cell, {k: v.grad.numpy() for k, v in module.named_parameters()})
+    got = {k: v.detach().numpy() for k, v in outputs.items()} | {f"d{k}": v for k, v in gradients.items()}
+    return got | {f"d{k}": v.grad.numpy() for k, v in given.items()}
+
+
+def unroll_layer(module, x, h0, c0=None):
+    y, last = module(x, h0[None] if c0 is None else (h0[None], c0[None]))
+    return (y, last[0]) if c0 is None else (y, last[0][0], last[1][0])
+
+
+def unroll_cell(module, x, h, c=None):
+    y = []
+    for x_t in x:
+        h, c = (module(x_t, h), None) if c is None else module(x_t, (h, c))
+        y.append(h)
+    return (torch.stack(y), h) if c is None else (torch.stack(y), h, c)
+
+
+@pytest.mark.parametrize(("suffix", "convention", "unroll"), [("", "pytorch", unroll_layer), ("Cell", "pytorch-cell", unroll_cell)])
+@pytest.mark.parametrize("cell", IN_TORCH, ids=str)
+def test_the_entries_for_pytorch_reproduce_it(cell, suffix, convention, unroll):
+    case = draw(cell, SIZES, seed=3, dtype="float64")
+    option = {"nonlinearity": cell.activation} if cell.kind == "rnn" else {}
+    module = getattr(torch.nn, cell.kind.upper() + suffix)(SIZES.D, SIZES.H, dtype=torch.float64, **option)
+    got, want = compared(cell, case, module, convention, unroll), run(equations(cell), dict(case.arrays))
+    assert got.keys() == want.keys()
+    for name in want:
+        # Two float64 runs over six contracting steps: some tens of roundings of the largest entry.
+        np.testing.assert_allclose(got[name], want[name], rtol=0, atol=1e-13 * abs(want[name]).max(), err_msg=name)
+
+
+# ---- convert, and errors
+
+
+def test_convert_goes_there_and_back():
+    params = params_of(GRU(), "float32")
+    there = gk.convert(params, "canonical", "pytorch", "gru")
+    assert set(there) == {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"}
+    back = gk.convert(there, "pytorch", ODD, GRU())
+    again = gk.convert(back, ODD, "canonical", "gru")
+    assert all((again[k] == params[k]).all() for k in params)
+    H = SIZES.H
+    np.testing.assert_array_equal(there["weight_hh_l0"][H : 2 * H], -params["U"][:, H : 2 * H].T)
+    np.testing.assert_array_equal(there["bias_hh_l0"][2 * H :], params["c_n"])
+
+
+def test_two_biases_are_one():
+    zeros = {"weight_ih_l0": np.zeros((8, 3)), "weight_hh_l0": np.zeros((8, 2))}
+    read = gk.convert(zeros | {"bias_ih_l0": np.arange(8.0), "bias_hh_l0": 10 * np.arange(8.0)}, "pytorch", "canonical", "lstm")
+    np.testing.assert_array_equal(read["b"], 11 * np.arange(8.0))
+
+
+def test_known_by_name_or_by_itself():
+    assert as_convention(None) is CONVENTIONS["canonical"] is as_convention("canonical")
+    assert as_convention(ODD) is ODD
+    assert all(name == convention.name and convention.source for name, convention in CONVENTIONS.items())
+
+
+def torch_lstm(**instead):
+    good = {"weight_ih_l0": (8, 3), "weight_hh_l0": (8, 2), "bias_ih_l0": (8,), "bias_hh_l0": (8,)} | instead
+    return {k: np.zeros(v) for k, v in good.items() if v is not None}
+
+
+BAD = [
+    (
+        torch_lstm(bias_hh_l0=None),
+        "pytorch",
+        "lstm",
+        ConventionError,
+        "the arrays are named ['bias_ih_l0', 'weight_hh_l0', 'weight_ih_l0']",
+    ),
+    (torch_lstm(extra=(2,)), "pytorch", "lstm", ConventionError, "but in the convention pytorch should be ['bias_hh_l0', 'bias_ih_l0',"),
+    (torch_lstm(), "pytorch-cell", "lstm", ConventionError, "but in the convention pytorch-cell should be ['bias_hh', 'bias_ih',"),
+    (
+        torch_lstm(weight_ih_l0=(3, 8)),
+        "pytorch",
+        "lstm",
+        ConventionError,
+        "weight_ih_l0 has shape (3, 8), but should have shape (8, 8) (D = 8, H = 2)",
+    ),
+    (
+        torch_lstm(bias_ih_l0=(6,)),
+        "pytorch",
+        "lstm",
+        ConventionError,
+        "bias_ih_l0 has shape (6,), but should have shape (8,) (D = 3, H = 2)",
+    ),
+    (
+        torch_lstm(weight_hh_l0=(8,)),
+        "pytorch",
+        "lstm",
+        ConventionError,
+        "weight_ih_l0 and weight_hh_l0 have shapes (8, 3) and (8,), but should be matrices",
+    ),
+    (torch_lstm(), "pytorch", "gru", ConventionError, "weight_ih_l0 has shape (8, 3), but should have shape (6, 3) (D = 3, H = 2)"),
+    (
+        torch_lstm(),
+        "pytorch",
+        "gru-before",
+        ConventionError,
+        "the convention pytorch cannot express a GRU that resets before the product h U_n",
+    ),
+    (torch_lstm(), Convention("bare", {"gru": "rzn"}), "lstm", ConventionError, "the convention bare has no lstm"),
+    (torch_lstm(), "torch", "lstm", UsageError, "there is no convention 'torch'; the conventions are canonical, pytorch, pytorch-cell"),
+    (torch_lstm(), "pytorch", "ltsm", UsageError, "there is no cell 'ltsm'"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "source", "cell", "error", "message"), BAD, ids=[m for *_, m in BAD])
+def test_what_does_not_fit_is_named(arrays, source, cell, error, message):
+    with pytest.raises(error) as caught:
+        gk.convert(arrays, source, "canonical", cell)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("call", ["spell", "read", "pull_back"])
+def test_what_cannot_be_expressed_is_an_error_in_every_direction(call):
+    with pytest.raises(ConventionError, match="the convention pytorch cannot express a GRU that resets before"):
+        getattr(CONVENTIONS["pytorch"], call)(GRU("before"), params_of(GRU("before")))
+
+
+@pytest.mark.parametrize("order", ["ifg", "ifgoo", "iffo", "ifgx", ""])
+def test_an_order_that_is_no_permutation_is_an_error(order):
+    with pytest.raises(ConventionError, match="order"):
+        Convention("mine", {"lstm": order}).spell(LSTM(), params_of(LSTM()))
+
+
+def test_one_gate_needs_no_order():
+    assert Convention("mine", {"rnn": "n"}).shapes(RNN(), 3, 2) == {"W": (3, 2), "U": (2, 2), "b": (2,)}

@@ -1,0 +1,327 @@
+"""What a target may declare and return, and what it is told when it does not keep to the protocol."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gatecheck.cases import draw
+from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes, as_cell, block
+from gatecheck.conventions import CONVENTIONS
+from gatecheck.errors import ContractError, TargetCrashError, TargetError
+from gatecheck.implementation import subject
+from gatecheck.reference import equations, run
+
+T, B, D, H = SIZES = Sizes(T=4, B=2, D=3, H=5)
+
+
+class Textbook:
+    """The reference, in whatever convention it says."""
+
+    cell = "lstm"
+    convention = None
+
+    def _run(self, params, **arrays):
+        cell = as_cell(self.cell)
+        canonical = CONVENTIONS[self.convention or "canonical"].read(cell, params)
+        return cell, run(equations(cell), canonical | {k: v for k, v in arrays.items() if v is not None})
+
+    def forward(self, params, x, h0, c0=None):
+        cell, out = self._run(params, x=x, h0=h0, c0=c0)
+        return tuple(out[k] for k in ("y", *(f"{s}T" for s in cell.state)))
+
+    def backward(self, params, x, h0, c0, dy, dhT, dcT):
+        cell, out = self._run(params, x=x, h0=h0, c0=c0, dy=dy, dhT=dhT, dcT=dcT)
+        convention, grads = CONVENTIONS[self.convention or "canonical"], {k: out[f"d{k}"] for k in cell.param_shapes(1, 1)}
+        if convention.second_bias:
+            # Either bias has the whole gradient of their sum, where spelling halves; the candidate's are two in every convention.
+            twice = [k for k in cell.gates if (k, cell.reset) != ("n", "after")]
+            for gate in twice:
+                block(cell, grads["b"], gate)[:] *= 2
+        return convention.spell(cell, grads) | {k: out[f"d{k}"] for k in ("x", *(f"{s}0" for s in cell.state))}
+
+
+def changed(**attributes):
+    return type("Mine", (Textbook,), attributes)()
+
+
+def case_of(cell=None, dtype="float64", **how):
+    return draw(cell or LSTM(), SIZES, seed=1, dtype=dtype, **how)
+
+
+# ---- declarations
+
+
+def test_what_is_declared_is_what_is_audited():
+    lists = {"dtypes": ["float32", "complex128"], "sizes": {"B": 1}, "expected_failures": {"a": "b"}}
+    mine = subject(changed(cell="gru", convention="pytorch", **lists))
+    assert (mine.name, mine.cell, mine.convention) == ("Mine", GRU(), CONVENTIONS["pytorch"])
+    assert (mine.dtypes, mine.sizes, mine.expected_failures) == (("float32",), {"B": 1}, {"a": "b"})
+    assert mine.abilities == {"backward", "complex"}
+    assert mine.traits == GRU().traits | {"backward", "complex"}
+
+
+def test_what_is_not_declared_is_the_usual():
+    mine = subject(Textbook)
+    assert (mine.name, mine.cell, mine.convention) == ("Textbook", LSTM(), CONVENTIONS["canonical"])
+    assert (mine.dtypes, mine.sizes, mine.expected_failures) == (("float32", "float64"), {}, {})
+    assert subject(mine) is mine
+
+
+def test_the_caller_may_say_instead():
+    mine = subject(Textbook(), cell=RNN("relu"), convention="pytorch-cell", name="this one")
+    assert (mine.name, mine.cell, mine.convention) == ("this one", RNN("relu"), CONVENTIONS["pytorch-cell"])
+    assert subject(changed(name="its own")).name == "its own"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "abilities"),
+    [
+        ({}, {"backward"}),
+        ({"backward": None}, set()),
+        ({"tangent": lambda self: None}, {"backward", "tangent"}),
+        ({"bitwise": True, "dtypes": ("float64", "complex128")}, {"backward", "bitwise", "complex"}),
+    ],
+)
+def test_abilities_are_seen(attributes, abilities):
+    assert subject(changed(**attributes)).abilities == abilities
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sentences"),
+    [
+        ({}, []),
+        ({"sizes": {"B": 1, "T": 7}}, ["B is always 1", "T is always 7"]),
+        ({"dtypes": ("float32",)}, ["float64 is not audited: it is not declared"]),
+        ({"dtypes": ("float64", "complex128")}, ["float32 is not audited: it is not declared"]),
+        ({"backward": None}, ["gradients are not audited: there is no backward"]),
+    ],
+)
+def test_what_a_declaration_narrows_is_said(attributes, sentences):
+    assert subject(changed(**attributes)).narrowings == sentences
+
+
+class NeedsAnArgument(Textbook):
+    def __init__(self, size):
+        self.size = size
+
+
+BAD_DECLARATIONS = [
+    (None, "NoneType has no forward(params, x, h0, c0=None), so it is not an implementation"),
+    (NeedsAnArgument, "NeedsAnArgument() raised TypeError"),
+    (changed(forward=None), "Mine has no forward(params, x, h0, c0=None)"),
+    (changed(cell=None), 'Mine does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell'),
+    (changed(cell="ltsm"), "Mine: there is no cell 'ltsm'"),
+    (changed(cell=["lstm"]), "there is no cell ['lstm']"),
+    (changed(convention="torch"), "Mine: there is no convention 'torch'"),
+    (changed(convention=["pytorch"]), "there is no convention ['pytorch']"),
+    (changed(dtypes=("float16", "float32")), "Mine declares dtypes ('float16', 'float32'), but gatecheck can audit float32 and float64"),
+    (changed(dtypes=("complex128",)), "Mine declares dtypes ('complex128',)"),
+    (changed(dtypes=()), "Mine declares dtypes ()"),
+    (changed(dtypes="float32"), "Mine declares dtypes"),
+    (changed(dtypes=None), "Mine declares dtypes None"),
+    (changed(sizes={"N": 1}), "Mine declares sizes {'N': 1}, but should name T, B, D or H with a whole number of at least 1"),
+    (changed(sizes={"TB": 1}), "Mine declares sizes {'TB': 1}"),
+    (changed(sizes={"": 1}), "Mine declares sizes {'': 1}"),
+    (changed(sizes={1: 1}), "Mine declares sizes {1: 1}"),
+    (changed(sizes={"B": 0}), "Mine declares sizes {'B': 0}"),
+    (changed(sizes={"B": 1.0}), "Mine declares sizes {'B': 1.0}"),
+    (changed(sizes="B=1"), "Mine declares sizes"),
+    (changed(expected_failures="all"), "Mine declares expected_failures"),
+]
+
+
+@pytest.mark.parametrize(("target", "message"), BAD_DECLARATIONS, ids=[m for _, m in BAD_DECLARATIONS])
+def test_a_bad_declaration_is_a_target_error(target, message):
+    with pytest.raises(TargetError) as caught:
+        subject(target)
+    assert message in str(caught.value)
+
+
+# ---- calls
+
+
+EXPRESSIBLE = [(cell, name) for name, c in CONVENTIONS.items() for cell in CELLS.values() if cell.reset in (None, *c.resets)]
+
+
+@pytest.mark.parametrize(("cell", "convention"), EXPRESSIBLE, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_run_is_canonical_whatever_the_convention(cell, convention, dtype):
+    case = case_of(cell, dtype)
+    got = subject(changed(cell=cell, convention=convention)).run(case)
+    want = run(equations(cell), dict(case.arrays))
+    assert got.keys() == want.keys()
+    for name in want:
+        assert got[name].dtype == dtype
+        np.testing.assert_array_equal(got[name], want[name])
+
+
+def test_without_a_backward_only_the_forward_runs():
+    assert subject(changed(backward=None)).run(case_of()).keys() == {"y", "hT", "cT"}
+
+
+def test_arguments_are_fresh_and_writeable_copies():
+    case, mine = case_of(GRU(), absent=("dhT",)), subject(changed(cell="gru"))
+    first, second = mine.arguments(case), mine.arguments(case)
+    assert set(first) == {"params", "x", "h0", "c0", "dy", "dhT", "dcT"}
+    assert [k for k, v in first.items() if v is None] == ["c0", "dhT", "dcT"]
+    for one, other in ((first, second), (first["params"], second["params"])):
+        for name, array in one.items():
+            if isinstance(array, np.ndarray):
+                assert array.flags.writeable
+                assert not np.shares_memory(array, other[name])
+                assert not np.shares_memory(array, case[name])
+                np.testing.assert_array_equal(array, case[name])
+
+
+def test_a_target_cannot_damage_the_case():
+    def forward(self, params, x, h0, c0=None):
+        out = Textbook.forward(self, params, x, h0, c0)
+        for array in (*params.values(), x, h0, c0):
+            array[:] = np.nan
+        return out
+
+    case = case_of()
+    key = case.key
+    assert (subject(changed(forward=forward)).run(case)["dW"] == subject(Textbook).run(case)["dW"]).all()
+    assert type(case)(case.cell, case.arrays).key == key
+
+
+def test_a_target_that_hands_out_its_own_buffer_cannot_change_what_it_returned():
+    buffer = np.zeros((T, B, H))
+
+    def forward(self, params, x, h0, c0=None):
+        y, hT, cT = Textbook.forward(self, params, x, h0, c0)
+        buffer[:] = y
+        return buffer, hT, cT
+
+    mine, case = subject(changed(forward=forward)), case_of()
+    first = mine.forward(case)["y"]
+    before = first.copy()
+    second = mine.forward(case.having(x=-case["x"]))["y"]
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, before)
+
+
+def test_given_arguments_are_used():
+    mine, case = subject(Textbook), case_of()
+    other = case.having(x=2 * case["x"])
+    assert (mine.forward(case, mine.arguments(other))["y"] == mine.forward(other)["y"]).all()
+    assert (mine.backward(case, mine.arguments(other))["dx"] == mine.backward(other)["dx"]).all()
+
+
+def test_a_list_of_outputs_is_as_good_as_a_tuple():
+    mine = subject(changed(forward=lambda self, *a: list(Textbook.forward(self, *a))))
+    assert mine.forward(case_of()).keys() == {"y", "hT", "cT"}
+
+
+GOOD = {"y": np.zeros((T, B, H)), "hT": np.zeros((B, H)), "cT": np.zeros((B, H))}
+BAD_FORWARDS = [
+    (None, "forward returned a NoneType, but should return (y, hT, cT)"),
+    (GOOD["y"], "forward returned a ndarray, but should return (y, hT, cT)"),
+    (GOOD, "forward returned a dict, but should return (y, hT, cT)"),
+    ((GOOD["y"], GOOD["hT"]), "forward returned a tuple of 2 items, but should return (y, hT, cT)"),
+    ([GOOD["y"]], "forward returned a list of 1 items, but should return (y, hT, cT)"),
+    (tuple((GOOD | {"y": [[1.0]]}).values()), "y is a list of 1 items, but should be a NumPy array of shape (4, 2, 5)"),
+    (tuple((GOOD | {"hT": None}).values()), "hT is a NoneType, but should be a NumPy array of shape (2, 5)"),
+    (tuple((GOOD | {"y": np.zeros((B, T, H))}).values()), "y has shape (2, 4, 5), but should have shape (4, 2, 5)"),
+    (tuple((GOOD | {"cT": np.zeros((1, B, H))}).values()), "cT has shape (1, 2, 5), but should have shape (2, 5)"),
+    (tuple((GOOD | {"hT": np.zeros((B, H), "f4")}).values()), "hT has dtype float32, but should have dtype float64, like x"),
+]
+
+
+@pytest.mark.parametrize(("returned", "message"), BAD_FORWARDS, ids=[m for _, m in BAD_FORWARDS])
+def test_what_forward_may_not_return(returned, message):
+    with pytest.raises(ContractError) as caught:
+        subject(changed(forward=lambda self, *a: returned)).forward(case_of())
+    assert message in str(caught.value)
+
+
+def test_a_cell_without_a_cell_state_returns_two():
+    with pytest.raises(ContractError, match=r"forward returned a tuple of 3 items, but should return \(y, hT\)"):
+        subject(changed(cell="rnn", forward=lambda self, *a: tuple(GOOD.values()))).forward(case_of(RNN()))
+
+
+def test_no_kind_of_array_can_hide_an_entry():
+    # The difference from a masked entry is masked, so it would compare as agreeing with anything.
+    hidden = np.ma.MaskedArray(np.full((B, H), 0.5), mask=True)
+    mine = subject(changed(forward=lambda self, *a: (GOOD["y"], hidden, GOOD["cT"])))
+    assert type(mine.forward(case_of())["hT"]) is np.ndarray
+
+
+def gradients(without=(), **instead):
+    """A backward that returns the textbook's gradients with something wrong."""
+
+    def backward(self, *arguments):
+        out = Textbook.backward(self, *arguments) | instead
+        return {k: v for k, v in out.items() if k not in without}
+
+    return backward
+
+
+ALL = "['U', 'W', 'b', 'c0', 'h0', 'x']"
+BAD_BACKWARDS = [
+    (lambda self, *a: None, "backward returned a NoneType, but should return a dict of gradients"),
+    (lambda self, *a: tuple(GOOD.values()), "backward returned a tuple of 3 items, but should return a dict of gradients"),
+    (lambda self, *a: {}, f"backward returned gradients for [], but should for {ALL}"),
+    (gradients(without="b"), f"backward returned gradients for ['U', 'W', 'c0', 'h0', 'x'], but should for {ALL}"),
+    (gradients(without=["h0"]), f"backward returned gradients for ['U', 'W', 'b', 'c0', 'x'], but should for {ALL}"),
+    (gradients(dV=GOOD["hT"]), f"backward returned gradients for ['U', 'W', 'b', 'c0', 'dV', 'h0', 'x'], but should for {ALL}"),
+    (gradients(W=None), "the gradient of W is a NoneType, but should be a NumPy array of shape (3, 20)"),
+    (gradients(h0=None), "the gradient of h0 is a NoneType, but should be a NumPy array of shape (2, 5)"),
+    (gradients(W=np.zeros((20, 3))), "the gradient of W has shape (20, 3), but should have shape (3, 20)"),
+    (gradients(b=np.zeros((1, 20))), "the gradient of b has shape (1, 20), but should have shape (20,)"),
+    (gradients(x=np.zeros((T, B, D), "f4")), "the gradient of x has dtype float32, but should have dtype float64, like x"),
+    (gradients(c0=[0.0]), "the gradient of c0 is a list of 1 items"),
+]
+
+
+@pytest.mark.parametrize(("backward", "message"), BAD_BACKWARDS, ids=[m for _, m in BAD_BACKWARDS])
+def test_what_backward_may_not_return(backward, message):
+    with pytest.raises(ContractError) as caught:
+        subject(changed(backward=backward)).backward(case_of())
+    assert message in str(caught.value)
+
+
+def test_gradients_have_the_shapes_of_the_convention():
+    backward = lambda self, *a: {"U": 0, "W": 0, "b": 0, "c_n": 0, "h0": 0, "x": 0}
+    message = r"gradients for \['U', .*, but should for \['bias_hh_l0', 'bias_ih_l0', 'h0', 'weight_hh_l0', 'weight_ih_l0', 'x'\]"
+    with pytest.raises(ContractError, match=message):
+        subject(changed(cell="gru", convention="pytorch", backward=backward)).backward(case_of(GRU()))
+
+
+@pytest.mark.parametrize(("backward", "has"), [(gradients(), True), (gradients(h0=None), False), (gradients(without=["h0"]), False)])
+def test_the_gradient_of_an_absent_state_may_be_left_out(backward, has):
+    got = subject(changed(backward=backward)).backward(case_of(absent=("h0",)))
+    assert ("dh0" in got) is has
+    assert "dc0" in got
+
+
+def test_none_for_a_state_that_the_cell_does_not_have_is_nothing():
+    got = subject(changed(cell="gru", backward=gradients(c0=None))).backward(case_of(GRU()))
+    assert got.keys() == {"dW", "dU", "db", "dc_n", "dx", "dh0"}
+
+
+def raising(error):
+    def method(self, *arguments):
+        raise error
+
+    return method
+
+
+@pytest.mark.parametrize("method", ["forward", "backward"])
+def test_an_exception_in_a_target_is_a_crash_with_its_cause(method):
+    error = ZeroDivisionError("by nothing")
+    with pytest.raises(TargetCrashError, match=f"{method} raised ZeroDivisionError: by nothing") as caught:
+        getattr(subject(changed(**{method: raising(error)})), method)(case_of())
+    assert caught.value.__cause__ is error
+
+
+def test_a_targets_own_findings_pass_through():
+    with pytest.raises(ContractError, match=r"^no such gate$"):
+        subject(changed(forward=raising(ContractError("no such gate")))).forward(case_of())
+
+
+def test_an_interrupt_is_not_a_crash():
+    with pytest.raises(KeyboardInterrupt):
+        subject(changed(forward=raising(KeyboardInterrupt()))).forward(case_of())
