@@ -1,5 +1,8 @@
 """Every property on every implementation, by the plugin's fixtures alone: ``pytest --pyargs gatecheck.properties --gatecheck-impl …``."""
 
+from collections.abc import Callable
+from typing import Any
 
-def test_property(implementation, prop):
+
+def test_property(implementation: Any, prop: Callable[[Any], None]) -> None:
     prop(implementation)

@@ -103,7 +103,7 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        sizes = check_inputs(self.cell, params, x, h0, c0, dtypes=self.dtypes)
+        sizes = check_inputs(self.cell, params, x, h0, c0, dtypes=REAL)
         T, B, D, H = sizes
         self._check_direction(self.cell.param_shapes(D, H), x.dtype, dparams or {})
         self._check_direction({"x": (T, B, D), **{f"{s}0": (B, H) for s in self.cell.state}}, x.dtype, {"x": dx, "h0": dh0, "c0": dc0})
