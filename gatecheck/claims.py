@@ -28,20 +28,21 @@ class Claim:
         Returns evidence that the claim holds for one implementation and case, or raises a Violation.
     needs
         Traits of the cell and abilities of the implementation without which it says nothing.
-    excludes
-        Traits with which it does not hold, such as an activation with a kink.
     scope
         The cases it is quantified over.
     dtypes
         The dtypes it can be judged in.
+    reference
+        Whether it compares with values that another implementation computed, the reference's equations above all; a tolerance
+        from there does not count.
     """
 
     name: str
     check: Check
     needs: frozenset[str]
-    excludes: frozenset[str]
     scope: str
     dtypes: tuple[str, ...]
+    reference: bool
 
     @property
     def theorem(self) -> str:
@@ -67,8 +68,6 @@ class Claim:
             if need in ABILITIES:
                 return f"holds only if {ABILITIES[need]}"
             return f"holds only if {TRAITS[need]}"
-        for trait in sorted(self.excludes & implementation.traits):
-            return f"does not hold if {TRAITS[trait]}"
         if not set(self.dtypes) & set(implementation.dtypes):
             return f"is judged in {' and '.join(self.dtypes)} only"
         return None
@@ -84,27 +83,29 @@ REGISTRY: dict[str, Claim] = {}
 def claim(
     *,
     needs: Collection[str] = (),
-    excludes: Collection[str] = (),
     cases: str = "present",
     dtypes: tuple[str, ...] = ("float32", "float64"),
+    reference: bool = False,
 ) -> Callable[[Check], Claim]:
     """Register a function as a property.
 
     Parameters
     ----------
-    needs, excludes
+    needs
         Traits and abilities; see :class:`Claim`.
     cases
         A name in :data:`gatecheck.strategies.SCOPES`.
     dtypes
         Where it can be judged.
+    reference
+        Whether it compares with another implementation.
 
     Raises
     ------
     UsageError
         If a trait or a scope does not exist, the docstring is missing, or the name is taken by another function.
     """
-    unknown = {*needs, *excludes} - {*TRAITS, *ABILITIES}
+    unknown = set(needs) - {*TRAITS, *ABILITIES}
     if unknown or cases not in SCOPES:
         raise UsageError(f"a claim asks for unknown traits {sorted(unknown)} or cases {cases!r}")
 
@@ -112,7 +113,7 @@ def claim(
         name = check.__name__
         if not check.__doc__:
             raise UsageError(f"the claim {name} states no theorem in its docstring")
-        made = Claim(name, check, frozenset(needs), frozenset(excludes), cases, dtypes)
+        made = Claim(name, check, frozenset(needs), cases, dtypes, reference)
         taken = REGISTRY.get(name)
         # A module of properties can be imported twice, under the package's name and by pytest's path: the same lines of the same file.
         if taken and _place(taken.check) != _place(check):

@@ -90,3 +90,50 @@ def empty_batch(implementation: Subject, case: Case) -> Evidence:
         expected = {f"d{k}": np.zeros_like(v) for k, v in case.params.items()}
     got = implementation.run(empty)
     return identical(case.cell, got, expected) + require(got["y"].size == 0, "y is not empty")
+
+
+@claim()
+def outputs_are_fresh_arrays(implementation: Subject, case: Case) -> Evidence:
+    """What a call returns shares no memory with its arguments, and no later call writes to it."""
+    seen = Evidence()
+    target, states = implementation.target, [f"{k}0" for k in case.cell.state]
+    names = {"forward": states}
+    if "backward" in implementation.abilities:
+        names["backward"] = ["h0", "c0", "dy", "dhT", "dcT"]
+    for call, rest in names.items():
+
+        def returned(of: Case, call: str = call, rest: list[str] = rest) -> tuple[list[Array], list[Array]]:
+            a = implementation.arguments(of)
+            got = getattr(target, call)(a["params"], a["x"], *(a[k] for k in rest))
+            values = list(got.values()) if isinstance(got, Mapping) else list(got)
+            return [v for v in values if isinstance(v, np.ndarray)], [array for _, array in _arrays(a)]
+
+        results, arguments = returned(case)
+        kept = [r.copy() for r in results]
+        returned(case.having(x=1 - case["x"]))
+        shared = any(np.shares_memory(r, a) for r in results for a in arguments)
+        seen += require(not shared, f"{call} returns an array that shares memory with one of its arguments")
+        same = all(np.array_equal(r, k, equal_nan=True) for r, k in zip(results, kept, strict=True))
+        seen += require(same, f"a later call of {call} wrote into an array that an earlier one had returned")
+    return seen
+
+
+def _strided(a: Array) -> Array:
+    """The same values in every second entry, along each axis, of a larger array in Fortran order."""
+    wide = np.full(tuple(2 * n for n in reversed(a.shape)), np.nan, a.dtype).T
+    view = wide[(slice(None, None, 2),) * a.ndim]
+    view[...] = a
+    return view
+
+
+@claim()
+def memory_layout_does_not_matter(implementation: Subject, case: Case) -> Evidence:
+    """Arrays that are not contiguous give the results of those that are."""
+    arguments = implementation.arguments(case)
+    strided = {k: _strided(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
+    strided["params"] = {k: _strided(v) for k, v in arguments["params"].items()}
+    budget = case_budget(case)
+    seen = Evidence()
+    for call in _calls(implementation):
+        seen += consistent(case.cell, call(case, strided), call(case), budget)
+    return seen

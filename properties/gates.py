@@ -169,3 +169,53 @@ def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evid
     expected = {"c'(f=0,i=0)": 0 * c0, "c'(f=1,i=0)": c0, "c'(f=1,i=1)": c0 + new}
     tolerance = {"c'(f=0,i=0)": tol_none, "c'(f=1,i=0)": tol_kept, "c'(f=1,i=1)": tol_both + tol_new}
     return agree(case.cell, got, expected, tolerance)
+
+
+@claim(needs={"gated"})
+def each_gate_has_its_own_weights(implementation: Subject, case: Case) -> Evidence:
+    """The value of one gate does not depend on the weights and biases of another."""
+    first = one_step(case)
+    seen = Evidence()
+    for gate in case.cell.sigmoid_gates:
+        others = first
+        for k in case.cell.gates:
+            if k != gate:
+                others = others.having(**{name: _changed(others, name, k) for name in ("W", "U", "b")})
+        (value, tol), (again, tol_again) = RECOVER[gate](implementation, first), RECOVER[gate](implementation, others)
+        tolerance = tol + tol_again
+        if not np.isfinite(tolerance).all() or tolerance.max(initial=0) > 0.25:
+            seen += Evidence(inconclusive=1)
+            continue
+        # The difference of two gates is at most one, which is the size that its tolerance is held against.
+        apart = np.abs(value - again)
+        ratio = float(np.max(apart / tolerance, initial=0.0))
+        require(ratio <= 1, f"gate {gate} changes by {apart.max():.3g} (± {tolerance.max():.1e}) when another gate's weights change")
+        seen += Evidence(ratio, 1)
+    return seen
+
+
+def _changed(case: Case, name: str, gate: str) -> Array:
+    array = case[name].copy()
+    block(case.cell, array, gate)[...] *= -0.5
+    return array
+
+
+@claim(needs={"bounded"})
+def states_stay_in_their_hull(implementation: Subject, case: Case) -> Evidence:
+    """Where φ is bounded by one: |h_t| ≤ 1 in an RNN, |h_t| ≤ max(|h_0|, 1) in a GRU, |h_t| < 1 and |c_t| ≤ |c_0| + t in an LSTM.
+
+    A GRU's state is a convex mix of its candidate and the old state; an LSTM adds at most one a step.
+    """
+    far = case.having(**{f"{k}0": 3 * case[f"{k}0"] for k in case.cell.state})
+    got, tolerance = implementation.forward(far), case_budget(far).tolerance
+    h0 = np.abs(far["h0"].astype(float))
+    bound = {"y": np.maximum(h0, 1) if "update_gate" in case.cell.traits else np.ones_like(h0)}
+    if "cell_state" in case.cell.traits:
+        bound["cT"] = np.abs(far["c0"].astype(float)) + case.sizes.T
+    seen = Evidence()
+    for name, limit in bound.items():
+        outside = np.abs(got[name].astype(float)) - limit
+        ratio = float(np.max(outside / tolerance[name], initial=0.0)) if np.isfinite(outside).all() else np.inf
+        seen += require(ratio <= 1, f"|{name}| exceeds its bound by {outside.max():.3g}")
+        seen += Evidence(ratio, 1)
+    return seen

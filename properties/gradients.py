@@ -23,7 +23,7 @@ def _gradients_agree(implementation: Subject, case: Case) -> Evidence:
     return agree(case.cell, implementation.backward(case), expected, tolerance)
 
 
-@claim(needs={"backward"}, cases="any")
+@claim(needs={"backward"}, cases="any", reference=True)
 def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
     """Every gradient is that of the cell's equations, within the rounding that correct code may show.
 
@@ -33,7 +33,7 @@ def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
     return _gradients_agree(implementation, case)
 
 
-@claim(needs={"backward"}, cases="long")
+@claim(needs={"backward"}, cases="long", reference=True)
 def long_gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
     """Over a hundred steps, with gates that keep, the gradient reaches the first step as the equations say.
 

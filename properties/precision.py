@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gatecheck.budgets import case_budget
 from gatecheck.cases import Case
 from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, agree
+from gatecheck.evidence import Evidence, agree, consistent, require
 from gatecheck.implementation import Subject
 
 
-@claim(cases="any")
+@claim(cases="any", reference=True)
 def forward_within_budget(implementation: Subject, case: Case) -> Evidence:
     """y, h_T and c_T are those of the cell's equations, within the rounding that correct code may show.
 
@@ -18,3 +20,35 @@ def forward_within_budget(implementation: Subject, case: Case) -> Evidence:
     """
     budget = case_budget(case)
     return agree(case.cell, implementation.forward(case), budget.exact, budget.tolerance)
+
+
+@claim()
+def nan_stays_nan_in_its_row(implementation: Subject, case: Case) -> Evidence:
+    """A NaN in an input makes every later output of its row NaN, and touches nothing before it nor any other row."""
+    t, b = case.sizes.T // 2, case.sizes.B // 2
+    x = case["x"].copy()
+    x[t, b, 0] = np.nan
+    with np.errstate(invalid="ignore"):
+        got = implementation.forward(case.having(x=x))["y"]
+    seen = require(bool(np.isnan(got[t:, b]).all()), f"a NaN in x[{t}, {b}, 0] became a number in a later output of that row")
+    others = np.delete(got, b, axis=1)
+    seen += require(not np.isnan(others).any(), f"a NaN in x[{t}, {b}, 0] reached another row")
+    return seen + require(not np.isnan(got[:t]).any(), f"a NaN in x[{t}, {b}, 0] reached an earlier output")
+
+
+@claim(needs={"bounded"})
+def infinity_gives_its_limit(implementation: Subject, case: Case) -> Evidence:
+    """An infinite input saturates what it enters, as a very large one does: no NaN, and the same outputs.
+
+    All weights of the infinite entry are at least a thousandth here, so that its preactivations are infinite too.
+    """
+    x = case["x"].copy()
+    W = case["W"].copy()
+    W[0] = np.where(np.abs(W[0]) < 1e-3, 1e-3, W[0])
+    x[0, :, 0] = np.inf
+    large = x.copy()
+    large[0, :, 0] = 1e8
+    huge = case.having(x=large, W=W)
+    with np.errstate(invalid="ignore", over="ignore"):
+        got = implementation.forward(case.having(x=x, W=W))
+    return consistent(case.cell, got, implementation.forward(huge), case_budget(huge))

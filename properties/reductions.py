@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from gatecheck.properties.gates import OPEN, SHUT
+from scipy.special import expit
 
 from gatecheck.budgets import case_budget, exact
 from gatecheck.cases import Case
-from gatecheck.cells import RNN, block
+from gatecheck.cells import GRU, RNN, block, join, split
 from gatecheck.claims import claim
 from gatecheck.evidence import Evidence, agree, consistent, identical
 from gatecheck.implementation import Results, Subject, subject
 from gatecheck.kernels import Builtin
+from gatecheck.properties.gates import OPEN, SHUT
 
 
 def _plain_rnn(case: Case) -> Case:
@@ -36,7 +37,7 @@ def _embedded(case: Case, results: Results) -> Results:
     return out
 
 
-@claim(needs={"update_gate"})
+@claim(needs={"update_gate"}, reference=True)
 def update_gate_of_ones_is_plain_rnn(implementation: Subject, case: Case) -> Evidence:
     """An update gate of ones, with an open reset gate, makes a GRU the plain RNN h' = tanh(x W_n + h U_n + b_n + c_n).
 
@@ -143,3 +144,72 @@ def zero_state_hides_recurrent_weights(implementation: Subject, case: Case) -> E
     budget = case_budget(start)
     got = implementation.run(start)
     return consistent(case.cell, got, implementation.forward(other) | {"dU": np.zeros(case["U"].shape)}, budget)
+
+
+@claim()
+def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evidence:
+    """With W = U = 0 every gate is constant and the state follows a geometric series.
+
+    RNN: h_t = φ(b). GRU: h_t = n + (1 - z)^t (h_0 - n). LSTM: c_t = f^t c_0 + i g (1 - f^t)/(1 - f), h_t = o tanh(c_t).
+    """
+    still = case.having(W=np.zeros_like(case["W"]), U=np.zeros_like(case["U"]))
+    b = {k: block(case.cell, case["b"], k).astype(float) for k in case.cell.gates}
+    t = np.arange(1, case.sizes.T + 1)[:, None, None]
+    h0 = case["h0"].astype(float)
+    if "cell_state" in case.cell.traits:
+        i, f, o = (expit(b[k]) for k in "ifo")
+        # (1 - f^t)/(1 - f) without the cancellation where f is near one
+        series = np.expm1(t * np.log(f)) / np.expm1(np.log(f))
+        c = f**t * case["c0"].astype(float) + i * np.tanh(b["g"]) * series
+        expected: Results = {"y": o * np.tanh(c), "cT": c[-1]}
+    elif "update_gate" in case.cell.traits:
+        c_n = case["c_n"].astype(float) if case.cell.reset == "after" else 0.0
+        n = np.tanh(b["n"] + expit(b["r"]) * c_n)
+        expected = {"y": n + expit(-b["z"]) ** t * (h0 - n)}
+    else:
+        phi = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": expit}[case.cell.activation]
+        expected = {"y": np.broadcast_to(phi(b["n"]), (case.sizes.T, *h0.shape))}
+    return agree(case.cell, implementation.forward(still), expected, case_budget(still).tolerance)
+
+
+@claim(needs={"update_gate"})
+def opposite_update_gates_sum_to_the_whole(implementation: Subject, case: Case) -> Evidence:
+    """Negating the update gate's weights exchanges its two shares: h'(z) + h'(1 - z) = n + h, with n = h' at z = 1."""
+    first = case.having(x=case["x"][:1], dy=None, dhT=None)
+    negated = {k: case[k].copy() for k in ("W", "U", "b")}
+    for array in negated.values():
+        block(case.cell, array, "z")[...] *= -1
+    cases = [first, first.having(**negated), first.with_gate("z", OPEN)]
+    (one, other, n) = (implementation.forward(c)["hT"].astype(float) for c in cases)
+    tolerance = sum(case_budget(c).tolerance["hT"] for c in cases)
+    return agree(case.cell, {"h'(z)": one}, {"h'(z)": n + case["h0"].astype(float) - other}, {"h'(z)": np.asarray(tolerance)})
+
+
+@claim(needs={"reset_gate"}, reference=True)
+def reset_placement_is_free_where_it_is_open(implementation: Subject, case: Case) -> Evidence:
+    """At r = 1 (and c_n = 0) it does not matter whether the reset gate is applied before or after the product with U_n."""
+    opened = case.with_gate("r", OPEN)
+    if case.cell.reset == "after":
+        opened = opened.having(c_n=np.zeros(case.sizes.H))
+    placed = GRU("before" if case.cell.reset == "after" else "after")
+    arrays = {k: v for k, v in opened.arrays.items() if k != "c_n"} | ({"c_n": np.zeros(case.sizes.H)} if placed.reset == "after" else {})
+    other = exact(Case(placed, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
+    other.pop("dc_n", None)
+    # The gradient of r itself is zero on both sides only because a shut or open sigmoid is flat.
+    return agree(case.cell, implementation.run(opened), other, case_budget(opened).tolerance)
+
+
+@claim(needs={"cell_state"}, reference=True)
+def coupled_gates_without_recurrence_make_a_gru(implementation: Subject, case: Case) -> Evidence:
+    """With W_i = -W_f, b_i = -b_f and U = 0 an LSTM's c is a GRU's h at z = i: c' = i g + (1 - i) c."""
+    blocks = split(case.cell, case.params)
+    zero = {f"U_{k}": np.zeros_like(blocks[f"U_{k}"]) for k in "ifgo"}
+    coupled = case.having(**join(case.cell, blocks | zero | {"W_f": -blocks["W_i"], "b_f": -blocks["b_i"]}), dy=None, dhT=None)
+    gru = GRU("before")
+    gates = {"r": "o", "z": "i", "n": "g"}
+    params = join(gru, {f"{p}_{k}": (blocks | zero)[f"{p}_{gates[k]}"] for p in "WUb" for k in "rzn"})
+    other = exact(
+        Case(gru, {k: np.array(v, case.dtype) for k, v in {**params, "x": case["x"], "h0": case["c0"], "dhT": case["dcT"]}.items()})
+    )
+    expected: Results = {"cT": other["hT"], "dx": other["dx"], "dc0": other["dh0"]}
+    return agree(case.cell, implementation.run(coupled), expected, case_budget(coupled).tolerance)

@@ -30,7 +30,7 @@ PROFILES = {"quick": 12, "ci": 40, "thorough": 300}
 SHRINKING_S = 5.0
 """How long the search for a smaller counterexample may take, in seconds."""
 
-MODULES = ("contract", "precision", "gradients", "gates", "reductions", "state")
+MODULES = ("contract", "precision", "gradients", "gates", "reductions", "state", "symmetry")
 
 Progress = Callable[[int, int, str], None]
 
@@ -53,7 +53,7 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
 
 
 @dataclass
-class _Tally:
+class Tally:
     """What one property has seen so far."""
 
     claim: Claim
@@ -82,21 +82,65 @@ class _Tally:
         self.judged_by_dtype[case.dtype.name] = self.judged_by_dtype.get(case.dtype.name, 0) + evidence.judged
 
 
-def _explore(implementation: Subject, tallies: list[_Tally], dtype: str, examples: int, seed: int, tick: Callable[[str], None]) -> None:
+def explore(
+    implementation: Subject, chosen: Iterable[Claim], profile: str, seed: int, tick: Progress, *, first_only: bool = False
+) -> dict[str, Tally]:
+    """Try properties that apply to an implementation on the cases of a profile.
+
+    Parameters
+    ----------
+    implementation, chosen
+        What to try on what.
+    profile, seed
+        How many cases, and which.
+    tick
+        Called after each check with how many are done, how many there are, and the property.
+    first_only
+        Stop at the first property that fails.
+    """
+    tallies = {c.name: Tally(c) for c in chosen}
+    plan = _plan(implementation, tallies, PROFILES[profile])
+    total = sum(len(group) * examples for group, _, examples in plan)
+    done = 0
+
+    def count(label: str) -> None:
+        nonlocal done
+        done += 1
+        tick(done, total, label)
+
+    def over() -> bool:
+        return first_only and any(t.failure is not None for t in tallies.values())
+
+    for group, dtype, examples in plan:
+        _explore(implementation, group, dtype, examples, seed, count, over)
+    return tallies
+
+
+def _explore(
+    implementation: Subject,
+    tallies: list[Tally],
+    dtype: str,
+    examples: int,
+    seed: int,
+    tick: Callable[[str], None],
+    over: Callable[[], bool],
+) -> None:
     """Draw cases and try every property on each; a property that fails goes on, to see how widely."""
 
     @seeded(seed)
     @settings(max_examples=examples, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(cases(implementation.cell, dtype, tallies[0].claim.cases, implementation.sizes))
-    def explore(case: Case) -> None:
+    def on_each(case: Case) -> None:
         for tally in tallies:
+            if over():
+                return
             tally.record(implementation, case)
             tick(tally.claim.name)
 
-    explore()
+    on_each()
 
 
-def _shrink(implementation: Subject, tally: _Tally, seed: int) -> None:
+def _shrink(implementation: Subject, tally: Tally, seed: int) -> None:
     """Look for a smaller case on which the property fails in the same way, for a limited time."""
     assert tally.case is not None
     start = time.monotonic()
@@ -127,12 +171,12 @@ def _shrink(implementation: Subject, tally: _Tally, seed: int) -> None:
         return  # Out of time, or a target that does not fail every time: the smallest failure seen so far stands.
 
 
-def _reason(tally: _Tally) -> str:
+def _reason(tally: Tally) -> str:
     seen = f"seen in {tally.failures} of {tally.examples} cases"
     return "\n".join([str(tally.failure), "; ".join(filter(None, [seen, tally.widest[1]]))])
 
 
-def _conclude(implementation: Subject, tally: _Tally) -> PropertyResult:
+def _conclude(implementation: Subject, tally: Tally) -> PropertyResult:
     claim, seen = tally.claim, tally.evidence
     blocks = seen.judged + seen.inconclusive
     expected = implementation.expected_failures.get(claim.name)
@@ -203,23 +247,18 @@ def audit(
     if stale:
         raise TargetError(f"{implementation.name} expects failures of properties that do not exist: {', '.join(sorted(stale))}")
     skipped = {c.name: reason for c in chosen if (reason := c.inapplicable(implementation))}
-    tallies = {c.name: _Tally(c) for c in chosen if c.name not in skipped}
-    plan = _plan(implementation, tallies, PROFILES[profile])
-    total = sum(len(group) * examples for group, _, examples in plan)
-    done = 0
+    report = progress or (lambda done, total, label: None)
+    done = total = 0
 
-    def tick(label: str) -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done, total, label)
+    def tick(now: int, of: int, label: str) -> None:
+        nonlocal done, total
+        done, total = now, of
+        report(now, of, label)
 
-    for group, dtype, examples in plan:
-        _explore(implementation, group, dtype, examples, seed, tick)
+    tallies = explore(implementation, [c for c in chosen if c.name not in skipped], profile, seed, tick)
     for tally in tallies.values():
         if tally.failure is not None and tally.claim.name not in implementation.expected_failures:
-            if progress:
-                progress(done, total, f"{tally.claim.name}: looking for a smaller counterexample")
+            report(done, total, f"{tally.claim.name}: looking for a smaller counterexample")
             _shrink(implementation, tally, seed)
     results = [
         PropertyResult(c.name, "skipped", reason=skipped[c.name]) if c.name in skipped else _conclude(implementation, tallies[c.name])
@@ -237,9 +276,9 @@ def audit(
     )
 
 
-def _plan(implementation: Subject, tallies: Mapping[str, _Tally], examples: int) -> list[tuple[list[_Tally], str, int]]:
+def _plan(implementation: Subject, tallies: Mapping[str, Tally], examples: int) -> list[tuple[list[Tally], str, int]]:
     """Which properties share cases: those of one scope and dtype."""
-    groups: dict[tuple[str, str], list[_Tally]] = {}
+    groups: dict[tuple[str, str], list[Tally]] = {}
     for tally in tallies.values():
         for dtype in tally.claim.dtypes:
             if dtype in implementation.dtypes:
@@ -271,6 +310,6 @@ def replay(target: Any, path: str, *, cell: str | Cell | None = None, convention
     if case.cell != implementation.cell:
         raise UsageError(f"{path} holds a case of a {case.cell}, but {implementation.name} is a {implementation.cell}")
     (chosen,) = claims([str(about.get("property"))])
-    tally = _Tally(chosen)
+    tally = Tally(chosen)
     tally.record(implementation, case)
     return _conclude(implementation, tally)

@@ -9,7 +9,7 @@ from gatecheck.auditing import runner
 from gatecheck.auditing.runner import audit, claims
 from gatecheck.cells import CELLS, GRU, LSTM, RNN
 from gatecheck.faults.edited import Edited
-from gatecheck.faults.edits import misread, other, replaced
+from gatecheck.faults.edits import misread, other, replaced, transposed
 from gatecheck.reference.equations import sigmoid
 
 
@@ -78,6 +78,24 @@ def refuses_no_rows(arguments):
     return arguments
 
 
+def into_one_buffer():
+    buffers = {}
+
+    def after(arguments, results):
+        y = buffers.setdefault(results[0].shape, np.empty_like(results[0]))
+        y[...] = results[0]
+        return (y, *results[1:])
+
+    return after
+
+
+def reads_memory(arguments):
+    x = arguments[1]
+    if not x.flags.c_contiguous:
+        arguments[1] = np.ascontiguousarray(x.T).reshape(x.shape)
+    return arguments
+
+
 GRU_, LSTM_, RNN_ = GRU(), LSTM(), RNN()
 
 FAULTS = {
@@ -108,6 +126,22 @@ FAULTS = {
     "gradients_are_causal": Edited(RNN_, misread("dh", dy=lambda s: s.all_dy[max(s.t - 1, 0)])),
     "rows_are_independent": Edited(RNN_, misread("h_prev", before=lambda s: s.before and s.before.reading(h=np.roll(s.before.h, 1, -2)))),
     "split_sequence_is_whole_sequence": Edited(LSTM_, misread("a_f", b_f=lambda s: s.b_f * (s.t == 0))),
+    "outputs_are_fresh_arrays": Around(RNN_, after=into_one_buffer()),
+    "memory_layout_does_not_matter": Around(RNN_, reads_memory),
+    "each_gate_has_its_own_weights": Edited(LSTM_, misread("a_f", b_f=other("b_o"))),
+    "states_stay_in_their_hull": Edited(GRU_, misread("h", n=other("a_n"))),
+    "zero_weights_have_a_closed_form": Edited(LSTM_, misread("a_i", b_i=lambda s: 2 * s.b_i)),
+    "opposite_update_gates_sum_to_the_whole": Edited(GRU_, replaced(h=lambda s: s.z * s.n + (1 - s.z) * s.r * s.h_prev)),
+    "reset_placement_is_free_where_it_is_open": Edited(GRU_, misread("q", U_n=transposed("U_n"))),
+    "coupled_gates_without_recurrence_make_a_gru": Edited(LSTM_, replaced(g=lambda s: sigmoid(s.a_g))),
+    "nan_stays_nan_in_its_row": Around(GRU_, after=lambda arguments, results: tuple(map(np.nan_to_num, results))),
+    "infinity_gives_its_limit": Edited(RNN_, replaced(h=lambda s: 1 - 2 / (np.exp(2 * s.a_n) + 1) + 0 * s.a_n)),
+    "units_can_be_relabelled": Edited(GRU_, misread("a_z", b_z=lambda s: s.b_z * np.arange(s.b_z.shape[-1], dtype=s.b_z.dtype))),
+    "units_can_change_sign": Edited(LSTM_, replaced(m=lambda s: np.maximum(s.c, 0))),
+    "inputs_can_change_coordinates": Edited(LSTM_, misread("dx", W_i=lambda s: s.W_i[..., ::-1, :])),
+    "input_gradients_balance_weight_gradients": Edited(LSTM_, misread("dx", da_o=lambda s: 0 * s.da_o)),
+    "a_bias_is_a_constant_input": Edited(RNN_, misread("db_n", da_n=lambda s: s.da_n / 2)),
+    "equal_units_stay_equal": Edited(RNN_, misread("a_n", U_n=lambda s: s.U_n - s.U_n * np.eye(s.U_n.shape[-1], dtype=s.U_n.dtype))),
 }
 """The bias of the forget gate at the first step only is apple/coremltools#309; a reset gate that is never applied is GRU-D#2."""
 

@@ -1,0 +1,131 @@
+"""The kill matrix: which property catches which fault. A verification suite is worth what it catches."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+from gatecheck.auditing.result import versions
+from gatecheck.auditing.runner import claims, explore
+from gatecheck.faults.catalogue import find
+from gatecheck.implementation import subject
+
+SCHEMA = "gatecheck-faults-1"
+
+
+@dataclass(frozen=True)
+class Killing:
+    """What became of one fault.
+
+    Attributes
+    ----------
+    name, cell, says, source, equivalent
+        Of the fault.
+    killed_by
+        The properties that failed on it, each with the share of its examples on which it did, most often first.
+    killed_without_reference_by
+        Those of them that compare with no other implementation.
+    examples
+        How many checks were made.
+    seconds
+        How long they took.
+    """
+
+    name: str
+    cell: str
+    says: str
+    source: str
+    equivalent: str
+    killed_by: dict[str, float]
+    killed_without_reference_by: list[str]
+    examples: int
+    seconds: float
+
+    @property
+    def killed(self) -> bool:
+        """Whether any property failed on it."""
+        return bool(self.killed_by)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return dict(vars(self))
+
+
+def judge(label: str, profile: str, seed: int, first_only: bool) -> Killing:
+    """Try every property that applies on one fault.
+
+    Parameters
+    ----------
+    label
+        Of a fault or a mutant; see :func:`gatecheck.faults.catalogue.find`.
+    profile, seed
+        As of an audit.
+    first_only
+        Stop at the first property that fails.
+    """
+    fault = find(label)
+    planted = subject(fault.plant(), name=label)
+    applicable = [c for c in claims() if not c.inapplicable(planted)]
+    start = time.perf_counter()
+    tallies = explore(planted, applicable, profile, seed, lambda done, total, name: None, first_only=first_only)
+    shares = {name: t.failures / t.examples for name, t in tallies.items() if t.failures}
+    ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
+    without = [name for name in ordered if not tallies[name].claim.reference]
+    examples = sum(t.examples for t in tallies.values())
+    seconds = time.perf_counter() - start
+    return Killing(fault.name, fault.cell, fault.says, fault.source, fault.equivalent, ordered, without, examples, seconds)
+
+
+def matrix(
+    labels: Sequence[str],
+    *,
+    profile: str = "quick",
+    seed: int = 0,
+    first_only: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Killing]:
+    """Every property that applies on every fault, in parallel; the result does not depend on the number of workers.
+
+    Parameters
+    ----------
+    labels
+        Of faults and mutants.
+    profile, seed, first_only
+        As of :func:`judge`.
+    workers
+        Processes; by default as many as there are cores.
+    progress
+        Called with how many faults are done, how many there are, and the label of the last one.
+    """
+    found: dict[str, Killing] = {}
+    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+        waiting = {pool.submit(judge, label, profile, seed, first_only): label for label in labels}
+        try:
+            for finished in as_completed(waiting):
+                found[waiting[finished]] = finished.result()
+                if progress:
+                    progress(len(found), len(labels), waiting[finished])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [found[label] for label in labels]
+
+
+def report(killings: Sequence[Killing], profile: str, seed: int) -> dict[str, Any]:
+    """Every figure as plain data."""
+    counted = [k for k in killings if not k.equivalent]
+    return {
+        "schema": SCHEMA,
+        "versions": versions(),
+        "profile": profile,
+        "seed": seed,
+        "counted": len(counted),
+        "killed": sum(k.killed for k in counted),
+        "killed_without_reference": sum(bool(k.killed_without_reference_by) for k in counted),
+        "faults": [k.to_json() for k in killings],
+    }
