@@ -162,6 +162,66 @@ def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path |
     sys.exit(HOLDS if all(r.ok for r in results) else FINDINGS)
 
 
+@main.command()
+def properties() -> None:
+    """List every claim, what it needs to hold, and what it says."""
+    from gatecheck.auditing.runner import claims
+    from gatecheck.report.claims_table import claims_list
+
+    Console().print(claims_list(claims()))
+
+
+@main.command(epilog="\b\nExample:\n  gatecheck explain update_gate_of_zeros_copies")
+@click.argument("name")
+def explain(name: str) -> None:
+    """State the theorem behind a property: what it claims, why it holds, and on which cases it is tried."""
+    from gatecheck.auditing.runner import claims
+    from gatecheck.report.claims_table import explanation
+
+    (chosen,) = claims([name])
+    Console().print(explanation(chosen))
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  gatecheck faults                                  every named fault, every property that applies
+  gatecheck faults --cell gru --mutants             with every systematic misreading of the GRU's equations
+  gatecheck faults --name "lstm: dc not carried"    one fault
+  gatecheck faults --profile ci --json faults.json --figure faults.png"""
+)
+@click.option("--cell", metavar="K", help="Only the faults of this cell.")
+@click.option("--name", metavar="LABEL", help="Only this fault.")
+@click.option("--mutants", is_flag=True, help="The systematic misreadings too.")
+@click.option("--first", is_flag=True, help="Stop at each fault's first kill.")
+@click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), default="quick", show_default=True, help="How many cases.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases.")
+@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the matrix here.")
+@click.option("--figure", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Draw the matrix (PNG or SVG).")
+def faults(
+    cell: str | None, name: str | None, mutants: bool, first: bool, profile: str, seed: int, json_path: Path | None, figure: Path | None
+) -> None:
+    """Plant every known fault in the reference and see which properties catch it.
+
+    Exit status 1 if a fault that is not equivalent to the truth survives.
+    """
+    from gatecheck.report import faults_table as report
+
+    with _bar("faults") as tick:
+        from gatecheck.auditing import matrix
+        from gatecheck.faults import catalogue
+
+        chosen = [catalogue.find(name)] if name else [*catalogue.faults(cell), *(catalogue.mutants(cell) if mutants else ())]
+        killings = matrix.matrix([f.label for f in chosen], profile=profile, seed=seed, first_only=first, progress=tick)
+    console = Console()
+    console.print(report.fault_table(killings[0]) if name else report.faults_table(killings, profile, seed))
+    if json_path:
+        _write(json_path, json.dumps(matrix.report(killings, profile, seed), indent=2))
+    if figure:
+        report.save_faults_figure(killings, figure)
+    sys.exit(HOLDS if all(k.killed for k in killings if not k.equivalent) else FINDINGS)
+
+
 @main.command(
     epilog="""\b
 Example:

@@ -36,6 +36,11 @@ class Scope:
     absent: bool = False
     share: float = 1.0
 
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """The ranges of T, B, D and H."""
+        return (self.T, self.B, self.D, self.H)
+
 
 SCOPES = {
     "any": Scope(absent=True),
@@ -75,7 +80,7 @@ def cases(draw_from: st.DrawFn, cell: Cell, dtype: str, scope: Scope, fixed: Map
         Sizes that the implementation insists on, such as ``{"B": 1}``.
     """
     pick: Any = draw_from
-    sizes = _distinct([pick(st.integers(*getattr(scope, k))) for k in "TBDH"], fixed or {})
+    sizes = _distinct([pick(st.integers(*limits)) for limits in scope.sizes], fixed or {})
     regime = pick(st.sampled_from(scope.regimes))
     absent: tuple[str, ...] = ()
     if scope.absent:

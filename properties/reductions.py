@@ -173,7 +173,7 @@ def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evid
 
 
 @claim(needs={"update_gate"})
-def opposite_update_gates_sum_to_the_whole(implementation: Subject, case: Case) -> Evidence:
+def opposite_update_gates_sum_to_whole(implementation: Subject, case: Case) -> Evidence:
     """Negating the update gate's weights exchanges its two shares: h'(z) + h'(1 - z) = n + h, with n = h' at z = 1."""
     first = case.having(x=case["x"][:1], dy=None, dhT=None)
     negated = {k: case[k].copy() for k in ("W", "U", "b")}
@@ -186,7 +186,7 @@ def opposite_update_gates_sum_to_the_whole(implementation: Subject, case: Case) 
 
 
 @claim(needs={"reset_gate"}, reference=True)
-def reset_placement_is_free_where_it_is_open(implementation: Subject, case: Case) -> Evidence:
+def reset_placement_is_free_where_open(implementation: Subject, case: Case) -> Evidence:
     """At r = 1 (and c_n = 0) it does not matter whether the reset gate is applied before or after the product with U_n."""
     opened = case.with_gate("r", OPEN)
     if case.cell.reset == "after":
@@ -200,7 +200,7 @@ def reset_placement_is_free_where_it_is_open(implementation: Subject, case: Case
 
 
 @claim(needs={"cell_state"}, reference=True)
-def coupled_gates_without_recurrence_make_a_gru(implementation: Subject, case: Case) -> Evidence:
+def coupled_lstm_is_gru(implementation: Subject, case: Case) -> Evidence:
     """With W_i = -W_f, b_i = -b_f and U = 0 an LSTM's c is a GRU's h at z = i: c' = i g + (1 - i) c."""
     blocks = split(case.cell, case.params)
     zero = {f"U_{k}": np.zeros_like(blocks[f"U_{k}"]) for k in "ifgo"}

@@ -71,7 +71,7 @@ def inputs_can_change_coordinates(implementation: Subject, case: Case) -> Eviden
 
 
 @claim(needs={"backward"})
-def input_gradients_balance_weight_gradients(implementation: Subject, case: Case) -> Evidence:
+def input_and_weight_gradients_balance(implementation: Subject, case: Case) -> Evidence:
     """Σ_t x_tᵀ dx_t = dW Wᵀ: no output changes under x -> x P, W -> P⁻¹ W, so the gradient along it is zero."""
     budget = case_budget(case)
     got = implementation.backward(case)

@@ -33,16 +33,16 @@ def named(name, source="def {name}(implementation, case):\n    '''It holds.\n\n 
 
 
 def test_a_registered_function_is_a_claim(registry):
-    made = claim(needs=["gated"], excludes=["odd"], cases="tiny", dtypes=("float64",))(named("it_holds"))
+    made = claim(needs=["gated"], cases="tiny", dtypes=("float64",), reference=True)(named("it_holds"))
     assert registry == {"it_holds": made}
-    assert (made.name, made.needs, made.excludes, made.dtypes) == ("it_holds", {"gated"}, {"odd"}, ("float64",))
+    assert (made.name, made.needs, made.dtypes, made.reference) == ("it_holds", {"gated"}, ("float64",), True)
     assert (made.theorem, made.summary) == ("It holds.\n\nAlways.", "It holds.")
     assert made.cases is SCOPES["tiny"]
 
 
 def test_a_claim_asks_for_nothing_by_default():
     made = claim()(named("it_holds"))
-    assert (made.needs, made.excludes, made.dtypes, made.cases) == (frozenset(), frozenset(), ("float32", "float64"), SCOPES["present"])
+    assert (made.needs, made.dtypes, made.reference, made.cases) == (frozenset(), ("float32", "float64"), False, SCOPES["present"])
 
 
 def test_a_claim_is_called_with_an_implementation_and_a_case():
@@ -61,7 +61,7 @@ def test_a_claim_is_called_with_an_implementation_and_a_case():
 
 BAD = [
     ({"needs": ["gates"]}, r"a claim asks for unknown traits \['gates'\] or cases 'present'"),
-    ({"excludes": ["kink", "bounded"]}, r"unknown traits \['kink'\]"),
+    ({"needs": ["kink", "bounded"]}, r"unknown traits \['kink'\]"),
     ({"cases": "all"}, r"unknown traits \[\] or cases 'all'"),
 ]
 
@@ -123,11 +123,8 @@ APPLIES = [
     ("gru", {"needs": ["backward"]}, {"backward": None}, f"holds only if {ABILITIES['backward']}"),
     ("gru", {"needs": ["complex"]}, {"dtypes": ("float64",)}, f"holds only if {ABILITIES['complex']}"),
     ("gru", {"needs": ["update_gate", "backward"]}, {"cell": "lstm", "backward": None}, f"holds only if {ABILITIES['backward']}"),
-    ("gru", {"excludes": ["odd"]}, {}, f"does not hold if {TRAITS['odd']}"),
-    ("rnn-sigmoid", {"excludes": ["odd"]}, {}, None),
     ("gru", {"dtypes": ("float64",)}, {"dtypes": ("float32",)}, "is judged in float64 only"),
     ("gru", {"dtypes": ("float64",)}, {"dtypes": ("float32", "float64")}, None),
-    ("gru", {"needs": ["cell_state"], "excludes": ["odd"]}, {}, f"holds only if {TRAITS['cell_state']}"),
 ]
 
 

@@ -1,0 +1,40 @@
+"""The claims in the terminal: all of them in short, or one in full."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from gatecheck.cases import REGIMES
+from gatecheck.cells import TRAITS
+from gatecheck.claims import Claim
+from gatecheck.implementation import ABILITIES
+
+
+def claims_list(chosen: Sequence[Claim]) -> RenderableType:
+    """Every claim: its name, what it needs, and the first line of its theorem."""
+    lines: list[RenderableType] = []
+    for c in chosen:
+        lines.append(Text.assemble((c.name, "bold"), (f"  needs {', '.join(sorted(c.needs))}" if c.needs else "", "dim")))
+        lines.append(Padding(Text(c.summary), (0, 0, 0, 4)))
+    return Group(*lines)
+
+
+def explanation(claim: Claim) -> RenderableType:
+    """One claim: the theorem, where it holds, and on which cases it is tried."""
+    scope = claim.cases
+    sizes = ", ".join(f"{k} {low}..{high}" if low < high else f"{k} = {low}" for k, (low, high) in zip("TBDH", scope.sizes, strict=True))
+    lines = [Text(claim.name, "bold"), Text(""), Text(claim.theorem), Text("")]
+    if claim.needs:
+        lines += [Text(f"holds only if {(TRAITS | ABILITIES)[need]}") for need in sorted(claim.needs)]
+    lines.append(Text(f"tried on {' and '.join(claim.dtypes)}, with {sizes} or a little more, and"))
+    lines += [Text(f"  {name}: {REGIMES[name].meaning}") for name in scope.regimes]
+    told = (
+        "compares with another implementation"
+        if claim.reference
+        else "holds the implementation against itself; the reference only gives tolerances"
+    )
+    return Group(*lines, Text(told))
