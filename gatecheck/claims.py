@@ -32,6 +32,8 @@ class Claim:
         The cases it is quantified over.
     dtypes
         The dtypes it can be judged in.
+    varies
+        Those of T, B, D, H that it changes: an implementation that insists on one of these cannot be held to it.
     reference
         Whether it compares with values that another implementation computed, the reference's equations above all; a tolerance
         from there does not count.
@@ -42,6 +44,7 @@ class Claim:
     needs: frozenset[str]
     scope: str
     dtypes: tuple[str, ...]
+    varies: str
     reference: bool
 
     @property
@@ -68,6 +71,8 @@ class Claim:
             if need in ABILITIES:
                 return f"holds only if {ABILITIES[need]}"
             return f"holds only if {TRAITS[need]}"
+        for size in sorted(set(self.varies) & set(implementation.sizes)):
+            return f"needs another {size} than {implementation.sizes[size]}, on which the implementation insists"
         if not set(self.dtypes) & set(implementation.dtypes):
             return f"is judged in {' and '.join(self.dtypes)} only"
         return None
@@ -85,6 +90,7 @@ def claim(
     needs: Collection[str] = (),
     cases: str = "present",
     dtypes: tuple[str, ...] = ("float32", "float64"),
+    varies: str = "",
     reference: bool = False,
 ) -> Callable[[Check], Claim]:
     """Register a function as a property.
@@ -97,6 +103,8 @@ def claim(
         A name in :data:`gatecheck.strategies.SCOPES`.
     dtypes
         Where it can be judged.
+    varies
+        Sizes that it changes, such as ``"TB"``.
     reference
         Whether it compares with another implementation.
 
@@ -113,7 +121,7 @@ def claim(
         name = check.__name__
         if not check.__doc__:
             raise UsageError(f"the claim {name} states no theorem in its docstring")
-        made = Claim(name, check, frozenset(needs), cases, dtypes, reference)
+        made = Claim(name, check, frozenset(needs), cases, dtypes, varies, reference)
         taken = REGISTRY.get(name)
         # A module of properties can be imported twice, under the package's name and by pytest's path: the same lines of the same file.
         if taken and _place(taken.check) != _place(check):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,9 @@ class _Commands(click.Group):
         except GatecheckError as error:
             click.echo(f"gatecheck: {error}", err=True)
             ctx.exit(WRONG_CALL)
+        except MemoryError:
+            click.echo("gatecheck: there is not enough memory for these sizes", err=True)
+            ctx.exit(WRONG_CALL)
         except KeyboardInterrupt:
             click.echo("gatecheck: interrupted; nothing more was written", err=True)
             ctx.exit(INTERRUPTED)
@@ -42,6 +48,9 @@ class _Commands(click.Group):
 @click.version_option(gatecheck.__version__, "--version", prog_name="gatecheck")
 def main() -> None:
     """Is this GRU or LSTM right, claim by claim? How far back does it learn?"""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that cannot show ± still shows the verdict
 
 
 @contextmanager
@@ -64,6 +73,26 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _check_writable(file: Path | None, folder: str) -> None:
+    """Before a long run rather than after it."""
+    if file is not None and not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(
+            f"{file} cannot be written: {'permission denied' if file.parent.is_dir() else f'there is no folder {file.parent}'}"
+        )
+    existing = next(p for p in (Path(folder), *Path(folder).absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UsageError(
+            f"counterexamples cannot be written into {folder}: {existing} is {'no folder' if existing.is_file() else 'read-only'}"
+        )
+
+
+def _print_audit(out: Console, result: Any, command: str) -> None:
+    from gatecheck.report.audit_table import audit_table, verdict_line
+
+    out.print(audit_table(result, command), crop=False)
+    out.print(verdict_line(result), soft_wrap=True)
 
 
 def _make_folder(path: Path) -> None:
@@ -110,29 +139,27 @@ def audit(
     TARGET is builtin:CELL, torch.nn:CLASS, package.module:OBJECT or path/to/file.py:OBJECT. Without one, our own cells and every
     supported framework that is installed are audited.
     """
+    _check_writable(json_path, folder)
     if target is None:
-        if replay or cell or convention:
+        if replay is not None or cell or convention:
             raise click.UsageError("--replay, --cell and --convention need a TARGET")
         _audit_all(profile or "quick", only, seed, json_path, folder)
         return
-    command = " ".join(
-        ["gatecheck audit", target, *(["--cell", cell] if cell else []), *(["--convention", convention] if convention else [])]
-    )
+    overrides = [word for option, value in (("--cell", cell), ("--convention", convention)) if value for word in (option, value)]
+    command = shlex.join(["gatecheck", "audit", target, *overrides])
     out = Console()
     with _bar(target) as tick:
         from gatecheck.auditing import runner, targets  # a second or two, which the bar covers
 
         implementation = targets.load(target, cell=cell, convention=convention)
-        if not replay:
+        if replay is None:
             result = runner.audit(implementation, profile=profile or "ci", only=only, seed=seed, progress=tick)
-    if replay:
+    if replay is not None:
         replayed = runner.replay(implementation, replay)
         out.print(f"{replayed.name} {replayed.outcome} on {replay}\n{replayed.reason}", markup=False, highlight=False)
         sys.exit(HOLDS if replayed.outcome in ("passed", "expected_failure") else FINDINGS)
-    from gatecheck.report.audit_table import audit_table
-
     result = result.saving_counterexamples(folder)
-    out.print(audit_table(result, command), crop=False)
+    _print_audit(out, result, command)
     if json_path:
         _write(json_path, json.dumps(result.to_json(), indent=2, allow_nan=False))
     sys.exit(HOLDS if result.ok else FINDINGS)
@@ -141,7 +168,7 @@ def audit(
 def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path | None, folder: str) -> None:
     with _bar("gatecheck"):
         from gatecheck.auditing import runner, targets
-        from gatecheck.report.audit_table import audit_table, matrix, verdict_line
+        from gatecheck.report.audit_table import matrix, verdict_line
 
     out, err = Console(), Console(stderr=True)
     results = []
@@ -155,7 +182,7 @@ def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path |
     out.print(matrix(results))
     for result in results:
         if not result.ok:
-            out.print(audit_table(result, f"gatecheck audit {result.implementation} --cell {result.cell}"), crop=False)
+            _print_audit(out, result, f"gatecheck audit {result.implementation} --cell {result.cell}")
     if json_path:
         audits = {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]}
         _write(json_path, json.dumps(audits, indent=2, allow_nan=False))
@@ -209,9 +236,14 @@ def faults(
 
     with _bar("faults") as tick:
         from gatecheck.auditing import matrix
+        from gatecheck.cells import CELLS
         from gatecheck.faults import catalogue
 
-        chosen = [catalogue.find(name)] if name else [*catalogue.faults(cell), *(catalogue.mutants(cell) if mutants else ())]
+        chosen = (
+            [catalogue.find(name)]
+            if name
+            else [*catalogue.faults(cell), *(m for k in ([cell] if cell else CELLS) for m in (catalogue.mutants(k) if mutants else ()))]
+        )
         killings = matrix.matrix([f.label for f in chosen], profile=profile, seed=seed, first_only=first, progress=tick)
     console = Console()
     console.print(report.fault_table(killings[0]) if name else report.faults_table(killings, profile, seed))
@@ -246,7 +278,7 @@ def calibrate(targets: tuple[str, ...], cases: int, seed: int, json_path: Path |
         found = calibration.report([load(t) for t in targets], cases, seed, tick)
     Console().print(calibration_table(found))
     if json_path:
-        _write(json_path, json.dumps(found | {"versions": versions("torch")}, indent=2))
+        _write(json_path, json.dumps(found | {"versions": versions("torch")}, indent=2, allow_nan=False))
     sys.exit(FINDINGS if any(row["alarms"] for row in found["calibration"]) else HOLDS)
 
 
@@ -286,6 +318,7 @@ def decay(
     from gatecheck.report.decay_figure import save_decay_figure
     from gatecheck.report.decay_table import decay_table
 
+    _make_folder(out)
     with _bar("decay") as tick:
         sizes = {"hidden": hidden, "inputs": inputs, "steps": steps, "seeds": seeds, "seed": seed}
         result = sweep.decay(cells or None, initialisers or None, **sizes, progress=tick)
@@ -293,7 +326,6 @@ def decay(
     console.print(decay_table(result))
     for reason in result.skipped:
         console.print(f"skipped {reason}", style="dim", highlight=False)
-    _make_folder(out)
     written = [out / "decay.json"]
     _write(written[0], result.to_json())
     try:

@@ -141,8 +141,9 @@ class Subject:
 
     def _call(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return function(*arguments)
-        except Exception as error:
+            with np.errstate():  # what a target sets here does not reach its caller
+                return function(*arguments)
+        except (Exception, SystemExit) as error:
             if isinstance(error, TargetError):
                 raise
             raise TargetCrashError(f"{what} raised {type(error).__name__}: {error}") from error
@@ -179,20 +180,25 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
 
     Raises
     ------
+    UsageError
+        If `cell` or `convention` does not exist.
     TargetError
         If it has no forward, declares no cell, or declares something that does not exist.
     """
     if isinstance(target, Subject):
         return target
+    # What the caller says is the caller's mistake, what the target declares is the target's.
+    chosen_cell = None if cell is None else as_cell(cell)
+    chosen_convention = None if convention is None else as_convention(convention)
     if isinstance(target, type):
         try:
             target = target()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise TargetError(f"{target.__name__}() raised {type(error).__name__}: {error}") from error
-    label = str(name or getattr(target, "name", None) or type(target).__name__)
-    if not callable(getattr(target, "forward", None)):
+    label = str(name or _attribute("the target", target, "name") or type(target).__name__)
+    if not callable(_attribute(label, target, "forward")):
         raise TargetError(f"{label} has no forward(params, x, h0, c0=None), so it is not an implementation")
-    declared = cell or getattr(target, "cell", None)
+    declared = chosen_cell or _attribute(label, target, "cell")
     if declared is None:
         raise TargetError(f'{label} does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell')
     dtypes = _declared(label, target, "dtypes", tuple | list, ("float32", "float64"))
@@ -203,17 +209,17 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
         raise TargetError(f"{label} declares sizes {sizes}, but should name T, B, D or H with a whole number of at least 1")
     expected_failures = _declared(label, target, "expected_failures", Mapping, {})
     has = {
-        "backward": callable(getattr(target, "backward", None)),
-        "tangent": callable(getattr(target, "tangent", None)),
+        "backward": callable(_attribute(label, target, "backward")),
+        "tangent": callable(_attribute(label, target, "tangent")),
         "complex": "complex128" in dtypes,
-        "bitwise": bool(getattr(target, "bitwise", False)),
+        "bitwise": bool(_attribute(label, target, "bitwise")),
     }
     try:
         return Subject(
             target,
             label,
             as_cell(declared),
-            as_convention(convention if convention is not None else getattr(target, "convention", None)),
+            chosen_convention or as_convention(_attribute(label, target, "convention")),
             tuple(d for d in dtypes if d != "complex128"),
             frozenset(k for k, v in has.items() if v),
             dict(sizes),
@@ -223,8 +229,15 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
         raise TargetError(f"{label}: {error}") from error
 
 
+def _attribute(label: str, target: Any, name: str, default: Any = None) -> Any:
+    try:
+        return getattr(target, name, default)
+    except Exception as error:
+        raise TargetError(f"{label}.{name} raised {type(error).__name__}: {error}") from error
+
+
 def _declared(label: str, target: Any, name: str, kind: Any, default: Any) -> Any:
-    value = getattr(target, name, default)
+    value = _attribute(label, target, name, default)
     if not isinstance(value, kind):
         wanted = "a dict" if kind is Mapping else "a tuple of names"
         raise TargetError(f"{label} declares {name} {value!r}, but should declare {wanted}")

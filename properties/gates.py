@@ -85,7 +85,7 @@ def _sigmoid_of(case: Case, gate: str, h: Array) -> Array:
     return value
 
 
-@claim(needs={"gated"})
+@claim(needs={"gated"}, varies="T")
 def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
     """Every gate lies in (0, 1).
 
@@ -114,7 +114,7 @@ def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
     return seen
 
 
-@claim(needs={"gated"})
+@claim(needs={"gated"}, varies="T")
 def saturated_gates_reach_their_ends(implementation: Subject, case: Case) -> Evidence:
     """In floating point a gate of bias -1000 is exactly 0 and one of bias 1000 exactly 1, whatever its weights; never NaN.
 
@@ -150,7 +150,7 @@ def kept_and_new_share_one_whole(implementation: Subject, case: Case) -> Evidenc
     return agree(case.cell, {"y": got["y"]}, {"y": np.broadcast_to(rows, got["y"].shape)}, {"y": tolerance})
 
 
-@claim(needs={"cell_state"})
+@claim(needs={"cell_state"}, varies="T")
 def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evidence:
     """An LSTM's input and forget gates are free of each other: (f, i) = (0, 0), (1, 0), (0, 1), (1, 1) give c' = f c + i g.
 
@@ -171,7 +171,7 @@ def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evid
     return agree(case.cell, got, expected, tolerance)
 
 
-@claim(needs={"gated"})
+@claim(needs={"gated"}, varies="T")
 def each_gate_has_its_own_weights(implementation: Subject, case: Case) -> Evidence:
     """The value of one gate does not depend on the weights and biases of another."""
     first = one_step(case)

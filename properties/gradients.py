@@ -73,8 +73,10 @@ def _verdict(implementation: Subject, case: Case, oracle: str) -> Evidence:
     outcome = result.oracles[oracle]
     if outcome.verdict == "fail":
         found = [f for f in result.failures if f.oracle == oracle]
-        inputs = dict.fromkeys("d" + f.where.rpartition("/ d ")[2].partition("[")[0] for f in found)
-        raise Violation("\n".join([outcome.reason, *map(str, found[:3])]), ratio=outcome.worst, wrong=tuple(inputs))
+        places = (f.where.rpartition("/ d ")[2].partition("[")[0] for f in found)
+        inputs = dict.fromkeys(f"d{place}" for place in places if place in case.arrays)
+        ratio = math.inf if math.isnan(outcome.worst) else outcome.worst
+        raise Violation("\n".join([outcome.reason, *map(str, found[:3])]), ratio=ratio, wrong=tuple(inputs))
     undecided = round(outcome.inconclusive * outcome.compared)
     if outcome.verdict != "pass":
         return Evidence(inconclusive=max(undecided, 1))

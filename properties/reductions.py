@@ -75,7 +75,7 @@ def update_gate_of_zeros_copies(implementation: Subject, case: Case) -> Evidence
     return seen
 
 
-@claim(needs={"reset_gate"})
+@claim(needs={"reset_gate"}, varies="T")
 def reset_gate_of_zeros_forgets(implementation: Subject, case: Case) -> Evidence:
     """A reset gate of zeros makes the candidate ignore h; with an update gate of ones this token is the first.
 
@@ -136,7 +136,7 @@ def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Ev
     return consistent(case.cell, got, {"y": other["y"] * gate, "hT": other["hT"] * gate, "cT": other["cT"]}, case_budget(constant))
 
 
-@claim()
+@claim(varies="T")
 def zero_state_hides_recurrent_weights(implementation: Subject, case: Case) -> Evidence:
     """From the state zero U is irrelevant to y_1, and the gradient of one step with respect to U is zero."""
     start = case.having(x=case["x"][:1], dy=case["dy"][:1], h0=None)
@@ -172,7 +172,7 @@ def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evid
     return agree(case.cell, implementation.forward(still), expected, case_budget(still).tolerance)
 
 
-@claim(needs={"update_gate"})
+@claim(needs={"update_gate"}, varies="T")
 def opposite_update_gates_sum_to_whole(implementation: Subject, case: Case) -> Evidence:
     """Negating the update gate's weights exchanges its two shares: h'(z) + h'(1 - z) = n + h, with n = h' at z = 1."""
     first = case.having(x=case["x"][:1], dy=None, dhT=None)

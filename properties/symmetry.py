@@ -83,7 +83,7 @@ def input_and_weight_gradients_balance(implementation: Subject, case: Case) -> E
     return agree(case.cell, {"xᵀdx": left}, {"xᵀdx": right}, {"xᵀdx": tolerance})
 
 
-@claim()
+@claim(varies="D")
 def a_bias_is_a_constant_input(implementation: Subject, case: Case) -> Evidence:
     """A bias is the weight of an input that is always 1: outputs are the same, and so is its gradient."""
     T, B, D, _ = case.sizes
@@ -109,7 +109,7 @@ def _doubled(case: Case) -> Case:
     return case.having(**join(case.cell, blocks), **states)
 
 
-@claim()
+@claim(varies="H")
 def equal_units_stay_equal(implementation: Subject, case: Case) -> Evidence:
     """Units with equal weights have equal outputs and equal gradients, and half the recurrent weight each makes them one unit."""
     H = case.sizes.H
@@ -120,5 +120,5 @@ def equal_units_stay_equal(implementation: Subject, case: Case) -> Evidence:
         if name in ("y", "hT", "cT", "dh0", "dc0"):
             both[name] = np.concatenate([value[..., H:], value[..., :H]], axis=-1)
     seen = consistent(case.cell, got, both, case_budget(doubled))
-    first = {k: got[k][..., :H] for k in ("y", "hT", "cT") if k in got}
+    first: Results = {k: v[..., :H] for k, v in got.items() if k in ("y", "hT", "cT")}
     return seen + consistent(case.cell, first, implementation.forward(case), case_budget(case))

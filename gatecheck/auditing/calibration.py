@@ -15,6 +15,7 @@ import numpy as np
 from gatecheck.budgets import case_budget
 from gatecheck.cases import Case, draw
 from gatecheck.cells import GRU, LSTM, Array, Cell, Sizes, block
+from gatecheck.errors import InputError
 from gatecheck.evidence import Violation, agree, blocks
 from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import Edit, misread
@@ -38,6 +39,10 @@ class Calibration:
         Of error / spread.
     inconclusive
         The share of values whose block could not be judged.
+
+    Notes
+    -----
+    A value that is not finite is an alarm.
     """
 
     target: str
@@ -94,13 +99,15 @@ def calibrate(implementation: Subject, dtype: str, cases: int, seed: int, tick: 
         unjudged += u
         tick(f"{implementation.name} {dtype}")
     r = np.concatenate(ratios)
+    if not r.size:
+        raise InputError(f"no value of {cases} cases could be judged in {dtype}: draw more")
     quantiles = np.quantile(r, [0.5, 0.999])
     return Calibration(
         implementation.name,
         dtype,
         cases,
         r.size,
-        int((r > MULTIPLE).sum()),
+        int((~(r <= MULTIPLE)).sum()),  # a NaN is an alarm
         float(r.max()),
         float(quantiles[0]),
         float(quantiles[1]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -53,7 +54,7 @@ class PropertyResult:
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         case = None if self.counterexample is None else {"case": str(self.counterexample), "file": self.saved}
-        ratio = None if self.worst_ratio is None or self.worst_ratio == float("inf") else self.worst_ratio
+        ratio = self.worst_ratio if self.worst_ratio is not None and math.isfinite(self.worst_ratio) else None
         return {
             "name": self.name,
             "outcome": self.outcome,
@@ -121,7 +122,13 @@ class AuditResult:
         return [p for p in self.properties if p.outcome in ("failed", "crashed", "timed_out")]
 
     def saving_counterexamples(self, folder: str | Path) -> AuditResult:
-        """Write each counterexample as ``.npz`` into a folder, which is made if need be; the same result, knowing the files."""
+        """Write each counterexample as ``.npz`` into a folder, which is made if need be; the same result, knowing the files.
+
+        Raises
+        ------
+        OSError
+            If the folder or a file in it cannot be written.
+        """
         saved = []
         for p in self.properties:
             if p.counterexample is not None and p.outcome != "expected_failure":

@@ -19,7 +19,7 @@ from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY, Claim
 from gatecheck.conventions import Convention
-from gatecheck.errors import TargetError, UsageError
+from gatecheck.errors import CaseFileError, TargetError, UsageError
 from gatecheck.evidence import Evidence, Violation, summarise
 from gatecheck.implementation import Subject, subject
 from gatecheck.strategies import cases
@@ -45,6 +45,8 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
     """
     for module in MODULES:
         importlib.import_module(f"gatecheck.properties.{module}")
+    if isinstance(only, str):
+        raise UsageError(f"only is {only!r}, but should be a list of names: [{only!r}]")
     wanted = list(only)
     unknown = [name for name in wanted if name not in REGISTRY]
     if unknown:
@@ -303,13 +305,19 @@ def replay(target: Any, path: str, *, cell: str | Cell | None = None, convention
     CaseFileError
         If the file holds no case, or does not say which property.
     UsageError
-        If the case is of another cell than the target.
+        If the property says nothing about the target, or the case is of another cell or dtype.
     """
     case, about = Case.load(path)
     implementation = subject(target, cell=cell, convention=convention)
     if case.cell != implementation.cell:
         raise UsageError(f"{path} holds a case of a {case.cell}, but {implementation.name} is a {implementation.cell}")
-    (chosen,) = claims([str(about.get("property"))])
+    if about.get("property") not in {c.name for c in claims()}:
+        raise CaseFileError(f"{path} does not say which property it refutes")
+    (chosen,) = claims([about["property"]])
+    if reason := chosen.inapplicable(implementation):
+        raise UsageError(f"{chosen.name} says nothing about {implementation.name}: it {reason}")
+    if case.dtype.name not in implementation.dtypes:
+        raise UsageError(f"{path} holds a case in {case.dtype}, which {implementation.name} does not declare")
     tally = Tally(chosen)
     tally.record(implementation, case)
     return _conclude(implementation, tally)

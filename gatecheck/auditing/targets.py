@@ -41,8 +41,14 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     if not separator or not module or not name:
         raise UsageError(f"the target {target!r} should be written {FORMS}")
     if module == "builtin":
-        return subject(Builtin(as_cell(name)), name=target)
+        built = Builtin(as_cell(name))
+        if convention is not None or (cell is not None and as_cell(cell) != built.cell):
+            asked = " ".join(filter(None, [cell and f"--cell {cell}", convention and f"--convention {convention}"]))
+            raise UsageError(f"{target} is a {built.cell} in canonical arrays; {asked} does not apply to it")
+        return subject(built, name=target)
     if module in ADAPTERS:
+        if convention is not None:
+            raise UsageError(f"{target} has its own convention; --convention {convention} does not apply to it")
         made = importlib.import_module(ADAPTERS[module]).adapt(name, cell)
         return subject(made, name=target)
     found = _attribute(_from_file(Path(module)) if module.endswith(".py") else _from_module(module), name, target)
@@ -72,11 +78,12 @@ def _from_file(path: Path) -> Any:
         raise TargetError(f"there is no file {path}")
 
     def run() -> Any:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
+        name = f"gatecheck_target_{path.stem}"  # no file of a user's replaces a module of the same name
+        spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise TargetError(f"{path} cannot be imported as Python")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module  # dataclasses and pickles of the target look themselves up there
+        sys.modules[name] = module  # dataclasses and pickles of the target look themselves up there
         spec.loader.exec_module(module)
         return module
 
@@ -89,13 +96,14 @@ def _from_module(name: str) -> Any:
 
 def _importing(run: Callable[[], Any], what: str, folder: Path) -> Any:
     # As `python file.py` and `python -m module` would have it.
+    before = sys.path[:]
     sys.path.insert(0, str(folder))
     try:
         return run()
     except TargetError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
         raise TargetError(f"importing {what} raised {type(error).__name__}: {error}{line}") from error
     finally:
-        sys.path.remove(str(folder))
+        sys.path[:] = before

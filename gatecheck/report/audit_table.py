@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from string import ascii_letters
 
@@ -83,12 +84,12 @@ def _findings(result: AuditResult, command: str) -> Iterator[RenderableType]:
         yield Padding(Text("\n".join(lines)), (0, 0, 0, 2))
         if p.saved:
             # A command that is broken over lines cannot be copied.
-            again = (f"  replay: {command} --replay {p.saved}", f'  python: gatecheck.replay(implementation, "{p.saved}")')
+            again = (f"  replay: {command} --replay {shlex.quote(p.saved)}", f'  python: gatecheck.replay(implementation, "{p.saved}")')
             yield Text("\n".join(again), no_wrap=True, overflow="ignore")
 
 
 def audit_table(result: AuditResult, command: str) -> RenderableType:
-    """One audit in full.
+    """One audit in full, but for its verdict.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def audit_table(result: AuditResult, command: str) -> RenderableType:
     """
     narrowed = [Padding(Text(f"narrowed: {n}", "yellow"), (0, 0, 0, 1)) for n in result.narrowings]
     legend = Text("unsure: the share of values whose budget is larger than half of their size", "dim")
-    return Group(_lines(result), legend, *narrowed, *_reasons(result), *_findings(result, command), Text(""), verdict_line(result))
+    return Group(_lines(result), legend, *narrowed, *_reasons(result), *_findings(result, command), Text(""))
 
 
 def _summary(results: Sequence[AuditResult]) -> Table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,17 @@ TARGETS = [
 """Class names and, where a class can be more than one cell, which."""
 
 REFUSALS = {"empty_sequence": "PyTorch refuses T = 0 (aten/src/ATen/native/RNN.cpp: Expected sequence length to be larger than 0 in RNN)"}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Cases are small: on a busy machine a second thread costs ten times what it saves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Layer:
@@ -72,7 +84,7 @@ class Layer:
 
     def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT)."""
-        with torch.no_grad():
+        with torch.no_grad(), _one_thread():
             got = self._run(_tensors(params), torch.from_numpy(x), [_tensor(s) for s in self._states(h0, c0)])
         return tuple(v.numpy() for v in got)
 
@@ -84,13 +96,15 @@ class Layer:
         inputs |= {f"{k}0": _tensor(s) for k, s in zip(self.cell.state, self._states(h0, c0), strict=True) if s is not None}
         for leaf in inputs.values():
             leaf.requires_grad_()
-        got = self._run({k: inputs[k] for k in params}, inputs["x"], [inputs.get(f"{k}0") for k in self.cell.state])
+        with _one_thread():
+            got = self._run({k: inputs[k] for k in params}, inputs["x"], [inputs.get(f"{k}0") for k in self.cell.state])
         cotangents = [dy, dhT, dcT][: len(got)]
         used = [(v, _tensor(d)) for v, d in zip(got, cotangents, strict=True) if d is not None and v.requires_grad]
         if not used:
             return {k: np.zeros_like(v.detach().numpy()) for k, v in inputs.items()}
         values, directions = zip(*used, strict=True)
-        grads = torch.autograd.grad(values, list(inputs.values()), directions, allow_unused=True)
+        with _one_thread():
+            grads = torch.autograd.grad(values, list(inputs.values()), directions, allow_unused=True)
         # None is autograd's zero.
         return {k: np.zeros(v.shape, x.dtype) if g is None else g.numpy() for (k, v), g in zip(inputs.items(), grads, strict=True)}
 

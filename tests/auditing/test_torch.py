@@ -1,0 +1,104 @@
+"""PyTorch's recurrent classes pass; the same classes under a convention that is slightly wrong do not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gatecheck.auditing import runner
+from gatecheck.auditing.adapters.torch import REFUSALS, TARGETS, adapt
+from gatecheck.auditing.runner import audit
+from gatecheck.budgets import case_budget
+from gatecheck.cases import COTANGENTS, draw
+from gatecheck.cells import Sizes, as_cell
+from gatecheck.conventions import CONVENTIONS
+from gatecheck.errors import UsageError
+from gatecheck.evidence import agree
+from gatecheck.implementation import subject
+
+NAMES = [f"{name}-{cell}" if cell else name for name, cell in TARGETS]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Cases are tiny: on a busy machine PyTorch's threads wait for each other far longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("name", "cell"), TARGETS, ids=NAMES)
+def test_every_class_passes(name, cell, monkeypatch):
+    monkeypatch.setitem(runner.PROFILES, "quick", 6)  # `gatecheck audit` tries twice as many
+    result = audit(adapt(name, cell), profile="quick")
+    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.versions["torch"] == torch.__version__
+    refused = {p.name: p.reason for p in result.properties if p.outcome == "expected_failure"}
+    assert refused == ({} if name.endswith("Cell") else REFUSALS)
+    assert all(p.reason for p in result.properties if p.outcome == "skipped")
+
+
+def test_the_refusal_of_an_empty_sequence_is_pytorchs():
+    with pytest.raises(RuntimeError, match="Expected sequence length to be larger than 0 in RNN"):
+        torch.nn.RNN(2, 3)(torch.zeros(0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("GRU", {"order": {"gru": "zrn"}}),
+        ("GRU", {"negated": {}}),
+        ("GRU", {"negated": {"gru": "zr"}}),
+        ("LSTM", {"order": {"lstm": "ifog"}}),
+        ("LSTM", {"order": {"lstm": "figo"}}),
+        ("RNN", {"negated": {"rnn": "n"}}),
+    ],
+    ids=lambda v: v if isinstance(v, str) else str(v),
+)
+def test_a_wrong_convention_fails(name, wrong):
+    mine = replace(CONVENTIONS["pytorch"], **wrong)
+    (found,) = audit(adapt(name), convention=mine, profile="quick", only=["forward_within_budget"]).properties
+    assert found.outcome == "failed"
+
+
+@pytest.mark.parametrize("cotangent", [*COTANGENTS, None])
+@pytest.mark.parametrize(("name", "cell"), TARGETS, ids=NAMES)
+def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
+    implementation = subject(adapt(name, cell))
+    if cotangent == "dcT" and implementation.cell.kind != "lstm":
+        with pytest.raises(KeyError):
+            draw(implementation.cell, Sizes(4, 3, 2, 5), seed=8, dtype="float32")["dcT"]
+        return
+    case = draw(implementation.cell, Sizes(4, 3, 2, 5), seed=8, dtype="float32")
+    case = case.having(**{k: None for k in COTANGENTS if k != cotangent})
+    budget = case_budget(case)
+    got = implementation.backward(case)
+    expected = {k: v for k, v in budget.exact.items() if k.startswith("d")}
+    assert set(got) == set(expected)
+    if cotangent is None:
+        assert not any(v.any() for v in got.values())
+        return
+    assert agree(case.cell, got, expected, budget.tolerance).judged >= len(expected)
+    assert all(np.any(got[k]) for k in ("dW", "dU", "dx"))
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "fragment"),
+    [
+        ("Linear", None, "torch.nn:Linear is not a recurrent class that gatecheck knows; those are RNN, GRU, LSTM"),
+        ("Cell", None, "not a recurrent class"),
+        ("GRU", "lstm", "torch.nn:GRU cannot be a lstm"),
+        ("GRU", "gru-before", "cannot be a gru-before"),
+        ("RNN", "rnn-sigmoid", "cannot be a rnn-sigmoid"),
+        ("RNN", "nope", "there is no cell 'nope'"),
+    ],
+)
+def test_a_class_that_cannot_be_audited(name, cell, fragment):
+    with pytest.raises(UsageError, match=fragment):
+        adapt(name, cell)
+
+
+def test_the_class_can_be_the_cell_that_is_named():
+    assert adapt("RNN", "rnn-relu").cell == as_cell("rnn-relu")
