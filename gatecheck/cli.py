@@ -239,11 +239,9 @@ def faults(
         from gatecheck.cells import CELLS
         from gatecheck.faults import catalogue
 
-        chosen = (
-            [catalogue.find(name)]
-            if name
-            else [*catalogue.faults(cell), *(m for k in ([cell] if cell else CELLS) for m in (catalogue.mutants(k) if mutants else ()))]
-        )
+        chosen = [catalogue.find(name)] if name else [*catalogue.faults(cell)]
+        if mutants and not name:
+            chosen += [mutant for k in ([cell] if cell else CELLS) for mutant in catalogue.mutants(k)]
         killings = matrix.matrix([f.label for f in chosen], profile=profile, seed=seed, first_only=first, progress=tick)
     console = Console()
     console.print(report.fault_table(killings[0]) if name else report.faults_table(killings, profile, seed))

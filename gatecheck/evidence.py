@@ -173,6 +173,9 @@ def consistent(cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array],
         See :func:`agree`.
     """
     expected = {k: v.astype(float) for k, v in other.items() if k in got}
+    for k, v in expected.items():
+        # Two NaN agree with each other, but not with the number that belongs there.
+        require(np.isfinite(v).all() or not np.isfinite(budget.exact[k]).all(), f"{k} is not finite, but should be")
     tolerance = {}
     for k in expected:
         usual, found = (float(np.sqrt(np.mean(np.square(a)))) if a.size else 0.0 for a in (budget.exact[k], expected[k]))

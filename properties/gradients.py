@@ -15,14 +15,6 @@ from gatecheck.oracles.gradcheck import gradcheck
 from gatecheck.oracles.outcome import GradcheckResult
 
 
-def _gradients_agree(implementation: Subject, case: Case) -> Evidence:
-    budget = case_budget(case)
-    expected = {k: v for k, v in budget.exact.items() if k.startswith("d")}
-    # A chaotic forward makes every gradient inconclusive, so y is judged along.
-    tolerance = budget.tolerance
-    return agree(case.cell, implementation.backward(case), expected, tolerance)
-
-
 @claim(needs={"backward"}, cases="any", reference=True)
 def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
     """Every gradient is that of the cell's equations, within the rounding that correct code may show.
@@ -30,17 +22,8 @@ def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
     For cotangents of y, h_T and c_T, any of which may be absent; with respect to every parameter, x, h_0 and c_0. Each block is
     judged by its own size: gate by gate, and for x step by step.
     """
-    return _gradients_agree(implementation, case)
-
-
-@claim(needs={"backward"}, cases="long", reference=True)
-def long_gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
-    """Over a hundred steps, with gates that keep, the gradient reaches the first step as the equations say.
-
-    The cotangent is that of the last state alone. The gates are slow, so that the gradient at the longest lag is not lost in rounding:
-    a backward that is truncated half-way is then wrong in every step before.
-    """
-    return _gradients_agree(implementation, case.having(dy=None))
+    budget = case_budget(case)
+    return agree(case.cell, implementation.backward(case), budget.exact, budget.tolerance)
 
 
 @lru_cache(maxsize=32)

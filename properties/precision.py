@@ -22,6 +22,18 @@ def forward_within_budget(implementation: Subject, case: Case) -> Evidence:
     return agree(case.cell, implementation.forward(case), budget.exact, budget.tolerance)
 
 
+@claim(cases="long", reference=True)
+def long_sequences_within_budget(implementation: Subject, case: Case) -> Evidence:
+    """Over a hundred steps, with gates that keep, outputs and gradients are still those of the equations.
+
+    The cotangents are those of the last state alone. The gates are slow, so that the gradient at the longest lag is not lost in rounding:
+    a backward that is truncated half-way is then wrong in every step before.
+    """
+    last = case.having(dy=None)
+    budget = case_budget(last)
+    return agree(case.cell, implementation.run(last), budget.exact, budget.tolerance)
+
+
 @claim()
 def nan_stays_nan_in_its_row(implementation: Subject, case: Case) -> Evidence:
     """A NaN in an input makes every later output of its row NaN, and touches nothing before it nor any other row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gatecheck.properties.gates import OPEN, SHUT
 from scipy.special import expit
 
 from gatecheck.budgets import case_budget, exact
@@ -12,7 +13,6 @@ from gatecheck.claims import claim
 from gatecheck.evidence import Evidence, agree, consistent, identical
 from gatecheck.implementation import Results, Subject, subject
 from gatecheck.kernels import Builtin
-from gatecheck.properties.gates import OPEN, SHUT
 
 
 def _plain_rnn(case: Case) -> Case:

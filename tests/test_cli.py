@@ -126,7 +126,7 @@ def test_a_correct_file_ends_0(gk, folder):
 
 def test_a_dropped_forget_factor_ends_1_names_what_is_wrong_and_replays(gk, folder, monkeypatch):
     monkeypatch.setattr(runner, "SHRINKING_S", 0.3)
-    names = ["forward_within_budget", "gradients_within_budget", "long_gradients_within_budget"]
+    names = ["forward_within_budget", "gradients_within_budget", "long_sequences_within_budget"]
     names += ["gradients_match_finite_differences", "taylor_remainder_vanishes_in_order"]
     only = [word for name in names for word in ("--only", name)]
     status, printed = gk("audit", "broken.py:MyLSTM", "--profile", "quick", "--json", "out.json", *only)

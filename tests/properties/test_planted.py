@@ -106,7 +106,7 @@ FAULTS = {
     "empty_batch": Around(LSTM_, refuses_no_rows),
     "forward_within_budget": Edited(LSTM_, misread("a_i", b_i=other("b_o"))),
     "gradients_within_budget": Edited(LSTM_, misread("dc_prev", f=1)),
-    "long_gradients_within_budget": Edited(GRU_, misread("dh", dh_next=lambda s: s.dh_next * (s.t != 50))),
+    "long_sequences_within_budget": Edited(GRU_, misread("dh", dh_next=lambda s: s.dh_next * (s.t != 50))),
     "gradients_match_finite_differences": Edited(GRU_, misread("dq", r=1)),
     "gradients_match_complex_step": Complex(LSTM_, misread("dc", m=other("c"))),
     "taylor_remainder_vanishes_in_order": Edited(RNN_, misread("da_n", h=other("a_n"))),

@@ -1,0 +1,239 @@
+"""Every fault of the catalogue can be planted, does what a fault should, and says so."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import numpy as np
+import pytest
+
+from gatecheck.cases import draw
+from gatecheck.cells import CELLS, Sizes, as_cell
+from gatecheck.errors import UsageError
+from gatecheck.faults.catalogue import faults, find, mutants
+from gatecheck.faults.edited import Edited
+from gatecheck.faults.edits import apply
+from gatecheck.faults.fault import Fault
+from gatecheck.reference import equations, run
+
+SIZES = Sizes(5, 4, 3, 7)
+SOURCE = re.compile(r"[\w.-]+/[\w.-]+(#| PR )\d+")
+
+# Rewriting 1 - (1 - z) as z changes a result by some units in the last place, at most a few thousand after five steps.
+SAME = {"float64": 1e-12, "float32": 1e-4}
+
+
+def strided(array):
+    """The same values with the memory in the opposite order."""
+    return np.asfortranarray(array)
+
+
+def arguments(case, layout=np.copy):
+    """What a call is given: params, x, the initial states, and the cotangents."""
+    optional = {k: None if case.get(k) is None else layout(case[k]) for k in ("h0", "c0", "dy", "dhT", "dcT")}
+    return {"params": {k: layout(v) for k, v in case.params.items()}, "x": layout(case["x"])} | optional
+
+
+def call(planted, given):
+    """Everything that can be seen of one forward and one backward: results or the exception, and the arguments afterwards."""
+    forward = {k: given[k] for k in ("params", "x", "h0", "c0")}
+    try:
+        seen = dict(zip(("y", "hT", "cT"), planted.forward(**forward), strict=False))
+        seen |= {f"d{k}": v for k, v in planted.backward(**given).items()}
+    except ValueError as error:
+        return {"raised": str(error)}, given
+    return seen, given
+
+
+@cache
+def telling(cell):
+    """Cases that together tell every fault, the plain one first; each with the layout of its arrays."""
+    plain, other, strong, saturated = (
+        draw(cell, SIZES, seed=seed, dtype="float64", regime=regime)
+        for seed, regime in enumerate(("generic", "generic", "strong", "saturated"), start=1)
+    )
+    hot = plain.having(x=1e3 * plain["x"])
+    row = plain["x"].copy()
+    row[1, 2, 0] = np.nan
+    no_rows = {k: v[..., :0, :] for k, v in plain.arrays.items() if k not in plain.params}
+    one_row = {k: v[..., :1, :] for k, v in plain.arrays.items() if k not in plain.params}
+    absent = [plain.having(**{k: None}) for k in plain.arrays if k not in (*plain.params, "x")]
+    return [
+        *((case, np.copy) for case in (plain, plain, other, strong, saturated, hot, plain.having(x=row))),
+        *((case, np.copy) for case in absent),
+        (plain.having(h0=None, c0=None), np.copy),
+        (plain.having(x=plain["x"][:0], dy=plain["dy"][:0]), np.copy),
+        (plain.having(x=plain["x"][:1], dy=plain["dy"][:1]), np.copy),
+        (plain.having(**no_rows), np.copy),
+        (plain.having(**one_row), np.copy),
+        (plain, strided),
+        (draw(cell, SIZES, seed=5, dtype="float32"), np.copy),
+        (draw(cell, Sizes(100, 2, 1, 3), seed=6, dtype="float64", regime="slow"), np.copy),
+    ]
+
+
+@cache
+def truth(cell, k):
+    case, layout = telling(cell)[k]
+    return call(Edited(cell), arguments(case, layout))
+
+
+def flat(seen):
+    """The arrays of a nested dict by name."""
+    for name, value in seen.items():
+        if isinstance(value, dict):
+            yield from flat(value)
+        elif value is not None:
+            yield name, value
+
+
+def same(seen, right):
+    """Whether two collections of results are equal but for rounding."""
+    seen, right = dict(flat(seen)), dict(flat(right))
+    if list(seen) != list(right):
+        return False
+    for name, value in right.items():
+        got = seen[name]
+        if isinstance(value, str) or not isinstance(got, np.ndarray):
+            return False
+        if got.shape != value.shape or got.dtype != value.dtype or not np.array_equal(np.isfinite(got), np.isfinite(value)):
+            return False
+        finite = np.isfinite(value)
+        scale = np.max(np.abs(value[finite]), initial=0.0)
+        if np.any(np.abs(got[finite] - value[finite]) > SAME[value.dtype.name] * scale):
+            return False
+    return True
+
+
+def told_by(fault, cases=None):
+    """The number of the first telling case on which the fault shows, or None."""
+    cell = as_cell(fault.cell)
+    planted, kept = fault.plant(), []
+    for k, (case, layout) in enumerate(telling(cell)[:cases]):
+        seen, given = call(planted, arguments(case, layout))
+        right, untouched = truth(cell, k)
+        if not same(seen, right) or not same(given, untouched):
+            return k
+        kept.append((seen, right))
+        if not all(same(a, b) for a, b in kept[-2:]):
+            return k
+    return None if cases or reads_its_own_tape(planted, cell) else "tape"
+
+
+def reads_its_own_tape(planted, cell):
+    """Whether a backward is what it was after a forward of something else."""
+    (plain, layout), (other, _) = telling(cell)[0], telling(cell)[2]
+    right, _ = truth(cell, 0)
+    planted.forward(*list(arguments(other).values())[:4])
+    gradients = {f"d{k}": v for k, v in planted.backward(**arguments(plain, layout)).items()}
+    return same(gradients, {k: v for k, v in right.items() if k in gradients})
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_named_faults_show(cell):
+    told = {f.name: told_by(f) for f in faults(cell)}
+    assert [name for name, k in told.items() if k is None] == [f.name for f in faults(cell) if f.equivalent]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_mutants_show(cell):
+    generated = list(mutants(cell))
+    told = {f.name: told_by(f, cases=5) for f in generated}
+    assert [name for name, k in told.items() if k is None] == [f.name for f in generated if f.equivalent]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_faults_run(cell):
+    """A fault is a wrong result, not a crash, unless the crash is the fault; and a plain case never crashes."""
+    for fault in faults(cell):
+        for k, (case, layout) in enumerate(telling(as_cell(cell))[:-1]):
+            seen, _ = call(fault.plant(), arguments(case, layout))
+            assert "raised" not in seen or (k and "raises an exception" in fault.says), (fault.label, k, seen)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_mutants_run(cell):
+    case, layout = telling(as_cell(cell))[0]
+    for fault in mutants(cell):
+        assert "raised" not in call(fault.plant(), arguments(case, layout))[0], fault.label
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_edits_keep_leading_axes(cell):
+    """The diagnosis and the rounding budget run a faulty cell in replicates along a leading axis."""
+    case = telling(as_cell(cell))[0][0]
+    twice = {k: np.stack([v, v]) for k, v in case.arrays.items()}
+    for fault in faults(cell):
+        if fault.edit:
+            wrong = apply(equations(case.cell), fault.edit)
+            with np.errstate(all="ignore"):
+                alone, both = run(wrong, case.arrays), run(wrong, twice)
+            assert all(same({k: v[0], "2": v[1]}, {k: alone[k], "2": alone[k]}) for k, v in both.items()), fault.label
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_fault_says_what_it_does(cell):
+    known = [*faults(cell), *mutants(cell)]
+    for fault in known:
+        assert fault.cell == cell
+        assert fault.says[0].isupper(), fault
+        assert ". " not in fault.says, fault
+        assert fault.says.endswith("."), fault
+        assert "\n" not in fault.says
+        assert (fault.edit is None) != (fault.wrap is None), fault
+        for source in filter(None, fault.source.split(", ")):
+            assert SOURCE.fullmatch(source), fault
+    labels = [f.label for f in known]
+    assert len(labels) == len(set(labels))
+
+
+def test_there_are_enough():
+    counted = [f for f in faults() if not f.equivalent]
+    assert len(counted) >= 250
+    assert len({f.name for f in counted}) >= 250
+
+
+@pytest.mark.parametrize("label", ["lstm: dc not carried", "gru: h0 ignored", "rnn: noise", "gru-before: in dq: U_n as transposed"])
+def test_find(label):
+    fault = find(label)
+    assert isinstance(fault, Fault)
+    assert fault.label == label
+    assert told_by(fault) is not None
+
+
+def test_labels_lead_back():
+    assert all(find(f.label) is f for f in faults())
+    assert all(find(f.label).says == f.says for cell in CELLS for f in mutants(cell))
+
+
+@pytest.mark.parametrize("label", ["", "lstm", "lstm: no such fault", "no such cell: h0 ignored", "rnn: dc not carried"])
+def test_unknown_labels(label):
+    with pytest.raises(UsageError, match="there is no fault"):
+        find(label)
+
+
+def test_unknown_cells():
+    with pytest.raises(UsageError, match="there is no cell"):
+        faults("mgu")
+
+
+def test_planting_twice_shares_nothing():
+    """What a fault keeps between calls belongs to one planted implementation."""
+    fault, cell = find("gru: state kept between calls"), as_cell("gru")
+    case = telling(cell)[0][0].having(h0=None)
+    first, second = (call(fault.plant(), arguments(case))[0] for _ in range(2))
+    assert same(first, second)
+
+
+@pytest.mark.parametrize(
+    ("label", "side"),
+    [
+        ("lstm: h0 ignored", "forward"),
+        ("lstm: dc not carried", "backward"),
+        ("lstm: in dW_i: x as 0", "backward"),
+        ("lstm: noise", "around"),
+    ],
+)
+def test_sides(label, side):
+    assert find(label).side(as_cell("lstm")) == side
