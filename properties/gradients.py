@@ -9,7 +9,7 @@ from gatecheck.budgets import case_budget
 from gatecheck.cases import Case
 from gatecheck.cells import Array
 from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, Violation, agree
+from gatecheck.evidence import Evidence, Violation, agree, require
 from gatecheck.implementation import Results, Subject
 from gatecheck.oracles.gradcheck import gradcheck
 from gatecheck.oracles.outcome import GradcheckResult
@@ -53,6 +53,8 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
 
 def _verdict(implementation: Subject, case: Case, oracle: str) -> Evidence:
     result = _checked(implementation, case)
+    # A backward of the wrong shape, or a forward that is not a function, leaves the oracles nothing to judge.
+    require(oracle in result.oracles, "; ".join(result.notes))
     outcome = result.oracles[oracle]
     if outcome.verdict == "fail":
         found = [f for f in result.failures if f.oracle == oracle]

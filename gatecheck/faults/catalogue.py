@@ -1,0 +1,77 @@
+"""Every fault by name: those that people wrote or plainly could, and the systematic misreadings.
+
+A fault holds functions, so it does not travel between processes; its label does, and :func:`find` makes the fault from it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from gatecheck.cells import CELLS, Cell, as_cell
+from gatecheck.errors import UsageError
+from gatecheck.faults import around, gru, lstm, per_gate, rnn, shared, surroundings
+from gatecheck.faults.fault import Fault
+from gatecheck.faults.mutants import mutants as mutants
+
+_OWN = {"rnn": rnn.rows, "gru": gru.rows, "lstm": lstm.rows}
+
+EQUIVALENT = {
+    "rnn-relu: activation twice": "The relu of a number that is not negative is the number, so relu(relu(a)) = relu(a).",
+    "rnn-relu: slope squared": "The slope of relu is 0 or 1, and either is its own square.",
+}
+"""Named faults that change nothing, and why."""
+
+
+def _of(cell: Cell) -> Iterator[Fault]:
+    for table in (shared.rows, per_gate.rows, _OWN[cell.kind]):
+        for name, says, edit, *source in table(cell):
+            yield Fault(name, cell.name, says, edit, source="".join(source), equivalent=EQUIVALENT.get(f"{cell}: {name}", ""))
+    for around_it in (around.rows, surroundings.rows):
+        for name, says, wrap, *source in around_it(cell):
+            yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
+
+
+@cache
+def _named(cell: str) -> dict[str, Fault]:
+    faults = list(_of(as_cell(cell)))
+    return {fault.name: fault for fault in faults}
+
+
+def faults(cell: str | None = None) -> tuple[Fault, ...]:
+    """The named faults of a cell, or of all cells.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cell.
+    """
+    if cell is None:
+        return tuple(fault for name in CELLS for fault in faults(name))
+    return tuple(_named(as_cell(cell).name).values())
+
+
+@cache
+def _generated(cell: str) -> dict[str, Fault]:
+    return {fault.name: fault for fault in mutants(cell)}
+
+
+def find(label: str) -> Fault:
+    """The fault, named or generated, with this label.
+
+    Parameters
+    ----------
+    label
+        Such as ``lstm: dc not carried``; see :attr:`Fault.label`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such fault.
+    """
+    cell, _, name = label.partition(": ")
+    if cell in CELLS:
+        found = _named(cell).get(name) or _generated(cell).get(name)
+        if found:
+            return found
+    raise UsageError(f"there is no fault {label!r}; a label is a cell and a name, such as 'lstm: dc not carried'")

@@ -1,0 +1,126 @@
+"""Every misreading there is: in each equation, each symbol that it reads, read as each thing that a person could take for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gatecheck.cells import Cell, as_cell
+from gatecheck.faults.edits import Reading, misread, other, times, transposed
+from gatecheck.faults.fault import Fault
+from gatecheck.faults.readings import batch, complement, earlier, later, steps, zero
+from gatecheck.reference import Equations, backward, equations, forward
+from gatecheck.reference.equations import Equation
+from gatecheck.reference.scope import Scope, Whole
+
+AROUND = ("t", "T", "before", "after", "all_x", "all_dy", "steps", "first")
+"""What an equation reads to find its neighbours: not a quantity, so not misread here."""
+
+TWINS = {"h_prev": ("h",), "c_prev": ("c",), "h": ("h_prev",), "c": ("c_prev", "m"), "m": ("c",), "q": ("h_prev",), "dh": ("dy", "dh_next")}
+"""Terms that are easily taken for one another, beside those that differ by their gate only."""
+
+FAMILIES = ("W_", "U_", "b_", "a_", "", "d", "da_")
+"""What there is one of for every gate."""
+
+
+def reads(cell: Cell) -> dict[str, list[str]]:
+    """Which quantities each equation reads, in order, seen by running it over three steps."""
+    plain = equations(cell)
+    params = {k: np.ones(shape) for k, shape in cell.param_shapes(2, 3).items()}
+    x = np.ones((3, 2, 2))
+    scopes = forward(plain, params, x)
+    backward(plain, scopes, x, params)
+    each_step = {name: _seen(equation, *scopes) for part in (plain.step, plain.back) for name, equation in part.items()}
+    return each_step | {name: _seen(equation, Whole(steps=scopes)) for name, equation in plain.total.items()}
+
+
+def _seen(equation: Equation, *scopes: Scope) -> list[str]:
+    seen: dict[str, None] = {}
+
+    class Spy:
+        """A scope, with a note of what is read from it."""
+
+        def __init__(self, scope: Scope) -> None:
+            self._scope = scope
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in AROUND:
+                seen[name] = None
+            return getattr(self._scope, name)
+
+        def __getitem__(self, name: str) -> Any:
+            return getattr(self, name)
+
+    for scope in scopes:
+        equation(Spy(scope))
+    return list(seen)
+
+
+def _known(plain: Equations, where: str) -> set[str]:
+    """The terms and blocks that are there by the time this equation is evaluated, and that it could read by mistake."""
+    order = [*plain.step, *plain.back, *plain.total]
+    blocks = {f"{part}_{k}" for part in "WUb" for k in plain.cell.gates} | ({"c_n"} if plain.cell.reset == "after" else set())
+    return {"dy"} | (set(order[: order.index(where)]) | blocks)
+
+
+def _ways(plain: Equations, where: str, x: str) -> Iterator[tuple[str, str, Reading]]:
+    """The wrong readings of `x` in the equation `where`: for each its name, how a sentence puts it, and the reading."""
+    cell, known = plain.cell, _known(plain, where)
+    yield "0", "zero", zero(x)
+    yield "1", "one", lambda s: 0 * s[x] + 1
+    yield "doubled", f"2 {x}", times(2, x)
+    yield "negated", f"-{x}", times(-1, x)
+    yield "complement", f"1 - {x}", complement(x)
+    family = next((f for f in FAMILIES if x in {f"{f}{k}" for k in cell.gates}), None)
+    siblings = [] if family is None else [f"{family}{k}" for k in cell.gates]
+    for y in dict.fromkeys((*siblings, *TWINS.get(x, ()), f"a_{x}")):
+        if y != x and y in known:
+            yield y, y, other(y)
+    if x.startswith("U_"):
+        yield "transposed", "its transpose", transposed(x)
+    if where in plain.total:
+        yield "last step", "that of the last step only", steps(x, lambda t, n: t == n - 1)
+        yield "not first step", "that of all steps but the first", steps(x, lambda t, n: t > 0)
+        yield "first row", "that of the first row only", batch(x, lambda b: b == 0)
+        return
+    if x in plain.step or x == "x":
+        yield "t - 1", "that of the step before", earlier(x)
+    if where in plain.back and (x in plain.step or x in plain.back or x == "x"):
+        yield "t + 1", "that of the step after", later(x)
+
+
+def _equivalent(plain: Equations, where: str, x: str, way: str) -> str:
+    """Why this misreading changes nothing, or nothing."""
+    cell = plain.cell
+    gate = where.removeprefix("da_")
+    squashed = "h" if cell.kind == "rnn" else gate
+    if where.startswith("da_") and x == squashed and way == "complement" and (gate in cell.sigmoid_gates or cell.activation == "sigmoid"):
+        return f"The slope of a sigmoid is {x} (1 - {x}), which is the same for 1 - {x}."
+    if (where, x) in {("da_n", squashed), ("da_g", "g"), ("dc", "m")} and way == "negated" and cell.activation == "tanh":
+        return f"The slope of tanh is 1 - {x}², which is even in {x}."
+    if cell.activation == "relu" and (where, x) == ("da_n", "a_n") and way == "doubled":
+        return "The slope of relu depends on the sign of its argument only, and twice a number has the sign of the number."
+    return ""
+
+
+def mutants(cell: str | Cell) -> Iterator[Fault]:
+    """Every systematic misreading of a cell's equations, made one at a time.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cell.
+    """
+    plain = equations(as_cell(cell))
+    for where, symbols in reads(plain.cell).items():
+        for x in symbols:
+            for way, put, reading in _ways(plain, where, x):
+                yield Fault(
+                    f"in {where}: {x} as {way}",
+                    plain.cell.name,
+                    f"In the equation of {where}, {x} is read as {put}.",
+                    edit=misread(where, **{x: reading}),
+                    equivalent=_equivalent(plain, where, x, way),
+                )
