@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gatecheck.cells import Array, Cell, Sizes, as_cell, block, check_cotangents, check_inputs
-from gatecheck.errors import CaseFileError, UsageError
+from gatecheck.errors import CaseFileError, InputError, UsageError
 
 SCHEMA = "gatecheck-case-1"
 
@@ -81,6 +81,11 @@ class Case:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        known = {*self.cell.param_shapes(1, 1), "x", *optional(self.cell)}
+        if unknown := set(self.arrays) - known:
+            raise InputError(f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
+        # Copies, so that nobody else's arrays become read-only.
+        object.__setattr__(self, "arrays", {k: np.array(v) for k, v in self.arrays.items()})
         for a in self.arrays.values():
             a.flags.writeable = False
 
@@ -125,7 +130,7 @@ class Case:
     def having(self, **arrays: Array | None) -> Case:
         """The same case with some arrays replaced; None removes one."""
         merged = {**self.arrays, **arrays}
-        return replace(self, arrays={k: np.array(v, self.dtype) for k, v in merged.items() if v is not None})
+        return replace(self, arrays={k: np.asarray(v, self.dtype) for k, v in merged.items() if v is not None})
 
     def with_gate(self, gate: str, bias: float | Array, *, weights: bool = True) -> Case:
         """The same case with a gate's bias set, and its weights zero unless `weights`.

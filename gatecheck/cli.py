@@ -268,9 +268,9 @@ def calibrate(targets: tuple[str, ...], cases: int, seed: int, json_path: Path |
     if a correct value was outside its budget.
     """
     from gatecheck.auditing import calibration
-    from gatecheck.auditing.result import versions
     from gatecheck.auditing.targets import load
     from gatecheck.report.calibration_table import calibration_table
+    from gatecheck.versions import versions
 
     with _bar("calibrate") as tick:
         found = calibration.report([load(t) for t in targets], cases, seed, tick)

@@ -234,7 +234,9 @@ def test_only_what_both_returned_is_judged(got, other):
 
 def test_consistency_of_what_is_no_number_is_not_evidence():
     one, nan = np.ones((B, H)), np.full((B, H), np.nan)
-    assert consistent(CELL, {"hT": nan}, {"hT": nan}, budget(hT=one)) == Evidence(inconclusive=1)
+    with pytest.raises(Violation, match="hT is not finite, but should be"):
+        consistent(CELL, {"hT": nan}, {"hT": nan}, budget(hT=one))
+    assert consistent(CELL, {"hT": nan}, {"hT": nan}, budget(hT=nan)) == Evidence(inconclusive=1)
     with pytest.raises(Violation):
         consistent(CELL, {"hT": nan}, {"hT": one}, budget(hT=one))
     assert consistent(CELL, {"hT": one[:0]}, {"hT": one[:0]}, budget(hT=one[:0])) == Evidence()

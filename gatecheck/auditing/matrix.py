@@ -9,10 +9,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
-from gatecheck.auditing.result import versions
 from gatecheck.auditing.runner import claims, explore
 from gatecheck.faults.catalogue import find
 from gatecheck.implementation import subject
+from gatecheck.versions import versions
 
 SCHEMA = "gatecheck-faults-1"
 

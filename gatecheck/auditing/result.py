@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,14 +154,3 @@ class AuditResult:
             "properties": [p.to_json() for p in self.properties],
             "diagnosis": None,
         }
-
-
-def versions(*more: str) -> dict[str, str]:
-    """Of Python, this package, what it computes with, and `more`; what is not installed is left out."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("gatecheck", "numpy", "scipy", "numba", "hypothesis", *more):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import HypothesisException
 
-from gatecheck.auditing.result import AuditResult, PropertyResult, versions
+from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY, Claim
@@ -23,6 +23,7 @@ from gatecheck.errors import CaseFileError, TargetError, UsageError
 from gatecheck.evidence import Evidence, Violation, summarise
 from gatecheck.implementation import Subject, subject
 from gatecheck.strategies import cases
+from gatecheck.versions import versions
 
 PROFILES = {"quick": 12, "ci": 40, "thorough": 300}
 """How many cases a dtype each property is tried on; some properties take a share of them."""

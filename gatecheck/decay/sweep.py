@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import operator
-import platform
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from itertools import product
 from typing import Any
 
@@ -19,6 +17,7 @@ from gatecheck.decay.profile import adjoint_profile
 from gatecheck.decay.result import Curve, DecayResult, Row
 from gatecheck.decay.theory import predict
 from gatecheck.errors import InputError, UsageError
+from gatecheck.versions import versions
 
 Array = NDArray[Any]
 Progress = Callable[[int, int, str], None]
@@ -104,7 +103,7 @@ def decay(
         probe_offset={n.cell.name: _offset(n) for n in networks},
         rows=tuple(rows),
         skipped=skipped,
-        versions={"python": platform.python_version()} | {name: version(name) for name in ("gatecheck", "numpy", "numba", "scipy")},
+        versions=versions(),
     )
 
 

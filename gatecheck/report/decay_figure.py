@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gatecheck.decay.result import DecayResult, Row
-from gatecheck.errors import MissingExtraError
+from gatecheck.report.figures import drawing
 
 # Okabe & Ito 2008, without the yellow: told apart with any colour vision; line styles and markers tell them apart without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -45,15 +45,7 @@ def save_decay_figure(result: DecayResult, folder: Path, stem: str = "decay") ->
     MissingExtraError
         If matplotlib is not installed.
     """
-    try:
-        import matplotlib.style
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError('the decay figure needs matplotlib: pip install "gatecheck[report]"') from error
-    with matplotlib.style.context(["default", STYLE]):
-        figure = Figure(figsize=(10, 5.2), layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(10, 5.2, STYLE) as figure:
         near, far = figure.subplots(1, 2)
         _panel(near, result, floor=-4)
         _panel(far, result, floor=-48)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatecheck.auditing.matrix import Killing
-from gatecheck.errors import MissingExtraError
+from gatecheck.report.figures import drawing
 
 
 def faults_table(killings: Sequence[Killing], profile: str, seed: int) -> RenderableType:
@@ -60,27 +60,21 @@ def save_faults_figure(killings: Sequence[Killing], path: Path) -> Path:
     MissingExtraError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError('the picture of the matrix needs matplotlib: pip install "gatecheck[report]"') from error
     counted = sorted((k for k in killings if not k.equivalent), key=lambda k: k.cell)
     names = sorted({name for k in counted for name in k.killed_by}, key=lambda name: -sum(name in k.killed_by for k in counted))
     shares = [[k.killed_by.get(name, 0.0) for k in counted] for name in names]
-    figure = Figure(figsize=(14, 0.22 * len(names) + 2.2), layout="constrained", dpi=110)
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    image = axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    cells = [k.cell for k in counted]
-    starts = [i for i, cell in enumerate(cells) if i == 0 or cells[i - 1] != cell]
-    for start in starts[1:]:
-        axes.axvline(start - 0.5, color="black", linewidth=0.8)
-    ends = [*starts[1:], len(cells)]
-    axes.set_xticks([(a + b - 1) / 2 for a, b in zip(starts, ends, strict=True)], [cells[a] for a in starts], fontsize=9)
-    axes.set_xlabel(f"{len(counted)} faults, by cell")
-    axes.set_title("Which property catches which fault")
-    figure.colorbar(image, label="share of examples that fail", shrink=0.8, pad=0.01)
-    figure.savefig(path, metadata={"Software": None})
+    with drawing(14, 0.22 * len(names) + 2.2, {"figure.dpi": 110}) as figure:
+        axes = figure.subplots()
+        image = axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        cells = [k.cell for k in counted]
+        starts = [i for i, cell in enumerate(cells) if i == 0 or cells[i - 1] != cell]
+        for start in starts[1:]:
+            axes.axvline(start - 0.5, color="black", linewidth=0.8)
+        ends = [*starts[1:], len(cells)]
+        axes.set_xticks([(a + b - 1) / 2 for a, b in zip(starts, ends, strict=True)], [cells[a] for a in starts], fontsize=9)
+        axes.set_xlabel(f"{len(counted)} faults, by cell")
+        axes.set_title("Which property catches which fault")
+        figure.colorbar(image, label="share of examples that fail", shrink=0.8, pad=0.01)
+        figure.savefig(path, metadata={"Software": None})
     return path

@@ -83,7 +83,7 @@ def test_json_says_all_that_repeats_it():
     assert content["schema"] == "gatecheck.decay/1"
     assert content["units"]["rate"] == "nats per step"
     assert {key: content[key] for key in (*SMALL, "seed")} == SMALL | {"seed": 3}
-    assert set(content["versions"]) == {"python", "gatecheck", "numpy", "numba", "scipy"}
+    assert {"python", "gatecheck", "numpy", "numba", "scipy"} <= set(content["versions"])
     assert [(row["cell"], row["initialiser"]) for row in content["rows"]] == [
         ("rnn", "uniform"),
         ("lstm", "uniform"),
