@@ -213,7 +213,15 @@ def test_two_evaluations_may_be_apart_by_two_budgets_and_some_ulps():
     seen = consistent(CELL, {"hT": one + 0.99 * limit}, {"hT": one}, budget(hT=one))
     assert seen.ratio == pytest.approx(0.99, rel=1e-6)
     with pytest.raises(Violation, match=r"hT\[0, 0\]"):
-        consistent(CELL, {"hT": one + 1.01 * limit}, {"hT": one}, budget(hT=one))
+        consistent(CELL, {"hT": one}, {"hT": one + 1.01 * limit}, budget(hT=one))
+
+
+def test_a_target_that_is_wrong_is_accused_of_a_broken_relation_only_where_it_is_plain():
+    one = np.ones((B, H))
+    limit = 2 * MULTIPLE * (1e-7 + PRECISIONS["float32"].u)
+    assert consistent(CELL, {"hT": 2 * one + 5 * limit}, {"hT": 2 * one}, budget(hT=one)) == Evidence(inconclusive=1)
+    with pytest.raises(Violation):
+        consistent(CELL, {"hT": 2 * one + 5000 * limit}, {"hT": 2 * one}, budget(hT=one))
 
 
 def test_a_target_that_computes_larger_values_has_larger_rounding():

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-SCHEMA = "gatecheck.decay/1"
+SCHEMA = "gatecheck-decay-1"
 UNITS = {"rate": "nats per step", "lag": "steps", "log_size": "nats, relative to lag 1"}
 
 

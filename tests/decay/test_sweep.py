@@ -80,7 +80,7 @@ def test_a_row_depends_on_its_own_network_and_the_seed_only():
 def test_json_says_all_that_repeats_it():
     result = decay(("rnn", "lstm"), ("uniform", "chrono:20"), **SMALL, seed=3)
     content = json.loads(result.to_json())
-    assert content["schema"] == "gatecheck.decay/1"
+    assert content["schema"] == "gatecheck-decay-1"
     assert content["units"]["rate"] == "nats per step"
     assert {key: content[key] for key in (*SMALL, "seed")} == SMALL | {"seed": 3}
     assert {"python", "gatecheck", "numpy", "numba", "scipy"} <= set(content["versions"])
