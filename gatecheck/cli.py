@@ -44,7 +44,15 @@ class _Commands(click.Group):
             ctx.exit(INTERRUPTED)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands,
+    epilog="""\b
+Examples:
+  gatecheck audit                       our cells and every framework installed
+  gatecheck audit my_lstm.py:MyLSTM     an implementation of yours
+  gatecheck decay                       how fast gradients fade, by cell and initialisation""",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(gatecheck.__version__, "--version", prog_name="gatecheck")
 def main() -> None:
     """Is this GRU or LSTM right, claim by claim? How far back does it learn?"""
@@ -103,6 +111,7 @@ def _make_folder(path: Path) -> None:
 
 
 @main.command(
+    short_help="Try to refute an implementation, claim by claim.",
     epilog="""\b
 Examples:
   gatecheck audit                                   our cells and every framework installed
@@ -112,7 +121,7 @@ Examples:
   gatecheck audit my_lstm.py:MyLSTM --replay gatecheck-cases/my_lstm-py-MyLSTM-gradients_within_budget.npz
 
 \b
-Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the target could not be run."""
+Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the target could not be run.""",
 )
 @click.argument("target", required=False)
 @click.option("--cell", metavar="K", help="Which cell it is, if it does not say: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm.")
@@ -189,7 +198,7 @@ def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path |
     sys.exit(HOLDS if all(r.ok for r in results) else FINDINGS)
 
 
-@main.command()
+@main.command(short_help="List every claim.")
 def properties() -> None:
     """List every claim, what it needs to hold, and what it says."""
     from gatecheck.auditing.runner import claims
@@ -198,7 +207,7 @@ def properties() -> None:
     Console().print(claims_list(claims()))
 
 
-@main.command(epilog="\b\nExample:\n  gatecheck explain update_gate_of_zeros_copies")
+@main.command(short_help="State the theorem behind a property.", epilog="\b\nExample:\n  gatecheck explain update_gate_of_zeros_copies")
 @click.argument("name")
 def explain(name: str) -> None:
     """State the theorem behind a property: what it claims, why it holds, and on which cases it is tried."""
@@ -210,12 +219,13 @@ def explain(name: str) -> None:
 
 
 @main.command(
+    short_help="Plant known faults and see which properties catch them.",
     epilog="""\b
 Examples:
   gatecheck faults                                  every named fault, every property that applies
   gatecheck faults --cell gru --mutants             with every systematic misreading of the GRU's equations
   gatecheck faults --name "lstm: dc not carried"    one fault
-  gatecheck faults --profile ci --json faults.json --figure faults.png"""
+  gatecheck faults --profile ci --json faults.json --figure faults.png""",
 )
 @click.option("--cell", metavar="K", help="Only the faults of this cell.")
 @click.option("--name", metavar="LABEL", help="Only this fault.")
@@ -253,9 +263,10 @@ def faults(
 
 
 @main.command(
+    short_help="Hold the rounding budget against code that is right.",
     epilog="""\b
 Example:
-  gatecheck calibrate torch.nn:GRU torch.nn:LSTM --cases 100 --json calibration.json"""
+  gatecheck calibrate torch.nn:GRU torch.nn:LSTM --cases 100 --json calibration.json""",
 )
 @click.argument("targets", nargs=-1, required=True)
 @click.option("--cases", metavar="N", type=click.IntRange(min=1), default=50, show_default=True, help="Cases a target and dtype.")
@@ -281,11 +292,12 @@ def calibrate(targets: tuple[str, ...], cases: int, seed: int, json_path: Path |
 
 
 @main.command(
+    short_help="Measure how far back gradients reach.",
     epilog="""\b
 Examples:
   gatecheck decay                                       the headline table for RNN, GRU and LSTM
   gatecheck decay --cell lstm --init chrono:1000        one cell, one initialisation
-  gatecheck decay --cell gru --cell lstm --init uniform --hidden 64 --steps 100000 --seeds 3 --out my-decay"""
+  gatecheck decay --cell gru --cell lstm --init uniform --hidden 64 --steps 100000 --seeds 3 --out my-decay""",
 )
 @click.option("--cell", "cells", metavar="K", multiple=True, help="A cell: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm; repeatable.")
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import math
 import random
@@ -51,7 +52,9 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
     wanted = list(only)
     unknown = [name for name in wanted if name not in REGISTRY]
     if unknown:
-        raise UsageError(f"there is no property {', '.join(unknown)}; the properties are {', '.join(sorted(REGISTRY))}")
+        near = [n for name in unknown for n in difflib.get_close_matches(name, REGISTRY, n=3)]
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(f"there is no property {', '.join(unknown)}; {hint}`gatecheck properties` lists them all")
     return [c for name, c in REGISTRY.items() if not wanted or name in wanted]
 
 
