@@ -231,12 +231,21 @@ Examples:
 @click.option("--name", metavar="LABEL", help="Only this fault.")
 @click.option("--mutants", is_flag=True, help="The systematic misreadings too.")
 @click.option("--first", is_flag=True, help="Stop at each fault's first kill.")
+@click.option("--without-reference", is_flag=True, help="Leave out the properties that compare with another implementation.")
 @click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), default="quick", show_default=True, help="How many cases.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases.")
 @click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the matrix here.")
 @click.option("--figure", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Draw the matrix (PNG or SVG).")
 def faults(
-    cell: str | None, name: str | None, mutants: bool, first: bool, profile: str, seed: int, json_path: Path | None, figure: Path | None
+    cell: str | None,
+    name: str | None,
+    mutants: bool,
+    first: bool,
+    without_reference: bool,
+    profile: str,
+    seed: int,
+    json_path: Path | None,
+    figure: Path | None,
 ) -> None:
     """Plant every known fault in the reference and see which properties catch it.
 
@@ -252,9 +261,14 @@ def faults(
         chosen = [catalogue.find(name)] if name else [*catalogue.faults(cell)]
         if mutants and not name:
             chosen += [mutant for k in ([cell] if cell else CELLS) for mutant in catalogue.mutants(k)]
-        killings = matrix.matrix([f.label for f in chosen], profile=profile, seed=seed, first_only=first, progress=tick)
+        labels = [f.label for f in chosen]
+        killings = matrix.matrix(labels, profile=profile, seed=seed, first_only=first, without_reference=without_reference, progress=tick)
     console = Console()
-    console.print(report.fault_table(killings[0]) if name else report.faults_table(killings, profile, seed))
+    console.print(
+        report.fault_table(killings[0])
+        if name
+        else report.faults_table(killings, f"profile {profile}, seed {seed}", whole=not (first or without_reference))
+    )
     if json_path:
         _write(json_path, json.dumps(matrix.report(killings, profile, seed), indent=2))
     if figure:

@@ -55,7 +55,7 @@ class Killing:
         return dict(vars(self))
 
 
-def judge(label: str, profile: str, seed: int, first_only: bool) -> Killing:
+def judge(label: str, profile: str, seed: int, first_only: bool, without_reference: bool) -> Killing:
     """Try every property that applies on one fault.
 
     Parameters
@@ -66,10 +66,12 @@ def judge(label: str, profile: str, seed: int, first_only: bool) -> Killing:
         As of an audit.
     first_only
         Stop at the first property that fails.
+    without_reference
+        Leave out the properties that compare with another implementation.
     """
     fault = find(label)
     planted = subject(fault.plant(), name=label)
-    applicable = [c for c in claims() if not c.inapplicable(planted)]
+    applicable = [c for c in claims() if not c.inapplicable(planted) and not (without_reference and c.reference)]
     start = time.perf_counter()
     tallies = explore(planted, applicable, profile, seed, lambda done, total, name: None, first_only=first_only)
     shares = {name: t.failures / t.examples for name, t in tallies.items() if t.failures}
@@ -86,6 +88,7 @@ def matrix(
     profile: str = "quick",
     seed: int = 0,
     first_only: bool = False,
+    without_reference: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[Killing]:
@@ -95,7 +98,7 @@ def matrix(
     ----------
     labels
         Of faults and mutants.
-    profile, seed, first_only
+    profile, seed, first_only, without_reference
         As of :func:`judge`.
     workers
         Processes; by default as many as there are cores.
@@ -104,7 +107,7 @@ def matrix(
     """
     found: dict[str, Killing] = {}
     with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        waiting = {pool.submit(judge, label, profile, seed, first_only): label for label in labels}
+        waiting = {pool.submit(judge, label, profile, seed, first_only, without_reference): label for label in labels}
         try:
             for finished in as_completed(waiting):
                 found[waiting[finished]] = finished.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,29 +15,41 @@ from gatecheck.auditing.matrix import Killing
 from gatecheck.report.figures import drawing
 
 
-def faults_table(killings: Sequence[Killing], profile: str, seed: int) -> RenderableType:
-    """Killed by cell, what each property catches, and the faults that survive or need the reference."""
+def faults_table(killings: Sequence[Killing], how: str, *, whole: bool) -> RenderableType:
+    """Killed by cell, what each property catches, and the faults that survive.
+
+    Parameters
+    ----------
+    killings
+        Of the faults.
+    how
+        The profile and seed, for the last line.
+    whole
+        Whether every property was tried on every fault, so that it can be said which one alone catches it, and which fault is caught by
+        comparison with another implementation alone.
+    """
     counted = [k for k in killings if not k.equivalent]
     cells = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     cells.add_column("cell")
-    for heading in ("faults", "killed", "without reference", "equivalent"):
+    for heading in ("faults", "killed", "equivalent", *(["without reference"] if whole else [])):
         cells.add_column(heading, justify="right")
     for cell in [*dict.fromkeys(k.cell for k in killings), None]:
         these = [k for k in counted if cell in (k.cell, None)]
-        killed, alone = sum(k.killed for k in these), sum(bool(k.killed_without_reference_by) for k in these)
         equal = sum(bool(k.equivalent) for k in killings if cell in (k.cell, None))
-        cells.add_row(cell or "all", str(len(these)), str(killed), str(alone), str(equal))
-    names = sorted({name for k in counted for name in k.killed_by}, key=lambda name: -sum(name in k.killed_by for k in counted))
+        alone = [str(sum(bool(k.killed_without_reference_by) for k in these))] if whole else []
+        cells.add_row(cell or "all", str(len(these)), str(sum(k.killed for k in these)), str(equal), *alone)
+    caught = Counter(name for k in counted for name in k.killed_by)
     catches = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     catches.add_column("property", no_wrap=True)
-    catches.add_column("kills", justify="right")
-    catches.add_column("alone", justify="right")
-    for name in names:
-        caught = [k for k in counted if name in k.killed_by]
-        catches.add_row(name, str(len(caught)), str(sum(len(k.killed_by) == 1 for k in caught)))
+    for heading in ("kills", "it alone") if whole else ("first kills",):
+        catches.add_column(heading, justify="right")
+    for name, kills in caught.most_common():
+        only = [str(sum(list(k.killed_by) == [name] for k in counted))] if whole else []
+        catches.add_row(name, str(kills), *only)
     survivors = [Text(f"survives: {k.cell}: {k.name}", "bold red") for k in counted if not k.killed]
-    needing = [Text(f"only by comparison: {k.cell}: {k.name}", "yellow") for k in counted if k.killed and not k.killed_without_reference_by]
-    return Group(cells, catches, *survivors, *needing, Text(f"profile {profile}, seed {seed}"))
+    needing = [k for k in counted if whole and k.killed and not k.killed_without_reference_by]
+    lines = [Text(f"only by comparison: {k.cell}: {k.name}", "yellow") for k in needing]
+    return Group(cells, catches, *survivors, *lines, Text(how))
 
 
 def fault_table(killing: Killing) -> RenderableType:
