@@ -83,12 +83,14 @@ def _write(path: Path, text: str) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _check_writable(file: Path | None, folder: str) -> None:
+def _check_writable(file: Path | None, folder: str | None = None) -> None:
     """Before a long run rather than after it."""
     if file is not None and not os.access(file if file.exists() else file.parent, os.W_OK):
         raise UsageError(
             f"{file} cannot be written: {'permission denied' if file.parent.is_dir() else f'there is no folder {file.parent}'}"
         )
+    if folder is None:
+        return
     existing = next(p for p in (Path(folder), *Path(folder).absolute().parents) if p.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UsageError(
@@ -278,6 +280,33 @@ def faults(
 
 @main.command(
     short_help="Hold the rounding budget against code that is right.",
+    epilog="""\b
+Examples:
+  gatecheck checkers                                PyTorch's and JAX's, which must be installed
+  gatecheck checkers --cell gru --against torch --json checkers.json"""
+)
+@click.option("--cell", "cells", metavar="K", multiple=True, help="Only the faults of this cell; repeatable.  [default: all cells]")
+@click.option("--against", metavar="NAMES", default="torch,jax", show_default=True, help="Whose checkers: torch, jax.")
+@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write every verdict here.")
+def checkers(cells: tuple[str, ...], against: str, json_path: Path | None) -> None:
+    """What the gradient checkers of other packages let pass: every backward fault, judged by them as published.
+
+    Forward faults are beyond a gradient checker, which compares a function with itself: a sample of them is tried to show it.
+    """
+    _check_writable(json_path)
+    with _bar("checkers") as tick:
+        from gatecheck.auditing import comparison
+        from gatecheck.auditing.checkers import of_packages
+        from gatecheck.report.checkers_table import checkers_table
+
+        names = of_packages(against.split(","))
+        found = comparison.report(comparison.compare(comparison.labels(cells), names, progress=tick), names, cells)
+    Console().print(checkers_table(found))
+    if json_path:
+        _write(json_path, json.dumps(found, indent=1, allow_nan=False))
+
+
+@main.command(
     epilog="""\b
 Example:
   gatecheck calibrate torch.nn:GRU torch.nn:LSTM --cases 100 --json calibration.json""",
