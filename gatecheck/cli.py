@@ -283,7 +283,7 @@ def faults(
     epilog="""\b
 Examples:
   gatecheck checkers                                PyTorch's and JAX's, which must be installed
-  gatecheck checkers --cell gru --against torch --json checkers.json"""
+  gatecheck checkers --cell gru --against torch --json checkers.json""",
 )
 @click.option("--cell", "cells", metavar="K", multiple=True, help="Only the faults of this cell; repeatable.  [default: all cells]")
 @click.option("--against", metavar="NAMES", default="torch,jax", show_default=True, help="Whose checkers: torch, jax.")

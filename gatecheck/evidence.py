@@ -131,7 +131,7 @@ def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], t
             g, e, tol = got[name][where].astype(float), all_expected[where], tolerance[name][where]
             if not e.size:
                 continue
-            with np.errstate(invalid="ignore", divide="ignore"):
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 ratios = np.abs(g - e) / tol
             ratios = np.where(np.isfinite(e) & ~np.isfinite(g), np.inf, ratios)
             ratio = float(np.nanmax(ratios, initial=0.0))

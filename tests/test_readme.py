@@ -49,10 +49,13 @@ def test_the_number_of_claims_is_right():
     assert f"({len(claims())} in all)" in README
 
 
-@pytest.mark.parametrize("report", ["calibration/calibration.txt", "decay/decay.txt"])
+@pytest.mark.parametrize("report", ["calibration/calibration.txt", "decay/decay.txt", "faults/first.txt"])
 def test_figures_are_those_of_the_reports(report):
     lines = [line.strip() for line in (ROOT / "reports" / report).read_text(encoding="utf-8").splitlines()]
     quoted = [line.strip() for line in README.splitlines()]
     for line in lines:
+        # Of the faults the README quotes the first table.
+        if line.startswith("property"):
+            break
         if re.search(r"\d", line) and not line.startswith("written"):
             assert line in quoted

@@ -5,19 +5,16 @@ A gradient checker compares a function with its own gradient, so a wrong forward
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gatecheck.auditing.checkers import CHECKERS, Arrays, Layer, Verdict, first_line
-from gatecheck.auditing.result import versions
+from gatecheck.auditing.parallel import on_each
 from gatecheck.auditing.runner import claims, explore
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, Array, Cell, Sizes, as_cell
@@ -26,6 +23,7 @@ from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import replaced
 from gatecheck.faults.fault import Fault
 from gatecheck.implementation import subject
+from gatecheck.versions import versions
 
 SCHEMA = "gatecheck-checkers-1"
 
@@ -256,19 +254,7 @@ def compare(
     progress
         Called with how many faults are done, how many there are, and the label of the last one.
     """
-    found: dict[str, Judged] = {}
-    # Neither PyTorch nor JAX can be forked once it runs threads.
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(judge, label, names): label for label in chosen}
-        try:
-            for finished in as_completed(waiting):
-                found[waiting[finished]] = finished.result()
-                if progress:
-                    progress(len(found), len(chosen), waiting[finished])
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # leaving the block shuts down once more, which without waiting here takes this back
-            raise
-    return [found[label] for label in chosen]
+    return on_each(judge, chosen, names, workers=workers, progress=progress)
 
 
 def report(judged: Sequence[Judged], names: Sequence[str], cells: Sequence[str] = ()) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
+from gatecheck.auditing.parallel import on_each
 from gatecheck.auditing.runner import claims, explore
 from gatecheck.faults.catalogue import find
 from gatecheck.implementation import subject
@@ -105,18 +104,7 @@ def matrix(
     progress
         Called with how many faults are done, how many there are, and the label of the last one.
     """
-    found: dict[str, Killing] = {}
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        waiting = {pool.submit(judge, label, profile, seed, first_only, without_reference): label for label in labels}
-        try:
-            for finished in as_completed(waiting):
-                found[waiting[finished]] = finished.result()
-                if progress:
-                    progress(len(found), len(labels), waiting[finished])
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [found[label] for label in labels]
+    return on_each(judge, labels, profile, seed, first_only, without_reference, workers=workers, progress=progress)
 
 
 def report(killings: Sequence[Killing], profile: str, seed: int) -> dict[str, Any]:
