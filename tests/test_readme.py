@@ -11,6 +11,8 @@ import pytest
 from gatecheck.auditing.runner import audit, claims
 from gatecheck.auditing.targets import load
 from gatecheck.cli import main
+from gatecheck.implementation import subject
+from gatecheck.kernels import Builtin
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,6 +49,14 @@ def test_a_command_in_the_readme_is_one(command):
 
 def test_the_number_of_claims_is_right():
     assert f"({len(claims())} in all)" in README
+
+
+def test_the_verdicts_shown_are_those_of_an_audit():
+    shown = re.findall(r"builtin:(\S+)\s+\S+\s+pass\s+(\d+)\s+·\s+·\s+·\s+(\d+)", README)
+    assert shown
+    for cell, ran, skipped in shown:
+        apply = [c for c in claims() if not c.inapplicable(subject(Builtin(cell)))]
+        assert (len(apply), len(claims()) - len(apply)) == (int(ran), int(skipped))
 
 
 @pytest.mark.parametrize("report", ["calibration/calibration.txt", "decay/decay.txt", "faults/first.txt"])
