@@ -83,6 +83,10 @@ def _write(path: Path, text: str) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def _write_json(path: Path, data: Any) -> None:
+    _write(path, json.dumps(data, indent=2, allow_nan=False))
+
+
 def _check_writable(file: Path | None, folder: str | None = None) -> None:
     """Before a long run rather than after it."""
     if file is not None and not os.access(file if file.exists() else file.parent, os.W_OK):
@@ -172,7 +176,7 @@ def audit(
     result = result.saving_counterexamples(folder)
     _print_audit(out, result, command)
     if json_path:
-        _write(json_path, json.dumps(result.to_json(), indent=2, allow_nan=False))
+        _write_json(json_path, result.to_json())
     sys.exit(HOLDS if result.ok else FINDINGS)
 
 
@@ -196,7 +200,7 @@ def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path |
             _print_audit(out, result, f"gatecheck audit {result.implementation} --cell {result.cell}")
     if json_path:
         audits = {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]}
-        _write(json_path, json.dumps(audits, indent=2, allow_nan=False))
+        _write_json(json_path, audits)
     sys.exit(HOLDS if all(r.ok for r in results) else FINDINGS)
 
 
@@ -272,7 +276,7 @@ def faults(
         else report.faults_table(killings, f"profile {profile}, seed {seed}", whole=not (first or without_reference))
     )
     if json_path:
-        _write(json_path, json.dumps(matrix.report(killings, profile, seed), indent=2))
+        _write_json(json_path, matrix.report(killings, profile, seed))
     if figure:
         report.save_faults_figure(killings, figure)
     sys.exit(HOLDS if all(k.killed for k in killings if not k.equivalent) else FINDINGS)
@@ -330,7 +334,7 @@ def calibrate(targets: tuple[str, ...], cases: int, seed: int, json_path: Path |
         found = calibration.report([load(t) for t in targets], cases, seed, tick)
     Console().print(calibration_table(found))
     if json_path:
-        _write(json_path, json.dumps(found | {"versions": versions("torch")}, indent=2, allow_nan=False))
+        _write_json(json_path, found | {"versions": versions("torch")})
     sys.exit(FINDINGS if any(row["alarms"] for row in found["calibration"]) else HOLDS)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -101,6 +102,35 @@ def _ranges(numbers: list[int]) -> str:
     return ",".join(f"{r[0]}..{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
 
 
+class Compared(NamedTuple):
+    """One block of a result beside what it should be: found, expected and tolerated, and error / tolerance entry by entry."""
+
+    label: str
+    found: Array
+    expected: Array
+    tolerance: Array
+    ratios: Array
+    judged: bool
+
+
+def compared(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]) -> Iterator[Compared]:
+    """Every block that is not empty, and whether it can be judged; parameters as in :func:`agree`."""
+    chaotic = "y" in tolerance and bool(np.any(tolerance["y"] > MULTIPLE * CHAOTIC))
+    for name, all_expected in expected.items():
+        if name not in got:
+            continue
+        for label, where in blocks(cell, name, all_expected):
+            g, e, tol = got[name][where].astype(float), all_expected[where], tolerance[name][where]
+            if not e.size:
+                continue
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                ratios = np.abs(g - e) / tol
+            ratios = np.where(np.isfinite(e) & ~np.isfinite(g), np.inf, ratios)
+            # A NaN where a number belongs is wrong however large the budget.
+            no_number = bool(np.isfinite(e).all() and not np.isfinite(g).all())
+            yield Compared(label, g, e, tol, ratios, no_number or not (chaotic or not conclusive(e, tol)))
+
+
 def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]) -> Evidence:
     """That results agree within their tolerances, block by block.
 
@@ -119,42 +149,31 @@ def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], t
     Violation
         Naming the entry that is worst, and every block that is wrong.
     """
-    chaotic = "y" in tolerance and bool(np.any(tolerance["y"] > MULTIPLE * CHAOTIC))
     seen = Evidence()
     wrong: list[str] = []
     right: list[str] = []
-    worst: tuple[float, str, str] = (0.0, "", "")
-    for name, all_expected in expected.items():
-        if name not in got:
+    worst, message = 0.0, ""
+    for block in compared(cell, got, expected, tolerance):
+        if not block.judged:
+            seen += Evidence(inconclusive=1)
             continue
-        for label, where in blocks(cell, name, all_expected):
-            g, e, tol = got[name][where].astype(float), all_expected[where], tolerance[name][where]
-            if not e.size:
-                continue
-            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                ratios = np.abs(g - e) / tol
-            ratios = np.where(np.isfinite(e) & ~np.isfinite(g), np.inf, ratios)
-            ratio = float(np.nanmax(ratios, initial=0.0))
-            if ratio == np.inf and np.isfinite(e).all() and not np.isfinite(g).all():
-                pass  # A NaN where a number belongs is wrong however large the budget.
-            elif chaotic or not conclusive(e, tol):
-                seen += Evidence(inconclusive=1)
-                continue
-            seen += Evidence(ratio, 1)
-            if ratio <= 1:
-                right.append(label)
-                continue
-            wrong.append(label)
-            if ratio > worst[0]:
-                index = tuple(int(i) for i in np.unravel_index(np.nanargmax(ratios), ratios.shape))
-                message = (
-                    f"{_entry(label, index)} is {g[index]:.9g}, but should be {e[index]:.9g} ± {tol[index]:.1e} "
-                    f"(error {abs(g[index] - e[index]):.3g}, {ratio:.3g} times its budget)"
-                )
-                worst = (ratio, message, label)
+        ratio = float(np.nanmax(block.ratios, initial=0.0))
+        seen += Evidence(ratio, 1)
+        if ratio <= 1:
+            right.append(block.label)
+            continue
+        wrong.append(block.label)
+        if ratio > worst:
+            index = tuple(int(i) for i in np.unravel_index(np.nanargmax(block.ratios), block.ratios.shape))
+            found, wanted, tol = (array[index] for array in (block.found, block.expected, block.tolerance))
+            worst = ratio
+            message = (
+                f"{_entry(block.label, index)} is {found:.9g}, but should be {wanted:.9g} ± {tol:.1e} "
+                f"(error {abs(found - wanted):.3g}, {ratio:.3g} times its budget)"
+            )
     if wrong:
-        lines = [worst[1], f"wrong: {summarise(tuple(wrong))}", f"right: {summarise(tuple(right)) or 'nothing that was judged'}"]
-        raise Violation("\n".join(lines), ratio=worst[0], wrong=tuple(wrong), right=tuple(right))
+        lines = [message, f"wrong: {summarise(tuple(wrong))}", f"right: {summarise(tuple(right)) or 'nothing that was judged'}"]
+        raise Violation("\n".join(lines), ratio=worst, wrong=tuple(wrong), right=tuple(right))
     return seen
 
 

@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each implementation and each property that applies to it."""
     if not {"implementation", "prop"} <= set(metafunc.fixturenames):
         return
-    from gatecheck.auditing.runner import claims
+    from gatecheck.auditing.runner import applicable
     from gatecheck.auditing.targets import load
     from gatecheck.cells import CELLS
     from gatecheck.errors import GatecheckError
@@ -41,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         subjects = [load(name) for name in metafunc.config.getoption("gatecheck_impl") or [f"builtin:{cell}" for cell in CELLS]]
     except GatecheckError as error:
         raise pytest.UsageError(str(error)) from error
-    pairs = [(s, c) for s in subjects for c in claims() if not c.inapplicable(s)]
+    pairs = [(s, c) for s in subjects for c in applicable(s)]
     metafunc.parametrize(("implementation", "prop"), pairs, ids=[f"{s.name}-{c.name}" for s, c in pairs], indirect=["prop"])
 
 

@@ -16,11 +16,11 @@ from gatecheck.budgets import case_budget
 from gatecheck.cases import Case, draw
 from gatecheck.cells import GRU, LSTM, Array, Cell, Sizes, block
 from gatecheck.errors import InputError
-from gatecheck.evidence import Violation, agree, blocks
+from gatecheck.evidence import Violation, agree, compared
 from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import Edit, misread
 from gatecheck.implementation import Subject, subject
-from gatecheck.oracles.rounding import MULTIPLE, conclusive
+from gatecheck.oracles.rounding import MULTIPLE
 from gatecheck.reference import equations
 
 GROWTH = (1e-6, 2e-6, 4e-6, 8e-6, 1.6e-5, 3.2e-5, 6.4e-5)
@@ -74,18 +74,10 @@ def wide_case(cell: Cell, dtype: str, rng: np.random.Generator) -> Case:
 def _ratios(implementation: Subject, case: Case) -> tuple[Array, int]:
     """Error / spread of every value that can be judged, and how many cannot."""
     budget = case_budget(case)
-    got, tolerance = implementation.run(case), budget.tolerance
-    judged, unjudged = [], 0
-    chaotic = bool(np.any(budget.spread["y"] > 1e-2))
-    for name, exact in budget.exact.items():
-        if name not in got:
-            continue
-        for _, where in blocks(case.cell, name, exact):
-            e, tol = exact[where], tolerance[name][where]
-            if chaotic or not conclusive(e, tol):
-                unjudged += e.size
-            else:
-                judged.append(MULTIPLE * (np.abs(got[name][where] - e) / tol).ravel())
+    seen = list(compared(case.cell, implementation.run(case), budget.exact, budget.tolerance))
+    # A value that is no number has no ratio; NaN keeps it an alarm without an infinity among the quantiles.
+    judged = [MULTIPLE * np.where(np.isfinite(block.ratios), block.ratios, np.nan).ravel() for block in seen if block.judged]
+    unjudged = sum(block.expected.size for block in seen if not block.judged)
     return (np.concatenate(judged) if judged else np.zeros(0)), unjudged
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from gatecheck.auditing.checkers import CHECKERS, Arrays, Layer, Verdict, first_line
 from gatecheck.auditing.parallel import on_each
-from gatecheck.auditing.runner import claims, explore
+from gatecheck.auditing.runner import applicable, explore
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, Array, Cell, Sizes, as_cell
 from gatecheck.faults.catalogue import faults, find
@@ -146,8 +146,7 @@ def layer(target: Any, question: str, dtype: str, forward: Callable[[Arrays], Ar
 def audit(target: Any, profile: str = "ci", seed: int = 0) -> Verdict:
     """The properties of an audit, up to the first that fails."""
     planted = subject(target)
-    applicable = [c for c in claims() if not c.inapplicable(planted)]
-    tallies = explore(planted, applicable, profile, seed, lambda done, total, name: None, first_only=True)
+    tallies = explore(planted, applicable(planted), profile, seed, first_only=True)
     failed = [(name, t.failure) for name, t in tallies.items() if t.failure is not None]
     return Verdict("caught", f"{failed[0][0]}: {first_line(failed[0][1])}") if failed else Verdict("passed")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gatecheck.auditing.parallel import on_each
-from gatecheck.auditing.runner import claims, explore
+from gatecheck.auditing.runner import applicable, explore
 from gatecheck.faults.catalogue import find
 from gatecheck.implementation import subject
 from gatecheck.versions import versions
@@ -70,9 +70,9 @@ def judge(label: str, profile: str, seed: int, first_only: bool, without_referen
     """
     fault = find(label)
     planted = subject(fault.plant(), name=label)
-    applicable = [c for c in claims() if not c.inapplicable(planted) and not (without_reference and c.reference)]
+    chosen = [c for c in applicable(planted) if not (without_reference and c.reference)]
     start = time.perf_counter()
-    tallies = explore(planted, applicable, profile, seed, lambda done, total, name: None, first_only=first_only)
+    tallies = explore(planted, chosen, profile, seed, first_only=first_only)
     shares = {name: t.failures / t.examples for name, t in tallies.items() if t.failures}
     ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
     without = [name for name in ordered if not tallies[name].claim.reference]

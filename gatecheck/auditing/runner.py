@@ -58,6 +58,15 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
     return [c for name, c in REGISTRY.items() if not wanted or name in wanted]
 
 
+def applicable(implementation: Subject) -> list[Claim]:
+    """The properties that say something about an implementation."""
+    return [c for c in claims() if not c.inapplicable(implementation)]
+
+
+def _silent(done: int, total: int, label: str) -> None:
+    """Progress that nobody watches."""
+
+
 @dataclass
 class Tally:
     """What one property has seen so far."""
@@ -89,7 +98,7 @@ class Tally:
 
 
 def explore(
-    implementation: Subject, chosen: Iterable[Claim], profile: str, seed: int, tick: Progress, *, first_only: bool = False
+    implementation: Subject, chosen: Iterable[Claim], profile: str, seed: int, tick: Progress = _silent, *, first_only: bool = False
 ) -> dict[str, Tally]:
     """Try properties that apply to an implementation on the cases of a profile.
 
@@ -253,7 +262,7 @@ def audit(
     if stale:
         raise TargetError(f"{implementation.name} expects failures of properties that do not exist: {', '.join(sorted(stale))}")
     skipped = {c.name: reason for c in chosen if (reason := c.inapplicable(implementation))}
-    report = progress or (lambda done, total, label: None)
+    report = progress or _silent
     done = total = 0
 
     def tick(now: int, of: int, label: str) -> None:

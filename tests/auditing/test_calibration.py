@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gatecheck.auditing import calibration
+from gatecheck import evidence
 from gatecheck.auditing.calibration import GROWTH, calibrate, report, wide_case
 from gatecheck.cells import GRU, LSTM
 from gatecheck.errors import InputError
@@ -82,7 +82,7 @@ def test_wrong_code_raises_alarms(wrong):
 
 
 def test_cases_of_which_none_can_be_judged_are_an_error(monkeypatch):
-    monkeypatch.setattr(calibration, "conclusive", lambda exact, tolerance: False)
+    monkeypatch.setattr(evidence, "conclusive", lambda exact, tolerance: False)
     with pytest.raises(InputError, match="no value of 1 cases could be judged in float32"):
         calibrate(subject(Builtin("gru")), "float32", 1, 0, silent)
 
