@@ -8,25 +8,10 @@ import pytest
 from gatecheck.auditing import runner
 from gatecheck.auditing.runner import audit, claims
 from gatecheck.cells import CELLS, GRU, LSTM, RNN
+from gatecheck.faults.catalogue import find
 from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import misread, other, replaced, transposed
 from gatecheck.reference.equations import sigmoid
-
-
-class Around(Edited):
-    """A correct cell, called by something that gets its surroundings wrong."""
-
-    def __init__(self, cell, before=None, after=None):
-        super().__init__(cell)
-        self._before = before or (lambda arguments: arguments)
-        self._after = after or (lambda arguments, results: results)
-
-    def forward(self, *arguments):
-        arguments = self._before(list(arguments))
-        return self._after(arguments, super().forward(*arguments))
-
-    def backward(self, *arguments):
-        return super().backward(*self._before(list(arguments)))
 
 
 class Complex(Edited):
@@ -45,65 +30,18 @@ class Tangent(Edited):
         return tuple(v.imag / step for v in self.forward(plus, x + 1j * step * dx, h0.astype(complex), c))
 
 
-def damage(arguments):
-    arguments[1][...] *= 2
-    return arguments
-
-
-def keeps_state():
-    kept = []
-
-    def before(arguments):
-        if kept and kept[0].shape == arguments[1].shape:
-            arguments[1] = arguments[1] + 1e-3 * kept[0]
-        kept[:] = [arguments[1].copy()]
-        return arguments
-
-    return before
-
-
-def ones_for_absent(arguments):
-    if arguments[2] is None:
-        arguments[2] = np.full((arguments[1].shape[1], arguments[0]["U"].shape[0]), 0.1, arguments[1].dtype)
-    return arguments
-
-
-def zero_when_empty(arguments, results):
-    return (results[0], *(0 * s for s in results[1:])) if not len(arguments[1]) else results
-
-
-def refuses_no_rows(arguments):
-    if not arguments[1].shape[1]:
-        raise ValueError("an empty batch")
-    return arguments
-
-
-def into_one_buffer():
-    buffers = {}
-
-    def after(arguments, results):
-        y = buffers.setdefault(results[0].shape, np.empty_like(results[0]))
-        y[...] = results[0]
-        return (y, *results[1:])
-
-    return after
-
-
-def reads_memory(arguments):
-    x = arguments[1]
-    if not x.flags.c_contiguous:
-        arguments[1] = np.ascontiguousarray(x.T).reshape(x.shape)
-    return arguments
+def planted(label):
+    return find(label).plant()
 
 
 GRU_, LSTM_, RNN_ = GRU(), LSTM(), RNN()
 
 FAULTS = {
-    "inputs_are_not_changed": Around(RNN_, damage),
-    "repeated_calls_are_identical": Around(RNN_, keeps_state()),
-    "absent_arrays_are_zero": Around(GRU_, ones_for_absent),
-    "empty_sequence": Around(LSTM_, after=zero_when_empty),
-    "empty_batch": Around(LSTM_, refuses_no_rows),
+    "inputs_are_not_changed": planted("rnn: x scaled in place"),
+    "repeated_calls_are_identical": planted("rnn: state kept although given"),
+    "absent_arrays_are_zero": planted("gru: absent h0 as ones"),
+    "empty_sequence": planted("lstm: no steps give a zero state"),
+    "empty_batch": planted("lstm: no rows refused"),
     "forward_within_budget": Edited(LSTM_, misread("a_i", b_i=other("b_o"))),
     "gradients_within_budget": Edited(LSTM_, misread("dc_prev", f=1)),
     "long_sequences_within_budget": Edited(GRU_, misread("dh", dh_next=lambda s: s.dh_next * (s.t != 50))),
@@ -121,20 +59,20 @@ FAULTS = {
     "open_forget_gate_holds_memory": Edited(LSTM_, misread("c", f=lambda s: 1 - s.f)),
     "shut_output_gate_is_silent": Edited(LSTM_, misread("h", o=1)),
     "output_gate_folds_into_later_uses": Edited(LSTM_, replaced(h_prev=lambda s: s.before.m if s.before else s.h0)),
-    "zero_state_hides_recurrent_weights": Around(RNN_, ones_for_absent),
+    "zero_state_hides_recurrent_weights": planted("rnn: absent h0 as ones"),
     "outputs_are_causal": Edited(RNN_, misread("a_n", x=lambda s: s.all_x[min(s.t + 1, s.T - 1)])),
     "gradients_are_causal": Edited(RNN_, misread("dh", dy=lambda s: s.all_dy[max(s.t - 1, 0)])),
     "rows_are_independent": Edited(RNN_, misread("h_prev", before=lambda s: s.before and s.before.reading(h=np.roll(s.before.h, 1, -2)))),
     "split_sequence_is_whole_sequence": Edited(LSTM_, misread("a_f", b_f=lambda s: s.b_f * (s.t == 0))),
-    "outputs_are_fresh_arrays": Around(RNN_, after=into_one_buffer()),
-    "memory_layout_does_not_matter": Around(RNN_, reads_memory),
+    "outputs_are_fresh_arrays": planted("rnn: outputs in a reused buffer"),
+    "memory_layout_does_not_matter": planted("rnn: strides of x ignored"),
     "each_gate_has_its_own_weights": Edited(LSTM_, misread("a_f", b_f=other("b_o"))),
     "states_stay_in_their_hull": Edited(GRU_, misread("h", n=other("a_n"))),
     "zero_weights_have_a_closed_form": Edited(LSTM_, misread("a_i", b_i=lambda s: 2 * s.b_i)),
     "opposite_update_gates_sum_to_whole": Edited(GRU_, replaced(h=lambda s: s.z * s.n + (1 - s.z) * s.r * s.h_prev)),
     "reset_placement_is_free_where_open": Edited(GRU_, misread("q", U_n=transposed("U_n"))),
     "coupled_lstm_is_gru": Edited(LSTM_, replaced(g=lambda s: sigmoid(s.a_g))),
-    "nan_stays_nan_in_its_row": Around(GRU_, after=lambda arguments, results: tuple(map(np.nan_to_num, results))),
+    "nan_stays_nan_in_its_row": planted("gru: NaN returned as zero"),
     "infinity_gives_its_limit": Edited(RNN_, replaced(h=lambda s: 1 - 2 / (np.exp(2 * s.a_n) + 1) + 0 * s.a_n)),
     "units_can_be_relabelled": Edited(GRU_, misread("a_z", b_z=lambda s: s.b_z * np.arange(s.b_z.shape[-1], dtype=s.b_z.dtype))),
     "units_can_change_sign": Edited(LSTM_, replaced(m=lambda s: np.maximum(s.c, 0))),
