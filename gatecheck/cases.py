@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell, Sizes, as_cell, block, check_cotangents, check_inputs
+from gatecheck.cells import Array, Cell, Sizes, as_cell, block
 from gatecheck.errors import CaseFileError, InputError, UsageError
+from gatecheck.validation import check_cotangents, check_inputs
 
 SCHEMA = "gatecheck-case-1"
 

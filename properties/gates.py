@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from gatecheck.budgets import case_budget
 from gatecheck.cases import Case
-from gatecheck.cells import Array, block
+from gatecheck.cells import Array, Cell, block, peephole
 from gatecheck.claims import claim
 from gatecheck.evidence import Evidence, agree, require
 from gatecheck.implementation import Results, Subject
@@ -28,6 +28,17 @@ Seen = tuple[Array, Array]
 def one_step(case: Case) -> Case:
     """The first step alone, without cotangents."""
     return case.having(x=case["x"][:1], dy=None, dhT=None, dcT=None)
+
+
+def squash(cell: Cell, a: Array) -> Array:
+    """What the gates of a cell do to their preactivations: the logistic sigmoid, or a hard one."""
+    value: Array = expit(a) if cell.hard is None else np.clip(a / cell.hard + 0.5, 0, 1)
+    return value
+
+
+def without_peepholes(case: Case) -> Case:
+    """The same case with peephole weights of zero, where there are any."""
+    return case.having(p=np.zeros_like(case["p"])) if case.cell.peepholes else case
 
 
 def _state(implementation: Subject, case: Case, name: str) -> Seen:
@@ -63,33 +74,36 @@ def _input(implementation: Subject, case: Case) -> Seen:
 
 
 def _forget(implementation: Subject, case: Case) -> Seen:
-    """c'(c = 1) - c'(c = 0) = f."""
-    one = np.ones_like(case["c0"])
-    return _half_difference(implementation, case.having(c0=one), case.having(c0=0 * one), "cT", 1)
+    """c'(g = 0) = f c, at c = 1."""
+    kept = case.with_gate("g", 0, weights=False).having(c0=np.ones_like(case["c0"]))
+    return _state(implementation, kept, "cT")
 
 
 def _output(implementation: Subject, case: Case) -> Seen:
     """With c' = 1 · 1 + f · 0 the output is o tanh(1)."""
-    one = case.with_gate("i", OPEN).with_gate("g", OPEN).having(c0=np.zeros_like(case["c0"]))
-    h, tol = _state(implementation, one, "hT")
+    written = case.with_gate("f", SHUT) if case.cell.coupled else case.with_gate("i", OPEN)
+    h, tol = _state(implementation, written.with_gate("g", OPEN).having(c0=np.zeros_like(case["c0"])), "hT")
     return h / np.tanh(1), tol / np.tanh(1)
 
 
 RECOVER: dict[str, Callable[[Subject, Case], Seen]] = {"z": _update, "r": _reset, "i": _input, "f": _forget, "o": _output}
 
 
-def _sigmoid_of(case: Case, gate: str, h: Array) -> Array:
+def _ideal(case: Case, gate: str, h: Array) -> Array:
+    """The gate's value in the step by which it is measured."""
     a = case.doubles()
     W, U, b = (block(case.cell, a[k], gate) for k in ("W", "U", "b"))
-    value: Array = expit(a["x"][0] @ W + h.astype(float) @ U + b)
-    return value
+    seen = a["x"][0] @ W + h.astype(float) @ U + b + (case.cell.forget_bias if gate == "f" else 0.0)
+    if case.cell.peepholes:
+        seen = seen + peephole(case.cell, a["p"], gate) * (a["c0"] if gate == "i" else 1.0)
+    return squash(case.cell, seen)
 
 
-@claim(needs={"gated"}, varies="T")
+@claim(needs={"gated", "unclipped"}, varies="T")
 def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
-    """Every gate lies in (0, 1).
+    """Every gate lies in (0, 1); a hard sigmoid in [0, 1].
 
-    A gate is a sigmoid layer, 0 < σ(a) < 1. It is measured from outside: an LSTM's f is c'(c = 1) - c'(c = 0), its i half of
+    A gate is a sigmoid layer, 0 < σ(a) < 1. It is measured from outside: an LSTM's f is c' at c = 1 and g = 0, its i half of
     c'(g = 1) - c'(g = -1), its o is h'/tanh(1) at c' = 1; a GRU's z is half of h'(n = 1) - h'(n = -1), its r is artanh(h')/h where
     h' = tanh(r h). In floating point a saturated σ rounds to exactly 0 or 1, so the interval is closed there; it is never left.
     """
@@ -106,7 +120,7 @@ def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
         spot = f"gate {gate}[row {where[0]}, unit {where[1]}] is {value[where]:.9g}"
         require(ratio <= 1, f"{spot}, but should lie in [0, 1] (± {tol[where]:.1e})")
         h = np.where(case["h0"] < 0, -0.5, 0.5) if gate == "r" else case["h0"]
-        ideal = _sigmoid_of(first, gate, h)
+        ideal = _ideal(first, gate, h)
         strict = np.minimum(ideal, 1 - ideal) > 2 * tol
         inside = (value > 0) & (value < 1)
         require((inside | ~strict).all(), f"gate {gate} reaches the end of its interval although its preactivation is small")
@@ -114,7 +128,7 @@ def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
     return seen
 
 
-@claim(needs={"gated"}, varies="T")
+@claim(needs={"gated", "unclipped"}, varies="T")
 def saturated_gates_reach_their_ends(implementation: Subject, case: Case) -> Evidence:
     """In floating point a gate of bias -1000 is exactly 0 and one of bias 1000 exactly 1, whatever its weights; never NaN.
 
@@ -133,24 +147,49 @@ def saturated_gates_reach_their_ends(implementation: Subject, case: Case) -> Evi
     return seen
 
 
-@claim(needs={"update_gate"})
+@claim(needs={"one_whole", "unclipped"})
 def kept_and_new_share_one_whole(implementation: Subject, case: Case) -> Evidence:
-    """Where the candidate equals the state, a GRU's state stays, whatever the update gate: n = h implies h' = h.
+    """Where the candidate equals the state, the state stays, whatever the gate: n = h implies h' = h in a GRU.
 
-    The two shares z and 1 - z sum to one. The candidate is tanh(b_n) here, its weights being zero, and h_0 the same.
+    The two shares z and 1 - z sum to one. The candidate is tanh(b_n) here, its weights being zero, and h_0 the same. In an LSTM with
+    coupled gates the same holds of g and c.
     """
-    still = case.with_gate("n", block(case.cell, case["b"], "n"), weights=False)
+    candidate, state, seen_in = ("n", "h0", "y") if "update_gate" in case.cell.traits else ("g", "c0", "cT")
+    still = case.with_gate(candidate, block(case.cell, case["b"], candidate), weights=False)
     still = still.having(**({"c_n": np.zeros(case.sizes.H)} if case.cell.reset == "after" else {}))
-    h = np.tanh(block(case.cell, case["b"], "n").astype(float))
-    rows = np.broadcast_to(h, case["h0"].shape)
-    still = still.having(h0=rows, dy=None, dhT=None)
-    got = implementation.forward(still)
-    # h0 is tanh(b_n) rounded to the dtype, which the mix with the candidate may undo at any step.
-    tolerance = case_budget(still).tolerance["y"] + PRECISIONS[case.dtype.name].u
-    return agree(case.cell, {"y": got["y"]}, {"y": np.broadcast_to(rows, got["y"].shape)}, {"y": tolerance})
+    value = np.tanh(block(case.cell, case["b"], candidate).astype(float))
+    rows = np.broadcast_to(value, case[state].shape)
+    still = still.having(**{state: rows}, dy=None, dhT=None, dcT=None)
+    got = implementation.forward(still)[seen_in]
+    # The state is tanh(b) rounded to the dtype, which the mix with the candidate may undo at any step.
+    tolerance = case_budget(still).tolerance[seen_in] + PRECISIONS[case.dtype.name].u
+    return agree(case.cell, {seen_in: got}, {seen_in: np.broadcast_to(rows, got.shape)}, {seen_in: tolerance})
 
 
-@claim(needs={"cell_state"}, varies="T")
+@claim(needs={"hard_gates", "unclipped"}, varies="T")
+def hard_gates_are_lines_between_their_ends(implementation: Subject, case: Case) -> Evidence:
+    """A hard sigmoid of width w is 0 at -w/2, ¼ at -w/4, ½ at 0, ¾ at w/4 and 1 at w/2: its interval is closed."""
+    first = without_peepholes(one_step(case))
+    seen = Evidence()
+    for gate in case.cell.sigmoid_gates:
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+            bias = (share - 0.5) * (case.cell.hard or 0) - (case.cell.forget_bias if gate == "f" else 0.0)
+            value, tol = RECOVER[gate](implementation, first.with_gate(gate, bias, weights=False))
+            seen += agree(case.cell, {gate: value}, {gate: np.full_like(value, share)}, {gate: tol})
+    return seen
+
+
+@claim(needs={"clipped"})
+def clipped_memory_stays_within_its_clip(implementation: Subject, case: Case) -> Evidence:
+    """|c_t| ≤ clip at every step, exactly, and so |h_t| ≤ tanh(clip), within rounding; c_0 itself may lie beyond."""
+    clip = case.cell.clip or np.inf
+    got = implementation.forward(case.having(c0=3 * case["c0"]))
+    seen = require(bool((np.abs(got["cT"]) <= clip).all()), f"|cT| reaches {np.abs(got['cT']).max():.9g}, but c is clipped to {clip:g}")
+    limit = np.tanh(clip) + 16 * PRECISIONS[case.dtype.name].u
+    return seen + require(bool((np.abs(got["y"]) <= limit).all()), f"|y| reaches {np.abs(got['y']).max():.9g}, more than tanh({clip:g})")
+
+
+@claim(needs={"free_gates", "unclipped"}, varies="T")
 def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evidence:
     """An LSTM's input and forget gates are free of each other: (f, i) = (0, 0), (1, 0), (0, 1), (1, 1) give c' = f c + i g.
 
@@ -171,7 +210,7 @@ def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evid
     return agree(case.cell, got, expected, tolerance)
 
 
-@claim(needs={"gated"}, varies="T")
+@claim(needs={"gated", "unclipped"}, varies="T")
 def each_gate_has_its_own_weights(implementation: Subject, case: Case) -> Evidence:
     """The value of one gate does not depend on the weights and biases of another."""
     first = one_step(case)
@@ -215,7 +254,8 @@ def states_stay_in_their_hull(implementation: Subject, case: Case) -> Evidence:
     seen = Evidence()
     for name, limit in bound.items():
         outside = np.abs(got[name].astype(float)) - limit
-        ratio = float(np.max(outside / tolerance[name], initial=0.0)) if np.isfinite(outside).all() else np.inf
+        with np.errstate(over="ignore"):  # where the tolerance is the smallest number
+            ratio = float(np.max(outside / tolerance[name], initial=0.0)) if np.isfinite(outside).all() else np.inf
         seen += require(ratio <= 1, f"|{name}| exceeds its bound by {outside.max():.3g}")
         seen += Evidence(ratio, 1)
     return seen

@@ -29,7 +29,7 @@ def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
 @lru_cache(maxsize=32)
 def _checked(implementation: Subject, case: Case) -> GradcheckResult:
     """Every oracle on the full Jacobian; the properties below each read one of them."""
-    directions = {"W", "U", "b", "c_n", "x", "h0", "c0"} & set(case.arrays)
+    directions = {*case.params, "x", "h0", "c0"} & set(case.arrays)
 
     def at(arrays: dict[str, Array], **more: Array) -> Case:
         return Case(case.cell, {**arrays, **more}, case.origin)

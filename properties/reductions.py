@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-from gatecheck.properties.gates import OPEN, SHUT
-from scipy.special import expit
+from gatecheck.properties.gates import OPEN, SHUT, squash, without_peepholes
 
 from gatecheck.budgets import case_budget, exact
 from gatecheck.cases import Case
-from gatecheck.cells import GRU, RNN, block, join, split
+from gatecheck.cells import RNN, Cell, block, join, split
 from gatecheck.claims import claim
 from gatecheck.evidence import Evidence, agree, consistent, identical
 from gatecheck.implementation import Results, Subject, subject
@@ -88,13 +89,15 @@ def reset_gate_of_zeros_forgets(implementation: Subject, case: Case) -> Evidence
     return consistent(case.cell, got, {"y": np.stack(tokens), "dh0": np.zeros(case["h0"].shape)}, budget)
 
 
-@claim(needs={"cell_state"})
+@claim(needs={"cell_state", "unclipped"})
 def open_forget_gate_holds_memory(implementation: Subject, case: Case) -> Evidence:
     """f = 1 and i = 0 hold an LSTM's memory: c_T = c_0, and ∂c_T/∂c_0 is the identity.
 
     With a cotangent of c_T alone, dc_0 = dc_T and every other gradient is zero. Bit for bit where that is promised.
     """
-    hold = case.with_gate("f", OPEN).with_gate("i", SHUT).having(dy=None, dhT=None)
+    hold = case.with_gate("f", OPEN).having(dy=None, dhT=None)
+    if "free_gates" in case.cell.traits:
+        hold = hold.with_gate("i", SHUT)
     budget = case_budget(hold)
     expected: Results = {k: np.zeros_like(v) for k, v in budget.exact.items() if k.startswith("d")}
     expected |= {"cT": case["c0"].astype(float), "dc0": case["dcT"].astype(float)}
@@ -126,7 +129,7 @@ def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Ev
     """
     half = np.arange(case.sizes.H) % 2 == case.origin.get("seed", 0) % 2
     gate = np.where(half, 0.5, 1.0)
-    constant = case.with_gate("o", np.where(half, 0.0, OPEN), weights=False).having(dy=None, dhT=None, dcT=None)
+    constant = without_peepholes(case).with_gate("o", np.where(half, 0.0, OPEN), weights=False).having(dy=None, dhT=None, dcT=None)
     folded = constant.with_gate("o", OPEN)
     U = constant["U"] * gate[:, None]
     block(case.cell, U, "o")[...] = 0
@@ -146,30 +149,33 @@ def zero_state_hides_recurrent_weights(implementation: Subject, case: Case) -> E
     return consistent(case.cell, got, implementation.forward(other) | {"dU": np.zeros(case["U"].shape)}, budget)
 
 
-@claim()
+@claim(needs={"unclipped"})
 def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evidence:
     """With W = U = 0 every gate is constant and the state follows a geometric series.
 
     RNN: h_t = φ(b). GRU: h_t = n + (1 - z)^t (h_0 - n). LSTM: c_t = f^t c_0 + i g (1 - f^t)/(1 - f), h_t = o tanh(c_t).
     """
-    still = case.having(W=np.zeros_like(case["W"]), U=np.zeros_like(case["U"]))
-    b = {k: block(case.cell, case["b"], k).astype(float) for k in case.cell.gates}
+    cell = case.cell
+    still = without_peepholes(case).having(W=np.zeros_like(case["W"]), U=np.zeros_like(case["U"]))
+    b = {k: block(cell, case["b"], k).astype(float) for k in cell.gates}
     t = np.arange(1, case.sizes.T + 1)[:, None, None]
     h0 = case["h0"].astype(float)
-    if "cell_state" in case.cell.traits:
-        i, f, o = (expit(b[k]) for k in "ifo")
+    if "cell_state" in cell.traits:
+        f, o = squash(cell, b["f"] + cell.forget_bias), squash(cell, b["o"])
+        i = 1 - f if cell.coupled else squash(cell, b["i"])
         # (1 - f^t)/(1 - f) without the cancellation where f is near one
-        series = np.expm1(t * np.log(f)) / np.expm1(np.log(f))
+        series = np.cumsum(f ** (t - 1), axis=0)
         c = f**t * case["c0"].astype(float) + i * np.tanh(b["g"]) * series
         expected: Results = {"y": o * np.tanh(c), "cT": c[-1]}
-    elif "update_gate" in case.cell.traits:
-        c_n = case["c_n"].astype(float) if case.cell.reset == "after" else 0.0
-        n = np.tanh(b["n"] + expit(b["r"]) * c_n)
-        expected = {"y": n + expit(-b["z"]) ** t * (h0 - n)}
+    elif "update_gate" in cell.traits:
+        c_n = case["c_n"].astype(float) if cell.reset == "after" else 0.0
+        n = np.tanh(b["n"] + squash(cell, b["r"]) * c_n)
+        kept = squash(cell, -b["z"]) ** t
+        expected = {"y": (1 - kept) * n + kept * h0}  # and not n + kept (h0 - n), which rounds where all is kept
     else:
-        phi = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": expit}[case.cell.activation]
+        phi = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": lambda a: squash(cell, a)}[cell.activation]
         expected = {"y": np.broadcast_to(phi(b["n"]), (case.sizes.T, *h0.shape))}
-    return agree(case.cell, implementation.forward(still), expected, case_budget(still).tolerance)
+    return agree(cell, implementation.forward(still), expected, case_budget(still).tolerance)
 
 
 @claim(needs={"update_gate"}, varies="T")
@@ -191,7 +197,7 @@ def reset_placement_is_free_where_open(implementation: Subject, case: Case) -> E
     opened = case.with_gate("r", OPEN)
     if case.cell.reset == "after":
         opened = opened.having(c_n=np.zeros(case.sizes.H))
-    placed = GRU("before" if case.cell.reset == "after" else "after")
+    placed = replace(case.cell, reset="before" if case.cell.reset == "after" else "after")
     arrays = {k: v for k, v in opened.arrays.items() if k != "c_n"} | ({"c_n": np.zeros(case.sizes.H)} if placed.reset == "after" else {})
     other = exact(Case(placed, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
     other.pop("dc_n", None)
@@ -199,17 +205,29 @@ def reset_placement_is_free_where_open(implementation: Subject, case: Case) -> E
     return agree(case.cell, implementation.run(opened), other, case_budget(opened).tolerance)
 
 
-@claim(needs={"cell_state"}, reference=True)
+@claim(needs={"free_gates", "unclipped"}, reference=True)
 def coupled_lstm_is_gru(implementation: Subject, case: Case) -> Evidence:
     """With W_i = -W_f, b_i = -b_f and U = 0 an LSTM's c is a GRU's h at z = i: c' = i g + (1 - i) c."""
-    blocks = split(case.cell, case.params)
+    plain = without_peepholes(case)
+    # On this grid the run-time forget bias can be taken away again without rounding.
+    plain = plain.having(b=np.round(case["b"] * 1024) / 1024)
+    blocks = split(case.cell, plain.params)
     zero = {f"U_{k}": np.zeros_like(blocks[f"U_{k}"]) for k in "ifgo"}
-    coupled = case.having(**join(case.cell, blocks | zero | {"W_f": -blocks["W_i"], "b_f": -blocks["b_i"]}), dy=None, dhT=None)
-    gru = GRU("before")
+    opposite = {"W_f": -blocks["W_i"], "b_f": -blocks["b_i"] - case.dtype.type(case.cell.forget_bias)}
+    coupled = plain.having(**join(case.cell, blocks | zero | opposite), dy=None, dhT=None)
+    gru = Cell("gru", reset="before", hard=case.cell.hard)
     gates = {"r": "o", "z": "i", "n": "g"}
     params = join(gru, {f"{p}_{k}": (blocks | zero)[f"{p}_{gates[k]}"] for p in "WUb" for k in "rzn"})
-    other = exact(
-        Case(gru, {k: np.array(v, case.dtype) for k, v in {**params, "x": case["x"], "h0": case["c0"], "dhT": case["dcT"]}.items()})
-    )
+    arrays = {**params, "x": case["x"], "h0": case["c0"], "dhT": case["dcT"]}
+    other = exact(Case(gru, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
     expected: Results = {"cT": other["hT"], "dx": other["dx"], "dc0": other["dh0"]}
     return agree(case.cell, implementation.run(coupled), expected, case_budget(coupled).tolerance)
+
+
+@claim(needs={"peepholes"}, reference=True)
+def peepholes_of_zero_leave_the_plain_cell(implementation: Subject, case: Case) -> Evidence:
+    """With p = 0 an LSTM with peepholes is the one without, in its outputs and in every gradient but that of p."""
+    none = without_peepholes(case)
+    arrays = {k: np.array(v) for k, v in none.arrays.items() if k != "p"}
+    plain = Case(replace(case.cell, peepholes=False), arrays, case.origin)
+    return agree(case.cell, implementation.run(none), exact(plain), case_budget(none).tolerance)

@@ -20,12 +20,12 @@ def _along_units(cell: Cell, arrays: dict[str, Array], matrix: Array) -> dict[st
     unsigned = np.abs(matrix)
     out: dict[str, Array] = {}
     prefix = "d" if "dW" in arrays else ""
-    params = {k: arrays[prefix + k] for k in ("W", "U", "b", "c_n") if prefix + k in arrays}
+    params = {k: arrays[prefix + k] for k in ("W", "U", "b", "c_n", "p") if prefix + k in arrays}
     if params:
         blocks = {}
         for name, block in split(cell, params).items():
             part, _, gate = name.partition("_")
-            columns = matrix if gate in ("n", "g") else unsigned
+            columns = matrix if gate in ("n", "g") or part == "p" else unsigned  # p meets a state, which changes sign
             blocks[name] = matrix.T @ block @ columns if part == "U" else block @ columns
         out |= {prefix + k: v for k, v in join(cell, blocks).items()}
     states = ("y", "hT", "cT", "h0", "c0", "dy", "dhT", "dcT", "dh0", "dc0")

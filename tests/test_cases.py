@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gatecheck.cases import REGIMES, SCHEMA, Case, draw, optional
-from gatecheck.cells import CELLS, GRU, LSTM, Sizes, block, check_cotangents, check_inputs, split
+from gatecheck.cells import CELLS, GRU, LSTM, Sizes, block, split
 from gatecheck.errors import CaseFileError, UsageError
+from gatecheck.validation import check_cotangents, check_inputs
 
 SIZES = Sizes(T=5, B=2, D=3, H=4)
 

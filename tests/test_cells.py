@@ -9,7 +9,6 @@ from scipy import stats
 from gatecheck.cells import (
     CELLS,
     GRU,
-    INITIALISERS,
     LSTM,
     RNN,
     TRAITS,
@@ -17,14 +16,12 @@ from gatecheck.cells import (
     Sizes,
     as_cell,
     block,
-    check_cotangents,
-    check_inputs,
-    chrono,
-    initialiser,
     join,
     split,
 )
 from gatecheck.errors import InputError, UsageError
+from gatecheck.initialisers import INITIALISERS, chrono, initialiser
+from gatecheck.validation import check_cotangents, check_inputs
 
 T, B, D, H = 6, 3, 4, 5
 
@@ -40,13 +37,15 @@ def arrays(cell, dtype="float64", **instead):
     return made | instead
 
 
+PLAIN = set(TRAITS) - {"peepholes", "clipped", "hard_gates"}
+
 DESCRIBED = {
-    "rnn": (RNN(), ("n",), (), ("h",), {"bounded", "odd", "analytic"}),
-    "rnn-relu": (RNN("relu"), ("n",), (), ("h",), set()),
-    "rnn-sigmoid": (RNN("sigmoid"), ("n",), (), ("h",), {"bounded", "analytic"}),
-    "gru": (GRU(), ("r", "z", "n"), ("r", "z"), ("h",), set(TRAITS) - {"cell_state"}),
-    "gru-before": (GRU("before"), ("r", "z", "n"), ("r", "z"), ("h",), set(TRAITS) - {"cell_state"}),
-    "lstm": (LSTM(), ("i", "f", "g", "o"), ("i", "f", "o"), ("h", "c"), set(TRAITS) - {"update_gate", "reset_gate"}),
+    "rnn": (RNN(), ("n",), (), ("h",), {"bounded", "odd", "analytic", "unclipped"}),
+    "rnn-relu": (RNN("relu"), ("n",), (), ("h",), {"unclipped"}),
+    "rnn-sigmoid": (RNN("sigmoid"), ("n",), (), ("h",), {"bounded", "analytic", "unclipped"}),
+    "gru": (GRU(), ("r", "z", "n"), ("r", "z"), ("h",), PLAIN - {"cell_state", "free_gates"}),
+    "gru-before": (GRU("before"), ("r", "z", "n"), ("r", "z"), ("h",), PLAIN - {"cell_state", "free_gates"}),
+    "lstm": (LSTM(), ("i", "f", "g", "o"), ("i", "f", "o"), ("h", "c"), PLAIN - {"update_gate", "reset_gate", "one_whole"}),
 }
 
 

@@ -22,7 +22,7 @@ class Convention:
     order
         By kind of cell, the order of the gate blocks, such as ``{"lstm": "ifgo"}``; kinds that are missing cannot be expressed.
     names
-        The names of W, U and b (and c_n where it is an array of its own).
+        The names of W, U and b (and of c_n and p, where they are arrays of their own).
     rows
         Whether a gate's block is a set of rows, W then being ``(G*H, D)``.
     second_bias
@@ -37,7 +37,7 @@ class Convention:
 
     name: str
     order: Mapping[str, str]
-    names: Mapping[str, str] = field(default_factory=lambda: {k: k for k in ("W", "U", "b", "c_n")})
+    names: Mapping[str, str] = field(default_factory=lambda: {k: k for k in ("W", "U", "b", "c_n", "p")})
     rows: bool = False
     second_bias: str | None = None
     negated: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +72,7 @@ class Convention:
         """
         self._check(cell)
         out = {self.names[k]: self._layout(self._reorder(cell, params[k])) for k in ("W", "U")}
+        out |= {self.names["p"]: params["p"].copy()} if cell.peepholes else {}
         bias = self._reorder(cell, params["b"])
         if self.second_bias is None:
             return out | {self.names["b"]: bias} | ({self.names["c_n"]: params["c_n"].copy()} if "c_n" in params else {})
@@ -98,6 +99,7 @@ class Convention:
     def _canonical(self, cell: Cell, arrays: Mapping[str, Array], share: float) -> dict[str, Array]:
         self._check_arrays(cell, arrays)
         out = {k: self._restore(cell, self._layout(arrays[self.names[k]])) for k in ("W", "U")}
+        out |= {"p": arrays[self.names["p"]].copy()} if cell.peepholes else {}
         if self.second_bias is None:
             out["b"] = self._restore(cell, arrays[self.names["b"]])
             return out | ({"c_n": arrays[self.names["c_n"]].copy()} if cell.reset == "after" else {})
@@ -114,17 +116,20 @@ class Convention:
     def _layout(self, a: Array) -> Array:
         return np.array(a.T, order="C") if self.rows else np.array(a, order="C")
 
+    def _order(self, cell: Cell) -> list[str]:
+        return [k for k in self.order[cell.kind] if k in cell.gates]
+
     def _sign(self, cell: Cell, gate: str) -> int:
         return -1 if gate in self.negated.get(cell.kind, "") else 1
 
     def _slice(self, cell: Cell, gate: str, a: Array) -> slice:
         H = a.shape[-1] // len(cell.gates)
-        k = self.order[cell.kind].index(gate)
+        k = self._order(cell).index(gate)
         return slice(k * H, (k + 1) * H)
 
     def _reorder(self, cell: Cell, a: Array) -> Array:
         blocks = dict(zip(cell.gates, np.split(a, len(cell.gates), axis=-1), strict=True))
-        return np.concatenate([self._sign(cell, k) * blocks[k] for k in self.order[cell.kind]], axis=-1)
+        return np.concatenate([self._sign(cell, k) * blocks[k] for k in self._order(cell)], axis=-1)
 
     def _restore(self, cell: Cell, a: Array) -> Array:
         return np.concatenate([self._sign(cell, k) * a[..., self._slice(cell, k, a)] for k in cell.gates], axis=-1)
@@ -136,6 +141,8 @@ class Convention:
             raise ConventionError(f"the convention {self.name} has no {cell.kind}")
         if cell.reset is not None and cell.reset not in self.resets:
             raise ConventionError(f"the convention {self.name} cannot express a GRU that resets {cell.reset} the product h U_n")
+        if cell.peepholes and "p" not in self.names:
+            raise ConventionError(f"the convention {self.name} has no peepholes")
 
     def _check_arrays(self, cell: Cell, arrays: Mapping[str, Array]) -> None:
         self._check(cell)

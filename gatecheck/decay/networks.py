@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatecheck.cells import Cell, initialiser
+from gatecheck.cells import Cell
+from gatecheck.initialisers import initialiser
 
 Array = NDArray[Any]
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatecheck.cells import Cell, Params, check_inputs
+from gatecheck.cells import Cell, Params
 from gatecheck.decay.linearisation import Steps, steps
 from gatecheck.errors import InputError
+from gatecheck.validation import check_inputs
 
 Array = NDArray[Any]
 

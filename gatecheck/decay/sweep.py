@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatecheck.cells import as_cell, initialiser
+from gatecheck.cells import as_cell, without_options
 from gatecheck.decay import statistics
 from gatecheck.decay.networks import Network
 from gatecheck.decay.profile import adjoint_profile
 from gatecheck.decay.result import Curve, DecayResult, Row
 from gatecheck.decay.theory import predict
 from gatecheck.errors import InputError, UsageError
+from gatecheck.initialisers import initialiser
 from gatecheck.versions import versions
 
 Array = NDArray[Any]
@@ -127,7 +128,7 @@ def _networks(
         pairs = tuple(product(default_cells if cells is None else cells, default_initialisers if initialisers is None else initialisers))
     networks, skipped = [], []
     for cell, name in dict.fromkeys(pairs):
-        network, draw = Network(as_cell(cell), name, hidden, inputs), initialiser(name)
+        network, draw = Network(without_options(as_cell(cell), "decay measures"), name, hidden, inputs), initialiser(name)
         try:
             draw(np.random.default_rng(0), network.cell, 1, 1)
         except UsageError as error:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from gatecheck.cells import CELLS, Cell, as_cell
+from gatecheck.cells import CELLS, VARIANTS, Cell, as_cell
 from gatecheck.errors import UsageError
-from gatecheck.faults import around, gru, lstm, per_gate, rnn, shared, surroundings
+from gatecheck.faults import around, gru, lstm, options, per_gate, rnn, shared, surroundings
 from gatecheck.faults.fault import Fault
 from gatecheck.faults.mutants import mutants as mutants
 
@@ -24,6 +24,10 @@ EQUIVALENT = {
 
 
 def _of(cell: Cell) -> Iterator[Fault]:
+    for name, says, edit, *source in options.rows(cell):
+        yield Fault(name, cell.name, says, edit, source="".join(source))
+    if cell in VARIANTS.values():  # what the plain cell has is tried on the plain cell
+        return
     for table in (shared.rows, per_gate.rows, _OWN[cell.kind]):
         for name, says, edit, *source in table(cell):
             yield Fault(name, cell.name, says, edit, source="".join(source), equivalent=EQUIVALENT.get(f"{cell}: {name}", ""))
@@ -39,7 +43,7 @@ def _named(cell: str) -> dict[str, Fault]:
 
 
 def faults(cell: str | None = None) -> tuple[Fault, ...]:
-    """The named faults of a cell, or of all cells.
+    """The named faults of a cell, or of all cells; of a cell with options, those of its options.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def faults(cell: str | None = None) -> tuple[Fault, ...]:
         If there is no such cell.
     """
     if cell is None:
-        return tuple(fault for name in CELLS for fault in faults(name))
+        return tuple(fault for name in (*CELLS, *VARIANTS) for fault in faults(name))
     return tuple(_named(as_cell(cell).name).values())
 
 
@@ -70,7 +74,7 @@ def find(label: str) -> Fault:
         If there is no such fault.
     """
     cell, _, name = label.partition(": ")
-    if cell in CELLS:
+    if cell in CELLS or cell in VARIANTS:
         found = _named(cell).get(name) or _generated(cell).get(name)
         if found:
             return found

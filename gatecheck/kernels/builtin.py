@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatecheck.cells import Cell, as_cell, check_cotangents, check_inputs
+from gatecheck.cells import Cell, as_cell, without_options
 from gatecheck.errors import InputError
 from gatecheck.kernels import run
+from gatecheck.validation import check_cotangents, check_inputs
 
 Array = NDArray[Any]
 
@@ -39,14 +40,14 @@ class Builtin:
     Raises
     ------
     UsageError
-        If there is no such cell.
+        If there is no such cell, or the kernels do not compute its options.
     """
 
     convention = "canonical"
     bitwise = True
 
     def __init__(self, cell: str | Cell) -> None:
-        self.cell = as_cell(cell)
+        self.cell = without_options(as_cell(cell), "the kernels compute")
         self.dtypes = (*REAL, "complex128") if "analytic" in self.cell.traits else REAL
 
     def forward(
@@ -57,7 +58,7 @@ class Builtin:
         Raises
         ------
         InputError
-            If the arrays do not fit; see :func:`gatecheck.cells.check_inputs`.
+            If the arrays do not fit; see :func:`gatecheck.validation.check_inputs`.
         """
         check_inputs(self.cell, params, x, h0, c0, dtypes=self.dtypes)
         y, hT, cT, _ = run.forward(self.cell, params, x, h0, c0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatecheck.reference.equations import Equations as Equations
-from gatecheck.reference.equations import equations as equations
+from gatecheck.reference.options import equations as equations
 from gatecheck.reference.run import Results as Results
 from gatecheck.reference.run import backward as backward
 from gatecheck.reference.run import forward as forward

@@ -101,7 +101,7 @@ def _preactivations(gates: Iterable[str]) -> dict[str, Equation]:
     return {f"a_{k}": preactivation(k) for k in gates}
 
 
-def _product_sum(delta: str, block: str, gates: Iterable[str]) -> Equation:
+def product_sum(delta: str, block: str, gates: Iterable[str]) -> Equation:
     """The sum over gates of delta_k block_kᵀ."""
     first, *rest = gates
 
@@ -114,7 +114,9 @@ def _product_sum(delta: str, block: str, gates: Iterable[str]) -> Equation:
     return equation
 
 
-def _parameter_sums(gates: Iterable[str]) -> dict[str, Equation]:
+def parameter_sums(gates: Iterable[str]) -> dict[str, Equation]:
+    """The gradients of every gate's W, U and b."""
+
     def sums(k: str) -> dict[str, Equation]:
         return {
             f"dW_{k}": lambda q: over_time(q.x, q[f"da_{k}"]),
@@ -138,10 +140,10 @@ _RNN = Equations(
     back=_CARRIED
     | dict(
         da_n=lambda s: s.dh * (1 - s.h**2),
-        dx=_product_sum("da", "W", "n"),
-        dh_prev=_product_sum("da", "U", "n"),
+        dx=product_sum("da", "W", "n"),
+        dh_prev=product_sum("da", "U", "n"),
     ),
-    total=_parameter_sums("n") | _DH0,
+    total=parameter_sums("n") | _DH0,
 )
 
 _LSTM = Equations(
@@ -172,10 +174,10 @@ _LSTM = Equations(
         da_f=lambda s: s.df * s.f * (1 - s.f),
         da_g=lambda s: s.dg * (1 - s.g**2),
         da_o=lambda s: s.do * s.o * (1 - s.o),
-        dx=_product_sum("da", "W", "ifgo"),
-        dh_prev=_product_sum("da", "U", "ifgo"),
+        dx=product_sum("da", "W", "ifgo"),
+        dh_prev=product_sum("da", "U", "ifgo"),
     ),
-    total=_parameter_sums("ifgo") | _DH0 | dict(dc0=lambda q: q.first.dc_prev),
+    total=parameter_sums("ifgo") | _DH0 | dict(dc0=lambda q: q.first.dc_prev),
 )
 
 _GRU = Equations(
@@ -199,10 +201,10 @@ _GRU = Equations(
         dq=lambda s: s.da_n * s.r,
         da_r=lambda s: s.dr * s.r * (1 - s.r),
         da_z=lambda s: s.dz * s.z * (1 - s.z),
-        dx=_product_sum("da", "W", "rzn"),
+        dx=product_sum("da", "W", "rzn"),
         dh_prev=lambda s: s.dh * (1 - s.z) + s.da_r @ T(s.U_r) + s.da_z @ T(s.U_z) + s.dq @ T(s.U_n),
     ),
-    total=_parameter_sums("rzn") | _DH0 | dict(dU_n=lambda q: over_time(q.h_prev, q.dq), dc_n=lambda q: rows(q.dq)),
+    total=parameter_sums("rzn") | _DH0 | dict(dU_n=lambda q: over_time(q.h_prev, q.dq), dc_n=lambda q: rows(q.dq)),
 )
 
 
@@ -233,8 +235,8 @@ _ACTIVATION: dict[str, dict[str, Equation]] = {
 }
 
 
-def equations(cell: Cell) -> Equations:
-    """The textbook mathematics of a cell with its options."""
+def plain(cell: Cell) -> Equations:
+    """The textbook mathematics of a cell, without the options of :mod:`gatecheck.reference.options`."""
     if cell.kind == "rnn":
         return replace(_RNN.edited(_ACTIVATION[cell.activation]), cell=cell)
-    return {"gru": _GRU, "gru-before": _GRU_BEFORE, "lstm": _LSTM}[cell.name]
+    return _LSTM if cell.kind == "lstm" else _GRU_BEFORE if cell.reset == "before" else _GRU

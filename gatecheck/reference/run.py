@@ -28,7 +28,7 @@ def _evaluate(equations: Mapping[str, Equation], scope: Scope, kind: type) -> No
 
 def _blocks(equations: Equations, params: Mapping[str, Array]) -> dict[str, Array]:
     # A bias of shape (..., 1, H) broadcasts against rows even where parameters are replicated.
-    return {k: v[..., None, :] if k[0] in "bc" else v for k, v in split(equations.cell, params).items()}
+    return {k: v[..., None, :] if k[0] in "bcp" else v for k, v in split(equations.cell, params).items()}
 
 
 def _zero_state(x: Array, params: Mapping[str, Array]) -> Array:
@@ -106,7 +106,7 @@ def backward(equations: Equations, steps: Sequence[Scope], x: Array, params: Map
     dx = np.stack(np.broadcast_arrays(*(s.dx for s in steps), subok=True), axis=-3)
     states = {f"d{k}0": whole[f"d{k}0"] for k in cell.state}
     blocks = {k[1:]: whole[k] for k in equations.total if k not in states}
-    sums = join(cell, {k: v[..., 0, :] if k[0] in "bc" else v for k, v in blocks.items()})
+    sums = join(cell, {k: v[..., 0, :] if k[0] in "bcp" else v for k, v in blocks.items()})
     return {f"d{k}": v for k, v in sums.items()} | {"dx": dx} | states
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatecheck.cells import CELLS, GRU, LSTM, RNN, as_cell, block, glorot_orthogonal, uniform
+from gatecheck.cells import CELLS, GRU, LSTM, RNN, as_cell, block
 from gatecheck.decay import profile
 from gatecheck.decay.linearisation import steps
 from gatecheck.decay.profile import adjoint_profile, tangent_profile
 from gatecheck.errors import InputError
+from gatecheck.initialisers import glorot_orthogonal, uniform
 
 U64 = 2.0**-53
 NO_INPUT = {T: np.zeros((T, 1)) for T in (1, 10, 100, 3000, 10**5, 10**6)}

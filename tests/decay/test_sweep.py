@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from gatecheck import cells
+from gatecheck import initialisers
 from gatecheck.decay.sweep import DEFAULT_ROWS, decay
 from gatecheck.errors import InputError, UsageError
 
@@ -101,7 +101,7 @@ def test_json_says_all_that_repeats_it():
 def use(monkeypatch, draw):
     """Make an initialiser "mine" whose arrays are what `draw` makes of a generator, a name and a shape."""
     mine = lambda rng, cell, D, H: {name: draw(rng, name, shape) for name, shape in cell.param_shapes(D, H).items()}
-    monkeypatch.setitem(cells.INITIALISERS, "mine", mine)
+    monkeypatch.setitem(initialisers.INITIALISERS, "mine", mine)
 
 
 def test_exact_zeros_are_null_in_json_and_reached_lags(monkeypatch):

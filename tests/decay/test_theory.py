@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from gatecheck.cells import GRU, LSTM, RNN, as_cell, block, uniform
+from gatecheck.cells import GRU, LSTM, RNN, as_cell, block
 from gatecheck.decay.profile import tangent_profile
 from gatecheck.decay.theory import constant_gate, path_split, predict, zero_state_edge
+from gatecheck.initialisers import uniform
 
 
 @pytest.mark.parametrize(("bias", "e_lag", "half_life"), [(0, 1.4427, 1), (1, 3.1922, 2.2127), (2, 7.8785, 5.4609), (5, 148.913, 103.218)])

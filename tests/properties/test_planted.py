@@ -7,7 +7,7 @@ import pytest
 
 from gatecheck.auditing import runner
 from gatecheck.auditing.runner import audit, claims
-from gatecheck.cells import CELLS, GRU, LSTM, RNN
+from gatecheck.cells import CELLS, GRU, LSTM, RNN, VARIANTS
 from gatecheck.faults.catalogue import find
 from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import misread, other, replaced, transposed
@@ -79,6 +79,9 @@ FAULTS = {
     "inputs_can_change_coordinates": Edited(LSTM_, misread("dx", W_i=lambda s: s.W_i[..., ::-1, :])),
     "input_and_weight_gradients_balance": Edited(LSTM_, misread("dx", da_o=lambda s: 0 * s.da_o)),
     "a_bias_is_a_constant_input": Edited(RNN_, misread("db_n", da_n=lambda s: s.da_n / 2)),
+    "hard_gates_are_lines_between_their_ends": planted("gru-hard6: hard sigmoid of z 5 wide"),
+    "clipped_memory_stays_within_its_clip": planted("lstm-clip0.5: c clipped for the output only"),
+    "peepholes_of_zero_leave_the_plain_cell": Edited(LSTM(peepholes=True), misread("a_f", b_f=other("b_o"))),
     "equal_units_stay_equal": Edited(RNN_, misread("a_n", U_n=lambda s: s.U_n - s.U_n * np.eye(s.U_n.shape[-1], dtype=s.U_n.dtype))),
 }
 """The bias of the forget gate at the first step only is apple/coremltools#309; a reset gate that is never applied is GRU-D#2."""
@@ -96,7 +99,7 @@ def test_fails_on_its_fault(name, monkeypatch):
     assert found.counterexample is not None
 
 
-@pytest.mark.parametrize("cell", CELLS.values(), ids=str)
+@pytest.mark.parametrize("cell", [*CELLS.values(), *VARIANTS.values()], ids=str)
 def test_nothing_is_found_in_correct_code(cell):
     result = audit(Edited(cell), profile="quick", seed=1)
     assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]

@@ -1,0 +1,111 @@
+"""The options of a cell as edits of its equations, forward and backward; each works on the result of those before it.
+
+Sources: Gers & Schmidhuber 2000 (peepholes), Greff et al. 2017 (coupled gates), Sak et al. 2014 (cell clip), ONNX's and Keras's operators
+(hard sigmoids), TensorFlow 1 (run-time forget bias).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gatecheck.cells import Cell
+from gatecheck.reference.equations import Equation, Equations, parameter_sums, plain, product_sum, rows
+
+
+def _ordered(part: Mapping[str, Equation], names: str) -> dict[str, Equation]:
+    return {name: part[name] for name in names.split()}
+
+
+def coupled(base: Equations) -> Equations:
+    """One gate for both: i = 1 - f, so f alone has weights."""
+    edits: dict[str, Equation] = dict(
+        i=lambda s: 1 - s.f,
+        df=lambda s: s.dc * (s.c_prev - s.g),
+        dx=product_sum("da", "W", "fgo"),
+        dh_prev=product_sum("da", "U", "fgo"),
+    )
+    new = base.edited(edits)
+    return replace(
+        new,
+        step=_ordered(new.step, "h_prev c_prev a_f a_g a_o f i g o c m h"),
+        back=_ordered(new.back, "dh_next dh dc_next do dm dc df dg dc_prev da_f da_g da_o dx dh_prev"),
+        total=parameter_sums("fgo") | {k: new.total[k] for k in ("dh0", "dc0")},
+    )
+
+
+def peepholes(base: Equations) -> Equations:
+    """i and f see the old cell state, o the new one, each unit its own: a_k + p_k c."""
+    before = [k for k in "if" if f"a_{k}" in base.step]
+
+    def seeing(k: str, c: str) -> Equation:
+        return lambda s: base.step[f"a_{k}"](s) + s[f"p_{k}"] * s[c]
+
+    def share(k: str, c: str) -> Equation:
+        return lambda q: rows(q[f"da_{k}"] * q[c])
+
+    def dc_prev(s: Any) -> Any:
+        out = base.back["dc_prev"](s)
+        for k in before:
+            out = out + s[f"da_{k}"] * s[f"p_{k}"]
+        return out
+
+    edits: dict[str, Equation] = {f"a_{k}": seeing(k, "c_prev") for k in before}
+    edits |= dict(a_o=seeing("o", "c"), dc=lambda s: base.back["dc"](s) + s.da_o * s.p_o, dc_prev=dc_prev)
+    new = base.edited(edits)
+    back = [k for k in new.back if k not in ("da_o", "dc_prev")]
+    back.insert(back.index("dc"), "da_o")
+    back.insert(back.index("dx"), "dc_prev")
+    late = ["a_o", "o", "m", "h"]
+    return replace(
+        new,
+        step={k: new.step[k] for k in (*(k for k in new.step if k not in late), *late)},
+        back={k: new.back[k] for k in back},
+        total=dict(new.total) | {f"dp_{k}": share(k, "c_prev") for k in before} | {"dp_o": share("o", "c")},
+    )
+
+
+def clipped(base: Equations, clip: float) -> Equations:
+    """c' is clipped to ±clip; beyond, its slope is zero."""
+    edits: dict[str, Equation] = dict(
+        c=lambda s: np.minimum(np.maximum(base.step["c"](s), -clip), clip),
+        dc=lambda s: base.back["dc"](s) * (abs(s.c) < clip),
+    )
+    return base.edited(edits)
+
+
+def hard_gates(base: Equations, width: float) -> Equations:
+    """Every gate min(max(a/width + ½, 0), 1), whose slope is 1/width inside and zero beyond."""
+
+    def gate(k: str) -> Equation:
+        return lambda s: np.minimum(np.maximum(s[f"a_{k}"] / width + 0.5, 0), 1)
+
+    def slope(k: str) -> Equation:
+        return lambda s: s[f"d{k}"] * ((s[k] > 0) & (s[k] < 1)) / width
+
+    gates = base.cell.sigmoid_gates
+    return base.edited({k: gate(k) for k in gates} | {f"da_{k}": slope(k) for k in gates})
+
+
+def forget_bias(base: Equations, bias: float) -> Equations:
+    """A number added to the forget gate's preactivation, which no parameter holds."""
+    return base.edited(dict(a_f=lambda s: base.step["a_f"](s) + bias))
+
+
+def equations(cell: Cell) -> Equations:
+    """The mathematics of a cell with its options."""
+    made = plain(cell)
+    if cell.hard is not None:
+        made = hard_gates(made, cell.hard)
+    if cell.coupled:
+        made = coupled(made)
+    if cell.forget_bias:
+        made = forget_bias(made, cell.forget_bias)
+    if cell.peepholes:
+        made = peepholes(made)
+    if cell.clip is not None:  # after the peepholes, since o sees the clipped state
+        made = clipped(made, cell.clip)
+    return replace(made, cell=cell)

@@ -1,0 +1,108 @@
+"""Whether arrays fit a cell and each other, said once for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gatecheck.cells import Array, Cell, Params, Sizes
+from gatecheck.errors import InputError
+
+
+def _describe(array: Any) -> str:
+    return f"{array.dtype} array of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+
+
+def _require(name: str, array: Any, shape: tuple[int, ...], meaning: str, dtype: np.dtype[Any]) -> None:
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{name} is a {_describe(array)}, but should be a NumPy array of shape {meaning} = {shape}")
+    if array.shape != shape:
+        raise InputError(f"{name} has shape {array.shape}, but should have shape {meaning} = {shape}")
+    if array.dtype != dtype:
+        raise InputError(f"{name} has dtype {array.dtype}, but should have dtype {dtype}, like x")
+
+
+_MEANING = {"W": "(D, {G}*H)", "U": "(H, {G}*H)", "b": "({G}*H,)", "c_n": "(H,)", "p": "({S}*H,)"}
+
+
+def check_inputs(
+    cell: Cell,
+    params: Params,
+    x: Array,
+    h0: Array | None = None,
+    c0: Array | None = None,
+    *,
+    dtypes: Iterable[str] = ("float32", "float64"),
+) -> Sizes:
+    """Say whether these arrays fit the cell and each other.
+
+    Parameters
+    ----------
+    cell
+        The cell that they are for.
+    params
+        Canonical parameters; see :meth:`Cell.param_shapes`.
+    x
+        Inputs ``(T, B, D)``; T and B may be 0, D may not.
+    h0, c0
+        Initial states ``(B, H)``, or None for zeros; c0 only where the cell has a cell state.
+    dtypes
+        The dtypes that the caller computes in; all arrays must have the same one.
+
+    Returns
+    -------
+    Sizes
+        T, B, D, H.
+
+    Raises
+    ------
+    InputError
+        Naming the array, what it is and what it should be. Values are not looked at: NaN and infinity are legal.
+    """
+    allowed = tuple(dtypes)
+    if not isinstance(x, np.ndarray) or x.ndim != 3:
+        raise InputError(f"x is a {_describe(x)}, but should be a NumPy array of shape (T, B, D)")
+    if x.dtype.name not in allowed or not x.dtype.isnative:
+        raise InputError(f"x has dtype {x.dtype}, but should have dtype {' or '.join(allowed)}")
+    T, B, D = x.shape
+    if not isinstance(params, Mapping):
+        raise InputError(f"params is a {_describe(params)}, but should be a mapping of names to arrays")
+    expected = cell.param_shapes(1, 1)
+    if set(params) != set(expected):
+        raise InputError(f"params of a {cell} has the names {sorted(map(str, params))}, but should have {sorted(expected)}")
+    U = params["U"]
+    if not isinstance(U, np.ndarray) or U.ndim != 2:
+        raise InputError(f"U is a {_describe(U)}, but should be a NumPy array of shape (H, {len(cell.gates)}*H)")
+    H = U.shape[0]
+    if D == 0 or H == 0:
+        raise InputError(f"x has shape {x.shape} and U has shape {U.shape}, but D and H should be at least 1")
+    for name, shape in cell.param_shapes(D, H).items():
+        _require(name, params[name], shape, _MEANING[name].format(G=len(cell.gates), S=len(cell.sigmoid_gates)), x.dtype)
+    for name, state in (("h0", h0), ("c0", c0)):
+        if state is None:
+            continue
+        if name[0] not in cell.state:
+            raise InputError(f"{name} was given, but a {cell} has no state {name[0]}")
+        _require(name, state, (B, H), "(B, H)", x.dtype)
+    return Sizes(T, B, D, H)
+
+
+def check_cotangents(cell: Cell, sizes: Sizes, dtype: np.dtype[Any], dy: Array | None, dhT: Array | None, dcT: Array | None) -> None:
+    """Say whether these cotangents fit outputs of these sizes; any of them may be None, which is zero.
+
+    Raises
+    ------
+    InputError
+        Naming the array, what it is and what it should be.
+    """
+    T, B, _, H = sizes
+    if dy is not None:
+        _require("dy", dy, (T, B, H), "(T, B, H)", dtype)
+    if dhT is not None:
+        _require("dhT", dhT, (B, H), "(B, H)", dtype)
+    if dcT is not None:
+        if "c" not in cell.state:
+            raise InputError(f"dcT was given, but a {cell} has no state c")
+        _require("dcT", dcT, (B, H), "(B, H)", dtype)
