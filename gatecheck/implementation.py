@@ -23,6 +23,12 @@ ABILITIES = {
 }
 
 
+OPTIONS = {
+    "batch_first": "x, y and their gradients are (B, T, D) and (B, T, H)",
+    "reverse": "it runs from the last step to the first; y stays in the order of x, and h_T, c_T are the states after the first step",
+}
+
+
 class Implementation(Protocol):
     """An implementation of a cell: any object with these names; there is no base class.
 
@@ -36,6 +42,8 @@ class Implementation(Protocol):
         Optional: the dtypes it computes in; by default float32 and float64. ``"complex128"`` says that the forward takes it.
     sizes
         Optional: sizes that it insists on, such as ``{"B": 1}``.
+    options
+        Optional: how its layer lays out a sequence, such as ``{"batch_first": True}``; see :data:`OPTIONS`.
     expected_failures
         Optional: a reason, with its source, for each property that it is documented not to have.
     """
@@ -59,8 +67,8 @@ class Subject:
         The implementation.
     name
         For reports.
-    cell, convention, dtypes, sizes, expected_failures
-        What it declares; see :class:`Implementation`.
+    cell, convention, dtypes, sizes, options, expected_failures
+        What it declares; see :class:`Implementation`. Of the options only those that are set.
     abilities
         Which of :data:`ABILITIES` it has.
     """
@@ -72,6 +80,7 @@ class Subject:
     dtypes: tuple[str, ...]
     abilities: frozenset[str]
     sizes: Mapping[str, int] = field(default_factory=dict)
+    options: frozenset[str] = frozenset()
     expected_failures: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -89,7 +98,21 @@ class Subject:
     def arguments(self, case: Case) -> dict[str, Any]:
         """Fresh, writeable copies of what the target is called with, in its own convention."""
         optional = {k: None if (a := case.get(k)) is None else a.copy() for k in (*STATES, *COTANGENTS)}
-        return {"params": self.convention.spell(self.cell, case.params), "x": case["x"].copy()} | optional
+        sequences = {k: self.laid_out(v) for k, v in (("x", case["x"]), ("dy", optional["dy"])) if v is not None}
+        return {"params": self.convention.spell(self.cell, case.params)} | optional | sequences
+
+    def laid_out(self, sequence: Array) -> Array:
+        """A copy of a sequence ``(T, B, ...)`` as the target takes and returns it."""
+        sequence = sequence[::-1] if "reverse" in self.options else sequence
+        return np.array(sequence.swapaxes(0, 1) if "batch_first" in self.options else sequence, order="C")
+
+    def time_major(self, sequence: Array) -> Array:
+        """The inverse of :meth:`laid_out`."""
+        sequence = sequence.swapaxes(0, 1) if "batch_first" in self.options else sequence
+        return np.array(sequence[::-1] if "reverse" in self.options else sequence, order="C")
+
+    def _sequence_shape(self, T: int, B: int, n: int) -> tuple[int, ...]:
+        return (B, T, n) if "batch_first" in self.options else (T, B, n)
 
     def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
         """y ``(T, B, H)``, hT and (cT) ``(B, H)``.
@@ -108,7 +131,9 @@ class Subject:
         if not isinstance(got, tuple | list) or len(got) != len(names):
             raise ContractError(f"forward returned {_describe(got)}, but should return ({', '.join(names)})")
         T, B, _, H = case.sizes
-        return {k: _checked(k, v, (T, B, H) if k == "y" else (B, H), case.dtype) for k, v in zip(names, got, strict=True)}
+        shapes = {"y": self._sequence_shape(T, B, H)}
+        out = {k: _checked(k, v, shapes.get(k, (B, H)), case.dtype) for k, v in zip(names, got, strict=True)}
+        return out | {"y": self.time_major(out["y"])}
 
     def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
         """The gradients ``dW``, ``dU``, ``db``, (``dc_n``), ``dx``, and ``dh0``, (``dc0``) unless that state is absent and left out.
@@ -127,11 +152,12 @@ class Subject:
         shapes = self.convention.shapes(self.cell, D, H)
         states = {f"{k}0": (B, H) for k in self.cell.state}
         absent = {k for k in states if case.get(k) is None and got.get(k) is None}
-        wanted = {**shapes, "x": (T, B, D), **states}
+        wanted = {**shapes, "x": self._sequence_shape(T, B, D), **states}
         given = {k for k in got if k not in absent and not (got[k] is None and k not in wanted)}
         if given != set(wanted) - absent:
             raise ContractError(f"backward returned gradients for {sorted(given)}, but should for {sorted(set(wanted) - absent)}")
         checked = {k: _checked(f"the gradient of {k}", got[k], wanted[k], case.dtype) for k in sorted(given)}
+        checked["x"] = self.time_major(checked["x"])
         params = self.convention.pull_back(self.cell, {k: checked[k] for k in shapes})
         return {f"d{k}": v for k, v in params.items()} | {f"d{k}": checked[k] for k in ("x", *states) if k in checked}
 
@@ -207,6 +233,9 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
     sizes = _declared(label, target, "sizes", Mapping, {})
     if any(k not in ("T", "B", "D", "H") or not isinstance(v, int) or v < 1 for k, v in sizes.items()):
         raise TargetError(f"{label} declares sizes {sizes}, but should name T, B, D or H with a whole number of at least 1")
+    options = _declared(label, target, "options", Mapping, {})
+    if any(k not in OPTIONS or not isinstance(v, bool) for k, v in options.items()):
+        raise TargetError(f"{label} declares options {options}, but should say True or False of {' or '.join(OPTIONS)}")
     expected_failures = _declared(label, target, "expected_failures", Mapping, {})
     has = {
         "backward": callable(_attribute(label, target, "backward")),
@@ -223,6 +252,7 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
             tuple(d for d in dtypes if d != "complex128"),
             frozenset(k for k, v in has.items() if v),
             dict(sizes),
+            frozenset(k for k, v in options.items() if v),
             dict(expected_failures),
         )
     except GatecheckError as error:

@@ -44,8 +44,10 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
     def jvp(tangents: dict[str, Array], **arrays: Array) -> Results:
         a = implementation.arguments(at(arrays))
         dparams = implementation.convention.spell(case.cell, {k: tangents[k] for k in case.params})
-        got = implementation.target.tangent(a["params"], a["x"], a["h0"], a["c0"], dparams, *(tangents.get(k) for k in ("x", "h0", "c0")))
-        return dict(zip(["y", *(f"{k}T" for k in case.cell.state)], got, strict=True))
+        dx = implementation.laid_out(tangents["x"])
+        got = implementation.target.tangent(a["params"], a["x"], a["h0"], a["c0"], dparams, dx, *(tangents.get(k) for k in ("h0", "c0")))
+        out = dict(zip(["y", *(f"{k}T" for k in case.cell.state)], got, strict=True))
+        return out | {"y": implementation.time_major(out["y"])}
 
     inputs = {k: case[k].copy() for k in case.arrays if k in directions}
     return gradcheck(forward, inputs, vjp, jvp if "tangent" in implementation.abilities else None)

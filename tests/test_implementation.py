@@ -51,6 +51,54 @@ def case_of(cell=None, dtype="float64", **how):
 
 # ---- declarations
 
+TURNS = {
+    "batch_first": lambda a: a.swapaxes(0, 1),
+    "reverse": lambda a: a[::-1],
+}
+
+
+class Turned(Textbook):
+    """A layer that takes and returns its sequences in the layouts of its options."""
+
+    def _turn(self, a, options=None):
+        for option in options or self.options:
+            a = None if a is None else np.array(TURNS[option](a))
+        return a
+
+    def _back(self, a):
+        return self._turn(a, [*reversed(self.options)])
+
+    def forward(self, params, x, h0, c0=None):
+        y, *final = super().forward(params, self._turn(x), h0, c0)
+        return (self._back(y), *final)
+
+    def backward(self, params, x, h0, c0, dy, dhT, dcT):
+        out = super().backward(params, self._turn(x), h0, c0, self._turn(dy), dhT, dcT)
+        return out | {"x": self._back(out["x"])}
+
+
+@pytest.mark.parametrize("options", [{"batch_first": True}, {"reverse": True}, {"batch_first": True, "reverse": True}], ids=str)
+@pytest.mark.parametrize("absent", [(), ("dy",)])
+def test_a_layer_of_another_layout_is_seen_as_its_cell(options, absent):
+    layer = type("Layer", (Turned,), {"options": options})()
+    case = case_of(absent=absent)
+    got, expected = subject(layer).run(case), subject(Textbook()).run(case)
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+def test_a_layer_says_which_shape_it_should_return():
+    def forward(self, params, x, h0, c0=None):
+        return Textbook.forward(self, params, x.swapaxes(0, 1), h0, c0)
+
+    with pytest.raises(ContractError, match=r"y has shape \(4, 2, 5\), but should have shape \(2, 4, 5\)"):
+        subject(changed(options={"batch_first": True}, forward=forward)).forward(case_of())
+
+
+def test_an_option_that_is_not_set_is_none():
+    assert subject(changed(options={"reverse": False})).options == frozenset()
+
 
 def test_what_is_declared_is_what_is_audited():
     lists = {"dtypes": ["float32", "complex128"], "sizes": {"B": 1}, "expected_failures": {"a": "b"}}
@@ -117,6 +165,12 @@ BAD_DECLARATIONS = [
     (changed(convention=["pytorch"]), "there is no convention ['pytorch']"),
     (changed(dtypes=("float16", "float32")), "Mine declares dtypes ('float16', 'float32'), but gatecheck can audit float32 and float64"),
     (changed(dtypes=("complex128",)), "Mine declares dtypes ('complex128',)"),
+    (
+        changed(options={"reversed": True}),
+        "Mine declares options {'reversed': True}, but should say True or False of batch_first or reverse",
+    ),
+    (changed(options={"reverse": "yes"}), "Mine declares options {'reverse': 'yes'}, but should say True or False of"),
+    (changed(options=["reverse"]), "Mine declares options ['reverse'], but should declare a dict"),
     (changed(dtypes=()), "Mine declares dtypes ()"),
     (changed(dtypes="float32"), "Mine declares dtypes"),
     (changed(dtypes=None), "Mine declares dtypes None"),

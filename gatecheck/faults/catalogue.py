@@ -10,7 +10,7 @@ from functools import cache
 
 from gatecheck.cells import CELLS, VARIANTS, Cell, as_cell
 from gatecheck.errors import UsageError
-from gatecheck.faults import around, gru, lstm, options, per_gate, rnn, shared, surroundings
+from gatecheck.faults import around, gru, layers, lstm, options, per_gate, rnn, shared, surroundings
 from gatecheck.faults.fault import Fault
 from gatecheck.faults.mutants import mutants as mutants
 
@@ -31,7 +31,7 @@ def _of(cell: Cell) -> Iterator[Fault]:
     for table in (shared.rows, per_gate.rows, _OWN[cell.kind]):
         for name, says, edit, *source in table(cell):
             yield Fault(name, cell.name, says, edit, source="".join(source), equivalent=EQUIVALENT.get(f"{cell}: {name}", ""))
-    for around_it in (around.rows, surroundings.rows):
+    for around_it in (around.rows, surroundings.rows, layers.rows):
         for name, says, wrap, *source in around_it(cell):
             yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
 

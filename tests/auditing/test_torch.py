@@ -1,6 +1,7 @@
 """PyTorch's recurrent classes pass; the same classes under a convention that is slightly wrong do not."""
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -38,6 +39,30 @@ def test_every_class_passes(name, cell, monkeypatch):
     refused = {p.name: p.reason for p in result.properties if p.outcome == "expected_failure"}
     assert refused == ({} if name.endswith("Cell") else REFUSALS)
     assert all(p.reason for p in result.properties if p.outcome == "skipped")
+
+
+class BatchFirst:
+    """torch.nn.LSTM(batch_first=True), called as its users do."""
+
+    cell, convention, options = "lstm", "pytorch", MappingProxyType({"batch_first": True})
+    expected_failures = MappingProxyType(REFUSALS)
+
+    def forward(self, params, x, h0, c0=None):
+        H = params["weight_hh_l0"].shape[1]
+        module = torch.nn.LSTM(x.shape[2], H, batch_first=True, dtype=torch.from_numpy(x).dtype)
+        states = tuple(
+            torch.zeros(1, len(x), H, dtype=module.weight_hh_l0.dtype) if s is None else torch.from_numpy(s)[None] for s in (h0, c0)
+        )
+        given = {k: torch.from_numpy(v) for k, v in params.items()}
+        with torch.no_grad():
+            y, (h, c) = torch.func.functional_call(module, given, (torch.from_numpy(x), states))
+        return y.numpy(), h[0].numpy(), c[0].numpy()
+
+
+def test_a_layer_that_takes_the_batch_first_passes(monkeypatch):
+    monkeypatch.setitem(runner.PROFILES, "quick", 6)
+    result = audit(BatchFirst(), profile="quick")
+    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
 
 
 def test_the_refusal_of_an_empty_sequence_is_pytorchs():

@@ -15,6 +15,7 @@ from gatecheck.faults.catalogue import faults, find, mutants
 from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import apply
 from gatecheck.faults.fault import Fault
+from gatecheck.implementation import subject
 from gatecheck.reference import equations, run
 
 SIZES = Sizes(5, 4, 3, 7)
@@ -37,13 +38,15 @@ def arguments(case, layout=np.copy):
 
 def call(planted, given):
     """Everything that can be seen of one forward and one backward: results or the exception, and the arguments afterwards."""
-    forward = {k: given[k] for k in ("params", "x", "h0", "c0")}
+    layer = subject(planted)
+    taken = given | {k: layer.laid_out(given[k]) for k in ("x", "dy") if layer.options and given[k] is not None}
+    forward = {k: taken[k] for k in ("params", "x", "h0", "c0")}
     try:
         seen = dict(zip(("y", "hT", "cT"), planted.forward(**forward), strict=False))
-        seen |= {f"d{k}": v for k, v in planted.backward(**given).items()}
+        seen |= {f"d{k}": v for k, v in planted.backward(**taken).items()}
     except ValueError as error:
         return {"raised": str(error)}, given
-    return seen, given
+    return seen | {k: layer.time_major(seen[k]) for k in ("y", "dx") if layer.options}, given
 
 
 @cache
