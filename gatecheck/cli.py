@@ -216,12 +216,16 @@ def properties() -> None:
 @main.command(short_help="State the theorem behind a property.", epilog="\b\nExample:\n  gatecheck explain update_gate_of_zeros_copies")
 @click.argument("name")
 def explain(name: str) -> None:
-    """State the theorem behind a property: what it claims, why it holds, and on which cases it is tried."""
+    """State the theorem behind a property: what it claims, why it holds, on which cases it is tried, and which faults it catches."""
+    from gatecheck.auditing.matrix import catches
     from gatecheck.auditing.runner import claims
-    from gatecheck.report.claims_table import explanation
+    from gatecheck.report.claims_table import catches_list, explanation
 
     (chosen,) = claims([name])
     Console().print(explanation(chosen))
+    with _bar("planting faults") as tick:
+        found = catches(chosen, progress=tick)
+    Console().print(catches_list(found))
 
 
 @main.command(

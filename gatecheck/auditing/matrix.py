@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gatecheck.auditing.parallel import on_each
-from gatecheck.auditing.runner import applicable, explore
-from gatecheck.faults.catalogue import find
+from gatecheck.auditing.runner import applicable, claims, explore
+from gatecheck.cells import CELLS, GRU, LSTM, VARIANTS
+from gatecheck.claims import Claim
+from gatecheck.faults.catalogue import faults, find
+from gatecheck.faults.edited import Edited
 from gatecheck.implementation import subject
 from gatecheck.versions import versions
 
@@ -105,6 +108,40 @@ def matrix(
         Called with how many faults are done, how many there are, and the label of the last one.
     """
     return on_each(judge, labels, profile, seed, first_only, without_reference, workers=workers, progress=progress)
+
+
+class Catch(NamedTuple):
+    """What one property said of one fault; the message is empty where it saw nothing."""
+
+    label: str
+    says: str
+    message: str
+
+
+def catch(label: str, name: str, seed: int) -> Catch:
+    """Try one property on one fault, at profile quick, up to its first failure."""
+    fault = find(label)
+    tallies = explore(subject(fault.plant(), name=label), claims([name]), "quick", seed, first_only=True)
+    failure = tallies[name].failure
+    return Catch(label, fault.says, "" if failure is None else str(failure) or type(failure).__name__)
+
+
+def catches(claim: Claim, *, seed: int = 0, progress: Callable[[int, int, str], None] | None = None) -> list[Catch]:
+    """What a property says of every named fault of the first cell that it applies to; empty if it applies to no planted fault.
+
+    Parameters
+    ----------
+    claim
+        The property.
+    seed
+        Of the cases.
+    progress
+        As of :func:`matrix`.
+    """
+    cells = (cell for cell in (LSTM(), GRU(), *CELLS.values(), *VARIANTS.values()) if not claim.inapplicable(subject(Edited(cell))))
+    cell = next(cells, None)
+    labels = [f.label for f in faults(cell.name) if not f.equivalent] if cell else []
+    return on_each(catch, labels, claim.name, seed, progress=progress) if labels else []
 
 
 def report(killings: Sequence[Killing], profile: str, seed: int) -> dict[str, Any]:

@@ -8,10 +8,14 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from gatecheck.auditing.matrix import Catch
 from gatecheck.cases import REGIMES
 from gatecheck.cells import TRAITS
 from gatecheck.claims import Claim
 from gatecheck.implementation import ABILITIES
+
+SHOWN = 60
+"""How many faults an explanation names."""
 
 
 def claims_list(chosen: Sequence[Claim]) -> RenderableType:
@@ -20,6 +24,21 @@ def claims_list(chosen: Sequence[Claim]) -> RenderableType:
     for c in chosen:
         lines.append(Text.assemble((c.name, "bold"), (f"  needs {', '.join(sorted(c.needs))}" if c.needs else "", "dim")))
         lines.append(Padding(Text(c.summary), (0, 0, 0, 4)))
+    return Group(*lines)
+
+
+def catches_list(catches: Sequence[Catch]) -> RenderableType:
+    """The faults that a property catches, and what it says of the first."""
+    caught = [c for c in catches if c.message]
+    if not catches:
+        return Text("\nno fault can be planted in what it needs, so what it catches was not tried here")
+    cell = catches[0].label.partition(": ")[0]
+    lines: list[RenderableType] = [Text(f"\ncatches {len(caught)} of {len(catches)} faults of a {cell}:")]
+    names = [c.label.partition(": ")[2] for c in caught]
+    more = f", and {len(names) - SHOWN} more, which `gatecheck faults --json F` names" if len(names) > SHOWN else ""
+    lines += [Padding(Text(", ".join(names[:SHOWN]) + more), (0, 0, 0, 2))]
+    if caught:
+        lines += [Text(f"\nwhat it says of {caught[0].label} ({caught[0].says})"), Padding(Text(caught[0].message), (0, 0, 0, 2))]
     return Group(*lines)
 
 

@@ -7,7 +7,9 @@ import json
 import pytest
 from rich.console import Console
 
-from gatecheck.auditing.matrix import judge, matrix, report
+from gatecheck.auditing.matrix import catch, catches, judge, matrix, report
+from gatecheck.auditing.runner import claims
+from gatecheck.report.claims_table import catches_list
 from gatecheck.report.faults_table import fault_table, faults_table, save_faults_figure
 
 LABELS = ["rnn: h0 ignored", "rnn-relu: slope squared", "rnn: dh not carried", "rnn: x scaled in place"]
@@ -66,3 +68,25 @@ def test_the_tables_say_it(killings):
 
 def test_the_figure_is_drawn(killings, tmp_path):
     assert save_faults_figure(killings, tmp_path / "faults.png").stat().st_size > 5000
+
+
+def test_a_property_is_explained_by_what_it_catches():
+    (chosen,) = claims(["clipped_memory_stays_within_its_clip"])
+    found = catches(chosen)
+    assert {c.label.partition(": ")[0] for c in found} == {"lstm-clip0.5"}
+    caught = {c.label for c in found if c.message}
+    assert "lstm-clip0.5: c not clipped" in caught
+    assert "lstm-clip0.5: slope of the clip missing" not in caught
+    text = shown(catches_list(found))
+    assert f"catches {len(caught)} of {len(found)} faults of a lstm-clip0.5:" in text
+    assert "what it says of lstm-clip0.5: c not clipped (The cell state is never clipped.)" in text
+    assert "but c is clipped to 0.5" in text
+
+
+def test_a_crash_is_caught_too():
+    assert "c0 is needed" in catch("lstm: absent c0 refused", "absent_arrays_are_zero", 0).message
+
+
+def test_where_no_fault_can_be_planted_the_explanation_says_so():
+    (chosen,) = claims(["gradients_match_complex_step"])
+    assert "was not tried here" in shown(catches_list(catches(chosen)))
