@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from gatecheck.properties.gates import OPEN, SHUT, squash, without_peepholes
 
 from gatecheck.budgets import case_budget
 from gatecheck.cases import Case
+from gatecheck.cells import Array, block
 from gatecheck.claims import claim
 from gatecheck.evidence import Evidence, agree, consistent, require
 from gatecheck.implementation import Subject
@@ -64,3 +66,58 @@ def infinity_gives_its_limit(implementation: Subject, case: Case) -> Evidence:
     with np.errstate(invalid="ignore", over="ignore"):
         got = implementation.forward(case.having(x=x, W=W))
     return consistent(case.cell, got, implementation.forward(huge), case_budget(huge))
+
+
+GRID = np.linspace(-30, 30, 121)
+"""Arguments at which activations are measured; half steps are exact in every dtype."""
+
+
+def _alone(case: Case, gate: str) -> tuple[Case, str]:
+    """One step in which the unit j shows the activation of `gate` at GRID[j], all weights being zero, and the state that shows it."""
+    n, cell = len(GRID), case.cell
+    arrays: dict[str, Array] = {k: np.zeros(shape) for k, shape in cell.param_shapes(case.sizes.D, n).items()}
+    arrays |= {"x": case["x"][:1, :1]} | {f"{k}0": np.zeros((1, n)) for k in cell.state}
+
+    def bias(of: str, value: float | Array) -> None:
+        if of in cell.gates:
+            block(cell, arrays["b"], of)[...] = value
+
+    shown = "cT" if gate in ("i", "f", "g") else "hT"
+    if "update_gate" in cell.traits:
+        bias("z", OPEN)
+        if gate == "z":
+            bias("n", OPEN)
+        elif gate == "r":  # h' = tanh(r h) at h = 1
+            block(cell, arrays["U"], "n")[...] = np.eye(n)
+            arrays["h0"] = np.ones((1, n))
+    elif gate == "f":
+        bias("i", SHUT)
+        arrays["c0"] = np.ones((1, n))
+    elif "cell_state" in cell.traits:
+        bias("f", SHUT)
+        bias("i", OPEN)
+        bias("g", OPEN)
+    bias(gate, GRID)
+    return case.having(**dict.fromkeys(("dy", "dhT", "dcT"))).having(**arrays), shown
+
+
+@claim(needs={"unclipped"}, varies="TBH")
+def activations_are_accurate(implementation: Subject, case: Case) -> Evidence:
+    """Every activation is accurate from -30 to 30, one at a time: with zero weights its argument is a bias.
+
+    An RNN's h is φ(b_n). In a GRU h' = z where n = 1 and h = 0, h' = n where z = 1, and tanh(r) where z = h = 1 and U_n = I. In an LSTM
+    c' = i, f or g where the other two are 0 or 1, and h' = o tanh(1) where c' = 1. The values are SciPy's and NumPy's.
+    """
+    seen = Evidence()
+    for gate in case.cell.gates:
+        alone, shown = _alone(without_peepholes(case), gate)
+        if gate in case.cell.sigmoid_gates:
+            value = squash(case.cell, GRID + (case.cell.forget_bias if gate == "f" else 0.0))
+            value = {"r": np.tanh(value), "o": value * np.tanh(1.0)}.get(gate, value)
+        else:
+            kind = "tanh" if case.cell.kind != "rnn" else case.cell.activation
+            value = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": lambda a: squash(case.cell, a)}[kind](GRID)
+        got = implementation.forward(alone)[shown]
+        name = f"activation of {gate} from -30 to 30"
+        seen += agree(case.cell, {name: got}, {name: value[None]}, {name: case_budget(alone).tolerance[shown]})
+    return seen

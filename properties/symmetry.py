@@ -8,7 +8,7 @@ from gatecheck.budgets import case_budget
 from gatecheck.cases import Case
 from gatecheck.cells import Array, Cell, join, split
 from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, agree, consistent
+from gatecheck.evidence import Evidence, agree, consistent, require
 from gatecheck.implementation import Results, Subject
 
 
@@ -97,6 +97,36 @@ def a_bias_is_a_constant_input(implementation: Subject, case: Case) -> Evidence:
     if "dW" in got:
         got |= {"dW": got["dW"][:D], "dx": got["dx"][..., :D], "db": got["dW"][D]}
     return consistent(case.cell, got, expected, case_budget(case))
+
+
+def _with_idle_unit(case: Case) -> Case:
+    """One more unit, whose weights, biases, states and cotangents are zero."""
+
+    def more(a: Array, *axes: int) -> Array:
+        return np.pad(a, [(0, 1 if axis - a.ndim in axes else 0) for axis in range(a.ndim)])
+
+    blocks = {name: more(b, -1, -2) if name[0] == "U" else more(b, -1) for name, b in split(case.cell, case.params).items()}
+    states = {k: more(v, -1) for k, v in case.arrays.items() if k not in (*case.params, "x")}
+    return case.having(**join(case.cell, blocks), **states)
+
+
+@claim(varies="H")
+def an_idle_unit_changes_nothing(implementation: Subject, case: Case) -> Evidence:
+    """A unit whose weights are all zero is padding: the others' outputs and gradients are as without it.
+
+    Where φ(0) = 0 its own output is exactly zero.
+    """
+    H = case.sizes.H
+    got = implementation.run(_with_idle_unit(case))
+    params = {k: got[f"d{k}"] for k in case.params if f"d{k}" in got}
+    blocks = {name: b[..., :H, :H] if name[0] == "U" else b[..., :H] for name, b in split(case.cell, params).items()}
+    others = {k: v[..., :H] for k, v in got.items() if k in ("y", "hT", "cT", "dh0", "dc0")} | {k: got[k] for k in ("dx",) if k in got}
+    if blocks:
+        others |= {f"d{k}": v for k, v in join(case.cell, blocks).items()}
+    seen = consistent(case.cell, others, implementation.run(case), case_budget(case))
+    if "odd" in case.cell.traits:
+        seen += require(not got["y"][..., H:].any(), "the output of a unit without weights and biases is not zero")
+    return seen
 
 
 def _doubled(case: Case) -> Case:

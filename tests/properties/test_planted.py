@@ -79,6 +79,8 @@ FAULTS = {
     "inputs_can_change_coordinates": Edited(LSTM_, misread("dx", W_i=lambda s: s.W_i[..., ::-1, :])),
     "input_and_weight_gradients_balance": Edited(LSTM_, misread("dx", da_o=lambda s: 0 * s.da_o)),
     "a_bias_is_a_constant_input": Edited(RNN_, misread("db_n", da_n=lambda s: s.da_n / 2)),
+    "activations_are_accurate": Edited(GRU_, replaced(r=lambda s: sigmoid(np.minimum(np.maximum(s.a_r, -8), 8)))),
+    "an_idle_unit_changes_nothing": planted("gru: last unit not updated"),
     "hard_gates_are_lines_between_their_ends": planted("gru-hard6: hard sigmoid of z 5 wide"),
     "clipped_memory_stays_within_its_clip": planted("lstm-clip0.5: c clipped for the output only"),
     "peepholes_of_zero_leave_the_plain_cell": Edited(LSTM(peepholes=True), misread("a_f", b_f=other("b_o"))),
