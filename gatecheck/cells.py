@@ -40,6 +40,8 @@ TRAITS = {
     "hard_gates": "the gates are hard sigmoids, which reach 0 and 1",
     "bounded": "the output activation is bounded by one",
     "odd": "the output activation is odd",
+    "one_layer": "it is one layer in one direction",
+    "square": "h is as wide as the cell: there is no projection",
     "analytic": "every activation has a complex extension, so a complex step is a derivative",
 }
 
@@ -136,6 +138,8 @@ class Cell:
             "hard_gates": self.hard is not None,
             "bounded": self.activation != "relu",
             "odd": self.activation == "tanh",
+            "one_layer": True,
+            "square": True,
             "analytic": self.activation != "relu" and self.hard is None and self.clip is None,
         }
         return frozenset(name for name, holds in has.items() if holds)

@@ -15,6 +15,9 @@ from gatecheck.strategies import SCOPES, Scope
 
 Check = Callable[[Subject, Case], Evidence]
 
+PLAIN = frozenset({"one_layer", "square"})
+"""What a claim that names blocks of weights or units asks for."""
+
 
 @dataclass(frozen=True, eq=False)
 class Claim:
@@ -92,6 +95,7 @@ def claim(
     dtypes: tuple[str, ...] = ("float32", "float64"),
     varies: str = "",
     reference: bool = False,
+    anywhere: bool = False,
 ) -> Callable[[Check], Claim]:
     """Register a function as a property.
 
@@ -107,6 +111,8 @@ def claim(
         Sizes that it changes, such as ``"TB"``.
     reference
         Whether it compares with another implementation.
+    anywhere
+        Whether it holds of projections and of stacked and bidirectional layers too; else it asks for :data:`PLAIN`.
 
     Raises
     ------
@@ -121,7 +127,7 @@ def claim(
         name = check.__name__
         if not check.__doc__:
             raise UsageError(f"the claim {name} states no theorem in its docstring")
-        made = Claim(name, check, frozenset(needs), cases, dtypes, varies, reference)
+        made = Claim(name, check, frozenset(needs) | (frozenset() if anywhere else PLAIN), cases, dtypes, varies, reference)
         taken = REGISTRY.get(name)
         # A module of properties can be imported twice, under the package's name and by pytest's path: the same lines of the same file.
         if taken and _place(taken.check) != _place(check):

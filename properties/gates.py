@@ -36,6 +36,12 @@ def squash(cell: Cell, a: Array) -> Array:
     return value
 
 
+def activation(cell: Cell) -> Callable[[Array], Array]:
+    """What makes a cell's candidate, or a plain cell's state, of its preactivation."""
+    functions: dict[str, Callable[[Array], Array]] = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": expit}
+    return functions[cell.activation]
+
+
 def without_peepholes(case: Case) -> Case:
     """The same case with peephole weights of zero, where there are any."""
     return case.having(p=np.zeros_like(case["p"])) if case.cell.peepholes else case

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from gatecheck.properties.gates import OPEN, SHUT, squash, without_peepholes
+from gatecheck.properties.gates import OPEN, SHUT, activation, squash, without_peepholes
 
 from gatecheck.budgets import case_budget
 from gatecheck.cases import Case
@@ -115,8 +115,7 @@ def activations_are_accurate(implementation: Subject, case: Case) -> Evidence:
             value = squash(case.cell, GRID + (case.cell.forget_bias if gate == "f" else 0.0))
             value = {"r": np.tanh(value), "o": value * np.tanh(1.0)}.get(gate, value)
         else:
-            kind = "tanh" if case.cell.kind != "rnn" else case.cell.activation
-            value = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": lambda a: squash(case.cell, a)}[kind](GRID)
+            value = activation(case.cell)(GRID)
         got = implementation.forward(alone)[shown]
         name = f"activation of {gate} from -30 to 30"
         seen += agree(case.cell, {name: got}, {name: value[None]}, {name: case_budget(alone).tolerance[shown]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from gatecheck.properties.gates import OPEN, SHUT, squash, without_peepholes
+from gatecheck.properties.gates import OPEN, SHUT, activation, squash, without_peepholes
 
 from gatecheck.budgets import case_budget, exact
 from gatecheck.cases import Case
@@ -173,8 +173,7 @@ def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evid
         kept = squash(cell, -b["z"]) ** t
         expected = {"y": (1 - kept) * n + kept * h0}  # and not n + kept (h0 - n), which rounds where all is kept
     else:
-        phi = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": lambda a: squash(cell, a)}[cell.activation]
-        expected = {"y": np.broadcast_to(phi(b["n"]), (case.sizes.T, *h0.shape))}
+        expected = {"y": np.broadcast_to(activation(cell)(b["n"]), (case.sizes.T, *h0.shape))}
     return agree(cell, implementation.forward(still), expected, case_budget(still).tolerance)
 
 
