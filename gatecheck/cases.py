@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell, Sizes, as_cell, block
+from gatecheck.blocks import block
+from gatecheck.cells import Array, Cell, Sizes, as_cell
 from gatecheck.errors import CaseFileError, InputError, UsageError
-from gatecheck.validation import check_cotangents, check_inputs
+from gatecheck.validation import check_cotangents, check_inputs, check_lengths
 
 SCHEMA = "gatecheck-case-1"
 
@@ -72,7 +73,8 @@ class Case:
     cell
         The cell it is for.
     arrays
-        Canonical parameters, ``x``, and whichever of ``h0``, ``c0``, ``dy``, ``dhT``, ``dcT`` are present. Read-only.
+        Canonical parameters, ``x``, and whichever of ``h0``, ``c0``, ``dy``, ``dhT``, ``dcT`` are present; perhaps ``lengths``, which
+        are int64. Read-only.
     origin
         How it was made, for messages.
     """
@@ -82,7 +84,7 @@ class Case:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known = {*self.cell.param_shapes(1, 1), "x", *optional(self.cell)}
+        known = {*self.cell.param_shapes(1, 1), "x", "lengths", *optional(self.cell)}
         if unknown := set(self.arrays) - known:
             raise InputError(f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
         # Copies, so that nobody else's arrays become read-only.
@@ -106,7 +108,7 @@ class Case:
     def sizes(self) -> Sizes:
         """T, B, D, H."""
         T, B, D = self.arrays["x"].shape
-        return Sizes(T, B, D, self.arrays["U"].shape[0])
+        return Sizes(T, B, D, self.arrays["b"].shape[0] // len(self.cell.gates))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -131,7 +133,8 @@ class Case:
     def having(self, **arrays: Array | None) -> Case:
         """The same case with some arrays replaced; None removes one."""
         merged = {**self.arrays, **arrays}
-        return replace(self, arrays={k: np.asarray(v, self.dtype) for k, v in merged.items() if v is not None})
+        dtypes = {"lengths": np.dtype(np.int64)}
+        return replace(self, arrays={k: np.asarray(v, dtypes.get(k, self.dtype)) for k, v in merged.items() if v is not None})
 
     def with_gate(self, gate: str, bias: float | Array, *, weights: bool = True) -> Case:
         """The same case with a gate's bias set, and its weights zero unless `weights`.
@@ -146,15 +149,16 @@ class Case:
         return self.having(**new)
 
     def doubles(self) -> dict[str, Array]:
-        """The arrays in float64; the values are the same."""
-        return {k: v.astype(np.float64) for k, v in self.arrays.items()}
+        """The arrays in float64, but for the lengths; the values are the same."""
+        return {k: v if k == "lengths" else v.astype(np.float64) for k, v in self.arrays.items()}
 
     def __str__(self) -> str:
         T, B, D, H = self.sizes
         absent = [k for k in optional(self.cell) if k not in self.arrays]
         made = ", ".join(f"{k} {v}" for k, v in self.origin.items())
+        ends = f" lengths={self.arrays['lengths'].tolist()}" if "lengths" in self.arrays else ""
         without = f", without {' '.join(absent)}" if absent else ""
-        return f"{self.cell} {self.dtype} T={T} B={B} D={D} H={H}{without}{f' ({made})' if made else ''}"
+        return f"{self.cell} {self.dtype} T={T} B={B} D={D} H={H}{ends}{without}{f' ({made})' if made else ''}"
 
     # ---- files
 
@@ -182,12 +186,14 @@ class Case:
             origin = dict(about.get("origin", {}))
             cell = as_cell(about["cell"])
             params = {k: arrays[k] for k in cell.param_shapes(1, 1)}
-            unknown = set(arrays) - {*params, "x", *STATES, *COTANGENTS}
+            unknown = set(arrays) - {*params, "x", "lengths", *STATES, *COTANGENTS}
             if unknown:
                 raise CaseFileError(f"{path} holds unknown arrays {sorted(unknown)}")
             x = arrays["x"]
             sizes = check_inputs(cell, params, x, *(arrays.get(k) for k in STATES))
             check_cotangents(cell, sizes, x.dtype, *(arrays.get(k) for k in COTANGENTS))
+            if "lengths" in arrays:
+                check_lengths(sizes, arrays["lengths"])
         except FileNotFoundError as error:
             raise CaseFileError(f"there is no file {path}") from error
         except CaseFileError:
@@ -197,7 +203,9 @@ class Case:
         return Case(cell, arrays, origin), about
 
 
-def draw(cell: Cell, sizes: Sizes, *, seed: int, dtype: str, regime: str = "generic", absent: tuple[str, ...] = ()) -> Case:
+def draw(
+    cell: Cell, sizes: Sizes, *, seed: int, dtype: str, regime: str = "generic", absent: tuple[str, ...] = (), ragged: bool = False
+) -> Case:
     """A case that can tell: nothing zero, nothing equal, short decimals, from a seed.
 
     Parameters
@@ -214,6 +222,8 @@ def draw(cell: Cell, sizes: Sizes, *, seed: int, dtype: str, regime: str = "gene
         A name in :data:`REGIMES`.
     absent
         Those of h0, c0, dy, dhT, dcT to leave out.
+    ragged
+        Whether rows end at lengths of their own, from 1 to T; where there are two rows one is full, and one is not if T > 1.
     """
     if regime not in REGIMES:
         raise UsageError(f"there is no regime {regime!r}; the regimes are {', '.join(REGIMES)}")
@@ -232,17 +242,25 @@ def draw(cell: Cell, sizes: Sizes, *, seed: int, dtype: str, regime: str = "gene
     arrays: dict[str, Array] = {}
     for name, shape in cell.param_shapes(D, H).items():
         a = rng.uniform(-1, 1, shape)
-        arrays[name] = a * how.gain / math.sqrt(shape[0]) if name in "WU" else a * min(how.gain, 1.0)
-    for gate in cell.sigmoid_gates:
-        block(cell, arrays["b"], gate)[...] *= how.gates / min(how.gain, 1.0)
-    if "update_gate" in cell.traits:
-        block(cell, arrays["b"], "z")[...] -= how.keep
-    elif "cell_state" in cell.traits:
-        block(cell, arrays["b"], "f")[...] += how.keep
+        arrays[name] = a * how.gain / math.sqrt(shape[0]) if name[0] in "WUR" else a * min(how.gain, 1.0)
+    for b in (arrays[f"b{tag}"] for tag in cell.tags):
+        for gate in cell.sigmoid_gates:
+            block(cell, b, gate)[...] *= how.gates / min(how.gain, 1.0)
+        if "update_gate" in cell.traits:
+            block(cell, b, "z")[...] -= how.keep
+        elif "cell_state" in cell.traits:
+            block(cell, b, "f")[...] += how.keep
     arrays = {k: short(v) for k, v in arrays.items()}
     arrays["x"] = short(normal(T, B, D) * how.inputs, how.inputs)
     for name in cell.state:
-        arrays[f"{name}0"] = short(np.tanh(normal(B, H)))
-    arrays |= {"dy": short(normal(T, B, H))} | {f"d{name}T": short(normal(B, H)) for name in cell.state}
+        arrays[f"{name}0"] = short(np.tanh(normal(*cell.state_shape(name, B, H))))
+    arrays["dy"] = short(normal(T, B, cell.directions * cell.width(H)))
+    arrays |= {f"d{name}T": short(normal(*cell.state_shape(name, B, H))) for name in cell.state}
+    if ragged:
+        lengths = rng.integers(1, T + 1, B) if T else np.zeros(B, np.int64)
+        if B > 1 and T > 1:
+            full, other = rng.permutation(B)[:2]
+            lengths[full], lengths[other] = T, rng.integers(1, T)
+        arrays["lengths"] = lengths
     origin = {"seed": seed, "regime": regime}
     return Case(cell, {k: v for k, v in arrays.items() if k not in absent}, origin)

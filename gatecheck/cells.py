@@ -6,13 +6,18 @@ A :class:`Cell` is a specification (gates, options, traits, shapes). The mathema
 Canonical arrays: ``x (T, B, D)``, states ``(B, H)``, ``W (D, G*H)``, ``U (H, G*H)``, ``b (G*H,)`` with the column blocks in the
 order of ``Cell.gates``; a GRU that resets after the product has one more bias, ``c_n (H,)``, and an LSTM with peepholes their weights
 ``p``, a block of ``(H,)`` for each of its gates in the order of ``Cell.sigmoid_gates``.
+With a projection h is ``(B, P)``, ``U (P, G*H)``, and ``R (H, P)`` is one more parameter. A cell may be a network: the parameters of
+further layers and of the reverse direction carry the tags of ``Cell.tags`` behind their names, as in ``W.l1.reverse``; the output of a
+bidirectional layer is that of both directions side by side, and states are ``(N, B, H)``, layer by layer and in each the reverse
+direction last. ``lengths (B,)`` says after how many steps each row ends: its state is then held, and its y is zero.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -41,7 +46,12 @@ TRAITS = {
     "bounded": "the output activation is bounded by one",
     "odd": "the output activation is odd",
     "one_layer": "it is one layer in one direction",
+    "one_way": "it runs in one direction",
+    "bidirectional": "it runs in both directions",
+    "flat": "it is one layer",
+    "stacked": "it is several layers, each upon the outputs of the one below",
     "square": "h is as wide as the cell: there is no projection",
+    "projected": "h is a projection of the output, and narrower or wider than the cell",
     "analytic": "every activation has a complex extension, so a complex step is a derivative",
 }
 
@@ -75,8 +85,14 @@ class Cell:
         Of an LSTM: i = 1 - f, without weights of its own (Greff et al. 2017).
     clip
         Of an LSTM: c' is clipped to ±clip, before its tanh too (Sak et al. 2014).
+    projection
+        Of an LSTM: h' = (o tanh(c')) R with R ``(H, projection)`` (Sak et al. 2014).
     forget_bias
         Of an LSTM: added to the forget gate's bias at run time, as TensorFlow 1 and Haiku do; the parameters do not hold it.
+    layers
+        How many, each upon the outputs of the one below.
+    bidirectional
+        Whether each layer also runs from the last step to the first, with weights of its own.
 
     See Also
     --------
@@ -91,8 +107,11 @@ class Cell:
     coupled: bool = False
     clip: float | None = None
     forget_bias: float = 0.0
+    projection: int | None = None
+    layers: int = 1
+    bidirectional: bool = False
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name by which commands know this cell, such as ``gru-before`` or ``lstm-peepholes-clip3``; see :func:`as_cell`."""
         options = {
@@ -103,26 +122,29 @@ class Cell:
             "coupled": self.coupled,
             f"clip{self.clip:g}" if self.clip is not None else "": self.clip is not None,
             f"forget{self.forget_bias:g}": self.forget_bias != 0,
+            f"proj{self.projection}": self.projection is not None,
+            f"layers{self.layers}": self.layers > 1,
+            "bidirectional": self.bidirectional,
         }
         return "-".join([self.kind, *(name for name, holds in options.items() if holds)])
 
-    @property
+    @cached_property
     def gates(self) -> tuple[str, ...]:
         """The column blocks of W, U and b, in order: gates and the candidate."""
         blocks = {"rnn": "n", "gru": "rzn", "lstm": "fgo" if self.coupled else "ifgo"}
         return tuple(blocks[self.kind])
 
-    @property
+    @cached_property
     def sigmoid_gates(self) -> tuple[str, ...]:
         """The blocks that are gates in the strict sense: sigmoids, with values between 0 and 1."""
         return tuple(k for k in self.gates if k not in "ng")
 
-    @property
+    @cached_property
     def state(self) -> tuple[str, ...]:
         """The states carried from step to step: ``("h",)`` or ``("h", "c")``."""
         return ("h", "c") if self.kind == "lstm" else ("h",)
 
-    @property
+    @cached_property
     def traits(self) -> frozenset[str]:
         """What holds of this cell, from :data:`TRAITS`; properties ask for traits, not for names."""
         has = {
@@ -138,34 +160,81 @@ class Cell:
             "hard_gates": self.hard is not None,
             "bounded": self.activation != "relu",
             "odd": self.activation == "tanh",
-            "one_layer": True,
-            "square": True,
+            "one_layer": self.layers == 1 and not self.bidirectional,
+            "one_way": not self.bidirectional,
+            "bidirectional": self.bidirectional,
+            "flat": self.layers == 1,
+            "stacked": self.layers > 1,
+            "square": self.projection is None,
+            "projected": self.projection is not None,
             "analytic": self.activation != "relu" and self.hard is None and self.clip is None,
         }
         return frozenset(name for name, holds in has.items() if holds)
 
+    @cached_property
+    def one(self) -> Cell:
+        """The cell of one of its layers in one of its directions."""
+        return replace(self, layers=1, bidirectional=False)
+
+    @property
+    def directions(self) -> int:
+        """How many: 2 if it is bidirectional, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        """What stands behind the names of the parameters of each layer and direction, in the order of the states."""
+        return tuple(
+            f"{f'.l{layer}' if layer else ''}{direction}"
+            for layer in range(self.layers)
+            for direction in ("", ".reverse")[: self.directions]
+        )
+
+    def width(self, H: int) -> int:
+        """The size of h in one direction."""
+        return self.projection or H
+
+    def state_shape(self, state: str, B: int, H: int) -> tuple[int, ...]:
+        """The shape of h or c."""
+        shape = (B, self.width(H) if state == "h" else H)
+        return shape if len(self.tags) == 1 else (len(self.tags), *shape)
+
     def param_shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """Canonical parameter names and shapes for input size `D` and hidden size `H`."""
-        G = len(self.gates)
-        shapes: dict[str, tuple[int, ...]] = {"W": (D, G * H), "U": (H, G * H), "b": (G * H,)}
-        if self.reset == "after":
-            shapes["c_n"] = (H,)
-        if self.peepholes:
-            shapes["p"] = (len(self.sigmoid_gates) * H,)
-        return shapes
+        return dict(_param_shapes(self, D, H))
 
     def __str__(self) -> str:
         return self.name
 
 
-def RNN(activation: Activation = "tanh") -> Cell:
-    """A plain (Elman) recurrent cell, h' = phi(x W + h U + b)."""
+@cache
+def _param_shapes(cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
+    G, P = len(cell.gates), cell.width(H)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k, tag in enumerate(cell.tags):
+        seen = D if k < cell.directions else cell.directions * P
+        own: dict[str, tuple[int, ...]] = {"W": (seen, G * H), "U": (P, G * H), "b": (G * H,)}
+        own |= {"c_n": (H,)} if cell.reset == "after" else {}
+        own |= {"p": (len(cell.sigmoid_gates) * H,)} if cell.peepholes else {}
+        own |= {"R": (H, P)} if cell.projection else {}
+        shapes |= {f"{name}{tag}": shape for name, shape in own.items()}
+    return shapes
+
+
+def RNN(activation: Activation = "tanh", *, layers: int = 1, bidirectional: bool = False) -> Cell:
+    """A plain (Elman) recurrent cell, h' = phi(x W + h U + b); see :class:`Cell` for the options.
+
+    Raises
+    ------
+    UsageError
+        If an option has no such value.
+    """
     if activation not in ("tanh", "relu", "sigmoid"):
         raise UsageError(f"activation is {activation!r}, but should be 'tanh', 'relu' or 'sigmoid'")
-    return Cell("rnn", activation)
+    return Cell("rnn", activation, layers=_count("layers", layers), bidirectional=bool(bidirectional))
 
 
-def GRU(reset: Reset = "after", *, hard: Hard | None = None) -> Cell:
+def GRU(reset: Reset = "after", *, hard: Hard | None = None, layers: int = 1, bidirectional: bool = False) -> Cell:
     """A gated recurrent unit (Cho et al. 2014) in which z = 1 takes the new value and z = 0 copies; see :class:`Cell` for the options.
 
     Raises
@@ -175,11 +244,19 @@ def GRU(reset: Reset = "after", *, hard: Hard | None = None) -> Cell:
     """
     if reset not in ("after", "before"):
         raise UsageError(f"reset is {reset!r}, but should be 'after' or 'before'")
-    return Cell("gru", reset=reset, hard=_hard(hard))
+    return Cell("gru", reset=reset, hard=_hard(hard), layers=_count("layers", layers), bidirectional=bool(bidirectional))
 
 
 def LSTM(
-    *, hard: Hard | None = None, peepholes: bool = False, coupled: bool = False, clip: float | None = None, forget_bias: float = 0.0
+    *,
+    hard: Hard | None = None,
+    peepholes: bool = False,
+    coupled: bool = False,
+    clip: float | None = None,
+    forget_bias: float = 0.0,
+    projection: int | None = None,
+    layers: int = 1,
+    bidirectional: bool = False,
 ) -> Cell:
     """A long short-term memory with a forget gate (Gers et al. 2000); see :class:`Cell` for the options.
 
@@ -195,7 +272,23 @@ def LSTM(
     for name, number in (("clip", clip), ("forget_bias", forget_bias)):
         if number is not None and float(f"{number:g}") != number:
             raise UsageError(f"{name} is {number!r}, but should have at most six digits, since it is part of the cell's name")
-    return Cell("lstm", hard=_hard(hard), peepholes=peepholes, coupled=coupled, clip=clip, forget_bias=forget_bias)
+    return Cell(
+        "lstm",
+        hard=_hard(hard),
+        peepholes=peepholes,
+        coupled=coupled,
+        clip=clip,
+        forget_bias=forget_bias,
+        projection=None if projection is None else _count("projection", projection),
+        layers=_count("layers", layers),
+        bidirectional=bool(bidirectional),
+    )
+
+
+def _count(name: str, number: Any) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise UsageError(f"{name} is {number!r}, but should be a whole number of at least 1")
+    return number
 
 
 def _hard(hard: Any) -> Any:
@@ -218,18 +311,33 @@ VARIANTS = {
         LSTM(coupled=True),
         LSTM(clip=0.5),
         LSTM(forget_bias=1.0),
+        LSTM(projection=3),
         LSTM(peepholes=True, coupled=True, clip=0.75, forget_bias=1.0),
     )
 }
-"""Cells with options, by name: each option alone and some together. The reference computes them; the kernels do not."""
+"""Cells with options, by name: each option alone and some together. The reference computes them all, the kernels peepholes."""
+
+NETWORKS = {
+    cell.name: cell
+    for cell in (
+        RNN(bidirectional=True),
+        GRU(layers=2),
+        LSTM(layers=2),
+        LSTM(bidirectional=True),
+        GRU("before", layers=2, bidirectional=True),
+        LSTM(projection=2, layers=2, bidirectional=True),
+    )
+}
+"""Stacked and bidirectional layers, by name."""
 
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+_NETWORK = r"(?:-layers(?P<layers>\d+))?(?P<bidirectional>-bidirectional)?"
 _NAME = {
-    "rnn": re.compile(r"rnn(?:-(?P<activation>relu|sigmoid))?"),
-    "gru": re.compile(r"gru(?:-(?P<reset>before))?(?:-hard(?P<hard>[56]))?"),
+    "rnn": re.compile(rf"rnn(?:-(?P<activation>relu|sigmoid))?{_NETWORK}"),
+    "gru": re.compile(rf"gru(?:-(?P<reset>before))?(?:-hard(?P<hard>[56]))?{_NETWORK}"),
     "lstm": re.compile(
         rf"lstm(?:-hard(?P<hard>[56]))?(?P<peepholes>-peepholes)?(?P<coupled>-coupled)?(?:-clip(?P<clip>{_NUMBER}))?"
-        rf"(?:-forget(?P<forget_bias>{_NUMBER}))?"
+        rf"(?:-forget(?P<forget_bias>{_NUMBER}))?(?:-proj(?P<projection>\d+))?{_NETWORK}"
     ),
 }
 
@@ -241,7 +349,8 @@ def _named(name: str) -> Cell | None:
     if match is None:
         return None
     given: dict[str, Any] = {option: text for option, text in match.groupdict().items() if text is not None}
-    read = {"hard": int, "clip": float, "forget_bias": float, "peepholes": bool, "coupled": bool}
+    read: dict[str, Any] = dict.fromkeys(("hard", "projection", "layers"), int) | dict.fromkeys(("clip", "forget_bias"), float)
+    read |= dict.fromkeys(("peepholes", "coupled", "bidirectional"), bool)
     given = {option: read.get(option, str)(text) for option, text in given.items()}
     make: Any = {"rnn": RNN, "gru": GRU, "lstm": LSTM}[kind]
     made: Cell = make(**given)
@@ -252,7 +361,8 @@ def as_cell(cell: str | Cell) -> Cell:
     """The cell of that name, or the cell itself.
 
     A name is a kind and its options in this order: ``rnn[-relu|-sigmoid]``, ``gru[-before][-hard5|-hard6]``,
-    ``lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER]``.
+    ``lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER]``, and after any of them
+    ``[-layersNUMBER][-bidirectional]``.
 
     Raises
     ------
@@ -278,41 +388,3 @@ def without_options(cell: Cell, who: str) -> Cell:
     if cell not in CELLS.values():
         raise UsageError(f"{who} the cells {', '.join(CELLS)}; there is no {cell} among them")
     return cell
-
-
-# ---- blocks
-
-
-def block(cell: Cell, array: Array, gate: str) -> Array:
-    """The view of `gate`'s columns in an array whose last axis holds the blocks of all gates."""
-    H = array.shape[-1] // len(cell.gates)
-    k = cell.gates.index(gate)
-    return array[..., k * H : (k + 1) * H]
-
-
-def peephole(cell: Cell, array: Array, gate: str) -> Array:
-    """The view of `gate`'s peephole weights in an array whose last axis holds those of all sigmoid gates."""
-    H = array.shape[-1] // len(cell.sigmoid_gates)
-    k = cell.sigmoid_gates.index(gate)
-    return array[..., k * H : (k + 1) * H]
-
-
-def split(cell: Cell, params: Params) -> dict[str, Array]:
-    """Parameters by gate: ``W_i``, ``U_i``, ``b_i``, …; whatever has no blocks keeps its name."""
-    out: dict[str, Array] = {}
-    for name, array in params.items():
-        if name in ("W", "U", "b"):
-            out |= {f"{name}_{k}": block(cell, array, k) for k in cell.gates}
-        elif name == "p":
-            out |= {f"p_{k}": peephole(cell, array, k) for k in cell.sigmoid_gates}
-        else:
-            out[name] = array
-    return out
-
-
-def join(cell: Cell, blocks: Mapping[str, Array]) -> dict[str, Array]:
-    """The inverse of :func:`split`."""
-    out = {name: np.concatenate([blocks[f"{name}_{k}"] for k in cell.gates], axis=-1) for name in ("W", "U", "b")}
-    if cell.peepholes:
-        out["p"] = np.concatenate([blocks[f"p_{k}"] for k in cell.sigmoid_gates], axis=-1)
-    return out | ({"c_n": blocks["c_n"]} if cell.reset == "after" else {})

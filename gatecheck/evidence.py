@@ -64,8 +64,8 @@ def blocks(cell: Cell, name: str, array: Array) -> Iterator[tuple[str, tuple[sli
     if name in ("y", "dx"):
         for t in range(len(array)):
             yield f"{name}[t={t}]", (t,)
-    elif name in ("dW", "dU", "db", "dp") and len(cell.gates) > 1:
-        gates = cell.sigmoid_gates if name == "dp" else cell.gates
+    elif (kind := name.partition(".")[0]) in ("dW", "dU", "db", "dp") and len(cell.gates) > 1:
+        gates = cell.sigmoid_gates if kind == "dp" else cell.gates
         H = array.shape[-1] // len(gates)
         for k, gate in enumerate(gates):
             yield f"{name}[gate={gate}]", (..., slice(k * H, (k + 1) * H))  # type: ignore[misc]

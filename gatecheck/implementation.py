@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ ABILITIES = {
     "tangent": "it has a tangent, the derivative in a direction",
     "complex": "its forward takes complex128 arrays",
     "bitwise": "it promises bit-exact reductions",
+    "lengths": "it takes the lengths of the rows",
 }
 
 
@@ -55,6 +57,7 @@ class Implementation(Protocol):
         ...
 
     # Optional: backward(params, x, h0, c0, dy, dhT, dcT) -> dict, a gradient for each parameter name, "x", "h0" and "c0".
+    # Optional in both: lengths=None, after how many steps each row ends; its state is then held, and its y is zero.
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,18 +101,20 @@ class Subject:
     def arguments(self, case: Case) -> dict[str, Any]:
         """Fresh, writeable copies of what the target is called with, in its own convention."""
         optional = {k: None if (a := case.get(k)) is None else a.copy() for k in (*STATES, *COTANGENTS)}
-        sequences = {k: self.laid_out(v) for k, v in (("x", case["x"]), ("dy", optional["dy"])) if v is not None}
-        return {"params": self.convention.spell(self.cell, case.params)} | optional | sequences
+        lengths = case.get("lengths")
+        sequences = {k: self.laid_out(v, lengths) for k, v in (("x", case["x"]), ("dy", optional["dy"])) if v is not None}
+        more = {} if lengths is None else {"lengths": lengths.copy()}
+        return {"params": self.convention.spell(self.cell, case.params)} | optional | sequences | more
 
-    def laid_out(self, sequence: Array) -> Array:
+    def laid_out(self, sequence: Array, lengths: Array | None = None) -> Array:
         """A copy of a sequence ``(T, B, ...)`` as the target takes and returns it."""
-        sequence = sequence[::-1] if "reverse" in self.options else sequence
+        sequence = _reversed(sequence, lengths) if "reverse" in self.options else sequence
         return np.array(sequence.swapaxes(0, 1) if "batch_first" in self.options else sequence, order="C")
 
-    def time_major(self, sequence: Array) -> Array:
+    def time_major(self, sequence: Array, lengths: Array | None = None) -> Array:
         """The inverse of :meth:`laid_out`."""
         sequence = sequence.swapaxes(0, 1) if "batch_first" in self.options else sequence
-        return np.array(sequence[::-1] if "reverse" in self.options else sequence, order="C")
+        return np.array(_reversed(sequence, lengths) if "reverse" in self.options else sequence, order="C")
 
     def _sequence_shape(self, T: int, B: int, n: int) -> tuple[int, ...]:
         return (B, T, n) if "batch_first" in self.options else (T, B, n)
@@ -126,14 +131,15 @@ class Subject:
         """
         a = arguments or self.arguments(case)
         initial = [a[f"{k}0"] for k in self.cell.state]
-        got = self._call("forward", self.target.forward, a["params"], a["x"], *initial)
+        got = self.call("forward", a["params"], a["x"], *initial, **_lengths(a))
         names = ["y", *(f"{k}T" for k in self.cell.state)]
         if not isinstance(got, tuple | list) or len(got) != len(names):
             raise ContractError(f"forward returned {_describe(got)}, but should return ({', '.join(names)})")
         T, B, _, H = case.sizes
-        shapes = {"y": self._sequence_shape(T, B, H)}
-        out = {k: _checked(k, v, shapes.get(k, (B, H)), case.dtype) for k, v in zip(names, got, strict=True)}
-        return out | {"y": self.time_major(out["y"])}
+        shapes = {"y": self._sequence_shape(T, B, self.cell.directions * self.cell.width(H))}
+        shapes |= {f"{k}T": self.cell.state_shape(k, B, H) for k in self.cell.state}
+        out = {k: _checked(k, v, shapes[k], case.dtype) for k, v in zip(names, got, strict=True)}
+        return out | {"y": self.time_major(out["y"], case.get("lengths"))}
 
     def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
         """The gradients ``dW``, ``dU``, ``db``, (``dc_n``), ``dx``, and ``dh0``, (``dc0``) unless that state is absent and left out.
@@ -145,19 +151,19 @@ class Subject:
         """
         a = arguments or self.arguments(case)
         rest = [a[k] for k in ("h0", "c0", "dy", "dhT", "dcT")]
-        got = self._call("backward", self.target.backward, a["params"], a["x"], *rest)
+        got = self.call("backward", a["params"], a["x"], *rest, **_lengths(a))
         if not isinstance(got, Mapping):
             raise ContractError(f"backward returned {_describe(got)}, but should return a dict of gradients")
         T, B, D, H = case.sizes
         shapes = self.convention.shapes(self.cell, D, H)
-        states = {f"{k}0": (B, H) for k in self.cell.state}
+        states = {f"{k}0": self.cell.state_shape(k, B, H) for k in self.cell.state}
         absent = {k for k in states if case.get(k) is None and got.get(k) is None}
         wanted = {**shapes, "x": self._sequence_shape(T, B, D), **states}
         given = {k for k in got if k not in absent and not (got[k] is None and k not in wanted)}
         if given != set(wanted) - absent:
             raise ContractError(f"backward returned gradients for {sorted(given)}, but should for {sorted(set(wanted) - absent)}")
         checked = {k: _checked(f"the gradient of {k}", got[k], wanted[k], case.dtype) for k in sorted(given)}
-        checked["x"] = self.time_major(checked["x"])
+        checked["x"] = self.time_major(checked["x"], case.get("lengths"))
         params = self.convention.pull_back(self.cell, {k: checked[k] for k in shapes})
         return {f"d{k}": v for k, v in params.items()} | {f"d{k}": checked[k] for k in ("x", *states) if k in checked}
 
@@ -165,14 +171,40 @@ class Subject:
         """Forward, and backward where there is one."""
         return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
 
-    def _call(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, what: str, *arguments: Any, **more: Any) -> Any:
+        """What a method of the target returns for arguments in its own convention, as it is.
+
+        Raises
+        ------
+        TargetCrashError
+            If it raised an exception.
+        """
         try:
             with np.errstate():  # what a target sets here does not reach its caller
-                return function(*arguments)
+                return getattr(self.target, what)(*arguments, **more)
         except (Exception, SystemExit) as error:
             if isinstance(error, TargetError):
                 raise
             raise TargetCrashError(f"{what} raised {type(error).__name__}: {error}") from error
+
+
+def _reversed(sequence: Array, lengths: Array | None) -> Array:
+    """Each row from its last step to its first, with the padding behind it where it was."""
+    if lengths is None:
+        return sequence[::-1]
+    t = np.arange(len(sequence))[:, None]
+    return np.take_along_axis(sequence, np.where(t < lengths, lengths - 1 - t, t)[..., None], 0)
+
+
+def _lengths(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: arguments[k] for k in ("lengths",) if k in arguments}
+
+
+def _takes_lengths(function: Any) -> bool:
+    try:
+        return "lengths" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _describe(value: Any) -> str:
@@ -242,6 +274,7 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
         "tangent": callable(_attribute(label, target, "tangent")),
         "complex": "complex128" in dtypes,
         "bitwise": bool(_attribute(label, target, "bitwise")),
+        "lengths": _takes_lengths(_attribute(label, target, "forward")),
     }
     try:
         return Subject(

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell, block
+from gatecheck.blocks import block
+from gatecheck.cells import Array, Cell
 from gatecheck.errors import UsageError
 
 Initialiser = Callable[[np.random.Generator, Cell, int, int], dict[str, Array]]

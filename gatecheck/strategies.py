@@ -24,6 +24,8 @@ class Scope:
         Names in :data:`gatecheck.cases.REGIMES`, the simplest first.
     absent
         Whether initial states and cotangents may be left out.
+    ragged
+        Whether the rows of a batch end at lengths of their own.
     share
         How many of these cases an audit draws, as a share of its profile's number; at least two are drawn, since the first is the simplest.
     """
@@ -34,6 +36,7 @@ class Scope:
     H: tuple[int, int] = (1, 7)
     regimes: tuple[str, ...] = ("generic", "strong", "slow", "saturated", "small", "large")
     absent: bool = False
+    ragged: bool = False
     share: float = 1.0
 
     @property
@@ -44,11 +47,13 @@ class Scope:
 
 SCOPES = {
     "any": Scope(absent=True),
-    "present": Scope(),
+    "present": Scope(share=0.3),
     "tiny": Scope(T=(1, 3), B=(1, 2), D=(1, 2), H=(1, 3), regimes=("generic", "slow"), share=0.1),
+    "ragged": Scope(T=(1, 9), ragged=True, share=0.3),
     "long": Scope(T=(100, 100), B=(1, 2), D=(1, 3), H=(2, 5), regimes=("slow",), share=0.15),
 }
-"""The scopes by name: all that a full Jacobian can be had of is ``tiny``; gradients that reach far back are ``long``."""
+"""The scopes by name. Values and gradients are judged on ``any``; of the many special cases on ``present`` each has a share. All that a
+full Jacobian can be had of is ``tiny``; gradients that reach far back are ``long``; rows of different lengths are ``ragged``."""
 
 
 def _distinct(sizes: list[int], fixed: Mapping[str, int]) -> Sizes:
@@ -90,4 +95,4 @@ def cases(draw_from: st.DrawFn, cell: Cell, dtype: str, scope: Scope, fixed: Map
     if all(k in absent for k in optional(cell) if k.startswith("d")):
         absent = tuple(k for k in absent if k != "dy")
     seed = pick(st.integers(0, 2**32 - 1))
-    return draw(cell, sizes, seed=seed, dtype=dtype, regime=regime, absent=absent)
+    return draw(cell, sizes, seed=seed, dtype=dtype, regime=regime, absent=absent, ragged=scope.ragged)

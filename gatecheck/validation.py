@@ -24,7 +24,15 @@ def _require(name: str, array: Any, shape: tuple[int, ...], meaning: str, dtype:
         raise InputError(f"{name} has dtype {array.dtype}, but should have dtype {dtype}, like x")
 
 
-_MEANING = {"W": "(D, {G}*H)", "U": "(H, {G}*H)", "b": "({G}*H,)", "c_n": "(H,)", "p": "({S}*H,)"}
+_MEANING = {"W": "(D, {G}*H)", "U": "(H, {G}*H)", "b": "({G}*H,)", "c_n": "(H,)", "p": "({S}*H,)", "R": "(H, P)"}
+
+
+def _meaning(cell: Cell, name: str) -> str:
+    """The shape of a parameter in letters."""
+    letters = _MEANING[name.partition(".")[0]].format(G=len(cell.gates), S=len(cell.sigmoid_gates))
+    if cell.projection and name[0] == "U":
+        letters = letters.replace("(H,", "(P,")
+    return letters.replace("(D,", "(N,") if ".l" in name else letters  # its inputs are the outputs of the layer below
 
 
 def check_inputs(
@@ -75,18 +83,39 @@ def check_inputs(
     U = params["U"]
     if not isinstance(U, np.ndarray) or U.ndim != 2:
         raise InputError(f"U is a {_describe(U)}, but should be a NumPy array of shape (H, {len(cell.gates)}*H)")
-    H = U.shape[0]
+    H = U.shape[1] // len(cell.gates) if cell.projection else U.shape[0]
     if D == 0 or H == 0:
         raise InputError(f"x has shape {x.shape} and U has shape {U.shape}, but D and H should be at least 1")
     for name, shape in cell.param_shapes(D, H).items():
-        _require(name, params[name], shape, _MEANING[name].format(G=len(cell.gates), S=len(cell.sigmoid_gates)), x.dtype)
+        _require(name, params[name], shape, _meaning(cell, name), x.dtype)
     for name, state in (("h0", h0), ("c0", c0)):
         if state is None:
             continue
         if name[0] not in cell.state:
             raise InputError(f"{name} was given, but a {cell} has no state {name[0]}")
-        _require(name, state, (B, H), "(B, H)", x.dtype)
+        _require(name, state, cell.state_shape(name[0], B, H), _state_meaning(cell, name[0]), x.dtype)
     return Sizes(T, B, D, H)
+
+
+def _state_meaning(cell: Cell, state: str) -> str:
+    inside = "B, P" if cell.projection and state == "h" else "B, H"
+    return f"({inside})" if len(cell.tags) == 1 else f"({len(cell.tags)}, {inside})"
+
+
+def check_lengths(sizes: Sizes, lengths: Any) -> None:
+    """Say whether these are lengths of the rows of a batch of these sizes: whole numbers from 0 to T, one a row.
+
+    Raises
+    ------
+    InputError
+        Saying what was found and what it should be.
+    """
+    if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
+        raise InputError(f"lengths is a {_describe(lengths)}, but should be a NumPy array of integers of shape (B,) = ({sizes.B},)")
+    if lengths.shape != (sizes.B,):
+        raise InputError(f"lengths has shape {lengths.shape}, but should have shape (B,) = ({sizes.B},)")
+    if lengths.size and (lengths.min() < 0 or lengths.max() > sizes.T):
+        raise InputError(f"lengths goes from {lengths.min()} to {lengths.max()}, but should lie in 0 … T = {sizes.T}")
 
 
 def check_cotangents(cell: Cell, sizes: Sizes, dtype: np.dtype[Any], dy: Array | None, dhT: Array | None, dcT: Array | None) -> None:
@@ -99,10 +128,11 @@ def check_cotangents(cell: Cell, sizes: Sizes, dtype: np.dtype[Any], dy: Array |
     """
     T, B, _, H = sizes
     if dy is not None:
-        _require("dy", dy, (T, B, H), "(T, B, H)", dtype)
-    if dhT is not None:
-        _require("dhT", dhT, (B, H), "(B, H)", dtype)
-    if dcT is not None:
-        if "c" not in cell.state:
-            raise InputError(f"dcT was given, but a {cell} has no state c")
-        _require("dcT", dcT, (B, H), "(B, H)", dtype)
+        inside = f"{'2*' if cell.bidirectional else ''}{'P' if cell.projection else 'H'}"
+        _require("dy", dy, (T, B, cell.directions * cell.width(H)), f"(T, B, {inside})", dtype)
+    for name, given in (("dhT", dhT), ("dcT", dcT)):
+        if given is None:
+            continue
+        if name[1] not in cell.state:
+            raise InputError(f"{name} was given, but a {cell} has no state {name[1]}")
+        _require(name, given, cell.state_shape(name[1], B, H), _state_meaning(cell, name[1]), dtype)

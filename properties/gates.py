@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import expit
 
-from gatecheck.budgets import case_budget
+from gatecheck.blocks import block, peephole
+from gatecheck.budgets import forward_budget
 from gatecheck.cases import Case
-from gatecheck.cells import Array, Cell, block, peephole
+from gatecheck.cells import Array, Cell
 from gatecheck.claims import claim
 from gatecheck.evidence import Evidence, agree, require
 from gatecheck.implementation import Results, Subject
@@ -48,7 +49,7 @@ def without_peepholes(case: Case) -> Case:
 
 
 def _state(implementation: Subject, case: Case, name: str) -> Seen:
-    return implementation.forward(case)[name].astype(float), case_budget(case).tolerance[name]
+    return implementation.forward(case)[name].astype(float), forward_budget(case).tolerance[name]
 
 
 def _half_difference(implementation: Subject, high: Case, low: Case, name: str, gap: float) -> Seen:
@@ -168,7 +169,7 @@ def kept_and_new_share_one_whole(implementation: Subject, case: Case) -> Evidenc
     still = still.having(**{state: rows}, dy=None, dhT=None, dcT=None)
     got = implementation.forward(still)[seen_in]
     # The state is tanh(b) rounded to the dtype, which the mix with the candidate may undo at any step.
-    tolerance = case_budget(still).tolerance[seen_in] + PRECISIONS[case.dtype.name].u
+    tolerance = forward_budget(still).tolerance[seen_in] + PRECISIONS[case.dtype.name].u
     return agree(case.cell, {seen_in: got}, {seen_in: np.broadcast_to(rows, got.shape)}, {seen_in: tolerance})
 
 
@@ -252,7 +253,7 @@ def states_stay_in_their_hull(implementation: Subject, case: Case) -> Evidence:
     A GRU's state is a convex mix of its candidate and the old state; an LSTM adds at most one a step.
     """
     far = case.having(**{f"{k}0": 3 * case[f"{k}0"] for k in case.cell.state})
-    got, tolerance = implementation.forward(far), case_budget(far).tolerance
+    got, tolerance = implementation.forward(far), forward_budget(far).tolerance
     h0 = np.abs(far["h0"].astype(float))
     bound = {"y": np.maximum(h0, 1) if "update_gate" in case.cell.traits else np.ones_like(h0)}
     if "cell_state" in case.cell.traits:

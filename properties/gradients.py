@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+
 from gatecheck.budgets import case_budget
-from gatecheck.cases import Case
+from gatecheck.cases import COTANGENTS, STATES, Case
 from gatecheck.cells import Array
 from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, Violation, agree, require
+from gatecheck.evidence import Evidence, Violation, agree, consistent, identical, require
 from gatecheck.implementation import Results, Subject
+from gatecheck.oracles.finite_difference import directional
 from gatecheck.oracles.gradcheck import gradcheck
 from gatecheck.oracles.outcome import GradcheckResult
 
 
-@claim(needs={"backward"}, cases="any", reference=True)
+@claim(needs={"backward"}, cases="any", reference=True, anywhere=True)
 def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
     """Every gradient is that of the cell's equations, within the rounding that correct code may show.
 
@@ -45,7 +49,7 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
         a = implementation.arguments(at(arrays))
         dparams = implementation.convention.spell(case.cell, {k: tangents[k] for k in case.params})
         dx = implementation.laid_out(tangents["x"])
-        got = implementation.target.tangent(a["params"], a["x"], a["h0"], a["c0"], dparams, dx, *(tangents.get(k) for k in ("h0", "c0")))
+        got = implementation.call("tangent", a["params"], a["x"], a["h0"], a["c0"], dparams, dx, *(tangents.get(k) for k in ("h0", "c0")))
         out = dict(zip(["y", *(f"{k}T" for k in case.cell.state)], got, strict=True))
         return out | {"y": implementation.time_major(out["y"])}
 
@@ -71,7 +75,7 @@ def _verdict(implementation: Subject, case: Case, oracle: str) -> Evidence:
     return Evidence(0.0 if math.isnan(outcome.worst) else outcome.worst, max(outcome.compared - undecided, 1), undecided)
 
 
-@claim(needs={"backward"}, cases="tiny", dtypes=("float64",))
+@claim(needs={"backward"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def gradients_match_finite_differences(implementation: Subject, case: Case) -> Evidence:
     """The full Jacobian that backward implies is that of forward by central differences, within their own error bound.
 
@@ -80,19 +84,81 @@ def gradients_match_finite_differences(implementation: Subject, case: Case) -> E
     return _verdict(implementation, case, "finite differences")
 
 
-@claim(needs={"backward", "complex", "analytic"}, cases="tiny", dtypes=("float64",))
+@claim(needs={"backward", "complex", "analytic"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def gradients_match_complex_step(implementation: Subject, case: Case) -> Evidence:
     """The full Jacobian that backward implies is Im f(x + i h)/h at h = 1e-200, to rounding (Squire & Trapp 1998)."""
     return _verdict(implementation, case, "complex step")
 
 
-@claim(needs={"backward"}, cases="tiny", dtypes=("float64",))
+@claim(needs={"backward"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def taylor_remainder_vanishes_in_order(implementation: Subject, case: Case) -> Evidence:
     """What is left of forward after the derivative along a direction is taken away vanishes with the next order of the step."""
     return _verdict(implementation, case, "Taylor")
 
 
-@claim(needs={"backward", "tangent"}, cases="tiny", dtypes=("float64",))
+@claim(needs={"backward", "tangent"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def tangent_is_adjoint_of_backward(implementation: Subject, case: Case) -> Evidence:
     """⟨u, J v⟩ = ⟨Jᵀu, v⟩ for the tangent J v and the backward Jᵀu, to rounding."""
     return _verdict(implementation, case, "adjoint")
+
+
+SCALES = {"dy": 64.0, "dhT": 1 / 64, "dcT": 4.0}
+"""Powers of two, which round nothing. Scaled up, gradients meet whatever clips them; scaled down, they are lost in whatever is added."""
+
+
+@claim(needs={"backward"}, anywhere=True)
+def gradients_are_linear_in_cotangents(implementation: Subject, case: Case) -> Evidence:
+    """Cotangents of y, h_T and c_T, each alone and scaled by a power of two, give gradients that add up to those of all together.
+
+    So y, h_T or c_T alone may make up a loss, the others being absent, and no gradient is clipped or normalised.
+    """
+    together = case_budget(case)
+    spread = dict(together.spread)
+    total: Results = {}
+    for name in COTANGENTS:
+        if name not in case.arrays:
+            continue
+        alone = case.having(**dict.fromkeys(COTANGENTS) | {name: case[name] * SCALES[name]})
+        budget = case_budget(alone)
+        for k, gradient in implementation.backward(alone).items():
+            total[k] = total.get(k, 0.0) + gradient.astype(float) / SCALES[name]
+            spread[k] = spread[k] + budget.spread[k] / SCALES[name]
+    # Both sides together have these spreads, of which `consistent` allows each side one.
+    shared = replace(together, spread={k: v / 2 for k, v in spread.items()})
+    return consistent(case.cell, implementation.backward(case), total, shared)
+
+
+@claim(needs={"backward"}, anywhere=True)
+def zero_cotangents_give_zero_gradients(implementation: Subject, case: Case) -> Evidence:
+    """Where every cotangent is zero, every gradient is exactly zero: nothing is added to it, and nothing left from another call."""
+    implementation.backward(case)
+    zero = {k: np.zeros_like(case[k]) for k in COTANGENTS if k in case.arrays}
+    got = implementation.backward(case.having(**zero))
+    return identical(case.cell, got, {k: np.zeros_like(v) for k, v in got.items()})
+
+
+@claim(needs={"backward", "analytic"}, cases="tiny", dtypes=("float64",), anywhere=True)
+def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evidence:
+    """Gradients are those of one function: their own Jacobian H is symmetric, ⟨u, H v⟩ = ⟨v, H u⟩ for random u and v.
+
+    H v is the derivative of backward along v, with respect to everything at once, by central differences with a bound on their own
+    error. Neither forward nor any equations are consulted.
+    """
+    names = [k for k in case.arrays if k in (*case.params, "x", *STATES)]
+    rng = np.random.default_rng(case.origin.get("seed", 0))
+    point, u, v = {k: np.array(case[k]) for k in names}, *({k: rng.standard_normal(case[k].shape) for k in names} for _ in range(2))
+
+    def gradient(**arrays: Array) -> Results:
+        got = implementation.backward(case.having(**arrays))
+        return {k: got[f"d{k}"] for k in names}
+
+    for k, value in gradient(**point).items():
+        require(np.isfinite(value).all(), f"d{k} is not finite")
+
+    def curvature(left: Results, right: Results) -> tuple[float, float]:
+        product, error = directional(gradient, point, right)
+        return sum(float(np.sum(left[k] * product[k])) for k in names), sum(float(np.sum(np.abs(left[k]) * error[k])) for k in names)
+
+    (one, error_one), (other, error_other) = curvature(u, v), curvature(v, u)
+    name = "⟨u, H v⟩"
+    return agree(case.cell, {name: np.array([one])}, {name: np.array([other])}, {name: np.array([error_one + error_other])})

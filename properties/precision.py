@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 from gatecheck.properties.gates import OPEN, SHUT, activation, squash, without_peepholes
 
-from gatecheck.budgets import case_budget
-from gatecheck.cases import Case
-from gatecheck.cells import Array, block
+from gatecheck.blocks import block
+from gatecheck.budgets import case_budget, forward_budget
+from gatecheck.cases import STATES, Case
+from gatecheck.cells import Array
 from gatecheck.claims import claim
 from gatecheck.evidence import Evidence, agree, consistent, require
-from gatecheck.implementation import Subject
+from gatecheck.implementation import Results, Subject
+from gatecheck.oracles.rounding import PRECISIONS
 
 
-@claim(cases="any", reference=True)
+@claim(cases="any", reference=True, anywhere=True)
 def forward_within_budget(implementation: Subject, case: Case) -> Evidence:
     """y, h_T and c_T are those of the cell's equations, within the rounding that correct code may show.
 
@@ -24,7 +26,7 @@ def forward_within_budget(implementation: Subject, case: Case) -> Evidence:
     return agree(case.cell, implementation.forward(case), budget.exact, budget.tolerance)
 
 
-@claim(cases="long", reference=True)
+@claim(cases="long", reference=True, anywhere=True)
 def long_sequences_within_budget(implementation: Subject, case: Case) -> Evidence:
     """Over a hundred steps, with gates that keep, outputs and gradients are still those of the equations.
 
@@ -36,7 +38,7 @@ def long_sequences_within_budget(implementation: Subject, case: Case) -> Evidenc
     return agree(case.cell, implementation.run(last), budget.exact, budget.tolerance)
 
 
-@claim()
+@claim(needs={"one_way"}, anywhere=True)
 def nan_stays_nan_in_its_row(implementation: Subject, case: Case) -> Evidence:
     """A NaN in an input makes every later output of its row NaN, and touches nothing before it nor any other row."""
     t, b = case.sizes.T // 2, case.sizes.B // 2
@@ -65,7 +67,71 @@ def infinity_gives_its_limit(implementation: Subject, case: Case) -> Evidence:
     huge = case.having(x=large, W=W)
     with np.errstate(invalid="ignore", over="ignore"):
         got = implementation.forward(case.having(x=x, W=W))
-    return consistent(case.cell, got, implementation.forward(huge), case_budget(huge))
+    return consistent(case.cell, got, implementation.forward(huge), forward_budget(huge))
+
+
+def _saturated(case: Case) -> Results:
+    """The outputs where every gate is 0 or 1 and every candidate at an end of φ, by the sign of the first input's weights."""
+    cell, a = case.cell, case.doubles()
+    pushed = {k: a["x"][..., :1] * block(cell, a["W"], k)[0] for k in cell.gates}
+    ends = {k: (v > 0).astype(float) if k in cell.sigmoid_gates else activation(cell)(np.inf * v) for k, v in pushed.items()}
+    h, c, y = a["h0"], a.get("c0", a["h0"]), []
+    for t in range(case.sizes.T):
+        now = {k: v[t] for k, v in ends.items()}
+        if "update_gate" in cell.traits:
+            h = np.where(now["z"] > 0, now["n"], h)
+        elif "cell_state" in cell.traits:
+            c = now["f"] * c + now.get("i", 1 - now["f"]) * now["g"]
+            c = c if cell.clip is None else np.clip(c, -cell.clip, cell.clip)
+            h = now["o"] * np.tanh(c)
+        else:
+            h = now["n"]
+        y.append(h)
+    return {"y": np.stack(y), "hT": h} | ({"cT": c} if "cell_state" in cell.traits else {})
+
+
+@claim(needs={"bounded"})
+def huge_inputs_saturate(implementation: Subject, case: Case) -> Evidence:
+    """Preactivations from ±1e3 to ±1e30 put every gate at 0 or 1 and every candidate at its limit; no gradient is NaN.
+
+    What is left is arithmetic of zeros and ones. A tanh that is written as (exp(2a) - 1)/(exp(2a) + 1) yields NaN there.
+    """
+    W = case["W"].copy()
+    W[0] = np.where(np.abs(W[0]) < 0.1, 0.1, W[0])
+    seen = Evidence()
+    for size in (1e4, 1e30):
+        x = np.zeros_like(case["x"])
+        x[..., 0] = np.where(case["x"][..., 0] < 0, -size, size)
+        huge = case.having(x=x, W=W)
+        with np.errstate(over="ignore"):
+            got = implementation.run(huge)
+        for name, value in got.items():
+            require(np.isfinite(value).all(), f"{name} is not finite at preactivations of {size:.0e}")
+        seen += agree(case.cell, got, _saturated(huge), forward_budget(huge).tolerance)
+    return seen
+
+
+@claim(reference=True, anywhere=True)
+def subnormal_inputs_are_numbers(implementation: Subject, case: Case) -> Evidence:
+    """Inputs and states below the smallest normal number give the outputs of the equations, and no result is NaN or infinite.
+
+    Whether subnormal numbers are kept or flushed to zero is left open: they are less than the tolerance. Tried with biases, which hide
+    them, and without, where nothing in the cell is larger.
+    """
+    small = PRECISIONS[case.dtype.name].tiny / 64
+    biased = case.having(**{k: case[k] * case.dtype.type(small) for k in ("x", *STATES) if k in case.arrays})
+    bare = biased.having(**{k: np.zeros_like(v) for k, v in case.params.items() if v.ndim == 1})
+    for tried in (biased, bare):
+        for name, value in implementation.run(tried).items():
+            require(np.isfinite(value).all(), f"{name} is not finite where the inputs are subnormal")
+    budget = forward_budget(biased)
+    seen = agree(case.cell, implementation.forward(biased), budget.exact, budget.tolerance)
+    budget = forward_budget(bare)
+    for name, value in implementation.forward(bare).items():
+        # As small as their tolerance, these are no blocks that `agree` would judge.
+        apart = np.abs(value.astype(float) - budget.exact[name])
+        seen += require((apart <= budget.tolerance[name]).all(), f"{name} is off by {apart.max():.3g} where the inputs are subnormal")
+    return seen
 
 
 GRID = np.linspace(-30, 30, 121)
@@ -118,5 +184,5 @@ def activations_are_accurate(implementation: Subject, case: Case) -> Evidence:
             value = activation(case.cell)(GRID)
         got = implementation.forward(alone)[shown]
         name = f"activation of {gate} from -30 to 30"
-        seen += agree(case.cell, {name: got}, {name: value[None]}, {name: case_budget(alone).tolerance[shown]})
+        seen += agree(case.cell, {name: got}, {name: value[None]}, {name: forward_budget(alone).tolerance[shown]})
     return seen

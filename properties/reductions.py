@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 from gatecheck.properties.gates import OPEN, SHUT, activation, squash, without_peepholes
 
-from gatecheck.budgets import case_budget, exact
+from gatecheck.blocks import block, join, split
+from gatecheck.budgets import case_budget, exact, forward_budget
 from gatecheck.cases import Case
-from gatecheck.cells import RNN, Cell, block, join, split
+from gatecheck.cells import RNN, Array, Cell
 from gatecheck.claims import claim
 from gatecheck.evidence import Evidence, agree, consistent, identical
 from gatecheck.implementation import Results, Subject, subject
@@ -136,7 +137,7 @@ def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Ev
     folded = folded.having(U=U, h0=constant["h0"] / gate)
     got, other = implementation.forward(constant), implementation.forward(folded)
     # Multiplying by ½ is exact, so both sides carry the same rounding.
-    return consistent(case.cell, got, {"y": other["y"] * gate, "hT": other["hT"] * gate, "cT": other["cT"]}, case_budget(constant))
+    return consistent(case.cell, got, {"y": other["y"] * gate, "hT": other["hT"] * gate, "cT": other["cT"]}, forward_budget(constant))
 
 
 @claim(varies="T")
@@ -174,7 +175,7 @@ def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evid
         expected = {"y": (1 - kept) * n + kept * h0}  # and not n + kept (h0 - n), which rounds where all is kept
     else:
         expected = {"y": np.broadcast_to(activation(cell)(b["n"]), (case.sizes.T, *h0.shape))}
-    return agree(cell, implementation.forward(still), expected, case_budget(still).tolerance)
+    return agree(cell, implementation.forward(still), expected, forward_budget(still).tolerance)
 
 
 @claim(needs={"update_gate"}, varies="T")
@@ -186,22 +187,46 @@ def opposite_update_gates_sum_to_whole(implementation: Subject, case: Case) -> E
         block(case.cell, array, "z")[...] *= -1
     cases = [first, first.having(**negated), first.with_gate("z", OPEN)]
     (one, other, n) = (implementation.forward(c)["hT"].astype(float) for c in cases)
-    tolerance = sum(case_budget(c).tolerance["hT"] for c in cases)
+    tolerance = sum(forward_budget(c).tolerance["hT"] for c in cases)
     return agree(case.cell, {"h'(z)": one}, {"h'(z)": n + case["h0"].astype(float) - other}, {"h'(z)": np.asarray(tolerance)})
+
+
+def _without_c_n(case: Case) -> Case:
+    return case.having(c_n=np.zeros(case.sizes.H)) if case.cell.reset == "after" else case
+
+
+def _placed_otherwise(case: Case) -> Results:
+    """What the equations give with the reset gate on the other side of the product with U_n, c_n being zero."""
+    placed = replace(case.cell, reset="before" if case.cell.reset == "after" else "after")
+    arrays = {k: v for k, v in case.arrays.items() if k != "c_n"} | ({"c_n": np.zeros(case.sizes.H)} if placed.reset == "after" else {})
+    other = exact(Case(placed, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
+    other.pop("dc_n", None)
+    return other
 
 
 @claim(needs={"reset_gate"}, reference=True)
 def reset_placement_is_free_where_open(implementation: Subject, case: Case) -> Evidence:
     """At r = 1 (and c_n = 0) it does not matter whether the reset gate is applied before or after the product with U_n."""
-    opened = case.with_gate("r", OPEN)
-    if case.cell.reset == "after":
-        opened = opened.having(c_n=np.zeros(case.sizes.H))
-    placed = replace(case.cell, reset="before" if case.cell.reset == "after" else "after")
-    arrays = {k: v for k, v in opened.arrays.items() if k != "c_n"} | ({"c_n": np.zeros(case.sizes.H)} if placed.reset == "after" else {})
-    other = exact(Case(placed, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
-    other.pop("dc_n", None)
+    opened = _without_c_n(case.with_gate("r", OPEN))
     # The gradient of r itself is zero on both sides only because a shut or open sigmoid is flat.
-    return agree(case.cell, implementation.run(opened), other, case_budget(opened).tolerance)
+    return agree(case.cell, implementation.run(opened), _placed_otherwise(opened), case_budget(opened).tolerance)
+
+
+@claim(needs={"reset_gate"}, reference=True)
+def reset_placement_is_free_where_diagonal(implementation: Subject, case: Case) -> Evidence:
+    """Where U_n is diagonal (and c_n = 0) the product with it commutes with any reset gate: (r ⊙ h) U_n = r ⊙ (h U_n).
+
+    So the reset gate may be on either side, in the outputs and in every gradient but those of U_n beside its diagonal.
+    """
+    U = case["U"].copy()
+    diagonal = np.eye(case.sizes.H, dtype=case.dtype)
+    block(case.cell, U, "n")[...] *= diagonal
+    commuting = _without_c_n(case.having(U=U))
+    got, other = implementation.run(commuting), _placed_otherwise(commuting)
+    for results in (got, other):
+        if "dU" in results:
+            block(case.cell, results["dU"], "n")[...] *= diagonal
+    return agree(case.cell, got, other, case_budget(commuting).tolerance)
 
 
 @claim(needs={"free_gates", "unclipped"}, reference=True)
@@ -230,3 +255,58 @@ def peepholes_of_zero_leave_the_plain_cell(implementation: Subject, case: Case) 
     arrays = {k: np.array(v) for k, v in none.arrays.items() if k != "p"}
     plain = Case(replace(case.cell, peepholes=False), arrays, case.origin)
     return agree(case.cell, implementation.run(none), exact(plain), case_budget(none).tolerance)
+
+
+def _slope(cell: Cell, gate: Array) -> Array:
+    """The derivative of a gate by its preactivation, where it has that value."""
+    return gate * (1 - gate) if cell.hard is None else ((gate > 0) & (gate < 1)) / cell.hard
+
+
+def _one_plain(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
+    n = activation(cell)(a["x"] @ p["W_n"] + a["h0"] @ p["U_n"] + p["b_n"])
+    slope = {"tanh": 1 - n**2, "relu": n > 0, "sigmoid": n * (1 - n)}[cell.activation]
+    return {"hT": n}, {"n": a["dh"] * slope}
+
+
+def _one_update(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
+    x, h = a["x"], a["h0"]
+    r, z = (squash(cell, x @ p[f"W_{k}"] + h @ p[f"U_{k}"] + p[f"b_{k}"]) for k in "rz")
+    after = cell.reset == "after"
+    recurrent = r * (h @ p["U_n"] + p["c_n"]) if after else (r * h) @ p["U_n"]
+    n = np.tanh(x @ p["W_n"] + recurrent + p["b_n"])
+    dn = a["dh"] * z * (1 - n**2)
+    dr = dn * (h @ p["U_n"] + p["c_n"]) if after else dn @ p["U_n"].T * h
+    return {"hT": z * n + (1 - z) * h}, {"r": dr * _slope(cell, r), "z": a["dh"] * (n - h) * _slope(cell, z), "n": dn}
+
+
+def _one_memory(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
+    x, h, c0 = a["x"], a["h0"], a["c0"]
+    before = {k: x @ p[f"W_{k}"] + h @ p[f"U_{k}"] + p[f"b_{k}"] for k in cell.gates}
+    look = {k: p[f"p_{k}"] if cell.peepholes else np.zeros(h.shape[-1]) for k in cell.sigmoid_gates}
+    f = squash(cell, before["f"] + look["f"] * c0 + cell.forget_bias)
+    i = 1 - f if cell.coupled else squash(cell, before["i"] + look["i"] * c0)
+    g = np.tanh(before["g"])
+    limit = np.inf if cell.clip is None else cell.clip
+    free = f * c0 + i * g
+    c = np.clip(free, -limit, limit)
+    o = squash(cell, before["o"] + look["o"] * c)
+    do = a["dh"] * np.tanh(c) * _slope(cell, o)
+    dc = (a["dh"] * o * (1 - np.tanh(c) ** 2) + do * look["o"] + a["dcT"]) * (np.abs(free) < limit)
+    delta = {"i": dc * g * _slope(cell, i), "f": dc * (c0 - g if cell.coupled else c0) * _slope(cell, f), "g": dc * i * (1 - g**2), "o": do}
+    return {"hT": o * np.tanh(c), "cT": c}, delta
+
+
+@claim(varies="T")
+def one_step_has_a_closed_form(implementation: Subject, case: Case) -> Evidence:
+    """One step is φ(a) in an RNN, z n + (1 - z) h in a GRU, o tanh(f c + i g) in an LSTM; and db = Σ δ, dW = xᵀ δ, dx = δ Wᵀ.
+
+    Here δ is the gradient of the preactivations, the chain rule through one step. All is written out in NumPy, apart from any sequence.
+    """
+    first = case.having(x=case["x"][:1], dy=case["dy"][:1])
+    a, cell = first.doubles(), case.cell
+    a |= {"x": a["x"][0], "dh": a["dy"][0] + a["dhT"]}
+    step = _one_update if "update_gate" in cell.traits else _one_memory if "cell_state" in cell.traits else _one_plain
+    states, deltas = step(cell, a, split(cell, {k: a[k] for k in case.params}))
+    delta = np.concatenate([deltas[k] for k in cell.gates], axis=-1)
+    expected = states | {"y": states["hT"][None], "db": delta.sum(0), "dW": a["x"].T @ delta, "dx": (delta @ a["W"].T)[None]}
+    return agree(cell, implementation.run(first), expected, case_budget(first).tolerance)

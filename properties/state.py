@@ -6,12 +6,13 @@ import numpy as np
 
 from gatecheck.budgets import case_budget
 from gatecheck.cases import Case
+from gatecheck.cells import Array
 from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, consistent, identical
+from gatecheck.evidence import Evidence, agree, consistent, identical
 from gatecheck.implementation import Results, Subject
 
 
-@claim()
+@claim(needs={"one_way"}, varies="T", anywhere=True)
 def outputs_are_causal(implementation: Subject, case: Case) -> Evidence:
     """y_t depends on x_1 … x_t only: later inputs change no bit of it."""
     t = case.sizes.T // 2
@@ -21,7 +22,7 @@ def outputs_are_causal(implementation: Subject, case: Case) -> Evidence:
     return identical(case.cell, {"y": after}, {"y": before})
 
 
-@claim(needs={"backward"})
+@claim(needs={"backward", "one_way"}, anywhere=True)
 def gradients_are_causal(implementation: Subject, case: Case) -> Evidence:
     """The gradient of y_1 … y_t with respect to later inputs is exactly zero."""
     t = case.sizes.T // 2
@@ -33,7 +34,7 @@ def gradients_are_causal(implementation: Subject, case: Case) -> Evidence:
     return identical(case.cell, {"dx": dx}, {"dx": expected})
 
 
-@claim(varies="B")
+@claim(varies="B", anywhere=True)
 def rows_are_independent(implementation: Subject, case: Case) -> Evidence:
     """Each row of a batch is computed as if it were alone; parameter gradients are the sum over rows."""
     alone = []
@@ -47,7 +48,16 @@ def rows_are_independent(implementation: Subject, case: Case) -> Evidence:
     return consistent(case.cell, implementation.run(case), expected, case_budget(case))
 
 
-@claim(varies="T")
+@claim(anywhere=True)
+def rows_can_be_permuted(implementation: Subject, case: Case) -> Evidence:
+    """Rows of a batch have no order: permuting them permutes y, the states, dx, dh_0 and dc_0, and leaves parameter gradients."""
+    order = np.roll(np.arange(case.sizes.B), 1)
+    moved = case.having(**{k: v[..., order, :] for k, v in case.arrays.items() if k not in case.params})
+    expected = {k: v if k[1:] in case.params else v[..., order, :] for k, v in implementation.run(case).items()}
+    return consistent(case.cell, implementation.run(moved), expected, case_budget(moved))
+
+
+@claim(needs={"one_way"}, varies="T", anywhere=True)
 def split_sequence_is_whole_sequence(implementation: Subject, case: Case) -> Evidence:
     """A sequence in two parts, the state handed on, is the whole sequence.
 
@@ -70,3 +80,35 @@ def split_sequence_is_whole_sequence(implementation: Subject, case: Case) -> Evi
         expected |= {f"d{s}0": begun[f"d{s}0"] for s in case.cell.state}
         expected |= {f"d{p}": begun[f"d{p}"] + ended[f"d{p}"] for p in case.params}
     return consistent(case.cell, implementation.run(case), expected, case_budget(case))
+
+
+@claim(anywhere=True)
+def last_output_is_final_state(implementation: Subject, case: Case) -> Evidence:
+    """h_T of the last layer is its last output, y_T, and of a reverse direction y_1; in the loss too.
+
+    A cotangent of h_T alone gives the gradients of the same cotangent of y_T.
+    """
+    cell, k = case.cell, case.cell.directions
+    several, P = len(cell.tags) > 1, case["dy"].shape[-1] // k
+
+    def last(sequence: Array) -> Array:
+        sides = [sequence[-1, :, :P], sequence[0, :, P:]][:k]
+        return np.stack(sides) if several else sides[0]
+
+    dhT, dy = case["dhT"].copy(), np.zeros_like(case["dy"])
+    if several:
+        dhT[:-k] = 0
+    sides = dhT[-k:] if several else dhT[None]
+    dy[-1, :, :P] = sides[0]
+    if k > 1:
+        dy[0, :, P:] = sides[1]
+    state, output = case.having(dy=None, dcT=None, dhT=dhT), case.having(dy=dy, dhT=None, dcT=None)
+    budget = case_budget(state)
+    got = implementation.forward(case)
+    final = got["hT"][-k:] if several else got["hT"]
+    tolerance = budget.tolerance["hT"][-k:] if several else budget.tolerance["hT"]
+    # Equal to the bit almost everywhere; but a fused kernel may store one of the two from a wider register.
+    seen = agree(cell, {"hT": final}, {"hT": last(got["y"]).astype(float)}, {"hT": tolerance})
+    if "backward" not in implementation.abilities:
+        return seen
+    return seen + consistent(cell, implementation.backward(state), implementation.backward(output), budget)

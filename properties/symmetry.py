@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from gatecheck.blocks import join, split
 from gatecheck.budgets import case_budget
 from gatecheck.cases import Case
-from gatecheck.cells import Array, Cell, join, split
+from gatecheck.cells import Array, Cell
 from gatecheck.claims import claim
 from gatecheck.evidence import Evidence, agree, consistent, require
 from gatecheck.implementation import Results, Subject

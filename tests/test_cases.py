@@ -8,8 +8,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from gatecheck.blocks import block, split
 from gatecheck.cases import REGIMES, SCHEMA, Case, draw, optional
-from gatecheck.cells import CELLS, GRU, LSTM, Sizes, block, split
+from gatecheck.cells import CELLS, GRU, LSTM, Sizes
 from gatecheck.errors import CaseFileError, UsageError
 from gatecheck.validation import check_cotangents, check_inputs
 

@@ -6,19 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gatecheck.cells import (
-    CELLS,
-    GRU,
-    LSTM,
-    RNN,
-    TRAITS,
-    Cell,
-    Sizes,
-    as_cell,
-    block,
-    join,
-    split,
-)
+from gatecheck.blocks import block, join, split
+from gatecheck.cells import CELLS, GRU, LSTM, RNN, TRAITS, Cell, Sizes, as_cell
 from gatecheck.errors import InputError, UsageError
 from gatecheck.initialisers import INITIALISERS, chrono, initialiser
 from gatecheck.validation import check_cotangents, check_inputs
@@ -37,12 +26,13 @@ def arrays(cell, dtype="float64", **instead):
     return made | instead
 
 
-PLAIN = set(TRAITS) - {"peepholes", "clipped", "hard_gates"}
+LAYER = {"one_layer", "one_way", "flat", "square"}
+PLAIN = set(TRAITS) - {"peepholes", "clipped", "hard_gates", "bidirectional", "stacked", "projected"}
 
 DESCRIBED = {
-    "rnn": (RNN(), ("n",), (), ("h",), {"bounded", "odd", "analytic", "unclipped"}),
-    "rnn-relu": (RNN("relu"), ("n",), (), ("h",), {"unclipped"}),
-    "rnn-sigmoid": (RNN("sigmoid"), ("n",), (), ("h",), {"bounded", "analytic", "unclipped"}),
+    "rnn": (RNN(), ("n",), (), ("h",), LAYER | {"bounded", "odd", "analytic", "unclipped"}),
+    "rnn-relu": (RNN("relu"), ("n",), (), ("h",), LAYER | {"unclipped"}),
+    "rnn-sigmoid": (RNN("sigmoid"), ("n",), (), ("h",), LAYER | {"bounded", "analytic", "unclipped"}),
     "gru": (GRU(), ("r", "z", "n"), ("r", "z"), ("h",), PLAIN - {"cell_state", "free_gates"}),
     "gru-before": (GRU("before"), ("r", "z", "n"), ("r", "z"), ("h",), PLAIN - {"cell_state", "free_gates"}),
     "lstm": (LSTM(), ("i", "f", "g", "o"), ("i", "f", "o"), ("h", "c"), PLAIN - {"update_gate", "reset_gate", "one_whole"}),

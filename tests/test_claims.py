@@ -10,7 +10,7 @@ import pytest
 from gatecheck import claims
 from gatecheck.cases import draw
 from gatecheck.cells import TRAITS, Sizes
-from gatecheck.claims import claim
+from gatecheck.claims import PLAIN, claim
 from gatecheck.errors import UsageError
 from gatecheck.evidence import Evidence
 from gatecheck.implementation import ABILITIES, subject
@@ -35,14 +35,18 @@ def named(name, source="def {name}(implementation, case):\n    '''It holds.\n\n 
 def test_a_registered_function_is_a_claim(registry):
     made = claim(needs=["gated"], cases="tiny", dtypes=("float64",), reference=True)(named("it_holds"))
     assert registry == {"it_holds": made}
-    assert (made.name, made.needs, made.dtypes, made.reference) == ("it_holds", {"gated"}, ("float64",), True)
+    assert (made.name, made.needs, made.dtypes, made.reference) == ("it_holds", {"gated", *PLAIN}, ("float64",), True)
     assert (made.theorem, made.summary) == ("It holds.\n\nAlways.", "It holds.")
     assert made.cases is SCOPES["tiny"]
 
 
-def test_a_claim_asks_for_nothing_by_default():
+def test_a_claim_asks_for_one_plain_layer_by_default():
     made = claim()(named("it_holds"))
-    assert (made.needs, made.dtypes, made.reference, made.cases) == (frozenset(), ("float32", "float64"), False, SCOPES["present"])
+    assert (made.needs, made.dtypes, made.reference, made.cases) == (PLAIN, ("float32", "float64"), False, SCOPES["present"])
+
+
+def test_a_claim_that_holds_anywhere_asks_for_nothing():
+    assert claim(anywhere=True)(named("it_holds")).needs == frozenset()
 
 
 def test_a_claim_is_called_with_an_implementation_and_a_case():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gatecheck.blocks import block
 from gatecheck.cases import draw
-from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes, as_cell, block
+from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes, as_cell
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import ContractError, TargetCrashError, TargetError
 from gatecheck.implementation import subject

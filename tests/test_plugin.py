@@ -42,12 +42,12 @@ def run(pytester, monkeypatch):
 
 def test_a_right_implementation_passes_what_applies(run):
     result = run("--gatecheck-impl", "mine.py:Right", "-k", "within_budget or causal")
-    result.assert_outcomes(passed=5, deselected=len(REGISTRY) - 5 - inapplicable("rnn", "complex", "tangent", "bitwise"))
+    result.assert_outcomes(passed=6, deselected=len(REGISTRY) - 6 - inapplicable("rnn", "complex", "tangent", "bitwise"))
 
 
 def inapplicable(cell, *lacking):
     """How many properties ask for what the cell does not have."""
-    return sum(not (c.needs - {"backward"} <= CELLS[cell].traits - set(lacking)) for c in REGISTRY.values())
+    return sum(not (c.needs - {"backward", "lengths"} <= CELLS[cell].traits - set(lacking)) for c in REGISTRY.values())
 
 
 def test_a_wrong_implementation_fails_with_the_whole_story(run):

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck.blocks import block
 from gatecheck.budgets import case_budget
 from gatecheck.cases import Case, draw
-from gatecheck.cells import GRU, LSTM, Array, Cell, Sizes, block
+from gatecheck.cells import GRU, LSTM, Array, Cell, Sizes
 from gatecheck.errors import InputError
 from gatecheck.evidence import Violation, agree, compared
 from gatecheck.faults.edited import Edited

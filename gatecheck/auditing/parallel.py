@@ -10,6 +10,26 @@ from typing import Any, TypeVar
 
 R = TypeVar("R")
 
+CHUNK = 16
+"""How many labels a process takes at a time, at most."""
+
+
+def chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
+    """The labels, each once, in portions of one cell.
+
+    What a process keeps in memory, rounding budgets above all, serves one cell: the faults of a small one go to one process, and those of
+    a large one follow each other. Portions are small enough that no process waits long for another in the end.
+    """
+    by_cell: dict[str, list[str]] = {}
+    for label in dict.fromkeys(labels):
+        by_cell.setdefault(label.partition(": ")[0], []).append(label)
+    size = max(1, min(CHUNK, len(labels) // (4 * workers)))
+    return [these[i : i + size] for these in by_cell.values() for i in range(0, len(these), size)]
+
+
+def _each(function: Callable[..., R], labels: Sequence[str], arguments: Sequence[Any]) -> list[R]:
+    return [function(label, *arguments) for label in labels]
+
 
 def on_each(
     function: Callable[..., R],
@@ -25,21 +45,23 @@ def on_each(
     function
         Of a module, since it is sent to other processes.
     labels, arguments
-        What it is called with.
+        What it is called with; what stands before the colon of a label is its cell.
     workers
         Processes; by default as many as there are cores.
     progress
         Called with how many are done, how many there are, and the label of the last one.
     """
     found: dict[str, R] = {}
+    workers = workers or os.cpu_count() or 1
     # Neither PyTorch nor JAX can be forked once it runs threads.
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(function, label, *arguments): label for label in labels}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(_each, function, these, arguments): these for these in chunks(labels, workers)}
         try:
             for finished in as_completed(waiting):
-                found[waiting[finished]] = finished.result()
-                if progress:
-                    progress(len(found), len(labels), waiting[finished])
+                for label, result in zip(waiting[finished], finished.result(), strict=True):
+                    found[label] = result
+                    if progress:
+                        progress(len(found), len(labels), label)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # leaving the block shuts down once more, which without waiting here takes this back
             raise

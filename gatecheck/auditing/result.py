@@ -101,6 +101,11 @@ class AuditResult:
         return len(self.properties) - self.count("skipped")
 
     @property
+    def checks(self) -> int:
+        """How many times a property was tried on a case."""
+        return sum(p.examples for p in self.properties)
+
+    @property
     def verdict(self) -> Verdict:
         """``fail`` if a property failed; ``error`` if none ran; ``inconclusive`` if one could not be judged; else ``pass``."""
         if self.count("failed", "crashed", "timed_out"):
@@ -150,7 +155,8 @@ class AuditResult:
             "seed": self.seed,
             "narrowings": list(self.narrowings),
             "verdict": self.verdict,
-            "counts": {"ran": self.ran} | {o: self.count(o) for o in ("failed", "skipped", "inconclusive", "expected_failure", "crashed")},
+            "counts": {"ran": self.ran, "checks": self.checks}
+            | {o: self.count(o) for o in ("failed", "skipped", "inconclusive", "expected_failure", "crashed")},
             "properties": [p.to_json() for p in self.properties],
             "diagnosis": None,
         }

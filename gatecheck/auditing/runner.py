@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 import math
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import HypothesisException
 
+from gatecheck.auditing.guard import untold
 from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
@@ -23,16 +26,19 @@ from gatecheck.conventions import Convention
 from gatecheck.errors import CaseFileError, TargetError, UsageError
 from gatecheck.evidence import Evidence, Violation, summarise
 from gatecheck.implementation import Subject, subject
-from gatecheck.strategies import cases
+from gatecheck.strategies import SCOPES, Scope, cases
 from gatecheck.versions import versions
 
-PROFILES = {"quick": 12, "ci": 40, "thorough": 300}
+PROFILES = {"quick": 12, "ci": 24, "thorough": 300}
 """How many cases a dtype each property is tried on; some properties take a share of them."""
+
+NAMED = 8
+"""How many faults a sentence names."""
 
 SHRINKING_S = 5.0
 """How long the search for a smaller counterexample may take, in seconds."""
 
-MODULES = ("contract", "precision", "gradients", "gates", "reductions", "state", "symmetry")
+MODULES = ("contract", "precision", "gradients", "gates", "reductions", "state", "lengths", "layers", "symmetry")
 
 Progress = Callable[[int, int, str], None]
 
@@ -98,61 +104,68 @@ class Tally:
 
 
 def explore(
-    implementation: Subject, chosen: Iterable[Claim], profile: str, seed: int, tick: Progress = _silent, *, first_only: bool = False
+    implementation: Subject,
+    chosen: Iterable[Claim],
+    profile: str,
+    seed: int,
+    tick: Progress = _silent,
+    *,
+    first_only: bool = False,
+    once: bool = False,
 ) -> dict[str, Tally]:
     """Try properties that apply to an implementation on the cases of a profile.
 
     Parameters
     ----------
     implementation, chosen
-        What to try on what.
+        What to try on what; properties that share cases are tried in this order on each.
     profile, seed
         How many cases, and which.
     tick
         Called after each check with how many are done, how many there are, and the property.
     first_only
         Stop at the first property that fails.
+    once
+        Stop each property at its first failure; otherwise it goes on, to see how widely.
     """
     tallies = {c.name: Tally(c) for c in chosen}
     plan = _plan(implementation, tallies, PROFILES[profile])
     total = sum(len(group) * examples for group, _, examples in plan)
     done = 0
-
-    def count(label: str) -> None:
-        nonlocal done
-        done += 1
-        tick(done, total, label)
-
-    def over() -> bool:
-        return first_only and any(t.failure is not None for t in tallies.values())
-
     for group, dtype, examples in plan:
-        _explore(implementation, group, dtype, examples, seed, count, over)
+        for case in drawn(implementation.cell, dtype, group[0].claim.cases, tuple(implementation.sizes.items()), examples, seed):
+            for tally in group:
+                if once and tally.failure is not None:
+                    continue
+                tally.record(implementation, case)
+                done += 1
+                tick(done, total, tally.claim.name)
+                if first_only and tally.failure is not None:
+                    return tallies
     return tallies
 
 
-def _explore(
-    implementation: Subject,
-    tallies: list[Tally],
-    dtype: str,
-    examples: int,
-    seed: int,
-    tick: Callable[[str], None],
-    over: Callable[[], bool],
-) -> None:
-    """Draw cases and try every property on each; a property that fails goes on, to see how widely."""
+@lru_cache(maxsize=256)
+def drawn(cell: Cell, dtype: str, scope: Scope, fixed: tuple[tuple[str, int], ...], examples: int, seed: int) -> tuple[Case, ...]:
+    """The cases that Hypothesis draws from a seed; once a process, since many faults are tried on the same.
+
+    Parameters
+    ----------
+    cell, dtype, scope, fixed
+        As of :func:`gatecheck.strategies.cases`.
+    examples, seed
+        How many, and which.
+    """
+    found: list[Case] = []
 
     @seeded(seed)
     @settings(max_examples=examples, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(cases(implementation.cell, dtype, tallies[0].claim.cases, implementation.sizes))
-    def on_each(case: Case) -> None:
-        for tally in tallies:
-            if over():
-                return
-            tally.record(implementation, case)
-            tick(tally.claim.name)
+    @given(cases(cell, dtype, scope, dict(fixed)))
+    def keep(case: Case) -> None:
+        found.append(case)
 
-    on_each()
+    keep()
+    return tuple(found)
 
 
 def _shrink(implementation: Subject, tally: Tally, seed: int) -> None:
@@ -285,10 +298,21 @@ def audit(
         implementation.convention.name,
         profile,
         seed,
-        implementation.narrowings,
+        [*implementation.narrowings, *_blind_spots(implementation, profile, seed)],
         results,
         versions(*getattr(implementation.target, "packages", ())),
     )
+
+
+def _blind_spots(implementation: Subject, profile: str, seed: int) -> list[str]:
+    """What cases of the sizes on which an implementation insists could not have told, in a sentence."""
+    if not implementation.sizes:
+        return []
+    fixed = tuple(implementation.sizes.items())
+    shown = [drawn(implementation.cell, dtype, SCOPES["any"], fixed, PROFILES[profile], seed) for dtype in implementation.dtypes]
+    names = [fault.name for fault in untold(itertools.chain(*shown))]
+    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return [f"at these sizes no case could have told: {listed}"] if names else []
 
 
 def _plan(implementation: Subject, tallies: Mapping[str, Tally], examples: int) -> list[tuple[list[Tally], str, int]]:

@@ -18,9 +18,15 @@ CANONICAL = Convention(
 PYTORCH = Convention(
     name="pytorch",
     order={"rnn": "n", "gru": "rzn", "lstm": "ifgo"},
-    names={"W": "weight_ih_l0", "U": "weight_hh_l0", "b": "bias_ih_l0"},
+    names={
+        "W": "weight_ih_l{layer}{reverse}",
+        "U": "weight_hh_l{layer}{reverse}",
+        "b": "bias_ih_l{layer}{reverse}",
+        "R": "weight_hr_l{layer}{reverse}",
+    },
     rows=True,
-    second_bias="bias_hh_l0",
+    reverse="_reverse",
+    second_bias="bias_hh_l{layer}{reverse}",
     negated={"gru": "z"},
     resets=("after",),
     source="torch/nn/modules/rnn.py: GRU.forward, h' = (1 - z) n + z h",

@@ -12,7 +12,7 @@ from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import Edit, misread
 
 Call = dict[str, Any]
-"""The arguments of one call by name: params, x, h0, c0, and in a backward dy, dhT, dcT."""
+"""The arguments of one call by name: params, x, h0, c0, in a backward dy, dhT, dcT, and lengths where there are any."""
 
 Given = Callable[[Call], Call]
 Returned = Callable[[Call, dict[str, Any]], dict[str, Any]]
@@ -39,20 +39,31 @@ class Around:
         self.cell, self.name, self._inner = inner.cell, inner.name, inner
         self._given, self._outputs, self._gradients = given, outputs, gradients
 
-    def _arguments(self, **call: Any) -> Call:
+    def _arguments(self, lengths: Array | None, **call: Any) -> Call:
+        call |= {} if lengths is None else {"lengths": lengths}
         return self._given(call) if self._given else call
 
-    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:
+    def forward(
+        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+    ) -> tuple[Array, ...]:
         """As the protocol has it, but for the fault."""
-        call = self._arguments(params=params, x=x, h0=h0, c0=c0)
+        call = self._arguments(lengths, params=params, x=x, h0=h0, c0=c0)
         out = dict(zip(("y", "hT", "cT"), self._inner.forward(**call), strict=False))
         return tuple((self._outputs(call, out) if self._outputs else out).values())
 
     def backward(
-        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None, dy: Array | None, dhT: Array | None, dcT: Array | None
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
+        lengths: Array | None = None,
     ) -> dict[str, Any]:
         """As the protocol has it, but for the fault."""
-        call = self._arguments(params=params, x=x, h0=h0, c0=c0, dy=dy, dhT=dhT, dcT=dcT)
+        call = self._arguments(lengths, params=params, x=x, h0=h0, c0=c0, dy=dy, dhT=dhT, dcT=dcT)
         out = self._inner.backward(**call)
         return self._gradients(call, out) if self._gradients else out
 

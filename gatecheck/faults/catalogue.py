@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from gatecheck.cells import CELLS, VARIANTS, Cell, as_cell
+from gatecheck.cells import CELLS, NETWORKS, VARIANTS, Cell, as_cell
 from gatecheck.errors import UsageError
-from gatecheck.faults import around, gru, layers, lstm, options, per_gate, rnn, shared, surroundings
+from gatecheck.faults import around, gru, layers, lengths, lstm, networks, options, per_gate, rnn, shared, surroundings
 from gatecheck.faults.fault import Fault
 from gatecheck.faults.mutants import mutants as mutants
 
@@ -24,14 +24,16 @@ EQUIVALENT = {
 
 
 def _of(cell: Cell) -> Iterator[Fault]:
+    for name, says, wrap, *source in networks.rows(cell):
+        yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
     for name, says, edit, *source in options.rows(cell):
         yield Fault(name, cell.name, says, edit, source="".join(source))
-    if cell in VARIANTS.values():  # what the plain cell has is tried on the plain cell
+    if cell not in CELLS.values():  # what the plain cell has is tried on the plain cell
         return
     for table in (shared.rows, per_gate.rows, _OWN[cell.kind]):
         for name, says, edit, *source in table(cell):
             yield Fault(name, cell.name, says, edit, source="".join(source), equivalent=EQUIVALENT.get(f"{cell}: {name}", ""))
-    for around_it in (around.rows, surroundings.rows, layers.rows):
+    for around_it in (around.rows, surroundings.rows, layers.rows, lengths.rows):
         for name, says, wrap, *source in around_it(cell):
             yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
 
@@ -43,7 +45,7 @@ def _named(cell: str) -> dict[str, Fault]:
 
 
 def faults(cell: str | None = None) -> tuple[Fault, ...]:
-    """The named faults of a cell, or of all cells; of a cell with options, those of its options.
+    """The named faults of a cell, or of all cells; of a cell with options, those of its options; of a network, those of its layers.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def faults(cell: str | None = None) -> tuple[Fault, ...]:
         If there is no such cell.
     """
     if cell is None:
-        return tuple(fault for name in (*CELLS, *VARIANTS) for fault in faults(name))
+        return tuple(fault for name in (*CELLS, *VARIANTS, *NETWORKS) for fault in faults(name))
     return tuple(_named(as_cell(cell).name).values())
 
 
@@ -74,7 +76,7 @@ def find(label: str) -> Fault:
         If there is no such fault.
     """
     cell, _, name = label.partition(": ")
-    if cell in CELLS or cell in VARIANTS:
+    if cell in {**CELLS, **VARIANTS, **NETWORKS}:
         found = _named(cell).get(name) or _generated(cell).get(name)
         if found:
             return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from gatecheck.cells import Array, Cell
 from gatecheck.faults.edits import Edit, apply
-from gatecheck.reference import backward, equations, forward, outputs
+from gatecheck.reference import Results, Tape, ahead, back, equations, masked
 
 
 class Edited:
@@ -20,27 +20,44 @@ class Edited:
         The cell.
     *edits
         Faults; none gives a correct implementation in NumPy.
+    masks
+        A fault in how the state is held past the end of a row: an edit of the masked equations.
     """
 
     convention = "canonical"
 
-    def __init__(self, cell: Cell, *edits: Edit) -> None:
+    def __init__(self, cell: Cell, *edits: Edit, masks: Edit | None = None) -> None:
         self.cell = cell
         self.name = f"edited {cell}"
         self.equations = apply(equations(cell), *edits)
+        self._masks = [masks] if masks else []
 
-    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:
+    def _ahead(self, arrays: dict[str, Array]) -> tuple[Results, Tape]:
+        return ahead(self.equations, arrays, lambda plain: apply(masked(plain), *self._masks))
+
+    def _arrays(self, params: dict[str, Array], x: Array, **rest: Array | None) -> dict[str, Array]:
+        return {**params, "x": x} | {k: v for k, v in rest.items() if v is not None}
+
+    def forward(
+        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+    ) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT); shapes as in :mod:`gatecheck.cells`."""
         with np.errstate(all="ignore"):
-            steps = forward(self.equations, params, x, h0, c0)
-            initial = {k: v for k, v in (("h0", h0), ("c0", c0)) if v is not None}
-            return tuple(outputs(self.equations, steps, x, params, **initial).values())
+            return tuple(self._ahead(self._arrays(params, x, h0=h0, c0=c0, lengths=lengths))[0].values())
 
     def backward(
-        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None, dy: Array | None, dhT: Array | None, dcT: Array | None
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
+        lengths: Array | None = None,
     ) -> dict[str, Any]:
         """A gradient for each parameter, x, h0 and (c0)."""
+        arrays = self._arrays(params, x, h0=h0, c0=c0, lengths=lengths, dy=dy, dhT=dhT, dcT=dcT)
         with np.errstate(all="ignore"):
-            steps = forward(self.equations, params, x, h0, c0)
-            given = {k: v for k, v in (("dy", dy), ("dhT", dhT), ("dcT", dcT)) if v is not None}
-            return {k[1:]: v for k, v in backward(self.equations, steps, x, params, **given).items()}
+            _, tape = self._ahead(arrays)
+            return {k[1:]: v for k, v in back(self.equations, arrays, tape).items()}

@@ -9,24 +9,29 @@ import numpy as np
 
 from gatecheck.cells import Array, Cell
 from gatecheck.faults.around import Row, Wrapper
+from gatecheck.reference.network import in_order, reversed_steps
 
-Turn = Callable[[Array], Array]
+Turn = Callable[[Array, Array | None], Array]
 
 
-def _reverse(a: Array) -> Array:
+def _reverse(a: Array, lengths: Array | None = None) -> Array:
+    return in_order(a, reversed_steps(len(a), a.shape[1], lengths))
+
+
+def _padding_too(a: Array, lengths: Array | None = None) -> Array:
     return a[::-1]
 
 
-def _batch_first(a: Array) -> Array:
+def _batch_first(a: Array, lengths: Array | None = None) -> Array:
     return a.swapaxes(0, 1)
 
 
-def _reshaped(a: Array) -> Array:
+def _reshaped(a: Array, lengths: Array | None = None) -> Array:
     """The other layout's shape, but the memory as it was."""
     return np.ascontiguousarray(a).reshape(a.shape[1], a.shape[0], a.shape[2])
 
 
-def _same(a: Array) -> Array:
+def _same(a: Array, lengths: Array | None = None) -> Array:
     return a
 
 
@@ -53,24 +58,34 @@ class Layer:
         right = {"reverse": _reverse, "batch_first": _batch_first}[option]
         self._turn = dict.fromkeys(("x", "y", "dx", "dy"), right) | dict(turn)
 
-    def _turned(self, name: str, a: Array) -> Array:
-        return np.array(self._turn[name](a), order="C")
+    def _turned(self, name: str, a: Array, lengths: Array | None) -> Array:
+        return np.array(self._turn[name](a, lengths), order="C")
 
-    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:
+    def forward(
+        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+    ) -> tuple[Array, ...]:
         """As the protocol has it, in the layout of the layer."""
-        y, *final = self._inner.forward(params, self._turned("x", x), h0, c0)
-        y = self._turned("y", y)
+        y, *final = self._inner.forward(params, self._turned("x", x, lengths), h0, c0, lengths)
+        y = self._turned("y", y, lengths)
         if self._last is not None and len(x):
             final[0] = y[self._last].copy()
         return (y, *final)
 
     def backward(
-        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None, dy: Array | None, dhT: Array | None, dcT: Array | None
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
+        lengths: Array | None = None,
     ) -> dict[str, Any]:
         """As the protocol has it, in the layout of the layer."""
-        dy = None if dy is None else self._turned("dy", dy)
-        out: dict[str, Any] = self._inner.backward(params, self._turned("x", x), h0, c0, dy, dhT, dcT)
-        return out | {"x": self._turned("dx", out["x"])}
+        dy = None if dy is None else self._turned("dy", dy, lengths)
+        out: dict[str, Any] = self._inner.backward(params, self._turned("x", x, lengths), h0, c0, dy, dhT, dcT, lengths)
+        return out | {"x": self._turned("dx", out["x"], lengths)}
 
 
 def layer(option: str, **turn: Turn) -> Wrapper:
@@ -101,7 +116,13 @@ def rows(cell: Cell) -> Iterator[Row]:
     yield (
         "reverse: rows reversed instead of steps",
         "A reverse layer reverses the batch where it should reverse the steps.",
-        layer("reverse", x=lambda a: a[:, ::-1], y=lambda a: a[:, ::-1]),
+        layer("reverse", x=lambda a, lengths: a[:, ::-1], y=lambda a, lengths: a[:, ::-1]),
+    )
+    yield (
+        "reverse: padding reversed too",
+        "A reverse layer begins with the padding of a row that ends early.",
+        layer("reverse", **dict.fromkeys(("x", "y", "dx", "dy"), _padding_too)),
+        "NervanaSystems/ngraph PR 3176",
     )
     yield "batch first: x reshaped", "The memory of x is read as if time were first.", layer("batch_first", x=_reshaped), source
     yield "batch first: y reshaped", "The memory of y is written as if time were first.", layer("batch_first", y=_reshaped), source

@@ -96,7 +96,8 @@ def coupled(cell: Cell) -> Iterator[Row]:
     yield "i is 1", "The candidate enters ungated.", replaced(i=lambda s: 1 + 0 * s.f)
     yield "i is 1 - f of the step before", "The input gate is the complement of an old forget gate.", misread("i", f=earlier("f"))
     yield "i is σ(-f)", "The input gate is the sigmoid of -f instead of that of -a_f.", replaced(i=lambda s: sigmoid(-s.f))
-    yield "i is 1 - o", "The input gate is the complement of the output gate.", replaced(i=lambda s: 1 - sigmoid(s.a_o))
+    if not cell.peepholes:  # then o is computed after c
+        yield "i is 1 - o", "The input gate is the complement of the output gate.", replaced(i=lambda s: 1 - sigmoid(s.a_o))
     yield "f is 1 - i in c", "The forget gate enters the cell state where its complement belongs.", misread("c", f=other("i"), i=other("f"))
     yield "df without the share of i", "The gradient of f leaves out that through i = 1 - f.", replaced(df=lambda s: s.dc * s.c_prev)
     yield "df without the share of f", "The gradient of f is that through i = 1 - f alone.", replaced(df=lambda s: -s.dc * s.g)
@@ -270,8 +271,41 @@ def forget_bias(cell: Cell) -> Iterator[Row]:
     )
 
 
+def projection(cell: Cell) -> Iterator[Row]:
+    """Those of h' = v R, v = o tanh(c')."""
+    yield "projection of tanh(c)", "The projection is that of tanh(c), without the output gate.", replaced(v=other("m"))
+    yield "projection of c", "The projection is that of o c, without the tanh.", replaced(v=lambda s: s.o * s.c)
+    yield "tanh after the projection", "A tanh is applied to the projected state too.", replaced(h=lambda s: np.tanh(s.v @ s.R))
+    yield (
+        "tanh after the projection only",
+        "The tanh is applied after the projection instead.",
+        replaced(h=lambda s: np.tanh((s.o * s.c) @ s.R)),
+    )
+    yield "projection doubled", "The projected state is counted twice.", misread("h", R=times(2, "R"))
+    yield "projection negated", "The projected state has the wrong sign.", misread("h", R=times(-1, "R"))
+    yield "projected state added to the old one", "The new state is added to the old one.", replaced(h=lambda s: s.v @ s.R + s.h_prev)
+    yield (
+        "projection of the step before",
+        "The projected state is that of the output before.",
+        misread("h", v=lambda s: s.before.v if s.before else s.v),
+    )
+    yield "R reversed in its rows", "R meets the units in the opposite order.", misread("h", R=lambda s: s.R[..., ::-1, :])
+    yield "dR missing", "The gradient of R is zero.", misread("dR", dr=zero("dr"))
+    yield "dR with tanh(c)", "The gradient of R is taken with tanh(c), without the output gate.", misread("dR", v=other("m"))
+    yield "dR with c", "The gradient of R is taken with the cell state.", misread("dR", v=other("c"))
+    yield "dR of the last step", "The gradient of R comes from the last step only.", misread("dR", dr=steps("dr", lambda t, n: t == n - 1))
+    yield "dR without the carry", "The gradient of R leaves out what later steps hand back.", misread("dR", dr=other("dy"))
+    yield "dR without dy", "The gradient of R leaves out the cotangents of y.", misread("dR", dr=other("dh_next"))
+    yield "dv without the carry", "The gradient of the output leaves out what later steps hand back.", misread("dv", dr=other("dy"))
+    yield "dv reversed in its units", "R is read in the opposite order in the backward.", misread("dv", R=lambda s: s.R[..., ::-1, :])
+    yield "do with the output", "The gradient of o is taken with the output instead of tanh(c).", misread("do", m=other("v"))
+    yield "dm without o", "The gradient of tanh(c) leaves out the output gate.", misread("dm", o=1)
+
+
 def rows(cell: Cell) -> Iterator[Row]:
     """Those of the options that a cell has."""
+    if cell.projection:
+        yield from projection(cell)
     if cell.peepholes:
         yield from peepholes(cell)
     if cell.coupled:

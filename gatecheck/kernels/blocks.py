@@ -1,7 +1,8 @@
 """What the loops over time share: matrices ``(B, H)`` of one step, C-contiguous.
 
 Throughout, arrays with one slot a gate have the gate first: weights ``(G, H, H)``, sequences ``(G, T, B, H)``; states of all steps are
-``(T + 1, B, H)``, the initial one first.
+``(T + 1, B, H)``, the initial one first. ``running (T,)`` is how many rows run at each step, the first ones; no kernel reads or writes
+the others there, so whoever calls it decides what they hold (:mod:`gatecheck.kernels.schedule`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,14 @@ def add(out: Array, a: Array) -> None:
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] += a[i, j]
+
+
+@jit
+def add_scaled(out: Array, a: Array, scale: Array) -> None:
+    """Add `a` to `out`, every column times its `scale`."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += scale[j] * a[i, j]
 
 
 @jit

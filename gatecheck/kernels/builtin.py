@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatecheck.cells import Cell, as_cell, without_options
-from gatecheck.errors import InputError
-from gatecheck.kernels import run
-from gatecheck.validation import check_cotangents, check_inputs
+from gatecheck.cells import CELLS, LSTM, Cell, Sizes, as_cell
+from gatecheck.errors import InputError, UsageError
+from gatecheck.kernels import network
+from gatecheck.validation import check_cotangents, check_inputs, check_lengths
 
 Array = NDArray[Any]
 
 REAL = ("float32", "float64")
+COMPUTED = (*CELLS.values(), LSTM(peepholes=True))
+"""The cells that there are kernels for; layers of them may be stacked and bidirectional."""
 
 
 class Builtin:
     """A cell of this package as an implementation that can be audited.
+
+    Every call takes `lengths`, integers ``(B,)`` from 0 to T, by keyword or last: row b then runs its first ``lengths[b]`` steps only.
+    Its hT and cT are the states after them, y and the gradient of x are zero beyond, and whatever x, dy and dx hold there is never seen.
 
     Parameters
     ----------
@@ -47,21 +52,31 @@ class Builtin:
     bitwise = True
 
     def __init__(self, cell: str | Cell) -> None:
-        self.cell = without_options(as_cell(cell), "the kernels compute")
+        self.cell = as_cell(cell)
+        if self.cell.one not in COMPUTED:
+            names = ", ".join(c.name for c in COMPUTED)
+            raise UsageError(f"the kernels compute the cells {names}, stacked and bidirectional too; there is no {self.cell} among them")
         self.dtypes = (*REAL, "complex128") if "analytic" in self.cell.traits else REAL
 
     def forward(
-        self, params: Mapping[str, Array], x: Array, h0: Array | None = None, c0: Array | None = None
+        self,
+        params: Mapping[str, Array],
+        x: Array,
+        h0: Array | None = None,
+        c0: Array | None = None,
+        lengths: Array | None = None,
     ) -> tuple[Array, Array] | tuple[Array, Array, Array]:
         """Outputs ``y (T, B, H)``, ``hT (B, H)`` and, where the cell has a cell state, ``cT (B, H)``.
+
+        Of a network y is as wide as its directions together, and states have an axis of layers; see :mod:`gatecheck.cells`.
 
         Raises
         ------
         InputError
-            If the arrays do not fit; see :func:`gatecheck.validation.check_inputs`.
+            If the arrays do not fit; see :func:`gatecheck.validation.check_inputs` and :func:`gatecheck.validation.check_lengths`.
         """
-        check_inputs(self.cell, params, x, h0, c0, dtypes=self.dtypes)
-        y, hT, cT, _ = run.forward(self.cell, params, x, h0, c0)
+        self._check(self.dtypes, params, x, h0, c0, lengths)
+        y, hT, cT, _ = network.forward(self.cell, params, x, h0, c0, lengths)
         return (y, hT) if cT is None else (y, hT, cT)
 
     def backward(
@@ -73,6 +88,7 @@ class Builtin:
         dy: Array | None = None,
         dhT: Array | None = None,
         dcT: Array | None = None,
+        lengths: Array | None = None,
     ) -> dict[str, Array]:
         """Gradients of <dy, y> + <dhT, hT> + <dcT, cT>: one for each parameter, ``x``, ``h0`` and, where there is a cell state, ``c0``.
 
@@ -81,10 +97,10 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        sizes = check_inputs(self.cell, params, x, h0, c0, dtypes=REAL)
+        sizes = self._check(REAL, params, x, h0, c0, lengths)
         check_cotangents(self.cell, sizes, x.dtype, dy, dhT, dcT)
-        tape = run.forward(self.cell, params, x, h0, c0)[3]
-        return run.backward(self.cell, params, tape, dy, dhT, dcT)
+        tapes = network.forward(self.cell, params, x, h0, c0, lengths)[3]
+        return network.backward(self.cell, params, tapes, dy, dhT, dcT, lengths)
 
     def tangent(
         self,
@@ -96,6 +112,7 @@ class Builtin:
         dx: Array | None = None,
         dh0: Array | None = None,
         dc0: Array | None = None,
+        lengths: Array | None = None,
     ) -> tuple[Array, Array] | tuple[Array, Array, Array]:
         """Derivatives of y, hT and, where there is one, cT in a direction, of which whatever is absent or None is zero.
 
@@ -104,13 +121,22 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        sizes = check_inputs(self.cell, params, x, h0, c0, dtypes=REAL)
+        sizes = self._check(REAL, params, x, h0, c0, lengths)
         T, B, D, H = sizes
+        states = {f"{s}0": self.cell.state_shape(s, B, H) for s in self.cell.state}
         self._check_direction(self.cell.param_shapes(D, H), x.dtype, dparams or {})
-        self._check_direction({"x": (T, B, D), **{f"{s}0": (B, H) for s in self.cell.state}}, x.dtype, {"x": dx, "h0": dh0, "c0": dc0})
-        tape = run.forward(self.cell, params, x, h0, c0)[3]
-        dy, dhT, dcT = run.tangent(self.cell, params, tape, dparams, dx, dh0, dc0)
+        self._check_direction({"x": (T, B, D), **states}, x.dtype, {"x": dx, "h0": dh0, "c0": dc0})
+        tapes = network.forward(self.cell, params, x, h0, c0, lengths)[3]
+        dy, dhT, dcT = network.tangent(self.cell, params, tapes, dparams, dx, dh0, dc0, lengths)
         return (dy, dhT) if dcT is None else (dy, dhT, dcT)
+
+    def _check(
+        self, dtypes: tuple[str, ...], params: Mapping[str, Array], x: Array, h0: Array | None, c0: Array | None, lengths: Array | None
+    ) -> Sizes:
+        sizes = check_inputs(self.cell, params, x, h0, c0, dtypes=dtypes)
+        if lengths is not None:
+            check_lengths(sizes, lengths)
+        return sizes
 
     def _check_direction(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], given: Mapping[str, Array | None]) -> None:
         for name, array in given.items():

@@ -18,32 +18,36 @@ Array = NDArray[Any]
 
 
 @jit
-def forward(code: int, U: Array, a: Array, h: Array) -> None:
+def forward(code: int, running: Array, U: Array, a: Array, h: Array) -> None:
     """Fill h[1:]; `a` is used up."""
     for t in range(a.shape[1]):
-        np.dot(h[t], U[0], h[t + 1])
-        add(h[t + 1], a[0, t])
-        activate(code, h[t + 1])
+        n = running[t]
+        new = h[t + 1, :n]
+        np.dot(h[t, :n], U[0], new)
+        add(new, a[0, t, :n])
+        activate(code, new)
 
 
 @jit
-def backward(code: int, Ut: Array, h: Array, dy: Array, dh: Array, d: Array) -> None:
+def backward(code: int, running: Array, Ut: Array, h: Array, dy: Array, dh: Array, d: Array) -> None:
     """Fill `d`, the gradient at the preactivations; `dh` is that at h_T before and that at h_0 after. `Ut` is U transposed."""
     for t in range(dy.shape[0] - 1, -1, -1):
-        for p in range(dh.shape[0]):
+        n = running[t]
+        for p in range(n):
             for q in range(dh.shape[1]):
                 d[0, t, p, q] = dh[p, q] + dy[t, p, q]
-        times_slope(code, d[0, t], h[t + 1])
-        np.dot(d[0, t], Ut[0], dh)
+        times_slope(code, d[0, t, :n], h[t + 1, :n])
+        np.dot(d[0, t, :n], Ut[0], dh[:n])
 
 
 @jit
-def tangent(code: int, U: Array, h: Array, a: Array, dh: Array, dy: Array) -> None:
+def tangent(code: int, running: Array, U: Array, h: Array, a: Array, dh: Array, dy: Array) -> None:
     """Fill `dy`, the derivative of every h, from that of the preactivations but for what dh adds; `dh` is h_0's before, h_T's after."""
     for t in range(dy.shape[0]):
-        add_product(a[0, t], dh, U[0], dy[t])
-        times_slope(code, a[0, t], h[t + 1])
-        for p in range(dh.shape[0]):
+        n = running[t]
+        add_product(a[0, t, :n], dh[:n], U[0], dy[t, :n])
+        times_slope(code, a[0, t, :n], h[t + 1, :n])
+        for p in range(n):
             for q in range(dh.shape[1]):
                 dh[p, q] = a[0, t, p, q]
                 dy[t, p, q] = dh[p, q]

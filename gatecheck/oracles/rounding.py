@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -226,7 +227,7 @@ class Budget:
     spread: Mapping[str, Array]
     dtype: str
 
-    @property
+    @cached_property
     def tolerance(self) -> dict[str, Array]:
         """The largest error allowed, entry by entry."""
         tiny = PRECISIONS[self.dtype].tiny

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from gatecheck.reference.equations import Equations as Equations
+from gatecheck.reference.network import Tape as Tape
+from gatecheck.reference.network import ahead as ahead
+from gatecheck.reference.network import back as back
+from gatecheck.reference.network import run as run
 from gatecheck.reference.options import equations as equations
+from gatecheck.reference.options import masked as masked
 from gatecheck.reference.run import Results as Results
 from gatecheck.reference.run import backward as backward
 from gatecheck.reference.run import forward as forward
 from gatecheck.reference.run import outputs as outputs
-from gatecheck.reference.run import run as run

@@ -1,7 +1,7 @@
 """The options of a cell as edits of its equations, forward and backward; each works on the result of those before it.
 
 Sources: Gers & Schmidhuber 2000 (peepholes), Greff et al. 2017 (coupled gates), Sak et al. 2014 (cell clip), ONNX's and Keras's operators
-(hard sigmoids), TensorFlow 1 (run-time forget bias).
+(hard sigmoids), TensorFlow 1 (run-time forget bias), Sak et al. 2014 (projection).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gatecheck.cells import Cell
-from gatecheck.reference.equations import Equation, Equations, parameter_sums, plain, product_sum, rows
+from gatecheck.reference.equations import Equation, Equations, T, over_time, parameter_sums, plain, product_sum, rows
 
 
 def _ordered(part: Mapping[str, Equation], names: str) -> dict[str, Equation]:
@@ -95,8 +95,41 @@ def forget_bias(base: Equations, bias: float) -> Equations:
     return base.edited(dict(a_f=lambda s: base.step["a_f"](s) + bias))
 
 
+def projected(base: Equations) -> Equations:
+    """h' = v R, where v is the output that it would be without."""
+    step = {("v" if k == "h" else k): e for k, e in base.step.items()} | {"h": lambda s: s.v @ s.R}
+    back: dict[str, Equation] = {}
+    for name, equation in base.back.items():
+        if name == "do":  # the first that reads dh
+            back |= {"dr": lambda s: s.dh, "dv": lambda s: s.dr @ T(s.R)}
+        back[name] = equation
+    inner: dict[str, Equation] = dict(do=lambda s: s.dv * s.m, dm=lambda s: s.dv * s.o)
+    return replace(base, step=step, back=back | inner, total=dict(base.total) | {"dR": lambda q: over_time(q.v, q.dr)})
+
+
+def masked(base: Equations) -> Equations:
+    """Where ``s.valid`` is false the state is held, and a gradient passes the step as it is.
+
+    The inputs and the cotangents of such steps are zero; whoever calls sees to it.
+    """
+
+    def hold(name: str) -> Equation:
+        return lambda s: np.where(s.valid, base.step[name](s), s[f"{name}_prev"])
+
+    def cut(name: str) -> Equation:
+        return lambda s: np.where(s.valid, base.back[name](s), 0 * s.dh[..., :1])
+
+    def passed(name: str) -> Equation:
+        return lambda s: np.where(s.valid, base.back[f"{name}_prev"](s), s[f"{name}_next"])
+
+    states = [k[1:-1] for k in ("dh0", "dc0") if k in base.total]
+    edits = {k: hold(k) for k in states} | {f"d{k}_prev": passed(f"d{k}") for k in states}
+    edits |= {k: cut(k) for k in base.back if k.startswith("da_") or k == "dr"}
+    return base.edited(edits)
+
+
 def equations(cell: Cell) -> Equations:
-    """The mathematics of a cell with its options."""
+    """The mathematics of a cell with its options; of a network, that of each of its layers."""
     made = plain(cell)
     if cell.hard is not None:
         made = hard_gates(made, cell.hard)
@@ -108,4 +141,6 @@ def equations(cell: Cell) -> Equations:
         made = peepholes(made)
     if cell.clip is not None:  # after the peepholes, since o sees the clipped state
         made = clipped(made, cell.clip)
+    if cell.projection is not None:
+        made = projected(made)
     return replace(made, cell=cell)

@@ -1,4 +1,4 @@
-"""Evaluate a cell's equations over a sequence.
+"""Evaluate a cell's equations over a sequence, for one layer in one direction.
 
 Any dtype, complex included, and any subclass of ndarray: the arithmetic belongs to the arrays. All arrays may carry further leading
 axes (replicates): x ``(..., T, B, D)``, states ``(..., B, H)``, parameters ``(..., D, G*H)``.
@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gatecheck.cells import Array, join, split
+from gatecheck.blocks import join, split
+from gatecheck.cells import Array, Cell
 from gatecheck.errors import LostNoiseError
 from gatecheck.reference.equations import Equation, Equations
 from gatecheck.reference.scope import Scope, Whole
@@ -31,15 +32,28 @@ def _blocks(equations: Equations, params: Mapping[str, Array]) -> dict[str, Arra
     return {k: v[..., None, :] if k[0] in "bcp" else v for k, v in split(equations.cell, params).items()}
 
 
-def _zero_state(x: Array, params: Mapping[str, Array]) -> Array:
-    return np.zeros((*x.shape[:-3], x.shape[-2], params["U"].shape[-2]), x.dtype).view(type(x))
+def _zeros(x: Array, *shape: int) -> Array:
+    return np.zeros((*x.shape[:-3], *shape), x.dtype).view(type(x))
+
+
+def zero_states(cell: Cell, params: Mapping[str, Array], x: Array) -> dict[str, Array]:
+    """The states h and c of zeros, for parameters of one layer."""
+    H = params["b"].shape[-1] // len(cell.gates)
+    return {k: _zeros(x, x.shape[-2], cell.width(H) if k == "h" else H) for k in cell.state}
 
 
 def _time_first(a: Array) -> Array:
     return np.moveaxis(a, -3, 0)
 
 
-def forward(equations: Equations, params: Mapping[str, Array], x: Array, h0: Array | None = None, c0: Array | None = None) -> list[Scope]:
+def forward(
+    equations: Equations,
+    params: Mapping[str, Array],
+    x: Array,
+    h0: Array | None = None,
+    c0: Array | None = None,
+    valid: Array | None = None,
+) -> list[Scope]:
     """Every step's scope, in order; empty for T = 0.
 
     Parameters
@@ -47,15 +61,19 @@ def forward(equations: Equations, params: Mapping[str, Array], x: Array, h0: Arr
     equations
         The cell's mathematics, edited or not.
     params, x, h0, c0
-        Canonical arrays; see the module. Absent states are zero.
+        Canonical arrays of one layer; see the module. Absent states are zero.
+    valid
+        For masked equations ``(T, B, 1)``: which rows are still running.
     """
     blocks = _blocks(equations, params)
-    zero = _zero_state(x, params)
-    blocks |= {f"{k}0": zero if v is None else v for k, v in zip("hc", (h0, c0), strict=True) if k in equations.cell.state}
+    given = {"h": h0, "c": c0}
+    blocks |= {f"{k}0": zero if (v := given[k]) is None else v for k, zero in zero_states(equations.cell, params, x).items()}
     x = _time_first(x)
     steps: list[Scope] = []
     for t in range(len(x)):
         scope = Scope(**blocks, x=x[t], t=t, T=len(x), before=steps[-1] if steps else None, after=None, all_x=x)
+        if valid is not None:
+            scope.__dict__["valid"] = valid[t]
         _evaluate(equations.step, scope, type(x))
         steps.append(scope)
     return steps
@@ -66,9 +84,9 @@ def outputs(equations: Equations, steps: Sequence[Scope], x: Array, params: Mapp
     if steps:
         y = np.stack(np.broadcast_arrays(*(s.h for s in steps), subok=True), axis=-3)
         return {"y": y} | {f"{k}T": steps[-1][k] for k in equations.cell.state}
-    zero = _zero_state(x, params)
-    y = np.zeros((*zero.shape[:-2], 0, *zero.shape[-2:]), x.dtype).view(type(x))
-    return {"y": y} | {f"{k}T": initial.get(f"{k}0", zero) for k in equations.cell.state}
+    zeros = zero_states(equations.cell, params, x)
+    y = _zeros(x, 0, *zeros["h"].shape[-2:])
+    return {"y": y} | {f"{k}T": initial.get(f"{k}0", zero) for k, zero in zeros.items()}
 
 
 def backward(equations: Equations, steps: Sequence[Scope], x: Array, params: Mapping[str, Array], **cotangents: Array) -> Results:
@@ -89,13 +107,12 @@ def backward(equations: Equations, steps: Sequence[Scope], x: Array, params: Map
         ``dW``, ``dU``, ``db``, (``dc_n``), ``dx``, ``dh0``, (``dc0``), each of its array's shape.
     """
     cell = equations.cell
-    zero = _zero_state(x, params)
-    final = {f"d{k}T": cotangents.get(f"d{k}T", zero) for k in cell.state}
+    zeros = zero_states(cell, params, x)
+    final = {f"d{k}T": cotangents.get(f"d{k}T", zero) for k, zero in zeros.items()}
     if not steps:
-        lead = x.shape[:-3]
-        sums = {f"d{k}": np.zeros((*lead, *v.shape[-2 if k in "WU" else -1 :]), x.dtype).view(type(x)) for k, v in params.items()}
+        sums = {f"d{k}": _zeros(x, *v.shape[-2 if k in "WUR" else -1 :]) for k, v in params.items()}
         return sums | {"dx": np.zeros_like(x)} | {f"d{k}0": final[f"d{k}T"] for k in cell.state}
-    all_dy = _time_first(cotangents["dy"]) if "dy" in cotangents else np.zeros((len(steps), *zero.shape), x.dtype).view(type(x))
+    all_dy = _time_first(cotangents["dy"] if "dy" in cotangents else _zeros(x, len(steps), *zeros["h"].shape[-2:]))
     after = None
     for s in reversed(steps):
         s.__dict__.update(final, dy=all_dy[s.t], all_dy=all_dy, after=after)
@@ -108,26 +125,3 @@ def backward(equations: Equations, steps: Sequence[Scope], x: Array, params: Map
     blocks = {k[1:]: whole[k] for k in equations.total if k not in states}
     sums = join(cell, {k: v[..., 0, :] if k[0] in "bcp" else v for k, v in blocks.items()})
     return {f"d{k}": v for k, v in sums.items()} | {"dx": dx} | states
-
-
-def run(equations: Equations, arrays: Mapping[str, Array]) -> Results:
-    """Forward and backward in one call.
-
-    Parameters
-    ----------
-    equations
-        The cell's mathematics.
-    arrays
-        ``W``, ``U``, ``b``, (``c_n``), ``x``, and perhaps ``h0``, ``c0``, ``dy``, ``dhT``, ``dcT``; whatever is absent is zero.
-
-    Returns
-    -------
-    dict
-        y, hT, (cT) and every gradient, named ``d`` and the name of the array.
-    """
-    params = {k: arrays[k] for k in equations.cell.param_shapes(1, 1)}
-    x = arrays["x"]
-    initial = {k: arrays[k] for k in ("h0", "c0") if k in arrays}
-    steps = forward(equations, params, x, **initial)
-    ahead = outputs(equations, steps, x, params, **initial)
-    return ahead | backward(equations, steps, x, params, **{k: arrays[k] for k in ("dy", "dhT", "dcT") if k in arrays})

@@ -107,11 +107,21 @@ def _summary(results: Sequence[AuditResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("", "implementation", "cell", "verdict"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("ran", "✗", "?", "x", "·"):
+    for heading in ("ran", "✗", "?", "x", "·", "checks"):
         table.add_column(heading, justify="right", no_wrap=True)
     for k, r in enumerate(results):
         counts = (r.ran, r.count("failed", "crashed", "timed_out"), *(r.count(o) for o in ("inconclusive", "expected_failure", "skipped")))
-        table.add_row(ascii_letters[k], r.implementation, r.cell, Text(r.verdict, VERDICTS[r.verdict]), *(str(n or "·") for n in counts))
+        table.add_row(
+            ascii_letters[k],
+            r.implementation,
+            r.cell,
+            Text(r.verdict, VERDICTS[r.verdict]),
+            *(str(n or "·") for n in counts),
+            f"{r.checks:,}",
+        )
+    total = sum(r.checks for r in results)
+    table.add_section()
+    table.add_row("", "all", "", "", *([""] * 5), f"{total:,}")
     return table
 
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from gatecheck.auditing.matrix import catch, catches, judge, matrix, report
-from gatecheck.auditing.runner import claims
+from gatecheck.auditing.matrix import catch, catches, judge, matrices, matrix, report, worths
+from gatecheck.auditing.parallel import CHUNK, chunks
+from gatecheck.auditing.planted import in_order, on_trial, on_wrong_gradients, without_gradients
+from gatecheck.auditing.runner import PROFILES, applicable, claims, drawn, explore
+from gatecheck.cells import RNN
+from gatecheck.cli import main
+from gatecheck.evidence import Violation
+from gatecheck.faults.catalogue import faults, find
+from gatecheck.implementation import subject
 from gatecheck.report.claims_table import catches_list
-from gatecheck.report.faults_table import fault_table, faults_table, save_faults_figure
+from gatecheck.report.faults_table import fault_table, faults_table, save_faults_figure, seed_line
+from gatecheck.strategies import SCOPES
 
-LABELS = ["rnn: h0 ignored", "rnn-relu: slope squared", "rnn: dh not carried", "rnn: x scaled in place"]
+LABELS = ["rnn: h0 ignored", "rnn-relu: slope squared", "rnn: dh not carried", "rnn: x scaled in place", "rnn: y squeezed"]
 
 
 @pytest.fixture(scope="module")
@@ -20,54 +30,217 @@ def killings():
     return matrix(LABELS, profile="quick", workers=2)
 
 
-def shown(what):
-    console = Console(width=120)
+@pytest.fixture(scope="module")
+def first_case():
+    return drawn(RNN(), "float32", SCOPES["present"], (), 12, 0)[2]
+
+
+def shown(what, width=160):
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(what)
     return capture.get()
 
 
 def test_faults_are_killed_and_the_equivalent_one_is_not(killings):
-    assert [f"{k.cell}: {k.name}" for k in killings] == LABELS
-    assert [k.killed for k in killings] == [True, False, True, True]
+    assert [k.label for k in killings] == LABELS
+    assert [k.killed for k in killings] == [True, False, True, True, True]
     assert killings[1].equivalent
     assert "forward_within_budget" in killings[0].killed_by
     assert "split_sequence_is_whole_sequence" in killings[0].killed_without_reference_by
     assert "forward_within_budget" not in killings[0].killed_without_reference_by
-    assert next(iter(killings[3].killed_by)) == "inputs_are_not_changed"
+    assert killings[3].killed_by["inputs_are_not_changed"] == 1
+
+
+def test_each_property_stops_at_its_first_failure_and_the_fastest_come_first(killings):
+    for killing in killings:
+        counts = list(killing.killed_by.values())
+        assert counts == sorted(counts)
+        assert killing.examples == sum(counts) + sum(_examples(name, killing) for name in killing.tried if name not in killing.killed_by)
+
+
+def _examples(name, killing):
+    (claim,) = claims([name])
+    return len(claim.dtypes) * max(2, round(12 * claim.cases.share))
 
 
 def test_the_number_of_workers_changes_nothing(killings):
-    alone = judge(LABELS[0], "quick", 0, first_only=False, without_reference=False)
-    assert alone.killed_by == killings[0].killed_by
-    assert alone.examples == killings[0].examples
+    alone = judge(LABELS[4], "quick", 0, first_only=False, without_reference=False)
+    assert replace(alone, seconds=0) == replace(killings[4], seconds=0)
 
 
 def test_the_first_kill_ends_it():
     first = judge(LABELS[0], "quick", 0, first_only=True, without_reference=False)
     assert len(first.killed_by) == 1
+    assert first.examples < 10
     without = judge(LABELS[0], "quick", 0, first_only=True, without_reference=True)
     assert without.killed_by.keys() == set(without.killed_without_reference_by)
 
 
+def test_the_first_call_is_seen_by_the_property_for_it_and_comparison_comes_before_the_rest():
+    first, second, *_ = in_order(applicable(subject(find(LABELS[0]).plant())))
+    assert first.name == "repeated_calls_are_identical"
+    assert second.reference
+
+
+# ---- what is not computed again
+
+
+@pytest.mark.parametrize("label", ["rnn: dh not carried", "rnn: h0 ignored"])
+def test_nothing_that_is_left_out_would_have_been_a_kill(label, monkeypatch):
+    monkeypatch.setitem(PROFILES, "quick", 3)
+    planted = subject(find(label).plant())
+    full = explore(planted, in_order(applicable(planted)), "quick", 0, once=True)
+    short = judge(label, "quick", 0, first_only=False, without_reference=False)
+    assert short.killed_by == {name: t.examples for name, t in full.items() if t.failure is not None}
+    assert short.examples == sum(t.examples for t in full.values())
+
+
+def test_what_asks_for_no_gradient_is_known_from_the_truth(first_case):
+    chosen = [c for c in applicable(subject(find("rnn: dh not carried").plant())) if c.scope in ("any", "present")]
+    asked = {c.name for c in chosen if without_gradients(c, first_case) is None}
+    assert {"gradients_within_budget", "outputs_are_fresh_arrays", "memory_layout_does_not_matter"} <= asked
+    assert not {"forward_within_budget", "outputs_are_causal"} & asked
+
+
+def test_only_faults_in_the_gradients_are_judged_by_the_truth(first_case):
+    """Of any other fault what the truth does says nothing: here it would hide the kill."""
+    (claim,) = claims(["forward_within_budget"])
+    wrong = subject(find("rnn: h0 ignored").plant())
+    with pytest.raises(Violation):
+        claim(wrong, first_case)
+    assert on_wrong_gradients(claim)(wrong, first_case).judged
+    for label, expected in {"rnn: h0 ignored": False, "rnn: dh not carried": True, "rnn: gradients accumulate": False}.items():
+        with on_trial(find(label)) as (_, only_gradients):
+            assert only_gradients == expected
+
+
+def test_a_fault_in_the_equations_is_asked_once_about_a_case_and_hands_out_copies(first_case):
+    with on_trial(find("rnn: h0 ignored")) as (planted, _):
+        calls = []
+        right = planted.target.backward
+        planted.target.backward = lambda *arguments: calls.append(1) or right(*arguments)
+        planted.backward(first_case)["dW"][...] = 0
+        assert planted.backward(first_case)["dW"].any()
+        assert len(calls) == 1
+        planted.backward(first_case, planted.arguments(first_case))  # whoever passes arguments wants a call with these
+        assert len(calls) == 2
+        assert planted.answers
+    assert not planted.answers
+
+
+def test_a_wrapper_is_asked_every_time(first_case):
+    with on_trial(find("rnn: dropout left on")) as (planted, _):
+        assert (planted.forward(first_case)["y"] != planted.forward(first_case)["y"]).any()
+
+
+def test_a_process_gets_labels_of_one_cell_in_their_order():
+    labels = [f.label for cell in ("lstm", "rnn-relu", "lstm-forget1") for f in faults(cell)]
+    made = chunks([*labels, "rnn: h0 ignored"], workers=2)
+    assert sorted(label for these in made for label in these) == sorted([*labels, "rnn: h0 ignored"])
+    assert all(len({label.partition(":")[0] for label in these}) == 1 and len(these) <= CHUNK for these in made)
+    assert [label for these in made for label in these if label.startswith("lstm: ")] == [f.label for f in faults("lstm")]
+    assert sum(these[0].startswith("lstm-forget1: ") for these in made) == 1
+    assert len(chunks(LABELS, workers=2)) == len(LABELS)
+
+
+# ---- what it says
+
+
 def test_the_report_counts_and_is_json(killings):
     data = json.loads(json.dumps(report(killings, "quick", 0), allow_nan=False))
-    assert (data["counted"], data["killed"]) == (3, 3)
-    assert {"name", "cell", "source", "equivalent", "killed_by", "killed_without_reference_by"} <= set(data["faults"][0])
+    assert (data["counted"], data["killed"], data["survivors"]) == (4, 4, [])
+    fault = data["faults"][0]
+    assert {"name", "cell", "source", "equivalent", "killed_by", "killed_without_reference_by", "only_by_contract", "seconds"} <= set(fault)
+    assert fault["killed_by"] == list(fault["examples_to_kill"]) == list(killings[0].killed_by)
+    assert {"name", "kills", "alone", "rarest", "rarest_killers", "applies_to"} == set(data["properties"][0])
+
+
+def test_the_worth_of_each_property(killings):
+    base = killings[0]
+    many = replace(base, name="many", killed_by={"a": 1, "b": 2, "c": 3}, tried=("a", "b", "c", "d"))
+    few = replace(base, name="few", killed_by={"b": 1, "a": 1}, tried=("a", "b", "c", "d"))
+    alone = replace(base, name="alone", killed_by={"b": 1}, tried=("b",))
+    same = replace(base, name="same", killed_by={}, tried=("d",), equivalent="It changes nothing.")
+    assert [tuple(w) for w in worths([many, few, alone, same])] == [
+        ("b", 3, 1, "rnn: alone", 1, 3),
+        ("a", 2, 0, "rnn: few", 2, 2),
+        ("c", 1, 0, "rnn: many", 3, 2),
+        ("d", 0, 0, "", 0, 2),
+    ]
+    table = shown(faults_table([many, few, alone, same], "", whole=True))
+    assert "rnn: few (2 of 4)" in table
+    assert "kills nothing" in table
 
 
 def test_the_tables_say_it(killings):
     table = shown(faults_table(killings, "profile quick, seed 0", whole=True))
     assert "without reference" in table
     assert "survives" not in table
+    assert "only by shape or dtype: rnn: y squeezed" in table
+    assert "only by shape or dtype: rnn: h0 ignored" not in table
     assert "without reference" not in shown(faults_table(killings, "profile quick, seed 0", whole=False))
     one = shown(fault_table(killings[1]))
     assert "cannot be told from the truth" in one
     assert "no property fails on it" in one
+    assert "only by its shape or dtype" in shown(fault_table(killings[4]))
+
+
+def test_what_needs_the_reference_is_listed_with_its_reason(killings):
+    needing = replace(killings[0], killed_without_reference_by=[])
+    assert "only by comparison: rnn: h0 ignored: no reason given" in shown(faults_table([needing], "", whole=True))
+    reason = "It is another cell, and a right one."
+    table = shown(faults_table([replace(needing, reference_needed=reason)], "", whole=True))
+    assert f"only by comparison: rnn: h0 ignored: {reason}" in table
+    assert "no reason given" not in table
 
 
 def test_the_figure_is_drawn(killings, tmp_path):
     assert save_faults_figure(killings, tmp_path / "faults.png").stat().st_size > 5000
+
+
+# ---- several seeds
+
+
+def test_each_seed_is_a_run_of_its_own():
+    labels = ["rnn: h0 ignored", "rnn-relu: slope squared"]
+    found = matrices(labels, seeds=[3, 4], profile="quick", first_only=True, workers=1)
+    assert [[k.label for k in killings] for killings in found] == [labels, labels]
+    for seed, killings in zip((3, 4), found, strict=True):
+        alone = judge(labels[0], "quick", seed, first_only=True, without_reference=False)
+        assert replace(alone, seconds=0) == replace(killings[0], seconds=0)
+        assert shown(seed_line(killings, seed)) == f"seed {seed}: 1 of 1 killed\n"
+    survivor = replace(found[0][0], killed_by={})
+    assert shown(seed_line([survivor], 3)) == "seed 3: 0 of 1 killed; survives: rnn: h0 ignored\n"
+
+
+def gk(*arguments):
+    done = CliRunner().invoke(main, ["faults", *map(str, arguments)])
+    return done.exit_code, done.output
+
+
+def test_the_command_prints_a_line_a_seed(tmp_path):
+    status, printed = gk("--name", "rnn: h0 ignored", "--first", "--seed", 5, "--seeds", 2, "--json", tmp_path / "runs.json")
+    assert (status, printed) == (0, "seed 5: 1 of 1 killed\nseed 6: 1 of 1 killed\n")
+    runs = json.loads((tmp_path / "runs.json").read_text())["runs"]
+    assert runs == [{"seed": s, "counted": 1, "killed": 1, "survivors": []} for s in (5, 6)]
+
+
+def test_a_survivor_under_any_seed_ends_1(monkeypatch):
+    from gatecheck.auditing import matrix as module
+
+    killing = judge("rnn: h0 ignored", "quick", 0, first_only=True, without_reference=False)
+    monkeypatch.setattr(module, "matrices", lambda labels, **how: [[killing], [replace(killing, killed_by={})]])
+    assert gk("--name", "rnn: h0 ignored", "--first", "--seeds", 2)[0] == 1
+
+
+def test_several_seeds_are_for_the_first_kill_alone(tmp_path):
+    status, printed = gk("--seeds", 2)
+    assert (status, "--seeds is for --first" in printed) == (2, True)
+    assert gk("--seeds", 2, "--first", "--figure", tmp_path / "x.png")[0] == 2
+
+
+# ---- one property
 
 
 def test_a_property_is_explained_by_what_it_catches():
@@ -79,8 +252,6 @@ def test_a_property_is_explained_by_what_it_catches():
     assert "lstm-clip0.5: slope of the clip missing" not in caught
     text = shown(catches_list(found))
     assert f"catches {len(caught)} of {len(found)} faults of a lstm-clip0.5:" in text
-    assert "what it says of lstm-clip0.5: c not clipped (The cell state is never clipped.)" in text
-    assert "but c is clipped to 0.5" in text
 
 
 def test_a_crash_is_caught_too():

@@ -2,13 +2,15 @@
 
 import json
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from gatecheck import evidence
 from gatecheck.auditing import runner
-from gatecheck.auditing.runner import audit, claims
+from gatecheck.auditing.runner import audit, claims, drawn, explore
 from gatecheck.cases import Case
 from gatecheck.cells import CELLS, GRU, LSTM, RNN
 from gatecheck.conventions import Convention
@@ -18,6 +20,7 @@ from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import misread
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
+from gatecheck.strategies import SCOPES
 
 FORWARD, BACKWARD = "forward_within_budget", "gradients_within_budget"
 NO_FORGET = misread("dc_prev", f=1)
@@ -195,6 +198,30 @@ def test_the_same_seed_gives_the_same_audit():
     )
     assert first == second
     assert other["properties"] != first["properties"]
+
+
+def test_the_same_seed_draws_the_same_cases_in_every_process():
+    ask = "from gatecheck.auditing.runner import *; from gatecheck.cells import LSTM; from gatecheck.strategies import SCOPES; "
+    ask += "print(*(case.key for case in drawn(LSTM(), 'float32', SCOPES['any'], (('B', 2),), 40, 7)))"
+    there = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+    here, other = (drawn(LSTM(), "float32", SCOPES["any"], (("B", 2),), 40, s) for s in (7, 8))
+    assert [case.key for case in here] == there
+    assert len(here) == 40
+    assert here != other
+
+
+def test_how_soon_a_failure_ends_it():
+    target, chosen = subject(Edited(LSTM(), NO_FORGET)), claims([FORWARD, BACKWARD])
+    whole = explore(target, chosen, "quick", 0)
+    assert {name: t.examples for name, t in whole.items()} == {FORWARD: 8, BACKWARD: 8}
+    assert whole[BACKWARD].failures > 2
+    once = explore(target, chosen, "quick", 0, once=True)
+    assert once[FORWARD].examples == 8
+    assert once[BACKWARD].failures == 1
+    assert once[BACKWARD].examples < 8
+    first = explore(target, chosen, "quick", 0, first_only=True)
+    assert first[FORWARD].examples == first[BACKWARD].examples == once[BACKWARD].examples
+    assert first[BACKWARD].case == once[BACKWARD].case == whole[BACKWARD].case
 
 
 @pytest.mark.parametrize("edits", [(), (misread("dh", dh_next=0),)], ids=["correct", "broken"])

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gatecheck.cells import CELLS, GRU, LSTM, RNN, as_cell, block
+from gatecheck.blocks import block
+from gatecheck.cells import CELLS, GRU, LSTM, RNN, as_cell
 from gatecheck.decay import profile
 from gatecheck.decay.linearisation import steps
 from gatecheck.decay.profile import adjoint_profile, tangent_profile

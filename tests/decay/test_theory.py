@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from gatecheck.cells import GRU, LSTM, RNN, as_cell, block
+from gatecheck.blocks import block
+from gatecheck.cells import GRU, LSTM, RNN, as_cell
 from gatecheck.decay.profile import tangent_profile
 from gatecheck.decay.theory import constant_gate, path_split, predict, zero_state_edge
 from gatecheck.initialisers import uniform

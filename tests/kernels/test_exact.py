@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from gatecheck import kernels
-from gatecheck.cells import CELLS, GRU, LSTM, RNN, block
+from gatecheck.blocks import block
+from gatecheck.cells import GRU, LSTM, RNN
+from gatecheck.kernels.builtin import COMPUTED
 
-every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=str)
+every_cell = pytest.mark.parametrize("cell", COMPUTED, ids=str)
 both_resets = pytest.mark.parametrize("gru", [GRU("after"), GRU("before")], ids=str)
 both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 

@@ -57,7 +57,7 @@ def test_numbers_in_a_name():
         (lambda: LSTM(forget_bias=float("inf")), "forget_bias is inf, but should be a finite number"),
         (lambda: LSTM(clip=1 / 3), "clip is 0.3333333333333333, but should have at most six digits"),
         (lambda: GRU(hard=4), "hard is 4, but should be 5"),
-        (lambda: Builtin("lstm-peepholes"), "the kernels compute the cells rnn, .*there is no lstm-peepholes among them"),
+        (lambda: Builtin("lstm-coupled"), "the kernels compute .*there is no lstm-coupled among them"),
     ],
 )
 def test_what_there_is_not_is_refused(make, message):

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import RNN, Array, Cell, as_cell
+from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.errors import MissingExtraError, UsageError
 
 try:
     import torch
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 except ImportError as error:
     raise MissingExtraError('auditing torch.nn needs PyTorch: pip install "gatecheck[torch]"') from error
 
@@ -40,56 +41,67 @@ def _one_thread() -> Iterator[None]:
 
 
 class Layer:
-    """A class of ``torch.nn`` as an implementation: ``RNN``, ``GRU``, ``LSTM`` or the ``Cell`` of one, stepped over the sequence.
+    """A layer of ``torch.nn`` as an implementation: ``RNN``, ``GRU`` or ``LSTM``.
 
     Parameters
     ----------
     name
         The class.
     cell
-        Which cell it is to be.
+        Which cell it is to be. Lengths go in as a packed sequence.
     """
 
     packages = ("torch",)
     dtypes = ("float32", "float64", "complex128")
 
+    convention = "pytorch"
+    expected_failures = REFUSALS
+
     def __init__(self, name: str, cell: Cell) -> None:
-        self.stepped = name.endswith("Cell")
         self.cell = cell
-        self.convention = "pytorch-cell" if self.stepped else "pytorch"
-        self.expected_failures = {} if self.stepped else REFUSALS
-        options = {"nonlinearity": cell.activation} if cell.kind == "rnn" else {}
-        self._make: Callable[..., Any] = partial(getattr(torch.nn, name), **options)
+        # PyTorch wants a projection that is narrower than the cell (torch/nn/modules/rnn.py: proj_size has to be smaller than hidden_size).
+        self.sizes = {"H": cell.projection + 2} if cell.projection else {}
+        self._make: Callable[..., Any] = partial(getattr(torch.nn, name), **self._options())
 
-    def _run(self, params: Mapping[str, Any], x: Any, initial: list[Any]) -> tuple[Any, ...]:
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"nonlinearity": self.cell.activation} if self.cell.kind == "rnn" else {}
+        options |= {"proj_size": self.cell.projection} if self.cell.projection else {}
+        return options | {"num_layers": self.cell.layers, "bidirectional": self.cell.bidirectional}
+
+    def _run(self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None) -> tuple[Any, ...]:
+        module, states = self._module(params, x, initial)
+        networks = len(self.cell.tags) > 1
+        layered = states if networks else [s[None] for s in states]
+        given = x if lengths is None else pack_padded_sequence(x, lengths, enforce_sorted=False)
+        y, final = torch.func.functional_call(module, params, (given, _packed(layered, initial)))
+        y = y if lengths is None else pad_packed_sequence(y, total_length=len(x))[0]
+        return (y, *(s if networks else s[0] for s in (final if isinstance(final, tuple) else (final,))))
+
+    def _module(self, params: Mapping[str, Any], x: Any, initial: list[Any]) -> tuple[Any, list[Any]]:
+        """The module, and initial states of which absent ones are zero."""
         H = next(iter(params.values())).shape[0] // len(self.cell.gates)
-        module = self._make(x.shape[-1], H, dtype=x.dtype)
-        # Given no state at all the module takes its own path to zero.
-        absent = all(s is None for s in initial)
-        states = [x.new_zeros(x.shape[1], H) if s is None else s for s in initial]
-        if not self.stepped:
-            packed = [s[None] for s in states]
-            state = None if absent else tuple(packed) if len(packed) == 2 else packed[0]
-            y, final = torch.func.functional_call(module, params, (x, state))
-            return (y, *(s[0] for s in (final if isinstance(final, tuple) else (final,))))
-        outputs = []
-        given: list[Any] | None = None if absent else states
-        for x_t in x:
-            state = None if given is None else tuple(given) if len(given) == 2 else given[0]
-            new = torch.func.functional_call(module, params, (x_t, state))
-            given = list(new) if isinstance(new, tuple) else [new]
-            outputs.append(given[0])
-        y = torch.stack(outputs) if outputs else x.new_zeros(0, x.shape[1], H)
-        return (y, *(given or states))
+        zeros = (x.new_zeros(self.cell.state_shape(k, x.shape[1], H)) for k in self.cell.state)
+        states = [zero if s is None else s for s, zero in zip(initial, zeros, strict=True)]
+        return self._make(x.shape[-1], H, dtype=x.dtype), states
 
-    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:
+    def forward(
+        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+    ) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT)."""
         with torch.no_grad(), _one_thread():
-            got = self._run(_tensors(params), torch.from_numpy(x), [_tensor(s) for s in self._states(h0, c0)])
+            got = self._run(_tensors(params), torch.from_numpy(x), [_tensor(s) for s in self._states(h0, c0)], _tensor(lengths))
         return tuple(v.numpy() for v in got)
 
     def backward(
-        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None, dy: Array | None, dhT: Array | None, dcT: Array | None
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
+        lengths: Array | None = None,
     ) -> dict[str, Array | None]:
         """Gradients by autograd; of a state that is absent there is none."""
         inputs = _tensors(params) | {"x": torch.from_numpy(x)}
@@ -97,7 +109,8 @@ class Layer:
         for leaf in inputs.values():
             leaf.requires_grad_()
         with _one_thread():
-            got = self._run({k: inputs[k] for k in params}, inputs["x"], [inputs.get(f"{k}0") for k in self.cell.state])
+            initial = [inputs.get(f"{k}0") for k in self.cell.state]
+            got = self._run({k: inputs[k] for k in params}, inputs["x"], initial, _tensor(lengths))
         cotangents = [dy, dhT, dcT][: len(got)]
         used = [(v, _tensor(d)) for v, d in zip(got, cotangents, strict=True) if d is not None and v.requires_grad]
         if not used:
@@ -110,6 +123,37 @@ class Layer:
 
     def _states(self, h0: Array | None, c0: Array | None) -> list[Array | None]:
         return [h0, c0][: len(self.cell.state)]
+
+
+class SteppedCell(Layer):
+    """A ``Cell`` of ``torch.nn``, stepped over the sequence; it knows neither layers nor lengths."""
+
+    convention = "pytorch-cell"
+    expected_failures = {}  # noqa: RUF012
+
+    def _options(self) -> dict[str, Any]:
+        return {"nonlinearity": self.cell.activation} if self.cell.kind == "rnn" else {}
+
+    def _run(self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None) -> tuple[Any, ...]:
+        module, states = self._module(params, x, initial)
+        state, outputs = _packed(states, initial), []
+        for x_t in x:
+            state = torch.func.functional_call(module, params, (x_t, state))
+            states = list(state) if isinstance(state, tuple) else [state]
+            outputs.append(states[0])
+        y = torch.stack(outputs) if outputs else x.new_zeros(0, *states[0].shape)
+        return (y, *states)
+
+    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:  # type: ignore[override]
+        """(y, hT) or (y, hT, cT)."""
+        return super().forward(params, x, h0, c0)
+
+
+def _packed(states: list[Any], initial: list[Any]) -> Any:
+    """The state as a module takes it; given none at all, the module takes its own path to zero."""
+    if all(s is None for s in initial):
+        return None
+    return tuple(states) if len(states) == 2 else states[0]
 
 
 def _tensor(a: Array | None) -> Any:
@@ -133,6 +177,8 @@ def adapt(name: str, cell: str | None = None) -> Layer:
         known = ", ".join(dict.fromkeys(n for n, _ in TARGETS))
         raise UsageError(f"torch.nn:{name} is not a recurrent class that gatecheck knows; those are {known}")
     chosen = as_cell(cell or kind)
-    if chosen.kind != kind or chosen.reset == "before" or chosen == RNN("sigmoid"):
+    stepped = name.endswith("Cell") and (len(chosen.tags) > 1 or chosen.projection)
+    options = (chosen.hard, chosen.peepholes, chosen.coupled, chosen.clip is not None, chosen.forget_bias)
+    if chosen.kind != kind or chosen.reset == "before" or chosen.activation == "sigmoid" or stepped or any(options):
         raise UsageError(f"torch.nn:{name} cannot be a {chosen}")
-    return Layer(name, chosen)
+    return (SteppedCell if name.endswith("Cell") else Layer)(name, chosen)

@@ -1,0 +1,108 @@
+"""``gatecheck audit``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from gatecheck.cli.base import FINDINGS, HOLDS, bar, check_writable, main, write_json
+
+
+def _print_audit(out: Console, result: Any, command: str) -> None:
+    from gatecheck.report.audit_table import audit_table, verdict_line
+
+    out.print(audit_table(result, command), crop=False)
+    out.print(verdict_line(result), soft_wrap=True)
+
+
+@main.command(
+    short_help="Try to refute an implementation, claim by claim.",
+    epilog="""\b
+Examples:
+  gatecheck audit                                   our cells and every framework installed
+  gatecheck audit torch.nn:LSTM --json out.json     one class of PyTorch
+  gatecheck audit my_lstm.py:MyLSTM                 an implementation in a file
+  gatecheck audit torch.nn:RNN --cell rnn-relu      where a class can be several cells
+  gatecheck audit my_lstm.py:MyLSTM --replay gatecheck-cases/my_lstm-py-MyLSTM-gradients_within_budget.npz
+
+\b
+Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the target could not be run.""",
+)
+@click.argument("target", required=False)
+@click.option("--cell", metavar="K", help="Which cell it is, if it does not say: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm.")
+@click.option("--convention", metavar="C", help="In which convention it takes parameters, instead of what it declares.")
+@click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), help="How many cases.  [default: ci; quick without TARGET]")
+@click.option("--only", metavar="P", multiple=True, help="Only this property; may be given several times.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases; the same seed repeats the audit.")
+@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
+@click.option("--replay", metavar="CASE.npz", help="Try a saved counterexample on TARGET instead.")
+@click.option("--cases", "folder", metavar="DIR", default="gatecheck-cases", show_default=True, help="Where counterexamples are written.")
+def audit(
+    target: str | None,
+    cell: str | None,
+    convention: str | None,
+    profile: str | None,
+    only: tuple[str, ...],
+    seed: int,
+    json_path: Path | None,
+    replay: str | None,
+    folder: str,
+) -> None:
+    """Audit TARGET: every property that applies, float32 and float64, forward and gradients.
+
+    TARGET is builtin:CELL, torch.nn:CLASS, package.module:OBJECT or path/to/file.py:OBJECT. Without one, our own cells and every
+    supported framework that is installed are audited.
+    """
+    check_writable(json_path, folder)
+    if target is None:
+        if replay is not None or cell or convention:
+            raise click.UsageError("--replay, --cell and --convention need a TARGET")
+        _audit_all(profile or "quick", only, seed, json_path, folder)
+        return
+    overrides = [word for option, value in (("--cell", cell), ("--convention", convention)) if value for word in (option, value)]
+    command = shlex.join(["gatecheck", "audit", target, *overrides])
+    out = Console()
+    with bar(target) as tick:
+        from gatecheck.auditing import runner, targets  # a second or two, which the bar covers
+
+        implementation = targets.load(target, cell=cell, convention=convention)
+        if replay is None:
+            result = runner.audit(implementation, profile=profile or "ci", only=only, seed=seed, progress=tick)
+    if replay is not None:
+        replayed = runner.replay(implementation, replay)
+        out.print(f"{replayed.name} {replayed.outcome} on {replay}\n{replayed.reason}", markup=False, highlight=False)
+        sys.exit(HOLDS if replayed.outcome in ("passed", "expected_failure") else FINDINGS)
+    result = result.saving_counterexamples(folder)
+    _print_audit(out, result, command)
+    if json_path:
+        write_json(json_path, result.to_json())
+    sys.exit(HOLDS if result.ok else FINDINGS)
+
+
+def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path | None, folder: str) -> None:
+    with bar("gatecheck"):
+        from gatecheck.auditing import runner, targets
+        from gatecheck.report.audit_table import matrix, verdict_line
+
+    out, err = Console(), Console(stderr=True)
+    results = []
+    for name, cell in targets.installed():
+        with bar(name) as tick:
+            implementation = targets.load(name, cell=cell)
+            result = runner.audit(implementation, profile=profile, only=only, seed=seed, progress=tick)
+        results.append(result.saving_counterexamples(folder))
+        if not err.is_terminal:  # there the bar is the sign of life
+            err.print(verdict_line(results[-1]), soft_wrap=True)
+    out.print(matrix(results))
+    for result in results:
+        if not result.ok:
+            _print_audit(out, result, f"gatecheck audit {result.implementation} --cell {result.cell}")
+    if json_path:
+        audits = {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]}
+        write_json(json_path, audits)
+    sys.exit(HOLDS if all(r.ok for r in results) else FINDINGS)

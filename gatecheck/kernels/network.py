@@ -1,0 +1,131 @@
+"""Layers upon layers, in one direction or both, of what :mod:`gatecheck.kernels.run` computes one at a time.
+
+A reverse direction runs the kernel on rows that are turned round, each within its own length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatecheck.blocks import of_tag
+from gatecheck.cells import Cell
+from gatecheck.kernels import run
+
+Array = NDArray[Any]
+Turn = Callable[[Array], Array]
+
+
+def _turn(T: int, lengths: Array | None) -> Turn:
+    """What turns the rows of a sequence ``(T, B, n)`` round, and back."""
+    if lengths is None:
+        return lambda sequence: sequence[::-1]
+    t, ends = np.arange(T)[:, None], lengths.astype(np.int64)
+    order = np.where(t < ends, ends - 1 - t, t)[..., None]
+    return lambda sequence: np.take_along_axis(sequence, order, axis=0)
+
+
+def _passes(cell: Cell, layer: int) -> Iterator[tuple[int, bool]]:
+    """The number of each pass of a layer, and whether it is the reverse one."""
+    for direction in range(cell.directions):
+        yield layer * cell.directions + direction, direction == 1
+
+
+def _of(states: Array | None, k: int, cell: Cell) -> Array | None:
+    return states if states is None or len(cell.tags) == 1 else states[k]
+
+
+def _all(states: list[Any]) -> Any:
+    return states[0] if len(states) == 1 or states[0] is None else np.stack(states)
+
+
+def forward(
+    cell: Cell, params: Mapping[str, Array], x: Array, h0: Array | None = None, c0: Array | None = None, lengths: Array | None = None
+) -> tuple[Array, Array, Array | None, list[run.Tape]]:
+    """Run a network over a sequence; see :func:`gatecheck.kernels.run.forward`.
+
+    Returns
+    -------
+    y, hT, cT
+        The outputs of the last layer, and the final states of all, of the shape :meth:`gatecheck.cells.Cell.state_shape`.
+    tapes
+        One a layer and direction.
+    """
+    turn = _turn(len(x), lengths)
+    tapes: list[run.Tape] = []
+    final: list[tuple[Any, Any]] = []
+    for layer in range(cell.layers):
+        sides = []
+        for k, reverse in _passes(cell, layer):
+            own = of_tag(cell, params, cell.tags[k])
+            y, hT, cT, tape = run.forward(cell.one, own, turn(x) if reverse else x, _of(h0, k, cell), _of(c0, k, cell), lengths)
+            sides.append(turn(y) if reverse else y)
+            tapes.append(tape)
+            final.append((hT, cT))
+        x = sides[0] if len(sides) == 1 else np.concatenate(sides, axis=-1)
+    hT, cT = (_all(list(states)) for states in zip(*final, strict=True))
+    return x, hT, cT, tapes
+
+
+def backward(
+    cell: Cell,
+    params: Mapping[str, Array],
+    tapes: list[run.Tape],
+    dy: Array | None,
+    dhT: Array | None,
+    dcT: Array | None,
+    lengths: Array | None = None,
+) -> dict[str, Array]:
+    """Backpropagation through time and layers; see :func:`gatecheck.kernels.run.backward`."""
+    turn = _turn(len(tapes[0].x), lengths)
+    grads: dict[str, Array] = {}
+    states: dict[str, list[Array]] = {}
+    for layer in reversed(range(cell.layers)):
+        dx: Array | None = None
+        for k, reverse in reversed(list(_passes(cell, layer))):
+            side = dy
+            if dy is not None and cell.bidirectional:
+                P = dy.shape[-1] // 2
+                side = turn(dy[..., P:]) if reverse else dy[..., :P]
+            own = of_tag(cell, params, cell.tags[k])
+            got = run.backward(cell.one, own, tapes[k], side, _of(dhT, k, cell), _of(dcT, k, cell))
+            grads |= {f"{name}{cell.tags[k]}": got[name] for name in own}
+            share = turn(got["x"]) if reverse else got["x"]
+            dx = share if dx is None else dx + share
+            for name in cell.state:
+                states.setdefault(f"{name}0", []).insert(0, got[f"{name}0"])
+        dy = dx
+    if dy is None:
+        return grads
+    return grads | {"x": np.ascontiguousarray(dy)} | {name: _all(parts) for name, parts in states.items()}
+
+
+def tangent(
+    cell: Cell,
+    params: Mapping[str, Array],
+    tapes: list[run.Tape],
+    dparams: Mapping[str, Array | None] | None = None,
+    dx: Array | None = None,
+    dh0: Array | None = None,
+    dc0: Array | None = None,
+    lengths: Array | None = None,
+) -> tuple[Array, Array, Array | None]:
+    """The directional derivative of the outputs; see :func:`gatecheck.kernels.run.tangent`."""
+    turn = _turn(len(tapes[0].x), lengths)
+    given = {name: a for name, a in (dparams or {}).items() if a is not None}
+    final: list[tuple[Any, Any]] = []
+    for layer in range(cell.layers):
+        sides = []
+        for k, reverse in _passes(cell, layer):
+            tag = cell.tags[k]
+            own = {name: given.get(f"{name}{tag}") for name in cell.one.param_shapes(1, 1)}
+            seen = None if dx is None else turn(dx) if reverse else dx
+            dy, dhT, dcT = run.tangent(cell.one, of_tag(cell, params, tag), tapes[k], own, seen, _of(dh0, k, cell), _of(dc0, k, cell))
+            sides.append(turn(dy) if reverse else dy)
+            final.append((dhT, dcT))
+        dx = sides[0] if len(sides) == 1 else np.concatenate(sides, axis=-1)
+    dhT, dcT = (_all(list(states)) for states in zip(*final, strict=True))
+    return np.ascontiguousarray(dx), dhT, dcT

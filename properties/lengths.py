@@ -1,0 +1,74 @@
+"""Claims about rows that end at lengths of their own: padding is nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gatecheck.budgets import case_budget
+from gatecheck.cases import Case
+from gatecheck.cells import Array
+from gatecheck.claims import claim
+from gatecheck.evidence import Evidence, agree, consistent, identical
+from gatecheck.implementation import Results, Subject
+
+
+def past_the_end(case: Case) -> Array:
+    """Which entries of a sequence are padding ``(T, B, 1)``."""
+    past: Array = np.arange(case.sizes.T)[:, None] >= case["lengths"]
+    return past[..., None]
+
+
+@claim(needs={"lengths"}, cases="ragged", reference=True, anywhere=True)
+def lengths_within_budget(implementation: Subject, case: Case) -> Evidence:
+    """With lengths, outputs and every gradient are those of the cell's equations: the state is held past a row's end.
+
+    y is zero there, h_T and c_T are the states at the end of each row, and a cotangent of padding is a cotangent of nothing.
+    """
+    budget = case_budget(case)
+    return agree(case.cell, implementation.run(case), budget.exact, budget.tolerance)
+
+
+@claim(needs={"lengths"}, cases="ragged", varies="TB", anywhere=True)
+def rows_end_at_their_lengths(implementation: Subject, case: Case) -> Evidence:
+    """A row with a length is the row alone, cut off there: y, h_T, c_T, dx, dh_0, dc_0; parameter gradients are the sum over rows.
+
+    Past its end y and dx are exactly zero.
+    """
+    T = case.sizes.T
+    parts: dict[str, list[Array]] = {}
+    sums: Results = {}
+    for b, n in enumerate(case["lengths"]):
+        row = {k: v[..., b : b + 1, :] for k, v in case.arrays.items() if k not in (*case.params, "lengths")}
+        row |= {k: row[k][:n] for k in ("x", "dy") if k in row}
+        for name, value in implementation.run(case.having(**row, lengths=None)).items():
+            if name[1:] in case.params:
+                sums[name] = sums.get(name, 0) + value
+            else:
+                padding = [(0, T - n), (0, 0), (0, 0)]
+                parts.setdefault(name, []).append(np.pad(value, padding) if name in ("y", "dx") else value)
+    expected = sums | {name: np.concatenate(rows, axis=-2) for name, rows in parts.items()}
+    got = implementation.run(case)
+    past: Results = {k: np.where(past_the_end(case), got[k], 0) for k in ("y", "dx") if k in got}
+    seen = identical(case.cell, past, {k: np.zeros_like(v) for k, v in past.items()})
+    return seen + consistent(case.cell, got, expected, case_budget(case))
+
+
+@claim(needs={"lengths"}, cases="ragged", varies="T", anywhere=True)
+def padding_is_not_seen(implementation: Subject, case: Case) -> Evidence:
+    """What stands in x past a row's end changes no bit of any output, nor does NaN; in dy, of no gradient."""
+    past = past_the_end(case)
+    if not past.any():
+        return Evidence()
+    unseen = case.having(x=np.where(past, np.nan, case["x"]))
+    seen = identical(case.cell, implementation.forward(unseen), implementation.forward(case))
+    if "backward" in implementation.abilities:
+        other = case.having(x=np.where(past, 3 - case["x"], case["x"]), dy=np.where(past, 2 - case["dy"], case["dy"]))
+        seen += identical(case.cell, implementation.backward(other), implementation.backward(case))
+    return seen
+
+
+@claim(needs={"lengths"}, anywhere=True)
+def full_lengths_change_nothing(implementation: Subject, case: Case) -> Evidence:
+    """If every row is as long as the sequence, lengths say nothing: the results are those without."""
+    full = case.having(lengths=np.full(case.sizes.B, case.sizes.T))
+    return consistent(case.cell, implementation.run(full), implementation.run(case), case_budget(case))
