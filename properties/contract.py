@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.budgets import case_budget
+from gatecheck.budgets import case_budget, forward_budget
 from gatecheck.cases import Case, optional
 from gatecheck.cells import Array
 from gatecheck.claims import claim
@@ -63,15 +63,14 @@ def inputs_are_not_changed(implementation: Subject, case: Case) -> Evidence:
 
 @claim(anywhere=True)
 def absent_arrays_are_zero(implementation: Subject, case: Case) -> Evidence:
-    """An absent initial state or cotangent means zero: leaving it out is passing zeros."""
+    """An absent initial state or cotangent means zero: leaving out one state, or everything at once, is passing zeros."""
     seen = Evidence()
-    for name in optional(case.cell):
-        if name.startswith("d") and "backward" not in implementation.abilities:
-            continue
-        call = implementation.backward if name.startswith("d") else implementation.run
-        absent, zero = case.having(**{name: None}), case.having(**{name: np.zeros_like(case[name])})
-        seen += consistent(case.cell, call(absent), call(zero), case_budget(zero))
-    return seen
+    for state in (f"{k}0" for k in case.cell.state):
+        absent, zero = case.having(**{state: None}), case.having(**{state: np.zeros_like(case[state])})
+        seen += consistent(case.cell, implementation.forward(absent), implementation.forward(zero), forward_budget(zero))
+    everything = optional(case.cell)
+    absent, zero = case.having(**dict.fromkeys(everything)), case.having(**{k: np.zeros_like(case[k]) for k in everything})
+    return seen + consistent(case.cell, implementation.run(absent), implementation.run(zero), case_budget(zero))
 
 
 @claim(varies="T", anywhere=True)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gatecheck.auditing.parallel import on_each
 from gatecheck.auditing.planted import in_order, on_trial, on_wrong_gradients
 from gatecheck.auditing.runner import applicable, claims, explore
-from gatecheck.cells import CELLS, GRU, LSTM, VARIANTS
+from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, VARIANTS
 from gatecheck.claims import Claim
 from gatecheck.errors import ContractError
 from gatecheck.faults.catalogue import faults, find, mutants
@@ -197,7 +197,11 @@ def catches(claim: Claim, *, seed: int = 0, progress: Progress | None = None) ->
     progress
         As of :func:`matrices`.
     """
-    cells = (cell for cell in (LSTM(), GRU(), *CELLS.values(), *VARIANTS.values()) if not claim.inapplicable(subject(Edited(cell))))
+    cells = (
+        cell
+        for cell in (LSTM(), GRU(), *CELLS.values(), *VARIANTS.values(), *NETWORKS.values())
+        if not claim.inapplicable(subject(Edited(cell)))
+    )
     cell = next(cells, None)
     labels = [f.label for f in faults(cell.name) if not f.equivalent] if cell else []
     return on_each(catch, labels, claim.name, seed, progress=progress) if labels else []

@@ -36,7 +36,7 @@ class Around:
     convention = "canonical"
 
     def __init__(self, inner: Any, given: Given | None = None, outputs: Returned | None = None, gradients: Returned | None = None) -> None:
-        self.cell, self.name, self._inner = inner.cell, inner.name, inner
+        self.cell, self._inner = inner.cell, inner
         self._given, self._outputs, self._gradients = given, outputs, gradients
 
     def _arguments(self, lengths: Array | None, **call: Any) -> Call:
@@ -145,7 +145,7 @@ def damage(cell: Cell) -> Iterator[Row]:
     yield (
         "workspace left in params",
         "Every call leaves an array of its own in the caller's params.",
-        returning(_damaged("params", _store)),
+        lambda inner: returning(_damaged("params", _store))(Edited(inner.cell)),  # which does not mind a name too many
     )
     yield "dy overwritten", "The backward uses the caller's dy as a workspace.", wrapped(gradients=_damaged("dy", _halve))
     yield "dhT overwritten", "The backward carries its gradient in the caller's dhT.", wrapped(gradients=_damaged("dhT", _copy_from("h0")))

@@ -10,6 +10,7 @@ from gatecheck.cells import Cell, as_cell
 from gatecheck.errors import UsageError
 from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import Edit
+from gatecheck.kernels.builtin import COMPUTED, Builtin
 
 Wrapper = Callable[[Any], Any]
 
@@ -57,7 +58,9 @@ class Fault:
         return "forward" if set(self.edit(plain)) & set(plain.step) else "backward"
 
     def plant(self) -> Any:
-        """The reference with this fault, as an implementation.
+        """The reference, or our kernels, with this fault, as an implementation.
+
+        An edit needs equations; a wrapper goes around whatever is right, and kernels are the fastest of that.
 
         Raises
         ------
@@ -65,7 +68,8 @@ class Fault:
             If it is neither an edit nor a wrapper.
         """
         cell = as_cell(self.cell)
-        if self.edit is None and self.wrap is None:
+        if self.edit is not None:
+            return Edited(cell, self.edit)
+        if self.wrap is None:
             raise UsageError(f"the fault {self.label} changes nothing")
-        planted: Any = Edited(cell, *([self.edit] if self.edit else []))
-        return self.wrap(planted) if self.wrap else planted
+        return self.wrap(Builtin(cell) if cell.one in COMPUTED else Edited(cell))

@@ -53,7 +53,7 @@ class Layer:
     convention = "canonical"
 
     def __init__(self, inner: Any, option: str, turn: Mapping[str, Turn], last: int | None = None) -> None:
-        self.cell, self.name, self._inner, self._last = inner.cell, inner.name, inner, last
+        self.cell, self._inner, self._last = inner.cell, inner, last
         self.options = {option: True}
         right = {"reverse": _reverse, "batch_first": _batch_first}[option]
         self._turn = dict.fromkeys(("x", "y", "dx", "dy"), right) | dict(turn)

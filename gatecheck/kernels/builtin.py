@@ -30,6 +30,10 @@ class Builtin:
     ----------
     cell
         The cell or its name.
+    reverse
+        Whether it runs each row from its last step to its first; y stays in the order of x.
+    batch_first
+        Whether x, y and their gradients have the batch as their first axis.
 
     Attributes
     ----------
@@ -51,7 +55,8 @@ class Builtin:
     convention = "canonical"
     bitwise = True
 
-    def __init__(self, cell: str | Cell) -> None:
+    def __init__(self, cell: str | Cell, *, reverse: bool = False, batch_first: bool = False) -> None:
+        self.options = {"reverse": bool(reverse), "batch_first": bool(batch_first)}
         self.cell = as_cell(cell)
         if self.cell.one not in COMPUTED:
             names = ", ".join(c.name for c in COMPUTED)
@@ -75,8 +80,10 @@ class Builtin:
         InputError
             If the arrays do not fit; see :func:`gatecheck.validation.check_inputs` and :func:`gatecheck.validation.check_lengths`.
         """
+        x = self._time_first(x)
         self._check(self.dtypes, params, x, h0, c0, lengths)
-        y, hT, cT, _ = network.forward(self.cell, params, x, h0, c0, lengths)
+        y, hT, cT, _ = network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)
+        y = self._laid_out(y, lengths)
         return (y, hT) if cT is None else (y, hT, cT)
 
     def backward(
@@ -97,10 +104,12 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
+        x, dy = self._time_first(x), self._time_first(dy)
         sizes = self._check(REAL, params, x, h0, c0, lengths)
         check_cotangents(self.cell, sizes, x.dtype, dy, dhT, dcT)
-        tapes = network.forward(self.cell, params, x, h0, c0, lengths)[3]
-        return network.backward(self.cell, params, tapes, dy, dhT, dcT, lengths)
+        tapes = network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)[3]
+        got = network.backward(self.cell, params, tapes, self._turned(dy, lengths), dhT, dcT, lengths)
+        return got | {"x": self._laid_out(got["x"], lengths)}
 
     def tangent(
         self,
@@ -121,14 +130,25 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        sizes = self._check(REAL, params, x, h0, c0, lengths)
-        T, B, D, H = sizes
+        x, dx = self._time_first(x), self._time_first(dx)
+        T, B, D, H = self._check(REAL, params, x, h0, c0, lengths)
         states = {f"{s}0": self.cell.state_shape(s, B, H) for s in self.cell.state}
         self._check_direction(self.cell.param_shapes(D, H), x.dtype, dparams or {})
         self._check_direction({"x": (T, B, D), **states}, x.dtype, {"x": dx, "h0": dh0, "c0": dc0})
-        tapes = network.forward(self.cell, params, x, h0, c0, lengths)[3]
-        dy, dhT, dcT = network.tangent(self.cell, params, tapes, dparams, dx, dh0, dc0, lengths)
+        tapes = network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)[3]
+        dy, dhT, dcT = network.tangent(self.cell, params, tapes, dparams, self._turned(dx, lengths), dh0, dc0, lengths)
+        dy = self._laid_out(dy, lengths)
         return (dy, dhT) if dcT is None else (dy, dhT, dcT)
+
+    def _time_first(self, sequence: Any) -> Any:
+        return sequence.swapaxes(0, 1) if self.options["batch_first"] and np.ndim(sequence) == 3 else sequence
+
+    def _turned(self, sequence: Any, lengths: Array | None) -> Any:
+        return network.turn_round(len(sequence), lengths)(sequence) if self.options["reverse"] and sequence is not None else sequence
+
+    def _laid_out(self, sequence: Array, lengths: Array | None) -> Array:
+        """A sequence of ours as it is returned."""
+        return np.ascontiguousarray(self._time_first(self._turned(sequence, lengths)))
 
     def _check(
         self, dtypes: tuple[str, ...], params: Mapping[str, Array], x: Array, h0: Array | None, c0: Array | None, lengths: Array | None

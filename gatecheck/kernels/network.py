@@ -19,7 +19,7 @@ Array = NDArray[Any]
 Turn = Callable[[Array], Array]
 
 
-def _turn(T: int, lengths: Array | None) -> Turn:
+def turn_round(T: int, lengths: Array | None) -> Turn:
     """What turns the rows of a sequence ``(T, B, n)`` round, and back."""
     if lengths is None:
         return lambda sequence: sequence[::-1]
@@ -54,7 +54,7 @@ def forward(
     tapes
         One a layer and direction.
     """
-    turn = _turn(len(x), lengths)
+    turn = turn_round(len(x), lengths)
     tapes: list[run.Tape] = []
     final: list[tuple[Any, Any]] = []
     for layer in range(cell.layers):
@@ -80,7 +80,7 @@ def backward(
     lengths: Array | None = None,
 ) -> dict[str, Array]:
     """Backpropagation through time and layers; see :func:`gatecheck.kernels.run.backward`."""
-    turn = _turn(len(tapes[0].x), lengths)
+    turn = turn_round(len(tapes[0].x), lengths)
     grads: dict[str, Array] = {}
     states: dict[str, list[Array]] = {}
     for layer in reversed(range(cell.layers)):
@@ -114,7 +114,7 @@ def tangent(
     lengths: Array | None = None,
 ) -> tuple[Array, Array, Array | None]:
     """The directional derivative of the outputs; see :func:`gatecheck.kernels.run.tangent`."""
-    turn = _turn(len(tapes[0].x), lengths)
+    turn = turn_round(len(tapes[0].x), lengths)
     given = {name: a for name, a in (dparams or {}).items() if a is not None}
     final: list[tuple[Any, Any]] = []
     for layer in range(cell.layers):

@@ -11,7 +11,7 @@ from rich.text import Text
 from gatecheck.auditing.matrix import Catch
 from gatecheck.cases import REGIMES
 from gatecheck.cells import TRAITS
-from gatecheck.claims import Claim
+from gatecheck.claims import PLAIN, Claim
 from gatecheck.implementation import ABILITIES
 
 SHOWN = 60
@@ -19,10 +19,11 @@ SHOWN = 60
 
 
 def claims_list(chosen: Sequence[Claim]) -> RenderableType:
-    """Every claim: its name, what it needs, and the first line of its theorem."""
+    """Every claim: its name, what it needs beside one plain layer or not, and the first line of its theorem."""
     lines: list[RenderableType] = []
     for c in chosen:
-        lines.append(Text.assemble((c.name, "bold"), (f"  needs {', '.join(sorted(c.needs))}" if c.needs else "", "dim")))
+        asked = f"  needs {', '.join(sorted(c.needs - PLAIN))}" if c.needs - PLAIN else ""
+        lines.append(Text.assemble((c.name, "bold"), (asked, "dim"), ("" if c.needs >= PLAIN else "  of networks too", "dim")))
         lines.append(Padding(Text(c.summary), (0, 0, 0, 4)))
     return Group(*lines)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gatecheck.auditing.runner import audit
 from gatecheck.budgets import case_budget
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, LSTM, NETWORKS, RNN, Sizes
@@ -66,3 +67,38 @@ def test_states_of_a_network_have_an_axis_of_layers():
     case = draw(cell, SIZES, seed=0, dtype="float64")
     with pytest.raises(InputError, match=r"h0 has shape \(3, 5\), but should have shape \(2, B, H\) = \(2, 3, 5\)"):
         Builtin(cell).forward(case.params, case["x"], case["h0"][0].copy())
+
+
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize("cell", [RNN(), LSTM(), GRU(layers=2, bidirectional=True)], ids=str)
+def test_layouts(cell, ragged):
+    """A layer that takes the batch first or runs in reverse is the plain one on sequences that are turned round by hand."""
+    case = draw(cell, SIZES, seed=6, dtype="float64", ragged=ragged)
+    lengths = case["lengths"] if ragged else None
+    n = np.full(SIZES.B, SIZES.T) if lengths is None else lengths
+    plain, layer = Builtin(cell), Builtin(cell, reverse=True, batch_first=True)
+
+    def turned(a):
+        rows = a.swapaxes(0, 1).copy()
+        for b, end in enumerate(n):
+            rows[b, :end] = rows[b, :end][::-1].copy()
+        return rows
+
+    states, final = ([case.get(k) for k in of] for of in (("h0", "c0"), ("dhT", "dcT")))
+    there = plain.forward(case.params, case["x"], *states, lengths=lengths)
+    here = layer.forward(case.params, turned(case["x"]), *states, lengths=lengths)
+    np.testing.assert_array_equal(turned(there[0]), here[0])
+    for a, b in zip(there[1:], here[1:], strict=True):
+        np.testing.assert_array_equal(a, b)
+    there = plain.backward(case.params, case["x"], *states, case["dy"], *final, lengths=lengths)
+    here = layer.backward(case.params, turned(case["x"]), *states, turned(case["dy"]), *final, lengths=lengths)
+    for name, value in there.items():
+        np.testing.assert_array_equal(turned(value) if name == "x" else value, here[name], err_msg=name)
+
+
+def test_layouts_pass_an_audit():
+    layer = Builtin("gru", reverse=True, batch_first=True)
+    result = audit(
+        layer, profile="quick", only=["gradients_match_finite_differences", "tangent_is_adjoint_of_backward", "lengths_within_budget"]
+    )
+    assert result.ok, result.findings
