@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gatecheck.auditing.adapters.functions import from_step as from_step
     from gatecheck.auditing.result import AuditResult as AuditResult
     from gatecheck.auditing.runner import audit as audit
     from gatecheck.auditing.runner import replay as replay
+    from gatecheck.auditing.testing import parametrize_with_properties as parametrize_with_properties
     from gatecheck.cases import Case as Case
     from gatecheck.cells import GRU as GRU
     from gatecheck.cells import LSTM as LSTM
@@ -30,7 +32,9 @@ _HOME = {
     "RNN": "gatecheck.cells",
     "audit": "gatecheck.auditing.runner",
     "convert": "gatecheck.conventions",
+    "from_step": "gatecheck.auditing.adapters.functions",
     "gradcheck": "gatecheck.oracles.gradcheck",
+    "parametrize_with_properties": "gatecheck.auditing.testing",
     "replay": "gatecheck.auditing.runner",
 }
 
@@ -45,7 +49,9 @@ __all__ = [
     "__version__",
     "audit",
     "convert",
+    "from_step",
     "gradcheck",
+    "parametrize_with_properties",
     "replay",
 ]
 

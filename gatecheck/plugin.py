@@ -28,6 +28,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each implementation and each property that applies to it."""
     if not {"implementation", "prop"} <= set(metafunc.fixturenames):
         return
+    # A test that is parametrized by the decorator has its own.
+    if any("prop" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")):
+        return
     from gatecheck.auditing.runner import applicable
     from gatecheck.auditing.targets import load
     from gatecheck.cells import CELLS
@@ -48,17 +51,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def prop(request: pytest.FixtureRequest) -> Any:
     """A property as a function of an implementation that fails the test with the whole story."""
-    from gatecheck.auditing.runner import audit
+    from gatecheck.auditing.testing import as_test
 
-    config, chosen = request.config, request.param
-
-    def check(implementation: Any) -> None:
-        profile, seed = config.getoption("gatecheck_profile"), config.getoption("gatecheck_seed")
-        (result,) = audit(implementation, only=[chosen.name], profile=profile, seed=seed).properties
-        if result.outcome == "expected_failure":
-            pytest.xfail(result.reason)
-        if result.outcome != "passed":
-            case = f"\nsmallest case: {result.counterexample}" if result.counterexample else ""
-            pytest.fail(f"{result.name} {result.outcome}: {chosen.summary}\n{result.reason}{case}\nseed {seed}", pytrace=False)
-
-    return check
+    return as_test(request.param, request.config.getoption("gatecheck_profile"), request.config.getoption("gatecheck_seed"))

@@ -12,6 +12,7 @@ from gatecheck.budgets import case_budget
 from gatecheck.cases import COTANGENTS, STATES, Case
 from gatecheck.cells import Array
 from gatecheck.claims import claim
+from gatecheck.errors import InputError
 from gatecheck.evidence import Evidence, Violation, agree, consistent, identical, require
 from gatecheck.implementation import Results, Subject
 from gatecheck.oracles.finite_difference import directional
@@ -54,7 +55,10 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
         return out | {"y": implementation.time_major(out["y"])}
 
     inputs = {k: case[k].copy() for k in case.arrays if k in directions}
-    return gradcheck(forward, inputs, vjp, jvp if "tangent" in implementation.abilities else None)
+    try:
+        return gradcheck(forward, inputs, vjp, jvp if "tangent" in implementation.abilities else None)
+    except InputError as error:  # what the target returned is no input of an oracle: a NaN, say
+        raise Violation(str(error)) from error
 
 
 def _verdict(implementation: Subject, case: Case, oracle: str) -> Evidence:
@@ -156,7 +160,10 @@ def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evi
         require(np.isfinite(value).all(), f"d{k} is not finite")
 
     def curvature(left: Results, right: Results) -> tuple[float, float]:
-        product, error = directional(gradient, point, right)
+        try:
+            product, error = directional(gradient, point, right)
+        except InputError as raised:
+            raise Violation(str(raised)) from raised
         return sum(float(np.sum(left[k] * product[k])) for k in names), sum(float(np.sum(np.abs(left[k]) * error[k])) for k in names)
 
     (one, error_one), (other, error_other) = curvature(u, v), curvature(v, u)

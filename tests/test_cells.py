@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from gatecheck.blocks import block, join, split
-from gatecheck.cells import CELLS, GRU, LSTM, RNN, TRAITS, Cell, Sizes, as_cell
+from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, RNN, TRAITS, Cell, Sizes, as_cell
 from gatecheck.errors import InputError, UsageError
 from gatecheck.initialisers import INITIALISERS, chrono, initialiser
 from gatecheck.validation import check_cotangents, check_inputs
@@ -53,6 +53,24 @@ def test_what_a_cell_is(name):
     G = len(gates)
     bias = {"c_n": (H,)} if name == "gru" else {}
     assert cell.param_shapes(D, H) == {"W": (D, G * H), "U": (H, G * H), "b": (G * H,)} | bias
+
+
+@pytest.mark.parametrize("cell", NETWORKS.values(), ids=str)
+def test_a_network_has_parameters_for_each_layer_and_direction(cell):
+    assert as_cell(cell.name) == cell
+    shapes = cell.param_shapes(D, H)
+    assert len(shapes) == len(cell.tags) * len(cell.one.param_shapes(D, H))
+    assert {name: shapes[name] for name in cell.one.param_shapes(D, H)} == cell.one.param_shapes(D, H)
+    if cell.layers > 1:
+        seen = cell.directions * (cell.projection or H)
+        assert shapes["W.l1"] == (seen, len(cell.gates) * H)
+    assert cell.state_shape("h", B, H) == (len(cell.tags), B, cell.projection or H)
+
+
+@pytest.mark.parametrize("name", ["lstm-layers0", "gru-layers", "lstm-proj0", "gru-proj2", "rnn-bidirectional-layers2"])
+def test_a_network_that_there_is_not(name):
+    with pytest.raises(UsageError, match=r"there is no cell|should be a whole number of at least 1"):
+        as_cell(name)
 
 
 @every_cell

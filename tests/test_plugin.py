@@ -137,3 +137,57 @@ def test_the_plugin_is_light():
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+DECORATED = """
+import gatecheck as gk
+from mine import Right, Wrong
+@gk.parametrize_with_properties([{implementation}], expected_failures={expected})
+def test_decorated(implementation, prop):
+    prop(implementation)
+"""
+
+
+@pytest.fixture
+def decorated(run, pytester):
+    """Runs tests of the decorator: of an implementation, with expected failures."""
+
+    def decorated(implementation, expected, *arguments):
+        pytester.makepyfile(test_decorated=DECORATED.format(implementation=implementation, expected=expected))
+        return run("test_decorated.py", *arguments)
+
+    return decorated
+
+
+def test_the_decorator_makes_a_test_of_every_property_that_applies(decorated):
+    result = decorated("Right, Wrong()", {}, "-k", "gradients_within or zero_cot")
+    result.assert_outcomes(passed=3, failed=1, deselected=2 * (len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise")) - 4)
+    result.stdout.fnmatch_lines(
+        ["gradients_within_budget failed: Every gradient is that of the cell's equations*", "smallest case: rnn float32 *"]
+    )
+
+
+def test_an_expected_failure_is_one(decorated):
+    result = decorated("Wrong()", {"gradients_within_budget": "documented: one step only"}, "-k", "gradients_within", "-rx")
+    result.assert_outcomes(xfailed=1, deselected=len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise") - 1)
+    result.stdout.fnmatch_lines(["*documented: one step only*"])
+
+
+def test_an_expected_failure_that_holds_fails(decorated):
+    result = decorated("Right()", {"gradients_within_budget": "documented: one step only"}, "-k", "gradients_within")
+    result.assert_outcomes(failed=1, deselected=len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise") - 1)
+    result.stdout.fnmatch_lines(["*XPASS(strict)*documented: one step only*"])
+
+
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        ({"gradients_within_budget": " "}, "gradients_within_budget is expected to fail without a reason"),
+        ({"gradients_within": "no"}, "there is no property gradients_within; did you mean"),
+        ({"update_gate_of_zeros_copies": "no"}, "update_gate_of_zeros_copies is expected to fail, but says nothing about edited rnn"),
+    ],
+)
+def test_a_stale_or_bare_expectation_is_an_error(decorated, expected, message):
+    result = decorated("Right()", expected)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*{message}*"])

@@ -28,13 +28,14 @@ Examples:
   gatecheck audit torch.nn:LSTM --json out.json     one class of PyTorch
   gatecheck audit my_lstm.py:MyLSTM                 an implementation in a file
   gatecheck audit torch.nn:RNN --cell rnn-relu      where a class can be several cells
+  gatecheck audit torch.nn:LSTM --cell lstm-layers2-bidirectional
   gatecheck audit my_lstm.py:MyLSTM --replay gatecheck-cases/my_lstm-py-MyLSTM-gradients_within_budget.npz
 
 \b
 Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the target could not be run.""",
 )
 @click.argument("target", required=False)
-@click.option("--cell", metavar="K", help="Which cell it is, if it does not say: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm.")
+@click.option("--cell", metavar="K", help="Which cell it is, if it does not say: gru, rnn-relu, lstm-layers2-bidirectional, …")
 @click.option("--convention", metavar="C", help="In which convention it takes parameters, instead of what it declares.")
 @click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), help="How many cases.  [default: ci; quick without TARGET]")
 @click.option("--only", metavar="P", multiple=True, help="Only this property; may be given several times.")
@@ -57,6 +58,10 @@ def audit(
 
     TARGET is builtin:CELL, torch.nn:CLASS, package.module:OBJECT or path/to/file.py:OBJECT. Without one, our own cells and every
     supported framework that is installed are audited.
+
+    A cell is rnn[-relu|-sigmoid], gru[-before][-hard5|-hard6] or
+    lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER], and behind any of them
+    [-layersNUMBER][-bidirectional].
     """
     check_writable(json_path, folder)
     if target is None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from gatecheck.auditing.guard import untold
+from gatecheck.auditing.runner import audit
 from gatecheck.blocks import block
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, LSTM, RNN, Sizes
+from gatecheck.cli import main
+from gatecheck.faults.edited import Edited
 
 
 def names(*cases):
@@ -53,3 +59,42 @@ def test_single_precision_hides_rounding_to_it():
 
 def test_no_cases_tell_nothing_of_no_cell():
     assert untold([]) == []
+
+
+@pytest.fixture
+def printed(tmp_path):
+    """What `gatecheck faults --case` says of a case."""
+
+    def printed(case):
+        case.save(tmp_path / "case.npz")
+        done = CliRunner().invoke(main, ["faults", "--case", str(tmp_path / "case.npz")])
+        return done.exit_code, done.output
+
+    return printed
+
+
+def test_the_command_names_what_a_case_could_not_have_told(printed):
+    status, output = printed(drawn(RNN(), T=1))
+    assert status == 0
+    assert "rnn float64 T=1 B=3 D=4 H=6" in output
+    assert re.search(r"could not have told \d+ of the known faults in the equations of a rnn", output)
+    assert "dh not carried" in output
+
+
+def test_a_file_that_holds_no_case_is_a_wrong_call(tmp_path):
+    (tmp_path / "no.npz").write_bytes(b"not a case")
+    done = CliRunner().invoke(main, ["faults", "--case", str(tmp_path / "no.npz")])
+    assert done.exit_code == 2
+    assert "does not hold a gatecheck case" in done.output
+
+
+def test_an_audit_says_what_its_sizes_hide():
+    class OneStep(Edited):
+        sizes = {"T": 1}  # noqa: RUF012
+
+    narrowed = audit(OneStep(RNN()), profile="quick", only=["forward_within_budget"]).narrowings
+    assert narrowed[0] == "T is always 1"
+    assert narrowed[1].startswith("at these sizes no case could have told: ")
+    assert "every step starts from h0" in narrowed[1]
+    assert re.search(r"and \d+ more$", narrowed[1])
+    assert audit(Edited(RNN()), profile="quick", only=["forward_within_budget"]).narrowings == []

@@ -65,6 +65,27 @@ def test_a_layer_that_takes_the_batch_first_passes(monkeypatch):
     assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
 
 
+NETWORK_CLAIMS = [
+    *("forward_within_budget", "gradients_within_budget", "lengths_within_budget", "padding_is_not_seen", "last_output_is_final_state"),
+    *("directions_are_mirror_images", "lower_layers_know_nothing_of_upper", "projected_state_can_change_coordinates"),
+]
+
+
+@pytest.mark.parametrize("cell", ["lstm-layers2-bidirectional", "gru-bidirectional", "rnn-relu-layers3", "lstm-proj2-layers2"])
+def test_a_network_passes(cell):
+    """Layers, directions, a projection, and rows of different lengths as a packed sequence."""
+    kind = as_cell(cell).kind.upper()
+    result = audit(adapt(kind, cell), profile="quick", only=NETWORK_CLAIMS)
+    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.ran >= 6
+
+
+def test_a_projection_is_narrower_than_its_cell():
+    assert adapt("LSTM", "lstm-proj3").sizes == {"H": 5}
+    with pytest.raises(ValueError, match="proj_size has to be smaller than hidden_size"):
+        torch.nn.LSTM(2, 3, proj_size=3)
+
+
 def test_the_refusal_of_an_empty_sequence_is_pytorchs():
     with pytest.raises(RuntimeError, match="Expected sequence length to be larger than 0 in RNN"):
         torch.nn.RNN(2, 3)(torch.zeros(0, 1, 2))
@@ -118,6 +139,9 @@ def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
         ("GRU", "gru-before", "cannot be a gru-before"),
         ("RNN", "rnn-sigmoid", "cannot be a rnn-sigmoid"),
         ("RNN", "nope", "there is no cell 'nope'"),
+        ("GRUCell", "gru-layers2", "cannot be a gru-layers2"),
+        ("LSTMCell", "lstm-proj2", "cannot be a lstm-proj2"),
+        ("LSTM", "lstm-peepholes", "cannot be a lstm-peepholes"),
     ],
 )
 def test_a_class_that_cannot_be_audited(name, cell, fragment):

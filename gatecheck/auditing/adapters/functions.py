@@ -1,0 +1,71 @@
+"""A function of one step as an implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gatecheck.cells import Array, Cell, as_cell
+from gatecheck.conventions import Convention, as_convention
+from gatecheck.errors import ContractError
+
+Step = Callable[..., Any]
+
+
+class FromStep:
+    """A step, run over the sequence; see :func:`from_step`."""
+
+    def __init__(self, step: Step, cell: Cell, convention: Convention, name: str) -> None:
+        self.step, self.cell, self.convention, self.name = step, cell, convention, name
+
+    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:
+        """(y, hT) or (y, hT, cT)."""
+        B = x.shape[1]
+        H = self.convention.read(self.cell, params)["b"].shape[0] // len(self.cell.gates)
+        given = {"h": h0, "c": c0}
+        states = [np.zeros(self.cell.state_shape(k, B, H), x.dtype) if given[k] is None else given[k] for k in self.cell.state]
+        y = np.zeros((len(x), *np.shape(states[0])), x.dtype)
+        for t in range(len(x)):
+            states = self._checked(self.step(params, x[t], *states))
+            # Assigned whole, a state of another shape would be spread over the rows unseen.
+            if np.shape(states[0]) != y.shape[1:]:
+                raise ContractError(f"the step returned h' of shape {np.shape(states[0])}, but should return shape {y.shape[1:]}")
+            y[t] = states[0]
+        return (y, *states)
+
+    def _checked(self, got: Any) -> list[Any]:
+        states = list(got) if isinstance(got, tuple | list) else [got]
+        names = ", ".join(f"{k}'" for k in self.cell.state)
+        if len(states) != len(self.cell.state):
+            raise ContractError(f"the step returned {len(states)} states, but should return {names}")
+        return states
+
+
+def from_step(step: Step, *, cell: str | Cell, convention: str | Convention | None = None) -> FromStep:
+    """A single-step cell as an implementation that can be audited.
+
+    Parameters
+    ----------
+    step
+        ``step(params, x, h)``, which returns h', or ``step(params, x, h, c)``, which returns (h', c'): arrays ``(B, D)`` and ``(B, H)``.
+    cell
+        Which cell it is.
+    convention
+        In which convention it takes the parameters; by default canonical arrays.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cell or convention.
+
+    Examples
+    --------
+    >>> import numpy as np, gatecheck as gk
+    >>> def step(params, x, h):
+    ...     return np.tanh(x @ params["W"] + h @ params["U"] + params["b"])
+    >>> gk.audit(gk.from_step(step, cell="rnn"), profile="quick").verdict
+    'pass'
+    """
+    return FromStep(step, as_cell(cell), as_convention(convention), getattr(step, "__name__", "step"))

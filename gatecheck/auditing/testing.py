@@ -1,0 +1,73 @@
+"""Properties as tests of a user's own: what the pytest plugin's fixtures and the decorator share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from gatecheck.auditing.runner import applicable, audit, claims
+from gatecheck.claims import Claim
+from gatecheck.errors import UsageError
+from gatecheck.implementation import subject
+
+
+def as_test(claim: Claim, profile: str, seed: int) -> Callable[[Any], None]:
+    """A property as a function of an implementation that fails the test with the whole story."""
+
+    def prop(implementation: Any) -> None:
+        (result,) = audit(implementation, only=[claim.name], profile=profile, seed=seed).properties
+        if result.outcome == "expected_failure":
+            pytest.xfail(result.reason)
+        if result.outcome != "passed":
+            case = f"\nsmallest case: {result.counterexample}" if result.counterexample else ""
+            pytest.fail(f"{result.name} {result.outcome}: {claim.summary}\n{result.reason}{case}\nseed {seed}", pytrace=False)
+
+    return prop
+
+
+def parametrize_with_properties(
+    implementations: Iterable[Any], *, expected_failures: Mapping[str, str] | None = None, profile: str = "quick", seed: int = 0
+) -> Any:
+    """Parametrize a test with implementations and every property that applies to each.
+
+    The test has the arguments `implementation` and `prop`, and calls ``prop(implementation)``.
+
+    Parameters
+    ----------
+    implementations
+        Implementations, or classes of them; see :class:`gatecheck.implementation.Implementation`.
+    expected_failures
+        By the name of a property the reason why it is expected to fail. Strict: one that holds fails the test.
+    profile, seed
+        As of :func:`gatecheck.audit`.
+
+    Raises
+    ------
+    UsageError
+        If an expected failure gives no reason, or names no property that applies to any of the implementations.
+
+    Examples
+    --------
+    >>> import gatecheck as gk
+    >>> @gk.parametrize_with_properties([gk.Builtin("gru")])
+    ... def test_my_gru(implementation, prop):
+    ...     prop(implementation)
+    """
+    expected = dict(expected_failures or {})
+    pairs = [(s, c) for s in (subject(i) for i in implementations) for c in applicable(s)]
+    for name, reason in expected.items():
+        claims([name])
+        if not isinstance(reason, str) or not reason.strip():
+            raise UsageError(f"{name} is expected to fail without a reason: give one, with its source")
+        if name not in {c.name for _, c in pairs}:
+            raise UsageError(f"{name} is expected to fail, but says nothing about {' or '.join(s.name for s, _ in pairs) or 'nothing'}")
+
+    def marks(claim: Claim) -> list[Any]:
+        return [pytest.mark.xfail(reason=expected[claim.name], strict=True)] if claim.name in expected else []
+
+    return pytest.mark.parametrize(
+        ("implementation", "prop"),
+        [pytest.param(s, as_test(c, profile, seed), id=f"{s.name}-{c.name}", marks=marks(c)) for s, c in pairs],
+    )
