@@ -25,7 +25,8 @@ class FromStep:
         B = x.shape[1]
         H = self.convention.read(self.cell, params)["b"].shape[0] // len(self.cell.gates)
         given = {"h": h0, "c": c0}
-        states = [np.zeros(self.cell.state_shape(k, B, H), x.dtype) if given[k] is None else given[k] for k in self.cell.state]
+        zeros = {k: np.zeros(self.cell.state_shape(k, B, H), x.dtype) for k in self.cell.state}
+        states: list[Any] = [zero if given[k] is None else given[k] for k, zero in zeros.items()]
         y = np.zeros((len(x), *np.shape(states[0])), x.dtype)
         for t in range(len(x)):
             states = self._checked(self.step(params, x[t], *states))
