@@ -13,7 +13,7 @@ from gatecheck.reference import Results, ahead, equations, run
 R = TypeVar("R")
 
 KEPT = 16384
-"""How many results a process remembers, the newest. A cell has about 3,400 budgets at profile ci, 10 kB each, and all of them have to fit:
+"""How many results a process remembers, the newest. A cell has some thousand budgets at profile ci, of about 10 kB, and all have to fit:
 a matrix of faults asks for them again with every fault."""
 
 

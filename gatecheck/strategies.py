@@ -48,12 +48,13 @@ class Scope:
 SCOPES = {
     "any": Scope(absent=True),
     "present": Scope(share=0.3),
-    "tiny": Scope(T=(1, 3), B=(1, 2), D=(1, 2), H=(1, 3), regimes=("generic", "slow"), share=0.1),
+    "tiny": Scope(T=(2, 3), B=(1, 2), D=(1, 2), H=(2, 3), regimes=("generic", "slow"), share=0.1),
     "ragged": Scope(T=(1, 9), ragged=True, share=0.3),
     "long": Scope(T=(100, 100), B=(1, 2), D=(1, 3), H=(2, 5), regimes=("slow",), share=0.15),
 }
 """The scopes by name. Values and gradients are judged on ``any``; of the many special cases on ``present`` each has a share. All that a
-full Jacobian can be had of is ``tiny``; gradients that reach far back are ``long``; rows of different lengths are ``ragged``."""
+full Jacobian can be had of is ``tiny``, of two steps and two units at least, since one unit hides every transpose; gradients that reach
+far back are ``long``; rows of different lengths are ``ragged``."""
 
 
 def _distinct(sizes: list[int], fixed: Mapping[str, int]) -> Sizes:

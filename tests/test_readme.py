@@ -39,6 +39,15 @@ def test_the_python_in_the_readme_runs():
     exec(blocks("python")[1], {})
 
 
+def test_the_tests_in_the_readme_are_tests(tmp_path, monkeypatch):
+    (tmp_path / "my_lstm.py").write_text(blocks("python")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    made = {}
+    exec(blocks("python")[2], made)
+    (mark,) = made["test_my_lstm"].pytestmark
+    assert len(mark.args[1]) > 30
+
+
 @pytest.mark.parametrize("command", commands())
 def test_a_command_in_the_readme_is_one(command):
     _, name, *arguments = shlex.split(command)
@@ -59,7 +68,7 @@ def test_the_verdicts_shown_are_those_of_an_audit():
         assert (len(apply), len(claims()) - len(apply)) == (int(ran), int(skipped))
 
 
-@pytest.mark.parametrize("report", ["calibration/calibration.txt", "decay/decay.txt", "faults/first.txt"])
+@pytest.mark.parametrize("report", ["calibration/calibration.txt", "decay/decay.txt", "faults/faults.txt"])
 def test_figures_are_those_of_the_reports(report):
     lines = [line.strip() for line in (ROOT / "reports" / report).read_text(encoding="utf-8").splitlines()]
     quoted = [line.strip() for line in README.splitlines()]

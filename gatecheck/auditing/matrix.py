@@ -105,7 +105,7 @@ def judge(label: str, profile: str, seed: int, first_only: bool, without_referen
         fault.says,
         fault.source,
         fault.equivalent,
-        getattr(fault, "reference_needed", ""),
+        fault.reference_needed,
         {t.claim.name: t.examples for t in failed},
         [t.claim.name for t in failed if not t.claim.reference],
         bool(failed) and all(isinstance(t.failure, ContractError) for t in failed),

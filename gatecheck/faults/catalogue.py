@@ -6,6 +6,7 @@ A fault holds functions, so it does not travel between processes; its label does
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
 from gatecheck.cells import CELLS, NETWORKS, VARIANTS, Cell, as_cell
@@ -13,14 +14,9 @@ from gatecheck.errors import UsageError
 from gatecheck.faults import around, gru, layers, lengths, lstm, networks, options, per_gate, rnn, shared, surroundings
 from gatecheck.faults.fault import Fault
 from gatecheck.faults.mutants import mutants as mutants
+from gatecheck.faults.reasons import EQUIVALENT, ONLY_BY_COMPARISON
 
 _OWN = {"rnn": rnn.rows, "gru": gru.rows, "lstm": lstm.rows}
-
-EQUIVALENT = {
-    "rnn-relu: activation twice": "The relu of a number that is not negative is the number, so relu(relu(a)) = relu(a).",
-    "rnn-relu: slope squared": "The slope of relu is 0 or 1, and either is its own square.",
-}
-"""Named faults that change nothing, and why."""
 
 
 def _of(cell: Cell) -> Iterator[Fault]:
@@ -32,7 +28,7 @@ def _of(cell: Cell) -> Iterator[Fault]:
         return
     for table in (shared.rows, per_gate.rows, _OWN[cell.kind]):
         for name, says, edit, *source in table(cell):
-            yield Fault(name, cell.name, says, edit, source="".join(source), equivalent=EQUIVALENT.get(f"{cell}: {name}", ""))
+            yield Fault(name, cell.name, says, edit, source="".join(source))
     for around_it in (around.rows, surroundings.rows, layers.rows, lengths.rows):
         for name, says, wrap, *source in around_it(cell):
             yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
@@ -40,8 +36,10 @@ def _of(cell: Cell) -> Iterator[Fault]:
 
 @cache
 def _named(cell: str) -> dict[str, Fault]:
-    faults = list(_of(as_cell(cell)))
-    return {fault.name: fault for fault in faults}
+    return {
+        fault.name: replace(fault, equivalent=EQUIVALENT.get(fault.label, ""), reference_needed=ONLY_BY_COMPARISON.get(fault.name, ""))
+        for fault in _of(as_cell(cell))
+    }
 
 
 def faults(cell: str | None = None) -> tuple[Fault, ...]:

@@ -35,6 +35,8 @@ class Fault:
         Where somebody wrote it, if that is known: a repository and an issue.
     equivalent
         Why no test can tell it from the truth; such a fault is listed and not counted.
+    reference_needed
+        Why it can be told only by comparing with another implementation, if that is so.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Fault:
     wrap: Wrapper | None = None
     source: str = ""
     equivalent: str = ""
+    reference_needed: str = ""
 
     @property
     def label(self) -> str:
