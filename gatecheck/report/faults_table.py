@@ -55,7 +55,8 @@ def faults_table(killings: Sequence[Killing], how: str, *, whole: bool) -> Rende
         killed = [k for k in these if k.killed]
         lines += [_only_by_comparison(k) for k in killed if not k.killed_without_reference_by]
         lines += [Text(f"only by shape or dtype: {k.label}", "dim") for k in killed if k.only_by_contract]
-    return Group(cells, _worth_table(these) if whole else _first_table(these), *lines, Text(f"{how}; {sum(k.examples for k in killings):,} checks"))
+    checks = sum(k.examples for k in killings)
+    return Group(cells, _worth_table(these) if whole else _first_table(these), *lines, Text(f"{how}; {checks:,} checks"))
 
 
 def _worth_table(killings: Sequence[Killing]) -> RenderableType:
