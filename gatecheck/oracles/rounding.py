@@ -239,8 +239,20 @@ def budget(fn: Function, inputs: Mapping[str, Array], held: Mapping[str, Array],
     with np.errstate(all="ignore"):
         exact = {k: np.asarray(v, float) for k, v in fn({**held, **inputs}).items()}
         noisy = replicate(fn, inputs, held, dtype, seed)
-        spread = {k: rms(noisy[k] - exact[k], 0) for k in exact}
+        spread = {k: _seen(dtype, rms(noisy[k] - exact[k], 0), exact[k]) for k in exact}
     return Budget(exact, spread, dtype)
+
+
+def _seen(dtype: str, spread: Array, exact: Array) -> Array:
+    """The spread, at least that of one rounding where the replicates' own arithmetic is no finer than the noise.
+
+    In float64 a perturbation of half an ulp is mostly rounded away, and sixteen replicates of a short sum may all come out equal.
+    """
+    u = PRECISIONS[dtype].u
+    if u > np.finfo(np.float64).eps / 2:
+        return spread
+    least: Array = np.maximum(spread, u * np.abs(exact) / math.sqrt(3))
+    return least
 
 
 def conclusive(exact: Array, tolerance: Array) -> bool:

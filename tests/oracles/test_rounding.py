@@ -96,3 +96,13 @@ def test_an_uncalibrated_dtype_is_an_error():
 )
 def test_a_block_is_judged_only_if_its_budget_is_smaller_than_half_of_it(exact, tolerance, expected):
     assert rounding.conclusive(exact, tolerance) is expected
+
+
+def test_one_rounding_is_always_allowed_in_double_precision():
+    """Just above a power of two the noise of a single sum is rounded away; correct code may still be off by an ulp."""
+    x = np.linspace(1.0, 1.2, 500)
+    found = rounding.budget(lambda a: {"y": a["x"] + 0.05}, {"x": x}, {}, "float64")
+    assert (found.tolerance["y"] >= np.spacing(found.exact["y"])).all()
+    assert (found.tolerance["y"] <= 16 * np.spacing(found.exact["y"])).all()
+    zero = rounding.budget(lambda a: {"y": a["x"] * 0.0}, {"x": x}, {}, "float64")
+    assert (zero.tolerance["y"] < 1e-300).all()
