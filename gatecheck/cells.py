@@ -298,7 +298,7 @@ def _hard(hard: Any) -> Any:
 
 
 CELLS = {cell.name: cell for cell in (RNN(), RNN("relu"), RNN("sigmoid"), GRU(), GRU("before"), LSTM())}
-"""The cells that the kernels compute, by name."""
+"""The plain cells, by name."""
 
 VARIANTS = {
     cell.name: cell

@@ -10,7 +10,7 @@ from gatecheck.budgets import case_budget
 from gatecheck.cases import Case
 from gatecheck.evidence import Violation, agree
 from gatecheck.faults.catalogue import faults
-from gatecheck.faults.edits import apply
+from gatecheck.faults.edits import Edit, apply
 from gatecheck.faults.fault import Fault
 from gatecheck.reference import equations, run
 
@@ -26,19 +26,16 @@ def untold(cases: Iterable[Case]) -> list[Fault]:
     cases
         All of one cell.
     """
-    left: list[Fault] | None = None
+    left: list[tuple[Fault, Edit]] | None = None
     for case in cases:
         if left is None:
-            left = [fault for fault in faults(case.cell.name) if fault.edit and not fault.equivalent]
-        left = [fault for fault in left if not _tells(case, fault)]
-    return left or []
+            left = [(fault, fault.edit) for fault in faults(case.cell.name) if fault.edit and not fault.equivalent]
+        left = [(fault, edit) for fault, edit in left if not _tells(case, edit)]
+    return [fault for fault, _ in left or []]
 
 
-def _tells(case: Case, fault: Fault) -> bool:
+def _tells(case: Case, edit: Edit) -> bool:
     budget = case_budget(case)
-    edit = fault.edit
-    if edit is None:
-        return False
     with np.errstate(all="ignore"):
         got = run(apply(equations(case.cell), edit), case.doubles())
     try:

@@ -14,24 +14,24 @@ from gatecheck.reference.network import in_order, reversed_steps
 Turn = Callable[[Array, Array | None], Array]
 
 
-def _reverse(a: Array, lengths: Array | None = None) -> Array:
+def _reverse(a: Array, lengths: Array | None) -> Array:
     return in_order(a, reversed_steps(len(a), a.shape[1], lengths))
 
 
-def _padding_too(a: Array, lengths: Array | None = None) -> Array:
+def _padding_too(a: Array, lengths: Array | None) -> Array:
     return a[::-1]
 
 
-def _batch_first(a: Array, lengths: Array | None = None) -> Array:
+def _batch_first(a: Array, lengths: Array | None) -> Array:
     return a.swapaxes(0, 1)
 
 
-def _reshaped(a: Array, lengths: Array | None = None) -> Array:
+def _reshaped(a: Array, lengths: Array | None) -> Array:
     """The other layout's shape, but the memory as it was."""
     return np.ascontiguousarray(a).reshape(a.shape[1], a.shape[0], a.shape[2])
 
 
-def _same(a: Array, lengths: Array | None = None) -> Array:
+def _same(a: Array, lengths: Array | None) -> Array:
     return a
 
 

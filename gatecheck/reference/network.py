@@ -38,6 +38,12 @@ def in_order(sequence: Array, order: Array) -> Array:
     return moved
 
 
+def _running(T: int, lengths: Array) -> Array:
+    """Which rows are still running at each step ``(T, B, 1)``."""
+    running: Array = (np.arange(T)[:, None] < lengths)[..., None]
+    return running
+
+
 def reversed_steps(T: int, B: int, lengths: Array | None) -> Array:
     """The order of the steps of each row ``(T, B)`` in reverse; padding stays where it is, behind the end. It is its own inverse."""
     t, n = np.arange(T)[:, None], np.full(B, T) if lengths is None else np.asarray(lengths)
@@ -79,7 +85,7 @@ def ahead(equations: Equations, arrays: Mapping[str, Array], hold: Callable[[Equ
     T, B = x.shape[-3], x.shape[-2]
     valid = None
     if "lengths" in arrays:
-        valid = (np.arange(T)[:, None] < arrays["lengths"])[..., None]
+        valid = _running(T, arrays["lengths"])
         equations = hold(equations)
         x = np.where(valid, x, 0)  # what stands in the padding, NaN too, is seen by nothing
     reverse = reversed_steps(T, B, arrays.get("lengths"))
@@ -118,7 +124,7 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
     reverse = reversed_steps(T, B, arrays.get("lengths"))
     dy = arrays.get("dy")
     if dy is not None and "lengths" in arrays:
-        dy = np.where((np.arange(T)[:, None] < arrays["lengths"])[..., None], dy, 0)
+        dy = np.where(_running(T, arrays["lengths"]), dy, 0)
     grads: Results = {}
     states: dict[str, list[Array]] = {f"d{k}0": [] for k in cell.state}
     for layer in reversed(range(cell.layers)):
