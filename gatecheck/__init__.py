@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gatecheck.cells import LSTM as LSTM
     from gatecheck.cells import RNN as RNN
     from gatecheck.conventions import Convention as Convention
+    from gatecheck.conventions import Layout as Layout
     from gatecheck.conventions import convert as convert
     from gatecheck.kernels import Builtin as Builtin
     from gatecheck.oracles.gradcheck import gradcheck as gradcheck
@@ -27,6 +28,7 @@ _HOME = {
     "Builtin": "gatecheck.kernels",
     "Case": "gatecheck.cases",
     "Convention": "gatecheck.conventions",
+    "Layout": "gatecheck.conventions",
     "GRU": "gatecheck.cells",
     "LSTM": "gatecheck.cells",
     "RNN": "gatecheck.cells",
@@ -46,6 +48,7 @@ __all__ = [
     "Builtin",
     "Case",
     "Convention",
+    "Layout",
     "__version__",
     "audit",
     "convert",

@@ -9,12 +9,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gatecheck.cases import COTANGENTS, STATES, Case
+from gatecheck.cases import STATES, Case
 from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
 from gatecheck.errors import ContractError, GatecheckError, TargetCrashError, TargetError
 
 Results = dict[str, Array]
+
+_TIME_MAJOR = "TBD"
 
 ABILITIES = {
     "backward": "it has a backward",
@@ -100,7 +102,7 @@ class Subject:
 
     def arguments(self, case: Case) -> dict[str, Any]:
         """Fresh, writeable copies of what the target is called with, in its own convention."""
-        optional = {k: None if (a := case.get(k)) is None else a.copy() for k in (*STATES, *COTANGENTS)}
+        optional = {k: None if (a := case.get(k)) is None else self._state(a) for k in (*STATES, "dhT", "dcT")} | {"dy": case.get("dy")}
         lengths = case.get("lengths")
         sequences = {k: self.laid_out(v, lengths) for k, v in (("x", case["x"]), ("dy", optional["dy"])) if v is not None}
         more = {} if lengths is None else {"lengths": lengths.copy()}
@@ -109,15 +111,42 @@ class Subject:
     def laid_out(self, sequence: Array, lengths: Array | None = None) -> Array:
         """A copy of a sequence ``(T, B, ...)`` as the target takes and returns it."""
         sequence = _reversed(sequence, lengths) if "reverse" in self.options else sequence
-        return np.array(sequence.swapaxes(0, 1) if "batch_first" in self.options else sequence, order="C")
+        return np.array(sequence.transpose([_TIME_MAJOR.index(axis) for axis in self.axes]), order="C")
 
     def time_major(self, sequence: Array, lengths: Array | None = None) -> Array:
         """The inverse of :meth:`laid_out`."""
-        sequence = sequence.swapaxes(0, 1) if "batch_first" in self.options else sequence
+        sequence = sequence.transpose([self.axes.index(axis) for axis in _TIME_MAJOR])
         return np.array(_reversed(sequence, lengths) if "reverse" in self.options else sequence, order="C")
 
+    @property
+    def axes(self) -> str:
+        """The axes of x and y as the target takes and returns them, such as ``"BTD"``."""
+        return "BTD" if "batch_first" in self.options else self.convention.axes
+
+    @property
+    def _states(self) -> list[str]:
+        """The states in the order in which the target takes and returns them."""
+        return [k for k in self.convention.states if k in self.cell.state]
+
     def _sequence_shape(self, T: int, B: int, n: int) -> tuple[int, ...]:
-        return (B, T, n) if "batch_first" in self.options else (T, B, n)
+        sizes = {"T": T, "B": B, "D": n}
+        return tuple(sizes[axis] for axis in self.axes)
+
+    def _state_shape(self, state: str, B: int, H: int) -> tuple[int, ...]:
+        *layers, rows, units = self.cell.state_shape(state, B, H)
+        return (*layers, *((units, rows) if self.convention.columns else (rows, units)))
+
+    def _state(self, state: Array) -> Array:
+        """A copy of a state ``(..., B, H)`` as the target takes and returns it, or of the target's as ``(..., B, H)``."""
+        return np.array(state.swapaxes(-1, -2) if self.convention.columns else state, order="C")
+
+    def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
+        """Arguments of ``"forward"`` or ``"backward"`` in the order in which the target takes them."""
+        # A backward has a place for the cell state of any cell, behind h where there is none.
+        order = self._states if what == "forward" or "c" in self._states else ["h", "c"]
+        states = [arguments[f"{k}0"] for k in order]
+        cotangents = [arguments["dy"], *(arguments[f"d{k}T"] for k in order)] if what == "backward" else []
+        return [arguments["params"], arguments["x"], *states, *cotangents]
 
     def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
         """y ``(T, B, H)``, hT and (cT) ``(B, H)``.
@@ -130,19 +159,34 @@ class Subject:
             If it returned something else than the protocol says.
         """
         a = arguments or self.arguments(case)
-        initial = [a[f"{k}0"] for k in self.cell.state]
-        got = self.call("forward", a["params"], a["x"], *initial, **_lengths(a))
-        names = ["y", *(f"{k}T" for k in self.cell.state)]
+        return self._outputs(case, "forward", self.call("forward", *self.positional("forward", a), **_lengths(a)))
+
+    def tangent(self, case: Case, direction: Case) -> Results:
+        """The derivative of :meth:`forward` at a case in a direction, whose arrays are those of the other case.
+
+        Raises
+        ------
+        TargetCrashError, ContractError
+            As for :meth:`forward`.
+        """
+        at, along = (self.positional("forward", self.arguments(of)) for of in (case, direction))
+        return self._outputs(case, "tangent", self.call("tangent", *at, *along))
+
+    def _outputs(self, case: Case, what: str, got: Any) -> Results:
+        names = ["y", *(f"{k}T" for k in self._states)]
         if not isinstance(got, tuple | list) or len(got) != len(names):
-            raise ContractError(f"forward returned {_describe(got)}, but should return ({', '.join(names)})")
+            raise ContractError(f"{what} returned {_describe(got)}, but should return ({', '.join(names)})")
         T, B, _, H = case.sizes
         shapes = {"y": self._sequence_shape(T, B, self.cell.directions * self.cell.width(H))}
-        shapes |= {f"{k}T": self.cell.state_shape(k, B, H) for k in self.cell.state}
+        shapes |= {f"{k}T": self._state_shape(k, B, H) for k in self.cell.state}
         out = {k: _checked(k, v, shapes[k], case.dtype) for k, v in zip(names, got, strict=True)}
-        return out | {"y": self.time_major(out["y"], case.get("lengths"))}
+        states = {f"{k}T": self._state(out[f"{k}T"]) for k in self.cell.state}
+        return {"y": self.time_major(out["y"], case.get("lengths"))} | states
 
     def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
         """The gradients ``dW``, ``dU``, ``db``, (``dc_n``), ``dx``, and ``dh0``, (``dc0``) unless that state is absent and left out.
+
+        Parameters that its convention has no place for have none.
 
         Raises
         ------
@@ -150,13 +194,12 @@ class Subject:
             As for :meth:`forward`.
         """
         a = arguments or self.arguments(case)
-        rest = [a[k] for k in ("h0", "c0", "dy", "dhT", "dcT")]
-        got = self.call("backward", a["params"], a["x"], *rest, **_lengths(a))
+        got = self.call("backward", *self.positional("backward", a), **_lengths(a))
         if not isinstance(got, Mapping):
             raise ContractError(f"backward returned {_describe(got)}, but should return a dict of gradients")
         T, B, D, H = case.sizes
         shapes = self.convention.shapes(self.cell, D, H)
-        states = {f"{k}0": self.cell.state_shape(k, B, H) for k in self.cell.state}
+        states = {f"{k}0": self._state_shape(k, B, H) for k in self.cell.state}
         absent = {k for k in states if case.get(k) is None and got.get(k) is None}
         wanted = {**shapes, "x": self._sequence_shape(T, B, D), **states}
         given = {k for k in got if k not in absent and not (got[k] is None and k not in wanted)}
@@ -165,7 +208,8 @@ class Subject:
         checked = {k: _checked(f"the gradient of {k}", got[k], wanted[k], case.dtype) for k in sorted(given)}
         checked["x"] = self.time_major(checked["x"], case.get("lengths"))
         params = self.convention.pull_back(self.cell, {k: checked[k] for k in shapes})
-        return {f"d{k}": v for k, v in params.items()} | {f"d{k}": checked[k] for k in ("x", *states) if k in checked}
+        inputs = {"x": checked["x"]} | {k: self._state(checked[k]) for k in states if k in checked}
+        return {f"d{k}": v for k, v in (params | inputs).items()}
 
     def run(self, case: Case) -> Results:
         """Forward, and backward where there is one."""

@@ -99,15 +99,11 @@ def empty_batch(implementation: Subject, case: Case) -> Evidence:
 def outputs_are_fresh_arrays(implementation: Subject, case: Case) -> Evidence:
     """What a call returns shares no memory with its arguments, and no later call writes to it."""
     seen = Evidence()
-    states = [f"{k}0" for k in case.cell.state]
-    names = {"forward": states}
-    if "backward" in implementation.abilities:
-        names["backward"] = ["h0", "c0", "dy", "dhT", "dcT"]
-    for call, rest in names.items():
+    for call in ("forward", *({"backward"} & implementation.abilities)):
 
-        def returned(of: Case, call: str = call, rest: list[str] = rest) -> tuple[list[Array], list[Array]]:
+        def returned(of: Case, call: str = call) -> tuple[list[Array], list[Array]]:
             a = implementation.arguments(of)
-            got = implementation.call(call, a["params"], a["x"], *(a[k] for k in rest))
+            got = implementation.call(call, *implementation.positional(call, a))
             values = list(got.values()) if isinstance(got, Mapping) else list(got)
             return [v for v in values if isinstance(v, np.ndarray)], [array for _, array in _arrays(a)]
 

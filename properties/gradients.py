@@ -47,12 +47,7 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
         return {k: gradients[f"d{k}"] for k in arrays}
 
     def jvp(tangents: dict[str, Array], **arrays: Array) -> Results:
-        a = implementation.arguments(at(arrays))
-        dparams = implementation.convention.spell(case.cell, {k: tangents[k] for k in case.params})
-        dx = implementation.laid_out(tangents["x"])
-        got = implementation.call("tangent", a["params"], a["x"], a["h0"], a["c0"], dparams, dx, *(tangents.get(k) for k in ("h0", "c0")))
-        out = dict(zip(["y", *(f"{k}T" for k in case.cell.state)], got, strict=True))
-        return out | {"y": implementation.time_major(out["y"])}
+        return implementation.tangent(at(arrays), at(tangents))
 
     inputs = {k: case[k].copy() for k in case.arrays if k in directions}
     try:

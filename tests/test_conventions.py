@@ -10,23 +10,59 @@ import torch
 
 import gatecheck as gk
 from gatecheck.cases import draw
-from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes
-from gatecheck.conventions import CONVENTIONS, Convention, as_convention
+from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, RNN, VARIANTS, Sizes
+from gatecheck.conventions import CONVENTIONS, Convention, Layout, as_convention
 from gatecheck.errors import ConventionError, UsageError
 from gatecheck.reference import equations, run
 
 SIZES = Sizes(T=6, B=2, D=3, H=4)
 # One that is wrong in every way at once, so that each way of spelling is exercised by some entry.
+_APART = {"kernel": "W", "recurrent": "U", "bias": "b", "extra": "c_n"}
 ODD = Convention(
     "odd",
-    {"rnn": "n", "gru": "znr", "lstm": "oifg"},
-    names={"W": "kernel", "U": "recurrent", "b": "bias", "c_n": "extra"},
-    negated={"gru": "z", "lstm": "fg"},
+    {
+        "rnn": Layout("n", _APART),
+        "gru": Layout("znr", _APART, negated="z"),
+        "gru-before": Layout("nzr", _APART, negated="zr"),
+        "lstm": Layout("oifg", _APART | {"peeps": "p"}, negated="fo", peepholes="ofi"),
+    },
 )
-ODD_ROWS = replace(ODD, name="odd-rows", rows=True, second_bias="bias2")
-ALL = {**CONVENTIONS, "odd": ODD, "odd-rows": ODD_ROWS}
 
-EXPRESSIBLE = [(cell, convention) for convention in ALL.values() for cell in CELLS.values() if cell.reset in (None, *convention.resets)]
+
+def everywhere(name, arrays, **more):
+    """A convention that holds every kind of cell in the same arrays, its gates in an order of its own."""
+    orders = {"rnn": "n", "gru": "nzr", "gru-before": "rnz", "lstm": "gofi"}
+    return Convention(name, {kind: Layout(order, arrays, negated="z" * ("z" in order)) for kind, order in orders.items()}, **more)
+
+
+DRESSES = [
+    ODD,
+    replace(ODD, name="odd-rows", rows=True),
+    everywhere("two-biases", {"w": "W", "u": "U", "b": "b", "c": "c", "p": "p"}, rows=True, vectors="column"),
+    everywhere("stacked-biases", {"w": "W", "u": "U", "b": "b; c", "p": "p"}),
+    everywhere("biases-beside", {"w": "W", "u": "U", "b": "b | c", "p": "p"}, interleaved=True),
+    everywhere("candidate-beside", {"w": "W", "u": "U", "b": "b | c_n", "p": "p"}, vectors="row"),
+    everywhere("x-above-h", {"k": "W; U", "b": "b", "c": "c_n", "p": "p"}),
+    everywhere("h-beside-x", {"k": "U; W", "b": "b", "c": "c_n", "p": "p"}, rows=True, vectors="column"),
+    everywhere("bias-first", {"k": "b; W; U", "c": "c_n", "p": "p"}),
+    everywhere("bias-last-in-columns", {"k": "W; U; b; c", "p": "p"}, rows=True, interleaved=True),
+    everywhere("apart", {"W{gate}": "W", "U{gate}": "U", "b{gate}": "b", "c": "c_n", "p{gate}": "p"}, rows=True),
+    everywhere("apart-joined", {"K_{gate}": "b; U; W", "c": "c_n", "p{gate}": "p"}, vectors="row"),
+    everywhere("interleaved", {"w": "W", "u": "U", "b": "b", "c": "c_n", "p": "p"}, interleaved=True),
+    Convention("in-two", {"gru": Layout("rzn", {"k": "W; U : zr", "n": "W; U : n", "kb": "b: zr", "nb": "b : n", "c": "c_n"})}),
+    everywhere(
+        "directions-stacked",
+        {"W{layer}": "W", "U{layer}": "U", "B{layer}": "b | c", "P{layer}": "p", "R{layer}": "R"},
+        rows=True,
+        stacked=True,
+    ),
+]
+ALL = {**CONVENTIONS, **{c.name: c for c in DRESSES}}
+
+EVERY_CELL = [*CELLS.values(), *VARIANTS.values(), *NETWORKS.values()]
+
+
+EXPRESSIBLE = [(cell, convention) for convention in ALL.values() for cell in EVERY_CELL if convention.expresses(cell)]
 expressible = pytest.mark.parametrize(("cell", "convention"), EXPRESSIBLE, ids=[f"{a}-{b.name}" for a, b in EXPRESSIBLE])
 
 
@@ -70,15 +106,16 @@ def test_gradients_are_pulled_back_by_the_transpose(cell, convention):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"order": {"gru": "zrn", "lstm": "figo"}},
-        {"negated": {"gru": "r", "lstm": "f"}},
+        {"gru": {"order": "zrn"}, "lstm": {"order": "figo"}},
+        {"gru": {"negated": "r"}, "lstm": {"negated": "f"}},
     ],
     ids=["order", "negated"],
 )
 def test_another_spelling_is_another_function(cell, wrong):
     right = CONVENTIONS["pytorch"]
     case = draw(cell, SIZES, seed=2, dtype="float64")
-    misread = replace(right, **wrong).read(cell, right.spell(cell, case.params))
+    changed = {kind: replace(right.layouts[kind], **how) for kind, how in wrong.items()}
+    misread = replace(right, layouts=changed).read(cell, right.spell(cell, case.params))
     y = run(equations(cell), dict(case.arrays))["y"]
     other = run(equations(cell), dict(case.arrays) | misread)["y"]
     assert (abs(y - other).max(axis=(1, 2)) > 1e-3).all(), "every step shows it, far above rounding"
@@ -190,7 +227,7 @@ BAD = [
         "pytorch",
         "lstm",
         ConventionError,
-        "weight_ih_l0 and weight_hh_l0 have shapes (8, 3) and (8,), but should be matrices",
+        "weight_hh_l0 has shape (8,), but should be a matrix",
     ),
     (torch_lstm(), "pytorch", "gru", ConventionError, "weight_ih_l0 has shape (8, 3), but should have shape (6, 3) (D = 3, H = 2)"),
     (
@@ -200,7 +237,7 @@ BAD = [
         ConventionError,
         "the convention pytorch cannot express a GRU that resets before the product h U_n",
     ),
-    (torch_lstm(), Convention("bare", {"gru": "rzn"}), "lstm", ConventionError, "the convention bare has no lstm"),
+    (torch_lstm(), Convention("bare", {"gru": Layout("rzn", {"k": "W; U"})}), "lstm", ConventionError, "the convention bare has no lstm"),
     (torch_lstm(), "torch", "lstm", UsageError, "there is no convention 'torch'; the conventions are canonical, pytorch, pytorch-cell"),
     (torch_lstm(), "pytorch", "ltsm", UsageError, "there is no cell 'ltsm'"),
 ]
@@ -219,11 +256,53 @@ def test_what_cannot_be_expressed_is_an_error_in_every_direction(call):
         getattr(CONVENTIONS["pytorch"], call)(GRU("before"), params_of(GRU("before")))
 
 
-@pytest.mark.parametrize("order", ["ifg", "ifgoo", "iffo", "ifgx", ""])
-def test_an_order_that_is_no_permutation_is_an_error(order):
-    with pytest.raises(ConventionError, match="order"):
-        Convention("mine", {"lstm": order}).spell(LSTM(), params_of(LSTM()))
+NONSENSE = [
+    (lambda: Layout("ifg", {"k": "W; U"}), {}, "orders a lstm as 'ifg', but should order i, f, g, o"),
+    (lambda: Layout("ifgoo", {"k": "W; U"}), {}, "orders a lstm as 'ifgoo'"),
+    (lambda: Layout("iffo", {"k": "W; U"}), {}, "orders a lstm as 'iffo'"),
+    (lambda: "ifgo", {}, "has 'ifgo' for a lstm, but should have a Layout"),
+    (lambda: Layout("ifgo", {"k": "W; V"}), {}, "says that k holds 'W; V', but it should hold W, U, b, c, c_n, p, R"),
+    (lambda: Layout("ifgo", {"k": "W; U | b"}), {}, "says that k holds 'W; U | b'"),
+    (lambda: Layout("ifgo", {"k": "W", "b": "b"}), {}, "the convention mine has no weights of h"),
+    (lambda: Layout("ifgo", {"k": "W; U"}, negated="g"), {}, "negates 'g', but only i, f, o have a polarity"),
+    (lambda: Layout("ifgo", {"k": "W; U"}), {"axes": "TB"}, "has axes 'TB', but should have one of TBD, BTD"),
+    (lambda: Layout("ifgo", {"k": "W; U"}), {"states": "h"}, "has states 'h', but should have 'hc' or 'ch'"),
+    (lambda: Layout("ifgo", {"k": "W; U"}), {"vectors": "columns"}, "stores vectors 'columns'"),
+]
 
 
-def test_one_gate_needs_no_order():
-    assert Convention("mine", {"rnn": "n"}).shapes(RNN(), 3, 2) == {"W": (3, 2), "U": (2, 2), "b": (2,)}
+@pytest.mark.parametrize(("layout", "more", "message"), NONSENSE, ids=[m for *_, m in NONSENSE])
+def test_a_convention_that_makes_no_sense_is_an_error(layout, more, message):
+    with pytest.raises(ConventionError) as caught:
+        Convention("mine", {"lstm": layout()}, **more)
+    assert message in str(caught.value)
+
+
+def test_what_a_convention_has_no_place_for_is_zero():
+    bare = Convention("bare", {"gru": Layout("rzn", {"W": "W", "U": "U", "b": "b"}), "rnn": Layout("n", {"W": "W", "U": "U"})})
+    assert (bare.absent(GRU()), bare.absent(RNN())) == (["c_n"], ["b"])
+    params = params_of(GRU())
+    with pytest.raises(ConventionError, match="the convention bare has no c_n, so it cannot express one that is not zero"):
+        bare.spell(GRU(), params)
+    params["c_n"] = np.zeros_like(params["c_n"])
+    spelled = bare.spell(GRU(), params)
+    assert set(spelled) == {"W", "U", "b"}
+    assert set(bare.pull_back(GRU(), spelled)) == {"W", "U", "b"}
+    np.testing.assert_array_equal(bare.read(GRU(), spelled)["c_n"], params["c_n"])
+
+
+def test_the_shapes_of_a_notebook_in_columns():
+    """One matrix on [h, x] a gate, biases as columns, as in courses."""
+    course = Convention(
+        "course", {"lstm": Layout("fioc".replace("c", "g"), {"W{gate}": "U; W", "b{gate}": "b"}, gate_names={"g": "c"})}, rows=True
+    )
+    assert course.shapes(LSTM(), 3, 2) == {f"W{k}": (2, 5) for k in "fioc"} | {f"b{k}": (2,) for k in "fioc"}
+    assert set(replace(course, vectors="column").shapes(LSTM(), 3, 2).values()) == {(2, 5), (2, 1)}
+
+
+def test_interleaved_gates_lie_unit_by_unit():
+    chainer = Convention("interleaved", {"lstm": Layout("giof", {"W": "W", "U": "U", "b": "b"})}, rows=True, interleaved=True)
+    params = params_of(LSTM())
+    H, W = SIZES.H, chainer.spell(LSTM(), params)["W"]
+    for k, gate in enumerate("giof"):
+        np.testing.assert_array_equal(W[k::4], params["W"][:, H * "ifgo".index(gate) :][:, :H].T)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatecheck.blocks import block
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes, as_cell
-from gatecheck.conventions import CONVENTIONS
+from gatecheck.conventions import CONVENTIONS, as_convention
 from gatecheck.errors import ContractError, TargetCrashError, TargetError
 from gatecheck.implementation import subject
 from gatecheck.reference import equations, run
@@ -22,24 +21,25 @@ class Textbook:
     cell = "lstm"
     convention = None
 
-    def _run(self, params, **arrays):
-        cell = as_cell(self.cell)
-        canonical = CONVENTIONS[self.convention or "canonical"].read(cell, params)
-        return cell, run(equations(cell), canonical | {k: v for k, v in arrays.items() if v is not None})
+    def _run(self, params, x, states, dy=None, finals=()):
+        cell, convention = as_cell(self.cell), as_convention(self.convention)
+        arrays = {"x": x, "dy": dy}
+        arrays = {k: None if v is None else v.transpose([convention.axes.index(axis) for axis in "TBD"]) for k, v in arrays.items()}
+        order = convention.states if cell.kind == "lstm" else "hc"
+        arrays |= dict(zip((f"{k}0" for k in order), states, strict=False))
+        arrays |= dict(zip((f"d{k}T" for k in order), finals, strict=False))
+        out = run(equations(cell), convention.read(cell, params) | {k: v for k, v in arrays.items() if v is not None})
+        turned = {k: out[k].transpose(["TBD".index(axis) for axis in convention.axes]) for k in ("y", "dx") if k in out}
+        return cell, convention, out | turned
 
     def forward(self, params, x, h0, c0=None):
-        cell, out = self._run(params, x=x, h0=h0, c0=c0)
-        return tuple(out[k] for k in ("y", *(f"{s}T" for s in cell.state)))
+        cell, convention, out = self._run(params, x, (h0, c0))
+        return tuple(out[k] for k in ("y", *(f"{s}T" for s in convention.states if s in cell.state)))
 
     def backward(self, params, x, h0, c0, dy, dhT, dcT):
-        cell, out = self._run(params, x=x, h0=h0, c0=c0, dy=dy, dhT=dhT, dcT=dcT)
-        convention, grads = CONVENTIONS[self.convention or "canonical"], {k: out[f"d{k}"] for k in cell.param_shapes(1, 1)}
-        if convention.second_bias:
-            # Either bias has the whole gradient of their sum, where spelling halves; the candidate's are two in every convention.
-            twice = [k for k in cell.gates if (k, cell.reset) != ("n", "after")]
-            for gate in twice:
-                block(cell, grads["b"], gate)[:] *= 2
-        return convention.spell(cell, grads) | {k: out[f"d{k}"] for k in ("x", *(f"{s}0" for s in cell.state))}
+        cell, convention, out = self._run(params, x, (h0, c0), dy, (dhT, dcT))
+        grads = convention.gradients(cell, {k: out[f"d{k}"] for k in cell.param_shapes(1, 1)})
+        return grads | {k: out[f"d{k}"] for k in ("x", *(f"{s}0" for s in cell.state))}
 
 
 def changed(**attributes):
@@ -196,7 +196,7 @@ def test_a_bad_declaration_is_a_target_error(target, message):
 # ---- calls
 
 
-EXPRESSIBLE = [(cell, name) for name, c in CONVENTIONS.items() for cell in CELLS.values() if cell.reset in (None, *c.resets)]
+EXPRESSIBLE = [(cell, name) for name, c in CONVENTIONS.items() for cell in CELLS.values() if c.expresses(cell)]
 
 
 @pytest.mark.parametrize(("cell", "convention"), EXPRESSIBLE, ids=str)

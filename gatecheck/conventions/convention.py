@@ -2,58 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gatecheck.blocks import of_tag
 from gatecheck.cells import Array, Cell, Params, as_cell
+from gatecheck.conventions.layout import VECTORS, Held, Layout, Place, check, extent, held, places
 from gatecheck.errors import ConventionError
+
+AXES = ("TBD", "BTD", "TDB", "DTB", "BDT", "DBT")
 
 
 @dataclass(frozen=True)
 class Convention:
-    """The spelling of parameters in one framework.
+    """The spelling of parameters and sequences in one framework.
 
     Attributes
     ----------
     name
         The framework.
-    order
-        By kind of cell, the order of the gate blocks, such as ``{"lstm": "ifgo"}``; kinds that are missing cannot be expressed.
-    names
-        The names of W, U and b (and of c_n, p and R, where they are arrays of their own); ``{layer}`` stands for the number of the layer
-        from 0 on, ``{reverse}`` for `reverse` in the reverse direction and nothing in the other, ``{tag}`` for the canonical tag.
+    layouts
+        By kind of cell, ``"rnn"``, ``"gru"``, ``"gru-before"`` and ``"lstm"``, its arrays. A kind that is missing cannot be expressed.
     rows
-        Whether a gate's block is a set of rows, W then being ``(G*H, D)``.
+        Whether a gate's block is a set of rows of a matrix, W then being ``(G*H, D)``.
+    interleaved
+        Whether the gates of a unit lie side by side, unit by unit, rather than the units of a gate.
+    vectors
+        How a vector of n numbers is stored: ``"flat"`` as ``(n,)``, ``"column"`` as ``(n, 1)``, ``"row"`` as ``(1, n)``.
     reverse
         What marks a name of the reverse direction.
-    second_bias
-        The name of a bias that is added to b, or None; in a reset-after GRU its candidate block is c_n.
-    negated
-        By kind, the gates whose polarity is the opposite one, reached by negating their blocks: 1 - σ(a) = σ(-a).
-    resets
-        The reset placements that a GRU can have here.
+    stacked
+        Whether both directions lie in one array, behind a leading axis that is there for one direction too.
+    axes
+        The axes of x and y: a permutation of T, B and D, such as ``"BTD"``.
+    columns
+        Whether the state is ``(H, B)``, a column an example.
+    states
+        The order in which states are taken and returned: ``"hc"`` or ``"ch"``.
     source
         Where this was read.
     """
 
     name: str
-    order: Mapping[str, str]
-    names: Mapping[str, str] = field(default_factory=lambda: {k: f"{k}{{tag}}" for k in ("W", "U", "b", "c_n", "p", "R")})
+    layouts: Mapping[str, Layout]
     rows: bool = False
+    interleaved: bool = False
+    vectors: Literal["flat", "column", "row"] = "flat"
     reverse: str = ""
-    second_bias: str | None = None
-    negated: Mapping[str, str] = field(default_factory=dict)
-    resets: tuple[str, ...] = ("after", "before")
+    stacked: bool = False
+    axes: str = "TBD"
+    columns: bool = False
+    states: str = "hc"
     source: str = ""
+    _plans: dict[tuple[Cell, int, int], _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for kind, order in self.order.items():
-            gates = as_cell(kind).gates
-            if sorted(order) != sorted(gates):
-                raise ConventionError(f"the convention {self.name} orders a {kind} as {order!r}, but should order {', '.join(gates)}")
+        if self.axes not in AXES:
+            raise ConventionError(f"the convention {self.name} has axes {self.axes!r}, but should have one of {', '.join(AXES)}")
+        if self.states not in ("hc", "ch"):
+            raise ConventionError(f"the convention {self.name} has states {self.states!r}, but should have 'hc' or 'ch'")
+        if self.vectors not in ("flat", "column", "row"):
+            raise ConventionError(f"the convention {self.name} stores vectors {self.vectors!r}, but should 'flat', 'column' or 'row'")
+        for kind, layout in self.layouts.items():
+            check(self.name, layout, as_cell(kind))
 
     def shapes(self, cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters of a cell in this convention.
@@ -63,35 +76,22 @@ class Convention:
         ConventionError
             If the convention cannot express the cell.
         """
-        self._check(cell)
-        shapes: dict[str, tuple[int, ...]] = {}
-        for canonical, own in self._names(cell).items():
-            shape = cell.param_shapes(D, H)[canonical]
-            shapes |= dict.fromkeys(own, shape[::-1] if self.rows else shape)
-        return shapes
+        return dict(self._plan(cell, D, H).shapes)
 
     def spell(self, cell: Cell, params: Params) -> dict[str, Array]:
         """Canonical parameters in this convention, as new arrays.
 
         A bias that the convention writes as two is halved, which is exact.
+
+        Raises
+        ------
+        ConventionError
+            If it cannot express the cell, or has no place for a parameter that is not zero.
         """
-        self._check(cell)
-        out: dict[str, Array] = {}
-        for tag, names in self._by_tag(cell):
-            own = of_tag(cell, params, tag)
-            out |= {names[k][0]: self._layout(self._reorder(cell, own[k])) for k in ("W", "U")}
-            out |= {names["p"][0]: own["p"].copy()} if cell.peepholes else {}
-            out |= {names["R"][0]: self._layout(own["R"])} if cell.projection else {}
-            bias = self._reorder(cell, own["b"])
-            if self.second_bias is None:
-                out |= {names["b"][0]: bias} | ({names["c_n"][0]: own["c_n"].copy()} if "c_n" in own else {})
-                continue
-            first, second = bias / 2, bias / 2
-            if "c_n" in own:
-                n = self._slice(cell, "n", bias)
-                first[n], second[n] = bias[n], own["c_n"]
-            out |= dict(zip(names["b"], (first, second), strict=True))
-        return out
+        for name in self.absent(cell):
+            if np.any(params[name]):
+                raise ConventionError(f"the convention {self.name} has no {name}, so it cannot express one that is not zero")
+        return self._scatter(cell, params, halved=True)
 
     def read(self, cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Canonical parameters from this convention's own, as new arrays; the inverse of :meth:`spell`.
@@ -101,103 +101,172 @@ class Convention:
         ConventionError
             Naming the array that is missing, unknown or of a wrong shape.
         """
-        return self._canonical(cell, arrays, 1.0)
+        return self._gather(cell, arrays, halved=False)
 
     def pull_back(self, cell: Cell, gradients: Mapping[str, Array]) -> dict[str, Array]:
-        """Gradients with respect to canonical parameters, by the transpose of :meth:`spell`."""
-        return self._canonical(cell, gradients, 0.5)
+        """Gradients with respect to canonical parameters, by the transpose of :meth:`spell`; of those that are absent here, none."""
+        canonical = self._gather(cell, gradients, halved=True)
+        return {name: a for name, a in canonical.items() if name not in self.absent(cell)}
 
-    def _canonical(self, cell: Cell, arrays: Mapping[str, Array], share: float) -> dict[str, Array]:
-        self._check_arrays(cell, arrays)
-        out: dict[str, Array] = {}
-        for tag, names in self._by_tag(cell):
-            out |= {f"{k}{tag}": v for k, v in self._canonical_one(cell, arrays, names, share).items()}
+    def gradients(self, cell: Cell, canonical: Params) -> dict[str, Array]:
+        """Gradients with respect to this convention's own parameters, by the transpose of :meth:`read`: what its framework returns."""
+        return self._scatter(cell, canonical, halved=False)
+
+    def absent(self, cell: Cell) -> list[str]:
+        """The canonical parameters that have no place here, and so are zero: of b and c_n."""
+        return list(self._plan(cell, 1, 1).absent)
+
+    def expresses(self, cell: Cell) -> bool:
+        """Whether every parameter of a cell has a place here."""
+        try:
+            return not self.absent(cell)
+        except ConventionError:
+            return False
+
+    # ---- the map
+
+    def _scatter(self, cell: Cell, params: Params, *, halved: bool) -> dict[str, Array]:
+        H = params["b"].shape[0] // len(cell.gates)
+        D, dtype = params["W"].shape[0], params["W"].dtype
+        plan = self._plan(cell, D, H)
+        out = {name: np.zeros(shape, dtype) for name, shape in plan.shapes.items()}
+        for array, direction, blocks in plan.arrays:
+            matrix = self._matrix(array, out[array.name], direction)
+            for block in blocks:
+                matrix[block.here] = params[block.name][block.there] * (block.sign * (0.5 if halved and block.shared else 1.0))
         return out
 
-    def _canonical_one(
-        self, cell: Cell, arrays: Mapping[str, Array], names: Mapping[str, tuple[str, ...]], share: float
-    ) -> dict[str, Array]:
-        out = {k: self._restore(cell, self._layout(arrays[names[k][0]])) for k in ("W", "U")}
-        out |= {"p": arrays[names["p"][0]].copy()} if cell.peepholes else {}
-        out |= {"R": self._layout(arrays[names["R"][0]])} if cell.projection else {}
-        if self.second_bias is None:
-            out["b"] = self._restore(cell, arrays[names["b"][0]])
-            return out | ({"c_n": arrays[names["c_n"][0]].copy()} if cell.reset == "after" else {})
-        first, second = (arrays[name] for name in names["b"])
-        bias = first * share + second * share
-        if cell.reset == "after":
-            n = self._slice(cell, "n", bias)
-            bias[n] = first[n]
-            out["c_n"] = second[n].copy()
-        return out | {"b": self._restore(cell, bias)}
+    def _gather(self, cell: Cell, arrays: Mapping[str, Array], *, halved: bool) -> dict[str, Array]:
+        D, H = self._sizes(cell, arrays)
+        dtype = next(iter(arrays.values())).dtype
+        out = {name: np.zeros(shape, dtype) for name, shape in cell.param_shapes(D, H).items()}
+        seen: set[tuple[str, str]] = set()
+        for array, direction, blocks in self._plan(cell, D, H).arrays:
+            matrix = self._matrix(array, np.asarray(arrays[array.name]), direction)
+            for block in blocks:
+                value = matrix[block.here] * (block.sign * (0.5 if halved and block.shared else 1.0))
+                into = np.atleast_2d(out[block.name])[:, block.there[-1]]
+                # Added to zero, -0 would become 0.
+                into[...] = into + value if (block.name, block.gate) in seen else value
+                seen.add((block.name, block.gate))
+        return out
 
-    # ---- names
+    def _plan(self, cell: Cell, D: int, H: int) -> _Plan:
+        key = (cell, D, H)
+        if key not in self._plans:
+            self._plans[key] = self._made(cell, D, H)
+        return self._plans[key]
 
-    def _by_tag(self, cell: Cell) -> Iterator[tuple[str, dict[str, tuple[str, ...]]]]:
-        """For each layer and direction its tag, and the names that each of its parameters has here: one, or two of a double bias."""
+    def _made(self, cell: Cell, D: int, H: int) -> _Plan:
+        layout, P = self._layout(cell), cell.width(H)
+        shapes: dict[str, tuple[int, ...]] = {}
+        arrays: list[tuple[Held, int, list[_Block]]] = []
         for k, tag in enumerate(cell.tags):
             layer, direction = divmod(k, cell.directions)
             where = {"layer": layer, "reverse": self.reverse if direction else "", "tag": tag}
-            names: dict[str, tuple[str, ...]] = {}
-            names |= {name: (self.names[name].format(**where),) for name in cell.one.param_shapes(1, 1) if name in self.names}
-            if self.second_bias:
-                names["b"] += (self.second_bias.format(**where),)
-                names.pop("c_n", None)
-            yield tag, names
+            sizes = (cell.directions * P if layer else D, H, P)
+            found = list(held(layout, cell.one, where))
+            biases = {(part, gate) for array in found for part, gates in array.parts for gate in gates}
+            added = {gate for gate in cell.gates if {("b", gate), ("c", gate)} <= biases and (gate, cell.reset) != ("n", "after")}
+            for array in found:
+                if any(array.name == other.name and (not self.stacked or direction == at) for other, at, _ in arrays):
+                    raise ConventionError(f"the convention {self.name} has no names for more than one layer in one direction")
+                shapes[array.name] = ((cell.directions,) if self.stacked else ()) + self._stored(array, *sizes)
+                blocks = [_block(cell, layout, place, tag, H, added) for place in places(array, *sizes, interleaved=self.interleaved)]
+                arrays.append((array, direction, blocks))
+        placed = {block.name for _, _, blocks in arrays for block in blocks}
+        return _Plan(shapes, arrays, [name for name in cell.param_shapes(1, 1) if name not in placed])
 
-    def _names(self, cell: Cell) -> dict[str, tuple[str, ...]]:
-        """The names here of each canonical parameter that has any."""
-        return {f"{k}{tag}": own for tag, names in self._by_tag(cell) for k, own in names.items()}
+    def _layout(self, cell: Cell) -> Layout:
+        kind = "gru-before" if cell.reset == "before" else cell.kind
+        if kind in self.layouts:
+            check(self.name, self.layouts[kind], cell)
+            return self.layouts[kind]
+        if cell.reset and {"gru", "gru-before"} & set(self.layouts):
+            raise ConventionError(f"the convention {self.name} cannot express a GRU that resets {cell.reset} the product h U_n")
+        raise ConventionError(f"the convention {self.name} has no {cell.kind}")
 
     # ---- one array
 
-    def _layout(self, a: Array) -> Array:
-        return np.array(a.T, order="C") if self.rows else np.array(a, order="C")
+    def _stored(self, array: Held, D: int, H: int, P: int) -> tuple[int, ...]:
+        sizes = extent(array, D, H, P)
+        rows, columns = (list(v) for v in zip(*sizes, strict=True))
+        shape = (rows[0], sum(columns)) if array.beside else (sum(rows), max(columns))
+        if array.is_vector:
+            n = shape[1]
+            return {"flat": (n,), "column": (n, 1), "row": (1, n)}[self.vectors]
+        return shape[::-1] if self.rows else shape
 
-    def _order(self, cell: Cell) -> list[str]:
-        return [k for k in self.order[cell.kind] if k in cell.gates]
-
-    def _sign(self, cell: Cell, gate: str) -> int:
-        return -1 if gate in self.negated.get(cell.kind, "") else 1
-
-    def _slice(self, cell: Cell, gate: str, a: Array) -> slice:
-        H = a.shape[-1] // len(cell.gates)
-        k = self._order(cell).index(gate)
-        return slice(k * H, (k + 1) * H)
-
-    def _reorder(self, cell: Cell, a: Array) -> Array:
-        blocks = dict(zip(cell.gates, np.split(a, len(cell.gates), axis=-1), strict=True))
-        return np.concatenate([self._sign(cell, k) * blocks[k] for k in self._order(cell)], axis=-1)
-
-    def _restore(self, cell: Cell, a: Array) -> Array:
-        return np.concatenate([self._sign(cell, k) * a[..., self._slice(cell, k, a)] for k in cell.gates], axis=-1)
+    def _matrix(self, array: Held, stored: Array, direction: int) -> Array:
+        """The view of an array in canonical orientation: inputs by gates, a vector being one row."""
+        a = stored[direction] if self.stacked else stored
+        if array.is_vector:
+            return a.T if self.vectors == "column" else a.reshape(1, -1)
+        return a.T if self.rows else a
 
     # ---- errors
 
-    def _check(self, cell: Cell) -> None:
-        if cell.kind not in self.order:
-            raise ConventionError(f"the convention {self.name} has no {cell.kind}")
-        if cell.reset is not None and cell.reset not in self.resets:
-            raise ConventionError(f"the convention {self.name} cannot express a GRU that resets {cell.reset} the product h U_n")
-        for name, what, asked in (("p", "peepholes", cell.peepholes), ("R", "projection", cell.projection)):
-            if asked and name not in self.names:
-                raise ConventionError(f"the convention {self.name} has no {what}")
-        all_names = [name for own in self._names(cell).values() for name in own]
-        if len(set(all_names)) < len(all_names):
-            raise ConventionError(f"the convention {self.name} has no names for more than one layer in one direction")
-
-    def _check_arrays(self, cell: Cell, arrays: Mapping[str, Array]) -> None:
-        self._check(cell)
+    def _sizes(self, cell: Cell, arrays: Mapping[str, Array]) -> tuple[int, int]:
+        """D and H, after every name and shape has been checked."""
         expected = self.shapes(cell, 1, 1)
         if set(arrays) != set(expected):
             raise ConventionError(f"the arrays are named {sorted(arrays)}, but in the convention {self.name} should be {sorted(expected)}")
-        names = self._names(cell)
-        (w,), (u,) = names["W"], names["U"]
-        W, U = np.asarray(arrays[w]), np.asarray(arrays[u])
-        if U.ndim != 2 or W.ndim != 2:
-            raise ConventionError(f"{w} and {u} have shapes {W.shape} and {U.shape}, but should be matrices")
-        (D, columns), (states, _) = (W.T if self.rows else W).shape, (U.T if self.rows else U).shape
-        H = columns // len(cell.gates) if cell.projection else states
+        matrices = {}
+        for part in "WU":
+            array = next(array for array, _, _ in self._plan(cell, 1, 1).arrays if part in dict(array.parts))
+            stored = np.asarray(arrays[array.name])
+            if stored.ndim != 2 + self.stacked:
+                raise ConventionError(f"{array.name} has shape {stored.shape}, but should be a matrix{' a direction' * self.stacked}")
+            matrices[part] = array, stored.shape[-2:][:: -1 if self.rows else 1]
+        array, (_, columns) = matrices["U"]
+        H = max(columns // len(dict(array.parts)["U"]), 1)
+        array, (rows, _) = matrices["W"]
+        D = max(rows - sum(n for n, _ in extent(array, 0, H, cell.width(H))), 0)
         for name, shape in self.shapes(cell, D, H).items():
             if np.shape(arrays[name]) != shape:
                 raise ConventionError(f"{name} has shape {np.shape(arrays[name])}, but should have shape {shape} (D = {D}, H = {H})")
+        return D, H
+
+
+class _Block(NamedTuple):
+    """A block of a parameter here and there.
+
+    Attributes
+    ----------
+    here
+        Where it lies in a matrix of the convention's.
+    sign
+        -1 if its gate is negated.
+    name, gate, there
+        Of which canonical parameter it is the block of which gate, and where it lies in it.
+    shared
+        Whether it is one of two biases that are added.
+    """
+
+    here: tuple[slice, slice]
+    sign: int
+    name: str
+    gate: str
+    there: tuple[Any, ...]
+    shared: bool
+
+
+class _Plan(NamedTuple):
+    """The map for one cell and its sizes: the arrays with their direction and blocks."""
+
+    shapes: dict[str, tuple[int, ...]]
+    arrays: list[tuple[Held, int, list[_Block]]]
+    absent: list[str]
+
+
+def _block(cell: Cell, layout: Layout, place: Place, tag: str, H: int, added: set[str]) -> _Block:
+    part, gate = place.part, place.gate
+    order: tuple[str, ...]
+    if part == "c_n" or (part == "c" and gate == "n" and cell.reset == "after"):
+        name, order = "c_n", ("n",)
+    else:
+        name, order = ("b" if part == "c" else part), (cell.sigmoid_gates if part == "p" else cell.gates)
+    columns = slice(order.index(gate) * H, (order.index(gate) + 1) * H) if gate in order else slice(None)
+    there = (columns,) if name in VECTORS else (slice(None), columns)
+    sign = -1 if gate in [*layout.negated] else 1
+    return _Block((place.rows, place.columns), sign, f"{name}{tag}", gate, there, part in ("b", "c") and gate in added)

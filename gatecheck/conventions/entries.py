@@ -1,93 +1,240 @@
-"""The conventions that are known by name; each was seen to reproduce its framework on random, asymmetric weights."""
+"""How each framework spells its cells.
+
+An entry says in its source whether it was seen to reproduce its framework on random, asymmetric weights, or only read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.conventions.convention import Convention
-from gatecheck.errors import UsageError
+from gatecheck.conventions.layout import Layout
+
+_CANONICAL = {f"{part}{{tag}}": part for part in ("W", "U", "b", "c_n", "p", "R")}
 
 CANONICAL = Convention(
     name="canonical",
-    order={"rnn": "n", "gru": "rzn", "lstm": "ifgo"},
+    layouts={kind: Layout(order, _CANONICAL) for kind, order in (("rnn", "n"), ("gru", "rzn"), ("gru-before", "rzn"), ("lstm", "ifgo"))},
     source="gatecheck.cells",
 )
 
+_PYTORCH = {
+    "weight_ih_l{layer}{reverse}": "W",
+    "weight_hh_l{layer}{reverse}": "U",
+    "bias_ih_l{layer}{reverse}": "b",
+    "bias_hh_l{layer}{reverse}": "c",
+    "weight_hr_l{layer}{reverse}": "R",
+}
+
 PYTORCH = Convention(
     name="pytorch",
-    order={"rnn": "n", "gru": "rzn", "lstm": "ifgo"},
-    names={
-        "W": "weight_ih_l{layer}{reverse}",
-        "U": "weight_hh_l{layer}{reverse}",
-        "b": "bias_ih_l{layer}{reverse}",
-        "R": "weight_hr_l{layer}{reverse}",
-    },
+    layouts={"rnn": Layout("n", _PYTORCH), "gru": Layout("rzn", _PYTORCH, negated="z"), "lstm": Layout("ifgo", _PYTORCH)},
     rows=True,
     reverse="_reverse",
-    second_bias="bias_hh_l{layer}{reverse}",
-    negated={"gru": "z"},
-    resets=("after",),
     source="torch/nn/modules/rnn.py: GRU.forward, h' = (1 - z) n + z h",
 )
+
+_PYTORCH_CELL = {"weight_ih": "W", "weight_hh": "U", "bias_ih": "b", "bias_hh": "c"}
 
 PYTORCH_CELL = replace(
     PYTORCH,
     name="pytorch-cell",
-    names={"W": "weight_ih", "U": "weight_hh", "b": "bias_ih"},
-    second_bias="bias_hh",
+    layouts={kind: replace(layout, arrays=_PYTORCH_CELL) for kind, layout in PYTORCH.layouts.items()},
     source="torch/nn/modules/rnn.py: RNNCell, GRUCell, LSTMCell",
 )
 
-CONVENTIONS = {c.name: c for c in (CANONICAL, PYTORCH, PYTORCH_CELL)}
+_KERAS = {"{reverse}kernel": "W", "{reverse}recurrent_kernel": "U", "{reverse}bias": "b"}
 
+KERAS = Convention(
+    name="keras",
+    layouts={
+        "rnn": Layout("n", _KERAS),
+        "gru": Layout("zrn", _KERAS | {"{reverse}bias": "b; c"}, negated="z"),
+        "gru-before": Layout("zrn", _KERAS, negated="z"),
+        "lstm": Layout("ifgo", _KERAS),
+    },
+    reverse="backward.",
+    axes="BTD",
+    source="keras/src/layers/rnn: SimpleRNN, GRU, LSTM; the hard sigmoid is a/6 + 1/2",
+)
 
-def as_convention(convention: str | Convention | None) -> Convention:
-    """The convention of that name, or the convention itself; None is the canonical one.
+TENSORFLOW1 = Convention(
+    name="tensorflow1",
+    layouts={
+        "rnn": Layout("n", {"kernel": "W; U", "bias": "b"}),
+        "gru-before": Layout(
+            "rzn",
+            {"gates/kernel": "W; U : rz", "gates/bias": "b : rz", "candidate/kernel": "W; U : n", "candidate/bias": "b : n"},
+            negated="z",
+        ),
+        "lstm": Layout("igfo", {"kernel": "W; U", "bias": "b"}),
+    },
+    states="ch",
+    source="read: tensorflow/python/ops/rnn_cell_impl.py (1.15): BasicRNNCell, GRUCell, BasicLSTMCell with forget bias 1",
+)
 
-    Raises
-    ------
-    UsageError
-        If there is no such convention.
-    """
-    if convention is None:
-        return CANONICAL
-    if isinstance(convention, Convention):
-        return convention
-    if not isinstance(convention, str) or convention not in CONVENTIONS:
-        raise UsageError(f"there is no convention {convention!r}; the conventions are {', '.join(CONVENTIONS)}")
-    return CONVENTIONS[convention]
+_ONNX = {"W": "W", "R": "U", "B": "b | c", "P": "p"}
 
+ONNX = Convention(
+    name="onnx",
+    layouts={
+        "rnn": Layout("n", _ONNX),
+        "gru": Layout("zrn", _ONNX, negated="z"),
+        "gru-before": Layout("zrn", _ONNX, negated="z"),
+        "lstm": Layout("iofg", _ONNX, peepholes="iof"),
+    },
+    rows=True,
+    stacked=True,
+    source="onnx/docs/Operators.md: RNN, GRU, LSTM; GRU resets after the product where linear_before_reset is 1",
+)
 
-def convert(params: Mapping[str, Array], source: str | Convention, target: str | Convention, cell: str | Cell) -> dict[str, Array]:
-    """The parameters of a cell from one convention in another.
+_OPENVINO = {"W": "W", "R": "U", "B": "b"}
 
-    Parameters
-    ----------
-    params
-        Arrays by the names of `source`.
-    source, target
-        Conventions, or their names.
-    cell
-        The cell that they parametrise.
+OPENVINO = Convention(
+    name="openvino",
+    layouts={
+        "rnn": Layout("n", _OPENVINO),
+        "gru": Layout("zrn", _OPENVINO | {"B": "b | c_n"}, negated="z"),
+        "gru-before": Layout("zrn", _OPENVINO, negated="z"),
+        "lstm": Layout("figo", _OPENVINO),
+    },
+    rows=True,
+    stacked=True,
+    axes="BTD",
+    source="read: docs.openvino.ai, operations RNNSequence-5, GRUSequence-5, LSTMSequence-5",
+)
 
-    Returns
-    -------
-    dict
-        New arrays by the names of `target`.
+_ONEDNN = {"weights_layer": "W", "weights_iter": "U", "bias": "b", "weights_peephole": "p", "weights_projection": "R"}
 
-    Raises
-    ------
-    ConventionError
-        If the arrays do not fit `source`, or `target` cannot express the cell.
+ONEDNN = Convention(
+    name="onednn",
+    layouts={
+        "rnn": Layout("n", _ONEDNN),
+        "gru": Layout("zrn", _ONEDNN | {"bias": "b | c_n"}, negated="z"),
+        "gru-before": Layout("zrn", _ONEDNN, negated="z"),
+        "lstm": Layout("ifgo", _ONEDNN, peepholes="ifo"),
+    },
+    source="read: oneapi-src/oneDNN, doc/primitives/rnn.md: vanilla_rnn, lbr_gru, vanilla_gru, vanilla_lstm, with weights in ldigo",
+)
 
-    Examples
-    --------
-    >>> import numpy as np, gatecheck as gk
-    >>> torch = {"weight_ih_l0": np.ones((6, 3)), "weight_hh_l0": np.ones((6, 2)), "bias_ih_l0": np.ones(6), "bias_hh_l0": np.ones(6)}
-    >>> {name: a.shape for name, a in gk.convert(torch, "pytorch", "canonical", "gru").items()}
-    {'W': (3, 6), 'U': (2, 6), 'b': (6,), 'c_n': (2,)}
-    """
-    cell = as_cell(cell)
-    return as_convention(target).spell(cell, as_convention(source).read(cell, params))
+_COREML = {"{gate}WeightMatrix": "W", "{gate}RecursionMatrix": "U", "{gate}BiasVector": "b", "{gate}PeepholeVector": "p"}
+
+COREML = Convention(
+    name="coreml",
+    layouts={
+        "gru-before": Layout("zrn", _COREML, negated="z", gate_names={"z": "updateGate", "r": "resetGate", "n": "outputGate"}),
+        "lstm": Layout("ifgo", _COREML, gate_names={"i": "inputGate", "f": "forgetGate", "g": "blockInput", "o": "outputGate"}),
+    },
+    rows=True,
+    source="read: apple/coremltools, mlmodel/format/NeuralNetwork.proto: GRULayerParams, LSTMWeightParams",
+)
+
+TFLITE = Convention(
+    name="tflite",
+    layouts={
+        "lstm": Layout(
+            "ifgo",
+            {
+                "input_to_{gate}_weights": "W",
+                "recurrent_to_{gate}_weights": "U",
+                "cell_to_{gate}_weights": "p",
+                "{gate}_gate_bias": "b",
+                "projection_weights": "R",
+            },
+            gate_names={"i": "input", "f": "forget", "g": "cell", "o": "output"},
+        )
+    },
+    rows=True,
+    source="read: tensorflow/lite/kernels/lstm_shared.h, unidirectional_sequence_lstm.cc",
+)
+
+FLAX = Convention(
+    name="flax",
+    layouts={
+        "rnn": Layout("n", {"i/kernel": "W", "i/bias": "b", "h/kernel": "U"}),
+        "gru": Layout("rzn", {"i{gate}/kernel": "W", "i{gate}/bias": "b", "h{gate}/kernel": "U", "hn/bias": "c_n"}, negated="z"),
+        "lstm": Layout("ifgo", {"i{gate}/kernel": "W", "h{gate}/kernel": "U", "h{gate}/bias": "b"}),
+    },
+    states="ch",
+    source="flax/linen/recurrent.py: SimpleCell, GRUCell, LSTMCell, OptimizedLSTMCell; the carry is (c, h)",
+)
+
+_NNX = {"dense_i/kernel": "W", "dense_i/bias": "b", "dense_h/kernel": "U"}
+
+FLAX_NNX = Convention(
+    name="flax-nnx",
+    layouts={
+        "rnn": Layout("n", _NNX),
+        "gru": Layout("rzn", _NNX, negated="z"),
+        "lstm": Layout("ifgo", {"dense_i/kernel": "W", "dense_h/kernel": "U", "dense_h/bias": "b"}),
+    },
+    states="ch",
+    source="flax/nnx/nn/recurrent.py: SimpleCell, GRUCell, which has no bias inside the reset, OptimizedLSTMCell",
+)
+
+HAIKU = Convention(
+    name="haiku",
+    layouts={
+        "rnn": Layout("n", {"input_to_hidden/w": "W", "input_to_hidden/b": "b", "hidden_to_hidden/w": "U", "hidden_to_hidden/b": "c"}),
+        "gru-before": Layout("zrn", {"w_i": "W", "w_h": "U", "b": "b"}),
+        "lstm": Layout("igfo", {"linear/w": "W; U", "linear/b": "b"}),
+    },
+    source="haiku/_src/recurrent.py: VanillaRNN, GRU, whose z is the weight of the new value, LSTM, which adds 1 to f's bias at run time",
+)
+
+_EQUINOX = {"weight_ih": "W", "weight_hh": "U", "bias": "b", "bias_n": "c_n"}
+
+EQUINOX = Convention(
+    name="equinox",
+    layouts={"gru": Layout("rzn", _EQUINOX, negated="z"), "lstm": Layout("ifgo", _EQUINOX)},
+    rows=True,
+    source="equinox/nn/_rnn.py: GRUCell, h' = n + z (h - n); LSTMCell",
+)
+
+MLX = Convention(
+    name="mlx",
+    layouts={
+        "rnn": Layout("n", {"Wxh": "W", "Whh": "U", "bias": "b"}),
+        "gru": Layout("rzn", {"Wx": "W", "Wh": "U", "b": "b", "bhn": "c_n"}, negated="z"),
+        "lstm": Layout("ifgo", {"Wx": "W", "Wh": "U", "bias": "b"}),
+    },
+    rows=True,
+    axes="BTD",
+    source="read: mlx/nn/layers/recurrent.py: RNN, GRU, LSTM",
+)
+
+DYNET = Convention(
+    name="dynet",
+    layouts={
+        "gru-before": Layout("zrn", {"x2{gate}": "W", "h2{gate}": "U", "b{gate}": "b"}, gate_names={"n": "h"}),
+        "lstm": Layout("ifog", {"x2i": "W", "h2i": "U", "bi": "b"}),
+    },
+    rows=True,
+    source="read: clab/dynet, dynet/gru.cc: GRUBuilder, whose z is the weight of the new value; lstm.cc: VanillaLSTMBuilder, forget bias 1",
+)
+
+PADDLE = replace(
+    PYTORCH,
+    name="paddle",
+    axes="BTD",
+    source="read: paddle/nn/layer/rnn.py: SimpleRNN, GRU, h' = z h + (1 - z) n, LSTM",
+)
+
+CHAINER = Convention(
+    name="chainer",
+    layouts={"lstm": Layout("giof", {"upward/W": "W", "upward/b": "b", "lateral/W": "U"})},
+    rows=True,
+    interleaved=True,
+    source="read: chainer/functions/rnn/lstm.py: row 4k + gate in the order a, i, f, o",
+)
+
+CHAINER_GRU = Convention(
+    name="chainer-gru",
+    layouts={
+        "gru-before": Layout(
+            "rzn", {"W{gate}/W": "W", "W{gate}/b": "b", "U{gate}/W": "U", "U{gate}/b": "c"}, gate_names={"r": "_r", "z": "_z", "n": ""}
+        )
+    },
+    rows=True,
+    source="read: chainer/links/rnn/gru.py: GRUBase, whose z is the weight of the new value",
+)

@@ -1,0 +1,62 @@
+"""The conventions that are known by name, and from one to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gatecheck.cells import Array, Cell, as_cell
+from gatecheck.conventions import entries
+from gatecheck.conventions.convention import Convention
+from gatecheck.errors import UsageError
+
+CONVENTIONS = {c.name: c for c in vars(entries).values() if isinstance(c, Convention)}
+
+
+def as_convention(convention: str | Convention | None) -> Convention:
+    """The convention of that name, or the convention itself; None is the canonical one.
+
+    Raises
+    ------
+    UsageError
+        If there is no such convention.
+    """
+    if convention is None:
+        return entries.CANONICAL
+    if isinstance(convention, Convention):
+        return convention
+    if not isinstance(convention, str) or convention not in CONVENTIONS:
+        raise UsageError(f"there is no convention {convention!r}; the conventions are {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[convention]
+
+
+def convert(params: Mapping[str, Array], source: str | Convention, target: str | Convention, cell: str | Cell) -> dict[str, Array]:
+    """The parameters of a cell from one convention in another.
+
+    Parameters
+    ----------
+    params
+        Arrays by the names of `source`.
+    source, target
+        Conventions, or their names.
+    cell
+        The cell that they parametrise.
+
+    Returns
+    -------
+    dict
+        New arrays by the names of `target`.
+
+    Raises
+    ------
+    ConventionError
+        If the arrays do not fit `source`, or `target` cannot express the cell.
+
+    Examples
+    --------
+    >>> import numpy as np, gatecheck as gk
+    >>> torch = {"weight_ih_l0": np.ones((6, 3)), "weight_hh_l0": np.ones((6, 2)), "bias_ih_l0": np.ones(6), "bias_hh_l0": np.ones(6)}
+    >>> {name: a.shape for name, a in gk.convert(torch, "pytorch", "canonical", "gru").items()}
+    {'W': (3, 6), 'U': (2, 6), 'b': (6,), 'c_n': (2,)}
+    """
+    cell = as_cell(cell)
+    return as_convention(target).spell(cell, as_convention(source).read(cell, params))
