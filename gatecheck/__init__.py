@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from gatecheck.auditing.adapters.functions import from_step as from_step
+    from gatecheck.auditing.inference import infer as infer
     from gatecheck.auditing.result import AuditResult as AuditResult
     from gatecheck.auditing.runner import audit as audit
     from gatecheck.auditing.runner import replay as replay
@@ -36,6 +37,7 @@ _HOME = {
     "convert": "gatecheck.conventions",
     "from_step": "gatecheck.auditing.adapters.functions",
     "gradcheck": "gatecheck.oracles.gradcheck",
+    "infer": "gatecheck.auditing.inference",
     "parametrize_with_properties": "gatecheck.auditing.testing",
     "replay": "gatecheck.auditing.runner",
 }
@@ -54,6 +56,7 @@ __all__ = [
     "convert",
     "from_step",
     "gradcheck",
+    "infer",
     "parametrize_with_properties",
     "replay",
 ]

@@ -41,7 +41,10 @@ class Implementation(Protocol):
     cell
         ``"rnn"``, ``"gru"``, ``"lstm"``, another name in :data:`gatecheck.cells.CELLS`, or a :class:`~gatecheck.cells.Cell`.
     convention
-        Optional: in which convention `params` arrive and gradients return; a name, a Convention, or None for canonical arrays.
+        Optional: in which convention `params` arrive and gradients return, a name or a Convention. Without one the audit finds it.
+    shapes
+        Optional, for a target without a convention: ``shapes(D, H)``, a dict of the names and shapes of its parameters. Without it they
+        are canonical arrays.
     dtypes
         Optional: the dtypes it computes in; by default float32 and float64. ``"complex128"`` says that the forward takes it.
     sizes

@@ -24,7 +24,7 @@ ODD = Convention(
         "rnn": Layout("n", _APART),
         "gru": Layout("znr", _APART, negated="z"),
         "gru-before": Layout("nzr", _APART, negated="zr"),
-        "lstm": Layout("oifg", _APART | {"peeps": "p"}, negated="fo", peepholes="ofi"),
+        "lstm": Layout("oifg", _APART | {"peeps": "p : ofi"}, negated="fo"),
     },
 )
 

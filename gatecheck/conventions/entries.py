@@ -81,7 +81,7 @@ ONNX = Convention(
         "rnn": Layout("n", _ONNX),
         "gru": Layout("zrn", _ONNX, negated="z"),
         "gru-before": Layout("zrn", _ONNX, negated="z"),
-        "lstm": Layout("iofg", _ONNX, peepholes="iof"),
+        "lstm": Layout("iofg", _ONNX | {"P": "p : iof"}),
     },
     rows=True,
     stacked=True,
@@ -112,7 +112,7 @@ ONEDNN = Convention(
         "rnn": Layout("n", _ONEDNN),
         "gru": Layout("zrn", _ONEDNN | {"bias": "b | c_n"}, negated="z"),
         "gru-before": Layout("zrn", _ONEDNN, negated="z"),
-        "lstm": Layout("ifgo", _ONEDNN, peepholes="ifo"),
+        "lstm": Layout("ifgo", _ONEDNN),
     },
     source="read: oneapi-src/oneDNN, doc/primitives/rnn.md: vanilla_rnn, lbr_gru, vanilla_gru, vanilla_lstm, with weights in ldigo",
 )

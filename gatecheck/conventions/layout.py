@@ -32,14 +32,12 @@ class Layout:
         The order of the gate blocks, such as ``"ifgo"``.
     arrays
         By the name of an array what it holds, from :data:`PARTS`, in MATLAB's notation: ``"W"``; ``"U; W"``, one matrix on [h, x];
-        ``"b; W; U"``, the bias as its first row; ``"b | c"``, one bias behind the other. Behind a colon the gates it has, if not all:
-        ``"W; U : rz"``. In a name ``{gate}`` stands for the gate, each then having an array of its own; ``{layer}`` for the number
-        of the layer from 0 on; ``{reverse}`` for the convention's `reverse` in the reverse direction and nothing in the other;
-        ``{tag}`` for the canonical tag.
+        ``"b; W; U"``, the bias as its first row; ``"b | c"``, one bias behind the other. Behind a colon the gates it has, if not all
+        or in an order of its own: ``"W; U : rz"``, ``"p : iof"``. In a name ``{gate}`` stands for the gate, each then having an array
+        of its own; ``{layer}`` for the number of the layer from 0 on; ``{reverse}`` for the convention's `reverse` in the reverse
+        direction and nothing in the other; ``{tag}`` for the canonical tag.
     negated
         The gates whose polarity is the opposite one, reached by negating their blocks: 1 - σ(a) = σ(-a).
-    peepholes
-        The order of the blocks of p, if it is not that of the gates.
     gate_names
         How gates are spelled in names, where not by their letters.
     """
@@ -47,7 +45,6 @@ class Layout:
     order: str
     arrays: Mapping[str, str]
     negated: str = ""
-    peepholes: str = ""
     gate_names: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -91,21 +88,20 @@ def held(layout: Layout, cell: Cell, where: Mapping[str, object]) -> Iterator[He
     where
         What ``{layer}``, ``{reverse}`` and ``{tag}`` stand for.
     """
-    order = [k for k in layout.order if k in cell.gates]
-    peepholes = [k for k in layout.peepholes or layout.order if k in cell.sigmoid_gates]
     lacks = {"c_n": cell.reset != "after", "p": not cell.peepholes, "R": not cell.projection}
     for template, content in layout.arrays.items():
         body, _, some = content.replace(" ", "").partition(":")
         beside = "|" in body
         present = [part for part in body.split("|" if beside else ";") if not lacks.get(part)]
-        gates = [k for k in some if k in order] if some else order
+        gates = tuple(k for k in some or layout.order if k in cell.gates)
         if not present:
             continue
+        own = {"p": tuple(k for k in gates if k in cell.sigmoid_gates), "c_n": (), "R": ()}
+        parts = [(part, own.get(part, gates)) for part in present]
         if "{gate}" not in template:
-            own = {"p": tuple(peepholes), "c_n": (), "R": ()}
-            yield Held(template.format(**where), tuple((part, own.get(part, tuple(gates))) for part in present), beside)
+            yield Held(template.format(**where), tuple(parts), beside)
             continue
-        for k in peepholes if present == ["p"] else gates:
+        for k in parts[0][1]:
             name = template.format(**where, gate=layout.gate_names.get(k, k))
             yield Held(name, tuple((part, (k,)) for part in present), beside)
 

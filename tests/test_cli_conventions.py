@@ -1,0 +1,90 @@
+"""``gatecheck conventions``: the table, one entry, a target's, and what is said to a mistake."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from gatecheck.cli import main
+from gatecheck.conventions import CONVENTIONS
+
+UNKNOWN = """
+import numpy as np
+
+class Mine:
+    cell = "gru"
+
+    def shapes(self, D, H):
+        return {"kernel": (D + H, 3 * H), "bias": (3 * H,)}
+
+    def forward(self, params, x, h0, c0=None):
+        h, y = h0, []
+        for x_t in x:
+            K, b, H = params["kernel"], params["bias"], h.shape[1]
+            a = np.hstack([h, x_t]) @ K[:, : 2 * H] + b[: 2 * H]
+            s = 1 / (1 + np.exp(-a))
+            z, r = s[:, :H], s[:, H:]
+            n = np.tanh(np.hstack([r * h, x_t]) @ K[:, 2 * H :] + b[2 * H :])
+            h = z * h + (1 - z) * n
+            y.append(h)
+        return np.array(y), h
+
+class Wrong(Mine):
+    def forward(self, params, x, h0, c0=None):
+        y, h = super().forward(params, x, h0)
+        return y * 1.01, h
+"""
+
+
+@pytest.fixture
+def gk(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(UNKNOWN)
+
+    def run(*arguments):
+        done = CliRunner().invoke(main, list(arguments))
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+        return done.exit_code, " ".join(done.output.split())
+
+    return run
+
+
+def test_every_convention_is_listed_with_its_source(gk):
+    status, printed = gk("conventions")
+    assert status == 0
+    assert all(f"{name}: " in printed for name in CONVENTIONS)
+
+
+def test_one_is_listed(gk):
+    status, printed = gk("conventions", "--name", "onnx")
+    assert status == 0
+    assert "iofg" in printed
+    assert "P = [p : iof]" in printed
+    assert "keras" not in printed
+
+
+def test_that_of_a_target_is_found(gk):
+    status, printed = gk("conventions", "mine.py:Mine")
+    assert (status, printed) == (
+        0,
+        "it is a gru-before, with kernel = [U; W : zrn], bias = [b : zrn], the opposite polarity in z",
+    )
+
+
+def test_one_that_follows_none_is_a_finding(gk):
+    assert gk("conventions", "mine.py:Wrong") == (1, "no convention that gatecheck knows how to spell explains it")
+
+
+MISTAKES = [
+    (["conventions", "--name", "torhc"], "there is no convention 'torhc'; the conventions are canonical"),
+    (["conventions", "--cell", "gru"], "--cell needs a TARGET"),
+    (["conventions", "mine.py:Mine", "--name", "keras"], "--name lists a convention"),
+    (["conventions", "builtin:gru-layers2"], "the convention of a gru-layers2 is not inferred"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), MISTAKES, ids=[m for _, m in MISTAKES])
+def test_a_mistake_is_told_in_a_line(gk, command, message):
+    status, printed = gk(*command)
+    assert status == 2
+    assert message in printed
