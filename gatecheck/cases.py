@@ -105,6 +105,16 @@ class Case:
         return {k: self.arrays[k] for k in self.cell.param_shapes(1, 1)}
 
     @property
+    def inputs(self) -> list[str]:
+        """The arrays that a gradient may be with respect to: parameters, x, and the initial states that are present."""
+        return [k for k in self.arrays if k in self.cell.param_shapes(1, 1) or k in ("x", *STATES)]
+
+    @property
+    def cotangents(self) -> list[str]:
+        """The cotangents that are present."""
+        return [k for k in COTANGENTS if k in self.arrays]
+
+    @property
     def sizes(self) -> Sizes:
         """T, B, D, H."""
         T, B, D = self.arrays["x"].shape
@@ -135,6 +145,10 @@ class Case:
         merged = {**self.arrays, **arrays}
         dtypes = {"lengths": np.dtype(np.int64)}
         return replace(self, arrays={k: np.asarray(v, dtypes.get(k, self.dtype)) for k, v in merged.items() if v is not None})
+
+    def of(self, arrays: Mapping[str, Array]) -> Case:
+        """A case of the same cell and origin that has these arrays and no others."""
+        return replace(self, arrays=arrays)
 
     def with_gate(self, gate: str, bias: float | Array, *, weights: bool = True) -> Case:
         """The same case with a gate's bias set, and its weights zero unless `weights`.

@@ -97,9 +97,15 @@ class Subject:
         return self.cell.traits | self.abilities
 
     @property
+    def absent(self) -> list[str]:
+        """The canonical parameters for which its convention has no place: they are zero in every case."""
+        return self.convention.absent(self.cell)
+
+    @property
     def narrowings(self) -> list[str]:
         """What the declaration leaves out of the audit, in sentences."""
         out = [f"{k} is always {v}" for k, v in self.sizes.items()]
+        out += [f"{k} is always zero: the convention {self.convention.name} has no place for it" for k in self.absent]
         out += [f"{d} is not audited: it is not declared" for d in ("float32", "float64") if d not in self.dtypes]
         return out + ([] if "backward" in self.abilities else ["gradients are not audited: there is no backward"])
 
@@ -226,13 +232,24 @@ class Subject:
         TargetCrashError
             If it raised an exception.
         """
-        try:
-            with np.errstate():  # what a target sets here does not reach its caller
-                return getattr(self.target, what)(*arguments, **more)
-        except (Exception, SystemExit) as error:
-            if isinstance(error, TargetError):
-                raise
-            raise TargetCrashError(f"{what} raised {type(error).__name__}: {error}") from error
+        return guarded(self.target, what, *arguments, **more)
+
+
+def guarded(target: Any, what: str, *arguments: Any, **more: Any) -> Any:
+    """What a method of a target returns, whatever it does.
+
+    Raises
+    ------
+    TargetCrashError
+        If it raised an exception.
+    """
+    try:
+        with np.errstate():  # what a target sets here does not reach its caller
+            return getattr(target, what)(*arguments, **more)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, TargetError):
+            raise
+        raise TargetCrashError(f"{what} raised {type(error).__name__}: {error}") from error
 
 
 def _reversed(sequence: Array, lengths: Array | None) -> Array:

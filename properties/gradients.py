@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from gatecheck.budgets import case_budget
-from gatecheck.cases import COTANGENTS, STATES, Case
+from gatecheck.cases import COTANGENTS, Case
 from gatecheck.cells import Array
 from gatecheck.claims import claim
 from gatecheck.errors import InputError
@@ -34,22 +34,19 @@ def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
 @lru_cache(maxsize=32)
 def _checked(implementation: Subject, case: Case) -> GradcheckResult:
     """Every oracle on the full Jacobian; the properties below each read one of them."""
-    directions = {*case.params, "x", "h0", "c0"} & set(case.arrays)
-
-    def at(arrays: dict[str, Array], **more: Array) -> Case:
-        return Case(case.cell, {**arrays, **more}, case.origin)
+    held = {k: case[k] for k in implementation.absent}
 
     def forward(**arrays: Array) -> Results:
-        return implementation.forward(at(arrays))
+        return implementation.forward(case.of(held | arrays))
 
     def vjp(cotangents: dict[str, Array], **arrays: Array) -> Results:
-        gradients = implementation.backward(at(arrays, **{f"d{k}": v for k, v in cotangents.items()}))
+        gradients = implementation.backward(case.of(held | arrays | {f"d{k}": v for k, v in cotangents.items()}))
         return {k: gradients[f"d{k}"] for k in arrays}
 
     def jvp(tangents: dict[str, Array], **arrays: Array) -> Results:
-        return implementation.tangent(at(arrays), at(tangents))
+        return implementation.tangent(case.of(held | arrays), case.of(held | tangents))
 
-    inputs = {k: case[k].copy() for k in case.arrays if k in directions}
+    inputs = {k: case[k].copy() for k in case.inputs if k not in held}
     try:
         return gradcheck(forward, inputs, vjp, jvp if "tangent" in implementation.abilities else None)
     except InputError as error:  # what the target returned is no input of an oracle: a NaN, say
@@ -114,9 +111,7 @@ def gradients_are_linear_in_cotangents(implementation: Subject, case: Case) -> E
     together = case_budget(case)
     spread = dict(together.spread)
     total: Results = {}
-    for name in COTANGENTS:
-        if name not in case.arrays:
-            continue
+    for name in case.cotangents:
         alone = case.having(**dict.fromkeys(COTANGENTS) | {name: case[name] * SCALES[name]})
         budget = case_budget(alone)
         for k, gradient in implementation.backward(alone).items():
@@ -131,7 +126,7 @@ def gradients_are_linear_in_cotangents(implementation: Subject, case: Case) -> E
 def zero_cotangents_give_zero_gradients(implementation: Subject, case: Case) -> Evidence:
     """Where every cotangent is zero, every gradient is exactly zero: nothing is added to it, and nothing left from another call."""
     implementation.backward(case)
-    zero = {k: np.zeros_like(case[k]) for k in COTANGENTS if k in case.arrays}
+    zero = {k: np.zeros_like(case[k]) for k in case.cotangents}
     got = implementation.backward(case.having(**zero))
     return identical(case.cell, got, {k: np.zeros_like(v) for k, v in got.items()})
 
@@ -143,7 +138,7 @@ def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evi
     H v is the derivative of backward along v, with respect to everything at once, by central differences with a bound on their own
     error. Neither forward nor any equations are consulted.
     """
-    names = [k for k in case.arrays if k in (*case.params, "x", *STATES)]
+    names = [k for k in case.inputs if k not in implementation.absent]
     rng = np.random.default_rng(case.origin.get("seed", 0))
     point, u, v = {k: np.array(case[k]) for k in names}, *({k: rng.standard_normal(case[k].shape) for k in names} for _ in range(2))
 
