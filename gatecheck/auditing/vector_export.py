@@ -27,7 +27,7 @@ Progress = Callable[[int, int, str], None]
 
 
 def in_convention(cell: Cell, convention: Convention, results: Mapping[str, Array]) -> dict[str, Array]:
-    """Canonical results as an implementation in a convention returns them: y, hT, (cT), ``dNAME`` for each of its parameters, dx, dh0, (dc0)."""
+    """Canonical results as an implementation in a convention returns them: y, hT, (cT), ``dNAME`` for its parameters, dx, dh0, (dc0)."""
     gradients = convention.gradients(cell, {k: results[f"d{k}"] for k in cell.param_shapes(1, 1)})
     outputs = {k: results[k] for k in ("y", *(f"{k}T" for k in cell.state))}
     inputs = {k: results[k] for k in ("dx", *(f"d{k}0" for k in cell.state))}

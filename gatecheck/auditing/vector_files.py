@@ -98,7 +98,7 @@ def _joined(arrays: Mapping[str, Mapping[str, Array]]) -> str:
     return ",\n".join(lines)
 
 
-def _number(value: float | int) -> Any:
+def _number(value: float) -> Any:
     return value.hex() if isinstance(value, float) else value
 
 

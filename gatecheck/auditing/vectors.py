@@ -162,10 +162,7 @@ def _read_answer(folder: Path, name: str, entry: Entry, case: Case, expected: Ma
         Naming everything that is wrong with them.
     """
     data = read_bytes(folder, f"answers/{name}")
-    if name.endswith(".npz"):
-        answer = parsed_npz(data)
-    else:
-        answer = {k: json_array(k, v) for k, v in parsed_json(data).items()}
+    answer = parsed_npz(data) if name.endswith(".npz") else {k: json_array(k, v) for k, v in parsed_json(data).items()}
     outputs = ["y", *(f"{k}T" for k in entry.cell.state)]
     gradients = [k for k in expected if k not in outputs]
     # The gradient with respect to a state that was absent is often not to be had.

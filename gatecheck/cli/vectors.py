@@ -23,7 +23,8 @@ Examples:
 def vectors() -> None:
     """Test a cell where Python cannot call it: a DSP, an FPGA, a microcontroller, MATLAB.
 
-    `export` writes cases and expected results to files; you run them wherever the cell lives and write its answers back; `check` judges them.
+    `export` writes cases and expected results to files; you run them wherever the cell lives and write its answers back;
+    `check` judges them.
     """
 
 
@@ -38,9 +39,13 @@ Examples:
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option("--cell", "cells", metavar="C", multiple=True, help="A cell; may be given several times.  [default: rnn, gru, lstm]")
 @click.option("--convention", metavar="NAME", default="canonical", show_default=True, help="How the cell names and orders its parameters.")
-@click.option("--cases", metavar="N", type=click.IntRange(1, 100), default=8, show_default=True, help="For each cell; 8 are one of each kind.")
+@click.option(
+    "--cases", metavar="N", type=click.IntRange(1, 100), default=8, show_default=True, help="For each cell; 8 are one of each kind."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases; the same seed gives the same.")
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True, help="In which the cell computes.")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True, help="In which the cell computes."
+)
 @click.option("--lengths", is_flag=True, help="One case more for each cell, whose rows end at lengths of their own.")
 def export(folder: Path, cells: tuple[str, ...], convention: str, cases: int, seed: int, dtype: str, lengths: bool) -> None:
     """Write cases and expected results into the new folder DIR, with a README.md that says what to do with them.

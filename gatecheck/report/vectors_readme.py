@@ -99,7 +99,8 @@ def readme(manifest: Mapping[str, Any]) -> str:
     return f"""\
 # Test vectors for recurrent cells
 
-{len(manifest["cases"])} cases in {manifest["dtype"]}, with the parameters as the convention `{manifest["convention"]}` spells them, made by gatecheck {version}
+{len(manifest["cases"])} cases in {manifest["dtype"]}, with the parameters as the convention
+`{manifest["convention"]}` spells them, made by gatecheck {version}
 (seed {manifest["seed"]}). Run your cell on each, write its answers beside them, and have them judged:
 
 ```sh
@@ -108,21 +109,27 @@ gatecheck vectors check .
 
 ## What is here
 
-`manifest.json` lists the cases with their shapes and checksums. Each case is there twice, with the same numbers: `cases/CASE.npz` for NumPy, and
-`cases/CASE.json`, in which every number is a hexadecimal float such as `"0x1.8p+1"`, which is exact. C's `strtod`, Python's `float.fromhex` and
+`manifest.json` lists the cases with their shapes and checksums. Each case is there twice, with the same numbers:
+`cases/CASE.npz` for NumPy, and
+`cases/CASE.json`, in which every number is a hexadecimal float such as `"0x1.8p+1"`, which is exact. C's `strtod`,
+Python's `float.fromhex` and
 many others read it. Arrays are in row-major (C) order: the last index runs fastest.
 
-- `inputs`: the parameters, `x` (T, B, D), the initial states `h0`, `c0`, and the cotangents `dy`, `dhT`, `dcT`. A state that is not there is zero.
+- `inputs`: the parameters, `x` (T, B, D), the initial states `h0`, `c0`, and the cotangents `dy`, `dhT`, `dcT`. A
+  state that is not there is zero.
   If there are `lengths`, row b ends after `lengths[b]` steps: its state is then held, and its `y` is zero.
-- `expected`: `y` (T, B, H), the last states `hT`, `cT`, and the gradients of the sum of `dy*y + dhT*hT + dcT*cT`: `dNAME` for each parameter and for
+- `expected`: `y` (T, B, H), the last states `hT`, `cT`, and the gradients of the sum of `dy*y + dhT*hT + dcT*cT`:
+  `dNAME` for each parameter and for
   `x`, `h0` and `c0`. Each comes with a `tolerance`, entry by entry: by how much correct code in {manifest["dtype"]} may differ.
   In the `.npz` these arrays are called `expected.y`, `tolerance.y` and so on.
 
 {cells}
 ## What to write back
 
-`answers/CASE.npz`, or `answers/CASE.json` if that is easier: one file a case, with the arrays of `expected` under the same names and of the same
-shapes. Gradients are optional; if there is one, all of the case are asked for, but those of states that are absent. In JSON an array is nested lists,
+`answers/CASE.npz`, or `answers/CASE.json` if that is easier: one file a case, with the arrays of `expected` under
+the same names and of the same
+shapes. Gradients are optional; if there is one, all of the case are asked for, but those of states that are absent.
+In JSON an array is nested lists,
 or an object of `"shape"` and flat `"values"`, and a number is decimal (17 digits are exact) or a hexadecimal float in a string
 (C: `printf("\\"%a\\"", value)`):
 

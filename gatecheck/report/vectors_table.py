@@ -32,7 +32,9 @@ def hidden_lines(manifest: Mapping[str, Any]) -> list[str]:
         elif not names:
             lines.append(f"{cell}: these cases tell all {found['known']} known faults in its equations")
         else:
-            lines.append(f"{cell}: of {found['known']} known faults in its equations these cases could not have told {len(names)}: {listed}")
+            lines.append(
+                f"{cell}: of {found['known']} known faults in its equations these cases could not have told {len(names)}: {listed}"
+            )
     return lines
 
 

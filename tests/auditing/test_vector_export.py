@@ -19,7 +19,7 @@ from gatecheck.cells import GRU, LSTM, RNN
 from gatecheck.cli import main
 from gatecheck.report.vectors_readme import readme
 
-TORCH = '''
+TORCH = """
 import torch
 
 def run(cell, params, x, dy, dhT, dcT, h0=None, c0=None):
@@ -33,7 +33,7 @@ def run(cell, params, x, dy, dhT, dcT, h0=None, c0=None):
     out = {"y": y, "hT": hT[0], "cT": cT[0], "dx": x.grad, "dh0": h0.grad, "dc0": c0.grad}
     out |= {f"d{name}": getattr(lstm, name).grad for name in params}
     return {name: value.detach().numpy() for name, value in out.items()}
-'''
+"""
 
 
 def gk(*arguments):
@@ -156,7 +156,9 @@ def test_the_python_example_with_pytorch_and_then_with_a_bug(lstm, tmp_path):
     assert "fail  vectors of lstm: 3 cases, 0 passed, 3 failed" in printed
     assert "wrong: y[t=0" in printed
 
-    status, printed = run_with(TORCH.replace('{name}": getattr(lstm, name).grad', '{name}": getattr(lstm, name).grad * (1 + (name[0] == "w"))'))
+    status, printed = run_with(
+        TORCH.replace('{name}": getattr(lstm, name).grad', '{name}": getattr(lstm, name).grad * (1 + (name[0] == "w"))')
+    )
     assert status == 1
     assert re.search(r"wrong: dW\[gate=i f g o\], dU\[gate=i f g o\]\s+right: y\[t=0\.\.", printed)
     assert re.search(r"dweight_ih_l0 +failed .* 3 of 3", printed)
