@@ -91,7 +91,9 @@ def export(
         spelling.shapes(cell, 1, 1)  # an error now rather than after a minute
     kinds = [KINDS[k % len(KINDS)] for k in range(cases)] + [RAGGED] * lengths
     tick, total = progress or (lambda done, of, now: None), len(wanted) * (len(kinds) + 1)
-    rows, files, hidden = [], {}, {}
+    rows: list[dict[str, Any]] = []
+    files: dict[str, bytes] = {}
+    hidden: dict[str, Any] = {}
     for n, cell in enumerate(wanted):
         chosen = []
         for k, kind in enumerate(kinds):

@@ -49,6 +49,7 @@ class _Commands(click.Group):
 Examples:
   gatecheck audit                       our cells and every framework installed
   gatecheck audit my_lstm.py:MyLSTM     an implementation of yours
+  gatecheck vectors export my-vectors   cases for a cell that runs elsewhere
   gatecheck decay                       how fast gradients fade, by cell and initialisation""",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -58,7 +59,7 @@ def export(folder: Path, cells: tuple[str, ...], convention: str, cases: int, se
         from gatecheck.report.vectors_readme import readme
         from gatecheck.report.vectors_table import export_table
 
-        how = {"convention": convention, "cases": cases, "seed": seed, "dtype": dtype, "lengths": lengths}
+        how: dict[str, Any] = {"convention": convention, "cases": cases, "seed": seed, "dtype": dtype, "lengths": lengths}
         manifest = vector_export.export(folder, readme=readme, cells=cells or ("rnn", "gru", "lstm"), **how, progress=tick)
     Console().print(export_table(manifest, str(folder)))
 

@@ -107,7 +107,7 @@ def answers_line(result: VectorsResult) -> Text:
     """The verdict, and how many cases passed, failed, are missing and so on."""
     counts = [f"{len(result.cases)} cases", f"{result.count('passed')} passed", f"{result.count('failed')} failed"]
     for outcome in ("inconclusive", "missing", "malformed", "damaged"):
-        if n := result.count(outcome):  # type: ignore[arg-type]  # mypy widens the literals of a loop
+        if n := result.count(outcome):
             counts.append(f"{n} {outcome}")
     without = sum(bool(c.quantities) and not c.with_gradients for c in result.cases)
     counts += [f"{without} answered without gradients"] if without else []
