@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from gatecheck.auditing.adapters.functions import from_step as from_step
+    from gatecheck.auditing.adapters.library import get_include as get_include
     from gatecheck.auditing.inference import infer as infer
     from gatecheck.auditing.result import AuditResult as AuditResult
     from gatecheck.auditing.runner import audit as audit
@@ -36,6 +37,7 @@ _HOME = {
     "audit": "gatecheck.auditing.runner",
     "convert": "gatecheck.conventions",
     "from_step": "gatecheck.auditing.adapters.functions",
+    "get_include": "gatecheck.auditing.adapters.library",
     "gradcheck": "gatecheck.oracles.gradcheck",
     "infer": "gatecheck.auditing.inference",
     "parametrize_with_properties": "gatecheck.auditing.testing",
@@ -55,6 +57,7 @@ __all__ = [
     "audit",
     "convert",
     "from_step",
+    "get_include",
     "gradcheck",
     "infer",
     "parametrize_with_properties",

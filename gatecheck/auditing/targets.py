@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gatecheck.auditing.adapters import library, process
 from gatecheck.cells import CELLS, as_cell
 from gatecheck.errors import TargetError, UsageError
 from gatecheck.implementation import Subject, subject
@@ -17,7 +20,14 @@ from gatecheck.kernels import Builtin
 ADAPTERS = {"torch.nn": "gatecheck.auditing.adapters.torch"}
 """Modules whose classes are not implementations themselves, and the adapter that makes one of them."""
 
-FORMS = "builtin:CELL, torch.nn:CLASS, package.module:OBJECT or path/to/file.py:OBJECT"
+PROGRAM = "exec:"
+LIBRARY = re.compile(r"\.(dll|dylib|so(\.\d+)*)$", re.IGNORECASE)
+"""How the path of a shared library ends, perhaps with its version."""
+
+FORMS = (
+    "builtin:CELL, torch.nn:CLASS, package.module:OBJECT, path/to/file.py:OBJECT, path/to/library.so:FUNCTION or "
+    '"exec:PROGRAM ARGUMENT ..."'
+)
 
 
 def load(target: str, *, cell: str | None = None, convention: str | None = None) -> Subject:
@@ -26,7 +36,8 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     Parameters
     ----------
     target
-        ``builtin:gru``, ``torch.nn:LSTM``, ``package.module:object`` or ``path/to/file.py:object``.
+        ``builtin:gru``, ``torch.nn:LSTM``, ``package.module:object``, ``path/to/file.py:object``, ``path/to/library.so:function`` (see
+        :mod:`gatecheck.auditing.adapters.library`) or ``exec:./program argument`` (:mod:`gatecheck.auditing.adapters.process`).
     cell, convention
         Instead of what it declares.
 
@@ -35,8 +46,10 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     UsageError
         If the name has none of these forms.
     TargetError
-        If the target cannot be found or imported, or is not an implementation.
+        If the target cannot be found, imported or started, or is not an implementation.
     """
+    if target.startswith(PROGRAM):
+        return subject(process.adapt(_words(target), target, cell, convention), name=target)
     module, separator, name = target.rpartition(":")
     if not separator or not module or not name:
         raise UsageError(f"the target {target!r} should be written {FORMS}")
@@ -51,6 +64,8 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
             raise UsageError(f"{target} has its own convention; --convention {convention} does not apply to it")
         made = importlib.import_module(ADAPTERS[module]).adapt(name, cell)
         return subject(made, name=target)
+    if LIBRARY.search(module):
+        return subject(library.adapt(module, name, cell, convention), name=target)
     found = _attribute(_from_file(Path(module)) if module.endswith(".py") else _from_module(module), name, target)
     return subject(found, cell=cell, convention=convention, name=target)
 
@@ -62,6 +77,16 @@ def installed() -> list[tuple[str, str | None]]:
         if importlib.util.find_spec(module.partition(".")[0]):
             found += [(f"{module}:{name}", cell) for name, cell in importlib.import_module(adapter).TARGETS]
     return found
+
+
+def _words(target: str) -> list[str]:
+    try:
+        words = shlex.split(target.removeprefix(PROGRAM))
+    except ValueError as error:
+        raise UsageError(f"the target {target!r} cannot be read as a command: {error}") from error
+    if not words:
+        raise UsageError(f"the target {target!r} should be written {FORMS}")
+    return words
 
 
 def _attribute(module: Any, name: str, target: str) -> Any:

@@ -56,8 +56,10 @@ def audit(
 ) -> None:
     """Audit TARGET: every property that applies, float32 and float64, forward and gradients.
 
-    TARGET is builtin:CELL, torch.nn:CLASS, package.module:OBJECT or path/to/file.py:OBJECT. Without one, our own cells and every
-    supported framework that is installed are audited.
+    TARGET is builtin:CELL, torch.nn:CLASS, package.module:OBJECT, path/to/file.py:OBJECT, path/to/library.so:FUNCTION (C; its header is
+    in the folder that python -c "import gatecheck; print(gatecheck.get_include())" prints) or "exec:PROGRAM ARGUMENT ..." (any language;
+    python -m pydoc gatecheck.auditing.adapters.process says how it is asked). Without one, our own cells and every supported framework
+    that is installed are audited.
 
     A cell is rnn[-relu|-sigmoid], gru[-before][-hard5|-hard6] or
     lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER], and behind any of them

@@ -1,0 +1,197 @@
+"""Code that is not Python as an implementation: what it says of itself, and what one call takes and must return.
+
+Libraries and programs describe themselves by the same lines of text, a key and its words each::
+
+    gatecheck 1                       the version of this format; always the first line
+    cell lstm                         or --cell
+    convention pytorch                or --convention; canonical if neither is given
+    dtypes float32 float64            both if it is not said
+    abilities lengths bitwise         besides forward; a program that has a backward says backward here
+    options batch_first reverse       how it lays out a sequence
+    size B 1                          a size that it insists on
+    expected_failure NAME REASON      a property that it is documented not to have
+
+Only the first line must be there. What the words mean is said in :mod:`gatecheck.implementation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gatecheck.cells import Array, Sizes, as_cell
+from gatecheck.conventions import as_convention
+from gatecheck.errors import TargetError, UsageError
+
+FORMAT = "gatecheck 1"
+"""The first line of a description. The number is that of the C ABI and of the messages, which change together."""
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What code says of itself; see the module."""
+
+    cell: str | None = None
+    convention: str | None = None
+    dtypes: tuple[str, ...] = DTYPES
+    abilities: frozenset[str] = frozenset()
+    options: dict[str, bool] = field(default_factory=dict)
+    sizes: dict[str, Any] = field(default_factory=dict)
+    expected_failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, in the convention and the layout of the code that is called.
+
+    Attributes
+    ----------
+    what
+        ``"forward"`` or ``"backward"``.
+    sizes
+        T, B, D and H.
+    params
+        By their names in the convention, in its order.
+    arrays
+        x, and those of h0, c0, lengths, dy, dhT and dcT that are present; lengths are int64, all others have the dtype of x.
+    results
+        What the code must return: the shape of y, hT and cT, or of dx, dh0, dc0 and, as ``dNAME``, of the gradient of each parameter.
+    """
+
+    what: str
+    sizes: Sizes
+    params: dict[str, Array]
+    arrays: dict[str, Array]
+    results: dict[str, tuple[int, ...]]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of every array but lengths."""
+        return self.arrays["x"].dtype
+
+
+Run = Callable[[Call], dict[str, Array]]
+
+
+class Foreign:
+    """An implementation in another language.
+
+    Parameters
+    ----------
+    label
+        For messages.
+    said
+        How it describes itself.
+    run
+        Makes one call and returns every one of its results, in any order.
+    cell, convention
+        Instead of what it says.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cell or convention.
+    TargetError
+        If it names a cell or a convention that does not exist, or no cell at all.
+    """
+
+    def __init__(self, label: str, said: Description, run: Run, cell: str | None, convention: str | None) -> None:
+        chosen_cell = None if cell is None else as_cell(cell)
+        chosen_convention = None if convention is None else as_convention(convention)
+        if chosen_cell is None and said.cell is None:
+            raise TargetError(f"{label} does not say which cell it is: give --cell, or let it describe itself")
+        try:
+            self.cell = chosen_cell or as_cell(said.cell or "")
+            self.convention = chosen_convention or as_convention(said.convention)
+        except UsageError as error:
+            raise TargetError(f"{label}: {error}") from error
+        self.dtypes, self.sizes, self.options, self.expected_failures = said.dtypes, said.sizes, said.options, said.expected_failures
+        self.bitwise = "bitwise" in said.abilities
+        # Whether lengths are taken is read from a signature, as with any implementation.
+        self.forward = self._forward if "lengths" in said.abilities else lambda params, x, h0, c0=None: self._forward(params, x, h0, c0)
+        self.backward = self._backward if "backward" in said.abilities else None
+        self._run = run
+
+    def _forward(
+        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+    ) -> tuple[Array, ...]:
+        sizes = self._sizes(params, x)
+        wide = self.cell.directions * self.cell.width(sizes.H)
+        results = {"y": (*x.shape[:2], wide), **{f"{k}T": self.cell.state_shape(k, sizes.B, sizes.H) for k in self.cell.state}}
+        got = self._run(Call("forward", sizes, params, _present(x=x, h0=h0, c0=c0, lengths=lengths), results))
+        return tuple(got[name] for name in results)
+
+    def _backward(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
+        lengths: Array | None = None,
+    ) -> dict[str, Array]:
+        sizes = self._sizes(params, x)
+        shapes = {name: a.shape for name, a in params.items()} | {"x": x.shape}
+        shapes |= {f"{k}0": self.cell.state_shape(k, sizes.B, sizes.H) for k in self.cell.state}
+        arrays = _present(x=x, h0=h0, c0=c0, lengths=lengths, dy=dy, dhT=dhT, dcT=dcT)
+        got = self._run(Call("backward", sizes, params, arrays, {f"d{name}": shape for name, shape in shapes.items()}))
+        return {name: got[f"d{name}"] for name in shapes}
+
+    def _sizes(self, params: dict[str, Array], x: Array) -> Sizes:
+        T, B = x.shape[1::-1] if self.options.get("batch_first") else x.shape[:2]
+        H = self.convention.read(self.cell, params)["b"].shape[0] // len(self.cell.gates)
+        return Sizes(T, B, x.shape[2], H)
+
+
+def _present(**arrays: Array | None) -> dict[str, Array]:
+    return {name: a.astype(np.int64) if name == "lengths" else a for name, a in arrays.items() if a is not None}
+
+
+def described(text: str, label: str, abilities: Collection[str]) -> Description:
+    """What code says of itself, read.
+
+    Parameters
+    ----------
+    text
+        Lines, as the module describes them.
+    label
+        For messages.
+    abilities
+        Those that it may name.
+
+    Raises
+    ------
+    TargetError
+        If the first line is another one, or a line says nothing that is known.
+    """
+    first, *lines = [line for line in text.splitlines() if line.strip()] or [""]
+    if first.split() != FORMAT.split():
+        raise TargetError(f"{label} describes itself by {first[:80]!r}, but should begin with the line {FORMAT!r}")
+    said: dict[str, Any] = {}
+    sizes: dict[str, Any] = {}
+    expected: dict[str, str] = {}
+    for line in lines:
+        match line.split():
+            case ["cell" | "convention" as key, word]:
+                said[key] = word
+            case ["dtypes", *words] if words and set(words) <= set(DTYPES):
+                said["dtypes"] = tuple(words)
+            case ["abilities", *words] if set(words) <= set(abilities):
+                said["abilities"] = frozenset(words)
+            case ["options", *words]:
+                said["options"] = dict.fromkeys(words, True)
+            case ["size", size, word]:
+                sizes[size] = int(word) if word.isdecimal() else word
+            case ["expected_failure", name, *reason] if reason:
+                expected[name] = " ".join(reason)
+            case _:
+                known = f"cell, convention, dtypes ({', '.join(DTYPES)}), abilities ({', '.join(abilities)}), options, size, expected_failure"
+                raise TargetError(f"{label} describes itself by {line[:80]!r}, but each line should be one of {known}")
+    return Description(**said, sizes=sizes, expected_failures=expected)

@@ -1,0 +1,149 @@
+"""A function in a shared library as an implementation; ``include/gatecheck.h`` is its contract.
+
+Arrays lie between fences in memory of their own, so that a function that writes past an end is seen. One that destroys more than a fence,
+or crashes, takes its process with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatecheck.auditing.adapters.foreign import FORMAT, Call, Foreign, described
+from gatecheck.cells import Array
+from gatecheck.errors import ContractError, TargetCrashError, TargetError
+
+ABI = 1
+
+FENCE = 64
+"""Bytes before and behind each array. All bits are set in them: NaN in both dtypes, and no length."""
+
+_SET = 0xFF
+
+
+class Param(ctypes.Structure):
+    """``struct gatecheck_param``."""
+
+    _fields_ = [  # noqa: RUF012
+        *(("name", ctypes.c_char_p), ("rows", ctypes.c_int64), ("columns", ctypes.c_int64)),
+        *(("value", ctypes.c_void_p), ("gradient", ctypes.c_void_p)),
+    ]
+
+
+class CallStruct(ctypes.Structure):
+    """``struct gatecheck_call``."""
+
+    _fields_ = [  # noqa: RUF012
+        *((name, ctypes.c_int32) for name in ("abi", "itemsize")),
+        *((name, ctypes.c_int64) for name in ("T", "B", "D", "H", "n_params")),
+        ("params", ctypes.POINTER(Param)),
+        *((name, ctypes.c_void_p) for name in ("x", "h0", "c0", "lengths", "y", "hT", "cT", "dy", "dhT", "dcT", "dx", "dh0", "dc0")),
+    ]
+
+
+class Fenced:
+    """Memory for one array between two fences, all bits set."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._bytes = np.full(math.prod(shape) * dtype.itemsize + 2 * FENCE, _SET, np.uint8)
+        self.array: Array = self._bytes[FENCE:-FENCE].view(dtype).reshape(shape)
+        self.address: int = self._bytes.__array_interface__["data"][0] + FENCE
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing was written into the fences."""
+        return bool((self._bytes[:FENCE] == _SET).all() and (self._bytes[-FENCE:] == _SET).all())
+
+
+def get_include() -> str:
+    """The folder of ``gatecheck.h``, for a compiler's ``-I``.
+
+    Examples
+    --------
+    >>> import gatecheck, pathlib
+    >>> (pathlib.Path(gatecheck.get_include()) / "gatecheck.h").is_file()
+    True
+    """
+    return str(Path(__file__).with_name("include"))
+
+
+def adapt(path: str, symbol: str, cell: str | None = None, convention: str | None = None) -> Foreign:
+    """The function of that name in a library as an implementation.
+
+    Parameters
+    ----------
+    path, symbol
+        The library, and the name of its forward.
+    cell, convention
+        Instead of what the library says of itself.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cell or convention.
+    TargetError
+        If the library or the function cannot be found, or describes itself wrongly.
+    """
+    label = f"{path}:{symbol}"
+    if not Path(path).is_file():
+        raise TargetError(f"there is no file {path}")
+    try:
+        library = ctypes.CDLL(str(Path(path).absolute()))  # a bare name would be looked for among the system's libraries
+    except OSError as error:
+        raise TargetError(f"{path} cannot be loaded: {error}") from error
+    functions = {
+        name: _function(library, name, ctypes.c_int, ctypes.POINTER(CallStruct)) for name in (symbol, f"{symbol}_backward")
+    }
+    if functions[symbol] is None:
+        raise TargetError(f"{path} exports no function {symbol}; declare it with GATECHECK_EXPORT of gatecheck.h")
+    info = _function(library, f"{symbol}_info", ctypes.c_char_p)
+    text = f"{FORMAT}\n" if info is None else (info() or b"").decode(errors="replace")
+    said = described(text, label, ("lengths", "bitwise"))
+    if functions[f"{symbol}_backward"] is not None:
+        said = replace(said, abilities=said.abilities | {"backward"})
+
+    def run(call: Call) -> dict[str, Array]:
+        name = symbol if call.what == "forward" else f"{symbol}_backward"
+        return _run(name, functions[name], call)
+
+    return Foreign(label, said, run, cell, convention)
+
+
+def _function(library: ctypes.CDLL, name: str, returns: Any, *takes: Any) -> Any:
+    try:
+        found = library[name]
+    except AttributeError:
+        return None
+    found.restype, found.argtypes = returns, takes
+    return found
+
+
+def _run(name: str, function: Callable[..., int], call: Call) -> dict[str, Array]:
+    inputs = {k: (a, Fenced(a.shape, a.dtype)) for k, a in (call.params | call.arrays).items()}
+    for a, memory in inputs.values():
+        memory.array[...] = a
+    results = {k: Fenced(shape, call.dtype) for k, shape in call.results.items()}
+    params = (Param * len(call.params))()
+    for p, (k, a) in zip(params, call.params.items(), strict=True):
+        p.name, p.value = k.encode(), inputs[k][1].address
+        p.rows, p.columns = a.shape if a.ndim == 2 else (a.size, 1)
+        p.gradient = results[f"d{k}"].address if f"d{k}" in results else None
+    named = {k: inputs[k][1] for k in call.arrays} | {k: m for k, m in results.items() if k.removeprefix("d") not in call.params}
+    struct = CallStruct(
+        *(ABI, call.dtype.itemsize, *call.sizes, len(params), params), **{k: memory.address for k, memory in named.items()}
+    )
+    status = function(ctypes.byref(struct))
+    damaged = [k for k, memory in [*((k, m) for k, (_, m) in inputs.items()), *results.items()] if not memory.intact]
+    if damaged:
+        raise ContractError(f"{name} wrote outside of {', '.join(damaged)}")
+    if status:
+        raise TargetCrashError(f"{name} refused the call: it returned {status}") from ValueError(status)
+    for a, memory in inputs.values():
+        a[...] = memory.array  # a changed argument is the caller's to see
+    return {k: memory.array for k, memory in results.items()}
