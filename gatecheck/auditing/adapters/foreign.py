@@ -115,7 +115,7 @@ class Foreign:
         # Whether lengths are taken is read from a signature, as with any implementation.
         self.forward = self._forward if "lengths" in said.abilities else lambda params, x, h0, c0=None: self._forward(params, x, h0, c0)
         self.backward = self._backward if "backward" in said.abilities else None
-        self._run = run
+        self._label, self._run = label, run
 
     def _forward(
         self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
@@ -145,6 +145,10 @@ class Foreign:
         return {name: got[f"d{name}"] for name in shapes}
 
     def _sizes(self, params: dict[str, Array], x: Array) -> Sizes:
+        dtypes = {a.dtype.name for a in (*params.values(), x)}
+        # An oracle may try complex numbers on any code; other languages would read them as something else.
+        if len(dtypes) > 1 or not dtypes <= set(self.dtypes):
+            raise TypeError(f"{self._label} takes arrays of one dtype, {' or '.join(self.dtypes)}, not {' and '.join(sorted(dtypes))}")
         T, B = x.shape[1::-1] if self.options.get("batch_first") else x.shape[:2]
         H = self.convention.read(self.cell, params)["b"].shape[0] // len(self.cell.gates)
         return Sizes(T, B, x.shape[2], H)
@@ -192,6 +196,8 @@ def described(text: str, label: str, abilities: Collection[str]) -> Description:
             case ["expected_failure", name, *reason] if reason:
                 expected[name] = " ".join(reason)
             case _:
-                known = f"cell, convention, dtypes ({', '.join(DTYPES)}), abilities ({', '.join(abilities)}), options, size, expected_failure"
-                raise TargetError(f"{label} describes itself by {line[:80]!r}, but each line should be one of {known}")
+                known = (
+                    f"cell, convention, dtypes ({', '.join(DTYPES)}), abilities ({', '.join(abilities)}), options, size, expected_failure"
+                )
+                raise TargetError(f"{label} describes itself by {line[:80]!r}, but should by {known}")
     return Description(**said, sizes=sizes, expected_failures=expected)

@@ -30,7 +30,7 @@ _SET = 0xFF
 class Param(ctypes.Structure):
     """``struct gatecheck_param``."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         *(("name", ctypes.c_char_p), ("rows", ctypes.c_int64), ("columns", ctypes.c_int64)),
         *(("value", ctypes.c_void_p), ("gradient", ctypes.c_void_p)),
     ]
@@ -39,7 +39,7 @@ class Param(ctypes.Structure):
 class CallStruct(ctypes.Structure):
     """``struct gatecheck_call``."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         *((name, ctypes.c_int32) for name in ("abi", "itemsize")),
         *((name, ctypes.c_int64) for name in ("T", "B", "D", "H", "n_params")),
         ("params", ctypes.POINTER(Param)),
@@ -97,9 +97,7 @@ def adapt(path: str, symbol: str, cell: str | None = None, convention: str | Non
         library = ctypes.CDLL(str(Path(path).absolute()))  # a bare name would be looked for among the system's libraries
     except OSError as error:
         raise TargetError(f"{path} cannot be loaded: {error}") from error
-    functions = {
-        name: _function(library, name, ctypes.c_int, ctypes.POINTER(CallStruct)) for name in (symbol, f"{symbol}_backward")
-    }
+    functions = {name: _function(library, name, ctypes.c_int, ctypes.POINTER(CallStruct)) for name in (symbol, f"{symbol}_backward")}
     if functions[symbol] is None:
         raise TargetError(f"{path} exports no function {symbol}; declare it with GATECHECK_EXPORT of gatecheck.h")
     info = _function(library, f"{symbol}_info", ctypes.c_char_p)
@@ -135,9 +133,7 @@ def _run(name: str, function: Callable[..., int], call: Call) -> dict[str, Array
         p.rows, p.columns = a.shape if a.ndim == 2 else (a.size, 1)
         p.gradient = results[f"d{k}"].address if f"d{k}" in results else None
     named = {k: inputs[k][1] for k in call.arrays} | {k: m for k, m in results.items() if k.removeprefix("d") not in call.params}
-    struct = CallStruct(
-        *(ABI, call.dtype.itemsize, *call.sizes, len(params), params), **{k: memory.address for k, memory in named.items()}
-    )
+    struct = CallStruct(*(ABI, call.dtype.itemsize, *call.sizes, len(params), params), **{k: memory.address for k, memory in named.items()})
     status = function(ctypes.byref(struct))
     damaged = [k for k, memory in [*((k, m) for k, (_, m) in inputs.items()), *results.items()] if not memory.intact]
     if damaged:

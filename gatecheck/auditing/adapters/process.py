@@ -18,11 +18,11 @@ line ``array NAME DTYPE DIMENSIONS`` and its entries as raw little-endian bytes 
                                              64 bytes
                                              end
 
-The first request is ``describe``, answered by the lines that :mod:`gatecheck.auditing.adapters.foreign` lists. ``forward`` is answered by
-y, hT and, where the cell has one, cT. ``backward`` is a request like forward's, with those of dy, dhT and dcT that are present, and is
-answered by ``dNAME`` for each parameter, dx, dh0 and, where the cell has a c, dc0. What is absent is zero. Arrays of a request always
-come in the same order, those of an answer in any. DTYPE is ``float32`` or ``float64``, that of the request; lengths are ``int64``.
-Instead of arrays and ``end``, the one line ``refused WHY`` declines a request, which is a finding.
+The first request after a start is ``describe``, answered by the lines that :mod:`gatecheck.auditing.adapters.foreign` lists. ``forward``
+is answered by y, hT and, where the cell has one, cT. ``backward`` is a request like forward's, with those of dy, dhT and dcT that are
+present, and is answered by ``dNAME`` for each parameter, dx, dh0 and, where the cell has a c, dc0. What is absent is zero. Arrays of a
+request always come in the same order, those of an answer in any. DTYPE is ``float32`` or ``float64``, that of the request; lengths are
+``int64``. Instead of arrays and ``end``, the one line ``refused WHY`` declines a request, which is a finding.
 
 Answer only after the whole request was read, and flush. Nothing else may be printed on standard output; the last line on standard error
 is quoted when something goes wrong. In C, read lines by ``fgets`` and bytes by ``fread``: ``scanf`` would eat bytes that look like spaces.
@@ -37,9 +37,10 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
-from typing import IO, Any, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
@@ -52,11 +53,17 @@ R = TypeVar("R")
 TIMEOUT_S = 30.0
 """How long the program may take for one answer, in seconds."""
 
+TICK_S = 0.1
+"""How often that is looked at. A timer for each request would cost two switches of threads, more than the request itself."""
+
 HANGS = 3
 """After so many requests without an answer it is not asked again: a property tries dozens."""
 
 TAIL = 4096
 """How many bytes of standard error are kept, and how long a line may be."""
+
+LINES = 100
+"""How many lines a description may have."""
 
 
 class Refusal(Exception):
@@ -70,11 +77,29 @@ class Running:
         pipe = subprocess.PIPE
         # A group of its own: a program started by a script dies with the script.
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, process_group=0 if os.name == "posix" else None)
-        assert self.process.stdin and self.process.stdout and self.process.stderr
-        self.input, self.output, self._errors = self.process.stdin, self.process.stdout, self.process.stderr
+        self.input, self.output, self._errors = (
+            cast("IO[bytes]", p) for p in (self.process.stdin, self.process.stdout, self.process.stderr)
+        )
         self._tail = b""
         self._drain = threading.Thread(target=self._read_errors, daemon=True)
         self._drain.start()
+        self.late = False
+        self._deadline, self._lock, self._over = math.inf, threading.Lock(), threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def due(self, seconds: float) -> None:
+        """From now on it may live for so long; infinity calls the watch off."""
+        with self._lock:
+            self._deadline = time.monotonic() + seconds
+
+    def _watch(self) -> None:
+        # The only way out of a blocked write or read that every system has is that the other side ends.
+        while not self._over.wait(TICK_S):
+            with self._lock:
+                if time.monotonic() > self._deadline:
+                    self.late = True
+                    self.kill()
+                    return
 
     def _read_errors(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -102,7 +127,7 @@ class Running:
     def ended(self) -> str:
         """How it came to its end, in words, after its output ended."""
         try:
-            status = self.process.wait(1)
+            status = self.process.wait(2)
         except subprocess.TimeoutExpired:
             return "closed its standard output"
         if status >= 0:
@@ -111,6 +136,7 @@ class Running:
 
     def stop(self) -> None:
         """Close its input, give it a moment to end, and leave nothing behind."""
+        self._over.set()
         with contextlib.suppress(OSError):
             self.input.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -135,7 +161,7 @@ class Program:
 
     def __init__(self, command: list[str], label: str) -> None:
         self._command, self._label = command, label
-        self._hangs = 0
+        self._hangs, self._said = 0, ""
         self._running: Running | None = None
 
     def describe(self) -> str:
@@ -146,16 +172,7 @@ class Program:
         TargetError
             If it cannot be started or does not answer.
         """
-
-        def read(stream: IO[bytes]) -> str:
-            lines: list[str] = []
-            while (line := _line(stream)).split() != ["end"]:
-                lines.append(line)
-                if len(lines) > 100:
-                    raise ContractError(f"{self._label} answers describe by more than 100 lines, of which the first is {lines[0][:80]!r}")
-            return "\n".join(lines)
-
-        return self._ask("describe", [b"describe\nend\n"], read)
+        return self._ask("describe", [], lambda _: self._said)
 
     def __call__(self, call: Call) -> dict[str, Array]:
         """The results of one call.
@@ -176,19 +193,15 @@ class Program:
     def _ask(self, asked: str, request: Iterable[bytes], read: Callable[[IO[bytes]], R]) -> R:
         if self._hangs >= HANGS:
             raise TargetCrashError(f"{self._label} left {HANGS} requests unanswered and is not asked again") from TimeoutError()
+        fresh = self._running is None
         running = self._started()
-        late = threading.Event()
-
-        def watchdog() -> None:
-            late.set()
-            running.kill()
-
-        # The only way out of a blocked write or read that every system has is that the other side ends.
-        timer = threading.Timer(TIMEOUT_S, watchdog)
-        timer.daemon = True
-        timer.start()
+        running.due(TIMEOUT_S)
         fine = False
         try:
+            if fresh:
+                running.input.write(b"describe\nend\n")
+                running.input.flush()
+                self._said = _description(running.output)
             running.input.writelines(request)
             running.input.flush()
             answer = read(running.output)
@@ -200,18 +213,17 @@ class Program:
         except ContractError as error:
             raise ContractError(f"{error}{running.last_words()}") from None
         except (OSError, EOFError) as error:
-            self._explain(asked, running, late, error)
+            self._explain(asked, running, error)
         finally:
-            timer.cancel()
-            timer.join()
-            if late.is_set() or not fine:
+            running.due(math.inf)
+            if running.late or not fine:
                 self._running = None
                 running.kill()
                 self._end()
 
-    def _explain(self, asked: str, running: Running, late: threading.Event, error: Exception) -> NoReturn:
+    def _explain(self, asked: str, running: Running, error: Exception) -> NoReturn:
         ended = running.ended()
-        if late.is_set():
+        if running.late:
             self._hangs += 1
             hint = f"did not answer {asked} within {TIMEOUT_S:g} s (an answer must be flushed)"
             raise TargetCrashError(f"{self._label} {hint}{running.last_words()}") from TimeoutError()
@@ -240,6 +252,15 @@ def _line(stream: IO[bytes]) -> str:
     return raw.decode(errors="replace").rstrip("\r\n")
 
 
+def _description(stream: IO[bytes]) -> str:
+    lines: list[str] = []
+    while (line := _line(stream)).split() != ["end"]:
+        lines.append(line)
+        if len(lines) > LINES:
+            raise ContractError(f"the program answers describe by more than {LINES} lines, of which the first is {lines[0][:80]!r}")
+    return "\n".join(lines)
+
+
 def _answer(stream: IO[bytes], call: Call) -> dict[str, Array]:
     got: dict[str, Array] = {}
     wanted = ", ".join(call.results)
@@ -257,7 +278,7 @@ def _answer(stream: IO[bytes], call: Call) -> dict[str, Array]:
                     raise ContractError(f"the program answers {call.what} by {name}{' twice' * (name in got)}, but should by {wanted}")
                 got[name] = _array(stream, name, dtype, dimensions, call)
             case _:
-                raise ContractError(f"the program answers {call.what} by {line[:80]!r}, but should by 'array NAME DTYPE DIMENSIONS' or 'end'")
+                raise ContractError(f"the program answers {call.what} by {line[:80]!r}, but should by 'array NAME DTYPE …' or 'end'")
 
 
 def _array(stream: IO[bytes], name: str, dtype: str, dimensions: list[str], call: Call) -> Array:
