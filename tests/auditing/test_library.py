@@ -14,7 +14,7 @@ from gatecheck.errors import ContractError, TargetCrashError, TargetError, Usage
 from gatecheck.kernels import Builtin
 
 FORWARD = '#include "gatecheck.h"\n#include <stddef.h>\nGATECHECK_EXPORT int f(const struct gatecheck_call *call) {{ {} }}\n'
-INFO = FORWARD.format("return !call;") + "GATECHECK_EXPORT const char *f_info(void) {{ return {}; }}\n"
+INFO = FORWARD.format("return !call;") + "GATECHECK_EXPORT const char *f_info(void) { return TEXT; }\n"
 
 
 def random_case(cell, seed, sizes=(5, 3, 2, 4)):
@@ -70,7 +70,7 @@ def test_complex_arrays_are_never_passed(library):
     """The ABI has no word for them: sixteen bytes would be read as eight."""
     found, case = load(f"{library('cells.c')}:gru"), random_case("gru", 0)
     arguments = found.arguments(case)
-    with pytest.raises(TargetCrashError, match="TypeError: .*gru takes arrays of one dtype, float32 or float64, not .*complex128"):
+    with pytest.raises(TargetCrashError, match=r"TypeError: .*gru takes arrays of one dtype, float32 or float64, not .*complex128"):
         found.call("forward", arguments["params"], arguments["x"] + 0j, arguments["h0"])
 
 
