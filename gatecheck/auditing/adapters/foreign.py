@@ -113,45 +113,65 @@ class Foreign:
         self.dtypes, self.sizes, self.options, self.expected_failures = said.dtypes, said.sizes, said.options, said.expected_failures
         self.bitwise = "bitwise" in said.abilities
         # Whether lengths are taken is read from a signature, as with any implementation.
-        self.forward = self._forward if "lengths" in said.abilities else lambda params, x, h0, c0=None: self._forward(params, x, h0, c0)
+        self.forward = (
+            self._forward if "lengths" in said.abilities else lambda params, x, first, second=None: self._forward(params, x, first, second)
+        )
         self.backward = self._backward if "backward" in said.abilities else None
         self._label, self._run = label, run
 
     def _forward(
-        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+        self, params: dict[str, Array], x: Array, first: Array | None, second: Array | None = None, lengths: Array | None = None
     ) -> tuple[Array, ...]:
-        sizes = self._sizes(params, x)
-        wide = self.cell.directions * self.cell.width(sizes.H)
-        results = {"y": (*x.shape[:2], wide), **{f"{k}T": self.cell.state_shape(k, sizes.B, sizes.H) for k in self.cell.state}}
-        got = self._run(Call("forward", sizes, params, _present(x=x, h0=h0, c0=c0, lengths=lengths), results))
+        sizes, order = self._sizes(params, x), self._order()
+        along = {"T": sizes.T, "B": sizes.B, "D": self.cell.directions * self.cell.width(sizes.H)}
+        results = {"y": tuple(along[axis] for axis in self._axes())}
+        results |= {f"{k}T": self._state_shape(k, sizes) for k in order if k in self.cell.state}
+        states = dict(zip((f"{k}0" for k in order), (first, second), strict=True))
+        got = self._run(Call("forward", sizes, params, _present(x=x, h0=states["h0"], c0=states["c0"], lengths=lengths), results))
         return tuple(got[name] for name in results)
+
+    def _without_lengths(self, params: dict[str, Array], x: Array, first: Array | None, second: Array | None = None) -> tuple[Array, ...]:
+        return self._forward(params, x, first, second)
 
     def _backward(
         self,
         params: dict[str, Array],
         x: Array,
-        h0: Array | None,
-        c0: Array | None,
+        first: Array | None,
+        second: Array | None,
         dy: Array | None,
-        dhT: Array | None,
-        dcT: Array | None,
+        d_first: Array | None,
+        d_second: Array | None,
         lengths: Array | None = None,
     ) -> dict[str, Array]:
-        sizes = self._sizes(params, x)
+        sizes, order = self._sizes(params, x), self._order()
         shapes = {name: a.shape for name, a in params.items()} | {"x": x.shape}
-        shapes |= {f"{k}0": self.cell.state_shape(k, sizes.B, sizes.H) for k in self.cell.state}
-        arrays = _present(x=x, h0=h0, c0=c0, lengths=lengths, dy=dy, dhT=dhT, dcT=dcT)
+        shapes |= {f"{k}0": self._state_shape(k, sizes) for k in self.cell.state}
+        states = dict(zip((f"{k}0" for k in order), (first, second), strict=True))
+        final = dict(zip((f"d{k}T" for k in order), (d_first, d_second), strict=True))
+        arrays = _present(x=x, h0=states["h0"], c0=states["c0"], lengths=lengths, dy=dy, dhT=final["dhT"], dcT=final["dcT"])
         got = self._run(Call("backward", sizes, params, arrays, {f"d{name}": shape for name, shape in shapes.items()}))
         return {name: got[f"d{name}"] for name in shapes}
+
+    def _axes(self) -> str:
+        return "BTD" if self.options.get("batch_first") else self.convention.axes
+
+    def _order(self) -> str:
+        """The order in which states are given; without a cell state there is nothing to exchange."""
+        return self.convention.states if "c" in self.cell.state else "hc"
+
+    def _state_shape(self, state: str, sizes: Sizes) -> tuple[int, ...]:
+        *layers, rows, units = self.cell.state_shape(state, sizes.B, sizes.H)
+        return (*layers, *((units, rows) if self.convention.columns else (rows, units)))
 
     def _sizes(self, params: dict[str, Array], x: Array) -> Sizes:
         dtypes = {a.dtype.name for a in (*params.values(), x)}
         # An oracle may try complex numbers on any code; other languages would read them as something else.
         if len(dtypes) > 1 or not dtypes <= set(self.dtypes):
             raise TypeError(f"{self._label} takes arrays of one dtype, {' or '.join(self.dtypes)}, not {' and '.join(sorted(dtypes))}")
-        T, B = x.shape[1::-1] if self.options.get("batch_first") else x.shape[:2]
+        along = dict(zip(self._axes(), x.shape, strict=True))
         H = self.convention.read(self.cell, params)["b"].shape[0] // len(self.cell.gates)
-        return Sizes(T, B, x.shape[2], H)
+        return Sizes(along["T"], along["B"], along["D"], H)
 
 
 def _present(**arrays: Array | None) -> dict[str, Array]:

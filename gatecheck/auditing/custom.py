@@ -1,0 +1,249 @@
+"""A cell of its own: whatever it computes, its gradient should be that of its own forward, and its calls should keep to themselves.
+
+No convention and no equations are consulted, so only claims that hold of any function are held against it. The target gives its own
+example arrays; what they are called and how they are shaped is its own business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatecheck.cells import Array
+from gatecheck.errors import ContractError, TargetError
+from gatecheck.implementation import Results, guarded
+
+CLAIMS = (
+    "repeated_calls_are_identical",
+    "inputs_are_not_changed",
+    "outputs_are_fresh_arrays",
+    "gradients_match_finite_differences",
+    "gradients_match_complex_step",
+    "taylor_remainder_vanishes_in_order",
+    "tangent_is_adjoint_of_backward",
+    "zero_cotangents_give_zero_gradients",
+)
+"""The claims that hold of any differentiable function, by name."""
+
+
+OUTPUTS = ("y", "hT", "cT")
+COTANGENTS = ("dloss", *(f"d{k}" for k in OUTPUTS))
+
+
+class CustomCell:
+    """Stands where a cell's specification would: it says nothing."""
+
+    name = "custom"
+    gates: tuple[str, ...] = ()
+    sigmoid_gates: tuple[str, ...] = ()
+    traits = frozenset({"analytic"})
+
+    def __str__(self) -> str:
+        return self.name
+
+
+CUSTOM = CustomCell()
+
+
+@dataclass(frozen=True, eq=False)
+class CustomCase:
+    """Arrays that a target made up for itself, and cotangents for what it returns.
+
+    Attributes
+    ----------
+    params
+        The names of its parameters.
+    arrays
+        Parameters, ``x``, states in the order in which they are taken, and cotangents. Read-only.
+    origin
+        The seed they were drawn from.
+    """
+
+    params: tuple[str, ...]
+    states: tuple[str, ...]
+    arrays: Mapping[str, Array]
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    cell = CUSTOM
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arrays", {k: np.array(v) for k, v in self.arrays.items()})
+        for a in self.arrays.values():
+            a.flags.writeable = False
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    @property
+    def inputs(self) -> list[str]:
+        """The arrays that a gradient may be with respect to."""
+        return [k for k in self.arrays if k in (*self.params, "x", *self.states)]
+
+    @property
+    def cotangents(self) -> list[str]:
+        """The cotangents that are present."""
+        return [k for k in self.arrays if k not in self.inputs]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of x."""
+        return self.arrays["x"].dtype
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many numbers each array has."""
+        return tuple(a.size for a in self.arrays.values())
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of the content."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, a in sorted(self.arrays.items()):
+            digest.update(f"{name}{a.dtype}{a.shape}".encode() + a.tobytes())
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CustomCase) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def of(self, arrays: Mapping[str, Array]) -> CustomCase:
+        """A case that has these arrays and no others."""
+        return replace(self, arrays=arrays)
+
+    def having(self, **arrays: Array) -> CustomCase:
+        """The same case with some arrays replaced."""
+        return replace(self, arrays={**self.arrays, **{k: np.asarray(v, self.dtype) for k, v in arrays.items()}})
+
+    def save(self, path: str | Path, **about: Any) -> None:
+        """Write the arrays as an ``.npz`` without pickles."""
+        with open(path, "wb") as file:
+            np.savez(file, **self.arrays)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        shapes = " ".join(f"{k}{list(a.shape)}" for k, a in self.arrays.items() if k in self.inputs)
+        return f"custom {self.dtype} {shapes} (seed {self.origin.get('seed')})"
+
+
+@dataclass(frozen=True, eq=False)
+class CustomSubject:
+    """A target that is a cell of its own, as the claims in :data:`CLAIMS` see it.
+
+    Attributes
+    ----------
+    target, name, dtypes, abilities, expected_failures
+        As of :class:`gatecheck.implementation.Subject`.
+    """
+
+    target: Any
+    name: str
+    dtypes: tuple[str, ...]
+    abilities: frozenset[str]
+    expected_failures: Mapping[str, str] = field(default_factory=dict)
+    cell = CUSTOM
+    absent: tuple[str, ...] = ()
+
+    def example(self, seed: int, dtype: str) -> CustomCase:
+        """The target's own example arrays, with cotangents at random for what it returns for them.
+
+        Raises
+        ------
+        TargetError
+            If it gives no example, or not one that can be used.
+        """
+        try:
+            given = self.target.example(np.random.default_rng(seed))
+            params, rest = dict(given["params"]), {k: v for k, v in given.items() if k != "params" and v is not None}
+            arrays = {k: np.asarray(v, dtype) for k, v in (params | rest).items()}
+        except (Exception, SystemExit) as error:
+            wanted = '{"params": {name: array, …}, "x": array} and perhaps states, such as "h0"'
+            raise TargetError(f"{self.name}.example(rng) raised {type(error).__name__}: {error}; it should return {wanted}") from error
+        if "x" not in rest or set(params) & set(rest):
+            raise TargetError(f'{self.name}.example(rng) should return "params", "x" and perhaps states, of different names')
+        case = CustomCase(tuple(params), tuple(k for k in rest if k != "x"), arrays, {"seed": seed})
+        rng = np.random.default_rng([seed, 1])
+        return case.having(**{f"d{k}": rng.standard_normal(v.shape) for k, v in self.forward(case).items()})
+
+    def arguments(self, case: CustomCase) -> dict[str, Any]:
+        """Fresh, writeable copies of what the target is called with."""
+        own = {k: v.copy() for k, v in case.arrays.items()}
+        return {"params": {k: own.pop(k) for k in case.params}} | own
+
+    def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
+        """Arguments of ``"forward"`` or ``"backward"`` in the order in which the target takes them."""
+        return [v for k, v in arguments.items() if what == "backward" or k not in COTANGENTS]
+
+    def forward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
+        """What the target returns for a case: a number is ``loss``, an array ``y``, of several ``y``, ``hT`` and ``cT``.
+
+        Raises
+        ------
+        TargetCrashError
+            If the target raised an exception.
+        ContractError
+            If it returned no number, array, or up to three arrays.
+        """
+        return self._outputs(self.call("forward", *self.positional("forward", arguments or self.arguments(case))))
+
+    def tangent(self, case: CustomCase, direction: CustomCase) -> Results:
+        """The derivative of :meth:`forward` at a case in a direction."""
+        at, along = (self.positional("forward", self.arguments(of)) for of in (case, direction))
+        return self._outputs(self.call("tangent", *at, *along))
+
+    def backward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
+        """A gradient, named ``d`` and its name, for each parameter, x and state.
+
+        Raises
+        ------
+        TargetCrashError, ContractError
+            As for :meth:`forward`.
+        """
+        got = self.call("backward", *self.positional("backward", arguments or self.arguments(case)))
+        if not isinstance(got, Mapping) or set(got) != set(case.inputs):
+            names = sorted(got) if isinstance(got, Mapping) else type(got).__name__
+            raise ContractError(f"backward returned {names}, but should return a dict of gradients for {sorted(case.inputs)}")
+        for name, gradient in got.items():
+            if np.shape(gradient) != case[name].shape:
+                raise ContractError(f"the gradient of {name} has shape {np.shape(gradient)}, but should have shape {case[name].shape}")
+        return {f"d{k}": np.array(v) for k, v in got.items()}
+
+    def call(self, what: str, *arguments: Any) -> Any:
+        """What a method of the target returns, as it is.
+
+        Raises
+        ------
+        TargetCrashError
+            If it raised an exception.
+        """
+        return guarded(self.target, what, *arguments)
+
+    def _outputs(self, got: Any) -> Results:
+        values = list(got) if isinstance(got, tuple | list) else [got]
+        if not 1 <= len(values) <= len(OUTPUTS) or not all(isinstance(v, np.ndarray | np.number | float) for v in values):
+            raise ContractError(f"forward returned {type(got).__name__}, but should return a number, an array, or up to three arrays")
+        if len(values) == 1 and np.ndim(values[0]) == 0:
+            return {"loss": np.asarray(values[0])}
+        return {name: np.array(v) for name, v in zip(OUTPUTS, values, strict=False)}
+
+
+def custom_subject(target: Any, name: str) -> CustomSubject:
+    """A target with ``cell = "custom"`` as the claims see it.
+
+    Raises
+    ------
+    TargetError
+        If it has no `forward` or no `example`.
+    """
+    for needed in ("forward", "example"):
+        if not callable(getattr(target, needed, None)):
+            raise TargetError(f'{name} has no {needed}, which a cell = "custom" needs')
+    dtypes = tuple(getattr(target, "dtypes", ("float32", "float64")))
+    has = {k: callable(getattr(target, k, None)) for k in ("backward", "tangent")} | {"complex": "complex128" in dtypes}
+    real = tuple(d for d in dtypes if d != "complex128")
+    return CustomSubject(target, name, real, frozenset(k for k, v in has.items() if v), dict(getattr(target, "expected_failures", {})))
