@@ -125,6 +125,10 @@ class Case:
         """The dtype of every array."""
         return self.arrays["x"].dtype
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Made anew where it is unpickled, since NumPy's pickles of arrays that are read-only are not.
+        return Case, (self.cell, dict(self.arrays), dict(self.origin))
+
     @cached_property
     def key(self) -> str:
         """A digest of the content: equal cases have equal keys."""

@@ -12,6 +12,8 @@ __all__ = [
     "MissingExtraError",
     "TargetCrashError",
     "TargetError",
+    "TargetLostError",
+    "TargetTimeoutError",
     "UsageError",
 ]
 
@@ -38,6 +40,14 @@ class TargetError(GatecheckError, RuntimeError):
 
 class TargetCrashError(TargetError):
     """The implementation under audit raised an exception, which is the cause of this one."""
+
+
+class TargetLostError(TargetCrashError):
+    """The process in which the implementation under audit ran is no more: it ended in the middle of a check, or could not be started."""
+
+
+class TargetTimeoutError(TargetLostError):
+    """The implementation under audit did not answer in time, and the process in which it ran was ended."""
 
 
 class ContractError(TargetError):

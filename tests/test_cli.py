@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import gatecheck
-from gatecheck.auditing import runner
+from gatecheck.auditing import exploring, runner
 from gatecheck.cli import main
 
 HAND_WRITTEN = '''
@@ -125,7 +125,7 @@ def test_a_correct_file_ends_0(gk, folder):
 
 
 def test_a_dropped_forget_factor_ends_1_names_what_is_wrong_and_replays(gk, folder, monkeypatch):
-    monkeypatch.setattr(runner, "SHRINKING_S", 0.3)
+    monkeypatch.setattr(exploring, "SHRINKING_S", 0.3)
     names = ["forward_within_budget", "gradients_within_budget", "long_sequences_within_budget"]
     names += ["gradients_match_finite_differences", "taylor_remainder_vanishes_in_order"]
     only = [word for name in names for word in ("--only", name)]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gatecheck.auditing import runner
+from gatecheck.auditing import exploring, runner
 from gatecheck.cells import CELLS
 from gatecheck.claims import REGISTRY
 
@@ -34,7 +34,7 @@ class Forward(Right):
 def run(pytester, monkeypatch):
     """Runs pytest in a folder with `mine.py` and a test by our fixtures; in this process, where everything is compiled."""
     runner.claims()
-    monkeypatch.setattr(runner, "SHRINKING_S", 0.1)
+    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
     pytester.makepyfile(mine=IMPLEMENTATIONS, test_mine="def test_mine(implementation, prop): prop(implementation)")
     monkeypatch.setenv("PYTHONPATH", os.fspath(pytester.path))
     return lambda *arguments: pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gatecheck.auditing.checkers import CHECKERS, Arrays, Layer, Verdict, first_line
+from gatecheck.auditing.exploring import explore
 from gatecheck.auditing.parallel import on_each
-from gatecheck.auditing.runner import applicable, explore
+from gatecheck.auditing.runner import applicable
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, Array, Cell, Sizes, as_cell
 from gatecheck.faults.catalogue import faults, find

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from gatecheck.auditing.exploring import explore
 from gatecheck.auditing.parallel import on_each
 from gatecheck.auditing.planted import in_order, on_trial, on_wrong_gradients
-from gatecheck.auditing.runner import applicable, claims, explore
+from gatecheck.auditing.runner import applicable, claims
 from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, VARIANTS
 from gatecheck.claims import Claim
 from gatecheck.errors import ContractError

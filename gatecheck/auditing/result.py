@@ -156,7 +156,7 @@ class AuditResult:
             "narrowings": list(self.narrowings),
             "verdict": self.verdict,
             "counts": {"ran": self.ran, "checks": self.checks}
-            | {o: self.count(o) for o in ("failed", "skipped", "inconclusive", "expected_failure", "crashed")},
+            | {o: self.count(o) for o in ("failed", "skipped", "inconclusive", "expected_failure", "crashed", "timed_out")},
             "properties": [p.to_json() for p in self.properties],
             "diagnosis": None,
         }

@@ -42,6 +42,14 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the 
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases; the same seed repeats the audit.")
 @click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
 @click.option("--replay", metavar="CASE.npz", help="Try a saved counterexample on TARGET instead.")
+@click.option(
+    "--timeout",
+    metavar="S",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Seconds that a check of TARGET may take; the first has at least 60. Our own cells are not timed.",
+)
 @click.option("--cases", "folder", metavar="DIR", default="gatecheck-cases", show_default=True, help="Where counterexamples are written.")
 def audit(
     target: str | None,
@@ -53,6 +61,7 @@ def audit(
     json_path: Path | None,
     replay: str | None,
     folder: str,
+    timeout: float,
 ) -> None:
     """Audit TARGET: every property that applies, float32 and float64, forward and gradients.
 
@@ -69,20 +78,23 @@ def audit(
     if target is None:
         if replay is not None or cell or convention:
             raise click.UsageError("--replay, --cell and --convention need a TARGET")
-        _audit_all(profile or "quick", only, seed, json_path, folder)
+        _audit_all(profile or "quick", only, seed, json_path, folder, timeout)
         return
     overrides = [word for option, value in (("--cell", cell), ("--convention", convention)) if value for word in (option, value)]
     command = shlex.join(["gatecheck", "audit", target, *overrides])
     out = Console()
     with bar(target) as tick:
-        from gatecheck.auditing import runner, targets  # a second or two, which the bar covers
+        from gatecheck.auditing import isolation  # a second or two, which the bar covers
 
-        implementation = targets.load(target, cell=cell, convention=convention)
-        if replay is None:
-            result = runner.audit(implementation, profile=profile or "ci", only=only, seed=seed, progress=tick)
+        with isolation.Isolation(timeout) as process:
+            if replay is None:
+                how: dict[str, Any] = {"profile": profile or "ci", "only": only, "seed": seed, "progress": tick}
+                result = isolation.audit(process, target, cell=cell, convention=convention, **how)
+            else:
+                replayed, notes = isolation.replay(process, target, replay, cell=cell, convention=convention)
     if replay is not None:
-        replayed = runner.replay(implementation, replay)
-        out.print(f"{replayed.name} {replayed.outcome} on {replay}\n{replayed.reason}", markup=False, highlight=False)
+        lines = [f"{replayed.name} {replayed.outcome} on {replay}", replayed.reason, *notes]
+        out.print("\n".join(lines), markup=False, highlight=False)
         sys.exit(HOLDS if replayed.outcome in ("passed", "expected_failure") else FINDINGS)
     result = result.saving_counterexamples(folder)
     _print_audit(out, result, command)
@@ -91,20 +103,20 @@ def audit(
     sys.exit(HOLDS if result.ok else FINDINGS)
 
 
-def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path | None, folder: str) -> None:
+def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path | None, folder: str, timeout: float) -> None:
     with bar("gatecheck"):
-        from gatecheck.auditing import runner, targets
+        from gatecheck.auditing import isolation, targets
         from gatecheck.report.audit_table import matrix, verdict_line
 
     out, err = Console(), Console(stderr=True)
     results = []
-    for name, cell in targets.installed():
-        with bar(name) as tick:
-            implementation = targets.load(name, cell=cell)
-            result = runner.audit(implementation, profile=profile, only=only, seed=seed, progress=tick)
-        results.append(result.saving_counterexamples(folder))
-        if not err.is_terminal:  # there the bar is the sign of life
-            err.print(verdict_line(results[-1]), soft_wrap=True)
+    with isolation.Isolation(timeout) as process:
+        for name, cell in targets.installed():
+            with bar(name) as tick:
+                result = isolation.audit(process, name, cell=cell, profile=profile, only=only, seed=seed, progress=tick)
+            results.append(result.saving_counterexamples(folder))
+            if not err.is_terminal:  # there the bar is the sign of life
+                err.print(verdict_line(results[-1]), soft_wrap=True)
     out.print(matrix(results))
     for result in results:
         if not result.ok:

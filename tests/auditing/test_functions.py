@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gatecheck as gk
-from gatecheck.auditing import runner
+from gatecheck.auditing import exploring
 from gatecheck.errors import UsageError
 
 
@@ -26,8 +26,8 @@ def rnn(params, x, h):
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    monkeypatch.setitem(runner.PROFILES, "quick", 4)
-    monkeypatch.setattr(runner, "SHRINKING_S", 0.1)
+    monkeypatch.setitem(exploring.PROFILES, "quick", 4)
+    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
 
 
 @pytest.mark.parametrize(("step", "how"), [(lstm, {"cell": "lstm", "convention": "pytorch-cell"}), (rnn, {"cell": "rnn"})])

@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from gatecheck.auditing.exploring import PROFILES, drawn, explore
 from gatecheck.auditing.matrix import catch, catches, judge, matrices, matrix, report, worths
 from gatecheck.auditing.parallel import CHUNK, chunks
 from gatecheck.auditing.planted import in_order, on_trial, on_wrong_gradients, without_gradients
-from gatecheck.auditing.runner import PROFILES, applicable, claims, drawn, explore
+from gatecheck.auditing.runner import applicable, claims
 from gatecheck.cells import RNN
 from gatecheck.cli import main
 from gatecheck.evidence import Violation

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gatecheck import evidence
-from gatecheck.auditing import runner
-from gatecheck.auditing.runner import audit, claims, drawn, explore
+from gatecheck.auditing import exploring
+from gatecheck.auditing.exploring import drawn, explore
+from gatecheck.auditing.runner import audit, claims
 from gatecheck.cases import Case
 from gatecheck.cells import CELLS, GRU, LSTM, RNN
 from gatecheck.conventions import Convention
@@ -28,7 +29,7 @@ NO_FORGET = misread("dc_prev", f=1)
 
 @pytest.fixture(autouse=True)
 def few_cases(monkeypatch):
-    monkeypatch.setitem(runner.PROFILES, "quick", 4)
+    monkeypatch.setitem(exploring.PROFILES, "quick", 4)
 
 
 def sigmoid(a):
@@ -201,7 +202,7 @@ def test_the_same_seed_gives_the_same_audit():
 
 
 def test_the_same_seed_draws_the_same_cases_in_every_process():
-    ask = "from gatecheck.auditing.runner import *; from gatecheck.cells import LSTM; from gatecheck.strategies import SCOPES; "
+    ask = "from gatecheck.auditing.exploring import drawn; from gatecheck.cells import LSTM; from gatecheck.strategies import SCOPES; "
     ask += "print(*(case.key for case in drawn(LSTM(), 'float32', SCOPES['any'], (('B', 2),), 40, 7)))"
     there = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
     here, other = (drawn(LSTM(), "float32", SCOPES["any"], (("B", 2),), 40, s) for s in (7, 8))
@@ -226,7 +227,7 @@ def test_how_soon_a_failure_ends_it():
 
 @pytest.mark.parametrize("edits", [(), (misread("dh", dh_next=0),)], ids=["correct", "broken"])
 def test_progress_reaches_exactly_its_total(edits, monkeypatch):
-    monkeypatch.setattr(runner, "SHRINKING_S", 0.1)
+    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
     calls = []
     audit(Edited(RNN(), *edits), profile="quick", progress=lambda *call: calls.append(call))
     done, totals, labels = zip(*calls, strict=True)
@@ -394,6 +395,6 @@ def test_global_state_that_the_target_changes_does_not_reach_the_audit():
 
 
 def test_shrinking_stops_in_time(monkeypatch):
-    monkeypatch.setattr(runner, "SHRINKING_S", 0.0)
+    monkeypatch.setattr(exploring, "SHRINKING_S", 0.0)
     result = audit(Edited(LSTM(), NO_FORGET), profile="quick", only=[BACKWARD])
     assert isinstance(result.findings[0].counterexample, Case)

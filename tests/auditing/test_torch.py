@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatecheck.auditing import runner
+from gatecheck.auditing import exploring
 from gatecheck.auditing.adapters.torch import REFUSALS, TARGETS, adapt
 from gatecheck.auditing.runner import audit
 from gatecheck.budgets import case_budget
@@ -32,7 +32,7 @@ def one_thread():
 
 @pytest.mark.parametrize(("name", "cell"), TARGETS, ids=NAMES)
 def test_every_class_passes(name, cell, monkeypatch):
-    monkeypatch.setitem(runner.PROFILES, "quick", 6)  # `gatecheck audit` tries twice as many
+    monkeypatch.setitem(exploring.PROFILES, "quick", 6)  # `gatecheck audit` tries twice as many
     result = audit(adapt(name, cell), profile="quick")
     assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
     assert result.versions["torch"] == torch.__version__
@@ -60,7 +60,7 @@ class BatchFirst:
 
 
 def test_a_layer_that_takes_the_batch_first_passes(monkeypatch):
-    monkeypatch.setitem(runner.PROFILES, "quick", 6)
+    monkeypatch.setitem(exploring.PROFILES, "quick", 6)
     result = audit(BatchFirst(), profile="quick")
     assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gatecheck.auditing import runner
+from gatecheck.auditing import exploring
 from gatecheck.auditing.runner import audit
 from gatecheck.cells import GRU
 from gatecheck.faults.edited import Edited
@@ -29,8 +29,8 @@ class AtTimes(Edited):
 
 @pytest.mark.parametrize("target", [NotANumber, AtTimes])
 def test_nan_everywhere_is_a_finding(target, monkeypatch):
-    monkeypatch.setattr(runner, "SHRINKING_S", 0.1)
-    monkeypatch.setitem(runner.PROFILES, "quick", 4)
+    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
+    monkeypatch.setitem(exploring.PROFILES, "quick", 4)
     result = audit(target(GRU()), profile="quick")
     assert result.verdict == "fail"
     failed = {p.name for p in result.findings}

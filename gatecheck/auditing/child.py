@@ -1,0 +1,184 @@
+"""What runs in the process of a target: it loads the target, tries properties on cases, and answers over a pipe.
+
+A whole check is one question, so aliasing and damage in place are seen as in a process of one's own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from gatecheck.auditing import targets
+from gatecheck.auditing.runner import claims
+from gatecheck.cases import Case
+from gatecheck.claims import REGISTRY
+from gatecheck.errors import TargetCrashError, TargetLostError
+from gatecheck.evidence import Evidence
+from gatecheck.implementation import Subject
+from gatecheck.versions import versions
+
+OUTPUT, STACK = "output", "stack"
+"""Files in the folder of a child: what the target printed, and where it stood when a signal ended it."""
+
+LARGEST_FILE = 2**30
+"""A target that prints without end should not fill the disk, in bytes."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception that can be sent.
+
+    Attributes
+    ----------
+    kind
+        The nearest class of ours, since one of the target's exists only where the target does.
+    message
+        What it says.
+    attributes
+        What else a Violation knows.
+    crashed
+        Whether another exception was its cause.
+    bug
+        The traceback of an exception that is none of ours, else empty.
+    """
+
+    kind: type[Exception]
+    message: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    crashed: bool = False
+    bug: str = ""
+
+    def exception(self) -> Exception:
+        """It again."""
+        made = self.kind(self.message)
+        vars(made).update(self.attributes)
+        made.__cause__ = RuntimeError("raised in another process") if self.crashed else None
+        return made
+
+
+def failure(error: BaseException) -> Failure:
+    """Something that was raised here, as it is sent."""
+    if isinstance(error, MemoryError):  # of ours: what the target raises is a crash of the target by now
+        return Failure(TargetLostError, "the target's process ran out of memory")
+    if not isinstance(error, Exception):  # none but the target interrupts: Ctrl-C does not come here
+        return Failure(TargetCrashError, f"the target raised {type(error).__name__}: {error}", crashed=True)
+    kind = next((k for k in type(error).__mro__ if k.__module__ in ("gatecheck.errors", "gatecheck.evidence")), None)
+    if kind is None:
+        return Failure(RuntimeError, "", bug="".join(traceback.format_exception(error)))
+    known = {k: getattr(error, k) for k in ("ratio", "wrong", "right") if hasattr(error, k)}
+    return Failure(kind, str(error), known, error.__cause__ is not None)
+
+
+# ---- what can be asked
+
+_subject: Subject | None = None
+
+
+def load(target: str, cell: str | None, convention: str | None) -> tuple[Subject, dict[str, str]]:
+    """Load a target for the checks that follow: what it declares, and the versions of what it computes with."""
+    global _subject
+    claims()
+    _subject = targets.load(target, cell=cell, convention=convention)
+    return replace(_subject, target=None), versions(*getattr(_subject.target, "packages", ()))
+
+
+def check(name: str, case: Case) -> Evidence:
+    """Try a property of the target on a case."""
+    if _subject is None:
+        raise RuntimeError("nothing is loaded")
+    return REGISTRY[name](_subject, case)
+
+
+# ---- the process
+
+
+def serve(connection: Connection, folder: str, memory: int) -> None:
+    """Answer questions until the other end is closed.
+
+    Parameters
+    ----------
+    connection
+        Gives functions of a module and their arguments, and takes results or failures.
+    folder
+        For :data:`OUTPUT` and :data:`STACK`.
+    memory
+        How many bytes of data this process may have, where that can be limited.
+    """
+    _detach()
+    _redirect(Path(folder))
+    _limit(memory)
+    warnings.simplefilter("ignore")  # whatever the user's environment makes of them
+    while True:
+        try:
+            function, arguments = connection.recv()
+        except EOFError:
+            return
+        answer: Any
+        try:
+            answer = function(*arguments)
+        except BaseException as error:
+            answer = failure(error)
+        _flush()
+        connection.send(answer)
+
+
+def _detach() -> None:
+    """No signal of the terminal reaches this process, and it ends with the one that started it."""
+    if hasattr(os, "setsid"):
+        os.setsid()
+    parent = parent_process()
+    if parent is None:
+        return
+    if sys.platform == "linux":
+        import fcntl
+
+        # A thread would never run beside code that holds the interpreter's lock. The kernel sends SIGIO when the other end is closed.
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _redirect(folder: Path) -> None:
+    """What Python or C prints goes into a file, and so does the place of a crash."""
+    out = os.open(folder / OUTPUT, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for number in (1, 2):
+        os.dup2(out, number)
+    os.close(out)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        setattr(sys, name, os.fdopen(number, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False))
+    faulthandler.enable((folder / STACK).open("w"), all_threads=False)
+
+
+def _flush() -> None:
+    if os.name == "posix":
+        ctypes.CDLL(None).fflush(None)  # C buffers what it prints into a file, and would lose it with the process
+
+
+def _limit(memory: int) -> None:
+    if os.name != "posix":
+        return
+    import resource
+
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: LARGEST_FILE}
+    if sys.platform == "linux":
+        limits[resource.RLIMIT_DATA] = memory
+    for limit, wanted in limits.items():
+        hard = resource.getrlimit(limit)[1]
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(limit, (allowed, allowed))

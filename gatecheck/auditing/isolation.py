@@ -1,0 +1,262 @@
+"""A target in a process of its own: whatever it does there is a finding, and the audit goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from gatecheck.auditing import child, runner, targets
+from gatecheck.auditing.result import AuditResult, PropertyResult
+from gatecheck.cases import Case
+from gatecheck.claims import Claim
+from gatecheck.errors import GatecheckError, TargetError, TargetLostError, TargetTimeoutError
+from gatecheck.evidence import Evidence
+from gatecheck.implementation import Subject
+
+R = TypeVar("R")
+
+TIMEOUT_S = 60.0
+"""How long a check may take, in seconds."""
+
+STARTING_S = 60.0
+"""How long loading a target and the first check may take at least, in seconds: frameworks are imported, code is compiled."""
+
+MEMORY = 0.75
+"""Which share of the physical memory a target may have."""
+
+OURS = "builtin:"
+"""Our own cells need no process of their own."""
+
+
+class Isolation:
+    """A process in which a target is loaded and checked; it is started when it is needed, and again when it was lost.
+
+    Parameters
+    ----------
+    timeout
+        How long a check may take, in seconds.
+    memory
+        How many bytes of data the process may have, where that can be limited; by default a share of the physical memory.
+    """
+
+    def __init__(self, timeout: float = TIMEOUT_S, memory: int | None = None) -> None:
+        self.timeout, self.memory = timeout, memory or _physical_share()
+        self.made_with: dict[str, str] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="gatecheck-")
+        self._context: Any = multiprocessing.get_context("forkserver" if _forkserver() else "spawn")
+        self._process: Any = None
+        self._connection: Any = None
+        self._loaded: tuple[str, str | None, str | None] | None = None
+        self._first = True
+        self._printed_before = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._end()
+        self._folder.cleanup()
+
+    def load(self, target: str, *, cell: str | None = None, convention: str | None = None) -> Subject:
+        """What a target declares, without the target itself; parameters as of :func:`gatecheck.auditing.targets.load`.
+
+        Raises
+        ------
+        GatecheckError
+            As there; and a TargetError if the process did not survive it.
+        """
+        self._loaded, self._printed_before = (target, cell, convention), self._size()
+        return self._load()
+
+    def _load(self) -> Subject:
+        if self._loaded is None:
+            raise TargetError("nothing was loaded")
+        target, cell, convention = self._loaded
+        try:
+            declared, self.made_with = self._ask(child.load, target, cell, convention, within=max(self.timeout, STARTING_S))
+        except TargetTimeoutError as lost:
+            raise TargetError(f"loading {target} {lost}; give it longer by --timeout") from lost
+        except TargetLostError as lost:
+            raise TargetError(f"loading {target}: {lost}") from lost
+        return declared
+
+    def check(self, claim: Claim, case: Case) -> Evidence:
+        """Try a property on a case.
+
+        Raises
+        ------
+        Violation, TargetError
+            As in this process; a TargetLostError if the other was lost, and then the next check starts another.
+        """
+        if self._process is None:
+            try:
+                self._load()
+            except GatecheckError as error:
+                raise TargetLostError(f"it could not be loaded again after it was lost: {error}") from error
+        return self._ask(child.check, claim.name, case, within=max(self.timeout, STARTING_S) if self._first else self.timeout)
+
+    def notes(self) -> list[str]:
+        """What to tell beside the findings: that the target printed, or that its memory was not limited."""
+        printed = self._size() - self._printed_before
+        out = [] if sys.platform == "linux" else ["its memory is not limited on this system"]
+        if printed > 0:
+            with open(self._path(child.OUTPUT), "rb") as file:
+                file.seek(self._printed_before)
+                first = file.read(400).decode("utf-8", "replace").strip().partition("\n")[0]
+            short = first[:60] + ("…" if len(first) > 60 else "")
+            out.append(f"it printed {printed:,} bytes, which are not shown; they begin: {short!r}")
+        return out
+
+    # ---- the process
+
+    def _ask(self, function: Callable[..., R], *arguments: Any, within: float) -> R:
+        if self._process is None:
+            self._start()
+        try:
+            self._connection.send((function, arguments))
+            ready = wait([self._connection, self._process.sentinel], within)
+            answer = self._connection.recv() if self._connection in ready else None
+        except (EOFError, OSError):
+            raise TargetLostError(self._fate()) from None
+        except BaseException:  # an interrupt: what comes over the pipe would be the answer to another question
+            self._end()
+            raise
+        if ready == [self._process.sentinel]:  # not the end of the pipe, which a process that it started may have inherited
+            raise TargetLostError(self._fate())
+        if answer is None:
+            place = self._place_when_ended()
+            raise TargetTimeoutError(f"did not return within {within:g} s{place}")
+        self._first = self._first and function is child.load
+        if not isinstance(answer, child.Failure):
+            result: R = answer
+            return result
+        if answer.bug:
+            raise RuntimeError(f"in the process of the target:\n{answer.bug}")
+        if issubclass(answer.kind, TargetLostError):
+            self._end()
+        raise answer.exception()
+
+    def _start(self) -> None:
+        self._connection, theirs = self._context.Pipe()
+        self._process = self._context.Process(target=child.serve, args=(theirs, self._folder.name, self.memory))
+        if self._context.get_start_method() == "forkserver":
+            self._context.set_forkserver_preload(_preloaded())
+        with _interrupts_ignored():
+            self._process.start()
+        theirs.close()
+        self._first = True
+
+    def _end(self) -> None:
+        """End the process and all that it started."""
+        if self._process is None:
+            return
+        self._process.kill()
+        if os.name == "posix":
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.join()
+        self._process.close()
+        self._connection.close()
+        self._process = self._connection = None
+
+    def _fate(self) -> str:
+        """How the process came to its end, which it has; the next question starts another."""
+        self._process.join(1.0)
+        code = self._process.exitcode
+        self._end()
+        if code is None:
+            return "it closed the connection to gatecheck"
+        if code >= 0:
+            return f"its process ended with exit status {code}{self._place()}"
+        name, meaning = signal.Signals(-code).name, (signal.strsignal(-code) or "").lower()
+        starved = ", perhaps for want of memory" if name == "SIGKILL" else ""
+        return f"its process was ended by {name} ({meaning}{starved}){self._place()}"
+
+    def _place_when_ended(self) -> str:
+        if os.name == "posix":
+            os.kill(self._process.pid, signal.SIGABRT)  # upon which it says where it stands, even in the middle of C code
+            self._process.join(2.0)
+        self._end()
+        return self._place()
+
+    def _place(self) -> str:
+        """The innermost line of Python at which a signal ended the process, if it said so."""
+        stack = self._path(child.STACK).read_text(errors="replace") if self._path(child.STACK).exists() else ""
+        found = re.search(r'File "(.*)", line (\d+) in (\S+)', stack)
+        return f", at {found[1]}, line {found[2]}, in {found[3]}" if found else ""
+
+    def _path(self, name: str) -> Path:
+        return Path(self._folder.name) / name
+
+    def _size(self) -> int:
+        return self._path(child.OUTPUT).stat().st_size if self._path(child.OUTPUT).exists() else 0
+
+
+def audit(isolation: Isolation, target: str, *, cell: str | None = None, convention: str | None = None, **how: Any) -> AuditResult:
+    """Audit what a command names: our own cells in this process, all others in one of their own.
+
+    Parameters
+    ----------
+    isolation
+        The process.
+    target, cell, convention
+        As of :func:`gatecheck.auditing.targets.load`, and so are the errors.
+    how
+        As of :func:`gatecheck.auditing.runner.audited`.
+    """
+    if target.startswith(OURS):
+        return runner.audit(targets.load(target, cell=cell, convention=convention), **how)
+    declared = isolation.load(target, cell=cell, convention=convention)
+    result = runner.audited(declared, isolation.check, isolation.made_with, **how)
+    return replace(result, narrowings=[*result.narrowings, *isolation.notes()])
+
+
+def replay(
+    isolation: Isolation, target: str, path: str, *, cell: str | None = None, convention: str | None = None
+) -> tuple[PropertyResult, list[str]]:
+    """:func:`gatecheck.auditing.runner.replay` of what a command names, and notes; parameters as of :func:`audit`."""
+    if target.startswith(OURS):
+        return runner.replay(targets.load(target, cell=cell, convention=convention), path), []
+    declared = isolation.load(target, cell=cell, convention=convention)
+    return runner.replayed(declared, isolation.check, path), isolation.notes()
+
+
+def _forkserver() -> bool:
+    return "forkserver" in multiprocessing.get_all_start_methods()
+
+
+def _preloaded() -> list[str]:
+    """Our modules, which each new process then has from the beginning; a framework, which an adapter imports, cannot be forked."""
+    names = [n for n in sys.modules if n.partition(".")[0] == "gatecheck" and ".adapters." not in n]
+    return [*names, *(f"gatecheck.properties.{module}" for module in runner.MODULES)]
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ctrl-C is for this process alone; one that is started now takes over what is ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _physical_share() -> int:
+    if not hasattr(os, "sysconf"):
+        return 0
+    return int(MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

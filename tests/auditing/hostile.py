@@ -1,0 +1,105 @@
+"""Targets that do their worst, one class each: a plain RNN that is right but for what its name says."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+import warnings
+
+import numpy as np
+
+
+class Right:
+    """A plain RNN; `before` may do harm at the start of each call, and `after` to what it returns."""
+
+    cell = "rnn"
+
+    def before(self, params, x):
+        """Nothing."""
+
+    def after(self, y, h):
+        return y, h
+
+    def forward(self, params, x, h0, c0=None):
+        self.before(params, x)
+        h = np.zeros((x.shape[1], len(params["U"])), x.dtype) if h0 is None else h0.copy()
+        y = np.zeros((*x.shape[:2], len(params["U"])), x.dtype)
+        for t in range(len(x)):
+            h = y[t] = np.tanh(x[t] @ params["W"] + h @ params["U"] + params["b"])
+        return self.after(y, h.copy())
+
+
+def harmful(name, before=None, after=None):
+    """A class of that name whose calls do that harm."""
+    methods = {"before": before, "after": after}
+    made = type(name, (Right,), {k: v for k, v in methods.items() if v})
+    globals()[name] = made
+
+
+def rarely(harm):
+    """That harm on an empty sequence alone."""
+    return lambda self, params, x: harm() if len(x) == 0 else None
+
+
+def segfault():
+    ctypes.string_at(0)
+
+
+def hold_the_lock():
+    ctypes.PyDLL(None).sleep(1000)  # a PyDLL does not release the interpreter's lock
+
+
+def loop():
+    while True:
+        time.sleep(0.01)
+
+
+def hoard():
+    kept = []
+    while True:
+        kept.append(np.ones(2**22))
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def fail():
+    raise ValueError("no empty sequences here")
+
+
+def chatter():
+    print("\x1b[31mhello from Python")
+    print("and on stderr", file=sys.stderr)
+    ctypes.CDLL(None).puts(b"hello from C")
+
+
+HARMS = {
+    "Segfault": segfault,
+    "Abort": os.abort,
+    "Exit": lambda: os._exit(3),
+    "ExitInC": lambda: ctypes.CDLL(None).exit(0),
+    "SystemExit_": lambda: sys.exit(0),
+    "Interrupt": interrupt,
+    "Loop": loop,
+    "LoopInC": hold_the_lock,
+    "Hoard": hoard,
+    "Fail": fail,
+}
+"""What a call does in the middle of a check."""
+
+for _name, _harm in HARMS.items():
+    harmful(_name, before=rarely(_harm))
+
+harmful("Chatter", before=lambda self, params, x: chatter())
+harmful("Warns", before=lambda self, params, x: warnings.warn("old", DeprecationWarning, stacklevel=1))
+harmful("WrongShape", after=lambda self, y, h: (y[..., None], h))
+harmful("WrongDtype", after=lambda self, y, h: (y.astype(complex), h))
+harmful("Nothing", after=lambda self, y, h: None)
+harmful("NaN", after=lambda self, y, h: (y * np.nan, h))
+harmful("InPlace", before=lambda self, params, x: x.__imul__(2))
+harmful("Unsteady", after=lambda self, y, h: (y + np.random.default_rng().normal(size=y.shape).astype(y.dtype), h))
+harmful("AlwaysExits", before=lambda self, params, x: os._exit(4))
+harmful("KillsWorkers", before=rarely(lambda: os.fork() and os._exit(5)))
