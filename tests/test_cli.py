@@ -236,10 +236,10 @@ def test_nothing_to_run_is_no_pass(gk, folder):
     assert printed.splitlines()[-1].startswith("error  forward.py:MyLSTM as lstm: 0 ran, 0 failed, 1 skipped")
 
 
-def test_an_interrupt_says_so(gk):
-    status, printed = gk("audit", "interrupted.py:MyLSTM", *ONE[:2])
-    assert status == 130
-    assert "interrupted" in printed
+def test_a_target_that_interrupts_is_a_finding(gk):
+    status, printed = gk("audit", "interrupted.py:MyLSTM", *ONE[:2], "--only", "forward_within_budget")
+    assert status == 1
+    assert "the target raised KeyboardInterrupt" in printed
     assert "Traceback" not in printed
 
 

@@ -70,9 +70,9 @@ class Failure:
 def failure(error: BaseException) -> Failure:
     """Something that was raised here, as it is sent."""
     if isinstance(error, MemoryError):  # of ours: what the target raises is a crash of the target by now
-        return Failure(TargetLostError, "the target's process ran out of memory")
+        return Failure(TargetLostError, "its process ran out of memory")
     if not isinstance(error, Exception):  # none but the target interrupts: Ctrl-C does not come here
-        return Failure(TargetCrashError, f"the target raised {type(error).__name__}: {error}", crashed=True)
+        return Failure(TargetCrashError, f"the target raised {type(error).__name__}: {error}".rstrip(": "), crashed=True)
     kind = next((k for k in type(error).__mro__ if k.__module__ in ("gatecheck.errors", "gatecheck.evidence")), None)
     if kind is None:
         return Failure(RuntimeError, "", bug="".join(traceback.format_exception(error)))

@@ -122,6 +122,8 @@ class Isolation:
     # ---- the process
 
     def _ask(self, function: Callable[..., R], *arguments: Any, within: float) -> R:
+        if self._process is not None and self._process.exitcode is not None:
+            self._end()  # what answered the last question was not the process that we started, but one that it did
         if self._process is None:
             self._start()
         try:

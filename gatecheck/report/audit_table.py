@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gatecheck.auditing.result import AuditResult, PropertyResult
+from gatecheck.auditing.result import AuditResult, Outcome, PropertyResult
 
 STYLES = {
     "passed": "green",
@@ -37,7 +37,9 @@ VERDICTS = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yell
 
 def verdict_line(result: AuditResult) -> Text:
     """The verdict, and how many properties ran, failed, were skipped and so on."""
-    counts = [f"{result.ran} ran", f"{result.count('failed', 'crashed', 'timed_out')} failed"]
+    kinds: tuple[Outcome, ...] = ("crashed", "timed_out")
+    of_which = " and ".join(f"{n} {kind.replace('_', ' ')}" for kind in kinds if (n := result.count(kind)))
+    counts = [f"{result.ran} ran", f"{len(result.findings)} failed" + (f" ({of_which})" if of_which else "")]
     counts += [f"{result.count('skipped')} skipped", f"{result.count('inconclusive')} inconclusive"]
     if expected := result.count("expected_failure"):
         counts.append(f"{expected} failed as documented")

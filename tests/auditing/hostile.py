@@ -73,7 +73,6 @@ def fail():
 def chatter():
     print("\x1b[31mhello from Python")
     print("and on stderr", file=sys.stderr)
-    ctypes.CDLL(None).puts(b"hello from C")
 
 
 HARMS = {
@@ -94,6 +93,7 @@ for _name, _harm in HARMS.items():
     harmful(_name, before=rarely(_harm))
 
 harmful("Chatter", before=lambda self, params, x: chatter())
+harmful("ChatterInC", before=lambda self, params, x: ctypes.CDLL(None).puts(b"hello from C"))
 harmful("Warns", before=lambda self, params, x: warnings.warn("old", DeprecationWarning, stacklevel=1))
 harmful("WrongShape", after=lambda self, y, h: (y[..., None], h))
 harmful("WrongDtype", after=lambda self, y, h: (y.astype(complex), h))
@@ -102,4 +102,4 @@ harmful("NaN", after=lambda self, y, h: (y * np.nan, h))
 harmful("InPlace", before=lambda self, params, x: x.__imul__(2))
 harmful("Unsteady", after=lambda self, y, h: (y + np.random.default_rng().normal(size=y.shape).astype(y.dtype), h))
 harmful("AlwaysExits", before=lambda self, params, x: os._exit(4))
-harmful("KillsWorkers", before=rarely(lambda: os.fork() and os._exit(5)))
+harmful("ForksAndExits", before=rarely(lambda: os.fork() and os._exit(5)))
