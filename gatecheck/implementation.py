@@ -79,6 +79,10 @@ class Subject:
         What it declares; see :class:`Implementation`. Of the options only those that are set.
     abilities
         Which of :data:`ABILITIES` it has.
+    undeclared
+        Whether it declares no convention, so that canonical arrays are a guess.
+    notes
+        What was found out about it, in sentences.
     """
 
     target: Any
@@ -90,6 +94,8 @@ class Subject:
     sizes: Mapping[str, int] = field(default_factory=dict)
     options: frozenset[str] = frozenset()
     expected_failures: Mapping[str, str] = field(default_factory=dict)
+    undeclared: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def traits(self) -> frozenset[str]:
@@ -104,7 +110,7 @@ class Subject:
     @property
     def narrowings(self) -> list[str]:
         """What the declaration leaves out of the audit, in sentences."""
-        out = [f"{k} is always {v}" for k, v in self.sizes.items()]
+        out = [*self.notes, *(f"{k} is always {v}" for k, v in self.sizes.items())]
         out += [f"{k} is always zero: the convention {self.convention.name} has no place for it" for k in self.absent]
         out += [f"{d} is not audited: it is not declared" for d in ("float32", "float64") if d not in self.dtypes]
         return out + ([] if "backward" in self.abilities else ["gradients are not audited: there is no backward"])
@@ -351,6 +357,7 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
             dict(sizes),
             frozenset(k for k, v in options.items() if v),
             dict(expected_failures),
+            chosen_convention is None and _attribute(label, target, "convention") is None,
         )
     except GatecheckError as error:
         raise TargetError(f"{label}: {error}") from error

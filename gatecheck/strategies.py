@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from gatecheck.cases import Case, draw, optional
@@ -73,7 +74,9 @@ def _distinct(sizes: list[int], fixed: Mapping[str, int]) -> Sizes:
 
 
 @st.composite
-def cases(draw_from: st.DrawFn, cell: Cell, dtype: str, scope: Scope, fixed: Mapping[str, int] | None = None) -> Case:
+def cases(
+    draw_from: st.DrawFn, cell: Cell, dtype: str, scope: Scope, fixed: Mapping[str, int] | None = None, zero: Collection[str] = ()
+) -> Case:
     """Cases of a cell in one dtype.
 
     Parameters
@@ -84,6 +87,8 @@ def cases(draw_from: st.DrawFn, cell: Cell, dtype: str, scope: Scope, fixed: Map
         Their sizes and regimes.
     fixed
         Sizes that the implementation insists on, such as ``{"B": 1}``.
+    zero
+        Parameters that are zero in every case, since its convention has no place for them.
     """
     pick: Any = draw_from
     sizes = _distinct([pick(st.integers(*limits)) for limits in scope.sizes], fixed or {})
@@ -96,4 +101,5 @@ def cases(draw_from: st.DrawFn, cell: Cell, dtype: str, scope: Scope, fixed: Map
     if all(k in absent for k in optional(cell) if k.startswith("d")):
         absent = tuple(k for k in absent if k != "dy")
     seed = pick(st.integers(0, 2**32 - 1))
-    return draw(cell, sizes, seed=seed, dtype=dtype, regime=regime, absent=absent, ragged=scope.ragged)
+    case = draw(cell, sizes, seed=seed, dtype=dtype, regime=regime, absent=absent, ragged=scope.ragged)
+    return case.having(**{k: np.zeros_like(case[k]) for k in zero}) if zero else case

@@ -104,7 +104,7 @@ def outputs_are_fresh_arrays(implementation: Subject, case: Case) -> Evidence:
         def returned(of: Case, call: str = call) -> tuple[list[Array], list[Array]]:
             a = implementation.arguments(of)
             got = implementation.call(call, *implementation.positional(call, a))
-            values = list(got.values()) if isinstance(got, Mapping) else list(got)
+            values = list(got.values()) if isinstance(got, Mapping) else list(got) if isinstance(got, tuple | list) else [got]
             return [v for v in values if isinstance(v, np.ndarray)], [array for _, array in _arrays(a)]
 
         results, arguments = returned(case)

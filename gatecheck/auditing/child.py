@@ -20,9 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck.auditing import targets
+from gatecheck.auditing.custom import CustomCase, CustomSubject
+from gatecheck.auditing.inference import settled
 from gatecheck.auditing.runner import claims
 from gatecheck.cases import Case
+from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY
+from gatecheck.conventions import Convention
 from gatecheck.errors import TargetCrashError, TargetLostError
 from gatecheck.evidence import Evidence
 from gatecheck.implementation import Subject
@@ -82,10 +86,17 @@ def failure(error: BaseException) -> Failure:
 
 # ---- what can be asked
 
-_subject: Subject | None = None
+_subject: Subject | CustomSubject | None = None
 
 
-def load(target: str, cell: str | None, convention: str | None) -> tuple[Subject, dict[str, str]]:
+def loaded() -> Subject | CustomSubject:
+    """What was loaded last, in this process."""
+    if _subject is None:
+        raise RuntimeError("nothing is loaded")
+    return _subject
+
+
+def load(target: str, cell: str | None, convention: str | None) -> tuple[Subject | CustomSubject, dict[str, str]]:
     """Load a target for the checks that follow: what it declares, and the versions of what it computes with."""
     global _subject
     claims()
@@ -93,11 +104,30 @@ def load(target: str, cell: str | None, convention: str | None) -> tuple[Subject
     return replace(_subject, target=None), versions(*getattr(_subject.target, "packages", ()))
 
 
+def settle() -> Subject | CustomSubject:
+    """What it declares, with the convention that it is found to follow if it declares none."""
+    global _subject
+    if isinstance(_subject, Subject):
+        _subject = settled(_subject)
+    return replace(loaded(), target=None)
+
+
+def follow(convention: Convention, cell: Cell) -> None:
+    """From now on it is audited in a convention, and as a cell, that were found before."""
+    global _subject
+    if isinstance(_subject, Subject):
+        _subject = replace(_subject, convention=convention, cell=cell)
+
+
+def examples(number: int, seed: int) -> dict[str, list[CustomCase]]:
+    """The examples of a cell of its own."""
+    found = loaded()
+    return found.examples(number, seed) if isinstance(found, CustomSubject) else {}
+
+
 def check(name: str, case: Case) -> Evidence:
     """Try a property of the target on a case."""
-    if _subject is None:
-        raise RuntimeError("nothing is loaded")
-    return REGISTRY[name](_subject, case)
+    return REGISTRY[name](loaded(), case)  # type: ignore[arg-type]
 
 
 # ---- the process

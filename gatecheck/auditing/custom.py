@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gatecheck.cells import Array
+from gatecheck.claims import Claim
 from gatecheck.errors import ContractError, TargetError
 from gatecheck.implementation import Results, guarded
 
@@ -48,7 +49,26 @@ class CustomCell:
         return self.name
 
 
+class OwnConvention(NamedTuple):
+    """Stands where a convention would."""
+
+    name: str
+
+
 CUSTOM = CustomCell()
+OWN = OwnConvention("its own")
+
+
+def is_custom(target: Any, cell: Any) -> bool:
+    """Whether a target is a cell of its own."""
+    return bool((cell or getattr(target, "cell", None)) == CUSTOM.name)
+
+
+def says_nothing(claim: Claim, implementation: Any) -> str | None:
+    """Why a claim says nothing about an implementation, or None where it does."""
+    if isinstance(implementation, CustomSubject) and claim.name not in CLAIMS:
+        return "is about a cell that is known, and this is one of its own"
+    return claim.inapplicable(implementation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +167,20 @@ class CustomSubject:
     abilities: frozenset[str]
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     cell = CUSTOM
+    convention = OWN
     absent: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """What may be asked of it."""
+        return self.cell.traits | self.abilities
+
+    @property
+    def narrowings(self) -> list[str]:
+        """What an audit leaves out, in sentences."""
+        out = ["it is a cell of its own: its gradient is checked against its own forward, and nothing says what forward should be"]
+        return out if "backward" in self.abilities else [*out, "gradients are not audited: there is no backward"]
 
     def example(self, seed: int, dtype: str) -> CustomCase:
         """The target's own example arrays, with cotangents at random for what it returns for them.
@@ -169,6 +202,10 @@ class CustomSubject:
         case = CustomCase(tuple(params), tuple(k for k in rest if k != "x"), arrays, {"seed": seed})
         rng = np.random.default_rng([seed, 1])
         return case.having(**{f"d{k}": rng.standard_normal(v.shape) for k, v in self.forward(case).items()})
+
+    def examples(self, number: int, seed: int) -> dict[str, list[CustomCase]]:
+        """So many examples in each of its dtypes, from one seed."""
+        return {dtype: [self.example(1000 * seed + k, dtype) for k in range(number)] for dtype in self.dtypes}
 
     def arguments(self, case: CustomCase) -> dict[str, Any]:
         """Fresh, writeable copies of what the target is called with."""
@@ -232,14 +269,20 @@ class CustomSubject:
         return {name: np.array(v) for name, v in zip(OUTPUTS, values, strict=False)}
 
 
-def custom_subject(target: Any, name: str) -> CustomSubject:
-    """A target with ``cell = "custom"`` as the claims see it.
+def custom_subject(target: Any, name: str | None = None) -> CustomSubject:
+    """A target with ``cell = "custom"``, or a class of one, as the claims see it.
 
     Raises
     ------
     TargetError
         If it has no `forward` or no `example`.
     """
+    if isinstance(target, type):
+        try:
+            target = target()
+        except (Exception, SystemExit) as error:
+            raise TargetError(f"{target.__name__}() raised {type(error).__name__}: {error}") from error
+    name = name or type(target).__name__
     for needed in ("forward", "example"):
         if not callable(getattr(target, needed, None)):
             raise TargetError(f'{name} has no {needed}, which a cell = "custom" needs')

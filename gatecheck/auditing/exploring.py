@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from hypothesis import HealthCheck, Phase, find, given, settings
+import hypothesis
+from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import HypothesisException
 
@@ -95,6 +96,7 @@ def explore(
     tick: Progress = silent,
     *,
     check: Check | None = None,
+    given: Mapping[str, Sequence[Case]] | None = None,
     first_only: bool = False,
     once: bool = False,
 ) -> dict[str, Tally]:
@@ -110,6 +112,8 @@ def explore(
         Called after each check with how many are done, how many there are, and the property.
     check
         How a property is tried on a case; by default in this process. With one of another process the implementation is a declaration.
+    given
+        By dtype the cases to try, where the implementation has its own; by default they are drawn.
     first_only
         Stop at the first property that fails.
     once
@@ -118,11 +122,11 @@ def explore(
     check = check or in_process(implementation)
     tallies = {c.name: Tally(c) for c in chosen}
     plan = _plan(implementation, tallies, PROFILES[profile])
-    total = sum(len(group) * examples for group, _, examples in plan)
+    total = sum(len(group) * (len(given[dtype]) if given else examples) for group, dtype, examples in plan)
     done = 0
     lost: list[Tally] = []  # those in a row in whose checks the target was lost
     for group, dtype, examples in plan:
-        for case in drawn(implementation.cell, dtype, group[0].claim.cases, tuple(implementation.sizes.items()), examples, seed):
+        for case in given[dtype] if given else drawn(implementation, dtype, group[0].claim.cases, examples, seed):
             for tally in group:
                 if once and tally.failure is not None:
                     continue
@@ -138,22 +142,31 @@ def explore(
     return tallies
 
 
-@lru_cache(maxsize=256)
-def drawn(cell: Cell, dtype: str, scope: Scope, fixed: tuple[tuple[str, int], ...], examples: int, seed: int) -> tuple[Case, ...]:
-    """The cases that Hypothesis draws from a seed; once a process, since many faults are tried on the same.
+def drawn(implementation: Subject, dtype: str, scope: Scope, examples: int, seed: int) -> tuple[Case, ...]:
+    """The cases that Hypothesis draws from a seed for an implementation.
 
     Parameters
     ----------
-    cell, dtype, scope, fixed
+    implementation
+        Whose cell, sizes and absent parameters they have.
+    dtype, scope
         As of :func:`gatecheck.strategies.cases`.
     examples, seed
         How many, and which.
     """
+    return _drawn(implementation.cell, dtype, scope, tuple(implementation.sizes.items()), tuple(implementation.absent), examples, seed)
+
+
+@lru_cache(maxsize=256)
+def _drawn(
+    cell: Cell, dtype: str, scope: Scope, fixed: tuple[tuple[str, int], ...], zero: tuple[str, ...], examples: int, seed: int
+) -> tuple[Case, ...]:
+    # Once a process, since many faults are tried on the same.
     found: list[Case] = []
 
     @seeded(seed)
     @settings(max_examples=examples, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(cases(cell, dtype, scope, dict(fixed)))
+    @hypothesis.given(cases(cell, dtype, scope, dict(fixed), zero))
     def keep(case: Case) -> None:
         found.append(case)
 
@@ -167,7 +180,8 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
     Not where each attempt would wait for a target that does not answer, and not where the property failed without a case.
     """
     first = tally.case
-    if first is None or isinstance(tally.failure, TargetTimeoutError):
+    # A cell of its own gives its own cases: there is nothing to draw smaller ones from.
+    if not isinstance(first, Case) or isinstance(tally.failure, TargetTimeoutError):
         return
     start = time.monotonic()
     kind = type(tally.failure)
@@ -188,7 +202,7 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
     try:
         found = settings(max_examples=200, database=None, deadline=None, suppress_health_check=list(HealthCheck))
         find(
-            cases(implementation.cell, first.dtype.name, tally.claim.cases, implementation.sizes),
+            cases(implementation.cell, first.dtype.name, tally.claim.cases, implementation.sizes, implementation.absent),
             fails,
             settings=found,
             random=random.Random(seed),

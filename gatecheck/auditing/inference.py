@@ -281,7 +281,30 @@ def _guesses(search: _Search, arrays: Mapping[str, tuple[Axis, ...]], *, zero_st
                     yield _vectors(search, structure, more, zero_states=zero_states)
 
 
-def infer(target: Any, *, cell: str | Cell | None = None, dtype: str = "float64", seed: int = 0) -> Inference:
+def settled(implementation: Subject) -> Subject:
+    """An implementation with the convention that it was found to follow, if it declares none; what was found is among its notes.
+
+    Raises
+    ------
+    TargetError
+        If it has arrays of its own shapes, and no convention was found for them.
+    """
+    if not implementation.undeclared or len(implementation.cell.tags) > 1 or implementation.cell.projection:
+        return implementation
+    found = infer(implementation.target, cell=implementation.cell)
+    if found.found:
+        convention, cell = found.found[0]
+        said = () if convention.name == "canonical" and cell == implementation.cell else (f"found: {found.sentence}",)
+        return replace(implementation, convention=convention, cell=cell, undeclared=False, notes=(*implementation.notes, *said))
+    if getattr(implementation.target, "shapes", None) is None:
+        return implementation
+    for guess in _known(_search(implementation.target, implementation.cell)):
+        note = f"{found.sentence}; from the names of its arrays it is taken for {guess.convention.name}"
+        return replace(implementation, convention=guess.convention, cell=guess.cell, undeclared=False, notes=(*implementation.notes, note))
+    raise TargetError(f"{implementation.name}: {found.sentence}; if it is meant to be right, declare its convention")
+
+
+def infer(target: Any, *, cell: str | Cell | None = None, dtype: str | None = None, seed: int = 0) -> Inference:
     """Find the convention in which an implementation takes its parameters, sequences and states.
 
     Parameters
@@ -292,7 +315,7 @@ def infer(target: Any, *, cell: str | Cell | None = None, dtype: str = "float64"
     cell
         Which cell it is, instead of what it declares. Found are also its activations, where its reset is, and a forget bias at run time.
     dtype
-        Of the arrays that it is asked with, ``"float32"`` or ``"float64"``.
+        Of the arrays that it is asked with, ``"float32"`` or ``"float64"``; by default float64 if the target takes it.
     seed
         Of their numbers.
 
@@ -308,13 +331,8 @@ def infer(target: Any, *, cell: str | Cell | None = None, dtype: str = "float64"
     TargetError
         If the target declares no cell, or its shapes make no sense.
     """
-    declared = as_cell(cell or getattr(target, "cell", None) or "")
-    if len(declared.tags) > 1 or declared.projection:
-        raise UsageError(f"the convention of a {declared} is not inferred: only that of one layer in one direction, without a projection")
-    convention = as_convention(getattr(target, "convention", None))
-    own: Shapes = getattr(target, "shapes", partial(convention.shapes, declared))
-    arrays = axes(own, type(target).__name__)
-    search = _Search(target, own, declared, dtype, seed)
+    search = _search(target, cell, dtype, seed)
+    arrays = axes(search.shapes, type(target).__name__)
     for zero_states in (False, True):
         for group in _guesses(search, arrays, zero_states=zero_states):
             found: dict[bytes, tuple[Convention, Cell]] = {}
@@ -324,6 +342,16 @@ def infer(target: Any, *, cell: str | Cell | None = None, dtype: str = "float64"
             if found:
                 return Inference(tuple(found.values()), not zero_states, search.asked)
     return Inference((), True, search.asked)
+
+
+def _search(target: Any, cell: str | Cell | None, dtype: str | None = None, seed: int = 0) -> _Search:
+    declared = as_cell(cell or getattr(target, "cell", None) or "")
+    if len(declared.tags) > 1 or declared.projection:
+        raise UsageError(f"the convention of a {declared} is not inferred: only that of one layer in one direction, without a projection")
+    convention = as_convention(getattr(target, "convention", None))
+    own: Shapes = getattr(target, "shapes", partial(convention.shapes, declared))
+    usual = "float64" if "float64" in getattr(target, "dtypes", ("float64",)) else "float32"
+    return _Search(target, own, declared, dtype or usual, seed)
 
 
 def _effect(search: _Search, guess: _Partial) -> bytes:

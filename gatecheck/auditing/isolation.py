@@ -18,12 +18,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gatecheck.auditing import child, runner, targets
+from gatecheck.auditing.custom import CustomSubject
 from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.cases import Case
 from gatecheck.claims import Claim
 from gatecheck.errors import GatecheckError, TargetError, TargetLostError, TargetTimeoutError
 from gatecheck.evidence import Evidence
-from gatecheck.implementation import Subject
 
 R = TypeVar("R")
 
@@ -58,6 +58,7 @@ class Isolation:
         self._context: Any = multiprocessing.get_context("forkserver" if _forkserver() else "spawn")
         self._process: Any = None
         self._connection: Any = None
+        self._found: tuple[Any, Any] | None = None
         self._loaded: tuple[str, str | None, str | None] | None = None
         self._first = True
         self._printed_before = 0
@@ -69,7 +70,7 @@ class Isolation:
         self._end()
         self._folder.cleanup()
 
-    def load(self, target: str, *, cell: str | None = None, convention: str | None = None) -> Subject:
+    def load(self, target: str, *, cell: str | None = None, convention: str | None = None) -> Any:
         """What a target declares, without the target itself; parameters as of :func:`gatecheck.auditing.targets.load`.
 
         Raises
@@ -77,15 +78,35 @@ class Isolation:
         GatecheckError
             As there; and a TargetError if the process did not survive it.
         """
-        self._loaded, self._printed_before = (target, cell, convention), self._size()
-        return self._load()
+        self._loaded, self._found, self._printed_before = (target, cell, convention), None, self._size()
+        declared = self._load()
+        if not getattr(declared, "undeclared", False):
+            return declared
+        try:
+            declared = self.ask(child.settle)
+        except TargetLostError as lost:
+            return replace(declared, notes=(f"its convention could not be found, since {lost}; its arrays are taken for canonical ones",))
+        self._found = declared.convention, declared.cell
+        return declared
 
-    def _load(self) -> Subject:
+    def ask(self, function: Callable[..., R], *arguments: Any) -> R:
+        """What a function of a module returns in the process, where :func:`gatecheck.auditing.child.loaded` is the target.
+
+        Raises
+        ------
+        Exception
+            What the function raised; a TargetLostError if the process was lost.
+        """
+        return self._ask(function, *arguments, within=max(self.timeout, STARTING_S))
+
+    def _load(self) -> Any:
         if self._loaded is None:
             raise TargetError("nothing was loaded")
         target, cell, convention = self._loaded
         try:
             declared, self.made_with = self._ask(child.load, target, cell, convention, within=max(self.timeout, STARTING_S))
+            if self._found is not None:
+                self._ask(child.follow, *self._found, within=self.timeout)
         except TargetTimeoutError as lost:
             raise TargetError(f"loading {target} {lost}; give it longer by --timeout") from lost
         except TargetLostError as lost:
@@ -221,6 +242,9 @@ def audit(isolation: Isolation, target: str, *, cell: str | None = None, convent
     if target.startswith(OURS):
         return runner.audit(targets.load(target, cell=cell, convention=convention), **how)
     declared = isolation.load(target, cell=cell, convention=convention)
+    if isinstance(declared, CustomSubject):
+        number = runner.own_examples(how.get("profile", "ci"))
+        how = how | {"given": isolation.ask(child.examples, number, how.get("seed", 0))}
     result = runner.audited(declared, isolation.check, isolation.made_with, **how)
     return replace(result, narrowings=[*result.narrowings, *isolation.notes()])
 

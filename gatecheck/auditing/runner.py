@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gatecheck.auditing.custom import CustomSubject, custom_subject, is_custom, says_nothing
 from gatecheck.auditing.exploring import PROFILES, Check, Progress, Tally, drawn, explore, in_process, shrink, silent
 from gatecheck.auditing.guard import untold
+from gatecheck.auditing.inference import settled
 from gatecheck.auditing.result import AuditResult, Outcome, PropertyResult
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
@@ -47,9 +49,9 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
     return [c for name, c in REGISTRY.items() if not wanted or name in wanted]
 
 
-def applicable(implementation: Subject) -> list[Claim]:
+def applicable(implementation: Subject | CustomSubject) -> list[Claim]:
     """The properties that say something about an implementation."""
-    return [c for c in claims() if not c.inapplicable(implementation)]
+    return [c for c in claims() if not says_nothing(c, implementation)]
 
 
 def _reason(tally: Tally) -> str:
@@ -127,9 +129,18 @@ def audit(
         If the target is not an implementation, or its list of expected failures names no property.
     """
     _check_profile(profile)
-    implementation = subject(target, cell=cell, convention=convention)
-    made_with = versions(*getattr(implementation.target, "packages", ()))
-    return audited(implementation, in_process(implementation), made_with, profile=profile, only=only, seed=seed, progress=progress)
+    how: dict[str, Any] = {"profile": profile, "only": only, "seed": seed, "progress": progress}
+    if isinstance(target, CustomSubject) or is_custom(target, cell):
+        own: Any = target if isinstance(target, CustomSubject) else custom_subject(target)
+        given = own.examples(own_examples(profile), seed)
+        return audited(own, in_process(own), versions(*getattr(own.target, "packages", ())), given=given, **how)
+    implementation = settled(subject(target, cell=cell, convention=convention))
+    return audited(implementation, in_process(implementation), versions(*getattr(implementation.target, "packages", ())), **how)
+
+
+def own_examples(profile: str) -> int:
+    """How many examples of a cell of its own a profile asks for: each is tried by every oracle, which is what takes long."""
+    return max(2, PROFILES[profile] // 6)
 
 
 def _check_profile(profile: str) -> None:
@@ -142,6 +153,7 @@ def audited(
     check: Check,
     made_with: Mapping[str, str],
     *,
+    given: Mapping[str, Sequence[Any]] | None = None,
     profile: str = "ci",
     only: Iterable[str] = (),
     seed: int = 0,
@@ -157,6 +169,8 @@ def audited(
         Tries a property of it on a case, perhaps in another process.
     made_with
         The versions of what computes.
+    given
+        By dtype the cases to try, where the implementation has its own.
     profile, only, seed, progress
         As of :func:`audit`, and so are the errors.
     """
@@ -165,7 +179,7 @@ def audited(
     stale = set(implementation.expected_failures) - set(REGISTRY)
     if stale:
         raise TargetError(f"{implementation.name} expects failures of properties that do not exist: {', '.join(sorted(stale))}")
-    skipped = {c.name: reason for c in chosen if (reason := c.inapplicable(implementation))}
+    skipped = {c.name: reason for c in chosen if (reason := says_nothing(c, implementation))}
     report = progress or silent
     done = total = 0
 
@@ -174,7 +188,7 @@ def audited(
         done, total = now, of
         report(now, of, label)
 
-    tallies = explore(implementation, [c for c in chosen if c.name not in skipped], profile, seed, tick, check=check)
+    tallies = explore(implementation, [c for c in chosen if c.name not in skipped], profile, seed, tick, check=check, given=given)
     for tally in tallies.values():
         if tally.failure is not None and tally.claim.name not in implementation.expected_failures:
             report(done, total, f"{tally.claim.name}: looking for a smaller counterexample")
@@ -199,8 +213,7 @@ def _blind_spots(implementation: Subject, profile: str, seed: int) -> list[str]:
     """What cases of the sizes on which an implementation insists could not have told, in a sentence."""
     if not implementation.sizes:
         return []
-    fixed = tuple(implementation.sizes.items())
-    shown = [drawn(implementation.cell, dtype, SCOPES["any"], fixed, PROFILES[profile], seed) for dtype in implementation.dtypes]
+    shown = [drawn(implementation, dtype, SCOPES["any"], PROFILES[profile], seed) for dtype in implementation.dtypes]
     names = [fault.name for fault in untold(itertools.chain(*shown))]
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
     return [f"at these sizes no case could have told: {listed}"] if names else []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck.auditing.adapters import library, process
+from gatecheck.auditing.custom import CustomSubject, custom_subject, is_custom
 from gatecheck.cells import CELLS, as_cell
 from gatecheck.errors import TargetError, UsageError
 from gatecheck.implementation import Subject, subject
@@ -30,7 +31,7 @@ FORMS = (
 )
 
 
-def load(target: str, *, cell: str | None = None, convention: str | None = None) -> Subject:
+def load(target: str, *, cell: str | None = None, convention: str | None = None) -> Subject | CustomSubject:
     """The implementation that a command names.
 
     Parameters
@@ -67,6 +68,8 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     if LIBRARY.search(module):
         return subject(library.adapt(module, name, cell, convention), name=target)
     found = _attribute(_from_file(Path(module)) if module.endswith(".py") else _from_module(module), name, target)
+    if is_custom(found, cell):
+        return custom_subject(found, target)
     return subject(found, cell=cell, convention=convention, name=target)
 
 

@@ -155,11 +155,18 @@ def calibrate(targets: tuple[str, ...], cases: int, seed: int, json_path: Path |
     """
     from gatecheck.auditing import calibration
     from gatecheck.auditing.targets import load
+    from gatecheck.implementation import Subject
     from gatecheck.report.calibration_table import calibration_table
     from gatecheck.versions import versions
 
+    known = []
+    for name in targets:
+        loaded = load(name)
+        if not isinstance(loaded, Subject):
+            raise click.UsageError(f"{name} is a cell of its own, for which there is no budget to hold against it")
+        known.append(loaded)
     with bar("calibrate") as tick:
-        found = calibration.report([load(t) for t in targets], cases, seed, tick)
+        found = calibration.report(known, cases, seed, tick)
     Console().print(calibration_table(found))
     if json_path:
         write_json(json_path, found | {"versions": versions("torch")})

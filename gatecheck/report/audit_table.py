@@ -32,6 +32,9 @@ MARKS = {
     "expected_failure": "x",
     "skipped": "·",
 }
+NAMED = 6
+"""How many properties a sentence names; the table has them all."""
+
 VERDICTS = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "error": "bold red"}
 
 
@@ -76,7 +79,8 @@ def _reasons(result: AuditResult) -> Iterator[RenderableType]:
         if p.outcome in ("skipped", "expected_failure", "inconclusive"):
             grouped.setdefault((p.outcome, p.reason), []).append(p.name)
     for (outcome, reason), names in grouped.items():
-        yield Padding(Text.assemble((f"{outcome} ", STYLES[outcome]), ", ".join(names), f": {reason}"), (0, 0, 0, 1))
+        listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        yield Padding(Text.assemble((f"{outcome} ", STYLES[outcome]), listed, f": {reason}"), (0, 0, 0, 1))
 
 
 def _findings(result: AuditResult, command: str) -> Iterator[RenderableType]:
