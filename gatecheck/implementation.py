@@ -156,8 +156,8 @@ class Subject:
         return np.array(state.swapaxes(-1, -2) if self.convention.columns else state, order="C")
 
     def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
-        """Arguments of ``"forward"`` or ``"backward"`` in the order in which the target takes them."""
-        # A backward has a place for the cell state of any cell, behind h where there is none.
+        """Arguments of ``"forward"``, ``"backward"`` or ``"tangent"`` in the order in which the target takes them."""
+        # A backward and a tangent have a place for the cell state of any cell, behind h where there is none.
         order = self._states if what == "forward" or "c" in self._states else ["h", "c"]
         states = [arguments[f"{k}0"] for k in order]
         cotangents = [arguments["dy"], *(arguments[f"d{k}T"] for k in order)] if what == "backward" else []
@@ -184,7 +184,7 @@ class Subject:
         TargetCrashError, ContractError
             As for :meth:`forward`.
         """
-        at, along = (self.positional("forward", self.arguments(of)) for of in (case, direction))
+        at, along = (self.positional("tangent", self.arguments(of)) for of in (case, direction))
         return self._outputs(case, "tangent", self.call("tangent", *at, *along))
 
     def _outputs(self, case: Case, what: str, got: Any) -> Results:

@@ -19,8 +19,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from gatecheck.auditing import targets
+from gatecheck.auditing import diagnosis, targets
 from gatecheck.auditing.custom import CustomCase, CustomSubject
+from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.inference import settled
 from gatecheck.auditing.runner import claims
 from gatecheck.cases import Case
@@ -123,6 +124,12 @@ def examples(number: int, seed: int) -> dict[str, list[CustomCase]]:
     """The examples of a cell of its own."""
     found = loaded()
     return found.examples(number, seed) if isinstance(found, CustomSubject) else {}
+
+
+def diagnose(seed: int) -> Diagnosis:
+    """What explains the findings."""
+    found = loaded()
+    return diagnosis.diagnose(found, seed=seed) if isinstance(found, Subject) else Diagnosis()
 
 
 def check(name: str, case: Case) -> Evidence:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from typing import Any, Self, TypeVar
 
 from gatecheck.auditing import child, runner, targets
 from gatecheck.auditing.custom import CustomSubject
+from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.cases import Case
 from gatecheck.claims import Claim
@@ -245,8 +247,17 @@ def audit(isolation: Isolation, target: str, *, cell: str | None = None, convent
     if isinstance(declared, CustomSubject):
         number = runner.own_examples(how.get("profile", "ci"))
         how = how | {"given": isolation.ask(child.examples, number, how.get("seed", 0))}
+    else:
+        how = how | {"diagnose": partial(_diagnosed, isolation)}
     result = runner.audited(declared, isolation.check, isolation.made_with, **how)
     return replace(result, narrowings=[*result.narrowings, *isolation.notes()])
+
+
+def _diagnosed(isolation: Isolation, seed: int) -> Diagnosis:
+    try:
+        return isolation.ask(child.diagnose, seed)
+    except TargetLostError as lost:
+        return Diagnosis(says=f"There is no diagnosis, since {lost}")
 
 
 def replay(

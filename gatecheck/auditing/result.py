@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.cases import Case
 
 SCHEMA = "gatecheck-audit-1"
@@ -80,6 +81,8 @@ class AuditResult:
         What its declaration left out.
     properties
         One result a property.
+    diagnosis
+        What explains the findings; None if there are none, or if nobody asked.
     """
 
     implementation: str
@@ -90,6 +93,7 @@ class AuditResult:
     narrowings: Sequence[str]
     properties: Sequence[PropertyResult]
     versions: dict[str, str] = field(default_factory=dict)
+    diagnosis: Diagnosis | None = None
 
     def count(self, *outcomes: Outcome) -> int:
         """How many properties had one of these outcomes."""
@@ -158,5 +162,6 @@ class AuditResult:
             "counts": {"ran": self.ran, "checks": self.checks}
             | {o: self.count(o) for o in ("failed", "skipped", "inconclusive", "expected_failure", "crashed", "timed_out")},
             "properties": [p.to_json() for p in self.properties],
-            "diagnosis": None,
+            "diagnosis": [e.to_json() for e in self.diagnosis.explanations] if self.diagnosis else [],
+            "diagnosis_says": self.diagnosis.says if self.diagnosis else "",
         }

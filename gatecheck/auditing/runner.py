@@ -5,10 +5,14 @@ from __future__ import annotations
 import difflib
 import importlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from gatecheck.auditing import diagnosis
 from gatecheck.auditing.custom import CustomSubject, custom_subject, is_custom, says_nothing
+from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.exploring import PROFILES, Check, Progress, Tally, drawn, explore, in_process, shrink, silent
 from gatecheck.auditing.guard import untold
 from gatecheck.auditing.inference import settled
@@ -97,6 +101,7 @@ def audit(
     cell: str | Cell | None = None,
     convention: str | Convention | None = None,
     seed: int = 0,
+    diagnose: bool = True,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Audit an implementation: every property that applies, in every dtype that it declares.
@@ -113,6 +118,8 @@ def audit(
         Instead of what the target declares.
     seed
         Of the cases; the same seed gives the same audit.
+    diagnose
+        Whether to search for what explains the findings, which takes some seconds.
     progress
         Called with how many checks are done, how many there are, and the name of the property at hand.
 
@@ -135,7 +142,9 @@ def audit(
         given = own.examples(own_examples(profile), seed)
         return audited(own, in_process(own), versions(*getattr(own.target, "packages", ())), given=given, **how)
     implementation = settled(subject(target, cell=cell, convention=convention))
-    return audited(implementation, in_process(implementation), versions(*getattr(implementation.target, "packages", ())), **how)
+    made_with = versions(*getattr(implementation.target, "packages", ()))
+    search = partial(diagnosis.diagnose, implementation) if diagnose else None
+    return audited(implementation, in_process(implementation), made_with, diagnose=search, **how)
 
 
 def own_examples(profile: str) -> int:
@@ -154,6 +163,7 @@ def audited(
     made_with: Mapping[str, str],
     *,
     given: Mapping[str, Sequence[Any]] | None = None,
+    diagnose: Callable[..., Diagnosis] | None = None,
     profile: str = "ci",
     only: Iterable[str] = (),
     seed: int = 0,
@@ -171,6 +181,8 @@ def audited(
         The versions of what computes.
     given
         By dtype the cases to try, where the implementation has its own.
+    diagnose
+        Searches, from a seed, for what explains the findings.
     profile, only, seed, progress
         As of :func:`audit`, and so are the errors.
     """
@@ -197,7 +209,7 @@ def audited(
         PropertyResult(c.name, "skipped", reason=skipped[c.name]) if c.name in skipped else _conclude(implementation, tallies[c.name])
         for c in chosen
     ]
-    return AuditResult(
+    found = AuditResult(
         implementation.name,
         implementation.cell.name,
         implementation.convention.name,
@@ -207,6 +219,10 @@ def audited(
         results,
         dict(made_with),
     )
+    if not (diagnose and found.findings):
+        return found
+    report(done, total, "looking for what explains the findings")
+    return replace(found, diagnosis=diagnose(seed=seed))
 
 
 def _blind_spots(implementation: Subject, profile: str, seed: int) -> list[str]:

@@ -158,7 +158,7 @@ class Convention:
         return self._plans[key]
 
     def _made(self, cell: Cell, D: int, H: int) -> _Plan:
-        layout, P = self._layout(cell), cell.width(H)
+        layout, P = self.layout(cell), cell.width(H)
         shapes: dict[str, tuple[int, ...]] = {}
         arrays: list[tuple[Held, int, list[_Block]]] = []
         for k, tag in enumerate(cell.tags):
@@ -177,7 +177,14 @@ class Convention:
         placed = {block.name for _, _, blocks in arrays for block in blocks}
         return _Plan(shapes, arrays, [name for name in cell.param_shapes(1, 1) if name not in placed])
 
-    def _layout(self, cell: Cell) -> Layout:
+    def layout(self, cell: Cell) -> Layout:
+        """Its layout of a kind of cell.
+
+        Raises
+        ------
+        ConventionError
+            If it cannot express the cell.
+        """
         kind = "gru-before" if cell.reset == "before" else cell.kind
         if kind in self.layouts:
             check(self.name, self.layouts[kind], cell)

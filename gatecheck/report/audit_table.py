@@ -94,6 +94,12 @@ def _findings(result: AuditResult, command: str) -> Iterator[RenderableType]:
             yield Text("\n".join(again), no_wrap=True, overflow="ignore")
 
 
+def _diagnosis(result: AuditResult) -> Iterator[RenderableType]:
+    if result.diagnosis is not None:
+        yield Text("\ndiagnosis", "bold")
+        yield from (Padding(Text(sentence), (0, 0, 0, 2)) for sentence in result.diagnosis.sentences)
+
+
 def audit_table(result: AuditResult, command: str) -> RenderableType:
     """One audit in full, but for its verdict.
 
@@ -106,7 +112,7 @@ def audit_table(result: AuditResult, command: str) -> RenderableType:
     """
     narrowed = [Padding(Text(f"narrowed: {n}", "yellow"), (0, 0, 0, 1)) for n in result.narrowings]
     legend = Text("unsure: the share of values whose budget is larger than half of their size", "dim")
-    return Group(_lines(result), legend, *narrowed, *_reasons(result), *_findings(result, command), Text(""))
+    return Group(_lines(result), legend, *narrowed, *_reasons(result), *_findings(result, command), *_diagnosis(result), Text(""))
 
 
 def _summary(results: Sequence[AuditResult]) -> Table:

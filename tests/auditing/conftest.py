@@ -1,7 +1,8 @@
-"""The examples in C, compiled."""
+"""The examples in C, compiled; and the ports in this folder, which pytest does not import by itself."""
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from gatecheck.auditing.adapters.library import get_include
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
