@@ -24,6 +24,7 @@ ABILITIES = {
     "complex": "its forward takes complex128 arrays",
     "bitwise": "it promises bit-exact reductions",
     "lengths": "it takes the lengths of the rows",
+    "own_weights": "it carries weights of its own, as a model in a file does",
 }
 
 
@@ -53,6 +54,8 @@ class Implementation(Protocol):
         Optional: how its layer lays out a sequence, such as ``{"batch_first": True}``; see :data:`OPTIONS`.
     expected_failures
         Optional: a reason, with its source, for each property that it is documented not to have.
+    own_weights
+        Optional: parameters of its own in that convention, such as a file's, which are audited among all others.
     """
 
     cell: str | Cell
@@ -83,6 +86,8 @@ class Subject:
         Whether it declares no convention, so that canonical arrays are a guess.
     notes
         What was found out about it, in sentences.
+    own_weights
+        The canonical parameters that it carries, if any.
     """
 
     target: Any
@@ -96,6 +101,7 @@ class Subject:
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     undeclared: bool = False
     notes: tuple[str, ...] = ()
+    own_weights: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def traits(self) -> frozenset[str]:
@@ -339,25 +345,30 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
     if any(k not in OPTIONS or not isinstance(v, bool) for k, v in options.items()):
         raise TargetError(f"{label} declares options {options}, but should say True or False of {' or '.join(OPTIONS)}")
     expected_failures = _declared(label, target, "expected_failures", Mapping, {})
+    own_weights = _declared(label, target, "own_weights", Mapping, {})
     has = {
         "backward": callable(_attribute(label, target, "backward")),
         "tangent": callable(_attribute(label, target, "tangent")),
         "complex": "complex128" in dtypes,
         "bitwise": bool(_attribute(label, target, "bitwise")),
         "lengths": _takes_lengths(_attribute(label, target, "forward")),
+        "own_weights": bool(own_weights),
     }
     try:
+        its_cell = as_cell(declared)
+        its_convention = chosen_convention or as_convention(_attribute(label, target, "convention"))
         return Subject(
             target,
             label,
-            as_cell(declared),
-            chosen_convention or as_convention(_attribute(label, target, "convention")),
+            its_cell,
+            its_convention,
             tuple(d for d in dtypes if d != "complex128"),
             frozenset(k for k, v in has.items() if v),
             dict(sizes),
             frozenset(k for k, v in options.items() if v),
             dict(expected_failures),
             chosen_convention is None and _attribute(label, target, "convention") is None,
+            own_weights=its_convention.read(its_cell, own_weights) if own_weights else {},
         )
     except GatecheckError as error:
         raise TargetError(f"{label}: {error}") from error

@@ -7,7 +7,7 @@ from gatecheck.properties.gates import OPEN, SHUT, activation, squash, without_p
 
 from gatecheck.blocks import block
 from gatecheck.budgets import case_budget, forward_budget
-from gatecheck.cases import STATES, Case
+from gatecheck.cases import STATES, Case, draw
 from gatecheck.cells import Array
 from gatecheck.claims import claim
 from gatecheck.evidence import Evidence, agree, consistent, require
@@ -24,6 +24,19 @@ def forward_within_budget(implementation: Subject, case: Case) -> Evidence:
     """
     budget = case_budget(case)
     return agree(case.cell, implementation.forward(case), budget.exact, budget.tolerance)
+
+
+@claim(needs={"own_weights"}, varies="DH", reference=True, anywhere=True)
+def own_weights_within_budget(implementation: Subject, case: Case) -> Evidence:
+    """With the weights that the implementation carries, such as those in a model's file, outputs are those of the cell's equations.
+
+    Inputs and states are drawn as for all others. Trained weights may be such as no regime draws: large, dead, or far from centred.
+    """
+    weights = implementation.own_weights
+    sizes = case.sizes._replace(D=weights["W"].shape[0], H=weights["b"].shape[0] // len(case.cell.gates))
+    own = draw(case.cell, sizes, seed=int(case.origin.get("seed", 0)), dtype=case.dtype.name).having(**weights)
+    budget = forward_budget(own)
+    return agree(case.cell, implementation.forward(own), budget.exact, budget.tolerance)
 
 
 @claim(cases="long", reference=True, anywhere=True)

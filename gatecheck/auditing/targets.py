@@ -8,17 +8,22 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gatecheck.auditing.adapters import library, process
 from gatecheck.auditing.custom import CustomSubject, custom_subject, is_custom
 from gatecheck.cells import CELLS, as_cell
-from gatecheck.errors import TargetError, UsageError
+from gatecheck.errors import MissingExtraError, TargetError, UsageError
 from gatecheck.implementation import Subject, subject
 from gatecheck.kernels import Builtin
 
-ADAPTERS = {"torch.nn": "gatecheck.auditing.adapters.torch"}
+ADAPTERS = {
+    "torch.nn": "gatecheck.auditing.adapters.torch",
+    "onnxruntime": "gatecheck.auditing.adapters.onnxruntime",
+    "onnx.reference": "gatecheck.auditing.adapters.onnx_reference",
+}
 """Modules whose classes are not implementations themselves, and the adapter that makes one of them."""
 
 PROGRAM = "exec:"
@@ -26,8 +31,8 @@ LIBRARY = re.compile(r"\.(dll|dylib|so(\.\d+)*)$", re.IGNORECASE)
 """How the path of a shared library ends, perhaps with its version."""
 
 FORMS = (
-    "builtin:CELL, torch.nn:CLASS, package.module:OBJECT, path/to/file.py:OBJECT, path/to/library.so:FUNCTION or "
-    '"exec:PROGRAM ARGUMENT ..."'
+    "builtin:CELL, torch.nn:CLASS, package.module:OBJECT, path/to/file.py:OBJECT, path/to/model.onnx:NODE, "
+    'path/to/library.so:FUNCTION or "exec:PROGRAM ARGUMENT ..."'
 )
 
 
@@ -37,8 +42,9 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     Parameters
     ----------
     target
-        ``builtin:gru``, ``torch.nn:LSTM``, ``package.module:object``, ``path/to/file.py:object``, ``path/to/library.so:function`` (see
-        :mod:`gatecheck.auditing.adapters.library`) or ``exec:./program argument`` (:mod:`gatecheck.auditing.adapters.process`).
+        ``builtin:gru``, ``torch.nn:LSTM``, ``package.module:object``, ``path/to/file.py:object``, ``path/to/model.onnx:node``, which
+        is ``onnxruntime:path/to/model.onnx:node``, ``path/to/library.so:function`` (see :mod:`gatecheck.auditing.adapters.library`) or
+        ``exec:./program argument`` (:mod:`gatecheck.auditing.adapters.process`).
     cell, convention
         Instead of what it declares.
 
@@ -51,7 +57,11 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     """
     if target.startswith(PROGRAM):
         return subject(process.adapt(_words(target), target, cell, convention), name=target)
-    module, separator, name = target.rpartition(":")
+    module, separator, name = target.partition(":")
+    if module not in ADAPTERS and (target.endswith(".onnx") or ".onnx:" in target):
+        module, separator, name = "onnxruntime", ":", target
+    elif module not in ADAPTERS:
+        module, separator, name = target.rpartition(":")
     if not separator or not module or not name:
         raise UsageError(f"the target {target!r} should be written {FORMS}")
     if module == "builtin":
@@ -78,7 +88,8 @@ def installed() -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = [(f"builtin:{name}", None) for name in CELLS]
     for module, adapter in ADAPTERS.items():
         if importlib.util.find_spec(module.partition(".")[0]):
-            found += [(f"{module}:{name}", cell) for name, cell in importlib.import_module(adapter).TARGETS]
+            with suppress(MissingExtraError):  # ONNX Runtime may be there without onnx
+                found += [(f"{module}:{name}", cell) for name, cell in importlib.import_module(adapter).TARGETS]
     return found
 
 

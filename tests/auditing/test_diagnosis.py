@@ -17,7 +17,7 @@ from gatecheck.auditing.runner import audit
 from gatecheck.auditing.screening import pairs as screened_pairs
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes, as_cell
-from gatecheck.conventions import Convention
+from gatecheck.conventions import Convention, Layout
 from gatecheck.faults.catalogue import find
 from gatecheck.implementation import subject
 from gatecheck.kernels.builtin import Builtin
@@ -108,7 +108,9 @@ class Ported(Builtin):
     [(LSTM(), "ifog", "", "order ifog"), (GRU(), "zrn", "z", "order zrn, z negated"), (GRU("before"), "rzn", "z", "z negated")],
 )
 def test_an_undeclared_order_is_a_convention(cell, order, negated, name):
-    convention = Convention("odd", {cell.kind: order}, negated={cell.kind: negated})
+    kind = "gru-before" if cell.reset == "before" else cell.kind
+    layout = Layout(order, {part: part for part in ("W", "U", "b", "c_n")}, negated=negated)
+    convention = Convention("odd", {kind: layout})
     found = explained(Ported(cell, convention))
     assert found.explanations[0].kind == "convention"
     assert found.explanations[0].names == (name,)

@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 
-from gatecheck.auditing import runner
+from gatecheck.auditing import exploring, runner
 from gatecheck.auditing.adapters import library as adapter
 from gatecheck.auditing.targets import LIBRARY, load
 from gatecheck.cases import draw
@@ -23,8 +23,8 @@ def random_case(cell, seed, sizes=(5, 3, 2, 4)):
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    monkeypatch.setitem(runner.PROFILES, "quick", 4)
-    monkeypatch.setattr(runner, "SHRINKING_S", 0.1)
+    monkeypatch.setitem(exploring.PROFILES, "quick", 4)
+    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatecheck.auditing import runner
+from gatecheck.auditing import exploring, runner
 from gatecheck.auditing.adapters import process
 from gatecheck.auditing.targets import load
 from gatecheck.cases import draw
@@ -46,8 +46,8 @@ def random_case(cell, seed, sizes=(5, 3, 2, 4)):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setitem(runner.PROFILES, "quick", 4)
-    monkeypatch.setattr(runner, "SHRINKING_S", 0.1)
+    monkeypatch.setitem(exploring.PROFILES, "quick", 4)
+    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 
 from gatecheck.auditing import exploring
 from gatecheck.auditing.runner import audit, claims
-from gatecheck.cells import CELLS, GRU, LSTM, RNN, VARIANTS
+from gatecheck.cases import draw
+from gatecheck.cells import CELLS, GRU, LSTM, RNN, VARIANTS, Sizes
 from gatecheck.faults.around import wrapped
 from gatecheck.faults.catalogue import find
 from gatecheck.faults.edited import Edited
@@ -31,6 +32,12 @@ class Tangent(Edited):
         return tuple(v.imag / step for v in self.forward(plus, x + 1j * step * dx, h0.astype(complex), c))
 
 
+class Carrying(Edited):
+    """A cell with weights of its own."""
+
+    own_weights = draw(GRU(), Sizes(1, 1, 3, 2), seed=3, dtype="float64").params
+
+
 def planted(label):
     return find(label).plant()
 
@@ -52,6 +59,7 @@ FAULTS = {
     "empty_sequence": planted("lstm: no steps give a zero state"),
     "empty_batch": planted("lstm: no rows refused"),
     "forward_within_budget": Edited(LSTM_, misread("a_i", b_i=other("b_o"))),
+    "own_weights_within_budget": Carrying(GRU_, misread("a_r", b_r=other("b_z"))),
     "gradients_within_budget": Edited(LSTM_, misread("dc_prev", f=1)),
     "long_sequences_within_budget": Edited(GRU_, misread("dh", dh_next=lambda s: s.dh_next * (s.t != 50))),
     "gradients_match_finite_differences": Edited(GRU_, misread("dq", r=1)),
