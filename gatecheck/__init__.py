@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gatecheck.auditing.adapters.functions import from_jax as from_jax
     from gatecheck.auditing.adapters.functions import from_step as from_step
     from gatecheck.auditing.adapters.library import get_include as get_include
     from gatecheck.auditing.inference import infer as infer
@@ -36,6 +37,7 @@ _HOME = {
     "RNN": "gatecheck.cells",
     "audit": "gatecheck.auditing.runner",
     "convert": "gatecheck.conventions",
+    "from_jax": "gatecheck.auditing.adapters.functions",
     "from_step": "gatecheck.auditing.adapters.functions",
     "get_include": "gatecheck.auditing.adapters.library",
     "gradcheck": "gatecheck.oracles.gradcheck",
@@ -56,6 +58,7 @@ __all__ = [
     "__version__",
     "audit",
     "convert",
+    "from_jax",
     "from_step",
     "get_include",
     "gradcheck",

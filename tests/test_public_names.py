@@ -11,7 +11,7 @@ import gatecheck
 
 ROOT = Path(__file__).parents[1]
 
-HEAVY = {"numba", "scipy", "hypothesis", "torch", "matplotlib", "rich", "click"}
+HEAVY = {"numba", "scipy", "hypothesis", "torch", "jax", "matplotlib", "rich", "click"}
 
 TIME_S = 0.3
 """What the import may add to that of NumPy, so that asking for a version stays instant; under 0.01 s is usual."""

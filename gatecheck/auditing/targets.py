@@ -21,6 +21,10 @@ from gatecheck.kernels import Builtin
 
 ADAPTERS = {
     "torch.nn": "gatecheck.auditing.adapters.torch",
+    "flax.linen": "gatecheck.auditing.adapters.flax",
+    "flax.nnx": "gatecheck.auditing.adapters.flax_nnx",
+    "equinox.nn": "gatecheck.auditing.adapters.equinox",
+    "haiku": "gatecheck.auditing.adapters.haiku",
     "onnxruntime": "gatecheck.auditing.adapters.onnxruntime",
     "onnx.reference": "gatecheck.auditing.adapters.onnx_reference",
 }
@@ -31,8 +35,8 @@ LIBRARY = re.compile(r"\.(dll|dylib|so(\.\d+)*)$", re.IGNORECASE)
 """How the path of a shared library ends, perhaps with its version."""
 
 FORMS = (
-    "builtin:CELL, torch.nn:CLASS, package.module:OBJECT, path/to/file.py:OBJECT, path/to/model.onnx:NODE, "
-    'path/to/library.so:FUNCTION or "exec:PROGRAM ARGUMENT ..."'
+    f"builtin:CELL, {', '.join(f'{module}:CLASS' for module in ADAPTERS)}, package.module:OBJECT, path/to/file.py:OBJECT, "
+    'path/to/model.onnx:NODE, path/to/library.so:FUNCTION or "exec:PROGRAM ARGUMENT ..."'
 )
 
 

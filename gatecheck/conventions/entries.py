@@ -151,31 +151,57 @@ TFLITE = Convention(
 FLAX = Convention(
     name="flax",
     layouts={
-        "rnn": Layout("n", {"i/kernel": "W", "i/bias": "b", "h/kernel": "U"}),
-        "gru": Layout("rzn", {"i{gate}/kernel": "W", "i{gate}/bias": "b", "h{gate}/kernel": "U", "hn/bias": "c_n"}, negated="z"),
-        "lstm": Layout("ifgo", {"i{gate}/kernel": "W", "h{gate}/kernel": "U", "h{gate}/bias": "b"}),
+        "rnn": Layout("n", {"{reverse}i/kernel": "W", "{reverse}i/bias": "b", "{reverse}h/kernel": "U"}),
+        "gru": Layout(
+            "rzn",
+            {
+                "{reverse}i{gate}/kernel": "W",
+                "{reverse}i{gate}/bias": "b",
+                "{reverse}h{gate}/kernel": "U",
+                "{reverse}hn/bias": "c_n",
+            },
+            negated="z",
+        ),
+        "lstm": Layout("ifgo", {"{reverse}i{gate}/kernel": "W", "{reverse}h{gate}/kernel": "U", "{reverse}h{gate}/bias": "b"}),
     },
+    reverse="backward/",
     states="ch",
-    source="flax/linen/recurrent.py: SimpleCell, GRUCell, LSTMCell, OptimizedLSTMCell; the carry is (c, h)",
+    source="flax/linen/recurrent.py (0.12): SimpleCell, GRUCell, LSTMCell, OptimizedLSTMCell; the carry is (c, h)",
 )
 
-_NNX = {"dense_i/kernel": "W", "dense_i/bias": "b", "dense_h/kernel": "U"}
+_NNX = {"{reverse}dense_i/kernel": "W", "{reverse}dense_i/bias": "b", "{reverse}dense_h/kernel": "U"}
+_NNX_LSTM = {"{reverse}dense_i/kernel": "W", "{reverse}dense_h/kernel": "U", "{reverse}dense_h/bias": "b"}
 
 FLAX_NNX = Convention(
     name="flax-nnx",
-    layouts={
-        "rnn": Layout("n", _NNX),
-        "gru": Layout("rzn", _NNX, negated="z"),
-        "lstm": Layout("ifgo", {"dense_i/kernel": "W", "dense_h/kernel": "U", "dense_h/bias": "b"}),
-    },
+    layouts={"rnn": Layout("n", _NNX), "gru": Layout("rzn", _NNX, negated="z"), "lstm": Layout("ifgo", _NNX_LSTM)},
+    reverse="backward/",
     states="ch",
-    source="flax/nnx/nn/recurrent.py: SimpleCell, GRUCell, which has no bias inside the reset, OptimizedLSTMCell",
+    source="flax/nnx/nn/recurrent.py (0.12): SimpleCell, GRUCell, which has no bias inside the reset, OptimizedLSTMCell",
+)
+
+FLAX_NNX_APART = Convention(
+    name="flax-nnx-apart",
+    layouts={
+        "lstm": Layout(
+            "ifgo",
+            {
+                "{reverse}i{gate}/kernel": "W : igo",
+                "{reverse}if_/kernel": "W : f",
+                "{reverse}h{gate}/kernel": "U",
+                "{reverse}h{gate}/bias": "b",
+            },
+        )
+    },
+    reverse="backward/",
+    states="ch",
+    source="flax/nnx/nn/recurrent.py (0.12): LSTMCell, whose if_ is a name that Python allows",
 )
 
 HAIKU = Convention(
     name="haiku",
     layouts={
-        "rnn": Layout("n", {"input_to_hidden/w": "W", "input_to_hidden/b": "b", "hidden_to_hidden/w": "U", "hidden_to_hidden/b": "c"}),
+        "rnn": Layout("n", {"linear/w": "W", "linear/b": "b", "linear_1/w": "U", "linear_1/b": "c"}),
         "gru-before": Layout("zrn", {"w_i": "W", "w_h": "U", "b": "b"}),
         "lstm": Layout("igfo", {"linear/w": "W; U", "linear/b": "b"}),
     },

@@ -101,7 +101,8 @@ def pairs(cell: Cell) -> Iterator[Row]:
             source = "keras-team/keras#15915" if {j, k} == {"r", "z"} else "keras-team/keras#8720"
             name = f"{j}/{k} swapped" + (f" in {parts}" if len(parts) == 1 else "")
             yield name, f"The blocks of {j} and {k} are exchanged in {what}.", exchanged(parts, j, k), source
-    for order, whose in ORDERS.get(cell.kind, {}).items():
+    for whole, whose in ORDERS.get(cell.kind, {}).items():
+        order = "".join(k for k in whole if k in cell.gates)
         here = both(*(_home(cell, part, k, j) for part in "WUb" for k, j in zip(cell.gates, order, strict=True) if j != k))
         says = f"The column blocks are read as if in {whose} order: the block of {' '.join(order)} where {' '.join(cell.gates)} belongs."
         yield f"blocks in the order {order}", says, here, "keras-team/keras#8720"

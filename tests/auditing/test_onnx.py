@@ -75,12 +75,15 @@ def test_rows_end_at_their_lengths(cell):
         judged(made("onnxruntime", cell, direction="reverse"), ragged=True)
 
 
+ARRAYS = CONVENTIONS["onnx"].layouts["lstm"].arrays
+
+
 @pytest.mark.parametrize(
     ("cell", "wrong"),
     [
         *(("gru", w) for w in ({"order": "rzn"}, {"negated": ""}, {"negated": "zr"})),
         *(("lstm", w) for w in ({"order": "ifog"}, {"order": "oifg"}, {"negated": "f"})),
-        *(("lstm-peepholes", w) for w in ({"peepholes": "ifo"}, {"peepholes": "oif"})),
+        *(("lstm-peepholes", w) for w in ({"arrays": ARRAYS | {"P": f"p : {order}"}} for order in ("ifo", "oif"))),
     ],
     ids=str,
 )

@@ -186,14 +186,24 @@ def test_installed_targets_are_our_cells_and_pytorch():
     assert {"torch.nn:GRU", "torch.nn:LSTMCell"} <= set(names)
 
 
+JAX = [
+    *(("jax", "flax.linen:GRUCell"), ("flax", "flax.nnx:GRUCell")),
+    *(("equinox", "equinox.nn:LSTMCell"), ("haiku", "haiku:LSTM")),
+]
+
+
 def test_without_a_framework_its_targets_are_left_out(monkeypatch):
     monkeypatch.setattr(targets, "ADAPTERS", {"no_such_framework.nn": "gatecheck.auditing.adapters.no_such"})
     assert [name for name, _ in installed()] == [f"builtin:{cell}" for cell in CELLS]
 
 
-def test_a_framework_that_is_not_installed_is_named_with_its_extra():
-    code = "import sys; sys.modules['torch'] = None\nfrom gatecheck.cli import main\nmain(['audit', 'torch.nn:GRU'])"
+@pytest.mark.parametrize(
+    ("missing", "target", "extra"),
+    [("torch", "torch.nn:GRU", "torch"), *((name, target, "jax") for name, target in JAX)],
+)
+def test_a_framework_that_is_not_installed_is_named_with_its_extra(missing, target, extra):
+    code = f"import sys; sys.modules['{missing}'] = None\nfrom gatecheck.cli import main\nmain(['audit', '{target}'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 3
-    assert 'pip install "gatecheck[torch]"' in done.stderr
+    assert f'pip install "gatecheck[{extra}]"' in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,8 +1,9 @@
-"""A function of one step as an implementation."""
+"""A function as an implementation: one step, or a whole sequence in JAX."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,53 @@ def from_step(step: Step, *, cell: str | Cell, convention: str | Convention | No
     'pass'
     """
     return FromStep(step, as_cell(cell), as_convention(convention), getattr(step, "__name__", "step"))
+
+
+def from_jax(
+    function: Step,
+    *,
+    cell: str | Cell,
+    convention: str | Convention | None = None,
+    compiler_options: Mapping[str, Any] | None = None,
+) -> Any:
+    """A pure function in JAX as an implementation: its values, its gradients by ``jax.vjp``, and its tangents by ``jax.jvp``.
+
+    Parameters
+    ----------
+    function
+        ``function(params, x, h0)``, which returns (y, hT), or ``function(params, x, h0, c0)``, which returns (y, hT, cT); in the order of
+        the convention, where that has the cell state first. It is compiled by ``jax.jit``, for float64 in x64 mode, on the default device.
+        If it takes ``lengths``, rows of different lengths are audited too.
+    cell
+        Which cell it is.
+    convention
+        In which convention it takes the parameters; by default canonical arrays.
+    compiler_options
+        Of XLA's, for ``jax.jit``; by default those by which it compiles soonest. ``{}`` is XLA's own choice, and takes three times as long.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cell or convention.
+    MissingExtraError
+        If JAX is not installed.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, gatecheck as gk
+    >>> def forward(params, x, h0):
+    ...     def step(h, x_t):
+    ...         h = jnp.tanh(x_t @ params["W"] + h @ params["U"] + params["b"])
+    ...         return h, h
+    ...     hT, y = jax.lax.scan(step, h0, x)
+    ...     return y, hT
+    >>> gk.audit(gk.from_jax(forward, cell="rnn"), profile="quick", only=["forward_within_budget", "gradients_within_budget"]).verdict
+    'pass'
+    """
+    from gatecheck.auditing.adapters import jax as adapter  # only here, so that this file does not need JAX
+
+    takes_lengths = "lengths" in inspect.signature(function).parameters
+    chosen = adapter.SOON_COMPILED if compiler_options is None else compiler_options
+    name = getattr(function, "__name__", "function")
+    make = adapter.FunctionOfLengths if takes_lengths else adapter.Function
+    return make(function, as_cell(cell), as_convention(convention), name, compiler_options=chosen)

@@ -1,0 +1,66 @@
+"""Cells of Flax NNX under its own ``RNN`` and ``Bidirectional``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gatecheck.auditing.adapters.flax import TARGETS as LINEN
+from gatecheck.auditing.adapters.flax import activations, carry, chosen_cell, hidden, states_of, within
+from gatecheck.auditing.adapters.jax import FunctionOfLengths
+from gatecheck.cells import Cell
+from gatecheck.conventions import as_convention
+from gatecheck.errors import MissingExtraError
+
+try:
+    from flax import nnx
+except ImportError as error:
+    raise MissingExtraError('auditing Flax needs Flax: pip install "gatecheck[jax]"') from error
+
+TARGETS = LINEN
+"""Class names; each is the cell of its kind."""
+
+
+def adapt(name: str, cell: str | None = None, *, reverse: bool = False, time_major: bool = True) -> FunctionOfLengths:
+    """The class of that name in ``flax.nnx`` as an implementation.
+
+    Parameters
+    ----------
+    name, cell
+        The class, and which cell it is to be.
+    reverse, time_major
+        As of ``flax.nnx.RNN``, which keeps the order.
+
+    Raises
+    ------
+    UsageError
+        If it is not a recurrent class, or cannot be the cell that is asked for.
+    """
+    chosen = chosen_cell("flax.nnx", name, cell)
+
+    def run(params: Mapping[str, Any], x: Any, *states: Any, lengths: Any = None) -> tuple[Any, ...]:
+        backward = {k.removeprefix("backward/"): v for k, v in params.items() if k.startswith("backward/")}
+        forward = {k: v for k, v in params.items() if not k.startswith("backward/")}
+        rnns = [
+            nnx.RNN(_module(name, chosen, of, x), reverse=reverse, keep_order=reverse)
+            for of in ((forward, backward) if chosen.bidirectional else (forward,))
+        ]
+        module = nnx.Bidirectional(*rnns) if chosen.bidirectional else rnns[0]
+        final, y = module(x, initial_carry=carry(chosen, states), seq_lengths=lengths, time_major=time_major, return_carry=True)
+        return within(y, lengths, time_major), *states_of(chosen, final)
+
+    convention = as_convention("flax-nnx-apart" if name == "LSTMCell" else "flax-nnx")
+    options = {"reverse": reverse, "batch_first": not time_major}
+    return FunctionOfLengths(run, chosen, convention, name, fills=False, packages=("flax",), options=options)
+
+
+def _module(name: str, cell: Cell, params: Mapping[str, Any], x: Any) -> Any:
+    zero = nnx.initializers.zeros_init()  # an orthogonal kernel is a QR decomposition, which would be compiled in vain
+    inits = {"kernel_init": zero, "recurrent_kernel_init": zero}
+    # SimpleCell computes in float32 unless it is told otherwise (flax/nnx/nn/recurrent.py: dtype: Dtype = jnp.float32).
+    dtypes = {"dtype": x.dtype, "param_dtype": x.dtype}
+    module = getattr(nnx, name)(x.shape[-1], hidden(params), **dtypes, **inits, **activations(cell), rngs=nnx.Rngs(0))
+    for path, value in params.items():
+        layer, _, kind = path.partition("/")
+        getattr(getattr(module, layer), kind)[...] = value
+    return module

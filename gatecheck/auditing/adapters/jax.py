@@ -1,0 +1,160 @@
+"""A function in JAX as an implementation, with gradients by ``jax.vjp`` and tangents by ``jax.jvp``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gatecheck.cells import Array, Cell
+from gatecheck.conventions import Convention
+from gatecheck.errors import MissingExtraError
+
+try:
+    import jax
+except ImportError as error:
+    raise MissingExtraError('auditing JAX needs JAX 0.8 or later: pip install "gatecheck[jax]"') from error
+
+SOON_COMPILED = {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1, "xla_cpu_use_fusion_emitters": False}
+"""Options of XLA's with which a small recurrence compiles in a quarter of the time. An audit draws some 150 shapes, and each is compiled,
+so that compiling is nearly all of its cost. They say how XLA makes machine code, not what is computed."""
+
+
+@cache
+def _known(name: str, value: bool | int) -> bool:
+    try:
+        jax.jit(lambda: 0, compiler_options={name: value})()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+class Function:
+    """A pure function as an implementation; see :func:`gatecheck.from_jax`.
+
+    Parameters
+    ----------
+    function
+        ``function(params, x, *states)``, which returns y and the final states, in the order of the convention.
+    cell, convention, name
+        What it is.
+    compiler_options
+        Of XLA's; those that this version does not know are left out, since by default they save time only.
+    fills
+        Whether absent states are zeros for the function. Else, if all are absent, they are None, so that a framework takes its own path.
+    packages
+        Whose versions an audit reports.
+    options, expected_failures
+        See :class:`gatecheck.implementation.Implementation`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        cell: Cell,
+        convention: Convention,
+        name: str,
+        *,
+        compiler_options: Mapping[str, Any] = SOON_COMPILED,
+        fills: bool = True,
+        packages: Sequence[str] = (),
+        options: Mapping[str, bool] | None = None,
+        expected_failures: Mapping[str, str] | None = None,
+    ) -> None:
+        self.cell, self.convention, self.name, self.packages = cell, convention, name, ("jax", "jaxlib", *packages)
+        self.options, self.expected_failures = options or {}, expected_failures or {}
+        self._fills = fills
+        self._states = [k for k in convention.states if k in cell.state]
+
+        def outputs(params: Any, x: Any, states: Any, lengths: Any) -> tuple[Any, ...]:
+            got = function(params, x, *states, **({} if lengths is None else {"lengths": lengths}))
+            return tuple(got) if isinstance(got, tuple | list) else (got,)  # an array alone would fall apart into its steps
+
+        def gradients(params: Any, x: Any, states: Any, lengths: Any, cotangents: Any) -> Any:
+            return jax.vjp(lambda p, x, s: outputs(p, x, s, lengths), params, x, states)[1](cotangents)
+
+        def tangents(at: Any, along: Any) -> Any:
+            return jax.jvp(lambda p, x, s: outputs(p, x, s, None), at, along)[1]
+
+        # The whole sequence at once: outside of jit JAX compiles each operation on its own, which takes longer.
+        chosen = {k: v for k, v in compiler_options.items() if _known(k, v)}
+        self._outputs, self._gradients, self._tangents = (jax.jit(f, compiler_options=chosen) for f in (outputs, gradients, tangents))
+
+    def forward(self, params: dict[str, Array], x: Array, *states: Array | None) -> tuple[Array, ...]:
+        """(y, hT), (y, hT, cT) or (y, cT, hT)."""
+        return self._forward(params, x, states, None)
+
+    def backward(self, params: dict[str, Array], x: Array, *more: Array | None) -> dict[str, Array]:
+        """Gradients by reverse mode; of a state that is absent there is none."""
+        return self._backward(params, x, more, None)
+
+    def tangent(self, params: dict[str, Array], x: Array, *more: Any) -> tuple[Array, ...]:
+        """The derivative of the outputs in a direction, by forward mode."""
+        n = len(self._states)
+        states, (d_params, d_x, *d_states) = more[:n], more[n:]
+        at, along = (params, x, self._filled(x, params, states)), (d_params, d_x, self._filled(x, params, d_states))
+        with _precision(x):
+            return _arrays(self._tangents(at, along))
+
+    def _forward(self, params: dict[str, Array], x: Array, states: Sequence[Array | None], lengths: Array | None) -> tuple[Array, ...]:
+        with _precision(x):
+            return _arrays(self._outputs(params, x, self._given(params, x, states), lengths))
+
+    def _backward(self, params: dict[str, Array], x: Array, more: Sequence[Any], lengths: Array | None) -> dict[str, Array]:
+        n, half = len(self._states), len(more) // 2  # a backward has a place for the cell state of any cell
+        states, dy, finals = more[:half][:n], more[half], more[half + 1 :][:n]
+        cotangents = (self._zero_y(params, x) if dy is None else dy, *self._filled(x, params, finals))
+        with _precision(x):
+            d_params, d_x, d_states = self._gradients(params, x, self._given(params, x, states), lengths, cotangents)
+        own = {f"{k}0": d for k, s, d in zip(self._states, states, d_states, strict=True) if s is not None}
+        return {k: np.asarray(v) for k, v in {**d_params, "x": d_x, **own}.items()}
+
+    def _given(self, params: Mapping[str, Array], x: Array, states: Sequence[Array | None]) -> tuple[Array | None, ...]:
+        absent = all(s is None for s in states)
+        return tuple(states) if absent and not self._fills else self._filled(x, params, states)
+
+    def _filled(self, x: Array, params: Mapping[str, Array], states: Sequence[Array | None]) -> tuple[Array, ...]:
+        """The states, or their cotangents, of which absent ones are zero."""
+        return tuple(self._zero_state(k, params, x) if s is None else s for k, s in zip(self._states, states, strict=True))
+
+    @property
+    def _axes(self) -> str:
+        return "BTD" if self.options.get("batch_first") else self.convention.axes
+
+    def _hidden(self, params: Mapping[str, Array]) -> int:
+        return int(self.convention.read(self.cell, params)["b"].shape[0]) // len(self.cell.gates)
+
+    def _zero_state(self, state: str, params: Mapping[str, Array], x: Array) -> Array:
+        zero = np.zeros(self.cell.state_shape(state, x.shape[self._axes.index("B")], self._hidden(params)), x.dtype)
+        return zero.swapaxes(-1, -2) if self.convention.columns else zero
+
+    def _zero_y(self, params: Mapping[str, Array], x: Array) -> Array:
+        width = self.cell.directions * self.cell.width(self._hidden(params))
+        return np.zeros([width if axis == "D" else n for axis, n in zip(self._axes, x.shape, strict=True)], x.dtype)
+
+
+class FunctionOfLengths(Function):
+    """A function that also takes ``lengths``, after how many steps each row ends."""
+
+    def forward(self, params: dict[str, Array], x: Array, *states: Array | None, lengths: Array | None = None) -> tuple[Array, ...]:
+        """(y, hT), (y, hT, cT) or (y, cT, hT)."""
+        return self._forward(params, x, states, _int32(lengths))
+
+    def backward(self, params: dict[str, Array], x: Array, *more: Array | None, lengths: Array | None = None) -> dict[str, Array]:
+        """Gradients by reverse mode; of a state that is absent there is none."""
+        return self._backward(params, x, more, _int32(lengths))
+
+
+def _precision(x: Array) -> Any:
+    # Each dtype as its users have it: with x64 mode on, constants and random numbers in a function are float64 too.
+    return jax.enable_x64(x.dtype == np.dtype("float64"))
+
+
+def _int32(lengths: Array | None) -> Array | None:
+    return None if lengths is None else lengths.astype(np.int32)  # there is no int64 outside of x64 mode
+
+
+def _arrays(values: Sequence[Any]) -> tuple[Array, ...]:
+    return tuple(np.asarray(v) for v in values)
