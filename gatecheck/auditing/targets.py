@@ -21,6 +21,7 @@ from gatecheck.kernels import Builtin
 
 ADAPTERS = {
     "torch.nn": "gatecheck.auditing.adapters.torch",
+    "keras.layers": "gatecheck.auditing.adapters.keras",
     "flax.linen": "gatecheck.auditing.adapters.flax",
     "flax.nnx": "gatecheck.auditing.adapters.flax_nnx",
     "equinox.nn": "gatecheck.auditing.adapters.equinox",
@@ -92,7 +93,7 @@ def installed() -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = [(f"builtin:{name}", None) for name in CELLS]
     for module, adapter in ADAPTERS.items():
         if importlib.util.find_spec(module.partition(".")[0]):
-            with suppress(MissingExtraError):  # ONNX Runtime may be there without onnx
+            with suppress(MissingExtraError):  # a framework may lack what it runs on, as Keras without a backend
                 found += [(f"{module}:{name}", cell) for name, cell in importlib.import_module(adapter).TARGETS]
     return found
 

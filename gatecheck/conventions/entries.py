@@ -43,19 +43,18 @@ PYTORCH_CELL = replace(
     source="torch/nn/modules/rnn.py: RNNCell, GRUCell, LSTMCell",
 )
 
-_KERAS = {"{reverse}kernel": "W", "{reverse}recurrent_kernel": "U", "{reverse}bias": "b"}
+_KERAS = {"kernel{tag}": "W", "recurrent_kernel{tag}": "U", "bias{tag}": "b"}  # Keras itself has no names for further layers
 
 KERAS = Convention(
     name="keras",
     layouts={
         "rnn": Layout("n", _KERAS),
-        "gru": Layout("zrn", _KERAS | {"{reverse}bias": "b; c"}, negated="z"),
+        "gru": Layout("zrn", _KERAS | {"bias{tag}": "b; c"}, negated="z"),
         "gru-before": Layout("zrn", _KERAS, negated="z"),
         "lstm": Layout("ifgo", _KERAS),
     },
-    reverse="backward.",
     axes="BTD",
-    source="keras/src/layers/rnn: SimpleRNN, GRU, LSTM; the hard sigmoid is a/6 + 1/2",
+    source="keras/src/layers/rnn: SimpleRNN, GRU, h' = z h + (1 - z) n, LSTM; the hard sigmoid is a/6 + 1/2",
 )
 
 TENSORFLOW1 = Convention(

@@ -146,7 +146,7 @@ def test_bad_overrides(folder):
 
 
 @pytest.mark.parametrize("more", [{"cell": "lstm"}, {"convention": "pytorch"}], ids=["cell", "convention"])
-@pytest.mark.parametrize("target", ["builtin:gru", "torch.nn:GRU"])
+@pytest.mark.parametrize("target", ["builtin:gru", "torch.nn:GRU", "keras.layers:GRU"])
 def test_an_override_that_cannot_be_obeyed_is_refused(target, more):
     with pytest.raises(UsageError):
         load(target, **more)
@@ -180,10 +180,10 @@ def test_a_dataclass_in_a_file_loads(folder):
     assert load("data.py:Mine").cell == GRU()
 
 
-def test_installed_targets_are_our_cells_and_pytorch():
+def test_installed_targets_are_our_cells_and_the_frameworks():
     names = [name for name, _ in installed()]
     assert names[: len(CELLS)] == [f"builtin:{cell}" for cell in CELLS]
-    assert {"torch.nn:GRU", "torch.nn:LSTMCell"} <= set(names)
+    assert {"torch.nn:GRU", "torch.nn:LSTMCell", "keras.layers:GRU", "keras.layers:LSTMCell"} <= set(names)
 
 
 JAX = [
@@ -199,11 +199,13 @@ def test_without_a_framework_its_targets_are_left_out(monkeypatch):
 
 @pytest.mark.parametrize(
     ("missing", "target", "extra"),
-    [("torch", "torch.nn:GRU", "torch"), *((name, target, "jax") for name, target in JAX)],
+    [("torch", "torch.nn:GRU", "torch"), ("keras", "keras.layers:GRU", "keras,torch"), *((name, target, "jax") for name, target in JAX)],
 )
-def test_a_framework_that_is_not_installed_is_named_with_its_extra(missing, target, extra):
-    code = f"import sys; sys.modules['{missing}'] = None\nfrom gatecheck.cli import main\nmain(['audit', '{target}'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+def test_a_framework_that_is_not_installed_is_named_with_its_extra(missing, target, extra, tmp_path):
+    (tmp_path / f"{missing}.py").write_text("raise ImportError('not installed')")
+    code = f"from gatecheck.cli import main\nmain(['audit', '{target}'])"
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert done.returncode == 3
-    assert f'pip install "gatecheck[{extra}]"' in done.stderr
+    assert f'pip install "gatecheck[{extra}]"' in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

@@ -31,7 +31,7 @@ REFUSALS = {"empty_sequence": "PyTorch refuses T = 0 (aten/src/ATen/native/RNN.c
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Cases are small: on a busy machine a second thread costs ten times what it saves. That oneDNN is not used is no news here."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -91,7 +91,7 @@ class Layer:
         self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
     ) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT)."""
-        with torch.no_grad(), _one_thread():
+        with torch.no_grad(), one_thread():
             got = self._run(_tensors(params), torch.from_numpy(x), [_tensor(s) for s in self._states(h0, c0)], _tensor(lengths))
         return tuple(v.numpy() for v in got)
 
@@ -111,7 +111,7 @@ class Layer:
         inputs |= {f"{k}0": _tensor(s) for k, s in zip(self.cell.state, self._states(h0, c0), strict=True) if s is not None}
         for leaf in inputs.values():
             leaf.requires_grad_()
-        with _one_thread():
+        with one_thread():
             initial = [inputs.get(f"{k}0") for k in self.cell.state]
             got = self._run({k: inputs[k] for k in params}, inputs["x"], initial, _tensor(lengths))
         cotangents = [dy, dhT, dcT][: len(got)]
@@ -119,7 +119,7 @@ class Layer:
         if not used:
             return {k: np.zeros_like(v.detach().numpy()) for k, v in inputs.items()}
         values, directions = zip(*used, strict=True)
-        with _one_thread():
+        with one_thread():
             grads = torch.autograd.grad(values, list(inputs.values()), directions, allow_unused=True)
         # None is autograd's zero.
         return {k: np.zeros(v.shape, x.dtype) if g is None else g.numpy() for (k, v), g in zip(inputs.items(), grads, strict=True)}

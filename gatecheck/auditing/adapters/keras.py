@@ -1,0 +1,233 @@
+"""Keras's recurrent layers and cells, gradients through its backend: PyTorch's autograd or JAX's vjp."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from gatecheck.cells import Array, Cell, as_cell
+from gatecheck.conventions import CONVENTIONS
+from gatecheck.errors import MissingExtraError, UsageError
+
+# Keras would take TensorFlow, which it does not install; what the user has chosen stands.
+os.environ.setdefault("KERAS_BACKEND", "torch" if find_spec("torch") else "jax")
+
+try:
+    import keras
+except ImportError as error:
+    raise MissingExtraError('auditing keras.layers needs Keras and PyTorch or JAX: pip install "gatecheck[keras,torch]"') from error
+
+Leaves = Mapping[str, Any]
+
+_KIND = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
+
+TARGETS = [
+    *(("SimpleRNN", None), ("SimpleRNN", "rnn-relu"), ("GRU", None), ("GRU", "gru-before"), ("LSTM", None)),
+    *(("SimpleRNNCell", None), ("GRUCell", None), ("LSTMCell", None)),
+]
+"""Class names and, where a class can be more than one cell, which."""
+
+REFUSALS = {"empty_sequence": "Keras cannot run T = 0 (keras/src/layers/rnn/rnn.py: RNN.call reads the first step, sequences[:, 0, :])"}
+
+ROUNDED = dict.fromkeys(
+    ("lengths_within_budget", "rows_end_at_their_lengths", "full_lengths_change_nothing"),
+    "under a mask Keras multiplies float64 in float32 (keras-team/keras#23704)",
+)
+"""What fails of a GRU and an LSTM on PyTorch. Without a mask they have a loop of their own, the only one to multiply float64 as it is."""
+
+
+def _by_autograd(run: Callable[..., list[Any]]) -> tuple[Callable[..., list[Any]], Callable[..., Leaves]]:
+    import torch
+
+    def pull_back(leaves: Leaves, mask: Any, cotangents: list[Any]) -> Leaves:
+        for leaf in leaves.values():
+            leaf.requires_grad_()
+        grads = torch.autograd.grad(run(leaves, mask), list(leaves.values()), cotangents, materialize_grads=True, allow_unused=True)
+        return dict(zip(leaves, grads, strict=True))
+
+    return run, pull_back
+
+
+def _by_vjp(run: Callable[..., list[Any]]) -> tuple[Callable[..., list[Any]], Callable[..., Leaves]]:
+    import jax
+
+    def pull_back(leaves: Leaves, mask: Any, cotangents: list[Any]) -> Leaves:
+        gradients: Leaves = jax.vjp(lambda at: run(at, mask), leaves)[1](cotangents)[0]
+        return gradients
+
+    return jax.jit(run), jax.jit(pull_back)
+
+
+_DIFFERENTIATED = {"torch": _by_autograd, "jax": _by_vjp}
+"""By backend: from a function to the function as it is best called, and the transpose of its derivative."""
+
+_BACKEND = keras.backend.backend()
+
+if _BACKEND not in _DIFFERENTIATED:
+    raise MissingExtraError(f"auditing keras.layers needs Keras on PyTorch or JAX, but it runs on {_BACKEND}: set KERAS_BACKEND=torch")
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    """Where Keras computes: on the CPU, and PyTorch in one thread."""
+    with ExitStack() as stack:
+        stack.enter_context(keras.device("cpu"))
+        if _BACKEND == "torch":
+            from gatecheck.auditing.adapters.torch import one_thread
+
+            stack.enter_context(one_thread())
+        yield
+
+
+class Layer:
+    """A class of ``keras.layers`` as an implementation: a recurrent layer, or a cell in Keras's own loop, ``keras.layers.RNN``.
+
+    Layers of a network are applied in turn; cells of a stack in one direction are Keras's own, ``StackedRNNCells``. Lengths go in as a
+    mask, with ``zero_output_for_mask``: by default Keras repeats the last output where a row has ended.
+
+    Parameters
+    ----------
+    name
+        The class.
+    cell
+        Which cell it is to be.
+    **options
+        Further arguments of the layer. With ``go_backwards`` its outputs are put in the order of x: Keras leaves them as they were made.
+    """
+
+    packages = ("keras", _BACKEND)
+    convention = "keras"
+
+    def __init__(self, name: str, cell: Cell, **options: Any) -> None:
+        self.name, self.cell = name, cell
+        self.options = {"reverse": bool(options.get("go_backwards"))}
+        # Elsewhere float64 is rounded to float32 whatever the claim, or crashes on JAX, so there is none to audit. The slope of a hard
+        # sigmoid PyTorch itself takes from float32 (aten/src/ATen/native/cpu/Activation.cpp, hardsigmoid_backward_kernel: 1.0f / 6.0f).
+        own_loop = name in ("GRU", "LSTM") and cell.reset != "before" and not {"use_cudnn", "recurrent_dropout"} & options.keys()
+        precise = _BACKEND == "torch" and own_loop and not cell.hard
+        self.dtypes = ("float32", "float64") if precise else ("float32",)
+        self.expected_failures = REFUSALS | (ROUNDED if precise else {})
+        self._layers = lru_cache(maxsize=256)(lambda *sizes: _layers(name, cell, *sizes, **options))
+        self._names = list(CONVENTIONS[self.convention].shapes(cell, 1, 1))
+        self._forward, self._pull_back = _DIFFERENTIATED[_BACKEND](self._run)
+
+    def _run(self, leaves: Leaves, mask: Any) -> list[Any]:
+        """y, hT and perhaps cT: a pure function of arrays."""
+        y, H = leaves["x"], leaves["recurrent_kernel"].shape[0]
+        weights = iter([leaves[k] for k in self._names])
+        tags, final = iter(self._initial(leaves, len(y), H)), []
+        for layer in self._layers(y.shape[-1], H, keras.backend.standardize_dtype(y.dtype)):
+            given = {} if mask is None else {"mask": mask}
+            if any(f"{k}0" in leaves for k in self.cell.state):
+                given["initial_state"] = _packed(layer, tags)
+            own = [next(weights) for _ in layer.trainable_variables]
+            (y, *states), _ = layer.stateless_call(own, [v.value for v in layer.non_trainable_variables], y, **given)
+            y = keras.ops.flip(y, axis=1) if self.options["reverse"] else y
+            final += keras.tree.flatten(states)
+        n = len(self.cell.state)
+        return [y, *(keras.ops.stack(final[k::n]) if len(self.cell.tags) > 1 else final[k] for k in range(n))]
+
+    def _initial(self, leaves: Leaves, B: int, H: int) -> list[list[Any]]:
+        """The states of each layer and direction, of which absent ones are zero."""
+        zeros = {k: keras.ops.zeros(self.cell.state_shape(k, B, H), leaves["x"].dtype) for k in self.cell.state}
+        states = {k: leaves.get(f"{k}0", zeros[k]) for k in self.cell.state}
+        if len(self.cell.tags) == 1:
+            return [list(states.values())]
+        return [[s[k] for s in states.values()] for k in range(len(self.cell.tags))]
+
+    def _leaves(self, params: Mapping[str, Array], x: Array, h0: Array | None, c0: Array | None) -> Leaves:
+        self._layers(x.shape[-1], params["recurrent_kernel"].shape[0], x.dtype.name)  # made here: in a trace of JAX's it would stay there
+        given = {**params, "x": x} | {f"{k}0": s for k, s in zip(self.cell.state, (h0, c0), strict=False) if s is not None}
+        return {k: keras.ops.convert_to_tensor(v, v.dtype.name) for k, v in given.items()}
+
+    def forward(
+        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+    ) -> tuple[Array, ...]:
+        """(y, hT) or (y, hT, cT)."""
+        with _place():
+            got = self._forward(self._leaves(params, x, h0, c0), _mask(x, lengths))
+            return tuple(np.asarray(v) for v in got)  # keras.ops.convert_to_numpy warns under NumPy 2
+
+    def backward(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
+        lengths: Array | None = None,
+    ) -> dict[str, Array]:
+        """Gradients by the backend; of a state that is absent there is none."""
+        B, T, _ = x.shape
+        H = params["recurrent_kernel"].shape[0]
+        shapes = [(B, T, self.cell.directions * H), *(self.cell.state_shape(k, B, H) for k in self.cell.state)]
+        cotangents = [np.zeros(s, x.dtype) if d is None else d for s, d in zip(shapes, (dy, dhT, dcT), strict=False)]
+        with _place():
+            directions = [keras.ops.convert_to_tensor(d, x.dtype.name) for d in cotangents]
+            gradients = self._pull_back(self._leaves(params, x, h0, c0), _mask(x, lengths), directions)
+            return {k: np.asarray(g) for k, g in gradients.items()}
+
+
+def _mask(x: Array, lengths: Array | None) -> Any:
+    return None if lengths is None else keras.ops.convert_to_tensor(np.arange(x.shape[1]) < lengths[:, None], "bool")
+
+
+def _packed(layer: Any, tags: Iterator[list[Any]]) -> list[Any]:
+    """The next states as a layer takes them: nested for a stack of cells, one behind the other for two directions."""
+    if isinstance(layer, keras.layers.RNN) and isinstance(layer.cell, keras.layers.StackedRNNCells):
+        return [next(tags) for _ in layer.cell.cells]
+    return [s for _ in range(1 + isinstance(layer, keras.layers.Bidirectional)) for s in next(tags)]
+
+
+def _layers(name: str, cell: Cell, D: int, H: int, dtype: str, **options: Any) -> list[Any]:
+    """Layers to be applied in turn, built for `D` inputs."""
+    make, whole = getattr(keras.layers, name), {"return_sequences": True, "return_state": True, "zero_output_for_mask": True}
+    inner = _options(cell) | {"dtype": dtype}
+    count = cell.layers
+    if not name.endswith("Cell"):
+        made = [make(H, **inner, **whole, **options) for _ in range(count)]
+    elif count > 1 and not cell.bidirectional:
+        # Left to RNN, the stack would have the default dtype and round float64 to it.
+        stack = keras.layers.StackedRNNCells([make(H, **inner) for _ in range(count)], dtype=dtype)
+        made = [keras.layers.RNN(stack, dtype=dtype, **whole, **options)]
+    else:
+        made = [keras.layers.RNN(make(H, **inner), dtype=dtype, **whole, **options) for _ in range(count)]
+    if cell.bidirectional:
+        made = [keras.layers.Bidirectional(layer, dtype=dtype) for layer in made]
+    for k, layer in enumerate(made):
+        layer.build((None, None, cell.directions * H if k else D))
+    return made
+
+
+def _options(cell: Cell) -> dict[str, Any]:
+    if cell.kind == "rnn":
+        return {"activation": cell.activation}
+    reset = {"reset_after": cell.reset == "after"} if cell.kind == "gru" else {}
+    return reset | {"recurrent_activation": "hard_sigmoid" if cell.hard else "sigmoid"}
+
+
+def adapt(name: str, cell: str | None = None) -> Layer:
+    """The class of that name in ``keras.layers`` as an implementation.
+
+    Raises
+    ------
+    UsageError
+        If it is not a recurrent class, or cannot be the cell that is asked for.
+    """
+    kind = _KIND.get(name.removesuffix("Cell"))
+    if kind is None:
+        known = ", ".join(dict.fromkeys(n for n, _ in TARGETS))
+        raise UsageError(f"keras.layers:{name} is not a recurrent class that gatecheck knows; those are {known}")
+    chosen = as_cell(cell or kind)
+    options = (chosen.hard == 5, chosen.peepholes, chosen.coupled, chosen.clip is not None, chosen.forget_bias, chosen.projection)
+    if chosen.kind != kind or any(options):
+        raise UsageError(f"keras.layers:{name} cannot be a {chosen}")
+    return Layer(name, chosen)
