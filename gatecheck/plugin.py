@@ -31,7 +31,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     # A test that is parametrized by the decorator has its own.
     if any("prop" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")):
         return
-    from gatecheck.auditing.runner import applicable
+    from gatecheck.auditing.runner import applicable, prepared
     from gatecheck.auditing.targets import load
     from gatecheck.cells import CELLS
     from gatecheck.errors import GatecheckError
@@ -41,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        subjects = [load(name) for name in metafunc.config.getoption("gatecheck_impl") or [f"builtin:{cell}" for cell in CELLS]]
+        subjects = [prepared(load(name)) for name in metafunc.config.getoption("gatecheck_impl") or [f"builtin:{cell}" for cell in CELLS]]
     except GatecheckError as error:
         raise pytest.UsageError(str(error)) from error
     pairs = [(s, c) for s in subjects for c in applicable(s)]

@@ -5,6 +5,9 @@ import os
 import pytest
 from hypothesis import settings
 
+# A project of somebody else's, which tests/test_example_project.py runs as they would.
+collect_ignore = ["example_project"]
+
 # No deadlines: the first example of a test may compile a kernel.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

@@ -39,6 +39,11 @@ def test_the_python_in_the_readme_runs():
     exec(blocks("python")[1], {})
 
 
+@pytest.mark.parametrize("k", [3, 4])
+def test_conventions_and_a_cell_of_its_own_in_the_readme_run(k):
+    exec(blocks("python")[k], {})
+
+
 def test_the_tests_in_the_readme_are_tests(tmp_path, monkeypatch):
     (tmp_path / "my_lstm.py").write_text(blocks("python")[0])
     monkeypatch.syspath_prepend(tmp_path)

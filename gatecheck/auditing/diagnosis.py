@@ -31,7 +31,7 @@ SHOWN = 4
 """How many explanations that fit equally are given."""
 
 BUDGET_S = 10.0
-"""How long a search may take, in seconds."""
+"""How long a search may take, in seconds of this process: a busy machine does not change what is found."""
 
 
 @dataclass(frozen=True)
@@ -124,25 +124,25 @@ def diagnose(implementation: Subject, *, seed: int = 0, budget_s: float = BUDGET
     seed
         Of the cases on which it is run.
     budget_s
-        After how many seconds the search is cut.
+        After how many seconds of this process the search is cut.
 
     Returns
     -------
     Diagnosis
         Without explanations if the target is right on these cases, if nothing fits, or if it cannot be run.
     """
-    start = time.monotonic()
+    start = time.process_time()
     with np.errstate(all="ignore"):  # what is wrong may well overflow
         found = _diagnose(implementation, seed, budget_s)
-    return replace(found, seconds=time.monotonic() - start)
+    return replace(found, seconds=time.process_time() - start)
 
 
 def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
     try:
         observed = [(case, implementation.run(case)) for case in told_by(implementation, seed)]
     except TargetError as error:
-        return _of_one_that_fails(implementation, seed, str(error), time.monotonic() + budget_s)
-    deadline = time.monotonic() + budget_s  # what the target's own first calls take, to import or to compile, is not the search's
+        return _of_one_that_fails(implementation, seed, str(error), time.process_time() + budget_s)
+    deadline = time.process_time() + budget_s  # what the target's own first calls take, to import or to compile, is not the search's
     # Much code overflows at extremes, whatever else is wrong with it; that is looked at where nothing else is.
     search = Search(implementation.cell, observed[:-1], implementation.run, deadline, negated=_negated(implementation))
     explained: list[Hypothesis] = []
@@ -156,7 +156,9 @@ def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
         explained = [right] if at is None else ranked(forward(search, at))
         found = backward(search, explained) if explained and "backward" in implementation.abilities else explained
         if found:
-            return Diagnosis(_explanations(search, ranked(found)), _together(found), search.tried)
+            made = _explanations(search, ranked(found))
+            says = "These cannot be told apart here: each reproduces every number." if len(made) > 1 else ""
+            return Diagnosis(made, says, search.tried)
         search.stage = "faults around the cell"
         wrapped = _around(implementation, search, seed)
         if wrapped.explanations:
@@ -217,11 +219,6 @@ def departures(cell: Cell, observed: Iterable[tuple[Case, Results]]) -> str:
         except Violation as violation:
             return summarise(violation.wrong)
     return ""
-
-
-def _together(found: Sequence[Hypothesis]) -> str:
-    names = {tuple(f.name for f in h.faults) or (h.base.name,) for h in found}
-    return "These cannot be told apart here: each reproduces every number." if len(names) > 1 else ""
 
 
 # ---- faults that are not in the equations

@@ -99,6 +99,8 @@ class Isolation:
         Exception
             What the function raised; a TargetLostError if the process was lost.
         """
+        if self._process is None:
+            self._load()
         return self._ask(function, *arguments, within=max(self.timeout, STARTING_S))
 
     def _load(self) -> Any:
@@ -256,8 +258,8 @@ def audit(isolation: Isolation, target: str, *, cell: str | None = None, convent
 def _diagnosed(isolation: Isolation, seed: int) -> Diagnosis:
     try:
         return isolation.ask(child.diagnose, seed)
-    except TargetLostError as lost:
-        return Diagnosis(says=f"There is no diagnosis, since {lost}")
+    except GatecheckError as error:
+        return Diagnosis(says=f"There is no diagnosis, since {error}")
 
 
 def replay(
@@ -282,15 +284,15 @@ def _preloaded() -> list[str]:
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Ctrl-C is for this process alone; one that is started now takes over what is ignored."""
-    if threading.current_thread() is not threading.main_thread():
+    """Ctrl-C is for this process alone: one that is started now takes over that it is blocked, and here it waits until that is done."""
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _physical_share() -> int:

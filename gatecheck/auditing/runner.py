@@ -137,14 +137,28 @@ def audit(
     """
     _check_profile(profile)
     how: dict[str, Any] = {"profile": profile, "only": only, "seed": seed, "progress": progress}
-    if isinstance(target, CustomSubject) or is_custom(target, cell):
-        own: Any = target if isinstance(target, CustomSubject) else custom_subject(target)
-        given = own.examples(own_examples(profile), seed)
-        return audited(own, in_process(own), versions(*getattr(own.target, "packages", ())), given=given, **how)
-    implementation = settled(subject(target, cell=cell, convention=convention))
+    implementation: Any = prepared(target, cell=cell, convention=convention)
+    if isinstance(implementation, CustomSubject):
+        how["given"] = implementation.examples(own_examples(profile), seed)
+    elif diagnose:
+        how["diagnose"] = partial(diagnosis.diagnose, implementation)
     made_with = versions(*getattr(implementation.target, "packages", ()))
-    search = partial(diagnosis.diagnose, implementation) if diagnose else None
-    return audited(implementation, in_process(implementation), made_with, diagnose=search, **how)
+    return audited(implementation, in_process(implementation), made_with, **how)
+
+
+def prepared(target: Any, *, cell: str | Cell | None = None, convention: str | Convention | None = None) -> Subject | CustomSubject:
+    """A target as the properties see it, in the convention that it follows if it declares none; parameters as of :func:`audit`.
+
+    Raises
+    ------
+    UsageError, TargetError
+        As there.
+    """
+    if isinstance(target, CustomSubject):
+        return target
+    if is_custom(target, cell):
+        return custom_subject(target)
+    return settled(subject(target, cell=cell, convention=convention))
 
 
 def own_examples(profile: str) -> int:
@@ -254,7 +268,7 @@ def replay(target: Any, path: str, *, cell: str | Cell | None = None, convention
     UsageError
         If the property says nothing about the target, or the case is of another cell or dtype.
     """
-    implementation = subject(target, cell=cell, convention=convention)
+    implementation: Any = prepared(target, cell=cell, convention=convention)
     return replayed(implementation, in_process(implementation), path)
 
 

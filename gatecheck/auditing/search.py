@@ -45,7 +45,7 @@ class Search:
     ask
         The target's results on another case.
     deadline
-        By time.monotonic().
+        By time.process_time().
     tried
         How many hypotheses were run.
     stage
@@ -76,7 +76,7 @@ class Search:
             If there is no time for it.
         """
         self.tried += n
-        if time.monotonic() > self.deadline:
+        if time.process_time() > self.deadline:
             raise OutOfTimeError
 
     def residual(self, hypothesis: Hypothesis, *, gradients: bool = True) -> float | None:
@@ -240,13 +240,16 @@ def _forward_pairs(search: Search, screen: Screen, case: Case, faults: list[Faul
         assert small is not None
         return small.vector({f"{k}:{name}": a[k] for k in range(len(cases)) for name, a in rows.items()})
 
-    rows, kept = [], []
+    rows: list[Array] = []
+    kept: list[int] = []
     for k, fault in enumerate(faults):
         search.tick()
         more = attempted(lambda fault=fault: probed(Hypothesis(right, (fault,)))) if small else np.zeros(0)  # type: ignore[misc]
         if more is not None:
             rows.append(more)
             kept.append(k)
+    if not rows:  # what is probed is a network, or no fault can be run at all
+        return []
     whole = np.concatenate([alone[kept], np.array(rows)], axis=1)
     faults = [faults[k] for k in kept]
     zero = Hypothesis(right)

@@ -85,6 +85,8 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     found = _attribute(_from_file(Path(module)) if module.endswith(".py") else _from_module(module), name, target)
     if is_custom(found, cell):
         return custom_subject(found, target)
+    if _is_module(found):
+        found = importlib.import_module("gatecheck.auditing.adapters.torch_module").adapt(found, cell, convention)
     return subject(found, cell=cell, convention=convention, name=target)
 
 
@@ -96,6 +98,12 @@ def installed() -> list[tuple[str, str | None]]:
             with suppress(MissingExtraError):  # a framework may lack what it runs on, as Keras without a backend
                 found += [(f"{module}:{name}", cell) for name, cell in importlib.import_module(adapter).TARGETS]
     return found
+
+
+def _is_module(found: Any) -> bool:
+    """Whether it is a class of PyTorch's modules; whoever made one has imported PyTorch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(found, type) and issubclass(found, torch.nn.Module)
 
 
 def _words(target: str) -> list[str]:

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from gatecheck.auditing.runner import applicable, audit, claims
+from gatecheck.auditing.runner import applicable, audit, claims, prepared
 from gatecheck.claims import Claim
 from gatecheck.errors import UsageError
-from gatecheck.implementation import subject
 
 
 def as_test(claim: Claim, profile: str, seed: int) -> Callable[[Any], None]:
@@ -56,7 +55,7 @@ def parametrize_with_properties(
     ...     prop(implementation)
     """
     expected = dict(expected_failures or {})
-    pairs = [(s, c) for s in (subject(i) for i in implementations) for c in applicable(s)]
+    pairs = [(s, c) for s in (prepared(i) for i in implementations) for c in applicable(s)]
     for name, reason in expected.items():
         claims([name])
         if not isinstance(reason, str) or not reason.strip():

@@ -27,6 +27,7 @@ Examples:
   gatecheck audit                                   our cells and every framework installed
   gatecheck audit torch.nn:LSTM --json out.json     one class of PyTorch
   gatecheck audit my_lstm.py:MyLSTM                 an implementation in a file
+  gatecheck audit my_net.py:Encoder --cell lstm     a torch.nn.Module of your own
   gatecheck audit torch.nn:RNN --cell rnn-relu      where a class can be several cells
   gatecheck audit torch.nn:LSTM --cell lstm-layers2-bidirectional
   gatecheck audit my_lstm.py:MyLSTM --replay gatecheck-cases/my_lstm-py-MyLSTM-gradients_within_budget.npz
@@ -65,8 +66,10 @@ def audit(
 ) -> None:
     """Audit TARGET: every property that applies, float32 and float64, forward and gradients.
 
-    TARGET is builtin:CELL, torch.nn:CLASS, package.module:OBJECT, path/to/file.py:OBJECT, path/to/library.so:FUNCTION (C; its header is
-    in the folder that python -c "import gatecheck; print(gatecheck.get_include())" prints) or "exec:PROGRAM ARGUMENT ..." (any language;
+    TARGET is one of ours (builtin:CELL); a class of a framework (torch.nn:CLASS, and so for keras.layers, flax.linen, flax.nnx,
+    equinox.nn, haiku, onnxruntime and onnx.reference); package.module:OBJECT or path/to/file.py:OBJECT, an implementation or a class of
+    torch.nn.Module; path/to/model.onnx:NODE; path/to/library.so:FUNCTION (C; its header is in the folder that
+    python -c "import gatecheck; print(gatecheck.get_include())" prints); or "exec:PROGRAM ARGUMENT ..." (any language;
     python -m pydoc gatecheck.auditing.adapters.process says how it is asked). Without one, our own cells and every supported framework
     that is installed are audited.
 

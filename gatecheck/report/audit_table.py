@@ -88,7 +88,9 @@ def _findings(result: AuditResult, command: str) -> Iterator[RenderableType]:
         yield Text.assemble("\n", (f"{p.name} {p.outcome}", STYLES[p.outcome]))
         lines = p.reason.splitlines() + ([f"smallest case: {p.counterexample}"] if p.counterexample else [])
         yield Padding(Text("\n".join(lines)), (0, 0, 0, 2))
-        if p.saved:
+        if p.saved and result.cell == "custom":
+            yield Text(f"  its arrays: {p.saved}", no_wrap=True, overflow="ignore")
+        elif p.saved:
             # A command that is broken over lines cannot be copied.
             again = (f"  replay: {command} --replay {shlex.quote(p.saved)}", f'  python: gatecheck.replay(implementation, "{p.saved}")')
             yield Text("\n".join(again), no_wrap=True, overflow="ignore")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatecheck.auditing import runner
+from gatecheck.auditing import exploring, runner
 from gatecheck.auditing.adapters.keras import REFUSALS, ROUNDED, TARGETS, Layer, adapt
 from gatecheck.auditing.runner import audit
 from gatecheck.budgets import case_budget
@@ -169,7 +169,7 @@ def test_the_entry_reproduces_keras(cell):
     ids=str,
 )
 def test_a_wrong_convention_fails(cell, wrong, monkeypatch):
-    monkeypatch.setattr(runner, "SHRINKING_S", 0)
+    monkeypatch.setattr(exploring, "SHRINKING_S", 0)
     right = CONVENTIONS["keras"]
     mine = replace(right, layouts={cell: replace(right.layouts[cell], **wrong)})
     target = adapt("LSTM" if cell == "lstm" else "GRU", cell)
@@ -332,7 +332,7 @@ def test_unrolled_backwards_under_a_mask_keras_crashes():
 ON_JAX = """
 import keras, numpy as np
 from gatecheck.auditing.adapters.keras import adapt
-from gatecheck.auditing import runner
+from gatecheck.auditing import exploring, runner
 runner.PROFILES["quick"] = 2
 claims = ["forward_within_budget", "gradients_within_budget", "lengths_within_budget", "empty_sequence", "empty_batch"]
 for name, cell in [("GRU", None), ("LSTM", "lstm-bidirectional")]:

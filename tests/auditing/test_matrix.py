@@ -18,6 +18,7 @@ from gatecheck.cells import RNN
 from gatecheck.cli import main
 from gatecheck.evidence import Violation
 from gatecheck.faults.catalogue import faults, find
+from gatecheck.faults.edited import Edited
 from gatecheck.implementation import subject
 from gatecheck.report.claims_table import catches_list
 from gatecheck.report.faults_table import fault_table, faults_table, save_faults_figure, seed_line
@@ -33,7 +34,7 @@ def killings():
 
 @pytest.fixture(scope="module")
 def first_case():
-    return drawn(RNN(), "float32", SCOPES["present"], (), 12, 0)[2]
+    return drawn(subject(Edited(RNN())), "float32", SCOPES["present"], 12, 0)[2]
 
 
 def shown(what, width=160):

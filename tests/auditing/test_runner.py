@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from gatecheck.auditing.exploring import drawn, explore
 from gatecheck.auditing.runner import audit, claims
 from gatecheck.cases import Case
 from gatecheck.cells import CELLS, GRU, LSTM, RNN
-from gatecheck.conventions import Convention
+from gatecheck.conventions import Convention, Layout
 from gatecheck.errors import TargetError, UsageError
 from gatecheck.evidence import Violation
 from gatecheck.faults.edited import Edited
@@ -40,14 +41,8 @@ class Port:
     """A GRU (reset before) by hand: gates by rows in an order of its own, z = 1 keeps, names of its own."""
 
     cell = "gru-before"
-    convention = Convention(
-        name="mine",
-        order={"gru": "nzr"},
-        names={"W": "kernel", "U": "recurrent", "b": "bias"},
-        rows=True,
-        negated={"gru": "z"},
-        resets=("before",),
-    )
+    layout = Layout("nzr", {"kernel": "W", "recurrent": "U", "bias": "b"}, negated="z")
+    convention = Convention("mine", {"gru-before": layout}, rows=True)
 
     def forward(self, params, x, h0, c0=None):
         y, h, _ = self.trace(params, x, h0)
@@ -118,7 +113,7 @@ def test_correct_code_passes(target):
 
 
 def test_only_the_port_with_its_own_convention_passes():
-    wrong = Convention(**{**vars(Port.convention), "negated": {}})
+    wrong = replace(Port.convention, layouts={"gru-before": replace(Port.layout, negated="")})
     assert audit(Port, convention=wrong, profile="quick", only=[FORWARD]).verdict == "fail"
 
 
@@ -203,9 +198,14 @@ def test_the_same_seed_gives_the_same_audit():
 
 def test_the_same_seed_draws_the_same_cases_in_every_process():
     ask = "from gatecheck.auditing.exploring import drawn; from gatecheck.cells import LSTM; from gatecheck.strategies import SCOPES; "
-    ask += "print(*(case.key for case in drawn(LSTM(), 'float32', SCOPES['any'], (('B', 2),), 40, 7)))"
+    ask += (
+        "from gatecheck.implementation import subject; from gatecheck.kernels import Builtin; own = Builtin('lstm'); own.sizes = {'B': 2}; "
+    )
+    ask += "print(*(case.key for case in drawn(subject(own), 'float32', SCOPES['any'], 40, 7)))"
     there = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
-    here, other = (drawn(LSTM(), "float32", SCOPES["any"], (("B", 2),), 40, s) for s in (7, 8))
+    own = Builtin("lstm")
+    own.sizes = {"B": 2}
+    here, other = (drawn(subject(own), "float32", SCOPES["any"], 40, s) for s in (7, 8))
     assert [case.key for case in here] == there
     assert len(here) == 40
     assert here != other

@@ -92,8 +92,8 @@ class Function:
 
     def tangent(self, params: dict[str, Array], x: Array, *more: Any) -> tuple[Array, ...]:
         """The derivative of the outputs in a direction, by forward mode."""
-        n = len(self._states)
-        states, (d_params, d_x, *d_states) = more[:n], more[n:]
+        n, half = len(self._states), len(more) // 2 - 1  # a tangent has a place for the cell state of any cell, behind h
+        states, (d_params, d_x), d_states = more[:half][:n], more[half : half + 2], more[half + 2 :][:n]
         at, along = (params, x, self._filled(x, params, states)), (d_params, d_x, self._filled(x, params, d_states))
         with _precision(x):
             return _arrays(self._tangents(at, along))

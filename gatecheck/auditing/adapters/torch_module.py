@@ -1,0 +1,123 @@
+"""A user's own ``torch.nn.Module`` as an implementation, whatever it calls its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from gatecheck.auditing.adapters.torch import Layer, one_thread
+from gatecheck.auditing.structures import Axis, axes
+from gatecheck.cells import Array, Cell, as_cell
+from gatecheck.conventions import Convention
+from gatecheck.errors import TargetError
+
+PROBED = (2, 2, 3, 5)
+"""T, B, D and H of the first call; T is B, since it is not known yet which comes first."""
+
+
+class Module(Layer):
+    """A class of modules, made by ``make(D, H)`` and called as ``module(x, h)`` or ``module(x, (h, c))``.
+
+    It returns y and the final state, as PyTorch's own layers do; states are ``(1, B, H)`` or ``(B, H)``, whichever it takes.
+
+    Parameters
+    ----------
+    make
+        The class.
+    cell
+        Which cell it is.
+    convention
+        In which convention it has its parameters and sequences; by default the audit finds it.
+
+    Raises
+    ------
+    TargetError
+        If it cannot be made or called like that.
+    """
+
+    dtypes = ("float32", "float64")
+    convention: Any = None
+    expected_failures = {}  # noqa: RUF012
+
+    def __init__(self, make: Callable[..., Any], cell: Cell, convention: str | Convention | None = None) -> None:
+        self.cell, self.convention, self.sizes = cell, convention, {}
+        self._built = lru_cache(maxsize=64)(lambda D, H, dtype: self._made(make, D, H).to(dtype))
+        self._axes = axes(self.shapes, make.__name__)
+        self._layered = self._takes_layers(make.__name__)
+
+    def shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
+        """The names and shapes of its parameters."""
+        return {name: tuple(p.shape) for name, p in self._built(D, H, torch.float64).named_parameters()}
+
+    @staticmethod
+    def _made(make: Callable[..., Any], D: int, H: int) -> Any:
+        try:
+            return make(D, H)
+        except Exception as error:
+            name = make.__name__
+            raise TargetError(
+                f"{name}({D}, {H}) raised {type(error).__name__}: {error}; it is made as {name}(input_size, hidden_size)"
+            ) from error
+
+    def _takes_layers(self, name: str) -> bool:
+        """Whether states have an axis of layers, as with PyTorch's own."""
+        T, B, D, H = PROBED
+        module, x, errors = self._built(D, H, torch.float64), torch.zeros(T, B, D, dtype=torch.float64), []
+        for layered in (True, False):
+            states = [torch.zeros((1, B, H) if layered else (B, H), dtype=torch.float64) for _ in self.cell.state]
+            try:
+                with torch.no_grad():
+                    y, final = module(x, tuple(states) if len(states) == 2 else states[0])
+                if (final[0] if len(states) == 2 else final).shape == states[0].shape and y.shape[-1] == H:
+                    return layered
+                errors.append("it returned other shapes")
+            except Exception as error:
+                errors.append(f"{type(error).__name__}: {error}")
+        called = "module(x, (h, c))" if len(self.cell.state) == 2 else "module(x, h)"
+        raise TargetError(
+            f"{name} is called as {called} and should return y and the final state, but with states (1, B, H): {errors[0]}; "
+            f"with states (B, H): {errors[1]}"
+        )
+
+    def _run(self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None) -> tuple[Any, ...]:
+        D = x.shape[-1]
+        module = self._built(D, self._hidden(params, D), x.dtype)
+        given = [s for s in initial if s is not None]
+        state = None
+        if given:
+            states = [torch.zeros_like(given[0]) if s is None else s for s in initial]
+            states = [s[None] for s in states] if self._layered else states
+            state = tuple(states) if len(states) == 2 else states[0]
+        y, final = torch.func.functional_call(module, dict(params), (x,) if state is None else (x, state))
+        finals = list(final) if isinstance(final, tuple) else [final]
+        return (y, *(s[0] if self._layered else s for s in finals))
+
+    def _hidden(self, params: Mapping[str, Any], D: int) -> int:
+        """H, from the length of the first axis that depends on it."""
+        for name, array in params.items():
+            for axis, n in zip(self._axes[name], array.shape, strict=True):
+                if axis != Axis(axis.D, 0, axis.one):
+                    return int((n - axis.D * D - axis.one) // axis.H)
+        raise TargetError("no parameter depends on the hidden size")
+
+    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:  # type: ignore[override]
+        """(y, hT) or (y, hT, cT)."""
+        return super().forward(params, x, h0, c0)
+
+
+def adapt(make: Callable[..., Any], cell: str | None = None, convention: str | None = None) -> Module:
+    """A class of modules as an implementation.
+
+    Raises
+    ------
+    TargetError
+        If it does not say which cell it is, or cannot be made or called as :class:`Module` says.
+    """
+    declared = cell or getattr(make, "cell", None)
+    if declared is None:
+        raise TargetError(f'{make.__name__} does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell')
+    with one_thread():
+        return Module(make, as_cell(declared), convention or getattr(make, "convention", None))

@@ -1,0 +1,10 @@
+"""Every claim that applies to MyGRU, as a test of its own."""
+
+from my_gru import MyGRU
+
+import gatecheck as gk
+
+
+@gk.parametrize_with_properties([MyGRU()], expected_failures={"empty_sequence": "my_gru.py: a sequence needs one step at least"})
+def test_my_gru(implementation, prop):
+    prop(implementation)
