@@ -291,6 +291,12 @@ def test_what_a_convention_has_no_place_for_is_zero():
     np.testing.assert_array_equal(bare.read(GRU(), spelled)["c_n"], params["c_n"])
 
 
+def test_paddle_has_no_name_for_its_projection():
+    paddle = CONVENTIONS["paddle"]
+    assert paddle.expresses(LSTM(layers=2, bidirectional=True))
+    assert not paddle.expresses(LSTM(projection=3))
+
+
 def test_the_shapes_of_a_notebook_in_columns():
     """One matrix on [h, x] a gate, biases as columns, as in courses."""
     course = Convention(
@@ -301,8 +307,7 @@ def test_the_shapes_of_a_notebook_in_columns():
 
 
 def test_interleaved_gates_lie_unit_by_unit():
-    chainer = Convention("interleaved", {"lstm": Layout("giof", {"W": "W", "U": "U", "b": "b"})}, rows=True, interleaved=True)
     params = params_of(LSTM())
-    H, W = SIZES.H, chainer.spell(LSTM(), params)["W"]
-    for k, gate in enumerate("giof"):
+    H, W = SIZES.H, CONVENTIONS["chainer"].spell(LSTM(), params)["upward/W"]
+    for k, gate in enumerate("gifo"):  # chainer/functions/rnn/lstm.py: a, i, f, o
         np.testing.assert_array_equal(W[k::4], params["W"][:, H * "ifgo".index(gate) :][:, :H].T)

@@ -1,6 +1,7 @@
 """How each framework spells its cells.
 
-An entry says in its source whether it was seen to reproduce its framework on random, asymmetric weights, or only read.
+An entry says in its source how it is known: "run" names the script that saw it reproduce its framework on random, asymmetric weights,
+"read" that nobody has run it. Frameworks that gatecheck audits are held against theirs by the tests.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ TENSORFLOW1 = Convention(
         "lstm": Layout("igfo", {"kernel": "W; U", "bias": "b"}),
     },
     states="ch",
-    source="read: tensorflow/python/ops/rnn_cell_impl.py (1.15): BasicRNNCell, GRUCell, BasicLSTMCell with forget bias 1",
+    source="run: TensorFlow 2.21.0 with tf_keras (reports/conventions/tensorflow1_check.py); tf.compat.v1.nn.rnn_cell: BasicRNNCell, "
+    "GRUCell, BasicLSTMCell, whose forget bias of 1 is added at run time",
 )
 
 _ONNX = {"W": "W", "R": "U", "B": "b | c", "P": "p"}
@@ -100,7 +102,8 @@ OPENVINO = Convention(
     rows=True,
     stacked=True,
     axes="BTD",
-    source="read: docs.openvino.ai, operations RNNSequence-5, GRUSequence-5, LSTMSequence-5",
+    source="run: OpenVINO 2026.4.1 (reports/conventions/openvino_check.py); docs.openvino.ai, operations RNNSequence-5, GRUSequence-5, "
+    "LSTMSequence-5",
 )
 
 _ONEDNN = {"weights_layer": "W", "weights_iter": "U", "bias": "b", "weights_peephole": "p", "weights_projection": "R"}
@@ -113,7 +116,8 @@ ONEDNN = Convention(
         "gru-before": Layout("zrn", _ONEDNN, negated="z"),
         "lstm": Layout("ifgo", _ONEDNN),
     },
-    source="read: oneapi-src/oneDNN, doc/primitives/rnn.md: vanilla_rnn, lbr_gru, vanilla_gru, vanilla_lstm, with weights in ldigo",
+    source="run: oneDNN 3.2 (reports/conventions/onednn_check.py); oneapi-src/oneDNN, doc/primitives/rnn.md: vanilla_rnn, lbr_gru, "
+    "vanilla_gru, vanilla_lstm, with weights in ldigo",
 )
 
 _COREML = {"{gate}WeightMatrix": "W", "{gate}RecursionMatrix": "U", "{gate}BiasVector": "b", "{gate}PeepholeVector": "p"}
@@ -125,7 +129,8 @@ COREML = Convention(
         "lstm": Layout("ifgo", _COREML, gate_names={"i": "inputGate", "f": "forgetGate", "g": "blockInput", "o": "outputGate"}),
     },
     rows=True,
-    source="read: apple/coremltools, mlmodel/format/NeuralNetwork.proto: GRULayerParams, LSTMWeightParams",
+    source="read: apple/coremltools 9.0, mlmodel/format/NeuralNetwork.proto: GRULayerParams, LSTMWeightParams; it runs on "
+    "Apple's systems only",
 )
 
 TFLITE = Convention(
@@ -144,7 +149,8 @@ TFLITE = Convention(
         )
     },
     rows=True,
-    source="read: tensorflow/lite/kernels/lstm_shared.h, unidirectional_sequence_lstm.cc",
+    source="run: TensorFlow 2.21.0 (reports/conventions/tflite_check.py); tensorflow/lite/kernels/lstm_shared.h, "
+    "unidirectional_sequence_lstm.cc",
 )
 
 FLAX = Convention(
@@ -225,7 +231,7 @@ MLX = Convention(
     },
     rows=True,
     axes="BTD",
-    source="read: mlx/nn/layers/recurrent.py: RNN, GRU, LSTM",
+    source="run: MLX 0.32.4 on the CPU (reports/conventions/mlx_check.py); mlx/nn/layers/recurrent.py: RNN, GRU, LSTM",
 )
 
 DYNET = Convention(
@@ -235,22 +241,31 @@ DYNET = Convention(
         "lstm": Layout("ifog", {"x2i": "W", "h2i": "U", "bi": "b"}),
     },
     rows=True,
+    states="ch",
     source="read: clab/dynet, dynet/gru.cc: GRUBuilder, whose z is the weight of the new value; lstm.cc: VanillaLSTMBuilder, forget bias 1",
 )
 
 PADDLE = replace(
     PYTORCH,
     name="paddle",
+    # Its projection, weight_ho (H, P), is not transposed as its other weights are, and has a name in the cell only, none in the layer.
+    layouts={
+        kind: replace(layout, arrays={name: part for name, part in layout.arrays.items() if part != "R"})
+        for kind, layout in PYTORCH.layouts.items()
+    },
     axes="BTD",
-    source="read: paddle/nn/layer/rnn.py: SimpleRNN, GRU, h' = z h + (1 - z) n, LSTM",
+    source="run: PaddlePaddle 3.3.1 (reports/conventions/paddle_check.py); paddle/nn/layer/rnn.py: SimpleRNN, GRU, "
+    "h' = z h + (1 - z) n, LSTM",
 )
 
 CHAINER = Convention(
     name="chainer",
-    layouts={"lstm": Layout("giof", {"upward/W": "W", "upward/b": "b", "lateral/W": "U"})},
+    layouts={"lstm": Layout("gifo", {"upward/W": "W", "upward/b": "b", "lateral/W": "U"})},
     rows=True,
     interleaved=True,
-    source="read: chainer/functions/rnn/lstm.py: row 4k + gate in the order a, i, f, o",
+    states="ch",
+    source="run: Chainer 7.8.1 (reports/conventions/chainer_check.py); chainer/functions/rnn/lstm.py: row 4k + gate in the "
+    "order a, i, f, o; its links take and return c before h",
 )
 
 CHAINER_GRU = Convention(
@@ -261,5 +276,6 @@ CHAINER_GRU = Convention(
         )
     },
     rows=True,
-    source="read: chainer/links/rnn/gru.py: GRUBase, whose z is the weight of the new value",
+    source="run: Chainer 7.8.1 (reports/conventions/chainer_check.py); chainer/links/rnn/gru.py: GRUBase, whose z is "
+    "the weight of the new value",
 )
