@@ -113,11 +113,12 @@ def settle() -> Subject | CustomSubject:
     return replace(loaded(), target=None)
 
 
-def follow(convention: Convention, cell: Cell) -> None:
-    """From now on it is audited in a convention, and as a cell, that were found before."""
+def follow(convention: Convention, cell: Cell) -> Subject | CustomSubject:
+    """What it declares, audited from now on in a convention, and as a cell, that were found before."""
     global _subject
     if isinstance(_subject, Subject):
         _subject = replace(_subject, convention=convention, cell=cell)
+    return replace(loaded(), target=None)
 
 
 def examples(number: int, seed: int) -> dict[str, list[CustomCase]]:

@@ -38,7 +38,7 @@ class Module(Layer):
         If it cannot be made or called like that.
     """
 
-    dtypes = ("float32", "float64")
+    dtypes: Any = ("float32", "float64")
     convention: Any = None
     expected_failures = {}  # noqa: RUF012
 

@@ -1,0 +1,38 @@
+"""Whether the entry `paddle` reproduces PaddlePaddle's SimpleRNN, GRU and LSTM.
+
+In an environment with ``pip install paddlepaddle .``, from the repository's root: ``python reports/conventions/paddle_check.py``
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+from against import against
+
+from gatecheck.cases import Case
+from gatecheck.cells import Array
+
+CELLS = ["rnn", "rnn-relu", "gru", "lstm", "gru-layers2", "lstm-bidirectional", "lstm-layers2-bidirectional"]
+
+
+def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
+    """The results of one layer on the CPU."""
+    cell, (_, _, D, H) = case.cell, case.sizes
+    more = {"activation": cell.activation} if cell.kind == "rnn" else {}
+    make = {"rnn": paddle.nn.SimpleRNN, "gru": paddle.nn.GRU, "lstm": paddle.nn.LSTM}[cell.kind]
+    layer = make(D, H, cell.layers, direction="bidirect" if cell.bidirectional else "forward", **more)
+    if len(layer.parameters()) != len(arrays):
+        raise SystemExit(f"Paddle has the parameters {sorted(layer.state_dict())}, the entry {sorted(arrays)}")
+    for name, array in arrays.items():
+        getattr(layer, name).set_value(array)
+    states = [paddle.to_tensor(case[f"{k}0"].reshape(len(cell.tags), *case[f"{k}0"].shape[-2:])) for k in cell.state]
+    with paddle.no_grad():
+        y, last = layer(paddle.to_tensor(np.swapaxes(case["x"], 0, 1)), tuple(states) if len(states) > 1 else states[0])
+    last = last if len(states) > 1 else (last,)
+    results = {"y": np.swapaxes(y.numpy(), 0, 1)}
+    return results | {f"{k}T": v.numpy().reshape(case[f"{k}0"].shape) for k, v in zip(cell.state, last, strict=True)}
+
+
+if __name__ == "__main__":
+    paddle.set_default_dtype("float64")
+    against("paddle", CELLS, compute, paddle.__version__, "float64")
