@@ -99,9 +99,15 @@ class Isolation:
         Exception
             What the function raised; a TargetLostError if the process was lost.
         """
+        self._again()
+        return self._ask(function, *arguments, within=max(self.timeout, STARTING_S))
+
+    def _again(self) -> None:
+        """Start and load again, if need be."""
+        if self._process is not None and self._process.exitcode is not None:
+            self._end()  # what answered the last question was not the process that we started, but one that it did
         if self._process is None:
             self._load()
-        return self._ask(function, *arguments, within=max(self.timeout, STARTING_S))
 
     def _load(self) -> Any:
         if self._loaded is None:
@@ -125,11 +131,10 @@ class Isolation:
         Violation, TargetError
             As in this process; a TargetLostError if the other was lost, and then the next check starts another.
         """
-        if self._process is None:
-            try:
-                self._load()
-            except GatecheckError as error:
-                raise TargetLostError(f"it could not be loaded again after it was lost: {error}") from error
+        try:
+            self._again()
+        except GatecheckError as error:
+            raise TargetLostError(f"it could not be loaded again after it was lost: {error}") from error
         return self._ask(child.check, claim.name, case, within=max(self.timeout, STARTING_S) if self._first else self.timeout)
 
     def notes(self) -> list[str]:
@@ -147,8 +152,6 @@ class Isolation:
     # ---- the process
 
     def _ask(self, function: Callable[..., R], *arguments: Any, within: float) -> R:
-        if self._process is not None and self._process.exitcode is not None:
-            self._end()  # what answered the last question was not the process that we started, but one that it did
         if self._process is None:
             self._start()
         try:
