@@ -153,10 +153,6 @@ class Subject:
         sizes = {"T": T, "B": B, "D": n}
         return tuple(sizes[axis] for axis in self.axes)
 
-    def _state_shape(self, state: str, B: int, H: int) -> tuple[int, ...]:
-        *layers, rows, units = self.cell.state_shape(state, B, H)
-        return (*layers, *((units, rows) if self.convention.columns else (rows, units)))
-
     def _state(self, state: Array) -> Array:
         """A copy of a state ``(..., B, H)`` as the target takes and returns it, or of the target's as ``(..., B, H)``."""
         return np.array(state.swapaxes(-1, -2) if self.convention.columns else state, order="C")
@@ -199,7 +195,7 @@ class Subject:
             raise ContractError(f"{what} returned {_describe(got)}, but should return ({', '.join(names)})")
         T, B, _, H = case.sizes
         shapes = {"y": self._sequence_shape(T, B, self.cell.directions * self.cell.width(H))}
-        shapes |= {f"{k}T": self._state_shape(k, B, H) for k in self.cell.state}
+        shapes |= {f"{k}T": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state}
         out = {k: _checked(k, v, shapes[k], case.dtype) for k, v in zip(names, got, strict=True)}
         states = {f"{k}T": self._state(out[f"{k}T"]) for k in self.cell.state}
         return {"y": self.time_major(out["y"], case.get("lengths"))} | states
@@ -220,7 +216,7 @@ class Subject:
             raise ContractError(f"backward returned {_describe(got)}, but should return a dict of gradients")
         T, B, D, H = case.sizes
         shapes = self.convention.shapes(self.cell, D, H)
-        states = {f"{k}0": self._state_shape(k, B, H) for k in self.cell.state}
+        states = {f"{k}0": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state}
         absent = {k for k in states if case.get(k) is None and got.get(k) is None}
         wanted = {**shapes, "x": self._sequence_shape(T, B, D), **states}
         given = {k for k in got if k not in absent and not (got[k] is None and k not in wanted)}

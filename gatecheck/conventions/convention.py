@@ -137,7 +137,7 @@ class Convention:
         return out
 
     def _gather(self, cell: Cell, arrays: Mapping[str, Array], *, halved: bool) -> dict[str, Array]:
-        D, H = self._sizes(cell, arrays)
+        D, H = self.sizes(cell, arrays)
         dtype = next(iter(arrays.values())).dtype
         out = {name: np.zeros(shape, dtype) for name, shape in cell.param_shapes(D, H).items()}
         seen: set[tuple[str, str]] = set()
@@ -211,10 +211,21 @@ class Convention:
             return a.T if self.vectors == "column" else a.reshape(1, -1)
         return a.T if self.rows else a
 
-    # ---- errors
+    # ---- sizes
 
-    def _sizes(self, cell: Cell, arrays: Mapping[str, Array]) -> tuple[int, int]:
-        """D and H, after every name and shape has been checked."""
+    def state_shape(self, cell: Cell, state: str, B: int, H: int) -> tuple[int, ...]:
+        """The shape of h or c, as it is taken and returned here."""
+        *layers, rows, units = cell.state_shape(state, B, H)
+        return (*layers, *((units, rows) if self.columns else (rows, units)))
+
+    def sizes(self, cell: Cell, arrays: Mapping[str, Array]) -> tuple[int, int]:
+        """D and H of parameters, after every name and shape has been checked.
+
+        Raises
+        ------
+        ConventionError
+            As of :meth:`read`.
+        """
         expected = self.shapes(cell, 1, 1)
         if set(arrays) != set(expected):
             raise ConventionError(f"the arrays are named {sorted(arrays)}, but in the convention {self.name} should be {sorted(expected)}")

@@ -125,7 +125,7 @@ class Foreign:
         sizes, order = self._sizes(params, x), self._order()
         along = {"T": sizes.T, "B": sizes.B, "D": self.cell.directions * self.cell.width(sizes.H)}
         results = {"y": tuple(along[axis] for axis in self._axes())}
-        results |= {f"{k}T": self._state_shape(k, sizes) for k in order if k in self.cell.state}
+        results |= {f"{k}T": self.convention.state_shape(self.cell, k, sizes.B, sizes.H) for k in order if k in self.cell.state}
         states = dict(zip((f"{k}0" for k in order), (first, second), strict=True))
         got = self._run(Call("forward", sizes, params, _present(x=x, h0=states["h0"], c0=states["c0"], lengths=lengths), results))
         return tuple(got[name] for name in results)
@@ -146,7 +146,7 @@ class Foreign:
     ) -> dict[str, Array]:
         sizes, order = self._sizes(params, x), self._order()
         shapes = {name: a.shape for name, a in params.items()} | {"x": x.shape}
-        shapes |= {f"{k}0": self._state_shape(k, sizes) for k in self.cell.state}
+        shapes |= {f"{k}0": self.convention.state_shape(self.cell, k, sizes.B, sizes.H) for k in self.cell.state}
         states = dict(zip((f"{k}0" for k in order), (first, second), strict=True))
         final = dict(zip((f"d{k}T" for k in order), (d_first, d_second), strict=True))
         arrays = _present(x=x, h0=states["h0"], c0=states["c0"], lengths=lengths, dy=dy, dhT=final["dhT"], dcT=final["dcT"])
@@ -160,18 +160,13 @@ class Foreign:
         """The order in which states are given; without a cell state there is nothing to exchange."""
         return self.convention.states if "c" in self.cell.state else "hc"
 
-    def _state_shape(self, state: str, sizes: Sizes) -> tuple[int, ...]:
-        *layers, rows, units = self.cell.state_shape(state, sizes.B, sizes.H)
-        return (*layers, *((units, rows) if self.convention.columns else (rows, units)))
-
     def _sizes(self, params: dict[str, Array], x: Array) -> Sizes:
         dtypes = {a.dtype.name for a in (*params.values(), x)}
         # An oracle may try complex numbers on any code; other languages would read them as something else.
         if len(dtypes) > 1 or not dtypes <= set(self.dtypes):
             raise TypeError(f"{self._label} takes arrays of one dtype, {' or '.join(self.dtypes)}, not {' and '.join(sorted(dtypes))}")
         along = dict(zip(self._axes(), x.shape, strict=True))
-        H = self.convention.read(self.cell, params)["b"].shape[0] // len(self.cell.gates)
-        return Sizes(along["T"], along["B"], along["D"], H)
+        return Sizes(along["T"], along["B"], *self.convention.sizes(self.cell, params))
 
 
 def _present(**arrays: Array | None) -> dict[str, Array]:

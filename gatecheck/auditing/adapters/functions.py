@@ -24,7 +24,7 @@ class FromStep:
     def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT)."""
         B = x.shape[1]
-        H = self.convention.read(self.cell, params)["b"].shape[0] // len(self.cell.gates)
+        _, H = self.convention.sizes(self.cell, params)
         given = {"h": h0, "c": c0}
         zeros = {k: np.zeros(self.cell.state_shape(k, B, H), x.dtype) for k in self.cell.state}
         states: list[Any] = [zero if given[k] is None else given[k] for k, zero in zeros.items()]

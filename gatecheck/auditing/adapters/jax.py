@@ -124,11 +124,10 @@ class Function:
         return "BTD" if self.options.get("batch_first") else self.convention.axes
 
     def _hidden(self, params: Mapping[str, Array]) -> int:
-        return int(self.convention.read(self.cell, params)["b"].shape[0]) // len(self.cell.gates)
+        return self.convention.sizes(self.cell, params)[1]
 
     def _zero_state(self, state: str, params: Mapping[str, Array], x: Array) -> Array:
-        zero = np.zeros(self.cell.state_shape(state, x.shape[self._axes.index("B")], self._hidden(params)), x.dtype)
-        return zero.swapaxes(-1, -2) if self.convention.columns else zero
+        return np.zeros(self.convention.state_shape(self.cell, state, x.shape[self._axes.index("B")], self._hidden(params)), x.dtype)
 
     def _zero_y(self, params: Mapping[str, Array], x: Array) -> Array:
         width = self.cell.directions * self.cell.width(self._hidden(params))
