@@ -297,7 +297,7 @@ def settled(implementation: Subject) -> Subject:
         said = () if convention.name == "canonical" and cell == implementation.cell else (f"found: {found.sentence}",)
         return replace(implementation, convention=convention, cell=cell, undeclared=False, notes=(*implementation.notes, *said))
     if getattr(implementation.target, "shapes", None) is None:
-        return implementation
+        return replace(implementation, undeclared=False)  # canonical after all, and not to be asked again for every property
     for guess in _known(_search(implementation.target, implementation.cell)):
         note = f"{found.sentence}; from the names of its arrays it is taken for {guess.convention.name}"
         return replace(implementation, convention=guess.convention, cell=guess.cell, undeclared=False, notes=(*implementation.notes, note))
