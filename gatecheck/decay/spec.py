@@ -1,0 +1,249 @@
+"""What a decay study measures, as a TOML file says it: one table of keys gives the parser, its errors and the commented example."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from gatecheck.decay.tables import KEYS, Key
+from gatecheck.errors import UsageError
+
+DEFAULT_NETWORKS = (
+    ("rnn", "uniform"),
+    ("rnn", "glorot_orthogonal"),
+    ("gru", "uniform"),
+    ("lstm", "uniform"),
+    ("lstm", "unit_forget_bias"),
+    ("lstm", "chrono:1000"),
+    ("gru", "chrono:1000"),
+)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One network: a cell at an initialisation, or weights in a file. The fields are the keys of ``[[network]]``."""
+
+    cell: str | None = None
+    init: str | None = None
+    hidden: int = 128
+    inputs: int = 16
+    input_std: float = 1.0
+    weights: str | None = None
+    layer: str | None = None
+    convention: str | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class MeasureSpec:
+    """Which quantities are measured beside the profile. The fields are the keys of ``[measure]``."""
+
+    paths: bool = True
+    inputs: bool = True
+    gates: bool = True
+    truncation: bool = True
+    spectrum_steps: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """One network to train. The fields are the keys of ``[[training]]``."""
+
+    cell: str
+    task: str
+    init: str = "uniform"
+    lag: int = 20
+    hidden: int = 32
+    updates: int = 1000
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A whole study. The fields are the keys at the top of the file; see :data:`gatecheck.decay.tables.KEYS` for what each means."""
+
+    networks: tuple[NetworkSpec, ...]
+    title: str = "How far back gradients reach"
+    seed: int = 0
+    seeds: int = 5
+    steps: int = 4000
+    lag: int | None = None
+    measure: MeasureSpec = MeasureSpec()
+    training: tuple[TrainingSpec, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return dataclasses.asdict(self)
+
+
+def default_networks(**sizes: Any) -> tuple[NetworkSpec, ...]:
+    """The networks of the headline table: plain, gated, and gated with a bias that keeps."""
+    return tuple(NetworkSpec(cell, init, **sizes) for cell, init in DEFAULT_NETWORKS)
+
+
+def read_spec(path: Path) -> Spec:
+    """Read a study from a file; files that it names are looked for beside it.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, is no TOML, or says something that cannot be measured. The message names the key and the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"the spec {path} cannot be read: {reason}") from error
+    return parse_spec(text, path.name, path.parent)
+
+
+def parse_spec(text: str, name: str = "the spec", folder: Path = Path()) -> Spec:
+    """A study from the text of a TOML file.
+
+    Parameters
+    ----------
+    text
+        TOML 1.0.
+    name
+        What errors call it.
+    folder
+        Where relative paths in it start.
+
+    Raises
+    ------
+    UsageError
+        As of :func:`read_spec`.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name} is not TOML: {error}") from error
+    reader = _Reader(text, name, folder)
+    top = reader.table("", content, ())
+    shared = {k: top.pop(k) for k in ("hidden", "inputs", "input_std", "data") if k in top}
+    networks: list[NetworkSpec] = []
+    for k, entry in enumerate(reader.entries(content, "network")):
+        at = ("network", k)
+        networks += reader.networks(shared | reader.table("network", entry, at), entry, at)
+    if "network" not in content:
+        networks += reader.networks(shared | {"cell": None}, {}, ())
+    measure = reader.table("measure", reader.single(content, "measure"), ("measure",))
+    training = [
+        TrainingSpec(**choice)
+        for k, entry in enumerate(reader.entries(content, "training"))
+        for choice in _choices(reader.training(reader.table("training", entry, ("training", k)), ("training", k)))
+    ]
+    return Spec(networks=tuple(dict.fromkeys(networks)), measure=MeasureSpec(**measure), training=tuple(training), **top)
+
+
+class _Reader:
+    """The text of one spec, and the errors that point into it."""
+
+    def __init__(self, text: str, name: str, folder: Path) -> None:
+        self.lines = text.splitlines(keepends=True)
+        self.name = name
+        self.folder = folder
+
+    def wrong(self, at: tuple[str | int, ...], problem: str) -> UsageError:
+        spelled = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
+        line = self.line(at)
+        return UsageError(f"{self.name}{f', line {line}' if line else ''}: {spelled} {problem}")
+
+    def line(self, at: tuple[str | int, ...]) -> int | None:
+        """The line on which the value at a path ends: the first at which what stands so far holds it. tomllib keeps no positions."""
+        for n in range(1, len(self.lines) + 1):
+            try:
+                value: Any = tomllib.loads("".join(self.lines[:n]))
+                for part in at:
+                    value = value[part]
+            except (tomllib.TOMLDecodeError, LookupError, TypeError):
+                continue
+            return n
+        return None
+
+    def entries(self, content: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
+        value = content.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            raise self.wrong((key,), f"should be tables, each under [[{key}]]")
+        return value
+
+    def single(self, content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        value = content.get(key, {})
+        if not isinstance(value, dict):
+            raise self.wrong((key,), f"should be a table, under [{key}]")
+        return value
+
+    def table(self, which: str, content: Mapping[str, Any], at: tuple[str | int, ...]) -> dict[str, Any]:
+        """The values that a table gives, checked; a list where a key may have several."""
+        keys = KEYS[which]
+        sections = set(KEYS) if which == "" else set()
+        found = {}
+        for name, value in content.items():
+            if name in sections:
+                continue
+            if name not in keys:
+                near = difflib.get_close_matches(name, [*keys, *sections], 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise self.wrong((*at, name), f"is no key{hint}; known are {', '.join(keys)}")
+            found[name] = self.value(keys[name], value, (*at, name))
+        return found
+
+    def value(self, key: Key, value: Any, at: tuple[str | int, ...]) -> Any:
+        if key.many and isinstance(value, list):
+            if not value:
+                raise self.wrong(at, "is an empty list, so there is nothing to measure")
+            return tuple(self.value(key._replace(many=False), entry, at) for entry in value)
+        number = key.kind is float and type(value) is int
+        if type(value) is not key.kind and not number:
+            several = ", or a list of such" if key.many else ""
+            raise self.wrong(at, f"is {value!r}, but should be {_KINDS[key.kind]}{several}")
+        if key.kind in (int, float) and not (math.isfinite(value) and value >= key.least):
+            raise self.wrong(at, f"is {value}, but should be at least {key.least:g}")
+        if key.among is not None and value not in key.among:
+            raise self.wrong(at, f"is {value!r}, but should be one of {', '.join(key.among)}")
+        try:
+            if key.check is not None:
+                key.check(value)
+        except UsageError as error:
+            raise self.wrong(at, f"cannot be {value!r}: {error}") from error
+        return str(self.folder / value) if key.path else value
+
+    def networks(self, given: dict[str, Any], entry: Mapping[str, Any], at: tuple[str | int, ...]) -> list[NetworkSpec]:
+        if given.get("weights") is not None:
+            for key in ("init", "hidden", "inputs"):
+                if key in entry:
+                    raise self.wrong((*at, key), "says what the file of weights says already; leave it out")
+            rest = {k: v for k, v in given.items() if k not in ("hidden", "inputs")}
+            return [NetworkSpec(**choice) for choice in _choices(rest)]
+        for key in ("layer", "convention"):
+            if key in entry:
+                raise self.wrong((*at, key), "is about a file of weights, and none is given")
+        if given.get("cell") is None and given.get("init") is None:
+            sizes = {k: v for k, v in given.items() if k not in ("cell", "init")}
+            return [network for choice in _choices(sizes) for network in default_networks(**choice)]
+        for key in ("cell", "init"):
+            if given.get(key) is None:
+                raise self.wrong(at, f"has no {key}; it needs a cell and an init, or weights")
+        return [NetworkSpec(**choice) for choice in _choices(given)]
+
+    def training(self, given: dict[str, Any], at: tuple[str | int, ...]) -> dict[str, Any]:
+        for key in ("cell", "task"):
+            if key not in given:
+                raise self.wrong(at, f"has no {key}")
+        return given
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+
+
+def _choices(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every combination of the values that are lists."""
+    lists = [value if isinstance(value, tuple) else (value,) for value in given.values()]
+    return [dict(zip(given, values, strict=True)) for values in product(*lists)]
