@@ -38,6 +38,9 @@ STARTING_S = 60.0
 MEMORY = 0.75
 """Which share of the physical memory a target may have."""
 
+GLIMPSE = 400
+"""How many bytes of what a target printed are looked at."""
+
 OURS = "builtin:"
 """Our own cells need no process of their own."""
 
@@ -63,7 +66,7 @@ class Isolation:
         self._found: tuple[Any, Any] | None = None
         self._loaded: tuple[str, str | None, str | None] | None = None
         self._first = True
-        self._printed_before = 0
+        self._printed_before = self._printed_until_now = 0
 
     def __enter__(self) -> Self:
         return self
@@ -142,9 +145,7 @@ class Isolation:
         printed = self._size() - self._printed_before
         out = [] if sys.platform == "linux" else ["its memory is not limited on this system"]
         if printed > 0:
-            with open(self._path(child.OUTPUT), "rb") as file:
-                file.seek(self._printed_before)
-                first = file.read(400).decode("utf-8", "replace").strip().partition("\n")[0]
+            first = (self._printed(self._printed_before) or [""])[0]
             short = first[:60] + ("…" if len(first) > 60 else "")
             out.append(f"it printed {printed:,} bytes, which are not shown; they begin: {short!r}")
         return out
@@ -154,6 +155,7 @@ class Isolation:
     def _ask(self, function: Callable[..., R], *arguments: Any, within: float) -> R:
         if self._process is None:
             self._start()
+        self._printed_until_now = self._size()
         try:
             self._connection.send((function, arguments))
             ready = wait([self._connection, self._process.sentinel], within)
@@ -207,12 +209,12 @@ class Isolation:
         code = self._process.exitcode
         self._end()
         if code is None:
-            return "it closed the connection to gatecheck"
+            return f"it closed the connection to gatecheck{self._last_words()}"
         if code >= 0:
-            return f"its process ended with exit status {code}{self._place()}"
+            return f"its process ended with exit status {code}{self._place()}{self._last_words()}"
         name, meaning = signal.Signals(-code).name, (signal.strsignal(-code) or "").lower()
         starved = ", perhaps for want of memory" if name == "SIGKILL" else ""
-        return f"its process was ended by {name} ({meaning}{starved}){self._place()}"
+        return f"its process was ended by {name} ({meaning}{starved}){self._place()}{self._last_words()}"
 
     def _place_when_ended(self) -> str:
         if os.name == "posix":
@@ -226,6 +228,19 @@ class Isolation:
         stack = self._path(child.STACK).read_text(errors="replace") if self._path(child.STACK).exists() else ""
         found = re.search(r'File "(.*)", line (\d+) in (\S+)', stack)
         return f", at {found[1]}, line {found[2]}, in {found[3]}" if found else ""
+
+    def _last_words(self) -> str:
+        """The last line that it printed while it was asked, if it did: an abort mostly says why."""
+        printed = self._printed(max(self._printed_until_now, self._size() - GLIMPSE))
+        return f", after it printed {printed[-1]!r}" if printed else ""
+
+    def _printed(self, start: int) -> list[str]:
+        """Lines of what it printed from a position on, without the empty ones."""
+        if not self._path(child.OUTPUT).exists():
+            return []
+        with open(self._path(child.OUTPUT), "rb") as file:
+            file.seek(start)
+            return [line for line in file.read(GLIMPSE).decode("utf-8", "replace").splitlines() if line.strip()]
 
     def _path(self, name: str) -> Path:
         return Path(self._folder.name) / name

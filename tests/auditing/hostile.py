@@ -75,9 +75,15 @@ def chatter():
     print("and on stderr", file=sys.stderr)
 
 
+def complain():
+    os.write(2, b"first this\nout of mappings\n")
+    os.abort()
+
+
 HARMS = {
     "Segfault": segfault,
     "Abort": os.abort,
+    "Complain": complain,
     "Exit": lambda: os._exit(3),
     "ExitInC": lambda: ctypes.CDLL(None).exit(0),
     "SystemExit_": lambda: sys.exit(0),

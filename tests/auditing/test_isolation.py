@@ -51,6 +51,7 @@ def findings(result):
     [
         ("Segfault", "ended by SIGSEGV (segmentation fault), at "),
         ("Abort", "ended by SIGABRT (aborted), at "),
+        ("Complain", "in complain, after it printed 'out of mappings'"),
         ("Exit", "its process ended with exit status 3"),
         ("ExitInC", "its process ended with exit status 0"),
         ("SystemExit_", "forward raised SystemExit"),
