@@ -38,23 +38,25 @@ NAMED = 6
 VERDICTS = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "error": "bold red"}
 
 
-def verdict_line(result: AuditResult) -> Text:
-    """The verdict, and how many properties ran, failed, were skipped and so on."""
+def counts(result: AuditResult) -> str:
+    """How many properties ran, failed, were skipped and so on."""
     kinds: tuple[Outcome, ...] = ("crashed", "timed_out")
     of_which = " and ".join(f"{n} {kind.replace('_', ' ')}" for kind in kinds if (n := result.count(kind)))
-    counts = [f"{result.ran} ran", f"{len(result.findings)} failed" + (f" ({of_which})" if of_which else "")]
-    counts += [f"{result.count('skipped')} skipped", f"{result.count('inconclusive')} inconclusive"]
+    parts = [f"{result.ran} ran", f"{len(result.findings)} failed" + (f" ({of_which})" if of_which else "")]
+    parts += [f"{result.count('skipped')} skipped", f"{result.count('inconclusive')} inconclusive"]
     if expected := result.count("expected_failure"):
-        counts.append(f"{expected} failed as documented")
-    return Text.assemble(
-        (result.verdict, VERDICTS[result.verdict]),
-        f"  {result.implementation} as {result.cell}: ",
-        ", ".join(counts),
-        f"; seed {result.seed}",
-    )
+        parts.append(f"{expected} failed as documented")
+    return ", ".join(parts)
 
 
-def _ratio(p: PropertyResult) -> str:
+def verdict_line(result: AuditResult) -> Text:
+    """The verdict, the counts behind it, and the seed that repeats it."""
+    verdict = (result.verdict, VERDICTS[result.verdict])
+    return Text.assemble(verdict, f"  {result.implementation} as {result.cell}: {counts(result)}; seed {result.seed}")
+
+
+def ratio(p: PropertyResult) -> str:
+    """The largest error over its budget, in words."""
     if p.worst_ratio is None:
         return "–"
     return "exact" if p.worst_ratio == 0 else "∞" if p.worst_ratio == float("inf") else f"{p.worst_ratio:.2g}"
@@ -68,7 +70,7 @@ def _lines(result: AuditResult) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for p in result.properties:
         share = f"{p.inconclusive:.0%}" if p.examples else ""
-        table.add_row(p.name, Text(p.outcome, STYLES[p.outcome]), str(p.examples or ""), _ratio(p) if p.examples else "", share)
+        table.add_row(p.name, Text(p.outcome, STYLES[p.outcome]), str(p.examples or ""), ratio(p) if p.examples else "", share)
     return table
 
 

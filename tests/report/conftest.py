@@ -1,0 +1,49 @@
+"""A headless browser for the pages that reports make."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window. A machine without one fails these tests: a page that nobody opened is not known to work."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.fail("there is no Chromium to open pages in: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Opens a page's text as a file; what the page asked for and complained of afterwards is in its ``requests`` and ``complaints``."""
+    pages = []
+
+    def opens(text: str, width: int = 1100) -> Any:
+        path = Path(tmp_path) / f"{len(pages)}.html"
+        path.write_text(text, encoding="utf-8")
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.requests, page.complaints = [], []
+        page.on("request", lambda request: page.requests.append(request.url))
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: page.complaints.append(dialog.message) or dialog.dismiss())
+        page.goto(path.as_uri())
+        assert page.requests == [path.as_uri()]
+        assert page.complaints == []
+        pages.append(page)
+        return page
+
+    yield opens
+    for page in pages:
+        page.close()
