@@ -62,7 +62,8 @@ def test_the_list_of_packages_is_the_tree():
 def test_the_wheel_holds_every_module_and_nothing_else(wheel):
     info = f"gatecheck-{gatecheck.__version__}.dist-info/"
     names = set(wheel.namelist())
-    assert {name for name in names if not name.startswith(info)} == files("*.py") | files("*.h") | files("templates/*") | {"gatecheck/py.typed"}
+    ours = files("*.py") | files("*.h") | files("templates/*") | {"gatecheck/py.typed"}
+    assert {name for name in names if not name.startswith(info)} == ours
     assert {"gatecheck/properties/gates.py", "gatecheck/properties/test_properties.py", info + "licenses/LICENSE"} <= names
 
 
