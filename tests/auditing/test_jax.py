@@ -1,6 +1,8 @@
 """A user's own function in JAX: right ones pass, wrong ones do not, whatever their layout."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -158,3 +160,18 @@ def test_what_does_not_exist_is_a_mistake_of_the_callers():
         gk.from_jax(gru, cell="grru")
     with pytest.raises(UsageError, match="there is no convention 'fax'"):
         gk.from_jax(gru, cell="gru", convention="fax")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mappings are counted in /proc")
+def test_compiled_programs_do_not_pile_up(monkeypatch):
+    # With some 65,530 mappings XLA cannot map the next program and Linux ends the process.
+    monkeypatch.setattr(adapter, "PROGRAMS", 4)
+    target = gk.from_jax(gru, cell="gru", convention="canonical")
+    rng = np.random.default_rng(0)
+    params = {k: rng.standard_normal(shape) for k, shape in as_cell("gru").param_shapes(2, 3).items()}
+    h0, counts = np.zeros((1, 3)), []
+    for T in range(1, 13):
+        target.forward(params, rng.standard_normal((T, 1, 2)), h0)
+        counts.append(len(Path("/proc/self/maps").read_text().splitlines()))
+    assert max(counts[4:]) <= max(counts[:4]) + (counts[3] - counts[0])
+    assert counts[3] > counts[0]

@@ -21,6 +21,9 @@ SOON_COMPILED = {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_
 """Options of XLA's with which a small recurrence compiles in a quarter of the time. An audit draws some 150 shapes, and each is compiled,
 so that compiling is nearly all of its cost. They say how XLA makes machine code, not what is computed."""
 
+PROGRAMS = 400
+"""How many shapes of a function stay compiled. Each program keeps some 25 memory mappings, and Linux ends a process that has 65,530."""
+
 
 @cache
 def _known(name: str, value: bool | int) -> bool:
@@ -95,21 +98,18 @@ class Function:
         n, half = len(self._states), len(more) // 2 - 1  # a tangent has a place for the cell state of any cell, behind h
         states, (d_params, d_x), d_states = more[:half][:n], more[half : half + 2], more[half + 2 :][:n]
         at, along = (params, x, self._filled(x, params, states)), (d_params, d_x, self._filled(x, params, d_states))
-        with _precision(x):
-            return _arrays(self._tangents(at, along))
+        return _called(self._tangents, x, at, along)
 
     def _forward(self, params: dict[str, Array], x: Array, states: Sequence[Array | None], lengths: Array | None) -> tuple[Array, ...]:
-        with _precision(x):
-            return _arrays(self._outputs(params, x, self._given(params, x, states), lengths))
+        return _called(self._outputs, x, params, x, self._given(params, x, states), lengths)
 
     def _backward(self, params: dict[str, Array], x: Array, more: Sequence[Any], lengths: Array | None) -> dict[str, Array]:
         n, half = len(self._states), len(more) // 2  # a backward has a place for the cell state of any cell
         states, dy, finals = more[:half][:n], more[half], more[half + 1 :][:n]
         cotangents = (self._zero_y(params, x) if dy is None else dy, *self._filled(x, params, finals))
-        with _precision(x):
-            d_params, d_x, d_states = self._gradients(params, x, self._given(params, x, states), lengths, cotangents)
+        d_params, d_x, d_states = _called(self._gradients, x, params, x, self._given(params, x, states), lengths, cotangents)
         own = {f"{k}0": d for k, s, d in zip(self._states, states, d_states, strict=True) if s is not None}
-        return {k: np.asarray(v) for k, v in {**d_params, "x": d_x, **own}.items()}
+        return {**d_params, "x": d_x, **own}
 
     def _given(self, params: Mapping[str, Array], x: Array, states: Sequence[Array | None]) -> tuple[Array | None, ...]:
         absent = all(s is None for s in states)
@@ -146,14 +146,14 @@ class FunctionOfLengths(Function):
         return self._backward(params, x, more, _int32(lengths))
 
 
-def _precision(x: Array) -> Any:
+def _called(function: Any, x: Array, *arguments: Any) -> Any:
+    """What a compiled function returns, in NumPy's arrays."""
+    if function._cache_size() >= PROGRAMS:
+        function.clear_cache()
     # Each dtype as its users have it: with x64 mode on, constants and random numbers in a function are float64 too.
-    return jax.enable_x64(x.dtype == np.dtype("float64"))
+    with jax.enable_x64(x.dtype == np.dtype("float64")):
+        return jax.tree.map(np.asarray, function(*arguments))
 
 
 def _int32(lengths: Array | None) -> Array | None:
     return None if lengths is None else lengths.astype(np.int32)  # there is no int64 outside of x64 mode
-
-
-def _arrays(values: Sequence[Any]) -> tuple[Array, ...]:
-    return tuple(np.asarray(v) for v in values)
