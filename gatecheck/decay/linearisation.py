@@ -6,6 +6,10 @@ in O(H²). They are derived from the equations and not from the backward kernels
 Layouts, with n = 1 state (h) or 2 (h, c), k vectors and L steps: state `s` is ``(n, H)``, a block of vectors ``(n, k, H)``, inputs with
 biases `pre` ``(L, G*H)``, rows `J` ``(L, rows, H)``; all float64 and contiguous. Every function works in place. A block has norm 1 after
 each step; the log of what was divided out goes to `growth` ``(L,)`` and the share of c in the squared norm to `share` ``(L,)``.
+
+`pull` leaves the cotangents of the preactivations x W + b in `da`, ``(L, k, G*H)`` or, where nobody reads them, ``(1, k, G*H)``. Those of
+step t belong to the block before step t was pulled through, of norm 1. The last row of `J` is h before the step, which no product needs
+but the gradients of U do; an LSTM's i and o are kept for the statistics of its gates.
 """
 
 from __future__ import annotations
@@ -25,11 +29,11 @@ Array = NDArray[Any]
 
 
 class Steps(NamedTuple):
-    """A cell with its weights: ``advance(pre, s, J)``, ``pull(J, u, growth, share)`` and ``push(J, v, growth, share)``."""
+    """A cell with its weights: ``advance(pre, s, J)``, ``pull(J, u, da, growth, share)`` and ``push(J, v, growth, share)``."""
 
     rows: int
     advance: Callable[[Array, Array, Array], None]
-    pull: Callable[[Array, Array, Array, Array], None]
+    pull: Callable[[Array, Array, Array, Array, Array], None]
     push: Callable[[Array, Array, Array, Array], None]
 
 
@@ -39,19 +43,19 @@ def steps(cell: Cell, params: Params) -> Steps:
     UT = np.ascontiguousarray(U.T)
     H = U.shape[0]
     if cell.kind == "lstm":
-        return Steps(6, partial(_advance_lstm, U), partial(_pull_lstm, UT), partial(_push_lstm, U))
+        return Steps(9, partial(_advance_lstm, U), partial(_pull_lstm, UT), partial(_push_lstm, U))
     if cell.reset == "before":
         gates, candidate = np.ascontiguousarray(U[:, : 2 * H]), np.ascontiguousarray(U[:, 2 * H :])
         gates_t, candidate_t = np.ascontiguousarray(gates.T), np.ascontiguousarray(candidate.T)
         return Steps(
-            5,
+            6,
             partial(_advance_gru_before, gates, candidate),
             partial(_pull_gru_before, gates_t, candidate_t),
             partial(_push_gru_before, gates, candidate),
         )
     if cell.kind == "gru":
-        return Steps(4, partial(_advance_gru_after, U, params["c_n"]), partial(_pull, UT), partial(_push, U))
-    return Steps(2, partial(_advance_rnn, CODES[cell.activation], U), partial(_pull, UT), partial(_push, U))
+        return Steps(6, partial(_advance_gru_after, U, params["c_n"]), partial(_pull, UT), partial(_push, U))
+    return Steps(3, partial(_advance_rnn, CODES[cell.activation], U), partial(_pull, UT), partial(_push, U))
 
 
 @jit
@@ -84,7 +88,8 @@ def _rescale(u: Array) -> tuple[float, float]:
     return -np.inf, np.nan
 
 
-# ---- RNN and GRU with the reset after: h' = keep ⊙ h + ..., so J v = keep ⊙ v + Σ_g A_g ⊙ (v U_g); rows (keep, A_g for each gate)
+# ---- RNN and GRU with the reset after: J v = keep ⊙ v + Σ_g A_g ⊙ (v U_g), in the candidate's term r ⊙ (v U_n);
+# ---- rows (keep, A_n, h) and (keep, A_r, A_z, A_n, r, h) with A_g = ∂h'/∂a_g
 
 
 @jit
@@ -93,6 +98,7 @@ def _advance_rnn(code: int, U: Array, pre: Array, s: Array, J: Array) -> None:
     a = np.empty((1, h.size))
     for t in range(pre.shape[0]):
         _multiply(s[:1], U, a)
+        J[t, 2] = h
         for j in range(h.size):
             if code == TANH:
                 h[j] = tanh(pre[t, j] + a[0, j])
@@ -123,22 +129,28 @@ def _advance_gru_after(U: Array, c_n: Array, pre: Array, s: Array, J: Array) -> 
             J[t, 0, j] = 1 - z
             J[t, 1, j] = dn * q * r * (1 - r)
             J[t, 2, j] = (n - h[j]) * z * (1 - z)
-            J[t, 3, j] = dn * r
+            J[t, 3, j] = dn
+            J[t, 4, j] = r
+            J[t, 5, j] = h[j]
             h[j] = z * n + (1 - z) * h[j]
 
 
 @jit
-def _pull(UT: Array, J: Array, u: Array, growth: Array, share: Array) -> None:
+def _pull(UT: Array, J: Array, u: Array, da: Array, growth: Array, share: Array) -> None:
     _, k, H = u.shape
-    G = J.shape[1] - 1
-    da = np.empty((k, G * H))
+    G = UT.shape[0] // H
     through_gates = np.empty((k, H))
     for t in range(J.shape[0] - 1, -1, -1):
+        d = da[t % da.shape[0]]
         for p in range(k):
             for g in range(G):
                 for j in range(H):
-                    da[p, g * H + j] = J[t, 1 + g, j] * u[0, p, j]
-        _multiply(da, UT, through_gates)
+                    d[p, g * H + j] = J[t, 1 + g, j] * u[0, p, j]
+        product = d
+        if G == 3:
+            product = d.copy()
+            product[:, 2 * H :] *= J[t, 4]
+        _multiply(product, UT, through_gates)
         for p in range(k):
             for j in range(H):
                 u[0, p, j] = J[t, 0, j] * u[0, p, j] + through_gates[p, j]
@@ -148,10 +160,12 @@ def _pull(UT: Array, J: Array, u: Array, growth: Array, share: Array) -> None:
 @jit
 def _push(U: Array, J: Array, v: Array, growth: Array, share: Array) -> None:
     _, k, H = v.shape
-    G = J.shape[1] - 1
+    G = U.shape[1] // H
     da = np.empty((k, G * H))
     for t in range(J.shape[0]):
         _multiply(v[0], U, da)
+        if G == 3:
+            da[:, 2 * H :] *= J[t, 4]
         for p in range(k):
             for j in range(H):
                 v[0, p, j] *= J[t, 0, j]
@@ -160,7 +174,7 @@ def _push(U: Array, J: Array, v: Array, growth: Array, share: Array) -> None:
         growth[t], share[t] = _rescale(v)
 
 
-# ---- GRU with the reset before: the candidate sees p = r ⊙ h; rows (keep, dp/da_r, dh'/da_z, dh'/da_n, r)
+# ---- GRU with the reset before: the candidate sees p = r ⊙ h; rows (keep, dp/da_r, dh'/da_z, dh'/da_n, r, h)
 
 
 @jit
@@ -175,6 +189,7 @@ def _advance_gru_before(gates: Array, candidate: Array, pre: Array, s: Array, J:
             p[0, j] = r * h[j]
             J[t, 1, j] = p[0, j] * (1 - r)
             J[t, 4, j] = r
+            J[t, 5, j] = h[j]
         _multiply(p, candidate, q)
         for j in range(H):
             z = sigmoid(pre[t, H + j] + a[0, H + j])
@@ -186,20 +201,23 @@ def _advance_gru_before(gates: Array, candidate: Array, pre: Array, s: Array, J:
 
 
 @jit
-def _pull_gru_before(gates_t: Array, candidate_t: Array, J: Array, u: Array, growth: Array, share: Array) -> None:
+def _pull_gru_before(gates_t: Array, candidate_t: Array, J: Array, u: Array, da: Array, growth: Array, share: Array) -> None:
     _, k, H = u.shape
-    da, dn = np.empty((k, 2 * H)), np.empty((k, H))
+    drz, dn = np.empty((k, 2 * H)), np.empty((k, H))
     dp, through_gates = np.empty((k, H)), np.empty((k, H))
     for t in range(J.shape[0] - 1, -1, -1):
+        d = da[t % da.shape[0]]
         for p in range(k):
             for j in range(H):
                 dn[p, j] = J[t, 3, j] * u[0, p, j]
         _multiply(dn, candidate_t, dp)
         for p in range(k):
             for j in range(H):
-                da[p, j] = J[t, 1, j] * dp[p, j]
-                da[p, H + j] = J[t, 2, j] * u[0, p, j]
-        _multiply(da, gates_t, through_gates)
+                drz[p, j] = J[t, 1, j] * dp[p, j]
+                drz[p, H + j] = J[t, 2, j] * u[0, p, j]
+        d[:, : 2 * H] = drz
+        d[:, 2 * H :] = dn
+        _multiply(drz, gates_t, through_gates)
         for p in range(k):
             for j in range(H):
                 u[0, p, j] = J[t, 0, j] * u[0, p, j] + J[t, 4, j] * dp[p, j] + through_gates[p, j]
@@ -222,7 +240,7 @@ def _push_gru_before(gates: Array, candidate: Array, J: Array, v: Array, growth:
         growth[t], share[t] = _rescale(v)
 
 
-# ---- LSTM: rows (f, dc'/da_i, dc'/da_f, dc'/da_g, dh'/da_o, dh'/dc')
+# ---- LSTM: rows (f, dc'/da_i, dc'/da_f, dc'/da_g, dh'/da_o, dh'/dc', i, o, h)
 
 
 @jit
@@ -238,6 +256,9 @@ def _advance_lstm(U: Array, pre: Array, s: Array, J: Array) -> None:
             g = tanh(pre[t, 2 * H + j] + a[0, 2 * H + j])
             o = sigmoid(pre[t, 3 * H + j] + a[0, 3 * H + j])
             J[t, 0, j] = f
+            J[t, 6, j] = i
+            J[t, 7, j] = o
+            J[t, 8, j] = h[j]
             J[t, 1, j] = g * i * (1 - i)
             J[t, 2, j] = c[j] * f * (1 - f)
             J[t, 3, j] = i * (1 - g * g)
@@ -249,19 +270,19 @@ def _advance_lstm(U: Array, pre: Array, s: Array, J: Array) -> None:
 
 
 @jit
-def _pull_lstm(UT: Array, J: Array, u: Array, growth: Array, share: Array) -> None:
+def _pull_lstm(UT: Array, J: Array, u: Array, da: Array, growth: Array, share: Array) -> None:
     _, k, H = u.shape
-    da = np.empty((k, 4 * H))
     through_gates = np.empty((k, H))
     for t in range(J.shape[0] - 1, -1, -1):
+        d = da[t % da.shape[0]]
         for p in range(k):
             for j in range(H):
                 dc = u[1, p, j] + J[t, 5, j] * u[0, p, j]
                 for g in range(3):
-                    da[p, g * H + j] = J[t, 1 + g, j] * dc
-                da[p, 3 * H + j] = J[t, 4, j] * u[0, p, j]
+                    d[p, g * H + j] = J[t, 1 + g, j] * dc
+                d[p, 3 * H + j] = J[t, 4, j] * u[0, p, j]
                 u[1, p, j] = J[t, 0, j] * dc
-        _multiply(da, UT, through_gates)
+        _multiply(d, UT, through_gates)
         u[0] = through_gates
         growth[t], share[t] = _rescale(u)
 

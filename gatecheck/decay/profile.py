@@ -2,14 +2,13 @@
 
 An adjoint block is carried back, u ← Jᵀu, and a tangent block forward, v ← Jv. The block has norm 1 after each step, and the logs of
 the norms divided out add up, so no number underflows at any length (Benettin et al. 1980, without the orthogonalisation, because only
-the norm of the whole block is read). The rows of one step are kept for about √T steps only; states are kept at the start of each such
-segment, and the segment is run again when the adjoint reaches it (Griewank & Walther 2000).
+the norm of the whole block is read).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatecheck.cells import Cell, Params
-from gatecheck.decay.linearisation import Steps, steps
+from gatecheck.decay.passes import Progress, Run, Stretch, passes, prepare
 from gatecheck.errors import InputError
-from gatecheck.validation import check_inputs
 
 Array = NDArray[Any]
+
+# Of a stretch, what went back through it: cotangents of the preactivations ``(L, k, G*H)`` of each step, and the logs ``(L,)`` of what
+# they have to be multiplied by.
+Reading = Callable[[Stretch, Array, Array], None]
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,64 @@ class Profile:
     direction: Array
 
 
+class Adjoint:
+    """A visit of the backward pass: cotangents of the last state, carried back.
+
+    Parameters
+    ----------
+    run
+        The cell on its sequence.
+    start
+        k cotangents of the state after the last step, ``(n, k, H)``.
+    without
+        Rows of the linearisation to be taken as zero.
+    readings
+        What is called with the cotangents of the preactivations of each stretch.
+
+    Raises
+    ------
+    InputError
+        If `start` does not fit, or its norm is zero or not finite.
+    """
+
+    def __init__(self, run: Run, start: Array, without: Sequence[int] = (), readings: Sequence[Reading] = ()) -> None:
+        self._pull, self._without, self._readings = run.kernel.pull, list(without), readings
+        self._u, self._log = block(run, start)
+        T = len(run.x)
+        self._growth, self._share = np.full(T, -np.inf), np.full(T, np.nan)
+        self._log_start, self._first_share = self._log, float(np.sum(self._u[1:] ** 2))
+        self._da = np.empty((1, self._u.shape[1], run.params["b"].size))
+
+    def __call__(self, stretch: Stretch) -> None:
+        """Go back through one stretch."""
+        if self._log == -math.inf and not self._readings:
+            return
+        J = stretch.J
+        if self._without:
+            J = J.copy()
+            J[:, self._without] = 0
+        if self._readings and len(self._da) < len(J):
+            self._da = np.empty((len(J), *self._da.shape[1:]))
+        growth = self._growth[stretch.steps]
+        self._pull(J, self._u, self._da, growth, self._share[stretch.steps])
+        before = self._log + np.append(np.cumsum(growth[:0:-1])[::-1], 0.0)
+        self._log += float(growth.sum())
+        for reading in self._readings:
+            reading(stretch, self._da[: len(J)], before)
+
+    def profile(self) -> Profile:
+        """What was seen, once the pass is over."""
+        logs = self._log_start + np.concatenate([[0.0], np.cumsum(self._growth[::-1])])
+        return Profile(logs, np.concatenate([[self._first_share], self._share[::-1]]), self._u)
+
+
 def adjoint_profile(
     cell: Cell,
     params: Params,
     x: Array,
     start: Array,
     state: Array | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Profile:
     """Carry cotangents of the last state back through every step of one sequence.
 
@@ -81,27 +134,10 @@ def adjoint_profile(
     -----
     Time is O(T k H²). Memory beside the inputs is O(√T H + T).
     """
-    u, s, kernel, pieces = _prepare(cell, params, x, start, state)
-    T = x.shape[0]
-    logs, share = _first(u, T)
-    checkpoints = np.empty((len(pieces), *s.shape))
-    J = _rows(kernel, pieces, s)
-    for k, piece in enumerate(pieces):
-        checkpoints[k] = s
-        kernel.advance(_inputs(params, x, piece), s, J[: piece.stop - piece.start])
-        if progress is not None:
-            progress(piece.stop, 2 * T)
-    growth, shares = np.empty(T), np.empty(T)
-    for k in range(len(pieces) - 1, -1, -1):
-        piece = pieces[k]
-        rows = J[: piece.stop - piece.start]
-        kernel.advance(_inputs(params, x, piece), checkpoints[k], rows)
-        kernel.pull(rows, u, growth[piece], shares[piece])
-        if progress is not None:
-            progress(2 * T - piece.start, 2 * T)
-    logs[1:] = logs[0] + np.cumsum(growth[::-1])
-    share[1:] = shares[::-1]
-    return Profile(logs, share, u)
+    run = prepare(cell, params, x, state)
+    adjoint = Adjoint(run, start)
+    passes(run, backward=[adjoint], progress=progress)
+    return adjoint.profile()
 
 
 def tangent_profile(cell: Cell, params: Params, x: Array, start: Array, state: Array | None = None) -> Profile:
@@ -110,51 +146,26 @@ def tangent_profile(cell: Cell, params: Params, x: Array, start: Array, state: A
     Parameters and errors are those of :func:`adjoint_profile`; `start` holds tangents of the initial state, and entry k of the profile
     belongs to the state after k steps.
     """
-    v, s, kernel, pieces = _prepare(cell, params, x, start, state)
-    T = x.shape[0]
-    logs, share = _first(v, T)
-    J = _rows(kernel, pieces, s)
-    growth = np.empty(T)
-    for piece in pieces:
-        rows = J[: piece.stop - piece.start]
-        kernel.advance(_inputs(params, x, piece), s, rows)
-        kernel.push(rows, v, growth[piece], share[1:][piece])
-    logs[1:] = logs[0] + np.cumsum(growth)
-    return Profile(logs, share, v)
+    run = prepare(cell, params, x, state)
+    v, log = block(run, start)
+    growth, share = np.empty(len(x)), np.full(len(x) + 1, np.sum(v[1:] ** 2))
+    passes(run, forward=[lambda stretch: run.kernel.push(stretch.J, v, growth[stretch.steps], share[1:][stretch.steps])])
+    return Profile(log + np.concatenate([[0.0], np.cumsum(growth)]), share, v)
 
 
-def _prepare(cell: Cell, params: Params, x: Array, start: Array, state: Array | None) -> tuple[Array, Array, Steps, list[slice]]:
-    if not isinstance(x, np.ndarray) or x.ndim != 2:
-        raise InputError(f"x has shape {np.shape(x)}, but should be a NumPy array of shape (T, D)")
-    sizes = check_inputs(cell, params, x[:, None, :], dtypes=("float64",))
-    n = len(cell.state)
-    s = np.zeros((n, sizes.H)) if state is None else np.array(state, dtype=np.float64, order="C")
+def block(run: Run, start: Array) -> tuple[Array, float]:
+    """A copy of a block ``(n, k, H)`` scaled to norm 1, and the log of the norm it had.
+
+    Raises
+    ------
+    InputError
+        If its shape does not fit, or its norm is zero or not finite.
+    """
     u = np.array(start, dtype=np.float64, order="C")
-    if u.ndim != 3 or u.shape[::2] != (n, sizes.H) or u.shape[1] == 0:
-        raise InputError(f"start has shape {u.shape}, but should have shape (n, k, H) = ({n}, k, {sizes.H})")
-    if s.shape != (n, sizes.H):
-        raise InputError(f"state has shape {s.shape}, but should have shape (n, H) = ({n}, {sizes.H})")
-    L = max(1, math.isqrt(sizes.T))
-    return u, s, steps(cell, params), [slice(a, min(a + L, sizes.T)) for a in range(0, sizes.T, L)]
-
-
-def _first(u: Array, T: int) -> tuple[Array, Array]:
-    """Arrays for T + 1 logs and shares with the first entries set; the block is normalised in place."""
-    logs, share = np.zeros(T + 1), np.zeros(T + 1)
+    n, H = run.state.shape
+    if u.ndim != 3 or u.shape[::2] != (n, H) or u.shape[1] == 0:
+        raise InputError(f"start has shape {u.shape}, but should have shape (n, k, H) = ({n}, k, {H})")
     norm = float(np.linalg.norm(u))
     if not (0 < norm < math.inf):
         raise InputError(f"start has norm {norm}, but should be finite and not zero")
-    u /= norm
-    logs[0] = math.log(norm)
-    share[0] = np.sum(u[1:] ** 2)
-    return logs, share
-
-
-def _rows(kernel: Steps, pieces: list[slice], s: Array) -> Array:
-    return np.empty((pieces[0].stop if pieces else 0, kernel.rows, s.shape[1]))
-
-
-def _inputs(params: Params, x: Array, piece: slice) -> Array:
-    pre: Array = x[piece] @ params["W"]
-    pre += params["b"]
-    return pre
+    return u / norm, math.log(norm)
