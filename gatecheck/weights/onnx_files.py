@@ -10,7 +10,8 @@ import numpy as np
 
 from gatecheck.cells import Array
 from gatecheck.errors import MissingExtraError, TargetError
-from gatecheck.weights.onnx_nodes import GATES, INPUTS, OPSETS, Node, first_line
+from gatecheck.weights.onnx_nodes import GATES, INPUTS, OPSETS, Node, cell_of, coupled, first_line
+from gatecheck.weights.stored import HALVES, Said, Stored, spelled
 
 try:
     import onnx
@@ -35,6 +36,15 @@ def recurrent_nodes(path: Path) -> dict[str, tuple[Any, Constants, Any]]:
     TargetError
         If it cannot be read, or is not an ONNX model.
     """
+    model = _model(path)
+    nodes: dict[str, tuple[Any, Constants, Any]] = {}
+    for label, node, constants in _walk(model.graph, {}, ""):
+        same = sum(name.partition("#")[0] == label for name in nodes)
+        nodes[f"{label}#{same + 1}" if same else label] = node, constants, model
+    return nodes
+
+
+def _model(path: Path) -> Any:
     try:
         model = onnx.load_model_from_string(path.read_bytes())
         if model.functions:
@@ -45,11 +55,7 @@ def recurrent_nodes(path: Path) -> dict[str, tuple[Any, Constants, Any]]:
         raise TargetError(f"{path} is damaged, or not an ONNX model: {first_line(error)}") from error
     if not model.graph.node:
         raise TargetError(f"{path} is damaged, or not an ONNX model: its graph has no nodes")
-    nodes: dict[str, tuple[Any, Constants, Any]] = {}
-    for label, node, constants in _walk(model.graph, {}, ""):
-        same = sum(name.partition("#")[0] == label for name in nodes)
-        nodes[f"{label}#{same + 1}" if same else label] = node, constants, model
-    return nodes
+    return model
 
 
 def _walk(graph: Any, outside: Constants, prefix: str) -> Iterator[tuple[str, Any, Constants]]:
@@ -134,3 +140,32 @@ def _text(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return [_text(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def read_onnx(path: Path) -> Stored:
+    """W, R, B and P of each recurrent node as ``NODE/W`` and so on, with its cell, and the initialisers that belong to none.
+
+    Raises
+    ------
+    TargetError
+        As :func:`recurrent_nodes`.
+    """
+    stored, used = Stored(), set()
+    for label, (node, constants, model) in recurrent_nodes(path).items():
+        used |= set(node.input)
+        try:
+            read = read_node(label, node, constants, model, path.parent, (*HALVES, "float32", "float64"))
+            cell = cell_of(read)
+        except TargetError as error:
+            stored.left_out[label] = str(error)
+            continue
+        for k, a in (coupled(read.weights or {}) if cell.coupled else read.weights or {}).items():
+            stored.put(f"{label}/{k}", a)
+        stored.said[spelled(label)] = Said(cell.one, "onnx", read.attributes.get("direction") == "reverse")
+    own = {tensor.name: tensor for tensor in _model(path).graph.initializer if tensor.name not in used}
+    for name in own:
+        try:
+            stored.put(name, _constant("an initialiser", name, own, path.parent))
+        except TargetError as error:
+            stored.left_out[name] = str(error)
+    return stored
