@@ -15,6 +15,7 @@ __all__ = [
     "TargetLostError",
     "TargetTimeoutError",
     "UsageError",
+    "WeightsFileError",
 ]
 
 
@@ -60,6 +61,10 @@ class MissingExtraError(GatecheckError, ImportError):
 
 class CaseFileError(GatecheckError, ValueError):
     """A file that should hold a case is missing, corrupt or of another schema."""
+
+
+class WeightsFileError(GatecheckError, ValueError):
+    """A file of trained weights or of sequences is missing, corrupt, too large, or holds something else."""
 
 
 class LostNoiseError(GatecheckError, RuntimeError):

@@ -20,7 +20,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS = {"gatecheck": "gatecheck", "properties": "gatecheck/properties"}
 """Where the folders of the tree are in the wheel."""
 
-EXTRAS = {"test", "report", "torch", "jax", "keras", "onnx", "certified", "distributed", "all"}
+EXTRAS = {"test", "report", "torch", "jax", "keras", "onnx", "weights", "certified", "distributed", "all"}
 
 
 def files(pattern):

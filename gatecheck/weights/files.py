@@ -1,0 +1,92 @@
+"""Any file of weights as arrays by name, by the ending of its name; whatever is wrong with it is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from gatecheck.cells import Array
+from gatecheck.errors import InputError, MissingExtraError, WeightsFileError
+from gatecheck.weights import keras_files, numpy_files, tensor_files
+from gatecheck.weights.stored import Stored
+
+T = TypeVar("T")
+
+
+def _onnx(path: Path) -> Stored:
+    from gatecheck.weights.onnx_files import read_onnx
+
+    return read_onnx(path)
+
+
+READERS: dict[str, tuple[str, Callable[[Path], Stored]]] = {
+    ".npz": ("NumPy archive", numpy_files.read_npz),
+    ".safetensors": ("safetensors file", tensor_files.read_safetensors),
+    ".pt": ("PyTorch checkpoint", tensor_files.read_torch),
+    ".pth": ("PyTorch checkpoint", tensor_files.read_torch),
+    ".onnx": ("ONNX model", _onnx),
+    ".keras": ("Keras model", keras_files.read_keras),
+    ".h5": ("HDF5 file", keras_files.read_hdf5),
+    ".hdf5": ("HDF5 file", keras_files.read_hdf5),
+}
+"""By ending, what a file should be and how it is read."""
+
+
+def read_arrays(path: str | Path) -> dict[str, Array]:
+    """The arrays of a file by name.
+
+    Parameters
+    ----------
+    path
+        A file that ends in ``.npz``, ``.safetensors``, ``.pt``, ``.pth``, ``.onnx``, ``.keras``, ``.h5`` or ``.hdf5``.
+
+    Returns
+    -------
+    dict
+        Floats of 16 bits are float64, which is exact; other arrays have the dtype they have in the file. Of an ONNX model those of each
+        recurrent node are ``NODE/W``, ``NODE/R``, ``NODE/B`` and ``NODE/P``.
+
+    Raises
+    ------
+    WeightsFileError
+        If the file is missing, damaged, of another format, unpacks to more than 8 GiB, or holds code beside arrays. No code in it is run.
+    MissingExtraError
+        If the library that reads it is not installed.
+    """
+    return read(path).arrays
+
+
+def read(path: str | Path) -> Stored:
+    """As :func:`read_arrays`, with what else the file says."""
+    path = Path(path)
+    if path.suffix.lower() not in READERS:
+        raise WeightsFileError(f"{path} does not end in {', '.join(READERS)}, so gatecheck cannot tell how to read it")
+    return attempted(path, *READERS[path.suffix.lower()])
+
+
+def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
+    """What a reader makes of a file, or one line that says why it makes nothing of it.
+
+    Raises
+    ------
+    WeightsFileError
+        Naming the file.
+    MissingExtraError, InputError
+        As the reader.
+    """
+    try:
+        with open(path, "rb") as file:
+            if not file.read(1):
+                raise WeightsFileError(f"{path} is empty, but should be a {what}")
+    except OSError as error:
+        raise WeightsFileError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return reader(path)
+    except (MissingExtraError, InputError):
+        raise
+    except WeightsFileError as error:
+        raise WeightsFileError(f"{path} cannot be used: {error}") from error
+    except Exception as error:  # each library has many ways to say that a file is damaged
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise WeightsFileError(f"{path} is damaged, or not a {what}: {first}") from error

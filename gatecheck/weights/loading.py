@@ -1,0 +1,82 @@
+"""One recurrent layer of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gatecheck.cells import Cell, as_cell
+from gatecheck.conventions import Convention, as_convention
+from gatecheck.errors import UsageError, WeightsFileError
+from gatecheck.weights.files import read
+from gatecheck.weights.layers import Layer, search
+from gatecheck.weights.stored import Stored, spelled
+
+LISTED = 8
+"""How many arrays or layers a message names."""
+
+
+def load(
+    path: str | Path, *, cell: str | Cell | None = None, convention: str | Convention | None = None, layer: str | None = None
+) -> Layer:
+    """The recurrent layer in a file of weights.
+
+    Parameters
+    ----------
+    path
+        As of :func:`gatecheck.weights.files.read_arrays`.
+    cell, convention
+        What it is, where the file does not tell: a GRU without biases does not say where it resets, an RNN not its activation.
+    layer
+        Its label or its name, where there are several: ``encoder.lstm.l1.reverse``, ``encoder/lstm``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cell, convention or layer, or several to choose from; the message lists what is there.
+    WeightsFileError
+        If the file cannot be read, holds no recurrent layer, or the layer holds NaN or infinity.
+    MissingExtraError
+        If the library that reads it is not installed.
+    """
+    if cell is not None:
+        as_cell(cell)
+    as_convention(convention)
+    stored = read(path)
+    found = search(stored.arrays, cell=cell, convention=convention, said=stored.said)
+    if not found.layers:
+        as_what = f" as a {cell}" * (cell is not None) + f" in the convention {as_convention(convention).name}" * (convention is not None)
+        raise WeightsFileError(f"{path} holds no recurrent layer that gatecheck can read{as_what}: {_why(stored, found.misses)}")
+    chosen = found.layers if layer is None else _named(layer, found.layers)
+    if not chosen:
+        why = "; ".join(found.misses[:2] + [f"{k}: {v}" for k, v in stored.left_out.items() if spelled(k) == spelled(layer or "")])
+        raise UsageError(f"{path} has no layer {layer}; it holds {_listed(found.layers)}{'; ' * bool(why)}{why}")
+    if len({one.label for one in chosen}) > 1:
+        raise UsageError(f"{path} holds {_listed(chosen)}; say --layer NAME")
+    if len(chosen) > 1:
+        readings = ", or ".join(f"a {one.cell} as in {one.convention}" for one in chosen)
+        raise UsageError(f"the arrays of {chosen[0].label} in {path} are those of {readings}; say --cell or --convention")
+    for name, array in chosen[0].params.items():
+        if bad := int(array.size - np.isfinite(array).sum()):
+            raise WeightsFileError(f"{name} of {chosen[0].label} in {path} is NaN or infinite in {bad} of {array.size} entries")
+    return chosen[0]
+
+
+def _named(layer: str, layers: list[Layer]) -> list[Layer]:
+    wanted = spelled(layer) or "."
+    exact = [one for one in layers if one.label == wanted]
+    return exact or [one for one in layers if one.name == spelled(layer)]
+
+
+def _listed(layers: list[Layer]) -> str:
+    more = f" and {len(layers) - LISTED} more" if len(layers) > LISTED else ""
+    return ", ".join(map(str, layers[:LISTED])) + more
+
+
+def _why(stored: Stored, misses: list[str]) -> str:
+    left_out = [f"{name} was left out: {why}" for name, why in stored.left_out.items()]
+    if misses or left_out:
+        return "; ".join([*misses[:2], *left_out[:2]])
+    names = [f"{name} {array.shape}" for name, array in stored.arrays.items()]
+    return f"its arrays are {', '.join(names[:LISTED])}{' …' if len(names) > LISTED else ''}" if names else "it holds no arrays"

@@ -1,0 +1,85 @@
+"""What was read from a file: arrays by name, what the file says of them, and what was left out; nothing in it is trusted."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gatecheck.cells import Array, Cell
+from gatecheck.errors import WeightsFileError
+
+LIMIT = 8 * 2**30
+"""Bytes that the arrays of a file may take. A small file can declare any size: compressed, or by a shape with nothing behind it."""
+
+HALVES = ("float16", "bfloat16")
+
+
+class Said(NamedTuple):
+    """What a file says of a layer beside its arrays.
+
+    Attributes
+    ----------
+    cell
+        One layer in one direction of it.
+    convention
+        The name of the convention of its arrays.
+    reverse
+        Whether it runs from the last step to the first.
+    """
+
+    cell: Cell
+    convention: str
+    reverse: bool = False
+
+
+@dataclass
+class Stored:
+    """The arrays of a file.
+
+    Attributes
+    ----------
+    arrays
+        By name. Floats of 16 bits are widened to float64, exactly; all others are as in the file.
+    said
+        By the name of a layer, as :func:`spelled` has it, what the file says of it; None says that it is no cell of a framework's.
+    left_out
+        By name why an array or a layer is not among them.
+    size
+        Bytes admitted so far.
+    """
+
+    arrays: dict[str, Array] = field(default_factory=dict)
+    said: dict[str, Said | None] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    size: int = 0
+
+    def admit(self, name: str, shape: tuple[int, ...], itemsize: int) -> None:
+        """Count an array before it is made.
+
+        Raises
+        ------
+        WeightsFileError
+            If all of them together would be larger than :data:`LIMIT`.
+        """
+        self.size += math.prod(shape) * max(itemsize, 8)  # in float64, which it becomes
+        if self.size > LIMIT:
+            raise WeightsFileError(f"{name} and what is before it unpack to {self.size:,} bytes, but gatecheck reads {LIMIT:,} at most")
+
+    def put(self, name: str, array: Any) -> None:
+        """Add an array."""
+        array = np.asarray(array)
+        if array.dtype.name in HALVES:
+            array = array.astype(np.float64)
+        self.arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def spelled(name: str) -> str:
+    """A name with its parts joined by dots, whatever joined them: ``params/gru/hi``, ``['params']['gru']['hi']`` and ``params.gru.hi``.
+
+    TensorFlow's ``:0`` and the ``value`` of a variable of Flax NNX at its end are no part of it.
+    """
+    return re.sub(r":\d+$|\.value$", "", ".".join(re.findall(r"[^./|\[\]'\"]+", name)))

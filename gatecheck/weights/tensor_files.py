@@ -1,0 +1,100 @@
+"""PyTorch's checkpoints, of which only tensors are unpickled, and safetensors, which hold nothing else."""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+
+from gatecheck.errors import MissingExtraError, WeightsFileError
+from gatecheck.weights.numpy_files import check_archive
+from gatecheck.weights.stored import Stored
+
+ADVICE = "save module.state_dict() instead"
+
+
+def read_torch(path: Path) -> Stored:
+    """The tensors of a state dict, or of dicts and lists of them at any depth, named by the way to them.
+
+    Raises
+    ------
+    MissingExtraError
+        If PyTorch is not installed.
+    WeightsFileError
+        If the file holds more than tensors and plain values, or no tensors; PyTorch raises what it likes for other damage.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError(f'reading {path.name} needs PyTorch: pip install "gatecheck[torch]"') from error
+    if zipfile.is_zipfile(path):
+        check_archive(path)
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise WeightsFileError(f"it is a TorchScript archive, which is code: {ADVICE}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about formats of old, and once about each
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"Python objects ({found[1]})" if found else "something else than tensors, or it is damaged"
+        raise WeightsFileError(f"it holds {what}, and unpickling those would run code: {ADVICE}") from error
+    stored = Stored()
+    for name, tensor in _tensors(torch, loaded, "", set()):
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.element_size() * tensor.numel() == 0:
+            stored.left_out[name] = f"a tensor of {tensor.dtype} in layout {tensor.layout} without plain numbers"
+            continue
+        # An expanded tensor is of any size, and its storage of one number.
+        stored.admit(name, tuple(tensor.shape), tensor.element_size())
+        tensor = tensor.detach().resolve_conj().resolve_neg()
+        try:
+            stored.put(name, (tensor.double() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy())
+        except TypeError:  # NumPy has no such dtype
+            stored.left_out[name] = f"of {tensor.dtype}"
+    return stored
+
+
+def _tensors(torch: Any, value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+        seen.add(id(value))  # a pickle can hold itself, or a few dicts that unfold to any number
+        for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _tensors(torch, entry, f"{name}.{key}" if name else str(key), seen)
+
+
+_SAFE = {"F64": "f8", "F32": "f4", "F16": "f2", "BF16": "u2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
+
+
+def read_safetensors(path: Path) -> Stored:
+    """The tensors of a ``.safetensors``; the library checks that its header fits the file.
+
+    Raises
+    ------
+    MissingExtraError
+        If safetensors is not installed. It raises what it likes for a damaged file.
+    """
+    try:
+        import safetensors
+    except ImportError as error:
+        raise MissingExtraError(f'reading {path.name} needs safetensors: pip install "gatecheck[weights]"') from error
+    stored = Stored()
+    stored.admit("the file", (path.stat().st_size,), 1)
+    # NumPy has no bfloat16, so the library's own way to NumPy fails on it; its bits are the upper half of a float32's.
+    unpacked: Any = safetensors.deserialize
+    for name, tensor in unpacked(path.read_bytes()):
+        if tensor["dtype"] not in _SAFE:
+            stored.left_out[name] = f"of {tensor['dtype']}"
+            continue
+        array = np.frombuffer(tensor["data"], f"<{_SAFE[tensor['dtype']]}" if tensor["dtype"] != "BOOL" else "?")
+        if tensor["dtype"] == "BF16":
+            array = (array.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        stored.put(name, array.reshape(tensor["shape"]))
+    return stored
