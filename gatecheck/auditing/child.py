@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
-import gc
 import os
 import sys
 import threading
@@ -102,8 +101,9 @@ def load(target: str, cell: str | None, convention: str | None) -> tuple[Subject
     """Load a target for the checks that follow: what it declares, and the versions of what it computes with."""
     global _subject
     claims()
-    _subject = None
-    gc.collect()  # programs that JAX compiled for the last target: each keeps some 25 mappings, of which a process may have 65,530
+    if (jax := sys.modules.get("jax")) is not None:
+        # JAX keeps what it compiled for the last target, each program in some 25 mappings, of which a process may have 65,530.
+        jax.clear_caches()
     _subject = targets.load(target, cell=cell, convention=convention)
     return replace(_subject, target=None), versions(*getattr(_subject.target, "packages", ()))
 

@@ -21,7 +21,7 @@ SOON_COMPILED = {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_
 """Options of XLA's with which a small recurrence compiles in a quarter of the time. An audit draws some 150 shapes, and each is compiled,
 so that compiling is nearly all of its cost. They say how XLA makes machine code, not what is computed."""
 
-PROGRAMS = 400
+PROGRAMS = 300
 """How many shapes of a function stay compiled. Each program keeps some 25 memory mappings, and Linux ends a process that has 65,530."""
 
 
@@ -149,7 +149,7 @@ class FunctionOfLengths(Function):
 def _called(function: Any, x: Array, *arguments: Any) -> Any:
     """What a compiled function returns, in NumPy's arrays."""
     if function._cache_size() >= PROGRAMS:
-        function.clear_cache()
+        jax.clear_caches()  # not this function's alone: JAX keeps programs of what it called too
     # Each dtype as its users have it: with x64 mode on, constants and random numbers in a function are float64 too.
     with jax.enable_x64(x.dtype == np.dtype("float64")):
         return jax.tree.map(np.asarray, function(*arguments))
