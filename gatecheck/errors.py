@@ -15,6 +15,7 @@ __all__ = [
     "TargetLostError",
     "TargetTimeoutError",
     "UsageError",
+    "WorkerLostError",
 ]
 
 
@@ -64,3 +65,7 @@ class CaseFileError(GatecheckError, ValueError):
 
 class LostNoiseError(GatecheckError, RuntimeError):
     """A term of a noisy run lost its rounding noise: the budget from it would be too small."""
+
+
+class WorkerLostError(GatecheckError, RuntimeError):
+    """A process that computed a part of a sweep is no more: it was killed, it ran out of memory, or its cluster is gone."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.linearisation import Steps, steps
+from gatecheck.decay.store import Keeper
 from gatecheck.errors import InputError
 from gatecheck.validation import check_inputs
 
@@ -50,6 +51,7 @@ def adjoint_profile(
     start: Array,
     state: Array | None = None,
     progress: Callable[[int, int], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> Profile:
     """Carry cotangents of the last state back through every step of one sequence.
 
@@ -66,6 +68,9 @@ def adjoint_profile(
         Initial state ``(n, H)``, or None for zeros.
     progress
         Called with steps done and steps to do (2 T), about every √T steps.
+    keeper
+        Given all that is needed to go on, before each of these calls, and asked for it at the start. A sweep that goes on ends at the
+        same bits as one that was never interrupted.
 
     Returns
     -------
@@ -84,19 +89,30 @@ def adjoint_profile(
     u, s, kernel, pieces = _prepare(cell, params, x, start, state)
     T = x.shape[0]
     logs, share = _first(u, T)
-    checkpoints = np.empty((len(pieces), *s.shape))
+    checkpoints = np.zeros((len(pieces), *s.shape))
     J = _rows(kernel, pieces, s)
-    for k, piece in enumerate(pieces):
+    growth, shares = np.zeros(T), np.zeros(T)
+    position = np.array([0, len(pieces)])  # segments from the front that were run, and first segment that the adjoint has left
+    live = {"position": position, "s": s, "u": u, "checkpoints": checkpoints, "growth": growth, "shares": shares}
+    if keeper is not None:
+        keeper.restore(live)
+    for k in range(position[0], len(pieces)):
+        piece = pieces[k]
         checkpoints[k] = s
         kernel.advance(_inputs(params, x, piece), s, J[: piece.stop - piece.start])
+        position[0] = k + 1
+        if keeper is not None:
+            keeper.save(live)
         if progress is not None:
             progress(piece.stop, 2 * T)
-    growth, shares = np.empty(T), np.empty(T)
-    for k in range(len(pieces) - 1, -1, -1):
+    for k in range(position[1] - 1, -1, -1):
         piece = pieces[k]
         rows = J[: piece.stop - piece.start]
         kernel.advance(_inputs(params, x, piece), checkpoints[k], rows)
         kernel.pull(rows, u, growth[piece], shares[piece])
+        position[1] = k
+        if keeper is not None:
+            keeper.save(live)
         if progress is not None:
             progress(2 * T - piece.start, 2 * T)
     logs[1:] = logs[0] + np.cumsum(growth[::-1])
