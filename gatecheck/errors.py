@@ -16,6 +16,7 @@ __all__ = [
     "TargetTimeoutError",
     "UsageError",
     "WeightsFileError",
+    "WorkerLostError",
 ]
 
 
@@ -69,3 +70,7 @@ class WeightsFileError(GatecheckError, ValueError):
 
 class LostNoiseError(GatecheckError, RuntimeError):
     """A term of a noisy run lost its rounding noise: the budget from it would be too small."""
+
+
+class WorkerLostError(GatecheckError, RuntimeError):
+    """A process that computed a part of a sweep is no more: it was killed, it ran out of memory, or its cluster is gone."""

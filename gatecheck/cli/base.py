@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import gatecheck
-from gatecheck.errors import GatecheckError, MissingExtraError, TargetError, UsageError
+from gatecheck.errors import GatecheckError, MissingExtraError, TargetError, UsageError, WorkerLostError
 
 HOLDS, FINDINGS, WRONG_CALL, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -29,7 +31,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (TargetError, MissingExtraError) as error:
+        except (TargetError, MissingExtraError, WorkerLostError) as error:
             click.echo(f"gatecheck: {error}", err=True)
             ctx.exit(CANNOT_RUN)
         except GatecheckError as error:
@@ -74,6 +76,20 @@ def bar(label: str) -> Iterator[Tick]:
             progress.update(task, completed=done, total=total, description=f"{label}  {now}"[:70])
 
         yield tick
+
+
+def again(context: click.Context, *more: str) -> str:
+    """The command that is running, as it can be typed once more, with `more` where it is not there already."""
+    words = context.command_path.split()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        for each in value if isinstance(value, tuple) else (value,):
+            words += [] if isinstance(parameter, click.Argument) else [parameter.opts[0]]
+            words += [] if getattr(parameter, "is_flag", False) else [str(each)]
+    return shlex.join([*words, *(word for word in more if word not in words)])
 
 
 def write(path: Path, text: str) -> None:

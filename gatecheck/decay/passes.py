@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.linearisation import Steps, steps
+from gatecheck.decay.store import Keeper
 from gatecheck.errors import InputError
 from gatecheck.validation import check_inputs
 
@@ -77,7 +78,13 @@ def stretches(T: int) -> list[slice]:
     return [slice(a, min(a + L, T)) for a in range(0, T, L)]
 
 
-def passes(run: Run, forward: Sequence[Visit] = (), backward: Sequence[Visit] = (), progress: Progress | None = None) -> None:
+def passes(
+    run: Run,
+    forward: Sequence[Visit] = (),
+    backward: Sequence[Visit] = (),
+    progress: Progress | None = None,
+    keeper: Keeper | None = None,
+) -> None:
     """Make the forward pass, and the backward pass if anything visits it.
 
     Parameters
@@ -88,11 +95,21 @@ def passes(run: Run, forward: Sequence[Visit] = (), backward: Sequence[Visit] = 
         What is called with each stretch, from the first to the last, and then from the last to the first.
     progress
         Called with steps done and steps to do (T or 2 T), after each stretch.
+    keeper
+        Given all that is needed to go on, before each of these calls, and asked for it at the start. What a visit holds between two
+        stretches are the arrays in its ``live``, a dict, which it changes in place. Passes that go on end at the same bits as those that
+        were never interrupted.
     """
     T, pieces, s = len(run.x), stretches(len(run.x)), run.state.copy()
-    checkpoints = np.empty((len(pieces), *s.shape))
+    checkpoints = np.zeros((len(pieces), *s.shape))
     J = np.empty((pieces[0].stop if pieces else 0, run.kernel.rows, s.shape[1]))
     work = 2 * T if backward else T
+    position = np.array([0, len(pieces)])  # stretches from the front that were visited, and the first that the way back has left
+    live = {"position": position, "s": s, "checkpoints": checkpoints}
+    for k, each in enumerate([*forward, *backward]):
+        live |= {f"{k} {name}": array for name, array in getattr(each, "live", {}).items()}
+    if keeper is not None:
+        keeper.restore(live)
 
     def visit(k: int, state: Array, visits: Sequence[Visit]) -> None:
         piece = pieces[k]
@@ -103,12 +120,18 @@ def passes(run: Run, forward: Sequence[Visit] = (), backward: Sequence[Visit] = 
         for call in visits:
             call(Stretch(piece, x, rows))
 
-    for k, piece in enumerate(pieces):
+    def passed(done: int) -> None:
+        if keeper is not None:
+            keeper.save(live)
+        if progress is not None:
+            progress(done, work)
+
+    for k in range(position[0], len(pieces)):
         checkpoints[k] = s
         visit(k, s, forward)
-        if progress is not None:
-            progress(piece.stop, work)
-    for k in range(len(pieces) - 1, -1, -1) if backward else ():
-        visit(k, checkpoints[k], backward)
-        if progress is not None:
-            progress(2 * T - pieces[k].start, work)
+        position[0] = k + 1
+        passed(pieces[k].stop)
+    for k in range(position[1] - 1, -1, -1) if backward else ():
+        visit(k, checkpoints[k].copy(), backward)
+        position[1] = k
+        passed(2 * T - pieces[k].start)

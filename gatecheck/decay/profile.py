@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.passes import Progress, Run, Stretch, passes, prepare
+from gatecheck.decay.store import Keeper
 from gatecheck.errors import InputError
 
 Array = NDArray[Any]
@@ -67,11 +68,14 @@ class Adjoint:
 
     def __init__(self, run: Run, start: Array, without: Sequence[int] = (), readings: Sequence[Reading] = ()) -> None:
         self._pull, self._without, self._readings = run.kernel.pull, list(without), readings
-        self._u, self._log = block(run, start)
+        self._u, self._log_start = block(run, start)
         T = len(run.x)
-        self._growth, self._share = np.full(T, -np.inf), np.full(T, np.nan)
-        self._log_start, self._first_share = self._log, float(np.sum(self._u[1:] ** 2))
+        self._growth, self._share, self._log = np.full(T, -np.inf), np.full(T, np.nan), np.array(self._log_start)
+        self._first_share = float(np.sum(self._u[1:] ** 2))
         self._da = np.empty((1, self._u.shape[1], run.params["b"].size))
+        self.live = {"u": self._u, "growth": self._growth, "share": self._share, "log": self._log}
+        for k, reading in enumerate(readings):
+            self.live |= {f"{k} {name}": array for name, array in getattr(reading, "live", {}).items()}
 
     def __call__(self, stretch: Stretch) -> None:
         """Go back through one stretch."""
@@ -103,6 +107,7 @@ def adjoint_profile(
     start: Array,
     state: Array | None = None,
     progress: Progress | None = None,
+    keeper: Keeper | None = None,
 ) -> Profile:
     """Carry cotangents of the last state back through every step of one sequence.
 
@@ -119,6 +124,8 @@ def adjoint_profile(
         Initial state ``(n, H)``, or None for zeros.
     progress
         Called with steps done and steps to do (2 T), about every √T steps.
+    keeper
+        As of :func:`gatecheck.decay.passes.passes`.
 
     Returns
     -------
@@ -136,7 +143,7 @@ def adjoint_profile(
     """
     run = prepare(cell, params, x, state)
     adjoint = Adjoint(run, start)
-    passes(run, backward=[adjoint], progress=progress)
+    passes(run, backward=[adjoint], progress=progress, keeper=keeper)
     return adjoint.profile()
 
 

@@ -24,6 +24,7 @@ class InputSensitivity:
     def __init__(self, run: Run) -> None:
         self._WT = np.ascontiguousarray(run.params["W"].T)
         self._by_time = np.full(len(run.x), -np.inf)
+        self.live = {"by_time": self._by_time}
 
     def __call__(self, stretch: Stretch, da: Array, log: Array) -> None:
         """Read one stretch."""

@@ -97,7 +97,8 @@ class Truncation:
         size = sum(math.prod(shape) for shape in run.cell.param_shapes(run.x.shape[1], run.state.shape[1]).values())
         self._blocks = np.zeros((self.lags.size + 1, size))
         self._logs = np.full(self.lags.size + 1, -np.inf)
-        self._influence = 0.0
+        self._influence = np.array(0.0)
+        self.live = {"blocks": self._blocks, "logs": self._logs, "influence": self._influence}
 
     def __call__(self, stretch: Stretch, da: Array, log: Array) -> None:
         """Read one stretch."""
@@ -105,7 +106,7 @@ class Truncation:
             raise InputError(f"a truncation is that of one gradient, but the adjoint carries {da.shape[1]} cotangents")
         parts = factors(self._cell, stretch.x, stretch.J, da[:, 0])
         squares = sum((left**2).sum(axis=1) * (right**2).sum(axis=1) for _, left, right in parts)
-        self._influence = max(self._influence, math.sqrt(float(np.max(squares))))
+        np.maximum(self._influence, math.sqrt(float(np.max(squares))), out=self._influence)
         block_of = np.searchsorted(self.lags, self._T - 1 - np.arange(stretch.steps.start, stretch.steps.stop), side="right")
         for block in np.unique(block_of):
             here = block_of == block

@@ -60,11 +60,12 @@ def cache_folder(function: Callable[..., Any]) -> Path:
     """
     base = numba.config.CACHE_DIR or AppDirs(appname="gatecheck", appauthor=False).user_cache_dir
     folders = {Path(function.__code__.co_filename).parent, Path(__file__).parent}
-    return Path(base) / f"gatecheck-{_digest(tuple(sorted(folders)))}"
+    return Path(base) / f"gatecheck-{source_digest(*sorted(folders))}"
 
 
 @functools.cache
-def _digest(folders: tuple[Path, ...]) -> str:
+def source_digest(*folders: Path) -> str:
+    """A short name for the content of all Python files that lie in these folders, but not in folders of theirs."""
     content = hashlib.sha256()
     for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
         content.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
