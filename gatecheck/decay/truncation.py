@@ -90,7 +90,9 @@ class Truncation:
     def __init__(self, run: Run, lags: Sequence[int] | Array | None = None) -> None:
         self._cell, self._T = run.cell, len(run.x)
         self.lags = spaced(self._T) if lags is None else np.array(lags, dtype=int)
-        if self.lags.ndim != 1 or (self.lags.size and not (self.lags[0] >= 1 and self.lags[-1] <= self._T and (np.diff(self.lags) > 0).all())):
+        if self.lags.ndim != 1 or (
+            self.lags.size and not (self.lags[0] >= 1 and self.lags[-1] <= self._T and (np.diff(self.lags) > 0).all())
+        ):
             raise InputError(f"the lags of a truncation should rise from 1 to T = {self._T} at most")
         size = sum(math.prod(shape) for shape in run.cell.param_shapes(run.x.shape[1], run.state.shape[1]).values())
         self._blocks = np.zeros((self.lags.size + 1, size))

@@ -39,7 +39,7 @@ def test_ground_truth_14_the_bias_of_a_linear_unit_is_a_power_of_its_weight():
     assert (bias.smallest(0.1), bias.smallest(0.01)) == (22, 44)
     assert bias.smallest(1e-9) is None
     # Here M, C and the rate are exact: E(K)/(‖g‖ - E(K)) with E(K) = w^K ‖g‖ and ‖g_K‖ = (1 - w^K) ‖g‖.
-    w_K = 0.9**bias.lags.astype(float)
+    w_K = 0.9 ** bias.lags.astype(float)
     bound = geometric_bound(bias, profile.log_norm, math.log(0.9))
     # C is the largest of 2000 sums that round by 1e-13 or so, and 1 - 2 w^K multiplies that by 10 to 100.
     np.testing.assert_allclose(bound, np.where(w_K < 0.5, w_K / (1 - 2 * w_K), np.inf), rtol=1e-9)
@@ -112,7 +112,9 @@ def test_no_lag_underflows_and_no_growth_overflows():
     # At h = 0 a unit with w = 1.5 has the cotangent w^k at lag k, which is all of db: 1216 nats in the end, where a float holds 709.
     params = {"W": np.zeros((1, 1)), "U": np.array([[1.5]]), "b": np.zeros(1)}
     growing = truncate(RNN(), params, np.zeros((3000, 1)), np.ones((1, 1, 1)), lags=[1, 10, 2999])[0].result()
-    np.testing.assert_allclose(growing.log_size, [0, math.log((1.5**10 - 1) / 0.5), 2999 * math.log(1.5) + math.log(2)], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        growing.log_size, [0, math.log((1.5**10 - 1) / 0.5), 2999 * math.log(1.5) + math.log(2)], rtol=1e-12, atol=1e-14
+    )
     np.testing.assert_allclose(growing.log_bias, [0, 0, math.log(1 / 3)], rtol=1e-12, atol=1e-12)
     params = {"W": np.zeros((1, 1)), "U": np.array([[0.5]]), "b": np.ones(1)}
     fading = truncate(RNN("relu"), params, np.zeros((3000, 1)), np.ones((1, 1, 1)), np.array([[2.0]]), [2000])[0].result()
