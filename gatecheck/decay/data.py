@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from gatecheck.errors import InputError, WeightsFileError
 from gatecheck.weights.files import attempted
 from gatecheck.weights.numpy_files import read_npy, read_npz
+from gatecheck.weights.stored import printable
 
 Array = NDArray[Any]
 
 SUFFIXES = (".npy", ".npz", ".csv")
+SHOWN = 30
+"""How many characters of a cell a message shows."""
 
 
 def read_sequences(path: str | Path, D: int) -> Array:
@@ -139,5 +142,6 @@ def _finite(path: Path, row: int, column: int, cell: str, header: list[str]) -> 
     number = _number(cell)
     if number is None or not math.isfinite(number):
         named = f" ({header[column].strip()})" if column < len(header) else ""
-        raise InputError(f"{path}, row {row}, column {column + 1}{named}: {cell!r} is not a finite number")
+        shown = cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…"
+        raise InputError(printable(f"{path}, row {row}, column {column + 1}{named}: {shown!r} is not a finite number"))
     return number

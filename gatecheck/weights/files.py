@@ -9,7 +9,7 @@ from typing import TypeVar
 from gatecheck.cells import Array
 from gatecheck.errors import InputError, MissingExtraError, WeightsFileError
 from gatecheck.weights import keras_files, numpy_files, tensor_files
-from gatecheck.weights.stored import Stored
+from gatecheck.weights.stored import Stored, printable
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
     except (MissingExtraError, InputError):
         raise
     except WeightsFileError as error:
-        raise WeightsFileError(f"{path} cannot be used: {error}") from error
+        raise WeightsFileError(printable(f"{path} cannot be used: {error}")) from error
     except Exception as error:  # each library has many ways to say that a file is damaged
         first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise WeightsFileError(f"{path} is damaged, or not a {what}: {first}") from error
+        raise WeightsFileError(printable(f"{path} is damaged, or not a {what}: {first}")) from error

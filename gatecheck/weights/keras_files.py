@@ -80,7 +80,9 @@ def _read(path: Path, file: Any, config: Any) -> Stored:
     for group in dict.fromkeys(name.rpartition("/")[0].removesuffix("/vars") for name in stored.arrays):
         way = _way(group, names, root)
         # A layer has its weights in its cell, of which a configuration says nothing.
-        _say(stored, spelled(group), next((layers[way[:n]] for n in (len(way), len(way) - 1) if way[:n] in layers), None))
+        own = next((layers[way[:n]] for n in (len(way), len(way) - 1) if way[:n] in layers), None)
+        if layers:
+            _say(stored, spelled(group), own or {"class_name": ""})
     return stored
 
 
@@ -89,7 +91,8 @@ def _way(group: str, names: dict[str, str], root: tuple[str, ...]) -> tuple[str,
     parts = group.split("/")
     if names:
         return tuple(names[at] for n in range(len(parts) + 1) if (at := "/".join(parts[:n])) in names)
-    return (*root, *parts[2 if parts[0] == "model_weights" else 0 :])
+    own = tuple(parts[2 if parts[0] == "model_weights" else 0 :])
+    return own if own[:1] == root else (*root, *own)
 
 
 def _configured(config: Any, way: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -106,10 +109,8 @@ def _configured(config: Any, way: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
             yield from _configured(entry, way)
 
 
-def _say(stored: Stored, prefix: str, config: dict[str, Any] | None) -> None:
+def _say(stored: Stored, prefix: str, config: dict[str, Any]) -> None:
     """Note what a configuration says of the weights with a prefix; those that no cell of gatecheck's computes are left out."""
-    if config is None:
-        return
     kind = _KINDS.get(config["class_name"].removesuffix("Cell"))
     try:
         stored.said[prefix] = Said(_cell(kind, config), "keras", bool(config.get("go_backwards"))) if kind else None

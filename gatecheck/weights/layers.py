@@ -165,6 +165,7 @@ def search(
             for place in _places(spelling, kind, named):
                 word = (said or {}).get(place.name)
                 if word is None and place.name in (said or {}) and only is None:
+                    misses[f"{place.name} is no RNN, GRU or LSTM as far as the file says; --cell can say what it is"] = place.name
                     continue
                 telling = None if convention else TELLING.get((spelling.name, kind))
                 if (word and word.convention != spelling.name) or (telling and not telling.fullmatch(place.name)):
@@ -193,11 +194,11 @@ def _conventions(convention: str | Convention | None) -> list[Convention]:
 
 def _places(spelling: Convention, kind: str, named: Mapping[str, Any]) -> Iterator[_Place]:
     """Wherever there is an array with the name of one that holds weights of x."""
-    marks = {"layer": "\0", "reverse": "\1", "tag": "\2"}
+    marks = {k: f"<{k}>" for k in ("layer", "reverse", "tag")}
     anchor = next(h for h in held(spelling.layouts[kind], as_cell(kind), marks) if "W" in dict(h.parts))
     number, turned = r"(?P<layer>\d{1,4})", f"(?P<reverse>{re.escape(spelling.reverse.replace('/', '.'))})?"
     tag = rf"(?:\.l{number})?(?P<reverse>\.reverse)?"
-    pattern = re.escape(spelled(anchor.name)).replace("\0", number).replace("\1", turned).replace("\2", tag)
+    pattern = re.escape(spelled(anchor.name)).replace("<layer>", number).replace("<reverse>", turned).replace("<tag>", tag)
     whole = re.compile(rf"(?:(?P<prefix>.*?)\.)?{pattern}")
     for match in filter(None, map(whole.fullmatch, named)):
         got = match.groupdict()

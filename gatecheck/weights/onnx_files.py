@@ -162,7 +162,7 @@ def read_onnx(path: Path) -> Stored:
         for k, a in (coupled(read.weights or {}) if cell.coupled else read.weights or {}).items():
             stored.put(f"{label}/{k}", a)
         stored.said[spelled(label)] = Said(cell.one, "onnx", read.attributes.get("direction") == "reverse")
-    own = {tensor.name: tensor for tensor in _model(path).graph.initializer if tensor.name not in used}
+    own = {_text(tensor.name): tensor for tensor in _model(path).graph.initializer if tensor.name not in used}
     for name in own:
         try:
             stored.put(name, _constant("an initialiser", name, own, path.parent))

@@ -82,4 +82,9 @@ def spelled(name: str) -> str:
 
     TensorFlow's ``:0`` and the ``value`` of a variable of Flax NNX at its end are no part of it.
     """
-    return re.sub(r":\d+$|\.value$", "", ".".join(re.findall(r"[^./|\[\]'\"]+", name)))
+    return printable(re.sub(r":\d+$|\.value$", "", ".".join(re.findall(r"[^./|\[\]'\"]+", name))))
+
+
+def printable(text: str) -> str:
+    """A text in one line without control characters: names in a file may hold any."""
+    return "".join(c if c.isprintable() else "�" for c in text)

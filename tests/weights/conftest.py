@@ -1,0 +1,45 @@
+"""What the weights in a file are held against: a case with nothing zero, its exact parameters, and what our cells compute with them."""
+
+import numpy as np
+import pytest
+
+from gatecheck.cases import draw
+from gatecheck.cells import Sizes, as_cell
+from gatecheck.kernels import Builtin
+from gatecheck.reference import equations, run
+
+SIZES = Sizes(T=6, B=2, D=3, H=4)
+
+
+@pytest.fixture
+def case_of():
+    """A case of a cell without initial states; no two sizes are equal."""
+    return lambda name, dtype="float64": draw(as_cell(name), SIZES, seed=0, dtype=dtype, absent=("h0", "c0"))
+
+
+@pytest.fixture
+def same_weights():
+    """Holds a layer against a case, to the bit."""
+
+    def check(layer, case):
+        assert (layer.cell, layer.D, layer.H) == (case.cell, SIZES.D, SIZES.H)
+        assert set(layer.params) == set(case.params)
+        for name, a in layer.params.items():
+            assert a.dtype == np.float64
+            np.testing.assert_array_equal(a, case.params[name])
+
+    return check
+
+
+@pytest.fixture
+def ours():
+    """The outputs y of a layer by the equations, and by the kernels where there are any."""
+
+    def outputs(layer, x):
+        arrays = {"x": np.asarray(x, np.float64), **layer.params}
+        y = run(equations(layer.cell), arrays)["y"]
+        if layer.cell.projection is None and layer.cell.hard is None:
+            np.testing.assert_allclose(Builtin(layer.cell).forward(layer.params, arrays["x"])[0], y, rtol=0, atol=1e-13)
+        return y
+
+    return outputs

@@ -1,0 +1,84 @@
+"""Files that Keras writes: the weights come back exactly, with what the configuration says of them."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from gatecheck.cells import as_cell
+from gatecheck.conventions import CONVENTIONS
+from gatecheck.weights import load
+
+D, H = 3, 4
+
+# NumPy's complaint about PyTorch's tensors, which Keras copies.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def keras():
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    return pytest.importorskip("keras")
+
+
+KERAS = {
+    "rnn-relu": ("SimpleRNN", {"activation": "relu"}),
+    "gru": ("GRU", {}),
+    "gru-before": ("GRU", {"reset_after": False}),
+    "lstm": ("LSTM", {}),
+    "gru-hard6": ("GRU", {"recurrent_activation": "hard_sigmoid"}),
+}
+
+
+@pytest.mark.parametrize("name", KERAS)
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".h5"])
+def test_a_model_of_keras(tmp_path, keras, name, suffix, case_of, same_weights, ours):
+    case = case_of(name, "float32")
+    kind, options = KERAS[name]
+    layer = getattr(keras.layers, kind)(H, return_sequences=True, name="enc", **options)
+    model = keras.Sequential([keras.Input((None, D)), layer, keras.layers.Dense(5)])
+    layer.set_weights(list(CONVENTIONS["keras"].spell(case.cell, case.params).values()))
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".weights.h5":
+        model.save_weights(path)
+    else:
+        model.save(path)
+    plain = suffix == ".weights.h5" and name in ("rnn-relu", "gru-hard6")  # no configuration there says so
+    found = load(path, cell=name if plain else None)
+    same_weights(found, case)
+    expected = np.asarray(keras.ops.convert_to_numpy(layer(np.swapaxes(case["x"], 0, 1)))).swapaxes(0, 1)
+    # In float32: a few hundred roundings of numbers below one.
+    np.testing.assert_allclose(ours(found, case["x"]), expected, atol=3e-5)
+
+
+def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
+    both = keras.layers.Bidirectional(keras.layers.GRU(4, return_sequences=True, use_bias=False, reset_after=False), name="both")
+    gelu = keras.layers.LSTM(5, activation="gelu", return_sequences=True, name="strange")
+    inner = keras.layers.RNN([keras.layers.LSTMCell(2), keras.layers.LSTMCell(6)], name="stack")
+    model = keras.Sequential([keras.Input((None, 3)), both, gelu, inner])
+    model.save(tmp_path / "m.keras")
+    found = {one.label: one for one in (load(tmp_path / "m.keras", layer=label) for label in KERAS_LABELS)}
+    assert [(one.cell.name, one.D, one.H, one.reverse) for one in found.values()] == [
+        ("gru-before", 3, 4, False),
+        ("gru-before", 3, 4, True),
+        ("lstm", 5, 2, False),
+        ("lstm", 2, 6, False),
+    ]
+    kernel = keras.ops.convert_to_numpy(both.backward_layer.cell.kernel)
+    np.testing.assert_array_equal(found[KERAS_LABELS[1]].params["W"][:, 8:], kernel[:, 8:])
+    with pytest.raises(Exception, match=r"layers.lstm.cell: a LSTM with the activations gelu and sigmoid, and no cell of gatecheck has"):
+        load(tmp_path / "m.keras", layer="layers.lstm.cell")
+    model.save_weights(tmp_path / "m.weights.h5")  # without a configuration, and without biases, it may reset before or after
+    with pytest.raises(Exception, match="a gru as in keras, or a gru-before as in keras; say --cell"):
+        load(tmp_path / "m.weights.h5", layer=KERAS_LABELS[0])
+    assert load(tmp_path / "m.weights.h5", layer=KERAS_LABELS[0], cell="gru-before").cell == as_cell("gru-before")
+
+
+KERAS_LABELS = (
+    "layers.bidirectional.forward_layer.cell",
+    "layers.bidirectional.backward_layer.cell",
+    "layers.rnn.cell.cells.lstm_cell",
+    "layers.rnn.cell.cells.lstm_cell_1",
+)
