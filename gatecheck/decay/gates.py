@@ -82,5 +82,7 @@ class GateStatistics:
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = {name: sums / self._values for name, sums in self._sums.items()}
             time_constants = np.abs(self._steps / self._log_keep)
-        by_name = {name: Gate(*map(float, share), self._counts[name]) for name, share in shares.items()}
+        by_name = {
+            name: Gate(float(mean), float(closed), float(open_), self._counts[name]) for name, (mean, closed, open_) in shares.items()
+        }
         return Gates(by_name, time_constants if self._read else None)

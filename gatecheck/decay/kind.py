@@ -36,7 +36,7 @@ class Kind(NamedTuple):
     ----------
     name
         "undecided" if the 95 % interval of the index fits no kind, or some stretch of lags does not fade.
-    index, low, high
+    gamma, low, high
         γ over all windows and its 95 % interval; NaN where there is none.
     lags
         ``(w,)``: the geometric middles of the windows, each twice as long as the one before.
@@ -45,7 +45,7 @@ class Kind(NamedTuple):
     """
 
     name: Name
-    index: float
+    gamma: float
     low: float
     high: float
     lags: Array
@@ -91,7 +91,7 @@ def _name(index: float, reach: float, halves: list[tuple[float, float]]) -> Name
         # The whole may be straight by the accident of two halves that bend in opposite ways.
         if abs(index - value) + reach <= TOLERANCE and all(abs(part - value) - error <= TOLERANCE for part, error in halves):
             return name
-    return "mixture" if TOLERANCE < index - reach and index + reach < 1 - TOLERANCE else "undecided"
+    return "mixture" if index - reach > TOLERANCE and index + reach < 1 - TOLERANCE else "undecided"
 
 
 def _index(rates: Array, middles: Array, errors: Array | None) -> tuple[float, float]:

@@ -106,11 +106,11 @@ class Truncation:
             raise InputError(f"a truncation is that of one gradient, but the adjoint carries {da.shape[1]} cotangents")
         parts = factors(self._cell, stretch.x, stretch.J, da[:, 0])
         squares = sum((left**2).sum(axis=1) * (right**2).sum(axis=1) for _, left, right in parts)
-        np.maximum(self._influence, math.sqrt(float(np.max(squares))), out=self._influence)
+        np.maximum(self._influence, np.sqrt(np.max(squares)), out=self._influence)
         block_of = np.searchsorted(self.lags, self._T - 1 - np.arange(stretch.steps.start, stretch.steps.stop), side="right")
         for block in np.unique(block_of):
             here = block_of == block
-            scale = max(self._logs[block], float(log[here].max()))
+            scale = float(np.maximum(self._logs[block], log[here].max()))  # unlike max, it lets no NaN go by
             if scale == -np.inf:
                 continue
             weight = np.exp(log[here] - scale)[:, None]
@@ -135,8 +135,8 @@ def _sums(blocks: Array, logs: Array) -> Array:
     """Logs of the norms of all partial sums of the blocks."""
     total, scale, sizes = np.zeros(blocks.shape[1]), -math.inf, np.full(len(logs), -np.inf)
     for k, (block, log) in enumerate(zip(blocks, logs, strict=True)):
-        larger = max(scale, float(log))
-        if larger > -math.inf:
+        larger = float(np.maximum(scale, log))
+        if larger != -math.inf:
             total = total * math.exp(scale - larger) + block * math.exp(log - larger)
             scale = larger
         with np.errstate(divide="ignore"):

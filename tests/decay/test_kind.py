@@ -112,5 +112,5 @@ def test_exact_zeros_and_short_curves():
     for T in (1, 2, 10, 60):
         short = kind(-0.1 * np.arange(T + 1.0)[None])
         assert short.name == "undecided"
-        assert math.isnan(short.index)
+        assert math.isnan(short.gamma)
     assert kind(np.full((2, 100), np.nan)).name == "undecided"

@@ -78,8 +78,8 @@ def test_profiles_are_products_of_the_dense_jacobians(name):
         np.testing.assert_allclose(found.direction, expected, atol=1e-12)
 
 
-def test_an_orthogonal_network_at_zero_decays_by_its_gain():
-    # Ground truth 1. The tolerance is one rounding a step, the worst case of the sum.
+def test_ground_truth_1_an_orthogonal_network_at_zero_decays_by_its_gain():
+    # The tolerance is one rounding a step, the worst case of the sum.
     T, params = 10**5, glorot_orthogonal(np.random.default_rng(1), RNN(), 1, 8)
     params["U"] *= 0.9
     start = np.random.default_rng(2).standard_normal((1, 1, 8))
@@ -94,8 +94,8 @@ def scalar_rnn(w, T, h0):
     ]
 
 
-def test_a_critical_scalar_network_decays_as_a_power_of_the_length():
-    # Ground truth 7: J_T ~ T^(-3/2); the digits stated are the tolerance.
+def test_ground_truth_7_a_critical_scalar_network_decays_as_a_power_of_the_length():
+    # J_T ~ T^(-3/2); the digits stated are the tolerance.
     tangent, adjoint = scalar_rnn(1.0, 10**6, 0.5)
     assert (tangent[10**6] - tangent[10**5]) / math.log(10) == pytest.approx(-1.499957, abs=5e-7)
     assert adjoint[-1] == pytest.approx(tangent[-1], abs=10**6 * U64)
@@ -103,8 +103,8 @@ def test_a_critical_scalar_network_decays_as_a_power_of_the_length():
 
 
 @pytest.mark.parametrize(("w", "rate", "digits"), [(2.0, -1.793528506542228, 1e-15), (1.5, -0.930610204156, 5e-13)])
-def test_a_scalar_network_at_its_fixed_point(w, rate, digits):
-    # Ground truth 7: ln J at h* = tanh(w h*), to the digits stated or one rounding a step.
+def test_ground_truth_7_a_scalar_network_at_its_fixed_point(w, rate, digits):
+    # ln J at h* = tanh(w h*), to the digits stated or one rounding a step.
     h, T = 0.9, 3000
     for _ in range(200):
         h = math.tanh(w * h)
@@ -119,15 +119,15 @@ def scalar_lstm(b_f, u):
 
 
 @pytest.mark.parametrize(("u", "steps_", "gradient"), [(1.0, 100, 0.147739), (0.0, 100, 2.484e-14)])
-def test_which_path_carries_the_gradient_of_a_scalar_lstm(u, steps_, gradient):
-    # Ground truth 13, by the sweep itself: from a cotangent of c, a step multiplies by f + o i u after the first, by f with U = 0.
+def test_ground_truth_13_which_path_carries_the_gradient_of_a_scalar_lstm(u, steps_, gradient):
+    # By the sweep itself: from a cotangent of c, a step multiplies by f + o i u after the first, by f with U = 0.
     log_norm = scalar_lstm(1.0, u)(3000).log_norm
     assert math.exp(log_norm[steps_ + 1] - log_norm[1]) == pytest.approx(gradient, rel=3e-4 if u == 0 else 5e-6)
 
 
 @pytest.mark.parametrize("b", [0.0, 1.0, 2.0, 5.0])
-def test_a_constant_forget_gate_decays_at_the_log_of_its_sigmoid(b):
-    # Ground truth 4, by the sweep: without a recurrence all of it is the cell path.
+def test_ground_truth_4_a_constant_forget_gate_decays_at_the_log_of_its_sigmoid(b):
+    # Without a recurrence all of it is the cell path.
     found = scalar_lstm(b, 0.0)(10**5)
     assert found.log_norm[-1] / 10**5 == pytest.approx(-math.log1p(math.exp(-b)), rel=10**5 * U64)
     assert found.cell_share[-1] == 1
@@ -137,8 +137,8 @@ CYCLE = np.array([[0.0, 2.0, 2.0], [2.0, 0.0, 2.0], [2.0, 2.0, 0.0]])
 W_CYCLE = np.array([[0.1, 0.9, 0.0], [0.0, 0.1, 0.9], [0.9, 0.0, 0.1]])
 
 
-def test_the_product_is_taken_in_the_order_of_time():
-    # Ground truth 17; h' = tanh(W h + x) in column form, so U = Wᵀ.
+def test_ground_truth_17_the_product_is_taken_in_the_order_of_time():
+    # h' = tanh(W h + x) in column form, so U = Wᵀ.
     params = {"W": np.eye(3), "U": W_CYCLE.T.copy(), "b": np.zeros(3)}
     x = np.tile(CYCLE, (1000, 1))
     for sweep in (adjoint_profile, tangent_profile):
@@ -166,8 +166,8 @@ def adjoint_identity(cell, T, H=4):
 
 
 @pytest.mark.parametrize("name", [name for name in CELLS if name != "rnn-relu"])  # whose gradient is exactly zero long before
-def test_adjoint_and_tangent_agree_at_length(name):
-    # Ground truth 16. Some ten operations a step each round at random: √(10 T) u; and T partial sums round relative to the last: √T u L.
+def test_ground_truth_16_adjoint_and_tangent_agree_at_length(name):
+    # Some ten operations a step each round at random: √(10 T) u; and T partial sums round relative to the last: √T u L.
     T = 10**5
     logs, signs = adjoint_identity(as_cell(name), T)
     assert signs[0] == signs[1]
