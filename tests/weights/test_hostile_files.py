@@ -233,6 +233,17 @@ def test_a_dtype_that_numpy_has_not_is_left_out_and_said(tmp_path):
 # ---- HDF5 and Keras
 
 
+def test_bfloat16_as_keras_writes_it(tmp_path):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    x = np.linspace(-3, 3, 7).astype(ml_dtypes.bfloat16)
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset("a", data=x).attrs["dtype"] = "bfloat16"
+        file.create_dataset("b", data=x)  # two bytes of anything
+    found = files.read(tmp_path / "w.h5")
+    assert found.arrays["a"].tolist() == x.astype(float).tolist()
+    assert found.left_out == {"b": "of |V2"}
+
+
 def test_hdf5_reads_its_own_file_alone(tmp_path):
     path, secret = tmp_path / "w.h5", tmp_path / "secret.h5"
     with h5py.File(secret, "w") as file:
