@@ -53,8 +53,8 @@ def read_sequences(path: str | Path, D: int) -> Array:
     if suffix not in SUFFIXES:
         raise WeightsFileError(f"{path} does not end in {', '.join(SUFFIXES)}, so gatecheck cannot tell how to read it")
     if suffix == ".csv":
-        return attempted(path, "CSV file", partial(_csv, D=D))[None]
-    x = attempted(path, "NumPy archive", _in_archive) if suffix == ".npz" else attempted(path, "NumPy array", _alone)
+        return attempted(path, "a CSV file", partial(_csv, D=D))[None]
+    x = attempted(path, "a NumPy archive", _in_archive) if suffix == ".npz" else attempted(path, "a NumPy array", _alone)
     if x.dtype.kind not in "fiub":
         raise InputError(f"{path} holds {x.dtype}, but should hold real numbers")
     if x.ndim not in (2, 3):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gatecheck.cells import Array
-from gatecheck.errors import InputError, MissingExtraError, WeightsFileError
+from gatecheck.errors import InputError, MissingExtraError, TargetError, WeightsFileError
 from gatecheck.weights import keras_files, numpy_files, tensor_files
 from gatecheck.weights.stored import Stored, printable
 
@@ -21,14 +21,12 @@ def _onnx(path: Path) -> Stored:
 
 
 READERS: dict[str, tuple[str, Callable[[Path], Stored]]] = {
-    ".npz": ("NumPy archive", numpy_files.read_npz),
-    ".safetensors": ("safetensors file", tensor_files.read_safetensors),
-    ".pt": ("PyTorch checkpoint", tensor_files.read_torch),
-    ".pth": ("PyTorch checkpoint", tensor_files.read_torch),
-    ".onnx": ("ONNX model", _onnx),
-    ".keras": ("Keras model", keras_files.read_keras),
-    ".h5": ("HDF5 file", keras_files.read_hdf5),
-    ".hdf5": ("HDF5 file", keras_files.read_hdf5),
+    ".npz": ("a NumPy archive", numpy_files.read_npz),
+    ".safetensors": ("a safetensors file", tensor_files.read_safetensors),
+    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), ("a PyTorch checkpoint", tensor_files.read_torch)),
+    ".onnx": ("an ONNX model", _onnx),
+    ".keras": ("a Keras model", keras_files.read_keras),
+    **dict.fromkeys((".h5", ".hdf5"), ("an HDF5 file", keras_files.read_hdf5)),
 }
 """By ending, what a file should be and how it is read."""
 
@@ -39,7 +37,7 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
     Parameters
     ----------
     path
-        A file that ends in ``.npz``, ``.safetensors``, ``.pt``, ``.pth``, ``.onnx``, ``.keras``, ``.h5`` or ``.hdf5``.
+        A file whose name ends as in :data:`READERS`.
 
     Returns
     -------
@@ -78,15 +76,17 @@ def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
     try:
         with open(path, "rb") as file:
             if not file.read(1):
-                raise WeightsFileError(f"{path} is empty, but should be a {what}")
+                raise WeightsFileError(f"{path} is empty, but should be {what}")
     except OSError as error:
         raise WeightsFileError(f"{path} cannot be read: {error.strerror}") from error
     try:
         return reader(path)
     except (MissingExtraError, InputError):
         raise
+    except TargetError as error:  # which names the file
+        raise WeightsFileError(printable(str(error))) from error
     except WeightsFileError as error:
         raise WeightsFileError(printable(f"{path} cannot be used: {error}")) from error
     except Exception as error:  # each library has many ways to say that a file is damaged
         first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise WeightsFileError(printable(f"{path} is damaged, or not a {what}: {first}")) from error
+        raise WeightsFileError(printable(f"{path} is damaged, or not {what}: {first}")) from error

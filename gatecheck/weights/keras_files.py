@@ -13,7 +13,7 @@ from typing import Any
 from gatecheck.cells import GRU, LSTM, RNN, Cell
 from gatecheck.errors import MissingExtraError, WeightsFileError
 from gatecheck.weights.numpy_files import check_archive
-from gatecheck.weights.stored import Said, Stored, spelled
+from gatecheck.weights.stored import Said, Stored, from_bfloat16, spelled
 
 _KINDS = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
 _HARD = {"sigmoid": None, "hard_sigmoid": 6}  # keras/src/activations: hard_sigmoid is relu6(x + 3) / 6
@@ -63,10 +63,10 @@ def _read(path: Path, file: Any, config: Any) -> Stored:
                 names[group.strip("/")] = found.attrs["name"]
         elif found.external or found.is_virtual:
             stored.left_out[name] = "kept in another file"
-        elif found.dtype.kind in "fiub" or found.dtype.name == "bfloat16":
+        elif found.dtype.kind in "fiub" or (found.dtype == "V2" and found.attrs.get("dtype") == "bfloat16"):
             # A chunk is unpacked whole, however little of it the dataset has.
             stored.admit(name, (found.size + math.prod(found.chunks or ()),), found.dtype.itemsize)
-            stored.put(name, found[()])
+            stored.put(name, found[()] if found.dtype.kind != "V" else from_bfloat16(found[()].view("<u2")))
         else:
             stored.left_out[name] = f"of {found.dtype}"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from gatecheck.blocks import block
 from gatecheck.cells import LSTM, RNN, Array, Cell, as_cell
 from gatecheck.conventions import CONVENTIONS, Convention, as_convention
-from gatecheck.conventions.layout import Held, Layout, held
+from gatecheck.conventions.layout import Held, held
 from gatecheck.errors import ConventionError, WeightsFileError
 from gatecheck.weights.stored import Said, spelled
 
@@ -64,8 +65,8 @@ class Layer:
         The name of the convention in which it was found.
     D, H
         Input size and hidden size.
-    params
-        Canonical parameters, float64.
+    arrays
+        Its own arrays, as in the file.
     notes
         What was assumed of it, in sentences.
     """
@@ -77,8 +78,14 @@ class Layer:
     convention: str
     D: int
     H: int
-    params: dict[str, Array]
-    notes: tuple[str, ...] = ()
+    arrays: Mapping[str, Array]
+    notes: tuple[str, ...]
+    _read: Callable[[Mapping[str, Array]], dict[str, Array]]
+
+    @cached_property
+    def params(self) -> dict[str, Array]:
+        """Canonical parameters, float64."""
+        return self._read({k: np.asarray(a, np.float64) for k, a in self.arrays.items()})
 
     @property
     def label(self) -> str:
@@ -105,8 +112,21 @@ class _Place(NamedTuple):
 
 
 class _Reading(NamedTuple):
+    """A layer as one convention and cell have it.
+
+    Attributes
+    ----------
+    score
+        How many of its arrays are there, and how few of those are missing that could be.
+    first
+        The number of its first array in the file.
+    same
+        Equal for readings that come to the same.
+    """
+
     score: tuple[int, int]
     first: int
+    same: Any
     layer: Layer
 
 
@@ -174,11 +194,11 @@ def search(
                     misses[f"{place.name} is a {word.cell}, as the file says, and no {only}"] = place.name
                     continue
                 for made in _cells(spelling, kind, place, named, only or (word.cell if word else None)):
-                    for reading in _readings(spelling, place, made, named, word, misses):
-                        layer = _assuming(reading.layer, made, told=bool(only or word))
+                    for reading in _readings(spelling, place, made, named, word, misses, told=bool(only or word)):
+                        layer = reading.layer
                         own = best.setdefault(_Place(layer.name, layer.layer, layer.reverse), [])
-                        if not any(_same(layer, other.layer) for other in own):
-                            own.append(reading._replace(layer=layer))
+                        if reading.same not in [other.same for other in own]:
+                            own.append(reading)
     kept = [r for own in best.values() for r in own if r.score == max(other.score for other in own)]
     known = {r.layer.name for r in kept}
     layers = [r.layer for r in sorted(kept, key=lambda r: r.first)]
@@ -200,7 +220,8 @@ def _places(spelling: Convention, kind: str, named: Mapping[str, Any]) -> Iterat
     tag = rf"(?:\.l{number})?(?P<reverse>\.reverse)?"
     pattern = re.escape(spelled(anchor.name)).replace("<layer>", number).replace("<reverse>", turned).replace("<tag>", tag)
     whole = re.compile(rf"(?:(?P<prefix>.*?)\.)?{pattern}")
-    for match in filter(None, map(whole.fullmatch, named)):
+    literal = max(re.split("<[a-z]+>", spelled(anchor.name)), key=len)  # most names are none of these, and a search is slow
+    for match in filter(None, (whole.fullmatch(name) for name in named if literal in name)):
         got = match.groupdict()
         yield _Place(got["prefix"] or "", int(got["layer"]) if got.get("layer") else None, bool(got.get("reverse")))
 
@@ -233,7 +254,14 @@ def _pairs(spelling: Convention, cell: Cell, place: _Place) -> list[tuple[Held, 
 
 
 def _readings(
-    spelling: Convention, place: _Place, cell: Cell, named: Mapping[str, tuple[int, Array]], word: Said | None, misses: dict[str, str]
+    spelling: Convention,
+    place: _Place,
+    cell: Cell,
+    named: Mapping[str, tuple[int, Array]],
+    word: Said | None,
+    misses: dict[str, str],
+    *,
+    told: bool,
 ) -> Iterator[_Reading]:
     """The layer at a place, if it is that cell; both of its directions, where they lie in one array."""
     try:
@@ -249,35 +277,43 @@ def _readings(
     biases = sum(_is_bias(alone) for alone, _ in pairs)
     score = (len(there), -len(missing) if biases > len(missing) else 0)
     first = min(k for k, _ in there.values())
-    notes = (f"{', '.join(missing)}: not in the file, and taken as zero",) if 0 < len(missing) < biases else ()
+    notes = _notes(spelling, cell, missing if len(missing) < biases else [], told=told)
     counts = {len(a) if a.ndim else 0 for a in arrays.values()} if spelling.stacked else {1}
     try:
         if any(a.dtype.kind != "f" for a in arrays.values()) or not counts <= {1, 2} or len(counts) > 1:
             raise ConventionError("not numbers")
         for direction in range(counts.pop()):
-            own = {k: np.asarray(a[direction : direction + 1] if spelling.stacked else a, np.float64) for k, a in arrays.items()}
-            params = trimmed.read(cell, own)
-            D, H = params["W"].shape[0], params["b"].shape[0] // len(cell.gates)
-            if not D or not H or (cell.projection and params["R"].shape != (H, cell.projection)):
+            own = {k: a[direction : direction + 1] if spelling.stacked else a for k, a in arrays.items()}
+            D, H = trimmed.sizes(cell, own)
+            if not D or not H:
                 raise ConventionError("empty")
             turned = place.reverse or bool(direction) or bool(word and word.reverse) or bool(BACKWARDS & {*place.name.split(".")})
-            made = Layer(place.name, place.layer, turned, cell, spelling.name, D, H, params, notes)
-            yield _Reading(score, first, made)
+            plain, read = replace(cell, forget_bias=0.0), partial(_canonical, trimmed, cell)
+            layout = trimmed.layout(cell)
+            same = plain, cell.forget_bias, layout, trimmed.rows, trimmed.interleaved, trimmed.vectors, trimmed.stacked
+            yield _Reading(score, first, same, Layer(place.name, place.layer, turned, plain, spelling.name, D, H, own, notes, read))
     except ConventionError:
         shapes = ", ".join(f"{here.name} {_described(named[here.name][1])}" for _, here in pairs if here.name in named)
         misses[f"{shapes} have the names of {spelling.name}'s, but fit no cell of it"] = place.name
 
 
+def _canonical(spelling: Convention, cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Canonical parameters, with a forget bias that the cell adds at run time in b."""
+    params = spelling.read(cell, arrays)
+    if cell.forget_bias:
+        block(cell, params["b"], "f")[...] += cell.forget_bias
+    return params
+
+
 def _without(spelling: Convention, cell: Cell, missing: set[str]) -> Convention | None:
     """The convention without arrays that are not there, or None if a layer cannot do without them: only biases can be left out."""
-    if not missing:
-        return spelling
     layout, kept = spelling.layout(cell), {}
     for template, content in layout.arrays.items():
-        arrays = list(held(Layout(layout.order, {template: content}, layout.negated, layout.gate_names), cell, _ALONE))
-        if not {h.name for h in arrays} & missing:
+        arrays = list(held(replace(layout, arrays={template: content}), cell, _ALONE))
+        names = {h.name for h in arrays}
+        if names and not names & missing:
             kept[template] = content
-        elif not {h.name for h in arrays} <= missing or not all(map(_is_bias, arrays)):
+        elif not names <= missing or not all(map(_is_bias, arrays)):
             return None
     kind = "gru-before" if cell.reset == "before" else cell.kind
     return replace(spelling, layouts={kind: replace(layout, arrays=kept)})
@@ -294,18 +330,11 @@ def _described(array: Array) -> str:
     return f"{array.shape}" if array.dtype.kind == "f" else f"{array.dtype} {array.shape}"
 
 
-def _same(a: Layer, b: Layer) -> bool:
-    return a.cell == b.cell and all(np.array_equal(a.params[k], b.params[k], equal_nan=True) for k in a.params)
-
-
-def _assuming(layer: Layer, cell: Cell, *, told: bool) -> Layer:
-    """A layer with its forget bias in b, and a note on what its arrays do not tell."""
-    notes = list(layer.notes)
-    params = dict(layer.params)
+def _notes(spelling: Convention, cell: Cell, missing: list[str], *, told: bool) -> tuple[str, ...]:
+    """What is assumed of a layer."""
+    notes = [f"{', '.join(missing)}: not in the file, and taken as zero"] if missing else []
     if cell.forget_bias:
-        params["b"] = params["b"].copy()
-        block(cell, params["b"], "f")[...] += cell.forget_bias
-        notes.append(f"{cell.forget_bias:g} was added to the bias of its forget gate, as {layer.convention} does at run time")
+        notes.append(f"{cell.forget_bias:g} was added to the bias of its forget gate, as {spelling.name} does at run time")
     if cell.kind == "rnn" and not told:
         notes.append(f"its activation was taken to be {cell.activation}, since arrays do not tell")
-    return replace(layer, cell=replace(cell, forget_bias=0.0), params=params, notes=tuple(notes))
+    return tuple(notes)

@@ -77,6 +77,11 @@ class Stored:
         self.arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
+def from_bfloat16(bits: Array) -> Array:
+    """Numbers of bfloat16, given as unsigned integers, in float64. NumPy has no such dtype; they are the upper halves of float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+
+
 def spelled(name: str) -> str:
     """A name with its parts joined by dots, whatever joined them: ``params/gru/hi``, ``['params']['gru']['hi']`` and ``params.gru.hi``.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from gatecheck.errors import MissingExtraError, WeightsFileError
 from gatecheck.weights.numpy_files import check_archive
-from gatecheck.weights.stored import Stored
+from gatecheck.weights.stored import Stored, from_bfloat16
 
 ADVICE = "save module.state_dict() instead"
 
@@ -87,7 +87,7 @@ def read_safetensors(path: Path) -> Stored:
         raise MissingExtraError(f'reading {path.name} needs safetensors: pip install "gatecheck[weights]"') from error
     stored = Stored()
     stored.admit("the file", (path.stat().st_size,), 1)
-    # NumPy has no bfloat16, so the library's own way to NumPy fails on it; its bits are the upper half of a float32's.
+    # The library's own way to NumPy fails on bfloat16, which NumPy has not.
     unpacked: Any = safetensors.deserialize
     for name, tensor in unpacked(path.read_bytes()):
         if tensor["dtype"] not in _SAFE:
@@ -95,6 +95,6 @@ def read_safetensors(path: Path) -> Stored:
             continue
         array = np.frombuffer(tensor["data"], f"<{_SAFE[tensor['dtype']]}" if tensor["dtype"] != "BOOL" else "?")
         if tensor["dtype"] == "BF16":
-            array = (array.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+            array = from_bfloat16(array)
         stored.put(name, array.reshape(tensor["shape"]))
     return stored

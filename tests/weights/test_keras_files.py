@@ -9,6 +9,7 @@ import pytest
 
 from gatecheck.cells import as_cell
 from gatecheck.conventions import CONVENTIONS
+from gatecheck.errors import UsageError
 from gatecheck.weights import load
 
 D, H = 3, 4
@@ -68,12 +69,25 @@ def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
     ]
     kernel = keras.ops.convert_to_numpy(both.backward_layer.cell.kernel)
     np.testing.assert_array_equal(found[KERAS_LABELS[1]].params["W"][:, 8:], kernel[:, 8:])
-    with pytest.raises(Exception, match=r"layers.lstm.cell: a LSTM with the activations gelu and sigmoid, and no cell of gatecheck has"):
+    with pytest.raises(UsageError, match=r"layers.lstm.cell: a LSTM with the activations gelu and sigmoid, and no cell of gatecheck has"):
         load(tmp_path / "m.keras", layer="layers.lstm.cell")
     model.save_weights(tmp_path / "m.weights.h5")  # without a configuration, and without biases, it may reset before or after
-    with pytest.raises(Exception, match="a gru as in keras, or a gru-before as in keras; say --cell"):
+    with pytest.raises(UsageError, match="a gru as in keras, or a gru-before as in keras; say --cell"):
         load(tmp_path / "m.weights.h5", layer=KERAS_LABELS[0])
     assert load(tmp_path / "m.weights.h5", layer=KERAS_LABELS[0], cell="gru-before").cell == as_cell("gru-before")
+
+
+def test_a_class_of_the_users_own_is_none_of_keras_until_its_cell_is_said(tmp_path, keras):
+    class Mine(keras.layers.LSTMCell):
+        pass
+
+    backwards = keras.layers.LSTM(4, return_sequences=True, go_backwards=True)
+    keras.Sequential([keras.Input((None, 3)), backwards, keras.layers.RNN(Mine(5))]).save(tmp_path / "m.keras")
+    layer = load(tmp_path / "m.keras")
+    assert (layer.label, layer.reverse) == ("layers.lstm.cell.reverse", True)
+    assert load(tmp_path / "m.keras", layer="layers.rnn.cell", cell="lstm").H == 5
+    with pytest.raises(UsageError, match=r"layers.rnn.cell is no RNN, GRU or LSTM as far as the file says; --cell can say what it is"):
+        load(tmp_path / "m.keras", layer="layers.rnn.cell")
 
 
 KERAS_LABELS = (

@@ -76,6 +76,13 @@ def test_every_convention_is_found_among_other_arrays(cell, spelling):
     assert (told.cell, told.convention) == (cell, spelling.name)
 
 
+@pytest.mark.parametrize("write", ["{}:0", "{}.value", "['{}']", "|{}"])
+def test_names_as_libraries_decorate_them(write):
+    arrays = {write.format(k): a for k, a in arrays_of(as_cell("gru"), CONVENTIONS["keras"], "enc/").items()}
+    (layer,) = find_layers({k.replace("/", "']['") if "[" in k else k: a for k, a in arrays.items()})
+    assert (layer.name, layer.cell) == ("enc", as_cell("gru"))
+
+
 def test_dense_layers_are_none():
     assert find_layers(dense()) == []
     assert find_layers(dense(), cell="lstm") == []
@@ -177,6 +184,8 @@ def test_a_bias_that_is_missing_is_said(tmp_path):
     assert find_layers(gates) == []
 
 
+NO_LSTM = {"a.weight_hh_l0": np.ones(0)}
+
 BAD = {
     "nan": ({"a.weight_hh_l0": np.where(np.eye(16, 4), np.nan, 1)}, "U of a.l0 in .*w.npz is NaN or infinite in 4 of 64 entries"),
     "shape": ({"a.bias_ih_l0": np.ones(15)}, r"a.bias_ih_l0 \(15,\), .* have the names of pytorch's, but fit no cell of it"),
@@ -186,6 +195,7 @@ BAD = {
     "empty": ({"a.weight_ih_l0": np.ones((16, 0))}, "fit no cell of it"),
     "quantised": ({"a.weight_ih_l0": np.ones((16, 3), "int8")}, r"a.weight_ih_l0 int8 \(16, 3\)"),
     "complex": ({"a.weight_ih_l0": np.ones((16, 3), "complex64")}, r"a.weight_ih_l0 complex64 \(16, 3\)"),
+    "of three": ({f"b/{k}": np.ones((3, 4, 4)) for k in "WR"} | NO_LSTM, r"b.W \(3, 4, 4\), b.R \(3, 4, 4\) have the names of onnx's"),
     "twice": ({"a/weight_ih_l0": np.ones((16, 3))}, "one name but for separators, a.weight_ih_l0"),
 }
 

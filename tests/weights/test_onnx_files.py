@@ -5,36 +5,64 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gatecheck.cells import as_cell
 from gatecheck.conventions import CONVENTIONS
+from gatecheck.errors import WeightsFileError
 from gatecheck.weights import load, read_arrays
+from gatecheck.weights.onnx_nodes import uncoupled
 
 D, H = 3, 4
 
 
-@pytest.mark.parametrize("name", ["rnn-relu", "gru", "gru-before", "lstm", "lstm-peepholes"])
-def test_a_node_of_onnx(tmp_path, name, case_of, same_weights, ours):
-    onnx, evaluator = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    from onnx import helper, numpy_helper
+OPTIONS = {
+    "rnn-relu": {"activations": ["Relu"]},
+    "gru": {"linear_before_reset": 1},
+    "gru-before": {},
+    "lstm": {"direction": "reverse"},
+    "lstm-peepholes": {},
+    "lstm-coupled": {"input_forget": 1},
+    "gru-hard5": {"linear_before_reset": 1, "activations": ["HardSigmoid", "Tanh"]},
+}
 
+
+def saved(path, cell, weights, **options):
+    """A model of one node, with its weights and another array as initialisers."""
+    onnx = pytest.importorskip("onnx")
+    helper, array = onnx.helper, onnx.numpy_helper.from_array
+    inputs = ["X", "w", "r", "b", *(["", "", "", "p"] if "P" in weights else [])]
+    node = helper.make_node(cell.kind.upper(), inputs, ["Y"], name="/enc/cell", hidden_size=H, **options)
+    ends = [helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, shape) for k, shape in (("X", [None, None, D]), ("Y", None))]
+    own = [array(a, k.lower()) for k, a in weights.items()]
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:], [*own, array(np.ones((2, 2)), "other")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_node_of_onnx(tmp_path, name, case_of, same_weights, ours):
+    runtime = pytest.importorskip("onnxruntime")
     case = case_of(name, "float32")
     weights = CONVENTIONS["onnx"].spell(case.cell, case.params)
-    options = {"linear_before_reset": 1} if name == "gru" else {"activations": ["Relu"]} if name == "rnn-relu" else {}
-    inputs = ["X", "w", "r", "b", *(["", "", "", "p"] if "P" in weights else [])]
-    node = helper.make_node(case.cell.kind.upper(), inputs, ["Y"], name="/enc/cell", hidden_size=4, **options)
-    graph = helper.make_graph(
-        [node],
-        "g",
-        [helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, [None, None, 3])],
-        [helper.make_tensor_value_info("Y", onnx.TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(a, k.lower()[0]) for k, a in weights.items()] + [numpy_helper.from_array(np.ones((2, 2)), "other")],
-    )
-    path = tmp_path / "m.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    weights = uncoupled(weights) if case.cell.coupled else weights
+    path = saved(tmp_path / "m.onnx", case.cell, weights, **OPTIONS[name])
     layer = load(path)
-    assert (layer.label, layer.convention) == ("enc.cell", "onnx")
+    backwards = name == "lstm"
+    assert (layer.label, layer.convention, layer.reverse) == ("enc.cell" + ".reverse" * backwards, "onnx", backwards)
     same_weights(layer, case)
     assert set(read_arrays(path)) == {*(f"/enc/cell/{k}" for k in weights), "other"}
-    y = evaluator.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"X": case["x"]})[0][:, 0]
-    np.testing.assert_allclose(ours(layer, case["x"]), y, atol=3e-5)
-    with pytest.raises(Exception, match="as the file says, and no rnn-sigmoid"):
+    y = runtime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"X": case["x"]})[0][:, 0]
+    turn = slice(None, None, -1 if backwards else 1)
+    np.testing.assert_allclose(ours(layer, case["x"][turn])[turn], y, atol=3e-5)
+    with pytest.raises(WeightsFileError, match=r"enc\.cell is a .*, as the file says, and no rnn-sigmoid"):
         load(path, cell="rnn-sigmoid")
+
+
+def test_halves_and_nodes_that_no_cell_of_ours_computes(tmp_path, case_of):
+    case = case_of("gru", "float32")
+    weights = {k: a.astype(np.float16) for k, a in CONVENTIONS["onnx"].spell(case.cell, case.params).items()}
+    layer = load(saved(tmp_path / "m.onnx", case.cell, weights))
+    assert layer.cell == as_cell("gru-before")
+    np.testing.assert_array_equal(layer.params["U"][:, H : 2 * H], -weights["R"][0, :H].T.astype(float))
+    saved(tmp_path / "m.onnx", case.cell, weights, clip=1.0)
+    with pytest.raises(WeightsFileError, match="/enc/cell was left out: it clips what goes into its activations"):
+        load(tmp_path / "m.onnx")
