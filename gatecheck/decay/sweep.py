@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
@@ -18,6 +17,7 @@ from gatecheck.decay.result import Curve, DecayResult, Row
 from gatecheck.decay.theory import predict
 from gatecheck.errors import InputError, UsageError
 from gatecheck.initialisers import initialiser
+from gatecheck.validation import whole
 from gatecheck.versions import versions
 
 Array = NDArray[Any]
@@ -83,7 +83,7 @@ def decay(
     """
     least = {"hidden": 1, "inputs": 1, "steps": 2, "seeds": 1, "seed": 0}
     hidden, inputs, steps, seeds, seed = (
-        _whole(name, value, least[name]) for name, value in zip(least, (hidden, inputs, steps, seeds, seed), strict=True)
+        whole(name, value, least[name]) for name, value in zip(least, (hidden, inputs, steps, seeds, seed), strict=True)
     )
     networks, skipped = _networks(cells, initialisers, hidden, inputs)
     work = 2 * steps * seeds * len(networks)
@@ -106,16 +106,6 @@ def decay(
         skipped=skipped,
         versions=versions(),
     )
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise UsageError(f"{name} is {value!r}, but should be a whole number") from None
-    if number < least:
-        raise UsageError(f"{name} is {number}, but should be at least {least}")
-    return number
 
 
 def _networks(
