@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gatecheck.cells import Array, Cell, Params, Sizes
-from gatecheck.errors import InputError
+from gatecheck.errors import InputError, UsageError
 
 
 def _describe(array: Any) -> str:
@@ -136,3 +137,20 @@ def check_cotangents(cell: Cell, sizes: Sizes, dtype: np.dtype[Any], dy: Array |
         if name[1] not in cell.state:
             raise InputError(f"{name} was given, but a {cell} has no state {name[1]}")
         _require(name, given, cell.state_shape(name[1], B, H), _state_meaning(cell, name[1]), dtype)
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """The value as a whole number.
+
+    Raises
+    ------
+    UsageError
+        Naming it, if it is none or smaller than `least`.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} is {value!r}, but should be a whole number") from None
+    if number < least:
+        raise UsageError(f"{name} is {number}, but should be at least {least}")
+    return number

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -12,18 +11,17 @@ from numpy.typing import NDArray
 
 from gatecheck.cells import as_cell, without_options
 from gatecheck.decay import statistics
-from gatecheck.decay.job import Job, Report
-from gatecheck.decay.jobs import Progress, run, warn
 from gatecheck.decay.networks import Network
 from gatecheck.decay.profile import adjoint_profile
 from gatecheck.decay.result import Curve, DecayResult, Row
-from gatecheck.decay.store import Keeper, Store
 from gatecheck.decay.theory import predict
 from gatecheck.errors import InputError, UsageError
 from gatecheck.initialisers import initialiser
+from gatecheck.validation import whole
 from gatecheck.versions import versions
 
 Array = NDArray[Any]
+Progress = Callable[[int, int, str], None]
 
 DEFAULT_ROWS = (
     ("rnn", "uniform"),
@@ -40,9 +38,6 @@ DEFAULT_ROWS = (
 PROBES = 16
 POINTS = 400
 
-ARGUMENTS = ("cell", "initialiser", "hidden", "inputs", "steps", "seed", "trial")
-"""Of :func:`measure`."""
-
 
 def decay(
     cells: Sequence[str] | None = None,
@@ -53,12 +48,6 @@ def decay(
     seeds: int = 5,
     seed: int = 0,
     progress: Progress | None = None,
-    *,
-    workers: int = 1,
-    store: Store | None = None,
-    resume: bool = False,
-    dask: str | None = None,
-    say: Callable[[str], None] = warn,
 ) -> DecayResult:
     """Measure how fast gradients fade with lag, at random weights and inputs from N(0, 1).
 
@@ -78,9 +67,6 @@ def decay(
         The run's seed. The same seed gives the same result, whatever else is measured beside it.
     progress
         Called with the work done, the work to do and what is being measured.
-    workers, store, resume, dask, say
-        Where it runs and what outlives an interruption, as in :func:`gatecheck.decay.jobs.run`. They do not change the result. A job is
-        one network.
 
     Returns
     -------
@@ -91,24 +77,22 @@ def decay(
     Raises
     ------
     UsageError
-        If a number is too small, a name is unknown, no combination exists, or the store or the cluster cannot be used.
+        If a number is too small, a name is unknown, or no combination exists.
     InputError
         If a network overflows.
-    WorkerLostError
-        If a process was killed; what was finished before is in the store.
-    MissingExtraError
-        If `dask` is given and the package ``distributed`` is missing.
     """
-    least = {"hidden": 1, "inputs": 1, "steps": 2, "seeds": 1, "seed": 0, "workers": 1}
-    hidden, inputs, steps, seeds, seed, workers = (
-        _whole(name, value, least[name]) for name, value in zip(least, (hidden, inputs, steps, seeds, seed, workers), strict=True)
+    least = {"hidden": 1, "inputs": 1, "steps": 2, "seeds": 1, "seed": 0}
+    hidden, inputs, steps, seeds, seed = (
+        whole(name, value, least[name]) for name, value in zip(least, (hidden, inputs, steps, seeds, seed), strict=True)
     )
     networks, skipped = _networks(cells, initialisers, hidden, inputs)
-    jobs = [_job(network, steps, seed, trial) for network in networks for trial in range(seeds)]
-    results = run(measure, jobs, workers=workers, store=store, resume=resume, dask=dask, progress=progress, say=say)
+    work = 2 * steps * seeds * len(networks)
     rows = []
     for k, network in enumerate(networks):
-        log_norm = np.stack([result["log_norm"] for result in results[k * seeds : (k + 1) * seeds]])
+        log_norm = np.empty((seeds, steps + 1))
+        for trial in range(seeds):
+            report = _part(progress, 2 * steps * (k * seeds + trial), work, network.name)
+            log_norm[trial] = _measure(network, steps, seed, trial, report)
         rows.append(_row(network, log_norm, network.generator(seed, seeds)))
     return DecayResult(
         hidden=hidden,
@@ -122,16 +106,6 @@ def decay(
         skipped=skipped,
         versions=versions(),
     )
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise UsageError(f"{name} is {value!r}, but should be a whole number") from None
-    if number < least:
-        raise UsageError(f"{name} is {number}, but should be at least {least}")
-    return number
 
 
 def _networks(
@@ -156,31 +130,18 @@ def _networks(
     return networks, tuple(skipped)
 
 
-def _job(network: Network, steps: int, seed: int, trial: int) -> Job:
-    arguments = {"cell": network.cell.name, "initialiser": network.initialiser, "hidden": network.hidden, "inputs": network.inputs}
-    return Job(network.name, f"trial {trial}", arguments | {"steps": steps, "seed": seed, "trial": trial}, 2 * steps)
+def _part(progress: Progress | None, before: int, work: int, label: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, _: progress(before + done, work, label)
 
 
-def measure(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -> dict[str, Array]:
-    """The log-norms ``(T+1,)`` by lag of one network on one sequence: what a job of a sweep is."""
-    cell, initialiser, hidden, inputs, steps, seed, trial = (arguments[name] for name in ARGUMENTS)
-    network = Network(as_cell(cell), initialiser, hidden, inputs)
+def _measure(network: Network, steps: int, seed: int, trial: int, progress: Callable[[int, int], None] | None) -> Array:
+    """Log-norms ``(T+1,)`` by lag of one network on one sequence."""
     rng = network.generator(seed, trial)
     params, start, x = network.params(rng), network.probes(rng, PROBES), network.sequence(rng, steps)
-    log_norm = adjoint_profile(network.cell, params, x, start, progress=_paid(report, start.shape[1]), keeper=keeper).log_norm
+    log_norm = adjoint_profile(network.cell, params, x, start, progress=progress).log_norm
     if np.isnan(log_norm).any() or np.isposinf(log_norm).any():
         raise InputError(f"{network.name} overflows within {steps} steps (seed {seed}, trial {trial}), so it has no gradient to measure")
-    return {"log_norm": log_norm}
-
-
-def _paid(report: Report, probes: int) -> Report:
-    """Steps as time pays for them, so that the time that is left can be told: back costs 1 forward and a quarter for each probe."""
-
-    def paid(done: int, total: int) -> None:
-        forward, back = min(done, total // 2), max(0, done - total // 2)
-        report(4 * forward + (probes + 4) * back, (probes + 8) * (total // 2))
-
-    return paid
+    return log_norm
 
 
 def _offset(network: Network) -> float:
