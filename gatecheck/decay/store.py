@@ -189,7 +189,7 @@ class Store:
     def keeper(self, key: str, resume: bool, say: Callable[[str], None]) -> Keeper:
         """What the job is given to save its state with; with `resume` it holds the state to go on from, if there is one."""
         saved = self._read(self._state(key), f"{key} state", say) if resume else None
-        return Keeper(self._state(key), key, saved)
+        return Keeper(self._state(key), key, saved, SAVE_EVERY_S)
 
     def clear(self) -> None:
         """Remove the parts of the sweep that was opened, and the folder if nothing else is in it."""
