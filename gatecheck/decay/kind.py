@@ -77,35 +77,38 @@ def kind(log_norm: Array) -> Kind:
     shape = np.sqrt(low * high), rate, drop.mean(axis=0) / np.log(high / low)
     if low.size < 3 or not (rates > 0).all():
         return Kind("undecided", math.nan, math.nan, math.nan, *shape)
-    errors = None if len(log_norm) >= SEEDS else np.array([_errors(curve, low, high) for curve in log_norm]) / rates
+    # Satterthwaite's degrees of freedom are no fewer than those of the shortest window.
+    errors: Array | None = None
+    freedom = len(log_norm) - 1
+    if len(log_norm) < SEEDS:
+        errors, freedom = np.array([_errors(curve, low, high) for curve in log_norm]) / rates, math.isqrt(int(np.min(high - low))) - 1
+    quantile = float(student.ppf((1 + LEVEL) / 2, freedom))
     middles = (high - low) / np.log(high / low)  # so that a power law has exactly γ = 1
     half = (low.size + 1) // 2
     parts = [slice(None), slice(half), slice(low.size - half, None)]
-    (index, reach), *halves = (_index(rates[:, s], middles[s], None if errors is None else errors[:, s]) for s in parts)
-    return Kind(_name(index, reach, halves), index, index - reach, index + reach, *shape)
+    found = [_gamma(rates[:, s], middles[s], None if errors is None else errors[:, s]) for s in parts]
+    (gamma, reach), *halves = [(estimate, quantile * error) for estimate, error in found]
+    return Kind(_name(gamma, reach, halves), gamma, gamma - reach, gamma + reach, *shape)
 
 
-def _name(index: float, reach: float, halves: list[tuple[float, float]]) -> Name:
+def _name(gamma: float, reach: float, halves: list[tuple[float, float]]) -> Name:
     around: dict[Name, float] = {"exponential": 0.0, "power": 1.0}
     for name, value in around.items():
         # The whole may be straight by the accident of two halves that bend in opposite ways.
-        if abs(index - value) + reach <= TOLERANCE and all(abs(part - value) - error <= TOLERANCE for part, error in halves):
+        if abs(gamma - value) + reach <= TOLERANCE and all(abs(part - value) - error <= TOLERANCE for part, error in halves):
             return name
-    return "mixture" if index - reach > TOLERANCE and index + reach < 1 - TOLERANCE else "undecided"
+    return "mixture" if gamma - reach > TOLERANCE and gamma + reach < 1 - TOLERANCE else "undecided"
 
 
-def _index(rates: Array, middles: Array, errors: Array | None) -> tuple[float, float]:
-    """Least-squares slope of -ln a on ln k, a mean over seeds, and half of its 95 % interval."""
+def _gamma(rates: Array, middles: Array, errors: Array | None) -> tuple[float, float]:
+    """Least-squares slope of -ln a on ln k, a mean over seeds, and its standard error."""
     centred = np.log(middles) - np.log(middles).mean()
     weights = centred / (centred**2).sum()
     slopes = -np.log(rates) @ weights
     seeds = len(slopes)
     if errors is None:
-        deviation = float(slopes.std(ddof=1)) / math.sqrt(seeds)
-        return float(slopes.mean()), float(student.ppf((1 + LEVEL) / 2, seeds - 1)) * deviation
-    deviation = math.sqrt(float((errors**2 @ weights**2).sum())) / seeds
-    # Satterthwaite's degrees of freedom are no fewer than those of the shortest window.
-    return float(slopes.mean()), float(student.ppf((1 + LEVEL) / 2, math.isqrt(FIRST_LAG))) * deviation
+        return float(slopes.mean()), float(slopes.std(ddof=1)) / math.sqrt(seeds)
+    return float(slopes.mean()), math.sqrt(float((errors**2 @ weights**2).sum())) / seeds
 
 
 def _errors(curve: Array, low: Array, high: Array) -> Array:

@@ -26,8 +26,8 @@ WITHOUT: Mapping[str, Mapping[str, tuple[int, ...]]] = {
 
 keep: what the state keeps of itself, c → f c in an LSTM and h → (1 - z) h in a GRU; a plain RNN keeps nothing. candidate: that, and the
 old state seen by the candidate, with every gate held constant. gates: what is kept, and the gates' derivatives, with the candidate blind
-to the old state (a GRU's r acts through the candidate, and its derivative stays). Of an LSTM, h reaches c through o (1 - tanh² c) on all
-of them. The paths do not add up to the whole: a product of sums has mixed terms.
+to the old state (a GRU's r acts through the candidate, and its derivative stays). On all of them the cotangent of an LSTM's h' reaches c'
+through o (1 - tanh² c'). The paths do not add up to the whole: a product of sums has mixed terms.
 """
 
 

@@ -75,6 +75,7 @@ def product_spectrum(matrices: Array, rng: np.random.Generator, count: int | Non
     InputError
         If there is no matrix, their shape does not fit, or an entry is not finite.
     """
+    matrices = np.asarray(matrices, dtype=np.float64)
     if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2] or 0 in matrices.shape:
         raise InputError(f"matrices have shape {matrices.shape}, but should have shape (T, N, N)")
     T, N, _ = matrices.shape

@@ -152,8 +152,9 @@ def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) 
 
         E(K) = Σ_{k≥K} M C β^{k-τ} = M C β^{K-τ} / (1 - β),
 
-    and since ‖g‖ ≥ ‖g_k‖ - E(k) for every k, the relative bias is at most E(K) / max_{τ≤k≤K} (‖g_k‖ - E(k)). C is taken as the
-    smallest that holds for all lags measured, so that the bound does hold of this gradient, whatever its local rates.
+    and since ‖g‖ ≥ ‖g_k‖ - E(k) for every k ≥ τ, the relative bias is at most E(K) / max_k (‖g_k‖ - E(k)). (Their program takes M = 1
+    and sums of state gradients for g_k; here both are those of the parameters.) C is the smallest that holds for all lags measured, so
+    that the bound does hold of this gradient, whatever its local rates.
 
     Parameters
     ----------
@@ -169,7 +170,7 @@ def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) 
     Returns
     -------
     NDArray
-        ``(m,)``; inf where there is no bound: if the rate is not negative, before τ, and where E is all of the gradient.
+        ``(m,)``; inf where there is no bound: if the rate is not negative, before τ, and if E is never less than ‖g_k‖.
     """
     bound = np.full(len(bias.lags), np.inf)
     if not rate < 0 or settled >= len(log_norm):
@@ -184,6 +185,5 @@ def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) 
         return bound
     with np.errstate(over="ignore"):
         E = np.exp(log_E - unit)
-    least = np.maximum.accumulate(np.where(fits, np.exp(bias.log_size - unit) - E, -np.inf))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(least > 0, E / least, np.inf)
+    least = float(np.max(np.exp(bias.log_size - unit) - E, where=fits, initial=0.0))
+    return np.where(fits, E / least, np.inf) if least > 0 else bound

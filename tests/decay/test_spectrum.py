@@ -166,6 +166,7 @@ def test_directions_that_a_step_loses_have_no_exponent():
     found = lyapunov(LSTM(), params, np.zeros((3000, 1)), rng())
     moduli = np.sort(abs(np.linalg.eigvals(0.5 * np.eye(H) + 0.25 * block(LSTM(), params["U"], "g"))))[::-1]
     assert np.isneginf(found.exponents[H:]).all()
+    assert np.isneginf(found.log_singular[H:]).all()
     assert np.isfinite(found.exponents[:H]).all()
     # A complex pair turns, so its two exponents are read to 1/T only, but their sum is a determinant.
     np.testing.assert_allclose(found.exponents[:H], np.log(moduli), atol=2e-3)
