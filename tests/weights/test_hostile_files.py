@@ -61,7 +61,7 @@ def write(path):
                     file[k] = a
         case ".keras":
             write(path.with_suffix(".h5"))
-            zipped(path, config__json="{}", model__weights__h5=path.with_suffix(".h5").read_bytes())
+            zipped(path, config__json="{}", metadata__json="{}", model__weights__h5=path.with_suffix(".h5").read_bytes())
         case ".onnx":
             node = onnx.helper.make_node("RNN", ["X", "W", "R"], ["Y"], name="rnn", hidden_size=4)
             own = [onnx.numpy_helper.from_array(ARRAYS[f"rnn.weight_{k}_l0"][None], name) for k, name in (("ih", "W"), ("hh", "R"))]
@@ -273,10 +273,10 @@ def test_hdf5_reads_its_own_file_alone(tmp_path):
 def test_a_configuration_of_anything(tmp_path, config):
     path = tmp_path / "w.keras"
     write(tmp_path / "w.h5")
-    zipped(path, config__json=config, model__weights__h5=(tmp_path / "w.h5").read_bytes())
+    zipped(path, config__json=config, metadata__json="{}", model__weights__h5=(tmp_path / "w.h5").read_bytes())
     message = complaint(path)
     assert not message or "w.keras is damaged, or not a Keras model" in message
-    zipped(path, config__json="{}")
+    zipped(path, config__json="{}", metadata__json="{}")
     refused(path, "is damaged, or not a Keras model: .*model.weights.h5")
 
 
