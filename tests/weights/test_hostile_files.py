@@ -124,6 +124,13 @@ def test_every_damage_is_an_error_of_ours(tmp_path, suffix):
     assert seen > 2
 
 
+def test_a_nan_that_signals_is_no_warning(tmp_path):
+    bits = np.full((4, 3), 0x7F800001, "u4").view("f4")
+    np.savez(tmp_path / "w.npz", **ARRAYS | {"rnn.weight_ih_l0": bits})
+    with pytest.raises(WeightsFileError, match=r"W of rnn.l0 in .* is NaN or infinite in 12 of 12 entries"):
+        load(tmp_path / "w.npz")
+
+
 def test_a_name_that_ends_in_nothing_known(tmp_path):
     refused(tmp_path / "w.pickle", "does not end in .npz, .safetensors, .pt")
 
