@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gatecheck.errors import InputError, WeightsFileError
 from gatecheck.weights.files import attempted
 from gatecheck.weights.numpy_files import read_npy, read_npz
-from gatecheck.weights.stored import printable
+from gatecheck.weights.stored import doubled, printable
 
 Array = NDArray[Any]
 
@@ -63,7 +63,7 @@ def read_sequences(path: str | Path, D: int) -> Array:
         raise InputError(f"{path} has {x.shape[-1]} inputs a step (shape {x.shape}), but the network takes D = {D}")
     if not x.size:
         raise InputError(f"{path} has no steps (shape {x.shape})")
-    wide = x.astype(np.float64)
+    wide = doubled(x)
     if not np.isfinite(wide).all():
         where = tuple(int(k) for k in np.argwhere(~np.isfinite(wide))[0])
         raise InputError(f"{path} is {wide[where]} at [{', '.join(map(str, where))}], but every input should be finite")

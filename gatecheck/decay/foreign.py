@@ -61,6 +61,10 @@ def vjp_profile(
         If `start` or `state` are not finite, or do not fit each other.
     ContractError
         If `step` or `vjp` return states of another number or shape.
+
+    Notes
+    -----
+    Memory is that of all T states.
     """
 
     def pull(x_t: Array, states: States, block: States) -> States:

@@ -16,7 +16,8 @@ from gatecheck.weights.numpy_files import check_archive
 from gatecheck.weights.stored import Said, Stored, from_bfloat16, spelled
 
 _KINDS = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
-_HARD = {"sigmoid": None, "hard_sigmoid": 6}  # keras/src/activations: hard_sigmoid is relu6(x + 3) / 6
+_HARD = {True: 5, False: 6}
+"""By whether it is Keras 1 or 2: their hard_sigmoid is 0.2 x + 0.5 (keras/backend.py), that of Keras 3 relu6(x + 3) / 6."""
 
 
 def read_keras(path: Path) -> Stored:
@@ -31,8 +32,8 @@ def read_keras(path: Path) -> Stored:
     """
     check_archive(path)
     with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
-        return _read(path, io.BytesIO(archive.read("model.weights.h5")), config)
+        version = json.loads(archive.read("metadata.json")).get("keras_version")
+        return _read(path, io.BytesIO(archive.read("model.weights.h5")), json.loads(archive.read("config.json")), version)
 
 
 def read_hdf5(path: Path) -> Stored:
@@ -45,10 +46,10 @@ def read_hdf5(path: Path) -> Stored:
     WeightsFileError
         If its datasets are larger than gatecheck reads; h5py raises what it likes for other damage.
     """
-    return _read(path, path, None)
+    return _read(path, path, None, None)
 
 
-def _read(path: Path, file: Any, config: Any) -> Stored:
+def _read(path: Path, file: Any, config: Any, version: Any) -> Stored:
     try:
         import h5py
     except ImportError as error:
@@ -73,8 +74,10 @@ def _read(path: Path, file: Any, config: Any) -> Stored:
     with h5py.File(file, "r") as opened:
         opened.visititems(visit)  # follows no links out of the file, and comes to each object once
         legacy = opened.attrs.get("model_config")
+        version = version or opened.attrs.get("keras_version")
     if config is None and isinstance(legacy, str | bytes):
         config = json.loads(legacy)
+    old = str(version).startswith(("1.", "2."))
     layers = dict(_configured(config, ()))
     root = next(iter(layers), ("",))[:1]
     for group in dict.fromkeys(name.rpartition("/")[0].removesuffix("/vars") for name in stored.arrays):
@@ -82,7 +85,7 @@ def _read(path: Path, file: Any, config: Any) -> Stored:
         # A layer has its weights in its cell, of which a configuration says nothing.
         own = next((layers[way[:n]] for n in (len(way), len(way) - 1) if way[:n] in layers), None)
         if layers:
-            _say(stored, spelled(group), own or {"class_name": ""})
+            _say(stored, spelled(group), own or {"class_name": ""}, old)
     return stored
 
 
@@ -104,28 +107,29 @@ def _configured(config: Any, way: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
         own = config.get("config")
         if isinstance(own, dict) and isinstance(own.get("name"), str) and isinstance(config.get("class_name"), str):
             way = (*way, own["name"])
-            yield way, own | {"class_name": config["class_name"]}
+            yield way, own | {"class_name": config["class_name"], "module": config.get("module")}
         for entry in config.values():
             yield from _configured(entry, way)
 
 
-def _say(stored: Stored, prefix: str, config: dict[str, Any]) -> None:
+def _say(stored: Stored, prefix: str, config: dict[str, Any], old: bool) -> None:
     """Note what a configuration says of the weights with a prefix; those that no cell of gatecheck's computes are left out."""
-    kind = _KINDS.get(config["class_name"].removesuffix("Cell"))
+    # A class of the user's own may be called as one of Keras's is.
+    kind = _KINDS.get(config["class_name"].removesuffix("Cell")) if str(config.get("module") or "keras").startswith("keras") else None
     try:
-        stored.said[prefix] = Said(_cell(kind, config), "keras", bool(config.get("go_backwards"))) if kind else None
+        stored.said[prefix] = Said(_cell(kind, config, old), "keras", bool(config.get("go_backwards"))) if kind else None
     except WeightsFileError as error:
         stored.left_out[prefix] = str(error)
         for name in [name for name in stored.arrays if spelled(name).startswith(f"{prefix}.")]:
             del stored.arrays[name]
 
 
-def _cell(kind: str, config: dict[str, Any]) -> Cell:
+def _cell(kind: str, config: dict[str, Any], old: bool) -> Cell:
     activation, gate = config.get("activation", "tanh"), config.get("recurrent_activation", "sigmoid")
     if kind == "rnn" and activation in ("tanh", "relu", "sigmoid"):
         return RNN(activation)
-    if kind == "rnn" or activation != "tanh" or not isinstance(gate, str) or gate not in _HARD:
+    if kind == "rnn" or activation != "tanh" or gate not in ("sigmoid", "hard_sigmoid"):
         raise WeightsFileError(f"a {config['class_name']} with the activations {activation} and {gate}, and no cell of gatecheck has those")
-    hard: Any = _HARD[gate]
+    hard: Any = _HARD[old] if gate == "hard_sigmoid" else None
     # Keras 1 and 2 had no reset_after in layers that reset before.
     return LSTM(hard=hard) if kind == "lstm" else GRU("after" if config.get("reset_after") else "before", hard=hard)

@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gatecheck.blocks import block
 from gatecheck.cells import LSTM, RNN, Array, Cell, as_cell
 from gatecheck.conventions import CONVENTIONS, Convention, as_convention
 from gatecheck.conventions.layout import Held, held
 from gatecheck.errors import ConventionError, WeightsFileError
-from gatecheck.weights.stored import Said, spelled
+from gatecheck.weights.stored import Said, doubled, spelled
 
 KERAS_VARS = replace(
     CONVENTIONS["keras"],
@@ -85,7 +83,7 @@ class Layer:
     @cached_property
     def params(self) -> dict[str, Array]:
         """Canonical parameters, float64."""
-        return self._read({k: np.asarray(a, np.float64) for k, a in self.arrays.items()})
+        return self._read({k: doubled(a) for k, a in self.arrays.items()})
 
     @property
     def label(self) -> str:

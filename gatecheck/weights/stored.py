@@ -73,13 +73,19 @@ class Stored:
         """Add an array."""
         array = np.asarray(array)
         if array.dtype.name in HALVES:
-            array = array.astype(np.float64)
+            array = doubled(array)
         self.arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def doubled(array: Array) -> Array:
+    """Floats in float64, which is exact; there are no warnings of what a damaged file may hold, signalling NaNs."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(array, np.float64)
 
 
 def from_bfloat16(bits: Array) -> Array:
     """Numbers of bfloat16, given as unsigned integers, in float64. NumPy has no such dtype; they are the upper halves of float32."""
-    return (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return doubled((bits.astype(np.uint32) << 16).view(np.float32))
 
 
 def spelled(name: str) -> str:

@@ -61,7 +61,7 @@ def write(path):
                     file[k] = a
         case ".keras":
             write(path.with_suffix(".h5"))
-            zipped(path, config__json="{}", model__weights__h5=path.with_suffix(".h5").read_bytes())
+            zipped(path, config__json="{}", metadata__json="{}", model__weights__h5=path.with_suffix(".h5").read_bytes())
         case ".onnx":
             node = onnx.helper.make_node("RNN", ["X", "W", "R"], ["Y"], name="rnn", hidden_size=4)
             own = [onnx.numpy_helper.from_array(ARRAYS[f"rnn.weight_{k}_l0"][None], name) for k, name in (("ih", "W"), ("hh", "R"))]
@@ -122,6 +122,13 @@ def test_every_damage_is_an_error_of_ours(tmp_path, suffix):
         assert "\n" not in message
         assert message.count("is damaged") <= 1
     assert seen > 2
+
+
+def test_a_nan_that_signals_is_no_warning(tmp_path):
+    bits = np.full((4, 3), 0x7F800001, "u4").view("f4")
+    np.savez(tmp_path / "w.npz", **ARRAYS | {"rnn.weight_ih_l0": bits})
+    with pytest.raises(WeightsFileError, match=r"W of rnn.l0 in .* is NaN or infinite in 12 of 12 entries"):
+        load(tmp_path / "w.npz")
 
 
 def test_a_name_that_ends_in_nothing_known(tmp_path):
@@ -273,10 +280,10 @@ def test_hdf5_reads_its_own_file_alone(tmp_path):
 def test_a_configuration_of_anything(tmp_path, config):
     path = tmp_path / "w.keras"
     write(tmp_path / "w.h5")
-    zipped(path, config__json=config, model__weights__h5=(tmp_path / "w.h5").read_bytes())
+    zipped(path, config__json=config, metadata__json="{}", model__weights__h5=(tmp_path / "w.h5").read_bytes())
     message = complaint(path)
     assert not message or "w.keras is damaged, or not a Keras model" in message
-    zipped(path, config__json="{}")
+    zipped(path, config__json="{}", metadata__json="{}")
     refused(path, "is damaged, or not a Keras model: .*model.weights.h5")
 
 

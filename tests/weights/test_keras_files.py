@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -78,16 +79,28 @@ def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
 
 
 def test_a_class_of_the_users_own_is_none_of_keras_until_its_cell_is_said(tmp_path, keras):
-    class Mine(keras.layers.LSTMCell):
+    class LSTMCell(keras.layers.LSTMCell):  # by the name of one of Keras's
         pass
 
     backwards = keras.layers.LSTM(4, return_sequences=True, go_backwards=True)
-    keras.Sequential([keras.Input((None, 3)), backwards, keras.layers.RNN(Mine(5))]).save(tmp_path / "m.keras")
+    keras.Sequential([keras.Input((None, 3)), backwards, keras.layers.RNN(LSTMCell(5))]).save(tmp_path / "m.keras")
     layer = load(tmp_path / "m.keras")
     assert (layer.label, layer.reverse) == ("layers.lstm.cell.reverse", True)
     assert load(tmp_path / "m.keras", layer="layers.rnn.cell", cell="lstm").H == 5
     with pytest.raises(UsageError, match=r"layers.rnn.cell is no RNN, GRU or LSTM as far as the file says; --cell can say what it is"):
         load(tmp_path / "m.keras", layer="layers.rnn.cell")
+
+
+@pytest.mark.parametrize(("version", "cell"), [("2.4.0", "gru-hard5"), ("3.0.1", "gru-hard6")])
+def test_the_hard_sigmoid_of_keras_2_is_another(tmp_path, version, cell):
+    """A file as Keras 2 wrote it, by hand: Keras 2 needs a Python of its time."""
+    own = {"name": "enc", "units": 4, "activation": "tanh", "recurrent_activation": "hard_sigmoid", "reset_after": True}
+    config = {"class_name": "Sequential", "config": {"name": "net", "layers": [{"class_name": "GRU", "config": own}]}}
+    with pytest.importorskip("h5py").File(tmp_path / "m.h5", "w") as file:
+        file.attrs["keras_version"], file.attrs["model_config"] = version, json.dumps(config)
+        for name, shape in (("kernel", (3, 12)), ("recurrent_kernel", (4, 12)), ("bias", (2, 12))):
+            file[f"model_weights/enc/enc/gru_cell/{name}:0"] = np.ones(shape, "float32")
+    assert load(tmp_path / "m.h5").cell == as_cell(cell)
 
 
 KERAS_LABELS = (
