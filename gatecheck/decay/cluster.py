@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import queue
-from collections.abc import Callable, Iterable, Sequence
+from asyncio import CancelledError as AsyncCancelledError
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from gatecheck.decay.job import Advance, Finish, Function, Job, Result, Task
 from gatecheck.decay.pool import portable
-from gatecheck.decay.store import Keeper, part_key
+from gatecheck.decay.store import part_key
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
 
 PATIENCE_S = 30.0
@@ -42,15 +45,13 @@ def each(address: str, function: Function, tasks: Iterable[Task], keys: Sequence
         raise UsageError(f"no Dask scheduler answers at {address}: {str(error).partition(chr(10))[0]}") from None
     news: queue.SimpleQueue[Any] = queue.SimpleQueue()
     topic = f"gatecheck-{uuid4().hex}"
-    with client:
+    with _without_reconnection(), client:
         client.subscribe_topic(topic, lambda event: news.put(event[1]))
         waiting: dict[Any, Task] = {}
         try:
             for task in tasks:
-                keeper = None if task.keeper is None else Keeper(None, task.keeper.key, task.keeper.saved)
-                future = client.submit(
-                    _remote, function, task.job, task.index, keeper, keys[task.index], topic, pure=False, key=f"{topic}-{task.index}"
-                )
+                name = f"{topic}-{task.index}"
+                future = client.submit(_remote, function, task.job, task.index, keys[task.index], topic, pure=False, key=name)
                 waiting[future] = task
                 future.add_done_callback(news.put)
             while waiting:
@@ -69,20 +70,34 @@ def each(address: str, function: Function, tasks: Iterable[Task], keys: Sequence
             client.cancel(list(waiting))
 
 
-def _result(future: Any, job: Job, address: str) -> Result:
-    from distributed import KilledWorker
+@contextmanager
+def _without_reconnection() -> Iterator[None]:
+    """Without the log's traceback of a reconnection that was cut short because the scheduler is given up: an error of ours says that."""
+    log, dull = logging.getLogger("distributed.client"), lambda record: not (record.exc_info and record.exc_info[0] is AsyncCancelledError)
+    log.addFilter(dull)
+    try:
+        yield
+    finally:
+        log.removeFilter(dull)
 
-    if future.status == "cancelled":
-        raise WorkerLostError(f"the Dask scheduler at {address} was lost while {job} was under way")
-    error = future.exception()
+
+def _result(future: Any, job: Job, address: str) -> Result:
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        error = future.exception()
+        if error is None:
+            return future.result()  # type: ignore[no-any-return]
+    except (CancelledError, OSError):  # of fetching, and not of the job
+        raise WorkerLostError(f"the Dask scheduler at {address} was lost before {job} was handed over") from None
+    if isinstance(error, CancelledError):
+        raise WorkerLostError(f"the Dask scheduler at {address} was lost before {job} was done")
     if isinstance(error, KilledWorker):
         raise WorkerLostError(f"{job} took {error.allowed_failures + 1} workers of the cluster with it, for want of memory, perhaps")
-    if error is not None:
-        raise error
-    return future.result()  # type: ignore[no-any-return]
+    raise error
 
 
-def _remote(function: Function, job: Job, index: int, keeper: Keeper | None, key: str, topic: str) -> Result:
+def _remote(function: Function, job: Job, index: int, key: str, topic: str) -> Result:
     """What a worker does."""
     from distributed import get_worker
 
@@ -93,6 +108,6 @@ def _remote(function: Function, job: Job, index: int, keeper: Keeper | None, key
     threadpool_limits(1)
     report: Callable[[int, int], None] = lambda done, total: worker.log_event(topic, (index, done, total))
     try:
-        return function(job.arguments, report, keeper)
+        return function(job.arguments, report, None)
     except Exception as error:
         raise portable(error, job) from None

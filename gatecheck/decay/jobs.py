@@ -54,7 +54,8 @@ def run(
     resume
         Take over what the store holds of these jobs. Without this everything is computed anew.
     dask
-        Address of a Dask scheduler whose workers do the jobs; `workers` is then not used. They keep no states of unfinished jobs.
+        Address of a Dask scheduler whose workers do the jobs; `workers` is then not used. They have no keeper, since they may be far from
+        the store: a job that is interrupted there begins again.
     progress
         Called with the work done, the work of all jobs, and the label of the job that went on.
     say
@@ -95,7 +96,7 @@ def run(
     def tasks() -> Iterator[Task]:
         for index, job in enumerate(jobs):
             if not done[index]:
-                yield Task(index, job, store.keeper(keys[index], resume, say) if store else None)
+                yield Task(index, job, store.keeper(keys[index], resume, say) if store and dask is None else None)
 
     try:
         if dask is not None:

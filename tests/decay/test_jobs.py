@@ -45,7 +45,9 @@ def until(condition, seconds=20.0):
 WORDS = ("work",) * 5
 
 
-def test_results_do_not_depend_on_workers_order_threads_or_store(log, tmp_path):
+def test_results_do_not_depend_on_workers_order_threads_or_store(log, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")  # for the processes that start
     jobs = chores(log, *WORDS)
     with threadpool_limits(1):
         expected = [chore(job.arguments, lambda done, total: None, None) for job in jobs]
