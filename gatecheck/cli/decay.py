@@ -14,10 +14,12 @@ from gatecheck.cli.base import INTERRUPTED, again, bar, main, make_folder, write
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
 
 if TYPE_CHECKING:
+    from gatecheck.decay.result import DecayResult
+    from gatecheck.decay.spec import Spec
     from gatecheck.decay.store import Store
 
 PARTS = "parts"
-"""The folder in that of the results where a sweep keeps what is done, as long as it is not done."""
+"""The folder in that of the results where a study keeps what is done, as long as it is not done."""
 
 
 @main.command(
@@ -26,22 +28,30 @@ PARTS = "parts"
 Examples:
   gatecheck decay                                       the headline table for RNN, GRU and LSTM
   gatecheck decay --cell lstm --init chrono:1000        one cell, one initialisation
-  gatecheck decay --cell gru --cell lstm --init uniform --hidden 64 --steps 100000 --seeds 3 --out my-decay
+  gatecheck decay --weights model.pt --layer encoder --data x.npy --steps 500 --lag 200
+  gatecheck decay --init-spec > study.toml              a commented study, to be edited
+  gatecheck decay study.toml --out my-study --workers 4
   gatecheck decay --steps 1000000 --workers 4           hours; Ctrl-C keeps what is done, and the same with --resume goes on""",
 )
-@click.option("--cell", "cells", metavar="K", multiple=True, help="A cell: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm; repeatable.")
+@click.argument("spec", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--init-spec", is_flag=True, help="Print a commented SPEC.toml instead.")
+@click.option("--cell", metavar="K", multiple=True, help="A cell: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm; repeatable.")
 @click.option(
     "--init",
-    "initialisers",
     metavar="I",
     multiple=True,
     help="An initialiser: uniform, glorot_orthogonal, unit_forget_bias, uniform_gate, chrono:TMAX; repeatable.",
 )
-@click.option("--hidden", metavar="H", type=int, default=128, show_default=True, help="Hidden size.")
-@click.option("--inputs", metavar="D", type=int, default=16, show_default=True, help="Input size; inputs are drawn from N(0, 1).")
-@click.option("--steps", metavar="T", type=int, default=4000, show_default=True, help="Sequence length, which is the longest lag.")
-@click.option("--seeds", metavar="N", type=int, default=5, show_default=True, help="Networks a row, each with inputs of its own.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the whole run; the same seed repeats it.")
+@click.option("--hidden", metavar="H", type=int, multiple=True, help="Hidden size; repeatable.  [default: 128]")
+@click.option("--inputs", metavar="D", type=int, help="Input size; inputs are drawn from N(0, 1).  [default: 16]")
+@click.option("--weights", metavar="FILE", help="Trained weights instead: .npz, .safetensors, .pt, .onnx, .keras, .h5.")
+@click.option("--layer", metavar="NAME", help="Which layer of that file.")
+@click.option("--convention", metavar="C", help="How that file spells the cell, where its names do not tell.")
+@click.option("--data", metavar="FILE", help="Sequences of yours as inputs, (T, D) or (N, T, D): .npy, .npz, .csv.")
+@click.option("--lag", metavar="K", type=int, help="How many steps back your task reaches: is that far enough?")
+@click.option("--steps", metavar="T", type=int, help="Sequence length, which is the longest lag.  [default: 4000]")
+@click.option("--seeds", metavar="N", type=int, help="Networks a row, each with inputs of its own.  [default: 5]")
+@click.option("--seed", metavar="S", type=int, help="Of the whole run; the same seed repeats it.  [default: 0]")
 @click.option(
     "--out",
     metavar="DIR",
@@ -57,36 +67,29 @@ Examples:
 )
 @click.pass_context
 def decay(
-    context: click.Context,
-    cells: tuple[str, ...],
-    initialisers: tuple[str, ...],
-    hidden: int,
-    inputs: int,
-    steps: int,
-    seeds: int,
-    seed: int,
-    out: Path,
-    workers: int,
-    dask: str | None,
-    resume: bool,
+    context: click.Context, spec: Path | None, init_spec: bool, out: Path, workers: int, dask: str | None, resume: bool, **options: Any
 ) -> None:
-    """How far back do gradients reach? The headline table, a plot over the lag (PNG, SVG) and every number (JSON)."""
-    from gatecheck.decay import sweep
+    """How far back do gradients reach? The headline table, a report (HTML; Markdown with pictures) and every number (JSON).
+
+    SPEC.toml says what to measure; without one the options do, and without any the usual cells and initialisations are measured.
+    """
+    from gatecheck.decay import study
     from gatecheck.decay.store import Store
-    from gatecheck.report.decay_figure import save_decay_figure
+    from gatecheck.decay.tables import commented_spec
     from gatecheck.report.decay_table import decay_table
 
+    if init_spec:
+        click.echo(commented_spec(), nl=False)
+        return
     if dask is not None and workers > 1:
         raise UsageError("--workers is for this machine and --dask for a cluster: give one of them")
+    what = _spec(spec, {name: value for name, value in options.items() if value not in (None, ())})
     make_folder(out)
     store = Store(out / PARTS)
-    sizes: Any = {"hidden": hidden, "inputs": inputs, "steps": steps, "seeds": seeds, "seed": seed}
     with _kept(context, store), bar("decay") as tick:
-        result = sweep.decay(
-            cells or None,
-            initialisers or None,
-            **sizes,
-            progress=tick,
+        result = study.decay(
+            what,
+            tick,
             workers=workers,
             store=store,
             resume=resume,
@@ -97,14 +100,51 @@ def decay(
     console.print(decay_table(result))
     for reason in result.skipped:
         console.print(f"skipped {reason}", style="dim", highlight=False)
+    for sentence in _together(result):
+        console.print(sentence, highlight=False)
     written = [out / "decay.json"]
     write(written[0], result.to_json())
     store.clear()
     try:
-        written += save_decay_figure(result, out)
+        written += _report(result, out)
     except MissingExtraError as error:
-        console.print(f"no figure: {error}", style="yellow", markup=False, highlight=False)
+        console.print(f"no report: {error}", style="yellow", markup=False, highlight=False)
     console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+
+
+def _spec(path: Path | None, options: dict[str, Any]) -> Spec:
+    from gatecheck.decay.spec import DEFAULT_NETWORKS, as_spec, read_spec
+
+    if path is not None:
+        if options:
+            raise UsageError(f"--{next(iter(options))} and a SPEC.toml both say what to measure: give one of them")
+        return read_spec(path)
+    entry = {name: options.pop(name) for name in ("weights", "layer", "convention", "cell", "init") if name in options}
+    content = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    if "weights" in entry:
+        content["network"] = [entry | ({"cell": entry["cell"][0]} if "cell" in entry else {})]
+    elif entry:
+        # Of a cell alone the usual initialisers, and the other way round.
+        cells, inits = (list(dict.fromkeys(names)) for names in zip(*DEFAULT_NETWORKS, strict=True))
+        content["network"] = [{"cell": cells, "init": inits} | {name: list(v) if isinstance(v, tuple) else v for name, v in entry.items()}]
+    return as_spec(content, "options")
+
+
+def _together(result: DecayResult) -> list[str]:
+    from gatecheck.decay.advice import compare
+
+    return compare(result)
+
+
+def _report(result: DecayResult, out: Path) -> list[Path]:
+    from gatecheck.report.decay_figures import pictures, save_pictures
+    from gatecheck.report.decay_page import decay_html, decay_markdown
+
+    with bar("report") as tick:
+        drawn = pictures(result, tick)
+    for name, text in (("decay.html", decay_html(result, drawn)), ("decay.md", decay_markdown(result, drawn))):
+        write(out / name, text)
+    return [out / "decay.html", out / "decay.md", *save_pictures(drawn, out)]
 
 
 @contextmanager

@@ -8,24 +8,29 @@ from numpy.typing import NDArray
 
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.gates import Gates, GateStatistics
-from gatecheck.decay.passes import Progress, passes, prepare
+from gatecheck.decay.passes import Progress, Visit, passes, prepare
 from gatecheck.decay.paths import split
 from gatecheck.decay.profile import Adjoint, Profile
 from gatecheck.decay.sensitivity import InputSensitivity
+from gatecheck.decay.spec import MeasureSpec
+from gatecheck.decay.store import Keeper
 from gatecheck.decay.truncation import Bias, Truncation
 
 Array = NDArray[Any]
 
+PATH_PROBES = 4
+"""How many of the cotangents the paths follow: their logs differ by nats rather than by hundredths, and each costs as much as the whole."""
+
 
 class Measurement(NamedTuple):
-    """One network on one sequence.
+    """One network on one sequence; what was not chosen is empty or None.
 
     Attributes
     ----------
     profile
         The whole gradient by lag.
     paths
-        Log-norms ``(T+1,)`` by lag along "keep", "candidate" and "gates" alone; see :mod:`gatecheck.decay.paths`.
+        Log-norms ``(T+1,)`` by lag along "keep", "candidate" and "gates" alone, of a block of norm 1; see :mod:`gatecheck.decay.paths`.
     inputs
         ``(T,)``: ln ‖∂ℓ/∂x‖ by lag.
     gates
@@ -38,24 +43,39 @@ class Measurement(NamedTuple):
 
     profile: Profile
     paths: dict[str, Array]
-    inputs: Array
-    gates: Gates
-    loss: Profile
-    truncation: Bias
+    inputs: Array | None
+    gates: Gates | None
+    loss: Profile | None
+    truncation: Bias | None
 
 
 def measure(
-    cell: Cell, params: Params, x: Array, start: Array, loss: Array, state: Array | None = None, progress: Progress | None = None
+    cell: Cell,
+    params: Params,
+    x: Array,
+    start: Array,
+    loss: Array,
+    state: Array | None = None,
+    progress: Progress | None = None,
+    keeper: Keeper | None = None,
+    chosen: MeasureSpec = MeasureSpec(),  # noqa: B008 (it is frozen)
 ) -> Measurement:
-    """Measure all of it in one forward and one backward pass.
+    """Measure all that is chosen in one forward and one backward pass.
 
     Parameters and errors are those of :func:`gatecheck.decay.profile.adjoint_profile`; `loss` ``(n, 1, H)`` is the cotangent of the last
     state whose parameter gradient is truncated. Memory is O(√T k H + T), and that of the parameters some hundred times.
     """
     run = prepare(cell, params, x, state)
     gates, inputs, truncation = GateStatistics(run), InputSensitivity(run), Truncation(run)
-    whole, one = Adjoint(run, start, readings=[inputs]), Adjoint(run, loss, readings=[truncation])
-    paths = split(run, start)
-    passes(run, forward=[gates], backward=[whole, one, *paths.values()], progress=progress)
-    by_path = {name: adjoint.profile().log_norm for name, adjoint in paths.items()}
-    return Measurement(whole.profile(), by_path, inputs.log_norm, gates.result(), one.profile(), truncation.result())
+    whole, one = Adjoint(run, start, readings=[inputs] if chosen.inputs else []), Adjoint(run, loss, readings=[truncation])
+    paths = split(run, start[:, :PATH_PROBES]) if chosen.paths else {}
+    visits: list[Visit] = [whole, *([one] if chosen.truncation else []), *paths.values()]
+    passes(run, [gates] if chosen.gates else [], visits, progress, keeper)
+    return Measurement(
+        profile=whole.profile(),
+        paths={name: sizes - sizes[0] for name, adjoint in paths.items() for sizes in [adjoint.profile().log_norm]},
+        inputs=inputs.log_norm if chosen.inputs else None,
+        gates=gates.result() if chosen.gates else None,
+        loss=one.profile() if chosen.truncation else None,
+        truncation=truncation.result() if chosen.truncation else None,
+    )

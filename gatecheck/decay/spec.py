@@ -125,6 +125,26 @@ def parse_spec(text: str, name: str = "the spec", folder: Path = Path()) -> Spec
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name} is not TOML: {error}") from error
+    return as_spec(content, name, folder, text)
+
+
+def as_spec(content: Mapping[str, Any], name: str = "the spec", folder: Path = Path(), text: str = "") -> Spec:
+    """A study from the values that a TOML file would have.
+
+    Parameters
+    ----------
+    content
+        As :mod:`tomllib` makes it.
+    name, folder
+        As of :func:`parse_spec`.
+    text
+        What it was read from, for the lines that errors name.
+
+    Raises
+    ------
+    UsageError
+        As of :func:`read_spec`.
+    """
     reader = _Reader(text, name, folder)
     top = reader.table("", content, ())
     shared = {k: top.pop(k) for k in ("hidden", "inputs", "input_std", "data") if k in top}
@@ -133,7 +153,7 @@ def parse_spec(text: str, name: str = "the spec", folder: Path = Path()) -> Spec
         at = ("network", k)
         networks += reader.networks(shared | reader.table("network", entry, at), entry, at)
     if "network" not in content:
-        networks += reader.networks(shared | {"cell": None}, {}, ())
+        networks += reader.networks(shared, {}, ())
     measure = reader.table("measure", reader.single(content, "measure"), ("measure",))
     training = [
         TrainingSpec(**choice)

@@ -110,7 +110,7 @@ def copying(symbols: int = 3, alphabet: int = 4) -> Task:
         target[lag:], weight[lag:] = seen, 1 / seen.size
         return Batch(np.eye(alphabet + 2)[tokens], target, weight)
 
-    return Task("copying", alphabet + 2, alphabet, "classes", math.log(alphabet), symbols + 1, draw)
+    return Task("copy", alphabet + 2, alphabet, "classes", math.log(alphabet), symbols + 1, draw)
 
 
 def adding() -> Task:

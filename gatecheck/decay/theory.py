@@ -221,3 +221,22 @@ def predict(cell: Cell, initialiser: str, inputs: float | None = None) -> Predic
         return None
     rate = math.log(edge)
     return Prediction(_units(np.array([rate])), rate, "spectral edge at zero state: no input, no bias but the keeping gate's, H large")
+
+
+def predictions(cell: Cell, initialiser: str, D: int, H: int, input_std: float = 1.0) -> list[Prediction]:
+    """All lines of theory that apply to a cell at an initialisation, the one that fits best first.
+
+    Parameters
+    ----------
+    cell, initialiser
+        What it is.
+    D, H, input_std
+        Sizes, and the standard deviation of the inputs; the mean field is known for 1 only.
+    """
+    variance = input_variance(initialiser, D, H) if input_std == 1 else None
+    found = [predict(cell, initialiser), predict(cell, initialiser, variance)] if variance is not None else [predict(cell, initialiser)]
+    rate = untied_rate(cell, GAIN[initialiser], KEEP_BIAS.get(initialiser, 0.0)) if initialiser in GAIN else None
+    if rate is not None:
+        found.append(Prediction(_units(np.array([rate])), rate, "untied: weights drawn afresh at each step, as no network has them"))
+    kept = [p for p in found if p is not None]
+    return [p for k, p in enumerate(kept) if p.assumption not in {q.assumption for q in kept[:k]}]

@@ -15,7 +15,7 @@ from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.auditing.runner import claims
 from gatecheck.report.audit_table import MARKS, counts, ratio
 from gatecheck.report.figures import drawing
-from gatecheck.report.pages import STYLE, inline_svg, page
+from gatecheck.report.pages import STYLE, inline_svg, page, svg_of
 
 _FIGURE_SAYS = (
     "The largest error of each property, as a share of its budget: what correct code may differ by in that case. Right of the line is "
@@ -125,7 +125,7 @@ def _figure(result: AuditResult) -> Any:
         axes.set_ylim(-0.7, max(1, len(drawn)) - 0.3)
         axes.set_xlabel("largest error / budget (circle: within, cross: beyond)")
         beyond = sum(r > 1 for _, r in drawn)
-        return inline_svg(figure, "budgets", f"{len(drawn)} properties measured an error; {beyond} beyond their budget.")
+        return inline_svg(svg_of(figure), "budgets", f"{len(drawn)} properties measured an error; {beyond} beyond their budget.")
 
 
 def _inline(text: str) -> str:

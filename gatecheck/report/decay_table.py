@@ -10,41 +10,63 @@ from rich.table import Table
 from gatecheck.decay.result import DecayResult, Row
 
 COLUMNS = ("network", "rate λ₁ (95 %)", "theory", "1/2", "1/e", "1e-3", "f32 zero")
+MORE = ("kind", "K at 10 %", "K at 1 %")
+"""Columns for which a terminal has no room."""
+
+LEGEND = (
+    "Rates in nats per step; lags in steps at which the gradient is down to 1/2, 1/e and 1e-3 of that at lag 1, and to zero in float32. "
+    "Theory: at zero state without input; chrono: the slowest gate."
+)
 
 
 def decay_rows(result: DecayResult) -> list[dict[str, str]]:
-    """The rows of the table, each a dict of text by column name; see :data:`COLUMNS`.
+    """The rows of the table, each a dict of text by column name; see :data:`COLUMNS` and :data:`MORE`.
 
     Rates are in nats per step, with half the width of the 95 % interval; lags in steps. A lag that was not reached within T is "> T", and
     what is not known is "–".
     """
-    return [dict(zip(COLUMNS, _cells(row), strict=True)) for row in result.rows]
+    return [dict(zip((*COLUMNS, *MORE), _cells(row), strict=True)) for row in result.rows]
+
+
+def settings(result: DecayResult) -> str:
+    """What was measured, and the seed that repeats it."""
+    sizes = {(row.hidden, row.inputs) for row in result.rows}
+    H, D = ("–".join(map(str, sorted({min(each), max(each)}))) for each in zip(*sizes, strict=True))
+    data = {row.network.get("data") for row in result.rows}
+    std = {row.network.get("input_std", 1.0) for row in result.rows}
+    drawn = f"inputs N(0, {', '.join(f'{s * s:g}' for s in sorted(std))})" if None in data else ""
+    read = ", ".join(sorted(d for d in data if d))
+    inputs = " and ".join(filter(None, (drawn, f"inputs from {read}" if read else "")))
+    spec = result.spec
+    return f"H = {H}, D = {D}, {inputs}, T = {spec['steps']}, {spec['seeds']} seeds, --seed {spec['seed']}."
 
 
 def decay_table(result: DecayResult) -> Table:
     """The same as a table for a terminal of 80 columns, captioned with what was measured and the seed that repeats it."""
-    sizes = f"H = {result.hidden}, D = {result.inputs}, inputs N(0, 1), T = {result.steps}, {result.seeds} seeds, --seed {result.seed}."
-    legend = (
-        "Rates in nats per step; lags in steps at which the gradient is down to 1/2, 1/e\n"
-        "and 1e-3 of that at lag 1, and to zero in float32. Theory: at zero state without\n"
-        "input; chrono: the slowest gate."
-    )
     table = Table(title="How fast gradients fade with lag", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.caption, table.caption_justify = f"{sizes}\n{legend}", "left"
+    table.caption, table.caption_justify = f"{settings(result)}\n{LEGEND}", "left"
     for k, name in enumerate(COLUMNS):
         table.add_column(name, justify="right" if k else "left", no_wrap=True)
     for row in decay_rows(result):
-        table.add_row(*row.values())
+        table.add_row(*(row[name] for name in COLUMNS))
     return table
+
+
+def lag_text(lag: int | None) -> str:
+    """A lag, or that it is beyond what was measured."""
+    return "> T" if lag is None else str(lag)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     lags = (row.lag_half, row.lag_e, row.lag_thousandth, row.lag_float32_zero)
+    cut = ("–", "–") if row.truncation is None else (lag_text(row.truncation.K_tenth), lag_text(row.truncation.K_hundredth))
     return (
-        f"{row.cell} {row.initialiser}",
+        row.name,
         _rate(row),
-        "–" if row.predicted_rate is None else f"{row.predicted_rate:#.3g}",
-        *("> T" if lag is None else str(lag) for lag in lags),
+        f"{row.theory[0].rate:#.3g}" if row.theory else "–",
+        *map(lag_text, lags),
+        row.kind,
+        *cut,
     )
 
 

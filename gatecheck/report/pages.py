@@ -46,13 +46,20 @@ def page(template: str, values: Mapping[str, Any], filters: Mapping[str, Callabl
     return environment.get_template(template).render(values).encode("utf-8", "backslashreplace").decode()
 
 
-def inline_svg(figure: Any, name: str, description: str) -> str:
-    """A matplotlib figure as an ``<svg>`` for a page, which a screen reader reads as an image with that description.
+def svg_of(figure: Any) -> str:
+    """A matplotlib figure as SVG text that depends on nothing but what is drawn and the version of matplotlib."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue()
+
+
+def inline_svg(drawn: str, name: str, description: str) -> str:
+    """SVG text as an ``<svg>`` for a page, which a screen reader reads as an image with that description.
 
     Parameters
     ----------
-    figure
-        To draw.
+    drawn
+        From :func:`svg_of`.
     name
         Unique in the page: ids within the picture begin with it, since all pictures of a page share theirs.
     description
@@ -60,9 +67,8 @@ def inline_svg(figure: Any, name: str, description: str) -> str:
     """
     from markupsafe import Markup, escape
 
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    drawn = out.getvalue()[out.getvalue().index("<svg") :]
+    drawn = drawn[drawn.index("<svg") :]
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
     drawn = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn)
     drawn = re.sub(r' (?:width|height)="[\d.]+pt"', "", drawn, count=2)
     opening = f'<svg role="img" aria-labelledby="{name}-title"'

@@ -8,11 +8,11 @@ import threading
 import pytest
 from chores import alive, chore, chores, ran
 from distributed import Client, LocalCluster
+from studies import decay
 
 from gatecheck.decay import cluster
 from gatecheck.decay.jobs import run
 from gatecheck.decay.store import Store
-from gatecheck.decay.sweep import decay
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
 
 

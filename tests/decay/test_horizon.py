@@ -50,7 +50,7 @@ def test_each_row_is_the_profile_up_to_the_question():
 
 
 def test_what_is_asked_last():
-    batch = TASKS["copying"].draw(np.random.default_rng(0), 3, 8)
+    batch = TASKS["copy"].draw(np.random.default_rng(0), 3, 8)
     assert asked(batch).tolist() == [10, 10, 10]
     batch = TASKS["agreement"].draw(np.random.default_rng(0), 50, 20)
     assert [np.flatnonzero(batch.weight[:, row]).tolist() for row in range(50)] == [[step] for step in asked(batch)]

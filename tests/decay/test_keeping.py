@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from studies import decay
 
 from gatecheck.cells import as_cell
 from gatecheck.decay import store as module
 from gatecheck.decay.networks import Network
 from gatecheck.decay.profile import adjoint_profile
+from gatecheck.decay.spec import NetworkSpec
 from gatecheck.decay.store import Keeper, Store
-from gatecheck.decay.sweep import decay
 
 T = 150
 SEGMENTS = 13  # of 12 steps, and one of 6
@@ -19,10 +20,10 @@ class Interruption(Exception):
 
 
 def problem(name):
-    network = Network(as_cell(name), "uniform", 7, 3)
+    network = Network(NetworkSpec(name, "uniform", 7, 3), as_cell(name), 7, 3)
     rng = np.random.default_rng(5)
     state = rng.standard_normal((len(network.cell.state), 7)) / 2
-    return network.cell, network.params(rng), network.sequence(rng, T), network.probes(rng, 4), state
+    return network.cell, network.params(rng), network.sequence(rng, T, 0), network.probes(rng, 4), state
 
 
 def bits(profile):
@@ -73,7 +74,7 @@ def test_interrupted_again_and_again_it_ends_at_the_same_bits():
     assert bits(found) == bits(adjoint_profile(*arguments))
 
 
-@pytest.mark.parametrize("name", ["s", "u", "checkpoints", "growth", "shares", "position"])
+@pytest.mark.parametrize("name", ["s", "0 u", "checkpoints", "0 growth", "0 share", "position"])
 @pytest.mark.parametrize("after", [SEGMENTS // 2, SEGMENTS + 3])
 def test_every_array_of_a_state_is_needed(name, after):
     """With one of them lost the bits differ, or nothing above would show that it is saved."""
@@ -84,7 +85,7 @@ def test_every_array_of_a_state_is_needed(name, after):
     lost = first.last | {name: np.zeros_like(first.last[name])}
     if name == "position":
         lost[name] = np.array([0, SEGMENTS]) + (after > SEGMENTS) * np.array([SEGMENTS, -1])
-    unused = {"s": after > SEGMENTS, "u": False, "checkpoints": False, "growth": after < SEGMENTS, "shares": after < SEGMENTS}
+    unused = {"s": after > SEGMENTS, "0 growth": after < SEGMENTS, "0 share": after < SEGMENTS}
     same = bits(adjoint_profile(*arguments, keeper=Recorder(lost, None))) == bits(adjoint_profile(*arguments))
     assert same == unused.get(name, False)
 

@@ -12,6 +12,7 @@ from gatecheck.decay.measure import measure
 from gatecheck.decay.passes import passes, prepare
 from gatecheck.decay.paths import path_split
 from gatecheck.decay.profile import adjoint_profile
+from gatecheck.decay.spec import MeasureSpec
 from gatecheck.errors import InputError
 from gatecheck.initialisers import uniform
 
@@ -33,11 +34,18 @@ def test_the_whole_is_its_parts(name):
     alone = path_split(cell, params, x, start, state)
     assert {"total", *found.paths} == set(alone)
     for path, log_norm in found.paths.items():
-        np.testing.assert_array_equal(log_norm, alone[path])
+        np.testing.assert_array_equal(log_norm, alone[path] - alone[path][0])
     assert found.inputs.shape == (70,)
     assert set(found.gates.by_name) == set(cell.sigmoid_gates)
     assert found.truncation.lags.tolist() == list(range(1, 65))
     assert calls[-1] == (140, 140)
+
+
+def test_what_is_not_chosen_is_not_measured_and_changes_nothing():
+    problem_ = problem(LSTM(), 70)
+    whole, bare = measure(LSTM(), *problem_), measure(LSTM(), *problem_, chosen=MeasureSpec(False, False, False, False))
+    np.testing.assert_array_equal(bare.profile.log_norm, whole.profile.log_norm)
+    assert bare[1:] == ({}, None, None, None, None)
 
 
 def test_memory_grows_as_the_root_of_the_length():

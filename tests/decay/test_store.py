@@ -11,7 +11,7 @@ from chores import chore, chores, ran
 from gatecheck.decay import store as module
 from gatecheck.decay.jobs import run
 from gatecheck.decay.store import Keeper, Store, part_key
-from gatecheck.decay.sweep import measure
+from gatecheck.decay.trial import run_trial
 from gatecheck.errors import UsageError
 
 ARRAYS = {"file": np.arange(5.0), "self": np.array(3), "text": np.array("ü"), "none": np.zeros((0, 2))}
@@ -168,20 +168,20 @@ def test_what_a_killed_process_was_writing_goes_when_it_is_old(tmp_path):
 
 
 def test_a_key_changes_with_all_that_the_result_depends_on(monkeypatch):
-    key = part_key(measure, {"steps": 3, "seed": 1})
-    assert part_key(measure, {"seed": 1, "steps": 3}) == key
+    key = part_key(run_trial, {"steps": 3, "seed": 1})
+    assert part_key(run_trial, {"seed": 1, "steps": 3}) == key
     assert len(key) == 64
     others = {
-        part_key(measure, {"steps": 3, "seed": 2}),
-        part_key(measure, {"steps": 3, "seed": 1.0}),
+        part_key(run_trial, {"steps": 3, "seed": 2}),
+        part_key(run_trial, {"steps": 3, "seed": 1.0}),
         part_key(chore, {"steps": 3, "seed": 1}),
     }
     for name, changed in (("source_digest", lambda *folders: "another"), ("_versions", lambda: {"numpy": "9"}), ("SCHEMA", "another")):
         with monkeypatch.context() as context:
             context.setattr(module, name, changed)
-            others.add(part_key(measure, {"steps": 3, "seed": 1}))
+            others.add(part_key(run_trial, {"steps": 3, "seed": 1}))
     assert len(others - {key}) == 6
-    assert part_key(measure, {"seed": 1, "steps": 3}) == key
+    assert part_key(run_trial, {"seed": 1, "steps": 3}) == key
 
 
 def test_the_source_behind_a_key_is_all_that_computes_a_sweep(monkeypatch):

@@ -48,7 +48,7 @@ def test_a_wrong_gradient_is_seen(wrong, monkeypatch):
 
 
 def test_the_loss_is_that_of_the_readout_alone_where_nothing_is_remembered():
-    task = TASKS["copying"]
+    task = TASKS["copy"]
     weights = {name: np.zeros_like(array) for name, array in network(as_cell("gru"), task).items()}
     batch = task.draw(np.random.default_rng(0), 5, 6)
     assert loss(as_cell("gru"), task, weights, batch).value == pytest.approx(task.baseline, rel=1e-15)
@@ -83,7 +83,7 @@ def test_it_learns_what_is_near(cell, start, task):
     # A predictor without memory has the baseline as its mean loss; with 512 sequences it scatters by less than a tenth of it.
     assert found.loss < 0.7 * found.baseline
     assert found.losses[0] > 0.8 * found.baseline
-    assert task == "adding" or found.accuracy > {"copying": 0.5, "agreement": 0.8}[task]
+    assert task == "adding" or found.accuracy > {"copy": 0.5, "agreement": 0.8}[task]
 
 
 def test_accuracy_counts_sums_that_are_close():

@@ -1,4 +1,4 @@
-"""The decay table and figure say what the result says."""
+"""A decay study's table, pictures, page and Markdown say what the result says, and stand what a result may hold."""
 
 from __future__ import annotations
 
@@ -10,66 +10,119 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from gatecheck.decay.result import Curve, DecayResult, Row
+from gatecheck.decay.result import Curve, Sentence, Training
+from gatecheck.decay.spec import as_spec
+from gatecheck.decay.study import decay
 from gatecheck.errors import MissingExtraError
-from gatecheck.report.decay_figure import save_decay_figure
+from gatecheck.report.decay_figures import FIGURES, pictures, save_pictures
+from gatecheck.report.decay_page import decay_html, decay_markdown
 from gatecheck.report.decay_table import COLUMNS, decay_rows, decay_table
 
-CURVE = Curve(
-    (1, 2, 10, 100), (0.0, -1.0, -9.0, -math.inf), (0.0, -1.5, -math.inf, -math.inf), (0.0, -0.5, -7.0, -80.0), (0.0, -1.0, -9.0, -99.0)
-)
-FADING = Row("gru", "uniform", -0.4509, -0.4613, -0.4403, 0.013, 2, 2, 8, None, -0.43953, "edge", CURVE)
-DEAD = Row(
-    "rnn-relu",
-    "uniform",
-    -math.inf,
-    math.nan,
-    math.nan,
-    math.nan,
-    1,
-    1,
-    1,
-    1,
-    None,
-    None,
-    replace(CURVE, median=(-math.inf,) * 4, theory=None),
-)
-RESULT = DecayResult(8, 3, 100, 5, 42, 16, {"gru": -0.03}, (FADING, DEAD), (), {})
+NEVER = -math.inf
 
 
-def test_rows_round_to_the_uncertainty_and_censor():
-    fading, dead = decay_rows(RESULT)
-    assert list(fading) == list(COLUMNS)
-    assert list(fading.values()) == ["gru uniform", "-0.45 ± 0.01", "-0.440", "2", "2", "8", "> T"]
-    assert list(dead.values()) == ["rnn-relu uniform", "-inf", "–", "1", "1", "1", "1"]
+@pytest.fixture(scope="module")
+def study():
+    small = {"steps": 80, "seeds": 2, "hidden": 6, "inputs": 2, "lag": 30, "title": "A <small> study"}
+    networks = [{"cell": ["rnn", "gru", "lstm"], "init": "uniform"}, {"cell": "lstm", "init": "chrono:40"}]
+    return decay(as_spec(small | {"network": networks, "measure": {"spectrum_steps": 40}}))
 
 
-def test_the_table_fits_a_terminal_of_80_columns_and_names_the_seed():
-    slow = replace(
-        FADING, cell="lstm", initialiser="unit_forget_bias", rate=-0.00105, rate_low=-0.00107, rate_high=-0.00103, predicted_rate=-0.001
-    )
+@pytest.fixture(scope="module")
+def trained():
+    curve = Curve((0.0, -1.0, -2.0), (0.0, -1.5, NEVER), (0.0, -0.5, -1.0))
+    setting = {"cell": "lstm", "task": "agreement", "init": "uniform", "lag": 3, "hidden": 4, "updates": 10, "seeds": 2}
+    words = ("the", "cat", ",", "which", "sees", ",", "was", "hungry")
+    sentence = Sentence(words, {"i": (0.5,) * 8, "f": (0.9,) * 8}, 2, (0.1,) * 8)
+    loss = Curve((0.7, 0.1), (0.6, 0.05), (0.8, 0.2))
+    return Training(setting, (1, 10), loss, 0.69, (0.1, 0.5), (True, False), (1, 2, 3), curve, curve, 3, ("It <holds>.",), sentence)
+
+
+def dead(row):
+    """The row with a gradient of exactly zero from lag 1 on."""
+    zero = Curve(*(((NEVER,) * len(row.lags),) * 3))
+    nothing = dict(rate=NEVER, rate_low=math.nan, rate_high=math.nan, rate_sd=math.nan, theory=(), kind="undecided", truncation=None)
+    return replace(row, **nothing, curve=zero, input_curve=zero, lag_half=1, lag_e=1, lag_thousandth=1, lag_float32_zero=1)
+
+
+def test_rows_round_to_the_uncertainty_and_censor(study):
+    row = replace(study.rows[1], rate=-0.4509, rate_low=-0.4613, rate_high=-0.4403, lag_half=2, lag_e=2, lag_thousandth=8)
+    fading, gone = decay_rows(replace(study, rows=(replace(row, lag_float32_zero=None), dead(row))))
+    assert [fading[name] for name in COLUMNS] == ["gru uniform", "-0.45 ± 0.01", "-0.440", "2", "2", "8", "> T"]
+    assert [gone[name] for name in COLUMNS] == ["gru uniform", "-inf", "–", "1", "1", "1", "1"]
+    assert (gone["kind"], gone["K at 10 %"]) == ("undecided", "–")
+
+
+def test_the_table_fits_a_terminal_of_80_columns_and_names_the_seed(study):
+    slow = replace(study.rows[2], name="lstm unit_forget_bias", rate=-0.00105, rate_low=-0.00107, rate_high=-0.00103)
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(decay_table(replace(RESULT, rows=(slow,))))
+    console.print(decay_table(replace(study, rows=(slow,))))
     text = console.export_text()
-    assert "lstm unit_forget_bias  -0.00105 ± 0.00002  -0.00100" in text
+    assert "lstm unit_forget_bias  -0.00105 ± 0.00002" in text
     assert "…" not in text
-    assert "T = 100, 5 seeds, --seed 42" in text
+    assert "H = 6, D = 2, inputs N(0, 1), T = 80, 2 seeds, --seed 0." in text
 
 
-def test_the_figure_is_written_twice_the_same(tmp_path):
-    first, again = (save_decay_figure(RESULT, tmp_path / name) for name in ("one", "two"))
-    assert [path.name for path in first] == ["decay.png", "decay.svg"]
-    for a, b in zip(first, again, strict=True):
-        assert a.read_bytes() == b.read_bytes()
-    assert first[0].read_bytes().startswith(b"\x89PNG")
-    svg = first[1].read_text()
-    assert "<dc:date>" not in svg
-    assert "Matplotlib" not in svg
-    other = save_decay_figure(replace(RESULT, rows=(FADING,)), tmp_path / "three")
-    assert other[0].read_bytes() != first[0].read_bytes()
+def test_every_picture_is_drawn_twice_the_same(study, trained, tmp_path):
+    whole = replace(study, training=(trained,), rows=(*study.rows, dead(study.rows[3])))
+    calls = []
+    first, again = pictures(whole, lambda *call: calls.append(call[:2])), pictures(whole)
+    assert [p.figure for p in first] == list(FIGURES)
+    assert calls == [(k, len(FIGURES)) for k in range(len(FIGURES))]
+    assert first == again
+    assert len({p.png for p in first}) == len(FIGURES)
+    assert all(p.png.startswith(b"\x89PNG") and "<dc:date>" not in p.svg and "Matplotlib" not in p.svg for p in first)
+    written = save_pictures(first, tmp_path)
+    assert {path.suffix for path in written} == {".png", ".svg"}
+    assert len(written) == 2 * len(FIGURES)
 
 
-def test_the_figure_without_matplotlib_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+def test_what_was_not_measured_is_not_drawn(study):
+    bare = replace(study.rows[0], paths={}, gates={}, spectrum=None, input_curve=None, truncation=None)
+    assert [p.figure.name for p in pictures(replace(study, rows=(bare,)))] == ["decay", "convergence"]
+
+
+def test_the_page_stands_alone_and_tells_what_was_found(study, trained, opened):
+    whole = replace(study, training=(trained,), skipped=("rnn chrono:40: a rnn has no gate",))
+    page = opened(decay_html(whole, pictures(whole)))
+    assert page.title() == "A <small> study"
+    assert page.locator("svg[role=img]").count() == len(FIGURES)
+    named = page.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
+    assert len(named) == len(set(named))
+    broken = page.eval_on_selector_all("use", "all => all.filter(e => !document.getElementById(e.href.baseVal.slice(1))).length")
+    assert broken == 0
+    text = page.locator("body").inner_text()
+    for row in study.rows:
+        assert row.name in text
+    assert "Your task's lag of 30 is reached by" in text
+    assert "1 of 2 networks learned it (loss 0.3; 0.69 without memory)." in text
+    assert "It <holds>." in text
+    assert "skipped rnn chrono:40" in text
+    assert "index of decay" in text
+
+
+def test_the_page_fits_a_telephone(study, opened):
+    page = opened(decay_html(study, pictures(study)), width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_markdown_names_the_pictures_and_every_number_of_the_table(study):
+    drawn = pictures(study)
+    text = decay_markdown(study, drawn)
+    for picture in drawn:
+        assert f"]({picture.figure.name}.svg)" in text
+    for row in decay_rows(study):
+        assert "| " + " | ".join(row.values()) + " |" in text
+    head, rule = (
+        line
+        for line in text.splitlines()
+        if line.startswith("| network | rate") or line.startswith("|---|---:|---:|---:|---:|---:|---:|---:")
+    )
+    assert head.count("|") == rule.count("|")
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
+def test_what_is_missing_names_the_extra(study, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingExtraError, match=r'pip install "gatecheck\[report\]"'):
-        save_decay_figure(RESULT, tmp_path)
+        decay_html(study, pictures(study))

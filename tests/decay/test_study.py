@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
 import numpy as np
 import pytest
+from studies import decay
 
 from gatecheck import initialisers
-from gatecheck.decay.sweep import DEFAULT_ROWS, decay
+from gatecheck.decay.spec import DEFAULT_NETWORKS
 from gatecheck.errors import InputError, UsageError
 
 SEEDS = 3
@@ -17,13 +19,16 @@ SEEDS = 3
 FOUR = 4 * math.sqrt(1 / 5 + 1 / SEEDS)
 
 
+BARE = dict(measure=dict.fromkeys(("paths", "inputs", "gates", "truncation"), False))
+
+
 @pytest.fixture(scope="module")
 def fading():
     """Rows that fade in tens of steps need no 4000."""
-    rows = decay(("rnn",), ("uniform", "glorot_orthogonal"), steps=1000, seeds=SEEDS).rows
-    rows += decay(("gru",), ("uniform",), steps=1000, seeds=SEEDS).rows
-    rows += decay(("lstm",), ("uniform", "unit_forget_bias"), steps=1000, seeds=SEEDS).rows
-    return {(row.cell, row.initialiser): row for row in rows}
+    rows = decay(("rnn",), ("uniform", "glorot_orthogonal"), steps=1000, seeds=SEEDS, **BARE).rows
+    rows += decay(("gru",), ("uniform",), steps=1000, seeds=SEEDS, **BARE).rows
+    rows += decay(("lstm",), ("uniform", "unit_forget_bias"), steps=1000, seeds=SEEDS, **BARE).rows
+    return {(row.cell, row.network["init"]): row for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,7 @@ def test_the_bias_decides_and_not_the_architecture(fading):
 
 @pytest.mark.parametrize(("cell", "rate", "lag_e"), [("lstm", -0.00108, 528), ("gru", -0.00107, 570)])
 def test_the_sanity_table_at_chrono_biases(cell, rate, lag_e):
-    row = decay((cell,), ("chrono:1000",), seeds=SEEDS).rows[0]
+    row = decay((cell,), ("chrono:1000",), seeds=SEEDS, **BARE).rows[0]
     assert row.rate == pytest.approx(rate, abs=FOUR * max(row.rate_sd, 2e-5))  # 2e-5 is the sd that 5 seeds show
     # With 128 time constants a seed's ln G at 1/e has sd √(E₂(2.12) - E₂(1.06)²) / (2 E₂(1.06) √128) = 0.035, and 16 probes add 0.02; at
     # a slope of 0.0015 a step that is 27 steps, and 25 % more for a median.
@@ -69,22 +74,49 @@ SMALL = dict(hidden=6, inputs=2, steps=60, seeds=2)
 
 def test_a_row_depends_on_its_own_network_and_the_seed_only():
     together = decay(**SMALL, seed=11)
-    assert [(row.cell, row.initialiser) for row in together.rows] == list(DEFAULT_ROWS)
+    assert [(row.cell, row.network["init"]) for row in together.rows] == list(DEFAULT_NETWORKS)
     for row in reversed(together.rows):
-        assert repr(decay((row.cell,), (row.initialiser,), **SMALL, seed=11).rows[0]) == repr(row)
+        assert repr(decay((row.cell,), (row.network["init"],), **SMALL, seed=11).rows[0]) == repr(row)
     assert decay(**SMALL, seed=12).rows[0].rate != together.rows[0].rate
     more = decay(("lstm",), ("uniform",), **SMALL | {"seeds": 1}, seed=11).rows[0]
     assert more.rate != together.rows[3].rate
 
 
+def test_every_quantity_is_in_the_result_unless_it_was_not_chosen():
+    whole = decay(("gru",), ("uniform",), **SMALL, measure={"spectrum_steps": 30}).rows[0]
+    bare = decay(("gru",), ("uniform",), **SMALL, **BARE).rows[0]
+    assert set(whole.paths) == {"total", "keep", "candidate", "gates"}
+    assert {len(path) for path in (*whole.paths.values(), whole.input_curve.median)} == {60}
+    assert set(whole.gates) == {"r", "z"}
+    assert [sum(gate.histogram) for gate in whole.gates.values()] == pytest.approx([1, 1])
+    assert len(whole.time_constants) == 6
+    assert whole.truncation.bias.median[-1] < whole.truncation.bias.median[0]
+    assert whole.truncation.K_tenth <= whole.truncation.K_hundredth
+    assert len(whole.spectrum.exponents) == 6
+    assert whole.spectrum.volume_residual < 1e-12
+    assert max(dataclasses.astuple(whole.integrity)) < 1e-12
+    assert whole.theory[0].rate == pytest.approx(-0.4395, abs=1e-4)
+    assert whole.convergence.rate[-1] == pytest.approx(whole.rate, abs=1e-12)
+    assert bare.curve == whole.curve
+    assert (bare.paths, bare.input_curve, bare.gates, bare.truncation, bare.spectrum) == ({}, None, {}, None, None)
+
+
+def test_a_path_starts_where_the_whole_does():
+    # All that a plain RNN's gradient has is the candidate.
+    row = decay(("rnn",), ("uniform",), **SMALL | {"hidden": 4}).rows[0]
+    assert row.paths["candidate"] == pytest.approx(row.paths["total"], abs=1e-12)
+    assert row.paths["keep"][0] == -math.inf
+
+
 def test_json_says_all_that_repeats_it():
     result = decay(("rnn", "lstm"), ("uniform", "chrono:20"), **SMALL, seed=3)
     content = json.loads(result.to_json())
-    assert content["schema"] == "gatecheck-decay-1"
+    assert content["schema"] == "gatecheck-decay-2"
     assert content["units"]["rate"] == "nats per step"
-    assert {key: content[key] for key in (*SMALL, "seed")} == SMALL | {"seed": 3}
+    assert {key: content["spec"][key] for key in ("steps", "seeds", "seed")} == {"steps": 60, "seeds": 2, "seed": 3}
+    assert {(row["hidden"], row["inputs"]) for row in content["rows"]} == {(6, 2)}
     assert {"python", "gatecheck", "numpy", "numba", "scipy"} <= set(content["versions"])
-    assert [(row["cell"], row["initialiser"]) for row in content["rows"]] == [
+    assert [(row["cell"], row["network"]["init"]) for row in content["rows"]] == [
         ("rnn", "uniform"),
         ("lstm", "uniform"),
         ("lstm", "chrono:20"),
@@ -93,7 +125,7 @@ def test_json_says_all_that_repeats_it():
     assert content["skipped"][0].startswith("rnn chrono:20: a rnn has no gate")
     for found, row in zip(content["rows"], result.rows, strict=True):
         assert found["rate"] == row.rate
-        assert found["curve"]["lags"] == list(range(1, 61))
+        assert found["lags"] == list(range(1, 61))
         assert len(found["curve"]["median"]) == 60
         assert found["curve"]["median"][0] == 0
 
@@ -119,7 +151,7 @@ def test_the_shortest_sweep_has_a_rate_and_no_interval():
     row = decay(("gru",), ("uniform",), hidden=1, inputs=1, steps=2, seeds=1).rows[0]
     assert math.isfinite(row.rate)
     assert math.isnan(row.rate_low)
-    assert row.curve.lags == (1, 2)
+    assert row.lags == (1, 2)
 
 
 def test_progress_rises_to_the_whole_and_names_the_network():
@@ -158,11 +190,11 @@ def test_a_network_that_overflows_is_an_error(monkeypatch):
         ({"seeds": 0}, "seeds is 0, but should be at least 1"),
         ({"seed": -1}, "seed is -1, but should be at least 0"),
         ({"steps": 1e3}, "steps is 1000.0, but should be a whole number"),
-        ({"cells": ("gur",)}, "there is no cell 'gur'; the cells are rnn"),
-        ({"initialisers": ("unifrom",)}, "there is no initialiser 'unifrom'; the initialisers are uniform"),
+        ({"cells": ("gur",)}, "cell cannot be 'gur': there is no cell 'gur'; the cells are rnn"),
+        ({"initialisers": ("unifrom",)}, "init cannot be 'unifrom': there is no initialiser 'unifrom'; the initialisers are uniform"),
         ({"initialisers": ("chrono:1",)}, "Tmax above 2|TMAX above 2|greater than 2"),
         ({"cells": ("rnn",), "initialisers": ("chrono:9",)}, "nothing to measure: rnn chrono:9: a rnn has no gate"),
-        ({"cells": ()}, "nothing to measure: no cell or no initialiser was given"),
+        ({"hidden": [6, 0]}, "hidden is 0, but should be at least 1"),
     ],
 )
 def test_a_call_that_is_wrong_says_how(arguments, message):

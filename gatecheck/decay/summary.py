@@ -1,0 +1,187 @@
+"""From the trials of one network to its row: medians, bands, lags, the kind of decay, and theory beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatecheck.decay import statistics
+from gatecheck.decay.kind import kind
+from gatecheck.decay.networks import Network
+from gatecheck.decay.result import Convergence, Curve, Gate, Integrity, Row, Spectrum, TheoryLine, Truncation
+from gatecheck.decay.theory import predictions
+from gatecheck.decay.trial import PROBES, spaced_lags
+
+Array = NDArray[Any]
+Trial = Mapping[str, Array]
+
+CONVERGENCE = 24
+"""At how many lengths λ₁ is shown."""
+
+
+def summarise(network: Network, trials: Sequence[Trial], name: str, rng: np.random.Generator) -> Row:
+    """What the trials of a network come to.
+
+    Parameters
+    ----------
+    network
+        The network.
+    trials
+        What :func:`gatecheck.decay.trial.measure` returned for each; at least one.
+    name
+        How the row is called.
+    rng
+        Draws resamples, and nothing else.
+    """
+    log_norm = np.stack([trial["log_norm"] for trial in trials])
+    rate, curve = statistics.rate(log_norm, rng), statistics.curve(log_norm)
+    lags = spaced_lags(log_norm.shape[1] - 1)
+    half, e, thousandth, float32 = (statistics.first_lag(curve.median, level) for level in (1 / 2, 1 / np.e, 1e-3, 2.0**-150))
+    decay = kind(log_norm)
+    entry = network.entry
+    lines = (
+        [] if entry.init is None or entry.data else predictions(network.cell, entry.init, network.inputs, network.hidden, entry.input_std)
+    )
+    size = network.hidden * len(network.cell.state)
+    return Row(
+        name=name,
+        network=dataclasses.asdict(network.entry),
+        cell=network.cell.name,
+        hidden=network.hidden,
+        inputs=network.inputs,
+        seeds=len(trials),
+        rate=rate.mean,
+        rate_low=rate.low,
+        rate_high=rate.high,
+        rate_sd=rate.sd,
+        kind=decay.name,
+        kind_index=decay.gamma,
+        kind_low=decay.low,
+        kind_high=decay.high,
+        lag_half=half,
+        lag_e=e,
+        lag_thousandth=thousandth,
+        lag_float32_zero=float32,
+        lags=tuple(lags.tolist()),
+        curve=curve_of(log_norm, lags),
+        theory=tuple(TheoryLine(p.assumption, p.rate, tuple(p.log_size(lags).tolist())) for p in lines),
+        paths=_paths(trials, log_norm[:, lags]),
+        input_curve=_input_curve(trials),
+        gates=_gates(trials),
+        time_constants=_time_constants(trials),
+        truncation=_truncation(trials),
+        spectrum=_spectrum(network, trials[0]),
+        convergence=_convergence(log_norm, rng),
+        integrity=Integrity(*map(float, trials[0]["integrity"])),
+        probe_offset=statistics.probe_offset(min(PROBES, size), size),
+    )
+
+
+def names(networks: Sequence[Network]) -> list[str]:
+    """A name for each network that no other has: cell and source, and whatever tells it from another of these."""
+    out = []
+    for network in networks:
+        alike = [other for other in networks if other.name == network.name]
+        name = network.name
+        for label, of in _TELLING:
+            if len({of(other) for other in alike}) > 1:
+                name += f" {label}{of(network)}"
+        out.append(name)
+    return out
+
+
+_TELLING: tuple[tuple[str, Any], ...] = (
+    ("H=", lambda network: network.hidden),
+    ("D=", lambda network: network.inputs),
+    ("σ=", lambda network: f"{network.entry.input_std:g}"),
+    ("on ", lambda network: network.entry.data or "random inputs"),
+    ("from ", lambda network: network.entry.weights or ""),
+)
+
+
+def curve_of(log_norm: Array, lags: Array | None = None) -> Curve:
+    """ln G at these lags, or at all from 1 on, from log-norms ``(seeds, T+1)``."""
+    chosen: Any = slice(1, None) if lags is None else lags
+    return Curve(*(tuple(quantile[chosen].tolist()) for quantile in statistics.curve(log_norm)))
+
+
+def _quantiles(values: Array) -> Curve:
+    low, median, high = np.quantile(values, [statistics.BAND[0], 0.5, statistics.BAND[1]], axis=0, method="inverted_cdf")
+    return Curve(*(tuple(quantile.tolist()) for quantile in (median, low, high)))
+
+
+def _paths(trials: Sequence[Trial], total: Array) -> dict[str, tuple[float, ...]]:
+    """The median log-size of each path, relative to that of the whole at lag 1 of the same trial."""
+    logs = {key.removeprefix("path_"): np.stack([t[key] for t in trials]) for key in trials[0] if key.startswith("path_")}
+    if not logs:
+        return {}
+    return {name: _median(log - _first(total)) for name, log in ({"total": total} | logs).items()}
+
+
+def _first(logs: Array) -> Array:
+    """What logs are taken relative to: the first of each trial, or nothing where that is an exact zero."""
+    first: Array = np.where(np.isneginf(logs[:, :1]), 0.0, logs[:, :1])
+    return first
+
+
+def _median(values: Array) -> tuple[float, ...]:
+    found: list[float] = np.quantile(values, 0.5, axis=0, method="inverted_cdf").tolist()
+    return tuple(found)
+
+
+def _input_curve(trials: Sequence[Trial]) -> Curve | None:
+    if "inputs" not in trials[0]:
+        return None
+    logs = np.stack([t["inputs"] for t in trials])
+    return _quantiles(logs - _first(logs))
+
+
+def _gates(trials: Sequence[Trial]) -> dict[str, Gate]:
+    keys = [key for key in trials[0] if key.startswith("gate_")]
+    means = {key: np.mean([t[key] for t in trials], axis=0) for key in keys}
+    return {key.removeprefix("gate_"): Gate(*map(float, m[:3]), tuple((m[3:] / m[3:].sum()).tolist())) for key, m in means.items()}
+
+
+def _time_constants(trials: Sequence[Trial]) -> tuple[float, ...]:
+    if "time_constants" not in trials[0]:
+        return ()
+    return _median(np.stack([np.sort(t["time_constants"]) for t in trials]))
+
+
+def _truncation(trials: Sequence[Trial]) -> Truncation | None:
+    if "truncation_K" not in trials[0]:
+        return None
+    K = trials[0]["truncation_K"]
+    logs = np.stack([t["truncation_log"] for t in trials])
+    bias = _quantiles(np.exp(logs))
+    bounds = np.stack([t["truncation_bound"] for t in trials])
+    bound = np.quantile(bounds, 0.5, axis=0, method="inverted_cdf")
+    tenth, hundredth = (_from_then_on(K, np.array(bias.median), level) for level in (0.1, 0.01))
+    return Truncation(tuple(K.tolist()), bias, tuple(bound.tolist()) if np.isfinite(bound).any() else (), tenth, hundredth)
+
+
+def _from_then_on(K: Array, bias: Array, level: float) -> int | None:
+    """The first K from which on the bias stays at or below a level."""
+    above = np.flatnonzero(~(bias <= level))
+    first = int(above[-1]) + 1 if above.size else 0
+    return int(K[first]) if first < len(K) else None
+
+
+def _spectrum(network: Network, trial: Trial) -> Spectrum | None:
+    if "spectrum" not in trial:
+        return None
+    exponents, errors = trial["spectrum"]
+    steps, residual = trial["spectrum_checks"]
+    return Spectrum(int(steps), tuple(exponents.tolist()), tuple(errors.tolist()), float(residual))
+
+
+def _convergence(log_norm: Array, rng: np.random.Generator) -> Convergence:
+    T = log_norm.shape[1] - 1
+    steps = np.unique(np.geomspace(min(T, 16), T, CONVERGENCE).round().astype(int))
+    rates = [statistics.rate(log_norm[:, : t + 1], rng) for t in steps]
+    columns = ([getattr(r, field) for r in rates] for field in ("mean", "low", "high"))
+    return Convergence(tuple(steps.tolist()), *(tuple(map(float, column)) for column in columns))

@@ -1,0 +1,303 @@
+"""The panels of a decay report: each function draws one picture of a result into an empty figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatecheck.decay.result import DecayResult, Numbers, Row
+
+# Okabe & Ito 2008, without the yellow: told apart with any colour vision; line styles and markers tell them apart without colour.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+FLOAT32_ZERO = -150 * math.log10(2)
+"""log10 of half the smallest float32."""
+
+PANELS = 12
+"""How many networks a picture with a panel for each shows."""
+
+LEVELS = ((1 / 2, "1/2"), (1 / math.e, "1/e"), (1e-3, "1/1000"))
+
+
+def rows_with(result: DecayResult, attribute: str) -> list[tuple[int, Row]]:
+    """The rows that have something there, each with its number, which gives it its style in every picture."""
+    return [(k, row) for k, row in enumerate(result.rows) if getattr(row, attribute)]
+
+
+def style(k: int) -> dict[str, Any]:
+    """Colour, line and marker of the k-th row. The line moves on by one at each turn of the colours, so that 49 rows are told apart."""
+    n = len(COLOURS)
+    return {"color": COLOURS[k % n], "linestyle": STYLES[(k + k // n) % n], "marker": MARKERS[k % n], "markersize": 5, "linewidth": 1.6}
+
+
+def legend(figure: Any, axes: Any, columns: int = 3) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=4)
+
+
+def decades(log_size: Numbers | NDArray[Any]) -> NDArray[Any]:
+    """From nats to powers of ten."""
+    return np.asarray(log_size, dtype=float) / math.log(10)
+
+
+def draw_lags(figure: Any, result: DecayResult) -> None:
+    """The first decades with theory, all the way down to the end of float32, and the local slopes, of which one is flat."""
+    (near, far), (rates, powers) = figure.subplots(2, 2)
+    for axes, floor in ((near, -4.0), (far, -48.0)):
+        axes.set_xscale("log")
+        highest = 0.3
+        for k, row in enumerate(result.rows):
+            _curve(axes, row, k, floor)
+            highest = max(highest, float(np.max(decades(row.curve.high))) + 0.1)
+        axes.set_ylim(floor, highest)
+        _lag_axis(axes, result)
+    for level, name in LEVELS:
+        near.axhline(math.log10(level), color="0.4", linewidth=0.7, linestyle=(0, (1, 2)))
+        near.annotate(name, (1.01, math.log10(level)), xycoords=("axes fraction", "data"), va="center", fontsize=8, color="0.3")
+    far.axhline(FLOAT32_ZERO, color="0.2", linewidth=1)
+    far.annotate("below this line a float32 gradient is zero", (1.15, FLOAT32_ZERO + 0.6), fontsize=8, color="0.2")
+    near.set_ylabel(r"$\log_{10}\ G$: gradient relative to lag 1 (decades)")
+    near.set_title("The first decades; thin lines are theory", fontsize=9, loc="left")
+    far.set_title("Down to the end of float32", fontsize=9, loc="left")
+    for k, row in enumerate(result.rows):
+        _slopes(rates, powers, row, k)
+    for axes, name, title in (
+        (rates, r"$-d\ln G\,/\,dk$ (nats per step)", "Local rate: flat where decay is exponential"),
+        (powers, r"$-d\ln G\,/\,d\ln k$", "Local power: flat where decay is a power law"),
+    ):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_ylabel(name)
+        axes.set_title(title, fontsize=9, loc="left")
+        _lag_axis(axes, result)
+    legend(figure, near, 4)
+
+
+def _curve(axes: Any, row: Row, k: int, floor: float) -> None:
+    lags, median = np.array(row.lags), decades(row.curve.median)
+    for line in row.theory:
+        axes.plot(lags, decades(line.log_size), color=COLOURS[k % len(COLOURS)], linewidth=0.7, zorder=1)
+    low, high = (np.maximum(decades(q), floor - 1) for q in (row.curve.low, row.curve.high))
+    axes.fill_between(lags, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.18, linewidth=0)
+    seen = np.flatnonzero(median > floor)
+    axes.plot(lags, median, label=row.name, markevery=_places(seen.size, k), **style(k))
+
+
+def _places(shown: int, k: int) -> list[int]:
+    """Five markers spread over what a panel shows, shifted from row to row so that equal curves do not hide each other."""
+    return np.unique(((np.arange(5) + 0.4 + 0.6 * (k % 2)) / 5.2 * shown).astype(int)).tolist() if shown else []
+
+
+def _slopes(rates: Any, powers: Any, row: Row, k: int) -> None:
+    lags, median = np.array(row.lags, dtype=float), np.array(row.curve.median)
+    # Every eighth of an octave, so that noise of single steps does not hide the slope.
+    at = np.unique(np.searchsorted(lags, np.geomspace(1, lags[-1], max(8, int(4 * math.log2(lags[-1])) or 8))).clip(0, lags.size - 1))
+    lags, median = lags[at], median[at]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        fall = -np.diff(median)
+        rate, power = fall / np.diff(lags), fall / np.diff(np.log(lags))
+    middle = np.sqrt(lags[1:] * lags[:-1])
+    for axes, value in ((rates, rate), (powers, power)):
+        kept = np.isfinite(value) & (value > 0)
+        axes.plot(middle[kept], value[kept], markevery=max(1, int(kept.sum()) // 5), **style(k))
+
+
+def _lag_axis(axes: Any, result: DecayResult) -> None:
+    axes.set_xlim(1, max(row.lags[-1] for row in result.rows))
+    axes.set_xlabel("lag (steps)")
+    axes.grid(alpha=0.25, linewidth=0.6)
+
+
+def _grid(figure: Any, count: int, columns: int = 3) -> Iterator[Any]:
+    rows = math.ceil(count / columns)
+    axes = np.atleast_1d(figure.subplots(rows, min(columns, count), sharex=True, sharey=True, squeeze=False)).ravel()
+    for extra in axes[count:]:
+        extra.set_axis_off()
+    yield from axes[:count]
+
+
+PATHS = ("total", "keep", "candidate", "gates")
+PATH_NAMES = {
+    "total": "all paths",
+    "keep": "kept state only",
+    "candidate": "kept state and candidate (gates held)",
+    "gates": "kept state and gates (candidate cut)",
+}
+
+
+def draw_paths(figure: Any, result: DecayResult) -> None:
+    """What is left of the gradient when one path alone is open."""
+    chosen = rows_with(result, "paths")[:PANELS]
+    for axes, (_, row) in zip(_grid(figure, len(chosen)), chosen, strict=True):
+        axes.set_xscale("log")
+        for j, path in enumerate(p for p in PATHS if p in row.paths):
+            size = decades(row.paths[path])
+            shown = np.flatnonzero(size > -9).size
+            axes.plot(row.lags, size, label=PATH_NAMES[path], markevery=_places(shown, j), **style(j))
+        axes.set_ylim(-8, 1)
+        axes.set_title(row.name, fontsize=9, loc="left")
+        _lag_axis(axes, result)
+        axes.set_ylabel(r"$\log_{10}$ size (decades)")
+    legend(figure, _most_labelled(figure), 2)
+
+
+def _most_labelled(figure: Any) -> Any:
+    return max(figure.axes, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
+
+
+def draw_gates(figure: Any, result: DecayResult) -> None:
+    """How often each gate has which value, and over how many steps each unit remembers."""
+    chosen = rows_with(result, "gates")[:PANELS]
+    panels = figure.subplots(-(-len(chosen) // 2), 4, squeeze=False).reshape(-1, 2)
+    for extra in panels[len(chosen) :].ravel():
+        extra.set_axis_off()
+    for (values, constants), (k, row) in zip(panels, chosen, strict=False):
+        for j, (name, gate) in enumerate(row.gates.items()):
+            edges = np.linspace(0, 1, len(gate.histogram) + 1)
+            label = f"{name}: {gate.shut:.0%} shut, {gate.open:.0%} open"
+            values.stairs(gate.histogram, edges, label=label, color=COLOURS[j], linestyle=STYLES[j], linewidth=1.6)
+        values.set_xlim(0, 1)
+        values.set_ylim(0, 1.7 * max(max(gate.histogram) for gate in row.gates.values()))
+        values.set_ylabel("share of values")
+        values.set_xlabel("value of the gate")
+        values.set_title(f"{row.name}: gates", fontsize=8, loc="left")
+        values.legend(frameon=False, fontsize=7, loc="upper left", handlelength=1.5)
+        order = (np.arange(len(row.time_constants)) + 0.5) / max(1, len(row.time_constants))
+        constants.plot(row.time_constants, order, **style(k) | {"marker": None})
+        constants.set_xscale("log")
+        constants.xaxis.set_minor_formatter("")
+        constants.set_xlim(min(0.8, *row.time_constants), max(100.0, *row.time_constants))
+        constants.set_ylim(0, 1)
+        constants.set_ylabel("share of units below")
+        constants.set_xlabel("time constant (steps)")
+        constants.grid(alpha=0.25, linewidth=0.6)
+
+
+def draw_spectrum(figure: Any, result: DecayResult) -> None:
+    """All Lyapunov exponents of each network."""
+    axes = figure.subplots()
+    for k, row in rows_with(result, "spectrum"):
+        if row.spectrum is not None:
+            exponents = np.array(row.spectrum.exponents)
+            kept = np.isfinite(exponents)
+            place = (np.arange(exponents.size) + 0.5) / exponents.size
+            spread = 1.96 * np.nan_to_num(np.array(row.spectrum.errors))
+            axes.plot(place[kept], exponents[kept], label=row.name, markevery=_places(int(kept.sum()), k), **style(k))
+            low, high = (exponents - spread)[kept], (exponents + spread)[kept]
+            axes.fill_between(place[kept], low, high, color=COLOURS[k % len(COLOURS)], alpha=0.2, linewidth=0)
+    axes.axhline(0, color="0.2", linewidth=0.8)
+    axes.set_xlabel("index of the exponent / size of the state")
+    axes.set_ylabel("Lyapunov exponent (nats per step)")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    legend(figure, axes)
+
+
+def draw_inputs(figure: Any, result: DecayResult) -> None:
+    """How much the last state depends on each input."""
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    for k, row in rows_with(result, "input_curve"):
+        if row.input_curve is not None:
+            size = decades(row.input_curve.median)
+            low, high = decades(row.input_curve.low), decades(row.input_curve.high)
+            axes.fill_between(row.lags, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.18, linewidth=0)
+            axes.plot(row.lags, size, label=row.name, markevery=_places(np.flatnonzero(size > -8).size, k), **style(k))
+    axes.set_ylim(-8, 1)
+    axes.set_ylabel(r"$\log_{10}\ \|\partial\ell/\partial x\|$ relative to the last input (decades)")
+    _lag_axis(axes, result)
+    axes.set_xlabel("steps before the last, plus one")
+    legend(figure, axes)
+
+
+def draw_truncation(figure: Any, result: DecayResult) -> None:
+    """What is missing from the gradient of the parameters when it is carried back K steps only."""
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for k, row in rows_with(result, "truncation"):
+        if row.truncation is not None:
+            bias = np.array(row.truncation.bias.median)
+            shown = np.flatnonzero(bias > 1e-4).size
+            axes.plot(row.truncation.K, bias, label=row.name, markevery=_places(shown, k), **style(k))
+            if row.truncation.bound:
+                axes.plot(row.truncation.K, row.truncation.bound, color=COLOURS[k % len(COLOURS)], linewidth=0.7)
+    for level, name in ((0.1, "10 %"), (0.01, "1 %")):
+        axes.axhline(level, color="0.4", linewidth=0.8, linestyle=(0, (1, 2)))
+        axes.annotate(name, (1.01, level), xycoords=("axes fraction", "data"), va="center", fontsize=8, color="0.3")
+    axes.set_ylim(1e-4, 2)
+    axes.set_xlabel("K: steps carried back")
+    axes.set_ylabel(r"$\|g_K - g\|\ /\ \|g\|$")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    legend(figure, axes)
+
+
+def draw_convergence(figure: Any, result: DecayResult) -> None:
+    """The rate from the first steps alone."""
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    for k, row in enumerate(result.rows):
+        steps = np.array(row.convergence.steps)
+        rate = np.array(row.convergence.rate)
+        kept = np.isfinite(rate)
+        low, high = np.array(row.convergence.low), np.array(row.convergence.high)
+        axes.fill_between(steps[kept], low[kept], high[kept], color=COLOURS[k % len(COLOURS)], alpha=0.18, linewidth=0)
+        axes.plot(steps[kept], rate[kept], label=row.name, **style(k))
+    axes.set_xlabel("steps measured")
+    axes.set_ylabel(r"$\lambda_1$ and its 95 % interval (nats per step)")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    legend(figure, axes)
+
+
+def draw_training(figure: Any, result: DecayResult) -> None:
+    """The loss of each training, and how far gradients reached before and after."""
+    chosen = result.training[:PANELS]
+    panels = figure.subplots(len(chosen), 2, squeeze=False)
+    for (losses, reach), training in zip(panels, chosen, strict=True):
+        losses.fill_between(training.updates, training.loss.low, training.loss.high, color=COLOURS[0], alpha=0.2, linewidth=0)
+        losses.plot(training.updates, training.loss.median, color=COLOURS[0], linewidth=1.6, label="loss")
+        losses.axhline(training.baseline, color="0.2", linewidth=1, linestyle="--", label="best without memory")
+        losses.set_yscale("log")
+        losses.set_ylabel("loss")
+        losses.set_title(name_of(training.setting), fontsize=9, loc="left")
+        losses.legend(frameon=False, fontsize=7.5)
+        reach.set_xscale("log")
+        for j, (label, curve) in enumerate((("untrained", training.before), ("trained", training.after))):
+            low, high = (np.maximum(decades(q), -9) for q in (curve.low, curve.high))
+            reach.fill_between(training.lags, low, high, color=COLOURS[j], alpha=0.18, linewidth=0)
+            shown = np.flatnonzero(decades(curve.median) > -6).size
+            reach.plot(training.lags, decades(curve.median), label=label, markevery=_places(shown, j), **style(j))
+        reach.axvline(training.needed, color="0.2", linewidth=1, linestyle=":", label=f"the task's lag, {training.needed}")
+        reach.set_ylim(-6, max(0.5, float(np.max(decades(training.after.high))) + 0.2))
+        reach.set_ylabel(r"$\log_{10}\ G$ (decades)")
+        reach.set_title("gradient against lag, on the task's inputs", fontsize=9, loc="left")
+        reach.legend(frameon=False, fontsize=7.5)
+        reach.grid(alpha=0.25, linewidth=0.6)
+    panels[-1][0].set_xlabel("updates")
+    panels[-1][1].set_xlabel("lag (steps)")
+
+
+def name_of(setting: dict[str, Any]) -> str:
+    """How a training is called."""
+    return f"{setting['cell']} {setting['init']} on {setting['task']}, lag {setting['lag']}, H = {setting['hidden']}"
+
+
+def draw_sentences(figure: Any, result: DecayResult) -> None:
+    """The gates of the unit that remembers, word by word."""
+    chosen: Sequence[Any] = [t for t in result.training if t.sentence is not None][:4]
+    panels = figure.subplots(len(chosen), 1, squeeze=False)
+    for (axes,), training in zip(panels, chosen, strict=True):
+        words = training.sentence.words
+        lines = [*training.sentence.gates.items(), ("state", training.sentence.state)]
+        for j, (name, values) in enumerate(lines):
+            axes.plot(range(len(words)), values, label=name, **style(j))
+        axes.set_xticks(range(len(words)), words, rotation=40, ha="right", fontsize=8)
+        axes.set_ylim(-1.05, 1.05)
+        axes.set_ylabel("value")
+        axes.set_title(f"{name_of(training.setting)}: unit {training.sentence.unit}", fontsize=9, loc="left")
+        axes.legend(frameon=False, fontsize=8, ncols=5, loc="lower left")
+        axes.grid(alpha=0.25, linewidth=0.6)
