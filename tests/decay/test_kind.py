@@ -34,6 +34,8 @@ EXACT = {
     "faster than exponential": (-1e-4 * LAGS**2, "undecided"),
     "growing": (0.01 * LAGS, "undecided"),
     "flat": (0.0 * LAGS, "undecided"),
+    # As steep in its first windows as in its last, and steeper in the middle.
+    "a bulge": (-0.1 * np.cumsum(np.exp(-0.3 * np.log((LAGS + 1) / 500) ** 2)), "undecided"),
     "ripples": (-0.01 * LAGS + 20 * np.sin(3 * np.log(LAGS + 1)), "undecided"),
 }
 
@@ -86,6 +88,8 @@ def test_little_noise_leaves_the_name_and_much_takes_it():
     exponential = -0.54 * LAGS
     # Like a plain RNN at its default initialisation: rates of seeds 6 % apart, local exponents that scatter by 0.3.
     assert [kind(noisy(rng, exponential, 5, 0.3, 0.06)).name for _ in range(20)].count("exponential") >= 16
+    # The 62 steps of the shortest window know their rate to 40 %; an index near 0 is chance then.
+    assert [kind(noisy(rng, -0.1 * LAGS, 5, 0.3)).name for _ in range(20)].count("undecided") >= 16
     for curve, _ in (EXACT["chrono"], EXACT["uniform gate"], EXACT["slow gate"]):
         assert [kind(noisy(rng, curve, 5, 1.0)).name for _ in range(20)].count("undecided") >= 18
 
