@@ -153,6 +153,16 @@ def test_names_that_would_write_on_a_terminal(tmp_path):
     assert str(raised.value).isprintable()
 
 
+def test_a_library_that_repeats_what_a_file_says(tmp_path):
+    def reader(path):
+        raise RuntimeError("no \x1b[31m here\nand a second line")
+
+    (tmp_path / "w").write_bytes(b"x")
+    with pytest.raises(WeightsFileError) as raised:
+        files.attempted(tmp_path / "w", "a thing", reader)
+    assert str(raised.value).endswith("w is damaged, or not a thing: no �[31m here")
+
+
 # ---- NumPy
 
 
