@@ -56,6 +56,9 @@ class Memory:
         The write gate at the subject's noun less that at the clause's nouns.
     kept
         The share of what the unit held after the noun that its keeping gate leaves until the verb is due: their product over the steps.
+    kept_one, kept_many
+        The same where the subject is singular and where it is plural: a unit may hold one number by its gate and write the other again
+        and again.
     """
 
     unit: int
@@ -66,15 +69,19 @@ class Memory:
     clause: Interval | None = None
     opens: Interval | None = None
     kept: Interval | None = None
+    kept_one: Interval | None = None
+    kept_many: Interval | None = None
 
     @property
     def as_told(self) -> bool:
         """Whether all of the story holds, each with 95 % confidence.
 
         The unit tells the number better than a coin does, its write gate opens wider at the subject's noun than at those of the
-        clause, and it keeps more than half of the memory until the verb.
+        clause, and of either number it keeps more than half until the verb.
         """
-        return self.told.low > 0.5 and self.opens is not None and self.opens.low > 0 and self.kept is not None and self.kept.low > 0.5
+        if self.opens is None or self.kept_one is None or self.kept_many is None:
+            return False
+        return self.told.low > 0.5 and self.opens.low > 0 and min(self.kept_one.low, self.kept_many.low) > 0.5
 
 
 def gate_trace(cell: str | Cell, params: Params, x: Array) -> dict[str, Array]:
@@ -157,8 +164,9 @@ def memory(cell: str | Cell, params: Params, lag: int, sentences: int = 400, see
     unit = int(np.where(candidates, kept[chosen].mean(axis=0), -1).argmax())
     noun = np.isin(task.vocabulary, NOUNS)[batch.x.argmax(axis=-1)] & (t >= CLAUSE) & inside
     subject, elsewhere = write[SUBJECT, :, unit], [(write[..., unit] * which).sum(axis=0) / which.sum(axis=0) for which in (noun, inside)]
-    found = (subject, *elsewhere, subject - elsewhere[0], kept[:, unit])
-    return Memory(unit, int(carriers.sum()), _share(right[measured, unit]), *(interval(values[measured]) for values in found))
+    found = [interval(values[measured]) for values in (subject, *elsewhere, subject - elsewhere[0], kept[:, unit])]
+    found += [interval(kept[measured & which, unit]) for which in (~plural, plural)]
+    return Memory(unit, int(carriers.sum()), _share(right[measured, unit]), *found)
 
 
 def _share(right: Array) -> Interval:
@@ -169,8 +177,8 @@ def _share(right: Array) -> Interval:
 
 
 def interval(values: Array) -> Interval:
-    """The mean of independent values ``(n,)`` with Student's 95 % interval, which is NaN for a single one."""
-    mean = float(np.mean(values))
+    """The mean of independent values ``(n,)`` with Student's 95 % interval, which is NaN for fewer than two."""
+    mean = float(np.mean(values)) if len(values) else np.nan
     if len(values) < 2:
         return Interval(mean, np.nan, np.nan)
     reach = float(student.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))

@@ -23,7 +23,7 @@ from gatecheck.validation import check_inputs, whole
 
 Array = NDArray[Any]
 
-# What people train in, and twice as fast as float64 here; losses and profiles are computed in float64.
+# What people train in, and two to three times as fast here as float64, in which everything is measured afterwards.
 DTYPE = np.float32
 quiet = np.errstate(over="ignore", invalid="ignore")  # what overflows makes a loss that is no number, and that is looked at
 RATE_GATED, RATE_PLAIN = 0.01, 0.003
@@ -56,7 +56,7 @@ class Trained:
         On 512 held-out sequences after training: the loss, and the share of right answers; a sum counts as right within 0.04 (Hochreiter &
         Schmidhuber 1997).
     solved_at
-        After how many updates the mean of the last 50 losses was first below a tenth of the baseline (or `enough`); None if never.
+        After how many updates the mean of the last 50 losses was first below `enough` times the baseline; None if never.
     """
 
     cell: Cell
@@ -113,9 +113,9 @@ def train(
     updates, batch
         The most updates, and the sequences in each.
     learning_rate
-        Of :class:`Adam`. None is 0.01 in a cell with gates and 0.003 in a plain one, which goes astray at 0.01.
+        Of :class:`Adam`. None is 0.01 in a cell with gates and 0.003 in a plain one, which learns less at 0.01.
     enough
-        The share of the baseline at which the task counts as solved and training ends; 0 goes on for all updates.
+        The share of the baseline at which the task counts as solved and training ends: a twentieth, or 0 to go on for all updates.
     seed
         For everything random. The same call gives the same bits, on one machine.
     progress

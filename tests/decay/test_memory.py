@@ -9,8 +9,8 @@ import pytest
 
 from gatecheck.blocks import block
 from gatecheck.cells import CELLS, GRU, LSTM, as_cell
-from gatecheck.decay.memory import gate_trace, interval, memory
-from gatecheck.decay.tasks import NOUNS, VOCABULARY
+from gatecheck.decay.memory import Interval, Memory, gate_trace, interval, memory
+from gatecheck.decay.tasks import NOUNS, VOCABULARY, agreement
 from gatecheck.errors import InputError, UsageError
 from gatecheck.initialisers import uniform
 from gatecheck.kernels import Builtin
@@ -97,6 +97,36 @@ def test_nor_is_one_that_holds_the_number_in_a_loop_and_not_by_its_gates(cell):
     assert not found.as_told
 
 
+def test_a_unit_that_holds_one_number_only_is_not():
+    # Behind the comma z is near 0 where h is -1, and near 1 where h is 1, which the candidate then writes again.
+    cell = GRU()
+    params = actor(cell)
+    block(cell, params["U"], "z")[0, 0], block(cell, params["U"], "n")[0, 0] = 60, 20
+    found = memory(cell, params, LAG)
+    assert (found.unit, found.told.mean) == (0, 1)
+    assert found.kept_one.low > 0.99
+    assert found.kept_many.high < 0.01
+    assert found.kept_one.mean > found.kept.high > found.kept.low > found.kept_many.mean
+    assert not found.as_told
+
+
+def test_it_takes_every_part_of_the_story():
+    yes, no = Interval(0.9, 0.8, 1.0), Interval(0.0, -0.1, 0.1)
+    parts = ("told", "opens", "kept_one", "kept_many")
+    assert Memory(0, 1, **dict.fromkeys(parts, yes)).as_told
+    for part in parts:
+        assert not Memory(0, 1, **dict.fromkeys(parts, yes) | {part: no}).as_told
+
+
+def test_sentences_of_one_number_are_not_enough():
+    def plurals(seed):
+        return agreement().draw(np.random.default_rng([seed, 2]), 20, 7).target[:, :10].sum()
+
+    seed = next(seed for seed in range(10**5) if plurals(seed) in (0, 10))
+    with pytest.raises(UsageError, match="all of the first 10 sentences have subjects of one number: take more sentences"):
+        memory(GRU(), actor(GRU()), 7, sentences=20, seed=seed)
+
+
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_chance_is_called_chance(name):
     params = uniform(np.random.default_rng(3), as_cell(name), len(VOCABULARY), 8)
@@ -113,6 +143,7 @@ def test_an_interval_is_students():
         (2, 2 - 4.302652729911275 / math.sqrt(3), 2 + 4.302652729911275 / math.sqrt(3))
     )
     assert np.isnan(interval(np.array([1.0]))[1:]).all()
+    assert np.isnan(interval(np.array([]))).all()
     assert interval(np.ones(9)) == (1, 1, 1)
 
 
