@@ -64,3 +64,8 @@ class CaseFileError(GatecheckError, ValueError):
 
 class LostNoiseError(GatecheckError, RuntimeError):
     """A term of a noisy run lost its rounding noise: the budget from it would be too small."""
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says in its first line, or its class where it says nothing."""
+    return next((line.strip(" ,") for line in str(error).splitlines() if line.strip()), type(error).__name__)

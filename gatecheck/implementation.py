@@ -56,6 +56,8 @@ class Implementation(Protocol):
         Optional: a reason, with its source, for each property that it is documented not to have.
     own_weights
         Optional: parameters of its own in that convention, such as a file's, which are audited among all others.
+    notes
+        Optional: what to say about it beside the findings, in sentences.
     """
 
     cell: str | Cell
@@ -85,7 +87,7 @@ class Subject:
     undeclared
         Whether it declares no convention, so that canonical arrays are a guess.
     notes
-        What was found out about it, in sentences.
+        What it says of itself, and what was found out about it, in sentences.
     own_weights
         The canonical parameters that it carries, if any.
     """
@@ -364,7 +366,8 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
             frozenset(k for k, v in options.items() if v),
             dict(expected_failures),
             chosen_convention is None and _attribute(label, target, "convention") is None,
-            own_weights=its_convention.read(its_cell, own_weights) if own_weights else {},
+            tuple(str(note) for note in _declared(label, target, "notes", tuple | list, ())),
+            its_convention.read(its_cell, own_weights) if own_weights else {},
         )
     except GatecheckError as error:
         raise TargetError(f"{label}: {error}") from error

@@ -97,11 +97,11 @@ def loaded() -> Subject | CustomSubject:
     return _subject
 
 
-def load(target: str, cell: str | None, convention: str | None) -> tuple[Subject | CustomSubject, dict[str, str]]:
+def load(target: str, asked: Mapping[str, str | None]) -> tuple[Subject | CustomSubject, dict[str, str]]:
     """Load a target for the checks that follow: what it declares, and the versions of what it computes with."""
     global _subject
     claims()
-    _subject = targets.load(target, cell=cell, convention=convention)
+    _subject = targets.load(target, **asked)
     return replace(_subject, target=None), versions(*getattr(_subject.target, "packages", ()))
 
 

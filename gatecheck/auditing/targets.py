@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
 import shlex
 import sys
@@ -41,7 +42,7 @@ FORMS = (
 )
 
 
-def load(target: str, *, cell: str | None = None, convention: str | None = None) -> Subject | CustomSubject:
+def load(target: str, *, cell: str | None = None, convention: str | None = None, device: str | None = None) -> Subject | CustomSubject:
     """The implementation that a command names.
 
     Parameters
@@ -52,14 +53,23 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
         ``exec:./program argument`` (:mod:`gatecheck.auditing.adapters.process`).
     cell, convention
         Instead of what it declares.
+    device
+        Where PyTorch computes, such as ``"cuda"``; by default on the CPU.
 
     Raises
     ------
     UsageError
-        If the name has none of these forms.
+        If the name has none of these forms, or what it names has no choice of devices.
     TargetError
-        If the target cannot be found, imported or started, or is not an implementation.
+        If the target cannot be found, imported or started, or is not an implementation; if there is no such device here.
     """
+    found = _found(target, cell, convention, device)
+    if device is not None and getattr(found.target, "device", None) != device:
+        raise UsageError(f"{target} has no choice of devices; --device {device} does not apply to it")
+    return found
+
+
+def _found(target: str, cell: str | None, convention: str | None, device: str | None) -> Subject | CustomSubject:
     if target.startswith(PROGRAM):
         return subject(process.adapt(_words(target), target, cell, convention), name=target)
     module, separator, name = target.partition(":")
@@ -78,7 +88,8 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     if module in ADAPTERS:
         if convention is not None:
             raise UsageError(f"{target} has its own convention; --convention {convention} does not apply to it")
-        made = importlib.import_module(ADAPTERS[module]).adapt(name, cell)
+        adapt = importlib.import_module(ADAPTERS[module]).adapt
+        made = adapt(name, cell, device=device) if device and "device" in inspect.signature(adapt).parameters else adapt(name, cell)
         return subject(made, name=target)
     if LIBRARY.search(module):
         return subject(library.adapt(module, name, cell, convention), name=target)
@@ -86,7 +97,7 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     if is_custom(found, cell):
         return custom_subject(found, target)
     if _is_module(found):
-        found = importlib.import_module("gatecheck.auditing.adapters.torch_module").adapt(found, cell, convention)
+        found = importlib.import_module("gatecheck.auditing.adapters.torch_module").adapt(found, cell, convention, device)
     return subject(found, cell=cell, convention=convention, name=target)
 
 

@@ -38,6 +38,7 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the 
 @click.argument("target", required=False)
 @click.option("--cell", metavar="K", help="Which cell it is, if it does not say: gru, rnn-relu, lstm-layers2-bidirectional, …")
 @click.option("--convention", metavar="C", help="In which convention it takes parameters, instead of what it declares.")
+@click.option("--device", metavar="D", help="Where PyTorch computes, such as cuda.  [default: cpu]")
 @click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), help="How many cases.  [default: ci; quick without TARGET]")
 @click.option("--only", metavar="P", multiple=True, help="Only this property; may be given several times.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases; the same seed repeats the audit.")
@@ -56,6 +57,7 @@ def audit(
     target: str | None,
     cell: str | None,
     convention: str | None,
+    device: str | None,
     profile: str | None,
     only: tuple[str, ...],
     seed: int,
@@ -79,11 +81,12 @@ def audit(
     """
     check_writable(json_path, folder)
     if target is None:
-        if replay is not None or cell or convention:
-            raise click.UsageError("--replay, --cell and --convention need a TARGET")
+        if replay is not None or cell or convention or device:
+            raise click.UsageError("--replay, --cell, --convention and --device need a TARGET")
         _audit_all(profile or "quick", only, seed, json_path, folder, timeout)
         return
-    overrides = [word for option, value in (("--cell", cell), ("--convention", convention)) if value for word in (option, value)]
+    asked = {"cell": cell, "convention": convention, "device": device}
+    overrides = [word for name, value in asked.items() if value for word in (f"--{name}", value)]
     command = shlex.join(["gatecheck", "audit", target, *overrides])
     out = Console()
     with bar(target) as tick:
@@ -92,9 +95,9 @@ def audit(
         with isolation.Isolation(timeout) as process:
             if replay is None:
                 how: dict[str, Any] = {"profile": profile or "ci", "only": only, "seed": seed, "progress": tick}
-                result = isolation.audit(process, target, cell=cell, convention=convention, **how)
+                result = isolation.audit(process, target, asked=asked, **how)
             else:
-                replayed, notes = isolation.replay(process, target, replay, cell=cell, convention=convention)
+                replayed, notes = isolation.replay(process, target, replay, asked=asked)
     if replay is not None:
         lines = [f"{replayed.name} {replayed.outcome} on {replay}", replayed.reason, *notes]
         out.print("\n".join(lines), markup=False, highlight=False)
@@ -116,7 +119,7 @@ def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path |
     with isolation.Isolation(timeout) as process:
         for name, cell in targets.installed():
             with bar(name) as tick:
-                result = isolation.audit(process, name, cell=cell, profile=profile, only=only, seed=seed, progress=tick)
+                result = isolation.audit(process, name, asked={"cell": cell}, profile=profile, only=only, seed=seed, progress=tick)
             results.append(result.saving_counterexamples(folder))
             if not err.is_terminal:  # there the bar is the sign of life
                 err.print(verdict_line(results[-1]), soft_wrap=True)

@@ -79,9 +79,9 @@ def _place() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(keras.device("cpu"))
         if _BACKEND == "torch":
-            from gatecheck.auditing.adapters.torch import one_thread
+            from gatecheck.auditing.adapters.torch import computing
 
-            stack.enter_context(one_thread())
+            stack.enter_context(computing())
         yield
 
 

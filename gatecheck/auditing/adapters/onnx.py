@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gatecheck.cells import GRU, LSTM, RNN, Array, Cell, as_cell
-from gatecheck.errors import MissingExtraError, TargetError, UsageError
+from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
 
 try:
     import onnx
@@ -271,11 +271,6 @@ class Layer:
     def _state_back(self, s: Array) -> Array:
         s = s.swapaxes(0, 1) if self.options["batch_first"] else s
         return s if self.cell.bidirectional else s[0]
-
-
-def first_line(error: Exception) -> str:
-    """What an error says in its first line, or its class where it says nothing."""
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 # ---- input_forget

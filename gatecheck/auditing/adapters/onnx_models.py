@@ -13,9 +13,9 @@ from google.protobuf.message import DecodeError
 from onnx import helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
-from gatecheck.auditing.adapters.onnx import GATES, INPUTS, OPSETS, Engine, Layer, Node, first_line, layer
+from gatecheck.auditing.adapters.onnx import GATES, INPUTS, OPSETS, Engine, Layer, Node, layer
 from gatecheck.cells import Array, as_cell
-from gatecheck.errors import TargetError, UsageError
+from gatecheck.errors import TargetError, UsageError, first_line
 
 SUFFIX = ".onnx"
 
