@@ -244,11 +244,10 @@ def _vectors(search: _Search, structure: Structure, known: _Partial, *, zero_sta
 
 def _confirmed(search: _Search, guess: _Partial, *, zero_states: bool) -> bool:
     """Whether whole sequences of other sizes agree within the budget."""
-    subject = Subject(search.target, "", guess.cell, guess.convention, (search.dtype,), frozenset())
+    subject = Subject(search.target, "", guess.cell, guess.convention, (search.dtype,), frozenset(), search.fixed)
     for k, sizes in enumerate((Sizes(6, 3, 2, 4), Sizes(3, 1, 4, 2))):
         case = draw(guess.cell, sizes._replace(**search.fixed), seed=k, dtype=search.dtype)
-        names = [*guess.convention.absent(guess.cell), *([f"{s}0" for s in guess.cell.state] if zero_states else [])]
-        case = case.having(**{name: np.zeros_like(case[name]) for name in names})
+        case = subject.possible(case).having(**{f"{s}0": np.zeros_like(case[f"{s}0"]) for s in guess.cell.state if zero_states})
         budget = forward_budget(case)
         search.asked += 1
         try:

@@ -30,6 +30,7 @@ Examples:
   gatecheck audit my_net.py:Encoder --cell lstm     a torch.nn.Module of your own
   gatecheck audit torch.nn:RNN --cell rnn-relu      where a class can be several cells
   gatecheck audit torch.nn:LSTM --cell lstm-layers2-bidirectional
+  gatecheck audit "torch.nn:GRU(bias=False)" --device cuda
   gatecheck audit my_lstm.py:MyLSTM --replay gatecheck-cases/my_lstm-py-MyLSTM-gradients_within_budget.npz
 
 \b

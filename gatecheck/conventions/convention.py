@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -123,6 +124,27 @@ class Convention:
         except ConventionError:
             return False
 
+    def without(self, *parts: str) -> Convention:
+        """Itself without the arrays that hold nothing but these parts, such as a framework's cells that have no biases."""
+        names = f"{self.name} without {' and '.join(parts)}"
+        kept = {
+            kind: replace(layout, arrays={k: v for k, v in layout.arrays.items() if v.partition(":")[0].strip() not in parts})
+            for kind, layout in self.layouts.items()
+        }
+        return replace(self, name=names, layouts=kept)
+
+    def with_constant_input(self, cell: Cell) -> Convention:
+        """Itself for this cell, but with the bias that it has no place for as the weight of one more input, the first, that is always one.
+
+        Where it has a place for a bias, or the cell is several layers, of which the upper ones have no such input, it is as it was.
+        """
+        if cell.layers > 1 or not {f"b{tag}" for tag in cell.tags} <= set(self.absent(cell)):
+            return self
+        layout = self.layout(cell)
+        # The first, since code that cuts an array short loses the last ones, and the gradient of this one is not looked at.
+        arrays = {name: _BEFORE_W.sub("b; W", content) for name, content in layout.arrays.items()}
+        return replace(self, layouts={_kind(cell): replace(layout, arrays=arrays)})
+
     # ---- the map
 
     def _scatter(self, cell: Cell, params: Params, *, halved: bool) -> dict[str, Array]:
@@ -185,7 +207,7 @@ class Convention:
         ConventionError
             If it cannot express the cell.
         """
-        kind = "gru-before" if cell.reset == "before" else cell.kind
+        kind = _kind(cell)
         if kind in self.layouts:
             check(self.name, self.layouts[kind], cell)
             return self.layouts[kind]
@@ -244,6 +266,14 @@ class Convention:
             if np.shape(arrays[name]) != shape:
                 raise ConventionError(f"{name} has shape {np.shape(arrays[name])}, but should have shape {shape} (D = {D}, H = {H})")
         return D, H
+
+
+_BEFORE_W = re.compile(r"\bW\b")
+
+
+def _kind(cell: Cell) -> str:
+    """Under which name a convention has the layout of a cell."""
+    return "gru-before" if cell.reset == "before" else cell.kind
 
 
 class _Block(NamedTuple):

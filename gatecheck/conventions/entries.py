@@ -246,13 +246,9 @@ DYNET = Convention(
 )
 
 PADDLE = replace(
-    PYTORCH,
-    name="paddle",
     # Its projection, weight_ho (H, P), is not transposed as its other weights are, and has a name in the cell only, none in the layer.
-    layouts={
-        kind: replace(layout, arrays={name: part for name, part in layout.arrays.items() if part != "R"})
-        for kind, layout in PYTORCH.layouts.items()
-    },
+    PYTORCH.without("R"),
+    name="paddle",
     axes="BTD",
     source="run: PaddlePaddle 3.3.1 (reports/conventions/paddle_check.py); paddle/nn/layer/rnn.py: SimpleRNN, GRU, "
     "h' = z h + (1 - z) n, LSTM",

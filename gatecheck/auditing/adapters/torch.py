@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gatecheck.cells import Array, Cell, as_cell
+from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
 
 try:
@@ -49,6 +50,7 @@ def computing() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+            warnings.filterwarnings("ignore", message="Complex modules are a new feature")
             warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk of memory")
             yield
     finally:
@@ -102,6 +104,8 @@ class Layer:
         Which cell it is to be. Lengths go in as a packed sequence.
     device
         Where it computes.
+    bias
+        As of the class.
 
     Raises
     ------
@@ -111,16 +115,17 @@ class Layer:
 
     packages = ("torch",)
 
-    convention = "pytorch"
+    convention: Any = "pytorch"
     expected_failures = REFUSALS
 
-    def __init__(self, name: str, cell: Cell, device: str = CPU) -> None:
+    def __init__(self, name: str, cell: Cell, device: str = CPU, *, bias: bool = True) -> None:
         self.cell, self.device = cell, device
         self.dtypes = dtypes_on(device, ("float32", "float64", "complex128"))
         self.notes = notes_on(device)
         # PyTorch wants a projection that is narrower than the cell (torch/nn/modules/rnn.py: proj_size has to be smaller than hidden_size).
         self.sizes = {"H": cell.projection + 2} if cell.projection else {}
-        self._make: Callable[..., Any] = partial(getattr(torch.nn, name), **self._options())
+        self.convention = self.convention if bias else as_convention(self.convention).without("b", "c")
+        self._make: Callable[..., Any] = partial(getattr(torch.nn, name), bias=bias, **self._options())
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"nonlinearity": self.cell.activation} if self.cell.kind == "rnn" else {}
@@ -223,7 +228,7 @@ def _lengths(lengths: Array | None) -> Any:
     return None if lengths is None else torch.from_numpy(lengths)  # pack_padded_sequence wants them on the CPU
 
 
-def adapt(name: str, cell: str | None = None, *, device: str = CPU) -> Layer:
+def adapt(name: str, cell: str | None = None, *, device: str = CPU, bias: bool = True) -> Layer:
     """The class of that name in ``torch.nn`` as an implementation.
 
     Raises
@@ -242,4 +247,4 @@ def adapt(name: str, cell: str | None = None, *, device: str = CPU) -> Layer:
     options = (chosen.hard, chosen.peepholes, chosen.coupled, chosen.clip is not None, chosen.forget_bias)
     if chosen.kind != kind or chosen.reset == "before" or chosen.activation == "sigmoid" or stepped or any(options):
         raise UsageError(f"torch.nn:{name} cannot be a {chosen}")
-    return (SteppedCell if name.endswith("Cell") else Layer)(name, chosen, device)
+    return (SteppedCell if name.endswith("Cell") else Layer)(name, chosen, device, bias=bias)
