@@ -145,7 +145,8 @@ class Subject:
 
     def arguments(self, case: Case, constant: float = 1.0) -> dict[str, Any]:
         """Fresh, writeable copies of what the target is called with, in its own convention; its constant inputs may be another number."""
-        optional = {k: None if (a := case.get(k)) is None else self._state(a) for k in (*STATES, "dhT", "dcT")} | {"dy": case.get("dy")}
+        states = {k: case.get(k) for k in (*STATES, "dhT", "dcT")}
+        optional = {k: None if a is None else self.convention.spell_state(self.cell, a) for k, a in states.items()} | {"dy": case.get("dy")}
         lengths, x = case.get("lengths"), case["x"]
         x = np.concatenate([np.full((*x.shape[:2], self.constant_inputs), constant, x.dtype), x], axis=-1)
         sequences = {k: self.laid_out(v, lengths) for k, v in (("x", x), ("dy", optional["dy"])) if v is not None}
@@ -175,10 +176,6 @@ class Subject:
     def _sequence_shape(self, T: int, B: int, n: int) -> tuple[int, ...]:
         sizes = {"T": T, "B": B, "D": n}
         return tuple(sizes[axis] for axis in self.axes)
-
-    def _state(self, state: Array) -> Array:
-        """A copy of a state ``(..., B, H)`` as the target takes and returns it, or of the target's as ``(..., B, H)``."""
-        return np.array(state.swapaxes(-1, -2) if self.convention.columns else state, order="C")
 
     def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
         """Arguments of ``"forward"``, ``"backward"`` or ``"tangent"`` in the order in which the target takes them."""
@@ -220,7 +217,7 @@ class Subject:
         shapes = {"y": self._sequence_shape(T, B, self.cell.directions * self.cell.width(H))}
         shapes |= {f"{k}T": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state}
         out = {k: checked(k, v, shapes[k], case.dtype) for k, v in zip(names, got, strict=True)}
-        states = {f"{k}T": self._state(out[f"{k}T"]) for k in self.cell.state}
+        states = {f"{k}T": self.convention.read_state(self.cell, out[f"{k}T"]) for k in self.cell.state}
         return {"y": self.time_major(out["y"], case.get("lengths"))} | states
 
     def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
@@ -248,7 +245,7 @@ class Subject:
         found = {k: checked(f"the gradient of {k}", got[k], wanted[k], case.dtype) for k in sorted(given)}
         found["x"] = np.array(self.time_major(found["x"], case.get("lengths"))[..., self.constant_inputs :], order="C")
         params = self.spelling.pull_back(self.cell, {k: found[k] for k in shapes})
-        inputs = {"x": found["x"]} | {k: self._state(found[k]) for k in states if k in found}
+        inputs = {"x": found["x"]} | {k: self.convention.read_state(self.cell, found[k]) for k in states if k in found}
         return {f"d{k}": v for k, v in (params | inputs).items()}
 
     def run(self, case: Case) -> Results:

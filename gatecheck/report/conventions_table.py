@@ -22,7 +22,8 @@ def table(conventions: Sequence[Convention]) -> RenderableType:
     for convention in conventions:
         for k, (kind, layout) in enumerate(convention.layouts.items()):
             lacks = _LACKS[kind]
-            arrays = ", ".join(f"{name} = [{content}]" for name, content in layout.arrays.items() if content.split()[0] not in lacks)
+            here = {name: content for name, content in layout.arrays.items() if content.split()[0].strip("'") not in lacks}
+            arrays = ", ".join(f"{name} = [{content}]" for name, content in here.items())
             first = (convention.name, besides(convention)) if k == 0 else ("", "")
             rows.add_row(Text(first[0], "bold"), kind, layout.order, layout.negated, Text(arrays), first[1])
     sources = [Text(f"{c.name}: {c.source}", "dim") for c in conventions if c.source]
@@ -34,5 +35,6 @@ def besides(convention: Convention) -> str:
     said = ["rows"] * convention.rows + ["interleaved"] * convention.interleaved + ["directions stacked"] * convention.stacked
     said += [f"vectors as {convention.vectors}s"] if convention.vectors != "flat" else []
     said += [f"x {convention.axes}"] if convention.axes != "TBD" else []
-    said += ["states in columns"] * convention.columns + ["states (c, h)"] * (convention.states == "ch")
+    said += ["states in columns"] * convention.columns + [f"states {convention.state_axes}"] * bool(convention.state_axes)
+    said += ["states (c, h)"] * (convention.states == "ch")
     return ", ".join(said)
