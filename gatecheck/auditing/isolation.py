@@ -268,13 +268,18 @@ def _diagnosed(isolation: Isolation, seed: int) -> Diagnosis:
 
 
 def replay(
-    isolation: Isolation, target: str, path: str, *, asked: Mapping[str, str | None] | None = None
+    isolation: Isolation,
+    target: str,
+    path: str,
+    *,
+    asked: Mapping[str, str | None] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
 ) -> tuple[PropertyResult, list[str]]:
     """:func:`gatecheck.auditing.runner.replay` of what a command names, and notes; parameters as of :func:`audit`."""
     if target.startswith(OURS):
-        return runner.replay(targets.load(target, **asked or {}), path), []
+        return runner.replay(targets.load(target, **asked or {}), path, expected_failures=expected_failures), []
     declared = isolation.load(target, **asked or {})
-    return runner.replayed(declared, isolation.check, path), isolation.notes()
+    return runner.replayed(declared, isolation.check, path, expected_failures=expected_failures), isolation.notes()
 
 
 def _forkserver() -> bool:
