@@ -166,7 +166,7 @@ class Subject:
     @property
     def axes(self) -> str:
         """The axes of x and y as the target takes and returns them, such as ``"BTD"``."""
-        return "BTD" if "batch_first" in self.options else self.convention.axes
+        return self.convention.sequence_axes("batch_first" in self.options)
 
     @property
     def _states(self) -> list[str]:

@@ -241,6 +241,10 @@ class Convention:
 
     # ---- sizes
 
+    def sequence_axes(self, batch_first: bool) -> str:
+        """The axes of x and y of a layer, which may be asked to take the batch first."""
+        return "BTD" if batch_first else self.axes
+
     def state_shape(self, cell: Cell, state: str, B: int, H: int) -> tuple[int, ...]:
         """The shape of h or c, as it is taken and returned here."""
         return self.spell_state(cell, np.empty(cell.state_shape(state, B, H))).shape

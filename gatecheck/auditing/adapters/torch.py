@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell, as_cell
+from gatecheck.auditing.adapters.classes import chosen_cell
+from gatecheck.cells import Array, Cell
 from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
 
@@ -20,7 +21,11 @@ try:
 except ImportError as error:
     raise MissingExtraError('auditing torch.nn needs PyTorch: pip install "gatecheck[torch]"') from error
 
-_KIND = {"RNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
+_KNOWN = {f"{name}{suffix}": name.lower() for suffix in ("", "Cell") for name in ("RNN", "GRU", "LSTM")}
+
+_OPTIONS = {"activation": ("relu",), "projection": None, "layers": None, "bidirectional": None}
+
+_OPTIONS_OF_CELLS = {"activation": ("relu",)}
 
 TARGETS = [
     *(("RNN", None), ("RNN", "rnn-relu"), ("GRU", None), ("LSTM", None)),
@@ -238,13 +243,6 @@ def adapt(name: str, cell: str | None = None, *, device: str = CPU, bias: bool =
     TargetError
         If there is no such device here.
     """
-    kind = _KIND.get(name.removesuffix("Cell"))
-    if kind is None:
-        known = ", ".join(dict.fromkeys(n for n, _ in TARGETS))
-        raise UsageError(f"torch.nn:{name} is not a recurrent class that gatecheck knows; those are {known}")
-    chosen = as_cell(cell or kind)
-    stepped = name.endswith("Cell") and (len(chosen.tags) > 1 or chosen.projection)
-    options = (chosen.hard, chosen.peepholes, chosen.coupled, chosen.clip is not None, chosen.forget_bias)
-    if chosen.kind != kind or chosen.reset == "before" or chosen.activation == "sigmoid" or stepped or any(options):
-        raise UsageError(f"torch.nn:{name} cannot be a {chosen}")
-    return (SteppedCell if name.endswith("Cell") else Layer)(name, chosen, device, bias=bias)
+    stepped = name.endswith("Cell")
+    chosen = chosen_cell("torch.nn", name, cell, _KNOWN, _OPTIONS_OF_CELLS if stepped else _OPTIONS)
+    return (SteppedCell if stepped else Layer)(name, chosen, device, bias=bias)
