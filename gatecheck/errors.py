@@ -74,3 +74,8 @@ class LostNoiseError(GatecheckError, RuntimeError):
 
 class WorkerLostError(GatecheckError, RuntimeError):
     """A process that computed a part of a sweep is no more: it was killed, it ran out of memory, or its cluster is gone."""
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says in its first line, or its class where it says nothing."""
+    return next((line.strip(" ,") for line in str(error).splitlines() if line.strip()), type(error).__name__)

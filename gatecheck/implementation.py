@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
+from gatecheck.calls import checked, describe, guarded
 from gatecheck.cases import STATES, Case
 from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
-from gatecheck.errors import ContractError, GatecheckError, TargetCrashError, TargetError
+from gatecheck.errors import ContractError, GatecheckError, TargetError
 
 Results = dict[str, Array]
 
@@ -56,6 +58,8 @@ class Implementation(Protocol):
         Optional: a reason, with its source, for each property that it is documented not to have.
     own_weights
         Optional: parameters of its own in that convention, such as a file's, which are audited among all others.
+    notes
+        Optional: what to say about it beside the findings, in sentences.
     """
 
     cell: str | Cell
@@ -85,7 +89,7 @@ class Subject:
     undeclared
         Whether it declares no convention, so that canonical arrays are a guess.
     notes
-        What was found out about it, in sentences.
+        What it says of itself, and what was found out about it, in sentences.
     own_weights
         The canonical parameters that it carries, if any.
     """
@@ -108,26 +112,46 @@ class Subject:
         """The traits of its cell, and its own abilities."""
         return self.cell.traits | self.abilities
 
+    @cached_property
+    def spelling(self) -> Convention:
+        """Its convention; where that has no place for a bias, and D is free, with the bias as the weight of an input that is always one.
+
+        Otherwise gates could not be saturated, and what is claimed of them not be tried.
+        """
+        return self.convention if "D" in self.sizes else self.convention.with_constant_input(self.cell)
+
+    @property
+    def constant_inputs(self) -> int:
+        """How many inputs that are always one the target has before those of a case."""
+        return int(self.spelling is not self.convention)
+
     @property
     def absent(self) -> list[str]:
         """The canonical parameters for which its convention has no place: they are zero in every case."""
-        return self.convention.absent(self.cell)
+        return self.spelling.absent(self.cell)
+
+    def possible(self, case: Case) -> Case:
+        """A case with zero for what its convention has no place for."""
+        return case.having(**{name: np.zeros_like(case[name]) for name in self.absent})
 
     @property
     def narrowings(self) -> list[str]:
         """What the declaration leaves out of the audit, in sentences."""
         out = [*self.notes, *(f"{k} is always {v}" for k, v in self.sizes.items())]
+        out += ["it has no bias: b is here the weight of one more input, the first, that is always 1"] * self.constant_inputs
         out += [f"{k} is always zero: the convention {self.convention.name} has no place for it" for k in self.absent]
         out += [f"{d} is not audited: it is not declared" for d in ("float32", "float64") if d not in self.dtypes]
         return out + ([] if "backward" in self.abilities else ["gradients are not audited: there is no backward"])
 
-    def arguments(self, case: Case) -> dict[str, Any]:
-        """Fresh, writeable copies of what the target is called with, in its own convention."""
-        optional = {k: None if (a := case.get(k)) is None else self._state(a) for k in (*STATES, "dhT", "dcT")} | {"dy": case.get("dy")}
-        lengths = case.get("lengths")
-        sequences = {k: self.laid_out(v, lengths) for k, v in (("x", case["x"]), ("dy", optional["dy"])) if v is not None}
+    def arguments(self, case: Case, constant: float = 1.0) -> dict[str, Any]:
+        """Fresh, writeable copies of what the target is called with, in its own convention; its constant inputs may be another number."""
+        states = {k: case.get(k) for k in (*STATES, "dhT", "dcT")}
+        optional = {k: None if a is None else self.convention.spell_state(self.cell, a) for k, a in states.items()} | {"dy": case.get("dy")}
+        lengths, x = case.get("lengths"), case["x"]
+        x = np.concatenate([np.full((*x.shape[:2], self.constant_inputs), constant, x.dtype), x], axis=-1)
+        sequences = {k: self.laid_out(v, lengths) for k, v in (("x", x), ("dy", optional["dy"])) if v is not None}
         more = {} if lengths is None else {"lengths": lengths.copy()}
-        return {"params": self.convention.spell(self.cell, case.params)} | optional | sequences | more
+        return {"params": self.spelling.spell(self.cell, case.params)} | optional | sequences | more
 
     def laid_out(self, sequence: Array, lengths: Array | None = None) -> Array:
         """A copy of a sequence ``(T, B, ...)`` as the target takes and returns it."""
@@ -142,7 +166,7 @@ class Subject:
     @property
     def axes(self) -> str:
         """The axes of x and y as the target takes and returns them, such as ``"BTD"``."""
-        return "BTD" if "batch_first" in self.options else self.convention.axes
+        return self.convention.sequence_axes("batch_first" in self.options)
 
     @property
     def _states(self) -> list[str]:
@@ -152,10 +176,6 @@ class Subject:
     def _sequence_shape(self, T: int, B: int, n: int) -> tuple[int, ...]:
         sizes = {"T": T, "B": B, "D": n}
         return tuple(sizes[axis] for axis in self.axes)
-
-    def _state(self, state: Array) -> Array:
-        """A copy of a state ``(..., B, H)`` as the target takes and returns it, or of the target's as ``(..., B, H)``."""
-        return np.array(state.swapaxes(-1, -2) if self.convention.columns else state, order="C")
 
     def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
         """Arguments of ``"forward"``, ``"backward"`` or ``"tangent"`` in the order in which the target takes them."""
@@ -186,18 +206,18 @@ class Subject:
         TargetCrashError, ContractError
             As for :meth:`forward`.
         """
-        at, along = (self.positional("tangent", self.arguments(of)) for of in (case, direction))
+        at, along = (self.positional("tangent", self.arguments(of, constant)) for of, constant in ((case, 1.0), (direction, 0.0)))
         return self._outputs(case, "tangent", self.call("tangent", *at, *along))
 
     def _outputs(self, case: Case, what: str, got: Any) -> Results:
         names = ["y", *(f"{k}T" for k in self._states)]
         if not isinstance(got, tuple | list) or len(got) != len(names):
-            raise ContractError(f"{what} returned {_describe(got)}, but should return ({', '.join(names)})")
+            raise ContractError(f"{what} returned {describe(got)}, but should return ({', '.join(names)})")
         T, B, _, H = case.sizes
         shapes = {"y": self._sequence_shape(T, B, self.cell.directions * self.cell.width(H))}
         shapes |= {f"{k}T": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state}
-        out = {k: _checked(k, v, shapes[k], case.dtype) for k, v in zip(names, got, strict=True)}
-        states = {f"{k}T": self._state(out[f"{k}T"]) for k in self.cell.state}
+        out = {k: checked(k, v, shapes[k], case.dtype) for k, v in zip(names, got, strict=True)}
+        states = {f"{k}T": self.convention.read_state(self.cell, out[f"{k}T"]) for k in self.cell.state}
         return {"y": self.time_major(out["y"], case.get("lengths"))} | states
 
     def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
@@ -213,19 +233,19 @@ class Subject:
         a = arguments or self.arguments(case)
         got = self.call("backward", *self.positional("backward", a), **_lengths(a))
         if not isinstance(got, Mapping):
-            raise ContractError(f"backward returned {_describe(got)}, but should return a dict of gradients")
+            raise ContractError(f"backward returned {describe(got)}, but should return a dict of gradients")
         T, B, D, H = case.sizes
-        shapes = self.convention.shapes(self.cell, D, H)
+        shapes = self.spelling.shapes(self.cell, D, H)
         states = {f"{k}0": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state}
         absent = {k for k in states if case.get(k) is None and got.get(k) is None}
-        wanted = {**shapes, "x": self._sequence_shape(T, B, D), **states}
+        wanted = {**shapes, "x": self._sequence_shape(T, B, D + self.constant_inputs), **states}
         given = {k for k in got if k not in absent and not (got[k] is None and k not in wanted)}
         if given != set(wanted) - absent:
             raise ContractError(f"backward returned gradients for {sorted(given)}, but should for {sorted(set(wanted) - absent)}")
-        checked = {k: _checked(f"the gradient of {k}", got[k], wanted[k], case.dtype) for k in sorted(given)}
-        checked["x"] = self.time_major(checked["x"], case.get("lengths"))
-        params = self.convention.pull_back(self.cell, {k: checked[k] for k in shapes})
-        inputs = {"x": checked["x"]} | {k: self._state(checked[k]) for k in states if k in checked}
+        found = {k: checked(f"the gradient of {k}", got[k], wanted[k], case.dtype) for k in sorted(given)}
+        found["x"] = np.array(self.time_major(found["x"], case.get("lengths"))[..., self.constant_inputs :], order="C")
+        params = self.spelling.pull_back(self.cell, {k: found[k] for k in shapes})
+        inputs = {"x": found["x"]} | {k: self.convention.read_state(self.cell, found[k]) for k in states if k in found}
         return {f"d{k}": v for k, v in (params | inputs).items()}
 
     def run(self, case: Case) -> Results:
@@ -241,23 +261,6 @@ class Subject:
             If it raised an exception.
         """
         return guarded(self.target, what, *arguments, **more)
-
-
-def guarded(target: Any, what: str, *arguments: Any, **more: Any) -> Any:
-    """What a method of a target returns, whatever it does.
-
-    Raises
-    ------
-    TargetCrashError
-        If it raised an exception.
-    """
-    try:
-        with np.errstate():  # what a target sets here does not reach its caller
-            return getattr(target, what)(*arguments, **more)
-    except (Exception, SystemExit) as error:
-        if isinstance(error, TargetError):
-            raise
-        raise TargetCrashError(f"{what} raised {type(error).__name__}: {error}") from error
 
 
 def _reversed(sequence: Array, lengths: Array | None) -> Array:
@@ -277,23 +280,6 @@ def _takes_lengths(function: Any) -> bool:
         return "lengths" in inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)} items"
-    return f"a {type(value).__name__}"
-
-
-def _checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    if not isinstance(value, np.ndarray):
-        raise ContractError(f"{name} is {_describe(value)}, but should be a NumPy array of shape {shape}")
-    if value.shape != shape:
-        raise ContractError(f"{name} has shape {value.shape}, but should have shape {shape}")
-    if value.dtype != dtype:
-        raise ContractError(f"{name} has dtype {value.dtype}, but should have dtype {dtype}, like x")
-    # A copy, since a target may hand out a buffer that its next call overwrites; and a plain array, since a mask would hide entries.
-    return np.array(value)
 
 
 def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Convention | None = None, name: str | None = None) -> Subject:
@@ -364,7 +350,8 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
             frozenset(k for k, v in options.items() if v),
             dict(expected_failures),
             chosen_convention is None and _attribute(label, target, "convention") is None,
-            own_weights=its_convention.read(its_cell, own_weights) if own_weights else {},
+            tuple(str(note) for note in _declared(label, target, "notes", tuple | list, ())),
+            its_convention.read(its_cell, own_weights) if own_weights else {},
         )
     except GatecheckError as error:
         raise TargetError(f"{label}: {error}") from error

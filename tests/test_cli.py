@@ -76,6 +76,18 @@ TARGETS = {
     "exits_later.py": HAND_WRITTEN.replace("return self.run", "raise SystemExit(0); return self.run"),
     "interrupted.py": HAND_WRITTEN.replace("return self.run", "raise KeyboardInterrupt; return self.run"),
 }
+TARGETS["net.py"] = """
+import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self, inputs, hidden):
+        super().__init__()
+        self.layer = torch.nn.GRU(inputs, hidden)
+
+    def forward(self, x, h=None):
+        return self.layer(x, h)
+"""
 ONE = ("--profile", "quick", "--only", "gradients_within_budget")
 
 
@@ -159,6 +171,12 @@ def test_a_target_whose_name_needs_quotes_is_replayed_as_printed(gk, folder):
     assert (status, "dc0[0, 0]" in printed) == (1, True), printed
 
 
+def test_a_device_goes_into_the_process_of_the_target_and_into_what_is_printed(gk):
+    status, printed = gk("audit", "net.py:Net", "--cell", "gru", "--device", "cpu:0", "--profile", "quick", "--only", "outputs_are_causal")
+    assert status == 0
+    assert "it was computed on cpu:0" in printed
+
+
 # ---- exit status
 
 MISTAKES = [
@@ -176,6 +194,12 @@ MISTAKES = [
     ("audit builtin:gru --profile quick --only outputs_are_causal --replay ''", 2, ""),
     ("audit builtin:gru --convention pytorch --profile quick --only outputs_are_causal", 2, "convention"),
     ("audit builtin:gru --cell lstm --profile quick --only outputs_are_causal", 2, "lstm"),
+    ("audit --device cpu", 2, "need a TARGET"),
+    ("audit builtin:gru --device cpu", 2, "builtin:gru has no choice of devices; --device cpu does not apply to it"),
+    ("audit correct.py:MyLSTM --device cuda", 2, "has no choice of devices"),
+    ("audit torch.nn:GRU --device cdua", 2, "PyTorch knows no device 'cdua'"),
+    ("audit torch.nn:GRU --device cuda:77", 3, "PyTorch cannot compute on 'cuda:77' here: "),
+    ("audit net.py:Net --cell gru --device cuda:77", 3, "PyTorch cannot compute on 'cuda:77' here: "),
     ("audit builtin:gru --replay none.npz", 2, "there is no file none.npz"),
     ("audit builtin:gru --replay correct.py", 2, "correct.py does not hold a gatecheck case"),
     ("audit builtin:gru --replay .", 2, "does not hold a gatecheck case"),

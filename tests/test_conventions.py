@@ -48,6 +48,8 @@ DRESSES = [
     everywhere("bias-last-in-columns", {"k": "W; U; b; c", "p": "p"}, rows=True, interleaved=True),
     everywhere("apart", {"W{gate}": "W", "U{gate}": "U", "b{gate}": "b", "c": "c_n", "p{gate}": "p"}, rows=True),
     everywhere("apart-joined", {"K_{gate}": "b; U; W", "c": "c_n", "p{gate}": "p"}, vectors="row"),
+    everywhere("turned", {"w": "W'", "u": "U", "b": "b", "c": "c_n", "p": "p", "R": "R'"}, rows=True),
+    everywhere("turned-beside", {"k": "b'; W'", "u": "U'", "c": "c_n", "p": "p", "R": "R'"}),
     everywhere("interleaved", {"w": "W", "u": "U", "b": "b", "c": "c_n", "p": "p"}, interleaved=True),
     Convention("in-two", {"gru": Layout("rzn", {"k": "W; U : zr", "n": "W; U : n", "kb": "b: zr", "nb": "b : n", "c": "c_n"})}),
     everywhere(
@@ -263,10 +265,14 @@ NONSENSE = [
     (lambda: "ifgo", {}, "has 'ifgo' for a lstm, but should have a Layout"),
     (lambda: Layout("ifgo", {"k": "W; V"}), {}, "says that k holds 'W; V', but it should hold W, U, b, c, c_n, p, R"),
     (lambda: Layout("ifgo", {"k": "W; U | b"}), {}, "says that k holds 'W; U | b'"),
+    (lambda: Layout("ifgo", {"k": "W; U'"}), {}, 'says that k holds "W; U\'"'),
+    (lambda: Layout("ifgo", {"k": "W''", "u": "U"}), {}, "says that k holds \"W''\""),
     (lambda: Layout("ifgo", {"k": "W", "b": "b"}), {}, "the convention mine has no weights of h"),
     (lambda: Layout("ifgo", {"k": "W; U"}, negated="g"), {}, "negates 'g', but only i, f, o have a polarity"),
     (lambda: Layout("ifgo", {"k": "W; U"}), {"axes": "TB"}, "has axes 'TB', but should have one of TBD, BTD"),
     (lambda: Layout("ifgo", {"k": "W; U"}), {"states": "h"}, "has states 'h', but should have 'hc' or 'ch'"),
+    (lambda: Layout("ifgo", {"k": "W; U"}), {"state_axes": "BHN"}, "has states of axes 'BHN', but should have 'NBH', 'BNH', or none"),
+    (lambda: Layout("ifgo", {"k": "W; U"}), {"state_axes": "NBH", "columns": True}, "and columns only with none"),
     (lambda: Layout("ifgo", {"k": "W; U"}), {"vectors": "columns"}, "stores vectors 'columns'"),
 ]
 
@@ -291,10 +297,44 @@ def test_what_a_convention_has_no_place_for_is_zero():
     np.testing.assert_array_equal(bare.read(GRU(), spelled)["c_n"], params["c_n"])
 
 
-def test_paddle_has_no_name_for_its_projection():
+def test_paddle_has_a_name_for_its_projection_in_the_cell_only():
     paddle = CONVENTIONS["paddle"]
     assert paddle.expresses(LSTM(layers=2, bidirectional=True))
     assert not paddle.expresses(LSTM(projection=3))
+    cell, params = LSTM(projection=3), params_of(LSTM(projection=3))
+    spelled = CONVENTIONS["paddle-cell"].spell(cell, params)
+    assert {k: v.shape for k, v in spelled.items() if k.startswith("w")} == {
+        "weight_ih": (16, 3),
+        "weight_hh": (16, 3),
+        "weight_ho": (4, 3),
+    }
+    np.testing.assert_array_equal(spelled["weight_ho"], params["R"])
+    np.testing.assert_array_equal(spelled["weight_hh"], params["U"].T)
+
+
+@pytest.mark.parametrize("cell", [RNN(), LSTM(), GRU(bidirectional=True), LSTM(projection=2, layers=2, bidirectional=True)], ids=str)
+@pytest.mark.parametrize(
+    ("more", "shape"),
+    [
+        ({}, lambda N, H: (2, H) if N == 1 else (N, 2, H)),
+        ({"columns": True}, lambda N, H: (H, 2) if N == 1 else (N, H, 2)),
+        ({"state_axes": "NBH"}, lambda N, H: (N, 2, H)),
+        ({"state_axes": "BNH"}, lambda N, H: (2, N, H)),
+    ],
+    ids=str,
+)
+def test_states_are_laid_out_and_back(cell, more, shape):
+    convention, N = replace(ODD, name="odd", **more), len(cell.tags)
+    case = draw(cell, SIZES, seed=1, dtype="float32")
+    for k in cell.state:
+        state, width = case[f"{k}0"], cell.width(SIZES.H) if k == "h" else SIZES.H
+        spelled = convention.spell_state(cell, state)
+        assert spelled.shape == convention.state_shape(cell, k, SIZES.B, SIZES.H) == shape(N, width)
+        assert spelled.flags.c_contiguous
+        assert not np.shares_memory(spelled, state)
+        np.testing.assert_array_equal(convention.read_state(cell, spelled), state)
+        if more == {"state_axes": "BNH"} and N > 1:
+            np.testing.assert_array_equal(spelled[1, 0], state[0, 1])
 
 
 def test_the_shapes_of_a_notebook_in_columns():

@@ -26,9 +26,10 @@ class Textbook:
         arrays = {"x": x, "dy": dy}
         arrays = {k: None if v is None else v.transpose([convention.axes.index(axis) for axis in "TBD"]) for k, v in arrays.items()}
         order = convention.states if cell.kind == "lstm" else "hc"
-        arrays |= dict(zip((f"{k}0" for k in order), states, strict=False))
-        arrays |= dict(zip((f"d{k}T" for k in order), finals, strict=False))
+        given = dict(zip((f"{k}0" for k in order), states, strict=False)) | dict(zip((f"d{k}T" for k in order), finals, strict=False))
+        arrays |= {k: None if v is None else convention.read_state(cell, v) for k, v in given.items()}
         out = run(equations(cell), convention.read(cell, params) | {k: v for k, v in arrays.items() if v is not None})
+        out |= {k: convention.spell_state(cell, v) for k, v in out.items() if k.removeprefix("d") in ("h0", "c0", "hT", "cT")}
         turned = {k: out[k].transpose(["TBD".index(axis) for axis in convention.axes]) for k in ("y", "dx") if k in out}
         return cell, convention, out | turned
 

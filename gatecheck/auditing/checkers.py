@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from gatecheck.cells import Array
-from gatecheck.errors import MissingExtraError, UsageError
+from gatecheck.errors import MissingExtraError, UsageError, first_line
 from gatecheck.oracles.gradcheck import gradcheck
 
 Arrays = dict[str, Array]
@@ -52,11 +52,6 @@ def _package(name: str, extra: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingExtraError(f'to run this checker {extra} must be installed: pip install "gatecheck[{extra}]"') from error
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says in its first line, or its type where it says nothing."""
-    return next((line.strip(" ,") for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _refused(error: Exception) -> Verdict:

@@ -97,14 +97,14 @@ def loaded() -> Subject | CustomSubject:
     return _subject
 
 
-def load(target: str, cell: str | None, convention: str | None) -> tuple[Subject | CustomSubject, dict[str, str]]:
+def load(target: str, asked: Mapping[str, str | None]) -> tuple[Subject | CustomSubject, dict[str, str]]:
     """Load a target for the checks that follow: what it declares, and the versions of what it computes with."""
     global _subject
     claims()
     if (jax := sys.modules.get("jax")) is not None:
         # JAX keeps what it compiled for the last target, each program in some 25 mappings, of which a process may have 65,530.
         jax.clear_caches()
-    _subject = targets.load(target, cell=cell, convention=convention)
+    _subject = targets.load(target, **asked)
     return replace(_subject, target=None), versions(*getattr(_subject.target, "packages", ()))
 
 

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck.auditing.checkers import CHECKERS, Arrays, Layer, Verdict, first_line
+from gatecheck.auditing.checkers import CHECKERS, Arrays, Layer, Verdict
 from gatecheck.auditing.exploring import explore
 from gatecheck.auditing.parallel import on_each
 from gatecheck.auditing.runner import applicable
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, Array, Cell, Sizes, as_cell
+from gatecheck.errors import first_line
 from gatecheck.faults.catalogue import faults, find
 from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import replaced

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gatecheck.calls import guarded
 from gatecheck.cells import Array
 from gatecheck.claims import Claim
 from gatecheck.errors import ContractError, TargetError
-from gatecheck.implementation import Results, guarded
+from gatecheck.implementation import Results
 
 CLAIMS = (
     "repeated_calls_are_identical",

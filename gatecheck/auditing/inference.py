@@ -66,7 +66,8 @@ def describe(convention: Convention, cell: Cell) -> str:
     said += ["a gate's block is a set of rows"] * convention.rows + ["gates interleaved"] * convention.interleaved
     said += [f"the opposite polarity in {' and '.join(layout.negated)}"] if layout.negated else []
     said += [f"axes {convention.axes}"] if convention.axes != "TBD" else []
-    said += ["states in columns"] * convention.columns + ["states in the order (c, h)"] * (convention.states == "ch")
+    said += ["states in columns"] * convention.columns + [f"states {convention.state_axes}"] * bool(convention.state_axes)
+    said += ["states in the order (c, h)"] * (convention.states == "ch")
     return ", ".join(said)
 
 
@@ -106,7 +107,7 @@ class _Search:
         caller = Subject(self.target, "", self.cell, frame, (self.dtype,), frozenset())
         case = Case(self.cell, {k: np.zeros(v, self.dtype) for k, v in self.cell.param_shapes(D, H).items()} | {"x": x} | states)
         given = {"params": {k: v.copy() for k, v in arrays.items()}, "x": caller.laid_out(x)}
-        given |= {k: np.array(v.T if frame.columns else v, order="C") for k, v in states.items()}
+        given |= {k: frame.spell_state(self.cell, v) for k, v in states.items()}
         self.asked += 1
         try:
             results = caller.forward(case, given)
@@ -154,8 +155,10 @@ def _dialects(cell: Cell) -> list[Cell]:
 def _frames(structure: Structure, cell: Cell) -> Iterator[Convention]:
     """The ways in which sequences and states may be laid out."""
     orders = ("hc", "ch") if "c" in cell.state else ("hc",)
-    for axes_, columns, states in itertools.product(AXES, (False, True), orders):
-        yield Convention("inferred", {}, structure.rows, False, structure.form, "", structure.stacked, axes_, columns, states)  # type: ignore[arg-type]
+    laid: tuple[dict[str, Any], ...] = ({}, {"columns": True}, {"state_axes": "BNH"}, {"state_axes": "NBH"})
+    own: dict[str, Any] = {"rows": structure.rows, "vectors": structure.form, "stacked": structure.stacked}
+    for axes_, of_states, states in itertools.product(AXES, laid, orders):
+        yield Convention("inferred", {}, axes=axes_, states=states, **own, **of_states)
 
 
 def _ordered(structure: Structure, gates: tuple[str, ...], part: str = "W") -> Iterator[dict[str, str]]:
@@ -244,11 +247,10 @@ def _vectors(search: _Search, structure: Structure, known: _Partial, *, zero_sta
 
 def _confirmed(search: _Search, guess: _Partial, *, zero_states: bool) -> bool:
     """Whether whole sequences of other sizes agree within the budget."""
-    subject = Subject(search.target, "", guess.cell, guess.convention, (search.dtype,), frozenset())
+    subject = Subject(search.target, "", guess.cell, guess.convention, (search.dtype,), frozenset(), search.fixed)
     for k, sizes in enumerate((Sizes(6, 3, 2, 4), Sizes(3, 1, 4, 2))):
         case = draw(guess.cell, sizes._replace(**search.fixed), seed=k, dtype=search.dtype)
-        names = [*guess.convention.absent(guess.cell), *([f"{s}0" for s in guess.cell.state] if zero_states else [])]
-        case = case.having(**{name: np.zeros_like(case[name]) for name in names})
+        case = subject.possible(case).having(**{f"{s}0": np.zeros_like(case[f"{s}0"]) for s in guess.cell.state if zero_states})
         budget = forward_budget(case)
         search.asked += 1
         try:
@@ -361,4 +363,4 @@ def _effect(search: _Search, guess: _Partial) -> bytes:
     arrays = {name: rng.standard_normal(shape) for name, shape in search.shapes(D, H).items()}
     frame = guess.convention
     read = b"".join(v.tobytes() for v in guess.read(arrays).values())
-    return read + f"{guess.cell}{frame.axes}{frame.columns}{frame.states}".encode()
+    return read + f"{guess.cell}{frame.axes}{frame.columns}{frame.state_axes}{frame.states}".encode()

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -64,7 +64,7 @@ class Isolation:
         self._process: Any = None
         self._connection: Any = None
         self._found: tuple[Any, Any] | None = None
-        self._loaded: tuple[str, str | None, str | None] | None = None
+        self._loaded: tuple[str, dict[str, str | None]] | None = None
         self._first = True
         self._printed_before = self._printed_until_now = 0
 
@@ -75,7 +75,7 @@ class Isolation:
         self._end()
         self._folder.cleanup()
 
-    def load(self, target: str, *, cell: str | None = None, convention: str | None = None) -> Any:
+    def load(self, target: str, **asked: str | None) -> Any:
         """What a target declares, without the target itself; parameters as of :func:`gatecheck.auditing.targets.load`.
 
         Raises
@@ -83,7 +83,7 @@ class Isolation:
         GatecheckError
             As there; and a TargetError if the process did not survive it.
         """
-        self._loaded, self._found, self._printed_before = (target, cell, convention), None, self._size()
+        self._loaded, self._found, self._printed_before = (target, asked), None, self._size()
         declared = self._load()
         if not getattr(declared, "undeclared", False):
             return declared
@@ -115,9 +115,9 @@ class Isolation:
     def _load(self) -> Any:
         if self._loaded is None:
             raise TargetError("nothing was loaded")
-        target, cell, convention = self._loaded
+        target, asked = self._loaded
         try:
-            declared, self.made_with = self._ask(child.load, target, cell, convention, within=max(self.timeout, STARTING_S))
+            declared, self.made_with = self._ask(child.load, target, asked, within=max(self.timeout, STARTING_S))
             if self._found is not None:
                 self._ask(child.follow, *self._found, within=self.timeout)
         except TargetTimeoutError as lost:
@@ -249,21 +249,23 @@ class Isolation:
         return self._path(child.OUTPUT).stat().st_size if self._path(child.OUTPUT).exists() else 0
 
 
-def audit(isolation: Isolation, target: str, *, cell: str | None = None, convention: str | None = None, **how: Any) -> AuditResult:
+def audit(isolation: Isolation, target: str, *, asked: Mapping[str, str | None] | None = None, **how: Any) -> AuditResult:
     """Audit what a command names: our own cells in this process, all others in one of their own.
 
     Parameters
     ----------
     isolation
         The process.
-    target, cell, convention
+    target
         As of :func:`gatecheck.auditing.targets.load`, and so are the errors.
+    asked
+        Its further arguments: ``cell``, ``convention``, ``device``.
     how
         As of :func:`gatecheck.auditing.runner.audited`.
     """
     if target.startswith(OURS):
-        return runner.audit(targets.load(target, cell=cell, convention=convention), **how)
-    declared = isolation.load(target, cell=cell, convention=convention)
+        return runner.audit(targets.load(target, **asked or {}), **how)
+    declared = isolation.load(target, **asked or {})
     if isinstance(declared, CustomSubject):
         number = runner.own_examples(how.get("profile", "ci"))
         how = how | {"given": isolation.ask(child.examples, number, how.get("seed", 0))}
@@ -281,13 +283,18 @@ def _diagnosed(isolation: Isolation, seed: int) -> Diagnosis:
 
 
 def replay(
-    isolation: Isolation, target: str, path: str, *, cell: str | None = None, convention: str | None = None
+    isolation: Isolation,
+    target: str,
+    path: str,
+    *,
+    asked: Mapping[str, str | None] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
 ) -> tuple[PropertyResult, list[str]]:
     """:func:`gatecheck.auditing.runner.replay` of what a command names, and notes; parameters as of :func:`audit`."""
     if target.startswith(OURS):
-        return runner.replay(targets.load(target, cell=cell, convention=convention), path), []
-    declared = isolation.load(target, cell=cell, convention=convention)
-    return runner.replayed(declared, isolation.check, path), isolation.notes()
+        return runner.replay(targets.load(target, **asked or {}), path, expected_failures=expected_failures), []
+    declared = isolation.load(target, **asked or {})
+    return runner.replayed(declared, isolation.check, path, expected_failures=expected_failures), isolation.notes()
 
 
 def _forkserver() -> bool:

@@ -53,6 +53,36 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
     return [c for name, c in REGISTRY.items() if not wanted or name in wanted]
 
 
+def with_reasons(expected: Mapping[str, str]) -> dict[str, str]:
+    """Failures that are expected, by the name of a property the reason, once each is a property's and has one.
+
+    Raises
+    ------
+    UsageError
+        Naming the property.
+    """
+    for name, reason in expected.items():
+        claims([name])
+        if not isinstance(reason, str) or not reason.strip():
+            raise UsageError(f"{name} is expected to fail without a reason: give one, with its source")
+    return dict(expected)
+
+
+def expecting(implementation: Subject, expected: Mapping[str, str] | None) -> Subject:
+    """An implementation of which failures are expected besides those that it declares.
+
+    Raises
+    ------
+    UsageError
+        As of :func:`with_reasons`, or if a property says nothing about the implementation.
+    """
+    found = with_reasons(expected or {})
+    for chosen in claims(found) if found else ():
+        if reason := says_nothing(chosen, implementation):
+            raise UsageError(f"{chosen.name} is expected to fail, but says nothing about {implementation.name}: it {reason}")
+    return replace(implementation, expected_failures={**implementation.expected_failures, **found})
+
+
 def applicable(implementation: Subject | CustomSubject) -> list[Claim]:
     """The properties that say something about an implementation."""
     return [c for c in claims() if not says_nothing(c, implementation)]
@@ -101,6 +131,7 @@ def audit(
     cell: str | Cell | None = None,
     convention: str | Convention | None = None,
     seed: int = 0,
+    expected_failures: Mapping[str, str] | None = None,
     diagnose: bool = True,
     progress: Progress | None = None,
 ) -> AuditResult:
@@ -118,6 +149,8 @@ def audit(
         Instead of what the target declares.
     seed
         Of the cases; the same seed gives the same audit.
+    expected_failures
+        By the name of a property the reason why it is expected to fail. Strict: one that holds is a finding.
     diagnose
         Whether to search for what explains the findings, which takes some seconds.
     progress
@@ -131,12 +164,12 @@ def audit(
     Raises
     ------
     UsageError
-        If there is no such profile or property.
+        If there is no such profile or property, or an expected failure gives no reason or says nothing about the target.
     TargetError
-        If the target is not an implementation, or its list of expected failures names no property.
+        If the target is not an implementation, or its own list of expected failures names no property.
     """
     _check_profile(profile)
-    how: dict[str, Any] = {"profile": profile, "only": only, "seed": seed, "progress": progress}
+    how: dict[str, Any] = {"profile": profile, "only": only, "seed": seed, "progress": progress, "expected_failures": expected_failures}
     implementation: Any = prepared(target, cell=cell, convention=convention)
     if isinstance(implementation, CustomSubject):
         how["given"] = implementation.examples(own_examples(profile), seed)
@@ -181,6 +214,7 @@ def audited(
     profile: str = "ci",
     only: Iterable[str] = (),
     seed: int = 0,
+    expected_failures: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> AuditResult:
     """An audit in which another may do the checks.
@@ -197,7 +231,7 @@ def audited(
         By dtype the cases to try, where the implementation has its own.
     diagnose
         Searches, from a seed, for what explains the findings.
-    profile, only, seed, progress
+    profile, only, seed, expected_failures, progress
         As of :func:`audit`, and so are the errors.
     """
     _check_profile(profile)
@@ -206,6 +240,7 @@ def audited(
     if stale:
         raise TargetError(f"{implementation.name} expects failures of properties that do not exist: {', '.join(sorted(stale))}")
     skipped = {c.name: reason for c in chosen if (reason := says_nothing(c, implementation))}
+    implementation = expecting(implementation, expected_failures)
     report = progress or silent
     done = total = 0
 
@@ -249,7 +284,14 @@ def _blind_spots(implementation: Subject, profile: str, seed: int) -> list[str]:
     return [f"at these sizes no case could have told: {listed}"] if names else []
 
 
-def replay(target: Any, path: str, *, cell: str | Cell | None = None, convention: str | Convention | None = None) -> PropertyResult:
+def replay(
+    target: Any,
+    path: str,
+    *,
+    cell: str | Cell | None = None,
+    convention: str | Convention | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+) -> PropertyResult:
     """Try on a saved case the property that it refuted.
 
     Parameters
@@ -260,6 +302,8 @@ def replay(target: Any, path: str, *, cell: str | Cell | None = None, convention
         An ``.npz`` file that an audit wrote.
     cell, convention
         Instead of what the target declares.
+    expected_failures
+        As of :func:`audit`.
 
     Raises
     ------
@@ -269,11 +313,12 @@ def replay(target: Any, path: str, *, cell: str | Cell | None = None, convention
         If the property says nothing about the target, or the case is of another cell or dtype.
     """
     implementation: Any = prepared(target, cell=cell, convention=convention)
-    return replayed(implementation, in_process(implementation), path)
+    return replayed(implementation, in_process(implementation), path, expected_failures=expected_failures)
 
 
-def replayed(implementation: Subject, check: Check, path: str) -> PropertyResult:
+def replayed(implementation: Subject, check: Check, path: str, *, expected_failures: Mapping[str, str] | None = None) -> PropertyResult:
     """:func:`replay` in which another does the check; parameters as of :func:`audited`."""
+    implementation = expecting(implementation, expected_failures)
     case, about = Case.load(path)
     if case.cell != implementation.cell:
         raise UsageError(f"{path} holds a case of a {case.cell}, but {implementation.name} is a {implementation.cell}")

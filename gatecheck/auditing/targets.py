@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
+import inspect
 import re
 import shlex
 import sys
@@ -36,30 +38,39 @@ LIBRARY = re.compile(r"\.(dll|dylib|so(\.\d+)*)$", re.IGNORECASE)
 """How the path of a shared library ends, perhaps with its version."""
 
 FORMS = (
-    f"builtin:CELL, {', '.join(f'{module}:CLASS' for module in ADAPTERS)}, package.module:OBJECT, path/to/file.py:OBJECT, "
-    'path/to/model.onnx:NODE, path/to/library.so:FUNCTION or "exec:PROGRAM ARGUMENT ..."'
+    f"builtin:CELL, {', '.join(f'{module}:CLASS' for module in ADAPTERS)}, each perhaps as CLASS(OPTION=VALUE), "
+    'package.module:OBJECT, path/to/file.py:OBJECT, path/to/model.onnx:NODE, path/to/library.so:FUNCTION or "exec:PROGRAM ARGUMENT ..."'
 )
 
 
-def load(target: str, *, cell: str | None = None, convention: str | None = None) -> Subject | CustomSubject:
+def load(target: str, *, cell: str | None = None, convention: str | None = None, device: str | None = None) -> Subject | CustomSubject:
     """The implementation that a command names.
 
     Parameters
     ----------
     target
-        ``builtin:gru``, ``torch.nn:LSTM``, ``package.module:object``, ``path/to/file.py:object``, ``path/to/model.onnx:node``, which
-        is ``onnxruntime:path/to/model.onnx:node``, ``path/to/library.so:function`` (see :mod:`gatecheck.auditing.adapters.library`) or
-        ``exec:./program argument`` (:mod:`gatecheck.auditing.adapters.process`).
+        ``builtin:gru``, ``torch.nn:LSTM``, ``torch.nn:LSTM(bias=False)``, ``package.module:object``, ``path/to/file.py:object``,
+        ``path/to/model.onnx:node``, which is ``onnxruntime:path/to/model.onnx:node``, ``path/to/library.so:function`` (see
+        :mod:`gatecheck.auditing.adapters.library`) or ``exec:./program argument`` (:mod:`gatecheck.auditing.adapters.process`).
     cell, convention
         Instead of what it declares.
+    device
+        Where PyTorch computes, such as ``"cuda"``; by default on the CPU.
 
     Raises
     ------
     UsageError
-        If the name has none of these forms.
+        If the name has none of these forms, or what it names has no choice of devices.
     TargetError
-        If the target cannot be found, imported or started, or is not an implementation.
+        If the target cannot be found, imported or started, or is not an implementation; if there is no such device here.
     """
+    found = _found(target, cell, convention, device)
+    if device is not None and getattr(found.target, "device", None) != device:
+        raise UsageError(f"{target} has no choice of devices; --device {device} does not apply to it")
+    return found
+
+
+def _found(target: str, cell: str | None, convention: str | None, device: str | None) -> Subject | CustomSubject:
     if target.startswith(PROGRAM):
         return subject(process.adapt(_words(target), target, cell, convention), name=target)
     module, separator, name = target.partition(":")
@@ -78,7 +89,16 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     if module in ADAPTERS:
         if convention is not None:
             raise UsageError(f"{target} has its own convention; --convention {convention} does not apply to it")
-        made = importlib.import_module(ADAPTERS[module]).adapt(name, cell)
+        adapt = importlib.import_module(ADAPTERS[module]).adapt
+        name, options = _options(name, target)
+        known = {k: p.default for k, p in inspect.signature(adapt).parameters.items() if p.kind is p.KEYWORD_ONLY}
+        moved = {"device": device or known.pop("device")} if "device" in known else {}
+        for option, value in options.items():
+            if type(value) is not type(known.get(option)):
+                may = " and ".join(f"{k}={usual}" for k, usual in known.items())
+                there_is = f"; there is, by default, {may}" if may else ""
+                raise UsageError(f"{target}: {option}={value!r} is no option of {module} here{there_is}")
+        made = adapt(name, cell, **options, **moved)
         return subject(made, name=target)
     if LIBRARY.search(module):
         return subject(library.adapt(module, name, cell, convention), name=target)
@@ -86,7 +106,7 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None)
     if is_custom(found, cell):
         return custom_subject(found, target)
     if _is_module(found):
-        found = importlib.import_module("gatecheck.auditing.adapters.torch_module").adapt(found, cell, convention)
+        found = importlib.import_module("gatecheck.auditing.adapters.torch_module").adapt(found, cell, convention, device)
     return subject(found, cell=cell, convention=convention, name=target)
 
 
@@ -114,6 +134,19 @@ def _words(target: str) -> list[str]:
     if not words:
         raise UsageError(f"the target {target!r} should be written {FORMS}")
     return words
+
+
+def _options(name: str, target: str) -> tuple[str, dict[str, Any]]:
+    """A name and what stands in brackets behind it, as in ``GRU(bias=False)``."""
+    if "(" not in name:
+        return name, {}
+    try:
+        call = ast.parse(name, mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            raise ValueError
+        return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"the target {target!r} should be written MODULE:CLASS or MODULE:CLASS(OPTION=VALUE, ...)") from error
 
 
 def _attribute(module: Any, name: str, target: str) -> Any:

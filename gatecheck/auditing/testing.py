@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gatecheck.auditing.runner import applicable, audit, claims, prepared
+from gatecheck.auditing.runner import applicable, audit, prepared, with_reasons
 from gatecheck.claims import Claim
 from gatecheck.errors import UsageError
 
@@ -54,12 +54,9 @@ def parametrize_with_properties(
     ... def test_my_gru(implementation, prop):
     ...     prop(implementation)
     """
-    expected = dict(expected_failures or {})
+    expected = with_reasons(expected_failures or {})
     pairs = [(s, c) for s in (prepared(i) for i in implementations) for c in applicable(s)]
-    for name, reason in expected.items():
-        claims([name])
-        if not isinstance(reason, str) or not reason.strip():
-            raise UsageError(f"{name} is expected to fail without a reason: give one, with its source")
+    for name in expected:
         if name not in {c.name for _, c in pairs}:
             raise UsageError(f"{name} is expected to fail, but says nothing about {' or '.join(s.name for s, _ in pairs) or 'nothing'}")
 

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from gatecheck.cli.base import FINDINGS, HOLDS, bar, check_writable, main, write_json
+from gatecheck.cli.project import Configured, Expected, about_the_target
 
 
 def _print_audit(out: Console, result: Any, command: str) -> None:
@@ -21,6 +22,7 @@ def _print_audit(out: Console, result: Any, command: str) -> None:
 
 
 @main.command(
+    cls=Configured,
     short_help="Try to refute an implementation, claim by claim.",
     epilog="""\b
 Examples:
@@ -30,6 +32,7 @@ Examples:
   gatecheck audit my_net.py:Encoder --cell lstm     a torch.nn.Module of your own
   gatecheck audit torch.nn:RNN --cell rnn-relu      where a class can be several cells
   gatecheck audit torch.nn:LSTM --cell lstm-layers2-bidirectional
+  gatecheck audit "torch.nn:GRU(bias=False)" --device cuda
   gatecheck audit my_lstm.py:MyLSTM --replay gatecheck-cases/my_lstm-py-MyLSTM-gradients_within_budget.npz
 
 \b
@@ -38,9 +41,17 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the 
 @click.argument("target", required=False)
 @click.option("--cell", metavar="K", help="Which cell it is, if it does not say: gru, rnn-relu, lstm-layers2-bidirectional, …")
 @click.option("--convention", metavar="C", help="In which convention it takes parameters, instead of what it declares.")
+@click.option("--device", metavar="D", help="Where PyTorch computes, such as cuda.  [default: cpu]")
 @click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), help="How many cases.  [default: ci; quick without TARGET]")
 @click.option("--only", metavar="P", multiple=True, help="Only this property; may be given several times.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases; the same seed repeats the audit.")
+@click.option(
+    "--expect",
+    metavar="F",
+    type=Expected(),
+    help='Failures that are documented: a TOML file of lines like empty_sequence = "refuses T = 0: its manual, § 3". '
+    "One that holds is a finding.",
+)
 @click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
 @click.option("--replay", metavar="CASE.npz", help="Try a saved counterexample on TARGET instead.")
 @click.option(
@@ -52,10 +63,11 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the 
     help="Seconds that a check of TARGET may take; the first has at least 60. Our own cells are not timed.",
 )
 @click.option("--cases", "folder", metavar="DIR", default="gatecheck-cases", show_default=True, help="Where counterexamples are written.")
+@click.pass_context
 def audit(
+    ctx: click.Context,
+    /,
     target: str | None,
-    cell: str | None,
-    convention: str | None,
     profile: str | None,
     only: tuple[str, ...],
     seed: int,
@@ -63,6 +75,7 @@ def audit(
     replay: str | None,
     folder: str,
     timeout: float,
+    **about: Any,
 ) -> None:
     """Audit TARGET: every property that applies, float32 and float64, forward and gradients.
 
@@ -76,25 +89,30 @@ def audit(
     A cell is rnn[-relu|-sigmoid], gru[-before][-hard5|-hard6] or
     lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER], and behind any of them
     [-layersNUMBER][-bidirectional].
+
+    In [tool.gatecheck] of the nearest pyproject.toml a project may say target, cell, convention, device, profile, seed, timeout and
+    expect, or have the expected failures in a table of their own, [tool.gatecheck.expected_failures]. What is given here wins.
     """
     check_writable(json_path, folder)
+    about = about_the_target(ctx, target, about)
     if target is None:
-        if replay is not None or cell or convention:
-            raise click.UsageError("--replay, --cell and --convention need a TARGET")
+        if replay is not None or any(v is not None for v in about.values()):
+            raise click.UsageError("--replay, --cell, --convention, --device and --expect need a TARGET")
         _audit_all(profile or "quick", only, seed, json_path, folder, timeout)
         return
-    overrides = [word for option, value in (("--cell", cell), ("--convention", convention)) if value for word in (option, value)]
+    expected: Any = about.pop("expect")
+    overrides = [word for name, value in about.items() if value for word in (f"--{name}", value)]
     command = shlex.join(["gatecheck", "audit", target, *overrides])
     out = Console()
     with bar(target) as tick:
         from gatecheck.auditing import isolation  # a second or two, which the bar covers
 
         with isolation.Isolation(timeout) as process:
+            asked: dict[str, Any] = {"asked": about, "expected_failures": expected}
             if replay is None:
-                how: dict[str, Any] = {"profile": profile or "ci", "only": only, "seed": seed, "progress": tick}
-                result = isolation.audit(process, target, cell=cell, convention=convention, **how)
+                result = isolation.audit(process, target, **asked, profile=profile or "ci", only=only, seed=seed, progress=tick)
             else:
-                replayed, notes = isolation.replay(process, target, replay, cell=cell, convention=convention)
+                replayed, notes = isolation.replay(process, target, replay, **asked)
     if replay is not None:
         lines = [f"{replayed.name} {replayed.outcome} on {replay}", replayed.reason, *notes]
         out.print("\n".join(lines), markup=False, highlight=False)
@@ -116,7 +134,7 @@ def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path |
     with isolation.Isolation(timeout) as process:
         for name, cell in targets.installed():
             with bar(name) as tick:
-                result = isolation.audit(process, name, cell=cell, profile=profile, only=only, seed=seed, progress=tick)
+                result = isolation.audit(process, name, asked={"cell": cell}, profile=profile, only=only, seed=seed, progress=tick)
             results.append(result.saving_counterexamples(folder))
             if not err.is_terminal:  # there the bar is the sign of life
                 err.print(verdict_line(results[-1]), soft_wrap=True)

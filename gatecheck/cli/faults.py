@@ -1,4 +1,4 @@
-"""What the claims are worth: ``gatecheck properties``, ``explain``, ``faults``, ``checkers``, ``calibrate``."""
+"""What the claims are worth: ``gatecheck properties``, ``faults``, ``checkers``, ``calibrate``."""
 
 from __future__ import annotations
 
@@ -19,21 +19,6 @@ def properties() -> None:
     from gatecheck.report.claims_table import claims_list
 
     Console().print(claims_list(claims()))
-
-
-@main.command(short_help="State the theorem behind a property.", epilog="\b\nExample:\n  gatecheck explain update_gate_of_zeros_copies")
-@click.argument("name")
-def explain(name: str) -> None:
-    """State the theorem behind a property: what it claims, why it holds, on which cases it is tried, and which faults it catches."""
-    from gatecheck.auditing.matrix import catches
-    from gatecheck.auditing.runner import claims
-    from gatecheck.report.claims_table import catches_list, explanation
-
-    (chosen,) = claims([name])
-    Console().print(explanation(chosen))
-    with bar("planting faults") as tick:
-        found = catches(chosen, progress=tick)
-    Console().print(catches_list(found))
 
 
 @main.command(

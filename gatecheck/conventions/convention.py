@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -39,6 +40,8 @@ class Convention:
         The axes of x and y: a permutation of T, B and D, such as ``"BTD"``.
     columns
         Whether the state is ``(H, B)``, a column an example.
+    state_axes
+        ``"NBH"`` or ``"BNH"`` where a state always has an axis N of layers and directions; otherwise it is there, first, in a network only.
     states
         The order in which states are taken and returned: ``"hc"`` or ``"ch"``.
     source
@@ -54,6 +57,7 @@ class Convention:
     stacked: bool = False
     axes: str = "TBD"
     columns: bool = False
+    state_axes: Literal["", "NBH", "BNH"] = ""
     states: str = "hc"
     source: str = ""
     _plans: dict[tuple[Cell, int, int], _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -65,6 +69,9 @@ class Convention:
             raise ConventionError(f"the convention {self.name} has states {self.states!r}, but should have 'hc' or 'ch'")
         if self.vectors not in ("flat", "column", "row"):
             raise ConventionError(f"the convention {self.name} stores vectors {self.vectors!r}, but should 'flat', 'column' or 'row'")
+        if self.state_axes not in ("", "NBH", "BNH") or (self.state_axes and self.columns):
+            wanted = "'NBH', 'BNH', or none of them, and columns only with none"
+            raise ConventionError(f"the convention {self.name} has states of axes {self.state_axes!r}, but should have {wanted}")
         for kind, layout in self.layouts.items():
             check(self.name, layout, as_cell(kind))
 
@@ -122,6 +129,27 @@ class Convention:
             return not self.absent(cell)
         except ConventionError:
             return False
+
+    def without(self, *parts: str) -> Convention:
+        """Itself without the arrays that hold nothing but these parts, such as a framework's cells that have no biases."""
+        names = f"{self.name} without {' and '.join(parts)}"
+        kept = {
+            kind: replace(layout, arrays={k: v for k, v in layout.arrays.items() if v.partition(":")[0].strip(" '") not in parts})
+            for kind, layout in self.layouts.items()
+        }
+        return replace(self, name=names, layouts=kept)
+
+    def with_constant_input(self, cell: Cell) -> Convention:
+        """Itself for this cell, but with the bias that it has no place for as the weight of one more input, the first, that is always one.
+
+        Where it has a place for a bias, or the cell is several layers, of which the upper ones have no such input, it is as it was.
+        """
+        if cell.layers > 1 or not {f"b{tag}" for tag in cell.tags} <= set(self.absent(cell)):
+            return self
+        layout = self.layout(cell)
+        # The first, since code that cuts an array short loses the last ones, and the gradient of this one is not looked at.
+        arrays = {name: _OF_X.sub(r"b\1; W\1", content) for name, content in layout.arrays.items()}
+        return replace(self, layouts={_kind(cell): replace(layout, arrays=arrays)})
 
     # ---- the map
 
@@ -185,7 +213,7 @@ class Convention:
         ConventionError
             If it cannot express the cell.
         """
-        kind = "gru-before" if cell.reset == "before" else cell.kind
+        kind = _kind(cell)
         if kind in self.layouts:
             check(self.name, self.layouts[kind], cell)
             return self.layouts[kind]
@@ -202,21 +230,38 @@ class Convention:
         if array.is_vector:
             n = shape[1]
             return {"flat": (n,), "column": (n, 1), "row": (1, n)}[self.vectors]
-        return shape[::-1] if self.rows else shape
+        return shape[::-1] if self.rows != array.turned else shape
 
     def _matrix(self, array: Held, stored: Array, direction: int) -> Array:
         """The view of an array in canonical orientation: inputs by gates, a vector being one row."""
         a = stored[direction] if self.stacked else stored
         if array.is_vector:
             return a.T if self.vectors == "column" else a.reshape(1, -1)
-        return a.T if self.rows else a
+        return a.T if self.rows != array.turned else a
 
     # ---- sizes
 
+    def sequence_axes(self, batch_first: bool) -> str:
+        """The axes of x and y of a layer, which may be asked to take the batch first."""
+        return "BTD" if batch_first else self.axes
+
     def state_shape(self, cell: Cell, state: str, B: int, H: int) -> tuple[int, ...]:
         """The shape of h or c, as it is taken and returned here."""
-        *layers, rows, units = cell.state_shape(state, B, H)
-        return (*layers, *((units, rows) if self.columns else (rows, units)))
+        return self.spell_state(cell, np.empty(cell.state_shape(state, B, H))).shape
+
+    def spell_state(self, cell: Cell, state: Array) -> Array:
+        """A copy of a state ``(B, H)`` or ``(N, B, H)`` as it is taken and returned here."""
+        if self.state_axes:
+            state = state.reshape(len(cell.tags), *state.shape[-2:])
+            state = state.swapaxes(0, 1) if self.state_axes == "BNH" else state
+        return np.array(state.swapaxes(-1, -2) if self.columns else state, order="C")
+
+    def read_state(self, cell: Cell, state: Array) -> Array:
+        """The inverse of :meth:`spell_state`."""
+        if self.state_axes:
+            state = state.swapaxes(0, 1) if self.state_axes == "BNH" else state
+            state = state if len(cell.tags) > 1 else state[0]
+        return np.array(state.swapaxes(-1, -2) if self.columns else state, order="C")
 
     def sizes(self, cell: Cell, arrays: Mapping[str, Array]) -> tuple[int, int]:
         """D and H of parameters, after every name and shape has been checked.
@@ -235,7 +280,7 @@ class Convention:
             stored = np.asarray(arrays[array.name])
             if stored.ndim != 2 + self.stacked:
                 raise ConventionError(f"{array.name} has shape {stored.shape}, but should be a matrix{' a direction' * self.stacked}")
-            matrices[part] = array, stored.shape[-2:][:: -1 if self.rows else 1]
+            matrices[part] = array, stored.shape[-2:][:: -1 if self.rows != array.turned else 1]
         array, (_, columns) = matrices["U"]
         H = max(columns // len(dict(array.parts)["U"]), 1)
         array, (rows, _) = matrices["W"]
@@ -244,6 +289,14 @@ class Convention:
             if np.shape(arrays[name]) != shape:
                 raise ConventionError(f"{name} has shape {np.shape(arrays[name])}, but should have shape {shape} (D = {D}, H = {H})")
         return D, H
+
+
+_OF_X = re.compile("W('?)")
+
+
+def _kind(cell: Cell) -> str:
+    """Under which name a convention has the layout of a cell."""
+    return "gru-before" if cell.reset == "before" else cell.kind
 
 
 class _Block(NamedTuple):

@@ -102,6 +102,7 @@ OPENVINO = Convention(
     rows=True,
     stacked=True,
     axes="BTD",
+    state_axes="BNH",
     source="run: OpenVINO 2026.4.1 (reports/conventions/openvino_check.py); docs.openvino.ai, operations RNNSequence-5, GRUSequence-5, "
     "LSTMSequence-5",
 )
@@ -246,16 +247,20 @@ DYNET = Convention(
 )
 
 PADDLE = replace(
-    PYTORCH,
+    PYTORCH.without("R"),  # which has no name in the layer
     name="paddle",
-    # Its projection, weight_ho (H, P), is not transposed as its other weights are, and has a name in the cell only, none in the layer.
-    layouts={
-        kind: replace(layout, arrays={name: part for name, part in layout.arrays.items() if part != "R"})
-        for kind, layout in PYTORCH.layouts.items()
-    },
     axes="BTD",
     source="run: PaddlePaddle 3.3.1 (reports/conventions/paddle_check.py); paddle/nn/layer/rnn.py: SimpleRNN, GRU, "
     "h' = z h + (1 - z) n, LSTM",
+)
+
+PADDLE_CELL = replace(
+    PADDLE,
+    name="paddle-cell",
+    # Its projection, weight_ho (H, P), is not transposed as its other weights are.
+    layouts={kind: replace(layout, arrays=_PYTORCH_CELL | {"weight_ho": "R'"}) for kind, layout in PYTORCH.layouts.items()},
+    axes="TBD",
+    source="run: PaddlePaddle 3.3.1 (reports/conventions/paddle_check.py); paddle/nn/layer/rnn.py: SimpleRNNCell, GRUCell, LSTMCell",
 )
 
 CHAINER = Convention(

@@ -32,7 +32,8 @@ class Layout:
         The order of the gate blocks, such as ``"ifgo"``.
     arrays
         By the name of an array what it holds, from :data:`PARTS`, in MATLAB's notation: ``"W"``; ``"U; W"``, one matrix on [h, x];
-        ``"b; W; U"``, the bias as its first row; ``"b | c"``, one bias behind the other. Behind a colon the gates it has, if not all
+        ``"b; W; U"``, the bias as its first row; ``"b | c"``, one bias behind the other; ``"R'"``, transposed, against the `rows` of its
+        convention. Behind a colon the gates it has, if not all
         or in an order of its own: ``"W; U : rz"``, ``"p : iof"``. In a name ``{gate}`` stands for the gate, each then having an array
         of its own; ``{layer}`` for the number of the layer from 0 on; ``{reverse}`` for the convention's `reverse` in the reverse
         direction and nothing in the other; ``{tag}`` for the canonical tag.
@@ -54,6 +55,7 @@ class Held(NamedTuple):
     name: str
     parts: tuple[tuple[str, tuple[str, ...]], ...]  # each part, and its gates in order
     beside: bool  # along the gates' axis rather than below one another
+    turned: bool  # transposed, against the convention's other arrays
 
     @property
     def is_vector(self) -> bool:
@@ -91,7 +93,7 @@ def held(layout: Layout, cell: Cell, where: Mapping[str, object]) -> Iterator[He
     lacks = {"c_n": cell.reset != "after", "p": not cell.peepholes, "R": not cell.projection}
     for template, content in layout.arrays.items():
         body, _, some = content.replace(" ", "").partition(":")
-        beside = "|" in body
+        body, beside, turned = body.replace("'", ""), "|" in body, "'" in body
         present = [part for part in body.split("|" if beside else ";") if not lacks.get(part)]
         gates = tuple(k for k in some or layout.order if k in cell.gates)
         if not present:
@@ -99,11 +101,11 @@ def held(layout: Layout, cell: Cell, where: Mapping[str, object]) -> Iterator[He
         own = {"p": tuple(k for k in gates if k in cell.sigmoid_gates), "c_n": (), "R": ()}
         parts = [(part, own.get(part, gates)) for part in present]
         if "{gate}" not in template:
-            yield Held(template.format(**where), tuple(parts), beside)
+            yield Held(template.format(**where), tuple(parts), beside, turned)
             continue
         for k in parts[0][1]:
             name = template.format(**where, gate=layout.gate_names.get(k, k))
-            yield Held(name, tuple((part, (k,)) for part in present), beside)
+            yield Held(name, tuple((part, (k,)) for part in present), beside, turned)
 
 
 def extent(array: Held, D: int, H: int, P: int) -> list[tuple[int, int]]:
@@ -142,11 +144,12 @@ def check(name: str, layout: Layout, cell: Cell) -> None:
         raise ConventionError(f"the convention {name} negates {layout.negated!r}, but only {', '.join(cell.sigmoid_gates)} have a polarity")
     for template, content in layout.arrays.items():
         body = content.replace(" ", "").partition(":")[0]
-        unknown = [part for part in body.replace("|", ";").split(";") if part not in PARTS]
-        if unknown or ("|" in body and ";" in body):
+        parts_ = body.replace("|", ";").split(";")
+        turned = [part.endswith("'") for part in parts_]
+        if {part.removesuffix("'") for part in parts_} - {*PARTS} or ("|" in body and ";" in body) or any(turned) != all(turned):
             raise ConventionError(
                 f"the convention {name} says that {template} holds {content!r}, but it should hold {', '.join(PARTS)}, "
-                "joined by ';' (below one another) or by '|' (beside one another)"
+                "joined by ';' (below one another) or by '|' (beside one another), and all with ' (transposed) or none"
             )
     parts = [part for array in held(layout, cell, {"layer": 0, "reverse": "", "tag": ""}) for part, _ in array.parts]
     needed = {"W", "U"} | ({"p"} if cell.peepholes else set()) | ({"R"} if cell.projection else set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from gatecheck.auditing.matrix import Killing, counted, survivors, worths
 from gatecheck.cases import Case
+from gatecheck.cells import as_cell
 from gatecheck.faults.fault import Fault
 from gatecheck.report.figures import drawing
 
@@ -78,6 +80,18 @@ def _first_table(killings: Sequence[Killing]) -> RenderableType:
 def _only_by_comparison(killing: Killing) -> Text:
     line = Text(f"only by comparison: {killing.label}: ", "yellow")
     return line.append(killing.reference_needed) if killing.reference_needed else line.append("no reason given", "bold red")
+
+
+def fault_in_full(faults: Sequence[Fault], killing: Killing) -> RenderableType:
+    """A fault by its name: of the first of its cells all that is known, of the others how to try it there."""
+    first, *others = faults
+    side = first.side(as_cell(first.cell))
+    where = "around the cell" if side == "around" else f"in the equations of the {side}"
+    again = f"gatecheck faults --name {shlex.quote(first.label)}"
+    lines = [Text(f"a fault {where}; to try it again:"), Text(f"  {again}", no_wrap=True, overflow="ignore")]
+    lines += [Text(f"the same in: {', '.join(f.cell for f in others)}")] if others else []
+    lines += [Text(f"  of a {f.cell}: {f.says}") for f in others if f.says != first.says]
+    return Group(fault_table(killing), *lines)
 
 
 def fault_table(killing: Killing) -> RenderableType:

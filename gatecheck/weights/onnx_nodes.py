@@ -128,11 +128,6 @@ def _listed(functions: list[Any]) -> str:
     return ", ".join(f if isinstance(f, str) else f"HardSigmoid({f[0]:g}, {f[1]:g})" for f in functions)
 
 
-def first_line(error: Exception) -> str:
-    """What an error says in its first line, or its class where it says nothing."""
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
 # ---- input_forget
 #
 # Where input_forget is 1 all four blocks are there, f = 1 - i, and the weights of f are ignored: so those who made the operator had it

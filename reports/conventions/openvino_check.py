@@ -12,6 +12,7 @@ from openvino import opset14 as ops
 
 from gatecheck.cases import Case
 from gatecheck.cells import Array
+from gatecheck.conventions import CONVENTIONS
 
 CELLS = ["rnn", "rnn-relu", "rnn-sigmoid", "gru", "gru-before", "lstm", "rnn-bidirectional", "gru-bidirectional", "lstm-bidirectional"]
 
@@ -19,9 +20,8 @@ CELLS = ["rnn", "rnn-relu", "rnn-sigmoid", "gru", "gru-before", "lstm", "rnn-bid
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     """The results of one sequence operation on the CPU."""
     cell, (T, B, _, H) = case.cell, case.sizes
-    given = {"x": np.swapaxes(case["x"], 0, 1)}
-    # States are (B, directions, H), ours (directions, B, H) or (B, H).
-    given |= {k: np.swapaxes(case[f"{k}0"].reshape(cell.directions, B, H), 0, 1) for k in cell.state}
+    openvino = CONVENTIONS["openvino"]
+    given = {"x": np.swapaxes(case["x"], 0, 1)} | {k: openvino.spell_state(cell, case[f"{k}0"]) for k in cell.state}
     # Parameters of the model rather than constants, lest everything is folded before the CPU's kernel sees it.
     inputs = {k: ops.parameter(v.shape, np.float32) for k, v in given.items()}
     states = [inputs[k] for k in cell.state]
@@ -39,7 +39,7 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     y, *last = model([np.ascontiguousarray(v) for v in given.values()]).values()
     # y is (B, directions, T, H).
     results = {"y": np.moveaxis(y, 2, 0).reshape(T, B, -1)}
-    return results | {f"{k}T": np.swapaxes(v, 0, 1).reshape(case[f"{k}0"].shape) for k, v in zip(cell.state, last, strict=True)}
+    return results | {f"{k}T": openvino.read_state(cell, v) for k, v in zip(cell.state, last, strict=True)}
 
 
 if __name__ == "__main__":

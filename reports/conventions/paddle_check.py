@@ -1,4 +1,4 @@
-"""Whether the entry `paddle` reproduces PaddlePaddle's SimpleRNN, GRU and LSTM.
+"""Whether the entries `paddle` and `paddle-cell` reproduce PaddlePaddle's SimpleRNN, GRU and LSTM, and their cells.
 
 In an environment with ``pip install paddlepaddle .``, from the repository's root: ``python reports/conventions/paddle_check.py``
 """
@@ -13,6 +13,8 @@ from gatecheck.cases import Case
 from gatecheck.cells import Array
 
 CELLS = ["rnn", "rnn-relu", "gru", "lstm", "gru-layers2", "lstm-bidirectional", "lstm-layers2-bidirectional"]
+
+ALONE = ["rnn", "rnn-relu", "gru", "lstm", "lstm-proj4"]
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -33,6 +35,26 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     return results | {f"{k}T": v.numpy().reshape(case[f"{k}0"].shape) for k, v in zip(cell.state, last, strict=True)}
 
 
+def stepped(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
+    """The results of a cell, step by step."""
+    cell, (_, _, D, H) = case.cell, case.sizes
+    more = {"activation": cell.activation} if cell.kind == "rnn" else {"proj_size": cell.projection} if cell.projection else {}
+    make = {"rnn": paddle.nn.SimpleRNNCell, "gru": paddle.nn.GRUCell, "lstm": paddle.nn.LSTMCell}[cell.kind]
+    one = make(D, H, **more)
+    if set(one.state_dict()) != set(arrays):
+        raise SystemExit(f"Paddle has the parameters {sorted(one.state_dict())}, the entry {sorted(arrays)}")
+    for name, array in arrays.items():
+        getattr(one, name).set_value(array)
+    states, y = [paddle.to_tensor(case[f"{k}0"]) for k in cell.state], []
+    with paddle.no_grad():
+        for x_t in case["x"]:
+            out, new = one(paddle.to_tensor(x_t), tuple(states) if len(states) > 1 else states[0])
+            states = list(new) if len(states) > 1 else [new]
+            y.append(out.numpy())
+    return {"y": np.stack(y)} | {f"{k}T": s.numpy() for k, s in zip(cell.state, states, strict=True)}
+
+
 if __name__ == "__main__":
     paddle.set_default_dtype("float64")
     against("paddle", CELLS, compute, paddle.__version__, "float64")
+    against("paddle-cell", ALONE, stepped, paddle.__version__, "float64")

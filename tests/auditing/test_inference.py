@@ -41,14 +41,15 @@ class Blind:
         true, cell = self.true, self.actual
         order = [k for k in true.states if k in cell.state]
         arrays = true.read(cell, self.parameters(params)) | {"x": x.transpose([true.axes.index(axis) for axis in "TBD"])}
-        arrays |= {f"{k}0": v.T if true.columns else v for k, v in zip(order, states, strict=False) if v is not None}
+        arrays |= {f"{k}0": true.read_state(cell, v) for k, v in zip(order, states, strict=False) if v is not None}
         out, _ = ahead(self.mathematics, arrays)
-        final = [out[f"{k}T"].T if true.columns else out[f"{k}T"] for k in order]
+        final = [true.spell_state(cell, out[f"{k}T"]) for k in order]
         return (out["y"].transpose(["TBD".index(axis) for axis in true.axes]), *final)
 
 
 def effect(convention, cell, arrays):
-    return [convention.axes, convention.columns, convention.states if "c" in cell.state else "h", cell], convention.read(cell, arrays)
+    states = [convention.columns, convention.state_axes, convention.states if "c" in cell.state else "h"]
+    return [convention.axes, *states, cell], convention.read(cell, arrays)
 
 
 def assert_recovered(found, blind):
@@ -90,6 +91,8 @@ DRESSES = [
     dress("orders-of-their-own", LSTM(), Layout("ifgo", {"w": "W", "u": "U : ogif", "b": "b : fiog"})),
     dress("polarity", LSTM(hard=5), Layout("ogif", {"w": "W", "u": "U", "b": "b"}, negated="fo"), axes="BDT"),
     dress("columns", RNN("sigmoid"), Layout("n", {"k": "U; W", "b": "b"}), rows=True, columns=True, axes="TDB"),
+    dress("numbered", LSTM(), Layout("fgio", {"w": "W", "u": "U", "b": "b"}), state_axes="BNH", axes="BTD"),
+    dress("numbered-first", GRU(), Layout("rzn", {"w": "W", "u": "U", "b": "b | c"}), state_axes="NBH"),
     dress("no-bias", GRU(), Layout("znr", {"w": "W", "u": "U"})),
 ]
 

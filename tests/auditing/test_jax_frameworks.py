@@ -145,8 +145,8 @@ def test_all_of_them_are_audited_where_they_are_installed():
         ("equinox.nn", "Linear", None, "those are GRUCell, LSTMCell"),
         ("equinox.nn", "GRUCell", "gru-before", "equinox.nn:GRUCell cannot be a gru-before"),
         ("haiku", "Linear", None, "those are VanillaRNN, GRU, LSTM"),
-        ("haiku", "VanillaRNN", "rnn", "haiku:VanillaRNN is a rnn-relu; it cannot be a rnn"),
-        ("haiku", "LSTM", "lstm", "haiku:LSTM is a lstm-forget1; it cannot be a lstm"),
+        ("haiku", "VanillaRNN", "rnn", "haiku:VanillaRNN cannot be a rnn; by default it is a rnn-relu"),
+        ("haiku", "LSTM", "lstm", "haiku:LSTM cannot be a lstm; by default it is a lstm-forget1"),
     ],
 )
 def test_a_class_that_cannot_be_audited(module, name, cell, fragment):

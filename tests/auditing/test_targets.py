@@ -152,6 +152,38 @@ def test_an_override_that_cannot_be_obeyed_is_refused(target, more):
         load(target, **more)
 
 
+def test_a_class_may_be_made_with_options():
+    bare, usual = load("torch.nn:GRU(bias=False)"), load("torch.nn:GRU(bias=True)")
+    assert set(bare.convention.shapes(bare.cell, 2, 3)) == {"weight_ih_l0", "weight_hh_l0"}
+    assert usual.convention.name == "pytorch"
+    assert bare.name == "torch.nn:GRU(bias=False)"
+    assert load("flax.linen:GRUCell(reverse=True)").options == {"reverse"}
+    assert load("torch.nn:LSTM(bias=False)", cell="lstm-proj2", device="cpu:0").target.device == "cpu:0"
+
+
+@pytest.mark.parametrize(
+    ("target", "fragment"),
+    [
+        ("torch.nn:GRU(biass=False)", "biass=False is no option of torch.nn here; there is, by default, bias=True"),
+        ("torch.nn:GRU(bias=0)", "bias=0 is no option"),
+        ("torch.nn:GRU(bias=None)", "bias=None is no option"),
+        ("torch.nn:GRU(device='cpu')", "device='cpu' is no option"),
+        ("torch.nn:GRU(False)", "should be written MODULE:CLASS or MODULE:CLASS"),
+        ("torch.nn:GRU(bias=x)", "should be written MODULE:CLASS or"),
+        ("torch.nn:GRU(bias=False", "should be written MODULE:CLASS or"),
+        ("torch.nn:GRU(bias=False)()", "should be written MODULE:CLASS or"),
+        ("torch.nn:(bias=False)", "should be written MODULE:CLASS or"),
+        ("torch.nn:GRU(**{'bias': False})", "None="),
+        ("torch.nn:Linear(bias=False)", "torch.nn:Linear is not a recurrent class"),
+        ("keras.layers:GRU(use_bias=False)", "use_bias=False is no option of keras.layers here"),
+    ],
+)
+def test_options_that_make_no_sense(target, fragment):
+    with pytest.raises(UsageError, match=fragment.replace("(", r"\(")) as caught:
+        load(target)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_imports_its_neighbours_and_the_path_is_restored(folder, monkeypatch):
     (folder / "far").mkdir()
     (folder / "far" / "neighbour.py").write_text(GOOD)

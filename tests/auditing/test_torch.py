@@ -14,7 +14,7 @@ from gatecheck.budgets import case_budget
 from gatecheck.cases import COTANGENTS, draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.conventions import CONVENTIONS
-from gatecheck.errors import UsageError
+from gatecheck.errors import TargetError, UsageError
 from gatecheck.evidence import agree
 from gatecheck.implementation import subject
 
@@ -152,3 +152,92 @@ def test_a_class_that_cannot_be_audited(name, cell, fragment):
 
 def test_the_class_can_be_the_cell_that_is_named():
     assert adapt("RNN", "rnn-relu").cell == as_cell("rnn-relu")
+
+
+# ---- devices
+
+ONE = ["forward_within_budget", "gradients_within_budget"]
+
+
+@pytest.mark.parametrize(("name", "cell"), [("GRU", None), ("LSTM", "lstm-proj2"), ("LSTMCell", None)])
+def test_on_a_device_that_is_named(name, cell):
+    result = audit(adapt(name, cell, device="cpu:0"), profile="quick", only=ONE)
+    assert result.verdict == "pass", result.findings
+    assert "it was computed on cpu:0" in result.narrowings
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "message"),
+    [
+        ("cdua", UsageError, "PyTorch knows no device 'cdua': Expected one of cpu, cuda"),
+        ("", UsageError, "PyTorch knows no device ''"),
+        ("cuda:x", UsageError, "PyTorch knows no device 'cuda:x'"),
+        ("meta", TargetError, "PyTorch cannot compute on 'meta' here: Cannot copy out of meta tensor"),
+    ],
+)
+def test_a_device_that_is_not_here(device, error, message):
+    with pytest.raises(error, match=message) as caught:
+        adapt("GRU", device=device)
+    assert type(caught.value) is error
+    assert "\n" not in str(caught.value)
+
+
+class Fake:
+    """A GPU: arrays stay where they are, and what is asked of it is kept."""
+
+    def __init__(self, monkeypatch, lacks=()):
+        self.made, zeros = [], torch.zeros
+
+        def made(*shape, dtype=None, device=None, **more):
+            self.made.append((device, dtype))
+            if dtype in lacks:
+                raise TypeError("no such numbers here")
+            return zeros(*shape, dtype=dtype, **more)
+
+        monkeypatch.setattr(torch, "zeros", made)
+
+
+def test_a_gpu_is_tried_with_real_numbers_and_declared_with_what_it_has(monkeypatch):
+    fake = Fake(monkeypatch, lacks=(torch.float64,))
+    layer = adapt("GRU", device="cuda:1")
+    assert fake.made == [("cuda:1", torch.float32), ("cuda:1", torch.float64)]
+    assert layer.dtypes == ("float32",)
+    (note,) = [n for n in subject(layer).narrowings if "computed on" in n]
+    assert note == "it was computed on cuda:1, with TF32 off: by default PyTorch may round to 10 bits there"
+
+
+def test_arrays_go_to_the_device_and_results_come_back(monkeypatch):
+    """Also what is made on the way: a module's own weights, and states that are absent."""
+    Fake(monkeypatch)
+    layer, moved, come_back = adapt("LSTM", device="cuda"), [], []
+    to, cpu, make = torch.Tensor.to, torch.Tensor.cpu, layer._make
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *how: moved.append(how) or to(self, *("cpu" if h == "cuda" else h for h in how)))
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: come_back.append(tuple(self.shape)) or cpu(self))
+    made = []
+    layer._make = lambda *sizes, **how: made.append(how["device"]) or make(*sizes, **how)
+    case = draw(as_cell("lstm"), Sizes(4, 3, 2, 5), seed=8, dtype="float32").having(c0=None)
+    results = subject(layer).run(case)
+    assert all(how == ("cuda",) for how in moved)
+    # x, h0 and four parameters, twice; and three cotangents
+    assert len(moved) == 2 * 6 + 3
+    assert sorted(come_back) == sorted([(4, 3, 5), (3, 5), (3, 5), (20, 2), (20, 5), (20,), (20,), (4, 3, 2), (3, 5)])
+    assert [d.type for d in made] == ["cpu", "cpu"]  # that of x, which has not really moved
+    assert agree(case.cell, results, case_budget(case).exact, case_budget(case).tolerance).judged
+
+
+def test_tf32_is_off_while_it_computes_and_then_as_it_was(monkeypatch):
+    """cuDNN would use it by default, and a budget speaks of IEEE float32."""
+    seen, call = [], torch.nn.GRU.forward
+    flags = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [f.allow_tf32 for f in flags]
+    assert before[1]
+
+    def forward(self, *given):
+        seen.append([f.allow_tf32 for f in flags])
+        return call(self, *given)
+
+    monkeypatch.setattr(torch.nn.GRU, "forward", forward)
+    case = draw(as_cell("gru"), Sizes(4, 3, 2, 5), seed=8, dtype="float32")
+    subject(adapt("GRU")).run(case)
+    assert seen == [[False, False]] * 2
+    assert [f.allow_tf32 for f in flags] == before

@@ -113,11 +113,7 @@ def test_markdown_names_the_pictures_and_every_number_of_the_table(study):
         assert f"]({picture.figure.name}.svg)" in text
     for row in decay_rows(study):
         assert "| " + " | ".join(row.values()) + " |" in text
-    head, rule = (
-        line
-        for line in text.splitlines()
-        if line.startswith("| network | rate") or line.startswith("|---|---:|---:|---:|---:|---:|---:|---:")
-    )
+    head, rule = (line for line in text.splitlines() if line.startswith(("| network | rate", "|---|---:|---:|---:|---:|---:|---:|---:")))
     assert head.count("|") == rule.count("|")
 
 

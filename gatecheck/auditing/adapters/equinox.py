@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gatecheck.auditing.adapters.classes import chosen_cell
 from gatecheck.auditing.adapters.jax import Function
-from gatecheck.cells import as_cell
 from gatecheck.conventions import as_convention
-from gatecheck.errors import MissingExtraError, UsageError
+from gatecheck.errors import MissingExtraError
 
 try:
     import equinox
@@ -30,11 +30,7 @@ def adapt(name: str, cell: str | None = None) -> Function:
     UsageError
         If it is not a recurrent class, or cannot be the cell that is asked for.
     """
-    if name not in _CELLS:
-        raise UsageError(f"equinox.nn:{name} is not a recurrent class that gatecheck knows; those are {', '.join(_CELLS)}")
-    chosen = as_cell(cell or _CELLS[name])
-    if chosen != as_cell(_CELLS[name]):
-        raise UsageError(f"equinox.nn:{name} cannot be a {chosen}")
+    chosen = chosen_cell("equinox.nn", name, cell, _CELLS, {})
 
     def run(params: Mapping[str, Any], x: Any, *states: Any) -> tuple[Any, ...]:
         make = getattr(equinox.nn, name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from gatecheck.auditing.adapters.classes import chosen_cell
 from gatecheck.auditing.adapters.jax import FunctionOfLengths
-from gatecheck.cells import Cell, as_cell
+from gatecheck.cells import Cell
 from gatecheck.conventions import as_convention
-from gatecheck.errors import MissingExtraError, UsageError
+from gatecheck.errors import MissingExtraError
 
 try:
     import jax
@@ -19,6 +20,9 @@ except ImportError as error:
 
 KIND = {"SimpleCell": "rnn", "GRUCell": "gru", "LSTMCell": "lstm", "OptimizedLSTMCell": "lstm"}
 """Which kind of cell each class is, in Linen and in NNX."""
+
+# jax.nn.hard_sigmoid is relu6(a + 3) / 6.
+_OPTIONS = {"activation": None, "hard": (6,), "bidirectional": None}
 
 TARGETS: list[tuple[str, str | None]] = [(name, None) for name in KIND]
 """Class names; each is the cell of its kind."""
@@ -41,11 +45,10 @@ def adapt(name: str, cell: str | None = None, *, reverse: bool = False, time_maj
     UsageError
         If it is not a recurrent class, or cannot be the cell that is asked for.
     """
-    chosen = chosen_cell("flax.linen", name, cell)
 
-    def run(params: Mapping[str, Any], x: Any, *states: Any, lengths: Any = None) -> tuple[Any, ...]:
+    def unroll(chosen: Cell, params: Mapping[str, Any], x: Any, way: Mapping[str, Any], how: Mapping[str, Any]) -> Any:
         made = [
-            linen.RNN(getattr(linen, name)(hidden(params), param_dtype=x.dtype, **activations(chosen)), reverse=reverse, keep_order=reverse)
+            linen.RNN(getattr(linen, name)(hidden(params), param_dtype=x.dtype, **activations(chosen)), **way)
             for _ in range(chosen.directions)
         ]
         nested = unflatten_dict(params, sep="/")
@@ -54,34 +57,45 @@ def adapt(name: str, cell: str | None = None, *, reverse: bool = False, time_maj
         if chosen.bidirectional:
             variables = {"forward_rnn": variables, "backward_rnn": {"cell": backward}}
         module = linen.Bidirectional(*made) if chosen.bidirectional else made[0]
-        how = {"initial_carry": carry(chosen, states), "seq_lengths": lengths, "time_major": time_major, "return_carry": True}
-        final, y = module.apply({"params": variables}, x, **how)
-        return within(y, lengths, time_major), *states_of(chosen, final)
+        return module.apply({"params": variables}, x, **how)
 
-    options = {"reverse": reverse, "batch_first": not time_major}
-    return FunctionOfLengths(run, chosen, as_convention("flax"), name, fills=False, packages=("flax",), options=options)
+    return layer("flax.linen", name, cell, "flax", unroll, reverse=reverse, time_major=time_major)
 
 
 # ---- what Linen and NNX share
 
 
-def chosen_cell(module: str, name: str, cell: str | None) -> Cell:
-    """The cell that a class is to be.
+def layer(
+    module: str, name: str, cell: str | None, convention: str, unroll: Callable[..., Any], *, reverse: bool, time_major: bool
+) -> FunctionOfLengths:
+    """A class under its module's own ``RNN`` or ``Bidirectional`` as an implementation.
+
+    Parameters
+    ----------
+    module, name, cell
+        The class, and which cell it is to be.
+    convention
+        That of its parameters.
+    unroll
+        From the cell, its parameters, x, and what ``RNN`` is made and is called with, to the final carry and y.
+    reverse, time_major
+        As of ``RNN``, which keeps the order.
 
     Raises
     ------
     UsageError
-        If the class is not a recurrent one, or cannot be it.
+        If it is not a recurrent class, or cannot be the cell that is asked for.
     """
-    kind = KIND.get(name)
-    if kind is None:
-        raise UsageError(f"{module}:{name} is not a recurrent class that gatecheck knows; those are {', '.join(KIND)}")
-    chosen = as_cell(cell or kind)
-    # jax.nn.hard_sigmoid is relu6(a + 3) / 6.
-    others = (chosen.hard == 5, chosen.reset == "before", chosen.peepholes, chosen.coupled, chosen.clip is not None, chosen.forget_bias)
-    if chosen.kind != kind or chosen.projection or chosen.layers > 1 or any(others):
-        raise UsageError(f"{module}:{name} cannot be a {chosen}")
-    return chosen
+    chosen = chosen_cell(module, name, cell, KIND, _OPTIONS)
+    way = {"reverse": reverse, "keep_order": reverse}
+
+    def run(params: Mapping[str, Any], x: Any, *states: Any, lengths: Any = None) -> tuple[Any, ...]:
+        how = {"initial_carry": carry(chosen, states), "seq_lengths": lengths, "time_major": time_major, "return_carry": True}
+        final, y = unroll(chosen, params, x, way, how)
+        return within(y, lengths, time_major), *states_of(chosen, final)
+
+    options = {"reverse": reverse, "batch_first": not time_major}
+    return FunctionOfLengths(run, chosen, as_convention(convention), name, fills=False, packages=("flax",), options=options)
 
 
 def activations(cell: Cell) -> dict[str, Any]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatecheck.auditing.adapters.flax import TARGETS as LINEN
-from gatecheck.auditing.adapters.flax import activations, carry, chosen_cell, hidden, states_of, within
+from gatecheck.auditing.adapters.flax import activations, hidden, layer
 from gatecheck.auditing.adapters.jax import FunctionOfLengths
 from gatecheck.cells import Cell
-from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError
 
 try:
@@ -36,22 +35,16 @@ def adapt(name: str, cell: str | None = None, *, reverse: bool = False, time_maj
     UsageError
         If it is not a recurrent class, or cannot be the cell that is asked for.
     """
-    chosen = chosen_cell("flax.nnx", name, cell)
 
-    def run(params: Mapping[str, Any], x: Any, *states: Any, lengths: Any = None) -> tuple[Any, ...]:
+    def unroll(chosen: Cell, params: Mapping[str, Any], x: Any, way: Mapping[str, Any], how: Mapping[str, Any]) -> Any:
         backward = {k.removeprefix("backward/"): v for k, v in params.items() if k.startswith("backward/")}
         forward = {k: v for k, v in params.items() if not k.startswith("backward/")}
-        rnns = [
-            nnx.RNN(_module(name, chosen, of, x), reverse=reverse, keep_order=reverse)
-            for of in ((forward, backward) if chosen.bidirectional else (forward,))
-        ]
+        rnns = [nnx.RNN(_module(name, chosen, of, x), **way) for of in ((forward, backward) if chosen.bidirectional else (forward,))]
         module = nnx.Bidirectional(*rnns) if chosen.bidirectional else rnns[0]
-        final, y = module(x, initial_carry=carry(chosen, states), seq_lengths=lengths, time_major=time_major, return_carry=True)
-        return within(y, lengths, time_major), *states_of(chosen, final)
+        return module(x, **how)
 
-    convention = as_convention("flax-nnx-apart" if name == "LSTMCell" else "flax-nnx")
-    options = {"reverse": reverse, "batch_first": not time_major}
-    return FunctionOfLengths(run, chosen, convention, name, fills=False, packages=("flax",), options=options)
+    convention = "flax-nnx-apart" if name == "LSTMCell" else "flax-nnx"
+    return layer("flax.nnx", name, cell, convention, unroll, reverse=reverse, time_major=time_major)
 
 
 def _module(name: str, cell: Cell, params: Mapping[str, Any], x: Any) -> Any:

@@ -113,9 +113,7 @@ class Foreign:
         self.dtypes, self.sizes, self.options, self.expected_failures = said.dtypes, said.sizes, said.options, said.expected_failures
         self.bitwise = "bitwise" in said.abilities
         # Whether lengths are taken is read from a signature, as with any implementation.
-        self.forward = (
-            self._forward if "lengths" in said.abilities else lambda params, x, first, second=None: self._forward(params, x, first, second)
-        )
+        self.forward = self._forward if "lengths" in said.abilities else self._without_lengths
         self.backward = self._backward if "backward" in said.abilities else None
         self._label, self._run = label, run
 
@@ -154,7 +152,7 @@ class Foreign:
         return {name: got[f"d{name}"] for name in shapes}
 
     def _axes(self) -> str:
-        return "BTD" if self.options.get("batch_first") else self.convention.axes
+        return self.convention.sequence_axes(self.options.get("batch_first", False))
 
     def _order(self) -> str:
         """The order in which states are given; without a cell state there is nothing to exchange."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gatecheck.auditing.adapters.classes import chosen_cell
 from gatecheck.auditing.adapters.jax import Function
-from gatecheck.cells import as_cell
 from gatecheck.conventions import as_convention
-from gatecheck.errors import MissingExtraError, UsageError
+from gatecheck.errors import MissingExtraError
 
 try:
     import haiku
@@ -16,9 +16,11 @@ except ImportError as error:
     raise MissingExtraError('auditing Haiku needs Haiku: pip install "gatecheck[jax]"') from error
 
 # LSTM adds 1 to the forget gate's bias at run time (haiku/_src/recurrent.py: sigmoid(f + 1)); VanillaRNN knows relu alone.
-_CORES = {"VanillaRNN": ("rnn-relu", "vanilla_rnn"), "GRU": ("gru-before", "gru"), "LSTM": ("lstm-forget1", "lstm")}
+_CELLS = {"VanillaRNN": "rnn-relu", "GRU": "gru-before", "LSTM": "lstm-forget1"}
 
-TARGETS: list[tuple[str, str | None]] = [(name, None) for name in _CORES]
+_SCOPES = {"VanillaRNN": "vanilla_rnn", "GRU": "gru", "LSTM": "lstm"}
+
+TARGETS: list[tuple[str, str | None]] = [(name, None) for name in _CELLS]
 """Class names; each is one cell."""
 
 
@@ -30,12 +32,7 @@ def adapt(name: str, cell: str | None = None) -> Function:
     UsageError
         If it is not a recurrent class, or cannot be the cell that is asked for.
     """
-    if name not in _CORES:
-        raise UsageError(f"haiku:{name} is not a recurrent class that gatecheck knows; those are {', '.join(_CORES)}")
-    own, scope = _CORES[name]
-    chosen = as_cell(cell or own)
-    if chosen != as_cell(own):
-        raise UsageError(f"haiku:{name} is a {own}; it cannot be a {chosen}")
+    chosen, scope = chosen_cell("haiku", name, cell, _CELLS, {}), _SCOPES[name]
 
     def unrolled(H: int, x: Any, states: tuple[Any, ...]) -> Any:
         core = getattr(haiku, name)(H)

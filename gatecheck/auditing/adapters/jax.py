@@ -121,7 +121,7 @@ class Function:
 
     @property
     def _axes(self) -> str:
-        return "BTD" if self.options.get("batch_first") else self.convention.axes
+        return self.convention.sequence_axes(self.options.get("batch_first", False))
 
     def _hidden(self, params: Mapping[str, Array]) -> int:
         return self.convention.sizes(self.cell, params)[1]

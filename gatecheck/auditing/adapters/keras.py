@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell, as_cell
+from gatecheck.auditing.adapters.classes import chosen_cell
+from gatecheck.cells import Array, Cell
 from gatecheck.conventions import CONVENTIONS
-from gatecheck.errors import MissingExtraError, UsageError
+from gatecheck.errors import MissingExtraError
 
 # Keras would take TensorFlow, which it does not install; what the user has chosen stands.
 os.environ.setdefault("KERAS_BACKEND", "torch" if find_spec("torch") else "jax")
@@ -25,7 +26,9 @@ except ImportError as error:
 
 Leaves = Mapping[str, Any]
 
-_KIND = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
+_KINDS = (("SimpleRNN", "rnn"), ("GRU", "gru"), ("LSTM", "lstm"))
+_KNOWN = {f"{name}{suffix}": kind for suffix in ("", "Cell") for name, kind in _KINDS}
+_OPTIONS = {"activation": None, "reset": None, "hard": (6,), "layers": None, "bidirectional": None}
 
 TARGETS = [
     *(("SimpleRNN", None), ("SimpleRNN", "rnn-relu"), ("GRU", None), ("GRU", "gru-before"), ("LSTM", None)),
@@ -79,9 +82,9 @@ def _place() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(keras.device("cpu"))
         if _BACKEND == "torch":
-            from gatecheck.auditing.adapters.torch import one_thread
+            from gatecheck.auditing.adapters.torch import computing
 
-            stack.enter_context(one_thread())
+            stack.enter_context(computing())
         yield
 
 
@@ -222,12 +225,4 @@ def adapt(name: str, cell: str | None = None) -> Layer:
     UsageError
         If it is not a recurrent class, or cannot be the cell that is asked for.
     """
-    kind = _KIND.get(name.removesuffix("Cell"))
-    if kind is None:
-        known = ", ".join(dict.fromkeys(n for n, _ in TARGETS))
-        raise UsageError(f"keras.layers:{name} is not a recurrent class that gatecheck knows; those are {known}")
-    chosen = as_cell(cell or kind)
-    options = (chosen.hard == 5, chosen.peepholes, chosen.coupled, chosen.clip is not None, chosen.forget_bias, chosen.projection)
-    if chosen.kind != kind or any(options):
-        raise UsageError(f"keras.layers:{name} cannot be a {chosen}")
-    return Layer(name, chosen)
+    return Layer(name, chosen_cell("keras.layers", name, cell, _KNOWN, _OPTIONS))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from gatecheck.cells import Array, as_cell
-from gatecheck.errors import MissingExtraError, TargetError, UsageError
-from gatecheck.weights.onnx_nodes import FUNCTIONS, GATES, INPUTS, Node, cell_of, coupled, first_line, node_of, uncoupled
+from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
+from gatecheck.weights.onnx_nodes import FUNCTIONS, GATES, INPUTS, Node, cell_of, coupled, node_of, uncoupled
 
 try:
     import onnx

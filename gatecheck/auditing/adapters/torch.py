@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell, as_cell
-from gatecheck.errors import MissingExtraError, UsageError
+from gatecheck.auditing.adapters.classes import chosen_cell
+from gatecheck.cells import Array, Cell
+from gatecheck.conventions import as_convention
+from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
 
 try:
     import torch
@@ -19,7 +21,11 @@ try:
 except ImportError as error:
     raise MissingExtraError('auditing torch.nn needs PyTorch: pip install "gatecheck[torch]"') from error
 
-_KIND = {"RNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
+_KNOWN = {f"{name}{suffix}": name.lower() for suffix in ("", "Cell") for name in ("RNN", "GRU", "LSTM")}
+
+_OPTIONS = {"activation": ("relu",), "projection": None, "layers": None, "bidirectional": None}
+
+_OPTIONS_OF_CELLS = {"activation": ("relu",)}
 
 TARGETS = [
     *(("RNN", None), ("RNN", "rnn-relu"), ("GRU", None), ("LSTM", None)),
@@ -30,17 +36,66 @@ TARGETS = [
 REFUSALS = {"empty_sequence": "PyTorch refuses T = 0 (aten/src/ATen/native/RNN.cpp: Expected sequence length to be larger than 0 in RNN)"}
 
 
+CPU = "cpu"
+
+_TF32 = (torch.backends.cuda.matmul, torch.backends.cudnn)
+"""Whatever may round float32 to the 10 bits of TF32 on a GPU; cuDNN does by default."""
+
+
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Cases are small: on a busy machine a second thread costs ten times what it saves. That oneDNN is not used is no news here."""
-    threads = torch.get_num_threads()
+def computing() -> Iterator[None]:
+    """In one thread and in IEEE arithmetic, of which a rounding budget speaks; and quietly.
+
+    Cases are small: on a busy machine a second thread costs ten times what it saves. Which kernels are used is no news here.
+    """
+    threads, allowed = torch.get_num_threads(), [where.allow_tf32 for where in _TF32]
     torch.set_num_threads(1)
+    for where in _TF32:
+        where.allow_tf32 = False
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+            warnings.filterwarnings("ignore", message="Complex modules are a new feature")
+            warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk of memory")
             yield
     finally:
         torch.set_num_threads(threads)
+        for where, was in zip(_TF32, allowed, strict=True):
+            where.allow_tf32 = was
+
+
+def notes_on(device: str) -> tuple[str, ...]:
+    """What to say about computing on a device."""
+    off = "" if torch.device(device).type == CPU else ", with TF32 off: by default PyTorch may round to 10 bits there"
+    return () if device == CPU else (f"it was computed on {device}{off}",)
+
+
+def dtypes_on(device: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Those of the dtypes in which PyTorch computes its recurrent classes on a device.
+
+    Raises
+    ------
+    UsageError
+        If no device is called that.
+    TargetError
+        If there is none here.
+    """
+    try:
+        of_cpu = torch.device(device).type == CPU
+    except RuntimeError as error:
+        raise UsageError(f"PyTorch knows no device {device!r}: {first_line(error)}") from error
+    # Elsewhere its fused cells are of real numbers only (aten/src/ATen/native/cuda/RNN.cu: AT_DISPATCH_FLOATING_TYPES_AND2).
+    possible = [name for name in wanted if of_cpu or name != "complex128"]
+    found, refused = [], ""
+    for name in possible:
+        try:
+            torch.zeros(1, dtype=getattr(torch, name), device=device).cpu()
+            found.append(name)
+        except Exception as error:  # of many kinds: without its drivers, without its kernels, without such numbers
+            refused = first_line(error)
+    if not found:
+        raise TargetError(f"PyTorch cannot compute on {device!r} here: {refused}")
+    return tuple(found)
 
 
 class Layer:
@@ -52,19 +107,30 @@ class Layer:
         The class.
     cell
         Which cell it is to be. Lengths go in as a packed sequence.
+    device
+        Where it computes.
+    bias
+        As of the class.
+
+    Raises
+    ------
+    UsageError, TargetError
+        As of :func:`dtypes_on`.
     """
 
     packages = ("torch",)
-    dtypes = ("float32", "float64", "complex128")
 
-    convention = "pytorch"
+    convention: Any = "pytorch"
     expected_failures = REFUSALS
 
-    def __init__(self, name: str, cell: Cell) -> None:
-        self.cell = cell
+    def __init__(self, name: str, cell: Cell, device: str = CPU, *, bias: bool = True) -> None:
+        self.cell, self.device = cell, device
+        self.dtypes = dtypes_on(device, ("float32", "float64", "complex128"))
+        self.notes = notes_on(device)
         # PyTorch wants a projection that is narrower than the cell (torch/nn/modules/rnn.py: proj_size has to be smaller than hidden_size).
         self.sizes = {"H": cell.projection + 2} if cell.projection else {}
-        self._make: Callable[..., Any] = partial(getattr(torch.nn, name), **self._options())
+        self.convention = self.convention if bias else as_convention(self.convention).without("b", "c")
+        self._make: Callable[..., Any] = partial(getattr(torch.nn, name), bias=bias, **self._options())
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"nonlinearity": self.cell.activation} if self.cell.kind == "rnn" else {}
@@ -85,15 +151,16 @@ class Layer:
         H = next(iter(params.values())).shape[0] // len(self.cell.gates)
         zeros = (x.new_zeros(self.cell.state_shape(k, x.shape[1], H)) for k in self.cell.state)
         states = [zero if s is None else s for s, zero in zip(initial, zeros, strict=True)]
-        return self._make(x.shape[-1], H, dtype=x.dtype), states
+        return self._make(x.shape[-1], H, dtype=x.dtype, device=x.device), states
 
     def forward(
         self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
     ) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT)."""
-        with torch.no_grad(), one_thread():
-            got = self._run(_tensors(params), torch.from_numpy(x), [_tensor(s) for s in self._states(h0, c0)], _tensor(lengths))
-        return tuple(v.numpy() for v in got)
+        with torch.no_grad(), computing():
+            given = {k: self._tensor(v) for k, v in params.items()}
+            got = self._run(given, self._tensor(x), [self._tensor(s) for s in self._states(h0, c0)], _lengths(lengths))
+            return tuple(v.cpu().numpy() for v in got)
 
     def backward(
         self,
@@ -107,25 +174,28 @@ class Layer:
         lengths: Array | None = None,
     ) -> dict[str, Array | None]:
         """Gradients by autograd; of a state that is absent there is none."""
-        inputs = _tensors(params) | {"x": torch.from_numpy(x)}
-        inputs |= {f"{k}0": _tensor(s) for k, s in zip(self.cell.state, self._states(h0, c0), strict=True) if s is not None}
+        given = {**params, "x": x} | {f"{k}0": s for k, s in zip(self.cell.state, self._states(h0, c0), strict=True)}
+        inputs = {k: self._tensor(v) for k, v in given.items() if v is not None}
         for leaf in inputs.values():
             leaf.requires_grad_()
-        with one_thread():
+        with computing():
             initial = [inputs.get(f"{k}0") for k in self.cell.state]
-            got = self._run({k: inputs[k] for k in params}, inputs["x"], initial, _tensor(lengths))
+            got = self._run({k: inputs[k] for k in params}, inputs["x"], initial, _lengths(lengths))
         cotangents = [dy, dhT, dcT][: len(got)]
-        used = [(v, _tensor(d)) for v, d in zip(got, cotangents, strict=True) if d is not None and v.requires_grad]
+        used = [(v, self._tensor(d)) for v, d in zip(got, cotangents, strict=True) if d is not None and v.requires_grad]
         if not used:
-            return {k: np.zeros_like(v.detach().numpy()) for k, v in inputs.items()}
+            return {k: np.zeros(v.shape, x.dtype) for k, v in inputs.items()}
         values, directions = zip(*used, strict=True)
-        with one_thread():
+        with computing():
             grads = torch.autograd.grad(values, list(inputs.values()), directions, allow_unused=True)
         # None is autograd's zero.
-        return {k: np.zeros(v.shape, x.dtype) if g is None else g.numpy() for (k, v), g in zip(inputs.items(), grads, strict=True)}
+        return {k: np.zeros(v.shape, x.dtype) if g is None else g.cpu().numpy() for (k, v), g in zip(inputs.items(), grads, strict=True)}
 
     def _states(self, h0: Array | None, c0: Array | None) -> list[Array | None]:
         return [h0, c0][: len(self.cell.state)]
+
+    def _tensor(self, a: Array | None) -> Any:
+        return None if a is None else torch.from_numpy(a).to(self.device)
 
 
 class SteppedCell(Layer):
@@ -159,29 +229,20 @@ def _packed(states: list[Any], initial: list[Any]) -> Any:
     return tuple(states) if len(states) == 2 else states[0]
 
 
-def _tensor(a: Array | None) -> Any:
-    return None if a is None else torch.from_numpy(a)
+def _lengths(lengths: Array | None) -> Any:
+    return None if lengths is None else torch.from_numpy(lengths)  # pack_padded_sequence wants them on the CPU
 
 
-def _tensors(arrays: Mapping[str, Array]) -> dict[str, Any]:
-    return {k: torch.from_numpy(v) for k, v in arrays.items()}
-
-
-def adapt(name: str, cell: str | None = None) -> Layer:
+def adapt(name: str, cell: str | None = None, *, device: str = CPU, bias: bool = True) -> Layer:
     """The class of that name in ``torch.nn`` as an implementation.
 
     Raises
     ------
     UsageError
         If it is not a recurrent class, or cannot be the cell that is asked for.
+    TargetError
+        If there is no such device here.
     """
-    kind = _KIND.get(name.removesuffix("Cell"))
-    if kind is None:
-        known = ", ".join(dict.fromkeys(n for n, _ in TARGETS))
-        raise UsageError(f"torch.nn:{name} is not a recurrent class that gatecheck knows; those are {known}")
-    chosen = as_cell(cell or kind)
-    stepped = name.endswith("Cell") and (len(chosen.tags) > 1 or chosen.projection)
-    options = (chosen.hard, chosen.peepholes, chosen.coupled, chosen.clip is not None, chosen.forget_bias)
-    if chosen.kind != kind or chosen.reset == "before" or chosen.activation == "sigmoid" or stepped or any(options):
-        raise UsageError(f"torch.nn:{name} cannot be a {chosen}")
-    return (SteppedCell if name.endswith("Cell") else Layer)(name, chosen)
+    stepped = name.endswith("Cell")
+    chosen = chosen_cell("torch.nn", name, cell, _KNOWN, _OPTIONS_OF_CELLS if stepped else _OPTIONS)
+    return (SteppedCell if stepped else Layer)(name, chosen, device, bias=bias)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gatecheck.auditing.adapters.torch import Layer, one_thread
+from gatecheck.auditing.adapters.torch import CPU, Layer, computing, dtypes_on, notes_on
 from gatecheck.auditing.structures import Axis, axes
 from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.conventions import Convention
@@ -31,26 +31,34 @@ class Module(Layer):
         Which cell it is.
     convention
         In which convention it has its parameters and sequences; by default the audit finds it.
+    device
+        Where it computes.
 
     Raises
     ------
+    UsageError
+        If no device is called that.
     TargetError
-        If it cannot be made or called like that.
+        If it cannot be made or called like that, or there is no such device here.
     """
 
-    dtypes: Any = ("float32", "float64")
     convention: Any = None
     expected_failures = {}  # noqa: RUF012
 
-    def __init__(self, make: Callable[..., Any], cell: Cell, convention: str | Convention | None = None) -> None:
-        self.cell, self.convention, self.sizes = cell, convention, {}
-        self._built = lru_cache(maxsize=64)(lambda D, H, dtype: self._made(make, D, H).to(dtype))
+    def __init__(self, make: Callable[..., Any], cell: Cell, convention: str | Convention | None = None, device: str = CPU) -> None:
+        self.cell, self.convention, self.sizes, self.device = cell, convention, {}, device
+        self.dtypes, self.notes = dtypes_on(device, ("float32", "float64")), notes_on(device)
+        self._built = lru_cache(maxsize=64)(lambda D, H, dtype: self._made(make, D, H).to(device, dtype))
         self._axes = axes(self.shapes, make.__name__)
         self._layered = self._takes_layers(make.__name__)
 
     def shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """The names and shapes of its parameters."""
-        return {name: tuple(p.shape) for name, p in self._built(D, H, torch.float64).named_parameters()}
+        return {name: tuple(p.shape) for name, p in self._built(D, H, self._widest).named_parameters()}
+
+    @property
+    def _widest(self) -> Any:
+        return getattr(torch, self.dtypes[-1])
 
     @staticmethod
     def _made(make: Callable[..., Any], D: int, H: int) -> Any:
@@ -65,9 +73,10 @@ class Module(Layer):
     def _takes_layers(self, name: str) -> bool:
         """Whether states have an axis of layers, as with PyTorch's own."""
         T, B, D, H = PROBED
-        module, x, errors = self._built(D, H, torch.float64), torch.zeros(T, B, D, dtype=torch.float64), []
+        how = {"dtype": self._widest, "device": self.device}
+        module, x, errors = self._built(D, H, self._widest), torch.zeros(T, B, D, **how), []
         for layered in (True, False):
-            states = [torch.zeros((1, B, H) if layered else (B, H), dtype=torch.float64) for _ in self.cell.state]
+            states = [torch.zeros((1, B, H) if layered else (B, H), **how) for _ in self.cell.state]
             try:
                 with torch.no_grad():
                     y, final = module(x, tuple(states) if len(states) == 2 else states[0])
@@ -108,16 +117,18 @@ class Module(Layer):
         return super().forward(params, x, h0, c0)
 
 
-def adapt(make: Callable[..., Any], cell: str | None = None, convention: str | None = None) -> Module:
+def adapt(make: Callable[..., Any], cell: str | None = None, convention: str | None = None, device: str | None = None) -> Module:
     """A class of modules as an implementation.
 
     Raises
     ------
+    UsageError
+        If no device is called that.
     TargetError
-        If it does not say which cell it is, or cannot be made or called as :class:`Module` says.
+        If it does not say which cell it is, or cannot be made or called as :class:`Module` says; if there is no such device here.
     """
     declared = cell or getattr(make, "cell", None)
     if declared is None:
         raise TargetError(f'{make.__name__} does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell')
-    with one_thread():
-        return Module(make, as_cell(declared), convention or getattr(make, "convention", None))
+    with computing():
+        return Module(make, as_cell(declared), convention or getattr(make, "convention", None), device or CPU)
