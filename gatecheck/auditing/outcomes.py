@@ -55,6 +55,7 @@ def series(implementation: Subject, seed: int) -> list[tuple[str, Case]]:
     once: list[tuple[str, Case]] = []
 
     def add(case: Case, gradients: bool = True) -> None:
+        case = case.having(**{name: np.zeros_like(case[name]) for name in implementation.absent})
         once.append(("forward", case))
         if gradients and both:
             once.append(("backward", case))

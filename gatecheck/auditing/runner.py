@@ -15,8 +15,8 @@ from gatecheck.auditing.custom import CustomSubject, custom_subject, is_custom, 
 from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.exploring import PROFILES, Check, Progress, Tally, drawn, explore, in_process, shrink, silent
 from gatecheck.auditing.guard import untold
-from gatecheck.auditing.inference import settled
 from gatecheck.auditing.result import AuditResult, Outcome, PropertyResult
+from gatecheck.auditing.settling import settled
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY, Claim
