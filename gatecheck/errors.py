@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "BugError",
     "CaseFileError",
     "ContractError",
     "ConventionError",
@@ -22,6 +23,10 @@ __all__ = [
 
 class GatecheckError(Exception):
     """Base of all errors that gatecheck raises on purpose."""
+
+
+class BugError(GatecheckError, RuntimeError):
+    """Code of gatecheck itself failed, which says nothing about what was under audit; the message asks for a report."""
 
 
 class InputError(GatecheckError, ValueError):

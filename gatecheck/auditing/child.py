@@ -22,8 +22,8 @@ from typing import Any
 from gatecheck.auditing import diagnosis, targets
 from gatecheck.auditing.custom import CustomCase, CustomSubject
 from gatecheck.auditing.diagnosis import Diagnosis
-from gatecheck.auditing.inference import settled
 from gatecheck.auditing.runner import claims
+from gatecheck.auditing.settling import settled
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY

@@ -27,6 +27,8 @@ from gatecheck.evidence import Violation, agree, summarise
 from gatecheck.implementation import OPTIONS, Subject
 from gatecheck.reference import Results
 
+NUMBERS = "These cannot be told apart here: each reproduces every number."
+
 SHOWN = 4
 """How many explanations that fit equally are given."""
 
@@ -151,13 +153,10 @@ def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
             search = replace(search, observed=observed)
             if search.residual(right) is not None:
                 return _of_one_that_is_right(implementation, search, seed)
-        at = first_wrong(search, right, False)
-        explained = [right] if at is None else ranked(forward(search, at))
-        found = backward(search, explained) if explained and "backward" in implementation.abilities else explained
+        found = _found(implementation, search, explained)
         if found:
-            made = _explanations(search, ranked(found))
-            says = "These cannot be told apart here: each reproduces every number." if len(made) > 1 else ""
-            return Diagnosis(made, says, search.tried)
+            made = _explanations(search, found)
+            return Diagnosis(made, NUMBERS if len(made) > 1 else "", search.tried)
         search.stage = "faults around the cell"
         wrapped = _around(implementation, search, seed)
         if wrapped.explanations:
@@ -165,8 +164,16 @@ def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
     except OutOfTimeError:
         says = f"The search was cut among {search.stage}, after {search.tried} hypotheses, before anything explained all numbers."
         return Diagnosis((), " ".join([says, narrowed(search, explained)]), search.tried)
-    says = f"None of {search.tried} hypotheses (conventions, and faults alone and in pairs) explains the numbers."
+    says = f"None of {search.tried} hypotheses (conventions, faults alone, in other conventions and in pairs) explains the numbers."
     return Diagnosis((), " ".join([says, narrowed(search, explained)]), search.tried)
+
+
+def _found(implementation: Subject, search: Search, explained: list[Hypothesis]) -> list[Hypothesis]:
+    """What explains all numbers, the best first; to `explained` comes what explains the outputs alone."""
+    right = Hypothesis(search.right)
+    at = first_wrong(search, right, False)
+    explained += [right] if at is None else ranked(forward(search, at))
+    return ranked(backward(search, explained) if explained and "backward" in implementation.abilities else explained)
 
 
 def _negated(implementation: Subject) -> str:
@@ -178,26 +185,27 @@ def _negated(implementation: Subject) -> str:
 # ---- explanations
 
 
-def _explanations(search: Search, found: Sequence[Hypothesis]) -> tuple[Explanation, ...]:
-    fewest = max(1, len(found[0].faults))
-    best = [h for h in found if max(1, len(h.faults)) == fewest]
+def _explanations(search: Search, found: Sequence[Hypothesis], under: str = "") -> tuple[Explanation, ...]:
+    """Those of the fewest things that are wrong, each of a target that is called as is said `under` which declaration, if not its own."""
+    best = [h for h in found if h.size == found[0].size]
     named = [h for h in best if not any(map(is_mutant, h.faults))]
     out: dict[tuple[str, ...], Explanation] = {}
     for h in named or best:
-        made = _explanation(search, h)
+        made = _explanation(search, h, under)
         out.setdefault(made.names, made)
     return tuple(out.values())[:SHOWN]
 
 
-def _explanation(search: Search, h: Hypothesis) -> Explanation:
+def _explanation(search: Search, h: Hypothesis, under: str) -> Explanation:
     residual = search.residual(h) or 0.0
-    names = tuple(filter(None, [h.base.name, *(f.name for f in h.faults)]))
+    names = tuple(filter(None, [under, h.base.name, *(f.name for f in h.faults)]))
+    cell = " ".join(filter(None, [str(search.cell), under]))
     compared = "outputs and gradients" if any(k.startswith("d") for k in search.observed[0][1]) else "outputs"
     within = f"({residual:.1g} of budget)"
     if h.base.name and not h.faults:
-        says = f"Your {compared} equal those of the {search.cell} in another convention {within}: {h.base.says}."
+        says = f"Your {compared} equal those of the {cell} in another convention {within}: {h.base.says}."
     else:
-        where = f"Your {compared} equal those of the {search.cell} with {' and '.join(repr(f.name) for f in h.faults)} {within}: "
+        where = f"Your {compared} equal those of the {cell} with {' and '.join(repr(f.name) for f in h.faults)} {within}: "
         says = where + " ".join(f.says for f in h.faults)
         says += f" All this in another convention: {h.base.says}." if h.base.name else ""
     if h.forward and compared != "outputs":
@@ -206,6 +214,7 @@ def _explanation(search: Search, h: Hypothesis) -> Explanation:
             "textbook": "The backward is the textbook's, on what that forward computed.",
         }
         says += " " + (follow[h.gradients] if not h.backward else "The rest of the backward is the textbook's.")
+    says += f" Declare what it takes: {under}." if under else ""
     return Explanation("fault" if h.faults else "convention", names, says, residual, departures(search.cell, search.observed))
 
 
@@ -250,17 +259,21 @@ def _of_one_that_is_right(implementation: Subject, search: Search, seed: int) ->
 
 
 def _of_one_that_fails(implementation: Subject, seed: int, error: str, deadline: float) -> Diagnosis:
-    """A target that crashes or returns other shapes may be right under another declaration."""
+    """A target that crashes or returns other shapes may be right under another declaration, or wrong under another one."""
+    runs: list[tuple[str, Subject, Search]] = []
     for says, declared in _declarations(implementation):
         try:
             observed = [(case, declared.run(case)) for case in told_by(declared, seed)]
-            search = Search(declared.cell, observed, declared.run, deadline)
+            search = Search(declared.cell, observed, declared.run, deadline, negated=_negated(declared))
             residual = search.residual(Hypothesis(truth(search.cell)))
         except (GatecheckError, OutOfTimeError):
             continue
         if residual is not None:
-            explains = f"Your results equal those of the {search.cell} if {says} ({residual:.1g} of budget); declare it."
+            explains = f"Your results equal those of the {search.cell} {says} ({residual:.1g} of budget); declare it."
             return Diagnosis((Explanation("convention", (says,), explains, residual, error),), "", search.tried)
+        runs.append((says, declared, replace(search, observed=observed[:-1])))
+    if (wrong := _declared_otherwise(runs, error)).explanations:
+        return wrong
     search = Search(implementation.cell, (), implementation.run, deadline)
     try:
         found = around(implementation, seed, search.tick)
@@ -270,13 +283,33 @@ def _of_one_that_fails(implementation: Subject, seed: int, error: str, deadline:
         Explanation("fault", (f.name,), f"In a series of calls you do what the {search.cell} does with {f.name!r}: {f.says}", None, error)
         for f in found
     )
-    says = "" if made else f"There is no diagnosis, since the target cannot be run on the cases of one: {error}"
+    says = "" if made else f"There is no diagnosis, since the target cannot be run on the cases of one: {error}."
+    if runs and not made:
+        says += f" It can be run {' or '.join(says for says, *_ in runs[:SHOWN])}, but nothing was found that explains its numbers there."
     return Diagnosis(made[:SHOWN], says, search.tried)
+
+
+def _declared_otherwise(runs: Sequence[tuple[str, Subject, Search]], error: str) -> Diagnosis:
+    """What explains the numbers of a target under declarations under which it runs at least."""
+    best: list[tuple[int, Explanation]] = []
+    tried = 0
+    for says, declared, search in runs:
+        try:
+            found = _found(declared, search, [])
+        except OutOfTimeError:
+            break
+        finally:
+            tried += search.tried
+        if found and (not best or found[0].size <= best[0][0]):
+            best = [one for one in best if one[0] == found[0].size]
+            best += [(found[0].size, e) for e in _explanations(search, found, says)]
+    made = tuple(e for _, e in best)[:SHOWN]
+    return Diagnosis(made, NUMBERS if len(made) > 1 else "", tried)
 
 
 def _declarations(implementation: Subject) -> Iterable[tuple[str, Subject]]:
     for option in OPTIONS:
-        yield f"{option} is {option not in implementation.options}", replace(implementation, options=implementation.options ^ {option})
+        yield f"with {option} = {option not in implementation.options}", replace(implementation, options=implementation.options ^ {option})
     for name, convention in CONVENTIONS.items():
         if name != implementation.convention.name:
-            yield f"convention is {name!r}", replace(implementation, convention=convention)
+            yield f"in {name}'s convention", replace(implementation, convention=convention)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,7 +18,7 @@ from hypothesis.errors import HypothesisException
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.claims import Claim
-from gatecheck.errors import TargetError, TargetLostError, TargetTimeoutError
+from gatecheck.errors import BugError, TargetError, TargetLostError, TargetTimeoutError
 from gatecheck.evidence import Evidence, Violation, summarise
 from gatecheck.implementation import Subject
 from gatecheck.strategies import Scope, cases
@@ -30,6 +31,8 @@ SHRINKING_S = 5.0
 
 PATIENCE = 3
 """A target that is lost in so many checks in a row is not tried again: it would be lost in all the others too."""
+
+PLEASE = "this is a bug in gatecheck, please report it with the case and all of this:"
 
 Progress = Callable[[int, int, str], None]
 
@@ -44,6 +47,29 @@ def silent(done: int, total: int, label: str) -> None:
 def in_process(implementation: Subject) -> Check:
     """Checks of an implementation in this process."""
     return lambda claim, case: claim(implementation, case)
+
+
+def reporting(check: Check) -> Check:
+    """The same checks, in which what gatecheck itself does wrong is a BugError: it is no finding, and ends nothing.
+
+    What the target raises is a TargetError by then.
+    """
+
+    def reported(claim: Claim, case: Case) -> Evidence:
+        try:
+            return check(claim, case)
+        except (Violation, TargetError):
+            raise
+        except Exception as error:
+            raise BugError(f"{PLEASE} {_trace(error)}") from error
+
+    return reported
+
+
+def _trace(error: Exception) -> str:
+    """What was raised and where, and then the whole way there."""
+    lines = "".join(traceback.format_exception(error)).rstrip()
+    return f"{lines.splitlines()[-1]}\n{lines}"
 
 
 @dataclass
@@ -68,7 +94,7 @@ class Tally:
         self.examples += 1
         try:
             evidence = check(self.claim, case)
-        except (Violation, TargetError) as failure:
+        except (Violation, TargetError, BugError) as failure:
             self.failures += 1
             if self.failure is None or isinstance(failure, TargetLostError):
                 self.failure, self.case = failure, case
@@ -181,7 +207,7 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
     """
     first = tally.case
     # A cell of its own gives its own cases: there is nothing to draw smaller ones from.
-    if not isinstance(first, Case) or isinstance(tally.failure, TargetTimeoutError):
+    if not isinstance(first, Case) or isinstance(tally.failure, TargetTimeoutError | BugError):
         return
     start = time.monotonic()
     kind = type(tally.failure)

@@ -61,6 +61,11 @@ class Hypothesis:
         return self.forward + self.backward
 
     @property
+    def size(self) -> int:
+        """How many things it says: another convention than the declared one, and each fault."""
+        return len(self.faults) + bool(self.base.name)
+
+    @property
     def equations(self) -> Equations:
         """The base's, with all edits made."""
         return apply(self.base.equations, *(fault.edit for fault in self.faults if fault.edit))

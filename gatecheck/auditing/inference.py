@@ -80,8 +80,8 @@ class _Asked(NamedTuple):
     results: Results
 
 
-class _Search:
-    """The questions to one implementation."""
+class Questions:
+    """The questions to one implementation, and what it answers."""
 
     def __init__(self, target: Any, shapes: Shapes, cell: Cell, dtype: str, seed: int) -> None:
         self.target, self.shapes, self.cell, self.dtype = target, shapes, cell, dtype
@@ -127,18 +127,18 @@ class _Search:
         return [int(k) for k in np.flatnonzero(fits)]
 
 
-class _Partial(NamedTuple):
+class Guess(NamedTuple):
     """What is known so far: a convention that holds the weights, and the cell."""
 
     convention: Convention
     cell: Cell
     layout: Layout
 
-    def having(self, cell: Cell | None = None, **arrays: str) -> _Partial:
+    def having(self, cell: Cell | None = None, **arrays: str) -> Guess:
         chosen = cell or self.cell
         layout = replace(self.layout, arrays={**self.layout.arrays, **arrays})
         kind = "gru-before" if chosen.reset == "before" else chosen.kind
-        return _Partial(replace(self.convention, layouts={kind: layout}), chosen, layout)
+        return Guess(replace(self.convention, layouts={kind: layout}), chosen, layout)
 
     def read(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         return self.convention.read(self.cell, {name: arrays[name] for name in self.convention.shapes(self.cell, 1, 1)})
@@ -152,7 +152,7 @@ def _dialects(cell: Cell) -> list[Cell]:
     return [replace(cell, hard=hard, forget_bias=bias) for hard in (None, 5, 6) for bias in biases_at_run_time]
 
 
-def _frames(structure: Structure, cell: Cell) -> Iterator[Convention]:
+def frames(structure: Structure, cell: Cell) -> Iterator[Convention]:
     """The ways in which sequences and states may be laid out."""
     orders = ("hc", "ch") if "c" in cell.state else ("hc",)
     laid: tuple[dict[str, Any], ...] = ({}, {"columns": True}, {"state_axes": "BNH"}, {"state_axes": "NBH"})
@@ -161,7 +161,7 @@ def _frames(structure: Structure, cell: Cell) -> Iterator[Convention]:
         yield Convention("inferred", {}, axes=axes_, states=states, **own, **of_states)
 
 
-def _ordered(structure: Structure, gates: tuple[str, ...], part: str = "W") -> Iterator[dict[str, str]]:
+def ordered(structure: Structure, gates: Sequence[str], part: str = "W") -> Iterator[dict[str, str]]:
     """Every order in which the matrices with a part may hold the gates: by name the content."""
     holders = {name: own for name, own in structure.matrices.items() if part in own[0].split("; ")}
     for order in itertools.permutations(gates):
@@ -180,17 +180,17 @@ def _zeroed(partial_: Convention, cell: Cell, arrays: dict[str, Array], keep: st
     return {name: np.zeros_like(v) for name, v in arrays.items()} | partial_.spell(cell, kept)
 
 
-def _inputs(search: _Search, structure: Structure, frame: Convention, *, zero_states: bool) -> Iterator[_Partial]:
+def inputs(search: Questions, structure: Structure, frame: Convention, *, zero_states: bool) -> Iterator[Guess]:
     """What the input weights tell: their order, polarity and place, and the dialect of the activations."""
     cell = replace(search.cell, reset="before") if search.cell.reset else search.cell  # without U the reset is not seen
     kind = "gru-before" if cell.reset else cell.kind
     plain = replace(cell, peepholes=False)
     interleaving = (False, True) if any(n > 1 for _, n in structure.matrices.values()) else (False,)
-    guesses: list[_Partial] = []
-    for inputs, between in itertools.product(_ordered(structure, cell.gates), interleaving):
-        apart = next(_ordered(structure, cell.gates, "U")) | inputs
+    guesses: list[Guess] = []
+    for held, between in itertools.product(ordered(structure, cell.gates), interleaving):
+        apart = next(ordered(structure, cell.gates, "U")) | held
         layout = Layout("".join(cell.gates), apart)
-        guesses.append(_Partial(replace(frame, interleaved=between, layouts={kind: layout}), plain, layout))
+        guesses.append(Guess(replace(frame, interleaved=between, layouts={kind: layout}), plain, layout))
     arrays = _zeroed(guesses[0].convention, plain, search.arrays(), "W")
     asked = search.ask(frame, arrays, zero_states=zero_states)
     if asked is None:
@@ -203,49 +203,49 @@ def _inputs(search: _Search, structure: Structure, frame: Convention, *, zero_st
         for dialect in _dialects(plain):
             for k in search.close(asked, dialect, turned):
                 layout = replace(guesses[k].layout, negated="".join(negated))
-                yield _Partial(replace(guesses[k].convention, layouts={kind: layout}), dialect, layout)
+                yield Guess(replace(guesses[k].convention, layouts={kind: layout}), dialect, layout)
 
 
-def _recurrent(search: _Search, structure: Structure, known: _Partial, *, zero_states: bool) -> Iterator[_Partial]:
+def recurrent(search: Questions, structure: Structure, so_far: Guess, *, zero_states: bool) -> Iterator[Guess]:
     """What the recurrent weights tell: their order, and where the reset is."""
-    arrays = _zeroed(known.convention, known.cell, search.arrays(), "W U")
-    asked = search.ask(known.convention, arrays, zero_states=zero_states)
+    arrays = _zeroed(so_far.convention, so_far.cell, search.arrays(), "W U")
+    asked = search.ask(so_far.convention, arrays, zero_states=zero_states)
     if asked is None:
         return
     together = all("W" in parts for parts, _ in structure.matrices.values() if "U" in parts)
-    orders = [{}] if together else list(_ordered(structure, known.cell.gates, "U"))
-    resets: tuple[Any, ...] = ("before", "after") if known.cell.reset else (None,)
+    orders = [{}] if together else list(ordered(structure, so_far.cell.gates, "U"))
+    resets: tuple[Any, ...] = ("before", "after") if so_far.cell.reset else (None,)
     for reset in resets:
-        cell = replace(known.cell, reset=reset)
-        guesses = [known.having(cell, **order) for order in orders]
+        cell = replace(so_far.cell, reset=reset)
+        guesses = [so_far.having(cell, **order) for order in orders]
         for k in search.close(asked, cell, [guess.read(arrays) for guess in guesses]):
             yield guesses[k]
 
 
-def _vectors(search: _Search, structure: Structure, known: _Partial, *, zero_states: bool) -> Iterator[_Partial]:
+def vectors(search: Questions, structure: Structure, so_far: Guess, *, zero_states: bool) -> Iterator[Guess]:
     """What the biases and peepholes tell, one array at a time."""
-    cell = replace(known.cell, peepholes=search.cell.peepholes)
+    cell = replace(so_far.cell, peepholes=search.cell.peepholes)
     fitting: list[list[dict[str, str]]] = []
     for name, (multiple, rows) in structure.vectors.items():
         drawn = search.arrays()
         arrays = {k: np.zeros_like(v) if k in structure.vectors and k != name else v for k, v in drawn.items()}
-        asked = search.ask(known.convention, arrays, zero_states=zero_states)
+        asked = search.ask(so_far.convention, arrays, zero_states=zero_states)
         if asked is None:
             return
         alone = replace(cell, peepholes=False)
         fits = []
         for content in vector_contents(multiple, rows, cell):
-            guess = known.having(cell if content.startswith("p") else alone, **{name: content})
+            guess = so_far.having(cell if content.startswith("p") else alone, **{name: content})
             fits += [{name: content}] if search.close(asked, guess.cell, [guess.read(arrays)]) else []
         fitting.append(fits)
-    matrices = [content for name, content in known.layout.arrays.items() if name in structure.matrices]
+    matrices = [content for name, content in so_far.layout.arrays.items() if name in structure.matrices]
     for chosen in itertools.product(*fitting):
         contents = {name: content for one in chosen for name, content in one.items()}
         if whole([*matrices, *contents.values()], cell):
-            yield known.having(cell, **contents)
+            yield so_far.having(cell, **contents)
 
 
-def _confirmed(search: _Search, guess: _Partial, *, zero_states: bool) -> bool:
+def _confirmed(search: Questions, guess: Guess, *, zero_states: bool) -> bool:
     """Whether whole sequences of other sizes agree within the budget."""
     subject = Subject(search.target, "", guess.cell, guess.convention, (search.dtype,), frozenset(), search.fixed)
     for k, sizes in enumerate((Sizes(6, 3, 2, 4), Sizes(3, 1, 4, 2))):
@@ -260,7 +260,7 @@ def _confirmed(search: _Search, guess: _Partial, *, zero_states: bool) -> bool:
     return True
 
 
-def _known(search: _Search) -> Iterator[_Partial]:
+def known(search: Questions) -> Iterator[Guess]:
     """The conventions that are known by name and have arrays of these names and shapes."""
     kinds = [replace(search.cell, reset=reset) for reset in ("after", "before")] if search.cell.reset else [search.cell]
     for convention, cell in itertools.product(CONVENTIONS.values(), kinds):
@@ -270,40 +270,17 @@ def _known(search: _Search) -> Iterator[_Partial]:
             continue
         if same:
             layout = convention.layouts["gru-before" if cell.reset == "before" else cell.kind]
-            yield from (_Partial(convention, dialect, layout) for dialect in _dialects(cell))
+            yield from (Guess(convention, dialect, layout) for dialect in _dialects(cell))
 
 
-def _guesses(search: _Search, arrays: Mapping[str, tuple[Axis, ...]], *, zero_states: bool) -> Iterator[Iterator[_Partial]]:
+def _guesses(search: Questions, arrays: Mapping[str, tuple[Axis, ...]], *, zero_states: bool) -> Iterator[Iterator[Guess]]:
     """Guesses, in groups of which one that is confirmed makes the others needless."""
-    yield _known(search)
+    yield known(search)
     for structure in structures(arrays, search.cell):
-        for frame in _frames(structure, search.cell):
-            for known in _inputs(search, structure, frame, zero_states=zero_states):
-                for more in _recurrent(search, structure, known, zero_states=zero_states):
-                    yield _vectors(search, structure, more, zero_states=zero_states)
-
-
-def settled(implementation: Subject) -> Subject:
-    """An implementation with the convention that it was found to follow, if it declares none; what was found is among its notes.
-
-    Raises
-    ------
-    TargetError
-        If it has arrays of its own shapes, and no convention was found for them.
-    """
-    if not implementation.undeclared or len(implementation.cell.tags) > 1 or implementation.cell.projection:
-        return implementation
-    found = infer(implementation.target, cell=implementation.cell)
-    if found.found:
-        convention, cell = found.found[0]
-        said = () if convention.name == "canonical" and cell == implementation.cell else (f"found: {found.sentence}",)
-        return replace(implementation, convention=convention, cell=cell, undeclared=False, notes=(*implementation.notes, *said))
-    if getattr(implementation.target, "shapes", None) is None:
-        return replace(implementation, undeclared=False)  # canonical after all, and not to be asked again for every property
-    for guess in _known(_search(implementation.target, implementation.cell)):
-        note = f"{found.sentence}; from the names of its arrays it is taken for {guess.convention.name}"
-        return replace(implementation, convention=guess.convention, cell=guess.cell, undeclared=False, notes=(*implementation.notes, note))
-    raise TargetError(f"{implementation.name}: {found.sentence}; if it is meant to be right, declare its convention")
+        for frame in frames(structure, search.cell):
+            for first in inputs(search, structure, frame, zero_states=zero_states):
+                for more in recurrent(search, structure, first, zero_states=zero_states):
+                    yield vectors(search, structure, more, zero_states=zero_states)
 
 
 def infer(target: Any, *, cell: str | Cell | None = None, dtype: str | None = None, seed: int = 0) -> Inference:
@@ -333,30 +310,30 @@ def infer(target: Any, *, cell: str | Cell | None = None, dtype: str | None = No
     TargetError
         If the target declares no cell, or its shapes make no sense.
     """
-    search = _search(target, cell, dtype, seed)
+    search = questions(target, cell, dtype, seed)
     arrays = axes(search.shapes, type(target).__name__)
     for zero_states in (False, True):
         for group in _guesses(search, arrays, zero_states=zero_states):
             found: dict[bytes, tuple[Convention, Cell]] = {}
             for guess in group:
-                if (effect := _effect(search, guess)) not in found and _confirmed(search, guess, zero_states=zero_states):
-                    found[effect] = guess.convention, guess.cell
+                if (made := effect(search, guess)) not in found and _confirmed(search, guess, zero_states=zero_states):
+                    found[made] = guess.convention, guess.cell
             if found:
                 return Inference(tuple(found.values()), not zero_states, search.asked)
     return Inference((), True, search.asked)
 
 
-def _search(target: Any, cell: str | Cell | None, dtype: str | None = None, seed: int = 0) -> _Search:
+def questions(target: Any, cell: str | Cell | None, dtype: str | None = None, seed: int = 0) -> Questions:
     declared = as_cell(cell or getattr(target, "cell", None) or "")
     if len(declared.tags) > 1 or declared.projection:
         raise UsageError(f"the convention of a {declared} is not inferred: only that of one layer in one direction, without a projection")
     convention = as_convention(getattr(target, "convention", None))
     own: Shapes = getattr(target, "shapes", partial(convention.shapes, declared))
     usual = "float64" if "float64" in getattr(target, "dtypes", ("float64",)) else "float32"
-    return _Search(target, own, declared, dtype or usual, seed)
+    return Questions(target, own, declared, dtype or usual, seed)
 
 
-def _effect(search: _Search, guess: _Partial) -> bytes:
+def effect(search: Questions, guess: Guess) -> bytes:
     """What a guess makes of arrays at random: the same bytes for guesses that cannot differ."""
     rng = np.random.default_rng(0)
     _, _, D, H = search.sizes

@@ -96,6 +96,11 @@ class Arrangement:
             said.append("each gate's U is transposed")
         return "; ".join(said)
 
+    def distance(self, cell: Cell) -> int:
+        """How much of it is not as declared."""
+        moved = sum(j != k for j, k in zip(self.source, cell.gates, strict=True))
+        return moved + 2 * (len(self.negated) + self.interleaved + self.transposed)
+
     def name(self, cell: Cell) -> str:
         """In short, such as ``order ifog, z negated``."""
         order = "".join(cell.gates[self.source.index(k)] for k in cell.gates)
@@ -116,9 +121,7 @@ def arrangements(cell: Cell) -> Iterator[Arrangement]:
         for interleaved in ((False, True) if len(gates) > 1 else (False,))
         for transposed in ((False, True) if square else (False,))
     ]
-    right = Arrangement(gates)
-    distance = {a: sum(j != k for j, k in zip(a.source, gates, strict=True)) + 2 * len(a.negated) for a in found}
-    return iter(sorted((a for a in found if a != right), key=lambda a: distance[a] + 2 * a.interleaved + 2 * a.transposed))
+    return iter(sorted((a for a in found if a != Arrangement(gates)), key=lambda a: a.distance(cell)))
 
 
 def arranged(cell: Cell, arrangement: Arrangement, *, transpose: bool = False) -> Callable[[Arrays], dict[str, Array]]:

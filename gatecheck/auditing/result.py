@@ -13,7 +13,10 @@ from gatecheck.cases import Case
 
 SCHEMA = "gatecheck-audit-1"
 
-Outcome = Literal["passed", "failed", "expected_failure", "inconclusive", "skipped", "crashed", "timed_out"]
+Outcome = Literal["passed", "failed", "expected_failure", "inconclusive", "skipped", "crashed", "timed_out", "error"]
+FAILED: tuple[Outcome, ...] = ("failed", "crashed", "timed_out")
+"""The outcomes of a property that does not hold."""
+
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 
 
@@ -26,7 +29,7 @@ class PropertyResult:
     name
         Of the property.
     outcome
-        What came of it.
+        What came of it; ``crashed`` is the target, ``error`` is gatecheck itself.
     examples
         On how many cases it was tried.
     worst_ratio
@@ -111,10 +114,11 @@ class AuditResult:
 
     @property
     def verdict(self) -> Verdict:
-        """``fail`` if a property failed; ``error`` if none ran; ``inconclusive`` if one could not be judged; else ``pass``."""
-        if self.count("failed", "crashed", "timed_out"):
+        """``fail`` if a property failed; ``error`` if none ran or gatecheck itself failed in one; ``inconclusive`` if one could not be
+        judged; else ``pass``."""
+        if self.count(*FAILED):
             return "fail"
-        if self.ran == 0:
+        if self.ran == 0 or self.count("error"):
             return "error"
         return "inconclusive" if self.count("inconclusive") else "pass"
 
@@ -125,8 +129,8 @@ class AuditResult:
 
     @property
     def findings(self) -> list[PropertyResult]:
-        """The properties that do not hold."""
-        return [p for p in self.properties if p.outcome in ("failed", "crashed", "timed_out")]
+        """The properties that do not hold, and those in which gatecheck itself failed."""
+        return [p for p in self.properties if p.outcome in (*FAILED, "error")]
 
     def saving_counterexamples(self, folder: str | Path) -> AuditResult:
         """Write each counterexample as ``.npz`` into a folder, which is made if need be; the same result, knowing the files.
@@ -160,7 +164,7 @@ class AuditResult:
             "narrowings": list(self.narrowings),
             "verdict": self.verdict,
             "counts": {"ran": self.ran, "checks": self.checks}
-            | {o: self.count(o) for o in ("failed", "skipped", "inconclusive", "expected_failure", "crashed", "timed_out")},
+            | {o: self.count(o) for o in ("failed", "skipped", "inconclusive", "expected_failure", "crashed", "timed_out", "error")},
             "properties": [p.to_json() for p in self.properties],
             "diagnosis": [e.to_json() for e in self.diagnosis.explanations] if self.diagnosis else [],
             "diagnosis_says": self.diagnosis.says if self.diagnosis else "",

@@ -13,15 +13,15 @@ from typing import Any
 from gatecheck.auditing import diagnosis
 from gatecheck.auditing.custom import CustomSubject, custom_subject, is_custom, says_nothing
 from gatecheck.auditing.diagnosis import Diagnosis
-from gatecheck.auditing.exploring import PROFILES, Check, Progress, Tally, drawn, explore, in_process, shrink, silent
+from gatecheck.auditing.exploring import PLEASE, PROFILES, Check, Progress, Tally, drawn, explore, in_process, reporting, shrink, silent
 from gatecheck.auditing.guard import untold
-from gatecheck.auditing.inference import settled
-from gatecheck.auditing.result import AuditResult, Outcome, PropertyResult
+from gatecheck.auditing.result import FAILED, AuditResult, Outcome, PropertyResult
+from gatecheck.auditing.settling import settled
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY, Claim
 from gatecheck.conventions import Convention
-from gatecheck.errors import CaseFileError, TargetCrashError, TargetError, TargetTimeoutError, UsageError
+from gatecheck.errors import BugError, CaseFileError, TargetCrashError, TargetError, TargetTimeoutError, UsageError
 from gatecheck.implementation import Subject, subject
 from gatecheck.strategies import SCOPES
 from gatecheck.versions import versions
@@ -94,6 +94,8 @@ def _reason(tally: Tally) -> str:
 
 
 def _outcome(failure: Exception) -> Outcome:
+    if isinstance(failure, BugError):
+        return "error"
     if isinstance(failure, TargetTimeoutError):
         return "timed_out"
     crashed = isinstance(failure, TargetCrashError) or (isinstance(failure, TargetError) and failure.__cause__ is not None)
@@ -111,7 +113,7 @@ def _conclude(implementation: Subject, tally: Tally) -> PropertyResult:
     }
     if tally.failure is not None:
         common |= {"counterexample": tally.case, "worst_ratio": getattr(tally.failure, "ratio", None)}
-        if expected:
+        if expected and not isinstance(tally.failure, BugError):
             return PropertyResult(claim.name, "expected_failure", reason=expected, **common)
         return PropertyResult(claim.name, _outcome(tally.failure), reason=_reason(tally), **common)
     if expected:
@@ -235,6 +237,7 @@ def audited(
         As of :func:`audit`, and so are the errors.
     """
     _check_profile(profile)
+    check = reporting(check)
     chosen = claims(only)
     stale = set(implementation.expected_failures) - set(REGISTRY)
     if stale:
@@ -268,10 +271,13 @@ def audited(
         results,
         dict(made_with),
     )
-    if not (diagnose and found.findings):
+    if not (diagnose and found.count(*FAILED)):
         return found
     report(done, total, "looking for what explains the findings")
-    return replace(found, diagnosis=diagnose(seed=seed))
+    try:
+        return replace(found, diagnosis=diagnose(seed=seed))
+    except Exception as error:  # the findings stand without it
+        return replace(found, diagnosis=Diagnosis(says=f"There is no diagnosis: {PLEASE} {type(error).__name__}: {error}"))
 
 
 def _blind_spots(implementation: Subject, profile: str, seed: int) -> list[str]:
@@ -330,5 +336,5 @@ def replayed(implementation: Subject, check: Check, path: str, *, expected_failu
     if case.dtype.name not in implementation.dtypes:
         raise UsageError(f"{path} holds a case in {case.dtype}, which {implementation.name} does not declare")
     tally = Tally(chosen)
-    tally.record(check, case)
+    tally.record(reporting(check), case)
     return _conclude(implementation, tally)

@@ -74,6 +74,13 @@ class Screen:
         numbers: Array = np.nan_to_num(row, nan=1e30, posinf=1e31, neginf=-1e31)
         return numbers
 
+    def rows(self, results: Results, n: int) -> Array:
+        """As :meth:`vector`, of n results along a leading axis: a row each."""
+        whole = {name: np.broadcast_to(results[name], (n, *shape)) for name, shape in self.shapes.items()}
+        rows = np.concatenate([np.asarray(whole[name][:, *where], float).reshape(n, -1) for name, where in self.indices], axis=1)
+        numbers: Array = np.nan_to_num(rows, nan=1e30, posinf=1e31, neginf=-1e31)
+        return numbers
+
     def close(self, a: Array, b: Array) -> Mask:
         """Block by block, whether two vectors (or rows of vectors) agree."""
         apart = np.maximum.reduceat(np.abs(a - b), self.starts, axis=-1)

@@ -1,7 +1,8 @@
-"""The search for what a target's forward computes: conventions first, then faults, alone and in pairs."""
+"""The search for what a target's forward computes: conventions first, then faults, alone, in another convention, and in pairs."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -192,7 +193,59 @@ def forward(search: Search, at: int) -> list[Hypothesis]:
             found.append(h)
     if found:
         return found[: 3 * KEPT]
-    return _forward_pairs(search, screen, case, runnable, np.array(alone), got)
+    found = elsewhere(search, case, got)
+    return found + _forward_pairs(search, screen, case, runnable, np.array(alone), got)
+
+
+# ---- one fault in another convention
+
+
+def elsewhere(search: Search, case: Case, got: Results) -> list[Hypothesis]:
+    """One named fault, in a convention that the target does not declare.
+
+    The mutants are left out: in so many conventions some would fit whatever people write, and nobody would recognise them.
+    """
+    search.stage = "single faults in other conventions"
+    faults = [fault for fault in pool(search.cell).forward if not is_mutant(fault)]
+    screen, arrays = Screen.of(search.cell, chosen(got, False), case.dtype.name), case.doubles()
+    target = screen.vector(chosen(got, False))
+    found: list[Hypothesis] = []
+
+    def keep(bases: Sequence[Base], fault: Fault) -> bool:
+        fits = [h for h in (Hypothesis(base, (fault,)) for base in bases) if search.residual(h, gradients=False) is not None]
+        found.extend(fits)
+        return bool(fits)
+
+    usual = [a for a in arrangements(search.cell) if _is_usual(search, a)]
+    made = [rearranged(search.cell, a).given(arrays) for a in usual]
+    stacked = {k: np.stack([m[k] for m in made]) for k in arrays if k != "lengths"} if made else {}
+    for fault in faults:
+        if len(found) >= KEPT:
+            break
+        for base in neighbours(search.cell):
+            search.tick()
+            row = attempted(lambda base=base, fault=fault: screen.vector(Hypothesis(base, (fault,)).predicted(arrays, gradients=False)))  # type: ignore[misc]
+            if row is not None and screen.close(row, target).all():
+                keep([base], fault)
+        search.tick(len(usual))
+        right = Hypothesis(truth(search.cell), (fault,))
+        rows = attempted(lambda h=right: screen.rows(h.predicted(stacked, gradients=False), len(usual))) if usual else None  # type: ignore[misc]
+        fits = [] if rows is None else [usual[k] for k in np.flatnonzero(screen.close(rows, target).all(-1))]
+        # What a fault hides of a convention is taken to be as declared: of several that fit, the nearest.
+        for _, near in itertools.groupby(fits, lambda a: a.distance(search.cell)):
+            if keep([rearranged(search.cell, a) for a in near], fault):
+                break
+    return found
+
+
+def _is_usual(search: Search, a: Arrangement) -> bool:
+    """Whether people lay out parameters like that: one gate at most of the other polarity, and one thing about the layout."""
+    # A sign is one of the target's own only beside those that its declared convention has.
+    turned = [k for k, source in zip(search.cell.gates, a.source, strict=True) if (k in a.negated) != (source in search.negated)]
+    return len(turned) <= 1 and set(turned) <= set(search.cell.sigmoid_gates) and not (a.interleaved and a.transposed)
+
+
+# ---- pairs
 
 
 def probes(case: Case) -> dict[str, Case]:
@@ -318,6 +371,6 @@ def ranked(hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
 
     def key(h: Hypothesis) -> tuple[int, int, int, int]:
         faults = h.faults
-        return len(faults) or 1, len(faults) > 0, sum(map(is_mutant, faults)), -sum(bool(f.source) for f in faults)
+        return h.size, len(faults) > 0, sum(map(is_mutant, faults)), -sum(bool(f.source) for f in faults)
 
     return sorted(hypotheses, key=key)

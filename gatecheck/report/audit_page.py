@@ -70,7 +70,7 @@ def junit_xml(results: Sequence[AuditResult]) -> str:
     root = ElementTree.Element("testsuites", name="gatecheck")
     for result in results:
         skipped = result.count("skipped", "expected_failure")
-        errors = result.count("crashed", "timed_out")
+        errors = result.count("crashed", "timed_out", "error")
         failures = result.count("failed", "inconclusive")
         counts = {"tests": len(result.properties), "failures": failures, "errors": errors, "skipped": skipped}
         name = _printable(f"{result.implementation} as {result.cell}")
@@ -90,6 +90,7 @@ _TAGS = {
     "inconclusive": "failure",
     "crashed": "error",
     "timed_out": "error",
+    "error": "error",
     "skipped": "skipped",
     "expected_failure": "skipped",
 }

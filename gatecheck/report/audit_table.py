@@ -12,13 +12,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gatecheck.auditing.result import AuditResult, Outcome, PropertyResult
+from gatecheck.auditing.result import FAILED, AuditResult, Outcome, PropertyResult
 
 STYLES = {
     "passed": "green",
     "failed": "bold red",
     "crashed": "bold red",
     "timed_out": "bold red",
+    "error": "bold magenta",
     "inconclusive": "yellow",
     "expected_failure": "cyan",
     "skipped": "dim",
@@ -28,6 +29,7 @@ MARKS = {
     "failed": "✗",
     "crashed": "✗",
     "timed_out": "✗",
+    "error": "!",
     "inconclusive": "?",
     "expected_failure": "x",
     "skipped": "·",
@@ -42,7 +44,8 @@ def counts(result: AuditResult) -> str:
     """How many properties ran, failed, were skipped and so on."""
     kinds: tuple[Outcome, ...] = ("crashed", "timed_out")
     of_which = " and ".join(f"{n} {kind.replace('_', ' ')}" for kind in kinds if (n := result.count(kind)))
-    parts = [f"{result.ran} ran", f"{len(result.findings)} failed" + (f" ({of_which})" if of_which else "")]
+    parts = [f"{result.ran} ran", f"{result.count(*FAILED)} failed" + (f" ({of_which})" if of_which else "")]
+    parts += [f"{n} in which gatecheck failed"] if (n := result.count("error")) else []
     parts += [f"{result.count('skipped')} skipped", f"{result.count('inconclusive')} inconclusive"]
     if expected := result.count("expected_failure"):
         parts.append(f"{expected} failed as documented")
@@ -126,7 +129,7 @@ def _summary(results: Sequence[AuditResult]) -> Table:
     for heading in ("ran", "✗", "?", "x", "·", "checks"):
         table.add_column(heading, justify="right", no_wrap=True)
     for k, r in enumerate(results):
-        counts = (r.ran, r.count("failed", "crashed", "timed_out"), *(r.count(o) for o in ("inconclusive", "expected_failure", "skipped")))
+        counts = (r.ran, r.count(*FAILED, "error"), *(r.count(o) for o in ("inconclusive", "expected_failure", "skipped")))
         table.add_row(
             ascii_letters[k],
             r.implementation,

@@ -129,7 +129,7 @@ def test_an_undeclared_layout_is_a_convention():
 
     found = explained(BatchFirst(LSTM()))
     assert [e.kind for e in found.explanations] == ["convention"]
-    assert "batch_first is True" in found.explanations[0].explains
+    assert "with batch_first = True" in found.explanations[0].explains
 
 
 # ---- what is not in the equations, and what nothing explains
