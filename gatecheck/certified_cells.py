@@ -127,6 +127,15 @@ def _zeros(*shape: int) -> Array:
     return np.full(shape, arb(0), object)
 
 
+def work(case: Case) -> int:
+    """About how many multiplications of balls the gradients of a case take, at 50 ns each."""
+    cell, sizes = case.cell, case.sizes
+    seen = max(sizes.D, cell.directions * cell.width(sizes.H) if cell.layers > 1 else 0) + cell.width(sizes.H)
+    a_step = len(cell.tags) * len(cell.gates) * sizes.H * seen
+    directions = sum(a.size for a in case.params.values()) + sizes.T * sizes.D + 2 * len(cell.tags) * sizes.H
+    return sizes.T * sizes.B * a_step * directions
+
+
 def certified(case: Case, *, gradients: bool = True, most: int = MOST) -> Certified:
     """The correctly rounded outputs and gradients of a case, whatever its dtype, in float32 and in float64.
 
