@@ -18,6 +18,9 @@ TRIES = 50
 LARGEST = 8
 """The largest of sizes that are drawn: cases are read by eye and by small machines."""
 
+LARGEST_OF_LONG = 6
+"""The same where there are many steps, since forward mode takes time by the fourth power of sizes and the square of steps."""
+
 
 class Kind(NamedTuple):
     """One kind of case: a regime, how many steps (None: a few), and whether initial states are absent or rows end early."""
@@ -78,7 +81,8 @@ def choose(cell: Cell, kind: Kind, *, seed: int, number: int, dtype: str) -> Cas
 
 def _sizes(cell: Cell, kind: Kind, rng: np.random.Generator) -> Sizes:
     """Sizes that differ from each other and from the width of a projection, since equal ones hide a transpose."""
-    free = [n for n in range(2, LARGEST + 1) if n not in (kind.T, cell.projection)]
+    largest = LARGEST_OF_LONG if (kind.T or 0) > LARGEST else LARGEST
+    free = [n for n in range(2, largest + 1) if n not in (kind.T, cell.projection)]
     B = int(rng.choice([n for n in free if n <= 4]))
     T, D, H = (int(n) for n in rng.permutation([n for n in free if n != B])[:3])
     return Sizes(kind.T or T, B, D, H)

@@ -15,6 +15,7 @@ import numpy as np
 from gatecheck.auditing.guard import untold
 from gatecheck.auditing.vector_cases import KINDS, RAGGED, choose
 from gatecheck.auditing.vector_files import CASE_SCHEMA, SCHEMA, case_json, case_npz
+from gatecheck.auditing.vector_values import certified_results
 from gatecheck.budgets import case_budget
 from gatecheck.cases import COTANGENTS, STATES, Case
 from gatecheck.cells import Array, Cell, as_cell
@@ -52,6 +53,8 @@ def export(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write cases and what a cell should answer into a new folder.
+
+    With python-flint what it should answer is certified: the float64 numbers that are nearest to the exact results.
 
     Parameters
     ----------
@@ -92,6 +95,7 @@ def export(
     kinds = [KINDS[k % len(KINDS)] for k in range(cases)] + [RAGGED] * lengths
     tick, total = progress or (lambda done, of, now: None), len(wanted) * (len(kinds) + 1)
     rows: list[dict[str, Any]] = []
+    reasons: list[str] = []
     files: dict[str, bytes] = {}
     hidden: dict[str, Any] = {}
     for n, cell in enumerate(wanted):
@@ -99,8 +103,9 @@ def export(
         for k, kind in enumerate(kinds):
             tick(n * (len(kinds) + 1) + k, total, f"{cell}: case {k + 1}")
             chosen.append(choose(cell, kind, seed=seed, number=k, dtype=dtype))
-            row, own = _case_files(f"{cell.name}-{k + 1}", chosen[-1], spelling)
+            row, own, reason = _case_files(f"{cell.name}-{k + 1}", chosen[-1], spelling)
             rows.append(row)
+            reasons += [reason] if reason else []
             files |= own
         tick(n * (len(kinds) + 1) + len(kinds), total, f"{cell}: which faults these cases tell")
         left = untold(chosen)
@@ -108,7 +113,9 @@ def export(
         hidden[cell.name] = {"known": known, "untold": [{"name": fault.name, "says": fault.says} for fault in left]}
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
-        "versions": versions(),
+        "versions": versions("python-flint"),
+        "certified": all(row["certified"] for row in rows),
+        "uncertified": list(dict.fromkeys(reasons)),
         "seed": seed,
         "convention": spelling.name,
         "dtype": dtype,
@@ -134,12 +141,13 @@ def _check_free(folder: Path) -> None:
         raise UsageError(f"the folder {folder} cannot be made: {parent} is {'read-only' if parent.is_dir() else 'no folder'}")
 
 
-def _case_files(name: str, case: Case, convention: Convention) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The manifest's row of a case, and its files."""
+def _case_files(name: str, case: Case, convention: Convention) -> tuple[dict[str, Any], dict[str, bytes], str]:
+    """The manifest's row of a case, its files, and why its results are not certified: nothing if they are."""
     budget = case_budget(case)
+    certified, reason = certified_results(case)
     params = convention.spell(case.cell, case.params)
     rest = {k: case[k] for k in ("x", *STATES, *COTANGENTS, "lengths") if k in case.arrays}
-    expected = in_convention(case.cell, convention, budget.exact)
+    expected = in_convention(case.cell, convention, certified or budget.exact)
     tolerance = tolerance_in_convention(case.cell, convention, budget.tolerance)
     about = {
         "name": name,
@@ -147,6 +155,7 @@ def _case_files(name: str, case: Case, convention: Convention) -> tuple[dict[str
         "regime": case.origin["regime"],
         "sizes": case.sizes._asdict(),
         "parameters": {k: list(v.shape) for k, v in params.items()},
+        "certified": certified is not None,
     }
     stored = {"schema": CASE_SCHEMA, "convention": convention.name, "dtype": case.dtype.name} | about
     made = {
@@ -159,7 +168,7 @@ def _case_files(name: str, case: Case, convention: Convention) -> tuple[dict[str
         "results": {k: list(v.shape) for k, v in expected.items()},
         "files": {path: hashlib.sha256(data).hexdigest() for path, data in made.items()},
     }
-    return row, made
+    return row, made, reason
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

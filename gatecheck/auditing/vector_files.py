@@ -49,13 +49,17 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Entry(NamedTuple):
-    """What the manifest says of one case, checked: its name, how its arrays are to be read, and the checksums of its files."""
+    """What the manifest says of one case, checked: its name, how its arrays are to be read, and the checksums of its files.
+
+    And whether it calls the expected results certified, which is not believed.
+    """
 
     name: str
     cell: Cell
     convention: Convention
     dtype: str
     checksums: Mapping[str, str]
+    certified: bool
 
 
 class Stored(NamedTuple):
@@ -318,7 +322,7 @@ def _entry(row: Any, convention: Convention, dtype: str) -> Entry:
     if not all(isinstance(v, str) and _SHA256.fullmatch(v) for v in files.values()):
         raise CaseFileError(f"{name} has a checksum that is none")
     convention.shapes(cell, 1, 1)  # whether it can be expressed
-    return Entry(name, cell, convention, dtype, files)
+    return Entry(name, cell, convention, dtype, files, row.get("certified") is True)
 
 
 def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:

@@ -30,7 +30,8 @@ class Quantity:
     name
         ``y``, ``hT``, ``dx``, ``dweight_ih_l0``, …
     ulps
-        The error of every entry, in units in the last place of the expected one in the dtype of the case.
+        The error of every entry, in units in the last place of the expected one in the dtype of the case: from the float64 number that
+        is nearest to the exact one, where that is certified, else from the reference's.
     ratio
         The largest error over its budget among the entries that could be judged; None if there is none.
     """
@@ -119,6 +120,8 @@ class VectorsResult:
         One answer a case, missing ones too.
     notes
         What else was seen that changes no verdict.
+    uncertified
+        Why ulps of some cases are counted from the reference's float64 results and not from certified ones; empty if none are.
     """
 
     convention: str
@@ -127,6 +130,7 @@ class VectorsResult:
     cases: Sequence[CaseAnswer]
     notes: Sequence[str]
     versions: Mapping[str, str] = field(default_factory=dict)
+    uncertified: Sequence[str] = ()
 
     def count(self, *outcomes: Outcome) -> int:
         """How many cases had one of these outcomes."""
@@ -164,6 +168,8 @@ class VectorsResult:
             "convention": self.convention,
             "dtype": self.dtype,
             "seed": self.seed,
+            "certified": not self.uncertified,
+            "uncertified": list(self.uncertified),
             "verdict": self.verdict,
             "counts": {o: self.count(o) for o in outcomes},
             "notes": list(self.notes),

@@ -26,6 +26,7 @@ from gatecheck.auditing.vector_files import (
     shown,
 )
 from gatecheck.auditing.vector_result import CaseAnswer, Outcome, Quantity, VectorsResult
+from gatecheck.auditing.vector_values import certified_results
 from gatecheck.budgets import case_budget
 from gatecheck.cases import STATES, Case
 from gatecheck.cells import Array
@@ -75,14 +76,18 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
     if extra := [name for name in found if name not in known]:
         notes.append(f"answers/ also holds {_listed(extra)}, which answers no case")
     results = []
+    reasons: dict[str, None] = {}
     for k, entry in enumerate(entries):
         if progress:
             progress(k, len(entries), entry.name)
-        answered, more = _check_case(folder, entry, found)
+        answered, more, reason = _check_case(folder, entry, found)
         results.append(answered)
         notes += more
+        if reason and answered.quantities:
+            reasons[reason] = None
     first = entries[0]
-    return VectorsResult(first.convention.name, first.dtype, manifest["seed"], results, notes, versions())
+    about = versions("python-flint")
+    return VectorsResult(first.convention.name, first.dtype, manifest["seed"], results, notes, about, list(reasons))
 
 
 def _answer_files(folder: Path) -> list[str]:
@@ -99,28 +104,31 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(shown, names[:NAMED])) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
-def _check_case(folder: Path, entry: Entry, found: Sequence[str]) -> tuple[CaseAnswer, list[str]]:
+def _check_case(folder: Path, entry: Entry, found: Sequence[str]) -> tuple[CaseAnswer, list[str], str]:
+    """What came back for a case, what else was seen, and why its ulps are not from certified values: nothing if they are."""
     stored, notes = _stored(folder, entry)
     if stored is None:
-        return CaseAnswer(entry.name, entry.cell.name, "damaged", reason="; ".join(notes)), []
+        return CaseAnswer(entry.name, entry.cell.name, "damaged", reason="; ".join(notes)), [], ""
     cell, case = entry.cell, stored.case
     budget = case_budget(case)
     expected = in_convention(cell, entry.convention, budget.exact)
     tolerance = tolerance_in_convention(cell, entry.convention, budget.tolerance)
-    notes += _differences(entry, stored, expected, tolerance)
+    certified, reason = certified_results(case)
+    nearest = in_convention(cell, entry.convention, certified) if certified else None
+    notes += _differences(entry, stored, expected, tolerance, nearest)
     about: dict[str, Any] = {"name": entry.name, "cell": cell.name, "case": str(case)}
     given = [name for name in (f"{entry.name}.{ending}" for ending in ENDINGS) if name in found]
     if not given:
-        return CaseAnswer(**about, outcome="missing", reason=f"there is no answers/{entry.name}.npz or .json"), notes
+        return CaseAnswer(**about, outcome="missing", reason=f"there is no answers/{entry.name}.npz or .json"), notes, reason
     if len(given) > 1:
-        return CaseAnswer(**about, outcome="malformed", reason=f"both {' and '.join(given)} answer it: keep one"), notes
+        return CaseAnswer(**about, outcome="malformed", reason=f"both {' and '.join(given)} answer it: keep one"), notes, reason
     try:
         answer = _read_answer(folder, given[0], entry, case, expected)
     except CaseFileError as error:
-        return CaseAnswer(**about, outcome="malformed", reason=f"answers/{given[0]}: {error}"), notes
-    quantities, wrong = judge(case, entry.convention, answer, budget)
+        return CaseAnswer(**about, outcome="malformed", reason=f"answers/{given[0]}: {error}"), notes, reason
+    quantities, wrong = judge(case, entry.convention, answer, budget, nearest)
     outcome: Outcome = "failed" if wrong else "inconclusive" if all(q.outcome == "inconclusive" for q in quantities) else "passed"
-    return CaseAnswer(**about, outcome=outcome, reason=wrong, quantities=quantities), notes
+    return CaseAnswer(**about, outcome=outcome, reason=wrong, quantities=quantities), notes, reason
 
 
 def _stored(folder: Path, entry: Entry) -> tuple[Stored | None, list[str]]:
@@ -139,8 +147,13 @@ def _stored(folder: Path, entry: Entry) -> tuple[Stored | None, list[str]]:
     return stored, notes
 
 
-def _differences(entry: Entry, stored: Stored, expected: Mapping[str, Array], tolerance: Mapping[str, Array]) -> list[str]:
-    """Where the folder's own expected results are not what was recomputed; elsewhere they may differ by rounding, within the budget."""
+def _differences(
+    entry: Entry, stored: Stored, expected: Mapping[str, Array], tolerance: Mapping[str, Array], nearest: Mapping[str, Array] | None
+) -> list[str]:
+    """Where the folder's own expected results are not what was recomputed; elsewhere they may differ by rounding, within the budget.
+
+    Those that the folder calls certified may not, where the nearest numbers are known: there is but one nearest.
+    """
 
     def same(given: Array | None, wanted: Array, within: Array) -> bool:
         with np.errstate(all="ignore"):
@@ -148,6 +161,9 @@ def _differences(entry: Entry, stored: Stored, expected: Mapping[str, Array], to
 
     wrong = [k for k, v in expected.items() if not same(stored.expected.get(k), v, tolerance[k])]
     wrong += [f"the tolerance of {k}" for k, v in tolerance.items() if not same(stored.tolerance.get(k), v, v / 2)]
+    if not wrong and entry.certified and nearest:
+        off = [k for k, v in nearest.items() if not np.array_equal(stored.expected[k], v)]
+        return [f"{entry.name}: its files call {', '.join(off)} certified, but not every number is the nearest"] if off else []
     if not wrong:
         return []
     return [f"{entry.name}: its files say otherwise than was recomputed, and are not believed, about {', '.join(wrong)}"]
@@ -182,7 +198,9 @@ def _read_answer(folder: Path, name: str, entry: Entry, case: Case, expected: Ma
     return answer
 
 
-def judge(case: Case, convention: Convention, answer: Mapping[str, Array], budget: Budget) -> tuple[list[Quantity], str]:
+def judge(
+    case: Case, convention: Convention, answer: Mapping[str, Array], budget: Budget, nearest: Mapping[str, Array] | None = None
+) -> tuple[list[Quantity], str]:
     """Each quantity of an answer, and what is wrong with it: nothing if all hold.
 
     Parameters
@@ -195,13 +213,16 @@ def judge(case: Case, convention: Convention, answer: Mapping[str, Array], budge
         Outputs, and all gradients or none but those of absent states.
     budget
         Of the case.
+    nearest
+        Certified results in the convention, from which ulps are counted; None to count from the budget's.
     """
     cell = case.cell
     expected = in_convention(cell, convention, budget.exact)
     tolerance = tolerance_in_convention(cell, convention, budget.tolerance)
     counts = {k: v > 0 for k, v in tolerance_in_convention(cell, convention, _judgeable(case, budget)).items()}
     given = {k: v for k, v in answer.items() if k in expected}
-    quantities = [_quantity(k, given[k], expected[k], tolerance[k], counts[k], budget.dtype) for k in expected if k in given]
+    near = nearest or expected
+    quantities = [_quantity(k, given[k], expected[k], near[k], tolerance[k], counts[k], budget.dtype) for k in expected if k in given]
     canonical = {k: v for k, v in given.items() if k in budget.exact and k not in _own_gradients(case, convention)}
     if "dx" in given:
         own = {k: given[f"d{k}"] for k in convention.shapes(cell, *case.sizes[2:])}
@@ -242,10 +263,10 @@ def _ratios(found: Array, expected: Array, tolerance: Array) -> Array:
     return ratios
 
 
-def _quantity(name: str, found: Array, expected: Array, tolerance: Array, counts: Array, dtype: str) -> Quantity:
+def _quantity(name: str, found: Array, expected: Array, nearest: Array, tolerance: Array, counts: Array, dtype: str) -> Quantity:
     errors, model = _errors(found, expected), PRECISIONS[dtype]
     with np.errstate(all="ignore"):
-        ulps = errors / np.spacing(np.maximum(np.abs(expected), model.tiny).astype(dtype)).astype(float)
+        ulps = _errors(found, nearest) / np.spacing(np.maximum(np.abs(nearest), model.tiny).astype(dtype)).astype(float)
     # A NaN where a number belongs is wrong however large the budget.
     ratios = _ratios(found, expected, tolerance)[counts | np.isinf(errors)]
     return Quantity(name, ulps.ravel(), float(ratios.max()) if ratios.size else None if expected.size else 0.0)

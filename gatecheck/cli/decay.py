@@ -67,7 +67,7 @@ Examples:
 )
 @click.pass_context
 def decay(
-    context: click.Context, spec: Path | None, init_spec: bool, out: Path, workers: int, dask: str | None, resume: bool, **options: Any
+    context: click.Context, /, spec: Path | None, init_spec: bool, out: Path, workers: int, dask: str | None, resume: bool, **options: Any
 ) -> None:
     """How far back do gradients reach? The headline table, a report (HTML; Markdown with pictures) and every number (JSON).
 

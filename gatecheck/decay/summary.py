@@ -40,7 +40,9 @@ def summarise(network: Network, trials: Sequence[Trial], name: str, rng: np.rand
     log_norm = np.stack([trial["log_norm"] for trial in trials])
     rate, curve = statistics.rate(log_norm, rng), statistics.curve(log_norm)
     lags = spaced_lags(log_norm.shape[1] - 1)
-    half, e, thousandth, float32 = (statistics.first_lag(curve.median, level) for level in (1 / 2, 1 / np.e, 1e-3, 2.0**-150))
+    lag_half, lag_e, lag_thousandth, lag_float32 = (
+        statistics.first_lag(curve.median, level) for level in (1 / 2, 1 / np.e, 1e-3, 2.0**-150)
+    )
     decay = kind(log_norm)
     entry = network.entry
     lines = (
@@ -62,10 +64,10 @@ def summarise(network: Network, trials: Sequence[Trial], name: str, rng: np.rand
         kind_index=decay.gamma,
         kind_low=decay.low,
         kind_high=decay.high,
-        lag_half=half,
-        lag_e=e,
-        lag_thousandth=thousandth,
-        lag_float32_zero=float32,
+        lag_half=lag_half,
+        lag_e=lag_e,
+        lag_thousandth=lag_thousandth,
+        lag_float32_zero=lag_float32,
         lags=tuple(lags.tolist()),
         curve=curve_of(log_norm, lags),
         theory=tuple(TheoryLine(p.assumption, p.rate, tuple(p.log_size(lags).tolist())) for p in lines),
@@ -143,7 +145,10 @@ def _input_curve(trials: Sequence[Trial]) -> Curve | None:
 def _gates(trials: Sequence[Trial]) -> dict[str, Gate]:
     keys = [key for key in trials[0] if key.startswith("gate_")]
     means = {key: np.mean([t[key] for t in trials], axis=0) for key in keys}
-    return {key.removeprefix("gate_"): Gate(*map(float, m[:3]), tuple((m[3:] / m[3:].sum()).tolist())) for key, m in means.items()}
+    return {
+        key.removeprefix("gate_"): Gate(float(m[0]), float(m[1]), float(m[2]), tuple((m[3:] / m[3:].sum()).tolist()))
+        for key, m in means.items()
+    }
 
 
 def _time_constants(trials: Sequence[Trial]) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gatecheck.report.vectors_table import hidden_lines
+from gatecheck.report.vectors_table import certified_line, hidden_lines
 
 _PYTHON = """\
 # answer.py, run in this folder. my_cell.run is yours: it returns {"y": …, "hT": …} and whatever else is asked for below.
@@ -96,6 +96,7 @@ def readme(manifest: Mapping[str, Any]) -> str:
     cells = "\n".join(_cell(manifest, cell) for cell in manifest["cells"])
     hidden = "\n".join(f"- {line}" for line in hidden_lines(manifest))
     version = manifest["versions"].get("gatecheck", "")
+    certified = certified_line(manifest)
     return f"""\
 # Test vectors for recurrent cells
 
@@ -121,6 +122,7 @@ many others read it. Arrays are in row-major (C) order: the last index runs fast
 - `expected`: `y` (T, B, H), the last states `hT`, `cT`, and the gradients of the sum of `dy*y + dhT*hT + dcT*cT`:
   `dNAME` for each parameter and for
   `x`, `h0` and `c0`. Each comes with a `tolerance`, entry by entry: by how much correct code in {manifest["dtype"]} may differ.
+  {certified[0].upper()}{certified[1:]}.
   In the `.npz` these arrays are called `expected.y`, `tolerance.y` and so on.
 
 {cells}

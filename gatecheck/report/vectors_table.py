@@ -38,6 +38,15 @@ def hidden_lines(manifest: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def certified_line(manifest: Mapping[str, Any]) -> str:
+    """Whether the expected results of an export are certified, and if not why."""
+    if manifest["certified"]:
+        return "every expected number is certified: of all float64 numbers it is the nearest to the exact one"
+    which = [row["name"] for row in manifest["cases"] if not row["certified"]]
+    cases = "the expected numbers" if len(which) == len(manifest["cases"]) else f"the expected numbers of {', '.join(which)}"
+    return f"{cases} are the reference's in float64, and not certified: {'; '.join(manifest['uncertified'])}"
+
+
 def export_table(manifest: Mapping[str, Any], folder: str) -> RenderableType:
     """What an export wrote."""
     table = _table(("case", "regime", "absent"), ("T", "B", "D", "H"))
@@ -46,7 +55,9 @@ def export_table(manifest: Mapping[str, Any], folder: str) -> RenderableType:
         table.add_row(row["name"], row["regime"] + ragged, " ".join(row["absent"]), *(str(row["sizes"][k]) for k in "TBDH"))
     what = f"{len(manifest['cases'])} cases in {manifest['dtype']}, convention {manifest['convention']}, seed {manifest['seed']}"
     after = f"written: {folder}; its README.md says what to do, then `gatecheck vectors check {folder}`"
-    return Group(table, Text(what), *(Text(line, "yellow" if "could not" in line else "") for line in hidden_lines(manifest)), Text(after))
+    lines = [Text(certified_line(manifest), "" if manifest["certified"] else "yellow")]
+    lines += [Text(line, "yellow" if "could not" in line else "") for line in hidden_lines(manifest)]
+    return Group(table, Text(what), *lines, Text(after))
 
 
 def _table(names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
@@ -97,10 +108,12 @@ def _findings(result: VectorsResult) -> Iterator[RenderableType]:
 def answers_table(result: VectorsResult) -> RenderableType:
     """What came back, quantity by quantity and case by case, and for every finding what is wrong."""
     cells = dict.fromkeys(c.cell for c in result.cases if c.quantities)
-    legend = Text("ulps: off by so many units in the last place; near zero that may be many and yet within budget", "dim")
+    origin = "the reference's results in float64" if result.uncertified else "certified results"
+    legend = Text(f"ulps: units in the last place, from {origin}; near zero they may be many and yet within budget", "dim")
+    why: list[RenderableType] = [Padding(Text(f"not certified: {reason}", "yellow"), (0, 0, 0, 1)) for reason in result.uncertified]
     notes = [Padding(Text(f"note: {n}", "yellow"), (0, 0, 0, 1)) for n in result.notes]
     tables = [_quantities(result, cell) for cell in cells]
-    return Group(*tables, *([legend] if tables else []), _cases(result), *notes, *_findings(result), Text(""))
+    return Group(*tables, *([legend, *why] if tables else []), _cases(result), *notes, *_findings(result), Text(""))
 
 
 def answers_line(result: VectorsResult) -> Text:
