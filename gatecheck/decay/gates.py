@@ -65,8 +65,9 @@ class GateStatistics:
         self._sums = {name: np.zeros(3) for name in self._read}
         self._counts = {name: np.zeros(BINS, dtype=np.int64) for name in self._read}
         self._log_keep = np.zeros(H)
-        self.live = {"log_keep": self._log_keep}
-        self.live |= {f"{what} {name}": each[name] for what, each in (("sums", self._sums), ("counts", self._counts)) for name in each}
+        self.live: dict[str, Array] = {"log_keep": self._log_keep}
+        self.live |= {f"sums {name}": sums for name, sums in self._sums.items()}
+        self.live |= {f"counts {name}": counts for name, counts in self._counts.items()}
 
     def __call__(self, stretch: Stretch) -> None:
         """Read one stretch."""

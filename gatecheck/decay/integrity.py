@@ -69,7 +69,8 @@ def _order(cell: Cell, params: Params, x: Array, u: Array) -> float:
     for t in range(len(x)):
         step = _vector(tangent_profile(cell, params, x[t : t + 1], basis, state)).transpose(0, 2, 1).reshape(size, size)
         product = step @ product
-        state = np.concatenate(forward(cell, params, x[t : t + 1, None, :], *(s[None] for s in state))[1 : n + 1])
+        _, hT, cT, _ = forward(cell, params, x[t : t + 1, None, :], *(s[None] for s in state))
+        state = hT if cT is None else np.concatenate([hT, cT])
     return _difference(_vector(adjoint_profile(cell, params, x, u)), (product.T @ u.reshape(size)).reshape(u.shape))
 
 

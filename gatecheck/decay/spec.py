@@ -147,7 +147,7 @@ def as_spec(content: Mapping[str, Any], name: str = "the spec", folder: Path = P
     """
     reader = _Reader(text, name, folder)
     top = reader.table("", content, ())
-    shared = {k: top.pop(k) for k in ("hidden", "inputs", "input_std", "data") if k in top}
+    shared: dict[str, Any] = {k: top.pop(k) for k in ("hidden", "inputs", "input_std", "data") if k in top}
     networks: list[NetworkSpec] = []
     for k, entry in enumerate(reader.entries(content, "network")):
         at = ("network", k)

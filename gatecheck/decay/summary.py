@@ -40,7 +40,8 @@ def summarise(network: Network, trials: Sequence[Trial], name: str, rng: np.rand
     log_norm = np.stack([trial["log_norm"] for trial in trials])
     rate, curve = statistics.rate(log_norm, rng), statistics.curve(log_norm)
     lags = spaced_lags(log_norm.shape[1] - 1)
-    lag_half, lag_e, lag_thousandth, lag_float32 = (
+    levels = (1 / 2, 1 / np.e, 1e-3, 2.0**-150)
+    lag_half, lag_e, lag_thousandth, lag_float32 = (statistics.first_lag(curve.median, level) for level in levels)
         statistics.first_lag(curve.median, level) for level in (1 / 2, 1 / np.e, 1e-3, 2.0**-150)
     )
     decay = kind(log_norm)

@@ -98,10 +98,12 @@ class Function:
         n, half = len(self._states), len(more) // 2 - 1  # a tangent has a place for the cell state of any cell, behind h
         states, (d_params, d_x), d_states = more[:half][:n], more[half : half + 2], more[half + 2 :][:n]
         at, along = (params, x, self._filled(x, params, states)), (d_params, d_x, self._filled(x, params, d_states))
-        return _called(self._tangents, x, at, along)
+        found: tuple[Array, ...] = _called(self._tangents, x, at, along)
+        return found
 
     def _forward(self, params: dict[str, Array], x: Array, states: Sequence[Array | None], lengths: Array | None) -> tuple[Array, ...]:
-        return _called(self._outputs, x, params, x, self._given(params, x, states), lengths)
+        found: tuple[Array, ...] = _called(self._outputs, x, params, x, self._given(params, x, states), lengths)
+        return found
 
     def _backward(self, params: dict[str, Array], x: Array, more: Sequence[Any], lengths: Array | None) -> dict[str, Array]:
         n, half = len(self._states), len(more) // 2  # a backward has a place for the cell state of any cell
