@@ -42,8 +42,6 @@ def summarise(network: Network, trials: Sequence[Trial], name: str, rng: np.rand
     lags = spaced_lags(log_norm.shape[1] - 1)
     levels = (1 / 2, 1 / np.e, 1e-3, 2.0**-150)
     lag_half, lag_e, lag_thousandth, lag_float32 = (statistics.first_lag(curve.median, level) for level in levels)
-        statistics.first_lag(curve.median, level) for level in (1 / 2, 1 / np.e, 1e-3, 2.0**-150)
-    )
     decay = kind(log_norm)
     entry = network.entry
     lines = (
