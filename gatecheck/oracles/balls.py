@@ -6,6 +6,7 @@ function has a kink that a ball straddles, its slope is the ball of all slopes t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Ball:
         return Ball(value, _scaled(self.slopes, slope), self.width)
 
     def __add__(self, other: Any) -> Ball:
-        b = _ball(other)
+        b = as_ball(other)
         width = max(self.width, b.width)
         return Ball(self.value + b.value, _added(self.slopes, b.slopes, width), width)
 
@@ -66,13 +67,13 @@ class Ball:
         return self._through(-self.value, arb(-1))
 
     def __sub__(self, other: Any) -> Ball:
-        return self + -_ball(other)
+        return self + -as_ball(other)
 
     def __rsub__(self, other: Any) -> Ball:
-        return -self + _ball(other)
+        return -self + as_ball(other)
 
     def __mul__(self, other: Any) -> Ball:
-        b = _ball(other)
+        b = as_ball(other)
         width = max(self.width, b.width)
         slopes = _added(_scaled(self.slopes, b.value), _scaled(b.slopes, self.value), width)
         return Ball(self.value * b.value, slopes, width)
@@ -80,11 +81,11 @@ class Ball:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Ball:
-        b = _ball(other)
+        b = as_ball(other)
         return self * b._through(1 / b.value, -1 / b.value**2)
 
     def __rtruediv__(self, other: Any) -> Ball:
-        return _ball(other) / self
+        return as_ball(other) / self
 
     def __repr__(self) -> str:
         return f"Ball({self.value}, {self.width} directions)"
@@ -113,7 +114,8 @@ class Ball:
         return self._through(v.max(arb(low)).min(arb(high)), slope)
 
 
-def _ball(number: Any) -> Ball:
+def as_ball(number: Any) -> Ball:
+    """A number as a ball without slopes, unless it is one."""
     return number if isinstance(number, Ball) else Ball(number)
 
 
@@ -134,20 +136,20 @@ def _added(a: Slopes, b: Slopes, width: int) -> Slopes:
     return total
 
 
-def variables(arrays: dict[str, Array]) -> dict[str, Array]:
-    """Arrays of numbers as arrays of balls, each of which is a direction of its own, numbered in order.
+def constants(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays of floats as arrays of balls without slopes."""
+    return {name: objects([Ball(v) for v in np.ravel(a)], np.shape(a)) for name, a in arrays.items()}
 
-    Parameters
-    ----------
-    arrays
-        Floats or balls without slopes, of any shapes.
-    """
+
+def variables(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays of floats as arrays of balls, each of which is a direction of its own, numbered in order."""
     width = sum(np.size(a) for a in arrays.values())
     numbers = iter(range(width))
     return {name: objects([Ball(v, {next(numbers): arb(1)}, width) for v in np.ravel(a)], np.shape(a)) for name, a in arrays.items()}
 
 
 def objects(entries: list[Any], shape: tuple[int, ...]) -> Array:
+    """An array of these objects."""
     out = np.empty(len(entries), object)
     out[:] = entries
     return out.reshape(shape)

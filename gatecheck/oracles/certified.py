@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gatecheck.errors import InputError, UsageError
-from gatecheck.oracles.balls import Array, Ball, arb, ctx, objects, variables
+from gatecheck.oracles.balls import Array, Ball, arb, as_ball, constants, ctx, objects, variables
 from gatecheck.oracles.functions import as_numbers
 
 Enclosures = dict[str, Array]
@@ -79,7 +79,7 @@ def enclose(function: Function, inputs: Mapping[str, Any], cotangents: Mapping[s
         From arrays of balls by name to arrays of balls by name. It may use ``+ - * / @``, indexing and reshaping of NumPy, and the
         functions of :mod:`gatecheck.oracles.balls`.
     inputs
-        Finite floats, which are taken as they are: exactly.
+        Finite float64 or float32 numbers, which are taken as they are: exactly.
     cotangents
         For some of the outputs, by name and of their shapes; None for the outputs alone.
 
@@ -94,9 +94,9 @@ def enclose(function: Function, inputs: Mapping[str, Any], cotangents: Mapping[s
         If an array is not finite, or cotangents do not fit the outputs.
     """
     given = {name: _finite(name, a) for name, a in inputs.items()}
-    numbers = variables(given)
+    numbers = constants(given) if cotangents is None else variables(given)
     outputs = {name: np.asarray(a, object) for name, a in function(numbers).items()}
-    values = {name: objects([_ball(v).value for v in a.ravel()], a.shape) for name, a in outputs.items()}
+    values = {name: objects([as_ball(v).value for v in a.ravel()], a.shape) for name, a in outputs.items()}
     if cotangents is None:
         return values
     total: Any = Ball(0)
@@ -109,10 +109,6 @@ def enclose(function: Function, inputs: Mapping[str, Any], cotangents: Mapping[s
             total = total + output * weight
     slopes = iter([total.slope(k) for k in range(sum(a.size for a in given.values()))])
     return values | {f"d{name}": objects([next(slopes) for _ in range(a.size)], a.shape) for name, a in given.items()}
-
-
-def _ball(number: Any) -> Ball:
-    return number if isinstance(number, Ball) else Ball(number)
 
 
 def _finite(name: str, array: Any) -> Array:
@@ -221,6 +217,6 @@ def certify(
     >>> from gatecheck.oracles.balls import tanh
     >>> found = certify(lambda a: {"y": tanh(a["x"])}, {"x": np.array([0.5, 1e-310])}, {"y": np.array([1.0, 1.0])})
     >>> found.values["float64"]["y"].tolist(), found.values["float64"]["dx"].tolist()
-    ([0.46211715726000973, 1e-310], [0.7864477329659274, 1.0])
+    ([0.46211715726000974, 1e-310], [0.7864477329659274, 1.0])
     """
     return settle(lambda: enclose(function, inputs, cotangents), dtypes=dtypes, most=most)
