@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from json import dumps
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import FINDINGS, HOLDS, bar, check_writable, main, write_json
+from gatecheck.cli.base import FINDINGS, HOLDS, bar, check_writable, main, write
 from gatecheck.cli.project import Configured, Expected, about_the_target
+
+OUTPUT = click.Path(path_type=Path, dir_okay=False)
+
+
+def _write(results: Sequence[Any], data: Any, files: Mapping[str, Path | None], command: str) -> None:
+    """The files that were asked for."""
+    from gatecheck.report.audit_page import audit_html, audit_markdown, junit_xml
+
+    texts: dict[str, Callable[[], str]] = {
+        "json": lambda: dumps(data, indent=2, allow_nan=False),
+        "html": lambda: audit_html(results[0], command),
+        "junit": lambda: junit_xml(results),
+        "markdown": lambda: "\n".join(map(audit_markdown, results)),
+    }
+    for kind, path in files.items():
+        if path is not None:
+            write(path, texts[kind]())
 
 
 def _print_audit(out: Console, result: Any, command: str) -> None:
@@ -27,7 +46,7 @@ def _print_audit(out: Console, result: Any, command: str) -> None:
     epilog="""\b
 Examples:
   gatecheck audit                                   our cells and every framework installed
-  gatecheck audit torch.nn:LSTM --json out.json     one class of PyTorch
+  gatecheck audit torch.nn:LSTM --html lstm.html    one class of PyTorch, and a page about it
   gatecheck audit my_lstm.py:MyLSTM                 an implementation in a file
   gatecheck audit my_net.py:Encoder --cell lstm     a torch.nn.Module of your own
   gatecheck audit torch.nn:RNN --cell rnn-relu      where a class can be several cells
@@ -52,7 +71,10 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the 
     help='Failures that are documented: a TOML file of lines like empty_sequence = "refuses T = 0: its manual, § 3". '
     "One that holds is a finding.",
 )
-@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
+@click.option("--json", metavar="F", type=OUTPUT, help="Write every number here.")
+@click.option("--html", metavar="F", type=OUTPUT, help="Write one page that stands alone; needs a TARGET.")
+@click.option("--junit", metavar="F", type=OUTPUT, help="Write JUnit's XML, a test case a property.")
+@click.option("--markdown", metavar="F", type=OUTPUT, help='Write a summary for a CI job, as to "$GITHUB_STEP_SUMMARY".')
 @click.option("--replay", metavar="CASE.npz", help="Try a saved counterexample on TARGET instead.")
 @click.option(
     "--timeout",
@@ -71,7 +93,10 @@ def audit(
     profile: str | None,
     only: tuple[str, ...],
     seed: int,
-    json_path: Path | None,
+    json: Path | None,
+    html: Path | None,
+    junit: Path | None,
+    markdown: Path | None,
     replay: str | None,
     folder: str,
     timeout: float,
@@ -93,12 +118,20 @@ def audit(
     In [tool.gatecheck] of the nearest pyproject.toml a project may say target, cell, convention, device, profile, seed, timeout and
     expect, or have the expected failures in a table of their own, [tool.gatecheck.expected_failures]. What is given here wins.
     """
-    check_writable(json_path, folder)
+    files = {"json": json, "html": html, "junit": junit, "markdown": markdown}
+    for path in files.values():
+        check_writable(path, folder)
+    if html or markdown:
+        from gatecheck.report.pages import ready
+
+        ready()
     about = about_the_target(ctx, target, about)
     if target is None:
         if replay is not None or any(v is not None for v in about.values()):
             raise click.UsageError("--replay, --cell, --convention, --device and --expect need a TARGET")
-        _audit_all(profile or "quick", only, seed, json_path, folder, timeout)
+        if html is not None:
+            raise click.UsageError("--html is a page about one TARGET; name it")
+        _audit_all(profile or "quick", only, seed, files, folder, timeout)
         return
     expected: Any = about.pop("expect")
     overrides = [word for name, value in about.items() if value for word in (f"--{name}", value)]
@@ -119,12 +152,11 @@ def audit(
         sys.exit(HOLDS if replayed.outcome in ("passed", "expected_failure") else FINDINGS)
     result = result.saving_counterexamples(folder)
     _print_audit(out, result, command)
-    if json_path:
-        write_json(json_path, result.to_json())
+    _write([result], result.to_json(), files, command)
     sys.exit(HOLDS if result.ok else FINDINGS)
 
 
-def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path | None, folder: str, timeout: float) -> None:
+def _audit_all(profile: str, only: tuple[str, ...], seed: int, files: Mapping[str, Path | None], folder: str, timeout: float) -> None:
     with bar("gatecheck"):
         from gatecheck.auditing import isolation, targets
         from gatecheck.report.audit_table import matrix, verdict_line
@@ -142,7 +174,5 @@ def _audit_all(profile: str, only: tuple[str, ...], seed: int, json_path: Path |
     for result in results:
         if not result.ok:
             _print_audit(out, result, f"gatecheck audit {result.implementation} --cell {result.cell}")
-    if json_path:
-        audits = {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]}
-        write_json(json_path, audits)
+    _write(results, {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]}, files, "gatecheck audit")
     sys.exit(HOLDS if all(r.ok for r in results) else FINDINGS)

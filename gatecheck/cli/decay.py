@@ -119,14 +119,14 @@ def _spec(path: Path | None, options: dict[str, Any]) -> Spec:
         if options:
             raise UsageError(f"--{next(iter(options))} and a SPEC.toml both say what to measure: give one of them")
         return read_spec(path)
-    entry = {name: options.pop(name) for name in ("weights", "layer", "convention", "cell", "init") if name in options}
-    content = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    content: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    entry = {name: content.pop(name) for name in ("weights", "layer", "convention", "cell", "init") if name in content}
     if "weights" in entry:
-        content["network"] = [entry | ({"cell": entry["cell"][0]} if "cell" in entry else {})]
+        content["network"] = [entry]
     elif entry:
         # Of a cell alone the usual initialisers, and the other way round.
         cells, inits = (list(dict.fromkeys(names)) for names in zip(*DEFAULT_NETWORKS, strict=True))
-        content["network"] = [{"cell": cells, "init": inits} | {name: list(v) if isinstance(v, tuple) else v for name, v in entry.items()}]
+        content["network"] = [{"cell": cells, "init": inits} | entry]
     return as_spec(content, "options")
 
 

@@ -5,11 +5,24 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from gatecheck.errors import MissingExtraError
 
 STYLE = {"font.size": 9, "svg.hashsalt": "gatecheck", "svg.fonttype": "path", "axes.spines.top": False, "axes.spines.right": False}
+
+
+def ready() -> None:
+    """See that what pages need is installed, before the work that they are to show is done.
+
+    Raises
+    ------
+    MissingExtraError
+        If Jinja or matplotlib is not installed.
+    """
+    if missing := [name for name, package in {"Jinja": "jinja2", "matplotlib": "matplotlib"}.items() if find_spec(package) is None]:
+        raise MissingExtraError(f'pages need {" and ".join(missing)}: pip install "gatecheck[report]"')
 
 
 def page(template: str, values: Mapping[str, Any], filters: Mapping[str, Callable[[Any], str]] | None = None) -> str:
