@@ -17,7 +17,7 @@ from scipy.stats import t as student
 from gatecheck.cells import Cell, Params, as_cell, without_options
 from gatecheck.decay.horizon import asked
 from gatecheck.decay.statistics import LEVEL
-from gatecheck.decay.tasks import CLAUSE, NOUNS, SUBJECT, agreement
+from gatecheck.decay.tasks import NOUNS, SUBJECT, agreement
 from gatecheck.errors import InputError, UsageError
 from gatecheck.reference import equations, forward
 from gatecheck.validation import check_inputs, whole
@@ -162,7 +162,7 @@ def memory(cell: str | Cell, params: Params, lag: int, sentences: int = 400, see
     kept = np.where(inside[..., None], keep, 1).prod(axis=0)
     candidates = carriers if carriers.any() else score == score.max()
     unit = int(np.where(candidates, kept[chosen].mean(axis=0), -1).argmax())
-    noun = np.isin(task.vocabulary, NOUNS)[batch.x.argmax(axis=-1)] & (t >= CLAUSE) & inside
+    noun = np.isin(task.vocabulary, NOUNS)[batch.x.argmax(axis=-1)] & inside
     subject, elsewhere = write[SUBJECT, :, unit], [(write[..., unit] * which).sum(axis=0) / which.sum(axis=0) for which in (noun, inside)]
     found = [interval(values[measured]) for values in (subject, *elsewhere, subject - elsewhere[0], kept[:, unit])]
     found += [interval(kept[measured & which, unit]) for which in (~plural, plural)]

@@ -105,6 +105,7 @@ def test_the_same_call_gives_the_same_bits_and_changes_nothing():
     for name, array in params.items():
         np.testing.assert_array_equal(array, kept[name])
         np.testing.assert_array_equal(first.untrained[name], array)
+        assert not np.shares_memory(first.untrained[name], array)
         np.testing.assert_array_equal(first.params[name], second.params[name])
         assert first.params[name].shape == array.shape
         assert not np.array_equal(first.params[name], array)
@@ -122,6 +123,8 @@ def test_it_stops_when_it_has_solved_the_task():
 def test_a_loss_that_is_no_number_names_the_update():
     with pytest.raises(InputError, match=r"the loss is (nan|inf) at update [1-9]\d* of 300: try a learning_rate below 1e\+30"):
         train("rnn-relu", "adding", "uniform", **EASY | {"learning_rate": 1e30})
+    with pytest.raises(InputError, match=r"the loss is (nan|inf) after update 0 of 1: "):
+        train("rnn-relu", "adding", "uniform", **EASY | {"learning_rate": 1e30, "updates": 1})
     broken = uniform(np.random.default_rng(0), as_cell("gru"), 2, 8) | {"c_n": np.full(8, np.nan)}
     with pytest.raises(InputError, match="the parameters have entries that are not finite"):
         train("gru", "adding", broken, **EASY)
