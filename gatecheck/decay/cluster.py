@@ -22,7 +22,7 @@ PATIENCE_S = 30.0
 
 
 def each(address: str, function: Function, tasks: Iterable[Task], keys: Sequence[str], advance: Advance, finish: Finish) -> None:
-    """Do every task on the cluster; what is left of them is cancelled when this raises.
+    """Do every task on the cluster; what is left of them is cancelled when this raises, since the client leaves.
 
     Raises
     ------
@@ -48,26 +48,22 @@ def each(address: str, function: Function, tasks: Iterable[Task], keys: Sequence
     with _without_reconnection(), client:
         client.subscribe_topic(topic, lambda event: news.put(event[1]))
         waiting: dict[Any, Task] = {}
-        try:
-            for task in tasks:
-                name = f"{topic}-{task.index}"
-                future = client.submit(_remote, function, task.job, task.index, keys[task.index], topic, pure=False, key=name)
-                waiting[future] = task
-                future.add_done_callback(news.put)
-            while waiting:
-                # Without a limit, Ctrl-C would have to wait for news on Windows.
-                try:
-                    item = news.get(timeout=1.0)
-                except queue.Empty:
-                    continue
-                if isinstance(item, tuple):
-                    advance(*item)
-                else:
-                    finish(waiting[item].index, _result(item, waiting[item].job, address))
-                    del waiting[item]
-        finally:
-            client.unsubscribe_topic(topic)
-            client.cancel(list(waiting))
+        for task in tasks:
+            name = f"{topic}-{task.index}"
+            future = client.submit(_remote, function, task.job, task.index, keys[task.index], topic, pure=False, key=name)
+            waiting[future] = task
+            future.add_done_callback(news.put)
+        while waiting:
+            # Without a limit, Ctrl-C would have to wait for news on Windows.
+            try:
+                item = news.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            if isinstance(item, tuple):
+                advance(*item)
+            else:
+                finish(waiting[item].index, _result(item, waiting[item].job, address))
+                del waiting[item]
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def _processes(function: Function, count: int) -> Iterator[dict[Connection, Spaw
 def _deaf() -> Iterator[None]:
     """What starts in here takes no notice of Ctrl-C, which a terminal sends to every process: the parent sees to them.
 
-    For a process that is still importing it is too late to say so itself. A signal that comes meanwhile waits, and is not lost.
+    For a process that is still importing it is too late to say so itself. A signal that comes meanwhile is not lost.
     """
     if sys.platform == "win32":
         yield

@@ -147,6 +147,26 @@ def test_processes_that_do_not_end_are_killed(log, monkeypatch):
     assert not alive(log)
 
 
+def test_ctrl_c_is_not_for_processes_that_start():
+    with pool._deaf():
+        started = subprocess.Popen([sys.executable, "-c", "print(flush=True); import time; time.sleep(30)"], stdout=subprocess.PIPE)
+    with started:
+        started.stdout.readline()
+        started.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        started.kill()
+    assert started.returncode == -signal.SIGKILL
+
+
+def test_ctrl_c_is_not_lost_while_processes_start():
+    def press():
+        with pool._deaf():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        press()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_no_process_outlives_its_parent(log, number):
     code = f"""if True:

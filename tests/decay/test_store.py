@@ -78,12 +78,19 @@ def compressed(data, tmp_path):
     return (tmp_path / "out.npz").read_bytes()
 
 
+class Hostile:
+    """Makes a folder where it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("unpickled",)
+
+
 SPOILT = {
     "empty": lambda data, folder: b"",
     "cut": lambda data, folder: data[: len(data) * 2 // 3],
     "flipped": lambda data, folder: flip(data),
     "text": lambda data, folder: b"not arrays at all\n" * 9,
-    "pickled": lambda data, folder: repacked(data, folder, key=np.array([{}], dtype=object)),
+    "pickled": lambda data, folder: repacked(data, folder, key=np.array([Hostile()], dtype=object)),
     "of another job": lambda data, folder: repacked(data, folder, key=np.array("of another job")),
     "without a key": lambda data, folder: repacked(data, folder, key=None),
     "with more": lambda data, folder: repacked(data, folder, more=np.zeros(2)),
@@ -92,7 +99,8 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("how", SPOILT)
-def test_what_is_no_part_is_told_and_computed_again(tmp_path, how):
+def test_what_is_no_part_is_told_and_computed_again(tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)
     (log := tmp_path / "log").mkdir()
     jobs, store, said = chores(log, "work", "work"), Store(tmp_path / "parts"), []
     expected = [dict(result) for result in run(chore, jobs, store=store)]
@@ -102,6 +110,7 @@ def test_what_is_no_part_is_told_and_computed_again(tmp_path, how):
     found = run(chore, jobs, store=store, resume=True, say=said.append)
     assert ran(log) == [0, 1, 1]
     assert [result["y"].tobytes() for result in found] == [result["y"].tobytes() for result in expected]
+    assert not (tmp_path / "unpickled").exists()
     (sentence,) = said
     assert sentence.startswith(f"{file} is not a part of this sweep (")
     assert "\n" not in sentence
