@@ -94,7 +94,9 @@ def ball(number):
     return arb(mpmath.nstr(number, DIGITS))
 
 
-@pytest.mark.parametrize(("cell", "step"), [(RNN(), rnn), (GRU(), gru), (LSTM(), lstm)], ids=str)
+@pytest.mark.parametrize(
+    ("cell", "step"), [(RNN(), rnn), (GRU(), gru), (LSTM(), lstm)], ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_the_enclosures_hold_mpmaths_digits(cell, step):
     with mpmath.workdps(250), ctx.workprec(400):
         case, found, numbers = one_unit(cell)
@@ -108,7 +110,7 @@ def test_the_enclosures_hold_mpmaths_digits(cell, step):
                 assert enclosed.rad() < 1e-30
 
 
-@pytest.mark.parametrize(("cell", "step"), [(GRU(), gru_of_the_other_polarity), (LSTM(), lstm_off_by_1e_30)], ids=str)
+@pytest.mark.parametrize(("cell", "step"), [(GRU(), gru_of_the_other_polarity), (LSTM(), lstm_off_by_1e_30)], ids=["gru", "lstm"])
 def test_a_wrong_formula_falls_outside(cell, step):
     with mpmath.workdps(250), ctx.workprec(400):
         _, found, numbers = one_unit(cell)

@@ -321,7 +321,7 @@ def test_paddle_has_a_name_for_its_projection_in_the_cell_only():
         ({"state_axes": "NBH"}, lambda N, H: (N, 2, H)),
         ({"state_axes": "BNH"}, lambda N, H: (2, N, H)),
     ],
-    ids=str,
+    ids=["BH", "HB", "NBH", "BNH"],
 )
 def test_states_are_laid_out_and_back(cell, more, shape):
     convention, N = replace(ODD, name="odd", **more), len(cell.tags)

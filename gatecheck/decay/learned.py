@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatecheck.cells import as_cell
 from gatecheck.decay import statistics
 from gatecheck.decay.horizon import horizon
 from gatecheck.decay.job import Report
@@ -18,14 +19,14 @@ from gatecheck.decay.spec import TrainingSpec
 from gatecheck.decay.store import Keeper
 from gatecheck.decay.summary import curve_of
 from gatecheck.decay.tasks import SUBJECT, agreement, as_task
-from gatecheck.decay.training import ENOUGH, Trained, train
+from gatecheck.decay.training import Trained, train, usual_start
 
 Array = NDArray[Any]
 
 POINTS = 200
 """How many losses are kept, each the mean of those since the one before."""
 
-GATES = ("subject", "nouns", "kept")
+GATES = ("subject", "nouns", "opens", "kept_one", "kept_many")
 """Of :class:`gatecheck.decay.memory.Memory`."""
 
 
@@ -49,7 +50,7 @@ def learn(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -
     seed, trial = arguments["seed"], arguments["trial"]
     own = int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
     how = {"hidden": entry.hidden, "lag": entry.lag, "updates": entry.updates}
-    trained = train(entry.cell, entry.init, entry.task, **how, seed=own, progress=report)
+    trained = train(entry.cell, entry.task, entry.init, **how, seed=own, progress=report)
     reach = horizon(trained, seed=own)
     found = {
         "losses": trained.losses,
@@ -102,12 +103,12 @@ def summarise(entry: TrainingSpec, trials: Sequence[Mapping[str, Array]]) -> Tra
     ends = np.unique(np.linspace(1, max(len(t["losses"]) for t in trials), POINTS).round().astype(int))
     smooth = np.stack([_smoothed(t["losses"], ends) for t in trials])
     return Training(
-        setting=dataclasses.asdict(entry),
+        setting=dataclasses.asdict(entry) | {"init": entry.init or usual_start(as_cell(entry.cell), entry.lag)},
         updates=tuple(ends.tolist()),
         loss=Curve(*(tuple(q.tolist()) for q in np.quantile(smooth, [0.5, *statistics.BAND], axis=0))),
         baseline=as_task(entry.task).baseline,
         final=tuple(float(t["final"][0]) for t in trials),
-        solved=tuple(bool(t["final"][0] < ENOUGH * as_task(entry.task).baseline) for t in trials),
+        solved=tuple(bool(t["final"][2]) for t in trials),
         lags=tuple(range(1, before.shape[1])),
         before=curve_of(before),
         after=curve_of(after),
@@ -135,12 +136,15 @@ def _findings(trials: Sequence[Mapping[str, Array]]) -> tuple[str, ...]:
         f"At the verb the state of one unit tells the subject's number in {told.mean:.0%} of sentences (mean of {len(trials)} networks)."
     ]
     if np.isfinite(numbers[:, 1]).all():
-        subject, nouns, kept = (interval(column) for column in numbers[:, 1:4].T)
-        as_told = int(numbers[:, 4].sum())
+        subject, nouns, opens, one, many = (interval(column).mean for column in numbers[:, 1:-1].T)
         out.append(
-            f"Its write gate is {subject.mean:.2f} at the subject's noun and {nouns.mean:.2f} at the nouns of the clause, and its "
-            f"keeping gate leaves {kept.mean:.2f} of the memory until the verb: in {as_told} of {len(trials)} networks it writes at the "
-            "noun, holds over the clause, and still tells at the verb, as the story has it."
+            f"Its write gate is {subject:.2f} at the subject's noun and {nouns:.2f} at the nouns of the clause ({opens:+.2f}). Its keeping "
+            f"gate leaves {one:.2f} of the memory until the verb where the subject is singular, {many:.2f} where it is plural."
+        )
+        as_told = int(numbers[:, -1].sum())
+        out.append(
+            f"In {as_told} of {len(trials)} networks it writes at the noun more than in the clause and holds either number by its gate, as "
+            "the story has it."
         )
     return tuple(out)
 

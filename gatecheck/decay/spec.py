@@ -58,10 +58,10 @@ class TrainingSpec:
 
     cell: str
     task: str
-    init: str = "uniform"
-    lag: int = 20
+    init: str | None = None
+    lag: int = 50
     hidden: int = 32
-    updates: int = 1000
+    updates: int = 4000
     seeds: int = 3
 
 

@@ -97,10 +97,10 @@ KEYS: dict[str, dict[str, Key]] = {
     "training": {
         "cell": _CELL,
         "task": Key(str, "What it learns.", among=("copy", "adding", "agreement"), many=True, example="copy"),
-        "init": _INIT._replace(default="uniform"),
-        "lag": Key(int, "How many steps back the task reaches.", 20, 1, many=True),
+        "init": _INIT._replace(says=f"{_INIT.says} Without one what learns best: chrono with gates, glorot_orthogonal without."),
+        "lag": Key(int, "How many steps back the task reaches.", 50, 1, many=True),
         "hidden": Key(int, "Hidden size H.", 32, 1, many=True),
-        "updates": Key(int, "How many steps of the optimiser.", 1000, 1),
+        "updates": Key(int, "How many steps of the optimiser at most; it ends when the task is solved.", 4000, 1),
         "seeds": Key(int, "How many networks are trained.", 3, 1),
     },
 }

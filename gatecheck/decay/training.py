@@ -80,6 +80,11 @@ class Loss(NamedTuple):
     predictions: Array
 
 
+def usual_start(cell: Cell, lag: int) -> str:
+    """The initialiser from which a cell learns such a task most reliably."""
+    return f"chrono:{lag + 2}" if "gated" in cell.traits else "glorot_orthogonal"
+
+
 @quiet
 def train(
     cell: str | Cell,
@@ -137,7 +142,7 @@ def train(
     hidden, lag, updates, seed = whole("hidden", hidden, 1), whole("lag", lag, 1), whole("updates", updates, 1), whole("seed", seed, 0)
     gated = "gated" in cell.traits
     if start is None:
-        start = f"chrono:{lag + 2}" if gated else "glorot_orthogonal"
+        start = usual_start(cell, lag)
     if learning_rate is None:
         learning_rate = RATE_GATED if gated else RATE_PLAIN
     if not (learning_rate > 0 and math.isfinite(learning_rate)):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from studies import decay
 
 from gatecheck.cli import main
-from gatecheck.decay import sweep
+from gatecheck.decay import study
 from gatecheck.decay.store import Store
 from gatecheck.errors import WorkerLostError
 
@@ -101,7 +102,7 @@ def test_killed_it_goes_on_as_well(folder, expected):
 
 def test_a_forgotten_resume_is_told(folder, expected):
     store = Store("mine/parts")
-    sweep.decay(("lstm",), ("uniform",), 16, 2, 10000, 2, store=store)
+    decay(("lstm",), ("uniform",), hidden=16, inputs=2, steps=10000, seeds=2, store=store)
     done = CliRunner().invoke(main, [*SWEEP.split(), "--out", "mine"])
     assert done.exit_code == 0
     assert done.stderr == (
@@ -120,7 +121,7 @@ def test_a_lost_process_is_told_with_the_command_that_goes_on(monkeypatch):
     def lost(*arguments, **more):
         raise WorkerLostError("it was killed")
 
-    monkeypatch.setattr(sweep, "decay", lost)
+    monkeypatch.setattr(study, "decay", lost)
     done = CliRunner().invoke(main, ["decay", "--cell", "rnn", "--out", "my folder", "--workers", "2"], prog_name="gatecheck")
     assert done.exit_code == 3
     command = "gatecheck decay --cell rnn --out 'my folder' --workers 2 --resume"
