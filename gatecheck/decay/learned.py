@@ -26,6 +26,9 @@ Array = NDArray[Any]
 POINTS = 200
 """How many losses are kept, each the mean of those since the one before."""
 
+LAST = 5
+"""Of how many losses at its end the mean stands for what comes after a training that ended early."""
+
 GATES = ("subject", "nouns", "opens", "kept_one", "kept_many")
 """Of :class:`gatecheck.decay.memory.Memory`."""
 
@@ -120,7 +123,7 @@ def summarise(entry: TrainingSpec, trials: Sequence[Mapping[str, Array]]) -> Tra
 
 def _smoothed(losses: Array, ends: Array) -> Array:
     """Means between the ends; a training that ended early stays where it was."""
-    whole = np.concatenate([losses, np.full(ends[-1] - len(losses), losses[-50:].mean())])
+    whole = np.concatenate([losses, np.full(ends[-1] - len(losses), losses[-LAST:].mean())])
     sums = np.concatenate([[0.0], np.cumsum(whole)])
     starts = np.concatenate([[0], ends[:-1]])
     smooth: Array = (sums[ends] - sums[starts]) / (ends - starts)
@@ -153,6 +156,6 @@ def _sentence(entry: TrainingSpec, trial: Mapping[str, Array]) -> Sentence | Non
     if "words" not in trial:
         return None
     traces = {key.removeprefix("trace_"): tuple(trial[key].tolist()) for key in trial if key.startswith("trace_")}
-    state = traces.pop("c", None)
     hidden = traces.pop("h")
-    return Sentence(tuple(map(str, trial["words"])), traces, int(trial["unit"][0]), state or hidden)
+    state = tuple(np.tanh(traces.pop("c")).tolist()) if "c" in traces else hidden
+    return Sentence(tuple(map(str, trial["words"])), traces, int(trial["unit"][0]), state)

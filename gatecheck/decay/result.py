@@ -234,7 +234,7 @@ class Sentence:
     unit
         That unit.
     state
-        What it holds.
+        What it holds, h or tanh c.
     """
 
     words: tuple[str, ...]

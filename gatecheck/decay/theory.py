@@ -234,7 +234,7 @@ def predictions(cell: Cell, initialiser: str, D: int, H: int, input_std: float =
         Sizes, and the standard deviation of the inputs; the mean field is known for 1 only.
     """
     variance = input_variance(initialiser, D, H) if input_std == 1 else None
-    found = [predict(cell, initialiser), predict(cell, initialiser, variance)] if variance is not None else [predict(cell, initialiser)]
+    found = [predict(cell, initialiser, variance), predict(cell, initialiser)]
     rate = untied_rate(cell, GAIN[initialiser], KEEP_BIAS.get(initialiser, 0.0)) if initialiser in GAIN else None
     if rate is not None:
         found.append(Prediction(_units(np.array([rate])), rate, "untied: weights drawn afresh at each step, as no network has them"))

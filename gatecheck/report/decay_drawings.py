@@ -272,7 +272,8 @@ def draw_training(figure: Any, result: DecayResult) -> None:
             shown = np.flatnonzero(decades(curve.median) > -6).size
             reach.plot(training.lags, decades(curve.median), label=label, markevery=_places(shown, j), **style(j))
         reach.axvline(training.needed, color="0.2", linewidth=1, linestyle=":", label=f"the task's lag, {training.needed}")
-        reach.set_ylim(-6, max(0.5, float(np.max(decades(training.after.high))) + 0.2))
+        lowest = min(float(np.min(decades(curve.low))) for curve in (training.before, training.after))
+        reach.set_ylim(max(-6.0, min(-1.0, lowest - 0.2)), max(0.5, float(np.max(decades(training.after.high))) + 0.2))
         reach.set_ylabel(r"$\log_{10}\ G$ (decades)")
         reach.set_title("gradient against lag, on the task's inputs", fontsize=9, loc="left")
         reach.legend(frameon=False, fontsize=7.5)

@@ -23,7 +23,7 @@ class Figure(NamedTuple):
     title, says
         Its heading, and what it shows and how to read it.
     panels
-        How many rows of panels it has; 0 if there is nothing to draw.
+        How many rows of panels it has room for; 0 if there is nothing to draw.
     draw
         Draws it into an empty figure.
     """
@@ -31,7 +31,7 @@ class Figure(NamedTuple):
     name: str
     title: str
     says: str
-    panels: Callable[[DecayResult], int]
+    panels: Callable[[DecayResult], float]
     draw: Callable[[Any, DecayResult], None]
 
 
@@ -97,14 +97,14 @@ FIGURES = (
         "Trained against untrained",
         "Left: the loss, with the best that a predictor without memory reaches. Right: how far gradients reach on the task's own inputs, "
         "before and after.",
-        lambda result: 2 * min(draw.PANELS, len(result.training)),
+        lambda result: 1.15 * min(draw.PANELS, len(result.training)),
         draw.draw_training,
     ),
     Figure(
         "sentences",
         "Gates over a sentence",
         "The unit whose state tells best, at the verb, whether the subject was one or many: its gates and its state, word by word.",
-        lambda result: 2 * min(4, sum(t.sentence is not None for t in result.training)),
+        lambda result: 1.5 * min(4, sum(t.sentence is not None for t in result.training)),
         draw.draw_sentences,
     ),
     Figure(
