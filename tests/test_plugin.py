@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -131,12 +132,16 @@ def test_tests_of_others_are_left_alone(pytester):
     pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
-def test_the_plugin_is_light():
-    code = (
-        "import sys, json, gatecheck.plugin; print(json.dumps([m for m in ('numba', 'hypothesis', 'scipy', 'torch') if m in sys.modules]))"
-    )
+HEAVY = ("numpy", "scipy", "numba", "hypothesis", "torch", "jax", "keras", "rich", "click")
+
+
+@pytest.mark.parametrize(("module", "light"), [("gatecheck.plugin", True), ("gatecheck.auditing.runner", False)])
+def test_the_plugin_is_light(module, light):
+    """Every pytest run of an environment imports it; the other module shows that what is heavy would be seen."""
+    code = f"import sys, json, {module}; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == []
+    assert [m for m in HEAVY if find_spec(m) is None] == []
+    assert (json.loads(done.stdout) == []) == light
 
 
 DECORATED = """

@@ -9,7 +9,6 @@ import ctypes
 import faulthandler
 import os
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from typing import Any
 from gatecheck.auditing import diagnosis, targets
 from gatecheck.auditing.custom import CustomCase, CustomSubject
 from gatecheck.auditing.diagnosis import Diagnosis
+from gatecheck.auditing.parallel import end_with_parent
 from gatecheck.auditing.runner import claims
 from gatecheck.auditing.settling import settled
 from gatecheck.cases import Case
@@ -187,12 +187,7 @@ def _detach() -> None:
         # A thread would never run beside code that holds the interpreter's lock. The kernel sends SIGIO when the other end is closed.
         fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
+    end_with_parent()
 
 
 def _redirect(folder: Path) -> None:

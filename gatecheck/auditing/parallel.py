@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -25,6 +27,23 @@ def chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
         by_cell.setdefault(label.partition(": ")[0], []).append(label)
     size = max(1, min(CHUNK, len(labels) // (4 * workers)))
     return [these[i : i + size] for these in by_cell.values() for i in range(0, len(these), size)]
+
+
+def end_with_parent() -> None:
+    """This process ends with the one that started it, whatever ended that."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches them all; the first process ends the others
+    end_with_parent()
 
 
 def _each(function: Callable[..., R], labels: Sequence[str], arguments: Sequence[Any]) -> list[R]:
@@ -54,7 +73,8 @@ def on_each(
     found: dict[str, R] = {}
     workers = workers or os.cpu_count() or 1
     # Neither PyTorch nor JAX can be forked once it runs threads.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    others = set(active_children())
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
         waiting = {pool.submit(_each, function, these, arguments): these for these in chunks(labels, workers)}
         try:
             for finished in as_completed(waiting):
@@ -63,6 +83,8 @@ def on_each(
                     if progress:
                         progress(len(found), len(labels), label)
         except BaseException:
+            for process in set(active_children()) - others:  # what they are at may take minutes yet
+                process.terminate()
             pool.shutdown(cancel_futures=True)  # leaving the block shuts down once more, which without waiting here takes this back
             raise
     return [found[label] for label in labels]

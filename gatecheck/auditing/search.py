@@ -286,10 +286,11 @@ def _forward_pairs(search: Search, screen: Screen, case: Case, faults: list[Faul
     seen = on_probes(search, case)
     flat = {f"{k}:{name}": a for k, out in enumerate(seen.values()) for name, a in out.items() if name != "y"}
     small = Screen.of(search.cell, flat, dtype) if seen else None
+    states = {name: a.shape for name, a in got.items() if name in (f"{k}T" for k in search.cell.state)}
 
     def probed(h: Hypothesis) -> Array:
         out = h.predicted(stacked, gradients=False)
-        rows = {name: np.broadcast_to(out[name], (len(cases), *out[name].shape[-2:])) for name in out if name != "y"}
+        rows = {name: np.broadcast_to(out[name], (len(cases), *shape)) for name, shape in states.items()}
         assert small is not None
         return small.vector({f"{k}:{name}": a[k] for k in range(len(cases)) for name, a in rows.items()})
 
@@ -301,7 +302,7 @@ def _forward_pairs(search: Search, screen: Screen, case: Case, faults: list[Faul
         if more is not None:
             rows.append(more)
             kept.append(k)
-    if not rows:  # what is probed is a network, or no fault can be run at all
+    if not rows:  # no fault can be run at all
         return []
     whole = np.concatenate([alone[kept], np.array(rows)], axis=1)
     faults = [faults[k] for k in kept]

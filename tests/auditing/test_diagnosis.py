@@ -11,7 +11,7 @@ from ports import GATES, Autograd, Port
 from rich.console import Console
 
 from gatecheck.auditing.diagnosis import diagnose
-from gatecheck.auditing.hypotheses import Hypothesis, exact_gradients
+from gatecheck.auditing.hypotheses import Hypothesis, exact_gradients, pool
 from gatecheck.auditing.rearranged import arrangements, neighbours, rearranged, truth
 from gatecheck.auditing.runner import audit
 from gatecheck.auditing.screening import pairs as screened_pairs
@@ -19,6 +19,7 @@ from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes, as_cell
 from gatecheck.conventions import Convention, Layout
 from gatecheck.faults.catalogue import find
+from gatecheck.faults.edited import Edited
 from gatecheck.implementation import subject
 from gatecheck.kernels.builtin import Builtin
 from gatecheck.report.audit_table import audit_table
@@ -70,6 +71,20 @@ def test_a_sentence_says_which_gradient_follows_a_faulty_forward():
     assert "The backward is the textbook's" in by_hand.explanations[0].explains
     assert "The gradients are the exact ones" in traced.explanations[0].explains
     assert 0 < by_hand.explanations[0].residual <= 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "pair"),
+    [
+        ("gru-layers2", ("no tanh on n", "dh not carried")),
+        ("gru-layers2", ("mix by r", "no tanh on n")),
+        ("lstm-bidirectional", ("no tanh on c", "no tanh on g")),
+    ],
+)
+def test_pairs_in_networks_are_named(cell, pair):
+    faults = {f.name: f for f in (*pool(as_cell(cell)).forward, *pool(as_cell(cell)).backward)}
+    found = explained(Edited(as_cell(cell), *(faults[name].edit for name in pair)))
+    assert pair in names(found)
 
 
 # ---- conventions

@@ -1,0 +1,71 @@
+"""Processes that work on labels end with the one that started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gatecheck.auditing.parallel import on_each
+
+SCRIPT = """
+import os, pathlib, sys, time
+from gatecheck.auditing.parallel import on_each
+
+def long(label, folder):
+    pathlib.Path(folder, str(os.getpid())).touch()
+    time.sleep(300)
+
+if __name__ == "__main__":
+    on_each(long, ["rnn: a", "gru: b", "rnn: c", "gru: d"], sys.argv[1], workers=2)
+"""
+
+
+def within(seconds, holds):
+    """Whether something becomes true in time; the machine may be busy."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
+def test_none_is_left_behind(sent, tmp_path):
+    script, marks = tmp_path / "script.py", tmp_path / "marks"
+    script.write_text(SCRIPT)
+    marks.mkdir()
+    process = subprocess.Popen([sys.executable, str(script), str(marks)], stderr=subprocess.PIPE, text=True)
+    pids = []
+    try:
+        assert within(90, lambda: len(list(marks.iterdir())) == 2)
+        pids = [int(mark.name) for mark in marks.iterdir()]
+        assert all(map(alive, pids))
+        process.send_signal(sent)
+        _, printed = process.communicate(timeout=60)
+        assert process.returncode != 0
+        assert within(30, lambda: not any(map(alive, pids)))
+        assert printed.count("Traceback") <= (sent == signal.SIGINT), printed  # that of this script, which nothing catches
+    finally:
+        process.kill()
+        for pid in filter(alive, pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_what_goes_wrong_in_one_is_raised_here():
+    with pytest.raises(ValueError, match="invalid literal"):
+        on_each(int, ["1", "one", "2"], workers=1)
