@@ -29,6 +29,9 @@ POINTS = 200
 LAST = 5
 """Of how many losses at its end the mean stands for what comes after a training that ended early."""
 
+READABLE = 30
+"""How many words of a sentence a picture has room for."""
+
 GATES = ("subject", "nouns", "opens", "kept_one", "kept_many")
 """Of :class:`gatecheck.decay.memory.Memory`."""
 
@@ -76,14 +79,14 @@ def _numbers(seen: Memory) -> Array:
 
 
 def _example(trained: Trained, unit: int, seed: int) -> dict[str, Array]:
-    """One long sentence, and what the unit does over it."""
+    """A sentence that is long, but can be read under a picture, and what the unit does over it."""
     task = agreement()
     batch = task.draw(np.random.default_rng([seed, 3]), 200, trained.lag)
     tokens = batch.x.argmax(axis=-1)
     stop = task.vocabulary.index(".")
     lengths = (tokens != stop).sum(axis=0)
     cat = np.isin(tokens[SUBJECT], [task.vocabulary.index(word) for word in ("cat", "cats")])
-    row = int(np.argmax(np.where(cat, lengths, 0)))
+    row = int(np.argmax(np.where(cat & (lengths <= READABLE), lengths, 0)))
     x = np.ascontiguousarray(batch.x[: lengths[row], row])
     traces = gate_trace(trained.cell, trained.params, x)
     words = [task.vocabulary[k] for k in tokens[: lengths[row], row]]

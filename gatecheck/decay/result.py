@@ -306,15 +306,16 @@ class DecayResult:
     versions: dict[str, str]
 
     def to_json(self) -> str:
-        """The result as JSON text. Numbers that are not finite become null; of a log of a size that is an exact zero."""
+        """The result as JSON text, numbers to ten digits. What is not finite becomes null; of a log of a size that is an exact zero."""
         content = {"schema": SCHEMA, "units": UNITS} | dataclasses.asdict(self)
-        return json.dumps(finite(content), indent=1, allow_nan=False)
+        return json.dumps(_plain(content), allow_nan=False)
 
 
-def finite(value: Any) -> Any:
-    """Plain data with null for every number that JSON does not know."""
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: finite(entry) for key, entry in value.items()}
+        return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [_plain(entry) for entry in value]
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.10g}") if math.isfinite(value) else None

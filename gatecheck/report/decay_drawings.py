@@ -293,7 +293,8 @@ def draw_sentences(figure: Any, result: DecayResult) -> None:
     panels = figure.subplots(len(chosen), 1, squeeze=False)
     for (axes,), training in zip(panels, chosen, strict=True):
         words = training.sentence.words
-        lines = [*training.sentence.gates.items(), ("state", training.sentence.state)]
+        state = np.array(training.sentence.state)
+        lines = [*training.sentence.gates.items(), ("state, scaled", state / max(float(np.max(np.abs(state))), 1e-300))]
         for j, (name, values) in enumerate(lines):
             axes.plot(range(len(words)), values, label=name, **style(j))
         axes.set_xticks(range(len(words)), words, rotation=40, ha="right", fontsize=8)

@@ -45,9 +45,11 @@ def decay_table(result: DecayResult) -> Table:
     """The same as a table for a terminal of 80 columns, captioned with what was measured and the seed that repeats it."""
     table = Table(title="How fast gradients fade with lag", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.caption, table.caption_justify = f"{settings(result)}\n{LEGEND}", "left"
-    for k, name in enumerate(COLUMNS):
-        table.add_column(name, justify="right" if k else "left", no_wrap=True)
-    for row in decay_rows(result):
+    rows = decay_rows(result)
+    table.add_column(COLUMNS[0], overflow="fold")
+    for name in COLUMNS[1:]:  # where there is no room for all, names are broken rather than numbers cut
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), *(len(row[name]) for row in rows)))
+    for row in rows:
         table.add_row(*(row[name] for name in COLUMNS))
     return table
 
