@@ -1,6 +1,7 @@
 """The command line. Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the target could not be run."""
 
 from gatecheck.cli import audit as audit
+from gatecheck.cli import bench as bench
 from gatecheck.cli import conventions as conventions
 from gatecheck.cli import decay as decay
 from gatecheck.cli import explain as explain

@@ -1,0 +1,41 @@
+"""What a contestant brings to a point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gatecheck.cases import Case
+from gatecheck.cells import Array
+
+Results = dict[str, Array]
+
+
+class Job(NamedTuple):
+    """A point made ready by one contestant.
+
+    Attributes
+    ----------
+    call
+        What is timed, with all arguments in place and all compiling done.
+    results
+        The same once more, as canonical arrays by name: ``y``, ``hT``, ``cT``, or ``dW``, ``dx`` and the other gradients.
+    """
+
+    call: Callable[[], Any]
+    results: Callable[[], Results]
+
+
+def states(case: Case) -> list[Array]:
+    """Fresh copies of the initial states, h before c."""
+    return [case[f"{k}0"].copy() for k in case.cell.state]
+
+
+def cotangents(case: Case) -> list[Array]:
+    """Fresh copies of the cotangents of y, hT and (cT)."""
+    return [case["dy"].copy(), *(case[f"d{k}T"].copy() for k in case.cell.state)]
+
+
+def outputs(case: Case, values: Any) -> Results:
+    """y, hT and (cT) by name."""
+    return dict(zip(["y", *(f"{k}T" for k in case.cell.state)], values, strict=True))

@@ -1,0 +1,247 @@
+"""A whole run: a process for each number of threads, and a result that fills as they answer."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gatecheck import errors
+from gatecheck.bench.points import CELLS, DTYPES, PEERS, QUICK_SIZES, SIZES, WORKS
+from gatecheck.cells import Sizes
+from gatecheck.errors import GatecheckError, TargetLostError, UsageError
+
+SCHEMA = "gatecheck-bench-1"
+
+BARS = {"torch": 2.0, "jax": 2.0}
+"""What our kernels aim at: this geometric mean of the ratios, and no point below :data:`LOWEST`."""
+LOWEST = 1.0
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure and how.
+
+    Attributes
+    ----------
+    target
+        Who is measured, as :func:`gatecheck.auditing.targets.load` reads it; None is our own cells.
+    cells
+        Which of ours; or the one that the target is, if it does not say.
+    convention
+        Of the target, if it does not say.
+    against
+        Peers; empty is all, and our kernels for a target that is not ours.
+    threads
+        Numbers of threads, each in a process of its own.
+    sizes, dtypes, works
+        See :mod:`gatecheck.bench.points`.
+    quick
+        Small sizes, three rounds: whether it works, rather than how fast.
+    limit
+        Seconds, about. Each point has its share, in which it has as many rounds as fit, up to 51.
+    """
+
+    target: str | None = None
+    cells: tuple[str, ...] = ()
+    convention: str | None = None
+    against: tuple[str, ...] = ()
+    threads: tuple[int, ...] = (1, 2)
+    sizes: tuple[Sizes, ...] = ()
+    dtypes: tuple[str, ...] = DTYPES
+    works: tuple[str, ...] = WORKS
+    quick: bool = False
+    limit: float = 1800.0
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.against if name not in PEERS]:
+            raise UsageError(f"there is no peer {', '.join(unknown)}; the peers are {', '.join(PEERS)}")
+        if not self.threads or min(self.threads) < 1 or max(self.threads) > cores():
+            given = ",".join(map(str, self.threads)) or "none"
+            raise UsageError(f"the numbers of threads are {given}, but should lie between 1 and the {cores()} cores of this machine")
+        if self.target is None and self.convention:
+            raise UsageError("--convention needs a TARGET")
+        if self.target is not None and len(self.cells) > 1:
+            raise UsageError(f"{self.target} is one cell, but {len(self.cells)} were named: {', '.join(self.cells)}")
+        if not self.limit > 0:
+            raise UsageError(f"the limit is {self.limit:g} s, but should be more than 0")
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is our own cells that are measured."""
+        return self.target is None or self.target.startswith("builtin:")
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """Whom to race against."""
+        return self.against or (PEERS[:-1] if self.ours else PEERS)
+
+    def spec(self, threads: int, limit: float) -> dict[str, Any]:
+        """The question to a child."""
+        return {
+            "target": self.target,
+            "cells": self.cells or (CELLS if self.target is None else ()),
+            "convention": self.convention,
+            "against": self.peers,
+            "threads": threads,
+            "sizes": self.sizes or (QUICK_SIZES if self.quick else SIZES),
+            "dtypes": self.dtypes,
+            "works": self.works,
+            "rounds": 3 if self.quick else 51,
+            "least": 0.001 if self.quick else 0.005,
+            "limit": limit,
+        }
+
+
+@dataclass
+class Bench:
+    """A result, as far as it has come.
+
+    Attributes
+    ----------
+    plan
+        What was asked.
+    points
+        As they stand in the JSON file: ``cell``, ``dtype``, ``work``, ``T``, ``B``, ``D``, ``H``, ``threads``, ``ratio`` and ``interval``
+        by peer (how many times as long it takes), ``seconds``, ``gemm_fraction`` and so on.
+    starts
+        By number of threads, what the process said of itself: versions, BLAS, and its rates of GEMM and GEMV in 1e9 operations a second.
+    unmeasured
+        Points for which there was no time.
+    interrupted
+        Whether it was ended early.
+    """
+
+    plan: Plan
+    points: list[dict[str, Any]] = field(default_factory=list)
+    starts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    unmeasured: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    machine: dict[str, Any] = field(default_factory=lambda: machine())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, which is what reports are made of."""
+        any_start = next(iter(self.starts.values()), {})
+        return {
+            "schema": SCHEMA,
+            "subject": self.plan.target or "gatecheck",
+            "bars": BARS if self.plan.ours else {},
+            "quick": self.plan.quick,
+            "machine": self.machine | {"load_after": load()},
+            "versions": any_start.get("versions", {}),
+            "blas": any_start.get("blas", []),
+            "missing": any_start.get("missing", {}),
+            "narrowed": any_start.get("narrowed", []),
+            "floors": {str(threads): start["floors"] for threads, start in self.starts.items()},
+            "summary": {str(threads): summary([p for p in self.points if p["threads"] == threads]) for threads in self.starts},
+            "interrupted": self.interrupted,
+            "unmeasured": self.unmeasured,
+            "points": self.points,
+        }
+
+
+def run(bench: Bench, progress: Progress | None = None) -> None:
+    """Fill a result. What was filled stays when this is interrupted.
+
+    Raises
+    ------
+    TargetError
+        If the target cannot be loaded, computes something else than its cell, or ends its process.
+    UsageError
+        If a cell is unknown, or nothing is left to measure.
+    """
+    counts = bench.plan.threads
+    left = bench.plan.limit
+    for k, threads in enumerate(counts):
+        share = left / (len(counts) - k)
+        for answer in _answers(bench.plan.spec(threads, share), threads):
+            if answer["kind"] == "start":
+                bench.starts[threads] = answer
+            elif answer["kind"] == "begin" and progress is not None:
+                total = answer["total"] * len(counts)
+                progress(answer["done"] + answer["total"] * k, total, f"{answer['point']}, {threads} threads")
+            elif answer["kind"] == "point":
+                bench.points.append(answer["point"])
+            elif answer["kind"] == "unmeasured":
+                bench.unmeasured.append(answer["point"])
+        left -= share
+
+
+def _answers(spec: Mapping[str, Any], threads: int) -> Iterator[dict[str, Any]]:
+    command = [sys.executable, "-m", "gatecheck.bench.child"]
+    # What it says besides goes to a file: a pipe that nobody reads would fill, and stop it.
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=environment(threads), text=True) as child,
+    ):
+        try:
+            if child.stdin is None or child.stdout is None:
+                raise RuntimeError("a child without pipes")
+            with suppress(BrokenPipeError):  # it is gone already, which is said below
+                child.stdin.write(json.dumps(spec) + "\n")
+                child.stdin.flush()
+            for line in child.stdout:
+                answer = json.loads(line)
+                if answer["kind"] == "end":
+                    return
+                if answer["kind"] == "error":
+                    kind: type[GatecheckError] = getattr(errors, answer["error"])
+                    raise kind(answer["message"])
+                yield answer
+        finally:
+            child.kill()
+        child.wait()
+        said.seek(0)
+        last = (said.read().strip().splitlines() or ["it said nothing"])[-1]
+        raise TargetLostError(f"the process that measures {spec['target'] or 'our cells'} ended in the middle of a point: {last}")
+
+
+def environment(threads: int) -> dict[str, str]:
+    """This process's, with every thread pool that reads its size from there set to `threads`."""
+    pools = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA")
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}".strip()
+    # A target named by a module is looked for where the command was called.
+    return {**os.environ, **{f"{pool}_NUM_THREADS": str(threads) for pool in pools}, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
+def summary(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """By peer the geometric mean of the ratios, the lowest, how many there are, and how many are below :data:`LOWEST`."""
+    out = {}
+    for name in PEERS:
+        if ratios := [p["ratio"][name] for p in points if name in p["ratio"]]:
+            out[name] = {
+                "geometric_mean": math.exp(sum(map(math.log, ratios)) / len(ratios)),
+                "lowest": min(ratios),
+                "points": len(ratios),
+                "below_1": sum(r < LOWEST for r in ratios),
+            }
+    return out
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load() -> float | None:
+    """How many processes wanted a core in the last minute, where the system says."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on, and how busy that was."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {"processor": model, "cores": cores(), "system": platform.platform(), "load_before": load()}

@@ -1,0 +1,108 @@
+"""Who is faster, by how much, and how sure: contestants run in turns, and ratios are taken round by round.
+
+A machine that slows down for a while slows all contestants of a round alike; a ratio within the round does not see it.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+Call = Callable[[], object]
+Clock = Callable[[], float]
+
+FEWEST = 3
+"""Rounds that every race has, however long they take; a median of fewer is none."""
+
+LOW, HIGH = 0.1, 0.9
+
+
+class Interval(NamedTuple):
+    """The median over rounds, and the quantiles :data:`LOW` and :data:`HIGH`."""
+
+    median: float
+    low: float
+    high: float
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Of values that are positive."""
+    low, median, high = (float(v) for v in np.quantile(values, (LOW, 0.5, HIGH)))
+    return Interval(median, low, high)
+
+
+def race(
+    contestants: Mapping[str, Call],
+    *,
+    rounds: int,
+    least: float,
+    deadline: float = math.inf,
+    clock: Clock = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Seconds a call, round by round.
+
+    Each contestant is called once to warm up, and once to see how many calls a measurement needs. Then all are measured in every round,
+    in an order that moves on by one, so that none always follows the same other.
+
+    Parameters
+    ----------
+    contestants
+        What to call, by name.
+    rounds
+        How many.
+    least
+        Seconds that one measurement takes at least: what is shorter is repeated within it.
+    deadline
+        Of the clock; when it has passed no round is begun, but for the first :data:`FEWEST`.
+    clock
+        Seconds, for tests.
+
+    Returns
+    -------
+    dict
+        By name as many numbers as there were rounds.
+    """
+    names = list(contestants)
+    repeats = {name: _repeats(contestants[name], least, clock) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for k in range(rounds):
+            if k >= FEWEST and clock() >= deadline:
+                break
+            for j in range(len(names)):
+                name = names[(j + k) % len(names)]
+                seconds[name].append(_measured(contestants[name], repeats[name], clock))
+    finally:
+        if collecting:
+            gc.enable()
+    return seconds
+
+
+def ratios(seconds: Mapping[str, Sequence[float]], subject: str) -> dict[str, Interval]:
+    """How many times as long as the subject each other takes: 2 is that the subject is twice as fast."""
+    own = seconds[subject]
+    return {
+        name: interval([theirs / ours for theirs, ours in zip(taken, own, strict=True)])
+        for name, taken in seconds.items()
+        if name != subject
+    }
+
+
+def _repeats(call: Call, least: float, clock: Clock) -> int:
+    call()
+    once = _measured(call, 1, clock)
+    return max(1, math.ceil(least / once)) if once > 0 else 1000
+
+
+def _measured(call: Call, repeats: int, clock: Clock) -> float:
+    start = clock()
+    for _ in range(repeats):
+        call()
+    return (clock() - start) / repeats

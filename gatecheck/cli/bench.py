@@ -1,0 +1,104 @@
+"""``gatecheck bench``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from gatecheck.cli.base import INTERRUPTED, bar, check_writable, main, write_json
+from gatecheck.errors import MissingExtraError, UsageError
+
+FORMATS = (".png", ".svg", ".pdf")
+
+
+@main.command(
+    short_help="Measure how fast a cell is, side by side with what is installed.",
+    epilog="""\b
+Examples:
+  gatecheck bench                                      our cells at all sizes, half an hour
+  gatecheck bench --quick                              does it work? a minute
+  gatecheck bench --cell gru --against torch --size 100,32,128,128 --threads 1
+  gatecheck bench my_lstm.py:MyLSTM --json speed.json --figure speed.png""",
+)
+@click.argument("target", required=False)
+@click.option("--against", metavar="P,P", default="", help="Peers, of torch, jax, onnxruntime, numpy and gatecheck.  [default: all]")
+@click.option("--cell", "cells", metavar="K", multiple=True, help="Which of our cells, repeatable; or which one TARGET is.")
+@click.option("--convention", metavar="C", help="In which convention TARGET takes parameters, instead of what it declares.")
+@click.option("--threads", metavar="N,N", default="1,2", show_default=True, help="Numbers of threads, each in a process of its own.")
+@click.option("--size", "sizes", metavar="T,B,D,H", multiple=True, help="Steps, rows, inputs and units; repeatable.  [default: six sizes]")
+@click.option("--dtype", "dtypes", type=click.Choice(["float32", "float64"]), multiple=True, help="Repeatable.  [default: both]")
+@click.option("--work", "works", type=click.Choice(["forward", "gradients"]), multiple=True, help="Repeatable.  [default: both]")
+@click.option("--quick", is_flag=True, help="Small sizes and few rounds: whether it works, rather than how fast.")
+@click.option("--limit", metavar="S", type=float, default=1800, show_default=True, help="Seconds that it may take, about.")
+@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
+@click.option("--figure", "figure", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Draw it here: PNG, SVG or PDF.")
+def bench(
+    target: str | None,
+    against: str,
+    cells: tuple[str, ...],
+    convention: str | None,
+    threads: str,
+    sizes: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    works: tuple[str, ...],
+    quick: bool,
+    limit: float,
+    json_path: Path | None,
+    figure: Path | None,
+) -> None:
+    """How fast is TARGET (our cells without one), forward and gradients, against PyTorch, JAX, ONNX Runtime and NumPy?
+
+    All run in turns in one process with the same arguments and number of threads, and a ratio is the median over rounds of their time
+    over TARGET's. Whatever computes something else is refused. The matrix products alone are timed too: the floor under every cell.
+    TARGET is written as for gatecheck audit. Exit status 0 says that it was measured, not that it was fast.
+    """
+    from gatecheck.bench.points import parse_sizes
+    from gatecheck.bench.run import Bench, Plan, run
+    from gatecheck.report.bench_figure import save_bench_figure
+    from gatecheck.report.bench_table import bench_table
+
+    check_writable(json_path)
+    check_writable(figure)
+    if figure and figure.suffix.lower() not in FORMATS:
+        raise UsageError(f"the figure {figure} should end in .png, .svg or .pdf")
+    chosen = {k: v for k, v in (("dtypes", dtypes), ("works", works)) if v}
+    result = Bench(
+        Plan(
+            target,
+            cells,
+            convention,
+            tuple(filter(None, (word.strip() for word in against.split(",")))),
+            _numbers(threads),
+            tuple(map(parse_sizes, sizes)),
+            quick=quick,
+            limit=limit,
+            **chosen,
+        )
+    )
+    out = Console()
+    try:
+        with bar("bench") as tick:
+            run(result, tick)
+    except KeyboardInterrupt:
+        result.interrupted = True
+    data = result.to_json()
+    out.print(bench_table(data), crop=False, soft_wrap=False)
+    if json_path:
+        write_json(json_path, data)
+    if figure and data["points"]:
+        try:
+            save_bench_figure(data, figure)
+        except MissingExtraError as error:
+            out.print(f"no figure: {error}", style="yellow", markup=False, highlight=False)
+    if result.interrupted:
+        sys.exit(INTERRUPTED)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError as error:
+        raise UsageError(f"--threads takes whole numbers with commas between them, as 1,2; {text!r} is not that") from error

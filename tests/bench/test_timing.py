@@ -1,0 +1,85 @@
+"""Ratios: contestants on a clock of our own, of which it is known how fast they are."""
+
+import gc
+import math
+
+import numpy as np
+import pytest
+
+from gatecheck.bench.timing import FEWEST, interval, race, ratios
+
+
+class Clock:
+    """Time that passes only when somebody works, and slows everybody down while the machine is busy."""
+
+    def __init__(self, busy=lambda now: 1.0):
+        self.now, self.busy, self.calls = 0.0, busy, []
+
+    def __call__(self):
+        return self.now
+
+    def worker(self, name, seconds):
+        def call():
+            self.calls.append(name)
+            self.now += seconds * self.busy(self.now)
+
+        return call
+
+
+def raced(clock, rounds=9, least=0.0, deadline=math.inf, **seconds):
+    return race({k: clock.worker(k, s) for k, s in seconds.items()}, rounds=rounds, least=least, deadline=deadline, clock=clock)
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5, 1.0, 37.0])
+def test_who_takes_so_many_times_as_long_is_said_to(factor):
+    found = ratios(raced(Clock(), ours=0.25, theirs=0.25 * factor), "ours")
+    assert found.keys() == {"theirs"}
+    np.testing.assert_allclose(found["theirs"], [factor] * 3)
+
+
+def test_a_machine_that_becomes_ten_times_slower_half_way_changes_no_ratio():
+    clock = Clock(busy=lambda now: 1.0 if now < 20 else 10.0)
+    seconds = raced(clock, rounds=21, ours=0.5, theirs=1.0)
+    assert max(seconds["ours"]) == pytest.approx(10 * min(seconds["ours"]))
+    assert ratios(seconds, "ours")["theirs"].median == pytest.approx(2.0)
+
+
+def test_a_single_interruption_moves_the_interval_but_not_the_median():
+    assert interval([2.0] * 10 + [400.0]).median == 2.0
+    low, high = interval([1.0, 2.0, 3.0])[1:]
+    assert 1.0 < low < 2.0 < high < 3.0
+
+
+def test_short_calls_are_repeated_until_they_can_be_measured():
+    clock = Clock()
+    seconds = raced(clock, rounds=1, least=0.1, ours=0.01, theirs=1.0)
+    assert seconds["ours"] == [pytest.approx(0.01)]
+    assert clock.calls.count("ours") == 2 + 10
+    assert clock.calls.count("theirs") == 2 + 1
+
+
+def test_all_are_warm_before_the_first_round_and_the_order_moves_on():
+    clock = Clock()
+    raced(clock, rounds=3, a=1.0, b=1.0, c=1.0)
+    assert "".join(clock.calls) == "aabbcc" + "abc" + "bca" + "cab"
+
+
+def test_rounds_end_at_the_deadline_but_there_are_enough_for_a_median():
+    assert len(raced(Clock(), rounds=99, deadline=0.0, ours=1.0)["ours"]) == FEWEST
+    assert len(raced(Clock(), rounds=99, deadline=12.5, ours=1.0)["ours"]) == 11
+    assert len(raced(Clock(), rounds=2, deadline=math.inf, ours=1.0)["ours"]) == 2
+
+
+def test_the_collector_rests_within_rounds_and_works_after_them():
+    seen, clock = [], Clock()
+    work = clock.worker("ours", 1.0)
+    race({"ours": lambda: work() or seen.append(gc.isenabled())}, rounds=2, least=0.0, clock=clock)
+    assert seen == [True, True, False, False]
+    assert gc.isenabled()
+
+
+def test_the_collector_works_after_a_contestant_that_raises():
+    calls = iter([None, None])
+    with pytest.raises(StopIteration):
+        race({"ours": lambda: next(calls)}, rounds=2, least=0.0, clock=Clock())
+    assert gc.isenabled()
