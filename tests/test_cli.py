@@ -383,7 +383,7 @@ def test_decay_without_matplotlib_prints_its_table_and_says_why_there_is_no_figu
         monkeypatch.setitem(sys.modules, name, None)
     status, printed = gk(*SMALL)
     assert status == 0
-    assert "no figure: " in printed
+    assert "no report: " in printed
     assert "gatecheck[report]" in printed
     assert "uniform" in printed
     assert {f.name for f in (folder / "gatecheck-decay").iterdir()} == {"decay.json"}

@@ -17,7 +17,7 @@ from typing import Any
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from gatecheck.auditing import targets
-from gatecheck.auditing.inference import settled
+from gatecheck.auditing.settling import settled
 from gatecheck.bench import floors
 from gatecheck.bench.contest import Terms, found, measured
 from gatecheck.bench.points import DTYPES, Point, points

@@ -13,6 +13,7 @@ from gatecheck.cells import LSTM, RNN
 from gatecheck.decay.kind import kind
 from gatecheck.decay.networks import Network
 from gatecheck.decay.profile import adjoint_profile, tangent_profile
+from gatecheck.decay.spec import NetworkSpec
 
 LAGS = np.arange(4001)
 
@@ -98,10 +99,10 @@ def test_little_noise_leaves_the_name_and_much_takes_it():
     ("cell", "initialiser", "T", "expected"), [(RNN(), "glorot_orthogonal", 2000, "exponential"), (LSTM(), "chrono:500", 2000, "mixture")]
 )
 def test_networks(cell, initialiser, T, expected):
-    network, curves = Network(cell, initialiser, 64, 4), []
+    network, curves = Network(NetworkSpec(cell.name, initialiser, 64, 4), cell, 64, 4), []
     for trial in range(5):
         rng = network.generator(0, trial)
-        params, start, x = network.params(rng), network.probes(rng, 4), network.sequence(rng, T)
+        params, start, x = network.params(rng), network.probes(rng, 4), network.sequence(rng, T, trial)
         curves.append(adjoint_profile(cell, params, x, start).log_norm)
     assert kind(np.array(curves)).name == expected
 

@@ -101,14 +101,14 @@ def test_nothing_in_the_clause_tells_the_number():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: draw(copying(3, 4), 3), "lag is 3, but the task copying needs at least 4"),
+        (lambda: draw(copying(3, 4), 3), "lag is 3, but the task copy needs at least 4"),
         (lambda: draw(agreement(), 6), "lag is 6, but the task agreement needs at least 7"),
         (lambda: draw(adding(), 0), "lag is 0, but should be at least 1"),
         (lambda: draw(adding(), 2.5), "lag is 2.5, but should be a whole number"),
         (lambda: draw(adding(), 5, batch=0), "batch is 0, but should be at least 1"),
         (lambda: copying(0, 4), "copying 0 symbols out of 4"),
         (lambda: copying(3, 1), "copying 3 symbols out of 1"),
-        (lambda: as_task("parity"), "there is no task 'parity'; the tasks are copying, adding, agreement"),
+        (lambda: as_task("parity"), "there is no task 'parity'; the tasks are copy, adding, agreement"),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):
