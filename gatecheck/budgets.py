@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from gatecheck.cases import COTANGENTS, Case
-from gatecheck.oracles.rounding import Budget, Function, budget
+from gatecheck.oracles.rounding import PRECISIONS, Budget, Function, budget
 from gatecheck.reference import Results, ahead, equations, run
 
 R = TypeVar("R")
@@ -56,6 +58,34 @@ def forward_budget(case: Case) -> Budget:
     """
     mathematics = equations(case.cell)
     return _measured(lambda arrays: ahead(mathematics, arrays)[0], case, *COTANGENTS)
+
+
+REPLICATES = 8
+"""How often a function of which no equations are known is run to see how it takes rounding."""
+
+OPERATIONS = 8
+"""By how many roundings each of its inputs is moved then: about as many as a step has one after the other."""
+
+
+def budget_for(implementation: Any, case: Any) -> Budget:
+    """The budget of a case: from the equations of its cell, or where it has none from the implementation's own results.
+
+    Without equations each input is moved at random by a few of its own roundings, and the spread of the results is taken for what rounding
+    may do: a backward stable program returns the exact results of inputs that are off by so much (Wilkinson 1963). It says how well the
+    implementation can agree with itself, not what is right.
+    """
+    return case_budget(case) if isinstance(case, Case) else _own(implementation, case)
+
+
+def _own(implementation: Any, case: Any) -> Budget:
+    rng, u = np.random.default_rng(0), PRECISIONS[case.dtype.name].u
+    exact = {k: v.astype(float) for k, v in implementation.run(case).items()}
+    square = {k: np.zeros(v.shape) for k, v in exact.items()}
+    for _ in range(REPLICATES):
+        moved = case.having(**{k: a * (1 + OPERATIONS * u * rng.uniform(-1, 1, a.shape)) for k, a in case.arrays.items()})
+        for k, v in implementation.run(moved).items():
+            square[k] += (v.astype(float) - exact[k]) ** 2
+    return Budget(exact, {k: np.sqrt(v / REPLICATES) for k, v in square.items()}, case.dtype.name)
 
 
 def exact(case: Case) -> Results:

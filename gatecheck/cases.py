@@ -115,6 +115,11 @@ class Case:
         return [k for k in COTANGENTS if k in self.arrays]
 
     @property
+    def carried(self) -> list[tuple[str, str]]:
+        """The names of each state before the first step and after the last."""
+        return [(f"{k}0", f"{k}T") for k in self.cell.state]
+
+    @property
     def sizes(self) -> Sizes:
         """T, B, D, H."""
         T, B, D = self.arrays["x"].shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatecheck.budgets import case_budget
+from gatecheck.budgets import budget_for, case_budget
 from gatecheck.cases import Case
 from gatecheck.cells import Array
 from gatecheck.claims import claim
@@ -15,7 +15,7 @@ from gatecheck.implementation import Results, Subject
 @claim(needs={"one_way"}, varies="T", anywhere=True)
 def outputs_are_causal(implementation: Subject, case: Case) -> Evidence:
     """y_t depends on x_1 … x_t only: later inputs change no bit of it."""
-    t = case.sizes.T // 2
+    t = len(case["x"]) // 2
     x = case["x"].copy()
     x[t:] = 1 - 2 * x[t:]
     before, after = implementation.forward(case)["y"][:t], implementation.forward(case.having(x=x))["y"][:t]
@@ -25,10 +25,10 @@ def outputs_are_causal(implementation: Subject, case: Case) -> Evidence:
 @claim(needs={"backward", "one_way"}, anywhere=True)
 def gradients_are_causal(implementation: Subject, case: Case) -> Evidence:
     """The gradient of y_1 … y_t with respect to later inputs is exactly zero."""
-    t = case.sizes.T // 2
+    t = len(case["x"]) // 2
     dy = case["dy"].copy()
     dy[t:] = 0
-    dx = implementation.backward(case.having(dy=dy, dhT=None, dcT=None))["dx"]
+    dx = implementation.backward(case.having(dy=dy, **{f"d{end}": None for _, end in case.carried}))["dx"]
     expected = dx.copy()
     expected[t:] = 0
     return identical(case.cell, {"dx": dx}, {"dx": expected})
@@ -63,23 +63,20 @@ def split_sequence_is_whole_sequence(implementation: Subject, case: Case) -> Evi
 
     Backward too: the gradients of the second part's initial state are the first part's final cotangents, and parameter gradients add.
     """
-    T = case.sizes.T
-    k = T // 2
+    k = len(case["x"]) // 2
     if k == 0:
         return Evidence()
-    final = {f"d{s}T": None for s in case.cell.state}
-    first = case.having(x=case["x"][:k], dy=case["dy"][:k], **final)
+    first = case.having(x=case["x"][:k], dy=case["dy"][:k], **{f"d{end}": None for _, end in case.carried})
     begun = implementation.forward(first)
-    second = case.having(x=case["x"][k:], dy=case["dy"][k:], **{f"{s}0": begun[f"{s}T"] for s in case.cell.state})
+    second = case.having(x=case["x"][k:], dy=case["dy"][k:], **{start: begun[end] for start, end in case.carried})
     ended = implementation.run(second)
-    expected: Results = {"y": np.concatenate([begun["y"], ended["y"]])} | {f"{s}T": ended[f"{s}T"] for s in case.cell.state}
+    expected: Results = {"y": np.concatenate([begun["y"], ended["y"]])} | {end: ended[end] for _, end in case.carried}
     if "backward" in implementation.abilities:
-        carried = {f"d{s}T": ended[f"d{s}0"] for s in case.cell.state}
-        begun = implementation.backward(first.having(**carried))
+        begun = implementation.backward(first.having(**{f"d{end}": ended[f"d{start}"] for start, end in case.carried}))
         expected["dx"] = np.concatenate([begun["dx"], ended["dx"]])
-        expected |= {f"d{s}0": begun[f"d{s}0"] for s in case.cell.state}
+        expected |= {f"d{start}": begun[f"d{start}"] for start, _ in case.carried}
         expected |= {f"d{p}": begun[f"d{p}"] + ended[f"d{p}"] for p in case.params if p not in implementation.absent}
-    return consistent(case.cell, implementation.run(case), expected, case_budget(case))
+    return consistent(case.cell, implementation.run(case), expected, budget_for(implementation, case))
 
 
 @claim(anywhere=True)

@@ -18,7 +18,7 @@ import numpy as np
 from gatecheck.calls import guarded
 from gatecheck.cells import Array
 from gatecheck.claims import Claim
-from gatecheck.errors import ContractError, TargetError
+from gatecheck.errors import ContractError, GatecheckError, TargetError
 from gatecheck.implementation import Results
 
 CLAIMS = (
@@ -32,6 +32,9 @@ CLAIMS = (
     "zero_cotangents_give_zero_gradients",
 )
 """The claims that hold of any differentiable function, by name."""
+
+OF_TIME = ("outputs_are_causal", "gradients_are_causal", "split_sequence_is_whole_sequence")
+"""Those that hold of any function that runs over time: that takes and returns states, and returns y for each step of x."""
 
 
 OUTPUTS = ("y", "hT", "cT")
@@ -67,8 +70,10 @@ def is_custom(target: Any, cell: Any) -> bool:
 
 def says_nothing(claim: Claim, implementation: Any) -> str | None:
     """Why a claim says nothing about an implementation, or None where it does."""
-    if isinstance(implementation, CustomSubject) and claim.name not in CLAIMS:
+    if isinstance(implementation, CustomSubject) and claim.name not in (*CLAIMS, *OF_TIME):
         return "is about a cell that is known, and this is one of its own"
+    if isinstance(implementation, CustomSubject) and claim.name in OF_TIME and implementation.time is None:
+        return "holds only if it takes and returns states, and y for each step of x; time_axis says which axis is time, where shapes do not"
     return claim.inapplicable(implementation)
 
 
@@ -134,13 +139,19 @@ class CustomCase:
     def __hash__(self) -> int:
         return hash(self.key)
 
+    @property
+    def carried(self) -> list[tuple[str, str]]:
+        """The names of each state before the first step and after the last."""
+        return list(zip(self.states, OUTPUTS[1:], strict=False))
+
     def of(self, arrays: Mapping[str, Array]) -> CustomCase:
         """A case that has these arrays and no others."""
         return replace(self, arrays=arrays)
 
-    def having(self, **arrays: Array) -> CustomCase:
-        """The same case with some arrays replaced."""
-        return replace(self, arrays={**self.arrays, **{k: np.asarray(v, self.dtype) for k, v in arrays.items()}})
+    def having(self, **arrays: Array | None) -> CustomCase:
+        """The same case with some arrays replaced; None is zeros, since a cell of its own is always given all of them."""
+        new = {k: np.zeros_like(self.arrays[k]) if v is None else np.asarray(v, self.dtype) for k, v in arrays.items()}
+        return replace(self, arrays={**self.arrays, **new})
 
     def save(self, path: str | Path, **about: Any) -> None:
         """Write the arrays as an ``.npz`` without pickles."""
@@ -160,6 +171,8 @@ class CustomSubject:
     ----------
     target, name, dtypes, abilities, expected_failures
         As of :class:`gatecheck.implementation.Subject`.
+    time
+        The axis of its x and y along which it runs; None if it takes no states, or it is not clear. In cases it is the first.
     """
 
     target: Any
@@ -171,16 +184,18 @@ class CustomSubject:
     convention = OWN
     absent: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    time: int | None = None
 
     @property
     def traits(self) -> frozenset[str]:
         """What may be asked of it."""
-        return self.cell.traits | self.abilities
+        return self.cell.traits | self.abilities | ({"one_way"} if self.time is not None else set())
 
     @property
     def narrowings(self) -> list[str]:
         """What an audit leaves out, in sentences."""
         out = ["it is a cell of its own: its gradient is checked against its own forward, and nothing says what forward should be"]
+        out += [f"it is taken to run along axis {self.time} of x"] if self.time is not None else []
         return out if "backward" in self.abilities else [*out, "gradients are not audited: there is no backward"]
 
     def example(self, seed: int, dtype: str) -> CustomCase:
@@ -194,7 +209,7 @@ class CustomSubject:
         try:
             given = self.target.example(np.random.default_rng(seed))
             params, rest = dict(given["params"]), {k: v for k, v in given.items() if k != "params" and v is not None}
-            arrays = {k: np.asarray(v, dtype) for k, v in (params | rest).items()}
+            arrays = {k: self._time_first(k, np.asarray(v, dtype)) for k, v in (params | rest).items()}
         except (Exception, SystemExit) as error:
             wanted = '{"params": {name: array, …}, "x": array} and perhaps states, such as "h0"'
             raise TargetError(f"{self.name}.example(rng) raised {type(error).__name__}: {error}; it should return {wanted}") from error
@@ -210,8 +225,11 @@ class CustomSubject:
 
     def arguments(self, case: CustomCase) -> dict[str, Any]:
         """Fresh, writeable copies of what the target is called with."""
-        own = {k: v.copy() for k, v in case.arrays.items()}
+        own = {k: np.moveaxis(v, 0, self.time).copy() if self.time and k in ("x", "dy") else v.copy() for k, v in case.arrays.items()}
         return {"params": {k: own.pop(k) for k in case.params}} | own
+
+    def _time_first(self, name: str, array: Array) -> Array:
+        return np.moveaxis(array, self.time, 0) if self.time and name in ("x", "y") else array
 
     def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
         """Arguments of ``"forward"`` or ``"backward"`` in the order in which the target takes them."""
@@ -246,10 +264,16 @@ class CustomSubject:
         if not isinstance(got, Mapping) or set(got) != set(case.inputs):
             names = sorted(got) if isinstance(got, Mapping) else type(got).__name__
             raise ContractError(f"backward returned {names}, but should return a dict of gradients for {sorted(case.inputs)}")
+        own = self.arguments(case)
+        shapes = {k: v.shape for k, v in (own | own["params"]).items() if k != "params"}
         for name, gradient in got.items():
-            if np.shape(gradient) != case[name].shape:
-                raise ContractError(f"the gradient of {name} has shape {np.shape(gradient)}, but should have shape {case[name].shape}")
-        return {f"d{k}": np.array(v) for k, v in got.items()}
+            if np.shape(gradient) != shapes[name]:
+                raise ContractError(f"the gradient of {name} has shape {np.shape(gradient)}, but should have shape {shapes[name]}")
+        return {f"d{k}": np.array(self._time_first(k, np.asarray(v))) for k, v in got.items()}
+
+    def run(self, case: CustomCase) -> Results:
+        """Forward, and backward where there is one."""
+        return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
 
     def call(self, what: str, *arguments: Any) -> Any:
         """What a method of the target returns, as it is.
@@ -267,7 +291,7 @@ class CustomSubject:
             raise ContractError(f"forward returned {type(got).__name__}, but should return a number, an array, or up to three arrays")
         if len(values) == 1 and np.ndim(values[0]) == 0:
             return {"loss": np.asarray(values[0])}
-        return {name: np.array(v) for name, v in zip(OUTPUTS, values, strict=False)}
+        return {name: np.array(self._time_first(name, np.asarray(v))) for name, v in zip(OUTPUTS, values, strict=False)}
 
 
 def custom_subject(target: Any, name: str | None = None) -> CustomSubject:
@@ -290,4 +314,33 @@ def custom_subject(target: Any, name: str | None = None) -> CustomSubject:
     dtypes = tuple(getattr(target, "dtypes", ("float32", "float64")))
     has = {k: callable(getattr(target, k, None)) for k in ("backward", "tangent")} | {"complex": "complex128" in dtypes}
     real = tuple(d for d in dtypes if d != "complex128")
-    return CustomSubject(target, name, real, frozenset(k for k, v in has.items() if v), dict(getattr(target, "expected_failures", {})))
+    found = CustomSubject(target, name, real, frozenset(k for k, v in has.items() if v), dict(getattr(target, "expected_failures", {})))
+    return replace(found, time=_time_axis(found))
+
+
+def _time_axis(subject: CustomSubject) -> int | None:
+    """The axis along which a target runs, as it declares or as shapes tell.
+
+    With a state (H,) it is the first of x (T, D), and with states (B, ...) that of x (T, B, D) or (B, T, D) which is not B.
+    """
+    declared = getattr(subject.target, "time_axis", None)
+    if declared is not None and (not isinstance(declared, int) or declared < 0):
+        raise TargetError(f"{subject.name}.time_axis is {declared!r}, but should be the number of an axis of x, from 0")
+    try:
+        case = subject.example(0, subject.dtypes[0])
+        out = subject.forward(case)
+    except GatecheckError:  # which the audit meets and tells
+        return None
+    x, states = case["x"], [case[start] for start, _ in case.carried]
+    if not states or len(case.carried) < len(case.states) or any(e not in out or out[e].shape != case[s].shape for s, e in case.carried):
+        return None
+    axis = declared
+    if axis is None and x.ndim == 2 and all(s.ndim == 1 for s in states):
+        axis = 0
+    if axis is None and x.ndim == 3 and all(s.ndim > 1 for s in states) and len({s.shape[0] for s in states}) == 1:
+        others = [k for k in (0, 1) if x.shape[k] != states[0].shape[0]]
+        axis = others[0] if len(others) == 1 else None
+    fits = axis is not None and axis < x.ndim and axis < out["y"].ndim and out["y"].shape[axis] == x.shape[axis]
+    if declared is not None and not fits:
+        raise TargetError(f"{subject.name}.time_axis is {declared}, but x {x.shape} and y {out['y'].shape} do not share a time there")
+    return axis if fits else None
