@@ -1,4 +1,4 @@
-"""What no recurrent layer can beat: its matrix products alone, with the BLAS of NumPy and SciPy.
+"""What no recurrent layer can beat with this BLAS: its matrix products alone, with the BLAS of NumPy and SciPy.
 
 The shapes are the best that the equations allow: x with W for all steps in one product, h with U for all gates in one product a step,
 and the gradients of W, U and x in one product each. No gate, no sum and no copy is computed.

@@ -56,7 +56,8 @@ def page(template: str, values: Mapping[str, Any], filters: Mapping[str, Callabl
     )
     environment.filters.update(filters or {})
     # A lone surrogate, as of a file name that is no UTF-8, cannot be written to a file.
-    return environment.get_template(template).render(values).encode("utf-8", "backslashreplace").decode()
+    text: str = environment.get_template(template).render(values).encode("utf-8", "backslashreplace").decode()
+    return text
 
 
 def svg_of(figure: Any) -> str:
@@ -85,4 +86,6 @@ def inline_svg(drawn: str, name: str, description: str) -> str:
     drawn = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn)
     drawn = re.sub(r' (?:width|height)="[\d.]+pt"', "", drawn, count=2)
     opening = f'<svg role="img" aria-labelledby="{name}-title"'
-    return Markup(drawn.replace("<svg", opening, 1).replace(">", f'><title id="{name}-title">{escape(description)}</title>', 1))
+    named = f'><title id="{name}-title">{escape(description)}</title>'
+    svg: str = Markup(drawn.replace("<svg", opening, 1).replace(">", named, 1))
+    return svg
