@@ -21,7 +21,6 @@ from typing import Any
 from gatecheck.auditing import diagnosis, targets
 from gatecheck.auditing.custom import CustomCase, CustomSubject
 from gatecheck.auditing.diagnosis import Diagnosis
-from gatecheck.auditing.parallel import end_with_parent
 from gatecheck.auditing.runner import claims
 from gatecheck.auditing.settling import settled
 from gatecheck.cases import Case
@@ -31,6 +30,7 @@ from gatecheck.conventions import Convention
 from gatecheck.errors import TargetCrashError, TargetLostError
 from gatecheck.evidence import Evidence
 from gatecheck.implementation import Subject
+from gatecheck.processes import end_with_parent
 from gatecheck.versions import versions
 
 OUTPUT, STACK = "output", "stack"

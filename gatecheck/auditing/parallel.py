@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
+
+from gatecheck.processes import end_with_parent
 
 R = TypeVar("R")
 
@@ -27,18 +28,6 @@ def chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
         by_cell.setdefault(label.partition(": ")[0], []).append(label)
     size = max(1, min(CHUNK, len(labels) // (4 * workers)))
     return [these[i : i + size] for these in by_cell.values() for i in range(0, len(these), size)]
-
-
-def end_with_parent() -> None:
-    """This process ends with the one that started it, whatever ended that."""
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
-
-
-def _end_after(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def _begin() -> None:

@@ -162,13 +162,18 @@ def conventions(search: Search, case: Case, got: Results) -> Iterator[Base]:
 def _arranged(search: Search, screen: Screen, target: Array, arrays: dict[str, Array]) -> Iterator[Arrangement]:
     """Arrangements of the parameters that pass the screen, all tried in one run along a leading axis."""
     found = list(arrangements(search.cell))
-    made = [rearranged(search.cell, a).given(arrays) for a in found]
-    stacked = {k: np.stack([m[k] for m in made]) for k in arrays if k != "lengths"}
+    stacked = _stacked(search, found, arrays)
     search.tick(len(found))
     results, _ = ahead(truth(search.cell).equations, stacked)
     for k, arrangement in enumerate(found):
         if screen.close(screen.vector({name: a[k] for name, a in results.items()}), target).all():
             yield arrangement
+
+
+def _stacked(search: Search, found: Sequence[Arrangement], arrays: dict[str, Array]) -> dict[str, Array]:
+    """The arrays as each arrangement has them, along a leading axis."""
+    made = [rearranged(search.cell, a).given(arrays) for a in found]
+    return {k: np.stack([m[k] for m in made]) for k in arrays if k != "lengths"}
 
 
 def forward(search: Search, at: int) -> list[Hypothesis]:
@@ -217,8 +222,7 @@ def elsewhere(search: Search, case: Case, got: Results) -> list[Hypothesis]:
         return bool(fits)
 
     usual = [a for a in arrangements(search.cell) if _is_usual(search, a)]
-    made = [rearranged(search.cell, a).given(arrays) for a in usual]
-    stacked = {k: np.stack([m[k] for m in made]) for k in arrays if k != "lengths"} if made else {}
+    stacked = _stacked(search, usual, arrays) if usual else {}
     for fault in faults:
         if len(found) >= KEPT:
             break

@@ -100,8 +100,7 @@ def measured(point: Point, under_test: Subject, peers: Mapping[str, Prepare], te
     TargetError
         If it is the subject that computes something else.
     """
-    case = draw(under_test.cell, point.sizes, seed=0, dtype=point.dtype)
-    case = case.having(**{name: np.zeros_like(case[name]) for name in under_test.absent})
+    case = under_test.possible(draw(under_test.cell, point.sizes, seed=0, dtype=point.dtype))
     truth = _truth(case, point.work)
     jobs = {SUBJECT: job_of(under_test, case, point.work)}
     absent: dict[str, str] = {}

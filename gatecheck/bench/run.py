@@ -190,7 +190,7 @@ def _answers(spec: Mapping[str, Any], threads: int) -> Iterator[dict[str, Any]]:
                 raise RuntimeError("a child without pipes")
             with suppress(BrokenPipeError):  # it is gone already, which is said below
                 child.stdin.write(json.dumps(spec) + "\n")
-                child.stdin.flush()
+                child.stdin.close()  # here, since leaving the block would raise what is still to be written
             for line in child.stdout:
                 answer = json.loads(line)
                 if answer["kind"] == "end":

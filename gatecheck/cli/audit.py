@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from json import dumps
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import FINDINGS, HOLDS, bar, check_writable, main, write
+from gatecheck.cli.base import FINDINGS, HOLDS, as_json, bar, check_writable, main, write
 from gatecheck.cli.project import Configured, Expected, about_the_target
 
 OUTPUT = click.Path(path_type=Path, dir_okay=False)
@@ -23,7 +22,7 @@ def _write(results: Sequence[Any], data: Any, files: Mapping[str, Path | None], 
     from gatecheck.report.audit_page import audit_html, audit_markdown, junit_xml
 
     texts: dict[str, Callable[[], str]] = {
-        "json": lambda: dumps(data, indent=2, allow_nan=False),
+        "json": lambda: as_json(data),
         "html": lambda: audit_html(results[0], command),
         "junit": lambda: junit_xml(results),
         "markdown": lambda: "\n".join(map(audit_markdown, results)),

@@ -99,8 +99,12 @@ def write(path: Path, text: str) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def as_json(data: Any) -> str:
+    return json.dumps(data, indent=2, allow_nan=False)
+
+
 def write_json(path: Path, data: Any) -> None:
-    write(path, json.dumps(data, indent=2, allow_nan=False))
+    write(path, as_json(data))
 
 
 def check_writable(file: Path | None, folder: str | None = None) -> None:

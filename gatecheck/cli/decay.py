@@ -74,6 +74,7 @@ def decay(
     SPEC.toml says what to measure; without one the options do, and without any the usual cells and initialisations are measured.
     """
     from gatecheck.decay import study
+    from gatecheck.decay.advice import compare
     from gatecheck.decay.store import Store
     from gatecheck.decay.tables import commented_spec
     from gatecheck.report.decay_table import decay_table
@@ -100,7 +101,7 @@ def decay(
     console.print(decay_table(result))
     for reason in result.skipped:
         console.print(f"skipped {reason}", style="dim", highlight=False)
-    for sentence in _together(result):
+    for sentence in compare(result):
         console.print(sentence, highlight=False)
     written = [out / "decay.json"]
     write(written[0], result.to_json())
@@ -128,12 +129,6 @@ def _spec(path: Path | None, options: dict[str, Any]) -> Spec:
         cells, inits = (list(dict.fromkeys(names)) for names in zip(*DEFAULT_NETWORKS, strict=True))
         content["network"] = [{"cell": cells, "init": inits} | entry]
     return as_spec(content, "options")
-
-
-def _together(result: DecayResult) -> list[str]:
-    from gatecheck.decay.advice import compare
-
-    return compare(result)
 
 
 def _report(result: DecayResult, out: Path) -> list[Path]:

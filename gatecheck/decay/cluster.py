@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from gatecheck.decay.job import Advance, Finish, Function, Job, Result, Task
 from gatecheck.decay.pool import portable
 from gatecheck.decay.store import part_key
-from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
+from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError, first_line
 
 PATIENCE_S = 30.0
 """Seconds that a scheduler has to answer at first."""
@@ -42,7 +42,7 @@ def each(address: str, function: Function, tasks: Iterable[Task], keys: Sequence
     try:
         client = Client(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise UsageError(f"no Dask scheduler answers at {address}: {str(error).partition(chr(10))[0]}") from None
+        raise UsageError(f"no Dask scheduler answers at {address}: {first_line(error)}") from None
     news: queue.SimpleQueue[Any] = queue.SimpleQueue()
     topic = f"gatecheck-{uuid4().hex}"
     with _without_reconnection(), client:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatecheck.cells import Cell, Params
-from gatecheck.decay.profile import adjoint_profile
+from gatecheck.decay.profile import adjoint_profile, identity
 from gatecheck.decay.tasks import Batch
 from gatecheck.decay.training import Trained
 from gatecheck.validation import whole
@@ -75,6 +75,5 @@ def asked(batch: Batch) -> Array:
 
 
 def _log_norm(cell: Cell, params: Params, x: Array) -> Array:
-    n, H = len(cell.state), params["U"].shape[0]
-    basis = np.eye(n * H).reshape(n * H, n, H).transpose(1, 0, 2)
+    basis = identity(len(cell.state), params["U"].shape[0])
     return adjoint_profile(cell, params, np.ascontiguousarray(x), basis).log_norm

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatecheck.cells import Cell, Params
-from gatecheck.decay.profile import Profile, adjoint_profile, tangent_profile
+from gatecheck.decay.profile import Profile, adjoint_profile, identity, tangent_profile
 from gatecheck.decay.result import Integrity
 from gatecheck.kernels import backward, forward
 
@@ -64,7 +64,7 @@ def _gradient(cell: Cell, params: Params, x: Array, u: Array) -> float:
 def _order(cell: Cell, params: Params, x: Array, u: Array) -> float:
     n, _, H = u.shape
     size = n * H
-    basis = np.eye(size).reshape(size, n, H).transpose(1, 0, 2)
+    basis = identity(n, H)
     state, product = np.zeros((n, H)), np.eye(size)
     for t in range(len(x)):
         step = _vector(tangent_profile(cell, params, x[t : t + 1], basis, state)).transpose(0, 2, 1).reshape(size, size)

@@ -66,16 +66,19 @@ def measure(
     state whose parameter gradient is truncated. Memory is O(√T k H + T), and that of the parameters some hundred times.
     """
     run = prepare(cell, params, x, state)
-    gates, inputs, truncation = GateStatistics(run), InputSensitivity(run), Truncation(run)
-    whole, one = Adjoint(run, start, readings=[inputs] if chosen.inputs else []), Adjoint(run, loss, readings=[truncation])
+    gates = GateStatistics(run) if chosen.gates else None
+    inputs = InputSensitivity(run) if chosen.inputs else None
+    truncation = Truncation(run) if chosen.truncation else None
+    whole = Adjoint(run, start, readings=[inputs] if inputs else [])
+    one = Adjoint(run, loss, readings=[truncation]) if truncation else None
     paths = split(run, start[:, :PATH_PROBES]) if chosen.paths else {}
-    visits: list[Visit] = [whole, *([one] if chosen.truncation else []), *paths.values()]
-    passes(run, [gates] if chosen.gates else [], visits, progress, keeper)
+    visits: list[Visit] = [whole, *([one] if one else []), *paths.values()]
+    passes(run, [gates] if gates else [], visits, progress, keeper)
     return Measurement(
         profile=whole.profile(),
         paths={name: sizes - sizes[0] for name, adjoint in paths.items() for sizes in [adjoint.profile().log_norm]},
-        inputs=inputs.log_norm if chosen.inputs else None,
-        gates=gates.result() if chosen.gates else None,
-        loss=one.profile() if chosen.truncation else None,
-        truncation=truncation.result() if chosen.truncation else None,
+        inputs=inputs.log_norm if inputs else None,
+        gates=gates.result() if gates else None,
+        loss=one.profile() if one else None,
+        truncation=truncation.result() if truncation else None,
     )

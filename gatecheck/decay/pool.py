@@ -10,11 +10,10 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
@@ -23,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from gatecheck.decay.job import Advance, Finish, Function, Job, Task
 from gatecheck.errors import WorkerLostError
+from gatecheck.processes import end_with_parent
 
 GRACE_S = 3.0
 """Seconds that a process has to end before it is killed."""
@@ -123,7 +123,7 @@ def _lost(process: SpawnProcess, job: Job) -> WorkerLostError:
 def _serve(pipe: Connection, function: Function) -> None:
     """What a process does: jobs, as long as there are any and the parent lives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     threadpool_limits(1)
 
     def send(*message: Any) -> None:
@@ -146,14 +146,6 @@ def _serve(pipe: Connection, function: Function) -> None:
             send("raised", portable(error, job))
         else:
             send("done", result)
-
-
-def _end_with_parent() -> None:
-    """However the parent ends, by SIGKILL even, this process does too."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def portable(error: Exception, job: Job) -> Exception:

@@ -160,6 +160,11 @@ def tangent_profile(cell: Cell, params: Params, x: Array, start: Array, state: A
     return Profile(log + np.concatenate([[0.0], np.cumsum(growth)]), share, v)
 
 
+def identity(n: int, H: int) -> Array:
+    """The whole space of a state as one block ``(n, n*H, H)``: with it a profile is that of the full Jacobian."""
+    return np.eye(n * H).reshape(n * H, n, H).transpose(1, 0, 2)
+
+
 def block(run: Run, start: Array) -> tuple[Array, float]:
     """A copy of a block ``(n, k, H)`` scaled to norm 1, and the log of the norm it had.
 

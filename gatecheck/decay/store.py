@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 import gatecheck.decay
 import gatecheck.kernels
-from gatecheck.errors import GatecheckError, UsageError
+from gatecheck.errors import GatecheckError, UsageError, first_line
 from gatecheck.kernels.jit import source_digest
 from gatecheck.versions import versions
 
@@ -270,7 +270,7 @@ def _read(file: Path, key: str) -> dict[str, Array]:
     except (FileNotFoundError, _NoPartError, GatecheckError):
         raise
     except Exception as error:  # damaged bytes can end in any error of zipfile, zlib and NumPy
-        raise _NoPartError(str(error).partition("\n")[0] or type(error).__name__) from None
+        raise _NoPartError(first_line(error)) from None
     found = arrays.pop("key", None)
     if not isinstance(found, np.ndarray) or found.shape != () or found.dtype.kind != "U" or str(found) != key:
         raise _NoPartError("it holds something else")

@@ -15,6 +15,7 @@ from gatecheck.decay.networks import Network
 from gatecheck.decay.result import Convergence, Curve, Gate, Integrity, Row, Spectrum, TheoryLine, Truncation
 from gatecheck.decay.theory import predictions
 from gatecheck.decay.trial import PROBES, spaced_lags
+from gatecheck.decay.truncation import smallest
 
 Array = NDArray[Any]
 Trial = Mapping[str, Array]
@@ -161,18 +162,9 @@ def _truncation(trials: Sequence[Trial]) -> Truncation | None:
         return None
     K = trials[0]["truncation_K"]
     logs = np.stack([t["truncation_log"] for t in trials])
-    bias = _quantiles(np.exp(logs))
-    bounds = np.stack([t["truncation_bound"] for t in trials])
-    bound = np.quantile(bounds, 0.5, axis=0, method="inverted_cdf")
-    tenth, hundredth = (_from_then_on(K, np.array(bias.median), level) for level in (0.1, 0.01))
-    return Truncation(tuple(K.tolist()), bias, tuple(bound.tolist()) if np.isfinite(bound).any() else (), tenth, hundredth)
-
-
-def _from_then_on(K: Array, bias: Array, level: float) -> int | None:
-    """The first K from which on the bias stays at or below a level."""
-    above = np.flatnonzero(~(bias <= level))
-    first = int(above[-1]) + 1 if above.size else 0
-    return int(K[first]) if first < len(K) else None
+    bias, bound = _quantiles(np.exp(logs)), _median(np.stack([t["truncation_bound"] for t in trials]))
+    tenth, hundredth = (smallest(K, np.array(bias.median), level) for level in (0.1, 0.01))
+    return Truncation(tuple(K.tolist()), bias, bound if np.isfinite(bound).any() else (), tenth, hundredth)
 
 
 def _spectrum(network: Network, trial: Trial) -> Spectrum | None:

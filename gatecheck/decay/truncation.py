@@ -41,9 +41,14 @@ class Bias(NamedTuple):
 
     def smallest(self, level: float) -> int | None:
         """The smallest of `lags` from which on the relative bias is at most `level`, or None if it is larger at the last."""
-        above = np.flatnonzero(~(self.log_bias <= math.log(level)))
-        first = int(above[-1]) + 1 if above.size else 0
-        return int(self.lags[first]) if first < len(self.lags) else None
+        return smallest(self.lags, self.log_bias, math.log(level))
+
+
+def smallest(lags: Array, log_bias: Array, log_level: float) -> int | None:
+    """The smallest of the lags from which on the bias is at most a level, or None if it is larger at the last, or not known there."""
+    above = np.flatnonzero(~(log_bias <= log_level))
+    first = int(above[-1]) + 1 if above.size else 0
+    return int(lags[first]) if first < len(lags) else None
 
 
 def spaced(T: int) -> Array:

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.auditing.runner import claims
 from gatecheck.report.audit_table import MARKS, counts, ratio
-from gatecheck.report.figures import drawing
-from gatecheck.report.pages import STYLE, inline_svg, page, svg_of
+from gatecheck.report.figures import STYLE, drawing
+from gatecheck.report.pages import inline_svg, page, svg_of
 
 _FIGURE_SAYS = (
     "The largest error of each property, as a share of its budget: what correct code may differ by in that case. Right of the line is "

@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck.errors import UsageError
-from gatecheck.report.figures import drawing
+from gatecheck.report.figures import COLOURS, MARKERS, STYLE, drawing
 
 Data = Mapping[str, Any]
-
-# Okabe & Ito 2008: told apart with any colour vision; markers tell cells apart without colour.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-STYLE = {"font.size": 8, "svg.hashsalt": "gatecheck", "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 150}
 
 
 def save_bench_figure(data: Data, path: Path) -> None:
@@ -43,7 +38,7 @@ def save_bench_figure(data: Data, path: Path) -> None:
         raise UsageError("there is no ratio to draw")
     sizes = list(dict.fromkeys(tuple(p[k] for k in "TBDH") for p in data["points"]))
     cells = list(dict.fromkeys(p["cell"] for p in data["points"]))
-    with drawing(1.5 + 2.9 * len(peers), 1.2 + 2.6 * len(rows), STYLE) as figure:
+    with drawing(1.5 + 2.9 * len(peers), 1.2 + 2.6 * len(rows), STYLE | {"font.size": 8, "figure.dpi": 150}) as figure:
         panels = figure.subplots(len(rows), len(peers), squeeze=False, sharex=True, sharey=True)
         for i, threads in enumerate(rows):
             for j, name in enumerate(peers):

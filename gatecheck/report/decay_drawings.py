@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatecheck.decay.result import DecayResult, Numbers, Row
+from gatecheck.report.figures import COLOURS, MARKERS
 
-# Okabe & Ito 2008, without the yellow: told apart with any colour vision; line styles and markers tell them apart without colour.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FLOAT32_ZERO = -150 * math.log10(2)
 """log10 of half the smallest float32."""
 

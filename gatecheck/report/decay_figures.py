@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from gatecheck.decay.result import DecayResult
 from gatecheck.report import decay_drawings as draw
-from gatecheck.report.figures import drawing
-from gatecheck.report.pages import STYLE, svg_of
+from gatecheck.report.figures import STYLE, drawing
+from gatecheck.report.pages import svg_of
 
 
 class Figure(NamedTuple):

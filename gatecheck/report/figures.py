@@ -8,6 +8,12 @@ from typing import Any
 
 from gatecheck.errors import MissingExtraError
 
+STYLE = {"font.size": 9, "svg.hashsalt": "gatecheck", "svg.fonttype": "path", "axes.spines.top": False, "axes.spines.right": False}
+
+# Okabe & Ito 2008, without the yellow: told apart with any colour vision; line styles and markers tell them apart without colour.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
 
 @contextmanager
 def drawing(width: float, height: float, style: Mapping[str, Any]) -> Iterator[Any]:

@@ -10,8 +10,6 @@ from typing import Any
 
 from gatecheck.errors import MissingExtraError
 
-STYLE = {"font.size": 9, "svg.hashsalt": "gatecheck", "svg.fonttype": "path", "axes.spines.top": False, "axes.spines.right": False}
-
 
 def ready() -> None:
     """See that what pages need is installed, before the work that they are to show is done.

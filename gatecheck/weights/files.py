@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gatecheck.cells import Array
-from gatecheck.errors import InputError, MissingExtraError, TargetError, WeightsFileError
+from gatecheck.errors import InputError, MissingExtraError, TargetError, WeightsFileError, first_line
 from gatecheck.weights import keras_files, numpy_files, tensor_files
 from gatecheck.weights.stored import Stored, printable
 
@@ -88,5 +88,4 @@ def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
     except WeightsFileError as error:
         raise WeightsFileError(printable(f"{path} cannot be used: {error}")) from error
     except Exception as error:  # each library has many ways to say that a file is damaged
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise WeightsFileError(printable(f"{path} is damaged, or not {what}: {first}")) from error
+        raise WeightsFileError(printable(f"{path} is damaged, or not {what}: {first_line(error)}")) from error
