@@ -180,6 +180,38 @@ def test_a_target_that_crashes():
     assert "no kernel for this device" in found.says
 
 
+class Coarse(Builtin):
+    """Right, but in float32 its arrays are cut to the bits that are kept, as by TF32."""
+
+    def __init__(self, bits):
+        super().__init__("lstm")
+        self.bits = bits
+
+    def forward(self, params, x, *states):
+        return super().forward({name: self.cut(a) for name, a in params.items()}, self.cut(x), *states)
+
+    def backward(self, params, x, *more):
+        return super().backward({name: self.cut(a) for name, a in params.items()}, self.cut(x), *more)
+
+    def cut(self, a):
+        if a.dtype != np.float32:
+            return a
+        mantissa, exponent = np.frexp(a)
+        return np.ldexp(np.round(mantissa * np.float32(2**self.bits)) / np.float32(2**self.bits), exponent)
+
+
+@pytest.mark.parametrize("bits", [11, 8])
+def test_arithmetic_that_is_too_coarse(bits):
+    found = explained(Coarse(bits))
+    assert found.explanations == ()
+    assert "The equations are right: in float64 every number agrees. In float32 results are off by up to" in found.says
+
+
+@pytest.mark.parametrize("bits", [24, 2])
+def test_arithmetic_that_is_as_it_should_be_or_far_from_it_is_not_called_coarse(bits):
+    assert "In float32" not in explained(Coarse(bits)).says
+
+
 class Odd(Port):
     """Something that nobody has named."""
 

@@ -175,3 +175,26 @@ def test_compiled_programs_do_not_pile_up(monkeypatch):
         counts.append(len(Path("/proc/self/maps").read_text().splitlines()))
     assert max(counts[4:]) <= max(counts[:4]) + (counts[3] - counts[0])
     assert counts[3] > counts[0]
+
+
+# ---- elsewhere than on a CPU
+
+
+def test_on_an_accelerator_products_are_made_in_full(monkeypatch):
+    seen = []
+
+    def forward(params, x, h0):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return gru(params, x, h0)
+
+    def audited():
+        seen.clear()
+        target = gk.from_jax(forward, cell="gru")
+        assert gk.audit(target, profile="quick", only=["forward_within_budget"]).verdict == "pass"
+        return subject(target).narrowings
+
+    assert not any("computed on" in says for says in audited())
+    assert set(seen) == {None}
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert any("it was computed on gpu, with matrix products in full float32" in says for says in audited())
+    assert set(seen) == {"highest"}

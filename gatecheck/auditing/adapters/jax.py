@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -67,7 +68,7 @@ class Function:
         expected_failures: Mapping[str, str] | None = None,
     ) -> None:
         self.cell, self.convention, self.name, self.packages = cell, convention, name, ("jax", "jaxlib", *packages)
-        self.options, self.expected_failures = options or {}, expected_failures or {}
+        self.options, self.expected_failures, self.notes = options or {}, expected_failures or {}, _notes()
         self._fills = fills
         self._states = [k for k in convention.states if k in cell.state]
 
@@ -153,8 +154,19 @@ def _called(function: Any, x: Array, *arguments: Any) -> Any:
     if function._cache_size() >= PROGRAMS:
         jax.clear_caches()  # not this function's alone: JAX keeps programs of what it called too
     # Each dtype as its users have it: with x64 mode on, constants and random numbers in a function are float64 too.
-    with jax.enable_x64(x.dtype == np.dtype("float64")):
+    with jax.enable_x64(x.dtype == np.dtype("float64")), _in_full():
         return jax.tree.map(np.asarray, function(*arguments))
+
+
+def _in_full() -> AbstractContextManager[Any]:
+    """Matrix products in the arithmetic of their dtype, of which a rounding budget speaks."""
+    return nullcontext() if jax.default_backend() == "cpu" else jax.default_matmul_precision("highest")
+
+
+def _notes() -> tuple[str, ...]:
+    device = jax.default_backend()
+    full = "with matrix products in full float32: by default XLA may round their factors to TF32 or bfloat16 there"
+    return () if device == "cpu" else (f"it was computed on {device}, {full}",)
 
 
 def _int32(lengths: Array | None) -> Array | None:
