@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gatecheck.auditing.adapters.functions import from_jax as from_jax
-    from gatecheck.auditing.adapters.functions import from_step as from_step
-    from gatecheck.auditing.adapters.library import get_include as get_include
     from gatecheck.auditing.inference import infer as infer
     from gatecheck.auditing.result import AuditResult as AuditResult
     from gatecheck.auditing.runner import audit as audit
@@ -25,6 +22,9 @@ if TYPE_CHECKING:
     from gatecheck.conventions import convert as convert
     from gatecheck.kernels import Builtin as Builtin
     from gatecheck.oracles.gradcheck import gradcheck as gradcheck
+    from gatecheck.targets.adapters.functions import from_jax as from_jax
+    from gatecheck.targets.adapters.functions import from_step as from_step
+    from gatecheck.targets.adapters.library import get_include as get_include
 
 _HOME = {
     "AuditResult": "gatecheck.auditing.result",
@@ -37,9 +37,9 @@ _HOME = {
     "RNN": "gatecheck.cells",
     "audit": "gatecheck.auditing.runner",
     "convert": "gatecheck.conventions",
-    "from_jax": "gatecheck.auditing.adapters.functions",
-    "from_step": "gatecheck.auditing.adapters.functions",
-    "get_include": "gatecheck.auditing.adapters.library",
+    "from_jax": "gatecheck.targets.adapters.functions",
+    "from_step": "gatecheck.targets.adapters.functions",
+    "get_include": "gatecheck.targets.adapters.library",
     "gradcheck": "gatecheck.oracles.gradcheck",
     "infer": "gatecheck.auditing.inference",
     "parametrize_with_properties": "gatecheck.auditing.testing",

@@ -32,9 +32,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if any("prop" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")):
         return
     from gatecheck.auditing.runner import applicable, prepared
-    from gatecheck.auditing.targets import load
     from gatecheck.cells import CELLS
     from gatecheck.errors import GatecheckError
+    from gatecheck.targets.loading import load
 
     # Bare pytest does not put the user's folder on the path.
     folder = str(metafunc.config.invocation_params.dir)

@@ -303,9 +303,9 @@ def test_version(gk):
 
 
 def test_all_that_is_installed(gk, monkeypatch, folder):
-    from gatecheck.auditing import targets
+    from gatecheck.targets import loading
 
-    monkeypatch.setattr(targets, "installed", lambda: [("builtin:rnn", None), ("torch.nn:RNN", "rnn-relu")])
+    monkeypatch.setattr(loading, "installed", lambda: [("builtin:rnn", None), ("torch.nn:RNN", "rnn-relu")])
     status, printed = gk("audit", "--only", "forward_within_budget", "--only", "empty_sequence", "--json", "all.json")
     assert status == 0
     assert "PyTorch refuses T = 0" in printed
@@ -344,7 +344,7 @@ def test_output_that_is_no_terminal_has_no_escape_codes(folder):
 @pytest.mark.parametrize("target", ["broken.py:MyLSTM", ""], ids=["finding", "matrix"])
 def test_an_output_that_cannot_show_every_character_still_has_the_verdict(folder, encoding, target):
     """As where Windows writes into a file."""
-    only_one = "from gatecheck.auditing import targets; targets.installed = lambda: [('broken.py:MyLSTM', None)]"
+    only_one = "from gatecheck.targets import loading; loading.installed = lambda: [('broken.py:MyLSTM', None)]"
     code = f"{only_one}; from gatecheck.cli import main; main()"
     status, out, errors = shell(f'"{sys.executable}" -c "{code}" audit {target} {" ".join(ONE)}', PYTHONIOENCODING=encoding)
     assert status == 1, errors

@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = (
     "errors, processes, versions → cells → blocks → calls, conventions, initialisers, validation → cases → implementation, weights → "
-    "reference, kernels → oracles, faults → strategies, budgets, certified_cells, evidence → claims → properties → auditing, decay → "
-    "report, bench → gatecheck → plugin, cli"
+    "reference, kernels → oracles, faults, targets → strategies, budgets, certified_cells, evidence → claims → properties → "
+    "auditing, decay → report, bench → gatecheck → plugin, cli"
 )
 """From the ground up, as CONTRIBUTING.md has it. ``gatecheck`` is the package itself, which names everything and imports it lazily."""
 
@@ -121,7 +121,7 @@ def test_the_floors_are_documented():
         ("gatecheck/cells.py", "if TYPE_CHECKING:\n    from gatecheck.cases import Case", "cells imports cases from above"),
         ("gatecheck/cells.py", "importlib.import_module('gatecheck.cases')", "cells imports cases from above"),
         ("gatecheck/cells.py", "import_module(f'gatecheck.properties.{name}')", "cells imports properties from above"),
-        ("gatecheck/cells.py", "HOME = {'x': 'gatecheck.auditing.adapters.torch'}", "cells imports auditing from above"),
+        ("gatecheck/cells.py", "HOME = {'x': 'gatecheck.targets.adapters.torch'}", "cells imports targets from above"),
         ("gatecheck/cells.py", "import gatecheck", "cells imports gatecheck from above"),
         ("gatecheck/cells.py", "from gatecheck import audit", "cells imports gatecheck from above"),
         ("gatecheck/auditing/runner.py", "from gatecheck.report.audit_table import matrix", "auditing imports report from above"),

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from gatecheck.auditing.runner import audit, claims
-from gatecheck.auditing.targets import load
 from gatecheck.cli import main
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
+from gatecheck.targets.loading import load
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -18,8 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from gatecheck.auditing import diagnosis, targets
-from gatecheck.auditing.custom import CustomCase, CustomSubject
+from gatecheck.auditing import diagnosis
 from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.runner import claims
 from gatecheck.auditing.settling import settled
@@ -31,6 +30,8 @@ from gatecheck.errors import TargetCrashError, TargetLostError
 from gatecheck.evidence import Evidence
 from gatecheck.implementation import Subject
 from gatecheck.processes import end_with_parent
+from gatecheck.targets import loading
+from gatecheck.targets.custom import CustomCase, CustomSubject
 from gatecheck.versions import versions
 
 OUTPUT, STACK = "output", "stack"
@@ -104,7 +105,7 @@ def load(target: str, asked: Mapping[str, str | None]) -> tuple[Subject | Custom
     if (jax := sys.modules.get("jax")) is not None:
         # JAX keeps what it compiled for the last target, each program in some 25 mappings, of which a process may have 65,530.
         jax.clear_caches()
-    _subject = targets.load(target, **asked)
+    _subject = loading.load(target, **asked)
     return replace(_subject, target=None), versions(*getattr(_subject.target, "packages", ()))
 
 

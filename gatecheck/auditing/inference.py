@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck.auditing.structures import Axis, Shapes, Structure, axes, structures, vector_contents, whole
 from gatecheck.budgets import forward_budget
 from gatecheck.cases import Case, draw
 from gatecheck.cells import Array, Cell, Sizes, as_cell
@@ -25,6 +24,7 @@ from gatecheck.errors import ConventionError, TargetError, UsageError
 from gatecheck.evidence import Violation, agree
 from gatecheck.implementation import Subject
 from gatecheck.reference import Results, ahead, equations
+from gatecheck.targets.structures import Axis, Shapes, Structure, axes, structures, vector_contents, whole
 
 SCREEN = {"float32": 2e-4, "float64": 1e-9}
 """How far the outputs of one step may be off, relative to the largest: far above rounding, far below another convention."""

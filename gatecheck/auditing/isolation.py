@@ -18,14 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from gatecheck.auditing import child, runner, targets
-from gatecheck.auditing.custom import CustomSubject
+from gatecheck.auditing import child, runner
 from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.cases import Case
 from gatecheck.claims import Claim
 from gatecheck.errors import GatecheckError, TargetError, TargetLostError, TargetTimeoutError
 from gatecheck.evidence import Evidence
+from gatecheck.targets import loading
+from gatecheck.targets.custom import CustomSubject
 
 R = TypeVar("R")
 
@@ -76,7 +77,7 @@ class Isolation:
         self._folder.cleanup()
 
     def load(self, target: str, **asked: str | None) -> Any:
-        """What a target declares, without the target itself; parameters as of :func:`gatecheck.auditing.targets.load`.
+        """What a target declares, without the target itself; parameters as of :func:`gatecheck.loading.loading.load`.
 
         Raises
         ------
@@ -257,14 +258,14 @@ def audit(isolation: Isolation, target: str, *, asked: Mapping[str, str | None] 
     isolation
         The process.
     target
-        As of :func:`gatecheck.auditing.targets.load`, and so are the errors.
+        As of :func:`gatecheck.loading.loading.load`, and so are the errors.
     asked
         Its further arguments: ``cell``, ``convention``, ``device``.
     how
         As of :func:`gatecheck.auditing.runner.audited`.
     """
     if target.startswith(OURS):
-        return runner.audit(targets.load(target, **asked or {}), **how)
+        return runner.audit(loading.load(target, **asked or {}), **how)
     declared = isolation.load(target, **asked or {})
     if isinstance(declared, CustomSubject):
         number = runner.own_examples(how.get("profile", "ci"))
@@ -292,7 +293,7 @@ def replay(
 ) -> tuple[PropertyResult, list[str]]:
     """:func:`gatecheck.auditing.runner.replay` of what a command names, and notes; parameters as of :func:`audit`."""
     if target.startswith(OURS):
-        return runner.replay(targets.load(target, **asked or {}), path, expected_failures=expected_failures), []
+        return runner.replay(loading.load(target, **asked or {}), path, expected_failures=expected_failures), []
     declared = isolation.load(target, **asked or {})
     return runner.replayed(declared, isolation.check, path, expected_failures=expected_failures), isolation.notes()
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from gatecheck.auditing import diagnosis
-from gatecheck.auditing.custom import CustomSubject, custom_subject, is_custom, says_nothing
+from gatecheck.auditing.applicable import says_nothing
 from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.exploring import PLEASE, PROFILES, Check, Progress, Tally, drawn, explore, in_process, reporting, shrink, silent
 from gatecheck.auditing.guard import untold
@@ -24,6 +24,7 @@ from gatecheck.conventions import Convention
 from gatecheck.errors import BugError, CaseFileError, TargetCrashError, TargetError, TargetTimeoutError, UsageError
 from gatecheck.implementation import Subject, subject
 from gatecheck.strategies import SCOPES
+from gatecheck.targets.custom import CustomSubject, custom_subject, is_custom
 from gatecheck.versions import versions
 
 NAMED = 8

@@ -26,10 +26,10 @@ from gatecheck.auditing.inference import (
     recurrent,
     vectors,
 )
-from gatecheck.auditing.structures import Structure, axes, structures, vector_contents, whole
 from gatecheck.conventions import CONVENTIONS, Convention, Layout
 from gatecheck.errors import TargetError
 from gatecheck.implementation import Subject
+from gatecheck.targets.structures import Structure, axes, structures, vector_contents, whole
 
 TRIED = 6
 """How many conventions a target is diagnosed in, at most."""

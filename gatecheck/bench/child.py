@@ -16,7 +16,6 @@ from typing import Any
 
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from gatecheck.auditing import targets
 from gatecheck.auditing.settling import settled
 from gatecheck.bench import floors
 from gatecheck.bench.contest import Terms, found, measured
@@ -24,6 +23,7 @@ from gatecheck.bench.points import DTYPES, Point, points
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.errors import GatecheckError, TargetError, UsageError
 from gatecheck.implementation import Subject
+from gatecheck.targets import loading
 from gatecheck.versions import versions
 
 Spec = Mapping[str, Any]
@@ -65,9 +65,9 @@ def _subjects(spec: Spec) -> dict[str, Subject]:
     """Who is measured, by the name of its cell."""
     if spec["target"] is None:
         names = [as_cell(cell).name for cell in spec["cells"]]
-        loaded = [targets.load(f"builtin:{name}") for name in names]
+        loaded = [loading.load(f"builtin:{name}") for name in names]
     else:
-        loaded = [targets.load(spec["target"], cell=spec["cells"][0] if spec["cells"] else None, convention=spec["convention"])]
+        loaded = [loading.load(spec["target"], cell=spec["cells"][0] if spec["cells"] else None, convention=spec["convention"])]
     out = {}
     for one in loaded:
         if not isinstance(one, Subject):

@@ -36,7 +36,7 @@ class Plan:
     Attributes
     ----------
     target
-        Who is measured, as :func:`gatecheck.auditing.targets.load` reads it; None is our own cells.
+        Who is measured, as :func:`gatecheck.targets.loading.load` reads it; None is our own cells.
     cells
         Which of ours; or the one that the target is, if it does not say.
     convention

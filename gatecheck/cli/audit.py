@@ -107,7 +107,7 @@ def audit(
     equinox.nn, haiku, onnxruntime and onnx.reference); package.module:OBJECT or path/to/file.py:OBJECT, an implementation or a class of
     torch.nn.Module; path/to/model.onnx:NODE; path/to/library.so:FUNCTION (C; its header is in the folder that
     python -c "import gatecheck; print(gatecheck.get_include())" prints); or "exec:PROGRAM ARGUMENT ..." (any language;
-    python -m pydoc gatecheck.auditing.adapters.process says how it is asked). Without one, our own cells and every supported framework
+    python -m pydoc gatecheck.targets.adapters.process says how it is asked). Without one, our own cells and every supported framework
     that is installed are audited.
 
     A cell is rnn[-relu|-sigmoid], gru[-before][-hard5|-hard6] or
@@ -157,13 +157,14 @@ def audit(
 
 def _audit_all(profile: str, only: tuple[str, ...], seed: int, files: Mapping[str, Path | None], folder: str, timeout: float) -> None:
     with bar("gatecheck"):
-        from gatecheck.auditing import isolation, targets
+        from gatecheck.auditing import isolation
         from gatecheck.report.audit_table import matrix, verdict_line
+        from gatecheck.targets import loading
 
     out, err = Console(), Console(stderr=True)
     results = []
     with isolation.Isolation(timeout) as process:
-        for name, cell in targets.installed():
+        for name, cell in loading.installed():
             with bar(name) as tick:
                 result = isolation.audit(process, name, asked={"cell": cell}, profile=profile, only=only, seed=seed, progress=tick)
             results.append(result.saving_counterexamples(folder))

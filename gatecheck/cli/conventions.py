@@ -39,7 +39,7 @@ def conventions(target: str | None, cell: str | None, name: str | None, seed: in
     if name:
         raise click.UsageError("--name lists a convention; it does not apply to a TARGET")
     from gatecheck.auditing.inference import infer
-    from gatecheck.auditing.targets import load
+    from gatecheck.targets.loading import load
 
     found = infer(load(target, cell=cell).target, cell=cell, seed=seed)
     Console().print(found.sentence, markup=False, highlight=False)

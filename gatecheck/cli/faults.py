@@ -139,9 +139,9 @@ def calibrate(targets: tuple[str, ...], cases: int, seed: int, json_path: Path |
     if a correct value was outside its budget.
     """
     from gatecheck.auditing import calibration
-    from gatecheck.auditing.targets import load
     from gatecheck.implementation import Subject
     from gatecheck.report.calibration_table import calibration_table
+    from gatecheck.targets.loading import load
     from gatecheck.versions import versions
 
     known = []

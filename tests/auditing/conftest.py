@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gatecheck.auditing.adapters.library import get_include
+from gatecheck.targets.adapters.library import get_include
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

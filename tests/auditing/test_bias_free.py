@@ -7,8 +7,6 @@ import pytest
 import torch
 
 from gatecheck.auditing import exploring
-from gatecheck.auditing.adapters.torch import adapt
-from gatecheck.auditing.adapters.torch_module import adapt as adapt_module
 from gatecheck.auditing.diagnosis import diagnose
 from gatecheck.auditing.inference import infer
 from gatecheck.auditing.runner import applicable, audit
@@ -23,6 +21,8 @@ from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import misread, other, replaced
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
+from gatecheck.targets.adapters.torch import adapt
+from gatecheck.targets.adapters.torch_module import adapt as adapt_module
 
 BARE = Convention(
     "bare",

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 import gatecheck as gk
-from gatecheck.auditing.custom import CLAIMS, custom_subject
+from gatecheck.auditing.applicable import CLAIMS
 from gatecheck.cli import main
 from gatecheck.errors import TargetError
+from gatecheck.targets.custom import custom_subject
 
 STYLES = Path(__file__).parents[1] / "styles"
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import gatecheck as gk
-from gatecheck.auditing.custom import OF_TIME, custom_subject
+from gatecheck.auditing.applicable import OF_TIME
 from gatecheck.errors import TargetError
+from gatecheck.targets.custom import custom_subject
 
 
 class Diagonal:

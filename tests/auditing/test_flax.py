@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 
-from gatecheck.auditing.targets import ADAPTERS
 from gatecheck.budgets import case_budget
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes
 from gatecheck.evidence import agree
 from gatecheck.implementation import subject
+from gatecheck.targets.loading import ADAPTERS
 
 
 @pytest.mark.parametrize("ragged", [False, True], ids=["", "lengths"])

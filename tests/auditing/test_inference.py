@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import gatecheck as gk
-from gatecheck.auditing.adapters.torch import adapt
 from gatecheck.auditing.inference import Inference, infer
 from gatecheck.cells import GRU, LSTM, RNN
 from gatecheck.conventions import CONVENTIONS, Convention, Layout
 from gatecheck.errors import TargetError, UsageError
 from gatecheck.faults.catalogue import find
 from gatecheck.reference import ahead, equations
+from gatecheck.targets.adapters.torch import adapt
 
 
 def usual(cell):

@@ -11,7 +11,6 @@ import pytest
 
 import gatecheck as gk
 from gatecheck.auditing import runner
-from gatecheck.auditing.adapters import jax as adapter
 from gatecheck.budgets import case_budget
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
@@ -19,6 +18,7 @@ from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import ContractError, TargetCrashError, UsageError
 from gatecheck.evidence import Violation, agree
 from gatecheck.implementation import subject
+from gatecheck.targets.adapters import jax as adapter
 
 
 def gru(params, x, h0):

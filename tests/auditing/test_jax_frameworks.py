@@ -8,7 +8,6 @@ import pytest
 
 from gatecheck.auditing import runner
 from gatecheck.auditing.runner import audit
-from gatecheck.auditing.targets import ADAPTERS, installed
 from gatecheck.budgets import case_budget
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
@@ -16,6 +15,7 @@ from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import UsageError
 from gatecheck.evidence import Violation, agree
 from gatecheck.implementation import subject
+from gatecheck.targets.loading import ADAPTERS, installed
 
 FRAMEWORKS = ("flax.linen", "flax.nnx", "equinox.nn", "haiku")
 

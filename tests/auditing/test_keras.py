@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from gatecheck.auditing import exploring, runner
-from gatecheck.auditing.adapters.keras import REFUSALS, ROUNDED, TARGETS, Layer, adapt
 from gatecheck.auditing.runner import audit
 from gatecheck.budgets import case_budget
 from gatecheck.cases import COTANGENTS, draw
@@ -20,6 +19,7 @@ from gatecheck.errors import UsageError
 from gatecheck.evidence import agree
 from gatecheck.implementation import subject
 from gatecheck.reference import equations, run
+from gatecheck.targets.adapters.keras import REFUSALS, ROUNDED, TARGETS, Layer, adapt
 
 import keras  # isort: skip  # after the adapter, which chooses the backend
 
@@ -331,7 +331,7 @@ def test_unrolled_backwards_under_a_mask_keras_crashes():
 
 ON_JAX = """
 import keras, numpy as np
-from gatecheck.auditing.adapters.keras import adapt
+from gatecheck.targets.adapters.keras import adapt
 from gatecheck.auditing import exploring, runner
 runner.PROFILES["quick"] = 2
 claims = ["forward_within_budget", "gradients_within_budget", "lengths_within_budget", "empty_sequence", "empty_batch"]
@@ -360,7 +360,7 @@ def test_on_jax_it_passes_as_well():
 
 
 def test_a_backend_without_gradients_is_refused_and_left_out():
-    code = "from gatecheck.auditing.targets import installed\nassert not any('keras' in name for name, _ in installed())\n"
+    code = "from gatecheck.targets.loading import installed\nassert not any('keras' in name for name, _ in installed())\n"
     done = python(code + "from gatecheck.cli import main\nmain(['audit', 'keras.layers:GRU'])", "numpy")
     assert done.returncode == 3, done.stderr[-2000:]
     assert "it runs on numpy: set KERAS_BACKEND=torch" in " ".join(done.stderr.split())

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from gatecheck.auditing import exploring, runner
-from gatecheck.auditing.adapters import library as adapter
-from gatecheck.auditing.targets import LIBRARY, load
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.errors import ContractError, TargetCrashError, TargetError, UsageError
 from gatecheck.kernels import Builtin
+from gatecheck.targets.adapters import library as adapter
+from gatecheck.targets.loading import LIBRARY, load
 
 FORWARD = '#include "gatecheck.h"\n#include <stddef.h>\nGATECHECK_EXPORT int f(const struct gatecheck_call *call) {{ {} }}\n'
 INFO = FORWARD.format("return !call;") + "GATECHECK_EXPORT const char *f_info(void) { return TEXT; }\n"

@@ -6,11 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gatecheck.auditing import targets
-from gatecheck.auditing.adapters import onnx_reference, onnxruntime
-from gatecheck.auditing.adapters.onnx import Layer, Node, cell_of, coupled, node_of, uncoupled
 from gatecheck.auditing.runner import audit
-from gatecheck.auditing.targets import installed, load
 from gatecheck.budgets import case_budget
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
@@ -18,6 +14,10 @@ from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import MissingExtraError, TargetCrashError, TargetError, UsageError
 from gatecheck.evidence import Violation, agree
 from gatecheck.implementation import subject
+from gatecheck.targets import loading
+from gatecheck.targets.adapters import onnx_reference, onnxruntime
+from gatecheck.targets.adapters.onnx import Layer, Node, cell_of, coupled, node_of, uncoupled
+from gatecheck.targets.loading import installed, load
 
 ENGINES = {"onnxruntime": onnxruntime.ENGINE, "onnx.reference": onnx_reference.ENGINE}
 CELLS = [
@@ -223,11 +223,11 @@ def test_an_operator_that_cannot_be_audited(target, cell, error, fragment):
 
 
 def test_onnx_runtime_without_onnx_is_left_out(monkeypatch):
-    for name in [n for n in sys.modules if n.startswith("gatecheck.auditing.adapters.onnx")]:
+    for name in [n for n in sys.modules if n.startswith("gatecheck.targets.adapters.onnx")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "onnx", None)
     # Another framework that is first imported here would be left in pieces.
-    monkeypatch.setattr(targets, "ADAPTERS", {k: v for k, v in targets.ADAPTERS.items() if k.startswith("onnx")})
+    monkeypatch.setattr(loading, "ADAPTERS", {k: v for k, v in loading.ADAPTERS.items() if k.startswith("onnx")})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "onnx")
     assert not [name for name, _ in installed() if name.startswith("onnx")]
     with pytest.raises(MissingExtraError, match=r"pip install \"gatecheck\[onnx\]\""):

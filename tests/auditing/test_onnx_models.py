@@ -6,14 +6,14 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
-from gatecheck.auditing.adapters.onnx import uncoupled
 from gatecheck.auditing.runner import audit
-from gatecheck.auditing.targets import load
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.cli import main
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import GatecheckError, TargetError, UsageError
+from gatecheck.targets.adapters.onnx import uncoupled
+from gatecheck.targets.loading import load
 
 D, H = 3, 4
 OWN = ["own_weights_within_budget"]

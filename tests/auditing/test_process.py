@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from gatecheck.auditing import exploring, runner
-from gatecheck.auditing.adapters import process
-from gatecheck.auditing.targets import load
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.errors import ContractError, TargetCrashError, TargetError, UsageError
 from gatecheck.kernels import Builtin
+from gatecheck.targets.adapters import process
+from gatecheck.targets.loading import load
 
 RNN = Path(__file__).parents[1] / "examples" / "rnn_program.py"
 

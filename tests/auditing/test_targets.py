@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from gatecheck.auditing import targets
-from gatecheck.auditing.targets import installed, load
 from gatecheck.cells import CELLS, GRU
 from gatecheck.errors import GatecheckError, TargetError, UsageError
+from gatecheck.targets import loading
+from gatecheck.targets.loading import installed, load
 
 GOOD = """
 from gatecheck.faults.edited import Edited
@@ -225,7 +225,7 @@ JAX = [
 
 
 def test_without_a_framework_its_targets_are_left_out(monkeypatch):
-    monkeypatch.setattr(targets, "ADAPTERS", {"no_such_framework.nn": "gatecheck.auditing.adapters.no_such"})
+    monkeypatch.setattr(loading, "ADAPTERS", {"no_such_framework.nn": "gatecheck.targets.adapters.no_such"})
     assert [name for name, _ in installed()] == [f"builtin:{cell}" for cell in CELLS]
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from gatecheck.auditing import exploring
-from gatecheck.auditing.adapters.torch import REFUSALS, TARGETS, adapt
 from gatecheck.auditing.runner import audit
 from gatecheck.budgets import case_budget
 from gatecheck.cases import COTANGENTS, draw
@@ -17,6 +16,7 @@ from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import TargetError, UsageError
 from gatecheck.evidence import agree
 from gatecheck.implementation import subject
+from gatecheck.targets.adapters.torch import REFUSALS, TARGETS, adapt
 
 NAMES = [f"{name}-{cell}" if cell else name for name, cell in TARGETS]
 

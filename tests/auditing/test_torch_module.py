@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from gatecheck.auditing.adapters.torch_module import adapt
 from gatecheck.auditing.runner import audit
-from gatecheck.auditing.targets import load
 from gatecheck.errors import TargetError
+from gatecheck.targets.adapters.torch_module import adapt
+from gatecheck.targets.loading import load
 
 ONLY = ["forward_within_budget", "gradients_within_budget", "absent_arrays_are_zero", "split_sequence_is_whole_sequence"]
 

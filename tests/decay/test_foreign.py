@@ -46,7 +46,7 @@ def test_our_cells_have_the_profile_of_the_sweep(name):
 @pytest.mark.parametrize(("layer", "cell"), [("LSTM", LSTM()), ("GRU", GRU()), ("LSTMCell", LSTM())], ids=str)
 def test_a_layer_of_pytorch_has_it_too(layer, cell):
     pytest.importorskip("torch")
-    from gatecheck.auditing.adapters.torch import adapt
+    from gatecheck.targets.adapters.torch import adapt
 
     given = problem(cell, steps=20)
     agree(subject_profile(adapt(layer), *given), adjoint_profile(cell, *given))

@@ -1,5 +1,5 @@
 /* A cell of cells.c as a program for `gatecheck audit "exec:./program lstm"`: cc -O2 -I FOLDER_OF_GATECHECK_H -o program program.c -lm
- * The messages are described in gatecheck/auditing/adapters/process.py. */
+ * The messages are described in gatecheck/targets/adapters/process.py. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

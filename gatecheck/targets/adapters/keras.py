@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.auditing.adapters.classes import chosen_cell
 from gatecheck.cells import Array, Cell
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import MissingExtraError
+from gatecheck.targets.adapters.classes import chosen_cell
 
 # Keras would take TensorFlow, which it does not install; what the user has chosen stands.
 os.environ.setdefault("KERAS_BACKEND", "torch" if find_spec("torch") else "jax")
@@ -82,7 +82,7 @@ def _place() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(keras.device("cpu"))
         if _BACKEND == "torch":
-            from gatecheck.auditing.adapters.torch import computing
+            from gatecheck.targets.adapters.torch import computing
 
             stack.enter_context(computing())
         yield

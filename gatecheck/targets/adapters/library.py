@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.auditing.adapters.foreign import FORMAT, Call, Foreign, described
 from gatecheck.cells import Array
 from gatecheck.errors import ContractError, TargetCrashError, TargetError
+from gatecheck.targets.adapters.foreign import FORMAT, Call, Foreign, described
 
 ABI = 1
 

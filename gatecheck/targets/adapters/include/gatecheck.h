@@ -10,7 +10,7 @@
  *   GATECHECK_EXPORT const char *lstm_info(void);                            optional: without it give --cell and --convention
  *
  * The first two return 0, or any other number to refuse the call, which is a finding. The third says what the library holds, a line for
- * each fact; the lines are listed in gatecheck/auditing/adapters/foreign.py:
+ * each fact; the lines are listed in gatecheck/targets/adapters/foreign.py:
  *
  *   const char *lstm_info(void) { return GATECHECK_INFO "cell lstm\nconvention pytorch\ndtypes float32 float64\n"; }
  *

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gatecheck.auditing.adapters.classes import chosen_cell
-from gatecheck.auditing.adapters.jax import FunctionOfLengths
 from gatecheck.cells import Cell
 from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError
+from gatecheck.targets.adapters.classes import chosen_cell
+from gatecheck.targets.adapters.jax import FunctionOfLengths
 
 try:
     import jax

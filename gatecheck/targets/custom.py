@@ -1,7 +1,7 @@
 """A cell of its own: whatever it computes, its gradient should be that of its own forward, and its calls should keep to themselves.
 
-No convention and no equations are consulted, so only claims that hold of any function are held against it. The target gives its own
-example arrays; what they are called and how they are shaped is its own business.
+No convention and no equations are consulted. The target gives its own example arrays; what they are called and how they are shaped is its
+own business.
 """
 
 from __future__ import annotations
@@ -17,25 +17,8 @@ import numpy as np
 
 from gatecheck.calls import guarded
 from gatecheck.cells import Array
-from gatecheck.claims import Claim
 from gatecheck.errors import ContractError, GatecheckError, TargetError
 from gatecheck.implementation import Results
-
-CLAIMS = (
-    "repeated_calls_are_identical",
-    "inputs_are_not_changed",
-    "outputs_are_fresh_arrays",
-    "gradients_match_finite_differences",
-    "gradients_match_complex_step",
-    "taylor_remainder_vanishes_in_order",
-    "tangent_is_adjoint_of_backward",
-    "zero_cotangents_give_zero_gradients",
-)
-"""The claims that hold of any differentiable function, by name."""
-
-OF_TIME = ("outputs_are_causal", "gradients_are_causal", "split_sequence_is_whole_sequence")
-"""Those that hold of any function that runs over time: that takes and returns states, and returns y for each step of x."""
-
 
 OUTPUTS = ("y", "hT", "cT")
 COTANGENTS = ("dloss", *(f"d{k}" for k in OUTPUTS))
@@ -66,15 +49,6 @@ OWN = OwnConvention("its own")
 def is_custom(target: Any, cell: Any) -> bool:
     """Whether a target is a cell of its own."""
     return bool((cell or getattr(target, "cell", None)) == CUSTOM.name)
-
-
-def says_nothing(claim: Claim, implementation: Any) -> str | None:
-    """Why a claim says nothing about an implementation, or None where it does."""
-    if isinstance(implementation, CustomSubject) and claim.name not in (*CLAIMS, *OF_TIME):
-        return "is about a cell that is known, and this is one of its own"
-    if isinstance(implementation, CustomSubject) and claim.name in OF_TIME and implementation.time is None:
-        return "holds only if it takes and returns states, and y for each step of x; time_axis says which axis is time, where shapes do not"
-    return claim.inapplicable(implementation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +139,7 @@ class CustomCase:
 
 @dataclass(frozen=True, eq=False)
 class CustomSubject:
-    """A target that is a cell of its own, as the claims in :data:`CLAIMS` see it.
+    """A target that is a cell of its own, as claims see it.
 
     Attributes
     ----------

@@ -14,22 +14,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gatecheck.auditing.adapters import library, process
-from gatecheck.auditing.custom import CustomSubject, custom_subject, is_custom
 from gatecheck.cells import CELLS, as_cell
 from gatecheck.errors import MissingExtraError, TargetError, UsageError
 from gatecheck.implementation import Subject, subject
 from gatecheck.kernels import Builtin
+from gatecheck.targets.adapters import library, process
+from gatecheck.targets.custom import CustomSubject, custom_subject, is_custom
 
 ADAPTERS = {
-    "torch.nn": "gatecheck.auditing.adapters.torch",
-    "keras.layers": "gatecheck.auditing.adapters.keras",
-    "flax.linen": "gatecheck.auditing.adapters.flax",
-    "flax.nnx": "gatecheck.auditing.adapters.flax_nnx",
-    "equinox.nn": "gatecheck.auditing.adapters.equinox",
-    "haiku": "gatecheck.auditing.adapters.haiku",
-    "onnxruntime": "gatecheck.auditing.adapters.onnxruntime",
-    "onnx.reference": "gatecheck.auditing.adapters.onnx_reference",
+    "torch.nn": "gatecheck.targets.adapters.torch",
+    "keras.layers": "gatecheck.targets.adapters.keras",
+    "flax.linen": "gatecheck.targets.adapters.flax",
+    "flax.nnx": "gatecheck.targets.adapters.flax_nnx",
+    "equinox.nn": "gatecheck.targets.adapters.equinox",
+    "haiku": "gatecheck.targets.adapters.haiku",
+    "onnxruntime": "gatecheck.targets.adapters.onnxruntime",
+    "onnx.reference": "gatecheck.targets.adapters.onnx_reference",
 }
 """Modules whose classes are not implementations themselves, and the adapter that makes one of them."""
 
@@ -51,7 +51,7 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None,
     target
         ``builtin:gru``, ``torch.nn:LSTM``, ``torch.nn:LSTM(bias=False)``, ``package.module:object``, ``path/to/file.py:object``,
         ``path/to/model.onnx:node``, which is ``onnxruntime:path/to/model.onnx:node``, ``path/to/library.so:function`` (see
-        :mod:`gatecheck.auditing.adapters.library`) or ``exec:./program argument`` (:mod:`gatecheck.auditing.adapters.process`).
+        :mod:`gatecheck.targets.adapters.library`) or ``exec:./program argument`` (:mod:`gatecheck.targets.adapters.process`).
     cell, convention
         Instead of what it declares.
     device
@@ -106,7 +106,7 @@ def _found(target: str, cell: str | None, convention: str | None, device: str | 
     if is_custom(found, cell):
         return custom_subject(found, target)
     if _is_module(found):
-        found = importlib.import_module("gatecheck.auditing.adapters.torch_module").adapt(found, cell, convention, device)
+        found = importlib.import_module("gatecheck.targets.adapters.torch_module").adapt(found, cell, convention, device)
     return subject(found, cell=cell, convention=convention, name=target)
 
 

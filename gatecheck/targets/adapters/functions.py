@@ -114,7 +114,7 @@ def from_jax(
     >>> gk.audit(gk.from_jax(forward, cell="rnn"), profile="quick", only=["forward_within_budget", "gradients_within_budget"]).verdict
     'pass'
     """
-    from gatecheck.auditing.adapters import jax as adapter  # only here, so that this file does not need JAX
+    from gatecheck.targets.adapters import jax as adapter  # only here, so that this file does not need JAX
 
     takes_lengths = "lengths" in inspect.signature(function).parameters
     chosen = adapter.SOON_COMPILED if compiler_options is None else compiler_options

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gatecheck.auditing.adapters.onnx import Engine, Feeds, Layer, Run
-from gatecheck.auditing.adapters.onnx_models import adapted
 from gatecheck.cells import Array
 from gatecheck.errors import MissingExtraError
+from gatecheck.targets.adapters.onnx import Engine, Feeds, Layer, Run
+from gatecheck.targets.adapters.onnx_models import adapted
 
 try:
     import onnxruntime
@@ -85,5 +85,5 @@ ENGINE = Engine(
 
 
 def adapt(name: str, cell: str | None = None) -> Layer:
-    """An operator, or a node in a file, run by ONNX Runtime; see :func:`gatecheck.auditing.adapters.onnx_models.adapted`."""
+    """An operator, or a node in a file, run by ONNX Runtime; see :func:`gatecheck.targets.adapters.onnx_models.adapted`."""
     return adapted(ENGINE, name, cell)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gatecheck.auditing.adapters.classes import chosen_cell
-from gatecheck.auditing.adapters.jax import Function
 from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError
+from gatecheck.targets.adapters.classes import chosen_cell
+from gatecheck.targets.adapters.jax import Function
 
 try:
     import haiku

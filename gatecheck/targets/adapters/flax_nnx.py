@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gatecheck.auditing.adapters.flax import TARGETS as LINEN
-from gatecheck.auditing.adapters.flax import activations, hidden, layer
-from gatecheck.auditing.adapters.jax import FunctionOfLengths
 from gatecheck.cells import Cell
 from gatecheck.errors import MissingExtraError
+from gatecheck.targets.adapters.flax import TARGETS as LINEN
+from gatecheck.targets.adapters.flax import activations, hidden, layer
+from gatecheck.targets.adapters.jax import FunctionOfLengths
 
 try:
     from flax import nnx

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.auditing.adapters.classes import chosen_cell
 from gatecheck.cells import Array, Cell
 from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
+from gatecheck.targets.adapters.classes import chosen_cell
 
 try:
     import torch

@@ -18,7 +18,7 @@ line ``array NAME DTYPE DIMENSIONS`` and its entries as raw little-endian bytes 
                                              64 bytes
                                              end
 
-The first request after a start is ``describe``, answered by the lines that :mod:`gatecheck.auditing.adapters.foreign` lists. ``forward``
+The first request after a start is ``describe``, answered by the lines that :mod:`gatecheck.targets.adapters.foreign` lists. ``forward``
 is answered by y, hT and, where the cell has one, cT. ``backward`` is a request like forward's, with those of dy, dhT and dcT that are
 present, and is answered by ``dNAME`` for each parameter, dx, dh0 and, where the cell has a c, dc0. What is absent is zero. Arrays of a
 request always come in the same order, those of an answer in any. DTYPE is ``float32`` or ``float64``, that of the request; lengths are
@@ -44,9 +44,9 @@ from typing import IO, Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
-from gatecheck.auditing.adapters.foreign import Call, Foreign, described
 from gatecheck.cells import Array
 from gatecheck.errors import ContractError, TargetCrashError, TargetError
+from gatecheck.targets.adapters.foreign import Call, Foreign, described
 
 R = TypeVar("R")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gatecheck.auditing.adapters.onnx import Engine, Layer, layer
 from gatecheck.cells import as_cell
 from gatecheck.errors import TargetError, UsageError
+from gatecheck.targets.adapters.onnx import Engine, Layer, layer
 from gatecheck.weights.onnx_files import read_node, recurrent_nodes
 
 SUFFIX = ".onnx"

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from gatecheck.auditing.adapters.torch import CPU, Layer, computing, dtypes_on, notes_on
-from gatecheck.auditing.structures import Axis, axes
 from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.conventions import Convention
 from gatecheck.errors import TargetError
+from gatecheck.targets.adapters.torch import CPU, Layer, computing, dtypes_on, notes_on
+from gatecheck.targets.structures import Axis, axes
 
 PROBED = (2, 2, 3, 5)
 """T, B, D and H of the first call; T is B, since it is not known yet which comes first."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.auditing.adapters.onnx import Engine, Feeds, Layer, Run
-from gatecheck.auditing.adapters.onnx_models import adapted
 from gatecheck.cells import Array
 from gatecheck.errors import MissingExtraError
+from gatecheck.targets.adapters.onnx import Engine, Feeds, Layer, Run
+from gatecheck.targets.adapters.onnx_models import adapted
 
 try:
     from onnx.reference import ReferenceEvaluator
@@ -44,5 +44,5 @@ ENGINE = Engine(
 
 
 def adapt(name: str, cell: str | None = None) -> Layer:
-    """An operator, or a node in a file, run by the reference evaluator; see :func:`gatecheck.auditing.adapters.onnx_models.adapted`."""
+    """An operator, or a node in a file, run by the reference evaluator; see :func:`gatecheck.targets.adapters.onnx_models.adapted`."""
     return adapted(ENGINE, name, cell)
