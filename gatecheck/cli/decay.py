@@ -29,6 +29,7 @@ Examples:
   gatecheck decay                                       the headline table for RNN, GRU and LSTM
   gatecheck decay --cell lstm --init chrono:1000        one cell, one initialisation
   gatecheck decay --weights model.pt --layer encoder --data x.npy --steps 500 --lag 200
+  gatecheck decay --target my_gru.py:MyGRU --init uniform --hidden 32
   gatecheck decay --init-spec > study.toml              a commented study, to be edited
   gatecheck decay study.toml --out my-study --workers 4
   gatecheck decay --steps 1000000 --workers 4           hours; Ctrl-C keeps what is done, and the same with --resume goes on""",
@@ -46,7 +47,8 @@ Examples:
 @click.option("--inputs", metavar="D", type=int, help="Input size; inputs are drawn from N(0, 1).  [default: 16]")
 @click.option("--weights", metavar="FILE", help="Trained weights instead: .npz, .safetensors, .pt, .onnx, .keras, .h5.")
 @click.option("--layer", metavar="NAME", help="Which layer of that file.")
-@click.option("--convention", metavar="C", help="How that file spells the cell, where its names do not tell.")
+@click.option("--convention", metavar="C", help="How that file, or else the target, spells the cell.")
+@click.option("--target", metavar="T", help="Measure what gatecheck audit TARGET audits, by its own backward, instead of our code.")
 @click.option("--data", metavar="FILE", help="Sequences of yours as inputs, (T, D) or (N, T, D): .npy, .npz, .csv.")
 @click.option("--lag", metavar="K", type=int, help="How many steps back your task reaches: is that far enough?")
 @click.option("--steps", metavar="T", type=int, help="Sequence length, which is the longest lag.  [default: 4000]")
@@ -77,7 +79,7 @@ def decay(
     from gatecheck.decay.advice import compare
     from gatecheck.decay.store import Store
     from gatecheck.decay.tables import commented_spec
-    from gatecheck.report.decay_table import decay_table
+    from gatecheck.report.decay_table import decay_table, noted
 
     if init_spec:
         click.echo(commented_spec(), nl=False)
@@ -97,10 +99,12 @@ def decay(
             dask=dask,
             say=lambda message: click.echo(f"gatecheck: {message}", err=True),
         )
-    console = Console()
+    console = Console(emoji=False)  # chrono:100: is none
     console.print(decay_table(result))
     for reason in result.skipped:
         console.print(f"skipped {reason}", style="dim", highlight=False)
+    for name, note in noted(result):
+        console.print(f"{name}: {note}", style="dim", markup=False, highlight=False)
     for sentence in compare(result):
         console.print(sentence, highlight=False)
     written = [out / "decay.json"]
@@ -121,8 +125,8 @@ def _spec(path: Path | None, options: dict[str, Any]) -> Spec:
             raise UsageError(f"--{next(iter(options))} and a SPEC.toml both say what to measure: give one of them")
         return read_spec(path)
     content: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    entry = {name: content.pop(name) for name in ("weights", "layer", "convention", "cell", "init") if name in content}
-    if "weights" in entry:
+    entry = {name: content.pop(name) for name in ("target", "weights", "layer", "convention", "cell", "init") if name in content}
+    if "target" in entry or "weights" in entry:
         content["network"] = [entry]
     elif entry:
         # Of a cell alone the usual initialisers, and the other way round.

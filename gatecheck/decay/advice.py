@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gatecheck.cells import as_cell
+from gatecheck.cells import CELLS, as_cell
 from gatecheck.decay.result import DecayResult, Row, Training
 
 REACH = 1e-3
@@ -55,7 +55,7 @@ def compare(result: DecayResult) -> list[str]:
         reaching = [row.name for row in alive if reach[row.name] > lag]
         named = ", ".join(reaching) if reaching else "none of these networks"
         out.append(f"Your task's lag of {lag} is reached by {named} (the gradient there is above {REACH:g} of that at lag 1).")
-    for cell in dict.fromkeys(row.cell for row in alive if "gated" in as_cell(row.cell).traits):
+    for cell in dict.fromkeys(row.cell for row in alive if row.cell in CELLS and "gated" in as_cell(row.cell).traits):
         rows = [row for row in alive if row.cell == cell]
         short, long = min(rows, key=_by_reach), max(rows, key=_by_reach)
         if reach[long.name] > 5 * reach[short.name]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from gatecheck.cases import Case
 from gatecheck.decay.profile import Profile
 from gatecheck.errors import ContractError, InputError, TargetError
-from gatecheck.implementation import subject
+from gatecheck.implementation import Subject, subject
+from gatecheck.targets.custom import CustomCase, CustomSubject
 from gatecheck.validation import check_inputs
 
 Array = NDArray[Any]
@@ -67,11 +68,7 @@ def vjp_profile(
     Memory is that of all T states.
     """
 
-    def pull(x_t: Array, states: States, block: States) -> States:
-        rows = [_like(vjp(params, x_t, states, one), states, "vjp") for one in zip(*block, strict=True)]
-        return [np.stack(column) for column in zip(*rows, strict=True)]
-
-    return _carried(lambda x_t, states: _like(step(params, x_t, *states), states, "step"), pull, x, start, state, progress)
+    return carried(of_functions(step, vjp, params), x, start, state, progress)
 
 
 def subject_profile(
@@ -102,24 +99,80 @@ def subject_profile(
         If an array does not fit.
     """
     its = subject(target)
+    check_target(its)
     cell, n = its.cell, len(its.cell.state)
-    if "backward" not in its.abilities:
-        raise TargetError(f"{its.name} has no backward, so no gradient can be carried through it")
-    if not {"one_layer", "square"} <= cell.traits:
-        raise TargetError(f"{its.name} is a {cell}, but a gradient can be carried through one layer in one direction without projection")
     if not isinstance(x, np.ndarray) or x.ndim != 2:
         raise InputError(f"x has shape {np.shape(x)}, but should be a NumPy array of shape (T, D)")
-    D, H = check_inputs(cell, params, x[:, None], dtypes=("float64",))[2:]
+    H = check_inputs(cell, params, x[:, None], dtypes=("float64",))[3]
     start, state = np.asarray(start), np.zeros((n, H)) if state is None else np.asarray(state)
     if start.ndim != 3 or start.shape[::2] != (n, H) or not start.shape[1]:
         raise InputError(f"start has shape {start.shape}, but should have shape (n, k, H) = ({n}, k, {H})")
     if state.shape != (n, H):
         raise InputError(f"state has shape {state.shape}, but should have shape (n, H) = ({n}, {H})")
-    k = 1 if its.sizes.get("B") == 1 else start.shape[1]
+    return carried(of_subject(its, params, start.shape[1]), x, list(start), list(state), progress)
+
+
+def check_target(its: Subject | CustomSubject) -> None:
+    """That a gradient can be carried through a target.
+
+    Raises
+    ------
+    TargetError
+        If it has no backward, is a network of layers, or a cell of its own that does not run over time.
+    """
+    if "backward" not in its.abilities:
+        raise TargetError(f"{its.name} has no backward, so no gradient can be carried through it")
+    if isinstance(its, CustomSubject):
+        if its.time is None:
+            why = "it takes no states or does not return them in their shapes, or time_axis has to say which axis of x is time"
+            raise TargetError(f"{its.name} is not known to run over time: {why}")
+    elif not {"one_layer", "square"} <= its.cell.traits:
+        one = "a gradient can be carried through one layer in one direction without projection"
+        raise TargetError(f"{its.name} is a {its.cell}, but {one}")
+
+
+# ---- one step forward, and one back
+
+
+class Steps(NamedTuple):
+    """A cell, a step at a time.
+
+    Attributes
+    ----------
+    step
+        From the inputs of a step and the states before it those after it.
+    pull
+        From the inputs, the states before it and k cotangents of each of those after it, k cotangents of each of those before.
+    """
+
+    step: Callable[[Array, States], States]
+    pull: Callable[[Array, States, States], States]
+
+
+def of_functions(step: Step, vjp: VJP, params: Any) -> Steps:
+    """Those of :func:`vjp_profile`."""
+
+    def pull(x_t: Array, states: States, block: States) -> States:
+        rows = [_like(vjp(params, x_t, states, one), states, "vjp") for one in zip(*block, strict=True)]
+        return [np.stack(column) for column in zip(*rows, strict=True)]
+
+    return Steps(lambda x_t, states: _like(step(params, x_t, *states), states, "step"), pull)
+
+
+def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
+    """An implementation of a known cell, with k cotangents a call, or with one where it takes one row only.
+
+    Raises
+    ------
+    TargetError
+        If it insists on other sizes.
+    """
+    cell, dtype = its.cell, dtype_of(its)
+    D, H = params["W"].shape[0], params["U"].shape[0]
+    k = 1 if its.sizes.get("B") == 1 else k
     for name, size in {"T": 1, "D": D, "H": H, "B": k}.items():
         if its.sizes.get(name, size) != size:
             raise TargetError(f"{its.name} runs at {name} = {its.sizes[name]} only, but would have to at {name} = {size}")
-    dtype = "float64" if "float64" in its.dtypes else "float32"
     fixed = {name: np.asarray(a, dtype) for name, a in params.items()}
 
     def case(x_t: Array, states: Sequence[Array], more: Mapping[str, Array]) -> Case:
@@ -135,23 +188,44 @@ def subject_profile(
 
     def pull(x_t: Array, states: States, block: States) -> States:
         parts = []
-        for rows in np.split(np.stack(block), start.shape[1] // k, axis=1):
+        for rows in np.split(np.stack(block), len(block[0]) // k, axis=1):
             cotangents = {f"d{name}T": d for name, d in zip(cell.state, rows, strict=True)}
             got = its.backward(case(x_t, [np.tile(s, (k, 1)) for s in states], cotangents))
             parts.append([got[f"d{name}0"] for name in cell.state])
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
-    return _carried(step, pull, x, list(start), list(state), progress)
+    return Steps(step, pull)
 
 
-def _carried(
-    step: Callable[[Array, States], States],
-    pull: Callable[[Array, States, States], States],
-    x: Array,
-    start: Sequence[Array],
-    state: Sequence[Array],
-    progress: Progress | None,
-) -> Profile:
+def of_custom(its: CustomSubject, example: CustomCase) -> Steps:
+    """A cell of its own, with the parameters of an example of its; a call is of one step."""
+    ends = [end for _, end in example.carried]
+    one = example.of({name: example[name] for name in example.inputs}).having(x=example["x"][:1])
+    zeros = {f"d{name}": np.zeros_like(a) for name, a in its.forward(one).items()}
+    one = one.of({**one.arrays, **zeros})
+
+    def at(x_t: Array, states: Sequence[Array], cotangents: Sequence[Array]) -> CustomCase:
+        given = {f"d{end}": d for end, d in zip(ends, cotangents, strict=False)}
+        return one.having(x=x_t[None], **dict(zip(one.states, states, strict=True)), **given)
+
+    def step(x_t: Array, states: States) -> States:
+        got = its.forward(at(x_t, states, []))
+        return _like([got[end] for end in ends], states, "forward")
+
+    def pull(x_t: Array, states: States, block: States) -> States:
+        rows = [its.backward(at(x_t, states, d)) for d in zip(*block, strict=True)]
+        return [np.stack([row[f"d{name}"] for row in rows]) for name in one.states]
+
+    return Steps(step, pull)
+
+
+def dtype_of(its: Subject | CustomSubject) -> str:
+    """The most precise dtype that it has."""
+    return "float64" if "float64" in its.dtypes else "float32"
+
+
+def carried(steps: Steps, x: Array, start: Sequence[Array], state: Sequence[Array], progress: Progress | None = None) -> Profile:
+    """As :func:`vjp_profile`."""
     T, block, states = len(x), [np.asarray(a, np.float64) for a in start], [np.asarray(s) for s in state]
     counts = {len(a) for a in block if a.ndim}
     if [a.shape[1:] for a in block] != [s.shape for s in states] or len(counts) != 1 or 0 in counts:
@@ -164,13 +238,13 @@ def _carried(
     kept = []
     for t in range(T):
         kept.append(states)
-        states = step(x[t], states)
+        states = steps.step(x[t], states)
         if progress is not None:
             progress(t + 1, 2 * T)
     norms, shares = np.empty(T + 1), np.empty(T + 1)
     norms[0], shares[0] = norm, first
     for lag in range(1, T + 1):
-        block, norms[lag], shares[lag] = _rescaled(pull(x[T - lag], kept.pop(), block))
+        block, norms[lag], shares[lag] = _rescaled(steps.pull(x[T - lag], kept.pop(), block))
         if progress is not None:
             progress(T + lag, 2 * T)
     with np.errstate(divide="ignore"):  # an exact zero is -inf

@@ -138,7 +138,8 @@ class Integrity:
     adjoint
         |ln|⟨u, J v⟩| - ln|⟨Jᵀu, v⟩|| over the whole sequence, adjoint against tangent (in nats).
     gradient
-        The relative difference of a step's adjoint from the backward kernel's, which was derived apart.
+        The relative difference of a step's adjoint from the backward kernel's, which was derived apart; of a target's own backward from
+        central differences of its forward. A target has this number only, the others are NaN.
     order
         The relative difference of three steps of the adjoint from a product of dense Jacobians in the order of time.
     """
@@ -187,6 +188,8 @@ class Row:
         -1/mean(ln keep) of each unit, sorted; empty where no gate keeps.
     probe_offset
         By how many nats ln G can be low because it was measured from random cotangents.
+    notes
+        What was assumed of the network or left out, in sentences.
     """
 
     name: str
@@ -219,6 +222,7 @@ class Row:
     convergence: Convergence
     integrity: Integrity
     probe_offset: float
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

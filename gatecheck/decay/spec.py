@@ -14,6 +14,7 @@ from typing import Any
 
 from gatecheck.decay.tables import KEYS, Key
 from gatecheck.errors import UsageError
+from gatecheck.targets.loading import placed
 
 DEFAULT_NETWORKS = (
     ("rnn", "uniform"),
@@ -28,7 +29,10 @@ DEFAULT_NETWORKS = (
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """One network: a cell at an initialisation, or weights in a file. The fields are the keys of ``[[network]]``."""
+    """A network: a cell at an initialisation or weights in a file, run by our code or by a target.
+
+    The fields are the keys of ``[[network]]``.
+    """
 
     cell: str | None = None
     init: str | None = None
@@ -39,6 +43,7 @@ class NetworkSpec:
     layer: str | None = None
     convention: str | None = None
     data: str | None = None
+    target: str | None = None
 
 
 @dataclass(frozen=True)
@@ -236,15 +241,19 @@ class _Reader:
         return str(self.folder / value) if key.path else value
 
     def networks(self, given: dict[str, Any], entry: Mapping[str, Any], at: tuple[str | int, ...]) -> list[NetworkSpec]:
+        if given.get("target") is not None:
+            given["target"] = placed(given["target"], self.folder)
         if given.get("weights") is not None:
             for key in ("init", "hidden", "inputs"):
                 if key in entry:
                     raise self.wrong((*at, key), "says what the file of weights says already; leave it out")
             rest = {k: v for k, v in given.items() if k not in ("hidden", "inputs")}
             return [NetworkSpec(**choice) for choice in _choices(rest)]
-        for key in ("layer", "convention"):
-            if key in entry:
-                raise self.wrong((*at, key), "is about a file of weights, and none is given")
+        if "layer" in entry or ("convention" in entry and given.get("target") is None):
+            key = "layer" if "layer" in entry else "convention"
+            raise self.wrong((*at, key), "is about a file of weights, and none is given")
+        if given.get("target") is not None:
+            return [NetworkSpec(**choice) for choice in _choices(given)]
         if given.get("cell") is None and given.get("init") is None:
             sizes = {k: v for k, v in given.items() if k not in ("cell", "init")}
             return [network for choice in _choices(sizes) for network in default_networks(**choice)]

@@ -84,7 +84,7 @@ def _networks(spec: Spec) -> tuple[list[Network], tuple[str, ...]]:
         try:
             networks.append(opened(entry, spec.steps, spec.seeds))
         except UsageError as error:
-            if entry.weights is not None:
+            if entry.weights is not None or entry.target is not None:
                 raise
             skipped.append(f"{entry.cell} {entry.init}: {error}")
     if not networks:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatecheck.decay import statistics
+from gatecheck.decay.foreign import dtype_of
 from gatecheck.decay.kind import kind
-from gatecheck.decay.networks import Network
+from gatecheck.decay.networks import PROBES, Network
 from gatecheck.decay.result import Convergence, Curve, Gate, Integrity, Row, Spectrum, TheoryLine, Truncation
 from gatecheck.decay.theory import predictions
-from gatecheck.decay.trial import PROBES, spaced_lags
+from gatecheck.decay.trial import spaced_lags
 from gatecheck.decay.truncation import smallest
 
 Array = NDArray[Any]
@@ -48,7 +50,6 @@ def summarise(network: Network, trials: Sequence[Trial], name: str, rng: np.rand
     lines = (
         [] if entry.init is None or entry.data else predictions(network.cell, entry.init, network.inputs, network.hidden, entry.input_std)
     )
-    size = network.hidden * len(network.cell.state)
     return Row(
         name=name,
         network=dataclasses.asdict(network.entry),
@@ -79,8 +80,24 @@ def summarise(network: Network, trials: Sequence[Trial], name: str, rng: np.rand
         spectrum=_spectrum(network, trials[0]),
         convergence=_convergence(log_norm, rng),
         integrity=Integrity(*map(float, trials[0]["integrity"])),
-        probe_offset=statistics.probe_offset(min(PROBES, size), size),
+        probe_offset=statistics.probe_offset(min(PROBES, network.size), network.size),
+        notes=(*network.notes, *_of_a_target(network, trials)),
     )
+
+
+def _of_a_target(network: Network, trials: Sequence[Trial]) -> Iterator[str]:
+    """What the trials of a target show of its backward."""
+    if network.target is None:
+        return
+    dtype = dtype_of(network.target)
+    if dtype != "float64":
+        yield f"it runs in {dtype}"
+    apart = max(float(trial["departure"]) for trial in trials)
+    if not math.isnan(apart):
+        yield f"its profile departs from that of the equations by at most {apart:.2g} nats"
+    gradient = max(float(trial["integrity"][1]) for trial in trials)
+    if gradient > float(np.finfo(dtype).eps) ** (1 / 3):  # the differences err by some u^(2/3)
+        yield f"its backward departs from differences of its forward by {gradient:.2g} of their size: audit it before believing this row"
 
 
 def names(networks: Sequence[Network]) -> list[str]:

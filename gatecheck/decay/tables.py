@@ -84,8 +84,13 @@ KEYS: dict[str, dict[str, Key]] = {
             str, "Trained weights instead of an initialiser: .npz, .safetensors, .pt, .onnx, .keras, .h5.", path=True, example="w.pt"
         ),
         "layer": Key(str, "Which layer of that file, where it holds several.", example="encoder.lstm layer 0"),
-        "convention": Key(str, "How that file spells the cell, where its names do not tell; see `gatecheck conventions`.", example="keras"),
+        "convention": Key(str, "How that file, or else the target, spells the cell; see `gatecheck conventions`.", example="keras"),
         "data": _DATA,
+        "target": Key(
+            str,
+            "What runs it instead of our code, named as for `gatecheck audit`, a cell of its own too; by its own backward.",
+            example="my_gru.py:MyGRU",
+        ),
     },
     "measure": {
         "paths": Key(bool, "Which path carries the gradient: the state that is kept, the candidate, the gates.", True),

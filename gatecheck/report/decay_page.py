@@ -10,7 +10,7 @@ from gatecheck.decay.advice import advise, compare, judge
 from gatecheck.decay.result import DecayResult, Integrity, Row
 from gatecheck.report.decay_drawings import name_of
 from gatecheck.report.decay_figures import Picture
-from gatecheck.report.decay_table import COLUMNS, LEGEND, MORE, decay_rows, settings
+from gatecheck.report.decay_table import COLUMNS, LEGEND, MORE, decay_rows, noted, settings
 from gatecheck.report.pages import inline_svg, page
 
 CHECKS = {
@@ -20,9 +20,9 @@ CHECKS = {
 }
 INTEGRITY_LEGEND = (
     "Adjoint: ⟨u, J v⟩ against ⟨Jᵀu, v⟩ over the whole sequence. Against the kernel: a step's adjoint against the audited backward, "
-    "derived apart. Order: three steps against dense Jacobians multiplied in the order of time. Volume: the sum of the exponents against "
-    "the mean ln|det J|. All are zero but for rounding. Probes: by how much ln G can be low because it was measured from random "
-    "cotangents. Index: 0 for an exponential, 1 for a power law."
+    "derived apart; of a target its own backward against differences of its forward. Order: three steps against dense Jacobians multiplied "
+    "in the order of time. Volume: the sum of the exponents against the mean ln|det J|. All are zero but for rounding. Probes: by how much "
+    "ln G can be low because it was measured from random cotangents. Index: 0 for an exponential, 1 for a power law."
 )
 
 
@@ -74,6 +74,7 @@ def _values(result: DecayResult) -> dict[str, Any]:
         "settings": settings(result),
         "columns": (*COLUMNS, *MORE),
         "rows": decay_rows(result),
+        "notes": noted(result),
         "legend": LEGEND + " K: steps of truncated backpropagation for a gradient that is 10 % or 1 % off.",
         "together": compare(result),
         "advice": advice,

@@ -54,6 +54,11 @@ def decay_table(result: DecayResult) -> Table:
     return table
 
 
+def noted(result: DecayResult) -> list[tuple[str, str]]:
+    """What was assumed of each network or left out: its name and a sentence."""
+    return [(row.name, note) for row in result.rows for note in row.notes]
+
+
 def lag_text(lag: int | None) -> str:
     """A lag, or that it is beyond what was measured."""
     return "> T" if lag is None else str(lag)

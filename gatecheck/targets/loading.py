@@ -110,6 +110,21 @@ def _found(target: str, cell: str | None, convention: str | None, device: str | 
     return subject(found, cell=cell, convention=convention, name=target)
 
 
+def file_of(target: str) -> Path | None:
+    """The file that a target is in, where its name says so, as in ``path/to/file.py:object`` or ``model.onnx:node``."""
+    if target.startswith(PROGRAM):
+        return None
+    module = target.removeprefix("onnxruntime:").removeprefix("onnx.reference:") if ".onnx" in target else target
+    path = module if module.endswith(".onnx") else module.rpartition(":")[0]
+    return Path(path) if path.endswith((".py", ".onnx")) or LIBRARY.search(path) else None
+
+
+def placed(target: str, folder: Path) -> str:
+    """The same target where a file in its name is meant to be in a folder."""
+    file = file_of(target)
+    return target if file is None else target.replace(str(file), str(folder / file), 1)
+
+
 def installed() -> list[tuple[str, str | None]]:
     """Every target that can be audited here, with its cell where the target leaves it open: our cells, then the frameworks installed."""
     found: list[tuple[str, str | None]] = [(f"builtin:{name}", None) for name in CELLS]
