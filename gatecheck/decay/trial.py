@@ -60,12 +60,12 @@ def run_trial(arguments: Mapping[str, Any], report: Report, keeper: Keeper | Non
     network = opened(entry, steps, trial + 1)
     rng = network.generator(seed, trial)
     if network.target is not None:
-        return _of_target(network, rng, steps, trial, report)
+        return _of_target(network, rng, arguments, report)
     params, start, x = network.params(rng), network.probes(rng, PROBES), network.sequence(rng, steps, trial)
     lags = spaced_lags(steps)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told below
         seen = measure(network.cell, params, x, start, network.probes(rng, 1), progress=report, keeper=keeper, chosen=chosen)
-    log_norm = _finite(seen.profile.log_norm, network, trial)
+    log_norm = _finite(seen.profile.log_norm, network, arguments)
     found: dict[str, Array] = {"log_norm": log_norm}
     found |= {f"path_{name}": log_norm[0] + sizes[lags] for name, sizes in seen.paths.items()}
     if seen.inputs is not None:
@@ -86,21 +86,22 @@ def run_trial(arguments: Mapping[str, Any], report: Report, keeper: Keeper | Non
     return found
 
 
-def _of_target(network: Network, rng: np.random.Generator, steps: int, trial: int, report: Report) -> dict[str, Array]:
-    params, x = network.params(rng), network.sequence(rng, steps, trial)
+def _of_target(network: Network, rng: np.random.Generator, arguments: Mapping[str, Any], report: Report) -> dict[str, Array]:
+    params, x = network.params(rng), network.sequence(rng, arguments["steps"], arguments["trial"])
     with np.errstate(all="ignore"):
         seen = measure_target(network, params, x, rng, report)
     checks = Integrity(math.nan, seen.gradient, math.nan)
     return {
-        "log_norm": _finite(seen.profile.log_norm, network, trial),
+        "log_norm": _finite(seen.profile.log_norm, network, arguments),
         "integrity": np.array(dataclasses.astuple(checks)),
         "departure": np.array(seen.departure),
     }
 
 
-def _finite(log_norm: Array, network: Network, trial: int) -> Array:
+def _finite(log_norm: Array, network: Network, arguments: Mapping[str, Any]) -> Array:
     if np.isnan(log_norm).any() or np.isposinf(log_norm).any():
-        raise InputError(f"{network.name} overflows within {len(log_norm) - 1} steps (trial {trial}), so it has no gradient to measure")
+        where = f"within {arguments['steps']} steps (seed {arguments['seed']}, trial {arguments['trial']})"
+        raise InputError(f"{network.name} overflows {where}, so it has no gradient to measure")
     return log_norm
 
 
