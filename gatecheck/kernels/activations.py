@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from gatecheck.kernels.jit import by_dtype, jit
+from gatecheck.kernels.vectors import apart
 
 Array = NDArray[Any]
 
@@ -52,6 +53,7 @@ def _mapped(code: int, x: Array) -> Array:
 @jit
 def activate(code: int, a: Array) -> None:
     """Apply the activation of that code to every entry of a matrix, in place."""
+    apart()
     for i in range(a.shape[0]):
         if code == TANH:
             for j in range(a.shape[1]):

@@ -1,49 +1,37 @@
 """What the loops over time share: matrices ``(B, H)`` of one step, C-contiguous.
 
-Throughout, arrays with one slot a gate have the gate first: weights ``(G, H, H)``, sequences ``(G, T, B, H)``; states of all steps are
-``(T + 1, B, H)``, the initial one first. ``running (T,)`` is how many rows run at each step, the first ones; no kernel reads or writes
-the others there, so whoever calls it decides what they hold (:mod:`gatecheck.kernels.schedule`).
+Throughout, arrays with one slot a gate have the gate first: sequences ``(G, T, B, H)``, and weights packed by
+:func:`gatecheck.kernels.products.packed`; states of all steps are ``(T + 1, B, H)``, the initial one first. ``running (T,)`` is how many
+rows run at each step, the first ones; no kernel reads or writes the others there, so whoever calls it decides what they hold
+(:mod:`gatecheck.kernels.schedule`). A kernel runs rows ``first`` to ``last`` alone, since rows never meet.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gatecheck.kernels.activations import SIGMOID, TANH
 from gatecheck.kernels.jit import jit
+from gatecheck.kernels.vectors import apart
 
 Array = NDArray[Any]
 
 
 @jit
-def add(out: Array, a: Array) -> None:
-    """Add `a` to `out`."""
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] += a[i, j]
-
-
-@jit
 def add_scaled(out: Array, a: Array, scale: Array) -> None:
     """Add `a` to `out`, every column times its `scale`."""
+    apart()
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] += scale[j] * a[i, j]
 
 
 @jit
-def add_product(out: Array, a: Array, b: Array, work: Array) -> None:
-    """Add the matrix product of `a` and `b` to `out`; `work` has its shape."""
-    np.dot(a, b, work)
-    add(out, work)
-
-
-@jit
 def times_slope(code: int, a: Array, y: Array) -> None:
     """Multiply `a` by an activation's derivative where its value is `y`: 1 - y², y (1 - y), or for relu 1 where y > 0 and else 0."""
+    apart()
     one, zero = y.dtype.type(1), y.dtype.type(0)
     for i in range(a.shape[0]):
         if code == TANH:

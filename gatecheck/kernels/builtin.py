@@ -82,7 +82,7 @@ class Builtin:
         """
         x = self._time_first(x)
         self._check(self.dtypes, params, x, h0, c0, lengths)
-        y, hT, cT, _ = network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)
+        y, hT, cT, _ = network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths, taped=False)
         y = self._laid_out(y, lengths)
         return (y, hT) if cT is None else (y, hT, cT)
 

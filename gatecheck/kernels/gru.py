@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gatecheck.kernels.activations import SIGMOID, TANH, activate
-from gatecheck.kernels.blocks import add_product, times_slope
+from gatecheck.kernels.blocks import times_slope
 from gatecheck.kernels.jit import jit
+from gatecheck.kernels.products import gather, multiply, project
+from gatecheck.kernels.vectors import apart
 
 Array = NDArray[Any]
 
@@ -24,100 +25,147 @@ R, Z, N, S = 0, 1, 2, 3
 
 
 @jit
-def forward(after: bool, running: Array, U: Array, c_n: Array, a: Array, h: Array, s: Array) -> None:
-    """Fill h[1:] and s; `a` turns from preactivations into gates. `after` says where the reset is."""
-    space = np.empty_like(h[0])
-    one = h.dtype.type(1)
-    for t in range(a.shape[1]):
-        rows = running[t]
-        work = space[:rows]
+def forward(
+    after: bool, running: Array, W: Array, U: Array, b: Array, c_n: Array, x: Array, a: Array, h: Array, s: Array, first: int, last: int
+) -> None:
+    """Fill h[1:], and the slots of a with gates and of s; where there are fewer than steps, the last ones. `after`: where the reset is."""
+    for t in range(x.shape[0]):
+        rows = min(running[t], last)
+        if rows <= first:
+            break
+        project(x, W, b, a, t, first, last, rows)
+        slot, old, new, seen = t % a.shape[1], h[t, first:rows], h[t + 1, first:rows], s[t % s.shape[0], first:rows]
+        r, z, n = a[R, slot, first:rows], a[Z, slot, first:rows], a[N, slot, first:rows]
         for k in (R, Z):
-            add_product(a[k, t, :rows], h[t, :rows], U[k], work)
-            activate(SIGMOID, a[k, t, :rows])
-        r, z, n = a[R, t, :rows], a[Z, t, :rows], a[N, t, :rows]
+            multiply(a[k, slot, first:rows], old, U[k])
+            activate(SIGMOID, a[k, slot, first:rows])
         if after:
-            np.dot(h[t, :rows], U[N], s[t, :rows])
-            for p in range(rows):
-                for q in range(h.shape[2]):
-                    s[t, p, q] += c_n[q]
-                    n[p, q] += r[p, q] * s[t, p, q]
+            for p in range(rows - first):
+                seen[p] = c_n
+            multiply(seen, old, U[N])
+            _add_times(n, r, seen)
         else:
-            for p in range(rows):
-                for q in range(h.shape[2]):
-                    s[t, p, q] = r[p, q] * h[t, p, q]
-            add_product(n, s[t, :rows], U[N], work)
+            seen[:] = 0
+            _add_times(seen, r, old)
+            multiply(n, seen, U[N])
         activate(TANH, n)
-        for p in range(rows):
-            for q in range(h.shape[2]):
-                h[t + 1, p, q] = z[p, q] * n[p, q] + (one - z[p, q]) * h[t, p, q]
+        _mix(z, n, old, new)
 
 
 @jit
-def backward(after: bool, running: Array, Ut: Array, a: Array, h: Array, s: Array, dy: Array, dh: Array, d: Array) -> None:
-    """Fill `d`: the gradients at the preactivations of r, z, n and at s; `dh` is that at h_T before and that at h_0 after.
+def _add_times(out: Array, a: Array, b: Array) -> None:
+    apart()
+    for p in range(out.shape[0]):
+        for q in range(out.shape[1]):
+            out[p, q] += a[p, q] * b[p, q]
 
-    `a` holds the gates and `Ut` is U transposed.
+
+@jit
+def _mix(z: Array, n: Array, old: Array, new: Array) -> None:
+    apart()
+    one = z.dtype.type(1)
+    for p in range(z.shape[0]):
+        for q in range(z.shape[1]):
+            new[p, q] = z[p, q] * n[p, q] + (one - z[p, q]) * old[p, q]
+
+
+@jit
+def backward(
+    after: bool, running: Array, Wt: Array, Ut: Array, a: Array, h: Array, s: Array, dy: Array, dh: Array, d: Array, dx: Array,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Fill `d`: the gradients at the preactivations of r, z, n and at s; and `dx`. `dh` is that at h_T before and that at h_0 after.
+
+    `a` holds the gates; `Wt` and `Ut` are W and U transposed.
     """
-    space = np.empty_like(dh)
-    one = dh.dtype.type(1)
     for t in range(dy.shape[0] - 1, -1, -1):
-        rows = running[t]
-        work = space[:rows]
-        r, z, n = a[R, t, :rows], a[Z, t, :rows], a[N, t, :rows]
-        dr, dz, dn, ds = d[R, t, :rows], d[Z, t, :rows], d[N, t, :rows], d[S, t, :rows]
-        for p in range(rows):
-            for q in range(dh.shape[1]):
-                dh_t = dh[p, q] + dy[t, p, q]
-                dz[p, q] = dh_t * (n[p, q] - h[t, p, q])
-                dn[p, q] = dh_t * z[p, q]
-                dh[p, q] = dh_t * (one - z[p, q])
-        times_slope(SIGMOID, dz, z)
-        times_slope(TANH, dn, n)
-        if after:
-            for p in range(rows):
-                for q in range(dh.shape[1]):
-                    dr[p, q] = dn[p, q] * s[t, p, q]
-                    ds[p, q] = dn[p, q] * r[p, q]
-            add_product(dh[:rows], ds, Ut[N], work)
-        else:
-            np.dot(dn, Ut[N], ds)
-            for p in range(rows):
-                for q in range(dh.shape[1]):
-                    dr[p, q] = ds[p, q] * h[t, p, q]
-                    dh[p, q] += ds[p, q] * r[p, q]
-        times_slope(SIGMOID, dr, r)
-        add_product(dh[:rows], dr, Ut[R], work)
-        add_product(dh[:rows], dz, Ut[Z], work)
+        rows = min(running[t], last)
+        if rows > first:
+            r, z, n = a[R, t, first:rows], a[Z, t, first:rows], a[N, t, first:rows]
+            dr, dz, dn, ds = d[R, t, first:rows], d[Z, t, first:rows], d[N, t, first:rows], d[S, t, first:rows]
+            dhs, old, seen = dh[first:rows], h[t, first:rows], s[t, first:rows]
+            _unmix(z, n, old, dy[t, first:rows], dhs, dz, dn)
+            if after:
+                _reset_after(r, seen, dn, dr, ds)
+                multiply(dhs, ds, Ut[N])
+            else:
+                ds[:] = 0
+                multiply(ds, dn, Ut[N])
+                _reset_before(r, old, ds, dr, dhs)
+            multiply(dhs, dr, Ut[R])
+            multiply(dhs, dz, Ut[Z])
+        gather(d, 3, Wt, dx, t, first, last, rows)
 
 
 @jit
-def tangent(after: bool, running: Array, U: Array, a: Array, h: Array, s: Array, da: Array, dh: Array, dy: Array) -> None:
+def _unmix(z: Array, n: Array, old: Array, dy: Array, dh: Array, dz: Array, dn: Array) -> None:
+    """Back through h' = z n + (1 - z) h."""
+    apart()
+    one = z.dtype.type(1)
+    for p in range(z.shape[0]):
+        for q in range(z.shape[1]):
+            new, what = z[p, q], n[p, q]
+            dh_t = dh[p, q] + dy[p, q]
+            dz[p, q] = (dh_t * (what - old[p, q])) * (new * (one - new))
+            dn[p, q] = (dh_t * new) * (one - what * what)
+            dh[p, q] = dh_t * (one - new)
+
+
+@jit
+def _reset_after(r: Array, s: Array, dn: Array, dr: Array, ds: Array) -> None:
+    """Back through a + r s."""
+    apart()
+    one = r.dtype.type(1)
+    for p in range(r.shape[0]):
+        for q in range(r.shape[1]):
+            open_ = r[p, q]
+            dr[p, q] = (dn[p, q] * s[p, q]) * (open_ * (one - open_))
+            ds[p, q] = dn[p, q] * open_
+
+
+@jit
+def _reset_before(r: Array, old: Array, ds: Array, dr: Array, dh: Array) -> None:
+    """Back through s = r h."""
+    apart()
+    one = r.dtype.type(1)
+    for p in range(r.shape[0]):
+        for q in range(r.shape[1]):
+            open_ = r[p, q]
+            dr[p, q] = (ds[p, q] * old[p, q]) * (open_ * (one - open_))
+            dh[p, q] += ds[p, q] * open_
+
+
+@jit
+def tangent(
+    after: bool, running: Array, U: Array, a: Array, h: Array, s: Array, da: Array, dh: Array, dy: Array, first: int, last: int
+) -> None:
     """Fill `dy`, the derivative of every h, from `da`, those of the preactivations and of s but for what dh adds; it is used up.
 
     `dh` is that of h_0 before and of h_T after; `a` holds the gates. A reset before the product leaves slot s of `da` alone.
     """
-    space = np.empty_like(dh)
     one = dh.dtype.type(1)
     for t in range(dy.shape[0]):
-        rows = running[t]
-        work = space[:rows]
-        r, z, n = a[R, t, :rows], a[Z, t, :rows], a[N, t, :rows]
-        dr, dz, dn, ds = da[R, t, :rows], da[Z, t, :rows], da[N, t, :rows], da[S, t, :rows]
+        rows = min(running[t], last)
+        if rows <= first:
+            break
+        r, z, n = a[R, t, first:rows], a[Z, t, first:rows], a[N, t, first:rows]
+        dr, dz, dn, ds = da[R, t, first:rows], da[Z, t, first:rows], da[N, t, first:rows], da[S, t, first:rows]
+        dhs, old, seen = dh[first:rows], h[t, first:rows], s[t, first:rows]
         for k in (R, Z):
-            add_product(da[k, t, :rows], dh[:rows], U[k], work)
-            times_slope(SIGMOID, da[k, t, :rows], a[k, t, :rows])
+            multiply(da[k, t, first:rows], dhs, U[k])
+            times_slope(SIGMOID, da[k, t, first:rows], a[k, t, first:rows])
         if after:
-            add_product(ds, dh[:rows], U[N], work)
-            for p in range(rows):
+            multiply(ds, dhs, U[N])
+            for p in range(rows - first):
                 for q in range(dh.shape[1]):
-                    dn[p, q] += r[p, q] * ds[p, q] + dr[p, q] * s[t, p, q]
+                    dn[p, q] += r[p, q] * ds[p, q] + dr[p, q] * seen[p, q]
         else:
-            for p in range(rows):
+            for p in range(rows - first):
                 for q in range(dh.shape[1]):
-                    ds[p, q] = r[p, q] * dh[p, q] + dr[p, q] * h[t, p, q]
-            add_product(dn, ds, U[N], work)
+                    ds[p, q] = r[p, q] * dhs[p, q] + dr[p, q] * old[p, q]
+            multiply(dn, ds, U[N])
         times_slope(TANH, dn, n)
-        for p in range(rows):
+        for p in range(rows - first):
             for q in range(dh.shape[1]):
-                dh[p, q] = z[p, q] * dn[p, q] + dz[p, q] * (n[p, q] - h[t, p, q]) + (one - z[p, q]) * dh[p, q]
-                dy[t, p, q] = dh[p, q]
+                dhs[p, q] = z[p, q] * dn[p, q] + dz[p, q] * (n[p, q] - old[p, q]) + (one - z[p, q]) * dhs[p, q]
+        dy[t, first:rows] = dhs

@@ -38,7 +38,7 @@ def jit(function: F) -> F:
     RuntimeWarning
         If that folder cannot be written to: every process then compiles anew.
     """
-    dispatcher = numba.njit(**FLAGS)(function)
+    dispatcher = numba.njit(nogil=True, **FLAGS)(function)
     try:
         _prepare(cache_folder(function))
     except OSError as error:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gatecheck.kernels.activations import SIGMOID, TANH, activate
-from gatecheck.kernels.blocks import add_product, add_scaled, times_slope
+from gatecheck.kernels.blocks import add_scaled, times_slope
 from gatecheck.kernels.jit import jit
+from gatecheck.kernels.products import gather, multiply, project
+from gatecheck.kernels.vectors import apart
 
 Array = NDArray[Any]
 
@@ -23,100 +24,137 @@ I, F, G, O = 0, 1, 2, 3
 
 
 @jit
-def forward(peepholes: bool, running: Array, U: Array, p: Array, a: Array, h: Array, c: Array, m: Array) -> None:
-    """Fill h[1:], c[1:] and m; `a` turns from preactivations into gates."""
-    space = np.empty_like(h[0])
-    for t in range(a.shape[1]):
-        n = running[t]
-        work = space[:n]
-        i, f, g, o = a[I, t, :n], a[F, t, :n], a[G, t, :n], a[O, t, :n]
+def forward(
+    peepholes: bool, running: Array, W: Array, U: Array, b: Array, p: Array, x: Array, a: Array, h: Array, c: Array, m: Array,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Fill h[1:], and the slots of a with gates, of c with cell states and of m; where there are fewer than steps, the last ones."""
+    for t in range(x.shape[0]):
+        n = min(running[t], last)
+        if n <= first:
+            break
+        project(x, W, b, a, t, first, last, n)
+        s, seen = t % a.shape[1], h[t, first:n]
+        i, f, g, o = a[I, s, first:n], a[F, s, first:n], a[G, s, first:n], a[O, s, first:n]
+        old, new, shown = c[t % c.shape[0], first:n], c[(t + 1) % c.shape[0], first:n], m[t % m.shape[0], first:n]
         for k in (I, F, G):
-            add_product(a[k, t, :n], h[t, :n], U[k], work)
+            multiply(a[k, s, first:n], seen, U[k])
             if peepholes and k != G:
-                add_scaled(a[k, t, :n], c[t, :n], p[k])
-            activate(TANH if k == G else SIGMOID, a[k, t, :n])
-        for r in range(n):
-            for q in range(h.shape[2]):
-                c[t + 1, r, q] = f[r, q] * c[t, r, q] + i[r, q] * g[r, q]
-                m[t, r, q] = c[t + 1, r, q]
-        add_product(o, h[t, :n], U[O], work)
+                add_scaled(a[k, s, first:n], old, p[k])
+            activate(TANH if k == G else SIGMOID, a[k, s, first:n])
+        _carry(i, f, g, old, new, shown)
+        multiply(o, seen, U[O])
         if peepholes:
-            add_scaled(o, c[t + 1, :n], p[O])
+            add_scaled(o, new, p[O])
         activate(SIGMOID, o)
-        activate(TANH, m[t, :n])
-        for r in range(n):
-            for q in range(h.shape[2]):
-                h[t + 1, r, q] = o[r, q] * m[t, r, q]
+        activate(TANH, shown)
+        _show(o, shown, h[t + 1, first:n])
+
+
+@jit
+def _carry(i: Array, f: Array, g: Array, old: Array, new: Array, shown: Array) -> None:
+    apart()
+    for r in range(old.shape[0]):
+        for q in range(old.shape[1]):
+            c = f[r, q] * old[r, q] + i[r, q] * g[r, q]
+            new[r, q] = c
+            shown[r, q] = c
+
+
+@jit
+def _show(o: Array, m: Array, h: Array) -> None:
+    apart()
+    for r in range(h.shape[0]):
+        for q in range(h.shape[1]):
+            h[r, q] = o[r, q] * m[r, q]
 
 
 @jit
 def backward(
-    peepholes: bool, running: Array, Ut: Array, p: Array, a: Array, c: Array, m: Array, dy: Array, dh: Array, dc: Array, d: Array
-) -> None:
-    """Fill `d`, the gradient at the preactivations; `dh` and `dc` are those at h_T, c_T before and at h_0, c_0 after.
+    peepholes: bool, running: Array, Wt: Array, Ut: Array, p: Array, a: Array, c: Array, m: Array,
+    dy: Array, dh: Array, dc: Array, d: Array, dx: Array, first: int, last: int,
+) -> None:  # fmt: skip
+    """Fill `d`, the gradient at the preactivations, and `dx`; `dh`, `dc` are those at h_T, c_T before and at h_0, c_0 after.
 
-    `a` holds the gates and `Ut` is U transposed.
+    `a` holds the gates; `Wt` and `Ut` are W and U transposed.
     """
-    space = np.empty_like(dh)
-    one, zero = dh.dtype.type(1), dh.dtype.type(0)
     for t in range(dy.shape[0] - 1, -1, -1):
-        n = running[t]
-        work = space[:n]
-        i, f, g, o = a[I, t, :n], a[F, t, :n], a[G, t, :n], a[O, t, :n]
-        for r in range(n):
-            for q in range(dh.shape[1]):
-                v = m[t, r, q]
-                dh_t = dh[r, q] + dy[t, r, q]
-                dc[r, q] = dc[r, q] + dh_t * o[r, q] * (one - v * v)
-                d[O, t, r, q] = dh_t * v
-                dh[r, q] = zero
-        times_slope(SIGMOID, d[O, t, :n], o)
-        if peepholes:
-            add_scaled(dc[:n], d[O, t, :n], p[O])
-        for r in range(n):
-            for q in range(dh.shape[1]):
-                dc_t = dc[r, q]
-                d[I, t, r, q] = dc_t * g[r, q]
-                d[F, t, r, q] = dc_t * c[t, r, q]
-                d[G, t, r, q] = dc_t * i[r, q]
-                dc[r, q] = dc_t * f[r, q]
-        for k in range(4):
-            if k != O:
-                times_slope(TANH if k == G else SIGMOID, d[k, t, :n], a[k, t, :n])
-            if peepholes and k in (I, F):
-                add_scaled(dc[:n], d[k, t, :n], p[k])
-            add_product(dh[:n], d[k, t, :n], Ut[k], work)
+        n = min(running[t], last)
+        if n > first:
+            i, f, g, o = a[I, t, first:n], a[F, t, first:n], a[G, t, first:n], a[O, t, first:n]
+            di, df, dg, do = d[I, t, first:n], d[F, t, first:n], d[G, t, first:n], d[O, t, first:n]
+            dhs, dcs = dh[first:n], dc[first:n]
+            _hide(o, m[t, first:n], dy[t, first:n], dhs, dcs, do)
+            if peepholes:
+                add_scaled(dcs, do, p[O])
+            _part(i, f, g, c[t, first:n], dcs, di, df, dg)
+            for k in range(4):
+                if peepholes and k in (I, F):
+                    add_scaled(dcs, d[k, t, first:n], p[k])
+                multiply(dhs, d[k, t, first:n], Ut[k])
+        gather(d, 4, Wt, dx, t, first, last, n)
+
+
+@jit
+def _hide(o: Array, m: Array, dy: Array, dh: Array, dc: Array, do: Array) -> None:
+    """Back through h' = o m, m = tanh(c'); nothing is left of dh."""
+    apart()
+    one, zero = dh.dtype.type(1), dh.dtype.type(0)
+    for r in range(dh.shape[0]):
+        for q in range(dh.shape[1]):
+            out, v = o[r, q], m[r, q]
+            dh_t = dh[r, q] + dy[r, q]
+            dc[r, q] = dc[r, q] + dh_t * out * (one - v * v)
+            do[r, q] = (dh_t * v) * (out * (one - out))
+            dh[r, q] = zero
+
+
+@jit
+def _part(i: Array, f: Array, g: Array, c: Array, dc: Array, di: Array, df: Array, dg: Array) -> None:
+    """Back through c' = f c + i g."""
+    apart()
+    one = dc.dtype.type(1)
+    for r in range(dc.shape[0]):
+        for q in range(dc.shape[1]):
+            dc_t, new, keep, what = dc[r, q], i[r, q], f[r, q], g[r, q]
+            di[r, q] = (dc_t * what) * (new * (one - new))
+            df[r, q] = (dc_t * c[r, q]) * (keep * (one - keep))
+            dg[r, q] = (dc_t * new) * (one - what * what)
+            dc[r, q] = dc_t * keep
 
 
 @jit
 def tangent(
-    peepholes: bool, running: Array, U: Array, p: Array, a: Array, c: Array, m: Array, da: Array, dh: Array, dc: Array, dy: Array
-) -> None:
+    peepholes: bool, running: Array, U: Array, p: Array, a: Array, c: Array, m: Array,
+    da: Array, dh: Array, dc: Array, dy: Array, first: int, last: int,
+) -> None:  # fmt: skip
     """Fill `dy`, the derivative of every h, from that of the preactivations but for what dh and dc add, `da`, which is used up.
 
     `dh` and `dc` are those of h_0, c_0 before and of h_T, c_T after; `a` holds the gates.
     """
-    space = np.empty_like(dh)
     one = dh.dtype.type(1)
     for t in range(dy.shape[0]):
-        n = running[t]
-        work = space[:n]
-        i, f, g, o = a[I, t, :n], a[F, t, :n], a[G, t, :n], a[O, t, :n]
+        n = min(running[t], last)
+        if n <= first:
+            break
+        i, f, g, o = a[I, t, first:n], a[F, t, first:n], a[G, t, first:n], a[O, t, first:n]
+        di, df, dg, do = da[I, t, first:n], da[F, t, first:n], da[G, t, first:n], da[O, t, first:n]
+        dhs, dcs, old, shown = dh[first:n], dc[first:n], c[t, first:n], m[t, first:n]
         for k in (I, F, G):
-            add_product(da[k, t, :n], dh[:n], U[k], work)
+            multiply(da[k, t, first:n], dhs, U[k])
             if peepholes and k != G:
-                add_scaled(da[k, t, :n], dc[:n], p[k])
-            times_slope(TANH if k == G else SIGMOID, da[k, t, :n], a[k, t, :n])
-        for r in range(n):
+                add_scaled(da[k, t, first:n], dcs, p[k])
+            times_slope(TANH if k == G else SIGMOID, da[k, t, first:n], a[k, t, first:n])
+        for r in range(n - first):
             for q in range(dh.shape[1]):
-                kept = f[r, q] * dc[r, q] + da[F, t, r, q] * c[t, r, q]
-                dc[r, q] = kept + (da[I, t, r, q] * g[r, q] + i[r, q] * da[G, t, r, q])
-        add_product(da[O, t, :n], dh[:n], U[O], work)
+                kept = f[r, q] * dcs[r, q] + df[r, q] * old[r, q]
+                dcs[r, q] = kept + (di[r, q] * g[r, q] + i[r, q] * dg[r, q])
+        multiply(do, dhs, U[O])
         if peepholes:
-            add_scaled(da[O, t, :n], dc[:n], p[O])
-        times_slope(SIGMOID, da[O, t, :n], o)
-        for r in range(n):
+            add_scaled(do, dcs, p[O])
+        times_slope(SIGMOID, do, o)
+        for r in range(n - first):
             for q in range(dh.shape[1]):
-                v = m[t, r, q]
-                dh[r, q] = da[O, t, r, q] * v + o[r, q] * ((one - v * v) * dc[r, q])
-                dy[t, r, q] = dh[r, q]
+                v = shown[r, q]
+                dhs[r, q] = do[r, q] * v + o[r, q] * ((one - v * v) * dcs[r, q])
+        dy[t, first:n] = dhs

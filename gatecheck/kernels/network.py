@@ -43,7 +43,14 @@ def _all(states: list[Any]) -> Any:
 
 
 def forward(
-    cell: Cell, params: Mapping[str, Array], x: Array, h0: Array | None = None, c0: Array | None = None, lengths: Array | None = None
+    cell: Cell,
+    params: Mapping[str, Array],
+    x: Array,
+    h0: Array | None = None,
+    c0: Array | None = None,
+    lengths: Array | None = None,
+    *,
+    taped: bool = True,
 ) -> tuple[Array, Array, Array | None, list[run.Tape]]:
     """Run a network over a sequence; see :func:`gatecheck.kernels.run.forward`.
 
@@ -61,7 +68,8 @@ def forward(
         sides = []
         for k, reverse in _passes(cell, layer):
             own = of_tag(cell, params, cell.tags[k])
-            y, hT, cT, tape = run.forward(cell.one, own, turn(x) if reverse else x, _of(h0, k, cell), _of(c0, k, cell), lengths)
+            given = turn(x) if reverse else x
+            y, hT, cT, tape = run.forward(cell.one, own, given, _of(h0, k, cell), _of(c0, k, cell), lengths, taped=taped)
             sides.append(turn(y) if reverse else y)
             tapes.append(tape)
             final.append((hT, cT))

@@ -1,4 +1,4 @@
-"""The loops over time of the plain recurrent cell: h' = φ(a + h U), where a = x W + b has been formed for all steps.
+"""The loops over time of the plain recurrent cell: h' = φ(a + h U), where a = x W + b.
 
 Derived from the equations in gatecheck.cells; the layout is that of gatecheck.kernels.blocks.
 """
@@ -7,47 +7,67 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gatecheck.kernels.activations import activate
-from gatecheck.kernels.blocks import add, add_product, times_slope
+from gatecheck.kernels.blocks import times_slope
 from gatecheck.kernels.jit import jit
+from gatecheck.kernels.products import gather, multiply, project
+from gatecheck.kernels.vectors import apart
 
 Array = NDArray[Any]
 
 
 @jit
-def forward(code: int, running: Array, U: Array, a: Array, h: Array) -> None:
-    """Fill h[1:]; `a` is used up."""
-    for t in range(a.shape[1]):
-        n = running[t]
-        new = h[t + 1, :n]
-        np.dot(h[t, :n], U[0], new)
-        add(new, a[0, t, :n])
+def forward(code: int, running: Array, W: Array, U: Array, b: Array, x: Array, a: Array, h: Array, first: int, last: int) -> None:
+    """Fill h[1:]; the slots of `a` are for preactivations."""
+    for t in range(x.shape[0]):
+        n = min(running[t], last)
+        if n <= first:
+            break
+        project(x, W, b, a, t, first, last, n)
+        new = h[t + 1, first:n]
+        new[:] = a[0, t % a.shape[1], first:n]
+        multiply(new, h[t, first:n], U[0])
         activate(code, new)
 
 
 @jit
-def backward(code: int, running: Array, Ut: Array, h: Array, dy: Array, dh: Array, d: Array) -> None:
-    """Fill `d`, the gradient at the preactivations; `dh` is that at h_T before and that at h_0 after. `Ut` is U transposed."""
+def backward(
+    code: int, running: Array, Wt: Array, Ut: Array, h: Array, dy: Array, dh: Array, d: Array, dx: Array, first: int, last: int
+) -> None:
+    """Fill `d`, the gradient at the preactivations, and `dx`; `dh` is that at h_T before and that at h_0 after.
+
+    `Wt` and `Ut` are W and U transposed.
+    """
     for t in range(dy.shape[0] - 1, -1, -1):
-        n = running[t]
-        for p in range(n):
-            for q in range(dh.shape[1]):
-                d[0, t, p, q] = dh[p, q] + dy[t, p, q]
-        times_slope(code, d[0, t, :n], h[t + 1, :n])
-        np.dot(d[0, t, :n], Ut[0], dh[:n])
+        n = min(running[t], last)
+        if n > first:
+            _meet(d[0, t, first:n], dh[first:n], dy[t, first:n])
+            times_slope(code, d[0, t, first:n], h[t + 1, first:n])
+            multiply(dh[first:n], d[0, t, first:n], Ut[0])
+        gather(d, 1, Wt, dx, t, first, last, n)
 
 
 @jit
-def tangent(code: int, running: Array, U: Array, h: Array, a: Array, dh: Array, dy: Array) -> None:
+def _meet(d: Array, dh: Array, dy: Array) -> None:
+    """What comes from the next step and from the output; nothing is left of the former."""
+    apart()
+    zero = dh.dtype.type(0)
+    for p in range(d.shape[0]):
+        for q in range(d.shape[1]):
+            d[p, q] = dh[p, q] + dy[p, q]
+            dh[p, q] = zero
+
+
+@jit
+def tangent(code: int, running: Array, U: Array, h: Array, a: Array, dh: Array, dy: Array, first: int, last: int) -> None:
     """Fill `dy`, the derivative of every h, from that of the preactivations but for what dh adds; `dh` is h_0's before, h_T's after."""
     for t in range(dy.shape[0]):
-        n = running[t]
-        add_product(a[0, t, :n], dh[:n], U[0], dy[t, :n])
-        times_slope(code, a[0, t, :n], h[t + 1, :n])
-        for p in range(n):
-            for q in range(dh.shape[1]):
-                dh[p, q] = a[0, t, p, q]
-                dy[t, p, q] = dh[p, q]
+        n = min(running[t], last)
+        if n <= first:
+            break
+        multiply(a[0, t, first:n], dh[first:n], U[0])
+        times_slope(code, a[0, t, first:n], h[t + 1, first:n])
+        dh[first:n] = a[0, t, first:n]
+        dy[t, first:n] = a[0, t, first:n]

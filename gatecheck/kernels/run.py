@@ -1,12 +1,14 @@
 """From canonical arrays to kernels and back: layout, and what needs no loop over time.
 
-The products with x are formed for all steps at once, one a gate, and so are the gradients of the parameters and of x; the kernels keep
-what lies between. Nothing is validated here; :class:`gatecheck.kernels.Builtin` is the door with a guard.
+The products with x are formed for all steps at once, and so are the gradients of the parameters and of x; the kernels keep what lies
+between. Whatever takes long is shared among threads, the rows of the batch or, for gradients of weights, their columns. Nothing is
+validated here; :class:`gatecheck.kernels.Builtin` is the door with a guard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,9 @@ from numpy.typing import NDArray
 from gatecheck.cells import Cell
 from gatecheck.kernels import gru, lstm, rnn
 from gatecheck.kernels.activations import CODES
+from gatecheck.kernels.products import add_product, correlate, hoisted, packed, width
 from gatecheck.kernels.schedule import Schedule, schedule
+from gatecheck.kernels.threads import share
 
 Array = NDArray[Any]
 
@@ -43,7 +47,14 @@ class Tape(NamedTuple):
 
 @quiet
 def forward(
-    cell: Cell, params: Mapping[str, Array], x: Array, h0: Array | None = None, c0: Array | None = None, lengths: Array | None = None
+    cell: Cell,
+    params: Mapping[str, Array],
+    x: Array,
+    h0: Array | None = None,
+    c0: Array | None = None,
+    lengths: Array | None = None,
+    *,
+    taped: bool = True,
 ) -> tuple[Array, Array, Array | None, Tape]:
     """Run a cell over a sequence.
 
@@ -59,6 +70,8 @@ def forward(
         Initial states ``(B, H)``, or None for zeros.
     lengths
         How many steps each row runs, ``(B,)``; None is T for all. Nothing sees x beyond, and y is zero there.
+    taped
+        Whether what lies between is kept; without it the tape is of no use, and less memory is taken.
 
     Returns
     -------
@@ -69,25 +82,32 @@ def forward(
     """
     (T, B, _), H = x.shape, params["U"].shape[0]
     order = schedule(T, B, lengths)
-    x = np.array(order.rows(x), order="C")
+    x = np.array(order.rows(x), order="C") if taped or lengths is not None else _owned(order.rows(x))
     order.clear(x)
-    W, U, b = (_stacked(cell, params[name]) for name in "WUb")
-    a = np.stack([_rows(x) @ W[k] + b[k] for k in range(len(W))]).reshape(len(W), T, B, H)
-    h, cT = _states(order, H, x, h0), None
+    G = len(cell.gates)
+    W, U, b = packed(params["W"], G), packed(params["U"], G), _owned(params["b"]).reshape(G, H)
+    kept = taped or lengths is not None
+    a = np.empty((G, T if taped else hoisted(B), B, H), x.dtype)
+    h, cT = _states(order, T + 1, H, x, h0), None
     rest: tuple[Array, ...] = ()
+    loop: Callable[..., None]
     if cell.kind == "rnn":
-        rnn.forward(CODES[cell.activation], order.running, U, a, h)
+        loop = partial(rnn.forward, CODES[cell.activation], order.running, W, U, b, x, a, h)
     elif cell.kind == "gru":
-        s = np.empty((T, B, H), x.dtype)
-        order.clear(s)
-        gru.forward(cell.reset == "after", order.running, U, _owned(params.get("c_n", b[0])), a, h, s)
+        s = np.empty((T if taped else 1, B, H), x.dtype)
+        if taped:
+            order.clear(s)
+        loop = partial(gru.forward, cell.reset == "after", order.running, W, U, b, _owned(params.get("c_n", b[0])), x, a, h, s)
         rest = a, s
     else:
-        c, m = _states(order, H, x, c0), np.empty((T, B, H), x.dtype)
-        lstm.forward(cell.peepholes, order.running, U, _peepholes(cell, params.get("p"), x, H), a, h, c, m)
-        cT = order.last(c)
+        c, m = _states(order, T + 1 if kept else 2, H, x, c0), np.empty((T if taped else 1, B, H), x.dtype)
+        loop = partial(lstm.forward, cell.peepholes, order.running, W, U, b, _peepholes(cell, params.get("p"), x, H), x, a, h, c, m)
         rest = a, c, m
-    return np.array(order.rows_back(h[1:]), order="C"), order.last(h), cT, Tape(order, x, h, rest)
+    share(loop, B, _operations(h, G * H) + _operations(x, G * H))
+    if cell.kind == "lstm":
+        cT = order.last(rest[1]) if kept else rest[1][T % 2].copy()
+    y = order.rows_back(h[1:])
+    return np.array(y, order="C") if taped else np.ascontiguousarray(y), order.last(h), cT, Tape(order, x, h, rest)
 
 
 @quiet
@@ -112,34 +132,37 @@ def backward(
     """
     order, x, h, rest = tape
     (T, B, _), H = x.shape, h.shape[2]
-    W, Ut = _stacked(cell, params["W"]), _stacked(cell, params["U"]).transpose(0, 2, 1).copy()
+    G = len(cell.gates)
+    Wt, Ut = (packed(params[name], G, transposed=True) for name in "WU")
     dy = np.zeros((T, B, H), x.dtype) if dy is None else _owned(order.rows(dy))
     dh, dc = (np.zeros((B, H), x.dtype) if state is None else np.array(order.rows(state), order="C") for state in (dhT, dcT))
-    d = np.empty((4 if cell.kind == "gru" else len(W), T, B, H), x.dtype)
+    d = np.empty((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
     order.clear(d)
-    lefts, rights = [order.cleared(h[:T])] * len(W), list(d[: len(W)])
-    more = {}
+    dx = np.empty_like(x)
+    seen = order.cleared(h[:T])
+    pairs = [(seen, d[:G])]
+    loop: Callable[..., None]
     if cell.kind == "rnn":
-        rnn.backward(CODES[cell.activation], order.running, Ut, h, dy, dh, d)
+        loop = partial(rnn.backward, CODES[cell.activation], order.running, Wt, Ut, h, dy, dh, d, dx)
     elif cell.kind == "gru":
         a, s = rest
-        gru.backward(cell.reset == "after", order.running, Ut, a, h, s, dy, dh, d)
-        if cell.reset == "after":
-            rights[gru.N] = d[gru.S]
-        else:
-            lefts[gru.N] = s
+        loop = partial(gru.backward, cell.reset == "after", order.running, Wt, Ut, a, h, s, dy, dh, d, dx)
+        through = (seen, d[gru.S :]) if cell.reset == "after" else (s, d[gru.N : gru.S])
+        pairs = [(seen, d[: gru.N]), through]
     else:
-        a, c, m = rest
-        lstm.backward(cell.peepholes, order.running, Ut, _peepholes(cell, params.get("p"), x, H), a, c, m, dy, dh, dc, d)
+        p, (a, c, m) = _peepholes(cell, params.get("p"), x, H), rest
+        loop = partial(lstm.backward, cell.peepholes, order.running, Wt, Ut, p, a, c, m, dy, dh, dc, d, dx)
+    share(loop, B, _operations(h, G * H) + _operations(x, G * H))
+    more = {}
+    if cell.kind == "lstm":
         more["c0"] = order.rows_back(dc)
         if cell.peepholes:
-            more["p"] = np.concatenate([_rows(d[k] * order.cleared(seen)).sum(axis=0) for k, seen in _seen(c)])
-    dx = sum((_rows(d[k]) @ W[k].T for k in range(1, len(W))), start=_rows(d[0]) @ W[0].T).reshape(x.shape)
+            more["p"] = np.concatenate([_rows(d[k] * order.cleared(seen)).sum(axis=0) for k, seen in _seen(rest[1])])
     order.clear(dx)
     grads = {
-        "W": np.concatenate([_rows(x).T @ _rows(d[k]) for k in range(len(W))], axis=-1),
-        "U": np.concatenate([_rows(left).T @ _rows(right) for left, right in zip(lefts, rights, strict=True)], axis=-1),
-        "b": np.concatenate([_rows(d[k]).sum(axis=0) for k in range(len(W))]),
+        "W": _correlated([(x, d[:G])]),
+        "U": _correlated(pairs),
+        "b": np.concatenate([_rows(d[k]).sum(axis=0) for k in range(G)]),
         "x": np.ascontiguousarray(order.rows_back(dx)),
         "h0": order.rows_back(dh),
     }
@@ -176,48 +199,61 @@ def tangent(
     """
     order, x, h, rest = tape
     (T, B, _), H = x.shape, h.shape[2]
-    W, U = _stacked(cell, params["W"]), _stacked(cell, params["U"])
+    G = len(cell.gates)
+    W, U = (packed(params[name], G) for name in "WU")
     d = {name: array for name, array in (dparams or {}).items() if array is not None}
-    da = np.zeros((4 if cell.kind == "gru" else len(W), T, B, H), x.dtype)
-    lefts, slots = [h[:T]] * len(W), list(range(len(W)))
+    dW, dU = (packed(d[name], G) if name in d else None for name in "WU")
+    db = d["b"].reshape(G, H) if "b" in d else None
+    da = np.zeros((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
+    lefts, slots = [h[:T]] * G, list(range(G))
     if cell.reset == "after":
         slots[gru.N] = gru.S
     elif cell.reset == "before":
         lefts[gru.N] = rest[1]
-    for k in range(len(W)):
-        into = _rows(da[k])
+    for k in range(G):
         if dx is not None:
-            into += _rows(_owned(order.rows(dx))) @ W[k]
-        if "W" in d:
-            into += _rows(x) @ _stacked(cell, d["W"])[k]
-        if "b" in d:
-            into += _stacked(cell, d["b"])[k]
-        if "U" in d:
-            _rows(da[slots[k]])[:] += _rows(lefts[k]) @ _stacked(cell, d["U"])[k]
+            add_product(_rows(da[k]), _rows(_owned(order.rows(dx))), W[k])
+        if dW is not None:
+            add_product(_rows(da[k]), _rows(x), dW[k])
+        if db is not None:
+            da[k] += db[k]
+        if dU is not None:
+            add_product(_rows(da[slots[k]]), _rows(lefts[k]), dU[k])
     if "c_n" in d:
         da[gru.S] += d["c_n"]
     dy = np.empty((T, B, H), x.dtype)
     order.clear(dy)
     dh, dc = (np.zeros((B, H), x.dtype) if state is None else np.array(order.rows(state), order="C") for state in (dh0, dc0))
     if cell.kind == "rnn":
-        rnn.tangent(CODES[cell.activation], order.running, U, h, da, dh, dy)
+        rnn.tangent(CODES[cell.activation], order.running, U, h, da, dh, dy, 0, B)
     elif cell.kind == "gru":
         a, s = rest
-        gru.tangent(cell.reset == "after", order.running, U, a, h, s, da, dh, dy)
+        gru.tangent(cell.reset == "after", order.running, U, a, h, s, da, dh, dy, 0, B)
     else:
         a, c, m = rest
         if "p" in d:
             dp = _peepholes(cell, d["p"], x, H)
             for k, seen in _seen(c):
                 da[k] += dp[k] * seen
-        lstm.tangent(cell.peepholes, order.running, U, _peepholes(cell, params.get("p"), x, H), a, c, m, da, dh, dc, dy)
+        lstm.tangent(cell.peepholes, order.running, U, _peepholes(cell, params.get("p"), x, H), a, c, m, da, dh, dc, dy, 0, B)
     back = order.rows_back
     return np.ascontiguousarray(back(dy)), back(dh), back(dc) if cell.kind == "lstm" else None
 
 
-def _stacked(cell: Cell, array: Array) -> Array:
-    """A contiguous copy with the gate first: (D, G*H) as (G, D, H), (G*H,) as (G, H)."""
-    return np.ascontiguousarray(np.stack(np.split(array, len(cell.gates), axis=-1)))
+def _operations(sequence: Array, columns: int) -> float:
+    """How many operations the products of all rows of a sequence with so many columns take."""
+    return 2.0 * sequence.size * columns
+
+
+def _correlated(pairs: list[tuple[Array, Array]]) -> Array:
+    """The gradient of weights: the sums over steps and rows of what went in ``(T, B, n)`` times what came back ``(g, T, B, H)``."""
+    n, H = pairs[0][0].shape[-1], pairs[0][1].shape[-1]
+    out = np.zeros((n, H * sum(len(d) for _, d in pairs)), pairs[0][0].dtype)
+    panels, column = -(-H // width(out.dtype)), 0
+    for x, d in pairs:
+        share(partial(correlate, _rows(x), d.reshape(len(d), -1, H), out, column), len(d) * panels, _operations(x, len(d) * H))
+        column += len(d) * H
+    return out
 
 
 def _rows(sequence: Array) -> Array:
@@ -231,10 +267,11 @@ def _owned(array: Array) -> Array:
     return np.require(array, requirements=["C", "A", "W", "E"])
 
 
-def _states(order: Schedule, H: int, x: Array, first: Array | None) -> Array:
-    states = np.empty((len(x) + 1, x.shape[1], H), x.dtype)
+def _states(order: Schedule, slots: int, H: int, x: Array, first: Array | None) -> Array:
+    states = np.empty((slots, x.shape[1], H), x.dtype)
     states[0] = 0 if first is None else order.rows(first)
-    order.clear(states[1:])
+    if slots == len(x) + 1:
+        order.clear(states[1:])
     return states
 
 

@@ -1,0 +1,315 @@
+"""Matrix products for kernels, in one order of sums whatever the shapes: a row of a product is the same to the bit in any batch.
+
+No BLAS promises that: how it sums depends on the size of the batch and on the number of threads. Here every entry is one chain of
+multiply-adds in the order of the inner index, which starts from zero and is then added to what is there. So rows are independent to the
+bit, a batch of perturbed inputs gives what each would give alone, and any split among threads gives the same.
+
+The right operand is packed once for a whole sequence, into panels as wide as a tile (Goto & van de Geijn 2008, "Anatomy of
+high-performance matrix multiplication"): at the sizes of a step a BLAS spends as long on packing as on multiplying. Complex operands,
+which only oracles have, go to the BLAS.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+from numpy.typing import NDArray
+
+from gatecheck.kernels.jit import by_dtype, jit
+
+Array = NDArray[Any]
+
+WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
+BYTES = 64 if WIDE else 32
+"""Of a vector register. Where registers are shorter, LLVM takes two."""
+
+VECTORS = 4 if WIDE else 2
+"""How many vectors a tile is wide: with six rows all its sums stay in registers."""
+
+ROWS = (6, 4, 2, 1)
+"""How many rows a tile may have."""
+
+BLOCK = 96
+"""About how many rows are multiplied by all panels while they are in the cache."""
+
+CHUNK = 256
+"""Rows over which a gradient of weights is summed before it is added to what is there."""
+
+
+# ---- packing
+
+
+def width(dtype: Any) -> int:
+    """How many columns a panel has."""
+    return BYTES // int(np.dtype(dtype).itemsize) * VECTORS
+
+
+def packed(weights: Array, gates: int, *, transposed: bool = False) -> Array:
+    """Weights as :func:`multiply` takes them.
+
+    Parameters
+    ----------
+    weights
+        ``(K, G * N)``, the gates side by side.
+    gates
+        G.
+    transposed
+        Whether each gate's matrix is transposed first, so that it is ``(N, K)``.
+
+    Returns
+    -------
+    ndarray
+        ``(G, panels, rows, width)``: of each gate its columns, so many at a time, with zeros behind the last; of complex ones one panel.
+    """
+    K, N = weights.shape[0], weights.shape[1] // gates
+    rows, columns = (N, K) if transposed else (K, N)
+    wide = columns if weights.dtype.kind == "c" else width(weights.dtype)
+    out = np.zeros((gates, max(1, -(-columns // max(1, wide))), rows, wide), weights.dtype)
+    _pack(np.ascontiguousarray(weights), out, N, columns, transposed)
+    return out
+
+
+@jit
+def _pack(weights: Array, out: Array, N: int, columns: int, transposed: bool) -> None:
+    gates, panels, rows, wide = out.shape
+    for k in range(gates):
+        for j in range(panels):
+            for r in range(rows):
+                for q in range(min(wide, columns - j * wide)):
+                    if transposed:
+                        out[k, j, r, q] = weights[j * wide + q, k * N + r]
+                    else:
+                        out[k, j, r, q] = weights[r, k * N + j * wide + q]
+
+
+# ---- a tile
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _lanes(context: Any, array: Any) -> Any:
+    lanes = BYTES * 8 // array.dtype.bitwidth
+    return types.intp(array), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), lanes)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _at(context: Any, array: Any, offset: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
+
+    return types.CPointer(array.dtype)(array, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _tile(
+    context: Any, rows: Any, vectors: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, c: Any, c_row: Any, steps: Any
+) -> Any:
+    """Add the product of `rows` rows of a and `vectors` vectors of columns of b, over so many steps, to c. Strides are in entries."""
+    n = types.intp
+    return types.void(n, n, a, n, n, b, n, c, n, n), _generate_tiles
+
+
+def _generate_tiles(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    rows, vectors, *rest = args
+    real = ir.FloatType() if signature.args[2].dtype == types.float32 else ir.DoubleType()
+    i64, done = ir.IntType(64), builder.append_basic_block("tile.done")
+    choice = builder.switch(builder.add(builder.mul(rows, i64(VECTORS + 1)), vectors), done)
+    for M in ROWS:
+        for V in range(1, VECTORS + 1):
+            block = builder.append_basic_block(f"tile.{M}.{V}")
+            choice.add_case(i64(M * (VECTORS + 1) + V), block)
+            builder.position_at_end(block)
+            _generate_tile(builder, real, M, V, *rest)
+            builder.branch(done)
+    builder.position_at_end(done)
+    return context.get_dummy_value()
+
+
+def _generate_tile(
+    builder: Any, real: Any, M: int, V: int, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, c: Any, c_row: Any, steps: Any
+) -> None:
+    bits = 32 if isinstance(real, ir.FloatType) else 64
+    lanes, i64 = BYTES * 8 // bits, ir.IntType(64)
+    vector = ir.VectorType(real, lanes)
+    fused = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{bits}")
+    none = ir.Constant(vector, ir.Undefined)
+    spread = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+
+    def place(pointer: Any, offset: Any) -> Any:
+        return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
+
+    def loaded(pointer: Any, offset: Any) -> Any:
+        value = builder.load(place(pointer, offset))
+        value.align = bits // 8
+        return value
+
+    entry = builder.block
+    head, body, end = (builder.append_basic_block(f"{entry.name}.{name}") for name in ("head", "body", "end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    at = [(builder.phi(i64), i64(0)), (builder.phi(a.type), a), (builder.phi(b.type), b)]
+    at += [(builder.phi(vector), ir.Constant(vector, [0.0] * lanes)) for _ in range(M * V)]
+    for phi, first in at:
+        phi.add_incoming(first, entry)
+    k, left, right, *sums = (phi for phi, _ in at)
+    builder.cbranch(builder.icmp_signed("<", k, steps), body, end)
+    builder.position_at_end(body)
+    columns = [loaded(right, i64(v * lanes)) for v in range(V)]
+    new = [builder.add(k, i64(1)), builder.gep(left, [a_step]), builder.gep(right, [b_step])]
+    for r in range(M):
+        one = builder.insert_element(none, builder.load(builder.gep(left, [builder.mul(a_row, i64(r))])), ir.IntType(32)(0))
+        row = builder.shuffle_vector(one, none, spread)
+        new += [builder.call(fused, [row, columns[v], sums[r * V + v]]) for v in range(V)]
+    for (phi, _), value in zip(at, new, strict=True):
+        phi.add_incoming(value, body)
+    builder.branch(head)
+    builder.position_at_end(end)
+    for r in range(M):
+        line = builder.gep(c, [builder.mul(c_row, i64(r))])
+        for v in range(V):
+            stored = builder.store(builder.fadd(loaded(line, i64(v * lanes)), sums[r * V + v]), place(line, i64(v * lanes)))
+            stored.align = bits // 8
+
+
+# ---- products
+
+
+@jit
+def _add_panel(
+    a: Array, a_at: int, a_row: int, a_step: int, b: Array, b_at: int, b_step: int,
+    c: Array, c_at: int, c_row: int, rows: int, columns: int, steps: int, space: Array,
+) -> None:  # fmt: skip
+    """Add the product with one panel to c. Of `space` a tile is used where the columns do not fill vectors."""
+    lanes = _lanes(a)
+    vectors = (columns + lanes - 1) // lanes
+    whole = vectors * lanes == columns
+    i = 0
+    while i < rows:
+        left = rows - i
+        n = 1 if left == 1 else 2 if left < 4 else 4 if left < 6 or left == 8 else 6
+        if whole:
+            _tile(n, vectors, _at(a, a_at + i * a_row), a_row, a_step, _at(b, b_at), b_step, _at(c, c_at + i * c_row), c_row, steps)
+        else:
+            space[:n] = 0
+            _tile(n, vectors, _at(a, a_at + i * a_row), a_row, a_step, _at(b, b_at), b_step, _at(space, 0), space.shape[1], steps)
+            flat = c.reshape(-1)
+            for r in range(n):
+                for q in range(columns):
+                    flat[c_at + (i + r) * c_row + q] += space[r, q]
+        i += n
+
+
+@jit
+def _multiply_real(out: Array, a: Array, panels: Array) -> None:
+    M, K = a.shape
+    N, wide = out.shape[1], panels.shape[2]
+    space = np.empty((6, wide), a.dtype)
+    for j in range(panels.shape[0]):
+        _add_panel(a, 0, K, 1, panels, j * K * wide, wide, out, j * wide, N, M, min(wide, N - j * wide), K, space)
+
+
+@jit
+def _multiply_complex(out: Array, a: Array, panels: Array) -> None:
+    out += np.dot(a, panels[0])
+
+
+def multiply(out: Array, a: Array, panels: Array) -> None:
+    """Add the matrix product of `a` ``(M, K)`` and a packed ``(K, N)`` to `out` ``(M, N)``; both C-contiguous."""
+    _multiply_real(out, a, panels)
+
+
+@by_dtype(multiply)
+def _multiply_of(out: Any, a: Any, panels: Any) -> Any:
+    if isinstance(a.dtype, types.Complex):
+        return lambda out, a, panels: _multiply_complex(out, a, panels)
+    return lambda out, a, panels: _multiply_real(out, a, panels)
+
+
+@jit
+def add_product(out: Array, a: Array, panels: Array) -> None:
+    """:func:`multiply`, for Python."""
+    multiply(out, a, panels)
+
+
+@jit
+def project(x: Array, panels: Array, start: Array, a: Array, t: int, first: int, last: int, rows: int) -> None:
+    """Set the preactivations of step t to `start` ``(G, H)`` plus the product of x with the panels, in slot t of `a` or t modulo its slots.
+
+    Of rows first to `rows`. Where all run, the steps that follow are done with it: so weights are read once for many steps.
+    """
+    T, B, D = x.shape
+    slot, ahead = t % a.shape[1], hoisted(B)
+    if first == 0 and last == B and ahead > 1:
+        if t % ahead == 0:
+            steps = min(ahead, T - t)
+            for k in range(a.shape[0]):
+                flat = a[k, slot : slot + steps].reshape(steps * B, a.shape[3])
+                for p in range(steps * B):
+                    flat[p] = start[k]
+                multiply(flat, x[t : t + steps].reshape(steps * B, D), panels[k])
+    else:
+        for k in range(a.shape[0]):
+            for p in range(first, rows):
+                a[k, slot, p] = start[k]
+            multiply(a[k, slot, first:rows], x[t, first:rows], panels[k])
+
+
+@jit
+def hoisted(B: int) -> int:
+    """For how many steps products with x are formed at once."""
+    return max(1, BLOCK // max(1, B))
+
+
+@jit
+def gather(d: Array, gates: int, panels: Array, dx: Array, t: int, first: int, last: int, rows: int) -> None:
+    """Set dx of step t to the sum, gate by gate, of the products of d and the panels; as :func:`project`, backwards in time."""
+    T, B, D = dx.shape
+    ahead = hoisted(B)
+    if first == 0 and last == B and ahead > 1:
+        if t % ahead == 0:
+            steps = min(ahead, T - t)
+            flat = dx[t : t + steps].reshape(steps * B, D)
+            flat[:] = 0
+            for k in range(gates):
+                multiply(flat, d[k, t : t + steps].reshape(steps * B, d.shape[3]), panels[k])
+    else:
+        dx[t, first:rows] = 0
+        for k in range(gates):
+            multiply(dx[t, first:rows], d[k, t, first:rows], panels[k])
+
+
+@jit
+def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int) -> None:
+    """Add products of `x` ``(R, D)`` transposed and `d` ``(g, R, H)`` to `out`, one gate beside the other from a column on.
+
+    Of the panels of all gates together only first to last are computed.
+    """
+    (R, D), (_, _, H), row = x.shape, d.shape, out.shape[1]
+    wide = _lanes(x) * VECTORS
+    panels = (H + wide - 1) // wide
+    turned, panel, space = np.empty((D, CHUNK), x.dtype), np.zeros((CHUNK, wide), x.dtype), np.empty((6, wide), x.dtype)
+    for r in range(0, R, CHUNK):
+        steps = min(CHUNK, R - r)
+        _turn(x[r : r + steps], turned)
+        for j in range(first, last):
+            k, q = j // panels, j % panels * wide
+            columns = min(wide, H - q)
+            panel[:steps, :columns] = d[k, r : r + steps, q : q + columns]
+            _add_panel(turned, 0, CHUNK, 1, panel, 0, wide, out, column + k * H + q, row, D, columns, steps, space)
+
+
+@jit
+def _turn(x: Array, out: Array) -> None:
+    """Transpose, by blocks that fit into lines of the cache."""
+    side = 16
+    for r in range(0, x.shape[0], side):
+        for q in range(0, x.shape[1], side):
+            for j in range(q, min(q + side, x.shape[1])):
+                for i in range(r, min(r + side, x.shape[0])):
+                    out[j, i] = x[i, j]
