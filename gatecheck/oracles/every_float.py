@@ -39,8 +39,9 @@ class Sweep:
         The largest error in units in the last place of the exact value, and where; infinity where it gives no number.
     low, high
         The smallest and the largest value.
-    falls_at
-        The first number at which its value is larger than at the next that was tried, or None: it rises, or stays.
+    falls, fall, falls_at
+        At how many of them its value is larger than at the next float32, or at the next that was tried; by how many ulps at most, and
+        where.
     not_odd_at
         The first x at which f(-x) is not -f(x) to the bit, or None.
     lost_nans
@@ -52,6 +53,8 @@ class Sweep:
     ulps_at: float
     low: float
     high: float
+    falls: int
+    fall: float
     falls_at: float | None
     not_odd_at: float | None
     lost_nans: int
@@ -73,25 +76,30 @@ def sweep(function: Function, exact: Function, *, stride: int = 1, tick: Tick | 
     """
     total = -(-(NUMBERS - 1) // stride) + 1
     worst, at, low, high = -1.0, np.nan, np.inf, -np.inf
-    falls_at, not_odd_at = None, None
+    falls, fall, falls_at, not_odd_at = 0, 0.0, None, None
     with np.errstate(all="ignore"):
         for start in range(0, total, BLOCK):
-            # One number of the next block too, since the function may fall between two.
-            x = _numbers(np.arange(start, min(start + BLOCK + 1, total), dtype=np.int64) * stride)
+            places = np.arange(start, min(start + BLOCK, total), dtype=np.int64) * stride
+            x = _numbers(places)
             y = function(x)
             errors = _ulps(y, exact(x.astype(np.float64)))
             k = int(errors.argmax())
             if errors[k] > worst:
                 worst, at = float(errors[k]), float(x[k])
             low, high = min(low, float(np.fmin.reduce(y))), max(high, float(np.fmax.reduce(y)))
-            if falls_at is None and (falls := y[:-1] > y[1:]).any():
-                falls_at = float(x[falls.argmax()])
+            following = np.fmin(function(_numbers(places + 1)), function(_numbers(places + stride)) if stride > 1 else np.inf)
+            if (lower := following < y).any():
+                falls += int(lower.sum())
+                drops = np.where(lower, (y - following) / np.spacing(np.abs(following)), 0)
+                k = int(drops.argmax())
+                if drops[k] > fall:
+                    fall, falls_at = float(drops[k]), float(x[k])
             if not_odd_at is None and (other := function(-x).view(np.uint32) != (-y).view(np.uint32)).any():
                 not_odd_at = float(x[other.argmax()])
             if tick:
-                tick(min(start + BLOCK, total), total)
+                tick(start + len(x), total)
         lost = sum(int((~np.isnan(function(x))).sum()) for x in _nans(stride))
-    return Sweep(total, worst, at, low, high, falls_at, not_odd_at, lost)
+    return Sweep(total, worst, at, low, high, falls, fall, falls_at, not_odd_at, lost)
 
 
 def _ulps(values: Array, exact: Array) -> Array:

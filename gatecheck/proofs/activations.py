@@ -113,14 +113,14 @@ def _in_float32(of: str, name: str, function: Function, ulps: float, stride: int
     held: Outcome = "proved" if whole else "sampled"
     trusted = fine <= FINE
     says = f"{name} is within {ulps:g} ulp"
-    detail = (
-        f"off by {seen.ulps:.4g} ulp at x = {seen.ulps_at:.9g}; the float64 it is compared with by at most {fine:.2g} of its own, by balls"
-    )
+    detail = f"at most {seen.ulps:.4g}, at x = {seen.ulps_at:.9g}, from float64 that is within {fine:.2g} ulp of its own of balls"
     close = seen.ulps + fine * 2.0**-29 <= ulps
     yield Proof(of, says, box, (held if close else "refuted") if trusted else "not proved", detail)
     wrong = _wrong(name, seen)
-    says = f"{name} lies in [{known.low:g}, {known.high:g}], never falls, keeps NaN{', is odd to the bit' if known.odd else ''}"
-    yield Proof(of, says, box, "refuted" if wrong else held, wrong or f"it reaches {seen.low:g} and {seen.high:g}")
+    falls = f"falls by an ulp at {seen.falls:,} of them, as behind x = {seen.falls_at:.9g}" if seen.falls else "never falls"
+    facts = [f"{name} lies in [{known.low:g}, {known.high:g}]", "never falls by more than an ulp", "keeps NaN"]
+    says = ", ".join([*facts, *(["is odd to the bit"] if known.odd else [])])
+    yield Proof(of, says, box, "refuted" if wrong else held, wrong or f"it reaches {seen.low:g} and {seen.high:g}, and {falls}")
 
 
 def _within_float32(count: int) -> Any:
@@ -136,7 +136,7 @@ def _wrong(name: str, seen: Sweep) -> str:
     says = [
         f"it reaches {seen.low:.9g}" if not seen.low >= low else "",
         f"it reaches {seen.high:.9g}" if not seen.high <= high else "",
-        f"it falls behind x = {seen.falls_at:.9g}" if seen.falls_at is not None else "",
+        f"it falls by {seen.fall:g} ulp behind x = {seen.falls_at:.9g}" if seen.fall > 1 else "",
         f"{seen.lost_nans:,} NaN became numbers" if seen.lost_nans else "",
         f"{name}(-x) is not -{name}(x) at x = {seen.not_odd_at:.9g}" if odd and seen.not_odd_at is not None else "",
     ]
@@ -148,7 +148,7 @@ def _in_float64(of: str, name: str, function: Function, ulps: float) -> Proof:
     errors = ulps_off(function, _balls(name), x)
     worst = int(np.where(np.isnan(errors), np.inf, errors).argmax())
     held = bool(errors[worst] <= ulps)
-    detail = f"off by {errors[worst]:.4g} ulp at x = {x[worst]:.17g}, by balls"
+    detail = f"at most {errors[worst]:.4g}, at x = {x[worst]:.17g}, from balls"
     return Proof(
         of, f"{name} is within {ulps:g} ulp", f"{SAMPLE:,} float64 numbers of every size", "sampled" if held else "refuted", detail
     )

@@ -234,7 +234,7 @@ def _by_intervals(of: Equations, statement: Statement, box: Box) -> tuple[bool, 
                         return False, f"{label} may reach all of {value}"
     except UNKNOWN as error:
         return False, f"the equations cannot be evaluated over intervals: {error}"
-    return True, "interval evaluation of one step from any state"
+    return True, "by intervals"
 
 
 def _by_symbols(of: Equations, statement: Statement, box: Box) -> tuple[bool, str]:
@@ -258,7 +258,7 @@ def _by_symbols(of: Equations, statement: Statement, box: Box) -> tuple[bool, st
                         return False, f"{_mix(state, new, shares)}, of which a share may reach all of {reach}"
     except UNKNOWN as error:
         return False, f"the equations cannot be evaluated on symbols: {error}"
-    return True, f"{_mix(state, new, shares or ())} as polynomials, the shares by intervals, and induction over steps"
+    return True, f"{_mix(state, new, shares or ())} as polynomials, the shares by intervals"
 
 
 def _symbolic(of: Equations, units: int) -> Iterator[tuple[Scope, dict[str, Array]]]:

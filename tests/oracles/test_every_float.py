@@ -40,7 +40,7 @@ def test_a_correctly_rounded_function_is_off_by_half_an_ulp_and_rises():
     seen = sweep(tanh, np.tanh, stride=STRIDE)
     assert seen.tried == -(-NUMBERS // STRIDE) + 1  # infinity too
     assert 0.49 < seen.ulps <= 0.5
-    assert (seen.low, seen.high, seen.falls_at, seen.not_odd_at, seen.lost_nans) == (-1, 1, None, None, 0)
+    assert (seen.low, seen.high, seen.falls, seen.fall, seen.not_odd_at, seen.lost_nans) == (-1, 1, 0, 0, None, 0)
     assert sweep(lambda x: expit(x.astype(float)).astype("f"), expit, stride=STRIDE).not_odd_at == -np.inf
 
 
@@ -50,17 +50,21 @@ def test_the_blocks_do_not_matter(monkeypatch):
     monkeypatch.setattr(every_float, "BLOCK", 1000)
     assert sweep(tanh, np.tanh, stride=STRIDE, tick=lambda done, total: ticks.append((done, total))) == whole
     assert ticks[-1] == (whole.tried, whole.tried)
-    # A fall from the last number of a block to the first of the next.
-    edge = every_float._numbers(np.array([100 * 1000 * STRIDE]))[0]
-    seen = sweep(lambda x: np.where(x >= edge, tanh(x) - np.float32(0.5), tanh(x)), np.tanh, stride=STRIDE)
-    assert seen.falls_at == float(every_float._numbers(np.array([(100 * 1000 - 1) * STRIDE]))[0])
+
+
+def test_a_fall_to_the_next_float_is_seen_though_that_is_not_tried_itself():
+    at, following = every_float._numbers(np.array([80_000 * STRIDE, 80_000 * STRIDE + 1]))
+    assert 0.1 < at < 1
+    seen = sweep(lambda x: np.where(x == following, np.float32(0.01), tanh(x)), np.tanh, stride=STRIDE)
+    assert (seen.falls, seen.falls_at, seen.ulps <= 0.5) == (1, float(at), True)
+    assert seen.fall == pytest.approx((float(tanh(at)) - 0.01) / 2.0**-30, rel=1e-6)
 
 
 @pytest.mark.parametrize(
     ("wrong", "seen_as"),
     [
         (changed(lambda x: x > 9.5, 1.0000001), lambda s: s.high > 1),
-        (changed(lambda x: (x > 1) & (x < 1.01), 0.7), lambda s: s.falls_at is not None and s.ulps > 1000),
+        (changed(lambda x: (x > 1) & (x < 1.01), 0.7), lambda s: s.falls and s.ulps > 1000),
         (changed(lambda x: np.isnan(x), 0.0), lambda s: s.lost_nans == -(-NANS // STRIDE)),
         (changed(lambda x: x == np.inf, np.nan), lambda s: s.ulps == np.inf),
         (changed(lambda x: np.abs(x) < 1e-38, 0.0), lambda s: s.ulps > 1e6 and s.not_odd_at is not None),
