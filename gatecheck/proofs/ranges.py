@@ -72,13 +72,21 @@ Bounds = Callable[[Scope, Mapping[str, Array]], Iterator[Bound]]
 """From a step and the states before it."""
 
 
+class Mix(NamedTuple):
+    """A state that is a sum of shares of itself and of what is new, and the two shares, from the gates of a step."""
+
+    state: str
+    new: str
+    shares: Callable[[Scope], tuple[Array, Array]]
+
+
 class Statement(NamedTuple):
-    """What is claimed of a step, strictly between its bounds or not, and by which means it is to be proven."""
+    """What is claimed of a step: strictly between its bounds or not, or that a state is a mix."""
 
     says: str
     bounds: Bounds
     strict: bool = False
-    mix: tuple[str, str, bool] | None = None  # a state, what is new in it, and whether their shares make one whole
+    mix: Mix | None = None
 
 
 EVERYTHING = Box("all real inputs, states and parameters, of any sizes, after any number of steps", np.inf, 2, np.inf, np.inf)
@@ -106,7 +114,7 @@ def statements(cell: Cell) -> Iterator[tuple[Statement, Box]]:
         yield Statement(f"|{candidates[0]}| ≤ 1", partial(_terms, candidates, -1, 1)), every
     if cell.kind == "gru":
         says = "h' is (1 - z) h + z n, so it lies between h and n, and |h_t| ≤ max(|h_0|, 1)"
-        yield Statement(says, partial(_hull, "h", "n"), mix=("h", "n", True)), every
+        yield _mixed(says, Mix("h", "n", lambda s: (1 - s.z, s.z))), every
     elif cell.kind == "lstm":
         yield from ((s, every) for s in _memory(cell))
         out = "v" if cell.projection else "h"
@@ -126,10 +134,14 @@ def _memory(cell: Cell) -> Iterator[Statement]:
         yield Statement(f"|c'| ≤ {cell.clip:g}", partial(_terms, ["c"], -cell.clip, cell.clip))
     elif cell.coupled:
         says = "c' is f c + (1 - f) g, so it lies between c and g, and |c_t| ≤ max(|c_0|, 1)"
-        yield Statement(says, partial(_hull, "c", "g"), mix=("c", "g", True))
+        yield _mixed(says, Mix("c", "g", lambda s: (s.f, 1 - s.f)))
     else:
-        says = "c' is f c + i g with shares in [0, 1], so |c'| ≤ |c| + 1, and |c_t| ≤ |c_0| + t"
-        yield Statement(says, _growth, mix=("c", "g", False))
+        says = "c' is f c + i g with f and i in [0, 1], so |c'| ≤ |c| + 1, and |c_t| ≤ |c_0| + t"
+        yield _mixed(says, Mix("c", "g", lambda s: (s.f, s.i)))
+
+
+def _mixed(says: str, mix: Mix) -> Statement:
+    return Statement(says, partial(_exactly, mix), mix=mix)
 
 
 # ---- bounds
@@ -139,12 +151,10 @@ def _terms(names: Any, low: float, high: float, s: Scope, before: Mapping[str, A
     yield from (Bound(name, s[name], low, high) for name in names)
 
 
-def _hull(state: str, new: str, s: Scope, before: Mapping[str, Array]) -> Iterator[Bound]:
-    yield Bound(state, s[state], np.minimum(before[state], s[new]), np.maximum(before[state], s[new]))
-
-
-def _growth(s: Scope, before: Mapping[str, Array]) -> Iterator[Bound]:
-    yield Bound("c", s.c, -abs(before["c"]) - 1, abs(before["c"]) + 1)
+def _exactly(mix: Mix, s: Scope, before: Mapping[str, Array]) -> Iterator[Bound]:
+    old, new = mix.shares(s)
+    value = old * before[mix.state] + new * s[mix.new]
+    yield Bound(mix.state, s[mix.state], value, value)
 
 
 # ---- a step from any state
@@ -214,15 +224,14 @@ def proofs(cell: Cell) -> list[Proof]:
 
 def _settled(of: Equations, statement: Statement, box: Box) -> Proof:
     about = Proof(f"the equations of {of.cell}", statement.says, box.says, "not proved")
-    proven = _by_symbols if statement.mix else _by_intervals
     for bits in BITS:
         with ctx.workprec(bits):
-            holds, detail = proven(of, statement, box)
+            holds, detail = _by_symbols(of, statement.mix, box) if statement.mix else _by_intervals(of, statement, box)
         if holds:
             return replace(about, outcome="proved", detail=detail)
-    if point := _refuting(of, statement, box):
-        return replace(about, outcome="refuted", detail=point)
-    return replace(about, detail=detail)
+    with ctx.workprec(BITS[0]):
+        point = _refuting(of, statement, box)
+    return replace(about, outcome="refuted", detail=point) if point else replace(about, detail=detail)
 
 
 def _by_intervals(of: Equations, statement: Statement, box: Box) -> tuple[bool, str]:
@@ -237,28 +246,28 @@ def _by_intervals(of: Equations, statement: Statement, box: Box) -> tuple[bool, 
     return True, "by intervals"
 
 
-def _by_symbols(of: Equations, statement: Statement, box: Box) -> tuple[bool, str]:
-    """Whether a state is a linear form in itself and what is new, with shares in [0, 1] that are one whole if they should be."""
-    state, new, whole = statement.mix or ("", "", False)
-    shares: tuple[Any, ...] | None = None
+def _by_symbols(of: Equations, mix: Mix, box: Box) -> tuple[bool, str]:
+    """Whether a state is that mix, identically; whether what is new lies in [-1, 1], and the shares in [0, 1]."""
+    found = ""
     try:
         reached = [s for s, _ in _steps(of, _filled(of.cell, box))]
         for (s, before), values in zip(_symbolic(of, box.units), reached, strict=True):
             known = {f"{k}_0_{j}": as_interval(v) for k in of.step for j, v in enumerate(np.ravel(values[k]))}
-            if beyond := [v for v in np.ravel(values[new]) if not as_interval(v).within(-1, 1, strict=False)]:
-                return False, f"{new} may reach all of {beyond[0]}"
-            for j in range(s[state].shape[-1]):
-                shares = linear_in(s[state][0, j], before[state][0, j], s[new][0, j])
+            if beyond := [v for v in np.ravel(values[mix.new]) if not as_interval(v).within(-1, 1, strict=False)]:
+                return False, f"{mix.new} may reach all of {beyond[0]}"
+            for j in range(s[mix.state].shape[-1]):
+                shares = linear_in(s[mix.state][0, j], before[mix.state][0, j], s[mix.new][0, j])
                 if shares is None:
-                    return False, f"{state}' is no linear form in {state} and {new}"
-                if whole and sum(shares) != 1:
-                    return False, f"{_mix(state, new, shares)}, whose shares are not one whole"
+                    return False, f"{mix.state}' is no linear form in {mix.state} and {mix.new}"
+                found = _spelled(mix, shares)
+                if shares != (should := tuple(np.ravel(share)[j] for share in mix.shares(s))):
+                    return False, f"{found}, and not {_spelled(mix, should)}"
                 for share in shares:
                     if not (reach := over(share, known)).within(0, 1, strict=False):
-                        return False, f"{_mix(state, new, shares)}, of which a share may reach all of {reach}"
+                        return False, f"{found}, of which a share may reach all of {reach}"
     except UNKNOWN as error:
         return False, f"the equations cannot be evaluated on symbols: {error}"
-    return True, f"{_mix(state, new, shares or ())} as polynomials, the shares by intervals"
+    return True, f"{found} as polynomials, the shares by intervals"
 
 
 def _symbolic(of: Equations, units: int) -> Iterator[tuple[Scope, dict[str, Array]]]:
@@ -275,9 +284,9 @@ def _symbolic(of: Equations, units: int) -> Iterator[tuple[Scope, dict[str, Arra
     return _steps(of, {k: given[k] for k in shapes}, evaluate)
 
 
-def _mix(state: str, new: str, shares: tuple[Any, ...]) -> str:
-    spelled = [re.sub(r"_0_\d+", "", str(share)) for share in shares]
-    return f"{state}' = ({spelled[0]}) {state} + ({spelled[1]}) {new}"
+def _spelled(mix: Mix, shares: tuple[Any, ...]) -> str:
+    old, new = (re.sub(r"_0_\d+", "", str(share)) for share in shares)
+    return f"{mix.state}' = ({old}) {mix.state} + ({new}) {mix.new}"
 
 
 # ---- refutations

@@ -40,5 +40,7 @@ def proofs_list(proofs: Sequence[Proof], *, details: bool = False) -> Renderable
     parts: list[RenderableType] = []
     for outcome, of, box, group in _grouped(proofs):
         parts.append(Padding(Text.assemble((WORDS[outcome], STYLES[outcome]), f" of {of}, for {box}:"), (0, 0, 0, 2)))
-        parts += [Padding(Text.assemble(p.says, (f"  {_detail(p, details)}", "dim")), (0, 0, 0, 6)) for p in group]
+        for p in group:
+            detail = f" – {_detail(p, details)}" if _detail(p, details) else ""
+            parts.append(Padding(Text.assemble(p.says, (detail, "dim")), (0, 0, 0, 6)))
     return Group(*parts)

@@ -39,7 +39,7 @@ def test_the_statements():
         "i, f, o in [0, 1]",
         "i, f, o in (0, 1)",
         "|g| ≤ 1",
-        "c' is f c + i g with shares in [0, 1], so |c'| ≤ |c| + 1, and |c_t| ≤ |c_0| + t",
+        "c' is f c + i g with f and i in [0, 1], so |c'| ≤ |c| + 1, and |c_t| ≤ |c_0| + t",
         "|h'| ≤ 1",
         "|h'| < 1",
     ]
@@ -92,16 +92,14 @@ def test_a_planted_fault_is_refuted_by_a_point(cell, fault, statement):
 @pytest.mark.parametrize(
     ("cell", "edit", "outcome", "detail"),
     [
-        (GRU(), misread("h", z=times(1.001, "z")), "refuted", "h is "),
-        (GRU(), replaced(h=lambda s: s.z * s.n + (1 - s.z) * s.h_prev + 1e-9 * (s.n - s.h_prev) * s.z), "refuted", "h is "),
-        (GRU(), replaced(h=lambda s: s.z * s.n + (1 - s.z) * s.h_prev + 0 * s.r * s.x), "proved", "h' = (-z + 1) h + (z) n"),
-        (LSTM(), replaced(c=lambda s: s.f * s.c_prev + s.i * s.g + 1e-30), "not proved", "c' is no linear form in c and g"),
-        (
-            LSTM(),
-            replaced(c=lambda s: 1.0000001 * s.f * s.c_prev + s.i * s.g),
-            "not proved",
-            "of which a share may reach all of [0, 1.0000001]",
-        ),
+        (GRU(), misread("h", z=times(1.0000001, "z")), "refuted", "h is "),
+        (GRU(), misread("h", z=lambda s: 1 - s.z), "refuted", "h is "),
+        (GRU(), replaced(h=lambda s: s.h_prev + s.z * (s.n - s.h_prev)), "proved", "h' = (-z + 1) h + (z) n as polynomials"),
+        (LSTM(), replaced(c=lambda s: s.f * s.c_prev + s.i * s.g + 1e-30), "refuted", "c is "),
+        (LSTM(), replaced(c=lambda s: s.f * s.c_prev + s.i * s.g + np.maximum(abs(s.g) - 1, 0)), "not proved", "c' is no linear form in c"),
+        (LSTM(), misread("i", a_i=other("a_f")), "proved", "c' = (f) c + (i) g"),
+        (LSTM(), replaced(i=lambda s: 1 + np.tanh(s.a_i)), "not proved", "of which a share may reach all of [0, 2]"),
+        (LSTM(), misread("c", i=other("f")), "refuted", "c is "),
         (LSTM(), replaced(c=lambda s: np.sin(s.a_g)), "not proved", "the equations cannot be evaluated on symbols"),
     ],
 )
@@ -121,7 +119,7 @@ def test_a_later_step_is_looked_at_too():
 
 def test_a_fault_that_breaks_no_bound_leaves_the_proofs_standing():
     """They are about bounds, not about the cell being right."""
-    exchanged = misread("c", f=other("o"))
+    exchanged = misread("h", o=other("i"))
     assert {p.outcome for p in outcomes(LSTM(), exchanged).values()} == {"proved"}
 
 
