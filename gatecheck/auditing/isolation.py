@@ -279,7 +279,7 @@ def audit(isolation: Isolation, target: str, *, asked: Mapping[str, str | None] 
 
 
 def _tried(isolation: Isolation, progress: Progress) -> list[Proof]:
-    progress(0, 0, "activations of its own")
+    progress(0, 1, "activations of its own")
     try:
         return isolation.ask(child.activations)
     except GatecheckError as error:

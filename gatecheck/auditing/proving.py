@@ -41,7 +41,7 @@ def proven(cell: Cell, activations: Callable[[Progress], list[Proof]], progress:
         from gatecheck.proofs.ranges import proofs
     except MissingExtraError as error:
         return [], [f"nothing is proven for all inputs: {error}"]
-    progress(0, 0, "proofs over ranges")
+    progress(0, 1, "proofs over ranges")
     of_equations = proofs(cell)
     of_activations = activations(progress)
     shown = "" if of_activations else "only of the equations something is proven for all inputs: it shows no activations of its own"
