@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
 import sys
 from functools import partial
 
@@ -160,3 +161,10 @@ def test_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(ranges, "proofs", lambda cell: [wrong])
     done = CliRunner().invoke(main, ["prove", "gru", "--stride", "400009"])
     assert (done.exit_code, "refuted of the equations of gru, for all:" in done.output, "z is 2" in done.output) == (1, True, True)
+
+
+def test_the_command_without_python_flint_is_one_line():
+    code = "import sys; sys.modules['flint'] = None; from gatecheck.cli import main; main(['prove', 'gru'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == 'gatecheck: certified values need python-flint: pip install "gatecheck[certified]"\n'
