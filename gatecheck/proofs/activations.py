@@ -113,7 +113,9 @@ def _in_float32(of: str, name: str, function: Function, ulps: float, stride: int
     held: Outcome = "proved" if whole else "sampled"
     trusted = fine <= FINE
     says = f"{name} is within {ulps:g} ulp"
-    detail = f"at most {seen.ulps:.4g}, at x = {seen.ulps_at:.9g}, from float64 that is within {fine:.2g} ulp of its own of balls"
+    detail = (
+        f"at most {seen.ulps:.4g}, at x = {seen.ulps_at:.9g}, from float64 that is within {fine:.2g} ulp of its own of balls on a sample"
+    )
     close = seen.ulps + fine * 2.0**-29 <= ulps
     yield Proof(of, says, box, (held if close else "refuted") if trusted else "not proved", detail)
     wrong = _wrong(name, seen)

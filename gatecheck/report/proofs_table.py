@@ -39,8 +39,8 @@ def proofs_list(proofs: Sequence[Proof], *, details: bool = False) -> Renderable
     """A line a statement, under what it is about and for what; with `details` what carries each, else only why one fails."""
     parts: list[RenderableType] = []
     for outcome, of, box, group in _grouped(proofs):
-        parts.append(Padding(Text.assemble((WORDS[outcome], STYLES[outcome]), f" of {of}, for {box}:"), (0, 0, 0, 2)))
+        parts.append(Padding(Text.assemble((WORDS[outcome], STYLES[outcome]), f" of {of}, for {box}:"), (0, 0, 0, 2), expand=False))
         for p in group:
             detail = f" – {_detail(p, details)}" if _detail(p, details) else ""
-            parts.append(Padding(Text.assemble(p.says, (detail, "dim")), (0, 0, 0, 6)))
+            parts.append(Padding(Text.assemble(p.says, (detail, "dim")), (0, 0, 0, 6), expand=False))
     return Group(*parts)
