@@ -58,6 +58,11 @@ class Implementation(Protocol):
         Optional: a reason, with its source, for each property that it is documented not to have.
     own_weights
         Optional: parameters of its own in that convention, such as a file's, which are audited among all others.
+    activations
+        Optional: its own ``"sigmoid"`` and ``"tanh"``, functions of a one-dimensional array in any of its dtypes, entry by entry. The
+        profile ``thorough`` tries them on every float32 (one in some hundreds where the target has a process of its own).
+    activation_ulps
+        Optional: by how many units in the last place they may be off.
     notes
         Optional: what to say about it beside the findings, in sentences.
     """

@@ -113,6 +113,7 @@ def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
     A gate is a sigmoid layer, 0 < σ(a) < 1. It is measured from outside: an LSTM's f is c' at c = 1 and g = 0, its i half of
     c'(g = 1) - c'(g = -1), its o is h'/tanh(1) at c' = 1; a GRU's z is half of h'(n = 1) - h'(n = -1), its r is artanh(h')/h where
     h' = tanh(r h). In floating point a saturated σ rounds to exactly 0 or 1, so the interval is closed there; it is never left.
+    `gatecheck prove` proves the theorem of the equations, for all inputs.
     """
     first = one_step(case)
     seen = Evidence()
@@ -250,7 +251,8 @@ def _changed(case: Case, name: str, gate: str) -> Array:
 def states_stay_in_their_hull(implementation: Subject, case: Case) -> Evidence:
     """Where φ is bounded by one: |h_t| ≤ 1 in an RNN, |h_t| ≤ max(|h_0|, 1) in a GRU, |h_t| < 1 and |c_t| ≤ |c_0| + t in an LSTM.
 
-    A GRU's state is a convex mix of its candidate and the old state; an LSTM adds at most one a step.
+    A GRU's state is a convex mix of its candidate and the old state; an LSTM adds at most one a step. `gatecheck prove` proves the theorem
+    of the equations, for all inputs.
     """
     far = case.having(**{f"{k}0": 3 * case[f"{k}0"] for k in case.cell.state})
     got, tolerance = implementation.forward(far), forward_budget(far).tolerance

@@ -20,6 +20,8 @@ from typing import Any
 
 from gatecheck.auditing import diagnosis
 from gatecheck.auditing.diagnosis import Diagnosis
+from gatecheck.auditing.exploring import silent
+from gatecheck.auditing.proving import STRIDE_ELSEWHERE, of_activations
 from gatecheck.auditing.runner import claims
 from gatecheck.auditing.settling import settled
 from gatecheck.cases import Case
@@ -30,6 +32,7 @@ from gatecheck.errors import TargetCrashError, TargetLostError
 from gatecheck.evidence import Evidence
 from gatecheck.implementation import Subject
 from gatecheck.processes import end_with_parent
+from gatecheck.proofs.proof import Proof
 from gatecheck.targets import loading
 from gatecheck.targets.custom import CustomCase, CustomSubject
 from gatecheck.versions import versions
@@ -129,6 +132,12 @@ def examples(number: int, seed: int) -> dict[str, list[CustomCase]]:
     """The examples of a cell of its own."""
     found = loaded()
     return found.examples(number, seed) if isinstance(found, CustomSubject) else {}
+
+
+def activations() -> list[Proof]:
+    """What is proven of the activations that it shows, if it does, on a part of all floats."""
+    found = loaded()
+    return of_activations(found.target, found.name, found.dtypes, silent, STRIDE_ELSEWHERE)
 
 
 def diagnose(seed: int) -> Diagnosis:

@@ -20,11 +20,14 @@ from typing import Any, Self, TypeVar
 
 from gatecheck.auditing import child, runner
 from gatecheck.auditing.diagnosis import Diagnosis
+from gatecheck.auditing.exploring import Progress
+from gatecheck.auditing.proving import not_tried, proven
 from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.cases import Case
 from gatecheck.claims import Claim
 from gatecheck.errors import GatecheckError, TargetError, TargetLostError, TargetTimeoutError
 from gatecheck.evidence import Evidence
+from gatecheck.proofs.proof import Proof
 from gatecheck.targets import loading
 from gatecheck.targets.custom import CustomSubject
 
@@ -271,9 +274,17 @@ def audit(isolation: Isolation, target: str, *, asked: Mapping[str, str | None] 
         number = runner.own_examples(how.get("profile", "ci"))
         how = how | {"given": isolation.ask(child.examples, number, how.get("seed", 0))}
     else:
-        how = how | {"diagnose": partial(_diagnosed, isolation)}
+        how = how | {"diagnose": partial(_diagnosed, isolation), "prove": partial(proven, declared.cell, partial(_tried, isolation))}
     result = runner.audited(declared, isolation.check, isolation.made_with, **how)
     return replace(result, narrowings=[*result.narrowings, *isolation.notes()])
+
+
+def _tried(isolation: Isolation, progress: Progress) -> list[Proof]:
+    progress(0, 1, "activations of its own")
+    try:
+        return isolation.ask(child.activations)
+    except GatecheckError as error:
+        return [not_tried("the activations of the target", error)]
 
 
 def _diagnosed(isolation: Isolation, seed: int) -> Diagnosis:

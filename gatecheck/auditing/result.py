@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.cases import Case
+from gatecheck.proofs.proof import Proof
 
 SCHEMA = "gatecheck-audit-1"
 
@@ -86,6 +87,8 @@ class AuditResult:
         One result a property.
     diagnosis
         What explains the findings; None if there are none, or if nobody asked.
+    proofs
+        What was tried to prove for all inputs, of the equations of the cell and of the activations that the implementation shows.
     """
 
     implementation: str
@@ -97,6 +100,7 @@ class AuditResult:
     properties: Sequence[PropertyResult]
     versions: dict[str, str] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
+    proofs: Sequence[Proof] = ()
 
     def count(self, *outcomes: Outcome) -> int:
         """How many properties had one of these outcomes."""
@@ -114,9 +118,9 @@ class AuditResult:
 
     @property
     def verdict(self) -> Verdict:
-        """``fail`` if a property failed; ``error`` if none ran or gatecheck itself failed in one; ``inconclusive`` if one could not be
-        judged; else ``pass``."""
-        if self.count(*FAILED):
+        """``fail`` if a property failed or a proof was refuted; ``error`` if none ran or gatecheck itself failed in one; ``inconclusive``
+        if one could not be judged; else ``pass``."""
+        if self.count(*FAILED) or any(p.outcome == "refuted" for p in self.proofs):
             return "fail"
         if self.ran == 0 or self.count("error"):
             return "error"
@@ -166,6 +170,7 @@ class AuditResult:
             "counts": {"ran": self.ran, "checks": self.checks}
             | {o: self.count(o) for o in ("failed", "skipped", "inconclusive", "expected_failure", "crashed", "timed_out", "error")},
             "properties": [p.to_json() for p in self.properties],
+            "proofs": [p.to_json() for p in self.proofs],
             "diagnosis": [e.to_json() for e in self.diagnosis.explanations] if self.diagnosis else [],
             "diagnosis_says": self.diagnosis.says if self.diagnosis else "",
         }

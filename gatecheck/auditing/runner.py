@@ -15,6 +15,7 @@ from gatecheck.auditing.applicable import says_nothing
 from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.exploring import PLEASE, PROFILES, Check, Progress, Tally, drawn, explore, in_process, reporting, shrink, silent
 from gatecheck.auditing.guard import untold
+from gatecheck.auditing.proving import PROFILE, Prove, of_activations, proven
 from gatecheck.auditing.result import FAILED, AuditResult, Outcome, PropertyResult
 from gatecheck.auditing.settling import settled
 from gatecheck.cases import Case
@@ -145,7 +146,8 @@ def audit(
     target
         An implementation (see :class:`gatecheck.implementation.Implementation`), or a class of one.
     profile
-        ``"quick"``, ``"ci"`` or ``"thorough"``: how many cases.
+        ``"quick"``, ``"ci"`` or ``"thorough"``: how many cases. The last also proves what can be proven for all inputs, unless `only`
+        says that nothing else is asked for.
     only
         Names of properties, to run these alone.
     cell, convention
@@ -176,8 +178,10 @@ def audit(
     implementation: Any = prepared(target, cell=cell, convention=convention)
     if isinstance(implementation, CustomSubject):
         how["given"] = implementation.examples(own_examples(profile), seed)
-    elif diagnose:
-        how["diagnose"] = partial(diagnosis.diagnose, implementation)
+    else:
+        how["diagnose"] = partial(diagnosis.diagnose, implementation) if diagnose else None
+        tried = partial(of_activations, implementation.target, implementation.name, implementation.dtypes)
+        how["prove"] = partial(proven, implementation.cell, tried)
     made_with = versions(*getattr(implementation.target, "packages", ()))
     return audited(implementation, in_process(implementation), made_with, **how)
 
@@ -214,6 +218,7 @@ def audited(
     *,
     given: Mapping[str, Sequence[Any]] | None = None,
     diagnose: Callable[..., Diagnosis] | None = None,
+    prove: Prove | None = None,
     profile: str = "ci",
     only: Iterable[str] = (),
     seed: int = 0,
@@ -234,6 +239,8 @@ def audited(
         By dtype the cases to try, where the implementation has its own.
     diagnose
         Searches, from a seed, for what explains the findings.
+    prove
+        Proves what can be proven for all inputs, in the profile ``thorough`` alone.
     profile, only, seed, expected_failures, progress
         As of :func:`audit`, and so are the errors.
     """
@@ -262,15 +269,17 @@ def audited(
         PropertyResult(c.name, "skipped", reason=skipped[c.name]) if c.name in skipped else _conclude(implementation, tallies[c.name])
         for c in chosen
     ]
+    proofs, unproven = prove(report) if prove and profile == PROFILE and not only else ([], [])
     found = AuditResult(
         implementation.name,
         implementation.cell.name,
         implementation.convention.name,
         profile,
         seed,
-        [*implementation.narrowings, *_blind_spots(implementation, profile, seed)],
+        [*implementation.narrowings, *_blind_spots(implementation, profile, seed), *unproven],
         results,
         dict(made_with),
+        proofs=proofs,
     )
     if not (diagnose and found.count(*FAILED)):
         return found

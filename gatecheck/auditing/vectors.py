@@ -75,6 +75,8 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
     notes = []
     if extra := [name for name in found if name not in known]:
         notes.append(f"answers/ also holds {_listed(extra)}, which answers no case")
+    if not (folder / "cases").is_symlink() and (extra := [name for name in _names(folder / "cases") if name not in known]):
+        notes.append(f"cases/ also holds {_listed(extra)}, which the manifest does not name")
     results = []
     reasons: dict[str, None] = {}
     for k, entry in enumerate(entries):
@@ -83,7 +85,7 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
         answered, more, reason = _check_case(folder, entry, found)
         results.append(answered)
         notes += more
-        if reason and answered.quantities:
+        if reason:
             reasons[reason] = None
     first = entries[0]
     about = versions("python-flint")
@@ -94,10 +96,14 @@ def _answer_files(folder: Path) -> list[str]:
     answers = folder / "answers"
     if answers.is_symlink() or (answers.exists() and not answers.is_dir()):
         raise CaseFileError(f"{answers} is a link or a file, but should be a folder")
+    return _names(answers)
+
+
+def _names(folder: Path) -> list[str]:
     try:
-        return sorted(p.name for p in answers.iterdir()) if answers.exists() else []
+        return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
-        raise CaseFileError(f"{answers} cannot be read: {error.strerror}") from error
+        raise CaseFileError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -113,19 +119,23 @@ def _check_case(folder: Path, entry: Entry, found: Sequence[str]) -> tuple[CaseA
     budget = case_budget(case)
     expected = in_convention(cell, entry.convention, budget.exact)
     tolerance = tolerance_in_convention(cell, entry.convention, budget.tolerance)
-    certified, reason = certified_results(case)
-    nearest = in_convention(cell, entry.convention, certified) if certified else None
-    notes += _differences(entry, stored, expected, tolerance, nearest)
     about: dict[str, Any] = {"name": entry.name, "cell": cell.name, "case": str(case)}
+
+    def unjudged(outcome: Outcome, why: str) -> tuple[CaseAnswer, list[str], str]:
+        return CaseAnswer(**about, outcome=outcome, reason=why), [*notes, *_differences(entry, stored, expected, tolerance, None)], ""
+
     given = [name for name in (f"{entry.name}.{ending}" for ending in ENDINGS) if name in found]
     if not given:
-        return CaseAnswer(**about, outcome="missing", reason=f"there is no answers/{entry.name}.npz or .json"), notes, reason
+        return unjudged("missing", f"there is no answers/{entry.name}.npz or .json")
     if len(given) > 1:
-        return CaseAnswer(**about, outcome="malformed", reason=f"both {' and '.join(given)} answer it: keep one"), notes, reason
+        return unjudged("malformed", f"both {' and '.join(given)} answer it: keep one")
     try:
         answer = _read_answer(folder, given[0], entry, case, expected)
     except CaseFileError as error:
-        return CaseAnswer(**about, outcome="malformed", reason=f"answers/{given[0]}: {error}"), notes, reason
+        return unjudged("malformed", f"answers/{given[0]}: {error}")
+    certified, reason = certified_results(case)  # which takes seconds, so not before there is something to judge
+    nearest = in_convention(cell, entry.convention, certified) if certified else None
+    notes += _differences(entry, stored, expected, tolerance, nearest)
     quantities, wrong = judge(case, entry.convention, answer, budget, nearest)
     outcome: Outcome = "failed" if wrong else "inconclusive" if all(q.outcome == "inconclusive" for q in quantities) else "passed"
     return CaseAnswer(**about, outcome=outcome, reason=wrong, quantities=quantities), notes, reason

@@ -6,5 +6,6 @@ from gatecheck.cli import conventions as conventions
 from gatecheck.cli import decay as decay
 from gatecheck.cli import explain as explain
 from gatecheck.cli import faults as faults
+from gatecheck.cli import prove as prove
 from gatecheck.cli import vectors as vectors
 from gatecheck.cli.base import main as main

@@ -35,10 +35,12 @@ def vectors() -> None:
 Examples:
   gatecheck vectors export my-vectors                                    rnn, gru and lstm in float32
   gatecheck vectors export my-vectors --cell lstm --convention pytorch   with PyTorch's names and gate order
-  gatecheck vectors export my-vectors --cell gru --cell gru-before --dtype float64 --cases 20""",
+  gatecheck vectors export my-vectors --cells gru,gru-before --dtype float64 --cases 20""",
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--cell", "cells", metavar="C", multiple=True, help="A cell; may be given several times.  [default: rnn, gru, lstm]")
+@click.option(
+    "--cell", "--cells", "cells", metavar="C", multiple=True, help="A cell, or several with commas between.  [default: rnn, gru, lstm]"
+)
 @click.option("--convention", metavar="NAME", default="canonical", show_default=True, help="How the cell names and orders its parameters.")
 @click.option(
     "--cases", metavar="N", type=click.IntRange(1, 100), default=8, show_default=True, help="For each cell; 8 are one of each kind."
@@ -63,7 +65,8 @@ def export(folder: Path, cells: tuple[str, ...], convention: str, cases: int, se
         from gatecheck.report.vectors_table import export_table
 
         how: dict[str, Any] = {"convention": convention, "cases": cases, "seed": seed, "dtype": dtype, "lengths": lengths}
-        manifest = vector_export.export(folder, readme=readme, cells=cells or ("rnn", "gru", "lstm"), **how, progress=tick)
+        wanted = [name.strip() for given in cells or ("rnn,gru,lstm",) for name in given.split(",")]
+        manifest = vector_export.export(folder, readme=readme, cells=wanted, **how, progress=tick)
     Console().print(export_table(manifest, str(folder)))
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gatecheck.cells import CELLS, LSTM, Cell, Sizes, as_cell
 from gatecheck.errors import InputError, UsageError
-from gatecheck.kernels import network
+from gatecheck.kernels import activations, network
 from gatecheck.validation import check_cotangents, check_inputs, check_lengths
 
 Array = NDArray[Any]
@@ -43,6 +43,10 @@ class Builtin:
         ``"canonical"``: arrays are taken and returned as :mod:`gatecheck.cells` describes them.
     dtypes : tuple of str
         What it computes in; the forward of an analytic cell also in complex128, for complex steps.
+    activations : dict
+        Its σ and tanh by name, functions of arrays; see :mod:`gatecheck.kernels.activations`.
+    activation_ulps : int
+        By how many units in the last place they may be off.
     bitwise : bool
         That the reductions which are exact on paper (z = 1, z = 0, f = 1 with i = 0) are exact to the bit.
 
@@ -54,6 +58,7 @@ class Builtin:
 
     convention = "canonical"
     bitwise = True
+    activation_ulps = 2
 
     def __init__(self, cell: str | Cell, *, reverse: bool = False, batch_first: bool = False) -> None:
         self.options = {"reverse": bool(reverse), "batch_first": bool(batch_first)}
@@ -61,6 +66,8 @@ class Builtin:
         if self.cell.one not in COMPUTED:
             names = ", ".join(c.name for c in COMPUTED)
             raise UsageError(f"the kernels compute the cells {names}, stacked and bidirectional too; there is no {self.cell} among them")
+        used = {"sigmoid": "gated" in self.cell.traits or self.cell.activation == "sigmoid", "tanh": self.cell.activation == "tanh"}
+        self.activations = {name: getattr(activations, name) for name, is_used in used.items() if is_used}
         self.dtypes = (*REAL, "complex128") if "analytic" in self.cell.traits else REAL
 
     def forward(

@@ -16,6 +16,7 @@ from gatecheck.auditing.runner import claims
 from gatecheck.report.audit_table import MARKS, counts, ratio
 from gatecheck.report.figures import STYLE, drawing
 from gatecheck.report.pages import inline_svg, page, svg_of
+from gatecheck.report.proofs_table import sentences
 
 _FIGURE_SAYS = (
     "The largest error of each property, as a share of its budget: what correct code may differ by in that case. Right of the line is "
@@ -102,6 +103,7 @@ def _values(result: AuditResult) -> dict[str, Any]:
         "sign": "✓" if result.ok else "✗" if result.verdict == "fail" else "?",
         "counts": counts(result),
         "diagnosis": result.diagnosis.sentences if result.diagnosis else [],
+        "proofs": sentences(result.proofs),
         "marks": MARKS,
         "ratios": {p.name: ratio(p) if p.examples else "" for p in result.properties},
     }

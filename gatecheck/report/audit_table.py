@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatecheck.auditing.result import FAILED, AuditResult, Outcome, PropertyResult
+from gatecheck.report.proofs_table import proofs_list
 
 STYLES = {
     "passed": "green",
@@ -119,7 +120,9 @@ def audit_table(result: AuditResult, command: str) -> RenderableType:
     """
     narrowed = [Padding(Text(f"narrowed: {n}", "yellow"), (0, 0, 0, 1)) for n in result.narrowings]
     legend = Text("unsure: the share of values whose budget is larger than half of their size", "dim")
-    return Group(_lines(result), legend, *narrowed, *_reasons(result), *_findings(result, command), *_diagnosis(result), Text(""))
+    proofs = [Text("\nfor all inputs", "bold"), proofs_list(result.proofs)] if result.proofs else []
+    parts = (*narrowed, *_reasons(result), *_findings(result, command), *_diagnosis(result), *proofs)
+    return Group(_lines(result), legend, *parts, Text(""))
 
 
 def _summary(results: Sequence[AuditResult]) -> Table:

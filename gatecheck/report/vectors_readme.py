@@ -62,13 +62,13 @@ int main(int argc, char **argv) {
     long size = ftell(file);
     rewind(file);
     char *json = calloc((size_t)size + 1, 1);
-    size_t count;
+    size_t count = 0;
     if (!json || fread(json, 1, (size_t)size, file) != (size_t)size) return 2;
     double *array = values(json, argv[2], argv[3], &count);
-    if (!array) return fprintf(stderr, "%s: no %s %s\n", argv[1], argv[2], argv[3]), 1;
-    for (size_t k = 0; k < count; k++) printf("%a\n", array[k]);
-    free(array), free(json), fclose(file);
-    return 0;
+    if (!array) fprintf(stderr, "%s: no %s %s\n", argv[1], argv[2], argv[3]);
+    for (size_t k = 0; array && k < count; k++) printf("%a\n", array[k]);
+    fclose(file), free(json), free(array);
+    return !array;
 }
 """.lstrip()
 

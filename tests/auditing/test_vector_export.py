@@ -90,7 +90,8 @@ def test_both_files_hold_one_case(lstm):
 
 
 def test_the_export_says_what_its_cases_cannot_tell(tmp_path):
-    status, printed = gk("export", tmp_path / "v", "--cell", "rnn", "--cases", 1)
+    status, printed = gk("export", tmp_path / "v", "--cells", "rnn,rnn-relu", "--cases", 1)
+    assert json.loads((tmp_path / "v" / "manifest.json").read_text())["cells"] == ["rnn", "rnn-relu"]
     assert status == 0
     hidden = json.loads((tmp_path / "v" / "manifest.json").read_text())["faults"]["rnn"]
     assert hidden["known"] > 100

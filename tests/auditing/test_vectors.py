@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from gatecheck.auditing import vectors
 from gatecheck.auditing.vector_export import export
 from gatecheck.auditing.vector_files import parsed_json, parsed_npz
+from gatecheck.auditing.vector_values import certified_results
 from gatecheck.auditing.vectors import check
 from gatecheck.cli import main
 from gatecheck.report.vectors_readme import readme
@@ -141,6 +143,30 @@ def test_nothing_to_check_and_no_folder(folder, tmp_path):
     assert gk("check", tmp_path / "none")[0] == 2
     (folder / "manifest.json").unlink()
     assert gk("check", folder)[0] == 2
+
+
+def test_files_that_the_manifest_does_not_name_are_named(folder):
+    (folder / "cases" / "rnn-3.npz").write_bytes(b"")
+    assert check(folder).notes == ["cases/ also holds 'rnn-3.npz', which the manifest does not name"]
+
+
+def test_nothing_is_certified_before_there_is_something_to_judge(folder, monkeypatch):
+    """It is what takes long, and a case that comes from elsewhere may be large."""
+    certified = []
+
+    def recorded(case):
+        certified.append(case.sizes)
+        return certified_results(case)
+
+    monkeypatch.setattr(vectors, "certified_results", recorded)
+    answer(folder, hT=None)
+    found = check(folder)
+    assert [c.outcome for c in found.cases] == ["malformed", "passed"]
+    assert len(certified) == 1
+    (folder / "answers" / "rnn-2.npz").rename(folder / "answers" / "rnn-2.json")
+    (folder / "answers" / "rnn-1.npz").unlink()
+    assert [c.outcome for c in check(folder).cases] == ["missing", "malformed"]
+    assert len(certified) == 1
 
 
 # ---- nothing is believed

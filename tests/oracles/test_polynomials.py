@@ -1,0 +1,50 @@
+"""Polynomials are exact: what intervals forget of a mix they know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from gatecheck.oracles.intervals import Interval
+from gatecheck.oracles.polynomials import NotPolynomialError, linear_in, over, symbols
+
+
+@pytest.fixture
+def terms():
+    return symbols({"z": (1, 2), "n": (1, 2), "h": (1, 2)})
+
+
+def test_a_mix_has_shares_that_are_one_whole(terms):
+    z, n, h = terms.values()
+    old, new = linear_in((z * n + (1 - z) * h)[0, 1], h[0, 1], n[0, 1])
+    assert (str(old), str(new), old + new == 1) == ("-z_0_1 + 1", "z_0_1", True)
+    assert str(over(old, {"z_0_1": Interval(0.25, 1)})) == "[0, 0.75]"
+    assert str(over(old, {})) == "[-inf, inf]"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda z, n, h: z * n + (1 - z) * h + 0.1,
+        lambda z, n, h: z * n * h + (1 - z) * h,
+        lambda z, n, h: z * n + (1 - z) * h * h,
+        lambda z, n, h: z * n + (1 - n) * h,
+        lambda z, n, h: z * n + (1 - z) * h[:, ::-1],
+    ],
+)
+def test_what_is_no_linear_form_has_none(terms, wrong):
+    z, n, h = terms.values()
+    assert linear_in(wrong(z, n, h)[0, 1], h[0, 1], n[0, 1]) is None
+
+
+def test_numbers_are_taken_exactly(terms):
+    assert (0.1 * terms["z"] - terms["z"] / 10)[0, 0] != 0  # a tenth is no float
+    assert (0.5 * terms["z"] - terms["z"] / 2)[0, 0] == 0
+    assert (terms["z"] @ terms["n"].T)[0, 0] == (terms["z"] * terms["n"]).sum()
+
+
+@pytest.mark.parametrize("function", [np.tanh, expit, np.abs, lambda a: np.maximum(a, 0)])
+def test_a_function_that_gives_no_polynomial_says_so(terms, function):
+    with pytest.raises(NotPolynomialError, match="is none"):
+        function(terms["z"])
