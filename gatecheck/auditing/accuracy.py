@@ -59,8 +59,7 @@ class Point(NamedTuple):
     def case(self, subject: Subject, seed: int) -> Case:
         """A case of an implementation, in float32: the same numbers in float64 have the same certified results."""
         case = draw(subject.cell, self.sizes._replace(**subject.sizes), seed=seed, dtype="float32", regime=self.regime)
-        scale = {"U": self.recurrence, "W": 1 / self.recurrence}
-        return subject.possible(case.having(**{k: v * scale[k[0]] for k, v in case.params.items() if k[0] in scale}))
+        return subject.possible(case.with_recurrence(self.recurrence))
 
 
 POINTS = (
