@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck.auditing.activation_accuracy import DTYPES, FUNCTIONS, every_float32, libm_error, seen_activations
+from gatecheck.auditing.activation_accuracy import DTYPES, seen_activations
 from gatecheck.auditing.targets import load
 from gatecheck.auditing.ulps import errors, quantiles, unit
 from gatecheck.auditing.vector_values import MOST_BITS
@@ -205,7 +205,6 @@ def report(
     cases: int,
     seed: int,
     sample: int,
-    exhaustive: bool = False,
     points: Sequence[Point] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
@@ -221,8 +220,6 @@ def report(
         With which the report can be repeated.
     sample
         About how many arguments of each activation.
-    exhaustive
-        Whether to try our own activations at every float32.
     points
         Where to measure; by default at :data:`POINTS`.
     progress
@@ -238,7 +235,7 @@ def report(
     points = POINTS if points is None else points
     subjects, refused = _loaded(targets)
     cells = len({(s.cell, *s.absent) for s in subjects.values()})
-    total = (cells + len(subjects)) * cases * len(points) + len(subjects) + (len(FUNCTIONS) if exhaustive else 0)
+    total = (cells + len(subjects)) * cases * len(points) + len(subjects)
     done = 0
 
     def tick(label: str) -> None:
@@ -265,13 +262,7 @@ def report(
         "totals": _summed(subjects, rows),
         "refused": refused,
         "activations": seen,
-        "every_float32": [_exhausted(name, sample, seed, tick) for name in FUNCTIONS] if exhaustive else [],
     }
-
-
-def _exhausted(function: str, sample: int, seed: int, tick: Callable[[str], None]) -> dict[str, Any]:
-    tick(f"{function} of every float32")
-    return every_float32(function) | {"libm_worst": libm_error(function, sample, seed)}
 
 
 def _summed(subjects: Mapping[str, Subject], rows: Sequence[_Row]) -> list[dict[str, Any]]:

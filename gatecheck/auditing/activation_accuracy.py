@@ -1,4 +1,4 @@
-"""How accurate an implementation's sigmoid and tanh are over the whole range, as its own cell uses them, and ours at every float32.
+"""How accurate an implementation's sigmoid and tanh are over the whole range, as its own cell uses them.
 
 An activation is seen through one step: where the other gates are 0 or 1 and the weights of this one the identity, its argument is x and
 the new state its value, with no rounding between. So a framework is measured in the code that runs in its cells, vectorised as it is
@@ -8,12 +8,11 @@ there, which need not be that of its function of the same name.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from gatecheck.auditing.ulps import quantiles, ulps
 from gatecheck.blocks import block
@@ -21,7 +20,6 @@ from gatecheck.cases import Case
 from gatecheck.cells import Array, Cell
 from gatecheck.errors import GatecheckError
 from gatecheck.implementation import Subject
-from gatecheck.kernels import activations
 from gatecheck.properties.gates import OPEN
 
 DTYPES = ("float32", "float64")
@@ -37,16 +35,8 @@ REGIONS = ((-math.inf, -8.0), (-8.0, -1.0), (-1.0, 1.0), (1.0, 8.0), (8.0, math.
 BEYOND = 1000.0
 """Arguments beyond are as good as infinite: sigmoid(-1000) is 1e-435."""
 
-CHUNK = 1 << 22
-
-
-class _Function(NamedTuple):
-    libm: Callable[[Array], Array]
-    ours: Callable[[Array], Array]
-    least: float
-
-
-FUNCTIONS = {"sigmoid": _Function(expit, activations.sigmoid, 0.0), "tanh": _Function(np.tanh, activations.tanh, -1.0)}
+LEAST = {"sigmoid": 0.0, "tanh": -1.0}
+"""The functions, and the least value of each; the largest is 1."""
 
 
 def arguments(dtype: str, sample: int, seed: int) -> Array:
@@ -143,7 +133,7 @@ def seen_activations(subject: Subject, sample: int, seed: int) -> Iterator[dict[
         Of the arguments.
     """
     for dtype in (d for d in DTYPES if d in subject.dtypes):
-        for function in FUNCTIONS:
+        for function in LEAST:
             x = arguments(dtype, sample, seed).reshape(-1, UNITS)
             if (window := _window(subject, function, x)) is None:
                 continue
@@ -177,7 +167,7 @@ def judged(function: str, x: Array, found: Array, nearest: Array, rest: Array) -
     dtype = found.dtype.name
     off = ulps(found, nearest, dtype, rest)
     normal = np.abs(nearest) >= float(np.finfo(found.dtype).smallest_normal)
-    held, least = np.isfinite(off), FUNCTIONS[function].least
+    held = np.isfinite(off)
     bends = normal & held & (np.abs(x) >= 2.0 ** BENDS[0]) & (np.abs(x) < 2.0 ** (BENDS[-1] + 1))
     worst = np.unravel_index(np.argmax(np.where(normal & held, off, -1.0)), off.shape)
     small = ~normal & held
@@ -188,7 +178,7 @@ def judged(function: str, x: Array, found: Array, nearest: Array, rest: Array) -
         "worst": float(f"{off[worst]:.4g}"),
         "worst_at": float(x[worst]),
         "regions": [{"from": _end(a), "to": _end(b), **quantiles(off[normal & held & (x >= a) & (x < b)])} for a, b in REGIONS],
-        "outside": int(((found < least) | (found > 1)).sum()),
+        "outside": int(((found < LEAST[function]) | (found > 1)).sum()),
         "subnormal": {
             "values": int(small.sum()),
             "flushed": int((small & (found == 0) & (nearest.astype(found.dtype) != 0)).sum()),
@@ -199,57 +189,3 @@ def judged(function: str, x: Array, found: Array, nearest: Array, rest: Array) -
 
 def _end(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def libm_error(function: str, sample: int, seed: int) -> float:
-    """The worst error of the float64 function that stands for the exact one in :func:`every_float32`, in float64 ulps, on a sample.
-
-    Of float32 arguments, since only those are asked. A millionth of a float32 ulp is 537 of them.
-    """
-    x = arguments("float32", sample, seed).reshape(-1, UNITS)
-    nearest, rest = _certain(function, "float32", sample, seed)
-    with np.errstate(all="ignore"):
-        off = ulps(FUNCTIONS[function].libm(x.astype(float)), nearest, "float64", rest)
-    return float(f"{off.max():.3g}")
-
-
-def every_float32(function: str, patterns: range = range(1 << 32)) -> dict[str, Any]:
-    """The errors of our own function at every pattern of 32 bits, against float64 libm, as plain data.
-
-    Parameters
-    ----------
-    function
-        ``"sigmoid"`` or ``"tanh"``.
-    patterns
-        Which patterns.
-    """
-    of = FUNCTIONS[function]
-    worst, worst_at, small_worst, values, correct, within_one, wrong_nan, outside = -1.0, 0.0, 0.0, 0, 0, 0, 0, 0
-    for start in range(patterns.start, patterns.stop, CHUNK):
-        x = np.arange(start, min(start + CHUNK, patterns.stop), dtype=np.uint32).view(np.float32)
-        with np.errstate(all="ignore"):
-            found, exact = of.ours(x), of.libm(x.astype(float))
-        is_nan = np.isnan(x)
-        off = np.where(is_nan, 0.0, ulps(found, exact, "float32"))
-        wrong_nan += int((np.isnan(found) != is_nan).sum())
-        outside += int(((found < of.least) | (found > 1)).sum())
-        numbers = int((~is_nan).sum())
-        values += numbers
-        correct += int((off <= 0.5).sum()) - (x.size - numbers)
-        within_one += int((off <= 1).sum()) - (x.size - numbers)
-        normal = np.abs(exact) >= 2.0**-126
-        small_worst = max(small_worst, float(off[~normal].max(initial=0.0)))
-        k = int(np.argmax(np.where(normal, off, -1.0)))
-        if normal[k] and off[k] > worst:
-            worst, worst_at = float(off[k]), float(x[k])
-    return {
-        "function": function,
-        "values": values,
-        "worst": float(f"{worst:.4g}"),
-        "worst_at": worst_at,
-        "subnormal_worst": float(f"{small_worst:.4g}"),
-        "correctly_rounded": correct / values if values else None,
-        "within_one_ulp": within_one / values if values else None,
-        "outside": outside,
-        "nan_lost_or_made": wrong_nan,
-    }

@@ -16,7 +16,7 @@ from gatecheck.cli.base import bar, check_figure, check_writable, main, write_js
 Examples:
   gatecheck accuracy                                       our cells and every framework installed, ten minutes
   gatecheck accuracy torch.nn:LSTM my_lstm.py:MyLSTM --cases 1
-  gatecheck accuracy --exhaustive --json accuracy.json --figure accuracy.png""",
+  gatecheck accuracy --json accuracy.json --figure accuracy.png""",
 )
 @click.argument("targets", nargs=-1)
 @click.option("--cases", metavar="N", type=click.IntRange(min=1), default=3, show_default=True, help="Draws at each of the points.")
@@ -24,12 +24,9 @@ Examples:
 @click.option(
     "--sample", metavar="N", type=click.IntRange(min=1), default=1 << 18, show_default=True, help="Arguments of sigmoid and tanh, about."
 )
-@click.option("--exhaustive", is_flag=True, help="Our own sigmoid and tanh at every float32 too: some minutes more.")
 @click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure here.")
 @click.option("--figure", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Draw errors against length: PNG, SVG or PDF.")
-def accuracy(
-    targets: tuple[str, ...], cases: int, seed: int, sample: int, exhaustive: bool, json_path: Path | None, figure: Path | None
-) -> None:
+def accuracy(targets: tuple[str, ...], cases: int, seed: int, sample: int, json_path: Path | None, figure: Path | None) -> None:
     """How accurate are TARGETS (our cells and every framework installed without one), forward and gradients, float32 and float64?
 
     Errors are in units in the last place, against values whose last bit is proven by ball arithmetic (python-flint, the extra
@@ -44,7 +41,7 @@ def accuracy(
         from gatecheck.report.accuracy_table import accuracy_table
 
         chosen = [(target, None) for target in targets] or installed()
-        found = report(chosen, cases=cases, seed=seed, sample=sample, exhaustive=exhaustive, progress=tick)
+        found = report(chosen, cases=cases, seed=seed, sample=sample, progress=tick)
     Console().print(accuracy_table(found), crop=False)
     if json_path:
         write_json(json_path, found)

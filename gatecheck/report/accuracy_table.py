@@ -109,17 +109,6 @@ def _activations(report: Data) -> list[RenderableType]:
     return [table, *refused]
 
 
-def _exhaustive(report: Data) -> Iterator[Text]:
-    for row in report["every_float32"]:
-        yield Text(
-            f"our {row['function']} at all {row['values']:,} float32 numbers: off by {row['worst']:.4g} ulps at most, "
-            f"at {row['worst_at']:.9g} (where it is subnormal by {row['subnormal_worst']:.3g}); correctly rounded in "
-            f"{row['correctly_rounded']:.2%}, within one ulp in {row['within_one_ulp']:.4%}; outside its range {row['outside']} times, "
-            f"NaN lost or made {row['nan_lost_or_made']} times. Against float64 libm, which by ball arithmetic on a sample is itself "
-            f"off by {row['libm_worst']:.3g} float64 ulps at most."
-        )
-
-
 LEGEND = (
     "An ulp is the distance of floats of the dtype in the binade of the exact result, which is certified. Entry by entry an error is in "
     "ulps of the entry itself: where a sum cancels they are many, whoever computes. By norm it is in ulps of the largest entry of its "
@@ -133,6 +122,6 @@ def accuracy_table(report: Data) -> RenderableType:
     parts: list[RenderableType] = [_totals(report, work) for work in ("forward", "gradients")]
     tables = (_points(report, work, dtype) for work in ("forward", "gradients") for dtype in ("float32", "float64"))
     parts += [table for table in tables if table is not None]
-    parts += [*_activations(report), *_exhaustive(report)]
+    parts += _activations(report)
     parts += [Text(f"{target} could not be measured: {reason}", "yellow") for target, reason in report["refused"].items()]
     return Group(*parts, Text(LEGEND, "dim"), Text(f"seed {report['seed']}, {report['cases']} cases at each point"))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gatecheck.auditing import accuracy, activation_accuracy
+from gatecheck.auditing import accuracy
 from gatecheck.auditing.accuracy import Point, exact, measure, report
-from gatecheck.auditing.activation_accuracy import arguments, certain, every_float32, judged, seen_activations
+from gatecheck.auditing.activation_accuracy import arguments, certain, judged, seen_activations
 from gatecheck.auditing.targets import load
 from gatecheck.auditing.ulps import errors, ulps, unit
 from gatecheck.cases import draw
@@ -219,29 +219,6 @@ def test_values_outside_are_counted():
     assert judged("tanh", x, np.ones_like(x), *certain("tanh", x))["outside"] == 0
 
 
-def test_every_float32_of_a_range(monkeypatch):
-    monkeypatch.setattr(activation_accuracy, "CHUNK", 1000)
-    patterns = range(0x3F000000, 0x3F000000 + 2500)  # from 0.5 on
-    ours = every_float32("tanh", patterns)
-    assert (ours["values"], ours["outside"], ours["nan_lost_or_made"]) == (2500, 0, 0)
-    assert 0.5 < ours["worst"] < 2
-    assert 0.5 < ours["correctly_rounded"] < 1
-    of = activation_accuracy.FUNCTIONS["tanh"]
-    off = of._replace(ours=lambda x: np.where(x == np.float32(0.5), np.float32(2), of.ours(x)))
-    monkeypatch.setitem(activation_accuracy.FUNCTIONS, "tanh", off)
-    wrong = every_float32("tanh", patterns)
-    assert (wrong["worst_at"], wrong["outside"]) == (0.5, 1)
-    nans = range(0x7F800000, 0x7F800000 + 10)  # infinity, then NaN
-    assert every_float32("tanh", nans) | {"worst": 0} == every_float32("tanh", range(0x7F800000, 0x7F800001)) | {"worst": 0}
-    monkeypatch.setitem(activation_accuracy.FUNCTIONS, "tanh", of._replace(ours=lambda x: np.ones_like(x)))
-    assert every_float32("tanh", nans)["nan_lost_or_made"] == 9
-
-
-def test_libm_is_good_enough_to_stand_for_the_exact_value():
-    assert activation_accuracy.libm_error("tanh", 4096, 0) < 4
-    assert activation_accuracy.libm_error("sigmoid", 4096, 0) < 4
-
-
 def test_a_cell_of_its_own_has_no_certified_values(file):
     with pytest.raises(UsageError, match="of which no certified values are known"):
         report([(f"{file}:Own", None)], cases=1, seed=0, sample=16, points=TINY)
@@ -255,8 +232,7 @@ def gk(*arguments):
 
 def test_the_command_writes_what_it_prints(tmp_path, monkeypatch):
     monkeypatch.setattr(accuracy, "POINTS", TINY)
-    monkeypatch.setattr(accuracy, "every_float32", lambda name: every_float32(name, range(0x3F000000, 0x3F000100)))
-    how = ("builtin:rnn", "--cases", "1", "--sample", "512", "--exhaustive")
+    how = ("builtin:rnn", "--cases", "1", "--sample", "512")
     status, printed = gk(*how, "--json", tmp_path / "a.json", "--figure", tmp_path / "a.png")
     assert status == 0
     data = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
@@ -264,7 +240,6 @@ def test_the_command_writes_what_it_prints(tmp_path, monkeypatch):
     assert "python-flint" in data["versions"]
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert "Gradients: errors in ulps, without T=12 B=1 D=2 H=6 chaotic" in printed
-    assert "our tanh at all 256 float32 numbers: off by" in " ".join(printed.split())
     gk(*how, "--json", tmp_path / "b.json")
     assert (tmp_path / "b.json").read_text() == (tmp_path / "a.json").read_text()
 
