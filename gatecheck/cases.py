@@ -171,6 +171,11 @@ class Case:
             block(self.cell, new["U"], gate)[...] = 0
         return self.having(**new)
 
+    def with_recurrence(self, factor: float) -> Case:
+        """The same case with U larger and W smaller by a factor: beyond ten or so the state may be chaotic, where it is not small."""
+        scale = {"U": factor, "W": 1 / factor}
+        return self.having(**{k: v * scale[k[0]] for k, v in self.params.items() if k[0] in scale})
+
     def doubles(self) -> dict[str, Array]:
         """The arrays in float64, but for the lengths; the values are the same."""
         return {k: v if k == "lengths" else v.astype(np.float64) for k, v in self.arrays.items()}

@@ -1,4 +1,4 @@
-"""How well the rounding budget separates correct code from wrong: false alarms and sharpness, measured.
+"""How well the rounding budget separates correct code from wrong: false alarms, tightness and sharpness, measured.
 
 Correct code is a framework's own cell, on cases far wider than an audit's: up to 200 steps and 128 units, contracting to chaotic, gate
 biases from -20 to 20. Wrong code is the reference with a small relative error in one equation, or with a gradient cut half-way.
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck.auditing.tightness import rows, tightness
 from gatecheck.blocks import block
 from gatecheck.budgets import case_budget
 from gatecheck.cases import Case, draw
@@ -144,7 +145,7 @@ def truncation(runs: int, seed: int, tick: Callable[[str], None]) -> dict[str, A
 
 
 def report(
-    implementations: list[Subject], cases: int, seed: int, progress: Callable[[int, int, str], None] | None = None
+    implementations: list[Subject], cases: int, seed: int, *, tight: int = 2, progress: Callable[[int, int, str], None] | None = None
 ) -> dict[str, Any]:
     """Every figure, as plain data.
 
@@ -154,13 +155,15 @@ def report(
         Correct ones.
     cases
         How many a target and dtype.
+    tight
+        How many at each regime and length, to compare the spread with the true error.
     seed
         With which the report can be repeated.
     progress
         Called with work done, work to do and a label.
     """
     dtypes = [(s, d) for s in implementations for d in s.dtypes]
-    total = cases * len(dtypes) + sum(len(e.step) + len(e.back) for e in map(equations, (GRU(), LSTM()))) + cases
+    total = cases * len(dtypes) + rows() * len(dtypes) + sum(len(e.step) + len(e.back) for e in map(equations, (GRU(), LSTM()))) + cases
     done = 0
 
     def tick(label: str) -> None:
@@ -171,9 +174,10 @@ def report(
 
     measured = [asdict(calibrate(s, d, cases, seed, tick)) for s, d in dtypes]
     return {
-        "schema": "gatecheck-calibration-1",
+        "schema": "gatecheck-calibration-2",
         "seed": seed,
         "calibration": measured,
+        "tightness": [row for s, d in dtypes for row in tightness(s, d, tight, seed, tick)],
         "sharpness": list(sharpness(seed, tick)),
         "truncation": truncation(cases, seed, tick),
     }

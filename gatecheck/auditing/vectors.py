@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck.auditing.ulps import errors, ulps
 from gatecheck.auditing.vector_export import in_convention, tolerance_in_convention
 from gatecheck.auditing.vector_files import (
     ENDINGS,
@@ -33,7 +34,7 @@ from gatecheck.cells import Array
 from gatecheck.conventions import Convention
 from gatecheck.errors import CaseFileError, TargetError, UsageError
 from gatecheck.evidence import Violation, agree, blocks, compared
-from gatecheck.oracles.rounding import PRECISIONS, Budget
+from gatecheck.oracles.rounding import Budget
 from gatecheck.versions import versions
 
 NAMED = 5
@@ -260,26 +261,16 @@ def _judgeable(case: Case, budget: Budget) -> dict[str, Array]:
     return out
 
 
-def _errors(found: Array, expected: Array) -> Array:
-    """Absolute errors; infinity where a number belongs and none is."""
-    with np.errstate(all="ignore"):
-        errors: Array = np.abs(found.astype(float) - expected)
-    return np.where(np.isfinite(expected) & ~np.isfinite(errors), np.inf, errors)
-
-
 def _ratios(found: Array, expected: Array, tolerance: Array) -> Array:
     with np.errstate(all="ignore"):
-        ratios: Array = _errors(found, expected) / tolerance
+        ratios: Array = errors(found, expected) / tolerance
     return ratios
 
 
 def _quantity(name: str, found: Array, expected: Array, nearest: Array, tolerance: Array, counts: Array, dtype: str) -> Quantity:
-    errors, model = _errors(found, expected), PRECISIONS[dtype]
-    with np.errstate(all="ignore"):
-        ulps = _errors(found, nearest) / np.spacing(np.maximum(np.abs(nearest), model.tiny).astype(dtype)).astype(float)
     # A NaN where a number belongs is wrong however large the budget.
-    ratios = _ratios(found, expected, tolerance)[counts | np.isinf(errors)]
-    return Quantity(name, ulps.ravel(), float(ratios.max()) if ratios.size else None if expected.size else 0.0)
+    ratios = _ratios(found, expected, tolerance)[counts | np.isinf(errors(found, expected))]
+    return Quantity(name, ulps(found, nearest, dtype).ravel(), float(ratios.max()) if ratios.size else None if expected.size else 0.0)
 
 
 def _worst_entry(name: str, found: Array, expected: Array, tolerance: Array) -> str:

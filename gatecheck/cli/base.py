@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 import gatecheck
 from gatecheck.errors import GatecheckError, MissingExtraError, TargetError, UsageError, WorkerLostError
+from gatecheck.report.figures import FORMATS
 
 HOLDS, FINDINGS, WRONG_CALL, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -120,6 +121,13 @@ def check_writable(file: Path | None, folder: str | None = None) -> None:
         raise UsageError(
             f"counterexamples cannot be written into {folder}: {existing} is {'no folder' if existing.is_file() else 'read-only'}"
         )
+
+
+def check_figure(path: Path | None) -> None:
+    """Before a long run too: that a figure can be written, and of which format."""
+    check_writable(path)
+    if path and path.suffix.lower() not in FORMATS:
+        raise UsageError(f"the figure {path} should end in .png, .svg or .pdf")
 
 
 def make_folder(path: Path) -> None:

@@ -8,10 +8,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import INTERRUPTED, bar, check_writable, main, write_json
+from gatecheck.cli.base import INTERRUPTED, bar, check_figure, check_writable, main, write_json
 from gatecheck.errors import MissingExtraError, UsageError
-
-FORMATS = (".png", ".svg", ".pdf")
 
 
 @main.command(
@@ -61,9 +59,7 @@ def bench(
     from gatecheck.report.bench_table import bench_table
 
     check_writable(json_path)
-    check_writable(figure)
-    if figure and figure.suffix.lower() not in FORMATS:
-        raise UsageError(f"the figure {figure} should end in .png, .svg or .pdf")
+    check_figure(figure)
     chosen = {k: v for k, v in (("dtypes", dtypes), ("works", works)) if v}
     result = Bench(
         Plan(

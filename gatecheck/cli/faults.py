@@ -130,13 +130,16 @@ Example:
 )
 @click.argument("targets", nargs=-1, required=True)
 @click.option("--cases", metavar="N", type=click.IntRange(min=1), default=50, show_default=True, help="Cases a target and dtype.")
+@click.option(
+    "--tight", metavar="N", type=click.IntRange(min=1), default=2, show_default=True, help="Cases a regime and length, for the tightness."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed repeats the figures.")
 @click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure here.")
-def calibrate(targets: tuple[str, ...], cases: int, seed: int, json_path: Path | None) -> None:
+def calibrate(targets: tuple[str, ...], cases: int, tight: int, seed: int, json_path: Path | None) -> None:
     """Hold the rounding budget against TARGETS that are known to be right, on far wider cases than an audit's.
 
-    Up to 200 steps and 128 units, contracting to chaotic, gate biases from -20 to 20; then how small an error is still seen. Exit status 1
-    if a correct value was outside its budget.
+    Up to 200 steps and 128 units, contracting to chaotic, gate biases from -20 to 20; then how near the spread is to the true error, by
+    regime and length, and how small an error is still seen. Exit status 1 if a correct value was outside its budget.
     """
     from gatecheck.auditing import calibration
     from gatecheck.implementation import Subject
@@ -151,7 +154,7 @@ def calibrate(targets: tuple[str, ...], cases: int, seed: int, json_path: Path |
             raise click.UsageError(f"{name} is a cell of its own, for which there is no budget to hold against it")
         known.append(loaded)
     with bar("calibrate") as tick:
-        found = calibration.report(known, cases, seed, tick)
+        found = calibration.report(known, cases, seed, tight=tight, progress=tick)
     Console().print(calibration_table(found))
     if json_path:
         write_json(json_path, found | {"versions": versions("torch")})

@@ -4,9 +4,11 @@ Monte Carlo arithmetic (Parker 1997): the float64 function runs in replicates, a
 perturbed at random by its own rounding in the target's dtype. The spread about the exact run says what correct code may differ by.
 The noise lives in the array type, so the function does not know.
 
-Half of an error's variance is drawn anew at every operation, half is *systematic*: drawn once for each operation of a step and kept over
-all steps. Where a state creeps, as under an update gate of 1e-7, real rounding is the same at every step and grows with T, not with √T.
-A step begins where an array is indexed by an integer, as ``x[t]`` is.
+Half of an error's variance is drawn anew at every operation, half is *systematic*: drawn once for each operation of a step and kept to the
+next. Where a state creeps, as under an update gate of 1e-7, real rounding is the same at every step and grows with T, not with √T. It is
+the same because what is rounded is the same, so an entry of a sum or product that has moved by more than an ulp since the step before gets
+an error of its own; an approximated function's errors are smooth in its argument, and stay. A step begins where an array is indexed by an
+integer, as ``x[t]`` is.
 """
 
 from __future__ import annotations
@@ -61,6 +63,11 @@ _EXACT = {
 _HALF_WIDTH = {np.tanh: 4.0, expit: 4.0, np.exp: 2.0}
 
 
+SMOOTH = 0.125
+"""How far apart the arguments of an approximated function may be whose errors are alike: a polynomial's change sign some ten times over
+the range of sigmoid or tanh."""
+
+
 class Noise:
     """The errors of one noisy run, uniform in ±1 but for the factor of two equal parts."""
 
@@ -68,20 +75,32 @@ class Noise:
         self.precision = precision
         self._rng = np.random.default_rng(seed)
         self._systematic: list[Array] = []
+        self._before: list[Array] = []
         self._position = 0
 
     def begin_step(self) -> None:
         """The next operation is the first of a step."""
         self._position = 0
 
-    def draw(self, shape: tuple[int, ...]) -> Array:
-        """The relative size of one operation's errors."""
-        k = self._position
+    def draw(self, at: Array, near: Array | float) -> Array:
+        """The relative size of one operation's errors.
+
+        Parameters
+        ----------
+        at, near
+            What its errors depend on, entry by entry, and by how much that may move if they are to stay what they were a step before.
+        """
+        k, shape = self._position, at.shape
         self._position += 1
         if k == len(self._systematic):
             self._systematic.append(self._rng.uniform(-1, 1, shape))
+            self._before.append(at)
         elif self._systematic[k].shape != shape:
             self._systematic[k] = self._rng.uniform(-1, 1, shape)
+        else:
+            moved = ~(np.abs(at - self._before[k]) <= near)
+            self._systematic[k] = np.where(moved, self._rng.uniform(-1, 1, shape), self._systematic[k])
+        self._before[k] = at
         both: Array = (self._systematic[k] + self._rng.uniform(-1, 1, shape)) * math.sqrt(0.5)
         return both
 
@@ -110,7 +129,8 @@ class Noisy(np.ndarray[Any, Any]):
             if ufunc is np.multiply and sum(gates) == 1:
                 # Whoever holds the complement writes z v as v - (1 - z) v: an absolute error of u |v|, anew at every use.
                 width = width + self.noise.precision.u * np.abs(raw[gates.index(False)])
-            value = value + width * self.noise.draw(value.shape)
+            at, near = (raw[0], SMOOTH) if ufunc in _HALF_WIDTH else (value, 2 * width)
+            value = value + width * self.noise.draw(at, near)
         noisy = value.view(type(self))
         noisy.gate = ufunc is expit or (ufunc is np.subtract and gates[1] and np.ndim(raw[0]) == 0 and raw[0] == 1)
         return noisy

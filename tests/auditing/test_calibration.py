@@ -2,12 +2,14 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from gatecheck import evidence
+from gatecheck.auditing import tightness
 from gatecheck.auditing.calibration import GROWTH, calibrate, report, wide_case
 from gatecheck.cells import GRU, LSTM
 from gatecheck.errors import InputError
@@ -25,7 +27,9 @@ def silent(label):
 @pytest.fixture(scope="module")
 def found():
     calls = []
-    result = report([subject(Builtin("gru"), name="builtin:gru")], cases=3, seed=0, progress=lambda *call: calls.append(call))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tightness, "LENGTHS", (1, 10))
+        result = report([subject(Builtin("gru"), name="builtin:gru")], cases=3, seed=0, tight=1, progress=lambda *call: calls.append(call))
     return result, calls
 
 
@@ -59,11 +63,13 @@ def test_progress_reaches_its_total(found):
 
 
 def test_the_report_is_plain_data_and_prints(found):
-    assert json.loads(json.dumps(found[0], allow_nan=False))["schema"] == "gatecheck-calibration-1"
+    assert json.loads(json.dumps(found[0], allow_nan=False))["schema"] == "gatecheck-calibration-2"
     out = Console(width=100, file=io.StringIO())
     out.print(calibration_table(found[0]))
     text = out.file.getvalue()
     assert "builtin:gru" in text
+    assert "Spread over true error at the median" in text
+    assert re.search(r"of 2\d rows that could be judged 2\d are within 5 by blocks", text)
     assert "a gradient cut at step 30 of 60 is seen in 3 of 3 runs" in text
 
 

@@ -106,3 +106,20 @@ def test_one_rounding_is_always_allowed_in_double_precision():
     assert (found.tolerance["y"] <= 16 * np.spacing(found.exact["y"])).all()
     zero = rounding.budget(lambda a: {"y": a["x"] * 0.0}, {"x": x}, {}, "float64")
     assert (zero.tolerance["y"] < 1e-300).all()
+
+
+@pytest.mark.parametrize(("step", "least", "most"), [(1e-9, 0.8, 1.2), (1e-3, 0.05, 0.25)], ids=["creeps", "moves"])
+def test_rounding_repeats_where_the_state_stands_still_and_not_where_it_moves(step, least, most):
+    """A state that moves by less than an ulp is rounded alike at every step, so errors add up like T; else like the root of T."""
+
+    def walk(arrays):
+        h, steps = arrays["h"], np.moveaxis(arrays["x"], -1, 0)
+        for t in range(len(steps)):
+            h = h + steps[t][..., None]
+        return {"h": h}
+
+    T = 400
+    found = rounding.budget(walk, {"h": np.ones(200), "x": np.full(T, step)}, {}, "float32")
+    one = 2.0**-24 / np.sqrt(3) * np.sqrt(0.5)  # of one addition, the half of it that may repeat
+    grown = np.median(found.spread["h"]) / (T * one)
+    assert least < grown < most

@@ -1,0 +1,85 @@
+"""That the true values are true, and that the ratio of spread and true error is what it is called."""
+
+import numpy as np
+import pytest
+
+from gatecheck.auditing import tightness
+from gatecheck.auditing.accuracy import exact
+from gatecheck.auditing.tightness import ALL_REGIMES, CHAOTIC, regime_case, truth
+from gatecheck.budgets import case_budget
+from gatecheck.cases import draw
+from gatecheck.cells import CELLS, GRU, Sizes
+from gatecheck.evidence import blocks, compared
+from gatecheck.faults.edited import Edited
+from gatecheck.faults.edits import misread, times
+from gatecheck.implementation import subject
+from gatecheck.kernels import Builtin
+
+SHARE = 1 / 100
+"""By how much of the spread the true values may be off, at most."""
+
+
+def silent(label):
+    pass
+
+
+def ratios(target, monkeypatch, dtype="float32", regimes=("generic",), lengths=(10,)):
+    monkeypatch.setattr(tightness, "ALL_REGIMES", regimes)
+    monkeypatch.setattr(tightness, "LENGTHS", lengths)
+    return list(tightness.tightness(subject(target, name="t"), dtype, 2, 0, silent))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("regime", ALL_REGIMES)
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+def test_true_values_are_those_that_are_certified(kind, regime, dtype):
+    sizes = Sizes(12, 1, 2, 6) if regime == CHAOTIC else Sizes(5, 1, 2, 3)
+    case = draw(CELLS[kind], sizes, seed=1, dtype=dtype, regime="generic" if regime == CHAOTIC else regime)
+    case = case.with_recurrence(12) if regime == CHAOTIC else case
+    budget, found = case_budget(case), truth(case)
+    judged = {b.label for b in compared(case.cell, budget.exact, budget.exact, budget.tolerance) if b.judged}
+    seen = 0
+    for name, (nearest, rest) in exact(case, gradients=True).items():
+        for label, where in blocks(case.cell, name, nearest):
+            if label in judged:
+                off = np.abs(found[name][where] - nearest[where] - rest[where])
+                np.testing.assert_array_less(off, SHARE * budget.spread[name][where] + np.finfo(dtype).tiny)
+                seen += 1
+    assert seen > 5
+
+
+def test_the_ratio_is_that_of_the_error(monkeypatch):
+    (row,) = ratios(Builtin("gru"), monkeypatch)
+    assert 1 < row["ratio"] < 5
+    assert 1.48 < row["entries"] < 7
+    assert row["values"] > row["blocks"] > 30
+    assert 0.2 < row["largest"] < 8
+    (worse,) = ratios(Edited(GRU(), misread("h", n=times(1 + 1e-4, "n"))), monkeypatch)
+    assert worse["ratio"] < row["ratio"] / 50
+    assert worse["largest"] > 100
+
+
+def test_the_ratio_does_not_grow_with_length(monkeypatch):
+    """It did where slow gates add up errors of many steps, as long as a half of each was taken to be the same at every step."""
+    short, long = ratios(Builtin("lstm"), monkeypatch, regimes=("slow",), lengths=(10, 300))
+    assert long["ratio"] < 1.5 * short["ratio"]
+
+
+def test_without_a_finer_format_there_is_no_figure(monkeypatch):
+    monkeypatch.setitem(tightness.FINER, "float64", np.dtype(np.float64))
+    assert ratios(Builtin("rnn"), monkeypatch, dtype="float64") == []
+
+
+def test_what_cannot_be_judged_has_no_ratio(monkeypatch):
+    monkeypatch.setattr(tightness, "compared", lambda *_: [])
+    (row,) = ratios(Builtin("rnn"), monkeypatch)
+    assert (row["values"], row["ratio"], row["entries"], row["largest"]) == (0, None, None, None)
+
+
+def test_the_chaotic_regime_is_chaotic():
+    growth = {}
+    for regime in ("generic", CHAOTIC):
+        cases = [regime_case(CELLS["rnn"], "float64", regime, 100, seed) for seed in range(6)]
+        growth[regime] = np.median([np.median(b["y"][-1]) for b in (case_budget(c).spread for c in cases)])
+    assert growth["generic"] < 1e-15
+    assert growth[CHAOTIC] > 1e4 * growth["generic"]
