@@ -17,6 +17,7 @@ from gatecheck.blocks import block
 from gatecheck.cells import Array, Cell, Sizes, as_cell
 from gatecheck.errors import CaseFileError, InputError, UsageError
 from gatecheck.validation import check_cotangents, check_inputs, check_lengths
+from gatecheck.writing import replacing
 
 SCHEMA = "gatecheck-case-1"
 
@@ -186,9 +187,15 @@ class Case:
     # ---- files
 
     def save(self, path: str | Path, **about: Any) -> None:
-        """Write the case, and what `about` says, as an ``.npz`` without pickles."""
+        """Write the case, and what `about` says, as an ``.npz`` without pickles.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
         header = json.dumps({**about, "schema": SCHEMA, "cell": self.cell.name, "origin": dict(self.origin)})
-        with open(path, "wb") as file:  # given a name, NumPy would add an ending to it
+        with replacing(path) as file:
             np.savez(file, __about__=np.array(header), **self.arrays)  # type: ignore[arg-type]  # its last keyword is a bool
 
     @staticmethod

@@ -8,9 +8,11 @@ __all__ = [
     "ContractError",
     "ConventionError",
     "GatecheckError",
+    "GatecheckWarning",
     "InputError",
     "LostNoiseError",
     "MissingExtraError",
+    "OutputError",
     "TargetCrashError",
     "TargetError",
     "TargetLostError",
@@ -73,12 +75,20 @@ class WeightsFileError(GatecheckError, ValueError):
     """A file of trained weights or of sequences is missing, corrupt, too large, or holds something else."""
 
 
+class OutputError(GatecheckError, OSError):
+    """A file or a folder could not be written: it is not there, not permitted, or the disk is full."""
+
+
 class LostNoiseError(GatecheckError, RuntimeError):
     """A term of a noisy run lost its rounding noise: the budget from it would be too small."""
 
 
 class WorkerLostError(GatecheckError, RuntimeError):
     """A process that computed a part of a sweep is no more: it was killed, it ran out of memory, or its cluster is gone."""
+
+
+class GatecheckWarning(RuntimeWarning):
+    """What gatecheck worked around, and what its user can do about it; the command line shows it as one line."""
 
 
 def first_line(error: Exception) -> str:

@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    "errors, processes, versions → cells → blocks → calls, conventions, initialisers, validation → cases → implementation, weights → "
-    "reference, kernels → oracles, faults → strategies, budgets, certified_cells, evidence → claims → properties → auditing, decay → "
-    "report, bench → gatecheck → plugin, cli"
+    "errors, processes, versions → cells, writing → blocks → calls, conventions, initialisers, validation → cases → "
+    "implementation, weights → reference, kernels → oracles, faults → strategies, budgets, certified_cells, evidence → claims → "
+    "properties → auditing, decay → report, bench → gatecheck → plugin, cli"
 )
 """From the ground up, as CONTRIBUTING.md has it. ``gatecheck`` is the package itself, which names everything and imports it lazily."""
 

@@ -20,6 +20,7 @@ from gatecheck.cells import Array
 from gatecheck.claims import Claim
 from gatecheck.errors import ContractError, GatecheckError, TargetError
 from gatecheck.implementation import Results
+from gatecheck.writing import replacing
 
 CLAIMS = (
     "repeated_calls_are_identical",
@@ -154,8 +155,8 @@ class CustomCase:
         return replace(self, arrays={**self.arrays, **new})
 
     def save(self, path: str | Path, **about: Any) -> None:
-        """Write the arrays as an ``.npz`` without pickles."""
-        with open(path, "wb") as file:
+        """As of :meth:`gatecheck.cases.Case.save`."""
+        with replacing(path) as file:
             np.savez(file, **self.arrays)  # type: ignore[arg-type]
 
     def __str__(self) -> str:

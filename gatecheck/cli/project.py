@@ -33,7 +33,11 @@ def defaults() -> dict[str, Any]:
     UsageError
         If a pyproject.toml on the way cannot be read, or the table holds something else than :data:`KEYS`.
     """
-    for folder in (Path.cwd(), *Path.cwd().parents):
+    try:
+        here = Path.cwd()
+    except OSError:  # the working directory was removed
+        return {}
+    for folder in (here, *here.parents):
         path = folder / FILE
         if not path.is_file():
             continue
@@ -73,6 +77,8 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is nested too deeply") from error
     except ValueError as error:  # of the TOML, or of its encoding
         raise UsageError(f"{path} is not TOML: {error}") from error
 
@@ -97,8 +103,21 @@ class Configured(click.Command):
     """A command whose options have their defaults from the project."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
-        """With the project's defaults, which what is given on the command line replaces."""
-        return super().make_context(info_name, args, parent, **{"default_map": defaults(), **extra})
+        """With the project's defaults, which what is given on the command line replaces.
+
+        Raises
+        ------
+        UsageError
+            As of :func:`defaults`, unless the call is for help.
+        """
+        try:
+            said, wrong = defaults(), None
+        except UsageError as error:
+            said, wrong = {}, error
+        context = super().make_context(info_name, args, parent, **{"default_map": said, **extra})
+        if wrong is not None:
+            raise wrong
+        return context
 
 
 def about_the_target(ctx: click.Context, target: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
