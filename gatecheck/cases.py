@@ -15,11 +15,15 @@ import numpy as np
 
 from gatecheck.blocks import block
 from gatecheck.cells import Array, Cell, Sizes, as_cell
-from gatecheck.errors import CaseFileError, InputError, UsageError
+from gatecheck.errors import CaseFileError, InputError, UsageError, first_line, printable
+from gatecheck.npz import read_npz
 from gatecheck.validation import check_cotangents, check_inputs, check_lengths
 from gatecheck.writing import replacing
 
 SCHEMA = "gatecheck-case-1"
+
+MOST_BYTES = 2**28
+"""Of the arrays of a case that is read. One of 200 steps has some 100 kB; the file of one may declare anything."""
 
 STATES = ("h0", "c0")
 COTANGENTS = ("dy", "dhT", "dcT")
@@ -208,8 +212,8 @@ class Case:
             If the file is missing, corrupt, of another schema, or its arrays do not fit each other.
         """
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {k: stored[k] for k in stored.files}
+            with open(path, "rb") as file:
+                arrays = read_npz(file, MOST_BYTES)
             about = json.loads(str(arrays.pop("__about__")[()]))
             if about["schema"] != SCHEMA:
                 raise CaseFileError(f"{path} has schema {about['schema']!r}, but this version reads {SCHEMA!r}")
@@ -228,8 +232,10 @@ class Case:
             raise CaseFileError(f"there is no file {path}") from error
         except CaseFileError:
             raise
+        except OSError as error:
+            raise CaseFileError(f"{path} cannot be read: {error.strerror or error}") from error
         except Exception as error:  # zipfile, zlib, json and NumPy have many ways to say that a file is damaged
-            raise CaseFileError(f"{path} does not hold a gatecheck case: {str(error) or type(error).__name__}") from error
+            raise CaseFileError(f"{path} does not hold a gatecheck case: {printable(first_line(error))}") from error
         return Case(cell, arrays, origin), about
 
 

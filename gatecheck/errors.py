@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "ArchiveError",
     "BugError",
     "CaseFileError",
     "ContractError",
@@ -67,6 +68,10 @@ class MissingExtraError(GatecheckError, ImportError):
     """An optional package is needed; the message says which extra installs it."""
 
 
+class ArchiveError(GatecheckError, ValueError):
+    """A file of NumPy's is damaged, larger than it may be, or holds something else than numbers; whoever reads it says which file."""
+
+
 class CaseFileError(GatecheckError, ValueError):
     """A file that should hold a case is missing, corrupt or of another schema."""
 
@@ -94,3 +99,8 @@ class GatecheckWarning(RuntimeWarning):
 def first_line(error: Exception) -> str:
     """What an exception says in its first line, or its class where it says nothing."""
     return next((line.strip(" ,") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def printable(text: str) -> str:
+    """A text in one line without control characters: names in a file may hold any."""
+    return "".join(c if c.isprintable() else "�" for c in text)

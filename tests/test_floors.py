@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    "errors, processes, versions → cells, writing → blocks → calls, conventions, initialisers, validation → cases → "
+    "errors, processes, versions → cells, writing → blocks, npz → calls, conventions, initialisers, validation → cases → "
     "implementation, weights → reference, kernels → oracles, faults → strategies, budgets, certified_cells, evidence → claims → "
     "properties → auditing, decay → report, bench → gatecheck → plugin, cli"
 )

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatecheck.errors import InputError, WeightsFileError
+from gatecheck.errors import InputError, WeightsFileError, printable
+from gatecheck.npz import read_npy
 from gatecheck.weights.files import attempted
-from gatecheck.weights.numpy_files import read_npy, read_npz
-from gatecheck.weights.stored import doubled, printable
+from gatecheck.weights.numpy_files import read_npz
+from gatecheck.weights.stored import doubled
 
 Array = NDArray[Any]
 

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 import gatecheck.decay
 import gatecheck.kernels
-from gatecheck.errors import GatecheckError, GatecheckWarning, UsageError, first_line
+from gatecheck.errors import GatecheckWarning, UsageError, first_line
 from gatecheck.kernels.jit import source_digest
+from gatecheck.npz import read_npz
 from gatecheck.versions import versions
 from gatecheck.writing import UNFINISHED, make_folder, replacing
 
@@ -254,9 +255,8 @@ def _read(file: Path, key: str) -> dict[str, Array]:
         with zipfile.ZipFile(file) as members:
             if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
                 raise _NoPartError("it is compressed")  # and might unpack to more than fits
-        with np.load(file, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except (FileNotFoundError, _NoPartError, GatecheckError):
+        arrays = read_npz(file, file.stat().st_size)
+    except (FileNotFoundError, _NoPartError):
         raise
     except Exception as error:  # damaged bytes can end in any error of zipfile, zlib and NumPy
         raise _NoPartError(first_line(error)) from None

@@ -8,10 +8,10 @@ import numpy as np
 
 from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
-from gatecheck.errors import UsageError, WeightsFileError
+from gatecheck.errors import UsageError, WeightsFileError, printable
 from gatecheck.weights.files import read
 from gatecheck.weights.layers import Layer, search
-from gatecheck.weights.stored import Stored, printable, spelled
+from gatecheck.weights.stored import Stored, spelled
 
 LISTED = 8
 """How many arrays or layers a message names."""
