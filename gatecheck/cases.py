@@ -15,7 +15,7 @@ import numpy as np
 
 from gatecheck.blocks import block
 from gatecheck.cells import Array, Cell, Sizes, as_cell
-from gatecheck.errors import CaseFileError, InputError, UsageError, first_line, printable
+from gatecheck.errors import CaseFileError, InputError, UsageError, first_line, in_brief
 from gatecheck.npz import read_npz
 from gatecheck.validation import check_cotangents, check_inputs, check_lengths
 from gatecheck.writing import replacing
@@ -222,7 +222,7 @@ class Case:
             params = {k: arrays[k] for k in cell.param_shapes(1, 1)}
             unknown = set(arrays) - {*params, "x", "lengths", *STATES, *COTANGENTS}
             if unknown:
-                raise CaseFileError(f"{path} holds unknown arrays {sorted(unknown)}")
+                raise CaseFileError(in_brief(f"{path} holds unknown arrays {sorted(unknown)}"))
             x = arrays["x"]
             sizes = check_inputs(cell, params, x, *(arrays.get(k) for k in STATES))
             check_cotangents(cell, sizes, x.dtype, *(arrays.get(k) for k in COTANGENTS))
@@ -235,7 +235,7 @@ class Case:
         except OSError as error:
             raise CaseFileError(f"{path} cannot be read: {error.strerror or error}") from error
         except Exception as error:  # zipfile, zlib, json and NumPy have many ways to say that a file is damaged
-            raise CaseFileError(f"{path} does not hold a gatecheck case: {printable(first_line(error))}") from error
+            raise CaseFileError(f"{path} does not hold a gatecheck case: {in_brief(first_line(error))}") from error
         return Case(cell, arrays, origin), about
 
 

@@ -104,3 +104,8 @@ def first_line(error: Exception) -> str:
 def printable(text: str) -> str:
     """A text in one line without control characters: names in a file may hold any."""
     return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def in_brief(text: str) -> str:
+    """A message that may repeat what a file says: in one line, and of no more than a thousand characters."""
+    return f"{printable(text[:999])}…" if len(text) > 1000 else printable(text)

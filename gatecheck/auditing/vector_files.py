@@ -21,7 +21,7 @@ import numpy as np
 from gatecheck.cases import COTANGENTS, STATES, Case
 from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
-from gatecheck.errors import ArchiveError, CaseFileError, GatecheckError, printable
+from gatecheck.errors import ArchiveError, CaseFileError, GatecheckError, in_brief
 from gatecheck.npz import read_npz
 from gatecheck.validation import check_cotangents, check_inputs, check_lengths
 
@@ -173,7 +173,7 @@ def parsed_npz(data: bytes) -> dict[str, Array]:
     try:
         arrays = read_npz(io.BytesIO(data), MOST_UNPACKED, MOST_MEMBERS)
     except ArchiveError as error:
-        raise CaseFileError(printable(str(error))) from error
+        raise CaseFileError(in_brief(str(error))) from error
     except Exception as error:  # zipfile, zlib and NumPy have many ways to say that a file is damaged
         raise CaseFileError(f"it is not an .npz: {shown(str(error) or type(error).__name__)}") from error
     if other := next((name for name, array in arrays.items() if array.dtype.kind not in "fiu"), None):

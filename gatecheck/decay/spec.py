@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck.decay.tables import KEYS, Key
-from gatecheck.errors import UsageError
+from gatecheck.errors import UsageError, in_brief
 
 DEFAULT_NETWORKS = (
     ("rnn", "uniform"),
@@ -123,8 +123,10 @@ def parse_spec(text: str, name: str = "the spec", folder: Path = Path()) -> Spec
     """
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{name} is nested too deeply") from error
+    except ValueError as error:  # of a number of too many digits, too
+        raise UsageError(in_brief(f"{name} is not TOML: {error}")) from error
     return as_spec(content, name, folder, text)
 
 
@@ -174,7 +176,7 @@ class _Reader:
     def wrong(self, at: tuple[str | int, ...], problem: str) -> UsageError:
         spelled = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
         line = self.line(at)
-        return UsageError(f"{self.name}{f', line {line}' if line else ''}: {spelled} {problem}")
+        return UsageError(in_brief(f"{self.name}{f', line {line}' if line else ''}: {spelled} {problem}"))
 
     def line(self, at: tuple[str | int, ...]) -> int | None:
         """The line on which the value at a path ends: the first at which what stands so far holds it. tomllib keeps no positions."""
@@ -183,7 +185,7 @@ class _Reader:
                 value: Any = tomllib.loads("".join(self.lines[:n]))
                 for part in at:
                     value = value[part]
-            except (tomllib.TOMLDecodeError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError):
                 continue
             return n
         return None

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 import gatecheck.decay
 import gatecheck.kernels
-from gatecheck.errors import GatecheckWarning, UsageError, first_line
+from gatecheck.errors import GatecheckWarning, UsageError, first_line, in_brief
 from gatecheck.kernels.jit import source_digest
 from gatecheck.npz import read_npz
 from gatecheck.versions import versions
@@ -259,7 +259,7 @@ def _read(file: Path, key: str) -> dict[str, Array]:
     except (FileNotFoundError, _NoPartError):
         raise
     except Exception as error:  # damaged bytes can end in any error of zipfile, zlib and NumPy
-        raise _NoPartError(first_line(error)) from None
+        raise _NoPartError(in_brief(first_line(error))) from None
     found = arrays.pop("key", None)
     if not isinstance(found, np.ndarray) or found.shape != () or found.dtype.kind != "U" or str(found) != key:
         raise _NoPartError("it holds something else")
