@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck.arguments import FLAG, MAPPING, PATH, TEXT, Kind, among, naming, require, shown
 from gatecheck.blocks import block
 from gatecheck.cells import Array, Cell, Sizes, as_cell
 from gatecheck.errors import CaseFileError, InputError, UsageError, first_line, in_brief
@@ -32,6 +33,21 @@ COTANGENTS = ("dy", "dhT", "dcT")
 def optional(cell: Cell) -> list[str]:
     """The arrays of a case that may be absent, which is zero."""
     return [*(f"{k}0" for k in cell.state), "dy", *(f"d{k}T" for k in cell.state)]
+
+
+_CELL = Kind("a Cell", lambda value: isinstance(value, Cell))
+
+
+def _numbers(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array:
+    """An array of numbers, of a dtype if one is asked for."""
+    try:
+        found = np.asarray(value)
+    except Exception as error:  # of rows that are not of one length, or of an object's own
+        raise InputError(f"{name} is {shown(value)}, but should be an array of numbers") from error
+    if found.dtype.kind not in "fiubc" or (found.dtype.kind == "c" and dtype is not None and dtype.kind != "c"):
+        raise InputError(f"{name} is {shown(value)}, but should be an array of numbers")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return found if dtype is None else found.astype(dtype, copy=False)
 
 
 @dataclass(frozen=True)
@@ -89,11 +105,13 @@ class Case:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require(vars(self), cell=_CELL, arrays=MAPPING, origin=MAPPING)
         known = {*self.cell.param_shapes(1, 1), "x", "lengths", *optional(self.cell)}
         if unknown := set(self.arrays) - known:
             raise InputError(f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
         # Copies, so that nobody else's arrays become read-only.
-        object.__setattr__(self, "arrays", {k: np.array(v) for k, v in self.arrays.items()})
+        with naming("arrays"):
+            object.__setattr__(self, "arrays", {k: _numbers(k, v).copy() for k, v in self.arrays.items()})
         for a in self.arrays.values():
             a.flags.writeable = False
 
@@ -102,6 +120,7 @@ class Case:
 
     def get(self, name: str) -> Array | None:
         """The array of that name, or None where it is absent."""
+        require({"name": name}, name=TEXT)
         return self.arrays.get(name)
 
     @property
@@ -158,7 +177,7 @@ class Case:
         """The same case with some arrays replaced; None removes one."""
         merged = {**self.arrays, **arrays}
         dtypes = {"lengths": np.dtype(np.int64)}
-        return replace(self, arrays={k: np.asarray(v, dtypes.get(k, self.dtype)) for k, v in merged.items() if v is not None})
+        return replace(self, arrays={k: _numbers(k, v, dtypes.get(k, self.dtype)) for k, v in merged.items() if v is not None})
 
     def of(self, arrays: Mapping[str, Array]) -> Case:
         """A case of the same cell and origin that has these arrays and no others."""
@@ -169,8 +188,12 @@ class Case:
 
         A bias of ±1000 makes a sigmoid exactly 1 or 0 in every dtype, whatever the weights.
         """
+        require({"gate": gate, "weights": weights}, gate=among(*self.cell.gates), weights=FLAG)
         new = {name: self.arrays[name].copy() for name in ("W", "U", "b")}
-        block(self.cell, new["b"], gate)[...] = bias
+        part, value = block(self.cell, new["b"], gate), _numbers("bias", bias, self.dtype)
+        if value.shape not in ((), part.shape):
+            raise InputError(f"bias is {shown(value)}, but should be a number or an array of shape (H,) = {part.shape}")
+        part[...] = value
         if not weights:
             block(self.cell, new["W"], gate)[...] = 0
             block(self.cell, new["U"], gate)[...] = 0
@@ -198,6 +221,12 @@ class Case:
         OutputError
             If the file cannot be written.
         """
+        require({"path": path}, path=PATH)
+        for name, value in about.items():
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise UsageError(f"{name} is {shown(value)}, but should be a JSON value: {error}") from error
         header = json.dumps({**about, "schema": SCHEMA, "cell": self.cell.name, "origin": dict(self.origin)})
         with replacing(path) as file:
             np.savez(file, __about__=np.array(header), **self.arrays)  # type: ignore[arg-type]  # its last keyword is a bool
@@ -211,6 +240,7 @@ class Case:
         CaseFileError
             If the file is missing, corrupt, of another schema, or its arrays do not fit each other.
         """
+        require({"path": path}, path=PATH)
         try:
             with open(path, "rb") as file:
                 arrays = read_npz(file, MOST_BYTES)

@@ -66,7 +66,8 @@ OWN = OwnConvention("its own")
 
 def is_custom(target: Any, cell: Any) -> bool:
     """Whether a target is a cell of its own."""
-    return bool((cell or getattr(target, "cell", None)) == CUSTOM.name)
+    declared = getattr(target, "cell", None) if cell is None else cell
+    return isinstance(declared, str) and declared == CUSTOM.name
 
 
 def says_nothing(claim: Claim, implementation: Any) -> str | None:
