@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import FINDINGS, HOLDS, Output, as_json, bar, main
+from gatecheck.cli.base import FINDINGS, HOLDS, Output, Seconds, as_json, bar, main
 from gatecheck.cli.project import Configured, Expected, about_the_target
 from gatecheck.writing import check_folder, write_text
 
@@ -77,7 +77,7 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the 
 @click.option(
     "--timeout",
     metavar="S",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=60,
     show_default=True,
     help="Seconds that a check of TARGET may take; the first has at least 60. Our own cells are not timed.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shlex
 import sys
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import gatecheck
-from gatecheck.errors import GatecheckError, GatecheckWarning, MissingExtraError, TargetError, UsageError, WorkerLostError
+from gatecheck.errors import GatecheckError, GatecheckWarning, MissingExtraError, TargetError, UsageError, WorkerLostError, in_brief
 from gatecheck.writing import check_writable, write_text
 
 HOLDS, FINDINGS, WRONG_CALL, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
@@ -31,8 +32,31 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 Tick = Callable[[int, int, str], None]
 
 
+class Command(click.Command):
+    """A command that takes no empty words: what a script makes of a variable that is not set."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The words that are left.
+
+        Raises
+        ------
+        UsageError
+            If one that was given is empty.
+        """
+        left = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            given = ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+            if given and (value == "" or (isinstance(value, tuple) and "" in value)):
+                raise click.BadParameter("it is empty", ctx=ctx, param=parameter)
+        return left
+
+
 class _Commands(click.Group):
     """Commands that tell what is wrong in one line."""
+
+    command_class = Command
+    group_class = type
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
         with _errors_told(None):
@@ -69,8 +93,24 @@ def _errors_told(context: click.Context | None) -> Iterator[None]:
         message, status = "interrupted; nothing more was written", INTERRUPTED
     else:
         return
-    click.echo(f"gatecheck: {message}", err=True)
+    click.echo(f"gatecheck: {in_brief(' '.join(message.split()))}", err=True)
     raise click.exceptions.Exit(status)
+
+
+class Seconds(click.ParamType[float]):
+    """A time that can be waited for."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, from above zero to a million, which is eleven days."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number <= 1e6:
+            self.fail(f"{value!r} is not a number of seconds above 0, and at most a million", param, ctx)
+        return number
 
 
 def _say_no_more() -> None:

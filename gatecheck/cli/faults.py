@@ -41,7 +41,7 @@ Examples:
 @click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), default="quick", show_default=True, help="How many cases.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases.")
 @click.option(
-    "--seeds", metavar="N", type=click.IntRange(min=1), default=1, help="With --first: so many seeds from --seed on, a line each."
+    "--seeds", metavar="N", type=click.IntRange(1, 10_000), default=1, help="With --first: so many seeds from --seed on, a line each."
 )
 @click.option("--json", "json_path", metavar="F", type=Output(), help="Write the matrix here.")
 @click.option("--figure", metavar="F", type=Output(*FIGURES), help="Draw the matrix here: PNG, SVG or PDF.")
@@ -128,7 +128,7 @@ Example:
   gatecheck calibrate torch.nn:GRU torch.nn:LSTM --cases 100 --json calibration.json""",
 )
 @click.argument("targets", nargs=-1, required=True)
-@click.option("--cases", metavar="N", type=click.IntRange(min=1), default=50, show_default=True, help="Cases a target and dtype.")
+@click.option("--cases", metavar="N", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Cases a target and dtype.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed repeats the figures.")
 @click.option("--json", "json_path", metavar="F", type=Output(), help="Write every figure here.")
 def calibrate(targets: tuple[str, ...], cases: int, seed: int, json_path: Path | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from gatecheck.cli.base import Command
 from gatecheck.errors import UsageError, in_brief
 
 FILE = "pyproject.toml"
@@ -105,7 +106,7 @@ class Expected(click.ParamType[Any]):
             raise UsageError(in_brief(f"{where}: {error}")) from error
 
 
-class Configured(click.Command):
+class Configured(Command):
     """A command whose options have their defaults from the project."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from gatecheck.arguments import shown
 from gatecheck.decay.tables import KEYS, Key
 from gatecheck.errors import UsageError, in_brief
 
@@ -226,8 +226,9 @@ class _Reader:
         if type(value) is not key.kind and not number:
             several = ", or a list of such" if key.many else ""
             raise self.wrong(at, f"is {value!r}, but should be {_KINDS[key.kind]}{several}")
-        if key.kind in (int, float) and not (math.isfinite(value) and value >= key.least):
-            raise self.wrong(at, f"is {value}, but should be at least {key.least:g}")
+        if key.kind in (int, float) and not key.least <= value <= key.most:
+            wanted = f"at least {key.least:g}" if not value >= key.least else f"at most {key.most:g}"
+            raise self.wrong(at, f"is {shown(value)}, but should be {wanted}")
         if key.among is not None and value not in key.among:
             raise self.wrong(at, f"is {value!r}, but should be one of {', '.join(key.among)}")
         try:
