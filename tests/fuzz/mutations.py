@@ -178,7 +178,7 @@ def tree(data, rng, seeds):
     """JSON with something else in one place."""
     try:
         root = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return data
     at, places = root, []
     while isinstance(at, (dict, list)) and at:

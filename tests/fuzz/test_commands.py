@@ -29,7 +29,7 @@ WORDS = [
 RIGHT = {
     "audit": ["builtin:rnn", "--only", "outputs_are_causal", "--profile", "quick"],
     "bench": ["--against", "x", "--quick"],  # a peer that there is not, since a measurement takes long
-    "calibrate": ["builtin:rnn", "--cases", "1"],
+    "calibrate": ["builtin:x", "--cases", "1"],
     "checkers": ["--against", "x"],
     "conventions": ["builtin:rnn"],
     "decay": ["--cell", "rnn", "--hidden", "3", "--steps", "9", "--init", "chrono:x"],  # an initialiser that there is not
