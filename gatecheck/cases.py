@@ -13,12 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck.arguments import FLAG, MAPPING, PATH, TEXT, Kind, among, naming, require, shown
 from gatecheck.blocks import block
 from gatecheck.cells import Array, Cell, Sizes, as_cell
-from gatecheck.errors import CaseFileError, InputError, UsageError
+from gatecheck.errors import CaseFileError, InputError, UsageError, first_line, in_brief
+from gatecheck.npz import read_npz
 from gatecheck.validation import check_cotangents, check_inputs, check_lengths
+from gatecheck.writing import replacing
 
 SCHEMA = "gatecheck-case-1"
+
+MOST_BYTES = 2**28
+"""Of the arrays of a case that is read. One of 200 steps has some 100 kB; the file of one may declare anything."""
 
 STATES = ("h0", "c0")
 COTANGENTS = ("dy", "dhT", "dcT")
@@ -27,6 +33,21 @@ COTANGENTS = ("dy", "dhT", "dcT")
 def optional(cell: Cell) -> list[str]:
     """The arrays of a case that may be absent, which is zero."""
     return [*(f"{k}0" for k in cell.state), "dy", *(f"d{k}T" for k in cell.state)]
+
+
+_CELL = Kind("a Cell", lambda value: isinstance(value, Cell))
+
+
+def _numbers(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array:
+    """An array of numbers, of a dtype if one is asked for."""
+    try:
+        found = np.asarray(value)
+    except Exception as error:  # of rows that are not of one length, or of an object's own
+        raise InputError(f"{name} is {shown(value)}, but should be an array of numbers") from error
+    if found.dtype.kind not in "fiubc" or (found.dtype.kind == "c" and dtype is not None and dtype.kind != "c"):
+        raise InputError(f"{name} is {shown(value)}, but should be an array of numbers")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return found if dtype is None else found.astype(dtype, copy=False)
 
 
 @dataclass(frozen=True)
@@ -84,11 +105,13 @@ class Case:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require(vars(self), cell=_CELL, arrays=MAPPING, origin=MAPPING)
         known = {*self.cell.param_shapes(1, 1), "x", "lengths", *optional(self.cell)}
         if unknown := set(self.arrays) - known:
             raise InputError(f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
         # Copies, so that nobody else's arrays become read-only.
-        object.__setattr__(self, "arrays", {k: np.array(v) for k, v in self.arrays.items()})
+        with naming("arrays"):
+            object.__setattr__(self, "arrays", {k: _numbers(k, v).copy() for k, v in self.arrays.items()})
         for a in self.arrays.values():
             a.flags.writeable = False
 
@@ -97,6 +120,7 @@ class Case:
 
     def get(self, name: str) -> Array | None:
         """The array of that name, or None where it is absent."""
+        require({"name": name}, name=TEXT)
         return self.arrays.get(name)
 
     @property
@@ -153,7 +177,7 @@ class Case:
         """The same case with some arrays replaced; None removes one."""
         merged = {**self.arrays, **arrays}
         dtypes = {"lengths": np.dtype(np.int64)}
-        return replace(self, arrays={k: np.asarray(v, dtypes.get(k, self.dtype)) for k, v in merged.items() if v is not None})
+        return replace(self, arrays={k: _numbers(k, v, dtypes.get(k, self.dtype)) for k, v in merged.items() if v is not None})
 
     def of(self, arrays: Mapping[str, Array]) -> Case:
         """A case of the same cell and origin that has these arrays and no others."""
@@ -164,8 +188,12 @@ class Case:
 
         A bias of ±1000 makes a sigmoid exactly 1 or 0 in every dtype, whatever the weights.
         """
+        require({"gate": gate, "weights": weights}, gate=among(*self.cell.gates), weights=FLAG)
         new = {name: self.arrays[name].copy() for name in ("W", "U", "b")}
-        block(self.cell, new["b"], gate)[...] = bias
+        part, value = block(self.cell, new["b"], gate), _numbers("bias", bias, self.dtype)
+        if value.shape not in ((), part.shape):
+            raise InputError(f"bias is {shown(value)}, but should be a number or an array of shape (H,) = {part.shape}")
+        part[...] = value
         if not weights:
             block(self.cell, new["W"], gate)[...] = 0
             block(self.cell, new["U"], gate)[...] = 0
@@ -191,9 +219,21 @@ class Case:
     # ---- files
 
     def save(self, path: str | Path, **about: Any) -> None:
-        """Write the case, and what `about` says, as an ``.npz`` without pickles."""
+        """Write the case, and what `about` says, as an ``.npz`` without pickles.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        require({"path": path}, path=PATH)
+        for name, value in about.items():
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise UsageError(f"{name} is {shown(value)}, but should be a JSON value: {error}") from error
         header = json.dumps({**about, "schema": SCHEMA, "cell": self.cell.name, "origin": dict(self.origin)})
-        with open(path, "wb") as file:  # given a name, NumPy would add an ending to it
+        with replacing(path) as file:
             np.savez(file, __about__=np.array(header), **self.arrays)  # type: ignore[arg-type]  # its last keyword is a bool
 
     @staticmethod
@@ -205,9 +245,10 @@ class Case:
         CaseFileError
             If the file is missing, corrupt, of another schema, or its arrays do not fit each other.
         """
+        require({"path": path}, path=PATH)
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {k: stored[k] for k in stored.files}
+            with open(path, "rb") as file:
+                arrays = read_npz(file, MOST_BYTES)
             about = json.loads(str(arrays.pop("__about__")[()]))
             if about["schema"] != SCHEMA:
                 raise CaseFileError(f"{path} has schema {about['schema']!r}, but this version reads {SCHEMA!r}")
@@ -216,7 +257,7 @@ class Case:
             params = {k: arrays[k] for k in cell.param_shapes(1, 1)}
             unknown = set(arrays) - {*params, "x", "lengths", *STATES, *COTANGENTS}
             if unknown:
-                raise CaseFileError(f"{path} holds unknown arrays {sorted(unknown)}")
+                raise CaseFileError(in_brief(f"{path} holds unknown arrays {sorted(unknown)}"))
             x = arrays["x"]
             sizes = check_inputs(cell, params, x, *(arrays.get(k) for k in STATES))
             check_cotangents(cell, sizes, x.dtype, *(arrays.get(k) for k in COTANGENTS))
@@ -226,8 +267,10 @@ class Case:
             raise CaseFileError(f"there is no file {path}") from error
         except CaseFileError:
             raise
+        except OSError as error:
+            raise CaseFileError(f"{path} cannot be read: {error.strerror or error}") from error
         except Exception as error:  # zipfile, zlib, json and NumPy have many ways to say that a file is damaged
-            raise CaseFileError(f"{path} does not hold a gatecheck case: {str(error) or type(error).__name__}") from error
+            raise CaseFileError(f"{path} does not hold a gatecheck case: {in_brief(first_line(error))}") from error
         return Case(cell, arrays, origin), about
 
 

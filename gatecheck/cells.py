@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
+from gatecheck.arguments import COUNT, FLAG, NUMBER, POSITIVE, among, checked, perhaps, shown
 from gatecheck.errors import UsageError
 
 Array = NDArray[Any]
@@ -221,6 +221,10 @@ def _param_shapes(cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+_HARD = among(None, 5, 6)._replace(called="5 (a/5 + ½), 6 (a/6 + ½) or None")
+
+
+@checked(activation=among("tanh", "relu", "sigmoid"), layers=COUNT, bidirectional=FLAG)
 def RNN(activation: Activation = "tanh", *, layers: int = 1, bidirectional: bool = False) -> Cell:
     """A plain (Elman) recurrent cell, h' = phi(x W + h U + b); see :class:`Cell` for the options.
 
@@ -229,11 +233,10 @@ def RNN(activation: Activation = "tanh", *, layers: int = 1, bidirectional: bool
     UsageError
         If an option has no such value.
     """
-    if activation not in ("tanh", "relu", "sigmoid"):
-        raise UsageError(f"activation is {activation!r}, but should be 'tanh', 'relu' or 'sigmoid'")
-    return Cell("rnn", activation, layers=_count("layers", layers), bidirectional=bool(bidirectional))
+    return Cell("rnn", activation, layers=int(layers), bidirectional=bool(bidirectional))
 
 
+@checked(reset=among("after", "before"), hard=_HARD, layers=COUNT, bidirectional=FLAG)
 def GRU(reset: Reset = "after", *, hard: Hard | None = None, layers: int = 1, bidirectional: bool = False) -> Cell:
     """A gated recurrent unit (Cho et al. 2014) in which z = 1 takes the new value and z = 0 copies; see :class:`Cell` for the options.
 
@@ -242,11 +245,19 @@ def GRU(reset: Reset = "after", *, hard: Hard | None = None, layers: int = 1, bi
     UsageError
         If an option has no such value.
     """
-    if reset not in ("after", "before"):
-        raise UsageError(f"reset is {reset!r}, but should be 'after' or 'before'")
-    return Cell("gru", reset=reset, hard=_hard(hard), layers=_count("layers", layers), bidirectional=bool(bidirectional))
+    return Cell("gru", reset=reset, hard=hard, layers=int(layers), bidirectional=bool(bidirectional))
 
 
+@checked(
+    hard=_HARD,
+    peepholes=FLAG,
+    coupled=FLAG,
+    clip=perhaps(POSITIVE),
+    forget_bias=NUMBER,
+    projection=perhaps(COUNT),
+    layers=COUNT,
+    bidirectional=FLAG,
+)
 def LSTM(
     *,
     hard: Hard | None = None,
@@ -265,36 +276,20 @@ def LSTM(
     UsageError
         If an option has no such value.
     """
-    if clip is not None and not (np.isfinite(clip) and clip > 0):
-        raise UsageError(f"clip is {clip!r}, but should be a positive number")
-    if not np.isfinite(forget_bias):
-        raise UsageError(f"forget_bias is {forget_bias!r}, but should be a finite number")
     for name, number in (("clip", clip), ("forget_bias", forget_bias)):
         if number is not None and float(f"{number:g}") != number:
             raise UsageError(f"{name} is {number!r}, but should have at most six digits, since it is part of the cell's name")
     return Cell(
         "lstm",
-        hard=_hard(hard),
-        peepholes=peepholes,
-        coupled=coupled,
+        hard=hard,
+        peepholes=bool(peepholes),
+        coupled=bool(coupled),
         clip=clip,
         forget_bias=forget_bias,
-        projection=None if projection is None else _count("projection", projection),
-        layers=_count("layers", layers),
+        projection=None if projection is None else int(projection),
+        layers=int(layers),
         bidirectional=bool(bidirectional),
     )
-
-
-def _count(name: str, number: Any) -> int:
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise UsageError(f"{name} is {number!r}, but should be a whole number of at least 1")
-    return number
-
-
-def _hard(hard: Any) -> Any:
-    if hard not in (None, 5, 6):
-        raise UsageError(f"hard is {hard!r}, but should be 5 (a/5 + ½), 6 (a/6 + ½) or None")
-    return hard
 
 
 CELLS = {cell.name: cell for cell in (RNN(), RNN("relu"), RNN("sigmoid"), GRU(), GRU("before"), LSTM())}
@@ -373,7 +368,7 @@ def as_cell(cell: str | Cell) -> Cell:
         return cell
     found = _named(cell) if isinstance(cell, str) else None
     if found is None:
-        raise UsageError(f"there is no cell {cell!r}; the cells are {', '.join(CELLS)}, and with options {', '.join(VARIANTS)}")
+        raise UsageError(f"there is no cell {shown(cell)}; the cells are {', '.join(CELLS)}, and with options {', '.join(VARIANTS)}")
     return found
 
 

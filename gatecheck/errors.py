@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 __all__ = [
+    "ArchiveError",
     "BugError",
     "CaseFileError",
     "ContractError",
     "ConventionError",
     "GatecheckError",
+    "GatecheckWarning",
     "InputError",
     "LostNoiseError",
     "MissingExtraError",
+    "OutputError",
     "TargetCrashError",
     "TargetError",
     "TargetLostError",
@@ -65,12 +68,20 @@ class MissingExtraError(GatecheckError, ImportError):
     """An optional package is needed; the message says which extra installs it."""
 
 
+class ArchiveError(GatecheckError, ValueError):
+    """A file of NumPy's is damaged, larger than it may be, or holds something else than numbers; whoever reads it says which file."""
+
+
 class CaseFileError(GatecheckError, ValueError):
     """A file that should hold a case is missing, corrupt or of another schema."""
 
 
 class WeightsFileError(GatecheckError, ValueError):
     """A file of trained weights or of sequences is missing, corrupt, too large, or holds something else."""
+
+
+class OutputError(GatecheckError, OSError):
+    """A file or a folder could not be written: it is not there, not permitted, or the disk is full."""
 
 
 class LostNoiseError(GatecheckError, RuntimeError):
@@ -81,6 +92,20 @@ class WorkerLostError(GatecheckError, RuntimeError):
     """A process that computed a part of a sweep is no more: it was killed, it ran out of memory, or its cluster is gone."""
 
 
+class GatecheckWarning(RuntimeWarning):
+    """What gatecheck worked around, and what its user can do about it; the command line shows it as one line."""
+
+
 def first_line(error: Exception) -> str:
     """What an exception says in its first line, or its class where it says nothing."""
     return next((line.strip(" ,") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def printable(text: str) -> str:
+    """A text in one line without control characters: names in a file may hold any."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def in_brief(text: str) -> str:
+    """A message that may repeat what a file says: in one line, and of no more than a thousand characters."""
+    return f"{printable(text[:999])}…" if len(text) > 1000 else printable(text)

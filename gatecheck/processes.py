@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
-from multiprocessing import parent_process
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import parent_process, resource_tracker
 from typing import Any
+
+
+@contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """What starts in here takes no notice of Ctrl-C, which a terminal sends to every process: the one that starts it sees to them.
+
+    For a process that is still importing it is too late to say so itself. A signal that comes meanwhile is not lost.
+    """
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # which unblocks SIGINT when it starts (before Python 3.13)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with_parent() -> None:

@@ -202,7 +202,7 @@ MISTAKES = [
     ("audit net.py:Net --cell gru --device cuda:77", 3, "PyTorch cannot compute on 'cuda:77' here: "),
     ("audit builtin:gru --replay none.npz", 2, "there is no file none.npz"),
     ("audit builtin:gru --replay correct.py", 2, "correct.py does not hold a gatecheck case"),
-    ("audit builtin:gru --replay .", 2, "does not hold a gatecheck case"),
+    ("audit builtin:gru --replay .", 2, ". cannot be read: Is a directory"),
     ("audit builtin:rnn --profile quick --only outputs_are_causal --json none/out.json", 2, "none/out.json cannot be written"),
     ("audit builtin:rnn --json .", 2, "is a directory"),
     ("audit broken.py:MyLSTM --profile quick --only gradients_within_budget --cases correct.py", 2, "correct.py"),

@@ -271,7 +271,7 @@ NONSENSE = [
     (lambda: Layout("ifgo", {"k": "W; U"}, negated="g"), {}, "negates 'g', but only i, f, o have a polarity"),
     (lambda: Layout("ifgo", {"k": "W; U"}), {"axes": "TB"}, "has axes 'TB', but should have one of TBD, BTD"),
     (lambda: Layout("ifgo", {"k": "W; U"}), {"states": "h"}, "has states 'h', but should have 'hc' or 'ch'"),
-    (lambda: Layout("ifgo", {"k": "W; U"}), {"state_axes": "BHN"}, "has states of axes 'BHN', but should have 'NBH', 'BNH', or none"),
+    (lambda: Layout("ifgo", {"k": "W; U"}), {"state_axes": "BHN"}, "has state_axes 'BHN', but should have 'NBH', 'BNH', or none"),
     (lambda: Layout("ifgo", {"k": "W; U"}), {"state_axes": "NBH", "columns": True}, "and columns only with none"),
     (lambda: Layout("ifgo", {"k": "W; U"}), {"vectors": "columns"}, "stores vectors 'columns'"),
 ]

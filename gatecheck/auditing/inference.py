@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gatecheck.arguments import SEED, among, checked, perhaps
 from gatecheck.budgets import forward_budget
 from gatecheck.cases import Case, draw
 from gatecheck.cells import Array, Cell, Sizes, as_cell
@@ -283,6 +284,7 @@ def _guesses(search: Questions, arrays: Mapping[str, tuple[Axis, ...]], *, zero_
                     yield vectors(search, structure, more, zero_states=zero_states)
 
 
+@checked(dtype=perhaps(among("float32", "float64")), seed=SEED)
 def infer(target: Any, *, cell: str | Cell | None = None, dtype: str | None = None, seed: int = 0) -> Inference:
     """Find the convention in which an implementation takes its parameters, sequences and states.
 
@@ -310,6 +312,8 @@ def infer(target: Any, *, cell: str | Cell | None = None, dtype: str | None = No
     TargetError
         If the target declares no cell, or its shapes make no sense.
     """
+    if not callable(getattr(target, "forward", None)):
+        raise TargetError(f"{type(target).__name__} has no forward(params, x, h0, c0=None), so it is not an implementation")
     search = questions(target, cell, dtype, seed)
     arrays = axes(search.shapes, type(target).__name__)
     for zero_states in (False, True):
@@ -324,7 +328,7 @@ def infer(target: Any, *, cell: str | Cell | None = None, dtype: str | None = No
 
 
 def questions(target: Any, cell: str | Cell | None, dtype: str | None = None, seed: int = 0) -> Questions:
-    declared = as_cell(cell or getattr(target, "cell", None) or "")
+    declared = as_cell(getattr(target, "cell", None) or "" if cell is None else cell)
     if len(declared.tags) > 1 or declared.projection:
         raise UsageError(f"the convention of a {declared} is not inferred: only that of one layer in one direction, without a projection")
     convention = as_convention(getattr(target, "convention", None))

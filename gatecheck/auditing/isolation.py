@@ -8,9 +8,8 @@ import re
 import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import wait
@@ -27,6 +26,7 @@ from gatecheck.cases import Case
 from gatecheck.claims import Claim
 from gatecheck.errors import GatecheckError, TargetError, TargetLostError, TargetTimeoutError
 from gatecheck.evidence import Evidence
+from gatecheck.processes import interrupts_ignored
 from gatecheck.proofs.proof import Proof
 from gatecheck.targets import loading
 from gatecheck.targets.custom import CustomSubject
@@ -186,11 +186,12 @@ class Isolation:
 
     def _start(self) -> None:
         self._connection, theirs = self._context.Pipe()
-        self._process = self._context.Process(target=child.serve, args=(theirs, self._folder.name, self.memory))
+        process = self._context.Process(target=child.serve, args=(theirs, self._folder.name, self.memory))
         if self._context.get_start_method() == "forkserver":
             self._context.set_forkserver_preload(_preloaded())
-        with _interrupts_ignored():
-            self._process.start()
+        with interrupts_ignored():
+            process.start()
+            self._process = process
         theirs.close()
         self._first = True
 
@@ -317,19 +318,6 @@ def _preloaded() -> list[str]:
     """Our modules, which each new process then has from the beginning; a framework, which an adapter imports, cannot be forked."""
     names = [n for n in sys.modules if n.partition(".")[0] == "gatecheck" and ".adapters." not in n]
     return [*names, *(f"gatecheck.properties.{module}" for module in runner.MODULES)]
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ctrl-C is for this process alone: one that is started now takes over that it is blocked, and here it waits until that is done."""
-    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _physical_share() -> int:

@@ -11,7 +11,7 @@ from gatecheck.auditing.exploring import explore
 from gatecheck.auditing.parallel import on_each
 from gatecheck.auditing.planted import in_order, on_trial, on_wrong_gradients
 from gatecheck.auditing.runner import applicable, claims
-from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, VARIANTS
+from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, VARIANTS, as_cell
 from gatecheck.claims import Claim
 from gatecheck.errors import ContractError
 from gatecheck.faults.catalogue import faults, find, mutants
@@ -161,7 +161,9 @@ def chosen_labels(cell: str | None = None, name: str | None = None, *, with_muta
     UsageError
         If there is no such cell or fault.
     """
-    if name:
+    if cell is not None:
+        as_cell(cell)
+    if name is not None:
         return [find(name).label]
     more = [mutant for k in ([cell] if cell else CELLS) for mutant in mutants(k)] if with_mutants else []
     return [f.label for f in (*faults(cell), *more)]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.cases import Case
 from gatecheck.proofs.proof import Proof
+from gatecheck.writing import make_folder
 
 SCHEMA = "gatecheck-audit-1"
 
@@ -141,13 +142,13 @@ class AuditResult:
 
         Raises
         ------
-        OSError
+        OutputError
             If the folder or a file in it cannot be written.
         """
         saved = []
         for p in self.properties:
             if p.counterexample is not None and p.outcome != "expected_failure":
-                Path(folder).mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
                 made_of = (self.implementation, *([self.cell] if self.cell not in self.implementation.lower() else []), p.name)
                 path = Path(folder) / ("".join(c if c.isalnum() or c in "-_" else "-" for c in "-".join(made_of)) + ".npz")
                 p.counterexample.save(path, property=p.name, implementation=self.implementation)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from gatecheck.arguments import FLAG, FUNCTION, LIST, MAPPING, PATH, SEED, checked, perhaps, shown
 from gatecheck.auditing import diagnosis
 from gatecheck.auditing.applicable import says_nothing
 from gatecheck.auditing.diagnosis import Diagnosis
@@ -47,6 +48,8 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
     if isinstance(only, str):
         raise UsageError(f"only is {only!r}, but should be a list of names: [{only!r}]")
     wanted = list(only)
+    if strange := [name for name in wanted if not isinstance(name, str)]:
+        raise UsageError(f"only holds {shown(strange[0])}, but should be a list of names")
     unknown = [name for name in wanted if name not in REGISTRY]
     if unknown:
         near = [n for name in unknown for n in difflib.get_close_matches(name, REGISTRY, n=3)]
@@ -127,6 +130,7 @@ def _conclude(implementation: Subject, tally: Tally) -> PropertyResult:
     return PropertyResult(claim.name, "passed", **common)
 
 
+@checked(seed=SEED, only=LIST, expected_failures=perhaps(MAPPING), diagnose=FLAG, progress=perhaps(FUNCTION))
 def audit(
     target: Any,
     *,
@@ -173,11 +177,17 @@ def audit(
     TargetError
         If the target is not an implementation, or its own list of expected failures names no property.
     """
-    _check_profile(profile)
-    how: dict[str, Any] = {"profile": profile, "only": only, "seed": seed, "progress": progress, "expected_failures": expected_failures}
+    check_profile(profile)
+    how: dict[str, Any] = {
+        "profile": profile,
+        "only": list(only),
+        "seed": int(seed),
+        "progress": progress,
+        "expected_failures": expected_failures,
+    }
     implementation: Any = prepared(target, cell=cell, convention=convention)
     if isinstance(implementation, CustomSubject):
-        how["given"] = implementation.examples(own_examples(profile), seed)
+        how["given"] = implementation.examples(own_examples(profile), int(seed))
     else:
         how["diagnose"] = partial(diagnosis.diagnose, implementation) if diagnose else None
         tried = partial(of_activations, implementation.target, implementation.name, implementation.dtypes)
@@ -206,9 +216,16 @@ def own_examples(profile: str) -> int:
     return max(2, PROFILES[profile] // 6)
 
 
-def _check_profile(profile: str) -> None:
-    if profile not in PROFILES:
-        raise UsageError(f"there is no profile {profile!r}; the profiles are {', '.join(PROFILES)}")
+def check_profile(profile: str) -> None:
+    """See that there is such a profile.
+
+    Raises
+    ------
+    UsageError
+        If there is not.
+    """
+    if not isinstance(profile, str) or profile not in PROFILES:
+        raise UsageError(f"there is no profile {shown(profile)}; the profiles are {', '.join(PROFILES)}")
 
 
 def audited(
@@ -244,7 +261,7 @@ def audited(
     profile, only, seed, expected_failures, progress
         As of :func:`audit`, and so are the errors.
     """
-    _check_profile(profile)
+    check_profile(profile)
     check = reporting(check)
     chosen = claims(only)
     stale = set(implementation.expected_failures) - set(REGISTRY)
@@ -300,6 +317,7 @@ def _blind_spots(implementation: Subject, profile: str, seed: int) -> list[str]:
     return [f"at these sizes no case could have told: {listed}"] if names else []
 
 
+@checked(path=PATH, expected_failures=perhaps(MAPPING))
 def replay(
     target: Any,
     path: str,

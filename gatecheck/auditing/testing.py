@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gatecheck.auditing.runner import applicable, audit, prepared, with_reasons
+from gatecheck.arguments import LIST, MAPPING, SEED, checked, perhaps
+from gatecheck.auditing.runner import applicable, audit, check_profile, prepared, with_reasons
 from gatecheck.claims import Claim
 from gatecheck.errors import UsageError
 
@@ -26,6 +27,7 @@ def as_test(claim: Claim, profile: str, seed: int) -> Callable[[Any], None]:
     return prop
 
 
+@checked(implementations=LIST, expected_failures=perhaps(MAPPING), seed=SEED)
 def parametrize_with_properties(
     implementations: Iterable[Any], *, expected_failures: Mapping[str, str] | None = None, profile: str = "quick", seed: int = 0
 ) -> Any:
@@ -54,6 +56,7 @@ def parametrize_with_properties(
     ... def test_my_gru(implementation, prop):
     ...     prop(implementation)
     """
+    check_profile(profile)
     expected = with_reasons(expected_failures or {})
     pairs = [(s, c) for s in (prepared(i) for i in implementations) for c in applicable(s)]
     for name in expected:

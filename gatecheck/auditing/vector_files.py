@@ -12,7 +12,6 @@ import math
 import os
 import re
 import stat
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,8 @@ import numpy as np
 from gatecheck.cases import COTANGENTS, STATES, Case
 from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
-from gatecheck.errors import CaseFileError, GatecheckError
+from gatecheck.errors import ArchiveError, CaseFileError, GatecheckError, in_brief
+from gatecheck.npz import read_npz
 from gatecheck.validation import check_cotangents, check_inputs, check_lengths
 
 SCHEMA = "gatecheck-vectors-1"
@@ -170,40 +170,15 @@ def parsed_npz(data: bytes) -> dict[str, Array]:
     CaseFileError
         If it is damaged, unpacks to more than :data:`MOST_UNPACKED` bytes, or holds objects.
     """
-    arrays: dict[str, Array] = {}
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            if len(members) > MOST_MEMBERS:
-                raise CaseFileError(f"it has {len(members):,} members, which is more than {MOST_MEMBERS:,}")
-            if (size := sum(m.file_size for m in members)) > MOST_UNPACKED:
-                raise CaseFileError(f"it would unpack to {size:,} bytes, which is more than {MOST_UNPACKED:,}")
-            for member in members:
-                name = member.filename.removesuffix(".npy")
-                if name in arrays:
-                    raise CaseFileError(f"it holds {shown(name)} twice")
-                # A member yields no more bytes than it declares.
-                arrays[name] = _parsed_npy(name, archive.read(member))
-    except CaseFileError:
-        raise
+        arrays = read_npz(io.BytesIO(data), MOST_UNPACKED, MOST_MEMBERS)
+    except ArchiveError as error:
+        raise CaseFileError(in_brief(str(error))) from error
     except Exception as error:  # zipfile, zlib and NumPy have many ways to say that a file is damaged
         raise CaseFileError(f"it is not an .npz: {shown(str(error) or type(error).__name__)}") from error
-    return arrays
-
-
-def _parsed_npy(name: str, data: bytes) -> Array:
-    file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if dtype.kind not in "fiu":
-        raise CaseFileError(f"{shown(name)} has dtype {dtype}, but should hold floats")
-    # NumPy would allocate what the header says before it looks at what there is.
-    rest = data[file.tell() :]
-    if math.prod(shape) * dtype.itemsize != len(rest):
-        raise CaseFileError(f"{shown(name)} has {len(rest)} bytes, which do not fill its shape {shape}")
-    array: Array = np.frombuffer(rest, dtype).reshape(shape, order="F" if fortran else "C")
-    return array.astype(dtype.newbyteorder("="))
+    if other := next((name for name, array in arrays.items() if array.dtype.kind not in "fiu"), None):
+        raise CaseFileError(f"{shown(other)} has dtype {arrays[other].dtype}, but should hold floats")
+    return {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
 
 
 def json_array(name: str, value: Any) -> Array:

@@ -6,6 +6,7 @@ What the folder says that they should be is compared, and otherwise not used.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
         If there are no answers.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UsageError(f"there is no folder {folder}; `gatecheck vectors export {folder}` makes one")
     manifest, entries = read_manifest(folder)
     found = _answer_files(folder)

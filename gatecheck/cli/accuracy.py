@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import bar, check_figure, check_writable, main, write_json
+from gatecheck.cli.base import Output, bar, main, write_json
+from gatecheck.report.figures import FIGURES
 
 
 @main.command(
@@ -19,13 +20,18 @@ Examples:
   gatecheck accuracy --json accuracy.json --figure accuracy.png""",
 )
 @click.argument("targets", nargs=-1)
-@click.option("--cases", metavar="N", type=click.IntRange(min=1), default=3, show_default=True, help="Draws at each of the points.")
+@click.option("--cases", metavar="N", type=click.IntRange(1, 100_000), default=3, show_default=True, help="Draws at each of the points.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed repeats the figures.")
 @click.option(
-    "--sample", metavar="N", type=click.IntRange(min=1), default=1 << 18, show_default=True, help="Arguments of sigmoid and tanh, about."
+    "--sample",
+    metavar="N",
+    type=click.IntRange(1, 1 << 30),
+    default=1 << 18,
+    show_default=True,
+    help="Arguments of σ and tanh, about.",
 )
-@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure here.")
-@click.option("--figure", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Draw errors against length: PNG, SVG or PDF.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write every figure here.")
+@click.option("--figure", metavar="F", type=Output(*FIGURES), help="Draw errors against length: PNG, SVG or PDF.")
 def accuracy(targets: tuple[str, ...], cases: int, seed: int, sample: int, json_path: Path | None, figure: Path | None) -> None:
     """How accurate are TARGETS (our cells and every framework installed without one), forward and gradients, float32 and float64?
 
@@ -33,8 +39,6 @@ def accuracy(targets: tuple[str, ...], cases: int, seed: int, sample: int, json_
     `certified`): entry by entry, and by the norm of a block, over sizes, lengths and regimes. Then sigmoid and tanh over the whole range,
     as the cells use them. Exit status 0 says that it was measured, not that it was accurate.
     """
-    check_writable(json_path)
-    check_figure(figure)
     with bar("accuracy") as tick:
         from gatecheck.auditing.accuracy import report
         from gatecheck.report.accuracy_table import accuracy_table

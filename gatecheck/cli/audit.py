@@ -11,10 +11,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import FINDINGS, HOLDS, as_json, bar, check_writable, main, write
+from gatecheck.cli.base import FINDINGS, HOLDS, Output, Seconds, as_json, bar, main
 from gatecheck.cli.project import Configured, Expected, about_the_target
-
-OUTPUT = click.Path(path_type=Path, dir_okay=False)
+from gatecheck.writing import check_folder, write_text
 
 
 def _write(results: Sequence[Any], data: Any, files: Mapping[str, Path | None], command: str) -> None:
@@ -29,7 +28,7 @@ def _write(results: Sequence[Any], data: Any, files: Mapping[str, Path | None], 
     }
     for kind, path in files.items():
         if path is not None:
-            write(path, texts[kind]())
+            write_text(path, texts[kind]() + "\n")
 
 
 def _print_audit(out: Console, result: Any, command: str) -> None:
@@ -70,15 +69,15 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the 
     help='Failures that are documented: a TOML file of lines like empty_sequence = "refuses T = 0: its manual, § 3". '
     "One that holds is a finding.",
 )
-@click.option("--json", metavar="F", type=OUTPUT, help="Write every number here.")
-@click.option("--html", metavar="F", type=OUTPUT, help="Write one page that stands alone; needs a TARGET.")
-@click.option("--junit", metavar="F", type=OUTPUT, help="Write JUnit's XML, a test case a property.")
-@click.option("--markdown", metavar="F", type=OUTPUT, help='Write a summary for a CI job, as to "$GITHUB_STEP_SUMMARY".')
+@click.option("--json", metavar="F", type=Output(), help="Write every number here.")
+@click.option("--html", metavar="F", type=Output(), help="Write one page that stands alone; needs a TARGET.")
+@click.option("--junit", metavar="F", type=Output(), help="Write JUnit's XML, a test case a property.")
+@click.option("--markdown", metavar="F", type=Output(), help='Write a summary for a CI job, as to "$GITHUB_STEP_SUMMARY".')
 @click.option("--replay", metavar="CASE.npz", help="Try a saved counterexample on TARGET instead.")
 @click.option(
     "--timeout",
     metavar="S",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=60,
     show_default=True,
     help="Seconds that a check of TARGET may take; the first has at least 60. Our own cells are not timed.",
@@ -118,8 +117,7 @@ def audit(
     expect, or have the expected failures in a table of their own, [tool.gatecheck.expected_failures]. What is given here wins.
     """
     files = {"json": json, "html": html, "junit": junit, "markdown": markdown}
-    for path in files.values():
-        check_writable(path, folder)
+    check_folder(folder)
     if html or markdown:
         from gatecheck.report.pages import ready
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -18,32 +22,133 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import gatecheck
-from gatecheck.errors import GatecheckError, MissingExtraError, TargetError, UsageError, WorkerLostError
-from gatecheck.report.figures import FORMATS
+from gatecheck.errors import GatecheckError, GatecheckWarning, MissingExtraError, TargetError, UsageError, WorkerLostError, in_brief
+from gatecheck.writing import check_writable, write_text
 
 HOLDS, FINDINGS, WRONG_CALL, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 Tick = Callable[[int, int, str], None]
 
 
+class Command(click.Command):
+    """A command that takes no empty words: what a script makes of a variable that is not set."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The words that are left.
+
+        Raises
+        ------
+        UsageError
+            If one that was given is empty.
+        """
+        left = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            given = ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+            if given and (value == "" or (isinstance(value, tuple) and "" in value)):
+                raise click.BadParameter("it is empty", ctx=ctx, param=parameter)
+        return left
+
+
 class _Commands(click.Group):
-    """Turns our errors into one line and an exit status; anything else is a bug of ours and keeps its traceback."""
+    """Commands that tell what is wrong in one line."""
+
+    command_class = Command
+    group_class = type
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        with _errors_told(None):
+            return super().make_context(*arguments, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _errors_told(ctx):
             return super().invoke(ctx)
-        except (TargetError, MissingExtraError, WorkerLostError) as error:
-            click.echo(f"gatecheck: {error}", err=True)
-            ctx.exit(CANNOT_RUN)
-        except GatecheckError as error:
-            click.echo(f"gatecheck: {error}", err=True)
-            ctx.exit(WRONG_CALL)
-        except MemoryError:
-            click.echo("gatecheck: there is not enough memory for these sizes", err=True)
-            ctx.exit(WRONG_CALL)
-        except KeyboardInterrupt:
-            click.echo("gatecheck: interrupted; nothing more was written", err=True)
-            ctx.exit(INTERRUPTED)
+
+
+@contextmanager
+def _errors_told(context: click.Context | None) -> Iterator[None]:
+    """Turns our errors into one line and an exit status; anything else is a bug of ours and keeps its traceback."""
+    try:
+        yield
+    except (TargetError, MissingExtraError, WorkerLostError) as error:
+        message, status = str(error), CANNOT_RUN
+    except GatecheckError as error:
+        message, status = str(error), WRONG_CALL
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        where = error.ctx or context
+        help_ = f"; see {where.command_path} --help" if where else ""
+        message, status = error.format_message().rstrip(".") + help_, WRONG_CALL
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _say_no_more()
+        message, status = f"{error.filename or 'the output'} cannot be written: {error.strerror}", WRONG_CALL
+    except MemoryError:
+        message, status = "there is not enough memory for these sizes", WRONG_CALL
+    except KeyboardInterrupt:
+        message, status = "interrupted; nothing more was written", INTERRUPTED
+    else:
+        return
+    click.echo(f"gatecheck: {in_brief(' '.join(message.split()))}", err=True)
+    raise click.exceptions.Exit(status)
+
+
+class Seconds(click.ParamType[float]):
+    """A time that can be waited for."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, from above zero to a million, which is eleven days."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number <= 1e6:
+            self.fail(f"{value!r} is not a number of seconds above 0, and at most a million", param, ctx)
+        return number
+
+
+def _say_no_more() -> None:
+    """Let what waits to be printed vanish: Python would try once more when it ends, and fail once more."""
+    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+
+
+class Output(click.ParamType[Path]):
+    """A file to be written, which is seen to before the work that makes it.
+
+    Parameters
+    ----------
+    endings
+        How its name may end; any way without.
+    """
+
+    name = "file"
+
+    def __init__(self, *endings: str) -> None:
+        self.endings = endings
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        UsageError
+            If its name ends another way.
+        """
+        path = Path(value)
+        if self.endings and path.suffix.lower() not in self.endings:
+            raise UsageError(f"{path} should end in {', '.join(self.endings)}")
+        check_writable(path)
+        return path
 
 
 @click.group(
@@ -62,6 +167,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console that cannot show ± still shows the verdict
+    warnings.showwarning = partial(_in_one_line, warnings.showwarning)
+
+
+def _in_one_line(otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    if issubclass(category, GatecheckWarning):
+        click.echo(f"gatecheck: {message}", err=True)
+    else:
+        otherwise(message, category, *where, **more)
 
 
 @contextmanager
@@ -93,45 +206,9 @@ def again(context: click.Context, *more: str) -> str:
     return shlex.join([*words, *(word for word in more if word not in words)])
 
 
-def write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-
-
 def as_json(data: Any) -> str:
     return json.dumps(data, indent=2, allow_nan=False)
 
 
 def write_json(path: Path, data: Any) -> None:
-    write(path, as_json(data))
-
-
-def check_writable(file: Path | None, folder: str | None = None) -> None:
-    """Before a long run rather than after it."""
-    if file is not None and not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise UsageError(
-            f"{file} cannot be written: {'permission denied' if file.parent.is_dir() else f'there is no folder {file.parent}'}"
-        )
-    if folder is None:
-        return
-    existing = next(p for p in (Path(folder), *Path(folder).absolute().parents) if p.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise UsageError(
-            f"counterexamples cannot be written into {folder}: {existing} is {'no folder' if existing.is_file() else 'read-only'}"
-        )
-
-
-def check_figure(path: Path | None) -> None:
-    """Before a long run too: that a figure can be written, and of which format."""
-    check_writable(path)
-    if path and path.suffix.lower() not in FORMATS:
-        raise UsageError(f"the figure {path} should end in .png, .svg or .pdf")
-
-
-def make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"the folder {path} cannot be made: {error.strerror}") from error
+    write_text(path, as_json(data) + "\n")

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import INTERRUPTED, bar, check_figure, check_writable, main, write_json
+from gatecheck.cli.base import INTERRUPTED, Output, Seconds, bar, main, write_json
 from gatecheck.errors import MissingExtraError, UsageError
+from gatecheck.report.figures import FIGURES
 
 
 @main.command(
@@ -30,9 +31,9 @@ Examples:
 @click.option("--dtype", "dtypes", type=click.Choice(["float32", "float64"]), multiple=True, help="Repeatable.  [default: both]")
 @click.option("--work", "works", type=click.Choice(["forward", "gradients"]), multiple=True, help="Repeatable.  [default: both]")
 @click.option("--quick", is_flag=True, help="Small sizes and few rounds: whether it works, rather than how fast.")
-@click.option("--limit", metavar="S", type=float, default=1800, show_default=True, help="Seconds that it may take, about.")
-@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
-@click.option("--figure", "figure", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Draw it here: PNG, SVG or PDF.")
+@click.option("--limit", metavar="S", type=Seconds(), default=1800, show_default=True, help="Seconds that it may take, about.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the result here.")
+@click.option("--figure", "figure", metavar="F", type=Output(*FIGURES), help="Draw it here: PNG, SVG or PDF.")
 def bench(
     target: str | None,
     against: str,
@@ -58,8 +59,6 @@ def bench(
     from gatecheck.report.bench_figure import save_bench_figure
     from gatecheck.report.bench_table import bench_table
 
-    check_writable(json_path)
-    check_figure(figure)
     chosen = {k: v for k, v in (("dtypes", dtypes), ("works", works)) if v}
     result = Bench(
         Plan(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import INTERRUPTED, again, bar, main, make_folder, write
+from gatecheck.cli.base import INTERRUPTED, again, bar, main
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
+from gatecheck.writing import check_folder, make_folder, write_text
 
 if TYPE_CHECKING:
     from gatecheck.decay.result import DecayResult
@@ -88,6 +89,7 @@ def decay(
         raise UsageError("--workers is for this machine and --dask for a cluster: give one of them")
     what = _spec(spec, {name: value for name, value in options.items() if value not in (None, ())})
     make_folder(out)
+    check_folder(out)
     store = Store(out / PARTS)
     with _kept(context, store), bar("decay") as tick:
         result = study.decay(
@@ -108,7 +110,7 @@ def decay(
     for sentence in compare(result):
         console.print(sentence, highlight=False)
     written = [out / "decay.json"]
-    write(written[0], result.to_json())
+    write_text(written[0], result.to_json() + "\n")
     store.clear()
     try:
         written += _report(result, out)
@@ -142,7 +144,7 @@ def _report(result: DecayResult, out: Path) -> list[Path]:
     with bar("report") as tick:
         drawn = pictures(result, tick)
     for name, text in (("decay.html", decay_html(result, drawn)), ("decay.md", decay_markdown(result, drawn))):
-        write(out / name, text)
+        write_text(out / name, text + "\n")
     return [out / "decay.html", out / "decay.md", *save_pictures(drawn, out)]
 
 

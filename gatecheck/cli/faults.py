@@ -9,7 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import FINDINGS, HOLDS, bar, check_writable, main, write_json
+from gatecheck.cli.base import FINDINGS, HOLDS, Output, bar, main, write_json
+from gatecheck.report.figures import FIGURES
 
 
 @main.command(short_help="List every claim.")
@@ -40,10 +41,10 @@ Examples:
 @click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), default="quick", show_default=True, help="How many cases.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases.")
 @click.option(
-    "--seeds", metavar="N", type=click.IntRange(min=1), default=1, help="With --first: so many seeds from --seed on, a line each."
+    "--seeds", metavar="N", type=click.IntRange(1, 10_000), default=1, help="With --first: so many seeds from --seed on, a line each."
 )
-@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the matrix here.")
-@click.option("--figure", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Draw the matrix (PNG or SVG).")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the matrix here.")
+@click.option("--figure", metavar="F", type=Output(*FIGURES), help="Draw the matrix here: PNG, SVG or PDF.")
 @click.option("--case", "case_path", metavar="CASE.npz", help="Plant nothing; name the faults that this saved case could not have told.")
 def faults(
     cell: str | None,
@@ -69,7 +70,6 @@ def faults(
     if case_path:
         _untold(case_path)
         return
-    check_writable(json_path)
     with bar("faults") as tick:
         from gatecheck.auditing import matrix
 
@@ -103,13 +103,12 @@ Examples:
 )
 @click.option("--cell", "cells", metavar="K", multiple=True, help="Only the faults of this cell; repeatable.  [default: all cells]")
 @click.option("--against", metavar="NAMES", default="torch,jax", show_default=True, help="Whose checkers: torch, jax.")
-@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write every verdict here.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write every verdict here.")
 def checkers(cells: tuple[str, ...], against: str, json_path: Path | None) -> None:
     """What the gradient checkers of other packages let pass: every backward fault, judged by them as published.
 
     Forward faults are beyond a gradient checker, which compares a function with itself: a sample of them is tried to show it.
     """
-    check_writable(json_path)
     with bar("checkers") as tick:
         from gatecheck.auditing import comparison
         from gatecheck.auditing.checkers import of_packages
@@ -129,12 +128,17 @@ Example:
   gatecheck calibrate torch.nn:GRU torch.nn:LSTM --cases 100 --json calibration.json""",
 )
 @click.argument("targets", nargs=-1, required=True)
-@click.option("--cases", metavar="N", type=click.IntRange(min=1), default=50, show_default=True, help="Cases a target and dtype.")
+@click.option("--cases", metavar="N", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Cases a target and dtype.")
 @click.option(
-    "--tight", metavar="N", type=click.IntRange(min=1), default=2, show_default=True, help="Cases a regime and length, for the tightness."
+    "--tight",
+    metavar="N",
+    type=click.IntRange(1, 100_000),
+    default=2,
+    show_default=True,
+    help="For tightness: cases a regime and length.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed repeats the figures.")
-@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure here.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write every figure here.")
 def calibrate(targets: tuple[str, ...], cases: int, tight: int, seed: int, json_path: Path | None) -> None:
     """Hold the rounding budget against TARGETS that are known to be right, on far wider cases than an audit's.
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import FINDINGS, HOLDS, bar, check_writable, main, write_json
+from gatecheck.cli.base import FINDINGS, HOLDS, Output, bar, main, write_json
 
 FOLDER = click.Path(path_type=Path)
 
@@ -81,13 +81,12 @@ Examples:
 Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 there are no answers.""",
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--json", "json_path", metavar="F", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the result here.")
 def check(folder: Path, json_path: Path | None) -> None:
     """Judge DIR/answers, quantity by quantity, against results that are computed anew.
 
     Nothing in DIR is believed: checksums are compared, expected results are computed from the cases, and no file is unpickled.
     """
-    check_writable(json_path)
     with bar("vectors") as tick:
         from gatecheck.auditing.vectors import check as checked
         from gatecheck.report.vectors_table import answers_line, answers_table

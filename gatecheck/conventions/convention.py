@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from gatecheck.arguments import FLAG, MAPPING, TEXT, naming, require
 from gatecheck.cells import Array, Cell, Params, as_cell
 from gatecheck.conventions.layout import VECTORS, Held, Layout, Place, check, extent, held, places
 from gatecheck.errors import ConventionError
@@ -63,6 +64,11 @@ class Convention:
     _plans: dict[tuple[Cell, int, int], _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        flags, texts = (
+            ("rows", "interleaved", "stacked", "columns"),
+            ("name", "vectors", "reverse", "axes", "state_axes", "states", "source"),
+        )
+        require(vars(self), layouts=MAPPING, **dict.fromkeys(flags, FLAG), **dict.fromkeys(texts, TEXT))
         if self.axes not in AXES:
             raise ConventionError(f"the convention {self.name} has axes {self.axes!r}, but should have one of {', '.join(AXES)}")
         if self.states not in ("hc", "ch"):
@@ -71,9 +77,10 @@ class Convention:
             raise ConventionError(f"the convention {self.name} stores vectors {self.vectors!r}, but should 'flat', 'column' or 'row'")
         if self.state_axes not in ("", "NBH", "BNH") or (self.state_axes and self.columns):
             wanted = "'NBH', 'BNH', or none of them, and columns only with none"
-            raise ConventionError(f"the convention {self.name} has states of axes {self.state_axes!r}, but should have {wanted}")
+            raise ConventionError(f"the convention {self.name} has state_axes {self.state_axes!r}, but should have {wanted}")
         for kind, layout in self.layouts.items():
-            check(self.name, layout, as_cell(kind))
+            with naming("layouts"):
+                check(self.name, layout, as_cell(kind))
 
     def shapes(self, cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters of a cell in this convention.

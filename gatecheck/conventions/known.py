@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gatecheck.arguments import MAPPING, checked, naming, shown
 from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.conventions import entries
 from gatecheck.conventions.convention import Convention
@@ -25,10 +26,11 @@ def as_convention(convention: str | Convention | None) -> Convention:
     if isinstance(convention, Convention):
         return convention
     if not isinstance(convention, str) or convention not in CONVENTIONS:
-        raise UsageError(f"there is no convention {convention!r}; the conventions are {', '.join(CONVENTIONS)}")
+        raise UsageError(f"there is no convention {shown(convention)}; the conventions are {', '.join(CONVENTIONS)}")
     return CONVENTIONS[convention]
 
 
+@checked(params=MAPPING)
 def convert(params: Mapping[str, Array], source: str | Convention, target: str | Convention, cell: str | Cell) -> dict[str, Array]:
     """The parameters of a cell from one convention in another.
 
@@ -59,4 +61,8 @@ def convert(params: Mapping[str, Array], source: str | Convention, target: str |
     {'W': (3, 6), 'U': (2, 6), 'b': (6,), 'c_n': (2,)}
     """
     cell = as_cell(cell)
-    return as_convention(target).spell(cell, as_convention(source).read(cell, params))
+    with naming("source"):
+        theirs = as_convention(source)
+    with naming("target"):
+        wanted = as_convention(target)
+    return wanted.spell(cell, theirs.read(cell, params))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gatecheck.arguments import MAPPING, TEXT, Kind, require
 from gatecheck.cells import Cell, as_cell
 from gatecheck.errors import ConventionError
 
@@ -20,6 +21,9 @@ PARTS = {
 }
 
 VECTORS = ("b", "c", "c_n", "p")
+
+
+_TEXTS = Kind("a mapping from names to texts", lambda value: MAPPING.fits(value) and all(isinstance(text, str) for text in value.values()))
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,9 @@ class Layout:
     arrays: Mapping[str, str]
     negated: str = ""
     gate_names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(vars(self), order=TEXT, arrays=_TEXTS, negated=TEXT, gate_names=_TEXTS)
 
 
 class Held(NamedTuple):
@@ -151,7 +158,12 @@ def check(name: str, layout: Layout, cell: Cell) -> None:
                 f"the convention {name} says that {template} holds {content!r}, but it should hold {', '.join(PARTS)}, "
                 "joined by ';' (below one another) or by '|' (beside one another), and all with ' (transposed) or none"
             )
-    parts = [part for array in held(layout, cell, {"layer": 0, "reverse": "", "tag": ""}) for part, _ in array.parts]
+    try:
+        arrays = list(held(layout, cell, {"layer": 0, "reverse": "", "tag": ""}))
+    except (LookupError, ValueError, AttributeError) as error:
+        wanted = "{gate}, {layer}, {reverse} and {tag}"
+        raise ConventionError(f"the convention {name} has arrays with names in which more than {wanted} stands in braces") from error
+    parts = [part for array in arrays for part, _ in array.parts]
     needed = {"W", "U"} | ({"p"} if cell.peepholes else set()) | ({"R"} if cell.projection else set())
     if missing := sorted(needed - set(parts)):
         raise ConventionError(f"the convention {name} has no {' and no '.join(PARTS[part].removeprefix('the ') for part in missing)}")

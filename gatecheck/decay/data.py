@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatecheck.errors import InputError, WeightsFileError
+from gatecheck.errors import InputError, WeightsFileError, in_brief
+from gatecheck.npz import read_npy
 from gatecheck.weights.files import attempted
-from gatecheck.weights.numpy_files import read_npy, read_npz
-from gatecheck.weights.stored import doubled, printable
+from gatecheck.weights.numpy_files import read_npz
+from gatecheck.weights.stored import doubled
 
 Array = NDArray[Any]
 
@@ -143,5 +144,5 @@ def _finite(path: Path, row: int, column: int, cell: str, header: list[str]) -> 
     if number is None or not math.isfinite(number):
         named = f" ({header[column].strip()})" if column < len(header) else ""
         shown = cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…"
-        raise InputError(printable(f"{path}, row {row}, column {column + 1}{named}: {shown!r} is not a finite number"))
+        raise InputError(in_brief(f"{path}, row {row}, column {column + 1}{named}: {shown!r} is not a finite number"))
     return number

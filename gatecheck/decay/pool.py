@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
@@ -22,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from gatecheck.decay.job import Advance, Finish, Function, Job, Task
 from gatecheck.errors import WorkerLostError
-from gatecheck.processes import end_with_parent
+from gatecheck.processes import end_with_parent, interrupts_ignored
 
 GRACE_S = 3.0
 """Seconds that a process has to end before it is killed."""
@@ -75,7 +74,7 @@ def _processes(function: Function, count: int) -> Iterator[dict[Connection, Spaw
     context = get_context("spawn")
     team: dict[Connection, SpawnProcess] = {}
     try:
-        with _deaf():
+        with interrupts_ignored():
             for _ in range(count):
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_serve, args=(theirs, function), daemon=True)
@@ -92,23 +91,6 @@ def _processes(function: Function, count: int) -> Iterator[dict[Connection, Spaw
                 process.kill()
                 process.join()
             pipe.close()
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """What starts in here takes no notice of Ctrl-C, which a terminal sends to every process: the parent sees to them.
-
-    For a process that is still importing it is too late to say so itself. A signal that comes meanwhile is not lost.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    resource_tracker.ensure_running()  # which unblocks SIGINT when it starts (before Python 3.13)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _lost(process: SpawnProcess, job: Job) -> WorkerLostError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from gatecheck.arguments import shown
 from gatecheck.decay.tables import KEYS, Key
-from gatecheck.errors import UsageError
+from gatecheck.errors import UsageError, in_brief
 from gatecheck.targets.loading import placed
 
 DEFAULT_NETWORKS = (
@@ -128,8 +128,10 @@ def parse_spec(text: str, name: str = "the spec", folder: Path = Path()) -> Spec
     """
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{name} is nested too deeply") from error
+    except ValueError as error:  # of a number of too many digits, too
+        raise UsageError(in_brief(f"{name} is not TOML: {error}")) from error
     return as_spec(content, name, folder, text)
 
 
@@ -179,7 +181,7 @@ class _Reader:
     def wrong(self, at: tuple[str | int, ...], problem: str) -> UsageError:
         spelled = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
         line = self.line(at)
-        return UsageError(f"{self.name}{f', line {line}' if line else ''}: {spelled} {problem}")
+        return UsageError(in_brief(f"{self.name}{f', line {line}' if line else ''}: {spelled} {problem}"))
 
     def line(self, at: tuple[str | int, ...]) -> int | None:
         """The line on which the value at a path ends: the first at which what stands so far holds it. tomllib keeps no positions."""
@@ -188,7 +190,7 @@ class _Reader:
                 value: Any = tomllib.loads("".join(self.lines[:n]))
                 for part in at:
                     value = value[part]
-            except (tomllib.TOMLDecodeError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError):
                 continue
             return n
         return None
@@ -229,8 +231,9 @@ class _Reader:
         if type(value) is not key.kind and not number:
             several = ", or a list of such" if key.many else ""
             raise self.wrong(at, f"is {value!r}, but should be {_KINDS[key.kind]}{several}")
-        if key.kind in (int, float) and not (math.isfinite(value) and value >= key.least):
-            raise self.wrong(at, f"is {value}, but should be at least {key.least:g}")
+        if key.kind in (int, float) and not key.least <= value <= key.most:
+            wanted = f"at least {key.least:g}" if not value >= key.least else f"at most {key.most:g}"
+            raise self.wrong(at, f"is {shown(value)}, but should be {wanted}")
         if key.among is not None and value not in key.among:
             raise self.wrong(at, f"is {value!r}, but should be one of {', '.join(key.among)}")
         try:

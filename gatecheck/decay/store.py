@@ -11,7 +11,6 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 import time
 import warnings
 import zipfile
@@ -25,9 +24,11 @@ from numpy.typing import NDArray
 
 import gatecheck.decay
 import gatecheck.kernels
-from gatecheck.errors import GatecheckError, UsageError, first_line
+from gatecheck.errors import GatecheckWarning, UsageError, first_line, in_brief
 from gatecheck.kernels.jit import source_digest
+from gatecheck.npz import read_npz
 from gatecheck.versions import versions
+from gatecheck.writing import UNFINISHED, make_folder, replacing
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -104,14 +105,14 @@ class Keeper:
 
         Warns
         -----
-        RuntimeWarning
+        GatecheckWarning
             If what was saved has other names, shapes or dtypes; the arrays then stay as they are.
         """
         saved, self.saved, self._last = self.saved, None, time.monotonic()
         if saved is None:
             return False
         if _form(saved) != _form(state):
-            warnings.warn("the state that was saved for a job does not fit it, so it begins anew", RuntimeWarning, stacklevel=2)
+            warnings.warn("the state that was saved for a job does not fit it, so it begins anew", GatecheckWarning, stacklevel=2)
             return False
         for name, array in state.items():
             array[...] = saved[name]
@@ -217,7 +218,7 @@ class Store:
             return None
 
     def _sweep_up(self) -> None:
-        for file in self.folder.glob("*.unfinished"):
+        for file in self.folder.glob(f"*{UNFINISHED}"):
             try:
                 if time.time() - file.stat().st_mtime > STALE_S:
                     file.unlink()
@@ -235,20 +236,9 @@ def _write(file: Path, key: str, arrays: Arrays) -> None:
         raise UsageError(f"{', '.join(bad)}: only arrays of numbers or text can be kept")
     # The prefix keeps names apart from those that np.savez takes for itself.
     content = {"key": np.array(key)} | {f"array {name}": array for name, array in arrays.items()}
-    temporary = None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f"{file.stem[:16]}-", suffix=".unfinished", delete=False) as opened:
-            temporary = Path(opened.name)
-            np.savez(opened, **content)  # type: ignore[arg-type]
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(temporary, file)
-    except OSError as error:
-        raise UsageError(f"{file.parent}: a part cannot be kept there: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    make_folder(file.parent)
+    with replacing(file) as opened:
+        np.savez(opened, **content)  # type: ignore[arg-type]
 
 
 def _read(file: Path, key: str) -> dict[str, Array]:
@@ -265,12 +255,11 @@ def _read(file: Path, key: str) -> dict[str, Array]:
         with zipfile.ZipFile(file) as members:
             if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
                 raise _NoPartError("it is compressed")  # and might unpack to more than fits
-        with np.load(file, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except (FileNotFoundError, _NoPartError, GatecheckError):
+        arrays = read_npz(file, file.stat().st_size)
+    except (FileNotFoundError, _NoPartError):
         raise
     except Exception as error:  # damaged bytes can end in any error of zipfile, zlib and NumPy
-        raise _NoPartError(first_line(error)) from None
+        raise _NoPartError(in_brief(first_line(error))) from None
     found = arrays.pop("key", None)
     if not isinstance(found, np.ndarray) or found.shape != () or found.dtype.kind != "U" or str(found) != key:
         raise _NoPartError("it holds something else")

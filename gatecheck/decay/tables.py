@@ -22,8 +22,8 @@ class Key(NamedTuple):
         What it means, with its unit.
     default
         What holds without it; None where nothing does.
-    least
-        The least that a number may be.
+    least, most
+        The least and the most that a number may be; beyond that no array can be made.
     many
         Whether a list stands for every combination with the other lists of its table.
     among
@@ -40,12 +40,16 @@ class Key(NamedTuple):
     says: str
     default: Any = None
     least: float = 0
+    most: float = 1e9
     many: bool = False
     among: tuple[str, ...] | None = None
     check: Callable[[str], object] | None = None
     path: bool = False
     example: Any = None
 
+
+SIZE = 1e5
+"""The most units, inputs or networks."""
 
 _CELLS = "rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm"
 _INITIALISERS = "uniform (PyTorch's), glorot_orthogonal, unit_forget_bias, uniform_gate, chrono:TMAX"
@@ -57,16 +61,16 @@ _CELL = Key(
     example=["gru", "lstm"],
 )
 _INIT = Key(str, f"An initialiser, or several: {_INITIALISERS}.", many=True, check=initialiser, example=["uniform", "chrono:1000"])
-_HIDDEN = Key(int, "Hidden size H, or several.", 128, 1, many=True)
-_INPUTS = Key(int, "Input size D of random inputs.", 16, 1, many=True)
+_HIDDEN = Key(int, "Hidden size H, or several.", 128, 1, SIZE, many=True)
+_INPUTS = Key(int, "Input size D of random inputs.", 16, 1, SIZE, many=True)
 _STD = Key(float, "Standard deviation of the random inputs, which are independent and normal.", 1.0, many=True)
 _DATA = Key(str, "Sequences of yours instead of random inputs: .npy, .npz or .csv, (T, D) or (N, T, D).", path=True, example="x.npy")
 
 KEYS: dict[str, dict[str, Key]] = {
     "": {
         "title": Key(str, "The title of the report.", "How far back gradients reach"),
-        "seed": Key(int, "Of everything random; the same seed gives the same report.", 0),
-        "seeds": Key(int, "How many networks, each with inputs of its own, stand behind each row.", 5, 1),
+        "seed": Key(int, "Of everything random; the same seed gives the same report.", 0, most=2**64),
+        "seeds": Key(int, "How many networks, each with inputs of its own, stand behind each row.", 5, 1, SIZE),
         "steps": Key(int, "Length T of the sequences, which is the longest lag, in steps.", 4000, 2),
         "lag": Key(int, "How many steps back your task reaches; the report says which networks do.", least=1, example=200),
         "hidden": _HIDDEN,
@@ -104,9 +108,9 @@ KEYS: dict[str, dict[str, Key]] = {
         "task": Key(str, "What it learns.", among=("copy", "adding", "agreement"), many=True, example="copy"),
         "init": _INIT._replace(says=f"{_INIT.says} Without one what learns best: chrono with gates, glorot_orthogonal without."),
         "lag": Key(int, "How many steps back the task reaches.", 50, 1, many=True),
-        "hidden": Key(int, "Hidden size H.", 32, 1, many=True),
+        "hidden": Key(int, "Hidden size H.", 32, 1, SIZE, many=True),
         "updates": Key(int, "How many steps of the optimiser at most; it ends when the task is solved.", 4000, 1),
-        "seeds": Key(int, "How many networks are trained.", 3, 1),
+        "seeds": Key(int, "How many networks are trained.", 3, 1, SIZE),
     },
 }
 

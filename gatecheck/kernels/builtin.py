@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gatecheck.arguments import FLAG, MAPPING, checked, naming, perhaps
 from gatecheck.cells import CELLS, LSTM, Cell, Sizes, as_cell
 from gatecheck.errors import InputError, UsageError
 from gatecheck.kernels import activations, network
@@ -60,6 +61,7 @@ class Builtin:
     bitwise = True
     activation_ulps = 2
 
+    @checked(reverse=FLAG, batch_first=FLAG)
     def __init__(self, cell: str | Cell, *, reverse: bool = False, batch_first: bool = False) -> None:
         self.options = {"reverse": bool(reverse), "batch_first": bool(batch_first)}
         self.cell = as_cell(cell)
@@ -118,6 +120,7 @@ class Builtin:
         got = network.backward(self.cell, params, tapes, self._turned(dy, lengths), dhT, dcT, lengths)
         return got | {"x": self._laid_out(got["x"], lengths)}
 
+    @checked(dparams=perhaps(MAPPING))
     def tangent(
         self,
         params: Mapping[str, Array],
@@ -140,7 +143,8 @@ class Builtin:
         x, dx = self._time_first(x), self._time_first(dx)
         T, B, D, H = self._check(REAL, params, x, h0, c0, lengths)
         states = {f"{s}0": self.cell.state_shape(s, B, H) for s in self.cell.state}
-        self._check_direction(self.cell.param_shapes(D, H), x.dtype, dparams or {})
+        with naming("dparams"):
+            self._check_direction(self.cell.param_shapes(D, H), x.dtype, dparams or {})
         self._check_direction({"x": (T, B, D), **states}, x.dtype, {"x": dx, "h0": dh0, "c0": dc0})
         tapes = network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)[3]
         dy, dhT, dcT = network.tangent(self.cell, params, tapes, dparams, self._turned(dx, lengths), dh0, dc0, lengths)

@@ -20,11 +20,17 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataC
 from numba.extending import overload
 from numba.misc.appdirs import AppDirs
 
+from gatecheck.errors import GatecheckWarning
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # No fastmath. "contract" lets LLVM fuse a*b + c*d either way round, so that two kernels need not round one equation alike, and the
 # claims "bit for bit" between a GRU and an RNN would hang on the optimiser; "nsz" would lose tanh(-0) = -0.
 FLAGS = {"error_model": "numpy"}
+
+
+SAID = "GATECHECK_UNCACHED_SAID"
+"""A variable of the environment, so that processes inherit it: set once it was said that kernels cannot be kept."""
 
 
 def jit(function: F) -> F:
@@ -35,8 +41,9 @@ def jit(function: F) -> F:
 
     Warns
     -----
-    RuntimeWarning
-        If that folder cannot be written to: every process then compiles anew.
+    GatecheckWarning
+        If that folder cannot be written to, now or when a kernel was compiled: every process then compiles anew. The processes that this
+        one starts do not say it again.
     """
     dispatcher = numba.njit(nogil=True, **FLAGS)(function)
     try:
@@ -79,10 +86,12 @@ def _prepare(folder: Path) -> None:
         raise PermissionError(f"{folder} cannot be written to")
 
 
-@functools.cache
 def _warn_uncached(reason: str) -> None:
+    if SAID in os.environ:
+        return
+    os.environ[SAID] = "1"
     message = f"compiled kernels cannot be kept ({reason}), so each process compiles its own; set NUMBA_CACHE_DIR to a writable folder"
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
+    warnings.warn(message, GatecheckWarning, stacklevel=3)
 
 
 class _Locator(_CacheLocator):  # type: ignore[misc]
@@ -109,17 +118,31 @@ class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = [_Locator]  # noqa: RUF012
 
 
+class _Files(IndexDataCacheFile):  # type: ignore[misc]
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()
+        except Exception:
+            return {}
+
+
 class _Cache(FunctionCache):  # type: ignore[misc]
     _impl_class = _Implementation
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         self._choose_file(signature, target.codegen())
-        return super().load_overload(signature, target)
+        try:
+            return super().load_overload(signature, target)
+        except Exception:  # a file that a power cut left empty or torn: compiled anew, it is written over
+            return None
 
     def save_overload(self, signature: Any, data: Any) -> None:
         self._choose_file(signature, data.codegen)
-        super().save_overload(signature, data)
+        try:
+            super().save_overload(signature, data)
+        except OSError as error:  # the disk is full, or the folder was taken away: what was compiled runs all the same
+            _warn_uncached(str(error))
 
     def _choose_file(self, signature: Any, codegen: Any) -> None:
         key = hashlib.sha256(repr((signature, codegen.magic_tuple())).encode()).hexdigest()[:16]
-        self._cache_file = IndexDataCacheFile(self._cache_path, f"{self._impl.filename_base}-{key}", self._impl.locator.get_source_stamp())
+        self._cache_file = _Files(self._cache_path, f"{self._impl.filename_base}-{key}", self._impl.locator.get_source_stamp())

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gatecheck.arguments import COUNT, FUNCTION, SEED, checked, perhaps
 from gatecheck.errors import InputError
 from gatecheck.oracles import adjoint, complex_step, finite_difference, taylor
 from gatecheck.oracles.finite_difference import GOAL
@@ -30,6 +31,7 @@ class Judged(NamedTuple):
     outcome: Outcome
 
 
+@checked(fn=FUNCTION, vjp=FUNCTION, jvp=perhaps(FUNCTION), seed=SEED, max_entries=COUNT)
 def gradcheck(
     fn: Function, inputs: Any, vjp: Function, jvp: Function | None = None, *, seed: int = 0, max_entries: int = 2**24
 ) -> GradcheckResult:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gatecheck.errors import UsageError
 from gatecheck.report.accuracy_table import by_point
-from gatecheck.report.figures import COLOURS, MARKERS, STYLE, drawing, save
+from gatecheck.report.figures import COLOURS, MARKERS, STYLE, drawing, save_figure
 
 Data = Mapping[str, Any]
 
@@ -65,4 +65,4 @@ def save_accuracy_figure(report: Data, path: Path) -> None:
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
         figure.suptitle("99.9 % of errors, in ulps of the largest entry of the block, against certified values")
-        save(figure, path)
+        save_figure(figure, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck.errors import UsageError
-from gatecheck.report.figures import COLOURS, MARKERS, STYLE, drawing, save
+from gatecheck.report.figures import COLOURS, MARKERS, STYLE, drawing, save_figure
 
 Data = Mapping[str, Any]
 
@@ -30,7 +30,9 @@ def save_bench_figure(data: Data, path: Path) -> None:
     MissingExtraError
         If matplotlib is not installed.
     UsageError
-        If there is nothing to draw, or the file cannot be written.
+        If there is nothing to draw.
+    OutputError
+        If the file cannot be written.
     """
     peers = list(dict.fromkeys(name for s in data["summary"].values() for name in s))
     rows = [threads for threads, s in data["summary"].items() if s]
@@ -53,7 +55,7 @@ def save_bench_figure(data: Data, path: Path) -> None:
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(cells), frameon=False)
         figure.suptitle("Time of each peer over that of the subject, by T,B,D,H; above 1 the subject is faster; open markers: float64")
-        save(figure, path)
+        save_figure(figure, path)
 
 
 def _panel(axes: Any, data: Data, threads: int, name: str, sizes: list[tuple[int, ...]], cells: list[str]) -> None:

@@ -11,6 +11,7 @@ from gatecheck.decay.result import DecayResult
 from gatecheck.report import decay_drawings as draw
 from gatecheck.report.figures import STYLE, drawing
 from gatecheck.report.pages import svg_of
+from gatecheck.writing import write_bytes, write_text
 
 
 class Figure(NamedTuple):
@@ -158,6 +159,6 @@ def save_pictures(drawn: Sequence[Picture], folder: Path) -> list[Path]:
     paths = []
     for picture in drawn:
         paths += [folder / f"{picture.figure.name}.png", folder / f"{picture.figure.name}.svg"]
-        paths[-2].write_bytes(picture.png)
-        paths[-1].write_text(picture.svg, encoding="utf-8")
+        write_bytes(paths[-2], picture.png)
+        write_text(paths[-1], picture.svg)
     return paths

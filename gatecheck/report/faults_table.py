@@ -16,7 +16,7 @@ from gatecheck.auditing.matrix import Killing, counted, survivors, worths
 from gatecheck.cases import Case
 from gatecheck.cells import as_cell
 from gatecheck.faults.fault import Fault
-from gatecheck.report.figures import drawing
+from gatecheck.report.figures import drawing, save_figure
 
 NARROW = 0.03
 """Cells with a smaller share of the faults have one label together in the picture, where theirs would overlap."""
@@ -172,5 +172,5 @@ def save_faults_figure(killings: Sequence[Killing], path: Path) -> Path:
         bars.set_title("kills", fontsize=10)
         bars.tick_params(axis="y", left=False, labelleft=False)
         bars.spines[["top", "right"]].set_visible(False)
-        figure.savefig(path, metadata={"Software": None})
+        save_figure(figure, path)
     return path

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gatecheck.errors import MissingExtraError, UsageError
+from gatecheck.errors import MissingExtraError
+from gatecheck.writing import write_bytes
 
 STYLE = {"font.size": 9, "svg.hashsalt": "gatecheck", "svg.fonttype": "path", "axes.spines.top": False, "axes.spines.right": False}
 
@@ -15,9 +17,25 @@ STYLE = {"font.size": 9, "svg.hashsalt": "gatecheck", "svg.fonttype": "path", "a
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-# What would make two files of one picture differ.
+FIGURES = (".png", ".svg", ".pdf")
+"""How the name of a picture may end."""
+
+# No dates or versions: equal numbers give equal files.
 _METADATA = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}}
-FORMATS = tuple(_METADATA)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure of matplotlib in the format that the ending of the name says, one of :data:`FIGURES`.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    kind = path.suffix.lower()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=kind[1:], metadata=_METADATA[kind])
+    write_bytes(path, drawn.getvalue())
 
 
 @contextmanager
@@ -39,17 +57,3 @@ def drawing(width: float, height: float, style: Mapping[str, Any]) -> Iterator[A
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-
-
-def save(figure: Any, path: Path) -> None:
-    """Write a figure in the format that the ending of its path names, one of :data:`FORMATS`, and nothing of when or by what.
-
-    Raises
-    ------
-    UsageError
-        If it cannot be written.
-    """
-    try:
-        figure.savefig(path, metadata=_METADATA[path.suffix.lower()])
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error

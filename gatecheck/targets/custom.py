@@ -19,6 +19,7 @@ from gatecheck.calls import guarded
 from gatecheck.cells import Array
 from gatecheck.errors import ContractError, GatecheckError, TargetError
 from gatecheck.implementation import Results
+from gatecheck.writing import replacing
 
 OUTPUTS = ("y", "hT", "cT")
 COTANGENTS = ("dloss", *(f"d{k}" for k in OUTPUTS))
@@ -48,7 +49,8 @@ OWN = OwnConvention("its own")
 
 def is_custom(target: Any, cell: Any) -> bool:
     """Whether a target is a cell of its own."""
-    return bool((cell or getattr(target, "cell", None)) == CUSTOM.name)
+    declared = getattr(target, "cell", None) if cell is None else cell
+    return isinstance(declared, str) and declared == CUSTOM.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +130,8 @@ class CustomCase:
         return replace(self, arrays={**self.arrays, **new})
 
     def save(self, path: str | Path, **about: Any) -> None:
-        """Write the arrays as an ``.npz`` without pickles."""
-        with open(path, "wb") as file:
+        """As of :meth:`gatecheck.cases.Case.save`."""
+        with replacing(path) as file:
             np.savez(file, **self.arrays)  # type: ignore[arg-type]
 
     def __str__(self) -> str:

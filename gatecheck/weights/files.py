@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from gatecheck.cells import Array
-from gatecheck.errors import InputError, MissingExtraError, TargetError, WeightsFileError, first_line
+from gatecheck.errors import ArchiveError, InputError, MissingExtraError, TargetError, WeightsFileError, first_line, in_brief
 from gatecheck.weights import keras_files, numpy_files, tensor_files
-from gatecheck.weights.stored import Stored, printable
+from gatecheck.weights.stored import Stored
 
 T = TypeVar("T")
 
@@ -84,8 +84,8 @@ def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
     except (MissingExtraError, InputError):
         raise
     except TargetError as error:  # which names the file
-        raise WeightsFileError(printable(str(error))) from error
-    except WeightsFileError as error:
-        raise WeightsFileError(printable(f"{path} cannot be used: {error}")) from error
+        raise WeightsFileError(in_brief(str(error))) from error
+    except (ArchiveError, WeightsFileError) as error:
+        raise WeightsFileError(in_brief(f"{path} cannot be used: {error}")) from error
     except Exception as error:  # each library has many ways to say that a file is damaged
-        raise WeightsFileError(printable(f"{path} is damaged, or not {what}: {first_line(error)}")) from error
+        raise WeightsFileError(in_brief(f"{path} is damaged, or not {what}: {first_line(error)}")) from error

@@ -12,8 +12,8 @@ from typing import Any
 
 from gatecheck.cells import GRU, LSTM, RNN, Cell
 from gatecheck.errors import MissingExtraError, WeightsFileError
-from gatecheck.weights.numpy_files import check_archive
-from gatecheck.weights.stored import Said, Stored, from_bfloat16, spelled
+from gatecheck.npz import bounded
+from gatecheck.weights.stored import LIMIT, Said, Stored, from_bfloat16, spelled
 
 _KINDS = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
 _HARD = {True: 5, False: 6}
@@ -30,8 +30,8 @@ def read_keras(path: Path) -> Stored:
     WeightsFileError
         If it unpacks to more than gatecheck reads; zipfile, json and h5py raise what they like for other damage.
     """
-    check_archive(path)
     with zipfile.ZipFile(path) as archive:
+        bounded(archive, LIMIT)
         version = json.loads(archive.read("metadata.json")).get("keras_version")
         return _read(path, io.BytesIO(archive.read("model.weights.h5")), json.loads(archive.read("config.json")), version)
 

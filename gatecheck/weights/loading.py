@@ -8,10 +8,10 @@ import numpy as np
 
 from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
-from gatecheck.errors import UsageError, WeightsFileError
+from gatecheck.errors import UsageError, WeightsFileError, in_brief
 from gatecheck.weights.files import read
 from gatecheck.weights.layers import Layer, search
-from gatecheck.weights.stored import Stored, printable, spelled
+from gatecheck.weights.stored import Stored, spelled
 
 LISTED = 8
 """How many arrays or layers a message names."""
@@ -77,6 +77,6 @@ def _listed(layers: list[Layer]) -> str:
 def _why(stored: Stored, misses: list[str]) -> str:
     left_out = [f"{name} was left out: {why}" for name, why in stored.left_out.items()]
     if misses or left_out:
-        return printable("; ".join([*misses[:2], *left_out[:2]]))
+        return in_brief("; ".join([*misses[:2], *left_out[:2]]))
     names = [f"{name} {array.shape}" for name, array in stored.arrays.items()]
-    return printable(f"its arrays are {', '.join(names[:LISTED])}{' …' * (len(names) > LISTED)}") if names else "it holds no arrays"
+    return in_brief(f"its arrays are {', '.join(names[:LISTED])}{' …' * (len(names) > LISTED)}") if names else "it holds no arrays"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gatecheck.cells import Array, Cell
-from gatecheck.errors import WeightsFileError
+from gatecheck.errors import WeightsFileError, printable
 
 LIMIT = 8 * 2**30
 """Bytes that the arrays of a file may take. A small file can declare any size: compressed, or by a shape with nothing behind it."""
@@ -94,8 +94,3 @@ def spelled(name: str) -> str:
     TensorFlow's ``:0`` and the ``value`` of a variable of Flax NNX at its end are no part of it.
     """
     return printable(re.sub(r":\d+$|\.value$", "", ".".join(re.findall(r"[^./|\[\]'\"]+", name))))
-
-
-def printable(text: str) -> str:
-    """A text in one line without control characters: names in a file may hold any."""
-    return "".join(c if c.isprintable() else "�" for c in text)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from gatecheck.errors import MissingExtraError, WeightsFileError
-from gatecheck.weights.numpy_files import check_archive
-from gatecheck.weights.stored import Stored, from_bfloat16
+from gatecheck.npz import bounded
+from gatecheck.weights.stored import LIMIT, Stored, from_bfloat16
 
 ADVICE = "save module.state_dict() instead"
 
@@ -34,8 +34,8 @@ def read_torch(path: Path) -> Stored:
     except ImportError as error:
         raise MissingExtraError(f'reading {path.name} needs PyTorch: pip install "gatecheck[torch]"') from error
     if zipfile.is_zipfile(path):
-        check_archive(path)
         with zipfile.ZipFile(path) as archive:
+            bounded(archive, LIMIT)
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                 raise WeightsFileError(f"it is a TorchScript archive, which is code: {ADVICE}")
     try:

@@ -12,7 +12,7 @@ from gatecheck.decay import store as module
 from gatecheck.decay.jobs import run
 from gatecheck.decay.store import Keeper, Store, part_key
 from gatecheck.decay.trial import run_trial
-from gatecheck.errors import UsageError
+from gatecheck.errors import OutputError, UsageError
 
 ARRAYS = {"file": np.arange(5.0), "self": np.array(3), "text": np.array("ü"), "none": np.zeros((0, 2))}
 
@@ -53,7 +53,7 @@ def test_a_write_that_is_interrupted_leaves_what_was_there(tmp_path, monkeypatch
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="a part cannot be kept there: "):
+    with pytest.raises(OutputError, match=r"the folder .*file cannot be made: "):
         Store(tmp_path / "file").put("k", ARRAYS)
 
 

@@ -10,7 +10,8 @@ import numba
 import pytest
 
 import gatecheck
-from gatecheck.kernels.jit import FLAGS, cache_folder, jit
+from gatecheck.errors import GatecheckWarning
+from gatecheck.kernels.jit import FLAGS, SAID, cache_folder, jit
 
 SCRIPT = """
 import sys
@@ -79,12 +80,48 @@ def double(x):
     return x + x
 
 
-def test_a_folder_that_cannot_be_written_to_is_said(monkeypatch, tmp_path):
+UNCACHED = r"compiled kernels cannot be kept .* set NUMBA_CACHE_DIR"
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_once(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))
-    with pytest.warns(RuntimeWarning, match=r"compiled kernels cannot be kept .* set NUMBA_CACHE_DIR"):
+    with pytest.warns(GatecheckWarning, match=UNCACHED):
         compiled = jit(double)
     assert compiled(2) == 4
+    assert jit(double)(3) == 6  # and says nothing, nor would a process that this one starts
+    assert os.environ[SAID]
+
+
+def test_a_disk_that_fills_up_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    compiled = jit(double)
+    shutil.rmtree(cache_folder(double))
+    cache_folder(double).touch()
+    with pytest.warns(GatecheckWarning, match=UNCACHED):
+        assert compiled(2) == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x80garbage"])
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_machine_code_that_is_damaged_is_compiled_anew(monkeypatch, tmp_path, damage, suffix):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert jit(double)(2) == 4
+    (file,) = cache_folder(double).glob(f"*{suffix}")
+    file.write_bytes(damage)
+    compiled = jit(double)
+    assert compiled(3) == 6
+    assert not compiled.stats.cache_hits
+    again = jit(double)
+    assert again(3) == 6
+    assert again.stats.cache_hits
+
+
+@pytest.fixture(autouse=True)
+def unsaid(monkeypatch):
+    """As where nothing was said yet; and afterwards, as it was."""
+    monkeypatch.setenv(SAID, "")
+    monkeypatch.delenv(SAID)
 
 
 def test_folder_follows_the_setting_and_the_platform(monkeypatch, tmp_path):

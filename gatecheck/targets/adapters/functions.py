@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck.arguments import FUNCTION, MAPPING, checked, perhaps
 from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
-from gatecheck.errors import ContractError
+from gatecheck.errors import ContractError, UsageError
 
 Step = Callable[..., Any]
 
@@ -45,6 +46,7 @@ class FromStep:
         return states
 
 
+@checked(step=FUNCTION)
 def from_step(step: Step, *, cell: str | Cell, convention: str | Convention | None = None) -> FromStep:
     """A single-step cell as an implementation that can be audited.
 
@@ -73,6 +75,7 @@ def from_step(step: Step, *, cell: str | Cell, convention: str | Convention | No
     return FromStep(step, as_cell(cell), as_convention(convention), getattr(step, "__name__", "step"))
 
 
+@checked(function=FUNCTION, compiler_options=perhaps(MAPPING))
 def from_jax(
     function: Step,
     *,
@@ -116,8 +119,15 @@ def from_jax(
     """
     from gatecheck.targets.adapters import jax as adapter  # only here, so that this file does not need JAX
 
-    takes_lengths = "lengths" in inspect.signature(function).parameters
+    try:
+        takes_lengths = "lengths" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of some that are written in C
+        takes_lengths = False
     chosen = adapter.SOON_COMPILED if compiler_options is None else compiler_options
     name = getattr(function, "__name__", "function")
     make = adapter.FunctionOfLengths if takes_lengths else adapter.Function
-    return make(function, as_cell(cell), as_convention(convention), name, compiler_options=chosen)
+    its_cell, its_convention = as_cell(cell), as_convention(convention)
+    try:
+        return make(function, its_cell, its_convention, name, compiler_options=chosen)
+    except TypeError as error:  # of a value that is no option's, from JAX's bindings, at length
+        raise UsageError(f"compiler_options is {dict(chosen)!r}, but should have values that XLA takes") from error

@@ -1,0 +1,124 @@
+"""Files that are written whole or not at all: no kill, full disk or error leaves a torn one, or takes away the one that was there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from gatecheck.errors import OutputError
+
+UNFINISHED = ".unfinished"
+"""How the name of a file ends that is still being written, or that a killed process left behind."""
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file to write into, beside `path`, whose name and permissions it takes over when the block ends; if it fails, nothing changes.
+
+    A link stays one: what it points at is replaced. A pipe or a device is written into as it is.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written: no such folder, no permission, no space left.
+    """
+    path = Path(path)
+    with _told(f"{path} cannot be written"), _straight(path) if _no_plain_file(path) else _aside(Path(os.path.realpath(path))) as file:
+        yield file
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file as :func:`replacing` does."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file in UTF-8 as :func:`replacing` does."""
+    write_bytes(path, text.encode(errors="backslashreplace"))  # a lone surrogate, as of a file name that is no UTF-8
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those that it lies in, if need be.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    with _told(f"the folder {path} cannot be made"):
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """See that a file can be written, before the long work that makes it.
+
+    Raises
+    ------
+    OutputError
+        If there is no such folder, or no permission.
+    """
+    with _told(f"{path} cannot be written"):
+        path, folder = Path(path), Path(os.path.realpath(path)).parent
+        if path.is_dir():
+            raise OSError("it is a directory")
+        if not folder.is_dir():
+            raise OSError(f"there is no folder {path.parent}")
+        # A file is replaced, for which its folder has to be writable.
+        if not os.access(path if _no_plain_file(path) else folder, os.W_OK) or (path.is_file() and not os.access(path, os.W_OK)):
+            raise OSError("permission denied")
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """See that files can be written into a folder, which may have to be made first.
+
+    Raises
+    ------
+    OutputError
+        If there is no permission, or something else in the way.
+    """
+    with _told(f"the folder {path} cannot be written"):
+        existing = next(p for p in (Path(path), *Path(path).absolute().parents) if p.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise OSError(f"{existing} is {'read-only' if existing.is_dir() else 'no folder'}")
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{what}: {error.strerror or error}") from error
+
+
+def _no_plain_file(path: Path) -> bool:
+    # What /dev/stdout points at may be a file that somebody else writes into, too.
+    return (path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",))) or (path.exists() and not path.is_file())
+
+
+@contextmanager
+def _straight(path: Path) -> Iterator[IO[bytes]]:
+    with open(path, "wb") as file:
+        yield file
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[IO[bytes]]:
+    # So short that it is a name wherever that of the file is one.
+    temporary = path.with_name(f".{path.name[:16]}-{secrets.token_hex(6)}{UNFINISHED}")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            os.chmod(temporary, path.stat().st_mode & 0o777)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

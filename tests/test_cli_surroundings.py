@@ -1,0 +1,116 @@
+"""A disk that is full, folders that cannot be written, settings that are broken: one line, an exit status, and help all the same."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from gatecheck.cli import main
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX's limits and devices")
+
+ONE = ["--profile", "quick", "--only", "forward_within_budget"]
+
+
+def gatecheck(*words, limit=None, stdout=subprocess.PIPE, **more):
+    """The status of a command, and what it prints and says."""
+
+    def limited():
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    code = "from gatecheck.cli import main; main(prog_name='gatecheck')"
+    how = dict(stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, preexec_fn=limited if limit else None)
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], **how, **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# ---- no room
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["audit", "builtin:rnn", *ONE, "--json", "a.json"], "a.json"),
+        (["audit", "builtin:rnn", *ONE, "--html", "a.html"], "a.html"),
+        (["faults", "--name", "lstm: dc not carried", "--first", "--figure", "a.png"], "a.png"),
+        (["vectors", "export", "a", "--cell", "rnn", "--cases", "1"], "the folder a"),
+        (["decay", "--cell", "rnn", "--init", "uniform", "--hidden", 4, "--inputs", 2, "--steps", 40, "--out", "a"], "a/parts/"),
+    ],
+)
+def test_a_file_for_which_there_is_no_room(folder, words, file):
+    status, _, said = gatecheck(*words, limit=500)
+    assert status == 2
+    (line,) = [line for line in said.splitlines() if "compiled kernels" not in line]
+    assert line.startswith(f"gatecheck: {file}")
+    assert line.endswith("cannot be written: File too large")
+    assert not [path for path in folder.rglob("*") if path.is_file() and ".hypothesis" not in path.parts]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's device")
+@pytest.mark.parametrize("words", [["--help"], ["audit", "--help"], ["properties"], ["conventions"]])
+def test_an_output_for_which_there_is_no_room(words):
+    with open("/dev/full", "w") as full:
+        assert gatecheck(*words, stdout=full)[::2] == (2, "gatecheck: the output cannot be written: No space left on device\n")
+
+
+# ---- a cache that cannot be written
+
+
+def uncached(folder, *words):
+    (folder / "file").touch()
+    return gatecheck(*words, env=os.environ | {"NUMBA_CACHE_DIR": str(folder / "file")})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "builtin:rnn", *ONE],
+        ["audit", "torch.nn:RNN", *ONE],
+        ["decay", "--cell", "rnn", "--init", "uniform", "--hidden", 4, "--inputs", 2, "--steps", 40, "--seeds", 2, "--workers", 2],
+    ],
+)
+def test_kernels_that_cannot_be_kept_are_told_once(folder, words):
+    status, _, said = uncached(folder, *words)
+    assert status == 0
+    (line,) = said.splitlines()
+    assert line.startswith("gatecheck: compiled kernels cannot be kept (")
+    assert line.endswith("), so each process compiles its own; set NUMBA_CACHE_DIR to a writable folder")
+
+
+# ---- settings
+
+
+@pytest.mark.parametrize(
+    "text", ["[tool", "[tool.gatecheck]\nseed = 'x'\n", "tool = 3", "a = " + "[" * 5000, "\xff", "[tool.gatecheck]\nno = 1"]
+)
+def test_help_comes_whatever_the_project_says(folder, text):
+    (folder / "pyproject.toml").write_bytes(text.encode("latin-1"))
+    (folder / "deep").mkdir()
+    os.chdir("deep")
+    for option in ("--help", "-h"):
+        found = CliRunner().invoke(main, ["audit", option])
+        assert (found.exit_code, found.output.split()[0]) == (0, "Usage:")
+    found = CliRunner().invoke(main, ["audit", "builtin:rnn", *ONE])
+    assert found.exit_code == 2
+    assert found.output.startswith(f"gatecheck: {folder / 'pyproject.toml'}")
+    assert len(found.output.splitlines()) == 1
+
+
+def test_a_working_folder_that_is_gone(folder):
+    (folder / "gone").mkdir()
+    os.chdir("gone")
+    (folder / "gone").rmdir()
+    assert CliRunner().invoke(main, ["audit", "--help"]).exit_code == 0
+    found = CliRunner().invoke(main, ["audit", "builtin:rnn", *ONE])
+    assert found.exit_code == 2
+    assert found.output == "gatecheck: the folder gatecheck-cases cannot be written: No such file or directory\n"
