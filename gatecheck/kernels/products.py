@@ -183,9 +183,9 @@ def _generate_tile(
 @jit
 def _add_panel(
     a: Array, a_at: int, a_row: int, a_step: int, b: Array, b_at: int, b_step: int,
-    c: Array, c_at: int, c_row: int, rows: int, columns: int, steps: int, space: Array,
+    c: Array, c_at: int, c_row: int, rows: int, columns: int, steps: int,
 ) -> None:  # fmt: skip
-    """Add the product with one panel to c. Of `space` a tile is used where the columns do not fill vectors."""
+    """Add the product with one panel to c."""
     lanes = _lanes(a)
     vectors = (columns + lanes - 1) // lanes
     whole = vectors * lanes == columns
@@ -196,8 +196,8 @@ def _add_panel(
         if whole:
             _tile(n, vectors, _at(a, a_at + i * a_row), a_row, a_step, _at(b, b_at), b_step, _at(c, c_at + i * c_row), c_row, steps)
         else:
-            space[:n] = 0
-            _tile(n, vectors, _at(a, a_at + i * a_row), a_row, a_step, _at(b, b_at), b_step, _at(space, 0), space.shape[1], steps)
+            space = np.zeros((n, vectors * lanes), a.dtype)
+            _tile(n, vectors, _at(a, a_at + i * a_row), a_row, a_step, _at(b, b_at), b_step, _at(space, 0), vectors * lanes, steps)
             flat = c.reshape(-1)
             for r in range(n):
                 for q in range(columns):
@@ -209,9 +209,8 @@ def _add_panel(
 def _multiply_real(out: Array, a: Array, panels: Array) -> None:
     M, K = a.shape
     N, wide = out.shape[1], panels.shape[2]
-    space = np.empty((6, wide), a.dtype)
     for j in range(panels.shape[0]):
-        _add_panel(a, 0, K, 1, panels, j * K * wide, wide, out, j * wide, N, M, min(wide, N - j * wide), K, space)
+        _add_panel(a, 0, K, 1, panels, j * K * wide, wide, out, j * wide, N, M, min(wide, N - j * wide), K)
 
 
 @jit
@@ -293,7 +292,7 @@ def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int
     (R, D), (_, _, H), row = x.shape, d.shape, out.shape[1]
     wide = _lanes(x) * VECTORS
     panels = (H + wide - 1) // wide
-    turned, panel, space = np.empty((D, CHUNK), x.dtype), np.zeros((CHUNK, wide), x.dtype), np.empty((6, wide), x.dtype)
+    turned, panel = np.empty((D, CHUNK), x.dtype), np.zeros((CHUNK, wide), x.dtype)
     for r in range(0, R, CHUNK):
         steps = min(CHUNK, R - r)
         _turn(x[r : r + steps], turned)
@@ -301,7 +300,7 @@ def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int
             k, q = j // panels, j % panels * wide
             columns = min(wide, H - q)
             panel[:steps, :columns] = d[k, r : r + steps, q : q + columns]
-            _add_panel(turned, 0, CHUNK, 1, panel, 0, wide, out, column + k * H + q, row, D, columns, steps, space)
+            _add_panel(turned, 0, CHUNK, 1, panel, 0, wide, out, column + k * H + q, row, D, columns, steps)
 
 
 @jit
