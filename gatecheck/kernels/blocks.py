@@ -1,9 +1,9 @@
 """What the loops over time share: matrices ``(B, H)`` of one step, C-contiguous.
 
-Throughout, arrays with one slot a gate have the gate first: sequences ``(G, T, B, H)``, and weights packed by
-:func:`gatecheck.kernels.products.packed`; states of all steps are ``(T + 1, B, H)``, the initial one first. ``running (T,)`` is how many
-rows run at each step, the first ones; no kernel reads or writes the others there, so whoever calls it decides what they hold
-(:mod:`gatecheck.kernels.schedule`). A kernel runs rows ``first`` to ``last`` alone, since rows never meet.
+Throughout, arrays with one slot a gate have the gate first: sequences ``(G, T * B, H)``, one row of a step after the other; weights packed
+by :func:`gatecheck.kernels.products.packed`; x and its gradient are ``(T * B, D)``; states of all steps ``(T + 1, B, H)``, the initial one
+first. ``running (T,)`` is how many rows run at each step, the first ones; no kernel reads or writes the others there, so whoever calls it
+decides what they hold (:mod:`gatecheck.kernels.schedule`). A kernel runs rows ``first`` to ``last`` alone, since rows never meet.
 """
 
 from __future__ import annotations
@@ -17,6 +17,37 @@ from gatecheck.kernels.jit import jit
 from gatecheck.kernels.vectors import apart
 
 Array = NDArray[Any]
+
+
+# Loops written out: what Numba makes of an assignment to a slice can raise errors, whose texts take seconds to compile.
+
+
+@jit
+def clear(out: Array) -> None:
+    """Set to zero."""
+    apart()
+    zero = out.dtype.type(0)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = zero
+
+
+@jit
+def repeat(out: Array, row: Array) -> None:
+    """Set every row of `out`."""
+    apart()
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = row[j]
+
+
+@jit
+def copy(out: Array, a: Array) -> None:
+    """Set `out` to what `a` holds."""
+    apart()
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = a[i, j]
 
 
 @jit

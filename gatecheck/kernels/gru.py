@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gatecheck.kernels.activations import SIGMOID, TANH, activate
-from gatecheck.kernels.blocks import times_slope
+from gatecheck.kernels.blocks import clear, copy, repeat, times_slope
 from gatecheck.kernels.jit import jit
 from gatecheck.kernels.products import gather, multiply, project
 from gatecheck.kernels.vectors import apart
@@ -26,26 +26,28 @@ R, Z, N, S = 0, 1, 2, 3
 
 @jit
 def forward(
-    after: bool, running: Array, W: Array, U: Array, b: Array, c_n: Array, x: Array, a: Array, h: Array, s: Array, first: int, last: int
-) -> None:
-    """Fill h[1:], and the slots of a with gates and of s; where there are fewer than steps, the last ones. `after`: where the reset is."""
-    for t in range(x.shape[0]):
+    after: bool, running: Array, ahead: int, W: Array, U: Array, b: Array, c_n: Array, x: Array, a: Array, h: Array, s: Array,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Fill h[1:], a with gates, and s; where there is room for fewer steps, with the last ones. `after` says where the reset is."""
+    T, B = h.shape[0] - 1, h.shape[1]
+    for t in range(T):
         rows = min(running[t], last)
         if rows <= first:
             break
-        project(x, W, b, a, t, first, last, rows)
-        slot, old, new, seen = t % a.shape[1], h[t, first:rows], h[t + 1, first:rows], s[t % s.shape[0], first:rows]
-        r, z, n = a[R, slot, first:rows], a[Z, slot, first:rows], a[N, slot, first:rows]
+        slot, old, new, seen = t % (a.shape[1] // B), h[t, first:rows], h[t + 1, first:rows], s[t % s.shape[0], first:rows]
+        project(x, W, b, a, t, slot, ahead, B, first, rows)
+        low, high = slot * B + first, slot * B + rows
+        r, z, n = a[R, low:high], a[Z, low:high], a[N, low:high]
         for k in (R, Z):
-            multiply(a[k, slot, first:rows], old, U[k])
-            activate(SIGMOID, a[k, slot, first:rows])
+            multiply(a[k, low:high], old, U[k])
+            activate(SIGMOID, a[k, low:high])
         if after:
-            for p in range(rows - first):
-                seen[p] = c_n
+            repeat(seen, c_n)
             multiply(seen, old, U[N])
             _add_times(n, r, seen)
         else:
-            seen[:] = 0
+            clear(seen)
             _add_times(seen, r, old)
             multiply(n, seen, U[N])
         activate(TANH, n)
@@ -71,30 +73,33 @@ def _mix(z: Array, n: Array, old: Array, new: Array) -> None:
 
 @jit
 def backward(
-    after: bool, running: Array, Wt: Array, Ut: Array, a: Array, h: Array, s: Array, dy: Array, dh: Array, d: Array, dx: Array,
-    first: int, last: int,
+    after: bool, running: Array, ahead: int, Wt: Array, Ut: Array, a: Array, h: Array, s: Array, dy: Array, dh: Array, d: Array,
+    dx: Array, first: int, last: int,
 ) -> None:  # fmt: skip
     """Fill `d`: the gradients at the preactivations of r, z, n and at s; and `dx`. `dh` is that at h_T before and that at h_0 after.
 
     `a` holds the gates; `Wt` and `Ut` are W and U transposed.
     """
+    B = dh.shape[0]
     for t in range(dy.shape[0] - 1, -1, -1):
         rows = min(running[t], last)
-        if rows > first:
-            r, z, n = a[R, t, first:rows], a[Z, t, first:rows], a[N, t, first:rows]
-            dr, dz, dn, ds = d[R, t, first:rows], d[Z, t, first:rows], d[N, t, first:rows], d[S, t, first:rows]
-            dhs, old, seen = dh[first:rows], h[t, first:rows], s[t, first:rows]
-            _unmix(z, n, old, dy[t, first:rows], dhs, dz, dn)
-            if after:
-                _reset_after(r, seen, dn, dr, ds)
-                multiply(dhs, ds, Ut[N])
-            else:
-                ds[:] = 0
-                multiply(ds, dn, Ut[N])
-                _reset_before(r, old, ds, dr, dhs)
-            multiply(dhs, dr, Ut[R])
-            multiply(dhs, dz, Ut[Z])
-        gather(d, 3, Wt, dx, t, first, last, rows)
+        if rows <= first:
+            continue
+        low, high = t * B + first, t * B + rows
+        r, z, n = a[R, low:high], a[Z, low:high], a[N, low:high]
+        dr, dz, dn, ds = d[R, low:high], d[Z, low:high], d[N, low:high], d[S, low:high]
+        dhs, old = dh[first:rows], h[t, first:rows]
+        _unmix(z, n, old, dy[t, first:rows], dhs, dz, dn)
+        if after:
+            _reset_after(r, s[t, first:rows], dn, dr, ds)
+            multiply(dhs, ds, Ut[N])
+        else:
+            clear(ds)
+            multiply(ds, dn, Ut[N])
+            _reset_before(r, old, ds, dr, dhs)
+        multiply(dhs, dr, Ut[R])
+        multiply(dhs, dz, Ut[Z])
+        gather(d, 3, Wt, dx, t, ahead, B, first, rows)
 
 
 @jit
@@ -143,17 +148,18 @@ def tangent(
 
     `dh` is that of h_0 before and of h_T after; `a` holds the gates. A reset before the product leaves slot s of `da` alone.
     """
-    one = dh.dtype.type(1)
+    one, B = dh.dtype.type(1), dh.shape[0]
     for t in range(dy.shape[0]):
         rows = min(running[t], last)
         if rows <= first:
             break
-        r, z, n = a[R, t, first:rows], a[Z, t, first:rows], a[N, t, first:rows]
-        dr, dz, dn, ds = da[R, t, first:rows], da[Z, t, first:rows], da[N, t, first:rows], da[S, t, first:rows]
+        low, high = t * B + first, t * B + rows
+        r, z, n = a[R, low:high], a[Z, low:high], a[N, low:high]
+        dr, dz, dn, ds = da[R, low:high], da[Z, low:high], da[N, low:high], da[S, low:high]
         dhs, old, seen = dh[first:rows], h[t, first:rows], s[t, first:rows]
         for k in (R, Z):
-            multiply(da[k, t, first:rows], dhs, U[k])
-            times_slope(SIGMOID, da[k, t, first:rows], a[k, t, first:rows])
+            multiply(da[k, low:high], dhs, U[k])
+            times_slope(SIGMOID, da[k, low:high], a[k, low:high])
         if after:
             multiply(ds, dhs, U[N])
             for p in range(rows - first):
@@ -168,4 +174,4 @@ def tangent(
         for p in range(rows - first):
             for q in range(dh.shape[1]):
                 dhs[p, q] = z[p, q] * dn[p, q] + dz[p, q] * (n[p, q] - old[p, q]) + (one - z[p, q]) * dhs[p, q]
-        dy[t, first:rows] = dhs
+        copy(dy[t, first:rows], dhs)

@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gatecheck.kernels.activations import SIGMOID, TANH, activate
-from gatecheck.kernels.blocks import add_scaled, times_slope
+from gatecheck.kernels.blocks import add_scaled, copy, times_slope
 from gatecheck.kernels.jit import jit
 from gatecheck.kernels.products import gather, multiply, project
 from gatecheck.kernels.vectors import apart
@@ -25,23 +25,25 @@ I, F, G, O = 0, 1, 2, 3
 
 @jit
 def forward(
-    peepholes: bool, running: Array, W: Array, U: Array, b: Array, p: Array, x: Array, a: Array, h: Array, c: Array, m: Array,
+    peepholes: bool, running: Array, ahead: int, W: Array, U: Array, b: Array, p: Array, x: Array, a: Array, h: Array, c: Array, m: Array,
     first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill h[1:], and the slots of a with gates, of c with cell states and of m; where there are fewer than steps, the last ones."""
-    for t in range(x.shape[0]):
+    """Fill h[1:], a with gates, c with cell states and m; where there is room for fewer steps, with the last ones."""
+    T, B = h.shape[0] - 1, h.shape[1]
+    for t in range(T):
         n = min(running[t], last)
         if n <= first:
             break
-        project(x, W, b, a, t, first, last, n)
-        s, seen = t % a.shape[1], h[t, first:n]
-        i, f, g, o = a[I, s, first:n], a[F, s, first:n], a[G, s, first:n], a[O, s, first:n]
+        slot, seen = t % (a.shape[1] // B), h[t, first:n]
+        project(x, W, b, a, t, slot, ahead, B, first, n)
+        low, high = slot * B + first, slot * B + n
+        i, f, g, o = a[I, low:high], a[F, low:high], a[G, low:high], a[O, low:high]
         old, new, shown = c[t % c.shape[0], first:n], c[(t + 1) % c.shape[0], first:n], m[t % m.shape[0], first:n]
         for k in (I, F, G):
-            multiply(a[k, s, first:n], seen, U[k])
+            multiply(a[k, low:high], seen, U[k])
             if peepholes and k != G:
-                add_scaled(a[k, s, first:n], old, p[k])
-            activate(TANH if k == G else SIGMOID, a[k, s, first:n])
+                add_scaled(a[k, low:high], old, p[k])
+            activate(TANH if k == G else SIGMOID, a[k, low:high])
         _carry(i, f, g, old, new, shown)
         multiply(o, seen, U[O])
         if peepholes:
@@ -71,28 +73,31 @@ def _show(o: Array, m: Array, h: Array) -> None:
 
 @jit
 def backward(
-    peepholes: bool, running: Array, Wt: Array, Ut: Array, p: Array, a: Array, c: Array, m: Array,
+    peepholes: bool, running: Array, ahead: int, Wt: Array, Ut: Array, p: Array, a: Array, c: Array, m: Array,
     dy: Array, dh: Array, dc: Array, d: Array, dx: Array, first: int, last: int,
 ) -> None:  # fmt: skip
     """Fill `d`, the gradient at the preactivations, and `dx`; `dh`, `dc` are those at h_T, c_T before and at h_0, c_0 after.
 
     `a` holds the gates; `Wt` and `Ut` are W and U transposed.
     """
+    B = dh.shape[0]
     for t in range(dy.shape[0] - 1, -1, -1):
         n = min(running[t], last)
-        if n > first:
-            i, f, g, o = a[I, t, first:n], a[F, t, first:n], a[G, t, first:n], a[O, t, first:n]
-            di, df, dg, do = d[I, t, first:n], d[F, t, first:n], d[G, t, first:n], d[O, t, first:n]
-            dhs, dcs = dh[first:n], dc[first:n]
-            _hide(o, m[t, first:n], dy[t, first:n], dhs, dcs, do)
-            if peepholes:
-                add_scaled(dcs, do, p[O])
-            _part(i, f, g, c[t, first:n], dcs, di, df, dg)
-            for k in range(4):
-                if peepholes and k in (I, F):
-                    add_scaled(dcs, d[k, t, first:n], p[k])
-                multiply(dhs, d[k, t, first:n], Ut[k])
-        gather(d, 4, Wt, dx, t, first, last, n)
+        if n <= first:
+            continue
+        low, high = t * B + first, t * B + n
+        i, f, g, o = a[I, low:high], a[F, low:high], a[G, low:high], a[O, low:high]
+        di, df, dg, do = d[I, low:high], d[F, low:high], d[G, low:high], d[O, low:high]
+        dhs, dcs = dh[first:n], dc[first:n]
+        _hide(o, m[t, first:n], dy[t, first:n], dhs, dcs, do)
+        if peepholes:
+            add_scaled(dcs, do, p[O])
+        _part(i, f, g, c[t, first:n], dcs, di, df, dg)
+        for k in range(4):
+            if peepholes and k in (I, F):
+                add_scaled(dcs, d[k, low:high], p[k])
+            multiply(dhs, d[k, low:high], Ut[k])
+        gather(d, 4, Wt, dx, t, ahead, B, first, n)
 
 
 @jit
@@ -132,19 +137,20 @@ def tangent(
 
     `dh` and `dc` are those of h_0, c_0 before and of h_T, c_T after; `a` holds the gates.
     """
-    one = dh.dtype.type(1)
+    one, B = dh.dtype.type(1), dh.shape[0]
     for t in range(dy.shape[0]):
         n = min(running[t], last)
         if n <= first:
             break
-        i, f, g, o = a[I, t, first:n], a[F, t, first:n], a[G, t, first:n], a[O, t, first:n]
-        di, df, dg, do = da[I, t, first:n], da[F, t, first:n], da[G, t, first:n], da[O, t, first:n]
+        low, high = t * B + first, t * B + n
+        i, f, g, o = a[I, low:high], a[F, low:high], a[G, low:high], a[O, low:high]
+        di, df, dg, do = da[I, low:high], da[F, low:high], da[G, low:high], da[O, low:high]
         dhs, dcs, old, shown = dh[first:n], dc[first:n], c[t, first:n], m[t, first:n]
         for k in (I, F, G):
-            multiply(da[k, t, first:n], dhs, U[k])
+            multiply(da[k, low:high], dhs, U[k])
             if peepholes and k != G:
-                add_scaled(da[k, t, first:n], dcs, p[k])
-            times_slope(TANH if k == G else SIGMOID, da[k, t, first:n], a[k, t, first:n])
+                add_scaled(da[k, low:high], dcs, p[k])
+            times_slope(TANH if k == G else SIGMOID, da[k, low:high], a[k, low:high])
         for r in range(n - first):
             for q in range(dh.shape[1]):
                 kept = f[r, q] * dcs[r, q] + df[r, q] * old[r, q]
@@ -157,4 +163,4 @@ def tangent(
             for q in range(dh.shape[1]):
                 v = shown[r, q]
                 dhs[r, q] = do[r, q] * v + o[r, q] * ((one - v * v) * dcs[r, q])
-        dy[t, first:n] = dhs
+        copy(dy[t, first:n], dhs)

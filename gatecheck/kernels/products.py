@@ -22,6 +22,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
+from gatecheck.kernels.blocks import clear, repeat
 from gatecheck.kernels.jit import by_dtype, jit
 
 Array = NDArray[Any]
@@ -33,8 +34,8 @@ BYTES = 64 if WIDE else 32
 VECTORS = 4 if WIDE else 2
 """How many vectors a tile is wide: with six rows all its sums stay in registers."""
 
-ROWS = (6, 4, 2, 1)
-"""How many rows a tile may have."""
+ROWS = (6, 2, 1)
+"""How many rows a tile may have; it is one vector wide or VECTORS. More kinds would be compiled into every kernel."""
 
 BLOCK = 96
 """About how many rows are multiplied by all panels while they are in the cache."""
@@ -121,7 +122,7 @@ def _generate_tiles(context: Any, builder: Any, signature: Any, args: Any) -> An
     i64, done = ir.IntType(64), builder.append_basic_block("tile.done")
     choice = builder.switch(builder.add(builder.mul(rows, i64(VECTORS + 1)), vectors), done)
     for M in ROWS:
-        for V in range(1, VECTORS + 1):
+        for V in (1, VECTORS):
             block = builder.append_basic_block(f"tile.{M}.{V}")
             choice.add_case(i64(M * (VECTORS + 1) + V), block)
             builder.position_at_end(block)
@@ -181,53 +182,46 @@ def _generate_tile(
 
 
 @jit
-def _add_panel(
-    a: Array, a_at: int, a_row: int, a_step: int, b: Array, b_at: int, b_step: int,
-    c: Array, c_at: int, c_row: int, rows: int, columns: int, steps: int,
-) -> None:  # fmt: skip
-    """Add the product with one panel to c."""
-    lanes = _lanes(a)
-    vectors = (columns + lanes - 1) // lanes
-    whole = vectors * lanes == columns
-    i = 0
-    while i < rows:
-        left = rows - i
-        n = 1 if left == 1 else 2 if left < 4 else 4 if left < 6 or left == 8 else 6
-        if whole:
-            _tile(n, vectors, _at(a, a_at + i * a_row), a_row, a_step, _at(b, b_at), b_step, _at(c, c_at + i * c_row), c_row, steps)
-        else:
-            space = np.zeros((n, vectors * lanes), a.dtype)
-            _tile(n, vectors, _at(a, a_at + i * a_row), a_row, a_step, _at(b, b_at), b_step, _at(space, 0), vectors * lanes, steps)
-            flat = c.reshape(-1)
-            for r in range(n):
-                for q in range(columns):
-                    flat[c_at + (i + r) * c_row + q] += space[r, q]
+def _add_panel(a: Array, a_at: int, a_row: int, b: Array, b_at: int, b_step: int, c: Array, column: int, columns: int, steps: int) -> None:
+    """Add the product with one panel to so many columns of c from `column` on. Strides and places of a and b are in entries."""
+    lanes, row, i = _lanes(a), c.shape[1], 0
+    while i < c.shape[0]:
+        n = 6 if c.shape[0] - i >= 6 else 2 if c.shape[0] - i >= 2 else 1
+        q = 0
+        while q < columns:
+            vectors = VECTORS if columns - q >= VECTORS * lanes else 1
+            left, right = _at(a, a_at + i * a_row), _at(b, b_at + q)
+            if q + vectors * lanes <= columns:
+                _tile(n, vectors, left, a_row, 1, right, b_step, _at(c, i * row + column + q), row, steps)
+            else:
+                space = np.zeros((n, lanes), a.dtype)
+                _tile(n, 1, left, a_row, 1, right, b_step, _at(space, 0), lanes, steps)
+                for r in range(n):
+                    for p in range(q, columns):
+                        c[i + r, column + p] += space[r, p - q]
+            q += vectors * lanes
         i += n
-
-
-@jit
-def _multiply_real(out: Array, a: Array, panels: Array) -> None:
-    M, K = a.shape
-    N, wide = out.shape[1], panels.shape[2]
-    for j in range(panels.shape[0]):
-        _add_panel(a, 0, K, 1, panels, j * K * wide, wide, out, j * wide, N, M, min(wide, N - j * wide), K)
-
-
-@jit
-def _multiply_complex(out: Array, a: Array, panels: Array) -> None:
-    out += np.dot(a, panels[0])
 
 
 def multiply(out: Array, a: Array, panels: Array) -> None:
     """Add the matrix product of `a` ``(M, K)`` and a packed ``(K, N)`` to `out` ``(M, N)``; both C-contiguous."""
-    _multiply_real(out, a, panels)
+    out += a @ panels
 
 
 @by_dtype(multiply)
 def _multiply_of(out: Any, a: Any, panels: Any) -> Any:
-    if isinstance(a.dtype, types.Complex):
-        return lambda out, a, panels: _multiply_complex(out, a, panels)
-    return lambda out, a, panels: _multiply_real(out, a, panels)
+    def of_complex(out: Any, a: Any, panels: Any) -> None:
+        product = np.dot(a, panels[0])
+        for r in range(out.shape[0]):
+            for q in range(out.shape[1]):
+                out[r, q] += product[r, q]
+
+    def of_real(out: Any, a: Any, panels: Any) -> None:
+        K, N, wide = a.shape[1], out.shape[1], panels.shape[2]
+        for j in range(panels.shape[0]):
+            _add_panel(a, 0, K, panels, j * K * wide, wide, out, j * wide, min(wide, N - j * wide), K)
+
+    return of_complex if isinstance(a.dtype, types.Complex) else of_real
 
 
 @jit
@@ -236,51 +230,39 @@ def add_product(out: Array, a: Array, panels: Array) -> None:
     multiply(out, a, panels)
 
 
-@jit
-def project(x: Array, panels: Array, start: Array, a: Array, t: int, first: int, last: int, rows: int) -> None:
-    """Set the preactivations of step t to `start` ``(G, H)`` plus the product of x with the panels, in slot t of `a` or t modulo its slots.
-
-    Of rows first to `rows`. Where all run, the steps that follow are done with it: so weights are read once for many steps.
-    """
-    T, B, D = x.shape
-    slot, ahead = t % a.shape[1], hoisted(B)
-    if first == 0 and last == B and ahead > 1:
-        if t % ahead == 0:
-            steps = min(ahead, T - t)
-            for k in range(a.shape[0]):
-                flat = a[k, slot : slot + steps].reshape(steps * B, a.shape[3])
-                for p in range(steps * B):
-                    flat[p] = start[k]
-                multiply(flat, x[t : t + steps].reshape(steps * B, D), panels[k])
-    else:
-        for k in range(a.shape[0]):
-            for p in range(first, rows):
-                a[k, slot, p] = start[k]
-            multiply(a[k, slot, first:rows], x[t, first:rows], panels[k])
-
-
-@jit
 def hoisted(B: int) -> int:
-    """For how many steps products with x are formed at once."""
+    """For how many steps of B rows products with x are formed at once: so weights are read once for many steps of a small batch."""
     return max(1, BLOCK // max(1, B))
 
 
 @jit
-def gather(d: Array, gates: int, panels: Array, dx: Array, t: int, first: int, last: int, rows: int) -> None:
+def project(x: Array, panels: Array, start: Array, a: Array, t: int, slot: int, ahead: int, B: int, first: int, last: int) -> None:
+    """Set the preactivations of step t to `start` ``(G, H)`` plus the product of x with the panels, of rows first to last of B.
+
+    `x` is ``(T * B, D)`` and `a` ``(G, slots * B, H)``. Of all B rows those of as many steps as are done `ahead` are formed at every such
+    step, and else nothing is left to do.
+    """
+    into, of, rows = slot * B + first, t * B + first, last - first
+    if rows == B and ahead > 1:
+        if t % ahead > 0:
+            return
+        rows = min(ahead * B, x.shape[0] - of)
+    for k in range(a.shape[0]):
+        repeat(a[k, into : into + rows], start[k])
+        multiply(a[k, into : into + rows], x[of : of + rows], panels[k])
+
+
+@jit
+def gather(d: Array, gates: int, panels: Array, dx: Array, t: int, ahead: int, B: int, first: int, last: int) -> None:
     """Set dx of step t to the sum, gate by gate, of the products of d and the panels; as :func:`project`, backwards in time."""
-    T, B, D = dx.shape
-    ahead = hoisted(B)
-    if first == 0 and last == B and ahead > 1:
-        if t % ahead == 0:
-            steps = min(ahead, T - t)
-            flat = dx[t : t + steps].reshape(steps * B, D)
-            flat[:] = 0
-            for k in range(gates):
-                multiply(flat, d[k, t : t + steps].reshape(steps * B, d.shape[3]), panels[k])
-    else:
-        dx[t, first:rows] = 0
-        for k in range(gates):
-            multiply(dx[t, first:rows], d[k, t, first:rows], panels[k])
+    at, rows = t * B + first, last - first
+    if rows == B and ahead > 1:
+        if t % ahead > 0:
+            return
+        rows = min(ahead * B, dx.shape[0] - at)
+    clear(dx[at : at + rows])
+    for k in range(gates):
+        multiply(dx[at : at + rows], d[k, at : at + rows], panels[k])
 
 
 @jit
@@ -289,7 +271,7 @@ def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int
 
     Of the panels of all gates together only first to last are computed.
     """
-    (R, D), (_, _, H), row = x.shape, d.shape, out.shape[1]
+    (R, D), H = x.shape, d.shape[2]
     wide = _lanes(x) * VECTORS
     panels = (H + wide - 1) // wide
     turned, panel = np.empty((D, CHUNK), x.dtype), np.zeros((CHUNK, wide), x.dtype)
@@ -299,8 +281,10 @@ def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int
         for j in range(first, last):
             k, q = j // panels, j % panels * wide
             columns = min(wide, H - q)
-            panel[:steps, :columns] = d[k, r : r + steps, q : q + columns]
-            _add_panel(turned, 0, CHUNK, 1, panel, 0, wide, out, column + k * H + q, row, D, columns, steps)
+            for p in range(steps):
+                for i in range(columns):
+                    panel[p, i] = d[k, r + p, q + i]
+            _add_panel(turned, 0, CHUNK, panel, 0, wide, out, column + k * H + q, columns, steps)
 
 
 @jit

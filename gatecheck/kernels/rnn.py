@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gatecheck.kernels.activations import activate
-from gatecheck.kernels.blocks import times_slope
+from gatecheck.kernels.blocks import copy, times_slope
 from gatecheck.kernels.jit import jit
 from gatecheck.kernels.products import gather, multiply, project
 from gatecheck.kernels.vectors import apart
@@ -19,34 +19,42 @@ Array = NDArray[Any]
 
 
 @jit
-def forward(code: int, running: Array, W: Array, U: Array, b: Array, x: Array, a: Array, h: Array, first: int, last: int) -> None:
-    """Fill h[1:]; the slots of `a` are for preactivations."""
-    for t in range(x.shape[0]):
+def forward(
+    code: int, running: Array, ahead: int, W: Array, U: Array, b: Array, x: Array, a: Array, h: Array, first: int, last: int
+) -> None:
+    """Fill h[1:]; `a` has room for some steps' preactivations."""
+    T, B = h.shape[0] - 1, h.shape[1]
+    for t in range(T):
         n = min(running[t], last)
         if n <= first:
             break
-        project(x, W, b, a, t, first, last, n)
+        slot = t % (a.shape[1] // B)
+        project(x, W, b, a, t, slot, ahead, B, first, n)
         new = h[t + 1, first:n]
-        new[:] = a[0, t % a.shape[1], first:n]
+        copy(new, a[0, slot * B + first : slot * B + n])
         multiply(new, h[t, first:n], U[0])
         activate(code, new)
 
 
 @jit
 def backward(
-    code: int, running: Array, Wt: Array, Ut: Array, h: Array, dy: Array, dh: Array, d: Array, dx: Array, first: int, last: int
-) -> None:
+    code: int, running: Array, ahead: int, Wt: Array, Ut: Array, h: Array, dy: Array, dh: Array, d: Array, dx: Array,
+    first: int, last: int,
+) -> None:  # fmt: skip
     """Fill `d`, the gradient at the preactivations, and `dx`; `dh` is that at h_T before and that at h_0 after.
 
     `Wt` and `Ut` are W and U transposed.
     """
+    B = dh.shape[0]
     for t in range(dy.shape[0] - 1, -1, -1):
         n = min(running[t], last)
-        if n > first:
-            _meet(d[0, t, first:n], dh[first:n], dy[t, first:n])
-            times_slope(code, d[0, t, first:n], h[t + 1, first:n])
-            multiply(dh[first:n], d[0, t, first:n], Ut[0])
-        gather(d, 1, Wt, dx, t, first, last, n)
+        if n <= first:
+            continue
+        da = d[0, t * B + first : t * B + n]
+        _meet(da, dh[first:n], dy[t, first:n])
+        times_slope(code, da, h[t + 1, first:n])
+        multiply(dh[first:n], da, Ut[0])
+        gather(d, 1, Wt, dx, t, ahead, B, first, n)
 
 
 @jit
@@ -63,11 +71,13 @@ def _meet(d: Array, dh: Array, dy: Array) -> None:
 @jit
 def tangent(code: int, running: Array, U: Array, h: Array, a: Array, dh: Array, dy: Array, first: int, last: int) -> None:
     """Fill `dy`, the derivative of every h, from that of the preactivations but for what dh adds; `dh` is h_0's before, h_T's after."""
+    B = dh.shape[0]
     for t in range(dy.shape[0]):
         n = min(running[t], last)
         if n <= first:
             break
-        multiply(a[0, t, first:n], dh[first:n], U[0])
-        times_slope(code, a[0, t, first:n], h[t + 1, first:n])
-        dh[first:n] = a[0, t, first:n]
-        dy[t, first:n] = a[0, t, first:n]
+        da = a[0, t * B + first : t * B + n]
+        multiply(da, dh[first:n], U[0])
+        times_slope(code, da, h[t + 1, first:n])
+        copy(dh[first:n], da)
+        copy(dy[t, first:n], da)

@@ -86,22 +86,24 @@ def forward(
     order.clear(x)
     G = len(cell.gates)
     W, U, b = packed(params["W"], G), packed(params["U"], G), _owned(params["b"]).reshape(G, H)
-    kept = taped or lengths is not None
-    a = np.empty((G, T if taped else hoisted(B), B, H), x.dtype)
+    kept, ahead = taped or lengths is not None, hoisted(B)
+    a = np.empty((G, (T if taped else ahead) * B, H), x.dtype)
     h, cT = _states(order, T + 1, H, x, h0), None
     rest: tuple[Array, ...] = ()
     loop: Callable[..., None]
     if cell.kind == "rnn":
-        loop = partial(rnn.forward, CODES[cell.activation], order.running, W, U, b, x, a, h)
+        loop = partial(rnn.forward, CODES[cell.activation], order.running, ahead, W, U, b, _rows(x), a, h)
     elif cell.kind == "gru":
         s = np.empty((T if taped else 1, B, H), x.dtype)
         if taped:
             order.clear(s)
-        loop = partial(gru.forward, cell.reset == "after", order.running, W, U, b, _owned(params.get("c_n", b[0])), x, a, h, s)
+        c_n = _owned(params.get("c_n", b[0]))
+        loop = partial(gru.forward, cell.reset == "after", order.running, ahead, W, U, b, c_n, _rows(x), a, h, s)
         rest = a, s
     else:
         c, m = _states(order, T + 1 if kept else 2, H, x, c0), np.empty((T if taped else 1, B, H), x.dtype)
-        loop = partial(lstm.forward, cell.peepholes, order.running, W, U, b, _peepholes(cell, params.get("p"), x, H), x, a, h, c, m)
+        p = _peepholes(cell, params.get("p"), x, H)
+        loop = partial(lstm.forward, cell.peepholes, order.running, ahead, W, U, b, p, _rows(x), a, h, c, m)
         rest = a, c, m
     share(loop, B, _operations(h, G * H) + _operations(x, G * H))
     if cell.kind == "lstm":
@@ -132,26 +134,27 @@ def backward(
     """
     order, x, h, rest = tape
     (T, B, _), H = x.shape, h.shape[2]
-    G = len(cell.gates)
+    G, ahead = len(cell.gates), hoisted(B)
     Wt, Ut = (packed(params[name], G, transposed=True) for name in "WU")
     dy = np.zeros((T, B, H), x.dtype) if dy is None else _owned(order.rows(dy))
     dh, dc = (np.zeros((B, H), x.dtype) if state is None else np.array(order.rows(state), order="C") for state in (dhT, dcT))
     d = np.empty((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
     order.clear(d)
     dx = np.empty_like(x)
+    into = d.reshape(len(d), T * B, H), _rows(dx)
     seen = order.cleared(h[:T])
     pairs = [(seen, d[:G])]
     loop: Callable[..., None]
     if cell.kind == "rnn":
-        loop = partial(rnn.backward, CODES[cell.activation], order.running, Wt, Ut, h, dy, dh, d, dx)
+        loop = partial(rnn.backward, CODES[cell.activation], order.running, ahead, Wt, Ut, h, dy, dh, *into)
     elif cell.kind == "gru":
         a, s = rest
-        loop = partial(gru.backward, cell.reset == "after", order.running, Wt, Ut, a, h, s, dy, dh, d, dx)
+        loop = partial(gru.backward, cell.reset == "after", order.running, ahead, Wt, Ut, a, h, s, dy, dh, *into)
         through = (seen, d[gru.S :]) if cell.reset == "after" else (s, d[gru.N : gru.S])
         pairs = [(seen, d[: gru.N]), through]
     else:
         p, (a, c, m) = _peepholes(cell, params.get("p"), x, H), rest
-        loop = partial(lstm.backward, cell.peepholes, order.running, Wt, Ut, p, a, c, m, dy, dh, dc, d, dx)
+        loop = partial(lstm.backward, cell.peepholes, order.running, ahead, Wt, Ut, p, a, c, m, dy, dh, dc, *into)
     share(loop, B, _operations(h, G * H) + _operations(x, G * H))
     more = {}
     if cell.kind == "lstm":
@@ -205,6 +208,7 @@ def tangent(
     dW, dU = (packed(d[name], G) if name in d else None for name in "WU")
     db = d["b"].reshape(G, H) if "b" in d else None
     da = np.zeros((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
+    flat = da.reshape(len(da), T * B, H)
     lefts, slots = [h[:T]] * G, list(range(G))
     if cell.reset == "after":
         slots[gru.N] = gru.S
@@ -225,17 +229,17 @@ def tangent(
     order.clear(dy)
     dh, dc = (np.zeros((B, H), x.dtype) if state is None else np.array(order.rows(state), order="C") for state in (dh0, dc0))
     if cell.kind == "rnn":
-        rnn.tangent(CODES[cell.activation], order.running, U, h, da, dh, dy, 0, B)
+        rnn.tangent(CODES[cell.activation], order.running, U, h, flat, dh, dy, 0, B)
     elif cell.kind == "gru":
         a, s = rest
-        gru.tangent(cell.reset == "after", order.running, U, a, h, s, da, dh, dy, 0, B)
+        gru.tangent(cell.reset == "after", order.running, U, a, h, s, flat, dh, dy, 0, B)
     else:
         a, c, m = rest
         if "p" in d:
             dp = _peepholes(cell, d["p"], x, H)
             for k, seen in _seen(c):
                 da[k] += dp[k] * seen
-        lstm.tangent(cell.peepholes, order.running, U, _peepholes(cell, params.get("p"), x, H), a, c, m, da, dh, dc, dy, 0, B)
+        lstm.tangent(cell.peepholes, order.running, U, _peepholes(cell, params.get("p"), x, H), a, c, m, flat, dh, dc, dy, 0, B)
     back = order.rows_back
     return np.ascontiguousarray(back(dy)), back(dh), back(dc) if cell.kind == "lstm" else None
 
