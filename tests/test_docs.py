@@ -70,6 +70,13 @@ def test_the_answers_are_those_of_the_audits(name):
     assert float(largest) == pytest.approx(max(p["worst_ratio"] or 0 for p in tried), rel=0.05)
 
 
+def test_what_cudnn_fails_of_them_is_said():
+    printed = "".join((ROOT / f"reports/cuda/{name}.txt").read_text(encoding="utf-8") for name in ("gru", "lstm", "rnn"))
+    failed = {name for name in re.findall(r"^ (\w+) +failed ", printed, re.MULTILINE) if name in ROWS}
+    said = PAGE.partition("On a GPU")[2].partition("([reports/cuda]")[0]
+    assert set(re.findall(r"`(\w+)`", said)) == failed
+
+
 def test_how_far_gradients_reach_is_as_in_the_report():
     rows = json.loads((ROOT / "reports/decay/decay.json").read_text(encoding="utf-8"))["rows"]
     for row in rows:
