@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from io import StringIO
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from gatecheck.auditing.explaining import meaning
+from gatecheck.auditing.matrix import Killing
 from gatecheck.auditing.runner import claims
 from gatecheck.cli import main
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import UsageError
 from gatecheck.faults.catalogue import faults, mutants
+from gatecheck.report.claims_table import explanation
+from gatecheck.report.faults_table import fault_in_full
 
 
 @pytest.fixture
@@ -67,6 +72,33 @@ def test_a_fault_of_one_cell_and_a_generated_one():
     assert [f.label for f in meaning("lstm: f missing in dc")] == ["lstm: f missing in dc"]
     generated = next(iter(mutants("gru")))
     assert [f.label for f in meaning(generated.label)] == [generated.label]
+
+
+def printed(what):
+    out = Console(file=StringIO(), width=200)
+    out.print(what)
+    return out.file.getvalue()
+
+
+def test_every_property_is_explained_by_its_whole_theorem():
+    for claim in claims():
+        assert meaning(claim.name) is claim
+        said = " ".join(printed(explanation(claim)).split())
+        assert " ".join(claim.theorem.split()) in said
+        assert "tried on float" in said
+
+
+def test_every_fault_is_explained_by_its_label_and_by_its_name():
+    by_name = {}
+    for fault in faults():
+        by_name.setdefault(fault.name, []).append(fault)
+    for name, found in by_name.items():
+        assert list(meaning(name)) == found
+        first = found[0]
+        nothing = Killing(first.name, first.cell, first.says, first.source, first.equivalent, "", {}, [], False, (), 0, 0.0)
+        said = " ".join(printed(fault_in_full(found, nothing)).split())
+        assert all(" ".join(fault.says.split()) in said for fault in found)
+    assert all(meaning(fault.label) == (fault,) for found in by_name.values() for fault in found)
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)

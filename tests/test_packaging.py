@@ -20,7 +20,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS = {"gatecheck": "gatecheck", "properties": "gatecheck/properties"}
 """Where the folders of the tree are in the wheel."""
 
-EXTRAS = {"test", "report", "torch", "jax", "keras", "onnx", "weights", "certified", "distributed", "all"}
+EXTRAS = {"test", "report", "torch", "jax", "keras", "onnx", "weights", "certified", "distributed", "docs", "all"}
 
 
 def files(pattern):
@@ -70,7 +70,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel):
 def test_the_extras(metadata):
     assert set(metadata.get_all("Provides-Extra")) == EXTRAS
     (everything,) = (need for need in metadata.get_all("Requires-Dist") if need.endswith('extra == "all"'))
-    assert set(re.search(r"\[(.*)\]", everything)[1].split(",")) == EXTRAS - {"all", "test"}
+    assert set(re.search(r"\[(.*)\]", everything)[1].split(",")) == EXTRAS - {"all", "test", "docs"}
 
 
 def test_the_entry_points_load(wheel):

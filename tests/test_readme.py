@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
 from gatecheck.auditing.runner import audit, claims
 from gatecheck.cli import main
-from gatecheck.implementation import subject
-from gatecheck.kernels import Builtin
 from gatecheck.targets.loading import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,29 +31,68 @@ def commands():
     return [command for line in lines.splitlines() for command in re.findall(r"(?:^|&& )(gatecheck .*?)(?:\s+#|\s*>|$)", line)]
 
 
-def test_the_implementation_in_the_readme_is_right(tmp_path):
-    path = tmp_path / "my_lstm.py"
-    path.write_text(blocks("python")[0])
-    result = audit(load(f"{path}:MyLSTM"), profile="quick")
+def named(name):
+    """The code that the README puts into a file of that name."""
+    (found,) = [body for body in blocks("python") if body.startswith(f"# {name}")]
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the README's files in it, where one is."""
+    for name in ("my_lstm.py", "my_net.py", "answer.py"):
+        (tmp_path / name).write_text(named(name))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("my_lstm", None)
+
+
+def test_the_implementation_in_the_readme_is_right(folder):
+    result = audit(load("my_lstm.py:MyLSTM"), profile="quick")
     assert result.verdict == "pass", result.findings
 
 
-def test_the_python_in_the_readme_runs():
-    exec(blocks("python")[1], {})
+def test_the_module_in_the_readme_is_right(folder):
+    result = audit(load("my_net.py:Encoder", cell="lstm"), profile="quick", only=["forward_within_budget", "gradients_within_budget"])
+    assert result.verdict == "pass", result.findings
+    assert "axes BTD" in result.narrowings[0]
 
 
-@pytest.mark.parametrize("k", [3, 4])
-def test_conventions_and_a_cell_of_its_own_in_the_readme_run(k):
-    exec(blocks("python")[k], {})
+def test_the_answers_to_vectors_in_the_readme_are_right(folder):
+    def gk(*words):
+        done = CliRunner().invoke(main, ["vectors", *words])
+        assert done.exit_code == 0, done.output
+
+    gk("export", "my-vectors", "--cell", "lstm", "--convention", "pytorch", "--cases", "2")
+    subprocess.run([sys.executable, "../answer.py"], cwd="my-vectors", env=os.environ | {"PYTHONPATH": str(folder)}, check=True)
+    gk("check", "my-vectors")
 
 
-def test_the_tests_in_the_readme_are_tests(tmp_path, monkeypatch):
-    (tmp_path / "my_lstm.py").write_text(blocks("python")[0])
-    monkeypatch.syspath_prepend(tmp_path)
+def test_the_tests_in_the_readme_are_tests(folder):
+    (code,) = [body for body in blocks("python") if "def test_" in body]
     made = {}
-    exec(blocks("python")[2], made)
+    exec(code, made)
     (mark,) = made["test_my_lstm"].pytestmark
     assert len(mark.args[1]) > 30
+
+
+@pytest.mark.parametrize("code", [body for body in blocks("python") if "my_" not in body.split("class")[0]], ids=lambda code: code[-40:])
+def test_every_other_code_in_the_readme_runs(code):
+    exec(code, {})
+
+
+def test_the_workflow_in_the_readme_is_one():
+    """Its steps are commands and actions, its files are those that the next step keeps, and gatecheck takes the options."""
+    (text,) = blocks("yaml")
+    steps = yaml.safe_load(text)["jobs"]["audit"]["steps"]
+    assert all({"uses", "run"} & set(step) for step in steps)
+    (line,) = [step["run"] for step in steps if step.get("run", "").startswith("gatecheck")]
+    words = shlex.split(line)[2:]
+    asked = main.commands["audit"].make_context("audit", list(words)).params
+    kept = steps[-1]["with"]["path"].split()
+    assert [str(asked["junit"]), str(asked["json"]), asked["folder"]] == kept
+    assert str(asked["markdown"]) == "$GITHUB_STEP_SUMMARY"
 
 
 @pytest.mark.parametrize("command", commands())
@@ -62,24 +104,27 @@ def test_a_command_in_the_readme_is_one(command):
 
 
 def test_the_number_of_claims_is_right():
-    assert f"({len(claims())} in all)" in README
+    assert f"in {len(claims())} claims" in README
 
 
-def test_the_verdicts_shown_are_those_of_an_audit():
-    shown = re.findall(r"builtin:(\S+)\s+\S+\s+pass\s+(\d+)\s+·\s+·\s+·\s+(\d+)", README)
-    assert shown
-    for cell, ran, skipped in shown:
-        apply = [c for c in claims() if not c.inapplicable(subject(Builtin(cell)))]
-        assert (len(apply), len(claims()) - len(apply)) == (int(ran), int(skipped))
+REPORTS = {"calibration/calibration.txt": "alarms", "decay/decay.txt": "theory", "faults/faults.txt": "killed"}
 
 
-@pytest.mark.parametrize("report", ["calibration/calibration.txt", "decay/decay.txt", "faults/faults.txt"])
+@pytest.mark.parametrize("report", REPORTS)
 def test_figures_are_those_of_the_reports(report):
-    lines = [line.strip() for line in (ROOT / "reports" / report).read_text(encoding="utf-8").splitlines()]
-    quoted = [line.strip() for line in README.splitlines()]
-    for line in lines:
-        # Of the faults and of the calibration the README quotes the first table.
-        if line.startswith(("property", "Spread over")):
-            break
-        if re.search(r"\d", line) and not line.startswith("written"):
-            assert line in quoted
+    (quoted,) = [body for body in blocks("text") if REPORTS[report] in body and "──" in body]
+    lines = {line.strip() for line in (ROOT / "reports" / report).read_text(encoding="utf-8").splitlines()}
+    strange = [line for line in quoted.splitlines() if line.strip() not in lines]
+    assert not strange
+
+
+def test_the_steps_of_truncation_are_those_of_the_study():
+    (quoted,) = re.findall(r"^> (.*)$", README, re.MULTILINE)
+    study = (ROOT / "reports/gradient_decay/decay.md").read_text(encoding="utf-8")
+    assert quoted in study.partition("**lstm uniform**")[2].partition("**")[0]
+
+
+def test_what_is_linked_is_there():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(links) > 5
+    assert not [link for link in links if not (ROOT / link).exists()]
