@@ -148,7 +148,7 @@ def test_it_finds_what_an_audit_in_this_process_finds_to_the_last_bit(process, t
     monkeypatch.setattr(exploring, "SHRINKING_S", 60)
     declared = process.load(target)
     there = runner.audited(declared, process.check, process.made_with, profile="quick", only=only)
-    here = runner.audit(isolation.targets.load(target), profile="quick", only=only, diagnose=False)
+    here = runner.audit(isolation.loading.load(target), profile="quick", only=only, diagnose=False)
     assert there.to_json() == here.to_json()
     assert [p.counterexample for p in there.properties] == [p.counterexample for p in here.properties]
 

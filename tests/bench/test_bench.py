@@ -96,11 +96,11 @@ def test_a_target_that_ends_its_process_is_said_to(gk):
         (["--threads", "100000"], "the numbers of threads are 100000, but should lie between 1 and"),
         (["--threads", "two"], "--threads takes whole numbers with commas between them, as 1,2; 'two' is not that"),
         (["--size", "1,2,3"], "sizes are written T,B,D,H, as 100,32,128,128; '1,2,3' is not"),
-        (["--limit", "nan"], "the limit is nan s, but should be more than 0"),
+        (["--limit", "nan"], "'nan' is not a number of seconds above 0"),
         (["--convention", "keras"], "--convention needs a TARGET"),
         (["x.py:Y", "--cell", "gru", "--cell", "lstm"], "x.py:Y is one cell, but 2 were named: gru, lstm"),
         (["--json", "no/such/out.json"], "there is no folder no/such"),
-        (["--figure", "out.doc"], "should end in .png, .svg or .pdf"),
+        (["--figure", "out.doc"], "should end in .png, .svg, .pdf"),
     ],
 )
 def test_wrong_calls_end_2_before_anything_is_measured(gk, arguments, said, monkeypatch):

@@ -17,6 +17,7 @@ from gatecheck.decay import pool
 from gatecheck.decay.jobs import run
 from gatecheck.decay.store import Store
 from gatecheck.errors import UsageError, WorkerLostError
+from gatecheck.processes import interrupts_ignored
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_processes_that_do_not_end_are_killed(log, monkeypatch):
 
 
 def test_ctrl_c_is_not_for_processes_that_start():
-    with pool._deaf():
+    with interrupts_ignored():
         started = subprocess.Popen([sys.executable, "-c", "print(flush=True); import time; time.sleep(30)"], stdout=subprocess.PIPE)
     with started:
         started.stdout.readline()
@@ -160,7 +161,7 @@ def test_ctrl_c_is_not_for_processes_that_start():
 
 def test_ctrl_c_is_not_lost_while_processes_start():
     def press():
-        with pool._deaf():
+        with interrupts_ignored():
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):

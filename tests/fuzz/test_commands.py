@@ -27,6 +27,7 @@ WORDS = [
 ]
 
 RIGHT = {
+    "accuracy": ["builtin:x", "--cases", "1"],  # a cell that there is not
     "audit": ["builtin:rnn", "--only", "outputs_are_causal", "--profile", "quick"],
     "bench": ["--against", "x", "--quick"],  # a peer that there is not, since a measurement takes long
     "calibrate": ["builtin:x", "--cases", "1"],
@@ -36,6 +37,7 @@ RIGHT = {
     "explain": ["pytorch"],
     "faults": ["--name", "x"],
     "properties": [],
+    "prove": ["x"],  # a cell that there is not
     "export": ["folder", "--cell", "rnn"],  # which is in use
     "check": ["folder"],
 }
