@@ -105,8 +105,13 @@ class Network:
     def probes(self, rng: np.random.Generator, count: int) -> Array:
         """Orthonormal random cotangents of the last state, ``(n, k, H)``; never more than the state has dimensions."""
         n = len(self.cell.state)
-        columns, _ = np.linalg.qr(rng.standard_normal((self.size, min(count, self.size))))
-        return columns.reshape(n, self.hidden, -1).transpose(0, 2, 1)
+        return orthonormal(rng, self.size, count).reshape(n, self.hidden, -1).transpose(0, 2, 1)
+
+
+def orthonormal(rng: np.random.Generator, size: int, count: int) -> Array:
+    """Random orthonormal columns ``(size, k)``, as many as are wanted and possible."""
+    columns, _ = np.linalg.qr(rng.standard_normal((size, min(count, size))))
+    return columns
 
 
 def opened(entry: NetworkSpec, steps: int, seeds: int) -> Network:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gatecheck.decay.foreign import Steps, carried, dtype_of, of_custom, of_subject, subject_profile
 from gatecheck.decay.job import Report
-from gatecheck.decay.networks import PROBES, Network
+from gatecheck.decay.networks import PROBES, Network, orthonormal
 from gatecheck.decay.profile import Profile, adjoint_profile
 from gatecheck.errors import TargetError
 from gatecheck.implementation import Subject
@@ -92,8 +92,7 @@ def _of_a_known_cell(
 def _cotangents(states: Sequence[Array], rng: np.random.Generator) -> list[Array]:
     """Orthonormal random cotangents of all states together, for each its part."""
     sizes = [s.size for s in states]
-    columns, _ = np.linalg.qr(rng.standard_normal((sum(sizes), min(PROBES, sum(sizes)))))
-    parts = np.split(columns.T, np.cumsum(sizes)[:-1], axis=1)
+    parts = np.split(orthonormal(rng, sum(sizes), PROBES).T, np.cumsum(sizes)[:-1], axis=1)
     return [part.reshape(-1, *s.shape) for part, s in zip(parts, states, strict=True)]
 
 
