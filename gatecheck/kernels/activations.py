@@ -21,8 +21,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from gatecheck.kernels.jit import by_dtype, jit
-from gatecheck.kernels.vectors import apart
+from gatecheck.kernels.jit import block, by_dtype, jit
+from gatecheck.kernels.vectors import apart, start
 
 Array = NDArray[Any]
 
@@ -47,24 +47,44 @@ def sigmoid(x: Array) -> Array:
 
 def _mapped(code: int, x: Array) -> Array:
     out = np.array(x, order="C")
-    activate(code, out.reshape(1, -1))
+    _map(code, out.reshape(1, -1))
     return out
 
 
 @jit
+def _map(code: int, a: Array) -> None:
+    activate(code, a)
+
+
 def activate(code: int, a: Array) -> None:
-    """Apply the activation of that code to every entry of a matrix, in place."""
+    """Apply the activation of that code to every entry of a C-contiguous matrix, in place."""
+
+
+@block(lambda real: types.void(types.intp, types.CPointer(real), types.intp))
+def _activate(code: int, a: Any, count: int) -> None:
     apart()
-    for i in range(a.shape[0]):
-        if code == TANH:
+    if code == TANH:
+        for j in range(count):
+            a[j] = tanh(a[j])
+    elif code == SIGMOID:
+        for j in range(count):
+            a[j] = sigmoid(a[j])
+    else:
+        for j in range(count):
+            a[j] = relu(a[j])
+
+
+@by_dtype(activate)
+def _activate_of(code: Any, a: Any) -> Any:
+    def of_complex(code: Any, a: Any) -> None:
+        for i in range(a.shape[0]):
             for j in range(a.shape[1]):
-                a[i, j] = tanh(a[i, j])
-        elif code == SIGMOID:
-            for j in range(a.shape[1]):
-                a[i, j] = sigmoid(a[i, j])
-        else:
-            for j in range(a.shape[1]):
-                a[i, j] = relu(a[i, j])
+                a[i, j] = tanh(a[i, j]) if code == TANH else sigmoid(a[i, j]) if code == SIGMOID else relu(a[i, j])
+
+    if isinstance(a.dtype, types.Complex):
+        return of_complex
+    activation = _activate.of(a.dtype)
+    return lambda code, a: activation(code, start(a, 0), a.size)
 
 
 # ---- real

@@ -1,4 +1,4 @@
-"""How kernels are compiled: one decorator that holds every flag, and a cache that notices an edit in any file.
+"""How kernels are compiled: one decorator that holds every flag, blocks that all share, and a cache that notices an edit in any file.
 
 Numba's own cache keys a function on its own file only, and two processes that save two signatures of one function at the same time can
 leave an index that points at the wrong code. Here the folder is named by the content of every source file that a kernel may be built
@@ -11,12 +11,15 @@ import functools
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+import llvmlite.binding as llvm
 import numba
+from numba import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.core.ccallback import CFunc
 from numba.extending import overload
 from numba.misc.appdirs import AppDirs
 
@@ -46,13 +49,61 @@ def jit(function: F) -> F:
         one starts do not say it again.
     """
     dispatcher = numba.njit(nogil=True, **FLAGS)(function)
+    _keep(dispatcher, function)
+    return dispatcher  # type: ignore[no-any-return]
+
+
+def _keep(compiled: Any, function: Callable[..., Any]) -> None:
     try:
         _prepare(cache_folder(function))
     except OSError as error:
         _warn_uncached(str(error))
     else:
-        dispatcher._cache = _Cache(function)  # what dispatcher.enable_caching() does, with another cache
-    return dispatcher  # type: ignore[no-any-return]
+        compiled._cache = _Cache(function)  # what its enable_caching() does, with another cache
+
+
+class Block:
+    """A function that is compiled once for each real dtype, and that every kernel calls by a name.
+
+    What kernels call otherwise is inlined, and LLVM optimises it anew in each of them, which takes most of the time that compiling takes.
+
+    Parameters
+    ----------
+    function
+        Its arguments are what `signature` says; arrays are pointers to their first entries.
+    signature
+        By a real type of Numba.
+    """
+
+    _all: ClassVar[list[Block]] = []
+
+    def __init__(self, function: Callable[..., Any], signature: Callable[[Any], Any]) -> None:
+        self._function, self._signature = function, signature
+        self._compiled: dict[str, CFunc] = {}
+        self._all.append(self)
+
+    def of(self, real: Any) -> types.ExternalFunction:
+        """What kernels of that type call, ready to be called."""
+        signature, name = self._signature(real), f"gatecheck_{self._function.__name__}_{real}"
+        if name not in self._compiled:
+            compiled = CFunc(self._function, (signature.args, signature.return_type), {}, FLAGS)
+            _keep(compiled, self._function)
+            compiled.compile()
+            llvm.add_symbol(name, compiled.address)
+            self._compiled[name] = compiled
+        return types.ExternalFunction(name, signature)
+
+    @classmethod
+    def resolve(cls, arguments: Iterable[Any]) -> None:
+        """Make ready all that machine code for arguments of these types may call."""
+        for real in {a.dtype for a in arguments if isinstance(a, types.Array) and isinstance(a.dtype, types.Float)}:
+            for block in cls._all:
+                block.of(real)
+
+
+def block(signature: Callable[[Any], Any]) -> Callable[[Callable[..., Any]], Block]:
+    """Decorator for the function of a :class:`Block`."""
+    return lambda function: Block(function, signature)
 
 
 def by_dtype(function: F) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -131,6 +182,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         self._choose_file(signature, target.codegen())
+        Block.resolve(getattr(signature, "args", signature))
         try:
             return super().load_overload(signature, target)
         except Exception:  # a file that a power cut left empty or torn: compiled anew, it is written over

@@ -19,11 +19,11 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from gatecheck.kernels.blocks import clear, repeat
-from gatecheck.kernels.jit import by_dtype, jit
+from gatecheck.kernels.jit import block, by_dtype, jit
+from gatecheck.kernels.vectors import start
 
 Array = NDArray[Any]
 
@@ -94,17 +94,20 @@ def _pack(weights: Array, out: Array, N: int, columns: int, transposed: bool) ->
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _lanes(context: Any, array: Any) -> Any:
-    lanes = BYTES * 8 // array.dtype.bitwidth
-    return types.intp(array), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), lanes)
+def _lanes(context: Any, pointer: Any) -> Any:
+    lanes = BYTES * 8 // pointer.dtype.bitwidth
+    return types.intp(pointer), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), lanes)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _at(context: Any, array: Any, offset: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.gep(make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
+def _space(context: Any, pointer: Any) -> Any:
+    """Room for a tile that is one vector wide."""
 
-    return types.CPointer(array.dtype)(array, types.intp), generate
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = BYTES * 8 // signature.return_type.dtype.bitwidth
+        return cgutils.alloca_once(builder, args[0].type.pointee, size=max(ROWS) * lanes)
+
+    return pointer(pointer), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -123,9 +126,9 @@ def _generate_tiles(context: Any, builder: Any, signature: Any, args: Any) -> An
     choice = builder.switch(builder.add(builder.mul(rows, i64(VECTORS + 1)), vectors), done)
     for M in ROWS:
         for V in (1, VECTORS):
-            block = builder.append_basic_block(f"tile.{M}.{V}")
-            choice.add_case(i64(M * (VECTORS + 1) + V), block)
-            builder.position_at_end(block)
+            case = builder.append_basic_block(f"tile.{M}.{V}")
+            choice.add_case(i64(M * (VECTORS + 1) + V), case)
+            builder.position_at_end(case)
             _generate_tile(builder, real, M, V, *rest)
             builder.branch(done)
     builder.position_at_end(done)
@@ -181,26 +184,41 @@ def _generate_tile(
 # ---- products
 
 
-@jit
-def _add_panel(a: Array, a_at: int, a_row: int, b: Array, b_at: int, b_step: int, c: Array, column: int, columns: int, steps: int) -> None:
-    """Add the product with one panel to so many columns of c from `column` on. Strides and places of a and b are in entries."""
-    lanes, row, i = _lanes(a), c.shape[1], 0
-    while i < c.shape[0]:
-        n = 6 if c.shape[0] - i >= 6 else 2 if c.shape[0] - i >= 2 else 1
+@block(lambda real: types.void(*(types.CPointer(real), types.intp) * 3, types.intp, types.intp, types.intp))
+def _panel(a: Any, a_row: int, b: Any, b_step: int, c: Any, c_row: int, rows: int, columns: int, steps: int) -> None:
+    """Add the product of a and one panel, summed over so many steps, to so many rows and columns of c. Strides are in entries."""
+    lanes, space, i = _lanes(a), _space(a), 0
+    while i < rows:
+        n = 6 if rows - i >= 6 else 2 if rows - i >= 2 else 1
         q = 0
         while q < columns:
             vectors = VECTORS if columns - q >= VECTORS * lanes else 1
-            left, right = _at(a, a_at + i * a_row), _at(b, b_at + q)
+            left, right, out = start(a, i * a_row), start(b, q), start(c, i * c_row + q)
             if q + vectors * lanes <= columns:
-                _tile(n, vectors, left, a_row, 1, right, b_step, _at(c, i * row + column + q), row, steps)
+                _tile(n, vectors, left, a_row, 1, right, b_step, out, c_row, steps)
             else:
-                space = np.zeros((n, lanes), a.dtype)
-                _tile(n, 1, left, a_row, 1, right, b_step, _at(space, 0), lanes, steps)
+                for p in range(n * lanes):
+                    space[p] = 0
+                _tile(n, 1, left, a_row, 1, right, b_step, space, lanes, steps)
                 for r in range(n):
-                    for p in range(q, columns):
-                        c[i + r, column + p] += space[r, p - q]
+                    for p in range(columns - q):
+                        out[r * c_row + p] += space[r * lanes + p]
             q += vectors * lanes
         i += n
+
+
+def _add_panel(a: Array, panels: Array, at: int, c: Array, column: int, columns: int, steps: int) -> None:
+    """Add the product of a C-contiguous matrix and the panel at that entry to so many columns of another, from one column on."""
+
+
+@by_dtype(_add_panel)
+def _add_panel_of(a: Any, panels: Any, at: Any, c: Any, column: Any, columns: Any, steps: Any) -> Any:
+    panel = _panel.of(a.dtype)
+
+    def implementation(a: Any, panels: Any, at: Any, c: Any, column: Any, columns: Any, steps: Any) -> None:
+        panel(start(a, 0), a.shape[1], start(panels, at), panels.shape[-1], start(c, column), c.shape[1], c.shape[0], columns, steps)
+
+    return implementation
 
 
 def multiply(out: Array, a: Array, panels: Array) -> None:
@@ -216,12 +234,15 @@ def _multiply_of(out: Any, a: Any, panels: Any) -> Any:
             for q in range(out.shape[1]):
                 out[r, q] += product[r, q]
 
+    if isinstance(a.dtype, types.Complex):
+        return of_complex
+
     def of_real(out: Any, a: Any, panels: Any) -> None:
         K, N, wide = a.shape[1], out.shape[1], panels.shape[2]
         for j in range(panels.shape[0]):
-            _add_panel(a, 0, K, panels, j * K * wide, wide, out, j * wide, min(wide, N - j * wide), K)
+            _add_panel(a, panels, j * K * wide, out, j * wide, min(wide, N - j * wide), K)
 
-    return of_complex if isinstance(a.dtype, types.Complex) else of_real
+    return of_real
 
 
 @jit
@@ -284,7 +305,7 @@ def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int
             for p in range(steps):
                 for i in range(columns):
                     panel[p, i] = d[k, r + p, q + i]
-            _add_panel(turned, 0, CHUNK, panel, 0, wide, out, column + k * H + q, columns, steps)
+            _add_panel(turned, panel, 0, out, column + k * H + q, columns, steps)
 
 
 @jit

@@ -7,6 +7,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -26,3 +27,15 @@ def apart(context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def start(context: Any, array: Any, offset: Any) -> Any:
+    """The pointer to that entry of a contiguous array, or so many entries behind another pointer."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind, first = signature.args[0], args[0]
+        pointer = make_array(kind)(context, builder, first).data if isinstance(kind, types.Array) else first
+        return builder.gep(pointer, [args[1]])
+
+    return types.CPointer(array.dtype)(array, types.intp), generate
