@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
@@ -201,13 +201,18 @@ class Cell:
 
     def param_shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """Canonical parameter names and shapes for input size `D` and hidden size `H`."""
-        return dict(_param_shapes(self, D, H))
+        if (D, H) not in self._shapes:
+            self._shapes[D, H] = _param_shapes(self, D, H)
+        return dict(self._shapes[D, H])
+
+    @cached_property
+    def _shapes(self) -> dict[tuple[int, int], dict[str, tuple[int, ...]]]:
+        return {}
 
     def __str__(self) -> str:
         return self.name
 
 
-@cache
 def _param_shapes(cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
     G, P = len(cell.gates), cell.width(H)
     shapes: dict[str, tuple[int, ...]] = {}

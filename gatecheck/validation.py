@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ def _describe(array: Any) -> str:
     return f"{array.dtype} array of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
 
 
-def _require(name: str, array: Any, shape: tuple[int, ...], meaning: str, dtype: np.dtype[Any]) -> None:
+def _require(name: str, array: Any, shape: tuple[int, ...], meaning: Callable[[], str], dtype: np.dtype[Any]) -> None:
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{name} is a {_describe(array)}, but should be a NumPy array of shape {meaning} = {shape}")
+        raise InputError(f"{name} is a {_describe(array)}, but should be a NumPy array of shape {meaning()} = {shape}")
     if array.shape != shape:
-        raise InputError(f"{name} has shape {array.shape}, but should have shape {meaning} = {shape}")
+        raise InputError(f"{name} has shape {array.shape}, but should have shape {meaning()} = {shape}")
     if array.dtype != dtype:
         raise InputError(f"{name} has dtype {array.dtype}, but should have dtype {dtype}, like x")
 
@@ -73,13 +74,13 @@ def check_inputs(
     allowed = tuple(dtypes)
     if not isinstance(x, np.ndarray) or x.ndim != 3:
         raise InputError(f"x is a {_describe(x)}, but should be a NumPy array of shape (T, B, D)")
-    if x.dtype.name not in allowed or not x.dtype.isnative:
+    if all(x.dtype != name for name in allowed):
         raise InputError(f"x has dtype {x.dtype}, but should have dtype {' or '.join(allowed)}")
     T, B, D = x.shape
     if not isinstance(params, Mapping):
         raise InputError(f"params is a {_describe(params)}, but should be a mapping of names to arrays")
     expected = cell.param_shapes(1, 1)
-    if set(params) != set(expected):
+    if params.keys() != expected.keys():
         raise InputError(f"params of a {cell} has the names {sorted(map(str, params))}, but should have {sorted(expected)}")
     U = params["U"]
     if not isinstance(U, np.ndarray) or U.ndim != 2:
@@ -88,19 +89,23 @@ def check_inputs(
     if D == 0 or H == 0:
         raise InputError(f"x has shape {x.shape} and U has shape {U.shape}, but D and H should be at least 1")
     for name, shape in cell.param_shapes(D, H).items():
-        _require(name, params[name], shape, _meaning(cell, name), x.dtype)
+        _require(name, params[name], shape, partial(_meaning, cell, name), x.dtype)
     for name, state in (("h0", h0), ("c0", c0)):
         if state is None:
             continue
         if name[0] not in cell.state:
             raise InputError(f"{name} was given, but a {cell} has no state {name[0]}")
-        _require(name, state, cell.state_shape(name[0], B, H), _state_meaning(cell, name[0]), x.dtype)
+        _require(name, state, cell.state_shape(name[0], B, H), partial(_state_meaning, cell, name[0]), x.dtype)
     return Sizes(T, B, D, H)
 
 
 def _state_meaning(cell: Cell, state: str) -> str:
     inside = "B, P" if cell.projection and state == "h" else "B, H"
     return f"({inside})" if len(cell.tags) == 1 else f"({len(cell.tags)}, {inside})"
+
+
+def _output_meaning(cell: Cell) -> str:
+    return f"(T, B, {'2*' if cell.bidirectional else ''}{'P' if cell.projection else 'H'})"
 
 
 def check_lengths(sizes: Sizes, lengths: Any) -> None:
@@ -129,14 +134,13 @@ def check_cotangents(cell: Cell, sizes: Sizes, dtype: np.dtype[Any], dy: Array |
     """
     T, B, _, H = sizes
     if dy is not None:
-        inside = f"{'2*' if cell.bidirectional else ''}{'P' if cell.projection else 'H'}"
-        _require("dy", dy, (T, B, cell.directions * cell.width(H)), f"(T, B, {inside})", dtype)
+        _require("dy", dy, (T, B, cell.directions * cell.width(H)), partial(_output_meaning, cell), dtype)
     for name, given in (("dhT", dhT), ("dcT", dcT)):
         if given is None:
             continue
         if name[1] not in cell.state:
             raise InputError(f"{name} was given, but a {cell} has no state {name[1]}")
-        _require(name, given, cell.state_shape(name[1], B, H), _state_meaning(cell, name[1]), dtype)
+        _require(name, given, cell.state_shape(name[1], B, H), partial(_state_meaning, cell, name[1]), dtype)
 
 
 def whole(name: str, value: Any, least: int) -> int:

@@ -61,6 +61,9 @@ def forward(
     tapes
         One a layer and direction.
     """
+    if len(cell.tags) == 1:
+        y, hT, cT, tape = run.forward(cell, params, x, h0, c0, lengths, taped=taped)
+        return y, hT, cT, [tape]
     turn = turn_round(len(x), lengths)
     tapes: list[run.Tape] = []
     final: list[tuple[Any, Any]] = []
@@ -88,6 +91,8 @@ def backward(
     lengths: Array | None = None,
 ) -> dict[str, Array]:
     """Backpropagation through time and layers; see :func:`gatecheck.kernels.run.backward`."""
+    if len(cell.tags) == 1:
+        return run.backward(cell, params, tapes[0], dy, dhT, dcT)
     turn = turn_round(len(tapes[0].x), lengths)
     grads: dict[str, Array] = {}
     states: dict[str, list[Array]] = {}

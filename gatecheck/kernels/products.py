@@ -294,10 +294,10 @@ def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int
     """
     (R, D), H = x.shape, d.shape[2]
     wide = _lanes(x) * VECTORS
-    panels = (H + wide - 1) // wide
-    turned, panel = np.empty((D, CHUNK), x.dtype), np.zeros((CHUNK, wide), x.dtype)
+    panels, most = (H + wide - 1) // wide, min(CHUNK, R)
+    turned, panel = np.empty((D, most), x.dtype), np.zeros((most, wide), x.dtype)
     for r in range(0, R, CHUNK):
-        steps = min(CHUNK, R - r)
+        steps = min(most, R - r)
         _turn(x[r : r + steps], turned)
         for j in range(first, last):
             k, q = j // panels, j % panels * wide

@@ -45,7 +45,6 @@ class Tape(NamedTuple):
     rest: tuple[Array, ...] = ()
 
 
-@quiet
 def forward(
     cell: Cell,
     params: Mapping[str, Array],
@@ -165,7 +164,7 @@ def backward(
     grads = {
         "W": _correlated([(x, d[:G])]),
         "U": _correlated(pairs),
-        "b": np.concatenate([_rows(d[k]).sum(axis=0) for k in range(G)]),
+        "b": into[0][:G].sum(axis=1).reshape(-1),
         "x": np.ascontiguousarray(order.rows_back(dx)),
         "h0": order.rows_back(dh),
     }
@@ -268,7 +267,7 @@ def _rows(sequence: Array) -> Array:
 
 def _owned(array: Array) -> Array:
     """The array itself if a kernel can read it, else a copy: kernels are compiled for aligned, writable, contiguous ones only."""
-    return np.require(array, requirements=["C", "A", "W", "E"])
+    return array if array.flags.carray and type(array) is np.ndarray else np.array(array, order="C")
 
 
 def _states(order: Schedule, slots: int, H: int, x: Array, first: Array | None) -> Array:

@@ -6,6 +6,7 @@ matrix, and the others keep the state that they have reached.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Schedule(NamedTuple):
 
     def last(self, states: Array) -> Array:
         """Of the states ``(T + 1, B, H)`` of sorted rows a copy of each row's last one, in the order that was given."""
-        return self.rows_back(states[self.ends, np.arange(len(self.ends))])
+        return states[-1].copy() if self.padded is None else self.rows_back(states[self.ends, np.arange(len(self.ends))])
 
     def clear(self, sequences: Array) -> None:
         """Set sequences ``(..., T, B, n)`` of sorted rows to zero where a row has ended."""
@@ -61,9 +62,14 @@ class Schedule(NamedTuple):
 def schedule(T: int, B: int, lengths: Array | None) -> Schedule:
     """The schedule of `B` rows of these lengths ``(B,)``, each from 0 to `T`; None is `T` for all."""
     if lengths is None:
-        return Schedule(np.full(T, B), np.full(B, T), slice(None), slice(None), None)
+        return _full(T, B)
     lengths = lengths.astype(np.int64)  # unsigned ones have no negatives
     order = np.argsort(-lengths, kind="stable")
     ends = lengths[order]
     padded = np.arange(T)[:, None] >= ends
     return Schedule(B - padded.sum(axis=1), ends, order, np.argsort(order), padded)
+
+
+@lru_cache(maxsize=64)
+def _full(T: int, B: int) -> Schedule:
+    return Schedule(np.full(T, B), np.full(B, T), slice(None), slice(None), None)
