@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -23,19 +22,15 @@ from numpy.typing import NDArray
 
 from gatecheck.kernels.blocks import clear, repeat
 from gatecheck.kernels.jit import block, by_dtype, jit
-from gatecheck.kernels.vectors import start
+from gatecheck.kernels.vectors import BYTES, WIDE, aligned, start
 
 Array = NDArray[Any]
-
-WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
-BYTES = 64 if WIDE else 32
-"""Of a vector register. Where registers are shorter, LLVM takes two."""
 
 VECTORS = 4 if WIDE else 2
 """How many vectors a tile is wide: with six rows all its sums stay in registers."""
 
-ROWS = (6, 2, 1)
-"""How many rows a tile may have; it is one vector wide or VECTORS. More kinds would be compiled into every kernel."""
+TILES = ((6, 1), (6, VECTORS), (2, 1), (2, VECTORS), (1, 1), (1, VECTORS), (1, 2 * VECTORS))
+"""How many rows and vectors a tile may have. A lone row takes two panels at once: one alone is too few sums to keep the machine busy."""
 
 BLOCK = 96
 """About how many rows are multiplied by all panels while they are in the cache."""
@@ -72,7 +67,8 @@ def packed(weights: Array, gates: int, *, transposed: bool = False) -> Array:
     K, N = weights.shape[0], weights.shape[1] // gates
     rows, columns = (N, K) if transposed else (K, N)
     wide = columns if weights.dtype.kind == "c" else width(weights.dtype)
-    out = np.zeros((gates, max(1, -(-columns // max(1, wide))), rows, wide), weights.dtype)
+    out = aligned((gates, max(1, -(-columns // max(1, wide))), rows, wide), weights.dtype)
+    out[:, -1] = 0
     _pack(np.ascontiguousarray(weights), out, N, columns, transposed)
     return out
 
@@ -105,38 +101,38 @@ def _space(context: Any, pointer: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         lanes = BYTES * 8 // signature.return_type.dtype.bitwidth
-        return cgutils.alloca_once(builder, args[0].type.pointee, size=max(ROWS) * lanes)
+        return cgutils.alloca_once(builder, args[0].type.pointee, size=max(rows for rows, _ in TILES) * lanes)
 
     return pointer(pointer), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _tile(
-    context: Any, rows: Any, vectors: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, c: Any, c_row: Any, steps: Any
+    context: Any, rows: Any, vectors: Any, a: Any, a_row: Any, b: Any, b_step: Any, b_panel: Any, c: Any, c_row: Any, steps: Any
 ) -> Any:
     """Add the product of `rows` rows of a and `vectors` vectors of columns of b, over so many steps, to c. Strides are in entries."""
     n = types.intp
-    return types.void(n, n, a, n, n, b, n, c, n, n), _generate_tiles
+    return types.void(n, n, a, n, b, n, n, c, n, n), _generate_tiles
 
 
 def _generate_tiles(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     rows, vectors, *rest = args
     real = ir.FloatType() if signature.args[2].dtype == types.float32 else ir.DoubleType()
     i64, done = ir.IntType(64), builder.append_basic_block("tile.done")
-    choice = builder.switch(builder.add(builder.mul(rows, i64(VECTORS + 1)), vectors), done)
-    for M in ROWS:
-        for V in (1, VECTORS):
-            case = builder.append_basic_block(f"tile.{M}.{V}")
-            choice.add_case(i64(M * (VECTORS + 1) + V), case)
-            builder.position_at_end(case)
-            _generate_tile(builder, real, M, V, *rest)
-            builder.branch(done)
+    key = 2 * VECTORS + 1
+    choice = builder.switch(builder.add(builder.mul(rows, i64(key)), vectors), done)
+    for M, V in TILES:
+        case = builder.append_basic_block(f"tile.{M}.{V}")
+        choice.add_case(i64(M * key + V), case)
+        builder.position_at_end(case)
+        _generate_tile(builder, real, M, V, *rest)
+        builder.branch(done)
     builder.position_at_end(done)
     return context.get_dummy_value()
 
 
 def _generate_tile(
-    builder: Any, real: Any, M: int, V: int, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, c: Any, c_row: Any, steps: Any
+    builder: Any, real: Any, M: int, V: int, a: Any, a_row: Any, b: Any, b_step: Any, b_panel: Any, c: Any, c_row: Any, steps: Any
 ) -> None:
     bits = 32 if isinstance(real, ir.FloatType) else 64
     lanes, i64 = BYTES * 8 // bits, ir.IntType(64)
@@ -164,8 +160,8 @@ def _generate_tile(
     k, left, right, *sums = (phi for phi, _ in at)
     builder.cbranch(builder.icmp_signed("<", k, steps), body, end)
     builder.position_at_end(body)
-    columns = [loaded(right, i64(v * lanes)) for v in range(V)]
-    new = [builder.add(k, i64(1)), builder.gep(left, [a_step]), builder.gep(right, [b_step])]
+    columns = [loaded(right if v < VECTORS else builder.gep(right, [b_panel]), i64(v % VECTORS * lanes)) for v in range(V)]
+    new = [builder.add(k, i64(1)), builder.gep(left, [i64(1)]), builder.gep(right, [b_step])]
     for r in range(M):
         one = builder.insert_element(none, builder.load(builder.gep(left, [builder.mul(a_row, i64(r))])), ir.IntType(32)(0))
         row = builder.shuffle_vector(one, none, spread)
@@ -184,39 +180,70 @@ def _generate_tile(
 # ---- products
 
 
-@block(lambda real: types.void(*(types.CPointer(real), types.intp) * 3, types.intp, types.intp, types.intp))
-def _panel(a: Any, a_row: int, b: Any, b_step: int, c: Any, c_row: int, rows: int, columns: int, steps: int) -> None:
-    """Add the product of a and one panel, summed over so many steps, to so many rows and columns of c. Strides are in entries."""
-    lanes, space, i = _lanes(a), _space(a), 0
-    while i < rows:
-        n = 6 if rows - i >= 6 else 2 if rows - i >= 2 else 1
-        q = 0
-        while q < columns:
-            vectors = VECTORS if columns - q >= VECTORS * lanes else 1
-            left, right, out = start(a, i * a_row), start(b, q), start(c, i * c_row + q)
-            if q + vectors * lanes <= columns:
-                _tile(n, vectors, left, a_row, 1, right, b_step, out, c_row, steps)
+@block(lambda real: types.void(types.CPointer(real), types.intp, *(types.CPointer(real), types.intp) * 2, *[types.intp] * 3))
+def _panels(a: Any, a_row: int, b: Any, b_panel: int, c: Any, c_row: int, rows: int, columns: int, steps: int) -> None:
+    """Add the product of a and as many panels as there are columns, summed over so many steps, to c. Strides are in entries."""
+    lanes, space = _lanes(a), _space(a)
+    wide = VECTORS * lanes
+    even = rows - rows % 2
+    for j in range(0, columns, wide):
+        right, many, i = start(b, j // wide * b_panel), min(wide, columns - j), 0
+        while i < even:
+            n = 6 if even - i >= 6 else 2
+            _add_rows(n, start(a, i * a_row), a_row, right, wide, start(c, i * c_row + j), c_row, many, steps, lanes, space)
+            i += n
+    if even < rows:
+        left, out, j = start(a, even * a_row), start(c, even * c_row), 0
+        while j < columns:
+            right = start(b, j // wide * b_panel)
+            if columns - j >= 2 * wide:
+                _tile(1, 2 * VECTORS, left, a_row, right, wide, b_panel, start(out, j), c_row, steps)
+                j += 2 * wide
             else:
-                for p in range(n * lanes):
-                    space[p] = 0
-                _tile(n, 1, left, a_row, 1, right, b_step, space, lanes, steps)
-                for r in range(n):
-                    for p in range(columns - q):
-                        out[r * c_row + p] += space[r * lanes + p]
-            q += vectors * lanes
-        i += n
+                _add_rows(1, left, a_row, right, wide, start(out, j), c_row, min(wide, columns - j), steps, lanes, space)
+                j += wide
 
 
-def _add_panel(a: Array, panels: Array, at: int, c: Array, column: int, columns: int, steps: int) -> None:
-    """Add the product of a C-contiguous matrix and the panel at that entry to so many columns of another, from one column on."""
+@jit
+def _add_rows(
+    n: int, left: Any, a_row: int, right: Any, wide: int, out: Any, c_row: int, columns: int, steps: int, lanes: int, space: Any
+) -> None:
+    """Of so few rows as a tile has the product with one panel; what is no whole vector goes by way of `space`."""
+    q = 0
+    while q < columns:
+        vectors = VECTORS if columns == wide else 1
+        if q + vectors * lanes <= columns:
+            _tile(n, vectors, left, a_row, start(right, q), wide, 0, start(out, q), c_row, steps)
+        else:
+            for p in range(n * lanes):
+                space[p] = 0
+            _tile(n, 1, left, a_row, start(right, q), wide, 0, space, lanes, steps)
+            for r in range(n):
+                for p in range(columns - q):
+                    out[r * c_row + q + p] += space[r * lanes + p]
+        q += vectors * lanes
 
 
-@by_dtype(_add_panel)
-def _add_panel_of(a: Any, panels: Any, at: Any, c: Any, column: Any, columns: Any, steps: Any) -> Any:
-    panel = _panel.of(a.dtype)
+def _add_panels(a: Array, panels: Array, c: Array, column: int, columns: int, steps: int) -> None:
+    """Add the product of a C-contiguous matrix and panels `(panels, steps or more, width)` to so many columns of another, from one on."""
 
-    def implementation(a: Any, panels: Any, at: Any, c: Any, column: Any, columns: Any, steps: Any) -> None:
-        panel(start(a, 0), a.shape[1], start(panels, at), panels.shape[-1], start(c, column), c.shape[1], c.shape[0], columns, steps)
+
+@by_dtype(_add_panels)
+def _add_panels_of(a: Any, panels: Any, c: Any, column: Any, columns: Any, steps: Any) -> Any:
+    add = _panels.of(a.dtype)
+
+    def implementation(a: Any, panels: Any, c: Any, column: Any, columns: Any, steps: Any) -> None:
+        add(
+            start(a, 0),
+            a.shape[1],
+            start(panels, 0),
+            panels.shape[1] * panels.shape[2],
+            start(c, column),
+            c.shape[1],
+            c.shape[0],
+            columns,
+            steps,
+        )
 
     return implementation
 
@@ -238,9 +265,7 @@ def _multiply_of(out: Any, a: Any, panels: Any) -> Any:
         return of_complex
 
     def of_real(out: Any, a: Any, panels: Any) -> None:
-        K, N, wide = a.shape[1], out.shape[1], panels.shape[2]
-        for j in range(panels.shape[0]):
-            _add_panel(a, panels, j * K * wide, out, j * wide, min(wide, N - j * wide), K)
+        _add_panels(a, panels, out, 0, out.shape[1], a.shape[1])
 
     return of_real
 
@@ -286,16 +311,21 @@ def gather(d: Array, gates: int, panels: Array, dx: Array, t: int, ahead: int, B
         multiply(dx[at : at + rows], d[k, at : at + rows], panels[k])
 
 
-@jit
 def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int) -> None:
     """Add products of `x` ``(R, D)`` transposed and `d` ``(g, R, H)`` to `out`, one gate beside the other from a column on.
 
     Of the panels of all gates together only first to last are computed.
     """
+    panel = aligned((1, min(CHUNK, len(x)), width(x.dtype)), x.dtype)
+    panel[...] = 0
+    _correlate(x, d, out, column, panel, first, last)
+
+
+@jit
+def _correlate(x: Array, d: Array, out: Array, column: int, panel: Array, first: int, last: int) -> None:
     (R, D), H = x.shape, d.shape[2]
-    wide = _lanes(x) * VECTORS
-    panels, most = (H + wide - 1) // wide, min(CHUNK, R)
-    turned, panel = np.empty((D, most), x.dtype), np.zeros((most, wide), x.dtype)
+    _, most, wide = panel.shape
+    panels, turned = (H + wide - 1) // wide, np.empty((D, most), x.dtype)
     for r in range(0, R, CHUNK):
         steps = min(most, R - r)
         _turn(x[r : r + steps], turned)
@@ -304,8 +334,8 @@ def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int
             columns = min(wide, H - q)
             for p in range(steps):
                 for i in range(columns):
-                    panel[p, i] = d[k, r + p, q + i]
-            _add_panel(turned, panel, 0, out, column + k * H + q, columns, steps)
+                    panel[0, p, i] = d[k, r + p, q + i]
+            _add_panels(turned, panel, out, column + k * H + q, columns, steps)
 
 
 @jit

@@ -20,6 +20,7 @@ from gatecheck.kernels.activations import CODES
 from gatecheck.kernels.products import add_product, correlate, hoisted, packed, width
 from gatecheck.kernels.schedule import Schedule, schedule
 from gatecheck.kernels.threads import share
+from gatecheck.kernels.vectors import aligned
 
 Array = NDArray[Any]
 
@@ -86,21 +87,21 @@ def forward(
     G = len(cell.gates)
     W, U, b = packed(params["W"], G), packed(params["U"], G), _owned(params["b"]).reshape(G, H)
     kept, ahead = taped or lengths is not None, hoisted(B)
-    a = np.empty((G, (T if taped else ahead) * B, H), x.dtype)
+    a = aligned((G, (T if taped else ahead) * B, H), x.dtype)
     h, cT = _states(order, T + 1, H, x, h0), None
     rest: tuple[Array, ...] = ()
     loop: Callable[..., None]
     if cell.kind == "rnn":
         loop = partial(rnn.forward, CODES[cell.activation], order.running, ahead, W, U, b, _rows(x), a, h)
     elif cell.kind == "gru":
-        s = np.empty((T if taped else 1, B, H), x.dtype)
+        s = aligned((T if taped else 1, B, H), x.dtype)
         if taped:
             order.clear(s)
         c_n = _owned(params.get("c_n", b[0]))
         loop = partial(gru.forward, cell.reset == "after", order.running, ahead, W, U, b, c_n, _rows(x), a, h, s)
         rest = a, s
     else:
-        c, m = _states(order, T + 1 if kept else 2, H, x, c0), np.empty((T if taped else 1, B, H), x.dtype)
+        c, m = _states(order, T + 1 if kept else 2, H, x, c0), aligned((T if taped else 1, B, H), x.dtype)
         p = _peepholes(cell, params.get("p"), x, H)
         loop = partial(lstm.forward, cell.peepholes, order.running, ahead, W, U, b, p, _rows(x), a, h, c, m)
         rest = a, c, m
@@ -137,7 +138,7 @@ def backward(
     Wt, Ut = (packed(params[name], G, transposed=True) for name in "WU")
     dy = np.zeros((T, B, H), x.dtype) if dy is None else _owned(order.rows(dy))
     dh, dc = (np.zeros((B, H), x.dtype) if state is None else np.array(order.rows(state), order="C") for state in (dhT, dcT))
-    d = np.empty((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
+    d = aligned((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
     order.clear(d)
     dx = np.empty_like(x)
     into = d.reshape(len(d), T * B, H), _rows(dx)
@@ -271,7 +272,7 @@ def _owned(array: Array) -> Array:
 
 
 def _states(order: Schedule, slots: int, H: int, x: Array, first: Array | None) -> Array:
-    states = np.empty((slots, x.shape[1], H), x.dtype)
+    states = aligned((slots, x.shape[1], H), x.dtype)
     states[0] = 0 if first is None else order.rows(first)
     if slots == len(x) + 1:
         order.clear(states[1:])
