@@ -6,16 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gatecheck.bench.rows import Bar, Row, Section, Step
-from gatecheck.bench.timing import FEWEST, race, ratios
-from gatecheck.errors import TargetError
+from gatecheck.bench.rows import Bar, Row, Section, Step, compared
+from gatecheck.bench.timing import race
+from gatecheck.errors import TargetError, in_brief
 from gatecheck.kernels.builtin import COMPUTED
 
 WARM_IMPORTS, WARM_SECONDS = 2.0, 2.0
@@ -31,18 +32,16 @@ ROUNDS = 7
 COMMAND = "from gatecheck.cli import main; main()"
 
 DEPENDENCIES = """
-import json, sys
+import contextlib, io, json, sys
 from gatecheck.cli import main
-try:
-    main(sys.argv[2:])
-except SystemExit:
-    pass
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    main()
 own = {*sys.stdlib_module_names, "gatecheck", "__main__"}
 named = [name for name, module in sys.modules.items() if getattr(getattr(module, "__spec__", None), "name", None) == name]
 names = [name for name in named if name.partition(".")[0] not in own and all(map(str.isidentifier, name.split(".")))]
-json.dump(names, open(sys.argv[1], "w"))
+print(json.dumps(names))
 """
-"""Writes what is loaded after an audit and is neither ours nor Python's own."""
+"""Prints what is loaded after an audit and is neither ours nor Python's own."""
 
 NUMBA = """
 import sys, gatecheck
@@ -57,7 +56,7 @@ class Place(NamedTuple):
     narrowed: tuple[str, ...]
 
     def python(self, *arguments: str, cache: str = "warm", bad: int = 2) -> str:
-        """What a process of Python prints.
+        """What a process of Python prints that is given a text to run, and arguments behind ``-c``.
 
         Raises
         ------
@@ -71,12 +70,24 @@ class Place(NamedTuple):
         )
         if not 0 <= done.returncode < bad:
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise TargetError(f"{' '.join(map(_brief, arguments))} ended with exit status {done.returncode}: {last}")
+            said = " ".join("gatecheck" if word == COMMAND else word for word in arguments[1:])
+            raise TargetError(f"{in_brief(said)} ended with exit status {done.returncode}: {last}")
         return done.stdout
 
     def audit(self, *arguments: str, cache: str = "warm") -> None:
         """``gatecheck audit`` of these, in a process of its own."""
         self.python("-c", COMMAND, "audit", *arguments, *self.narrowed, cache=cache)
+
+
+def dependencies(place: Place, arguments: tuple[str, ...]) -> list[str]:
+    """The modules of other packages that an audit loads, in this order."""
+    names: list[str] = json.loads(place.python("-c", DEPENDENCIES, "audit", *arguments, *place.narrowed))
+    return names
+
+
+def command(place: Place, *arguments: str) -> str:
+    """How an audit is called from the command line."""
+    return " ".join(("gatecheck audit", *arguments, *place.narrowed))
 
 
 def section(*, quick: bool, folder: Path) -> Section:
@@ -85,7 +96,7 @@ def section(*, quick: bool, folder: Path) -> Section:
     The first with nothing compiled leaves behind what the warm ones need.
     """
     place = Place(folder, ("--only", "empty_sequence") if quick else ())
-    cells, rounds = (("rnn",), FEWEST) if quick else ([cell.name for cell in COMPUTED], ROUNDS)
+    cells, rounds = (["rnn"], 1) if quick else ([cell.name for cell in COMPUTED], ROUNDS)
     one = ("builtin:rnn" if quick else "builtin:lstm", "--profile", "quick")
     steps: list[Step] = [
         ("import gatecheck", partial(_imports, place, rounds)),
@@ -111,36 +122,26 @@ def _imports(place: Place, rounds: int) -> Iterator[Row]:
 def _cold(place: Place, arguments: tuple[str, ...], limit: float) -> Iterator[Row]:
     cache = "warm" if arguments else "everything"
     seconds = race({"audit": partial(place.audit, *arguments, cache=cache)}, rounds=1, least=0.0, warm=False)
-    yield Row(" ".join((*_AUDIT, *arguments, *place.narrowed)) + ", nothing compiled", seconds["audit"][0], bar=Bar("seconds", limit))
-
-
-_AUDIT = ("gatecheck", "audit")
+    yield Row(f"{command(place, *arguments)}, nothing compiled", seconds["audit"][0], bar=Bar("seconds", limit))
 
 
 def _warm(place: Place, arguments: tuple[str, ...], rounds: int) -> Iterator[Row]:
-    listed = place.folder / "dependencies.json"
-    place.python("-c", DEPENDENCIES, str(listed), "audit", *arguments, *place.narrowed)
-    names: list[str] = json.loads(listed.read_text(encoding="utf-8"))
+    names = dependencies(place, arguments)
     seconds = race(
         {"audit": partial(place.audit, *arguments), "imports": partial(place.python, "-c", f"import {', '.join(names)}", bad=1)},
         rounds=rounds,
         least=0.0,
     )
-    medians: Mapping[str, float] = {name: float(np.median(taken)) for name, taken in seconds.items()}
+    imports = float(np.median(seconds["imports"]))
     packages = {name.partition(".")[0] for name in names}
-    yield Row(f"importing the {len(names)} modules of {len(packages)} packages that it depends on", medians["imports"], 1.0)
-    median, low, high = ratios(seconds, "imports")["audit"]
-    bar = Bar("seconds", WARM_IMPORTS * medians["imports"] + WARM_SECONDS, why=f"{WARM_IMPORTS:g} times the imports and {WARM_SECONDS:g} s")
-    yield Row(" ".join((*_AUDIT, *arguments, *place.narrowed)), medians["audit"], median, (low, high), bar=bar)
+    yield Row(f"importing the {len(names)} modules of {len(packages)} packages that it depends on", imports, 1.0)
+    bar = Bar("seconds", WARM_IMPORTS * imports + WARM_SECONDS, why=f"{WARM_IMPORTS:g} times the imports and {WARM_SECONDS:g} s")
+    for row in compared(seconds, "imports", bar=bar):
+        yield replace(row, what=command(place, *arguments))
 
 
 def _checks(place: Place, target: str) -> Iterator[Row]:
     written = place.folder / "audit.json"
     seconds = race({target: partial(place.audit, target, "--profile", "ci", "--json", str(written))}, rounds=1, least=0.0)
     checks = json.loads(written.read_text(encoding="utf-8"))["counts"]["checks"]
-    what = " ".join((*_AUDIT, target, "--profile", "ci", *place.narrowed))
-    yield Row(what, seconds[target][0], number=checks, bar=Bar("rate", CHECKS_A_SECOND, least=True))
-
-
-def _brief(argument: str) -> str:
-    return argument if len(argument) < 80 and argument.isprintable() else "…"
+    yield Row(command(place, target, "--profile", "ci"), seconds[target][0], number=checks, bar=Bar("rate", CHECKS_A_SECOND, least=True))

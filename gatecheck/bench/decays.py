@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,8 +12,8 @@ import numpy as np
 
 from gatecheck.bench import floors
 from gatecheck.bench.memory import free, peak
-from gatecheck.bench.rows import Bar, Row, Section, Step
-from gatecheck.bench.timing import FEWEST, Call, race, ratios
+from gatecheck.bench.rows import Bar, Row, Section, Step, compared
+from gatecheck.bench.timing import Call, race
 from gatecheck.cells import Array, Cell, Params
 from gatecheck.decay.networks import PROBES, opened
 from gatecheck.decay.profile import Profile, adjoint_profile
@@ -48,7 +49,7 @@ MEMORY = 0.5
 def section(*, quick: bool, threads: int) -> Section:
     """Profiles against their products, and against autograd at twice the steps until it takes too long or too much."""
     scale = QUICK if quick else Scale()
-    rounds = FEWEST if quick else ROUNDS
+    rounds = 1 if quick else ROUNDS
     cells = CELLS[:1] if quick else CELLS
     steps: list[Step] = []
     missing: dict[str, str] = {}
@@ -117,11 +118,11 @@ def _long(cell: str, scale: Scale) -> Iterator[Row]:
 
 def _raced(asked: Problem, rounds: int, *, warm: bool) -> Iterator[Row]:
     T, ours = len(asked.x), f"profile, {asked.cell}"
-    seconds = race({ours: asked.profile, "products": asked.products()}, rounds=rounds, least=0.0, warm=warm)
+    seconds = race({ours: asked.profile, "its products alone": asked.products()}, rounds=rounds, least=0.0, warm=warm)
     yield Row(f"{ours}, {T:,} steps", float(np.median(seconds[ours])), 1.0, number=T)
-    median, low, high = ratios(seconds, ours)["products"]
     bar = None if warm else Bar("ratio", OF_PRODUCTS, least=True)
-    yield Row("its products alone", float(np.median(seconds["products"])), median, (low, high) if warm else None, T, bar)
+    for row in compared(seconds, ours, number=T, bar=bar):
+        yield replace(row, what=f"{row.what}, {asked.cell}, {T:,} steps")
 
 
 def _against(scale: Scale, threads: int, theirs: Any) -> Iterator[Row]:
@@ -140,8 +141,9 @@ def _against(scale: Scale, threads: int, theirs: Any) -> Iterator[Row]:
         elif 2 * grown > MEMORY * free():
             reason = f"it takes {grown / 2**30:.1f} GiB, and twice as many steps more than is free"
         yield Row(f"profile, lstm, {T:,} steps", seconds["ours"][0], 1.0, number=T)
-        what = f"torch autograd, loop over LSTMCell, {T:,} steps" + (f", the largest: {reason}" if reason else "")
-        yield Row(what, taken, ratios(seconds, "ours")["theirs"].median, number=T)
+        what = f"torch autograd, loop over LSTMCell, {T:,} steps" + (f", the most: {reason}" if reason else "")
+        for row in compared(seconds, "ours", number=T):
+            yield replace(row, what=what)
         if reason:
             return
         T *= 2

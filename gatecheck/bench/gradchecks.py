@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from gatecheck.bench.rows import Bar, Row, Section, Step
-from gatecheck.bench.timing import FEWEST, race, ratios
+from gatecheck.bench.rows import Bar, Row, Section, Step, compared
+from gatecheck.bench.timing import FEWEST, race
 from gatecheck.cases import Case, draw
 from gatecheck.cells import Array, Sizes, as_cell
 from gatecheck.errors import BugError, MissingExtraError
@@ -29,6 +29,8 @@ SHARE = 60.0
 """Seconds that a race may take beyond its fewest rounds."""
 
 OURS = "gatecheck.gradcheck"
+
+Peers = Callable[[Case], Mapping[str, Callable[[bool], None]]]
 
 
 def ours(case: Case) -> None:
@@ -53,14 +55,16 @@ def ours(case: Case) -> None:
 def section(*, quick: bool, threads: int) -> Section:
     """The checks at one size, side by side, and ours with each size doubled."""
     sizes = QUICK_SIZES if quick else SIZES
-    rounds = FEWEST if quick else ROUNDS
+    rounds = 1 if quick else ROUNDS
     notes = [f"T,B,D,H = {','.join(map(str, sizes))}, float64, {threads} thread{'s' if threads > 1 else ''}, y as a function of all inputs"]
     notes.append("PyTorch has two biases where we have one: its Jacobian is so much wider; fast mode looks along one random direction only")
     missing: dict[str, str] = {}
     steps: list[Step] = [("our gradcheck, as sizes double", partial(_doubled, sizes, rounds))]
     try:
         theirs = importlib.import_module("gatecheck.bench.in_torch_gradcheck")
-        steps.insert(0, ("gradcheck, side by side", partial(_side_by_side, sizes, rounds, threads, theirs)))
+        peers = partial(theirs.prepare, threads=threads)
+        steps.insert(0, ("gradcheck, our check and fast_mode", partial(_fast, sizes, rounds, peers)))
+        steps.insert(1, ("gradcheck, our check and the full mode", partial(_full, sizes, min(rounds, FEWEST), peers)))
     except MissingExtraError as error:
         missing["torch"] = str(error)
     return Section(
@@ -83,25 +87,25 @@ def _entries(sizes: Sizes, biases: int = 1) -> int:
     return T * B * H * (4 * H * (D + H + biases) + T * B * D + 2 * B * H)
 
 
-def _side_by_side(sizes: Sizes, rounds: int, threads: int, theirs: Any) -> Iterator[Row]:
+def _fast(sizes: Sizes, rounds: int, peers: Peers) -> Iterator[Row]:
     case = _case(sizes)
-    peers = theirs.prepare(case, threads)
-    fast = {f"torch gradcheck, fast_mode: {name}": partial(check, True) for name, check in peers.items()}
-    full = {f"torch gradcheck: {name}": partial(check, False) for name, check in peers.items()}
-    for calls, bar, least, many in ((fast, FASTER_THAN_FAST, 0.005, rounds), (full, FASTER_THAN_FULL, 0.0, FEWEST)):
-        seconds = race({OURS: partial(ours, case), **calls}, rounds=many, least=least, deadline=time.perf_counter() + SHARE)
-        if calls is fast:
-            yield Row(OURS, float(np.median(seconds[OURS])), 1.0, number=_entries(sizes))
-        for name, (median, low, high) in ratios(seconds, OURS).items():
-            number = _entries(sizes, biases=2) if calls is full else None
-            yield Row(name, float(np.median(seconds[name])), median, (low, high), number, Bar("ratio", bar, least=True))
+    calls = {f"torch gradcheck, fast_mode: {name}": partial(check, True) for name, check in peers(case).items()}
+    seconds = race({OURS: partial(ours, case), **calls}, rounds=rounds, least=0.005, deadline=time.perf_counter() + SHARE)
+    yield Row(OURS, float(np.median(seconds[OURS])), 1.0, number=_entries(sizes))
+    yield from compared(seconds, OURS, bar=Bar("ratio", FASTER_THAN_FAST, least=True))
+
+
+def _full(sizes: Sizes, rounds: int, peers: Peers) -> Iterator[Row]:
+    case = _case(sizes)
+    calls = {f"torch gradcheck: {name}": partial(check, False) for name, check in peers(case).items()}
+    seconds = race({OURS: partial(ours, case), **calls}, rounds=rounds, least=0.0, deadline=time.perf_counter() + SHARE)
+    yield from compared(seconds, OURS, number=_entries(sizes, biases=2), bar=Bar("ratio", FASTER_THAN_FULL, least=True))
 
 
 def _doubled(sizes: Sizes, rounds: int) -> Iterator[Row]:
     all_sizes = {"base": sizes} | {k: sizes._replace(**{k: 2 * v}) for k, v in sizes._asdict().items()}
     calls = {name: partial(ours, _case(size)) for name, size in all_sizes.items()}
     seconds = race(calls, rounds=rounds, least=0.0, deadline=time.perf_counter() + SHARE)
-    for name, (median, low, high) in ratios(seconds, "base").items():
-        size = all_sizes[name]
-        what = f"{OURS}, {name} doubled to {getattr(size, name)}"
-        yield Row(what, float(np.median(seconds[name])), median, (low, high), _entries(size))
+    for row in compared(seconds, "base"):
+        size = all_sizes[row.what]
+        yield replace(row, what=f"{OURS}, {row.what} doubled to {getattr(size, row.what)}", number=_entries(size))

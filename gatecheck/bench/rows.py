@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
+from gatecheck.bench.timing import ratios
 from gatecheck.versions import versions
 
 Measured = Literal["seconds", "ratio", "rate", "number"]
@@ -76,6 +79,13 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """As it stands in the JSON file."""
         return asdict(self) | {"rate": self.rate, "met": self.met}
+
+
+def compared(seconds: Mapping[str, Sequence[float]], subject: str, *, number: int | None = None, bar: Bar | None = None) -> Iterator[Row]:
+    """A row for each of a race but the subject, over whose time the ratios are."""
+    for name, (median, low, high) in ratios(seconds, subject).items():
+        rounds = len(seconds[name])
+        yield Row(name, float(np.median(seconds[name])), median, (low, high) if rounds > 1 else None, number, bar)
 
 
 Step = tuple[str, Callable[[], Iterator[Row]]]

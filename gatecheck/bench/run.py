@@ -147,6 +147,11 @@ class Bench:
     interrupted: bool = False
     machine: dict[str, Any] = field(default_factory=lambda: machine())
 
+    @property
+    def measured(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.points or any(section["rows"] for section in self.sections.values()))
+
     def to_json(self) -> dict[str, Any]:
         """Plain data, which is what reports are made of."""
         any_start = next(iter(self.starts.values()), {})
