@@ -56,7 +56,7 @@ def test_every_bar_of_the_audits_has_its_row(processes, tmp_path):
     of, limit = bars.pop("gatecheck audit builtin:lstm --profile quick")
     assert of == "seconds"
     imports = next(row["seconds"] for row in found if row["what"].startswith("importing"))
-    assert limit == pytest.approx(2 * imports + 2)
+    assert limit - 2 == pytest.approx(2 * imports, rel=1e-3)
     assert bars == {f"gatecheck audit builtin:{cell.name} --profile ci": ("rate", CHECKS_A_SECOND) for cell in COMPUTED}
     assert {row["number"] for row in found if row["what"].endswith("ci")} == {321}
     assert [row["met"] for row in found if "numba" in row["what"]] == [False]
