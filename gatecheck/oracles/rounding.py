@@ -7,8 +7,9 @@ The noise lives in the array type, so the function does not know.
 Half of an error's variance is drawn anew at every operation, half is *systematic*: drawn once for each operation of a step and kept to the
 next. Where a state creeps, as under an update gate of 1e-7, real rounding is the same at every step and grows with T, not with √T. It is
 the same because what is rounded is the same, so an entry of a sum or product that has moved by more than an ulp since the step before gets
-an error of its own; an approximated function's errors are smooth in its argument, and stay. A step begins where an array is indexed by an
-integer, as ``x[t]`` is.
+an error of its own. A step begins where an array is indexed by an integer, as ``x[t]`` is.
+The systematic half of an approximated function is a function too, smooth in the argument: where two units or steps have nearly the same
+argument they have the same error, and beyond the end of its range, where XLA's and ONNX Runtime's tanh are one number, all have.
 """
 
 from __future__ import annotations
@@ -60,12 +61,16 @@ _EXACT = {
     np.sign,
 }
 # In units of u times the result; every other operation is correctly rounded, half an ulp.
-_HALF_WIDTH = {np.tanh: 4.0, expit: 4.0, np.exp: 2.0}
+_HALF_WIDTH: Mapping[np.ufunc, float] = {np.tanh: 4.0, np.exp: 2.0}
 
 
 SMOOTH = 0.125
 """How far apart the arguments of an approximated function may be whose errors are alike: a polynomial's change sign some ten times over
 the range of sigmoid or tanh."""
+
+_END: Mapping[np.ufunc, Callable[[float], float]] = {np.tanh: lambda u: math.atanh(1 - 4 * u), expit: lambda u: 2 * math.atanh(1 - 4 * u)}
+"""Where tanh is 1, and sigmoid 0 or 1, to four roundoffs. Approximations stop there at some number; XLA's is off by 3, that of ONNX
+Runtime's GRU by 8."""
 
 
 class Noise:
@@ -77,18 +82,21 @@ class Noise:
         self._systematic: list[Array] = []
         self._before: list[Array] = []
         self._position = 0
+        self._of_argument = {
+            function: self._rng.uniform(-1, 1, (REPLICATES, math.ceil(end(precision.u) / SMOOTH))) for function, end in _END.items()
+        }
 
     def begin_step(self) -> None:
         """The next operation is the first of a step."""
         self._position = 0
 
     def draw(self, at: Array, near: Array | float) -> Array:
-        """The relative size of one operation's errors.
+        """The relative size of the errors of one sum or product.
 
         Parameters
         ----------
         at, near
-            What its errors depend on, entry by entry, and by how much that may move if they are to stay what they were a step before.
+            Its values, and by how much each may move if its error is to stay what it was a step before.
         """
         k, shape = self._position, at.shape
         self._position += 1
@@ -101,7 +109,17 @@ class Noise:
             moved = ~(np.abs(at - self._before[k]) <= near)
             self._systematic[k] = np.where(moved, self._rng.uniform(-1, 1, shape), self._systematic[k])
         self._before[k] = at
-        both: Array = (self._systematic[k] + self._rng.uniform(-1, 1, shape)) * math.sqrt(0.5)
+        return self._with_fresh(self._systematic[k])
+
+    def of_function(self, function: np.ufunc, at: Array) -> Array:
+        """The relative size of the errors of an odd function (or one that is odd about ½) at its arguments ``(REPLICATES, ...)``."""
+        errors = self._of_argument[function]
+        interval = np.fmin(np.abs(at) / SMOOTH, errors.shape[1] - 1).astype(int)
+        replicate = np.arange(REPLICATES).reshape(-1, *[1] * (at.ndim - 1))
+        return self._with_fresh(errors[replicate, interval] * np.sign(at))
+
+    def _with_fresh(self, systematic: Array) -> Array:
+        both: Array = (systematic + self._rng.uniform(-1, 1, systematic.shape)) * math.sqrt(0.5)
         return both
 
 
@@ -111,9 +129,12 @@ class Noisy(np.ndarray[Any, Any]):
     noise: ClassVar[Noise]
     gate: bool
     """Whether this is a sigmoid's value or its complement."""
+    terms: int
+    """Of how many products it is the sum, where it is nothing else; or 0."""
 
     def __array_finalize__(self, parent: Any) -> None:
         self.gate = getattr(parent, "gate", False)
+        self.terms = getattr(parent, "terms", 0)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, int):
@@ -123,15 +144,20 @@ class Noisy(np.ndarray[Any, Any]):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         raw = [i.view(np.ndarray) if isinstance(i, Noisy) else i for i in inputs]
         gates = [getattr(i, "gate", False) for i in inputs]
+        terms = [getattr(i, "terms", 0) for i in inputs]
         value = getattr(ufunc, method)(*raw, **kwargs)
+        one_sum = ufunc is np.add and method == "__call__" and all(terms)
         if ufunc not in _EXACT and value.dtype.kind == "f":
             width = _half_width(self.noise.precision, ufunc, method, value, raw, kwargs)
             if ufunc is np.multiply and sum(gates) == 1:
                 # Whoever holds the complement writes z v as v - (1 - z) v: an absolute error of u |v|, anew at every use.
                 width = width + self.noise.precision.u * np.abs(raw[gates.index(False)])
-            at, near = (raw[0], SMOOTH) if ufunc in _HALF_WIDTH else (value, 2 * width)
-            value = value + width * self.noise.draw(at, near)
+            if one_sum:
+                width = np.maximum(width, self.noise.precision.u * _continued(terms, raw, value))
+            noise = self.noise
+            value = value + width * (noise.of_function(ufunc, raw[0]) if ufunc in _END else noise.draw(value, 2 * width))
         noisy = value.view(type(self))
+        noisy.terms = raw[0].shape[-1] if ufunc is np.matmul else sum(terms) if one_sum else 0
         noisy.gate = ufunc is expit or (ufunc is np.subtract and gates[1] and np.ndim(raw[0]) == 0 and raw[0] == 1)
         return noisy
 
@@ -158,9 +184,9 @@ def _half_width(precision: Precision, ufunc: np.ufunc, method: str, value: Array
         width = u * scale * _accumulated(a.shape[axis], squares, np.reshape(value, squares.shape) / scale)
         return np.reshape(width, value.shape)
     width = u * _HALF_WIDTH.get(ufunc, 1.0) * np.abs(value) + tiny
-    # 1 - sigmoid(-a) and (1 + tanh(a / 2)) / 2 are correct too. Their error is absolute, and near 1 that of 1 / (1 + exp(-a)) is 1.5 u:
-    # u for the sum, which lies above 1, and u / 2 for the quotient.
-    return np.maximum(width, 2 * u) if ufunc is expit else width
+    # 1 - sigmoid(-a) and (1 + tanh(a / 2)) / 2 are correct too, so below ½ the error is absolute. Above it that of 1 / (1 + exp(-a)) is
+    # 1.5 u, u for the sum, which lies above 1, and u / 2 for the quotient; ONNX Runtime's is 2.6 u.
+    return np.full_like(value, 2 * u) if ufunc is expit else width
 
 
 def _accumulated(n: int, squares: Array, value: Array) -> Array:
@@ -168,6 +194,14 @@ def _accumulated(n: int, squares: Array, value: Array) -> Array:
     if n == 1:
         return np.abs(value)
     width: Array = np.sqrt(n * (squares + value * value) / 3 + squares)
+    return width
+
+
+def _continued(terms: list[int], parts: list[Array], value: Array) -> Array:
+    """√3 times that of a sum of products that goes on from the value of another: [x, h] times [W; U] is x W + h U in one sum."""
+    (n, m), (a, b) = terms, parts
+    walks = np.maximum(m * (a * a + a * value + value * value), n * (b * b + b * value + value * value))
+    width: Array = np.sqrt(walks / 3 + value * value)
     return width
 
 
