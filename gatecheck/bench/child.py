@@ -1,99 +1,36 @@
 """What runs in a process of its own, one for each number of threads: thread pools take their size when they are loaded, and keep it.
 
-Asked by a line of JSON on standard input, it answers on standard output by a line for each point. What a target prints goes to standard
-error.
+Asked by a line of JSON on standard input, it answers on standard output by a line for each point or row. What a target prints goes to
+standard error.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
-from gatecheck.auditing.settling import settled
-from gatecheck.bench import floors
-from gatecheck.bench.contest import Terms, found, measured
-from gatecheck.bench.points import DTYPES, Point, points
-from gatecheck.cells import Sizes, as_cell
-from gatecheck.errors import GatecheckError, TargetError, UsageError
-from gatecheck.implementation import Subject
-from gatecheck.targets import loading
-from gatecheck.versions import versions
-
-Spec = Mapping[str, Any]
+from gatecheck.bench import kernels, rows
+from gatecheck.bench.sections import ISOLATED, KERNELS
+from gatecheck.errors import GatecheckError, TargetError
 
 
-def answers(spec: Spec) -> Iterator[dict[str, Any]]:
-    """The answers to a question, each of a ``kind``: a ``start``, then a ``begin`` and a ``point`` or an ``unmeasured`` for each point."""
-    start = time.perf_counter()
-    threads = spec["threads"]
+def answers(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The answers to a question: :func:`gatecheck.bench.kernels.answers`, or :func:`gatecheck.bench.rows.answers` of another section."""
+    threads, section = spec["threads"], spec["section"]
     if hasattr(os, "sched_setaffinity"):  # XLA and others count the cores that they may use
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     with threadpool_limits(threads):
-        subjects = _subjects(spec)
-        peers = found(tuple(spec["against"]))
-        wanted = list(_wanted(spec, subjects))
-        if not wanted:
-            raise UsageError(f"{spec['target']} takes none of the sizes, dtypes and kinds of work that were asked for")
-        yield {
-            "kind": "start",
-            "missing": peers.missing,
-            "narrowed": [note for s in subjects.values() for note in _narrowings(s)],
-            "versions": versions(*peers.packages, *(p for s in subjects.values() for p in getattr(s.target, "packages", ()))),
-            "floors": {dtype: floors.rates(dtype) for dtype in dict.fromkeys(p.dtype for p in wanted)},
-            "blas": sorted({f"{pool['internal_api']} {pool['version']}" for pool in threadpool_info() if pool["user_api"] == "blas"}),
-        }
-        terms = Terms(threads, spec["rounds"], spec["least"])
-        for k, point in enumerate(wanted):
-            now = time.perf_counter()
-            left = start + spec["limit"] - now
-            yield {"kind": "begin", "done": k, "total": len(wanted), "point": str(point)}
-            if left <= 0:
-                yield {"kind": "unmeasured", "point": f"{point}, {threads} threads"}
-                continue
-            share = now + left / (len(wanted) - k)
-            yield {"kind": "point", "point": measured(point, subjects[point.cell], peers.prepare, terms, share)}
-
-
-def _subjects(spec: Spec) -> dict[str, Subject]:
-    """Who is measured, by the name of its cell."""
-    if spec["target"] is None:
-        names = [as_cell(cell).name for cell in spec["cells"]]
-        loaded = [loading.load(f"builtin:{name}") for name in names]
-    else:
-        loaded = [loading.load(spec["target"], cell=spec["cells"][0] if spec["cells"] else None, convention=spec["convention"])]
-    out = {}
-    for one in loaded:
-        if not isinstance(one, Subject):
-            raise UsageError(f"{spec['target']} is a cell of its own: there is nothing to measure it against")
-        known = settled(one)
-        out[known.cell.name] = known
-    return out
-
-
-def _narrowings(under_test: Subject) -> Iterator[str]:
-    """What a target that is measured cannot do, in sentences."""
-    yield from under_test.notes
-    if "backward" not in under_test.abilities:
-        yield "gradients are not measured: there is no backward"
-    yield from (f"only {name} = {value} is measured" for name, value in under_test.sizes.items())
-    yield from (f"{dtype} is not measured: it is not declared" for dtype in DTYPES if dtype not in under_test.dtypes)
-    yield from (f"{name} is zero: the convention {under_test.convention.name} has no place for it" for name in under_test.absent)
-
-
-def _wanted(spec: Spec, subjects: Mapping[str, Subject]) -> Iterator[Point]:
-    sizes = [Sizes(*size) for size in spec["sizes"]]
-    for point in points(subjects, spec["dtypes"], spec["works"], sizes):
-        one = subjects[point.cell]
-        fits = all(getattr(point.sizes, name) == value for name, value in one.sizes.items())
-        if fits and point.dtype in one.dtypes and (point.work == "forward" or "backward" in one.abilities):
-            yield point
+        if section == KERNELS:
+            yield from kernels.answers(spec)
+        else:
+            yield from rows.answers(importlib.import_module(ISOLATED[section]).section(quick=spec["quick"], threads=threads))
 
 
 def main() -> None:

@@ -51,6 +51,27 @@ def products(cell: Cell, sizes: Sizes, dtype: str, work: str) -> Call:
     return call
 
 
+def profile_products(cell: Cell, T: int, D: int, H: int, k: int) -> Call:
+    """A call that computes the products of a decay profile over T steps and nothing else.
+
+    Of each step h times U forward, and k cotangents of the preactivations times the transpose of U back; and x times W, a thousand steps
+    at a time.
+    """
+    n = len(cell.gates) * H
+    rng = np.random.default_rng(0)
+    W, U, Ut, x, h, d = (rng.standard_normal(shape) for shape in ((D, n), (H, n), (n, H), (1000, D), (H,), (k, n)))
+    into_x, ahead, back = np.empty((1000, n)), np.empty(n), np.empty((k, H))
+
+    def call() -> None:
+        for start in range(0, T, len(x)):
+            some = slice(min(len(x), T - start))
+            np.dot(x[some], W, out=into_x[some])
+        _products(T, h, U, ahead)
+        _products(T, d, Ut, back)
+
+    return call
+
+
 def rates(dtype: str) -> dict[str, float]:
     """Operations per second, in units of 1e9, of a square GEMM of side 512 and of a GEMV of 512 by 2048."""
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""A whole run: a process for each number of threads, and a result that fills as they answer."""
+"""A whole run: a process for each section, of the kernels for each number of threads, and a result that fills as they answer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck import errors
+from gatecheck.bench import rows
 from gatecheck.bench.points import CELLS, DTYPES, PEERS, QUICK_SIZES, SIZES, WORKS
+from gatecheck.bench.sections import AUDITS, KERNELS, SECTIONS
 from gatecheck.cells import Sizes
 from gatecheck.errors import GatecheckError, TargetLostError, UsageError
 
-SCHEMA = "gatecheck-bench-1"
+SCHEMA = "gatecheck-bench-2"
 
 BARS = {"torch": 2.0, "jax": 2.0}
 """What our kernels aim at: this geometric mean of the ratios, and no point below :data:`LOWEST`."""
@@ -47,10 +49,12 @@ class Plan:
         Numbers of threads, each in a process of its own.
     sizes, dtypes, works
         See :mod:`gatecheck.bench.points`.
+    sections
+        Which of :data:`gatecheck.bench.sections.SECTIONS`; those beside the kernels are about us, with the first number of threads.
     quick
         Small sizes, three rounds: whether it works, rather than how fast.
     limit
-        Seconds, about. Each point has its share, in which it has as many rounds as fit, up to 51.
+        Seconds that the kernels may take, about. Each point has its share, in which it has as many rounds as fit, up to 51.
     """
 
     target: str | None = None
@@ -61,6 +65,7 @@ class Plan:
     sizes: tuple[Sizes, ...] = ()
     dtypes: tuple[str, ...] = DTYPES
     works: tuple[str, ...] = WORKS
+    sections: tuple[str, ...] = (KERNELS,)
     quick: bool = False
     limit: float = 1800.0
 
@@ -74,6 +79,10 @@ class Plan:
             raise UsageError("--convention needs a TARGET")
         if self.target is not None and len(self.cells) > 1:
             raise UsageError(f"{self.target} is one cell, but {len(self.cells)} were named: {', '.join(self.cells)}")
+        if unknown := [name for name in self.sections if name not in SECTIONS]:
+            raise UsageError(f"there is no section {', '.join(unknown)}; the sections are {', '.join(SECTIONS)}")
+        if self.target is not None and (others := [name for name in self.sections if name != KERNELS]):
+            raise UsageError(f"{', '.join(others)}: these are about gatecheck itself; leave {self.target} out, or the sections")
         if not self.limit > 0:
             raise UsageError(f"the limit is {self.limit:g} s, but should be more than 0")
 
@@ -88,8 +97,9 @@ class Plan:
         return self.against or (PEERS[:-1] if self.ours else PEERS)
 
     def spec(self, threads: int, limit: float) -> dict[str, Any]:
-        """The question to a child."""
+        """The question to a child about the kernels."""
         return {
+            "section": KERNELS,
             "target": self.target,
             "cells": self.cells or (CELLS if self.target is None else ()),
             "convention": self.convention,
@@ -117,6 +127,11 @@ class Bench:
         by peer (how many times as long it takes), ``seconds``, ``gemm_fraction`` and so on.
     starts
         By number of threads, what the process said of itself: versions, BLAS, and its rates of GEMM and GEMV in 1e9 operations a second.
+    sections
+        By name of those beside the kernels: ``title``, what ratios are ``over``, the ``unit`` of numbers, ``missing``, ``notes``, and the
+        ``rows``, each :meth:`gatecheck.bench.rows.Row.to_json`.
+    versions
+        By package, of all that was used.
     unmeasured
         Points for which there was no time.
     interrupted
@@ -126,9 +141,16 @@ class Bench:
     plan: Plan
     points: list[dict[str, Any]] = field(default_factory=list)
     starts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     unmeasured: list[str] = field(default_factory=list)
     interrupted: bool = False
     machine: dict[str, Any] = field(default_factory=lambda: machine())
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.points or any(section["rows"] for section in self.sections.values()))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, which is what reports are made of."""
@@ -139,7 +161,7 @@ class Bench:
             "bars": BARS if self.plan.ours else {},
             "quick": self.plan.quick,
             "machine": self.machine | {"load_after": load()},
-            "versions": any_start.get("versions", {}),
+            "versions": self.versions,
             "blas": any_start.get("blas", []),
             "missing": any_start.get("missing", {}),
             "narrowed": any_start.get("narrowed", []),
@@ -148,6 +170,7 @@ class Bench:
             "interrupted": self.interrupted,
             "unmeasured": self.unmeasured,
             "points": self.points,
+            "sections": self.sections,
         }
 
 
@@ -161,6 +184,14 @@ def run(bench: Bench, progress: Progress | None = None) -> None:
     UsageError
         If a cell is unknown, or nothing is left to measure.
     """
+    for section in bench.plan.sections:
+        if section == KERNELS:
+            _run_kernels(bench, progress)
+        else:
+            _run_section(bench, section, progress)
+
+
+def _run_kernels(bench: Bench, progress: Progress | None) -> None:
     counts = bench.plan.threads
     left = bench.plan.limit
     for k, threads in enumerate(counts):
@@ -168,6 +199,7 @@ def run(bench: Bench, progress: Progress | None = None) -> None:
         for answer in _answers(bench.plan.spec(threads, share), threads):
             if answer["kind"] == "start":
                 bench.starts[threads] = answer
+                bench.versions |= answer["versions"]
             elif answer["kind"] == "begin" and progress is not None:
                 total = answer["total"] * len(counts)
                 progress(answer["done"] + answer["total"] * k, total, f"{answer['point']}, {threads} threads")
@@ -176,6 +208,25 @@ def run(bench: Bench, progress: Progress | None = None) -> None:
             elif answer["kind"] == "unmeasured":
                 bench.unmeasured.append(answer["point"])
         left -= share
+
+
+def _run_section(bench: Bench, section: str, progress: Progress | None) -> None:
+    threads = bench.plan.threads[0]
+    with tempfile.TemporaryDirectory(prefix="gatecheck-bench-") as folder:
+        if section == AUDITS:
+            from gatecheck.bench import audits  # which needs the kernels
+
+            found = rows.answers(audits.section(quick=bench.plan.quick, folder=Path(folder)))
+        else:
+            found = _answers({"section": section, "quick": bench.plan.quick, "threads": threads}, threads)
+        for answer in found:
+            if answer["kind"] == "start":
+                bench.sections[section] = {**answer["section"], "rows": []}
+                bench.versions |= answer["versions"]
+            elif answer["kind"] == "begin" and progress is not None:
+                progress(answer["done"], answer["total"], answer["point"])
+            elif answer["kind"] == "row":
+                bench.sections[section]["rows"].append(answer["row"])
 
 
 def _answers(spec: Mapping[str, Any], threads: int) -> Iterator[dict[str, Any]]:
@@ -204,7 +255,7 @@ def _answers(spec: Mapping[str, Any], threads: int) -> Iterator[dict[str, Any]]:
         child.wait()
         said.seek(0)
         last = (said.read().strip().splitlines() or ["it said nothing"])[-1]
-        raise TargetLostError(f"the process that measures {spec['target'] or 'our cells'} ended in the middle of a point: {last}")
+        raise TargetLostError(f"the process that measures {spec.get('target') or 'our cells'} ended in the middle of a point: {last}")
 
 
 def environment(threads: int) -> dict[str, str]:

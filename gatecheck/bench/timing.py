@@ -42,12 +42,13 @@ def race(
     rounds: int,
     least: float,
     deadline: float = math.inf,
+    warm: bool = True,
     clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds a call, round by round.
 
-    Each contestant is called once to warm up, and once to see how many calls a measurement needs. Then all are measured in every round,
-    in an order that moves on by one, so that none always follows the same other.
+    Each contestant is called once to warm up, and once to see how many calls a measurement needs, if there is a `least`. Then all are
+    measured in every round, in an order that moves on by one, so that none always follows the same other.
 
     Parameters
     ----------
@@ -56,9 +57,11 @@ def race(
     rounds
         How many.
     least
-        Seconds that one measurement takes at least: what is shorter is repeated within it.
+        Seconds that one measurement takes at least: what is shorter is repeated within it. With 0 nothing is.
     deadline
         Of the clock; when it has passed no round is begun, but for the first :data:`FEWEST`.
+    warm
+        Whether to call each before the first round. Without, nothing is repeated either.
     clock
         Seconds, for tests.
 
@@ -68,7 +71,7 @@ def race(
         By name as many numbers as there were rounds.
     """
     names = list(contestants)
-    repeats = {name: _repeats(contestants[name], least, clock) for name in names}
+    repeats = {name: _repeats(contestants[name], least, clock) if warm else 1 for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     collecting = gc.isenabled()
     gc.disable()
@@ -97,6 +100,8 @@ def ratios(seconds: Mapping[str, Sequence[float]], subject: str) -> dict[str, In
 
 def _repeats(call: Call, least: float, clock: Clock) -> int:
     call()
+    if not least:
+        return 1
     once = _measured(call, 1, clock)
     return max(1, math.ceil(least / once)) if once > 0 else 1000
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatecheck.arguments import FLAG, MAPPING, checked, naming, perhaps
 from gatecheck.cells import CELLS, LSTM, Cell, Sizes, as_cell
 from gatecheck.errors import InputError, UsageError
-from gatecheck.kernels import activations, network
+from gatecheck.kernels import activations, each, network
 from gatecheck.validation import check_cotangents, check_inputs, check_lengths
 
 Array = NDArray[Any]
@@ -120,6 +120,65 @@ class Builtin:
         got = network.backward(self.cell, params, tapes, self._turned(dy, lengths), dhT, dcT, lengths)
         return got | {"x": self._laid_out(got["x"], lengths)}
 
+    def forward_each(
+        self, name: str, entries: Array, values: Array, params: Mapping[str, Array], x: Array, h0: Array, c0: Array | None = None
+    ) -> tuple[Array, ...]:
+        """:meth:`forward` for many inputs that differ in one entry: entry ``entries[k]`` in C order of the input `name` is ``values[k]``.
+
+        The outputs have one leading axis more, and equal what :meth:`forward` gives, to the bit.
+
+        Raises
+        ------
+        InputError
+            If the arrays do not fit, or there is no such input or entry.
+        """
+        inputs = {**params, "x": x, "h0": h0} | ({} if c0 is None else {"c0": c0})
+        self._check(self.dtypes, params, self._time_first(x), h0, c0, None)
+        self._check_entries(inputs, name, entries, values)
+        if self._plain:
+            y, hT, cT = each.forward_each(self.cell, params, x, h0, c0, name, entries, values)
+            return (y, hT) if cT is None else (y, hT, cT)
+        results = []
+        for entry, value in zip(entries, values, strict=True):
+            changed = {**inputs, name: inputs[name].copy()}
+            changed[name].reshape(-1)[entry] = value
+            states = [changed[f"{s}0"] for s in self.cell.state]
+            results.append(self.forward({k: changed[k] for k in params}, changed["x"], *states))
+        return tuple(np.stack(parts) for parts in zip(*results, strict=True))
+
+    def backward_each(
+        self,
+        params: Mapping[str, Array],
+        x: Array,
+        h0: Array,
+        c0: Array | None = None,
+        *,
+        dy: Array,
+        dhT: Array,
+        dcT: Array | None = None,
+    ) -> dict[str, Array]:
+        """:meth:`backward` for many cotangents: they and the gradients have one leading axis more.
+
+        Raises
+        ------
+        InputError
+            If the arrays do not fit.
+        """
+        sizes = self._check(REAL, params, self._time_first(x), h0, c0, None)
+        given = [d for d in (dy, dhT, dcT) if d is not None]
+        if any(not isinstance(d, np.ndarray) or d.ndim == 0 or len(d) != len(given[0]) or len(d) == 0 for d in given):
+            raise InputError("dy, dhT and dcT should be arrays with one leading axis, of the same length of at least 1")
+        check_cotangents(self.cell, sizes, x.dtype, self._time_first(dy[0]), dhT[0], None if dcT is None else dcT[0])
+        if self._plain:
+            tape = network.forward(self.cell, params, x, h0, c0)[3][0]
+            return each.backward_each(self.cell, params, tape, dy, dhT, dcT)
+        several = [self.backward(params, x, h0, c0, *(None if d is None else d[k] for d in (dy, dhT, dcT))) for k in range(len(dy))]
+        return {name: np.stack([one[name] for one in several]) for name in several[0]}
+
+    @property
+    def _plain(self) -> bool:
+        return len(self.cell.tags) == 1 and not any(self.options.values())
+
     @checked(dparams=perhaps(MAPPING))
     def tangent(
         self,
@@ -178,3 +237,14 @@ class Builtin:
             if not isinstance(array, np.ndarray) or array.shape != shapes[name] or array.dtype != dtype:
                 found = f"{array.dtype} array of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
                 raise InputError(f"d{name} is a {found}, but should be a {dtype} array of shape {shapes[name]}, like {name}")
+
+    def _check_entries(self, inputs: Mapping[str, Array], name: str, entries: Any, values: Any) -> None:
+        if name not in inputs:
+            raise InputError(f"there is no input {name!r} of a {self.cell}; there are {', '.join(inputs)}")
+        if not isinstance(entries, np.ndarray) or entries.dtype.kind not in "iu" or entries.ndim != 1 or not entries.size:
+            raise InputError("entries should be a NumPy array of integers of shape (n,), n at least 1")
+        if entries.min() < 0 or entries.max() >= inputs[name].size:
+            raise InputError(f"entries go from {entries.min()} to {entries.max()}, but {name} has {inputs[name].size}")
+        dtype = inputs[name].dtype
+        if not isinstance(values, np.ndarray) or values.shape != entries.shape or values.dtype != dtype:
+            raise InputError(f"values should be a NumPy array of dtype {dtype} and shape {entries.shape}, one for each entry")

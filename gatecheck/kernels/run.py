@@ -80,36 +80,54 @@ def forward(
     tape
         What :func:`backward` and :func:`tangent` need, in copies.
     """
-    (T, B, _), H = x.shape, params["U"].shape[0]
+    (T, B, _), H, G = x.shape, params["U"].shape[0], len(cell.gates)
     order = schedule(T, B, lengths)
     x = np.array(order.rows(x), order="C") if taped or lengths is not None else _owned(order.rows(x))
     order.clear(x)
-    G = len(cell.gates)
-    W, U, b = packed(params["W"], G), packed(params["U"], G), _owned(params["b"]).reshape(G, H)
-    kept, ahead = taped or lengths is not None, hoisted(B)
-    a = aligned((G, (T if taped else ahead) * B, H), x.dtype)
-    h, cT = _states(order, T + 1, H, x, h0), None
-    rest: tuple[Array, ...] = ()
-    loop: Callable[..., None]
-    if cell.kind == "rnn":
-        loop = partial(rnn.forward, CODES[cell.activation], order.running, ahead, W, U, b, _rows(x), a, h)
-    elif cell.kind == "gru":
-        s = aligned((T if taped else 1, B, H), x.dtype)
-        if taped:
-            order.clear(s)
-        c_n = _owned(params.get("c_n", b[0]))
-        loop = partial(gru.forward, cell.reset == "after", order.running, ahead, W, U, b, c_n, _rows(x), a, h, s)
-        rest = a, s
-    else:
-        c, m = _states(order, T + 1 if kept else 2, H, x, c0), aligned((T if taped else 1, B, H), x.dtype)
-        p = _peepholes(cell, params.get("p"), x, H)
-        loop = partial(lstm.forward, cell.peepholes, order.running, ahead, W, U, b, p, _rows(x), a, h, c, m)
-        rest = a, c, m
-    share(loop, B, _operations(h, G * H) + _operations(x, G * H))
+    loop, flag, arrays = arranged(
+        cell, params, x, h0, c0, order, steps=T if taped else 1, states=T + 1 if taped or lengths is not None else 2
+    )
+    share(partial(loop, flag, order.running, hoisted(B), *arrays.values()), B, _operations(arrays["h"], G * H) + _operations(x, G * H))
+    h, rest = arrays["h"], tuple(arrays[name] for name in KEPT[cell.kind])
+    cT = None
     if cell.kind == "lstm":
-        cT = order.last(rest[1]) if kept else rest[1][T % 2].copy()
+        c = arrays["c"]
+        cT = order.last(c) if len(c) == T + 1 else c[T % 2].copy()
     y = order.rows_back(h[1:])
     return np.array(y, order="C") if taped else np.ascontiguousarray(y), order.last(h), cT, Tape(order, x, h, rest)
+
+
+KEPT = {"rnn": (), "gru": ("a", "s"), "lstm": ("a", "c", "m")}
+"""What a tape holds besides x and h."""
+
+
+class Arranged(NamedTuple):
+    """A loop over time, the flag that it begins with, and, after the schedule, its arrays in order, by name."""
+
+    loop: Callable[..., None]
+    flag: int | bool
+    arrays: dict[str, Array]
+
+
+def arranged(
+    cell: Cell, params: Mapping[str, Array], x: Array, h0: Array | None, c0: Array | None, order: Schedule, *, steps: int, states: int
+) -> Arranged:
+    """What runs a cell over sorted rows `x`, with room for what lies between at so many steps and for so many cell states."""
+    (T, B, _), H, G = x.shape, params["U"].shape[0], len(cell.gates)
+    arrays = {"W": packed(params["W"], G), "U": packed(params["U"], G), "b": _owned(params["b"]).reshape(G, H)}
+    a = aligned((G, (T if steps == T else hoisted(B)) * B, H), x.dtype)
+    h = _states(order, T + 1, H, x, h0)
+    if cell.kind == "rnn":
+        return Arranged(rnn.forward, CODES[cell.activation], arrays | {"x": _rows(x), "a": a, "h": h})
+    between = aligned((steps, B, H), x.dtype)
+    if cell.kind == "gru":
+        if steps == T:
+            order.clear(between)
+        more = {"c_n": _owned(params.get("c_n", arrays["b"][0])), "x": _rows(x), "a": a, "h": h, "s": between}
+        return Arranged(gru.forward, cell.reset == "after", arrays | more)
+    c = _states(order, states, H, x, c0)
+    more = {"p": peepholes(cell, params.get("p"), x, H), "x": _rows(x), "a": a, "h": h, "c": c, "m": between}
+    return Arranged(lstm.forward, cell.peepholes, arrays | more)
 
 
 @quiet
@@ -153,14 +171,14 @@ def backward(
         through = (seen, d[gru.S :]) if cell.reset == "after" else (s, d[gru.N : gru.S])
         pairs = [(seen, d[: gru.N]), through]
     else:
-        p, (a, c, m) = _peepholes(cell, params.get("p"), x, H), rest
+        p, (a, c, m) = peepholes(cell, params.get("p"), x, H), rest
         loop = partial(lstm.backward, cell.peepholes, order.running, ahead, Wt, Ut, p, a, c, m, dy, dh, dc, *into)
     share(loop, B, _operations(h, G * H) + _operations(x, G * H))
     more = {}
     if cell.kind == "lstm":
         more["c0"] = order.rows_back(dc)
         if cell.peepholes:
-            more["p"] = np.concatenate([_rows(d[k] * order.cleared(seen)).sum(axis=0) for k, seen in _seen(rest[1])])
+            more["p"] = np.concatenate([_rows(d[k] * order.cleared(seen)).sum(axis=0) for k, seen in seen_by(rest[1])])
     order.clear(dx)
     grads = {
         "W": _correlated([(x, d[:G])]),
@@ -236,10 +254,10 @@ def tangent(
     else:
         a, c, m = rest
         if "p" in d:
-            dp = _peepholes(cell, d["p"], x, H)
-            for k, seen in _seen(c):
+            dp = peepholes(cell, d["p"], x, H)
+            for k, seen in seen_by(c):
                 da[k] += dp[k] * seen
-        lstm.tangent(cell.peepholes, order.running, U, _peepholes(cell, params.get("p"), x, H), a, c, m, flat, dh, dc, dy, 0, B)
+        lstm.tangent(cell.peepholes, order.running, U, peepholes(cell, params.get("p"), x, H), a, c, m, flat, dh, dc, dy, 0, B)
     back = order.rows_back
     return np.ascontiguousarray(back(dy)), back(dh), back(dc) if cell.kind == "lstm" else None
 
@@ -279,7 +297,7 @@ def _states(order: Schedule, slots: int, H: int, x: Array, first: Array | None) 
     return states
 
 
-def _peepholes(cell: Cell, p: Array | None, x: Array, H: int) -> Array:
+def peepholes(cell: Cell, p: Array | None, x: Array, H: int) -> Array:
     """Peephole weights with a slot a gate, as the kernels take them; zeros where the cell has none."""
     out = np.zeros((len(cell.gates), H), x.dtype)
     if p is not None:
@@ -287,6 +305,6 @@ def _peepholes(cell: Cell, p: Array | None, x: Array, H: int) -> Array:
     return out
 
 
-def _seen(c: Array) -> tuple[tuple[int, Array], ...]:
+def seen_by(c: Array) -> tuple[tuple[int, Array], ...]:
     """What each peephole sees of the cell states ``(T + 1, B, H)``, by gate."""
     return (lstm.I, c[:-1]), (lstm.F, c[:-1]), (lstm.O, c[1:])

@@ -7,6 +7,8 @@ input is found out, by its exception, by NumPy's ComplexWarning, or because fini
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,24 +27,30 @@ class DoesNotApply(InputError):
     """The complex step says nothing about this function; the message says why."""
 
 
-def step(subject: Subject, x: Vector, direction: Vector, h: float = STEP) -> Vector:
-    """The derivative of every output along the flat `direction` at the flat point `x`.
+@contextmanager
+def _taking_complex() -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            yield
+    except np.exceptions.ComplexWarning as error:
+        raise DoesNotApply("fn casts complex numbers to real ones and so drops the imaginary part") from error
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise DoesNotApply(f"fn does not take complex arrays, it raised {type(error).__name__}: {said[:100]}") from error
+
+
+def step(subject: Subject, direction: Vector, h: float = STEP) -> Vector:
+    """The derivative of every output along the flat `direction`.
 
     Raises
     ------
     DoesNotApply
         If the function refuses complex arrays or casts them to real ones.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            value = subject.call(subject.fn, x + 1j * h * direction)
+    with _taking_complex():
+        value = subject.call(subject.fn, subject.x + 1j * h * direction)
         return np.asarray(subject.outputs.pack(value, "fn's result", np.complex128).imag / h)
-    except np.exceptions.ComplexWarning as error:
-        raise DoesNotApply("fn casts complex numbers to real ones and so drops the imaginary part") from error
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise DoesNotApply(f"fn does not take complex arrays, it raised {type(error).__name__}: {said[:100]}") from error
 
 
 def measure(subject: Subject, rng: np.random.Generator, h: float = STEP) -> tuple[Matrix, Matrix]:
@@ -52,9 +60,10 @@ def measure(subject: Subject, rng: np.random.Generator, h: float = STEP) -> tupl
     the root mean square over a block, times 8, is the bound: it grows with the function's own conditioning, as anyone's rounding does.
     """
     nearby = subject.x * (1 + 2 * UNIT * rng.choice([-1, 0, 1], subject.x.size))
-    unit = np.eye(subject.x.size)
-    value = np.stack([step(subject, subject.x, row, h) for row in unit], axis=1)
-    apart = np.stack([step(subject, nearby, row, h) for row in unit], axis=1) - value
+    every = np.arange(subject.x.size)
+    with _taking_complex():
+        value, near = ((subject.replaced(every, x + 1j * h, x).imag / h).T.copy() for x in (subject.x, nearby))
+    apart = near - value
     rows, columns = subject.outputs.starts, subject.inputs.starts
     heights, widths = np.diff(rows, append=subject.y.size), np.diff(columns, append=subject.x.size)
     square = np.add.reduceat(np.add.reduceat(apart**2, rows, axis=0), columns, axis=1) / np.outer(heights, widths)
@@ -115,7 +124,7 @@ def directional(fn: Function, inputs: Any, direction: Any, h: float = STEP, *, s
     """
     subject = Subject(fn, inputs)
     v = subject.inputs.pack(direction, "direction")
-    value = step(subject, subject.x, v, h)
+    value = step(subject, v, h)
     confirm(subject, v, value, np.zeros_like(value), np.abs(value), np.random.default_rng(seed))
     return subject.outputs.unpack(value)
 
@@ -128,10 +137,11 @@ def directions(subject: Subject, rng: np.random.Generator, count: int) -> list[V
 
 def confirm(subject: Subject, v: Vector, value: Vector, error: Vector, size: Vector, rng: np.random.Generator) -> None:
     """Raise :class:`DoesNotApply` unless finite differences along `v` agree with `value`; `size` is that of the terms in it."""
-    best, _ = finite_difference.along(subject, v, finite_difference.noise_level(subject, rng))
-    refute(subject, value, error + finite_difference.GOAL * size, best.value, best.error)
-    seen = best.error <= CONFIRMS * np.maximum(size, np.abs(best.value))
-    for p in np.flatnonzero(~seen & ~best.still)[:1]:
+    best = finite_difference.along(subject, v, finite_difference.noise_level(subject, rng))
+    expected, bound = best.value[0], best.error[0]
+    refute(subject, value, error + finite_difference.GOAL * size, expected, bound)
+    seen = bound <= CONFIRMS * np.maximum(size, np.abs(expected))
+    for p in np.flatnonzero(~seen & ~best.still[0])[:1]:
         raise DoesNotApply(f"finite differences are too noisy at {subject.outputs.place(int(p))} to confirm that fn is complex-analytic")
 
 

@@ -14,10 +14,12 @@ until the bound is good enough or no longer improves.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from math import comb
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gatecheck.oracles.functions import RESOLUTION, Function, Matrix, Subject, Vector
 
@@ -40,16 +42,26 @@ MOST_STEPS = 16  # 8^16 is wider than from the unit roundoff to one
 GOAL = RESOLUTION / 10
 
 
-class Column(NamedTuple):
-    """One derivative of every output and the bound on its error, in two parts; ``still`` where no sample moved a bit."""
+FAST_STEP = UNIT ** (1 / 3)  # where the truncation and the rounding of a plain central difference are about as large
+BLOCK = 2**17  # derivatives that are taken at a time; some 300 bytes are held for each
 
-    value: Vector
-    truncation: Vector
-    rounding: Vector
-    still: Vector
+Sample = Callable[[Vector, Matrix], NDArray[Any]]
+"""The function's values at offsets ``(k, n)`` along the n directions of these numbers: ``(k, n, outputs)``."""
+
+
+class Columns(NamedTuple):
+    """Derivatives of every output along some directions and the bounds on their errors, in two parts, each ``(n, outputs)``.
+
+    ``still`` is where no sample moved a bit.
+    """
+
+    value: Matrix
+    truncation: Matrix
+    rounding: Matrix
+    still: Matrix
 
     @property
-    def error(self) -> Vector:
+    def error(self) -> Matrix:
         """The bound on the error of `value`; infinite where the step does not resolve the function."""
         return self.truncation + self.rounding
 
@@ -80,75 +92,129 @@ def noise_level(subject: Subject, rng: np.random.Generator) -> Vector:
     return np.where(np.isnan(noise), wider, noise)
 
 
-def column(subject: Subject, direction: Vector, h: float, noise: Vector) -> Column:
-    """The derivative of every output along `direction` from one stencil of spacing `h`."""
-    samples = np.array([subject(subject.x + (j * h) * direction) if j else subject.y for j in REACH])
-    pair = np.array([subject(subject.x + j * direction) for j in (-h / PROBE, h / PROBE)])
-    finite = np.isfinite(samples).all(axis=0) & np.isfinite(pair).all(axis=0)
-    samples, pair = np.where(finite, samples, 0), np.where(finite, pair, 0)
-    value = ORDER_8 @ samples / h
-    eighth = np.abs(EIGHTH @ samples)
+def stencil(subject: Subject, sample: Sample, which: Vector, h: Vector, reach: Vector, noise: Vector) -> Columns:
+    """Derivatives along those directions from one stencil each.
+
+    Parameters
+    ----------
+    subject, sample, which
+        What is sampled, and along which directions, ``(n,)``.
+    h
+        The spacings, ``(n,)``.
+    reach
+        The largest ratio of an input and its part of the direction, ``(n,)``.
+    noise
+        That of every output.
+    """
+    got = sample(which, np.outer([*(j for j in REACH if j), -1 / PROBE, 1 / PROBE], h))
+    samples, pair = np.insert(got[:-2], 4, subject.y, axis=0), got[-2:]
+    finite = np.isfinite(got).all(axis=0)
+    if not finite.all():
+        samples, pair = np.where(finite, samples, 0), np.where(finite, pair, 0)
+    h, reach = h[:, None], reach[:, None]
+    value = np.tensordot(ORDER_8, samples, 1) / h
+    eighth = np.abs(np.tensordot(EIGHTH, samples, 1))
     noise = np.maximum(noise, UNIT * np.abs(samples).max(axis=0))
     span = samples.max(axis=0) - samples.min(axis=0)
     resolved = finite & (eighth <= np.maximum(RESOLVED * span, SIGMAS * np.linalg.norm(EIGHTH) * noise))
-    truncation = KINK_ODD * np.abs(value - ORDER_6 @ samples / h) + KINK_EVEN * eighth / h
-    moved = direction != 0
-    argument = UNIT * np.max(np.abs(subject.x[moved] / direction[moved]) / h + REACH[-1], initial=0.0)
-    rounding = SIGMAS * np.linalg.norm(ORDER_8) * noise / h + 2 * argument * np.abs(value)
+    truncation = KINK_ODD * np.abs(value - np.tensordot(ORDER_6, samples, 1) / h) + KINK_EVEN * eighth / h
+    rounding = SIGMAS * np.linalg.norm(ORDER_8) * noise / h + 2 * UNIT * (reach / h + REACH[-1]) * np.abs(value)
     # A wiggle between the samples, or a kink next to x, shows as another slope close to x.
     slope, wide = (pair[1] - pair[0]) * PROBE / (2 * h), (samples[5] - samples[3]) / (2 * h)
     allowed = truncation + PROBE * (rounding + SIGMAS * noise / h) + 4 * np.abs(wide - value) / PROBE**2
     resolved &= np.abs(slope - value) <= allowed
-    still = finite & (samples == samples[4]).all(axis=0)
-    return Column(value, np.where(resolved, truncation, np.inf), rounding, still)
+    still = finite & (span == 0)
+    return Columns(value, np.where(resolved, truncation, np.inf), rounding, still)
 
 
-def search(subject: Subject, direction: Vector, h: float, noise: Vector, peak: Vector) -> tuple[Column, float]:
-    """The best of several steps for every output, and the step that served most of them.
+def search(
+    subject: Subject, sample: Sample, h: Vector, reach: Vector, noise: Vector, peaks: Matrix, blocks: Vector
+) -> tuple[Columns, Vector]:
+    """The best of several steps for every output along every direction, and for each direction the step that served most of them.
 
-    `peak` is what is known of the largest derivative in every block of outputs; it is brought up to date.
+    `peaks` is what is known of the largest derivative in every block of inputs and of outputs; it is brought up to date. Direction k
+    belongs to the block ``blocks[k]`` of inputs; `h` holds the steps to begin with.
     """
     starts = subject.outputs.starts
     lengths = np.diff(starts, append=subject.y.size)
-    here = best = column(subject, direction, h, noise)
-    step, last = h, 0
+    h, step, last, active = h.copy(), h.copy(), np.zeros(len(h), int), np.ones(len(h), bool)
+    best = stencil(subject, sample, np.arange(len(h)), h, reach, noise)
+    here = Columns(*(part.copy() for part in best))
     for _ in range(MOST_STEPS):
         sure = np.where(np.isfinite(best.error), np.abs(best.value), 0)
-        np.maximum(peak, np.maximum.reduceat(sure, starts), out=peak)
-        poor = ~(best.error <= GOAL * np.repeat(peak, lengths)) & ~best.still
-        if not poor.any():
+        np.maximum.at(peaks, blocks, np.maximum.reduceat(sure, starts, axis=1))
+        poor = ~(best.error <= GOAL * np.repeat(peaks[blocks], lengths, axis=1)) & ~best.still
+        active &= poor.any(axis=1)
+        too_wide = np.count_nonzero((here.truncation > here.rounding) & poor, axis=1)
+        turn = np.where(2 * too_wide >= np.count_nonzero(poor, axis=1), -1, 1)
+        active &= turn != -last
+        k = np.flatnonzero(active)
+        if not k.size:
             break
-        turn = -1 if np.mean(here.truncation[poor] > here.rounding[poor]) >= 0.5 else 1
-        if turn == -last:
-            break
-        last, h = turn, h * FACTOR**turn
-        here = column(subject, direction, h, noise)
-        better = poor & (here.error < best.error)
-        if not better.any() and np.isfinite(here.error[poor]).any():
-            break
-        if 2 * np.count_nonzero(better) >= np.count_nonzero(poor):
-            step = h
-        best = Column(*(np.where(better, new, old) for new, old in zip(here, best, strict=True)))
+        last[k] = turn[k]
+        h[k] *= FACTOR ** turn[k]
+        new, poor = stencil(subject, sample, k, h[k], reach[k], noise), poor[k]
+        better = poor & (new.error < best.error[k])
+        active[k] &= better.any(axis=1) | ~(np.isfinite(new.error) & poor).any(axis=1)
+        serves = better.any(axis=1) & (2 * np.count_nonzero(better, axis=1) >= np.count_nonzero(poor, axis=1))
+        step[k] = np.where(serves, h[k], step[k])
+        for old, current, part in zip(best, here, new, strict=True):
+            old[k], current[k] = np.where(better, part, old[k]), part
     return best, step
 
 
 def measure(subject: Subject, noise: Vector) -> tuple[Matrix, Matrix, Matrix]:
     """The whole Jacobian, the bound on every entry's error, and where the output did not move at all; each ``(outputs, inputs)``."""
-    shape = subject.y.size, subject.x.size
+    shape = subject.x.size, subject.y.size
     value, error, still = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
-    blocks = set(subject.inputs.starts.tolist())
+    scales, block = subject.scales(), np.searchsorted(subject.inputs.starts, np.arange(subject.x.size), side="right") - 1
+    peaks = np.zeros((subject.inputs.starts.size, subject.outputs.starts.size))
+    for part in subject.inputs.slices:
+        step = FIRST_STEP * scales[part][0] if part.stop > part.start else 0.0
+        for columns in _portions(part, subject.y.size):
+            h, reach = np.full(len(columns), step), np.abs(subject.x[columns])
+            best, steps = search(subject, _replacing(subject, columns), h, reach, noise, peaks, block[columns])
+            # An array's entries are alike: where some found their step, the next begin.
+            step = float(np.sort(steps)[len(steps) // 2])
+            value[columns], error[columns], still[columns] = best.value, best.error, best.still
+    return value.T.copy(), error.T.copy(), still.T.copy()
+
+
+def once(subject: Subject) -> tuple[Matrix, Matrix]:
+    """The whole Jacobian by one central difference of order 2 an entry, and the rounding in it; each ``(outputs, inputs)``.
+
+    Nothing bounds the truncation: of smooth functions of inputs of their own size it is some 1e-10 of the largest derivatives.
+    """
+    value, error = np.empty((subject.x.size, subject.y.size)), np.empty((subject.x.size, subject.y.size))
     scales = subject.scales()
     for part in subject.inputs.slices:
-        # An array's entries are alike: where one found its step, the next begins.
-        step = FIRST_STEP * scales[part][0] if part.stop > part.start else 0.0
-        for i in range(part.start, part.stop):
-            if i in blocks:
-                peak = np.zeros(subject.outputs.starts.size)
-            unit = np.zeros(subject.x.size)
-            unit[i] = 1
-            best, step = search(subject, unit, step, noise, peak)
-            value[:, i], error[:, i], still[:, i] = best.value, best.error, best.still
-    return value, error, still
+        for columns in _portions(part, subject.y.size):
+            h = FAST_STEP * scales[columns]
+            x = subject.x[columns]
+            low, high = subject.replaced(np.tile(columns, 2), np.concatenate([x - h, x + h])).reshape(2, len(columns), -1)
+            step = ((x + h) - (x - h))[:, None]  # what was added may have been rounded
+            value[columns] = (high - low) / step
+            error[columns] = SIGMAS * UNIT * np.abs(subject.y) / step
+    return value.T.copy(), error.T.copy()
+
+
+def _portions(part: slice, outputs: int) -> Iterator[Vector]:
+    """The inputs of an array, the first alone, so that it finds a step for the others."""
+    first, most = part.start, 1
+    while first < part.stop:
+        yield np.arange(first, min(first + most, part.stop))
+        first, most = first + most, max(1, BLOCK // outputs)
+
+
+def _replacing(subject: Subject, columns: Vector) -> Sample:
+    """The function along single inputs."""
+
+    def sample(which: Vector, offsets: Matrix) -> NDArray[Any]:
+        at = columns[which]
+        values = subject.x[at] + offsets
+        return subject.replaced(np.tile(at, len(offsets)), values.ravel()).reshape(*values.shape, -1)
+
+    return sample
 
 
 def jacobian(fn: Function, inputs: Any, *, seed: int = 0) -> tuple[Matrix, Matrix]:
@@ -199,12 +265,20 @@ def directional(fn: Function, inputs: Any, direction: Any, *, seed: int = 0) -> 
     """
     subject = Subject(fn, inputs)
     v = subject.inputs.pack(direction, "direction")
-    best, _ = along(subject, v, noise_level(subject, np.random.default_rng(seed)))
-    return subject.outputs.unpack(best.value), subject.outputs.unpack(best.error)
+    best = along(subject, v, noise_level(subject, np.random.default_rng(seed)))
+    return subject.outputs.unpack(best.value[0]), subject.outputs.unpack(best.error[0])
 
 
-def along(subject: Subject, v: Vector, noise: Vector) -> tuple[Column, float]:
-    """The derivative of every output along the flat direction `v`, and its step."""
+def along(subject: Subject, v: Vector, noise: Vector) -> Columns:
+    """The derivative of every output along the flat direction `v`."""
     # The widest step that moves no input by more than FIRST_STEP of its size.
     pace = np.max(np.abs(v) / subject.scales(), initial=0.0)
-    return search(subject, v, FIRST_STEP / (pace or 1.0), noise, np.zeros(subject.outputs.starts.size))
+    moved = v != 0
+    reach = np.max(np.abs(subject.x[moved] / v[moved]), initial=0.0)
+    peaks = np.zeros((1, subject.outputs.starts.size))
+
+    def sample(which: Vector, offsets: Matrix) -> NDArray[Any]:
+        return np.array([[subject(subject.x + offset * v)] for (offset,) in offsets])
+
+    h = np.array([FIRST_STEP / (pace or 1.0)])
+    return search(subject, sample, h, np.array([reach]), noise, peaks, np.zeros(1, int))[0]

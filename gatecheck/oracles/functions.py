@@ -57,7 +57,14 @@ class Layout:
 
     def unpack(self, vector: Vector) -> Any:
         """The structure that `vector` is the flat form of; its arrays are fresh copies."""
-        arrays = [vector[part].reshape(shape).copy() for part, shape in zip(self.slices, self.shapes, strict=True)]
+        return self._built([vector[part].reshape(shape).copy() for part, shape in zip(self.slices, self.shapes, strict=True)])
+
+    def unpack_each(self, vectors: Matrix) -> Any:
+        """The structures that the rows of `vectors` are the flat forms of, as one of which every array has one leading axis more."""
+        n = len(vectors)
+        return self._built([vectors[:, part].reshape(n, *shape) for part, shape in zip(self.slices, self.shapes, strict=True)])
+
+    def _built(self, arrays: list[NDArray[Any]]) -> Any:
         if self.kind == "mapping":
             return dict(zip(self.names, arrays, strict=True))
         return arrays[0] if self.kind == "array" else tuple(arrays)
@@ -86,6 +93,24 @@ class Layout:
             if array.shape != shape:
                 raise InputError(f"{what} for {name} has shape {array.shape}, but should be {shape}")
             out[part] = array.ravel()
+        return out
+
+    def pack_each(self, value: Any, count: int, what: str, dtype: type = np.float64, *, optional: bool = False) -> Matrix:
+        """The flat forms of so many structures, of which the arrays have one leading axis more: ``(count, size)``.
+
+        Raises
+        ------
+        InputError
+            If the structure, a shape or a dtype is another.
+        """
+        out: Matrix = np.zeros((count, self.size), dtype)
+        for name, part, shape, entry in zip(self.names, self.slices, self.shapes, self._entries(value, what), strict=True):
+            if entry is None and optional:
+                continue
+            array = as_numbers(entry, f"{what} for {name}", dtype)
+            if array.shape != (count, *shape):
+                raise InputError(f"{what} for {name} has shape {array.shape}, but should be {(count, *shape)}, one for each")
+            out[:, part] = array.reshape(count, -1)
         return out
 
     def _entries(self, value: Any, what: str) -> list[Any]:
@@ -183,6 +208,10 @@ def invoke(inputs: Layout, function: Function, vector: Vector, *leading: Any) ->
     return value, inputs.place(int(wrote[0])) if wrote.size else None
 
 
+MOST = 2**18
+"""About how many output entries are computed in one call for many inputs: they stay in the cache."""
+
+
 class Subject:
     """The function under test from one flat vector to another.
 
@@ -190,6 +219,8 @@ class Subject:
 
     Attributes
     ----------
+    each : callable or None
+        ``each(name, entries, values, *inputs)``: fn for each of many values in the place of one entry of one input.
     inputs, outputs : Layout
         How the vectors are made of the caller's arrays.
     x, y : ndarray
@@ -203,9 +234,9 @@ class Subject:
         If the inputs are no finite float64 arrays, or the function returns something other than finite real numbers.
     """
 
-    def __init__(self, fn: Function, inputs: Any) -> None:
+    def __init__(self, fn: Function, inputs: Any, each: Function | None = None) -> None:
         check_inputs(inputs)
-        self.fn = fn
+        self.fn, self.each = fn, each
         self.inputs = layout_of(inputs, "x", parameter_names(fn))
         self.x = self.inputs.pack(inputs, "inputs")
         self.changed: str | None = None
@@ -214,6 +245,51 @@ class Subject:
         self.y = self.outputs.pack(value, "fn's result")
         for i in np.flatnonzero(~np.isfinite(self.y))[:1]:
             raise InputError(f"fn returned {self.y[i]} at {self.outputs.place(i)}, but should be finite where its derivative is checked")
+        self._confirm_each()
+
+    def _confirm_each(self) -> None:
+        """Raise if fn_each computes something else than fn where an entry stays, or the first of an array moves by a little."""
+        if self.each is None or not self.outputs.size:
+            return
+        scales = self.scales()
+        for part in self.inputs.slices:
+            if part.stop == part.start:
+                continue
+            moved = self.x.copy()
+            moved[part.start] += scales[part.start] / 8
+            both = np.array([part.start, part.start])
+            got = self.replaced(both, np.array([self.x[part.start], moved[part.start]]))
+            for found, value in zip(got, (self.y, self(moved)), strict=True):
+                off = np.abs(found - value)
+                if not (off <= RESOLUTION * np.abs(value).max()).all():
+                    p = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
+                    where = f"{self.outputs.place(p)} with {self.inputs.place(part.start)} replaced"
+                    raise InputError(f"fn_each gives {found[p]:.10g} for {where}, but fn gives {value[p]:.10g}")
+
+    def replaced(self, places: Vector, values: Vector, x: Vector | None = None) -> Matrix:
+        """The function's values with one entry of `x` replaced, for each of many: ``(n, outputs)``, of the dtype of `values`."""
+        dtype = np.complex128 if values.dtype.kind == "c" else np.float64
+        start = (self.x if x is None else x).astype(dtype)
+        out: Matrix = np.empty((len(places), self.outputs.size), dtype)
+        for first, last in self._runs(places):
+            if self.each is None:
+                for k in range(first, last):
+                    vector = start.copy()
+                    vector[places[k]] = values[k]
+                    out[k] = self.outputs.pack(self.call(self.fn, vector), "fn's result", dtype)
+                continue
+            array = int(np.searchsorted([part.stop for part in self.inputs.slices], places[first], side="right"))
+            given = self.inputs.names[array], places[first:last] - self.inputs.slices[array].start, values[first:last]
+            out[first:last] = self.outputs.pack_each(self.call(self.each, start, *given), last - first, "fn_each's result", dtype)
+        return out
+
+    def _runs(self, places: Vector) -> list[tuple[int, int]]:
+        """Pieces of a list of places that lie in one array each, and that are no longer than one call takes."""
+        stops = np.array([part.stop for part in self.inputs.slices])
+        cuts = np.flatnonzero(np.diff(np.searchsorted(stops, places, side="right"))) + 1
+        most = max(1, MOST // max(1, self.outputs.size))
+        edges = [0, *cuts.tolist(), len(places)]
+        return [(first, min(first + most, b)) for a, b in itertools.pairwise(edges) for first in range(a, b, most)]
 
     def call(self, function: Function, vector: Vector, *leading: Any) -> Any:
         """:func:`invoke` on this subject's inputs, keeping in `changed` what was written to."""

@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gatecheck.report.bench_sections import section_parts
+
 Data = Mapping[str, Any]
 
 SHORT = {"onnxruntime": "ort", "gatecheck": "ours", "forward": "fwd", "gradients": "grad"}
@@ -31,6 +33,10 @@ def bench_table(data: Data) -> RenderableType:
     for threads in data["floors"]:
         parts.append(_points(data, int(threads)))
         parts.append(_summary(data, threads))
+    if parts:
+        parts += _about_points(data)
+    for section in data["sections"].values():
+        parts += section_parts(section)
     return Group(*parts, *_notes(data))
 
 
@@ -76,19 +82,12 @@ def _summary(data: Data, threads: str) -> Text:
     return text
 
 
-def _notes(data: Data) -> Iterator[RenderableType]:
+def _about_points(data: Data) -> Iterator[RenderableType]:
     yield Text("ratios: medians over rounds; ~ the 10 % and 90 % quantiles lie on both sides of 1; · not raced", "dim")
     yield Text("grad: forward and all gradients; ms: median; GEMM: time of the matrix products alone over the time taken", "dim")
     for threads, floors in data["floors"].items():
         rates = [f"{dtype} GEMM {r['gemm']:.3g}, GEMV {r['gemv']:.3g}" for dtype, r in floors.items()]
         yield Text(f"{threads} thread(s), 1e9 operations a second: {'; '.join(rates)}")
-    machine = data["machine"]
-    yield Text(f"{machine['processor']}, {machine['cores']} cores; {', '.join(data['blas'])}")
-    loads = [machine[k] for k in ("load_before", "load_after")]
-    if loads[0] is not None and loads[0] > BUSY * machine["cores"]:
-        yield Text(f"the machine was busy (load {loads[0]:.1f} before, {loads[1]:.1f} after): repeat this on an idle one", "yellow")
-    versions = data["versions"]
-    yield Text(", ".join(f"{name} {versions[name]}" for name in versions if name != "platform"), "dim")
     for name, how in data["missing"].items():
         yield Text(f"{name} was not raced: it is not installed ({how})", "yellow")
     for note in data["narrowed"]:
@@ -102,6 +101,17 @@ def _notes(data: Data) -> Iterator[RenderableType]:
     if data["unmeasured"]:
         listed = data["unmeasured"]
         yield Text(f"no time for {len(listed)} points (--limit), the first being {listed[0]}", "yellow")
+    yield Text()
+
+
+def _notes(data: Data) -> Iterator[RenderableType]:
+    machine = data["machine"]
+    yield Text("; ".join((f"{machine['processor']}, {machine['cores']} cores", *data["blas"])))
+    loads = [machine[k] for k in ("load_before", "load_after")]
+    if loads[0] is not None and loads[0] > BUSY * machine["cores"]:
+        yield Text(f"the machine was busy (load {loads[0]:.1f} before, {loads[1]:.1f} after): repeat this on an idle one", "yellow")
+    versions = data["versions"]
+    yield Text(", ".join(f"{name} {versions[name]}" for name in versions if name != "platform"), "dim")
     if data["interrupted"]:
         yield Text("interrupted: this is what was measured until then", "yellow")
 

@@ -52,7 +52,7 @@ def test_a_target_is_measured_and_the_files_say_what_the_table_says(gk, tmp_path
     status, printed = gk("mine.py:Mine", *NARROW, "--json", "out.json", "--figure", "out.svg")
     assert status == 0, printed
     data = json.loads((tmp_path / "out.json").read_text())
-    assert data["schema"] == "gatecheck-bench-1"
+    assert data["schema"] == "gatecheck-bench-2"
     assert data["subject"] == "mine.py:Mine"
     (point,) = data["points"]
     assert {k: point[k] for k in ("cell", "dtype", "work", "T", "B", "D", "H", "threads", "rounds")} == {

@@ -212,3 +212,62 @@ def test_an_undecided_pair_of_arrays_is_not_outvoted():
     )
     assert result.verdict == "inconclusive"
     assert result.oracles["finite differences"].inconclusive < 0.5
+
+
+def each(fn):
+    """What calls `fn`, a function of W and x, for many values in the place of one entry."""
+
+    def many(name, entries, values, W, x):
+        results = []
+        for entry, value in zip(entries, values, strict=True):
+            given = {k: v.astype(np.result_type(v, value)) for k, v in (("W", W), ("x", x))}
+            given[name].reshape(-1)[entry] = value
+            results.append(fn(**given))
+        return np.stack(results)
+
+    return many
+
+
+def vjp_each(vjp):
+    return lambda dys, *inputs: tuple(np.stack(parts) for parts in zip(*(vjp(dy, *inputs) for dy in dys), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_at_once_find_what_one_at_a_time_finds(problem, seed):
+    inputs = problem.inputs(seed)
+    wrong, _ = problem.planted(problem.jacobian(*inputs), seed)
+    for vjp in (problem.vjp, problem.vjp_of(wrong)):
+        alone = gradcheck(problem.fn, inputs, vjp, seed=seed)
+        together = gradcheck(problem.fn, inputs, vjp, fn_each=each(problem.fn), vjp_each=vjp_each(vjp), seed=seed)
+        assert together == alone
+
+
+def test_many_at_once_that_are_another_function_are_refused(problem):
+    def off(W, x):
+        return problem.fn(W, x) * (1 + 1e-6)
+
+    with pytest.raises(InputError, match=r"fn_each gives .* for y\[1, 1\] with W\[0, 0\] replaced, but fn gives"):
+        gradcheck(problem.fn, problem.inputs(0), problem.vjp, fn_each=each(off))
+    with pytest.raises(InputError, match=r"fn_each's result for y has shape \(2, 2\), but should be \(2, 2, 2\), one for each"):
+        gradcheck(problem.fn, problem.inputs(0), problem.vjp, fn_each=lambda name, entries, values, W, x: problem.fn(W, x))
+
+
+def test_many_gradients_at_once_that_are_others_are_a_failure(problem):
+    inputs = problem.inputs(0)
+    wrong = problem.jacobian(*inputs) + 1e-3
+    result = gradcheck(problem.fn, inputs, problem.vjp, vjp_each=vjp_each(problem.vjp_of(wrong)))
+    assert result.verdict == "fail"
+    assert result.notes == ("vjp_each gives another gradient of y[1, 1] than vjp",)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fast_sees_a_hundred_thousandth(problem, seed):
+    inputs = problem.inputs(seed)
+    result = gradcheck(problem.fn, inputs, problem.vjp, fast=True)
+    assert result
+    assert list(result.oracles) == ["central differences"]
+    assert result.notes == ("fast: one central difference for each derivative, whose truncation nothing bounds",)
+    J = problem.jacobian(*inputs)
+    p, i = np.unravel_index(np.argmax(np.abs(J)), J.shape)
+    J[p, i] *= 1 + 1e-5
+    assert [f.oracle for f in gradcheck(problem.fn, inputs, problem.vjp_of(J), fast=True).failures] == ["central differences"]

@@ -1,0 +1,147 @@
+"""How long audits of our own cells take from the command line, with compiled kernels on disk and without, and what a start costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gatecheck.bench.rows import Bar, Row, Section, Step, compared
+from gatecheck.bench.timing import race
+from gatecheck.errors import TargetError, in_brief
+from gatecheck.kernels.builtin import COMPUTED
+
+WARM_IMPORTS, WARM_SECONDS = 2.0, 2.0
+COLD_SECONDS = 20.0
+EVERYTHING_SECONDS = 120.0
+IMPORT_SECONDS = 0.3
+CHECKS_A_SECOND = 1000.0
+"""What we aim at: a warm audit takes twice the import of what it depends on and two seconds more, one that compiles all twenty, one of
+everything installed and compiling two minutes; ``import gatecheck`` 0.3 s; and a thorough audit makes a thousand checks a second."""
+
+ROUNDS = 7
+
+COMMAND = "from gatecheck.cli import main; main()"
+
+DEPENDENCIES = """
+import contextlib, io, json, sys
+from gatecheck.cli import main
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    main()
+own = {*sys.stdlib_module_names, "gatecheck", "__main__"}
+named = [name for name, module in sys.modules.items() if getattr(getattr(module, "__spec__", None), "name", None) == name]
+names = [name for name in named if name.partition(".")[0] not in own and all(map(str.isidentifier, name.split(".")))]
+print(json.dumps(names))
+"""
+"""Prints what is loaded after an audit and is neither ours nor Python's own."""
+
+NUMBA = """
+import sys, gatecheck
+print(sum(name.partition(".")[0] == "numba" for name in sys.modules))
+"""
+
+
+class Place(NamedTuple):
+    """Where processes run: an empty folder, with one in it for what they compile; and what narrows each audit."""
+
+    folder: Path
+    narrowed: tuple[str, ...]
+
+    def python(self, *arguments: str, cache: str = "warm", bad: int = 2) -> str:
+        """What a process of Python prints that is given a text to run, and arguments behind ``-c``.
+
+        Raises
+        ------
+        TargetError
+            If it ends with `bad` or more: an audit with findings ends with 1.
+        """
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(self.folder / cache)}
+        command = [sys.executable, *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+        )
+        if not 0 <= done.returncode < bad:
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            said = " ".join("gatecheck" if word == COMMAND else word for word in arguments[1:])
+            raise TargetError(f"{in_brief(said)} ended with exit status {done.returncode}: {last}")
+        return done.stdout
+
+    def audit(self, *arguments: str, cache: str = "warm") -> None:
+        """``gatecheck audit`` of these, in a process of its own."""
+        self.python("-c", COMMAND, "audit", *arguments, *self.narrowed, cache=cache)
+
+
+def dependencies(place: Place, arguments: tuple[str, ...]) -> list[str]:
+    """The modules of other packages that an audit loads, in this order."""
+    names: list[str] = json.loads(place.python("-c", DEPENDENCIES, "audit", *arguments, *place.narrowed))
+    return names
+
+
+def command(place: Place, *arguments: str) -> str:
+    """How an audit is called from the command line."""
+    return " ".join(("gatecheck audit", *arguments, *place.narrowed))
+
+
+def section(*, quick: bool, folder: Path) -> Section:
+    """Audits in processes of their own, which run in `folder`.
+
+    The first with nothing compiled leaves behind what the warm ones need.
+    """
+    place = Place(folder, ("--only", "empty_sequence") if quick else ())
+    cells, rounds = (["rnn"], 1) if quick else ([cell.name for cell in COMPUTED], ROUNDS)
+    one = ("builtin:rnn" if quick else "builtin:lstm", "--profile", "quick")
+    steps: list[Step] = [
+        ("import gatecheck", partial(_imports, place, rounds)),
+        ("an audit that compiles", partial(_cold, place, one, COLD_SECONDS)),
+        ("an audit that does not", partial(_warm, place, one, rounds)),
+        *((f"profile ci, {cell}", partial(_checks, place, f"builtin:{cell}")) for cell in cells),
+    ]
+    notes = ["whole processes, with as many threads as they choose; audits that compile and those of everything are run once"]
+    if quick:
+        notes.append("--quick: of one property; the audit of everything that is installed was left out")
+    else:
+        steps.append(("an audit of everything that compiles", partial(_cold, place, (), EVERYTHING_SECONDS)))
+    return Section("Audits and what a start costs", "that of importing what the audit depends on", "checks", steps, {}, notes)
+
+
+def _imports(place: Place, rounds: int) -> Iterator[Row]:
+    what = "import gatecheck"
+    seconds = race({what: partial(place.python, "-c", what)}, rounds=rounds, least=0.0)
+    yield Row(what, float(np.median(seconds[what])), bar=Bar("seconds", IMPORT_SECONDS))
+    yield Row(f"modules of numba that {what} loads", number=int(place.python("-c", NUMBA, bad=1)), bar=Bar("number", 0))
+
+
+def _cold(place: Place, arguments: tuple[str, ...], limit: float) -> Iterator[Row]:
+    cache = "warm" if arguments else "everything"
+    seconds = race({"audit": partial(place.audit, *arguments, cache=cache)}, rounds=1, least=0.0, warm=False)
+    yield Row(f"{command(place, *arguments)}, nothing compiled", seconds["audit"][0], bar=Bar("seconds", limit))
+
+
+def _warm(place: Place, arguments: tuple[str, ...], rounds: int) -> Iterator[Row]:
+    names = dependencies(place, arguments)
+    seconds = race(
+        {"audit": partial(place.audit, *arguments), "imports": partial(place.python, "-c", f"import {', '.join(names)}", bad=1)},
+        rounds=rounds,
+        least=0.0,
+    )
+    imports = float(np.median(seconds["imports"]))
+    packages = {name.partition(".")[0] for name in names}
+    yield Row(f"importing the {len(names)} modules of {len(packages)} packages that it depends on", imports, 1.0)
+    bar = Bar("seconds", WARM_IMPORTS * imports + WARM_SECONDS, why=f"{WARM_IMPORTS:g} times the imports and {WARM_SECONDS:g} s")
+    for row in compared(seconds, "imports", bar=bar):
+        yield replace(row, what=command(place, *arguments))
+
+
+def _checks(place: Place, target: str) -> Iterator[Row]:
+    written = place.folder / "audit.json"
+    seconds = race({target: partial(place.audit, target, "--profile", "ci", "--json", str(written))}, rounds=1, least=0.0)
+    checks = json.loads(written.read_text(encoding="utf-8"))["counts"]["checks"]
+    yield Row(command(place, target, "--profile", "ci"), seconds[target][0], number=checks, bar=Bar("rate", CHECKS_A_SECOND, least=True))

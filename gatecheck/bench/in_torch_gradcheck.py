@@ -1,0 +1,61 @@
+"""``torch.autograd.gradcheck`` as its users ask it of an LSTM of PyTorch's: at its defaults, of all parameters, x, h0 and c0."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from gatecheck.bench.job import states
+from gatecheck.cases import Case
+from gatecheck.conventions import as_convention
+from gatecheck.errors import MissingExtraError, TargetError
+
+try:
+    import torch
+except ImportError as error:
+    raise MissingExtraError('pip install "gatecheck[torch]"') from error
+
+PACKAGES = ("torch",)
+
+
+def prepare(case: Case, threads: int) -> dict[str, Callable[[bool], None]]:
+    """By the name of what is checked, a call that checks it; its argument says whether in fast mode.
+
+    The layer is ``torch.nn.LSTM``, the loop one in Python over ``torch.nn.LSTMCell``; both give y, with the parameters of `case`.
+    """
+    torch.set_num_threads(threads)
+    _, _, D, H = case.sizes
+    spelled = as_convention("pytorch").spell(case.cell, case.params)
+
+    def tensor(array: Any) -> Any:
+        return torch.from_numpy(array.copy()).requires_grad_()
+
+    inputs = [tensor(case["x"]), *map(tensor, states(case))]
+    layer, cell = (kind(D, H, dtype=inputs[0].dtype) for kind in (torch.nn.LSTM, torch.nn.LSTMCell))
+    names = [name for name, _ in layer.named_parameters()]
+    params = [tensor(spelled[name]) for name in names]
+    own = [name.removesuffix("_l0") for name in names]
+
+    def whole(x: Any, h0: Any, c0: Any, *params: Any) -> Any:
+        return torch.func.functional_call(layer, dict(zip(names, params, strict=True)), (x, (h0[None], c0[None])))[0]
+
+    def loop(x: Any, h: Any, c: Any, *params: Any) -> Any:
+        outputs, given = [], dict(zip(own, params, strict=True))
+        for each in x:
+            h, c = torch.func.functional_call(cell, given, (each, (h, c)))
+            outputs.append(h)
+        return torch.stack(outputs)
+
+    published = importlib.import_module("torch.autograd.gradcheck")  # in torch.autograd the function hides its module
+
+    def checks(function: Callable[..., Any]) -> Callable[[bool], None]:
+        def check(fast_mode: bool) -> None:
+            try:
+                published.gradcheck(function, [*inputs, *params], fast_mode=fast_mode)
+            except published.GradcheckError as error:
+                raise TargetError(f"torch.autograd.gradcheck does not pass PyTorch's own LSTM: {error}") from error
+
+        return check
+
+    return {"torch.nn.LSTM": checks(whole), "loop over torch.nn.LSTMCell": checks(loop)}

@@ -1,0 +1,99 @@
+"""How audits are timed: which processes are run, where what they compile is kept, and what becomes of one that fails."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from gatecheck.bench import audits
+from gatecheck.bench.audits import CHECKS_A_SECOND, COMMAND, Place, section
+from gatecheck.bench.rows import answers
+from gatecheck.errors import TargetError
+from gatecheck.kernels.builtin import COMPUTED
+
+TARGET = """
+import numpy as np
+
+class Mine:
+    cell = "rnn"
+
+    def forward(self, params, x, h0):
+        h, y = h0, np.empty((*x.shape[:2], h0.shape[1]), x.dtype)
+        for t in range(len(x)):
+            h = y[t] = np.tanh(x[t] @ params["W"] + h @ params["U"] + params["b"])
+        return y, h
+"""
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """What would have been run, and where it would have kept what it compiles; an audit there makes 321 checks."""
+    asked = []
+
+    def python(self, *arguments, cache="warm", bad=2):
+        asked.append((cache, arguments))
+        if "--json" in arguments:
+            Path(arguments[arguments.index("--json") + 1]).write_text(json.dumps({"counts": {"checks": 321}}))
+        return '["numpy", "numpy.linalg"]' if arguments[1] == audits.DEPENDENCIES else "5"
+
+    monkeypatch.setattr(Place, "python", python)
+    return asked
+
+
+def rows(found):
+    return [answer["row"] for answer in answers(found) if answer["kind"] == "row"]
+
+
+def test_every_bar_of_the_audits_has_its_row(processes, tmp_path):
+    found = rows(section(quick=False, folder=tmp_path))
+    bars = {row["what"]: row["bar"] and (row["bar"]["of"], row["bar"]["limit"]) for row in found}
+    assert bars.pop("import gatecheck") == ("seconds", 0.3)
+    assert bars.pop("modules of numba that import gatecheck loads") == ("number", 0)
+    assert bars.pop("gatecheck audit builtin:lstm --profile quick, nothing compiled") == ("seconds", 20.0)
+    assert bars.pop("gatecheck audit, nothing compiled") == ("seconds", 120.0)
+    assert bars.pop("importing the 2 modules of 1 packages that it depends on") is None
+    of, limit = bars.pop("gatecheck audit builtin:lstm --profile quick")
+    assert of == "seconds"
+    imports = next(row["seconds"] for row in found if row["what"].startswith("importing"))
+    assert limit - 2 == pytest.approx(2 * imports, rel=1e-3)
+    assert bars == {f"gatecheck audit builtin:{cell.name} --profile ci": ("rate", CHECKS_A_SECOND) for cell in COMPUTED}
+    assert {row["number"] for row in found if row["what"].endswith("ci")} == {321}
+    assert [row["met"] for row in found if "numba" in row["what"]] == [False]
+
+
+def test_only_what_is_said_to_compile_starts_with_nothing_compiled(processes, tmp_path):
+    rows(section(quick=False, folder=tmp_path))
+    called = [(cache, arguments[1:]) for cache, arguments in processes if arguments[1] == COMMAND]
+    everything = [(cache, arguments) for cache, arguments in called if arguments == (COMMAND, "audit")]
+    assert everything == [("everything", (COMMAND, "audit"))]
+    first = next(arguments for cache, arguments in called if cache == "warm")
+    assert first == (COMMAND, "audit", "builtin:lstm", "--profile", "quick")
+
+
+def test_a_process_that_fails_is_no_measurement(tmp_path):
+    place = Place(tmp_path, ())
+    assert place.python("-c", "import os; print(os.environ['NUMBA_CACHE_DIR'])").strip() == str(tmp_path / "warm")
+    place.python("-c", "raise SystemExit(1)")  # an audit with findings
+    with pytest.raises(TargetError, match=r"^raise SystemExit\(1\) ended with exit status 1: it said nothing"):
+        place.python("-c", "raise SystemExit(1)", bad=1)
+    with pytest.raises(
+        TargetError, match=r"^gatecheck audit no_such_module:X ended with exit status 3: gatecheck: importing no_such_module"
+    ):
+        place.audit("no_such_module:X")
+
+
+def test_an_audit_is_really_made_and_what_it_depends_on_is_found(tmp_path):
+    (tmp_path / "mine.py").write_text(TARGET)
+    place = Place(tmp_path, ("--only", "empty_sequence"))
+    (checked,) = audits._checks(place, "mine.py:Mine")
+    assert checked.number > 0
+    assert checked.rate == checked.number / checked.seconds
+    assert checked.what == "gatecheck audit mine.py:Mine --profile ci --only empty_sequence"
+    names = audits.dependencies(place, ("mine.py:Mine",))
+    assert {"numpy", "numba", "hypothesis", "click", "rich.console"} <= set(names)
+    assert not any(name.partition(".")[0] in ("gatecheck", "os", "json", "mine") or name in sys.builtin_module_names for name in names)
+    place.python("-c", f"import {', '.join(names)}", bad=1)
+    started, modules = audits._imports(place, 1)
+    assert started.seconds > 0
+    assert (modules.number, modules.met) == (0, True)
