@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -73,18 +73,29 @@ _END: Mapping[np.ufunc, Callable[[float], float]] = {np.tanh: lambda u: math.ata
 Runtime's GRU by 8."""
 
 
+SMALLEST = 1e-280
+"""Sums of squares beyond this, or its inverse, are had from numbers that were scaled before."""
+
+BLOCK = 2**16
+"""How many random numbers are drawn at a time."""
+
+
+@lru_cache(maxsize=32)
+def _drawn(seed: int, block: int) -> Array:
+    """Random numbers of a seed, uniform in ±√½; the same in every run, so the first ones are drawn once a process."""
+    return np.random.default_rng((seed, block)).uniform(-math.sqrt(0.5), math.sqrt(0.5), BLOCK)
+
+
 class Noise:
     """The errors of one noisy run, uniform in ±1 but for the factor of two equal parts."""
 
     def __init__(self, precision: Precision, seed: int) -> None:
         self.precision = precision
-        self._rng = np.random.default_rng(seed)
+        self._seed, self._block, self._used = seed, 0, 0
         self._systematic: list[Array] = []
         self._before: list[Array] = []
         self._position = 0
-        self._of_argument = {
-            function: self._rng.uniform(-1, 1, (REPLICATES, math.ceil(end(precision.u) / SMOOTH))) for function, end in _END.items()
-        }
+        self._of_argument = {function: self._some(REPLICATES, math.ceil(end(precision.u) / SMOOTH)) for function, end in _END.items()}
 
     def begin_step(self) -> None:
         """The next operation is the first of a step."""
@@ -100,41 +111,48 @@ class Noise:
         """
         k, shape = self._position, at.shape
         self._position += 1
+        systematic, anew = self._some(2, *shape)
         if k == len(self._systematic):
-            self._systematic.append(self._rng.uniform(-1, 1, shape))
+            self._systematic.append(systematic)
             self._before.append(at)
-        elif self._systematic[k].shape != shape:
-            self._systematic[k] = self._rng.uniform(-1, 1, shape)
         else:
-            moved = ~(np.abs(at - self._before[k]) <= near)
-            self._systematic[k] = np.where(moved, self._rng.uniform(-1, 1, shape), self._systematic[k])
-        self._before[k] = at
-        return self._with_fresh(self._systematic[k])
+            if self._systematic[k].shape == shape:
+                moved = at - self._before[k]
+                systematic = np.where(np.abs(moved, out=moved) <= near, self._systematic[k], systematic)
+            self._systematic[k], self._before[k] = systematic, at
+        both: Array = systematic + anew
+        return both
 
     def of_function(self, function: np.ufunc, at: Array) -> Array:
         """The relative size of the errors of an odd function (or one that is odd about ½) at its arguments ``(REPLICATES, ...)``."""
         errors = self._of_argument[function]
         interval = np.fmin(np.abs(at) / SMOOTH, errors.shape[1] - 1).astype(int)
         replicate = np.arange(REPLICATES).reshape(-1, *[1] * (at.ndim - 1))
-        return self._with_fresh(errors[replicate, interval] * np.sign(at))
-
-    def _with_fresh(self, systematic: Array) -> Array:
-        both: Array = (systematic + self._rng.uniform(-1, 1, systematic.shape)) * math.sqrt(0.5)
+        both: Array = errors[replicate, interval] * np.sign(at) + self._some(*at.shape)
         return both
+
+    def _some(self, *shape: int) -> Array:
+        """Random numbers that were not used before."""
+        size = math.prod(shape)
+        start, self._used = self._used, self._used + size
+        if self._used <= BLOCK:
+            found = _drawn(self._seed, self._block)[start : self._used]
+        else:
+            blocks = max(1, -(-size // BLOCK))
+            whole = [_drawn(self._seed, self._block + 1 + i) for i in range(blocks)]
+            found = (whole[0] if blocks == 1 else np.concatenate(whole))[:size]
+            self._block, self._used = self._block + blocks, size - (blocks - 1) * BLOCK
+        return found.reshape(shape)
 
 
 class Noisy(np.ndarray[Any, Any]):
     """An array on which every operation draws its rounding. The class holds the noise, so every view, slice and stack keeps it."""
 
     noise: ClassVar[Noise]
-    gate: bool
+    gate = False
     """Whether this is a sigmoid's value or its complement."""
-    terms: int
+    terms = 0
     """Of how many products it is the sum, where it is nothing else; or 0."""
-
-    def __array_finalize__(self, parent: Any) -> None:
-        self.gate = getattr(parent, "gate", False)
-        self.terms = getattr(parent, "terms", 0)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, int):
@@ -143,22 +161,30 @@ class Noisy(np.ndarray[Any, Any]):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         raw = [i.view(np.ndarray) if isinstance(i, Noisy) else i for i in inputs]
-        gates = [getattr(i, "gate", False) for i in inputs]
-        terms = [getattr(i, "terms", 0) for i in inputs]
-        value = getattr(ufunc, method)(*raw, **kwargs)
-        one_sum = ufunc is np.add and method == "__call__" and all(terms)
+        value = _product(*raw) if ufunc is np.matmul and not kwargs else getattr(ufunc, method)(*raw, **kwargs)
+        terms = [getattr(i, "terms", 0) for i in inputs] if ufunc is np.add and method == "__call__" else [0]
         if ufunc not in _EXACT and value.dtype.kind == "f":
-            width = _half_width(self.noise.precision, ufunc, method, value, raw, kwargs)
-            if ufunc is np.multiply and sum(gates) == 1:
-                # Whoever holds the complement writes z v as v - (1 - z) v: an absolute error of u |v|, anew at every use.
-                width = width + self.noise.precision.u * np.abs(raw[gates.index(False)])
-            if one_sum:
-                width = np.maximum(width, self.noise.precision.u * _continued(terms, raw, value))
             noise = self.noise
-            value = value + width * (noise.of_function(ufunc, raw[0]) if ufunc in _END else noise.draw(value, 2 * width))
+            width = _half_width(noise.precision, ufunc, method, value, raw, kwargs)
+            if ufunc in _END:
+                error = noise.of_function(ufunc, raw[0])
+            else:
+                if ufunc is np.multiply and len(gates := [i for i in (0, 1) if getattr(inputs[i], "gate", False)]) == 1:
+                    # Whoever holds the complement writes z v as v - (1 - z) v: an absolute error of u |v|, anew at every use.
+                    width = width + noise.precision.u * np.abs(raw[1 - gates[0]])
+                elif all(terms):
+                    width = np.maximum(width, noise.precision.u * _continued(terms, raw, value))
+                error = noise.draw(value, width + width)
+            error *= width
+            error += value
+            value = error
         noisy = value.view(type(self))
-        noisy.terms = raw[0].shape[-1] if ufunc is np.matmul else sum(terms) if one_sum else 0
-        noisy.gate = ufunc is expit or (ufunc is np.subtract and gates[1] and np.ndim(raw[0]) == 0 and raw[0] == 1)
+        if ufunc is np.matmul:
+            noisy.terms = raw[0].shape[-1]
+        elif all(terms):
+            noisy.terms = sum(terms)
+        elif ufunc is expit or (ufunc is np.subtract and getattr(inputs[1], "gate", False) and np.ndim(raw[0]) == 0 and raw[0] == 1):
+            noisy.gate = True
         return noisy
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -172,10 +198,7 @@ def _half_width(precision: Precision, ufunc: np.ufunc, method: str, value: Array
     u, tiny = precision
     if ufunc is np.matmul:
         a, b = raw
-        # Squares of less than 1e-154 would be lost.
-        rows, columns = _largest(a, -1), _largest(b, -2)
-        scale = rows * columns
-        return u * scale * _accumulated(a.shape[-1], (a / rows) ** 2 @ (b / columns) ** 2, value / scale)
+        return _of_products(precision, a, b, value)
     if method == "reduce":
         (a,) = raw
         axis = kwargs.get("axis", 0)
@@ -183,18 +206,46 @@ def _half_width(precision: Precision, ufunc: np.ufunc, method: str, value: Array
         squares = ((a / scale) ** 2).sum(axis, keepdims=True)
         width = u * scale * _accumulated(a.shape[axis], squares, np.reshape(value, squares.shape) / scale)
         return np.reshape(width, value.shape)
-    width = u * _HALF_WIDTH.get(ufunc, 1.0) * np.abs(value) + tiny
-    # 1 - sigmoid(-a) and (1 + tanh(a / 2)) / 2 are correct too, so below ½ the error is absolute. Above it that of 1 / (1 + exp(-a)) is
-    # 1.5 u, u for the sum, which lies above 1, and u / 2 for the quotient; ONNX Runtime's is 2.6 u.
-    return np.full_like(value, 2 * u) if ufunc is expit else width
+    if ufunc is expit:
+        # 1 - sigmoid(-a) and (1 + tanh(a / 2)) / 2 are correct too, so below ½ the error is absolute. Above it that of 1 / (1 + exp(-a)) is
+        # 1.5 u, u for the sum, which lies above 1, and u / 2 for the quotient; ONNX Runtime's is 2.6 u.
+        return np.full_like(value, 2 * u)
+    width = np.abs(value)
+    width *= u * _HALF_WIDTH.get(ufunc, 1.0)
+    width += tiny
+    return width
+
+
+def _product(a: Array, b: Array) -> Array:
+    """``a @ b``, in one product where all replicates share b: small ones take as long to begin as to compute."""
+    if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
+        flat: Array = np.matmul(a.reshape(-1, a.shape[-1]), b)
+        return flat.reshape(*a.shape[:-1], b.shape[-1])
+    product: Array = np.matmul(a, b)
+    return product
+
+
+def _of_products(precision: Precision, a: Array, b: Array, value: Array) -> Array:
+    """The half-width of a product of matrices."""
+    n, u = a.shape[-1], precision.u
+    squares = _product(a * a, b * b)
+    # The squares of products of normal numbers in single precision are normal in double. In double itself they may be lost.
+    if precision.tiny**4 > 0 or (squares.min(initial=1) > SMALLEST and squares.max(initial=1) < 1 / SMALLEST):
+        return u * _accumulated(n, squares, value)
+    rows, columns = _largest(a, -1), _largest(b, -2)
+    scale = rows * columns
+    width: Array = u * scale * _accumulated(n, (a / rows) ** 2 @ (b / columns) ** 2, value / scale)
+    return width
 
 
 def _accumulated(n: int, squares: Array, value: Array) -> Array:
     """√3 times the standard deviation of a sum of n products whose partial sums walk at random and drift towards the result."""
     if n == 1:
         return np.abs(value)
-    width: Array = np.sqrt(n * (squares + value * value) / 3 + squares)
-    return width
+    width: Array = value * value
+    width *= n / 3
+    width += squares * (n / 3 + 1)
+    return np.sqrt(width, out=width)
 
 
 def _continued(terms: list[int], parts: list[Array], value: Array) -> Array:
