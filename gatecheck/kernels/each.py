@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gatecheck.cells import Cell
 from gatecheck.kernels import gru, lstm, rnn, run
 from gatecheck.kernels.activations import CODES
+from gatecheck.kernels.blocks import copy
 from gatecheck.kernels.jit import jit
 from gatecheck.kernels.products import hoisted, packed
 from gatecheck.kernels.schedule import schedule
@@ -88,7 +89,8 @@ def _rnn(
         spot[at[k]] = values[k]
         rnn.forward(*rest)
         spot[at[k]] = kept
-        _take(h, y[k])
+        for t in range(y.shape[1]):
+            copy(y[k, t], h[t + 1])
 
 
 @jit
@@ -100,7 +102,8 @@ def _gru(
         spot[at[k]] = values[k]
         gru.forward(*rest)
         spot[at[k]] = kept
-        _take(h, y[k])
+        for t in range(y.shape[1]):
+            copy(y[k, t], h[t + 1])
 
 
 @jit
@@ -111,22 +114,13 @@ def _lstm(
         kept = spot[at[k]]
         spot[at[k]] = values[k]
         lstm.forward(*rest)
-        for r in range(c.shape[1]):
-            for q in range(c.shape[2]):
-                cT[k, r, q] = c[-1, r, q]
+        copy(cT[k], c[-1])
         spot[at[k]] = kept
-        _take(h, y[k])
+        for t in range(y.shape[1]):
+            copy(y[k, t], h[t + 1])
 
 
 EACH = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}
-
-
-@jit
-def _take(h: Array, y: Array) -> None:
-    for t in range(y.shape[0]):
-        for r in range(y.shape[1]):
-            for q in range(y.shape[2]):
-                y[t, r, q] = h[t + 1, r, q]
 
 
 @run.quiet

@@ -185,43 +185,28 @@ def _panels(a: Any, a_row: int, b: Any, b_panel: int, c: Any, c_row: int, rows: 
     """Add the product of a and as many panels as there are columns, summed over so many steps, to c. Strides are in entries."""
     lanes, space = _lanes(a), _space(a)
     wide = VECTORS * lanes
-    even = rows - rows % 2
     for j in range(0, columns, wide):
         right, many, i = start(b, j // wide * b_panel), min(wide, columns - j), 0
-        while i < even:
-            n = 6 if even - i >= 6 else 2
-            _add_rows(n, start(a, i * a_row), a_row, right, wide, start(c, i * c_row + j), c_row, many, steps, lanes, space)
+        while i < rows:
+            n = 6 if rows - i >= 6 else 2 if rows - i >= 2 else 1
+            left, out = start(a, i * a_row), start(c, i * c_row + j)
             i += n
-    if even < rows:
-        left, out, j = start(a, even * a_row), start(c, even * c_row), 0
-        while j < columns:
-            right = start(b, j // wide * b_panel)
-            if columns - j >= 2 * wide:
-                _tile(1, 2 * VECTORS, left, a_row, right, wide, b_panel, start(out, j), c_row, steps)
-                j += 2 * wide
-            else:
-                _add_rows(1, left, a_row, right, wide, start(out, j), c_row, min(wide, columns - j), steps, lanes, space)
-                j += wide
-
-
-@jit
-def _add_rows(
-    n: int, left: Any, a_row: int, right: Any, wide: int, out: Any, c_row: int, columns: int, steps: int, lanes: int, space: Any
-) -> None:
-    """Of so few rows as a tile has the product with one panel; what is no whole vector goes by way of `space`."""
-    q = 0
-    while q < columns:
-        vectors = VECTORS if columns == wide else 1
-        if q + vectors * lanes <= columns:
-            _tile(n, vectors, left, a_row, start(right, q), wide, 0, start(out, q), c_row, steps)
-        else:
-            for p in range(n * lanes):
-                space[p] = 0
-            _tile(n, 1, left, a_row, start(right, q), wide, 0, space, lanes, steps)
-            for r in range(n):
-                for p in range(columns - q):
-                    out[r * c_row + q + p] += space[r * lanes + p]
-        q += vectors * lanes
+            if n == 1 and j // wide % 2 == 1 and many == wide:
+                continue  # done with the panel before
+            if n == 1 and columns - j >= 2 * wide:
+                _tile(1, 2 * VECTORS, left, a_row, right, wide, b_panel, out, c_row, steps)
+                continue
+            vectors, q = VECTORS if many == wide else 1, 0
+            while q + vectors * lanes <= many:
+                _tile(n, vectors, left, a_row, start(right, q), wide, 0, start(out, q), c_row, steps)
+                q += vectors * lanes
+            if q < many:  # what is no whole vector goes by way of some space
+                for p in range(n * lanes):
+                    space[p] = 0
+                _tile(n, 1, left, a_row, start(right, q), wide, 0, space, lanes, steps)
+                for r in range(n):
+                    for p in range(many - q):
+                        out[r * c_row + q + p] += space[r * lanes + p]
 
 
 def _add_panels(a: Array, panels: Array, c: Array, column: int, columns: int, steps: int) -> None:
