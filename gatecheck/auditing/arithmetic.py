@@ -46,19 +46,19 @@ def _expm1(a: Array) -> Array:
 
 
 @cache
-def _lambert(dtype: np.dtype[Any]) -> tuple[float, list[Any], list[Any]]:
-    """Where tanh is 1 in a format, and P and Q of tanh(x) = x P(x²) / Q(x²) up to there, highest power first.
+def _lambert(dtype: np.dtype[Any]) -> tuple[float, Array]:
+    """Where tanh is 1 in a format, and P and Q of tanh(x) = x P(x²) / Q(x²) up to there: coefficients ``(powers, 2)``, the highest first.
 
-    The convergent of Lambert's continued fraction x / (1 + x² / (3 + x² / (5 + …))) of three times as many terms as that number.
+    The convergent of Lambert's continued fraction x / (1 + x² / (3 + x² / (5 + …))) of twice as many terms as that number.
     """
     end = -np.log(np.finfo(dtype).eps / 8) / 2
     before, now = ([Fraction(0)], [Fraction(1)]), ([Fraction(1)], [Fraction(1)])
     for k in range(2, int(2 * end)):
         step = tuple(_plus([(2 * k - 1) * c for c in b], [Fraction(0), *a]) for a, b in zip(before, now, strict=True))
         before, now = now, (step[0], step[1])
-    scale = now[1][0]
-    p, q = ([_in(dtype, c / scale) for c in reversed(part)] for part in now)
-    return float(end), p, q
+    powers, scale = max(map(len, now)), now[1][0]
+    rows = ([_in(dtype, c / scale) for c in _plus(part, [Fraction(0)] * powers)] for part in now)
+    return float(end), np.array(list(rows)).T[::-1]
 
 
 def _plus(a: list[Fraction], b: list[Fraction]) -> list[Fraction]:
@@ -71,15 +71,13 @@ def _in(dtype: np.dtype[Any], c: Fraction) -> Any:
 
 
 def _polynomials(a: Array) -> Array:
-    end, p, q = _lambert(a.dtype)
+    end, coefficients = _lambert(a.dtype)
     x = np.clip(a, -end, end).astype(a.dtype)
     square = x * x
-    above, below = np.full_like(x, p[0]), np.full_like(x, q[0])
-    for c in p[1:]:
-        above = above * square + c
-    for c in q[1:]:
-        below = below * square + c
-    value: Array = x * above / below
+    both = np.zeros((2, *x.shape), a.dtype)
+    for of_both in coefficients:
+        both = both * square + of_both.reshape(2, *[1] * x.ndim)
+    value: Array = x * both[0] / both[1]
     return value
 
 
@@ -135,12 +133,17 @@ def _lanes(terms: Array) -> Array:
     return _forwards(_forwards(np.concatenate([terms, padding]).reshape(-1, 8, *terms.shape[1:])))
 
 
+@cache
+def _permutation(n: int) -> Array:
+    return np.random.default_rng(0).permutation(n)
+
+
 ORDERS: Mapping[str, Function] = {
     "forwards": _forwards,
     "backwards": lambda terms: _forwards(terms[::-1]),
     "pairwise": _pairwise,
     "eight lanes": _lanes,
-    "permuted": lambda terms: _forwards(terms[np.random.default_rng(0).permutation(len(terms))]),
+    "permuted": lambda terms: _forwards(terms[_permutation(len(terms))]),
 }
 """Sums of terms along the first axis. Each product is rounded, and each sum, as they are without fused operations."""
 

@@ -82,7 +82,7 @@ class Block(NamedTuple):
 
 
 def errors(implementation: Subject, case: Case) -> list[Block]:
-    """The blocks of a case that can be judged.
+    """The blocks of a case that can be judged; none where a result is beyond the format.
 
     Raises
     ------
@@ -90,9 +90,11 @@ def errors(implementation: Subject, case: Case) -> list[Block]:
         If a spelling is not the mathematics of the cell.
     """
     budget, true, got = case_budget(case), truth(case), implementation.run(case)
-    # A chaotic gradient may be beyond the format, and then it has no value in it; what is computed on the way is larger than the results.
-    most = np.finfo(case.dtype).max * np.finfo(case.dtype).eps
-    judged = {b.label for b in compared(case.cell, got, budget.exact, budget.tolerance) if b.judged and np.abs(b.expected).max() <= most}
+    judged = {b.label for b in compared(case.cell, got, budget.exact, budget.tolerance) if b.judged}
+    # Chaotic gradients may be beyond the format. Then they have no value in it, and others, times a slope of zero, are no number.
+    form = np.finfo(case.dtype)
+    if any(np.abs(exact).max(initial=0) > form.max * form.eps for exact in budget.exact.values()):
+        return []
     places = [(n, where) for n, exact in budget.exact.items() for label, where in blocks(case.cell, n, exact) if label in judged]
     allowed = {k: np.full(v.shape, np.inf) for k, v in budget.spread.items()}
     for name, where in places:

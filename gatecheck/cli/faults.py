@@ -135,15 +135,16 @@ Example:
     type=click.IntRange(1, 100_000),
     default=2,
     show_default=True,
-    help="For tightness: cases a regime and length.",
+    help="For tightness: cases a regime and length; four times as many of chaotic ones.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed repeats the figures.")
 @click.option("--json", "json_path", metavar="F", type=Output(), help="Write every figure here.")
 def calibrate(targets: tuple[str, ...], cases: int, tight: int, seed: int, json_path: Path | None) -> None:
     """Hold the rounding budget against TARGETS that are known to be right, on far wider cases than an audit's.
 
-    Up to 200 steps and 128 units, contracting to chaotic, gate biases from -20 to 20; then how near the spread is to the true error, by
-    regime and length, and how small an error is still seen. Exit status 1 if a correct value was outside its budget.
+    Up to 200 steps and 128 units, contracting to chaotic, gate biases from -20 to 20; then how near the spread is to the true error of an
+    ensemble of correct spellings, by regime and length, and how small an error is still seen. Exit status 1 if a correct value was outside
+    its budget.
     """
     from gatecheck.auditing import calibration
     from gatecheck.implementation import Subject

@@ -33,7 +33,7 @@ REPLICATES = 16
 """With 8 replicates correct code raised an alarm in millions of values, with 16 none."""
 
 MULTIPLE = 8
-"""A budget is this many spreads; the largest error of correct code seen in calibration was 5.9."""
+"""A budget is this many spreads; the largest error of PyTorch in ten million values was 4.4, that of any correct spelling 6.0."""
 
 
 class Precision(NamedTuple):

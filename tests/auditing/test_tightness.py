@@ -103,8 +103,7 @@ def test_a_chaotic_gradient_beyond_the_format_is_no_value():
     cases = [regime_case(CELLS["rnn"], "float32", CHAOTIC, 400, seed) for seed in range(4)]
     beyond = [c for c in cases if np.abs(case_budget(c).exact["dU"]).max() > np.finfo(np.float32).max]
     assert beyond
-    for case in beyond:
-        assert all(np.isfinite(block.errors).all() for block in tightness.errors(subject(Builtin("rnn")), case))
+    assert tightness.errors(subject(Builtin("rnn")), beyond[0]) == []
 
 
 def test_the_ratio_does_not_grow_with_length(monkeypatch):
