@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatecheck.auditing import exploring, runner
+from gatecheck.auditing import runner
 from gatecheck.auditing.runner import audit
 from gatecheck.budgets import case_budget
 from gatecheck.cases import COTANGENTS, draw
@@ -168,8 +168,7 @@ def test_the_entry_reproduces_keras(cell):
     ],
     ids=str,
 )
-def test_a_wrong_convention_fails(cell, wrong, monkeypatch):
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0)
+def test_a_wrong_convention_fails(cell, wrong):
     right = CONVENTIONS["keras"]
     mine = replace(right, layouts={cell: replace(right.layouts[cell], **wrong)})
     target = adapt("LSTM" if cell == "lstm" else "GRU", cell)

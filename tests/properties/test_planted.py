@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatecheck.auditing import exploring
 from gatecheck.auditing.runner import audit, claims
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, VARIANTS, Sizes
@@ -136,8 +135,7 @@ def test_every_property_has_a_planted_fault():
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_fails_on_its_fault(name, monkeypatch):
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0.2)
+def test_fails_on_its_fault(name):
     (found,) = audit(FAULTS[name], profile="quick", only=[name]).properties
     # Elsewhere a crash would be a plant that is broken itself.
     assert found.outcome == ("crashed" if name in CRASHES else "failed"), found
