@@ -10,6 +10,9 @@ from gatecheck.auditing import exploring
 # A project of somebody else's, which tests/test_example_project.py runs as they would.
 collect_ignore = ["example_project"]
 
+# As many processes as there are cores compute on tiny arrays: threads of theirs would wait for each other far longer than they compute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # No deadlines: the first example of a test may compile a kernel.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
