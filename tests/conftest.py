@@ -1,18 +1,31 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE, and the rule of continuous integration that a skip is a failure."""
+"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE; audits that do not linger; and the rule of CI that a skip is a failure."""
 
 import os
 
 import pytest
 from hypothesis import settings
 
+from gatecheck.auditing import exploring
+
 # A project of somebody else's, which tests/test_example_project.py runs as they would.
 collect_ignore = ["example_project"]
+
+# As many processes as there are cores compute on tiny arrays: threads of theirs would wait for each other far longer than they compute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No deadlines: the first example of a test may compile a kernel.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hurried():
+    """A smaller counterexample is looked for but for a moment: a test that waits for the smallest sets a longer time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exploring, "SHRINKING_S", 0.1)
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)

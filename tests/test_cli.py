@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import gatecheck
-from gatecheck.auditing import exploring, runner
+from gatecheck.auditing import runner
 from gatecheck.cli import main
 
 HAND_WRITTEN = '''
@@ -74,6 +74,7 @@ TARGETS = {
     "no_class.py": "x = 1",
     "exits.py": "import sys; sys.exit(0)",
     "exits_later.py": HAND_WRITTEN.replace("return self.run", "raise SystemExit(0); return self.run"),
+    "tells.py": HAND_WRITTEN.replace("return self.run", "open('begun', 'w').close(); return self.run"),
     "interrupted.py": HAND_WRITTEN.replace("return self.run", "raise KeyboardInterrupt; return self.run"),
 }
 TARGETS["net.py"] = """
@@ -136,8 +137,7 @@ def test_a_correct_file_ends_0(gk, folder):
     assert all(p["reason"] for p in data["properties"] if p["outcome"] == "skipped")
 
 
-def test_a_dropped_forget_factor_ends_1_names_what_is_wrong_and_replays(gk, folder, monkeypatch):
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0.3)
+def test_a_dropped_forget_factor_ends_1_names_what_is_wrong_and_replays(gk, folder):
     names = ["forward_within_budget", "gradients_within_budget", "long_sequences_within_budget"]
     names += ["gradients_match_finite_differences", "taylor_remainder_vanishes_in_order"]
     only = [word for name in names for word in ("--only", name)]
@@ -269,11 +269,16 @@ def test_a_target_that_interrupts_is_a_finding(gk):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals there")
 def test_control_c_in_the_middle(folder):
-    code = "from gatecheck.cli import main; main(['audit', 'correct.py:MyLSTM', '--profile', 'thorough'])"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.5)
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=30)
+    code = "from gatecheck.cli import main; main(['audit', 'tells.py:MyLSTM', '--profile', 'thorough'])"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not (folder / "begun").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        try:
+            out, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, errors
     assert errors.strip().splitlines()[-1].startswith("gatecheck: interrupted")
     assert "Traceback" not in out + errors
@@ -345,6 +350,7 @@ def test_output_that_is_no_terminal_has_no_escape_codes(folder):
 def test_an_output_that_cannot_show_every_character_still_has_the_verdict(folder, encoding, target):
     """As where Windows writes into a file."""
     only_one = "from gatecheck.targets import loading; loading.installed = lambda: [('broken.py:MyLSTM', None)]"
+    only_one += "; from gatecheck.auditing import exploring; exploring.SHRINKING_S = 0"
     code = f"{only_one}; from gatecheck.cli import main; main()"
     status, out, errors = shell(f'"{sys.executable}" -c "{code}" audit {target} {" ".join(ONE)}', PYTHONIOENCODING=encoding)
     assert status == 1, errors

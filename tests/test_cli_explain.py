@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from gatecheck.auditing import exploring
 from gatecheck.auditing.explaining import meaning
 from gatecheck.auditing.matrix import Killing
 from gatecheck.auditing.runner import claims
@@ -22,6 +23,7 @@ from gatecheck.report.faults_table import fault_in_full
 
 @pytest.fixture
 def gk(monkeypatch):
+    monkeypatch.setitem(exploring.PROFILES, "quick", 2)
     monkeypatch.setenv("COLUMNS", "60")  # narrower than a command, which has to stay in one piece
 
     def run(*arguments):

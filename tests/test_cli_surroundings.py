@@ -7,11 +7,23 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from gatecheck.cases import draw
+from gatecheck.cells import RNN, Sizes
 from gatecheck.cli import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX's limits and devices")
 
 ONE = ["--profile", "quick", "--only", "forward_within_budget"]
+
+
+STUDY = """
+steps = 40
+seeds = 2
+hidden = 4
+inputs = 2
+network = [{cell = "rnn", init = "uniform"}]
+measure = {paths = false, inputs = false, gates = false, truncation = false}
+"""
 
 
 def gatecheck(*words, limit=None, stdout=subprocess.PIPE, **more):
@@ -63,21 +75,21 @@ def test_an_output_for_which_there_is_no_room(words):
 # ---- a cache that cannot be written
 
 
-def uncached(folder, *words):
-    (folder / "file").touch()
-    return gatecheck(*words, env=os.environ | {"NUMBA_CACHE_DIR": str(folder / "file")})
-
-
 @pytest.mark.parametrize(
     "words",
     [
-        ["audit", "builtin:rnn", *ONE],
-        ["audit", "torch.nn:RNN", *ONE],
-        ["decay", "--cell", "rnn", "--init", "uniform", "--hidden", 4, "--inputs", 2, "--steps", 40, "--seeds", 2, "--workers", 2],
+        ["audit", "builtin:rnn", "--replay", "case.npz"],
+        ["audit", "mine.py:Mine", "--cell", "rnn", "--replay", "case.npz"],
+        ["decay", "study.toml", "--workers", 2],
     ],
 )
 def test_kernels_that_cannot_be_kept_are_told_once(folder, words):
-    status, _, said = uncached(folder, *words)
+    """On one case, and in a study of little, which need few of them."""
+    (folder / "study.toml").write_text(STUDY)
+    (folder / "mine.py").write_text("from gatecheck import Builtin\nMine = Builtin('rnn')\n")
+    draw(RNN(), Sizes(2, 2, 1, 3), seed=0, dtype="float32").save("case.npz", property="outputs_are_causal", implementation="x")
+    (folder / "file").touch()
+    status, _, said = gatecheck(*words, env=os.environ | {"NUMBA_CACHE_DIR": str(folder / "file"), "NUMBA_OPT": "1"})
     assert status == 0
     (line,) = said.splitlines()
     assert line.startswith("gatecheck: compiled kernels cannot be kept (")

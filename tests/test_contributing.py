@@ -22,6 +22,7 @@ def tree(request, tmp_path):
     """A copy of the tree with one of the examples applied, and a way to run a command of the page in it."""
     for name in ("gatecheck", "properties", "tests/properties"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "tests/conftest.py", tmp_path / "tests")
     shutil.copy(ROOT / "tests/examples/tinyrnn.py", tmp_path)
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = ['--import-mode=importlib']\n")
     command = ["git", "apply", "-C1", "-"]

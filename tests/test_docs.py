@@ -14,7 +14,6 @@ import jsonschema
 import pytest
 
 import gatecheck
-from gatecheck.auditing import exploring
 from gatecheck.auditing.result import SCHEMA
 from gatecheck.auditing.runner import audit, claims
 from gatecheck.cells import LSTM
@@ -88,11 +87,9 @@ def results():
     """Audits in which properties pass, fail, crash, are skipped and expected to fail, with a diagnosis and with proofs."""
     only = ["forward_within_budget", "gradients_within_budget", "empty_batch", "update_gate_of_zeros_copies"]
     wrong, refusing = find("lstm: f missing in dc").plant(), find("lstm: no rows refused").plant()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exploring, "SHRINKING_S", 0.1)
-        made = [audit(target, profile="quick", only=only) for target in (Builtin("gru"), wrong, refusing)]
-        made += [audit(refusing, profile="quick", only=["empty_batch"], expected_failures={"empty_batch": "says so"})]
-        return [*made, replace(made[0], proofs=proofs(LSTM()))]
+    made = [audit(target, profile="quick", only=only) for target in (Builtin("gru"), wrong, refusing)]
+    made += [audit(refusing, profile="quick", only=["empty_batch"], expected_failures={"empty_batch": "says so"})]
+    return [*made, replace(made[0], proofs=proofs(LSTM()))]
 
 
 def test_an_audit_is_as_its_schema_says(results, tmp_path):

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from gatecheck.auditing import exploring, runner
+from gatecheck.auditing import runner
 from gatecheck.cells import CELLS
 from gatecheck.claims import REGISTRY
 
@@ -35,7 +35,6 @@ class Forward(Right):
 def run(pytester, monkeypatch):
     """Runs pytest in a folder with `mine.py` and a test by our fixtures; in this process, where everything is compiled."""
     runner.claims()
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
     pytester.makepyfile(mine=IMPLEMENTATIONS, test_mine="def test_mine(implementation, prop): prop(implementation)")
     monkeypatch.setenv("PYTHONPATH", os.fspath(pytester.path))
     return lambda *arguments: pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)

@@ -42,6 +42,11 @@ def _named(cell: str) -> dict[str, Fault]:
     }
 
 
+@cache
+def _every() -> tuple[Fault, ...]:
+    return tuple(fault for name in (*CELLS, *VARIANTS, *NETWORKS) for fault in faults(name))
+
+
 def faults(cell: str | None = None) -> tuple[Fault, ...]:
     """The named faults of a cell, or of all cells; of a cell with options, those of its options; of a network, those of its layers.
 
@@ -51,7 +56,7 @@ def faults(cell: str | None = None) -> tuple[Fault, ...]:
         If there is no such cell.
     """
     if cell is None:
-        return tuple(fault for name in (*CELLS, *VARIANTS, *NETWORKS) for fault in faults(name))
+        return _every()
     return tuple(_named(as_cell(cell).name).values())
 
 

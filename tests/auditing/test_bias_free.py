@@ -104,8 +104,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_planted_fault_is_caught(name, monkeypatch):
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0.2)
+def test_a_planted_fault_is_caught(name):
     assert audit(Bare(FAULTS[name]), profile="quick", only=[name], diagnose=False).properties[0].outcome == "failed"
 
 

@@ -27,7 +27,6 @@ def rnn(params, x, h):
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
     monkeypatch.setitem(exploring.PROFILES, "quick", 4)
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
 
 
 @pytest.mark.parametrize(("step", "how"), [(lstm, {"cell": "lstm", "convention": "pytorch-cell"}), (rnn, {"cell": "rnn"})])

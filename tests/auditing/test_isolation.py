@@ -25,7 +25,6 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="promised on Linux")
 @pytest.fixture(autouse=True)
 def few_cases(monkeypatch):
     monkeypatch.setitem(exploring.PROFILES, "quick", 2)
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0.3)
 
 
 @pytest.fixture(scope="module")

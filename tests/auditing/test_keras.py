@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatecheck.auditing import exploring, runner
+from gatecheck.auditing import runner
 from gatecheck.auditing.runner import audit
 from gatecheck.budgets import case_budget
 from gatecheck.cases import COTANGENTS, draw
@@ -26,15 +26,6 @@ import keras  # isort: skip  # after the adapter, which chooses the backend
 NAMES = [f"{name}-{cell}" if cell else name for name, cell in TARGETS]
 
 SIZES = Sizes(T=6, B=3, D=2, H=5)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Cases are tiny: on a busy machine PyTorch's threads wait for each other far longer than they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def not_passed(result):
@@ -76,7 +67,7 @@ CLAIMS = [
 )
 def test_a_network_passes(name, cell, monkeypatch):
     """Layers in turn, Keras's own stack of cells, its Bidirectional, and rows of different lengths under a mask."""
-    monkeypatch.setitem(runner.PROFILES, "quick", 6)
+    monkeypatch.setitem(runner.PROFILES, "quick", 4)
     result = audit(in_float32(adapt(name, cell)), profile="quick", only=CLAIMS)
     assert result.verdict == "pass", not_passed(result)
     assert result.ran >= 7
@@ -96,7 +87,7 @@ OPTIONS = [
 @pytest.mark.parametrize(("name", "cell", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else "-".join(v))
 def test_an_option_passes(name, cell, options, monkeypatch):
     """Another activation, loop, implementation or direction; dropout, which rests outside of training."""
-    monkeypatch.setitem(runner.PROFILES, "quick", 6)
+    monkeypatch.setitem(runner.PROFILES, "quick", 4)
     result = audit(in_float32(Layer(name, as_cell(cell), **options)), profile="quick", only=CLAIMS)
     assert result.verdict == "pass", not_passed(result)
     assert result.ran >= 6
@@ -168,8 +159,7 @@ def test_the_entry_reproduces_keras(cell):
     ],
     ids=str,
 )
-def test_a_wrong_convention_fails(cell, wrong, monkeypatch):
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0)
+def test_a_wrong_convention_fails(cell, wrong):
     right = CONVENTIONS["keras"]
     mine = replace(right, layouts={cell: replace(right.layouts[cell], **wrong)})
     target = adapt("LSTM" if cell == "lstm" else "GRU", cell)
@@ -287,7 +277,7 @@ def test_without_a_bias_it_is_one_of_zero(kind):
     ("name", "cell"), [("GRU", None), ("LSTM", None), ("LSTM", "lstm-hard6"), ("GRU", "gru-layers2-bidirectional")], ids=str
 )
 def test_lengths_hold_in_float32(name, cell, monkeypatch):
-    monkeypatch.setitem(runner.PROFILES, "quick", 6)
+    monkeypatch.setitem(runner.PROFILES, "quick", 4)
     result = audit(in_float32(adapt(name, cell)), profile="quick", only=list(ROUNDED))
     assert [p.outcome for p in result.properties] == ["passed"] * len(ROUNDED)
 

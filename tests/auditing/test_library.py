@@ -24,7 +24,6 @@ def random_case(cell, seed, sizes=(5, 3, 2, 4)):
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
     monkeypatch.setitem(exploring.PROFILES, "quick", 4)
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

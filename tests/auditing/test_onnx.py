@@ -121,8 +121,7 @@ evaluator does not look at sequence_lens."""
 
 
 @pytest.mark.parametrize(("engine", "op"), FOUND)
-def test_what_is_found(engine, op, monkeypatch):
-    monkeypatch.setattr("gatecheck.auditing.exploring.SHRINKING_S", 0.1)
+def test_what_is_found(engine, op):
     tried = {"forward_within_budget", "empty_sequence", "empty_batch", "nan_stays_nan_in_its_row", *LENGTHS} - (
         {"lengths_within_budget"} if (engine, op) == ("onnxruntime", "RNN") else set()
     )

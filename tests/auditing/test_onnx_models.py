@@ -45,7 +45,6 @@ def model(*parts, inputs=("X",), opset=17, ir_version=9, dtype=TensorProto.FLOAT
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gatecheck.auditing.exploring.SHRINKING_S", 0.1)
     return tmp_path
 
 

@@ -47,7 +47,6 @@ def random_case(cell, seed, sizes=(5, 3, 2, 4)):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setitem(exploring.PROFILES, "quick", 4)
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
 
 
 @pytest.fixture

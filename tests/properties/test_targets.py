@@ -29,7 +29,6 @@ class AtTimes(Edited):
 
 @pytest.mark.parametrize("target", [NotANumber, AtTimes])
 def test_nan_everywhere_is_a_finding(target, monkeypatch):
-    monkeypatch.setattr(exploring, "SHRINKING_S", 0.1)
     monkeypatch.setitem(exploring.PROFILES, "quick", 4)
     result = audit(target(GRU()), profile="quick")
     assert result.verdict == "fail"

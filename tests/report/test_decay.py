@@ -38,6 +38,18 @@ def trained():
     return Training(setting, (1, 10), loss, 0.69, (0.1, 0.5), (True, False), (1, 2, 3), curve, curve, 3, ("It <holds>.",), sentence)
 
 
+@pytest.fixture(scope="module")
+def whole(study, trained):
+    """Everything that a study may hold."""
+    return replace(study, training=(trained,), rows=(*study.rows, dead(study.rows[3])), skipped=("rnn chrono:40: a rnn has no gate",))
+
+
+@pytest.fixture(scope="module")
+def drawn(whole):
+    """The pictures of it, which take long."""
+    return pictures(whole)
+
+
 def dead(row):
     """The row with a gradient of exactly zero from lag 1 on."""
     zero = Curve(*(((NEVER,) * len(row.lags),) * 3))
@@ -63,16 +75,14 @@ def test_the_table_fits_a_terminal_of_80_columns_and_names_the_seed(study):
     assert "H = 6, D = 2, inputs N(0, 1), T = 80, 2 seeds, --seed 0." in text
 
 
-def test_every_picture_is_drawn_twice_the_same(study, trained, tmp_path):
-    whole = replace(study, training=(trained,), rows=(*study.rows, dead(study.rows[3])))
+def test_every_picture_is_drawn_twice_the_same(whole, drawn, tmp_path):
     calls = []
-    first, again = pictures(whole, lambda *call: calls.append(call[:2])), pictures(whole)
-    assert [p.figure for p in first] == list(FIGURES)
+    assert pictures(whole, lambda *call: calls.append(call[:2])) == drawn
+    assert [p.figure for p in drawn] == list(FIGURES)
     assert calls == [(k, len(FIGURES)) for k in range(len(FIGURES))]
-    assert first == again
-    assert len({p.png for p in first}) == len(FIGURES)
-    assert all(p.png.startswith(b"\x89PNG") and "<dc:date>" not in p.svg and "Matplotlib" not in p.svg for p in first)
-    written = save_pictures(first, tmp_path)
+    assert len({p.png for p in drawn}) == len(FIGURES)
+    assert all(p.png.startswith(b"\x89PNG") and "<dc:date>" not in p.svg and "Matplotlib" not in p.svg for p in drawn)
+    written = save_pictures(drawn, tmp_path)
     assert {path.suffix for path in written} == {".png", ".svg"}
     assert len(written) == 2 * len(FIGURES)
 
@@ -82,9 +92,8 @@ def test_what_was_not_measured_is_not_drawn(study):
     assert [p.figure.name for p in pictures(replace(study, rows=(bare,)))] == ["decay", "convergence"]
 
 
-def test_the_page_stands_alone_and_tells_what_was_found(study, trained, opened):
-    whole = replace(study, training=(trained,), skipped=("rnn chrono:40: a rnn has no gate",))
-    page = opened(decay_html(whole, pictures(whole)))
+def test_the_page_stands_alone_and_tells_what_was_found(whole, drawn, opened):
+    page = opened(decay_html(whole, drawn))
     assert page.title() == "A <small> study"
     assert page.locator("svg[role=img]").count() == len(FIGURES)
     named = page.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
@@ -92,7 +101,7 @@ def test_the_page_stands_alone_and_tells_what_was_found(study, trained, opened):
     broken = page.eval_on_selector_all("use", "all => all.filter(e => !document.getElementById(e.href.baseVal.slice(1))).length")
     assert broken == 0
     text = page.locator("body").inner_text()
-    for row in study.rows:
+    for row in whole.rows:
         assert row.name in text
     assert "Your task's lag of 30 is reached by" in text
     assert "1 of 2 networks learned it (loss 0.3; 0.69 without memory)." in text
@@ -101,24 +110,25 @@ def test_the_page_stands_alone_and_tells_what_was_found(study, trained, opened):
     assert "index of decay" in text
 
 
-def test_the_page_fits_a_telephone(study, opened):
-    page = opened(decay_html(study, pictures(study)), width=390)
+def test_the_page_fits_a_telephone(whole, drawn, opened):
+    page = opened(decay_html(whole, drawn), width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_markdown_names_the_pictures_and_every_number_of_the_table(study):
-    drawn = pictures(study)
-    text = decay_markdown(study, drawn)
+def test_markdown_names_the_pictures_and_every_number_of_the_table(whole, drawn):
+    text = decay_markdown(whole, drawn)
     for picture in drawn:
         assert f"]({picture.figure.name}.svg)" in text
-    for row in decay_rows(study):
+    for row in decay_rows(whole):
         assert "| " + " | ".join(row.values()) + " |" in text
     head, rule = (line for line in text.splitlines() if line.startswith(("| network | rate", "|---|---:|---:|---:|---:|---:|---:|---:")))
     assert head.count("|") == rule.count("|")
 
 
-@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
-def test_what_is_missing_names_the_extra(study, monkeypatch, missing):
+@pytest.mark.parametrize(
+    ("missing", "made"), [("matplotlib", lambda study, drawn: pictures(study)), ("jinja2", decay_html)], ids=["matplotlib", "jinja2"]
+)
+def test_what_is_missing_names_the_extra(whole, drawn, monkeypatch, missing, made):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingExtraError, match=r'pip install "gatecheck\[report\]"'):
-        decay_html(study, pictures(study))
+        made(whole, drawn)
