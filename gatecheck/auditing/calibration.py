@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck.auditing.spellings import SPELLINGS
 from gatecheck.auditing.tightness import rows, tightness
 from gatecheck.blocks import block
 from gatecheck.budgets import case_budget
@@ -174,9 +175,10 @@ def report(
 
     measured = [asdict(calibrate(s, d, cases, seed, tick)) for s, d in dtypes]
     return {
-        "schema": "gatecheck-calibration-2",
+        "schema": "gatecheck-calibration-3",
         "seed": seed,
         "calibration": measured,
+        "ensemble": [spelling.name for spelling in SPELLINGS],
         "tightness": [row for s, d in dtypes for row in tightness(s, d, tight, seed, tick)],
         "sharpness": list(sharpness(seed, tick)),
         "truncation": truncation(cases, seed, tick),

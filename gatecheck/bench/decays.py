@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from gatecheck.bench.rows import Bar, Row, Section, Step, compared
 from gatecheck.bench.timing import Call, race
 from gatecheck.cells import Array, Cell, Params
 from gatecheck.decay.networks import PROBES, opened
+from gatecheck.decay.passes import Progress
 from gatecheck.decay.profile import Profile, adjoint_profile
 from gatecheck.decay.spec import NetworkSpec
 from gatecheck.errors import MissingExtraError, TargetError
@@ -25,6 +27,8 @@ INIT = "uniform"
 
 OF_PRODUCTS = 0.5
 """What we aim at: the products alone take at least this share of our time."""
+
+OURS, PRODUCTS = "profile", "its products alone"
 
 RESOLVED = 1e-6
 """How far apart our logs and PyTorch's may be, in nats, where its norms are numbers of full precision; what is more is no rounding."""
@@ -66,7 +70,7 @@ def section(*, quick: bool, threads: int) -> Section:
     notes = [
         f"H = {scale.H}, float64, {threads} thread{'s' if threads > 1 else ''}, {PROBES} cotangents of the last state",
         "products: of each step h U forward and the cotangents times Uᵀ back, and x W; by the BLAS of NumPy and SciPy, in cache",
-        "a profile goes forward twice, for memory that grows with √T",
+        "a profile goes forward twice, for memory that grows with √T; autograd keeps the whole graph, and flushes subnormals to zero",
     ]
     return Section(
         "Decay: the gradient of the last state by every state",
@@ -87,14 +91,14 @@ class Problem(NamedTuple):
     x: Array
     start: Array
 
-    def profile(self) -> Profile:
+    def profile(self, progress: Progress | None = None) -> Profile:
         """What ``gatecheck decay`` measures of it, whatever else it is asked for."""
-        return adjoint_profile(self.cell, self.params, self.x, self.start)
+        return adjoint_profile(self.cell, self.params, self.x, self.start, progress=progress)
 
-    def products(self) -> Call:
-        """The matrix products of a profile, with the state and the gradients kept from the way forward."""
-        (T, D), (_, k, H) = self.x.shape, self.start.shape
-        return floors.profile_products(self.cell, T, D, H, k)
+    def products(self) -> Callable[[int], None]:
+        """The matrix products of so many steps of a profile; see :func:`gatecheck.bench.floors.profile_products`."""
+        _, k, H = self.start.shape
+        return floors.profile_products(self.cell, self.x.shape[1], H, k)
 
 
 def problem(cell: str, T: int, H: int) -> Problem:
@@ -108,21 +112,34 @@ def problem(cell: str, T: int, H: int) -> Problem:
 
 def _short(cell: str, scale: Scale, rounds: int) -> Iterator[Row]:
     asked = problem(cell, scale.short, scale.H)
-    yield from _raced(asked, rounds, warm=True)
+    calls: dict[str, Call] = {OURS: asked.profile, PRODUCTS: partial(asked.products(), scale.short)}
+    yield from _rows(asked, race(calls, rounds=rounds, least=0.0))
 
 
 def _long(cell: str, scale: Scale) -> Iterator[Row]:
-    asked = problem(cell, scale.T, scale.H)
-    yield from _raced(asked, 1, warm=False)
+    """One profile, with the products in turns with its stretches, so that what slows the machine for a while slows both."""
+    asked, spent, done = problem(cell, scale.T, scale.H), 0.0, 0
+    products = asked.products()
+
+    def tick(now: int, total: int) -> None:
+        nonlocal spent, done
+        reached = now * scale.T // total
+        start = time.perf_counter()
+        products(reached - done)
+        spent += time.perf_counter() - start
+        done = reached
+
+    start = time.perf_counter()
+    asked.profile(tick)
+    seconds = time.perf_counter() - start - spent
+    yield from _rows(asked, {OURS: [seconds], PRODUCTS: [spent]}, Bar("ratio", OF_PRODUCTS, least=True))
 
 
-def _raced(asked: Problem, rounds: int, *, warm: bool) -> Iterator[Row]:
-    T, ours = len(asked.x), f"profile, {asked.cell}"
-    seconds = race({ours: asked.profile, "its products alone": asked.products()}, rounds=rounds, least=0.0, warm=warm)
-    yield Row(f"{ours}, {T:,} steps", float(np.median(seconds[ours])), 1.0, number=T)
-    bar = None if warm else Bar("ratio", OF_PRODUCTS, least=True)
-    for row in compared(seconds, ours, number=T, bar=bar):
-        yield replace(row, what=f"{row.what}, {asked.cell}, {T:,} steps")
+def _rows(asked: Problem, seconds: Mapping[str, Sequence[float]], bar: Bar | None = None) -> Iterator[Row]:
+    T, name = len(asked.x), asked.cell.name
+    yield Row(f"{OURS}, {name}, {T:,} steps", float(np.median(seconds[OURS])), 1.0, number=T)
+    for row in compared(seconds, OURS, number=T, bar=bar):
+        yield replace(row, what=f"{row.what}, {name}, {T:,} steps")
 
 
 def _against(scale: Scale, threads: int, theirs: Any) -> Iterator[Row]:

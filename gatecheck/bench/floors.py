@@ -7,6 +7,7 @@ and the gradients of W, U and x in one product each. No gate, no sum and no copy
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -51,8 +52,8 @@ def products(cell: Cell, sizes: Sizes, dtype: str, work: str) -> Call:
     return call
 
 
-def profile_products(cell: Cell, T: int, D: int, H: int, k: int) -> Call:
-    """A call that computes the products of a decay profile over T steps and nothing else.
+def profile_products(cell: Cell, D: int, H: int, k: int) -> Callable[[int], None]:
+    """A call that computes the products of a decay profile over so many steps and nothing else.
 
     Of each step h times U forward, and k cotangents of the preactivations times the transpose of U back; and x times W, a thousand steps
     at a time.
@@ -62,7 +63,7 @@ def profile_products(cell: Cell, T: int, D: int, H: int, k: int) -> Call:
     W, U, Ut, x, h, d = (rng.standard_normal(shape) for shape in ((D, n), (H, n), (n, H), (1000, D), (H,), (k, n)))
     into_x, ahead, back = np.empty((1000, n)), np.empty(n), np.empty((k, H))
 
-    def call() -> None:
+    def call(T: int) -> None:
         for start in range(0, T, len(x)):
             some = slice(min(len(x), T - start))
             np.dot(x[some], W, out=into_x[some])

@@ -20,7 +20,8 @@ PACKAGES = ("torch",)
 def prepare(cell: Cell, params: Params, x: Array, start: Array, threads: int) -> Callable[[], Array]:
     """A call that gives what :func:`gatecheck.decay.profile.adjoint_profile` does of an LSTM: log-norms ``(T+1,)`` by lag.
 
-    One row of a batch for each cotangent of `start` ``(2, k, H)``, so that one backward pass serves all.
+    One row of a batch for each cotangent of `start` ``(2, k, H)``, so that one backward pass serves all. Subnormal numbers are flushed to
+    zero: once gradients underflow, most are, and it would take twice as long.
     """
     torch.set_num_threads(threads)
     module = torch.nn.LSTMCell(x.shape[1], start.shape[2], dtype=torch.float64)
@@ -29,6 +30,13 @@ def prepare(cell: Cell, params: Params, x: Array, start: Array, threads: int) ->
     rows, cotangents = torch.from_numpy(x)[:, None].expand(-1, start.shape[1], -1), [torch.from_numpy(s.copy()) for s in start]
 
     def call() -> Array:
+        torch.set_flush_denormal(True)
+        try:
+            return by_lag()
+        finally:
+            torch.set_flush_denormal(False)
+
+    def by_lag() -> Array:
         h, c = (torch.zeros_like(d, requires_grad=True) for d in cotangents)
         states: list[Any] = [(h, c)]
         for each in rows:

@@ -22,8 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatecheck.cells import Cell, Params
-from gatecheck.kernels.activations import CODES, SIGMOID, TANH, relu, sigmoid, tanh
+from gatecheck.kernels.activations import CODES, SIGMOID, TANH, activate
+from gatecheck.kernels.blocks import clear, repeat
 from gatecheck.kernels.jit import jit
+from gatecheck.kernels.products import multiply, packed
+from gatecheck.kernels.vectors import apart
 
 Array = NDArray[Any]
 
@@ -39,14 +42,12 @@ class Steps(NamedTuple):
 
 def steps(cell: Cell, params: Params) -> Steps:
     """The three functions of a cell with these canonical float64 parameters."""
-    U = np.ascontiguousarray(params["U"])
-    UT = np.ascontiguousarray(U.T)
-    H = U.shape[0]
+    U, UT = _both_ways(params["U"])
+    H = len(params["U"])
     if cell.kind == "lstm":
         return Steps(9, partial(_advance_lstm, U), partial(_pull_lstm, UT), partial(_push_lstm, U))
     if cell.reset == "before":
-        gates, candidate = np.ascontiguousarray(U[:, : 2 * H]), np.ascontiguousarray(U[:, 2 * H :])
-        gates_t, candidate_t = np.ascontiguousarray(gates.T), np.ascontiguousarray(candidate.T)
+        (gates, gates_t), (candidate, candidate_t) = _both_ways(params["U"][:, : 2 * H]), _both_ways(params["U"][:, 2 * H :])
         return Steps(
             6,
             partial(_advance_gru_before, gates, candidate),
@@ -58,34 +59,64 @@ def steps(cell: Cell, params: Params) -> Steps:
     return Steps(3, partial(_advance_rnn, CODES[cell.activation], U), partial(_pull, UT), partial(_push, U))
 
 
+def _both_ways(M: Array) -> tuple[Array, Array]:
+    """A matrix and its transpose, each packed as :func:`_multiply` takes it."""
+    return packed(M, 1)[0], packed(M, 1, transposed=True)[0]
+
+
 @jit
 def _multiply(v: Array, M: Array, out: Array) -> None:
-    """The matrix product v M. np.dot is no faster here, and on a busy machine its BLAS waits 5 ms a step for threads that it starts."""
-    k, rows = v.shape
-    whole = rows - rows % 4
-    out[:] = 0.0
-    for m in range(0, whole, 4):
-        for p in range(k):
-            a, b, c, d = v[p, m], v[p, m + 1], v[p, m + 2], v[p, m + 3]
-            for j in range(out.shape[1]):
-                out[p, j] += a * M[m, j] + b * M[m + 1, j] + c * M[m + 2, j] + d * M[m + 3, j]
-    for m in range(whole, rows):
-        for p in range(k):
-            for j in range(out.shape[1]):
-                out[p, j] += v[p, m] * M[m, j]
+    """The matrix product v M. np.dot is slower for so few rows, and on a busy machine its BLAS waits 5 ms a step for its threads."""
+    clear(out)
+    multiply(out, v, M)
+
+
+@jit
+def _preactivate(v: Array, M: Array, start: Array, out: Array) -> None:
+    """A row `start`, plus the product of the row v and M."""
+    repeat(out, start)
+    multiply(out, v, M)
 
 
 @jit
 def _rescale(u: Array) -> tuple[float, float]:
     """Give the block norm 1; return the log of its norm before, and the share of the second state in the square."""
-    first = np.sum(u[0] * u[0])
-    second = np.sum(u[1:] * u[1:])
+    first = _square(u[0])
+    second = _square(u[1]) if u.shape[0] > 1 else 0.0
     norm = np.sqrt(first + second)
     # A zero block stays zero, its log -inf; a NaN stays NaN.
     if norm != 0.0:
-        u /= norm
+        for n in range(u.shape[0]):
+            _divide(u[n], norm)
         return np.log(norm), second / (first + second)
     return -np.inf, np.nan
+
+
+@jit
+def _square(u: Array) -> float:
+    """The sum of the squares, column by column, which vectors of the machine can hold side by side."""
+    columns = np.zeros(u.shape[1])
+    _add_squares(columns, u)
+    total = 0.0
+    for j in range(columns.size):
+        total += columns[j]
+    return total
+
+
+@jit
+def _add_squares(columns: Array, u: Array) -> None:
+    apart()
+    for p in range(u.shape[0]):
+        for j in range(u.shape[1]):
+            columns[j] += u[p, j] * u[p, j]
+
+
+@jit
+def _divide(u: Array, norm: float) -> None:
+    apart()
+    for p in range(u.shape[0]):
+        for j in range(u.shape[1]):
+            u[p, j] /= norm
 
 
 # ---- RNN and GRU with the reset after: J v = keep ⊙ v + Σ_g A_g ⊙ (v U_g), in the candidate's term r ⊙ (v U_n);
@@ -97,70 +128,99 @@ def _advance_rnn(code: int, U: Array, pre: Array, s: Array, J: Array) -> None:
     h = s[0]
     a = np.empty((1, h.size))
     for t in range(pre.shape[0]):
-        _multiply(s[:1], U, a)
-        J[t, 2] = h
+        _preactivate(s, U, pre[t], a)
+        activate(code, a)
         for j in range(h.size):
-            if code == TANH:
-                h[j] = tanh(pre[t, j] + a[0, j])
-                slope = 1 - h[j] * h[j]
-            elif code == SIGMOID:
-                h[j] = sigmoid(pre[t, j] + a[0, j])
-                slope = h[j] * (1 - h[j])
-            else:
-                h[j] = relu(pre[t, j] + a[0, j])
-                slope = 1.0 if h[j] > 0 else h[j]  # where h is 0 or NaN, so is the slope
+            J[t, 2, j] = h[j]
+            h[j] = a[0, j]
             J[t, 0, j] = 0.0
-            J[t, 1, j] = slope
+            if code == TANH:
+                J[t, 1, j] = 1 - h[j] * h[j]
+            elif code == SIGMOID:
+                J[t, 1, j] = h[j] * (1 - h[j])
+            else:
+                J[t, 1, j] = 1.0 if h[j] > 0 else h[j]  # where h is 0 or NaN, so is the slope
 
 
 @jit
 def _advance_gru_after(U: Array, c_n: Array, pre: Array, s: Array, J: Array) -> None:
-    h = s[0]
-    H = h.size
-    a = np.empty((1, 3 * H))
+    H = s.shape[1]
+    a, start = np.empty((1, 3 * H)), np.empty(3 * H)
     for t in range(pre.shape[0]):
-        _multiply(s[:1], U, a)
+        for j in range(2 * H):
+            start[j] = pre[t, j]
         for j in range(H):
-            r = sigmoid(pre[t, j] + a[0, j])
-            z = sigmoid(pre[t, H + j] + a[0, H + j])
-            q = a[0, 2 * H + j] + c_n[j]
-            n = tanh(pre[t, 2 * H + j] + r * q)
-            dn = z * (1 - n * n)
-            J[t, 0, j] = 1 - z
-            J[t, 1, j] = dn * q * r * (1 - r)
-            J[t, 2, j] = (n - h[j]) * z * (1 - z)
-            J[t, 3, j] = dn
-            J[t, 4, j] = r
-            J[t, 5, j] = h[j]
-            h[j] = z * n + (1 - z) * h[j]
+            start[2 * H + j] = c_n[j]
+        _preactivate(s, U, start, a)
+        activate(SIGMOID, a[:, : 2 * H])
+        r, z, q = a[0, :H], a[0, H : 2 * H], a[0, 2 * H :]
+        _reset(r, q, pre[t, 2 * H :], J[t])
+        activate(TANH, a[:, 2 * H :])
+        _mix(r, z, q, s[0], J[t])
+
+
+@jit
+def _reset(r: Array, q: Array, pre: Array, J: Array) -> None:
+    """The candidate's preactivation in the place of q, of which the slope of r keeps q."""
+    apart()
+    for j in range(r.size):
+        J[1, j] = q[j]
+        q[j] = pre[j] + r[j] * q[j]
+
+
+@jit
+def _mix(r: Array, z: Array, n: Array, h: Array, J: Array) -> None:
+    apart()
+    for j in range(r.size):
+        dn = z[j] * (1 - n[j] * n[j])
+        J[0, j] = 1 - z[j]
+        J[1, j] = dn * J[1, j] * r[j] * (1 - r[j])
+        J[2, j] = (n[j] - h[j]) * z[j] * (1 - z[j])
+        J[3, j] = dn
+        J[4, j] = r[j]
+        J[5, j] = h[j]
+        h[j] = z[j] * n[j] + (1 - z[j]) * h[j]
 
 
 @jit
 def _pull(UT: Array, J: Array, u: Array, da: Array, growth: Array, share: Array) -> None:
     _, k, H = u.shape
-    G = UT.shape[0] // H
+    G = UT.shape[1] // H
     through_gates = np.empty((k, H))
     for t in range(J.shape[0] - 1, -1, -1):
         d = da[t % da.shape[0]]
-        for p in range(k):
-            for g in range(G):
-                for j in range(H):
-                    d[p, g * H + j] = J[t, 1 + g, j] * u[0, p, j]
+        _slopes(d, J[t], u[0], G)
         product = d
         if G == 3:
             product = d.copy()
             product[:, 2 * H :] *= J[t, 4]
         _multiply(product, UT, through_gates)
-        for p in range(k):
-            for j in range(H):
-                u[0, p, j] = J[t, 0, j] * u[0, p, j] + through_gates[p, j]
+        _keep(u[0], J[t, 0], through_gates)
         growth[t], share[t] = _rescale(u)
+
+
+@jit
+def _slopes(d: Array, J: Array, u: Array, G: int) -> None:
+    apart()
+    H = u.shape[1]
+    for p in range(u.shape[0]):
+        for g in range(G):
+            for j in range(H):
+                d[p, g * H + j] = J[1 + g, j] * u[p, j]
+
+
+@jit
+def _keep(u: Array, keep: Array, more: Array) -> None:
+    apart()
+    for p in range(u.shape[0]):
+        for j in range(u.shape[1]):
+            u[p, j] = keep[j] * u[p, j] + more[p, j]
 
 
 @jit
 def _push(U: Array, J: Array, v: Array, growth: Array, share: Array) -> None:
     _, k, H = v.shape
-    G = U.shape[1] // H
+    G = 3 if J.shape[1] == 6 else 1
     da = np.empty((k, G * H))
     for t in range(J.shape[0]):
         _multiply(v[0], U, da)
@@ -181,23 +241,23 @@ def _push(U: Array, J: Array, v: Array, growth: Array, share: Array) -> None:
 def _advance_gru_before(gates: Array, candidate: Array, pre: Array, s: Array, J: Array) -> None:
     h = s[0]
     H = h.size
-    a, p, q = np.empty((1, 2 * H)), np.empty((1, H)), np.empty((1, H))
+    a, p, n = np.empty((1, 2 * H)), np.empty((1, H)), np.empty((1, H))
     for t in range(pre.shape[0]):
-        _multiply(s[:1], gates, a)
+        _preactivate(s, gates, pre[t, : 2 * H], a)
+        activate(SIGMOID, a)
+        r, z = a[0, :H], a[0, H:]
         for j in range(H):
-            r = sigmoid(pre[t, j] + a[0, j])
-            p[0, j] = r * h[j]
-            J[t, 1, j] = p[0, j] * (1 - r)
-            J[t, 4, j] = r
+            p[0, j] = r[j] * h[j]
+            J[t, 1, j] = p[0, j] * (1 - r[j])
+        _preactivate(p, candidate, pre[t, 2 * H :], n)
+        activate(TANH, n)
+        for j in range(H):
+            J[t, 4, j] = r[j]
             J[t, 5, j] = h[j]
-        _multiply(p, candidate, q)
-        for j in range(H):
-            z = sigmoid(pre[t, H + j] + a[0, H + j])
-            n = tanh(pre[t, 2 * H + j] + q[0, j])
-            J[t, 0, j] = 1 - z
-            J[t, 2, j] = (n - h[j]) * z * (1 - z)
-            J[t, 3, j] = z * (1 - n * n)
-            h[j] = z * n + (1 - z) * h[j]
+            J[t, 0, j] = 1 - z[j]
+            J[t, 2, j] = (n[0, j] - h[j]) * z[j] * (1 - z[j])
+            J[t, 3, j] = z[j] * (1 - n[0, j] * n[0, j])
+            h[j] = z[j] * n[0, j] + (1 - z[j]) * h[j]
 
 
 @jit
@@ -245,46 +305,64 @@ def _push_gru_before(gates: Array, candidate: Array, J: Array, v: Array, growth:
 
 @jit
 def _advance_lstm(U: Array, pre: Array, s: Array, J: Array) -> None:
-    h, c = s[0], s[1]
-    H = h.size
-    a = np.empty((1, 4 * H))
+    H = s.shape[1]
+    a, m = np.empty((1, 4 * H)), np.empty((1, H))
     for t in range(pre.shape[0]):
-        _multiply(s[:1], U, a)
-        for j in range(H):
-            i = sigmoid(pre[t, j] + a[0, j])
-            f = sigmoid(pre[t, H + j] + a[0, H + j])
-            g = tanh(pre[t, 2 * H + j] + a[0, 2 * H + j])
-            o = sigmoid(pre[t, 3 * H + j] + a[0, 3 * H + j])
-            J[t, 0, j] = f
-            J[t, 6, j] = i
-            J[t, 7, j] = o
-            J[t, 8, j] = h[j]
-            J[t, 1, j] = g * i * (1 - i)
-            J[t, 2, j] = c[j] * f * (1 - f)
-            J[t, 3, j] = i * (1 - g * g)
-            c[j] = f * c[j] + i * g
-            m = tanh(c[j])
-            h[j] = o * m
-            J[t, 4, j] = m * o * (1 - o)
-            J[t, 5, j] = o * (1 - m * m)
+        _preactivate(s[:1], U, pre[t], a)
+        activate(SIGMOID, a[:, : 2 * H])
+        activate(TANH, a[:, 2 * H : 3 * H])
+        activate(SIGMOID, a[:, 3 * H :])
+        i, f, g, o = a[0, :H], a[0, H : 2 * H], a[0, 2 * H : 3 * H], a[0, 3 * H :]
+        _carry(i, f, g, o, s[0], s[1], m[0], J[t])
+        activate(TANH, m)
+        _show(o, m[0], s[0], J[t])
+
+
+@jit
+def _carry(i: Array, f: Array, g: Array, o: Array, h: Array, c: Array, m: Array, J: Array) -> None:
+    apart()
+    for j in range(h.size):
+        J[0, j] = f[j]
+        J[6, j] = i[j]
+        J[7, j] = o[j]
+        J[8, j] = h[j]
+        J[1, j] = g[j] * i[j] * (1 - i[j])
+        J[2, j] = c[j] * f[j] * (1 - f[j])
+        J[3, j] = i[j] * (1 - g[j] * g[j])
+        c[j] = f[j] * c[j] + i[j] * g[j]
+        m[j] = c[j]
+
+
+@jit
+def _show(o: Array, m: Array, h: Array, J: Array) -> None:
+    apart()
+    for j in range(h.size):
+        h[j] = o[j] * m[j]
+        J[4, j] = m[j] * o[j] * (1 - o[j])
+        J[5, j] = o[j] * (1 - m[j] * m[j])
 
 
 @jit
 def _pull_lstm(UT: Array, J: Array, u: Array, da: Array, growth: Array, share: Array) -> None:
-    _, k, H = u.shape
-    through_gates = np.empty((k, H))
     for t in range(J.shape[0] - 1, -1, -1):
         d = da[t % da.shape[0]]
-        for p in range(k):
-            for j in range(H):
-                dc = u[1, p, j] + J[t, 5, j] * u[0, p, j]
-                for g in range(3):
-                    d[p, g * H + j] = J[t, 1 + g, j] * dc
-                d[p, 3 * H + j] = J[t, 4, j] * u[0, p, j]
-                u[1, p, j] = J[t, 0, j] * dc
-        _multiply(d, UT, through_gates)
-        u[0] = through_gates
+        _through_lstm(d, J[t], u[0], u[1])
+        _multiply(d, UT, u[0])
         growth[t], share[t] = _rescale(u)
+
+
+@jit
+def _through_lstm(d: Array, J: Array, dh: Array, dc: Array) -> None:
+    apart()
+    H = dh.shape[1]
+    for p in range(dh.shape[0]):
+        for j in range(H):
+            both = dc[p, j] + J[5, j] * dh[p, j]
+            d[p, j] = J[1, j] * both
+            d[p, H + j] = J[2, j] * both
+            d[p, 2 * H + j] = J[3, j] * both
+            d[p, 3 * H + j] = J[4, j] * dh[p, j]
+            dc[p, j] = J[0, j] * both
 
 
 @jit

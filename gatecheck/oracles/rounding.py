@@ -7,8 +7,9 @@ The noise lives in the array type, so the function does not know.
 Half of an error's variance is drawn anew at every operation, half is *systematic*: drawn once for each operation of a step and kept to the
 next. Where a state creeps, as under an update gate of 1e-7, real rounding is the same at every step and grows with T, not with √T. It is
 the same because what is rounded is the same, so an entry of a sum or product that has moved by more than an ulp since the step before gets
-an error of its own; an approximated function's errors are smooth in its argument, and stay. A step begins where an array is indexed by an
-integer, as ``x[t]`` is.
+an error of its own. A step begins where an array is indexed by an integer, as ``x[t]`` is.
+The systematic half of an approximated function is a function too, smooth in the argument: where two units or steps have nearly the same
+argument they have the same error, and beyond the end of its range, where XLA's and ONNX Runtime's tanh are one number, all have.
 """
 
 from __future__ import annotations
@@ -60,12 +61,16 @@ _EXACT = {
     np.sign,
 }
 # In units of u times the result; every other operation is correctly rounded, half an ulp.
-_HALF_WIDTH = {np.tanh: 4.0, expit: 4.0, np.exp: 2.0}
+_HALF_WIDTH: Mapping[np.ufunc, float] = {np.tanh: 4.0, np.exp: 2.0}
 
 
 SMOOTH = 0.125
 """How far apart the arguments of an approximated function may be whose errors are alike: a polynomial's change sign some ten times over
 the range of sigmoid or tanh."""
+
+_END: Mapping[np.ufunc, Callable[[float], float]] = {np.tanh: lambda u: math.atanh(1 - 4 * u), expit: lambda u: 2 * math.atanh(1 - 4 * u)}
+"""Where tanh is 1, and sigmoid 0 or 1, to four roundoffs. Approximations stop there at some number; XLA's is off by 3, that of ONNX
+Runtime's GRU by 8."""
 
 
 SMALLEST = 1e-280
@@ -90,22 +95,23 @@ class Noise:
         self._systematic: list[Array] = []
         self._before: list[Array] = []
         self._position = 0
+        self._of_argument = {function: self._some(REPLICATES, math.ceil(end(precision.u) / SMOOTH)) for function, end in _END.items()}
 
     def begin_step(self) -> None:
         """The next operation is the first of a step."""
         self._position = 0
 
     def draw(self, at: Array, near: Array | float) -> Array:
-        """The relative size of one operation's errors.
+        """The relative size of the errors of one sum or product.
 
         Parameters
         ----------
         at, near
-            What its errors depend on, entry by entry, and by how much that may move if they are to stay what they were a step before.
+            Its values, and by how much each may move if its error is to stay what it was a step before.
         """
         k, shape = self._position, at.shape
         self._position += 1
-        systematic, anew = self._pair(shape)
+        systematic, anew = self._some(2, *shape)
         if k == len(self._systematic):
             self._systematic.append(systematic)
             self._before.append(at)
@@ -117,9 +123,17 @@ class Noise:
         both: Array = systematic + anew
         return both
 
-    def _pair(self, shape: tuple[int, ...]) -> Array:
-        """Two arrays of that shape, of random numbers that were not used before."""
-        size = 2 * math.prod(shape)
+    def of_function(self, function: np.ufunc, at: Array) -> Array:
+        """The relative size of the errors of an odd function (or one that is odd about ½) at its arguments ``(REPLICATES, ...)``."""
+        errors = self._of_argument[function]
+        interval = np.fmin(np.abs(at) / SMOOTH, errors.shape[1] - 1).astype(int)
+        replicate = np.arange(REPLICATES).reshape(-1, *[1] * (at.ndim - 1))
+        both: Array = errors[replicate, interval] * np.sign(at) + self._some(*at.shape)
+        return both
+
+    def _some(self, *shape: int) -> Array:
+        """Random numbers that were not used before."""
+        size = math.prod(shape)
         start, self._used = self._used, self._used + size
         if self._used <= BLOCK:
             found = _drawn(self._seed, self._block)[start : self._used]
@@ -128,7 +142,7 @@ class Noise:
             whole = [_drawn(self._seed, self._block + 1 + i) for i in range(blocks)]
             found = (whole[0] if blocks == 1 else np.concatenate(whole))[:size]
             self._block, self._used = self._block + blocks, size - (blocks - 1) * BLOCK
-        return found.reshape(2, *shape)
+        return found.reshape(shape)
 
 
 class Noisy(np.ndarray[Any, Any]):
@@ -137,6 +151,8 @@ class Noisy(np.ndarray[Any, Any]):
     noise: ClassVar[Noise]
     gate = False
     """Whether this is a sigmoid's value or its complement."""
+    terms = 0
+    """Of how many products it is the sum, where it is nothing else; or 0."""
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, int):
@@ -146,21 +162,28 @@ class Noisy(np.ndarray[Any, Any]):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         raw = [i.view(np.ndarray) if isinstance(i, Noisy) else i for i in inputs]
         value = _product(*raw) if ufunc is np.matmul and not kwargs else getattr(ufunc, method)(*raw, **kwargs)
+        terms = [getattr(i, "terms", 0) for i in inputs] if ufunc is np.add and method == "__call__" else [0]
         if ufunc not in _EXACT and value.dtype.kind == "f":
             noise = self.noise
             width = _half_width(noise.precision, ufunc, method, value, raw, kwargs)
-            if ufunc in _HALF_WIDTH:
-                error = noise.draw(raw[0], SMOOTH)
+            if ufunc in _END:
+                error = noise.of_function(ufunc, raw[0])
             else:
                 if ufunc is np.multiply and len(gates := [i for i in (0, 1) if getattr(inputs[i], "gate", False)]) == 1:
                     # Whoever holds the complement writes z v as v - (1 - z) v: an absolute error of u |v|, anew at every use.
                     width = width + noise.precision.u * np.abs(raw[1 - gates[0]])
+                elif all(terms):
+                    width = np.maximum(width, noise.precision.u * _continued(terms, raw, value))
                 error = noise.draw(value, width + width)
             error *= width
             error += value
             value = error
         noisy = value.view(type(self))
-        if ufunc is expit or (ufunc is np.subtract and getattr(inputs[1], "gate", False) and np.ndim(raw[0]) == 0 and raw[0] == 1):
+        if ufunc is np.matmul:
+            noisy.terms = raw[0].shape[-1]
+        elif all(terms):
+            noisy.terms = sum(terms)
+        elif ufunc is expit or (ufunc is np.subtract and getattr(inputs[1], "gate", False) and np.ndim(raw[0]) == 0 and raw[0] == 1):
             noisy.gate = True
         return noisy
 
@@ -183,12 +206,14 @@ def _half_width(precision: Precision, ufunc: np.ufunc, method: str, value: Array
         squares = ((a / scale) ** 2).sum(axis, keepdims=True)
         width = u * scale * _accumulated(a.shape[axis], squares, np.reshape(value, squares.shape) / scale)
         return np.reshape(width, value.shape)
+    if ufunc is expit:
+        # 1 - sigmoid(-a) and (1 + tanh(a / 2)) / 2 are correct too, so below ½ the error is absolute. Above it that of 1 / (1 + exp(-a)) is
+        # 1.5 u, u for the sum, which lies above 1, and u / 2 for the quotient; ONNX Runtime's is 2.6 u.
+        return np.full_like(value, 2 * u)
     width = np.abs(value)
     width *= u * _HALF_WIDTH.get(ufunc, 1.0)
     width += tiny
-    # 1 - sigmoid(-a) and (1 + tanh(a / 2)) / 2 are correct too. Their error is absolute, and near 1 that of 1 / (1 + exp(-a)) is 1.5 u:
-    # u for the sum, which lies above 1, and u / 2 for the quotient.
-    return np.maximum(width, 2 * u, out=width) if ufunc is expit else width
+    return width
 
 
 def _product(a: Array, b: Array) -> Array:
@@ -221,6 +246,14 @@ def _accumulated(n: int, squares: Array, value: Array) -> Array:
     width *= n / 3
     width += squares * (n / 3 + 1)
     return np.sqrt(width, out=width)
+
+
+def _continued(terms: list[int], parts: list[Array], value: Array) -> Array:
+    """√3 times that of a sum of products that goes on from the value of another: [x, h] times [W; U] is x W + h U in one sum."""
+    (n, m), (a, b) = terms, parts
+    walks = np.maximum(m * (a * a + a * value + value * value), n * (b * b + b * value + value * value))
+    width: Array = np.sqrt(walks / 3 + value * value)
+    return width
 
 
 def _largest(a: Array, axis: int) -> Array:

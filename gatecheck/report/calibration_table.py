@@ -13,8 +13,10 @@ from rich.text import Text
 NEAR = 5
 """A spread of more than so many true errors at the median is marked."""
 
+Row = dict[str, Any]
 
-def _tightness(rows: list[dict[str, Any]]) -> Iterator[RenderableType]:
+
+def _tightness(rows: list[Row], spellings: int) -> Iterator[RenderableType]:
     """Spread / true error by regime and length, and where it is far."""
     if not rows:
         return
@@ -26,26 +28,45 @@ def _tightness(rows: list[dict[str, Any]]) -> Iterator[RenderableType]:
         table.add_column(heading, no_wrap=True)
     for T in lengths:
         table.add_column(f"T = {T}", justify="right", no_wrap=True)
-    by_key: dict[tuple[str, str, str], dict[int, dict[str, Any]]] = {}
+    by_key: dict[tuple[str, str, str], dict[int, Row]] = {}
     for row in rows:
         by_key.setdefault((row["target"], row["dtype"], row["regime"]), {})[row["T"]] = row
     for key, of in by_key.items():
         table.add_row(*key, *(_ratio(of[T]) if T in of else "" for T in lengths))
     yield table
+    yield Text(f"The true error is the root mean square over the target and {spellings} other correct spellings of its cell.")
     judged = [row for row in rows if row["values"]]
-    far = [row for row in judged if row["ratio"] is None or row["ratio"] > NEAR]
+    far = [row for row in judged if not _near(row["ensemble"])]
     where = f"; the {len(far)} others are {', '.join(dict.fromkeys(row['regime'] for row in far))}" if far else ""
-    yield Text(f"of {len(judged)} rows that could be judged {len(judged) - len(far)} are within {NEAR} by blocks{where}")
-    unsure = len(rows) - len(judged)
+    yield Text(f"of {len(judged)} rows that could be judged {len(judged) - len(far)} are within {NEAR} by blocks and by values{where}")
+    yield Text(
+        f"by the largest error of the ensemble in place of its rms {sum(_near(row['worst']) for row in judged)} are, "
+        f"by the target's own error alone {sum(_near(row['alone']) for row in judged)}"
+    )
+    if judged:
+        most = max(judged, key=lambda row: row["largest"])
+        yield Text(f"the largest error is {most['largest']:.3g} spreads, of {most['largest_of']} ({_place(most)})")
+    unsure = [row for row in rows if not row["values"]]
     if unsure:
-        yield Text(f"{unsure} could not be judged in any value (–); ∞: half of the errors or more are zero")
+        yield Text(f"not a value could be judged in {'; '.join(map(_place, unsure))} (–)")
+    if any(None in row["ensemble"].values() for row in judged):
+        yield Text("∞: half of the errors or more are zero")
 
 
-def _ratio(row: dict[str, Any]) -> Text:
+def _place(row: Row) -> str:
+    return f"{row['target']} {row['dtype']} {row['regime']} T={row['T']}"
+
+
+def _near(figure: dict[str, float | None]) -> bool:
+    return all(ratio is not None and ratio <= NEAR for ratio in figure.values())
+
+
+def _ratio(row: Row) -> Text:
     if not row["values"]:
         return Text("–")
-    blocks, values = ("∞" if row[k] is None else f"{row[k]:.2g}" if row[k] < 99.5 else f"{row[k]:,.0f}" for k in ("ratio", "entries"))
-    return Text(f"{blocks} / {values}", "" if row["ratio"] is not None and row["ratio"] <= NEAR else "yellow")
+    of = row["ensemble"]
+    blocks, values = ("∞" if of[k] is None else f"{of[k]:.2g}" if of[k] < 99.5 else f"{of[k]:,.0f}" for k in ("blocks", "values"))
+    return Text(f"{blocks} / {values}", "" if _near(of) else "yellow")
 
 
 def calibration_table(report: dict[str, Any]) -> RenderableType:
@@ -65,4 +86,4 @@ def calibration_table(report: dict[str, Any]) -> RenderableType:
         f"a gradient cut at step {cut['cut_at']} of {cut['T']} is seen in {cut['caught']} of {cut['runs']} runs (float32)",
         f"seed {report['seed']}",
     )
-    return Group(table, *_tightness(report["tightness"]), *(Text(line) for line in lines))
+    return Group(table, *_tightness(report["tightness"], len(report["ensemble"])), *(Text(line) for line in lines))

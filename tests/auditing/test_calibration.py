@@ -63,13 +63,14 @@ def test_progress_reaches_its_total(found):
 
 
 def test_the_report_is_plain_data_and_prints(found):
-    assert json.loads(json.dumps(found[0], allow_nan=False))["schema"] == "gatecheck-calibration-2"
+    assert json.loads(json.dumps(found[0], allow_nan=False))["schema"] == "gatecheck-calibration-3"
     out = Console(width=100, file=io.StringIO())
     out.print(calibration_table(found[0]))
     text = out.file.getvalue()
     assert "builtin:gru" in text
     assert "Spread over true error at the median" in text
-    assert re.search(r"of 2\d rows that could be judged 2\d are within 5 by blocks", text)
+    assert re.search(r"of (2\d) rows that could be judged \1 are within 5 by blocks and by values", text)
+    assert re.search(r"in place of its rms 2\d are, by the target's own error alone \d+", text)
     assert "a gradient cut at step 30 of 60 is seen in 3 of 3 runs" in text
 
 

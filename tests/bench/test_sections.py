@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from gatecheck.bench import decays, gradchecks
+from gatecheck.bench import decays, floors, gradchecks
 from gatecheck.bench import run as running
 from gatecheck.bench.decays import QUICK, problem
 from gatecheck.bench.gradchecks import QUICK_SIZES
@@ -81,13 +81,13 @@ def test_gradcheck_and_decay_are_measured_and_the_report_holds_all_of_it(gk, tmp
     fast = [r for r in gradient if "fast_mode" in r["what"]]
     full = [r for r in gradient if r["what"].startswith("torch gradcheck: ")]
     doubled = [r for r in gradient if "doubled" in r["what"]]
-    assert [len(rows) for rows in (fast, full, doubled)] == [2, 2, 4]
+    assert [len(rows) for rows in (fast, full, doubled)] == [2, 2, 8]
     assert {r["bar"]["limit"] for r in fast} == {1 / 3}
     assert {r["bar"]["limit"] for r in full} == {1000.0}
     # y has T B H = 4 entries; W, U, the biases, x, h0 and c0 have 16 + 16 + 8 or 16 + 4 + 2 + 2.
     assert gradient[0]["number"] == 4 * 48
     assert {r["number"] for r in full} == {4 * 56}
-    assert [r["number"] for r in doubled] == [8 * 52, 8 * 56, 4 * 68, 8 * 124]
+    assert [r["number"] for r in doubled] == 2 * [8 * 52, 8 * 56, 4 * 68, 8 * 124]
     lengths = [r["number"] for r in decay if "autograd" in r["what"]]
     assert lengths == [QUICK.begin * 2**k for k in range(len(lengths))]
     assert "the most: " in [r["what"] for r in decay if "autograd" in r["what"]][-1]
@@ -110,16 +110,15 @@ def test_the_jacobian_of_the_check_has_as_many_entries_as_it_says():
         assert gradchecks._entries(sizes) == y.size * inputs, name
 
 
-def test_a_check_that_does_not_pass_is_no_measurement(monkeypatch):
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_check_that_does_not_pass_is_no_measurement(fast, monkeypatch):
     case = draw(as_cell("lstm"), QUICK_SIZES, seed=0, dtype="float64")
-    gradchecks.ours(case)
+    gradchecks.ours(case, fast)
     monkeypatch.setattr(
-        gradchecks,
-        "gradcheck",
-        lambda fn, inputs, vjp, **more: gradcheck(fn, inputs, lambda *a, **k: vjp(*a, **k) | {"x": None}, fast=True),
+        gradchecks, "gradcheck", lambda fn, inputs, vjp, fast, **each: gradcheck(fn, inputs, lambda *a, **k: vjp(*a, **k) | {"x": None})
     )
     with pytest.raises(BugError, match=r"does not pass our own LSTM at .*: fail"):
-        gradchecks.ours(case)
+        gradchecks.ours(case, fast)
 
 
 def test_gradients_by_lag_are_those_of_autograd():
@@ -129,6 +128,23 @@ def test_gradients_by_lag_are_those_of_autograd():
     decays._agree(asked.profile().log_norm, found)
     with pytest.raises(TargetError, match=r"up to 1\.0e-03 nats apart"):
         decays._agree(asked.profile().log_norm, found + 1e-3 * np.eye(41)[7])
+
+
+def test_the_products_of_a_long_profile_are_as_many_and_come_in_turns(monkeypatch):
+    asked = []
+    monkeypatch.setattr(decays.floors, "profile_products", lambda *sizes: asked.append)
+    profile, products = decays._long("lstm", QUICK._replace(T=130, H=3))
+    assert sum(asked) == 130
+    assert len(asked) > 10
+    assert (profile.number, products.number) == (130, 130)
+    assert products.bar == Bar("ratio", 0.5, least=True)
+
+
+def test_products_of_a_profile_are_those_of_all_its_steps(monkeypatch):
+    seen = []
+    monkeypatch.setattr(floors, "_products", lambda steps, a, b, out: seen.append((steps, a.shape, b.shape, out.shape)))
+    floors.profile_products(as_cell("lstm"), 3, 5, 4)(2500)
+    assert seen == [(2500, (5,), (5, 20), (20,)), (2500, (4, 20), (20, 5), (4, 5))]
 
 
 def test_the_search_ends_where_memory_does(monkeypatch):

@@ -27,7 +27,7 @@ A = np.linspace(0.3, 2, 500)
         (lambda a: a * a, lambda a: U * a * a),
         (lambda a: a / 3, lambda a: U * a / 3),
         (np.tanh, lambda a: 4 * U * np.tanh(a)),
-        (expit, lambda a: np.maximum(4 * U * expit(a), 2 * U)),
+        (expit, lambda a: 2 * U),
         (lambda a: -a, lambda a: 0 * a),
     ],
     ids=["add", "multiply", "divide", "tanh", "sigmoid", "negative"],
@@ -133,3 +133,38 @@ def test_rounding_repeats_where_the_state_stands_still_and_not_where_it_moves(st
     one = 2.0**-24 / np.sqrt(3) * np.sqrt(0.5)  # of one addition, the half of it that may repeat
     grown = np.median(found.spread["h"]) / (T * one)
     assert least < grown < most
+
+
+def replicates(fn, *arrays):
+    inputs = {f"a{k}": np.asarray(a, float) for k, a in enumerate(arrays)}
+    exact = fn(*arrays)
+    return rounding.replicate(lambda d: {"out": fn(*d.values())}, inputs, {}, "float32", 0)["out"] - exact
+
+
+@pytest.mark.parametrize("function", [np.tanh, expit], ids=["tanh", "sigmoid"])
+def test_half_of_a_functions_error_is_a_function_of_its_argument(function):
+    """XLA's tanh is 1 - 3u wherever it has come to its end, in every unit: errors that are drawn apart would cancel in a sum."""
+
+    def correlation(*arguments):
+        errors = replicates(function, np.repeat(arguments, 4000).reshape(len(arguments), -1)).reshape(16, len(arguments), -1)
+        means = errors.mean(-1)  # what is drawn apart averages out
+        return np.corrcoef(means.T)[0, -1], means.std() / errors.std()
+
+    same, share = correlation(0.51, 0.51)
+    assert same > 0.99
+    assert share == pytest.approx(np.sqrt(0.5), rel=0.25)
+    assert correlation(30, 1000)[0] > 0.99
+    assert correlation(-30, 30)[0] < -0.99
+    assert abs(correlation(0.51, 0.99)[0]) < 0.9
+
+
+def test_two_products_may_be_one_sum():
+    """[x, h] times [W; U] goes on from x W, and its partial sums are as large, where x W + h U is nearly nothing."""
+    rng = np.random.default_rng(0)
+    a, b, c = rng.standard_normal((200, 4)), rng.standard_normal((4, 4)), 0.01 * rng.standard_normal((200, 40))
+    d = np.linalg.lstsq(c, -(a @ b), rcond=None)[0]
+    product = spread_of(lambda x: (x @ b) + 0.0, a)
+    both = spread_of(lambda x, h: x @ b + h @ d, a, c)
+    apart = spread_of(lambda x, h: (x @ b + 0.0) + h @ d, a, c)
+    assert np.sqrt(np.mean(both**2)) > 1.3 * np.sqrt(np.mean(apart**2))
+    assert np.sqrt(np.mean(apart**2)) > np.sqrt(np.mean(product**2))
