@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import scipy
 
 from gatecheck.cases import COTANGENTS, Case
+from gatecheck.kept import Kept
 from gatecheck.oracles.rounding import PRECISIONS, Budget, Function, budget
 from gatecheck.reference import Results, ahead, equations, run
 
@@ -37,6 +42,51 @@ def remembered(function: Callable[[Case], R]) -> Callable[[Case], R]:
     return asked_once
 
 
+_keeping = False
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Meanwhile budgets are kept on disk, and those that an earlier process kept are not measured again.
+
+    They are the same to the last bit: of a case, by this version of all that a budget is made from. The folder is that of compiled kernels.
+    """
+    global _keeping
+    before, _keeping = _keeping, True
+    try:
+        yield
+    finally:
+        _keeping = before
+
+
+@cache
+def _file(cell: str) -> Kept:
+    from gatecheck.kernels import jit
+
+    here = Path(__file__).parent
+    made_from = jit.source_digest(here, here / "reference", here / "oracles")
+    folder = jit.cache_folder(jit.jit).parent / f"gatecheck-budgets-{made_from}-numpy{np.__version__}-scipy{scipy.__version__}"
+    return Kept(folder / re.sub(r"[^\w-]", "_", cell))
+
+
+def _on_disk(function: Callable[[Case], Budget]) -> Callable[[Case], Budget]:
+    """A function that measures what was not :func:`kept`."""
+
+    @wraps(function)
+    def asked(case: Case) -> Budget:
+        if not _keeping:
+            return function(case)
+        file, key = _file(case.cell.name), f"{function.__name__} {case.key}"
+        if (found := file.get(key)) is not None:
+            exact, spread = ({k[1:]: v for k, v in found.items() if k[0] == kind} for kind in "=~")
+            return Budget(exact, spread, case.dtype.name)
+        measured = function(case)
+        file.put(key, {f"={k}": v for k, v in measured.exact.items()} | {f"~{k}": v for k, v in measured.spread.items()})
+        return measured
+
+    return asked
+
+
 def _measured(function: Function, case: Case, *without: str) -> Budget:
     arrays = {k: v for k, v in case.doubles().items() if k not in without}
     held = {k: arrays.pop(k) for k in (*case.params, "lengths") if k in arrays}
@@ -44,6 +94,7 @@ def _measured(function: Function, case: Case, *without: str) -> Budget:
 
 
 @remembered
+@_on_disk
 def case_budget(case: Case) -> Budget:
     """The budget of a case in its own dtype, outputs and gradients."""
     mathematics = equations(case.cell)
@@ -51,6 +102,7 @@ def case_budget(case: Case) -> Budget:
 
 
 @remembered
+@_on_disk
 def forward_budget(case: Case) -> Budget:
     """The budget of y, hT and (cT) alone, for a third of the time.
 

@@ -40,6 +40,8 @@ _CELL = Kind("a Cell", lambda value: isinstance(value, Cell))
 
 def _numbers(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array:
     """An array of numbers, of a dtype if one is asked for."""
+    if type(value) is np.ndarray and value.dtype.kind in "fiubc" and dtype in (None, value.dtype):
+        return value
     try:
         found = np.asarray(value)
     except Exception as error:  # of rows that are not of one length, or of an object's own
@@ -48,6 +50,14 @@ def _numbers(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array
         raise InputError(f"{name} is {shown(value)}, but should be an array of numbers")
     with np.errstate(over="ignore", invalid="ignore"):
         return found if dtype is None else found.astype(dtype, copy=False)
+
+
+def _read_only(array: Array) -> Array:
+    """An array that nobody writes to: itself, as of another case, or a copy, so that nobody else's array becomes read-only."""
+    if array.flags.writeable or array.base is not None or not array.flags.c_contiguous:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
 
 
 @dataclass(frozen=True)
@@ -109,11 +119,8 @@ class Case:
         known = {*self.cell.param_shapes(1, 1), "x", "lengths", *optional(self.cell)}
         if unknown := set(self.arrays) - known:
             raise InputError(f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
-        # Copies, so that nobody else's arrays become read-only.
         with naming("arrays"):
-            object.__setattr__(self, "arrays", {k: _numbers(k, v).copy() for k, v in self.arrays.items()})
-        for a in self.arrays.values():
-            a.flags.writeable = False
+            object.__setattr__(self, "arrays", {k: _read_only(_numbers(k, v)) for k, v in self.arrays.items()})
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[name]

@@ -5,6 +5,7 @@ Arrays are judged in blocks, so that a small block is not measured by a large on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -103,14 +104,23 @@ def _ranges(numbers: list[int]) -> str:
     return ",".join(f"{r[0]}..{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
 
 
+def _rows(cell: Cell, name: str, array: Array) -> Array:
+    """One result with a row for each of its :func:`blocks`."""
+    if name in ("y", "dx"):
+        return array.reshape(len(array), -1)
+    count = len(list(blocks(cell, name, array)))
+    return np.moveaxis(array.reshape(*array.shape[:-1], count, -1), -2, 0).reshape(count, -1) if count > 1 else array.reshape(1, -1)
+
+
 class Compared(NamedTuple):
-    """One block of a result beside what it should be: found, expected and tolerated, and error / tolerance entry by entry."""
+    """One block of a result beside what it should be: found, expected and tolerated, and error / tolerance entry by entry and at most."""
 
     label: str
     found: Array
     expected: Array
     tolerance: Array
     ratios: Array
+    worst: float
     judged: bool
 
 
@@ -118,18 +128,20 @@ def compared(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array]
     """Every block that is not empty, and whether it can be judged; parameters as in :func:`agree`."""
     chaotic = "y" in tolerance and bool(np.any(tolerance["y"] > MULTIPLE * CHAOTIC))
     for name, all_expected in expected.items():
-        if name not in got:
+        if name not in got or not all_expected.size:
             continue
-        for label, where in blocks(cell, name, all_expected):
-            g, e, tol = got[name][where].astype(float), all_expected[where], tolerance[name][where]
-            if not e.size:
-                continue
-            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                ratios = np.abs(g - e) / tol
+        g, e, tol = got[name].astype(float), all_expected, tolerance[name]
+        judged = np.zeros(1, bool) if chaotic else conclusive(_rows(cell, name, e), _rows(cell, name, tol))
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            ratios = np.abs(g - e) / tol
+        if not np.isfinite(ratios).all():
             ratios = np.where(np.isfinite(e) & ~np.isfinite(g), np.inf, ratios)
             # A NaN where a number belongs is wrong however large the budget.
-            no_number = bool(np.isfinite(e).all() and not np.isfinite(g).all())
-            yield Compared(label, g, e, tol, ratios, no_number or not (chaotic or not conclusive(e, tol)))
+            judged = judged | (np.isfinite(_rows(cell, name, e)).all(1) & ~np.isfinite(_rows(cell, name, g)).all(1))
+        worst = np.fmax.reduce(_rows(cell, name, ratios), 1, initial=0.0).tolist()
+        whether = np.broadcast_to(judged, len(worst)).tolist()
+        for k, (label, where) in enumerate(blocks(cell, name, e)):
+            yield Compared(label, g[where], e[where], tol[where], ratios[where], worst[k], whether[k])
 
 
 def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]) -> Evidence:
@@ -150,16 +162,14 @@ def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], t
     Violation
         Naming the entry that is worst, and every block that is wrong.
     """
-    seen = Evidence()
     wrong: list[str] = []
     right: list[str] = []
-    worst, message = 0.0, ""
+    largest, worst, message, inconclusive = 0.0, 0.0, "", 0
     for block in compared(cell, got, expected, tolerance):
         if not block.judged:
-            seen += Evidence(inconclusive=1)
+            inconclusive += 1
             continue
-        ratio = float(np.nanmax(block.ratios, initial=0.0))
-        seen += Evidence(ratio, 1)
+        largest, ratio = max(largest, block.worst), block.worst
         if ratio <= 1:
             right.append(block.label)
             continue
@@ -175,7 +185,7 @@ def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], t
     if wrong:
         lines = [message, f"wrong: {summarise(tuple(wrong))}", f"right: {summarise(tuple(right)) or 'nothing that was judged'}"]
         raise Violation("\n".join(lines), ratio=worst, wrong=tuple(wrong), right=tuple(right))
-    return seen
+    return Evidence(largest, len(right), inconclusive)
 
 
 def consistent(cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array], budget: Budget) -> Evidence:
@@ -203,7 +213,7 @@ def consistent(cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array],
         require(np.isfinite(v).all() or not np.isfinite(budget.exact[k]).all(), f"{k} is not finite, but should be")
     tolerance = {}
     for k in expected:
-        usual, found = (float(np.sqrt(np.mean(np.square(a)))) if a.size else 0.0 for a in (budget.exact[k], expected[k]))
+        usual, found = (math.sqrt(np.vdot(a, a) / a.size) if a.size else 0.0 for a in (budget.exact[k], expected[k]))
         growth = max(1.0, found / usual) if usual > 0 and np.isfinite(found) else 1.0
         tolerance[k] = 2 * (growth * budget.tolerance[k] + MULTIPLE * PRECISIONS[budget.dtype].u * np.abs(expected[k]))
     try:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from gatecheck import budgets
-from gatecheck.budgets import case_budget, forward_budget, remembered
+from gatecheck.budgets import case_budget, forward_budget, kept, remembered
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, LSTM, RNN, VARIANTS, Sizes
+from gatecheck.kept import Kept
+from gatecheck.kernels import jit
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -38,3 +40,35 @@ def test_a_function_is_asked_once_about_equal_cases_and_forgets_the_oldest(monke
     for case in (cases[0], cases[0], draw(RNN(), Sizes(2, 1, 1, 1), seed=1, dtype="float64"), *cases, cases[2], cases[1], cases[0]):
         assert size(case) == 2
     assert asked == [1, 2, 3, 1]
+
+
+def test_a_later_process_finds_the_budgets_that_were_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(budgets, "_file", lambda cell: Kept(tmp_path / cell))
+    case = draw(LSTM(), Sizes(3, 2, 4, 5), seed=8, dtype="float32")
+    for function in (case_budget, forward_budget):
+        measure = function.__wrapped__  # that of a process which remembers nothing
+        plain = measure(case)
+        assert not list(tmp_path.iterdir()) or function is forward_budget
+        with kept():
+            measure(case)
+            with monkeypatch.context() as patch:
+                patch.setattr(budgets, "_measured", None)
+                found = measure(case)
+        assert found.dtype == "float32"
+        for name in plain.exact:
+            np.testing.assert_array_equal(found.exact[name], plain.exact[name])
+            np.testing.assert_array_equal(found.spread[name], plain.spread[name])
+        assert found.tolerance.keys() == plain.tolerance.keys()
+
+
+def test_budgets_are_kept_by_what_they_are_made_from(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    files = {}
+    for digest in ("one", "two"):
+        monkeypatch.setattr(jit, "source_digest", lambda *folders, digest=digest: digest)
+        budgets._file.cache_clear()
+        files[digest] = budgets._file("lstm")
+        files[digest].put("a", {"y": np.ones(1)})
+    budgets._file.cache_clear()
+    assert len(list(tmp_path.glob("gatecheck-budgets-*/lstm"))) == 2

@@ -24,6 +24,7 @@ from gatecheck.auditing.exploring import silent
 from gatecheck.auditing.proving import STRIDE_ELSEWHERE, of_activations
 from gatecheck.auditing.runner import claims
 from gatecheck.auditing.settling import settled
+from gatecheck.budgets import kept
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY
@@ -177,7 +178,8 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
             return
         answer: Any
         try:
-            answer = function(*arguments)
+            with kept():
+                answer = function(*arguments)
         except BaseException as error:
             answer = failure(error)
         _flush()

@@ -22,6 +22,7 @@ from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.exploring import Progress
 from gatecheck.auditing.proving import not_tried, proven
 from gatecheck.auditing.result import AuditResult, PropertyResult
+from gatecheck.budgets import kept
 from gatecheck.cases import Case
 from gatecheck.claims import Claim
 from gatecheck.errors import GatecheckError, TargetError, TargetLostError, TargetTimeoutError
@@ -269,7 +270,8 @@ def audit(isolation: Isolation, target: str, *, asked: Mapping[str, str | None] 
         As of :func:`gatecheck.auditing.runner.audited`.
     """
     if target.startswith(OURS):
-        return runner.audit(loading.load(target, **asked or {}), **how)
+        with kept():
+            return runner.audit(loading.load(target, **asked or {}), **how)
     declared = isolation.load(target, **asked or {})
     if isinstance(declared, CustomSubject):
         number = runner.own_examples(how.get("profile", "ci"))

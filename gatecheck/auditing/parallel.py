@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
+from gatecheck.budgets import kept
 from gatecheck.processes import end_with_parent
 
 R = TypeVar("R")
@@ -36,7 +37,8 @@ def _begin() -> None:
 
 
 def _each(function: Callable[..., R], labels: Sequence[str], arguments: Sequence[Any]) -> list[R]:
-    return [function(label, *arguments) for label in labels]
+    with kept():
+        return [function(label, *arguments) for label in labels]
 
 
 def on_each(

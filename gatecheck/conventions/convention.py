@@ -164,6 +164,8 @@ class Convention:
         H = params["b"].shape[0] // len(cell.gates)
         D, dtype = params["W"].shape[0], params["W"].dtype
         plan = self._plan(cell, D, H)
+        if plan.canonical:
+            return {name: np.array(params[name], order="C") for name in plan.shapes}
         out = {name: np.zeros(shape, dtype) for name, shape in plan.shapes.items()}
         for array, direction, blocks in plan.arrays:
             matrix = self._matrix(array, out[array.name], direction)
@@ -173,10 +175,12 @@ class Convention:
 
     def _gather(self, cell: Cell, arrays: Mapping[str, Array], *, halved: bool) -> dict[str, Array]:
         D, H = self.sizes(cell, arrays)
-        dtype = next(iter(arrays.values())).dtype
+        dtype, plan = next(iter(arrays.values())).dtype, self._plan(cell, D, H)
+        if plan.canonical:
+            return {name: np.array(arrays[name], dtype, order="C") for name in plan.shapes}
         out = {name: np.zeros(shape, dtype) for name, shape in cell.param_shapes(D, H).items()}
         seen: set[tuple[str, str]] = set()
-        for array, direction, blocks in self._plan(cell, D, H).arrays:
+        for array, direction, blocks in plan.arrays:
             matrix = self._matrix(array, np.asarray(arrays[array.name]), direction)
             for block in blocks:
                 value = matrix[block.here] * (block.sign * (0.5 if halved and block.shared else 1.0))
@@ -210,7 +214,8 @@ class Convention:
                 blocks = [_block(cell, layout, place, tag, H, added) for place in places(array, *sizes, interleaved=self.interleaved)]
                 arrays.append((array, direction, blocks))
         placed = {block.name for _, _, blocks in arrays for block in blocks}
-        return _Plan(shapes, arrays, [name for name in cell.param_shapes(1, 1) if name not in placed])
+        canonical = shapes == cell.param_shapes(D, H) and not self.rows and all(_is_canonical(array, blocks) for array, _, blocks in arrays)
+        return _Plan(shapes, arrays, [name for name in cell.param_shapes(1, 1) if name not in placed], canonical)
 
     def layout(self, cell: Cell) -> Layout:
         """Its layout of a kind of cell.
@@ -330,11 +335,20 @@ class _Block(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """The map for one cell and its sizes: the arrays with their direction and blocks."""
+    """The map for one cell and its sizes: the arrays with their direction and blocks, and whether all are the canonical ones."""
 
     shapes: dict[str, tuple[int, ...]]
     arrays: list[tuple[Held, int, list[_Block]]]
     absent: list[str]
+    canonical: bool
+
+
+def _is_canonical(array: Held, blocks: list[_Block]) -> bool:
+    """Whether an array of the canonical shape is one of the canonical parameters."""
+    return not array.turned and all(
+        block.name == array.name and block.sign == 1 and not block.shared and (not block.gate or block.here[1] == block.there[-1])
+        for block in blocks
+    )
 
 
 def _block(cell: Cell, layout: Layout, place: Place, tag: str, H: int, added: set[str]) -> _Block:

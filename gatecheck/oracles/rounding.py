@@ -360,14 +360,22 @@ def _seen(dtype: str, spread: Array, exact: Array) -> Array:
     return least
 
 
-def conclusive(exact: Array, tolerance: Array) -> bool:
-    """Whether a block can be judged: its tolerance is less than half of its own size (both root mean square).
+def conclusive(exact: Array, tolerance: Array) -> NDArray[np.bool_]:
+    """Whether blocks can be judged: their tolerance is less than half of their own size (both root mean square).
 
     A block that is exactly zero, as where a gate is shut, is judged by its absolute tolerance.
+
+    Parameters
+    ----------
+    exact, tolerance
+        One row a block ``(blocks, entries)``, of one entry at least.
     """
-    if not np.isfinite(tolerance).all() or not np.isfinite(exact).all():
-        return False
-    if not exact.size:
-        return True
-    size = float(rms(exact.ravel(), 0))
-    return size == 0 or float(rms(tolerance.ravel(), 0)) <= size / 2
+    size, allowed = (np.einsum("ij,ij->i", a, a) for a in (exact, tolerance))
+    if size.min() > SMALLEST and allowed.min() > SMALLEST and max(size.max(), allowed.max()) < 1 / SMALLEST:
+        judged: NDArray[np.bool_] = allowed <= size / 4
+        return judged
+    with np.errstate(invalid="ignore"):
+        size, allowed = rms(exact, 1), rms(tolerance, 1)
+    finite = np.isfinite(exact).all(1) & np.isfinite(tolerance).all(1)
+    found: NDArray[np.bool_] = finite & ((size == 0) | (allowed <= size / 2))
+    return found

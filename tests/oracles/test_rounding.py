@@ -92,10 +92,20 @@ def test_an_uncalibrated_dtype_is_an_error():
         (np.zeros(3), np.full(3, 1e-30), True),
         (np.ones(3), np.array([0.0, np.inf, 0.0]), False),
         (np.array([1.0, np.nan]), np.zeros(2), False),
+        (np.full(3, 1e-200), np.full(3, 4e-201), True),
+        (np.full(3, 1e-200), np.full(3, 6e-201), False),
+        (np.full(3, 1e200), np.full(3, 4e199), True),
+        (np.full(3, 1e200), np.full(3, 6e199), False),
     ],
 )
 def test_a_block_is_judged_only_if_its_budget_is_smaller_than_half_of_it(exact, tolerance, expected):
-    assert rounding.conclusive(exact, tolerance) is expected
+    beside = np.ones((2, len(exact)))
+    assert rounding.conclusive(exact[None], tolerance[None]).tolist() == [expected]
+    assert rounding.conclusive(np.vstack([exact, beside]), np.vstack([tolerance, beside * [[0.1], [0.9]]])).tolist() == [
+        expected,
+        True,
+        False,
+    ]
 
 
 def test_one_rounding_is_always_allowed_in_double_precision():
