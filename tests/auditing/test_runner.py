@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from wrapped import after, having
 
 from gatecheck import evidence
 from gatecheck.auditing import exploring
@@ -78,19 +79,6 @@ class Port:
             dx[t] = da @ W
             dh = dh * z + (dn @ U_n) * r + dz @ U_z + dr @ U_r
         return {"kernel": dW, "recurrent": dU, "bias": db, "x": dx, "h0": dh}
-
-
-def having(target, **attributes):
-    """The target with attributes set, which may be its declarations or its methods."""
-    for name, value in attributes.items():
-        setattr(target, name, value)
-    return target
-
-
-def after(target, change, method="forward"):
-    """The target, and after each call of a method `change(arguments, result)`, which it returns."""
-    right = getattr(target, method)
-    return having(target, **{method: lambda *arguments: change(arguments, right(*arguments))})
 
 
 def outcomes(result):
@@ -255,53 +243,6 @@ def test_rounding_as_large_as_the_values_is_inconclusive(monkeypatch):
     (found,) = (p for p in result.properties if p.name == FORWARD)
     assert found.inconclusive == 1
     assert "no case could be judged in float32 and float64" in found.reason
-
-
-# ---- what a declaration narrows
-
-
-def seen_by(target, **declared):
-    """The (T, B, D, H, dtype) of every call in an audit of the target, and the audit."""
-    seen = set()
-
-    def look(arguments, result):
-        seen.add((*arguments[1].shape, result[1].shape[-1], arguments[1].dtype.name))
-        return result
-
-    return seen, audit(after(having(target, **declared), look), profile="quick")
-
-
-@pytest.mark.parametrize(("axis", "size"), [("T", 3), ("B", 1), ("D", 2), ("H", 4)])
-def test_declared_sizes_are_honoured(axis, size):
-    seen, result = seen_by(Edited(LSTM()), sizes={axis: size})
-    assert {call["TBDH".index(axis)] for call in seen} == {size}
-    assert f"{axis} is always {size}" in result.narrowings
-    assert f"{axis} is always {size}" in result.to_json()["narrowings"]
-
-
-@pytest.mark.parametrize(("axis", "size"), [("T", 3), ("B", 1)])
-def test_correct_code_of_a_fixed_size_passes_and_the_rest_is_skipped_with_a_reason(axis, size):
-    result = audit(having(Edited(LSTM()), sizes={axis: size}), profile="quick")
-    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
-    skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
-    assert axis in skipped["empty_sequence" if axis == "T" else "empty_batch"]
-
-
-def test_an_undeclared_dtype_is_never_used_and_is_named():
-    seen, result = seen_by(Edited(GRU()), dtypes=("float32",))
-    assert {call[-1] for call in seen} == {"float32"}
-    assert "float64 is not audited: it is not declared" in result.narrowings
-    skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
-    assert skipped["gradients_match_finite_differences"] == "is judged in float64 only"
-    assert result.verdict == "pass"
-
-
-def test_without_a_backward_gradient_claims_are_skipped():
-    result = audit(having(Edited(GRU()), backward=None), profile="quick")
-    skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
-    assert skipped[BACKWARD] == "holds only if it has a backward"
-    assert "gradients are not audited: there is no backward" in result.narrowings
-    assert result.verdict == "pass"
 
 
 # ---- implementations that behave badly

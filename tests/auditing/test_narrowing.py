@@ -1,0 +1,52 @@
+"""What a declaration narrows: sizes, dtypes and abilities that a target says it has, and what is then skipped with a reason."""
+
+import pytest
+from wrapped import after, having
+
+from gatecheck.auditing.runner import audit
+from gatecheck.cells import GRU, LSTM
+from gatecheck.faults.edited import Edited
+
+
+def seen_by(target, **declared):
+    """The (T, B, D, H, dtype) of every call in an audit of the target, and the audit."""
+    seen = set()
+
+    def look(arguments, result):
+        seen.add((*arguments[1].shape, result[1].shape[-1], arguments[1].dtype.name))
+        return result
+
+    return seen, audit(after(having(target, **declared), look), profile="quick")
+
+
+@pytest.mark.parametrize(("axis", "size"), [("T", 3), ("B", 1), ("D", 2), ("H", 4)])
+def test_declared_sizes_are_honoured(axis, size):
+    seen, result = seen_by(Edited(LSTM()), sizes={axis: size})
+    assert {call["TBDH".index(axis)] for call in seen} == {size}
+    assert f"{axis} is always {size}" in result.narrowings
+    assert f"{axis} is always {size}" in result.to_json()["narrowings"]
+
+
+@pytest.mark.parametrize(("axis", "size"), [("T", 3), ("B", 1)])
+def test_correct_code_of_a_fixed_size_passes_and_the_rest_is_skipped_with_a_reason(axis, size):
+    result = audit(having(Edited(LSTM()), sizes={axis: size}), profile="quick")
+    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
+    assert axis in skipped["empty_sequence" if axis == "T" else "empty_batch"]
+
+
+def test_an_undeclared_dtype_is_never_used_and_is_named():
+    seen, result = seen_by(Edited(GRU()), dtypes=("float32",))
+    assert {call[-1] for call in seen} == {"float32"}
+    assert "float64 is not audited: it is not declared" in result.narrowings
+    skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
+    assert skipped["gradients_match_finite_differences"] == "is judged in float64 only"
+    assert result.verdict == "pass"
+
+
+def test_without_a_backward_gradient_claims_are_skipped():
+    result = audit(having(Edited(GRU()), backward=None), profile="quick")
+    skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
+    assert skipped["gradients_within_budget"] == "holds only if it has a backward"
+    assert "gradients are not audited: there is no backward" in result.narrowings
+    assert result.verdict == "pass"
