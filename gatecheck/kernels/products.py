@@ -32,7 +32,7 @@ VECTORS = 4 if WIDE else 2
 TILES = ((6, 1), (6, VECTORS), (2, 1), (2, VECTORS), (1, 1), (1, VECTORS), (1, 2 * VECTORS))
 """How many rows and vectors a tile may have. A lone row takes two panels at once: one alone is too few sums to keep the machine busy."""
 
-BLOCK = 96
+BLOCK = 192
 """About how many rows are multiplied by all panels while they are in the cache."""
 
 CHUNK = 256
