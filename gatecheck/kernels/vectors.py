@@ -23,13 +23,12 @@ LARGE = 2**14
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """An array to be filled that begins, if it is large, with a line of the cache: a vector that lies across two lines is read twice."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < LARGE:
+    size, each = math.prod(shape), np.dtype(dtype).itemsize
+    if size * each < LARGE:
         return np.empty(shape, dtype)
-    space = np.empty(size + BYTES, np.uint8)
-    first = -space.ctypes.data % BYTES
-    out: NDArray[Any] = space[first : first + size].view(dtype).reshape(shape)
-    return out
+    space = np.empty(size + BYTES // each, dtype)
+    first = -space.ctypes.data % BYTES // each
+    return space[first : first + size].reshape(shape)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
