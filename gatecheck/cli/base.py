@@ -97,7 +97,7 @@ def _errors_told(context: click.Context | None) -> Iterator[None]:
     raise click.exceptions.Exit(status)
 
 
-class Seconds(click.ParamType[float]):
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
     """A time that can be waited for."""
 
     name = "seconds"
@@ -120,7 +120,7 @@ def _say_no_more() -> None:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
-class Output(click.ParamType[Path]):
+class Output(click.ParamType):  # type: ignore[type-arg]  # as above
     """A file to be written, which is seen to before the work that makes it.
 
     Parameters

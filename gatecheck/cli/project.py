@@ -90,7 +90,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(in_brief(f"{path} is not TOML: {error}")) from error
 
 
-class Expected(click.ParamType[Any]):
+class Expected(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
     """A TOML file of ``property = "reason"``, or the same from a pyproject.toml: by the name of a property the reason."""
 
     name = "file"

@@ -116,7 +116,7 @@ def test_what_is_wrong_is_one_line(path):
         (["vectors", "check", LONG], "there is no folder xxx"),
         (["vectors", "nope"], "No such command 'nope'"),
         (["nope"], "No such command 'nope'"),
-        (["--nope"], "No such option '--nope'"),
+        (["--nope"], "No such option"),
     ],
 )
 def test_what_was_found(words, named):
