@@ -171,6 +171,7 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
     _redirect(Path(folder))
     _limit(memory)
     warnings.simplefilter("ignore")  # whatever the user's environment makes of them
+    asked = os.getpid()
     while True:
         try:
             function, arguments = connection.recv()
@@ -182,6 +183,8 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
                 answer = function(*arguments)
         except BaseException as error:
             answer = failure(error)
+        if os.getpid() != asked:  # a copy that the target made of this process; it does not answer in its place
+            os._exit(0)
         _flush()
         connection.send(answer)
 

@@ -109,3 +109,5 @@ harmful("InPlace", before=lambda self, params, x: x.__imul__(2))
 harmful("Unsteady", after=lambda self, y, h: (y + np.random.default_rng().normal(size=y.shape).astype(y.dtype), h))
 harmful("AlwaysExits", before=lambda self, params, x: os._exit(4))
 harmful("ForksAndExits", before=rarely(lambda: os.fork() and os._exit(5)))
+# The copy would have answered long before.
+harmful("ForksAndExitsLate", before=rarely(lambda: os.fork() and (time.sleep(1), os._exit(5))))

@@ -57,6 +57,7 @@ def findings(result):
         ("Interrupt", "the target raised KeyboardInterrupt"),
         ("Fail", "forward raised ValueError: no empty sequences here"),
         ("ForksAndExits", "its process ended with exit status 5"),
+        ("ForksAndExitsLate", "its process ended with exit status 5"),
     ],
 )
 def test_a_crash_is_a_finding_with_its_case_and_the_rest_goes_on(process, name, fragment):
