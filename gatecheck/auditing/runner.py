@@ -32,7 +32,8 @@ from gatecheck.versions import versions
 NAMED = 8
 """How many faults a sentence names."""
 
-MODULES = ("contract", "precision", "gradients", "gates", "reductions", "state", "lengths", "layers", "symmetry")
+MODULES = ("contract", "gates", "precision", "gradients", "reductions", "state", "lengths", "layers", "symmetry")
+"""Of `properties`, in the order in which what they claim is tried and reported, whichever was imported first."""
 
 
 def claims(only: Iterable[str] = ()) -> list[Claim]:
@@ -55,7 +56,9 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
         near = [n for name in unknown for n in difflib.get_close_matches(name, REGISTRY, n=3)]
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise UsageError(f"there is no property {', '.join(unknown)}; {hint}`gatecheck properties` lists them all")
-    return [c for name, c in REGISTRY.items() if not wanted or name in wanted]
+    places = {module: place for place, module in enumerate(MODULES)}
+    chosen = [c for name, c in REGISTRY.items() if not wanted or name in wanted]
+    return sorted(chosen, key=lambda c: places.get(c.check.__module__.rpartition(".")[2], len(places)))
 
 
 def with_reasons(expected: Mapping[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from gatecheck.auditing import runner
 from gatecheck.auditing.exploring import PROFILES, drawn, explore
 from gatecheck.auditing.matrix import catch, catches, judge, matrices, matrix, report, worths
 from gatecheck.auditing.parallel import CHUNK, chunks
@@ -83,6 +84,12 @@ def test_the_first_call_is_seen_by_the_property_for_it_and_comparison_comes_befo
     first, second, *_ = in_order(applicable(subject(find(LABELS[0]).plant())))
     assert first.name == "repeated_calls_are_identical"
     assert second.reference
+
+
+def test_the_order_is_the_same_whichever_module_was_imported_first(monkeypatch):
+    usual = [c.check.__module__ for c in claims()]
+    monkeypatch.setattr(runner, "REGISTRY", dict(reversed(runner.REGISTRY.items())))
+    assert [c.check.__module__ for c in claims()] == usual
 
 
 # ---- what is not computed again
