@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from gatecheck.cells import Cell
 from gatecheck.kernels import gru, lstm, rnn, run
-from gatecheck.kernels.activations import CODES
 from gatecheck.kernels.blocks import copy
 from gatecheck.kernels.jit import jit
-from gatecheck.kernels.products import hoisted, packed
+from gatecheck.kernels.products import hoisted
 from gatecheck.kernels.schedule import schedule
 from gatecheck.kernels.threads import share
 
@@ -139,30 +138,21 @@ def backward_each(cell: Cell, params: Mapping[str, Array], tape: run.Tape, dy: A
     dict
         By name as of :func:`gatecheck.kernels.run.backward`, each with n as its first axis.
     """
-    order, x, h, rest = tape
+    _, x, h, rest = tape
     (n, T, B, H), D, G = dy.shape, x.shape[2], len(cell.gates)
-    Wt, Ut = (packed(params[name], G, transposed=True) for name in "WU")
     d = np.empty((n, 4 if cell.kind == "gru" else G, T * B, H), x.dtype)
     dx, dh, dc = np.empty((n, T * B, D), x.dtype), dhT.copy(), np.zeros_like(dhT) if dcT is None else dcT.copy()
-    before: tuple[Any, ...] = (CODES[cell.activation], order.running, hoisted(B), Wt, Ut, h)
-    if cell.kind == "gru":
-        before = (cell.reset == "after", order.running, hoisted(B), Wt, Ut, rest[0], h, rest[1])
-    elif cell.kind == "lstm":
-        before = (cell.peepholes, order.running, hoisted(B), Wt, Ut, run.peepholes(cell, params.get("p"), x, H), *rest)
+    _, before = run.returning(cell, params, tape)
     back = partial(BACK[cell.kind], before, np.ascontiguousarray(dy), dh, dc, d, dx)
     share(back, n, 4.0 * n * T * B * (D + H) * G * H)
     grads = {"W": _summed([(x, d[:, :G])]), "b": d[:, :G].sum(axis=2).reshape(n, -1), "x": dx.reshape(n, T, B, D), "h0": dh}
-    seen = h[:T]
-    pairs = [(seen, d[:, :G])]
-    if cell.kind == "gru":
-        pairs = [(seen, d[:, : gru.N]), (seen, d[:, gru.S :]) if cell.reset == "after" else (rest[1], d[:, gru.N : gru.S])]
     if cell.reset == "after":
         grads["c_n"] = d[:, gru.S].sum(axis=1)
     if cell.kind == "lstm":
         grads["c0"] = dc
     if cell.peepholes:
         grads["p"] = np.concatenate([(d[:, k] * states.reshape(T * B, H)).sum(axis=1) for k, states in run.seen_by(rest[1])], axis=1)
-    return grads | {"U": _summed(pairs)}
+    return grads | {"U": _summed([(left, d[:, slots]) for left, slots in run.fed(cell, h[:T], rest)])}
 
 
 def _summed(pairs: list[tuple[Array, Array]]) -> Array:

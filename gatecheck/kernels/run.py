@@ -152,8 +152,7 @@ def backward(
     """
     order, x, h, rest = tape
     (T, B, _), H = x.shape, h.shape[2]
-    G, ahead = len(cell.gates), hoisted(B)
-    Wt, Ut = (packed(params[name], G, transposed=True) for name in "WU")
+    G = len(cell.gates)
     dy = np.zeros((T, B, H), x.dtype) if dy is None else _owned(order.rows(dy))
     dh, dc = (np.zeros((B, H), x.dtype) if state is None else np.array(order.rows(state), order="C") for state in (dhT, dcT))
     d = aligned((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
@@ -161,19 +160,9 @@ def backward(
     dx = np.empty_like(x)
     into = d.reshape(len(d), T * B, H), _rows(dx)
     seen = order.cleared(h[:T])
-    pairs = [(seen, d[:G])]
-    loop: Callable[..., None]
-    if cell.kind == "rnn":
-        loop = partial(rnn.backward, CODES[cell.activation], order.running, ahead, Wt, Ut, h, dy, dh, *into)
-    elif cell.kind == "gru":
-        a, s = rest
-        loop = partial(gru.backward, cell.reset == "after", order.running, ahead, Wt, Ut, a, h, s, dy, dh, *into)
-        through = (seen, d[gru.S :]) if cell.reset == "after" else (s, d[gru.N : gru.S])
-        pairs = [(seen, d[: gru.N]), through]
-    else:
-        p, (a, c, m) = peepholes(cell, params.get("p"), x, H), rest
-        loop = partial(lstm.backward, cell.peepholes, order.running, ahead, Wt, Ut, p, a, c, m, dy, dh, dc, *into)
-    share(loop, B, _operations(h, G * H) + _operations(x, G * H))
+    loop, before = returning(cell, params, tape)
+    states = (dh, dc) if cell.kind == "lstm" else (dh,)
+    share(partial(loop, *before, dy, *states, *into), B, _operations(h, G * H) + _operations(x, G * H))
     more = {}
     if cell.kind == "lstm":
         more["c0"] = order.rows_back(dc)
@@ -182,7 +171,7 @@ def backward(
     order.clear(dx)
     grads = {
         "W": _correlated([(x, d[:G])]),
-        "U": _correlated(pairs),
+        "U": _correlated([(left, d[slots]) for left, slots in fed(cell, seen, rest)]),
         "b": into[0][:G].sum(axis=1).reshape(-1),
         "x": np.ascontiguousarray(order.rows_back(dx)),
         "h0": order.rows_back(dh),
@@ -190,6 +179,25 @@ def backward(
     if cell.reset == "after":
         grads["c_n"] = _rows(d[gru.S]).sum(axis=0)
     return grads | more
+
+
+def returning(cell: Cell, params: Mapping[str, Array], tape: Tape) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    """The loop back through time, and its arguments before the cotangents."""
+    order, x, h, rest = tape
+    shared = order.running, hoisted(x.shape[1]), *(packed(params[name], len(cell.gates), transposed=True) for name in "WU")
+    if cell.kind == "rnn":
+        return rnn.backward, (CODES[cell.activation], *shared, h)
+    if cell.kind == "gru":
+        a, s = rest
+        return gru.backward, (cell.reset == "after", *shared, a, h, s)
+    return lstm.backward, (cell.peepholes, *shared, peepholes(cell, params.get("p"), x, h.shape[2]), *rest)
+
+
+def fed(cell: Cell, seen: Array, rest: tuple[Array, ...]) -> list[tuple[Array, slice]]:
+    """What U was multiplied with, the states `seen` or what a reset made of them, and the slots of the gradients that came back there."""
+    if cell.kind != "gru":
+        return [(seen, slice(len(cell.gates)))]
+    return [(seen, slice(gru.N)), (seen, slice(gru.S, None)) if cell.reset == "after" else (rest[1], slice(gru.N, gru.S))]
 
 
 @quiet
