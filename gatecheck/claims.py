@@ -10,7 +10,8 @@ from gatecheck.cases import Case
 from gatecheck.cells import TRAITS
 from gatecheck.errors import UsageError
 from gatecheck.evidence import Evidence
-from gatecheck.implementation import ABILITIES, Subject
+from gatecheck.implementation import Subject
+from gatecheck.protocol import ABILITIES
 from gatecheck.strategies import SCOPES, Scope
 
 Check = Callable[[Subject, Case], Evidence]

@@ -1,12 +1,12 @@
-"""What is under audit: the protocol, what a target declares, and calls of it with canonical arrays in and out."""
+"""What is under audit: what a target declares, and calls of it with canonical arrays in and out."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -15,66 +15,19 @@ from gatecheck.cases import STATES, Case
 from gatecheck.cells import Array, Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
 from gatecheck.errors import ContractError, GatecheckError, TargetError
+from gatecheck.protocol import OPTIONS
 
 Results = dict[str, Array]
 
 _TIME_MAJOR = "TBD"
 
-ABILITIES = {
-    "backward": "it has a backward",
-    "tangent": "it has a tangent, the derivative in a direction",
-    "complex": "its forward takes complex128 arrays",
-    "bitwise": "it promises bit-exact reductions",
-    "lengths": "it takes the lengths of the rows",
-    "own_weights": "it carries weights of its own, as a model in a file does",
-}
 
+@dataclass
+class Shared:
+    """What was returned for one case, by the name of the method."""
 
-OPTIONS = {
-    "batch_first": "x, y and their gradients are (B, T, D) and (B, T, H)",
-    "reverse": "it runs from the last step to the first; y stays in the order of x, and h_T, c_T are the states after the first step",
-}
-
-
-class Implementation(Protocol):
-    """An implementation of a cell: any object with these names; there is no base class.
-
-    Attributes
-    ----------
-    cell
-        ``"rnn"``, ``"gru"``, ``"lstm"``, another name in :data:`gatecheck.cells.CELLS`, or a :class:`~gatecheck.cells.Cell`.
-    convention
-        Optional: in which convention `params` arrive and gradients return, a name or a Convention. Without one the audit finds it.
-    shapes
-        Optional, for a target without a convention: ``shapes(D, H)``, a dict of the names and shapes of its parameters. Without it they
-        are canonical arrays.
-    dtypes
-        Optional: the dtypes it computes in; by default float32 and float64. ``"complex128"`` says that the forward takes it.
-    sizes
-        Optional: sizes that it insists on, such as ``{"B": 1}``.
-    options
-        Optional: how its layer lays out a sequence, such as ``{"batch_first": True}``; see :data:`OPTIONS`.
-    expected_failures
-        Optional: a reason, with its source, for each property that it is documented not to have.
-    own_weights
-        Optional: parameters of its own in that convention, such as a file's, which are audited among all others.
-    activations
-        Optional: its own ``"sigmoid"`` and ``"tanh"``, functions of a one-dimensional array in any of its dtypes, entry by entry. The
-        profile ``thorough`` tries them on every float32 (one in some hundreds where the target has a process of its own).
-    activation_ulps
-        Optional: by how many units in the last place they may be off.
-    notes
-        Optional: what to say about it beside the findings, in sentences.
-    """
-
-    cell: str | Cell
-
-    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:
-        """(y, hT), or (y, hT, cT) where the cell has a cell state; h0 and c0 may be None, which is zero."""
-        ...
-
-    # Optional: backward(params, x, h0, c0, dy, dhT, dcT) -> dict, a gradient for each parameter name, "x", "h0" and "c0".
-    # Optional in both: lengths=None, after how many steps each row ends; its state is then held, and its y is zero.
+    case: Case | None = None
+    results: dict[str, Results] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +41,17 @@ class Subject:
     name
         For reports.
     cell, convention, dtypes, sizes, options, expected_failures
-        What it declares; see :class:`Implementation`. Of the options only those that are set.
+        What it declares; see :class:`gatecheck.protocol.Implementation`. Of the options only those that are set.
     abilities
-        Which of :data:`ABILITIES` it has.
+        Which of :data:`gatecheck.protocol.ABILITIES` it has.
     undeclared
         Whether it declares no convention, so that canonical arrays are a guess.
     notes
         What it says of itself, and what was found out about it, in sentences.
     own_weights
         The canonical parameters that it carries, if any.
+    shared
+        What it returned for the case at hand.
     """
 
     target: Any
@@ -111,6 +66,16 @@ class Subject:
     undeclared: bool = False
     notes: tuple[str, ...] = ()
     own_weights: Mapping[str, Array] = field(default_factory=dict)
+    shared: Shared = field(default_factory=Shared, init=False, repr=False)
+
+    def share(self, case: Case) -> None:
+        """From now on ask the target once what it returns for this case, on which many properties are tried.
+
+        A property that wants a call of its own passes the arguments.
+        """
+        if self.shared.case != case:
+            self.shared.results.clear()
+        self.shared.case = case
 
     @property
     def traits(self) -> frozenset[str]:
@@ -200,8 +165,19 @@ class Subject:
         ContractError
             If it returned something else than the protocol says.
         """
-        a = arguments or self.arguments(case)
+        return self._once("forward", self._forward, case, arguments)
+
+    def _forward(self, case: Case, a: Mapping[str, Any]) -> Results:
         return self._outputs(case, "forward", self.call("forward", *self.positional("forward", a), **_lengths(a)))
+
+    def _once(self, what: str, ask: Callable[..., Results], case: Case, arguments: Mapping[str, Any] | None) -> Results:
+        if arguments is not None or case is not self.shared.case:
+            return ask(case, arguments or self.arguments(case))
+        if what not in self.shared.results:
+            self.shared.results[what] = ask(case, self.arguments(case))
+            for array in self.shared.results[what].values():
+                array.flags.writeable = False  # it is every property's
+        return dict(self.shared.results[what])
 
     def tangent(self, case: Case, direction: Case) -> Results:
         """The derivative of :meth:`forward` at a case in a direction, whose arrays are those of the other case.
@@ -235,7 +211,9 @@ class Subject:
         TargetCrashError, ContractError
             As for :meth:`forward`.
         """
-        a = arguments or self.arguments(case)
+        return self._once("backward", self._backward, case, arguments)
+
+    def _backward(self, case: Case, a: Mapping[str, Any]) -> Results:
         got = self.call("backward", *self.positional("backward", a), **_lengths(a))
         if not isinstance(got, Mapping):
             raise ContractError(f"backward returned {describe(got)}, but should return a dict of gradients")

@@ -148,7 +148,7 @@ def gradients_are_linear_in_cotangents(implementation: Subject, case: Case) -> E
 @claim(needs={"backward"}, anywhere=True)
 def zero_cotangents_give_zero_gradients(implementation: Subject, case: Case) -> Evidence:
     """Where every cotangent is zero, every gradient is exactly zero: nothing is added to it, and nothing left from another call."""
-    implementation.backward(case)
+    implementation.backward(case, implementation.arguments(case))
     zero = {k: np.zeros_like(case[k]) for k in case.cotangents}
     got = implementation.backward(case.having(**zero))
     return identical(case.cell, got, {k: np.zeros_like(v) for k, v in got.items()})

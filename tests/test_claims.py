@@ -13,7 +13,8 @@ from gatecheck.cells import TRAITS, Sizes
 from gatecheck.claims import PLAIN, claim
 from gatecheck.errors import UsageError
 from gatecheck.evidence import Evidence
-from gatecheck.implementation import ABILITIES, subject
+from gatecheck.implementation import subject
+from gatecheck.protocol import ABILITIES
 from gatecheck.kernels import Builtin
 from gatecheck.strategies import SCOPES
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from gatecheck.auditing import diagnosis
 from gatecheck.auditing.diagnosis import Diagnosis
-from gatecheck.auditing.exploring import silent
+from gatecheck.auditing.exploring import silent, tried
 from gatecheck.auditing.proving import STRIDE_ELSEWHERE, of_activations
 from gatecheck.auditing.runner import claims
 from gatecheck.auditing.settling import settled
@@ -149,7 +149,7 @@ def diagnose(seed: int) -> Diagnosis:
 
 def check(name: str, case: Case) -> Evidence:
     """Try a property of the target on a case."""
-    return REGISTRY[name](loaded(), case)  # type: ignore[arg-type]
+    return tried(loaded(), REGISTRY[name], case)  # type: ignore[arg-type]
 
 
 # ---- the process

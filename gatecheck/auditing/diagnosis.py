@@ -25,7 +25,8 @@ from gatecheck.cells import Cell, Sizes
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import GatecheckError, TargetError
 from gatecheck.evidence import Violation, agree, summarise
-from gatecheck.implementation import OPTIONS, Subject
+from gatecheck.implementation import Subject
+from gatecheck.protocol import OPTIONS
 from gatecheck.reference import Results
 
 NUMBERS = "These cannot be told apart here: each reproduces every number."

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, find, settings
@@ -46,7 +46,14 @@ def silent(done: int, total: int, label: str) -> None:
 
 def in_process(implementation: Subject) -> Check:
     """Checks of an implementation in this process."""
-    return lambda claim, case: claim(implementation, case)
+    return partial(tried, implementation)
+
+
+def tried(implementation: Subject, claim: Claim, case: Case) -> Evidence:
+    """What a property says of an implementation on a case on which others may be tried too."""
+    if isinstance(implementation, Subject):  # one that is a cell of its own shares nothing
+        implementation.share(case)
+    return claim(implementation, case)
 
 
 def reporting(check: Check) -> Check:

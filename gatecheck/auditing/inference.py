@@ -291,7 +291,7 @@ def infer(target: Any, *, cell: str | Cell | None = None, dtype: str | None = No
     Parameters
     ----------
     target
-        Anything with a `forward` as in :class:`gatecheck.implementation.Implementation`. Of the convention that it may declare only
+        Anything with a `forward` as in :class:`gatecheck.protocol.Implementation`. Of the convention that it may declare only
         the names and shapes of the arrays are used; without one its ``shapes(D, H)`` gives them, and without that they are canonical.
     cell
         Which cell it is, instead of what it declares. Found are also its activations, where its reset is, and a forget bias at run time.

@@ -94,11 +94,11 @@ def judge(label: str, profile: str, seed: int, first_only: bool, without_referen
     """
     start = time.perf_counter()
     fault = find(label)
-    with on_trial(fault) as (planted, only_gradients):
-        chosen = [c for c in in_order(applicable(planted)) if not (without_reference and c.reference)]
-        if only_gradients:
-            chosen = [on_wrong_gradients(c) for c in chosen]
-        tallies = explore(planted, chosen, profile, seed, first_only=first_only, once=True)
+    planted, only_gradients = on_trial(fault)
+    chosen = [c for c in in_order(applicable(planted)) if not (without_reference and c.reference)]
+    if only_gradients:
+        chosen = [on_wrong_gradients(c) for c in chosen]
+    tallies = explore(planted, chosen, profile, seed, first_only=first_only, once=True)
     failed = sorted((t for t in tallies.values() if t.failure is not None), key=lambda t: t.examples)
     return Killing(
         fault.name,

@@ -1,13 +1,9 @@
-"""Faults on trial: what one property sees of one fault need not be computed again for the next.
-
-Only of faults in the equations, which are functions: a wrapper may well keep a state, or answer at random.
-"""
+"""Faults on trial: what is the same for many faults is computed once for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -35,38 +31,19 @@ def _true_forward(case: Case) -> Results:
 
 @dataclass(frozen=True, eq=False)
 class Planted(Subject):
-    """A fault in the equations, which is asked once about each case.
+    """A fault in the equations.
 
     Attributes
     ----------
     true_forward
         Whether its forward is that of the truth, which is computed once for all such faults.
-    answers
-        What it said, by call and case.
     """
 
     true_forward: bool = False
-    answers: dict[tuple[str, str], Results] = field(default_factory=dict)
 
     def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
-        """As of any subject; a property that passes its own arguments wants a call of its own."""
-        if arguments is not None:
-            return super().forward(case, arguments)
-        if self.true_forward:
-            return _copied(_true_forward(case))
-        key = ("forward", case.key)
-        if key not in self.answers:
-            self.answers[key] = super().forward(case)
-        return _copied(self.answers[key])
-
-    def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
-        """See :meth:`forward`."""
-        if arguments is not None:
-            return super().backward(case, arguments)
-        key = ("backward", case.key)
-        if key not in self.answers:
-            self.answers[key] = super().backward(case)
-        return _copied(self.answers[key])
+        """As of any subject."""
+        return _copied(_true_forward(case)) if self.true_forward and arguments is None else super().forward(case, arguments)
 
 
 # ---- properties that ask for no gradient
@@ -108,17 +85,13 @@ def on_wrong_gradients(claim: Claim) -> Claim:
 # ---- a fault, and what to try on it
 
 
-@contextmanager
-def on_trial(fault: Fault) -> Iterator[tuple[Subject, bool]]:
+def on_trial(fault: Fault) -> tuple[Subject, bool]:
     """A fault as the properties see it, and whether it changes nothing but gradients."""
     plain = subject(fault.plant(), name=fault.label)
     if fault.wrap is not None or fault.edit is None:
-        yield plain, False
-        return
+        return plain, False
     only_gradients = fault.side(as_cell(fault.cell)) == "backward"
-    planted = Planted(**{f.name: getattr(plain, f.name) for f in fields(plain)}, true_forward=only_gradients)
-    yield planted, only_gradients
-    planted.answers.clear()  # the oracles remember the last few implementations that they saw, and would keep all of this
+    return Planted(**{f.name: getattr(plain, f.name) for f in fields(plain) if f.init}, true_forward=only_gradients), only_gradients
 
 
 def in_order(chosen: list[Claim]) -> list[Claim]:

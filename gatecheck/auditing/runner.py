@@ -151,7 +151,7 @@ def audit(
     Parameters
     ----------
     target
-        An implementation (see :class:`gatecheck.implementation.Implementation`), or a class of one.
+        An implementation (see :class:`gatecheck.protocol.Implementation`), or a class of one.
     profile
         ``"quick"``, ``"ci"`` or ``"thorough"``: how many cases. The last also proves what can be proven for all inputs, unless `only`
         says that nothing else is asked for.

@@ -38,7 +38,7 @@ def parametrize_with_properties(
     Parameters
     ----------
     implementations
-        Implementations, or classes of them; see :class:`gatecheck.implementation.Implementation`.
+        Implementations, or classes of them; see :class:`gatecheck.protocol.Implementation`.
     expected_failures
         By the name of a property the reason why it is expected to fail. Strict: one that holds fails the test.
     profile, seed

@@ -43,7 +43,7 @@ class Layer:
     inner
         The implementation.
     option
-        The layout that the layer declares, a name in :data:`gatecheck.implementation.OPTIONS`.
+        The layout that the layer declares, a name in :data:`gatecheck.protocol.OPTIONS`.
     turn
         What is done to x, y, dx and dy by name, in the place of the right thing.
     last

@@ -12,7 +12,7 @@ from gatecheck.auditing.matrix import Catch
 from gatecheck.cases import REGIMES
 from gatecheck.cells import TRAITS
 from gatecheck.claims import PLAIN, Claim
-from gatecheck.implementation import ABILITIES
+from gatecheck.protocol import ABILITIES
 
 SHOWN = 60
 """How many faults an explanation names."""

@@ -51,7 +51,7 @@ class Function:
     packages
         Whose versions an audit reports.
     options, expected_failures
-        See :class:`gatecheck.implementation.Implementation`.
+        See :class:`gatecheck.protocol.Implementation`.
     """
 
     def __init__(
