@@ -68,8 +68,7 @@ def packed(weights: Array, gates: int, *, transposed: bool = False) -> Array:
     rows, columns = (N, K) if transposed else (K, N)
     wide = columns if weights.dtype.kind == "c" else width(weights.dtype)
     out = aligned((gates, max(1, -(-columns // max(1, wide))), rows, wide), weights.dtype)
-    out[:, -1] = 0
-    _pack(np.ascontiguousarray(weights), out, N, columns, transposed)
+    _pack(weights if weights.flags.c_contiguous else np.ascontiguousarray(weights), out, N, columns, transposed)
     return out
 
 
@@ -78,12 +77,15 @@ def _pack(weights: Array, out: Array, N: int, columns: int, transposed: bool) ->
     gates, panels, rows, wide = out.shape
     for k in range(gates):
         for j in range(panels):
+            many = min(wide, columns - j * wide)
             for r in range(rows):
-                for q in range(min(wide, columns - j * wide)):
+                for q in range(many):
                     if transposed:
                         out[k, j, r, q] = weights[j * wide + q, k * N + r]
                     else:
                         out[k, j, r, q] = weights[r, k * N + j * wide + q]
+                for q in range(many, wide):
+                    out[k, j, r, q] = 0
 
 
 # ---- a tile
