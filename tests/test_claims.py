@@ -14,8 +14,8 @@ from gatecheck.claims import PLAIN, claim
 from gatecheck.errors import UsageError
 from gatecheck.evidence import Evidence
 from gatecheck.implementation import subject
-from gatecheck.protocol import ABILITIES
 from gatecheck.kernels import Builtin
+from gatecheck.protocol import ABILITIES
 from gatecheck.strategies import SCOPES
 
 
