@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    "errors, processes, versions → arguments, writing → cells → blocks, kept, npz → calls, conventions, initialisers, protocol, validation → "
-    "cases → implementation, weights → reference, kernels → oracles, faults, targets → strategies, budgets, certified_cells, proofs, evidence → "
-    "claims → properties → auditing, decay → report, bench → gatecheck → plugin, cli"
+    "errors, processes, versions → arguments, writing → cells → blocks, kept, npz → calls, conventions, initialisers, protocol, "
+    "validation → cases → implementation, weights → reference, kernels → oracles, faults, targets → strategies, budgets, "
+    "certified_cells, proofs, evidence → claims → properties → auditing, decay → report, bench → gatecheck → plugin, cli"
 )
 """From the ground up, as CONTRIBUTING.md has it. ``gatecheck`` is the package itself, which names everything and imports it lazily."""
 
