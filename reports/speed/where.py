@@ -1,0 +1,167 @@
+"""Where the time goes at the points that fall short of their bars: the parts of each alone, in this process and on one core.
+
+OMP_NUM_THREADS=1 python where.py
+"""
+
+import cProfile
+import io
+import pstats
+import subprocess
+import sys
+import time
+from functools import partial
+
+import numpy as np
+
+from gatecheck import budgets
+from gatecheck.auditing import runner
+from gatecheck.bench.gradchecks import SIZES, ours
+from gatecheck.cases import draw
+from gatecheck.cells import Sizes, as_cell
+from gatecheck.kernels import Builtin, run
+from gatecheck.kernels.activations import SIGMOID, TANH, activate
+from gatecheck.kernels.jit import jit
+from gatecheck.kernels.products import hoisted, multiply, project
+from gatecheck.kernels.schedule import schedule
+from gatecheck.validation import check_inputs
+
+STEPS = (Sizes(100, 16, 32, 64), Sizes(100, 32, 128, 128), Sizes(100, 64, 256, 256), Sizes(50, 64, 512, 512))
+SHORT = Sizes(50, 1, 8, 16)
+
+
+def best(call, rounds=15):
+    """The least microseconds that a call takes."""
+    call()
+    taken = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        repeats = 0
+        while repeats == 0 or time.perf_counter() - start < 0.01:
+            call()
+            repeats += 1
+        taken.append((time.perf_counter() - start) / repeats)
+    return 1e6 * min(taken)
+
+
+@jit
+def _recurrent(T, a, h, U):
+    for _ in range(T):
+        for k in range(4):
+            multiply(a[k], h, U[k])
+
+
+@jit
+def _inputs(T, x, W, b, a, ahead, B):
+    for t in range(T):
+        project(x, W, b, a, t, t % ahead, ahead, B, 0, B)
+
+
+@jit
+def _activations(T, a, m):
+    for _ in range(T):
+        for k in range(4):
+            activate(TANH if k == 2 else SIGMOID, a[k])
+        activate(TANH, m)
+
+
+def forward(sizes, dtype):
+    """The LSTM's forward: all of it, and its products and its activations alone."""
+    T, B, D, H = sizes
+    cell = as_cell("lstm")
+    case = draw(cell, sizes, seed=0, dtype=dtype)
+    order = schedule(T, B, None)
+    arrays = run.arranged(cell, case.params, case["x"].copy(), case["h0"], case["c0"], order, steps=1, states=2).arrays
+    rng = np.random.default_rng(0)
+    a, m, h = (rng.standard_normal(shape).astype(dtype) for shape in ((4, B, H), (B, H), (B, H)))
+    whole = best(partial(Builtin(cell).forward, case.params, case["x"], case["h0"], case["c0"]))
+    products = best(partial(_recurrent, T, a.copy(), h, arrays["U"]))
+    products += best(partial(_inputs, T, arrays["x"], arrays["W"], arrays["b"], arrays["a"], hoisted(B), B))
+    activations = best(partial(_activations, T, a, m))
+    rate = 2 * T * B * 4 * H * (D + H) / products / 1e3
+    ns = 1e3 * activations / (5 * T * B * H)
+    print(
+        f"lstm forward {dtype} {','.join(map(str, sizes)):>14}: {whole:8.0f} µs; products {products / whole:4.0%} ({rate:3.0f} GF/s), "
+        f"activations {activations / whole:4.0%} ({ns:.2f} ns each), the rest {1 - (products + activations) / whole:4.0%}"
+    )
+
+
+def short(name):
+    """What surrounds the loop over time where that is short."""
+    cell = as_cell(name)
+    case = draw(cell, SHORT, seed=0, dtype="float32")
+    given = [case.params, case["x"], *(case[f"{s}0"] for s in cell.state)]
+    states = (given[2], given[3] if len(given) > 3 else None)
+    order = schedule(SHORT.T, SHORT.B, None)
+    prepare = partial(run.arranged, cell, given[0], case["x"].copy(), *states, order, steps=1, states=2)
+    loop, flag, arrays = prepare()
+    whole = best(partial(Builtin(cell).forward, *given))
+    parts = {
+        "loop": best(partial(loop, flag, order.running, hoisted(SHORT.B), *arrays.values(), 0, SHORT.B)),
+        "weights packed, room made": best(prepare),
+        "arguments checked": best(partial(check_inputs, cell, *given)),
+    }
+    listed = ", ".join(f"{k} {v:.0f}" for k, v in parts.items())
+    print(f"{name} forward float32 {','.join(map(str, SHORT))}: {whole:.0f} µs: {listed}, the rest {whole - sum(parts.values()):.0f}")
+
+
+def gradients():
+    """The fast check of a full Jacobian: all of it, and the forwards and backwards alone."""
+    cell = as_cell("lstm")
+    case = draw(cell, SIZES, seed=0, dtype="float64")
+    builtin = Builtin(cell)
+    at = case.params, case["x"], case["h0"], case["c0"]
+    forwards = 0.0
+    for name in case.inputs:
+        entries = np.arange(case[name].size)
+        forwards += best(partial(builtin.forward_each, name, entries, case[name].reshape(-1) + 1e-6, *at), rounds=3)
+    T, B, _, H = case.sizes
+    dy = np.eye(T * B * H).reshape(-1, T, B, H)
+    none = np.zeros((len(dy), B, H))
+    backwards = best(partial(builtin.backward_each, *at, dy=dy, dhT=none, dcT=none), rounds=5)
+    whole = best(partial(ours, case, True), rounds=5)
+    print(
+        f"gradcheck, fast, lstm {','.join(map(str, SIZES))}: {whole / 1e3:.0f} ms: "
+        f"two forwards of each of {sum(case[k].size for k in case.inputs)} inputs {2 * forwards / 1e3:.0f}, "
+        f"{len(dy)} backwards {backwards / 1e3:.0f}"
+    )
+
+
+CALLS = {
+    "kernels loaded": ("jit.py", "load_overload"),
+    "cases drawn": ("exploring.py", "drawn"),
+    "target called": ("implementation.py", "call"),
+    "arrays spelt for it": ("implementation.py", "arguments"),
+    "full Jacobians": ("gradients.py", "_checked"),
+    "budgets read": ("budgets.py", "asked_once"),
+    "compared": ("evidence.py", "agree"),
+}
+
+
+def audit(name):
+    """An audit with everything compiled and every budget on disk: shares of its time. Some lie within others."""
+    command = "from gatecheck.cli import main; main()"
+    subprocess.run([sys.executable, "-c", command, "audit", f"builtin:{name}"], check=True, stdout=subprocess.DEVNULL)
+    watched = cProfile.Profile()
+    start = time.perf_counter()
+    watched.enable()
+    with budgets.kept():
+        found = runner.audit(Builtin(name))
+    watched.disable()
+    seconds = time.perf_counter() - start
+    stats = pstats.Stats(watched, stream=io.StringIO()).stats
+    shares = {
+        what: sum(row[3] for place, row in stats.items() if place[0].endswith(f"/{file}") and place[2] == function) / seconds
+        for what, (file, function) in CALLS.items()
+    }
+    listed = ", ".join(f"{k} {v:.0%}" for k, v in shares.items())
+    print(f"audit builtin:{name}, profile ci, watched: {found.to_json()['counts']['checks']} checks in {seconds:.1f} s; {listed}")
+
+
+if __name__ == "__main__":
+    for dtype in ("float32", "float64"):
+        for sizes in STEPS:
+            forward(sizes, dtype)
+    for name in ("rnn", "gru", "lstm"):
+        short(name)
+    gradients()
+    audit("lstm")
