@@ -32,6 +32,9 @@ OURS = "gatecheck"
 
 SUBJECT, PRODUCTS = "subject", "products"
 
+SETTLE = 0.05
+"""Seconds after which the threads of whoever ran before sleep: OpenBLAS's turn for 2^26 cycles."""
+
 Prepare = Callable[[Case, str, int], Job]
 
 
@@ -114,7 +117,7 @@ def measured(point: Point, under_test: Subject, peers: Mapping[str, Prepare], te
     for name in refused:
         del jobs[name]
     calls = {name: job.call for name, job in jobs.items()} | {PRODUCTS: floors.products(case.cell, point.sizes, point.dtype, point.work)}
-    seconds = race(calls, rounds=terms.rounds, least=terms.least, deadline=deadline)
+    seconds = race(calls, rounds=terms.rounds, least=terms.least, deadline=deadline, settle=SETTLE if terms.threads > 1 else 0.0)
     # Whoever damaged its arguments on the way was not measured at what was asked.
     refused |= _refusals(jobs, truth, point, under_test, optional)
     against = ratios(seconds, SUBJECT)

@@ -43,6 +43,7 @@ def race(
     least: float,
     deadline: float = math.inf,
     warm: bool = True,
+    settle: float = 0.0,
     clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds a call, round by round.
@@ -62,6 +63,9 @@ def race(
         Of the clock; when it has passed no round is begun, but for the first :data:`FEWEST`.
     warm
         Whether to call each before the first round. Without, nothing is repeated either.
+    settle
+        Seconds for which each is called before each of its measurements. The idle threads of whoever ran before it turn in a loop for a
+        while, as those of OpenBLAS and OpenMP do, and would take a core from it.
     clock
         Seconds, for tests.
 
@@ -81,6 +85,9 @@ def race(
                 break
             for j in range(len(names)):
                 name = names[(j + k) % len(names)]
+                begun = clock()
+                while clock() < begun + settle:
+                    contestants[name]()
                 seconds[name].append(_measured(contestants[name], repeats[name], clock))
     finally:
         if collecting:

@@ -90,3 +90,19 @@ def test_the_collector_works_after_a_contestant_that_raises():
     with pytest.raises(StopIteration):
         race({"ours": lambda: next(calls)}, rounds=2, least=0.0, clock=Clock())
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(("settle", "taken"), [(0.0, 1.0), (3.0, 0.5)])
+def test_whoever_ran_before_comes_to_rest(settle, taken):
+    """For two seconds after a call the threads of a contestant take half of the machine from all others."""
+    clock, ended = Clock(), {}
+
+    def worker(name):
+        def call():
+            clock.now += 1.0 if any(clock.now - at < 2 for other, at in ended.items() if other != name) else 0.5
+            ended[name] = clock.now
+
+        return call
+
+    seconds = race({name: worker(name) for name in "ab"}, rounds=3, least=0.0, settle=settle, clock=clock)
+    assert seconds == {name: [taken] * 3 for name in "ab"}
