@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
@@ -342,6 +342,7 @@ _NAME = {
 }
 
 
+@lru_cache(maxsize=1024)
 def _named(name: str) -> Cell | None:
     """The cell that a name spells, or None."""
     kind = name.partition("-")[0]

@@ -1,6 +1,7 @@
 """Hypothesis profiles, chosen by HYPOTHESIS_PROFILE; audits that do not linger; and the rule of CI that a skip is a failure."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,9 @@ collect_ignore = ["example_project"]
 
 # As many processes as there are cores compute on tiny arrays: threads of theirs would wait for each other far longer than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What Hypothesis reads of our sources it keeps there, for processes too that tests start elsewhere: each would take half a second for it.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).parents[1] / ".hypothesis"))
 
 # No deadlines: the first example of a test may compile a kernel.
 settings.register_profile("default", deadline=None)

@@ -233,7 +233,14 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
         return False
 
     try:
-        found = settings(max_examples=200, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+        # Without Hypothesis's explanation, which nobody reads here and which tries a hundred cases more.
+        found = settings(
+            max_examples=200,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        )
         find(
             cases(implementation.cell, first.dtype.name, tally.claim.cases, implementation.sizes, implementation.absent),
             fails,

@@ -181,30 +181,38 @@ def _zeroed(partial_: Convention, cell: Cell, arrays: dict[str, Array], keep: st
     return {name: np.zeros_like(v) for name, v in arrays.items()} | partial_.spell(cell, kept)
 
 
-def inputs(search: Questions, structure: Structure, frame: Convention, *, zero_states: bool) -> Iterator[Guess]:
-    """What the input weights tell: their order, polarity and place, and the dialect of the activations."""
+def orders(search: Questions, structure: Structure) -> list[Guess]:
+    """Every order in which the matrices may hold the input weights. In which frame is all the same: it says nothing of parameters."""
     cell = replace(search.cell, reset="before") if search.cell.reset else search.cell  # without U the reset is not seen
     kind = "gru-before" if cell.reset else cell.kind
-    plain = replace(cell, peepholes=False)
+    frame, plain = next(frames(structure, search.cell)), replace(cell, peepholes=False)
     interleaving = (False, True) if any(n > 1 for _, n in structure.matrices.values()) else (False,)
     guesses: list[Guess] = []
     for held, between in itertools.product(ordered(structure, cell.gates), interleaving):
         apart = next(ordered(structure, cell.gates, "U")) | held
         layout = Layout("".join(cell.gates), apart)
         guesses.append(Guess(replace(frame, interleaved=between, layouts={kind: layout}), plain, layout))
+    return guesses
+
+
+def inputs(search: Questions, guesses: Sequence[Guess], frame: Convention, *, zero_states: bool) -> Iterator[Guess]:
+    """What the input weights tell: their order, polarity and place, and the dialect of the activations."""
+    plain = guesses[0].cell
+    kind = "gru-before" if plain.reset else plain.kind
     arrays = _zeroed(guesses[0].convention, plain, search.arrays(), "W")
     asked = search.ask(frame, arrays, zero_states=zero_states)
     if asked is None:
         return
     read = [guess.read(arrays) for guess in guesses]
-    for negated in itertools.chain.from_iterable(itertools.combinations(cell.sigmoid_gates, k) for k in range(4)):
+    for negated in itertools.chain.from_iterable(itertools.combinations(plain.sigmoid_gates, k) for k in range(4)):
         H = search.sizes[-1]
-        signs = np.concatenate([np.full(H, -1.0 if k in negated else 1.0) for k in cell.gates])
+        signs = np.concatenate([np.full(H, -1.0 if k in negated else 1.0) for k in plain.gates])
         turned = [{name: v * signs if name in ("W", "U", "b") else v for name, v in params.items()} for params in read]
         for dialect in _dialects(plain):
             for k in search.close(asked, dialect, turned):
                 layout = replace(guesses[k].layout, negated="".join(negated))
-                yield Guess(replace(guesses[k].convention, layouts={kind: layout}), dialect, layout)
+                spelled = replace(frame, interleaved=guesses[k].convention.interleaved, layouts={kind: layout})
+                yield Guess(spelled, dialect, layout)
 
 
 def recurrent(search: Questions, structure: Structure, so_far: Guess, *, zero_states: bool) -> Iterator[Guess]:
@@ -214,11 +222,11 @@ def recurrent(search: Questions, structure: Structure, so_far: Guess, *, zero_st
     if asked is None:
         return
     together = all("W" in parts for parts, _ in structure.matrices.values() if "U" in parts)
-    orders = [{}] if together else list(ordered(structure, so_far.cell.gates, "U"))
+    held = [{}] if together else list(ordered(structure, so_far.cell.gates, "U"))
     resets: tuple[Any, ...] = ("before", "after") if so_far.cell.reset else (None,)
     for reset in resets:
         cell = replace(so_far.cell, reset=reset)
-        guesses = [so_far.having(cell, **order) for order in orders]
+        guesses = [so_far.having(cell, **order) for order in held]
         for k in search.close(asked, cell, [guess.read(arrays) for guess in guesses]):
             yield guesses[k]
 
@@ -278,8 +286,9 @@ def _guesses(search: Questions, arrays: Mapping[str, tuple[Axis, ...]], *, zero_
     """Guesses, in groups of which one that is confirmed makes the others needless."""
     yield known(search)
     for structure in structures(arrays, search.cell):
+        guesses = orders(search, structure)
         for frame in frames(structure, search.cell):
-            for first in inputs(search, structure, frame, zero_states=zero_states):
+            for first in inputs(search, guesses, frame, zero_states=zero_states):
                 for more in recurrent(search, structure, first, zero_states=zero_states):
                     yield vectors(search, structure, more, zero_states=zero_states)
 

@@ -22,6 +22,7 @@ from gatecheck.auditing.inference import (
     inputs,
     known,
     ordered,
+    orders,
     questions,
     recurrent,
     vectors,
@@ -87,9 +88,10 @@ def _distinct(search: Questions) -> Iterator[tuple[int, Guess]]:
     """Guesses with different effects and how much of each was guessed, those first of which more was confirmed by asking."""
     found = [(0, guess) for guess in known(search)]
     for structure in structures(axes(search.shapes, type(search.target).__name__), search.cell):
+        guesses = orders(search, structure)
         for frame in frames(structure, search.cell):
             if search.ask(frame, search.arrays()) is not None:
-                found += _partly(search, structure, frame)
+                found += _partly(search, structure, guesses, frame)
     seen = set()
     for guessed, guess in sorted(found, key=lambda one: one[0]):
         if (made := effect(search, guess)) not in seen:
@@ -97,10 +99,10 @@ def _distinct(search: Questions) -> Iterator[tuple[int, Guess]]:
             yield guessed, guess
 
 
-def _partly(search: Questions, structure: Structure, frame: Convention) -> Iterator[tuple[int, Guess]]:
+def _partly(search: Questions, structure: Structure, guesses: list[Guess], frame: Convention) -> Iterator[tuple[int, Guess]]:
     """Guesses in one frame, and how much of each was guessed."""
     # At zero states more faults are silent.
-    told = list(inputs(search, structure, frame, zero_states=True))
+    told = list(inputs(search, guesses, frame, zero_states=True))
     for first in told or _usual(search, structure, frame):
         after = [(0, more) for more in recurrent(search, structure, first, zero_states=False)]
         for guessed, second in after or [(1, more) for more in _in_order(search, structure, first)]:

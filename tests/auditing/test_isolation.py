@@ -73,12 +73,12 @@ def test_a_crash_is_a_finding_with_its_case_and_the_rest_goes_on(process, name, 
 @posix
 @pytest.mark.parametrize(("name", "where"), [("Loop", "in loop"), ("LoopInC", "in hold_the_lock")])
 def test_no_answer_is_a_finding_that_says_where(monkeypatch, name, where):
-    monkeypatch.setattr(isolation, "STARTING_S", 10)  # what it waits for a diagnosis too
-    with Isolation(timeout=3) as process:
+    monkeypatch.setattr(isolation, "STARTING_S", 5)  # what it waits for a diagnosis too
+    with Isolation(timeout=2) as process:
         result = of(name, process)
     (found,) = result.findings
     assert (found.name, found.outcome) == (EMPTY, "timed_out")
-    assert "did not return within 3 s, at " in found.reason
+    assert "did not return within 2 s, at " in found.reason
     assert where in found.reason
     assert found.counterexample is not None
     assert result.count("passed") == 3

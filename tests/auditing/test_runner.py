@@ -107,11 +107,12 @@ def test_only_the_port_with_its_own_convention_passes():
 # ---- a finding
 
 
-def broken_audit(seed=0, shrinking=60):
+def broken_audit(seed=0, shrinking=60, **how):
     """Of an LSTM with a fault. Its counterexample is the smallest, and so the same every time, unless the time is short."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exploring, "SHRINKING_S", shrinking)
-        return audit(Edited(LSTM(), NO_FORGET), profile="quick", only=[FORWARD, BACKWARD], seed=seed)
+        patch.setitem(exploring.PROFILES, "quick", 4)  # for the fixture, which is made once for all of the file
+        return audit(Edited(LSTM(), NO_FORGET), profile="quick", only=[FORWARD, BACKWARD], seed=seed, **how)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +185,8 @@ def test_a_wrong_call(how, fragment):
 
 def test_the_same_seed_gives_the_same_audit(broken):
     assert broken_audit().to_json() == broken.to_json()
-    assert broken_audit(seed=4, shrinking=0).to_json()["properties"] != broken_audit(shrinking=0).to_json()["properties"]
+    hastily = [broken_audit(seed=seed, shrinking=0, diagnose=False).to_json()["properties"] for seed in (0, 0, 4)]
+    assert hastily[0] == hastily[1] != hastily[2]
 
 
 def test_the_same_seed_draws_the_same_cases_in_every_process():

@@ -18,7 +18,7 @@ from gatecheck.faults.fault import Fault
 from gatecheck.implementation import subject
 from gatecheck.reference import equations, run
 
-SIZES = Sizes(5, 4, 3, 7)
+SIZES = Sizes(3, 4, 2, 7)
 EVERY = [*CELLS, *VARIANTS, *NETWORKS]
 SOURCE = re.compile(r"[\w.-]+/[\w.-]+(#| PR )\d+")
 
@@ -157,7 +157,8 @@ def test_mutants_show(cell):
 def test_faults_run(cell):
     """A fault is a wrong result, not a crash, unless the crash is the fault; and a plain case never crashes."""
     for fault in faults(cell):
-        for k, (case, layout) in enumerate(telling(as_cell(cell))[:-1]):
+        plain, _, _, *others, _ = telling(as_cell(cell))  # of the first three each differs from the others in its numbers alone
+        for k, (case, layout) in enumerate([plain, *others]):
             seen, _ = call(fault.plant(), arguments(case, layout))
             assert "raised" not in seen or (k and "raises an exception" in fault.says), (fault.label, k, seen)
 

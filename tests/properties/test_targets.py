@@ -29,7 +29,7 @@ class AtTimes(Edited):
 
 @pytest.mark.parametrize("target", [NotANumber, AtTimes])
 def test_nan_everywhere_is_a_finding(target, monkeypatch):
-    monkeypatch.setitem(exploring.PROFILES, "quick", 4)
+    monkeypatch.setitem(exploring.PROFILES, "quick", 2)
     result = audit(target(GRU()), profile="quick")
     assert result.verdict == "fail"
     failed = {p.name for p in result.findings}
