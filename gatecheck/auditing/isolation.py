@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gatecheck.auditing import child, runner
+from gatecheck.auditing.beside import compiling_beside
 from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.exploring import Progress
 from gatecheck.auditing.proving import not_tried, proven
@@ -270,8 +271,9 @@ def audit(isolation: Isolation, target: str, *, asked: Mapping[str, str | None] 
         As of :func:`gatecheck.auditing.runner.audited`.
     """
     if target.startswith(OURS):
-        with kept():
-            return runner.audit(loading.load(target, **asked or {}), **how)
+        ours = loading.load(target, **asked or {})
+        with kept(), compiling_beside(ours.target):
+            return runner.audit(ours, **how)
     declared = isolation.load(target, **asked or {})
     if isinstance(declared, CustomSubject):
         number = runner.own_examples(how.get("profile", "ci"))

@@ -21,6 +21,7 @@ from gatecheck.bench.points import CELLS, DTYPES, PEERS, QUICK_SIZES, SIZES, WOR
 from gatecheck.bench.sections import AUDITS, KERNELS, SECTIONS
 from gatecheck.cells import Sizes
 from gatecheck.errors import GatecheckError, TargetLostError, UsageError
+from gatecheck.processes import cores
 
 SCHEMA = "gatecheck-bench-2"
 
@@ -278,11 +279,6 @@ def summary(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
                 "below_1": sum(r < LOWEST for r in ratios),
             }
     return out
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load() -> float | None:

@@ -62,6 +62,12 @@ def _keep(compiled: Any, function: Callable[..., Any]) -> None:
         compiled._cache = _Cache(function)  # what its enable_caching() does, with another cache
 
 
+def to_be_kept(compiled: Any) -> bool:
+    """Whether the machine code of a kernel can be kept, and none of it is so far, for whatever dtypes."""
+    cache = compiled._cache
+    return isinstance(cache, _Cache) and not cache.kept()
+
+
 class Block:
     """A function that is compiled once for each real dtype, and that every kernel calls by a name.
 
@@ -194,6 +200,10 @@ class _Cache(FunctionCache):  # type: ignore[misc]
             super().save_overload(signature, data)
         except OSError as error:  # the disk is full, or the folder was taken away: what was compiled runs all the same
             _warn_uncached(str(error))
+
+    def kept(self) -> bool:
+        """Whether there is anything."""
+        return any(Path(self._cache_path).glob(f"{self._impl.filename_base}-*"))
 
     def _choose_file(self, signature: Any, codegen: Any) -> None:
         key = hashlib.sha256(repr((signature, codegen.magic_tuple())).encode()).hexdigest()[:16]

@@ -6,15 +6,16 @@ import os
 import threading
 from collections.abc import Callable
 
+from gatecheck.processes import cores
+
 LEAST = 2e7
 """Operations that are worth a thread: starting one takes as long as some millions."""
 
 
 def available() -> int:
-    """How many threads may run: the cores that this process may use, or ``OMP_NUM_THREADS`` if that is less."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many threads may run: as many as there are cores, or ``OMP_NUM_THREADS`` if that is less."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else cores
+    return min(cores(), int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else cores()
 
 
 def share(run: Callable[[int, int], None], parts: int, work: float) -> None:

@@ -1,0 +1,42 @@
+"""The first audit of one of our cells on a machine: while it compiles kernels for float32, another core compiles those for float64."""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gatecheck.auditing import runner
+from gatecheck.cells import Cell
+from gatecheck.kernels import Builtin, gru, jit, lstm, rnn
+from gatecheck.processes import cores, end_with_parent, interrupts_ignored
+
+BACKWARD = {"rnn": rnn.backward, "gru": gru.backward, "lstm": lstm.backward}
+
+
+@contextmanager
+def compiling_beside(target: Builtin) -> Iterator[None]:
+    """Meanwhile another process fills the cache, if nothing is kept there yet, something can be, and there is a core for it.
+
+    What both need at the same time both compile, and either's is kept.
+    """
+    if cores() < 2 or not jit.to_be_kept(BACKWARD[target.cell.kind]):
+        yield
+        return
+    process = multiprocessing.get_context("spawn").Process(target=compile_float64, args=(target.cell, target.options), daemon=True)
+    with interrupts_ignored():
+        process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def compile_float64(cell: Cell, options: dict[str, bool]) -> None:
+    """Compile what an audit needs in float64 and complex128, by making its checks that need the most."""
+    end_with_parent()
+    warnings.simplefilter("ignore")  # the other process says what there is to say
+    target = runner.prepared(Builtin(cell, **options))
+    runner.audit(target, profile="quick", only=[c.name for c in runner.applicable(target) if c.dtypes == ("float64",)], diagnose=False)
