@@ -68,9 +68,10 @@ def mismatch(
         back = v * inputs.pack(invoke(inputs, vjp, here, outputs.unpack(u))[0], "vjp's result", optional=True)
         sides[k] = forward.sum(), back.sum()
         terms = max(terms, float(np.abs(forward).sum() + np.abs(back).sum()))
+    left, right = sides[0].tolist()
     if not np.isfinite(sides).all():
-        return Mismatch(float(sides[0, 0]), float(sides[0, 1]), float("nan"), 0.0, False)
+        return Mismatch(left, right, float("nan"), 0.0, False)
     apart = sides[:, 0] - sides[:, 1]
     tolerance = SIGMAS * (float(np.std(apart, ddof=1)) + UNIT * terms)
     middle = abs(float(np.median(apart)))
-    return Mismatch(float(sides[0, 0]), float(sides[0, 1]), middle, tolerance, middle <= tolerance)
+    return Mismatch(left, right, middle, tolerance, middle <= tolerance)

@@ -54,6 +54,20 @@ def test_where_it_does_not_apply_it_says_why(fn, reason):
         complex_step.jacobian(fn, np.array([0.5, -0.3]))
 
 
+def test_a_part_that_is_dropped_of_any_one_input_is_found():
+    for at in range(30):
+        with pytest.raises(complex_step.DoesNotApply, match="drops the imaginary part"):
+            complex_step.jacobian(lambda x, at=at: np.where(np.arange(30) == at, x.real, x).sum(), np.ones(30))
+
+
+def test_an_output_that_stands_still_is_no_reason_and_noise_is():
+    J, _ = complex_step.jacobian(lambda x: np.array([x[0] ** 2, 3.0]), np.array([0.5, -0.3]))
+    np.testing.assert_array_equal(J, [[1, 0], [0, 0]])
+    rng = np.random.default_rng(0)
+    with pytest.raises(complex_step.DoesNotApply, match=r"too noisy at y\[1\] to confirm"):
+        complex_step.jacobian(lambda x: np.sin(x) + [0, 1e-3 * rng.normal()], np.array([0.5, -0.3]))
+
+
 def test_a_comparison_alone_is_no_reason():
     J, _ = complex_step.jacobian(lambda x: np.where(x > 0, np.sin(x), 0), np.array([0.5, -0.3]))
     np.testing.assert_allclose(J, np.diag([np.cos(0.5), 0]), rtol=1e-15)
