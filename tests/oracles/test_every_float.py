@@ -39,6 +39,7 @@ def test_the_order_is_that_of_numbers_and_leaves_out_none():
 def test_a_correctly_rounded_function_is_off_by_half_an_ulp_and_rises():
     seen = sweep(tanh, np.tanh, stride=STRIDE)
     assert seen.tried == -(-NUMBERS // STRIDE) + 1  # infinity too
+    assert sweep(tanh, np.tanh, stride=NUMBERS - 1).tried == 2  # both infinities, each once
     assert 0.49 < seen.ulps <= 0.5
     assert (seen.low, seen.high, seen.falls, seen.fall, seen.not_odd_at, seen.lost_nans) == (-1, 1, 0, 0, None, 0)
     assert sweep(lambda x: expit(x.astype(float)).astype("f"), expit, stride=STRIDE).not_odd_at == -np.inf
