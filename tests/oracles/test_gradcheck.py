@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gatecheck.errors import InputError
+from gatecheck.oracles import functions
 from gatecheck.oracles.gradcheck import gradcheck
 
 
@@ -53,6 +54,11 @@ def test_outputs_and_steps_are_judged_relative_to_their_own_size(scale):
     result = gradcheck(lambda x: weights * np.sin(x), x, lambda dy, x: vjp(dy, x, error=1e-6))
     step = 0 if scale > 1 else 1
     assert result.failures[0].where == f"d y[{step}, 0, 1] / d x[{step}, 0, 1]"
+
+
+def test_a_matrix_is_one_block_and_of_three_axes_each_step_is():
+    blocks = functions.layout_of({"W": np.ones((3, 2)), "x": np.ones((2, 3, 2)), "b": np.ones(2)}, "x")
+    assert blocks.starts.tolist() == [0, 6, 12, 18]
 
 
 def test_a_mapping_goes_in_and_out_by_name(problem):
@@ -232,14 +238,39 @@ def vjp_each(vjp):
     return lambda dys, *inputs: tuple(np.stack(parts) for parts in zip(*(vjp(dy, *inputs) for dy in dys), strict=True))
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_many_at_once_find_what_one_at_a_time_finds(problem, seed):
+@pytest.mark.parametrize("most", [functions.MOST, 9, 1])
+@pytest.mark.parametrize("seed", range(2))
+def test_many_at_once_find_what_one_at_a_time_finds(problem, seed, most, monkeypatch):
+    for module in ("functions", "gradcheck"):
+        monkeypatch.setattr(f"gatecheck.oracles.{module}.MOST", most)
     inputs = problem.inputs(seed)
     wrong, _ = problem.planted(problem.jacobian(*inputs), seed)
     for vjp in (problem.vjp, problem.vjp_of(wrong)):
         alone = gradcheck(problem.fn, inputs, vjp, seed=seed)
         together = gradcheck(problem.fn, inputs, vjp, fn_each=each(problem.fn), vjp_each=vjp_each(vjp), seed=seed)
         assert together == alone
+
+
+def test_many_at_once_are_many(problem):
+    sizes = []
+
+    def counted(name, entries, values, W, x):
+        sizes.append(len(entries))
+        return each(problem.fn)(name, entries, values, W, x)
+
+    assert gradcheck(problem.fn, problem.inputs(0), problem.vjp, fn_each=counted)
+    assert max(sizes) == 10 * 5  # the whole stencil, of all entries of an array but the first
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_many_at_once_may_round_otherwise(problem, scale):
+    def fn(W, x):
+        return scale * problem.fn(W, x)
+
+    def otherwise(W, x):
+        return fn(W, x) * (1 + 2.0**-52)
+
+    assert gradcheck(fn, problem.inputs(0), lambda dy, W, x: problem.vjp(scale * dy, W, x), fn_each=each(otherwise))
 
 
 def test_many_at_once_that_are_another_function_are_refused(problem):
