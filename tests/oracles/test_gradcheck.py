@@ -197,7 +197,14 @@ def test_nothing_to_check_is_not_a_pass():
         (lambda: gradcheck(np.sin, np.ones(3, np.float32), len), "inputs has dtype float32"),
         (lambda: gradcheck(np.sin, {}, len), "inputs is empty"),
         (lambda: gradcheck(np.log, np.array([1.0, -1.0]), len), "fn returned nan at y[1], but should be finite"),
-        (lambda: gradcheck(np.sin, np.ones(11), len, max_entries=120), "11 x 11 entries, but should have at most max_entries = 120"),
+        (
+            lambda: gradcheck(lambda x: x[:10], np.ones(12), len, max_entries=119),
+            "10 x 12 entries, but should have at most max_entries = 119",
+        ),
+        (
+            lambda: gradcheck(lambda x: np.append(x, x), np.ones(5), len, max_entries=49),
+            "10 x 5 entries, but should have at most max_entries = 49",
+        ),
     ],
 )
 def test_bad_calls(call, message):
