@@ -23,6 +23,7 @@ class Mismatch(NamedTuple):
     ok: bool
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an infinite derivative is a finding
 def adjoint_mismatch(jvp: Function, vjp: Function, inputs: Any, tangent: Any, cotangent: Any, *, seed: int = 0) -> Mismatch:
     """How far <u, J v> and <Jᵀu, v> are apart.
 

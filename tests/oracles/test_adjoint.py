@@ -33,7 +33,8 @@ def test_an_entry_off_by_a_millionth_is_seen_on_either_side(problem, seed, side)
 def test_a_gradient_of_none_is_zero_and_nan_is_wrong():
     one = np.ones(2)
     assert adjoint_mismatch(lambda t, a, b: t[0], lambda u, a, b: (u, None), (one, one), (one, one), one).ok
-    assert not adjoint_mismatch(lambda t, a: t, lambda u, a: u * np.nan, one, one, one).ok
+    for wrong in (np.nan, np.inf):
+        assert not adjoint_mismatch(lambda t, a: t, lambda u, a, w=wrong: u * [w, -w], one, one, one).ok
 
 
 def test_both_sides_are_those_at_the_point_that_was_given():

@@ -95,6 +95,13 @@ def test_nan_in_the_gradient_is_a_failure_with_its_place():
     assert "d y[1] / d x[1] is nan, but should be 0.98" in str(result)
 
 
+@pytest.mark.parametrize("size", [np.inf, -np.inf, 1e308])
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_derivative_without_bound_is_a_failure_and_no_warning(size, fast):
+    result = gradcheck(np.sin, np.ones(3), lambda dy, x: np.full(3, size), lambda dx, x: np.full(3, size), fast=fast)
+    assert result.verdict == "fail"
+
+
 @pytest.mark.parametrize(
     ("vjp", "message"),
     [
@@ -141,6 +148,12 @@ def test_side_effects_are_said(fn, vjp, verdict, note):
     assert note in str(result)
 
 
+@pytest.mark.parametrize(("pushed", "verdict", "worst"), [(0.0, "pass", 0.0), (np.nan, "fail", np.inf), (np.inf, "fail", np.inf)])
+def test_of_a_constant_the_adjoint_identity_is_exact(pushed, verdict, worst):
+    result = gradcheck(lambda x: 0 * x + 2, np.ones(2), lambda dy, x: 0 * dy, lambda dx, x: pushed * np.ones(2))
+    assert (result.oracles["adjoint"].verdict, result.oracles["adjoint"].worst) == (verdict, worst)
+
+
 def test_a_function_that_is_not_deterministic_is_inconclusive():
     rng = np.random.default_rng(0)
     result = gradcheck(lambda x: x * (rng.uniform(size=x.shape) < 0.5), np.ones(20), lambda dy, x: dy)
@@ -183,6 +196,12 @@ def test_what_does_not_depend_on_an_input_is_decided():
     result = gradcheck(lambda x: np.abs(np.cumsum(x, axis=0)), x, lambda dy, x: np.cumsum(dy[::-1], axis=0)[::-1])
     assert result.verdict == "pass"
     assert result.oracles["finite differences"].inconclusive == 0
+
+
+def test_a_derivative_that_is_exactly_zero_is_known_beside_others_that_rounding_hides():
+    x = 1 + 1e-8 * np.arange(1, 6)
+    result = gradcheck(lambda x: (x - 1) ** 2, x, lambda dy, x: 2 * dy * (x - 1))
+    assert result.oracles["complex step"].inconclusive == pytest.approx(5 / 25)
 
 
 def test_nothing_to_check_is_not_a_pass():

@@ -37,6 +37,7 @@ def test_a_wrong_derivative_leaves_a_remainder_of_order_1(points, error):
         (lambda x: np.abs(x - X) + x, V, "inconclusive"),
         (lambda x: np.sign(x - X), 0 * V, "inconclusive"),
         (np.exp, np.full(3, np.nan), "fail"),
+        (np.exp, np.array([np.inf, -np.inf, 1e308]), "fail"),
         (lambda x: np.exp(x).astype(np.float32), np.exp(X) * V, "inconclusive"),
     ],
 )
