@@ -89,6 +89,14 @@ def test_the_message_says_what_where_and_how_sure():
         assert fragment in text
 
 
+def test_the_message_shows_the_five_worst_and_counts_the_others():
+    few, many, most = (str(gradcheck(np.sin, np.linspace(1, 2, n), lambda dy, x: dy * x)) for n in (2, 10, 200))
+    assert "in all" not in few
+    assert "\n  … 20 wrong derivatives in all\n" in many  # 10, and each output's along a random direction
+    assert "\n  … 200 wrong derivatives in all\n" in most
+    assert [text.count(" ± ") for text in (few, many, most)] == [4, 5, 5]
+
+
 def test_nan_in_the_gradient_is_a_failure_with_its_place():
     result = gradcheck(np.sin, np.array([0.1, 0.2]), lambda dy, x: np.where(x > 0.15, np.nan, dy * np.cos(x)))
     assert result.verdict == "fail"
