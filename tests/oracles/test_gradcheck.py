@@ -87,6 +87,8 @@ def test_the_message_says_what_where_and_how_sure():
         "adjoint             not applicable: no jvp was given",
     ):
         assert fragment in text
+    absent = result.oracles["adjoint"]
+    assert (absent.compared, absent.failed, absent.inconclusive, np.isnan(absent.worst)) == (0, 0, 0, True)
 
 
 def test_the_message_shows_the_five_worst_and_counts_the_others():
