@@ -31,7 +31,7 @@ class Remainders(NamedTuple):
     Attributes
     ----------
     verdict
-        ``"pass"``, ``"fail"`` or ``"inconclusive"`` for all outputs together: the worst but for outputs that say nothing.
+        ``"fail"`` if an output failed, ``"pass"`` if most are decided, else ``"inconclusive"``.
     steps : ndarray
         ε, ``(steps,)``, halved from row to row.
     remainder, floor : ndarray
