@@ -145,7 +145,7 @@ def _advance_rnn(code: int, U: Array, pre: Array, s: Array, J: Array) -> None:
 @jit
 def _advance_gru_after(U: Array, c_n: Array, pre: Array, s: Array, J: Array) -> None:
     H = s.shape[1]
-    a, start = np.empty((1, 3 * H)), np.empty(3 * H)
+    a, start = np.empty((1, pre.shape[1])), np.empty(pre.shape[1])
     for t in range(pre.shape[0]):
         for j in range(2 * H):
             start[j] = pre[t, j]

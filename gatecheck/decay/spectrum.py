@@ -187,7 +187,7 @@ def _count(count: int | None, N: int) -> int:
 
 def _spectrum(T: int, local: Array, singular: Array, interval: float) -> Spectrum:
     pieces = stretches(T)
-    later = [k for k, piece in enumerate(pieces) if piece.start >= T // 2] or [len(pieces) - 1]
+    later = [k for k, piece in enumerate(pieces) if piece.start >= T // 2]
     lengths = np.array([pieces[k].stop - pieces[k].start for k in later])
     chosen = local[later]
     exponents = chosen.sum(axis=0) / lengths.sum()

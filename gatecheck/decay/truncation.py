@@ -53,8 +53,7 @@ def smallest(lags: Array, log_bias: Array, log_level: float) -> int | None:
 
 def spaced(T: int) -> Array:
     """Lags below T at which the bias is measured: all to 64, then four to a doubling."""
-    count = max(1, math.ceil(A_DOUBLING * math.log2(max(T, 2) / EVERY_LAG_TO)) + 1) if T > EVERY_LAG_TO else 0
-    longer = EVERY_LAG_TO * 2.0 ** (np.arange(count) / A_DOUBLING)
+    longer = EVERY_LAG_TO * 2.0 ** (np.arange(A_DOUBLING * T.bit_length()) / A_DOUBLING)
     lags = np.unique(np.concatenate([np.arange(1, EVERY_LAG_TO + 1), longer.round().astype(int)]))
     return lags[lags < T]
 

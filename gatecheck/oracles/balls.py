@@ -124,12 +124,12 @@ def _scaled(slopes: Slopes, factor: Any) -> Slopes:
 
 
 def _added(a: Slopes, b: Slopes, width: int) -> Slopes:
+    if a == {} or b == {}:
+        return b if a == {} else a
     if isinstance(a, dict):
         a, b = b, a
     if not isinstance(b, dict):
         return a + b
-    if not b:
-        return a
     total = arb_mat(1, width) if isinstance(a, dict) else arb_mat(a)
     for k, v in (*(a.items() if isinstance(a, dict) else ()), *b.items()):
         total[0, k] = total[0, k] + v

@@ -15,7 +15,7 @@ import numpy as np
 
 from gatecheck.errors import InputError
 from gatecheck.oracles import finite_difference
-from gatecheck.oracles.functions import Function, Matrix, Subject, Vector
+from gatecheck.oracles.functions import Function, Matrix, Subject, Vector, nudged
 
 STEP = 1e-200
 UNIT = 2.0**-53
@@ -59,7 +59,7 @@ def measure(subject: Subject, rng: np.random.Generator, h: float = STEP) -> tupl
     The Jacobian is taken twice, the second time with every input moved by up to one unit in its last place. How far the two are apart in
     the root mean square over a block, times 8, is the bound: it grows with the function's own conditioning, as anyone's rounding does.
     """
-    nearby = subject.x * (1 + 2 * UNIT * rng.choice([-1, 0, 1], subject.x.size))
+    nearby = nudged(subject.x, rng)
     every = np.arange(subject.x.size)
     with _taking_complex():
         value, near = ((subject.replaced(every, x + 1j * h, x).imag / h).T.copy() for x in (subject.x, nearby))

@@ -90,10 +90,10 @@ def sweep(function: Function, exact: Function, *, stride: int = 1, tick: Tick | 
             following = np.fmin(function(_numbers(places + 1)), function(_numbers(places + stride)) if stride > 1 else np.inf)
             if (lower := following < y).any():
                 falls += int(lower.sum())
-                drops = np.where(lower, (y - following) / np.spacing(np.abs(following)), 0)
+                drops = ((y - following) / np.spacing(np.abs(following)))[lower]
                 k = int(drops.argmax())
                 if drops[k] > fall:
-                    fall, falls_at = float(drops[k]), float(x[k])
+                    fall, falls_at = float(drops[k]), float(x[lower][k])
             if not_odd_at is None and (other := function(-x).view(np.uint32) != (-y).view(np.uint32)).any():
                 not_odd_at = float(x[other.argmax()])
             if tick:

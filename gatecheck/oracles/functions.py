@@ -208,6 +208,11 @@ def invoke(inputs: Layout, function: Function, vector: Vector, *leading: Any) ->
     return value, inputs.place(int(wrote[0])) if wrote.size else None
 
 
+def nudged(vector: Vector, rng: np.random.Generator) -> Vector:
+    """Every entry moved by up to one unit in its last place, which shuffles the rounding of what is computed and leaves the rest alone."""
+    return vector * (1 + np.finfo(np.float64).eps * rng.choice([-1, 0, 1], vector.size))
+
+
 MOST = 2**18
 """About how many output entries are computed in one call for many inputs: they stay in the cache."""
 

@@ -138,7 +138,7 @@ class Noise:
         if self._used <= BLOCK:
             found = _drawn(self._seed, self._block)[start : self._used]
         else:
-            blocks = max(1, -(-size // BLOCK))
+            blocks = -(-size // BLOCK)
             whole = [_drawn(self._seed, self._block + 1 + i) for i in range(blocks)]
             found = (whole[0] if blocks == 1 else np.concatenate(whole))[:size]
             self._block, self._used = self._block + blocks, size - (blocks - 1) * BLOCK

@@ -31,7 +31,7 @@ class Remainders(NamedTuple):
     Attributes
     ----------
     verdict
-        ``"pass"``, ``"fail"`` or ``"inconclusive"`` for all outputs together: the worst but for outputs that say nothing.
+        ``"fail"`` if an output failed, ``"pass"`` if most are decided, else ``"inconclusive"``.
     steps : ndarray
         ε, ``(steps,)``, halved from row to row.
     remainder, floor : ndarray
@@ -55,6 +55,7 @@ class Remainders(NamedTuple):
     error: Vector
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an infinite derivative is a finding
 def remainder_orders(fn: Function, inputs: Any, direction: Any, derivative: Any, *, points: int = 4, seed: int = 0) -> Remainders:
     """The Taylor test of a claimed directional derivative.
 

@@ -41,6 +41,7 @@ def test_each_row_is_the_profile_up_to_the_question():
     batch = task.draw(np.random.default_rng([4, 1]), 32, lag)
     last = asked(batch)
     rows = sorted(range(32), key=lambda row: -last[row])[:2]
+    assert found.after.shape == (2, last[rows].min() + 2)  # back to the state before the first step
     for row, curve in zip(rows, found.after, strict=True):
         total, x = 0.0, batch.x[: last[row] + 1, row].copy()
         for unit in np.eye(6).reshape(6, 2, 1, 3):  # one cotangent at a time

@@ -217,6 +217,12 @@ def test_the_checkpoints_change_nothing(T, monkeypatch):
     assert len(cut.log_norm) == T + 1
 
 
+def test_progress_rises_to_both_ways_through_the_sequence():
+    calls, params = [], uniform(np.random.default_rng(0), RNN(), 1, 2)
+    adjoint_profile(RNN(), params, np.zeros((10, 1)), np.ones((1, 1, 2)), progress=lambda *call: calls.append(call))
+    assert calls == [(done, 20) for done in (3, 6, 9, 10, 11, 14, 17, 20)]
+
+
 def test_an_exact_zero_is_minus_infinity_from_there_on():
     params = {"W": np.zeros((1, 1)), "U": np.ones((1, 1)), "b": np.array([-1.0])}
     found = adjoint_profile(RNN("relu"), params, NO_INPUT[10], np.ones((1, 1, 1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import mpmath
 import numpy as np
@@ -203,8 +204,9 @@ def test_what_does_not_fit_is_named():
         lyapunov(cell, params, x, rng(), count=5)
     with pytest.raises(InputError, match="x has no steps"):
         lyapunov(cell, params, x[:0], rng())
-    with pytest.raises(InputError, match=r"matrices have shape \(3, 2\)"):
-        product_spectrum(np.ones((3, 2)), rng())
+    for shape in ((3, 2), (3, 2, 4), (0, 2, 2)):
+        with pytest.raises(InputError, match=rf"matrices have shape {re.escape(str(shape))}, but"):
+            product_spectrum(np.ones(shape), rng())
     with pytest.raises(InputError, match="not finite"):
         product_spectrum(np.full((3, 2, 2), np.nan), rng())
     with pytest.raises(InputError, match="not finite"):

@@ -33,6 +33,11 @@ def test_batch_means_cover_and_a_fitted_line_does_not():
     assert fitted / runs < 0.08 + 4 * math.sqrt(0.08 * 0.92 / runs)
 
 
+def test_batches_of_one_length_leave_out_the_oldest():
+    mean, error, freedom = batch_means(np.array([100.0, 1, 2, 3, 4, 5, 6, 7, 8, 9]))  # three of three, of means 2, 5 and 8
+    assert (mean, error, freedom) == (5, pytest.approx(3 / math.sqrt(3)), 2)
+
+
 def test_the_rate_over_seeds_covers_the_truth():
     rng, runs, seeds = np.random.default_rng(6), 200, 5
     local = correlated(rng, (runs, seeds, 1000)) + 0.05 * rng.standard_normal((runs, seeds, 1))

@@ -33,7 +33,15 @@ def test_an_entry_off_by_a_millionth_is_seen_on_either_side(problem, seed, side)
 def test_a_gradient_of_none_is_zero_and_nan_is_wrong():
     one = np.ones(2)
     assert adjoint_mismatch(lambda t, a, b: t[0], lambda u, a, b: (u, None), (one, one), (one, one), one).ok
-    assert not adjoint_mismatch(lambda t, a: t, lambda u, a: u * np.nan, one, one, one).ok
+    for wrong in (np.nan, np.inf):
+        assert not adjoint_mismatch(lambda t, a: t, lambda u, a, w=wrong: u * [w, -w], one, one, one).ok
+
+
+def test_both_sides_are_those_at_the_point_that_was_given():
+    for seed in range(20):
+        x, v, u = np.random.default_rng(seed).uniform(0.5, 1, (3, 2))
+        found = adjoint_mismatch(lambda t, x: x * t, lambda u, x: x * u, x, v, u, seed=seed)
+        assert (found.left, found.right) == ((u * (x * v)).sum(), (v * (x * u)).sum())
 
 
 @pytest.mark.parametrize(

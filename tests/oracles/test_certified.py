@@ -66,6 +66,7 @@ def test_float64_is_what_python_divides_to(man, exp):
         (Fraction(1, 2**150) + Fraction(1, 2**220), 2.0**-149, 2.0**-150),
         (Fraction(1, 2**1075), 0.0, 0.0),
         (Fraction(-3, 2**1075), 0.0, -(2.0**-1073)),
+        (Fraction(1, 2**1075) + Fraction(1, 2**1100), 0.0, 2.0**-1074),
         (Fraction(2**128 - 2**103) - Fraction(1, 2**100), LARGEST["float32"], 2.0**128 - 2.0**103),
         (Fraction(2**128 - 2**103), math.inf, 2.0**128 - 2.0**103),
         (-(Fraction(2) ** 1024), -math.inf, -math.inf),
@@ -184,6 +185,14 @@ def test_a_number_is_not_changed_by_what_is_made_of_it():
 
     found = certify(function, {"x": np.array([3.0, 5.0])}, {"y": np.ones(2)})
     assert found.values["float64"]["dx"].tolist() == [6.0, 10.0]
+
+
+def test_there_is_no_slope_along_an_input_that_the_output_does_not_depend_on():
+    def function(a):
+        return {"y": 2 * a["x"][:1], "still": np.ones(1)}
+
+    found = certify(function, {"x": np.array([3.0, 5.0])}, {"y": np.ones(1), "still": np.ones(1)})
+    assert found.values["float64"]["dx"].tolist() == [2.0, 0.0]
 
 
 # ---- precision

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from gatecheck.oracles import complex_step
+from gatecheck.oracles.functions import Subject, nudged
 
 
 def textbook(x):
@@ -29,6 +30,11 @@ def test_the_bound_covers_the_error_at_every_scale(scale):
     assert (error <= 1e-12 / scale).all()
 
 
+def test_rounding_is_shuffled_by_an_ulp_up_and_down_and_by_none():
+    x = np.ones(100)
+    assert set(nudged(x, np.random.default_rng(0))) == {1 - 2**-52, 1, 1 + 2**-52}
+
+
 def test_directional_is_the_jacobian_times_the_direction():
     x, v = np.array([0.3, 0.9]), np.array([2.0, -1.0])
     np.testing.assert_allclose(
@@ -52,6 +58,28 @@ def test_directional_is_the_jacobian_times_the_direction():
 def test_where_it_does_not_apply_it_says_why(fn, reason):
     with pytest.raises(complex_step.DoesNotApply, match=reason):
         complex_step.jacobian(fn, np.array([0.5, -0.3]))
+
+
+def test_a_part_that_is_dropped_of_any_one_input_is_found():
+    for at in range(30):
+        with pytest.raises(complex_step.DoesNotApply, match="drops the imaginary part"):
+            complex_step.jacobian(lambda x, at=at: np.where(np.arange(30) == at, x.real, x).sum(), np.ones(30))
+
+
+def test_a_direction_moves_every_input_by_half_to_all_of_the_size_of_its_array():
+    subject = Subject(lambda a, b: a.sum() + b.sum(), (1e6 * np.ones(40), 1e-6 * np.ones(40)))
+    for direction in complex_step.directions(subject, np.random.default_rng(0), 3):
+        share = direction / subject.scales()
+        assert (abs(abs(share) - 0.75) <= 0.25).all()
+        assert share.min() < 0 < share.max()
+
+
+def test_an_output_that_stands_still_is_no_reason_and_noise_is():
+    J, _ = complex_step.jacobian(lambda x: np.array([x[0] ** 2, 3.0]), np.array([0.5, -0.3]))
+    np.testing.assert_array_equal(J, [[1, 0], [0, 0]])
+    rng = np.random.default_rng(0)
+    with pytest.raises(complex_step.DoesNotApply, match=r"too noisy at y\[1\] to confirm"):
+        complex_step.jacobian(lambda x: np.sin(x) + 1e-3 * rng.normal() * (x < 0), np.array([0.5, -0.3]))
 
 
 def test_a_comparison_alone_is_no_reason():

@@ -39,6 +39,7 @@ def test_the_order_is_that_of_numbers_and_leaves_out_none():
 def test_a_correctly_rounded_function_is_off_by_half_an_ulp_and_rises():
     seen = sweep(tanh, np.tanh, stride=STRIDE)
     assert seen.tried == -(-NUMBERS // STRIDE) + 1  # infinity too
+    assert sweep(tanh, np.tanh, stride=NUMBERS - 1).tried == 2  # both infinities, each once
     assert 0.49 < seen.ulps <= 0.5
     assert (seen.low, seen.high, seen.falls, seen.fall, seen.not_odd_at, seen.lost_nans) == (-1, 1, 0, 0, None, 0)
     assert sweep(lambda x: expit(x.astype(float)).astype("f"), expit, stride=STRIDE).not_odd_at == -np.inf
@@ -58,6 +59,8 @@ def test_a_fall_to_the_next_float_is_seen_though_that_is_not_tried_itself():
     seen = sweep(lambda x: np.where(x == following, np.float32(0.01), tanh(x)), np.tanh, stride=STRIDE)
     assert (seen.falls, seen.falls_at, seen.ulps <= 0.5) == (1, float(at), True)
     assert seen.fall == pytest.approx((float(tanh(at)) - 0.01) / 2.0**-30, rel=1e-6)
+    seen = sweep(lambda x: np.where(x == following, np.nextafter(tanh(at), np.float32(0)), tanh(x)), np.tanh, stride=STRIDE)
+    assert (seen.falls, seen.fall, seen.falls_at) == (1, 1, float(at))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,9 @@ def test_what_is_wrong_somewhere_is_seen(wrong, seen_as):
 def test_float64_against_balls():
     x = scattered(400)
     assert np.isfinite(x).all()
-    assert (np.abs(x) < 1e-300).any()
+    for sign in (-1, 1):
+        assert (sign * x > 1e300).any()
+        assert ((sign * x > 0) & (sign * x < 1e-300)).any()
     assert ((np.abs(x) > 1e-3) & (np.abs(x) < 40)).sum() > 180
     right = ulps_off(np.tanh, lambda a: Ball(a).tanh().value, x)
     assert right.max() < 4

@@ -5,6 +5,7 @@ import scipy.differentiate
 
 from gatecheck.errors import InputError
 from gatecheck.oracles import finite_difference
+from gatecheck.oracles.functions import Subject
 
 # name: (function, derivative); smooth at all points drawn below but where the name says otherwise
 FUNCTIONS = {
@@ -83,6 +84,36 @@ def test_directional_is_the_jacobian_times_the_direction():
     np.testing.assert_array_less(np.abs(value["u"] - (np.cos(a) * v * b + np.sin(a) * w)), error["u"])
     assert value["v"].shape == ()
     assert abs(value["v"] - (np.exp(b) * w).sum()) <= error["v"] < 1e-10
+
+
+def test_rounding_is_measured_at_zero_too_and_a_wider_step_beats_it():
+    J, error = finite_difference.jacobian(lambda x: (x + 1e6) - 1e6, np.zeros(1))
+    assert abs(J[0, 0] - 1) <= error[0, 0] < 1e-10
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_one_plain_difference_is_good_to_its_truncation_at_every_scale(scale):
+    x = np.array([-0.6, 0.2, 1.4])
+    J, error = finite_difference.once(Subject(lambda z: np.sin(z / scale), scale * x))
+    assert (np.abs(J - np.diag(np.cos(x)) / scale) <= error + 1e-10 / scale).all()
+    assert (error < 1e-9 / scale).all()
+
+
+def test_a_smooth_function_costs_what_is_promised():
+    calls = []
+
+    def counted(x):
+        calls.append(x)
+        return np.exp(x)
+
+    rng = np.random.default_rng(0)
+    subject = Subject(counted, rng.standard_normal(30))
+    noise = finite_difference.noise_level(subject, rng)
+    assert len(calls) == 1 + 48
+    finite_difference.measure(subject, noise)
+    assert len(calls) == 1 + 48 + 10 * 30
+    finite_difference.once(subject)
+    assert len(calls) == 1 + 48 + 12 * 30
 
 
 def test_rows_and_columns_are_in_order():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gatecheck.errors import InputError
+from gatecheck.oracles import functions
 from gatecheck.oracles.gradcheck import gradcheck
 
 
@@ -55,6 +56,11 @@ def test_outputs_and_steps_are_judged_relative_to_their_own_size(scale):
     assert result.failures[0].where == f"d y[{step}, 0, 1] / d x[{step}, 0, 1]"
 
 
+def test_a_matrix_is_one_block_and_of_three_axes_each_step_is():
+    blocks = functions.layout_of({"W": np.ones((3, 2)), "x": np.ones((2, 3, 2)), "b": np.ones(2)}, "x")
+    assert blocks.starts.tolist() == [0, 6, 12, 18]
+
+
 def test_a_mapping_goes_in_and_out_by_name(problem):
     W, x = problem.inputs(0)
 
@@ -81,12 +87,29 @@ def test_the_message_says_what_where_and_how_sure():
         "adjoint             not applicable: no jvp was given",
     ):
         assert fragment in text
+    absent = result.oracles["adjoint"]
+    assert (absent.compared, absent.failed, absent.inconclusive, np.isnan(absent.worst)) == (0, 0, 0, True)
+
+
+def test_the_message_shows_the_five_worst_and_counts_the_others():
+    few, many, most = (str(gradcheck(np.sin, np.linspace(1, 2, n), lambda dy, x: dy * x)) for n in (2, 10, 200))
+    assert "in all" not in few
+    assert "\n  … 20 wrong derivatives in all\n" in many  # 10, and each output's along a random direction
+    assert "\n  … 200 wrong derivatives in all\n" in most
+    assert [text.count(" ± ") for text in (few, many, most)] == [4, 5, 5]
 
 
 def test_nan_in_the_gradient_is_a_failure_with_its_place():
     result = gradcheck(np.sin, np.array([0.1, 0.2]), lambda dy, x: np.where(x > 0.15, np.nan, dy * np.cos(x)))
     assert result.verdict == "fail"
     assert "d y[1] / d x[1] is nan, but should be 0.98" in str(result)
+
+
+@pytest.mark.parametrize("size", [np.inf, -np.inf, 1e308])
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_derivative_without_bound_is_a_failure_and_no_warning(size, fast):
+    result = gradcheck(np.sin, np.ones(3), lambda dy, x: np.full(3, size), lambda dx, x: np.full(3, size), fast=fast)
+    assert result.verdict == "fail"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +158,12 @@ def test_side_effects_are_said(fn, vjp, verdict, note):
     assert note in str(result)
 
 
+@pytest.mark.parametrize(("pushed", "verdict", "worst"), [(0.0, "pass", 0.0), (np.nan, "fail", np.inf), (np.inf, "fail", np.inf)])
+def test_of_a_constant_the_adjoint_identity_is_exact(pushed, verdict, worst):
+    result = gradcheck(lambda x: 0 * x + 2, np.ones(2), lambda dy, x: 0 * dy, lambda dx, x: pushed * np.ones(2))
+    assert (result.oracles["adjoint"].verdict, result.oracles["adjoint"].worst) == (verdict, worst)
+
+
 def test_a_function_that_is_not_deterministic_is_inconclusive():
     rng = np.random.default_rng(0)
     result = gradcheck(lambda x: x * (rng.uniform(size=x.shape) < 0.5), np.ones(20), lambda dy, x: dy)
@@ -179,6 +208,12 @@ def test_what_does_not_depend_on_an_input_is_decided():
     assert result.oracles["finite differences"].inconclusive == 0
 
 
+def test_a_derivative_that_is_exactly_zero_is_known_beside_others_that_rounding_hides():
+    x = 1 + 1e-8 * np.arange(1, 6)
+    result = gradcheck(lambda x: (x - 1) ** 2, x, lambda dy, x: 2 * dy * (x - 1))
+    assert result.oracles["complex step"].inconclusive == pytest.approx(5 / 25)
+
+
 def test_nothing_to_check_is_not_a_pass():
     result = gradcheck(lambda x: x, np.zeros((0, 3)), lambda dy, x: dy)
     assert result.verdict == "inconclusive"
@@ -191,7 +226,14 @@ def test_nothing_to_check_is_not_a_pass():
         (lambda: gradcheck(np.sin, np.ones(3, np.float32), len), "inputs has dtype float32"),
         (lambda: gradcheck(np.sin, {}, len), "inputs is empty"),
         (lambda: gradcheck(np.log, np.array([1.0, -1.0]), len), "fn returned nan at y[1], but should be finite"),
-        (lambda: gradcheck(np.sin, np.ones(11), len, max_entries=120), "11 x 11 entries, but should have at most max_entries = 120"),
+        (
+            lambda: gradcheck(lambda x: x[:10], np.ones(12), len, max_entries=119),
+            "10 x 12 entries, but should have at most max_entries = 119",
+        ),
+        (
+            lambda: gradcheck(lambda x: np.append(x, x), np.ones(5), len, max_entries=49),
+            "10 x 5 entries, but should have at most max_entries = 49",
+        ),
     ],
 )
 def test_bad_calls(call, message):
@@ -232,14 +274,39 @@ def vjp_each(vjp):
     return lambda dys, *inputs: tuple(np.stack(parts) for parts in zip(*(vjp(dy, *inputs) for dy in dys), strict=True))
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_many_at_once_find_what_one_at_a_time_finds(problem, seed):
+@pytest.mark.parametrize("most", [functions.MOST, 9, 1])
+@pytest.mark.parametrize("seed", range(2))
+def test_many_at_once_find_what_one_at_a_time_finds(problem, seed, most, monkeypatch):
+    for module in ("functions", "gradcheck"):
+        monkeypatch.setattr(f"gatecheck.oracles.{module}.MOST", most)
     inputs = problem.inputs(seed)
     wrong, _ = problem.planted(problem.jacobian(*inputs), seed)
     for vjp in (problem.vjp, problem.vjp_of(wrong)):
         alone = gradcheck(problem.fn, inputs, vjp, seed=seed)
         together = gradcheck(problem.fn, inputs, vjp, fn_each=each(problem.fn), vjp_each=vjp_each(vjp), seed=seed)
         assert together == alone
+
+
+def test_many_at_once_are_many(problem):
+    sizes = []
+
+    def counted(name, entries, values, W, x):
+        sizes.append(len(entries))
+        return each(problem.fn)(name, entries, values, W, x)
+
+    assert gradcheck(problem.fn, problem.inputs(0), problem.vjp, fn_each=counted)
+    assert max(sizes) == 10 * 5  # the whole stencil, of all entries of an array but the first
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_many_at_once_may_round_otherwise(problem, scale):
+    def fn(W, x):
+        return scale * problem.fn(W, x)
+
+    def otherwise(W, x):
+        return fn(W, x) * (1 + 2.0**-52)
+
+    assert gradcheck(fn, problem.inputs(0), lambda dy, W, x: problem.vjp(scale * dy, W, x), fn_each=each(otherwise))
 
 
 def test_many_at_once_that_are_another_function_are_refused(problem):

@@ -10,7 +10,7 @@ from gatecheck.oracles.balls import ctx
 from gatecheck.oracles.intervals import Interval, Ranges, as_interval, points, ranges
 
 FORMULAS = {
-    "+": lambda a, b: a + b - 1.5,
+    "+": lambda a, b: 0.25 - (a + b - 1.5),
     "*": lambda a, b: (a * b) * 0.3 - b,
     "/": lambda a, b: a / (b**2 + 1.0) + 2.0 / (3.0 + abs(a)),
     "abs and square": lambda a, b: abs(a) * b**2 - abs(-b),
@@ -67,6 +67,8 @@ def test_what_is_undecided_is_neither_inside_nor_beyond():
     assert not half.beyond(0, 1, strict=False)
     assert Interval(1, 2).beyond(0, 1, strict=True)
     assert not Interval(1, 2).beyond(0, 1, strict=False)
+    assert Interval(-1, 0).beyond(0, 1, strict=True)
+    assert not Interval(-1, 0).beyond(0, 1, strict=False)
     assert not Interval(0, 1).within(0, 1, strict=True)
     with pytest.raises(TypeError, match="not one question"):
         bool(half)

@@ -57,6 +57,15 @@ def test_a_float32_matrix_product_is_within_its_budget(n):
     assert np.sqrt(np.mean(spread**2)) < 10 * U * np.sqrt(n) * np.sqrt(n)  # and it is no worst-case bound, n² u
 
 
+@pytest.mark.parametrize(("left", "right"), [(1e-200, 1.0), (1.0, 1e-200), (1e-200, 1e200), (1e200, 1.0)])
+def test_a_product_of_numbers_whose_squares_are_lost_rounds_like_any(left, right):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((20, 7)), rng.standard_normal((7, 5))
+    plain = spread_of(np.matmul, a, b, dtype="float64")
+    seen = spread_of(np.matmul, left * a, right * b, dtype="float64") / (left * right)
+    assert np.mean(seen**2) == pytest.approx(np.mean(plain**2), rel=0.1, abs=0)
+
+
 def test_the_replicates_start_equal_and_a_view_keeps_its_noise():
     def fn(d):
         return {"same": d["a"], "noisy": np.stack([d["a"][..., 0] * 3, d["a"][..., 1] * 3])}
@@ -167,4 +176,9 @@ def test_two_products_may_be_one_sum():
     both = spread_of(lambda x, h: x @ b + h @ d, a, c)
     apart = spread_of(lambda x, h: (x @ b + 0.0) + h @ d, a, c)
     assert np.sqrt(np.mean(both**2)) > 1.3 * np.sqrt(np.mean(apart**2))
+    # Forty partial sums on the way from the first product to the sum, each rounded by up to u of itself, and the last once more.
+    first, total = a @ b, a @ b + c @ d
+    walk = (U / np.sqrt(3)) ** 2 * (40 / 3 * (first**2 + first * total + total**2) + total**2)
+    parts = [spread_of(lambda x: x @ b, a) ** 2, spread_of(lambda h: h @ d, c) ** 2, walk]
+    assert np.mean(both**2) == pytest.approx(sum(map(np.mean, parts)), rel=0.05, abs=0)
     assert np.sqrt(np.mean(apart**2)) > np.sqrt(np.mean(product**2))

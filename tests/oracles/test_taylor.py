@@ -13,6 +13,9 @@ def test_the_remainder_of_a_right_derivative_is_of_its_order(points, order):
     assert table.verdict == ("inconclusive" if points == 1 else "pass")
     assert np.nanmedian(table.order[:6]) == pytest.approx(order, abs=0.15)
     assert table.remainder.shape == table.floor.shape == (table.steps.size, 3)
+    moved = table.steps * np.abs(V).max() / np.abs(X).max()
+    assert moved[0] == pytest.approx(1 / 8)
+    assert moved[-1] < 2.0**-26
 
 
 @pytest.mark.parametrize(("points", "error"), [(1, 1e-2), (2, 1e-4), (4, 1e-9)])
@@ -36,7 +39,9 @@ def test_a_wrong_derivative_leaves_a_remainder_of_order_1(points, error):
         (lambda x: np.maximum(x - X, 0), 0 * V, "inconclusive"),
         (lambda x: np.abs(x - X) + x, V, "inconclusive"),
         (lambda x: np.sign(x - X), 0 * V, "inconclusive"),
+        (lambda x: np.array([3 * x[0], abs(x[1] - X[1])]), np.array([3 * V[0], 0]), "inconclusive"),  # half of it is not most
         (np.exp, np.full(3, np.nan), "fail"),
+        (np.exp, np.array([np.inf, -np.inf, 1e308]), "fail"),
         (lambda x: np.exp(x).astype(np.float32), np.exp(X) * V, "inconclusive"),
     ],
 )
