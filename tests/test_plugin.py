@@ -7,6 +7,7 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+from numba.core.registry import cpu_target
 
 from gatecheck.auditing import runner
 from gatecheck.cells import CELLS
@@ -29,6 +30,13 @@ class Documented(Wrong):
 class Forward(Right):
     backward = None
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_numba():
+    """What is first imported in a run inside this process is taken away after it, and without parts of itself Numba compiles no more."""
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
 
 
 @pytest.fixture
