@@ -175,6 +175,11 @@ def explore(
     return tallies
 
 
+def _settings(examples: int, *phases: Phase) -> settings:
+    """Hypothesis's, for what is no test: nothing is kept for the next time, and nothing is complained of."""
+    return settings(max_examples=examples, database=None, deadline=None, phases=phases, suppress_health_check=list(HealthCheck))
+
+
 def drawn(implementation: Subject, dtype: str, scope: Scope, examples: int, seed: int) -> tuple[Case, ...]:
     """The cases that Hypothesis draws from a seed for an implementation.
 
@@ -198,7 +203,7 @@ def _drawn(
     found: list[Case] = []
 
     @seeded(seed)
-    @settings(max_examples=examples, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @_settings(examples, Phase.generate)
     @hypothesis.given(cases(cell, dtype, scope, dict(fixed), zero))
     def keep(case: Case) -> None:
         found.append(case)
@@ -234,17 +239,10 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
 
     try:
         # Without Hypothesis's explanation, which nobody reads here and which tries a hundred cases more.
-        found = settings(
-            max_examples=200,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        )
         find(
             cases(implementation.cell, first.dtype.name, tally.claim.cases, implementation.sizes, implementation.absent),
             fails,
-            settings=found,
+            settings=_settings(200, Phase.generate, Phase.shrink),
             random=random.Random(seed),
         )
     except HypothesisException:

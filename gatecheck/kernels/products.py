@@ -68,7 +68,7 @@ def packed(weights: Array, gates: int, *, transposed: bool = False) -> Array:
     rows, columns = (N, K) if transposed else (K, N)
     wide = columns if weights.dtype.kind == "c" else width(weights.dtype)
     out = aligned((gates, max(1, -(-columns // max(1, wide))), rows, wide), weights.dtype)
-    _pack(weights if weights.flags.c_contiguous else np.ascontiguousarray(weights), out, N, columns, transposed)
+    _pack(np.ascontiguousarray(weights), out, N, columns, transposed)
     return out
 
 

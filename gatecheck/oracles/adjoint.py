@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck.oracles.functions import Function, Layout, Vector, check_inputs, invoke, layout_of, nudged, parameter_names
+from gatecheck.oracles.functions import Function, Layout, Vector, check_inputs, invoke, layout_of, nudged, parameter_names, unbounded
 
 UNIT = 2.0**-53
 SIGMAS = 8  # as in the rounding budget
@@ -23,7 +23,7 @@ class Mismatch(NamedTuple):
     ok: bool
 
 
-@np.errstate(over="ignore", invalid="ignore")  # an infinite derivative is a finding
+@unbounded
 def adjoint_mismatch(jvp: Function, vjp: Function, inputs: Any, tangent: Any, cotangent: Any, *, seed: int = 0) -> Mismatch:
     """How far <u, J v> and <Jᵀu, v> are apart.
 

@@ -208,6 +208,10 @@ def invoke(inputs: Layout, function: Function, vector: Vector, *leading: Any) ->
     return value, inputs.place(int(wrote[0])) if wrote.size else None
 
 
+unbounded = np.errstate(over="ignore", invalid="ignore")
+"""Around an oracle: an infinite derivative is a finding."""
+
+
 def nudged(vector: Vector, rng: np.random.Generator) -> Vector:
     """Every entry moved by up to one unit in its last place, which shuffles the rounding of what is computed and leaves the rest alone."""
     return vector * (1 + np.finfo(np.float64).eps * rng.choice([-1, 0, 1], vector.size))

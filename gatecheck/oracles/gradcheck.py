@@ -17,7 +17,7 @@ from gatecheck.arguments import COUNT, FLAG, FUNCTION, SEED, checked, perhaps
 from gatecheck.errors import InputError
 from gatecheck.oracles import adjoint, complex_step, finite_difference, taylor
 from gatecheck.oracles.finite_difference import GOAL
-from gatecheck.oracles.functions import MOST, RESOLUTION, Function, Matrix, Subject, Vector
+from gatecheck.oracles.functions import MOST, RESOLUTION, Function, Matrix, Subject, Vector, unbounded
 from gatecheck.oracles.outcome import Failure, GradcheckResult, Outcome, Verdict
 
 KEPT = 100
@@ -44,7 +44,7 @@ class Judged(NamedTuple):
     seed=SEED,
     max_entries=COUNT,
 )
-@np.errstate(over="ignore", invalid="ignore")  # an infinite derivative is a finding
+@unbounded
 def gradcheck(
     fn: Function,
     inputs: Any,

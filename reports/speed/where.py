@@ -15,7 +15,9 @@ import numpy as np
 
 from gatecheck import budgets
 from gatecheck.auditing import runner
+from gatecheck.bench.audits import COMMAND
 from gatecheck.bench.gradchecks import SIZES, ours
+from gatecheck.bench.timing import race
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.kernels import Builtin, run
@@ -31,16 +33,7 @@ SHORT = Sizes(50, 1, 8, 16)
 
 def best(call, rounds=15):
     """The least microseconds that a call takes."""
-    call()
-    taken = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        repeats = 0
-        while repeats == 0 or time.perf_counter() - start < 0.01:
-            call()
-            repeats += 1
-        taken.append((time.perf_counter() - start) / repeats)
-    return 1e6 * min(taken)
+    return 1e6 * min(race({"it": call}, rounds=rounds, least=0.01)["it"])
 
 
 @jit
@@ -139,8 +132,7 @@ CALLS = {
 
 def audit(name):
     """An audit with everything compiled and every budget on disk: shares of its time. Some lie within others."""
-    command = "from gatecheck.cli import main; main()"
-    subprocess.run([sys.executable, "-c", command, "audit", f"builtin:{name}"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-c", COMMAND, "audit", f"builtin:{name}"], check=True, stdout=subprocess.DEVNULL)
     watched = cProfile.Profile()
     start = time.perf_counter()
     watched.enable()

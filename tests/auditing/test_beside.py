@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -22,8 +23,6 @@ def nothing_kept(monkeypatch):
 
 
 def wait(cell, options):
-    import time
-
     time.sleep(100)
 
 
