@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -10,7 +9,7 @@ from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
 from gatecheck.budgets import kept
-from gatecheck.processes import end_with_parent
+from gatecheck.processes import cores, end_with_parent
 
 R = TypeVar("R")
 
@@ -57,12 +56,12 @@ def on_each(
     labels, arguments
         What it is called with; what stands before the colon of a label is its cell.
     workers
-        Processes; by default as many as there are cores.
+        Processes; by default as many as there are cores that this process may use.
     progress
         Called with how many are done, how many there are, and the label of the last one.
     """
     found: dict[str, R] = {}
-    workers = workers or os.cpu_count() or 1
+    workers = workers or cores()
     # Neither PyTorch nor JAX can be forked once it runs threads.
     others = set(active_children())
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
