@@ -60,12 +60,14 @@ class Isolation:
         How long a check may take, in seconds.
     memory
         How many bytes of data the process may have, where that can be limited; by default a share of the physical memory.
+    folder
+        Where it may write; by default where the system has temporary files.
     """
 
-    def __init__(self, timeout: float = TIMEOUT_S, memory: int | None = None) -> None:
+    def __init__(self, timeout: float = TIMEOUT_S, memory: int | None = None, folder: str | None = None) -> None:
         self.timeout, self.memory = timeout, memory or _physical_share()
         self.made_with: dict[str, str] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="gatecheck-")
+        self._folder = tempfile.TemporaryDirectory(prefix="gatecheck-", dir=folder)
         self._context: Any = multiprocessing.get_context("forkserver" if _forkserver() else "spawn")
         self._process: Any = None
         self._connection: Any = None
@@ -78,6 +80,10 @@ class Isolation:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
         self._end()
         self._folder.cleanup()
 
@@ -315,7 +321,8 @@ def replay(
 
 
 def _forkserver() -> bool:
-    return "forkserver" in multiprocessing.get_all_start_methods()
+    # It would keep a folder of its own, which nobody removes where this process is ended with all the others of a pool.
+    return "forkserver" in multiprocessing.get_all_start_methods() and multiprocessing.parent_process() is None
 
 
 def _preloaded() -> list[str]:

@@ -1,16 +1,20 @@
-"""One function on many labels in processes of their own; the result does not depend on how many."""
+"""One function on many jobs in processes of their own; the result does not depend on how many."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
 from gatecheck.budgets import kept
+from gatecheck.errors import WorkerLostError
 from gatecheck.processes import cores, end_with_parent
 
+J = TypeVar("J")
 R = TypeVar("R")
 
 CHUNK = 16
@@ -40,6 +44,47 @@ def _each(function: Callable[..., R], labels: Sequence[str], arguments: Sequence
         return [function(label, *arguments) for label in labels]
 
 
+def on_all(
+    function: Callable[..., R], jobs: Sequence[J], *arguments: Any, workers: int | None = None, done: Callable[[J, R], None]
+) -> list[R]:
+    """``function(job, *arguments)`` for every job, in their order.
+
+    Parameters
+    ----------
+    function
+        Of a module, since it is sent to other processes.
+    jobs, arguments
+        What it is called with; those that take long should come first.
+    workers
+        Processes; by default as many as there are cores that this process may use.
+    done
+        Called with each job and its result as soon as it is there.
+
+    Raises
+    ------
+    WorkerLostError
+        If a process ended before it was done.
+    """
+    found: dict[int, R] = {}
+    # Neither PyTorch nor JAX can be forked once it runs threads.
+    others = set(active_children())
+    with ProcessPoolExecutor(workers or cores(), mp_context=get_context("spawn"), initializer=_begin) as pool:
+        waiting = {pool.submit(function, job, *arguments): number for number, job in enumerate(jobs)}
+        try:
+            for finished in as_completed(waiting):
+                number = waiting[finished]
+                found[number] = finished.result()
+                done(jobs[number], found[number])
+        except BaseException as error:
+            for process in set(active_children()) - others:  # what they are at may take minutes yet
+                process.terminate()
+            pool.shutdown(cancel_futures=True)  # leaving the block shuts down once more, which without waiting here takes this back
+            if isinstance(error, BrokenProcessPool):
+                raise WorkerLostError("a process that worked for this one was ended from outside, perhaps for want of memory") from error
+            raise
+    return [found[number] for number in range(len(jobs))]
+
+
 def on_each(
     function: Callable[..., R],
     labels: Sequence[str],
@@ -47,34 +92,25 @@ def on_each(
     workers: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[R]:
-    """``function(label, *arguments)`` for every label, in their order.
+    """``function(label, *arguments)`` for every label, in their order, in portions of those that have much in common.
 
     Parameters
     ----------
-    function
-        Of a module, since it is sent to other processes.
-    labels, arguments
-        What it is called with; what stands before the colon of a label is its cell.
-    workers
-        Processes; by default as many as there are cores that this process may use.
+    function, arguments, workers
+        As of :func:`on_all`, and so are the errors.
+    labels
+        What stands before the colon of a label is its cell.
     progress
         Called with how many are done, how many there are, and the label of the last one.
     """
     found: dict[str, R] = {}
+
+    def done(these: list[str], results: list[R]) -> None:
+        for label, result in zip(these, results, strict=True):
+            found[label] = result
+            if progress:
+                progress(len(found), len(labels), label)
+
     workers = workers or cores()
-    # Neither PyTorch nor JAX can be forked once it runs threads.
-    others = set(active_children())
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
-        waiting = {pool.submit(_each, function, these, arguments): these for these in chunks(labels, workers)}
-        try:
-            for finished in as_completed(waiting):
-                for label, result in zip(waiting[finished], finished.result(), strict=True):
-                    found[label] = result
-                    if progress:
-                        progress(len(found), len(labels), label)
-        except BaseException:
-            for process in set(active_children()) - others:  # what they are at may take minutes yet
-                process.terminate()
-            pool.shutdown(cancel_futures=True)  # leaving the block shuts down once more, which without waiting here takes this back
-            raise
+    on_all(partial(_each, function), chunks(labels, workers), arguments, workers=workers, done=done)
     return [found[label] for label in labels]

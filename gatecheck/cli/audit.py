@@ -107,7 +107,7 @@ def audit(
     torch.nn.Module; path/to/model.onnx:NODE; path/to/library.so:FUNCTION (C; its header is in the folder that
     python -c "import gatecheck; print(gatecheck.get_include())" prints); or "exec:PROGRAM ARGUMENT ..." (any language;
     python -m pydoc gatecheck.targets.adapters.process says how it is asked). Without one, our own cells and every supported framework
-    that is installed are audited.
+    that is installed are audited, as many at a time as there are cores.
 
     A cell is rnn[-relu|-sigmoid], gru[-before][-hard5|-hard6] or
     lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER], and behind any of them
@@ -154,20 +154,17 @@ def audit(
 
 
 def _audit_all(profile: str, only: tuple[str, ...], seed: int, files: Mapping[str, Path | None], folder: str, timeout: float) -> None:
-    with bar("gatecheck"):
-        from gatecheck.auditing import isolation
-        from gatecheck.report.audit_table import matrix, verdict_line
-        from gatecheck.targets import loading
-
     out, err = Console(), Console(stderr=True)
-    results = []
-    with isolation.Isolation(timeout) as process:
-        for name, cell in loading.installed():
-            with bar(name) as tick:
-                result = isolation.audit(process, name, asked={"cell": cell}, profile=profile, only=only, seed=seed, progress=tick)
-            results.append(result.saving_counterexamples(folder))
+    with bar("gatecheck") as tick:
+        from gatecheck.auditing.everything import audit_installed
+        from gatecheck.report.audit_table import matrix, verdict_line
+
+        def done(number: int, of: int, result: Any) -> None:
+            tick(number, of, result.implementation)
             if not err.is_terminal:  # there the bar is the sign of life
-                err.print(verdict_line(results[-1]), soft_wrap=True)
+                err.print(verdict_line(result), soft_wrap=True)
+
+        results = audit_installed(timeout, folder, done=done, profile=profile, only=only, seed=seed)
     out.print(matrix(results))
     for result in results:
         if not result.ok:

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from gatecheck.auditing.parallel import on_each
+from gatecheck.auditing.parallel import on_all, on_each
+from gatecheck.errors import WorkerLostError
 
 SCRIPT = """
 import os, pathlib, sys, time
@@ -69,3 +70,14 @@ def test_none_is_left_behind(sent, tmp_path):
 def test_what_goes_wrong_in_one_is_raised_here():
     with pytest.raises(ValueError, match="invalid literal"):
         on_each(int, ["1", "one", "2"], workers=1)
+
+
+def test_one_that_ends_is_told():
+    with pytest.raises(WorkerLostError, match="ended from outside, perhaps for want of memory"):
+        on_all(os._exit, [0, 3], workers=1, done=print)
+
+
+def test_each_result_is_told_when_it_is_there_and_all_come_in_order():
+    told = []
+    assert on_all(int, ["3", "1", "2"], workers=2, done=lambda job, result: told.append((job, result))) == [3, 1, 2]
+    assert sorted(told) == [("1", 1), ("2", 2), ("3", 3)]
