@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from gatecheck.kernels.blocks import clear, repeat
 from gatecheck.kernels.jit import block, by_dtype, jit
-from gatecheck.kernels.vectors import BYTES, WIDE, aligned, start
+from gatecheck.kernels.memory import aligned
+from gatecheck.kernels.vectors import BYTES, WIDE, start
 
 Array = NDArray[Any]
 

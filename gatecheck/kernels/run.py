@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from gatecheck.cells import Cell
 from gatecheck.kernels import gru, lstm, rnn
 from gatecheck.kernels.activations import CODES
+from gatecheck.kernels.memory import aligned, copied
 from gatecheck.kernels.products import add_product, correlate, hoisted, packed, width
 from gatecheck.kernels.schedule import Schedule, schedule
 from gatecheck.kernels.threads import share
-from gatecheck.kernels.vectors import aligned
 
 Array = NDArray[Any]
 
@@ -82,7 +82,7 @@ def forward(
     """
     (T, B, _), H, G = x.shape, params["U"].shape[0], len(cell.gates)
     order = schedule(T, B, lengths)
-    x = np.array(order.rows(x), order="C") if taped or lengths is not None else _owned(order.rows(x))
+    x = copied(order.rows(x)) if taped or lengths is not None else _owned(order.rows(x))
     order.clear(x)
     loop, flag, arrays = arranged(
         cell, params, x, h0, c0, order, steps=T if taped else 1, states=T + 1 if taped or lengths is not None else 2
@@ -94,7 +94,7 @@ def forward(
         c = arrays["c"]
         cT = order.last(c) if len(c) == T + 1 else c[T % 2].copy()
     y = order.rows_back(h[1:])
-    return np.array(y, order="C") if taped else np.ascontiguousarray(y), order.last(h), cT, Tape(order, x, h, rest)
+    return copied(y) if taped else np.ascontiguousarray(y), order.last(h), cT, Tape(order, x, h, rest)
 
 
 KEPT = {"rnn": (), "gru": ("a", "s"), "lstm": ("a", "c", "m")}
@@ -157,7 +157,7 @@ def backward(
     dh, dc = (np.zeros((B, H), x.dtype) if state is None else np.array(order.rows(state), order="C") for state in (dhT, dcT))
     d = aligned((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
     order.clear(d)
-    dx = np.empty_like(x)
+    dx = aligned(x.shape, x.dtype)
     into = d.reshape(len(d), T * B, H), _rows(dx)
     seen = order.cleared(h[:T])
     loop, before = returning(cell, params, tape)

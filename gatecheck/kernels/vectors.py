@@ -1,34 +1,18 @@
-"""What it takes for a loop to become vector instructions as wide as the machine has, on memory that suits them."""
+"""What it takes for a loop to become vector instructions as wide as the machine has."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import llvmlite.binding as llvm
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
-from numpy.typing import NDArray
 
 WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
 BYTES = 64 if WIDE else 32
 """Of a vector register. Where registers are shorter, LLVM takes two."""
-
-LARGE = 2**14
-"""Bytes from which on an array is worth being aligned."""
-
-
-def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """An array to be filled that begins, if it is large, with a line of the cache: a vector that lies across two lines is read twice."""
-    size, each = math.prod(shape), np.dtype(dtype).itemsize
-    if size * each < LARGE:
-        return np.empty(shape, dtype)
-    space = np.empty(size + BYTES // each, dtype)
-    first = -space.ctypes.data % BYTES // each
-    return space[first : first + size].reshape(shape)
 
 
 @intrinsic  # type: ignore[untyped-decorator]

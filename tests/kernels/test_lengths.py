@@ -113,7 +113,7 @@ def test_the_padding_is_not_seen(cell, dtype, value, draw):
 def test_memory_that_nothing_was_written_to_is_not_seen(cell, draw, monkeypatch):
     problem, direction = drawn(cell, draw)
     want = results(cell, problem, direction, LENGTHS)
-    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, np.nan, dtype))
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, 0xFF if dtype is np.uint8 else np.nan, dtype))
     got = results(cell, problem, direction, LENGTHS)
     for name in want:
         assert same(got[name], want[name]), name
