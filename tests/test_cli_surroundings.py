@@ -33,6 +33,8 @@ def gatecheck(*words, limit=None, stdout=subprocess.PIPE, **more):
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); " if limit else ""
     code = f"{limited}from gatecheck.cli import main; main(prog_name='gatecheck')"
     how = dict(stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    if limit:  # what measures coverage there would need room as well
+        how["env"] = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
     done = subprocess.run([sys.executable, "-c", code, *map(str, words)], **how, **more)
     return done.returncode, done.stdout, done.stderr
 
