@@ -7,12 +7,11 @@ import pytest
 from hypothesis import settings
 
 from gatecheck.auditing import exploring
-from gatecheck.processes import cores
 
 # A project of somebody else's, which tests/test_example_project.py runs as they would.
 collect_ignore = ["example_project"]
 
-# More processes than there are cores compute on tiny arrays: threads of theirs would wait for each other far longer than they compute.
+# As many processes as there are cores compute on tiny arrays: threads of theirs would wait for each other far longer than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What Hypothesis reads of our sources it keeps there, for processes too that tests start elsewhere: each would take half a second for it.
@@ -23,12 +22,6 @@ settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers():
-    """One more than there are cores: many tests wait for a process that they started."""
-    return cores() + 1
 
 
 @pytest.fixture(autouse=True, scope="session")
