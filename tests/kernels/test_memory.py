@@ -39,7 +39,7 @@ def test_only_a_piece_of_the_same_size_is_taken_and_the_others_stay():
     assert [aligned((rows, 300), np.float64).ctypes.data for rows in (201, 202, 200)] == [places[1], places[2], places[0]]
 
 
-@pytest.mark.parametrize("shape", [(100,), (2**22 + 8,)], ids=["small", "huge"])
+@pytest.mark.parametrize("shape", [(100,), (4000,), (2**22 + 8,)], ids=["small", "aligned but small", "huge"])
 def test_what_is_small_or_huge_is_not_kept(shape):
     aligned(shape, np.float64)
     assert not memory._kept
