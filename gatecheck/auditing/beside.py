@@ -19,9 +19,8 @@ BACKWARD = {"rnn": rnn.backward, "gru": gru.backward, "lstm": lstm.backward}
 def compiling_beside(target: Builtin) -> Iterator[None]:
     """Meanwhile another process fills the cache, if nothing is kept there yet, something can be, and there is a core for it.
 
-    A process that was started to audit one target of many has no other core.
-
-    What both need at the same time both compile, and either's is kept.
+    A process that was started to audit one target of many has no other core. What both need at the same time both compile, and either's
+    is kept.
     """
     if cores() < 2 or multiprocessing.parent_process() or not jit.to_be_kept(BACKWARD[target.cell.kind]):
         yield
