@@ -212,6 +212,10 @@ def _drawn(
     return tuple(found)
 
 
+class _OutOfTime(BaseException):
+    """Passes through Hypothesis, to which an Exception would be one more failure."""
+
+
 def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> None:
     """Look for a smaller case on which the property fails in the same way, for a limited time.
 
@@ -226,7 +230,7 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
 
     def fails(case: Case) -> bool:
         if time.monotonic() - start > SHRINKING_S:
-            return False
+            raise _OutOfTime
         try:
             check(tally.claim, case)
         except (Violation, TargetError) as failure:
@@ -245,8 +249,8 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
             settings=_settings(200, Phase.generate, Phase.shrink),
             random=random.Random(seed),
         )
-    except HypothesisException:
-        return  # Out of time, or a target that does not fail every time: the smallest failure seen so far stands.
+    except (HypothesisException, _OutOfTime):
+        return  # Or a target that does not fail every time: the smallest failure seen so far stands.
 
 
 def _plan(implementation: Subject, tallies: Mapping[str, Tally], examples: int) -> list[tuple[list[Tally], str, int]]:

@@ -23,7 +23,7 @@ from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import misread
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
-from gatecheck.strategies import SCOPES
+from gatecheck.strategies import SCOPES, cases
 
 FORWARD, BACKWARD = "forward_within_budget", "gradients_within_budget"
 NO_FORGET = misread("dc_prev", f=1)
@@ -338,5 +338,10 @@ def test_global_state_that_the_target_changes_does_not_reach_the_audit():
     assert result.to_json()["properties"] == audit(Edited(GRU()), profile="quick", only=only).to_json()["properties"]
 
 
-def test_shrinking_stops_in_time():
+def test_shrinking_stops_in_time(monkeypatch):
+    """And then no case is drawn any more."""
     assert isinstance(broken_audit(shrinking=0).findings[0].counterexample, Case)
+    drawn = []
+    monkeypatch.setattr(exploring, "cases", lambda *of: cases(*of).map(lambda case: drawn.append(case) or case))
+    broken_audit(shrinking=0, diagnose=False)  # its own cases are remembered
+    assert len(drawn) == 1
