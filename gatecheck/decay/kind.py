@@ -13,9 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
-from gatecheck.decay.statistics import LEVEL
+from gatecheck.decay.statistics import student_quantile
 
 Array = NDArray[Any]
 Name = Literal["exponential", "power", "mixture", "undecided"]
@@ -82,7 +81,7 @@ def kind(log_norm: Array) -> Kind:
     freedom = len(log_norm) - 1
     if len(log_norm) < SEEDS:
         errors, freedom = np.array([_errors(curve, low, high) for curve in log_norm]) / rates, math.isqrt(int(np.min(high - low))) - 1
-    quantile = float(student.ppf((1 + LEVEL) / 2, freedom))
+    quantile = student_quantile(freedom)
     middles = (high - low) / np.log(high / low)  # so that a power law has exactly γ = 1
     half = (low.size + 1) // 2
     parts = [slice(None), slice(half), slice(low.size - half, None)]

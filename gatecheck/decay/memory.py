@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-from scipy.stats import t as student
 
 from gatecheck.cells import Cell, Params, as_cell, without_options
 from gatecheck.decay.horizon import asked
-from gatecheck.decay.statistics import LEVEL
+from gatecheck.decay.statistics import LEVEL, student_quantile
 from gatecheck.decay.tasks import NOUNS, SUBJECT, agreement
 from gatecheck.errors import InputError, UsageError
 from gatecheck.reference import equations, forward
@@ -171,6 +169,8 @@ def memory(cell: str | Cell, params: Params, lag: int, sentences: int = 400, see
 
 def _share(right: Array) -> Interval:
     """The share of true ones, with Clopper and Pearson's exact interval."""
+    from scipy.stats import binomtest  # takes a second, and only here
+
     count = int(right.sum())
     exact = binomtest(count, len(right)).proportion_ci(LEVEL)
     return Interval(count / len(right), float(exact.low), float(exact.high))
@@ -181,7 +181,7 @@ def interval(values: Array) -> Interval:
     mean = float(np.mean(values)) if len(values) else np.nan
     if len(values) < 2:
         return Interval(mean, np.nan, np.nan)
-    reach = float(student.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    reach = float(student_quantile(len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Interval(mean, mean - reach, mean + reach)
 
 
