@@ -31,7 +31,6 @@ class ByHand(nn.Module):
     """A GRU that resets before the product, with one linear map on [h, x] for the gates and one for the candidate."""
 
     cell = "gru"
-    keep = True
 
     def __init__(self, inputs, hidden):
         super().__init__()
@@ -43,13 +42,27 @@ class ByHand(nn.Module):
         for x_t in x:
             z, r = torch.sigmoid(self.gates(torch.cat([h, x_t], 1))).chunk(2, 1)
             n = torch.tanh(self.candidate(torch.cat([r * h, x_t], 1)))
-            h = z * h + (1 - z) * n if self.keep else z * h + n
+            h = z * h + (1 - z) * n
             y.append(h)
         return (torch.stack(y) if y else x.new_zeros(0, *h.shape)), h
 
 
-class Wrong(ByHand):
-    keep = False
+class Wrong(nn.Module):
+    """No cell that there is."""
+
+    cell = "rnn"
+
+    def __init__(self, inputs, hidden):
+        super().__init__()
+        self.linear = nn.Linear(hidden + inputs, hidden)
+
+    def forward(self, x, h=None):
+        h = x.new_zeros(x.shape[1], self.linear.out_features) if h is None else h
+        y = []
+        for x_t in x:
+            h = torch.tanh(self.linear(torch.cat([h, x_t], 1))) ** 3
+            y.append(h)
+        return (torch.stack(y) if y else x.new_zeros(0, *h.shape)), h
 
 
 @pytest.mark.parametrize(
