@@ -9,13 +9,9 @@ import numpy as np
 
 from gatecheck.cells import Array, Cell
 from gatecheck.faults.around import Row, Wrapper
-from gatecheck.reference.network import in_order, reversed_steps
+from gatecheck.reference.network import in_reverse
 
 Turn = Callable[[Array, Array | None], Array]
-
-
-def _reverse(a: Array, lengths: Array | None) -> Array:
-    return in_order(a, reversed_steps(len(a), a.shape[1], lengths))
 
 
 def _padding_too(a: Array, lengths: Array | None) -> Array:
@@ -55,7 +51,7 @@ class Layer:
     def __init__(self, inner: Any, option: str, turn: Mapping[str, Turn], last: int | None = None) -> None:
         self.cell, self._inner, self._last = inner.cell, inner, last
         self.options = {option: True}
-        right = {"reverse": _reverse, "batch_first": _batch_first}[option]
+        right = {"reverse": in_reverse, "batch_first": _batch_first}[option]
         self._turn = dict.fromkeys(("x", "y", "dx", "dy"), right) | dict(turn)
 
     def _turned(self, name: str, a: Array, lengths: Array | None) -> Array:

@@ -78,7 +78,7 @@ def T(matrix: Array) -> Array:
 
 def flat(a: Array) -> Array:
     """(T, ..., B, N) as (..., T*B, N)."""
-    a = np.moveaxis(a, 0, -3)
+    a = a.transpose(*range(1, a.ndim - 2), 0, -2, -1)
     return a.reshape(*a.shape[:-3], -1, a.shape[-1])
 
 

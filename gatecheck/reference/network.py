@@ -44,11 +44,11 @@ def _running(T: int, lengths: Array) -> Array:
     return running
 
 
-def reversed_steps(T: int, B: int, lengths: Array | None) -> Array:
-    """The order of the steps of each row ``(T, B)`` in reverse; padding stays where it is, behind the end. It is its own inverse."""
+def in_reverse(sequence: Array, lengths: Array | None) -> Array:
+    """The steps ``(..., T, B, N)`` of each row in reverse; padding stays where it is, behind the end. It is its own inverse."""
+    T, B = sequence.shape[-3:-1]
     t, n = np.arange(T)[:, None], np.full(B, T) if lengths is None else np.asarray(lengths)
-    order: Array = np.where(t < n, n - 1 - t, t)
-    return order
+    return in_order(sequence, np.where(t < n, n - 1 - t, t))
 
 
 def _part(arrays: Mapping[str, Array], name: str, k: int, of: int) -> dict[str, Array]:
@@ -82,13 +82,11 @@ def ahead(equations: Equations, arrays: Mapping[str, Array], hold: Callable[[Equ
         One pass a layer and direction, in the order of the states.
     """
     cell, x = equations.cell, arrays["x"]
-    T, B = x.shape[-3], x.shape[-2]
-    valid = None
-    if "lengths" in arrays:
-        valid = _running(T, arrays["lengths"])
+    lengths, valid = arrays.get("lengths"), None
+    if lengths is not None:
+        valid = _running(x.shape[-3], lengths)
         equations = hold(equations)
         x = np.where(valid, x, 0)  # what stands in the padding, NaN too, is seen by nothing
-    reverse = reversed_steps(T, B, arrays.get("lengths"))
     tape: Tape = []
     final: dict[str, list[Array]] = {f"{k}T": [] for k in cell.state}
     for _ in range(cell.layers):
@@ -96,14 +94,14 @@ def ahead(equations: Equations, arrays: Mapping[str, Array], hold: Callable[[Equ
         for direction in range(cell.directions):
             k = len(tape)
             params = of_tag(cell, arrays, cell.tags[k])
-            seen = in_order(x, reverse) if direction else x
+            seen = in_reverse(x, lengths) if direction else x
             initial = {n: v for s in cell.state for n, v in _part(arrays, f"{s}0", k, len(cell.tags)).items()}
             steps = forward(equations, params, seen, **initial, valid=valid)
             out = outputs(equations, steps, seen, params, **initial)
             for name, states in final.items():
                 states.append(out[name])
             y = out["y"] if valid is None else np.where(valid, out["y"], 0)
-            sides.append(in_order(y, reverse) if direction else y)
+            sides.append(in_reverse(y, lengths) if direction else y)
             tape.append(Pass(cell.tags[k], equations, steps, params, seen))
         x = sides[0] if len(sides) == 1 else np.concatenate(sides, axis=-1)
     return {"y": x} | {name: _together(states) for name, states in final.items()}, tape
@@ -120,11 +118,9 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
         What it returned.
     """
     cell = equations.cell
-    T, B = arrays["x"].shape[-3:-1]
-    reverse = reversed_steps(T, B, arrays.get("lengths"))
-    dy = arrays.get("dy")
-    if dy is not None and "lengths" in arrays:
-        dy = np.where(_running(T, arrays["lengths"]), dy, 0)
+    dy, lengths = arrays.get("dy"), arrays.get("lengths")
+    if dy is not None and lengths is not None:
+        dy = np.where(_running(dy.shape[-3], lengths), dy, 0)
     grads: Results = {}
     states: dict[str, list[Array]] = {f"d{k}0": [] for k in cell.state}
     for layer in reversed(range(cell.layers)):
@@ -136,12 +132,12 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
             if dy is not None:
                 P = dy.shape[-1] // cell.directions
                 side = dy[..., direction * P : (direction + 1) * P] if cell.directions > 1 else dy
-                given["dy"] = in_order(side, reverse) if direction else side
+                given["dy"] = in_reverse(side, lengths) if direction else side
             got = backward(made.equations, made.steps, made.x, made.params, **given)
             grads |= {f"d{name}{made.tag}": got[f"d{name}"] for name in made.params}
             for name, parts in states.items():
                 parts.insert(0, got[name])
-            shares.append(in_order(got["dx"], reverse) if direction else got["dx"])
+            shares.append(in_reverse(got["dx"], lengths) if direction else got["dx"])
         dy = shares[0] if len(shares) == 1 else shares[0] + shares[1]
     return grads | ({} if dy is None else {"dx": dy}) | {name: _together(parts) for name, parts in states.items()}
 

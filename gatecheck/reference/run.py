@@ -14,7 +14,7 @@ from gatecheck.blocks import join, split
 from gatecheck.cells import Array, Cell
 from gatecheck.errors import LostNoiseError
 from gatecheck.reference.equations import Equation, Equations
-from gatecheck.reference.scope import Scope, Whole
+from gatecheck.reference.scope import Scope, Whole, stacked
 
 Results = dict[str, Array]
 
@@ -43,7 +43,7 @@ def zero_states(cell: Cell, params: Mapping[str, Array], x: Array) -> dict[str, 
 
 
 def _time_first(a: Array) -> Array:
-    return np.moveaxis(a, -3, 0)
+    return a.transpose(-3, *range(a.ndim - 3), -2, -1)
 
 
 def forward(
@@ -82,7 +82,7 @@ def forward(
 def outputs(equations: Equations, steps: Sequence[Scope], x: Array, params: Mapping[str, Array], **initial: Array) -> Results:
     """y ``(..., T, B, H)`` and the final states, ``hT`` and ``cT``, of what :func:`forward` returned."""
     if steps:
-        y = np.stack(np.broadcast_arrays(*(s.h for s in steps), subok=True), axis=-3)
+        y = stacked([s.h for s in steps], axis=-3)
         return {"y": y} | {f"{k}T": steps[-1][k] for k in equations.cell.state}
     zeros = zero_states(equations.cell, params, x)
     y = _zeros(x, 0, *zeros["h"].shape[-2:])
@@ -120,7 +120,7 @@ def backward(equations: Equations, steps: Sequence[Scope], x: Array, params: Map
         after = s
     whole = Whole(steps=steps)
     _evaluate(equations.total, whole, type(x))
-    dx = np.stack(np.broadcast_arrays(*(s.dx for s in steps), subok=True), axis=-3)
+    dx = stacked([s.dx for s in steps], axis=-3)
     states = {f"d{k}0": whole[f"d{k}0"] for k in cell.state}
     blocks = {k[1:]: whole[k] for k in equations.total if k not in states}
     sums = join(cell, {k: v[..., 0, :] if k[0] in "bcp" else v for k, v in blocks.items()})

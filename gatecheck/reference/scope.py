@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck.cells import Array
+
 
 class Scope:
     """The terms of one step by name, the parameter blocks, `t`, `T`, and the neighbours `before` and `after`.
@@ -29,6 +31,12 @@ class Scope:
         return type(self)(**self.__dict__ | instead)
 
 
+def stacked(terms: Sequence[Array], axis: int = 0) -> Array:
+    """A term of all steps in one array; it may have gained its replicate axis only at a later one."""
+    same = len({term.shape for term in terms}) == 1
+    return np.stack(terms if same else np.broadcast_arrays(*terms, subok=True), axis)
+
+
 class Whole(Scope):
     """A scope over the whole sequence: a step's term reads as the stack of it over time."""
 
@@ -37,8 +45,7 @@ class Whole(Scope):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        # A term may gain its replicate axis only at a later step.
-        value = self.__dict__[name] = np.stack(np.broadcast_arrays(*(s[name] for s in self.steps), subok=True))
+        value = self.__dict__[name] = stacked([s[name] for s in self.steps])
         return value
 
     @property
