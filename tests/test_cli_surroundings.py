@@ -18,7 +18,7 @@ ONE = ["--profile", "quick", "--only", "forward_within_budget"]
 
 STUDY = """
 steps = 40
-seeds = 2
+seeds = 1
 hidden = 4
 inputs = 2
 network = [{cell = "rnn", init = "uniform"}]

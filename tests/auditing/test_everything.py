@@ -16,7 +16,7 @@ from gatecheck.errors import UsageError
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 ONLY = ("empty_sequence", "forward_within_budget")
-TARGETS = [(f"{HOSTILE}:Segfault", None), ("builtin:rnn", None), ("torch.nn:RNN", "rnn-relu"), ("builtin:gru", None)]
+TARGETS = [(f"{HOSTILE}:Segfault", None), ("builtin:rnn", None), ("onnxruntime:RNN", "rnn-relu"), ("builtin:gru", None)]
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from wrapped import after, having
 
 from gatecheck.auditing.exploring import PROFILES
 from gatecheck.auditing.runner import audit
-from gatecheck.cells import GRU, LSTM
+from gatecheck.cells import GRU
 from gatecheck.faults.edited import Edited
+from gatecheck.kernels import Builtin
 
 
 def seen_by(target, **declared):
@@ -25,7 +26,7 @@ def seen_by(target, **declared):
 )
 def test_declared_sizes_are_honoured_and_correct_code_of_them_passes(axis, size, impossible, monkeypatch):
     monkeypatch.setitem(PROFILES, "quick", 4)
-    seen, result = seen_by(Edited(LSTM()), sizes={axis: size})
+    seen, result = seen_by(Builtin("lstm"), sizes={axis: size})
     assert {call["TBDH".index(axis)] for call in seen} == {size}
     assert f"{axis} is always {size}" in result.narrowings
     assert f"{axis} is always {size}" in result.to_json()["narrowings"]
@@ -35,7 +36,7 @@ def test_declared_sizes_are_honoured_and_correct_code_of_them_passes(axis, size,
 
 
 def test_an_undeclared_dtype_is_never_used_and_is_named():
-    seen, result = seen_by(Edited(GRU()), dtypes=("float32",))
+    seen, result = seen_by(Builtin("gru"), dtypes=("float32",))
     assert {call[-1] for call in seen} == {"float32"}
     assert "float64 is not audited: it is not declared" in result.narrowings
     skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}

@@ -157,7 +157,7 @@ def test_mutants_show(cell):
 def test_faults_run(cell):
     """A fault is a wrong result, not a crash, unless the crash is the fault; and a plain case never crashes."""
     for fault in faults(cell):
-        plain, _, _, *others, _ = telling(as_cell(cell))  # of the first three each differs from the others in its numbers alone
+        plain, _, _, _, _, *others, _ = telling(as_cell(cell))  # of the first five each differs from the others in its numbers alone
         for k, (case, layout) in enumerate([plain, *others]):
             seen, _ = call(fault.plant(), arguments(case, layout))
             assert "raised" not in seen or (k and "raises an exception" in fault.says), (fault.label, k, seen)
