@@ -111,10 +111,10 @@ def test_the_states_of_flax_are_the_cell_state_first():
 
 
 CLAIMS = [
-    *("forward_within_budget", "gradients_within_budget", "gradients_match_finite_differences", "tangent_is_adjoint_of_backward"),
+    *("forward_within_budget", "gradients_within_budget"),
     *("absent_arrays_are_zero", "empty_sequence", "empty_batch", "inputs_are_not_changed", "outputs_are_fresh_arrays"),
     *("memory_layout_does_not_matter", "repeated_calls_are_identical", "results_have_the_shapes_of_their_arrays"),
-    *("split_sequence_is_whole_sequence", "rows_are_independent", "long_sequences_within_budget", "nan_stays_nan_in_its_row"),
+    *("split_sequence_is_whole_sequence", "rows_are_independent", "nan_stays_nan_in_its_row"),
     *("lengths_within_budget", "padding_is_not_seen", "rows_end_at_their_lengths", "activations_are_accurate"),
 ]
 """What an adapter of its own may get wrong. All properties are tried on a function in JAX, in test_jax.py, which goes through the same."""

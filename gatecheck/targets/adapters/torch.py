@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,8 @@ class Layer:
         # PyTorch wants a projection that is narrower than the cell (torch/nn/modules/rnn.py: proj_size has to be smaller than hidden_size).
         self.sizes = {"H": cell.projection + 2} if cell.projection else {}
         self.convention = self.convention if bias else as_convention(self.convention).without("b", "c")
-        self._make: Callable[..., Any] = partial(getattr(torch.nn, name), bias=bias, **self._options())
+        # To make a module takes as long as to call it, and its own parameters are never used.
+        self._make = lru_cache(maxsize=16)(partial(getattr(torch.nn, name), bias=bias, **self._options()))
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"nonlinearity": self.cell.activation} if self.cell.kind == "rnn" else {}
