@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import gatecheck as gk
+from gatecheck.auditing import exploring
 from gatecheck.auditing.applicable import CLAIMS
 from gatecheck.cli import main
 from gatecheck.errors import TargetError
@@ -128,6 +129,7 @@ IN_SIX_STYLES = [
 @pytest.mark.parametrize(("target", "status", "said"), IN_SIX_STYLES, ids=[t for t, *_ in IN_SIX_STYLES])
 def test_a_cell_in_any_style_has_a_verdict(target, status, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(exploring.PROFILES, "quick", 4)
     shutil.copytree(STYLES, "styles")
     done = CliRunner().invoke(main, ["audit", f"styles/{target}", "--profile", "quick"])
     assert done.exit_code == status, done.output

@@ -98,9 +98,8 @@ def test_a_gradient_cut_half_way_is_caught(inputs):
     assert not any(failure.where.endswith("/ d x[70, 0, 0]") for failure in result.failures)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_fixed_tolerances_miss_the_same_cut_where_gates_are_quicker(seed):
-    inputs = slow_gru(seed)
+def test_fixed_tolerances_miss_the_same_cut_where_gates_are_quicker():
+    inputs = slow_gru(seed=1)
     inputs["b"][H : 2 * H] = -1
     whole, short = ([rule(np.eye(H)[k : k + 1], **inputs) for k in range(H)] for rule in (last_vjp, cut))
     # torch.autograd.gradcheck's defaults, in its own form |a - n| <= atol + rtol |n|.

@@ -15,13 +15,13 @@ from gatecheck.reference import equations, run
 every_variant = pytest.mark.parametrize("cell", VARIANTS.values(), ids=str)
 
 
-def case_of(cell, seed=0, T=4, D=3):
-    return draw(cell, Sizes(T, 2, D, 4), seed=seed, dtype="float64")
+def case_of(cell, seed=0, T=4, D=3, H=4):
+    return draw(cell, Sizes(T, 2, D, H), seed=seed, dtype="float64")
 
 
 @every_variant
 def test_gradients_are_those_of_the_forward(cell):
-    arrays = case_of(cell, T=3, D=1).doubles()  # each number of each array is moved
+    arrays = case_of(cell, T=3, D=1, H=3).doubles()  # each number of each array is moved
     inputs = {k: v for k, v in arrays.items() if not k.startswith("d")}
     outputs = ["y", *(f"{k}T" for k in cell.state)]
 
