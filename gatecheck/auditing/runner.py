@@ -17,7 +17,7 @@ from gatecheck.auditing.diagnosis import Diagnosis
 from gatecheck.auditing.exploring import PLEASE, PROFILES, Check, Progress, Tally, drawn, explore, in_process, reporting, shrink, silent
 from gatecheck.auditing.guard import untold
 from gatecheck.auditing.proving import PROFILE, Prove, of_activations, proven
-from gatecheck.auditing.result import FAILED, AuditResult, Outcome, PropertyResult
+from gatecheck.auditing.result import AuditResult, Outcome, PropertyResult
 from gatecheck.auditing.settling import settled
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
@@ -301,7 +301,7 @@ def audited(
         dict(made_with),
         proofs=proofs,
     )
-    if not (diagnose and found.count(*FAILED)):
+    if not (diagnose and found.count("failed", "crashed")):  # where it only failed to return, it would be waited for once more
         return found
     report(done, total, "looking for what explains the findings")
     try:
