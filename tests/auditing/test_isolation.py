@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from waiting import alive, within
 
 from gatecheck.auditing import exploring, isolation, runner
 from gatecheck.auditing.isolation import Isolation, audit, replay
@@ -181,7 +182,7 @@ def test_a_crash_is_replayed(process, tmp_path):
 def test_a_target_that_cannot_be_loaded_is_an_error_in_a_line(tmp_path, monkeypatch, source, fragment):
     monkeypatch.setattr(isolation, "STARTING_S", 3 if "while" in source else 60)
     (tmp_path / "mine.py").write_text(source)
-    with Isolation(timeout=5) as process, pytest.raises(TargetError) as caught:
+    with Isolation(timeout=3) as process, pytest.raises(TargetError) as caught:
         process.load(f"{tmp_path / 'mine.py'}:Mine")
     assert fragment in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -193,16 +194,6 @@ def test_a_mistake_of_the_caller_stays_one(process):
 
 
 # ---- nothing is left behind
-
-
-def gone(pid):
-    for _ in range(100):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
-    return False
 
 
 AUDIT = """
@@ -228,4 +219,5 @@ def test_however_the_audit_ends_the_target_ends_with_it(tmp_path, sent):
         time.sleep(0.1)
     running.send_signal(sent)
     running.wait(timeout=60)
-    assert gone(int((tmp_path / "known").read_text()))
+    pid = int((tmp_path / "known").read_text())
+    assert within(30, lambda: not alive(pid))

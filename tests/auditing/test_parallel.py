@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import alive, within
 
 from gatecheck.auditing.parallel import on_all, on_each
 from gatecheck.errors import WorkerLostError
@@ -24,24 +24,6 @@ def long(label, folder):
 if __name__ == "__main__":
     on_each(long, ["rnn: a", "gru: b", "rnn: c", "gru: d"], sys.argv[1], workers=2)
 """
-
-
-def within(seconds, holds):
-    """Whether something becomes true in time; the machine may be busy."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
