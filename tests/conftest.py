@@ -1,5 +1,6 @@
 """Hypothesis profiles, chosen by HYPOTHESIS_PROFILE; audits that do not linger; and the rule of CI that a skip is a failure."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def hurried():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exploring, "SHRINKING_S", 0)
         yield
+
+
+def pytest_collection_finish():
+    """No search for garbage goes through what was imported, which would take a third of a second each time."""
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

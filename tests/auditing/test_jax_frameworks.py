@@ -52,11 +52,15 @@ def compared(implementation, case):
 
 @pytest.mark.parametrize(("module", "name", "cell"), EVERY, ids=[":".join(of) for of in EVERY])
 def test_every_cell_is_the_equations(module, name, cell):
-    """With and without initial states, with lengths where it takes them, with c's cotangent alone, and of no steps at all."""
+    """With and without initial states, with lengths where it takes them, with c's cotangent alone, and of no steps at all.
+
+    Each shape is compiled, so a cell that differs in an activation alone is tried on one.
+    """
     implementation = subject(adapted(module, name, cell))
-    states = tuple(f"{k}0" for k in implementation.cell.state)
-    made = [("float32", {"ragged": "lengths" in implementation.abilities}), ("float64", {"absent": states})]
-    made += [("float64", {"absent": ("dy", "dhT")})] * (implementation.cell.kind == "lstm")
+    made = [("float32", {"ragged": "lengths" in implementation.abilities})]
+    if implementation.cell in (adapted(module, name).cell, as_cell("lstm-bidirectional")):
+        made += [("float64", {"absent": tuple(f"{k}0" for k in implementation.cell.state)})]
+        made += [("float64", {"absent": ("dy", "dhT")})] * (implementation.cell.kind == "lstm")
     for dtype, how in made:
         case = expressed(implementation, draw(as_cell(cell), Sizes(T=5, B=3, D=2, H=4), seed=3, dtype=dtype, **how))
         seen = compared(implementation, case)
