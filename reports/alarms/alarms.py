@@ -1,0 +1,43 @@
+"""Thorough audits of code that is right: each finding would be a false alarm. As many at a time as there are cores.
+
+python reports/alarms/alarms.py
+"""
+
+import sys
+
+from gatecheck import audit
+from gatecheck.auditing.parallel import on_all
+from gatecheck.auditing.runner import claims
+from gatecheck.targets.loading import load
+
+OURS = ("gru", "gru-before", "lstm", "rnn", "rnn-relu", "rnn-sigmoid")
+TORCH = (("LSTM", "lstm"), ("LSTMCell", "lstm"), ("GRU", "gru"), ("GRUCell", "gru"))
+TORCH += tuple((name, cell) for name in ("RNN", "RNNCell") for cell in ("rnn", "rnn-relu"))
+TARGETS = [("torch", f"torch.nn:{name}", cell) for name, cell in TORCH] + [("builtin", f"builtin:{cell}", cell) for cell in OURS]
+SEEDS = (100, 101)
+EVERY = [c.name for c in claims()]  # named, they come without the proofs, which take minutes and know no alarms
+
+
+def audited(job):
+    """The result of one audit."""
+    (_, target, cell), seed = job
+    return audit(load(target, cell=cell), profile="thorough", only=EVERY, seed=seed)
+
+
+def told(job, result):
+    """A sign of life."""
+    print(job, result.verdict, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    jobs = [(target, seed) for seed in SEEDS for target in TARGETS]
+    results = on_all(audited, jobs, done=told)
+    print("gatecheck audit TARGET --cell CELL --profile thorough --seed SEED, float32 and float64\n")
+    print(f" {'target':<20}  {'cell':<13}  seed  {'verdict':<12}  checks  worst error/budget")
+    for ((_, target, cell), seed), r in zip(jobs, results, strict=True):
+        checks, worst = sum(p.examples for p in r.properties), max(p.worst_ratio or 0 for p in r.properties)
+        print(f" {target:<20}  {cell:<13}  {seed:>4}  {r.verdict:<12}  {checks:>6,}  {worst:.2f}")
+    for package in ("builtin", "torch"):
+        of = [r for ((of, _, _), _), r in zip(jobs, results, strict=True) if of == package]
+        checks, found = sum(p.examples for r in of for p in r.properties), sum(r.verdict != "pass" for r in of)
+        print(f" {package}: {checks:,} checks, {found} audits with a finding")
