@@ -51,10 +51,12 @@ def test_no_submodule_hides_a_public_name():
     """Importing gatecheck.x binds x in the package: a submodule named like a function would take its place."""
     modules = submodules()
     assert {"gatecheck", "gatecheck.auditing.runner", "gatecheck.properties.gates", "gatecheck.cli"} < set(modules)
+    before = {name: getattr(gatecheck, name) for name in gatecheck.__all__}
     for name in modules:
         importlib.import_module(name)
     values = {name: getattr(gatecheck, name) for name in gatecheck.__all__}
     assert [name for name, value in values.items() if inspect.ismodule(value)] == []
+    assert [name for name, value in values.items() if value is not before[name]] == []
     assert values["audit"] is runner.audit
 
 

@@ -35,9 +35,9 @@ if __name__ == "__main__":
     print("gatecheck audit TARGET --cell CELL --profile thorough --seed SEED, float32 and float64\n")
     print(f" {'target':<20}  {'cell':<13}  seed  {'verdict':<12}  checks  worst error/budget")
     for ((_, target, cell), seed), r in zip(jobs, results, strict=True):
-        checks, worst = sum(p.examples for p in r.properties), max(p.worst_ratio or 0 for p in r.properties)
-        print(f" {target:<20}  {cell:<13}  {seed:>4}  {r.verdict:<12}  {checks:>6,}  {worst:.2f}")
+        worst = max(p.worst_ratio or 0 for p in r.properties)
+        print(f" {target:<20}  {cell:<13}  {seed:>4}  {r.verdict:<12}  {r.checks:>6,}  {worst:.2f}")
     for package in ("builtin", "torch"):
         of = [r for ((of, _, _), _), r in zip(jobs, results, strict=True) if of == package]
-        checks, found = sum(p.examples for r in of for p in r.properties), sum(r.verdict != "pass" for r in of)
+        checks, found = sum(r.checks for r in of), sum(not r.ok for r in of)
         print(f" {package}: {checks:,} checks, {found} audits with a finding")
