@@ -193,7 +193,7 @@ def _pull(UT: Array, J: Array, u: Array, da: Array, growth: Array, share: Array)
         product = d
         if G == 3:
             product = d.copy()
-            product[:, 2 * H :] *= J[t, 4]
+            _times(product, J[t, 4], 2 * H)
         _multiply(product, UT, through_gates)
         _keep(u[0], J[t, 0], through_gates)
         growth[t], share[t] = _rescale(u)
@@ -207,6 +207,15 @@ def _slopes(d: Array, J: Array, u: Array, G: int) -> None:
         for g in range(G):
             for j in range(H):
                 d[p, g * H + j] = J[1 + g, j] * u[p, j]
+
+
+@jit
+def _times(a: Array, row: Array, start: int) -> None:
+    """Multiply columns from `start` on. For an assignment of arrays Numba compiles what to say of their shapes, which takes 4 s."""
+    apart()
+    for p in range(a.shape[0]):
+        for j in range(row.size):
+            a[p, start + j] *= row[j]
 
 
 @jit
@@ -225,7 +234,7 @@ def _push(U: Array, J: Array, v: Array, growth: Array, share: Array) -> None:
     for t in range(J.shape[0]):
         _multiply(v[0], U, da)
         if G == 3:
-            da[:, 2 * H :] *= J[t, 4]
+            _times(da, J[t, 4], 2 * H)
         for p in range(k):
             for j in range(H):
                 v[0, p, j] *= J[t, 0, j]
@@ -269,14 +278,12 @@ def _pull_gru_before(gates_t: Array, candidate_t: Array, J: Array, u: Array, da:
         d = da[t % da.shape[0]]
         for p in range(k):
             for j in range(H):
-                dn[p, j] = J[t, 3, j] * u[0, p, j]
+                d[p, 2 * H + j] = dn[p, j] = J[t, 3, j] * u[0, p, j]
         _multiply(dn, candidate_t, dp)
         for p in range(k):
             for j in range(H):
-                drz[p, j] = J[t, 1, j] * dp[p, j]
-                drz[p, H + j] = J[t, 2, j] * u[0, p, j]
-        d[:, : 2 * H] = drz
-        d[:, 2 * H :] = dn
+                d[p, j] = drz[p, j] = J[t, 1, j] * dp[p, j]
+                d[p, H + j] = drz[p, H + j] = J[t, 2, j] * u[0, p, j]
         _multiply(drz, gates_t, through_gates)
         for p in range(k):
             for j in range(H):
