@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy
 
+from gatecheck.caches import cache_root, source_digest
 from gatecheck.cases import COTANGENTS, Case
 from gatecheck.kept import Kept
 from gatecheck.oracles.rounding import PRECISIONS, Budget, Function, budget
@@ -61,11 +62,9 @@ def kept() -> Iterator[None]:
 
 @cache
 def _file(cell: str) -> Kept:
-    from gatecheck.kernels import jit
-
     here = Path(__file__).parent
-    made_from = jit.source_digest(here, here / "reference", here / "oracles")
-    folder = jit.cache_folder(jit.jit).parent / f"gatecheck-budgets-{made_from}-numpy{np.__version__}-scipy{scipy.__version__}"
+    made_from = source_digest(here, here / "reference", here / "oracles")
+    folder = cache_root() / f"gatecheck-budgets-{made_from}-numpy{np.__version__}-scipy{scipy.__version__}"
     return Kept(folder / re.sub(r"[^\w-]", "_", cell))
 
 

@@ -16,6 +16,7 @@ from gatecheck.cells import Array
 from gatecheck.claims import claim
 from gatecheck.errors import InputError
 from gatecheck.evidence import Evidence, Violation, agree, consistent, identical, require
+from gatecheck.faults.edited import Edited
 from gatecheck.implementation import Results, Subject
 from gatecheck.kernels import Builtin
 from gatecheck.oracles.finite_difference import directional
@@ -50,28 +51,31 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
         return implementation.tangent(case.of(held | arrays), case.of(held | tangents))
 
     inputs = {k: case[k].copy() for k in case.inputs if k not in held}
-    ours = implementation.target
-    plain = type(ours) is Builtin and not any(ours.options.values()) and case.get("lengths") is None
-    each = _each(ours, case) if plain else (None, None)
+    each = _each(implementation.target, case) if _ours(implementation) and case.get("lengths") is None else (None, None)
     try:
         return gradcheck(forward, inputs, vjp, jvp if "tangent" in implementation.abilities else None, fn_each=each[0], vjp_each=each[1])
     except InputError as error:  # what the target returned is no input of an oracle: a NaN, say
         raise Violation(str(error)) from error
 
 
-def _each(builtin: Builtin, case: Case) -> tuple[Callable[..., Results], Callable[..., Results]]:
-    """How our own cells compute many perturbations and many cotangents in one call; others are called for one at a time."""
+def _ours(implementation: Subject) -> bool:
+    """Whether it computes many perturbations in one call, as our kernels and our equations do, and no class of it does anything else."""
+    return type(implementation.target) in (Builtin, Edited) and not implementation.options
+
+
+def _each(ours: Builtin | Edited, case: Case) -> tuple[Callable[..., Results], Callable[..., Results]]:
+    """How it computes many perturbations and many cotangents in one call; others are called for one at a time."""
     states = [f"{s}0" for s in case.cell.state]
 
     def split(arrays: dict[str, Array]) -> list[Any]:
         return [{k: arrays[k] for k in case.params}, arrays["x"], *(arrays[k] for k in states)]
 
     def forward_each(name: str, entries: Array, values: Array, **arrays: Array) -> Results:
-        got = builtin.forward_each(name, entries, values, *split(arrays))
+        got = ours.forward_each(name, entries, values, *split(arrays))
         return dict(zip(("y", "hT", "cT"), got, strict=False))
 
     def backward_each(cotangents: dict[str, Array], **arrays: Array) -> Results:
-        return builtin.backward_each(*split(arrays), dy=cotangents["y"], dhT=cotangents["hT"], dcT=cotangents.get("cT"))
+        return ours.backward_each(*split(arrays), dy=cotangents["y"], dhT=cotangents["hT"], dcT=cotangents.get("cT"))
 
     return forward_each, backward_each
 

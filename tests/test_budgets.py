@@ -8,7 +8,6 @@ from gatecheck.budgets import case_budget, forward_budget, kept, remembered
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, LSTM, RNN, VARIANTS, Sizes
 from gatecheck.kept import Kept
-from gatecheck.kernels import jit
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -63,10 +62,9 @@ def test_a_later_process_finds_the_budgets_that_were_kept(monkeypatch, tmp_path)
 
 def test_budgets_are_kept_by_what_they_are_made_from(monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
     files = {}
     for digest in ("one", "two"):
-        monkeypatch.setattr(jit, "source_digest", lambda *folders, digest=digest: digest)
+        monkeypatch.setattr(budgets, "source_digest", lambda *folders, digest=digest: digest)
         budgets._file.cache_clear()
         files[digest] = budgets._file("lstm")
         files[digest].put("a", {"y": np.ones(1)})

@@ -110,7 +110,7 @@ def test_help_comes_whatever_the_project_says(folder, text):
     os.chdir("deep")
     for option in ("--help", "-h"):
         found = CliRunner().invoke(main, ["audit", option])
-        assert (found.exit_code, found.output.split()[0]) == (0, "Usage:")
+        assert (found.exit_code, found.output.split()[0]) == (0, "Usage:"), found.output
     found = CliRunner().invoke(main, ["audit", "builtin:rnn", *ONE])
     assert found.exit_code == 2
     assert found.output.startswith(f"gatecheck: {folder / 'pyproject.toml'}")

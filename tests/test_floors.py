@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    "errors, processes, versions → arguments, writing → cells → blocks, kept, npz → calls, conventions, initialisers, protocol, "
+    "caches, errors, processes, versions → arguments, writing → cells → blocks, kept, npz → calls, conventions, initialisers, protocol, "
     "validation → cases → implementation, weights → reference, kernels → oracles, faults, targets → strategies, budgets, "
     "certified_cells, proofs, evidence → claims → properties → auditing, decay → report, bench → gatecheck → plugin, cli"
 )

@@ -89,7 +89,7 @@ def test_the_workflow_in_the_readme_is_one():
     assert all({"uses", "run"} & set(step) for step in steps)
     (line,) = [step["run"] for step in steps if step.get("run", "").startswith("gatecheck")]
     words = shlex.split(line)[2:]
-    asked = main.commands["audit"].make_context("audit", list(words)).params
+    asked = main.commands["audit"].make_context("audit", list(words), **main.context_settings).params
     kept = steps[-1]["with"]["path"].split()
     assert [str(asked["junit"]), str(asked["json"]), asked["folder"]] == kept
     assert str(asked["markdown"]) == "$GITHUB_STEP_SUMMARY"
@@ -100,7 +100,7 @@ def test_a_command_in_the_readme_is_one(command):
     _, name, *arguments = shlex.split(command)
     known = main.commands[name]
     if "--help" not in arguments:
-        known.make_context(name, [a for a in arguments if a != "…"])
+        known.make_context(name, [a for a in arguments if a != "…"], **main.context_settings)
 
 
 def test_the_number_of_claims_is_right():

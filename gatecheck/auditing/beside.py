@@ -9,10 +9,8 @@ from contextlib import contextmanager
 
 from gatecheck.auditing import runner
 from gatecheck.cells import Cell
-from gatecheck.kernels import Builtin, gru, jit, lstm, rnn
+from gatecheck.kernels import Builtin
 from gatecheck.processes import cores, end_with_parent, interrupts_ignored
-
-BACKWARD = {"rnn": rnn.backward, "gru": gru.backward, "lstm": lstm.backward}
 
 
 @contextmanager
@@ -22,7 +20,10 @@ def compiling_beside(target: Builtin) -> Iterator[None]:
     A process that was started to audit one target of many has no other core. What both need at the same time both compile, and either's
     is kept.
     """
-    if cores() < 2 or multiprocessing.parent_process() or not jit.to_be_kept(BACKWARD[target.cell.kind]):
+    from gatecheck.kernels import gru, jit, lstm, rnn  # which imports Numba, and most targets are not ours
+
+    needed = {"rnn": rnn.backward, "gru": gru.backward, "lstm": lstm.backward}[target.cell.kind]
+    if cores() < 2 or multiprocessing.parent_process() or not jit.to_be_kept(needed):
         yield
         return
     process = multiprocessing.get_context("spawn").Process(target=compile_float64, args=(target.cell, target.options), daemon=True)

@@ -29,7 +29,7 @@ from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY
 from gatecheck.conventions import Convention
-from gatecheck.errors import TargetCrashError, TargetLostError
+from gatecheck.errors import GatecheckWarning, TargetCrashError, TargetLostError
 from gatecheck.evidence import Evidence
 from gatecheck.implementation import Subject
 from gatecheck.processes import end_with_parent
@@ -161,7 +161,8 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
     Parameters
     ----------
     connection
-        Gives functions of a module and their arguments, and takes results or failures.
+        Gives functions of a module and their arguments, and takes results or failures, each with the warnings of ours that it gave
+        rise to.
     folder
         For :data:`OUTPUT` and :data:`STACK`.
     memory
@@ -170,7 +171,10 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
     _detach()
     _redirect(Path(folder))
     _limit(memory)
+    said: list[str] = []
     warnings.simplefilter("ignore")  # whatever the user's environment makes of them
+    warnings.simplefilter("always", GatecheckWarning)
+    warnings.showwarning = lambda message, *_, **__: said.append(str(message))
     asked = os.getpid()
     while True:
         try:
@@ -186,7 +190,8 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
         if os.getpid() != asked:  # a copy that the target made of this process; it does not answer in its place
             os._exit(0)
         _flush()
-        connection.send(answer)
+        connection.send((answer, said))
+        said.clear()
 
 
 def _detach() -> None:

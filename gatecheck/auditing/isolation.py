@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -26,7 +27,7 @@ from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.budgets import kept
 from gatecheck.cases import Case
 from gatecheck.claims import Claim
-from gatecheck.errors import GatecheckError, TargetError, TargetLostError, TargetTimeoutError
+from gatecheck.errors import GatecheckError, GatecheckWarning, TargetError, TargetLostError, TargetTimeoutError
 from gatecheck.evidence import Evidence
 from gatecheck.processes import interrupts_ignored
 from gatecheck.proofs.proof import Proof
@@ -183,6 +184,9 @@ class Isolation:
             place = self._place_when_ended()
             raise TargetTimeoutError(f"did not return within {within:g} s{place}")
         self._first = self._first and function is child.load
+        answer, said = answer
+        for warning in said:
+            warnings.warn(warning, GatecheckWarning, stacklevel=2)
         if not isinstance(answer, child.Failure):
             result: R = answer
             return result

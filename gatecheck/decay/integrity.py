@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.profile import Profile, adjoint_profile, identity, tangent_profile
 from gatecheck.decay.result import Integrity
-from gatecheck.kernels import backward, forward
+from gatecheck.kernels.run import backward, forward
 
 Array = NDArray[Any]
 

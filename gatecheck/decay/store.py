@@ -23,9 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gatecheck.decay
-import gatecheck.kernels
+from gatecheck.caches import source_digest
 from gatecheck.errors import GatecheckWarning, UsageError, first_line, in_brief
-from gatecheck.kernels.jit import source_digest
 from gatecheck.npz import read_npz
 from gatecheck.versions import versions
 from gatecheck.writing import UNFINISHED, make_folder, replacing
@@ -57,8 +56,8 @@ def part_key(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
     UsageError
         If the arguments are not JSON values.
     """
-    decay, kernels = (Path(package.__path__[0]) for package in (gatecheck.decay, gatecheck.kernels))
-    folders = {decay.parent, decay, kernels, Path(function.__code__.co_filename).parent}
+    decay = Path(gatecheck.decay.__path__[0])
+    folders = {decay.parent, decay, decay.parent / "kernels", Path(function.__code__.co_filename).parent}
     content = {
         "schema": SCHEMA,
         "function": f"{function.__module__}.{function.__qualname__}",

@@ -18,7 +18,7 @@ from gatecheck.cells import Cell, Params, as_cell, without_options
 from gatecheck.decay.tasks import Batch, Task, as_task
 from gatecheck.errors import InputError, UsageError
 from gatecheck.initialisers import initialiser
-from gatecheck.kernels import backward, forward
+from gatecheck.kernels.run import backward, forward
 from gatecheck.validation import check_inputs, whole
 
 Array = NDArray[Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ import numpy as np
 from gatecheck.cells import Array, Cell
 from gatecheck.faults.edits import Edit, apply
 from gatecheck.reference import Results, Tape, ahead, back, equations, masked
+
+
+def _replicated(arrays: Mapping[str, Array], count: int) -> dict[str, Array]:
+    return {k: np.broadcast_to(v, (count, *v.shape)) for k, v in arrays.items()}
 
 
 class Edited:
@@ -44,6 +49,34 @@ class Edited:
         """(y, hT) or (y, hT, cT); shapes as in :mod:`gatecheck.cells`."""
         with np.errstate(all="ignore"):
             return tuple(self._ahead(self._arrays(params, x, h0=h0, c0=c0, lengths=lengths))[0].values())
+
+    def forward_each(
+        self, name: str, entries: Array, values: Array, params: dict[str, Array], x: Array, h0: Array, c0: Array | None = None
+    ) -> tuple[Array, ...]:
+        """:meth:`forward` for many inputs that differ in one entry: entry ``entries[k]`` in C order of the input `name` is ``values[k]``.
+
+        The outputs have one leading axis more.
+        """
+        arrays = _replicated(self._arrays(params, x, h0=h0, c0=c0), len(entries))
+        changed = arrays[name].astype(values.dtype)
+        changed.reshape(len(entries), -1)[np.arange(len(entries)), entries] = values
+        with np.errstate(all="ignore"):
+            return tuple(self._ahead(arrays | {name: changed})[0].values())
+
+    def backward_each(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array,
+        c0: Array | None = None,
+        *,
+        dy: Array,
+        dhT: Array,
+        dcT: Array | None = None,
+    ) -> dict[str, Any]:
+        """:meth:`backward` for many cotangents: they and the gradients have one leading axis more."""
+        given = _replicated(self._arrays({}, x, h0=h0, c0=c0), len(dy))
+        return self.backward(_replicated(params, len(dy)), given["x"], given["h0"], given.get("c0"), dy, dhT, dcT)
 
     def backward(
         self,

@@ -1,4 +1,7 @@
-"""Our cells as an implementation, with validated inputs."""
+"""Our cells as an implementation, with validated inputs.
+
+Methods import what computes: Numba takes a third of a second to import, and an audit of somebody else's cell never calls ours.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from numpy.typing import NDArray
 from gatecheck.arguments import FLAG, MAPPING, checked, naming, perhaps
 from gatecheck.cells import CELLS, LSTM, Cell, Sizes, as_cell
 from gatecheck.errors import InputError, UsageError
-from gatecheck.kernels import activations, each, network
 from gatecheck.validation import check_cotangents, check_inputs, check_lengths
 
 Array = NDArray[Any]
@@ -68,6 +70,8 @@ class Builtin:
         if self.cell.one not in COMPUTED:
             names = ", ".join(c.name for c in COMPUTED)
             raise UsageError(f"the kernels compute the cells {names}, stacked and bidirectional too; there is no {self.cell} among them")
+        from gatecheck.kernels import activations
+
         used = {"sigmoid": "gated" in self.cell.traits or self.cell.activation == "sigmoid", "tanh": self.cell.activation == "tanh"}
         self.activations = {name: getattr(activations, name) for name, is_used in used.items() if is_used}
         self.dtypes = (*REAL, "complex128") if "analytic" in self.cell.traits else REAL
@@ -89,6 +93,8 @@ class Builtin:
         InputError
             If the arrays do not fit; see :func:`gatecheck.validation.check_inputs` and :func:`gatecheck.validation.check_lengths`.
         """
+        from gatecheck.kernels import network
+
         x = self._time_first(x)
         self._check(self.dtypes, params, x, h0, c0, lengths)
         y, hT, cT, _ = network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths, taped=False)
@@ -113,6 +119,8 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
+        from gatecheck.kernels import network
+
         x, dy = self._time_first(x), self._time_first(dy)
         sizes = self._check(REAL, params, x, h0, c0, lengths)
         check_cotangents(self.cell, sizes, x.dtype, dy, dhT, dcT)
@@ -132,6 +140,8 @@ class Builtin:
         InputError
             If the arrays do not fit, or there is no such input or entry.
         """
+        from gatecheck.kernels import each
+
         inputs = {**params, "x": x, "h0": h0} | ({} if c0 is None else {"c0": c0})
         self._check(self.dtypes, params, self._time_first(x), h0, c0, None)
         self._check_entries(inputs, name, entries, values)
@@ -164,6 +174,8 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
+        from gatecheck.kernels import each, network
+
         sizes = self._check(REAL, params, self._time_first(x), h0, c0, None)
         given = [d for d in (dy, dhT, dcT) if d is not None]
         if any(not isinstance(d, np.ndarray) or d.ndim == 0 or len(d) != len(given[0]) or len(d) == 0 for d in given):
@@ -199,6 +211,8 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
+        from gatecheck.kernels import network
+
         x, dx = self._time_first(x), self._time_first(dx)
         T, B, D, H = self._check(REAL, params, x, h0, c0, lengths)
         states = {f"{s}0": self.cell.state_shape(s, B, H) for s in self.cell.state}
@@ -214,7 +228,11 @@ class Builtin:
         return sequence.swapaxes(0, 1) if self.options["batch_first"] and np.ndim(sequence) == 3 else sequence
 
     def _turned(self, sequence: Any, lengths: Array | None) -> Any:
-        return network.turn_round(len(sequence), lengths)(sequence) if self.options["reverse"] and sequence is not None else sequence
+        if sequence is None or not self.options["reverse"]:
+            return sequence
+        from gatecheck.kernels import network
+
+        return network.turn_round(len(sequence), lengths)(sequence)
 
     def _laid_out(self, sequence: Array, lengths: Array | None) -> Array:
         """A sequence of ours as it is returned."""

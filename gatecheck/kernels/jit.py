@@ -21,8 +21,8 @@ from numba import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.core.ccallback import CFunc
 from numba.extending import overload
-from numba.misc.appdirs import AppDirs
 
+from gatecheck.caches import cache_root, source_digest
 from gatecheck.errors import GatecheckWarning
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,8 +39,7 @@ SAID = "GATECHECK_UNCACHED_SAID"
 def jit(function: F) -> F:
     """Compile `function` when it is first called with some dtypes, and keep the machine code in the user's cache folder.
 
-    The folder is ``NUMBA_CACHE_DIR`` if that is set, else the platform's cache folder (``XDG_CACHE_HOME`` or ``~/.cache`` on Linux);
-    the folder of the package is not written to.
+    The folder is in :func:`gatecheck.caches.cache_root`; that of the package is not written to.
 
     Warns
     -----
@@ -122,18 +121,8 @@ def cache_folder(function: Callable[..., Any]) -> Path:
 
     Its name depends on the content of all Python files beside `function` and in ``gatecheck/kernels``.
     """
-    base = numba.config.CACHE_DIR or AppDirs(appname="gatecheck", appauthor=False).user_cache_dir
     folders = {Path(function.__code__.co_filename).parent, Path(__file__).parent}
-    return Path(base) / f"gatecheck-{source_digest(*sorted(folders))}"
-
-
-@functools.cache
-def source_digest(*folders: Path) -> str:
-    """A short name for the content of all Python files that lie in these folders, but not in folders of theirs."""
-    content = hashlib.sha256()
-    for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
-        content.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
-    return content.hexdigest()[:24]
+    return cache_root() / f"gatecheck-{source_digest(*sorted(folders))}"
 
 
 @functools.cache

@@ -11,13 +11,13 @@ import pytest
 from gatecheck.auditing import beside
 from gatecheck.auditing.beside import compiling_beside
 from gatecheck.cells import LSTM, RNN
-from gatecheck.kernels import Builtin
+from gatecheck.kernels import Builtin, jit, rnn
 
 
 @pytest.fixture
 def nothing_kept(monkeypatch):
     """And no test has to wait for a compiler."""
-    monkeypatch.setattr(beside.jit, "to_be_kept", lambda kernel: kernel is beside.BACKWARD["rnn"])
+    monkeypatch.setattr(jit, "to_be_kept", lambda kernel: kernel is rnn.backward)
     monkeypatch.setattr(beside, "cores", lambda: 2)
     monkeypatch.setattr(beside, "compile_float64", wait)
 
@@ -48,7 +48,7 @@ def test_there_is_none_where_it_would_be_of_no_use(nothing_kept, monkeypatch, ce
 
 
 COMPILE = """
-from gatecheck.auditing.beside import BACKWARD, compile_float64
+from gatecheck.auditing.beside import compile_float64
 from gatecheck.cells import RNN
 from gatecheck.kernels import jit, rnn
 print(jit.to_be_kept(rnn.backward))

@@ -15,7 +15,7 @@ from gatecheck.decay.paths import path_split
 from gatecheck.decay.profile import Adjoint, adjoint_profile
 from gatecheck.decay.sensitivity import InputSensitivity
 from gatecheck.initialisers import chrono, uniform
-from gatecheck.kernels import backward, forward
+from gatecheck.kernels.run import backward, forward
 
 
 def sigmoid(a):

@@ -13,7 +13,7 @@ from gatecheck.decay.profile import Adjoint
 from gatecheck.decay.truncation import Truncation, factors, geometric_bound, spaced
 from gatecheck.errors import InputError
 from gatecheck.initialisers import chrono, uniform
-from gatecheck.kernels import backward, forward
+from gatecheck.kernels.run import backward, forward
 
 
 def truncate(cell, params, x, start, state=None, lags=None):

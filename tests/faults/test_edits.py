@@ -105,3 +105,40 @@ def test_without_edits_it_is_the_reference(cell):
 def test_a_fault_that_changes_nothing_cannot_be_planted():
     with pytest.raises(UsageError, match="changes nothing"):
         Fault("nothing", "gru", "It does nothing.").plant()
+
+
+MANY = [
+    Edited(RNN(), misread("a_n", b_n=0)),
+    Edited(LSTM(peepholes=True), misread("dc_prev", f=1)),
+    Edited(GRU(layers=2, bidirectional=True)),
+]
+
+
+def inputs(given):
+    """What a forward takes of a case, in its order; c0 is None where there is none."""
+    return given.params, given["x"], given["h0"], given.get("c0")
+
+
+@pytest.mark.parametrize("target", MANY, ids=lambda target: target.name)
+@pytest.mark.parametrize("values", [np.array([0.5, -2.0, 1e3]), np.array([1e-200j, 1 - 1j, 0.25])], ids=["real", "complex"])
+def test_many_replaced_entries_give_what_each_gives(target, values):
+    given, entries = case(target.cell), np.array([0, 3, 1])
+    for name in given.inputs:
+        many = target.forward_each(name, entries, values, *inputs(given))
+        for k in range(3):
+            changed = given[name].astype(values.dtype)
+            changed.reshape(-1)[entries[k]] = values[k]
+            for found, expected in zip(many, target.forward(*inputs(given.of({**given.arrays, name: changed}))), strict=True):
+                np.testing.assert_allclose(found[k], expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("target", MANY, ids=lambda target: target.name)
+def test_many_cotangents_give_what_each_gives(target):
+    given = case(target.cell)
+    cotangents = {k: np.stack([given[k], 0 * given[k], -2 * given[k]]) for k in given.cotangents}
+    many = target.backward_each(*inputs(given), **cotangents)
+    for k in range(3):
+        alone = target.backward(*inputs(given), *(cotangents[d][k] if d in cotangents else None for d in ("dy", "dhT", "dcT")))
+        assert many.keys() == alone.keys()
+        for name, gradient in alone.items():
+            np.testing.assert_allclose(many[name][k], gradient, rtol=1e-13, atol=1e-15)

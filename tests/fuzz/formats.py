@@ -216,11 +216,11 @@ def read_manifest(path):
 
 def read_project(path):
     with contextlib.chdir(path.parent):
-        main.commands["audit"].make_context("audit", ["builtin:lstm"])
+        main.commands["audit"].make_context("audit", ["builtin:lstm"], **main.context_settings)
 
 
 def read_expected(path):
-    main.commands["audit"].make_context("audit", ["builtin:lstm", "--expect", str(path)])
+    main.commands["audit"].make_context("audit", ["builtin:lstm", "--expect", str(path)], **main.context_settings)
 
 
 FORMATS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatecheck import kernels
 from gatecheck.blocks import block
 from gatecheck.cells import GRU, LSTM, RNN
+from gatecheck.kernels import run
 from gatecheck.kernels.builtin import COMPUTED
 
 every_cell = pytest.mark.parametrize("cell", COMPUTED, ids=str)
@@ -20,8 +20,8 @@ def same(a, b):
 
 
 def outputs_and_gradients(cell, problem):
-    y, hT, cT, tape = kernels.forward(cell, *problem.inputs)
-    return [y, hT, *([] if cT is None else [cT])], kernels.backward(cell, problem.params, tape, problem.dy, problem.dhT, problem.dcT)
+    y, hT, cT, tape = run.forward(cell, *problem.inputs)
+    return [y, hT, *([] if cT is None else [cT])], run.backward(cell, problem.params, tape, problem.dy, problem.dhT, problem.dcT)
 
 
 def with_bias(cell, problem, **bias):
@@ -59,12 +59,12 @@ def test_a_shut_update_gate_makes_a_gru_a_copy(gru, dtype, draw):
     assert all(same(y_t, problem.h0) for y_t in (*y, hT))
     assert same(grads["h0"], problem.dhT)
     assert all(not grad.any() for name, grad in grads.items() if name != "h0")
-    tape = kernels.forward(gru, *problem.inputs)[3]
+    tape = run.forward(gru, *problem.inputs)[3]
     for j in range(problem.h0.shape[1]):
         one = np.zeros_like(problem.h0)
         one[:, j] = 1
-        assert same(kernels.backward(gru, problem.params, tape, None, one, None)["h0"], one)
-        assert same(kernels.tangent(gru, problem.params, tape, dh0=one)[1], one)
+        assert same(run.backward(gru, problem.params, tape, None, one, None)["h0"], one)
+        assert same(run.tangent(gru, problem.params, tape, dh0=one)[1], one)
 
 
 @both_dtypes
@@ -87,23 +87,23 @@ def test_calls_repeat_to_the_bit(cell, draw):
 def test_the_tape_is_its_own(cell, draw):
     problem = draw(cell)
     want = outputs_and_gradients(cell, problem)[1]
-    y, hT, cT, tape = kernels.forward(cell, *problem.inputs)
+    y, hT, cT, tape = run.forward(cell, *problem.inputs)
     for array in (problem.x, problem.h0, problem.c0, y, hT, cT):
         if array is not None:
             array[:] = np.nan
     for _ in range(2):
-        grads = kernels.backward(cell, problem.params, tape, problem.dy, problem.dhT, problem.dcT)
+        grads = run.backward(cell, problem.params, tape, problem.dy, problem.dhT, problem.dcT)
         assert all(same(grads[name], want[name]) for name in want)
 
 
 @every_cell
 def test_the_future_does_not_reach_the_past(cell, draw):
     problem = draw(cell, T=12, dtype="float32")
-    y = kernels.forward(cell, *problem.inputs)[0]
+    y = run.forward(cell, *problem.inputs)[0]
     for t in (1, 7, 11):
         x = problem.x.copy()
         x[t:] = 3 - x[t:]
-        other = kernels.forward(cell, problem.params, x, problem.h0, problem.c0)[0]
+        other = run.forward(cell, problem.params, x, problem.h0, problem.c0)[0]
         assert same(y[:t], other[:t])
         assert np.all(y[t] != other[t]) or cell.activation == "relu"
 
@@ -123,8 +123,8 @@ def test_empty(cell, sizes, dtype, draw):
     assert same(grads["h0"], problem.dhT)
     assert not np.shares_memory(grads["h0"], problem.dhT)
     assert not np.shares_memory(outputs[1], problem.h0)
-    tape = kernels.forward(cell, *problem.inputs)[3]
-    moved = kernels.tangent(cell, problem.params, tape, problem.params, problem.x, problem.h0, problem.c0)
+    tape = run.forward(cell, *problem.inputs)[3]
+    moved = run.tangent(cell, problem.params, tape, problem.params, problem.x, problem.h0, problem.c0)
     assert all(map(same, [m for m in moved if m is not None], [np.empty_like(problem.dy), *states]))
 
 
@@ -160,11 +160,11 @@ def test_nan_in_a_parameter_or_state_stays_nan(cell, name, draw):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_infinity_gives_the_limit_and_stays_in_its_row(cell, sign, dtype, draw):
     problem = draw(cell, T=1 if cell.activation == "relu" else 5, dtype=dtype)
-    clean = kernels.forward(cell, *problem.inputs)[0]
+    clean = run.forward(cell, *problem.inputs)[0]
     results = []
     for value in (sign * np.inf, sign * 1e30):  # every weight is far from 0, so that 1e30 saturates whatever infinity does
         problem.x[0, 1, 0] = value
-        results.append(kernels.forward(cell, *problem.inputs)[0])
+        results.append(run.forward(cell, *problem.inputs)[0])
     infinite, large = results
     assert same(infinite[:, [0, 2]], clean[:, [0, 2]])
     if cell.activation == "relu":

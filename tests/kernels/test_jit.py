@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numba
 import pytest
 
 import gatecheck
@@ -87,7 +86,7 @@ UNCACHED = r"compiled kernels cannot be kept .* set NUMBA_CACHE_DIR"
 
 def test_a_folder_that_cannot_be_written_to_is_said_once(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
     with pytest.warns(GatecheckWarning, match=UNCACHED):
         compiled = jit(double)
     assert compiled(2) == 4
@@ -96,7 +95,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_once(monkeypatch, tmp_path):
 
 
 def test_a_disk_that_fills_up_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     compiled = jit(double)
     shutil.rmtree(cache_folder(double))
     cache_folder(double).touch()
@@ -107,7 +106,7 @@ def test_a_disk_that_fills_up_is_said(monkeypatch, tmp_path):
 @pytest.mark.parametrize("damage", [b"", b"\x80garbage"])
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 def test_machine_code_that_is_damaged_is_compiled_anew(monkeypatch, tmp_path, damage, suffix):
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert jit(double)(2) == 4
     (file,) = cache_folder(double).glob(f"*{suffix}")
     file.write_bytes(damage)
@@ -127,9 +126,9 @@ def unsaid(monkeypatch):
 
 
 def test_folder_follows_the_setting_and_the_platform(monkeypatch, tmp_path):
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert cache_folder(double).parent == tmp_path
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")
     if sys.platform == "linux":
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
         assert cache_folder(double).parent == tmp_path / "xdg" / "gatecheck"
@@ -140,6 +139,8 @@ def test_flags():
     assert set(FLAGS.get("fastmath", set())) <= {"contract", "nsz"}
 
 
-def test_importing_gatecheck_does_not_import_numba():
-    code = "import gatecheck, sys; gatecheck.GRU(); sys.exit('numba' in sys.modules)"
+def test_numba_is_imported_where_it_computes():
+    """Not by `import gatecheck`, and not for an audit of somebody else's code or by a process that waits for jobs."""
+    modules = "gatecheck, gatecheck.auditing.isolation, gatecheck.decay.pool"
+    code = f"import sys, {modules}; gatecheck.auditing.isolation.runner.claims(); sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

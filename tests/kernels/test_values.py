@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatecheck import kernels
 from gatecheck.blocks import join, split
 from gatecheck.cells import CELLS
+from gatecheck.kernels import run
 from gatecheck.kernels.builtin import COMPUTED
 
 torch = pytest.importorskip("torch")
@@ -16,11 +16,11 @@ ANALYTIC = [cell for cell in COMPUTED if "analytic" in cell.traits]
 IN_TORCH = [cell for cell in COMPUTED if cell.name not in ("gru-before", "rnn-sigmoid", "lstm-peepholes")]
 
 
-def run(cell, problem):
+def results(cell, problem):
     """All outputs and gradients of our kernels, by name."""
-    y, hT, cT, tape = kernels.forward(cell, *problem.inputs)
+    y, hT, cT, tape = run.forward(cell, *problem.inputs)
     out = {"y": y, "hT": hT} | ({} if cT is None else {"cT": cT})
-    return out | {f"d{k}": v for k, v in kernels.backward(cell, problem.params, tape, problem.dy, problem.dhT, problem.dcT).items()}
+    return out | {f"d{k}": v for k, v in run.backward(cell, problem.params, tape, problem.dy, problem.dhT, problem.dcT).items()}
 
 
 def in_torch(cell, problem):
@@ -58,7 +58,7 @@ def in_torch(cell, problem):
 @pytest.mark.parametrize("cell", IN_TORCH, ids=str)
 def test_values_and_gradients_are_pytorchs(cell, sizes, draw):
     problem = draw(cell, *sizes, scale=0.5)
-    got, want = run(cell, problem), in_torch(cell, problem)
+    got, want = results(cell, problem), in_torch(cell, problem)
     assert got.keys() == want.keys()
     for name in want:
         # Two correct float64 runs differ by roundings that up to 40 contracting steps do not amplify: 1e-11 of the largest entry is ample,
@@ -73,8 +73,8 @@ def test_float32_is_float64_rounded(cell, draw):
         **{k: None if v is None else v.astype("float64") for k, v in single._asdict().items() if k != "params"},
         params={k: v.astype("float64") for k, v in single.params.items()},
     )
-    want = run(cell, wide)
-    for name, got in run(cell, single).items():
+    want = results(cell, wide)
+    for name, got in results(cell, single).items():
         assert got.dtype == np.float32, name
         # Six contracting steps: some tens of roundings of 6e-8.
         np.testing.assert_allclose(got, want[name], rtol=1e-4, atol=5e-6 * abs(want[name]).max(), err_msg=name)
@@ -119,7 +119,7 @@ def moved(problem, direction):
 @pytest.mark.parametrize("cell", COMPUTED, ids=str)
 def test_against_the_naive_forward(cell, draw):
     problem = draw(cell)
-    got = kernels.forward(cell, *problem.inputs)
+    got = run.forward(cell, *problem.inputs)
     for ours, theirs in zip(got[:3], naive(cell, *problem.inputs), strict=True):
         if theirs is not None:
             np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
@@ -128,7 +128,7 @@ def test_against_the_naive_forward(cell, draw):
 @pytest.mark.parametrize("cell", COMPUTED, ids=str)
 def test_every_gradient_against_complex_steps_of_the_naive_forward(cell, draw):
     problem = draw(cell, T=4, B=2, D=2, H=3)
-    got = run(cell, problem)
+    got = results(cell, problem)
     given = problem.params | {"x": problem.x, "h0": problem.h0} | ({} if problem.c0 is None else {"c0": problem.c0})
     for name, array in given.items():
         want = np.empty_like(array)
@@ -144,9 +144,9 @@ def test_every_gradient_against_complex_steps_of_the_naive_forward(cell, draw):
 @pytest.mark.parametrize("cell", ANALYTIC, ids=str)
 def test_tangent_is_the_complex_step_of_the_forward(cell, draw):
     problem, direction = draw(cell, T=9), draw(cell, T=9, scale=0.3).inputs
-    tape = kernels.forward(cell, *problem.inputs)[3]
-    got = kernels.tangent(cell, problem.params, tape, *direction)
-    stepped = kernels.forward(cell, *moved(problem, direction))
+    tape = run.forward(cell, *problem.inputs)[3]
+    got = run.tangent(cell, problem.params, tape, *direction)
+    stepped = run.forward(cell, *moved(problem, direction))
     for ours, theirs in zip(got, stepped[:3], strict=True):
         if theirs is not None:
             np.testing.assert_allclose(ours, theirs.imag / STEP, rtol=1e-11, atol=1e-13)
@@ -156,9 +156,9 @@ def test_tangent_is_the_complex_step_of_the_forward(cell, draw):
 @pytest.mark.parametrize("cell", COMPUTED, ids=str)
 def test_tangent_and_backward_are_adjoint(cell, dtype, draw):
     problem, direction = draw(cell, T=9, dtype=dtype), draw(cell, T=9, dtype=dtype, scale=0.3).inputs
-    tape = kernels.forward(cell, *problem.inputs)[3]
-    outputs = kernels.tangent(cell, problem.params, tape, *direction)
-    grads = kernels.backward(cell, problem.params, tape, problem.dy, problem.dhT, problem.dcT)
+    tape = run.forward(cell, *problem.inputs)[3]
+    outputs = run.tangent(cell, problem.params, tape, *direction)
+    grads = run.backward(cell, problem.params, tape, problem.dy, problem.dhT, problem.dcT)
     along = direction[0] | dict(zip(("x", "h0", "c0"), direction[1:], strict=True))
     left = [np.float64(a) * b for a, b in zip(outputs, (problem.dy, problem.dhT, problem.dcT), strict=True) if a is not None]
     right = [np.float64(grads[k]) * v for k, v in along.items() if v is not None]
@@ -171,11 +171,11 @@ def test_tangent_and_backward_are_adjoint(cell, dtype, draw):
 @pytest.mark.parametrize("present", ["dy", "dhT", "dcT", "nothing"])
 def test_absent_cotangents_are_zero(cell, present, draw):
     problem = draw(cell)
-    tape = kernels.forward(cell, *problem.inputs)[3]
+    tape = run.forward(cell, *problem.inputs)[3]
     every = {"dy": problem.dy, "dhT": problem.dhT, "dcT": problem.dcT}
-    absent = kernels.backward(cell, problem.params, tape, *(v if k == present else None for k, v in every.items()))
+    absent = run.backward(cell, problem.params, tape, *(v if k == present else None for k, v in every.items()))
     zeros = (None if v is None else v if k == present else np.zeros_like(v) for k, v in every.items())
-    for name, want in kernels.backward(cell, problem.params, tape, *zeros).items():
+    for name, want in run.backward(cell, problem.params, tape, *zeros).items():
         np.testing.assert_array_equal(absent[name], want, err_msg=name)
         if present == "nothing":
             assert not want.any(), name
@@ -189,26 +189,26 @@ def test_absent_states_and_directions_are_zero(cell, draw):
         states = [s if i == keep else None for i, s in enumerate((problem.h0, problem.c0))]
         filled = [s if i == keep else zeros[i] for i, s in enumerate((problem.h0, problem.c0))]
         np.testing.assert_array_equal(
-            kernels.forward(cell, problem.params, problem.x, *states)[0], kernels.forward(cell, problem.params, problem.x, *filled)[0]
+            run.forward(cell, problem.params, problem.x, *states)[0], run.forward(cell, problem.params, problem.x, *filled)[0]
         )
-    tape = kernels.forward(cell, *problem.inputs)[3]
+    tape = run.forward(cell, *problem.inputs)[3]
     dparams, *rest = draw(cell, scale=0.3).inputs
     # A derivative is linear: what the parts give alone adds up to what they give together.
     parts = [({k: v}, None, None, None) for k, v in dparams.items()]
     parts += [({}, *(d if i == j else None for j, d in enumerate(rest))) for i, r in enumerate(rest) if r is not None]
-    alone = [kernels.tangent(cell, problem.params, tape, *part) for part in parts]
-    together = kernels.tangent(cell, problem.params, tape, dparams, *rest)
+    alone = [run.tangent(cell, problem.params, tape, *part) for part in parts]
+    together = run.tangent(cell, problem.params, tape, dparams, *rest)
     for got, want in zip(zip(*alone, strict=True), together, strict=True):
         if want is not None:
             np.testing.assert_allclose(sum(got), want, rtol=1e-12, atol=1e-13)
-    assert not kernels.tangent(cell, problem.params, tape)[0].any()
+    assert not run.tangent(cell, problem.params, tape)[0].any()
 
 
 def test_relu_has_slope_zero_at_zero():
     cell = CELLS["rnn-relu"]
     params = {"W": np.ones((1, 1)), "U": np.ones((1, 1)), "b": np.zeros(1)}
-    y, _, _, tape = kernels.forward(cell, params, np.zeros((2, 1, 1)))
-    grads = kernels.backward(cell, params, tape, np.ones_like(y), None, None)
+    y, _, _, tape = run.forward(cell, params, np.zeros((2, 1, 1)))
+    grads = run.backward(cell, params, tape, np.ones_like(y), None, None)
     assert y.tobytes() == np.zeros((2, 1, 1)).tobytes()
     assert all(not v.any() for v in grads.values())
-    assert not kernels.tangent(cell, params, tape, params)[0].any()
+    assert not run.tangent(cell, params, tape, params)[0].any()
