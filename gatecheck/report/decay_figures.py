@@ -148,6 +148,9 @@ def pictures(result: DecayResult, progress: Callable[[int, int, str], None] | No
             progress(k, len(chosen), f"drawing {figure.name}")
         with drawing(10, 1.0 + 2.1 * figure.panels(result), STYLE | {"figure.dpi": 120}) as canvas:
             figure.draw(canvas, result)
+            # Once for both formats; to find its layout takes as long as to draw it.
+            canvas.draw_without_rendering()
+            canvas.set_layout_engine(None)
             png = io.BytesIO()
             canvas.savefig(png, format="png", metadata={"Software": None})
             out.append(Picture(figure, svg_of(canvas), png.getvalue()))
