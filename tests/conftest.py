@@ -33,6 +33,14 @@ def hurried():
         yield
 
 
+@pytest.fixture
+def few_pictures(monkeypatch):
+    """A study has no more than two pictures, each of which takes longer than the study."""
+    from gatecheck.report import decay_figures
+
+    monkeypatch.setattr(decay_figures, "FIGURES", [f for f in decay_figures.FIGURES if f.name in ("decay", "paths")])
+
+
 def pytest_collection_finish():
     """No search for garbage goes through what was imported, which would take a third of a second each time."""
     gc.freeze()

@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_audit(run):
 SMALL = ["--hidden", 5, "--inputs", 2, "--steps", 50, "--seeds", 2]
 
 
-def test_a_study_from_options_and_from_a_file_are_one(run, tmp_path):
+def test_a_study_from_options_and_from_a_file_are_one(run, tmp_path, few_pictures):
     by_options = run("decay", "--cell", "lstm", "--init", "uniform", *SMALL, "--lag", 20, "--out", "one")
     assert by_options.exit_code == 0, by_options.output
     assert "Your task's lag of 20 is reached by" in by_options.output
@@ -67,7 +67,7 @@ def test_a_study_from_options_and_from_a_file_are_one(run, tmp_path):
     assert not (tmp_path / "one" / "parts").exists()
 
 
-def test_trained_weights_on_data_of_ones_own(run, tmp_path):
+def test_trained_weights_on_data_of_ones_own(run, tmp_path, few_pictures):
     import numpy as np
 
     rng = np.random.default_rng(0)

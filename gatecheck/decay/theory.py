@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import expn, logsumexp
 
 from gatecheck.cells import Cell
@@ -96,6 +95,7 @@ def mean_field(gain: float, input_variance: float) -> MeanField:
 
     q = g² E tanh²(√q ξ) + q_in, χ = g² E sech⁴(√q ξ). Of the fixed points q without input, the one with activity, if there is one.
     """
+    from scipy.optimize import brentq  # takes a fifth of a second, which every process of a sweep would wait for
 
     def excess(q: float) -> float:
         return gain**2 * float(WEIGHTS @ np.tanh(math.sqrt(q) * XI) ** 2) + input_variance - q

@@ -107,7 +107,7 @@ def test_trained_weights_in_somebody_elses_code(folder):
     assert [note for note in theirs.notes if "departs" in note]
 
 
-def test_what_was_assumed_of_a_file_is_told(folder):
+def test_what_was_assumed_of_a_file_is_told(folder, few_pictures):
     params = uniform(np.random.default_rng(5), LSTM(), 3, 4)
     np.savez(folder / "w.npz", weight_ih_l0=params["W"].T, weight_hh_l0=params["U"].T, bias_ih_l0=params["b"])
     done = CliRunner().invoke(main, ["decay", "--weights", "w.npz", "--cell", "lstm", "--steps", "20", "--seeds", "1", "--out", "o"])
@@ -119,7 +119,7 @@ def test_what_was_assumed_of_a_file_is_told(folder):
     assert "taken as zero" in (folder / "o/decay.html").read_text()
 
 
-def test_from_the_command_line_and_again_to_the_last_bit(folder):
+def test_from_the_command_line_and_again_to_the_last_bit(folder, few_pictures):
     def run(out, *more):
         given = ["decay", "--target", "cells.py:Leaky", "--steps", "20", "--seeds", "2", "--out", out, *more]
         done = CliRunner().invoke(main, given)
