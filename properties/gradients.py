@@ -51,7 +51,7 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
         return implementation.tangent(case.of(held | arrays), case.of(held | tangents))
 
     inputs = {k: case[k].copy() for k in case.inputs if k not in held}
-    each = _each(implementation.target, case) if _ours(implementation) and case.get("lengths") is None else (None, None)
+    each = _each(implementation, case) if _ours(implementation) and case.get("lengths") is None else (None, None)
     try:
         return gradcheck(forward, inputs, vjp, jvp if "tangent" in implementation.abilities else None, fn_each=each[0], vjp_each=each[1])
     except InputError as error:  # what the target returned is no input of an oracle: a NaN, say
@@ -59,11 +59,11 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
 
 
 def _ours(implementation: Subject) -> bool:
-    """Whether it computes many perturbations in one call, as our kernels and our equations do, and no class of it does anything else."""
+    """Whether it is our kernels or our equations, which compute many perturbations in one call; what derives from them may do otherwise."""
     return type(implementation.target) in (Builtin, Edited) and not implementation.options
 
 
-def _each(ours: Builtin | Edited, case: Case) -> tuple[Callable[..., Results], Callable[..., Results]]:
+def _each(ours: Subject, case: Case) -> tuple[Callable[..., Results], Callable[..., Results]]:
     """How it computes many perturbations and many cotangents in one call; others are called for one at a time."""
     states = [f"{s}0" for s in case.cell.state]
 
@@ -71,11 +71,12 @@ def _each(ours: Builtin | Edited, case: Case) -> tuple[Callable[..., Results], C
         return [{k: arrays[k] for k in case.params}, arrays["x"], *(arrays[k] for k in states)]
 
     def forward_each(name: str, entries: Array, values: Array, **arrays: Array) -> Results:
-        got = ours.forward_each(name, entries, values, *split(arrays))
+        got = ours.call("forward_each", name, entries, values, *split(arrays))
         return dict(zip(("y", "hT", "cT"), got, strict=False))
 
     def backward_each(cotangents: dict[str, Array], **arrays: Array) -> Results:
-        return ours.backward_each(*split(arrays), dy=cotangents["y"], dhT=cotangents["hT"], dcT=cotangents.get("cT"))
+        gradients: Results = ours.call("backward_each", *split(arrays), **{f"d{k}": v for k, v in cotangents.items()})
+        return gradients
 
     return forward_each, backward_each
 

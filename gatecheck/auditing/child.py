@@ -11,8 +11,9 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -174,7 +175,7 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
     said: list[str] = []
     warnings.simplefilter("ignore")  # whatever the user's environment makes of them
     warnings.simplefilter("always", GatecheckWarning)
-    warnings.showwarning = lambda message, *_, **__: said.append(str(message))
+    warnings.showwarning = partial(_keep, said, warnings.showwarning)
     asked = os.getpid()
     while True:
         try:
@@ -192,6 +193,15 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
         _flush()
         connection.send((answer, said))
         said.clear()
+
+
+def _keep(
+    said: list[str], otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any, **more: Any
+) -> None:
+    if issubclass(category, GatecheckWarning):
+        said.append(str(message))
+    else:
+        otherwise(message, category, *where, **more)
 
 
 def _detach() -> None:

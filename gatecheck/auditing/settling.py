@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from gatecheck.auditing.diagnosis import BUDGET_S, diagnose
 from gatecheck.auditing.inference import (
@@ -27,8 +27,9 @@ from gatecheck.auditing.inference import (
     recurrent,
     vectors,
 )
+from gatecheck.cells import CELLS, Cell
 from gatecheck.conventions import CONVENTIONS, Convention, Layout
-from gatecheck.errors import TargetError
+from gatecheck.errors import ConventionError, TargetError
 from gatecheck.implementation import Subject
 from gatecheck.targets.structures import Structure, axes, structures, vector_contents, whole
 
@@ -42,13 +43,17 @@ def settled(implementation: Subject) -> Subject:
     Raises
     ------
     TargetError
-        If it has arrays of its own shapes, and no convention was found for them, with or without a fault.
+        If it has arrays of its own shapes, and no convention was found for them, with or without a fault; or one only as another cell than
+        it is to be, which these arrays cannot be.
     """
     if not implementation.undeclared or len(implementation.cell.tags) > 1 or implementation.cell.projection:
         return implementation
     found = infer(implementation.target, cell=implementation.cell)
     if found.found:
         convention, cell = found.found[0]
+        wanted = _as_declared(implementation.cell, cell)
+        if wanted != cell:
+            return _another(implementation, convention, wanted, found.sentence)
         said = () if convention.name == "canonical" and cell == implementation.cell else (f"found: {found.sentence}",)
         return replace(implementation, convention=convention, cell=cell, undeclared=False, notes=(*implementation.notes, *said))
     if getattr(implementation.target, "shapes", None) is None:
@@ -62,6 +67,24 @@ def settled(implementation: Subject) -> Subject:
         note = f"{found.sentence}; from the names of its arrays it is taken for {guess.convention.name}"
         return replace(implementation, convention=guess.convention, cell=guess.cell, undeclared=False, notes=(*implementation.notes, note))
     raise TargetError(f"{implementation.name}: {found.sentence}, nor one with a fault; if it is meant to be right, declare its convention")
+
+
+def _as_declared(declared: Cell, found: Cell) -> Cell:
+    """What was found, with the options that were declared: those in which a declared cell is not the usual one of its kind."""
+    usual = CELLS[declared.kind]
+    return replace(found, **{f.name: v for f in fields(Cell) if (v := getattr(declared, f.name)) != getattr(usual, f.name)})
+
+
+def _another(implementation: Subject, convention: Convention, wanted: Cell, sentence: str) -> Subject:
+    """An implementation of another cell than it is to be, audited as what it is to be."""
+    note = f"it is to be a {wanted}, and is audited as that; found: {sentence}"
+    try:
+        convention.layout(wanted)
+    except ConventionError as error:
+        if getattr(implementation.target, "shapes", None) is not None:
+            raise TargetError(f"{implementation.name} is to be a {wanted}, but {sentence}") from error
+        convention = implementation.convention
+    return replace(implementation, convention=convention, cell=wanted, undeclared=False, notes=(*implementation.notes, note))
 
 
 def _faulty(implementation: Subject) -> list[tuple[Subject, tuple[str, ...]]]:

@@ -7,10 +7,12 @@ import pytest
 from ports import Autograd, Port
 
 from gatecheck.auditing.diagnosis import diagnose
+from gatecheck.auditing.runner import audit
 from gatecheck.auditing.settling import settled
 from gatecheck.cells import as_cell
 from gatecheck.conventions import CONVENTIONS, Convention, Layout
 from gatecheck.errors import TargetError
+from gatecheck.faults.edited import Edited
 from gatecheck.implementation import subject
 
 PATIENT = 120
@@ -159,3 +161,41 @@ def test_one_that_is_neither_a_convention_nor_one_with_a_fault_is_an_error():
 
     with pytest.raises(TargetError, match="nor one with a fault; if it is meant to be right, declare its convention"):
         settled(subject(Other(Port("rnn"), CONVENTIONS["keras"])))
+
+
+# ---- a cell that is asked for
+
+
+class Undeclared(Port):
+    convention = None
+
+
+@pytest.mark.parametrize(("is_a", "to_be"), [("rnn", "rnn-relu"), ("gru-before", "gru-before"), ("rnn", "rnn")])
+def test_what_is_asked_for_is_kept(is_a, to_be):
+    """An option that is named is a claim, not a guess at the convention."""
+    result = audit(Undeclared(is_a), cell=to_be, profile="quick", only=["forward_within_budget"])
+    assert (result.verdict, result.cell) == ("pass" if is_a == to_be else "fail", to_be)
+
+
+def test_another_activation_than_is_asked_for_is_named():
+    result = audit(Undeclared("rnn"), cell="rnn-relu", profile="quick", only=["forward_within_budget"])
+    assert any("it is to be a rnn-relu, and is audited as that; found: it is a rnn" in note for note in result.narrowings)
+    assert "tanh" in str(result.diagnosis)
+
+
+@pytest.mark.parametrize(("is_a", "to_be"), [("gru", "gru-before"), ("lstm", "lstm-peepholes")])
+def test_another_cell_than_is_asked_for_is_no_pass(is_a, to_be):
+    result = audit(Undeclared(is_a), cell=to_be, profile="quick", only=["forward_within_budget"], diagnose=False)
+    assert (result.verdict, result.cell) == ("fail", to_be)
+
+
+def test_arrays_that_cannot_be_those_of_what_is_asked_for_are_an_error():
+    target = subject(Nameless(Port("gru"), CONVENTIONS["pytorch"]), cell="gru-before")
+    with pytest.raises(TargetError, match="is to be a gru-before, but it is a gru"):
+        settled(target)
+
+
+def test_the_usual_cell_of_a_kind_is_a_guess():
+    relu = Edited(as_cell("rnn-relu"))
+    relu.convention = None
+    assert settled(subject(relu, cell="rnn")).cell.name == "rnn-relu"
