@@ -46,6 +46,8 @@ class Subject:
         Which of :data:`gatecheck.protocol.ABILITIES` it has.
     undeclared
         Whether it declares no convention, so that canonical arrays are a guess.
+    few_shapes
+        Whether it asks for cases of few different sizes.
     notes
         What it says of itself, and what was found out about it, in sentences.
     own_weights
@@ -64,6 +66,7 @@ class Subject:
     options: frozenset[str] = frozenset()
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     undeclared: bool = False
+    few_shapes: bool = False
     notes: tuple[str, ...] = ()
     own_weights: Mapping[str, Array] = field(default_factory=dict)
     shared: Shared = field(default_factory=Shared, init=False, repr=False)
@@ -108,6 +111,7 @@ class Subject:
     def narrowings(self) -> list[str]:
         """What the declaration leaves out of the audit, in sentences."""
         out = [*self.notes, *(f"{k} is always {v}" for k, v in self.sizes.items())]
+        out += ["its cases have few different sizes, since it asks for that: each is compiled"] * self.few_shapes
         out += ["it has no bias: b is here the weight of one more input, the first, that is always 1"] * self.constant_inputs
         out += [f"{k} is always zero: the convention {self.convention.name} has no place for it" for k in self.absent]
         out += [f"{d} is not audited: it is not declared" for d in ("float32", "float64") if d not in self.dtypes]
@@ -333,6 +337,7 @@ def subject(target: Any, *, cell: str | Cell | None = None, convention: str | Co
             frozenset(k for k, v in options.items() if v),
             dict(expected_failures),
             chosen_convention is None and _attribute(label, target, "convention") is None,
+            bool(_attribute(label, target, "few_shapes")),
             tuple(str(note) for note in _declared(label, target, "notes", tuple | list, ())),
             its_convention.read(its_cell, own_weights) if own_weights else {},
         )

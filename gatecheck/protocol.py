@@ -39,6 +39,8 @@ class Implementation(Protocol):
         Optional: sizes that it insists on, such as ``{"B": 1}``.
     options
         Optional: how its layer lays out a sequence, such as ``{"batch_first": True}``; see :data:`OPTIONS`.
+    few_shapes
+        Optional: True asks for cases of few different sizes, where each is compiled and that takes far longer than to run it.
     expected_failures
         Optional: a reason, with its source, for each property that it is documented not to have.
     own_weights

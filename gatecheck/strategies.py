@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ full Jacobian can be had of is ``tiny``, of two steps and two units at least, si
 far back are ``long``; rows of different lengths are ``ragged``."""
 
 
-def _distinct(sizes: list[int], fixed: Mapping[str, int]) -> Sizes:
+def _distinct(sizes: Sequence[int], fixed: Mapping[str, int]) -> Sizes:
     """Sizes made distinct by raising the later ones: equal sizes hide transposes."""
     used = set(fixed.values())
     out: dict[str, int] = {}
@@ -73,9 +73,22 @@ def _distinct(sizes: list[int], fixed: Mapping[str, int]) -> Sizes:
     return Sizes(**out)
 
 
+def few_sizes(scope: Scope, fixed: Mapping[str, int], count: int, seed: int) -> list[Sizes]:
+    """So many sizes of a scope, the smallest first, the others from a seed; `fixed` as of :func:`cases`."""
+    rng = np.random.default_rng(seed)
+    drawn = [[int(rng.integers(low, high + 1)) for low, high in scope.sizes] for _ in range(count - 1)]
+    return [_distinct(sizes, fixed) for sizes in ([low for low, _ in scope.sizes], *drawn)]
+
+
 @st.composite
 def cases(
-    draw_from: st.DrawFn, cell: Cell, dtype: str, scope: Scope, fixed: Mapping[str, int] | None = None, zero: Collection[str] = ()
+    draw_from: st.DrawFn,
+    cell: Cell,
+    dtype: str,
+    scope: Scope,
+    fixed: Mapping[str, int] | None = None,
+    zero: Collection[str] = (),
+    among: Sequence[Sizes] = (),
 ) -> Case:
     """Cases of a cell in one dtype.
 
@@ -89,9 +102,12 @@ def cases(
         Sizes that the implementation insists on, such as ``{"B": 1}``.
     zero
         Parameters that are zero in every case, since its convention has no place for them.
+    among
+        The only sizes that they have, if that is to be.
     """
     pick: Any = draw_from
-    sizes = _distinct([pick(st.integers(*limits)) for limits in scope.sizes], fixed or {})
+    any_size = st.tuples(*(st.integers(*limits) for limits in scope.sizes)).map(lambda sizes: _distinct(sizes, fixed or {}))
+    sizes = pick(st.sampled_from(among) if among else any_size)
     regime = pick(st.sampled_from(scope.regimes))
     absent: tuple[str, ...] = ()
     if scope.absent:

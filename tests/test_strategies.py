@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gatecheck.cases import REGIMES, optional
 from gatecheck.cells import CELLS, LSTM
-from gatecheck.strategies import SCOPES, Scope, cases
+from gatecheck.strategies import SCOPES, Scope, cases, few_sizes
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
 scopes = pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
@@ -111,3 +111,27 @@ def test_a_scope_names_regimes_that_exist(scope):
     assert set(scope.regimes) <= set(REGIMES)
     assert 0 < scope.share <= 1
     assert all(1 <= low <= high for low, high in (scope.T, scope.B, scope.D, scope.H))
+
+
+@scopes
+@pytest.mark.parametrize("fixed", [{}, {"B": 1, "H": 5}], ids=str)
+def test_few_sizes_are_of_the_scope_and_the_smallest_is_first(scope, fixed):
+    first, *others = few_sizes(scope, fixed, 5, seed=7)
+    assert few_sizes(scope, fixed, 5, seed=7) == [first, *others] != few_sizes(scope, fixed, 5, seed=8)
+    assert all(a <= b for other in others for a, b in zip(first, other, strict=True) if "B" not in fixed)
+    for sizes in (first, *others):
+        assert {k: sizes._asdict()[k] for k in fixed} == fixed
+        assert all(low <= size <= high + 3 for (low, high), size, k in zip(scope.sizes, sizes, "TBDH", strict=True) if k not in fixed)
+
+
+def test_cases_have_no_other_sizes_than_those_that_may_be():
+    few = few_sizes(SCOPES["any"], {}, 3, seed=0)
+    seen = set()
+
+    @settings(max_examples=60, deadline=None, derandomize=True)
+    @given(case=cases(LSTM(), "float64", SCOPES["any"], among=few))
+    def look(case):
+        seen.add(case.sizes)
+
+    look()
+    assert seen == set(few)

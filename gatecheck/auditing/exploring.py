@@ -16,12 +16,12 @@ from hypothesis import seed as seeded
 from hypothesis.errors import HypothesisException
 
 from gatecheck.cases import Case
-from gatecheck.cells import Cell
+from gatecheck.cells import Cell, Sizes
 from gatecheck.claims import Claim
 from gatecheck.errors import BugError, TargetError, TargetLostError, TargetTimeoutError
 from gatecheck.evidence import Evidence, Violation, summarise
 from gatecheck.implementation import Subject
-from gatecheck.strategies import Scope, cases
+from gatecheck.strategies import Scope, cases, few_sizes
 
 PROFILES = {"quick": 12, "ci": 24, "thorough": 300}
 """How many cases a dtype each property is tried on; some properties take a share of them."""
@@ -186,25 +186,34 @@ def drawn(implementation: Subject, dtype: str, scope: Scope, examples: int, seed
     Parameters
     ----------
     implementation
-        Whose cell, sizes and absent parameters they have.
+        Whose cell, sizes and absent parameters they have; where it asks for few shapes, there is one for some six cases.
     dtype, scope
         As of :func:`gatecheck.strategies.cases`.
     examples, seed
         How many, and which.
     """
-    return _drawn(implementation.cell, dtype, scope, tuple(implementation.sizes.items()), tuple(implementation.absent), examples, seed)
+    fixed = implementation.sizes
+    among = few_sizes(scope, fixed, max(2, examples // 6), seed) if implementation.few_shapes else ()
+    return _drawn(implementation.cell, dtype, scope, tuple(fixed.items()), tuple(implementation.absent), tuple(among), examples, seed)
 
 
 @lru_cache(maxsize=256)
 def _drawn(
-    cell: Cell, dtype: str, scope: Scope, fixed: tuple[tuple[str, int], ...], zero: tuple[str, ...], examples: int, seed: int
+    cell: Cell,
+    dtype: str,
+    scope: Scope,
+    fixed: tuple[tuple[str, int], ...],
+    zero: tuple[str, ...],
+    among: tuple[Sizes, ...],
+    examples: int,
+    seed: int,
 ) -> tuple[Case, ...]:
     # Once a process, since many faults are tried on the same.
     found: list[Case] = []
 
     @seeded(seed)
     @_settings(examples, Phase.generate)
-    @hypothesis.given(cases(cell, dtype, scope, dict(fixed), zero))
+    @hypothesis.given(cases(cell, dtype, scope, dict(fixed), zero, among))
     def keep(case: Case) -> None:
         found.append(case)
 

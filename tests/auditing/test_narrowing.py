@@ -3,11 +3,13 @@
 import pytest
 from wrapped import after, having
 
-from gatecheck.auditing.exploring import PROFILES
+from gatecheck.auditing.exploring import PROFILES, drawn
 from gatecheck.auditing.runner import audit
 from gatecheck.cells import GRU
 from gatecheck.faults.edited import Edited
+from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
+from gatecheck.strategies import SCOPES
 
 
 def seen_by(target, **declared):
@@ -33,6 +35,18 @@ def test_declared_sizes_are_honoured_and_correct_code_of_them_passes(axis, size,
     assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
     skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
     assert impossible is None or axis in skipped[impossible]
+
+
+def test_where_each_shape_is_compiled_there_are_few():
+    target = subject(having(Edited(GRU()), few_shapes=True))
+    sizes = {
+        name: {case.sizes for dtype in ("float32", "float64") for case in drawn(target, dtype, scope, 24, seed=0)}
+        for name, scope in SCOPES.items()
+    }
+    assert {len(of_scope) for of_scope in sizes.values()} <= {2, 3, 4}
+    assert sizes["any"] == sizes["present"]
+    assert len({case.sizes for case in drawn(subject(Edited(GRU())), "float32", SCOPES["any"], 24, seed=0)}) > 8
+    assert any("few different sizes" in note for note in target.narrowings)
 
 
 def test_an_undeclared_dtype_is_never_used_and_is_named():

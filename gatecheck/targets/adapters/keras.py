@@ -105,6 +105,7 @@ class Layer:
     """
 
     packages = ("keras", _BACKEND)
+    few_shapes = _BACKEND == "jax"
     convention = "keras"
 
     def __init__(self, name: str, cell: Cell, **options: Any) -> None:
