@@ -1,12 +1,10 @@
-"""Our cells as an implementation, with validated inputs.
-
-Methods import what computes: Numba takes a third of a second to import, and an audit of somebody else's cell never calls ours.
-"""
+"""Our cells as an implementation, with validated inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +19,22 @@ Array = NDArray[Any]
 REAL = ("float32", "float64")
 COMPUTED = (*CELLS.values(), LSTM(peepholes=True))
 """The cells that there are kernels for; layers of them may be stacked and bidirectional."""
+
+
+class _Compiled(NamedTuple):
+    """The modules that compute."""
+
+    activations: Any
+    each: Any
+    network: Any
+
+
+@cache
+def _compiled() -> _Compiled:
+    # Numba takes a third of a second to import, and an audit of somebody else's cell never calls ours.
+    from gatecheck.kernels import activations, each, network
+
+    return _Compiled(activations, each, network)
 
 
 class Builtin:
@@ -70,10 +84,8 @@ class Builtin:
         if self.cell.one not in COMPUTED:
             names = ", ".join(c.name for c in COMPUTED)
             raise UsageError(f"the kernels compute the cells {names}, stacked and bidirectional too; there is no {self.cell} among them")
-        from gatecheck.kernels import activations
-
         used = {"sigmoid": "gated" in self.cell.traits or self.cell.activation == "sigmoid", "tanh": self.cell.activation == "tanh"}
-        self.activations = {name: getattr(activations, name) for name, is_used in used.items() if is_used}
+        self.activations = {name: getattr(_compiled().activations, name) for name, is_used in used.items() if is_used}
         self.dtypes = (*REAL, "complex128") if "analytic" in self.cell.traits else REAL
 
     def forward(
@@ -93,11 +105,9 @@ class Builtin:
         InputError
             If the arrays do not fit; see :func:`gatecheck.validation.check_inputs` and :func:`gatecheck.validation.check_lengths`.
         """
-        from gatecheck.kernels import network
-
         x = self._time_first(x)
         self._check(self.dtypes, params, x, h0, c0, lengths)
-        y, hT, cT, _ = network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths, taped=False)
+        y, hT, cT, _ = _compiled().network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths, taped=False)
         y = self._laid_out(y, lengths)
         return (y, hT) if cT is None else (y, hT, cT)
 
@@ -119,13 +129,11 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        from gatecheck.kernels import network
-
         x, dy = self._time_first(x), self._time_first(dy)
         sizes = self._check(REAL, params, x, h0, c0, lengths)
         check_cotangents(self.cell, sizes, x.dtype, dy, dhT, dcT)
-        tapes = network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)[3]
-        got = network.backward(self.cell, params, tapes, self._turned(dy, lengths), dhT, dcT, lengths)
+        tapes = _compiled().network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)[3]
+        got: dict[str, Array] = _compiled().network.backward(self.cell, params, tapes, self._turned(dy, lengths), dhT, dcT, lengths)
         return got | {"x": self._laid_out(got["x"], lengths)}
 
     def forward_each(
@@ -140,13 +148,11 @@ class Builtin:
         InputError
             If the arrays do not fit, or there is no such input or entry.
         """
-        from gatecheck.kernels import each
-
         inputs = {**params, "x": x, "h0": h0} | ({} if c0 is None else {"c0": c0})
         self._check(self.dtypes, params, self._time_first(x), h0, c0, None)
         self._check_entries(inputs, name, entries, values)
         if self._plain:
-            y, hT, cT = each.forward_each(self.cell, params, x, h0, c0, name, entries, values)
+            y, hT, cT = _compiled().each.forward_each(self.cell, params, x, h0, c0, name, entries, values)
             return (y, hT) if cT is None else (y, hT, cT)
         results = []
         for entry, value in zip(entries, values, strict=True):
@@ -174,16 +180,15 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        from gatecheck.kernels import each, network
-
         sizes = self._check(REAL, params, self._time_first(x), h0, c0, None)
         given = [d for d in (dy, dhT, dcT) if d is not None]
         if any(not isinstance(d, np.ndarray) or d.ndim == 0 or len(d) != len(given[0]) or len(d) == 0 for d in given):
             raise InputError("dy, dhT and dcT should be arrays with one leading axis, of the same length of at least 1")
         check_cotangents(self.cell, sizes, x.dtype, self._time_first(dy[0]), dhT[0], None if dcT is None else dcT[0])
         if self._plain:
-            tape = network.forward(self.cell, params, x, h0, c0)[3][0]
-            return each.backward_each(self.cell, params, tape, dy, dhT, dcT)
+            tape = _compiled().network.forward(self.cell, params, x, h0, c0)[3][0]
+            gradients: dict[str, Array] = _compiled().each.backward_each(self.cell, params, tape, dy, dhT, dcT)
+            return gradients
         several = [self.backward(params, x, h0, c0, *(None if d is None else d[k] for d in (dy, dhT, dcT))) for k in range(len(dy))]
         return {name: np.stack([one[name] for one in several]) for name in several[0]}
 
@@ -211,16 +216,14 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        from gatecheck.kernels import network
-
         x, dx = self._time_first(x), self._time_first(dx)
         T, B, D, H = self._check(REAL, params, x, h0, c0, lengths)
         states = {f"{s}0": self.cell.state_shape(s, B, H) for s in self.cell.state}
         with naming("dparams"):
             self._check_direction(self.cell.param_shapes(D, H), x.dtype, dparams or {})
         self._check_direction({"x": (T, B, D), **states}, x.dtype, {"x": dx, "h0": dh0, "c0": dc0})
-        tapes = network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)[3]
-        dy, dhT, dcT = network.tangent(self.cell, params, tapes, dparams, self._turned(dx, lengths), dh0, dc0, lengths)
+        tapes = _compiled().network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)[3]
+        dy, dhT, dcT = _compiled().network.tangent(self.cell, params, tapes, dparams, self._turned(dx, lengths), dh0, dc0, lengths)
         dy = self._laid_out(dy, lengths)
         return (dy, dhT) if dcT is None else (dy, dhT, dcT)
 
@@ -228,11 +231,8 @@ class Builtin:
         return sequence.swapaxes(0, 1) if self.options["batch_first"] and np.ndim(sequence) == 3 else sequence
 
     def _turned(self, sequence: Any, lengths: Array | None) -> Any:
-        if sequence is None or not self.options["reverse"]:
-            return sequence
-        from gatecheck.kernels import network
-
-        return network.turn_round(len(sequence), lengths)(sequence)
+        turned = self.options["reverse"] and sequence is not None
+        return _compiled().network.turn_round(len(sequence), lengths)(sequence) if turned else sequence
 
     def _laid_out(self, sequence: Array, lengths: Array | None) -> Array:
         """A sequence of ours as it is returned."""
