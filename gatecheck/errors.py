@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 __all__ = [
     "ArchiveError",
     "BugError",
@@ -94,6 +99,20 @@ class WorkerLostError(GatecheckError, RuntimeError):
 
 class GatecheckWarning(RuntimeWarning):
     """What gatecheck worked around, and what its user can do about it; the command line shows it as one line."""
+
+
+def hear(say: Callable[[str], Any]) -> None:
+    """From now on have `say` told what a warning of ours says; others are shown as before."""
+    warnings.showwarning = partial(_heard, say, warnings.showwarning)
+
+
+def _heard(
+    say: Callable[[str], Any], otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any, **more: Any
+) -> None:
+    if issubclass(category, GatecheckWarning):
+        say(str(message))
+    else:
+        otherwise(message, category, *where, **more)
 
 
 def first_line(error: Exception) -> str:

@@ -11,9 +11,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,7 +29,7 @@ from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY
 from gatecheck.conventions import Convention
-from gatecheck.errors import GatecheckWarning, TargetCrashError, TargetLostError
+from gatecheck.errors import GatecheckWarning, TargetCrashError, TargetLostError, hear
 from gatecheck.evidence import Evidence
 from gatecheck.implementation import Subject
 from gatecheck.processes import end_with_parent
@@ -175,7 +174,7 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
     said: list[str] = []
     warnings.simplefilter("ignore")  # whatever the user's environment makes of them
     warnings.simplefilter("always", GatecheckWarning)
-    warnings.showwarning = partial(_keep, said, warnings.showwarning)
+    hear(said.append)
     asked = os.getpid()
     while True:
         try:
@@ -193,15 +192,6 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
         _flush()
         connection.send((answer, said))
         said.clear()
-
-
-def _keep(
-    said: list[str], otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any, **more: Any
-) -> None:
-    if issubclass(category, GatecheckWarning):
-        said.append(str(message))
-    else:
-        otherwise(message, category, *where, **more)
 
 
 def _detach() -> None:

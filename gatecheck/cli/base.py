@@ -8,10 +8,8 @@ import math
 import os
 import shlex
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import gatecheck
-from gatecheck.errors import GatecheckError, GatecheckWarning, MissingExtraError, TargetError, UsageError, WorkerLostError, in_brief
+from gatecheck.errors import GatecheckError, MissingExtraError, TargetError, UsageError, WorkerLostError, hear, in_brief
 from gatecheck.writing import check_writable, write_text
 
 HOLDS, FINDINGS, WRONG_CALL, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
@@ -167,14 +165,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console that cannot show ± still shows the verdict
-    warnings.showwarning = partial(_in_one_line, warnings.showwarning)
-
-
-def _in_one_line(otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    if issubclass(category, GatecheckWarning):
-        click.echo(f"gatecheck: {message}", err=True)
-    else:
-        otherwise(message, category, *where, **more)
+    hear(lambda message: click.echo(f"gatecheck: {message}", err=True))
 
 
 @contextmanager

@@ -40,6 +40,15 @@ class Edited:
     def _ahead(self, arrays: dict[str, Array]) -> tuple[Results, Tape]:
         return ahead(self.equations, arrays, lambda plain: apply(masked(plain), *self._masks))
 
+    def _outputs(self, arrays: dict[str, Array]) -> tuple[Array, ...]:
+        with np.errstate(all="ignore"):
+            return tuple(self._ahead(arrays)[0].values())
+
+    def _gradients(self, arrays: dict[str, Array]) -> dict[str, Any]:
+        with np.errstate(all="ignore"):
+            _, tape = self._ahead(arrays)
+            return {k[1:]: v for k, v in back(self.equations, arrays, tape).items()}
+
     def _arrays(self, params: dict[str, Array], x: Array, **rest: Array | None) -> dict[str, Array]:
         return {**params, "x": x} | {k: v for k, v in rest.items() if v is not None}
 
@@ -47,8 +56,7 @@ class Edited:
         self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
     ) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT); shapes as in :mod:`gatecheck.cells`."""
-        with np.errstate(all="ignore"):
-            return tuple(self._ahead(self._arrays(params, x, h0=h0, c0=c0, lengths=lengths))[0].values())
+        return self._outputs(self._arrays(params, x, h0=h0, c0=c0, lengths=lengths))
 
     def forward_each(
         self, name: str, entries: Array, values: Array, params: dict[str, Array], x: Array, h0: Array, c0: Array | None = None
@@ -60,8 +68,7 @@ class Edited:
         arrays = _replicated(self._arrays(params, x, h0=h0, c0=c0), len(entries))
         changed = arrays[name].astype(values.dtype)
         changed.reshape(len(entries), -1)[np.arange(len(entries)), entries] = values
-        with np.errstate(all="ignore"):
-            return tuple(self._ahead(arrays | {name: changed})[0].values())
+        return self._outputs(arrays | {name: changed})
 
     def backward_each(
         self,
@@ -75,8 +82,8 @@ class Edited:
         dcT: Array | None = None,
     ) -> dict[str, Any]:
         """:meth:`backward` for many cotangents: they and the gradients have one leading axis more."""
-        given = _replicated(self._arrays({}, x, h0=h0, c0=c0), len(dy))
-        return self.backward(_replicated(params, len(dy)), given["x"], given["h0"], given.get("c0"), dy, dhT, dcT)
+        arrays = _replicated(self._arrays(params, x, h0=h0, c0=c0), len(dy))
+        return self._gradients(self._arrays(arrays, arrays["x"], dy=dy, dhT=dhT, dcT=dcT))
 
     def backward(
         self,
@@ -90,7 +97,4 @@ class Edited:
         lengths: Array | None = None,
     ) -> dict[str, Any]:
         """A gradient for each parameter, x, h0 and (c0)."""
-        arrays = self._arrays(params, x, h0=h0, c0=c0, lengths=lengths, dy=dy, dhT=dhT, dcT=dcT)
-        with np.errstate(all="ignore"):
-            _, tape = self._ahead(arrays)
-            return {k[1:]: v for k, v in back(self.equations, arrays, tape).items()}
+        return self._gradients(self._arrays(params, x, h0=h0, c0=c0, lengths=lengths, dy=dy, dhT=dhT, dcT=dcT))

@@ -38,6 +38,6 @@ if __name__ == "__main__":
         worst = max(p.worst_ratio or 0 for p in r.properties)
         print(f" {target:<20}  {cell:<13}  {seed:>4}  {r.verdict:<12}  {r.checks:>6,}  {worst:.2f}")
     for package in ("builtin", "torch"):
-        of = [r for ((of, _, _), _), r in zip(jobs, results, strict=True) if of == package]
-        checks, found = sum(r.checks for r in of), sum(not r.ok for r in of)
+        theirs = [r for ((whose, _, _), _), r in zip(jobs, results, strict=True) if whose == package]
+        checks, found = sum(r.checks for r in theirs), sum(not r.ok for r in theirs)
         print(f" {package}: {checks:,} checks, {found} audits with a finding")

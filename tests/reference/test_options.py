@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gatecheck.properties.gradients import _checked
 
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, LSTM, VARIANTS, Sizes, as_cell
 from gatecheck.errors import UsageError
 from gatecheck.faults.edited import Edited
+from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
-from gatecheck.oracles.gradcheck import gradcheck
 from gatecheck.reference import equations, run
 
 every_variant = pytest.mark.parametrize("cell", VARIANTS.values(), ids=str)
@@ -22,26 +23,7 @@ def case_of(cell, seed=0, T=4, D=3, H=4):
 
 @every_variant
 def test_gradients_are_those_of_the_forward(cell):
-    arrays = case_of(cell, T=3, D=1, H=3).doubles()  # each number of each array is moved
-    inputs = {k: v for k, v in arrays.items() if not k.startswith("d")}
-    ours, outputs = Edited(cell), ["y", *(f"{k}T" for k in cell.state)]
-
-    def split(given):
-        return {k: given[k] for k in cell.param_shapes(1, 3)}, given["x"], given["h0"], given.get("c0")
-
-    def forward(**given):
-        return dict(zip(outputs, ours.forward(*split(given)), strict=True))
-
-    def forward_each(name, entries, values, **given):
-        return dict(zip(outputs, ours.forward_each(name, entries, values, *split(given)), strict=True))
-
-    def vjp(cotangents, **given):
-        return ours.backward(*split(given), *(cotangents.get(k) for k in ("y", "hT", "cT")))
-
-    def vjp_each(cotangents, **given):
-        return ours.backward_each(*split(given), **{f"d{k}": v for k, v in cotangents.items()})
-
-    result = gradcheck(forward, inputs, vjp, fn_each=forward_each, vjp_each=vjp_each)
+    result = _checked(subject(Edited(cell)), case_of(cell, T=3, D=1, H=3))  # each number of each array is moved
     assert result.verdict == "pass"
     assert result.oracles["complex step"].verdict in ({"pass"} if "analytic" in cell.traits else {"pass", "not applicable"})
 
