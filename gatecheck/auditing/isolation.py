@@ -330,8 +330,8 @@ def _forkserver() -> bool:
 
 
 def _preloaded() -> list[str]:
-    """Our modules, which each new process then has from the beginning; a framework, which an adapter imports, cannot be forked."""
-    names = [n for n in sys.modules if n.partition(".")[0] == "gatecheck" and ".adapters." not in n]
+    """Our modules, which each new process then has from the beginning; frameworks, which adapters and contests import, cannot fork."""
+    names = [n for n in sys.modules if n.partition(".")[0] == "gatecheck" and not {"adapters", "bench"} & {*n.split(".")}]
     return [*names, *(f"gatecheck.properties.{module}" for module in runner.MODULES)]
 
 
