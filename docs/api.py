@@ -1,4 +1,6 @@
-"""The API reference from the docstrings, by pdoc: ``python docs/api.py FOLDER`` writes it there. Needs the extra ``docs``."""
+"""The API reference from the docstrings, by pdoc: ``python docs/api.py FOLDER`` writes it there.
+Needs the extra ``docs``.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,32 @@ import pdoc
 
 import gatecheck
 
-USING = ("errors", "cells", "cases", "implementation", "conventions", "initialisers", "weights", "oracles.gradcheck")
+USING = (
+    "errors",
+    "cells",
+    "cases",
+    "implementation",
+    "conventions",
+    "initialisers",
+    "weights",
+    "oracles.gradcheck",
+)
 ADDING = ("budgets", "claims", "evidence", "faults", "properties")
 AROUND = ("auditing.result", "targets.adapters.library", "targets.adapters.process")
-MODULES = ["gatecheck", *(f"gatecheck.{name}" for name in USING + ADDING + AROUND), "!gatecheck.properties.test_properties"]
-"""What a user imports, and what one needs who adds a property, a fault or a framework; packages with all that is in them."""
+MODULES = [
+    "gatecheck",
+    *(f"gatecheck.{name}" for name in USING + ADDING + AROUND),
+    "!gatecheck.properties.test_properties",
+]
+"""What a user imports, and what one needs who adds a property, a fault or a framework; packages
+with all that is in them.
+"""
 
 
 def resolved(module: object) -> None:
-    """Give the named tuples of a module types in place of words, which pdoc looks up where they are not."""
+    """Give the named tuples of a module types in place of words, which pdoc looks up where they are
+    not.
+    """
     for kind in vars(module).values():
         if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
             kind.__new__.__annotations__ = typing.get_type_hints(kind)
@@ -31,7 +50,9 @@ def build(folder: Path) -> None:
         setattr(gatecheck, name, getattr(gatecheck, name))
     for name in pdoc.extract.walk_specs(MODULES):
         resolved(importlib.import_module(name))
-    pdoc.render.configure(docformat="numpy", show_source=False, footer_text=f"gatecheck {gatecheck.__version__}")
+    pdoc.render.configure(
+        docformat="numpy", show_source=False, footer_text=f"gatecheck {gatecheck.__version__}"
+    )
     pdoc.pdoc(*MODULES, output_directory=folder)
 
 

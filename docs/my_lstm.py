@@ -1,4 +1,6 @@
-"""An LSTM as one writes it by hand, with one thing missing in its backward: the subject of the picture in README.md."""
+"""An LSTM as one writes it by hand, with one thing missing in its backward: the subject of the
+picture in README.md.
+"""
 
 import numpy as np
 
@@ -33,12 +35,33 @@ class MyLSTM:
         (_, h, c), steps = self.run(params, x, h0, c0)
         dh = np.zeros_like(h) if dhT is None else dhT
         dc = np.zeros_like(c) if dcT is None else dcT
-        dW, dU, db, dx = np.zeros_like(W), np.zeros_like(U), np.zeros(len(W), x.dtype), np.zeros_like(x)
+        dW, dU, db, dx = (
+            np.zeros_like(W),
+            np.zeros_like(U),
+            np.zeros(len(W), x.dtype),
+            np.zeros_like(x),
+        )
         for t in reversed(range(len(x))):
             h, c, i, f, g, o, m = steps[t]
             dh = dh if dy is None else dh + dy[t]
             dc = dc + dh * o * (1 - m**2)
-            da = np.concatenate([dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g**2), dh * m * o * (1 - o)], axis=1)
+            da = np.concatenate(
+                [
+                    dc * g * i * (1 - i),
+                    dc * c * f * (1 - f),
+                    dc * i * (1 - g**2),
+                    dh * m * o * (1 - o),
+                ],
+                axis=1,
+            )
             dW, dU, db, dx[t] = dW + da.T @ x[t], dU + da.T @ h, db + da.sum(0), da @ W
             dh, dc = da @ U, dc  # and dc * f, where it is right
-        return {"weight_ih_l0": dW, "weight_hh_l0": dU, "bias_ih_l0": db, "bias_hh_l0": db, "x": dx, "h0": dh, "c0": dc}
+        return {
+            "weight_ih_l0": dW,
+            "weight_hh_l0": dU,
+            "bias_ih_l0": db,
+            "bias_hh_l0": db,
+            "x": dx,
+            "h0": dh,
+            "c0": dc,
+        }

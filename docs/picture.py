@@ -1,4 +1,6 @@
-"""The terminal picture in README.md, of a real run: ``python docs/picture.py`` writes docs/audit.svg."""
+"""The terminal picture in README.md, of a real run: ``python docs/picture.py`` writes
+docs/audit.svg.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,22 @@ def output() -> str:
     RuntimeError
         If it does not end with findings and a diagnosis.
     """
-    colours = {"COLUMNS": str(WIDTH), "FORCE_COLOR": "1", "TERM": "xterm-256color", "PYTHONUTF8": "1"}
+    colours = {
+        "COLUMNS": str(WIDTH),
+        "FORCE_COLOR": "1",
+        "TERM": "xterm-256color",
+        "PYTHONUTF8": "1",
+    }
     command = [sys.executable, "-c", "from gatecheck.cli import main; main()", *WORDS]
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(HERE / "my_lstm.py", folder)
-        done = subprocess.run(command, cwd=folder, env=os.environ | colours, capture_output=True, encoding="utf-8")
+        done = subprocess.run(
+            command, cwd=folder, env=os.environ | colours, capture_output=True, encoding="utf-8"
+        )
     if done.returncode != 1 or "diagnosis" not in done.stdout:
-        raise RuntimeError(f"gatecheck {' '.join(WORDS)} ended with status {done.returncode}: {done.stdout}{done.stderr}")
+        raise RuntimeError(
+            f"gatecheck {' '.join(WORDS)} ended with status {done.returncode}: {done.stdout}{done.stderr}"
+        )
     return done.stdout
 
 

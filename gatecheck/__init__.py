@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from gatecheck.auditing.result import AuditResult as AuditResult
     from gatecheck.auditing.runner import audit as audit
     from gatecheck.auditing.runner import replay as replay
-    from gatecheck.auditing.testing import parametrize_with_properties as parametrize_with_properties
+    from gatecheck.auditing.testing import (
+        parametrize_with_properties as parametrize_with_properties,
+    )
     from gatecheck.cases import Case as Case
     from gatecheck.cells import GRU as GRU
     from gatecheck.cells import LSTM as LSTM

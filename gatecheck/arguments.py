@@ -38,12 +38,18 @@ def shown(value: Any) -> str:
 
 
 def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+    return (
+        isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+    )
 
 
 def _finite(value: Any) -> bool:
     try:
-        return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and math.isfinite(value)
+        return (
+            isinstance(value, int | float | np.integer | np.floating)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+        )
     except OverflowError:
         return False
 
@@ -72,14 +78,19 @@ TEXT = Kind("a text", lambda value: isinstance(value, str))
 PATH = Kind("the path of a file", _path)
 FUNCTION = Kind("a function", callable)
 LIST = Kind("a list", _list)
-MAPPING = Kind("a mapping from names", lambda value: isinstance(value, Mapping) and all(isinstance(name, str) for name in value))
+MAPPING = Kind(
+    "a mapping from names",
+    lambda value: isinstance(value, Mapping) and all(isinstance(name, str) for name in value),
+)
 
 
 def among(*values: Any) -> Kind:
     """One of these texts, numbers, or None."""
     words = [repr(value) for value in values]
     called = " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-    return Kind(called, lambda value: any(type(value) is type(one) and value == one for one in values))
+    return Kind(
+        called, lambda value: any(type(value) is type(one) and value == one for one in values)
+    )
 
 
 def perhaps(kind: Kind) -> Kind:
@@ -101,7 +112,9 @@ def require(values: Mapping[str, Any], **kinds: Kind) -> None:
 
 
 def checked(**kinds: Kind) -> Callable[[F], F]:
-    """Decorator for a function of which these arguments, where they are given, should be of these kinds; errors as of :func:`require`."""
+    """Decorator for a function of which these arguments, where they are given, should be of these
+    kinds; errors as of :func:`require`.
+    """
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)

@@ -17,7 +17,9 @@ def block(cell: Cell, array: Array, gate: str) -> Array:
 
 
 def peephole(cell: Cell, array: Array, gate: str) -> Array:
-    """The view of `gate`'s peephole weights in an array whose last axis holds those of all sigmoid gates."""
+    """The view of `gate`'s peephole weights in an array whose last axis holds those of all sigmoid
+    gates.
+    """
     H = array.shape[-1] // len(cell.sigmoid_gates)
     k = cell.sigmoid_gates.index(gate)
     return array[..., k * H : (k + 1) * H]
@@ -43,7 +45,10 @@ def split(cell: Cell, params: Params) -> dict[str, Array]:
 
 def join(cell: Cell, blocks: Mapping[str, Array]) -> dict[str, Array]:
     """The inverse of :func:`split`."""
-    out = {name: np.concatenate([blocks[f"{name}_{k}"] for k in cell.gates], axis=-1) for name in ("W", "U", "b")}
+    out = {
+        name: np.concatenate([blocks[f"{name}_{k}"] for k in cell.gates], axis=-1)
+        for name in ("W", "U", "b")
+    }
     if cell.peepholes:
         out["p"] = np.concatenate([blocks[f"p_{k}"] for k in cell.sigmoid_gates], axis=-1)
     return out | {name: blocks[name] for name in ("c_n", "R") if name in blocks}

@@ -1,4 +1,6 @@
-"""What a correct implementation may return for a case: the reference's results and their rounding budget."""
+"""What a correct implementation may return for a case: the reference's results and their rounding
+budget.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,15 @@ from gatecheck.reference import Results, ahead, equations, run
 R = TypeVar("R")
 
 KEPT = 16384
-"""How many results a process remembers, the newest. A cell has some thousand budgets at profile ci, of about 10 kB, and all have to fit:
-a matrix of faults asks for them again with every fault."""
+"""How many results a process remembers, the newest. A cell has some thousand budgets at profile ci,
+of about 10 kB, and all have to fit: a matrix of faults asks for them again with every fault."""
 
 
 def remembered(function: Callable[[Case], R]) -> Callable[[Case], R]:
     """A function that is asked once about equal cases, whoever is under audit.
 
-    It knows them by their digests, since a case may be far larger than its budget: half a megabyte where 121 units show an activation.
+    It knows them by their digests, since a case may be far larger than its budget: half a megabyte
+    where 121 units show an activation.
     """
     found: dict[str, R] = {}
 
@@ -48,9 +51,11 @@ _keeping = False
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Meanwhile budgets are kept on disk, and those that an earlier process kept are not measured again.
+    """Meanwhile budgets are kept on disk, and those that an earlier process kept are not measured
+    again.
 
-    They are the same to the last bit: of a case, by this version of all that a budget is made from. The folder is that of compiled kernels.
+    They are the same to the last bit: of a case, by this version of all that a budget is made from.
+    The folder is that of compiled kernels.
     """
     global _keeping
     before, _keeping = _keeping, True
@@ -64,7 +69,10 @@ def kept() -> Iterator[None]:
 def _file(cell: str) -> Kept:
     here = Path(__file__).parent
     made_from = source_digest(here, here / "reference", here / "oracles")
-    folder = cache_root() / f"gatecheck-budgets-{made_from}-numpy{np.__version__}-scipy{scipy.__version__}"
+    folder = (
+        cache_root()
+        / f"gatecheck-budgets-{made_from}-numpy{np.__version__}-scipy{scipy.__version__}"
+    )
     return Kept(folder / re.sub(r"[^\w-]", "_", cell))
 
 
@@ -80,7 +88,11 @@ def _on_disk(function: Callable[[Case], Budget]) -> Callable[[Case], Budget]:
             exact, spread = ({k[1:]: v for k, v in found.items() if k[0] == kind} for kind in "=~")
             return Budget(exact, spread, case.dtype.name)
         measured = function(case)
-        file.put(key, {f"={k}": v for k, v in measured.exact.items()} | {f"~{k}": v for k, v in measured.spread.items()})
+        file.put(
+            key,
+            {f"={k}": v for k, v in measured.exact.items()}
+            | {f"~{k}": v for k, v in measured.spread.items()},
+        )
         return measured
 
     return asked
@@ -105,7 +117,8 @@ def case_budget(case: Case) -> Budget:
 def forward_budget(case: Case) -> Budget:
     """The budget of y, hT and (cT) alone, for a third of the time.
 
-    It is to the last bit that of :func:`case_budget`, since noise is drawn in the order of evaluation, and backward comes after forward.
+    It is to the last bit that of :func:`case_budget`, since noise is drawn in the order of
+    evaluation, and backward comes after forward.
     """
     mathematics = equations(case.cell)
     return _measured(lambda arrays: ahead(mathematics, arrays)[0], case, *COTANGENTS)
@@ -115,15 +128,19 @@ REPLICATES = 8
 """How often a function of which no equations are known is run to see how it takes rounding."""
 
 OPERATIONS = 8
-"""By how many roundings each of its inputs is moved then: about as many as a step has one after the other."""
+"""By how many roundings each of its inputs is moved then: about as many as a step has one after the
+other.
+"""
 
 
 def budget_for(implementation: Any, case: Any) -> Budget:
-    """The budget of a case: from the equations of its cell, or where it has none from the implementation's own results.
+    """The budget of a case: from the equations of its cell, or where it has none from the
+    implementation's own results.
 
-    Without equations each input is moved at random by a few of its own roundings, and the spread of the results is taken for what rounding
-    may do: a backward stable program returns the exact results of inputs that are off by so much (Wilkinson 1963). It says how well the
-    implementation can agree with itself, not what is right.
+    Without equations each input is moved at random by a few of its own roundings, and the spread of
+    the results is taken for what rounding may do: a backward stable program returns the exact
+    results of inputs that are off by so much (Wilkinson 1963). It says how well the implementation
+    can agree with itself, not what is right.
     """
     return case_budget(case) if isinstance(case, Case) else _own(implementation, case)
 
@@ -133,7 +150,12 @@ def _own(implementation: Any, case: Any) -> Budget:
     exact = {k: v.astype(float) for k, v in implementation.run(case).items()}
     square = {k: np.zeros(v.shape) for k, v in exact.items()}
     for _ in range(REPLICATES):
-        moved = case.having(**{k: a * (1 + OPERATIONS * u * rng.uniform(-1, 1, a.shape)) for k, a in case.arrays.items()})
+        moved = case.having(
+            **{
+                k: a * (1 + OPERATIONS * u * rng.uniform(-1, 1, a.shape))
+                for k, a in case.arrays.items()
+            }
+        )
         for k, v in implementation.run(moved).items():
             square[k] += (v.astype(float) - exact[k]) ** 2
     return Budget(exact, {k: np.sqrt(v / REPLICATES) for k, v in square.items()}, case.dtype.name)

@@ -43,10 +43,15 @@ def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any])
         If it is no array, or of another shape or dtype.
     """
     if not isinstance(value, np.ndarray):
-        raise ContractError(f"{name} is {describe(value)}, but should be a NumPy array of shape {shape}")
+        raise ContractError(
+            f"{name} is {describe(value)}, but should be a NumPy array of shape {shape}"
+        )
     if value.shape != shape:
         raise ContractError(f"{name} has shape {value.shape}, but should have shape {shape}")
     if value.dtype != dtype:
-        raise ContractError(f"{name} has dtype {value.dtype}, but should have dtype {dtype}, like x")
-    # A copy, since a target may hand out a buffer that its next call overwrites; and a plain array, since a mask would hide entries.
+        raise ContractError(
+            f"{name} has dtype {value.dtype}, but should have dtype {dtype}, like x"
+        )
+    # A copy, since a target may hand out a buffer that its next call overwrites; and a plain array,
+    # since a mask would hide entries.
     return np.array(value)

@@ -24,7 +24,9 @@ from gatecheck.writing import replacing
 SCHEMA = "gatecheck-case-1"
 
 MOST_BYTES = 2**28
-"""Of the arrays of a case that is read. One of 200 steps has some 100 kB; the file of one may declare anything."""
+"""Of the arrays of a case that is read. One of 200 steps has some 100 kB; the file of one may
+declare anything.
+"""
 
 STATES = ("h0", "c0")
 COTANGENTS = ("dy", "dhT", "dcT")
@@ -46,14 +48,18 @@ def _numbers(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array
         found = np.asarray(value)
     except Exception as error:  # of rows that are not of one length, or of an object's own
         raise InputError(f"{name} is {shown(value)}, but should be an array of numbers") from error
-    if found.dtype.kind not in "fiubc" or (found.dtype.kind == "c" and dtype is not None and dtype.kind != "c"):
+    if found.dtype.kind not in "fiubc" or (
+        found.dtype.kind == "c" and dtype is not None and dtype.kind != "c"
+    ):
         raise InputError(f"{name} is {shown(value)}, but should be an array of numbers")
     with np.errstate(over="ignore", invalid="ignore"):
         return found if dtype is None else found.astype(dtype, copy=False)
 
 
 def _read_only(array: Array) -> Array:
-    """An array that nobody writes to: itself, as of another case, or a copy, so that nobody else's array becomes read-only."""
+    """An array that nobody writes to: itself, as of another case, or a copy, so that nobody else's
+    array becomes read-only.
+    """
     if array.flags.writeable or array.base is not None or not array.flags.c_contiguous:
         array = array.copy()
         array.flags.writeable = False
@@ -88,7 +94,12 @@ class Regime:
 REGIMES = {
     "generic": Regime(meaning="weights of the usual size, standard normal inputs"),
     "strong": Regime(gain=3.0, meaning="weights three times as large: the state may be chaotic"),
-    "slow": Regime(gain=0.5, gates=0.1, keep=4.0, meaning="the gates keep almost all of the old state, so gradients reach far back"),
+    "slow": Regime(
+        gain=0.5,
+        gates=0.1,
+        keep=4.0,
+        meaning="the gates keep almost all of the old state, so gradients reach far back",
+    ),
     "saturated": Regime(gates=20.0, meaning="gate biases up to 20 in both polarities"),
     "small": Regime(inputs=1e-3, gain=0.3, meaning="tiny inputs and small weights"),
     "large": Regime(inputs=30.0, meaning="large inputs that saturate every activation"),
@@ -97,15 +108,16 @@ REGIMES = {
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One input of a cell: parameters, x, and perhaps initial states and cotangents, all of one dtype.
+    """One input of a cell: parameters, x, and perhaps initial states and cotangents, all of one
+    dtype.
 
     Attributes
     ----------
     cell
         The cell it is for.
     arrays
-        Canonical parameters, ``x``, and whichever of ``h0``, ``c0``, ``dy``, ``dhT``, ``dcT`` are present; perhaps ``lengths``, which
-        are int64. Read-only.
+        Canonical parameters, ``x``, and whichever of ``h0``, ``c0``, ``dy``, ``dhT``, ``dcT`` are
+        present; perhaps ``lengths``, which are int64. Read-only.
     origin
         How it was made, for messages.
     """
@@ -118,9 +130,13 @@ class Case:
         require(vars(self), cell=_CELL, arrays=MAPPING, origin=MAPPING)
         known = {*self.cell.param_shapes(1, 1), "x", "lengths", *optional(self.cell)}
         if unknown := set(self.arrays) - known:
-            raise InputError(f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
+            raise InputError(
+                f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
+            )
         with naming("arrays"):
-            object.__setattr__(self, "arrays", {k: _read_only(_numbers(k, v)) for k, v in self.arrays.items()})
+            object.__setattr__(
+                self, "arrays", {k: _read_only(_numbers(k, v)) for k, v in self.arrays.items()}
+            )
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[name]
@@ -137,7 +153,9 @@ class Case:
 
     @property
     def inputs(self) -> list[str]:
-        """The arrays that a gradient may be with respect to: parameters, x, and the initial states that are present."""
+        """The arrays that a gradient may be with respect to: parameters, x, and the initial states
+        that are present.
+        """
         return [k for k in self.arrays if k in self.cell.param_shapes(1, 1) or k in ("x", *STATES)]
 
     @property
@@ -162,7 +180,8 @@ class Case:
         return self.arrays["x"].dtype
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Made anew where it is unpickled, since NumPy's pickles of arrays that are read-only are not.
+        # Made anew where it is unpickled, since NumPy's pickles of arrays that are read-only are
+        # not.
         return Case, (self.cell, dict(self.arrays), dict(self.origin))
 
     @cached_property
@@ -184,7 +203,14 @@ class Case:
         """The same case with some arrays replaced; None removes one."""
         merged = {**self.arrays, **arrays}
         dtypes = {"lengths": np.dtype(np.int64)}
-        return replace(self, arrays={k: _numbers(k, v, dtypes.get(k, self.dtype)) for k, v in merged.items() if v is not None})
+        return replace(
+            self,
+            arrays={
+                k: _numbers(k, v, dtypes.get(k, self.dtype))
+                for k, v in merged.items()
+                if v is not None
+            },
+        )
 
     def of(self, arrays: Mapping[str, Array]) -> Case:
         """A case of the same cell and origin that has these arrays and no others."""
@@ -199,7 +225,9 @@ class Case:
         new = {name: self.arrays[name].copy() for name in ("W", "U", "b")}
         part, value = block(self.cell, new["b"], gate), _numbers("bias", bias, self.dtype)
         if value.shape not in ((), part.shape):
-            raise InputError(f"bias is {shown(value)}, but should be a number or an array of shape (H,) = {part.shape}")
+            raise InputError(
+                f"bias is {shown(value)}, but should be a number or an array of shape (H,) = {part.shape}"
+            )
         part[...] = value
         if not weights:
             block(self.cell, new["W"], gate)[...] = 0
@@ -207,7 +235,9 @@ class Case:
         return self.having(**new)
 
     def with_recurrence(self, factor: float) -> Case:
-        """The same case with U larger and W smaller by a factor: beyond ten or so the state may be chaotic, where it is not small."""
+        """The same case with U larger and W smaller by a factor: beyond ten or so the state may be
+        chaotic, where it is not small.
+        """
         scale = {"U": factor, "W": 1 / factor}
         return self.having(**{k: v * scale[k[0]] for k, v in self.params.items() if k[0] in scale})
 
@@ -238,10 +268,15 @@ class Case:
             try:
                 json.dumps(value)
             except (TypeError, ValueError, RecursionError) as error:
-                raise UsageError(f"{name} is {shown(value)}, but should be a JSON value: {error}") from error
-        header = json.dumps({**about, "schema": SCHEMA, "cell": self.cell.name, "origin": dict(self.origin)})
+                raise UsageError(
+                    f"{name} is {shown(value)}, but should be a JSON value: {error}"
+                ) from error
+        header = json.dumps(
+            {**about, "schema": SCHEMA, "cell": self.cell.name, "origin": dict(self.origin)}
+        )
         with replacing(path) as file:
-            np.savez(file, __about__=np.array(header), **self.arrays)  # type: ignore[arg-type]  # its last keyword is a bool
+            # its last keyword is a bool
+            np.savez(file, __about__=np.array(header), **self.arrays)  # type: ignore[arg-type]
 
     @staticmethod
     def load(path: str | Path) -> tuple[Case, dict[str, Any]]:
@@ -258,7 +293,9 @@ class Case:
                 arrays = read_npz(file, MOST_BYTES)
             about = json.loads(str(arrays.pop("__about__")[()]))
             if about["schema"] != SCHEMA:
-                raise CaseFileError(f"{path} has schema {about['schema']!r}, but this version reads {SCHEMA!r}")
+                raise CaseFileError(
+                    f"{path} has schema {about['schema']!r}, but this version reads {SCHEMA!r}"
+                )
             origin = dict(about.get("origin", {}))
             cell = as_cell(about["cell"])
             params = {k: arrays[k] for k in cell.param_shapes(1, 1)}
@@ -276,13 +313,24 @@ class Case:
             raise
         except OSError as error:
             raise CaseFileError(f"{path} cannot be read: {error.strerror or error}") from error
-        except Exception as error:  # zipfile, zlib, json and NumPy have many ways to say that a file is damaged
-            raise CaseFileError(f"{path} does not hold a gatecheck case: {in_brief(first_line(error))}") from error
+        except (
+            Exception
+        ) as error:  # zipfile, zlib, json and NumPy have many ways to say that a file is damaged
+            raise CaseFileError(
+                f"{path} does not hold a gatecheck case: {in_brief(first_line(error))}"
+            ) from error
         return Case(cell, arrays, origin), about
 
 
 def draw(
-    cell: Cell, sizes: Sizes, *, seed: int, dtype: str, regime: str = "generic", absent: tuple[str, ...] = (), ragged: bool = False
+    cell: Cell,
+    sizes: Sizes,
+    *,
+    seed: int,
+    dtype: str,
+    regime: str = "generic",
+    absent: tuple[str, ...] = (),
+    ragged: bool = False,
 ) -> Case:
     """A case that can tell: nothing zero, nothing equal, short decimals, from a seed.
 
@@ -301,7 +349,8 @@ def draw(
     absent
         Those of h0, c0, dy, dhT, dcT to leave out.
     ragged
-        Whether rows end at lengths of their own, from 1 to T; where there are two rows one is full, and one is not if T > 1.
+        Whether rows end at lengths of their own, from 1 to T; where there are two rows one is full,
+        and one is not if T > 1.
     """
     if regime not in REGIMES:
         raise UsageError(f"there is no regime {regime!r}; the regimes are {', '.join(REGIMES)}")
@@ -320,7 +369,9 @@ def draw(
     arrays: dict[str, Array] = {}
     for name, shape in cell.param_shapes(D, H).items():
         a = rng.uniform(-1, 1, shape)
-        arrays[name] = a * how.gain / math.sqrt(shape[0]) if name[0] in "WUR" else a * min(how.gain, 1.0)
+        arrays[name] = (
+            a * how.gain / math.sqrt(shape[0]) if name[0] in "WUR" else a * min(how.gain, 1.0)
+        )
     for b in (arrays[f"b{tag}"] for tag in cell.tags):
         for gate in cell.sigmoid_gates:
             block(cell, b, gate)[...] *= how.gates / min(how.gain, 1.0)

@@ -1,15 +1,18 @@
 """The cells: what each is made of and what arrays it takes.
 
-A :class:`Cell` is a specification (gates, options, traits, shapes). The mathematics is written twice and independently, in
-:mod:`gatecheck.reference` and in :mod:`gatecheck.kernels`; neither validates anything, because :mod:`gatecheck.validation` does it once.
+A :class:`Cell` is a specification (gates, options, traits, shapes). The mathematics is written
+twice and independently, in :mod:`gatecheck.reference` and in :mod:`gatecheck.kernels`; neither
+validates anything, because :mod:`gatecheck.validation` does it once.
 
-Canonical arrays: ``x (T, B, D)``, states ``(B, H)``, ``W (D, G*H)``, ``U (H, G*H)``, ``b (G*H,)`` with the column blocks in the
-order of ``Cell.gates``; a GRU that resets after the product has one more bias, ``c_n (H,)``, and an LSTM with peepholes their weights
-``p``, a block of ``(H,)`` for each of its gates in the order of ``Cell.sigmoid_gates``.
-With a projection h is ``(B, P)``, ``U (P, G*H)``, and ``R (H, P)`` is one more parameter. A cell may be a network: the parameters of
-further layers and of the reverse direction carry the tags of ``Cell.tags`` behind their names, as in ``W.l1.reverse``; the output of a
-bidirectional layer is that of both directions side by side, and states are ``(N, B, H)``, layer by layer and in each the reverse
-direction last. ``lengths (B,)`` says after how many steps each row ends: its state is then held, and its y is zero.
+Canonical arrays: ``x (T, B, D)``, states ``(B, H)``, ``W (D, G*H)``, ``U (H, G*H)``, ``b (G*H,)``
+with the column blocks in the order of ``Cell.gates``; a GRU that resets after the product has one
+more bias, ``c_n (H,)``, and an LSTM with peepholes their weights ``p``, a block of ``(H,)`` for
+each of its gates in the order of ``Cell.sigmoid_gates``. With a projection h is ``(B, P)``, ``U (P,
+G*H)``, and ``R (H, P)`` is one more parameter. A cell may be a network: the parameters of further
+layers and of the reverse direction carry the tags of ``Cell.tags`` behind their names, as in
+``W.l1.reverse``; the output of a bidirectional layer is that of both directions side by side, and
+states are ``(N, B, H)``, layer by layer and in each the reverse direction last. ``lengths (B,)``
+says after how many steps each row ends: its state is then held, and its y is zero.
 """
 
 from __future__ import annotations
@@ -76,11 +79,14 @@ class Cell:
     activation
         The RNN's output activation; a GRU's candidate and an LSTM always use tanh.
     reset
-        Where a GRU applies its reset gate: ``"after"`` the product h U_n (then c_n exists) or ``"before"`` it.
+        Where a GRU applies its reset gate: ``"after"`` the product h U_n (then c_n exists) or
+        ``"before"`` it.
     hard
-        Of a GRU or LSTM: its gates are hard sigmoids min(max(a/hard + ½, 0), 1): 5 is ONNX's, 6 that of Keras 3 and PyTorch. None is σ.
+        Of a GRU or LSTM: its gates are hard sigmoids min(max(a/hard + ½, 0), 1): 5 is ONNX's, 6
+        that of Keras 3 and PyTorch. None is σ.
     peepholes
-        Of an LSTM: i and f see the old cell state and o the new one, each through a weight of its own a unit (Gers & Schmidhuber 2000).
+        Of an LSTM: i and f see the old cell state and o the new one, each through a weight of its
+        own a unit (Gers & Schmidhuber 2000).
     coupled
         Of an LSTM: i = 1 - f, without weights of its own (Greff et al. 2017).
     clip
@@ -88,7 +94,8 @@ class Cell:
     projection
         Of an LSTM: h' = (o tanh(c')) R with R ``(H, projection)`` (Sak et al. 2014).
     forget_bias
-        Of an LSTM: added to the forget gate's bias at run time, as TensorFlow 1 and Haiku do; the parameters do not hold it.
+        Of an LSTM: added to the forget gate's bias at run time, as TensorFlow 1 and Haiku do; the
+        parameters do not hold it.
     layers
         How many, each upon the outputs of the one below.
     bidirectional
@@ -113,7 +120,9 @@ class Cell:
 
     @cached_property
     def name(self) -> str:
-        """The name by which commands know this cell, such as ``gru-before`` or ``lstm-peepholes-clip3``; see :func:`as_cell`."""
+        """The name by which commands know this cell, such as ``gru-before`` or
+        ``lstm-peepholes-clip3``; see :func:`as_cell`.
+        """
         options = {
             self.activation: self.activation != "tanh",
             "before": self.reset == "before",
@@ -183,7 +192,9 @@ class Cell:
 
     @cached_property
     def tags(self) -> tuple[str, ...]:
-        """What stands behind the names of the parameters of each layer and direction, in the order of the states."""
+        """What stands behind the names of the parameters of each layer and direction, in the order
+        of the states.
+        """
         return tuple(
             f"{f'.l{layer}' if layer else ''}{direction}"
             for layer in range(self.layers)
@@ -242,15 +253,24 @@ def RNN(activation: Activation = "tanh", *, layers: int = 1, bidirectional: bool
 
 
 @checked(reset=among("after", "before"), hard=_HARD, layers=COUNT, bidirectional=FLAG)
-def GRU(reset: Reset = "after", *, hard: Hard | None = None, layers: int = 1, bidirectional: bool = False) -> Cell:
-    """A gated recurrent unit (Cho et al. 2014) in which z = 1 takes the new value and z = 0 copies; see :class:`Cell` for the options.
+def GRU(
+    reset: Reset = "after",
+    *,
+    hard: Hard | None = None,
+    layers: int = 1,
+    bidirectional: bool = False,
+) -> Cell:
+    """A gated recurrent unit (Cho et al. 2014) in which z = 1 takes the new value and z = 0 copies;
+    see :class:`Cell` for the options.
 
     Raises
     ------
     UsageError
         If an option has no such value.
     """
-    return Cell("gru", reset=reset, hard=hard, layers=int(layers), bidirectional=bool(bidirectional))
+    return Cell(
+        "gru", reset=reset, hard=hard, layers=int(layers), bidirectional=bool(bidirectional)
+    )
 
 
 @checked(
@@ -274,7 +294,8 @@ def LSTM(
     layers: int = 1,
     bidirectional: bool = False,
 ) -> Cell:
-    """A long short-term memory with a forget gate (Gers et al. 2000); see :class:`Cell` for the options.
+    """A long short-term memory with a forget gate (Gers et al. 2000); see :class:`Cell` for the
+    options.
 
     Raises
     ------
@@ -283,7 +304,9 @@ def LSTM(
     """
     for name, number in (("clip", clip), ("forget_bias", forget_bias)):
         if number is not None and float(f"{number:g}") != number:
-            raise UsageError(f"{name} is {number!r}, but should have at most six digits, since it is part of the cell's name")
+            raise UsageError(
+                f"{name} is {number!r}, but should have at most six digits, since it is part of the cell's name"
+            )
     return Cell(
         "lstm",
         hard=hard,
@@ -297,7 +320,9 @@ def LSTM(
     )
 
 
-CELLS = {cell.name: cell for cell in (RNN(), RNN("relu"), RNN("sigmoid"), GRU(), GRU("before"), LSTM())}
+CELLS = {
+    cell.name: cell for cell in (RNN(), RNN("relu"), RNN("sigmoid"), GRU(), GRU("before"), LSTM())
+}
 """The plain cells, by name."""
 
 VARIANTS = {
@@ -315,7 +340,9 @@ VARIANTS = {
         LSTM(peepholes=True, coupled=True, clip=0.75, forget_bias=1.0),
     )
 }
-"""Cells with options, by name: each option alone and some together. The reference computes them all, the kernels peepholes."""
+"""Cells with options, by name: each option alone and some together. The reference computes them
+all, the kernels peepholes.
+"""
 
 NETWORKS = {
     cell.name: cell
@@ -349,8 +376,12 @@ def _named(name: str) -> Cell | None:
     match = _NAME[kind].fullmatch(name) if kind in _NAME else None
     if match is None:
         return None
-    given: dict[str, Any] = {option: text for option, text in match.groupdict().items() if text is not None}
-    read: dict[str, Any] = dict.fromkeys(("hard", "projection", "layers"), int) | dict.fromkeys(("clip", "forget_bias"), float)
+    given: dict[str, Any] = {
+        option: text for option, text in match.groupdict().items() if text is not None
+    }
+    read: dict[str, Any] = dict.fromkeys(("hard", "projection", "layers"), int) | dict.fromkeys(
+        ("clip", "forget_bias"), float
+    )
     read |= dict.fromkeys(("peepholes", "coupled", "bidirectional"), bool)
     given = {option: read.get(option, str)(text) for option, text in given.items()}
     make: Any = {"rnn": RNN, "gru": GRU, "lstm": LSTM}[kind]
@@ -361,9 +392,10 @@ def _named(name: str) -> Cell | None:
 def as_cell(cell: str | Cell) -> Cell:
     """The cell of that name, or the cell itself.
 
-    A name is a kind and its options in this order: ``rnn[-relu|-sigmoid]``, ``gru[-before][-hard5|-hard6]``,
-    ``lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER]``, and after any of them
-    ``[-layersNUMBER][-bidirectional]``.
+    A name is a kind and its options in this order: ``rnn[-relu|-sigmoid]``,
+    ``gru[-before][-hard5|-hard6]``,
+    ``lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER]``, and
+    after any of them ``[-layersNUMBER][-bidirectional]``.
 
     Raises
     ------
@@ -374,7 +406,9 @@ def as_cell(cell: str | Cell) -> Cell:
         return cell
     found = _named(cell) if isinstance(cell, str) else None
     if found is None:
-        raise UsageError(f"there is no cell {shown(cell)}; the cells are {', '.join(CELLS)}, and with options {', '.join(VARIANTS)}")
+        raise UsageError(
+            f"there is no cell {shown(cell)}; the cells are {', '.join(CELLS)}, and with options {', '.join(VARIANTS)}"
+        )
     return found
 
 

@@ -1,7 +1,8 @@
 """Certified outputs and gradients of a case.
 
-The cells are written here a third time, forward alone and row by row, apart from :mod:`gatecheck.reference` and the kernels:
-gradients come from the forward by :mod:`gatecheck.oracles.certified`.
+The cells are written here a third time, forward alone and row by row, apart from
+:mod:`gatecheck.reference` and the kernels: gradients come from the forward by
+:mod:`gatecheck.oracles.certified`.
 
 Sources: as in :mod:`gatecheck.reference.equations` and :mod:`gatecheck.reference.options`.
 """
@@ -23,7 +24,9 @@ Parts = Mapping[str, Array]
 
 
 def _gate(cell: Cell, a: Array) -> Array:
-    """A gate, whose complement 1 - gate(a) is gate(-a): the latter loses no digits where the gate is almost 1."""
+    """A gate, whose complement 1 - gate(a) is gate(-a): the latter loses no digits where the gate
+    is almost 1.
+    """
     return sigmoid(a) if cell.hard is None else clip(a / cell.hard + 0.5, 0.0, 1.0)
 
 
@@ -34,7 +37,13 @@ def _affine(p: Parts, k: str, x: Array, h: Array) -> Array:
 
 def _rnn(cell: Cell, p: Parts, x: Array, s: States) -> dict[str, Array]:
     a = _affine(p, "n", x, s["h"])
-    return {"h": tanh(a) if cell.activation == "tanh" else sigmoid(a) if cell.activation == "sigmoid" else clip(a, 0.0, np.inf)}
+    return {
+        "h": tanh(a)
+        if cell.activation == "tanh"
+        else sigmoid(a)
+        if cell.activation == "sigmoid"
+        else clip(a, 0.0, np.inf)
+    }
 
 
 def _gru(cell: Cell, p: Parts, x: Array, s: States) -> dict[str, Array]:
@@ -60,18 +69,24 @@ def _lstm(cell: Cell, p: Parts, x: Array, s: States) -> dict[str, Array]:
     return {"h": h if cell.projection is None else h @ p["R"], "c": c}
 
 
-_STEPS: dict[str, Callable[[Cell, Parts, Array, States], dict[str, Array]]] = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}
+_STEPS: dict[str, Callable[[Cell, Parts, Array, States], dict[str, Array]]] = {
+    "rnn": _rnn,
+    "gru": _gru,
+    "lstm": _lstm,
+}
 
 
 def forward(cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """One row of a network: y ``(T, P)`` or with both directions ``(T, 2P)``, and the final states ``(N, P)`` and ``(N, H)``.
+    """One row of a network: y ``(T, P)`` or with both directions ``(T, 2P)``, and the final states
+    ``(N, P)`` and ``(N, H)``.
 
     Parameters
     ----------
     cell
         With any options.
     arrays
-        Arrays of balls: canonical parameters, ``x (T, D)`` and the initial states ``(N, P)`` and ``(N, H)``, N for layers and directions.
+        Arrays of balls: canonical parameters, ``x (T, D)`` and the initial states ``(N, P)`` and
+        ``(N, H)``, N for layers and directions.
     """
     seen: Sequence[Array] = list(arrays["x"])
     final: dict[str, list[Array]] = {k: [] for k in cell.state}
@@ -89,13 +104,17 @@ def forward(cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
                 final[k].append(state)
         seen = [np.concatenate(of_step) for of_step in zip(*sides, strict=True)]
     width = cell.directions * arrays["h0"].shape[-1]
-    return {"y": np.array(seen, object).reshape(-1, width)} | {f"{k}T": np.stack(v) for k, v in final.items()}
+    return {"y": np.array(seen, object).reshape(-1, width)} | {
+        f"{k}T": np.stack(v) for k, v in final.items()
+    }
 
 
 def enclosures(case: Case, *, gradients: bool = True) -> Enclosures:
-    """Outputs and gradients of a case in balls, under the names of the reference and in its shapes, at the working precision.
+    """Outputs and gradients of a case in balls, under the names of the reference and in its shapes,
+    at the working precision.
 
-    Rows do not see each other, so each is run alone: a gradient by forward mode costs as many numbers as there are inputs.
+    Rows do not see each other, so each is run alone: a gradient by forward mode costs as many
+    numbers as there are inputs.
     """
     cell, given = case.cell, case.doubles()
     T, B, _, H = case.sizes
@@ -103,15 +122,26 @@ def enclosures(case: Case, *, gradients: bool = True) -> Enclosures:
     lengths = given.get("lengths", np.full(B, T))
     initial = {f"{k}0": given.get(f"{k}0", np.zeros(cell.state_shape(k, B, H))) for k in cell.state}
     by_row = {k: v.reshape(N, *v.shape[-2:]) for k, v in initial.items()}
-    cotangents = {k: given[f"d{k}"] for k in ("y", *(f"{k}T" for k in cell.state)) if f"d{k}" in given}
-    out = {"y": _zeros(T, B, cell.directions * cell.width(H))} | {f"{k}T": _zeros(*by_row[f"{k}0"].shape) for k in cell.state}
+    cotangents = {
+        k: given[f"d{k}"] for k in ("y", *(f"{k}T" for k in cell.state)) if f"d{k}" in given
+    }
+    out = {"y": _zeros(T, B, cell.directions * cell.width(H))} | {
+        f"{k}T": _zeros(*by_row[f"{k}0"].shape) for k in cell.state
+    }
     if gradients:
-        out |= {f"d{k}": _zeros(*given[k].shape) for k in case.params} | {"dx": _zeros(*given["x"].shape)}
+        out |= {f"d{k}": _zeros(*given[k].shape) for k in case.params} | {
+            "dx": _zeros(*given["x"].shape)
+        }
         out |= {f"d{k}": _zeros(*v.shape) for k, v in by_row.items()}
     for b, n in enumerate(lengths.tolist()):
         row = case.params | {"x": given["x"][:n, b]} | {k: v[:, b] for k, v in by_row.items()}
-        weights = {k: v[:n, b] if k == "y" else v.reshape(N, *v.shape[-2:])[:, b] for k, v in cotangents.items()}
-        for name, part in enclose(lambda arrays: forward(cell, arrays), row, weights if gradients else None).items():
+        weights = {
+            k: v[:n, b] if k == "y" else v.reshape(N, *v.shape[-2:])[:, b]
+            for k, v in cotangents.items()
+        }
+        for name, part in enclose(
+            lambda arrays: forward(cell, arrays), row, weights if gradients else None
+        ).items():
             if name[1:] in case.params:
                 out[name] = out[name] + part
             elif name in ("y", "dx"):
@@ -130,14 +160,19 @@ def _zeros(*shape: int) -> Array:
 def work(case: Case) -> int:
     """About how many multiplications of balls the gradients of a case take, at 50 ns each."""
     cell, sizes = case.cell, case.sizes
-    seen = max(sizes.D, cell.directions * cell.width(sizes.H) if cell.layers > 1 else 0) + cell.width(sizes.H)
+    seen = max(
+        sizes.D, cell.directions * cell.width(sizes.H) if cell.layers > 1 else 0
+    ) + cell.width(sizes.H)
     a_step = len(cell.tags) * len(cell.gates) * sizes.H * seen
-    directions = sum(a.size for a in case.params.values()) + sizes.T * sizes.D + 2 * len(cell.tags) * sizes.H
+    directions = (
+        sum(a.size for a in case.params.values()) + sizes.T * sizes.D + 2 * len(cell.tags) * sizes.H
+    )
     return sizes.T * sizes.B * a_step * directions
 
 
 def certified(case: Case, *, gradients: bool = True, most: int = MOST) -> Certified:
-    """The correctly rounded outputs and gradients of a case, whatever its dtype, in float32 and in float64.
+    """The correctly rounded outputs and gradients of a case, whatever its dtype, in float32 and in
+    float64.
 
     Parameters
     ----------

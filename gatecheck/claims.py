@@ -1,4 +1,6 @@
-"""The registry of claims. A property is ``claim(implementation, case)``: a plain function whose docstring states the theorem."""
+"""The registry of claims. A property is ``claim(implementation, case)``: a plain function whose
+docstring states the theorem.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class Claim:
     name
         As commands know it.
     check
-        Returns evidence that the claim holds for one implementation and case, or raises a Violation.
+        Returns evidence that the claim holds for one implementation and case, or raises a
+        Violation.
     needs
         Traits of the cell and abilities of the implementation without which it says nothing.
     scope
@@ -37,10 +40,11 @@ class Claim:
     dtypes
         The dtypes it can be judged in.
     varies
-        Those of T, B, D, H that it changes: an implementation that insists on one of these cannot be held to it.
+        Those of T, B, D, H that it changes: an implementation that insists on one of these cannot
+        be held to it.
     reference
-        Whether it compares with values that another implementation computed, the reference's equations above all; a tolerance
-        from there does not count.
+        Whether it compares with values that another implementation computed, the reference's
+        equations above all; a tolerance from there does not count.
     """
 
     name: str
@@ -113,12 +117,14 @@ def claim(
     reference
         Whether it compares with another implementation.
     anywhere
-        Whether it holds of projections and of stacked and bidirectional layers too; else it asks for :data:`PLAIN`.
+        Whether it holds of projections and of stacked and bidirectional layers too; else it asks
+        for :data:`PLAIN`.
 
     Raises
     ------
     UsageError
-        If a trait or a scope does not exist, the docstring is missing, or the name is taken by another function.
+        If a trait or a scope does not exist, the docstring is missing, or the name is taken by
+        another function.
     """
     unknown = set(needs) - {*TRAITS, *ABILITIES}
     if unknown or cases not in SCOPES:
@@ -128,9 +134,18 @@ def claim(
         name = check.__name__
         if not check.__doc__:
             raise UsageError(f"the claim {name} states no theorem in its docstring")
-        made = Claim(name, check, frozenset(needs) | (frozenset() if anywhere else PLAIN), cases, dtypes, varies, reference)
+        made = Claim(
+            name,
+            check,
+            frozenset(needs) | (frozenset() if anywhere else PLAIN),
+            cases,
+            dtypes,
+            varies,
+            reference,
+        )
         taken = REGISTRY.get(name)
-        # A module of properties can be imported twice, under the package's name and by pytest's path: the same lines of the same file.
+        # A module of properties can be imported twice, under the package's name and by pytest's
+        # path: the same lines of the same file.
         if taken and _place(taken.check) != _place(check):
             raise UsageError(f"there are two claims named {name}")
         REGISTRY[name] = made

@@ -34,7 +34,9 @@ class GatecheckError(Exception):
 
 
 class BugError(GatecheckError, RuntimeError):
-    """Code of gatecheck itself failed, which says nothing about what was under audit; the message asks for a report."""
+    """Code of gatecheck itself failed, which says nothing about what was under audit; the message
+    asks for a report.
+    """
 
 
 class InputError(GatecheckError, ValueError):
@@ -58,15 +60,21 @@ class TargetCrashError(TargetError):
 
 
 class TargetLostError(TargetCrashError):
-    """The process in which the implementation under audit ran is no more: it ended in the middle of a check, or could not be started."""
+    """The process in which the implementation under audit ran is no more: it ended in the middle of
+    a check, or could not be started.
+    """
 
 
 class TargetTimeoutError(TargetLostError):
-    """The implementation under audit did not answer in time, and the process in which it ran was ended."""
+    """The implementation under audit did not answer in time, and the process in which it ran was
+    ended.
+    """
 
 
 class ContractError(TargetError):
-    """The implementation under audit returned something that the protocol does not allow: a wrong shape, dtype or name."""
+    """The implementation under audit returned something that the protocol does not allow: a wrong
+    shape, dtype or name.
+    """
 
 
 class MissingExtraError(GatecheckError, ImportError):
@@ -74,7 +82,9 @@ class MissingExtraError(GatecheckError, ImportError):
 
 
 class ArchiveError(GatecheckError, ValueError):
-    """A file of NumPy's is damaged, larger than it may be, or holds something else than numbers; whoever reads it says which file."""
+    """A file of NumPy's is damaged, larger than it may be, or holds something else than numbers;
+    whoever reads it says which file.
+    """
 
 
 class CaseFileError(GatecheckError, ValueError):
@@ -82,7 +92,9 @@ class CaseFileError(GatecheckError, ValueError):
 
 
 class WeightsFileError(GatecheckError, ValueError):
-    """A file of trained weights or of sequences is missing, corrupt, too large, or holds something else."""
+    """A file of trained weights or of sequences is missing, corrupt, too large, or holds something
+    else.
+    """
 
 
 class OutputError(GatecheckError, OSError):
@@ -94,11 +106,15 @@ class LostNoiseError(GatecheckError, RuntimeError):
 
 
 class WorkerLostError(GatecheckError, RuntimeError):
-    """A process that computed a part of a sweep is no more: it was killed, it ran out of memory, or its cluster is gone."""
+    """A process that computed a part of a sweep is no more: it was killed, it ran out of memory, or
+    its cluster is gone.
+    """
 
 
 class GatecheckWarning(RuntimeWarning):
-    """What gatecheck worked around, and what its user can do about it; the command line shows it as one line."""
+    """What gatecheck worked around, and what its user can do about it; the command line shows it as
+    one line.
+    """
 
 
 def hear(say: Callable[[str], Any]) -> None:
@@ -107,7 +123,12 @@ def hear(say: Callable[[str], Any]) -> None:
 
 
 def _heard(
-    say: Callable[[str], Any], otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any, **more: Any
+    say: Callable[[str], Any],
+    otherwise: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    *where: Any,
+    **more: Any,
 ) -> None:
     if issubclass(category, GatecheckWarning):
         say(str(message))
@@ -117,7 +138,9 @@ def _heard(
 
 def first_line(error: Exception) -> str:
     """What an exception says in its first line, or its class where it says nothing."""
-    return next((line.strip(" ,") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next(
+        (line.strip(" ,") for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )
 
 
 def printable(text: str) -> str:
@@ -126,5 +149,7 @@ def printable(text: str) -> str:
 
 
 def in_brief(text: str) -> str:
-    """A message that may repeat what a file says: in one line, and of no more than a thousand characters."""
+    """A message that may repeat what a file says: in one line, and of no more than a thousand
+    characters.
+    """
     return f"{printable(text[:999])}…" if len(text) > 1000 else printable(text)

@@ -1,6 +1,7 @@
 """What a property saw: evidence that a claim holds, or a violation that says where it does not.
 
-Arrays are judged in blocks, so that a small block is not measured by a large one: y and dx step by step, dW, dU and db gate by gate.
+Arrays are judged in blocks, so that a small block is not measured by a large one: y and dx step by
+step, dW, dU and db gate by gate.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from gatecheck.cells import Array, Cell
 from gatecheck.oracles.rounding import MULTIPLE, PRECISIONS, Budget, conclusive
 
 CHAOTIC = 1e-2
-"""A spread of y above this says that rounding alone changes the output: then nothing can be judged, gradients neither."""
+"""A spread of y above this says that rounding alone changes the output: then nothing can be judged,
+gradients neither.
+"""
 
 
 DOUBTFUL = 1e3
-"""A relation that is broken by fewer budgets than this may be kept, if the target computes something else than the equations: how much
-rounding that carries is not known."""
+"""A relation that is broken by fewer budgets than this may be kept, if the target computes
+something else than the equations: how much rounding that carries is not known."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,11 @@ class Evidence:
     inconclusive: int = 0
 
     def __add__(self, other: Evidence) -> Evidence:
-        return Evidence(max(self.ratio, other.ratio), self.judged + other.judged, self.inconclusive + other.inconclusive)
+        return Evidence(
+            max(self.ratio, other.ratio),
+            self.judged + other.judged,
+            self.inconclusive + other.inconclusive,
+        )
 
 
 class Violation(AssertionError):
@@ -55,7 +62,14 @@ class Violation(AssertionError):
         The blocks that are wrong, and those that are right.
     """
 
-    def __init__(self, message: str, *, ratio: float = np.inf, wrong: tuple[str, ...] = (), right: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        ratio: float = np.inf,
+        wrong: tuple[str, ...] = (),
+        right: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.ratio, self.wrong, self.right = ratio, wrong, right
 
@@ -109,11 +123,17 @@ def _rows(cell: Cell, name: str, array: Array) -> Array:
     if name in ("y", "dx"):
         return array.reshape(len(array), -1)
     count = len(list(blocks(cell, name, array)))
-    return np.moveaxis(array.reshape(*array.shape[:-1], count, -1), -2, 0).reshape(count, -1) if count > 1 else array.reshape(1, -1)
+    return (
+        np.moveaxis(array.reshape(*array.shape[:-1], count, -1), -2, 0).reshape(count, -1)
+        if count > 1
+        else array.reshape(1, -1)
+    )
 
 
 class Compared(NamedTuple):
-    """One block of a result beside what it should be: found, expected and tolerated, and error / tolerance entry by entry and at most."""
+    """One block of a result beside what it should be: found, expected and tolerated, and error /
+    tolerance entry by entry and at most.
+    """
 
     label: str
     found: Array
@@ -124,27 +144,45 @@ class Compared(NamedTuple):
     judged: bool
 
 
-def compared(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]) -> Iterator[Compared]:
+def compared(
+    cell: Cell,
+    got: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    tolerance: Mapping[str, Array],
+) -> Iterator[Compared]:
     """Every block that is not empty, and whether it can be judged; parameters as in :func:`agree`."""
     chaotic = "y" in tolerance and bool(np.any(tolerance["y"] > MULTIPLE * CHAOTIC))
     for name, all_expected in expected.items():
         if name not in got or not all_expected.size:
             continue
         g, e, tol = got[name].astype(float), all_expected, tolerance[name]
-        judged = np.zeros(1, bool) if chaotic else conclusive(_rows(cell, name, e), _rows(cell, name, tol))
+        judged = (
+            np.zeros(1, bool)
+            if chaotic
+            else conclusive(_rows(cell, name, e), _rows(cell, name, tol))
+        )
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             ratios = np.abs(g - e) / tol
         if not np.isfinite(ratios).all():
             ratios = np.where(np.isfinite(e) & ~np.isfinite(g), np.inf, ratios)
             # A NaN where a number belongs is wrong however large the budget.
-            judged = judged | (np.isfinite(_rows(cell, name, e)).all(1) & ~np.isfinite(_rows(cell, name, g)).all(1))
+            judged = judged | (
+                np.isfinite(_rows(cell, name, e)).all(1) & ~np.isfinite(_rows(cell, name, g)).all(1)
+            )
         worst = np.fmax.reduce(_rows(cell, name, ratios), 1, initial=0.0).tolist()
         whether = np.broadcast_to(judged, len(worst)).tolist()
         for k, (label, where) in enumerate(blocks(cell, name, e)):
-            yield Compared(label, g[where], e[where], tol[where], ratios[where], worst[k], whether[k])
+            yield Compared(
+                label, g[where], e[where], tol[where], ratios[where], worst[k], whether[k]
+            )
 
 
-def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]) -> Evidence:
+def agree(
+    cell: Cell,
+    got: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    tolerance: Mapping[str, Array],
+) -> Evidence:
     """That results agree within their tolerances, block by block.
 
     Parameters
@@ -154,8 +192,8 @@ def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], t
     got
         What the target returned.
     expected, tolerance
-        What it should be, in float64, and by how much correct code may differ, entry by entry. Names that are absent
-        from `got` are not judged.
+        What it should be, in float64, and by how much correct code may differ, entry by entry.
+        Names that are absent from `got` are not judged.
 
     Raises
     ------
@@ -175,21 +213,32 @@ def agree(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array], t
             continue
         wrong.append(block.label)
         if ratio > worst:
-            index = tuple(int(i) for i in np.unravel_index(np.nanargmax(block.ratios), block.ratios.shape))
-            found, wanted, tol = (array[index] for array in (block.found, block.expected, block.tolerance))
+            index = tuple(
+                int(i) for i in np.unravel_index(np.nanargmax(block.ratios), block.ratios.shape)
+            )
+            found, wanted, tol = (
+                array[index] for array in (block.found, block.expected, block.tolerance)
+            )
             worst = ratio
             message = (
                 f"{_entry(block.label, index)} is {found:.9g}, but should be {wanted:.9g} ± {tol:.1e} "
                 f"(error {abs(found - wanted):.3g}, {ratio:.3g} times its budget)"
             )
     if wrong:
-        lines = [message, f"wrong: {summarise(tuple(wrong))}", f"right: {summarise(tuple(right)) or 'nothing that was judged'}"]
+        lines = [
+            message,
+            f"wrong: {summarise(tuple(wrong))}",
+            f"right: {summarise(tuple(right)) or 'nothing that was judged'}",
+        ]
         raise Violation("\n".join(lines), ratio=worst, wrong=tuple(wrong), right=tuple(right))
     return Evidence(largest, len(right), inconclusive)
 
 
-def consistent(cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array], budget: Budget) -> Evidence:
-    """That two evaluations of one function by the target agree: each may be off by the budget, so together by two.
+def consistent(
+    cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array], budget: Budget
+) -> Evidence:
+    """That two evaluations of one function by the target agree: each may be off by the budget, so
+    together by two.
 
     Parameters
     ----------
@@ -198,9 +247,10 @@ def consistent(cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array],
     got, other
         What the target returned either way; names that are absent from one of them are not judged.
     budget
-        Of the first evaluation. Where the target computes larger values than the equations do its rounding is larger in proportion,
-        and it is at least some units in the last place of what it computes. A target that is wrong is not accused of breaking a
-        relation that it may keep: see :data:`DOUBTFUL`.
+        Of the first evaluation. Where the target computes larger values than the equations do its
+        rounding is larger in proportion, and it is at least some units in the last place of what it
+        computes. A target that is wrong is not accused of breaking a relation that it may keep: see
+        :data:`DOUBTFUL`.
 
     Raises
     ------
@@ -210,12 +260,21 @@ def consistent(cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array],
     expected = {k: v.astype(float) for k, v in other.items() if k in got}
     for k, v in expected.items():
         # Two NaN agree with each other, but not with the number that belongs there.
-        require(np.isfinite(v).all() or not np.isfinite(budget.exact[k]).all(), f"{k} is not finite, but should be")
+        require(
+            np.isfinite(v).all() or not np.isfinite(budget.exact[k]).all(),
+            f"{k} is not finite, but should be",
+        )
     tolerance = {}
     for k in expected:
-        usual, found = (math.sqrt(np.vdot(a, a) / a.size) if a.size else 0.0 for a in (budget.exact[k], expected[k]))
+        usual, found = (
+            math.sqrt(np.vdot(a, a) / a.size) if a.size else 0.0
+            for a in (budget.exact[k], expected[k])
+        )
         growth = max(1.0, found / usual) if usual > 0 and np.isfinite(found) else 1.0
-        tolerance[k] = 2 * (growth * budget.tolerance[k] + MULTIPLE * PRECISIONS[budget.dtype].u * np.abs(expected[k]))
+        tolerance[k] = 2 * (
+            growth * budget.tolerance[k]
+            + MULTIPLE * PRECISIONS[budget.dtype].u * np.abs(expected[k])
+        )
     try:
         return agree(cell, got, expected, tolerance)
     except Violation as violation:
@@ -253,9 +312,13 @@ def identical(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array
             wrong.append(label)
             if not first:
                 index = tuple(int(i) for i in np.argwhere(differs)[0])
-                first = f"{_entry(label, index)} is {g[index]!r}, but should be exactly {e[index]!r}"
+                first = (
+                    f"{_entry(label, index)} is {g[index]!r}, but should be exactly {e[index]!r}"
+                )
     if wrong:
-        raise Violation(f"{first}\nwrong: {summarise(tuple(wrong))}", wrong=tuple(wrong), right=tuple(right))
+        raise Violation(
+            f"{first}\nwrong: {summarise(tuple(wrong))}", wrong=tuple(wrong), right=tuple(right)
+        )
     return Evidence(judged=len(right))
 
 

@@ -1,7 +1,9 @@
-"""Arrays that a process keeps for those after it: a file of records, to which every process only ever appends.
+"""Arrays that a process keeps for those after it: a file of records, to which every process only
+ever appends.
 
-Each record carries a digest of what is in it. A file that is damaged, as by a kill in the middle of writing, or full is begun anew; nothing
-but time is lost with it, so nothing is said where it cannot be written.
+Each record carries a digest of what is in it. A file that is damaged, as by a kill in the middle of
+writing, or full is begun anew; nothing but time is lost with it, so nothing is said where it cannot
+be written.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import numpy as np
 from gatecheck.cells import Array
 
 MOST_BYTES = 2**24
-"""Of a file: some two thousand budgets, which is what audits by the profile ci ask for of one cell."""
+"""Of a file: some two thousand budgets, which is what audits by the profile ci ask for of one cell.
+"""
 
 LARGEST = 2**17
 """Bytes of a record, at most; a larger one is not kept."""
@@ -86,14 +89,22 @@ class Kept:
         """Keep arrays under a key, for the processes that begin after this."""
         head = json.dumps([[k, *v.shape] for k, v in arrays.items()]).encode()
         head += b" " * (-len(head) % 8 + 4)  # numbers begin at a multiple of eight
-        body = struct.pack("<I", len(head)) + head + b"".join(v.astype("<f8", copy=False).tobytes() for v in arrays.values())
+        body = (
+            struct.pack("<I", len(head))
+            + head
+            + b"".join(v.astype("<f8", copy=False).tobytes() for v in arrays.values())
+        )
         name = _digest(key.encode())
         record = _HEAD.pack(_MAGIC, name, _digest(name + body), len(body)) + body
         self._size += len(record)
         if len(record) > LARGEST or self._size > MOST_BYTES:
             return
         with suppress(OSError):
-            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+            file = os.open(
+                self._path,
+                os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0),
+                0o600,
+            )
             try:
                 os.write(file, record)  # at once, since others append too
             finally:

@@ -1,4 +1,6 @@
-"""NumPy's files, ``.npy`` and ``.npz``, without pickles and with every size held against what is there before anything is made."""
+"""NumPy's files, ``.npy`` and ``.npz``, without pickles and with every size held against what is
+there before anything is made.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ import numpy as np
 from gatecheck.cells import Array
 from gatecheck.errors import ArchiveError
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 MOST_MEMBERS = 10**5
 
@@ -34,8 +39,8 @@ def read_npz(file: IO[bytes] | Path, most: int, members: int = MOST_MEMBERS) -> 
     Raises
     ------
     ArchiveError
-        If it would be more, two have one name, or one is none: Python objects, or not of the size that it declares. zipfile and NumPy
-        raise what they like for other damage.
+        If it would be more, two have one name, or one is none: Python objects, or not of the size
+        that it declares. zipfile and NumPy raise what they like for other damage.
     """
     arrays: dict[str, Array] = {}
     with zipfile.ZipFile(file) as archive:
@@ -48,8 +53,11 @@ def read_npz(file: IO[bytes] | Path, most: int, members: int = MOST_MEMBERS) -> 
     return arrays
 
 
-def bounded(archive: zipfile.ZipFile, most: int, members: int = MOST_MEMBERS) -> Iterator[zipfile.ZipInfo]:
-    """The files in an archive, if they are no more than that. None yields more bytes than its entry in the directory says.
+def bounded(
+    archive: zipfile.ZipFile, most: int, members: int = MOST_MEMBERS
+) -> Iterator[zipfile.ZipInfo]:
+    """The files in an archive, if they are no more than that. None yields more bytes than its entry
+    in the directory says.
 
     Raises
     ------
@@ -74,15 +82,23 @@ def read_npy(name: str, file: IO[bytes], size: int) -> Array:
     """
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
-        raise ArchiveError(f"{name} is of version {version} of NumPy's format, but should be an array of plain numbers")
+        raise ArchiveError(
+            f"{name} is of version {version} of NumPy's format, but should be an array of plain numbers"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Python 2's spelling
         shape, columns_first, dtype = _HEADERS[version](file)
     if dtype.hasobject or dtype.names:
-        raise ArchiveError(f"{name} holds {dtype}, but should hold numbers; pickled objects are not read, because that runs code")
+        raise ArchiveError(
+            f"{name} holds {dtype}, but should hold numbers; pickled objects are not read, because that runs code"
+        )
     if min(shape, default=0) < 0:
         raise ArchiveError(f"{name} is damaged: its shape {shape} is none")
     declared, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if declared != there:
-        raise ArchiveError(f"{name} is cut off or damaged: its shape {shape} is {declared:,} bytes, but {there:,} follow")
-    return np.ndarray(shape, dtype, bytearray(file.read(declared)), order="F" if columns_first else "C")
+        raise ArchiveError(
+            f"{name} is cut off or damaged: its shape {shape} is {declared:,} bytes, but {there:,} follow"
+        )
+    return np.ndarray(
+        shape, dtype, bytearray(file.read(declared)), order="F" if columns_first else "C"
+    )

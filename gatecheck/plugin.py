@@ -1,4 +1,6 @@
-"""The pytest plugin: ``--gatecheck-impl`` and the fixtures `implementation` and `prop`. Nothing heavy is imported until they are used."""
+"""The pytest plugin: ``--gatecheck-impl`` and the fixtures `implementation` and `prop`. Nothing
+heavy is imported until they are used.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="an implementation to hold to every property, such as my_lstm.py:MyLSTM or torch.nn:GRU; may be repeated (default: our cells)",
     )
     group.addoption(
-        "--gatecheck-profile", default="quick", choices=["quick", "ci", "thorough"], help="on how many cases each property is tried"
+        "--gatecheck-profile",
+        default="quick",
+        choices=["quick", "ci", "thorough"],
+        help="on how many cases each property is tried",
     )
     group.addoption("--gatecheck-seed", type=int, default=0, metavar="N", help="seed of the cases")
 
@@ -41,11 +46,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        subjects = [prepared(load(name)) for name in metafunc.config.getoption("gatecheck_impl") or [f"builtin:{cell}" for cell in CELLS]]
+        subjects = [
+            prepared(load(name))
+            for name in metafunc.config.getoption("gatecheck_impl")
+            or [f"builtin:{cell}" for cell in CELLS]
+        ]
     except GatecheckError as error:
         raise pytest.UsageError(str(error)) from error
     pairs = [(s, c) for s in subjects for c in applicable(s)]
-    metafunc.parametrize(("implementation", "prop"), pairs, ids=[f"{s.name}-{c.name}" for s, c in pairs], indirect=["prop"])
+    metafunc.parametrize(
+        ("implementation", "prop"),
+        pairs,
+        ids=[f"{s.name}-{c.name}" for s, c in pairs],
+        indirect=["prop"],
+    )
 
 
 @pytest.fixture
@@ -53,4 +67,8 @@ def prop(request: pytest.FixtureRequest) -> Any:
     """A property as a function of an implementation that fails the test with the whole story."""
     from gatecheck.auditing.testing import as_test
 
-    return as_test(request.param, request.config.getoption("gatecheck_profile"), request.config.getoption("gatecheck_seed"))
+    return as_test(
+        request.param,
+        request.config.getoption("gatecheck_profile"),
+        request.config.getoption("gatecheck_seed"),
+    )

@@ -19,9 +19,11 @@ def cores() -> int:
 
 @contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """What starts in here takes no notice of Ctrl-C, which a terminal sends to every process: the one that starts it sees to them.
+    """What starts in here takes no notice of Ctrl-C, which a terminal sends to every process: the
+    one that starts it sees to them.
 
-    For a process that is still importing it is too late to say so itself. A signal that comes meanwhile is not lost.
+    For a process that is still importing it is too late to say so itself. A signal that comes
+    meanwhile is not lost.
     """
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield

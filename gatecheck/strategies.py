@@ -1,4 +1,6 @@
-"""Hypothesis strategies for cases: Hypothesis draws and shrinks the shape of the problem, NumPy fills the arrays from a seed."""
+"""Hypothesis strategies for cases: Hypothesis draws and shrinks the shape of the problem, NumPy
+fills the arrays from a seed.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class Scope:
     ragged
         Whether the rows of a batch end at lengths of their own.
     share
-        How many of these cases an audit draws, as a share of its profile's number; at least two are drawn, since the first is the simplest.
+        How many of these cases an audit draws, as a share of its profile's number; at least two are
+        drawn, since the first is the simplest.
     """
 
     T: tuple[int, int] = (1, 7)
@@ -53,9 +56,10 @@ SCOPES = {
     "ragged": Scope(T=(1, 9), ragged=True, share=0.3),
     "long": Scope(T=(100, 100), B=(1, 2), D=(1, 3), H=(2, 5), regimes=("slow",), share=0.15),
 }
-"""The scopes by name. Values and gradients are judged on ``any``; of the many special cases on ``present`` each has a share. All that a
-full Jacobian can be had of is ``tiny``, of two steps and two units at least, since one unit hides every transpose; gradients that reach
-far back are ``long``; rows of different lengths are ``ragged``."""
+"""The scopes by name. Values and gradients are judged on ``any``; of the many special cases on
+``present`` each has a share. All that a full Jacobian can be had of is ``tiny``, of two steps and
+two units at least, since one unit hides every transpose; gradients that reach far back are
+``long``; rows of different lengths are ``ragged``."""
 
 
 def _distinct(sizes: Sequence[int], fixed: Mapping[str, int]) -> Sizes:
@@ -74,9 +78,13 @@ def _distinct(sizes: Sequence[int], fixed: Mapping[str, int]) -> Sizes:
 
 
 def few_sizes(scope: Scope, fixed: Mapping[str, int], count: int, seed: int) -> list[Sizes]:
-    """So many sizes of a scope, the smallest first, the others from a seed; `fixed` as of :func:`cases`."""
+    """So many sizes of a scope, the smallest first, the others from a seed; `fixed` as of
+    :func:`cases`.
+    """
     rng = np.random.default_rng(seed)
-    drawn = [[int(rng.integers(low, high + 1)) for low, high in scope.sizes] for _ in range(count - 1)]
+    drawn = [
+        [int(rng.integers(low, high + 1)) for low, high in scope.sizes] for _ in range(count - 1)
+    ]
     return [_distinct(sizes, fixed) for sizes in ([low for low, _ in scope.sizes], *drawn)]
 
 
@@ -106,16 +114,23 @@ def cases(
         The only sizes that they have, if that is to be.
     """
     pick: Any = draw_from
-    any_size = st.tuples(*(st.integers(*limits) for limits in scope.sizes)).map(lambda sizes: _distinct(sizes, fixed or {}))
+    any_size = st.tuples(*(st.integers(*limits) for limits in scope.sizes)).map(
+        lambda sizes: _distinct(sizes, fixed or {})
+    )
     sizes = pick(st.sampled_from(among) if among else any_size)
     regime = pick(st.sampled_from(scope.regimes))
     absent: tuple[str, ...] = ()
     if scope.absent:
         names = optional(cell)
-        absent = pick(st.just(()) | st.lists(st.sampled_from(names), max_size=len(names) - 1, unique=True).map(tuple))
+        absent = pick(
+            st.just(())
+            | st.lists(st.sampled_from(names), max_size=len(names) - 1, unique=True).map(tuple)
+        )
     # At least one cotangent stays: with none there is no gradient to judge.
     if all(k in absent for k in optional(cell) if k.startswith("d")):
         absent = tuple(k for k in absent if k != "dy")
     seed = pick(st.integers(0, 2**32 - 1))
-    case = draw(cell, sizes, seed=seed, dtype=dtype, regime=regime, absent=absent, ragged=scope.ragged)
+    case = draw(
+        cell, sizes, seed=seed, dtype=dtype, regime=regime, absent=absent, ragged=scope.ragged
+    )
     return case.having(**{k: np.zeros_like(case[k]) for k in zero}) if zero else case

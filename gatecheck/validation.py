@@ -14,19 +14,36 @@ from gatecheck.errors import InputError, UsageError
 
 
 def _describe(array: Any) -> str:
-    return f"{array.dtype} array of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+    return (
+        f"{array.dtype} array of shape {array.shape}"
+        if isinstance(array, np.ndarray)
+        else type(array).__name__
+    )
 
 
-def _require(name: str, array: Any, shape: tuple[int, ...], meaning: Callable[[], str], dtype: np.dtype[Any]) -> None:
+def _require(
+    name: str, array: Any, shape: tuple[int, ...], meaning: Callable[[], str], dtype: np.dtype[Any]
+) -> None:
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{name} is a {_describe(array)}, but should be a NumPy array of shape {meaning()} = {shape}")
+        raise InputError(
+            f"{name} is a {_describe(array)}, but should be a NumPy array of shape {meaning()} = {shape}"
+        )
     if array.shape != shape:
-        raise InputError(f"{name} has shape {array.shape}, but should have shape {meaning()} = {shape}")
+        raise InputError(
+            f"{name} has shape {array.shape}, but should have shape {meaning()} = {shape}"
+        )
     if array.dtype != dtype:
         raise InputError(f"{name} has dtype {array.dtype}, but should have dtype {dtype}, like x")
 
 
-_MEANING = {"W": "(D, {G}*H)", "U": "(H, {G}*H)", "b": "({G}*H,)", "c_n": "(H,)", "p": "({S}*H,)", "R": "(H, P)"}
+_MEANING = {
+    "W": "(D, {G}*H)",
+    "U": "(H, {G}*H)",
+    "b": "({G}*H,)",
+    "c_n": "(H,)",
+    "p": "({S}*H,)",
+    "R": "(H, P)",
+}
 
 
 def _meaning(cell: Cell, name: str) -> str:
@@ -34,7 +51,9 @@ def _meaning(cell: Cell, name: str) -> str:
     letters = _MEANING[name.partition(".")[0]].format(G=len(cell.gates), S=len(cell.sigmoid_gates))
     if cell.projection and name[0] == "U":
         letters = letters.replace("(H,", "(P,")
-    return letters.replace("(D,", "(N,") if ".l" in name else letters  # its inputs are the outputs of the layer below
+    return (
+        letters.replace("(D,", "(N,") if ".l" in name else letters
+    )  # its inputs are the outputs of the layer below
 
 
 def check_inputs(
@@ -69,7 +88,8 @@ def check_inputs(
     Raises
     ------
     InputError
-        Naming the array, what it is and what it should be. Values are not looked at: NaN and infinity are legal.
+        Naming the array, what it is and what it should be. Values are not looked at: NaN and
+        infinity are legal.
     """
     allowed = tuple(dtypes)
     if not isinstance(x, np.ndarray) or x.ndim != 3:
@@ -78,16 +98,24 @@ def check_inputs(
         raise InputError(f"x has dtype {x.dtype}, but should have dtype {' or '.join(allowed)}")
     T, B, D = x.shape
     if not isinstance(params, Mapping):
-        raise InputError(f"params is a {_describe(params)}, but should be a mapping of names to arrays")
+        raise InputError(
+            f"params is a {_describe(params)}, but should be a mapping of names to arrays"
+        )
     expected = cell.param_shapes(1, 1)
     if params.keys() != expected.keys():
-        raise InputError(f"params of a {cell} has the names {sorted(map(str, params))}, but should have {sorted(expected)}")
+        raise InputError(
+            f"params of a {cell} has the names {sorted(map(str, params))}, but should have {sorted(expected)}"
+        )
     U = params["U"]
     if not isinstance(U, np.ndarray) or U.ndim != 2:
-        raise InputError(f"U is a {_describe(U)}, but should be a NumPy array of shape (H, {len(cell.gates)}*H)")
+        raise InputError(
+            f"U is a {_describe(U)}, but should be a NumPy array of shape (H, {len(cell.gates)}*H)"
+        )
     H = U.shape[1] // len(cell.gates) if cell.projection else U.shape[0]
     if D == 0 or H == 0:
-        raise InputError(f"x has shape {x.shape} and U has shape {U.shape}, but D and H should be at least 1")
+        raise InputError(
+            f"x has shape {x.shape} and U has shape {U.shape}, but D and H should be at least 1"
+        )
     for name, shape in cell.param_shapes(D, H).items():
         _require(name, params[name], shape, partial(_meaning, cell, name), x.dtype)
     for name, state in (("h0", h0), ("c0", c0)):
@@ -95,7 +123,13 @@ def check_inputs(
             continue
         if name[0] not in cell.state:
             raise InputError(f"{name} was given, but a {cell} has no state {name[0]}")
-        _require(name, state, cell.state_shape(name[0], B, H), partial(_state_meaning, cell, name[0]), x.dtype)
+        _require(
+            name,
+            state,
+            cell.state_shape(name[0], B, H),
+            partial(_state_meaning, cell, name[0]),
+            x.dtype,
+        )
     return Sizes(T, B, D, H)
 
 
@@ -109,7 +143,8 @@ def _output_meaning(cell: Cell) -> str:
 
 
 def check_lengths(sizes: Sizes, lengths: Any) -> None:
-    """Say whether these are lengths of the rows of a batch of these sizes: whole numbers from 0 to T, one a row.
+    """Say whether these are lengths of the rows of a batch of these sizes: whole numbers from 0 to
+    T, one a row.
 
     Raises
     ------
@@ -117,15 +152,29 @@ def check_lengths(sizes: Sizes, lengths: Any) -> None:
         Saying what was found and what it should be.
     """
     if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
-        raise InputError(f"lengths is a {_describe(lengths)}, but should be a NumPy array of integers of shape (B,) = ({sizes.B},)")
+        raise InputError(
+            f"lengths is a {_describe(lengths)}, but should be a NumPy array of integers of shape (B,) = ({sizes.B},)"
+        )
     if lengths.shape != (sizes.B,):
-        raise InputError(f"lengths has shape {lengths.shape}, but should have shape (B,) = ({sizes.B},)")
+        raise InputError(
+            f"lengths has shape {lengths.shape}, but should have shape (B,) = ({sizes.B},)"
+        )
     if lengths.size and (lengths.min() < 0 or lengths.max() > sizes.T):
-        raise InputError(f"lengths goes from {lengths.min()} to {lengths.max()}, but should lie in 0 … T = {sizes.T}")
+        raise InputError(
+            f"lengths goes from {lengths.min()} to {lengths.max()}, but should lie in 0 … T = {sizes.T}"
+        )
 
 
-def check_cotangents(cell: Cell, sizes: Sizes, dtype: np.dtype[Any], dy: Array | None, dhT: Array | None, dcT: Array | None) -> None:
-    """Say whether these cotangents fit outputs of these sizes; any of them may be None, which is zero.
+def check_cotangents(
+    cell: Cell,
+    sizes: Sizes,
+    dtype: np.dtype[Any],
+    dy: Array | None,
+    dhT: Array | None,
+    dcT: Array | None,
+) -> None:
+    """Say whether these cotangents fit outputs of these sizes; any of them may be None, which is
+    zero.
 
     Raises
     ------
@@ -134,13 +183,21 @@ def check_cotangents(cell: Cell, sizes: Sizes, dtype: np.dtype[Any], dy: Array |
     """
     T, B, _, H = sizes
     if dy is not None:
-        _require("dy", dy, (T, B, cell.directions * cell.width(H)), partial(_output_meaning, cell), dtype)
+        _require(
+            "dy", dy, (T, B, cell.directions * cell.width(H)), partial(_output_meaning, cell), dtype
+        )
     for name, given in (("dhT", dhT), ("dcT", dcT)):
         if given is None:
             continue
         if name[1] not in cell.state:
             raise InputError(f"{name} was given, but a {cell} has no state {name[1]}")
-        _require(name, given, cell.state_shape(name[1], B, H), partial(_state_meaning, cell, name[1]), dtype)
+        _require(
+            name,
+            given,
+            cell.state_shape(name[1], B, H),
+            partial(_state_meaning, cell, name[1]),
+            dtype,
+        )
 
 
 def whole(name: str, value: Any, least: int) -> int:

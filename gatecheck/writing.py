@@ -1,4 +1,6 @@
-"""Files that are written whole or not at all: no kill, full disk or error leaves a torn one, or takes away the one that was there."""
+"""Files that are written whole or not at all: no kill, full disk or error leaves a torn one, or
+takes away the one that was there.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ UNFINISHED = ".unfinished"
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A file to write into, beside `path`, whose name and permissions it takes over when the block ends; if it fails, nothing changes.
+    """A file to write into, beside `path`, whose name and permissions it takes over when the block
+    ends; if it fails, nothing changes.
 
     A link stays one: what it points at is replaced. A pipe or a device is written into as it is.
 
@@ -27,7 +30,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         If the file cannot be written: no such folder, no permission, no space left.
     """
     path = Path(path)
-    with _told(f"{path} cannot be written"), _straight(path) if _no_plain_file(path) else _aside(Path(os.path.realpath(path))) as file:
+    with (
+        _told(f"{path} cannot be written"),
+        _straight(path) if _no_plain_file(path) else _aside(Path(os.path.realpath(path))) as file,
+    ):
         yield file
 
 
@@ -39,7 +45,9 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a file in UTF-8 as :func:`replacing` does."""
-    write_bytes(path, text.encode(errors="backslashreplace"))  # a lone surrogate, as of a file name that is no UTF-8
+    write_bytes(
+        path, text.encode(errors="backslashreplace")
+    )  # a lone surrogate, as of a file name that is no UTF-8
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
@@ -69,7 +77,9 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         if not folder.is_dir():
             raise OSError(f"there is no folder {path.parent}")
         # A file is replaced, for which its folder has to be writable.
-        if not os.access(path if _no_plain_file(path) else folder, os.W_OK) or (path.is_file() and not os.access(path, os.W_OK)):
+        if not os.access(path if _no_plain_file(path) else folder, os.W_OK) or (
+            path.is_file() and not os.access(path, os.W_OK)
+        ):
             raise OSError("permission denied")
 
 
@@ -99,7 +109,9 @@ def _told(what: str) -> Iterator[None]:
 
 def _no_plain_file(path: Path) -> bool:
     # What /dev/stdout points at may be a file that somebody else writes into, too.
-    return (path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",))) or (path.exists() and not path.is_file())
+    return (path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",))) or (
+        path.exists() and not path.is_file()
+    )
 
 
 @contextmanager

@@ -39,7 +39,11 @@ def squash(cell: Cell, a: Array) -> Array:
 
 def activation(cell: Cell) -> Callable[[Array], Array]:
     """What makes a cell's candidate, or a plain cell's state, of its preactivation."""
-    functions: dict[str, Callable[[Array], Array]] = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": expit}
+    functions: dict[str, Callable[[Array], Array]] = {
+        "tanh": np.tanh,
+        "relu": lambda a: np.maximum(a, 0),
+        "sigmoid": expit,
+    }
     return functions[cell.activation]
 
 
@@ -59,16 +63,22 @@ def _half_difference(implementation: Subject, high: Case, low: Case, name: str, 
 
 def _update(implementation: Subject, case: Case) -> Seen:
     """h'(n = 1) - h'(n = -1) = 2 z."""
-    return _half_difference(implementation, case.with_gate("n", OPEN), case.with_gate("n", SHUT), "hT", 2)
+    return _half_difference(
+        implementation, case.with_gate("n", OPEN), case.with_gate("n", SHUT), "hT", 2
+    )
 
 
 def _reset(implementation: Subject, case: Case) -> Seen:
-    """With z = 1 and U_n the identity h' = tanh(r h), whichever side of the product the reset is on."""
+    """With z = 1 and U_n the identity h' = tanh(r h), whichever side of the product the reset is
+    on.
+    """
     H = case.sizes.H
     plain = case.with_gate("n", 0, weights=False).with_gate("z", OPEN)
     U = plain["U"].copy()
     block(case.cell, U, "n")[...] = np.eye(H)
-    h0 = np.where(case["h0"] < 0, -0.5, 0.5)  # well away from 0, where r could not be seen, and from where tanh is flat
+    h0 = np.where(
+        case["h0"] < 0, -0.5, 0.5
+    )  # well away from 0, where r could not be seen, and from where tanh is flat
     no_c_n = {"c_n": np.zeros(H)} if case.cell.reset == "after" else {}
     y, tol = _state(implementation, plain.having(U=U, h0=h0, **no_c_n), "hT")
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -77,7 +87,9 @@ def _reset(implementation: Subject, case: Case) -> Seen:
 
 def _input(implementation: Subject, case: Case) -> Seen:
     """c'(g = 1) - c'(g = -1) = 2 i."""
-    return _half_difference(implementation, case.with_gate("g", OPEN), case.with_gate("g", SHUT), "cT", 2)
+    return _half_difference(
+        implementation, case.with_gate("g", OPEN), case.with_gate("g", SHUT), "cT", 2
+    )
 
 
 def _forget(implementation: Subject, case: Case) -> Seen:
@@ -89,11 +101,19 @@ def _forget(implementation: Subject, case: Case) -> Seen:
 def _output(implementation: Subject, case: Case) -> Seen:
     """With c' = 1 · 1 + f · 0 the output is o tanh(1)."""
     written = case.with_gate("f", SHUT) if case.cell.coupled else case.with_gate("i", OPEN)
-    h, tol = _state(implementation, written.with_gate("g", OPEN).having(c0=np.zeros_like(case["c0"])), "hT")
+    h, tol = _state(
+        implementation, written.with_gate("g", OPEN).having(c0=np.zeros_like(case["c0"])), "hT"
+    )
     return h / np.tanh(1), tol / np.tanh(1)
 
 
-RECOVER: dict[str, Callable[[Subject, Case], Seen]] = {"z": _update, "r": _reset, "i": _input, "f": _forget, "o": _output}
+RECOVER: dict[str, Callable[[Subject, Case], Seen]] = {
+    "z": _update,
+    "r": _reset,
+    "i": _input,
+    "f": _forget,
+    "o": _output,
+}
 
 
 def _ideal(case: Case, gate: str, h: Array) -> Array:
@@ -110,9 +130,10 @@ def _ideal(case: Case, gate: str, h: Array) -> Array:
 def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
     """Every gate lies in (0, 1); a hard sigmoid in [0, 1].
 
-    A gate is a sigmoid layer, 0 < σ(a) < 1. It is measured from outside: an LSTM's f is c' at c = 1 and g = 0, its i half of
-    c'(g = 1) - c'(g = -1), its o is h'/tanh(1) at c' = 1; a GRU's z is half of h'(n = 1) - h'(n = -1), its r is artanh(h')/h where
-    h' = tanh(r h). In floating point a saturated σ rounds to exactly 0 or 1, so the interval is closed there; it is never left.
+    A gate is a sigmoid layer, 0 < σ(a) < 1. It is measured from outside: an LSTM's f is c' at c = 1
+    and g = 0, its i half of c'(g = 1) - c'(g = -1), its o is h'/tanh(1) at c' = 1; a GRU's z is
+    half of h'(n = 1) - h'(n = -1), its r is artanh(h')/h where h' = tanh(r h). In floating point a
+    saturated σ rounds to exactly 0 or 1, so the interval is closed there; it is never left.
     `gatecheck prove` proves the theorem of the equations, for all inputs.
     """
     first = one_step(case)
@@ -131,14 +152,18 @@ def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
         ideal = _ideal(first, gate, h)
         strict = np.minimum(ideal, 1 - ideal) > 2 * tol
         inside = (value > 0) & (value < 1)
-        require((inside | ~strict).all(), f"gate {gate} reaches the end of its interval although its preactivation is small")
+        require(
+            (inside | ~strict).all(),
+            f"gate {gate} reaches the end of its interval although its preactivation is small",
+        )
         seen += Evidence(max(ratio, 0.0), 1)
     return seen
 
 
 @claim(needs={"gated", "unclipped"}, varies="T")
 def saturated_gates_reach_their_ends(implementation: Subject, case: Case) -> Evidence:
-    """In floating point a gate of bias -1000 is exactly 0 and one of bias 1000 exactly 1, whatever its weights; never NaN.
+    """In floating point a gate of bias -1000 is exactly 0 and one of bias 1000 exactly 1, whatever
+    its weights; never NaN.
 
     exp(1000) overflows in every dtype; a σ that is written as exp(a)/(1 + exp(a)) yields NaN there.
     """
@@ -151,37 +176,52 @@ def saturated_gates_reach_their_ends(implementation: Subject, case: Case) -> Evi
             if not np.isfinite(tol).all() or tol.max(initial=0) > 0.25:
                 seen += Evidence(inconclusive=1)
                 continue
-            seen += agree(case.cell, {gate: value}, {gate: np.full_like(value, end)}, {gate: np.minimum(tol, 0.25)})
+            seen += agree(
+                case.cell,
+                {gate: value},
+                {gate: np.full_like(value, end)},
+                {gate: np.minimum(tol, 0.25)},
+            )
     return seen
 
 
 @claim(needs={"one_whole", "unclipped"})
 def kept_and_new_share_one_whole(implementation: Subject, case: Case) -> Evidence:
-    """Where the candidate equals the state, the state stays, whatever the gate: n = h implies h' = h in a GRU.
+    """Where the candidate equals the state, the state stays, whatever the gate: n = h implies h' =
+    h in a GRU.
 
-    The two shares z and 1 - z sum to one. The candidate is tanh(b_n) here, its weights being zero, and h_0 the same. In an LSTM with
-    coupled gates the same holds of g and c.
+    The two shares z and 1 - z sum to one. The candidate is tanh(b_n) here, its weights being zero,
+    and h_0 the same. In an LSTM with coupled gates the same holds of g and c.
     """
-    candidate, state, seen_in = ("n", "h0", "y") if "update_gate" in case.cell.traits else ("g", "c0", "cT")
+    candidate, state, seen_in = (
+        ("n", "h0", "y") if "update_gate" in case.cell.traits else ("g", "c0", "cT")
+    )
     still = case.with_gate(candidate, block(case.cell, case["b"], candidate), weights=False)
     still = still.having(**({"c_n": np.zeros(case.sizes.H)} if case.cell.reset == "after" else {}))
     value = np.tanh(block(case.cell, case["b"], candidate).astype(float))
     rows = np.broadcast_to(value, case[state].shape)
     still = still.having(**{state: rows}, dy=None, dhT=None, dcT=None)
     got = implementation.forward(still)[seen_in]
-    # The state is tanh(b) rounded to the dtype, which the mix with the candidate may undo at any step.
+    # The state is tanh(b) rounded to the dtype, which the mix with the candidate may undo at any
+    # step.
     tolerance = forward_budget(still).tolerance[seen_in] + PRECISIONS[case.dtype.name].u
-    return agree(case.cell, {seen_in: got}, {seen_in: np.broadcast_to(rows, got.shape)}, {seen_in: tolerance})
+    return agree(
+        case.cell, {seen_in: got}, {seen_in: np.broadcast_to(rows, got.shape)}, {seen_in: tolerance}
+    )
 
 
 @claim(needs={"hard_gates", "unclipped"}, varies="T")
 def hard_gates_are_lines_between_their_ends(implementation: Subject, case: Case) -> Evidence:
-    """A hard sigmoid of width w is 0 at -w/2, ¼ at -w/4, ½ at 0, ¾ at w/4 and 1 at w/2: its interval is closed."""
+    """A hard sigmoid of width w is 0 at -w/2, ¼ at -w/4, ½ at 0, ¾ at w/4 and 1 at w/2: its
+    interval is closed.
+    """
     first = without_peepholes(one_step(case))
     seen = Evidence()
     for gate in case.cell.sigmoid_gates:
         for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-            bias = (share - 0.5) * (case.cell.hard or 0) - (case.cell.forget_bias if gate == "f" else 0.0)
+            bias = (share - 0.5) * (case.cell.hard or 0) - (
+                case.cell.forget_bias if gate == "f" else 0.0
+            )
             value, tol = RECOVER[gate](implementation, first.with_gate(gate, bias, weights=False))
             seen += agree(case.cell, {gate: value}, {gate: np.full_like(value, share)}, {gate: tol})
     return seen
@@ -189,19 +229,29 @@ def hard_gates_are_lines_between_their_ends(implementation: Subject, case: Case)
 
 @claim(needs={"clipped"})
 def clipped_memory_stays_within_its_clip(implementation: Subject, case: Case) -> Evidence:
-    """|c_t| ≤ clip at every step, exactly, and so |h_t| ≤ tanh(clip), within rounding; c_0 itself may lie beyond."""
+    """|c_t| ≤ clip at every step, exactly, and so |h_t| ≤ tanh(clip), within rounding; c_0 itself
+    may lie beyond.
+    """
     clip = case.cell.clip or np.inf
     got = implementation.forward(case.having(c0=3 * case["c0"]))
-    seen = require(bool((np.abs(got["cT"]) <= clip).all()), f"|cT| reaches {np.abs(got['cT']).max():.9g}, but c is clipped to {clip:g}")
+    seen = require(
+        bool((np.abs(got["cT"]) <= clip).all()),
+        f"|cT| reaches {np.abs(got['cT']).max():.9g}, but c is clipped to {clip:g}",
+    )
     limit = np.tanh(clip) + 16 * PRECISIONS[case.dtype.name].u
-    return seen + require(bool((np.abs(got["y"]) <= limit).all()), f"|y| reaches {np.abs(got['y']).max():.9g}, more than tanh({clip:g})")
+    return seen + require(
+        bool((np.abs(got["y"]) <= limit).all()),
+        f"|y| reaches {np.abs(got['y']).max():.9g}, more than tanh({clip:g})",
+    )
 
 
 @claim(needs={"free_gates", "unclipped"}, varies="T")
 def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evidence:
-    """An LSTM's input and forget gates are free of each other: (f, i) = (0, 0), (1, 0), (0, 1), (1, 1) give c' = f c + i g.
+    """An LSTM's input and forget gates are free of each other: (f, i) = (0, 0), (1, 0), (0, 1), (1,
+    1) give c' = f c + i g.
 
-    Both shut forget everything, both open keep everything and add the candidate; a GRU can do neither.
+    Both shut forget everything, both open keep everything and add the candidate; a GRU can do
+    neither.
     """
     first = one_step(case)
 
@@ -214,7 +264,11 @@ def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evid
     c0 = case["c0"].astype(float)
     got: Results = {"c'(f=0,i=0)": none, "c'(f=1,i=0)": kept, "c'(f=1,i=1)": both}
     expected = {"c'(f=0,i=0)": 0 * c0, "c'(f=1,i=0)": c0, "c'(f=1,i=1)": c0 + new}
-    tolerance = {"c'(f=0,i=0)": tol_none, "c'(f=1,i=0)": tol_kept, "c'(f=1,i=1)": tol_both + tol_new}
+    tolerance = {
+        "c'(f=0,i=0)": tol_none,
+        "c'(f=1,i=0)": tol_kept,
+        "c'(f=1,i=1)": tol_both + tol_new,
+    }
     return agree(case.cell, got, expected, tolerance)
 
 
@@ -227,16 +281,25 @@ def each_gate_has_its_own_weights(implementation: Subject, case: Case) -> Eviden
         others = first
         for k in case.cell.gates:
             if k != gate:
-                others = others.having(**{name: _changed(others, name, k) for name in ("W", "U", "b")})
-        (value, tol), (again, tol_again) = RECOVER[gate](implementation, first), RECOVER[gate](implementation, others)
+                others = others.having(
+                    **{name: _changed(others, name, k) for name in ("W", "U", "b")}
+                )
+        (value, tol), (again, tol_again) = (
+            RECOVER[gate](implementation, first),
+            RECOVER[gate](implementation, others),
+        )
         tolerance = tol + tol_again
         if not np.isfinite(tolerance).all() or tolerance.max(initial=0) > 0.25:
             seen += Evidence(inconclusive=1)
             continue
-        # The difference of two gates is at most one, which is the size that its tolerance is held against.
+        # The difference of two gates is at most one, which is the size that its tolerance is held
+        # against.
         apart = np.abs(value - again)
         ratio = float(np.max(apart / tolerance, initial=0.0))
-        require(ratio <= 1, f"gate {gate} changes by {apart.max():.3g} (± {tolerance.max():.1e}) when another gate's weights change")
+        require(
+            ratio <= 1,
+            f"gate {gate} changes by {apart.max():.3g} (± {tolerance.max():.1e}) when another gate's weights change",
+        )
         seen += Evidence(ratio, 1)
     return seen
 
@@ -249,10 +312,11 @@ def _changed(case: Case, name: str, gate: str) -> Array:
 
 @claim(needs={"bounded"})
 def states_stay_in_their_hull(implementation: Subject, case: Case) -> Evidence:
-    """Where φ is bounded by one: |h_t| ≤ 1 in an RNN, |h_t| ≤ max(|h_0|, 1) in a GRU, |h_t| < 1 and |c_t| ≤ |c_0| + t in an LSTM.
+    """Where φ is bounded by one: |h_t| ≤ 1 in an RNN, |h_t| ≤ max(|h_0|, 1) in a GRU, |h_t| < 1 and
+    |c_t| ≤ |c_0| + t in an LSTM.
 
-    A GRU's state is a convex mix of its candidate and the old state; an LSTM adds at most one a step. `gatecheck prove` proves the theorem
-    of the equations, for all inputs.
+    A GRU's state is a convex mix of its candidate and the old state; an LSTM adds at most one a
+    step. `gatecheck prove` proves the theorem of the equations, for all inputs.
     """
     far = case.having(**{f"{k}0": 3 * case[f"{k}0"] for k in case.cell.state})
     got, tolerance = implementation.forward(far), forward_budget(far).tolerance
@@ -264,7 +328,11 @@ def states_stay_in_their_hull(implementation: Subject, case: Case) -> Evidence:
     for name, limit in bound.items():
         outside = np.abs(got[name].astype(float)) - limit
         with np.errstate(over="ignore"):  # where the tolerance is the smallest number
-            ratio = float(np.max(outside / tolerance[name], initial=0.0)) if np.isfinite(outside).all() else np.inf
+            ratio = (
+                float(np.max(outside / tolerance[name], initial=0.0))
+                if np.isfinite(outside).all()
+                else np.inf
+            )
         seen += require(ratio <= 1, f"|{name}| exceeds its bound by {outside.max():.3g}")
         seen += Evidence(ratio, 1)
     return seen

@@ -26,10 +26,11 @@ from gatecheck.oracles.outcome import GradcheckResult
 
 @claim(needs={"backward"}, cases="any", reference=True, anywhere=True)
 def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
-    """Every gradient is that of the cell's equations, within the rounding that correct code may show.
+    """Every gradient is that of the cell's equations, within the rounding that correct code may
+    show.
 
-    For cotangents of y, h_T and c_T, any of which may be absent; with respect to every parameter, x, h_0 and c_0. Each block is
-    judged by its own size: gate by gate, and for x step by step.
+    For cotangents of y, h_T and c_T, any of which may be absent; with respect to every parameter,
+    x, h_0 and c_0. Each block is judged by its own size: gate by gate, and for x step by step.
     """
     budget = case_budget(case)
     return agree(case.cell, implementation.backward(case), budget.exact, budget.tolerance)
@@ -44,27 +45,44 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
         return implementation.forward(case.of(held | arrays))
 
     def vjp(cotangents: dict[str, Array], **arrays: Array) -> Results:
-        gradients = implementation.backward(case.of(held | arrays | {f"d{k}": v for k, v in cotangents.items()}))
+        gradients = implementation.backward(
+            case.of(held | arrays | {f"d{k}": v for k, v in cotangents.items()})
+        )
         return {k: gradients[f"d{k}"] for k in arrays}
 
     def jvp(tangents: dict[str, Array], **arrays: Array) -> Results:
         return implementation.tangent(case.of(held | arrays), case.of(held | tangents))
 
     inputs = {k: case[k].copy() for k in case.inputs if k not in held}
-    each = _each(implementation, case) if _ours(implementation) and case.get("lengths") is None else (None, None)
+    each = (
+        _each(implementation, case)
+        if _ours(implementation) and case.get("lengths") is None
+        else (None, None)
+    )
     try:
-        return gradcheck(forward, inputs, vjp, jvp if "tangent" in implementation.abilities else None, fn_each=each[0], vjp_each=each[1])
+        return gradcheck(
+            forward,
+            inputs,
+            vjp,
+            jvp if "tangent" in implementation.abilities else None,
+            fn_each=each[0],
+            vjp_each=each[1],
+        )
     except InputError as error:  # what the target returned is no input of an oracle: a NaN, say
         raise Violation(str(error)) from error
 
 
 def _ours(implementation: Subject) -> bool:
-    """Whether it is our kernels or our equations, which compute many perturbations in one call; what derives from them may do otherwise."""
+    """Whether it is our kernels or our equations, which compute many perturbations in one call;
+    what derives from them may do otherwise.
+    """
     return type(implementation.target) in (Builtin, Edited) and not implementation.options
 
 
 def _each(ours: Subject, case: Case) -> tuple[Callable[..., Results], Callable[..., Results]]:
-    """How it computes many perturbations and many cotangents in one call; others are called for one at a time."""
+    """How it computes many perturbations and many cotangents in one call; others are called for one
+    at a time.
+    """
     states = [f"{s}0" for s in case.cell.state]
 
     def split(arrays: dict[str, Array]) -> list[Any]:
@@ -75,7 +93,9 @@ def _each(ours: Subject, case: Case) -> tuple[Callable[..., Results], Callable[.
         return dict(zip(("y", "hT", "cT"), got, strict=False))
 
     def backward_each(cotangents: dict[str, Array], **arrays: Array) -> Results:
-        gradients: Results = ours.call("backward_each", *split(arrays), **{f"d{k}": v for k, v in cotangents.items()})
+        gradients: Results = ours.call(
+            "backward_each", *split(arrays), **{f"d{k}": v for k, v in cotangents.items()}
+        )
         return gradients
 
     return forward_each, backward_each
@@ -83,25 +103,36 @@ def _each(ours: Subject, case: Case) -> tuple[Callable[..., Results], Callable[.
 
 def _verdict(implementation: Subject, case: Case, oracle: str) -> Evidence:
     result = _checked(implementation, case)
-    # A backward of the wrong shape, or a forward that is not a function, leaves the oracles nothing to judge.
+    # A backward of the wrong shape, or a forward that is not a function, leaves the oracles nothing
+    # to judge.
     require(oracle in result.oracles, "; ".join(result.notes))
     outcome = result.oracles[oracle]
     if outcome.verdict == "fail":
-        # Where two oracles saw one place the result quotes the sharper one, so either may stand for this one.
-        found = [f for f in result.failures if f.oracle == oracle] or [f for f in result.failures if "Taylor" not in f.oracle]
+        # Where two oracles saw one place the result quotes the sharper one, so either may stand for
+        # this one.
+        found = [f for f in result.failures if f.oracle == oracle] or [
+            f for f in result.failures if "Taylor" not in f.oracle
+        ]
         places = (f.where.rpartition("/ d ")[2].partition("[")[0] for f in found)
         inputs = dict.fromkeys(f"d{place}" for place in places if place in case.arrays)
         ratio = math.inf if math.isnan(outcome.worst) else outcome.worst
-        raise Violation("\n".join([outcome.reason, *map(str, found[:3])]), ratio=ratio, wrong=tuple(inputs))
+        raise Violation(
+            "\n".join([outcome.reason, *map(str, found[:3])]), ratio=ratio, wrong=tuple(inputs)
+        )
     undecided = round(outcome.inconclusive * outcome.compared)
     if outcome.verdict != "pass":
         return Evidence(inconclusive=max(undecided, 1))
-    return Evidence(0.0 if math.isnan(outcome.worst) else outcome.worst, max(outcome.compared - undecided, 1), undecided)
+    return Evidence(
+        0.0 if math.isnan(outcome.worst) else outcome.worst,
+        max(outcome.compared - undecided, 1),
+        undecided,
+    )
 
 
 @claim(needs={"backward"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def gradients_match_finite_differences(implementation: Subject, case: Case) -> Evidence:
-    """The full Jacobian that backward implies is that of forward by central differences, within their own error bound.
+    """The full Jacobian that backward implies is that of forward by central differences, within
+    their own error bound.
 
     No equations are consulted: the implementation is held against itself.
     """
@@ -110,13 +141,17 @@ def gradients_match_finite_differences(implementation: Subject, case: Case) -> E
 
 @claim(needs={"backward", "complex", "analytic"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def gradients_match_complex_step(implementation: Subject, case: Case) -> Evidence:
-    """The full Jacobian that backward implies is Im f(x + i h)/h at h = 1e-200, to rounding (Squire & Trapp 1998)."""
+    """The full Jacobian that backward implies is Im f(x + i h)/h at h = 1e-200, to rounding (Squire
+    & Trapp 1998).
+    """
     return _verdict(implementation, case, "complex step")
 
 
 @claim(needs={"backward"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def taylor_remainder_vanishes_in_order(implementation: Subject, case: Case) -> Evidence:
-    """What is left of forward after the derivative along a direction is taken away vanishes with the next order of the step."""
+    """What is left of forward after the derivative along a direction is taken away vanishes with
+    the next order of the step.
+    """
     return _verdict(implementation, case, "Taylor")
 
 
@@ -127,14 +162,18 @@ def tangent_is_adjoint_of_backward(implementation: Subject, case: Case) -> Evide
 
 
 SCALES = {"dy": 64.0, "dhT": 1 / 64, "dcT": 4.0}
-"""Powers of two, which round nothing. Scaled up, gradients meet whatever clips them; scaled down, they are lost in whatever is added."""
+"""Powers of two, which round nothing. Scaled up, gradients meet whatever clips them; scaled down,
+they are lost in whatever is added.
+"""
 
 
 @claim(needs={"backward"}, anywhere=True)
 def gradients_are_linear_in_cotangents(implementation: Subject, case: Case) -> Evidence:
-    """Cotangents of y, h_T and c_T, each alone and scaled by a power of two, give gradients that add up to those of all together.
+    """Cotangents of y, h_T and c_T, each alone and scaled by a power of two, give gradients that
+    add up to those of all together.
 
-    So y, h_T or c_T alone may make up a loss, the others being absent, and no gradient is clipped or normalised.
+    So y, h_T or c_T alone may make up a loss, the others being absent, and no gradient is clipped
+    or normalised.
     """
     together = case_budget(case)
     spread = dict(together.spread)
@@ -152,7 +191,9 @@ def gradients_are_linear_in_cotangents(implementation: Subject, case: Case) -> E
 
 @claim(needs={"backward"}, anywhere=True)
 def zero_cotangents_give_zero_gradients(implementation: Subject, case: Case) -> Evidence:
-    """Where every cotangent is zero, every gradient is exactly zero: nothing is added to it, and nothing left from another call."""
+    """Where every cotangent is zero, every gradient is exactly zero: nothing is added to it, and
+    nothing left from another call.
+    """
     implementation.backward(case, implementation.arguments(case))
     zero = {k: np.zeros_like(case[k]) for k in case.cotangents}
     got = implementation.backward(case.having(**zero))
@@ -161,14 +202,18 @@ def zero_cotangents_give_zero_gradients(implementation: Subject, case: Case) -> 
 
 @claim(needs={"backward", "analytic"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evidence:
-    """Gradients are those of one function: their own Jacobian H is symmetric, ⟨u, H v⟩ = ⟨v, H u⟩ for random u and v.
+    """Gradients are those of one function: their own Jacobian H is symmetric, ⟨u, H v⟩ = ⟨v, H u⟩
+    for random u and v.
 
-    H v is the derivative of backward along v, with respect to everything at once, by central differences with a bound on their own
-    error. Neither forward nor any equations are consulted.
+    H v is the derivative of backward along v, with respect to everything at once, by central
+    differences with a bound on their own error. Neither forward nor any equations are consulted.
     """
     names = [k for k in case.inputs if k not in implementation.absent]
     rng = np.random.default_rng(case.origin.get("seed", 0))
-    point, u, v = {k: np.array(case[k]) for k in names}, *({k: rng.standard_normal(case[k].shape) for k in names} for _ in range(2))
+    point, u, v = (
+        {k: np.array(case[k]) for k in names},
+        *({k: rng.standard_normal(case[k].shape) for k in names} for _ in range(2)),
+    )
 
     def gradient(**arrays: Array) -> Results:
         got = implementation.backward(case.having(**arrays))
@@ -182,8 +227,15 @@ def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evi
             product, error = directional(gradient, point, right)
         except InputError as raised:
             raise Violation(str(raised)) from raised
-        return sum(float(np.sum(left[k] * product[k])) for k in names), sum(float(np.sum(np.abs(left[k]) * error[k])) for k in names)
+        return sum(float(np.sum(left[k] * product[k])) for k in names), sum(
+            float(np.sum(np.abs(left[k]) * error[k])) for k in names
+        )
 
     (one, error_one), (other, error_other) = curvature(u, v), curvature(v, u)
     name = "⟨u, H v⟩"
-    return agree(case.cell, {name: np.array([one])}, {name: np.array([other])}, {name: np.array([error_one + error_other])})
+    return agree(
+        case.cell,
+        {name: np.array([one])},
+        {name: np.array([other])},
+        {name: np.array([error_one + error_other])},
+    )

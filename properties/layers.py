@@ -21,7 +21,9 @@ def _halves(a: Array) -> tuple[Array, Array]:
 
 
 def _mirrored_params(cell: Cell, arrays: Results, prefix: str) -> Results:
-    """The parameters, or their gradients, with the directions exchanged; an upper layer's W has a block of rows for each direction."""
+    """The parameters, or their gradients, with the directions exchanged; an upper layer's W has a
+    block of rows for each direction.
+    """
     out: Results = {}
     for tag in cell.tags:
         twin = tag.removesuffix(".reverse") if tag.endswith(".reverse") else f"{tag}.reverse"
@@ -35,22 +37,34 @@ def _mirrored_params(cell: Cell, arrays: Results, prefix: str) -> Results:
 
 
 def _mirrored(cell: Cell, arrays: Results) -> Results:
-    """Arrays of a case, or its results, of the same network run on the reversed sequence with its directions exchanged."""
+    """Arrays of a case, or its results, of the same network run on the reversed sequence with its
+    directions exchanged.
+    """
     out: Results = {}
     for prefix in ("", "d"):
         if f"{prefix}W" in arrays:
             out |= _mirrored_params(cell, arrays, prefix)
     swap = [k ^ 1 for k in range(len(cell.tags))]
-    out |= {k: arrays[k][swap] for k in ("h0", "c0", "hT", "cT", "dh0", "dc0", "dhT", "dcT") if k in arrays}
-    out |= {k: np.concatenate(_halves(arrays[k][::-1])[::-1], axis=-1) for k in ("y", "dy") if k in arrays}
+    out |= {
+        k: arrays[k][swap]
+        for k in ("h0", "c0", "hT", "cT", "dh0", "dc0", "dhT", "dcT")
+        if k in arrays
+    }
+    out |= {
+        k: np.concatenate(_halves(arrays[k][::-1])[::-1], axis=-1)
+        for k in ("y", "dy")
+        if k in arrays
+    }
     return out | {k: arrays[k][::-1] for k in ("x", "dx") if k in arrays}
 
 
 @claim(needs={"bidirectional"}, anywhere=True)
 def directions_are_mirror_images(implementation: Subject, case: Case) -> Evidence:
-    """Reversing the sequence and exchanging the directions' weights and states reverses the outputs and exchanges their halves.
+    """Reversing the sequence and exchanging the directions' weights and states reverses the outputs
+    and exchanges their halves.
 
-    And every gradient with them: there is nothing in the reverse direction that is not in the other.
+    And every gradient with them: there is nothing in the reverse direction that is not in the
+    other.
     """
     mirror = case.having(**_mirrored(case.cell, dict(case.arrays)))
     expected = _mirrored(case.cell, implementation.run(case))
@@ -59,7 +73,9 @@ def directions_are_mirror_images(implementation: Subject, case: Case) -> Evidenc
 
 @claim(needs={"bidirectional", "flat"}, anywhere=True)
 def halves_see_past_and_future(implementation: Subject, case: Case) -> Evidence:
-    """The forward half of y_t depends on x_1 … x_t only, the reverse half on x_t … x_T only, and each on its own direction's weights."""
+    """The forward half of y_t depends on x_1 … x_t only, the reverse half on x_t … x_T only, and
+    each on its own direction's weights.
+    """
     t = case.sizes.T // 2
     late, early = case["x"].copy(), case["x"].copy()
     late[t:] = 1 - 2 * late[t:]
@@ -67,9 +83,15 @@ def halves_see_past_and_future(implementation: Subject, case: Case) -> Evidence:
     base = _halves(implementation.forward(case)["y"])
     past = _halves(implementation.forward(case.having(x=late))["y"])[0][:t]
     future = _halves(implementation.forward(case.having(x=early))["y"])[1][t:]
-    seen = identical(case.cell, {"y": past}, {"y": base[0][:t]}) + identical(case.cell, {"y": future}, {"y": base[1][t:]})
+    seen = identical(case.cell, {"y": past}, {"y": base[0][:t]}) + identical(
+        case.cell, {"y": future}, {"y": base[1][t:]}
+    )
     for k, tag in enumerate(case.cell.tags):
-        others = {name: -0.5 * a for name, a in case.params.items() if name.endswith(".reverse") != tag.endswith(".reverse")}
+        others = {
+            name: -0.5 * a
+            for name, a in case.params.items()
+            if name.endswith(".reverse") != tag.endswith(".reverse")
+        }
         alone = _halves(implementation.forward(case.having(**others))["y"])[k]
         seen += identical(case.cell, {"y": alone}, {"y": base[k]})
     return seen
@@ -80,9 +102,13 @@ def lower_layers_know_nothing_of_upper(implementation: Subject, case: Case) -> E
     """The states of a layer do not depend on the weights and states of the layers above it."""
     cell, k = case.cell, case.cell.directions
     top = cell.tags[-k:]
-    changed = {f"{n}{tag}": -0.5 * case[f"{n}{tag}"] for tag in top for n in cell.one.param_shapes(1, 1)}
+    changed = {
+        f"{n}{tag}": -0.5 * case[f"{n}{tag}"] for tag in top for n in cell.one.param_shapes(1, 1)
+    }
     for state in cell.state:
-        changed[f"{state}0"] = np.concatenate([case[f"{state}0"][:-k], -0.5 * case[f"{state}0"][-k:]])
+        changed[f"{state}0"] = np.concatenate(
+            [case[f"{state}0"][:-k], -0.5 * case[f"{state}0"][-k:]]
+        )
     before, after = implementation.forward(case), implementation.forward(case.having(**changed))
     states = [f"{s}T" for s in cell.state]
     return identical(cell, {s: after[s][:-k] for s in states}, {s: before[s][:-k] for s in states})
@@ -90,11 +116,19 @@ def lower_layers_know_nothing_of_upper(implementation: Subject, case: Case) -> E
 
 @claim(needs={"stacked", "backward"}, anywhere=True)
 def lower_states_give_upper_layers_no_gradient(implementation: Subject, case: Case) -> Evidence:
-    """A loss on the final states of the lower layers alone gives the parameters and states of the top layer a gradient of exactly zero."""
+    """A loss on the final states of the lower layers alone gives the parameters and states of the
+    top layer a gradient of exactly zero.
+    """
     cell, k = case.cell, case.cell.directions
-    final = {f"d{s}T": np.concatenate([case[f"d{s}T"][:-k], 0 * case[f"d{s}T"][-k:]]) for s in cell.state}
+    final = {
+        f"d{s}T": np.concatenate([case[f"d{s}T"][:-k], 0 * case[f"d{s}T"][-k:]]) for s in cell.state
+    }
     got = implementation.backward(case.having(dy=None, **final))
-    upper = {f"d{n}{tag}": got[f"d{n}{tag}"] for tag in cell.tags[-k:] for n in cell.one.param_shapes(1, 1)}
+    upper = {
+        f"d{n}{tag}": got[f"d{n}{tag}"]
+        for tag in cell.tags[-k:]
+        for n in cell.one.param_shapes(1, 1)
+    }
     upper |= {f"d{s}0": got[f"d{s}0"][-k:] for s in cell.state}
     return identical(cell, upper, {name: np.zeros_like(a) for name, a in upper.items()})
 
@@ -105,14 +139,21 @@ def projection_of_identity_is_plain_cell(implementation: Subject, case: Case) ->
     P, cell = case.cell.projection or 0, case.cell
     T, B, D, _ = case.sizes
     seed, regime = case.origin.get("seed", 0), case.origin.get("regime", "generic")
-    same = draw(cell, Sizes(T, B, D, P), seed=seed, dtype=case.dtype.name, regime=regime).having(R=np.eye(P))
-    plain = Case(replace(cell, projection=None), {k: v for k, v in same.arrays.items() if k != "R"}, same.origin)
+    same = draw(cell, Sizes(T, B, D, P), seed=seed, dtype=case.dtype.name, regime=regime).having(
+        R=np.eye(P)
+    )
+    plain = Case(
+        replace(cell, projection=None),
+        {k: v for k, v in same.arrays.items() if k != "R"},
+        same.origin,
+    )
     return agree(cell, implementation.run(same), exact(plain), case_budget(same).tolerance)
 
 
 @claim(needs={"projected", "one_layer"}, anywhere=True)
 def projected_state_can_change_coordinates(implementation: Subject, case: Case) -> Evidence:
-    """Nothing sees h but U: R -> R M with U -> M⁻¹ U and h_0 -> h_0 M turns every h into h M, and leaves c as it is.
+    """Nothing sees h but U: R -> R M with U -> M⁻¹ U and h_0 -> h_0 M turns every h into h M, and
+    leaves c as it is.
 
     The gradients turn with M⁻ᵀ. Here M permutes and doubles.
     """
@@ -121,9 +162,19 @@ def projected_state_can_change_coordinates(implementation: Subject, case: Case) 
     M = (np.eye(P)[rng.permutation(P)] * 2).astype(case.dtype)
     back = M.T / 4  # its inverse
     inverse_t = back.T
-    turned = case.having(R=case["R"] @ M, U=back @ case["U"], h0=case["h0"] @ M, dy=case["dy"] @ inverse_t, dhT=case["dhT"] @ inverse_t)
+    turned = case.having(
+        R=case["R"] @ M,
+        U=back @ case["U"],
+        h0=case["h0"] @ M,
+        dy=case["dy"] @ inverse_t,
+        dhT=case["dhT"] @ inverse_t,
+    )
     expected = implementation.run(case)
     expected |= {k: expected[k] @ M for k in ("y", "hT")}
     if "dU" in expected:
-        expected |= {"dR": expected["dR"] @ inverse_t, "dU": M.T @ expected["dU"], "dh0": expected["dh0"] @ inverse_t}
+        expected |= {
+            "dR": expected["dR"] @ inverse_t,
+            "dU": M.T @ expected["dU"],
+            "dh0": expected["dh0"] @ inverse_t,
+        }
     return consistent(case.cell, implementation.run(turned), expected, case_budget(turned))

@@ -20,9 +20,11 @@ def past_the_end(case: Case) -> Array:
 
 @claim(needs={"lengths"}, cases="ragged", reference=True, anywhere=True)
 def lengths_within_budget(implementation: Subject, case: Case) -> Evidence:
-    """With lengths, outputs and every gradient are those of the cell's equations: the state is held past a row's end.
+    """With lengths, outputs and every gradient are those of the cell's equations: the state is held
+    past a row's end.
 
-    y is zero there, h_T and c_T are the states at the end of each row, and a cotangent of padding is a cotangent of nothing.
+    y is zero there, h_T and c_T are the states at the end of each row, and a cotangent of padding
+    is a cotangent of nothing.
     """
     budget = case_budget(case)
     return agree(case.cell, implementation.run(case), budget.exact, budget.tolerance)
@@ -30,7 +32,8 @@ def lengths_within_budget(implementation: Subject, case: Case) -> Evidence:
 
 @claim(needs={"lengths"}, cases="ragged", varies="TB", anywhere=True)
 def rows_end_at_their_lengths(implementation: Subject, case: Case) -> Evidence:
-    """A row with a length is the row alone, cut off there: y, h_T, c_T, dx, dh_0, dc_0; parameter gradients are the sum over rows.
+    """A row with a length is the row alone, cut off there: y, h_T, c_T, dx, dh_0, dc_0; parameter
+    gradients are the sum over rows.
 
     Past its end y and dx are exactly zero.
     """
@@ -38,14 +41,20 @@ def rows_end_at_their_lengths(implementation: Subject, case: Case) -> Evidence:
     parts: dict[str, list[Array]] = {}
     sums: Results = {}
     for b, n in enumerate(case["lengths"]):
-        row = {k: v[..., b : b + 1, :] for k, v in case.arrays.items() if k not in (*case.params, "lengths")}
+        row = {
+            k: v[..., b : b + 1, :]
+            for k, v in case.arrays.items()
+            if k not in (*case.params, "lengths")
+        }
         row |= {k: row[k][:n] for k in ("x", "dy") if k in row}
         for name, value in implementation.run(case.having(**row, lengths=None)).items():
             if name[1:] in case.params:
                 sums[name] = sums.get(name, 0) + value
             else:
                 padding = [(0, T - n), (0, 0), (0, 0)]
-                parts.setdefault(name, []).append(np.pad(value, padding) if name in ("y", "dx") else value)
+                parts.setdefault(name, []).append(
+                    np.pad(value, padding) if name in ("y", "dx") else value
+                )
     expected = sums | {name: np.concatenate(rows, axis=-2) for name, rows in parts.items()}
     got = implementation.run(case)
     past: Results = {k: np.where(past_the_end(case), got[k], 0) for k in ("y", "dx") if k in got}
@@ -55,14 +64,19 @@ def rows_end_at_their_lengths(implementation: Subject, case: Case) -> Evidence:
 
 @claim(needs={"lengths"}, cases="ragged", varies="T", anywhere=True)
 def padding_is_not_seen(implementation: Subject, case: Case) -> Evidence:
-    """What stands in x past a row's end changes no bit of any output, nor does NaN; in dy, of no gradient."""
+    """What stands in x past a row's end changes no bit of any output, nor does NaN; in dy, of no
+    gradient.
+    """
     past = past_the_end(case)
     if not past.any():
         return Evidence()
     unseen = case.having(x=np.where(past, np.nan, case["x"]))
     seen = identical(case.cell, implementation.forward(unseen), implementation.forward(case))
     if "backward" in implementation.abilities:
-        other = case.having(x=np.where(past, 3 - case["x"], case["x"]), dy=np.where(past, 2 - case["dy"], case["dy"]))
+        other = case.having(
+            x=np.where(past, 3 - case["x"], case["x"]),
+            dy=np.where(past, 2 - case["dy"], case["dy"]),
+        )
         seen += identical(case.cell, implementation.backward(other), implementation.backward(case))
     return seen
 
@@ -71,4 +85,6 @@ def padding_is_not_seen(implementation: Subject, case: Case) -> Evidence:
 def full_lengths_change_nothing(implementation: Subject, case: Case) -> Evidence:
     """If every row is as long as the sequence, lengths say nothing: the results are those without."""
     full = case.having(lengths=np.full(case.sizes.B, case.sizes.T))
-    return consistent(case.cell, implementation.run(full), implementation.run(case), case_budget(case))
+    return consistent(
+        case.cell, implementation.run(full), implementation.run(case), case_budget(case)
+    )

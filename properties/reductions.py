@@ -41,13 +41,17 @@ def _embedded(case: Case, results: Results) -> Results:
 
 @claim(needs={"update_gate"}, reference=True)
 def update_gate_of_ones_is_plain_rnn(implementation: Subject, case: Case) -> Evidence:
-    """An update gate of ones, with an open reset gate, makes a GRU the plain RNN h' = tanh(x W_n + h U_n + b_n + c_n).
+    """An update gate of ones, with an open reset gate, makes a GRU the plain RNN h' = tanh(x W_n +
+    h U_n + b_n + c_n).
 
-    In its outputs and in every gradient; those of the gates' own parameters are zero. Bit for bit where that is promised (c_n = 0).
+    In its outputs and in every gradient; those of the gates' own parameters are zero. Bit for bit
+    where that is promised (c_n = 0).
     """
     ones = case.with_gate("z", OPEN).with_gate("r", OPEN)
     tolerance = case_budget(ones).tolerance
-    seen = agree(case.cell, implementation.run(ones), _embedded(case, exact(_plain_rnn(ones))), tolerance)
+    seen = agree(
+        case.cell, implementation.run(ones), _embedded(case, exact(_plain_rnn(ones))), tolerance
+    )
     if "bitwise" in implementation.abilities:
         if case.cell.reset == "after":
             ones = ones.having(c_n=np.zeros(case.sizes.H))
@@ -58,7 +62,8 @@ def update_gate_of_ones_is_plain_rnn(implementation: Subject, case: Case) -> Evi
 
 @claim(needs={"update_gate"})
 def update_gate_of_zeros_copies(implementation: Subject, case: Case) -> Evidence:
-    """An update gate of zeros makes a GRU copy its state: y_t = h_0 at every step, and ∂h_T/∂h_0 is the identity.
+    """An update gate of zeros makes a GRU copy its state: y_t = h_0 at every step, and ∂h_T/∂h_0 is
+    the identity.
 
     So dh_0 = dh_T + Σ_t dy_t, and every other gradient is zero. Bit for bit where that is promised.
     """
@@ -72,29 +77,41 @@ def update_gate_of_zeros_copies(implementation: Subject, case: Case) -> Evidence
     seen = agree(case.cell, implementation.run(copy), expected, budget.tolerance)
     if "bitwise" in implementation.abilities:
         last_only = copy.having(dy=None)
-        exactly: Results = {"y": np.broadcast_to(case["h0"], expected["y"].shape), "dh0": case["dhT"]}
+        exactly: Results = {
+            "y": np.broadcast_to(case["h0"], expected["y"].shape),
+            "dh0": case["dhT"],
+        }
         seen += identical(case.cell, implementation.run(last_only), exactly)
     return seen
 
 
 @claim(needs={"reset_gate"}, varies="T")
 def reset_gate_of_zeros_forgets(implementation: Subject, case: Case) -> Evidence:
-    """A reset gate of zeros makes the candidate ignore h; with an update gate of ones this token is the first.
+    """A reset gate of zeros makes the candidate ignore h; with an update gate of ones this token is
+    the first.
 
     Then y_t is the output of a single step from the state zero, whatever came before, and dh_0 = 0.
     """
     first = case.with_gate("r", SHUT).with_gate("z", OPEN)
     budget = case_budget(first)
     got = implementation.run(first)
-    tokens = [implementation.forward(first.having(x=case["x"][t : t + 1], h0=None, dy=None, dhT=None))["y"][0] for t in range(case.sizes.T)]
-    return consistent(case.cell, got, {"y": np.stack(tokens), "dh0": np.zeros(case["h0"].shape)}, budget)
+    tokens = [
+        implementation.forward(first.having(x=case["x"][t : t + 1], h0=None, dy=None, dhT=None))[
+            "y"
+        ][0]
+        for t in range(case.sizes.T)
+    ]
+    return consistent(
+        case.cell, got, {"y": np.stack(tokens), "dh0": np.zeros(case["h0"].shape)}, budget
+    )
 
 
 @claim(needs={"cell_state", "unclipped"})
 def open_forget_gate_holds_memory(implementation: Subject, case: Case) -> Evidence:
     """f = 1 and i = 0 hold an LSTM's memory: c_T = c_0, and ∂c_T/∂c_0 is the identity.
 
-    With a cotangent of c_T alone, dc_0 = dc_T and every other gradient is zero. Bit for bit where that is promised.
+    With a cotangent of c_T alone, dc_0 = dc_T and every other gradient is zero. Bit for bit where
+    that is promised.
     """
     hold = case.with_gate("f", OPEN).having(dy=None, dhT=None)
     if "free_gates" in case.cell.traits:
@@ -125,36 +142,51 @@ def shut_output_gate_is_silent(implementation: Subject, case: Case) -> Evidence:
 def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Evidence:
     """The output gate o_{t-1} can be folded into every later use of h_{t-1}.
 
-    An LSTM with a constant output gate o is the LSTM with o = 1, the rows of U multiplied by o and h_0 divided by o: its c is the
-    same, its h is o times the other's. Here o is ½ or 1, unit by unit, so that both are exact.
+    An LSTM with a constant output gate o is the LSTM with o = 1, the rows of U multiplied by o and
+    h_0 divided by o: its c is the same, its h is o times the other's. Here o is ½ or 1, unit by
+    unit, so that both are exact.
     """
     half = np.arange(case.sizes.H) % 2 == case.origin.get("seed", 0) % 2
     gate = np.where(half, 0.5, 1.0)
-    constant = without_peepholes(case).with_gate("o", np.where(half, 0.0, OPEN), weights=False).having(dy=None, dhT=None, dcT=None)
+    constant = (
+        without_peepholes(case)
+        .with_gate("o", np.where(half, 0.0, OPEN), weights=False)
+        .having(dy=None, dhT=None, dcT=None)
+    )
     folded = constant.with_gate("o", OPEN)
     U = constant["U"] * gate[:, None]
     block(case.cell, U, "o")[...] = 0
     folded = folded.having(U=U, h0=constant["h0"] / gate)
     got, other = implementation.forward(constant), implementation.forward(folded)
     # Multiplying by ½ is exact, so both sides carry the same rounding.
-    return consistent(case.cell, got, {"y": other["y"] * gate, "hT": other["hT"] * gate, "cT": other["cT"]}, forward_budget(constant))
+    return consistent(
+        case.cell,
+        got,
+        {"y": other["y"] * gate, "hT": other["hT"] * gate, "cT": other["cT"]},
+        forward_budget(constant),
+    )
 
 
 @claim(varies="T")
 def zero_state_hides_recurrent_weights(implementation: Subject, case: Case) -> Evidence:
-    """From the state zero U is irrelevant to y_1, and the gradient of one step with respect to U is zero."""
+    """From the state zero U is irrelevant to y_1, and the gradient of one step with respect to U is
+    zero.
+    """
     start = case.having(x=case["x"][:1], dy=case["dy"][:1], h0=None)
     other = start.having(U=-2 * case["U"])
     budget = case_budget(start)
     got = implementation.run(start)
-    return consistent(case.cell, got, implementation.forward(other) | {"dU": np.zeros(case["U"].shape)}, budget)
+    return consistent(
+        case.cell, got, implementation.forward(other) | {"dU": np.zeros(case["U"].shape)}, budget
+    )
 
 
 @claim(needs={"unclipped"})
 def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evidence:
     """With W = U = 0 every gate is constant and the state follows a geometric series.
 
-    RNN: h_t = φ(b). GRU: h_t = n + (1 - z)^t (h_0 - n). LSTM: c_t = f^t c_0 + i g (1 - f^t)/(1 - f), h_t = o tanh(c_t).
+    RNN: h_t = φ(b). GRU: h_t = n + (1 - z)^t (h_0 - n). LSTM: c_t = f^t c_0 + i g (1 - f^t)/(1 -
+    f), h_t = o tanh(c_t).
     """
     cell = case.cell
     still = without_peepholes(case).having(W=np.zeros_like(case["W"]), U=np.zeros_like(case["U"]))
@@ -172,7 +204,9 @@ def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evid
         c_n = case["c_n"].astype(float) if cell.reset == "after" else 0.0
         n = np.tanh(b["n"] + squash(cell, b["r"]) * c_n)
         kept = squash(cell, -b["z"]) ** t
-        expected = {"y": (1 - kept) * n + kept * h0}  # and not n + kept (h0 - n), which rounds where all is kept
+        expected = {
+            "y": (1 - kept) * n + kept * h0
+        }  # and not n + kept (h0 - n), which rounds where all is kept
     else:
         expected = {"y": np.broadcast_to(activation(cell)(b["n"]), (case.sizes.T, *h0.shape))}
     return agree(cell, implementation.forward(still), expected, forward_budget(still).tolerance)
@@ -180,7 +214,9 @@ def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evid
 
 @claim(needs={"update_gate"}, varies="T")
 def opposite_update_gates_sum_to_whole(implementation: Subject, case: Case) -> Evidence:
-    """Negating the update gate's weights exchanges its two shares: h'(z) + h'(1 - z) = n + h, with n = h' at z = 1."""
+    """Negating the update gate's weights exchanges its two shares: h'(z) + h'(1 - z) = n + h, with
+    n = h' at z = 1.
+    """
     first = case.having(x=case["x"][:1], dy=None, dhT=None)
     negated = {k: case[k].copy() for k in ("W", "U", "b")}
     for array in negated.values():
@@ -188,7 +224,12 @@ def opposite_update_gates_sum_to_whole(implementation: Subject, case: Case) -> E
     cases = [first, first.having(**negated), first.with_gate("z", OPEN)]
     (one, other, n) = (implementation.forward(c)["hT"].astype(float) for c in cases)
     tolerance = sum(forward_budget(c).tolerance["hT"] for c in cases)
-    return agree(case.cell, {"h'(z)": one}, {"h'(z)": n + case["h0"].astype(float) - other}, {"h'(z)": np.asarray(tolerance)})
+    return agree(
+        case.cell,
+        {"h'(z)": one},
+        {"h'(z)": n + case["h0"].astype(float) - other},
+        {"h'(z)": np.asarray(tolerance)},
+    )
 
 
 def _without_c_n(case: Case) -> Case:
@@ -196,9 +237,13 @@ def _without_c_n(case: Case) -> Case:
 
 
 def _placed_otherwise(case: Case) -> Results:
-    """What the equations give with the reset gate on the other side of the product with U_n, c_n being zero."""
+    """What the equations give with the reset gate on the other side of the product with U_n, c_n
+    being zero.
+    """
     placed = replace(case.cell, reset="before" if case.cell.reset == "after" else "after")
-    arrays = {k: v for k, v in case.arrays.items() if k != "c_n"} | ({"c_n": np.zeros(case.sizes.H)} if placed.reset == "after" else {})
+    arrays = {k: v for k, v in case.arrays.items() if k != "c_n"} | (
+        {"c_n": np.zeros(case.sizes.H)} if placed.reset == "after" else {}
+    )
     other = exact(Case(placed, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
     other.pop("dc_n", None)
     return other
@@ -206,17 +251,26 @@ def _placed_otherwise(case: Case) -> Results:
 
 @claim(needs={"reset_gate"}, reference=True)
 def reset_placement_is_free_where_open(implementation: Subject, case: Case) -> Evidence:
-    """At r = 1 (and c_n = 0) it does not matter whether the reset gate is applied before or after the product with U_n."""
+    """At r = 1 (and c_n = 0) it does not matter whether the reset gate is applied before or after
+    the product with U_n.
+    """
     opened = _without_c_n(case.with_gate("r", OPEN))
     # The gradient of r itself is zero on both sides only because a shut or open sigmoid is flat.
-    return agree(case.cell, implementation.run(opened), _placed_otherwise(opened), case_budget(opened).tolerance)
+    return agree(
+        case.cell,
+        implementation.run(opened),
+        _placed_otherwise(opened),
+        case_budget(opened).tolerance,
+    )
 
 
 @claim(needs={"reset_gate"}, reference=True)
 def reset_placement_is_free_where_diagonal(implementation: Subject, case: Case) -> Evidence:
-    """Where U_n is diagonal (and c_n = 0) the product with it commutes with any reset gate: (r ⊙ h) U_n = r ⊙ (h U_n).
+    """Where U_n is diagonal (and c_n = 0) the product with it commutes with any reset gate: (r ⊙ h)
+    U_n = r ⊙ (h U_n).
 
-    So the reset gate may be on either side, in the outputs and in every gradient but those of U_n beside its diagonal.
+    So the reset gate may be on either side, in the outputs and in every gradient but those of U_n
+    beside its diagonal.
     """
     U = case["U"].copy()
     diagonal = np.eye(case.sizes.H, dtype=case.dtype)
@@ -231,17 +285,24 @@ def reset_placement_is_free_where_diagonal(implementation: Subject, case: Case) 
 
 @claim(needs={"free_gates", "unclipped"}, reference=True)
 def coupled_lstm_is_gru(implementation: Subject, case: Case) -> Evidence:
-    """With W_i = -W_f, b_i = -b_f and U = 0 an LSTM's c is a GRU's h at z = i: c' = i g + (1 - i) c."""
+    """With W_i = -W_f, b_i = -b_f and U = 0 an LSTM's c is a GRU's h at z = i: c' = i g + (1 - i)
+    c.
+    """
     plain = without_peepholes(case)
     # On this grid the run-time forget bias can be taken away again without rounding.
     plain = plain.having(b=np.round(case["b"] * 1024) / 1024)
     blocks = split(case.cell, plain.params)
     zero = {f"U_{k}": np.zeros_like(blocks[f"U_{k}"]) for k in "ifgo"}
-    opposite = {"W_f": -blocks["W_i"], "b_f": -blocks["b_i"] - case.dtype.type(case.cell.forget_bias)}
+    opposite = {
+        "W_f": -blocks["W_i"],
+        "b_f": -blocks["b_i"] - case.dtype.type(case.cell.forget_bias),
+    }
     coupled = plain.having(**join(case.cell, blocks | zero | opposite), dy=None, dhT=None)
     gru = Cell("gru", reset="before", hard=case.cell.hard)
     gates = {"r": "o", "z": "i", "n": "g"}
-    params = join(gru, {f"{p}_{k}": (blocks | zero)[f"{p}_{gates[k]}"] for p in "WUb" for k in "rzn"})
+    params = join(
+        gru, {f"{p}_{k}": (blocks | zero)[f"{p}_{gates[k]}"] for p in "WUb" for k in "rzn"}
+    )
     arrays = {**params, "x": case["x"], "h0": case["c0"], "dhT": case["dcT"]}
     other = exact(Case(gru, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
     expected: Results = {"cT": other["hT"], "dx": other["dx"], "dc0": other["dh0"]}
@@ -250,7 +311,9 @@ def coupled_lstm_is_gru(implementation: Subject, case: Case) -> Evidence:
 
 @claim(needs={"peepholes"}, reference=True)
 def peepholes_of_zero_leave_the_plain_cell(implementation: Subject, case: Case) -> Evidence:
-    """With p = 0 an LSTM with peepholes is the one without, in its outputs and in every gradient but that of p."""
+    """With p = 0 an LSTM with peepholes is the one without, in its outputs and in every gradient
+    but that of p.
+    """
     none = without_peepholes(case)
     arrays = {k: np.array(v) for k, v in none.arrays.items() if k != "p"}
     plain = Case(replace(case.cell, peepholes=False), arrays, case.origin)
@@ -276,7 +339,11 @@ def _one_update(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
     n = np.tanh(x @ p["W_n"] + recurrent + p["b_n"])
     dn = a["dh"] * z * (1 - n**2)
     dr = dn * (h @ p["U_n"] + p["c_n"]) if after else dn @ p["U_n"].T * h
-    return {"hT": z * n + (1 - z) * h}, {"r": dr * _slope(cell, r), "z": a["dh"] * (n - h) * _slope(cell, z), "n": dn}
+    return {"hT": z * n + (1 - z) * h}, {
+        "r": dr * _slope(cell, r),
+        "z": a["dh"] * (n - h) * _slope(cell, z),
+        "n": dn,
+    }
 
 
 def _one_memory(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
@@ -292,21 +359,39 @@ def _one_memory(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
     o = squash(cell, before["o"] + look["o"] * c)
     do = a["dh"] * np.tanh(c) * _slope(cell, o)
     dc = (a["dh"] * o * (1 - np.tanh(c) ** 2) + do * look["o"] + a["dcT"]) * (np.abs(free) < limit)
-    delta = {"i": dc * g * _slope(cell, i), "f": dc * (c0 - g if cell.coupled else c0) * _slope(cell, f), "g": dc * i * (1 - g**2), "o": do}
+    delta = {
+        "i": dc * g * _slope(cell, i),
+        "f": dc * (c0 - g if cell.coupled else c0) * _slope(cell, f),
+        "g": dc * i * (1 - g**2),
+        "o": do,
+    }
     return {"hT": o * np.tanh(c), "cT": c}, delta
 
 
 @claim(varies="T")
 def one_step_has_a_closed_form(implementation: Subject, case: Case) -> Evidence:
-    """One step is φ(a) in an RNN, z n + (1 - z) h in a GRU, o tanh(f c + i g) in an LSTM; and db = Σ δ, dW = xᵀ δ, dx = δ Wᵀ.
+    """One step is φ(a) in an RNN, z n + (1 - z) h in a GRU, o tanh(f c + i g) in an LSTM; and db =
+    Σ δ, dW = xᵀ δ, dx = δ Wᵀ.
 
-    Here δ is the gradient of the preactivations, the chain rule through one step. All is written out in NumPy, apart from any sequence.
+    Here δ is the gradient of the preactivations, the chain rule through one step. All is written
+    out in NumPy, apart from any sequence.
     """
     first = case.having(x=case["x"][:1], dy=case["dy"][:1])
     a, cell = first.doubles(), case.cell
     a |= {"x": a["x"][0], "dh": a["dy"][0] + a["dhT"]}
-    step = _one_update if "update_gate" in cell.traits else _one_memory if "cell_state" in cell.traits else _one_plain
+    step = (
+        _one_update
+        if "update_gate" in cell.traits
+        else _one_memory
+        if "cell_state" in cell.traits
+        else _one_plain
+    )
     states, deltas = step(cell, a, split(cell, {k: a[k] for k in case.params}))
     delta = np.concatenate([deltas[k] for k in cell.gates], axis=-1)
-    expected = states | {"y": states["hT"][None], "db": delta.sum(0), "dW": a["x"].T @ delta, "dx": (delta @ a["W"].T)[None]}
+    expected = states | {
+        "y": states["hT"][None],
+        "db": delta.sum(0),
+        "dW": a["x"].T @ delta,
+        "dx": (delta @ a["W"].T)[None],
+    }
     return agree(cell, implementation.run(first), expected, case_budget(first).tolerance)

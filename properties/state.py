@@ -18,7 +18,10 @@ def outputs_are_causal(implementation: Subject, case: Case) -> Evidence:
     t = len(case["x"]) // 2
     x = case["x"].copy()
     x[t:] = 1 - 2 * x[t:]
-    before, after = implementation.forward(case)["y"][:t], implementation.forward(case.having(x=x))["y"][:t]
+    before, after = (
+        implementation.forward(case)["y"][:t],
+        implementation.forward(case.having(x=x))["y"][:t],
+    )
     return identical(case.cell, {"y": after}, {"y": before})
 
 
@@ -28,7 +31,9 @@ def gradients_are_causal(implementation: Subject, case: Case) -> Evidence:
     t = len(case["x"]) // 2
     dy = case["dy"].copy()
     dy[t:] = 0
-    dx = implementation.backward(case.having(dy=dy, **{f"d{end}": None for _, end in case.carried}))["dx"]
+    dx = implementation.backward(
+        case.having(dy=dy, **{f"d{end}": None for _, end in case.carried})
+    )["dx"]
     expected = dx.copy()
     expected[t:] = 0
     return identical(case.cell, {"dx": dx}, {"dx": expected})
@@ -36,7 +41,9 @@ def gradients_are_causal(implementation: Subject, case: Case) -> Evidence:
 
 @claim(varies="B", anywhere=True)
 def rows_are_independent(implementation: Subject, case: Case) -> Evidence:
-    """Each row of a batch is computed as if it were alone; parameter gradients are the sum over rows."""
+    """Each row of a batch is computed as if it were alone; parameter gradients are the sum over
+    rows.
+    """
     alone = []
     for b in range(case.sizes.B):
         arrays = {k: v[..., b : b + 1, :] for k, v in case.arrays.items() if k not in case.params}
@@ -44,16 +51,25 @@ def rows_are_independent(implementation: Subject, case: Case) -> Evidence:
     expected: Results = {}
     for name in alone[0]:
         parts = [row[name] for row in alone]
-        expected[name] = np.sum(parts, axis=0) if name[1:] in case.params else np.concatenate(parts, axis=-2)
+        expected[name] = (
+            np.sum(parts, axis=0) if name[1:] in case.params else np.concatenate(parts, axis=-2)
+        )
     return consistent(case.cell, implementation.run(case), expected, case_budget(case))
 
 
 @claim(anywhere=True)
 def rows_can_be_permuted(implementation: Subject, case: Case) -> Evidence:
-    """Rows of a batch have no order: permuting them permutes y, the states, dx, dh_0 and dc_0, and leaves parameter gradients."""
+    """Rows of a batch have no order: permuting them permutes y, the states, dx, dh_0 and dc_0, and
+    leaves parameter gradients.
+    """
     order = np.roll(np.arange(case.sizes.B), 1)
-    moved = case.having(**{k: v[..., order, :] for k, v in case.arrays.items() if k not in case.params})
-    expected = {k: v if k[1:] in case.params else v[..., order, :] for k, v in implementation.run(case).items()}
+    moved = case.having(
+        **{k: v[..., order, :] for k, v in case.arrays.items() if k not in case.params}
+    )
+    expected = {
+        k: v if k[1:] in case.params else v[..., order, :]
+        for k, v in implementation.run(case).items()
+    }
     return consistent(case.cell, implementation.run(moved), expected, case_budget(moved))
 
 
@@ -61,27 +77,43 @@ def rows_can_be_permuted(implementation: Subject, case: Case) -> Evidence:
 def split_sequence_is_whole_sequence(implementation: Subject, case: Case) -> Evidence:
     """A sequence in two parts, the state handed on, is the whole sequence.
 
-    Backward too: the gradients of the second part's initial state are the first part's final cotangents, and parameter gradients add.
+    Backward too: the gradients of the second part's initial state are the first part's final
+    cotangents, and parameter gradients add.
     """
     k = len(case["x"]) // 2
     if k == 0:
         return Evidence()
-    first = case.having(x=case["x"][:k], dy=case["dy"][:k], **{f"d{end}": None for _, end in case.carried})
+    first = case.having(
+        x=case["x"][:k], dy=case["dy"][:k], **{f"d{end}": None for _, end in case.carried}
+    )
     begun = implementation.forward(first)
-    second = case.having(x=case["x"][k:], dy=case["dy"][k:], **{start: begun[end] for start, end in case.carried})
+    second = case.having(
+        x=case["x"][k:], dy=case["dy"][k:], **{start: begun[end] for start, end in case.carried}
+    )
     ended = implementation.run(second)
-    expected: Results = {"y": np.concatenate([begun["y"], ended["y"]])} | {end: ended[end] for _, end in case.carried}
+    expected: Results = {"y": np.concatenate([begun["y"], ended["y"]])} | {
+        end: ended[end] for _, end in case.carried
+    }
     if "backward" in implementation.abilities:
-        begun = implementation.backward(first.having(**{f"d{end}": ended[f"d{start}"] for start, end in case.carried}))
+        begun = implementation.backward(
+            first.having(**{f"d{end}": ended[f"d{start}"] for start, end in case.carried})
+        )
         expected["dx"] = np.concatenate([begun["dx"], ended["dx"]])
         expected |= {f"d{start}": begun[f"d{start}"] for start, _ in case.carried}
-        expected |= {f"d{p}": begun[f"d{p}"] + ended[f"d{p}"] for p in case.params if p not in implementation.absent}
-    return consistent(case.cell, implementation.run(case), expected, budget_for(implementation, case))
+        expected |= {
+            f"d{p}": begun[f"d{p}"] + ended[f"d{p}"]
+            for p in case.params
+            if p not in implementation.absent
+        }
+    return consistent(
+        case.cell, implementation.run(case), expected, budget_for(implementation, case)
+    )
 
 
 @claim(anywhere=True)
 def last_output_is_final_state(implementation: Subject, case: Case) -> Evidence:
-    """h_T of the last layer is its last output, y_T, and of a reverse direction y_1; in the loss too.
+    """h_T of the last layer is its last output, y_T, and of a reverse direction y_1; in the loss
+    too.
 
     A cotangent of h_T alone gives the gradients of the same cotangent of y_T.
     """
@@ -104,8 +136,11 @@ def last_output_is_final_state(implementation: Subject, case: Case) -> Evidence:
     got = implementation.forward(case)
     final = got["hT"][-k:] if several else got["hT"]
     tolerance = budget.tolerance["hT"][-k:] if several else budget.tolerance["hT"]
-    # Equal to the bit almost everywhere; but a fused kernel may store one of the two from a wider register.
+    # Equal to the bit almost everywhere; but a fused kernel may store one of the two from a wider
+    # register.
     seen = agree(cell, {"hT": final}, {"hT": last(got["y"]).astype(float)}, {"hT": tolerance})
     if "backward" not in implementation.abilities:
         return seen
-    return seen + consistent(cell, implementation.backward(state), implementation.backward(output), budget)
+    return seen + consistent(
+        cell, implementation.backward(state), implementation.backward(output), budget
+    )

@@ -1,4 +1,6 @@
-"""Every property on every implementation, by the plugin's fixtures alone: ``pytest --pyargs gatecheck.properties --gatecheck-impl …``."""
+"""Every property on every implementation, by the plugin's fixtures alone: ``pytest --pyargs
+gatecheck.properties --gatecheck-impl …``.
+"""
 
 from collections.abc import Callable
 from typing import Any

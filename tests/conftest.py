@@ -1,4 +1,6 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE; audits that do not linger; and the rule of CI that a skip is a failure."""
+"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE; audits that do not linger; and the rule of CI
+that a skip is a failure.
+"""
 
 import gc
 import os
@@ -12,11 +14,15 @@ from gatecheck.auditing import exploring
 # A project of somebody else's, which tests/test_example_project.py runs as they would.
 collect_ignore = ["example_project"]
 
-# As many processes as there are cores compute on tiny arrays: threads of theirs would wait for each other far longer than they compute.
+# As many processes as there are cores compute on tiny arrays: threads of theirs would wait for each
+# other far longer than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# What Hypothesis reads of our sources it keeps there, for processes too that tests start elsewhere: each would take half a second for it.
-os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).parents[1] / ".hypothesis"))
+# What Hypothesis reads of our sources it keeps there, for processes too that tests start elsewhere:
+# each would take half a second for it.
+os.environ.setdefault(
+    "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).parents[1] / ".hypothesis")
+)
 
 # No deadlines: the first example of a test may compile a kernel.
 settings.register_profile("default", deadline=None)
@@ -38,17 +44,23 @@ def few_pictures(monkeypatch):
     """A study has no more than two pictures, each of which takes longer than the study."""
     from gatecheck.report import decay_figures
 
-    monkeypatch.setattr(decay_figures, "FIGURES", [f for f in decay_figures.FIGURES if f.name in ("decay", "paths")])
+    monkeypatch.setattr(
+        decay_figures, "FIGURES", [f for f in decay_figures.FIGURES if f.name in ("decay", "paths")]
+    )
 
 
 def pytest_collection_finish():
-    """No search for garbage goes through what was imported, which would take a third of a second each time."""
+    """No search for garbage goes through what was imported, which would take a third of a second
+    each time.
+    """
     gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session):
-    """With GATECHECK_CI=1 a skipped test fails the run: what continuous integration installs, it tests."""
+    """With GATECHECK_CI=1 a skipped test fails the run: what continuous integration installs, it
+    tests.
+    """
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     # The workers of xdist have no reporter; the process that collects their results has.
     if os.environ.get("GATECHECK_CI") != "1" or reporter is None:

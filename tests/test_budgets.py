@@ -1,4 +1,6 @@
-"""Budgets: that of the outputs alone is that of everything, and a process remembers as many as it is told."""
+"""Budgets: that of the outputs alone is that of everything, and a process remembers as many as it
+is told.
+"""
 
 import numpy as np
 import pytest
@@ -36,7 +38,15 @@ def test_a_function_is_asked_once_about_equal_cases_and_forgets_the_oldest(monke
     asked = []
     size = remembered(lambda case: asked.append(case.origin["seed"]) or case.sizes.T)
     cases = [draw(RNN(), Sizes(2, 1, 1, 1), seed=s, dtype="float64") for s in (1, 2, 3)]
-    for case in (cases[0], cases[0], draw(RNN(), Sizes(2, 1, 1, 1), seed=1, dtype="float64"), *cases, cases[2], cases[1], cases[0]):
+    for case in (
+        cases[0],
+        cases[0],
+        draw(RNN(), Sizes(2, 1, 1, 1), seed=1, dtype="float64"),
+        *cases,
+        cases[2],
+        cases[1],
+        cases[0],
+    ):
         assert size(case) == 2
     assert asked == [1, 2, 3, 1]
 

@@ -1,4 +1,6 @@
-"""Cases: what is drawn can tell, what is saved comes back, and no file makes anything but a CaseFileError."""
+"""Cases: what is drawn can tell, what is saved comes back, and no file makes anything but a
+CaseFileError.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,21 @@ def made(cell=None, seed=0, dtype="float64", **how):
 def test_a_drawn_case_can_tell(cell, regime, dtype):
     case = made(cell, dtype=dtype, regime=regime)
     assert set(case.arrays) == {*cell.param_shapes(1, 1), "x", *optional(cell)}
-    assert case.sizes == SIZES == check_inputs(cell, case.params, case["x"], case.get("h0"), case.get("c0"))
+    assert (
+        case.sizes
+        == SIZES
+        == check_inputs(cell, case.params, case["x"], case.get("h0"), case.get("c0"))
+    )
     check_cotangents(cell, SIZES, case.dtype, case.get("dy"), case.get("dhT"), case.get("dcT"))
     assert case.dtype == dtype
     assert all((a != 0).all() and np.isfinite(a).all() for a in case.arrays.values())
     # No gate and no step is equal to another, and none is constant.
-    parts = [*split(cell, case.params).values(), *case["x"], *case["dy"], *(case[k] for k in optional(cell) if k != "dy")]
+    parts = [
+        *split(cell, case.params).values(),
+        *case["x"],
+        *case["dy"],
+        *(case[k] for k in optional(cell) if k != "dy"),
+    ]
     assert len({a.tobytes() for a in parts}) == len(parts)
     assert all(np.ptp(a) > 0 for a in parts)
 
@@ -45,19 +56,28 @@ def test_a_drawn_case_can_tell(cell, regime, dtype):
 def test_drawing_is_reproducible_from_the_seed():
     assert made(seed=3) == made(seed=3)
     assert made(seed=3) != made(seed=4)
-    assert made(dtype="float32") == Case(LSTM(), {k: v.astype("float32") for k, v in made().arrays.items()})
+    assert made(dtype="float32") == Case(
+        LSTM(), {k: v.astype("float32") for k, v in made().arrays.items()}
+    )
 
 
 def test_numbers_are_short_decimals():
     for array in made().arrays.values():
-        np.testing.assert_allclose(array * 1000, np.round(array * 1000), rtol=0, atol=1e-9)  # a decimal is not exact in binary
+        np.testing.assert_allclose(
+            array * 1000, np.round(array * 1000), rtol=0, atol=1e-9
+        )  # a decimal is not exact in binary
 
 
 REGIME = {
     "generic": lambda c: abs(c["U"]).max() <= 0.5 and abs(c["b"]).max() <= 1,
     "strong": lambda c: 0.5 < abs(c["U"]).max() <= 1.5,
-    "slow": lambda c: abs(block(LSTM(), c["b"], "f") - 4).max() <= 0.1 and abs(block(LSTM(), c["b"], "i")).max() <= 0.1,
-    "saturated": lambda c: 10 < abs(c["b"]).max() <= 20 and abs(block(LSTM(), c["b"], "g")).max() <= 1,
+    "slow": lambda c: (
+        abs(block(LSTM(), c["b"], "f") - 4).max() <= 0.1
+        and abs(block(LSTM(), c["b"], "i")).max() <= 0.1
+    ),
+    "saturated": lambda c: (
+        10 < abs(c["b"]).max() <= 20 and abs(block(LSTM(), c["b"], "g")).max() <= 1
+    ),
     "small": lambda c: abs(c["x"]).max() < 1e-2,
     "large": lambda c: abs(c["x"]).max() > 30,
 }
@@ -84,12 +104,18 @@ def test_what_is_absent_is_left_out_and_nothing_else_changes(cell):
 
 
 def test_unknown_regime():
-    with pytest.raises(UsageError, match="there is no regime 'wild'; the regimes are generic, strong, slow, saturated, small, large"):
+    with pytest.raises(
+        UsageError,
+        match="there is no regime 'wild'; the regimes are generic, strong, slow, saturated, small, large",
+    ):
         made(regime="wild")
 
 
 def test_a_case_says_how_it_was_made():
-    assert str(made(seed=7, dtype="float32")) == "lstm float32 T=5 B=2 D=3 H=4 (seed 7, regime generic)"
+    assert (
+        str(made(seed=7, dtype="float32"))
+        == "lstm float32 T=5 B=2 D=3 H=4 (seed 7, regime generic)"
+    )
     assert str(Case(LSTM(), dict(made().arrays))) == "lstm float64 T=5 B=2 D=3 H=4"
 
 
@@ -123,7 +149,11 @@ def test_shape_dtype_cell_and_name_are_content_too():
 
 def test_arrays_are_read_only():
     case = made()
-    for array in (*case.arrays.values(), *case.params.values(), *case.having(h0=None).arrays.values()):
+    for array in (
+        *case.arrays.values(),
+        *case.params.values(),
+        *case.having(h0=None).arrays.values(),
+    ):
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
 
@@ -140,7 +170,9 @@ def test_having_leaves_the_first_case_alone():
 
 
 @pytest.mark.parametrize("weights", [True, False])
-@pytest.mark.parametrize(("cell", "gate"), [(GRU(), "z"), (GRU("before"), "r"), (LSTM(), "f"), (LSTM(), "o")], ids=str)
+@pytest.mark.parametrize(
+    ("cell", "gate"), [(GRU(), "z"), (GRU("before"), "r"), (LSTM(), "f"), (LSTM(), "o")], ids=str
+)
 def test_with_gate_changes_that_gate_only(cell, gate, weights):
     case = made(cell)
     bias = np.arange(1.0, 5)
@@ -180,7 +212,9 @@ def test_saving_passes_numpy_nothing_but_arrays(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "savez", lambda path, **arrays: given.update(arrays))
     made().save(tmp_path / "case.npz")
     assert {"W", "x", "__about__"} <= given.keys()
-    assert all(isinstance(v, np.ndarray) for v in given.values()), "NumPy 2.0 would store a flag as an array"
+    assert all(isinstance(v, np.ndarray) for v in given.values()), (
+        "NumPy 2.0 would store a flag as an array"
+    )
 
 
 @pytest.fixture
@@ -231,7 +265,9 @@ def with_header(header):
 
     def write(path):
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+            archive.writestr(
+                "x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+            )
 
     return write
 
@@ -255,23 +291,38 @@ HOSTILE = {
     "binary": (raw(bytes(range(256)) * 8), "does not hold a gatecheck case"),
     "the beginning of a zip": (raw(b"PK\x03\x04"), "does not hold a gatecheck case"),
     "an empty zip": (raw(b"PK\x05\x06" + bytes(18)), "does not hold a gatecheck case"),
-    "truncated in the middle": (saved(lambda b: b[: len(b) // 2]), "does not hold a gatecheck case"),
+    "truncated in the middle": (
+        saved(lambda b: b[: len(b) // 2]),
+        "does not hold a gatecheck case",
+    ),
     "truncated at the end": (saved(lambda b: b[:-10]), "does not hold a gatecheck case"),
-    "an array's bytes": (saved(lambda b: b.replace(made()["W"].tobytes()[:64], bytes(64))), "does not hold a gatecheck case"),
+    "an array's bytes": (
+        saved(lambda b: b.replace(made()["W"].tobytes()[:64], bytes(64))),
+        "does not hold a gatecheck case",
+    ),
     "damaged compressed data": (compressed_and_damaged, "does not hold a gatecheck case"),
     "an unknown compression": (of_unknown_compression, "does not hold a gatecheck case"),
     "a shape beyond memory": (
         with_header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,), }\n"),
         "does not hold a gatecheck case",
     ),
-    "a header that is code": (with_header(b"__import__('os').abort()\n"), "does not hold a gatecheck case"),
+    "a header that is code": (
+        with_header(b"__import__('os').abort()\n"),
+        "does not hold a gatecheck case",
+    ),
     "a single array": (single_array, "does not hold a gatecheck case"),
-    "a member that is no array": (with_member, "does not hold a gatecheck case: the magic string is not correct"),
+    "a member that is no array": (
+        with_member,
+        "does not hold a gatecheck case: the magic string is not correct",
+    ),
     "a pickle": (
         lambda path: np.savez(path, x=np.array([{}], object)),
         "x holds object, but should hold numbers; pickled objects are not read",
     ),
-    "another schema": (stored({"schema": "gatecheck-case-9"}), "has schema 'gatecheck-case-9', but this version reads 'gatecheck-case-1'"),
+    "another schema": (
+        stored({"schema": "gatecheck-case-9"}),
+        "has schema 'gatecheck-case-9', but this version reads 'gatecheck-case-1'",
+    ),
     "no about": (stored(without=["__about__"]), "does not hold a gatecheck case"),
     "no schema": (stored(__about__=np.array("{}")), "does not hold a gatecheck case"),
     "about is not JSON": (stored(__about__=np.array("{schema:")), "does not hold a gatecheck case"),
@@ -281,14 +332,32 @@ HOSTILE = {
     "about has an odd origin": (stored({"origin": 5}), "does not hold a gatecheck case"),
     "an unknown cell": (stored({"cell": "mamba"}), "there is no cell 'mamba'"),
     "a cell that is no name": (stored({"cell": ["lstm"]}), "does not hold a gatecheck case"),
-    "another cell": (stored({"cell": "gru-before"}), "W has shape (3, 16), but should have shape (D, 3*H) = (3, 12)"),
+    "another cell": (
+        stored({"cell": "gru-before"}),
+        "W has shape (3, 16), but should have shape (D, 3*H) = (3, 12)",
+    ),
     "no x": (stored(without=["x"]), "does not hold a gatecheck case"),
     "no U": (stored(without=["U"]), "does not hold a gatecheck case"),
-    "a wrong x": (stored(x=np.zeros((5, 2))), "x is a float64 array of shape (5, 2), but should be a NumPy array of shape (T, B, D)"),
-    "a wrong U": (stored(U=np.zeros((4, 15))), "U has shape (4, 15), but should have shape (H, 4*H) = (4, 16)"),
-    "a wrong h0": (stored(h0=np.zeros((4, 2))), "h0 has shape (4, 2), but should have shape (B, H) = (2, 4)"),
-    "a wrong dcT": (stored(dcT=np.zeros((2, 4), "float32")), "dcT has dtype float32, but should have dtype float64"),
-    "integers": (stored(x=np.zeros((5, 2, 3), int)), "x has dtype int64, but should have dtype float32 or float64"),
+    "a wrong x": (
+        stored(x=np.zeros((5, 2))),
+        "x is a float64 array of shape (5, 2), but should be a NumPy array of shape (T, B, D)",
+    ),
+    "a wrong U": (
+        stored(U=np.zeros((4, 15))),
+        "U has shape (4, 15), but should have shape (H, 4*H) = (4, 16)",
+    ),
+    "a wrong h0": (
+        stored(h0=np.zeros((4, 2))),
+        "h0 has shape (4, 2), but should have shape (B, H) = (2, 4)",
+    ),
+    "a wrong dcT": (
+        stored(dcT=np.zeros((2, 4), "float32")),
+        "dcT has dtype float32, but should have dtype float64",
+    ),
+    "integers": (
+        stored(x=np.zeros((5, 2, 3), int)),
+        "x has dtype int64, but should have dtype float32 or float64",
+    ),
     "text for x": (stored(x=np.array("x")), "x is a <U1 array of shape ()"),
     "an unknown array": (stored(V=np.zeros(3)), "holds unknown arrays ['V']"),
 }
@@ -314,7 +383,9 @@ def test_no_single_damaged_byte_escapes(path):
     made().having(dy=None).save(path)
     good = path.read_bytes()
     escaped = set()
-    for k in range(0, len(good), 7):  # 7 is prime to the sizes of all fields of a zip, so that every field is hit
+    for k in range(
+        0, len(good), 7
+    ):  # 7 is prime to the sizes of all fields of a zip, so that every field is hit
         path.write_bytes(good[:k] + bytes([good[k] ^ 0xFF]) + good[k + 1 :])
         try:
             Case.load(path)

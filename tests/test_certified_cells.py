@@ -1,4 +1,6 @@
-"""The certified cells: against formulas in mpmath, against the reference, and where nothing can be certified."""
+"""The certified cells: against formulas in mpmath, against the reference, and where nothing can be
+certified.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class Numbers:
     """A case of one unit, as lists of mpmath's numbers, and what a formula makes of them."""
 
     def __init__(self, case):
-        self.lists = {k: [mpmath.mpf(v) for v in a.ravel().tolist()] for k, a in case.arrays.items()}
+        self.lists = {
+            k: [mpmath.mpf(v) for v in a.ravel().tolist()] for k, a in case.arrays.items()
+        }
 
     def outputs(self, step):
         h, c = self.lists["h0"][0], self.lists.get("c0", [0])[0]
@@ -71,7 +75,11 @@ class Numbers:
         return {"y": ys, "hT": [h], "cT": [c]}
 
     def loss(self, step):
-        return sum(d * v for k, a in self.outputs(step).items() for d, v in zip(self.lists.get(f"d{k}", [0] * len(a)), a, strict=True))
+        return sum(
+            d * v
+            for k, a in self.outputs(step).items()
+            for d, v in zip(self.lists.get(f"d{k}", [0] * len(a)), a, strict=True)
+        )
 
     def slope(self, step, name, k):
         """A central difference at 250 digits, which has 160 that are right."""
@@ -95,13 +103,17 @@ def ball(number):
 
 
 @pytest.mark.parametrize(
-    ("cell", "step"), [(RNN(), rnn), (GRU(), gru), (LSTM(), lstm)], ids=lambda value: getattr(value, "__name__", str(value))
+    ("cell", "step"),
+    [(RNN(), rnn), (GRU(), gru), (LSTM(), lstm)],
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_the_enclosures_hold_mpmaths_digits(cell, step):
     with mpmath.workdps(250), ctx.workprec(400):
         case, found, numbers = one_unit(cell)
         for name in ("y", *(f"{k}T" for k in cell.state)):
-            for enclosed, number in zip(found.enclosures[name].ravel(), numbers.outputs(step)[name], strict=True):
+            for enclosed, number in zip(
+                found.enclosures[name].ravel(), numbers.outputs(step)[name], strict=True
+            ):
                 assert enclosed.contains(ball(number)), name
                 assert enclosed.rad() < 1e-30
         for name in case.inputs:
@@ -110,12 +122,18 @@ def test_the_enclosures_hold_mpmaths_digits(cell, step):
                 assert enclosed.rad() < 1e-30
 
 
-@pytest.mark.parametrize(("cell", "step"), [(GRU(), gru_of_the_other_polarity), (LSTM(), lstm_off_by_1e_30)], ids=["gru", "lstm"])
+@pytest.mark.parametrize(
+    ("cell", "step"),
+    [(GRU(), gru_of_the_other_polarity), (LSTM(), lstm_off_by_1e_30)],
+    ids=["gru", "lstm"],
+)
 def test_a_wrong_formula_falls_outside(cell, step):
     with mpmath.workdps(250), ctx.workprec(400):
         _, found, numbers = one_unit(cell)
         for name in ("y", "hT"):
-            for enclosed, number in zip(found.enclosures[name].ravel(), numbers.outputs(step)[name], strict=True):
+            for enclosed, number in zip(
+                found.enclosures[name].ravel(), numbers.outputs(step)[name], strict=True
+            ):
                 assert not enclosed.overlaps(ball(number)), name
         assert not found.enclosures["dW"][0, 2].overlaps(ball(numbers.slope(step, "W", 2)))
 
@@ -124,7 +142,11 @@ def test_a_wrong_formula_falls_outside(cell, step):
 
 
 @pytest.mark.parametrize("cell", EVERY, ids=str)
-@pytest.mark.parametrize("how", [{}, {"ragged": True}, {"absent": ("h0", "c0", "dhT")}], ids=lambda how: next(iter(how), "whole"))
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"ragged": True}, {"absent": ("h0", "c0", "dhT")}],
+    ids=lambda how: next(iter(how), "whole"),
+)
 def test_the_reference_is_within_its_budget_and_a_few_ulps(cell, how):
     case = draw(cell, SIZES, seed=5, dtype="float64", **how)
     found, budget = certified(case), case_budget(case)
@@ -137,7 +159,8 @@ def test_the_reference_is_within_its_budget_and_a_few_ulps(cell, how):
         assert value.shape == budget.exact[name].shape
         assert (error <= budget.tolerance[name]).all(), name
         assert (error <= 16 * np.spacing(abs(value).max(initial=0))).all(), name
-        # One is nearest in float32, the other in float64, so they are half a unit of float32 apart and half of one of float64.
+        # One is nearest in float32, the other in float64, so they are half a unit of float32 apart
+        # and half of one of float64.
         apart = abs(found.values["float32"][name] - value)
         assert (apart <= np.spacing(abs(value).astype("float32")) * 0.5000001).all(), name
 
@@ -160,7 +183,13 @@ def test_gradients_are_the_complex_step_of_another_forward(cell):
 
 
 def test_outputs_alone():
-    case = draw(LSTM(projection=2, layers=2, bidirectional=True), SIZES, seed=7, dtype="float32", ragged=True)
+    case = draw(
+        LSTM(projection=2, layers=2, bidirectional=True),
+        SIZES,
+        seed=7,
+        dtype="float32",
+        ragged=True,
+    )
     both, outputs = certified(case).values, certified(case, gradients=False).values
     assert set(outputs["float32"]) == {"y", "hT", "cT"}
     for dtype, arrays in outputs.items():
@@ -202,7 +231,8 @@ def test_padding_is_not_seen():
         (LSTM(), "f", -1000.0, 128),
         (LSTM(coupled=True), "f", 1000.0, 128),
         (LSTM(coupled=True), "f", -1000.0, 128),
-        # dh0 is the sum of all dy, which may be a tie; that the gate is not quite 0 breaks it, in the 1443rd bit.
+        # dh0 is the sum of all dy, which may be a tie; that the gate is not quite 0 breaks it, in
+        # the 1443rd bit.
         (GRU(), "z", -1000.0, 2048),
     ],
     ids=str,
@@ -212,15 +242,23 @@ def test_saturated_gates_cost_no_precision(cell, gate, bias, bits):
     found = certified(case)
     assert (found.undecided, found.bits) == ([], bits)
     size = max(abs(v).max() for v in found.values["float64"].values())
-    assert all(abs(v - found.values["float64"][k]).max() < 1e-13 * size for k, v in exact(case).items())
+    assert all(
+        abs(v - found.values["float64"][k]).max() < 1e-13 * size for k, v in exact(case).items()
+    )
 
 
 def test_what_a_gate_of_almost_one_keeps_is_known():
-    case = draw(GRU("before"), SIZES, seed=5, dtype="float64").with_gate("n", 0.5, weights=False).with_gate("z", 100.0, weights=False)
+    case = (
+        draw(GRU("before"), SIZES, seed=5, dtype="float64")
+        .with_gate("n", 0.5, weights=False)
+        .with_gate("z", 100.0, weights=False)
+    )
     found = certified(case)
     assert (found.undecided, found.bits) == ([], 128)
     kept = np.exp(-100.0 * (1 + np.arange(SIZES.T)))[:, None, None] * case["dy"]
-    np.testing.assert_allclose(found.values["float64"]["dh0"], kept.sum(0) + np.exp(-500.0) * case["dhT"], rtol=1e-12)
+    np.testing.assert_allclose(
+        found.values["float64"]["dh0"], kept.sum(0) + np.exp(-500.0) * case["dhT"], rtol=1e-12
+    )
 
 
 def test_zeros_are_exact():

@@ -26,7 +26,11 @@ def registry(monkeypatch):
     return claims.REGISTRY
 
 
-def named(name, source="def {name}(implementation, case):\n    '''It holds.\n\n    Always.'''\n    return case", file="a.py"):
+def named(
+    name,
+    source="def {name}(implementation, case):\n    '''It holds.\n\n    Always.'''\n    return case",
+    file="a.py",
+):
     """A function of that name, compiled as if from that file."""
     space = {}
     exec(compile(source.format(name=name), file, "exec"), space)
@@ -34,16 +38,28 @@ def named(name, source="def {name}(implementation, case):\n    '''It holds.\n\n 
 
 
 def test_a_registered_function_is_a_claim(registry):
-    made = claim(needs=["gated"], cases="tiny", dtypes=("float64",), reference=True)(named("it_holds"))
+    made = claim(needs=["gated"], cases="tiny", dtypes=("float64",), reference=True)(
+        named("it_holds")
+    )
     assert registry == {"it_holds": made}
-    assert (made.name, made.needs, made.dtypes, made.reference) == ("it_holds", {"gated", *PLAIN}, ("float64",), True)
+    assert (made.name, made.needs, made.dtypes, made.reference) == (
+        "it_holds",
+        {"gated", *PLAIN},
+        ("float64",),
+        True,
+    )
     assert (made.theorem, made.summary) == ("It holds.\n\nAlways.", "It holds.")
     assert made.cases is SCOPES["tiny"]
 
 
 def test_a_claim_asks_for_one_plain_layer_by_default():
     made = claim()(named("it_holds"))
-    assert (made.needs, made.dtypes, made.reference, made.cases) == (PLAIN, ("float32", "float64"), False, SCOPES["present"])
+    assert (made.needs, made.dtypes, made.reference, made.cases) == (
+        PLAIN,
+        ("float32", "float64"),
+        False,
+        SCOPES["present"],
+    )
 
 
 def test_a_claim_that_holds_anywhere_asks_for_nothing():
@@ -59,7 +75,10 @@ def test_a_claim_is_called_with_an_implementation_and_a_case():
         seen.append((implementation, case))
         return Evidence(judged=1)
 
-    mine, case = subject(Builtin("gru")), draw(Builtin("gru").cell, Sizes(2, 1, 1, 2), seed=0, dtype="float64")
+    mine, case = (
+        subject(Builtin("gru")),
+        draw(Builtin("gru").cell, Sizes(2, 1, 1, 2), seed=0, dtype="float64"),
+    )
     assert it_holds(mine, case) == Evidence(judged=1)
     assert seen == [(mine, case)]
 
@@ -126,8 +145,18 @@ APPLIES = [
     ("rnn", {"needs": ["cell_state"]}, {}, f"holds only if {TRAITS['cell_state']}"),
     ("rnn-relu", {"needs": ["bounded"]}, {}, f"holds only if {TRAITS['bounded']}"),
     ("gru", {"needs": ["backward"]}, {"backward": None}, f"holds only if {ABILITIES['backward']}"),
-    ("gru", {"needs": ["complex"]}, {"dtypes": ("float64",)}, f"holds only if {ABILITIES['complex']}"),
-    ("gru", {"needs": ["update_gate", "backward"]}, {"cell": "lstm", "backward": None}, f"holds only if {ABILITIES['backward']}"),
+    (
+        "gru",
+        {"needs": ["complex"]},
+        {"dtypes": ("float64",)},
+        f"holds only if {ABILITIES['complex']}",
+    ),
+    (
+        "gru",
+        {"needs": ["update_gate", "backward"]},
+        {"cell": "lstm", "backward": None},
+        f"holds only if {ABILITIES['backward']}",
+    ),
     ("gru", {"dtypes": ("float64",)}, {"dtypes": ("float32",)}, "is judged in float64 only"),
     ("gru", {"dtypes": ("float64",)}, {"dtypes": ("float32", "float64")}, None),
 ]

@@ -73,9 +73,15 @@ TARGETS = {
     "import_error.py": "1 / 0",
     "no_class.py": "x = 1",
     "exits.py": "import sys; sys.exit(0)",
-    "exits_later.py": HAND_WRITTEN.replace("return self.run", "raise SystemExit(0); return self.run"),
-    "tells.py": HAND_WRITTEN.replace("return self.run", "open('begun', 'w').close(); return self.run"),
-    "interrupted.py": HAND_WRITTEN.replace("return self.run", "raise KeyboardInterrupt; return self.run"),
+    "exits_later.py": HAND_WRITTEN.replace(
+        "return self.run", "raise SystemExit(0); return self.run"
+    ),
+    "tells.py": HAND_WRITTEN.replace(
+        "return self.run", "open('begun', 'w').close(); return self.run"
+    ),
+    "interrupted.py": HAND_WRITTEN.replace(
+        "return self.run", "raise KeyboardInterrupt; return self.run"
+    ),
 }
 TARGETS["net.py"] = """
 import torch
@@ -117,7 +123,14 @@ def gk(folder):
 def shell(command, **more):
     """Runs a command as a shell would: exit status, output, errors."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, errors="replace", env=os.environ | {"PATH": path, **more})
+    done = subprocess.run(
+        command,
+        shell=True,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=os.environ | {"PATH": path, **more},
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -141,7 +154,9 @@ def test_a_dropped_forget_factor_ends_1_names_what_is_wrong_and_replays(gk, fold
     names = ["forward_within_budget", "gradients_within_budget", "long_sequences_within_budget"]
     names += ["gradients_match_finite_differences", "taylor_remainder_vanishes_in_order"]
     only = [word for name in names for word in ("--only", name)]
-    status, printed = gk("audit", "broken.py:MyLSTM", "--profile", "quick", "--json", "out.json", *only)
+    status, printed = gk(
+        "audit", "broken.py:MyLSTM", "--profile", "quick", "--json", "out.json", *only
+    )
     assert status == 1
     assert printed.splitlines()[-1].startswith("fail  broken.py:MyLSTM as lstm: ")
     assert re.search(r"wrong: .*\bdc0\b", printed)
@@ -172,7 +187,18 @@ def test_a_target_whose_name_needs_quotes_is_replayed_as_printed(gk, folder):
 
 
 def test_a_device_goes_into_the_process_of_the_target_and_into_what_is_printed(gk):
-    status, printed = gk("audit", "net.py:Net", "--cell", "gru", "--device", "cpu:0", "--profile", "quick", "--only", "outputs_are_causal")
+    status, printed = gk(
+        "audit",
+        "net.py:Net",
+        "--cell",
+        "gru",
+        "--device",
+        "cpu:0",
+        "--profile",
+        "quick",
+        "--only",
+        "outputs_are_causal",
+    )
     assert status == 0
     assert "it was computed on cpu:0" in printed
 
@@ -192,20 +218,40 @@ MISTAKES = [
     ("audit --replay x.npz", 2, "need a TARGET"),
     ("audit --cell gru", 2, "need a TARGET"),
     ("audit builtin:gru --profile quick --only outputs_are_causal --replay ''", 2, ""),
-    ("audit builtin:gru --convention pytorch --profile quick --only outputs_are_causal", 2, "convention"),
+    (
+        "audit builtin:gru --convention pytorch --profile quick --only outputs_are_causal",
+        2,
+        "convention",
+    ),
     ("audit builtin:gru --cell lstm --profile quick --only outputs_are_causal", 2, "lstm"),
     ("audit --device cpu", 2, "need a TARGET"),
-    ("audit builtin:gru --device cpu", 2, "builtin:gru has no choice of devices; --device cpu does not apply to it"),
+    (
+        "audit builtin:gru --device cpu",
+        2,
+        "builtin:gru has no choice of devices; --device cpu does not apply to it",
+    ),
     ("audit correct.py:MyLSTM --device cuda", 2, "has no choice of devices"),
     ("audit torch.nn:GRU --device cdua", 2, "PyTorch knows no device 'cdua'"),
     ("audit torch.nn:GRU --device cuda:77", 3, "PyTorch cannot compute on 'cuda:77' here: "),
-    ("audit net.py:Net --cell gru --device cuda:77", 3, "PyTorch cannot compute on 'cuda:77' here: "),
+    (
+        "audit net.py:Net --cell gru --device cuda:77",
+        3,
+        "PyTorch cannot compute on 'cuda:77' here: ",
+    ),
     ("audit builtin:gru --replay none.npz", 2, "there is no file none.npz"),
     ("audit builtin:gru --replay correct.py", 2, "correct.py does not hold a gatecheck case"),
     ("audit builtin:gru --replay .", 2, ". cannot be read: Is a directory"),
-    ("audit builtin:rnn --profile quick --only outputs_are_causal --json none/out.json", 2, "none/out.json cannot be written"),
+    (
+        "audit builtin:rnn --profile quick --only outputs_are_causal --json none/out.json",
+        2,
+        "none/out.json cannot be written",
+    ),
     ("audit builtin:rnn --json .", 2, "is a directory"),
-    ("audit broken.py:MyLSTM --profile quick --only gradients_within_budget --cases correct.py", 2, "correct.py"),
+    (
+        "audit broken.py:MyLSTM --profile quick --only gradients_within_budget --cases correct.py",
+        2,
+        "correct.py",
+    ),
     ("calibrate", 2, "Missing argument"),
     ("calibrate builtin:gru --cases 0", 2, "0"),
     ("decay --cell gruu", 2, "there is no cell 'gruu'"),
@@ -234,7 +280,9 @@ def test_a_mistake_is_told_in_a_line(gk, command, status, fragment):
     assert got == status, printed
     assert fragment in printed
     assert "Traceback" not in printed
-    assert len(printed.strip().splitlines()) <= 4, printed  # click's own: usage, a hint, an empty line, the error
+    assert len(printed.strip().splitlines()) <= 4, (
+        printed
+    )  # click's own: usage, a hint, an empty line, the error
 
 
 @pytest.mark.parametrize("option", ["--json", "--cases"])
@@ -245,9 +293,14 @@ def test_what_cannot_be_written_is_told_before_the_audit(gk, monkeypatch, option
     assert status == 2
 
 
-@pytest.mark.parametrize(("target", "status", "fragment"), [("crashes.py", 1, "KeyError"), ("exits_later.py", 1, "SystemExit")])
+@pytest.mark.parametrize(
+    ("target", "status", "fragment"),
+    [("crashes.py", 1, "KeyError"), ("exits_later.py", 1, "SystemExit")],
+)
 def test_a_crash_in_the_target_is_a_finding(gk, target, status, fragment):
-    got, printed = gk("audit", f"{target}:MyLSTM", "--profile", "quick", "--only", "forward_within_budget")
+    got, printed = gk(
+        "audit", f"{target}:MyLSTM", "--profile", "quick", "--only", "forward_within_budget"
+    )
     assert got == status
     assert f"forward raised {fragment}" in printed
     assert "Traceback" not in printed
@@ -257,11 +310,15 @@ def test_nothing_to_run_is_no_pass(gk, folder):
     (folder / "forward.py").write_text(HAND_WRITTEN.replace("def backward", "def no_backward"))
     status, printed = gk("audit", "forward.py:MyLSTM", *ONE)
     assert status == 1
-    assert printed.splitlines()[-1].startswith("error  forward.py:MyLSTM as lstm: 0 ran, 0 failed, 1 skipped")
+    assert printed.splitlines()[-1].startswith(
+        "error  forward.py:MyLSTM as lstm: 0 ran, 0 failed, 1 skipped"
+    )
 
 
 def test_a_target_that_interrupts_is_a_finding(gk):
-    status, printed = gk("audit", "interrupted.py:MyLSTM", *ONE[:2], "--only", "forward_within_budget")
+    status, printed = gk(
+        "audit", "interrupted.py:MyLSTM", *ONE[:2], "--only", "forward_within_budget"
+    )
     assert status == 1
     assert "the target raised KeyboardInterrupt" in printed
     assert "Traceback" not in printed
@@ -270,7 +327,9 @@ def test_a_target_that_interrupts_is_a_finding(gk):
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals there")
 def test_control_c_in_the_middle(folder):
     code = "from gatecheck.cli import main; main(['audit', 'tells.py:MyLSTM', '--profile', 'thorough'])"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         while not (folder / "begun").exists():
             assert process.poll() is None
             time.sleep(0.1)
@@ -290,7 +349,9 @@ def test_control_c_in_the_middle(folder):
 def test_the_verdict_is_one_line_however_narrow_the_output(gk, monkeypatch):
     """A pipe has 80 columns; `grep ^pass` and `tail -1` should see all of it."""
     monkeypatch.setenv("COLUMNS", "50")
-    _, printed = gk("audit", "correct.py:MyLSTM", "--profile", "quick", "--only", "outputs_are_causal")
+    _, printed = gk(
+        "audit", "correct.py:MyLSTM", "--profile", "quick", "--only", "outputs_are_causal"
+    )
     last = "pass  correct.py:MyLSTM as lstm: 1 ran, 0 failed, 0 skipped, 0 inconclusive; seed 0"
     assert printed.splitlines()[-1] == last
 
@@ -310,8 +371,12 @@ def test_version(gk):
 def test_all_that_is_installed(gk, monkeypatch, folder):
     from gatecheck.targets import loading
 
-    monkeypatch.setattr(loading, "installed", lambda: [("builtin:rnn", None), ("torch.nn:RNN", "rnn-relu")])
-    status, printed = gk("audit", "--only", "forward_within_budget", "--only", "empty_sequence", "--json", "all.json")
+    monkeypatch.setattr(
+        loading, "installed", lambda: [("builtin:rnn", None), ("torch.nn:RNN", "rnn-relu")]
+    )
+    status, printed = gk(
+        "audit", "--only", "forward_within_budget", "--only", "empty_sequence", "--json", "all.json"
+    )
     assert status == 0
     assert "PyTorch refuses T = 0" in printed
     data = json.loads((folder / "all.json").read_text())
@@ -345,13 +410,19 @@ def test_output_that_is_no_terminal_has_no_escape_codes(folder):
     assert "\x1b" not in out + errors
 
 
-@pytest.mark.parametrize(("target", "encoding"), [("broken.py:MyLSTM", "cp1252"), ("", "ascii")], ids=["finding", "matrix"])
+@pytest.mark.parametrize(
+    ("target", "encoding"),
+    [("broken.py:MyLSTM", "cp1252"), ("", "ascii")],
+    ids=["finding", "matrix"],
+)
 def test_an_output_that_cannot_show_every_character_still_has_the_verdict(folder, target, encoding):
     """As where Windows writes into a file."""
     only_one = "from gatecheck.targets import loading; loading.installed = lambda: [('broken.py:MyLSTM', None)]"
     only_one += "; from gatecheck.auditing import exploring; exploring.SHRINKING_S = 0"
     code = f"{only_one}; from gatecheck.cli import main; main()"
-    status, out, errors = shell(f'"{sys.executable}" -c "{code}" audit {target} {" ".join(ONE)}', PYTHONIOENCODING=encoding)
+    status, out, errors = shell(
+        f'"{sys.executable}" -c "{code}" audit {target} {" ".join(ONE)}', PYTHONIOENCODING=encoding
+    )
     assert status == 1, errors
     assert "fail  broken.py:MyLSTM" in out
     assert "Traceback" not in errors
@@ -363,8 +434,16 @@ def test_an_output_that_cannot_show_every_character_still_has_the_verdict(folder
 def test_calibrate_ends_1_on_an_alarm(gk, folder, monkeypatch):
     from gatecheck.auditing import calibration
 
-    monkeypatch.setattr(calibration, "sharpness", lambda seed, tick: [{"cell": "gru", "equation": "z", "relative_error_seen": 1e-6}])
-    monkeypatch.setattr(calibration, "truncation", lambda runs, seed, tick: {"runs": 1, "caught": 1, "T": 60, "cut_at": 30})
+    monkeypatch.setattr(
+        calibration,
+        "sharpness",
+        lambda seed, tick: [{"cell": "gru", "equation": "z", "relative_error_seen": 1e-6}],
+    )
+    monkeypatch.setattr(
+        calibration,
+        "truncation",
+        lambda runs, seed, tick: {"runs": 1, "caught": 1, "T": 60, "cut_at": 30},
+    )
     monkeypatch.setattr(calibration, "tightness", lambda *_: [])
     status, _ = gk("calibrate", "correct.py:MyLSTM", "--cases", "2", "--json", "right.json")
     assert status == 0
@@ -372,7 +451,21 @@ def test_calibrate_ends_1_on_an_alarm(gk, folder, monkeypatch):
     assert gk("calibrate", "broken.py:MyLSTM", "--cases", "2")[0] == 1
 
 
-SMALL = ("decay", "--cell", "rnn", "--init", "uniform", "--hidden", "8", "--inputs", "2", "--steps", "60", "--seeds", "2")
+SMALL = (
+    "decay",
+    "--cell",
+    "rnn",
+    "--init",
+    "uniform",
+    "--hidden",
+    "8",
+    "--inputs",
+    "2",
+    "--steps",
+    "60",
+    "--seeds",
+    "2",
+)
 
 
 def test_decay_writes_its_files(gk, folder):
@@ -384,7 +477,9 @@ def test_decay_writes_its_files(gk, folder):
     assert "a/b/decay.svg" in printed
 
 
-def test_decay_without_matplotlib_prints_its_table_and_says_why_there_is_no_figure(gk, folder, monkeypatch):
+def test_decay_without_matplotlib_prints_its_table_and_says_why_there_is_no_figure(
+    gk, folder, monkeypatch
+):
     for name in ["matplotlib", *(n for n in sys.modules if n.startswith("matplotlib."))]:
         monkeypatch.setitem(sys.modules, name, None)
     status, printed = gk(*SMALL)

@@ -72,11 +72,17 @@ def test_that_of_a_target_is_found(gk):
 
 
 def test_one_that_follows_none_is_a_finding(gk):
-    assert gk("conventions", "mine.py:Wrong") == (1, "no convention that gatecheck knows how to spell explains it")
+    assert gk("conventions", "mine.py:Wrong") == (
+        1,
+        "no convention that gatecheck knows how to spell explains it",
+    )
 
 
 MISTAKES = [
-    (["conventions", "--name", "torhc"], "there is no convention 'torhc'; the conventions are canonical"),
+    (
+        ["conventions", "--name", "torhc"],
+        "there is no convention 'torhc'; the conventions are canonical",
+    ),
     (["conventions", "--cell", "gru"], "--cell needs a TARGET"),
     (["conventions", "mine.py:Mine", "--name", "keras"], "--name lists a convention"),
     (["conventions", "builtin:gru-layers2"], "the convention of a gru-layers2 is not inferred"),

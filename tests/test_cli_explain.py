@@ -1,4 +1,6 @@
-"""``gatecheck explain``: a property, a fault or a convention by its name, and near names where there is none."""
+"""``gatecheck explain``: a property, a fault or a convention by its name, and near names where
+there is none.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +54,20 @@ def test_a_fault_says_what_it_does_who_wrote_it_what_kills_it_and_how_to_see_tha
     assert "A backward without dy raises an exception." in printed
     assert "seen in pytorch/pytorch#96416" in printed
     assert "a fault around the cell" in printed
-    killers = [line.split()[0] for line in printed.splitlines() if line.strip() and line.split()[-1].isdecimal()]
+    killers = [
+        line.split()[0]
+        for line in printed.splitlines()
+        if line.strip() and line.split()[-1].isdecimal()
+    ]
     assert "absent_arrays_are_zero" in killers
     (command,) = [line for line in printed.splitlines() if "gatecheck faults" in line]
     status, again = gk(*shlex.split(command)[1:])
     assert status == 0
-    assert [line.split()[0] for line in again.splitlines() if line.strip() and line.split()[-1].isdecimal()] == killers
+    assert [
+        line.split()[0]
+        for line in again.splitlines()
+        if line.strip() and line.split()[-1].isdecimal()
+    ] == killers
 
 
 def test_a_fault_by_its_bare_name_says_in_which_cells(gk):
@@ -97,7 +107,20 @@ def test_every_fault_is_explained_by_its_label_and_by_its_name():
     for name, found in by_name.items():
         assert list(meaning(name)) == found
         first = found[0]
-        nothing = Killing(first.name, first.cell, first.says, first.source, first.equivalent, "", {}, [], False, (), 0, 0.0)
+        nothing = Killing(
+            first.name,
+            first.cell,
+            first.says,
+            first.source,
+            first.equivalent,
+            "",
+            {},
+            [],
+            False,
+            (),
+            0,
+            0.0,
+        )
         said = " ".join(printed(fault_in_full(found, nothing)).split())
         assert all(" ".join(fault.says.split()) in said for fault in found)
     assert all(meaning(fault.label) == (fault,) for found in by_name.values() for fault in found)
@@ -108,8 +131,12 @@ def test_every_convention(gk, name):
     status, printed = gk("explain", name)
     assert status == 0
     printed = " ".join(printed.split())
-    known = {"run": "run against its framework: ", "read": "read, but never run: "}.get(CONVENTIONS[name].source.partition(": ")[0])
-    assert (known or ("our own" if name == "canonical" else "held against its framework by our tests: ")) in printed
+    known = {"run": "run against its framework: ", "read": "read, but never run: "}.get(
+        CONVENTIONS[name].source.partition(": ")[0]
+    )
+    assert (
+        known or ("our own" if name == "canonical" else "held against its framework by our tests: ")
+    ) in printed
     for layout in CONVENTIONS[name].layouts.values():
         assert len(layout.order) == 1 or f"gates in the order {' '.join(layout.order)}" in printed
         assert all(f"its {k} is our 1 - {k}" in printed for k in layout.negated)

@@ -1,4 +1,6 @@
-"""What a project says of its audits: defaults in pyproject.toml, and failures that are expected, which are strict."""
+"""What a project says of its audits: defaults in pyproject.toml, and failures that are expected,
+which are strict.
+"""
 
 from __future__ import annotations
 
@@ -79,20 +81,34 @@ def test_it_is_expected_in_a_replay_too(gk, project):
     assert gk("../mine.py:Refuses", "--profile", "quick")[0] == 1
     (case,) = (project / "deep" / "gatecheck-cases").iterdir()
     (project / "expected.toml").write_text(REASON)
-    status, printed = gk("../mine.py:Refuses", "--replay", str(case), "--expect", "../expected.toml", quick=False)
+    status, printed = gk(
+        "../mine.py:Refuses", "--replay", str(case), "--expect", "../expected.toml", quick=False
+    )
     assert (status, printed.partition("\n")[0]) == (0, f"empty_sequence expected_failure on {case}")
 
 
 BAD_FILES = [
-    ('empty_sequenze = "x"', "expected.toml: there is no property empty_sequenze; did you mean empty_sequence"),
-    ('empty_sequence = ""', "expected.toml: empty_sequence is expected to fail without a reason: give one"),
+    (
+        'empty_sequenze = "x"',
+        "expected.toml: there is no property empty_sequenze; did you mean empty_sequence",
+    ),
+    (
+        'empty_sequence = ""',
+        "expected.toml: empty_sequence is expected to fail without a reason: give one",
+    ),
     ('empty_sequence = "  "', "empty_sequence is expected to fail without a reason"),
     ("empty_sequence = true", "empty_sequence is expected to fail without a reason"),
     ('[empty_sequence]\nreason = "x"', "empty_sequence is expected to fail without a reason"),
-    ('empty_sequence = "x"\nempty_sequence = "y"', "expected.toml is not TOML: Cannot overwrite a value"),
+    (
+        'empty_sequence = "x"\nempty_sequence = "y"',
+        "expected.toml is not TOML: Cannot overwrite a value",
+    ),
     ("empty_sequence", "expected.toml is not TOML: "),
     ("empty_sequence = '\xe9'", "expected.toml is not TOML: "),
-    ('clipped_memory_stays_within_its_clip = "x"', "but says nothing about ../mine.py:Right: it holds only if the cell state is clipped"),
+    (
+        'clipped_memory_stays_within_its_clip = "x"',
+        "but says nothing about ../mine.py:Right: it holds only if the cell state is clipped",
+    ),
 ]
 
 
@@ -136,7 +152,9 @@ def test_a_project_says_what_to_audit_and_how(gk):
 
 
 def test_what_is_given_wins(gk):
-    status, printed = gk("--seed", "4", "--profile", "quick", said=SAID.replace('"quick"', '"thorough"'))
+    status, printed = gk(
+        "--seed", "4", "--profile", "quick", said=SAID.replace('"quick"', '"thorough"')
+    )
     assert (status, printed.splitlines()[-1].endswith("; seed 4")) == (0, True)
 
 
@@ -157,30 +175,56 @@ def test_without_a_target_it_holds_for_every_one(gk):
 
 def test_the_file_is_found_from_the_folder_of_the_project(gk, project):
     (project / "expected.toml").write_text(REASON)
-    assert gk("../mine.py:Refuses", said='[tool.gatecheck]\nprofile = "quick"\nexpect = "expected.toml"\n')[0] == 0
+    assert (
+        gk(
+            "../mine.py:Refuses",
+            said='[tool.gatecheck]\nprofile = "quick"\nexpect = "expected.toml"\n',
+        )[0]
+        == 0
+    )
 
 
 def test_the_nearest_table_counts(gk, project):
     (project / "deep" / "pyproject.toml").write_text('[project]\nname = "no table of ours"\n')
     assert gk(said=SAID)[1].splitlines()[-1].endswith("; seed 3")
-    (project / "deep" / "pyproject.toml").write_text('[tool.gatecheck]\nprofile = "quick"\nseed = 5\n')
+    (project / "deep" / "pyproject.toml").write_text(
+        '[tool.gatecheck]\nprofile = "quick"\nseed = 5\n'
+    )
     assert gk("builtin:gru")[1].splitlines()[-1].endswith("; seed 5")
 
 
 BAD_TABLES = [
-    ("[tool.gatecheck]\ncells = 'gru'", f"[tool.gatecheck] has no cells; it may have {', '.join(KEYS)}"),
-    ("[tool.gatecheck]\njson = 'x'\nonly = []", "[tool.gatecheck] has no json and no only; it may have target, cell,"),
+    (
+        "[tool.gatecheck]\ncells = 'gru'",
+        f"[tool.gatecheck] has no cells; it may have {', '.join(KEYS)}",
+    ),
+    (
+        "[tool.gatecheck]\njson = 'x'\nonly = []",
+        "[tool.gatecheck] has no json and no only; it may have target, cell,",
+    ),
     ("[tool.gatecheck]\nseed = 3.7", "[tool.gatecheck] seed is 3.7, but should be a whole number"),
-    ("[tool.gatecheck]\nseed = true", "[tool.gatecheck] seed is True, but should be a whole number"),
+    (
+        "[tool.gatecheck]\nseed = true",
+        "[tool.gatecheck] seed is True, but should be a whole number",
+    ),
     ("[tool.gatecheck]\nseed = '3'", "[tool.gatecheck] seed is '3', but should be a whole number"),
     ("[tool.gatecheck]\ntimeout = '3'", "timeout is '3', but should be a number"),
     ("[tool.gatecheck]\ncell = 3", "cell is 3, but should be a text"),
-    ("[tool.gatecheck]\nexpected_failures = 'x'", "expected_failures is 'x', but should be a table of reasons"),
-    ("[tool.gatecheck]\nexpect = 'x'\nexpected_failures = {}", "expect, a file, and expected_failures; it may have one of them"),
+    (
+        "[tool.gatecheck]\nexpected_failures = 'x'",
+        "expected_failures is 'x', but should be a table of reasons",
+    ),
+    (
+        "[tool.gatecheck]\nexpect = 'x'\nexpected_failures = {}",
+        "expect, a file, and expected_failures; it may have one of them",
+    ),
     ("[tool]\ngatecheck = 3", "[tool.gatecheck] should be a table"),
     ("tool = 3\nprofile = 4", "[tool] should be a table"),
     ("[tool.gatecheck", "pyproject.toml is not TOML: "),
-    ("[tool.gatecheck.expected_failures]\nempty = 'x'", "[tool.gatecheck] expected_failures: there is no property empty"),
+    (
+        "[tool.gatecheck.expected_failures]\nempty = 'x'",
+        "[tool.gatecheck] expected_failures: there is no property empty",
+    ),
     ("[tool.gatecheck]\nseed = -1", "-1 is not in the range"),
     ("[tool.gatecheck]\nprofile = 'slow'", "'slow' is not one of 'quick', 'ci', 'thorough'"),
 ]

@@ -1,4 +1,6 @@
-"""What ``gatecheck audit`` and ``gatecheck decay`` write into files, and what they say when they cannot."""
+"""What ``gatecheck audit`` and ``gatecheck decay`` write into files, and what they say when they
+cannot.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ SMALL = ["--hidden", 5, "--inputs", 2, "--steps", 50, "--seeds", 2]
 
 
 def test_a_study_from_options_and_from_a_file_are_one(run, tmp_path, few_pictures):
-    by_options = run("decay", "--cell", "lstm", "--init", "uniform", *SMALL, "--lag", 20, "--out", "one")
+    by_options = run(
+        "decay", "--cell", "lstm", "--init", "uniform", *SMALL, "--lag", 20, "--out", "one"
+    )
     assert by_options.exit_code == 0, by_options.output
     assert "Your task's lag of 20 is reached by" in by_options.output
     spec = 'hidden = 5\ninputs = 2\nsteps = 50\nseeds = 2\nlag = 20\n[[network]]\ncell = "lstm"\ninit = "uniform"\n'
@@ -71,11 +75,32 @@ def test_trained_weights_on_data_of_ones_own(run, tmp_path, few_pictures):
     import numpy as np
 
     rng = np.random.default_rng(0)
-    shapes = {"weight_ih_l0": (12, 2), "weight_hh_l0": (12, 4), "bias_ih_l0": (12,), "bias_hh_l0": (12,)}
-    both = {f"{part}.{name}": rng.standard_normal(shape) / 2 for part in ("encoder", "decoder") for name, shape in shapes.items()}
+    shapes = {
+        "weight_ih_l0": (12, 2),
+        "weight_hh_l0": (12, 4),
+        "bias_ih_l0": (12,),
+        "bias_hh_l0": (12,),
+    }
+    both = {
+        f"{part}.{name}": rng.standard_normal(shape) / 2
+        for part in ("encoder", "decoder")
+        for name, shape in shapes.items()
+    }
     np.savez(tmp_path / "w.npz", **both)
     np.save(tmp_path / "x.npy", rng.standard_normal((3, 40, 2)))
-    call = ["decay", "--weights", "w.npz", "--data", "x.npy", "--steps", 40, "--seeds", 3, "--out", "out"]
+    call = [
+        "decay",
+        "--weights",
+        "w.npz",
+        "--data",
+        "x.npy",
+        "--steps",
+        40,
+        "--seeds",
+        3,
+        "--out",
+        "out",
+    ]
     several = run(*call)
     assert several.exit_code == 2
     assert "say --layer NAME" in several.output
@@ -97,10 +122,16 @@ def test_trained_weights_on_data_of_ones_own(run, tmp_path, few_pictures):
     [
         (["--init-spec"], "## A study for `gatecheck decay SPEC.toml`"),
         (["none.toml"], "gatecheck: the spec none.toml cannot be read: No such file or directory"),
-        (["none.toml", "--steps", 3], "--steps and a SPEC.toml both say what to measure: give one of them"),
+        (
+            ["none.toml", "--steps", 3],
+            "--steps and a SPEC.toml both say what to measure: give one of them",
+        ),
         (["--hidden", 0], "gatecheck: options: hidden is 0, but should be at least 1"),
         (["--cell", "grue"], "options: network[1].cell cannot be 'grue'"),
-        (["--weights", "w.npz", "--init", "uniform"], "network[1].init says what the file of weights says already; leave it out"),
+        (
+            ["--weights", "w.npz", "--init", "uniform"],
+            "network[1].init says what the file of weights says already; leave it out",
+        ),
         (["--layer", "a"], "network[1].layer is about a file of weights, and none is given"),
     ],
 )

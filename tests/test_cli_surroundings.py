@@ -1,4 +1,6 @@
-"""A disk that is full, folders that cannot be written, settings that are broken: one line, an exit status, and help all the same."""
+"""A disk that is full, folders that cannot be written, settings that are broken: one line, an exit
+status, and help all the same.
+"""
 
 import os
 import subprocess
@@ -29,12 +31,21 @@ measure = {paths = false, inputs = false, gates = false, truncation = false}
 def gatecheck(*words, limit=None, stdout=subprocess.PIPE, **more):
     """The status of a command, and what it prints and says."""
 
-    # Set by the process itself: where another test has imported JAX, a fork for the sake of a limit is warned of.
-    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); " if limit else ""
+    # Set by the process itself: where another test has imported JAX, a fork for the sake of a limit
+    # is warned of.
+    limited = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+        if limit
+        else ""
+    )
     code = f"{limited}from gatecheck.cli import main; main(prog_name='gatecheck')"
     how = dict(stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
     if limit:  # what measures coverage there would need room as well
-        how["env"] = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
+        how["env"] = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("COVERAGE_PROCESS")
+        }
     done = subprocess.run([sys.executable, "-c", code, *map(str, words)], **how, **more)
     return done.returncode, done.stdout, done.stderr
 
@@ -55,7 +66,24 @@ def folder(tmp_path, monkeypatch):
         (["audit", "builtin:rnn", *ONE, "--html", "a.html"], "a.html"),
         (["faults", "--name", "lstm: dc not carried", "--first", "--figure", "a.png"], "a.png"),
         (["vectors", "export", "a", "--cell", "rnn", "--cases", "1"], "the folder a"),
-        (["decay", "--cell", "rnn", "--init", "uniform", "--hidden", 4, "--inputs", 2, "--steps", 40, "--out", "a"], "a/parts/"),
+        (
+            [
+                "decay",
+                "--cell",
+                "rnn",
+                "--init",
+                "uniform",
+                "--hidden",
+                4,
+                "--inputs",
+                2,
+                "--steps",
+                40,
+                "--out",
+                "a",
+            ],
+            "a/parts/",
+        ),
     ],
 )
 def test_a_file_for_which_there_is_no_room(folder, words, file):
@@ -64,14 +92,21 @@ def test_a_file_for_which_there_is_no_room(folder, words, file):
     (line,) = [line for line in said.splitlines() if "compiled kernels" not in line]
     assert line.startswith(f"gatecheck: {file}")
     assert line.endswith("cannot be written: File too large")
-    assert not [path for path in folder.rglob("*") if path.is_file() and ".hypothesis" not in path.parts]
+    assert not [
+        path for path in folder.rglob("*") if path.is_file() and ".hypothesis" not in path.parts
+    ]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's device")
-@pytest.mark.parametrize("words", [["--help"], ["audit", "--help"], ["properties"], ["conventions"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["audit", "--help"], ["properties"], ["conventions"]]
+)
 def test_an_output_for_which_there_is_no_room(words):
     with open("/dev/full", "w") as full:
-        assert gatecheck(*words, stdout=full)[::2] == (2, "gatecheck: the output cannot be written: No space left on device\n")
+        assert gatecheck(*words, stdout=full)[::2] == (
+            2,
+            "gatecheck: the output cannot be written: No space left on device\n",
+        )
 
 
 # ---- a cache that cannot be written
@@ -89,20 +124,34 @@ def test_kernels_that_cannot_be_kept_are_told_once(folder, words):
     """On one case, and in a study of little, which need few of them."""
     (folder / "study.toml").write_text(STUDY)
     (folder / "mine.py").write_text("from gatecheck import Builtin\nMine = Builtin('rnn')\n")
-    draw(RNN(), Sizes(2, 2, 1, 3), seed=0, dtype="float32").save("case.npz", property="outputs_are_causal", implementation="x")
+    draw(RNN(), Sizes(2, 2, 1, 3), seed=0, dtype="float32").save(
+        "case.npz", property="outputs_are_causal", implementation="x"
+    )
     (folder / "file").touch()
-    status, _, said = gatecheck(*words, env=os.environ | {"NUMBA_CACHE_DIR": str(folder / "file"), "NUMBA_OPT": "0"})
+    status, _, said = gatecheck(
+        *words, env=os.environ | {"NUMBA_CACHE_DIR": str(folder / "file"), "NUMBA_OPT": "0"}
+    )
     assert status == 0
     (line,) = said.splitlines()
     assert line.startswith("gatecheck: compiled kernels cannot be kept (")
-    assert line.endswith("), so each process compiles its own; set NUMBA_CACHE_DIR to a writable folder")
+    assert line.endswith(
+        "), so each process compiles its own; set NUMBA_CACHE_DIR to a writable folder"
+    )
 
 
 # ---- settings
 
 
 @pytest.mark.parametrize(
-    "text", ["[tool", "[tool.gatecheck]\nseed = 'x'\n", "tool = 3", "a = " + "[" * 5000, "\xff", "[tool.gatecheck]\nno = 1"]
+    "text",
+    [
+        "[tool",
+        "[tool.gatecheck]\nseed = 'x'\n",
+        "tool = 3",
+        "a = " + "[" * 5000,
+        "\xff",
+        "[tool.gatecheck]\nno = 1",
+    ],
 )
 def test_help_comes_whatever_the_project_says(folder, text):
     (folder / "pyproject.toml").write_bytes(text.encode("latin-1"))
@@ -124,4 +173,7 @@ def test_a_working_folder_that_is_gone(folder):
     assert CliRunner().invoke(main, ["audit", "--help"]).exit_code == 0
     found = CliRunner().invoke(main, ["audit", "builtin:rnn", *ONE])
     assert found.exit_code == 2
-    assert found.output == "gatecheck: the folder gatecheck-cases cannot be written: No such file or directory\n"
+    assert (
+        found.output
+        == "gatecheck: the folder gatecheck-cases cannot be written: No such file or directory\n"
+    )

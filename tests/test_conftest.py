@@ -19,7 +19,9 @@ NO_SKIPS = "import pytest\ndef test_a(): pass\n@pytest.mark.xfail(reason='docume
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs pytest on test files and one that passes, under our conftest.py; returns the exit status and what was printed."""
+    """Runs pytest on test files and one that passes, under our conftest.py; returns the exit status
+    and what was printed.
+    """
 
     def run(*sources, options=(), ci):
         shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)

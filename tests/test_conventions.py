@@ -30,28 +30,59 @@ ODD = Convention(
 
 
 def everywhere(name, arrays, **more):
-    """A convention that holds every kind of cell in the same arrays, its gates in an order of its own."""
+    """A convention that holds every kind of cell in the same arrays, its gates in an order of its
+    own.
+    """
     orders = {"rnn": "n", "gru": "nzr", "gru-before": "rnz", "lstm": "gofi"}
-    return Convention(name, {kind: Layout(order, arrays, negated="z" * ("z" in order)) for kind, order in orders.items()}, **more)
+    return Convention(
+        name,
+        {
+            kind: Layout(order, arrays, negated="z" * ("z" in order))
+            for kind, order in orders.items()
+        },
+        **more,
+    )
 
 
 DRESSES = [
     ODD,
     replace(ODD, name="odd-rows", rows=True),
-    everywhere("two-biases", {"w": "W", "u": "U", "b": "b", "c": "c", "p": "p"}, rows=True, vectors="column"),
+    everywhere(
+        "two-biases",
+        {"w": "W", "u": "U", "b": "b", "c": "c", "p": "p"},
+        rows=True,
+        vectors="column",
+    ),
     everywhere("stacked-biases", {"w": "W", "u": "U", "b": "b; c", "p": "p"}),
     everywhere("biases-beside", {"w": "W", "u": "U", "b": "b | c", "p": "p"}, interleaved=True),
     everywhere("candidate-beside", {"w": "W", "u": "U", "b": "b | c_n", "p": "p"}, vectors="row"),
     everywhere("x-above-h", {"k": "W; U", "b": "b", "c": "c_n", "p": "p"}),
-    everywhere("h-beside-x", {"k": "U; W", "b": "b", "c": "c_n", "p": "p"}, rows=True, vectors="column"),
+    everywhere(
+        "h-beside-x", {"k": "U; W", "b": "b", "c": "c_n", "p": "p"}, rows=True, vectors="column"
+    ),
     everywhere("bias-first", {"k": "b; W; U", "c": "c_n", "p": "p"}),
     everywhere("bias-last-in-columns", {"k": "W; U; b; c", "p": "p"}, rows=True, interleaved=True),
-    everywhere("apart", {"W{gate}": "W", "U{gate}": "U", "b{gate}": "b", "c": "c_n", "p{gate}": "p"}, rows=True),
+    everywhere(
+        "apart",
+        {"W{gate}": "W", "U{gate}": "U", "b{gate}": "b", "c": "c_n", "p{gate}": "p"},
+        rows=True,
+    ),
     everywhere("apart-joined", {"K_{gate}": "b; U; W", "c": "c_n", "p{gate}": "p"}, vectors="row"),
-    everywhere("turned", {"w": "W'", "u": "U", "b": "b", "c": "c_n", "p": "p", "R": "R'"}, rows=True),
+    everywhere(
+        "turned", {"w": "W'", "u": "U", "b": "b", "c": "c_n", "p": "p", "R": "R'"}, rows=True
+    ),
     everywhere("turned-beside", {"k": "b'; W'", "u": "U'", "c": "c_n", "p": "p", "R": "R'"}),
-    everywhere("interleaved", {"w": "W", "u": "U", "b": "b", "c": "c_n", "p": "p"}, interleaved=True),
-    Convention("in-two", {"gru": Layout("rzn", {"k": "W; U : zr", "n": "W; U : n", "kb": "b: zr", "nb": "b : n", "c": "c_n"})}),
+    everywhere(
+        "interleaved", {"w": "W", "u": "U", "b": "b", "c": "c_n", "p": "p"}, interleaved=True
+    ),
+    Convention(
+        "in-two",
+        {
+            "gru": Layout(
+                "rzn", {"k": "W; U : zr", "n": "W; U : n", "kb": "b: zr", "nb": "b : n", "c": "c_n"}
+            )
+        },
+    ),
     everywhere(
         "directions-stacked",
         {"W{layer}": "W", "U{layer}": "U", "B{layer}": "b | c", "P{layer}": "p", "R{layer}": "R"},
@@ -64,8 +95,15 @@ ALL = {**CONVENTIONS, **{c.name: c for c in DRESSES}}
 EVERY_CELL = [*CELLS.values(), *VARIANTS.values(), *NETWORKS.values()]
 
 
-EXPRESSIBLE = [(cell, convention) for convention in ALL.values() for cell in EVERY_CELL if convention.expresses(cell)]
-expressible = pytest.mark.parametrize(("cell", "convention"), EXPRESSIBLE, ids=[f"{a}-{b.name}" for a, b in EXPRESSIBLE])
+EXPRESSIBLE = [
+    (cell, convention)
+    for convention in ALL.values()
+    for cell in EVERY_CELL
+    if convention.expresses(cell)
+]
+expressible = pytest.mark.parametrize(
+    ("cell", "convention"), EXPRESSIBLE, ids=[f"{a}-{b.name}" for a, b in EXPRESSIBLE]
+)
 
 
 def params_of(cell, dtype="float64", seed=0):
@@ -78,13 +116,17 @@ def test_reading_is_the_exact_inverse_of_spelling(cell, convention, dtype):
     params = params_of(cell, dtype)
     spelled = convention.spell(cell, params)
     assert {k: v.shape for k, v in spelled.items()} == convention.shapes(cell, SIZES.D, SIZES.H)
-    assert all(v.dtype == dtype and v.flags.writeable and v.flags.c_contiguous for v in spelled.values())
+    assert all(
+        v.dtype == dtype and v.flags.writeable and v.flags.c_contiguous for v in spelled.values()
+    )
     read = convention.read(cell, spelled)
     assert read.keys() == params.keys()
     for name in params:
         assert read[name].dtype == dtype
         np.testing.assert_array_equal(read[name], params[name])
-    assert not any(np.shares_memory(a, b) for a in spelled.values() for b in (*params.values(), *read.values()))
+    assert not any(
+        np.shares_memory(a, b) for a in spelled.values() for b in (*params.values(), *read.values())
+    )
 
 
 @expressible
@@ -98,8 +140,12 @@ def test_gradients_are_pulled_back_by_the_transpose(cell, convention):
     # Sums of the same products in another order: a rounding for each, relative to their total size.
     size = sum(abs(v).sum() for v in left)
     terms = sum(v.size for v in left)
-    assert abs(sum(v.sum() for v in left) - sum(v.sum() for v in right)) < terms * np.finfo(float).eps * size
-    # And linear: the identity above at one point would also hold for a map that depends on the point.
+    assert (
+        abs(sum(v.sum() for v in left) - sum(v.sum() for v in right))
+        < terms * np.finfo(float).eps * size
+    )
+    # And linear: the identity above at one point would also hold for a map that depends on the
+    # point.
     twice = convention.pull_back(cell, {k: 2 * v for k, v in gradients.items()})
     assert all((twice[k] == 2 * back[k]).all() for k in back)
 
@@ -133,12 +179,18 @@ def compared(cell, case, module, convention, unroll):
     with torch.no_grad():
         for name, array in CONVENTIONS[convention].spell(cell, case.params).items():
             getattr(module, name).copy_(torch.from_numpy(array))
-    given = {k: torch.tensor(case[k], requires_grad=True) for k in ("x", *(f"{k}0" for k in cell.state))}
+    given = {
+        k: torch.tensor(case[k], requires_grad=True) for k in ("x", *(f"{k}0" for k in cell.state))
+    }
     out = unroll(module, *given.values())
     outputs = dict(zip(("y", *(f"{k}T" for k in cell.state)), out, strict=True))
     sum((v * torch.tensor(case[f"d{k}"])).sum() for k, v in outputs.items()).backward()
-    gradients = CONVENTIONS[convention].pull_back(cell, {k: v.grad.numpy() for k, v in module.named_parameters()})
-    got = {k: v.detach().numpy() for k, v in outputs.items()} | {f"d{k}": v for k, v in gradients.items()}
+    gradients = CONVENTIONS[convention].pull_back(
+        cell, {k: v.grad.numpy() for k, v in module.named_parameters()}
+    )
+    got = {k: v.detach().numpy() for k, v in outputs.items()} | {
+        f"d{k}": v for k, v in gradients.items()
+    }
     return got | {f"d{k}": v.grad.numpy() for k, v in given.items()}
 
 
@@ -155,17 +207,27 @@ def unroll_cell(module, x, h, c=None):
     return (torch.stack(y), h) if c is None else (torch.stack(y), h, c)
 
 
-@pytest.mark.parametrize(("suffix", "convention", "unroll"), [("", "pytorch", unroll_layer), ("Cell", "pytorch-cell", unroll_cell)])
+@pytest.mark.parametrize(
+    ("suffix", "convention", "unroll"),
+    [("", "pytorch", unroll_layer), ("Cell", "pytorch-cell", unroll_cell)],
+)
 @pytest.mark.parametrize("cell", IN_TORCH, ids=str)
 def test_the_entries_for_pytorch_reproduce_it(cell, suffix, convention, unroll):
     case = draw(cell, SIZES, seed=3, dtype="float64")
     option = {"nonlinearity": cell.activation} if cell.kind == "rnn" else {}
-    module = getattr(torch.nn, cell.kind.upper() + suffix)(SIZES.D, SIZES.H, dtype=torch.float64, **option)
-    got, want = compared(cell, case, module, convention, unroll), run(equations(cell), dict(case.arrays))
+    module = getattr(torch.nn, cell.kind.upper() + suffix)(
+        SIZES.D, SIZES.H, dtype=torch.float64, **option
+    )
+    got, want = (
+        compared(cell, case, module, convention, unroll),
+        run(equations(cell), dict(case.arrays)),
+    )
     assert got.keys() == want.keys()
     for name in want:
         # Two float64 runs over six contracting steps: some tens of roundings of the largest entry.
-        np.testing.assert_allclose(got[name], want[name], rtol=0, atol=1e-13 * abs(want[name]).max(), err_msg=name)
+        np.testing.assert_allclose(
+            got[name], want[name], rtol=0, atol=1e-13 * abs(want[name]).max(), err_msg=name
+        )
 
 
 # ---- convert, and errors
@@ -185,18 +247,30 @@ def test_convert_goes_there_and_back():
 
 def test_two_biases_are_one():
     zeros = {"weight_ih_l0": np.zeros((8, 3)), "weight_hh_l0": np.zeros((8, 2))}
-    read = gk.convert(zeros | {"bias_ih_l0": np.arange(8.0), "bias_hh_l0": 10 * np.arange(8.0)}, "pytorch", "canonical", "lstm")
+    read = gk.convert(
+        zeros | {"bias_ih_l0": np.arange(8.0), "bias_hh_l0": 10 * np.arange(8.0)},
+        "pytorch",
+        "canonical",
+        "lstm",
+    )
     np.testing.assert_array_equal(read["b"], 11 * np.arange(8.0))
 
 
 def test_known_by_name_or_by_itself():
     assert as_convention(None) is CONVENTIONS["canonical"] is as_convention("canonical")
     assert as_convention(ODD) is ODD
-    assert all(name == convention.name and convention.source for name, convention in CONVENTIONS.items())
+    assert all(
+        name == convention.name and convention.source for name, convention in CONVENTIONS.items()
+    )
 
 
 def torch_lstm(**instead):
-    good = {"weight_ih_l0": (8, 3), "weight_hh_l0": (8, 2), "bias_ih_l0": (8,), "bias_hh_l0": (8,)} | instead
+    good = {
+        "weight_ih_l0": (8, 3),
+        "weight_hh_l0": (8, 2),
+        "bias_ih_l0": (8,),
+        "bias_hh_l0": (8,),
+    } | instead
     return {k: np.zeros(v) for k, v in good.items() if v is not None}
 
 
@@ -208,8 +282,20 @@ BAD = [
         ConventionError,
         "the arrays are named ['bias_ih_l0', 'weight_hh_l0', 'weight_ih_l0']",
     ),
-    (torch_lstm(extra=(2,)), "pytorch", "lstm", ConventionError, "but in the convention pytorch should be ['bias_hh_l0', 'bias_ih_l0',"),
-    (torch_lstm(), "pytorch-cell", "lstm", ConventionError, "but in the convention pytorch-cell should be ['bias_hh', 'bias_ih',"),
+    (
+        torch_lstm(extra=(2,)),
+        "pytorch",
+        "lstm",
+        ConventionError,
+        "but in the convention pytorch should be ['bias_hh_l0', 'bias_ih_l0',",
+    ),
+    (
+        torch_lstm(),
+        "pytorch-cell",
+        "lstm",
+        ConventionError,
+        "but in the convention pytorch-cell should be ['bias_hh', 'bias_ih',",
+    ),
     (
         torch_lstm(weight_ih_l0=(3, 8)),
         "pytorch",
@@ -231,7 +317,13 @@ BAD = [
         ConventionError,
         "weight_hh_l0 has shape (8,), but should be a matrix",
     ),
-    (torch_lstm(), "pytorch", "gru", ConventionError, "weight_ih_l0 has shape (8, 3), but should have shape (6, 3) (D = 3, H = 2)"),
+    (
+        torch_lstm(),
+        "pytorch",
+        "gru",
+        ConventionError,
+        "weight_ih_l0 has shape (8, 3), but should have shape (6, 3) (D = 3, H = 2)",
+    ),
     (
         torch_lstm(),
         "pytorch",
@@ -239,13 +331,27 @@ BAD = [
         ConventionError,
         "the convention pytorch cannot express a GRU that resets before the product h U_n",
     ),
-    (torch_lstm(), Convention("bare", {"gru": Layout("rzn", {"k": "W; U"})}), "lstm", ConventionError, "the convention bare has no lstm"),
-    (torch_lstm(), "torch", "lstm", UsageError, "there is no convention 'torch'; the conventions are canonical, pytorch, pytorch-cell"),
+    (
+        torch_lstm(),
+        Convention("bare", {"gru": Layout("rzn", {"k": "W; U"})}),
+        "lstm",
+        ConventionError,
+        "the convention bare has no lstm",
+    ),
+    (
+        torch_lstm(),
+        "torch",
+        "lstm",
+        UsageError,
+        "there is no convention 'torch'; the conventions are canonical, pytorch, pytorch-cell",
+    ),
     (torch_lstm(), "pytorch", "ltsm", UsageError, "there is no cell 'ltsm'"),
 ]
 
 
-@pytest.mark.parametrize(("arrays", "source", "cell", "error", "message"), BAD, ids=[m for *_, m in BAD])
+@pytest.mark.parametrize(
+    ("arrays", "source", "cell", "error", "message"), BAD, ids=[m for *_, m in BAD]
+)
 def test_what_does_not_fit_is_named(arrays, source, cell, error, message):
     with pytest.raises(error) as caught:
         gk.convert(arrays, source, "canonical", cell)
@@ -254,25 +360,55 @@ def test_what_does_not_fit_is_named(arrays, source, cell, error, message):
 
 @pytest.mark.parametrize("call", ["spell", "read", "pull_back"])
 def test_what_cannot_be_expressed_is_an_error_in_every_direction(call):
-    with pytest.raises(ConventionError, match="the convention pytorch cannot express a GRU that resets before"):
+    with pytest.raises(
+        ConventionError, match="the convention pytorch cannot express a GRU that resets before"
+    ):
         getattr(CONVENTIONS["pytorch"], call)(GRU("before"), params_of(GRU("before")))
 
 
 NONSENSE = [
-    (lambda: Layout("ifg", {"k": "W; U"}), {}, "orders a lstm as 'ifg', but should order i, f, g, o"),
+    (
+        lambda: Layout("ifg", {"k": "W; U"}),
+        {},
+        "orders a lstm as 'ifg', but should order i, f, g, o",
+    ),
     (lambda: Layout("ifgoo", {"k": "W; U"}), {}, "orders a lstm as 'ifgoo'"),
     (lambda: Layout("iffo", {"k": "W; U"}), {}, "orders a lstm as 'iffo'"),
     (lambda: "ifgo", {}, "has 'ifgo' for a lstm, but should have a Layout"),
-    (lambda: Layout("ifgo", {"k": "W; V"}), {}, "says that k holds 'W; V', but it should hold W, U, b, c, c_n, p, R"),
+    (
+        lambda: Layout("ifgo", {"k": "W; V"}),
+        {},
+        "says that k holds 'W; V', but it should hold W, U, b, c, c_n, p, R",
+    ),
     (lambda: Layout("ifgo", {"k": "W; U | b"}), {}, "says that k holds 'W; U | b'"),
     (lambda: Layout("ifgo", {"k": "W; U'"}), {}, 'says that k holds "W; U\'"'),
     (lambda: Layout("ifgo", {"k": "W''", "u": "U"}), {}, "says that k holds \"W''\""),
     (lambda: Layout("ifgo", {"k": "W", "b": "b"}), {}, "the convention mine has no weights of h"),
-    (lambda: Layout("ifgo", {"k": "W; U"}, negated="g"), {}, "negates 'g', but only i, f, o have a polarity"),
-    (lambda: Layout("ifgo", {"k": "W; U"}), {"axes": "TB"}, "has axes 'TB', but should have one of TBD, BTD"),
-    (lambda: Layout("ifgo", {"k": "W; U"}), {"states": "h"}, "has states 'h', but should have 'hc' or 'ch'"),
-    (lambda: Layout("ifgo", {"k": "W; U"}), {"state_axes": "BHN"}, "has state_axes 'BHN', but should have 'NBH', 'BNH', or none"),
-    (lambda: Layout("ifgo", {"k": "W; U"}), {"state_axes": "NBH", "columns": True}, "and columns only with none"),
+    (
+        lambda: Layout("ifgo", {"k": "W; U"}, negated="g"),
+        {},
+        "negates 'g', but only i, f, o have a polarity",
+    ),
+    (
+        lambda: Layout("ifgo", {"k": "W; U"}),
+        {"axes": "TB"},
+        "has axes 'TB', but should have one of TBD, BTD",
+    ),
+    (
+        lambda: Layout("ifgo", {"k": "W; U"}),
+        {"states": "h"},
+        "has states 'h', but should have 'hc' or 'ch'",
+    ),
+    (
+        lambda: Layout("ifgo", {"k": "W; U"}),
+        {"state_axes": "BHN"},
+        "has state_axes 'BHN', but should have 'NBH', 'BNH', or none",
+    ),
+    (
+        lambda: Layout("ifgo", {"k": "W; U"}),
+        {"state_axes": "NBH", "columns": True},
+        "and columns only with none",
+    ),
     (lambda: Layout("ifgo", {"k": "W; U"}), {"vectors": "columns"}, "stores vectors 'columns'"),
 ]
 
@@ -285,10 +421,19 @@ def test_a_convention_that_makes_no_sense_is_an_error(layout, more, message):
 
 
 def test_what_a_convention_has_no_place_for_is_zero():
-    bare = Convention("bare", {"gru": Layout("rzn", {"W": "W", "U": "U", "b": "b"}), "rnn": Layout("n", {"W": "W", "U": "U"})})
+    bare = Convention(
+        "bare",
+        {
+            "gru": Layout("rzn", {"W": "W", "U": "U", "b": "b"}),
+            "rnn": Layout("n", {"W": "W", "U": "U"}),
+        },
+    )
     assert (bare.absent(GRU()), bare.absent(RNN())) == (["c_n"], ["b"])
     params = params_of(GRU())
-    with pytest.raises(ConventionError, match="the convention bare has no c_n, so it cannot express one that is not zero"):
+    with pytest.raises(
+        ConventionError,
+        match="the convention bare has no c_n, so it cannot express one that is not zero",
+    ):
         bare.spell(GRU(), params)
     params["c_n"] = np.zeros_like(params["c_n"])
     spelled = bare.spell(GRU(), params)
@@ -312,7 +457,11 @@ def test_paddle_has_a_name_for_its_projection_in_the_cell_only():
     np.testing.assert_array_equal(spelled["weight_hh"], params["U"].T)
 
 
-@pytest.mark.parametrize("cell", [RNN(), LSTM(), GRU(bidirectional=True), LSTM(projection=2, layers=2, bidirectional=True)], ids=str)
+@pytest.mark.parametrize(
+    "cell",
+    [RNN(), LSTM(), GRU(bidirectional=True), LSTM(projection=2, layers=2, bidirectional=True)],
+    ids=str,
+)
 @pytest.mark.parametrize(
     ("more", "shape"),
     [
@@ -340,9 +489,17 @@ def test_states_are_laid_out_and_back(cell, more, shape):
 def test_the_shapes_of_a_notebook_in_columns():
     """One matrix on [h, x] a gate, biases as columns, as in courses."""
     course = Convention(
-        "course", {"lstm": Layout("fioc".replace("c", "g"), {"W{gate}": "U; W", "b{gate}": "b"}, gate_names={"g": "c"})}, rows=True
+        "course",
+        {
+            "lstm": Layout(
+                "fioc".replace("c", "g"), {"W{gate}": "U; W", "b{gate}": "b"}, gate_names={"g": "c"}
+            )
+        },
+        rows=True,
     )
-    assert course.shapes(LSTM(), 3, 2) == {f"W{k}": (2, 5) for k in "fioc"} | {f"b{k}": (2,) for k in "fioc"}
+    assert course.shapes(LSTM(), 3, 2) == {f"W{k}": (2, 5) for k in "fioc"} | {
+        f"b{k}": (2,) for k in "fioc"
+    }
     assert set(replace(course, vectors="column").shapes(LSTM(), 3, 2).values()) == {(2, 5), (2, 1)}
 
 

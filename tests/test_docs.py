@@ -1,4 +1,6 @@
-"""What docs/ says is true: the claims and their figures, the schema of an audit, the picture, and the API reference."""
+"""What docs/ says is true: the claims and their figures, the schema of an audit, the picture, and
+the API reference.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,12 @@ ACCOUNT = {
 }
 """The popular account of GRU and LSTM, each claim with the property that it became."""
 
-ROWS = {row[1]: row for row in re.findall(r"^\| (.*?) \| `(\w+)` \| (\d+) of (\d+) \| (\S+) \|$", PAGE, re.MULTILINE)}
+ROWS = {
+    row[1]: row
+    for row in re.findall(
+        r"^\| (.*?) \| `(\w+)` \| (\d+) of (\d+) \| (\S+) \|$", PAGE, re.MULTILINE
+    )
+}
 
 
 def script(name):
@@ -62,7 +69,12 @@ def test_every_property_named_exists():
 def test_the_answers_are_those_of_the_audits(name):
     audits = json.loads((ROOT / "reports/audits/audits.json").read_text(encoding="utf-8"))["audits"]
     assert f"{len(audits)} in all" in PAGE
-    tried = [p for a in audits for p in a["properties"] if p["name"] == name and p["outcome"] != "skipped"]
+    tried = [
+        p
+        for a in audits
+        for p in a["properties"]
+        if p["name"] == name and p["outcome"] != "skipped"
+    ]
     held = [p for p in tried if p["outcome"] == "passed"]
     _, _, shown_held, shown_tried, largest = ROWS[name]
     assert (int(shown_held), int(shown_tried)) == (len(held), len(tried))
@@ -70,8 +82,13 @@ def test_the_answers_are_those_of_the_audits(name):
 
 
 def test_what_cudnn_fails_of_them_is_said():
-    printed = "".join((ROOT / f"reports/cuda/{name}.txt").read_text(encoding="utf-8") for name in ("gru", "lstm", "rnn"))
-    failed = {name for name in re.findall(r"^ (\w+) +failed ", printed, re.MULTILINE) if name in ROWS}
+    printed = "".join(
+        (ROOT / f"reports/cuda/{name}.txt").read_text(encoding="utf-8")
+        for name in ("gru", "lstm", "rnn")
+    )
+    failed = {
+        name for name in re.findall(r"^ (\w+) +failed ", printed, re.MULTILINE) if name in ROWS
+    }
     said = PAGE.partition("On a GPU")[2].partition("([reports/cuda]")[0]
     assert set(re.findall(r"`(\w+)`", said)) == failed
 
@@ -84,11 +101,27 @@ def test_how_far_gradients_reach_is_as_in_the_report():
 
 @pytest.fixture(scope="module")
 def results():
-    """Audits in which properties pass, fail, crash, are skipped and expected to fail, with a diagnosis and with proofs."""
-    only = ["forward_within_budget", "gradients_within_budget", "empty_batch", "update_gate_of_zeros_copies"]
+    """Audits in which properties pass, fail, crash, are skipped and expected to fail, with a
+    diagnosis and with proofs.
+    """
+    only = [
+        "forward_within_budget",
+        "gradients_within_budget",
+        "empty_batch",
+        "update_gate_of_zeros_copies",
+    ]
     wrong, refusing = find("lstm: f missing in dc").plant(), find("lstm: no rows refused").plant()
-    made = [audit(target, profile="quick", only=only) for target in (Builtin("gru"), wrong, refusing)]
-    made += [audit(refusing, profile="quick", only=["empty_batch"], expected_failures={"empty_batch": "says so"})]
+    made = [
+        audit(target, profile="quick", only=only) for target in (Builtin("gru"), wrong, refusing)
+    ]
+    made += [
+        audit(
+            refusing,
+            profile="quick",
+            only=["empty_batch"],
+            expected_failures={"empty_batch": "says so"},
+        )
+    ]
     return [*made, replace(made[0], proofs=proofs(LSTM()))]
 
 
@@ -100,14 +133,20 @@ def test_an_audit_is_as_its_schema_says(results, tmp_path):
     assert any(r.proofs for r in results)
     for result in results:
         jsonschema.validate(result.saving_counterexamples(tmp_path).to_json(), DESCRIBED)
-    jsonschema.validate({"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]}, DESCRIBED)
+    jsonschema.validate(
+        {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]}, DESCRIBED
+    )
 
 
 def test_the_schema_has_the_number_that_audits_carry():
     assert DESCRIBED["$defs"]["audit"]["properties"]["schema"] == {"const": SCHEMA}
 
 
-@pytest.mark.parametrize("path", [("properties", 0, "outcome"), ("verdict",), ("schema",), ("more",), ("counts", "ran")], ids=str)
+@pytest.mark.parametrize(
+    "path",
+    [("properties", 0, "outcome"), ("verdict",), ("schema",), ("more",), ("counts", "ran")],
+    ids=str,
+)
 def test_what_the_schema_does_not_say_is_refused(results, path):
     data = results[0].to_json()
     at = data
@@ -122,8 +161,12 @@ def test_the_picture_is_what_an_audit_prints():
     picture = script("picture")
 
     def seen(svg):
-        """The text but for the smallest case, which is as small as the time allowed, and for last digits, which are the processor's."""
-        text = " ".join(" ".join(re.findall(r"<text[^>]*>(.*?)</text>", svg)).replace("&#160;", " ").split())
+        """The text but for the smallest case, which is as small as the time allowed, and for last
+        digits, which are the processor's.
+        """
+        text = " ".join(
+            " ".join(re.findall(r"<text[^>]*>(.*?)</text>", svg)).replace("&#160;", " ").split()
+        )
         before, _, after = text.partition("gradients_within_budget failed")
         assert "smallest case" in after
         return re.sub(r"\d\S*", "0", before + after.partition("diagnosis")[2])
@@ -139,5 +182,8 @@ def test_the_api_reference_is_built_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     front = (tmp_path / "gatecheck.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in front for name in gatecheck.__all__ if name != "__version__")
-    pages = "".join(page.read_text(encoding="utf-8") for page in (tmp_path / "gatecheck" / "properties").glob("*.html"))
+    pages = "".join(
+        page.read_text(encoding="utf-8")
+        for page in (tmp_path / "gatecheck" / "properties").glob("*.html")
+    )
     assert all(f'id="{claim.name}"' in pages for claim in claims())

@@ -6,12 +6,29 @@ import numpy as np
 import pytest
 
 from gatecheck.cells import GRU, LSTM, RNN
-from gatecheck.evidence import CHAOTIC, Evidence, Violation, agree, blocks, consistent, identical, require, summarise
+from gatecheck.evidence import (
+    CHAOTIC,
+    Evidence,
+    Violation,
+    agree,
+    blocks,
+    consistent,
+    identical,
+    require,
+    summarise,
+)
 from gatecheck.oracles.rounding import MULTIPLE, PRECISIONS, Budget
 
 T, B, D, H = 5, 2, 3, 4
 CELL = LSTM()
-SHAPES = {"y": (T, B, H), "hT": (B, H), "dx": (T, B, D), "dW": (D, 4 * H), "db": (4 * H,), "dh0": (B, H)}
+SHAPES = {
+    "y": (T, B, H),
+    "hT": (B, H),
+    "dx": (T, B, D),
+    "dW": (D, 4 * H),
+    "db": (4 * H,),
+    "dh0": (B, H),
+}
 BLOCKS = [*(f"y[t={t}]" for t in range(T)), "hT", *(f"dx[t={t}]" for t in range(T))]
 BLOCKS += [*(f"dW[gate={k}]" for k in "ifgo"), *(f"db[gate={k}]" for k in "ifgo"), "dh0"]
 TOL = 1e-6
@@ -40,7 +57,16 @@ def off(name, index, by, base=None):
 @pytest.mark.parametrize("name", ["y", "dx", "dW", "dU", "db", "dc_n", "hT", "dh0"])
 def test_blocks_cover_every_entry_once(cell, name):
     G = len(cell.gates)
-    array = np.zeros({"y": (T, B, H), "dx": (T, B, D), "dW": (D, G * H), "dU": (H, G * H), "db": (G * H,), "dc_n": (H,)}.get(name, (B, H)))
+    array = np.zeros(
+        {
+            "y": (T, B, H),
+            "dx": (T, B, D),
+            "dW": (D, G * H),
+            "dU": (H, G * H),
+            "db": (G * H,),
+            "dc_n": (H,),
+        }.get(name, (B, H))
+    )
     labels = []
     for label, where in blocks(cell, name, array):
         array[where] += 1
@@ -48,12 +74,19 @@ def test_blocks_cover_every_entry_once(cell, name):
     assert (array == 1).all()
     steps = [f"{name}[t={t}]" for t in range(T)]
     gates = [f"{name}[gate={k}]" for k in cell.gates] if G > 1 else [name]
-    assert labels == {"y": steps, "dx": steps, "dW": gates, "dU": gates, "db": gates}.get(name, [name])
+    assert labels == {"y": steps, "dx": steps, "dW": gates, "dU": gates, "db": gates}.get(
+        name, [name]
+    )
 
 
 def test_a_gates_block_is_that_gates():
     array = np.repeat(np.arange(4), H) * np.ones((D, 1))
-    assert [set(array[where].flat) for _, where in blocks(CELL, "dW", array)] == [{0}, {1}, {2}, {3}]
+    assert [set(array[where].flat) for _, where in blocks(CELL, "dW", array)] == [
+        {0},
+        {1},
+        {2},
+        {3},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +94,10 @@ def test_a_gates_block_is_that_gates():
     [
         ((), ""),
         (("dh0",), "dh0"),
-        (("dW[gate=i]", "dW[gate=f]", "dx[t=0]", "dx[t=1]", "dx[t=2]", "dh0"), "dW[gate=i f], dx[t=0..2], dh0"),
+        (
+            ("dW[gate=i]", "dW[gate=f]", "dx[t=0]", "dx[t=1]", "dx[t=2]", "dh0"),
+            "dW[gate=i f], dx[t=0..2], dh0",
+        ),
         (("y[t=3]",), "y[t=3]"),
         (("y[t=0]", "y[t=2]", "y[t=3]", "y[t=9]", "y[t=10]", "y[t=11]"), "y[t=0,2..3,9..11]"),
     ],
@@ -77,7 +113,9 @@ def test_what_agrees_is_counted():
     got = off("dW", (1, 2), 0.5 * TOL)
     seen = agree(CELL, got, right(), tolerances())
     assert (seen.judged, seen.inconclusive) == (len(BLOCKS), 0)
-    assert seen.ratio == pytest.approx(0.5, rel=1e-6)  # 1.5 ± 1e-6 in float64 has six digits left of the difference
+    assert seen.ratio == pytest.approx(
+        0.5, rel=1e-6
+    )  # 1.5 ± 1e-6 in float64 has six digits left of the difference
 
 
 # where it is, its breadcrumb, its block
@@ -99,7 +137,9 @@ def test_what_is_wrong_is_named_to_the_unit(name, index, crumb, block, by):
         agree(CELL, off(name, index, by), right(), tolerances())
     message, wrong, correct = str(caught.value).splitlines()
     found = right()[name][index] + by
-    assert message.startswith(f"{crumb} is {found:.9g}, but should be {right()[name][index]:.9g} ± 1.0e-06 (error ")
+    assert message.startswith(
+        f"{crumb} is {found:.9g}, but should be {right()[name][index]:.9g} ± 1.0e-06 (error "
+    )
     assert wrong == f"wrong: {block}"
     assert correct.startswith("right: y[t=")
     assert caught.value.wrong == (block,)
@@ -108,7 +148,12 @@ def test_what_is_wrong_is_named_to_the_unit(name, index, crumb, block, by):
 
 
 def test_the_worst_entry_leads_and_every_wrong_block_is_listed():
-    got = off("dx", (1, 0, 1), 90 * TOL, off("dW", (0, 0), 5 * TOL, off("y", (1, 0, 0), 7 * TOL, off("dx", (2, 0, 0), 2 * TOL))))
+    got = off(
+        "dx",
+        (1, 0, 1),
+        90 * TOL,
+        off("dW", (0, 0), 5 * TOL, off("y", (1, 0, 0), 7 * TOL, off("dx", (2, 0, 0), 2 * TOL))),
+    )
     with pytest.raises(Violation) as caught:
         agree(CELL, got, right(), tolerances())
     assert str(caught.value).startswith("dx[t=1, 0, 1] is ")
@@ -132,7 +177,9 @@ def test_names_that_the_target_did_not_return_are_not_judged():
 
 def test_float32_is_judged_in_float64():
     expected = {"hT": np.full((B, H), 1 / 3)}
-    seen = agree(CELL, {"hT": expected["hT"].astype("float32")}, expected, {"hT": np.full((B, H), 2.0**-24)})
+    seen = agree(
+        CELL, {"hT": expected["hT"].astype("float32")}, expected, {"hT": np.full((B, H), 2.0**-24)}
+    )
     assert 0 < seen.ratio < 1
 
 
@@ -219,7 +266,9 @@ def test_two_evaluations_may_be_apart_by_two_budgets_and_some_ulps():
 def test_a_target_that_is_wrong_is_accused_of_a_broken_relation_only_where_it_is_plain():
     one = np.ones((B, H))
     limit = 2 * MULTIPLE * (1e-7 + PRECISIONS["float32"].u)
-    assert consistent(CELL, {"hT": 2 * one + 5 * limit}, {"hT": 2 * one}, budget(hT=one)) == Evidence(inconclusive=1)
+    assert consistent(
+        CELL, {"hT": 2 * one + 5 * limit}, {"hT": 2 * one}, budget(hT=one)
+    ) == Evidence(inconclusive=1)
     with pytest.raises(Violation):
         consistent(CELL, {"hT": 2 * one + 5000 * limit}, {"hT": 2 * one}, budget(hT=one))
 
@@ -228,7 +277,9 @@ def test_a_target_that_computes_larger_values_has_larger_rounding():
     one = np.ones((B, H))
     apart = {"hT": 100 * one + 1e-4}
     seen = consistent(CELL, apart, {"hT": 100 * one}, budget(hT=one))
-    assert seen.ratio == pytest.approx(1e-4 / (100 * 2 * MULTIPLE * (1e-7 + PRECISIONS["float32"].u)), rel=1e-6)
+    assert seen.ratio == pytest.approx(
+        1e-4 / (100 * 2 * MULTIPLE * (1e-7 + PRECISIONS["float32"].u)), rel=1e-6
+    )
     # But smaller values do not shrink it.
     assert consistent(CELL, {"hT": 0.01 * one + 1e-6}, {"hT": 0.01 * one}, budget(hT=one)).ratio < 1
 
@@ -262,13 +313,17 @@ def test_identical_to_the_bit():
 
 
 @pytest.mark.parametrize(("name", "index", "crumb", "block"), PLACES, ids=[p[2] for p in PLACES])
-@pytest.mark.parametrize("change", [lambda v: np.nextafter(v, 9), lambda v: np.nan], ids=["one ulp", "nan"])
+@pytest.mark.parametrize(
+    "change", [lambda v: np.nextafter(v, 9), lambda v: np.nan], ids=["one ulp", "nan"]
+)
 def test_one_bit_is_named_to_the_unit(name, index, crumb, block, change):
     got = right()
     got[name][index] = change(got[name][index])
     with pytest.raises(Violation) as caught:
         identical(CELL, got, right())
-    assert str(caught.value).startswith(f"{crumb} is {got[name][index]!r}, but should be exactly {right()[name][index]!r}\nwrong: {block}")
+    assert str(caught.value).startswith(
+        f"{crumb} is {got[name][index]!r}, but should be exactly {right()[name][index]!r}\nwrong: {block}"
+    )
     assert (caught.value.ratio, caught.value.wrong) == (np.inf, (block,))
     assert caught.value.right == tuple(label for label in BLOCKS if label != block)
 

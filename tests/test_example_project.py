@@ -17,13 +17,26 @@ PROJECT = Path(__file__).with_name("example_project")
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs pytest in a copy of the project: exit status, output, and how many tests had which outcome."""
+    """Runs pytest in a copy of the project: exit status, output, and how many tests had which
+    outcome.
+    """
     shutil.copytree(PROJECT, tmp_path, dirs_exist_ok=True)
 
     def pytest_of_theirs(*arguments):
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
-        counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|xfailed|error|deselected)", done.stdout.splitlines()[-1])}
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        )
+        counts = {
+            word: int(n)
+            for n, word in re.findall(
+                r"(\d+) (passed|failed|xfailed|error|deselected)", done.stdout.splitlines()[-1]
+            )
+        }
         return done.returncode, done.stdout + done.stderr, counts
 
     return pytest_of_theirs
@@ -45,9 +58,19 @@ def test_one_claim_can_be_chosen(run):
 
 def test_the_properties_of_the_package_on_an_implementation_of_theirs(run):
     chosen = ["-k", "forward_within_budget or update_gate"]
-    status, printed, counts = run("-q", "--pyargs", "gatecheck.properties", "--gatecheck-impl", "my_gru:MyGRU", *chosen)
+    status, printed, counts = run(
+        "-q", "--pyargs", "gatecheck.properties", "--gatecheck-impl", "my_gru:MyGRU", *chosen
+    )
     assert status == 0, printed
     assert counts["passed"] >= 3
-    status, printed, _ = run("-q", "--pyargs", "gatecheck.properties", "--gatecheck-impl", "my_gru:Wrong", "-k", "forward_within_budget")
+    status, printed, _ = run(
+        "-q",
+        "--pyargs",
+        "gatecheck.properties",
+        "--gatecheck-impl",
+        "my_gru:Wrong",
+        "-k",
+        "forward_within_budget",
+    )
     assert status == 1
     assert "forward_within_budget failed" in printed

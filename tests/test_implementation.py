@@ -24,18 +24,38 @@ class Textbook:
     def _run(self, params, x, states, dy=None, finals=()):
         cell, convention = as_cell(self.cell), as_convention(self.convention)
         arrays = {"x": x, "dy": dy}
-        arrays = {k: None if v is None else v.transpose([convention.axes.index(axis) for axis in "TBD"]) for k, v in arrays.items()}
+        arrays = {
+            k: None if v is None else v.transpose([convention.axes.index(axis) for axis in "TBD"])
+            for k, v in arrays.items()
+        }
         order = convention.states if cell.kind == "lstm" else "hc"
-        given = dict(zip((f"{k}0" for k in order), states, strict=False)) | dict(zip((f"d{k}T" for k in order), finals, strict=False))
-        arrays |= {k: None if v is None else convention.read_state(cell, v) for k, v in given.items()}
-        out = run(equations(cell), convention.read(cell, params) | {k: v for k, v in arrays.items() if v is not None})
-        out |= {k: convention.spell_state(cell, v) for k, v in out.items() if k.removeprefix("d") in ("h0", "c0", "hT", "cT")}
-        turned = {k: out[k].transpose(["TBD".index(axis) for axis in convention.axes]) for k in ("y", "dx") if k in out}
+        given = dict(zip((f"{k}0" for k in order), states, strict=False)) | dict(
+            zip((f"d{k}T" for k in order), finals, strict=False)
+        )
+        arrays |= {
+            k: None if v is None else convention.read_state(cell, v) for k, v in given.items()
+        }
+        out = run(
+            equations(cell),
+            convention.read(cell, params) | {k: v for k, v in arrays.items() if v is not None},
+        )
+        out |= {
+            k: convention.spell_state(cell, v)
+            for k, v in out.items()
+            if k.removeprefix("d") in ("h0", "c0", "hT", "cT")
+        }
+        turned = {
+            k: out[k].transpose(["TBD".index(axis) for axis in convention.axes])
+            for k in ("y", "dx")
+            if k in out
+        }
         return cell, convention, out | turned
 
     def forward(self, params, x, h0, c0=None):
         cell, convention, out = self._run(params, x, (h0, c0))
-        return tuple(out[k] for k in ("y", *(f"{s}T" for s in convention.states if s in cell.state)))
+        return tuple(
+            out[k] for k in ("y", *(f"{s}T" for s in convention.states if s in cell.state))
+        )
 
     def backward(self, params, x, h0, c0, dy, dhT, dcT):
         cell, convention, out = self._run(params, x, (h0, c0), dy, (dhT, dcT))
@@ -79,7 +99,11 @@ class Turned(Textbook):
         return out | {"x": self._back(out["x"])}
 
 
-@pytest.mark.parametrize("options", [{"batch_first": True}, {"reverse": True}, {"batch_first": True, "reverse": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_first": True}, {"reverse": True}, {"batch_first": True, "reverse": True}],
+    ids=str,
+)
 @pytest.mark.parametrize("absent", [(), ("dy",)])
 def test_a_layer_of_another_layout_is_seen_as_its_cell(options, absent):
     layer = type("Layer", (Turned,), {"options": options})()
@@ -94,7 +118,9 @@ def test_a_layer_says_which_shape_it_should_return():
     def forward(self, params, x, h0, c0=None):
         return Textbook.forward(self, params, x.swapaxes(0, 1), h0, c0)
 
-    with pytest.raises(ContractError, match=r"y has shape \(4, 2, 5\), but should have shape \(2, 4, 5\)"):
+    with pytest.raises(
+        ContractError, match=r"y has shape \(4, 2, 5\), but should have shape \(2, 4, 5\)"
+    ):
         subject(changed(options={"batch_first": True}, forward=forward)).forward(case_of())
 
 
@@ -103,7 +129,11 @@ def test_an_option_that_is_not_set_is_none():
 
 
 def test_what_is_declared_is_what_is_audited():
-    lists = {"dtypes": ["float32", "complex128"], "sizes": {"B": 1}, "expected_failures": {"a": "b"}}
+    lists = {
+        "dtypes": ["float32", "complex128"],
+        "sizes": {"B": 1},
+        "expected_failures": {"a": "b"},
+    }
     mine = subject(changed(cell="gru", convention="pytorch", **lists))
     assert (mine.name, mine.cell, mine.convention) == ("Mine", GRU(), CONVENTIONS["pytorch"])
     assert (mine.dtypes, mine.sizes, mine.expected_failures) == (("float32",), {"B": 1}, {"a": "b"})
@@ -120,7 +150,11 @@ def test_what_is_not_declared_is_the_usual():
 
 def test_the_caller_may_say_instead():
     mine = subject(Textbook(), cell=RNN("relu"), convention="pytorch-cell", name="this one")
-    assert (mine.name, mine.cell, mine.convention) == ("this one", RNN("relu"), CONVENTIONS["pytorch-cell"])
+    assert (mine.name, mine.cell, mine.convention) == (
+        "this one",
+        RNN("relu"),
+        CONVENTIONS["pytorch-cell"],
+    )
     assert subject(changed(name="its own")).name == "its own"
 
 
@@ -130,7 +164,10 @@ def test_the_caller_may_say_instead():
         ({}, {"backward"}),
         ({"backward": None}, set()),
         ({"tangent": lambda self: None}, {"backward", "tangent"}),
-        ({"bitwise": True, "dtypes": ("float64", "complex128")}, {"backward", "bitwise", "complex"}),
+        (
+            {"bitwise": True, "dtypes": ("float64", "complex128")},
+            {"backward", "bitwise", "complex"},
+        ),
     ],
 )
 def test_abilities_are_seen(attributes, abilities):
@@ -160,23 +197,35 @@ BAD_DECLARATIONS = [
     (None, "NoneType has no forward(params, x, h0, c0=None), so it is not an implementation"),
     (NeedsAnArgument, "NeedsAnArgument() raised TypeError"),
     (changed(forward=None), "Mine has no forward(params, x, h0, c0=None)"),
-    (changed(cell=None), 'Mine does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell'),
+    (
+        changed(cell=None),
+        'Mine does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell',
+    ),
     (changed(cell="ltsm"), "Mine: there is no cell 'ltsm'"),
     (changed(cell=["lstm"]), "there is no cell ['lstm']"),
     (changed(convention="torch"), "Mine: there is no convention 'torch'"),
     (changed(convention=["pytorch"]), "there is no convention ['pytorch']"),
-    (changed(dtypes=("float16", "float32")), "Mine declares dtypes ('float16', 'float32'), but gatecheck can audit float32 and float64"),
+    (
+        changed(dtypes=("float16", "float32")),
+        "Mine declares dtypes ('float16', 'float32'), but gatecheck can audit float32 and float64",
+    ),
     (changed(dtypes=("complex128",)), "Mine declares dtypes ('complex128',)"),
     (
         changed(options={"reversed": True}),
         "Mine declares options {'reversed': True}, but should say True or False of batch_first or reverse",
     ),
-    (changed(options={"reverse": "yes"}), "Mine declares options {'reverse': 'yes'}, but should say True or False of"),
+    (
+        changed(options={"reverse": "yes"}),
+        "Mine declares options {'reverse': 'yes'}, but should say True or False of",
+    ),
     (changed(options=["reverse"]), "Mine declares options ['reverse'], but should declare a dict"),
     (changed(dtypes=()), "Mine declares dtypes ()"),
     (changed(dtypes="float32"), "Mine declares dtypes"),
     (changed(dtypes=None), "Mine declares dtypes None"),
-    (changed(sizes={"N": 1}), "Mine declares sizes {'N': 1}, but should name T, B, D or H with a whole number of at least 1"),
+    (
+        changed(sizes={"N": 1}),
+        "Mine declares sizes {'N': 1}, but should name T, B, D or H with a whole number of at least 1",
+    ),
     (changed(sizes={"TB": 1}), "Mine declares sizes {'TB': 1}"),
     (changed(sizes={"": 1}), "Mine declares sizes {'': 1}"),
     (changed(sizes={1: 1}), "Mine declares sizes {1: 1}"),
@@ -187,7 +236,9 @@ BAD_DECLARATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("target", "message"), BAD_DECLARATIONS, ids=[m for _, m in BAD_DECLARATIONS])
+@pytest.mark.parametrize(
+    ("target", "message"), BAD_DECLARATIONS, ids=[m for _, m in BAD_DECLARATIONS]
+)
 def test_a_bad_declaration_is_a_target_error(target, message):
     with pytest.raises(TargetError) as caught:
         subject(target)
@@ -197,7 +248,9 @@ def test_a_bad_declaration_is_a_target_error(target, message):
 # ---- calls
 
 
-EXPRESSIBLE = [(cell, name) for name, c in CONVENTIONS.items() for cell in CELLS.values() if c.expresses(cell)]
+EXPRESSIBLE = [
+    (cell, name) for name, c in CONVENTIONS.items() for cell in CELLS.values() if c.expresses(cell)
+]
 
 
 @pytest.mark.parametrize(("cell", "convention"), EXPRESSIBLE, ids=str)
@@ -239,7 +292,9 @@ def test_a_target_cannot_damage_the_case():
 
     case = case_of()
     key = case.key
-    assert (subject(changed(forward=forward)).run(case)["dW"] == subject(Textbook).run(case)["dW"]).all()
+    assert (
+        subject(changed(forward=forward)).run(case)["dW"] == subject(Textbook).run(case)["dW"]
+    ).all()
     assert type(case)(case.cell, case.arrays).key == key
 
 
@@ -278,11 +333,26 @@ BAD_FORWARDS = [
     (GOOD, "forward returned a dict, but should return (y, hT, cT)"),
     ((GOOD["y"], GOOD["hT"]), "forward returned a tuple of 2 items, but should return (y, hT, cT)"),
     ([GOOD["y"]], "forward returned a list of 1 items, but should return (y, hT, cT)"),
-    (tuple((GOOD | {"y": [[1.0]]}).values()), "y is a list of 1 items, but should be a NumPy array of shape (4, 2, 5)"),
-    (tuple((GOOD | {"hT": None}).values()), "hT is a NoneType, but should be a NumPy array of shape (2, 5)"),
-    (tuple((GOOD | {"y": np.zeros((B, T, H))}).values()), "y has shape (2, 4, 5), but should have shape (4, 2, 5)"),
-    (tuple((GOOD | {"cT": np.zeros((1, B, H))}).values()), "cT has shape (1, 2, 5), but should have shape (2, 5)"),
-    (tuple((GOOD | {"hT": np.zeros((B, H), "f4")}).values()), "hT has dtype float32, but should have dtype float64, like x"),
+    (
+        tuple((GOOD | {"y": [[1.0]]}).values()),
+        "y is a list of 1 items, but should be a NumPy array of shape (4, 2, 5)",
+    ),
+    (
+        tuple((GOOD | {"hT": None}).values()),
+        "hT is a NoneType, but should be a NumPy array of shape (2, 5)",
+    ),
+    (
+        tuple((GOOD | {"y": np.zeros((B, T, H))}).values()),
+        "y has shape (2, 4, 5), but should have shape (4, 2, 5)",
+    ),
+    (
+        tuple((GOOD | {"cT": np.zeros((1, B, H))}).values()),
+        "cT has shape (1, 2, 5), but should have shape (2, 5)",
+    ),
+    (
+        tuple((GOOD | {"hT": np.zeros((B, H), "f4")}).values()),
+        "hT has dtype float32, but should have dtype float64, like x",
+    ),
 ]
 
 
@@ -294,8 +364,12 @@ def test_what_forward_may_not_return(returned, message):
 
 
 def test_a_cell_without_a_cell_state_returns_two():
-    with pytest.raises(ContractError, match=r"forward returned a tuple of 3 items, but should return \(y, hT\)"):
-        subject(changed(cell="rnn", forward=lambda self, *a: tuple(GOOD.values()))).forward(case_of(RNN()))
+    with pytest.raises(
+        ContractError, match=r"forward returned a tuple of 3 items, but should return \(y, hT\)"
+    ):
+        subject(changed(cell="rnn", forward=lambda self, *a: tuple(GOOD.values()))).forward(
+            case_of(RNN())
+        )
 
 
 def test_no_kind_of_array_can_hide_an_entry():
@@ -318,16 +392,43 @@ def gradients(without=(), **instead):
 ALL = "['U', 'W', 'b', 'c0', 'h0', 'x']"
 BAD_BACKWARDS = [
     (lambda self, *a: None, "backward returned a NoneType, but should return a dict of gradients"),
-    (lambda self, *a: tuple(GOOD.values()), "backward returned a tuple of 3 items, but should return a dict of gradients"),
+    (
+        lambda self, *a: tuple(GOOD.values()),
+        "backward returned a tuple of 3 items, but should return a dict of gradients",
+    ),
     (lambda self, *a: {}, f"backward returned gradients for [], but should for {ALL}"),
-    (gradients(without="b"), f"backward returned gradients for ['U', 'W', 'c0', 'h0', 'x'], but should for {ALL}"),
-    (gradients(without=["h0"]), f"backward returned gradients for ['U', 'W', 'b', 'c0', 'x'], but should for {ALL}"),
-    (gradients(dV=GOOD["hT"]), f"backward returned gradients for ['U', 'W', 'b', 'c0', 'dV', 'h0', 'x'], but should for {ALL}"),
-    (gradients(W=None), "the gradient of W is a NoneType, but should be a NumPy array of shape (3, 20)"),
-    (gradients(h0=None), "the gradient of h0 is a NoneType, but should be a NumPy array of shape (2, 5)"),
-    (gradients(W=np.zeros((20, 3))), "the gradient of W has shape (20, 3), but should have shape (3, 20)"),
-    (gradients(b=np.zeros((1, 20))), "the gradient of b has shape (1, 20), but should have shape (20,)"),
-    (gradients(x=np.zeros((T, B, D), "f4")), "the gradient of x has dtype float32, but should have dtype float64, like x"),
+    (
+        gradients(without="b"),
+        f"backward returned gradients for ['U', 'W', 'c0', 'h0', 'x'], but should for {ALL}",
+    ),
+    (
+        gradients(without=["h0"]),
+        f"backward returned gradients for ['U', 'W', 'b', 'c0', 'x'], but should for {ALL}",
+    ),
+    (
+        gradients(dV=GOOD["hT"]),
+        f"backward returned gradients for ['U', 'W', 'b', 'c0', 'dV', 'h0', 'x'], but should for {ALL}",
+    ),
+    (
+        gradients(W=None),
+        "the gradient of W is a NoneType, but should be a NumPy array of shape (3, 20)",
+    ),
+    (
+        gradients(h0=None),
+        "the gradient of h0 is a NoneType, but should be a NumPy array of shape (2, 5)",
+    ),
+    (
+        gradients(W=np.zeros((20, 3))),
+        "the gradient of W has shape (20, 3), but should have shape (3, 20)",
+    ),
+    (
+        gradients(b=np.zeros((1, 20))),
+        "the gradient of b has shape (1, 20), but should have shape (20,)",
+    ),
+    (
+        gradients(x=np.zeros((T, B, D), "f4")),
+        "the gradient of x has dtype float32, but should have dtype float64, like x",
+    ),
     (gradients(c0=[0.0]), "the gradient of c0 is a list of 1 items"),
 ]
 
@@ -343,10 +444,15 @@ def test_gradients_have_the_shapes_of_the_convention():
     backward = lambda self, *a: {"U": 0, "W": 0, "b": 0, "c_n": 0, "h0": 0, "x": 0}
     message = r"gradients for \['U', .*, but should for \['bias_hh_l0', 'bias_ih_l0', 'h0', 'weight_hh_l0', 'weight_ih_l0', 'x'\]"
     with pytest.raises(ContractError, match=message):
-        subject(changed(cell="gru", convention="pytorch", backward=backward)).backward(case_of(GRU()))
+        subject(changed(cell="gru", convention="pytorch", backward=backward)).backward(
+            case_of(GRU())
+        )
 
 
-@pytest.mark.parametrize(("backward", "has"), [(gradients(), True), (gradients(h0=None), False), (gradients(without=["h0"]), False)])
+@pytest.mark.parametrize(
+    ("backward", "has"),
+    [(gradients(), True), (gradients(h0=None), False), (gradients(without=["h0"]), False)],
+)
 def test_the_gradient_of_an_absent_state_may_be_left_out(backward, has):
     got = subject(changed(backward=backward)).backward(case_of(absent=("h0",)))
     assert ("dh0" in got) is has
@@ -368,7 +474,9 @@ def raising(error):
 @pytest.mark.parametrize("method", ["forward", "backward"])
 def test_an_exception_in_a_target_is_a_crash_with_its_cause(method):
     error = ZeroDivisionError("by nothing")
-    with pytest.raises(TargetCrashError, match=f"{method} raised ZeroDivisionError: by nothing") as caught:
+    with pytest.raises(
+        TargetCrashError, match=f"{method} raised ZeroDivisionError: by nothing"
+    ) as caught:
         getattr(subject(changed(**{method: raising(error)})), method)(case_of())
     assert caught.value.__cause__ is error
 

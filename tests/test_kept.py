@@ -6,7 +6,12 @@ import pytest
 from gatecheck import kept
 from gatecheck.kept import Kept
 
-ARRAYS = {"y": np.arange(6.0).reshape(3, 2, 1) / 7, "none": np.zeros((0, 4)), "Δ": np.array([np.nan, -0.0, np.inf]), "one": np.array(3.0)}
+ARRAYS = {
+    "y": np.arange(6.0).reshape(3, 2, 1) / 7,
+    "none": np.zeros((0, 4)),
+    "Δ": np.array([np.nan, -0.0, np.inf]),
+    "one": np.array(3.0),
+}
 
 
 def same(found, wanted=ARRAYS):

@@ -11,9 +11,15 @@ from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
 
 
-@pytest.mark.parametrize("options", [{"reverse": True}, {"batch_first": True}, {"reverse": True, "batch_first": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"reverse": True}, {"batch_first": True}, {"reverse": True, "batch_first": True}],
+    ids=str,
+)
 def test_rows_of_different_lengths_in_a_layout(options):
-    """What a layer of that layout is given, and what it returns, is turned round within each row's length."""
+    """What a layer of that layout is given, and what it returns, is turned round within each row's
+    length.
+    """
     layer, plain = subject(Builtin("gru", **options)), subject(Builtin("gru"))
     case = draw(GRU(), Sizes(6, 4, 2, 3), seed=1, dtype="float64", ragged=True)
     past = np.arange(6)[:, None] >= case["lengths"]
@@ -24,7 +30,9 @@ def test_rows_of_different_lengths_in_a_layout(options):
     np.testing.assert_array_equal(layer.time_major(turned, case["lengths"]), case["x"])
     # A subject is what its target is in time order, whatever the layout.
     for name, value in plain.run(case).items():
-        np.testing.assert_allclose(layer.run(case)[name], value, rtol=1e-12, atol=1e-14, err_msg=name)
+        np.testing.assert_allclose(
+            layer.run(case)[name], value, rtol=1e-12, atol=1e-14, err_msg=name
+        )
 
 
 def test_lengths_are_an_ability():

@@ -34,33 +34,54 @@ class Forward(Right):
 
 @pytest.fixture(scope="module", autouse=True)
 def whole_numba():
-    """What is first imported in a run inside this process is taken away after it, and without parts of itself Numba compiles no more."""
+    """What is first imported in a run inside this process is taken away after it, and without parts
+    of itself Numba compiles no more.
+    """
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
 
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Runs pytest in a folder with `mine.py` and a test by our fixtures; in this process, where everything is compiled."""
+    """Runs pytest in a folder with `mine.py` and a test by our fixtures; in this process, where
+    everything is compiled.
+    """
     runner.claims()
-    pytester.makepyfile(mine=IMPLEMENTATIONS, test_mine="def test_mine(implementation, prop): prop(implementation)")
+    pytester.makepyfile(
+        mine=IMPLEMENTATIONS, test_mine="def test_mine(implementation, prop): prop(implementation)"
+    )
     monkeypatch.setenv("PYTHONPATH", os.fspath(pytester.path))
     return lambda *arguments: pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
 
 
 def test_a_right_implementation_passes_what_applies(run):
     result = run("--gatecheck-impl", "mine.py:Right", "-k", "within_budget or causal")
-    result.assert_outcomes(passed=6, deselected=len(REGISTRY) - 6 - inapplicable("rnn", "complex", "tangent", "bitwise"))
+    result.assert_outcomes(
+        passed=6,
+        deselected=len(REGISTRY) - 6 - inapplicable("rnn", "complex", "tangent", "bitwise"),
+    )
 
 
 def inapplicable(cell, *lacking):
     """How many properties ask for what the cell does not have."""
-    return sum(not (c.needs - {"backward", "lengths"} <= CELLS[cell].traits - set(lacking)) for c in REGISTRY.values())
+    return sum(
+        not (c.needs - {"backward", "lengths"} <= CELLS[cell].traits - set(lacking))
+        for c in REGISTRY.values()
+    )
 
 
 def test_a_wrong_implementation_fails_with_the_whole_story(run):
-    result = run("--gatecheck-impl", "mine.py:Wrong", "-k", "forward_within or mine.py:Wrong-gradients_within")
-    result.assert_outcomes(failed=1, passed=1, deselected=len(REGISTRY) - 2 - inapplicable("rnn", "complex", "tangent", "bitwise"))
+    result = run(
+        "--gatecheck-impl",
+        "mine.py:Wrong",
+        "-k",
+        "forward_within or mine.py:Wrong-gradients_within",
+    )
+    result.assert_outcomes(
+        failed=1,
+        passed=1,
+        deselected=len(REGISTRY) - 2 - inapplicable("rnn", "complex", "tangent", "bitwise"),
+    )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [
@@ -77,7 +98,13 @@ def test_a_wrong_implementation_fails_with_the_whole_story(run):
 
 
 def test_a_documented_failure_is_an_xfail_with_its_reason(run):
-    result = run("--gatecheck-impl", "mine.py:Documented", "-k", "gradients_within_budget and not long", "-rx")
+    result = run(
+        "--gatecheck-impl",
+        "mine.py:Documented",
+        "-k",
+        "gradients_within_budget and not long",
+        "-rx",
+    )
     assert result.parseoutcomes()["xfailed"] == 1
     result.stdout.fnmatch_lines(["XFAIL *documented: one step only"])
 
@@ -98,7 +125,12 @@ def test_several_implementations_and_a_selection(run):
         "builtin:gru-forward_within or Right-outputs_are_causal",
         "-v",
     )
-    result.stdout.fnmatch_lines_random(["*builtin:gru-forward_within_budget[]] PASSED*", "*mine.py:Right-outputs_are_causal[]] PASSED*"])
+    result.stdout.fnmatch_lines_random(
+        [
+            "*builtin:gru-forward_within_budget[]] PASSED*",
+            "*mine.py:Right-outputs_are_causal[]] PASSED*",
+        ]
+    )
     assert result.parseoutcomes()["passed"] == 2
 
 
@@ -109,7 +141,15 @@ def test_our_own_cells_by_default(run):
 
 
 def test_the_properties_of_the_package(run):
-    result = run("--pyargs", "gatecheck.properties", "--gatecheck-impl", "mine.py:Right", "-k", "outputs_are_causal", "-v")
+    result = run(
+        "--pyargs",
+        "gatecheck.properties",
+        "--gatecheck-impl",
+        "mine.py:Right",
+        "-k",
+        "outputs_are_causal",
+        "-v",
+    )
     result.stdout.fnmatch_lines(["*test_property[[]mine.py:Right-outputs_are_causal[]] PASSED*"])
 
 
@@ -142,11 +182,19 @@ def test_tests_of_others_are_left_alone(pytester):
 HEAVY = ("numpy", "scipy", "numba", "hypothesis", "torch", "jax", "keras", "rich", "click")
 
 
-@pytest.mark.parametrize(("module", "light"), [("gatecheck.plugin", True), ("gatecheck.auditing.runner", False)])
+@pytest.mark.parametrize(
+    ("module", "light"), [("gatecheck.plugin", True), ("gatecheck.auditing.runner", False)]
+)
 def test_the_plugin_is_light(module, light):
-    """Every pytest run of an environment imports it; the other module shows that what is heavy would be seen."""
-    code = f"import sys, json, {module}; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    """Every pytest run of an environment imports it; the other module shows that what is heavy
+    would be seen.
+    """
+    code = (
+        f"import sys, json, {module}; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
     assert [m for m in HEAVY if find_spec(m) is None] == []
     assert (json.loads(done.stdout) == []) == light
 
@@ -165,7 +213,9 @@ def decorated(run, pytester):
     """Runs tests of the decorator: of an implementation, with expected failures."""
 
     def decorated(implementation, expected, *arguments):
-        pytester.makepyfile(test_decorated=DECORATED.format(implementation=implementation, expected=expected))
+        pytester.makepyfile(
+            test_decorated=DECORATED.format(implementation=implementation, expected=expected)
+        )
         return run("test_decorated.py", *arguments)
 
     return decorated
@@ -173,30 +223,60 @@ def decorated(run, pytester):
 
 def test_the_decorator_makes_a_test_of_every_property_that_applies(decorated):
     result = decorated("Right, Wrong()", {}, "-k", "gradients_within or zero_cot")
-    result.assert_outcomes(passed=3, failed=1, deselected=2 * (len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise")) - 4)
+    result.assert_outcomes(
+        passed=3,
+        failed=1,
+        deselected=2 * (len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise")) - 4,
+    )
     result.stdout.fnmatch_lines(
-        ["gradients_within_budget failed: Every gradient is that of the cell's equations*", "smallest case: rnn float32 *"]
+        [
+            "gradients_within_budget failed: Every gradient is that of the cell's equations*",
+            "smallest case: rnn float32 *",
+        ]
     )
 
 
 def test_an_expected_failure_is_one(decorated):
-    result = decorated("Wrong()", {"gradients_within_budget": "documented: one step only"}, "-k", "gradients_within", "-rx")
-    result.assert_outcomes(xfailed=1, deselected=len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise") - 1)
+    result = decorated(
+        "Wrong()",
+        {"gradients_within_budget": "documented: one step only"},
+        "-k",
+        "gradients_within",
+        "-rx",
+    )
+    result.assert_outcomes(
+        xfailed=1,
+        deselected=len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise") - 1,
+    )
     result.stdout.fnmatch_lines(["*documented: one step only*"])
 
 
 def test_an_expected_failure_that_holds_fails(decorated):
-    result = decorated("Right()", {"gradients_within_budget": "documented: one step only"}, "-k", "gradients_within")
-    result.assert_outcomes(failed=1, deselected=len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise") - 1)
+    result = decorated(
+        "Right()",
+        {"gradients_within_budget": "documented: one step only"},
+        "-k",
+        "gradients_within",
+    )
+    result.assert_outcomes(
+        failed=1,
+        deselected=len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise") - 1,
+    )
     result.stdout.fnmatch_lines(["*XPASS(strict)*documented: one step only*"])
 
 
 @pytest.mark.parametrize(
     ("expected", "message"),
     [
-        ({"gradients_within_budget": " "}, "gradients_within_budget is expected to fail without a reason"),
+        (
+            {"gradients_within_budget": " "},
+            "gradients_within_budget is expected to fail without a reason",
+        ),
         ({"gradients_within": "no"}, "there is no property gradients_within; did you mean"),
-        ({"update_gate_of_zeros_copies": "no"}, "update_gate_of_zeros_copies is expected to fail, but says nothing about edited rnn"),
+        (
+            {"update_gate_of_zeros_copies": "no"},
+            "update_gate_of_zeros_copies is expected to fail, but says nothing about edited rnn",
+        ),
     ],
 )
 def test_a_stale_or_bare_expectation_is_an_error(decorated, expected, message):

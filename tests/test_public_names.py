@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {"numba", "scipy", "hypothesis", "torch", "jax", "matplotlib", "rich", "click"}
 
 TIME_S = 0.3
-"""What the import may add to that of NumPy, so that asking for a version stays instant; under 0.01 s is usual."""
+"""What the import may add to that of NumPy, so that asking for a version stays instant; under 0.01
+s is usual.
+"""
 
 
 def python(code):
@@ -27,10 +29,14 @@ def python(code):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(("module", "banned"), [("gatecheck", HEAVY | {"pytest"}), ("gatecheck.plugin", HEAVY)])
+@pytest.mark.parametrize(
+    ("module", "banned"), [("gatecheck", HEAVY | {"pytest"}), ("gatecheck.plugin", HEAVY)]
+)
 def test_importing_stays_light(module, banned):
     """The plugin is loaded by every run of pytest of everyone who has gatecheck installed."""
-    loaded = python(f"import {module}, json, sys; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))")
+    loaded = python(
+        f"import {module}, json, sys; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    )
     assert "gatecheck" in loaded
     assert banned.isdisjoint(loaded)
 
@@ -41,16 +47,31 @@ def test_importing_is_quick():
 
 
 def submodules():
-    """Every module of the package, by the tree: pkgutil does not see properties/ in an editable installation."""
-    files = [file.relative_to(ROOT).with_suffix("") for folder in ("gatecheck", "properties") for file in (ROOT / folder).rglob("*.py")]
-    names = {".".join(file.parts).removesuffix(".__init__") for file in files if file.name != "__main__"}
+    """Every module of the package, by the tree: pkgutil does not see properties/ in an editable
+    installation.
+    """
+    files = [
+        file.relative_to(ROOT).with_suffix("")
+        for folder in ("gatecheck", "properties")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    names = {
+        ".".join(file.parts).removesuffix(".__init__") for file in files if file.name != "__main__"
+    }
     return sorted(name if name.startswith("gatecheck") else f"gatecheck.{name}" for name in names)
 
 
 def test_no_submodule_hides_a_public_name():
-    """Importing gatecheck.x binds x in the package: a submodule named like a function would take its place."""
+    """Importing gatecheck.x binds x in the package: a submodule named like a function would take
+    its place.
+    """
     modules = submodules()
-    assert {"gatecheck", "gatecheck.auditing.runner", "gatecheck.properties.gates", "gatecheck.cli"} < set(modules)
+    assert {
+        "gatecheck",
+        "gatecheck.auditing.runner",
+        "gatecheck.properties.gates",
+        "gatecheck.cli",
+    } < set(modules)
     before = {name: getattr(gatecheck, name) for name in gatecheck.__all__}
     for name in modules:
         importlib.import_module(name)

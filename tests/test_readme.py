@@ -27,8 +27,18 @@ def blocks(kind):
 
 
 def commands():
-    lines = "\n".join([*blocks("sh"), *re.findall(r"`(gatecheck [^`]+)`", README), *re.findall(r"replay: (.*)", README)])
-    return [command for line in lines.splitlines() for command in re.findall(r"(?:^|&& )(gatecheck .*?)(?:\s+#|\s*>|$)", line)]
+    lines = "\n".join(
+        [
+            *blocks("sh"),
+            *re.findall(r"`(gatecheck [^`]+)`", README),
+            *re.findall(r"replay: (.*)", README),
+        ]
+    )
+    return [
+        command
+        for line in lines.splitlines()
+        for command in re.findall(r"(?:^|&& )(gatecheck .*?)(?:\s+#|\s*>|$)", line)
+    ]
 
 
 def named(name):
@@ -54,7 +64,11 @@ def test_the_implementation_in_the_readme_is_right(folder):
 
 
 def test_the_module_in_the_readme_is_right(folder):
-    result = audit(load("my_net.py:Encoder", cell="lstm"), profile="quick", only=["forward_within_budget", "gradients_within_budget"])
+    result = audit(
+        load("my_net.py:Encoder", cell="lstm"),
+        profile="quick",
+        only=["forward_within_budget", "gradients_within_budget"],
+    )
     assert result.verdict == "pass", result.findings
     assert "axes BTD" in result.narrowings[0]
 
@@ -65,7 +79,12 @@ def test_the_answers_to_vectors_in_the_readme_are_right(folder):
         assert done.exit_code == 0, done.output
 
     gk("export", "my-vectors", "--cell", "lstm", "--convention", "pytorch", "--cases", "2")
-    subprocess.run([sys.executable, "../answer.py"], cwd="my-vectors", env=os.environ | {"PYTHONPATH": str(folder)}, check=True)
+    subprocess.run(
+        [sys.executable, "../answer.py"],
+        cwd="my-vectors",
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        check=True,
+    )
     gk("check", "my-vectors")
 
 
@@ -77,19 +96,27 @@ def test_the_tests_in_the_readme_are_tests(folder):
     assert len(mark.args[1]) > 30
 
 
-@pytest.mark.parametrize("code", [body for body in blocks("python") if "my_" not in body.split("class")[0]], ids=lambda code: code[-40:])
+@pytest.mark.parametrize(
+    "code",
+    [body for body in blocks("python") if "my_" not in body.split("class")[0]],
+    ids=lambda code: code[-40:],
+)
 def test_every_other_code_in_the_readme_runs(code):
     exec(code, {})
 
 
 def test_the_workflow_in_the_readme_is_one():
-    """Its steps are commands and actions, its files are those that the next step keeps, and gatecheck takes the options."""
+    """Its steps are commands and actions, its files are those that the next step keeps, and
+    gatecheck takes the options.
+    """
     (text,) = blocks("yaml")
     steps = yaml.safe_load(text)["jobs"]["audit"]["steps"]
     assert all({"uses", "run"} & set(step) for step in steps)
     (line,) = [step["run"] for step in steps if step.get("run", "").startswith("gatecheck")]
     words = shlex.split(line)[2:]
-    asked = main.commands["audit"].make_context("audit", list(words), **main.context_settings).params
+    asked = (
+        main.commands["audit"].make_context("audit", list(words), **main.context_settings).params
+    )
     kept = steps[-1]["with"]["path"].split()
     assert [str(asked["junit"]), str(asked["json"]), asked["folder"]] == kept
     assert str(asked["markdown"]) == "$GITHUB_STEP_SUMMARY"
@@ -107,13 +134,20 @@ def test_the_number_of_claims_is_right():
     assert f"in {len(claims())} claims" in README
 
 
-REPORTS = {"calibration/calibration.txt": "alarms", "decay/decay.txt": "theory", "faults/faults.txt": "killed"}
+REPORTS = {
+    "calibration/calibration.txt": "alarms",
+    "decay/decay.txt": "theory",
+    "faults/faults.txt": "killed",
+}
 
 
 @pytest.mark.parametrize("report", REPORTS)
 def test_figures_are_those_of_the_reports(report):
     (quoted,) = [body for body in blocks("text") if REPORTS[report] in body and "──" in body]
-    lines = {line.strip() for line in (ROOT / "reports" / report).read_text(encoding="utf-8").splitlines()}
+    lines = {
+        line.strip()
+        for line in (ROOT / "reports" / report).read_text(encoding="utf-8").splitlines()
+    }
     strange = [line for line in quoted.splitlines() if line.strip() not in lines]
     assert not strange
 

@@ -31,7 +31,9 @@ def test_sizes_differ_and_lie_in_the_scope(scope, data):
     assert case.dtype == "float32"
 
 
-@pytest.mark.parametrize("fixed", [{"B": 1}, {"T": 3, "H": 3}, {"D": 17}, {"T": 1, "B": 1, "D": 1, "H": 1}], ids=str)
+@pytest.mark.parametrize(
+    "fixed", [{"B": 1}, {"T": 3, "H": 3}, {"D": 17}, {"T": 1, "B": 1, "D": 1, "H": 1}], ids=str
+)
 @quick
 @given(data=st.data())
 def test_fixed_sizes_are_respected(fixed, data):
@@ -117,11 +119,19 @@ def test_a_scope_names_regimes_that_exist(scope):
 @pytest.mark.parametrize("fixed", [{}, {"B": 1, "H": 5}], ids=str)
 def test_few_sizes_are_of_the_scope_and_the_smallest_is_first(scope, fixed):
     first, *others = few_sizes(scope, fixed, 5, seed=7)
-    assert few_sizes(scope, fixed, 5, seed=7) == [first, *others] != few_sizes(scope, fixed, 5, seed=8)
-    assert all(a <= b for other in others for a, b in zip(first, other, strict=True) if "B" not in fixed)
+    assert (
+        few_sizes(scope, fixed, 5, seed=7) == [first, *others] != few_sizes(scope, fixed, 5, seed=8)
+    )
+    assert all(
+        a <= b for other in others for a, b in zip(first, other, strict=True) if "B" not in fixed
+    )
     for sizes in (first, *others):
         assert {k: sizes._asdict()[k] for k in fixed} == fixed
-        assert all(low <= size <= high + 3 for (low, high), size, k in zip(scope.sizes, sizes, "TBDH", strict=True) if k not in fixed)
+        assert all(
+            low <= size <= high + 3
+            for (low, high), size, k in zip(scope.sizes, sizes, "TBDH", strict=True)
+            if k not in fixed
+        )
 
 
 def test_cases_have_no_other_sizes_than_those_that_may_be():

@@ -13,12 +13,23 @@ import time
 import pytest
 
 from gatecheck.errors import GatecheckError, OutputError
-from gatecheck.writing import UNFINISHED, check_folder, check_writable, make_folder, replacing, write_bytes, write_text
+from gatecheck.writing import (
+    UNFINISHED,
+    check_folder,
+    check_writable,
+    make_folder,
+    replacing,
+    write_bytes,
+    write_text,
+)
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX's files and signals")
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("x"), OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), ValueError("x"), OSError(errno.ENOSPC, "No space left on device")],
+)
 @pytest.mark.parametrize("there", [True, False])
 def test_what_fails_in_between_changes_nothing(tmp_path, error, there):
     path = tmp_path / "a.json"
@@ -81,7 +92,9 @@ def test_what_is_no_plain_file_is_written_into(tmp_path):
     write_bytes("/dev/null", b"gone")
     check_writable("/dev/null")
     if sys.platform == "linux":
-        with pytest.raises(OutputError, match="/dev/full cannot be written: No space left on device"):
+        with pytest.raises(
+            OutputError, match="/dev/full cannot be written: No space left on device"
+        ):
             write_bytes("/dev/full", b"x")
 
 
@@ -94,7 +107,11 @@ def test_names_as_long_as_they_may_be(tmp_path):
 
 def test_what_is_in_the_way_is_told_before_the_work(tmp_path):
     (tmp_path / "file").touch()
-    for path, why in (("no/a", "there is no folder .*no"), ("file/a", "there is no folder .*file"), (".", "it is a directory")):
+    for path, why in (
+        ("no/a", "there is no folder .*no"),
+        ("file/a", "there is no folder .*file"),
+        (".", "it is a directory"),
+    ):
         with pytest.raises(OutputError, match=f"cannot be written: {why}"):
             check_writable(tmp_path / path)
     for path in ("file", "file/a/b"):
@@ -110,7 +127,9 @@ def test_no_permission(tmp_path, monkeypatch):
     # Tests may be run by root, who may write anything.
     monkeypatch.setattr(os, "access", lambda *_: False)
     for call in (check_writable, check_folder):
-        with pytest.raises(OutputError, match=r"a cannot be written: (permission denied|.* is read-only)"):
+        with pytest.raises(
+            OutputError, match=r"a cannot be written: (permission denied|.* is read-only)"
+        ):
             call(tmp_path / "a")
 
 
@@ -128,7 +147,9 @@ for k in range(10**6):
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
     path, rng = tmp_path / "file", random.Random(0)
     for _ in range(8):
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as writer:
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE
+        ) as writer:
             writer.stdout.readline()
             time.sleep(rng.uniform(0, 0.02))
             writer.send_signal(signal.SIGKILL)

@@ -1,8 +1,11 @@
-"""How accurate implementations are: their errors in ulps against certified values, over sizes, lengths and regimes.
+"""How accurate implementations are: their errors in ulps against certified values, over sizes,
+lengths and regimes.
 
-Every error is counted twice. *Entry by entry* it is in ulps of the exact entry: what a user sees who compares numbers, but where a sum
-cancels it says how small the result is rather than how good the code. *By norm* it is in ulps of the largest exact entry of its block (a
-step of y and dx, a gate of dW, dU and db, else the whole array): what a normwise backward error analysis bounds (Higham 2002, chapter 1).
+Every error is counted twice. *Entry by entry* it is in ulps of the exact entry: what a user sees
+who compares numbers, but where a sum cancels it says how small the result is rather than how good
+the code. *By norm* it is in ulps of the largest exact entry of its block (a step of y and dx, a
+gate of dW, dU and db, else the whole array): what a normwise backward error analysis bounds (Higham
+2002, chapter 1).
 """
 
 from __future__ import annotations
@@ -27,7 +30,17 @@ SCHEMA = "gatecheck-accuracy-1"
 
 WORKS = ("forward", "gradients")
 
-FRAMEWORKS = ("torch", "jax", "flax", "equinox", "dm-haiku", "keras", "onnx", "onnxruntime", "python-flint")
+FRAMEWORKS = (
+    "torch",
+    "jax",
+    "flax",
+    "equinox",
+    "dm-haiku",
+    "keras",
+    "onnx",
+    "onnxruntime",
+    "python-flint",
+)
 
 
 class Point(NamedTuple):
@@ -38,8 +51,8 @@ class Point(NamedTuple):
     gradients
         Whether there too: certified ones take time by the fourth power of H and the square of T.
     recurrence
-        By how much U is larger than in the regime, and W smaller; beyond 1 it is called chaotic, where differences grow with every step,
-        whoever computes, so that totals leave it out.
+        By how much U is larger than in the regime, and W smaller; beyond 1 it is called chaotic,
+        where differences grow with every step, whoever computes, so that totals leave it out.
     """
 
     sizes: Sizes
@@ -57,8 +70,16 @@ class Point(NamedTuple):
         return f"T={T} B={B} D={D} H={H} {self.label}"
 
     def case(self, subject: Subject, seed: int) -> Case:
-        """A case of an implementation, in float32: the same numbers in float64 have the same certified results."""
-        case = draw(subject.cell, self.sizes._replace(**subject.sizes), seed=seed, dtype="float32", regime=self.regime)
+        """A case of an implementation, in float32: the same numbers in float64 have the same
+        certified results.
+        """
+        case = draw(
+            subject.cell,
+            self.sizes._replace(**subject.sizes),
+            seed=seed,
+            dtype="float32",
+            regime=self.regime,
+        )
         return subject.possible(case.with_recurrence(self.recurrence))
 
 
@@ -73,11 +94,15 @@ POINTS = (
     Point(Sizes(60, 1, 2, 8), recurrence=12),
     Point(Sizes(60, 1, 3, 48), gradients=False, recurrence=12),
 )
-"""Lengths at one size, sizes at one length, long and wide outputs, gradients that reach far back, shut gates, large weights, and chaos."""
+"""Lengths at one size, sizes at one length, long and wide outputs, gradients that reach far back,
+shut gates, large weights, and chaos.
+"""
 
 
 class Exact(NamedTuple):
-    """A certified number: the float64 nearest to it, NaN where that is undecided, and what is left, rounded."""
+    """A certified number: the float64 nearest to it, NaN where that is undecided, and what is left,
+    rounded.
+    """
 
     nearest: Array
     rest: Array
@@ -96,20 +121,29 @@ def exact(case: Case, *, gradients: bool) -> dict[str, Exact]:
     found = certified(case, gradients=gradients, most=MOST_BITS)
     out = {}
     for name, nearest in found.values["float64"].items():
-        left = [float((ball - n).mid()) for n, ball in zip(nearest.ravel().tolist(), found.enclosures[name].ravel(), strict=True)]
+        left = [
+            float((ball - n).mid())
+            for n, ball in zip(
+                nearest.ravel().tolist(), found.enclosures[name].ravel(), strict=True
+            )
+        ]
         out[name] = Exact(nearest, np.array(left, float).reshape(nearest.shape))
     return out
 
 
 class Errors(NamedTuple):
-    """Errors of many entries, in ulps of their own and of the largest of their block, and how many entries are undecided."""
+    """Errors of many entries, in ulps of their own and of the largest of their block, and how many
+    entries are undecided.
+    """
 
     own: Array
     norm: Array
     undecided: int = 0
 
 
-def measure(case: Case, got: Mapping[str, Array], certain: Mapping[str, Exact], dtype: str) -> dict[str, Errors]:
+def measure(
+    case: Case, got: Mapping[str, Array], certain: Mapping[str, Exact], dtype: str
+) -> dict[str, Errors]:
     """Errors by name of a result, of those that both hold.
 
     Parameters
@@ -138,12 +172,21 @@ def measure(case: Case, got: Mapping[str, Array], certain: Mapping[str, Exact], 
 
 
 def figures(parts: Sequence[Errors]) -> dict[str, Any] | None:
-    """Median, 99.9 % and worst of errors in ulps, as plain data; None if there are none. What is not finite counts as lost."""
-    own, norm = (np.concatenate([getattr(p, kind) for p in parts]) if parts else np.zeros(0) for kind in ("own", "norm"))
+    """Median, 99.9 % and worst of errors in ulps, as plain data; None if there are none. What is
+    not finite counts as lost.
+    """
+    own, norm = (
+        np.concatenate([getattr(p, kind) for p in parts]) if parts else np.zeros(0)
+        for kind in ("own", "norm")
+    )
     if not own.size:
         return None
     held = np.isfinite(own)
-    about: dict[str, Any] = {"values": int(own.size), "lost": int((~held).sum()), "undecided": sum(p.undecided for p in parts)}
+    about: dict[str, Any] = {
+        "values": int(own.size),
+        "lost": int((~held).sum()),
+        "undecided": sum(p.undecided for p in parts),
+    }
     for kind, a in (("ulps", own[held]), ("norm_ulps", norm[held])):
         about[kind] = quantiles(a)
     return about
@@ -163,7 +206,13 @@ class _Row(NamedTuple):
         return WORKS[self.name.startswith("d")]
 
 
-def _at(point: Point, seed: int, subjects: Mapping[str, Subject], refused: dict[str, str], tick: Callable[[str], None]) -> Iterator[_Row]:
+def _at(
+    point: Point,
+    seed: int,
+    subjects: Mapping[str, Subject],
+    refused: dict[str, str],
+    tick: Callable[[str], None],
+) -> Iterator[_Row]:
     """The errors of everyone at one point, on one draw."""
     known: dict[str, dict[str, Exact]] = {}
     for label, subject in subjects.items():
@@ -194,7 +243,9 @@ def _loaded(targets: Sequence[tuple[str, str | None]]) -> tuple[dict[str, Subjec
             refused[label] = str(error)
             continue
         if not isinstance(found, Subject):
-            raise UsageError(f"{target} is a cell of its own, of which no certified values are known")
+            raise UsageError(
+                f"{target} is a cell of its own, of which no certified values are known"
+            )
         subjects[label] = found
     return subjects, refused
 
@@ -213,7 +264,8 @@ def report(
     Parameters
     ----------
     targets
-        Names as for :func:`gatecheck.targets.loading.load`, each with its cell where the target leaves it open.
+        Names as for :func:`gatecheck.targets.loading.load`, each with its cell where the target
+        leaves it open.
     cases
         How many draws at each point.
     seed
@@ -244,7 +296,12 @@ def report(
             progress(done, total, label)
         done += 1
 
-    rows = [row for point in points for k in range(cases) for row in _at(point, seed + k, subjects, refused, tick)]
+    rows = [
+        row
+        for point in points
+        for k in range(cases)
+        for row in _at(point, seed + k, subjects, refused, tick)
+    ]
     seen = []
     for label, subject in subjects.items():
         tick(f"activations of {label}")
@@ -256,7 +313,13 @@ def report(
         "cases": cases,
         "sample": sample,
         "points": [
-            {"name": str(p), **p.sizes._asdict(), "regime": p.label, "gradients": p.gradients, "in_totals": p.recurrence == 1}
+            {
+                "name": str(p),
+                **p.sizes._asdict(),
+                "regime": p.label,
+                "gradients": p.gradients,
+                "in_totals": p.recurrence == 1,
+            }
             for p in points
         ],
         "totals": _summed(subjects, rows),
@@ -284,8 +347,14 @@ def _summed(subjects: Mapping[str, Subject], rows: Sequence[_Row]) -> list[dict[
                     "dtype": dtype,
                     "work": work,
                     "total": figures([row.errors for row in calm]),
-                    "by_point": {str(p): figures([r.errors for r in mine if r.point == p]) for p in dict.fromkeys(r.point for r in mine)},
-                    "by_quantity": {n: figures([r.errors for r in calm if r.name == n]) for n in dict.fromkeys(r.name for r in calm)},
+                    "by_point": {
+                        str(p): figures([r.errors for r in mine if r.point == p])
+                        for p in dict.fromkeys(r.point for r in mine)
+                    },
+                    "by_quantity": {
+                        n: figures([r.errors for r in calm if r.name == n])
+                        for n in dict.fromkeys(r.name for r in calm)
+                    },
                 }
             )
     return out

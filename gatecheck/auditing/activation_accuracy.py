@@ -1,8 +1,10 @@
-"""How accurate an implementation's sigmoid and tanh are over the whole range, as its own cell uses them.
+"""How accurate an implementation's sigmoid and tanh are over the whole range, as its own cell uses
+them.
 
-An activation is seen through one step: where the other gates are 0 or 1 and the weights of this one the identity, its argument is x and
-the new state its value, with no rounding between. So a framework is measured in the code that runs in its cells, vectorised as it is
-there, which need not be that of its function of the same name.
+An activation is seen through one step: where the other gates are 0 or 1 and the weights of this one
+the identity, its argument is x and the new state its value, with no rounding between. So a
+framework is measured in the code that runs in its cells, vectorised as it is there, which need not
+be that of its function of the same name.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ UNITS = 16
 """How many arguments a row of a batch holds: whole vectors of float32 on any machine."""
 
 BENDS = range(-16, 7)
-"""Binades in which sigmoid and tanh are neither constant nor, to many bits, their argument: half of the sample is there."""
+"""Binades in which sigmoid and tanh are neither constant nor, to many bits, their argument: half of
+the sample is there.
+"""
 
 REGIONS = ((-math.inf, -8.0), (-8.0, -1.0), (-1.0, 1.0), (1.0, 8.0), (8.0, math.inf))
 
@@ -40,7 +44,8 @@ LEAST = {"sigmoid": 0.0, "tanh": -1.0}
 
 
 def arguments(dtype: str, sample: int, seed: int) -> Array:
-    """About so many numbers of either sign from all binades, subnormal ones too, stratified in each; twice as dense in :data:`BENDS`.
+    """About so many numbers of either sign from all binades, subnormal ones too, stratified in
+    each; twice as dense in :data:`BENDS`.
 
     Parameters
     ----------
@@ -58,8 +63,11 @@ def arguments(dtype: str, sample: int, seed: int) -> Array:
         n = max(1, sample // (4 * len(binades)))
         exponents = np.repeat(np.fromiter(binades, int), n)
         strata = np.tile(np.arange(n), len(binades))
-        # Cut, not rounded, to the bits of the format: what rounds up is infinite in the last binade.
-        significands = 1 + np.floor((strata + rng.random(strata.size)) / n * 2.0**form.nmant) / 2.0**form.nmant
+        # Cut, not rounded, to the bits of the format: what rounds up is infinite in the last
+        # binade.
+        significands = (
+            1 + np.floor((strata + rng.random(strata.size)) / n * 2.0**form.nmant) / 2.0**form.nmant
+        )
         parts += [np.ldexp(significands, exponents), -np.ldexp(significands, exponents)]
     found = np.concatenate([*parts, [0.0]])
     return np.resize(found, -(-found.size // UNITS) * UNITS).astype(dtype)
@@ -86,11 +94,15 @@ def certain(function: str, x: Array) -> tuple[Array, Array]:
 
 
 def _window(subject: Subject, function: str, x: Array) -> tuple[Case, str] | None:
-    """One step that shows a function of every entry of x ``(B, UNITS)``, and in which state; None where the cell has no such window."""
+    """One step that shows a function of every entry of x ``(B, UNITS)``, and in which state; None
+    where the cell has no such window.
+    """
     cell, dtype = subject.cell, x.dtype
     if not _is_plain(cell) or subject.sizes:
         return None
-    arrays: dict[str, Array] = {k: np.zeros(shape) for k, shape in cell.param_shapes(UNITS, UNITS).items()}
+    arrays: dict[str, Array] = {
+        k: np.zeros(shape) for k, shape in cell.param_shapes(UNITS, UNITS).items()
+    }
     states = {f"{k}0": np.zeros(x.shape) for k in cell.state}
     shown, sign = "hT", 1.0
     if "update_gate" in cell.traits:
@@ -116,7 +128,9 @@ def _window(subject: Subject, function: str, x: Array) -> tuple[Case, str] | Non
 
 
 def _is_plain(cell: Cell) -> bool:
-    """Whether a step of it shows its activations: one layer in one direction, and gates that are smooth and apart."""
+    """Whether a step of it shows its activations: one layer in one direction, and gates that are
+    smooth and apart.
+    """
     return len(cell.tags) == 1 and cell.hard is None and not cell.coupled and cell.clip is None
 
 
@@ -143,7 +157,11 @@ def seen_activations(subject: Subject, sample: int, seed: int) -> Iterator[dict[
             except GatecheckError as error:
                 yield {"function": function, "dtype": dtype, "refused": str(error)}
                 continue
-            yield {"function": function, "dtype": dtype, **judged(function, x, found, *_certain(function, dtype, sample, seed))}
+            yield {
+                "function": function,
+                "dtype": dtype,
+                **judged(function, x, found, *_certain(function, dtype, sample, seed)),
+            }
 
 
 @cache
@@ -153,7 +171,8 @@ def _certain(function: str, dtype: str, sample: int, seed: int) -> tuple[Array, 
 
 
 def judged(function: str, x: Array, found: Array, nearest: Array, rest: Array) -> dict[str, Any]:
-    """Errors of found values in ulps of their dtype, by region; those whose exact value is subnormal or zero stand apart.
+    """Errors of found values in ulps of their dtype, by region; those whose exact value is
+    subnormal or zero stand apart.
 
     Parameters
     ----------
@@ -177,7 +196,10 @@ def judged(function: str, x: Array, found: Array, nearest: Array, rest: Array) -
         "ulps": quantiles(off[bends]),
         "worst": float(f"{off[worst]:.4g}"),
         "worst_at": float(x[worst]),
-        "regions": [{"from": _end(a), "to": _end(b), **quantiles(off[normal & held & (x >= a) & (x < b)])} for a, b in REGIONS],
+        "regions": [
+            {"from": _end(a), "to": _end(b), **quantiles(off[normal & held & (x >= a) & (x < b)])}
+            for a, b in REGIONS
+        ],
         "outside": int(((found < LEAST[function]) | (found > 1)).sum()),
         "subnormal": {
             "values": int(small.sum()),

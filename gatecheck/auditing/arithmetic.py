@@ -1,10 +1,13 @@
-"""The arithmetic of correct code: how sigmoid, tanh and sums may be computed, as an array type that the equations do not notice.
+"""The arithmetic of correct code: how sigmoid, tanh and sums may be computed, as an array type that
+the equations do not notice.
 
-Who writes what was read in the frameworks' sources, and the errors of their functions were measured in their cells, as ``gatecheck
-accuracy`` does (``reports/accuracy/``). In units of roundoff u: where tanh is 1 to the last bit it is off by 0.25 in PyTorch, NumPy and our
-kernels, by 3 in XLA and by 8 in ONNX Runtime's GRU, because a quotient of polynomials stops at a number that is not quite 1; below, by 0.5
-to 2, by 5 to 7 and by 8. Sigmoid is off by 1.5 near 1 as 1 / (1 + e^-a), by 2.6 in ONNX Runtime's GRU and LSTM, and there by 1.6 where it
-should be 0. What is computed here stays within that: tanh within 8.5, sigmoid within 4.5.
+Who writes what was read in the frameworks' sources, and the errors of their functions were measured
+in their cells, as ``gatecheck accuracy`` does (``reports/accuracy/``). In units of roundoff u:
+where tanh is 1 to the last bit it is off by 0.25 in PyTorch, NumPy and our kernels, by 3 in XLA and
+by 8 in ONNX Runtime's GRU, because a quotient of polynomials stops at a number that is not quite 1;
+below, by 0.5 to 2, by 5 to 7 and by 8. Sigmoid is off by 1.5 near 1 as 1 / (1 + e^-a), by 2.6 in
+ONNX Runtime's GRU and LSTM, and there by 1.6 where it should be 0. What is computed here stays
+within that: tanh within 8.5, sigmoid within 4.5.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from gatecheck.cells import Array
 Function = Callable[[Array], Array]
 
 SWITCH = 0.625
-"""From here on Cephes and Go use exponentials for tanh; below they would cancel, and code that uses them there is weak near zero."""
+"""From here on Cephes and Go use exponentials for tanh; below they would cancel, and code that uses
+them there is weak near zero.
+"""
 
 
 # ---- tanh
@@ -47,14 +52,19 @@ def _expm1(a: Array) -> Array:
 
 @cache
 def _lambert(dtype: np.dtype[Any]) -> tuple[float, Array]:
-    """Where tanh is 1 in a format, and P and Q of tanh(x) = x P(x²) / Q(x²) up to there: coefficients ``(powers, 2)``, the highest first.
+    """Where tanh is 1 in a format, and P and Q of tanh(x) = x P(x²) / Q(x²) up to there:
+    coefficients ``(powers, 2)``, the highest first.
 
-    The convergent of Lambert's continued fraction x / (1 + x² / (3 + x² / (5 + …))) of twice as many terms as that number.
+    The convergent of Lambert's continued fraction x / (1 + x² / (3 + x² / (5 + …))) of twice as
+    many terms as that number.
     """
     end = -np.log(np.finfo(dtype).eps / 8) / 2
     before, now = ([Fraction(0)], [Fraction(1)]), ([Fraction(1)], [Fraction(1)])
     for k in range(2, int(2 * end)):
-        step = tuple(_plus([(2 * k - 1) * c for c in b], [Fraction(0), *a]) for a, b in zip(before, now, strict=True))
+        step = tuple(
+            _plus([(2 * k - 1) * c for c in b], [Fraction(0), *a])
+            for a, b in zip(before, now, strict=True)
+        )
         before, now = now, (step[0], step[1])
     powers, scale = max(map(len, now)), now[1][0]
     rows = ([_in(dtype, c / scale) for c in _plus(part, [Fraction(0)] * powers)] for part in now)
@@ -63,11 +73,20 @@ def _lambert(dtype: np.dtype[Any]) -> tuple[float, Array]:
 
 def _plus(a: list[Fraction], b: list[Fraction]) -> list[Fraction]:
     n = max(len(a), len(b))
-    return [x + y for x, y in zip(a + [Fraction(0)] * (n - len(a)), b + [Fraction(0)] * (n - len(b)), strict=True)]
+    return [
+        x + y
+        for x, y in zip(
+            a + [Fraction(0)] * (n - len(a)), b + [Fraction(0)] * (n - len(b)), strict=True
+        )
+    ]
 
 
 def _in(dtype: np.dtype[Any], c: Fraction) -> Any:
-    return dtype.type(c.numerator) / dtype.type(c.denominator) if dtype == np.longdouble else dtype.type(float(c))
+    return (
+        dtype.type(c.numerator) / dtype.type(c.denominator)
+        if dtype == np.longdouble
+        else dtype.type(float(c))
+    )
 
 
 def _polynomials(a: Array) -> Array:
@@ -82,10 +101,13 @@ def _polynomials(a: Array) -> Array:
 
 
 TANH: Mapping[str, Function] = {
-    "library": np.tanh,  # NumPy, and by way of libm or SLEEF PyTorch, Keras on PyTorch and our kernels
+    # NumPy, and by way of libm or SLEEF PyTorch, Keras on PyTorch and our kernels
+    "library": np.tanh,
     "expm1": _expm1,  # fdlibm and what descends from it
     "1 - 2 / (e^2a + 1)": _from_switch(lambda a: 1 - 2 / (np.exp(2 * a) + 1)),  # Cephes, Go
-    "(e^2a - 1) / (e^2a + 1)": _from_switch(lambda a: (np.exp(np.minimum(2 * a, 80)) - 1) / (np.exp(np.minimum(2 * a, 80)) + 1)),
+    "(e^2a - 1) / (e^2a + 1)": _from_switch(
+        lambda a: (np.exp(np.minimum(2 * a, 80)) - 1) / (np.exp(np.minimum(2 * a, 80)) + 1)
+    ),
     "2 sigma(2a) - 1": _from_switch(lambda a: 2 * (1 / (1 + np.exp(-2 * a))) - 1),
     "polynomials": _polynomials,  # Eigen, XLA, ONNX Runtime: theirs are minimax, these Lambert's
 }
@@ -109,7 +131,9 @@ SIGMOID: Mapping[str, Callable[[Array, Function], Array]] = {
     "1 / (1 + e^-a)": lambda a, _: _reciprocal(a),  # PyTorch, XLA
     "e^a / (1 + e^a) below 0": lambda a, _: _exponentials(a),  # SciPy, our kernels
     "1 - sigma(-a)": lambda a, _: 1 - _reciprocal(-a),  # who holds the gate's complement
-    "(1 + tanh(a / 2)) / 2": lambda a, tanh: (1 + tanh(a / 2)) / 2,  # ONNX Runtime's recurrent cells, XLA before 2023
+    "(1 + tanh(a / 2)) / 2": lambda a, tanh: (
+        (1 + tanh(a / 2)) / 2
+    ),  # ONNX Runtime's recurrent cells, XLA before 2023
 }
 
 
@@ -145,7 +169,9 @@ ORDERS: Mapping[str, Function] = {
     "eight lanes": _lanes,
     "permuted": lambda terms: _forwards(terms[_permutation(len(terms))]),
 }
-"""Sums of terms along the first axis. Each product is rounded, and each sum, as they are without fused operations."""
+"""Sums of terms along the first axis. Each product is rounded, and each sum, as they are without
+fused operations.
+"""
 
 
 @dataclass(frozen=True)
@@ -158,7 +184,9 @@ class Arithmetic:
 
 
 class Computed(np.ndarray[Any, Any]):
-    """An array whose functions and sums are computed by one arithmetic. The class holds it, so every view, slice and stack keeps it."""
+    """An array whose functions and sums are computed by one arithmetic. The class holds it, so
+    every view, slice and stack keeps it.
+    """
 
     by: ClassVar[Arithmetic]
 

@@ -1,4 +1,6 @@
-"""The search for what a target's backward computes, given its forward: what follows from it, then faults, alone and in pairs."""
+"""The search for what a target's backward computes, given its forward: what follows from it, then
+faults, alone and in pairs.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def backward(search: Search, explanations: Sequence[Hypothesis]) -> list[Hypothe
 
 
 def _followed(search: Search, explanation: Hypothesis) -> Iterator[Hypothesis]:
-    """The explanation with either of the two gradients that follow from it, if that is what the target returns."""
+    """The explanation with either of the two gradients that follow from it, if that is what the
+    target returns.
+    """
     hypotheses = [explanation]
     if explanation.forward:
         hypotheses.append(replace(explanation, gradients="exact"))
@@ -58,7 +62,9 @@ def _screened(search: Search, h: Hypothesis) -> bool:
     screen = Screen.of(search.cell, chosen(got, True), case.dtype.name)
 
     def made() -> Array:
-        gradients = exact_gradients(h, case) if h.gradients == "exact" else h.predicted(case.doubles())
+        gradients = (
+            exact_gradients(h, case) if h.gradients == "exact" else h.predicted(case.doubles())
+        )
         return screen.vector(gradients or {})
 
     search.tick()
@@ -67,7 +73,9 @@ def _screened(search: Search, h: Hypothesis) -> bool:
 
 
 class _View:
-    """A case, the target's gradients on it, and what faults of the backward make of the forward of an explanation."""
+    """A case, the target's gradients on it, and what faults of the backward make of the forward of
+    an explanation.
+    """
 
     def __init__(self, explanation: Hypothesis, case: Case, gradients: Results) -> None:
         self.screen = Screen.of(case.cell, gradients, case.dtype.name)
@@ -104,25 +112,43 @@ class _Table:
 
     def alike(self) -> list[Fault]:
         """Faults that alone pass the screen."""
-        return [fault for fault, row in zip(self.faults, self.rows, strict=True) if self.view.fits(row)]
+        return [
+            fault for fault, row in zip(self.faults, self.rows, strict=True) if self.view.fits(row)
+        ]
 
     def pairs(self) -> list[Hypothesis]:
-        """Pairs that do. A sequence of one step, on which nothing is carried yet, tells most of them apart."""
+        """Pairs that do. A sequence of one step, on which nothing is carried yet, tells most of
+        them apart.
+        """
         views, rows = [self.view], [self.rows]
         one = probes(self.case)[""]
-        short: _View | None = attempted(lambda: _View(self.explanation, one, chosen(self.search.ask(one), True)))
+        short: _View | None = attempted(
+            lambda: _View(self.explanation, one, chosen(self.search.ask(one), True))
+        )
         if short is not None:  # else the target refuses one step
             few = [short.row(fault) for fault in self.faults]
             views.insert(0, short)
             rows.insert(0, np.array([short.base if row is None else row for row in few]))
         close = [v.screen.close for v in views]
         observed = np.concatenate([c(v.target, v.base) for c, v in zip(close, views, strict=True)])
-        silent = np.concatenate([c(r, v.base) for c, v, r in zip(close, views, rows, strict=True)], axis=1)
-        alike = np.concatenate([c(r, v.target) for c, v, r in zip(close, views, rows, strict=True)], axis=1)
+        silent = np.concatenate(
+            [c(r, v.base) for c, v, r in zip(close, views, rows, strict=True)], axis=1
+        )
+        alike = np.concatenate(
+            [c(r, v.target) for c, v, r in zip(close, views, rows, strict=True)], axis=1
+        )
         masks = observed, silent, alike
 
         def matches(h: Hypothesis) -> bool:
             return all(view.fits(view.row(*h.backward)) for view in views)
 
         groups = distinct(np.concatenate(rows, axis=1))
-        return paired(self.search, self.faults, groups, masks, lambda pair: replace(self.explanation, backward=pair), matches, True)
+        return paired(
+            self.search,
+            self.faults,
+            groups,
+            masks,
+            lambda pair: replace(self.explanation, backward=pair),
+            matches,
+            True,
+        )

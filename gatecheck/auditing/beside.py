@@ -1,4 +1,6 @@
-"""The first audit of one of our cells on a machine: while it compiles kernels for float32, another core compiles those for float64."""
+"""The first audit of one of our cells on a machine: while it compiles kernels for float32, another
+core compiles those for float64.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,26 @@ from gatecheck.processes import cores, end_with_parent, interrupts_ignored
 
 @contextmanager
 def compiling_beside(target: Builtin) -> Iterator[None]:
-    """Meanwhile another process fills the cache, if nothing is kept there yet, something can be, and there is a core for it.
+    """Meanwhile another process fills the cache, if nothing is kept there yet, something can be,
+    and there is a core for it.
 
-    A process that was started to audit one target of many has no other core. What both need at the same time both compile, and either's
-    is kept.
+    A process that was started to audit one target of many has no other core. What both need at the
+    same time both compile, and either's is kept.
     """
-    from gatecheck.kernels import gru, jit, lstm, rnn  # which imports Numba, and most targets are not ours
+    from gatecheck.kernels import (
+        gru,
+        jit,
+        lstm,
+        rnn,
+    )  # which imports Numba, and most targets are not ours
 
     needed = {"rnn": rnn.backward, "gru": gru.backward, "lstm": lstm.backward}[target.cell.kind]
     if cores() < 2 or multiprocessing.parent_process() or not jit.to_be_kept(needed):
         yield
         return
-    process = multiprocessing.get_context("spawn").Process(target=compile_float64, args=(target.cell, target.options), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=compile_float64, args=(target.cell, target.options), daemon=True
+    )
     with interrupts_ignored():
         process.start()
     try:
@@ -37,8 +47,15 @@ def compiling_beside(target: Builtin) -> Iterator[None]:
 
 
 def compile_float64(cell: Cell, options: dict[str, bool]) -> None:
-    """Compile what an audit needs in float64 and complex128, by making its checks that need the most."""
+    """Compile what an audit needs in float64 and complex128, by making its checks that need the
+    most.
+    """
     end_with_parent()
     warnings.simplefilter("ignore")  # the other process says what there is to say
     target = runner.prepared(Builtin(cell, **options))
-    runner.audit(target, profile="quick", only=[c.name for c in runner.applicable(target) if c.dtypes == ("float64",)], diagnose=False)
+    runner.audit(
+        target,
+        profile="quick",
+        only=[c.name for c in runner.applicable(target) if c.dtypes == ("float64",)],
+        diagnose=False,
+    )

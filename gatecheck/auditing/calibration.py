@@ -1,7 +1,9 @@
-"""How well the rounding budget separates correct code from wrong: false alarms, tightness and sharpness, measured.
+"""How well the rounding budget separates correct code from wrong: false alarms, tightness and
+sharpness, measured.
 
-Correct code is a framework's own cell, on cases far wider than an audit's: up to 200 steps and 128 units, contracting to chaotic, gate
-biases from -20 to 20. Wrong code is the reference with a small relative error in one equation, or with a gradient cut half-way.
+Correct code is a framework's own cell, on cases far wider than an audit's: up to 200 steps and 128
+units, contracting to chaotic, gate biases from -20 to 20. Wrong code is the reference with a small
+relative error in one equation, or with a gradient cut half-way.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ GROWTH = (1e-6, 2e-6, 4e-6, 8e-6, 1.6e-5, 3.2e-5, 6.4e-5)
 
 @dataclass(frozen=True)
 class Calibration:
-    """Errors of one correct implementation in spreads of the noisy reference, in one dtype; the budget is 8 spreads.
+    """Errors of one correct implementation in spreads of the noisy reference, in one dtype; the
+    budget is 8 spreads.
 
     Attributes
     ----------
@@ -65,8 +68,19 @@ def wide_case(cell: Cell, dtype: str, rng: np.random.Generator) -> Case:
     def log_uniform(low: float, high: float) -> float:
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-    sizes = Sizes(T=round(log_uniform(4, 200)), B=int(rng.integers(1, 5)), D=round(log_uniform(1, 32)), H=round(log_uniform(1, 128)))
-    case = draw(cell, sizes, seed=int(rng.integers(2**32)), dtype=dtype, absent=("dy",) if rng.random() < 0.3 else ())
+    sizes = Sizes(
+        T=round(log_uniform(4, 200)),
+        B=int(rng.integers(1, 5)),
+        D=round(log_uniform(1, 32)),
+        H=round(log_uniform(1, 128)),
+    )
+    case = draw(
+        cell,
+        sizes,
+        seed=int(rng.integers(2**32)),
+        dtype=dtype,
+        absent=("dy",) if rng.random() < 0.3 else (),
+    )
     gain = log_uniform(0.2, 4)
     b = case["b"].copy()
     for gate in cell.sigmoid_gates:
@@ -78,13 +92,20 @@ def _ratios(implementation: Subject, case: Case) -> tuple[Array, int]:
     """Error / spread of every value that can be judged, and how many cannot."""
     budget = case_budget(case)
     seen = list(compared(case.cell, implementation.run(case), budget.exact, budget.tolerance))
-    # A value that is no number has no ratio; NaN keeps it an alarm without an infinity among the quantiles.
-    judged = [MULTIPLE * np.where(np.isfinite(block.ratios), block.ratios, np.nan).ravel() for block in seen if block.judged]
+    # A value that is no number has no ratio; NaN keeps it an alarm without an infinity among the
+    # quantiles.
+    judged = [
+        MULTIPLE * np.where(np.isfinite(block.ratios), block.ratios, np.nan).ravel()
+        for block in seen
+        if block.judged
+    ]
     unjudged = sum(block.expected.size for block in seen if not block.judged)
     return (np.concatenate(judged) if judged else np.zeros(0)), unjudged
 
 
-def calibrate(implementation: Subject, dtype: str, cases: int, seed: int, tick: Callable[[str], None]) -> Calibration:
+def calibrate(
+    implementation: Subject, dtype: str, cases: int, seed: int, tick: Callable[[str], None]
+) -> Calibration:
     """Hold a correct implementation against the budget on many wide cases."""
     rng = np.random.default_rng(seed)
     ratios, unjudged = [], 0
@@ -124,29 +145,56 @@ def _scaled(name: str, factor: float) -> Edit:
 
 
 def sharpness(seed: int, tick: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """The smallest relative error in each forward and backward equation that one float32 case shows, in the median over five cases."""
+    """The smallest relative error in each forward and backward equation that one float32 case
+    shows, in the median over five cases.
+    """
     for cell in (GRU(), LSTM()):
         mathematics = equations(cell)
         cases = [draw(cell, Sizes(8, 3, 4, 6), seed=seed + k, dtype="float32") for k in range(5)]
         for name in (*mathematics.step, *mathematics.back):
-            seen = [next((g for g in GROWTH if _caught(cell, _scaled(name, 1 + g), case)), float("inf")) for case in cases]
-            yield {"cell": cell.name, "equation": name, "relative_error_seen": float(np.median(seen))}
+            seen = [
+                next((g for g in GROWTH if _caught(cell, _scaled(name, 1 + g), case)), float("inf"))
+                for case in cases
+            ]
+            yield {
+                "cell": cell.name,
+                "equation": name,
+                "relative_error_seen": float(np.median(seen)),
+            }
             tick(f"{cell}: {name}")
 
 
 def truncation(runs: int, seed: int, tick: Callable[[str], None]) -> dict[str, Any]:
-    """How often a GRU's gradient that is cut half-way through 60 steps with slow gates is caught, in float32."""
+    """How often a GRU's gradient that is cut half-way through 60 steps with slow gates is caught,
+    in float32.
+    """
     cell = GRU()
     cut = misread("dh", dh_next=lambda s: s.dh_next * (s.t != 30))
     caught = 0
     for k in range(runs):
-        caught += _caught(cell, cut, draw(cell, Sizes(60, 2, 3, 5), seed=seed + k, dtype="float32", regime="slow", absent=("dy",)))
+        caught += _caught(
+            cell,
+            cut,
+            draw(
+                cell,
+                Sizes(60, 2, 3, 5),
+                seed=seed + k,
+                dtype="float32",
+                regime="slow",
+                absent=("dy",),
+            ),
+        )
         tick("truncated gradients")
     return {"runs": runs, "caught": caught, "T": 60, "cut_at": 30}
 
 
 def report(
-    implementations: list[Subject], cases: int, seed: int, *, tight: int = 2, progress: Callable[[int, int, str], None] | None = None
+    implementations: list[Subject],
+    cases: int,
+    seed: int,
+    *,
+    tight: int = 2,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
     """Every figure, as plain data.
 
@@ -164,7 +212,12 @@ def report(
         Called with work done, work to do and a label.
     """
     dtypes = [(s, d) for s in implementations for d in s.dtypes]
-    total = cases * len(dtypes) + rows() * len(dtypes) + sum(len(e.step) + len(e.back) for e in map(equations, (GRU(), LSTM()))) + cases
+    total = (
+        cases * len(dtypes)
+        + rows() * len(dtypes)
+        + sum(len(e.step) + len(e.back) for e in map(equations, (GRU(), LSTM())))
+        + cases
+    )
     done = 0
 
     def tick(label: str) -> None:

@@ -1,6 +1,8 @@
-"""Other people's gradient checkers, and ours, asked about one function as their own users ask: as published, at their defaults.
+"""Other people's gradient checkers, and ours, asked about one function as their own users ask: as
+published, at their defaults.
 
-A checker gets NumPy code in the way that its package has for it: PyTorch an autograd Function, JAX a custom_vjp around pure_callback.
+A checker gets NumPy code in the way that its package has for it: PyTorch an autograd Function, JAX
+a custom_vjp around pure_callback.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def _package(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingExtraError(f'to run this checker {extra} must be installed: pip install "gatecheck[{extra}]"') from error
+        raise MissingExtraError(
+            f'to run this checker {extra} must be installed: pip install "gatecheck[{extra}]"'
+        ) from error
 
 
 def _refused(error: Exception) -> Verdict:
@@ -59,7 +63,8 @@ def _refused(error: Exception) -> Verdict:
 
 
 def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
-    """``torch.autograd.gradcheck`` on an autograd Function, at its defaults: eps 1e-6, atol 1e-5, rtol 1e-3.
+    """``torch.autograd.gradcheck`` on an autograd Function, at its defaults: eps 1e-6, atol 1e-5,
+    rtol 1e-3.
 
     Raises
     ------
@@ -67,7 +72,9 @@ def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
         If PyTorch is not installed.
     """
     torch = _package("torch", "torch")
-    published = _package("torch.autograd.gradcheck", "torch")  # in torch.autograd the function hides its module
+    published = _package(
+        "torch.autograd.gradcheck", "torch"
+    )  # in torch.autograd the function hides its module
     names = list(asked.inputs)
 
     def arrays(tensors: Sequence[Any]) -> Arrays:
@@ -84,7 +91,11 @@ def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
         gradients = asked.vjp(given, arrays(ctx.saved_tensors))
         return tuple(torch.from_numpy(gradients[k]) for k in names)
 
-    function: Any = type("Planted", (torch.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+    function: Any = type(
+        "Planted",
+        (torch.autograd.Function,),
+        {"forward": staticmethod(forward), "backward": staticmethod(backward)},
+    )
     tensors = [torch.tensor(v, requires_grad=True) for v in asked.inputs.values()]
     try:
         published.gradcheck(function.apply, tensors, fast_mode=fast_mode)
@@ -107,9 +118,11 @@ def _x64(jax: Any, wanted: bool) -> Iterator[None]:
 
 
 def jax_check_grads(asked: Layer) -> Verdict:
-    """``jax.test_util.check_grads`` of first order, reverse mode, on a custom_vjp, at its defaults: one direction, eps 1e-4.
+    """``jax.test_util.check_grads`` of first order, reverse mode, on a custom_vjp, at its defaults:
+    one direction, eps 1e-4.
 
-    In float64, with 64 bits enabled, tolerances are 1e-5, in float32 2e-3, times the number of entries.
+    In float64, with 64 bits enabled, tolerances are 1e-5, in float32 2e-3, times the number of
+    entries.
 
     Raises
     ------
@@ -137,7 +150,10 @@ def jax_check_grads(asked: Layer) -> Verdict:
         return tuple(jax.pure_callback(run, like(tuple(outputs.values())), *inputs))
 
     function = jax.custom_vjp(planted)
-    function.defvjp(lambda *inputs: (planted(*inputs), inputs), lambda kept, d: tuple(jax.pure_callback(pull, like(values), kept, d)))
+    function.defvjp(
+        lambda *inputs: (planted(*inputs), inputs),
+        lambda kept, d: tuple(jax.pure_callback(pull, like(values), kept, d)),
+    )
     with _x64(jax, values[0].dtype == np.float64):
         try:
             published.check_grads(function, values, order=1, modes=("rev",))
@@ -151,16 +167,28 @@ def jax_check_grads(asked: Layer) -> Verdict:
 def own_gradcheck(asked: Layer) -> Verdict:
     """:func:`gatecheck.gradcheck`; a verdict of inconclusive is a refusal."""
     try:
-        result = gradcheck(lambda **inputs: asked.fn(inputs), asked.inputs, lambda cotangents, **inputs: asked.vjp(cotangents, inputs))
+        result = gradcheck(
+            lambda **inputs: asked.fn(inputs),
+            asked.inputs,
+            lambda cotangents, **inputs: asked.vjp(cotangents, inputs),
+        )
     except Exception as error:
         return _refused(error)
     if result.verdict == "fail":
-        return Verdict("caught", str(result.failures[0]) if result.failures else "; ".join(result.notes))
-    return Verdict("passed") if result.ok else Verdict("refused", f"inconclusive: {'; '.join(result.notes)}")
+        return Verdict(
+            "caught", str(result.failures[0]) if result.failures else "; ".join(result.notes)
+        )
+    return (
+        Verdict("passed")
+        if result.ok
+        else Verdict("refused", f"inconclusive: {'; '.join(result.notes)}")
+    )
 
 
 class Checker(NamedTuple):
-    """A checker of gradients: the package that publishes it, the dtype that it is given, and how it is asked."""
+    """A checker of gradients: the package that publishes it, the dtype that it is given, and how it
+    is asked.
+    """
 
     package: str
     dtype: str
@@ -169,7 +197,9 @@ class Checker(NamedTuple):
 
 CHECKERS = {
     "torch gradcheck": Checker("torch", "float64", torch_gradcheck),
-    "torch gradcheck, fast_mode": Checker("torch", "float64", lambda asked: torch_gradcheck(asked, fast_mode=True)),
+    "torch gradcheck, fast_mode": Checker(
+        "torch", "float64", lambda asked: torch_gradcheck(asked, fast_mode=True)
+    ),
     "jax check_grads": Checker("jax", "float64", jax_check_grads),
     "jax check_grads, float32": Checker("jax", "float32", jax_check_grads),
     "gatecheck.gradcheck": Checker("gatecheck", "float64", own_gradcheck),
@@ -186,5 +216,7 @@ def of_packages(packages: Sequence[str]) -> list[str]:
     """
     known = list(dict.fromkeys(c.package for c in CHECKERS.values() if c.package != "gatecheck"))
     if unknown := [p for p in packages if p not in known]:
-        raise UsageError(f"there is no checker of {', '.join(unknown)}; there are those of {', '.join(known)}")
+        raise UsageError(
+            f"there is no checker of {', '.join(unknown)}; there are those of {', '.join(known)}"
+        )
     return [name for name, c in CHECKERS.items() if c.package in (*packages, "gatecheck")]

@@ -1,6 +1,8 @@
-"""What runs in the process of a target: it loads the target, tries properties on cases, and answers over a pipe.
+"""What runs in the process of a target: it loads the target, tries properties on cases, and answers
+over a pipe.
 
-A whole check is one question, so aliasing and damage in place are seen as in a process of one's own.
+A whole check is one question, so aliasing and damage in place are seen as in a process of one's
+own.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ from gatecheck.targets.custom import CustomCase, CustomSubject
 from gatecheck.versions import versions
 
 OUTPUT, STACK = "output", "stack"
-"""Files in the folder of a child: what the target printed, and where it stood when a signal ended it."""
+"""Files in the folder of a child: what the target printed, and where it stood when a signal ended
+it.
+"""
 
 LARGEST_FILE = 2**30
 """A target that prints without end should not fill the disk, in bytes."""
@@ -79,11 +83,26 @@ class Failure:
 
 def failure(error: BaseException) -> Failure:
     """Something that was raised here, as it is sent."""
-    if isinstance(error, MemoryError):  # of ours: what the target raises is a crash of the target by now
+    if isinstance(
+        error, MemoryError
+    ):  # of ours: what the target raises is a crash of the target by now
         return Failure(TargetLostError, "its process ran out of memory")
-    if not isinstance(error, Exception):  # none but the target interrupts: Ctrl-C does not come here
-        return Failure(TargetCrashError, f"the target raised {type(error).__name__}: {error}".rstrip(": "), crashed=True)
-    kind = next((k for k in type(error).__mro__ if k.__module__ in ("gatecheck.errors", "gatecheck.evidence")), None)
+    if not isinstance(
+        error, Exception
+    ):  # none but the target interrupts: Ctrl-C does not come here
+        return Failure(
+            TargetCrashError,
+            f"the target raised {type(error).__name__}: {error}".rstrip(": "),
+            crashed=True,
+        )
+    kind = next(
+        (
+            k
+            for k in type(error).__mro__
+            if k.__module__ in ("gatecheck.errors", "gatecheck.evidence")
+        ),
+        None,
+    )
     if kind is None:
         return Failure(RuntimeError, "", bug="".join(traceback.format_exception(error)))
     known = {k: getattr(error, k) for k in ("ratio", "wrong", "right") if hasattr(error, k)}
@@ -102,12 +121,17 @@ def loaded() -> Subject | CustomSubject:
     return _subject
 
 
-def load(target: str, asked: Mapping[str, str | None]) -> tuple[Subject | CustomSubject, dict[str, str]]:
-    """Load a target for the checks that follow: what it declares, and the versions of what it computes with."""
+def load(
+    target: str, asked: Mapping[str, str | None]
+) -> tuple[Subject | CustomSubject, dict[str, str]]:
+    """Load a target for the checks that follow: what it declares, and the versions of what it
+    computes with.
+    """
     global _subject
     claims()
     if (jax := sys.modules.get("jax")) is not None:
-        # JAX keeps what it compiled for the last target, each program in some 25 mappings, of which a process may have 65,530.
+        # JAX keeps what it compiled for the last target, each program in some 25 mappings, of which
+        # a process may have 65,530.
         jax.clear_caches()
     _subject = loading.load(target, **asked)
     return replace(_subject, target=None), versions(*getattr(_subject.target, "packages", ()))
@@ -161,8 +185,8 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
     Parameters
     ----------
     connection
-        Gives functions of a module and their arguments, and takes results or failures, each with the warnings of ours that it gave
-        rise to.
+        Gives functions of a module and their arguments, and takes results or failures, each with
+        the warnings of ours that it gave rise to.
     folder
         For :data:`OUTPUT` and :data:`STACK`.
     memory
@@ -187,7 +211,9 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
                 answer = function(*arguments)
         except BaseException as error:
             answer = failure(error)
-        if os.getpid() != asked:  # a copy that the target made of this process; it does not answer in its place
+        if (
+            os.getpid() != asked
+        ):  # a copy that the target made of this process; it does not answer in its place
             os._exit(0)
         _flush()
         connection.send((answer, said))
@@ -204,9 +230,12 @@ def _detach() -> None:
     if sys.platform == "linux":
         import fcntl
 
-        # A thread would never run beside code that holds the interpreter's lock. The kernel sends SIGIO when the other end is closed.
+        # A thread would never run beside code that holds the interpreter's lock. The kernel sends
+        # SIGIO when the other end is closed.
         fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+        fcntl.fcntl(
+            parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC
+        )
     end_with_parent()
 
 
@@ -217,13 +246,19 @@ def _redirect(folder: Path) -> None:
         os.dup2(out, number)
     os.close(out)
     for name, number in (("stdout", 1), ("stderr", 2)):
-        setattr(sys, name, os.fdopen(number, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False))
+        setattr(
+            sys,
+            name,
+            os.fdopen(number, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False),
+        )
     faulthandler.enable((folder / STACK).open("w"), all_threads=False)
 
 
 def _flush() -> None:
     if os.name == "posix":
-        ctypes.CDLL(None).fflush(None)  # C buffers what it prints into a file, and would lose it with the process
+        ctypes.CDLL(None).fflush(
+            None
+        )  # C buffers what it prints into a file, and would lose it with the process
 
 
 def _limit(memory: int) -> None:

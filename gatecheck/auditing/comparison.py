@@ -1,6 +1,7 @@
 """Every backward fault judged by gradient checkers: what they catch, and what they let pass.
 
-A gradient checker compares a function with its own gradient, so a wrong forward with the exact gradient of itself is right to it.
+A gradient checker compares a function with its own gradient, so a wrong forward with the exact
+gradient of itself is right to it.
 """
 
 from __future__ import annotations
@@ -36,11 +37,15 @@ FORWARD_SHARE = 16
 """Of the forward faults, every how manieth is tried."""
 
 STEP = 1e-30
-"""Of the complex step: its square is lost beside anything that is not tiny itself, so the imaginary part is the derivative."""
+"""Of the complex step: its square is lost beside anything that is not tiny itself, so the imaginary
+part is the derivative.
+"""
 
 
 class Question(NamedTuple):
-    """What a user has checked: a layer of these sizes with generic weights, by these of its outputs."""
+    """What a user has checked: a layer of these sizes with generic weights, by these of its
+    outputs.
+    """
 
     sizes: Sizes
     outputs: tuple[str, ...]
@@ -48,8 +53,14 @@ class Question(NamedTuple):
 
 
 QUESTIONS = {
-    "short": Question(Sizes(T=4, B=2, D=3, H=4), ("y", "hT", "cT"), "four steps, every output and the final states"),
-    "last": Question(Sizes(T=20, B=2, D=3, H=4), ("hT", "cT"), "twenty steps, the final states only"),
+    "short": Question(
+        Sizes(T=4, B=2, D=3, H=4),
+        ("y", "hT", "cT"),
+        "four steps, every output and the final states",
+    ),
+    "last": Question(
+        Sizes(T=20, B=2, D=3, H=4), ("hT", "cT"), "twenty steps, the final states only"
+    ),
 }
 
 
@@ -57,7 +68,8 @@ QUESTIONS = {
 
 
 class Exact:
-    """A forward with the exact gradient of itself, as automatic differentiation gives it; here by the complex step.
+    """A forward with the exact gradient of itself, as automatic differentiation gives it; here by
+    the complex step.
 
     Parameters
     ----------
@@ -70,26 +82,48 @@ class Exact:
         self.forward = planted.forward
 
     def backward(
-        self, params: Arrays, x: Array, h0: Array | None, c0: Array | None, dy: Array | None, dhT: Array | None, dcT: Array | None
+        self,
+        params: Arrays,
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
     ) -> Arrays:
         """A gradient for each parameter, x, and the states that are given."""
         inputs = {k: v for k, v in {**params, "x": x, "h0": h0, "c0": c0}.items() if v is not None}
         ends = np.cumsum([v.size for v in inputs.values()])
         stepped = {}
         for (name, v), end in zip(inputs.items(), ends, strict=True):
-            replicas = np.tile(v.astype(np.complex128), (ends[-1], *[1] * v.ndim))  # one replica an input entry
-            replicas.reshape(ends[-1], -1)[np.arange(end - v.size, end), np.arange(v.size)] += 1j * STEP
+            replicas = np.tile(
+                v.astype(np.complex128), (ends[-1], *[1] * v.ndim)
+            )  # one replica an input entry
+            replicas.reshape(ends[-1], -1)[np.arange(end - v.size, end), np.arange(v.size)] += (
+                1j * STEP
+            )
             stepped[name] = replicas
-        got = self.forward({k: stepped[k] for k in params}, stepped["x"], stepped.get("h0"), stepped.get("c0"))
+        got = self.forward(
+            {k: stepped[k] for k in params}, stepped["x"], stepped.get("h0"), stepped.get("c0")
+        )
         pairs = [(v, d) for v, d in zip(got, (dy, dhT, dcT), strict=False) if d is not None]
         slopes = sum((v.imag / STEP * d).reshape(ends[-1], -1).sum(axis=1) for v, d in pairs)
         parts = np.split(np.broadcast_to(slopes, ends[-1:]), ends[:-1])
-        return {k: part.reshape(v.shape).astype(v.dtype) for (k, v), part in zip(inputs.items(), parts, strict=True)}
+        return {
+            k: part.reshape(v.shape).astype(v.dtype)
+            for (k, v), part in zip(inputs.items(), parts, strict=True)
+        }
 
 
 def _forward(target: Any, inputs: Mapping[str, Array]) -> Arrays:
     params = {k: v for k, v in inputs.items() if k not in ("x", "h0", "c0")}
-    return dict(zip(("y", "hT", "cT"), target.forward(params, inputs["x"], inputs.get("h0"), inputs.get("c0")), strict=False))
+    return dict(
+        zip(
+            ("y", "hT", "cT"),
+            target.forward(params, inputs["x"], inputs.get("h0"), inputs.get("c0")),
+            strict=False,
+        )
+    )
 
 
 def _remembering(target: Any) -> Callable[[Arrays], Arrays]:
@@ -106,7 +140,9 @@ def _remembering(target: Any) -> Callable[[Arrays], Arrays]:
 
 @cache
 def _correct(cell: str) -> Callable[[Arrays], Arrays]:
-    """The forward of every backward fault. Checkers ask for it at the same thousands of points each time, so values are kept."""
+    """The forward of every backward fault. Checkers ask for it at the same thousands of points each
+    time, so values are kept.
+    """
     return _remembering(Edited(as_cell(cell)))
 
 
@@ -116,7 +152,8 @@ def layer(target: Any, question: str, dtype: str, forward: Callable[[Arrays], Ar
     Parameters
     ----------
     target
-        The implementation whose backward is asked for gradients; its cell decides which arrays there are.
+        The implementation whose backward is asked for gradients; its cell decides which arrays
+        there are.
     question
         A name in :data:`QUESTIONS`.
     dtype
@@ -136,7 +173,9 @@ def layer(target: Any, question: str, dtype: str, forward: Callable[[Arrays], Ar
     def vjp(cotangents: Arrays, inputs: Arrays) -> Arrays:
         params = {k: inputs[k] for k in case.params}
         given = (cotangents.get(k) for k in ("y", "hT", "cT"))
-        gradients: Arrays = target.backward(params, inputs["x"], inputs.get("h0"), inputs.get("c0"), *given)
+        gradients: Arrays = target.backward(
+            params, inputs["x"], inputs.get("h0"), inputs.get("c0"), *given
+        )
         return {k: gradients[k] for k in inputs}
 
     return Layer(inputs, fn, vjp)
@@ -150,17 +189,27 @@ def audit(target: Any, profile: str = "ci", seed: int = 0) -> Verdict:
     planted = subject(target)
     tallies = explore(planted, applicable(planted), profile, seed, first_only=True)
     failed = [(name, t.failure) for name, t in tallies.items() if t.failure is not None]
-    return Verdict("caught", f"{failed[0][0]}: {first_line(failed[0][1])}") if failed else Verdict("passed")
+    return (
+        Verdict("caught", f"{failed[0][0]}: {first_line(failed[0][1])}")
+        if failed
+        else Verdict("passed")
+    )
 
 
 def _differs(planted: Edited, question: str, dtype: str) -> bool:
     """Whether an implementation has other gradients than correct code for generic cotangents."""
     correct = Edited(planted.cell)
-    wrong, right = (layer(target, question, dtype, _correct(planted.cell.name)) for target in (planted, correct))
+    wrong, right = (
+        layer(target, question, dtype, _correct(planted.cell.name)) for target in (planted, correct)
+    )
     rng = np.random.default_rng(0)
-    cotangents = {k: rng.standard_normal(v.shape).astype(dtype) for k, v in right.fn(right.inputs).items()}
+    cotangents = {
+        k: rng.standard_normal(v.shape).astype(dtype) for k, v in right.fn(right.inputs).items()
+    }
     expected = right.vjp(cotangents, right.inputs)
-    return any(not np.array_equal(v, expected[k]) for k, v in wrong.vjp(cotangents, wrong.inputs).items())
+    return any(
+        not np.array_equal(v, expected[k]) for k, v in wrong.vjp(cotangents, wrong.inputs).items()
+    )
 
 
 @dataclass(frozen=True)
@@ -176,7 +225,8 @@ class Judged:
     verdicts
         By checker, then by question; an audit draws its own cases, so its question is ``all``.
     shows
-        By dtype, the questions in which its gradients, for generic cotangents, are not those of correct code to the last bit.
+        By dtype, the questions in which its gradients, for generic cotangents, are not those of
+        correct code to the last bit.
     """
 
     name: str
@@ -189,7 +239,10 @@ class Judged:
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
-        said = {checker: {q: v._asdict() for q, v in by.items()} for checker, by in self.verdicts.items()}
+        said = {
+            checker: {q: v._asdict() for q, v in by.items()}
+            for checker, by in self.verdicts.items()
+        }
         return {**vars(self), "verdicts": said}
 
 
@@ -205,11 +258,19 @@ def judge(label: str, names: Sequence[str]) -> Judged:
     """
     kind, _, name = label.partition(": ")
     cell = as_cell(kind)
-    fault = Fault(name, kind, "Nothing is planted.", edit=replaced()) if name == CORRECT else find(label)
+    fault = (
+        Fault(name, kind, "Nothing is planted.", edit=replaced())
+        if name == CORRECT
+        else find(label)
+    )
     side: Any = CORRECT if name == CORRECT else fault.side(cell)
     planted = fault.plant()
     # An audit judges a forward without any gradient; it needs none to see a wrong value.
-    target, audited = (Exact(planted), SimpleNamespace(cell=cell, forward=planted.forward)) if side == "forward" else (planted, planted)
+    target, audited = (
+        (Exact(planted), SimpleNamespace(cell=cell, forward=planted.forward))
+        if side == "forward"
+        else (planted, planted)
+    )
     verdicts: dict[str, dict[str, Verdict]] = {checker: {} for checker in (*names, AUDIT)}
     forward = _remembering(planted) if side == "forward" else _correct(cell.name)
     for question in QUESTIONS:
@@ -217,17 +278,26 @@ def judge(label: str, names: Sequence[str]) -> Judged:
             _, dtype, ask = CHECKERS[checker]
             verdicts[checker][question] = ask(layer(target, question, dtype, forward))
     verdicts[AUDIT]["all"] = audit(audited)
-    shows = {dtype: [q for q in QUESTIONS if _differs(planted, q, dtype)] for dtype in ("float64", "float32")}
+    shows = {
+        dtype: [q for q in QUESTIONS if _differs(planted, q, dtype)]
+        for dtype in ("float64", "float32")
+    }
     return Judged(name, kind, side, fault.says, fault.source, verdicts, shows)
 
 
 def _edits(cells: Sequence[str]) -> list[tuple[Fault, str]]:
     """The faults in the equations that can be told from correct code, each with its side."""
-    return [(f, f.side(as_cell(k))) for k in cells or CELLS for f in faults(k) if f.edit and not f.equivalent]
+    return [
+        (f, f.side(as_cell(k)))
+        for k in cells or CELLS
+        for f in faults(k)
+        if f.edit and not f.equivalent
+    ]
 
 
 def labels(cells: Sequence[str] = ()) -> list[str]:
-    """Correct code, every backward fault and a sample of the forward faults, of these cells or of all.
+    """Correct code, every backward fault and a sample of the forward faults, of these cells or of
+    all.
 
     Raises
     ------
@@ -236,13 +306,22 @@ def labels(cells: Sequence[str] = ()) -> list[str]:
     """
     edits = _edits(cells)
     forward = [f.label for f, side in edits if side == "forward"]
-    return [f"{k}: {CORRECT}" for k in cells or CELLS] + [f.label for f, side in edits if side == "backward"] + forward[::FORWARD_SHARE]
+    return (
+        [f"{k}: {CORRECT}" for k in cells or CELLS]
+        + [f.label for f, side in edits if side == "backward"]
+        + forward[::FORWARD_SHARE]
+    )
 
 
 def compare(
-    chosen: Sequence[str], names: Sequence[str], *, workers: int | None = None, progress: Callable[[int, int, str], None] | None = None
+    chosen: Sequence[str],
+    names: Sequence[str],
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> list[Judged]:
-    """:func:`judge` on every label, in parallel; the result does not depend on the number of workers.
+    """:func:`judge` on every label, in parallel; the result does not depend on the number of
+    workers.
 
     Parameters
     ----------
@@ -258,14 +337,21 @@ def compare(
     return on_each(judge, chosen, names, workers=workers, progress=progress)
 
 
-def report(judged: Sequence[Judged], names: Sequence[str], cells: Sequence[str] = ()) -> dict[str, Any]:
-    """Every verdict as plain data, with how many forward faults there are, of which a sample was judged."""
+def report(
+    judged: Sequence[Judged], names: Sequence[str], cells: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Every verdict as plain data, with how many forward faults there are, of which a sample was
+    judged.
+    """
     return {
         "schema": SCHEMA,
         "versions": versions("torch", "jax", "jaxlib"),
         "cells": [*(cells or CELLS)],
         "checkers": {name: CHECKERS[name].dtype for name in names} | {AUDIT: "float64"},
-        "questions": {k: {"sizes": q.sizes._asdict(), "outputs": q.outputs, "meaning": q.meaning} for k, q in QUESTIONS.items()},
+        "questions": {
+            k: {"sizes": q.sizes._asdict(), "outputs": q.outputs, "meaning": q.meaning}
+            for k, q in QUESTIONS.items()
+        },
         "forward_faults": sum(side == "forward" for _, side in _edits(cells)),
         "faults": [j.to_json() for j in judged],
     }

@@ -1,7 +1,9 @@
-"""Which convention, or which faults, make the equations do what a target did; and if none, where it departs from them.
+"""Which convention, or which faults, make the equations do what a target did; and if none, where it
+departs from them.
 
-The target runs once on a few cases that can tell (distinct sizes, nothing zero, one of them slow and one extreme). An explanation counts
-only if it reproduces every number on every case within its rounding budget.
+The target runs once on a few cases that can tell (distinct sizes, nothing zero, one of them slow
+and one extreme). An explanation counts only if it reproduces every number on every case within its
+rounding budget.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ SHOWN = 4
 """How many explanations that fit equally are given."""
 
 BUDGET_S = 10.0
-"""How long a search may take, in seconds of this process: a busy machine does not change what is found."""
+"""How long a search may take, in seconds of this process: a busy machine does not change what is
+found.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class Explanation:
     explains
         In sentences.
     residual
-        The largest error over its budget if this is what the target computes; None where whole calls were compared, see
-        :data:`gatecheck.auditing.screening.CLOSE`.
+        The largest error over its budget if this is what the target computes; None where whole
+        calls were compared, see :data:`gatecheck.auditing.screening.CLOSE`.
     where
         The results that are not what they should be.
     """
@@ -83,7 +87,8 @@ class Diagnosis:
     explanations
         Those with the fewest faults; several if they cannot be told apart.
     says
-        What is known beside them: that nothing fits and where the target departs, that the numbers are right, or that the search was cut.
+        What is known beside them: that nothing fits and where the target departs, that the numbers
+        are right, or that the search was cut.
     tried
         How many hypotheses were run.
     seconds
@@ -102,17 +107,23 @@ class Diagnosis:
 
 
 def told_by(implementation: Subject, seed: int) -> list[Case]:
-    """The cases of a diagnosis, the one on which candidates are screened first; the last one is extreme."""
+    """The cases of a diagnosis, the one on which candidates are screened first; the last one is
+    extreme.
+    """
     cell, fixed = implementation.cell, implementation.sizes
     dtype = "float64" if "float64" in implementation.dtypes else "float32"
 
     def case(k: int, *sizes: int, regime: str = "generic", dtype: str = dtype) -> Case:
         chosen = Sizes(*(fixed.get(n, s) for n, s in zip("TBDH", sizes, strict=True)))
-        return implementation.possible(draw(cell, chosen, seed=seed + k, dtype=dtype, regime=regime))
+        return implementation.possible(
+            draw(cell, chosen, seed=seed + k, dtype=dtype, regime=regime)
+        )
 
     found = [case(1, 5, 2, 3, 4), case(2, 7, 3, 2, 5), case(3, 9, 2, 4, 3, regime="slow")]
     if len(implementation.dtypes) > 1:
-        found.append(case(5, 5, 3, 2, 6, dtype="float32"))  # a GPU takes other ways from such sizes on
+        found.append(
+            case(5, 5, 3, 2, 6, dtype="float32")
+        )  # a GPU takes other ways from such sizes on
     huge = case(4, 2, 2, 2, 3, regime="large")
     return [*found, huge.having(x=100 * huge["x"])]  # where a sigmoid or tanh that overflows is NaN
 
@@ -132,7 +143,8 @@ def diagnose(implementation: Subject, *, seed: int = 0, budget_s: float = BUDGET
     Returns
     -------
     Diagnosis
-        Without explanations if the target is right on these cases, if nothing fits, or if it cannot be run.
+        Without explanations if the target is right on these cases, if nothing fits, or if it cannot
+        be run.
     """
     start = time.process_time()
     with np.errstate(all="ignore"):  # what is wrong may well overflow
@@ -145,9 +157,18 @@ def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
         observed = [(case, implementation.run(case)) for case in told_by(implementation, seed)]
     except TargetError as error:
         return _of_one_that_fails(implementation, seed, str(error), time.process_time() + budget_s)
-    deadline = time.process_time() + budget_s  # what the target's own first calls take, to import or to compile, is not the search's
-    # Much code overflows at extremes, whatever else is wrong with it; that is looked at where nothing else is.
-    search = Search(implementation.cell, observed[:-1], implementation.run, deadline, negated=_negated(implementation))
+    deadline = (
+        time.process_time() + budget_s
+    )  # what the target's own first calls take, to import or to compile, is not the search's
+    # Much code overflows at extremes, whatever else is wrong with it; that is looked at where
+    # nothing else is.
+    search = Search(
+        implementation.cell,
+        observed[:-1],
+        implementation.run,
+        deadline,
+        negated=_negated(implementation),
+    )
     explained: list[Hypothesis] = []
     right = Hypothesis(search.right)
     try:
@@ -172,25 +193,41 @@ def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
     return Diagnosis((), " ".join([says, narrowed(search, explained)]), search.tried)
 
 
-def _found(implementation: Subject, search: Search, explained: list[Hypothesis]) -> list[Hypothesis]:
-    """What explains all numbers, the best first; to `explained` comes what explains the outputs alone."""
+def _found(
+    implementation: Subject, search: Search, explained: list[Hypothesis]
+) -> list[Hypothesis]:
+    """What explains all numbers, the best first; to `explained` comes what explains the outputs
+    alone.
+    """
     right = Hypothesis(search.right)
     at = first_wrong(search, right, False)
     explained += [right] if at is None else ranked(forward(search, at))
-    return ranked(backward(search, explained) if explained and "backward" in implementation.abilities else explained)
+    return ranked(
+        backward(search, explained)
+        if explained and "backward" in implementation.abilities
+        else explained
+    )
 
 
 def _negated(implementation: Subject) -> str:
     """The gates that its convention negates. Peepholes are left as they are, so with them none is."""
     layout = implementation.convention.layout(implementation.cell)
-    return "" if implementation.cell.peepholes else "".join(k for k in implementation.cell.gates if k in layout.negated)
+    return (
+        ""
+        if implementation.cell.peepholes
+        else "".join(k for k in implementation.cell.gates if k in layout.negated)
+    )
 
 
 # ---- explanations
 
 
-def _explanations(search: Search, found: Sequence[Hypothesis], under: str = "") -> tuple[Explanation, ...]:
-    """Those of the fewest things that are wrong, each of a target that is called as is said `under` which declaration, if not its own."""
+def _explanations(
+    search: Search, found: Sequence[Hypothesis], under: str = ""
+) -> tuple[Explanation, ...]:
+    """Those of the fewest things that are wrong, each of a target that is called as is said `under`
+    which declaration, if not its own.
+    """
     best = [h for h in found if h.size == found[0].size]
     named = [h for h in best if not any(map(is_mutant, h.faults))]
     out: dict[tuple[str, ...], Explanation] = {}
@@ -204,7 +241,11 @@ def _explanation(search: Search, h: Hypothesis, under: str) -> Explanation:
     residual = search.residual(h) or 0.0
     names = tuple(filter(None, [under, h.base.name, *(f.name for f in h.faults)]))
     cell = " ".join(filter(None, [str(search.cell), under]))
-    compared = "outputs and gradients" if any(k.startswith("d") for k in search.observed[0][1]) else "outputs"
+    compared = (
+        "outputs and gradients"
+        if any(k.startswith("d") for k in search.observed[0][1])
+        else "outputs"
+    )
     within = f"({residual:.1g} of budget)"
     if h.base.name and not h.faults:
         says = f"Your {compared} equal those of the {cell} in another convention {within}: {h.base.says}."
@@ -217,9 +258,17 @@ def _explanation(search: Search, h: Hypothesis, under: str) -> Explanation:
             "exact": "The gradients are the exact ones of that forward.",
             "textbook": "The backward is the textbook's, on what that forward computed.",
         }
-        says += " " + (follow[h.gradients] if not h.backward else "The rest of the backward is the textbook's.")
+        says += " " + (
+            follow[h.gradients] if not h.backward else "The rest of the backward is the textbook's."
+        )
     says += f" Declare what it takes: {under}." if under else ""
-    return Explanation("fault" if h.faults else "convention", names, says, residual, departures(search.cell, search.observed))
+    return Explanation(
+        "fault" if h.faults else "convention",
+        names,
+        says,
+        residual,
+        departures(search.cell, search.observed),
+    )
 
 
 def departures(cell: Cell, observed: Iterable[tuple[Case, Results]]) -> str:
@@ -240,14 +289,26 @@ def _around(implementation: Subject, search: Search, seed: int) -> Diagnosis:
     found = around(implementation, seed, search.tick)
     where = departures(search.cell, search.observed)
     made = tuple(
-        Explanation("fault", (f.name,), f"In a series of calls you do what the {search.cell} does with {f.name!r}: {f.says}", None, where)
+        Explanation(
+            "fault",
+            (f.name,),
+            f"In a series of calls you do what the {search.cell} does with {f.name!r}: {f.says}",
+            None,
+            where,
+        )
         for f in found
     )
-    says = "These cannot be told apart here: each does the same in every call." if len(made) > 1 else ""
+    says = (
+        "These cannot be told apart here: each does the same in every call."
+        if len(made) > 1
+        else ""
+    )
     return Diagnosis(made[:SHOWN], says, search.tried)
 
 
-def _of_one_that_is_right(implementation: Subject, search: Search, seed: int, known: str = "") -> Diagnosis:
+def _of_one_that_is_right(
+    implementation: Subject, search: Search, seed: int, known: str = ""
+) -> Diagnosis:
     """Of one whose equations are right; what is `known` of it otherwise is said in any case."""
     search.stage = "faults around the cell"
     try:
@@ -262,19 +323,27 @@ def _of_one_that_is_right(implementation: Subject, search: Search, seed: int, kn
     return replace(found, says=" ".join(filter(None, [says, found.says])))
 
 
-def _of_one_that_fails(implementation: Subject, seed: int, error: str, deadline: float) -> Diagnosis:
-    """A target that crashes or returns other shapes may be right under another declaration, or wrong under another one."""
+def _of_one_that_fails(
+    implementation: Subject, seed: int, error: str, deadline: float
+) -> Diagnosis:
+    """A target that crashes or returns other shapes may be right under another declaration, or
+    wrong under another one.
+    """
     runs: list[tuple[str, Subject, Search]] = []
     for says, declared in _declarations(implementation):
         try:
             observed = [(case, declared.run(case)) for case in told_by(declared, seed)]
-            search = Search(declared.cell, observed, declared.run, deadline, negated=_negated(declared))
+            search = Search(
+                declared.cell, observed, declared.run, deadline, negated=_negated(declared)
+            )
             residual = search.residual(Hypothesis(truth(search.cell)))
         except (GatecheckError, OutOfTimeError):
             continue
         if residual is not None:
             explains = f"Your results equal those of the {search.cell} {says} ({residual:.1g} of budget); declare it."
-            return Diagnosis((Explanation("convention", (says,), explains, residual, error),), "", search.tried)
+            return Diagnosis(
+                (Explanation("convention", (says,), explains, residual, error),), "", search.tried
+            )
         runs.append((says, declared, replace(search, observed=observed[:-1])))
     if (wrong := _declared_otherwise(runs, error)).explanations:
         return wrong
@@ -284,10 +353,20 @@ def _of_one_that_fails(implementation: Subject, seed: int, error: str, deadline:
     except (GatecheckError, OutOfTimeError):
         found = []
     made = tuple(
-        Explanation("fault", (f.name,), f"In a series of calls you do what the {search.cell} does with {f.name!r}: {f.says}", None, error)
+        Explanation(
+            "fault",
+            (f.name,),
+            f"In a series of calls you do what the {search.cell} does with {f.name!r}: {f.says}",
+            None,
+            error,
+        )
         for f in found
     )
-    says = "" if made else f"There is no diagnosis, since the target cannot be run on the cases of one: {error}."
+    says = (
+        ""
+        if made
+        else f"There is no diagnosis, since the target cannot be run on the cases of one: {error}."
+    )
     if runs and not made:
         says += f" It can be run {' or '.join(says for says, *_ in runs[:SHOWN])}, but nothing was found that explains its numbers there."
     return Diagnosis(made[:SHOWN], says, search.tried)
@@ -313,7 +392,10 @@ def _declared_otherwise(runs: Sequence[tuple[str, Subject, Search]], error: str)
 
 def _declarations(implementation: Subject) -> Iterable[tuple[str, Subject]]:
     for option in OPTIONS:
-        yield f"with {option} = {option not in implementation.options}", replace(implementation, options=implementation.options ^ {option})
+        yield (
+            f"with {option} = {option not in implementation.options}",
+            replace(implementation, options=implementation.options ^ {option}),
+        )
     for name, convention in CONVENTIONS.items():
         if name != implementation.convention.name:
             yield f"in {name}'s convention", replace(implementation, convention=convention)

@@ -18,7 +18,12 @@ Target = tuple[str, str | None]
 
 
 def audit_installed(
-    timeout: float, folder: str, *, done: Callable[[int, int, AuditResult], None], workers: int | None = None, **how: Any
+    timeout: float,
+    folder: str,
+    *,
+    done: Callable[[int, int, AuditResult], None],
+    workers: int | None = None,
+    **how: Any,
 ) -> list[AuditResult]:
     """Audit our own cells and every supported framework that is installed.
 
@@ -49,9 +54,13 @@ def audit_installed(
         return on_all(_audited, targets, timeout, room, folder, how, workers=workers, done=counted)
 
 
-def _audited(target: Target, timeout: float, room: str, folder: str, how: dict[str, Any]) -> AuditResult:
+def _audited(
+    target: Target, timeout: float, room: str, folder: str, how: dict[str, Any]
+) -> AuditResult:
     name, cell = target
-    return isolation.audit(_process(timeout, room), name, asked={"cell": cell}, **how).saving_counterexamples(folder)
+    return isolation.audit(
+        _process(timeout, room), name, asked={"cell": cell}, **how
+    ).saving_counterexamples(folder)
 
 
 @cache

@@ -1,4 +1,6 @@
-"""Properties tried on the cases of a profile, here or in another process: one case serves many, and a failure is shrunk on its own."""
+"""Properties tried on the cases of a profile, here or in another process: one case serves many, and
+a failure is shrunk on its own.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ SHRINKING_S = 5.0
 """How long the search for a smaller counterexample may take, in seconds."""
 
 PATIENCE = 3
-"""A target that is lost in so many checks in a row is not tried again: it would be lost in all the others too."""
+"""A target that is lost in so many checks in a row is not tried again: it would be lost in all the
+others too.
+"""
 
 PLEASE = "this is a bug in gatecheck, please report it with the case and all of this:"
 
@@ -57,7 +61,8 @@ def tried(implementation: Subject, claim: Claim, case: Case) -> Evidence:
 
 
 def reporting(check: Check) -> Check:
-    """The same checks, in which what gatecheck itself does wrong is a BugError: it is no finding, and ends nothing.
+    """The same checks, in which what gatecheck itself does wrong is a BugError: it is no finding,
+    and ends nothing.
 
     What the target raises is a TargetError by then.
     """
@@ -107,14 +112,21 @@ class Tally:
                 self.failure, self.case = failure, case
             wrong, right = getattr(failure, "wrong", ()), getattr(failure, "right", ())
             if len(wrong) > self.widest[0]:
-                self.widest = len(wrong), f"in {case} wrong: {summarise(wrong)}; right: {summarise(right) or 'nothing'}"
+                self.widest = (
+                    len(wrong),
+                    f"in {case} wrong: {summarise(wrong)}; right: {summarise(right) or 'nothing'}",
+                )
             self.judged_by_dtype[case.dtype.name] = 1
             return
         self.evidence += evidence
-        self.judged_by_dtype[case.dtype.name] = self.judged_by_dtype.get(case.dtype.name, 0) + evidence.judged
+        self.judged_by_dtype[case.dtype.name] = (
+            self.judged_by_dtype.get(case.dtype.name, 0) + evidence.judged
+        )
 
     def give_up(self, last: Tally) -> None:
-        """Not tried any further, since the target was lost again and again, the last time in another property."""
+        """Not tried any further, since the target was lost again and again, the last time in
+        another property.
+        """
         if self.failure is None:
             held = f"after {self.examples} cases on which it held " if self.examples else ""
             why = f"the target was lost {PATIENCE} times in a row, the last time in {last.claim.name}: {last.failure}"
@@ -144,7 +156,8 @@ def explore(
     tick
         Called after each check with how many are done, how many there are, and the property.
     check
-        How a property is tried on a case; by default in this process. With one of another process the implementation is a declaration.
+        How a property is tried on a case; by default in this process. With one of another process
+        the implementation is a declaration.
     given
         By dtype the cases to try, where the implementation has its own; by default they are drawn.
     first_only
@@ -155,11 +168,17 @@ def explore(
     check = check or in_process(implementation)
     tallies = {c.name: Tally(c) for c in chosen}
     plan = _plan(implementation, tallies, PROFILES[profile])
-    total = sum(len(group) * (len(given[dtype]) if given else examples) for group, dtype, examples in plan)
+    total = sum(
+        len(group) * (len(given[dtype]) if given else examples) for group, dtype, examples in plan
+    )
     done = 0
     lost: list[Tally] = []  # those in a row in whose checks the target was lost
     for group, dtype, examples in plan:
-        for case in given[dtype] if given else drawn(implementation, dtype, group[0].claim.cases, examples, seed):
+        for case in (
+            given[dtype]
+            if given
+            else drawn(implementation, dtype, group[0].claim.cases, examples, seed)
+        ):
             for tally in group:
                 if once and tally.failure is not None:
                     continue
@@ -176,25 +195,47 @@ def explore(
 
 
 def _settings(examples: int, *phases: Phase) -> settings:
-    """Hypothesis's, for what is no test: nothing is kept for the next time, and nothing is complained of."""
-    return settings(max_examples=examples, database=None, deadline=None, phases=phases, suppress_health_check=list(HealthCheck))
+    """Hypothesis's, for what is no test: nothing is kept for the next time, and nothing is
+    complained of.
+    """
+    return settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=phases,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
-def drawn(implementation: Subject, dtype: str, scope: Scope, examples: int, seed: int) -> tuple[Case, ...]:
+def drawn(
+    implementation: Subject, dtype: str, scope: Scope, examples: int, seed: int
+) -> tuple[Case, ...]:
     """The cases that Hypothesis draws from a seed for an implementation.
 
     Parameters
     ----------
     implementation
-        Whose cell, sizes and absent parameters they have; where it asks for few shapes, there is one for some six cases.
+        Whose cell, sizes and absent parameters they have; where it asks for few shapes, there is
+        one for some six cases.
     dtype, scope
         As of :func:`gatecheck.strategies.cases`.
     examples, seed
         How many, and which.
     """
     fixed = implementation.sizes
-    among = few_sizes(scope, fixed, max(2, examples // 6), seed) if implementation.few_shapes else ()
-    return _drawn(implementation.cell, dtype, scope, tuple(fixed.items()), tuple(implementation.absent), tuple(among), examples, seed)
+    among = (
+        few_sizes(scope, fixed, max(2, examples // 6), seed) if implementation.few_shapes else ()
+    )
+    return _drawn(
+        implementation.cell,
+        dtype,
+        scope,
+        tuple(fixed.items()),
+        tuple(implementation.absent),
+        tuple(among),
+        examples,
+        seed,
+    )
 
 
 @lru_cache(maxsize=256)
@@ -228,7 +269,8 @@ class _OutOfTime(BaseException):
 def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> None:
     """Look for a smaller case on which the property fails in the same way, for a limited time.
 
-    Not where each attempt would wait for a target that does not answer, and not where the property failed without a case.
+    Not where each attempt would wait for a target that does not answer, and not where the property
+    failed without a case.
     """
     first = tally.case
     # A cell of its own gives its own cases: there is nothing to draw smaller ones from.
@@ -251,22 +293,35 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
         return False
 
     try:
-        # Without Hypothesis's explanation, which nobody reads here and which tries a hundred cases more.
+        # Without Hypothesis's explanation, which nobody reads here and which tries a hundred cases
+        # more.
         find(
-            cases(implementation.cell, first.dtype.name, tally.claim.cases, implementation.sizes, implementation.absent),
+            cases(
+                implementation.cell,
+                first.dtype.name,
+                tally.claim.cases,
+                implementation.sizes,
+                implementation.absent,
+            ),
             fails,
             settings=_settings(200, Phase.generate, Phase.shrink),
             random=random.Random(seed),
         )
     except (HypothesisException, _OutOfTime):
-        return  # Or a target that does not fail every time: the smallest failure seen so far stands.
+        # Or a target that does not fail every time: the smallest failure seen so far stands.
+        return
 
 
-def _plan(implementation: Subject, tallies: Mapping[str, Tally], examples: int) -> list[tuple[list[Tally], str, int]]:
+def _plan(
+    implementation: Subject, tallies: Mapping[str, Tally], examples: int
+) -> list[tuple[list[Tally], str, int]]:
     """Which properties share cases: those of one scope and dtype."""
     groups: dict[tuple[str, str], list[Tally]] = {}
     for tally in tallies.values():
         for dtype in tally.claim.dtypes:
             if dtype in implementation.dtypes:
                 groups.setdefault((tally.claim.scope, dtype), []).append(tally)
-    return [(group, dtype, max(2, round(examples * group[0].claim.cases.share))) for (_, dtype), group in groups.items()]
+    return [
+        (group, dtype, max(2, round(examples * group[0].claim.cases.share)))
+        for (_, dtype), group in groups.items()
+    ]

@@ -16,10 +16,12 @@ from gatecheck.reference import equations, run
 
 
 def untold(cases: Iterable[Case]) -> list[Fault]:
-    """The known faults in the equations of a cell that none of these cases of it could tell from the truth.
+    """The known faults in the equations of a cell that none of these cases of it could tell from
+    the truth.
 
-    A case tells a fault if it moves an output or a gradient out of its rounding budget. Equal weights, a zero state, one step or equal
-    sizes hide many; faults around a call (memory, layouts, lengths) are not looked at, since one case alone cannot tell them.
+    A case tells a fault if it moves an output or a gradient out of its rounding budget. Equal
+    weights, a zero state, one step or equal sizes hide many; faults around a call (memory, layouts,
+    lengths) are not looked at, since one case alone cannot tell them.
 
     Parameters
     ----------
@@ -29,7 +31,11 @@ def untold(cases: Iterable[Case]) -> list[Fault]:
     left: list[tuple[Fault, Edit]] | None = None
     for case in cases:
         if left is None:
-            left = [(fault, fault.edit) for fault in faults(case.cell.name) if fault.edit and not fault.equivalent]
+            left = [
+                (fault, fault.edit)
+                for fault in faults(case.cell.name)
+                if fault.edit and not fault.equivalent
+            ]
         left = [(fault, edit) for fault, edit in left if not _tells(case, edit)]
     return [fault for fault, _ in left or []]
 

@@ -1,4 +1,6 @@
-"""A hypothesis says what a target computes: a convention, faults of the forward, and how the gradients follow. It predicts every number."""
+"""A hypothesis says what a target computes: a convention, faults of the forward, and how the
+gradients follow. It predicts every number.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,17 @@ from gatecheck.reference import Equations, Results, Tape, ahead, back
 Gradients = Literal["textbook", "exact"]
 
 STEP = 1e-20
-"""The imaginary step. Its square is lost beside 1, and it is still a normal number where a fault rounds to single precision."""
+"""The imaginary step. Its square is lost beside 1, and it is still a normal number where a fault
+rounds to single precision.
+"""
 
 ANALYTIC = 1e-4
 """The complex step holds if a central difference along one direction confirms it to this."""
 
 DIFFERENCES = (1e-6, 1e-8, 1e-10)
-"""Steps of that difference. Where a fault lets the state explode, only a small one is short of the curvature; one that agrees is enough."""
+"""Steps of that difference. Where a fault lets the state explode, only a small one is short of the
+curvature; one that agrees is enough.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,9 @@ class Hypothesis:
     forward
         Faults of the forward, in the order in which they are made.
     gradients
-        ``textbook``: the cell's own backward equations on what the faulty forward computed, as code does whose forward alone is wrong.
-        ``exact``: the derivative of the faulty forward, as automatic differentiation takes it.
+        ``textbook``: the cell's own backward equations on what the faulty forward computed, as code
+        does whose forward alone is wrong. ``exact``: the derivative of the faulty forward, as
+        automatic differentiation takes it.
     backward
         Faults of the backward, on top of the textbook's.
     """
@@ -84,36 +91,49 @@ class Hypothesis:
         Raises
         ------
         LostNoiseError
-            If a result of these equations does not depend on their inputs, so that no rounding reaches it.
+            If a result of these equations does not depend on their inputs, so that no rounding
+            reaches it.
         """
         arrays = case.doubles()
         held = {k: arrays.pop(k) for k in (*case.params, "lengths") if k in arrays}
         if not gradients:
             arrays = {k: v for k, v in arrays.items() if not k.startswith("d")}
-        found = budget(lambda given: self.predicted(given, gradients=gradients), arrays, held, case.dtype.name)
+        found = budget(
+            lambda given: self.predicted(given, gradients=gradients), arrays, held, case.dtype.name
+        )
         if self.gradients == "textbook" or not gradients:
             return found
         exact = exact_gradients(self, case)
         if exact is None:
             raise UsageError("there is no exact gradient")
-        spread = {k: self._carried(k, found, v) if (v := exact.get(k)) is not None else s for k, s in found.spread.items()}
+        spread = {
+            k: self._carried(k, found, v) if (v := exact.get(k)) is not None else s
+            for k, s in found.spread.items()
+        }
         return replace(found, exact={**found.exact, **exact}, spread=spread)
 
     def _carried(self, name: str, textbook: Budget, exact: Array) -> Array:
         """The spread of an exact gradient.
 
-        What rounding carries into it was not measured, but into the textbook's; block by block it grows with what is computed.
+        What rounding carries into it was not measured, but into the textbook's; block by block it
+        grows with what is computed.
         """
         spread: Array = np.abs(exact) * PRECISIONS[textbook.dtype].u / MULTIPLE
         for _, where in blocks(self.base.equations.cell, name, exact):
-            usual, size, noise = (float(rms(a[where].ravel(), 0)) for a in (textbook.exact[name], exact, textbook.spread[name]))
+            usual, size, noise = (
+                float(rms(a[where].ravel(), 0))
+                for a in (textbook.exact[name], exact, textbook.spread[name])
+            )
             growth = max(1.0, size / usual) if usual > 0 and np.isfinite(size) else 1.0
-            spread[where] = 2 * (spread[where] + growth * np.maximum(textbook.spread[name][where], noise))
+            spread[where] = 2 * (
+                spread[where] + growth * np.maximum(textbook.spread[name][where], noise)
+            )
         return spread
 
 
 def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
-    """The derivatives of outputs times cotangents with respect to every array, by the complex step in all entries at once.
+    """The derivatives of outputs times cotangents with respect to every array, by the complex step
+    in all entries at once.
 
     None where that is not what the step gives, since a fault takes a modulus or casts.
     """
@@ -141,10 +161,19 @@ def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
         parts = np.split(direction, np.cumsum([a.size for a in arrays.values()])[:-1])
         differences = []
         for h in DIFFERENCES:
-            moved = [{k: a + e * p.reshape(a.shape) for (k, a), p in zip(arrays.items(), parts, strict=True)} for e in (h, -h)]
+            moved = [
+                {
+                    k: a + e * p.reshape(a.shape)
+                    for (k, a), p in zip(arrays.items(), parts, strict=True)
+                }
+                for e in (h, -h)
+            ]
             differences.append(float(np.squeeze(scalar(moved[0]) - scalar(moved[1]))) / (2 * h))
     size = float(np.abs(flat * direction).sum())
-    if not np.isfinite(size) or min(abs(d - flat @ direction) for d in differences) > ANALYTIC * size:
+    if (
+        not np.isfinite(size)
+        or min(abs(d - flat @ direction) for d in differences) > ANALYTIC * size
+    ):
         return None
     split = np.split(flat, np.cumsum([a.size for a in arrays.values()])[:-1])
     return {f"d{k}": v.reshape(a.shape) for (k, a), v in zip(arrays.items(), split, strict=True)}
@@ -152,7 +181,9 @@ def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
 
 @dataclass(frozen=True)
 class Pool:
-    """The faults that may be at work in a cell: named ones first, those with a source before the others, and then the mutants."""
+    """The faults that may be at work in a cell: named ones first, those with a source before the
+    others, and then the mutants.
+    """
 
     forward: tuple[Fault, ...]
     backward: tuple[Fault, ...]
@@ -160,7 +191,9 @@ class Pool:
 
 @cache
 def pool(cell: Cell) -> Pool:
-    """Every fault in the equations of a cell; of a cell with options or layers, those of the plain one too where they apply."""
+    """Every fault in the equations of a cell; of a cell with options or layers, those of the plain
+    one too where they apply.
+    """
     sides: dict[str, list[Fault]] = {"forward": [], "backward": [], "around": []}
     for fault in _candidates(cell):
         if fault.equivalent or fault.edit is None:
@@ -180,7 +213,10 @@ def _candidates(cell: Cell) -> Iterator[Fault]:
         own: Any = {"rnn": rnn.rows, "gru": gru.rows, "lstm": lstm.rows}[cell.kind]
         tables: tuple[Any, ...] = (options.rows, shared.rows, per_gate.rows, own)
         rows = {row[0]: row for table in tables for row in _rows(table, one)}
-        named = [Fault(name, cell.name, says, edit, source="".join(source)) for name, says, edit, *source in rows.values()]
+        named = [
+            Fault(name, cell.name, says, edit, source="".join(source))
+            for name, says, edit, *source in rows.values()
+        ]
     yield from sorted(named, key=lambda fault: not fault.source)
     yield from mutants(one)
 

@@ -27,7 +27,13 @@ from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.budgets import kept
 from gatecheck.cases import Case
 from gatecheck.claims import Claim
-from gatecheck.errors import GatecheckError, GatecheckWarning, TargetError, TargetLostError, TargetTimeoutError
+from gatecheck.errors import (
+    GatecheckError,
+    GatecheckWarning,
+    TargetError,
+    TargetLostError,
+    TargetTimeoutError,
+)
 from gatecheck.evidence import Evidence
 from gatecheck.processes import interrupts_ignored
 from gatecheck.proofs.proof import Proof
@@ -40,7 +46,9 @@ TIMEOUT_S = 60.0
 """How long a check may take, in seconds."""
 
 STARTING_S = 60.0
-"""How long loading a target and the first check may take at least, in seconds: frameworks are imported, code is compiled."""
+"""How long loading a target and the first check may take at least, in seconds: frameworks are
+imported, code is compiled.
+"""
 
 MEMORY = 0.75
 """Which share of the physical memory a target may have."""
@@ -53,19 +61,23 @@ OURS = "builtin:"
 
 
 class Isolation:
-    """A process in which a target is loaded and checked; it is started when it is needed, and again when it was lost.
+    """A process in which a target is loaded and checked; it is started when it is needed, and again
+    when it was lost.
 
     Parameters
     ----------
     timeout
         How long a check may take, in seconds.
     memory
-        How many bytes of data the process may have, where that can be limited; by default a share of the physical memory.
+        How many bytes of data the process may have, where that can be limited; by default a share
+        of the physical memory.
     folder
         Where it may write; by default where the system has temporary files.
     """
 
-    def __init__(self, timeout: float = TIMEOUT_S, memory: int | None = None, folder: str | None = None) -> None:
+    def __init__(
+        self, timeout: float = TIMEOUT_S, memory: int | None = None, folder: str | None = None
+    ) -> None:
         self.timeout, self.memory = timeout, memory or _physical_share()
         self.made_with: dict[str, str] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="gatecheck-", dir=folder)
@@ -80,7 +92,12 @@ class Isolation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -89,7 +106,8 @@ class Isolation:
         self._folder.cleanup()
 
     def load(self, target: str, **asked: str | None) -> Any:
-        """What a target declares, without the target itself; parameters as of :func:`gatecheck.loading.loading.load`.
+        """What a target declares, without the target itself; parameters as of
+        :func:`gatecheck.loading.loading.load`.
 
         Raises
         ------
@@ -103,12 +121,18 @@ class Isolation:
         try:
             declared = self.ask(child.settle)
         except TargetLostError as lost:
-            return replace(declared, notes=(f"its convention could not be found, since {lost}; its arrays are taken for canonical ones",))
+            return replace(
+                declared,
+                notes=(
+                    f"its convention could not be found, since {lost}; its arrays are taken for canonical ones",
+                ),
+            )
         self._found = declared.convention, declared.cell
         return declared
 
     def ask(self, function: Callable[..., R], *arguments: Any) -> R:
-        """What a function of a module returns in the process, where :func:`gatecheck.auditing.child.loaded` is the target.
+        """What a function of a module returns in the process, where
+        :func:`gatecheck.auditing.child.loaded` is the target.
 
         Raises
         ------
@@ -121,7 +145,9 @@ class Isolation:
     def _again(self) -> None:
         """Start and load again, if need be."""
         if self._process is not None and self._process.exitcode is not None:
-            self._end()  # what answered the last question was not the process that we started, but one that it did
+            # what answered the last question was not the process that we started, but one that it
+            # did
+            self._end()
         if self._process is None:
             self._load()
 
@@ -130,7 +156,9 @@ class Isolation:
             raise TargetError("nothing was loaded")
         target, asked = self._loaded
         try:
-            declared, self.made_with = self._ask(child.load, target, asked, within=max(self.timeout, STARTING_S))
+            declared, self.made_with = self._ask(
+                child.load, target, asked, within=max(self.timeout, STARTING_S)
+            )
             if self._found is not None:
                 self._ask(child.follow, *self._found, within=self.timeout)
         except TargetTimeoutError as lost:
@@ -145,16 +173,26 @@ class Isolation:
         Raises
         ------
         Violation, TargetError
-            As in this process; a TargetLostError if the other was lost, and then the next check starts another.
+            As in this process; a TargetLostError if the other was lost, and then the next check
+            starts another.
         """
         try:
             self._again()
         except GatecheckError as error:
-            raise TargetLostError(f"it could not be loaded again after it was lost: {error}") from error
-        return self._ask(child.check, claim.name, case, within=max(self.timeout, STARTING_S) if self._first else self.timeout)
+            raise TargetLostError(
+                f"it could not be loaded again after it was lost: {error}"
+            ) from error
+        return self._ask(
+            child.check,
+            claim.name,
+            case,
+            within=max(self.timeout, STARTING_S) if self._first else self.timeout,
+        )
 
     def notes(self) -> list[str]:
-        """What to tell beside the findings: that the target printed, or that its memory was not limited."""
+        """What to tell beside the findings: that the target printed, or that its memory was not
+        limited.
+        """
         printed = self._size() - self._printed_before
         out = [] if sys.platform == "linux" else ["its memory is not limited on this system"]
         if printed > 0:
@@ -175,10 +213,14 @@ class Isolation:
             answer = self._connection.recv() if self._connection in ready else None
         except (EOFError, OSError):
             raise TargetLostError(self._fate()) from None
-        except BaseException:  # an interrupt: what comes over the pipe would be the answer to another question
+        except (
+            BaseException
+        ):  # an interrupt: what comes over the pipe would be the answer to another question
             self._end()
             raise
-        if ready == [self._process.sentinel]:  # not the end of the pipe, which a process that it started may have inherited
+        if ready == [
+            self._process.sentinel
+        ]:  # not the end of the pipe, which a process that it started may have inherited
             raise TargetLostError(self._fate())
         if answer is None:
             place = self._place_when_ended()
@@ -198,7 +240,9 @@ class Isolation:
 
     def _start(self) -> None:
         self._connection, theirs = self._context.Pipe()
-        process = self._context.Process(target=child.serve, args=(theirs, self._folder.name, self.memory))
+        process = self._context.Process(
+            target=child.serve, args=(theirs, self._folder.name, self.memory)
+        )
         if self._context.get_start_method() == "forkserver":
             self._context.set_forkserver_preload(_preloaded())
         with interrupts_ignored():
@@ -235,14 +279,20 @@ class Isolation:
 
     def _place_when_ended(self) -> str:
         if os.name == "posix":
-            os.kill(self._process.pid, signal.SIGABRT)  # upon which it says where it stands, even in the middle of C code
+            os.kill(
+                self._process.pid, signal.SIGABRT
+            )  # upon which it says where it stands, even in the middle of C code
             self._process.join(2.0)
         self._end()
         return self._place()
 
     def _place(self) -> str:
         """The innermost line of Python at which a signal ended the process, if it said so."""
-        stack = self._path(child.STACK).read_text(errors="replace") if self._path(child.STACK).exists() else ""
+        stack = (
+            self._path(child.STACK).read_text(errors="replace")
+            if self._path(child.STACK).exists()
+            else ""
+        )
         found = re.search(r'File "(.*)", line (\d+) in (\S+)', stack)
         return f", at {found[1]}, line {found[2]}, in {found[3]}" if found else ""
 
@@ -257,7 +307,11 @@ class Isolation:
             return []
         with open(self._path(child.OUTPUT), "rb") as file:
             file.seek(start)
-            return [line for line in file.read(GLIMPSE).decode("utf-8", "replace").splitlines() if line.strip()]
+            return [
+                line
+                for line in file.read(GLIMPSE).decode("utf-8", "replace").splitlines()
+                if line.strip()
+            ]
 
     def _path(self, name: str) -> Path:
         return Path(self._folder.name) / name
@@ -266,7 +320,9 @@ class Isolation:
         return self._path(child.OUTPUT).stat().st_size if self._path(child.OUTPUT).exists() else 0
 
 
-def audit(isolation: Isolation, target: str, *, asked: Mapping[str, str | None] | None = None, **how: Any) -> AuditResult:
+def audit(
+    isolation: Isolation, target: str, *, asked: Mapping[str, str | None] | None = None, **how: Any
+) -> AuditResult:
     """Audit what a command names: our own cells in this process, all others in one of their own.
 
     Parameters
@@ -289,7 +345,10 @@ def audit(isolation: Isolation, target: str, *, asked: Mapping[str, str | None] 
         number = runner.own_examples(how.get("profile", "ci"))
         how = how | {"given": isolation.ask(child.examples, number, how.get("seed", 0))}
     else:
-        how = how | {"diagnose": partial(_diagnosed, isolation), "prove": partial(proven, declared.cell, partial(_tried, isolation))}
+        how = how | {
+            "diagnose": partial(_diagnosed, isolation),
+            "prove": partial(proven, declared.cell, partial(_tried, isolation)),
+        }
     result = runner.audited(declared, isolation.check, isolation.made_with, **how)
     return replace(result, narrowings=[*result.narrowings, *isolation.notes()])
 
@@ -317,21 +376,37 @@ def replay(
     asked: Mapping[str, str | None] | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> tuple[PropertyResult, list[str]]:
-    """:func:`gatecheck.auditing.runner.replay` of what a command names, and notes; parameters as of :func:`audit`."""
+    """:func:`gatecheck.auditing.runner.replay` of what a command names, and notes; parameters as of
+    :func:`audit`.
+    """
     if target.startswith(OURS):
-        return runner.replay(loading.load(target, **asked or {}), path, expected_failures=expected_failures), []
+        return runner.replay(
+            loading.load(target, **asked or {}), path, expected_failures=expected_failures
+        ), []
     declared = isolation.load(target, **asked or {})
-    return runner.replayed(declared, isolation.check, path, expected_failures=expected_failures), isolation.notes()
+    return runner.replayed(
+        declared, isolation.check, path, expected_failures=expected_failures
+    ), isolation.notes()
 
 
 def _forkserver() -> bool:
-    # It would keep a folder of its own, which nobody removes where this process is ended with all the others of a pool.
-    return "forkserver" in multiprocessing.get_all_start_methods() and multiprocessing.parent_process() is None
+    # It would keep a folder of its own, which nobody removes where this process is ended with all
+    # the others of a pool.
+    return (
+        "forkserver" in multiprocessing.get_all_start_methods()
+        and multiprocessing.parent_process() is None
+    )
 
 
 def _preloaded() -> list[str]:
-    """Our modules, which each new process then has from the beginning; frameworks, which adapters and contests import, cannot fork."""
-    names = [n for n in sys.modules if n.partition(".")[0] == "gatecheck" and not {"adapters", "bench"} & {*n.split(".")}]
+    """Our modules, which each new process then has from the beginning; frameworks, which adapters
+    and contests import, cannot fork.
+    """
+    names = [
+        n
+        for n in sys.modules
+        if n.partition(".")[0] == "gatecheck" and not {"adapters", "bench"} & {*n.split(".")}
+    ]
     return [*names, *(f"gatecheck.properties.{module}" for module in runner.MODULES)]
 
 

@@ -1,4 +1,6 @@
-"""The kill matrix: which property catches which fault. A verification suite is worth what it catches."""
+"""The kill matrix: which property catches which fault. A verification suite is worth what it
+catches.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,13 @@ class Killing:
     name, cell, says, source, equivalent, reference_needed
         Of the fault.
     killed_by
-        The properties that failed on it, each with the number of examples up to its first failure; those that need fewest come first.
+        The properties that failed on it, each with the number of examples up to its first failure;
+        those that need fewest come first.
     killed_without_reference_by
         Those of them that compare with no other implementation.
     only_by_contract
-        Whether each of them failed because a result had a wrong shape, dtype or name, so that no value was ever judged.
+        Whether each of them failed because a result had a wrong shape, dtype or name, so that no
+        value was ever judged.
     tried
         The properties that were to be tried on it.
     examples
@@ -70,7 +74,9 @@ class Killing:
         return bool(self.killed_by)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data; the properties that were tried follow from the cell, so they are counted once for all faults."""
+        """As plain data; the properties that were tried follow from the cell, so they are counted
+        once for all faults.
+        """
         data = {k: v for k, v in vars(self).items() if k != "tried"}
         return data | {"killed_by": list(self.killed_by), "examples_to_kill": self.killed_by}
 
@@ -78,7 +84,9 @@ class Killing:
 # ---- the matrix
 
 
-def judge(label: str, profile: str, seed: int, first_only: bool, without_reference: bool) -> Killing:
+def judge(
+    label: str, profile: str, seed: int, first_only: bool, without_reference: bool
+) -> Killing:
     """Try every property that applies on one fault, each up to its first failure.
 
     Parameters
@@ -99,7 +107,9 @@ def judge(label: str, profile: str, seed: int, first_only: bool, without_referen
     if only_gradients:
         chosen = [on_wrong_gradients(c) for c in chosen]
     tallies = explore(planted, chosen, profile, seed, first_only=first_only, once=True)
-    failed = sorted((t for t in tallies.values() if t.failure is not None), key=lambda t: t.examples)
+    failed = sorted(
+        (t for t in tallies.values() if t.failure is not None), key=lambda t: t.examples
+    )
     return Killing(
         fault.name,
         fault.cell,
@@ -116,7 +126,9 @@ def judge(label: str, profile: str, seed: int, first_only: bool, without_referen
     )
 
 
-def _judge_seeds(label: str, profile: str, seeds: Sequence[int], first_only: bool, without_reference: bool) -> list[Killing]:
+def _judge_seeds(
+    label: str, profile: str, seeds: Sequence[int], first_only: bool, without_reference: bool
+) -> list[Killing]:
     return [judge(label, profile, seed, first_only, without_reference) for seed in seeds]
 
 
@@ -130,7 +142,8 @@ def matrices(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[list[Killing]]:
-    """Every property that applies on every fault, for each seed, in parallel; the result does not depend on the number of workers.
+    """Every property that applies on every fault, for each seed, in parallel; the result does not
+    depend on the number of workers.
 
     Parameters
     ----------
@@ -143,7 +156,16 @@ def matrices(
     progress
         Called with how many faults are done, how many there are, and the label of the last one.
     """
-    found = on_each(_judge_seeds, labels, profile, seeds, first_only, without_reference, workers=workers, progress=progress)
+    found = on_each(
+        _judge_seeds,
+        labels,
+        profile,
+        seeds,
+        first_only,
+        without_reference,
+        workers=workers,
+        progress=progress,
+    )
     return [[by_seed[i] for by_seed in found] for i in range(len(seeds))]
 
 
@@ -153,8 +175,11 @@ def matrix(labels: Sequence[str], *, seed: int = 0, **how: Any) -> list[Killing]
     return killings
 
 
-def chosen_labels(cell: str | None = None, name: str | None = None, *, with_mutants: bool = False) -> list[str]:
-    """The labels of the faults to plant: the one by that name, or those of a cell or of all, and perhaps the systematic misreadings.
+def chosen_labels(
+    cell: str | None = None, name: str | None = None, *, with_mutants: bool = False
+) -> list[str]:
+    """The labels of the faults to plant: the one by that name, or those of a cell or of all, and
+    perhaps the systematic misreadings.
 
     Raises
     ------
@@ -165,7 +190,11 @@ def chosen_labels(cell: str | None = None, name: str | None = None, *, with_muta
         as_cell(cell)
     if name is not None:
         return [find(name).label]
-    more = [mutant for k in ([cell] if cell else CELLS) for mutant in mutants(k)] if with_mutants else []
+    more = (
+        [mutant for k in ([cell] if cell else CELLS) for mutant in mutants(k)]
+        if with_mutants
+        else []
+    )
     return [f.label for f in (*faults(cell), *more)]
 
 
@@ -183,13 +212,18 @@ class Catch(NamedTuple):
 def catch(label: str, name: str, seed: int) -> Catch:
     """Try one property on one fault, at profile quick, up to its first failure."""
     fault = find(label)
-    tallies = explore(subject(fault.plant(), name=label), claims([name]), "quick", seed, first_only=True)
+    tallies = explore(
+        subject(fault.plant(), name=label), claims([name]), "quick", seed, first_only=True
+    )
     failure = tallies[name].failure
-    return Catch(label, fault.says, "" if failure is None else str(failure) or type(failure).__name__)
+    return Catch(
+        label, fault.says, "" if failure is None else str(failure) or type(failure).__name__
+    )
 
 
 def catches(claim: Claim, *, seed: int = 0, progress: Progress | None = None) -> list[Catch]:
-    """What a property says of every named fault of the first cell that it applies to; empty if it applies to no planted fault.
+    """What a property says of every named fault of the first cell that it applies to; empty if it
+    applies to no planted fault.
 
     Parameters
     ----------
@@ -221,7 +255,8 @@ class Worth(NamedTuple):
     name, kills, alone
         How many faults it kills, and how many of them nothing else does.
     rarest, rarest_killers
-        The label of the fault with the fewest killers among those, and how many they are; of several the first. Empty if it kills none.
+        The label of the fault with the fewest killers among those, and how many they are; of
+        several the first. Empty if it kills none.
     applies_to
         On how many faults it was to be tried.
     """
@@ -253,12 +288,25 @@ def worths(killings: Iterable[Killing]) -> list[Worth]:
         rarest = min(kills, key=lambda k: len(k.killed_by), default=None)
         alone = sum(len(k.killed_by) == 1 for k in kills)
         applies_to = sum(name in k.tried for k in these)
-        found.append(Worth(name, len(kills), alone, rarest.label if rarest else "", len(rarest.killed_by) if rarest else 0, applies_to))
+        found.append(
+            Worth(
+                name,
+                len(kills),
+                alone,
+                rarest.label if rarest else "",
+                len(rarest.killed_by) if rarest else 0,
+                applies_to,
+            )
+        )
     return sorted(found, key=lambda w: -w.kills)
 
 
 def _summary(killings: Sequence[Killing]) -> dict[str, Any]:
-    return {"counted": len(counted(killings)), "killed": sum(k.killed for k in counted(killings)), "survivors": survivors(killings)}
+    return {
+        "counted": len(counted(killings)),
+        "killed": sum(k.killed for k in counted(killings)),
+        "survivors": survivors(killings),
+    }
 
 
 def report(killings: Sequence[Killing], profile: str, seed: int) -> dict[str, Any]:
@@ -269,13 +317,19 @@ def report(killings: Sequence[Killing], profile: str, seed: int) -> dict[str, An
         "profile": profile,
         "seed": seed,
         **_summary(killings),
-        "killed_without_reference": sum(bool(k.killed_without_reference_by) for k in counted(killings)),
+        "killed_without_reference": sum(
+            bool(k.killed_without_reference_by) for k in counted(killings)
+        ),
         "properties": [w._asdict() for w in worths(killings)],
         "faults": [k.to_json() for k in killings],
     }
 
 
-def report_seeds(found: Sequence[Sequence[Killing]], profile: str, seeds: Sequence[int]) -> dict[str, Any]:
+def report_seeds(
+    found: Sequence[Sequence[Killing]], profile: str, seeds: Sequence[int]
+) -> dict[str, Any]:
     """What survives under each of several seeds, as plain data."""
-    runs = [{"seed": seed, **_summary(killings)} for seed, killings in zip(seeds, found, strict=True)]
+    runs = [
+        {"seed": seed, **_summary(killings)} for seed, killings in zip(seeds, found, strict=True)
+    ]
     return {"schema": SCHEMA, "versions": versions(), "profile": profile, "runs": runs}

@@ -1,4 +1,6 @@
-"""Where nothing explains a target: which pass, gate, parameter and step it departs from the equations in, in sentences."""
+"""Where nothing explains a target: which pass, gate, parameter and step it departs from the
+equations in, in sentences.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def _called(h: Hypothesis) -> str:
     return " and ".join(repr(name) for name in (h.base.name, *(f.name for f in h.faults)) if name)
 
 
-def _departures(search: Search, got: Results, budget: Budget) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _departures(
+    search: Search, got: Results, budget: Budget
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     kept = {k: v for k, v in got.items() if k in budget.exact}
     try:
         agree(search.cell, kept, {k: budget.exact[k] for k in kept}, budget.tolerance)
@@ -58,7 +62,9 @@ def _of_forward(search: Search, case: Case, got: Results) -> str:
     right = Hypothesis(search.right)
     outputs = {k: v for k, v in got.items() if not k.startswith("d")}
     wrong, fine = _departures(search, outputs, right.budget(case, gradients=False))
-    said = [f"The forward departs from the equations, in {summarise(wrong)} (right: {summarise(fine) or 'nothing'})."]
+    said = [
+        f"The forward departs from the equations, in {summarise(wrong)} (right: {summarise(fine) or 'nothing'})."
+    ]
     steps = [label for label in fine if label.startswith("y[")]
     if steps:
         said.append(
@@ -71,7 +77,9 @@ def _of_forward(search: Search, case: Case, got: Results) -> str:
         if budget is not None and not _departures(search, out, budget)[0]:
             holds.append(label)
     if holds and "" not in holds:
-        said.append(f"One step is right where {' or where '.join(holds)}: the fault is in what that silences.")
+        said.append(
+            f"One step is right where {' or where '.join(holds)}: the fault is in what that silences."
+        )
     return " ".join(said)
 
 

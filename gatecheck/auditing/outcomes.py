@@ -1,4 +1,6 @@
-"""What a target does in a series of calls: results, refusals, and arguments that it changed. Faults around a cell show there."""
+"""What a target does in a series of calls: results, refusals, and arguments that it changed. Faults
+around a cell show there.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Outcome:
         if self.results is None or other.results is None:
             return self.results is other.results
         # Of what its convention has no place for a target returns no gradient.
-        return self.results.keys() <= other.results.keys() and all(_close(v, other.results[k], rtol) for k, v in self.results.items())
+        return self.results.keys() <= other.results.keys() and all(
+            _close(v, other.results[k], rtol) for k, v in self.results.items()
+        )
 
 
 def _close(a: Array, b: Array, rtol: float) -> bool:
@@ -93,7 +97,9 @@ def outcomes(implementation: Subject, calls: Sequence[tuple[str, Case]]) -> Iter
             results, failed = None, str(error)
         except TargetError:
             results, failed = None, "crashed"
-        yield Outcome(results, failed, tuple(k for k, v in arguments.items() if not _unchanged(v, before[k])))
+        yield Outcome(
+            results, failed, tuple(k for k, v in arguments.items() if not _unchanged(v, before[k]))
+        )
 
 
 def _copied(value: Any) -> Any:
@@ -104,12 +110,19 @@ def _copied(value: Any) -> Any:
 
 def _unchanged(value: Any, before: Any) -> bool:
     if isinstance(value, dict):
-        return value.keys() == before.keys() and all(_unchanged(v, before[k]) for k, v in value.items())
-    return bool(np.array_equal(value, before, equal_nan=True)) if isinstance(value, np.ndarray) else value is before
+        return value.keys() == before.keys() and all(
+            _unchanged(v, before[k]) for k, v in value.items()
+        )
+    return (
+        bool(np.array_equal(value, before, equal_nan=True))
+        if isinstance(value, np.ndarray)
+        else value is before
+    )
 
 
 def around(implementation: Subject, seed: int, tick: Callable[[], None]) -> list[Fault]:
-    """The faults around a cell that do in a series of calls what the target does; none if it does what is right.
+    """The faults around a cell that do in a series of calls what the target does; none if it does
+    what is right.
 
     Parameters
     ----------
@@ -122,7 +135,8 @@ def around(implementation: Subject, seed: int, tick: Callable[[], None]) -> list
     """
     cell = implementation.cell
     once = series(implementation, seed)
-    # The target is called twice in a row: it has a past, and the second time it is one that is known.
+    # The target is called twice in a row: it has a past, and the second time it is one that is
+    # known.
     seen = list(outcomes(implementation, once + once))[len(once) :]
 
     def alike(made: Callable[[], Subject], past: bool = False) -> bool:
@@ -130,7 +144,10 @@ def around(implementation: Subject, seed: int, tick: Callable[[], None]) -> list
         for _ in outcomes(other, once if past else ()):
             pass
         theirs = outcomes(other, once)  # the first call that differs ends it
-        return all(a.like(b, CLOSE[case.dtype.name]) for a, b, (_, case) in zip(seen, theirs, once, strict=True))
+        return all(
+            a.like(b, CLOSE[case.dtype.name])
+            for a, b, (_, case) in zip(seen, theirs, once, strict=True)
+        )
 
     if alike(lambda: subject(Builtin(cell) if cell.one in COMPUTED else Edited(cell))):
         return []
@@ -139,7 +156,10 @@ def around(implementation: Subject, seed: int, tick: Callable[[], None]) -> list
     for fault in _wrappers(implementation):
         tick()
         try:
-            if alike(lambda fault=fault: subject(fault.plant(), cell=as_cell(fault.cell)), fault.name in remembering):  # type: ignore[misc]
+            if alike(
+                lambda fault=fault: subject(fault.plant(), cell=as_cell(fault.cell)),
+                fault.name in remembering,
+            ):  # type: ignore[misc]
                 found.append(fault)
         except GatecheckError:
             continue  # a fault for other options than this target has

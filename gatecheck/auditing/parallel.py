@@ -24,8 +24,9 @@ CHUNK = 16
 def chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
     """The labels, each once, in portions of one cell.
 
-    What a process keeps in memory, rounding budgets above all, serves one cell: the faults of a small one go to one process, and those of
-    a large one follow each other. Portions are small enough that no process waits long for another in the end.
+    What a process keeps in memory, rounding budgets above all, serves one cell: the faults of a
+    small one go to one process, and those of a large one follow each other. Portions are small
+    enough that no process waits long for another in the end.
     """
     by_cell: dict[str, list[str]] = {}
     for label in dict.fromkeys(labels):
@@ -35,7 +36,9 @@ def chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
 
 
 def _begin() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches them all; the first process ends the others
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches them all; the first process ends the others
     end_with_parent()
 
 
@@ -45,7 +48,11 @@ def _each(function: Callable[..., R], labels: Sequence[str], arguments: Sequence
 
 
 def on_all(
-    function: Callable[..., R], jobs: Sequence[J], *arguments: Any, workers: int | None = None, done: Callable[[J, R], None]
+    function: Callable[..., R],
+    jobs: Sequence[J],
+    *arguments: Any,
+    workers: int | None = None,
+    done: Callable[[J, R], None],
 ) -> list[R]:
     """``function(job, *arguments)`` for every job, in their order.
 
@@ -68,8 +75,12 @@ def on_all(
     found: dict[int, R] = {}
     # Neither PyTorch nor JAX can be forked once it runs threads.
     others = set(active_children())
-    with ProcessPoolExecutor(workers or cores(), mp_context=get_context("spawn"), initializer=_begin) as pool:
-        waiting = {pool.submit(function, job, *arguments): number for number, job in enumerate(jobs)}
+    with ProcessPoolExecutor(
+        workers or cores(), mp_context=get_context("spawn"), initializer=_begin
+    ) as pool:
+        waiting = {
+            pool.submit(function, job, *arguments): number for number, job in enumerate(jobs)
+        }
         try:
             for finished in as_completed(waiting):
                 number = waiting[finished]
@@ -78,9 +89,13 @@ def on_all(
         except BaseException as error:
             for process in set(active_children()) - others:  # what they are at may take minutes yet
                 process.terminate()
-            pool.shutdown(cancel_futures=True)  # leaving the block shuts down once more, which without waiting here takes this back
+            pool.shutdown(
+                cancel_futures=True
+            )  # leaving the block shuts down once more, which without waiting here takes this back
             if isinstance(error, BrokenProcessPool):
-                raise WorkerLostError("a process that worked for this one was ended from outside, perhaps for want of memory") from error
+                raise WorkerLostError(
+                    "a process that worked for this one was ended from outside, perhaps for want of memory"
+                ) from error
             raise
     return [found[number] for number in range(len(jobs))]
 
@@ -92,7 +107,8 @@ def on_each(
     workers: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[R]:
-    """``function(label, *arguments)`` for every label, in their order, in portions of those that have much in common.
+    """``function(label, *arguments)`` for every label, in their order, in portions of those that
+    have much in common.
 
     Parameters
     ----------

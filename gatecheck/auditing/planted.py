@@ -43,7 +43,11 @@ class Planted(Subject):
 
     def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
         """As of any subject."""
-        return _copied(_true_forward(case)) if self.true_forward and arguments is None else super().forward(case, arguments)
+        return (
+            _copied(_true_forward(case))
+            if self.true_forward and arguments is None
+            else super().forward(case, arguments)
+        )
 
 
 # ---- properties that ask for no gradient
@@ -70,9 +74,11 @@ def without_gradients(claim: Claim, case: Case) -> Evidence | None:
 
 
 def on_wrong_gradients(claim: Claim) -> Claim:
-    """The same property for a fault in backward's equations alone: where it asks for no gradient, what it says of the truth.
+    """The same property for a fault in backward's equations alone: where it asks for no gradient,
+    what it says of the truth.
 
-    There it would make the very same calls and see the same results, so this is once a process where it would be once a fault.
+    There it would make the very same calls and see the same results, so this is once a process
+    where it would be once a fault.
     """
 
     def check(implementation: Subject, case: Case) -> Evidence:
@@ -91,13 +97,17 @@ def on_trial(fault: Fault) -> tuple[Subject, bool]:
     if fault.wrap is not None or fault.edit is None:
         return plain, False
     only_gradients = fault.side(as_cell(fault.cell)) == "backward"
-    return Planted(**{f.name: getattr(plain, f.name) for f in fields(plain) if f.init}, true_forward=only_gradients), only_gradients
+    return Planted(
+        **{f.name: getattr(plain, f.name) for f in fields(plain) if f.init},
+        true_forward=only_gradients,
+    ), only_gradients
 
 
 def in_order(chosen: list[Claim]) -> list[Claim]:
     """Properties in an order in which most faults are killed soon.
 
-    First the one that wants to see a first call, then those that compare with the equations, on all their cases, the few long ones too.
+    First the one that wants to see a first call, then those that compare with the equations, on all
+    their cases, the few long ones too.
     """
     first, *rest = chosen
     return [first, *sorted(rest, key=lambda c: not c.reference)]

@@ -1,6 +1,8 @@
-"""Whether a target is right but for its precision: in float64 every number agrees, and in float32 it is coarser than float32 has to be.
+"""Whether a target is right but for its precision: in float64 every number agrees, and in float32
+it is coarser than float32 has to be.
 
-So it is with matrix products in TF32 or bfloat16 and with approximated activations, on a GPU more often than not.
+So it is with matrix products in TF32 or bfloat16 and with approximated activations, on a GPU more
+often than not.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ from gatecheck.evidence import Violation, agree
 from gatecheck.reference import Results
 
 COARSEST = 2.0**16
-"""The unit roundoff of bfloat16 over that of float32: what is further off than this times its budget is not coarse but wrong."""
+"""The unit roundoff of bfloat16 over that of float32: what is further off than this times its
+budget is not coarse but wrong.
+"""
 
 
 def coarse(search: Search, observed: Sequence[tuple[Case, Results]]) -> str:
-    """What is known of a target whose equations are right, in a sentence; empty if they are not, or if its float32 is as good as it gets.
+    """What is known of a target whose equations are right, in a sentence; empty if they are not, or
+    if its float32 is as good as it gets.
 
     Parameters
     ----------
@@ -46,11 +51,15 @@ def coarse(search: Search, observed: Sequence[tuple[Case, Results]]) -> str:
 
 
 def _ratio(search: Search, right: Hypothesis, case: Case, got: Results) -> float:
-    """The worst error over its budget; infinity where NaN or infinities are not where they should be."""
+    """The worst error over its budget; infinity where NaN or infinities are not where they should
+    be.
+    """
     budget = right.budget(case, gradients=any(name.startswith("d") for name in got))
     if any((np.isfinite(a) != np.isfinite(budget.exact[name])).any() for name, a in got.items()):
         return math.inf
     try:
-        return agree(search.cell, got, {name: budget.exact[name] for name in got}, budget.tolerance).ratio
+        return agree(
+            search.cell, got, {name: budget.exact[name] for name in got}, budget.tolerance
+        ).ratio
     except Violation as violation:
         return violation.ratio

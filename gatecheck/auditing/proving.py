@@ -1,4 +1,6 @@
-"""What an audit in the profile ``thorough`` adds to cases: proofs for all inputs, of the equations and of activations that are shown."""
+"""What an audit in the profile ``thorough`` adds to cases: proofs for all inputs, of the equations
+and of activations that are shown.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,17 @@ PROFILE = "thorough"
 """The profile in which proofs are tried."""
 
 STRIDE_ELSEWHERE = 251
-"""In a process of its own a target is tried on one float32 in so many: some seconds, where all of them would outlast its time."""
+"""In a process of its own a target is tried on one float32 in so many: some seconds, where all of
+them would outlast its time.
+"""
 
 Prove = Callable[[Progress], tuple[list[Proof], list[str]]]
 """From a progress to proofs, and what could not be looked at, in sentences."""
 
 
-def proven(cell: Cell, activations: Callable[[Progress], list[Proof]], progress: Progress) -> tuple[list[Proof], list[str]]:
+def proven(
+    cell: Cell, activations: Callable[[Progress], list[Proof]], progress: Progress
+) -> tuple[list[Proof], list[str]]:
     """Proofs of the equations of a cell, and of the activations of an implementation of it.
 
     Parameters
@@ -44,12 +50,19 @@ def proven(cell: Cell, activations: Callable[[Progress], list[Proof]], progress:
     progress(0, 1, "proofs over ranges")
     of_equations = proofs(cell)
     of_activations = activations(progress)
-    shown = "" if of_activations else "only of the equations something is proven for all inputs: it shows no activations of its own"
+    shown = (
+        ""
+        if of_activations
+        else "only of the equations something is proven for all inputs: it shows no activations of its own"
+    )
     return [*of_equations, *of_activations], [shown] if shown else []
 
 
-def of_activations(target: Any, name: str, dtypes: tuple[str, ...], progress: Progress, stride: int = 1) -> list[Proof]:
-    """Proofs of the ``activations`` that a target shows, if it does; it may promise ``activation_ulps``.
+def of_activations(
+    target: Any, name: str, dtypes: tuple[str, ...], progress: Progress, stride: int = 1
+) -> list[Proof]:
+    """Proofs of the ``activations`` that a target shows, if it does; it may promise
+    ``activation_ulps``.
 
     What goes wrong in them is no error here: of that nothing is proven, which is said.
     """
@@ -61,9 +74,13 @@ def of_activations(target: Any, name: str, dtypes: tuple[str, ...], progress: Pr
     of = f"the activations of {name}"
     try:
         if not isinstance(shown, Mapping):
-            raise UsageError(f"activations is a {type(shown).__name__}, but should be a dict of functions")
+            raise UsageError(
+                f"activations is a {type(shown).__name__}, but should be a dict of functions"
+            )
         ulps = float(getattr(target, "activation_ulps", DEFAULT_ULPS))
-        return activation_proofs(shown, of=of, ulps=ulps, dtypes=dtypes, stride=stride, progress=progress)
+        return activation_proofs(
+            shown, of=of, ulps=ulps, dtypes=dtypes, stride=stride, progress=progress
+        )
     except Exception as error:
         return [not_tried(of, error)]
 
@@ -71,4 +88,10 @@ def of_activations(target: Any, name: str, dtypes: tuple[str, ...], progress: Pr
 def not_tried(of: str, error: Exception) -> Proof:
     """That activations could not be tried."""
     kind = "" if isinstance(error, UsageError | TargetError) else f"{type(error).__name__}: "
-    return Proof(of, "they are functions of arrays", "every float", "not proved", f"{kind}{first_line(error)}")
+    return Proof(
+        of,
+        "they are functions of arrays",
+        "every float",
+        "not proved",
+        f"{kind}{first_line(error)}",
+    )

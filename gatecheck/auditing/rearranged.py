@@ -1,6 +1,8 @@
-"""Conventions that a target may follow without saying so: the same mathematics on rearranged arrays, or that of a neighbouring cell.
+"""Conventions that a target may follow without saying so: the same mathematics on rearranged
+arrays, or that of a neighbouring cell.
 
-Each carries gradients back by its own transpose, so whoever follows it is right in every number, but for another declaration.
+Each carries gradients back by its own transpose, so whoever follows it is right in every number,
+but for another declaration.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ def _same(arrays: Arrays) -> dict[str, Array]:
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """The mathematics on which faults are tried: the truth, or a convention that differs from what the target declares.
+    """The mathematics on which faults are tried: the truth, or a convention that differs from what
+    the target declares.
 
     Attributes
     ----------
@@ -35,7 +38,8 @@ class Base:
     given
         From the arrays of a case to those that the equations take.
     returned
-        From the results and gradients of the equations to those of the target; on gradients the transpose of `given`.
+        From the results and gradients of the equations to those of the target; on gradients the
+        transpose of `given`.
     """
 
     name: str
@@ -46,16 +50,20 @@ class Base:
 
 
 def truth(cell: Cell, negated: str = "") -> Base:
-    """What the target should compute, with the blocks of some gates negated as its convention has them.
+    """What the target should compute, with the blocks of some gates negated as its convention has
+    them.
 
-    A fault that takes one gate's weights for another's then does so in the target's own arrays: exchanged blocks keep their signs.
+    A fault that takes one gate's weights for another's then does so in the target's own arrays:
+    exchanged blocks keep their signs.
     """
     plain = equations(cell)
     if not negated:
         return Base("", "", plain)
     turned = {name: plain[name] for k in negated for name in (f"a_{k}", f"da_{k}")}
     own = Arrangement(cell.gates, negated)
-    edited = plain.edited({name: lambda s, equation=equation: -equation(s) for name, equation in turned.items()})  # type: ignore[misc]
+    edited = plain.edited(
+        {name: lambda s, equation=equation: -equation(s) for name, equation in turned.items()}
+    )  # type: ignore[misc]
     return Base("", "", edited, arranged(cell, own), arranged(cell, own, transpose=True))
 
 
@@ -86,7 +94,13 @@ class Arrangement:
     def words(self, cell: Cell) -> str:
         """What a target does that has this arrangement."""
         order = " ".join(cell.gates[self.source.index(k)] for k in cell.gates)
-        said = [] if self.source == cell.gates else [f"the gate blocks of W, U and b lie in the order {order}, not {' '.join(cell.gates)}"]
+        said = (
+            []
+            if self.source == cell.gates
+            else [
+                f"the gate blocks of W, U and b lie in the order {order}, not {' '.join(cell.gates)}"
+            ]
+        )
         for k in self.negated:
             polarity = f"{k} is 1 - {k}: " if k in cell.sigmoid_gates else ""
             said.append(f"{polarity}the block of {k} has the opposite sign in W, U and b")
@@ -106,7 +120,9 @@ class Arrangement:
         order = "".join(cell.gates[self.source.index(k)] for k in cell.gates)
         parts = [f"order {order}"] if self.source != cell.gates else []
         parts += [f"{k} negated" for k in self.negated]
-        return ", ".join(parts + ["interleaved"] * self.interleaved + ["U transposed"] * self.transposed)
+        return ", ".join(
+            parts + ["interleaved"] * self.interleaved + ["U transposed"] * self.transposed
+        )
 
 
 def arrangements(cell: Cell) -> Iterator[Arrangement]:
@@ -121,17 +137,23 @@ def arrangements(cell: Cell) -> Iterator[Arrangement]:
         for interleaved in ((False, True) if len(gates) > 1 else (False,))
         for transposed in ((False, True) if square else (False,))
     ]
-    return iter(sorted((a for a in found if a != Arrangement(gates)), key=lambda a: a.distance(cell)))
+    return iter(
+        sorted((a for a in found if a != Arrangement(gates)), key=lambda a: a.distance(cell))
+    )
 
 
-def arranged(cell: Cell, arrangement: Arrangement, *, transpose: bool = False) -> Callable[[Arrays], dict[str, Array]]:
+def arranged(
+    cell: Cell, arrangement: Arrangement, *, transpose: bool = False
+) -> Callable[[Arrays], dict[str, Array]]:
     """The map of parameters to those that the equations take; or, of gradients, its transpose."""
     a, gates = arrangement, cell.gates
     prefix = "d" if transpose else ""
 
     def one(params: Arrays) -> dict[str, Array]:
         if not transpose and a.interleaved:
-            params = {k: _by_gate(v, len(gates)) if k in ("W", "U", "b") else v for k, v in params.items()}
+            params = {
+                k: _by_gate(v, len(gates)) if k in ("W", "U", "b") else v for k, v in params.items()
+            }
         blocks = split(cell.one, params)
         out = dict(blocks)
         for gate, source in zip(gates, a.source, strict=True):
@@ -145,14 +167,20 @@ def arranged(cell: Cell, arrangement: Arrangement, *, transpose: bool = False) -
                 out["c_n"] = sign * blocks["c_n"]
         joined = join(cell.one, out)
         if transpose and a.interleaved:
-            joined = {k: _by_unit(v, len(gates)) if k in ("W", "U", "b") else v for k, v in joined.items()}
+            joined = {
+                k: _by_unit(v, len(gates)) if k in ("W", "U", "b") else v for k, v in joined.items()
+            }
         return joined
 
     def given(arrays: Arrays) -> dict[str, Array]:
         if f"{prefix}W" not in arrays:
             return dict(arrays)  # the outputs alone
         named = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        new = {f"{prefix}{name}{tag}": v for tag in cell.tags for name, v in one(of_tag(cell, named, tag)).items()}
+        new = {
+            f"{prefix}{name}{tag}": v
+            for tag in cell.tags
+            for name, v in one(of_tag(cell, named, tag)).items()
+        }
         return {**arrays, **new}
 
     return given
@@ -193,8 +221,12 @@ def neighbours(cell: Cell) -> Iterator[Base]:
         "backwards in time",
         "it runs from the last step to the first",
         equations(cell),
-        lambda arrays: {k: v[..., ::-1, :, :] if k in ("x", "dy") else v for k, v in arrays.items()},
-        lambda results: {k: v[..., ::-1, :, :] if k in ("y", "dx") else v for k, v in results.items()},
+        lambda arrays: {
+            k: v[..., ::-1, :, :] if k in ("x", "dy") else v for k, v in arrays.items()
+        },
+        lambda results: {
+            k: v[..., ::-1, :, :] if k in ("y", "dx") else v for k, v in results.items()
+        },
     )
 
 
@@ -203,19 +235,35 @@ def _cells(cell: Cell) -> Iterator[Base]:
         for activation in ("tanh", "relu", "sigmoid"):
             if activation != cell.activation:
                 made: Any = replace(cell, activation=activation)
-                yield Base(f"{activation} activation", f"the activation is {activation}, not {cell.activation}", equations(made))
+                yield Base(
+                    f"{activation} activation",
+                    f"the activation is {activation}, not {cell.activation}",
+                    equations(made),
+                )
         return
     if cell.hard is None:
         for width in (5, 6):
             hard: Any = replace(cell, hard=width)
-            yield Base(f"hard sigmoids /{width}", f"the gates are hard sigmoids min(max(a/{width} + 1/2, 0), 1)", equations(hard))
+            yield Base(
+                f"hard sigmoids /{width}",
+                f"the gates are hard sigmoids min(max(a/{width} + 1/2, 0), 1)",
+                equations(hard),
+            )
     elif cell.hard is not None:
-        yield Base("logistic gates", "the gates are logistic sigmoids, not hard ones", equations(replace(cell, hard=None)))
+        yield Base(
+            "logistic gates",
+            "the gates are logistic sigmoids, not hard ones",
+            equations(replace(cell, hard=None)),
+        )
     if cell.kind == "lstm":
         for bias in (0.0, 1.0):
             if bias != cell.forget_bias:
                 says = f"{bias:g} is added to the forget gate's bias at run time, not {cell.forget_bias:g}"
-                yield Base(f"forget bias {bias:g} at run time", says, equations(replace(cell, forget_bias=bias)))
+                yield Base(
+                    f"forget bias {bias:g} at run time",
+                    says,
+                    equations(replace(cell, forget_bias=bias)),
+                )
     if cell.reset == "after":
         yield Base(
             "reset before the product",
@@ -244,7 +292,9 @@ def _memory(cell: Cell) -> Iterator[Base]:
             f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} read as if in memory the gates' blocks were rows",
             equations(cell),
             _each_tag(cell, lambda p, read=read: {k: f(p[k]) for k, f in read.items()}),  # type: ignore[misc]
-            _each_tag(cell, lambda g, written=written: {k: f(g[k]) for k, f in written.items()}, "d"),  # type: ignore[misc]
+            _each_tag(
+                cell, lambda g, written=written: {k: f(g[k]) for k, f in written.items()}, "d"
+            ),  # type: ignore[misc]
         )
 
 
@@ -278,30 +328,58 @@ def _inner_bias(cell: Cell) -> Iterator[Base]:
 
 
 def _states(cell: Cell) -> Iterator[Base]:
-    pairs = {"h0": "c0", "c0": "h0", "hT": "cT", "cT": "hT", "dh0": "dc0", "dc0": "dh0", "dhT": "dcT", "dcT": "dhT"}
+    pairs = {
+        "h0": "c0",
+        "c0": "h0",
+        "hT": "cT",
+        "cT": "hT",
+        "dh0": "dc0",
+        "dc0": "dh0",
+        "dhT": "dcT",
+        "dcT": "dhT",
+    }
 
     def swapped(*names: str) -> Callable[[Arrays], dict[str, Array]]:
-        return lambda arrays: {k: arrays[pairs[k]] if k in names and pairs[k] in arrays else v for k, v in arrays.items()}
+        return lambda arrays: {
+            k: arrays[pairs[k]] if k in names and pairs[k] in arrays else v
+            for k, v in arrays.items()
+        }
 
     says = "states come as (c, h), not (h, c)"
     yield Base(
         "states as (c, h)", says, equations(cell), swapped("h0", "c0", "dhT", "dcT"), swapped("hT", "cT", "dh0", "dc0")
     )  # fmt: skip
     says = "the final states are returned as (c, h), not (h, c)"
-    yield Base("final states as (c, h)", says, equations(cell), swapped("dhT", "dcT"), swapped("hT", "cT"))
+    yield Base(
+        "final states as (c, h)", says, equations(cell), swapped("dhT", "dcT"), swapped("hT", "cT")
+    )
     says = "the initial states are taken as (c, h), not (h, c)"
-    yield Base("initial states as (c, h)", says, equations(cell), swapped("h0", "c0"), swapped("dh0", "dc0"))
+    yield Base(
+        "initial states as (c, h)",
+        says,
+        equations(cell),
+        swapped("h0", "c0"),
+        swapped("dh0", "dc0"),
+    )
 
 
-def _each_tag(cell: Cell, change: Callable[[Arrays], dict[str, Array]], prefix: str = "") -> Callable[[Arrays], dict[str, Array]]:
-    """A change of the parameters of one layer and direction (or, with the prefix d, of their gradients) made in every one."""
+def _each_tag(
+    cell: Cell, change: Callable[[Arrays], dict[str, Array]], prefix: str = ""
+) -> Callable[[Arrays], dict[str, Array]]:
+    """A change of the parameters of one layer and direction (or, with the prefix d, of their
+    gradients) made in every one.
+    """
 
     def map_all(arrays: Arrays) -> dict[str, Array]:
         if f"{prefix}W" not in arrays:
             return dict(arrays)
         new = dict(arrays)
         for tag in cell.tags:
-            own = {k[len(prefix) : len(k) - len(tag)]: v for k, v in arrays.items() if k.startswith(prefix) and k.endswith(tag)}
+            own = {
+                k[len(prefix) : len(k) - len(tag)]: v
+                for k, v in arrays.items()
+                if k.startswith(prefix) and k.endswith(tag)
+            }
             new |= {f"{prefix}{k}{tag}": v for k, v in change(own).items()}
         return new
 

@@ -15,7 +15,16 @@ from gatecheck.writing import make_folder
 
 SCHEMA = "gatecheck-audit-1"
 
-Outcome = Literal["passed", "failed", "expected_failure", "inconclusive", "skipped", "crashed", "timed_out", "error"]
+Outcome = Literal[
+    "passed",
+    "failed",
+    "expected_failure",
+    "inconclusive",
+    "skipped",
+    "crashed",
+    "timed_out",
+    "error",
+]
 FAILED: tuple[Outcome, ...] = ("failed", "crashed", "timed_out")
 """The outcomes of a property that does not hold."""
 
@@ -57,8 +66,16 @@ class PropertyResult:
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
-        case = None if self.counterexample is None else {"case": str(self.counterexample), "file": self.saved}
-        ratio = self.worst_ratio if self.worst_ratio is not None and math.isfinite(self.worst_ratio) else None
+        case = (
+            None
+            if self.counterexample is None
+            else {"case": str(self.counterexample), "file": self.saved}
+        )
+        ratio = (
+            self.worst_ratio
+            if self.worst_ratio is not None and math.isfinite(self.worst_ratio)
+            else None
+        )
         return {
             "name": self.name,
             "outcome": self.outcome,
@@ -89,7 +106,8 @@ class AuditResult:
     diagnosis
         What explains the findings; None if there are none, or if nobody asked.
     proofs
-        What was tried to prove for all inputs, of the equations of the cell and of the activations that the implementation shows.
+        What was tried to prove for all inputs, of the equations of the cell and of the activations
+        that the implementation shows.
     """
 
     implementation: str
@@ -119,8 +137,8 @@ class AuditResult:
 
     @property
     def verdict(self) -> Verdict:
-        """``fail`` if a property failed or a proof was refuted; ``error`` if none ran or gatecheck itself failed in one; ``inconclusive``
-        if one could not be judged; else ``pass``."""
+        """``fail`` if a property failed or a proof was refuted; ``error`` if none ran or gatecheck
+        itself failed in one; ``inconclusive`` if one could not be judged; else ``pass``."""
         if self.count(*FAILED) or any(p.outcome == "refuted" for p in self.proofs):
             return "fail"
         if self.ran == 0 or self.count("error"):
@@ -138,7 +156,8 @@ class AuditResult:
         return [p for p in self.properties if p.outcome in (*FAILED, "error")]
 
     def saving_counterexamples(self, folder: str | Path) -> AuditResult:
-        """Write each counterexample as ``.npz`` into a folder, which is made if need be; the same result, knowing the files.
+        """Write each counterexample as ``.npz`` into a folder, which is made if need be; the same
+        result, knowing the files.
 
         Raises
         ------
@@ -149,8 +168,15 @@ class AuditResult:
         for p in self.properties:
             if p.counterexample is not None and p.outcome != "expected_failure":
                 make_folder(folder)
-                made_of = (self.implementation, *([self.cell] if self.cell not in self.implementation.lower() else []), p.name)
-                path = Path(folder) / ("".join(c if c.isalnum() or c in "-_" else "-" for c in "-".join(made_of)) + ".npz")
+                made_of = (
+                    self.implementation,
+                    *([self.cell] if self.cell not in self.implementation.lower() else []),
+                    p.name,
+                )
+                path = Path(folder) / (
+                    "".join(c if c.isalnum() or c in "-_" else "-" for c in "-".join(made_of))
+                    + ".npz"
+                )
                 p.counterexample.save(path, property=p.name, implementation=self.implementation)
                 p = replace(p, saved=str(path))
             saved.append(p)
@@ -169,9 +195,22 @@ class AuditResult:
             "narrowings": list(self.narrowings),
             "verdict": self.verdict,
             "counts": {"ran": self.ran, "checks": self.checks}
-            | {o: self.count(o) for o in ("failed", "skipped", "inconclusive", "expected_failure", "crashed", "timed_out", "error")},
+            | {
+                o: self.count(o)
+                for o in (
+                    "failed",
+                    "skipped",
+                    "inconclusive",
+                    "expected_failure",
+                    "crashed",
+                    "timed_out",
+                    "error",
+                )
+            },
             "properties": [p.to_json() for p in self.properties],
             "proofs": [p.to_json() for p in self.proofs],
-            "diagnosis": [e.to_json() for e in self.diagnosis.explanations] if self.diagnosis else [],
+            "diagnosis": [e.to_json() for e in self.diagnosis.explanations]
+            if self.diagnosis
+            else [],
             "diagnosis_says": self.diagnosis.says if self.diagnosis else "",
         }

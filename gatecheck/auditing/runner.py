@@ -14,7 +14,19 @@ from gatecheck.arguments import FLAG, FUNCTION, LIST, MAPPING, PATH, SEED, check
 from gatecheck.auditing import diagnosis
 from gatecheck.auditing.applicable import says_nothing
 from gatecheck.auditing.diagnosis import Diagnosis
-from gatecheck.auditing.exploring import PLEASE, PROFILES, Check, Progress, Tally, drawn, explore, in_process, reporting, shrink, silent
+from gatecheck.auditing.exploring import (
+    PLEASE,
+    PROFILES,
+    Check,
+    Progress,
+    Tally,
+    drawn,
+    explore,
+    in_process,
+    reporting,
+    shrink,
+    silent,
+)
 from gatecheck.auditing.guard import untold
 from gatecheck.auditing.proving import PROFILE, Prove, of_activations, proven
 from gatecheck.auditing.result import AuditResult, Outcome, PropertyResult
@@ -23,7 +35,14 @@ from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.claims import REGISTRY, Claim
 from gatecheck.conventions import Convention
-from gatecheck.errors import BugError, CaseFileError, TargetCrashError, TargetError, TargetTimeoutError, UsageError
+from gatecheck.errors import (
+    BugError,
+    CaseFileError,
+    TargetCrashError,
+    TargetError,
+    TargetTimeoutError,
+    UsageError,
+)
 from gatecheck.implementation import Subject, subject
 from gatecheck.strategies import SCOPES
 from gatecheck.targets.custom import CustomSubject, custom_subject, is_custom
@@ -32,8 +51,20 @@ from gatecheck.versions import versions
 NAMED = 8
 """How many faults a sentence names."""
 
-MODULES = ("contract", "gates", "precision", "gradients", "reductions", "state", "lengths", "layers", "symmetry")
-"""Of `properties`, in the order in which what they claim is tried and reported, whichever was imported first."""
+MODULES = (
+    "contract",
+    "gates",
+    "precision",
+    "gradients",
+    "reductions",
+    "state",
+    "lengths",
+    "layers",
+    "symmetry",
+)
+"""Of `properties`, in the order in which what they claim is tried and reported, whichever was
+imported first.
+"""
 
 
 def claims(only: Iterable[str] = ()) -> list[Claim]:
@@ -55,14 +86,19 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
     if unknown:
         near = [n for name in unknown for n in difflib.get_close_matches(name, REGISTRY, n=3)]
         hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise UsageError(f"there is no property {', '.join(unknown)}; {hint}`gatecheck properties` lists them all")
+        raise UsageError(
+            f"there is no property {', '.join(unknown)}; {hint}`gatecheck properties` lists them all"
+        )
     places = {module: place for place, module in enumerate(MODULES)}
     chosen = [c for name, c in REGISTRY.items() if not wanted or name in wanted]
-    return sorted(chosen, key=lambda c: places.get(c.check.__module__.rpartition(".")[2], len(places)))
+    return sorted(
+        chosen, key=lambda c: places.get(c.check.__module__.rpartition(".")[2], len(places))
+    )
 
 
 def with_reasons(expected: Mapping[str, str]) -> dict[str, str]:
-    """Failures that are expected, by the name of a property the reason, once each is a property's and has one.
+    """Failures that are expected, by the name of a property the reason, once each is a property's
+    and has one.
 
     Raises
     ------
@@ -72,7 +108,9 @@ def with_reasons(expected: Mapping[str, str]) -> dict[str, str]:
     for name, reason in expected.items():
         claims([name])
         if not isinstance(reason, str) or not reason.strip():
-            raise UsageError(f"{name} is expected to fail without a reason: give one, with its source")
+            raise UsageError(
+                f"{name} is expected to fail without a reason: give one, with its source"
+            )
     return dict(expected)
 
 
@@ -87,7 +125,9 @@ def expecting(implementation: Subject, expected: Mapping[str, str] | None) -> Su
     found = with_reasons(expected or {})
     for chosen in claims(found) if found else ():
         if reason := says_nothing(chosen, implementation):
-            raise UsageError(f"{chosen.name} is expected to fail, but says nothing about {implementation.name}: it {reason}")
+            raise UsageError(
+                f"{chosen.name} is expected to fail, but says nothing about {implementation.name}: it {reason}"
+            )
     return replace(implementation, expected_failures={**implementation.expected_failures, **found})
 
 
@@ -98,7 +138,9 @@ def applicable(implementation: Subject | CustomSubject) -> list[Claim]:
 
 def _reason(tally: Tally) -> str:
     seen = f"seen in {tally.failures} of {tally.examples} cases" if tally.failures else ""
-    return "\n".join(filter(None, [str(tally.failure), "; ".join(filter(None, [seen, tally.widest[1]]))]))
+    return "\n".join(
+        filter(None, [str(tally.failure), "; ".join(filter(None, [seen, tally.widest[1]]))])
+    )
 
 
 def _outcome(failure: Exception) -> Outcome:
@@ -106,7 +148,9 @@ def _outcome(failure: Exception) -> Outcome:
         return "error"
     if isinstance(failure, TargetTimeoutError):
         return "timed_out"
-    crashed = isinstance(failure, TargetCrashError) or (isinstance(failure, TargetError) and failure.__cause__ is not None)
+    crashed = isinstance(failure, TargetCrashError) or (
+        isinstance(failure, TargetError) and failure.__cause__ is not None
+    )
     return "crashed" if crashed else "failed"
 
 
@@ -120,12 +164,17 @@ def _conclude(implementation: Subject, tally: Tally) -> PropertyResult:
         "inconclusive": seen.inconclusive / blocks if blocks else 0.0,
     }
     if tally.failure is not None:
-        common |= {"counterexample": tally.case, "worst_ratio": getattr(tally.failure, "ratio", None)}
+        common |= {
+            "counterexample": tally.case,
+            "worst_ratio": getattr(tally.failure, "ratio", None),
+        }
         if expected and not isinstance(tally.failure, BugError):
             return PropertyResult(claim.name, "expected_failure", reason=expected, **common)
         return PropertyResult(claim.name, _outcome(tally.failure), reason=_reason(tally), **common)
     if expected:
-        return PropertyResult(claim.name, "failed", reason=f"it holds, but was expected to fail: {expected}", **common)
+        return PropertyResult(
+            claim.name, "failed", reason=f"it holds, but was expected to fail: {expected}", **common
+        )
     undecided = [dtype for dtype, judged in sorted(tally.judged_by_dtype.items()) if judged == 0]
     if undecided or not tally.judged_by_dtype:
         reason = f"no case could be judged in {' and '.join(undecided) or 'any dtype'}: rounding may be as large as the values"
@@ -133,7 +182,13 @@ def _conclude(implementation: Subject, tally: Tally) -> PropertyResult:
     return PropertyResult(claim.name, "passed", **common)
 
 
-@checked(seed=SEED, only=LIST, expected_failures=perhaps(MAPPING), diagnose=FLAG, progress=perhaps(FUNCTION))
+@checked(
+    seed=SEED,
+    only=LIST,
+    expected_failures=perhaps(MAPPING),
+    diagnose=FLAG,
+    progress=perhaps(FUNCTION),
+)
 def audit(
     target: Any,
     *,
@@ -153,8 +208,8 @@ def audit(
     target
         An implementation (see :class:`gatecheck.protocol.Implementation`), or a class of one.
     profile
-        ``"quick"``, ``"ci"`` or ``"thorough"``: how many cases. The last also proves what can be proven for all inputs, unless `only`
-        says that nothing else is asked for.
+        ``"quick"``, ``"ci"`` or ``"thorough"``: how many cases. The last also proves what can be
+        proven for all inputs, unless `only` says that nothing else is asked for.
     only
         Names of properties, to run these alone.
     cell, convention
@@ -162,11 +217,13 @@ def audit(
     seed
         Of the cases; the same seed gives the same audit.
     expected_failures
-        By the name of a property the reason why it is expected to fail. Strict: one that holds is a finding.
+        By the name of a property the reason why it is expected to fail. Strict: one that holds is a
+        finding.
     diagnose
         Whether to search for what explains the findings, which takes some seconds.
     progress
-        Called with how many checks are done, how many there are, and the name of the property at hand.
+        Called with how many checks are done, how many there are, and the name of the property at
+        hand.
 
     Returns
     -------
@@ -176,9 +233,11 @@ def audit(
     Raises
     ------
     UsageError
-        If there is no such profile or property, or an expected failure gives no reason or says nothing about the target.
+        If there is no such profile or property, or an expected failure gives no reason or says
+        nothing about the target.
     TargetError
-        If the target is not an implementation, or its own list of expected failures names no property.
+        If the target is not an implementation, or its own list of expected failures names no
+        property.
     """
     check_profile(profile)
     how: dict[str, Any] = {
@@ -193,14 +252,19 @@ def audit(
         how["given"] = implementation.examples(own_examples(profile), int(seed))
     else:
         how["diagnose"] = partial(diagnosis.diagnose, implementation) if diagnose else None
-        tried = partial(of_activations, implementation.target, implementation.name, implementation.dtypes)
+        tried = partial(
+            of_activations, implementation.target, implementation.name, implementation.dtypes
+        )
         how["prove"] = partial(proven, implementation.cell, tried)
     made_with = versions(*getattr(implementation.target, "packages", ()))
     return audited(implementation, in_process(implementation), made_with, **how)
 
 
-def prepared(target: Any, *, cell: str | Cell | None = None, convention: str | Convention | None = None) -> Subject | CustomSubject:
-    """A target as the properties see it, in the convention that it follows if it declares none; parameters as of :func:`audit`.
+def prepared(
+    target: Any, *, cell: str | Cell | None = None, convention: str | Convention | None = None
+) -> Subject | CustomSubject:
+    """A target as the properties see it, in the convention that it follows if it declares none;
+    parameters as of :func:`audit`.
 
     Raises
     ------
@@ -215,7 +279,9 @@ def prepared(target: Any, *, cell: str | Cell | None = None, convention: str | C
 
 
 def own_examples(profile: str) -> int:
-    """How many examples of a cell of its own a profile asks for: each is tried by every oracle, which is what takes long."""
+    """How many examples of a cell of its own a profile asks for: each is tried by every oracle,
+    which is what takes long.
+    """
     return max(2, PROFILES[profile] // 6)
 
 
@@ -228,7 +294,9 @@ def check_profile(profile: str) -> None:
         If there is not.
     """
     if not isinstance(profile, str) or profile not in PROFILES:
-        raise UsageError(f"there is no profile {shown(profile)}; the profiles are {', '.join(PROFILES)}")
+        raise UsageError(
+            f"there is no profile {shown(profile)}; the profiles are {', '.join(PROFILES)}"
+        )
 
 
 def audited(
@@ -269,7 +337,9 @@ def audited(
     chosen = claims(only)
     stale = set(implementation.expected_failures) - set(REGISTRY)
     if stale:
-        raise TargetError(f"{implementation.name} expects failures of properties that do not exist: {', '.join(sorted(stale))}")
+        raise TargetError(
+            f"{implementation.name} expects failures of properties that do not exist: {', '.join(sorted(stale))}"
+        )
     skipped = {c.name: reason for c in chosen if (reason := says_nothing(c, implementation))}
     implementation = expecting(implementation, expected_failures)
     report = progress or silent
@@ -280,13 +350,23 @@ def audited(
         done, total = now, of
         report(now, of, label)
 
-    tallies = explore(implementation, [c for c in chosen if c.name not in skipped], profile, seed, tick, check=check, given=given)
+    tallies = explore(
+        implementation,
+        [c for c in chosen if c.name not in skipped],
+        profile,
+        seed,
+        tick,
+        check=check,
+        given=given,
+    )
     for tally in tallies.values():
         if tally.failure is not None and tally.claim.name not in implementation.expected_failures:
             report(done, total, f"{tally.claim.name}: looking for a smaller counterexample")
             shrink(implementation, tally, seed, check)
     results = [
-        PropertyResult(c.name, "skipped", reason=skipped[c.name]) if c.name in skipped else _conclude(implementation, tallies[c.name])
+        PropertyResult(c.name, "skipped", reason=skipped[c.name])
+        if c.name in skipped
+        else _conclude(implementation, tallies[c.name])
         for c in chosen
     ]
     proofs, unproven = prove(report) if prove and profile == PROFILE and not only else ([], [])
@@ -301,22 +381,36 @@ def audited(
         dict(made_with),
         proofs=proofs,
     )
-    if not (diagnose and found.count("failed", "crashed")):  # where it only failed to return, it would be waited for once more
+    if not (
+        diagnose and found.count("failed", "crashed")
+    ):  # where it only failed to return, it would be waited for once more
         return found
     report(done, total, "looking for what explains the findings")
     try:
         return replace(found, diagnosis=diagnose(seed=seed))
     except Exception as error:  # the findings stand without it
-        return replace(found, diagnosis=Diagnosis(says=f"There is no diagnosis: {PLEASE} {type(error).__name__}: {error}"))
+        return replace(
+            found,
+            diagnosis=Diagnosis(
+                says=f"There is no diagnosis: {PLEASE} {type(error).__name__}: {error}"
+            ),
+        )
 
 
 def _blind_spots(implementation: Subject, profile: str, seed: int) -> list[str]:
-    """What cases of the sizes on which an implementation insists could not have told, in a sentence."""
+    """What cases of the sizes on which an implementation insists could not have told, in a
+    sentence.
+    """
     if not implementation.sizes:
         return []
-    shown = [drawn(implementation, dtype, SCOPES["any"], PROFILES[profile], seed) for dtype in implementation.dtypes]
+    shown = [
+        drawn(implementation, dtype, SCOPES["any"], PROFILES[profile], seed)
+        for dtype in implementation.dtypes
+    ]
     names = [fault.name for fault in untold(itertools.chain(*shown))]
-    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    listed = ", ".join(names[:NAMED]) + (
+        f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    )
     return [f"at these sizes no case could have told: {listed}"] if names else []
 
 
@@ -350,22 +444,34 @@ def replay(
         If the property says nothing about the target, or the case is of another cell or dtype.
     """
     implementation: Any = prepared(target, cell=cell, convention=convention)
-    return replayed(implementation, in_process(implementation), path, expected_failures=expected_failures)
+    return replayed(
+        implementation, in_process(implementation), path, expected_failures=expected_failures
+    )
 
 
-def replayed(implementation: Subject, check: Check, path: str, *, expected_failures: Mapping[str, str] | None = None) -> PropertyResult:
+def replayed(
+    implementation: Subject,
+    check: Check,
+    path: str,
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+) -> PropertyResult:
     """:func:`replay` in which another does the check; parameters as of :func:`audited`."""
     implementation = expecting(implementation, expected_failures)
     case, about = Case.load(path)
     if case.cell != implementation.cell:
-        raise UsageError(f"{path} holds a case of a {case.cell}, but {implementation.name} is a {implementation.cell}")
+        raise UsageError(
+            f"{path} holds a case of a {case.cell}, but {implementation.name} is a {implementation.cell}"
+        )
     if about.get("property") not in {c.name for c in claims()}:
         raise CaseFileError(f"{path} does not say which property it refutes")
     (chosen,) = claims([about["property"]])
     if reason := chosen.inapplicable(implementation):
         raise UsageError(f"{chosen.name} says nothing about {implementation.name}: it {reason}")
     if case.dtype.name not in implementation.dtypes:
-        raise UsageError(f"{path} holds a case in {case.dtype}, which {implementation.name} does not declare")
+        raise UsageError(
+            f"{path} holds a case in {case.dtype}, which {implementation.name} does not declare"
+        )
     tally = Tally(chosen)
     tally.record(reporting(check), case)
     return _conclude(implementation, tally)

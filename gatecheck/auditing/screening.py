@@ -1,7 +1,9 @@
-"""A cheap screen: which candidates, alone or in pairs, may have made what was observed, block by block.
+"""A cheap screen: which candidates, alone or in pairs, may have made what was observed, block by
+block.
 
-A fault is silent in a block that it leaves as it is. Where one of two faults is silent, the pair does there what the other does alone; so
-what every fault does alone says which pairs can be right, without running them.
+A fault is silent in a block that it leaves as it is. Where one of two faults is silent, the pair
+does there what the other does alone; so what every fault does alone says which pairs can be right,
+without running them.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from gatecheck.reference import Results
 Mask = NDArray[np.bool_]
 
 CLOSE = {"float32": 2e-4, "float64": 1e-9}
-"""How far a block may be off, relative to its largest entry, to pass the screen; many times what rounding does on short sequences."""
+"""How far a block may be off, relative to its largest entry, to pass the screen; many times what
+rounding does on short sequences.
+"""
 
 NEGLIGIBLE = 1e-2
 """Entries are not told apart below this times CLOSE, since a block may be zero but for rounding."""
@@ -50,7 +54,12 @@ class Screen:
     @staticmethod
     def of(cell: Cell, results: Results, dtype: str) -> Screen:
         """The screen for results of these names and shapes."""
-        places = [(name, label, where) for name, a in results.items() for label, where in blocks(cell, name, a) if a[where].size]
+        places = [
+            (name, label, where)
+            for name, a in results.items()
+            for label, where in blocks(cell, name, a)
+            if a[where].size
+        ]
         sizes = [results[name][where].size for name, _, where in places]
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.intp)
         return Screen(
@@ -70,14 +79,24 @@ class Screen:
             If a result is missing or has another shape.
         """
         whole = {name: np.broadcast_to(results[name], shape) for name, shape in self.shapes.items()}
-        row = np.concatenate([np.asarray(whole[name][where], float).ravel() for name, where in self.indices])
+        row = np.concatenate(
+            [np.asarray(whole[name][where], float).ravel() for name, where in self.indices]
+        )
         numbers: Array = np.nan_to_num(row, nan=1e30, posinf=1e31, neginf=-1e31)
         return numbers
 
     def rows(self, results: Results, n: int) -> Array:
         """As :meth:`vector`, of n results along a leading axis: a row each."""
-        whole = {name: np.broadcast_to(results[name], (n, *shape)) for name, shape in self.shapes.items()}
-        rows = np.concatenate([np.asarray(whole[name][:, *where], float).reshape(n, -1) for name, where in self.indices], axis=1)
+        whole = {
+            name: np.broadcast_to(results[name], (n, *shape)) for name, shape in self.shapes.items()
+        }
+        rows = np.concatenate(
+            [
+                np.asarray(whole[name][:, *where], float).reshape(n, -1)
+                for name, where in self.indices
+            ],
+            axis=1,
+        )
         numbers: Array = np.nan_to_num(rows, nan=1e30, posinf=1e31, neginf=-1e31)
         return numbers
 

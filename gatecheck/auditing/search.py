@@ -1,4 +1,6 @@
-"""The search for what a target's forward computes: conventions first, then faults, alone, in another convention, and in pairs."""
+"""The search for what a target's forward computes: conventions first, then faults, alone, in
+another convention, and in pairs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from gatecheck.auditing.hypotheses import Hypothesis, is_mutant, pool
-from gatecheck.auditing.rearranged import Arrangement, Base, arrangements, neighbours, rearranged, truth
+from gatecheck.auditing.rearranged import (
+    Arrangement,
+    Base,
+    arrangements,
+    neighbours,
+    rearranged,
+    truth,
+)
 from gatecheck.auditing.screening import Mask, Screen, distinct, pairs
 from gatecheck.blocks import block
 from gatecheck.cases import Case
@@ -26,7 +35,9 @@ KEPT = 8
 """How many forward explanations that fit equally are followed into the backward."""
 
 CONTRADICTED = 2
-"""Pairs that more blocks contradict than this are not tried; see :func:`gatecheck.auditing.screening.pairs`."""
+"""Pairs that more blocks contradict than this are not tried; see
+:func:`gatecheck.auditing.screening.pairs`.
+"""
 
 
 class OutOfTimeError(Exception):
@@ -81,7 +92,9 @@ class Search:
             raise OutOfTimeError
 
     def residual(self, hypothesis: Hypothesis, *, gradients: bool = True) -> float | None:
-        """The largest error of the target over its budget if the hypothesis were true; None if it is refuted."""
+        """The largest error of the target over its budget if the hypothesis were true; None if it
+        is refuted.
+        """
         worst, judged = 0.0, 0
         for case, got in self.observed:
             self.tick()
@@ -102,7 +115,8 @@ def _is_gradient(name: str) -> bool:
 def attempted(run: Callable[[], Any]) -> Any:
     """What it returns, or None if it fails.
 
-    An edit for another cell, or of an equation that an earlier edit has changed, may fail in any way; then it explains nothing.
+    An edit for another cell, or of an equation that an earlier edit has changed, may fail in any
+    way; then it explains nothing.
     """
     try:
         with np.errstate(all="ignore"):
@@ -132,7 +146,9 @@ def chosen(results: Mapping[str, Array], gradients: bool) -> dict[str, Array]:
 
 
 def first_wrong(search: Search, hypothesis: Hypothesis, gradients: bool) -> int | None:
-    """The first case on which the target's outputs, or its gradients, are not what the hypothesis says; None if all are."""
+    """The first case on which the target's outputs, or its gradients, are not what the hypothesis
+    says; None if all are.
+    """
     for k, (case, got) in enumerate(search.observed):
         part = chosen(got, gradients)
         if part:
@@ -152,15 +168,21 @@ def conventions(search: Search, case: Case, got: Results) -> Iterator[Base]:
     target = screen.vector(chosen(got, False))
     for base in neighbours(search.cell):
         search.tick()
-        found = attempted(lambda base=base: screen.vector(Hypothesis(base).predicted(arrays, gradients=False)))  # type: ignore[misc]
+        found = attempted(
+            lambda base=base: screen.vector(Hypothesis(base).predicted(arrays, gradients=False))
+        )  # type: ignore[misc]
         if found is not None and screen.close(found, target).all():
             yield base
     for arrangement in _arranged(search, screen, target, arrays):
         yield rearranged(search.cell, arrangement)
 
 
-def _arranged(search: Search, screen: Screen, target: Array, arrays: dict[str, Array]) -> Iterator[Arrangement]:
-    """Arrangements of the parameters that pass the screen, all tried in one run along a leading axis."""
+def _arranged(
+    search: Search, screen: Screen, target: Array, arrays: dict[str, Array]
+) -> Iterator[Arrangement]:
+    """Arrangements of the parameters that pass the screen, all tried in one run along a leading
+    axis.
+    """
     found = list(arrangements(search.cell))
     stacked = _stacked(search, found, arrays)
     search.tick(len(found))
@@ -170,16 +192,24 @@ def _arranged(search: Search, screen: Screen, target: Array, arrays: dict[str, A
             yield arrangement
 
 
-def _stacked(search: Search, found: Sequence[Arrangement], arrays: dict[str, Array]) -> dict[str, Array]:
+def _stacked(
+    search: Search, found: Sequence[Arrangement], arrays: dict[str, Array]
+) -> dict[str, Array]:
     """The arrays as each arrangement has them, along a leading axis."""
     made = [rearranged(search.cell, a).given(arrays) for a in found]
     return {k: np.stack([m[k] for m in made]) for k in arrays if k != "lengths"}
 
 
 def forward(search: Search, at: int) -> list[Hypothesis]:
-    """The smallest explanations of the outputs, the best first; the case `at` is the one on which they are screened."""
+    """The smallest explanations of the outputs, the best first; the case `at` is the one on which
+    they are screened.
+    """
     case, got = search.observed[at]
-    found = [h for base in conventions(search, case, got) if search.residual(h := Hypothesis(base), gradients=False) is not None]
+    found = [
+        h
+        for base in conventions(search, case, got)
+        if search.residual(h := Hypothesis(base), gradients=False) is not None
+    ]
     search.stage = "single faults in the forward"
     faults = pool(search.cell).forward
     screen, arrays = Screen.of(search.cell, chosen(got, False), case.dtype.name), case.doubles()
@@ -208,7 +238,8 @@ def forward(search: Search, at: int) -> list[Hypothesis]:
 def elsewhere(search: Search, case: Case, got: Results) -> list[Hypothesis]:
     """One named fault, in a convention that the target does not declare.
 
-    The mutants are left out: in so many conventions some would fit whatever people write, and nobody would recognise them.
+    The mutants are left out: in so many conventions some would fit whatever people write, and
+    nobody would recognise them.
     """
     search.stage = "single faults in other conventions"
     faults = [fault for fault in pool(search.cell).forward if not is_mutant(fault)]
@@ -217,7 +248,11 @@ def elsewhere(search: Search, case: Case, got: Results) -> list[Hypothesis]:
     found: list[Hypothesis] = []
 
     def keep(bases: Sequence[Base], fault: Fault) -> bool:
-        fits = [h for h in (Hypothesis(base, (fault,)) for base in bases) if search.residual(h, gradients=False) is not None]
+        fits = [
+            h
+            for h in (Hypothesis(base, (fault,)) for base in bases)
+            if search.residual(h, gradients=False) is not None
+        ]
         found.extend(fits)
         return bool(fits)
 
@@ -228,14 +263,29 @@ def elsewhere(search: Search, case: Case, got: Results) -> list[Hypothesis]:
             break
         for base in neighbours(search.cell):
             search.tick()
-            row = attempted(lambda base=base, fault=fault: screen.vector(Hypothesis(base, (fault,)).predicted(arrays, gradients=False)))  # type: ignore[misc]
+            row = attempted(
+                lambda base=base, fault=fault: screen.vector(
+                    Hypothesis(base, (fault,)).predicted(arrays, gradients=False)
+                )
+            )  # type: ignore[misc]
             if row is not None and screen.close(row, target).all():
                 keep([base], fault)
         search.tick(len(usual))
         right = Hypothesis(truth(search.cell), (fault,))
-        rows = attempted(lambda h=right: screen.rows(h.predicted(stacked, gradients=False), len(usual))) if usual else None  # type: ignore[misc]
-        fits = [] if rows is None else [usual[k] for k in np.flatnonzero(screen.close(rows, target).all(-1))]
-        # What a fault hides of a convention is taken to be as declared: of several that fit, the nearest.
+        rows = (
+            attempted(
+                lambda h=right: screen.rows(h.predicted(stacked, gradients=False), len(usual))
+            )
+            if usual
+            else None
+        )  # type: ignore[misc]
+        fits = (
+            []
+            if rows is None
+            else [usual[k] for k in np.flatnonzero(screen.close(rows, target).all(-1))]
+        )
+        # What a fault hides of a convention is taken to be as declared: of several that fit, the
+        # nearest.
         for _, near in itertools.groupby(fits, lambda a: a.distance(search.cell)):
             if keep([rearranged(search.cell, a) for a in near], fault):
                 break
@@ -243,10 +293,20 @@ def elsewhere(search: Search, case: Case, got: Results) -> list[Hypothesis]:
 
 
 def _is_usual(search: Search, a: Arrangement) -> bool:
-    """Whether people lay out parameters like that: one gate at most of the other polarity, and one thing about the layout."""
+    """Whether people lay out parameters like that: one gate at most of the other polarity, and one
+    thing about the layout.
+    """
     # A sign is one of the target's own only beside those that its declared convention has.
-    turned = [k for k, source in zip(search.cell.gates, a.source, strict=True) if (k in a.negated) != (source in search.negated)]
-    return len(turned) <= 1 and set(turned) <= set(search.cell.sigmoid_gates) and not (a.interleaved and a.transposed)
+    turned = [
+        k
+        for k, source in zip(search.cell.gates, a.source, strict=True)
+        if (k in a.negated) != (source in search.negated)
+    ]
+    return (
+        len(turned) <= 1
+        and set(turned) <= set(search.cell.sigmoid_gates)
+        and not (a.interleaved and a.transposed)
+    )
 
 
 # ---- pairs
@@ -258,10 +318,18 @@ def probes(case: Case) -> dict[str, Case]:
     start = {"x": arrays["x"][:1]} | ({"dy": arrays["dy"][:1]} if "dy" in arrays else {})
     first = case.having(**start)
     found = {"": first, "x is zero": first.having(x=0 * first["x"])}
-    found |= {f"{k}0 is zero": first.having(**{f"{k}0": 0 * first[f"{k}0"]}) for k in cell.state if f"{k}0" in arrays}
+    found |= {
+        f"{k}0 is zero": first.having(**{f"{k}0": 0 * first[f"{k}0"]})
+        for k in cell.state
+        if f"{k}0" in arrays
+    }
 
     def without(parts: str, gates: Iterable[str]) -> Case:
-        new = {name: a.copy() for name, a in case.params.items() if name.partition(".")[0] in tuple(parts)}
+        new = {
+            name: a.copy()
+            for name, a in case.params.items()
+            if name.partition(".")[0] in tuple(parts)
+        }
         for a in new.values():
             for gate in gates:
                 block(cell, a, gate)[...] = 0
@@ -281,28 +349,49 @@ def on_probes(search: Search, case: Case) -> dict[str, Results]:
         return {}
 
 
-def _forward_pairs(search: Search, screen: Screen, case: Case, faults: list[Fault], alone: Array, got: Results) -> list[Hypothesis]:
+def _forward_pairs(
+    search: Search, screen: Screen, case: Case, faults: list[Fault], alone: Array, got: Results
+) -> list[Hypothesis]:
     search.stage = "pairs of faults in the forward"
     right, dtype = search.right, case.dtype.name
     target = screen.vector(chosen(got, False))
     cases = probes(case)
-    stacked = {k: np.stack([c.doubles()[k] for c in cases.values()]) for k in case.arrays if k not in ("lengths", "dy")}
+    stacked = {
+        k: np.stack([c.doubles()[k] for c in cases.values()])
+        for k in case.arrays
+        if k not in ("lengths", "dy")
+    }
     seen = on_probes(search, case)
-    flat = {f"{k}:{name}": a for k, out in enumerate(seen.values()) for name, a in out.items() if name != "y"}
+    flat = {
+        f"{k}:{name}": a
+        for k, out in enumerate(seen.values())
+        for name, a in out.items()
+        if name != "y"
+    }
     small = Screen.of(search.cell, flat, dtype) if seen else None
-    states = {name: a.shape for name, a in got.items() if name in (f"{k}T" for k in search.cell.state)}
+    states = {
+        name: a.shape for name, a in got.items() if name in (f"{k}T" for k in search.cell.state)
+    }
 
     def probed(h: Hypothesis) -> Array:
         out = h.predicted(stacked, gradients=False)
-        rows = {name: np.broadcast_to(out[name], (len(cases), *shape)) for name, shape in states.items()}
+        rows = {
+            name: np.broadcast_to(out[name], (len(cases), *shape)) for name, shape in states.items()
+        }
         assert small is not None
-        return small.vector({f"{k}:{name}": a[k] for k in range(len(cases)) for name, a in rows.items()})
+        return small.vector(
+            {f"{k}:{name}": a[k] for k in range(len(cases)) for name, a in rows.items()}
+        )
 
     rows: list[Array] = []
     kept: list[int] = []
     for k, fault in enumerate(faults):
         search.tick()
-        more = attempted(lambda fault=fault: probed(Hypothesis(right, (fault,)))) if small else np.zeros(0)  # type: ignore[misc]
+        more = (
+            attempted(lambda fault=fault: probed(Hypothesis(right, (fault,))))
+            if small
+            else np.zeros(0)
+        )  # type: ignore[misc]
         if more is not None:
             rows.append(more)
             kept.append(k)
@@ -312,7 +401,11 @@ def _forward_pairs(search: Search, screen: Screen, case: Case, faults: list[Faul
     faults = [faults[k] for k in kept]
     zero = Hypothesis(right)
     base = screen.vector(zero.predicted(case.doubles(), gradients=False))
-    silent, alike, observed = screen.close(alone[kept], base), screen.close(alone[kept], target), screen.close(target, base)
+    silent, alike, observed = (
+        screen.close(alone[kept], base),
+        screen.close(alone[kept], target),
+        screen.close(target, base),
+    )
     if small:
         wanted, usual = small.vector(flat), probed(zero)
         few = np.array(rows)
@@ -328,7 +421,15 @@ def _forward_pairs(search: Search, screen: Screen, case: Case, faults: list[Faul
         row = attempted(lambda: screen.vector(h.predicted(case.doubles(), gradients=False)))
         return row is not None and bool(screen.close(row, target).all())
 
-    return paired(search, faults, distinct(whole), (observed, silent, alike), lambda pair: Hypothesis(right, pair), matches, False)
+    return paired(
+        search,
+        faults,
+        distinct(whole),
+        (observed, silent, alike),
+        lambda pair: Hypothesis(right, pair),
+        matches,
+        False,
+    )
 
 
 def paired(
@@ -340,13 +441,19 @@ def paired(
     matches: Callable[[Hypothesis], bool],
     gradients: bool,
 ) -> list[Hypothesis]:
-    """Pairs that reproduce what was observed; of faults that do the same alone the first stands for all until one pair fits."""
+    """Pairs that reproduce what was observed; of faults that do the same alone the first stands for
+    all until one pair fits.
+    """
     observed, silent, alike = masks
     heads = [g[0] for g in groups]
     found: list[Hypothesis] = []
     score_found: int | None = None
     for i, j, score in pairs(observed, silent[heads], alike[heads]):
-        if score > CONTRADICTED or (score_found is not None and score > score_found) or len(found) >= KEPT:
+        if (
+            score > CONTRADICTED
+            or (score_found is not None and score > score_found)
+            or len(found) >= KEPT
+        ):
             break
         for pair in _orders(search.cell, faults[heads[i]], faults[heads[j]]):
             search.tick()
@@ -355,7 +462,11 @@ def paired(
             twins = {heads[i]: groups[i], heads[j]: groups[j]}
             a, b = (next(g for k, g in twins.items() if faults[k] is fault) for fault in pair)
             tried = ((faults[p], faults[q]) for p in a[:4] for q in b[:4])
-            fits = [h for both in tried if search.residual(h := made(both), gradients=gradients) is not None]
+            fits = [
+                h
+                for both in tried
+                if search.residual(h := made(both), gradients=gradients) is not None
+            ]
             found += fits
             if fits:
                 score_found = score
@@ -372,10 +483,17 @@ def _orders(cell: Cell, a: Fault, b: Fault) -> list[tuple[Fault, Fault]]:
 
 
 def ranked(hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
-    """The fewest faults first, then conventions, then what people wrote before what nobody named, and what has a source before the rest."""
+    """The fewest faults first, then conventions, then what people wrote before what nobody named,
+    and what has a source before the rest.
+    """
 
     def key(h: Hypothesis) -> tuple[int, int, int, int]:
         faults = h.faults
-        return h.size, len(faults) > 0, sum(map(is_mutant, faults)), -sum(bool(f.source) for f in faults)
+        return (
+            h.size,
+            len(faults) > 0,
+            sum(map(is_mutant, faults)),
+            -sum(bool(f.source) for f in faults),
+        )
 
     return sorted(hypotheses, key=key)

@@ -1,7 +1,9 @@
-"""Correct implementations of a cell that differ in all that frameworks differ in: an ensemble, whose errors are what a budget has to cover.
+"""Correct implementations of a cell that differ in all that frameworks differ in: an ensemble,
+whose errors are what a budget has to cover.
 
-Each is the reference with some equations written another way and with an arithmetic of its own. Both are exact where arithmetic is, and
-:func:`require_correct` refuses one that is not. Who writes which equations was read in the sources that ``gatecheck conventions`` names.
+Each is the reference with some equations written another way and with an arithmetic of its own.
+Both are exact where arithmetic is, and :func:`require_correct` refuses one that is not. Who writes
+which equations was read in the sources that ``gatecheck conventions`` names.
 """
 
 from __future__ import annotations
@@ -101,14 +103,22 @@ def _one_product(base: Equations) -> Written:
     """[x, h] times [W; U], and backwards the deltas of all gates times all of W or U: one sum each."""
 
     def preactivation(k: str) -> Equation:
-        return lambda s: np.concatenate([s.x, s.h_prev], -1) @ np.concatenate([s[f"W_{k}"], s[f"U_{k}"]], -2) + s[f"b_{k}"]
+        return lambda s: (
+            np.concatenate([s.x, s.h_prev], -1) @ np.concatenate([s[f"W_{k}"], s[f"U_{k}"]], -2)
+            + s[f"b_{k}"]
+        )
 
     def product(block: str) -> Equation:
         gates = base.cell.gates
-        return lambda s: np.concatenate([s[f"da_{k}"] for k in gates], -1) @ np.concatenate([T(s[f"{block}_{k}"]) for k in gates], -2)
+        return lambda s: (
+            np.concatenate([s[f"da_{k}"] for k in gates], -1)
+            @ np.concatenate([T(s[f"{block}_{k}"]) for k in gates], -2)
+        )
 
     forward = {f"a_{k}": preactivation(k) for k in _affine(base)}
-    return forward | (dict(dx=product("W"), dh_prev=product("U")) if base.cell in (RNN(), LSTM()) else {})
+    return forward | (
+        dict(dx=product("W"), dh_prev=product("U")) if base.cell in (RNN(), LSTM()) else {}
+    )
 
 
 WRITTEN: Mapping[str, Callable[[Equations], Written]] = {
@@ -147,7 +157,10 @@ class Spelling:
         base = equations(case.cell)
         given = {k: v.astype(dtype or case.dtype).view(kind) for k, v in case.arrays.items()}
         with np.errstate(all="ignore"):
-            return {k: v.view(np.ndarray) for k, v in run(base.edited(WRITTEN[self.written](base)), given).items()}
+            return {
+                k: v.view(np.ndarray)
+                for k, v in run(base.edited(WRITTEN[self.written](base)), given).items()
+            }
 
 
 SPELLINGS = tuple(
@@ -169,11 +182,16 @@ SPELLINGS = tuple(
         ("one product", "(1 + tanh(a / 2)) / 2", "(e^2a - 1) / (e^2a + 1)", "permuted"),
     )
 )
-"""Every way of :data:`WRITTEN` and every sigmoid, tanh and order at least twice, in company that differs."""
+"""Every way of :data:`WRITTEN` and every sigmoid, tanh and order at least twice, in company that
+differs.
+"""
 
 
-def require_correct(spelling: Spelling, case: Case, true: Mapping[str, Array], allowed: Mapping[str, Array]) -> None:
-    """That a spelling is the same mathematics: run in the finer format of the true values it agrees with them.
+def require_correct(
+    spelling: Spelling, case: Case, true: Mapping[str, Array], allowed: Mapping[str, Array]
+) -> None:
+    """That a spelling is the same mathematics: run in the finer format of the true values it agrees
+    with them.
 
     Parameters
     ----------

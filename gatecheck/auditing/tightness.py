@@ -1,13 +1,17 @@
-"""How near the rounding budget's spread is to the true error of correct code, at every length and in every regime, chaotic ones too.
+"""How near the rounding budget's spread is to the true error of correct code, at every length and
+in every regime, chaotic ones too.
 
-A budget is one case's, whoever is under audit, so what it is held against is the error of no single implementation but of an ensemble:
-the target and every one of :data:`~gatecheck.auditing.spellings.SPELLINGS`. The spread is the root mean square over replicates, so the
-true error of a value is the root mean square over the ensemble. That asks more than the largest would, which is given beside it, and
-which no budget may be above by much if some correct implementation comes near it.
+A budget is one case's, whoever is under audit, so what it is held against is the error of no single
+implementation but of an ensemble: the target and every one of
+:data:`~gatecheck.auditing.spellings.SPELLINGS`. The spread is the root mean square over replicates,
+so the true error of a value is the root mean square over the ensemble. That asks more than the
+largest would, which is given beside it, and which no budget may be above by much if some correct
+implementation comes near it.
 
-The true error is from the reference in a format that is finer than the target's by 2^-11 at least: float64 for float32, extended precision
-for float64. Its own rounding passes through the same equations, so where a chaotic state makes an error grow it makes both grow, and it
-stays a share of 2^-11 or so of the target's; ``tests/auditing/test_tightness.py`` holds it against certified values.
+The true error is from the reference in a format that is finer than the target's by 2^-11 at least:
+float64 for float32, extended precision for float64. Its own rounding passes through the same
+equations, so where a chaotic state makes an error grow it makes both grow, and it stays a share of
+2^-11 or so of the target's; ``tests/auditing/test_tightness.py`` holds it against certified values.
 """
 
 from __future__ import annotations
@@ -36,20 +40,31 @@ LENGTHS = (1, 10, 100, 400)
 RECURRENCE = 12.0
 """The weights of the state in the chaotic regime, over the usual ones."""
 
-FINER: Mapping[str, np.dtype[Any]] = {"float32": np.dtype(np.float64), "float64": np.dtype(np.longdouble)}
-"""The format of the true values of each dtype; the latter is no finer on some platforms, which then have no figures in float64."""
+FINER: Mapping[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float64),
+    "float64": np.dtype(np.longdouble),
+}
+"""The format of the true values of each dtype; the latter is no finer on some platforms, which then
+have no figures in float64.
+"""
 
 SHARE = 1 / 100
-"""By how much of a spread an exact formula may be off in the finer format; 2^-11 of eight spreads is 1 / 256."""
+"""By how much of a spread an exact formula may be off in the finer format; 2^-11 of eight spreads
+is 1 / 256.
+"""
 
 CHECKED = 10
-"""Up to so many steps every spelling is held against the true values; what is longer runs the same equations."""
+"""Up to so many steps every spelling is held against the true values; what is longer runs the same
+equations.
+"""
 
 TRIES = 3
 """How many times as many cases are drawn as a row asks for, where some of them cannot be judged."""
 
 SAMPLES = 4
-"""How many times as many cases a chaotic row has: all errors of one lie along the direction that grows fastest, and are one sample."""
+"""How many times as many cases a chaotic row has: all errors of one lie along the direction that
+grows fastest, and are one sample.
+"""
 
 Tick = Callable[[str], None]
 
@@ -63,7 +78,13 @@ def regime_case(cell: Cell, dtype: str, regime: str, T: int, seed: int) -> Case:
     """A case of a regime and length, of 4 to 40 units."""
     rng = np.random.default_rng([seed, T])
     sizes = Sizes(T=T, B=2, D=int(rng.integers(1, 9)), H=int(rng.choice([4, 8, 16, 40])))
-    drawn = draw(cell, sizes, seed=int(rng.integers(2**32)), dtype=dtype, regime="generic" if regime == CHAOTIC else regime)
+    drawn = draw(
+        cell,
+        sizes,
+        seed=int(rng.integers(2**32)),
+        dtype=dtype,
+        regime="generic" if regime == CHAOTIC else regime,
+    )
     return drawn.with_recurrence(RECURRENCE) if regime == CHAOTIC else drawn
 
 
@@ -71,11 +92,18 @@ def truth(case: Case) -> dict[str, Array]:
     """The results of a case in the finer format."""
     finer = FINER[case.dtype.name]
     with np.errstate(all="ignore"):
-        return dict(run(equations(case.cell), {k: v if k == "lengths" else v.astype(finer) for k, v in case.arrays.items()}))
+        return dict(
+            run(
+                equations(case.cell),
+                {k: v if k == "lengths" else v.astype(finer) for k, v in case.arrays.items()},
+            )
+        )
 
 
 class Block(NamedTuple):
-    """True errors ``(1 + spellings, values)`` of one block, those of the target first, and the spreads ``(values,)``."""
+    """True errors ``(1 + spellings, values)`` of one block, those of the target first, and the
+    spreads ``(values,)``.
+    """
 
     errors: Array
     spread: Array
@@ -91,11 +119,17 @@ def errors(implementation: Subject, case: Case) -> list[Block]:
     """
     budget, true, got = case_budget(case), truth(case), implementation.run(case)
     judged = {b.label for b in compared(case.cell, got, budget.exact, budget.tolerance) if b.judged}
-    # Chaotic gradients may be beyond the format. Then they have no value in it, and others, times a slope of zero, are no number.
+    # Chaotic gradients may be beyond the format. Then they have no value in it, and others, times a
+    # slope of zero, are no number.
     form = np.finfo(case.dtype)
     if any(np.abs(exact).max(initial=0) > form.max * form.eps for exact in budget.exact.values()):
         return []
-    places = [(n, where) for n, exact in budget.exact.items() for label, where in blocks(case.cell, n, exact) if label in judged]
+    places = [
+        (n, where)
+        for n, exact in budget.exact.items()
+        for label, where in blocks(case.cell, n, exact)
+        if label in judged
+    ]
     allowed = {k: np.full(v.shape, np.inf) for k, v in budget.spread.items()}
     for name, where in places:
         allowed[name][where] = SHARE * budget.spread[name][where] + PRECISIONS[case.dtype.name].tiny
@@ -107,12 +141,16 @@ def errors(implementation: Subject, case: Case) -> list[Block]:
 
     def off(name: str, where: tuple[slice | int, ...]) -> Array:
         right = true[name][where]
-        return np.array([np.abs(r[name][where].astype(right.dtype) - right).astype(float).ravel() for r in runs])
+        return np.array(
+            [np.abs(r[name][where].astype(right.dtype) - right).astype(float).ravel() for r in runs]
+        )
 
     return [Block(off(name, where), budget.spread[name][where].ravel()) for name, where in places]
 
 
-def tightness(implementation: Subject, dtype: str, cases: int, seed: int, tick: Tick) -> Iterator[dict[str, Any]]:
+def tightness(
+    implementation: Subject, dtype: str, cases: int, seed: int, tick: Tick
+) -> Iterator[dict[str, Any]]:
     """Spread / true error in one dtype, at the median, a row for each regime and length.
 
     Parameters
@@ -122,8 +160,8 @@ def tightness(implementation: Subject, dtype: str, cases: int, seed: int, tick: 
     dtype
         float32 or float64.
     cases
-        How many a row that can be judged, if there are so many among :data:`TRIES` times as many; in chaotic rows :data:`SAMPLES`
-        times as many.
+        How many a row that can be judged, if there are so many among :data:`TRIES` times as many;
+        in chaotic rows :data:`SAMPLES` times as many.
     seed
         Of the cases.
     tick
@@ -132,10 +170,11 @@ def tightness(implementation: Subject, dtype: str, cases: int, seed: int, tick: 
     Yields
     ------
     dict
-        ``cases`` and ``values`` that could be judged and their ``blocks``; ``ensemble``, ``worst`` and ``alone``, spread / true error
-        where that is the root mean square over the ensemble, its largest, and the target's own. In each ``blocks`` is the median over
-        blocks of rms(spread) / rms(true error) and ``values`` that over values, None where half of the errors or more are zero;
-        ``largest`` error of the ensemble in spreads, and of which spelling it is.
+        ``cases`` and ``values`` that could be judged and their ``blocks``; ``ensemble``, ``worst``
+        and ``alone``, spread / true error where that is the root mean square over the ensemble, its
+        largest, and the target's own. In each ``blocks`` is the median over blocks of rms(spread) /
+        rms(true error) and ``values`` that over values, None where half of the errors or more are
+        zero; ``largest`` error of the ensemble in spreads, and of which spelling it is.
 
     Raises
     ------
@@ -152,10 +191,21 @@ def tightness(implementation: Subject, dtype: str, cases: int, seed: int, tick: 
     for regime in ALL_REGIMES:
         for T in LENGTHS:
             wanted = cases * (SAMPLES if regime == CHAOTIC else 1)
-            drawn = (errors(implementation, regime_case(implementation.cell, dtype, regime, T, seed + k)) for k in range(TRIES * wanted))
+            drawn = (
+                errors(implementation, regime_case(implementation.cell, dtype, regime, T, seed + k))
+                for k in range(TRIES * wanted)
+            )
             judged = list(itertools.islice(filter(None, drawn), wanted))
-            row = {"target": implementation.name, "dtype": dtype, "regime": regime, "T": T, "cases": len(judged)}
-            yield row | _figures([block for of_case in judged for block in of_case], PRECISIONS[dtype].tiny)
+            row = {
+                "target": implementation.name,
+                "dtype": dtype,
+                "regime": regime,
+                "T": T,
+                "cases": len(judged),
+            }
+            yield row | _figures(
+                [block for of_case in judged for block in of_case], PRECISIONS[dtype].tiny
+            )
             tick(f"{implementation.name} {dtype} {regime} T={T}")
 
 
@@ -175,7 +225,8 @@ def _figures(parts: list[Block], tiny: float) -> dict[str, Any]:
         }
         largest = np.zeros(1 + len(SPELLINGS))
         for off, spread in parts:
-            # As a budget has it, which allows the smallest normal number where every replicate underflows.
+            # As a budget has it, which allows the smallest normal number where every replicate
+            # underflows.
             largest = np.maximum(largest, (off / (spread + tiny / MULTIPLE)).max(1))
     names = ["the target", *(s.name for s in SPELLINGS)]
     return {

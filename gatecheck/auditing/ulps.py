@@ -1,9 +1,10 @@
 """Errors in units in the last place.
 
-One ulp of a real number x, in a format of p bits, is 2^(e-p+1) where 2^e <= |x| < 2^(e+1): the distance of the floats about x, and no less
-than that of the smallest floats (Goldberg 1991; Muller et al. 2018, "Handbook of Floating-Point Arithmetic", section 2.3). It is that of
-the exact number, whatever was found, so a correctly rounded result is off by half an ulp at most, and zero instead of a normal number by
-2^(p-1) of them at least.
+One ulp of a real number x, in a format of p bits, is 2^(e-p+1) where 2^e <= |x| < 2^(e+1): the
+distance of the floats about x, and no less than that of the smallest floats (Goldberg 1991; Muller
+et al. 2018, "Handbook of Floating-Point Arithmetic", section 2.3). It is that of the exact number,
+whatever was found, so a correctly rounded result is off by half an ulp at most, and zero instead of
+a normal number by 2^(p-1) of them at least.
 """
 
 from __future__ import annotations
@@ -50,4 +51,7 @@ def quantiles(many: Array) -> dict[str, float | None]:
     if not many.size:
         return dict.fromkeys(("median", "p999", "worst"))
     found = (*np.quantile(many, [0.5, 0.999]), many.max())
-    return {name: float(f"{value:.4g}") for name, value in zip(("median", "p999", "worst"), found, strict=True)}
+    return {
+        name: float(f"{value:.4g}")
+        for name, value in zip(("median", "p999", "worst"), found, strict=True)
+    }

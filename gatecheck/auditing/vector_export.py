@@ -27,16 +27,24 @@ from gatecheck.versions import versions
 Progress = Callable[[int, int, str], None]
 
 
-def in_convention(cell: Cell, convention: Convention, results: Mapping[str, Array]) -> dict[str, Array]:
-    """Canonical results as an implementation in a convention returns them: y, hT, (cT), ``dNAME`` for its parameters, dx, dh0, (dc0)."""
+def in_convention(
+    cell: Cell, convention: Convention, results: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Canonical results as an implementation in a convention returns them: y, hT, (cT), ``dNAME``
+    for its parameters, dx, dh0, (dc0).
+    """
     gradients = convention.gradients(cell, {k: results[f"d{k}"] for k in cell.param_shapes(1, 1)})
     outputs = {k: results[k] for k in ("y", *(f"{k}T" for k in cell.state))}
     inputs = {k: results[k] for k in ("dx", *(f"d{k}0" for k in cell.state))}
     return outputs | {f"d{k}": v for k, v in gradients.items()} | inputs
 
 
-def tolerance_in_convention(cell: Cell, convention: Convention, tolerance: Mapping[str, Array]) -> dict[str, Array]:
-    """The same of tolerances, which have no sign: a gate of the other polarity has a negated gradient."""
+def tolerance_in_convention(
+    cell: Cell, convention: Convention, tolerance: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The same of tolerances, which have no sign: a gate of the other polarity has a negated
+    gradient.
+    """
     return {k: np.abs(v) for k, v in in_convention(cell, convention, tolerance).items()}
 
 
@@ -54,7 +62,8 @@ def export(
 ) -> dict[str, Any]:
     """Write cases and what a cell should answer into a new folder.
 
-    With python-flint what it should answer is certified: the float64 numbers that are nearest to the exact results.
+    With python-flint what it should answer is certified: the float64 numbers that are nearest to
+    the exact results.
 
     Parameters
     ----------
@@ -110,7 +119,10 @@ def export(
         tick(n * (len(kinds) + 1) + len(kinds), total, f"{cell}: which faults these cases tell")
         left = untold(chosen)
         known = sum(1 for fault in faults(cell.name) if fault.edit and not fault.equivalent)
-        hidden[cell.name] = {"known": known, "untold": [{"name": fault.name, "says": fault.says} for fault in left]}
+        hidden[cell.name] = {
+            "known": known,
+            "untold": [{"name": fault.name, "says": fault.says} for fault in left],
+        }
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "versions": versions("python-flint"),
@@ -123,7 +135,10 @@ def export(
         "faults": hidden,
         "cases": rows,
     }
-    files |= {"manifest.json": (json.dumps(manifest, indent=1) + "\n").encode(), "README.md": readme(manifest).encode()}
+    files |= {
+        "manifest.json": (json.dumps(manifest, indent=1) + "\n").encode(),
+        "README.md": readme(manifest).encode(),
+    }
     _write_folder(folder, files)
     return manifest
 
@@ -131,18 +146,28 @@ def export(
 def _check_free(folder: Path) -> None:
     try:
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise UsageError(f"{folder} is a file or a link, and no folder can be made there; choose another")
+            raise UsageError(
+                f"{folder} is a file or a link, and no folder can be made there; choose another"
+            )
         if folder.is_dir() and any(folder.iterdir()):
-            raise UsageError(f"{folder} is not empty, and nothing in it is overwritten: choose another folder, or remove this one")
+            raise UsageError(
+                f"{folder} is not empty, and nothing in it is overwritten: choose another folder, or remove this one"
+            )
         parent = next(p for p in folder.absolute().parents if p.exists())
     except OSError as error:
         raise UsageError(f"the folder {folder} cannot be made: {error.strerror}") from error
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UsageError(f"the folder {folder} cannot be made: {parent} is {'read-only' if parent.is_dir() else 'no folder'}")
+        raise UsageError(
+            f"the folder {folder} cannot be made: {parent} is {'read-only' if parent.is_dir() else 'no folder'}"
+        )
 
 
-def _case_files(name: str, case: Case, convention: Convention) -> tuple[dict[str, Any], dict[str, bytes], str]:
-    """The manifest's row of a case, its files, and why its results are not certified: nothing if they are."""
+def _case_files(
+    name: str, case: Case, convention: Convention
+) -> tuple[dict[str, Any], dict[str, bytes], str]:
+    """The manifest's row of a case, its files, and why its results are not certified: nothing if
+    they are.
+    """
     budget = case_budget(case)
     certified, reason = certified_results(case)
     params = convention.spell(case.cell, case.params)
@@ -157,7 +182,11 @@ def _case_files(name: str, case: Case, convention: Convention) -> tuple[dict[str
         "parameters": {k: list(v.shape) for k, v in params.items()},
         "certified": certified is not None,
     }
-    stored = {"schema": CASE_SCHEMA, "convention": convention.name, "dtype": case.dtype.name} | about
+    stored = {
+        "schema": CASE_SCHEMA,
+        "convention": convention.name,
+        "dtype": case.dtype.name,
+    } | about
     made = {
         f"cases/{name}.npz": case_npz(params | rest, expected, tolerance),
         f"cases/{name}.json": case_json(stored, params | rest, expected, tolerance),

@@ -1,7 +1,8 @@
 """A folder of vectors on disk: what is written, and reading it back without trusting it.
 
-The folder goes through other machines and other hands. Nothing is unpickled, no link is followed, no path is taken from a file, and
-whatever is read, unpacked or computed is bounded. Every defect is one :class:`~gatecheck.errors.CaseFileError`, in one line.
+The folder goes through other machines and other hands. Nothing is unpickled, no link is followed,
+no path is taken from a file, and whatever is read, unpacked or computed is bounded. Every defect is
+one :class:`~gatecheck.errors.CaseFileError`, in one line.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Entry(NamedTuple):
-    """What the manifest says of one case, checked: its name, how its arrays are to be read, and the checksums of its files.
+    """What the manifest says of one case, checked: its name, how its arrays are to be read, and the
+    checksums of its files.
 
     And whether it calls the expected results certified, which is not believed.
     """
@@ -63,7 +65,9 @@ class Entry(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """One case as a file holds it, and the expected results and tolerances written beside it, in the convention's own names."""
+    """One case as a file holds it, and the expected results and tolerances written beside it, in
+    the convention's own names.
+    """
 
     case: Case
     expected: Mapping[str, Array]
@@ -73,18 +77,29 @@ class Stored(NamedTuple):
 # ---- writing
 
 
-def case_npz(inputs: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]) -> bytes:
-    """The ``.npz`` of a case: inputs under their names, results under ``expected.NAME`` and ``tolerance.NAME``."""
+def case_npz(
+    inputs: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]
+) -> bytes:
+    """The ``.npz`` of a case: inputs under their names, results under ``expected.NAME`` and
+    ``tolerance.NAME``.
+    """
     out = io.BytesIO()
-    results = {f"expected.{k}": v for k, v in expected.items()} | {f"tolerance.{k}": v for k, v in tolerance.items()}
+    results = {f"expected.{k}": v for k, v in expected.items()} | {
+        f"tolerance.{k}": v for k, v in tolerance.items()
+    }
     np.savez(out, **inputs, **results)  # type: ignore[arg-type]  # its last keyword is a bool
     return out.getvalue()
 
 
 def case_json(
-    about: Mapping[str, Any], inputs: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]
+    about: Mapping[str, Any],
+    inputs: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    tolerance: Mapping[str, Array],
 ) -> bytes:
-    """The ``.json`` of a case: every number as a hexadecimal float, which is exact and which C, Python and many others read."""
+    """The ``.json`` of a case: every number as a hexadecimal float, which is exact and which C,
+    Python and many others read.
+    """
     head = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in about.items()]
     head.append(f'"inputs": {{\n{_joined({k: {"values": v} for k, v in inputs.items()})}\n}}')
     results = {k: {"values": v, "tolerance": tolerance[k]} for k, v in expected.items()}
@@ -97,7 +112,9 @@ def _joined(arrays: Mapping[str, Mapping[str, Array]]) -> str:
     lines = []
     for name, parts in arrays.items():
         shape = list(next(iter(parts.values())).shape)
-        members = {"shape": shape} | {k: [_number(v) for v in a.ravel().tolist()] for k, a in parts.items()}
+        members = {"shape": shape} | {
+            k: [_number(v) for v in a.ravel().tolist()] for k, a in parts.items()
+        }
         lines.append(f"{json.dumps(name)}: {json.dumps(members)}")
     return ",\n".join(lines)
 
@@ -174,15 +191,24 @@ def parsed_npz(data: bytes) -> dict[str, Array]:
         arrays = read_npz(io.BytesIO(data), MOST_UNPACKED, MOST_MEMBERS)
     except ArchiveError as error:
         raise CaseFileError(in_brief(str(error))) from error
-    except Exception as error:  # zipfile, zlib and NumPy have many ways to say that a file is damaged
-        raise CaseFileError(f"it is not an .npz: {shown(str(error) or type(error).__name__)}") from error
-    if other := next((name for name, array in arrays.items() if array.dtype.kind not in "fiu"), None):
-        raise CaseFileError(f"{shown(other)} has dtype {arrays[other].dtype}, but should hold floats")
+    except (
+        Exception
+    ) as error:  # zipfile, zlib and NumPy have many ways to say that a file is damaged
+        raise CaseFileError(
+            f"it is not an .npz: {shown(str(error) or type(error).__name__)}"
+        ) from error
+    if other := next(
+        (name for name, array in arrays.items() if array.dtype.kind not in "fiu"), None
+    ):
+        raise CaseFileError(
+            f"{shown(other)} has dtype {arrays[other].dtype}, but should hold floats"
+        )
     return {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
 
 
 def json_array(name: str, value: Any) -> Array:
-    """An array from JSON: nested lists, or an object of ``shape`` and ``values``; numbers, decimal or hexadecimal in strings.
+    """An array from JSON: nested lists, or an object of ``shape`` and ``values``; numbers, decimal
+    or hexadecimal in strings.
 
     Raises
     ------
@@ -195,10 +221,16 @@ def json_array(name: str, value: Any) -> Array:
     if not {"shape", "values"} <= set(value):
         raise CaseFileError(f'{shown(name)} is an object without "shape" and "values"')
     shape, values = value["shape"], value["values"]
-    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 8:
+    if (
+        not isinstance(shape, list)
+        or not all(type(n) is int and n >= 0 for n in shape)
+        or len(shape) > 8
+    ):
         raise CaseFileError(f"{shown(name)} has shape {shown(shape)}, which is none")
     if not isinstance(values, list) or math.prod(shape) != len(values):
-        raise CaseFileError(f"{shown(name)} has {_count(values)}, which do not fill its shape {tuple(shape)}")
+        raise CaseFileError(
+            f"{shown(name)} has {_count(values)}, which do not fill its shape {tuple(shape)}"
+        )
     return np.array([_float(name, v) for v in values], float).reshape(shape)
 
 
@@ -234,13 +266,21 @@ def _float(name: str, value: Any) -> float:
 
 
 def _count(values: Any) -> str:
-    return f"{len(values)} values" if isinstance(values, list) else f"a {type(values).__name__} of values"
+    return (
+        f"{len(values)} values"
+        if isinstance(values, list)
+        else f"a {type(values).__name__} of values"
+    )
 
 
 def shown(text: Any) -> str:
     """Something that was read, short and without control characters, for a message."""
     # repr of a value that is nested deeply would be a recursion of its own.
-    spelled = repr(text) if isinstance(text, str | int | float) or text is None else f"a {type(text).__name__}"
+    spelled = (
+        repr(text)
+        if isinstance(text, str | int | float) or text is None
+        else f"a {type(text).__name__}"
+    )
     return spelled if len(spelled) <= 60 else f"{spelled[:57]}…"
 
 
@@ -260,9 +300,15 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], list[Entry]]:
     try:
         manifest = parsed_json(data)
         if manifest.get("schema") != SCHEMA:
-            raise CaseFileError(f"it has schema {shown(manifest.get('schema'))}, but this version reads {SCHEMA!r}")
+            raise CaseFileError(
+                f"it has schema {shown(manifest.get('schema'))}, but this version reads {SCHEMA!r}"
+            )
         seed, cases = manifest.get("seed"), manifest.get("cases")
-        if type(seed) is not int or not isinstance(cases, list) or not 0 < len(cases) <= MOST_MEMBERS:
+        if (
+            type(seed) is not int
+            or not isinstance(cases, list)
+            or not 0 < len(cases) <= MOST_MEMBERS
+        ):
             raise CaseFileError(f"it should have a seed, and a list of 1 to {MOST_MEMBERS:,} cases")
         convention, dtype = as_convention(_text(manifest, "convention")), _text(manifest, "dtype")
         if dtype not in ("float32", "float64"):
@@ -287,7 +333,9 @@ def _entry(row: Any, convention: Convention, dtype: str) -> Entry:
         raise CaseFileError(f"a case is {shown(row)}, but should be an object {{…}}")
     name = _text(row, "name")
     if not _NAME.fullmatch(name):
-        raise CaseFileError(f"the name of a case is {shown(name)}, but should be of small letters, digits, dots and dashes")
+        raise CaseFileError(
+            f"the name of a case is {shown(name)}, but should be of small letters, digits, dots and dashes"
+        )
     cell = as_cell(_text(row, "cell"))
     if cell.layers > MOST_LAYERS:
         raise CaseFileError(f"{name} has {cell.layers} layers, which is more than {MOST_LAYERS}")
@@ -306,41 +354,68 @@ def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:
     Raises
     ------
     CaseFileError
-        If the file is damaged, its arrays do not fit each other, or computing it would take very long.
+        If the file is damaged, its arrays do not fit each other, or computing it would take very
+        long.
     """
     if ending == "npz":
         inputs = parsed_npz(data)
         expected, tolerance = (
-            {k.removeprefix(p): inputs.pop(k) for k in list(inputs) if k.startswith(p)} for p in ("expected.", "tolerance.")
+            {k.removeprefix(p): inputs.pop(k) for k in list(inputs) if k.startswith(p)}
+            for p in ("expected.", "tolerance.")
         )
     else:
         inputs, expected, tolerance = _case_of_json(parsed_json(data), entry)
     own = {k: inputs.pop(k) for k in entry.convention.shapes(entry.cell, 1, 1) if k in inputs}
     if unknown := set(inputs) - {"x", "lengths", *STATES, *COTANGENTS} or "x" not in inputs:
-        raise CaseFileError("it has no x" if unknown is True else f"it holds unknown arrays {', '.join(map(shown, sorted(unknown)[:5]))}")
+        raise CaseFileError(
+            "it has no x"
+            if unknown is True
+            else f"it holds unknown arrays {', '.join(map(shown, sorted(unknown)[:5]))}"
+        )
     try:
         params = entry.convention.read(entry.cell, own)
         x = inputs["x"]
-        sizes = check_inputs(entry.cell, params, x, *(inputs.get(k) for k in STATES), dtypes=[entry.dtype])
+        sizes = check_inputs(
+            entry.cell, params, x, *(inputs.get(k) for k in STATES), dtypes=[entry.dtype]
+        )
         check_cotangents(entry.cell, sizes, x.dtype, *(inputs.get(k) for k in COTANGENTS))
         if "lengths" in inputs:
             check_lengths(sizes, inputs["lengths"])
     except GatecheckError as error:
         raise CaseFileError(f"its arrays do not fit a {entry.cell}: {error}") from error
-    if math.prod(max(1, n) for n in (sizes.T, sizes.B, sizes.H)) * len(entry.cell.tags) > MOST_STATES:
-        raise CaseFileError(f"it has sizes {tuple(sizes)}, which are more than {MOST_STATES:,} states")
+    if (
+        math.prod(max(1, n) for n in (sizes.T, sizes.B, sizes.H)) * len(entry.cell.tags)
+        > MOST_STATES
+    ):
+        raise CaseFileError(
+            f"it has sizes {tuple(sizes)}, which are more than {MOST_STATES:,} states"
+        )
     arrays = params | inputs
     if not all(np.isfinite(a).all() for a in arrays.values()):
         raise CaseFileError("it holds numbers that are not finite")
     return Stored(Case(entry.cell, arrays), expected, tolerance)
 
 
-def _case_of_json(found: dict[str, Any], entry: Entry) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+def _case_of_json(
+    found: dict[str, Any], entry: Entry
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     given, results = found.get("inputs"), found.get("expected")
-    if not isinstance(given, dict) or not isinstance(results, dict) or not all(isinstance(v, dict) for v in results.values()):
+    if (
+        not isinstance(given, dict)
+        or not isinstance(results, dict)
+        or not all(isinstance(v, dict) for v in results.values())
+    ):
         raise CaseFileError('it should have "inputs" and "expected", objects of arrays')
-    with np.errstate(all="ignore"):  # what is no number in the dtype is found where inputs are checked
-        inputs = {k: json_array(k, v).astype(np.int64 if k == "lengths" else entry.dtype) for k, v in given.items()}
+    with np.errstate(
+        all="ignore"
+    ):  # what is no number in the dtype is found where inputs are checked
+        inputs = {
+            k: json_array(k, v).astype(np.int64 if k == "lengths" else entry.dtype)
+            for k, v in given.items()
+        }
     expected = {k: json_array(k, v) for k, v in results.items()}
-    tolerance = {k: json_array(k, {"shape": v.get("shape"), "values": v.get("tolerance")}) for k, v in results.items()}
+    tolerance = {
+        k: json_array(k, {"shape": v.get("shape"), "values": v.get("tolerance")})
+        for k, v in results.items()
+    }
     return inputs, expected, tolerance

@@ -30,10 +30,12 @@ class Quantity:
     name
         ``y``, ``hT``, ``dx``, ``dweight_ih_l0``, …
     ulps
-        The error of every entry, in units in the last place of the expected one in the dtype of the case: from the float64 number that
-        is nearest to the exact one, where that is certified, else from the reference's.
+        The error of every entry, in units in the last place of the expected one in the dtype of the
+        case: from the float64 number that is nearest to the exact one, where that is certified,
+        else from the reference's.
     ratio
-        The largest error over its budget among the entries that could be judged; None if there is none.
+        The largest error over its budget among the entries that could be judged; None if there is
+        none.
     """
 
     name: str
@@ -58,7 +60,12 @@ class Quantity:
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         ulps = {"median_ulps": _finite(self.median_ulps), "worst_ulps": _finite(self.worst_ulps)}
-        return {"name": self.name, "outcome": self.outcome, **ulps, "worst_ratio": _finite(self.ratio)}
+        return {
+            "name": self.name,
+            "outcome": self.outcome,
+            **ulps,
+            "worst_ratio": _finite(self.ratio),
+        }
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,8 @@ class VectorsResult:
     notes
         What else was seen that changes no verdict.
     uncertified
-        Why ulps of some cases are counted from the reference's float64 results and not from certified ones; empty if none are.
+        Why ulps of some cases are counted from the reference's float64 results and not from
+        certified ones; empty if none are.
     """
 
     convention: str
@@ -138,7 +146,9 @@ class VectorsResult:
 
     @property
     def verdict(self) -> Verdict:
-        """``fail`` if a case failed or was not answered as it should be; ``inconclusive`` if one could not be judged; else ``pass``."""
+        """``fail`` if a case failed or was not answered as it should be; ``inconclusive`` if one
+        could not be judged; else ``pass``.
+        """
         if self.count("failed", "missing", "malformed", "damaged"):
             return "fail"
         return "inconclusive" if self.count("inconclusive") else "pass"
@@ -154,14 +164,25 @@ class VectorsResult:
         for q in (q for c in self.cases if c.cell == cell for q in c.quantities):
             by_name.setdefault(q.name, []).append(q)
         return [
-            Quantity(name, np.concatenate([q.ulps for q in all_of]), max((q.ratio for q in all_of if q.ratio is not None), default=None))
+            Quantity(
+                name,
+                np.concatenate([q.ulps for q in all_of]),
+                max((q.ratio for q in all_of if q.ratio is not None), default=None),
+            )
             for name, all_of in by_name.items()
         ]
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; the schema is stable within its number."""
         cells = dict.fromkeys(c.cell for c in self.cases)
-        outcomes: tuple[Outcome, ...] = ("passed", "failed", "inconclusive", "missing", "malformed", "damaged")
+        outcomes: tuple[Outcome, ...] = (
+            "passed",
+            "failed",
+            "inconclusive",
+            "missing",
+            "malformed",
+            "damaged",
+        )
         return {
             "schema": SCHEMA,
             "versions": dict(self.versions),

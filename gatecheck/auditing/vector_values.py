@@ -7,10 +7,13 @@ from gatecheck.cells import Array
 from gatecheck.errors import MissingExtraError
 
 MOST_WORK = 10**9
-"""Multiplications of balls, some 50 ns each: a case that comes from elsewhere may be of any size."""
+"""Multiplications of balls, some 50 ns each: a case that comes from elsewhere may be of any size.
+"""
 
 MOST_BITS = 512
-"""Ordinary cases take 128. A ladder to ten times as many takes minutes, and what needs it lies on a kink or a tie."""
+"""Ordinary cases take 128. A ladder to ten times as many takes minutes, and what needs it lies on a
+kink or a tie.
+"""
 
 
 def certified_results(case: Case) -> tuple[dict[str, Array] | None, str]:
@@ -28,8 +31,14 @@ def certified_results(case: Case) -> tuple[dict[str, Array] | None, str]:
     except MissingExtraError as error:
         return None, str(error)
     if (much := work(case)) > MOST_WORK:
-        return None, f"certified values would take {much:.1g} multiplications, which is more than {MOST_WORK:.1g}"
+        return (
+            None,
+            f"certified values would take {much:.1g} multiplications, which is more than {MOST_WORK:.1g}",
+        )
     found = certified(case, most=MOST_BITS)
     if found.undecided:
-        return None, f"{MOST_BITS} bits do not say how to round {found.undecided[0]}: it lies on a kink or a tie"
+        return (
+            None,
+            f"{MOST_BITS} bits do not say how to round {found.undecided[0]}: it lies on a kink or a tie",
+        )
     return dict(found.values["float64"]), ""

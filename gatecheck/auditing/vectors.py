@@ -1,4 +1,5 @@
-"""The answers to vectors, judged as an audit judges: against results and budgets that are computed here, from the inputs of a case.
+"""The answers to vectors, judged as an audit judges: against results and budgets that are computed
+here, from the inputs of a case.
 
 What the folder says that they should be is compared, and otherwise not used.
 """
@@ -65,7 +66,9 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
     """
     folder = Path(folder)
     if not os.path.isdir(folder):
-        raise UsageError(f"there is no folder {folder}; `gatecheck vectors export {folder}` makes one")
+        raise UsageError(
+            f"there is no folder {folder}; `gatecheck vectors export {folder}` makes one"
+        )
     manifest, entries = read_manifest(folder)
     found = _answer_files(folder)
     known = {f"{e.name}.{ending}" for e in entries for ending in ENDINGS}
@@ -77,7 +80,9 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
     notes = []
     if extra := [name for name in found if name not in known]:
         notes.append(f"answers/ also holds {_listed(extra)}, which answers no case")
-    if not (folder / "cases").is_symlink() and (extra := [name for name in _names(folder / "cases") if name not in known]):
+    if not (folder / "cases").is_symlink() and (
+        extra := [name for name in _names(folder / "cases") if name not in known]
+    ):
         notes.append(f"cases/ also holds {_listed(extra)}, which the manifest does not name")
     results = []
     reasons: dict[str, None] = {}
@@ -91,7 +96,9 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
             reasons[reason] = None
     first = entries[0]
     about = versions("python-flint")
-    return VectorsResult(first.convention.name, first.dtype, manifest["seed"], results, notes, about, list(reasons))
+    return VectorsResult(
+        first.convention.name, first.dtype, manifest["seed"], results, notes, about, list(reasons)
+    )
 
 
 def _answer_files(folder: Path) -> list[str]:
@@ -109,11 +116,17 @@ def _names(folder: Path) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(shown, names[:NAMED])) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return ", ".join(map(shown, names[:NAMED])) + (
+        f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    )
 
 
-def _check_case(folder: Path, entry: Entry, found: Sequence[str]) -> tuple[CaseAnswer, list[str], str]:
-    """What came back for a case, what else was seen, and why its ulps are not from certified values: nothing if they are."""
+def _check_case(
+    folder: Path, entry: Entry, found: Sequence[str]
+) -> tuple[CaseAnswer, list[str], str]:
+    """What came back for a case, what else was seen, and why its ulps are not from certified
+    values: nothing if they are.
+    """
     stored, notes = _stored(folder, entry)
     if stored is None:
         return CaseAnswer(entry.name, entry.cell.name, "damaged", reason="; ".join(notes)), [], ""
@@ -124,7 +137,11 @@ def _check_case(folder: Path, entry: Entry, found: Sequence[str]) -> tuple[CaseA
     about: dict[str, Any] = {"name": entry.name, "cell": cell.name, "case": str(case)}
 
     def unjudged(outcome: Outcome, why: str) -> tuple[CaseAnswer, list[str], str]:
-        return CaseAnswer(**about, outcome=outcome, reason=why), [*notes, *_differences(entry, stored, expected, tolerance, None)], ""
+        return (
+            CaseAnswer(**about, outcome=outcome, reason=why),
+            [*notes, *_differences(entry, stored, expected, tolerance, None)],
+            "",
+        )
 
     given = [name for name in (f"{entry.name}.{ending}" for ending in ENDINGS) if name in found]
     if not given:
@@ -135,23 +152,35 @@ def _check_case(folder: Path, entry: Entry, found: Sequence[str]) -> tuple[CaseA
         answer = _read_answer(folder, given[0], entry, case, expected)
     except CaseFileError as error:
         return unjudged("malformed", f"answers/{given[0]}: {error}")
-    certified, reason = certified_results(case)  # which takes seconds, so not before there is something to judge
+    certified, reason = certified_results(
+        case
+    )  # which takes seconds, so not before there is something to judge
     nearest = in_convention(cell, entry.convention, certified) if certified else None
     notes += _differences(entry, stored, expected, tolerance, nearest)
     quantities, wrong = judge(case, entry.convention, answer, budget, nearest)
-    outcome: Outcome = "failed" if wrong else "inconclusive" if all(q.outcome == "inconclusive" for q in quantities) else "passed"
+    outcome: Outcome = (
+        "failed"
+        if wrong
+        else "inconclusive"
+        if all(q.outcome == "inconclusive" for q in quantities)
+        else "passed"
+    )
     return CaseAnswer(**about, outcome=outcome, reason=wrong, quantities=quantities), notes, reason
 
 
 def _stored(folder: Path, entry: Entry) -> tuple[Stored | None, list[str]]:
-    """The case, from the first of its files that is as it was exported, and what is wrong with the others."""
+    """The case, from the first of its files that is as it was exported, and what is wrong with the
+    others.
+    """
     stored, notes = None, []
     for ending in ENDINGS:
         path = f"cases/{entry.name}.{ending}"
         try:
             data = read_bytes(folder, path)
             if hashlib.sha256(data).hexdigest() != entry.checksums[path]:
-                notes.append(f"{path} is not what was exported: its checksum is not that of the manifest")
+                notes.append(
+                    f"{path} is not what was exported: its checksum is not that of the manifest"
+                )
             elif stored is None:
                 stored = parsed_case(entry, ending, data)
         except CaseFileError as error:
@@ -160,28 +189,52 @@ def _stored(folder: Path, entry: Entry) -> tuple[Stored | None, list[str]]:
 
 
 def _differences(
-    entry: Entry, stored: Stored, expected: Mapping[str, Array], tolerance: Mapping[str, Array], nearest: Mapping[str, Array] | None
+    entry: Entry,
+    stored: Stored,
+    expected: Mapping[str, Array],
+    tolerance: Mapping[str, Array],
+    nearest: Mapping[str, Array] | None,
 ) -> list[str]:
-    """Where the folder's own expected results are not what was recomputed; elsewhere they may differ by rounding, within the budget.
+    """Where the folder's own expected results are not what was recomputed; elsewhere they may
+    differ by rounding, within the budget.
 
-    Those that the folder calls certified may not, where the nearest numbers are known: there is but one nearest.
+    Those that the folder calls certified may not, where the nearest numbers are known: there is but
+    one nearest.
     """
 
     def same(given: Array | None, wanted: Array, within: Array) -> bool:
         with np.errstate(all="ignore"):
-            return given is not None and given.shape == wanted.shape and bool((np.abs(given - wanted) <= within).all())
+            return (
+                given is not None
+                and given.shape == wanted.shape
+                and bool((np.abs(given - wanted) <= within).all())
+            )
 
     wrong = [k for k, v in expected.items() if not same(stored.expected.get(k), v, tolerance[k])]
-    wrong += [f"the tolerance of {k}" for k, v in tolerance.items() if not same(stored.tolerance.get(k), v, v / 2)]
+    wrong += [
+        f"the tolerance of {k}"
+        for k, v in tolerance.items()
+        if not same(stored.tolerance.get(k), v, v / 2)
+    ]
     if not wrong and entry.certified and nearest:
         off = [k for k, v in nearest.items() if not np.array_equal(stored.expected[k], v)]
-        return [f"{entry.name}: its files call {', '.join(off)} certified, but not every number is the nearest"] if off else []
+        return (
+            [
+                f"{entry.name}: its files call {', '.join(off)} certified, but not every number is the nearest"
+            ]
+            if off
+            else []
+        )
     if not wrong:
         return []
-    return [f"{entry.name}: its files say otherwise than was recomputed, and are not believed, about {', '.join(wrong)}"]
+    return [
+        f"{entry.name}: its files say otherwise than was recomputed, and are not believed, about {', '.join(wrong)}"
+    ]
 
 
-def _read_answer(folder: Path, name: str, entry: Entry, case: Case, expected: Mapping[str, Array]) -> dict[str, Array]:
+def _read_answer(
+    folder: Path, name: str, entry: Entry, case: Case, expected: Mapping[str, Array]
+) -> dict[str, Array]:
     """The arrays that answer a case, of the right names, shapes and dtypes.
 
     Raises
@@ -190,19 +243,29 @@ def _read_answer(folder: Path, name: str, entry: Entry, case: Case, expected: Ma
         Naming everything that is wrong with them.
     """
     data = read_bytes(folder, f"answers/{name}")
-    answer = parsed_npz(data) if name.endswith(".npz") else {k: json_array(k, v) for k, v in parsed_json(data).items()}
+    answer = (
+        parsed_npz(data)
+        if name.endswith(".npz")
+        else {k: json_array(k, v) for k, v in parsed_json(data).items()}
+    )
     outputs = ["y", *(f"{k}T" for k in entry.cell.state)]
     gradients = [k for k in expected if k not in outputs]
     # The gradient with respect to a state that was absent is often not to be had.
     needed = [k for k in gradients if k[1:] not in STATES or case.get(k[1:]) is not None]
     wrong = []
     if extra := sorted(set(answer) - set(expected)):
-        wrong.append(f"it holds unknown arrays {_listed(extra)}; the names are {', '.join(expected)}")
-    if missing := [k for k in (*outputs, *(needed if set(answer) & set(gradients) else ())) if k not in answer]:
+        wrong.append(
+            f"it holds unknown arrays {_listed(extra)}; the names are {', '.join(expected)}"
+        )
+    if missing := [
+        k for k in (*outputs, *(needed if set(answer) & set(gradients) else ())) if k not in answer
+    ]:
         wrong.append(f"it has no {', '.join(missing)}")
     for k in expected:
         if k in answer and answer[k].shape != expected[k].shape:
-            wrong.append(f"{k} has shape {answer[k].shape}, but should have shape {expected[k].shape}")
+            wrong.append(
+                f"{k} has shape {answer[k].shape}, but should have shape {expected[k].shape}"
+            )
         elif k in answer and answer[k].dtype not in (np.dtype(entry.dtype), np.dtype(np.float64)):
             wrong.append(f"{k} has dtype {answer[k].dtype}, but should have dtype {entry.dtype}")
     if wrong:
@@ -211,7 +274,11 @@ def _read_answer(folder: Path, name: str, entry: Entry, case: Case, expected: Ma
 
 
 def judge(
-    case: Case, convention: Convention, answer: Mapping[str, Array], budget: Budget, nearest: Mapping[str, Array] | None = None
+    case: Case,
+    convention: Convention,
+    answer: Mapping[str, Array],
+    budget: Budget,
+    nearest: Mapping[str, Array] | None = None,
 ) -> tuple[list[Quantity], str]:
     """Each quantity of an answer, and what is wrong with it: nothing if all hold.
 
@@ -226,16 +293,28 @@ def judge(
     budget
         Of the case.
     nearest
-        Certified results in the convention, from which ulps are counted; None to count from the budget's.
+        Certified results in the convention, from which ulps are counted; None to count from the
+        budget's.
     """
     cell = case.cell
     expected = in_convention(cell, convention, budget.exact)
     tolerance = tolerance_in_convention(cell, convention, budget.tolerance)
-    counts = {k: v > 0 for k, v in tolerance_in_convention(cell, convention, _judgeable(case, budget)).items()}
+    counts = {
+        k: v > 0
+        for k, v in tolerance_in_convention(cell, convention, _judgeable(case, budget)).items()
+    }
     given = {k: v for k, v in answer.items() if k in expected}
     near = nearest or expected
-    quantities = [_quantity(k, given[k], expected[k], near[k], tolerance[k], counts[k], budget.dtype) for k in expected if k in given]
-    canonical = {k: v for k, v in given.items() if k in budget.exact and k not in _own_gradients(case, convention)}
+    quantities = [
+        _quantity(k, given[k], expected[k], near[k], tolerance[k], counts[k], budget.dtype)
+        for k in expected
+        if k in given
+    ]
+    canonical = {
+        k: v
+        for k, v in given.items()
+        if k in budget.exact and k not in _own_gradients(case, convention)
+    }
     if "dx" in given:
         own = {k: given[f"d{k}"] for k in convention.shapes(cell, *case.sizes[2:])}
         canonical |= {f"d{k}": v for k, v in convention.pull_back(cell, own).items()}
@@ -243,9 +322,12 @@ def judge(
         agree(cell, canonical, budget.exact, budget.tolerance)
     except Violation as violation:
         return quantities, str(violation)
-    # Two biases that are added are judged together above, where what one lacks the other may make up for.
+    # Two biases that are added are judged together above, where what one lacks the other may make
+    # up for.
     wrong = [q.name for q in quantities if q.outcome == "failed"]
-    return quantities, "\n".join(_worst_entry(k, given[k], expected[k], tolerance[k]) for k in wrong)
+    return quantities, "\n".join(
+        _worst_entry(k, given[k], expected[k], tolerance[k]) for k in wrong
+    )
 
 
 def _own_gradients(case: Case, convention: Convention) -> set[str]:
@@ -254,7 +336,9 @@ def _own_gradients(case: Case, convention: Convention) -> set[str]:
 
 def _judgeable(case: Case, budget: Budget) -> dict[str, Array]:
     """One for every entry of a block that can be judged, zero for the others."""
-    judged = {b.label: b.judged for b in compared(case.cell, budget.exact, budget.exact, budget.tolerance)}
+    judged = {
+        b.label: b.judged for b in compared(case.cell, budget.exact, budget.exact, budget.tolerance)
+    }
     out = {k: np.zeros(v.shape) for k, v in budget.exact.items()}
     for name, array in out.items():
         for label, where in blocks(case.cell, name, array):
@@ -268,10 +352,22 @@ def _ratios(found: Array, expected: Array, tolerance: Array) -> Array:
     return ratios
 
 
-def _quantity(name: str, found: Array, expected: Array, nearest: Array, tolerance: Array, counts: Array, dtype: str) -> Quantity:
+def _quantity(
+    name: str,
+    found: Array,
+    expected: Array,
+    nearest: Array,
+    tolerance: Array,
+    counts: Array,
+    dtype: str,
+) -> Quantity:
     # A NaN where a number belongs is wrong however large the budget.
     ratios = _ratios(found, expected, tolerance)[counts | np.isinf(errors(found, expected))]
-    return Quantity(name, ulps(found, nearest, dtype).ravel(), float(ratios.max()) if ratios.size else None if expected.size else 0.0)
+    return Quantity(
+        name,
+        ulps(found, nearest, dtype).ravel(),
+        float(ratios.max()) if ratios.size else None if expected.size else 0.0,
+    )
 
 
 def _worst_entry(name: str, found: Array, expected: Array, tolerance: Array) -> str:

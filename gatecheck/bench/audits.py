@@ -1,4 +1,6 @@
-"""How long audits of our own cells take from the command line, with compiled kernels on disk and without, and what a start costs."""
+"""How long audits of our own cells take from the command line, with compiled kernels on disk and
+without, and what a start costs.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ COLD_SECONDS = 20.0
 EVERYTHING_SECONDS = 120.0
 IMPORT_SECONDS = 0.3
 CHECKS_A_SECOND = 1000.0
-"""What we aim at: a warm audit takes twice the import of what it depends on and two seconds more, one that compiles all twenty, one of
-everything installed and compiling two minutes; ``import gatecheck`` 0.3 s; and a thorough audit makes a thousand checks a second."""
+"""What we aim at: a warm audit takes twice the import of what it depends on and two seconds more,
+one that compiles all twenty, one of everything installed and compiling two minutes; ``import
+gatecheck`` 0.3 s; and a thorough audit makes a thousand checks a second."""
 
 ROUNDS = 7
 
@@ -50,7 +53,9 @@ print(sum(name.partition(".")[0] == "numba" for name in sys.modules))
 
 
 class Place(NamedTuple):
-    """Where processes run: an empty folder, with one in it for what they compile; and what narrows each audit."""
+    """Where processes run: an empty folder, with one in it for what they compile; and what narrows
+    each audit.
+    """
 
     folder: Path
     narrowed: tuple[str, ...]
@@ -66,7 +71,13 @@ class Place(NamedTuple):
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(self.folder / cache)}
         command = [sys.executable, *arguments]
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
         )
         if not 0 <= done.returncode < bad:
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
@@ -81,7 +92,9 @@ class Place(NamedTuple):
 
 def dependencies(place: Place, arguments: tuple[str, ...]) -> list[str]:
     """The modules of other packages that an audit loads, in this order."""
-    names: list[str] = json.loads(place.python("-c", DEPENDENCIES, "audit", *arguments, *place.narrowed))
+    names: list[str] = json.loads(
+        place.python("-c", DEPENDENCIES, "audit", *arguments, *place.narrowed)
+    )
     return names
 
 
@@ -104,44 +117,87 @@ def section(*, quick: bool, folder: Path) -> Section:
         ("an audit that does not", partial(_warm, place, one, rounds)),
         *((f"profile ci, {cell}", partial(_checks, place, f"builtin:{cell}")) for cell in cells),
     ]
-    notes = ["whole processes, with as many threads as they choose; audits that compile and those of everything are run once"]
+    notes = [
+        "whole processes, with as many threads as they choose; audits that compile and those of everything are run once"
+    ]
     if quick:
-        notes.append("--quick: of one property; the audit of everything that is installed was left out")
+        notes.append(
+            "--quick: of one property; the audit of everything that is installed was left out"
+        )
     else:
-        steps.append(("an audit of everything that compiles", partial(_cold, place, (), EVERYTHING_SECONDS)))
-    return Section("Audits and what a start costs", "that of importing what the audit depends on", "checks", steps, {}, notes)
+        steps.append(
+            ("an audit of everything that compiles", partial(_cold, place, (), EVERYTHING_SECONDS))
+        )
+    return Section(
+        "Audits and what a start costs",
+        "that of importing what the audit depends on",
+        "checks",
+        steps,
+        {},
+        notes,
+    )
 
 
 def _imports(place: Place, rounds: int) -> Iterator[Row]:
     what = "import gatecheck"
     seconds = race({what: partial(place.python, "-c", what)}, rounds=rounds, least=0.0)
     yield Row(what, float(np.median(seconds[what])), bar=Bar("seconds", IMPORT_SECONDS))
-    yield Row(f"modules of numba that {what} loads", number=int(place.python("-c", NUMBA, bad=1)), bar=Bar("number", 0))
+    yield Row(
+        f"modules of numba that {what} loads",
+        number=int(place.python("-c", NUMBA, bad=1)),
+        bar=Bar("number", 0),
+    )
 
 
 def _cold(place: Place, arguments: tuple[str, ...], limit: float) -> Iterator[Row]:
     cache = "warm" if arguments else "everything"
-    seconds = race({"audit": partial(place.audit, *arguments, cache=cache)}, rounds=1, least=0.0, warm=False)
-    yield Row(f"{command(place, *arguments)}, nothing compiled", seconds["audit"][0], bar=Bar("seconds", limit))
+    seconds = race(
+        {"audit": partial(place.audit, *arguments, cache=cache)}, rounds=1, least=0.0, warm=False
+    )
+    yield Row(
+        f"{command(place, *arguments)}, nothing compiled",
+        seconds["audit"][0],
+        bar=Bar("seconds", limit),
+    )
 
 
 def _warm(place: Place, arguments: tuple[str, ...], rounds: int) -> Iterator[Row]:
     names = dependencies(place, arguments)
     seconds = race(
-        {"audit": partial(place.audit, *arguments), "imports": partial(place.python, "-c", f"import {', '.join(names)}", bad=1)},
+        {
+            "audit": partial(place.audit, *arguments),
+            "imports": partial(place.python, "-c", f"import {', '.join(names)}", bad=1),
+        },
         rounds=rounds,
         least=0.0,
     )
     imports = float(np.median(seconds["imports"]))
     packages = {name.partition(".")[0] for name in names}
-    yield Row(f"importing the {len(names)} modules of {len(packages)} packages that it depends on", imports, 1.0)
-    bar = Bar("seconds", WARM_IMPORTS * imports + WARM_SECONDS, why=f"{WARM_IMPORTS:g} times the imports and {WARM_SECONDS:g} s")
+    yield Row(
+        f"importing the {len(names)} modules of {len(packages)} packages that it depends on",
+        imports,
+        1.0,
+    )
+    bar = Bar(
+        "seconds",
+        WARM_IMPORTS * imports + WARM_SECONDS,
+        why=f"{WARM_IMPORTS:g} times the imports and {WARM_SECONDS:g} s",
+    )
     for row in compared(seconds, "imports", bar=bar):
         yield replace(row, what=command(place, *arguments))
 
 
 def _checks(place: Place, target: str) -> Iterator[Row]:
     written = place.folder / "audit.json"
-    seconds = race({target: partial(place.audit, target, "--profile", "ci", "--json", str(written))}, rounds=1, least=0.0)
+    seconds = race(
+        {target: partial(place.audit, target, "--profile", "ci", "--json", str(written))},
+        rounds=1,
+        least=0.0,
+    )
     checks = json.loads(written.read_text(encoding="utf-8"))["counts"]["checks"]
-    yield Row(command(place, target, "--profile", "ci"), seconds[target][0], number=checks, bar=Bar("rate", CHECKS_A_SECOND, least=True))
+    yield Row(
+        command(place, target, "--profile", "ci"),
+        seconds[target][0],
+        number=checks,
+        bar=Bar("rate", CHECKS_A_SECOND, least=True),
+    )

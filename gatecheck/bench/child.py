@@ -1,7 +1,8 @@
-"""What runs in a process of its own, one for each number of threads: thread pools take their size when they are loaded, and keep it.
+"""What runs in a process of its own, one for each number of threads: thread pools take their size
+when they are loaded, and keep it.
 
-Asked by a line of JSON on standard input, it answers on standard output by a line for each point or row. What a target prints goes to
-standard error.
+Asked by a line of JSON on standard input, it answers on standard output by a line for each point or
+row. What a target prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from gatecheck.errors import GatecheckError, TargetError
 
 
 def answers(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The answers to a question: :func:`gatecheck.bench.kernels.answers`, or :func:`gatecheck.bench.rows.answers` of another section."""
+    """The answers to a question: :func:`gatecheck.bench.kernels.answers`, or
+    :func:`gatecheck.bench.rows.answers` of another section.
+    """
     threads, section = spec["threads"], spec["section"]
     if hasattr(os, "sched_setaffinity"):  # XLA and others count the cores that they may use
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -30,7 +33,11 @@ def answers(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if section == KERNELS:
             yield from kernels.answers(spec)
         else:
-            yield from rows.answers(importlib.import_module(ISOLATED[section]).section(quick=spec["quick"], threads=threads))
+            yield from rows.answers(
+                importlib.import_module(ISOLATED[section]).section(
+                    quick=spec["quick"], threads=threads
+                )
+            )
 
 
 def main() -> None:
@@ -50,7 +57,13 @@ def main() -> None:
         except GatecheckError as error:
             say({"kind": "error", "error": type(error).__name__, "message": str(error)})
         except MemoryError:
-            say({"kind": "error", "error": TargetError.__name__, "message": "there is not enough memory for these sizes"})
+            say(
+                {
+                    "kind": "error",
+                    "error": TargetError.__name__,
+                    "message": "there is not enough memory for these sizes",
+                }
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""One point: every contestant is made ready, shown to compute the same thing, raced, and asked once more what it computes."""
+"""One point: every contestant is made ready, shown to compute the same thing, raced, and asked once
+more what it computes.
+"""
 
 from __future__ import annotations
 
@@ -93,10 +95,13 @@ class Terms:
     least: float
 
 
-def measured(point: Point, under_test: Subject, peers: Mapping[str, Prepare], terms: Terms, deadline: float) -> dict[str, Any]:
+def measured(
+    point: Point, under_test: Subject, peers: Mapping[str, Prepare], terms: Terms, deadline: float
+) -> dict[str, Any]:
     """One point of a result, as it stands in the JSON file.
 
-    Peers that cannot compute it are under ``absent``, those that compute something else under ``refused``, each with a reason.
+    Peers that cannot compute it are under ``absent``, those that compute something else under
+    ``refused``, each with a reason.
 
     Raises
     ------
@@ -116,13 +121,23 @@ def measured(point: Point, under_test: Subject, peers: Mapping[str, Prepare], te
     refused = _refusals(jobs, truth, point, under_test, optional)
     for name in refused:
         del jobs[name]
-    calls = {name: job.call for name, job in jobs.items()} | {PRODUCTS: floors.products(case.cell, point.sizes, point.dtype, point.work)}
-    seconds = race(calls, rounds=terms.rounds, least=terms.least, deadline=deadline, settle=SETTLE if terms.threads > 1 else 0.0)
+    calls = {name: job.call for name, job in jobs.items()} | {
+        PRODUCTS: floors.products(case.cell, point.sizes, point.dtype, point.work)
+    }
+    seconds = race(
+        calls,
+        rounds=terms.rounds,
+        least=terms.least,
+        deadline=deadline,
+        settle=SETTLE if terms.threads > 1 else 0.0,
+    )
     # Whoever damaged its arguments on the way was not measured at what was asked.
     refused |= _refusals(jobs, truth, point, under_test, optional)
     against = ratios(seconds, SUBJECT)
     work = flops(case.cell, point.sizes, point.work)
-    shown = {name: values for name, values in against.items() if name != PRODUCTS and name not in refused}
+    shown = {
+        name: values for name, values in against.items() if name != PRODUCTS and name not in refused
+    }
     return {
         "cell": point.cell,
         "dtype": point.dtype,
@@ -130,7 +145,9 @@ def measured(point: Point, under_test: Subject, peers: Mapping[str, Prepare], te
         **point.sizes._asdict(),
         "threads": terms.threads,
         "rounds": len(seconds[SUBJECT]),
-        "seconds": {name: float(np.median(taken)) for name, taken in seconds.items() if name not in refused},
+        "seconds": {
+            name: float(np.median(taken)) for name, taken in seconds.items() if name not in refused
+        },
         "ratio": {name: values.median for name, values in shown.items()},
         "interval": {name: [values.low, values.high] for name, values in shown.items()},
         "gemm_fraction": against[PRODUCTS].median,
@@ -141,7 +158,9 @@ def measured(point: Point, under_test: Subject, peers: Mapping[str, Prepare], te
 
 
 def job_of(under_test: Subject, case: Case, work: str) -> Job:
-    """What the protocol asks of an implementation at a case: its forward, or its backward, which runs forward itself."""
+    """What the protocol asks of an implementation at a case: its forward, or its backward, which
+    runs forward itself.
+    """
     what = "forward" if work == "forward" else "backward"
     arguments = under_test.arguments(case)
     positional = under_test.positional(what, arguments)
@@ -159,21 +178,41 @@ def _truth(case: Case, work: str) -> Results:
     if case.cell in COMPUTED:
         ours = subject(Builtin(case.cell))
         return ours.forward(case) if work == "forward" else ours.backward(case)
-    return {name: value for name, value in exact(case).items() if name.startswith("d") == (work == "gradients")}
+    return {
+        name: value
+        for name, value in exact(case).items()
+        if name.startswith("d") == (work == "gradients")
+    }
 
 
-def _refusals(jobs: Mapping[str, Job], truth: Results, point: Point, under_test: Subject, optional: frozenset[str]) -> dict[str, str]:
-    wrong = {name: reason for name, job in jobs.items() if (reason := departure(job.results(), truth, point.dtype, optional))}
+def _refusals(
+    jobs: Mapping[str, Job],
+    truth: Results,
+    point: Point,
+    under_test: Subject,
+    optional: frozenset[str],
+) -> dict[str, str]:
+    wrong = {
+        name: reason
+        for name, job in jobs.items()
+        if (reason := departure(job.results(), truth, point.dtype, optional))
+    }
     if SUBJECT in wrong:
-        raise TargetError(f"{under_test.name} does not compute what a {point.cell} does, at {point}: {wrong[SUBJECT]}; audit it first")
+        raise TargetError(
+            f"{under_test.name} does not compute what a {point.cell} does, at {point}: {wrong[SUBJECT]}; audit it first"
+        )
     return wrong
 
 
-def departure(got: Results, truth: Results, dtype: str, optional: frozenset[str] = frozenset()) -> str | None:
-    """What is wrong with results, or None if half of their digits agree: an error of √ε of each array's norm.
+def departure(
+    got: Results, truth: Results, dtype: str, optional: frozenset[str] = frozenset()
+) -> str | None:
+    """What is wrong with results, or None if half of their digits agree: an error of √ε of each
+    array's norm.
 
-    That is loose, and meant to be: rounding of correct code stays below it at every size that is measured here, and what computes
-    something else does not. What a library's rounding really is, ``gatecheck audit`` says.
+    That is loose, and meant to be: rounding of correct code stays below it at every size that is
+    measured here, and what computes something else does not. What a library's rounding really is,
+    ``gatecheck audit`` says.
     """
     for name, expected in truth.items():
         if name not in got:

@@ -1,4 +1,6 @@
-"""How long the profile of ``gatecheck decay`` takes over a million steps, against the products it is made of and PyTorch's autograd."""
+"""How long the profile of ``gatecheck decay`` takes over a million steps, against the products it
+is made of and PyTorch's autograd.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,15 @@ OF_PRODUCTS = 0.5
 OURS, PRODUCTS = "profile", "its products alone"
 
 RESOLVED = 1e-6
-"""How far apart our logs and PyTorch's may be, in nats, where its norms are numbers of full precision; what is more is no rounding."""
+"""How far apart our logs and PyTorch's may be, in nats, where its norms are numbers of full
+precision; what is more is no rounding.
+"""
 
 
 class Scale(NamedTuple):
-    """How long and wide: steps, units, steps of the race; where PyTorch begins, and the seconds after which it is asked for no more."""
+    """How long and wide: steps, units, steps of the race; where PyTorch begins, and the seconds
+    after which it is asked for no more.
+    """
 
     T: int = 1_000_000
     H: int = 128
@@ -51,7 +57,9 @@ MEMORY = 0.5
 
 
 def section(*, quick: bool, threads: int) -> Section:
-    """Profiles against their products, and against autograd at twice the steps until it takes too long or too much."""
+    """Profiles against their products, and against autograd at twice the steps until it takes too
+    long or too much.
+    """
     scale = QUICK if quick else Scale()
     rounds = 1 if quick else ROUNDS
     cells = CELLS[:1] if quick else CELLS
@@ -96,7 +104,9 @@ class Problem(NamedTuple):
         return adjoint_profile(self.cell, self.params, self.x, self.start, progress=progress)
 
     def products(self) -> Callable[[int], None]:
-        """The matrix products of so many steps of a profile; see :func:`gatecheck.bench.floors.profile_products`."""
+        """The matrix products of so many steps of a profile; see
+        :func:`gatecheck.bench.floors.profile_products`.
+        """
         _, k, H = self.start.shape
         return floors.profile_products(self.cell, self.x.shape[1], H, k)
 
@@ -117,7 +127,9 @@ def _short(cell: str, scale: Scale, rounds: int) -> Iterator[Row]:
 
 
 def _long(cell: str, scale: Scale) -> Iterator[Row]:
-    """One profile, with the products in turns with its stretches, so that what slows the machine for a while slows both."""
+    """One profile, with the products in turns with its stretches, so that what slows the machine
+    for a while slows both.
+    """
     asked, spent, done = problem(cell, scale.T, scale.H), 0.0, 0
     products = asked.products()
 
@@ -132,10 +144,14 @@ def _long(cell: str, scale: Scale) -> Iterator[Row]:
     start = time.perf_counter()
     asked.profile(tick)
     seconds = time.perf_counter() - start - spent
-    yield from _rows(asked, {OURS: [seconds], PRODUCTS: [spent]}, Bar("ratio", OF_PRODUCTS, least=True))
+    yield from _rows(
+        asked, {OURS: [seconds], PRODUCTS: [spent]}, Bar("ratio", OF_PRODUCTS, least=True)
+    )
 
 
-def _rows(asked: Problem, seconds: Mapping[str, Sequence[float]], bar: Bar | None = None) -> Iterator[Row]:
+def _rows(
+    asked: Problem, seconds: Mapping[str, Sequence[float]], bar: Bar | None = None
+) -> Iterator[Row]:
     T, name = len(asked.x), asked.cell.name
     yield Row(f"{OURS}, {name}, {T:,} steps", float(np.median(seconds[OURS])), 1.0, number=T)
     for row in compared(seconds, OURS, number=T, bar=bar):
@@ -158,7 +174,9 @@ def _against(scale: Scale, threads: int, theirs: Any) -> Iterator[Row]:
         elif 2 * grown > MEMORY * free():
             reason = f"it takes {grown / 2**30:.1f} GiB, and twice as many steps more than is free"
         yield Row(f"profile, lstm, {T:,} steps", seconds["ours"][0], 1.0, number=T)
-        what = f"torch autograd, loop over LSTMCell, {T:,} steps" + (f", the most: {reason}" if reason else "")
+        what = f"torch autograd, loop over LSTMCell, {T:,} steps" + (
+            f", the most: {reason}" if reason else ""
+        )
         for row in compared(seconds, "ours", number=T):
             yield replace(row, what=what)
         if reason:
@@ -170,4 +188,6 @@ def _agree(ours: Array, theirs: Array) -> None:
     seen = ours > -300  # squares of smaller norms leave the range of float64
     apart = float(np.abs(ours - theirs)[seen].max())
     if not apart <= RESOLVED:
-        raise TargetError(f"PyTorch's gradients by lag and ours are up to {apart:.1e} nats apart: one of the two is wrong")
+        raise TargetError(
+            f"PyTorch's gradients by lag and ours are up to {apart:.1e} nats apart: one of the two is wrong"
+        )

@@ -1,7 +1,9 @@
-"""What no recurrent layer can beat with this BLAS: its matrix products alone, with the BLAS of NumPy and SciPy.
+"""What no recurrent layer can beat with this BLAS: its matrix products alone, with the BLAS of
+NumPy and SciPy.
 
-The shapes are the best that the equations allow: x with W for all steps in one product, h with U for all gates in one product a step,
-and the gradients of W, U and x in one product each. No gate, no sum and no copy is computed.
+The shapes are the best that the equations allow: x with W for all steps in one product, h with U
+for all gates in one product a step, and the gradients of W, U and x in one product each. No gate,
+no sum and no copy is computed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ def _products(steps: int, a: Array, b: Array, out: Array) -> None:
 
 
 def products(cell: Cell, sizes: Sizes, dtype: str, work: str) -> Call:
-    """A call that computes the matrix products of a point and nothing else; with one row they are matrix times vector."""
+    """A call that computes the matrix products of a point and nothing else; with one row they are
+    matrix times vector.
+    """
     T, B, D, H = sizes
     n = len(cell.gates) * H
     rng = np.random.default_rng(0)
@@ -38,7 +42,12 @@ def products(cell: Cell, sizes: Sizes, dtype: str, work: str) -> Call:
     W, U, Wt, Ut = some(D, n), some(H, n), some(n, D), some(n, H)
     step, step_d = (h[0], d[0]) if B == 1 else (h[:B], d[:B])
     ahead, back = np.empty_like(step_d), np.empty_like(step)
-    into_d, into_x, into_W, into_U = np.empty_like(d), np.empty_like(x), np.empty_like(W), np.empty_like(U)
+    into_d, into_x, into_W, into_U = (
+        np.empty_like(d),
+        np.empty_like(x),
+        np.empty_like(W),
+        np.empty_like(U),
+    )
 
     def call() -> None:
         np.dot(x, W, out=into_d)
@@ -55,12 +64,14 @@ def products(cell: Cell, sizes: Sizes, dtype: str, work: str) -> Call:
 def profile_products(cell: Cell, D: int, H: int, k: int) -> Callable[[int], None]:
     """A call that computes the products of a decay profile over so many steps and nothing else.
 
-    Of each step h times U forward, and k cotangents of the preactivations times the transpose of U back; and x times W, a thousand steps
-    at a time.
+    Of each step h times U forward, and k cotangents of the preactivations times the transpose of U
+    back; and x times W, a thousand steps at a time.
     """
     n = len(cell.gates) * H
     rng = np.random.default_rng(0)
-    W, U, Ut, x, h, d = (rng.standard_normal(shape) for shape in ((D, n), (H, n), (n, H), (1000, D), (H,), (k, n)))
+    W, U, Ut, x, h, d = (
+        rng.standard_normal(shape) for shape in ((D, n), (H, n), (n, H), (1000, D), (H,), (k, n))
+    )
     into_x, ahead, back = np.empty((1000, n)), np.empty(n), np.empty((k, H))
 
     def call(T: int) -> None:
@@ -74,10 +85,15 @@ def profile_products(cell: Cell, D: int, H: int, k: int) -> Callable[[int], None
 
 
 def rates(dtype: str) -> dict[str, float]:
-    """Operations per second, in units of 1e9, of a square GEMM of side 512 and of a GEMV of 512 by 2048."""
+    """Operations per second, in units of 1e9, of a square GEMM of side 512 and of a GEMV of 512 by
+    2048.
+    """
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((GEMM_SIDE, GEMM_SIDE)).astype(dtype) for _ in range(2))
-    v, m = rng.standard_normal(GEMV_SHAPE[0]).astype(dtype), rng.standard_normal(GEMV_SHAPE).astype(dtype)
+    v, m = (
+        rng.standard_normal(GEMV_SHAPE[0]).astype(dtype),
+        rng.standard_normal(GEMV_SHAPE).astype(dtype),
+    )
     c, w = np.empty_like(a), np.empty_like(m[0])
     taken = race(
         {"gemm": lambda: np.dot(a, b, out=c), "gemv": lambda: np.dot(v, m, out=w)},

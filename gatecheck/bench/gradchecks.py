@@ -1,4 +1,6 @@
-"""How long the check of a full Jacobian takes, ours and PyTorch's, and how ours grows with the sizes."""
+"""How long the check of a full Jacobian takes, ours and PyTorch's, and how ours grows with the
+sizes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ SIZES, QUICK_SIZES = Sizes(10, 2, 8, 16), Sizes(2, 1, 2, 2)
 
 FASTER_THAN_FULL = 1000.0
 FASTER_THAN_FAST = 1 / 3
-"""What our check aims at: PyTorch's full mode takes so many times as long, and its fast mode, which looks along one direction only."""
+"""What our check aims at: PyTorch's full mode takes so many times as long, and its fast mode, which
+looks along one direction only.
+"""
 
 ROUNDS = 15
 SHARE = 60.0
@@ -55,31 +59,52 @@ def ours(case: Case, fast: bool) -> None:
         lambda **at: lstm.forward(*apart(at))[0],
         {**case.params, "x": case["x"], "h0": case["h0"], "c0": case["c0"]},
         lambda dy, **at: lstm.backward(*apart(at), dy),
-        fn_each=lambda name, entries, values, **at: lstm.forward_each(name, entries, values, *apart(at))[0],
+        fn_each=lambda name, entries, values, **at: lstm.forward_each(
+            name, entries, values, *apart(at)
+        )[0],
         vjp_each=many_backward,
         fast=fast,
     )
     if not result.ok:
-        raise BugError(f"gatecheck.gradcheck does not pass our own LSTM at {case.sizes}: {result.verdict}")
+        raise BugError(
+            f"gatecheck.gradcheck does not pass our own LSTM at {case.sizes}: {result.verdict}"
+        )
 
 
 def section(*, quick: bool, threads: int) -> Section:
     """The checks at one size, side by side, and ours with each size doubled."""
     sizes = QUICK_SIZES if quick else SIZES
     rounds = 1 if quick else ROUNDS
-    notes = [f"T,B,D,H = {','.join(map(str, sizes))}, float64, {threads} thread{'s' if threads > 1 else ''}, y as a function of all inputs"]
-    notes.append("fast: one central difference for each derivative, as PyTorch's full mode; many perturbations and cotangents at once")
-    notes.append("PyTorch has two biases where we have one: its Jacobian is so much wider; fast mode looks along one random direction only")
+    notes = [
+        f"T,B,D,H = {','.join(map(str, sizes))}, float64, {threads} thread{'s' if threads > 1 else ''}, y as a function of all inputs"
+    ]
+    notes.append(
+        "fast: one central difference for each derivative, as PyTorch's full mode; many perturbations and cotangents at once"
+    )
+    notes.append(
+        "PyTorch has two biases where we have one: its Jacobian is so much wider; fast mode looks along one random direction only"
+    )
     missing: dict[str, str] = {}
     steps: list[Step] = [
         (SHARPEST, partial(_sharpest, sizes, rounds)),
-        *((f"{name}, as sizes double", partial(_doubled, sizes, rounds, name)) for name in (OURS, SHARPEST)),
+        *(
+            (f"{name}, as sizes double", partial(_doubled, sizes, rounds, name))
+            for name in (OURS, SHARPEST)
+        ),
     ]
     try:
         theirs = importlib.import_module("gatecheck.bench.in_torch_gradcheck")
         peers = partial(theirs.prepare, threads=threads)
-        steps.insert(0, ("gradcheck, our check and fast_mode", partial(_fast, sizes, rounds, peers)))
-        steps.insert(1, ("gradcheck, our check and the full mode", partial(_full, sizes, min(rounds, FEWEST), peers)))
+        steps.insert(
+            0, ("gradcheck, our check and fast_mode", partial(_fast, sizes, rounds, peers))
+        )
+        steps.insert(
+            1,
+            (
+                "gradcheck, our check and the full mode",
+                partial(_full, sizes, min(rounds, FEWEST), peers),
+            ),
+        )
     except MissingExtraError as error:
         missing["torch"] = str(error)
     return Section(
@@ -104,17 +129,37 @@ def _entries(sizes: Sizes, biases: int = 1) -> int:
 
 def _fast(sizes: Sizes, rounds: int, peers: Peers) -> Iterator[Row]:
     case = _case(sizes)
-    calls = {f"torch gradcheck, fast_mode: {name}": partial(check, True) for name, check in peers(case).items()}
-    seconds = race({OURS: partial(ours, case, True), **calls}, rounds=rounds, least=0.005, deadline=time.perf_counter() + SHARE)
+    calls = {
+        f"torch gradcheck, fast_mode: {name}": partial(check, True)
+        for name, check in peers(case).items()
+    }
+    seconds = race(
+        {OURS: partial(ours, case, True), **calls},
+        rounds=rounds,
+        least=0.005,
+        deadline=time.perf_counter() + SHARE,
+    )
     yield Row(OURS, float(np.median(seconds[OURS])), 1.0, number=_entries(sizes))
     yield from compared(seconds, OURS, bar=Bar("ratio", FASTER_THAN_FAST, least=True))
 
 
 def _full(sizes: Sizes, rounds: int, peers: Peers) -> Iterator[Row]:
     case = _case(sizes)
-    calls = {f"torch gradcheck: {name}": partial(check, False) for name, check in peers(case).items()}
-    seconds = race({OURS: partial(ours, case, True), **calls}, rounds=rounds, least=0.0, deadline=time.perf_counter() + SHARE)
-    yield from compared(seconds, OURS, number=_entries(sizes, biases=2), bar=Bar("ratio", FASTER_THAN_FULL, least=True))
+    calls = {
+        f"torch gradcheck: {name}": partial(check, False) for name, check in peers(case).items()
+    }
+    seconds = race(
+        {OURS: partial(ours, case, True), **calls},
+        rounds=rounds,
+        least=0.0,
+        deadline=time.perf_counter() + SHARE,
+    )
+    yield from compared(
+        seconds,
+        OURS,
+        number=_entries(sizes, biases=2),
+        bar=Bar("ratio", FASTER_THAN_FULL, least=True),
+    )
 
 
 def _sharpest(sizes: Sizes, rounds: int) -> Iterator[Row]:
@@ -124,9 +169,15 @@ def _sharpest(sizes: Sizes, rounds: int) -> Iterator[Row]:
 
 
 def _doubled(sizes: Sizes, rounds: int, check: str) -> Iterator[Row]:
-    all_sizes = {"base": sizes} | {k: sizes._replace(**{k: 2 * v}) for k, v in sizes._asdict().items()}
+    all_sizes = {"base": sizes} | {
+        k: sizes._replace(**{k: 2 * v}) for k, v in sizes._asdict().items()
+    }
     calls = {name: partial(ours, _case(size), check == OURS) for name, size in all_sizes.items()}
     seconds = race(calls, rounds=rounds, least=0.0, deadline=time.perf_counter() + SHARE)
     for row in compared(seconds, "base"):
         size = all_sizes[row.what]
-        yield replace(row, what=f"{check}, {row.what} doubled to {getattr(size, row.what)}", number=_entries(size))
+        yield replace(
+            row,
+            what=f"{check}, {row.what} doubled to {getattr(size, row.what)}",
+            number=_entries(size),
+        )

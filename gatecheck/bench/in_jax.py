@@ -1,4 +1,6 @@
-"""JAX as a careful user writes it: a scan over steps, x with W formed for all of them before, compiled ahead of time."""
+"""JAX as a careful user writes it: a scan over steps, x with W formed for all of them before,
+compiled ahead of time.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,12 @@ def prepare(case: Case, work: str, threads: int) -> Job:
         inputs = {"x": x} | {f"{k}0": d for k, d in zip(cell.state, initial, strict=True)}
         return {f"d{k}": v for k, v in (params | inputs).items()}
 
-    return Job(call, gradients if work == "gradients" else lambda: outputs(case, [np.asarray(v) for v in call()]))
+    return Job(
+        call,
+        gradients
+        if work == "gradients"
+        else lambda: outputs(case, [np.asarray(v) for v in call()]),
+    )
 
 
 def _run(cell: Cell, params: Mapping[str, Any], x: Any, initial: Any) -> Any:
@@ -87,6 +94,8 @@ def _run(cell: Cell, params: Mapping[str, Any], x: Any, initial: Any) -> Any:
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
         return [h, c], h
 
-    step = {"rnn": rnn, "gru": gru_after if cell.reset == "after" else gru_before, "lstm": lstm}[cell.kind]
+    step = {"rnn": rnn, "gru": gru_after if cell.reset == "after" else gru_before, "lstm": lstm}[
+        cell.kind
+    ]
     final, y = jax.lax.scan(step, list(initial), x @ params["W"] + params["b"])
     return (y, *final)

@@ -1,4 +1,6 @@
-"""NumPy as a careful user writes it: vectorised over rows and gates, one product a step, one a sequence wherever there is no recurrence."""
+"""NumPy as a careful user writes it: vectorised over rows and gates, one product a step, one a
+sequence wherever there is no recurrence.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,11 @@ def prepare(case: Case, work: str, threads: int) -> Job:
         _, tape = ahead(params, x, *initial)
         return back(params, x, tape, *directions)
 
-    return Job(backward, backward) if work == "gradients" else Job(forward, lambda: outputs(case, forward()))
+    return (
+        Job(backward, backward)
+        if work == "gradients"
+        else Job(forward, lambda: outputs(case, forward()))
+    )
 
 
 def _sigmoid(a: Array) -> Array:
@@ -59,7 +65,12 @@ def _gradients(params: Params, x: Array, h: Array, d: Array, du: Array | None = 
     """What needs no loop: gradients of W, b, x, and of U from what came out of the product with it."""
     flat, seen = d.reshape(-1, d.shape[-1]), x.reshape(-1, x.shape[-1])
     dU = h.reshape(-1, h.shape[-1]).T @ (flat if du is None else du.reshape(flat.shape))
-    return {"dW": seen.T @ flat, "dU": dU, "db": flat.sum(axis=0), "dx": (flat @ params["W"].T).reshape(x.shape)}
+    return {
+        "dW": seen.T @ flat,
+        "dU": dU,
+        "db": flat.sum(axis=0),
+        "dx": (flat @ params["W"].T).reshape(x.shape),
+    }
 
 
 def _states(x: Array, first: Array) -> Array:
@@ -85,7 +96,11 @@ def _rnn_back(params: Params, x: Array, h: Array, dy: Array, dhT: Array) -> Resu
 
 def _gru(params: Params, x: Array, h0: Array) -> tuple[Any, Any]:
     a, U, h, H = _projected(params, x), params["U"], _states(x, h0), h0.shape[1]
-    c, U_rz, U_n = params.get("c_n"), np.ascontiguousarray(params["U"][:, : 2 * H]), np.ascontiguousarray(params["U"][:, 2 * H :])
+    c, U_rz, U_n = (
+        params.get("c_n"),
+        np.ascontiguousarray(params["U"][:, : 2 * H]),
+        np.ascontiguousarray(params["U"][:, 2 * H :]),
+    )
     s = np.empty((*x.shape[:2], H), x.dtype)
     for t in range(len(x)):
         if c is None:

@@ -29,17 +29,25 @@ def prepare(case: Case, work: str, threads: int) -> Job:
     Raises
     ------
     UsageError
-        If it is for gradients, of float64, which ONNX Runtime's kernels do not take, or of a cell that ONNX does not have.
+        If it is for gradients, of float64, which ONNX Runtime's kernels do not take, or of a cell
+        that ONNX does not have.
     """
     cell, op = case.cell, case.cell.kind.upper()
     if work != "forward":
         raise UsageError("ONNX Runtime has no gradients")
     if case.dtype != np.float32:
         raise UsageError(f"ONNX Runtime computes a {op} in float32 only")
-    if op not in FUNCTIONS or cell.layers > 1 or cell.projection or cell_of(node_of(op, cell)) != cell:
+    if (
+        op not in FUNCTIONS
+        or cell.layers > 1
+        or cell.projection
+        or cell_of(node_of(op, cell)) != cell
+    ):
         raise UsageError(f"ONNX has no {cell}")
     constants = as_convention("onnx").spell(cell, case.params)
-    feeds = {"X": case["x"].copy()} | {f"initial_{k}": case[f"{k}0"][None].copy() for k in cell.state}
+    feeds = {"X": case["x"].copy()} | {
+        f"initial_{k}": case[f"{k}0"][None].copy() for k in cell.state
+    }
     session = _session(cell, case.sizes.H, constants, feeds, threads)
 
     def call() -> Any:
@@ -60,8 +68,12 @@ def _session(cell: Any, H: int, constants: Any, feeds: Any, threads: int) -> Any
         [helper.make_tensor_value_info(k, tensor, [None] * (4 if k == "Y" else 3)) for k in outs],
         [numpy_helper.from_array(v, k) for k, v in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.opset)], ir_version=node.ir_version)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", node.opset)], ir_version=node.ir_version
+    )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = _FATAL
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )

@@ -1,4 +1,6 @@
-"""PyTorch as its users have it: a layer of ``torch.nn``, without gradients for forward, with autograd for gradients."""
+"""PyTorch as its users have it: a layer of ``torch.nn``, without gradients for forward, with
+autograd for gradients.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ def prepare(case: Case, work: str, threads: int) -> Job:
         If ``torch.nn`` has no such cell.
     """
     cell, convention = case.cell, as_convention("pytorch")
-    if cell.reset == "before" or cell.activation == "sigmoid" or cell.name not in ("rnn", "rnn-relu", "gru", "lstm"):
+    if (
+        cell.reset == "before"
+        or cell.activation == "sigmoid"
+        or cell.name not in ("rnn", "rnn-relu", "gru", "lstm")
+    ):
         raise UsageError(f"torch.nn has no {cell}")
     torch.set_num_threads(threads)
     _, _, D, H = case.sizes
@@ -34,7 +40,9 @@ def prepare(case: Case, work: str, threads: int) -> Job:
     x = torch.from_numpy(case["x"].copy())
     module = getattr(torch.nn, cell.kind.upper())(D, H, dtype=x.dtype, **options)
     names = [name for name, _ in module.named_parameters()]
-    module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in convention.spell(cell, case.params).items()})
+    module.load_state_dict(
+        {k: torch.from_numpy(v.copy()) for k, v in convention.spell(cell, case.params).items()}
+    )
     initial = [torch.from_numpy(s)[None] for s in states(case)]
     packed: Any = tuple(initial) if len(initial) == 2 else initial[0]
     if work == "forward":
@@ -50,7 +58,9 @@ def prepare(case: Case, work: str, threads: int) -> Job:
 
     def backward() -> Any:
         y, final = module(x, packed)
-        return torch.autograd.grad([y, *(final if isinstance(final, tuple) else (final,))], leaves, directions)
+        return torch.autograd.grad(
+            [y, *(final if isinstance(final, tuple) else (final,))], leaves, directions
+        )
 
     def gradients() -> Results:
         got = [g.numpy() for g in backward()]

@@ -1,4 +1,6 @@
-"""PyTorch's autograd asked how gradients fade: a loop over ``torch.nn.LSTMCell``, and the gradient by the state after every step."""
+"""PyTorch's autograd asked how gradients fade: a loop over ``torch.nn.LSTMCell``, and the gradient
+by the state after every step.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,29 @@ except ImportError as error:
 PACKAGES = ("torch",)
 
 
-def prepare(cell: Cell, params: Params, x: Array, start: Array, threads: int) -> Callable[[], Array]:
-    """A call that gives what :func:`gatecheck.decay.profile.adjoint_profile` does of an LSTM: log-norms ``(T+1,)`` by lag.
+def prepare(
+    cell: Cell, params: Params, x: Array, start: Array, threads: int
+) -> Callable[[], Array]:
+    """A call that gives what :func:`gatecheck.decay.profile.adjoint_profile` does of an LSTM:
+    log-norms ``(T+1,)`` by lag.
 
-    One row of a batch for each cotangent of `start` ``(2, k, H)``, so that one backward pass serves all. Subnormal numbers are flushed to
-    zero: once gradients underflow, most are, and it would take twice as long.
+    One row of a batch for each cotangent of `start` ``(2, k, H)``, so that one backward pass serves
+    all. Subnormal numbers are flushed to zero: once gradients underflow, most are, and it would
+    take twice as long.
     """
     torch.set_num_threads(threads)
     module = torch.nn.LSTMCell(x.shape[1], start.shape[2], dtype=torch.float64)
     spelled = as_convention("pytorch").spell(cell, params)
-    module.load_state_dict({name.removesuffix("_l0"): torch.from_numpy(array.copy()) for name, array in spelled.items()})
-    rows, cotangents = torch.from_numpy(x)[:, None].expand(-1, start.shape[1], -1), [torch.from_numpy(s.copy()) for s in start]
+    module.load_state_dict(
+        {
+            name.removesuffix("_l0"): torch.from_numpy(array.copy())
+            for name, array in spelled.items()
+        }
+    )
+    rows, cotangents = (
+        torch.from_numpy(x)[:, None].expand(-1, start.shape[1], -1),
+        [torch.from_numpy(s.copy()) for s in start],
+    )
 
     def call() -> Array:
         torch.set_flush_denormal(True)
@@ -40,7 +54,8 @@ def prepare(cell: Cell, params: Params, x: Array, start: Array, threads: int) ->
         h, c = (torch.zeros_like(d, requires_grad=True) for d in cotangents)
         states: list[Any] = [(h, c)]
         for each in rows:
-            # Views, since the cell makes h of the very c that it returns: by that one the gradient would be of both.
+            # Views, since the cell makes h of the very c that it returns: by that one the gradient
+            # would be of both.
             h, c = (s.view_as(s) for s in module(each, states[-1]))
             states.append((h, c))
         last = states.pop()

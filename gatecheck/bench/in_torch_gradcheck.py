@@ -1,4 +1,6 @@
-"""``torch.autograd.gradcheck`` as its users ask it of an LSTM of PyTorch's: at its defaults, of all parameters, x, h0 and c0."""
+"""``torch.autograd.gradcheck`` as its users ask it of an LSTM of PyTorch's: at its defaults, of all
+parameters, x, h0 and c0.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ PACKAGES = ("torch",)
 
 
 def prepare(case: Case, threads: int) -> dict[str, Callable[[bool], None]]:
-    """By the name of what is checked, a call that checks it; its argument says whether in fast mode.
+    """By the name of what is checked, a call that checks it; its argument says whether in fast
+    mode.
 
-    The layer is ``torch.nn.LSTM``, the loop one in Python over ``torch.nn.LSTMCell``; both give y, with the parameters of `case`.
+    The layer is ``torch.nn.LSTM``, the loop one in Python over ``torch.nn.LSTMCell``; both give y,
+    with the parameters of `case`.
     """
     torch.set_num_threads(threads)
     _, _, D, H = case.sizes
@@ -38,7 +42,9 @@ def prepare(case: Case, threads: int) -> dict[str, Callable[[bool], None]]:
     own = [name.removesuffix("_l0") for name in names]
 
     def whole(x: Any, h0: Any, c0: Any, *params: Any) -> Any:
-        return torch.func.functional_call(layer, dict(zip(names, params, strict=True)), (x, (h0[None], c0[None])))[0]
+        return torch.func.functional_call(
+            layer, dict(zip(names, params, strict=True)), (x, (h0[None], c0[None]))
+        )[0]
 
     def loop(x: Any, h: Any, c: Any, *params: Any) -> Any:
         outputs, given = [], dict(zip(own, params, strict=True))
@@ -47,14 +53,18 @@ def prepare(case: Case, threads: int) -> dict[str, Callable[[bool], None]]:
             outputs.append(h)
         return torch.stack(outputs)
 
-    published = importlib.import_module("torch.autograd.gradcheck")  # in torch.autograd the function hides its module
+    published = importlib.import_module(
+        "torch.autograd.gradcheck"
+    )  # in torch.autograd the function hides its module
 
     def checks(function: Callable[..., Any]) -> Callable[[bool], None]:
         def check(fast_mode: bool) -> None:
             try:
                 published.gradcheck(function, [*inputs, *params], fast_mode=fast_mode)
             except published.GradcheckError as error:
-                raise TargetError(f"torch.autograd.gradcheck does not pass PyTorch's own LSTM: {error}") from error
+                raise TargetError(
+                    f"torch.autograd.gradcheck does not pass PyTorch's own LSTM: {error}"
+                ) from error
 
         return check
 

@@ -19,7 +19,8 @@ class Job(NamedTuple):
     call
         What is timed, with all arguments in place and all compiling done.
     results
-        The same once more, as canonical arrays by name: ``y``, ``hT``, ``cT``, or ``dW``, ``dx`` and the other gradients.
+        The same once more, as canonical arrays by name: ``y``, ``hT``, ``cT``, or ``dW``, ``dx``
+        and the other gradients.
     """
 
     call: Callable[[], Any]

@@ -1,4 +1,6 @@
-"""The section of the kernels, in the process that measures it: every point that a target takes, one after the other."""
+"""The section of the kernels, in the process that measures it: every point that a target takes, one
+after the other.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +24,34 @@ Spec = Mapping[str, Any]
 
 
 def answers(spec: Spec) -> Iterator[dict[str, Any]]:
-    """Each of a ``kind``: a ``start``, then a ``begin`` and a ``point`` or an ``unmeasured`` for each point."""
+    """Each of a ``kind``: a ``start``, then a ``begin`` and a ``point`` or an ``unmeasured`` for
+    each point.
+    """
     start = time.perf_counter()
     threads = spec["threads"]
     subjects = _subjects(spec)
     peers = found(tuple(spec["against"]))
     wanted = list(_wanted(spec, subjects))
     if not wanted:
-        raise UsageError(f"{spec['target']} takes none of the sizes, dtypes and kinds of work that were asked for")
+        raise UsageError(
+            f"{spec['target']} takes none of the sizes, dtypes and kinds of work that were asked for"
+        )
     yield {
         "kind": "start",
         "missing": peers.missing,
         "narrowed": [note for s in subjects.values() for note in _narrowings(s)],
-        "versions": versions(*peers.packages, *(p for s in subjects.values() for p in getattr(s.target, "packages", ()))),
+        "versions": versions(
+            *peers.packages,
+            *(p for s in subjects.values() for p in getattr(s.target, "packages", ())),
+        ),
         "floors": {dtype: floors.rates(dtype) for dtype in dict.fromkeys(p.dtype for p in wanted)},
-        "blas": sorted({f"{pool['internal_api']} {pool['version']}" for pool in threadpool_info() if pool["user_api"] == "blas"}),
+        "blas": sorted(
+            {
+                f"{pool['internal_api']} {pool['version']}"
+                for pool in threadpool_info()
+                if pool["user_api"] == "blas"
+            }
+        ),
     }
     terms = Terms(threads, spec["rounds"], spec["least"])
     for k, point in enumerate(wanted):
@@ -47,7 +62,10 @@ def answers(spec: Spec) -> Iterator[dict[str, Any]]:
             yield {"kind": "unmeasured", "point": f"{point}, {threads} threads"}
             continue
         share = now + left / (len(wanted) - k)
-        yield {"kind": "point", "point": measured(point, subjects[point.cell], peers.prepare, terms, share)}
+        yield {
+            "kind": "point",
+            "point": measured(point, subjects[point.cell], peers.prepare, terms, share),
+        }
 
 
 def _subjects(spec: Spec) -> dict[str, Subject]:
@@ -56,11 +74,19 @@ def _subjects(spec: Spec) -> dict[str, Subject]:
         names = [as_cell(cell).name for cell in spec["cells"]]
         loaded = [loading.load(f"builtin:{name}") for name in names]
     else:
-        loaded = [loading.load(spec["target"], cell=spec["cells"][0] if spec["cells"] else None, convention=spec["convention"])]
+        loaded = [
+            loading.load(
+                spec["target"],
+                cell=spec["cells"][0] if spec["cells"] else None,
+                convention=spec["convention"],
+            )
+        ]
     out = {}
     for one in loaded:
         if not isinstance(one, Subject):
-            raise UsageError(f"{spec['target']} is a cell of its own: there is nothing to measure it against")
+            raise UsageError(
+                f"{spec['target']} is a cell of its own: there is nothing to measure it against"
+            )
         known = settled(one)
         out[known.cell.name] = known
     return out
@@ -72,8 +98,15 @@ def _narrowings(under_test: Subject) -> Iterator[str]:
     if "backward" not in under_test.abilities:
         yield "gradients are not measured: there is no backward"
     yield from (f"only {name} = {value} is measured" for name, value in under_test.sizes.items())
-    yield from (f"{dtype} is not measured: it is not declared" for dtype in DTYPES if dtype not in under_test.dtypes)
-    yield from (f"{name} is zero: the convention {under_test.convention.name} has no place for it" for name in under_test.absent)
+    yield from (
+        f"{dtype} is not measured: it is not declared"
+        for dtype in DTYPES
+        if dtype not in under_test.dtypes
+    )
+    yield from (
+        f"{name} is zero: the convention {under_test.convention.name} has no place for it"
+        for name in under_test.absent
+    )
 
 
 def _wanted(spec: Spec, subjects: Mapping[str, Subject]) -> Iterator[Point]:
@@ -81,5 +114,9 @@ def _wanted(spec: Spec, subjects: Mapping[str, Subject]) -> Iterator[Point]:
     for point in points(subjects, spec["dtypes"], spec["works"], sizes):
         one = subjects[point.cell]
         fits = all(getattr(point.sizes, name) == value for name, value in one.sizes.items())
-        if fits and point.dtype in one.dtypes and (point.work == "forward" or "backward" in one.abilities):
+        if (
+            fits
+            and point.dtype in one.dtypes
+            and (point.work == "forward" or "backward" in one.abilities)
+        ):
             yield point

@@ -1,4 +1,6 @@
-"""What is measured: a cell, a dtype, a kind of work and sizes; and how many operations its products have."""
+"""What is measured: a cell, a dtype, a kind of work and sizes; and how many operations its products
+have.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from gatecheck.errors import UsageError
 CELLS = ("rnn", "gru", "gru-before", "lstm")
 DTYPES = ("float32", "float64")
 WORKS = ("forward", "gradients")
-"""y and the final states; or forward and the gradients of all parameters, x and the initial states."""
+"""y and the final states; or forward and the gradients of all parameters, x and the initial states.
+"""
 
 PEERS = ("torch", "jax", "onnxruntime", "numpy", "gatecheck")
 """Against whom; the last are our kernels, for a target that is not ours."""
@@ -61,17 +64,24 @@ def points(
     chosen = list(sizes)
     for size in chosen:
         if min(size) < 1:
-            raise UsageError(f"the sizes T,B,D,H are {','.join(map(str, size))}, but should all be at least 1")
+            raise UsageError(
+                f"the sizes T,B,D,H are {','.join(map(str, size))}, but should all be at least 1"
+            )
     names = [as_cell(cell).name for cell in cells]
     chosen.sort(key=lambda s: s.T * s.B * s.H * (s.D + s.H))
-    return [Point(cell, dtype, work, size) for size, cell, dtype, work in product(chosen, names, dtypes, works)]
+    return [
+        Point(cell, dtype, work, size)
+        for size, cell, dtype, work in product(chosen, names, dtypes, works)
+    ]
 
 
 def flops(cell: Cell, sizes: Sizes, work: str) -> int:
-    """Operations in the matrix products of a point: 2 T B (D + H) G H for G gates, and twice as many again for gradients.
+    """Operations in the matrix products of a point: 2 T B (D + H) G H for G gates, and twice as
+    many again for gradients.
 
-    Forward multiplies x with W and h with U. Backward multiplies the gradient at the preactivations with the transposes of W and U, for
-    dx and dh, and x and h with that gradient, for dW and dU. What is elementwise is not counted.
+    Forward multiplies x with W and h with U. Backward multiplies the gradient at the preactivations
+    with the transposes of W and U, for dx and dh, and x and h with that gradient, for dW and dU.
+    What is elementwise is not counted.
     """
     T, B, D, H = sizes
     return 2 * T * B * (D + H) * len(cell.gates) * H * (3 if work == "gradients" else 1)
@@ -89,5 +99,7 @@ def parse_sizes(text: str) -> Sizes:
     try:
         T, B, D, H = (int(part) for part in parts)
     except ValueError as error:
-        raise UsageError(f"sizes are written T,B,D,H, as 100,32,128,128; {text!r} is not") from error
+        raise UsageError(
+            f"sizes are written T,B,D,H, as 100,32,128,128; {text!r} is not"
+        ) from error
     return Sizes(T, B, D, H)

@@ -1,4 +1,6 @@
-"""What a section beside the kernels measures: rows, each a time with what it is held against, and whether it gets there."""
+"""What a section beside the kernels measures: rows, each a time with what it is held against, and
+whether it gets there.
+"""
 
 from __future__ import annotations
 
@@ -81,11 +83,24 @@ class Row:
         return asdict(self) | {"rate": self.rate, "met": self.met}
 
 
-def compared(seconds: Mapping[str, Sequence[float]], subject: str, *, number: int | None = None, bar: Bar | None = None) -> Iterator[Row]:
+def compared(
+    seconds: Mapping[str, Sequence[float]],
+    subject: str,
+    *,
+    number: int | None = None,
+    bar: Bar | None = None,
+) -> Iterator[Row]:
     """A row for each of a race but the subject, over whose time the ratios are."""
     for name, (median, low, high) in ratios(seconds, subject).items():
         rounds = len(seconds[name])
-        yield Row(name, float(np.median(seconds[name])), median, (low, high) if rounds > 1 else None, number, bar)
+        yield Row(
+            name,
+            float(np.median(seconds[name])),
+            median,
+            (low, high) if rounds > 1 else None,
+            number,
+            bar,
+        )
 
 
 Step = tuple[str, Callable[[], Iterator[Row]]]
@@ -123,10 +138,18 @@ class Section(NamedTuple):
 
 
 def answers(section: Section) -> Iterator[dict[str, Any]]:
-    """What a section says as it is measured, each of a ``kind``: a ``start``, then for each step a ``begin`` and ``row``s."""
+    """What a section says as it is measured, each of a ``kind``: a ``start``, then for each step a
+    ``begin`` and ``row``s.
+    """
     yield {
         "kind": "start",
-        "section": {"title": section.title, "over": section.over, "unit": section.unit, "missing": section.missing, "notes": section.notes},
+        "section": {
+            "title": section.title,
+            "over": section.over,
+            "unit": section.unit,
+            "missing": section.missing,
+            "notes": section.notes,
+        },
         "versions": versions(*section.packages),
     }
     for k, (label, step) in enumerate(section.steps):

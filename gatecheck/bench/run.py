@@ -1,4 +1,6 @@
-"""A whole run: a process for each section, of the kernels for each number of threads, and a result that fills as they answer."""
+"""A whole run: a process for each section, of the kernels for each number of threads, and a result
+that fills as they answer.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +53,13 @@ class Plan:
     sizes, dtypes, works
         See :mod:`gatecheck.bench.points`.
     sections
-        Which of :data:`gatecheck.bench.sections.SECTIONS`; those beside the kernels are about us, with the first number of threads.
+        Which of :data:`gatecheck.bench.sections.SECTIONS`; those beside the kernels are about us,
+        with the first number of threads.
     quick
         Small sizes, three rounds: whether it works, rather than how fast.
     limit
-        Seconds that the kernels may take, about. Each point has its share, in which it has as many rounds as fit, up to 51.
+        Seconds that the kernels may take, about. Each point has its share, in which it has as many
+        rounds as fit, up to 51.
     """
 
     target: str | None = None
@@ -72,18 +76,30 @@ class Plan:
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.against if name not in PEERS]:
-            raise UsageError(f"there is no peer {', '.join(unknown)}; the peers are {', '.join(PEERS)}")
+            raise UsageError(
+                f"there is no peer {', '.join(unknown)}; the peers are {', '.join(PEERS)}"
+            )
         if not self.threads or min(self.threads) < 1 or max(self.threads) > cores():
             given = ",".join(map(str, self.threads)) or "none"
-            raise UsageError(f"the numbers of threads are {given}, but should lie between 1 and the {cores()} cores of this machine")
+            raise UsageError(
+                f"the numbers of threads are {given}, but should lie between 1 and the {cores()} cores of this machine"
+            )
         if self.target is None and self.convention:
             raise UsageError("--convention needs a TARGET")
         if self.target is not None and len(self.cells) > 1:
-            raise UsageError(f"{self.target} is one cell, but {len(self.cells)} were named: {', '.join(self.cells)}")
+            raise UsageError(
+                f"{self.target} is one cell, but {len(self.cells)} were named: {', '.join(self.cells)}"
+            )
         if unknown := [name for name in self.sections if name not in SECTIONS]:
-            raise UsageError(f"there is no section {', '.join(unknown)}; the sections are {', '.join(SECTIONS)}")
-        if self.target is not None and (others := [name for name in self.sections if name != KERNELS]):
-            raise UsageError(f"{', '.join(others)}: these are about gatecheck itself; leave {self.target} out, or the sections")
+            raise UsageError(
+                f"there is no section {', '.join(unknown)}; the sections are {', '.join(SECTIONS)}"
+            )
+        if self.target is not None and (
+            others := [name for name in self.sections if name != KERNELS]
+        ):
+            raise UsageError(
+                f"{', '.join(others)}: these are about gatecheck itself; leave {self.target} out, or the sections"
+            )
         if not self.limit > 0:
             raise UsageError(f"the limit is {self.limit:g} s, but should be more than 0")
 
@@ -124,13 +140,16 @@ class Bench:
     plan
         What was asked.
     points
-        As they stand in the JSON file: ``cell``, ``dtype``, ``work``, ``T``, ``B``, ``D``, ``H``, ``threads``, ``ratio`` and ``interval``
-        by peer (how many times as long it takes), ``seconds``, ``gemm_fraction`` and so on.
+        As they stand in the JSON file: ``cell``, ``dtype``, ``work``, ``T``, ``B``, ``D``, ``H``,
+        ``threads``, ``ratio`` and ``interval`` by peer (how many times as long it takes),
+        ``seconds``, ``gemm_fraction`` and so on.
     starts
-        By number of threads, what the process said of itself: versions, BLAS, and its rates of GEMM and GEMV in 1e9 operations a second.
+        By number of threads, what the process said of itself: versions, BLAS, and its rates of GEMM
+        and GEMV in 1e9 operations a second.
     sections
-        By name of those beside the kernels: ``title``, what ratios are ``over``, the ``unit`` of numbers, ``missing``, ``notes``, and the
-        ``rows``, each :meth:`gatecheck.bench.rows.Row.to_json`.
+        By name of those beside the kernels: ``title``, what ratios are ``over``, the ``unit`` of
+        numbers, ``missing``, ``notes``, and the ``rows``, each
+        :meth:`gatecheck.bench.rows.Row.to_json`.
     versions
         By package, of all that was used.
     unmeasured
@@ -167,7 +186,10 @@ class Bench:
             "missing": any_start.get("missing", {}),
             "narrowed": any_start.get("narrowed", []),
             "floors": {str(threads): start["floors"] for threads, start in self.starts.items()},
-            "summary": {str(threads): summary([p for p in self.points if p["threads"] == threads]) for threads in self.starts},
+            "summary": {
+                str(threads): summary([p for p in self.points if p["threads"] == threads])
+                for threads in self.starts
+            },
             "interrupted": self.interrupted,
             "unmeasured": self.unmeasured,
             "points": self.points,
@@ -203,7 +225,11 @@ def _run_kernels(bench: Bench, progress: Progress | None) -> None:
                 bench.versions |= answer["versions"]
             elif answer["kind"] == "begin" and progress is not None:
                 total = answer["total"] * len(counts)
-                progress(answer["done"] + answer["total"] * k, total, f"{answer['point']}, {threads} threads")
+                progress(
+                    answer["done"] + answer["total"] * k,
+                    total,
+                    f"{answer['point']}, {threads} threads",
+                )
             elif answer["kind"] == "point":
                 bench.points.append(answer["point"])
             elif answer["kind"] == "unmeasured":
@@ -219,7 +245,9 @@ def _run_section(bench: Bench, section: str, progress: Progress | None) -> None:
 
             found = rows.answers(audits.section(quick=bench.plan.quick, folder=Path(folder)))
         else:
-            found = _answers({"section": section, "quick": bench.plan.quick, "threads": threads}, threads)
+            found = _answers(
+                {"section": section, "quick": bench.plan.quick, "threads": threads}, threads
+            )
         for answer in found:
             if answer["kind"] == "start":
                 bench.sections[section] = {**answer["section"], "rows": []}
@@ -235,14 +263,22 @@ def _answers(spec: Mapping[str, Any], threads: int) -> Iterator[dict[str, Any]]:
     # What it says besides goes to a file: a pipe that nobody reads would fill, and stop it.
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=environment(threads), text=True) as child,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=environment(threads),
+            text=True,
+        ) as child,
     ):
         try:
             if child.stdin is None or child.stdout is None:
                 raise RuntimeError("a child without pipes")
             with suppress(BrokenPipeError):  # it is gone already, which is said below
                 child.stdin.write(json.dumps(spec) + "\n")
-                child.stdin.close()  # here, since leaving the block would raise what is still to be written
+                # here, since leaving the block would raise what is still to be written
+                child.stdin.close()
             for line in child.stdout:
                 answer = json.loads(line)
                 if answer["kind"] == "end":
@@ -256,7 +292,9 @@ def _answers(spec: Mapping[str, Any], threads: int) -> Iterator[dict[str, Any]]:
         child.wait()
         said.seek(0)
         last = (said.read().strip().splitlines() or ["it said nothing"])[-1]
-        raise TargetLostError(f"the process that measures {spec.get('target') or 'our cells'} ended in the middle of a point: {last}")
+        raise TargetLostError(
+            f"the process that measures {spec.get('target') or 'our cells'} ended in the middle of a point: {last}"
+        )
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -264,11 +302,18 @@ def environment(threads: int) -> dict[str, str]:
     pools = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA")
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}".strip()
     # A target named by a module is looked for where the command was called.
-    return {**os.environ, **{f"{pool}_NUM_THREADS": str(threads) for pool in pools}, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    return {
+        **os.environ,
+        **{f"{pool}_NUM_THREADS": str(threads) for pool in pools},
+        "XLA_FLAGS": flags,
+        "JAX_PLATFORMS": "cpu",
+    }
 
 
 def summary(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """By peer the geometric mean of the ratios, the lowest, how many there are, and how many are below :data:`LOWEST`."""
+    """By peer the geometric mean of the ratios, the lowest, how many there are, and how many are
+    below :data:`LOWEST`.
+    """
     out = {}
     for name in PEERS:
         if ratios := [p["ratio"][name] for p in points if name in p["ratio"]]:
@@ -290,5 +335,13 @@ def machine() -> dict[str, Any]:
     """What it was measured on, and how busy that was."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {"processor": model, "cores": cores(), "system": platform.platform(), "load_before": load()}
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
+    return {
+        "processor": model,
+        "cores": cores(),
+        "system": platform.platform(),
+        "load_before": load(),
+    }

@@ -1,6 +1,8 @@
-"""Who is faster, by how much, and how sure: contestants run in turns, and ratios are taken round by round.
+"""Who is faster, by how much, and how sure: contestants run in turns, and ratios are taken round by
+round.
 
-A machine that slows down for a while slows all contestants of a round alike; a ratio within the round does not see it.
+A machine that slows down for a while slows all contestants of a round alike; a ratio within the
+round does not see it.
 """
 
 from __future__ import annotations
@@ -48,8 +50,9 @@ def race(
 ) -> dict[str, list[float]]:
     """Seconds a call, round by round.
 
-    Each contestant is called once to warm up, and once to see how many calls a measurement needs, if there is a `least`. Then all are
-    measured in every round, in an order that moves on by one, so that none always follows the same other.
+    Each contestant is called once to warm up, and once to see how many calls a measurement needs,
+    if there is a `least`. Then all are measured in every round, in an order that moves on by one,
+    so that none always follows the same other.
 
     Parameters
     ----------
@@ -58,14 +61,16 @@ def race(
     rounds
         How many.
     least
-        Seconds that one measurement takes at least: what is shorter is repeated within it. With 0 nothing is.
+        Seconds that one measurement takes at least: what is shorter is repeated within it. With 0
+        nothing is.
     deadline
         Of the clock; when it has passed no round is begun, but for the first :data:`FEWEST`.
     warm
         Whether to call each before the first round. Without, nothing is repeated either.
     settle
-        Seconds for which each is called before each of its measurements. The idle threads of whoever ran before it turn in a loop for a
-        while, as those of OpenBLAS and OpenMP do, and would take a core from it.
+        Seconds for which each is called before each of its measurements. The idle threads of
+        whoever ran before it turn in a loop for a while, as those of OpenBLAS and OpenMP do, and
+        would take a core from it.
     clock
         Seconds, for tests.
 
@@ -96,7 +101,9 @@ def race(
 
 
 def ratios(seconds: Mapping[str, Sequence[float]], subject: str) -> dict[str, Interval]:
-    """How many times as long as the subject each other takes: 2 is that the subject is twice as fast."""
+    """How many times as long as the subject each other takes: 2 is that the subject is twice as
+    fast.
+    """
     own = seconds[subject]
     return {
         name: interval([theirs / ours for theirs, ours in zip(taken, own, strict=True)])

@@ -1,4 +1,6 @@
-"""The command line. Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the target could not be run."""
+"""The command line. Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the
+target could not be run.
+"""
 
 from gatecheck.cli import accuracy as accuracy
 from gatecheck.cli import audit as audit

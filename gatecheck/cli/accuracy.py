@@ -20,8 +20,21 @@ Examples:
   gatecheck accuracy --json accuracy.json --figure accuracy.png""",
 )
 @click.argument("targets", nargs=-1)
-@click.option("--cases", metavar="N", type=click.IntRange(1, 100_000), default=3, show_default=True, help="Draws at each of the points.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed repeats the figures.")
+@click.option(
+    "--cases",
+    metavar="N",
+    type=click.IntRange(1, 100_000),
+    default=3,
+    show_default=True,
+    help="Draws at each of the points.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="The same seed repeats the figures.",
+)
 @click.option(
     "--sample",
     metavar="N",
@@ -31,13 +44,27 @@ Examples:
     help="Arguments of σ and tanh, about.",
 )
 @click.option("--json", "json_path", metavar="F", type=Output(), help="Write every figure here.")
-@click.option("--figure", metavar="F", type=Output(*FIGURES), help="Draw errors against length: PNG, SVG or PDF.")
-def accuracy(targets: tuple[str, ...], cases: int, seed: int, sample: int, json_path: Path | None, figure: Path | None) -> None:
-    """How accurate are TARGETS (our cells and every framework installed without one), forward and gradients, float32 and float64?
+@click.option(
+    "--figure",
+    metavar="F",
+    type=Output(*FIGURES),
+    help="Draw errors against length: PNG, SVG or PDF.",
+)
+def accuracy(
+    targets: tuple[str, ...],
+    cases: int,
+    seed: int,
+    sample: int,
+    json_path: Path | None,
+    figure: Path | None,
+) -> None:
+    """How accurate are TARGETS (our cells and every framework installed without one), forward and
+    gradients, float32 and float64?
 
-    Errors are in units in the last place, against values whose last bit is proven by ball arithmetic (python-flint, the extra
-    `certified`): entry by entry, and by the norm of a block, over sizes, lengths and regimes. Then sigmoid and tanh over the whole range,
-    as the cells use them. Exit status 0 says that it was measured, not that it was accurate.
+    Errors are in units in the last place, against values whose last bit is proven by ball
+    arithmetic (python-flint, the extra `certified`): entry by entry, and by the norm of a block,
+    over sizes, lengths and regimes. Then sigmoid and tanh over the whole range, as the cells use
+    them. Exit status 0 says that it was measured, not that it was accurate.
     """
     with bar("accuracy") as tick:
         from gatecheck.auditing.accuracy import report

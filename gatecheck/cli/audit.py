@@ -16,7 +16,9 @@ from gatecheck.cli.project import Configured, Expected, about_the_target
 from gatecheck.writing import check_folder, write_text
 
 
-def _write(results: Sequence[Any], data: Any, files: Mapping[str, Path | None], command: str) -> None:
+def _write(
+    results: Sequence[Any], data: Any, files: Mapping[str, Path | None], command: str
+) -> None:
     """The files that were asked for."""
     from gatecheck.report.audit_page import audit_html, audit_markdown, junit_xml
 
@@ -56,12 +58,32 @@ Examples:
 Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the target could not be run.""",
 )
 @click.argument("target", required=False)
-@click.option("--cell", metavar="K", help="Which cell it is, if it does not say: gru, rnn-relu, lstm-layers2-bidirectional, …")
-@click.option("--convention", metavar="C", help="In which convention it takes parameters, instead of what it declares.")
+@click.option(
+    "--cell",
+    metavar="K",
+    help="Which cell it is, if it does not say: gru, rnn-relu, lstm-layers2-bidirectional, …",
+)
+@click.option(
+    "--convention",
+    metavar="C",
+    help="In which convention it takes parameters, instead of what it declares.",
+)
 @click.option("--device", metavar="D", help="Where PyTorch computes, such as cuda.  [default: cpu]")
-@click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), help="How many cases.  [default: ci; quick without TARGET]")
-@click.option("--only", metavar="P", multiple=True, help="Only this property; may be given several times.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases; the same seed repeats the audit.")
+@click.option(
+    "--profile",
+    type=click.Choice(["quick", "ci", "thorough"]),
+    help="How many cases.  [default: ci; quick without TARGET]",
+)
+@click.option(
+    "--only", metavar="P", multiple=True, help="Only this property; may be given several times."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the cases; the same seed repeats the audit.",
+)
 @click.option(
     "--expect",
     metavar="F",
@@ -70,9 +92,18 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the 
     "One that holds is a finding.",
 )
 @click.option("--json", metavar="F", type=Output(), help="Write every number here.")
-@click.option("--html", metavar="F", type=Output(), help="Write one page that stands alone; needs a TARGET.")
-@click.option("--junit", metavar="F", type=Output(), help="Write JUnit's XML, a test case a property.")
-@click.option("--markdown", metavar="F", type=Output(), help='Write a summary for a CI job, as to "$GITHUB_STEP_SUMMARY".')
+@click.option(
+    "--html", metavar="F", type=Output(), help="Write one page that stands alone; needs a TARGET."
+)
+@click.option(
+    "--junit", metavar="F", type=Output(), help="Write JUnit's XML, a test case a property."
+)
+@click.option(
+    "--markdown",
+    metavar="F",
+    type=Output(),
+    help='Write a summary for a CI job, as to "$GITHUB_STEP_SUMMARY".',
+)
 @click.option("--replay", metavar="CASE.npz", help="Try a saved counterexample on TARGET instead.")
 @click.option(
     "--timeout",
@@ -82,7 +113,14 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the 
     show_default=True,
     help="Seconds that a check of TARGET may take; the first has at least 60. Our own cells are not timed.",
 )
-@click.option("--cases", "folder", metavar="DIR", default="gatecheck-cases", show_default=True, help="Where counterexamples are written.")
+@click.option(
+    "--cases",
+    "folder",
+    metavar="DIR",
+    default="gatecheck-cases",
+    show_default=True,
+    help="Where counterexamples are written.",
+)
 @click.pass_context
 def audit(
     ctx: click.Context,
@@ -102,19 +140,22 @@ def audit(
 ) -> None:
     """Audit TARGET: every property that applies, float32 and float64, forward and gradients.
 
-    TARGET is one of ours (builtin:CELL); a class of a framework (torch.nn:CLASS, and so for keras.layers, flax.linen, flax.nnx,
-    equinox.nn, haiku, onnxruntime and onnx.reference); package.module:OBJECT or path/to/file.py:OBJECT, an implementation or a class of
-    torch.nn.Module; path/to/model.onnx:NODE; path/to/library.so:FUNCTION (C; its header is in the folder that
-    python -c "import gatecheck; print(gatecheck.get_include())" prints); or "exec:PROGRAM ARGUMENT ..." (any language;
-    python -m pydoc gatecheck.targets.adapters.process says how it is asked). Without one, our own cells and every supported framework
-    that is installed are audited, as many at a time as there are cores.
+    TARGET is one of ours (builtin:CELL); a class of a framework (torch.nn:CLASS, and so for
+    keras.layers, flax.linen, flax.nnx, equinox.nn, haiku, onnxruntime and onnx.reference);
+    package.module:OBJECT or path/to/file.py:OBJECT, an implementation or a class of
+    torch.nn.Module; path/to/model.onnx:NODE; path/to/library.so:FUNCTION (C; its header is in the
+    folder that python -c "import gatecheck; print(gatecheck.get_include())" prints); or
+    "exec:PROGRAM ARGUMENT ..." (any language; python -m pydoc gatecheck.targets.adapters.process
+    says how it is asked). Without one, our own cells and every supported framework that is
+    installed are audited, as many at a time as there are cores.
 
     A cell is rnn[-relu|-sigmoid], gru[-before][-hard5|-hard6] or
-    lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER], and behind any of them
-    [-layersNUMBER][-bidirectional].
+    lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER], and behind
+    any of them [-layersNUMBER][-bidirectional].
 
-    In [tool.gatecheck] of the nearest pyproject.toml a project may say target, cell, convention, device, profile, seed, timeout and
-    expect, or have the expected failures in a table of their own, [tool.gatecheck.expected_failures]. What is given here wins.
+    In [tool.gatecheck] of the nearest pyproject.toml a project may say target, cell, convention,
+    device, profile, seed, timeout and expect, or have the expected failures in a table of their
+    own, [tool.gatecheck.expected_failures]. What is given here wins.
     """
     files = {"json": json, "html": html, "junit": junit, "markdown": markdown}
     check_folder(folder)
@@ -125,7 +166,9 @@ def audit(
     about = about_the_target(ctx, target, about)
     if target is None:
         if replay is not None or any(v is not None for v in about.values()):
-            raise click.UsageError("--replay, --cell, --convention, --device and --expect need a TARGET")
+            raise click.UsageError(
+                "--replay, --cell, --convention, --device and --expect need a TARGET"
+            )
         if html is not None:
             raise click.UsageError("--html is a page about one TARGET; name it")
         _audit_all(profile or "quick", only, seed, files, folder, timeout)
@@ -140,7 +183,15 @@ def audit(
         with isolation.Isolation(timeout) as process:
             asked: dict[str, Any] = {"asked": about, "expected_failures": expected}
             if replay is None:
-                result = isolation.audit(process, target, **asked, profile=profile or "ci", only=only, seed=seed, progress=tick)
+                result = isolation.audit(
+                    process,
+                    target,
+                    **asked,
+                    profile=profile or "ci",
+                    only=only,
+                    seed=seed,
+                    progress=tick,
+                )
             else:
                 replayed, notes = isolation.replay(process, target, replay, **asked)
     if replay is not None:
@@ -153,7 +204,14 @@ def audit(
     sys.exit(HOLDS if result.ok else FINDINGS)
 
 
-def _audit_all(profile: str, only: tuple[str, ...], seed: int, files: Mapping[str, Path | None], folder: str, timeout: float) -> None:
+def _audit_all(
+    profile: str,
+    only: tuple[str, ...],
+    seed: int,
+    files: Mapping[str, Path | None],
+    folder: str,
+    timeout: float,
+) -> None:
     out, err = Console(), Console(stderr=True)
     with bar("gatecheck") as tick:
         from gatecheck.auditing.everything import audit_installed
@@ -168,6 +226,13 @@ def _audit_all(profile: str, only: tuple[str, ...], seed: int, files: Mapping[st
     out.print(matrix(results))
     for result in results:
         if not result.ok:
-            _print_audit(out, result, f"gatecheck audit {result.implementation} --cell {result.cell}")
-    _write(results, {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]}, files, "gatecheck audit")
+            _print_audit(
+                out, result, f"gatecheck audit {result.implementation} --cell {result.cell}"
+            )
+    _write(
+        results,
+        {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]},
+        files,
+        "gatecheck audit",
+    )
     sys.exit(HOLDS if all(r.ok for r in results) else FINDINGS)

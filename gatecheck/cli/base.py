@@ -17,10 +17,26 @@ from typing import Any
 import click
 from click.core import ParameterSource
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 import gatecheck
-from gatecheck.errors import GatecheckError, MissingExtraError, TargetError, UsageError, WorkerLostError, hear, in_brief
+from gatecheck.errors import (
+    GatecheckError,
+    MissingExtraError,
+    TargetError,
+    UsageError,
+    WorkerLostError,
+    hear,
+    in_brief,
+)
 from gatecheck.writing import check_writable, write_text
 
 HOLDS, FINDINGS, WRONG_CALL, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
@@ -67,7 +83,9 @@ class _Commands(click.Group):
 
 @contextmanager
 def _errors_told(context: click.Context | None) -> Iterator[None]:
-    """Turns our errors into one line and an exit status; anything else is a bug of ours and keeps its traceback."""
+    """Turns our errors into one line and an exit status; anything else is a bug of ours and keeps
+    its traceback.
+    """
     try:
         yield
     except (TargetError, MissingExtraError, WorkerLostError) as error:
@@ -84,7 +102,10 @@ def _errors_told(context: click.Context | None) -> Iterator[None]:
         if error.errno not in NO_ROOM:
             raise
         _say_no_more()
-        message, status = f"{error.filename or 'the output'} cannot be written: {error.strerror}", WRONG_CALL
+        message, status = (
+            f"{error.filename or 'the output'} cannot be written: {error.strerror}",
+            WRONG_CALL,
+        )
     except MemoryError:
         message, status = "there is not enough memory for these sizes", WRONG_CALL
     except KeyboardInterrupt:
@@ -100,19 +121,25 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # a generic from clic
 
     name = "seconds"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """The number, from above zero to a million, which is eleven days."""
         try:
             number = float(value)
         except ValueError:
             number = math.nan
         if not 0 < number <= 1e6:
-            self.fail(f"{value!r} is not a number of seconds above 0, and at most a million", param, ctx)
+            self.fail(
+                f"{value!r} is not a number of seconds above 0, and at most a million", param, ctx
+            )
         return number
 
 
 def _say_no_more() -> None:
-    """Let what waits to be printed vanish: Python would try once more when it ends, and fail once more."""
+    """Let what waits to be printed vanish: Python would try once more when it ends, and fail once
+    more.
+    """
     if sys.stdout is sys.__stdout__ and sys.stdout is not None:
         with open(os.devnull, "wb") as nothing:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
@@ -164,17 +191,26 @@ def main() -> None:
     """Is this GRU or LSTM right, claim by claim? How far back does it learn?"""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a console that cannot show ± still shows the verdict
+            stream.reconfigure(
+                errors="replace"
+            )  # a console that cannot show ± still shows the verdict
     hear(lambda message: click.echo(f"gatecheck: {message}", err=True))
 
 
 @contextmanager
 def bar(label: str) -> Iterator[Tick]:
     """A progress bar on standard error that leaves nothing behind."""
-    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()]
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+    ]
     columns += [TimeElapsedColumn(), TimeRemainingColumn()]
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task(label, total=None)
 
         def tick(done: int, total: int, now: str) -> None:
@@ -184,7 +220,9 @@ def bar(label: str) -> Iterator[Tick]:
 
 
 def again(context: click.Context, *more: str) -> str:
-    """The command that is running, as it can be typed once more, with `more` where it is not there already."""
+    """The command that is running, as it can be typed once more, with `more` where it is not there
+    already.
+    """
     words = context.command_path.split()
     for parameter in context.command.params:
         name = parameter.name or ""

@@ -33,13 +33,52 @@ Examples:
   gatecheck bench --report reports/speed               everything, as files""",
 )
 @click.argument("target", required=False)
-@click.option("--against", metavar="P,P", default="", help="Peers, of torch, jax, onnxruntime, numpy and gatecheck.  [default: all]")
-@click.option("--cell", "cells", metavar="K", multiple=True, help="Which of our cells, repeatable; or which one TARGET is.")
-@click.option("--convention", metavar="C", help="In which convention TARGET takes parameters, instead of what it declares.")
-@click.option("--threads", metavar="N,N", default="1,2", show_default=True, help="Numbers of threads, each in a process of its own.")
-@click.option("--size", "sizes", metavar="T,B,D,H", multiple=True, help="Steps, rows, inputs and units; repeatable.  [default: six sizes]")
-@click.option("--dtype", "dtypes", type=click.Choice(["float32", "float64"]), multiple=True, help="Repeatable.  [default: both]")
-@click.option("--work", "works", type=click.Choice(["forward", "gradients"]), multiple=True, help="Repeatable.  [default: both]")
+@click.option(
+    "--against",
+    metavar="P,P",
+    default="",
+    help="Peers, of torch, jax, onnxruntime, numpy and gatecheck.  [default: all]",
+)
+@click.option(
+    "--cell",
+    "cells",
+    metavar="K",
+    multiple=True,
+    help="Which of our cells, repeatable; or which one TARGET is.",
+)
+@click.option(
+    "--convention",
+    metavar="C",
+    help="In which convention TARGET takes parameters, instead of what it declares.",
+)
+@click.option(
+    "--threads",
+    metavar="N,N",
+    default="1,2",
+    show_default=True,
+    help="Numbers of threads, each in a process of its own.",
+)
+@click.option(
+    "--size",
+    "sizes",
+    metavar="T,B,D,H",
+    multiple=True,
+    help="Steps, rows, inputs and units; repeatable.  [default: six sizes]",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    type=click.Choice(["float32", "float64"]),
+    multiple=True,
+    help="Repeatable.  [default: both]",
+)
+@click.option(
+    "--work",
+    "works",
+    type=click.Choice(["forward", "gradients"]),
+    multiple=True,
+    help="Repeatable.  [default: both]",
+)
 @click.option(
     "--section",
     "sections",
@@ -47,11 +86,26 @@ Examples:
     multiple=True,
     help="What is measured, repeatable.  [default: kernels; with --report all]",
 )
-@click.option("--quick", is_flag=True, help="Small sizes and few rounds: whether it works, rather than how fast.")
-@click.option("--limit", metavar="S", type=Seconds(), default=1800, show_default=True, help="Seconds that the kernels may take, about.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Small sizes and few rounds: whether it works, rather than how fast.",
+)
+@click.option(
+    "--limit",
+    metavar="S",
+    type=Seconds(),
+    default=1800,
+    show_default=True,
+    help="Seconds that the kernels may take, about.",
+)
 @click.option("--json", "json_path", metavar="F", type=Output(), help="Write the result here.")
-@click.option("--figure", "figure", metavar="F", type=Output(*FIGURES), help="Draw it here: PNG, SVG or PDF.")
-@click.option("--report", "report", metavar="DIR", help="Write speed.txt, speed.json and speed.png here.")
+@click.option(
+    "--figure", "figure", metavar="F", type=Output(*FIGURES), help="Draw it here: PNG, SVG or PDF."
+)
+@click.option(
+    "--report", "report", metavar="DIR", help="Write speed.txt, speed.json and speed.png here."
+)
 def bench(
     target: str | None,
     against: str,
@@ -68,15 +122,18 @@ def bench(
     figure: Path | None,
     report: str | None,
 ) -> None:
-    """How fast is TARGET (our cells without one), forward and gradients, against PyTorch, JAX, ONNX Runtime and NumPy?
+    """How fast is TARGET (our cells without one), forward and gradients, against PyTorch, JAX, ONNX
+    Runtime and NumPy?
 
-    All run in turns in one process with the same arguments and number of threads, and a ratio is the median over rounds of their time
-    over TARGET's. Whatever computes something else is refused. The matrix products alone are timed too: the floor under every cell.
-    TARGET is written as for gatecheck audit. Exit status 0 says that it was measured, not that it was fast.
+    All run in turns in one process with the same arguments and number of threads, and a ratio is
+    the median over rounds of their time over TARGET's. Whatever computes something else is refused.
+    The matrix products alone are timed too: the floor under every cell. TARGET is written as for
+    gatecheck audit. Exit status 0 says that it was measured, not that it was fast.
 
-    The other sections are about gatecheck itself, in float64 and with the first number of threads. gradcheck: the check of an LSTM's full
-    Jacobian, against PyTorch's. audits: gatecheck audit with and without compiled kernels, and import gatecheck. decay: the profile of a
-    million steps, against its matrix products and PyTorch's autograd. Each has bars, and says which are not met.
+    The other sections are about gatecheck itself, in float64 and with the first number of threads.
+    gradcheck: the check of an LSTM's full Jacobian, against PyTorch's. audits: gatecheck audit with
+    and without compiled kernels, and import gatecheck. decay: the profile of a million steps,
+    against its matrix products and PyTorch's autograd. Each has bars, and says which are not met.
     """
     from gatecheck.bench.points import parse_sizes
     from gatecheck.bench.run import Bench, Plan, run
@@ -141,4 +198,6 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError as error:
-        raise UsageError(f"--threads takes whole numbers with commas between them, as 1,2; {text!r} is not that") from error
+        raise UsageError(
+            f"--threads takes whole numbers with commas between them, as 1,2; {text!r} is not that"
+        ) from error

@@ -21,12 +21,18 @@ Examples:
 @click.argument("target", required=False)
 @click.option("--cell", metavar="K", help="Which cell TARGET is, instead of what it declares.")
 @click.option("--name", metavar="C", help="Only this convention.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the numbers that TARGET is asked with.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the numbers that TARGET is asked with.",
+)
 def conventions(target: str | None, cell: str | None, name: str | None, seed: int) -> None:
     """Print how each framework spells the cells; or find how TARGET does, by asking it.
 
-    An array's content is in MATLAB's notation: W are the weights of x, U those of h, b a bias, c a second one, p peepholes, R a
-    projection; [U; W] is one matrix on [h, x].
+    An array's content is in MATLAB's notation: W are the weights of x, U those of h, b a bias, c a
+    second one, p peepholes, R a projection; [U; W] is one matrix on [h, x].
     """
     from gatecheck.conventions import CONVENTIONS, as_convention
     from gatecheck.report.conventions_table import table

@@ -37,24 +37,74 @@ Examples:
 )
 @click.argument("spec", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--init-spec", is_flag=True, help="Print a commented SPEC.toml instead.")
-@click.option("--cell", metavar="K", multiple=True, help="A cell: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm; repeatable.")
+@click.option(
+    "--cell",
+    metavar="K",
+    multiple=True,
+    help="A cell: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm; repeatable.",
+)
 @click.option(
     "--init",
     metavar="I",
     multiple=True,
     help="An initialiser: uniform, glorot_orthogonal, unit_forget_bias, uniform_gate, chrono:TMAX; repeatable.",
 )
-@click.option("--hidden", metavar="H", type=int, multiple=True, help="Hidden size; repeatable.  [default: 128]")
-@click.option("--inputs", metavar="D", type=int, help="Input size; inputs are drawn from N(0, 1).  [default: 16]")
-@click.option("--weights", metavar="FILE", help="Trained weights instead: .npz, .safetensors, .pt, .onnx, .keras, .h5.")
+@click.option(
+    "--hidden",
+    metavar="H",
+    type=int,
+    multiple=True,
+    help="Hidden size; repeatable.  [default: 128]",
+)
+@click.option(
+    "--inputs",
+    metavar="D",
+    type=int,
+    help="Input size; inputs are drawn from N(0, 1).  [default: 16]",
+)
+@click.option(
+    "--weights",
+    metavar="FILE",
+    help="Trained weights instead: .npz, .safetensors, .pt, .onnx, .keras, .h5.",
+)
 @click.option("--layer", metavar="NAME", help="Which layer of that file.")
-@click.option("--convention", metavar="C", help="How that file, or else the target, spells the cell.")
-@click.option("--target", metavar="T", help="Measure what gatecheck audit TARGET audits, by its own backward, instead of our code.")
-@click.option("--data", metavar="FILE", help="Sequences of yours as inputs, (T, D) or (N, T, D): .npy, .npz, .csv.")
-@click.option("--lag", metavar="K", type=int, help="How many steps back your task reaches: is that far enough?")
-@click.option("--steps", metavar="T", type=int, help="Sequence length, which is the longest lag.  [default: 4000]")
-@click.option("--seeds", metavar="N", type=int, help="Networks a row, each with inputs of its own.  [default: 5]")
-@click.option("--seed", metavar="S", type=int, help="Of the whole run; the same seed repeats it.  [default: 0]")
+@click.option(
+    "--convention", metavar="C", help="How that file, or else the target, spells the cell."
+)
+@click.option(
+    "--target",
+    metavar="T",
+    help="Measure what gatecheck audit TARGET audits, by its own backward, instead of our code.",
+)
+@click.option(
+    "--data",
+    metavar="FILE",
+    help="Sequences of yours as inputs, (T, D) or (N, T, D): .npy, .npz, .csv.",
+)
+@click.option(
+    "--lag",
+    metavar="K",
+    type=int,
+    help="How many steps back your task reaches: is that far enough?",
+)
+@click.option(
+    "--steps",
+    metavar="T",
+    type=int,
+    help="Sequence length, which is the longest lag.  [default: 4000]",
+)
+@click.option(
+    "--seeds",
+    metavar="N",
+    type=int,
+    help="Networks a row, each with inputs of its own.  [default: 5]",
+)
+@click.option(
+    "--seed",
+    metavar="S",
+    type=int,
+    help="Of the whole run; the same seed repeats it.  [default: 0]",
+)
 @click.option(
     "--out",
     metavar="DIR",
@@ -63,18 +113,41 @@ Examples:
     show_default=True,
     help="For files.",
 )
-@click.option("--workers", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")
-@click.option("--dask", metavar="ADDRESS", help="A Dask scheduler, as in tcp://host:8786, whose workers measure instead of this machine.")
 @click.option(
-    "--resume", is_flag=True, help="Go on from what an interrupted run kept in DIR/parts; the result is the same to the last bit."
+    "--workers",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes on this machine.",
+)
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="A Dask scheduler, as in tcp://host:8786, whose workers measure instead of this machine.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from what an interrupted run kept in DIR/parts; the result is the same to the last bit.",
 )
 @click.pass_context
 def decay(
-    context: click.Context, /, spec: Path | None, init_spec: bool, out: Path, workers: int, dask: str | None, resume: bool, **options: Any
+    context: click.Context,
+    /,
+    spec: Path | None,
+    init_spec: bool,
+    out: Path,
+    workers: int,
+    dask: str | None,
+    resume: bool,
+    **options: Any,
 ) -> None:
-    """How far back do gradients reach? The headline table, a report (HTML; Markdown with pictures) and every number (JSON).
+    """How far back do gradients reach? The headline table, a report (HTML; Markdown with pictures)
+    and every number (JSON).
 
-    SPEC.toml says what to measure; without one the options do, and without any the usual cells and initialisations are measured.
+    SPEC.toml says what to measure; without one the options do, and without any the usual cells and
+    initialisations are measured.
     """
     from gatecheck.decay import study
     from gatecheck.decay.advice import compare
@@ -124,10 +197,18 @@ def _spec(path: Path | None, options: dict[str, Any]) -> Spec:
 
     if path is not None:
         if options:
-            raise UsageError(f"--{next(iter(options))} and a SPEC.toml both say what to measure: give one of them")
+            raise UsageError(
+                f"--{next(iter(options))} and a SPEC.toml both say what to measure: give one of them"
+            )
         return read_spec(path)
-    content: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    entry = {name: content.pop(name) for name in ("target", "weights", "layer", "convention", "cell", "init") if name in content}
+    content: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in options.items()
+    }
+    entry = {
+        name: content.pop(name)
+        for name in ("target", "weights", "layer", "convention", "cell", "init")
+        if name in content
+    }
     if "target" in entry or "weights" in entry:
         content["network"] = [entry]
     elif entry:
@@ -143,7 +224,10 @@ def _report(result: DecayResult, out: Path) -> list[Path]:
 
     with bar("report") as tick:
         drawn = pictures(result, tick)
-    for name, text in (("decay.html", decay_html(result, drawn)), ("decay.md", decay_markdown(result, drawn))):
+    for name, text in (
+        ("decay.html", decay_html(result, drawn)),
+        ("decay.md", decay_markdown(result, drawn)),
+    ):
         write_text(out / name, text + "\n")
     return [out / "decay.html", out / "decay.md", *save_pictures(drawn, out)]
 
@@ -154,7 +238,11 @@ def _kept(context: click.Context, store: Store) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        how = f"{store.status}; to go on: {again(context, '--resume')}" if store.keys else "nothing had begun"
+        how = (
+            f"{store.status}; to go on: {again(context, '--resume')}"
+            if store.keys
+            else "nothing had begun"
+        )
         click.echo(f"gatecheck: interrupted; {how}", err=True)
         context.exit(INTERRUPTED)
     except WorkerLostError as error:

@@ -21,8 +21,9 @@ Examples:
 def explain(name: str) -> None:
     """Explain NAME, whatever it is the name of.
 
-    Of a property: the theorem, why it holds, on which cases it is tried, and which faults it catches. Of a fault: what it does, in which
-    cells, where it was seen, and which properties catch it. Of a convention: what lies where in its arrays, and how that is known.
+    Of a property: the theorem, why it holds, on which cases it is tried, and which faults it
+    catches. Of a fault: what it does, in which cells, where it was seen, and which properties catch
+    it. Of a convention: what lies where in its arrays, and how that is known.
     """
     from gatecheck.auditing.explaining import meaning
     from gatecheck.auditing.matrix import catches, matrix

@@ -37,15 +37,38 @@ Examples:
 @click.option("--name", metavar="LABEL", help="Only this fault.")
 @click.option("--mutants", is_flag=True, help="The systematic misreadings too.")
 @click.option("--first", is_flag=True, help="Stop at each fault's first kill.")
-@click.option("--without-reference", is_flag=True, help="Leave out the properties that compare with another implementation.")
-@click.option("--profile", type=click.Choice(["quick", "ci", "thorough"]), default="quick", show_default=True, help="How many cases.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases.")
 @click.option(
-    "--seeds", metavar="N", type=click.IntRange(1, 10_000), default=1, help="With --first: so many seeds from --seed on, a line each."
+    "--without-reference",
+    is_flag=True,
+    help="Leave out the properties that compare with another implementation.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["quick", "ci", "thorough"]),
+    default="quick",
+    show_default=True,
+    help="How many cases.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases."
+)
+@click.option(
+    "--seeds",
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    help="With --first: so many seeds from --seed on, a line each.",
 )
 @click.option("--json", "json_path", metavar="F", type=Output(), help="Write the matrix here.")
-@click.option("--figure", metavar="F", type=Output(*FIGURES), help="Draw the matrix here: PNG, SVG or PDF.")
-@click.option("--case", "case_path", metavar="CASE.npz", help="Plant nothing; name the faults that this saved case could not have told.")
+@click.option(
+    "--figure", metavar="F", type=Output(*FIGURES), help="Draw the matrix here: PNG, SVG or PDF."
+)
+@click.option(
+    "--case",
+    "case_path",
+    metavar="CASE.npz",
+    help="Plant nothing; name the faults that this saved case could not have told.",
+)
 def faults(
     cell: str | None,
     name: str | None,
@@ -73,13 +96,29 @@ def faults(
     with bar("faults") as tick:
         from gatecheck.auditing import matrix
 
-        labels, seen = matrix.chosen_labels(cell, name, with_mutants=mutants), range(seed, seed + seeds)
-        how: dict[str, Any] = {"profile": profile, "first_only": first, "without_reference": without_reference}
+        labels, seen = (
+            matrix.chosen_labels(cell, name, with_mutants=mutants),
+            range(seed, seed + seeds),
+        )
+        how: dict[str, Any] = {
+            "profile": profile,
+            "first_only": first,
+            "without_reference": without_reference,
+        }
         found = matrix.matrices(labels, seeds=seen, **how, progress=tick)
     summary = f"profile {profile}, seed {seed}"
-    Console().print(report.shown(found, seen, summary, alone=name is not None, whole=not (first or without_reference)))
+    Console().print(
+        report.shown(
+            found, seen, summary, alone=name is not None, whole=not (first or without_reference)
+        )
+    )
     if json_path:
-        write_json(json_path, matrix.report(found[0], profile, seed) if seeds == 1 else matrix.report_seeds(found, profile, seen))
+        write_json(
+            json_path,
+            matrix.report(found[0], profile, seed)
+            if seeds == 1
+            else matrix.report_seeds(found, profile, seen),
+        )
     if figure:
         report.save_faults_figure(found[0], figure)
     sys.exit(FINDINGS if any(map(matrix.survivors, found)) else HOLDS)
@@ -101,13 +140,27 @@ Examples:
   gatecheck checkers                                PyTorch's and JAX's, which must be installed
   gatecheck checkers --cell gru --against torch --json checkers.json""",
 )
-@click.option("--cell", "cells", metavar="K", multiple=True, help="Only the faults of this cell; repeatable.  [default: all cells]")
-@click.option("--against", metavar="NAMES", default="torch,jax", show_default=True, help="Whose checkers: torch, jax.")
+@click.option(
+    "--cell",
+    "cells",
+    metavar="K",
+    multiple=True,
+    help="Only the faults of this cell; repeatable.  [default: all cells]",
+)
+@click.option(
+    "--against",
+    metavar="NAMES",
+    default="torch,jax",
+    show_default=True,
+    help="Whose checkers: torch, jax.",
+)
 @click.option("--json", "json_path", metavar="F", type=Output(), help="Write every verdict here.")
 def checkers(cells: tuple[str, ...], against: str, json_path: Path | None) -> None:
-    """What the gradient checkers of other packages let pass: every backward fault, judged by them as published.
+    """What the gradient checkers of other packages let pass: every backward fault, judged by them
+    as published.
 
-    Forward faults are beyond a gradient checker, which compares a function with itself: a sample of them is tried to show it.
+    Forward faults are beyond a gradient checker, which compares a function with itself: a sample of
+    them is tried to show it.
     """
     with bar("checkers") as tick:
         from gatecheck.auditing import comparison
@@ -115,7 +168,9 @@ def checkers(cells: tuple[str, ...], against: str, json_path: Path | None) -> No
         from gatecheck.report.checkers_table import checkers_table
 
         names = of_packages(against.split(","))
-        found = comparison.report(comparison.compare(comparison.labels(cells), names, progress=tick), names, cells)
+        found = comparison.report(
+            comparison.compare(comparison.labels(cells), names, progress=tick), names, cells
+        )
     Console().print(checkers_table(found))
     if json_path:
         write_json(json_path, found)
@@ -128,7 +183,14 @@ Example:
   gatecheck calibrate torch.nn:GRU torch.nn:LSTM --cases 100 --json calibration.json""",
 )
 @click.argument("targets", nargs=-1, required=True)
-@click.option("--cases", metavar="N", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Cases a target and dtype.")
+@click.option(
+    "--cases",
+    metavar="N",
+    type=click.IntRange(1, 1_000_000),
+    default=50,
+    show_default=True,
+    help="Cases a target and dtype.",
+)
 @click.option(
     "--tight",
     metavar="N",
@@ -137,14 +199,23 @@ Example:
     show_default=True,
     help="For tightness: cases a regime and length; four times as many of chaotic ones.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed repeats the figures.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="The same seed repeats the figures.",
+)
 @click.option("--json", "json_path", metavar="F", type=Output(), help="Write every figure here.")
-def calibrate(targets: tuple[str, ...], cases: int, tight: int, seed: int, json_path: Path | None) -> None:
-    """Hold the rounding budget against TARGETS that are known to be right, on far wider cases than an audit's.
+def calibrate(
+    targets: tuple[str, ...], cases: int, tight: int, seed: int, json_path: Path | None
+) -> None:
+    """Hold the rounding budget against TARGETS that are known to be right, on far wider cases than
+    an audit's.
 
-    Up to 200 steps and 128 units, contracting to chaotic, gate biases from -20 to 20; then how near the spread is to the true error of an
-    ensemble of correct spellings, by regime and length, and how small an error is still seen. Exit status 1 if a correct value was outside
-    its budget.
+    Up to 200 steps and 128 units, contracting to chaotic, gate biases from -20 to 20; then how near
+    the spread is to the true error of an ensemble of correct spellings, by regime and length, and
+    how small an error is still seen. Exit status 1 if a correct value was outside its budget.
     """
     from gatecheck.auditing import calibration
     from gatecheck.implementation import Subject
@@ -156,7 +227,9 @@ def calibrate(targets: tuple[str, ...], cases: int, tight: int, seed: int, json_
     for name in targets:
         loaded = load(name)
         if not isinstance(loaded, Subject):
-            raise click.UsageError(f"{name} is a cell of its own, for which there is no budget to hold against it")
+            raise click.UsageError(
+                f"{name} is a cell of its own, for which there is no budget to hold against it"
+            )
         known.append(loaded)
     with bar("calibrate") as tick:
         found = calibration.report(known, cases, seed, tight=tight, progress=tick)

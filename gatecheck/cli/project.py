@@ -1,4 +1,6 @@
-"""What a project says about its audits: ``[tool.gatecheck]`` in its pyproject.toml, and files of failures that are expected."""
+"""What a project says about its audits: ``[tool.gatecheck]`` in its pyproject.toml, and files of
+failures that are expected.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from gatecheck.errors import UsageError, in_brief
 FILE = "pyproject.toml"
 TABLE = "[tool.gatecheck]"
 
-KEYS: dict[str, tuple[type, ...]] = dict.fromkeys(("target", "cell", "convention", "device", "profile", "expect"), (str,)) | {
+KEYS: dict[str, tuple[type, ...]] = dict.fromkeys(
+    ("target", "cell", "convention", "device", "profile", "expect"), (str,)
+) | {
     "seed": (int,),
     "timeout": (int, float),
     "expected_failures": (dict,),
@@ -28,14 +32,16 @@ _CALLED = {str: "a text", int: "a whole number", float: "a number", dict: "a tab
 
 
 def defaults() -> tuple[str, dict[str, Any]]:
-    """What the nearest pyproject.toml with our table, from the working directory upwards, says about audits, and which one that is.
+    """What the nearest pyproject.toml with our table, from the working directory upwards, says
+    about audits, and which one that is.
 
     Files that it names are looked for in its own folder.
 
     Raises
     ------
     UsageError
-        If a pyproject.toml on the way cannot be read, or the table holds something else than :data:`KEYS`.
+        If a pyproject.toml on the way cannot be read, or the table holds something else than
+        :data:`KEYS`.
     """
     try:
         here = Path.cwd()
@@ -70,7 +76,10 @@ def _checked(table: Any, where: str, folder: Path) -> dict[str, Any]:
     if "expected_failures" in found:
         if "expect" in found:
             raise UsageError("has expect, a file, and expected_failures; it may have one of them")
-        found["expect"] = {"of": f"{where} expected_failures", "reasons": found.pop("expected_failures")}
+        found["expect"] = {
+            "of": f"{where} expected_failures",
+            "reasons": found.pop("expected_failures"),
+        }
     elif "expect" in found:
         found["expect"] = str(folder / found["expect"])
     module, separator, name = str(found.get("target", "")).rpartition(":")
@@ -91,14 +100,24 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 class Expected(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
-    """A TOML file of ``property = "reason"``, or the same from a pyproject.toml: by the name of a property the reason."""
+    """A TOML file of ``property = "reason"``, or the same from a pyproject.toml: by the name of a
+    property the reason.
+    """
 
     name = "file"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, str]:
         """The reasons, once they are known to be some."""
-        where, found = (value["of"], value["reasons"]) if isinstance(value, Mapping) else (str(value), _read(Path(value)))
-        from gatecheck.auditing.runner import with_reasons  # imports much, which a call without expectations is spared
+        where, found = (
+            (value["of"], value["reasons"])
+            if isinstance(value, Mapping)
+            else (str(value), _read(Path(value)))
+        )
+        from gatecheck.auditing.runner import (
+            with_reasons,
+        )  # imports much, which a call without expectations is spared
 
         try:
             return with_reasons(found)
@@ -109,7 +128,13 @@ class Expected(click.ParamType):  # type: ignore[type-arg]  # a generic from cli
 class Configured(Command):
     """A command whose options have their defaults from the project."""
 
-    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
         """With the project's defaults, which what is given on the command line replaces.
 
         Raises
@@ -123,10 +148,16 @@ class Configured(Command):
         except UsageError as error:
             wrong = error
         try:
-            context = super().make_context(info_name, args, parent, **{"default_map": said, **extra})
+            context = super().make_context(
+                info_name, args, parent, **{"default_map": said, **extra}
+            )
         except click.BadParameter as error:
             name = error.param.name if error.param is not None else None
-            if error.ctx is None or name is None or error.ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP:
+            if (
+                error.ctx is None
+                or name is None
+                or error.ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
+            ):
                 raise
             raise UsageError(in_brief(f"{where} {name}: {error.message}")) from error
         if wrong is not None:
@@ -134,9 +165,16 @@ class Configured(Command):
         return context
 
 
-def about_the_target(ctx: click.Context, target: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that say something about a target, but None for what the project says about its own, where that is another."""
+def about_the_target(
+    ctx: click.Context, target: str | None, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Options that say something about a target, but None for what the project says about its own,
+    where that is another.
+    """
     theirs = (ctx.default_map or {}).get("target")
     mine = target is not None and theirs in (None, target)
     default = ParameterSource.DEFAULT_MAP
-    return {name: value if mine or ctx.get_parameter_source(name) is not default else None for name, value in given.items()}
+    return {
+        name: value if mine or ctx.get_parameter_source(name) is not default else None
+        for name, value in given.items()
+    }

@@ -29,14 +29,23 @@ Exit status: 0 nothing is refuted and every range is proven, 1 otherwise, 2 the 
 )
 @click.argument("cells", metavar="[CELL]...", nargs=-1)
 @click.option("--every-float32", is_flag=True, help="Try our σ and tanh on every float32.")
-@click.option("--stride", metavar="N", type=click.IntRange(min=2), default=STRIDE, show_default=True, help="Else on one in so many.")
+@click.option(
+    "--stride",
+    metavar="N",
+    type=click.IntRange(min=2),
+    default=STRIDE,
+    show_default=True,
+    help="Else on one in so many.",
+)
 @click.option("--json", "json_path", metavar="F", type=Output(), help="Write the proofs here.")
 def prove(cells: tuple[str, ...], every_float32: bool, stride: int, json_path: Path | None) -> None:
-    """Prove of each CELL's equations what interval evaluation can, for all inputs in a box that is printed with it.
+    """Prove of each CELL's equations what interval evaluation can, for all inputs in a box that is
+    printed with it.
 
-    Gates lie in (0, 1); an LSTM's output in (-1, 1); a GRU's state between the old one and the candidate; and so on, each for any number
-    of steps or as many as the box says. This is about real numbers; what float rounding adds is that a gate may round to 0 or 1. That it
-    never leaves [0, 1] is tried on our own activations, which also hold their bound in units in the last place.
+    Gates lie in (0, 1); an LSTM's output in (-1, 1); a GRU's state between the old one and the
+    candidate; and so on, each for any number of steps or as many as the box says. This is about
+    real numbers; what float rounding adds is that a gate may round to 0 or 1. That it never leaves
+    [0, 1] is tried on our own activations, which also hold their bound in units in the last place.
 
     Needs python-flint, the extra `certified`.
     """

@@ -24,8 +24,8 @@ Examples:
 def vectors() -> None:
     """Test a cell where Python cannot call it: a DSP, an FPGA, a microcontroller, MATLAB.
 
-    `export` writes cases and expected results to files; you run them wherever the cell lives and write its answers back;
-    `check` judges them.
+    `export` writes cases and expected results to files; you run them wherever the cell lives and
+    write its answers back; `check` judges them.
     """
 
 
@@ -39,32 +39,78 @@ Examples:
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option(
-    "--cell", "--cells", "cells", metavar="C", multiple=True, help="A cell, or several with commas between.  [default: rnn, gru, lstm]"
+    "--cell",
+    "--cells",
+    "cells",
+    metavar="C",
+    multiple=True,
+    help="A cell, or several with commas between.  [default: rnn, gru, lstm]",
 )
-@click.option("--convention", metavar="NAME", default="canonical", show_default=True, help="How the cell names and orders its parameters.")
 @click.option(
-    "--cases", metavar="N", type=click.IntRange(1, 100), default=8, show_default=True, help="For each cell; 8 are one of each kind."
+    "--convention",
+    metavar="NAME",
+    default="canonical",
+    show_default=True,
+    help="How the cell names and orders its parameters.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases; the same seed gives the same.")
 @click.option(
-    "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True, help="In which the cell computes."
+    "--cases",
+    metavar="N",
+    type=click.IntRange(1, 100),
+    default=8,
+    show_default=True,
+    help="For each cell; 8 are one of each kind.",
 )
-@click.option("--lengths", is_flag=True, help="One case more for each cell, whose rows end at lengths of their own.")
-def export(folder: Path, cells: tuple[str, ...], convention: str, cases: int, seed: int, dtype: str, lengths: bool) -> None:
-    """Write cases and expected results into the new folder DIR, with a README.md that says what to do with them.
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the cases; the same seed gives the same.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    show_default=True,
+    help="In which the cell computes.",
+)
+@click.option(
+    "--lengths",
+    is_flag=True,
+    help="One case more for each cell, whose rows end at lengths of their own.",
+)
+def export(
+    folder: Path,
+    cells: tuple[str, ...],
+    convention: str,
+    cases: int,
+    seed: int,
+    dtype: str,
+    lengths: bool,
+) -> None:
+    """Write cases and expected results into the new folder DIR, with a README.md that says what to
+    do with them.
 
-    Sizes differ from each other, numbers are short and nothing is zero or equal, states are absent once, and every expected value can be
-    judged. What known faults these cases could not have told is printed and written down.
+    Sizes differ from each other, numbers are short and nothing is zero or equal, states are absent
+    once, and every expected value can be judged. What known faults these cases could not have told
+    is printed and written down.
 
-    With python-flint (the extra `certified`) every expected number is the float64 that is nearest to the exact one, proven by ball
-    arithmetic; without it they are the reference's.
+    With python-flint (the extra `certified`) every expected number is the float64 that is nearest
+    to the exact one, proven by ball arithmetic; without it they are the reference's.
     """
     with bar("vectors") as tick:
         from gatecheck.auditing import vector_export
         from gatecheck.report.vectors_readme import readme
         from gatecheck.report.vectors_table import export_table
 
-        how: dict[str, Any] = {"convention": convention, "cases": cases, "seed": seed, "dtype": dtype, "lengths": lengths}
+        how: dict[str, Any] = {
+            "convention": convention,
+            "cases": cases,
+            "seed": seed,
+            "dtype": dtype,
+            "lengths": lengths,
+        }
         wanted = [name.strip() for given in cells or ("rnn,gru,lstm",) for name in given.split(",")]
         manifest = vector_export.export(folder, readme=readme, cells=wanted, **how, progress=tick)
     Console().print(export_table(manifest, str(folder)))
@@ -85,7 +131,8 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 ther
 def check(folder: Path, json_path: Path | None) -> None:
     """Judge DIR/answers, quantity by quantity, against results that are computed anew.
 
-    Nothing in DIR is believed: checksums are compared, expected results are computed from the cases, and no file is unpickled.
+    Nothing in DIR is believed: checksums are compared, expected results are computed from the
+    cases, and no file is unpickled.
     """
     with bar("vectors") as tick:
         from gatecheck.auditing.vectors import check as checked

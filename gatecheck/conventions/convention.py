@@ -1,4 +1,6 @@
-"""How an implementation spells a cell: a linear map between canonical parameters and its own, as data."""
+"""How an implementation spells a cell: a linear map between canonical parameters and its own, as
+data.
+"""
 
 from __future__ import annotations
 
@@ -26,23 +28,27 @@ class Convention:
     name
         The framework.
     layouts
-        By kind of cell, ``"rnn"``, ``"gru"``, ``"gru-before"`` and ``"lstm"``, its arrays. A kind that is missing cannot be expressed.
+        By kind of cell, ``"rnn"``, ``"gru"``, ``"gru-before"`` and ``"lstm"``, its arrays. A kind
+        that is missing cannot be expressed.
     rows
         Whether a gate's block is a set of rows of a matrix, W then being ``(G*H, D)``.
     interleaved
         Whether the gates of a unit lie side by side, unit by unit, rather than the units of a gate.
     vectors
-        How a vector of n numbers is stored: ``"flat"`` as ``(n,)``, ``"column"`` as ``(n, 1)``, ``"row"`` as ``(1, n)``.
+        How a vector of n numbers is stored: ``"flat"`` as ``(n,)``, ``"column"`` as ``(n, 1)``,
+        ``"row"`` as ``(1, n)``.
     reverse
         What marks a name of the reverse direction.
     stacked
-        Whether both directions lie in one array, behind a leading axis that is there for one direction too.
+        Whether both directions lie in one array, behind a leading axis that is there for one
+        direction too.
     axes
         The axes of x and y: a permutation of T, B and D, such as ``"BTD"``.
     columns
         Whether the state is ``(H, B)``, a column an example.
     state_axes
-        ``"NBH"`` or ``"BNH"`` where a state always has an axis N of layers and directions; otherwise it is there, first, in a network only.
+        ``"NBH"`` or ``"BNH"`` where a state always has an axis N of layers and directions;
+        otherwise it is there, first, in a network only.
     states
         The order in which states are taken and returned: ``"hc"`` or ``"ch"``.
     source
@@ -61,23 +67,35 @@ class Convention:
     state_axes: Literal["", "NBH", "BNH"] = ""
     states: str = "hc"
     source: str = ""
-    _plans: dict[tuple[Cell, int, int], _Plan] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _plans: dict[tuple[Cell, int, int], _Plan] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         flags, texts = (
             ("rows", "interleaved", "stacked", "columns"),
             ("name", "vectors", "reverse", "axes", "state_axes", "states", "source"),
         )
-        require(vars(self), layouts=MAPPING, **dict.fromkeys(flags, FLAG), **dict.fromkeys(texts, TEXT))
+        require(
+            vars(self), layouts=MAPPING, **dict.fromkeys(flags, FLAG), **dict.fromkeys(texts, TEXT)
+        )
         if self.axes not in AXES:
-            raise ConventionError(f"the convention {self.name} has axes {self.axes!r}, but should have one of {', '.join(AXES)}")
+            raise ConventionError(
+                f"the convention {self.name} has axes {self.axes!r}, but should have one of {', '.join(AXES)}"
+            )
         if self.states not in ("hc", "ch"):
-            raise ConventionError(f"the convention {self.name} has states {self.states!r}, but should have 'hc' or 'ch'")
+            raise ConventionError(
+                f"the convention {self.name} has states {self.states!r}, but should have 'hc' or 'ch'"
+            )
         if self.vectors not in ("flat", "column", "row"):
-            raise ConventionError(f"the convention {self.name} stores vectors {self.vectors!r}, but should 'flat', 'column' or 'row'")
+            raise ConventionError(
+                f"the convention {self.name} stores vectors {self.vectors!r}, but should 'flat', 'column' or 'row'"
+            )
         if self.state_axes not in ("", "NBH", "BNH") or (self.state_axes and self.columns):
             wanted = "'NBH', 'BNH', or none of them, and columns only with none"
-            raise ConventionError(f"the convention {self.name} has state_axes {self.state_axes!r}, but should have {wanted}")
+            raise ConventionError(
+                f"the convention {self.name} has state_axes {self.state_axes!r}, but should have {wanted}"
+            )
         for kind, layout in self.layouts.items():
             with naming("layouts"):
                 check(self.name, layout, as_cell(kind))
@@ -104,11 +122,14 @@ class Convention:
         """
         for name in self.absent(cell):
             if np.any(params[name]):
-                raise ConventionError(f"the convention {self.name} has no {name}, so it cannot express one that is not zero")
+                raise ConventionError(
+                    f"the convention {self.name} has no {name}, so it cannot express one that is not zero"
+                )
         return self._scatter(cell, params, halved=True)
 
     def read(self, cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Canonical parameters from this convention's own, as new arrays; the inverse of :meth:`spell`.
+        """Canonical parameters from this convention's own, as new arrays; the inverse of
+        :meth:`spell`.
 
         Raises
         ------
@@ -118,12 +139,16 @@ class Convention:
         return self._gather(cell, arrays, halved=False)
 
     def pull_back(self, cell: Cell, gradients: Mapping[str, Array]) -> dict[str, Array]:
-        """Gradients with respect to canonical parameters, by the transpose of :meth:`spell`; of those that are absent here, none."""
+        """Gradients with respect to canonical parameters, by the transpose of :meth:`spell`; of
+        those that are absent here, none.
+        """
         canonical = self._gather(cell, gradients, halved=True)
         return {name: a for name, a in canonical.items() if name not in self.absent(cell)}
 
     def gradients(self, cell: Cell, canonical: Params) -> dict[str, Array]:
-        """Gradients with respect to this convention's own parameters, by the transpose of :meth:`read`: what its framework returns."""
+        """Gradients with respect to this convention's own parameters, by the transpose of
+        :meth:`read`: what its framework returns.
+        """
         return self._scatter(cell, canonical, halved=False)
 
     def absent(self, cell: Cell) -> list[str]:
@@ -138,23 +163,35 @@ class Convention:
             return False
 
     def without(self, *parts: str) -> Convention:
-        """Itself without the arrays that hold nothing but these parts, such as a framework's cells that have no biases."""
+        """Itself without the arrays that hold nothing but these parts, such as a framework's cells
+        that have no biases.
+        """
         names = f"{self.name} without {' and '.join(parts)}"
         kept = {
-            kind: replace(layout, arrays={k: v for k, v in layout.arrays.items() if v.partition(":")[0].strip(" '") not in parts})
+            kind: replace(
+                layout,
+                arrays={
+                    k: v
+                    for k, v in layout.arrays.items()
+                    if v.partition(":")[0].strip(" '") not in parts
+                },
+            )
             for kind, layout in self.layouts.items()
         }
         return replace(self, name=names, layouts=kept)
 
     def with_constant_input(self, cell: Cell) -> Convention:
-        """Itself for this cell, but with the bias that it has no place for as the weight of one more input, the first, that is always one.
+        """Itself for this cell, but with the bias that it has no place for as the weight of one
+        more input, the first, that is always one.
 
-        Where it has a place for a bias, or the cell is several layers, of which the upper ones have no such input, it is as it was.
+        Where it has a place for a bias, or the cell is several layers, of which the upper ones have
+        no such input, it is as it was.
         """
         if cell.layers > 1 or not {f"b{tag}" for tag in cell.tags} <= set(self.absent(cell)):
             return self
         layout = self.layout(cell)
-        # The first, since code that cuts an array short loses the last ones, and the gradient of this one is not looked at.
+        # The first, since code that cuts an array short loses the last ones, and the gradient of
+        # this one is not looked at.
         arrays = {name: _OF_X.sub(r"b\1; W\1", content) for name, content in layout.arrays.items()}
         return replace(self, layouts={_kind(cell): replace(layout, arrays=arrays)})
 
@@ -170,7 +207,9 @@ class Convention:
         for array, direction, blocks in plan.arrays:
             matrix = self._matrix(array, out[array.name], direction)
             for block in blocks:
-                matrix[block.here] = params[block.name][block.there] * (block.sign * (0.5 if halved and block.shared else 1.0))
+                matrix[block.here] = params[block.name][block.there] * (
+                    block.sign * (0.5 if halved and block.shared else 1.0)
+                )
         return out
 
     def _gather(self, cell: Cell, arrays: Mapping[str, Array], *, halved: bool) -> dict[str, Array]:
@@ -183,7 +222,9 @@ class Convention:
         for array, direction, blocks in plan.arrays:
             matrix = self._matrix(array, np.asarray(arrays[array.name]), direction)
             for block in blocks:
-                value = matrix[block.here] * (block.sign * (0.5 if halved and block.shared else 1.0))
+                value = matrix[block.here] * (
+                    block.sign * (0.5 if halved and block.shared else 1.0)
+                )
                 into = np.atleast_2d(out[block.name])[:, block.there[-1]]
                 # Added to zero, -0 would become 0.
                 into[...] = into + value if (block.name, block.gate) in seen else value
@@ -205,17 +246,42 @@ class Convention:
             where = {"layer": layer, "reverse": self.reverse if direction else "", "tag": tag}
             sizes = (cell.directions * P if layer else D, H, P)
             found = list(held(layout, cell.one, where))
-            biases = {(part, gate) for array in found for part, gates in array.parts for gate in gates}
-            added = {gate for gate in cell.gates if {("b", gate), ("c", gate)} <= biases and (gate, cell.reset) != ("n", "after")}
+            biases = {
+                (part, gate) for array in found for part, gates in array.parts for gate in gates
+            }
+            added = {
+                gate
+                for gate in cell.gates
+                if {("b", gate), ("c", gate)} <= biases and (gate, cell.reset) != ("n", "after")
+            }
             for array in found:
-                if any(array.name == other.name and (not self.stacked or direction == at) for other, at, _ in arrays):
-                    raise ConventionError(f"the convention {self.name} has no names for more than one layer in one direction")
-                shapes[array.name] = ((cell.directions,) if self.stacked else ()) + self._stored(array, *sizes)
-                blocks = [_block(cell, layout, place, tag, H, added) for place in places(array, *sizes, interleaved=self.interleaved)]
+                if any(
+                    array.name == other.name and (not self.stacked or direction == at)
+                    for other, at, _ in arrays
+                ):
+                    raise ConventionError(
+                        f"the convention {self.name} has no names for more than one layer in one direction"
+                    )
+                shapes[array.name] = ((cell.directions,) if self.stacked else ()) + self._stored(
+                    array, *sizes
+                )
+                blocks = [
+                    _block(cell, layout, place, tag, H, added)
+                    for place in places(array, *sizes, interleaved=self.interleaved)
+                ]
                 arrays.append((array, direction, blocks))
         placed = {block.name for _, _, blocks in arrays for block in blocks}
-        canonical = shapes == cell.param_shapes(D, H) and not self.rows and all(_is_canonical(array, blocks) for array, _, blocks in arrays)
-        return _Plan(shapes, arrays, [name for name in cell.param_shapes(1, 1) if name not in placed], canonical)
+        canonical = (
+            shapes == cell.param_shapes(D, H)
+            and not self.rows
+            and all(_is_canonical(array, blocks) for array, _, blocks in arrays)
+        )
+        return _Plan(
+            shapes,
+            arrays,
+            [name for name in cell.param_shapes(1, 1) if name not in placed],
+            canonical,
+        )
 
     def layout(self, cell: Cell) -> Layout:
         """Its layout of a kind of cell.
@@ -230,7 +296,9 @@ class Convention:
             check(self.name, self.layouts[kind], cell)
             return self.layouts[kind]
         if cell.reset and {"gru", "gru-before"} & set(self.layouts):
-            raise ConventionError(f"the convention {self.name} cannot express a GRU that resets {cell.reset} the product h U_n")
+            raise ConventionError(
+                f"the convention {self.name} cannot express a GRU that resets {cell.reset} the product h U_n"
+            )
         raise ConventionError(f"the convention {self.name} has no {cell.kind}")
 
     # ---- one array
@@ -285,13 +353,19 @@ class Convention:
         """
         expected = self.shapes(cell, 1, 1)
         if set(arrays) != set(expected):
-            raise ConventionError(f"the arrays are named {sorted(arrays)}, but in the convention {self.name} should be {sorted(expected)}")
+            raise ConventionError(
+                f"the arrays are named {sorted(arrays)}, but in the convention {self.name} should be {sorted(expected)}"
+            )
         matrices = {}
         for part in "WU":
-            array = next(array for array, _, _ in self._plan(cell, 1, 1).arrays if part in dict(array.parts))
+            array = next(
+                array for array, _, _ in self._plan(cell, 1, 1).arrays if part in dict(array.parts)
+            )
             stored = np.asarray(arrays[array.name])
             if stored.ndim != 2 + self.stacked:
-                raise ConventionError(f"{array.name} has shape {stored.shape}, but should be a matrix{' a direction' * self.stacked}")
+                raise ConventionError(
+                    f"{array.name} has shape {stored.shape}, but should be a matrix{' a direction' * self.stacked}"
+                )
             matrices[part] = array, stored.shape[-2:][:: -1 if self.rows != array.turned else 1]
         array, (_, columns) = matrices["U"]
         H = max(columns // len(dict(array.parts)["U"]), 1)
@@ -299,7 +373,9 @@ class Convention:
         D = max(rows - sum(n for n, _ in extent(array, 0, H, cell.width(H))), 0)
         for name, shape in self.shapes(cell, D, H).items():
             if np.shape(arrays[name]) != shape:
-                raise ConventionError(f"{name} has shape {np.shape(arrays[name])}, but should have shape {shape} (D = {D}, H = {H})")
+                raise ConventionError(
+                    f"{name} has shape {np.shape(arrays[name])}, but should have shape {shape} (D = {D}, H = {H})"
+                )
         return D, H
 
 
@@ -335,7 +411,9 @@ class _Block(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """The map for one cell and its sizes: the arrays with their direction and blocks, and whether all are the canonical ones."""
+    """The map for one cell and its sizes: the arrays with their direction and blocks, and whether
+    all are the canonical ones.
+    """
 
     shapes: dict[str, tuple[int, ...]]
     arrays: list[tuple[Held, int, list[_Block]]]
@@ -346,7 +424,10 @@ class _Plan(NamedTuple):
 def _is_canonical(array: Held, blocks: list[_Block]) -> bool:
     """Whether an array of the canonical shape is one of the canonical parameters."""
     return not array.turned and all(
-        block.name == array.name and block.sign == 1 and not block.shared and (not block.gate or block.here[1] == block.there[-1])
+        block.name == array.name
+        and block.sign == 1
+        and not block.shared
+        and (not block.gate or block.here[1] == block.there[-1])
         for block in blocks
     )
 
@@ -357,8 +438,20 @@ def _block(cell: Cell, layout: Layout, place: Place, tag: str, H: int, added: se
     if part == "c_n" or (part == "c" and gate == "n" and cell.reset == "after"):
         name, order = "c_n", ("n",)
     else:
-        name, order = ("b" if part == "c" else part), (cell.sigmoid_gates if part == "p" else cell.gates)
-    columns = slice(order.index(gate) * H, (order.index(gate) + 1) * H) if gate in order else slice(None)
+        name, order = (
+            ("b" if part == "c" else part),
+            (cell.sigmoid_gates if part == "p" else cell.gates),
+        )
+    columns = (
+        slice(order.index(gate) * H, (order.index(gate) + 1) * H) if gate in order else slice(None)
+    )
     there = (columns,) if name in VECTORS else (slice(None), columns)
     sign = -1 if gate in [*layout.negated] else 1
-    return _Block((place.rows, place.columns), sign, f"{name}{tag}", gate, there, part in ("b", "c") and gate in added)
+    return _Block(
+        (place.rows, place.columns),
+        sign,
+        f"{name}{tag}",
+        gate,
+        there,
+        part in ("b", "c") and gate in added,
+    )

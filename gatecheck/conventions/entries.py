@@ -1,7 +1,8 @@
 """How each framework spells its cells.
 
-An entry says in its source how it is known: "run" names the script that saw it reproduce its framework on random, asymmetric weights,
-"read" that nobody has run it. Frameworks that gatecheck audits are held against theirs by the tests.
+An entry says in its source how it is known: "run" names the script that saw it reproduce its
+framework on random, asymmetric weights, "read" that nobody has run it. Frameworks that gatecheck
+audits are held against theirs by the tests.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ _CANONICAL = {f"{part}{{tag}}": part for part in ("W", "U", "b", "c_n", "p", "R"
 
 CANONICAL = Convention(
     name="canonical",
-    layouts={kind: Layout(order, _CANONICAL) for kind, order in (("rnn", "n"), ("gru", "rzn"), ("gru-before", "rzn"), ("lstm", "ifgo"))},
+    layouts={
+        kind: Layout(order, _CANONICAL)
+        for kind, order in (("rnn", "n"), ("gru", "rzn"), ("gru-before", "rzn"), ("lstm", "ifgo"))
+    },
     source="gatecheck.cells",
 )
 
@@ -29,7 +33,11 @@ _PYTORCH = {
 
 PYTORCH = Convention(
     name="pytorch",
-    layouts={"rnn": Layout("n", _PYTORCH), "gru": Layout("rzn", _PYTORCH, negated="z"), "lstm": Layout("ifgo", _PYTORCH)},
+    layouts={
+        "rnn": Layout("n", _PYTORCH),
+        "gru": Layout("rzn", _PYTORCH, negated="z"),
+        "lstm": Layout("ifgo", _PYTORCH),
+    },
     rows=True,
     reverse="_reverse",
     source="torch/nn/modules/rnn.py: GRU.forward, h' = (1 - z) n + z h",
@@ -40,11 +48,17 @@ _PYTORCH_CELL = {"weight_ih": "W", "weight_hh": "U", "bias_ih": "b", "bias_hh": 
 PYTORCH_CELL = replace(
     PYTORCH,
     name="pytorch-cell",
-    layouts={kind: replace(layout, arrays=_PYTORCH_CELL) for kind, layout in PYTORCH.layouts.items()},
+    layouts={
+        kind: replace(layout, arrays=_PYTORCH_CELL) for kind, layout in PYTORCH.layouts.items()
+    },
     source="torch/nn/modules/rnn.py: RNNCell, GRUCell, LSTMCell",
 )
 
-_KERAS = {"kernel{tag}": "W", "recurrent_kernel{tag}": "U", "bias{tag}": "b"}  # Keras itself has no names for further layers
+_KERAS = {
+    "kernel{tag}": "W",
+    "recurrent_kernel{tag}": "U",
+    "bias{tag}": "b",
+}  # Keras itself has no names for further layers
 
 KERAS = Convention(
     name="keras",
@@ -64,7 +78,12 @@ TENSORFLOW1 = Convention(
         "rnn": Layout("n", {"kernel": "W; U", "bias": "b"}),
         "gru-before": Layout(
             "rzn",
-            {"gates/kernel": "W; U : rz", "gates/bias": "b : rz", "candidate/kernel": "W; U : n", "candidate/bias": "b : n"},
+            {
+                "gates/kernel": "W; U : rz",
+                "gates/bias": "b : rz",
+                "candidate/kernel": "W; U : n",
+                "candidate/bias": "b : n",
+            },
             negated="z",
         ),
         "lstm": Layout("igfo", {"kernel": "W; U", "bias": "b"}),
@@ -107,7 +126,13 @@ OPENVINO = Convention(
     "LSTMSequence-5",
 )
 
-_ONEDNN = {"weights_layer": "W", "weights_iter": "U", "bias": "b", "weights_peephole": "p", "weights_projection": "R"}
+_ONEDNN = {
+    "weights_layer": "W",
+    "weights_iter": "U",
+    "bias": "b",
+    "weights_peephole": "p",
+    "weights_projection": "R",
+}
 
 ONEDNN = Convention(
     name="onednn",
@@ -121,13 +146,27 @@ ONEDNN = Convention(
     "vanilla_gru, vanilla_lstm, with weights in ldigo",
 )
 
-_COREML = {"{gate}WeightMatrix": "W", "{gate}RecursionMatrix": "U", "{gate}BiasVector": "b", "{gate}PeepholeVector": "p"}
+_COREML = {
+    "{gate}WeightMatrix": "W",
+    "{gate}RecursionMatrix": "U",
+    "{gate}BiasVector": "b",
+    "{gate}PeepholeVector": "p",
+}
 
 COREML = Convention(
     name="coreml",
     layouts={
-        "gru-before": Layout("zrn", _COREML, negated="z", gate_names={"z": "updateGate", "r": "resetGate", "n": "outputGate"}),
-        "lstm": Layout("ifgo", _COREML, gate_names={"i": "inputGate", "f": "forgetGate", "g": "blockInput", "o": "outputGate"}),
+        "gru-before": Layout(
+            "zrn",
+            _COREML,
+            negated="z",
+            gate_names={"z": "updateGate", "r": "resetGate", "n": "outputGate"},
+        ),
+        "lstm": Layout(
+            "ifgo",
+            _COREML,
+            gate_names={"i": "inputGate", "f": "forgetGate", "g": "blockInput", "o": "outputGate"},
+        ),
     },
     rows=True,
     source="read: apple/coremltools 9.0, mlmodel/format/NeuralNetwork.proto: GRULayerParams, LSTMWeightParams; it runs on "
@@ -157,7 +196,9 @@ TFLITE = Convention(
 FLAX = Convention(
     name="flax",
     layouts={
-        "rnn": Layout("n", {"{reverse}i/kernel": "W", "{reverse}i/bias": "b", "{reverse}h/kernel": "U"}),
+        "rnn": Layout(
+            "n", {"{reverse}i/kernel": "W", "{reverse}i/bias": "b", "{reverse}h/kernel": "U"}
+        ),
         "gru": Layout(
             "rzn",
             {
@@ -168,19 +209,38 @@ FLAX = Convention(
             },
             negated="z",
         ),
-        "lstm": Layout("ifgo", {"{reverse}i{gate}/kernel": "W", "{reverse}h{gate}/kernel": "U", "{reverse}h{gate}/bias": "b"}),
+        "lstm": Layout(
+            "ifgo",
+            {
+                "{reverse}i{gate}/kernel": "W",
+                "{reverse}h{gate}/kernel": "U",
+                "{reverse}h{gate}/bias": "b",
+            },
+        ),
     },
     reverse="backward/",
     states="ch",
     source="flax/linen/recurrent.py (0.12): SimpleCell, GRUCell, LSTMCell, OptimizedLSTMCell; the carry is (c, h)",
 )
 
-_NNX = {"{reverse}dense_i/kernel": "W", "{reverse}dense_i/bias": "b", "{reverse}dense_h/kernel": "U"}
-_NNX_LSTM = {"{reverse}dense_i/kernel": "W", "{reverse}dense_h/kernel": "U", "{reverse}dense_h/bias": "b"}
+_NNX = {
+    "{reverse}dense_i/kernel": "W",
+    "{reverse}dense_i/bias": "b",
+    "{reverse}dense_h/kernel": "U",
+}
+_NNX_LSTM = {
+    "{reverse}dense_i/kernel": "W",
+    "{reverse}dense_h/kernel": "U",
+    "{reverse}dense_h/bias": "b",
+}
 
 FLAX_NNX = Convention(
     name="flax-nnx",
-    layouts={"rnn": Layout("n", _NNX), "gru": Layout("rzn", _NNX, negated="z"), "lstm": Layout("ifgo", _NNX_LSTM)},
+    layouts={
+        "rnn": Layout("n", _NNX),
+        "gru": Layout("rzn", _NNX, negated="z"),
+        "lstm": Layout("ifgo", _NNX_LSTM),
+    },
     reverse="backward/",
     states="ch",
     source="flax/nnx/nn/recurrent.py (0.12): SimpleCell, GRUCell, which has no bias inside the reset, OptimizedLSTMCell",
@@ -207,7 +267,9 @@ FLAX_NNX_APART = Convention(
 HAIKU = Convention(
     name="haiku",
     layouts={
-        "rnn": Layout("n", {"linear/w": "W", "linear/b": "b", "linear_1/w": "U", "linear_1/b": "c"}),
+        "rnn": Layout(
+            "n", {"linear/w": "W", "linear/b": "b", "linear_1/w": "U", "linear_1/b": "c"}
+        ),
         "gru-before": Layout("zrn", {"w_i": "W", "w_h": "U", "b": "b"}),
         "lstm": Layout("igfo", {"linear/w": "W; U", "linear/b": "b"}),
     },
@@ -238,7 +300,9 @@ MLX = Convention(
 DYNET = Convention(
     name="dynet",
     layouts={
-        "gru-before": Layout("zrn", {"x2{gate}": "W", "h2{gate}": "U", "b{gate}": "b"}, gate_names={"n": "h"}),
+        "gru-before": Layout(
+            "zrn", {"x2{gate}": "W", "h2{gate}": "U", "b{gate}": "b"}, gate_names={"n": "h"}
+        ),
         "lstm": Layout("ifog", {"x2i": "W", "h2i": "U", "bi": "b"}),
     },
     rows=True,
@@ -258,7 +322,10 @@ PADDLE_CELL = replace(
     PADDLE,
     name="paddle-cell",
     # Its projection, weight_ho (H, P), is not transposed as its other weights are.
-    layouts={kind: replace(layout, arrays=_PYTORCH_CELL | {"weight_ho": "R'"}) for kind, layout in PYTORCH.layouts.items()},
+    layouts={
+        kind: replace(layout, arrays=_PYTORCH_CELL | {"weight_ho": "R'"})
+        for kind, layout in PYTORCH.layouts.items()
+    },
     axes="TBD",
     source="run: PaddlePaddle 3.3.1 (reports/conventions/paddle_check.py); paddle/nn/layer/rnn.py: SimpleRNNCell, GRUCell, LSTMCell",
 )
@@ -277,7 +344,9 @@ CHAINER_GRU = Convention(
     name="chainer-gru",
     layouts={
         "gru-before": Layout(
-            "rzn", {"W{gate}/W": "W", "W{gate}/b": "b", "U{gate}/W": "U", "U{gate}/b": "c"}, gate_names={"r": "_r", "z": "_z", "n": ""}
+            "rzn",
+            {"W{gate}/W": "W", "W{gate}/b": "b", "U{gate}/W": "U", "U{gate}/b": "c"},
+            gate_names={"r": "_r", "z": "_z", "n": ""},
         )
     },
     rows=True,

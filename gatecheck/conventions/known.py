@@ -26,12 +26,19 @@ def as_convention(convention: str | Convention | None) -> Convention:
     if isinstance(convention, Convention):
         return convention
     if not isinstance(convention, str) or convention not in CONVENTIONS:
-        raise UsageError(f"there is no convention {shown(convention)}; the conventions are {', '.join(CONVENTIONS)}")
+        raise UsageError(
+            f"there is no convention {shown(convention)}; the conventions are {', '.join(CONVENTIONS)}"
+        )
     return CONVENTIONS[convention]
 
 
 @checked(params=MAPPING)
-def convert(params: Mapping[str, Array], source: str | Convention, target: str | Convention, cell: str | Cell) -> dict[str, Array]:
+def convert(
+    params: Mapping[str, Array],
+    source: str | Convention,
+    target: str | Convention,
+    cell: str | Cell,
+) -> dict[str, Array]:
     """The parameters of a cell from one convention in another.
 
     Parameters

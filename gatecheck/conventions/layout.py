@@ -23,7 +23,10 @@ PARTS = {
 VECTORS = ("b", "c", "c_n", "p")
 
 
-_TEXTS = Kind("a mapping from names to texts", lambda value: MAPPING.fits(value) and all(isinstance(text, str) for text in value.values()))
+_TEXTS = Kind(
+    "a mapping from names to texts",
+    lambda value: MAPPING.fits(value) and all(isinstance(text, str) for text in value.values()),
+)
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,17 @@ class Layout:
     order
         The order of the gate blocks, such as ``"ifgo"``.
     arrays
-        By the name of an array what it holds, from :data:`PARTS`, in MATLAB's notation: ``"W"``; ``"U; W"``, one matrix on [h, x];
-        ``"b; W; U"``, the bias as its first row; ``"b | c"``, one bias behind the other; ``"R'"``, transposed, against the `rows` of its
-        convention. Behind a colon the gates it has, if not all
-        or in an order of its own: ``"W; U : rz"``, ``"p : iof"``. In a name ``{gate}`` stands for the gate, each then having an array
-        of its own; ``{layer}`` for the number of the layer from 0 on; ``{reverse}`` for the convention's `reverse` in the reverse
-        direction and nothing in the other; ``{tag}`` for the canonical tag.
+        By the name of an array what it holds, from :data:`PARTS`, in MATLAB's notation: ``"W"``;
+        ``"U; W"``, one matrix on [h, x]; ``"b; W; U"``, the bias as its first row; ``"b | c"``, one
+        bias behind the other; ``"R'"``, transposed, against the `rows` of its convention. Behind a
+        colon the gates it has, if not all or in an order of its own: ``"W; U : rz"``, ``"p :
+        iof"``. In a name ``{gate}`` stands for the gate, each then having an array of its own;
+        ``{layer}`` for the number of the layer from 0 on; ``{reverse}`` for the convention's
+        `reverse` in the reverse direction and nothing in the other; ``{tag}`` for the canonical
+        tag.
     negated
-        The gates whose polarity is the opposite one, reached by negating their blocks: 1 - σ(a) = σ(-a).
+        The gates whose polarity is the opposite one, reached by negating their blocks: 1 - σ(a) =
+        σ(-a).
     gate_names
         How gates are spelled in names, where not by their letters.
     """
@@ -67,7 +73,9 @@ class Held(NamedTuple):
     @property
     def is_vector(self) -> bool:
         """Whether it is a vector: no weights, and nothing below anything."""
-        return all(part in VECTORS for part, _ in self.parts) and (self.beside or len(self.parts) == 1)
+        return all(part in VECTORS for part, _ in self.parts) and (
+            self.beside or len(self.parts) == 1
+        )
 
 
 class Place(NamedTuple):
@@ -118,7 +126,10 @@ def held(layout: Layout, cell: Cell, where: Mapping[str, object]) -> Iterator[He
 def extent(array: Held, D: int, H: int, P: int) -> list[tuple[int, int]]:
     """The rows and columns of each of its parts, for D inputs, H units and P outputs a unit's step."""
     rows = {"W": D, "U": P, "R": H}
-    return [(rows.get(part, 1), P if part == "R" else max(len(gates), 1) * H) for part, gates in array.parts]
+    return [
+        (rows.get(part, 1), P if part == "R" else max(len(gates), 1) * H)
+        for part, gates in array.parts
+    ]
 
 
 def places(array: Held, D: int, H: int, P: int, interleaved: bool) -> Iterator[Place]:
@@ -129,7 +140,11 @@ def places(array: Held, D: int, H: int, P: int, interleaved: bool) -> Iterator[P
         if not gates:
             yield Place(part, "", here, slice(column, end))
         for k, gate in enumerate(gates):
-            own = slice(column + k, end, len(gates)) if interleaved else slice(column + k * H, column + (k + 1) * H)
+            own = (
+                slice(column + k, end, len(gates))
+                if interleaved
+                else slice(column + k * H, column + (k + 1) * H)
+            )
             yield Place(part, gate, here, own)
         row, column = (row, column + columns) if array.beside else (row + rows, column)
 
@@ -143,17 +158,29 @@ def check(name: str, layout: Layout, cell: Cell) -> None:
         Saying what does not.
     """
     if not isinstance(layout, Layout):
-        raise ConventionError(f"the convention {name} has {layout!r} for a {cell.kind}, but should have a Layout")
-    gates = as_cell(cell.kind).gates  # a coupled LSTM has no i of its own, but a place in the order all the same
+        raise ConventionError(
+            f"the convention {name} has {layout!r} for a {cell.kind}, but should have a Layout"
+        )
+    gates = as_cell(
+        cell.kind
+    ).gates  # a coupled LSTM has no i of its own, but a place in the order all the same
     if sorted(layout.order) != sorted(gates):
-        raise ConventionError(f"the convention {name} orders a {cell.kind} as {layout.order!r}, but should order {', '.join(gates)}")
+        raise ConventionError(
+            f"the convention {name} orders a {cell.kind} as {layout.order!r}, but should order {', '.join(gates)}"
+        )
     if not set(layout.negated) <= set(cell.sigmoid_gates):
-        raise ConventionError(f"the convention {name} negates {layout.negated!r}, but only {', '.join(cell.sigmoid_gates)} have a polarity")
+        raise ConventionError(
+            f"the convention {name} negates {layout.negated!r}, but only {', '.join(cell.sigmoid_gates)} have a polarity"
+        )
     for template, content in layout.arrays.items():
         body = content.replace(" ", "").partition(":")[0]
         parts_ = body.replace("|", ";").split(";")
         turned = [part.endswith("'") for part in parts_]
-        if {part.removesuffix("'") for part in parts_} - {*PARTS} or ("|" in body and ";" in body) or any(turned) != all(turned):
+        if (
+            {part.removesuffix("'") for part in parts_} - {*PARTS}
+            or ("|" in body and ";" in body)
+            or any(turned) != all(turned)
+        ):
             raise ConventionError(
                 f"the convention {name} says that {template} holds {content!r}, but it should hold {', '.join(PARTS)}, "
                 "joined by ';' (below one another) or by '|' (beside one another), and all with ' (transposed) or none"
@@ -162,8 +189,14 @@ def check(name: str, layout: Layout, cell: Cell) -> None:
         arrays = list(held(layout, cell, {"layer": 0, "reverse": "", "tag": ""}))
     except (LookupError, ValueError, AttributeError) as error:
         wanted = "{gate}, {layer}, {reverse} and {tag}"
-        raise ConventionError(f"the convention {name} has arrays with names in which more than {wanted} stands in braces") from error
+        raise ConventionError(
+            f"the convention {name} has arrays with names in which more than {wanted} stands in braces"
+        ) from error
     parts = [part for array in arrays for part, _ in array.parts]
-    needed = {"W", "U"} | ({"p"} if cell.peepholes else set()) | ({"R"} if cell.projection else set())
+    needed = (
+        {"W", "U"} | ({"p"} if cell.peepholes else set()) | ({"R"} if cell.projection else set())
+    )
     if missing := sorted(needed - set(parts)):
-        raise ConventionError(f"the convention {name} has no {' and no '.join(PARTS[part].removeprefix('the ') for part in missing)}")
+        raise ConventionError(
+            f"the convention {name} has no {' and no '.join(PARTS[part].removeprefix('the ') for part in missing)}"
+        )

@@ -11,19 +11,26 @@ from gatecheck.cells import CELLS, as_cell
 from gatecheck.decay.result import DecayResult, Row, Training
 
 REACH = 1e-3
-"""A gradient below this share of that at lag 1 does not reach: its noise is that of a minibatch of a million."""
+"""A gradient below this share of that at lag 1 does not reach: its noise is that of a minibatch of
+a million.
+"""
 
 CHRONO_SHARE = 0.53
-"""At which share of Tmax a chrono initialisation is down to 1/e; ground truth E₂(2k/Tmax) = 1/e²."""
+"""At which share of Tmax a chrono initialisation is down to 1/e; ground truth E₂(2k/Tmax) = 1/e².
+"""
 
 
 def size_at(row: Row, lag: float) -> float:
-    """The median gradient at a lag relative to lag 1, between the lags measured by interpolation of its log."""
+    """The median gradient at a lag relative to lag 1, between the lags measured by interpolation of
+    its log.
+    """
     return math.exp(float(np.interp(lag, row.lags, row.curve.median)))
 
 
 def keep_bias(horizon: float) -> float:
-    """The bias with which a gate that never moves keeps to 1/e over so many steps: b = -ln(e^(1/τ) - 1)."""
+    """The bias with which a gate that never moves keeps to 1/e over so many steps: b = -ln(e^(1/τ)
+    - 1).
+    """
     return -math.log(math.expm1(1 / horizon))
 
 
@@ -37,7 +44,13 @@ def advise(row: Row, lag: int | None) -> list[str]:
     lag
         How many steps back the user's task reaches, or None.
     """
-    return [*_reach(row, lag), *_growth(row), *_truncation(row), *_paths(row, lag), *_gates(row, lag)]
+    return [
+        *_reach(row, lag),
+        *_growth(row),
+        *_truncation(row),
+        *_paths(row, lag),
+        *_gates(row, lag),
+    ]
 
 
 def compare(result: DecayResult) -> list[str]:
@@ -50,12 +63,18 @@ def compare(result: DecayResult) -> list[str]:
     reach = {row.name: row.lag_thousandth or math.inf for row in alive}
     best, worst = max(alive, key=_by_reach), min(alive, key=_by_reach)
     if len(alive) > 1:
-        out.append(f"{best.name} reaches furthest, {_steps(best)}; {worst.name} least, {_steps(worst)}.")
+        out.append(
+            f"{best.name} reaches furthest, {_steps(best)}; {worst.name} least, {_steps(worst)}."
+        )
     if lag is not None:
         reaching = [row.name for row in alive if reach[row.name] > lag]
         named = ", ".join(reaching) if reaching else "none of these networks"
-        out.append(f"Your task's lag of {lag} is reached by {named} (the gradient there is above {REACH:g} of that at lag 1).")
-    for cell in dict.fromkeys(row.cell for row in alive if row.cell in CELLS and "gated" in as_cell(row.cell).traits):
+        out.append(
+            f"Your task's lag of {lag} is reached by {named} (the gradient there is above {REACH:g} of that at lag 1)."
+        )
+    for cell in dict.fromkeys(
+        row.cell for row in alive if row.cell in CELLS and "gated" in as_cell(row.cell).traits
+    ):
         rows = [row for row in alive if row.cell == cell]
         short, long = min(rows, key=_by_reach), max(rows, key=_by_reach)
         if reach[long.name] > 5 * reach[short.name]:
@@ -69,7 +88,11 @@ def _by_reach(row: Row) -> tuple[float, float]:
 
 
 def _steps(row: Row) -> str:
-    return f"more than {row.lags[-1]} steps" if row.lag_thousandth is None else f"{row.lag_thousandth} steps"
+    return (
+        f"more than {row.lags[-1]} steps"
+        if row.lag_thousandth is None
+        else f"{row.lag_thousandth} steps"
+    )
 
 
 def _reach(row: Row, lag: int | None) -> Iterator[str]:
@@ -82,7 +105,11 @@ def _reach(row: Row, lag: int | None) -> Iterator[str]:
         yield f"Your lag of {lag} was not measured: steps is {row.lags[-1]}."
     else:
         size = size_at(row, lag)
-        reaches = "so it reaches your task's lag" if size >= REACH else "so it does not reach your task's lag"
+        reaches = (
+            "so it reaches your task's lag"
+            if size >= REACH
+            else "so it does not reach your task's lag"
+        )
         yield f"At lag {lag} the gradient is {size:.1e} of that at lag 1, {reaches}."
     if row.lag_float32_zero is not None:
         yield f"In float32 it is exactly zero from lag {row.lag_float32_zero} on."
@@ -103,7 +130,9 @@ def _truncation(row: Row) -> Iterator[str]:
     if tenth is None:
         yield f"Truncation at any K up to {row.truncation.K[-1]} leaves out more than 10 % of the gradient."
     else:
-        within = f"K = {hundredth}" if hundredth is not None else f"more than K = {row.truncation.K[-1]}"
+        within = (
+            f"K = {hundredth}" if hundredth is not None else f"more than K = {row.truncation.K[-1]}"
+        )
         yield f"Truncated backpropagation needs K = {tenth} steps for a gradient that is 10 % off, and {within} for 1 %."
 
 
@@ -116,7 +145,13 @@ def _paths(row: Row, lag: int | None) -> Iterator[str]:
         return
     share = math.exp(kept - total)
     path = "cell state" if as_cell(row.cell).kind == "lstm" else "copy"
-    carried = "carries it" if share > 0.5 else "carries little of it" if share > 0.01 else "does not carry it: the recurrent weights do"
+    carried = (
+        "carries it"
+        if share > 0.5
+        else "carries little of it"
+        if share > 0.01
+        else "does not carry it: the recurrent weights do"
+    )
     yield f"At lag {at} the {path} alone would hold {share:.2g} of the gradient: it {carried}."
 
 
@@ -140,7 +175,8 @@ def _gates(row: Row, lag: int | None) -> Iterator[str]:
 def judge(training: Training) -> list[str]:
     """What a training says, in sentences."""
     before, after = (
-        math.exp(float(np.interp(training.needed, training.lags, curve.median))) for curve in (training.before, training.after)
+        math.exp(float(np.interp(training.needed, training.lags, curve.median)))
+        for curve in (training.before, training.after)
     )
     solved = sum(training.solved)
     return [

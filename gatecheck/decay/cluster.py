@@ -1,4 +1,6 @@
-"""Jobs on a Dask cluster: a worker that is lost delays its jobs, which the scheduler gives to another."""
+"""Jobs on a Dask cluster: a worker that is lost delays its jobs, which the scheduler gives to
+another.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,16 @@ PATIENCE_S = 30.0
 """Seconds that a scheduler has to answer at first."""
 
 
-def each(address: str, function: Function, tasks: Iterable[Task], keys: Sequence[str], advance: Advance, finish: Finish) -> None:
-    """Do every task on the cluster; what is left of them is cancelled when this raises, since the client leaves.
+def each(
+    address: str,
+    function: Function,
+    tasks: Iterable[Task],
+    keys: Sequence[str],
+    advance: Advance,
+    finish: Finish,
+) -> None:
+    """Do every task on the cluster; what is left of them is cancelled when this raises, since the
+    client leaves.
 
     Raises
     ------
@@ -38,7 +48,9 @@ def each(address: str, function: Function, tasks: Iterable[Task], keys: Sequence
     try:
         from distributed import Client
     except ImportError as error:
-        raise MissingExtraError('a Dask cluster needs distributed: pip install "gatecheck[distributed]"') from error
+        raise MissingExtraError(
+            'a Dask cluster needs distributed: pip install "gatecheck[distributed]"'
+        ) from error
     try:
         client = Client(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -50,7 +62,16 @@ def each(address: str, function: Function, tasks: Iterable[Task], keys: Sequence
         waiting: dict[Any, Task] = {}
         for task in tasks:
             name = f"{topic}-{task.index}"
-            future = client.submit(_remote, function, task.job, task.index, keys[task.index], topic, pure=False, key=name)
+            future = client.submit(
+                _remote,
+                function,
+                task.job,
+                task.index,
+                keys[task.index],
+                topic,
+                pure=False,
+                key=name,
+            )
             waiting[future] = task
             future.add_done_callback(news.put)
         while waiting:
@@ -68,8 +89,13 @@ def each(address: str, function: Function, tasks: Iterable[Task], keys: Sequence
 
 @contextmanager
 def _without_reconnection() -> Iterator[None]:
-    """Without the log's traceback of a reconnection that was cut short because the scheduler is given up: an error of ours says that."""
-    log, dull = logging.getLogger("distributed.client"), lambda record: not (record.exc_info and record.exc_info[0] is AsyncCancelledError)
+    """Without the log's traceback of a reconnection that was cut short because the scheduler is
+    given up: an error of ours says that.
+    """
+    log, dull = (
+        logging.getLogger("distributed.client"),
+        lambda record: not (record.exc_info and record.exc_info[0] is AsyncCancelledError),
+    )
     log.addFilter(dull)
     try:
         yield
@@ -85,11 +111,15 @@ def _result(future: Any, job: Job, address: str) -> Result:
         if error is None:
             return future.result()  # type: ignore[no-any-return]
     except (CancelledError, OSError):  # of fetching, and not of the job
-        raise WorkerLostError(f"the Dask scheduler at {address} was lost before {job} was handed over") from None
+        raise WorkerLostError(
+            f"the Dask scheduler at {address} was lost before {job} was handed over"
+        ) from None
     if isinstance(error, CancelledError):
         raise WorkerLostError(f"the Dask scheduler at {address} was lost before {job} was done")
     if isinstance(error, KilledWorker):
-        raise WorkerLostError(f"{job} took {error.allowed_failures + 1} workers of the cluster with it, for want of memory, perhaps")
+        raise WorkerLostError(
+            f"{job} took {error.allowed_failures + 1} workers of the cluster with it, for want of memory, perhaps"
+        )
     raise error
 
 
@@ -99,10 +129,15 @@ def _remote(function: Function, job: Job, index: int, key: str, topic: str) -> R
 
     worker = get_worker()
     if part_key(function, job.arguments) != key:
-        raise UsageError(f"the Dask worker at {worker.address} has another gatecheck, NumPy or Numba than this machine")
-    # For good: a limit that is taken back when this job ends would be taken back under others that run beside it.
+        raise UsageError(
+            f"the Dask worker at {worker.address} has another gatecheck, NumPy or Numba than this machine"
+        )
+    # For good: a limit that is taken back when this job ends would be taken back under others that
+    # run beside it.
     threadpool_limits(1)
-    report: Callable[[int, int], None] = lambda done, total: worker.log_event(topic, (index, done, total))
+    report: Callable[[int, int], None] = lambda done, total: worker.log_event(
+        topic, (index, done, total)
+    )
     try:
         return function(job.arguments, report, None)
     except Exception as error:

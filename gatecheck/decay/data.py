@@ -31,9 +31,10 @@ def read_sequences(path: str | Path, D: int) -> Array:
     Parameters
     ----------
     path
-        A ``.npy`` or ``.npz`` with an array ``(T, D)``, one sequence, or ``(N, T, D)``, N of them; in an ``.npz`` the only array, or the
-        one that is named ``x``. Or a ``.csv``, one sequence: a row is a step, a column an input, separated by commas, semicolons or tabs;
-        the first row may be a header.
+        A ``.npy`` or ``.npz`` with an array ``(T, D)``, one sequence, or ``(N, T, D)``, N of them;
+        in an ``.npz`` the only array, or the one that is named ``x``. Or a ``.csv``, one sequence:
+        a row is a step, a column an input, separated by commas, semicolons or tabs; the first row
+        may be a header.
     D
         How many inputs a step has.
 
@@ -47,32 +48,46 @@ def read_sequences(path: str | Path, D: int) -> Array:
     WeightsFileError
         If the file is missing, damaged, or none of these.
     InputError
-        If there are no steps, another number of inputs, or an entry that is no finite number, with the place of the first one.
+        If there are no steps, another number of inputs, or an entry that is no finite number, with
+        the place of the first one.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise WeightsFileError(f"{path} does not end in {', '.join(SUFFIXES)}, so gatecheck cannot tell how to read it")
+        raise WeightsFileError(
+            f"{path} does not end in {', '.join(SUFFIXES)}, so gatecheck cannot tell how to read it"
+        )
     if suffix == ".csv":
         return attempted(path, "a CSV file", partial(_csv, D=D))[None]
-    x = attempted(path, "a NumPy archive", _in_archive) if suffix == ".npz" else attempted(path, "a NumPy array", _alone)
+    x = (
+        attempted(path, "a NumPy archive", _in_archive)
+        if suffix == ".npz"
+        else attempted(path, "a NumPy array", _alone)
+    )
     if x.dtype.kind not in "fiub":
         raise InputError(f"{path} holds {x.dtype}, but should hold real numbers")
     if x.ndim not in (2, 3):
-        raise InputError(f"{path} holds an array of shape {x.shape}, but should hold (T, D) or (N, T, D) with D = {D}")
+        raise InputError(
+            f"{path} holds an array of shape {x.shape}, but should hold (T, D) or (N, T, D) with D = {D}"
+        )
     if x.shape[-1] != D:
-        raise InputError(f"{path} has {x.shape[-1]} inputs a step (shape {x.shape}), but the network takes D = {D}")
+        raise InputError(
+            f"{path} has {x.shape[-1]} inputs a step (shape {x.shape}), but the network takes D = {D}"
+        )
     if not x.size:
         raise InputError(f"{path} has no steps (shape {x.shape})")
     wide = doubled(x)
     if not np.isfinite(wide).all():
         where = tuple(int(k) for k in np.argwhere(~np.isfinite(wide))[0])
-        raise InputError(f"{path} is {wide[where]} at [{', '.join(map(str, where))}], but every input should be finite")
+        raise InputError(
+            f"{path} is {wide[where]} at [{', '.join(map(str, where))}], but every input should be finite"
+        )
     return wide if wide.ndim == 3 else wide[None]
 
 
 def windows(sequences: Array, steps: int) -> Array:
-    """Every stretch of `steps` steps that the sequences can be cut into, one behind the other without overlap; nothing is repeated.
+    """Every stretch of `steps` steps that the sequences can be cut into, one behind the other
+    without overlap; nothing is repeated.
 
     Parameters
     ----------
@@ -84,7 +99,8 @@ def windows(sequences: Array, steps: int) -> Array:
     Returns
     -------
     ndarray
-        ``(M, steps, D)``, the first stretches of all sequences first. What is left at the end of a sequence is not used.
+        ``(M, steps, D)``, the first stretches of all sequences first. What is left at the end of a
+        sequence is not used.
 
     Raises
     ------
@@ -93,9 +109,16 @@ def windows(sequences: Array, steps: int) -> Array:
     """
     N, T, D = sequences.shape
     if not 1 <= steps <= T:
-        raise InputError(f"the data have {T} steps a sequence, so {steps} steps cannot be cut from them: choose from 1 to {T}")
+        raise InputError(
+            f"the data have {T} steps a sequence, so {steps} steps cannot be cut from them: choose from 1 to {T}"
+        )
     count = T // steps
-    return sequences[:, : count * steps].reshape(N, count, steps, D).swapaxes(0, 1).reshape(N * count, steps, D)
+    return (
+        sequences[:, : count * steps]
+        .reshape(N, count, steps, D)
+        .swapaxes(0, 1)
+        .reshape(N * count, steps, D)
+    )
 
 
 def _alone(path: Path) -> Array:
@@ -106,7 +129,9 @@ def _alone(path: Path) -> Array:
 def _in_archive(path: Path) -> Array:
     arrays = read_npz(path).arrays
     if "x" not in arrays and len(arrays) != 1:
-        raise WeightsFileError(f"it holds the arrays {', '.join(arrays) or 'none'}, but should hold one, or one named x")
+        raise WeightsFileError(
+            f"it holds the arrays {', '.join(arrays) or 'none'}, but should hold one, or one named x"
+        )
     return arrays["x"] if "x" in arrays else next(iter(arrays.values()))
 
 
@@ -125,8 +150,12 @@ def _csv(path: Path, D: int) -> Array:
                 header = cells
                 continue
             if len(cells) != D:
-                raise InputError(f"{path}, row {reader.line_num}: {len(cells)} columns, but the network takes D = {D}")
-            rows.append([_finite(path, reader.line_num, k, cell, header) for k, cell in enumerate(cells)])
+                raise InputError(
+                    f"{path}, row {reader.line_num}: {len(cells)} columns, but the network takes D = {D}"
+                )
+            rows.append(
+                [_finite(path, reader.line_num, k, cell, header) for k, cell in enumerate(cells)]
+            )
     if not rows:
         raise InputError(f"{path} has no rows of numbers")
     return np.array(rows)
@@ -144,5 +173,9 @@ def _finite(path: Path, row: int, column: int, cell: str, header: list[str]) -> 
     if number is None or not math.isfinite(number):
         named = f" ({header[column].strip()})" if column < len(header) else ""
         shown = cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…"
-        raise InputError(in_brief(f"{path}, row {row}, column {column + 1}{named}: {shown!r} is not a finite number"))
+        raise InputError(
+            in_brief(
+                f"{path}, row {row}, column {column + 1}{named}: {shown!r} is not a finite number"
+            )
+        )
     return number

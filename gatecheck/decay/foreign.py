@@ -1,8 +1,9 @@
 """The adjoint profile of any implementation, through its own gradients and step by step.
 
-The states are kept from one run forward, a step a call; then the cotangent of the last state is carried back, a call a step, and given
-norm 1 after each. So numbers stay of order one at any length, in float32 too, and an implementation whose backward is wrong shows by the
-profile that it has, not by the one it should have.
+The states are kept from one run forward, a step a call; then the cotangent of the last state is
+carried back, a call a step, and given norm 1 after each. So numbers stay of order one at any
+length, in float32 too, and an implementation whose backward is wrong shows by the profile that it
+has, not by the one it should have.
 """
 
 from __future__ import annotations
@@ -29,16 +30,24 @@ Progress = Callable[[int, int], None]
 
 
 def vjp_profile(
-    step: Step, vjp: VJP, params: Any, x: Array, start: Sequence[Array], state: Sequence[Array], progress: Progress | None = None
+    step: Step,
+    vjp: VJP,
+    params: Any,
+    x: Array,
+    start: Sequence[Array],
+    state: Sequence[Array],
+    progress: Progress | None = None,
 ) -> Profile:
     """Carry cotangents of the last state back through every step, by a function that says how.
 
     Parameters
     ----------
     step
-        ``step(params, x_t, *states)``, the states after one step. They keep their shapes, whatever these are.
+        ``step(params, x_t, *states)``, the states after one step. They keep their shapes, whatever
+        these are.
     vjp
-        ``vjp(params, x_t, states, dstates)``: from the cotangents of the states after a step those of the states before it.
+        ``vjp(params, x_t, states, dstates)``: from the cotangents of the states after a step those
+        of the states before it.
     params
         Whatever the two take.
     x
@@ -53,8 +62,9 @@ def vjp_profile(
     Returns
     -------
     Profile
-        As of :func:`gatecheck.decay.profile.adjoint_profile`; the share is that of all states but the first. In states of different
-        shapes the direction is ``(1, k, N)``, the states side by side.
+        As of :func:`gatecheck.decay.profile.adjoint_profile`; the share is that of all states but
+        the first. In states of different shapes the direction is ``(1, k, N)``, the states side by
+        side.
 
     Raises
     ------
@@ -84,15 +94,18 @@ def subject_profile(
     Parameters
     ----------
     target
-        An implementation, or a :class:`~gatecheck.implementation.Subject`; it is run in float64, or in float32 if that is all it has.
+        An implementation, or a :class:`~gatecheck.implementation.Subject`; it is run in float64, or
+        in float32 if that is all it has.
     params, x, start, state, progress
-        As of :func:`gatecheck.decay.profile.adjoint_profile`: canonical float64 arrays, whatever the target's convention. The k
-        cotangents are rows of one batch, or calls of their own where the target takes one row only.
+        As of :func:`gatecheck.decay.profile.adjoint_profile`: canonical float64 arrays, whatever
+        the target's convention. The k cotangents are rows of one batch, or calls of their own where
+        the target takes one row only.
 
     Raises
     ------
     TargetError
-        If it has no backward, is a network of layers, insists on sizes that are not these, or fails.
+        If it has no backward, is a network of layers, insists on sizes that are not these, or
+        fails.
     ConventionError
         If its convention has no place for a parameter that is not zero.
     InputError
@@ -106,9 +119,13 @@ def subject_profile(
     H = check_inputs(cell, params, x[:, None], dtypes=("float64",))[3]
     start, state = np.asarray(start), np.zeros((n, H)) if state is None else np.asarray(state)
     if start.ndim != 3 or start.shape[::2] != (n, H) or not start.shape[1]:
-        raise InputError(f"start has shape {start.shape}, but should have shape (n, k, H) = ({n}, k, {H})")
+        raise InputError(
+            f"start has shape {start.shape}, but should have shape (n, k, H) = ({n}, k, {H})"
+        )
     if state.shape != (n, H):
-        raise InputError(f"state has shape {state.shape}, but should have shape (n, H) = ({n}, {H})")
+        raise InputError(
+            f"state has shape {state.shape}, but should have shape (n, H) = ({n}, {H})"
+        )
     return carried(of_subject(its, params, start.shape[1]), x, list(start), list(state), progress)
 
 
@@ -118,7 +135,8 @@ def check_target(its: Subject | CustomSubject) -> None:
     Raises
     ------
     TargetError
-        If it has no backward, is a network of layers, or a cell of its own that does not run over time.
+        If it has no backward, is a network of layers, or a cell of its own that does not run over
+        time.
     """
     if "backward" not in its.abilities:
         raise TargetError(f"{its.name} has no backward, so no gradient can be carried through it")
@@ -142,7 +160,8 @@ class Steps(NamedTuple):
     step
         From the inputs of a step and the states before it those after it.
     pull
-        From the inputs, the states before it and k cotangents of each of those after it, k cotangents of each of those before.
+        From the inputs, the states before it and k cotangents of each of those after it, k
+        cotangents of each of those before.
     """
 
     step: Callable[[Array, States], States]
@@ -153,14 +172,17 @@ def of_functions(step: Step, vjp: VJP, params: Any) -> Steps:
     """Those of :func:`vjp_profile`."""
 
     def pull(x_t: Array, states: States, block: States) -> States:
-        rows = [_like(vjp(params, x_t, states, one), states, "vjp") for one in zip(*block, strict=True)]
+        rows = [
+            _like(vjp(params, x_t, states, one), states, "vjp") for one in zip(*block, strict=True)
+        ]
         return [np.stack(column) for column in zip(*rows, strict=True)]
 
     return Steps(lambda x_t, states: _like(step(params, x_t, *states), states, "step"), pull)
 
 
 def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
-    """An implementation of a known cell, with k cotangents a call, or with one where it takes one row only.
+    """An implementation of a known cell, with k cotangents a call, or with one where it takes one
+    row only.
 
     Raises
     ------
@@ -172,7 +194,9 @@ def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
     k = 1 if its.sizes.get("B") == 1 else k
     for name, size in {"T": 1, "D": D, "H": H, "B": k}.items():
         if its.sizes.get(name, size) != size:
-            raise TargetError(f"{its.name} runs at {name} = {its.sizes[name]} only, but would have to at {name} = {size}")
+            raise TargetError(
+                f"{its.name} runs at {name} = {its.sizes[name]} only, but would have to at {name} = {size}"
+            )
     fixed = {name: np.asarray(a, dtype) for name, a in params.items()}
 
     def case(x_t: Array, states: Sequence[Array], more: Mapping[str, Array]) -> Case:
@@ -224,12 +248,24 @@ def dtype_of(its: Subject | CustomSubject) -> str:
     return "float64" if "float64" in its.dtypes else "float32"
 
 
-def carried(steps: Steps, x: Array, start: Sequence[Array], state: Sequence[Array], progress: Progress | None = None) -> Profile:
+def carried(
+    steps: Steps,
+    x: Array,
+    start: Sequence[Array],
+    state: Sequence[Array],
+    progress: Progress | None = None,
+) -> Profile:
     """As :func:`vjp_profile`."""
-    T, block, states = len(x), [np.asarray(a, np.float64) for a in start], [np.asarray(s) for s in state]
+    T, block, states = (
+        len(x),
+        [np.asarray(a, np.float64) for a in start],
+        [np.asarray(s) for s in state],
+    )
     counts = {len(a) for a in block if a.ndim}
     if [a.shape[1:] for a in block] != [s.shape for s in states] or len(counts) != 1 or 0 in counts:
-        raise InputError(f"start has shapes {[a.shape for a in block]}, but should be k cotangents of states {[s.shape for s in states]}")
+        raise InputError(
+            f"start has shapes {[a.shape for a in block]}, but should be k cotangents of states {[s.shape for s in states]}"
+        )
     block, norm, first = _rescaled(block)
     if not 0 < norm < math.inf:
         raise InputError(f"start has norm {norm}, but should be finite and not zero")
@@ -250,12 +286,16 @@ def carried(steps: Steps, x: Array, start: Sequence[Array], state: Sequence[Arra
     with np.errstate(divide="ignore"):  # an exact zero is -inf
         logs = np.log(norms)
     flat = [a.reshape(len(a), -1) for a in block]
-    direction = np.stack(flat) if len({a.shape for a in flat}) == 1 else np.concatenate(flat, axis=1)[None]
+    direction = (
+        np.stack(flat) if len({a.shape for a in flat}) == 1 else np.concatenate(flat, axis=1)[None]
+    )
     return Profile(np.cumsum(logs), shares, direction)
 
 
 def _rescaled(block: Sequence[Array]) -> tuple[States, float, float]:
-    """The block with norm 1, in float64; its norm before, and the share of all states but the first in the square."""
+    """The block with norm 1, in float64; its norm before, and the share of all states but the first
+    in the square.
+    """
     wide = [np.asarray(a, np.float64) for a in block]
     squares = [float(np.sum(a * a)) for a in wide]
     norm = math.sqrt(sum(squares))
@@ -269,5 +309,7 @@ def _like(got: Any, states: States, what: str) -> States:
     shapes = [s.shape for s in states]
     found = [np.shape(a) for a in got] if isinstance(got, tuple | list) else type(got).__name__
     if found != shapes:
-        raise ContractError(f"{what} returned {found}, but should return a tuple of states of shapes {shapes}")
+        raise ContractError(
+            f"{what} returned {found}, but should return a tuple of states of shapes {shapes}"
+        )
     return [np.asarray(a) for a in got]

@@ -1,4 +1,6 @@
-"""Orthonormal frames carried through products of matrices: how much each further direction grows (Benettin et al. 1980)."""
+"""Orthonormal frames carried through products of matrices: how much each further direction grows
+(Benettin et al. 1980).
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,19 @@ from gatecheck.errors import InputError
 
 Array = NDArray[Any]
 
-# Between two orthonormalisations every column turns towards the fastest direction, and of the slowest as many nats are lost as the rates
-# of the two differ by. float64 has 36.7 of them, so at 34 nothing is left; at 10, eleven digits are.
+# Between two orthonormalisations every column turns towards the fastest direction, and of the
+# slowest as many nats are lost as the rates of the two differ by. float64 has 36.7 of them, so at
+# 34 nothing is left; at 10, eleven digits are.
 SPREAD = 10.0
 
-# Carries columns ``(N, k)`` in place through the steps from a to b (not included) and returns the log of what it divided them by.
+# Carries columns ``(N, k)`` in place through the steps from a to b (not included) and returns the
+# log of what it divided them by.
 Carry = Callable[[Array, int, int], float]
 
 
 class Frame:
-    """k orthonormal columns that are orthonormalised again when float64 asks for it, not more often.
+    """k orthonormal columns that are orthonormalised again when float64 asks for it, not more
+    often.
 
     Attributes
     ----------
@@ -33,7 +38,8 @@ class Frame:
     interval
         How many there were on average.
     dead
-        ``(k,)``: columns that some step shrank by more than float64 resolves beside the largest. Their exponent is -inf.
+        ``(k,)``: columns that some step shrank by more than float64 resolves beside the largest.
+        Their exponent is -inf.
     """
 
     def __init__(self, Q: Array) -> None:
@@ -43,7 +49,8 @@ class Frame:
         self.dead = np.zeros(Q.shape[1], dtype=bool)
 
     def carry(self, through: Carry, steps: int) -> Array:
-        """Carry the columns through a stretch and return how many nats each further direction grew by, ``(k,)``.
+        """Carry the columns through a stretch and return how many nats each further direction grew
+        by, ``(k,)``.
 
         Raises
         ------
@@ -69,7 +76,8 @@ class Frame:
             total += np.where(self.dead, -np.inf, logs + scale)
             self.Q = Q
             if m == self.every:
-                # A little less than what would just do, so that few stretches have to be carried twice.
+                # A little less than what would just do, so that few stretches have to be carried
+                # twice.
                 self.every = max(1, int(min(2 * m, 0.8 * SPREAD * m / spread if spread else 2 * m)))
             done += m
             self._steps += m
@@ -86,7 +94,9 @@ class Frame:
 
 
 def random_frame(rng: np.random.Generator, N: int, k: int) -> Frame:
-    """A frame in general position: one along the axes may lie in the null space of a structured matrix."""
+    """A frame in general position: one along the axes may lie in the null space of a structured
+    matrix.
+    """
     return Frame(np.linalg.qr(rng.standard_normal((N, k)))[0])
 
 

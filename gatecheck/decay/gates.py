@@ -1,4 +1,6 @@
-"""Where the gates of a network stand: their mean, how often they are saturated, a histogram, and the memory of each unit."""
+"""Where the gates of a network stand: their mean, how often they are saturated, a histogram, and
+the memory of each unit.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ class Gate(NamedTuple):
     mean
         Its mean.
     closed, open
-        The shares of its values below :data:`CLOSED` and above :data:`OPEN`, in which it is called saturated.
+        The shares of its values below :data:`CLOSED` and above :data:`OPEN`, in which it is called
+        saturated.
     counts
         ``(BINS,)``: how many values fell into each of equal bins of [0, 1].
     """
@@ -44,10 +47,12 @@ class Gate(NamedTuple):
 
 
 class Gates(NamedTuple):
-    """The gates by name, and the time constants ``(H,)`` of the units in steps, or None in a cell that keeps nothing.
+    """The gates by name, and the time constants ``(H,)`` of the units in steps, or None in a cell
+    that keeps nothing.
 
-    A unit's time constant is -1 / mean ln k of its keeping gate k, f or 1 - z: inf where the gate is 1 throughout, 0 where it was ever 0.
-    It is the memory along the kept state alone; the recurrence may hold more.
+    A unit's time constant is -1 / mean ln k of its keeping gate k, f or 1 - z: inf where the gate
+    is 1 throughout, 0 where it was ever 0. It is the memory along the kept state alone; the
+    recurrence may hold more.
     """
 
     by_name: dict[str, Gate]
@@ -73,7 +78,11 @@ class GateStatistics:
         """Read one stretch."""
         for name, read in self._read.items():
             gate = read(stretch.J)
-            self._sums[name] += gate.sum(), np.count_nonzero(gate < CLOSED), np.count_nonzero(gate > OPEN)
+            self._sums[name] += (
+                gate.sum(),
+                np.count_nonzero(gate < CLOSED),
+                np.count_nonzero(gate > OPEN),
+            )
             self._counts[name] += np.histogram(gate, BINS, (0, 1))[0]
         with np.errstate(divide="ignore"):  # a plain RNN keeps exactly nothing
             self._log_keep += np.log(stretch.J[:, 0]).sum(axis=0)
@@ -84,6 +93,7 @@ class GateStatistics:
             shares = {name: sums / self._values for name, sums in self._sums.items()}
             time_constants = np.abs(self._steps / self._log_keep)
         by_name = {
-            name: Gate(float(mean), float(closed), float(open_), self._counts[name]) for name, (mean, closed, open_) in shares.items()
+            name: Gate(float(mean), float(closed), float(open_), self._counts[name])
+            for name, (mean, closed, open_) in shares.items()
         }
         return Gates(by_name, time_constants if self._read else None)

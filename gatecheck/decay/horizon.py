@@ -1,4 +1,6 @@
-"""How far back a trained network carries gradients on its task's own sequences, beside the same network before training."""
+"""How far back a trained network carries gradients on its task's own sequences, beside the same
+network before training.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,10 @@ class Horizon:
     needed
         The lag of the task: how far back the network had to look.
     before, after
-        ``(N, L+1)``: ln ‖∂s_t/∂s_{t-lag}‖, the Frobenius norm, in nats; t is the last step that the loss asks about. A row a sequence, the
-        same ones in both. L is at least `needed` in tasks of one length, and close to it in others. Rows of several networks may
-        be stacked, cut to the shortest; :func:`gatecheck.decay.statistics.curve` makes a curve with bands of them.
+        ``(N, L+1)``: ln ‖∂s_t/∂s_{t-lag}‖, the Frobenius norm, in nats; t is the last step that the
+        loss asks about. A row a sequence, the same ones in both. L is at least `needed` in tasks of
+        one length, and close to it in others. Rows of several networks may be stacked, cut to the
+        shortest; :func:`gatecheck.decay.statistics.curve` makes a curve with bands of them.
     """
 
     needed: int
@@ -46,7 +49,8 @@ def horizon(trained: Trained, sequences: int = 16, seed: int = 0) -> Horizon:
     trained
         From :func:`gatecheck.decay.training.train`.
     sequences
-        How many. Where a task's sequences differ in length, those that look furthest back out of 16 times as many.
+        How many. Where a task's sequences differ in length, those that look furthest back out of 16
+        times as many.
     seed
         For the sequences.
 
@@ -61,7 +65,12 @@ def horizon(trained: Trained, sequences: int = 16, seed: int = 0) -> Horizon:
     rows = np.argsort(-last, kind="stable")[:sequences]
     shortest = last[rows].min() + 1
     before, after = (
-        np.array([_log_norm(trained.cell, params, batch.x[: last[row] + 1, row])[: shortest + 1] for row in rows])
+        np.array(
+            [
+                _log_norm(trained.cell, params, batch.x[: last[row] + 1, row])[: shortest + 1]
+                for row in rows
+            ]
+        )
         for params in (trained.untrained, trained.params)
     )
     return Horizon(trained.lag, before, after)

@@ -1,4 +1,6 @@
-"""What a job is, and what runs one is told: the words that the pools, the cluster and the sweep share."""
+"""What a job is, and what runs one is told: the words that the pools, the cluster and the sweep
+share.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ Report = Callable[[int, int], None]
 """Called by a job with the work done and its work in all, in units of its own."""
 
 Function = Callable[[Mapping[str, Any], Report, Keeper | None], Result]
-"""What does a job, from its arguments. It is a function of a module, since other processes import it."""
+"""What does a job, from its arguments. It is a function of a module, since other processes import
+it.
+"""
 
 Advance = Callable[[int, int, int], None]
 """Called with a task's index and what its job reported."""

@@ -1,7 +1,8 @@
-"""Jobs, done here, in processes or on a Dask cluster: what comes out does not depend on where, in which order, or how often it was
-interrupted.
+"""Jobs, done here, in processes or on a Dask cluster: what comes out does not depend on where, in
+which order, or how often it was interrupted.
 
-Matrix products of BLAS differ in their last bits with the number of its threads, so every job runs with one.
+Matrix products of BLAS differ in their last bits with the number of its threads, so every job runs
+with one.
 """
 
 from __future__ import annotations
@@ -42,24 +43,27 @@ def run(
     Parameters
     ----------
     function
-        Of a module that other processes can import; it returns a dict of arrays. It may call ``report(done, total)``, and save its state
-        with the keeper, which is None without a store.
+        Of a module that other processes can import; it returns a dict of arrays. It may call
+        ``report(done, total)``, and save its state with the keeper, which is None without a store.
     jobs
         What to do.
     workers
         Processes on this machine; 1 does everything in this one. A script that asks for more needs
         ``if __name__ == "__main__":``, as always with :mod:`multiprocessing`.
     store
-        Where finished jobs and the states of unfinished ones are kept. Without one, an interruption loses all.
+        Where finished jobs and the states of unfinished ones are kept. Without one, an interruption
+        loses all.
     resume
         Take over what the store holds of these jobs. Without this everything is computed anew.
     dask
-        Address of a Dask scheduler whose workers do the jobs; `workers` is then not used. They have no keeper, since they may be far from
-        the store: a job that is interrupted there begins again.
+        Address of a Dask scheduler whose workers do the jobs; `workers` is then not used. They have
+        no keeper, since they may be far from the store: a job that is interrupted there begins
+        again.
     progress
         Called with the work done, the work of all jobs, and the label of the job that went on.
     say
-        Told in a sentence what was found in the store and not used; the default is a RuntimeWarning.
+        Told in a sentence what was found in the store and not used; the default is a
+        RuntimeWarning.
 
     Returns
     -------
@@ -69,7 +73,8 @@ def run(
     Raises
     ------
     UsageError
-        If there is no positive number of workers, the store cannot be written, or the cluster does not answer.
+        If there is no positive number of workers, the store cannot be written, or the cluster does
+        not answer.
     WorkerLostError
         If a process was killed.
     MissingExtraError
@@ -96,7 +101,11 @@ def run(
     def tasks() -> Iterator[Task]:
         for index, job in enumerate(jobs):
             if not done[index]:
-                yield Task(index, job, store.keeper(keys[index], resume, say) if store and dask is None else None)
+                yield Task(
+                    index,
+                    job,
+                    store.keeper(keys[index], resume, say) if store and dask is None else None,
+                )
 
     try:
         if dask is not None:
@@ -108,15 +117,21 @@ def run(
         else:
             _here(function, tasks(), meter, finish)
     except WorkerLostError as error:
-        raise WorkerLostError(f"{error}; {store.status if store else 'nothing is kept without a store'}") from error.__cause__
+        raise WorkerLostError(
+            f"{error}; {store.status if store else 'nothing is kept without a store'}"
+        ) from error.__cause__
     return _Kept(store, keys) if store else [results[index] for index in range(len(jobs))]
 
 
-def _here(function: Function, tasks: Iterator[Task], meter: _Meter, finish: Callable[[int, Result], None]) -> None:
+def _here(
+    function: Function, tasks: Iterator[Task], meter: _Meter, finish: Callable[[int, Result], None]
+) -> None:
     with threadpool_limits(1):
         for task in tasks:
             try:
-                result = function(task.job.arguments, partial(meter.advance, task.index), task.keeper)
+                result = function(
+                    task.job.arguments, partial(meter.advance, task.index), task.keeper
+                )
             except Exception as error:
                 error.add_note(f"in {task.job}")
                 raise
@@ -126,7 +141,9 @@ def _here(function: Function, tasks: Iterator[Task], meter: _Meter, finish: Call
 class _Meter:
     """Adds up what jobs report, each in its own units."""
 
-    def __init__(self, jobs: Sequence[Job], done: Sequence[bool], progress: Progress | None) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], done: Sequence[bool], progress: Progress | None
+    ) -> None:
         self._jobs, self._progress = jobs, progress
         self._done = [job.work if whole else 0 for job, whole in zip(jobs, done, strict=True)]
         self._sum, self._total = sum(self._done), sum(job.work for job in jobs)
@@ -134,7 +151,9 @@ class _Meter:
             progress(self._sum, self._total, "")
 
     def advance(self, index: int, done: int, total: int) -> None:
-        """Take note of a report. One that says nothing new, as by a job that begins again elsewhere, is not passed on."""
+        """Take note of a report. One that says nothing new, as by a job that begins again
+        elsewhere, is not passed on.
+        """
         job = self._jobs[index]
         more = job.work * done // total - self._done[index]
         if more > 0:

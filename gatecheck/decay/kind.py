@@ -1,9 +1,11 @@
 """Whether gradients fade exponentially, as a power of the lag, or as a mixture of exponentials.
 
-A straight line through ln G fits nearly anything that falls (R² of 0.99 for a mixture), so local slopes decide. With
-a(k) = -d ln G / dk, an exponential has the same a at every lag; a power law G ~ k^-p has a = p/k, so that -d ln G / d ln k = a k is the
-same at every lag. The index γ = -d ln a / d ln k is 0 of the one and 1 of the other, whatever the rate or the power. A mixture of
-exponentials lies between: the fast ones die first, so a falls, but slower than 1/k while the slowest is not gone.
+A straight line through ln G fits nearly anything that falls (R² of 0.99 for a mixture), so local
+slopes decide. With a(k) = -d ln G / dk, an exponential has the same a at every lag; a power law G ~
+k^-p has a = p/k, so that -d ln G / d ln k = a k is the same at every lag. The index γ = -d ln a / d
+ln k is 0 of the one and 1 of the other, whatever the rate or the power. A mixture of exponentials
+lies between: the fast ones die first, so a falls, but slower than 1/k while the slowest is not
+gone.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ Name = Literal["exponential", "power", "mixture", "undecided"]
 
 OCTAVES = 6
 FIRST_LAG = 8  # what comes before is the step or two that a cotangent needs to turn
-# An index within 0.1 of 0 or 1 is called exponential or power: over the 64-fold range of lags, a changes by less than 1.5-fold against
-# what it should be. A chrono initialisation seen to 4 Tmax has 0.2.
+# An index within 0.1 of 0 or 1 is called exponential or power: over the 64-fold range of lags, a
+# changes by less than 1.5-fold against what it should be. A chrono initialisation seen to 4 Tmax
+# has 0.2.
 TOLERANCE = 0.1
-# A mean over fewer seeds has an interval too wide to say anything, so the scatter along each curve stands in.
+# A mean over fewer seeds has an interval too wide to say anything, so the scatter along each curve
+# stands in.
 SEEDS = 3
 
 
@@ -34,7 +38,8 @@ class Kind(NamedTuple):
     Attributes
     ----------
     name
-        "undecided" if the 95 % interval of the index fits no kind, or some stretch of lags does not fade.
+        "undecided" if the 95 % interval of the index fits no kind, or some stretch of lags does not
+        fade.
     gamma, low, high
         γ over all windows and its 95 % interval; NaN where there is none.
     lags
@@ -58,13 +63,14 @@ def kind(log_norm: Array) -> Kind:
     Parameters
     ----------
     log_norm
-        ``(seeds, T+1)``: ln G of each seed, in nats. Lags from the first exact zero (-inf) of any seed on are left out.
+        ``(seeds, T+1)``: ln G of each seed, in nats. Lags from the first exact zero (-inf) of any
+        seed on are left out.
 
     Returns
     -------
     Kind
-        Of 64-fold the shortest lag at most. The interval is Student's t over seeds, or of the batches within each window with fewer than
-        three seeds.
+        Of 64-fold the shortest lag at most. The interval is Student's t over seeds, or of the
+        batches within each window with fewer than three seeds.
     """
     finite = np.isfinite(log_norm).all(axis=0)
     last = (finite.size if finite.all() else int(np.argmin(finite))) - 1
@@ -80,12 +86,17 @@ def kind(log_norm: Array) -> Kind:
     errors: Array | None = None
     freedom = len(log_norm) - 1
     if len(log_norm) < SEEDS:
-        errors, freedom = np.array([_errors(curve, low, high) for curve in log_norm]) / rates, math.isqrt(int(np.min(high - low))) - 1
+        errors, freedom = (
+            np.array([_errors(curve, low, high) for curve in log_norm]) / rates,
+            math.isqrt(int(np.min(high - low))) - 1,
+        )
     quantile = student_quantile(freedom)
     middles = (high - low) / np.log(high / low)  # so that a power law has exactly γ = 1
     half = (low.size + 1) // 2
     parts = [slice(None), slice(half), slice(low.size - half, None)]
-    found = [_gamma(rates[:, s], middles[s], None if errors is None else errors[:, s]) for s in parts]
+    found = [
+        _gamma(rates[:, s], middles[s], None if errors is None else errors[:, s]) for s in parts
+    ]
     (gamma, reach), *halves = [(estimate, quantile * error) for estimate, error in found]
     return Kind(_name(gamma, reach, halves), gamma, gamma - reach, gamma + reach, *shape)
 
@@ -94,7 +105,9 @@ def _name(gamma: float, reach: float, halves: list[tuple[float, float]]) -> Name
     around: dict[Name, float] = {"exponential": 0.0, "power": 1.0}
     for name, value in around.items():
         # The whole may be straight by the accident of two halves that bend in opposite ways.
-        if abs(gamma - value) + reach <= TOLERANCE and all(abs(part - value) - error <= TOLERANCE for part, error in halves):
+        if abs(gamma - value) + reach <= TOLERANCE and all(
+            abs(part - value) - error <= TOLERANCE for part, error in halves
+        ):
             return name
     return "mixture" if gamma - reach > TOLERANCE and gamma + reach < 1 - TOLERANCE else "undecided"
 
@@ -111,13 +124,17 @@ def _gamma(rates: Array, middles: Array, errors: Array | None) -> tuple[float, f
 
 
 def _errors(curve: Array, low: Array, high: Array) -> Array:
-    """Standard errors of the mean slope within each window, from differences of neighbouring batches.
+    """Standard errors of the mean slope within each window, from differences of neighbouring
+    batches.
 
-    Differences (von Neumann 1941) let the slope drift over a window as it does in a power law, which is no scatter.
+    Differences (von Neumann 1941) let the slope drift over a window as it does in a power law,
+    which is no scatter.
     """
     errors = []
     for a, b in zip(low, high, strict=True):
         count = math.isqrt(b - a)
-        means = np.diff(curve[a : b + 1])[: (b - a) // count * count].reshape(count, -1).mean(axis=1)
+        means = (
+            np.diff(curve[a : b + 1])[: (b - a) // count * count].reshape(count, -1).mean(axis=1)
+        )
         errors.append(math.sqrt(float((np.diff(means) ** 2).mean()) / 2 / count))
     return np.array(errors)

@@ -1,4 +1,6 @@
-"""Trained against untrained: the job that trains one network and looks at it, and what several of them come to."""
+"""Trained against untrained: the job that trains one network and looks at it, and what several of
+them come to.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ POINTS = 200
 """How many losses are kept, each the mean of those since the one before."""
 
 LAST = 5
-"""Of how many losses at its end the mean stands for what comes after a training that ended early."""
+"""Of how many losses at its end the mean stands for what comes after a training that ended early.
+"""
 
 READABLE = 30
 """How many words of a sentence a picture has room for."""
@@ -49,8 +52,9 @@ def learn(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -
     Returns
     -------
     dict of arrays
-        ``losses``, ``final``, ``before`` and ``after`` ``(L+1,)`` by lag, the median of ln‖∂s/∂s‖ over sequences; of the agreement task
-        also ``memory``, and of the first trial ``words``, ``unit`` and ``trace_*``.
+        ``losses``, ``final``, ``before`` and ``after`` ``(L+1,)`` by lag, the median of ln‖∂s/∂s‖
+        over sequences; of the agreement task also ``memory``, and of the first trial ``words``,
+        ``unit`` and ``trace_*``.
     """
     entry = TrainingSpec(**arguments["training"])
     seed, trial = arguments["seed"], arguments["trial"]
@@ -73,7 +77,9 @@ def learn(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -
 
 
 def _numbers(seen: Memory) -> Array:
-    """The share told, the gates of :data:`GATES`, and whether the story holds; NaN in a cell without gates."""
+    """The share told, the gates of :data:`GATES`, and whether the story holds; NaN in a cell
+    without gates.
+    """
     gates = [np.nan if (found := getattr(seen, name)) is None else found.mean for name in GATES]
     return np.array([seen.told.mean, *gates, seen.as_told])
 
@@ -106,12 +112,17 @@ def summarise(entry: TrainingSpec, trials: Sequence[Mapping[str, Array]]) -> Tra
     """
     shortest = min(len(t["before"]) for t in trials)
     before, after = (np.stack([t[key][:shortest] for t in trials]) for key in ("before", "after"))
-    ends = np.unique(np.linspace(1, max(len(t["losses"]) for t in trials), POINTS).round().astype(int))
+    ends = np.unique(
+        np.linspace(1, max(len(t["losses"]) for t in trials), POINTS).round().astype(int)
+    )
     smooth = np.stack([_smoothed(t["losses"], ends) for t in trials])
     return Training(
-        setting=dataclasses.asdict(entry) | {"init": entry.init or usual_start(as_cell(entry.cell), entry.lag)},
+        setting=dataclasses.asdict(entry)
+        | {"init": entry.init or usual_start(as_cell(entry.cell), entry.lag)},
         updates=tuple(ends.tolist()),
-        loss=Curve(*(tuple(q.tolist()) for q in np.quantile(smooth, [0.5, *statistics.BAND], axis=0))),
+        loss=Curve(
+            *(tuple(q.tolist()) for q in np.quantile(smooth, [0.5, *statistics.BAND], axis=0))
+        ),
         baseline=as_task(entry.task).baseline,
         final=tuple(float(t["final"][0]) for t in trials),
         solved=tuple(bool(t["final"][2]) for t in trials),
@@ -158,7 +169,11 @@ def _findings(trials: Sequence[Mapping[str, Array]]) -> tuple[str, ...]:
 def _sentence(entry: TrainingSpec, trial: Mapping[str, Array]) -> Sentence | None:
     if "words" not in trial:
         return None
-    traces = {key.removeprefix("trace_"): tuple(trial[key].tolist()) for key in trial if key.startswith("trace_")}
+    traces = {
+        key.removeprefix("trace_"): tuple(trial[key].tolist())
+        for key in trial
+        if key.startswith("trace_")
+    }
     hidden = traces.pop("h")
     state = tuple(np.tanh(traces.pop("c")).tolist()) if "c" in traces else hidden
     return Sentence(tuple(map(str, trial["words"])), traces, int(trial["unit"][0]), state)

@@ -1,15 +1,20 @@
-"""One step of each cell, linearised: the state it makes, and the products of its Jacobian with a block of vectors.
+"""One step of each cell, linearised: the state it makes, and the products of its Jacobian with a
+block of vectors.
 
-`advance_*` runs a cell over a stretch of steps and keeps, of each step, the few rows of H numbers from which both J v and Jᵀ u follow
-in O(H²). They are derived from the equations and not from the backward kernels, so that the two can be held against each other.
+`advance_*` runs a cell over a stretch of steps and keeps, of each step, the few rows of H numbers
+from which both J v and Jᵀ u follow in O(H²). They are derived from the equations and not from the
+backward kernels, so that the two can be held against each other.
 
-Layouts, with n = 1 state (h) or 2 (h, c), k vectors and L steps: state `s` is ``(n, H)``, a block of vectors ``(n, k, H)``, inputs with
-biases `pre` ``(L, G*H)``, rows `J` ``(L, rows, H)``; all float64 and contiguous. Every function works in place. A block has norm 1 after
-each step; the log of what was divided out goes to `growth` ``(L,)`` and the share of c in the squared norm to `share` ``(L,)``.
+Layouts, with n = 1 state (h) or 2 (h, c), k vectors and L steps: state `s` is ``(n, H)``, a block
+of vectors ``(n, k, H)``, inputs with biases `pre` ``(L, G*H)``, rows `J` ``(L, rows, H)``; all
+float64 and contiguous. Every function works in place. A block has norm 1 after each step; the log
+of what was divided out goes to `growth` ``(L,)`` and the share of c in the squared norm to `share`
+``(L,)``.
 
-`pull` leaves the cotangents of the preactivations x W + b in `da`, ``(L, k, G*H)`` or, where nobody reads them, ``(1, k, G*H)``. Those of
-step t belong to the block before step t was pulled through, of norm 1. The last row of `J` is h before the step, which no product needs
-but the gradients of U do; an LSTM's i and o are kept for the statistics of its gates.
+`pull` leaves the cotangents of the preactivations x W + b in `da`, ``(L, k, G*H)`` or, where nobody
+reads them, ``(1, k, G*H)``. Those of step t belong to the block before step t was pulled through,
+of norm 1. The last row of `J` is h before the step, which no product needs but the gradients of U
+do; an LSTM's i and o are kept for the statistics of its gates.
 """
 
 from __future__ import annotations
@@ -32,7 +37,9 @@ Array = NDArray[Any]
 
 
 class Steps(NamedTuple):
-    """A cell with its weights: ``advance(pre, s, J)``, ``pull(J, u, da, growth, share)`` and ``push(J, v, growth, share)``."""
+    """A cell with its weights: ``advance(pre, s, J)``, ``pull(J, u, da, growth, share)`` and
+    ``push(J, v, growth, share)``.
+    """
 
     rows: int
     advance: Callable[[Array, Array, Array], None]
@@ -47,7 +54,10 @@ def steps(cell: Cell, params: Params) -> Steps:
     if cell.kind == "lstm":
         return Steps(9, partial(_advance_lstm, U), partial(_pull_lstm, UT), partial(_push_lstm, U))
     if cell.reset == "before":
-        (gates, gates_t), (candidate, candidate_t) = _both_ways(params["U"][:, : 2 * H]), _both_ways(params["U"][:, 2 * H :])
+        (gates, gates_t), (candidate, candidate_t) = (
+            _both_ways(params["U"][:, : 2 * H]),
+            _both_ways(params["U"][:, 2 * H :]),
+        )
         return Steps(
             6,
             partial(_advance_gru_before, gates, candidate),
@@ -55,8 +65,12 @@ def steps(cell: Cell, params: Params) -> Steps:
             partial(_push_gru_before, gates, candidate),
         )
     if cell.kind == "gru":
-        return Steps(6, partial(_advance_gru_after, U, params["c_n"]), partial(_pull, UT), partial(_push, U))
-    return Steps(3, partial(_advance_rnn, CODES[cell.activation], U), partial(_pull, UT), partial(_push, U))
+        return Steps(
+            6, partial(_advance_gru_after, U, params["c_n"]), partial(_pull, UT), partial(_push, U)
+        )
+    return Steps(
+        3, partial(_advance_rnn, CODES[cell.activation], U), partial(_pull, UT), partial(_push, U)
+    )
 
 
 def _both_ways(M: Array) -> tuple[Array, Array]:
@@ -66,7 +80,9 @@ def _both_ways(M: Array) -> tuple[Array, Array]:
 
 @jit
 def _multiply(v: Array, M: Array, out: Array) -> None:
-    """The matrix product v M. np.dot is slower for so few rows, and on a busy machine its BLAS waits 5 ms a step for its threads."""
+    """The matrix product v M. np.dot is slower for so few rows, and on a busy machine its BLAS
+    waits 5 ms a step for its threads.
+    """
     clear(out)
     multiply(out, v, M)
 
@@ -80,7 +96,9 @@ def _preactivate(v: Array, M: Array, start: Array, out: Array) -> None:
 
 @jit
 def _rescale(u: Array) -> tuple[float, float]:
-    """Give the block norm 1; return the log of its norm before, and the share of the second state in the square."""
+    """Give the block norm 1; return the log of its norm before, and the share of the second state
+    in the square.
+    """
     first = _square(u[0])
     second = _square(u[1]) if u.shape[0] > 1 else 0.0
     norm = np.sqrt(first + second)
@@ -211,7 +229,9 @@ def _slopes(d: Array, J: Array, u: Array, G: int) -> None:
 
 @jit
 def _times(a: Array, row: Array, start: int) -> None:
-    """Multiply columns from `start` on. For an assignment of arrays Numba compiles what to say of their shapes, which takes 4 s."""
+    """Multiply columns from `start` on. For an assignment of arrays Numba compiles what to say of
+    their shapes, which takes 4 s.
+    """
     apart()
     for p in range(a.shape[0]):
         for j in range(row.size):
@@ -270,7 +290,9 @@ def _advance_gru_before(gates: Array, candidate: Array, pre: Array, s: Array, J:
 
 
 @jit
-def _pull_gru_before(gates_t: Array, candidate_t: Array, J: Array, u: Array, da: Array, growth: Array, share: Array) -> None:
+def _pull_gru_before(
+    gates_t: Array, candidate_t: Array, J: Array, u: Array, da: Array, growth: Array, share: Array
+) -> None:
     _, k, H = u.shape
     drz, dn = np.empty((k, 2 * H)), np.empty((k, H))
     dp, through_gates = np.empty((k, H)), np.empty((k, H))
@@ -292,7 +314,9 @@ def _pull_gru_before(gates_t: Array, candidate_t: Array, J: Array, u: Array, da:
 
 
 @jit
-def _push_gru_before(gates: Array, candidate: Array, J: Array, v: Array, growth: Array, share: Array) -> None:
+def _push_gru_before(
+    gates: Array, candidate: Array, J: Array, v: Array, growth: Array, share: Array
+) -> None:
     _, k, H = v.shape
     da, dp, dn = np.empty((k, 2 * H)), np.empty((k, H)), np.empty((k, H))
     for t in range(J.shape[0]):
@@ -303,7 +327,9 @@ def _push_gru_before(gates: Array, candidate: Array, J: Array, v: Array, growth:
         _multiply(dp, candidate, dn)
         for p in range(k):
             for j in range(H):
-                v[0, p, j] = J[t, 0, j] * v[0, p, j] + J[t, 2, j] * da[p, H + j] + J[t, 3, j] * dn[p, j]
+                v[0, p, j] = (
+                    J[t, 0, j] * v[0, p, j] + J[t, 2, j] * da[p, H + j] + J[t, 3, j] * dn[p, j]
+                )
         growth[t], share[t] = _rescale(v)
 
 

@@ -19,7 +19,9 @@ from gatecheck.decay.truncation import Bias, Truncation
 Array = NDArray[Any]
 
 PATH_PROBES = 4
-"""How many of the cotangents the paths follow: their logs differ by nats rather than by hundredths, and each costs as much as the whole."""
+"""How many of the cotangents the paths follow: their logs differ by nats rather than by hundredths,
+and each costs as much as the whole.
+"""
 
 
 class Measurement(NamedTuple):
@@ -30,13 +32,15 @@ class Measurement(NamedTuple):
     profile
         The whole gradient by lag.
     paths
-        Log-norms ``(T+1,)`` by lag along "keep", "candidate" and "gates" alone, of a block of norm 1; see :mod:`gatecheck.decay.paths`.
+        Log-norms ``(T+1,)`` by lag along "keep", "candidate" and "gates" alone, of a block of norm
+        1; see :mod:`gatecheck.decay.paths`.
     inputs
         ``(T,)``: ln ‖∂ℓ/∂x‖ by lag.
     gates
         Where the gates stand.
     loss
-        The gradient of one loss by lag, which :func:`gatecheck.decay.truncation.geometric_bound` asks for.
+        The gradient of one loss by lag, which :func:`gatecheck.decay.truncation.geometric_bound`
+        asks for.
     truncation
         The bias of that loss's parameter gradient.
     """
@@ -62,8 +66,9 @@ def measure(
 ) -> Measurement:
     """Measure all that is chosen in one forward and one backward pass.
 
-    Parameters and errors are those of :func:`gatecheck.decay.profile.adjoint_profile`; `loss` ``(n, 1, H)`` is the cotangent of the last
-    state whose parameter gradient is truncated. Memory is O(√T k H + T), and that of the parameters some hundred times.
+    Parameters and errors are those of :func:`gatecheck.decay.profile.adjoint_profile`; `loss` ``(n,
+    1, H)`` is the cotangent of the last state whose parameter gradient is truncated. Memory is O(√T
+    k H + T), and that of the parameters some hundred times.
     """
     run = prepare(cell, params, x, state)
     gates = GateStatistics(run) if chosen.gates else None
@@ -76,7 +81,11 @@ def measure(
     passes(run, [gates] if gates else [], visits, progress, keeper)
     return Measurement(
         profile=whole.profile(),
-        paths={name: sizes - sizes[0] for name, adjoint in paths.items() for sizes in [adjoint.profile().log_norm]},
+        paths={
+            name: sizes - sizes[0]
+            for name, adjoint in paths.items()
+            for sizes in [adjoint.profile().log_norm]
+        },
         inputs=inputs.log_norm if inputs else None,
         gates=gates.result() if gates else None,
         loss=one.profile() if one else None,

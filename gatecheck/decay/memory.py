@@ -1,7 +1,8 @@
 """Do the gates of a trained network do what the story says?
 
-"The cat, which …, was hungry": a unit is told to write when it reads the noun, to hold the noun's number while the clause goes by, and to
-have it still when the verb is due. Each part of that is a number here, with an interval.
+"The cat, which …, was hungry": a unit is told to write when it reads the noun, to hold the noun's
+number while the clause goes by, and to have it still when the verb is due. Each part of that is a
+number here, with an interval.
 """
 
 from __future__ import annotations
@@ -36,27 +37,32 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Memory:
-    """What one unit does with the number of the subject. The write gate is z of a GRU, i of an LSTM; 1 - z or f keeps.
+    """What one unit does with the number of the subject. The write gate is z of a GRU, i of an
+    LSTM; 1 - z or f keeps.
 
     Attributes
     ----------
     unit
-        The unit that fits the story best: of those that carry the number, the one whose gate keeps most; in a cell without gates, and
-        where none carries it, the one that tells the number best.
+        The unit that fits the story best: of those that carry the number, the one whose gate keeps
+        most; in a cell without gates, and where none carries it, the one that tells the number
+        best.
     carriers
-        How many units carry the number: a threshold on h, or c of an LSTM, tells it in 95 % of sentences when the verb is due.
+        How many units carry the number: a threshold on h, or c of an LSTM, tells it in 95 % of
+        sentences when the verb is due.
     told
-        The share of sentences in which a threshold on the unit tells the number, with its exact binomial interval.
+        The share of sentences in which a threshold on the unit tells the number, with its exact
+        binomial interval.
     subject, nouns, clause
-        The write gate at the subject's noun, at the nouns of the clause, and at all steps after the noun until the verb is due; None in a
-        cell without gates.
+        The write gate at the subject's noun, at the nouns of the clause, and at all steps after the
+        noun until the verb is due; None in a cell without gates.
     opens
         The write gate at the subject's noun less that at the clause's nouns.
     kept
-        The share of what the unit held after the noun that its keeping gate leaves until the verb is due: their product over the steps.
+        The share of what the unit held after the noun that its keeping gate leaves until the verb
+        is due: their product over the steps.
     kept_one, kept_many
-        The same where the subject is singular and where it is plural: a unit may hold one number by its gate and write the other again
-        and again.
+        The same where the subject is singular and where it is plural: a unit may hold one number by
+        its gate and write the other again and again.
     """
 
     unit: int
@@ -74,12 +80,17 @@ class Memory:
     def as_told(self) -> bool:
         """Whether all of the story holds, each with 95 % confidence.
 
-        The unit tells the number better than a coin does, its write gate opens wider at the subject's noun than at those of the
-        clause, and of either number it keeps more than half until the verb.
+        The unit tells the number better than a coin does, its write gate opens wider at the
+        subject's noun than at those of the clause, and of either number it keeps more than half
+        until the verb.
         """
         if self.opens is None or self.kept_one is None or self.kept_many is None:
             return False
-        return self.told.low > 0.5 and self.opens.low > 0 and min(self.kept_one.low, self.kept_many.low) > 0.5
+        return (
+            self.told.low > 0.5
+            and self.opens.low > 0
+            and min(self.kept_one.low, self.kept_many.low) > 0.5
+        )
 
 
 def gate_trace(cell: str | Cell, params: Params, x: Array) -> dict[str, Array]:
@@ -106,10 +117,17 @@ def gate_trace(cell: str | Cell, params: Params, x: Array) -> dict[str, Array]:
     """
     if not isinstance(x, np.ndarray) or x.ndim != 2:
         raise InputError(f"x has shape {np.shape(x)}, but should be a NumPy array of shape (T, D)")
-    return {name: trace[:, 0] for name, trace in _traces(without_options(as_cell(cell), "decay measures"), params, x[:, None]).items()}
+    return {
+        name: trace[:, 0]
+        for name, trace in _traces(
+            without_options(as_cell(cell), "decay measures"), params, x[:, None]
+        ).items()
+    }
 
 
-def memory(cell: str | Cell, params: Params, lag: int, sentences: int = 400, seed: int = 0) -> Memory:
+def memory(
+    cell: str | Cell, params: Params, lag: int, sentences: int = 400, seed: int = 0
+) -> Memory:
     """Hold a network against the story, on sentences of the agreement task.
 
     Parameters
@@ -119,7 +137,8 @@ def memory(cell: str | Cell, params: Params, lag: int, sentences: int = 400, see
     lag
         The longest way from the noun to the question.
     sentences
-        How many. One half chooses the unit and its threshold, the other is what the result is measured on.
+        How many. One half chooses the unit and its threshold, the other is what the result is
+        measured on.
     seed
         For the sentences.
 
@@ -145,7 +164,9 @@ def memory(cell: str | Cell, params: Params, lag: int, sentences: int = 400, see
     state = traces[cell.state[-1]][due, rows]
     many, one = (state[chosen & which] for which in (plural, ~plural))
     if not (len(many) and len(one)):
-        raise UsageError(f"all of the first {sentences // 2} sentences have subjects of one number: take more sentences")
+        raise UsageError(
+            f"all of the first {sentences // 2} sentences have subjects of one number: take more sentences"
+        )
     many, one = many.mean(axis=0), one.mean(axis=0)
     right = ((state > (many + one) / 2) == (many > one)) == plural[:, None]
     score = right[chosen].mean(axis=0)
@@ -161,8 +182,14 @@ def memory(cell: str | Cell, params: Params, lag: int, sentences: int = 400, see
     candidates = carriers if carriers.any() else score == score.max()
     unit = int(np.where(candidates, kept[chosen].mean(axis=0), -1).argmax())
     noun = np.isin(task.vocabulary, NOUNS)[batch.x.argmax(axis=-1)] & inside
-    subject, elsewhere = write[SUBJECT, :, unit], [(write[..., unit] * which).sum(axis=0) / which.sum(axis=0) for which in (noun, inside)]
-    found = [interval(values[measured]) for values in (subject, *elsewhere, subject - elsewhere[0], kept[:, unit])]
+    subject, elsewhere = (
+        write[SUBJECT, :, unit],
+        [(write[..., unit] * which).sum(axis=0) / which.sum(axis=0) for which in (noun, inside)],
+    )
+    found = [
+        interval(values[measured])
+        for values in (subject, *elsewhere, subject - elsewhere[0], kept[:, unit])
+    ]
     found += [interval(kept[measured & which, unit]) for which in (~plural, plural)]
     return Memory(unit, int(carriers.sum()), _share(right[measured, unit]), *found)
 
@@ -177,7 +204,9 @@ def _share(right: Array) -> Interval:
 
 
 def interval(values: Array) -> Interval:
-    """The mean of independent values ``(n,)`` with Student's 95 % interval, which is NaN for fewer than two."""
+    """The mean of independent values ``(n,)`` with Student's 95 % interval, which is NaN for fewer
+    than two.
+    """
     mean = float(np.mean(values)) if len(values) else np.nan
     if len(values) < 2:
         return Interval(mean, np.nan, np.nan)

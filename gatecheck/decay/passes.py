@@ -1,8 +1,10 @@
 """One pass forward and one backward over a sequence, on which everything that is measured rides.
 
-The rows of a step (see :mod:`gatecheck.decay.linearisation`) are kept for a stretch of about √T steps only. The forward pass keeps the
-state at the start of each stretch, and the backward pass runs the stretch again (Griewank & Walther 2000), so that no length needs more
-memory than O(√T H) beside its inputs. What measures is a visit: it is called with each stretch, in the order of the pass.
+The rows of a step (see :mod:`gatecheck.decay.linearisation`) are kept for a stretch of about √T
+steps only. The forward pass keeps the state at the start of each stretch, and the backward pass
+runs the stretch again (Griewank & Walther 2000), so that no length needs more memory than O(√T H)
+beside its inputs. What measures is a visit: it is called with each stretch, in the order of the
+pass.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ Progress = Callable[[int, int], None]
 
 
 class Stretch(NamedTuple):
-    """Some steps in a row: which, their inputs ``(L, D)`` and their rows ``(L, rows, H)``, which the next stretch overwrites."""
+    """Some steps in a row: which, their inputs ``(L, D)`` and their rows ``(L, rows, H)``, which
+    the next stretch overwrites.
+    """
 
     steps: slice
     x: Array
@@ -36,7 +40,9 @@ Visit = Callable[[Stretch], None]
 
 
 class Run(NamedTuple):
-    """A cell on one sequence, checked: its kernel, parameters, inputs ``(T, D)`` and initial state ``(n, H)``."""
+    """A cell on one sequence, checked: its kernel, parameters, inputs ``(T, D)`` and initial state
+    ``(n, H)``.
+    """
 
     cell: Cell
     kernel: Steps
@@ -92,19 +98,23 @@ def passes(
     run
         The cell and the sequence.
     forward, backward
-        What is called with each stretch, from the first to the last, and then from the last to the first.
+        What is called with each stretch, from the first to the last, and then from the last to the
+        first.
     progress
         Called with steps done and steps to do (T or 2 T), after each stretch.
     keeper
-        Given all that is needed to go on, before each of these calls, and asked for it at the start. What a visit holds between two
-        stretches are the arrays in its ``live``, a dict, which it changes in place. Passes that go on end at the same bits as those that
-        were never interrupted.
+        Given all that is needed to go on, before each of these calls, and asked for it at the
+        start. What a visit holds between two stretches are the arrays in its ``live``, a dict,
+        which it changes in place. Passes that go on end at the same bits as those that were never
+        interrupted.
     """
     T, pieces, s = len(run.x), stretches(len(run.x)), run.state.copy()
     checkpoints = np.zeros((len(pieces), *s.shape))
     J = np.empty((pieces[0].stop if pieces else 0, run.kernel.rows, s.shape[1]))
     work = 2 * T if backward else T
-    position = np.array([0, len(pieces)])  # stretches from the front that were visited, and the first that the way back has left
+    position = np.array(
+        [0, len(pieces)]
+    )  # stretches from the front that were visited, and the first that the way back has left
     live = {"position": position, "s": s, "checkpoints": checkpoints}
     for k, each in enumerate([*forward, *backward]):
         live |= {f"{k} {name}": array for name, array in getattr(each, "live", {}).items()}

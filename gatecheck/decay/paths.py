@@ -1,6 +1,8 @@
-"""Which way a gradient goes back: along the kept state, through the candidate, or through what the gates see.
+"""Which way a gradient goes back: along the kept state, through the candidate, or through what the
+gates see.
 
-A path is the linearisation with some of its rows taken as zero, so that each is carried back by the same kernel as the whole.
+A path is the linearisation with some of its rows taken as zero, so that each is carried back by the
+same kernel as the whole.
 """
 
 from __future__ import annotations
@@ -24,24 +26,39 @@ WITHOUT: Mapping[str, Mapping[str, tuple[int, ...]]] = {
 }
 """The rows of ``J`` that each path of a cell goes without.
 
-keep: what the state keeps of itself, c → f c in an LSTM and h → (1 - z) h in a GRU; a plain RNN keeps nothing. candidate: that, and the
-old state seen by the candidate, with every gate held constant. gates: what is kept, and the gates' derivatives, with the candidate blind
-to the old state (a GRU's r acts through the candidate, and its derivative stays). On all of them the cotangent of an LSTM's h' reaches c'
-through o (1 - tanh² c'). The paths do not add up to the whole: a product of sums has mixed terms.
+keep: what the state keeps of itself, c → f c in an LSTM and h → (1 - z) h in a GRU; a plain RNN
+keeps nothing. candidate: that, and the old state seen by the candidate, with every gate held
+constant. gates: what is kept, and the gates' derivatives, with the candidate blind to the old state
+(a GRU's r acts through the candidate, and its derivative stays). On all of them the cotangent of an
+LSTM's h' reaches c' through o (1 - tanh² c'). The paths do not add up to the whole: a product of
+sums has mixed terms.
 """
 
 
 def split(run: Run, start: Array) -> dict[str, Adjoint]:
-    """A visit of the backward pass for each path but the whole, by its name; the whole is an :class:`Adjoint` of its own."""
-    return {name: Adjoint(run, start, without) for name, without in WITHOUT[run.cell.kind].items() if name != "total"}
+    """A visit of the backward pass for each path but the whole, by its name; the whole is an
+    :class:`Adjoint` of its own.
+    """
+    return {
+        name: Adjoint(run, start, without)
+        for name, without in WITHOUT[run.cell.kind].items()
+        if name != "total"
+    }
 
 
 def path_split(
-    cell: Cell, params: Params, x: Array, start: Array, state: Array | None = None, progress: Progress | None = None
+    cell: Cell,
+    params: Params,
+    x: Array,
+    start: Array,
+    state: Array | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Array]:
-    """Log-norms ``(T+1,)`` by lag of the whole gradient ("total") and of each path ("keep", "candidate", "gates"), in one sweep.
+    """Log-norms ``(T+1,)`` by lag of the whole gradient ("total") and of each path ("keep",
+    "candidate", "gates"), in one sweep.
 
-    Parameters and errors are those of :func:`gatecheck.decay.profile.adjoint_profile`. A path that does not exist is -inf from lag 1 on.
+    Parameters and errors are those of :func:`gatecheck.decay.profile.adjoint_profile`. A path that
+    does not exist is -inf from lag 1 on.
     """
     run = prepare(cell, params, x, state)
     adjoints = {"total": Adjoint(run, start)} | split(run, start)

@@ -1,7 +1,8 @@
 """Jobs in processes of this machine.
 
-Each process has a pipe of its own. ``concurrent.futures`` would share one queue, whose lock a killed process keeps for ever, does not
-say which job a process died of, and cannot end a process that is at work (before Python 3.14).
+Each process has a pipe of its own. ``concurrent.futures`` would share one queue, whose lock a
+killed process keeps for ever, does not say which job a process died of, and cannot end a process
+that is at work (before Python 3.14).
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ GRACE_S = 3.0
 """Seconds that a process has to end before it is killed."""
 
 
-def each(function: Function, tasks: Iterable[Task], workers: int, advance: Advance, finish: Finish) -> None:
-    """Do every task in one of so many processes; all of them have ended when this returns or raises.
+def each(
+    function: Function, tasks: Iterable[Task], workers: int, advance: Advance, finish: Finish
+) -> None:
+    """Do every task in one of so many processes; all of them have ended when this returns or
+    raises.
 
     Raises
     ------
@@ -98,8 +102,12 @@ def _lost(process: SpawnProcess, job: Job) -> WorkerLostError:
     code = process.exitcode
     if code is not None and code < 0:
         memory = " (for want of memory, perhaps)" if -code == signal.SIGKILL else ""
-        return WorkerLostError(f"the process at work on {job} was ended by {signal.Signals(-code).name}{memory}")
-    return WorkerLostError(f"the process at work on {job} ended before it was done, with status {code}")
+        return WorkerLostError(
+            f"the process at work on {job} was ended by {signal.Signals(-code).name}{memory}"
+        )
+    return WorkerLostError(
+        f"the process at work on {job} ended before it was done, with status {code}"
+    )
 
 
 def _serve(pipe: Connection, function: Function) -> None:
@@ -131,7 +139,9 @@ def _serve(pipe: Connection, function: Function) -> None:
 
 
 def portable(error: Exception, job: Job) -> Exception:
-    """The error as it can be sent to another process, with a note that names the job and shows where it was raised."""
+    """The error as it can be sent to another process, with a note that names the job and shows
+    where it was raised.
+    """
     error.add_note(f"in {job}")
     error.add_note("".join(traceback.format_exception(error)))
     try:

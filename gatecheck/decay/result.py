@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 SCHEMA = "gatecheck-decay-2"
-UNITS = {"rate": "nats per step", "lag": "steps", "log_size": "nats, relative to lag 1", "time_constant": "steps"}
+UNITS = {
+    "rate": "nats per step",
+    "lag": "steps",
+    "log_size": "nats, relative to lag 1",
+    "time_constant": "steps",
+}
 
 Numbers = tuple[float, ...]
 
@@ -70,7 +75,8 @@ class Gate:
 
 @dataclass(frozen=True)
 class Truncation:
-    """What backpropagation cut after K steps leaves out: ‖g_K - g‖ / ‖g‖, of the gradient of all parameters for a loss at the last step.
+    """What backpropagation cut after K steps leaves out: ‖g_K - g‖ / ‖g‖, of the gradient of all
+    parameters for a loss at the last step.
 
     Attributes
     ----------
@@ -100,7 +106,8 @@ class Spectrum:
     steps
         Over how many steps.
     exponents, errors
-        In nats per step, from the largest, and the standard error of each by batch means. -inf for a direction that is lost in one step.
+        In nats per step, from the largest, and the standard error of each by batch means. -inf for
+        a direction that is lost in one step.
     volume_residual
         |Σλ - ⟨ln|det J|⟩| in nats per step; NaN where a Jacobian is singular.
     """
@@ -138,10 +145,12 @@ class Integrity:
     adjoint
         |ln|⟨u, J v⟩| - ln|⟨Jᵀu, v⟩|| over the whole sequence, adjoint against tangent (in nats).
     gradient
-        The relative difference of a step's adjoint from the backward kernel's, which was derived apart; of a target's own backward from
-        central differences of its forward. A target has this number only, the others are NaN.
+        The relative difference of a step's adjoint from the backward kernel's, which was derived
+        apart; of a target's own backward from central differences of its forward. A target has this
+        number only, the others are NaN.
     order
-        The relative difference of three steps of the adjoint from a product of dense Jacobians in the order of time.
+        The relative difference of three steps of the adjoint from a product of dense Jacobians in
+        the order of time.
     """
 
     adjoint: float
@@ -164,14 +173,18 @@ class Row:
     seeds
         How many runs stand behind it.
     rate, rate_low, rate_high, rate_sd
-        λ₁, its 95 % interval and its standard deviation over seeds; NaN where there is too little to tell, -inf for exact zeros.
+        λ₁, its 95 % interval and its standard deviation over seeds; NaN where there is too little
+        to tell, -inf for exact zeros.
     kind, kind_index, kind_low, kind_high
-        The class of decay, ``exponential``, ``power``, ``mixture`` or ``undecided``, and what shows it: the index of
-        :mod:`gatecheck.decay.kind`, 0 for an exponential and 1 for a power law, with its 95 % interval.
+        The class of decay, ``exponential``, ``power``, ``mixture`` or ``undecided``, and what shows
+        it: the index of :mod:`gatecheck.decay.kind`, 0 for an exponential and 1 for a power law,
+        with its 95 % interval.
     lag_half, lag_e, lag_thousandth
-        First lags at which the median gradient is down to 1/2, 1/e and 1e-3 of that at lag 1; None if that is beyond T.
+        First lags at which the median gradient is down to 1/2, 1/e and 1e-3 of that at lag 1; None
+        if that is beyond T.
     lag_float32_zero
-        First lag at which a float32 gradient whose entries are about 1 at lag 1 rounds to zero, G < 2^-150; None if that is beyond T.
+        First lag at which a float32 gradient whose entries are about 1 at lag 1 rounds to zero, G <
+        2^-150; None if that is beyond T.
     lags
         From 1 to T, the early ones all, the later ones in equal ratios.
     curve
@@ -181,7 +194,8 @@ class Row:
     paths
         The same for what is left when only one path is open; by name.
     input_curve
-        ln‖∂ℓ/∂x‖ relative to that of the last input, at `lags` less one; None if it was not measured.
+        ln‖∂ℓ/∂x‖ relative to that of the last input, at `lags` less one; None if it was not
+        measured.
     gates
         By name.
     time_constants
@@ -310,7 +324,9 @@ class DecayResult:
     versions: dict[str, str]
 
     def to_json(self) -> str:
-        """The result as JSON text, numbers to ten digits. What is not finite becomes null; of a log of a size that is an exact zero."""
+        """The result as JSON text, numbers to ten digits. What is not finite becomes null; of a log
+        of a size that is an exact zero.
+        """
         content = {"schema": SCHEMA, "units": UNITS} | dataclasses.asdict(self)
         return json.dumps(_plain(content), allow_nan=False)
 

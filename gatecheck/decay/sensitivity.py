@@ -13,12 +13,14 @@ Array = NDArray[Any]
 
 
 class InputSensitivity:
-    """A reading of an adjoint sweep: the log of the Frobenius norm of ∂ℓ/∂x_t over all cotangents, in nats.
+    """A reading of an adjoint sweep: the log of the Frobenius norm of ∂ℓ/∂x_t over all cotangents,
+    in nats.
 
     Attributes
     ----------
     log_norm
-        ``(T,)`` by lag: entry k belongs to the input k steps before the last; -inf where it is exactly zero.
+        ``(T,)`` by lag: entry k belongs to the input k steps before the last; -inf where it is
+        exactly zero.
     """
 
     def __init__(self, run: Run) -> None:

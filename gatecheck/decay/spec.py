@@ -1,4 +1,6 @@
-"""What a decay study measures, as a TOML file says it: one table of keys gives the parser, its errors and the commented example."""
+"""What a decay study measures, as a TOML file says it: one table of keys gives the parser, its
+errors and the commented example.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """A whole study. The fields are the keys at the top of the file; see :data:`gatecheck.decay.tables.KEYS` for what each means."""
+    """A whole study. The fields are the keys at the top of the file; see
+    :data:`gatecheck.decay.tables.KEYS` for what each means.
+    """
 
     networks: tuple[NetworkSpec, ...]
     title: str = "How far back gradients reach"
@@ -99,7 +103,8 @@ def read_spec(path: Path) -> Spec:
     Raises
     ------
     UsageError
-        If it cannot be read, is no TOML, or says something that cannot be measured. The message names the key and the line.
+        If it cannot be read, is no TOML, or says something that cannot be measured. The message
+        names the key and the line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -135,7 +140,9 @@ def parse_spec(text: str, name: str = "the spec", folder: Path = Path()) -> Spec
     return as_spec(content, name, folder, text)
 
 
-def as_spec(content: Mapping[str, Any], name: str = "the spec", folder: Path = Path(), text: str = "") -> Spec:
+def as_spec(
+    content: Mapping[str, Any], name: str = "the spec", folder: Path = Path(), text: str = ""
+) -> Spec:
     """A study from the values that a TOML file would have.
 
     Parameters
@@ -154,7 +161,9 @@ def as_spec(content: Mapping[str, Any], name: str = "the spec", folder: Path = P
     """
     reader = _Reader(text, name, folder)
     top = reader.table("", content, ())
-    shared: dict[str, Any] = {k: top.pop(k) for k in ("hidden", "inputs", "input_std", "data") if k in top}
+    shared: dict[str, Any] = {
+        k: top.pop(k) for k in ("hidden", "inputs", "input_std", "data") if k in top
+    }
     networks: list[NetworkSpec] = []
     for k, entry in enumerate(reader.entries(content, "network")):
         at = ("network", k)
@@ -165,9 +174,16 @@ def as_spec(content: Mapping[str, Any], name: str = "the spec", folder: Path = P
     training = [
         TrainingSpec(**choice)
         for k, entry in enumerate(reader.entries(content, "training"))
-        for choice in _choices(reader.training(reader.table("training", entry, ("training", k)), ("training", k)))
+        for choice in _choices(
+            reader.training(reader.table("training", entry, ("training", k)), ("training", k))
+        )
     ]
-    return Spec(networks=tuple(dict.fromkeys(networks)), measure=MeasureSpec(**measure), training=tuple(training), **top)
+    return Spec(
+        networks=tuple(dict.fromkeys(networks)),
+        measure=MeasureSpec(**measure),
+        training=tuple(training),
+        **top,
+    )
 
 
 class _Reader:
@@ -179,12 +195,18 @@ class _Reader:
         self.folder = folder
 
     def wrong(self, at: tuple[str | int, ...], problem: str) -> UsageError:
-        spelled = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
+        spelled = "".join(
+            f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in at
+        ).lstrip(".")
         line = self.line(at)
-        return UsageError(in_brief(f"{self.name}{f', line {line}' if line else ''}: {spelled} {problem}"))
+        return UsageError(
+            in_brief(f"{self.name}{f', line {line}' if line else ''}: {spelled} {problem}")
+        )
 
     def line(self, at: tuple[str | int, ...]) -> int | None:
-        """The line on which the value at a path ends: the first at which what stands so far holds it. tomllib keeps no positions."""
+        """The line on which the value at a path ends: the first at which what stands so far holds
+        it. tomllib keeps no positions.
+        """
         for n in range(1, len(self.lines) + 1):
             try:
                 value: Any = tomllib.loads("".join(self.lines[:n]))
@@ -207,7 +229,9 @@ class _Reader:
             raise self.wrong((key,), f"should be a table, under [{key}]")
         return value
 
-    def table(self, which: str, content: Mapping[str, Any], at: tuple[str | int, ...]) -> dict[str, Any]:
+    def table(
+        self, which: str, content: Mapping[str, Any], at: tuple[str | int, ...]
+    ) -> dict[str, Any]:
         """The values that a table gives, checked; a list where a key may have several."""
         keys = KEYS[which]
         sections = set(KEYS) if which == "" else set()
@@ -232,7 +256,9 @@ class _Reader:
             several = ", or a list of such" if key.many else ""
             raise self.wrong(at, f"is {value!r}, but should be {_KINDS[key.kind]}{several}")
         if key.kind in (int, float) and not key.least <= value <= key.most:
-            wanted = f"at least {key.least:g}" if not value >= key.least else f"at most {key.most:g}"
+            wanted = (
+                f"at least {key.least:g}" if not value >= key.least else f"at most {key.most:g}"
+            )
             raise self.wrong(at, f"is {shown(value)}, but should be {wanted}")
         if key.among is not None and value not in key.among:
             raise self.wrong(at, f"is {value!r}, but should be one of {', '.join(key.among)}")
@@ -243,13 +269,17 @@ class _Reader:
             raise self.wrong(at, f"cannot be {value!r}: {error}") from error
         return str(self.folder / value) if key.path else value
 
-    def networks(self, given: dict[str, Any], entry: Mapping[str, Any], at: tuple[str | int, ...]) -> list[NetworkSpec]:
+    def networks(
+        self, given: dict[str, Any], entry: Mapping[str, Any], at: tuple[str | int, ...]
+    ) -> list[NetworkSpec]:
         if given.get("target") is not None:
             given["target"] = placed(given["target"], self.folder)
         if given.get("weights") is not None:
             for key in ("init", "hidden", "inputs"):
                 if key in entry:
-                    raise self.wrong((*at, key), "says what the file of weights says already; leave it out")
+                    raise self.wrong(
+                        (*at, key), "says what the file of weights says already; leave it out"
+                    )
             rest = {k: v for k, v in given.items() if k not in ("hidden", "inputs")}
             return [NetworkSpec(**choice) for choice in _choices(rest)]
         if "layer" in entry or ("convention" in entry and given.get("target") is None):

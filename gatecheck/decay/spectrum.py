@@ -1,7 +1,9 @@
-"""All Lyapunov exponents of a network or of any product of matrices, and the singular values of the finite product.
+"""All Lyapunov exponents of a network or of any product of matrices, and the singular values of the
+finite product.
 
-The exponents come from one sweep of orthonormal frames forward in time. They are no singular values of the product, of which they miss
-nats at any length; one more sweep, backward and from where the first ended, gives those.
+The exponents come from one sweep of orthonormal frames forward in time. They are no singular values
+of the product, of which they miss nats at any length; one more sweep, backward and from where the
+first ended, gives those.
 """
 
 from __future__ import annotations
@@ -27,14 +29,17 @@ class Spectrum(NamedTuple):
     Attributes
     ----------
     exponents, errors, freedom
-        ``(k,)``: Lyapunov exponents in nats per step over the later half of the steps, as that is where the first half has turned the
-        frame; their standard errors from batch means over stretches of √T steps, NaN if there are fewer than two; and the degrees of
-        freedom of the errors' Student t. -inf (and NaN) where a step loses a direction to more than float64 resolves.
+        ``(k,)``: Lyapunov exponents in nats per step over the later half of the steps, as that is
+        where the first half has turned the frame; their standard errors from batch means over
+        stretches of √T steps, NaN if there are fewer than two; and the degrees of freedom of the
+        errors' Student t. -inf (and NaN) where a step loses a direction to more than float64
+        resolves.
     log_growth
-        ``(k,)``: nats over all T steps, from any frame: their sum over all N directions is the log of the change of volume.
+        ``(k,)``: nats over all T steps, from any frame: their sum over all N directions is the log
+        of the change of volume.
     log_singular
-        ``(k,)``: logs of the singular values of the whole product, the largest first. Neighbours δ nats apart are off by some e^(-2δ) for
-        want of more sweeps; the rest is rounding.
+        ``(k,)``: logs of the singular values of the whole product, the largest first. Neighbours δ
+        nats apart are off by some e^(-2δ) for want of more sweeps; the rest is rounding.
     interval
         How many steps lay between two orthonormalisations on average.
     log_volume
@@ -58,7 +63,9 @@ class Spectrum(NamedTuple):
             return float(np.abs(self.log_growth.sum() - np.float64(self.log_volume)))
 
 
-def product_spectrum(matrices: Array, rng: np.random.Generator, count: int | None = None) -> Spectrum:
+def product_spectrum(
+    matrices: Array, rng: np.random.Generator, count: int | None = None
+) -> Spectrum:
     """The spectrum of M_T … M_2 M_1.
 
     Parameters
@@ -80,9 +87,13 @@ def product_spectrum(matrices: Array, rng: np.random.Generator, count: int | Non
         raise InputError(f"matrices have shape {matrices.shape}, but should have shape (T, N, N)")
     T, N, _ = matrices.shape
     frame, pieces = random_frame(rng, N, _count(count, N)), stretches(T)
-    local = np.array([frame.carry(through(matrices[piece]), piece.stop - piece.start) for piece in pieces])
+    local = np.array(
+        [frame.carry(through(matrices[piece]), piece.stop - piece.start) for piece in pieces]
+    )
     back, transposed = Frame(frame.Q), matrices[::-1].transpose(0, 2, 1)
-    singular = sum(back.carry(through(transposed[piece]), piece.stop - piece.start) for piece in pieces)
+    singular = sum(
+        back.carry(through(transposed[piece]), piece.stop - piece.start) for piece in pieces
+    )
     return _spectrum(T, local, np.asarray(singular), frame.interval)
 
 
@@ -133,7 +144,12 @@ def lyapunov(
         singular[:] += back.carry(_pull(run, stretch.J), len(stretch.J))
 
     whole = k == n * H
-    passes(run, forward=[onwards, volume] if whole else [onwards], backward=[backwards], progress=progress)
+    passes(
+        run,
+        forward=[onwards, volume] if whole else [onwards],
+        backward=[backwards],
+        progress=progress,
+    )
     found = _spectrum(T, np.array(local), singular, frame.interval)
     return found._replace(log_volume=volume.log) if whole else found
 
@@ -175,7 +191,9 @@ def _columns(block: Array) -> Array:
 
 
 def _finite(growth: Array) -> float:
-    """The log of what was divided out; zero columns divide nothing out, and the frame sees that they are zero."""
+    """The log of what was divided out; zero columns divide nothing out, and the frame sees that
+    they are zero.
+    """
     return float(growth[growth != -np.inf].sum())
 
 
@@ -197,4 +215,6 @@ def _spectrum(T: int, local: Array, singular: Array, interval: float) -> Spectru
             errors = whole.std(axis=0, ddof=1) / math.sqrt(len(whole))
     else:
         errors = np.full(local.shape[1], np.nan)
-    return Spectrum(exponents, errors, len(whole) - 1, local.sum(axis=0), np.sort(singular)[::-1], interval)
+    return Spectrum(
+        exponents, errors, len(whole) - 1, local.sum(axis=0), np.sort(singular)[::-1], interval
+    )

@@ -1,8 +1,9 @@
 """A folder of parts: results of finished jobs, and how far unfinished ones came.
 
-Every file is named by what it holds the result of: the job's description, the source that computes it and the versions it runs on. So
-a part can be taken over only by a run that would compute the same. Files are written under another name first and renamed when they
-are whole; what is found in the folder later is checked, never unpickled, and computed again where it is not a part.
+Every file is named by what it holds the result of: the job's description, the source that computes
+it and the versions it runs on. So a part can be taken over only by a run that would compute the
+same. Files are written under another name first and renamed when they are whole; what is found in
+the folder later is checked, never unpickled, and computed again where it is not a part.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ SAVE_EVERY_S = 10.0
 """What an interruption may cost of one job, in seconds."""
 
 STALE_S = 3600.0
-"""Age at which a file that somebody was writing is taken for what a killed process left behind; writing one takes seconds."""
+"""Age at which a file that somebody was writing is taken for what a killed process left behind;
+writing one takes seconds.
+"""
 
 
 class _NoPartError(Exception):
@@ -48,8 +51,9 @@ class _NoPartError(Exception):
 def part_key(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
     """SHA-256, in hexadecimal, of all that the result of a job depends on.
 
-    These are the function's name, its arguments (JSON values), the source of gatecheck's numerical folders and of the function's own,
-    and the versions of gatecheck, NumPy and Numba. The kind of processor is not among them: two kinds may round differently.
+    These are the function's name, its arguments (JSON values), the source of gatecheck's numerical
+    folders and of the function's own, and the versions of gatecheck, NumPy and Numba. The kind of
+    processor is not among them: two kinds may round differently.
 
     Raises
     ------
@@ -57,7 +61,12 @@ def part_key(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
         If the arguments are not JSON values.
     """
     decay = Path(gatecheck.decay.__path__[0])
-    folders = {decay.parent, decay, decay.parent / "kernels", Path(function.__code__.co_filename).parent}
+    folders = {
+        decay.parent,
+        decay,
+        decay.parent / "kernels",
+        Path(function.__code__.co_filename).parent,
+    }
     content = {
         "schema": SCHEMA,
         "function": f"{function.__module__}.{function.__qualname__}",
@@ -74,7 +83,11 @@ def part_key(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    return {name: version for name, version in versions().items() if name in ("gatecheck", "numpy", "numba")}
+    return {
+        name: version
+        for name, version in versions().items()
+        if name in ("gatecheck", "numpy", "numba")
+    }
 
 
 @dataclass
@@ -111,7 +124,11 @@ class Keeper:
         if saved is None:
             return False
         if _form(saved) != _form(state):
-            warnings.warn("the state that was saved for a job does not fit it, so it begins anew", GatecheckWarning, stacklevel=2)
+            warnings.warn(
+                "the state that was saved for a job does not fit it, so it begins anew",
+                GatecheckWarning,
+                stacklevel=2,
+            )
             return False
         for name, array in state.items():
             array[...] = saved[name]
@@ -140,8 +157,9 @@ class Store:
     def open(self, keys: Sequence[str], resume: bool, say: Callable[[str], None]) -> list[bool]:
         """Begin a sweep of these parts: which of them need not be computed.
 
-        Without `resume` none are taken over, and `say` is told how many there were; each stays until its successor is finished, so that
-        a forgotten `resume` costs nothing. With it, `say` is told of files that are not the parts that they should be.
+        Without `resume` none are taken over, and `say` is told how many there were; each stays
+        until its successor is finished, so that a forgotten `resume` costs nothing. With it, `say`
+        is told of files that are not the parts that they should be.
         """
         self.keys = tuple(dict.fromkeys(keys))
         self._sweep_up()
@@ -178,7 +196,10 @@ class Store:
         reasons: list[str] = []
         arrays = self._read(self._part(key), key, reasons.append)
         if arrays is None:
-            raise UsageError("; ".join(reasons) or f"the part {self._part(key)} was taken away while the sweep ran")
+            raise UsageError(
+                "; ".join(reasons)
+                or f"the part {self._part(key)} was taken away while the sweep ran"
+            )
         return arrays
 
     def put(self, key: str, arrays: Arrays) -> None:
@@ -187,7 +208,9 @@ class Store:
         self._state(key).unlink(missing_ok=True)
 
     def keeper(self, key: str, resume: bool, say: Callable[[str], None]) -> Keeper:
-        """What the job is given to save its state with; with `resume` it holds the state to go on from, if there is one."""
+        """What the job is given to save its state with; with `resume` it holds the state to go on
+        from, if there is one.
+        """
         saved = self._read(self._state(key), f"{key} state", say) if resume else None
         return Keeper(self._state(key), key, saved, SAVE_EVERY_S)
 
@@ -231,7 +254,11 @@ def _form(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
 
 def _write(file: Path, key: str, arrays: Arrays) -> None:
     """Write all of a file or nothing."""
-    if bad := [name for name, array in arrays.items() if not isinstance(array, np.ndarray) or array.dtype.hasobject]:
+    if bad := [
+        name
+        for name, array in arrays.items()
+        if not isinstance(array, np.ndarray) or array.dtype.hasobject
+    ]:
         raise UsageError(f"{', '.join(bad)}: only arrays of numbers or text can be kept")
     # The prefix keeps names apart from those that np.savez takes for itself.
     content = {"key": np.array(key)} | {f"array {name}": array for name, array in arrays.items()}
@@ -260,8 +287,16 @@ def _read(file: Path, key: str) -> dict[str, Array]:
     except Exception as error:  # damaged bytes can end in any error of zipfile, zlib and NumPy
         raise _NoPartError(in_brief(first_line(error))) from None
     found = arrays.pop("key", None)
-    if not isinstance(found, np.ndarray) or found.shape != () or found.dtype.kind != "U" or str(found) != key:
+    if (
+        not isinstance(found, np.ndarray)
+        or found.shape != ()
+        or found.dtype.kind != "U"
+        or str(found) != key
+    ):
         raise _NoPartError("it holds something else")
-    if any(not isinstance(array, np.ndarray) or not name.startswith("array ") for name, array in arrays.items()):
+    if any(
+        not isinstance(array, np.ndarray) or not name.startswith("array ")
+        for name, array in arrays.items()
+    ):
         raise _NoPartError("it holds something else")
     return {name.removeprefix("array "): array for name, array in arrays.items()}

@@ -17,7 +17,9 @@ from gatecheck.errors import UsageError
 from gatecheck.versions import versions
 
 TRAINING_STEP = 400
-"""What an update of a training costs, in steps of a measurement: about so, and only the progress bar knows."""
+"""What an update of a training costs, in steps of a measurement: about so, and only the progress
+bar knows.
+"""
 
 
 def decay(
@@ -39,14 +41,14 @@ def decay(
     progress
         Called with the work done, the work to do and what is being measured.
     workers, store, resume, dask, say
-        Where it runs and what outlives an interruption, as in :func:`gatecheck.decay.jobs.run`. They do not change the result. A job is
-        one network on one sequence, or one training.
+        Where it runs and what outlives an interruption, as in :func:`gatecheck.decay.jobs.run`.
+        They do not change the result. A job is one network on one sequence, or one training.
 
     Returns
     -------
     DecayResult
-        G(lag) is the median over seeds of ‖∂s_T/∂s_{T-lag}‖ (Frobenius norm, s = h or (h, c)) relative to lag 1, measured from
-        min(16, size of s) random orthonormal cotangents of s_T.
+        G(lag) is the median over seeds of ‖∂s_T/∂s_{T-lag}‖ (Frobenius norm, s = h or (h, c))
+        relative to lag 1, measured from min(16, size of s) random orthonormal cotangents of s_T.
 
     Raises
     ------
@@ -62,19 +64,33 @@ def decay(
     networks, skipped = _networks(spec)
     jobs = [_measuring(spec, network, k) for network in networks for k in range(spec.seeds)]
     jobs += [_learning(spec, entry, k) for entry in spec.training for k in range(entry.seeds)]
-    how: dict[str, Any] = {"workers": workers, "store": store, "resume": resume, "dask": dask, "progress": progress, "say": say}
+    how: dict[str, Any] = {
+        "workers": workers,
+        "store": store,
+        "resume": resume,
+        "dask": dask,
+        "progress": progress,
+        "say": say,
+    }
     results = iter(run(work, jobs, **how))
     rows = []
     for network, name in zip(networks, summary.names(networks), strict=True):
         trials = [next(results) for _ in range(spec.seeds)]
-        rows.append(summary.summarise(network, trials, name, network.generator(spec.seed, spec.seeds)))
-    training = tuple(learned.summarise(entry, [next(results) for _ in range(entry.seeds)]) for entry in spec.training)
+        rows.append(
+            summary.summarise(network, trials, name, network.generator(spec.seed, spec.seeds))
+        )
+    training = tuple(
+        learned.summarise(entry, [next(results) for _ in range(entry.seeds)])
+        for entry in spec.training
+    )
     return DecayResult(spec.to_dict(), tuple(rows), training, skipped, versions())
 
 
 def work(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -> Result:
     """What a job of a study does: a trial or a training."""
-    return (learned.learn if "training" in arguments else trial.run_trial)(arguments, report, keeper)
+    return (learned.learn if "training" in arguments else trial.run_trial)(
+        arguments, report, keeper
+    )
 
 
 def _networks(spec: Spec) -> tuple[list[Network], tuple[str, ...]]:
@@ -88,7 +104,9 @@ def _networks(spec: Spec) -> tuple[list[Network], tuple[str, ...]]:
                 raise
             skipped.append(f"{entry.cell} {entry.init}: {error}")
     if not networks:
-        raise UsageError("nothing to measure: " + ("; ".join(skipped) or "the spec names no network"))
+        raise UsageError(
+            "nothing to measure: " + ("; ".join(skipped) or "the spec names no network")
+        )
     return networks, tuple(dict.fromkeys(skipped))
 
 
@@ -106,4 +124,9 @@ def _measuring(spec: Spec, network: Network, k: int) -> Job:
 
 def _learning(spec: Spec, entry: Any, k: int) -> Job:
     arguments = {"training": dataclasses.asdict(entry), "seed": spec.seed, "trial": k}
-    return Job(f"training {entry.cell} on {entry.task}", f"trial {k}", arguments, TRAINING_STEP * entry.updates)
+    return Job(
+        f"training {entry.cell} on {entry.task}",
+        f"trial {k}",
+        arguments,
+        TRAINING_STEP * entry.updates,
+    )

@@ -1,4 +1,6 @@
-"""From the trials of one network to its row: medians, bands, lags, the kind of decay, and theory beside it."""
+"""From the trials of one network to its row: medians, bands, lags, the kind of decay, and theory
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,16 @@ from gatecheck.decay import statistics
 from gatecheck.decay.foreign import dtype_of
 from gatecheck.decay.kind import kind
 from gatecheck.decay.networks import PROBES, Network
-from gatecheck.decay.result import Convergence, Curve, Gate, Integrity, Row, Spectrum, TheoryLine, Truncation
+from gatecheck.decay.result import (
+    Convergence,
+    Curve,
+    Gate,
+    Integrity,
+    Row,
+    Spectrum,
+    TheoryLine,
+    Truncation,
+)
 from gatecheck.decay.theory import predictions
 from gatecheck.decay.trial import spaced_lags
 from gatecheck.decay.truncation import smallest
@@ -26,7 +37,9 @@ CONVERGENCE = 24
 """At how many lengths λ₁ is shown."""
 
 
-def summarise(network: Network, trials: Sequence[Trial], name: str, rng: np.random.Generator) -> Row:
+def summarise(
+    network: Network, trials: Sequence[Trial], name: str, rng: np.random.Generator
+) -> Row:
     """What the trials of a network come to.
 
     Parameters
@@ -44,11 +57,15 @@ def summarise(network: Network, trials: Sequence[Trial], name: str, rng: np.rand
     rate, curve = statistics.rate(log_norm, rng), statistics.curve(log_norm)
     lags = spaced_lags(log_norm.shape[1] - 1)
     levels = (1 / 2, 1 / np.e, 1e-3, 2.0**-150)
-    lag_half, lag_e, lag_thousandth, lag_float32 = (statistics.first_lag(curve.median, level) for level in levels)
+    lag_half, lag_e, lag_thousandth, lag_float32 = (
+        statistics.first_lag(curve.median, level) for level in levels
+    )
     decay = kind(log_norm)
     entry = network.entry
     lines = (
-        [] if entry.init is None or entry.data else predictions(network.cell, entry.init, network.inputs, network.hidden, entry.input_std)
+        []
+        if entry.init is None or entry.data
+        else predictions(network.cell, entry.init, network.inputs, network.hidden, entry.input_std)
     )
     return Row(
         name=name,
@@ -71,7 +88,9 @@ def summarise(network: Network, trials: Sequence[Trial], name: str, rng: np.rand
         lag_float32_zero=lag_float32,
         lags=tuple(lags.tolist()),
         curve=curve_of(log_norm, lags),
-        theory=tuple(TheoryLine(p.assumption, p.rate, tuple(p.log_size(lags).tolist())) for p in lines),
+        theory=tuple(
+            TheoryLine(p.assumption, p.rate, tuple(p.log_size(lags).tolist())) for p in lines
+        ),
         paths=_paths(trials, log_norm[:, lags]),
         input_curve=_input_curve(trials),
         gates=_gates(trials),
@@ -101,7 +120,9 @@ def _of_a_target(network: Network, trials: Sequence[Trial]) -> Iterator[str]:
 
 
 def names(networks: Sequence[Network]) -> list[str]:
-    """A name for each network that no other has: cell and source, and whatever tells it from another of these."""
+    """A name for each network that no other has: cell and source, and whatever tells it from
+    another of these.
+    """
     out = []
     for network in networks:
         alike = [other for other in networks if other.name == network.name]
@@ -129,20 +150,28 @@ def curve_of(log_norm: Array, lags: Array | None = None) -> Curve:
 
 
 def _quantiles(values: Array) -> Curve:
-    low, median, high = np.quantile(values, [statistics.BAND[0], 0.5, statistics.BAND[1]], axis=0, method="inverted_cdf")
+    low, median, high = np.quantile(
+        values, [statistics.BAND[0], 0.5, statistics.BAND[1]], axis=0, method="inverted_cdf"
+    )
     return Curve(*(tuple(quantile.tolist()) for quantile in (median, low, high)))
 
 
 def _paths(trials: Sequence[Trial], total: Array) -> dict[str, tuple[float, ...]]:
     """The median log-size of each path, relative to that of the whole at lag 1 of the same trial."""
-    logs = {key.removeprefix("path_"): np.stack([t[key] for t in trials]) for key in trials[0] if key.startswith("path_")}
+    logs = {
+        key.removeprefix("path_"): np.stack([t[key] for t in trials])
+        for key in trials[0]
+        if key.startswith("path_")
+    }
     if not logs:
         return {}
     return {name: _median(log - _first(total)) for name, log in ({"total": total} | logs).items()}
 
 
 def _first(logs: Array) -> Array:
-    """What logs are taken relative to: the first of each trial, or nothing where that is an exact zero."""
+    """What logs are taken relative to: the first of each trial, or nothing where that is an exact
+    zero.
+    """
     first: Array = np.where(np.isneginf(logs[:, :1]), 0.0, logs[:, :1])
     return first
 
@@ -163,7 +192,9 @@ def _gates(trials: Sequence[Trial]) -> dict[str, Gate]:
     keys = [key for key in trials[0] if key.startswith("gate_")]
     means = {key: np.mean([t[key] for t in trials], axis=0) for key in keys}
     return {
-        key.removeprefix("gate_"): Gate(float(m[0]), float(m[1]), float(m[2]), tuple((m[3:] / m[3:].sum()).tolist()))
+        key.removeprefix("gate_"): Gate(
+            float(m[0]), float(m[1]), float(m[2]), tuple((m[3:] / m[3:].sum()).tolist())
+        )
         for key, m in means.items()
     }
 
@@ -179,9 +210,14 @@ def _truncation(trials: Sequence[Trial]) -> Truncation | None:
         return None
     K = trials[0]["truncation_K"]
     logs = np.stack([t["truncation_log"] for t in trials])
-    bias, bound = _quantiles(np.exp(logs)), _median(np.stack([t["truncation_bound"] for t in trials]))
+    bias, bound = (
+        _quantiles(np.exp(logs)),
+        _median(np.stack([t["truncation_bound"] for t in trials])),
+    )
     tenth, hundredth = (smallest(K, np.array(bias.median), level) for level in (0.1, 0.01))
-    return Truncation(tuple(K.tolist()), bias, bound if np.isfinite(bound).any() else (), tenth, hundredth)
+    return Truncation(
+        tuple(K.tolist()), bias, bound if np.isfinite(bound).any() else (), tenth, hundredth
+    )
 
 
 def _spectrum(network: Network, trial: Trial) -> Spectrum | None:

@@ -1,4 +1,6 @@
-"""A network that is a target and not ours: its profile by its own backward, and what shows how far that can be believed."""
+"""A network that is a target and not ours: its profile by its own backward, and what shows how far
+that can be believed.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,12 @@ class Measured(NamedTuple):
     profile
         By its own backward.
     gradient
-        |⟨u, J v⟩ - ⟨Jᵀu, v⟩| / (‖Jᵀu‖ ‖v‖), the largest of a few steps: J by central differences of its forward, Jᵀ by its backward. Zero
-        but for rounding and the error of the differences, some u^(2/3).
+        |⟨u, J v⟩ - ⟨Jᵀu, v⟩| / (‖Jᵀu‖ ‖v‖), the largest of a few steps: J by central differences of
+        its forward, Jᵀ by its backward. Zero but for rounding and the error of the differences,
+        some u^(2/3).
     departure
-        By how many nats its profile departs from that of the equations, at most; NaN of a cell of its own, which has none.
+        By how many nats its profile departs from that of the equations, at most; NaN of a cell of
+        its own, which has none.
     """
 
     profile: Profile
@@ -42,7 +46,13 @@ class Measured(NamedTuple):
     departure: float
 
 
-def measure_target(network: Network, params: Mapping[str, Array], x: Array, rng: np.random.Generator, report: Report) -> Measured:
+def measure_target(
+    network: Network,
+    params: Mapping[str, Array],
+    x: Array,
+    rng: np.random.Generator,
+    report: Report,
+) -> Measured:
     """Carry gradients through a target.
 
     Parameters
@@ -79,14 +89,23 @@ def _of_its_own(its: CustomSubject, x: Array, rng: np.random.Generator, report: 
 
 
 def _of_a_known_cell(
-    network: Network, its: Subject, params: Mapping[str, Array], x: Array, rng: np.random.Generator, report: Report
+    network: Network,
+    its: Subject,
+    params: Mapping[str, Array],
+    x: Array,
+    rng: np.random.Generator,
+    report: Report,
 ) -> Measured:
     start = network.probes(rng, PROBES)
     profile = subject_profile(its, params, x, start, progress=report)
     with np.errstate(invalid="ignore"):  # where both are exact zeros they agree
         apart = np.abs(profile.log_norm - adjoint_profile(network.cell, params, x, start).log_norm)
     states = [np.zeros(network.hidden) for _ in start]
-    return Measured(profile, _gradient(of_subject(its, params, 1), x, states, rng, dtype_of(its)), float(np.nanmax(apart)))
+    return Measured(
+        profile,
+        _gradient(of_subject(its, params, 1), x, states, rng, dtype_of(its)),
+        float(np.nanmax(apart)),
+    )
 
 
 def _cotangents(states: Sequence[Array], rng: np.random.Generator) -> list[Array]:
@@ -96,16 +115,26 @@ def _cotangents(states: Sequence[Array], rng: np.random.Generator) -> list[Array
     return [part.reshape(-1, *s.shape) for part, s in zip(parts, states, strict=True)]
 
 
-def _gradient(steps: Steps, x: Array, states: Sequence[Array], rng: np.random.Generator, dtype: str) -> float:
+def _gradient(
+    steps: Steps, x: Array, states: Sequence[Array], rng: np.random.Generator, dtype: str
+) -> float:
     size, worst = float(np.finfo(dtype).eps) ** (1 / 3), 0.0
     at = [np.asarray(s) for s in states]
     for x_t in x[:FEW]:
         u, v = ([rng.standard_normal(s.shape) for s in at] for _ in range(2))
-        above, below = (steps.step(x_t, [s + sign * size * d for s, d in zip(at, v, strict=True)]) for sign in (1, -1))
-        pushed = sum(float(np.vdot(w, (a - b.astype(float)) / (2 * size))) for w, a, b in zip(u, above, below, strict=True))
+        above, below = (
+            steps.step(x_t, [s + sign * size * d for s, d in zip(at, v, strict=True)])
+            for sign in (1, -1)
+        )
+        pushed = sum(
+            float(np.vdot(w, (a - b.astype(float)) / (2 * size)))
+            for w, a, b in zip(u, above, below, strict=True)
+        )
         back = [d[0] for d in steps.pull(x_t, at, [w[None] for w in u])]
         pulled = sum(float(np.vdot(d, w)) for d, w in zip(back, v, strict=True))
-        scale = math.sqrt(sum(float(np.vdot(d, d)) for d in back) * sum(float(np.vdot(w, w)) for w in v))
+        scale = math.sqrt(
+            sum(float(np.vdot(d, d)) for d in back) * sum(float(np.vdot(w, w)) for w in v)
+        )
         worst = max(worst, abs(pushed - pulled) / scale if scale > 0 else abs(pushed))
         at = steps.step(x_t, at)
     return worst

@@ -1,7 +1,7 @@
 """Three tasks that need memory, each with the loss that a predictor without any memory has.
 
-A task draws fresh sequences each time, so a loss on a batch that was not trained on yet is a test loss. Its `lag` is the largest number
-of steps from an input to the loss that needs it.
+A task draws fresh sequences each time, so a loss on a batch that was not trained on yet is a test
+loss. Its `lag` is the largest number of steps from an input to the loss that needs it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Batch:
     x
         Inputs ``(T, B, D)``, float64.
     target
-        ``(T, B)``: the number of the right class, or the right value; without meaning where the weight is zero.
+        ``(T, B)``: the number of the right class, or the right value; without meaning where the
+        weight is zero.
     weight
         ``(T, B)``: what each step counts in the loss; the sum is 1.
     """
@@ -87,11 +88,13 @@ class Task:
 
 
 def copying(symbols: int = 3, alphabet: int = 4) -> Task:
-    """Say some symbols again, in order, `lag` steps after each was seen (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016).
+    """Say some symbols again, in order, `lag` steps after each was seen (Hochreiter & Schmidhuber
+    1997; Arjovsky et al. 2016).
 
-    Symbols, blanks, a cue at step lag - 1, then blanks while the symbols are recalled; T = lag + `symbols`. Arjovsky et al. also count
-    the blanks that are to be said before the cue; here the recall alone is counted, so that whoever has forgotten the symbols, but not
-    the time, has the loss ln `alphabet` at any lag.
+    Symbols, blanks, a cue at step lag - 1, then blanks while the symbols are recalled; T = lag +
+    `symbols`. Arjovsky et al. also count the blanks that are to be said before the cue; here the
+    recall alone is counted, so that whoever has forgotten the symbols, but not the time, has the
+    loss ln `alphabet` at any lag.
 
     Raises
     ------
@@ -99,7 +102,9 @@ def copying(symbols: int = 3, alphabet: int = 4) -> Task:
         If there is no symbol to recall or nothing to tell apart.
     """
     if symbols < 1 or alphabet < 2:
-        raise UsageError(f"copying {symbols} symbols out of {alphabet} asks for nothing; it takes at least 1 out of 2")
+        raise UsageError(
+            f"copying {symbols} symbols out of {alphabet} asks for nothing; it takes at least 1 out of 2"
+        )
     blank, cue = alphabet, alphabet + 1
 
     def draw(rng: np.random.Generator, batch: int, lag: int) -> Batch:
@@ -114,10 +119,11 @@ def copying(symbols: int = 3, alphabet: int = 4) -> Task:
 
 
 def adding() -> Task:
-    """The sum of the two numbers out of U(0, 1) that are marked, asked at the last step (Hochreiter & Schmidhuber 1997).
+    """The sum of the two numbers out of U(0, 1) that are marked, asked at the last step (Hochreiter
+    & Schmidhuber 1997).
 
-    One mark is in the first half of the lag + 1 steps and one in the second, as in Arjovsky et al. 2016. The best guess without memory
-    is 1, and its squared error the variance of the sum, 2/12.
+    One mark is in the first half of the lag + 1 steps and one in the second, as in Arjovsky et al.
+    2016. The best guess without memory is 1, and its squared error the variance of the sum, 2/12.
     """
 
     def draw(rng: np.random.Generator, batch: int, lag: int) -> Batch:
@@ -133,10 +139,16 @@ def adding() -> Task:
     return Task("adding", 2, 1, "values", 1 / 6, 1, draw)
 
 
-# A word and what may follow it in the clause, each as likely; the verb there agrees with its own noun, never with the subject.
+# A word and what may follow it in the clause, each as likely; the verb there agrees with its own
+# noun, never with the subject.
 NOUNS = (("cat", "dog", "bird"), ("cats", "dogs", "birds"))
 _NEXT = (
-    {"which": ("the",), "and": ("the",), "the": (*NOUNS[0], *NOUNS[1], *2 * ("old", "small")), "often": ("and",)}
+    {
+        "which": ("the",),
+        "and": ("the",),
+        "the": (*NOUNS[0], *NOUNS[1], *2 * ("old", "small")),
+        "often": ("and",),
+    }
     | dict.fromkeys(("old", "small"), (*NOUNS[0], *NOUNS[1]))
     | dict.fromkeys(NOUNS[0], ("sees", "hears"))
     | dict.fromkeys(NOUNS[1], ("see", "hear"))
@@ -150,11 +162,14 @@ _FIRST_END = CLAUSE + 3  # "the old dogs see": by then any clause could have end
 
 
 def agreement() -> Task:
-    """Was or were? "the cat , which the old dogs see and the bird hears often , was hungry" (Linzen et al. 2016).
+    """Was or were? "the cat , which the old dogs see and the bird hears often , was hungry" (Linzen
+    et al. 2016).
 
-    The clause is drawn from a small regular grammar, of any length that ends at most `lag` steps behind the noun, and its nouns and
-    verbs are of either number, independent of the subject. The verb is asked for at the comma before it, when nothing but the first
-    noun tells: whoever has forgotten that has the loss ln 2. Target 0 is was, 1 is were. T = lag + 5, filled with full stops.
+    The clause is drawn from a small regular grammar, of any length that ends at most `lag` steps
+    behind the noun, and its nouns and verbs are of either number, independent of the subject. The
+    verb is asked for at the comma before it, when nothing but the first noun tells: whoever has
+    forgotten that has the loss ln 2. Target 0 is was, 1 is were. T = lag + 5, filled with full
+    stops.
     """
     code = {word: k for k, word in enumerate(VOCABULARY)}
     follow = [[code[w] for w in _NEXT.get(word, ())] for word in VOCABULARY]
@@ -167,7 +182,10 @@ def agreement() -> Task:
         T, rows = lag + 5, np.arange(batch)
         tokens = np.full((T, batch), code["."])
         plural = rng.integers(2, size=batch)
-        tokens[0], tokens[SUBJECT] = code["the"], nouns[plural, rng.integers(nouns.shape[1], size=batch)]
+        tokens[0], tokens[SUBJECT] = (
+            code["the"],
+            nouns[plural, rng.integers(nouns.shape[1], size=batch)],
+        )
         tokens[2], tokens[3] = code[","], code["which"]
         for t in range(CLAUSE, lag + 1):
             before = tokens[t - 1]
@@ -182,7 +200,9 @@ def agreement() -> Task:
         target[last + 1, rows], weight[last + 1, rows] = plural, 1 / batch
         return Batch(np.eye(len(VOCABULARY))[tokens], target, weight)
 
-    return Task("agreement", len(VOCABULARY), 2, "classes", math.log(2), _FIRST_END, draw, VOCABULARY)
+    return Task(
+        "agreement", len(VOCABULARY), 2, "classes", math.log(2), _FIRST_END, draw, VOCABULARY
+    )
 
 
 TASKS = {task.name: task for task in (copying(), adding(), agreement())}

@@ -1,7 +1,7 @@
 """Train our own cells on a task: their forward and backward kernels, a linear readout, and Adam.
 
-There is nothing here that a framework's training loop does not have. It exists so that what is measured before and after training is the
-same code, and so that a task needs no framework.
+There is nothing here that a framework's training loop does not have. It exists so that what is
+measured before and after training is the same code, and so that a task needs no framework.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from gatecheck.validation import check_inputs, whole
 
 Array = NDArray[Any]
 
-# What people train in, and two to three times as fast here as float64, in which everything is measured afterwards.
+# What people train in, and two to three times as fast here as float64, in which everything is
+# measured afterwards.
 DTYPE = np.float32
-quiet = np.errstate(over="ignore", invalid="ignore")  # what overflows makes a loss that is no number, and that is looked at
+quiet = np.errstate(
+    over="ignore", invalid="ignore"
+)  # what overflows makes a loss that is no number, and that is looked at
 RATE_GATED, RATE_PLAIN = 0.01, 0.003
 CLIP = 1.0
 DECAY = 0.9, 0.999
@@ -53,10 +56,11 @@ class Trained:
     baseline
         The loss of a predictor without memory.
     loss, accuracy
-        On 512 held-out sequences after training: the loss, and the share of right answers; a sum counts as right within 0.04 (Hochreiter &
-        Schmidhuber 1997).
+        On 512 held-out sequences after training: the loss, and the share of right answers; a sum
+        counts as right within 0.04 (Hochreiter & Schmidhuber 1997).
     solved_at
-        After how many updates the mean of the last 50 losses was first below `enough` times the baseline; None if never.
+        After how many updates the mean of the last 50 losses was first below `enough` times the
+        baseline; None if never.
     """
 
     cell: Cell
@@ -109,8 +113,9 @@ def train(
     task
         The task or its name.
     start
-        The name of an initialiser, or canonical parameters for the task's input size. None is what learns most reliably:
-        ``chrono:TMAX`` with Tmax = lag + 2 in a cell with gates, ``glorot_orthogonal`` in a plain one.
+        The name of an initialiser, or canonical parameters for the task's input size. None is what
+        learns most reliably: ``chrono:TMAX`` with Tmax = lag + 2 in a cell with gates,
+        ``glorot_orthogonal`` in a plain one.
     hidden
         Hidden size H; parameters that are given must have it.
     lag
@@ -118,9 +123,11 @@ def train(
     updates, batch
         The most updates, and the sequences in each.
     learning_rate
-        Of :class:`Adam`. None is 0.01 in a cell with gates and 0.003 in a plain one, which learns less at 0.01.
+        Of :class:`Adam`. None is 0.01 in a cell with gates and 0.003 in a plain one, which learns
+        less at 0.01.
     enough
-        The share of the baseline at which the task counts as solved and training ends: a twentieth, or 0 to go on for all updates.
+        The share of the baseline at which the task counts as solved and training ends: a twentieth,
+        or 0 to go on for all updates.
     seed
         For everything random. The same call gives the same bits, on one machine.
     progress
@@ -129,17 +136,24 @@ def train(
     Returns
     -------
     Trained
-        Nothing that was given is changed, so whoever stops a call in the middle loses this call and no more.
+        Nothing that was given is changed, so whoever stops a call in the middle loses this call and
+        no more.
 
     Raises
     ------
     UsageError
-        If a name is unknown, a number does not make sense, or the initialiser does not apply to the cell.
+        If a name is unknown, a number does not make sense, or the initialiser does not apply to the
+        cell.
     InputError
         If parameters do not fit, or the loss stops being a number: that names the update.
     """
     cell, task = without_options(as_cell(cell), "training knows"), as_task(task)
-    hidden, lag, updates, seed = whole("hidden", hidden, 1), whole("lag", lag, 1), whole("updates", updates, 1), whole("seed", seed, 0)
+    hidden, lag, updates, seed = (
+        whole("hidden", hidden, 1),
+        whole("lag", lag, 1),
+        whole("updates", updates, 1),
+        whole("seed", seed, 0),
+    )
     gated = "gated" in cell.traits
     if start is None:
         start = usual_start(cell, lag)
@@ -159,7 +173,11 @@ def train(
         found = loss(cell, task, weights, task.draw(draws, batch, lag))
         losses.append(float(found.value))
         _finite(losses[-1], f"at update {k} of {updates}", learning_rate)
-        if solved_at is None and k + 1 >= WINDOW and np.mean(losses[-WINDOW:]) < enough * task.baseline:
+        if (
+            solved_at is None
+            and k + 1 >= WINDOW
+            and np.mean(losses[-WINDOW:]) < enough * task.baseline
+        ):
             solved_at = k + 1
             break
         adam.update(weights, found.gradient)
@@ -192,8 +210,8 @@ def loss(cell: Cell, task: Task, weights: Mapping[str, Array], batch: Batch) -> 
     cell, task
         The cell and the task.
     weights
-        The cell's canonical parameters and the readout, ``V (H, K)`` and ``v (K,)``, of one dtype, to which inputs are cast. In
-        complex128 there is no gradient.
+        The cell's canonical parameters and the readout, ``V (H, K)`` and ``v (K,)``, of one dtype,
+        to which inputs are cast. In complex128 there is no gradient.
     batch
         From :meth:`Task.draw`.
     """
@@ -218,7 +236,9 @@ def loss(cell: Cell, task: Task, weights: Mapping[str, Array], batch: Batch) -> 
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1, with its constants) on gradients whose joint norm is cut to 1 (Pascanu et al. 2013)."""
+    """Adam (Kingma & Ba 2015, algorithm 1, with its constants) on gradients whose joint norm is cut
+    to 1 (Pascanu et al. 2013).
+    """
 
     def __init__(self, weights: Mapping[str, Array], rate: float) -> None:
         self.rate, self.steps = rate, 0
@@ -239,14 +259,18 @@ class Adam:
             weights[name][...] -= self.rate / seen1 * m / (np.sqrt(v / seen2) + EPSILON)
 
 
-def _start(rng: np.random.Generator, cell: Cell, start: str | Params, task: Task, hidden: int) -> dict[str, Array]:
+def _start(
+    rng: np.random.Generator, cell: Cell, start: str | Params, task: Task, hidden: int
+) -> dict[str, Array]:
     if isinstance(start, str):
         return initialiser(start)(rng, cell, task.inputs, hidden)
     sizes = check_inputs(cell, start, np.zeros((0, 1, task.inputs)), dtypes=("float64",))
     if hidden != sizes.H:
         raise InputError(f"hidden is {hidden}, but the parameters have H = {sizes.H}")
     if not all(np.isfinite(array).all() for array in start.values()):
-        raise InputError("the parameters have entries that are not finite, so there is nothing to train")
+        raise InputError(
+            "the parameters have entries that are not finite, so there is nothing to train"
+        )
     return {name: array.copy() for name, array in start.items()}
 
 
@@ -256,5 +280,9 @@ def _finite(value: float, when: str, learning_rate: float) -> None:
 
 
 def _accuracy(task: Task, batch: Batch, predictions: Array) -> float:
-    right = abs(predictions[..., 0] - batch.target) < CLOSE if task.kind == "values" else predictions.argmax(axis=-1) == batch.target
+    right = (
+        abs(predictions[..., 0] - batch.target) < CLOSE
+        if task.kind == "values"
+        else predictions.argmax(axis=-1) == batch.target
+    )
     return float((batch.weight * right).sum())

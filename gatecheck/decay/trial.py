@@ -1,4 +1,6 @@
-"""Everything that is measured of one network on one sequence: one pass forward, one back, and what rides on them."""
+"""Everything that is measured of one network on one sequence: one pass forward, one back, and what
+rides on them.
+"""
 
 from __future__ import annotations
 
@@ -32,23 +34,25 @@ def spaced_lags(steps: int) -> Array:
     return np.unique(np.geomspace(1, steps, POINTS).round().astype(int))
 
 
-def run_trial(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -> dict[str, Array]:
+def run_trial(
+    arguments: Mapping[str, Any], report: Report, keeper: Keeper | None
+) -> dict[str, Array]:
     """One trial of a network: what a job of a study is.
 
     Parameters
     ----------
     arguments
-        ``network`` and ``measure``, the keys of their entries in the spec; ``steps``, ``seed``, ``trial``; ``files``, digests
-        that tell one content from another.
+        ``network`` and ``measure``, the keys of their entries in the spec; ``steps``, ``seed``,
+        ``trial``; ``files``, digests that tell one content from another.
     report, keeper
         As of :data:`gatecheck.decay.job.Function`.
 
     Returns
     -------
     dict of arrays
-        ``log_norm (T+1,)`` by lag; at the lags of :func:`spaced_lags` ``path_*`` and ``inputs``; ``gate_*``, ``time_constants``;
-        ``truncation_*``; of the first trial also ``spectrum_*`` and ``integrity``. Of a target ``log_norm``, ``integrity`` and
-        ``departure``.
+        ``log_norm (T+1,)`` by lag; at the lags of :func:`spaced_lags` ``path_*`` and ``inputs``;
+        ``gate_*``, ``time_constants``; ``truncation_*``; of the first trial also ``spectrum_*`` and
+        ``integrity``. Of a target ``log_norm``, ``integrity`` and ``departure``.
 
     Raises
     ------
@@ -61,10 +65,23 @@ def run_trial(arguments: Mapping[str, Any], report: Report, keeper: Keeper | Non
     rng = network.generator(seed, trial)
     if network.target is not None:
         return _of_target(network, rng, arguments, report)
-    params, start, x = network.params(rng), network.probes(rng, PROBES), network.sequence(rng, steps, trial)
+    params, start, x = (
+        network.params(rng),
+        network.probes(rng, PROBES),
+        network.sequence(rng, steps, trial),
+    )
     lags = spaced_lags(steps)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told below
-        seen = measure(network.cell, params, x, start, network.probes(rng, 1), progress=report, keeper=keeper, chosen=chosen)
+        seen = measure(
+            network.cell,
+            params,
+            x,
+            start,
+            network.probes(rng, 1),
+            progress=report,
+            keeper=keeper,
+            chosen=chosen,
+        )
     log_norm = _finite(seen.profile.log_norm, network, arguments)
     found: dict[str, Array] = {"log_norm": log_norm}
     found |= {f"path_{name}": log_norm[0] + sizes[lags] for name, sizes in seen.paths.items()}
@@ -77,7 +94,9 @@ def run_trial(arguments: Mapping[str, Any], report: Report, keeper: Keeper | Non
             found["time_constants"] = seen.gates.time_constants
     if seen.truncation is not None and seen.loss is not None:
         sizes = seen.loss.log_norm
-        with np.errstate(invalid="ignore"):  # two exact zeros have no rate, and then there is no bound
+        with np.errstate(
+            invalid="ignore"
+        ):  # two exact zeros have no rate, and then there is no bound
             rate = float(sizes[-1] - sizes[steps // 2]) / (steps - steps // 2)
         found |= {"truncation_K": seen.truncation.lags, "truncation_log": seen.truncation.log_bias}
         found["truncation_bound"] = geometric_bound(seen.truncation, sizes, rate)
@@ -86,7 +105,9 @@ def run_trial(arguments: Mapping[str, Any], report: Report, keeper: Keeper | Non
     return found
 
 
-def _of_target(network: Network, rng: np.random.Generator, arguments: Mapping[str, Any], report: Report) -> dict[str, Array]:
+def _of_target(
+    network: Network, rng: np.random.Generator, arguments: Mapping[str, Any], report: Report
+) -> dict[str, Array]:
     params, x = network.params(rng), network.sequence(rng, arguments["steps"], arguments["trial"])
     with np.errstate(all="ignore"):
         seen = measure_target(network, params, x, rng, report)
@@ -105,7 +126,13 @@ def _finite(log_norm: Array, network: Network, arguments: Mapping[str, Any]) -> 
     return log_norm
 
 
-def _once(network: Network, params: Mapping[str, Array], x: Array, chosen: MeasureSpec, rng: np.random.Generator) -> dict[str, Array]:
+def _once(
+    network: Network,
+    params: Mapping[str, Array],
+    x: Array,
+    chosen: MeasureSpec,
+    rng: np.random.Generator,
+) -> dict[str, Array]:
     """What is measured of the first trial alone."""
     checks = integrity.check(network.cell, params, x, rng)
     found = {"integrity": np.array(dataclasses.astuple(checks))}

@@ -1,4 +1,6 @@
-"""What truncating backpropagation costs: the relative bias of the parameters' gradient when lags from K on are dropped."""
+"""What truncating backpropagation costs: the relative bias of the parameters' gradient when lags
+from K on are dropped.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class Bias(NamedTuple):
     log_size
         ``(m,)``: ln ‖g_K‖.
     log_influence
-        Log of the largest ratio, over all steps, of the size of the step's contribution to g and that of the cotangent of its state.
+        Log of the largest ratio, over all steps, of the size of the step's contribution to g and
+        that of the cotangent of its state.
     """
 
     lags: Array
@@ -40,12 +43,16 @@ class Bias(NamedTuple):
     log_influence: float
 
     def smallest(self, level: float) -> int | None:
-        """The smallest of `lags` from which on the relative bias is at most `level`, or None if it is larger at the last."""
+        """The smallest of `lags` from which on the relative bias is at most `level`, or None if it
+        is larger at the last.
+        """
         return smallest(self.lags, self.log_bias, math.log(level))
 
 
 def smallest(lags: Array, log_bias: Array, log_level: float) -> int | None:
-    """The smallest of the lags from which on the bias is at most a level, or None if it is larger at the last, or not known there."""
+    """The smallest of the lags from which on the bias is at most a level, or None if it is larger
+    at the last, or not known there.
+    """
     above = np.flatnonzero(~(log_bias <= log_level))
     first = int(above[-1]) + 1 if above.size else 0
     return int(lags[first]) if first < len(lags) else None
@@ -59,9 +66,11 @@ def spaced(T: int) -> Array:
 
 
 def factors(cell: Cell, x: Array, J: Array, da: Array) -> list[tuple[str, Array, Array]]:
-    """The gradients of the parameters as sums over steps of outer products, the left factors ``(L, ·)`` with the right ones ``(L, ·)``.
+    """The gradients of the parameters as sums over steps of outer products, the left factors ``(L,
+    ·)`` with the right ones ``(L, ·)``.
 
-    `da` ``(L, G*H)`` is one cotangent of the preactivations. The blocks of one parameter stand in the order of its columns.
+    `da` ``(L, G*H)`` is one cotangent of the preactivations. The blocks of one parameter stand in
+    the order of its columns.
     """
     H, h, one = J.shape[2], J[:, -1], np.ones((len(J), 1))
     if cell.kind != "gru":
@@ -74,9 +83,11 @@ def factors(cell: Cell, x: Array, J: Array, da: Array) -> list[tuple[str, Array,
 
 
 class Truncation:
-    """A reading of the adjoint sweep of one cotangent: the gradient of the parameters, in blocks of lags.
+    """A reading of the adjoint sweep of one cotangent: the gradient of the parameters, in blocks of
+    lags.
 
-    Every block has a log of its own to be multiplied by, so that no lag underflows; memory is that of the parameters for each of `lags`.
+    Every block has a log of its own to be multiplied by, so that no lag underflows; memory is that
+    of the parameters for each of `lags`.
 
     Parameters
     ----------
@@ -88,17 +99,26 @@ class Truncation:
     Raises
     ------
     InputError
-        If `lags` do not rise from 1 to T at most; later, if the adjoint carries more than one cotangent.
+        If `lags` do not rise from 1 to T at most; later, if the adjoint carries more than one
+        cotangent.
     """
 
     def __init__(self, run: Run, lags: Sequence[int] | Array | None = None) -> None:
         self._cell, self._T = run.cell, len(run.x)
         self.lags = spaced(self._T) if lags is None else np.array(lags, dtype=int)
         if self.lags.ndim != 1 or (
-            self.lags.size and not (self.lags[0] >= 1 and self.lags[-1] <= self._T and (np.diff(self.lags) > 0).all())
+            self.lags.size
+            and not (
+                self.lags[0] >= 1 and self.lags[-1] <= self._T and (np.diff(self.lags) > 0).all()
+            )
         ):
-            raise InputError(f"the lags of a truncation should rise from 1 to T = {self._T} at most")
-        size = sum(math.prod(shape) for shape in run.cell.param_shapes(run.x.shape[1], run.state.shape[1]).values())
+            raise InputError(
+                f"the lags of a truncation should rise from 1 to T = {self._T} at most"
+            )
+        size = sum(
+            math.prod(shape)
+            for shape in run.cell.param_shapes(run.x.shape[1], run.state.shape[1]).values()
+        )
         self._blocks = np.zeros((self.lags.size + 1, size))
         self._logs = np.full(self.lags.size + 1, -np.inf)
         self._influence = np.array(0.0)
@@ -107,23 +127,35 @@ class Truncation:
     def __call__(self, stretch: Stretch, da: Array, log: Array) -> None:
         """Read one stretch."""
         if da.shape[1] != 1:
-            raise InputError(f"a truncation is that of one gradient, but the adjoint carries {da.shape[1]} cotangents")
+            raise InputError(
+                f"a truncation is that of one gradient, but the adjoint carries {da.shape[1]} cotangents"
+            )
         parts = factors(self._cell, stretch.x, stretch.J, da[:, 0])
         squares = sum((left**2).sum(axis=1) * (right**2).sum(axis=1) for _, left, right in parts)
         np.maximum(self._influence, np.sqrt(np.max(squares)), out=self._influence)
-        block_of = np.searchsorted(self.lags, self._T - 1 - np.arange(stretch.steps.start, stretch.steps.stop), side="right")
+        block_of = np.searchsorted(
+            self.lags,
+            self._T - 1 - np.arange(stretch.steps.start, stretch.steps.stop),
+            side="right",
+        )
         for block in np.unique(block_of):
             here = block_of == block
-            scale = float(np.maximum(self._logs[block], log[here].max()))  # unlike max, it lets no NaN go by
+            scale = float(
+                np.maximum(self._logs[block], log[here].max())
+            )  # unlike max, it lets no NaN go by
             if scale == -np.inf:
                 continue
             weight = np.exp(log[here] - scale)[:, None]
             self._blocks[block] *= math.exp(self._logs[block] - scale)
-            self._blocks[block] += np.concatenate([(left[here].T @ (weight * right[here])).ravel() for _, left, right in parts])
+            self._blocks[block] += np.concatenate(
+                [(left[here].T @ (weight * right[here])).ravel() for _, left, right in parts]
+            )
             self._logs[block] = scale
 
     def gradient(self) -> tuple[Array, float]:
-        """The whole gradient, its arrays flattened in the order of :func:`factors`, and the log of what it has to be multiplied by."""
+        """The whole gradient, its arrays flattened in the order of :func:`factors`, and the log of
+        what it has to be multiplied by.
+        """
         scale = float(self._logs.max())
         return np.exp(self._logs - scale) @ self._blocks, scale
 
@@ -132,7 +164,9 @@ class Truncation:
         dropped = _sums(self._blocks[::-1], self._logs[::-1])[::-1]
         kept = _sums(self._blocks, self._logs)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return Bias(self.lags, dropped[1:] - dropped[0], kept[:-1], float(np.log(self._influence)))
+            return Bias(
+                self.lags, dropped[1:] - dropped[0], kept[:-1], float(np.log(self._influence))
+            )
 
 
 def _sums(blocks: Array, logs: Array) -> Array:
@@ -149,16 +183,19 @@ def _sums(blocks: Array, logs: Array) -> Array:
 
 
 def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) -> Array:
-    """An upper bound on the relative bias at ``bias.lags`` if gradients decay geometrically (Aicher, Foti & Fox 2019).
+    """An upper bound on the relative bias at ``bias.lags`` if gradients decay geometrically
+    (Aicher, Foti & Fox 2019).
 
-    With φ_k = ‖∂ℓ/∂s_{T-k}‖ and M the largest influence of a step, the step at lag k contributes at most M φ_k to g. If from a lag τ on
-    φ_k ≤ C β^{k-τ} with β < 1, what is dropped at K ≥ τ is at most
+    With φ_k = ‖∂ℓ/∂s_{T-k}‖ and M the largest influence of a step, the step at lag k contributes at
+    most M φ_k to g. If from a lag τ on φ_k ≤ C β^{k-τ} with β < 1, what is dropped at K ≥ τ is at
+    most
 
         E(K) = Σ_{k≥K} M C β^{k-τ} = M C β^{K-τ} / (1 - β),
 
-    and since ‖g‖ ≥ ‖g_k‖ - E(k) for every k ≥ τ, the relative bias is at most E(K) / max_k (‖g_k‖ - E(k)). (Their program takes M = 1
-    and sums of state gradients for g_k; here both are those of the parameters.) C is the smallest that holds for all lags measured, so
-    that the bound does hold of this gradient, whatever its local rates.
+    and since ‖g‖ ≥ ‖g_k‖ - E(k) for every k ≥ τ, the relative bias is at most E(K) / max_k (‖g_k‖ -
+    E(k)). (Their program takes M = 1 and sums of state gradients for g_k; here both are those of
+    the parameters.) C is the smallest that holds for all lags measured, so that the bound does hold
+    of this gradient, whatever its local rates.
 
     Parameters
     ----------
@@ -174,7 +211,8 @@ def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) 
     Returns
     -------
     NDArray
-        ``(m,)``; inf where there is no bound: if the rate is not negative, before τ, and if E is never less than ‖g_k‖.
+        ``(m,)``; inf where there is no bound: if the rate is not negative, before τ, and if E is
+        never less than ‖g_k‖.
     """
     bound = np.full(len(bias.lags), np.inf)
     if not rate < 0 or settled >= len(log_norm):

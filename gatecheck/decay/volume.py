@@ -1,4 +1,6 @@
-"""How a step changes volumes in state space: Σ ln|det J_t|, which the Lyapunov exponents have to add up to, at any length."""
+"""How a step changes volumes in state space: Σ ln|det J_t|, which the Lyapunov exponents have to
+add up to, at any length.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ CHUNK = 64
 class Volume:
     """A visit of the forward pass that adds up ln|det ∂s_t/∂s_{t-1}|.
 
-    RNN: Σ ln|φ'| + ln|det U| a step. LSTM: Σ ln f + Σ ln|tanh c' o (1 - o)| + ln|det U_o|, because h' = o tanh c' and what h does to c'
-    drops out of the block determinant; the other blocks of U have no part in it. Both take O(H) a step. A GRU has no such form, and the
-    determinant of its dense H×H matrix takes O(H³) a step, as much as carrying all H exponents.
+    RNN: Σ ln|φ'| + ln|det U| a step. LSTM: Σ ln f + Σ ln|tanh c' o (1 - o)| + ln|det U_o|, because
+    h' = o tanh c' and what h does to c' drops out of the block determinant; the other blocks of U
+    have no part in it. Both take O(H) a step. A GRU has no such form, and the determinant of its
+    dense H×H matrix takes O(H³) a step, as much as carrying all H exponents.
 
     Attributes
     ----------
@@ -38,10 +41,17 @@ class Volume:
         """Read one stretch."""
         J = stretch.J
         if self._run.cell.kind == "gru":
-            self.log += sum(float(_log_det(self._dense(J[a : a + CHUNK])).sum()) for a in range(0, len(J), CHUNK))
+            self.log += sum(
+                float(_log_det(self._dense(J[a : a + CHUNK])).sum())
+                for a in range(0, len(J), CHUNK)
+            )
             return
         with np.errstate(divide="ignore"):
-            factors = np.log(np.abs(J[:, 1])) if self._run.cell.kind == "rnn" else np.log(J[:, 0]) + np.log(np.abs(J[:, 4]))
+            factors = (
+                np.log(np.abs(J[:, 1]))
+                if self._run.cell.kind == "rnn"
+                else np.log(J[:, 0]) + np.log(np.abs(J[:, 4]))
+            )
         self.log += float(factors.sum()) + len(J) * float(self._log_det)
 
     def _dense(self, J: Array) -> Array:

@@ -1,4 +1,6 @@
-"""What people get wrong around a cell: memory that outlives a call, damaged inputs, absent arrays, layouts, sizes and dtypes."""
+"""What people get wrong around a cell: memory that outlives a call, damaged inputs, absent arrays,
+layouts, sizes and dtypes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from gatecheck.faults.edited import Edited
 from gatecheck.faults.edits import Edit, misread
 
 Call = dict[str, Any]
-"""The arguments of one call by name: params, x, h0, c0, in a backward dy, dhT, dcT, and lengths where there are any."""
+"""The arguments of one call by name: params, x, h0, c0, in a backward dy, dhT, dcT, and lengths
+where there are any.
+"""
 
 Given = Callable[[Call], Call]
 Returned = Callable[[Call, dict[str, Any]], dict[str, Any]]
@@ -30,12 +34,19 @@ class Around:
     given
         Applied to the arguments of every call.
     outputs, gradients
-        Applied to what forward returns (``y``, ``hT``, ``cT`` by name) and to what backward returns.
+        Applied to what forward returns (``y``, ``hT``, ``cT`` by name) and to what backward
+        returns.
     """
 
     convention = "canonical"
 
-    def __init__(self, inner: Any, given: Given | None = None, outputs: Returned | None = None, gradients: Returned | None = None) -> None:
+    def __init__(
+        self,
+        inner: Any,
+        given: Given | None = None,
+        outputs: Returned | None = None,
+        gradients: Returned | None = None,
+    ) -> None:
         self.cell, self._inner = inner.cell, inner
         self._given, self._outputs, self._gradients = given, outputs, gradients
 
@@ -44,7 +55,12 @@ class Around:
         return self._given(call) if self._given else call
 
     def forward(
-        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None = None,
+        lengths: Array | None = None,
     ) -> tuple[Array, ...]:
         """As the protocol has it, but for the fault."""
         call = self._arguments(lengths, params=params, x=x, h0=h0, c0=c0)
@@ -68,7 +84,9 @@ class Around:
         return self._gradients(call, out) if self._gradients else out
 
 
-def wrapped(given: Given | None = None, outputs: Returned | None = None, gradients: Returned | None = None) -> Wrapper:
+def wrapped(
+    given: Given | None = None, outputs: Returned | None = None, gradients: Returned | None = None
+) -> Wrapper:
     """The wrapper with these hooks, which keep nothing between calls."""
     return lambda inner: Around(inner, given, outputs, gradients)
 
@@ -85,22 +103,36 @@ def of(name: str, change: Callable[[Any], Any]) -> Returned:
 
 def each(change: Callable[[Any], Any], *names: str) -> Returned:
     """The hook that changes these results, or all of them."""
-    return lambda call, out: {k: change(v) if not names or k in names else v for k, v in out.items()}
+    return lambda call, out: {
+        k: change(v) if not names or k in names else v for k, v in out.items()
+    }
 
 
 def present(change: Callable[[Any], Any], *names: str) -> Given:
-    """The hook that changes these arguments where they are there; ``params`` stands for each of the parameters."""
+    """The hook that changes these arguments where they are there; ``params`` stands for each of the
+    parameters.
+    """
 
     def given(call: Call) -> Call:
-        new = {k: change(v) if k in names and v is not None else v for k, v in call.items() if k != "params"}
-        return {"params": {k: change(v) for k, v in call["params"].items()} if "params" in names else call["params"]} | new
+        new = {
+            k: change(v) if k in names and v is not None else v
+            for k, v in call.items()
+            if k != "params"
+        }
+        return {
+            "params": {k: change(v) for k, v in call["params"].items()}
+            if "params" in names
+            else call["params"]
+        } | new
 
     return given
 
 
 def absent(name: str, instead: Callable[[Call], Any]) -> Given:
     """The hook that puts something else where an argument is left out."""
-    return lambda call: call | {name: instead(call)} if name in call and call[name] is None else call
+    return lambda call: (
+        call | {name: instead(call)} if name in call and call[name] is None else call
+    )
 
 
 def _state(call: Call, value: float) -> Array:
@@ -140,18 +172,44 @@ def _copy_from(name: str) -> Callable[[Any, dict[str, Any]], None]:
 
 def damage(cell: Cell) -> Iterator[Row]:
     """Calls that change the arrays that they are given."""
-    yield "x scaled in place", "Every call halves the caller's x when it is done.", returning(_damaged("x", _halve))
-    yield "U scaled in place", "Every call halves the caller's U when it is done.", returning(_damaged("params", _scale_weights))
+    yield (
+        "x scaled in place",
+        "Every call halves the caller's x when it is done.",
+        returning(_damaged("x", _halve)),
+    )
+    yield (
+        "U scaled in place",
+        "Every call halves the caller's U when it is done.",
+        returning(_damaged("params", _scale_weights)),
+    )
     yield (
         "workspace left in params",
         "Every call leaves an array of its own in the caller's params.",
-        lambda inner: returning(_damaged("params", _store))(Edited(inner.cell)),  # which does not mind a name too many
+        lambda inner: returning(_damaged("params", _store))(
+            Edited(inner.cell)
+        ),  # which does not mind a name too many
     )
-    yield "dy overwritten", "The backward uses the caller's dy as a workspace.", wrapped(gradients=_damaged("dy", _halve))
-    yield "dhT overwritten", "The backward carries its gradient in the caller's dhT.", wrapped(gradients=_damaged("dhT", _copy_from("h0")))
-    yield "h0 overwritten", "The forward keeps its state in the caller's h0.", wrapped(outputs=_damaged("h0", _copy_from("hT")))
+    yield (
+        "dy overwritten",
+        "The backward uses the caller's dy as a workspace.",
+        wrapped(gradients=_damaged("dy", _halve)),
+    )
+    yield (
+        "dhT overwritten",
+        "The backward carries its gradient in the caller's dhT.",
+        wrapped(gradients=_damaged("dhT", _copy_from("h0"))),
+    )
+    yield (
+        "h0 overwritten",
+        "The forward keeps its state in the caller's h0.",
+        wrapped(outputs=_damaged("h0", _copy_from("hT"))),
+    )
     if "c" in cell.state:
-        yield "c0 overwritten", "The forward keeps its cell state in the caller's c0.", wrapped(outputs=_damaged("c0", _copy_from("cT")))
+        yield (
+            "c0 overwritten",
+            "The forward keeps its cell state in the caller's c0.",
+            wrapped(outputs=_damaged("c0", _copy_from("cT"))),
+        )
 
 
 # ---- memory between calls
@@ -162,7 +220,11 @@ def _continues(always: bool) -> Wrapper:
         kept: dict[str, Array] = {}
 
         def given(call: Call) -> Call:
-            usable = {k: v for k, v in kept.items() if v.shape == (call["x"].shape[1], call["params"]["U"].shape[0])}
+            usable = {
+                k: v
+                for k, v in kept.items()
+                if v.shape == (call["x"].shape[1], call["params"]["U"].shape[0])
+            }
             return call | {k: v for k, v in usable.items() if always or call[k] is None}
 
         def outputs(call: Call, out: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +254,9 @@ def _shapes(call: Call) -> tuple[Any, ...]:
 
 
 def _stale(*names: str, first: bool = False) -> Wrapper:
-    """Some arguments are those of an earlier call of the same shape: of the last forward, or of the first call."""
+    """Some arguments are those of an earlier call of the same shape: of the last forward, or of the
+    first call.
+    """
 
     def wrap(inner: Any) -> Around:
         kept: dict[tuple[Any, ...], Call] = {}
@@ -200,8 +264,14 @@ def _stale(*names: str, first: bool = False) -> Wrapper:
         def given(call: Call) -> Call:
             key, is_forward = _shapes(call), "dy" not in call
             if key not in kept or (is_forward and not first):
-                kept[key] = {k: ({n: a.copy() for n, a in v.items()} if k == "params" else v) for k, v in call.items() if k in names}
-                kept[key] = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in kept[key].items()}
+                kept[key] = {
+                    k: ({n: a.copy() for n, a in v.items()} if k == "params" else v)
+                    for k, v in call.items()
+                    if k in names
+                }
+                kept[key] = {
+                    k: v.copy() if isinstance(v, np.ndarray) else v for k, v in kept[key].items()
+                }
             return call if is_forward and not first else call | kept[key]
 
         return Around(inner, given)
@@ -226,7 +296,10 @@ def _cached(inner: Any) -> Around:
     kept: dict[bytes, dict[str, Any]] = {}
 
     def outputs(call: Call, out: dict[str, Any]) -> dict[str, Any]:
-        remembered = kept.setdefault(call["x"].tobytes() + call["params"]["U"].dtype.str.encode(), {k: v.copy() for k, v in out.items()})
+        remembered = kept.setdefault(
+            call["x"].tobytes() + call["params"]["U"].dtype.str.encode(),
+            {k: v.copy() for k, v in out.items()},
+        )
         return {k: v if v.shape == out[k].shape else out[k] for k, v in remembered.items()}
 
     return Around(inner, outputs=outputs)
@@ -264,26 +337,46 @@ def memory(cell: Cell) -> Iterator[Row]:
         f"A call continues from the state in which the last one ended even where {states} is given.",
         _continues(True),
     )
-    yield "gradients accumulate", "The parameters' gradients are added to those of the call before.", _accumulates
+    yield (
+        "gradients accumulate",
+        "The parameters' gradients are added to those of the call before.",
+        _accumulates,
+    )
     yield (
         "tape of the last forward",
         "The backward reads the inputs and the state of the last forward call, whatever it is given.",
         _stale("x", "h0", "c0"),
     )
-    yield "weights of the first call", "Weights are packed at the first call and never again.", _stale("params", first=True)
-    yield "outputs in a reused buffer", "The arrays that a call returns are overwritten by the next call.", _buffered
+    yield (
+        "weights of the first call",
+        "Weights are packed at the first call and never again.",
+        _stale("params", first=True),
+    )
+    yield (
+        "outputs in a reused buffer",
+        "The arrays that a call returns are overwritten by the next call.",
+        _buffered,
+    )
     yield (
         "outputs cached by x",
         "A forward with an x that was seen before returns what it returned then, whatever else has changed.",
         _cached,
     )
-    yield "first call on zeros", "The first call runs before its input has arrived and reads zeros.", _cold
+    yield (
+        "first call on zeros",
+        "The first call runs before its input has arrived and reads zeros.",
+        _cold,
+    )
     yield (
         "noise",
         "Every call has other rounding errors, of about a millionth.",
         _random(lambda rng, v: v * (1 + 1e-6 * rng.standard_normal(v.shape))),
     )
-    yield "dropout left on", "A tenth of the results is set to zero at random.", _random(lambda rng, v: v * (rng.random(v.shape) > 0.1))
+    yield (
+        "dropout left on",
+        "A tenth of the results is set to zero at random.",
+        _random(lambda rng, v: v * (rng.random(v.shape) > 0.1)),
+    )
 
 
 # ---- absent arguments
@@ -319,22 +412,50 @@ def _other_cell(edit: Edit, when: Callable[[Call], bool]) -> Wrapper:
 def absences(cell: Cell) -> Iterator[Row]:
     """An array that is left out is taken for something else than zero."""
     for k in cell.state:
-        yield f"absent {k}0 as ones", f"Where {k}0 is absent it is taken for ones.", wrapped(absent(f"{k}0", lambda call: _state(call, 1)))
-        yield f"absent {k}0 refused", f"A call without {k}0 raises an exception.", crash(f"{k}0 is needed", _lacks(f"{k}0"))
+        yield (
+            f"absent {k}0 as ones",
+            f"Where {k}0 is absent it is taken for ones.",
+            wrapped(absent(f"{k}0", lambda call: _state(call, 1))),
+        )
+        yield (
+            f"absent {k}0 refused",
+            f"A call without {k}0 raises an exception.",
+            crash(f"{k}0 is needed", _lacks(f"{k}0")),
+        )
         yield (
             f"absent d{k}T as ones",
             f"Where d{k}T is absent it is taken for ones.",
             wrapped(absent(f"d{k}T", lambda call: _state(call, 1))),
         )
     if "c" in cell.state:
-        yield "absent c0 as h0", "Where c0 is absent, h0 is taken for it.", wrapped(absent("c0", lambda call: call["h0"]))
+        yield (
+            "absent c0 as h0",
+            "Where c0 is absent, h0 is taken for it.",
+            wrapped(absent("c0", lambda call: call["h0"])),
+        )
     yield (
         "absent dy as ones",
         "Where dy is absent it is taken for ones.",
-        wrapped(absent("dy", lambda call: np.ones((*call["x"].shape[:2], call["params"]["U"].shape[0]), call["x"].dtype))),
+        wrapped(
+            absent(
+                "dy",
+                lambda call: np.ones(
+                    (*call["x"].shape[:2], call["params"]["U"].shape[0]), call["x"].dtype
+                ),
+            )
+        ),
     )
-    yield "absent dy refused", "A backward without dy raises an exception.", crash("dy is needed", _lacks("dy")), "pytorch/pytorch#96416"
-    yield "h0 of the first row", "The first row of h0 is the initial state of every row.", wrapped(present(lambda a: a[:1] + 0 * a, "h0"))
+    yield (
+        "absent dy refused",
+        "A backward without dy raises an exception.",
+        crash("dy is needed", _lacks("dy")),
+        "pytorch/pytorch#96416",
+    )
+    yield (
+        "h0 of the first row",
+        "The first row of h0 is the initial state of every row.",
+        wrapped(present(lambda a: a[:1] + 0 * a, "h0")),
+    )
     yield (
         "backward from zero state",
         "The backward runs the forward again from a zero state.",
@@ -343,7 +464,12 @@ def absences(cell: Cell) -> Iterator[Row]:
     if cell.reset == "after":
         edit = misread("q", c_n=lambda s: s.c_n * (s.t > 0))
         says = "Where h0 is absent the first step leaves out the candidate's inner bias."
-        yield "c_n skipped without h0", says, _other_cell(edit, lambda call: call["h0"] is None), "ml-explore/mlx#3249"
+        yield (
+            "c_n skipped without h0",
+            says,
+            _other_cell(edit, lambda call: call["h0"] is None),
+            "ml-explore/mlx#3249",
+        )
 
 
 def rows(cell: Cell) -> Iterator[Row]:

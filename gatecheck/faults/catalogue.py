@@ -1,6 +1,7 @@
 """Every fault by name: those that people wrote or plainly could, and the systematic misreadings.
 
-A fault holds functions, so it does not travel between processes; its label does, and :func:`find` makes the fault from it again.
+A fault holds functions, so it does not travel between processes; its label does, and :func:`find`
+makes the fault from it again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,19 @@ from functools import cache
 
 from gatecheck.cells import CELLS, NETWORKS, VARIANTS, Cell, as_cell
 from gatecheck.errors import UsageError
-from gatecheck.faults import around, gru, layers, lengths, lstm, networks, options, per_gate, rnn, shared, surroundings
+from gatecheck.faults import (
+    around,
+    gru,
+    layers,
+    lengths,
+    lstm,
+    networks,
+    options,
+    per_gate,
+    rnn,
+    shared,
+    surroundings,
+)
 from gatecheck.faults.fault import Fault
 from gatecheck.faults.mutants import mutants as mutants
 from gatecheck.faults.reasons import EQUIVALENT, ONLY_BY_COMPARISON
@@ -37,7 +50,11 @@ def _of(cell: Cell) -> Iterator[Fault]:
 @cache
 def _named(cell: str) -> dict[str, Fault]:
     return {
-        fault.name: replace(fault, equivalent=EQUIVALENT.get(fault.label, ""), reference_needed=ONLY_BY_COMPARISON.get(fault.name, ""))
+        fault.name: replace(
+            fault,
+            equivalent=EQUIVALENT.get(fault.label, ""),
+            reference_needed=ONLY_BY_COMPARISON.get(fault.name, ""),
+        )
         for fault in _of(as_cell(cell))
     }
 
@@ -48,7 +65,8 @@ def _every() -> tuple[Fault, ...]:
 
 
 def faults(cell: str | None = None) -> tuple[Fault, ...]:
-    """The named faults of a cell, or of all cells; of a cell with options, those of its options; of a network, those of its layers.
+    """The named faults of a cell, or of all cells; of a cell with options, those of its options; of
+    a network, those of its layers.
 
     Raises
     ------
@@ -83,4 +101,6 @@ def find(label: str) -> Fault:
         found = _named(cell).get(name) or _generated(cell).get(name)
         if found:
             return found
-    raise UsageError(f"there is no fault {label!r}; a label is a cell and a name, such as 'lstm: dc not carried'")
+    raise UsageError(
+        f"there is no fault {label!r}; a label is a cell and a name, such as 'lstm: dc not carried'"
+    )

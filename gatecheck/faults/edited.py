@@ -1,4 +1,6 @@
-"""The reference, edited or not, as an implementation of the protocol: the subject on which faults are planted."""
+"""The reference, edited or not, as an implementation of the protocol: the subject on which faults
+are planted.
+"""
 
 from __future__ import annotations
 
@@ -53,15 +55,28 @@ class Edited:
         return {**params, "x": x} | {k: v for k, v in rest.items() if v is not None}
 
     def forward(
-        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None = None,
+        lengths: Array | None = None,
     ) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT); shapes as in :mod:`gatecheck.cells`."""
         return self._outputs(self._arrays(params, x, h0=h0, c0=c0, lengths=lengths))
 
     def forward_each(
-        self, name: str, entries: Array, values: Array, params: dict[str, Array], x: Array, h0: Array, c0: Array | None = None
+        self,
+        name: str,
+        entries: Array,
+        values: Array,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array,
+        c0: Array | None = None,
     ) -> tuple[Array, ...]:
-        """:meth:`forward` for many inputs that differ in one entry: entry ``entries[k]`` in C order of the input `name` is ``values[k]``.
+        """:meth:`forward` for many inputs that differ in one entry: entry ``entries[k]`` in C order
+        of the input `name` is ``values[k]``.
 
         The outputs have one leading axis more.
         """
@@ -97,4 +112,6 @@ class Edited:
         lengths: Array | None = None,
     ) -> dict[str, Any]:
         """A gradient for each parameter, x, h0 and (c0)."""
-        return self._gradients(self._arrays(params, x, h0=h0, c0=c0, lengths=lengths, dy=dy, dhT=dhT, dcT=dcT))
+        return self._gradients(
+            self._arrays(params, x, h0=h0, c0=c0, lengths=lengths, dy=dy, dhT=dhT, dcT=dcT)
+        )

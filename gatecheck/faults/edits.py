@@ -1,7 +1,7 @@
 """Faults as edits of a cell's equations.
 
-Nearly every fault is a misreading: in equation E, symbol X is read as something else (a constant, another gate's X, X at another
-time, its transpose). The rest replace an equation outright.
+Nearly every fault is a misreading: in equation E, symbol X is read as something else (a constant,
+another gate's X, X at another time, its transpose). The rest replace an equation outright.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ Reading = Callable[[Any], Any]
 
 
 def misread(where: str, **instead: Any) -> Edit:
-    """In these equations (names separated by spaces), read some symbols as a constant, or as a function of the scope."""
+    """In these equations (names separated by spaces), read some symbols as a constant, or as a
+    function of the scope.
+    """
 
     def edit(equations: Equations) -> Mapping[str, Equation]:
         def wrong(right: Equation) -> Equation:
-            return lambda s: right(s.reading(**{k: v(s) if callable(v) else v for k, v in instead.items()}))
+            return lambda s: right(
+                s.reading(**{k: v(s) if callable(v) else v for k, v in instead.items()})
+            )
 
         return {name: wrong(equations[name]) for name in where.split()}
 
@@ -64,7 +68,9 @@ def exchanged(parts: str, j: str, k: str) -> Edit:
     """Gates j and k read each other's blocks of some of W, U and b."""
 
     def home(part: str, gate: str, equations: Equations) -> str:
-        return "q" if part == "U" and gate == "n" and equations.cell.reset == "after" else f"a_{gate}"
+        return (
+            "q" if part == "U" and gate == "n" and equations.cell.reset == "after" else f"a_{gate}"
+        )
 
     def swap(part: str) -> Edit:
         def edit(equations: Equations) -> Mapping[str, Equation]:

@@ -1,4 +1,6 @@
-"""A fault: a bug that people really write, as an edit of a cell's equations or a wrapper around an implementation."""
+"""A fault: a bug that people really write, as an edit of a cell's equations or a wrapper around an
+implementation.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class Fault:
         return f"{self.cell}: {self.name}"
 
     def side(self, cell: Cell) -> str:
-        """``forward`` if it changes what forward computes, ``backward`` if only gradients, ``around`` if it is a wrapper."""
+        """``forward`` if it changes what forward computes, ``backward`` if only gradients,
+        ``around`` if it is a wrapper.
+        """
         if self.edit is None:
             return "around"
         plain = Edited(cell).equations
@@ -63,7 +67,8 @@ class Fault:
     def plant(self) -> Any:
         """The reference, or our kernels, with this fault, as an implementation.
 
-        An edit needs equations; a wrapper goes around whatever is right, and kernels are the fastest of that.
+        An edit needs equations; a wrapper goes around whatever is right, and kernels are the
+        fastest of that.
 
         Raises
         ------

@@ -1,4 +1,6 @@
-"""What people get wrong in a gated recurrent unit, whichever side of the product its reset gate is on."""
+"""What people get wrong in a gated recurrent unit, whichever side of the product its reset gate is
+on.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,27 @@ from gatecheck.reference.equations import T, over_time, sigmoid
 def forward(cell: Cell) -> Iterator[Row]:
     """Those of the forward pass that both kinds share."""
     where = "a_n" if cell.reset == "after" else "q"
-    yield "reset never applied", "The reset gate is computed and never applied.", misread(where, r=1), "zhiyongc/GRU-D#2"
-    yield "reset applied twice", "The reset gate is applied twice.", misread(where, r=lambda s: s.r**2)
-    yield "reset by the update gate", "The candidate is reset by the update gate.", misread(where, r=other("z"))
-    yield "reset of the other polarity", "The candidate is reset by 1 - r.", misread(where, r=complement("r"))
+    yield (
+        "reset never applied",
+        "The reset gate is computed and never applied.",
+        misread(where, r=1),
+        "zhiyongc/GRU-D#2",
+    )
+    yield (
+        "reset applied twice",
+        "The reset gate is applied twice.",
+        misread(where, r=lambda s: s.r**2),
+    )
+    yield (
+        "reset by the update gate",
+        "The candidate is reset by the update gate.",
+        misread(where, r=other("z")),
+    )
+    yield (
+        "reset of the other polarity",
+        "The candidate is reset by 1 - r.",
+        misread(where, r=complement("r")),
+    )
     yield (
         "reset also in the mix",
         "The old state is reset in the mix as well as in the candidate.",
@@ -36,7 +55,11 @@ def forward(cell: Cell) -> Iterator[Row]:
         "The reset gate multiplies the share of the input in the candidate.",
         _input_reset(),
     )
-    yield "mix by r", "The mix uses the reset gate instead of the update gate.", misread("h", z=other("r"))
+    yield (
+        "mix by r",
+        "The mix uses the reset gate instead of the update gate.",
+        misread("h", z=other("r")),
+    )
     yield (
         "mix with the state of two steps before",
         "The candidate is made from one state and mixed with that of the step before.",
@@ -54,13 +77,37 @@ def forward(cell: Cell) -> Iterator[Row]:
         "The candidate is added whole: h' = n + (1 - z) h.",
         replaced(h=lambda s: s.n + (1 - s.z) * s.h_prev),
     )
-    yield "1 - z missing on the old state", "The old state is added whole: h' = z n + h.", replaced(h=lambda s: s.z * s.n + s.h_prev)
-    yield "old state missing", "The old state is left out of the mix: h' = z n.", replaced(h=lambda s: s.z * s.n)
-    yield "z on both", "The old state and the candidate are both multiplied by z.", replaced(h=lambda s: s.z * (s.n + s.h_prev))
-    yield "mix of preactivations", "The candidate enters the mix without its tanh.", misread("h", n=other("a_n"))
+    yield (
+        "1 - z missing on the old state",
+        "The old state is added whole: h' = z n + h.",
+        replaced(h=lambda s: s.z * s.n + s.h_prev),
+    )
+    yield (
+        "old state missing",
+        "The old state is left out of the mix: h' = z n.",
+        replaced(h=lambda s: s.z * s.n),
+    )
+    yield (
+        "z on both",
+        "The old state and the candidate are both multiplied by z.",
+        replaced(h=lambda s: s.z * (s.n + s.h_prev)),
+    )
+    yield (
+        "mix of preactivations",
+        "The candidate enters the mix without its tanh.",
+        misread("h", n=other("a_n")),
+    )
     yield "no tanh on n", "The candidate has no tanh.", replaced(n=other("a_n"))
-    yield "sigmoid on n", "The candidate is a sigmoid instead of a tanh.", replaced(n=lambda s: sigmoid(s.a_n))
-    yield "relu on n", "The candidate is a relu instead of a tanh.", replaced(n=lambda s: np.maximum(s.a_n, 0))
+    yield (
+        "sigmoid on n",
+        "The candidate is a sigmoid instead of a tanh.",
+        replaced(n=lambda s: sigmoid(s.a_n)),
+    )
+    yield (
+        "relu on n",
+        "The candidate is a relu instead of a tanh.",
+        replaced(n=lambda s: np.maximum(s.a_n, 0)),
+    )
     yield (
         "tanh on the new state",
         "The new state goes through one more tanh.",
@@ -71,8 +118,16 @@ def forward(cell: Cell) -> Iterator[Row]:
         "The candidate's tanh is computed as (exp(2a) - 1)/(exp(2a) + 1), which is NaN for large a.",
         replaced(n=lambda s: (np.exp(2 * s.a_n) - 1) / (np.exp(2 * s.a_n) + 1)),
     )
-    yield "n of the step before", "The mix takes the candidate of the step before.", misread("h", n=earlier("n"))
-    yield "candidate output", "The state is the candidate, without the mix.", replaced(h=lambda s: s.n)
+    yield (
+        "n of the step before",
+        "The mix takes the candidate of the step before.",
+        misread("h", n=earlier("n")),
+    )
+    yield (
+        "candidate output",
+        "The state is the candidate, without the mix.",
+        replaced(h=lambda s: s.n),
+    )
 
 
 def _input_reset() -> Any:
@@ -81,10 +136,26 @@ def _input_reset() -> Any:
 
 def backward(cell: Cell) -> Iterator[Row]:
     """Those of the backward pass that both kinds share."""
-    yield "copy path missing in dh", "The carried gradient leaves out dh (1 - z).", misread("dh_prev", dh=zero("dh"))
-    yield "1 - z missing in dh", "The carried gradient takes dh whole instead of dh (1 - z).", misread("dh_prev", z=zero("z"))
-    yield "z for 1 - z in dh", "The carried gradient takes dh z instead of dh (1 - z).", misread("dh_prev", z=complement("z"))
-    yield "z of the step after in dh", "The carried gradient uses the update gate of the step after.", misread("dh_prev", z=later("z"))
+    yield (
+        "copy path missing in dh",
+        "The carried gradient leaves out dh (1 - z).",
+        misread("dh_prev", dh=zero("dh")),
+    )
+    yield (
+        "1 - z missing in dh",
+        "The carried gradient takes dh whole instead of dh (1 - z).",
+        misread("dh_prev", z=zero("z")),
+    )
+    yield (
+        "z for 1 - z in dh",
+        "The carried gradient takes dh z instead of dh (1 - z).",
+        misread("dh_prev", z=complement("z")),
+    )
+    yield (
+        "z of the step after in dh",
+        "The carried gradient uses the update gate of the step after.",
+        misread("dh_prev", z=later("z")),
+    )
     yield (
         "z of the first step in dh",
         "The carried gradient uses the first step's update gate at every step.",
@@ -96,24 +167,52 @@ def backward(cell: Cell) -> Iterator[Row]:
         "The gradient of the update gate is dh n instead of dh (n - h_prev).",
         misread("dz", h_prev=zero("h_prev")),
     )
-    yield "dz without the candidate", "The gradient of the update gate leaves out the candidate.", misread("dz", n=zero("n"))
+    yield (
+        "dz without the candidate",
+        "The gradient of the update gate leaves out the candidate.",
+        misread("dz", n=zero("n")),
+    )
     yield (
         "dz with h for h_prev",
         "The gradient of the update gate uses the new state where the old one belongs.",
         misread("dz", h_prev=other("h")),
     )
-    yield "dz with the preactivation", "The gradient of the update gate uses the candidate before its tanh.", misread("dz", n=other("a_n"))
-    yield "dz from dy only", "The gradient of the update gate leaves out what later steps carry back.", misread("dz", dh=other("dy"))
-    yield "z missing in dn", "The gradient of the candidate is dh instead of dh z.", misread("dn", z=1)
-    yield "1 - z in dn", "The gradient of the candidate is dh (1 - z) instead of dh z.", misread("dn", z=complement("z"))
+    yield (
+        "dz with the preactivation",
+        "The gradient of the update gate uses the candidate before its tanh.",
+        misread("dz", n=other("a_n")),
+    )
+    yield (
+        "dz from dy only",
+        "The gradient of the update gate leaves out what later steps carry back.",
+        misread("dz", dh=other("dy")),
+    )
+    yield (
+        "z missing in dn",
+        "The gradient of the candidate is dh instead of dh z.",
+        misread("dn", z=1),
+    )
+    yield (
+        "1 - z in dn",
+        "The gradient of the candidate is dh (1 - z) instead of dh z.",
+        misread("dn", z=complement("z")),
+    )
     yield (
         "z of the step before in dn",
         "The gradient of the candidate uses the update gate of the step before.",
         misread("dn", z=earlier("z")),
         "ooples/AiDotNet PR 722",
     )
-    yield "r in dn", "The gradient of the candidate uses the reset gate instead of the update gate.", misread("dn", z=other("r"))
-    yield "dn from dy only", "The gradient of the candidate leaves out what later steps carry back.", misread("dn", dh=other("dy"))
+    yield (
+        "r in dn",
+        "The gradient of the candidate uses the reset gate instead of the update gate.",
+        misread("dn", z=other("r")),
+    )
+    yield (
+        "dn from dy only",
+        "The gradient of the candidate leaves out what later steps carry back.",
+        misread("dn", dh=other("dy")),
+    )
 
 
 def after(cell: Cell) -> Iterator[Row]:
@@ -125,7 +224,12 @@ def after(cell: Cell) -> Iterator[Row]:
         _before(before),
         "pytorch/pytorch#189225, microsoft/onnxscript#2852, tracel-ai/burn PR 2704",
     )
-    yield "c_n missing", "The candidate's inner bias c_n is never added.", misread("q", c_n=0), "google/flax#5594"
+    yield (
+        "c_n missing",
+        "The candidate's inner bias c_n is never added.",
+        misread("q", c_n=0),
+        "google/flax#5594",
+    )
     yield (
         "c_n outside the reset",
         "The candidate's inner bias is added outside the reset.",
@@ -142,7 +246,11 @@ def after(cell: Cell) -> Iterator[Row]:
         "The candidate's two biases are exchanged.",
         both(misread("q", c_n=other("b_n")), misread("a_n", b_n=other("c_n"))),
     )
-    yield "c_n twice", "The candidate's inner bias is added twice.", misread("q", c_n=times(2, "c_n"))
+    yield (
+        "c_n twice",
+        "The candidate's inner bias is added twice.",
+        misread("q", c_n=times(2, "c_n")),
+    )
     yield (
         "reset on the whole candidate",
         "The reset gate multiplies the candidate's whole preactivation.",
@@ -170,8 +278,16 @@ def after(cell: Cell) -> Iterator[Row]:
         misread("dh_prev", dq=other("da_n")),
         "ooples/AiDotNet PR 722",
     )
-    yield "r missing in dU_n", "The gradient of U_n leaves out the reset gate.", misread("dU_n", dq=other("da_n"))
-    yield "r missing in dc_n", "The gradient of c_n leaves out the reset gate.", misread("dc_n", dq=other("da_n"))
+    yield (
+        "r missing in dU_n",
+        "The gradient of U_n leaves out the reset gate.",
+        misread("dU_n", dq=other("da_n")),
+    )
+    yield (
+        "r missing in dc_n",
+        "The gradient of c_n leaves out the reset gate.",
+        misread("dc_n", dq=other("da_n")),
+    )
     yield "dc_n missing", "The gradient of c_n is zero.", misread("dc_n", dq=zero("dq"))
     yield (
         "r is its preactivation",
@@ -185,26 +301,46 @@ def after(cell: Cell) -> Iterator[Row]:
         misread("dq", r=earlier("r")),
         "ooples/AiDotNet PR 722",
     )
-    yield "z in dq", "The gradient of the recurrent product uses the update gate instead of the reset gate.", misread("dq", r=other("z"))
+    yield (
+        "z in dq",
+        "The gradient of the recurrent product uses the update gate instead of the reset gate.",
+        misread("dq", r=other("z")),
+    )
     yield (
         "dr with h_prev for q",
         "The gradient of the reset gate uses the old state where its product with U_n belongs.",
         misread("dr", q=other("h_prev")),
     )
-    yield "c_n missing in dr", "The gradient of the reset gate leaves out the inner bias.", misread("dr", q=lambda s: s.q - s.c_n)
-    yield "dr from dn", "The gradient of the reset gate leaves out the slope of the candidate.", misread("dr", da_n=other("dn"))
+    yield (
+        "c_n missing in dr",
+        "The gradient of the reset gate leaves out the inner bias.",
+        misread("dr", q=lambda s: s.q - s.c_n),
+    )
+    yield (
+        "dr from dn",
+        "The gradient of the reset gate leaves out the slope of the candidate.",
+        misread("dr", da_n=other("dn")),
+    )
     yield (
         "dr from dq",
         "The gradient of the reset gate is taken after the reset instead of before it.",
         misread("dr", da_n=lambda s: s.da_n * s.r),
     )
-    yield "q of the step before in dr", "The gradient of the reset gate uses the product of the step before.", misread("dr", q=earlier("q"))
+    yield (
+        "q of the step before in dr",
+        "The gradient of the reset gate uses the product of the step before.",
+        misread("dr", q=earlier("q")),
+    )
     yield (
         "reset on b_n's gradient",
         "The gradient of b_n is multiplied by the reset gate, as if b_n were inside it.",
         misread("db_n", da_n=other("dq")),
     )
-    yield "reset on W_n's gradient", "The gradient of W_n is multiplied by the reset gate.", misread("dW_n", da_n=other("dq"))
+    yield (
+        "reset on W_n's gradient",
+        "The gradient of W_n is multiplied by the reset gate.",
+        misread("dW_n", da_n=other("dq")),
+    )
     yield (
         "reset on the inputs' gradient",
         "The candidate's share of the gradient of the inputs is multiplied by the reset gate.",
@@ -234,7 +370,12 @@ def before(cell: Cell) -> Iterator[Row]:
         "The reset gate multiplies the old state both before and after the product with U_n.",
         replaced(a_n=lambda s: s.x @ s.W_n + s.b_n + s.r * (s.q @ s.U_n)),
     )
-    yield "reset factor missing in dh", "The carried gradient leaves out the reset gate.", misread("dh_prev", r=1), "ooples/AiDotNet PR 722"
+    yield (
+        "reset factor missing in dh",
+        "The carried gradient leaves out the reset gate.",
+        misread("dh_prev", r=1),
+        "ooples/AiDotNet PR 722",
+    )
     yield (
         "r of the step before in dh",
         "The carried gradient uses the reset gate of the step before.",
@@ -247,8 +388,16 @@ def before(cell: Cell) -> Iterator[Row]:
         misread("dh_prev", r=other("a_r")),
         "microsoft/onnxruntime#16862",
     )
-    yield "z for r in dh", "The carried gradient uses the update gate where the reset gate belongs.", misread("dh_prev", r=other("z"))
-    yield "r missing in dU_n", "The gradient of U_n leaves out the reset gate.", misread("dU_n", q=other("h_prev"))
+    yield (
+        "z for r in dh",
+        "The carried gradient uses the update gate where the reset gate belongs.",
+        misread("dh_prev", r=other("z")),
+    )
+    yield (
+        "r missing in dU_n",
+        "The gradient of U_n leaves out the reset gate.",
+        misread("dU_n", q=other("h_prev")),
+    )
     yield (
         "dU_n by r after the product",
         "The gradient of U_n is taken as if the reset came after the product.",
@@ -259,7 +408,11 @@ def before(cell: Cell) -> Iterator[Row]:
         "The gradient of the reset gate uses the new state where the old one belongs.",
         misread("dr", h_prev=other("h")),
     )
-    yield "dr with the reset state", "The gradient of the reset gate uses the old state after the reset.", misread("dr", h_prev=other("q"))
+    yield (
+        "dr with the reset state",
+        "The gradient of the reset gate uses the old state after the reset.",
+        misread("dr", h_prev=other("q")),
+    )
     yield (
         "dr before U_n",
         "The gradient of the reset gate leaves out the product with the transpose of U_n.",

@@ -43,12 +43,15 @@ class Layer:
     turn
         What is done to x, y, dx and dy by name, in the place of the right thing.
     last
-        Which output is returned as h_T instead of the state after the last step that was run, or None.
+        Which output is returned as h_T instead of the state after the last step that was run, or
+        None.
     """
 
     convention = "canonical"
 
-    def __init__(self, inner: Any, option: str, turn: Mapping[str, Turn], last: int | None = None) -> None:
+    def __init__(
+        self, inner: Any, option: str, turn: Mapping[str, Turn], last: int | None = None
+    ) -> None:
         self.cell, self._inner, self._last = inner.cell, inner, last
         self.options = {option: True}
         right = {"reverse": in_reverse, "batch_first": _batch_first}[option]
@@ -58,7 +61,12 @@ class Layer:
         return np.array(self._turn[name](a, lengths), order="C")
 
     def forward(
-        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None = None,
+        lengths: Array | None = None,
     ) -> tuple[Array, ...]:
         """As the protocol has it, in the layout of the layer."""
         y, *final = self._inner.forward(params, self._turned("x", x, lengths), h0, c0, lengths)
@@ -80,7 +88,9 @@ class Layer:
     ) -> dict[str, Any]:
         """As the protocol has it, in the layout of the layer."""
         dy = None if dy is None else self._turned("dy", dy, lengths)
-        out: dict[str, Any] = self._inner.backward(params, self._turned("x", x, lengths), h0, c0, dy, dhT, dcT, lengths)
+        out: dict[str, Any] = self._inner.backward(
+            params, self._turned("x", x, lengths), h0, c0, dy, dhT, dcT, lengths
+        )
         return out | {"x": self._turned("dx", out["x"], lengths)}
 
 
@@ -93,16 +103,33 @@ def rows(cell: Cell) -> Iterator[Row]:
     """All of them."""
     source = "openvinotoolkit/openvino#37820, onnx/onnx PR 7935"
     everything = dict.fromkeys(("x", "y", "dx", "dy"), _same)
-    yield "reverse: direction ignored", "A reverse layer runs forwards.", layer("reverse", **everything), source
+    yield (
+        "reverse: direction ignored",
+        "A reverse layer runs forwards.",
+        layer("reverse", **everything),
+        source,
+    )
     yield (
         "reverse: outputs in the order of the run",
         "A reverse layer returns its outputs from the last step to the first.",
         layer("reverse", y=_same),
         "onnx/keras-onnx#523",
     )
-    yield "reverse: inputs not reversed", "A reverse layer reverses its outputs, but not its inputs.", layer("reverse", x=_same)
-    yield "reverse: dy not reversed", "The backward of a reverse layer reads dy in the order of the run.", layer("reverse", dy=_same)
-    yield "reverse: dx not reversed", "The backward of a reverse layer returns dx in the order of the run.", layer("reverse", dx=_same)
+    yield (
+        "reverse: inputs not reversed",
+        "A reverse layer reverses its outputs, but not its inputs.",
+        layer("reverse", x=_same),
+    )
+    yield (
+        "reverse: dy not reversed",
+        "The backward of a reverse layer reads dy in the order of the run.",
+        layer("reverse", dy=_same),
+    )
+    yield (
+        "reverse: dx not reversed",
+        "The backward of a reverse layer returns dx in the order of the run.",
+        layer("reverse", dx=_same),
+    )
     yield (
         "reverse: hT is the output of the last step",
         "The final state of a reverse layer is taken from the last step, which it runs first.",
@@ -120,9 +147,35 @@ def rows(cell: Cell) -> Iterator[Row]:
         layer("reverse", **dict.fromkeys(("x", "y", "dx", "dy"), _padding_too)),
         "NervanaSystems/ngraph PR 3176",
     )
-    yield "batch first: x reshaped", "The memory of x is read as if time were first.", layer("batch_first", x=_reshaped), source
-    yield "batch first: y reshaped", "The memory of y is written as if time were first.", layer("batch_first", y=_reshaped), source
-    yield "batch first: dy reshaped", "The memory of dy is read as if time were first.", layer("batch_first", dy=_reshaped)
-    yield "batch first: dx reshaped", "The memory of dx is written as if time were first.", layer("batch_first", dx=_reshaped)
-    yield "batch first: y time first", "The outputs are returned with time first.", layer("batch_first", y=_same)
-    yield "batch first: dx time first", "The gradient of the inputs is returned with time first.", layer("batch_first", dx=_same)
+    yield (
+        "batch first: x reshaped",
+        "The memory of x is read as if time were first.",
+        layer("batch_first", x=_reshaped),
+        source,
+    )
+    yield (
+        "batch first: y reshaped",
+        "The memory of y is written as if time were first.",
+        layer("batch_first", y=_reshaped),
+        source,
+    )
+    yield (
+        "batch first: dy reshaped",
+        "The memory of dy is read as if time were first.",
+        layer("batch_first", dy=_reshaped),
+    )
+    yield (
+        "batch first: dx reshaped",
+        "The memory of dx is written as if time were first.",
+        layer("batch_first", dx=_reshaped),
+    )
+    yield (
+        "batch first: y time first",
+        "The outputs are returned with time first.",
+        layer("batch_first", y=_same),
+    )
+    yield (
+        "batch first: dx time first",
+        "The gradient of the inputs is returned with time first.",
+        layer("batch_first", dx=_same),
+    )

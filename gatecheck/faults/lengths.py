@@ -1,4 +1,6 @@
-"""What people get wrong where the rows of a batch end at lengths of their own: masks, padding, and which state is the last."""
+"""What people get wrong where the rows of a batch end at lengths of their own: masks, padding, and
+which state is the last.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,11 @@ def masks(cell: Cell) -> Iterator[Row]:
     )
     for k in cell.state:
         if len(cell.state) > 1:
-            yield f"lengths: {k} not held", f"Past the end of a row {k} is not held.", _masked(misread(k, valid=True))
+            yield (
+                f"lengths: {k} not held",
+                f"Past the end of a row {k} is not held.",
+                _masked(misread(k, valid=True)),
+            )
         yield (
             f"lengths: {k} zero past the end",
             f"Past the end of a row {k} is zero.",
@@ -110,7 +116,9 @@ def masks(cell: Cell) -> Iterator[Row]:
     yield (
         "lengths: mask from the third row on that of the second",
         "From the third row on, the mask is that of the second row.",
-        _masked(misread(everything, valid=lambda s: s.valid[np.minimum(np.arange(len(s.valid)), 1)])),
+        _masked(
+            misread(everything, valid=lambda s: s.valid[np.minimum(np.arange(len(s.valid)), 1)])
+        ),
         "tensorflow/tensorflow#60192",
     )
     yield (
@@ -123,7 +131,9 @@ def masks(cell: Cell) -> Iterator[Row]:
 # ---- the lengths as they are given
 
 
-def _lengths(change: Callable[[Array, int], Array], holds: Callable[[Call], bool] = lambda call: True) -> Wrapper:
+def _lengths(
+    change: Callable[[Array, int], Array], holds: Callable[[Call], bool] = lambda call: True
+) -> Wrapper:
     def given(call: Call) -> Call:
         if "lengths" not in call or not holds(call):
             return call
@@ -139,7 +149,12 @@ def _is_backward(call: Call) -> bool:
 def arguments(cell: Cell) -> Iterator[Row]:
     """Lengths that are read as others."""
     source = "onnx/onnx PR 7935"
-    yield "lengths: ignored", "Every row is run over the whole sequence.", _lengths(np.full_like), source
+    yield (
+        "lengths: ignored",
+        "Every row is run over the whole sequence.",
+        _lengths(np.full_like),
+        source,
+    )
     yield (
         "lengths: ignored in the backward",
         "The backward takes every row for full.",
@@ -151,22 +166,53 @@ def arguments(cell: Cell) -> Iterator[Row]:
         "The forward takes every row for full.",
         _lengths(np.full_like, lambda call: not _is_backward(call)),
     )
-    yield "lengths: one too long", "A row that ends early takes one step too many.", _lengths(lambda n, T: np.minimum(n + 1, T))
-    yield "lengths: one too short", "Every row ends one step too early.", _lengths(lambda n, T: np.maximum(n - 1, 0))
-    yield "lengths: of the neighbouring row", "Each row has the length of its neighbour.", _lengths(lambda n, T: np.roll(n, 1))
-    yield "lengths: of the first row", "Every row has the length of the first.", _lengths(lambda n, T: n[:1] + 0 * n)
-    yield "lengths: the longest", "Every row has the length of the longest.", _lengths(lambda n, T: np.full_like(n, n.max(initial=0)))
-    yield "lengths: the shortest", "Every row has the length of the shortest.", _lengths(lambda n, T: np.full_like(n, n.min(initial=T)))
+    yield (
+        "lengths: one too long",
+        "A row that ends early takes one step too many.",
+        _lengths(lambda n, T: np.minimum(n + 1, T)),
+    )
+    yield (
+        "lengths: one too short",
+        "Every row ends one step too early.",
+        _lengths(lambda n, T: np.maximum(n - 1, 0)),
+    )
+    yield (
+        "lengths: of the neighbouring row",
+        "Each row has the length of its neighbour.",
+        _lengths(lambda n, T: np.roll(n, 1)),
+    )
+    yield (
+        "lengths: of the first row",
+        "Every row has the length of the first.",
+        _lengths(lambda n, T: n[:1] + 0 * n),
+    )
+    yield (
+        "lengths: the longest",
+        "Every row has the length of the longest.",
+        _lengths(lambda n, T: np.full_like(n, n.max(initial=0))),
+    )
+    yield (
+        "lengths: the shortest",
+        "Every row has the length of the shortest.",
+        _lengths(lambda n, T: np.full_like(n, n.min(initial=T))),
+    )
     yield (
         "lengths: sorted, rows not",
         "The lengths are sorted from the longest to the shortest, and the rows are not.",
         _lengths(lambda n, T: np.sort(n)[::-1]),
     )
-    yield "lengths: padding at the front", "A row's padding is taken to stand before it.", wrapped(_front_padded)
+    yield (
+        "lengths: padding at the front",
+        "A row's padding is taken to stand before it.",
+        wrapped(_front_padded),
+    )
     yield (
         "lengths: short rows refused",
         "A row that ends early raises an exception.",
-        crash("rows must be full", lambda call: bool(np.any(call.get("lengths", np.zeros(0)) < len(call["x"])))),
+        crash(
+            "rows must be full",
+            lambda call: bool(np.any(call.get("lengths", np.zeros(0)) < len(call["x"]))),
+        ),
     )
 
 
@@ -175,7 +221,11 @@ def _front_padded(call: Call) -> Call:
         return call
     T = len(call["x"])
     order = (np.arange(T)[:, None] + call["lengths"]) % max(T, 1)
-    turned = {k: np.take_along_axis(call[k], order[..., None], 0) for k in ("x", "dy") if call.get(k) is not None}
+    turned = {
+        k: np.take_along_axis(call[k], order[..., None], 0)
+        for k in ("x", "dy")
+        if call.get(k) is not None
+    }
     return call | turned
 
 
@@ -207,7 +257,9 @@ Choice = Callable[[Call, dict[str, Any], dict[str, Any]], dict[str, Any]]
 
 
 def _past_the_end(name: str) -> Choice:
-    return lambda call, out, plain: out | ({name: np.where(_past(call), plain[name], out[name])} if name in out else {})
+    return lambda call, out, plain: (
+        out | ({name: np.where(_past(call), plain[name], out[name])} if name in out else {})
+    )
 
 
 def _whole(name: str) -> Choice:
@@ -223,7 +275,9 @@ def _without_lengths(choose: Choice) -> Wrapper:
             return choose(call, out, dict(zip(out, plain, strict=True)))
 
         def gradients(call: Call, out: dict[str, Any]) -> dict[str, Any]:
-            return choose(call, out, inner.backward(**{k: v for k, v in call.items() if k != "lengths"}))
+            return choose(
+                call, out, inner.backward(**{k: v for k, v in call.items() if k != "lengths"})
+            )
 
         return Around(inner, None, _if_ragged(outputs), _if_ragged(gradients))
 
@@ -242,12 +296,24 @@ def results(cell: Cell) -> Iterator[Row]:
     yield (
         "lengths: y held past the end",
         "Past the end of a row y repeats its last output.",
-        wrapped(outputs=_if_ragged(lambda call, out: out | {"y": np.where(_past(call), _at(out["y"], _ends(call)), out["y"])})),
+        wrapped(
+            outputs=_if_ragged(
+                lambda call, out: (
+                    out | {"y": np.where(_past(call), _at(out["y"], _ends(call)), out["y"])}
+                )
+            )
+        ),
     )
     yield (
         "lengths: y uninitialised past the end",
         "Past the end of a row y is what the memory held.",
-        wrapped(outputs=_if_ragged(lambda call, out: out | {"y": np.where(_past(call), call["x"].dtype.type(7), out["y"])})),
+        wrapped(
+            outputs=_if_ragged(
+                lambda call, out: (
+                    out | {"y": np.where(_past(call), call["x"].dtype.type(7), out["y"])}
+                )
+            )
+        ),
         "microsoft/onnxruntime PR 1193",
     )
     yield (
@@ -286,14 +352,23 @@ def results(cell: Cell) -> Iterator[Row]:
     yield (
         "lengths: NaN of the padding in the sums",
         "The padding is multiplied by zero instead of left out, so that a NaN there reaches everything.",
-        wrapped(outputs=_if_ragged(lambda call, out: {k: v + 0 * np.where(_past(call), call["x"], 0).sum() for k, v in out.items()})),
+        wrapped(
+            outputs=_if_ragged(
+                lambda call, out: {
+                    k: v + 0 * np.where(_past(call), call["x"], 0).sum() for k, v in out.items()
+                }
+            )
+        ),
     )
     yield (
         "lengths: gradients averaged over a row's steps",
         "The parameters' gradients are divided by the number of steps that are not padding.",
         wrapped(
             gradients=_if_ragged(
-                lambda call, out: {k: v / max(1, int(call["lengths"].sum())) if k in call["params"] else v for k, v in out.items()}
+                lambda call, out: {
+                    k: v / max(1, int(call["lengths"].sum())) if k in call["params"] else v
+                    for k, v in out.items()
+                }
             )
         ),
     )

@@ -1,4 +1,6 @@
-"""Every misreading there is: in each equation, each symbol that it reads, read as each thing that a person could take for it."""
+"""Every misreading there is: in each equation, each symbol that it reads, read as each thing that a
+person could take for it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ from gatecheck.reference.scope import Scope, Whole
 AROUND = ("t", "T", "before", "after", "all_x", "all_dy", "steps", "first")
 """What an equation reads to find its neighbours: not a quantity, so not misread here."""
 
-TWINS = {"h_prev": ("h",), "c_prev": ("c",), "h": ("h_prev",), "c": ("c_prev", "m"), "m": ("c",), "q": ("h_prev",), "dh": ("dy", "dh_next")}
+TWINS = {
+    "h_prev": ("h",),
+    "c_prev": ("c",),
+    "h": ("h_prev",),
+    "c": ("c_prev", "m"),
+    "m": ("c",),
+    "q": ("h_prev",),
+    "dh": ("dy", "dh_next"),
+}
 """Terms that are easily taken for one another, beside those that differ by their gate only."""
 
 FAMILIES = ("W_", "U_", "b_", "a_", "", "d", "da_")
@@ -32,8 +42,14 @@ def reads(cell: Cell) -> dict[str, list[str]]:
     x = np.ones((3, 2, 2))
     scopes = forward(plain, params, x)
     backward(plain, scopes, x, params)
-    each_step = {name: _seen(equation, *scopes) for part in (plain.step, plain.back) for name, equation in part.items()}
-    return each_step | {name: _seen(equation, Whole(steps=scopes)) for name, equation in plain.total.items()}
+    each_step = {
+        name: _seen(equation, *scopes)
+        for part in (plain.step, plain.back)
+        for name, equation in part.items()
+    }
+    return each_step | {
+        name: _seen(equation, Whole(steps=scopes)) for name, equation in plain.total.items()
+    }
 
 
 def _seen(equation: Equation, *scopes: Scope) -> list[str]:
@@ -59,14 +75,20 @@ def _seen(equation: Equation, *scopes: Scope) -> list[str]:
 
 
 def _known(plain: Equations, where: str) -> set[str]:
-    """The terms and blocks that are there by the time this equation is evaluated, and that it could read by mistake."""
+    """The terms and blocks that are there by the time this equation is evaluated, and that it could
+    read by mistake.
+    """
     order = [*plain.step, *plain.back, *plain.total]
-    blocks = {f"{part}_{k}" for part in "WUb" for k in plain.cell.gates} | ({"c_n"} if plain.cell.reset == "after" else set())
+    blocks = {f"{part}_{k}" for part in "WUb" for k in plain.cell.gates} | (
+        {"c_n"} if plain.cell.reset == "after" else set()
+    )
     return {"dy"} | (set(order[: order.index(where)]) | blocks)
 
 
 def _ways(plain: Equations, where: str, x: str) -> Iterator[tuple[str, str, Reading]]:
-    """The wrong readings of `x` in the equation `where`: for each its name, how a sentence puts it, and the reading."""
+    """The wrong readings of `x` in the equation `where`: for each its name, how a sentence puts it,
+    and the reading.
+    """
     cell, known = plain.cell, _known(plain, where)
     yield "0", "zero", zero(x)
     yield "1", "one", lambda s: 0 * s[x] + 1
@@ -96,9 +118,18 @@ def _equivalent(plain: Equations, where: str, x: str, way: str) -> str:
     cell = plain.cell
     gate = where.removeprefix("da_")
     squashed = "h" if cell.kind == "rnn" else gate
-    if where.startswith("da_") and x == squashed and way == "complement" and (gate in cell.sigmoid_gates or cell.activation == "sigmoid"):
+    if (
+        where.startswith("da_")
+        and x == squashed
+        and way == "complement"
+        and (gate in cell.sigmoid_gates or cell.activation == "sigmoid")
+    ):
         return f"The slope of a sigmoid is {x} (1 - {x}), which is the same for 1 - {x}."
-    if (where, x) in {("da_n", squashed), ("da_g", "g"), ("dc", "m")} and way == "negated" and cell.activation == "tanh":
+    if (
+        (where, x) in {("da_n", squashed), ("da_g", "g"), ("dc", "m")}
+        and way == "negated"
+        and cell.activation == "tanh"
+    ):
         return f"The slope of tanh is 1 - {x}², which is even in {x}."
     if cell.activation == "relu" and (where, x) == ("da_n", "a_n") and way == "doubled":
         return "The slope of relu depends on the sign of its argument only, and twice a number has the sign of the number."

@@ -1,4 +1,6 @@
-"""What people get wrong gate by gate: blocks exchanged, slopes at the wrong point, one gate's share left out."""
+"""What people get wrong gate by gate: blocks exchanged, slopes at the wrong point, one gate's share
+left out.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,27 @@ import numpy as np
 
 from gatecheck.cells import Cell
 from gatecheck.faults.edits import both, exchanged, misread, other, replaced, times, transposed
-from gatecheck.faults.readings import Row, batch, dU_from, earlier, into_dh, later, recurrence, rounded, single, steps, zero
+from gatecheck.faults.readings import (
+    Row,
+    batch,
+    dU_from,
+    earlier,
+    into_dh,
+    later,
+    recurrence,
+    rounded,
+    single,
+    steps,
+    zero,
+)
 from gatecheck.reference.equations import Equation, sigmoid
 
 ORDERS = {
     "gru": {"znr": "a rotated", "nrz": "a rotated"},
     "lstm": {"iofg": "ONNX's", "gifo": "Chainer's", "ogfi": "the opposite"},
 }
-"""Orders in which the column blocks of ported weights came, beside those that exchange two gates."""
+"""Orders in which the column blocks of ported weights came, beside those that exchange two gates.
+"""
 
 
 def _squash(kind: str, of: str) -> Equation:
@@ -28,9 +43,21 @@ def _squash(kind: str, of: str) -> Equation:
 def activations(cell: Cell, gate: str) -> Iterator[Row]:
     """Wrong or badly computed activations of a sigmoid gate."""
     a = f"a_{gate}"
-    yield f"tanh on {gate}", f"Gate {gate} is a tanh instead of a sigmoid.", replaced(**{gate: _squash("tanh", a)})
-    yield f"no sigmoid on {gate}", f"Gate {gate} is used without its sigmoid.", replaced(**{gate: other(a)})
-    yield f"sigmoid twice on {gate}", f"Gate {gate} goes through its sigmoid twice.", replaced(**{gate: lambda s: sigmoid(sigmoid(s[a]))})
+    yield (
+        f"tanh on {gate}",
+        f"Gate {gate} is a tanh instead of a sigmoid.",
+        replaced(**{gate: _squash("tanh", a)}),
+    )
+    yield (
+        f"no sigmoid on {gate}",
+        f"Gate {gate} is used without its sigmoid.",
+        replaced(**{gate: other(a)}),
+    )
+    yield (
+        f"sigmoid twice on {gate}",
+        f"Gate {gate} goes through its sigmoid twice.",
+        replaced(**{gate: lambda s: sigmoid(sigmoid(s[a]))}),
+    )
     yield (
         f"Keras's hard sigmoid on {gate}",
         f"Gate {gate} is the hard sigmoid min(max(0.2a + 0.5, 0), 1).",
@@ -56,13 +83,19 @@ def activations(cell: Cell, gate: str) -> Iterator[Row]:
         f"Gate {gate} is that of the step before.",
         misread(gate, **{a: earlier(a)}),
     )
-    yield f"{gate} in float32", f"Gate {gate} is rounded to single precision.", replaced(**{gate: lambda s: single(sigmoid(s[a]))})
+    yield (
+        f"{gate} in float32",
+        f"Gate {gate} is rounded to single precision.",
+        replaced(**{gate: lambda s: single(sigmoid(s[a]))}),
+    )
 
 
 def blocks(cell: Cell, gate: str) -> Iterator[Row]:
     """Wrong use of one gate's weights and bias, forward."""
     a, where = f"a_{gate}", recurrence(cell, gate)
-    sees: dict[str, Any] = {"q": lambda s: s.c_n + 0 * s.q} if where == "q" else {"h_prev": zero("h_prev")}
+    sees: dict[str, Any] = (
+        {"q": lambda s: s.c_n + 0 * s.q} if where == "q" else {"h_prev": zero("h_prev")}
+    )
     if cell.reset == "before" and gate == "n":
         sees = {"q": zero("q")}
     yield f"b_{gate} missing", f"The bias of {gate} is never added.", misread(a, **{f"b_{gate}": 0})
@@ -100,15 +133,31 @@ def pairs(cell: Cell) -> Iterator[Row]:
             what = " and ".join(parts) if len(parts) == 1 else "W, U and b"
             source = "keras-team/keras#15915" if {j, k} == {"r", "z"} else "keras-team/keras#8720"
             name = f"{j}/{k} swapped" + (f" in {parts}" if len(parts) == 1 else "")
-            yield name, f"The blocks of {j} and {k} are exchanged in {what}.", exchanged(parts, j, k), source
+            yield (
+                name,
+                f"The blocks of {j} and {k} are exchanged in {what}.",
+                exchanged(parts, j, k),
+                source,
+            )
     for whole, whose in ORDERS.get(cell.kind, {}).items():
         order = "".join(k for k in whole if k in cell.gates)
-        here = both(*(_home(cell, part, k, j) for part in "WUb" for k, j in zip(cell.gates, order, strict=True) if j != k))
+        here = both(
+            *(
+                _home(cell, part, k, j)
+                for part in "WUb"
+                for k, j in zip(cell.gates, order, strict=True)
+                if j != k
+            )
+        )
         says = f"The column blocks are read as if in {whose} order: the block of {' '.join(order)} where {' '.join(cell.gates)} belongs."
         yield f"blocks in the order {order}", says, here, "keras-team/keras#8720"
     for j, k in combinations(cell.sigmoid_gates, 2):
         shared = both(*(_home(cell, part, k, j) for part in "WUb"))
-        yield f"{k} shares the weights of {j}", f"Gate {k} is computed with the weights and bias of gate {j}.", shared
+        yield (
+            f"{k} shares the weights of {j}",
+            f"Gate {k} is computed with the weights and bias of gate {j}.",
+            shared,
+        )
 
 
 def _home(cell: Cell, part: str, gate: str, instead: str) -> Any:
@@ -118,7 +167,11 @@ def _home(cell: Cell, part: str, gate: str, instead: str) -> Any:
 
 def gradients(cell: Cell, gate: str) -> Iterator[Row]:
     """Wrong use of one gate, backward."""
-    da, squash, activated = f"da_{gate}", "sigmoid" if gate in cell.sigmoid_gates else "tanh", "h" if cell.kind == "rnn" else gate
+    da, squash, activated = (
+        f"da_{gate}",
+        "sigmoid" if gate in cell.sigmoid_gates else "tanh",
+        "h" if cell.kind == "rnn" else gate,
+    )
     if cell.kind == "rnn":
         squash = cell.activation
     dgate = "dh" if cell.kind == "rnn" else f"d{gate}"
@@ -132,9 +185,18 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
     )
     if squash != "relu":
         says = f"The derivative of the activation of {gate} is computed from the preactivation as if it were the activation."
-        yield f"slope of {gate} from its preactivation", says, misread(da, **{activated: other(f"a_{gate}")}), at_preactivation
+        yield (
+            f"slope of {gate} from its preactivation",
+            says,
+            misread(da, **{activated: other(f"a_{gate}")}),
+            at_preactivation,
+        )
         says = f"The activation of {gate} is applied once more before its derivative is computed from it."
-        yield f"slope of {gate} of the activation", says, misread(da, **{activated: _squash(squash, activated)})
+        yield (
+            f"slope of {gate} of the activation",
+            says,
+            misread(da, **{activated: _squash(squash, activated)}),
+        )
         wrong: Equation = (
             (lambda s: s[dgate] * (1 - s[activated] ** 2))
             if squash == "sigmoid"
@@ -156,7 +218,11 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
         f"The derivative of the activation of {gate} is that of the step after.",
         misread(da, **_slope(cell, gate, activated, later)),
     )
-    yield f"{gate} missing in dx", f"The share of {gate} is left out of the gradient of the inputs.", misread("dx", **{da: zero(da)})
+    yield (
+        f"{gate} missing in dx",
+        f"The share of {gate} is left out of the gradient of the inputs.",
+        misread("dx", **{da: zero(da)}),
+    )
     yield (
         f"{gate} missing in dh",
         f"The share of {gate} is left out of the gradient of the old state.",
@@ -185,7 +251,11 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
     )
     if len(cell.gates) > 1:
         says = f"The gradient of b_{gate} comes from the first row of the batch only."
-        yield f"db_{gate} of the first row", says, misread(f"db_{gate}", **{da: batch(da, lambda b: b == 0)})
+        yield (
+            f"db_{gate} of the first row",
+            says,
+            misread(f"db_{gate}", **{da: batch(da, lambda b: b == 0)}),
+        )
         yield (
             f"dU_{gate} with h for h_prev",
             f"The gradient of U_{gate} is taken with the new state instead of the old one.",
@@ -198,7 +268,11 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
         )
     for name, what in (("dW", "W"), ("db", "b")):
         total = f"{name}_{gate}"
-        yield f"{total} missing", f"The gradient of {what}_{gate} is zero.", misread(total, **{da: zero(da)})
+        yield (
+            f"{total} missing",
+            f"The gradient of {what}_{gate} is zero.",
+            misread(total, **{da: zero(da)}),
+        )
         yield (
             f"{total} in float32",
             f"The gradient of {what}_{gate} is summed from values rounded to single precision.",

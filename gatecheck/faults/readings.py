@@ -1,7 +1,9 @@
-"""What people read instead: another step's term, a term cast to another precision, sums that miss or mix something.
+"""What people read instead: another step's term, a term cast to another precision, sums that miss
+or mix something.
 
-A reading is a function of the scope, given to :func:`gatecheck.faults.edits.misread` in the place of a symbol. All of them keep leading
-axes and the kind of array, so that a faulty cell can be run in replicates like a correct one.
+A reading is a function of the scope, given to :func:`gatecheck.faults.edits.misread` in the place
+of a symbol. All of them keep leading axes and the kind of array, so that a faulty cell can be run
+in replicates like a correct one.
 """
 
 from __future__ import annotations
@@ -88,7 +90,9 @@ def batch(name: str, keep: Callable[[int], bool]) -> Reading:
 
 
 def shifted(name: str, by: int) -> Reading:
-    """Over a whole sequence: X of `by` steps later, the last (or first) one repeated where there is none."""
+    """Over a whole sequence: X of `by` steps later, the last (or first) one repeated where there is
+    none.
+    """
 
     def reading(q: Any) -> Any:
         a = q[name]
@@ -111,7 +115,9 @@ def recurrence(cell: Cell, gate: str) -> str:
 
 
 def into_dh(cell: Cell, gate: str) -> tuple[str, str]:
-    """The equation in which a gate's U block is applied backward, and the delta that it multiplies there."""
+    """The equation in which a gate's U block is applied backward, and the delta that it multiplies
+    there.
+    """
     if gate == "n" and cell.reset == "before":
         return "dq", "da_n"
     return "dh_prev", "dq" if gate == "n" and cell.reset == "after" else f"da_{gate}"
@@ -125,9 +131,15 @@ def dU_from(cell: Cell, gate: str, state: Callable[[Any], Any]) -> Edit:
 
 
 def parameter_sums(equations: Equations, *prefixes: str) -> list[str]:
-    """The equations that sum a parameter's gradient over the sequence, or those that begin with a prefix."""
+    """The equations that sum a parameter's gradient over the sequence, or those that begin with a
+    prefix.
+    """
     states = {f"d{k}0" for k in equations.cell.state}
-    return [name for name in equations.total if name not in states and (not prefixes or name.startswith(prefixes))]
+    return [
+        name
+        for name in equations.total
+        if name not in states and (not prefixes or name.startswith(prefixes))
+    ]
 
 
 def sums(how: Callable[[str], Reading], *prefixes: str) -> Edit:
@@ -135,6 +147,8 @@ def sums(how: Callable[[str], Reading], *prefixes: str) -> Edit:
 
     def edit(equations: Equations) -> Any:
         deltas = [name for name in equations.back if name.startswith("da_") or name == "dq"]
-        return misread(" ".join(parameter_sums(equations, *prefixes)), **{d: how(d) for d in deltas})(equations)
+        return misread(
+            " ".join(parameter_sums(equations, *prefixes)), **{d: how(d) for d in deltas}
+        )(equations)
 
     return edit

@@ -1,4 +1,6 @@
-"""Why some faults cannot be told from the truth, and why some can only by comparing with another implementation."""
+"""Why some faults cannot be told from the truth, and why some can only by comparing with another
+implementation.
+"""
 
 from __future__ import annotations
 

@@ -30,21 +30,41 @@ def rows(cell: Cell) -> Iterator[Row]:
                 f"The activation is {name} instead of {cell.activation}.",
                 replaced(h=_applied(function)),
             )
-    yield "activation twice", "The activation is applied twice.", replaced(h=lambda s: mine(mine(s.a_n)))
+    yield (
+        "activation twice",
+        "The activation is applied twice.",
+        replaced(h=lambda s: mine(mine(s.a_n))),
+    )
     yield (
         "preactivation carried",
         "The next step continues from the preactivation instead of the state.",
         replaced(h_prev=lambda s: s.before.a_n if s.before else s.h0),
     )
-    yield "bias after the activation", "The bias is added after the activation.", replaced(h=lambda s: mine(s.a_n - s.b_n) + s.b_n)
+    yield (
+        "bias after the activation",
+        "The bias is added after the activation.",
+        replaced(h=lambda s: mine(s.a_n - s.b_n) + s.b_n),
+    )
     yield (
         "input after the activation",
         "The input is added after the activation.",
         replaced(h=lambda s: mine(s.a_n - s.x @ s.W_n) + s.x @ s.W_n),
     )
-    yield "old state kept as well", "The old state is added to the new one.", replaced(h=lambda s: mine(s.a_n) + s.h_prev)
-    yield "leaky state", "The new state is averaged with the old one.", replaced(h=lambda s: (mine(s.a_n) + s.h_prev) / 2)
-    yield "recurrence doubled", "The product of the old state with U is added twice.", misread("a_n", U_n=times(2, "U_n"))
+    yield (
+        "old state kept as well",
+        "The old state is added to the new one.",
+        replaced(h=lambda s: mine(s.a_n) + s.h_prev),
+    )
+    yield (
+        "leaky state",
+        "The new state is averaged with the old one.",
+        replaced(h=lambda s: (mine(s.a_n) + s.h_prev) / 2),
+    )
+    yield (
+        "recurrence doubled",
+        "The product of the old state with U is added twice.",
+        misread("a_n", U_n=times(2, "U_n")),
+    )
     yield (
         "output one step late",
         "Each output is the state before the step.",
@@ -82,7 +102,11 @@ def rows(cell: Cell) -> Iterator[Row]:
         lambda e: {"dh_prev": lambda s: e.back["dh_prev"](s) + s.dh},
     )
     if cell.activation == "tanh":
-        yield "slope not squared", "The derivative of tanh is taken as 1 - h instead of 1 - h².", replaced(da_n=lambda s: s.dh * (1 - s.h))
+        yield (
+            "slope not squared",
+            "The derivative of tanh is taken as 1 - h instead of 1 - h².",
+            replaced(da_n=lambda s: s.dh * (1 - s.h)),
+        )
         yield (
             "slope with a plus",
             "The derivative of tanh is taken as 1 + h² instead of 1 - h².",
@@ -98,16 +122,32 @@ def rows(cell: Cell) -> Iterator[Row]:
             "The tanh is computed as 2σ(a) - 1, without the factor of two in the argument.",
             replaced(h=lambda s: 2 * sigmoid(s.a_n) - 1),
         )
-        yield "hard tanh", "The tanh is replaced by min(max(a, -1), 1).", replaced(h=lambda s: np.minimum(np.maximum(s.a_n, -1), 1))
+        yield (
+            "hard tanh",
+            "The tanh is replaced by min(max(a, -1), 1).",
+            replaced(h=lambda s: np.minimum(np.maximum(s.a_n, -1), 1)),
+        )
         yield (
             "tanh by its series",
             "The tanh is replaced by the rational function a(27 + a²)/(27 + 9a²).",
             replaced(h=lambda s: s.a_n * (27 + s.a_n**2) / (27 + 9 * s.a_n**2)),
         )
     if cell.activation == "relu":
-        yield "leaky relu", "A hundredth of a negative preactivation passes.", replaced(h=lambda s: relu(s.a_n) - 0.01 * relu(-s.a_n))
-        yield "relu clipped at six", "The activation stops at six.", replaced(h=lambda s: np.minimum(relu(s.a_n), 6))
-        yield "absolute value", "The activation is the absolute value.", replaced(h=lambda s: abs(s.a_n))
+        yield (
+            "leaky relu",
+            "A hundredth of a negative preactivation passes.",
+            replaced(h=lambda s: relu(s.a_n) - 0.01 * relu(-s.a_n)),
+        )
+        yield (
+            "relu clipped at six",
+            "The activation stops at six.",
+            replaced(h=lambda s: np.minimum(relu(s.a_n), 6)),
+        )
+        yield (
+            "absolute value",
+            "The activation is the absolute value.",
+            replaced(h=lambda s: abs(s.a_n)),
+        )
         yield (
             "relu turns NaN into zero",
             "A comparison that is false for NaN makes a NaN zero.",
@@ -118,7 +158,11 @@ def rows(cell: Cell) -> Iterator[Row]:
             "The derivative of relu is taken by the sign of the gradient instead of the preactivation.",
             misread("da_n", a_n=other("dh")),
         )
-        yield "slope of the other side", "Gradients pass where the preactivation is negative.", replaced(da_n=lambda s: s.dh * (s.a_n < 0))
+        yield (
+            "slope of the other side",
+            "Gradients pass where the preactivation is negative.",
+            replaced(da_n=lambda s: s.dh * (s.a_n < 0)),
+        )
         yield (
             "slope is the activation",
             "The gradient is multiplied by the state instead of the derivative of relu.",
@@ -130,9 +174,21 @@ def rows(cell: Cell) -> Iterator[Row]:
             "The sigmoid is computed as exp(a)/(1 + exp(a)), which is NaN for large a.",
             replaced(h=lambda s: np.exp(s.a_n) / (1 + np.exp(s.a_n))),
         )
-        yield "sigmoid mirrored", "The state is 1 - σ(a) instead of σ(a).", replaced(h=lambda s: sigmoid(-s.a_n))
-        yield "slope without h", "The derivative of the sigmoid is taken as 1 - h.", replaced(da_n=lambda s: s.dh * (1 - s.h))
-        yield "slope without 1 - h", "The derivative of the sigmoid is taken as h.", replaced(da_n=lambda s: s.dh * s.h)
+        yield (
+            "sigmoid mirrored",
+            "The state is 1 - σ(a) instead of σ(a).",
+            replaced(h=lambda s: sigmoid(-s.a_n)),
+        )
+        yield (
+            "slope without h",
+            "The derivative of the sigmoid is taken as 1 - h.",
+            replaced(da_n=lambda s: s.dh * (1 - s.h)),
+        )
+        yield (
+            "slope without 1 - h",
+            "The derivative of the sigmoid is taken as h.",
+            replaced(da_n=lambda s: s.dh * s.h),
+        )
         yield (
             "hard sigmoid",
             "The sigmoid is replaced by min(max(0.2a + 0.5, 0), 1).",

@@ -1,4 +1,6 @@
-"""What people get wrong in every cell: where the state comes from, what is carried back, and what is summed."""
+"""What people get wrong in every cell: where the state comes from, what is carried back, and what
+is summed.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def _left_alone(index: Any) -> Edit:
 
     def edit(equations: Equations) -> Mapping[str, Equation]:
         def h(s: Any) -> Any:
-            new, old = (a.copy() for a in np.broadcast_arrays(equations.step["h"](s), s.h_prev, subok=True))
+            new, old = (
+                a.copy() for a in np.broadcast_arrays(equations.step["h"](s), s.h_prev, subok=True)
+            )
             new[index(new)] = old[index(new)]
             return new
 
@@ -104,11 +108,17 @@ def state(cell: Cell) -> Iterator[Row]:
         _state_of(lambda s: None),
         "tracel-ai/burn PR 2704",
     )
-    yield "state reset at every step", "The old state is zero at every step but the first.", replaced(h_prev=lambda s: s.h0 * (s.t == 0))
+    yield (
+        "state reset at every step",
+        "The old state is zero at every step but the first.",
+        replaced(h_prev=lambda s: s.h0 * (s.t == 0)),
+    )
     yield (
         "state reset half-way",
         "The state is set to zero in the middle of the sequence.",
-        replaced(h_prev=lambda s: (s.before.h if s.before else s.h0) * (s.t == 0 or s.t != s.T // 2)),
+        replaced(
+            h_prev=lambda s: (s.before.h if s.before else s.h0) * (s.t == 0 or s.t != s.T // 2)
+        ),
     )
     yield (
         "h0 one step late",
@@ -131,23 +141,52 @@ def state(cell: Cell) -> Iterator[Row]:
         _overwritten,
         "onnx/onnx-mlir PR 367",
     )
-    yield "last unit not updated", "A loop over the hidden units stops one early.", _left_alone(lambda h: (..., -1))
+    yield (
+        "last unit not updated",
+        "A loop over the hidden units stops one early.",
+        _left_alone(lambda h: (..., -1)),
+    )
     yield (
         "vector tail not updated",
         "Hidden units beyond the last multiple of four keep their old state.",
         _left_alone(lambda h: (..., slice(h.shape[-1] // 4 * 4, None))),
     )
-    yield "last row not updated", "A loop over the batch stops one early.", _left_alone(lambda h: (..., slice(-1, None), slice(None)))
-    yield "last input ignored", "The product with W leaves out the last input feature.", misread(a, x=_without_last("x", -1))
+    yield (
+        "last row not updated",
+        "A loop over the batch stops one early.",
+        _left_alone(lambda h: (..., slice(-1, None), slice(None))),
+    )
+    yield (
+        "last input ignored",
+        "The product with W leaves out the last input feature.",
+        misread(a, x=_without_last("x", -1)),
+    )
     yield (
         "last unit not fed back",
         "The products with U leave out the last hidden unit.",
-        both(*(misread(recurrence(cell, k), **{f"U_{k}": _without_last(f"U_{k}", -2)}) for k in cell.gates)),
+        both(
+            *(
+                misread(recurrence(cell, k), **{f"U_{k}": _without_last(f"U_{k}", -2)})
+                for k in cell.gates
+            )
+        ),
     )
-    yield "x of the step before", "Each step reads the input of the step before.", misread(a, x=earlier("x"))
-    yield "x of the step after", "Each step reads the input of the step after.", misread(a, x=lambda s: s.all_x[min(s.t + 1, s.T - 1)])
+    yield (
+        "x of the step before",
+        "Each step reads the input of the step before.",
+        misread(a, x=earlier("x")),
+    )
+    yield (
+        "x of the step after",
+        "Each step reads the input of the step after.",
+        misread(a, x=lambda s: s.all_x[min(s.t + 1, s.T - 1)]),
+    )
     yield "x of the first step", "Every step reads the first input.", misread(a, x=at_first("x"))
-    yield "x backwards in time", "The inputs are read from the last to the first.", misread(a, x=lambda s: s.all_x[s.T - 1 - s.t])
+    yield (
+        "x backwards in time",
+        "The inputs are read from the last to the first.",
+        misread(a, x=lambda s: s.all_x[s.T - 1 - s.t]),
+    )
     yield "x in float32", "The inputs are rounded to single precision.", misread(a, x=rounded("x"))
     yield (
         "h in float32",
@@ -158,10 +197,19 @@ def state(cell: Cell) -> Iterator[Row]:
         yield (
             "U transposed",
             "Every gate uses the transpose of its U.",
-            both(*(misread(recurrence(cell, k), **{f"U_{k}": transposed(f"U_{k}")}) for k in cell.gates)),
+            both(
+                *(
+                    misread(recurrence(cell, k), **{f"U_{k}": transposed(f"U_{k}")})
+                    for k in cell.gates
+                )
+            ),
             "keras-team/keras#8720",
         )
-        yield "biases missing", "No gate has a bias.", both(*(misread(f"a_{k}", **{f"b_{k}": 0}) for k in cell.gates))
+        yield (
+            "biases missing",
+            "No gate has a bias.",
+            both(*(misread(f"a_{k}", **{f"b_{k}": 0}) for k in cell.gates)),
+        )
         yield (
             "biases added twice",
             "Every gate's bias is added twice.",
@@ -176,41 +224,87 @@ def carry(cell: Cell) -> Iterator[Row]:
         "dh not carried",
         "The gradient carried by h is dropped at every step.",
         _carry_cut(lambda s: False),
-        "ooples/AiDotNet PR 722, CaptainE/RNN-LSTM-in-numpy#1" if cell.kind == "lstm" else "ooples/AiDotNet PR 722",
+        "ooples/AiDotNet PR 722, CaptainE/RNN-LSTM-in-numpy#1"
+        if cell.kind == "lstm"
+        else "ooples/AiDotNet PR 722",
     )
-    yield "dh carried twice", "The gradient carried by h is added twice.", misread("dh", dh_next=times(2, "dh_next"))
-    yield "dh subtracted", "The gradient carried by h has the wrong sign.", misread("dh", dh_next=times(-1, "dh_next"))
+    yield (
+        "dh carried twice",
+        "The gradient carried by h is added twice.",
+        misread("dh", dh_next=times(2, "dh_next")),
+    )
+    yield (
+        "dh subtracted",
+        "The gradient carried by h has the wrong sign.",
+        misread("dh", dh_next=times(-1, "dh_next")),
+    )
     yield (
         "dh clipped",
         "The carried gradient is clipped to one at every step.",
         misread("dh", dh_next=lambda s: s.dh_next / np.maximum(1, abs(s.dh_next))),
     )
-    yield "dh in float32", "The carried gradient is rounded to single precision.", misread("dh", dh_next=rounded("dh_next"))
+    yield (
+        "dh in float32",
+        "The carried gradient is rounded to single precision.",
+        misread("dh", dh_next=rounded("dh_next")),
+    )
     yield (
         "dh of the neighbouring row",
         "Each row of the batch gets the carried gradient of its neighbour.",
         misread("dh", dh_next=lambda s: np.roll(s.dh_next, 1, -2) if s.after else s.dh_next),
     )
     for k in (2, 16, 64):
-        yield f"truncated after {k} steps", f"Backpropagation stops every {k} steps, counted from the end.", _carry_cut(_every(k))
-    yield "cut half-way", "Backpropagation stops in the middle of the sequence.", _carry_cut(lambda s: s.t + 1 != s.T // 2)
+        yield (
+            f"truncated after {k} steps",
+            f"Backpropagation stops every {k} steps, counted from the end.",
+            _carry_cut(_every(k)),
+        )
+    yield (
+        "cut half-way",
+        "Backpropagation stops in the middle of the sequence.",
+        _carry_cut(lambda s: s.t + 1 != s.T // 2),
+    )
     yield (
         "dy of the last step only",
         "Only the last output's gradient is used.",
         misread("dh", dy=only_when("dy", lambda s: s.t == s.T - 1)),
         "rsokl/MyGrad PR 4",
     )
-    yield "dy of the first step missing", "The first output's gradient is not used.", misread("dh", dy=only_when("dy", lambda s: s.t > 0))
-    yield "dy of the step before", "Each step uses the output gradient of the step before.", misread("dh", dy=_dy_at(-1))
-    yield "dy of the step after", "Each step uses the output gradient of the step after.", misread("dh", dy=_dy_at(1))
+    yield (
+        "dy of the first step missing",
+        "The first output's gradient is not used.",
+        misread("dh", dy=only_when("dy", lambda s: s.t > 0)),
+    )
+    yield (
+        "dy of the step before",
+        "Each step uses the output gradient of the step before.",
+        misread("dh", dy=_dy_at(-1)),
+    )
+    yield (
+        "dy of the step after",
+        "Each step uses the output gradient of the step after.",
+        misread("dh", dy=_dy_at(1)),
+    )
     yield (
         "dy backwards in time",
         "The output gradients are read from the last to the first.",
         misread("dh", dy=lambda s: s.all_dy[s.T - 1 - s.t]),
     )
-    yield "dy averaged over time", "The output gradients are divided by the number of steps.", misread("dh", dy=lambda s: s.dy / s.T)
-    yield "dhT ignored", "The gradient of the final state is never read.", misread("dh_next", dhT=zero("dhT"))
-    yield "dhT added twice", "The gradient of the final state is added twice.", misread("dh_next", dhT=times(2, "dhT"))
+    yield (
+        "dy averaged over time",
+        "The output gradients are divided by the number of steps.",
+        misread("dh", dy=lambda s: s.dy / s.T),
+    )
+    yield (
+        "dhT ignored",
+        "The gradient of the final state is never read.",
+        misread("dh_next", dhT=zero("dhT")),
+    )
+    yield (
+        "dhT added twice",
+        "The gradient of the final state is added twice.",
+        misread("dh_next", dhT=times(2, "dhT")),
+    )
     yield (
         "dhT at every step",
         "The gradient of the final state is added at every step.",
@@ -232,14 +326,22 @@ def carry(cell: Cell) -> Iterator[Row]:
         replaced(dh0=lambda q: q.steps[min(1, len(q.steps) - 1)].dh_prev),
         "PufferAI/PufferLib#622",
     )
-    yield "dh0 before the first step", "The gradient of the initial state leaves out the first step.", replaced(dh0=lambda q: q.first.dh)
+    yield (
+        "dh0 before the first step",
+        "The gradient of the initial state leaves out the first step.",
+        replaced(dh0=lambda q: q.first.dh),
+    )
     yield (
         "dh0 summed over the batch",
         "The gradient of the initial state is summed over the batch.",
         replaced(dh0=lambda q: q.first.dh_prev.sum(-2, keepdims=True) + 0 * q.first.dh_prev),
     )
     yield "dx missing", "The gradient of the inputs is zero.", replaced(dx=lambda s: 0 * s.x)
-    yield "dx of the last step only", "Only the last input has a gradient.", lambda e: {"dx": lambda s: e.back["dx"](s) * (s.after is None)}
+    yield (
+        "dx of the last step only",
+        "Only the last input has a gradient.",
+        lambda e: {"dx": lambda s: e.back["dx"](s) * (s.after is None)},
+    )
     yield (
         "dx one step late",
         "Each input gets the gradient of the step after.",
@@ -273,8 +375,16 @@ def totals(cell: Cell) -> Iterator[Row]:
         both(*(dU_from(cell, k, shifted("h_prev", -1)) for k in cell.gates)),
     )
     dW = " ".join(f"dW_{k}" for k in cell.gates)
-    yield "dW with x of the step before", "The gradient of W is taken with the inputs of the step before.", misread(dW, x=shifted("x", -1))
-    yield "dW with x of the step after", "The gradient of W is taken with the inputs of the step after.", misread(dW, x=shifted("x", 1))
+    yield (
+        "dW with x of the step before",
+        "The gradient of W is taken with the inputs of the step before.",
+        misread(dW, x=shifted("x", -1)),
+    )
+    yield (
+        "dW with x of the step after",
+        "The gradient of W is taken with the inputs of the step after.",
+        misread(dW, x=shifted("x", 1)),
+    )
     yield (
         "dW with weight decay",
         "A hundredth of W is added to its gradient.",

@@ -1,4 +1,6 @@
-"""What people get wrong in what goes in and comes out: layouts, sizes, dtypes, and the meaning of each result."""
+"""What people get wrong in what goes in and comes out: layouts, sizes, dtypes, and the meaning of
+each result.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,27 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.lib.stride_tricks import as_strided
 
 from gatecheck.cells import Array, Cell
-from gatecheck.faults.around import Around, Call, Returned, Row, Wrapper, crash, each, of, present, returning, wrapped
+from gatecheck.faults.around import (
+    Around,
+    Call,
+    Returned,
+    Row,
+    Wrapper,
+    crash,
+    each,
+    of,
+    present,
+    returning,
+    wrapped,
+)
 
 # ---- layouts
 
 
 def without_strides(a: Array) -> Array:
-    """What a kernel sees that takes the pointer and believes the array contiguous; the array itself where that memory is not its own."""
+    """What a kernel sees that takes the pointer and believes the array contiguous; the array itself
+    where that memory is not its own.
+    """
     contiguous = np.empty_like(a, order="C").strides
     if a.flags.c_contiguous or any(s <= 0 for s in a.strides):
         return a
@@ -36,7 +52,11 @@ def layouts(cell: Cell) -> Iterator[Row]:
         wrapped(present(_batch_first, "x")),
         "openvinotoolkit/openvino#37820, onnx/onnx PR 7935",
     )
-    yield "layout of dy ignored", "The memory of dy is read as if it were batch first.", wrapped(present(_batch_first, "dy"))
+    yield (
+        "layout of dy ignored",
+        "The memory of dy is read as if it were batch first.",
+        wrapped(present(_batch_first, "dy")),
+    )
     for name in ("x", "dy", "h0"):
         yield (
             f"strides of {name} ignored",
@@ -48,13 +68,41 @@ def layouts(cell: Cell) -> Iterator[Row]:
         "Parameters that are not contiguous are read as if they were.",
         wrapped(present(without_strides, "params")),
     )
-    yield "y batch first", "The outputs are returned batch first.", wrapped(outputs=of("y", lambda v: v.swapaxes(0, 1)))
-    yield "y flattened", "Time and batch are one axis in the outputs.", wrapped(outputs=of("y", lambda v: v.reshape(-1, v.shape[-1])))
-    yield "y squeezed", "Axes of length one are dropped from the outputs.", wrapped(outputs=of("y", np.squeeze))
-    yield "hT with a layer axis", "The final state has one more leading axis.", wrapped(outputs=of("hT", lambda v: v[None]))
-    yield "dx batch first", "The gradient of the inputs is returned batch first.", wrapped(gradients=of("x", lambda v: v.swapaxes(0, 1)))
-    yield "dW transposed", "The gradient of W is returned transposed.", wrapped(gradients=of("W", lambda v: v.T))
-    yield "db as a row", "The gradient of the biases has one more leading axis.", wrapped(gradients=of("b", lambda v: v[None]))
+    yield (
+        "y batch first",
+        "The outputs are returned batch first.",
+        wrapped(outputs=of("y", lambda v: v.swapaxes(0, 1))),
+    )
+    yield (
+        "y flattened",
+        "Time and batch are one axis in the outputs.",
+        wrapped(outputs=of("y", lambda v: v.reshape(-1, v.shape[-1]))),
+    )
+    yield (
+        "y squeezed",
+        "Axes of length one are dropped from the outputs.",
+        wrapped(outputs=of("y", np.squeeze)),
+    )
+    yield (
+        "hT with a layer axis",
+        "The final state has one more leading axis.",
+        wrapped(outputs=of("hT", lambda v: v[None])),
+    )
+    yield (
+        "dx batch first",
+        "The gradient of the inputs is returned batch first.",
+        wrapped(gradients=of("x", lambda v: v.swapaxes(0, 1))),
+    )
+    yield (
+        "dW transposed",
+        "The gradient of W is returned transposed.",
+        wrapped(gradients=of("W", lambda v: v.T)),
+    )
+    yield (
+        "db as a row",
+        "The gradient of the biases has one more leading axis.",
+        wrapped(gradients=of("b", lambda v: v[None])),
+    )
 
 
 # ---- sizes
@@ -82,14 +130,34 @@ def _in_chunks(k: int) -> Returned:
 
 def sizes(cell: Cell) -> Iterator[Row]:
     """Sizes for which it goes wrong."""
-    yield "no steps refused", "A sequence of no steps raises an exception.", crash("there are no steps", lambda call: len(call["x"]) == 0)
-    yield "no rows refused", "A batch of no rows raises an exception.", crash("there are no rows", lambda call: call["x"].shape[1] == 0)
-    yield "one step refused", "A sequence of one step raises an exception.", crash("there is one step", lambda call: len(call["x"]) == 1)
-    yield "no steps give a zero state", "Over no steps the final state is zero instead of the initial one.", wrapped(outputs=_empty_states)
+    yield (
+        "no steps refused",
+        "A sequence of no steps raises an exception.",
+        crash("there are no steps", lambda call: len(call["x"]) == 0),
+    )
+    yield (
+        "no rows refused",
+        "A batch of no rows raises an exception.",
+        crash("there are no rows", lambda call: call["x"].shape[1] == 0),
+    )
+    yield (
+        "one step refused",
+        "A sequence of one step raises an exception.",
+        crash("there is one step", lambda call: len(call["x"]) == 1),
+    )
+    yield (
+        "no steps give a zero state",
+        "Over no steps the final state is zero instead of the initial one.",
+        wrapped(outputs=_empty_states),
+    )
     yield (
         "no steps lose the gradient",
         "Over no steps the gradient of the initial state is zero.",
-        wrapped(gradients=lambda call, out: out if len(call["x"]) else {k: 0 * v for k, v in out.items()}),
+        wrapped(
+            gradients=lambda call, out: (
+                out if len(call["x"]) else {k: 0 * v for k, v in out.items()}
+            )
+        ),
     )
     yield (
         "stale rows from the third on",
@@ -97,8 +165,16 @@ def sizes(cell: Cell) -> Iterator[Row]:
         wrapped(outputs=_from_row(2, 1)),
         "microsoft/onnxruntime PR 3893" if cell.reset == "after" else "",
     )
-    yield "first row for all", "Every row of the outputs is that of the first row.", wrapped(outputs=_from_row(1, 0))
-    yield "outputs stop after 64 steps", "The outputs after the 64th step are zero.", wrapped(outputs=_in_chunks(64))
+    yield (
+        "first row for all",
+        "Every row of the outputs is that of the first row.",
+        wrapped(outputs=_from_row(1, 0)),
+    )
+    yield (
+        "outputs stop after 64 steps",
+        "The outputs after the 64th step are zero.",
+        wrapped(outputs=_in_chunks(64)),
+    )
 
 
 # ---- dtypes and special values
@@ -127,7 +203,11 @@ def _inside_single(inner: Any) -> Any:
 
 def values(cell: Cell) -> Iterator[Row]:
     """Dtypes, and NaN and infinity."""
-    yield "float32 inside", "The arithmetic is in single precision, whatever the dtype of the inputs.", _inside_single
+    yield (
+        "float32 inside",
+        "The arithmetic is in single precision, whatever the dtype of the inputs.",
+        _inside_single,
+    )
     yield (
         "float32 returned",
         "Results are in single precision, whatever the dtype of the inputs.",
@@ -138,10 +218,26 @@ def values(cell: Cell) -> Iterator[Row]:
         "Results are in double precision, whatever the dtype of the inputs.",
         returning(each(lambda v: v.astype(np.float64))),
     )
-    yield "weights in half precision", "Parameters are rounded to half precision.", wrapped(present(_narrow(np.float16), "params"))
-    yield "weights in single precision", "Parameters are rounded to single precision.", wrapped(present(_narrow(np.float32), "params"))
-    yield "NaN returned as zero", "A NaN in the results becomes zero.", returning(each(lambda v: np.where(np.isnan(v), 0, v)))
-    yield "NaN read as zero", "A NaN in the inputs becomes zero.", wrapped(present(lambda a: np.where(np.isnan(a), 0, a), "x"))
+    yield (
+        "weights in half precision",
+        "Parameters are rounded to half precision.",
+        wrapped(present(_narrow(np.float16), "params")),
+    )
+    yield (
+        "weights in single precision",
+        "Parameters are rounded to single precision.",
+        wrapped(present(_narrow(np.float32), "params")),
+    )
+    yield (
+        "NaN returned as zero",
+        "A NaN in the results becomes zero.",
+        returning(each(lambda v: np.where(np.isnan(v), 0, v))),
+    )
+    yield (
+        "NaN read as zero",
+        "A NaN in the inputs becomes zero.",
+        wrapped(present(lambda a: np.where(np.isnan(a), 0, a), "x")),
+    )
     yield (
         "NaN reaches other rows",
         "A NaN in one row of the batch makes every row NaN.",
@@ -154,7 +250,11 @@ def values(cell: Cell) -> Iterator[Row]:
 
 def outputs(cell: Cell) -> Iterator[Row]:
     """Outputs in the wrong place."""
-    yield "y backwards in time", "The outputs are returned from the last to the first.", wrapped(outputs=of("y", lambda v: v[::-1]))
+    yield (
+        "y backwards in time",
+        "The outputs are returned from the last to the first.",
+        wrapped(outputs=of("y", lambda v: v[::-1])),
+    )
     yield (
         "y of the neighbouring row",
         "Each row of the outputs is that of its neighbour.",
@@ -165,7 +265,11 @@ def outputs(cell: Cell) -> Iterator[Row]:
         "Each output is that of the step before, and the first is zero.",
         wrapped(outputs=of("y", lambda v: np.concatenate([0 * v[:1], v[:-1]]))),
     )
-    yield "y of the last step only", "Every output is that of the last step.", wrapped(outputs=of("y", lambda v: v[-1:] + 0 * v))
+    yield (
+        "y of the last step only",
+        "Every output is that of the last step.",
+        wrapped(outputs=of("y", lambda v: v[-1:] + 0 * v)),
+    )
     yield (
         "hT is the first output",
         "The final state is the first output.",
@@ -181,9 +285,21 @@ def outputs(cell: Cell) -> Iterator[Row]:
         "Each row of the final state is that of its neighbour.",
         wrapped(outputs=of("hT", lambda v: np.roll(v, 1, 0))),
     )
-    yield "hT is zero", "The final state is never written.", wrapped(outputs=of("hT", lambda v: 0 * v))
-    yield "final state missing", "Only the outputs are returned.", wrapped(outputs=lambda call, out: {"y": out["y"]})
-    yield "a list of outputs", "The outputs are a list of one array a step.", wrapped(outputs=of("y", list))
+    yield (
+        "hT is zero",
+        "The final state is never written.",
+        wrapped(outputs=of("hT", lambda v: 0 * v)),
+    )
+    yield (
+        "final state missing",
+        "Only the outputs are returned.",
+        wrapped(outputs=lambda call, out: {"y": out["y"]}),
+    )
+    yield (
+        "a list of outputs",
+        "The outputs are a list of one array a step.",
+        wrapped(outputs=of("y", list)),
+    )
     if "c" in cell.state:
         yield (
             "hT and cT exchanged",
@@ -195,16 +311,30 @@ def outputs(cell: Cell) -> Iterator[Row]:
             "The final output is returned as the final cell state too.",
             wrapped(outputs=lambda call, out: out | {"cT": out["hT"]}),
         )
-        yield "cT after its tanh", "The final cell state is returned after its tanh.", wrapped(outputs=of("cT", np.tanh))
+        yield (
+            "cT after its tanh",
+            "The final cell state is returned after its tanh.",
+            wrapped(outputs=of("cT", np.tanh)),
+        )
         yield (
             "y is c",
             "The outputs of the last step are the cell state.",
-            wrapped(outputs=lambda call, out: out | {"y": np.concatenate([out["y"][:-1], out["cT"][None]])} if len(out["y"]) else out),
+            wrapped(
+                outputs=lambda call, out: (
+                    out | {"y": np.concatenate([out["y"][:-1], out["cT"][None]])}
+                    if len(out["y"])
+                    else out
+                )
+            ),
         )
 
 
 def _params(change: Callable[[Call, Array], Array]) -> Wrapper:
-    return wrapped(gradients=lambda call, out: {k: change(call, v) if k in call["params"] else v for k, v in out.items()})
+    return wrapped(
+        gradients=lambda call, out: {
+            k: change(call, v) if k in call["params"] else v for k, v in out.items()
+        }
+    )
 
 
 def _all(change: Callable[[Call, Array], Array]) -> Wrapper:
@@ -217,7 +347,10 @@ def _without(name: str) -> Wrapper:
 
 def _clip(call: Call, out: dict[str, Any]) -> dict[str, Any]:
     norm = np.sqrt(sum(float(np.sum(np.square(out[k], dtype=float))) for k in call["params"]))
-    return {k: (v / max(1.0, norm)).astype(v.dtype) if k in call["params"] else v for k, v in out.items()}
+    return {
+        k: (v / max(1.0, norm)).astype(v.dtype) if k in call["params"] else v
+        for k, v in out.items()
+    }
 
 
 def gradients(cell: Cell) -> Iterator[Row]:
@@ -232,11 +365,31 @@ def gradients(cell: Cell) -> Iterator[Row]:
         "The parameters' gradients are divided by the number of steps and rows.",
         _params(lambda call, v: v / max(1, call["x"].shape[0] * call["x"].shape[1])),
     )
-    yield "gradients of descent", "Every gradient has the sign of a step of descent.", _all(lambda call, v: -v)
-    yield "loss scale left in", "Every gradient is still multiplied by a loss scale of 128.", _all(lambda call, v: 128 * v)
-    yield "gradients clipped by their norm", "The parameters' gradients are clipped to a norm of one.", wrapped(gradients=_clip)
-    yield "gradients clipped by value", "The parameters' gradients are clipped to one.", _params(lambda call, v: np.clip(v, -1, 1))
-    yield "gradients in bfloat16", "Gradients are rounded to eight bits.", _all(lambda call, v: _eight_bits(v))
+    yield (
+        "gradients of descent",
+        "Every gradient has the sign of a step of descent.",
+        _all(lambda call, v: -v),
+    )
+    yield (
+        "loss scale left in",
+        "Every gradient is still multiplied by a loss scale of 128.",
+        _all(lambda call, v: 128 * v),
+    )
+    yield (
+        "gradients clipped by their norm",
+        "The parameters' gradients are clipped to a norm of one.",
+        wrapped(gradients=_clip),
+    )
+    yield (
+        "gradients clipped by value",
+        "The parameters' gradients are clipped to one.",
+        _params(lambda call, v: np.clip(v, -1, 1)),
+    )
+    yield (
+        "gradients in bfloat16",
+        "Gradients are rounded to eight bits.",
+        _all(lambda call, v: _eight_bits(v)),
+    )
     yield (
         "dW of an average row",
         "The gradient of W is divided by the number of rows.",
@@ -253,7 +406,11 @@ def gradients(cell: Cell) -> Iterator[Row]:
             f"Each row of the gradient of {name} is that of its neighbour.",
             wrapped(gradients=of(name, lambda v: np.roll(v, 1, -2))),
         )
-        yield f"no gradient of {name}", f"The backward returns no gradient of {name}.", _without(name)
+        yield (
+            f"no gradient of {name}",
+            f"The backward returns no gradient of {name}.",
+            _without(name),
+        )
     if "c" in cell.state:
         yield (
             "dh0 and dc0 exchanged",

@@ -1,14 +1,17 @@
-"""Sigmoid, tanh and relu for kernels: accurate to 2 ulp, safe at every input, and such that loops over them vectorise.
+"""Sigmoid, tanh and relu for kernels: accurate to 2 ulp, safe at every input, and such that loops
+over them vectorise.
 
-The functions take scalars inside compiled code and arrays in Python, where they run the same machine code. NaN stays NaN; infinities
-give their limits; sigmoid lies in [0, 1] and reaches both ends; tanh lies in [-1, 1], is odd to the bit and never falls, while sigmoid
-falls by an ulp here and there between -1 and -ln 2. ``gatecheck prove --every-float32`` proves this of float32. Real ones take float32 and
-float64, and have neither branches nor calls: an exponential by Cody-Waite reduction, a polynomial and an exponent written into the
-bits. Complex ones (complex128) are their analytic continuations, in forms whose imaginary part is the derivative to full relative
-accuracy when the imaginary step is small, also where the real part has saturated.
+The functions take scalars inside compiled code and arrays in Python, where they run the same
+machine code. NaN stays NaN; infinities give their limits; sigmoid lies in [0, 1] and reaches both
+ends; tanh lies in [-1, 1], is odd to the bit and never falls, while sigmoid falls by an ulp here
+and there between -1 and -ln 2. ``gatecheck prove --every-float32`` proves this of float32. Real
+ones take float32 and float64, and have neither branches nor calls: an exponential by Cody-Waite
+reduction, a polynomial and an exponent written into the bits. Complex ones (complex128) are their
+analytic continuations, in forms whose imaginary part is the derivative to full relative accuracy
+when the imaginary step is small, also where the real part has saturated.
 
-The polynomials are near-minimax fits: ``mpmath.chebyfit`` at 60 digits of (e^r - 1 - r)/r² on ±ln(2)/2 and of (tanh(√z)/√z - 1)/z on
-[0, 0.625²], highest power first.
+The polynomials are near-minimax fits: ``mpmath.chebyfit`` at 60 digits of (e^r - 1 - r)/r² on
+±ln(2)/2 and of (tanh(√z)/√z - 1)/z on [0, 0.625²], highest power first.
 """
 
 from __future__ import annotations
@@ -79,7 +82,13 @@ def _activate_of(code: Any, a: Any) -> Any:
     def of_complex(code: Any, a: Any) -> None:
         for i in range(a.shape[0]):
             for j in range(a.shape[1]):
-                a[i, j] = tanh(a[i, j]) if code == TANH else sigmoid(a[i, j]) if code == SIGMOID else relu(a[i, j])
+                a[i, j] = (
+                    tanh(a[i, j])
+                    if code == TANH
+                    else sigmoid(a[i, j])
+                    if code == SIGMOID
+                    else relu(a[i, j])
+                )
 
     if isinstance(a.dtype, types.Complex):
         return of_complex
@@ -133,12 +142,36 @@ _DOUBLE = _Format(
     gone=800.0,
     saturated=20.0,
     exp=(
-        *(2.510038549551032e-08, 2.7620088445409746e-07, 2.7557268459997064e-06, 2.4801521295954376e-05, 0.00019841269863053618),
-        *(0.0013888888917213717, 0.008333333333330062, 0.04166666666662413, 0.16666666666666669, 0.5000000000000001),
+        *(
+            2.510038549551032e-08,
+            2.7620088445409746e-07,
+            2.7557268459997064e-06,
+            2.4801521295954376e-05,
+            0.00019841269863053618,
+        ),
+        *(
+            0.0013888888917213717,
+            0.008333333333330062,
+            0.04166666666662413,
+            0.16666666666666669,
+            0.5000000000000001,
+        ),
     ),
     tanh=(
-        *(6.485163482793113e-06, -3.12011014257974e-05, 9.257116129556769e-05, -0.0002375906496055562, 0.0005896606577757043),
-        *(-0.0014557754120478055, 0.0035921217511549622, -0.008863235103240878, 0.021869488519008305, -0.05396825396789699),
+        *(
+            6.485163482793113e-06,
+            -3.12011014257974e-05,
+            9.257116129556769e-05,
+            -0.0002375906496055562,
+            0.0005896606577757043,
+        ),
+        *(
+            -0.0014557754120478055,
+            0.0035921217511549622,
+            -0.008863235103240878,
+            0.021869488519008305,
+            -0.05396825396789699,
+        ),
         *(0.13333333333333042, -0.3333333333333333),
     ),
 )
@@ -167,7 +200,9 @@ def _exp(x: float) -> float:
 def _exp_of(x: Any) -> Any:
     f = _SINGLE if x == types.float32 else _DOUBLE
     real, integer, mantissa, bias = f.real, f.integer, f.mantissa, f.bias
-    magic = real(1.5 * 2.0**mantissa)  # adding it rounds to a whole number, which then stands in the low bits
+    magic = real(
+        1.5 * 2.0**mantissa
+    )  # adding it rounds to a whole number, which then stands in the low bits
     magic_bits = magic.view(integer)
     log2e, high, low = real(1 / math.log(2)), real(f.ln2_high), real(f.ln2_low)
     first, rest = real(f.exp[0]), tuple(real(c) for c in f.exp[1:])
@@ -200,7 +235,9 @@ def _sigmoid_of(x: Any) -> Any:
         size = abs(x)
         e = _exp(-(gone if size > gone else size))
         value = (e if x < 0 else one) / (one + e)
-        return e - e * value if x < -one else value  # the same, without the rounding of 1 + e, which is 0.9 ulp where e is just above 2^-k
+        return (
+            e - e * value if x < -one else value
+        )  # the same, without the rounding of 1 + e, which is 0.9 ulp where e is just above 2^-k
 
     return implementation
 
@@ -242,7 +279,8 @@ def _relu_of(x: Any) -> Any:
 
 
 def _complex_tanh(x: complex) -> complex:
-    # tanh(a + ib) = (t (1 + s²) + i s / cosh²a) / (1 + t² s²) with t = tanh a, s = tan b; 1 / cosh²a without 1 - t², which cancels.
+    # tanh(a + ib) = (t (1 + s²) + i s / cosh²a) / (1 + t² s²) with t = tanh a, s = tan b; 1 /
+    # cosh²a without 1 - t², which cancels.
     t, s = tanh(x.real), math.tan(x.imag)  # type: ignore[arg-type]
     e = math.exp(-2 * abs(x.real))
     size = 1 + (t * s) * (t * s)
@@ -250,8 +288,11 @@ def _complex_tanh(x: complex) -> complex:
 
 
 def _complex_sigmoid(x: complex) -> complex:
-    # With w = e^-(|a| + ib'), where b' = b for a > 0 and -b else, sigmoid is 1 / (1 + w) or w / (1 + w); each times the conjugate of 1 + w.
+    # With w = e^-(|a| + ib'), where b' = b for a > 0 and -b else, sigmoid is 1 / (1 + w) or w / (1
+    # + w); each times the conjugate of 1 + w.
     e, c = math.exp(-abs(x.real)), math.cos(x.imag)
     half = math.cos(0.5 * x.imag)
-    size = (1 - e) * (1 - e) + 4 * e * half * half  # |1 + w|² without cancellation near the poles, a = 0 and b = π
+    size = (1 - e) * (
+        1 - e
+    ) + 4 * e * half * half  # |1 + w|² without cancellation near the poles, a = 0 and b = π
     return complex((e * (e + c) if x.real < 0 else 1 + e * c) / size, e / size * math.sin(x.imag))

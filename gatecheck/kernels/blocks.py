@@ -1,9 +1,11 @@
 """What the loops over time share: matrices ``(B, H)`` of one step, C-contiguous.
 
-Throughout, arrays with one slot a gate have the gate first: sequences ``(G, T * B, H)``, one row of a step after the other; weights packed
-by :func:`gatecheck.kernels.products.packed`; x and its gradient are ``(T * B, D)``; states of all steps ``(T + 1, B, H)``, the initial one
-first. ``running (T,)`` is how many rows run at each step, the first ones; no kernel reads or writes the others there, so whoever calls it
-decides what they hold (:mod:`gatecheck.kernels.schedule`). A kernel runs rows ``first`` to ``last`` alone, since rows never meet.
+Throughout, arrays with one slot a gate have the gate first: sequences ``(G, T * B, H)``, one row of
+a step after the other; weights packed by :func:`gatecheck.kernels.products.packed`; x and its
+gradient are ``(T * B, D)``; states of all steps ``(T + 1, B, H)``, the initial one first. ``running
+(T,)`` is how many rows run at each step, the first ones; no kernel reads or writes the others
+there, so whoever calls it decides what they hold (:mod:`gatecheck.kernels.schedule`). A kernel runs
+rows ``first`` to ``last`` alone, since rows never meet.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from gatecheck.kernels.vectors import apart
 Array = NDArray[Any]
 
 
-# Loops written out: what Numba makes of an assignment to a slice can raise errors, whose texts take seconds to compile.
+# Loops written out: what Numba makes of an assignment to a slice can raise errors, whose texts take
+# seconds to compile.
 
 
 @jit
@@ -61,7 +64,9 @@ def add_scaled(out: Array, a: Array, scale: Array) -> None:
 
 @jit
 def times_slope(code: int, a: Array, y: Array) -> None:
-    """Multiply `a` by an activation's derivative where its value is `y`: 1 - y², y (1 - y), or for relu 1 where y > 0 and else 0."""
+    """Multiply `a` by an activation's derivative where its value is `y`: 1 - y², y (1 - y), or for
+    relu 1 where y > 0 and else 0.
+    """
     apart()
     one, zero = y.dtype.type(1), y.dtype.type(0)
     for i in range(a.shape[0]):

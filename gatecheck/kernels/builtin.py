@@ -31,7 +31,8 @@ class _Compiled(NamedTuple):
 
 @cache
 def _compiled() -> _Compiled:
-    # Numba takes a third of a second to import, and an audit of somebody else's cell never calls ours.
+    # Numba takes a third of a second to import, and an audit of somebody else's cell never calls
+    # ours.
     from gatecheck.kernels import activations, each, network
 
     return _Compiled(activations, each, network)
@@ -40,8 +41,9 @@ def _compiled() -> _Compiled:
 class Builtin:
     """A cell of this package as an implementation that can be audited.
 
-    Every call takes `lengths`, integers ``(B,)`` from 0 to T, by keyword or last: row b then runs its first ``lengths[b]`` steps only.
-    Its hT and cT are the states after them, y and the gradient of x are zero beyond, and whatever x, dy and dx hold there is never seen.
+    Every call takes `lengths`, integers ``(B,)`` from 0 to T, by keyword or last: row b then runs
+    its first ``lengths[b]`` steps only. Its hT and cT are the states after them, y and the gradient
+    of x are zero beyond, and whatever x, dy and dx hold there is never seen.
 
     Parameters
     ----------
@@ -65,7 +67,8 @@ class Builtin:
     activation_ulps : int
         By how many units in the last place they may be off.
     bitwise : bool
-        That the reductions which are exact on paper (z = 1, z = 0, f = 1 with i = 0) are exact to the bit.
+        That the reductions which are exact on paper (z = 1, z = 0, f = 1 with i = 0) are exact to
+        the bit.
 
     Raises
     ------
@@ -78,14 +81,25 @@ class Builtin:
     activation_ulps = 2
 
     @checked(reverse=FLAG, batch_first=FLAG)
-    def __init__(self, cell: str | Cell, *, reverse: bool = False, batch_first: bool = False) -> None:
+    def __init__(
+        self, cell: str | Cell, *, reverse: bool = False, batch_first: bool = False
+    ) -> None:
         self.options = {"reverse": bool(reverse), "batch_first": bool(batch_first)}
         self.cell = as_cell(cell)
         if self.cell.one not in COMPUTED:
             names = ", ".join(c.name for c in COMPUTED)
-            raise UsageError(f"the kernels compute the cells {names}, stacked and bidirectional too; there is no {self.cell} among them")
-        used = {"sigmoid": "gated" in self.cell.traits or self.cell.activation == "sigmoid", "tanh": self.cell.activation == "tanh"}
-        self.activations = {name: getattr(_compiled().activations, name) for name, is_used in used.items() if is_used}
+            raise UsageError(
+                f"the kernels compute the cells {names}, stacked and bidirectional too; there is no {self.cell} among them"
+            )
+        used = {
+            "sigmoid": "gated" in self.cell.traits or self.cell.activation == "sigmoid",
+            "tanh": self.cell.activation == "tanh",
+        }
+        self.activations = {
+            name: getattr(_compiled().activations, name)
+            for name, is_used in used.items()
+            if is_used
+        }
         self.dtypes = (*REAL, "complex128") if "analytic" in self.cell.traits else REAL
 
     def forward(
@@ -96,18 +110,23 @@ class Builtin:
         c0: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, Array] | tuple[Array, Array, Array]:
-        """Outputs ``y (T, B, H)``, ``hT (B, H)`` and, where the cell has a cell state, ``cT (B, H)``.
+        """Outputs ``y (T, B, H)``, ``hT (B, H)`` and, where the cell has a cell state, ``cT (B,
+        H)``.
 
-        Of a network y is as wide as its directions together, and states have an axis of layers; see :mod:`gatecheck.cells`.
+        Of a network y is as wide as its directions together, and states have an axis of layers; see
+        :mod:`gatecheck.cells`.
 
         Raises
         ------
         InputError
-            If the arrays do not fit; see :func:`gatecheck.validation.check_inputs` and :func:`gatecheck.validation.check_lengths`.
+            If the arrays do not fit; see :func:`gatecheck.validation.check_inputs` and
+            :func:`gatecheck.validation.check_lengths`.
         """
         x = self._time_first(x)
         self._check(self.dtypes, params, x, h0, c0, lengths)
-        y, hT, cT, _ = _compiled().network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths, taped=False)
+        y, hT, cT, _ = _compiled().network.forward(
+            self.cell, params, self._turned(x, lengths), h0, c0, lengths, taped=False
+        )
         y = self._laid_out(y, lengths)
         return (y, hT) if cT is None else (y, hT, cT)
 
@@ -122,7 +141,8 @@ class Builtin:
         dcT: Array | None = None,
         lengths: Array | None = None,
     ) -> dict[str, Array]:
-        """Gradients of <dy, y> + <dhT, hT> + <dcT, cT>: one for each parameter, ``x``, ``h0`` and, where there is a cell state, ``c0``.
+        """Gradients of <dy, y> + <dhT, hT> + <dcT, cT>: one for each parameter, ``x``, ``h0`` and,
+        where there is a cell state, ``c0``.
 
         Raises
         ------
@@ -132,14 +152,26 @@ class Builtin:
         x, dy = self._time_first(x), self._time_first(dy)
         sizes = self._check(REAL, params, x, h0, c0, lengths)
         check_cotangents(self.cell, sizes, x.dtype, dy, dhT, dcT)
-        tapes = _compiled().network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)[3]
-        got: dict[str, Array] = _compiled().network.backward(self.cell, params, tapes, self._turned(dy, lengths), dhT, dcT, lengths)
+        tapes = _compiled().network.forward(
+            self.cell, params, self._turned(x, lengths), h0, c0, lengths
+        )[3]
+        got: dict[str, Array] = _compiled().network.backward(
+            self.cell, params, tapes, self._turned(dy, lengths), dhT, dcT, lengths
+        )
         return got | {"x": self._laid_out(got["x"], lengths)}
 
     def forward_each(
-        self, name: str, entries: Array, values: Array, params: Mapping[str, Array], x: Array, h0: Array, c0: Array | None = None
+        self,
+        name: str,
+        entries: Array,
+        values: Array,
+        params: Mapping[str, Array],
+        x: Array,
+        h0: Array,
+        c0: Array | None = None,
     ) -> tuple[Array, ...]:
-        """:meth:`forward` for many inputs that differ in one entry: entry ``entries[k]`` in C order of the input `name` is ``values[k]``.
+        """:meth:`forward` for many inputs that differ in one entry: entry ``entries[k]`` in C order
+        of the input `name` is ``values[k]``.
 
         The outputs have one leading axis more, and equal what :meth:`forward` gives, to the bit.
 
@@ -152,7 +184,9 @@ class Builtin:
         self._check(self.dtypes, params, self._time_first(x), h0, c0, None)
         self._check_entries(inputs, name, entries, values)
         if self._plain:
-            y, hT, cT = _compiled().each.forward_each(self.cell, params, x, h0, c0, name, entries, values)
+            y, hT, cT = _compiled().each.forward_each(
+                self.cell, params, x, h0, c0, name, entries, values
+            )
             return (y, hT) if cT is None else (y, hT, cT)
         results = []
         for entry, value in zip(entries, values, strict=True):
@@ -182,14 +216,31 @@ class Builtin:
         """
         sizes = self._check(REAL, params, self._time_first(x), h0, c0, None)
         given = [d for d in (dy, dhT, dcT) if d is not None]
-        if any(not isinstance(d, np.ndarray) or d.ndim == 0 or len(d) != len(given[0]) or len(d) == 0 for d in given):
-            raise InputError("dy, dhT and dcT should be arrays with one leading axis, of the same length of at least 1")
-        check_cotangents(self.cell, sizes, x.dtype, self._time_first(dy[0]), dhT[0], None if dcT is None else dcT[0])
+        if any(
+            not isinstance(d, np.ndarray) or d.ndim == 0 or len(d) != len(given[0]) or len(d) == 0
+            for d in given
+        ):
+            raise InputError(
+                "dy, dhT and dcT should be arrays with one leading axis, of the same length of at least 1"
+            )
+        check_cotangents(
+            self.cell,
+            sizes,
+            x.dtype,
+            self._time_first(dy[0]),
+            dhT[0],
+            None if dcT is None else dcT[0],
+        )
         if self._plain:
             tape = _compiled().network.forward(self.cell, params, x, h0, c0)[3][0]
-            gradients: dict[str, Array] = _compiled().each.backward_each(self.cell, params, tape, dy, dhT, dcT)
+            gradients: dict[str, Array] = _compiled().each.backward_each(
+                self.cell, params, tape, dy, dhT, dcT
+            )
             return gradients
-        several = [self.backward(params, x, h0, c0, *(None if d is None else d[k] for d in (dy, dhT, dcT))) for k in range(len(dy))]
+        several = [
+            self.backward(params, x, h0, c0, *(None if d is None else d[k] for d in (dy, dhT, dcT)))
+            for k in range(len(dy))
+        ]
         return {name: np.stack([one[name] for one in several]) for name in several[0]}
 
     @property
@@ -209,7 +260,8 @@ class Builtin:
         dc0: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, Array] | tuple[Array, Array, Array]:
-        """Derivatives of y, hT and, where there is one, cT in a direction, of which whatever is absent or None is zero.
+        """Derivatives of y, hT and, where there is one, cT in a direction, of which whatever is
+        absent or None is zero.
 
         Raises
         ------
@@ -222,47 +274,99 @@ class Builtin:
         with naming("dparams"):
             self._check_direction(self.cell.param_shapes(D, H), x.dtype, dparams or {})
         self._check_direction({"x": (T, B, D), **states}, x.dtype, {"x": dx, "h0": dh0, "c0": dc0})
-        tapes = _compiled().network.forward(self.cell, params, self._turned(x, lengths), h0, c0, lengths)[3]
-        dy, dhT, dcT = _compiled().network.tangent(self.cell, params, tapes, dparams, self._turned(dx, lengths), dh0, dc0, lengths)
+        tapes = _compiled().network.forward(
+            self.cell, params, self._turned(x, lengths), h0, c0, lengths
+        )[3]
+        dy, dhT, dcT = _compiled().network.tangent(
+            self.cell, params, tapes, dparams, self._turned(dx, lengths), dh0, dc0, lengths
+        )
         dy = self._laid_out(dy, lengths)
         return (dy, dhT) if dcT is None else (dy, dhT, dcT)
 
     def _time_first(self, sequence: Any) -> Any:
-        return sequence.swapaxes(0, 1) if self.options["batch_first"] and np.ndim(sequence) == 3 else sequence
+        return (
+            sequence.swapaxes(0, 1)
+            if self.options["batch_first"] and np.ndim(sequence) == 3
+            else sequence
+        )
 
     def _turned(self, sequence: Any, lengths: Array | None) -> Any:
         turned = self.options["reverse"] and sequence is not None
-        return _compiled().network.turn_round(len(sequence), lengths)(sequence) if turned else sequence
+        return (
+            _compiled().network.turn_round(len(sequence), lengths)(sequence) if turned else sequence
+        )
 
     def _laid_out(self, sequence: Array, lengths: Array | None) -> Array:
         """A sequence of ours as it is returned."""
         return np.ascontiguousarray(self._time_first(self._turned(sequence, lengths)))
 
     def _check(
-        self, dtypes: tuple[str, ...], params: Mapping[str, Array], x: Array, h0: Array | None, c0: Array | None, lengths: Array | None
+        self,
+        dtypes: tuple[str, ...],
+        params: Mapping[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        lengths: Array | None,
     ) -> Sizes:
         sizes = check_inputs(self.cell, params, x, h0, c0, dtypes=dtypes)
         if lengths is not None:
             check_lengths(sizes, lengths)
         return sizes
 
-    def _check_direction(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], given: Mapping[str, Array | None]) -> None:
+    def _check_direction(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        dtype: np.dtype[Any],
+        given: Mapping[str, Array | None],
+    ) -> None:
         for name, array in given.items():
             if array is None:
                 continue
             if name not in shapes:
-                raise InputError(f"d{name} was given, but a {self.cell} has only {', '.join(shapes)} there")
-            if not isinstance(array, np.ndarray) or array.shape != shapes[name] or array.dtype != dtype:
-                found = f"{array.dtype} array of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-                raise InputError(f"d{name} is a {found}, but should be a {dtype} array of shape {shapes[name]}, like {name}")
+                raise InputError(
+                    f"d{name} was given, but a {self.cell} has only {', '.join(shapes)} there"
+                )
+            if (
+                not isinstance(array, np.ndarray)
+                or array.shape != shapes[name]
+                or array.dtype != dtype
+            ):
+                found = (
+                    f"{array.dtype} array of shape {array.shape}"
+                    if isinstance(array, np.ndarray)
+                    else type(array).__name__
+                )
+                raise InputError(
+                    f"d{name} is a {found}, but should be a {dtype} array of shape {shapes[name]}, like {name}"
+                )
 
-    def _check_entries(self, inputs: Mapping[str, Array], name: str, entries: Any, values: Any) -> None:
+    def _check_entries(
+        self, inputs: Mapping[str, Array], name: str, entries: Any, values: Any
+    ) -> None:
         if name not in inputs:
-            raise InputError(f"there is no input {name!r} of a {self.cell}; there are {', '.join(inputs)}")
-        if not isinstance(entries, np.ndarray) or entries.dtype.kind not in "iu" or entries.ndim != 1 or not entries.size:
-            raise InputError("entries should be a NumPy array of integers of shape (n,), n at least 1")
+            raise InputError(
+                f"there is no input {name!r} of a {self.cell}; there are {', '.join(inputs)}"
+            )
+        if (
+            not isinstance(entries, np.ndarray)
+            or entries.dtype.kind not in "iu"
+            or entries.ndim != 1
+            or not entries.size
+        ):
+            raise InputError(
+                "entries should be a NumPy array of integers of shape (n,), n at least 1"
+            )
         if entries.min() < 0 or entries.max() >= inputs[name].size:
-            raise InputError(f"entries go from {entries.min()} to {entries.max()}, but {name} has {inputs[name].size}")
+            raise InputError(
+                f"entries go from {entries.min()} to {entries.max()}, but {name} has {inputs[name].size}"
+            )
         dtype = inputs[name].dtype
-        if not isinstance(values, np.ndarray) or values.shape != entries.shape or values.dtype != dtype:
-            raise InputError(f"values should be a NumPy array of dtype {dtype} and shape {entries.shape}, one for each entry")
+        if (
+            not isinstance(values, np.ndarray)
+            or values.shape != entries.shape
+            or values.dtype != dtype
+        ):
+            raise InputError(
+                f"values should be a NumPy array of dtype {dtype} and shape {entries.shape}, one for each entry"
+            )

@@ -1,10 +1,12 @@
 """The loops over time of the GRU: h' = z n + (1 - z) h with r, z = σ(a + h U), where a = x W + b.
 
-The candidate is n = tanh(a + r s) with s = h U + c_n where the reset comes after the product, tanh(a + s U) with s = r h where before.
-Derived from the equations in gatecheck.cells; the layout is that of gatecheck.kernels.blocks.
+The candidate is n = tanh(a + r s) with s = h U + c_n where the reset comes after the product,
+tanh(a + s U) with s = r h where before. Derived from the equations in gatecheck.cells; the layout
+is that of gatecheck.kernels.blocks.
 
-Written so that z = r = 1 gives the plain recurrent cell and z = 0 a copy, bit for bit in h and in the gradients: one product a gate,
-sums that start from the term which then stays, and no z - z n or the like that would round.
+Written so that z = r = 1 gives the plain recurrent cell and z = 0 a copy, bit for bit in h and in
+the gradients: one product a gate, sums that start from the term which then stays, and no z - z n or
+the like that would round.
 """
 
 from __future__ import annotations
@@ -29,13 +31,20 @@ def forward(
     after: bool, running: Array, ahead: int, W: Array, U: Array, b: Array, c_n: Array, x: Array, a: Array, h: Array, s: Array,
     first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill h[1:], a with gates, and s; where there is room for fewer steps, with the last ones. `after` says where the reset is."""
+    """Fill h[1:], a with gates, and s; where there is room for fewer steps, with the last ones.
+    `after` says where the reset is.
+    """
     T, B = h.shape[0] - 1, h.shape[1]
     for t in range(T):
         rows = min(running[t], last)
         if rows <= first:
             break
-        slot, old, new, seen = t % (a.shape[1] // B), h[t, first:rows], h[t + 1, first:rows], s[t % s.shape[0], first:rows]
+        slot, old, new, seen = (
+            t % (a.shape[1] // B),
+            h[t, first:rows],
+            h[t + 1, first:rows],
+            s[t % s.shape[0], first:rows],
+        )
         project(x, W, b, a, t, slot, ahead, B, first, rows)
         low, high = slot * B + first, slot * B + rows
         r, z, n = a[R, low:high], a[Z, low:high], a[N, low:high]
@@ -76,7 +85,8 @@ def backward(
     after: bool, running: Array, ahead: int, Wt: Array, Ut: Array, a: Array, h: Array, s: Array, dy: Array, dh: Array, d: Array,
     dx: Array, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill `d`: the gradients at the preactivations of r, z, n and at s; and `dx`. `dh` is that at h_T before and that at h_0 after.
+    """Fill `d`: the gradients at the preactivations of r, z, n and at s; and `dx`. `dh` is that at
+    h_T before and that at h_0 after.
 
     `a` holds the gates; `Wt` and `Ut` are W and U transposed.
     """
@@ -142,11 +152,23 @@ def _reset_before(r: Array, old: Array, ds: Array, dr: Array, dh: Array) -> None
 
 @jit
 def tangent(
-    after: bool, running: Array, U: Array, a: Array, h: Array, s: Array, da: Array, dh: Array, dy: Array, first: int, last: int
+    after: bool,
+    running: Array,
+    U: Array,
+    a: Array,
+    h: Array,
+    s: Array,
+    da: Array,
+    dh: Array,
+    dy: Array,
+    first: int,
+    last: int,
 ) -> None:
-    """Fill `dy`, the derivative of every h, from `da`, those of the preactivations and of s but for what dh adds; it is used up.
+    """Fill `dy`, the derivative of every h, from `da`, those of the preactivations and of s but for
+    what dh adds; it is used up.
 
-    `dh` is that of h_0 before and of h_T after; `a` holds the gates. A reset before the product leaves slot s of `da` alone.
+    `dh` is that of h_0 before and of h_T after; `a` holds the gates. A reset before the product
+    leaves slot s of `da` alone.
     """
     one, B = dh.dtype.type(1), dh.shape[0]
     for t in range(dy.shape[0]):
@@ -173,5 +195,9 @@ def tangent(
         times_slope(TANH, dn, n)
         for p in range(rows - first):
             for q in range(dh.shape[1]):
-                dhs[p, q] = z[p, q] * dn[p, q] + dz[p, q] * (n[p, q] - old[p, q]) + (one - z[p, q]) * dhs[p, q]
+                dhs[p, q] = (
+                    z[p, q] * dn[p, q]
+                    + dz[p, q] * (n[p, q] - old[p, q])
+                    + (one - z[p, q]) * dhs[p, q]
+                )
         copy(dy[t, first:rows], dhs)

@@ -1,8 +1,10 @@
-"""How kernels are compiled: one decorator that holds every flag, blocks that all share, and a cache that notices an edit in any file.
+"""How kernels are compiled: one decorator that holds every flag, blocks that all share, and a cache
+that notices an edit in any file.
 
-Numba's own cache keys a function on its own file only, and two processes that save two signatures of one function at the same time can
-leave an index that points at the wrong code. Here the folder is named by the content of every source file that a kernel may be built
-from, and every signature has an index of its own.
+Numba's own cache keys a function on its own file only, and two processes that save two signatures
+of one function at the same time can leave an index that points at the wrong code. Here the folder
+is named by the content of every source file that a kernel may be built from, and every signature
+has an index of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +20,12 @@ from typing import Any, ClassVar, TypeVar
 import llvmlite.binding as llvm
 import numba
 from numba import types
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    _CacheLocator,
+)
 from numba.core.ccallback import CFunc
 from numba.extending import overload
 
@@ -27,25 +34,29 @@ from gatecheck.errors import GatecheckWarning
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# No fastmath. "contract" lets LLVM fuse a*b + c*d either way round, so that two kernels need not round one equation alike, and the
-# claims "bit for bit" between a GRU and an RNN would hang on the optimiser; "nsz" would lose tanh(-0) = -0.
+# No fastmath. "contract" lets LLVM fuse a*b + c*d either way round, so that two kernels need not
+# round one equation alike, and the claims "bit for bit" between a GRU and an RNN would hang on the
+# optimiser; "nsz" would lose tanh(-0) = -0.
 FLAGS = {"error_model": "numpy"}
 
 
 SAID = "GATECHECK_UNCACHED_SAID"
-"""A variable of the environment, so that processes inherit it: set once it was said that kernels cannot be kept."""
+"""A variable of the environment, so that processes inherit it: set once it was said that kernels
+cannot be kept.
+"""
 
 
 def jit(function: F) -> F:
-    """Compile `function` when it is first called with some dtypes, and keep the machine code in the user's cache folder.
+    """Compile `function` when it is first called with some dtypes, and keep the machine code in the
+    user's cache folder.
 
     The folder is in :func:`gatecheck.caches.cache_root`; that of the package is not written to.
 
     Warns
     -----
     GatecheckWarning
-        If that folder cannot be written to, now or when a kernel was compiled: every process then compiles anew. The processes that this
-        one starts do not say it again.
+        If that folder cannot be written to, now or when a kernel was compiled: every process then
+        compiles anew. The processes that this one starts do not say it again.
     """
     dispatcher = numba.njit(nogil=True, **FLAGS)(function)
     _keep(dispatcher, function)
@@ -62,7 +73,9 @@ def _keep(compiled: Any, function: Callable[..., Any]) -> None:
 
 
 def to_be_kept(compiled: Any) -> bool:
-    """Whether the machine code of a kernel can be kept, and none of it is so far, for whatever dtypes."""
+    """Whether the machine code of a kernel can be kept, and none of it is so far, for whatever
+    dtypes.
+    """
     cache = compiled._cache
     return isinstance(cache, _Cache) and not cache.kept()
 
@@ -70,7 +83,8 @@ def to_be_kept(compiled: Any) -> bool:
 class Block:
     """A function that is compiled once for each real dtype, and that every kernel calls by a name.
 
-    What kernels call otherwise is inlined, and LLVM optimises it anew in each of them, which takes most of the time that compiling takes.
+    What kernels call otherwise is inlined, and LLVM optimises it anew in each of them, which takes
+    most of the time that compiling takes.
 
     Parameters
     ----------
@@ -101,7 +115,11 @@ class Block:
     @classmethod
     def resolve(cls, arguments: Iterable[Any]) -> None:
         """Make ready all that machine code for arguments of these types may call."""
-        for real in {a.dtype for a in arguments if isinstance(a, types.Array) and isinstance(a.dtype, types.Float)}:
+        for real in {
+            a.dtype
+            for a in arguments
+            if isinstance(a, types.Array) and isinstance(a.dtype, types.Float)
+        }:
             for block in cls._all:
                 block.of(real)
 
@@ -112,14 +130,17 @@ def block(signature: Callable[[Any], Any]) -> Callable[[Callable[..., Any]], Blo
 
 
 def by_dtype(function: F) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator for a function of Numba types that returns what kernels compile in place of `function` for these types."""
+    """Decorator for a function of Numba types that returns what kernels compile in place of
+    `function` for these types.
+    """
     return overload(function, jit_options=FLAGS, strict=False)  # type: ignore[no-any-return]
 
 
 def cache_folder(function: Callable[..., Any]) -> Path:
     """Where the machine code of `function` is kept.
 
-    Its name depends on the content of all Python files beside `function` and in ``gatecheck/kernels``.
+    Its name depends on the content of all Python files beside `function` and in
+    ``gatecheck/kernels``.
     """
     folders = {Path(function.__code__.co_filename).parent, Path(__file__).parent}
     return cache_root() / f"gatecheck-{source_digest(*sorted(folders))}"
@@ -180,7 +201,9 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         Block.resolve(getattr(signature, "args", signature))
         try:
             return super().load_overload(signature, target)
-        except Exception:  # a file that a power cut left empty or torn: compiled anew, it is written over
+        except (
+            Exception
+        ):  # a file that a power cut left empty or torn: compiled anew, it is written over
             return None
 
     def save_overload(self, signature: Any, data: Any) -> None:
@@ -196,4 +219,8 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
     def _choose_file(self, signature: Any, codegen: Any) -> None:
         key = hashlib.sha256(repr((signature, codegen.magic_tuple())).encode()).hexdigest()[:16]
-        self._cache_file = _Files(self._cache_path, f"{self._impl.filename_base}-{key}", self._impl.locator.get_source_stamp())
+        self._cache_file = _Files(
+            self._cache_path,
+            f"{self._impl.filename_base}-{key}",
+            self._impl.locator.get_source_stamp(),
+        )

@@ -1,7 +1,9 @@
-"""The loops over time of the LSTM: c' = f c + i g, h' = o m, m = tanh(c'); each gate φ(a + h U), where a = x W + b.
+"""The loops over time of the LSTM: c' = f c + i g, h' = o m, m = tanh(c'); each gate φ(a + h U),
+where a = x W + b.
 
-With peepholes, i and f see the old cell state and o the new one: p c and p c' are added to their preactivations, with the weights
-``p (4, H)`` in the order of the gates, of which that of g is not looked at. Without, none of `p` is.
+With peepholes, i and f see the old cell state and o the new one: p c and p c' are added to their
+preactivations, with the weights ``p (4, H)`` in the order of the gates, of which that of g is not
+looked at. Without, none of `p` is.
 
 Derived from the equations in gatecheck.cells; the layout is that of gatecheck.kernels.blocks.
 """
@@ -28,7 +30,9 @@ def forward(
     peepholes: bool, running: Array, ahead: int, W: Array, U: Array, b: Array, p: Array, x: Array, a: Array, h: Array, c: Array, m: Array,
     first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill h[1:], a with gates, c with cell states and m; where there is room for fewer steps, with the last ones."""
+    """Fill h[1:], a with gates, c with cell states and m; where there is room for fewer steps, with
+    the last ones.
+    """
     T, B = h.shape[0] - 1, h.shape[1]
     for t in range(T):
         n = min(running[t], last)
@@ -38,7 +42,11 @@ def forward(
         project(x, W, b, a, t, slot, ahead, B, first, n)
         low, high = slot * B + first, slot * B + n
         i, f, g, o = a[I, low:high], a[F, low:high], a[G, low:high], a[O, low:high]
-        old, new, shown = c[t % c.shape[0], first:n], c[(t + 1) % c.shape[0], first:n], m[t % m.shape[0], first:n]
+        old, new, shown = (
+            c[t % c.shape[0], first:n],
+            c[(t + 1) % c.shape[0], first:n],
+            m[t % m.shape[0], first:n],
+        )
         for k in (I, F, G):
             multiply(a[k, low:high], seen, U[k])
             if peepholes and k != G:
@@ -76,7 +84,8 @@ def backward(
     peepholes: bool, running: Array, ahead: int, Wt: Array, Ut: Array, p: Array, a: Array, c: Array, m: Array,
     dy: Array, dh: Array, dc: Array, d: Array, dx: Array, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill `d`, the gradient at the preactivations, and `dx`; `dh`, `dc` are those at h_T, c_T before and at h_0, c_0 after.
+    """Fill `d`, the gradient at the preactivations, and `dx`; `dh`, `dc` are those at h_T, c_T
+    before and at h_0, c_0 after.
 
     `a` holds the gates; `Wt` and `Ut` are W and U transposed.
     """
@@ -115,7 +124,9 @@ def _hide(o: Array, m: Array, dy: Array, dh: Array, dc: Array, do: Array) -> Non
 
 
 @jit
-def _part(i: Array, f: Array, g: Array, c: Array, dc: Array, di: Array, df: Array, dg: Array) -> None:
+def _part(
+    i: Array, f: Array, g: Array, c: Array, dc: Array, di: Array, df: Array, dg: Array
+) -> None:
     """Back through c' = f c + i g."""
     apart()
     one = dc.dtype.type(1)
@@ -133,7 +144,8 @@ def tangent(
     peepholes: bool, running: Array, U: Array, p: Array, a: Array, c: Array, m: Array,
     da: Array, dh: Array, dc: Array, dy: Array, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill `dy`, the derivative of every h, from that of the preactivations but for what dh and dc add, `da`, which is used up.
+    """Fill `dy`, the derivative of every h, from that of the preactivations but for what dh and dc
+    add, `da`, which is used up.
 
     `dh` and `dc` are those of h_0, c_0 before and of h_T, c_T after; `a` holds the gates.
     """

@@ -1,7 +1,8 @@
 """Memory for large arrays: aligned, and taken again when nobody uses it any more.
 
-The system hands out pages one by one when they are first written to, and at the end of a call it gets them back. Where a sequence and its
-gradients are some megabytes, that takes up to a third of the time.
+The system hands out pages one by one when they are first written to, and at the end of a call it
+gets them back. Where a sequence and its gradients are some megabytes, that takes up to a third of
+the time.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ LARGE = 2**14
 """Bytes from which on an array is worth being aligned."""
 
 KEPT = 2**17, 2**25
-"""The fewest and most bytes of a piece of memory that is kept: below an allocator keeps it, above the system has large pages."""
+"""The fewest and most bytes of a piece of memory that is kept: below an allocator keeps it, above
+the system has large pages.
+"""
 
 _kept: deque[Array] = deque(maxlen=8)
-"""Pieces that nobody uses. There are few, so that no more than 256 MiB wait for what may never come."""
+"""Pieces that nobody uses. There are few, so that no more than 256 MiB wait for what may never
+come.
+"""
 
 
 class _Piece:
@@ -52,7 +57,9 @@ def _taken(size: int) -> Array:
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array to be filled that begins, if it is large, with a line of the cache: a vector that lies across two lines is read twice."""
+    """An array to be filled that begins, if it is large, with a line of the cache: a vector that
+    lies across two lines is read twice.
+    """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE:
         return np.empty(shape, dtype)

@@ -1,4 +1,5 @@
-"""Layers upon layers, in one direction or both, of what :mod:`gatecheck.kernels.run` computes one at a time.
+"""Layers upon layers, in one direction or both, of what :mod:`gatecheck.kernels.run` computes one
+at a time.
 
 A reverse direction runs the kernel on rows that are turned round, each within its own length.
 """
@@ -57,7 +58,8 @@ def forward(
     Returns
     -------
     y, hT, cT
-        The outputs of the last layer, and the final states of all, of the shape :meth:`gatecheck.cells.Cell.state_shape`.
+        The outputs of the last layer, and the final states of all, of the shape
+        :meth:`gatecheck.cells.Cell.state_shape`.
     tapes
         One a layer and direction.
     """
@@ -72,7 +74,9 @@ def forward(
         for k, reverse in _passes(cell, layer):
             own = of_tag(cell, params, cell.tags[k])
             given = turn(x) if reverse else x
-            y, hT, cT, tape = run.forward(cell.one, own, given, _of(h0, k, cell), _of(c0, k, cell), lengths, taped=taped)
+            y, hT, cT, tape = run.forward(
+                cell.one, own, given, _of(h0, k, cell), _of(c0, k, cell), lengths, taped=taped
+            )
             sides.append(turn(y) if reverse else y)
             tapes.append(tape)
             final.append((hT, cT))
@@ -113,7 +117,11 @@ def backward(
         dy = dx
     if dy is None:
         return grads
-    return grads | {"x": np.ascontiguousarray(dy)} | {name: _all(parts) for name, parts in states.items()}
+    return (
+        grads
+        | {"x": np.ascontiguousarray(dy)}
+        | {name: _all(parts) for name, parts in states.items()}
+    )
 
 
 def tangent(
@@ -136,7 +144,15 @@ def tangent(
             tag = cell.tags[k]
             own = {name: given.get(f"{name}{tag}") for name in cell.one.param_shapes(1, 1)}
             seen = None if dx is None else turn(dx) if reverse else dx
-            dy, dhT, dcT = run.tangent(cell.one, of_tag(cell, params, tag), tapes[k], own, seen, _of(dh0, k, cell), _of(dc0, k, cell))
+            dy, dhT, dcT = run.tangent(
+                cell.one,
+                of_tag(cell, params, tag),
+                tapes[k],
+                own,
+                seen,
+                _of(dh0, k, cell),
+                _of(dc0, k, cell),
+            )
             sides.append(turn(dy) if reverse else dy)
             final.append((dhT, dcT))
         dx = sides[0] if len(sides) == 1 else np.concatenate(sides, axis=-1)

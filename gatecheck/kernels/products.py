@@ -1,12 +1,15 @@
-"""Matrix products for kernels, in one order of sums whatever the shapes: a row of a product is the same to the bit in any batch.
+"""Matrix products for kernels, in one order of sums whatever the shapes: a row of a product is the
+same to the bit in any batch.
 
-No BLAS promises that: how it sums depends on the size of the batch and on the number of threads. Here every entry is one chain of
-multiply-adds in the order of the inner index, which starts from zero and is then added to what is there. So rows are independent to the
-bit, a batch of perturbed inputs gives what each would give alone, and any split among threads gives the same.
+No BLAS promises that: how it sums depends on the size of the batch and on the number of threads.
+Here every entry is one chain of multiply-adds in the order of the inner index, which starts from
+zero and is then added to what is there. So rows are independent to the bit, a batch of perturbed
+inputs gives what each would give alone, and any split among threads gives the same.
 
-The right operand is packed once for a whole sequence, into panels as wide as a tile (Goto & van de Geijn 2008, "Anatomy of
-high-performance matrix multiplication"): at the sizes of a step a BLAS spends as long on packing as on multiplying. Complex operands,
-which only oracles have, go to the BLAS.
+The right operand is packed once for a whole sequence, into panels as wide as a tile (Goto & van de
+Geijn 2008, "Anatomy of high-performance matrix multiplication"): at the sizes of a step a BLAS
+spends as long on packing as on multiplying. Complex operands, which only oracles have, go to the
+BLAS.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ VECTORS = 4 if WIDE else 2
 """How many vectors a tile is wide: with six rows all its sums stay in registers."""
 
 TILES = ((6, 1), (6, VECTORS), (2, 1), (2, VECTORS), (1, 1), (1, VECTORS), (1, 2 * VECTORS))
-"""How many rows and vectors a tile may have. A lone row takes two panels at once: one alone is too few sums to keep the machine busy."""
+"""How many rows and vectors a tile may have. A lone row takes two panels at once: one alone is too
+few sums to keep the machine busy.
+"""
 
 BLOCK = 192
 """About how many rows are multiplied by all panels while they are in the cache."""
@@ -63,7 +68,8 @@ def packed(weights: Array, gates: int, *, transposed: bool = False) -> Array:
     Returns
     -------
     ndarray
-        ``(G, panels, rows, width)``: of each gate its columns, so many at a time, with zeros behind the last; of complex ones one panel.
+        ``(G, panels, rows, width)``: of each gate its columns, so many at a time, with zeros behind
+        the last; of complex ones one panel.
     """
     K, N = weights.shape[0], weights.shape[1] // gates
     rows, columns = (N, K) if transposed else (K, N)
@@ -95,7 +101,9 @@ def _pack(weights: Array, out: Array, N: int, columns: int, transposed: bool) ->
 @intrinsic  # type: ignore[untyped-decorator]
 def _lanes(context: Any, pointer: Any) -> Any:
     lanes = BYTES * 8 // pointer.dtype.bitwidth
-    return types.intp(pointer), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), lanes)
+    return types.intp(pointer), lambda context, builder, signature, args: ir.Constant(
+        ir.IntType(64), lanes
+    )
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -104,16 +112,30 @@ def _space(context: Any, pointer: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         lanes = BYTES * 8 // signature.return_type.dtype.bitwidth
-        return cgutils.alloca_once(builder, args[0].type.pointee, size=max(rows for rows, _ in TILES) * lanes)
+        return cgutils.alloca_once(
+            builder, args[0].type.pointee, size=max(rows for rows, _ in TILES) * lanes
+        )
 
     return pointer(pointer), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _tile(
-    context: Any, rows: Any, vectors: Any, a: Any, a_row: Any, b: Any, b_step: Any, b_panel: Any, c: Any, c_row: Any, steps: Any
+    context: Any,
+    rows: Any,
+    vectors: Any,
+    a: Any,
+    a_row: Any,
+    b: Any,
+    b_step: Any,
+    b_panel: Any,
+    c: Any,
+    c_row: Any,
+    steps: Any,
 ) -> Any:
-    """Add the product of `rows` rows of a and `vectors` vectors of columns of b, over so many steps, to c. Strides are in entries."""
+    """Add the product of `rows` rows of a and `vectors` vectors of columns of b, over so many
+    steps, to c. Strides are in entries.
+    """
     n = types.intp
     return types.void(n, n, a, n, b, n, n, c, n, n), _generate_tiles
 
@@ -135,12 +157,25 @@ def _generate_tiles(context: Any, builder: Any, signature: Any, args: Any) -> An
 
 
 def _generate_tile(
-    builder: Any, real: Any, M: int, V: int, a: Any, a_row: Any, b: Any, b_step: Any, b_panel: Any, c: Any, c_row: Any, steps: Any
+    builder: Any,
+    real: Any,
+    M: int,
+    V: int,
+    a: Any,
+    a_row: Any,
+    b: Any,
+    b_step: Any,
+    b_panel: Any,
+    c: Any,
+    c_row: Any,
+    steps: Any,
 ) -> None:
     bits = 32 if isinstance(real, ir.FloatType) else 64
     lanes, i64 = BYTES * 8 // bits, ir.IntType(64)
     vector = ir.VectorType(real, lanes)
-    fused = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{bits}")
+    fused = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{bits}"
+    )
     none = ir.Constant(vector, ir.Undefined)
     spread = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
 
@@ -153,7 +188,9 @@ def _generate_tile(
         return value
 
     entry = builder.block
-    head, body, end = (builder.append_basic_block(f"{entry.name}.{name}") for name in ("head", "body", "end"))
+    head, body, end = (
+        builder.append_basic_block(f"{entry.name}.{name}") for name in ("head", "body", "end")
+    )
     builder.branch(head)
     builder.position_at_end(head)
     at = [(builder.phi(i64), i64(0)), (builder.phi(a.type), a), (builder.phi(b.type), b)]
@@ -163,10 +200,15 @@ def _generate_tile(
     k, left, right, *sums = (phi for phi, _ in at)
     builder.cbranch(builder.icmp_signed("<", k, steps), body, end)
     builder.position_at_end(body)
-    columns = [loaded(right if v < VECTORS else builder.gep(right, [b_panel]), i64(v % VECTORS * lanes)) for v in range(V)]
+    columns = [
+        loaded(right if v < VECTORS else builder.gep(right, [b_panel]), i64(v % VECTORS * lanes))
+        for v in range(V)
+    ]
     new = [builder.add(k, i64(1)), builder.gep(left, [i64(1)]), builder.gep(right, [b_step])]
     for r in range(M):
-        one = builder.insert_element(none, builder.load(builder.gep(left, [builder.mul(a_row, i64(r))])), ir.IntType(32)(0))
+        one = builder.insert_element(
+            none, builder.load(builder.gep(left, [builder.mul(a_row, i64(r))])), ir.IntType(32)(0)
+        )
         row = builder.shuffle_vector(one, none, spread)
         new += [builder.call(fused, [row, columns[v], sums[r * V + v]]) for v in range(V)]
     for (phi, _), value in zip(at, new, strict=True):
@@ -176,16 +218,35 @@ def _generate_tile(
     for r in range(M):
         line = builder.gep(c, [builder.mul(c_row, i64(r))])
         for v in range(V):
-            stored = builder.store(builder.fadd(loaded(line, i64(v * lanes)), sums[r * V + v]), place(line, i64(v * lanes)))
+            stored = builder.store(
+                builder.fadd(loaded(line, i64(v * lanes)), sums[r * V + v]),
+                place(line, i64(v * lanes)),
+            )
             stored.align = bits // 8
 
 
 # ---- products
 
 
-@block(lambda real: types.void(types.CPointer(real), types.intp, *(types.CPointer(real), types.intp) * 2, *[types.intp] * 3))
-def _panels(a: Any, a_row: int, b: Any, b_panel: int, c: Any, c_row: int, rows: int, columns: int, steps: int) -> None:
-    """Add the product of a and as many panels as there are columns, summed over so many steps, to c. Strides are in entries."""
+@block(
+    lambda real: types.void(
+        types.CPointer(real), types.intp, *(types.CPointer(real), types.intp) * 2, *[types.intp] * 3
+    )
+)
+def _panels(
+    a: Any,
+    a_row: int,
+    b: Any,
+    b_panel: int,
+    c: Any,
+    c_row: int,
+    rows: int,
+    columns: int,
+    steps: int,
+) -> None:
+    """Add the product of a and as many panels as there are columns, summed over so many steps, to
+    c. Strides are in entries.
+    """
     lanes, space = _lanes(a), _space(a)
     wide = VECTORS * lanes
     for j in range(0, columns, wide):
@@ -201,7 +262,9 @@ def _panels(a: Any, a_row: int, b: Any, b_panel: int, c: Any, c_row: int, rows: 
                 continue
             vectors, q = VECTORS if many == wide else 1, 0
             while q + vectors * lanes <= many:
-                _tile(n, vectors, left, a_row, start(right, q), wide, 0, start(out, q), c_row, steps)
+                _tile(
+                    n, vectors, left, a_row, start(right, q), wide, 0, start(out, q), c_row, steps
+                )
                 q += vectors * lanes
             if q < many:  # what is no whole vector goes by way of some space
                 for p in range(n * lanes):
@@ -213,7 +276,9 @@ def _panels(a: Any, a_row: int, b: Any, b_panel: int, c: Any, c_row: int, rows: 
 
 
 def _add_panels(a: Array, panels: Array, c: Array, column: int, columns: int, steps: int) -> None:
-    """Add the product of a C-contiguous matrix and panels `(panels, steps or more, width)` to so many columns of another, from one on."""
+    """Add the product of a C-contiguous matrix and panels `(panels, steps or more, width)` to so
+    many columns of another, from one on.
+    """
 
 
 @by_dtype(_add_panels)
@@ -237,7 +302,9 @@ def _add_panels_of(a: Any, panels: Any, c: Any, column: Any, columns: Any, steps
 
 
 def multiply(out: Array, a: Array, panels: Array) -> None:
-    """Add the matrix product of `a` ``(M, K)`` and a packed ``(K, N)`` to `out` ``(M, N)``; both C-contiguous."""
+    """Add the matrix product of `a` ``(M, K)`` and a packed ``(K, N)`` to `out` ``(M, N)``; both
+    C-contiguous.
+    """
     out += a @ panels
 
 
@@ -265,16 +332,30 @@ def add_product(out: Array, a: Array, panels: Array) -> None:
 
 
 def hoisted(B: int) -> int:
-    """For how many steps of B rows products with x are formed at once: so weights are read once for many steps of a small batch."""
+    """For how many steps of B rows products with x are formed at once: so weights are read once for
+    many steps of a small batch.
+    """
     return max(1, BLOCK // max(1, B))
 
 
 @jit
-def project(x: Array, panels: Array, start: Array, a: Array, t: int, slot: int, ahead: int, B: int, first: int, last: int) -> None:
-    """Set the preactivations of step t to `start` ``(G, H)`` plus the product of x with the panels, of rows first to last of B.
+def project(
+    x: Array,
+    panels: Array,
+    start: Array,
+    a: Array,
+    t: int,
+    slot: int,
+    ahead: int,
+    B: int,
+    first: int,
+    last: int,
+) -> None:
+    """Set the preactivations of step t to `start` ``(G, H)`` plus the product of x with the panels,
+    of rows first to last of B.
 
-    `x` is ``(T * B, D)`` and `a` ``(G, slots * B, H)``. Of all B rows those of as many steps as are done `ahead` are formed at every such
-    step, and else nothing is left to do.
+    `x` is ``(T * B, D)`` and `a` ``(G, slots * B, H)``. Of all B rows those of as many steps as are
+    done `ahead` are formed at every such step, and else nothing is left to do.
     """
     into, of, rows = slot * B + first, t * B + first, last - first
     if rows == B and ahead > 1:
@@ -287,8 +368,20 @@ def project(x: Array, panels: Array, start: Array, a: Array, t: int, slot: int, 
 
 
 @jit
-def gather(d: Array, gates: int, panels: Array, dx: Array, t: int, ahead: int, B: int, first: int, last: int) -> None:
-    """Set dx of step t to the sum, gate by gate, of the products of d and the panels; as :func:`project`, backwards in time."""
+def gather(
+    d: Array,
+    gates: int,
+    panels: Array,
+    dx: Array,
+    t: int,
+    ahead: int,
+    B: int,
+    first: int,
+    last: int,
+) -> None:
+    """Set dx of step t to the sum, gate by gate, of the products of d and the panels; as
+    :func:`project`, backwards in time.
+    """
     at, rows = t * B + first, last - first
     if rows == B and ahead > 1:
         if t % ahead > 0:
@@ -300,7 +393,8 @@ def gather(d: Array, gates: int, panels: Array, dx: Array, t: int, ahead: int, B
 
 
 def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int) -> None:
-    """Add products of `x` ``(R, D)`` transposed and `d` ``(g, R, H)`` to `out`, one gate beside the other from a column on.
+    """Add products of `x` ``(R, D)`` transposed and `d` ``(g, R, H)`` to `out`, one gate beside the
+    other from a column on.
 
     Of the panels of all gates together only first to last are computed.
     """
@@ -310,7 +404,9 @@ def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int
 
 
 @jit
-def _correlate(x: Array, d: Array, out: Array, column: int, panel: Array, first: int, last: int) -> None:
+def _correlate(
+    x: Array, d: Array, out: Array, column: int, panel: Array, first: int, last: int
+) -> None:
     (R, D), H = x.shape, d.shape[2]
     _, most, wide = panel.shape
     panels, turned = (H + wide - 1) // wide, np.empty((D, most), x.dtype)

@@ -20,7 +20,17 @@ Array = NDArray[Any]
 
 @jit
 def forward(
-    code: int, running: Array, ahead: int, W: Array, U: Array, b: Array, x: Array, a: Array, h: Array, first: int, last: int
+    code: int,
+    running: Array,
+    ahead: int,
+    W: Array,
+    U: Array,
+    b: Array,
+    x: Array,
+    a: Array,
+    h: Array,
+    first: int,
+    last: int,
 ) -> None:
     """Fill h[1:]; `a` has room for some steps' preactivations."""
     T, B = h.shape[0] - 1, h.shape[1]
@@ -41,7 +51,8 @@ def backward(
     code: int, running: Array, ahead: int, Wt: Array, Ut: Array, h: Array, dy: Array, dh: Array, d: Array, dx: Array,
     first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill `d`, the gradient at the preactivations, and `dx`; `dh` is that at h_T before and that at h_0 after.
+    """Fill `d`, the gradient at the preactivations, and `dx`; `dh` is that at h_T before and that
+    at h_0 after.
 
     `Wt` and `Ut` are W and U transposed.
     """
@@ -69,8 +80,20 @@ def _meet(d: Array, dh: Array, dy: Array) -> None:
 
 
 @jit
-def tangent(code: int, running: Array, U: Array, h: Array, a: Array, dh: Array, dy: Array, first: int, last: int) -> None:
-    """Fill `dy`, the derivative of every h, from that of the preactivations but for what dh adds; `dh` is h_0's before, h_T's after."""
+def tangent(
+    code: int,
+    running: Array,
+    U: Array,
+    h: Array,
+    a: Array,
+    dh: Array,
+    dy: Array,
+    first: int,
+    last: int,
+) -> None:
+    """Fill `dy`, the derivative of every h, from that of the preactivations but for what dh adds;
+    `dh` is h_0's before, h_T's after.
+    """
     B = dh.shape[0]
     for t in range(dy.shape[0]):
         n = min(running[t], last)

@@ -1,7 +1,7 @@
 """Which rows run at which step of a batch of sequences of different lengths.
 
-The kernels see the rows sorted, longest first. Those that still run at a step are then the first ones, a contiguous part of every
-matrix, and the others keep the state that they have reached.
+The kernels see the rows sorted, longest first. Those that still run at a step are then the first
+ones, a contiguous part of every matrix, and the others keep the state that they have reached.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Schedule(NamedTuple):
     padded: Array | None
 
     def rows(self, array: Array) -> Array:
-        """The rows ``(..., B, n)`` sorted; the array itself, or a view of it, where lengths were not given."""
+        """The rows ``(..., B, n)`` sorted; the array itself, or a view of it, where lengths were
+        not given.
+        """
         return array[..., self.order, :]
 
     def rows_back(self, array: Array) -> Array:
@@ -45,8 +47,14 @@ class Schedule(NamedTuple):
         return array[..., self.back, :]
 
     def last(self, states: Array) -> Array:
-        """Of the states ``(T + 1, B, H)`` of sorted rows a copy of each row's last one, in the order that was given."""
-        return states[-1].copy() if self.padded is None else self.rows_back(states[self.ends, np.arange(len(self.ends))])
+        """Of the states ``(T + 1, B, H)`` of sorted rows a copy of each row's last one, in the
+        order that was given.
+        """
+        return (
+            states[-1].copy()
+            if self.padded is None
+            else self.rows_back(states[self.ends, np.arange(len(self.ends))])
+        )
 
     def clear(self, sequences: Array) -> None:
         """Set sequences ``(..., T, B, n)`` of sorted rows to zero where a row has ended."""
@@ -54,9 +62,15 @@ class Schedule(NamedTuple):
             sequences[..., self.padded, :] = 0
 
     def cleared(self, sequence: Array) -> Array:
-        """The sequence with zeros where a row has ended; the array itself where lengths were not given."""
+        """The sequence with zeros where a row has ended; the array itself where lengths were not
+        given.
+        """
         # Not a product with a mask: the last state may be infinite.
-        return sequence if self.padded is None else np.where(self.padded[..., None], sequence.dtype.type(0), sequence)
+        return (
+            sequence
+            if self.padded is None
+            else np.where(self.padded[..., None], sequence.dtype.type(0), sequence)
+        )
 
 
 def schedule(T: int, B: int, lengths: Array | None) -> Schedule:

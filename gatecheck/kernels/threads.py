@@ -1,4 +1,6 @@
-"""Work on all cores: parts that do not meet are run side by side, each by a thread that the compiled code leaves free to run."""
+"""Work on all cores: parts that do not meet are run side by side, each by a thread that the
+compiled code leaves free to run.
+"""
 
 from __future__ import annotations
 

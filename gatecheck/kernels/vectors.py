@@ -17,10 +17,11 @@ BYTES = 64 if WIDE else 32
 
 @intrinsic  # type: ignore[untyped-decorator]
 def apart(context: Any) -> Any:
-    """Say of the function that begins with it that its arrays do not overlap, and that the widest vectors are to be used.
+    """Say of the function that begins with it that its arrays do not overlap, and that the widest
+    vectors are to be used.
 
-    Without the first LLVM gives up on a loop over more than a few arrays, since it would have to compare each with each; without the second
-    it takes half of what AVX-512 has.
+    Without the first LLVM gives up on a loop over more than a few arrays, since it would have to
+    compare each with each; without the second it takes half of what AVX-512 has.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -40,7 +41,11 @@ def start(context: Any, array: Any, offset: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind, first = signature.args[0], args[0]
-        pointer = make_array(kind)(context, builder, first).data if isinstance(kind, types.Array) else first
+        pointer = (
+            make_array(kind)(context, builder, first).data
+            if isinstance(kind, types.Array)
+            else first
+        )
         return builder.gep(pointer, [args[1]])
 
     return types.CPointer(array.dtype)(array, types.intp), generate

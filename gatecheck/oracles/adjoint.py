@@ -1,4 +1,6 @@
-"""The adjoint identity: <u, J v> = <Jᵀu, v> for a tangent (jvp) and a gradient (vjp) of one function, up to rounding."""
+"""The adjoint identity: <u, J v> = <Jᵀu, v> for a tangent (jvp) and a gradient (vjp) of one
+function, up to rounding.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck.oracles.functions import Function, Layout, Vector, check_inputs, invoke, layout_of, nudged, parameter_names, unbounded
+from gatecheck.oracles.functions import (
+    Function,
+    Layout,
+    Vector,
+    check_inputs,
+    invoke,
+    layout_of,
+    nudged,
+    parameter_names,
+    unbounded,
+)
 
 UNIT = 2.0**-53
 SIGMAS = 8  # as in the rounding budget
@@ -14,7 +26,9 @@ REPEATS = 8
 
 
 class Mismatch(NamedTuple):
-    """Both sides of the identity, how far they are apart, and how far rounding may take them; ``ok`` if that explains it."""
+    """Both sides of the identity, how far they are apart, and how far rounding may take them;
+    ``ok`` if that explains it.
+    """
 
     left: float
     right: float
@@ -24,14 +38,17 @@ class Mismatch(NamedTuple):
 
 
 @unbounded
-def adjoint_mismatch(jvp: Function, vjp: Function, inputs: Any, tangent: Any, cotangent: Any, *, seed: int = 0) -> Mismatch:
+def adjoint_mismatch(
+    jvp: Function, vjp: Function, inputs: Any, tangent: Any, cotangent: Any, *, seed: int = 0
+) -> Mismatch:
     """How far <u, J v> and <Jᵀu, v> are apart.
 
     Parameters
     ----------
     jvp, vjp
-        ``jvp(tangents, *inputs)`` gives J v laid out like the function's result, ``vjp(cotangents, *inputs)`` gives Jᵀu laid out like the
-        inputs; keywords for a mapping of inputs. None stands for a zero gradient.
+        ``jvp(tangents, *inputs)`` gives J v laid out like the function's result, ``vjp(cotangents,
+        *inputs)`` gives Jᵀu laid out like the inputs; keywords for a mapping of inputs. None stands
+        for a zero gradient.
     inputs, tangent
         The point and v, laid out alike, float64.
     cotangent
@@ -54,11 +71,27 @@ def adjoint_mismatch(jvp: Function, vjp: Function, inputs: Any, tangent: Any, co
     layout = layout_of(inputs, "x", parameter_names(vjp)[1:])
     outputs = layout_of(cotangent, "y")
     x, v = layout.pack(inputs, "inputs"), layout.pack(tangent, "tangent")
-    return mismatch(jvp, vjp, layout, outputs, x, v, outputs.pack(cotangent, "cotangent"), np.random.default_rng(seed))
+    return mismatch(
+        jvp,
+        vjp,
+        layout,
+        outputs,
+        x,
+        v,
+        outputs.pack(cotangent, "cotangent"),
+        np.random.default_rng(seed),
+    )
 
 
 def mismatch(
-    jvp: Function, vjp: Function, inputs: Layout, outputs: Layout, x: Vector, v: Vector, u: Vector, rng: np.random.Generator
+    jvp: Function,
+    vjp: Function,
+    inputs: Layout,
+    outputs: Layout,
+    x: Vector,
+    v: Vector,
+    u: Vector,
+    rng: np.random.Generator,
 ) -> Mismatch:
     """:func:`adjoint_mismatch` on flat vectors."""
     sides = np.zeros((REPEATS, 2))
@@ -66,7 +99,9 @@ def mismatch(
     for k in range(REPEATS):
         here = x if k == 0 else nudged(x, rng)
         forward = u * outputs.pack(invoke(inputs, jvp, here, inputs.unpack(v))[0], "jvp's result")
-        back = v * inputs.pack(invoke(inputs, vjp, here, outputs.unpack(u))[0], "vjp's result", optional=True)
+        back = v * inputs.pack(
+            invoke(inputs, vjp, here, outputs.unpack(u))[0], "vjp's result", optional=True
+        )
         sides[k] = forward.sum(), back.sum()
         terms = max(terms, float(np.abs(forward).sum() + np.abs(back).sum()))
     left, right = sides[0].tolist()

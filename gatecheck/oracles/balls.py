@@ -1,7 +1,9 @@
-"""Real numbers known to lie in a ball, with their derivatives: forward mode over ball arithmetic (Johansson 2017, "Arb").
+"""Real numbers known to lie in a ball, with their derivatives: forward mode over ball arithmetic
+(Johansson 2017, "Arb").
 
-Whatever is computed from balls at any precision encloses the exact result, so a ball never lies; it is only wider or narrower. Where a
-function has a kink that a ball straddles, its slope is the ball of all slopes there, and nothing need be decided.
+Whatever is computed from balls at any precision encloses the exact result, so a ball never lies; it
+is only wider or narrower. Where a function has a kink that a ball straddles, its slope is the ball
+of all slopes there, and nothing need be decided.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ try:
     from flint import arb_mat
     from flint import ctx as ctx
 except ImportError as missing:
-    raise MissingExtraError('certified values need python-flint: pip install "gatecheck[certified]"') from missing
+    raise MissingExtraError(
+        'certified values need python-flint: pip install "gatecheck[certified]"'
+    ) from missing
 
 Array = NDArray[Any]
 
 Slopes = Any
-"""Along every direction: a matrix of one row; or, of a variable and its multiples, a dict that holds what is not zero."""
+"""Along every direction: a matrix of one row; or, of a variable and its multiples, a dict that
+holds what is not zero.
+"""
 
 ANY_SLOPE = (0.5, 0.5)
 """Middle and radius of the ball of all slopes of a clip at its kink."""
@@ -44,13 +50,21 @@ class Ball:
     __slots__ = ("slopes", "value", "width")
 
     def __init__(self, value: Any, slopes: Slopes = None, width: int = 0) -> None:
-        self.value = value if isinstance(value, arb) else arb(value.item() if isinstance(value, np.generic) else value)
+        self.value = (
+            value
+            if isinstance(value, arb)
+            else arb(value.item() if isinstance(value, np.generic) else value)
+        )
         self.slopes = {} if slopes is None else slopes
         self.width = width
 
     def slope(self, direction: int) -> Any:
         """The derivative along one direction, a ball."""
-        return self.slopes.get(direction, arb(0)) if isinstance(self.slopes, dict) else self.slopes[0, direction]
+        return (
+            self.slopes.get(direction, arb(0))
+            if isinstance(self.slopes, dict)
+            else self.slopes[0, direction]
+        )
 
     def _through(self, value: Any, slope: Any) -> Ball:
         """A function of this number, of that value and slope."""
@@ -102,7 +116,8 @@ class Ball:
 
     def sigmoid(self) -> Ball:
         """The logistic function."""
-        # Of the two ways to write it, the one in which nothing overflows; s(a) s(-a) cancels no digits, as 1 - s would.
+        # Of the two ways to write it, the one in which nothing overflows; s(a) s(-a) cancels no
+        # digits, as 1 - s would.
         e = (-abs(self.value)).exp()
         value = e / (1 + e) if self.value < 0 else 1 / (1 + (-self.value).exp())
         return self._through(value, e / (1 + e) ** 2)
@@ -120,7 +135,9 @@ def as_ball(number: Any) -> Ball:
 
 
 def _scaled(slopes: Slopes, factor: Any) -> Slopes:
-    return {k: v * factor for k, v in slopes.items()} if isinstance(slopes, dict) else slopes * factor
+    return (
+        {k: v * factor for k, v in slopes.items()} if isinstance(slopes, dict) else slopes * factor
+    )
 
 
 def _added(a: Slopes, b: Slopes, width: int) -> Slopes:
@@ -138,14 +155,21 @@ def _added(a: Slopes, b: Slopes, width: int) -> Slopes:
 
 def constants(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Arrays of floats as arrays of balls without slopes."""
-    return {name: objects([Ball(v) for v in np.ravel(a)], np.shape(a)) for name, a in arrays.items()}
+    return {
+        name: objects([Ball(v) for v in np.ravel(a)], np.shape(a)) for name, a in arrays.items()
+    }
 
 
 def variables(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Arrays of floats as arrays of balls, each of which is a direction of its own, numbered in order."""
+    """Arrays of floats as arrays of balls, each of which is a direction of its own, numbered in
+    order.
+    """
     width = sum(np.size(a) for a in arrays.values())
     numbers = iter(range(width))
-    return {name: objects([Ball(v, {next(numbers): arb(1)}, width) for v in np.ravel(a)], np.shape(a)) for name, a in arrays.items()}
+    return {
+        name: objects([Ball(v, {next(numbers): arb(1)}, width) for v in np.ravel(a)], np.shape(a))
+        for name, a in arrays.items()
+    }
 
 
 def objects(entries: list[Any], shape: tuple[int, ...]) -> Array:

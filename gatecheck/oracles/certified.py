@@ -1,6 +1,8 @@
-"""Values whose last bit is proven: ball arithmetic at a precision that is raised until every ball rounds to one float.
+"""Values whose last bit is proven: ball arithmetic at a precision that is raised until every ball
+rounds to one float.
 
-Derivatives are by forward mode through the function itself, so nothing here shares a formula with any backward.
+Derivatives are by forward mode through the function itself, so nothing here shares a formula with
+any backward.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from gatecheck.oracles.balls import Array, Ball, arb, as_ball, constants, ctx, o
 from gatecheck.oracles.functions import as_numbers
 
 Enclosures = dict[str, Array]
-"""Outputs by name, and gradients as ``d`` and the name of their input: arrays of objects, each a ball that holds the exact number."""
+"""Outputs by name, and gradients as ``d`` and the name of their input: arrays of objects, each a
+ball that holds the exact number.
+"""
 
 Function = Callable[[dict[str, Array]], Mapping[str, Array]]
 
@@ -25,11 +29,15 @@ FIRST = 128
 """Bits of the first try: more cost more, fewer do not cost less."""
 
 MOST = 4096
-"""Bits of the last try. A sigmoid of -1000 is as far from 0 as 1443 bits reach; what these do not decide lies on a kink or a tie."""
+"""Bits of the last try. A sigmoid of -1000 is as far from 0 as 1443 bits reach; what these do not
+decide lies on a kink or a tie.
+"""
 
 
 class Format(NamedTuple):
-    """A binary floating-point format: bits of the significand, the exponent of its smallest number, and the one that overflows."""
+    """A binary floating-point format: bits of the significand, the exponent of its smallest number,
+    and the one that overflows.
+    """
 
     bits: int
     least: int
@@ -40,13 +48,16 @@ FORMATS = {"float32": Format(24, -149, 128), "float64": Format(53, -1074, 1024)}
 
 
 def rounded(man: int, exp: int, dtype: str) -> float:
-    """``man * 2**exp`` to the nearest number of a dtype, ties to even; infinity beyond the largest, and zero without a sign.
+    """``man * 2**exp`` to the nearest number of a dtype, ties to even; infinity beyond the largest,
+    and zero without a sign.
 
     Python and NumPy round twice on the way to a subnormal float32, which is not always the nearest.
     """
     form, size, sign = FORMATS[dtype], abs(man), -1 if man < 0 else 1
     drop = max(size.bit_length() - form.bits, form.least - exp)
-    if not man or drop > size.bit_length():  # less than half of the smallest number, and perhaps millions of bits below it
+    if (
+        not man or drop > size.bit_length()
+    ):  # less than half of the smallest number, and perhaps millions of bits below it
         return 0.0
     if drop > 0:
         size, rest = divmod(size, 1 << drop)
@@ -70,14 +81,16 @@ def nearest(ball: Any, dtype: str) -> float:
     return low if low == high else math.nan
 
 
-def enclose(function: Function, inputs: Mapping[str, Any], cotangents: Mapping[str, Any] | None = None) -> Enclosures:
+def enclose(
+    function: Function, inputs: Mapping[str, Any], cotangents: Mapping[str, Any] | None = None
+) -> Enclosures:
     """Outputs and gradients of a function in balls, at the working precision.
 
     Parameters
     ----------
     function
-        From arrays of balls by name to arrays of balls by name. It may use ``+ - * / @``, indexing and reshaping of NumPy, and the
-        functions of :mod:`gatecheck.oracles.balls`.
+        From arrays of balls by name to arrays of balls by name. It may use ``+ - * / @``, indexing
+        and reshaping of NumPy, and the functions of :mod:`gatecheck.oracles.balls`.
     inputs
         Finite float64 or float32 numbers, which are taken as they are: exactly.
     cotangents
@@ -86,7 +99,8 @@ def enclose(function: Function, inputs: Mapping[str, Any], cotangents: Mapping[s
     Returns
     -------
     dict
-        The outputs, and with cotangents the gradient of the sum of outputs times cotangents with respect to every input.
+        The outputs, and with cotangents the gradient of the sum of outputs times cotangents with
+        respect to every input.
 
     Raises
     ------
@@ -96,19 +110,30 @@ def enclose(function: Function, inputs: Mapping[str, Any], cotangents: Mapping[s
     given = {name: _finite(name, a) for name, a in inputs.items()}
     numbers = constants(given) if cotangents is None else variables(given)
     outputs = {name: np.asarray(a, object) for name, a in function(numbers).items()}
-    values = {name: objects([as_ball(v).value for v in a.ravel()], a.shape) for name, a in outputs.items()}
+    values = {
+        name: objects([as_ball(v).value for v in a.ravel()], a.shape) for name, a in outputs.items()
+    }
     if cotangents is None:
         return values
     total: Any = Ball(0)
     for name, cotangent in cotangents.items():
         weights = _finite(name, cotangent)
         if name not in outputs or weights.shape != outputs[name].shape:
-            what = f"shape {outputs[name].shape}" if name in outputs else f"the name of an output: {', '.join(outputs)}"
-            raise InputError(f"the cotangent {name} has shape {weights.shape}, but should have {what}")
+            what = (
+                f"shape {outputs[name].shape}"
+                if name in outputs
+                else f"the name of an output: {', '.join(outputs)}"
+            )
+            raise InputError(
+                f"the cotangent {name} has shape {weights.shape}, but should have {what}"
+            )
         for weight, output in zip(weights.ravel().tolist(), outputs[name].ravel(), strict=True):
             total = total + output * weight
     slopes = iter([total.slope(k) for k in range(sum(a.size for a in given.values()))])
-    return values | {f"d{name}": objects([next(slopes) for _ in range(a.size)], a.shape) for name, a in given.items()}
+    return values | {
+        f"d{name}": objects([next(slopes) for _ in range(a.size)], a.shape)
+        for name, a in given.items()
+    }
 
 
 def _finite(name: str, array: Any) -> Array:
@@ -127,8 +152,8 @@ class Certified:
     enclosures
         Balls that hold the exact numbers.
     values
-        By dtype and name: float64 arrays of correctly rounded numbers of that dtype, ties to even. NaN where that is undecided, as
-        beside a kink; zeros have no sign.
+        By dtype and name: float64 arrays of correctly rounded numbers of that dtype, ties to even.
+        NaN where that is undecided, as beside a kink; zeros have no sign.
     bits
         The precision that it took.
     """
@@ -149,7 +174,9 @@ class Certified:
         return list(places)
 
     def errors(self, name: str, found: Any) -> Array:
-        """By how much numbers that somebody found are off: the absolute error of each, free of cancellation."""
+        """By how much numbers that somebody found are off: the absolute error of each, free of
+        cancellation.
+        """
         exact = self.enclosures[name]
 
         def off(number: float, ball: Any) -> float:
@@ -160,7 +187,11 @@ class Certified:
 
 
 def settle(
-    compute: Callable[[], Enclosures], *, dtypes: Sequence[str] = ("float32", "float64"), first: int = FIRST, most: int = MOST
+    compute: Callable[[], Enclosures],
+    *,
+    dtypes: Sequence[str] = ("float32", "float64"),
+    first: int = FIRST,
+    most: int = MOST,
 ) -> Certified:
     """Raise the working precision until everything that is computed rounds to one float.
 
@@ -179,13 +210,18 @@ def settle(
         If there is no such dtype.
     """
     if unknown := [d for d in dtypes if d not in FORMATS]:
-        raise UsageError(f"there is no dtype {unknown[0]!r} in which values are certified; there are {', '.join(FORMATS)}")
+        raise UsageError(
+            f"there is no dtype {unknown[0]!r} in which values are certified; there are {', '.join(FORMATS)}"
+        )
     bits = first
     while True:
         with ctx.workprec(bits):
             enclosures = compute()
             values = {
-                dtype: {name: np.array([nearest(v, dtype) for v in a.ravel()], float).reshape(a.shape) for name, a in enclosures.items()}
+                dtype: {
+                    name: np.array([nearest(v, dtype) for v in a.ravel()], float).reshape(a.shape)
+                    for name, a in enclosures.items()
+                }
                 for dtype in dtypes
             }
         found = Certified(enclosures, values, bits)

@@ -1,7 +1,9 @@
-"""Derivatives by the complex step, Im f(x + i h) / h: no difference, so no cancellation (Squire & Trapp 1998; Martins et al. 2003).
+"""Derivatives by the complex step, Im f(x + i h) / h: no difference, so no cancellation (Squire &
+Trapp 1998; Martins et al. 2003).
 
-It holds for complex-analytic functions that carry complex numbers all the way. One that takes a modulus, casts to real or refuses complex
-input is found out, by its exception, by NumPy's ComplexWarning, or because finite differences contradict the result.
+It holds for complex-analytic functions that carry complex numbers all the way. One that takes a
+modulus, casts to real or refuses complex input is found out, by its exception, by NumPy's
+ComplexWarning, or because finite differences contradict the result.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from gatecheck.oracles.functions import Function, Matrix, Subject, Vector, nudge
 
 STEP = 1e-200
 UNIT = 2.0**-53
-# A dropped imaginary part loses a whole term, not a millionth: differences this good suffice to confirm that none was dropped.
+# A dropped imaginary part loses a whole term, not a millionth: differences this good suffice to
+# confirm that none was dropped.
 CONFIRMS = 1e-3
 
 
@@ -34,10 +37,14 @@ def _taking_complex() -> Iterator[None]:
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             yield
     except np.exceptions.ComplexWarning as error:
-        raise DoesNotApply("fn casts complex numbers to real ones and so drops the imaginary part") from error
+        raise DoesNotApply(
+            "fn casts complex numbers to real ones and so drops the imaginary part"
+        ) from error
     except Exception as error:
         said = " ".join(str(error).split())
-        raise DoesNotApply(f"fn does not take complex arrays, it raised {type(error).__name__}: {said[:100]}") from error
+        raise DoesNotApply(
+            f"fn does not take complex arrays, it raised {type(error).__name__}: {said[:100]}"
+        ) from error
 
 
 def step(subject: Subject, direction: Vector, h: float = STEP) -> Vector:
@@ -56,18 +63,25 @@ def step(subject: Subject, direction: Vector, h: float = STEP) -> Vector:
 def measure(subject: Subject, rng: np.random.Generator, h: float = STEP) -> tuple[Matrix, Matrix]:
     """The whole Jacobian and the rounding in it, unconfirmed; each ``(outputs, inputs)``.
 
-    The Jacobian is taken twice, the second time with every input moved by up to one unit in its last place. How far the two are apart in
-    the root mean square over a block, times 8, is the bound: it grows with the function's own conditioning, as anyone's rounding does.
+    The Jacobian is taken twice, the second time with every input moved by up to one unit in its
+    last place. How far the two are apart in the root mean square over a block, times 8, is the
+    bound: it grows with the function's own conditioning, as anyone's rounding does.
     """
     nearby = nudged(subject.x, rng)
     every = np.arange(subject.x.size)
     with _taking_complex():
-        value, near = ((subject.replaced(every, x + 1j * h, x).imag / h).T.copy() for x in (subject.x, nearby))
+        value, near = (
+            (subject.replaced(every, x + 1j * h, x).imag / h).T.copy() for x in (subject.x, nearby)
+        )
     apart = near - value
     rows, columns = subject.outputs.starts, subject.inputs.starts
     heights, widths = np.diff(rows, append=subject.y.size), np.diff(columns, append=subject.x.size)
-    square = np.add.reduceat(np.add.reduceat(apart**2, rows, axis=0), columns, axis=1) / np.outer(heights, widths)
-    error = finite_difference.SIGMAS * np.repeat(np.repeat(np.sqrt(square), heights, axis=0), widths, axis=1)
+    square = np.add.reduceat(np.add.reduceat(apart**2, rows, axis=0), columns, axis=1) / np.outer(
+        heights, widths
+    )
+    error = finite_difference.SIGMAS * np.repeat(
+        np.repeat(np.sqrt(square), heights, axis=0), widths, axis=1
+    )
     return value, error + 4 * UNIT * np.abs(value)
 
 
@@ -77,24 +91,28 @@ def jacobian(fn: Function, inputs: Any, h: float = STEP, *, seed: int = 0) -> tu
     Parameters
     ----------
     fn
-        As for :func:`gatecheck.oracles.finite_difference.jacobian`; it is also called with complex128 arrays.
+        As for :func:`gatecheck.oracles.finite_difference.jacobian`; it is also called with
+        complex128 arrays.
     inputs
         Finite float64 arrays.
     h
         The imaginary step; nothing is gained from a larger one unless its products underflow.
     seed
-        For the last-place changes and for the directions along which finite differences confirm the result.
+        For the last-place changes and for the directions along which finite differences confirm the
+        result.
 
     Returns
     -------
     J, error : ndarray
-        Float64, ``(outputs, inputs)``, laid out as by :func:`gatecheck.oracles.finite_difference.jacobian`.
+        Float64, ``(outputs, inputs)``, laid out as by
+        :func:`gatecheck.oracles.finite_difference.jacobian`.
 
     Raises
     ------
     DoesNotApply
-        If `fn` does not take complex arrays, drops imaginary parts, or is not complex-analytic, as finite differences along random
-        directions show. It is an :class:`~gatecheck.errors.InputError`.
+        If `fn` does not take complex arrays, drops imaginary parts, or is not complex-analytic, as
+        finite differences along random directions show. It is an
+        :class:`~gatecheck.errors.InputError`.
     InputError
         If the inputs or the function's result are not what they should be.
 
@@ -117,8 +135,11 @@ def jacobian(fn: Function, inputs: Any, h: float = STEP, *, seed: int = 0) -> tu
     return value, error
 
 
-def directional(fn: Function, inputs: Any, direction: Any, h: float = STEP, *, seed: int = 0) -> Any:
-    """The derivative of `fn` along `direction`, laid out like the inputs, by one complex step; laid out like fn's result.
+def directional(
+    fn: Function, inputs: Any, direction: Any, h: float = STEP, *, seed: int = 0
+) -> Any:
+    """The derivative of `fn` along `direction`, laid out like the inputs, by one complex step; laid
+    out like fn's result.
 
     Parameters, errors and the confirmation by finite differences are those of :func:`jacobian`.
     """
@@ -132,25 +153,44 @@ def directional(fn: Function, inputs: Any, direction: Any, h: float = STEP, *, s
 def directions(subject: Subject, rng: np.random.Generator, count: int) -> list[Vector]:
     """Random directions in which every input moves, by half to all of its array's size."""
     n = subject.x.size
-    return [subject.scales() * rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1, n) for _ in range(count)]
+    return [
+        subject.scales() * rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1, n) for _ in range(count)
+    ]
 
 
-def confirm(subject: Subject, v: Vector, value: Vector, error: Vector, size: Vector, rng: np.random.Generator) -> None:
-    """Raise :class:`DoesNotApply` unless finite differences along `v` agree with `value`; `size` is that of the terms in it."""
+def confirm(
+    subject: Subject,
+    v: Vector,
+    value: Vector,
+    error: Vector,
+    size: Vector,
+    rng: np.random.Generator,
+) -> None:
+    """Raise :class:`DoesNotApply` unless finite differences along `v` agree with `value`; `size` is
+    that of the terms in it.
+    """
     best = finite_difference.along(subject, v, finite_difference.noise_level(subject, rng))
     expected, bound = best.value[0], best.error[0]
     refute(subject, value, error + finite_difference.GOAL * size, expected, bound)
     seen = bound <= CONFIRMS * np.maximum(size, np.abs(expected))
     for p in np.flatnonzero(~seen & ~best.still[0])[:1]:
-        raise DoesNotApply(f"finite differences are too noisy at {subject.outputs.place(int(p))} to confirm that fn is complex-analytic")
+        raise DoesNotApply(
+            f"finite differences are too noisy at {subject.outputs.place(int(p))} to confirm that fn is complex-analytic"
+        )
 
 
 def refute(subject: Subject, value: Matrix, error: Matrix, expected: Matrix, bound: Matrix) -> None:
-    """Raise :class:`DoesNotApply` where finite differences, within their bound, contradict the complex step."""
+    """Raise :class:`DoesNotApply` where finite differences, within their bound, contradict the
+    complex step.
+    """
     with np.errstate(invalid="ignore"):
         wrong = np.argwhere(np.isfinite(bound) & ~(np.abs(value - expected) <= error + bound))
     for at in wrong[:1]:
-        where = "d " + subject.outputs.place(int(at[0])) + (" / d " + subject.inputs.place(int(at[1])) if at.size > 1 else "")
+        where = (
+            "d "
+            + subject.outputs.place(int(at[0]))
+            + (" / d " + subject.inputs.place(int(at[1])) if at.size > 1 else "")
+        )
         raise DoesNotApply(
             f"fn is not complex-analytic or drops the imaginary part: {where} is {value[tuple(at)]:.6g} by the complex step, "
             f"but should be {expected[tuple(at)]:.6g} ± {bound[tuple(at)]:.1g} by finite differences"

@@ -1,15 +1,16 @@
 """Derivatives by central differences, each with a bound on its own error.
 
-Nine points x + j h (j = -4 … 4) give a difference of order 8, its neighbour of order 6, and the eighth difference. A smooth function
-sampled finely has both high differences at rounding level; a kink, a jump or a step that is too wide shows in one of them, or in the slope
-of two more points close to x. The bound adds
+Nine points x + j h (j = -4 … 4) give a difference of order 8, its neighbour of order 6, and the
+eighth difference. A smooth function sampled finely has both high differences at rounding level; a
+kink, a jump or a step that is too wide shows in one of them, or in the slope of two more points
+close to x. The bound adds
 
 * truncation: how far the orders 8 and 6 are apart, and the eighth difference;
 * rounding: the function's own noise, measured by differences at tiny spacings (Moré & Wild 2011, "Estimating computational noise"),
   and never less than one unit roundoff of its values; and the rounding of x + j h itself.
 
-The step starts at about a hundredth of the input's size and is made narrower or wider by a factor of 8 as truncation or rounding dominates,
-until the bound is good enough or no longer improves.
+The step starts at about a hundredth of the input's size and is made narrower or wider by a factor
+of 8 as truncation or rounding dominates, until the bound is good enough or no longer improves.
 """
 
 from __future__ import annotations
@@ -29,28 +30,39 @@ REACH = np.arange(-4, 5)
 ORDER_8 = np.array([1 / 280, -4 / 105, 1 / 5, -4 / 5, 0, 4 / 5, -1 / 5, 4 / 105, -1 / 280])
 ORDER_6 = np.array([0, -1 / 60, 3 / 20, -3 / 4, 0, 3 / 4, -3 / 20, 1 / 60, 0])
 EIGHTH = np.array([(-1) ** k * comb(8, k) for k in range(9)])
-# The largest that the error of order 8 can be, over all positions of a kink in the stencil: 16 |order 8 - order 6| + |eighth| / (32 h)
-# bounds it (found by trying 4001 positions), except within the stencil's middle, where RESOLVED refuses the step altogether.
+# The largest that the error of order 8 can be, over all positions of a kink in the stencil: 16
+# |order 8 - order 6| + |eighth| / (32 h) bounds it (found by trying 4001 positions), except within
+# the stencil's middle, where RESOLVED refuses the step altogether.
 KINK_ODD, KINK_EVEN = 16, 1 / 32
-# A step resolves the function where the eighth difference is a small part of the function's whole range over the stencil.
+# A step resolves the function where the eighth difference is a small part of the function's whole
+# range over the stencil.
 RESOLVED = 2.0**-6
-SIGMAS = 8  # the same factor as in the rounding budget: largest error over spread there was 5.9 in ten million values
-FIRST_STEP = 0.7390851 / 64  # no short binary fraction: a step of 1 or 1/2 would be blind to a period of 1
+# the same factor as in the rounding budget: largest error over spread there was 5.9 in ten million
+# values
+SIGMAS = 8
+FIRST_STEP = (
+    0.7390851 / 64
+)  # no short binary fraction: a step of 1 or 1/2 would be blind to a period of 1
 PROBE = 73.1  # a pair of samples this much closer to x; no whole number
 FACTOR = 8.0
 MOST_STEPS = 16  # 8^16 is wider than from the unit roundoff to one
 GOAL = RESOLUTION / 10
 
 
-FAST_STEP = UNIT ** (1 / 3)  # where the truncation and the rounding of a plain central difference are about as large
+FAST_STEP = UNIT ** (
+    1 / 3
+)  # where the truncation and the rounding of a plain central difference are about as large
 BLOCK = 2**17  # derivatives that are taken at a time; some 300 bytes are held for each
 
 Sample = Callable[[Vector, Matrix], NDArray[Any]]
-"""The function's values at offsets ``(k, n)`` along the n directions of these numbers: ``(k, n, outputs)``."""
+"""The function's values at offsets ``(k, n)`` along the n directions of these numbers: ``(k, n,
+outputs)``.
+"""
 
 
 class Columns(NamedTuple):
-    """Derivatives of every output along some directions and the bounds on their errors, in two parts, each ``(n, outputs)``.
+    """Derivatives of every output along some directions and the bounds on their errors, in two
+    parts, each ``(n, outputs)``.
 
     ``still`` is where no sample moved a bit.
     """
@@ -69,8 +81,8 @@ class Columns(NamedTuple):
 def noise_level(subject: Subject, rng: np.random.Generator) -> Vector:
     """The standard deviation of the rounding noise in every output, 0 where none was seen.
 
-    Differences of order 6, 7 and 8 along random directions, at spacings from 2^-12 of every input down: once narrowing the spacing
-    no longer shrinks them, they are noise.
+    Differences of order 6, 7 and 8 along random directions, at spacings from 2^-12 of every input
+    down: once narrowing the spacing no longer shrinks them, they are noise.
     """
     scale = np.where(subject.x == 0, subject.scales(), np.abs(subject.x))
     noise = np.full(subject.y.size, np.nan)
@@ -78,9 +90,17 @@ def noise_level(subject: Subject, rng: np.random.Generator) -> Vector:
     for exponent in (-12, -20, -28, -36):
         estimates = []
         for _ in range(3):
-            v = scale * rng.choice([-1.0, 1.0], scale.size) * rng.uniform(0.5, 1, scale.size) * 2.0**exponent
+            v = (
+                scale
+                * rng.choice([-1.0, 1.0], scale.size)
+                * rng.uniform(0.5, 1, scale.size)
+                * 2.0**exponent
+            )
             samples = np.array([subject(subject.x + j * v) if j else subject.y for j in REACH])
-            orders = [np.mean(np.diff(samples, k, axis=0) ** 2, axis=0) / comb(2 * k, k) for k in (6, 7, 8)]
+            orders = [
+                np.mean(np.diff(samples, k, axis=0) ** 2, axis=0) / comb(2 * k, k)
+                for k in (6, 7, 8)
+            ]
             estimates.append(np.sqrt(np.mean(orders, axis=0)))
         here = np.max(estimates, axis=0)
         # Smooth parts shrink by 256^6 or more from one spacing to the next, noise does not.
@@ -92,7 +112,9 @@ def noise_level(subject: Subject, rng: np.random.Generator) -> Vector:
     return np.where(np.isnan(noise), wider, noise)
 
 
-def stencil(subject: Subject, sample: Sample, which: Vector, h: Vector, reach: Vector, noise: Vector) -> Columns:
+def stencil(
+    subject: Subject, sample: Sample, which: Vector, h: Vector, reach: Vector, noise: Vector
+) -> Columns:
     """Derivatives along those directions from one stencil each.
 
     Parameters
@@ -116,24 +138,40 @@ def stencil(subject: Subject, sample: Sample, which: Vector, h: Vector, reach: V
     eighth = np.abs(np.tensordot(EIGHTH, samples, 1))
     noise = np.maximum(noise, UNIT * np.abs(samples).max(axis=0))
     span = samples.max(axis=0) - samples.min(axis=0)
-    resolved = finite & (eighth <= np.maximum(RESOLVED * span, SIGMAS * np.linalg.norm(EIGHTH) * noise))
-    truncation = KINK_ODD * np.abs(value - np.tensordot(ORDER_6, samples, 1) / h) + KINK_EVEN * eighth / h
-    rounding = SIGMAS * np.linalg.norm(ORDER_8) * noise / h + 2 * UNIT * (reach / h + REACH[-1]) * np.abs(value)
+    resolved = finite & (
+        eighth <= np.maximum(RESOLVED * span, SIGMAS * np.linalg.norm(EIGHTH) * noise)
+    )
+    truncation = (
+        KINK_ODD * np.abs(value - np.tensordot(ORDER_6, samples, 1) / h) + KINK_EVEN * eighth / h
+    )
+    rounding = SIGMAS * np.linalg.norm(ORDER_8) * noise / h + 2 * UNIT * (
+        reach / h + REACH[-1]
+    ) * np.abs(value)
     # A wiggle between the samples, or a kink next to x, shows as another slope close to x.
     slope, wide = (pair[1] - pair[0]) * PROBE / (2 * h), (samples[5] - samples[3]) / (2 * h)
-    allowed = truncation + PROBE * (rounding + SIGMAS * noise / h) + 4 * np.abs(wide - value) / PROBE**2
+    allowed = (
+        truncation + PROBE * (rounding + SIGMAS * noise / h) + 4 * np.abs(wide - value) / PROBE**2
+    )
     resolved &= np.abs(slope - value) <= allowed
     still = finite & (span == 0)
     return Columns(value, np.where(resolved, truncation, np.inf), rounding, still)
 
 
 def search(
-    subject: Subject, sample: Sample, h: Vector, reach: Vector, noise: Vector, peaks: Matrix, blocks: Vector
+    subject: Subject,
+    sample: Sample,
+    h: Vector,
+    reach: Vector,
+    noise: Vector,
+    peaks: Matrix,
+    blocks: Vector,
 ) -> tuple[Columns, Vector]:
-    """The best of several steps for every output along every direction, and for each direction the step that served most of them.
+    """The best of several steps for every output along every direction, and for each direction the
+    step that served most of them.
 
-    `peaks` is what is known of the largest derivative in every block of inputs and of outputs; it is brought up to date. Direction k
-    belongs to the block ``blocks[k]`` of inputs; `h` holds the steps to begin with.
+    `peaks` is what is known of the largest derivative in every block of inputs and of outputs; it
+    is brought up to date. Direction k belongs to the block ``blocks[k]`` of inputs; `h` holds the
+    steps to begin with.
     """
     starts = subject.outputs.starts
     lengths = np.diff(starts, append=subject.y.size)
@@ -156,7 +194,9 @@ def search(
         new, poor = stencil(subject, sample, k, h[k], reach[k], noise), poor[k]
         better = poor & (new.error < best.error[k])
         active[k] &= better.any(axis=1) | ~(np.isfinite(new.error) & poor).any(axis=1)
-        serves = better.any(axis=1) & (2 * np.count_nonzero(better, axis=1) >= np.count_nonzero(poor, axis=1))
+        serves = better.any(axis=1) & (
+            2 * np.count_nonzero(better, axis=1) >= np.count_nonzero(poor, axis=1)
+        )
         step[k] = np.where(serves, h[k], step[k])
         for old, current, part in zip(best, here, new, strict=True):
             old[k], current[k] = np.where(better, part, old[k]), part
@@ -164,16 +204,23 @@ def search(
 
 
 def measure(subject: Subject, noise: Vector) -> tuple[Matrix, Matrix, Matrix]:
-    """The whole Jacobian, the bound on every entry's error, and where the output did not move at all; each ``(outputs, inputs)``."""
+    """The whole Jacobian, the bound on every entry's error, and where the output did not move at
+    all; each ``(outputs, inputs)``.
+    """
     shape = subject.x.size, subject.y.size
     value, error, still = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
-    scales, block = subject.scales(), np.searchsorted(subject.inputs.starts, np.arange(subject.x.size), side="right") - 1
+    scales, block = (
+        subject.scales(),
+        np.searchsorted(subject.inputs.starts, np.arange(subject.x.size), side="right") - 1,
+    )
     peaks = np.zeros((subject.inputs.starts.size, subject.outputs.starts.size))
     for part in subject.inputs.slices:
         step = FIRST_STEP * scales[part][0] if part.stop > part.start else 0.0
         for columns in _portions(part, subject.y.size):
             h, reach = np.full(len(columns), step), np.abs(subject.x[columns])
-            best, steps = search(subject, _replacing(subject, columns), h, reach, noise, peaks, block[columns])
+            best, steps = search(
+                subject, _replacing(subject, columns), h, reach, noise, peaks, block[columns]
+            )
             # An array's entries are alike: where some found their step, the next begin.
             step = float(np.sort(steps)[len(steps) // 2])
             value[columns], error[columns], still[columns] = best.value, best.error, best.still
@@ -181,17 +228,24 @@ def measure(subject: Subject, noise: Vector) -> tuple[Matrix, Matrix, Matrix]:
 
 
 def once(subject: Subject) -> tuple[Matrix, Matrix]:
-    """The whole Jacobian by one central difference of order 2 an entry, and the rounding in it; each ``(outputs, inputs)``.
+    """The whole Jacobian by one central difference of order 2 an entry, and the rounding in it;
+    each ``(outputs, inputs)``.
 
-    Nothing bounds the truncation: of smooth functions of inputs of their own size it is some 1e-10 of the largest derivatives.
+    Nothing bounds the truncation: of smooth functions of inputs of their own size it is some 1e-10
+    of the largest derivatives.
     """
-    value, error = np.empty((subject.x.size, subject.y.size)), np.empty((subject.x.size, subject.y.size))
+    value, error = (
+        np.empty((subject.x.size, subject.y.size)),
+        np.empty((subject.x.size, subject.y.size)),
+    )
     scales = subject.scales()
     for part in subject.inputs.slices:
         for columns in _portions(part, subject.y.size):
             h = FAST_STEP * scales[columns]
             x = subject.x[columns]
-            low, high = subject.replaced(np.tile(columns, 2), np.concatenate([x - h, x + h])).reshape(2, len(columns), -1)
+            low, high = subject.replaced(
+                np.tile(columns, 2), np.concatenate([x - h, x + h])
+            ).reshape(2, len(columns), -1)
             step = ((x + h) - (x - h))[:, None]  # what was added may have been rounded
             value[columns] = (high - low) / step
             error[columns] = SIGMAS * UNIT * np.abs(subject.y) / step
@@ -212,7 +266,9 @@ def _replacing(subject: Subject, columns: Vector) -> Sample:
     def sample(which: Vector, offsets: Matrix) -> NDArray[Any]:
         at = columns[which]
         values = subject.x[at] + offsets
-        return subject.replaced(np.tile(at, len(offsets)), values.ravel()).reshape(*values.shape, -1)
+        return subject.replaced(np.tile(at, len(offsets)), values.ravel()).reshape(
+            *values.shape, -1
+        )
 
     return sample
 
@@ -223,8 +279,8 @@ def jacobian(fn: Function, inputs: Any, *, seed: int = 0) -> tuple[Matrix, Matri
     Parameters
     ----------
     fn
-        ``fn(x)`` for a lone array, ``fn(*inputs)`` for a sequence, ``fn(**inputs)`` for a mapping; returns an array or a number,
-        a sequence or a mapping of them.
+        ``fn(x)`` for a lone array, ``fn(*inputs)`` for a sequence, ``fn(**inputs)`` for a mapping;
+        returns an array or a number, a sequence or a mapping of them.
     inputs
         Finite float64 arrays.
     seed
@@ -233,8 +289,9 @@ def jacobian(fn: Function, inputs: Any, *, seed: int = 0) -> tuple[Matrix, Matri
     Returns
     -------
     J, error : ndarray
-        Float64, ``(outputs, inputs)``: rows and columns are all entries in order, arrays one after another, each in C order.
-        The error is infinite where no step resolves the function (a kink within reach, a jump, NaN nearby).
+        Float64, ``(outputs, inputs)``: rows and columns are all entries in order, arrays one after
+        another, each in C order. The error is infinite where no step resolves the function (a kink
+        within reach, a jump, NaN nearby).
 
     Raises
     ------
@@ -259,9 +316,11 @@ def jacobian(fn: Function, inputs: Any, *, seed: int = 0) -> tuple[Matrix, Matri
 
 
 def directional(fn: Function, inputs: Any, direction: Any, *, seed: int = 0) -> tuple[Any, Any]:
-    """The derivative of `fn` along `direction`, laid out like the inputs, and a bound on its error, both laid out like fn's result.
+    """The derivative of `fn` along `direction`, laid out like the inputs, and a bound on its error,
+    both laid out like fn's result.
 
-    Parameters, errors and method are those of :func:`jacobian`; some 10 to 40 calls of `fn`, and those for the noise.
+    Parameters, errors and method are those of :func:`jacobian`; some 10 to 40 calls of `fn`, and
+    those for the noise.
     """
     subject = Subject(fn, inputs)
     v = subject.inputs.pack(direction, "direction")

@@ -1,8 +1,9 @@
 """``gradcheck``: is this hand-written gradient the derivative of this function?
 
-Every oracle brings the bound of its own error, and a derivative is wrong when it is further away than that. Errors are seen relative to the
-largest derivative of their block, one output array by one input array, and one step of each where arrays have three or more axes: a
-gradient that fades with the lag is as well checked at the longest lag as at the shortest.
+Every oracle brings the bound of its own error, and a derivative is wrong when it is further away
+than that. Errors are seen relative to the largest derivative of their block, one output array by
+one input array, and one step of each where arrays have three or more axes: a gradient that fades
+with the lag is as well checked at the longest lag as at the shortest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from gatecheck.arguments import COUNT, FLAG, FUNCTION, SEED, checked, perhaps
 from gatecheck.errors import InputError
 from gatecheck.oracles import adjoint, complex_step, finite_difference, taylor
 from gatecheck.oracles.finite_difference import GOAL
-from gatecheck.oracles.functions import MOST, RESOLUTION, Function, Matrix, Subject, Vector, unbounded
+from gatecheck.oracles.functions import (
+    MOST,
+    RESOLUTION,
+    Function,
+    Matrix,
+    Subject,
+    Vector,
+    unbounded,
+)
 from gatecheck.oracles.outcome import Failure, GradcheckResult, Outcome, Verdict
 
 KEPT = 100
@@ -62,24 +71,31 @@ def gradcheck(
     Parameters
     ----------
     fn
-        Any deterministic function of float64 arrays: ``fn(x)`` for a lone array, ``fn(*inputs)`` for a sequence, ``fn(**inputs)`` for
-        a mapping. It returns an array or a number, or a sequence or mapping of them.
+        Any deterministic function of float64 arrays: ``fn(x)`` for a lone array, ``fn(*inputs)``
+        for a sequence, ``fn(**inputs)`` for a mapping. It returns an array or a number, or a
+        sequence or mapping of them.
     inputs
-        The point: an array, a sequence or a mapping from names; finite, float64, not too near a kink of `fn`.
+        The point: an array, a sequence or a mapping from names; finite, float64, not too near a
+        kink of `fn`.
     vjp
-        ``vjp(cotangents, *inputs)`` (or ``**inputs``), the gradients of ``sum(cotangents * fn(*inputs))``. Cotangents are laid out like
-        fn's result, gradients like the inputs; None stands for a zero gradient.
+        ``vjp(cotangents, *inputs)`` (or ``**inputs``), the gradients of ``sum(cotangents *
+        fn(*inputs))``. Cotangents are laid out like fn's result, gradients like the inputs; None
+        stands for a zero gradient.
     jvp
-        ``jvp(tangents, *inputs)``, the change of fn's result for tangents laid out like the inputs. Optional.
+        ``jvp(tangents, *inputs)``, the change of fn's result for tangents laid out like the inputs.
+        Optional.
     fn_each
-        ``fn_each(name, entries, values, *inputs)`` (or ``**inputs``), fn for many inputs at once that differ in one entry: entry
-        ``entries[k]``, counted in C order, of the input of that name is ``values[k]``. What it returns is laid out like fn's result, with
-        one leading axis more. Without it fn is called once for each; with it nothing else changes.
+        ``fn_each(name, entries, values, *inputs)`` (or ``**inputs``), fn for many inputs at once
+        that differ in one entry: entry ``entries[k]``, counted in C order, of the input of that
+        name is ``values[k]``. What it returns is laid out like fn's result, with one leading axis
+        more. Without it fn is called once for each; with it nothing else changes.
     vjp_each
-        ``vjp_each(cotangents, *inputs)``, vjp for many cotangents at once: they and the gradients have one leading axis more.
+        ``vjp_each(cotangents, *inputs)``, vjp for many cotangents at once: they and the gradients
+        have one leading axis more.
     fast
-        Whether to take one plain central difference for each derivative and to leave it at that: two calls of `fn` an input instead of
-        some fifteen. It forgives 1e-7 of the largest derivative of a block, and trusts that `fn` is smooth.
+        Whether to take one plain central difference for each derivative and to leave it at that:
+        two calls of `fn` an input instead of some fifteen. It forgives 1e-7 of the largest
+        derivative of a block, and trusts that `fn` is smooth.
     seed
         For random directions; the same seed gives the same result.
     max_entries
@@ -93,8 +109,9 @@ def gradcheck(
     Raises
     ------
     InputError
-        If the inputs are no finite float64 arrays, fn's result is not finite and real, or the Jacobian has more than `max_entries`.
-        What `vjp` and `jvp` return wrongly is a finding, not an error; where `fn_each` computes something else than `fn`, it is one.
+        If the inputs are no finite float64 arrays, fn's result is not finite and real, or the
+        Jacobian has more than `max_entries`. What `vjp` and `jvp` return wrongly is a finding, not
+        an error; where `fn_each` computes something else than `fn`, it is one.
 
     Notes
     -----
@@ -113,7 +130,8 @@ def gradcheck(
     >>> result.verdict, result.failures[0].where
     ('fail', 'd y[1] / d x[1]')
 
-    With a mapping: ``gradcheck(lambda W, x: x @ W, {"W": W, "x": x}, lambda dy, W, x: {"W": x.T @ dy, "x": dy @ W.T})``.
+    With a mapping: ``gradcheck(lambda W, x: x @ W, {"W": W, "x": x}, lambda dy, W, x: {"W": x.T @
+    dy, "x": dy @ W.T})``.
     """
     subject = Subject(fn, inputs, fn_each)
     shape = subject.y.size, subject.x.size
@@ -124,12 +142,22 @@ def gradcheck(
         )
     notes: list[str] = []
 
-    def result(verdict: Verdict, oracles: dict[str, Outcome], failures: list[Failure]) -> GradcheckResult:
+    def result(
+        verdict: Verdict, oracles: dict[str, Outcome], failures: list[Failure]
+    ) -> GradcheckResult:
         if subject.changed:
-            notes.append(f"an input was written to while being used, first at {subject.changed}: each call got a fresh copy")
-        # Where two oracles saw the same place, the sharper one speaks; single derivatives come before sums of them.
-        worst = {f.where: f for f in sorted(failures, key=lambda f: (not f.oracle.startswith("Taylor"), _size(f)))}
-        return GradcheckResult(verdict, oracles, tuple([*worst.values()][::-1][:KEPT]), tuple(notes), seed)
+            notes.append(
+                f"an input was written to while being used, first at {subject.changed}: each call got a fresh copy"
+            )
+        # Where two oracles saw the same place, the sharper one speaks; single derivatives come
+        # before sums of them.
+        worst = {
+            f.where: f
+            for f in sorted(failures, key=lambda f: (not f.oracle.startswith("Taylor"), _size(f)))
+        }
+        return GradcheckResult(
+            verdict, oracles, tuple([*worst.values()][::-1][:KEPT]), tuple(notes), seed
+        )
 
     if 0 in shape:
         notes.append(f"there is nothing to check: the Jacobian has {shape[0]} x {shape[1]} entries")
@@ -137,7 +165,9 @@ def gradcheck(
     again = np.abs(subject(subject.x) - subject.y)
     if not (again == 0).all():
         p = int(np.argmax(again))
-        notes.append(f"fn is not deterministic: two calls with the same inputs differ by {again[p]:.2g} at {subject.outputs.place(p)}")
+        notes.append(
+            f"fn is not deterministic: two calls with the same inputs differ by {again[p]:.2g} at {subject.outputs.place(p)}"
+        )
         if not again.max() <= RESOLUTION * np.abs(subject.y).max():
             return result("inconclusive", {}, [])
     try:
@@ -146,34 +176,63 @@ def gradcheck(
         notes.append(str(error))
         return result("fail", {}, [])
     if fast:
-        notes.append("fast: one central difference for each derivative, whose truncation nothing bounds")
+        notes.append(
+            "fast: one central difference for each derivative, whose truncation nothing bounds"
+        )
         expected, bound = finite_difference.once(subject)
-        judged = _judge(subject, analytic, expected, bound, (expected == 0) & (analytic == 0), "central differences", FAST)
-        return result(judged.outcome.verdict, {"central differences": judged.outcome}, judged.failures)  # type: ignore[arg-type]
+        judged = _judge(
+            subject,
+            analytic,
+            expected,
+            bound,
+            (expected == 0) & (analytic == 0),
+            "central differences",
+            FAST,
+        )
+        return result(
+            judged.outcome.verdict, {"central differences": judged.outcome}, judged.failures
+        )  # type: ignore[arg-type]
 
     rng = np.random.default_rng(seed)
     noise = np.maximum(finite_difference.noise_level(subject, rng), again)
     expected, bound, still = finite_difference.measure(subject, noise)
     known_zero = still & (analytic == 0) & ~_reached(subject, still & (analytic == 0))
     differences = _judge(subject, analytic, expected, bound, known_zero, "finite differences")
-    oracles, failures, decided = {"finite differences": differences.outcome}, differences.failures, differences.decided
+    oracles, failures, decided = (
+        {"finite differences": differences.outcome},
+        differences.failures,
+        differences.decided,
+    )
     try:
         exact, rounding = complex_step.measure(subject, rng)
-        complex_step.refute(subject, exact, rounding + GOAL * _peaks(subject, exact), expected, bound)
-        # Differences must see each derivative well enough, by the largest of its two arrays: at a kink, where they do not, a comparison
-        # of complex numbers just picks one side.
+        complex_step.refute(
+            subject, exact, rounding + GOAL * _peaks(subject, exact), expected, bound
+        )
+        # Differences must see each derivative well enough, by the largest of its two arrays: at a
+        # kink, where they do not, a comparison of complex numbers just picks one side.
         confirmed = bound <= complex_step.CONFIRMS * _peaks(subject, exact, whole=True)
         if not confirmed.any():
-            raise complex_step.DoesNotApply("finite differences see no derivative well enough to confirm that fn is complex-analytic")
+            raise complex_step.DoesNotApply(
+                "finite differences see no derivative well enough to confirm that fn is complex-analytic"
+            )
         known_zero = confirmed & (exact == 0) & (analytic == 0)
-        judged = _judge(subject, analytic, exact, np.where(confirmed, rounding, np.inf), known_zero, "complex step")
+        judged = _judge(
+            subject,
+            analytic,
+            exact,
+            np.where(confirmed, rounding, np.inf),
+            known_zero,
+            "complex step",
+        )
         oracles["complex step"] = judged.outcome
         failures, decided = failures + judged.failures, decided | judged.decided
     except complex_step.DoesNotApply as error:
         oracles["complex step"] = Outcome("not applicable", str(error))
 
     directions = complex_step.directions(subject, rng, DIRECTIONS)
-    oracles["Taylor"], found = _taylor(subject, directions, analytic, lambda v: analytic @ v, noise, "Taylor")
+    oracles["Taylor"], found = _taylor(
+        subject, directions, analytic, lambda v: analytic @ v, noise, "Taylor"
+    )
     failures += found
     if jvp is None:
         oracles["adjoint"] = Outcome("not applicable", "no jvp was given")
@@ -181,7 +240,12 @@ def gradcheck(
         found = []
         try:
             oracles["Taylor of jvp"], found = _taylor(
-                subject, directions, analytic, lambda v: _push(subject, jvp, v), noise, "Taylor of jvp"
+                subject,
+                directions,
+                analytic,
+                lambda v: _push(subject, jvp, v),
+                noise,
+                "Taylor of jvp",
             )
             oracles["adjoint"] = _adjoint(subject, jvp, vjp, directions[0], analytic, rng)
         except InputError as error:
@@ -208,20 +272,32 @@ def _rows(subject: Subject, vjp: Function, vjp_each: Function | None, notes: lis
             last = min(first + most, outputs)
             cotangents = subject.outputs.unpack_each(np.eye(last - first, outputs, first))
             got = subject.call(vjp_each, subject.x, cotangents)
-            rows[first:last] = subject.inputs.pack_each(got, last - first, "vjp_each's gradient", optional=True)
+            rows[first:last] = subject.inputs.pack_each(
+                got, last - first, "vjp_each's gradient", optional=True
+            )
         singly = [outputs - 1, 0]
     known = np.full(outputs, vjp_each is not None)
     for p in singly:
         unit = np.zeros(outputs)
         unit[p] = 1
         cotangent = subject.outputs.unpack(unit)
-        row = subject.inputs.pack(subject.call(vjp, subject.x, cotangent), "vjp's gradient", optional=True)
+        row = subject.inputs.pack(
+            subject.call(vjp, subject.x, cotangent), "vjp's gradient", optional=True
+        )
         if not np.array_equal(subject.outputs.pack(cotangent, "cotangent"), unit):
             _note(notes, "vjp writes to its cotangents: each call got a fresh copy")
-        forgiven = 0.0 if vjp_each is None else RESOLUTION * np.abs(np.nan_to_num(rows[p], posinf=0, neginf=0)).max()
-        if known[p] and not np.allclose(row, rows[p], rtol=RESOLUTION, atol=forgiven, equal_nan=True):
+        forgiven = (
+            0.0
+            if vjp_each is None
+            else RESOLUTION * np.abs(np.nan_to_num(rows[p], posinf=0, neginf=0)).max()
+        )
+        if known[p] and not np.allclose(
+            row, rows[p], rtol=RESOLUTION, atol=forgiven, equal_nan=True
+        ):
             if vjp_each is not None:
-                raise InputError(f"vjp_each gives another gradient of {subject.outputs.place(p)} than vjp")
+                raise InputError(
+                    f"vjp_each gives another gradient of {subject.outputs.place(p)} than vjp"
+                )
             _note(notes, AGAIN)
             continue
         rows[p], known[p] = row, True
@@ -237,14 +313,18 @@ def _note(notes: list[str], note: str) -> None:
 
 
 def _push(subject: Subject, jvp: Function, v: Vector) -> Vector:
-    return subject.outputs.pack(subject.call(jvp, subject.x, subject.inputs.unpack(v)), "jvp's result")
+    return subject.outputs.pack(
+        subject.call(jvp, subject.x, subject.inputs.unpack(v)), "jvp's result"
+    )
 
 
 def _reached(subject: Subject, candidates: Matrix) -> Matrix:
-    """Where an output that does not move with an input depends on it all the same: a NaN there arrives.
+    """Where an output that does not move with an input depends on it all the same: a NaN there
+    arrives.
 
-    Differences cannot tell a derivative that has faded below the rounding from one that is zero because nothing leads from there to here.
-    A function that refuses NaN leaves it at that: the zero counts as confirmed.
+    Differences cannot tell a derivative that has faded below the rounding from one that is zero
+    because nothing leads from there to here. A function that refuses NaN leaves it at that: the
+    zero counts as confirmed.
     """
     reached = np.zeros_like(candidates)
     places = np.flatnonzero(candidates.any(axis=0))
@@ -261,7 +341,10 @@ def _peaks(subject: Subject, matrix: Matrix, *, whole: bool = False) -> Matrix:
     """For every entry, the largest of its block, or of its `whole` pair of arrays."""
     rows, columns = subject.outputs.starts, subject.inputs.starts
     if whole:
-        rows, columns = (np.array([s.start for s in side.slices if s.stop > s.start]) for side in (subject.outputs, subject.inputs))
+        rows, columns = (
+            np.array([s.start for s in side.slices if s.stop > s.start])
+            for side in (subject.outputs, subject.inputs)
+        )
     peaks = np.maximum.reduceat(np.maximum.reduceat(np.abs(matrix), rows, axis=0), columns, axis=1)
     peaks = np.repeat(peaks, np.diff(rows, append=matrix.shape[0]), axis=0)
     return np.repeat(peaks, np.diff(columns, append=matrix.shape[1]), axis=1)
@@ -274,7 +357,13 @@ def _enough(subject: Subject, decided: Matrix) -> bool:
 
 
 def _judge(
-    subject: Subject, analytic: Matrix, expected: Matrix, bound: Matrix, known_zero: Matrix, oracle: str, goal: float = GOAL
+    subject: Subject,
+    analytic: Matrix,
+    expected: Matrix,
+    bound: Matrix,
+    known_zero: Matrix,
+    oracle: str,
+    goal: float = GOAL,
 ) -> Judged:
     usable = np.isfinite(bound)
     largest = _peaks(subject, expected if usable.all() else np.where(usable, expected, 0))
@@ -284,25 +373,48 @@ def _judge(
     allowed[~usable] = np.inf
     failed = (apart > allowed) | (apart == np.inf)
     decided = failed | known_zero | (allowed <= RESOLUTION / GOAL * goal * largest)
-    ratio = np.divide(apart, allowed, out=np.where(apart > 0, np.inf, 0.0), where=usable & (allowed > 0))
+    ratio = np.divide(
+        apart, allowed, out=np.where(apart > 0, np.inf, 0.0), where=usable & (allowed > 0)
+    )
     worst = float(np.max(ratio, where=usable, initial=0.0))
     share = 1 - float(decided.mean())
     most = min(KEPT, int(failed.sum()))
-    order = np.argsort(-np.where(failed, np.where(usable, ratio, np.inf), -1), axis=None)[:most] if most else np.array([], int)
+    order = (
+        np.argsort(-np.where(failed, np.where(usable, ratio, np.inf), -1), axis=None)[:most]
+        if most
+        else np.array([], int)
+    )
     failures = []
     for p, i in zip(*np.unravel_index(order, failed.shape), strict=True):
         where = f"d {subject.outputs.place(int(p))} / d {subject.inputs.place(int(i))}"
-        failures.append(Failure(where, float(analytic[p, i]), float(expected[p, i]), float(allowed[p, i]), oracle))
-    verdict: Verdict = "fail" if failed.any() else "pass" if _enough(subject, decided) else "inconclusive"
-    said = (f"{failed.sum()} wrong of " if failed.any() else "") + f"{failed.size} derivatives, worst error/bound {worst:.2g}"
+        failures.append(
+            Failure(
+                where, float(analytic[p, i]), float(expected[p, i]), float(allowed[p, i]), oracle
+            )
+        )
+    verdict: Verdict = (
+        "fail" if failed.any() else "pass" if _enough(subject, decided) else "inconclusive"
+    )
+    said = (
+        f"{failed.sum()} wrong of " if failed.any() else ""
+    ) + f"{failed.size} derivatives, worst error/bound {worst:.2g}"
     said += f", {share:.1%} inconclusive" if share else ""
-    return Judged(decided, failures, Outcome(verdict, said, worst, share, failed.size, int(failed.sum())))
+    return Judged(
+        decided, failures, Outcome(verdict, said, worst, share, failed.size, int(failed.sum()))
+    )
 
 
 def _taylor(
-    subject: Subject, directions: list[Vector], analytic: Matrix, derivative: Callable[[Vector], Vector], noise: Vector, oracle: str
+    subject: Subject,
+    directions: list[Vector],
+    analytic: Matrix,
+    derivative: Callable[[Vector], Vector],
+    noise: Vector,
+    oracle: str,
 ) -> tuple[Outcome, list[Failure]]:
-    """The order of the remainder along random directions; an output must fail along most of them, for one may cross zero by chance."""
+    """The order of the remainder along random directions; an output must fail along most of them,
+    for one may cross zero by chance.
+    """
     claims = [derivative(v) for v in directions]
     tables = [
         taylor.remainders(subject, v, claimed, np.abs(analytic * v).max(axis=1), noise)
@@ -312,7 +424,11 @@ def _taylor(
     decided = failed | np.any([table.decided & ~table.failed for table in tables], axis=0)
     failures = [
         Failure(
-            f"d {subject.outputs.place(int(p))} / d a random direction", claims[0][p], tables[0].expected[p], tables[0].error[p], oracle
+            f"d {subject.outputs.place(int(p))} / d a random direction",
+            claims[0][p],
+            tables[0].expected[p],
+            tables[0].error[p],
+            oracle,
         )
         for p in np.flatnonzero(failed)
     ]
@@ -321,11 +437,22 @@ def _taylor(
     if failed.any():
         said = f"{failed.sum()} of {failed.size} outputs leave a remainder of order 1 down to the rounding floor, but should be 5"
     else:
-        said = f"no remainder of {failed.size} outputs is of order 1" + (f", {share:.1%} inconclusive" if share else "")
-    return Outcome(verdict, said, inconclusive=share, compared=failed.size, failed=int(failed.sum())), failures
+        said = f"no remainder of {failed.size} outputs is of order 1" + (
+            f", {share:.1%} inconclusive" if share else ""
+        )
+    return Outcome(
+        verdict, said, inconclusive=share, compared=failed.size, failed=int(failed.sum())
+    ), failures
 
 
-def _adjoint(subject: Subject, jvp: Function, vjp: Function, v: Vector, analytic: Matrix, rng: np.random.Generator) -> Outcome:
+def _adjoint(
+    subject: Subject,
+    jvp: Function,
+    vjp: Function,
+    v: Vector,
+    analytic: Matrix,
+    rng: np.random.Generator,
+) -> Outcome:
     size = np.abs(analytic * v).max(axis=1)
     # Every output weighs the same, however large its derivatives.
     weight = np.divide(1, size, out=np.ones_like(size), where=np.isfinite(size) & (size > 0))

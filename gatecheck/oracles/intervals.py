@@ -1,10 +1,13 @@
-"""Every value that a formula takes on a box: interval arithmetic whose ends are computed by ball arithmetic and rounded outwards.
+"""Every value that a formula takes on a box: interval arithmetic whose ends are computed by ball
+arithmetic and rounded outwards.
 
-An interval that is computed from intervals holds whatever is computed from numbers in them (Moore 1966), so a bound that it keeps is
-proven for all of them at once. What a formula loses is correlation: ``z - z`` is wider than zero. Ends may be infinite: the box is then
-that of all real numbers. A monotone function is taken at the two ends, which loses nothing.
+An interval that is computed from intervals holds whatever is computed from numbers in them (Moore
+1966), so a bound that it keeps is proven for all of them at once. What a formula loses is
+correlation: ``z - z`` is wider than zero. Ends may be infinite: the box is then that of all real
+numbers. A monotone function is taken at the two ends, which loses nothing.
 
-The working precision is that of :data:`gatecheck.oracles.balls.ctx`; more of it tells apart from 1 what is nearer to it.
+The working precision is that of :data:`gatecheck.oracles.balls.ctx`; more of it tells apart from 1
+what is nearer to it.
 """
 
 from __future__ import annotations
@@ -97,14 +100,24 @@ class Interval:
         return Interval(self.low.min(b.low), self.high.min(b.high))
 
     def within(self, low: Any, high: Any, *, strict: bool) -> bool:
-        """Whether all of it lies between two bounds, numbers or intervals; strictly, if that is asked."""
+        """Whether all of it lies between two bounds, numbers or intervals; strictly, if that is
+        asked.
+        """
         a, b = as_interval(low), as_interval(high)
-        return bool(self.low > a.high and self.high < b.low) if strict else bool(self.low >= a.high and self.high <= b.low)
+        return (
+            bool(self.low > a.high and self.high < b.low)
+            if strict
+            else bool(self.low >= a.high and self.high <= b.low)
+        )
 
     def beyond(self, low: Any, high: Any, *, strict: bool) -> bool:
         """Whether none of it lies between two bounds, which refutes that a number in it does."""
         a, b = as_interval(low), as_interval(high)
-        return bool(self.high <= a.low or self.low >= b.high) if strict else bool(self.high < a.low or self.low > b.high)
+        return (
+            bool(self.high <= a.low or self.low >= b.high)
+            if strict
+            else bool(self.high < a.low or self.low > b.high)
+        )
 
 
 def as_interval(number: Any) -> Interval:
@@ -124,7 +137,8 @@ def _around(values: Iterable[Any]) -> Interval:
 
 
 def _product(a: Any, b: Any) -> Any:
-    # An infinite end stands for numbers without bound, none of which is infinite: times zero they are zero.
+    # An infinite end stands for numbers without bound, none of which is infinite: times zero they
+    # are zero.
     return arb(0) if a == 0 or b == 0 else a * b
 
 
@@ -145,7 +159,9 @@ _ELEMENTWISE: dict[Any, Callable[..., Any]] = {
 
 
 class Ranges(np.ndarray[Any, Any]):
-    """An array of intervals on which NumPy's functions do what they do to numbers, so that equations written for arrays need not know."""
+    """An array of intervals on which NumPy's functions do what they do to numbers, so that
+    equations written for arrays need not know.
+    """
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         raw = [np.asarray(i) if isinstance(i, np.ndarray) else i for i in inputs]
@@ -161,4 +177,6 @@ def ranges(low: float, high: float, shape: tuple[int, ...]) -> Array:
 
 def points(numbers: Array) -> Array:
     """An array of floats as intervals of one number each."""
-    return objects([as_interval(v) for v in np.ravel(numbers).tolist()], np.shape(numbers)).view(Ranges)
+    return objects([as_interval(v) for v in np.ravel(numbers).tolist()], np.shape(numbers)).view(
+        Ranges
+    )

@@ -10,7 +10,9 @@ SHOWN = 5
 
 
 class Failure(NamedTuple):
-    """One wrong derivative: where, what was found, what it should be, and by how much that may be off."""
+    """One wrong derivative: where, what was found, what it should be, and by how much that may be
+    off.
+    """
 
     where: str
     found: float
@@ -29,11 +31,13 @@ class Outcome:
     Attributes
     ----------
     verdict
-        As the whole result's; ``"not applicable"`` where the oracle has nothing to say about this function.
+        As the whole result's; ``"not applicable"`` where the oracle has nothing to say about this
+        function.
     reason
         Why, in one sentence.
     worst
-        The largest error / bound over what was compared; above 1 is a failure. NaN where that is not how it judges.
+        The largest error / bound over what was compared; above 1 is a failure. NaN where that is
+        not how it judges.
     inconclusive
         The share of what was compared that could not be decided.
     compared, failed
@@ -55,14 +59,15 @@ class GradcheckResult:
     Attributes
     ----------
     verdict
-        ``"fail"`` if any oracle found something wrong; ``"pass"`` if none did and most derivatives, some for every pair of an output and
-        an input, could be decided; else ``"inconclusive"``.
+        ``"fail"`` if any oracle found something wrong; ``"pass"`` if none did and most derivatives,
+        some for every pair of an output and an input, could be decided; else ``"inconclusive"``.
     oracles
         What each oracle says, by name.
     failures
         The worst wrong derivatives, at most 100, worst first.
     notes
-        What else was seen: a function that writes to its inputs, that is not deterministic, that returns the wrong shapes.
+        What else was seen: a function that writes to its inputs, that is not deterministic, that
+        returns the wrong shapes.
     seed
         The seed that repeats this result.
 
@@ -91,8 +96,13 @@ class GradcheckResult:
         lines += [f"  {note}" for note in self.notes]
         lines += [f"  {failure}" for failure in self.failures[:SHOWN]]
         if len(self.failures) > SHOWN:
-            total = max([len(self.failures), *(outcome.failed for outcome in self.oracles.values())])
+            total = max(
+                [len(self.failures), *(outcome.failed for outcome in self.oracles.values())]
+            )
             lines.append(f"  … {total} wrong derivatives in all")
         width = max(map(len, self.oracles), default=0)
-        lines += [f"  {name:{width}}  {outcome.verdict}: {outcome.reason}" for name, outcome in self.oracles.items()]
+        lines += [
+            f"  {name:{width}}  {outcome.verdict}: {outcome.reason}"
+            for name, outcome in self.oracles.items()
+        ]
         return "\n".join(lines)

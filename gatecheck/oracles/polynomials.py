@@ -1,6 +1,8 @@
-"""What a formula is, where it is a polynomial: exact rational arithmetic on symbols (python-flint), in which ``z - z`` is zero.
+"""What a formula is, where it is a polynomial: exact rational arithmetic on symbols (python-flint),
+in which ``z - z`` is zero.
 
-For identities and for the coefficients of a mix, of which intervals alone would forget that both are made of one gate.
+For identities and for the coefficients of a mix, of which intervals alone would forget that both
+are made of one gate.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from gatecheck.oracles.intervals import Interval, as_interval
 try:
     from flint import Ordering, fmpq, fmpq_mpoly, fmpq_mpoly_ctx
 except ImportError as missing:
-    raise MissingExtraError('proofs need a python-flint with polynomials: pip install "gatecheck[certified]"') from missing
+    raise MissingExtraError(
+        'proofs need a python-flint with polynomials: pip install "gatecheck[certified]"'
+    ) from missing
 
 _EXACT = {np.add, np.subtract, np.multiply, np.negative, np.positive, np.matmul, np.divide}
 
@@ -27,7 +31,9 @@ class NotPolynomialError(InputError):
 
 
 class Polynomials(np.ndarray[Any, Any]):
-    """An array of polynomials; numbers that meet them are taken as the rational numbers that they are."""
+    """An array of polynomials; numbers that meet them are taken as the rational numbers that they
+    are.
+    """
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if ufunc not in _EXACT:
@@ -44,22 +50,42 @@ def _exact(value: Any) -> Any:
 
 def symbols(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
     """Arrays of symbols of one ring, each entry a symbol of its own, named as ``U_n_0_1``."""
-    places = {name: [f"{name}_{'_'.join(map(str, at))}" for at in np.ndindex(shape)] for name, shape in shapes.items()}
-    generators = iter(fmpq_mpoly_ctx.get([label for labels in places.values() for label in labels], Ordering.lex).gens())
-    return {name: objects([next(generators) for _ in labels], shapes[name]).view(Polynomials) for name, labels in places.items()}
+    places = {
+        name: [f"{name}_{'_'.join(map(str, at))}" for at in np.ndindex(shape)]
+        for name, shape in shapes.items()
+    }
+    generators = iter(
+        fmpq_mpoly_ctx.get(
+            [label for labels in places.values() for label in labels], Ordering.lex
+        ).gens()
+    )
+    return {
+        name: objects([next(generators) for _ in labels], shapes[name]).view(Polynomials)
+        for name, labels in places.items()
+    }
 
 
 def linear_in(polynomial: Any, *of: Any) -> tuple[Any, ...] | None:
-    """The coefficients of a linear form in some symbols, polynomials in the others; None if it is no linear form in them."""
-    if not all(isinstance(v, fmpq_mpoly) for v in (polynomial, *of)) or not all(v in v.context().gens() for v in of):
+    """The coefficients of a linear form in some symbols, polynomials in the others; None if it is
+    no linear form in them.
+    """
+    if not all(isinstance(v, fmpq_mpoly) for v in (polynomial, *of)) or not all(
+        v in v.context().gens() for v in of
+    ):
         return None
     coefficients = tuple(polynomial.derivative(str(v)) for v in of)
     rest = polynomial - sum(c * v for c, v in zip(coefficients, of, strict=True))
-    return coefficients if rest == 0 and not any(c.derivative(str(v)) for c in coefficients for v in of) else None
+    return (
+        coefficients
+        if rest == 0 and not any(c.derivative(str(v)) for c in coefficients for v in of)
+        else None
+    )
 
 
 def over(polynomial: Any, box: Mapping[str, Interval]) -> Interval:
-    """An interval that holds every value of a polynomial whose symbols lie in intervals, by name; others may be any number."""
+    """An interval that holds every value of a polynomial whose symbols lie in intervals, by name;
+    others may be any number.
+    """
     names, total = polynomial.context().names(), as_interval(0)
     anything = Interval(-np.inf, np.inf)
     for powers, coefficient in polynomial.to_dict().items():

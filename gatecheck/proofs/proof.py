@@ -21,7 +21,8 @@ class Proof:
     box
         For all of what it is claimed.
     outcome
-        ``proved``; ``sampled`` where it held of all that was tried, which is a part; ``not proved``; ``refuted`` by a point.
+        ``proved``; ``sampled`` where it held of all that was tried, which is a part; ``not
+        proved``; ``refuted`` by a point.
     detail
         What carries the proof, why there is none, or the point.
     """
@@ -34,4 +35,10 @@ class Proof:
 
     def to_json(self) -> dict[str, str]:
         """As plain data."""
-        return {"of": self.of, "says": self.says, "box": self.box, "outcome": self.outcome, "detail": self.detail}
+        return {
+            "of": self.of,
+            "says": self.says,
+            "box": self.box,
+            "outcome": self.outcome,
+            "detail": self.detail,
+        }

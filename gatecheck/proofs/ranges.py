@@ -1,13 +1,17 @@
-"""Theorems about a cell's equations that are proven for all inputs in a box, where cases would only fail to refute them.
+"""Theorems about a cell's equations that are proven for all inputs in a box, where cases would only
+fail to refute them.
 
-A statement says between which bounds terms of a step lie. It is proven by evaluating the equations, as they are, over intervals
-(:mod:`gatecheck.oracles.intervals`): one step from any state of the box. Where a state is a mix of the old one and what is new, intervals
-would forget that one gate makes both shares, so the equations are evaluated once more on symbols (:mod:`gatecheck.oracles.polynomials`):
-the mix is then an identity, and only the shares are bounded by intervals. Both are the step of an induction, so what is proven holds
-after any number of steps, or as many as the box says.
+A statement says between which bounds terms of a step lie. It is proven by evaluating the equations,
+as they are, over intervals (:mod:`gatecheck.oracles.intervals`): one step from any state of the
+box. Where a state is a mix of the old one and what is new, intervals would forget that one gate
+makes both shares, so the equations are evaluated once more on symbols
+(:mod:`gatecheck.oracles.polynomials`): the mix is then an identity, and only the shares are bounded
+by intervals. Both are the step of an induction, so what is proven holds after any number of steps,
+or as many as the box says.
 
-What is not proven may be false: points of the box are tried, and one at which a statement certainly fails refutes it. Nothing here is
-about floating point, nor about an implementation; it is about the equations with which implementations are compared.
+What is not proven may be false: points of the box are tried, and one at which a statement certainly
+fails refutes it. Nothing here is about floating point, nor about an implementation; it is about the
+equations with which implementations are compared.
 """
 
 from __future__ import annotations
@@ -34,7 +38,9 @@ UNKNOWN = (TypeError, AttributeError, ValueError, ZeroDivisionError)
 """What equations raise that ask of intervals or symbols what these do not have."""
 
 LARGEST = 4.0
-"""Of every input, parameter and initial state in the bounded box; weights of trained networks seldom reach it."""
+"""Of every input, parameter and initial state in the bounded box; weights of trained networks
+seldom reach it.
+"""
 
 SIZE = 16
 """Of D and H in the bounded box: smaller ones are in it, with weights of zero."""
@@ -50,7 +56,9 @@ TRIED = 60
 
 
 class Box(NamedTuple):
-    """Bounds on the absolute values of everything that a step reads; infinite ones are those of all real numbers."""
+    """Bounds on the absolute values of everything that a step reads; infinite ones are those of all
+    real numbers.
+    """
 
     says: str
     size: float
@@ -73,7 +81,9 @@ Bounds = Callable[[Scope, Mapping[str, Array]], Iterator[Bound]]
 
 
 class Mix(NamedTuple):
-    """A state that is a sum of shares of itself and of what is new, and the two shares, from the gates of a step."""
+    """A state that is a sum of shares of itself and of what is new, and the two shares, from the
+    gates of a step.
+    """
 
     state: str
     new: str
@@ -89,8 +99,16 @@ class Statement(NamedTuple):
     mix: Mix | None = None
 
 
-EVERYTHING = Box("all real inputs, states and parameters, of any sizes, after any number of steps", np.inf, 2, np.inf, np.inf)
-"""Sums of two real numbers already reach every real number, so two inputs and two units stand for any."""
+EVERYTHING = Box(
+    "all real inputs, states and parameters, of any sizes, after any number of steps",
+    np.inf,
+    2,
+    np.inf,
+    np.inf,
+)
+"""Sums of two real numbers already reach every real number, so two inputs and two units stand for
+any.
+"""
 
 
 def bounded(cell: Cell) -> Box:
@@ -110,7 +128,10 @@ def statements(cell: Cell) -> Iterator[tuple[Statement, Box]]:
     if gated:
         yield Statement(f"{', '.join(gated)} in [0, 1]", partial(_terms, gated, 0, 1)), every
         if cell.hard is None:
-            yield Statement(f"{', '.join(gated)} in (0, 1)", partial(_terms, gated, 0, 1), True), inside
+            yield (
+                Statement(f"{', '.join(gated)} in (0, 1)", partial(_terms, gated, 0, 1), True),
+                inside,
+            )
         yield Statement(f"|{candidates[0]}| ≤ 1", partial(_terms, candidates, -1, 1)), every
     if cell.kind == "gru":
         says = "h' is (1 - z) h + z n, so it lies between h and n, and |h_t| ≤ max(|h_0|, 1)"
@@ -147,7 +168,9 @@ def _mixed(says: str, mix: Mix) -> Statement:
 # ---- bounds
 
 
-def _terms(names: Any, low: float, high: float, s: Scope, before: Mapping[str, Array]) -> Iterator[Bound]:
+def _terms(
+    names: Any, low: float, high: float, s: Scope, before: Mapping[str, Array]
+) -> Iterator[Bound]:
     yield from (Bound(name, s[name], low, high) for name in names)
 
 
@@ -170,7 +193,10 @@ def _filled(cell: Cell, box: Box) -> dict[str, Array]:
     """Everything that a step reads, as intervals."""
     sizes = {"h0": box.h, "c0": box.c}
     shapes = _shapes(cell, box.units, box.units)
-    return {k: ranges(-sizes.get(k, box.size), sizes.get(k, box.size), shape) for k, shape in shapes.items()}
+    return {
+        k: ranges(-sizes.get(k, box.size), sizes.get(k, box.size), shape)
+        for k, shape in shapes.items()
+    }
 
 
 Evaluate = Callable[[str, Equation, Scope], Any]
@@ -180,8 +206,12 @@ def _plainly(name: str, equation: Equation, s: Scope) -> Any:
     return equation(s)
 
 
-def _steps(of: Equations, given: Mapping[str, Array], evaluate: Evaluate = _plainly) -> Iterator[tuple[Scope, dict[str, Array]]]:
-    """The first step, and a later one from any state, each with the states before it: the two cases of an induction."""
+def _steps(
+    of: Equations, given: Mapping[str, Array], evaluate: Evaluate = _plainly
+) -> Iterator[tuple[Scope, dict[str, Array]]]:
+    """The first step, and a later one from any state, each with the states before it: the two cases
+    of an induction.
+    """
     states = {k: given[f"{k}0"] for k in of.cell.state}
     before = None
     for t in range(2):
@@ -211,14 +241,21 @@ def prove(of: Equations) -> list[Proof]:
     claimed = list(statements(of.cell))
     found = [_settled(of, statement, box) for statement, box in claimed]
     for k, (statement, _) in enumerate(claimed):
-        # A strict bound after many steps needs that states stay in the box, which is what the statements about all numbers say.
-        if statement.strict and found[k].outcome == "proved" and any(f.outcome != "proved" for f in found if f.box != found[k].box):
+        # A strict bound after many steps needs that states stay in the box, which is what the
+        # statements about all numbers say.
+        if (
+            statement.strict
+            and found[k].outcome == "proved"
+            and any(f.outcome != "proved" for f in found if f.box != found[k].box)
+        ):
             found[k] = replace(found[k], outcome="not proved", detail="states may leave the box")
     return found
 
 
 def proofs(cell: Cell) -> list[Proof]:
-    """What is proven of the equations of a cell; of a network, those of each of its layers. Raises as :func:`prove`."""
+    """What is proven of the equations of a cell; of a network, those of each of its layers. Raises
+    as :func:`prove`.
+    """
     return prove(equations(cell.one))
 
 
@@ -226,12 +263,18 @@ def _settled(of: Equations, statement: Statement, box: Box) -> Proof:
     about = Proof(f"the equations of {of.cell}", statement.says, box.says, "not proved")
     for bits in BITS:
         with ctx.workprec(bits):
-            holds, detail = _by_symbols(of, statement.mix, box) if statement.mix else _by_intervals(of, statement, box)
+            holds, detail = (
+                _by_symbols(of, statement.mix, box)
+                if statement.mix
+                else _by_intervals(of, statement, box)
+            )
         if holds:
             return replace(about, outcome="proved", detail=detail)
     with ctx.workprec(BITS[0]):
         point = _refuting(of, statement, box)
-    return replace(about, outcome="refuted", detail=point) if point else replace(about, detail=detail)
+    return (
+        replace(about, outcome="refuted", detail=point) if point else replace(about, detail=detail)
+    )
 
 
 def _by_intervals(of: Equations, statement: Statement, box: Box) -> tuple[bool, str]:
@@ -247,13 +290,23 @@ def _by_intervals(of: Equations, statement: Statement, box: Box) -> tuple[bool, 
 
 
 def _by_symbols(of: Equations, mix: Mix, box: Box) -> tuple[bool, str]:
-    """Whether a state is that mix, identically; whether what is new lies in [-1, 1], and the shares in [0, 1]."""
+    """Whether a state is that mix, identically; whether what is new lies in [-1, 1], and the shares
+    in [0, 1].
+    """
     found = ""
     try:
         reached = [s for s, _ in _steps(of, _filled(of.cell, box))]
         for (s, before), values in zip(_symbolic(of, box.units), reached, strict=True):
-            known = {f"{k}_0_{j}": as_interval(v) for k in of.step for j, v in enumerate(np.ravel(values[k]))}
-            if beyond := [v for v in np.ravel(values[mix.new]) if not as_interval(v).within(-1, 1, strict=False)]:
+            known = {
+                f"{k}_0_{j}": as_interval(v)
+                for k in of.step
+                for j, v in enumerate(np.ravel(values[k]))
+            }
+            if beyond := [
+                v
+                for v in np.ravel(values[mix.new])
+                if not as_interval(v).within(-1, 1, strict=False)
+            ]:
                 return False, f"{mix.new} may reach all of {beyond[0]}"
             for j in range(s[mix.state].shape[-1]):
                 shares = linear_in(s[mix.state][0, j], before[mix.state][0, j], s[mix.new][0, j])
@@ -273,7 +326,9 @@ def _by_symbols(of: Equations, mix: Mix, box: Box) -> tuple[bool, str]:
 def _symbolic(of: Equations, units: int) -> Iterator[tuple[Scope, dict[str, Array]]]:
     """The steps on symbols: a term that is no polynomial in those before it is a symbol of its own."""
     shapes = _shapes(of.cell, units, units)
-    given = symbols(shapes | {name: (1, of.cell.width(units) if name == "h" else units) for name in of.step})
+    given = symbols(
+        shapes | {name: (1, of.cell.width(units) if name == "h" else units) for name in of.step}
+    )
 
     def evaluate(name: str, equation: Equation, s: Scope) -> Any:
         try:
@@ -295,7 +350,9 @@ def _spelled(mix: Mix, shares: tuple[Any, ...]) -> str:
 def _refuting(of: Equations, statement: Statement, box: Box) -> str:
     """A point of the box at which the statement certainly fails, in words, or nothing."""
     for seed in range(TRIED):
-        numbers = _point(_shapes(of.cell, 1, 1), min(box.size, LARGEST), np.random.default_rng(seed))
+        numbers = _point(
+            _shapes(of.cell, 1, 1), min(box.size, LARGEST), np.random.default_rng(seed)
+        )
         try:
             for s, before in _steps(of, {k: points(v) for k, v in numbers.items()}):
                 for label, term, low, high in statement.bounds(s, before):
@@ -308,10 +365,16 @@ def _refuting(of: Equations, statement: Statement, box: Box) -> str:
     return ""
 
 
-def _point(shapes: Mapping[str, tuple[int, ...]], largest: float, rng: np.random.Generator) -> dict[str, Array]:
+def _point(
+    shapes: Mapping[str, tuple[int, ...]], largest: float, rng: np.random.Generator
+) -> dict[str, Array]:
     """Short numbers, of which every fourth array or so lies in a corner of the box or at zero."""
 
     def array(shape: tuple[int, ...]) -> Array:
-        return rng.choice([-1.0, 0.0, 1.0], shape) if rng.uniform() < 0.25 else rng.uniform(-1, 1, shape)
+        return (
+            rng.choice([-1.0, 0.0, 1.0], shape)
+            if rng.uniform() < 0.25
+            else rng.uniform(-1, 1, shape)
+        )
 
     return {k: np.round(largest * array(shape), 3) for k, shape in shapes.items()}

@@ -1,10 +1,12 @@
 """The cells as named equations.
 
-An equation is a function of a :class:`~gatecheck.reference.scope.Scope`, which holds the terms of this step by name. A cell is three
-dictionaries of them in order of evaluation: `step` (forward, at one t), `back` (backward, at one t), `total` (sums over the sequence).
-Whatever changes the mathematics, an option or a fault, is an edit of these dictionaries.
+An equation is a function of a :class:`~gatecheck.reference.scope.Scope`, which holds the terms of
+this step by name. A cell is three dictionaries of them in order of evaluation: `step` (forward, at
+one t), `back` (backward, at one t), `total` (sums over the sequence). Whatever changes the
+mathematics, an option or a fault, is an edit of these dictionaries.
 
-Sources: Elman 1990 (RNN); Cho et al. 2014 (GRU, reset before), NVIDIA's cuDNN (reset after); Gers et al. 2000 (LSTM).
+Sources: Elman 1990 (RNN); Cho et al. 2014 (GRU, reset before), NVIDIA's cuDNN (reset after); Gers
+et al. 2000 (LSTM).
 """
 
 from __future__ import annotations
@@ -46,7 +48,10 @@ class Equations:
         unknown = set(edits) - {*self.step, *self.back, *self.total}
         if unknown:
             raise UsageError(f"a {self.cell} has no equation {', '.join(sorted(unknown))}")
-        step, back, total = ({k: edits.get(k, e) for k, e in part.items()} for part in (self.step, self.back, self.total))
+        step, back, total = (
+            {k: edits.get(k, e) for k, e in part.items()}
+            for part in (self.step, self.back, self.total)
+        )
         return replace(self, step=step, back=back, total=total)
 
     def ordered(self, *back: str) -> Equations:
@@ -202,9 +207,13 @@ _GRU = Equations(
         da_r=lambda s: s.dr * s.r * (1 - s.r),
         da_z=lambda s: s.dz * s.z * (1 - s.z),
         dx=product_sum("da", "W", "rzn"),
-        dh_prev=lambda s: s.dh * (1 - s.z) + s.da_r @ T(s.U_r) + s.da_z @ T(s.U_z) + s.dq @ T(s.U_n),
+        dh_prev=lambda s: (
+            s.dh * (1 - s.z) + s.da_r @ T(s.U_r) + s.da_z @ T(s.U_z) + s.dq @ T(s.U_n)
+        ),
     ),
-    total=parameter_sums("rzn") | _DH0 | dict(dU_n=lambda q: over_time(q.h_prev, q.dq), dc_n=lambda q: rows(q.dq)),
+    total=parameter_sums("rzn")
+    | _DH0
+    | dict(dU_n=lambda q: over_time(q.h_prev, q.dq), dc_n=lambda q: rows(q.dq)),
 )
 
 
@@ -236,7 +245,9 @@ _ACTIVATION: dict[str, dict[str, Equation]] = {
 
 
 def plain(cell: Cell) -> Equations:
-    """The textbook mathematics of a cell, without the options of :mod:`gatecheck.reference.options`."""
+    """The textbook mathematics of a cell, without the options of
+    :mod:`gatecheck.reference.options`.
+    """
     if cell.kind == "rnn":
         return replace(_RNN.edited(_ACTIVATION[cell.activation]), cell=cell)
     return _LSTM if cell.kind == "lstm" else _GRU_BEFORE if cell.reset == "before" else _GRU

@@ -34,7 +34,9 @@ Tape = list[Pass]
 def in_order(sequence: Array, order: Array) -> Array:
     """The steps ``(..., T, B, N)`` of each row in that order ``(T, B)``."""
     lead = (np.newaxis,) * (sequence.ndim - 3)
-    moved: Array = np.take_along_axis(sequence, order[(*lead, ..., np.newaxis)], -3).view(type(sequence))
+    moved: Array = np.take_along_axis(sequence, order[(*lead, ..., np.newaxis)], -3).view(
+        type(sequence)
+    )
     return moved
 
 
@@ -45,7 +47,9 @@ def _running(T: int, lengths: Array) -> Array:
 
 
 def in_reverse(sequence: Array, lengths: Array | None) -> Array:
-    """The steps ``(..., T, B, N)`` of each row in reverse; padding stays where it is, behind the end. It is its own inverse."""
+    """The steps ``(..., T, B, N)`` of each row in reverse; padding stays where it is, behind the
+    end. It is its own inverse.
+    """
     T, B = sequence.shape[-3:-1]
     t, n = np.arange(T)[:, None], np.full(B, T) if lengths is None else np.asarray(lengths)
     return in_order(sequence, np.where(t < n, n - 1 - t, t))
@@ -62,7 +66,11 @@ def _together(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.stack(parts, axis=-3)
 
 
-def ahead(equations: Equations, arrays: Mapping[str, Array], hold: Callable[[Equations], Equations] = masked) -> tuple[Results, Tape]:
+def ahead(
+    equations: Equations,
+    arrays: Mapping[str, Array],
+    hold: Callable[[Equations], Equations] = masked,
+) -> tuple[Results, Tape]:
     """The outputs of a network, and what its gradients need.
 
     Parameters
@@ -95,7 +103,11 @@ def ahead(equations: Equations, arrays: Mapping[str, Array], hold: Callable[[Equ
             k = len(tape)
             params = of_tag(cell, arrays, cell.tags[k])
             seen = in_reverse(x, lengths) if direction else x
-            initial = {n: v for s in cell.state for n, v in _part(arrays, f"{s}0", k, len(cell.tags)).items()}
+            initial = {
+                n: v
+                for s in cell.state
+                for n, v in _part(arrays, f"{s}0", k, len(cell.tags)).items()
+            }
             steps = forward(equations, params, seen, **initial, valid=valid)
             out = outputs(equations, steps, seen, params, **initial)
             for name, states in final.items():
@@ -128,7 +140,11 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
         for direction in reversed(range(cell.directions)):
             k = layer * cell.directions + direction
             made = tape[k]
-            given = {n: v for s in cell.state for n, v in _part(arrays, f"d{s}T", k, len(cell.tags)).items()}
+            given = {
+                n: v
+                for s in cell.state
+                for n, v in _part(arrays, f"d{s}T", k, len(cell.tags)).items()
+            }
             if dy is not None:
                 P = dy.shape[-1] // cell.directions
                 side = dy[..., direction * P : (direction + 1) * P] if cell.directions > 1 else dy
@@ -139,7 +155,11 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
                 parts.insert(0, got[name])
             shares.append(in_reverse(got["dx"], lengths) if direction else got["dx"])
         dy = shares[0] if len(shares) == 1 else shares[0] + shares[1]
-    return grads | ({} if dy is None else {"dx": dy}) | {name: _together(parts) for name, parts in states.items()}
+    return (
+        grads
+        | ({} if dy is None else {"dx": dy})
+        | {name: _together(parts) for name, parts in states.items()}
+    )
 
 
 def run(equations: Equations, arrays: Mapping[str, Array]) -> Results:
@@ -150,7 +170,8 @@ def run(equations: Equations, arrays: Mapping[str, Array]) -> Results:
     equations
         The mathematics of each layer.
     arrays
-        Parameters, ``x``, and perhaps ``h0``, ``c0``, ``lengths``, ``dy``, ``dhT``, ``dcT``; whatever is absent is zero.
+        Parameters, ``x``, and perhaps ``h0``, ``c0``, ``lengths``, ``dy``, ``dhT``, ``dcT``;
+        whatever is absent is zero.
 
     Returns
     -------

@@ -1,7 +1,9 @@
-"""The options of a cell as edits of its equations, forward and backward; each works on the result of those before it.
+"""The options of a cell as edits of its equations, forward and backward; each works on the result
+of those before it.
 
-Sources: Gers & Schmidhuber 2000 (peepholes), Greff et al. 2017 (coupled gates), Sak et al. 2014 (cell clip), ONNX's and Keras's operators
-(hard sigmoids), TensorFlow 1 (run-time forget bias), Sak et al. 2014 (projection).
+Sources: Gers & Schmidhuber 2000 (peepholes), Greff et al. 2017 (coupled gates), Sak et al. 2014
+(cell clip), ONNX's and Keras's operators (hard sigmoids), TensorFlow 1 (run-time forget bias), Sak
+et al. 2014 (projection).
 """
 
 from __future__ import annotations
@@ -13,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from gatecheck.cells import Cell
-from gatecheck.reference.equations import Equation, Equations, T, over_time, parameter_sums, plain, product_sum, rows
+from gatecheck.reference.equations import (
+    Equation,
+    Equations,
+    T,
+    over_time,
+    parameter_sums,
+    plain,
+    product_sum,
+    rows,
+)
 
 
 def _ordered(part: Mapping[str, Equation], names: str) -> dict[str, Equation]:
@@ -32,7 +43,9 @@ def coupled(base: Equations) -> Equations:
     return replace(
         new,
         step=_ordered(new.step, "h_prev c_prev a_f a_g a_o f i g o c m h"),
-        back=_ordered(new.back, "dh_next dh dc_next do dm dc df dg dc_prev da_f da_g da_o dx dh_prev"),
+        back=_ordered(
+            new.back, "dh_next dh dc_next do dm dc df dg dc_prev da_f da_g da_o dx dh_prev"
+        ),
         total=parameter_sums("fgo") | {k: new.total[k] for k in ("dh0", "dc0")},
     )
 
@@ -54,7 +67,9 @@ def peepholes(base: Equations) -> Equations:
         return out
 
     edits: dict[str, Equation] = {f"a_{k}": seeing(k, "c_prev") for k in before}
-    edits |= dict(a_o=seeing("o", "c"), dc=lambda s: base.back["dc"](s) + s.da_o * s.p_o, dc_prev=dc_prev)
+    edits |= dict(
+        a_o=seeing("o", "c"), dc=lambda s: base.back["dc"](s) + s.da_o * s.p_o, dc_prev=dc_prev
+    )
     new = base.edited(edits)
     back = [k for k in new.back if k not in ("da_o", "dc_prev")]
     back.insert(back.index("dc"), "da_o")
@@ -64,7 +79,9 @@ def peepholes(base: Equations) -> Equations:
         new,
         step={k: new.step[k] for k in (*(k for k in new.step if k not in late), *late)},
         back={k: new.back[k] for k in back},
-        total=dict(new.total) | {f"dp_{k}": share(k, "c_prev") for k in before} | {"dp_o": share("o", "c")},
+        total=dict(new.total)
+        | {f"dp_{k}": share(k, "c_prev") for k in before}
+        | {"dp_o": share("o", "c")},
     )
 
 
@@ -104,7 +121,12 @@ def projected(base: Equations) -> Equations:
             back |= {"dr": lambda s: s.dh, "dv": lambda s: s.dr @ T(s.R)}
         back[name] = equation
     inner: dict[str, Equation] = dict(do=lambda s: s.dv * s.m, dm=lambda s: s.dv * s.o)
-    return replace(base, step=step, back=back | inner, total=dict(base.total) | {"dR": lambda q: over_time(q.v, q.dr)})
+    return replace(
+        base,
+        step=step,
+        back=back | inner,
+        total=dict(base.total) | {"dR": lambda q: over_time(q.v, q.dr)},
+    )
 
 
 def masked(base: Equations) -> Equations:

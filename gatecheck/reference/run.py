@@ -1,7 +1,8 @@
 """Evaluate a cell's equations over a sequence, for one layer in one direction.
 
-Any dtype, complex included, and any subclass of ndarray: the arithmetic belongs to the arrays. All arrays may carry further leading
-axes (replicates): x ``(..., T, B, D)``, states ``(..., B, H)``, parameters ``(..., D, G*H)``.
+Any dtype, complex included, and any subclass of ndarray: the arithmetic belongs to the arrays. All
+arrays may carry further leading axes (replicates): x ``(..., T, B, D)``, states ``(..., B, H)``,
+parameters ``(..., D, G*H)``.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ def _evaluate(equations: Mapping[str, Equation], scope: Scope, kind: type) -> No
     for name, equation in equations.items():
         term = equation(scope)
         if not isinstance(term, kind):
-            raise LostNoiseError(f"the term {name} is a {type(term).__name__}, but should be a {kind.__name__} like x")
+            raise LostNoiseError(
+                f"the term {name} is a {type(term).__name__}, but should be a {kind.__name__} like x"
+            )
         scope.__dict__[name] = term
 
 
 def _blocks(equations: Equations, params: Mapping[str, Array]) -> dict[str, Array]:
     # A bias of shape (..., 1, H) broadcasts against rows even where parameters are replicated.
-    return {k: v[..., None, :] if k[0] in "bcp" else v for k, v in split(equations.cell, params).items()}
+    return {
+        k: v[..., None, :] if k[0] in "bcp" else v for k, v in split(equations.cell, params).items()
+    }
 
 
 def _zeros(x: Array, *shape: int) -> Array:
@@ -67,11 +72,22 @@ def forward(
     """
     blocks = _blocks(equations, params)
     given = {"h": h0, "c": c0}
-    blocks |= {f"{k}0": zero if (v := given[k]) is None else v for k, zero in zero_states(equations.cell, params, x).items()}
+    blocks |= {
+        f"{k}0": zero if (v := given[k]) is None else v
+        for k, zero in zero_states(equations.cell, params, x).items()
+    }
     x = _time_first(x)
     steps: list[Scope] = []
     for t in range(len(x)):
-        scope = Scope(**blocks, x=x[t], t=t, T=len(x), before=steps[-1] if steps else None, after=None, all_x=x)
+        scope = Scope(
+            **blocks,
+            x=x[t],
+            t=t,
+            T=len(x),
+            before=steps[-1] if steps else None,
+            after=None,
+            all_x=x,
+        )
         if valid is not None:
             scope.__dict__["valid"] = valid[t]
         _evaluate(equations.step, scope, type(x))
@@ -79,8 +95,16 @@ def forward(
     return steps
 
 
-def outputs(equations: Equations, steps: Sequence[Scope], x: Array, params: Mapping[str, Array], **initial: Array) -> Results:
-    """y ``(..., T, B, H)`` and the final states, ``hT`` and ``cT``, of what :func:`forward` returned."""
+def outputs(
+    equations: Equations,
+    steps: Sequence[Scope],
+    x: Array,
+    params: Mapping[str, Array],
+    **initial: Array,
+) -> Results:
+    """y ``(..., T, B, H)`` and the final states, ``hT`` and ``cT``, of what :func:`forward`
+    returned.
+    """
     if steps:
         y = stacked([s.h for s in steps], axis=-3)
         return {"y": y} | {f"{k}T": steps[-1][k] for k in equations.cell.state}
@@ -89,7 +113,13 @@ def outputs(equations: Equations, steps: Sequence[Scope], x: Array, params: Mapp
     return {"y": y} | {f"{k}T": initial.get(f"{k}0", zero) for k, zero in zeros.items()}
 
 
-def backward(equations: Equations, steps: Sequence[Scope], x: Array, params: Mapping[str, Array], **cotangents: Array) -> Results:
+def backward(
+    equations: Equations,
+    steps: Sequence[Scope],
+    x: Array,
+    params: Mapping[str, Array],
+    **cotangents: Array,
+) -> Results:
     """The gradients of the sum of outputs times cotangents.
 
     Parameters
@@ -112,7 +142,9 @@ def backward(equations: Equations, steps: Sequence[Scope], x: Array, params: Map
     if not steps:
         sums = {f"d{k}": _zeros(x, *v.shape[-2 if k in "WUR" else -1 :]) for k, v in params.items()}
         return sums | {"dx": np.zeros_like(x)} | {f"d{k}0": final[f"d{k}T"] for k in cell.state}
-    all_dy = _time_first(cotangents["dy"] if "dy" in cotangents else _zeros(x, len(steps), *zeros["h"].shape[-2:]))
+    all_dy = _time_first(
+        cotangents["dy"] if "dy" in cotangents else _zeros(x, len(steps), *zeros["h"].shape[-2:])
+    )
     after = None
     for s in reversed(steps):
         s.__dict__.update(final, dy=all_dy[s.t], all_dy=all_dy, after=after)

@@ -11,7 +11,8 @@ from gatecheck.cells import Array
 
 
 class Scope:
-    """The terms of one step by name, the parameter blocks, `t`, `T`, and the neighbours `before` and `after`.
+    """The terms of one step by name, the parameter blocks, `t`, `T`, and the neighbours `before`
+    and `after`.
 
     A term is an attribute (``s.c_prev``) or, where its name is made, an item (``s["W_i"]``).
     """

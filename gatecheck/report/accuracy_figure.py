@@ -1,4 +1,6 @@
-"""A picture of accuracy: errors against length, by cell and framework, from the data that a JSON file holds."""
+"""A picture of accuracy: errors against length, by cell and framework, from the data that a JSON
+file holds.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ Data = Mapping[str, Any]
 
 
 def lengths(report: Data) -> dict[str, int]:
-    """The points that differ in their length alone, as many as there are of one size in the generic regime, and their T."""
+    """The points that differ in their length alone, as many as there are of one size in the generic
+    regime, and their T.
+    """
     groups: dict[tuple[int, ...], dict[str, int]] = {}
     for p in report["points"]:
         if p["regime"] == "generic":
@@ -23,9 +27,11 @@ def lengths(report: Data) -> dict[str, int]:
 
 
 def save_accuracy_figure(report: Data, path: Path) -> None:
-    """Draw 99.9 % of errors by norm against T, a panel for each kind of cell, and write it in the format that its ending names.
+    """Draw 99.9 % of errors by norm against T, a panel for each kind of cell, and write it in the
+    format that its ending names.
 
-    Rows are forward and gradients in float32 and float64, lines are frameworks: the worst of a framework's cells.
+    Rows are forward and gradients in float32 and float64, lines are frameworks: the worst of a
+    framework's cells.
 
     Parameters
     ----------
@@ -41,13 +47,19 @@ def save_accuracy_figure(report: Data, path: Path) -> None:
     UsageError
         If there is nothing to draw, or the file cannot be written.
     """
-    rows = [(w, d, by_point(report, w, d)) for w in ("forward", "gradients") for d in ("float32", "float64")]
+    rows = [
+        (w, d, by_point(report, w, d))
+        for w in ("forward", "gradients")
+        for d in ("float32", "float64")
+    ]
     cells = list(dict.fromkeys(cell for _, _, found in rows for cell, _ in found))
     names = list(dict.fromkeys(name for _, _, found in rows for _, name in found))
     where = lengths(report)
     if not cells or not where:
         raise UsageError("there is no error to draw")
-    with drawing(1.2 + 3 * len(cells), 1 + 2 * len(rows), STYLE | {"font.size": 8, "figure.dpi": 150}) as figure:
+    with drawing(
+        1.2 + 3 * len(cells), 1 + 2 * len(rows), STYLE | {"font.size": 8, "figure.dpi": 150}
+    ) as figure:
         panels = figure.subplots(len(rows), len(cells), squeeze=False, sharex=True, sharey=True)
         for i, (work, dtype, found) in enumerate(rows):
             for j, cell in enumerate(cells):
@@ -55,14 +67,31 @@ def save_accuracy_figure(report: Data, path: Path) -> None:
                 axes.set(xscale="log", yscale="log")
                 axes.grid(alpha=0.25, linewidth=0.6)
                 for k, name in enumerate(names):
-                    seen = {T: found[cell, name][p] for p, T in where.items() if p in found.get((cell, name), {})}
-                    style = {"color": COLOURS[k % len(COLOURS)], "linestyle": ("-", "--")[k // len(COLOURS) % 2]}
-                    axes.plot(list(seen), list(seen.values()), MARKERS[k % len(MARKERS)], **style, markersize=3.5, linewidth=1, label=name)
+                    seen = {
+                        T: found[cell, name][p]
+                        for p, T in where.items()
+                        if p in found.get((cell, name), {})
+                    }
+                    style = {
+                        "color": COLOURS[k % len(COLOURS)],
+                        "linestyle": ("-", "--")[k // len(COLOURS) % 2],
+                    }
+                    axes.plot(
+                        list(seen),
+                        list(seen.values()),
+                        MARKERS[k % len(MARKERS)],
+                        **style,
+                        markersize=3.5,
+                        linewidth=1,
+                        label=name,
+                    )
             panels[i, 0].set_ylabel(f"ulps, {work}\n{dtype}")
         for j, cell in enumerate(cells):
             panels[0, j].set_title(cell, loc="left")
             panels[-1, j].set_xlabel("steps T")
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
-        figure.suptitle("99.9 % of errors, in ulps of the largest entry of the block, against certified values")
+        figure.suptitle(
+            "99.9 % of errors, in ulps of the largest entry of the block, against certified values"
+        )
         save_figure(figure, path)

@@ -27,11 +27,21 @@ def kind(cell: str) -> str:
 
 def number(value: float | None) -> str:
     """Two digits; five and more before the point as a power of ten."""
-    return "–" if value is None else f"{value:.2g}" if value < 99.5 else f"{value:,.0f}" if value < 99_999.5 else f"{value:.1e}"
+    return (
+        "–"
+        if value is None
+        else f"{value:.2g}"
+        if value < 99.5
+        else f"{value:,.0f}"
+        if value < 99_999.5
+        else f"{value:.1e}"
+    )
 
 
 def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left"
+    )
     for name in names:
         table.add_column(name, no_wrap=True)
     for name in numbers:
@@ -42,14 +52,20 @@ def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]) -> Tabl
 def _totals(report: Data, work: str) -> Table:
     chaotic = ", ".join(p["name"] for p in report["points"] if not p["in_totals"])
     title = f"{work.capitalize()}: errors in ulps" + (f", without {chaotic}" if chaotic else "")
-    headings = ("values", *(f"{of}{name}" for of in ("", "norm ") for name in ("median", "99.9 %", "worst")), "lost")
+    headings = (
+        "values",
+        *(f"{of}{name}" for of in ("", "norm ") for name in ("median", "99.9 %", "worst")),
+        "lost",
+    )
     table = _table(title, ("target", "dtype"), headings)
     for row in report["totals"]:
         total = row["total"]
         if row["work"] != work or total is None:
             continue
         figures = (number(total[of][name]) for of in ("ulps", "norm_ulps") for name in FIGURES)
-        table.add_row(row["target"], row["dtype"], f"{total['values']:,}", *figures, str(total["lost"] or ""))
+        table.add_row(
+            row["target"], row["dtype"], f"{total['values']:,}", *figures, str(total["lost"] or "")
+        )
     return table
 
 
@@ -71,7 +87,12 @@ def _points(report: Data, work: str, dtype: str) -> Table | None:
     points = [p for p in report["points"] if any(p["name"] in of for of in found.values())]
     if not points:
         return None
-    headings = tuple("\n".join((f"T={p['T']}", f"H={p['H']}", "" if p["regime"] == "generic" else p["regime"])).strip() for p in points)
+    headings = tuple(
+        "\n".join(
+            (f"T={p['T']}", f"H={p['H']}", "" if p["regime"] == "generic" else p["regime"])
+        ).strip()
+        for p in points
+    )
     title = f"{work.capitalize()} in {dtype}, by length, size and regime: 99.9 % of errors by norm, the worst of a framework's cells"
     table = _table(title, ("cell", "framework"), headings)
     for (cell, whose), of in found.items():
@@ -96,14 +117,24 @@ def _activations(report: Data) -> list[RenderableType]:
     headings = ("median", "99.9 %", "worst", "at x =", "outside", "subnormal flushed")
     table = _table(title, ("function", "dtype", "cells"), headings)
     refused = []
-    for who, row in sorted(_alike(report), key=lambda item: (item[1]["function"], item[1]["dtype"])):
+    for who, row in sorted(
+        _alike(report), key=lambda item: (item[1]["function"], item[1]["dtype"])
+    ):
         if "refused" in row:
-            refused.append(Text(f"{who}, {row['function']} in {row['dtype']}: {row['refused']}", "yellow"))
+            refused.append(
+                Text(f"{who}, {row['function']} in {row['dtype']}: {row['refused']}", "yellow")
+            )
             continue
         small = row["subnormal"]
-        numbers = (number(row["ulps"]["median"]), number(row["ulps"]["p999"]), number(row["worst"]), f"{row['worst_at']:.5g}")
+        numbers = (
+            number(row["ulps"]["median"]),
+            number(row["ulps"]["p999"]),
+            number(row["worst"]),
+            f"{row['worst_at']:.5g}",
+        )
         outside, flushed = (
-            f"{n / of:.0%}" if n else "" for n, of in ((row["outside"], row["values"]), (small["flushed"], small["values"]))
+            f"{n / of:.0%}" if n else ""
+            for n, of in ((row["outside"], row["values"]), (small["flushed"], small["values"]))
         )
         table.add_row(row["function"], row["dtype"], who, *numbers, outside, flushed)
     return [table, *refused]
@@ -120,8 +151,19 @@ LEGEND = (
 def accuracy_table(report: Data) -> RenderableType:
     """What :func:`gatecheck.auditing.accuracy.report` found."""
     parts: list[RenderableType] = [_totals(report, work) for work in ("forward", "gradients")]
-    tables = (_points(report, work, dtype) for work in ("forward", "gradients") for dtype in ("float32", "float64"))
+    tables = (
+        _points(report, work, dtype)
+        for work in ("forward", "gradients")
+        for dtype in ("float32", "float64")
+    )
     parts += [table for table in tables if table is not None]
     parts += _activations(report)
-    parts += [Text(f"{target} could not be measured: {reason}", "yellow") for target, reason in report["refused"].items()]
-    return Group(*parts, Text(LEGEND, "dim"), Text(f"seed {report['seed']}, {report['cases']} cases at each point"))
+    parts += [
+        Text(f"{target} could not be measured: {reason}", "yellow")
+        for target, reason in report["refused"].items()
+    ]
+    return Group(
+        *parts,
+        Text(LEGEND, "dim"),
+        Text(f"seed {report['seed']}, {report['cases']} cases at each point"),
+    )

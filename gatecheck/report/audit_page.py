@@ -1,4 +1,6 @@
-"""An audit for readers elsewhere: a page that stands alone, a summary in Markdown for a CI job, and JUnit's XML."""
+"""An audit for readers elsewhere: a page that stands alone, a summary in Markdown for a CI job, and
+JUnit's XML.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,12 @@ def audit_html(result: AuditResult, command: str) -> str:
     MissingExtraError
         If Jinja or matplotlib is not installed.
     """
-    facts = {"target": result.implementation, "cell": result.cell, "convention": result.convention, "command": command}
+    facts = {
+        "target": result.implementation,
+        "cell": result.cell,
+        "convention": result.convention,
+        "command": command,
+    }
     facts |= {"profile": result.profile, "seed": str(result.seed), "checks": f"{result.checks:,}"}
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     values = _values(result) | {
@@ -67,21 +74,36 @@ def audit_markdown(result: AuditResult) -> str:
 
 
 def junit_xml(results: Sequence[AuditResult]) -> str:
-    """Audits in JUnit's XML: a suite an implementation, a test case a property. What is expected to fail counts as skipped."""
+    """Audits in JUnit's XML: a suite an implementation, a test case a property. What is expected to
+    fail counts as skipped.
+    """
     root = ElementTree.Element("testsuites", name="gatecheck")
     for result in results:
         skipped = result.count("skipped", "expected_failure")
         errors = result.count("crashed", "timed_out", "error")
         failures = result.count("failed", "inconclusive")
-        counts = {"tests": len(result.properties), "failures": failures, "errors": errors, "skipped": skipped}
+        counts = {
+            "tests": len(result.properties),
+            "failures": failures,
+            "errors": errors,
+            "skipped": skipped,
+        }
         name = _printable(f"{result.implementation} as {result.cell}")
-        suite = ElementTree.SubElement(root, "testsuite", {"name": name} | {k: str(v) for k, v in counts.items()})
+        suite = ElementTree.SubElement(
+            root, "testsuite", {"name": name} | {k: str(v) for k, v in counts.items()}
+        )
         for p in result.properties:
-            case = ElementTree.SubElement(suite, "testcase", classname=name, name=_printable(p.name))
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=name, name=_printable(p.name)
+            )
             if (tag := _TAGS.get(p.outcome)) is not None:
                 text = _printable(p.reason)
                 said = ElementTree.SubElement(case, tag, message=text.partition("\n")[0])
-                said.text = text + (f"\nsmallest case: {_printable(str(p.counterexample))}" if p.counterexample else "")
+                said.text = text + (
+                    f"\nsmallest case: {_printable(str(p.counterexample))}"
+                    if p.counterexample
+                    else ""
+                )
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
@@ -110,7 +132,9 @@ def _values(result: AuditResult) -> dict[str, Any]:
 
 
 def _figure(result: AuditResult) -> Any:
-    drawn: list[tuple[PropertyResult, float]] = [(p, p.worst_ratio) for p in result.properties if p.worst_ratio]
+    drawn: list[tuple[PropertyResult, float]] = [
+        (p, p.worst_ratio) for p in result.properties if p.worst_ratio
+    ]
     drawn = sorted(drawn, key=lambda d: d[1])
     finite = [r for _, r in drawn if math.isfinite(r)]
     most = 3 * max([1.0, *finite])
@@ -121,19 +145,31 @@ def _figure(result: AuditResult) -> Any:
             within = value <= 1
             at = min(max(value, _BELOW), most)
             axes.plot([_BELOW, at], [k, k], color="0.75", linewidth=1, zorder=1)
-            axes.plot(at, k, marker="o" if within else "X", color="#0072B2" if within else "#A11D00", markersize=5 if within else 8)
+            axes.plot(
+                at,
+                k,
+                marker="o" if within else "X",
+                color="#0072B2" if within else "#A11D00",
+                markersize=5 if within else 8,
+            )
         axes.axvline(1, color="0.1", linewidth=1)
         axes.set_yticks(range(len(drawn)), [p.name for p, _ in drawn], fontsize=7.5)
         axes.set_xlim(_BELOW / 1.2, most * 1.3)
         axes.set_ylim(-0.7, max(1, len(drawn)) - 0.3)
         axes.set_xlabel("largest error / budget (circle: within, cross: beyond)")
         beyond = sum(r > 1 for _, r in drawn)
-        return inline_svg(svg_of(figure), "budgets", f"{len(drawn)} properties measured an error; {beyond} beyond their budget.")
+        return inline_svg(
+            svg_of(figure),
+            "budgets",
+            f"{len(drawn)} properties measured an error; {beyond} beyond their budget.",
+        )
 
 
 def _inline(text: str) -> str:
     """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
+    return re.sub(
+        r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False)
+    )
 
 
 def _fenced(text: str) -> str:

@@ -1,4 +1,6 @@
-"""An audit in the terminal: a line a property, a verdict that counts, and for every finding what is wrong and how to see it again."""
+"""An audit in the terminal: a line a property, a verdict that counts, and for every finding what is
+wrong and how to see it again.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,24 @@ MARKS = {
 NAMED = 6
 """How many properties a sentence names; the table has them all."""
 
-VERDICTS = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "error": "bold red"}
+VERDICTS = {
+    "pass": "bold green",
+    "fail": "bold red",
+    "inconclusive": "bold yellow",
+    "error": "bold red",
+}
 
 
 def counts(result: AuditResult) -> str:
     """How many properties ran, failed, were skipped and so on."""
     kinds: tuple[Outcome, ...] = ("crashed", "timed_out")
-    of_which = " and ".join(f"{n} {kind.replace('_', ' ')}" for kind in kinds if (n := result.count(kind)))
-    parts = [f"{result.ran} ran", f"{result.count(*FAILED)} failed" + (f" ({of_which})" if of_which else "")]
+    of_which = " and ".join(
+        f"{n} {kind.replace('_', ' ')}" for kind in kinds if (n := result.count(kind))
+    )
+    parts = [
+        f"{result.ran} ran",
+        f"{result.count(*FAILED)} failed" + (f" ({of_which})" if of_which else ""),
+    ]
     parts += [f"{n} in which gatecheck failed"] if (n := result.count("error")) else []
     parts += [f"{result.count('skipped')} skipped", f"{result.count('inconclusive')} inconclusive"]
     if expected := result.count("expected_failure"):
@@ -56,14 +68,22 @@ def counts(result: AuditResult) -> str:
 def verdict_line(result: AuditResult) -> Text:
     """The verdict, the counts behind it, and the seed that repeats it."""
     verdict = (result.verdict, VERDICTS[result.verdict])
-    return Text.assemble(verdict, f"  {result.implementation} as {result.cell}: {counts(result)}; seed {result.seed}")
+    return Text.assemble(
+        verdict, f"  {result.implementation} as {result.cell}: {counts(result)}; seed {result.seed}"
+    )
 
 
 def ratio(p: PropertyResult) -> str:
     """The largest error over its budget, in words."""
     if p.worst_ratio is None:
         return "–"
-    return "exact" if p.worst_ratio == 0 else "∞" if p.worst_ratio == float("inf") else f"{p.worst_ratio:.2g}"
+    return (
+        "exact"
+        if p.worst_ratio == 0
+        else "∞"
+        if p.worst_ratio == float("inf")
+        else f"{p.worst_ratio:.2g}"
+    )
 
 
 def _lines(result: AuditResult) -> Table:
@@ -74,7 +94,13 @@ def _lines(result: AuditResult) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for p in result.properties:
         share = f"{p.inconclusive:.0%}" if p.examples else ""
-        table.add_row(p.name, Text(p.outcome, STYLES[p.outcome]), str(p.examples or ""), ratio(p) if p.examples else "", share)
+        table.add_row(
+            p.name,
+            Text(p.outcome, STYLES[p.outcome]),
+            str(p.examples or ""),
+            ratio(p) if p.examples else "",
+            share,
+        )
     return table
 
 
@@ -85,27 +111,38 @@ def _reasons(result: AuditResult) -> Iterator[RenderableType]:
         if p.outcome in ("skipped", "expected_failure", "inconclusive"):
             grouped.setdefault((p.outcome, p.reason), []).append(p.name)
     for (outcome, reason), names in grouped.items():
-        listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-        yield Padding(Text.assemble((f"{outcome} ", STYLES[outcome]), listed, f": {reason}"), (0, 0, 0, 1))
+        listed = ", ".join(names[:NAMED]) + (
+            f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        )
+        yield Padding(
+            Text.assemble((f"{outcome} ", STYLES[outcome]), listed, f": {reason}"), (0, 0, 0, 1)
+        )
 
 
 def _findings(result: AuditResult, command: str) -> Iterator[RenderableType]:
     for p in result.findings:
         yield Text.assemble("\n", (f"{p.name} {p.outcome}", STYLES[p.outcome]))
-        lines = p.reason.splitlines() + ([f"smallest case: {p.counterexample}"] if p.counterexample else [])
+        lines = p.reason.splitlines() + (
+            [f"smallest case: {p.counterexample}"] if p.counterexample else []
+        )
         yield Padding(Text("\n".join(lines)), (0, 0, 0, 2))
         if p.saved and result.cell == "custom":
             yield Text(f"  its arrays: {p.saved}", no_wrap=True, overflow="ignore")
         elif p.saved:
             # A command that is broken over lines cannot be copied.
-            again = (f"  replay: {command} --replay {shlex.quote(p.saved)}", f'  python: gatecheck.replay(implementation, "{p.saved}")')
+            again = (
+                f"  replay: {command} --replay {shlex.quote(p.saved)}",
+                f'  python: gatecheck.replay(implementation, "{p.saved}")',
+            )
             yield Text("\n".join(again), no_wrap=True, overflow="ignore")
 
 
 def _diagnosis(result: AuditResult) -> Iterator[RenderableType]:
     if result.diagnosis is not None:
         yield Text("\ndiagnosis", "bold")
-        yield from (Padding(Text(sentence), (0, 0, 0, 2)) for sentence in result.diagnosis.sentences)
+        yield from (
+            Padding(Text(sentence), (0, 0, 0, 2)) for sentence in result.diagnosis.sentences
+        )
 
 
 def audit_table(result: AuditResult, command: str) -> RenderableType:
@@ -119,9 +156,17 @@ def audit_table(result: AuditResult, command: str) -> RenderableType:
         How it was called, for the line that replays a finding.
     """
     narrowed = [Padding(Text(f"narrowed: {n}", "yellow"), (0, 0, 0, 1)) for n in result.narrowings]
-    legend = Text("unsure: the share of values whose budget is larger than half of their size", "dim")
+    legend = Text(
+        "unsure: the share of values whose budget is larger than half of their size", "dim"
+    )
     proofs = [Text("\nfor all inputs", "bold"), proofs_list(result.proofs)] if result.proofs else []
-    parts = (*narrowed, *_reasons(result), *_findings(result, command), *_diagnosis(result), *proofs)
+    parts = (
+        *narrowed,
+        *_reasons(result),
+        *_findings(result, command),
+        *_diagnosis(result),
+        *proofs,
+    )
     return Group(_lines(result), legend, *parts, Text(""))
 
 
@@ -132,7 +177,11 @@ def _summary(results: Sequence[AuditResult]) -> Table:
     for heading in ("ran", "✗", "?", "x", "·", "checks"):
         table.add_column(heading, justify="right", no_wrap=True)
     for k, r in enumerate(results):
-        counts = (r.ran, r.count(*FAILED, "error"), *(r.count(o) for o in ("inconclusive", "expected_failure", "skipped")))
+        counts = (
+            r.ran,
+            r.count(*FAILED, "error"),
+            *(r.count(o) for o in ("inconclusive", "expected_failure", "skipped")),
+        )
         table.add_row(
             ascii_letters[k],
             r.implementation,
@@ -158,5 +207,7 @@ def matrix(results: Sequence[AuditResult]) -> RenderableType:
     for name in names:
         table.add_row(name, *(Text(MARKS[o[name]], STYLES[o[name]]) for o in outcomes))
     legend = Text("✓ holds  ✗ fails  ? inconclusive  x fails as documented  · does not apply")
-    reasons = dict.fromkeys(p.reason for r in results for p in r.properties if p.outcome == "expected_failure")
+    reasons = dict.fromkeys(
+        p.reason for r in results for p in r.properties if p.outcome == "expected_failure"
+    )
     return Group(table, legend, *(Text(f"x {reason}") for reason in reasons), _summary(results))

@@ -1,4 +1,6 @@
-"""What a benchmark measured beside the kernels, in the terminal: a table a section, with every bar, and in red those that are not met."""
+"""What a benchmark measured beside the kernels, in the terminal: a table a section, with every bar,
+and in red those that are not met.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ UNITS = {"seconds": " s", "ratio": "×", "number": "", "rate": "/s"}
 
 
 def section_parts(section: Data) -> Iterator[RenderableType]:
-    """One section of what ``gatecheck bench --json`` writes: its table, what falls short, and what has to be known of it."""
+    """One section of what ``gatecheck bench --json`` writes: its table, what falls short, and what
+    has to be known of it.
+    """
     rows, unit = section["rows"], section["unit"]
     shown = [figure for figure in COLUMNS if any(row[figure] is not None for row in rows)]
     table = Table(title=section["title"], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -32,7 +36,13 @@ def section_parts(section: Data) -> Iterator[RenderableType]:
     table.add_column("met", no_wrap=True)
     for row in rows:
         style = "bold red" if row["met"] is False else ""
-        figures = [Text("" if row[k] is None else _number(row[k]), style if row["bar"] and row["bar"]["of"] == k else "") for k in shown]
+        figures = [
+            Text(
+                "" if row[k] is None else _number(row[k]),
+                style if row["bar"] and row["bar"]["of"] == k else "",
+            )
+            for k in shown
+        ]
         table.add_row(Text(row["what"]), *figures, Text(_bar(row)), MET[row["met"]])
     yield table
     judged = [row for row in rows if row["bar"]]
@@ -52,7 +62,9 @@ def section_parts(section: Data) -> Iterator[RenderableType]:
 
 
 def reached(row: Data) -> float | None:
-    """How far a row comes, of its bar: 1 just meets it, 0.5 is half of it. None without a bar, or where that is nothing at all."""
+    """How far a row comes, of its bar: 1 just meets it, 0.5 is half of it. None without a bar, or
+    where that is nothing at all.
+    """
     bar = row["bar"]
     if bar is None or not bar["limit"]:
         return None
@@ -74,4 +86,6 @@ def _number(value: float) -> str:
 
 def _bar(row: Data) -> str:
     bar = row["bar"]
-    return f"{'≥' if bar['least'] else '≤'} {_number(bar['limit'])}{UNITS[bar['of']]}" if bar else ""
+    return (
+        f"{'≥' if bar['least'] else '≤'} {_number(bar['limit'])}{UNITS[bar['of']]}" if bar else ""
+    )

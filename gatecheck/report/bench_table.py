@@ -1,4 +1,6 @@
-"""A benchmark in the terminal, from the data that its JSON file holds: a line a point, the means, and whatever falls short."""
+"""A benchmark in the terminal, from the data that its JSON file holds: a line a point, the means,
+and whatever falls short.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ SHORT = {"onnxruntime": "ort", "gatecheck": "ours", "forward": "fwd", "gradients
 """What would make the table wider than 80 columns."""
 
 BUSY = 0.5
-"""Times the cores: a machine on which more processes than that wanted to run before the run is said to have been busy."""
+"""Times the cores: a machine on which more processes than that wanted to run before the run is said
+to have been busy.
+"""
 
 
 def bench_table(data: Data) -> RenderableType:
@@ -54,9 +58,20 @@ def _points(data: Data, threads: int) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for p in data["points"]:
         if p["threads"] == threads:
-            sizes, taken = ",".join(str(p[k]) for k in "TBDH"), f"{1e3 * p['seconds']['subject']:.3g}"
+            sizes, taken = (
+                ",".join(str(p[k]) for k in "TBDH"),
+                f"{1e3 * p['seconds']['subject']:.3g}",
+            )
             ratios = [_ratio(p, name) for name in peers]
-            table.add_row(p["cell"], p["dtype"], SHORT.get(p["work"], p["work"]), sizes, taken, *ratios, f"{p['gemm_fraction']:.0%}")
+            table.add_row(
+                p["cell"],
+                p["dtype"],
+                SHORT.get(p["work"], p["work"]),
+                sizes,
+                taken,
+                *ratios,
+                f"{p['gemm_fraction']:.0%}",
+            )
     return table
 
 
@@ -75,18 +90,35 @@ def _summary(data: Data, threads: str) -> Text:
     text = Text()
     for name, s in data["summary"][threads].items():
         bar = data["bars"].get(name)
-        aim = "" if bar is None else f", aim {bar:g}: {'reached' if s['geometric_mean'] >= bar else 'not reached'}"
+        aim = (
+            ""
+            if bar is None
+            else f", aim {bar:g}: {'reached' if s['geometric_mean'] >= bar else 'not reached'}"
+        )
         style = "bold red" if bar is not None and s["geometric_mean"] < bar else ""
-        text.append(f"{name}: geometric mean {s['geometric_mean']:.2f} over {s['points']} points{aim}", style)
-        text.append(f"; lowest {s['lowest']:.2f}; below 1: {s['below_1']}\n", "red" if s["below_1"] else "")
+        text.append(
+            f"{name}: geometric mean {s['geometric_mean']:.2f} over {s['points']} points{aim}",
+            style,
+        )
+        text.append(
+            f"; lowest {s['lowest']:.2f}; below 1: {s['below_1']}\n", "red" if s["below_1"] else ""
+        )
     return text
 
 
 def _about_points(data: Data) -> Iterator[RenderableType]:
-    yield Text("ratios: medians over rounds; ~ the 10 % and 90 % quantiles lie on both sides of 1; · not raced", "dim")
-    yield Text("grad: forward and all gradients; ms: median; GEMM: time of the matrix products alone over the time taken", "dim")
+    yield Text(
+        "ratios: medians over rounds; ~ the 10 % and 90 % quantiles lie on both sides of 1; · not raced",
+        "dim",
+    )
+    yield Text(
+        "grad: forward and all gradients; ms: median; GEMM: time of the matrix products alone over the time taken",
+        "dim",
+    )
     for threads, floors in data["floors"].items():
-        rates = [f"{dtype} GEMM {r['gemm']:.3g}, GEMV {r['gemv']:.3g}" for dtype, r in floors.items()]
+        rates = [
+            f"{dtype} GEMM {r['gemm']:.3g}, GEMV {r['gemv']:.3g}" for dtype, r in floors.items()
+        ]
         yield Text(f"{threads} thread(s), 1e9 operations a second: {'; '.join(rates)}")
     for name, how in data["missing"].items():
         yield Text(f"{name} was not raced: it is not installed ({how})", "yellow")
@@ -100,7 +132,9 @@ def _about_points(data: Data) -> Iterator[RenderableType]:
     yield from _short(data)
     if data["unmeasured"]:
         listed = data["unmeasured"]
-        yield Text(f"no time for {len(listed)} points (--limit), the first being {listed[0]}", "yellow")
+        yield Text(
+            f"no time for {len(listed)} points (--limit), the first being {listed[0]}", "yellow"
+        )
     yield Text()
 
 
@@ -109,15 +143,22 @@ def _notes(data: Data) -> Iterator[RenderableType]:
     yield Text("; ".join((f"{machine['processor']}, {machine['cores']} cores", *data["blas"])))
     loads = [machine[k] for k in ("load_before", "load_after")]
     if loads[0] is not None and loads[0] > BUSY * machine["cores"]:
-        yield Text(f"the machine was busy (load {loads[0]:.1f} before, {loads[1]:.1f} after): repeat this on an idle one", "yellow")
+        yield Text(
+            f"the machine was busy (load {loads[0]:.1f} before, {loads[1]:.1f} after): repeat this on an idle one",
+            "yellow",
+        )
     versions = data["versions"]
-    yield Text(", ".join(f"{name} {versions[name]}" for name in versions if name != "platform"), "dim")
+    yield Text(
+        ", ".join(f"{name} {versions[name]}" for name in versions if name != "platform"), "dim"
+    )
     if data["interrupted"]:
         yield Text("interrupted: this is what was measured until then", "yellow")
 
 
 def _short(data: Data) -> Iterator[RenderableType]:
-    short = [(ratio, name, p) for p in data["points"] for name, ratio in p["ratio"].items() if ratio < 1]
+    short = [
+        (ratio, name, p) for p in data["points"] for name, ratio in p["ratio"].items() if ratio < 1
+    ]
     if short:
         yield Text(f"{len(short)} ratios fall short of 1, the lowest first:", "bold red")
     for ratio, name, p in sorted(short, key=lambda s: s[0]):

@@ -28,7 +28,12 @@ def _grouped(faults: Iterable[dict[str, Any]]) -> str:
 
 
 def _shares(report: dict[str, Any], sides: dict[str, list[dict[str, Any]]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=f"Caught of {len(sides['backward'])} backward faults")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title=f"Caught of {len(sides['backward'])} backward faults",
+    )
     table.add_column("checker", no_wrap=True)
     for heading in (*report["questions"], "either", "refused", "correct", "forward"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -39,25 +44,39 @@ def _shares(report: dict[str, Any], sides: dict[str, list[dict[str, Any]]]) -> T
     table.add_section()
     for checker in report["checkers"]:
         said = [_outcomes(fault, checker) for fault in sides["backward"]]
-        caught = [str(sum(o[q] == "caught" for o in said)) if q in said[0] else "" for q in report["questions"]]
+        caught = [
+            str(sum(o[q] == "caught" for o in said)) if q in said[0] else ""
+            for q in report["questions"]
+        ]
         refused = sum("refused" in o.values() for o in said)
-        either, correct, forward = (sum(_caught(f, checker) for f in sides[side]) for side in ("backward", "correct", "forward"))
+        either, correct, forward = (
+            sum(_caught(f, checker) for f in sides[side])
+            for side in ("backward", "correct", "forward")
+        )
         apart = f"{correct} of {len(sides['correct'])}", f"{forward} of {len(sides['forward'])}"
         table.add_row(checker, *caught, str(either), str(refused), *apart)
     return table
 
 
 def _passes(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[Text]:
-    """The faults that each checker does not catch: those of every question that shows them, then those of one only."""
+    """The faults that each checker does not catch: those of every question that shows them, then
+    those of one only.
+    """
     for checker, dtype in report["checkers"].items():
         missed: dict[str, list[dict[str, Any]]] = {}
         for fault in faults:
             outcomes = _outcomes(fault, checker)
             could = [q for q in outcomes if q in (*fault["shows"][dtype], "all")]
             if let_pass := [q for q in could if outcomes[q] != "caught"]:
-                missed.setdefault("wherever they show" if let_pass == could else f"in {let_pass[0]} only", []).append(fault)
+                missed.setdefault(
+                    "wherever they show" if let_pass == could else f"in {let_pass[0]} only", []
+                ).append(fault)
         for where in sorted(missed, reverse=True):
-            yield Text.assemble((f"{checker} does not catch {len(missed[where])} {where}: ", "bold"), _grouped(missed[where]), "\n")
+            yield Text.assemble(
+                (f"{checker} does not catch {len(missed[where])} {where}: ", "bold"),
+                _grouped(missed[where]),
+                "\n",
+            )
 
 
 def _refusals(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[Text]:
@@ -65,14 +84,24 @@ def _refusals(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[
         for checker in report["checkers"]:
             for question, said in fault["verdicts"][checker].items():
                 if said["outcome"] == "refused":
-                    yield Text(f"refused: {fault['cell']}: {fault['name']}: {checker}, {question}: {said['reason']}", "yellow")
+                    yield Text(
+                        f"refused: {fault['cell']}: {fault['name']}: {checker}, {question}: {said['reason']}",
+                        "yellow",
+                    )
 
 
 def checkers_table(report: dict[str, Any]) -> RenderableType:
-    """What :func:`gatecheck.auditing.comparison.report` found: how much each checker catches, and what it does not."""
-    sides = {side: [f for f in report["faults"] if f["side"] == side] for side in ("correct", "backward", "forward")}
+    """What :func:`gatecheck.auditing.comparison.report` found: how much each checker catches, and
+    what it does not.
+    """
+    sides = {
+        side: [f for f in report["faults"] if f["side"] == side]
+        for side in ("correct", "backward", "forward")
+    }
     asked = [
-        Text(f"{name}: {', '.join(f'{k} = {v}' for k, v in question['sizes'].items())}; {question['meaning']}")
+        Text(
+            f"{name}: {', '.join(f'{k} = {v}' for k, v in question['sizes'].items())}; {question['meaning']}"
+        )
         for name, question in report["questions"].items()
     ]
     columns = Text(
@@ -89,5 +118,12 @@ def checkers_table(report: dict[str, Any]) -> RenderableType:
     every = report["faults"]
     cells = Text(f"cells: {', '.join(report['cells'])}")
     return Group(
-        cells, *asked, _shares(report, sides), columns, Text(), *_passes(report, sides["backward"]), *_refusals(report, every), forward
+        cells,
+        *asked,
+        _shares(report, sides),
+        columns,
+        Text(),
+        *_passes(report, sides["backward"]),
+        *_refusals(report, every),
+        forward,
     )

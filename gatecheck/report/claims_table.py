@@ -19,11 +19,19 @@ SHOWN = 60
 
 
 def claims_list(chosen: Sequence[Claim]) -> RenderableType:
-    """Every claim: its name, what it needs beside one plain layer or not, and the first line of its theorem."""
+    """Every claim: its name, what it needs beside one plain layer or not, and the first line of its
+    theorem.
+    """
     lines: list[RenderableType] = []
     for c in chosen:
         asked = f"  needs {', '.join(sorted(c.needs - PLAIN))}" if c.needs - PLAIN else ""
-        lines.append(Text.assemble((c.name, "bold"), (asked, "dim"), ("" if c.needs >= PLAIN else "  of networks too", "dim")))
+        lines.append(
+            Text.assemble(
+                (c.name, "bold"),
+                (asked, "dim"),
+                ("" if c.needs >= PLAIN else "  of networks too", "dim"),
+            )
+        )
         lines.append(Padding(Text(c.summary), (0, 0, 0, 4)))
     return Group(*lines)
 
@@ -32,24 +40,40 @@ def catches_list(catches: Sequence[Catch]) -> RenderableType:
     """The faults that a property catches, and what it says of the first."""
     caught = [c for c in catches if c.message]
     if not catches:
-        return Text("\nno fault can be planted in what it needs, so what it catches was not tried here")
+        return Text(
+            "\nno fault can be planted in what it needs, so what it catches was not tried here"
+        )
     cell = catches[0].label.partition(": ")[0]
-    lines: list[RenderableType] = [Text(f"\ncatches {len(caught)} of {len(catches)} faults of a {cell}:")]
+    lines: list[RenderableType] = [
+        Text(f"\ncatches {len(caught)} of {len(catches)} faults of a {cell}:")
+    ]
     names = [c.label.partition(": ")[2] for c in caught]
-    more = f", and {len(names) - SHOWN} more, which `gatecheck faults --json F` names" if len(names) > SHOWN else ""
+    more = (
+        f", and {len(names) - SHOWN} more, which `gatecheck faults --json F` names"
+        if len(names) > SHOWN
+        else ""
+    )
     lines += [Padding(Text(", ".join(names[:SHOWN]) + more), (0, 0, 0, 2))]
     if caught:
-        lines += [Text(f"\nwhat it says of {caught[0].label} ({caught[0].says})"), Padding(Text(caught[0].message), (0, 0, 0, 2))]
+        lines += [
+            Text(f"\nwhat it says of {caught[0].label} ({caught[0].says})"),
+            Padding(Text(caught[0].message), (0, 0, 0, 2)),
+        ]
     return Group(*lines)
 
 
 def explanation(claim: Claim) -> RenderableType:
     """One claim: the theorem, where it holds, and on which cases it is tried."""
     scope = claim.cases
-    sizes = ", ".join(f"{k} {low}..{high}" if low < high else f"{k} = {low}" for k, (low, high) in zip("TBDH", scope.sizes, strict=True))
+    sizes = ", ".join(
+        f"{k} {low}..{high}" if low < high else f"{k} = {low}"
+        for k, (low, high) in zip("TBDH", scope.sizes, strict=True)
+    )
     lines = [Text(claim.name, "bold"), Text(""), Text(claim.theorem), Text("")]
     if claim.needs:
-        lines += [Text(f"holds only if {(TRAITS | ABILITIES)[need]}") for need in sorted(claim.needs)]
+        lines += [
+            Text(f"holds only if {(TRAITS | ABILITIES)[need]}") for need in sorted(claim.needs)
+        ]
     lines.append(Text(f"tried on {' and '.join(claim.dtypes)}, with {sizes} or a little more, and"))
     lines += [Text(f"  {name}: {REGIMES[name].meaning}") for name in scope.regimes]
     told = (

@@ -15,7 +15,12 @@ from gatecheck.cells import as_cell
 from gatecheck.conventions import Convention
 from gatecheck.conventions.layout import PARTS, Held, held
 
-_LACKS = {"rnn": ("c_n", "p", "R"), "gru": ("p", "R"), "gru-before": ("c_n", "p", "R"), "lstm": ("c_n",)}
+_LACKS = {
+    "rnn": ("c_n", "p", "R"),
+    "gru": ("p", "R"),
+    "gru-before": ("c_n", "p", "R"),
+    "lstm": ("c_n",),
+}
 
 
 SHOWN = (3, 5, 2)
@@ -30,51 +35,91 @@ def table(conventions: Sequence[Convention]) -> RenderableType:
     for convention in conventions:
         for k, (kind, layout) in enumerate(convention.layouts.items()):
             lacks = _LACKS[kind]
-            here = {name: content for name, content in layout.arrays.items() if content.split()[0].strip("'") not in lacks}
+            here = {
+                name: content
+                for name, content in layout.arrays.items()
+                if content.split()[0].strip("'") not in lacks
+            }
             arrays = ", ".join(f"{name} = [{content}]" for name, content in here.items())
             first = (convention.name, besides(convention)) if k == 0 else ("", "")
-            rows.add_row(Text(first[0], "bold"), kind, layout.order, layout.negated, Text(arrays), first[1])
+            rows.add_row(
+                Text(first[0], "bold"), kind, layout.order, layout.negated, Text(arrays), first[1]
+            )
     sources = [Text(f"{c.name}: {c.source}", "dim") for c in conventions if c.source]
     return Group(rows, *sources)
 
 
 def convention_in_full(convention: Convention) -> RenderableType:
-    """One convention: of each cell the order and polarity of the gates and every array with its shape, and how all this is known."""
+    """One convention: of each cell the order and polarity of the gates and every array with its
+    shape, and how all this is known.
+    """
     D, H, P = SHOWN
     lines = [Text(convention.name, "bold"), Text(besides(convention) or "x TBD, states (B, H)")]
     used: set[str] = set()
     for kind, layout in convention.layouts.items():
         parts = "".join(layout.arrays.values())
-        more: dict[str, Any] = {"peepholes": "p" in parts, "projection": P if "R" in parts else None} if kind == "lstm" else {}
+        more: dict[str, Any] = (
+            {"peepholes": "p" in parts, "projection": P if "R" in parts else None}
+            if kind == "lstm"
+            else {}
+        )
         cell = replace(as_cell(kind), **more)
         order = f"the order {' '.join(layout.order)}" if len(layout.order) > 1 else "one block"
-        lines.append(Text(f"\n{cell.kind}, reset {cell.reset} the product" if cell.reset else f"\n{cell.kind}", "bold"))
-        lines.append(Text(f"gates in {order}{''.join(f'; its {k} is our 1 - {k}' for k in layout.negated)}"))
+        lines.append(
+            Text(
+                f"\n{cell.kind}, reset {cell.reset} the product"
+                if cell.reset
+                else f"\n{cell.kind}",
+                "bold",
+            )
+        )
+        lines.append(
+            Text(f"gates in {order}{''.join(f'; its {k} is our 1 - {k}' for k in layout.negated)}")
+        )
         shapes = convention.shapes(cell, D, H)
         for array in held(layout, cell, {"layer": 0, "reverse": "", "tag": ""}):
             used |= {part for part, _ in array.parts}
             lines.append(Text(f"  {array.name} {shapes[array.name]} = [{_content(array)}]"))
     projected = f" and a projection to P = {P}" if "R" in used else ""
-    lines.append(Text(f"\nshapes for D = {D} inputs, H = {H} units{projected}; contents in MATLAB's notation:"))
+    lines.append(
+        Text(
+            f"\nshapes for D = {D} inputs, H = {H} units{projected}; contents in MATLAB's notation:"
+        )
+    )
     lines += [Text(f"  {part}: {meaning}") for part, meaning in PARTS.items() if part in used]
     known, _, source = convention.source.partition(": ")
     how = {"run": "run against its framework", "read": "read, but never run"}.get(known)
-    said = f"{how}: {source}" if how else f"held against its framework by our tests: {convention.source}"
-    return Group(*lines, Text(f"\n{said}" if convention.name != "canonical" else "\nour own, gatecheck.cells"))
+    said = (
+        f"{how}: {source}"
+        if how
+        else f"held against its framework by our tests: {convention.source}"
+    )
+    return Group(
+        *lines,
+        Text(f"\n{said}" if convention.name != "canonical" else "\nour own, gatecheck.cells"),
+    )
 
 
 def _content(array: Held) -> str:
     """What an array holds, as a layout says it, with its gates."""
     gates = max((gates for _, gates in array.parts), key=len)
-    said = (" | " if array.beside else "; ").join(part + "'" * array.turned for part, _ in array.parts)
+    said = (" | " if array.beside else "; ").join(
+        part + "'" * array.turned for part, _ in array.parts
+    )
     return f"{said} : {''.join(gates)}" if gates else said
 
 
 def besides(convention: Convention) -> str:
     """What a convention says beside its arrays, in a few words."""
-    said = ["rows"] * convention.rows + ["interleaved"] * convention.interleaved + ["directions stacked"] * convention.stacked
+    said = (
+        ["rows"] * convention.rows
+        + ["interleaved"] * convention.interleaved
+        + ["directions stacked"] * convention.stacked
+    )
     said += [f"vectors as {convention.vectors}s"] if convention.vectors != "flat" else []
     said += [f"x {convention.axes}"] if convention.axes != "TBD" else []
-    said += ["states in columns"] * convention.columns + [f"states {convention.state_axes}"] * bool(convention.state_axes)
+    said += ["states in columns"] * convention.columns + [f"states {convention.state_axes}"] * bool(
+        convention.state_axes
+    )
     said += ["states (c, h)"] * (convention.states == "ch")
     return ", ".join(said)

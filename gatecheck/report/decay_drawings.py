@@ -23,19 +23,31 @@ LEVELS = ((1 / 2, "1/2"), (1 / math.e, "1/e"), (1e-3, "1/1000"))
 
 
 def rows_with(result: DecayResult, attribute: str) -> list[tuple[int, Row]]:
-    """The rows that have something there, each with its number, which gives it its style in every picture."""
+    """The rows that have something there, each with its number, which gives it its style in every
+    picture.
+    """
     return [(k, row) for k, row in enumerate(result.rows) if getattr(row, attribute)]
 
 
 def style(k: int) -> dict[str, Any]:
-    """Colour, line and marker of the k-th row. The line moves on by one at each turn of the colours, so that 49 rows are told apart."""
+    """Colour, line and marker of the k-th row. The line moves on by one at each turn of the
+    colours, so that 49 rows are told apart.
+    """
     n = len(COLOURS)
-    return {"color": COLOURS[k % n], "linestyle": STYLES[(k + k // n) % n], "marker": MARKERS[k % n], "markersize": 5, "linewidth": 1.6}
+    return {
+        "color": COLOURS[k % n],
+        "linestyle": STYLES[(k + k // n) % n],
+        "marker": MARKERS[k % n],
+        "markersize": 5,
+        "linewidth": 1.6,
+    }
 
 
 def legend(figure: Any, axes: Any, columns: int = 3) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=4)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=4
+    )
 
 
 def decades(log_size: Numbers | NDArray[Any]) -> NDArray[Any]:
@@ -44,7 +56,9 @@ def decades(log_size: Numbers | NDArray[Any]) -> NDArray[Any]:
 
 
 def draw_lags(figure: Any, result: DecayResult) -> None:
-    """The first decades with theory, all the way down to the end of float32, and the local slopes, of which one is flat."""
+    """The first decades with theory, all the way down to the end of float32, and the local slopes,
+    of which one is flat.
+    """
     (near, far), (rates, powers) = figure.subplots(2, 2)
     for axes, floor in ((near, -4.0), (far, -48.0)):
         axes.set_xscale("log")
@@ -56,9 +70,21 @@ def draw_lags(figure: Any, result: DecayResult) -> None:
         _lag_axis(axes, result)
     for level, name in LEVELS:
         near.axhline(math.log10(level), color="0.4", linewidth=0.7, linestyle=(0, (1, 2)))
-        near.annotate(name, (1.01, math.log10(level)), xycoords=("axes fraction", "data"), va="center", fontsize=8, color="0.3")
+        near.annotate(
+            name,
+            (1.01, math.log10(level)),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8,
+            color="0.3",
+        )
     far.axhline(FLOAT32_ZERO, color="0.2", linewidth=1)
-    far.annotate("below this line a float32 gradient is zero", (1.15, FLOAT32_ZERO + 0.6), fontsize=8, color="0.2")
+    far.annotate(
+        "below this line a float32 gradient is zero",
+        (1.15, FLOAT32_ZERO + 0.6),
+        fontsize=8,
+        color="0.2",
+    )
     near.set_ylabel(r"$\log_{10}\ G$: gradient relative to lag 1 (decades)")
     near.set_title("The first decades; thin lines are theory", fontsize=9, loc="left")
     far.set_title("Down to the end of float32", fontsize=9, loc="left")
@@ -79,7 +105,9 @@ def draw_lags(figure: Any, result: DecayResult) -> None:
 def _curve(axes: Any, row: Row, k: int, floor: float) -> None:
     lags, median = np.array(row.lags), decades(row.curve.median)
     for line in row.theory:
-        axes.plot(lags, decades(line.log_size), color=COLOURS[k % len(COLOURS)], linewidth=0.7, zorder=1)
+        axes.plot(
+            lags, decades(line.log_size), color=COLOURS[k % len(COLOURS)], linewidth=0.7, zorder=1
+        )
     low, high = (np.maximum(decades(q), floor - 1) for q in (row.curve.low, row.curve.high))
     axes.fill_between(lags, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.18, linewidth=0)
     seen = np.flatnonzero(median > floor)
@@ -87,14 +115,24 @@ def _curve(axes: Any, row: Row, k: int, floor: float) -> None:
 
 
 def _places(shown: int, k: int) -> list[int]:
-    """Five markers spread over what a panel shows, shifted from row to row so that equal curves do not hide each other."""
-    return np.unique(((np.arange(5) + 0.4 + 0.6 * (k % 2)) / 5.2 * shown).astype(int)).tolist() if shown else []
+    """Five markers spread over what a panel shows, shifted from row to row so that equal curves do
+    not hide each other.
+    """
+    return (
+        np.unique(((np.arange(5) + 0.4 + 0.6 * (k % 2)) / 5.2 * shown).astype(int)).tolist()
+        if shown
+        else []
+    )
 
 
 def _slopes(rates: Any, powers: Any, row: Row, k: int) -> None:
     lags, median = np.array(row.lags, dtype=float), np.array(row.curve.median)
     # Every eighth of an octave, so that noise of single steps does not hide the slope.
-    at = np.unique(np.searchsorted(lags, np.geomspace(1, lags[-1], max(8, int(4 * math.log2(lags[-1])) or 8))).clip(0, lags.size - 1))
+    at = np.unique(
+        np.searchsorted(
+            lags, np.geomspace(1, lags[-1], max(8, int(4 * math.log2(lags[-1])) or 8))
+        ).clip(0, lags.size - 1)
+    )
     lags, median = lags[at], median[at]
     with np.errstate(invalid="ignore", divide="ignore"):
         fall = -np.diff(median)
@@ -113,7 +151,9 @@ def _lag_axis(axes: Any, result: DecayResult) -> None:
 
 def _grid(figure: Any, count: int, columns: int = 3) -> Iterator[Any]:
     rows = math.ceil(count / columns)
-    axes = np.atleast_1d(figure.subplots(rows, min(columns, count), sharex=True, sharey=True, squeeze=False)).ravel()
+    axes = np.atleast_1d(
+        figure.subplots(rows, min(columns, count), sharex=True, sharey=True, squeeze=False)
+    ).ravel()
     for extra in axes[count:]:
         extra.set_axis_off()
     yield from axes[:count]
@@ -136,7 +176,9 @@ def draw_paths(figure: Any, result: DecayResult) -> None:
         for j, path in enumerate(p for p in PATHS if p in row.paths):
             size = decades(row.paths[path])
             shown = np.flatnonzero(size > -9).size
-            axes.plot(row.lags, size, label=PATH_NAMES[path], markevery=_places(shown, j), **style(j))
+            axes.plot(
+                row.lags, size, label=PATH_NAMES[path], markevery=_places(shown, j), **style(j)
+            )
         axes.set_ylim(-8, 1)
         axes.set_title(row.name, fontsize=9, loc="left")
         _lag_axis(axes, result)
@@ -158,7 +200,14 @@ def draw_gates(figure: Any, result: DecayResult) -> None:
         for j, (name, gate) in enumerate(row.gates.items()):
             edges = np.linspace(0, 1, len(gate.histogram) + 1)
             label = f"{name}: {gate.shut:.0%} shut, {gate.open:.0%} open"
-            values.stairs(gate.histogram, edges, label=label, color=COLOURS[j], linestyle=STYLES[j], linewidth=1.6)
+            values.stairs(
+                gate.histogram,
+                edges,
+                label=label,
+                color=COLOURS[j],
+                linestyle=STYLES[j],
+                linewidth=1.6,
+            )
         values.set_xlim(0, 1)
         values.set_ylim(0, 1.7 * max(max(gate.histogram) for gate in row.gates.values()))
         values.set_ylabel("share of values")
@@ -185,9 +234,17 @@ def draw_spectrum(figure: Any, result: DecayResult) -> None:
             kept = np.isfinite(exponents)
             place = (np.arange(exponents.size) + 0.5) / exponents.size
             spread = 1.96 * np.nan_to_num(np.array(row.spectrum.errors))
-            axes.plot(place[kept], exponents[kept], label=row.name, markevery=_places(int(kept.sum()), k), **style(k))
+            axes.plot(
+                place[kept],
+                exponents[kept],
+                label=row.name,
+                markevery=_places(int(kept.sum()), k),
+                **style(k),
+            )
             low, high = (exponents - spread)[kept], (exponents + spread)[kept]
-            axes.fill_between(place[kept], low, high, color=COLOURS[k % len(COLOURS)], alpha=0.2, linewidth=0)
+            axes.fill_between(
+                place[kept], low, high, color=COLOURS[k % len(COLOURS)], alpha=0.2, linewidth=0
+            )
     axes.axhline(0, color="0.2", linewidth=0.8)
     axes.set_xlabel("index of the exponent / size of the state")
     axes.set_ylabel("Lyapunov exponent (nats per step)")
@@ -203,10 +260,20 @@ def draw_inputs(figure: Any, result: DecayResult) -> None:
         if row.input_curve is not None:
             size = decades(row.input_curve.median)
             low, high = decades(row.input_curve.low), decades(row.input_curve.high)
-            axes.fill_between(row.lags, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.18, linewidth=0)
-            axes.plot(row.lags, size, label=row.name, markevery=_places(np.flatnonzero(size > -8).size, k), **style(k))
+            axes.fill_between(
+                row.lags, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.18, linewidth=0
+            )
+            axes.plot(
+                row.lags,
+                size,
+                label=row.name,
+                markevery=_places(np.flatnonzero(size > -8).size, k),
+                **style(k),
+            )
     axes.set_ylim(-8, 1)
-    axes.set_ylabel(r"$\log_{10}\ \|\partial\ell/\partial x\|$ relative to the last input (decades)")
+    axes.set_ylabel(
+        r"$\log_{10}\ \|\partial\ell/\partial x\|$ relative to the last input (decades)"
+    )
     _lag_axis(axes, result)
     axes.set_xlabel("steps before the last, plus one")
     legend(figure, axes)
@@ -221,12 +288,26 @@ def draw_truncation(figure: Any, result: DecayResult) -> None:
         if row.truncation is not None:
             bias = np.array(row.truncation.bias.median)
             shown = np.flatnonzero(bias > 1e-4).size
-            axes.plot(row.truncation.K, bias, label=row.name, markevery=_places(shown, k), **style(k))
+            axes.plot(
+                row.truncation.K, bias, label=row.name, markevery=_places(shown, k), **style(k)
+            )
             if row.truncation.bound:
-                axes.plot(row.truncation.K, row.truncation.bound, color=COLOURS[k % len(COLOURS)], linewidth=0.7)
+                axes.plot(
+                    row.truncation.K,
+                    row.truncation.bound,
+                    color=COLOURS[k % len(COLOURS)],
+                    linewidth=0.7,
+                )
     for level, name in ((0.1, "10 %"), (0.01, "1 %")):
         axes.axhline(level, color="0.4", linewidth=0.8, linestyle=(0, (1, 2)))
-        axes.annotate(name, (1.01, level), xycoords=("axes fraction", "data"), va="center", fontsize=8, color="0.3")
+        axes.annotate(
+            name,
+            (1.01, level),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8,
+            color="0.3",
+        )
     axes.set_ylim(1e-4, 2)
     axes.set_xlabel("K: steps carried back")
     axes.set_ylabel(r"$\|g_K - g\|\ /\ \|g\|$")
@@ -243,7 +324,14 @@ def draw_convergence(figure: Any, result: DecayResult) -> None:
         rate = np.array(row.convergence.rate)
         kept = np.isfinite(rate)
         low, high = np.array(row.convergence.low), np.array(row.convergence.high)
-        axes.fill_between(steps[kept], low[kept], high[kept], color=COLOURS[k % len(COLOURS)], alpha=0.18, linewidth=0)
+        axes.fill_between(
+            steps[kept],
+            low[kept],
+            high[kept],
+            color=COLOURS[k % len(COLOURS)],
+            alpha=0.18,
+            linewidth=0,
+        )
         axes.plot(steps[kept], rate[kept], label=row.name, **style(k))
     axes.set_xlabel("steps measured")
     axes.set_ylabel(r"$\lambda_1$ and its 95 % interval (nats per step)")
@@ -256,22 +344,52 @@ def draw_training(figure: Any, result: DecayResult) -> None:
     chosen = result.training[:PANELS]
     panels = figure.subplots(len(chosen), 2, squeeze=False)
     for (losses, reach), training in zip(panels, chosen, strict=True):
-        losses.fill_between(training.updates, training.loss.low, training.loss.high, color=COLOURS[0], alpha=0.2, linewidth=0)
-        losses.plot(training.updates, training.loss.median, color=COLOURS[0], linewidth=1.6, label="loss")
-        losses.axhline(training.baseline, color="0.2", linewidth=1, linestyle="--", label="best without memory")
+        losses.fill_between(
+            training.updates,
+            training.loss.low,
+            training.loss.high,
+            color=COLOURS[0],
+            alpha=0.2,
+            linewidth=0,
+        )
+        losses.plot(
+            training.updates, training.loss.median, color=COLOURS[0], linewidth=1.6, label="loss"
+        )
+        losses.axhline(
+            training.baseline, color="0.2", linewidth=1, linestyle="--", label="best without memory"
+        )
         losses.set_yscale("log")
         losses.set_ylabel("loss")
         losses.set_title(name_of(training.setting), fontsize=9, loc="left")
         losses.legend(frameon=False, fontsize=7.5)
         reach.set_xscale("log")
-        for j, (label, curve) in enumerate((("untrained", training.before), ("trained", training.after))):
+        for j, (label, curve) in enumerate(
+            (("untrained", training.before), ("trained", training.after))
+        ):
             low, high = (np.maximum(decades(q), -9) for q in (curve.low, curve.high))
             reach.fill_between(training.lags, low, high, color=COLOURS[j], alpha=0.18, linewidth=0)
             shown = np.flatnonzero(decades(curve.median) > -6).size
-            reach.plot(training.lags, decades(curve.median), label=label, markevery=_places(shown, j), **style(j))
-        reach.axvline(training.needed, color="0.2", linewidth=1, linestyle=":", label=f"the task's lag, {training.needed}")
-        lowest = min(float(np.min(decades(curve.low))) for curve in (training.before, training.after))
-        reach.set_ylim(max(-6.0, min(-1.0, lowest - 0.2)), max(0.5, float(np.max(decades(training.after.high))) + 0.2))
+            reach.plot(
+                training.lags,
+                decades(curve.median),
+                label=label,
+                markevery=_places(shown, j),
+                **style(j),
+            )
+        reach.axvline(
+            training.needed,
+            color="0.2",
+            linewidth=1,
+            linestyle=":",
+            label=f"the task's lag, {training.needed}",
+        )
+        lowest = min(
+            float(np.min(decades(curve.low))) for curve in (training.before, training.after)
+        )
+        reach.set_ylim(
+            max(-6.0, min(-1.0, lowest - 0.2)),
+            max(0.5, float(np.max(decades(training.after.high))) + 0.2),
+        )
         reach.set_ylabel(r"$\log_{10}\ G$ (decades)")
         reach.set_title("gradient against lag, on the task's inputs", fontsize=9, loc="left")
         reach.legend(frameon=False, fontsize=7.5)
@@ -292,12 +410,17 @@ def draw_sentences(figure: Any, result: DecayResult) -> None:
     for (axes,), training in zip(panels, chosen, strict=True):
         words = training.sentence.words
         state = np.array(training.sentence.state)
-        lines = [*training.sentence.gates.items(), ("state, scaled", state / max(float(np.max(np.abs(state))), 1e-300))]
+        lines = [
+            *training.sentence.gates.items(),
+            ("state, scaled", state / max(float(np.max(np.abs(state))), 1e-300)),
+        ]
         for j, (name, values) in enumerate(lines):
             axes.plot(range(len(words)), values, label=name, **style(j))
         axes.set_xticks(range(len(words)), words, rotation=40, ha="right", fontsize=8)
         axes.set_ylim(-1.05, 1.05)
         axes.set_ylabel("value")
-        axes.set_title(f"{name_of(training.setting)}: unit {training.sentence.unit}", fontsize=9, loc="left")
+        axes.set_title(
+            f"{name_of(training.setting)}: unit {training.sentence.unit}", fontsize=9, loc="left"
+        )
         axes.legend(frameon=False, fontsize=8, ncols=5, loc="lower left")
         axes.grid(alpha=0.25, linewidth=0.6)

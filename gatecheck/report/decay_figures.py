@@ -126,8 +126,11 @@ class Picture(NamedTuple):
     png: bytes
 
 
-def pictures(result: DecayResult, progress: Callable[[int, int, str], None] | None = None) -> list[Picture]:
-    """Draw every picture that has something to show. They depend on the result and the version of matplotlib alone.
+def pictures(
+    result: DecayResult, progress: Callable[[int, int, str], None] | None = None
+) -> list[Picture]:
+    """Draw every picture that has something to show. They depend on the result and the version of
+    matplotlib alone.
 
     Parameters
     ----------

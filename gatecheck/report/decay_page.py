@@ -48,7 +48,8 @@ def decay_html(result: DecayResult, drawn: Sequence[Picture]) -> str:
 
 
 def decay_markdown(result: DecayResult, drawn: Sequence[Picture]) -> str:
-    """A study in Markdown, which names the files that :func:`gatecheck.report.decay_figures.save_pictures` writes.
+    """A study in Markdown, which names the files that
+    :func:`gatecheck.report.decay_figures.save_pictures` writes.
 
     Parameters and errors are those of :func:`decay_html`.
     """
@@ -56,7 +57,10 @@ def decay_markdown(result: DecayResult, drawn: Sequence[Picture]) -> str:
 
 
 def _figures(result: DecayResult, drawn: Sequence[Picture]) -> list[dict[str, str]]:
-    return [{"name": f.name, "title": f.title, "says": f.says, "alt": _alt(f.title, result)} for f, *_ in drawn]
+    return [
+        {"name": f.name, "title": f.title, "says": f.says, "alt": _alt(f.title, result)}
+        for f, *_ in drawn
+    ]
 
 
 def _alt(title: str, result: DecayResult) -> str:
@@ -75,12 +79,22 @@ def _values(result: DecayResult) -> dict[str, Any]:
         "columns": (*COLUMNS, *MORE),
         "rows": decay_rows(result),
         "notes": noted(result),
-        "legend": LEGEND + " K: steps of truncated backpropagation for a gradient that is 10 % or 1 % off.",
+        "legend": LEGEND
+        + " K: steps of truncated backpropagation for a gradient that is 10 % or 1 % off.",
         "together": compare(result),
         "advice": advice,
-        "theory": [(row.name, f"{line.rate:.4g} nats per step: {line.assumption}") for row in result.rows for line in row.theory],
+        "theory": [
+            (row.name, f"{line.rate:.4g} nats per step: {line.assumption}")
+            for row in result.rows
+            for line in row.theory
+        ],
         "integrity": [(row.name, _integrity(row)) for row in result.rows],
-        "integrity_columns": (*CHECKS.values(), "volume residual (nats/step)", "probes (nats)", "index of decay (95 %)"),
+        "integrity_columns": (
+            *CHECKS.values(),
+            "volume residual (nats/step)",
+            "probes (nats)",
+            "index of decay (95 %)",
+        ),
         "integrity_legend": INTEGRITY_LEGEND,
         "facts": _facts(result),
     }
@@ -89,8 +103,17 @@ def _values(result: DecayResult) -> dict[str, Any]:
 def _integrity(row: Row) -> list[str]:
     checks: Integrity = row.integrity
     volume = math.nan if row.spectrum is None else row.spectrum.volume_residual
-    index = "–" if math.isnan(row.kind_index) else f"{row.kind_index:.2f} ({row.kind_low:.2f} … {row.kind_high:.2f})"
-    return [*(_number(getattr(checks, name)) for name in CHECKS), _number(volume), f"{row.probe_offset:.3f}", index]
+    index = (
+        "–"
+        if math.isnan(row.kind_index)
+        else f"{row.kind_index:.2f} ({row.kind_low:.2f} … {row.kind_high:.2f})"
+    )
+    return [
+        *(_number(getattr(checks, name)) for name in CHECKS),
+        _number(volume),
+        f"{row.probe_offset:.3f}",
+        index,
+    ]
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,6 @@
-"""The headline table of a decay result: what each column says, as text, and as a table for the terminal."""
+"""The headline table of a decay result: what each column says, as text, and as a table for the
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,11 @@ LEGEND = (
 
 
 def decay_rows(result: DecayResult) -> list[dict[str, str]]:
-    """The rows of the table, each a dict of text by column name; see :data:`COLUMNS` and :data:`MORE`.
+    """The rows of the table, each a dict of text by column name; see :data:`COLUMNS` and
+    :data:`MORE`.
 
-    Rates are in nats per step, with half the width of the 95 % interval; lags in steps. A lag that was not reached within T is "> T", and
-    what is not known is "–".
+    Rates are in nats per step, with half the width of the 95 % interval; lags in steps. A lag that
+    was not reached within T is "> T", and what is not known is "–".
     """
     return [dict(zip((*COLUMNS, *MORE), _cells(row), strict=True)) for row in result.rows]
 
@@ -42,13 +45,24 @@ def settings(result: DecayResult) -> str:
 
 
 def decay_table(result: DecayResult) -> Table:
-    """The same as a table for a terminal of 80 columns, captioned with what was measured and the seed that repeats it."""
-    table = Table(title="How fast gradients fade with lag", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """The same as a table for a terminal of 80 columns, captioned with what was measured and the
+    seed that repeats it.
+    """
+    table = Table(
+        title="How fast gradients fade with lag", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.caption, table.caption_justify = f"{settings(result)}\n{LEGEND}", "left"
     rows = decay_rows(result)
     table.add_column(COLUMNS[0], overflow="fold")
-    for name in COLUMNS[1:]:  # where there is no room for all, names are broken rather than numbers cut
-        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), *(len(row[name]) for row in rows)))
+    for name in COLUMNS[
+        1:
+    ]:  # where there is no room for all, names are broken rather than numbers cut
+        table.add_column(
+            name,
+            justify="right",
+            no_wrap=True,
+            min_width=max(len(name), *(len(row[name]) for row in rows)),
+        )
     for row in rows:
         table.add_row(*(row[name] for name in COLUMNS))
     return table
@@ -66,7 +80,11 @@ def lag_text(lag: int | None) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     lags = (row.lag_half, row.lag_e, row.lag_thousandth, row.lag_float32_zero)
-    cut = ("–", "–") if row.truncation is None else (lag_text(row.truncation.K_tenth), lag_text(row.truncation.K_hundredth))
+    cut = (
+        ("–", "–")
+        if row.truncation is None
+        else (lag_text(row.truncation.K_tenth), lag_text(row.truncation.K_hundredth))
+    )
     return (
         row.name,
         _rate(row),

@@ -1,4 +1,6 @@
-"""One way to draw: without a display, without matplotlib's global state, whatever the user's settings."""
+"""One way to draw: without a display, without matplotlib's global state, whatever the user's
+settings.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,16 @@ from typing import Any
 from gatecheck.errors import MissingExtraError
 from gatecheck.writing import write_bytes
 
-STYLE = {"font.size": 9, "svg.hashsalt": "gatecheck", "svg.fonttype": "path", "axes.spines.top": False, "axes.spines.right": False}
+STYLE = {
+    "font.size": 9,
+    "svg.hashsalt": "gatecheck",
+    "svg.fonttype": "path",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
-# Okabe & Ito 2008, without the yellow: told apart with any colour vision; line styles and markers tell them apart without colour.
+# Okabe & Ito 2008, without the yellow: told apart with any colour vision; line styles and markers
+# tell them apart without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -21,11 +30,16 @@ FIGURES = (".png", ".svg", ".pdf")
 """How the name of a picture may end."""
 
 # No dates or versions: equal numbers give equal files.
-_METADATA = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}, ".pdf": {"CreationDate": None, "Producer": None}}
+_METADATA = {
+    ".svg": {"Date": None, "Creator": None},
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Producer": None},
+}
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure of matplotlib in the format that the ending of the name says, one of :data:`FIGURES`.
+    """Write a figure of matplotlib in the format that the ending of the name says, one of
+    :data:`FIGURES`.
 
     Raises
     ------
@@ -52,7 +66,9 @@ def drawing(width: float, height: float, style: Mapping[str, Any]) -> Iterator[A
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError('figures need matplotlib: pip install "gatecheck[report]"') from error
+        raise MissingExtraError(
+            'figures need matplotlib: pip install "gatecheck[report]"'
+        ) from error
     with matplotlib.style.context(["default", dict(style)]):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)

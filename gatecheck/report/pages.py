@@ -19,11 +19,21 @@ def ready() -> None:
     MissingExtraError
         If Jinja or matplotlib is not installed.
     """
-    if missing := [name for name, package in {"Jinja": "jinja2", "matplotlib": "matplotlib"}.items() if find_spec(package) is None]:
-        raise MissingExtraError(f'pages need {" and ".join(missing)}: pip install "gatecheck[report]"')
+    if missing := [
+        name
+        for name, package in {"Jinja": "jinja2", "matplotlib": "matplotlib"}.items()
+        if find_spec(package) is None
+    ]:
+        raise MissingExtraError(
+            f'pages need {" and ".join(missing)}: pip install "gatecheck[report]"'
+        )
 
 
-def page(template: str, values: Mapping[str, Any], filters: Mapping[str, Callable[[Any], str]] | None = None) -> str:
+def page(
+    template: str,
+    values: Mapping[str, Any],
+    filters: Mapping[str, Callable[[Any], str]] | None = None,
+) -> str:
     """A page from a template in ``gatecheck/report/templates``.
 
     Parameters
@@ -54,26 +64,35 @@ def page(template: str, values: Mapping[str, Any], filters: Mapping[str, Callabl
     )
     environment.filters.update(filters or {})
     # A lone surrogate, as of a file name that is no UTF-8, cannot be written to a file.
-    text: str = environment.get_template(template).render(values).encode("utf-8", "backslashreplace").decode()
+    text: str = (
+        environment.get_template(template)
+        .render(values)
+        .encode("utf-8", "backslashreplace")
+        .decode()
+    )
     return text
 
 
 def svg_of(figure: Any) -> str:
-    """A matplotlib figure as SVG text that depends on nothing but what is drawn and the version of matplotlib."""
+    """A matplotlib figure as SVG text that depends on nothing but what is drawn and the version of
+    matplotlib.
+    """
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return out.getvalue()
 
 
 def inline_svg(drawn: str, name: str, description: str) -> str:
-    """SVG text as an ``<svg>`` for a page, which a screen reader reads as an image with that description.
+    """SVG text as an ``<svg>`` for a page, which a screen reader reads as an image with that
+    description.
 
     Parameters
     ----------
     drawn
         From :func:`svg_of`.
     name
-        Unique in the page: ids within the picture begin with it, since all pictures of a page share theirs.
+        Unique in the page: ids within the picture begin with it, since all pictures of a page share
+        theirs.
     description
         What is to be seen.
     """

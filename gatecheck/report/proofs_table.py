@@ -10,8 +10,18 @@ from rich.text import Text
 
 from gatecheck.proofs.proof import Outcome, Proof
 
-STYLES: dict[Outcome, str] = {"proved": "green", "sampled": "cyan", "not proved": "yellow", "refuted": "bold red"}
-WORDS: dict[Outcome, str] = {"proved": "proved", "sampled": "held where tried", "not proved": "not proved", "refuted": "refuted"}
+STYLES: dict[Outcome, str] = {
+    "proved": "green",
+    "sampled": "cyan",
+    "not proved": "yellow",
+    "refuted": "bold red",
+}
+WORDS: dict[Outcome, str] = {
+    "proved": "proved",
+    "sampled": "held where tried",
+    "not proved": "not proved",
+    "refuted": "refuted",
+}
 
 
 def _grouped(proofs: Sequence[Proof]) -> list[tuple[Outcome, str, str, list[Proof]]]:
@@ -36,11 +46,21 @@ def sentences(proofs: Sequence[Proof]) -> list[str]:
 
 
 def proofs_list(proofs: Sequence[Proof], *, details: bool = False) -> RenderableType:
-    """A line a statement, under what it is about and for what; with `details` what carries each, else only why one fails."""
+    """A line a statement, under what it is about and for what; with `details` what carries each,
+    else only why one fails.
+    """
     parts: list[RenderableType] = []
     for outcome, of, box, group in _grouped(proofs):
-        parts.append(Padding(Text.assemble((WORDS[outcome], STYLES[outcome]), f" of {of}, for {box}:"), (0, 0, 0, 2), expand=False))
+        parts.append(
+            Padding(
+                Text.assemble((WORDS[outcome], STYLES[outcome]), f" of {of}, for {box}:"),
+                (0, 0, 0, 2),
+                expand=False,
+            )
+        )
         for p in group:
             detail = f" – {_detail(p, details)}" if _detail(p, details) else ""
-            parts.append(Padding(Text.assemble(p.says, (detail, "dim")), (0, 0, 0, 6), expand=False))
+            parts.append(
+                Padding(Text.assemble(p.says, (detail, "dim")), (0, 0, 0, 6), expand=False)
+            )
     return Group(*parts)

@@ -1,7 +1,8 @@
-"""A cell of its own: whatever it computes, its gradient should be that of its own forward, and its calls should keep to themselves.
+"""A cell of its own: whatever it computes, its gradient should be that of its own forward, and its
+calls should keep to themselves.
 
-No convention and no equations are consulted. The target gives its own example arrays; what they are called and how they are shaped is its
-own business.
+No convention and no equations are consulted. The target gives its own example arrays; what they are
+called and how they are shaped is its own business.
 """
 
 from __future__ import annotations
@@ -125,8 +126,13 @@ class CustomCase:
         return replace(self, arrays=arrays)
 
     def having(self, **arrays: Array | None) -> CustomCase:
-        """The same case with some arrays replaced; None is zeros, since a cell of its own is always given all of them."""
-        new = {k: np.zeros_like(self.arrays[k]) if v is None else np.asarray(v, self.dtype) for k, v in arrays.items()}
+        """The same case with some arrays replaced; None is zeros, since a cell of its own is always
+        given all of them.
+        """
+        new = {
+            k: np.zeros_like(self.arrays[k]) if v is None else np.asarray(v, self.dtype)
+            for k, v in arrays.items()
+        }
         return replace(self, arrays={**self.arrays, **new})
 
     def save(self, path: str | Path, **about: Any) -> None:
@@ -148,7 +154,8 @@ class CustomSubject:
     target, name, dtypes, abilities, expected_failures
         As of :class:`gatecheck.implementation.Subject`.
     time
-        The axis of its x and y along which it runs; None if it takes no states, or it is not clear. In cases it is the first.
+        The axis of its x and y along which it runs; None if it takes no states, or it is not clear.
+        In cases it is the first.
     """
 
     target: Any
@@ -170,9 +177,15 @@ class CustomSubject:
     @property
     def narrowings(self) -> list[str]:
         """What an audit leaves out, in sentences."""
-        out = ["it is a cell of its own: its gradient is checked against its own forward, and nothing says what forward should be"]
+        out = [
+            "it is a cell of its own: its gradient is checked against its own forward, and nothing says what forward should be"
+        ]
         out += [f"it is taken to run along axis {self.time} of x"] if self.time is not None else []
-        return out if "backward" in self.abilities else [*out, "gradients are not audited: there is no backward"]
+        return (
+            out
+            if "backward" in self.abilities
+            else [*out, "gradients are not audited: there is no backward"]
+        )
 
     def example(self, seed: int, dtype: str) -> CustomCase:
         """The target's own example arrays, with cotangents at random for what it returns for them.
@@ -184,24 +197,41 @@ class CustomSubject:
         """
         try:
             given = self.target.example(np.random.default_rng(seed))
-            params, rest = dict(given["params"]), {k: v for k, v in given.items() if k != "params" and v is not None}
-            arrays = {k: self._time_first(k, np.asarray(v, dtype)) for k, v in (params | rest).items()}
+            params, rest = (
+                dict(given["params"]),
+                {k: v for k, v in given.items() if k != "params" and v is not None},
+            )
+            arrays = {
+                k: self._time_first(k, np.asarray(v, dtype)) for k, v in (params | rest).items()
+            }
         except (Exception, SystemExit) as error:
             wanted = '{"params": {name: array, …}, "x": array} and perhaps states, such as "h0"'
-            raise TargetError(f"{self.name}.example(rng) raised {type(error).__name__}: {error}; it should return {wanted}") from error
+            raise TargetError(
+                f"{self.name}.example(rng) raised {type(error).__name__}: {error}; it should return {wanted}"
+            ) from error
         if "x" not in rest or set(params) & set(rest):
-            raise TargetError(f'{self.name}.example(rng) should return "params", "x" and perhaps states, of different names')
+            raise TargetError(
+                f'{self.name}.example(rng) should return "params", "x" and perhaps states, of different names'
+            )
         case = CustomCase(tuple(params), tuple(k for k in rest if k != "x"), arrays, {"seed": seed})
         rng = np.random.default_rng([seed, 1])
-        return case.having(**{f"d{k}": rng.standard_normal(v.shape) for k, v in self.forward(case).items()})
+        return case.having(
+            **{f"d{k}": rng.standard_normal(v.shape) for k, v in self.forward(case).items()}
+        )
 
     def examples(self, number: int, seed: int) -> dict[str, list[CustomCase]]:
         """So many examples in each of its dtypes, from one seed."""
-        return {dtype: [self.example(1000 * seed + k, dtype) for k in range(number)] for dtype in self.dtypes}
+        return {
+            dtype: [self.example(1000 * seed + k, dtype) for k in range(number)]
+            for dtype in self.dtypes
+        }
 
     def arguments(self, case: CustomCase) -> dict[str, Any]:
         """Fresh, writeable copies of what the target is called with."""
-        own = {k: np.moveaxis(v, 0, self.time).copy() if self.time and k in ("x", "dy") else v.copy() for k, v in case.arrays.items()}
+        own = {
+            k: np.moveaxis(v, 0, self.time).copy() if self.time and k in ("x", "dy") else v.copy()
+            for k, v in case.arrays.items()
+        }
         return {"params": {k: own.pop(k) for k in case.params}} | own
 
     def _time_first(self, name: str, array: Array) -> Array:
@@ -212,7 +242,8 @@ class CustomSubject:
         return [v for k, v in arguments.items() if what == "backward" or k not in COTANGENTS]
 
     def forward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
-        """What the target returns for a case: a number is ``loss``, an array ``y``, of several ``y``, ``hT`` and ``cT``.
+        """What the target returns for a case: a number is ``loss``, an array ``y``, of several
+        ``y``, ``hT`` and ``cT``.
 
         Raises
         ------
@@ -221,7 +252,9 @@ class CustomSubject:
         ContractError
             If it returned no number, array, or up to three arrays.
         """
-        return self._outputs(self.call("forward", *self.positional("forward", arguments or self.arguments(case))))
+        return self._outputs(
+            self.call("forward", *self.positional("forward", arguments or self.arguments(case)))
+        )
 
     def tangent(self, case: CustomCase, direction: CustomCase) -> Results:
         """The derivative of :meth:`forward` at a case in a direction."""
@@ -239,12 +272,16 @@ class CustomSubject:
         got = self.call("backward", *self.positional("backward", arguments or self.arguments(case)))
         if not isinstance(got, Mapping) or set(got) != set(case.inputs):
             names = sorted(got) if isinstance(got, Mapping) else type(got).__name__
-            raise ContractError(f"backward returned {names}, but should return a dict of gradients for {sorted(case.inputs)}")
+            raise ContractError(
+                f"backward returned {names}, but should return a dict of gradients for {sorted(case.inputs)}"
+            )
         own = self.arguments(case)
         shapes = {k: v.shape for k, v in (own | own["params"]).items() if k != "params"}
         for name, gradient in got.items():
             if np.shape(gradient) != shapes[name]:
-                raise ContractError(f"the gradient of {name} has shape {np.shape(gradient)}, but should have shape {shapes[name]}")
+                raise ContractError(
+                    f"the gradient of {name} has shape {np.shape(gradient)}, but should have shape {shapes[name]}"
+                )
         return {f"d{k}": np.array(self._time_first(k, np.asarray(v))) for k, v in got.items()}
 
     def run(self, case: CustomCase) -> Results:
@@ -263,11 +300,18 @@ class CustomSubject:
 
     def _outputs(self, got: Any) -> Results:
         values = list(got) if isinstance(got, tuple | list) else [got]
-        if not 1 <= len(values) <= len(OUTPUTS) or not all(isinstance(v, np.ndarray | np.number | float) for v in values):
-            raise ContractError(f"forward returned {type(got).__name__}, but should return a number, an array, or up to three arrays")
+        if not 1 <= len(values) <= len(OUTPUTS) or not all(
+            isinstance(v, np.ndarray | np.number | float) for v in values
+        ):
+            raise ContractError(
+                f"forward returned {type(got).__name__}, but should return a number, an array, or up to three arrays"
+            )
         if len(values) == 1 and np.ndim(values[0]) == 0:
             return {"loss": np.asarray(values[0])}
-        return {name: np.array(self._time_first(name, np.asarray(v))) for name, v in zip(OUTPUTS, values, strict=False)}
+        return {
+            name: np.array(self._time_first(name, np.asarray(v)))
+            for name, v in zip(OUTPUTS, values, strict=False)
+        }
 
 
 def custom_subject(target: Any, name: str | None = None) -> CustomSubject:
@@ -282,41 +326,70 @@ def custom_subject(target: Any, name: str | None = None) -> CustomSubject:
         try:
             target = target()
         except (Exception, SystemExit) as error:
-            raise TargetError(f"{target.__name__}() raised {type(error).__name__}: {error}") from error
+            raise TargetError(
+                f"{target.__name__}() raised {type(error).__name__}: {error}"
+            ) from error
     name = name or type(target).__name__
     for needed in ("forward", "example"):
         if not callable(getattr(target, needed, None)):
             raise TargetError(f'{name} has no {needed}, which a cell = "custom" needs')
     dtypes = tuple(getattr(target, "dtypes", ("float32", "float64")))
-    has = {k: callable(getattr(target, k, None)) for k in ("backward", "tangent")} | {"complex": "complex128" in dtypes}
+    has = {k: callable(getattr(target, k, None)) for k in ("backward", "tangent")} | {
+        "complex": "complex128" in dtypes
+    }
     real = tuple(d for d in dtypes if d != "complex128")
-    found = CustomSubject(target, name, real, frozenset(k for k, v in has.items() if v), dict(getattr(target, "expected_failures", {})))
+    found = CustomSubject(
+        target,
+        name,
+        real,
+        frozenset(k for k, v in has.items() if v),
+        dict(getattr(target, "expected_failures", {})),
+    )
     return replace(found, time=_time_axis(found))
 
 
 def _time_axis(subject: CustomSubject) -> int | None:
     """The axis along which a target runs, as it declares or as shapes tell.
 
-    With a state (H,) it is the first of x (T, D), and with states (B, ...) that of x (T, B, D) or (B, T, D) which is not B.
+    With a state (H,) it is the first of x (T, D), and with states (B, ...) that of x (T, B, D) or
+    (B, T, D) which is not B.
     """
     declared = getattr(subject.target, "time_axis", None)
     if declared is not None and (not isinstance(declared, int) or declared < 0):
-        raise TargetError(f"{subject.name}.time_axis is {declared!r}, but should be the number of an axis of x, from 0")
+        raise TargetError(
+            f"{subject.name}.time_axis is {declared!r}, but should be the number of an axis of x, from 0"
+        )
     try:
         case = subject.example(0, subject.dtypes[0])
         out = subject.forward(case)
     except GatecheckError:  # which the audit meets and tells
         return None
     x, states = case["x"], [case[start] for start, _ in case.carried]
-    if not states or len(case.carried) < len(case.states) or any(e not in out or out[e].shape != case[s].shape for s, e in case.carried):
+    if (
+        not states
+        or len(case.carried) < len(case.states)
+        or any(e not in out or out[e].shape != case[s].shape for s, e in case.carried)
+    ):
         return None
     axis = declared
     if axis is None and x.ndim == 2 and all(s.ndim == 1 for s in states):
         axis = 0
-    if axis is None and x.ndim == 3 and all(s.ndim > 1 for s in states) and len({s.shape[0] for s in states}) == 1:
+    if (
+        axis is None
+        and x.ndim == 3
+        and all(s.ndim > 1 for s in states)
+        and len({s.shape[0] for s in states}) == 1
+    ):
         others = [k for k in (0, 1) if x.shape[k] != states[0].shape[0]]
         axis = others[0] if len(others) == 1 else None
-    fits = axis is not None and axis < x.ndim and axis < out["y"].ndim and out["y"].shape[axis] == x.shape[axis]
+    fits = (
+        axis is not None
+        and axis < x.ndim
+        and axis < out["y"].ndim
+        and out["y"].shape[axis] == x.shape[axis]
+    )
     if declared is not None and not fits:
-        raise TargetError(f"{subject.name}.time_axis is {declared}, but x {x.shape} and y {out['y'].shape} do not share a time there")
+        raise TargetError(
+            f"{subject.name}.time_axis is {declared}, but x {x.shape} and y {out['y'].shape} do not share a time there"
+        )
     return axis if fits else None

@@ -31,7 +31,8 @@ ADAPTERS = {
     "onnxruntime": "gatecheck.targets.adapters.onnxruntime",
     "onnx.reference": "gatecheck.targets.adapters.onnx_reference",
 }
-"""Modules whose classes are not implementations themselves, and the adapter that makes one of them."""
+"""Modules whose classes are not implementations themselves, and the adapter that makes one of them.
+"""
 
 PROGRAM = "exec:"
 LIBRARY = re.compile(r"\.(dll|dylib|so(\.\d+)*)$", re.IGNORECASE)
@@ -43,15 +44,23 @@ FORMS = (
 )
 
 
-def load(target: str, *, cell: str | None = None, convention: str | None = None, device: str | None = None) -> Subject | CustomSubject:
+def load(
+    target: str,
+    *,
+    cell: str | None = None,
+    convention: str | None = None,
+    device: str | None = None,
+) -> Subject | CustomSubject:
     """The implementation that a command names.
 
     Parameters
     ----------
     target
-        ``builtin:gru``, ``torch.nn:LSTM``, ``torch.nn:LSTM(bias=False)``, ``package.module:object``, ``path/to/file.py:object``,
-        ``path/to/model.onnx:node``, which is ``onnxruntime:path/to/model.onnx:node``, ``path/to/library.so:function`` (see
-        :mod:`gatecheck.targets.adapters.library`) or ``exec:./program argument`` (:mod:`gatecheck.targets.adapters.process`).
+        ``builtin:gru``, ``torch.nn:LSTM``, ``torch.nn:LSTM(bias=False)``,
+        ``package.module:object``, ``path/to/file.py:object``, ``path/to/model.onnx:node``, which is
+        ``onnxruntime:path/to/model.onnx:node``, ``path/to/library.so:function`` (see
+        :mod:`gatecheck.targets.adapters.library`) or ``exec:./program argument``
+        (:mod:`gatecheck.targets.adapters.process`).
     cell, convention
         Instead of what it declares.
     device
@@ -62,15 +71,20 @@ def load(target: str, *, cell: str | None = None, convention: str | None = None,
     UsageError
         If the name has none of these forms, or what it names has no choice of devices.
     TargetError
-        If the target cannot be found, imported or started, or is not an implementation; if there is no such device here.
+        If the target cannot be found, imported or started, or is not an implementation; if there is
+        no such device here.
     """
     found = _found(target, cell, convention, device)
     if device is not None and getattr(found.target, "device", None) != device:
-        raise UsageError(f"{target} has no choice of devices; --device {device} does not apply to it")
+        raise UsageError(
+            f"{target} has no choice of devices; --device {device} does not apply to it"
+        )
     return found
 
 
-def _found(target: str, cell: str | None, convention: str | None, device: str | None) -> Subject | CustomSubject:
+def _found(
+    target: str, cell: str | None, convention: str | None, device: str | None
+) -> Subject | CustomSubject:
     if target.startswith(PROGRAM):
         return subject(process.adapt(_words(target), target, cell, convention), name=target)
     module, separator, name = target.partition(":")
@@ -83,38 +97,62 @@ def _found(target: str, cell: str | None, convention: str | None, device: str | 
     if module == "builtin":
         built = Builtin(as_cell(name))
         if convention is not None or (cell is not None and as_cell(cell) != built.cell):
-            asked = " ".join(filter(None, [cell and f"--cell {cell}", convention and f"--convention {convention}"]))
-            raise UsageError(f"{target} is a {built.cell} in canonical arrays; {asked} does not apply to it")
+            asked = " ".join(
+                filter(
+                    None, [cell and f"--cell {cell}", convention and f"--convention {convention}"]
+                )
+            )
+            raise UsageError(
+                f"{target} is a {built.cell} in canonical arrays; {asked} does not apply to it"
+            )
         return subject(built, name=target)
     if module in ADAPTERS:
         if convention is not None:
-            raise UsageError(f"{target} has its own convention; --convention {convention} does not apply to it")
+            raise UsageError(
+                f"{target} has its own convention; --convention {convention} does not apply to it"
+            )
         adapt = importlib.import_module(ADAPTERS[module]).adapt
         name, options = _options(name, target)
-        known = {k: p.default for k, p in inspect.signature(adapt).parameters.items() if p.kind is p.KEYWORD_ONLY}
+        known = {
+            k: p.default
+            for k, p in inspect.signature(adapt).parameters.items()
+            if p.kind is p.KEYWORD_ONLY
+        }
         moved = {"device": device or known.pop("device")} if "device" in known else {}
         for option, value in options.items():
             if type(value) is not type(known.get(option)):
                 may = " and ".join(f"{k}={usual}" for k, usual in known.items())
                 there_is = f"; there is, by default, {may}" if may else ""
-                raise UsageError(f"{target}: {option}={value!r} is no option of {module} here{there_is}")
+                raise UsageError(
+                    f"{target}: {option}={value!r} is no option of {module} here{there_is}"
+                )
         made = adapt(name, cell, **options, **moved)
         return subject(made, name=target)
     if LIBRARY.search(module):
         return subject(library.adapt(module, name, cell, convention), name=target)
-    found = _attribute(_from_file(Path(module)) if module.endswith(".py") else _from_module(module), name, target)
+    found = _attribute(
+        _from_file(Path(module)) if module.endswith(".py") else _from_module(module), name, target
+    )
     if is_custom(found, cell):
         return custom_subject(found, target)
     if _is_module(found):
-        found = importlib.import_module("gatecheck.targets.adapters.torch_module").adapt(found, cell, convention, device)
+        found = importlib.import_module("gatecheck.targets.adapters.torch_module").adapt(
+            found, cell, convention, device
+        )
     return subject(found, cell=cell, convention=convention, name=target)
 
 
 def file_of(target: str) -> Path | None:
-    """The file that a target is in, where its name says so, as in ``path/to/file.py:object`` or ``model.onnx:node``."""
+    """The file that a target is in, where its name says so, as in ``path/to/file.py:object`` or
+    ``model.onnx:node``.
+    """
     if target.startswith(PROGRAM):
         return None
-    module = target.removeprefix("onnxruntime:").removeprefix("onnx.reference:") if ".onnx" in target else target
+    module = (
+        target.removeprefix("onnxruntime:").removeprefix("onnx.reference:")
+        if ".onnx" in target
+        else target
+    )
     path = module if module.endswith(".onnx") else module.rpartition(":")[0]
     return Path(path) if path.endswith((".py", ".onnx")) or LIBRARY.search(path) else None
 
@@ -126,12 +164,19 @@ def placed(target: str, folder: Path) -> str:
 
 
 def installed() -> list[tuple[str, str | None]]:
-    """Every target that can be audited here, with its cell where the target leaves it open: our cells, then the frameworks installed."""
+    """Every target that can be audited here, with its cell where the target leaves it open: our
+    cells, then the frameworks installed.
+    """
     found: list[tuple[str, str | None]] = [(f"builtin:{name}", None) for name in CELLS]
     for module, adapter in ADAPTERS.items():
         if importlib.util.find_spec(module.partition(".")[0]):
-            with suppress(MissingExtraError):  # a framework may lack what it runs on, as Keras without a backend
-                found += [(f"{module}:{name}", cell) for name, cell in importlib.import_module(adapter).TARGETS]
+            with suppress(
+                MissingExtraError
+            ):  # a framework may lack what it runs on, as Keras without a backend
+                found += [
+                    (f"{module}:{name}", cell)
+                    for name, cell in importlib.import_module(adapter).TARGETS
+                ]
     return found
 
 
@@ -161,7 +206,9 @@ def _options(name: str, target: str) -> tuple[str, dict[str, Any]]:
             raise ValueError
         return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
     except (SyntaxError, ValueError) as error:
-        raise UsageError(f"the target {target!r} should be written MODULE:CLASS or MODULE:CLASS(OPTION=VALUE, ...)") from error
+        raise UsageError(
+            f"the target {target!r} should be written MODULE:CLASS or MODULE:CLASS(OPTION=VALUE, ...)"
+        ) from error
 
 
 def _attribute(module: Any, name: str, target: str) -> Any:
@@ -178,7 +225,8 @@ def _from_file(path: Path) -> Any:
         raise TargetError(f"there is no file {path}")
 
     def run() -> Any:
-        name = f"gatecheck_target_{path.stem}"  # no file of a user's replaces a module of the same name
+        # no file of a user's replaces a module of the same name
+        name = f"gatecheck_target_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise TargetError(f"{path} cannot be imported as Python")
@@ -204,6 +252,8 @@ def _importing(run: Callable[[], Any], what: str, folder: Path) -> Any:
         raise
     except (Exception, SystemExit) as error:
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
-        raise TargetError(f"importing {what} raised {type(error).__name__}: {error}{line}") from error
+        raise TargetError(
+            f"importing {what} raised {type(error).__name__}: {error}{line}"
+        ) from error
     finally:
         sys.path[:] = before

@@ -13,7 +13,9 @@ from gatecheck.errors import TargetError
 Shapes = Callable[[int, int], Mapping[str, tuple[int, ...]]]
 
 AT = ((3, 5), (4, 5), (3, 6))
-"""Sizes D, H at which shapes are asked for: from three of them each axis is known as a multiple of D, of H, and of one."""
+"""Sizes D, H at which shapes are asked for: from three of them each axis is known as a multiple of
+D, of H, and of one.
+"""
 
 
 class Axis(NamedTuple):
@@ -32,7 +34,8 @@ class Structure(NamedTuple):
     matrices
         By name the parts of a matrix, joined as in a layout, and how many gates it has.
     vectors
-        Names of the arrays without weights, and the multiple of H that each has; of two rows where it is ``(2, n H)``.
+        Names of the arrays without weights, and the multiple of H that each has; of two rows where
+        it is ``(2, n H)``.
     rows, stacked, form
         As `rows`, `stacked` and `vectors` of a convention.
     """
@@ -53,12 +56,20 @@ def axes(shapes: Shapes, label: str) -> dict[str, tuple[Axis, ...]]:
         If the shapes are no dict of tuples, or their lengths are not multiples of D, H and one.
     """
     try:
-        at = [{str(k): tuple(int(n) for n in v) for k, v in shapes(D, H).items()} for D, H in (*AT, (5, 8))]
+        at = [
+            {str(k): tuple(int(n) for n in v) for k, v in shapes(D, H).items()}
+            for D, H in (*AT, (5, 8))
+        ]
     except (Exception, SystemExit) as error:
         raise TargetError(f"{label}.shapes raised {type(error).__name__}: {error}") from error
     base, wider, taller, check = at
-    if any(list(other) != list(base) or any(len(other[k]) != len(base[k]) for k in base) for other in at):
-        raise TargetError(f"{label}.shapes gives other arrays for other sizes, but should give the same names and numbers of axes")
+    if any(
+        list(other) != list(base) or any(len(other[k]) != len(base[k]) for k in base)
+        for other in at
+    ):
+        raise TargetError(
+            f"{label}.shapes gives other arrays for other sizes, but should give the same names and numbers of axes"
+        )
     found = {}
     for name, lengths in base.items():
         own = []
@@ -75,7 +86,9 @@ def axes(shapes: Shapes, label: str) -> dict[str, tuple[Axis, ...]]:
 def structures(arrays: Mapping[str, tuple[Axis, ...]], cell: Cell) -> Iterator[Structure]:
     """Every way in which arrays of these axes may hold the weights of a cell, likelier ones first."""
     one = Axis(0, 0, 1)
-    stacked = all(len(a) > 1 and a[0] == one for a in arrays.values()) and any(len(a) == 3 for a in arrays.values())
+    stacked = all(len(a) > 1 and a[0] == one for a in arrays.values()) and any(
+        len(a) == 3 for a in arrays.values()
+    )
     bare = {name: a[1:] if stacked else a for name, a in arrays.items()}
     if any(len(a) not in (1, 2) for a in bare.values()):
         return
@@ -97,10 +110,15 @@ def structures(arrays: Mapping[str, tuple[Axis, ...]], cell: Cell) -> Iterator[S
     for rows in (False, True):
         options = [_contents(a[::-1] if rows else a, G) for a in matrices.values()]
         for chosen in itertools.product(*options):
-            if all(sum(n for parts, n in chosen if part in parts.split("; ")) == G for part in "WU") and all(
-                sum(n for parts, n in chosen if part in parts.split("; ")) in (0, G) for part in "bc"
+            if all(
+                sum(n for parts, n in chosen if part in parts.split("; ")) == G for part in "WU"
+            ) and all(
+                sum(n for parts, n in chosen if part in parts.split("; ")) in (0, G)
+                for part in "bc"
             ):
-                yield Structure(dict(zip(matrices, chosen, strict=True)), vectors, rows, stacked, form)
+                yield Structure(
+                    dict(zip(matrices, chosen, strict=True)), vectors, rows, stacked, form
+                )
 
 
 def _contents(a: tuple[Axis, ...], G: int) -> list[tuple[str, int]]:
@@ -113,14 +131,21 @@ def _contents(a: tuple[Axis, ...], G: int) -> list[tuple[str, int]]:
         return []
     orders = [list(p) for p in itertools.permutations(parts)]
     # Biases are the first rows or the last; a matrix on h alone has the second one.
-    biases: list[list[list[str]]] = [[[]], [["b" if "W" in parts else "c"]], [["b", "c"], ["c", "b"]]]
+    biases: list[list[list[str]]] = [
+        [[]],
+        [["b" if "W" in parts else "c"]],
+        [["b", "c"], ["c", "b"]],
+    ]
     bias = biases[inputs.one]
-    orders = [[*p, *rest] for p in orders for rest in bias] + [[*rest, *p] for p in orders for rest in bias if rest]
+    orders = [[*p, *rest] for p in orders for rest in bias] + [
+        [*rest, *p] for p in orders for rest in bias if rest
+    ]
     return [("; ".join(p), gates.H) for p in orders]
 
 
 def vector_contents(multiple: int, rows: int, cell: Cell) -> list[str]:
-    """What a vector of a multiple of H numbers, in one row or two, may hold: the parts of a layout and the order of the gates.
+    """What a vector of a multiple of H numbers, in one row or two, may hold: the parts of a layout
+    and the order of the gates.
 
     Parameters
     ----------
@@ -138,7 +163,9 @@ def vector_contents(multiple: int, rows: int, cell: Cell) -> list[str]:
         own += [("c_n", 0)] if multiple == 1 and cell.reset == "after" else []
         own += [("p", multiple)] if cell.peepholes and multiple <= S else []
         own += [("b | c", G), ("c | b", G)] if multiple == 2 * G else []
-        own += [("b | c_n", G), ("c_n | b", G)] if multiple == G + 1 and cell.reset == "after" else []
+        own += (
+            [("b | c_n", G), ("c_n | b", G)] if multiple == G + 1 and cell.reset == "after" else []
+        )
     return [
         f"{parts} : {''.join(order)}" if n else parts
         for parts, n in own
@@ -147,7 +174,9 @@ def vector_contents(multiple: int, rows: int, cell: Cell) -> list[str]:
 
 
 def whole(contents: Iterable[str], cell: Cell) -> bool:
-    """Whether arrays hold each gate's weights, bias and peephole once, a second bias of all gates or of the candidate at most."""
+    """Whether arrays hold each gate's weights, bias and peephole once, a second bias of all gates
+    or of the candidate at most.
+    """
     held: dict[str, list[str]] = {part: [] for part in PARTS}
     for content in contents:
         parts, _, gates = content.replace(" ", "").partition(":")
@@ -156,7 +185,11 @@ def whole(contents: Iterable[str], cell: Cell) -> bool:
     every, some = sorted(cell.gates), sorted(cell.sigmoid_gates) if cell.peepholes else []
     if any(sorted(held[part]) != every for part in "WU") or sorted(held["p"]) != some:
         return False
-    if sorted(held["b"]) not in ([], every) or sorted(held["c"]) not in ([], every) or len(held["c_n"]) > 1:
+    if (
+        sorted(held["b"]) not in ([], every)
+        or sorted(held["c"]) not in ([], every)
+        or len(held["c_n"]) > 1
+    ):
         return False
     # A second bias without a first is a first, and there are no three.
     return not ((held["c"] and not held["b"]) or (held["c"] and held["c_n"]))

@@ -1,4 +1,6 @@
-"""Trained networks in files: their arrays, and the recurrent layers among them as canonical parameters."""
+"""Trained networks in files: their arrays, and the recurrent layers among them as canonical
+parameters.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Any file of weights as arrays by name, by the ending of its name; whatever is wrong with it is one line."""
+"""Any file of weights as arrays by name, by the ending of its name; whatever is wrong with it is
+one line.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from gatecheck.cells import Array
-from gatecheck.errors import ArchiveError, InputError, MissingExtraError, TargetError, WeightsFileError, first_line, in_brief
+from gatecheck.errors import (
+    ArchiveError,
+    InputError,
+    MissingExtraError,
+    TargetError,
+    WeightsFileError,
+    first_line,
+    in_brief,
+)
 from gatecheck.weights import keras_files, numpy_files, tensor_files
 from gatecheck.weights.stored import Stored
 
@@ -23,7 +33,9 @@ def _onnx(path: Path) -> Stored:
 READERS: dict[str, tuple[str, Callable[[Path], Stored]]] = {
     ".npz": ("a NumPy archive", numpy_files.read_npz),
     ".safetensors": ("a safetensors file", tensor_files.read_safetensors),
-    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), ("a PyTorch checkpoint", tensor_files.read_torch)),
+    **dict.fromkeys(
+        (".pt", ".pth", ".bin", ".ckpt"), ("a PyTorch checkpoint", tensor_files.read_torch)
+    ),
     ".onnx": ("an ONNX model", _onnx),
     ".keras": ("a Keras model", keras_files.read_keras),
     **dict.fromkeys((".h5", ".hdf5"), ("an HDF5 file", keras_files.read_hdf5)),
@@ -42,13 +54,15 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
     Returns
     -------
     dict
-        Floats of 16 bits are float64, which is exact; other arrays have the dtype they have in the file. Of an ONNX model those of each
-        recurrent node are ``NODE/W``, ``NODE/R``, ``NODE/B`` and ``NODE/P``.
+        Floats of 16 bits are float64, which is exact; other arrays have the dtype they have in the
+        file. Of an ONNX model those of each recurrent node are ``NODE/W``, ``NODE/R``, ``NODE/B``
+        and ``NODE/P``.
 
     Raises
     ------
     WeightsFileError
-        If the file is missing, damaged, of another format, unpacks to more than 8 GiB, or holds code beside arrays. No code in it is run.
+        If the file is missing, damaged, of another format, unpacks to more than 8 GiB, or holds
+        code beside arrays. No code in it is run.
     MissingExtraError
         If the library that reads it is not installed.
     """
@@ -59,7 +73,9 @@ def read(path: str | Path) -> Stored:
     """As :func:`read_arrays`, with what else the file says."""
     path = Path(path)
     if path.suffix.lower() not in READERS:
-        raise WeightsFileError(f"{path} does not end in {', '.join(READERS)}, so gatecheck cannot tell how to read it")
+        raise WeightsFileError(
+            f"{path} does not end in {', '.join(READERS)}, so gatecheck cannot tell how to read it"
+        )
     return attempted(path, *READERS[path.suffix.lower()])
 
 
@@ -88,4 +104,6 @@ def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
     except (ArchiveError, WeightsFileError) as error:
         raise WeightsFileError(in_brief(f"{path} cannot be used: {error}")) from error
     except Exception as error:  # each library has many ways to say that a file is damaged
-        raise WeightsFileError(in_brief(f"{path} is damaged, or not {what}: {first_line(error)}")) from error
+        raise WeightsFileError(
+            in_brief(f"{path} is damaged, or not {what}: {first_line(error)}")
+        ) from error

@@ -18,7 +18,11 @@ LISTED = 8
 
 
 def load(
-    path: str | Path, *, cell: str | Cell | None = None, convention: str | Convention | None = None, layer: str | None = None
+    path: str | Path,
+    *,
+    cell: str | Cell | None = None,
+    convention: str | Convention | None = None,
+    layer: str | None = None,
 ) -> Layer:
     """The recurrent layer in a file of weights.
 
@@ -27,14 +31,17 @@ def load(
     path
         As of :func:`gatecheck.weights.files.read_arrays`.
     cell, convention
-        What it is, where the file does not tell: a GRU without biases does not say where it resets, an RNN not its activation.
+        What it is, where the file does not tell: a GRU without biases does not say where it resets,
+        an RNN not its activation.
     layer
-        Its label or its name, where there are several: ``encoder.lstm.l1.reverse``, ``encoder/lstm``.
+        Its label or its name, where there are several: ``encoder.lstm.l1.reverse``,
+        ``encoder/lstm``.
 
     Raises
     ------
     UsageError
-        If there is no such cell, convention or layer, or several to choose from; the message lists what is there.
+        If there is no such cell, convention or layer, or several to choose from; the message lists
+        what is there.
     WeightsFileError
         If the file cannot be read, holds no recurrent layer, or the layer holds NaN or infinity.
     MissingExtraError
@@ -46,20 +53,37 @@ def load(
     stored = read(path)
     found = search(stored.arrays, cell=cell, convention=convention, said=stored.said)
     if not found.layers:
-        as_what = f" as a {cell}" * (cell is not None) + f" in the convention {as_convention(convention).name}" * (convention is not None)
-        raise WeightsFileError(f"{path} holds no recurrent layer that gatecheck can read{as_what}: {_why(stored, found.misses)}")
+        as_what = f" as a {cell}" * (
+            cell is not None
+        ) + f" in the convention {as_convention(convention).name}" * (convention is not None)
+        raise WeightsFileError(
+            f"{path} holds no recurrent layer that gatecheck can read{as_what}: {_why(stored, found.misses)}"
+        )
     chosen = found.layers if layer is None else _named(layer, found.layers)
     if not chosen:
-        why = "; ".join(found.misses[:2] + [f"{k}: {v}" for k, v in stored.left_out.items() if spelled(k) == spelled(layer or "")])
-        raise UsageError(f"{path} has no layer {layer}; it holds {_listed(found.layers)}{'; ' * bool(why)}{why}")
+        why = "; ".join(
+            found.misses[:2]
+            + [
+                f"{k}: {v}"
+                for k, v in stored.left_out.items()
+                if spelled(k) == spelled(layer or "")
+            ]
+        )
+        raise UsageError(
+            f"{path} has no layer {layer}; it holds {_listed(found.layers)}{'; ' * bool(why)}{why}"
+        )
     if len({one.label for one in chosen}) > 1:
         raise UsageError(f"{path} holds {_listed(chosen)}; say --layer NAME")
     if len(chosen) > 1:
         readings = ", or ".join(f"a {one.cell} as in {one.convention}" for one in chosen)
-        raise UsageError(f"the arrays of {chosen[0].label} in {path} are those of {readings}; say --cell or --convention")
+        raise UsageError(
+            f"the arrays of {chosen[0].label} in {path} are those of {readings}; say --cell or --convention"
+        )
     for name, array in chosen[0].params.items():
         if bad := int(array.size - np.isfinite(array).sum()):
-            raise WeightsFileError(f"{name} of {chosen[0].label} in {path} is NaN or infinite in {bad} of {array.size} entries")
+            raise WeightsFileError(
+                f"{name} of {chosen[0].label} in {path} is NaN or infinite in {bad} of {array.size} entries"
+            )
     return chosen[0]
 
 
@@ -79,4 +103,8 @@ def _why(stored: Stored, misses: list[str]) -> str:
     if misses or left_out:
         return in_brief("; ".join([*misses[:2], *left_out[:2]]))
     names = [f"{name} {array.shape}" for name, array in stored.arrays.items()]
-    return in_brief(f"its arrays are {', '.join(names[:LISTED])}{' …' * (len(names) > LISTED)}") if names else "it holds no arrays"
+    return (
+        in_brief(f"its arrays are {', '.join(names[:LISTED])}{' …' * (len(names) > LISTED)}")
+        if names
+        else "it holds no arrays"
+    )

@@ -20,7 +20,9 @@ try:
     from onnx import helper, numpy_helper
     from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 except ImportError as error:
-    raise MissingExtraError('reading an ONNX file needs onnx: pip install "gatecheck[onnx]"') from error
+    raise MissingExtraError(
+        'reading an ONNX file needs onnx: pip install "gatecheck[onnx]"'
+    ) from error
 
 _DOMAINS = ("", "ai.onnx")
 
@@ -29,7 +31,8 @@ Constants = Mapping[str, Any]
 
 
 def recurrent_nodes(path: Path) -> dict[str, tuple[Any, Constants, Any]]:
-    """The recurrent nodes of a file, subgraphs and functions included: by name each node, what constants it sees, and its model.
+    """The recurrent nodes of a file, subgraphs and functions included: by name each node, what
+    constants it sees, and its model.
 
     Raises
     ------
@@ -52,14 +55,20 @@ def _model(path: Path) -> Any:
     except OSError as error:
         raise TargetError(f"{path} cannot be read: {error.strerror}") from error
     except (DecodeError, ValueError, RuntimeError) as error:
-        raise TargetError(f"{path} is damaged, or not an ONNX model: {first_line(error)}") from error
+        raise TargetError(
+            f"{path} is damaged, or not an ONNX model: {first_line(error)}"
+        ) from error
     if not model.graph.node:
         raise TargetError(f"{path} is damaged, or not an ONNX model: its graph has no nodes")
     return model
 
 
 def _walk(graph: Any, outside: Constants, prefix: str) -> Iterator[tuple[str, Any, Constants]]:
-    inside = {**outside, **{name: node for node in graph.node for name in node.output}, **{t.name: t for t in graph.initializer}}
+    inside = {
+        **outside,
+        **{name: node for node in graph.node for name in node.output},
+        **{t.name: t for t in graph.initializer},
+    }
     for node in graph.node:
         label = prefix + _text(node.name or next(filter(None, node.output), node.op_type))
         if node.op_type in GATES and node.domain in _DOMAINS:
@@ -70,9 +79,15 @@ def _walk(graph: Any, outside: Constants, prefix: str) -> Iterator[tuple[str, An
 
 
 def read_node(
-    label: str, node: Any, constants: Constants, model: Any, folder: Path, dtypes: tuple[str, ...] = ("float32", "float64")
+    label: str,
+    node: Any,
+    constants: Constants,
+    model: Any,
+    folder: Path,
+    dtypes: tuple[str, ...] = ("float32", "float64"),
 ) -> Node:
-    """A node as :func:`recurrent_nodes` gives it, with its weights, which should be of these dtypes.
+    """A node as :func:`recurrent_nodes` gives it, with its weights, which should be of these
+    dtypes.
 
     Raises
     ------
@@ -82,14 +97,24 @@ def read_node(
     opset = next((o.version for o in model.opset_import if o.domain in _DOMAINS), None)
     newest = onnx.defs.onnx_opset_version()
     if opset is None or not OPSETS[0] <= opset <= newest:
-        raise TargetError(f"{label} is of opset {opset}, but gatecheck with onnx {onnx.__version__} can audit {OPSETS[0]} to {newest}")
+        raise TargetError(
+            f"{label} is of opset {opset}, but gatecheck with onnx {onnx.__version__} can audit {OPSETS[0]} to {newest}"
+        )
     if not helper.VERSION_TABLE[0][1] <= model.ir_version <= onnx.IR_VERSION:
-        raise TargetError(f"{label} is of IR version {model.ir_version}, but onnx {onnx.__version__} knows {onnx.IR_VERSION} at most")
+        raise TargetError(
+            f"{label} is of IR version {model.ir_version}, but onnx {onnx.__version__} knows {onnx.IR_VERSION} at most"
+        )
     given = dict(zip(INPUTS[node.op_type], node.input, strict=False))
-    arrays = {k: _constant(f"{k} of {label}", given[k], constants, folder) for k in ("W", "R", "B", "P") if given.get(k)}
+    arrays = {
+        k: _constant(f"{k} of {label}", given[k], constants, folder)
+        for k in ("W", "R", "B", "P")
+        if given.get(k)
+    }
     if missing := [k for k in ("W", "R") if k not in arrays]:
         raise TargetError(f"{label} has no {missing[0]}")
-    if wrong := [f"{k} of {label} is of {a.dtype}" for k, a in arrays.items() if a.dtype.name not in dtypes]:
+    if wrong := [
+        f"{k} of {label} is of {a.dtype}" for k, a in arrays.items() if a.dtype.name not in dtypes
+    ]:
         raise TargetError(f"{wrong[0]}, but gatecheck can audit {' and '.join(dtypes)}")
     try:
         attributes = {_text(a.name): _text(helper.get_attribute_value(a)) for a in node.attribute}
@@ -99,21 +124,29 @@ def read_node(
         raise TargetError(f"{label} is damaged: its attribute {valueless[0]} has no value")
     _check(label, node.op_type, arrays, attributes.pop("hidden_size", None))
     H = arrays["R"].shape[-1]
-    arrays.setdefault("B", np.zeros((len(arrays["W"]), 2 * GATES[node.op_type] * H), arrays["W"].dtype))
+    arrays.setdefault(
+        "B", np.zeros((len(arrays["W"]), 2 * GATES[node.op_type] * H), arrays["W"].dtype)
+    )
     return Node(node.op_type, attributes, "P" in arrays, opset, model.ir_version, arrays)
 
 
 def _constant(what: str, name: str, constants: Constants, folder: Path) -> Array:
     found, seen = constants.get(name), {name}
     # An exporter that shares weights between nodes writes Identity.
-    while found is not None and getattr(found, "op_type", None) == "Identity" and found.input[0] not in seen:
+    while (
+        found is not None
+        and getattr(found, "op_type", None) == "Identity"
+        and found.input[0] not in seen
+    ):
         seen.add(found.input[0])
         found = constants.get(found.input[0])
     if isinstance(found, onnx.NodeProto) and found.op_type == "Constant":
         found = next((a.t for a in found.attribute if a.name == "value"), None)
     if not isinstance(found, onnx.TensorProto):
         how = f"comes from {'a node ' + found.op_type if isinstance(found, onnx.NodeProto) else 'outside the graph'}"
-        raise TargetError(f"{what}, {name}, is not in the file but {how}: only constant weights can be audited; fold constants first")
+        raise TargetError(
+            f"{what}, {name}, is not in the file but {how}: only constant weights can be audited; fold constants first"
+        )
     try:
         if uses_external_data(found):
             load_external_data_for_tensor(found, str(folder))
@@ -124,15 +157,26 @@ def _constant(what: str, name: str, constants: Constants, folder: Path) -> Array
 
 
 def _check(label: str, op: str, arrays: Mapping[str, Array], hidden: Any) -> None:
-    """That weights have the shapes that onnx/docs/Operators.md gives them; elsewhere a wrong one may be read past its end."""
+    """That weights have the shapes that onnx/docs/Operators.md gives them; elsewhere a wrong one
+    may be read past its end.
+    """
     W, R, gates = arrays["W"], arrays["R"], GATES[op]
     if W.ndim != 3 or R.ndim != 3 or hidden != R.shape[-1] or not all((*W.shape, *R.shape)):
-        raise TargetError(f"{label} has hidden_size {hidden}, W of shape {W.shape} and R of shape {R.shape}, which do not fit each other")
+        raise TargetError(
+            f"{label} has hidden_size {hidden}, W of shape {W.shape} and R of shape {R.shape}, which do not fit each other"
+        )
     dirs, H = len(W), R.shape[-1]
-    shapes = {"W": (dirs, gates * H, W.shape[-1]), "R": (dirs, gates * H, H), "B": (dirs, 2 * gates * H), "P": (dirs, 3 * H)}
+    shapes = {
+        "W": (dirs, gates * H, W.shape[-1]),
+        "R": (dirs, gates * H, H),
+        "B": (dirs, 2 * gates * H),
+        "P": (dirs, 3 * H),
+    }
     for k, a in arrays.items():
         if a.shape != shapes[k] or a.dtype != W.dtype:
-            raise TargetError(f"{k} of {label} is {a.dtype} of shape {a.shape}, but should be {W.dtype} of shape {shapes[k]}")
+            raise TargetError(
+                f"{k} of {label} is {a.dtype} of shape {a.shape}, but should be {W.dtype} of shape {shapes[k]}"
+            )
 
 
 def _text(value: Any) -> Any:
@@ -143,7 +187,8 @@ def _text(value: Any) -> Any:
 
 
 def read_onnx(path: Path) -> Stored:
-    """W, R, B and P of each recurrent node as ``NODE/W`` and so on, with its cell, and the initialisers that belong to none.
+    """W, R, B and P of each recurrent node as ``NODE/W`` and so on, with its cell, and the
+    initialisers that belong to none.
 
     Raises
     ------
@@ -154,15 +199,23 @@ def read_onnx(path: Path) -> Stored:
     for label, (node, constants, model) in recurrent_nodes(path).items():
         used |= set(node.input)
         try:
-            read = read_node(label, node, constants, model, path.parent, (*HALVES, "float32", "float64"))
+            read = read_node(
+                label, node, constants, model, path.parent, (*HALVES, "float32", "float64")
+            )
             cell = cell_of(read)
         except TargetError as error:
             stored.left_out[label] = str(error)
             continue
         for k, a in (coupled(read.weights or {}) if cell.coupled else read.weights or {}).items():
             stored.put(f"{label}/{k}", a)
-        stored.said[spelled(label)] = Said(cell.one, "onnx", read.attributes.get("direction") == "reverse")
-    own = {_text(tensor.name): tensor for tensor in _model(path).graph.initializer if tensor.name not in used}
+        stored.said[spelled(label)] = Said(
+            cell.one, "onnx", read.attributes.get("direction") == "reverse"
+        )
+    own = {
+        _text(tensor.name): tensor
+        for tensor in _model(path).graph.initializer
+        if tensor.name not in used
+    }
     for name in own:
         try:
             stored.put(name, _constant("an initialiser", name, own, path.parent))

@@ -21,8 +21,8 @@ INPUTS = {
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 OPSETS = (7, 14)
-"""The first opset in which the three are as they are now, and that of nodes that come from no file: there layout was added. Opset 22 added
-bfloat16 (onnx/docs/Changelog.md)."""
+"""The first opset in which the three are as they are now, and that of nodes that come from no file:
+there layout was added. Opset 22 added bfloat16 (onnx/docs/Changelog.md)."""
 FUNCTIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 _SPELLED = {name.lower(): name for name in ("Tanh", "Relu", "Sigmoid", "HardSigmoid")}
 _HARD = {np.float32(0.2): 5, np.float32(1 / 6): 6}
@@ -58,10 +58,18 @@ class Node:
 def node_of(op: str, cell: Cell) -> Node:
     """The node that computes a cell; whether it can, :func:`cell_of` says."""
     gate = [] if op == "RNN" else ["HardSigmoid" if cell.hard else "Sigmoid"]
-    functions = [*gate, *({"RNN": [cell.activation.capitalize()], "GRU": ["Tanh"]}.get(op, ["Tanh", "Tanh"]))]
-    attributes: dict[str, Any] = {"activations": functions * cell.directions} if tuple(functions) != FUNCTIONS[op] else {}
+    functions = [
+        *gate,
+        *({"RNN": [cell.activation.capitalize()], "GRU": ["Tanh"]}.get(op, ["Tanh", "Tanh"])),
+    ]
+    attributes: dict[str, Any] = (
+        {"activations": functions * cell.directions} if tuple(functions) != FUNCTIONS[op] else {}
+    )
     if cell.hard:
-        attributes |= {"activation_alpha": [1 / cell.hard] * cell.directions, "activation_beta": [0.5] * cell.directions}
+        attributes |= {
+            "activation_alpha": [1 / cell.hard] * cell.directions,
+            "activation_beta": [0.5] * cell.directions,
+        }
     attributes |= {"linear_before_reset": 1} if cell.reset == "after" else {}
     attributes |= {"input_forget": 1} if cell.coupled else {}
     attributes |= {"direction": "bidirectional"} if cell.bidirectional else {}
@@ -78,23 +86,37 @@ def cell_of(node: Node) -> Cell:
     """
     attributes = node.attributes
     if "clip" in attributes:
-        raise TargetError(f"it clips what goes into its activations (clip = {attributes['clip']:g}), and no cell of gatecheck's does")
+        raise TargetError(
+            f"it clips what goes into its activations (clip = {attributes['clip']:g}), and no cell of gatecheck's does"
+        )
     if attributes.get("direction", "forward") not in _DIRECTIONS:
-        raise TargetError(f"its direction is {attributes['direction']!r}, and ONNX knows {', '.join(_DIRECTIONS)}")
+        raise TargetError(
+            f"its direction is {attributes['direction']!r}, and ONNX knows {', '.join(_DIRECTIONS)}"
+        )
     bidirectional = attributes.get("direction") == "bidirectional"
     first, *others = _activations(node, 1 + bidirectional)
     if others and others != [first]:
-        raise TargetError(f"its two directions have different activations, {_listed(first)} and {_listed(others[0])}")
+        raise TargetError(
+            f"its two directions have different activations, {_listed(first)} and {_listed(others[0])}"
+        )
     *gate, candidate = first[: 2 if node.op == "LSTM" else None]
     if (node.op != "RNN" and candidate != "Tanh") or (node.op == "LSTM" and first[2] != "Tanh"):
-        raise TargetError(f"its activations are {_listed(first)}, and those of a {node.op} in gatecheck are a sigmoid and tanh")
+        raise TargetError(
+            f"its activations are {_listed(first)}, and those of a {node.op} in gatecheck are a sigmoid and tanh"
+        )
     if node.op == "RNN":
         if candidate not in ("Tanh", "Relu", "Sigmoid"):
-            raise TargetError(f"its activation is {_listed(first)}, and an RNN's in gatecheck is Tanh, Relu or Sigmoid")
+            raise TargetError(
+                f"its activation is {_listed(first)}, and an RNN's in gatecheck is Tanh, Relu or Sigmoid"
+            )
         return RNN(str(candidate).lower(), bidirectional=bidirectional)  # type: ignore[arg-type]
     hard = None if gate == ["Sigmoid"] else _hard(first)
     if node.op == "GRU":
-        return GRU("after" if attributes.get("linear_before_reset") else "before", hard=hard, bidirectional=bidirectional)
+        return GRU(
+            "after" if attributes.get("linear_before_reset") else "before",
+            hard=hard,
+            bidirectional=bidirectional,
+        )
     coupled = bool(attributes.get("input_forget"))
     return LSTM(hard=hard, peepholes=node.peepholes, coupled=coupled, bidirectional=bidirectional)
 
@@ -104,16 +126,27 @@ def _activations(node: Node, directions: int) -> list[list[Any]]:
     usual = FUNCTIONS[node.op]
     names = [str(name) for name in node.attributes.get("activations", usual * directions)]
     if len(names) != len(usual) * directions:
-        raise TargetError(f"it has {len(names)} activations, and a {node.op} in {directions} directions has {len(usual) * directions}")
+        raise TargetError(
+            f"it has {len(names)} activations, and a {node.op} in {directions} directions has {len(usual) * directions}"
+        )
     if unknown := [name for name in names if name.lower() not in _SPELLED]:
         raise TargetError(f"its activation {unknown[0]} is that of no cell of gatecheck's")
-    # Values are consumed in the order of the functions that take one (onnx/docs/Operators.md: activation_alpha).
-    given: list[Iterator[float]] = [iter(node.attributes.get(f"activation_{k}", ())) for k in ("alpha", "beta")]
+    # Values are consumed in the order of the functions that take one (onnx/docs/Operators.md:
+    # activation_alpha).
+    given: list[Iterator[float]] = [
+        iter(node.attributes.get(f"activation_{k}", ())) for k in ("alpha", "beta")
+    ]
     functions: list[Any] = []
     for name in (_SPELLED[name.lower()] for name in names):
-        functions.append(tuple(next(v, default) for v, default in zip(given, (0.2, 0.5), strict=True)) if name == "HardSigmoid" else name)
+        functions.append(
+            tuple(next(v, default) for v, default in zip(given, (0.2, 0.5), strict=True))
+            if name == "HardSigmoid"
+            else name
+        )
     if any(next(v, None) is not None for v in given):
-        raise TargetError("it has more values in activation_alpha or activation_beta than activations that take one")
+        raise TargetError(
+            "it has more values in activation_alpha or activation_beta than activations that take one"
+        )
     return [functions[: len(usual)], functions[len(usual) :]][:directions]
 
 
@@ -121,29 +154,45 @@ def _hard(functions: list[Any]) -> Any:
     gate = functions[0]
     if isinstance(gate, tuple) and gate[1] == 0.5 and np.float32(gate[0]) in _HARD:
         return _HARD[np.float32(gate[0])]
-    raise TargetError(f"its gates are {_listed(functions[:1])}, and those of gatecheck are Sigmoid or HardSigmoid(1/5 or 1/6, 1/2)")
+    raise TargetError(
+        f"its gates are {_listed(functions[:1])}, and those of gatecheck are Sigmoid or HardSigmoid(1/5 or 1/6, 1/2)"
+    )
 
 
 def _listed(functions: list[Any]) -> str:
-    return ", ".join(f if isinstance(f, str) else f"HardSigmoid({f[0]:g}, {f[1]:g})" for f in functions)
+    return ", ".join(
+        f if isinstance(f, str) else f"HardSigmoid({f[0]:g}, {f[1]:g})" for f in functions
+    )
 
 
 # ---- input_forget
 #
-# Where input_forget is 1 all four blocks are there, f = 1 - i, and the weights of f are ignored: so those who made the operator had it
-# (onnx/onnx#149, review of defs.cc), and so does ONNX Runtime; the documentation says "couple the input and forget gates" only. A coupled
-# cell of gatecheck's has the weights of f, and i = 1 - f. So the block of i is the negative of ours, since 1 - σ(a) = σ(-a), and that of f
-# is nothing. In the order of the convention ours are o, f, g, and of the peepholes o, f.
+# Where input_forget is 1 all four blocks are there, f = 1 - i, and the weights of f are ignored: so
+# those who made the operator had it (onnx/onnx#149, review of defs.cc), and so does ONNX Runtime;
+# the documentation says "couple the input and forget gates" only. A coupled cell of gatecheck's has
+# the weights of f, and i = 1 - f. So the block of i is the negative of ours, since 1 - σ(a) =
+# σ(-a), and that of f is nothing. In the order of the convention ours are o, f, g, and of the
+# peepholes o, f.
 
 
 def uncoupled(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays of ``input_forget = 1``, blocks i, o, f, c, from those of a coupled cell in the convention, blocks o, f, c."""
-    return {k: _rearranged(k, a, {"W": 3, "R": 3, "B": 3, "P": 2}[k], lambda o, f, *g: (-f, o, 0 * f, *g)) for k, a in arrays.items()}
+    """The arrays of ``input_forget = 1``, blocks i, o, f, c, from those of a coupled cell in the
+    convention, blocks o, f, c.
+    """
+    return {
+        k: _rearranged(
+            k, a, {"W": 3, "R": 3, "B": 3, "P": 2}[k], lambda o, f, *g: (-f, o, 0 * f, *g)
+        )
+        for k, a in arrays.items()
+    }
 
 
 def coupled(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The inverse of :func:`uncoupled`, for which the block of f does not matter."""
-    return {k: _rearranged(k, a, {"W": 4, "R": 4, "B": 4, "P": 3}[k], lambda i, o, f, *g: (o, -i, *g)) for k, a in arrays.items()}
+    return {
+        k: _rearranged(k, a, {"W": 4, "R": 4, "B": 4, "P": 3}[k], lambda i, o, f, *g: (o, -i, *g))
+        for k, a in arrays.items()
+    }
 
 
 def _rearranged(name: str, a: Array, count: int, how: Callable[..., tuple[Array, ...]]) -> Array:

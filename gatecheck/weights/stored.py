@@ -1,4 +1,6 @@
-"""What was read from a file: arrays by name, what the file says of them, and what was left out; nothing in it is trusted."""
+"""What was read from a file: arrays by name, what the file says of them, and what was left out;
+nothing in it is trusted.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from gatecheck.cells import Array, Cell
 from gatecheck.errors import WeightsFileError, printable
 
 LIMIT = 8 * 2**30
-"""Bytes that the arrays of a file may take. A small file can declare any size: compressed, or by a shape with nothing behind it."""
+"""Bytes that the arrays of a file may take. A small file can declare any size: compressed, or by a
+shape with nothing behind it.
+"""
 
 HALVES = ("float16", "bfloat16")
 
@@ -45,7 +49,8 @@ class Stored:
     arrays
         By name. Floats of 16 bits are widened to float64, exactly; all others are as in the file.
     said
-        By the name of a layer, as :func:`spelled` has it, what the file says of it; None says that it is no cell of a framework's.
+        By the name of a layer, as :func:`spelled` has it, what the file says of it; None says that
+        it is no cell of a framework's.
     left_out
         By name why an array or a layer is not among them.
     size
@@ -67,7 +72,9 @@ class Stored:
         """
         self.size += math.prod(shape) * max(itemsize, 8)  # in float64, which it becomes
         if self.size > LIMIT:
-            raise WeightsFileError(f"{name} and what is before it unpack to {self.size:,} bytes, but gatecheck reads {LIMIT:,} at most")
+            raise WeightsFileError(
+                f"{name} and what is before it unpack to {self.size:,} bytes, but gatecheck reads {LIMIT:,} at most"
+            )
 
     def put(self, name: str, array: Any) -> None:
         """Add an array."""
@@ -78,18 +85,23 @@ class Stored:
 
 
 def doubled(array: Array) -> Array:
-    """Floats in float64, which is exact; there are no warnings of what a damaged file may hold, signalling NaNs."""
+    """Floats in float64, which is exact; there are no warnings of what a damaged file may hold,
+    signalling NaNs.
+    """
     with np.errstate(invalid="ignore"):
         return np.asarray(array, np.float64)
 
 
 def from_bfloat16(bits: Array) -> Array:
-    """Numbers of bfloat16, given as unsigned integers, in float64. NumPy has no such dtype; they are the upper halves of float32."""
+    """Numbers of bfloat16, given as unsigned integers, in float64. NumPy has no such dtype; they
+    are the upper halves of float32.
+    """
     return doubled((bits.astype(np.uint32) << 16).view(np.float32))
 
 
 def spelled(name: str) -> str:
-    """A name with its parts joined by dots, whatever joined them: ``params/gru/hi``, ``['params']['gru']['hi']`` and ``params.gru.hi``.
+    """A name with its parts joined by dots, whatever joined them: ``params/gru/hi``,
+    ``['params']['gru']['hi']`` and ``params.gru.hi``.
 
     TensorFlow's ``:0`` and the ``value`` of a variable of Flax NNX at its end are no part of it.
     """

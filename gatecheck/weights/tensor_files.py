@@ -1,4 +1,6 @@
-"""PyTorch's checkpoints, of which only tensors are unpickled, and safetensors, which hold nothing else."""
+"""PyTorch's checkpoints, of which only tensors are unpickled, and safetensors, which hold nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +22,23 @@ ADVICE = "save module.state_dict() instead"
 
 
 def read_torch(path: Path) -> Stored:
-    """The tensors of a state dict, or of dicts and lists of them at any depth, named by the way to them.
+    """The tensors of a state dict, or of dicts and lists of them at any depth, named by the way to
+    them.
 
     Raises
     ------
     MissingExtraError
         If PyTorch is not installed.
     WeightsFileError
-        If the file holds more than tensors and plain values, or no tensors; PyTorch raises what it likes for other damage.
+        If the file holds more than tensors and plain values, or no tensors; PyTorch raises what it
+        likes for other damage.
     """
     try:
         import torch
     except ImportError as error:
-        raise MissingExtraError(f'reading {path.name} needs PyTorch: pip install "gatecheck[torch]"') from error
+        raise MissingExtraError(
+            f'reading {path.name} needs PyTorch: pip install "gatecheck[torch]"'
+        ) from error
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             bounded(archive, LIMIT)
@@ -44,18 +50,36 @@ def read_torch(path: Path) -> Stored:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"Python objects ({found[1]})" if found else "something else than tensors, or it is damaged"
-        raise WeightsFileError(f"it holds {what}, and unpickling those would run code: {ADVICE}") from error
+        what = (
+            f"Python objects ({found[1]})"
+            if found
+            else "something else than tensors, or it is damaged"
+        )
+        raise WeightsFileError(
+            f"it holds {what}, and unpickling those would run code: {ADVICE}"
+        ) from error
     stored = Stored()
     for name, tensor in _tensors(torch, loaded, "", set()):
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.element_size() * tensor.numel() == 0:
-            stored.left_out[name] = f"a tensor of {tensor.dtype} in layout {tensor.layout} without plain numbers"
+        if (
+            tensor.layout != torch.strided
+            or tensor.is_quantized
+            or tensor.is_meta
+            or tensor.element_size() * tensor.numel() == 0
+        ):
+            stored.left_out[name] = (
+                f"a tensor of {tensor.dtype} in layout {tensor.layout} without plain numbers"
+            )
             continue
         # An expanded tensor is of any size, and its storage of one number.
         stored.admit(name, tuple(tensor.shape), tensor.element_size())
         tensor = tensor.detach().resolve_conj().resolve_neg()
         try:
-            stored.put(name, (tensor.double() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy())
+            stored.put(
+                name,
+                (
+                    tensor.double() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+                ).numpy(),
+            )
         except TypeError:  # NumPy has no such dtype
             stored.left_out[name] = f"of {tensor.dtype}"
     return stored
@@ -70,7 +94,18 @@ def _tensors(torch: Any, value: Any, name: str, seen: set[int]) -> Iterator[tupl
             yield from _tensors(torch, entry, f"{name}.{key}" if name else str(key), seen)
 
 
-_SAFE = {"F64": "f8", "F32": "f4", "F16": "f2", "BF16": "u2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
+_SAFE = {
+    "F64": "f8",
+    "F32": "f4",
+    "F16": "f2",
+    "BF16": "u2",
+    "I64": "i8",
+    "I32": "i4",
+    "I16": "i2",
+    "I8": "i1",
+    "U8": "u1",
+    "BOOL": "?",
+}
 
 
 def read_safetensors(path: Path) -> Stored:
@@ -84,7 +119,9 @@ def read_safetensors(path: Path) -> Stored:
     try:
         import safetensors
     except ImportError as error:
-        raise MissingExtraError(f'reading {path.name} needs safetensors: pip install "gatecheck[weights]"') from error
+        raise MissingExtraError(
+            f'reading {path.name} needs safetensors: pip install "gatecheck[weights]"'
+        ) from error
     stored = Stored()
     stored.admit("the file", (path.stat().st_size,), 1)
     # The library's own way to NumPy fails on bfloat16, which NumPy has not.
@@ -93,7 +130,9 @@ def read_safetensors(path: Path) -> Stored:
         if tensor["dtype"] not in _SAFE:
             stored.left_out[name] = f"of {tensor['dtype']}"
             continue
-        array = np.frombuffer(tensor["data"], f"<{_SAFE[tensor['dtype']]}" if tensor["dtype"] != "BOOL" else "?")
+        array = np.frombuffer(
+            tensor["data"], f"<{_SAFE[tensor['dtype']]}" if tensor["dtype"] != "BOOL" else "?"
+        )
         if tensor["dtype"] == "BF16":
             array = from_bfloat16(array)
         stored.put(name, array.reshape(tensor["shape"]))

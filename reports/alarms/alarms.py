@@ -1,4 +1,5 @@
-"""Thorough audits of code that is right: each finding would be a false alarm. As many at a time as there are cores.
+"""Thorough audits of code that is right: each finding would be a false alarm. As many at a time as
+there are cores.
 
 python reports/alarms/alarms.py
 """
@@ -13,9 +14,13 @@ from gatecheck.targets.loading import load
 OURS = ("gru", "gru-before", "lstm", "rnn", "rnn-relu", "rnn-sigmoid")
 TORCH = (("LSTM", "lstm"), ("LSTMCell", "lstm"), ("GRU", "gru"), ("GRUCell", "gru"))
 TORCH += tuple((name, cell) for name in ("RNN", "RNNCell") for cell in ("rnn", "rnn-relu"))
-TARGETS = [("torch", f"torch.nn:{name}", cell) for name, cell in TORCH] + [("builtin", f"builtin:{cell}", cell) for cell in OURS]
+TARGETS = [("torch", f"torch.nn:{name}", cell) for name, cell in TORCH] + [
+    ("builtin", f"builtin:{cell}", cell) for cell in OURS
+]
 SEEDS = (100, 101)
-EVERY = [c.name for c in claims()]  # named, they come without the proofs, which take minutes and know no alarms
+EVERY = [
+    c.name for c in claims()
+]  # named, they come without the proofs, which take minutes and know no alarms
 
 
 def audited(job):
@@ -32,12 +37,16 @@ def told(job, result):
 if __name__ == "__main__":
     jobs = [(target, seed) for seed in SEEDS for target in TARGETS]
     results = on_all(audited, jobs, done=told)
-    print("gatecheck audit TARGET --cell CELL --profile thorough --seed SEED, float32 and float64\n")
+    print(
+        "gatecheck audit TARGET --cell CELL --profile thorough --seed SEED, float32 and float64\n"
+    )
     print(f" {'target':<20}  {'cell':<13}  seed  {'verdict':<12}  checks  worst error/budget")
     for ((_, target, cell), seed), r in zip(jobs, results, strict=True):
         worst = max(p.worst_ratio or 0 for p in r.properties)
         print(f" {target:<20}  {cell:<13}  {seed:>4}  {r.verdict:<12}  {r.checks:>6,}  {worst:.2f}")
     for package in ("builtin", "torch"):
-        theirs = [r for ((whose, _, _), _), r in zip(jobs, results, strict=True) if whose == package]
+        theirs = [
+            r for ((whose, _, _), _), r in zip(jobs, results, strict=True) if whose == package
+        ]
         checks, found = sum(r.checks for r in theirs), sum(not r.ok for r in theirs)
         print(f" {package}: {checks:,} checks, {found} audits with a finding")

@@ -1,9 +1,9 @@
 """Whether the entries `chainer` and `chainer-gru` reproduce Chainer's links LSTM and StatelessGRU.
 
-Chainer 7.8.1 is the last one and needs an older NumPy, by which our equations run too. In an environment with
-``pip install numpy==1.23.5 scipy==1.10.1 six filelock protobuf setuptools==65.5 wheel``, then
-``pip install --no-deps --no-build-isolation chainer`` and ``pip install --no-deps .``, from the repository's root:
-``python reports/conventions/chainer_check.py``
+Chainer 7.8.1 is the last one and needs an older NumPy, by which our equations run too. In an
+environment with ``pip install numpy==1.23.5 scipy==1.10.1 six filelock protobuf setuptools==65.5
+wheel``, then ``pip install --no-deps --no-build-isolation chainer`` and ``pip install --no-deps
+.``, from the repository's root: ``python reports/conventions/chainer_check.py``
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     """The results of one link, step by step."""
     (_, _, D, H), x = case.sizes, case["x"]
     with chainer.using_config("dtype", np.float64):
-        link = chainer.links.LSTM(D, H) if case.cell.kind == "lstm" else chainer.links.StatelessGRU(D, H)
+        link = (
+            chainer.links.LSTM(D, H)
+            if case.cell.kind == "lstm"
+            else chainer.links.StatelessGRU(D, H)
+        )
     params = {name.removeprefix("/"): p for name, p in link.namedparams()}
     if params.keys() != arrays.keys():
         raise SystemExit(f"Chainer has the parameters {sorted(params)}, the entry {sorted(arrays)}")

@@ -1,6 +1,7 @@
 """Whether the entry `openvino` reproduces OpenVINO's RNNSequence, GRUSequence and LSTMSequence.
 
-In an environment with ``pip install openvino .``, from the repository's root: ``python reports/conventions/openvino_check.py``
+In an environment with ``pip install openvino .``, from the repository's root: ``python
+reports/conventions/openvino_check.py``
 """
 
 from __future__ import annotations
@@ -14,18 +15,34 @@ from gatecheck.cases import Case
 from gatecheck.cells import Array
 from gatecheck.conventions import CONVENTIONS
 
-CELLS = ["rnn", "rnn-relu", "rnn-sigmoid", "gru", "gru-before", "lstm", "rnn-bidirectional", "gru-bidirectional", "lstm-bidirectional"]
+CELLS = [
+    "rnn",
+    "rnn-relu",
+    "rnn-sigmoid",
+    "gru",
+    "gru-before",
+    "lstm",
+    "rnn-bidirectional",
+    "gru-bidirectional",
+    "lstm-bidirectional",
+]
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     """The results of one sequence operation on the CPU."""
     cell, (T, B, _, H) = case.cell, case.sizes
     openvino = CONVENTIONS["openvino"]
-    given = {"x": np.swapaxes(case["x"], 0, 1)} | {k: openvino.spell_state(cell, case[f"{k}0"]) for k in cell.state}
-    # Parameters of the model rather than constants, lest everything is folded before the CPU's kernel sees it.
+    given = {"x": np.swapaxes(case["x"], 0, 1)} | {
+        k: openvino.spell_state(cell, case[f"{k}0"]) for k in cell.state
+    }
+    # Parameters of the model rather than constants, lest everything is folded before the CPU's
+    # kernel sees it.
     inputs = {k: ops.parameter(v.shape, np.float32) for k, v in given.items()}
     states = [inputs[k] for k in cell.state]
-    lengths, weights = ops.constant(np.full(B, T, np.int32)), [ops.constant(arrays[k]) for k in "WRB"]
+    lengths, weights = (
+        ops.constant(np.full(B, T, np.int32)),
+        [ops.constant(arrays[k]) for k in "WRB"],
+    )
     direction = "bidirectional" if cell.bidirectional else "forward"
     operands = (inputs["x"], *states, lengths, *weights, H, direction)
     if cell.kind == "rnn":
@@ -35,11 +52,17 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     else:
         node = ops.lstm_sequence(*operands)
     core = ov.Core()
-    model = core.compile_model(ov.Model(list(node.outputs()), list(inputs.values())), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = core.compile_model(
+        ov.Model(list(node.outputs()), list(inputs.values())),
+        "CPU",
+        {"INFERENCE_PRECISION_HINT": "f32"},
+    )
     y, *last = model([np.ascontiguousarray(v) for v in given.values()]).values()
     # y is (B, directions, T, H).
     results = {"y": np.moveaxis(y, 2, 0).reshape(T, B, -1)}
-    return results | {f"{k}T": openvino.read_state(cell, v) for k, v in zip(cell.state, last, strict=True)}
+    return results | {
+        f"{k}T": openvino.read_state(cell, v) for k, v in zip(cell.state, last, strict=True)
+    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Whether the entry `tensorflow1` reproduces tf.compat.v1.nn.rnn_cell.
 
-TensorFlow hands those cells out where Keras 2 is installed only. In an environment with ``pip install tensorflow-cpu tf_keras .``, from
-the repository's root: ``TF_USE_LEGACY_KERAS=1 python reports/conventions/tensorflow1_check.py``
+TensorFlow hands those cells out where Keras 2 is installed only. In an environment with ``pip
+install tensorflow-cpu tf_keras .``, from the repository's root: ``TF_USE_LEGACY_KERAS=1 python
+reports/conventions/tensorflow1_check.py``
 """
 
 from __future__ import annotations
@@ -28,13 +29,19 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
             one = v1.nn.rnn_cell.BasicLSTMCell(H, forget_bias=cell.forget_bias)
         given = {k: tf.constant(case[f"{k}0"]) for k in cell.state}
         states = v1.nn.rnn_cell.LSTMStateTuple(**given) if cell.kind == "lstm" else given["h"]
-        y, last = v1.nn.dynamic_rnn(one, tf.constant(case["x"]), initial_state=states, time_major=True)
+        y, last = v1.nn.dynamic_rnn(
+            one, tf.constant(case["x"]), initial_state=states, time_major=True
+        )
         variables = {v.name.split("/", 2)[2].removesuffix(":0"): v for v in one.trainable_variables}
         if variables.keys() != arrays.keys():
-            raise SystemExit(f"TensorFlow has the variables {sorted(variables)}, the entry {sorted(arrays)}")
+            raise SystemExit(
+                f"TensorFlow has the variables {sorted(variables)}, the entry {sorted(arrays)}"
+            )
         for name, variable in variables.items():
             variable.load(arrays[name], session)
-        out = session.run({"y": y} | ({"hT": last.h, "cT": last.c} if cell.kind == "lstm" else {"hT": last}))
+        out = session.run(
+            {"y": y} | ({"hT": last.h, "cT": last.c} if cell.kind == "lstm" else {"hT": last})
+        )
     return {k: out[k] for k in ("y", *(f"{k}T" for k in cell.state))}
 
 

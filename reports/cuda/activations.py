@@ -1,9 +1,17 @@
-"""How accurate tanh and sigmoid are in PyTorch's recurrent layers on a GPU, with cuDNN and without; read off one step of one unit."""
+"""How accurate tanh and sigmoid are in PyTorch's recurrent layers on a GPU, with cuDNN and without;
+read off one step of one unit.
+"""
 
 import numpy as np
 import torch
 
-X = np.concatenate([np.linspace(-30, 30, 400001), np.geomspace(1e-10, 30, 100000), -np.geomspace(1e-10, 30, 100000)])
+X = np.concatenate(
+    [
+        np.linspace(-30, 30, 400001),
+        np.geomspace(1e-10, 30, 100000),
+        -np.geomspace(1e-10, 30, 100000),
+    ]
+)
 X = np.unique(X.astype(np.float32))
 
 
@@ -39,7 +47,9 @@ def main():
             y = found.cpu().numpy().ravel()
             ulps = np.abs(y.astype(float) - exact) / np.spacing(np.abs(exact).astype(np.float32))
             above = int((np.abs(y) > 1).sum())
-            print(f"{name} {cudnn=}: at most {np.abs(y - exact).max():.3g}, {ulps.max():.4g} ulps; above 1: {above} of {len(y)}")
+            print(
+                f"{name} {cudnn=}: at most {np.abs(y - exact).max():.3g}, {ulps.max():.4g} ulps; above 1: {above} of {len(y)}"
+            )
 
 
 if __name__ == "__main__":

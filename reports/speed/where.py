@@ -1,4 +1,5 @@
-"""Where the time goes at the points that fall short of their bars: the parts of each alone, in this process and on one core.
+"""Where the time goes at the points that fall short of their bars: the parts of each alone, in this
+process and on one core.
 
 OMP_NUM_THREADS=1 python where.py
 """
@@ -27,7 +28,12 @@ from gatecheck.kernels.products import hoisted, multiply, project
 from gatecheck.kernels.schedule import schedule
 from gatecheck.validation import check_inputs
 
-STEPS = (Sizes(100, 16, 32, 64), Sizes(100, 32, 128, 128), Sizes(100, 64, 256, 256), Sizes(50, 64, 512, 512))
+STEPS = (
+    Sizes(100, 16, 32, 64),
+    Sizes(100, 32, 128, 128),
+    Sizes(100, 64, 256, 256),
+    Sizes(50, 64, 512, 512),
+)
 SHORT = Sizes(50, 1, 8, 16)
 
 
@@ -63,12 +69,16 @@ def forward(sizes, dtype):
     cell = as_cell("lstm")
     case = draw(cell, sizes, seed=0, dtype=dtype)
     order = schedule(T, B, None)
-    arrays = run.arranged(cell, case.params, case["x"].copy(), case["h0"], case["c0"], order, steps=1, states=2).arrays
+    arrays = run.arranged(
+        cell, case.params, case["x"].copy(), case["h0"], case["c0"], order, steps=1, states=2
+    ).arrays
     rng = np.random.default_rng(0)
     a, m, h = (rng.standard_normal(shape).astype(dtype) for shape in ((4, B, H), (B, H), (B, H)))
     whole = best(partial(Builtin(cell).forward, case.params, case["x"], case["h0"], case["c0"]))
     products = best(partial(_recurrent, T, a.copy(), h, arrays["U"]))
-    products += best(partial(_inputs, T, arrays["x"], arrays["W"], arrays["b"], arrays["a"], hoisted(B), B))
+    products += best(
+        partial(_inputs, T, arrays["x"], arrays["W"], arrays["b"], arrays["a"], hoisted(B), B)
+    )
     activations = best(partial(_activations, T, a, m))
     rate = 2 * T * B * 4 * H * (D + H) / products / 1e3
     ns = 1e3 * activations / (5 * T * B * H)
@@ -85,16 +95,22 @@ def short(name):
     given = [case.params, case["x"], *(case[f"{s}0"] for s in cell.state)]
     states = (given[2], given[3] if len(given) > 3 else None)
     order = schedule(SHORT.T, SHORT.B, None)
-    prepare = partial(run.arranged, cell, given[0], case["x"].copy(), *states, order, steps=1, states=2)
+    prepare = partial(
+        run.arranged, cell, given[0], case["x"].copy(), *states, order, steps=1, states=2
+    )
     loop, flag, arrays = prepare()
     whole = best(partial(Builtin(cell).forward, *given))
     parts = {
-        "loop": best(partial(loop, flag, order.running, hoisted(SHORT.B), *arrays.values(), 0, SHORT.B)),
+        "loop": best(
+            partial(loop, flag, order.running, hoisted(SHORT.B), *arrays.values(), 0, SHORT.B)
+        ),
         "weights packed, room made": best(prepare),
         "arguments checked": best(partial(check_inputs, cell, *given)),
     }
     listed = ", ".join(f"{k} {v:.0f}" for k, v in parts.items())
-    print(f"{name} forward float32 {','.join(map(str, SHORT))}: {whole:.0f} µs: {listed}, the rest {whole - sum(parts.values()):.0f}")
+    print(
+        f"{name} forward float32 {','.join(map(str, SHORT))}: {whole:.0f} µs: {listed}, the rest {whole - sum(parts.values()):.0f}"
+    )
 
 
 def gradients():
@@ -106,7 +122,10 @@ def gradients():
     forwards = 0.0
     for name in case.inputs:
         entries = np.arange(case[name].size)
-        forwards += best(partial(builtin.forward_each, name, entries, case[name].reshape(-1) + 1e-6, *at), rounds=3)
+        forwards += best(
+            partial(builtin.forward_each, name, entries, case[name].reshape(-1) + 1e-6, *at),
+            rounds=3,
+        )
     T, B, _, H = case.sizes
     dy = np.eye(T * B * H).reshape(-1, T, B, H)
     none = np.zeros((len(dy), B, H))
@@ -131,8 +150,14 @@ CALLS = {
 
 
 def audit(name):
-    """An audit with everything compiled and every budget on disk: shares of its time. Some lie within others."""
-    subprocess.run([sys.executable, "-c", COMMAND, "audit", f"builtin:{name}"], check=True, stdout=subprocess.DEVNULL)
+    """An audit with everything compiled and every budget on disk: shares of its time. Some lie
+    within others.
+    """
+    subprocess.run(
+        [sys.executable, "-c", COMMAND, "audit", f"builtin:{name}"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     watched = cProfile.Profile()
     start = time.perf_counter()
     watched.enable()
@@ -142,11 +167,18 @@ def audit(name):
     seconds = time.perf_counter() - start
     stats = pstats.Stats(watched, stream=io.StringIO()).stats
     shares = {
-        what: sum(row[3] for place, row in stats.items() if place[0].endswith(f"/{file}") and place[2] == function) / seconds
+        what: sum(
+            row[3]
+            for place, row in stats.items()
+            if place[0].endswith(f"/{file}") and place[2] == function
+        )
+        / seconds
         for what, (file, function) in CALLS.items()
     }
     listed = ", ".join(f"{k} {v:.0%}" for k, v in shares.items())
-    print(f"audit builtin:{name}, profile ci, watched: {found.to_json()['counts']['checks']} checks in {seconds:.1f} s; {listed}")
+    print(
+        f"audit builtin:{name}, profile ci, watched: {found.to_json()['counts']['checks']} checks in {seconds:.1f} s; {listed}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The examples in C, compiled; and the ports in this folder, which pytest does not import by itself."""
+"""The examples in C, compiled; and the ports in this folder, which pytest does not import by
+itself.
+"""
 
 import shutil
 import subprocess
@@ -16,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory):
-    """Compiles a file, or text, of C; without a compiler the test is skipped, which fails the run under GATECHECK_CI=1."""
+    """Compiles a file, or text, of C; without a compiler the test is skipped, which fails the run
+    under GATECHECK_CI=1.
+    """
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     folder, made = tmp_path_factory.mktemp("compiled"), {}
 
@@ -31,8 +35,19 @@ def compiled(tmp_path_factory):
             else:
                 file = EXAMPLES / source
             made[key] = folder / f"made{len(made)}{'.so' if '-shared' in options else ''}"
-            command = [compiler, "-std=c99", "-Wall", "-Wextra", "-Werror", "-O2", f"-I{get_include()}", *options]
-            done = subprocess.run([*command, "-o", str(made[key]), str(file), "-lm"], capture_output=True, text=True)
+            command = [
+                compiler,
+                "-std=c99",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-O2",
+                f"-I{get_include()}",
+                *options,
+            ]
+            done = subprocess.run(
+                [*command, "-o", str(made[key]), str(file), "-lm"], capture_output=True, text=True
+            )
             assert done.returncode == 0, done.stderr
         return made[key]
 

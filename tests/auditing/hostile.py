@@ -1,4 +1,6 @@
-"""Targets that do their worst, one class each: a plain RNN that is right but for what its name says."""
+"""Targets that do their worst, one class each: a plain RNN that is right but for what its name
+says.
+"""
 
 from __future__ import annotations
 
@@ -100,13 +102,18 @@ for _name, _harm in HARMS.items():
 
 harmful("Chatter", before=lambda self, params, x: chatter())
 harmful("ChatterInC", before=lambda self, params, x: ctypes.CDLL(None).puts(b"hello from C"))
-harmful("Warns", before=lambda self, params, x: warnings.warn("old", DeprecationWarning, stacklevel=1))
+harmful(
+    "Warns", before=lambda self, params, x: warnings.warn("old", DeprecationWarning, stacklevel=1)
+)
 harmful("WrongShape", after=lambda self, y, h: (y[..., None], h))
 harmful("WrongDtype", after=lambda self, y, h: (y.astype(complex), h))
 harmful("Nothing", after=lambda self, y, h: None)
 harmful("NaN", after=lambda self, y, h: (y * np.nan, h))
 harmful("InPlace", before=lambda self, params, x: x.__imul__(2))
-harmful("Unsteady", after=lambda self, y, h: (y + np.random.default_rng().normal(size=y.shape).astype(y.dtype), h))
+harmful(
+    "Unsteady",
+    after=lambda self, y, h: (y + np.random.default_rng().normal(size=y.shape).astype(y.dtype), h),
+)
 harmful("AlwaysExits", before=lambda self, params, x: os._exit(4))
 harmful("ForksAndExits", before=rarely(lambda: os.fork() and os._exit(5)))
 # The copy would have answered long before.

@@ -1,4 +1,5 @@
-"""How often a diagnosis names what was planted in the ports: the whole measurement, and a sample of it for the tests.
+"""How often a diagnosis names what was planted in the ports: the whole measurement, and a sample of
+it for the tests.
 
 Run as a program it prints the figures: ``python tests/auditing/marking.py [--pairs N] [--seed S]``.
 """
@@ -21,7 +22,9 @@ from gatecheck.implementation import subject
 
 
 def bugs(cell):
-    """The forward and the backward bugs that the ports of a cell have: those for which their code asks."""
+    """The forward and the backward bugs that the ports of a cell have: those for which their code
+    asks.
+    """
     known = {f.name: f.side(as_cell(cell)) for f in faults(cell)}
     asked = set()
 
@@ -38,7 +41,9 @@ def bugs(cell):
     one.backward(made, np.ones((3, 1, 2)), state, state, np.ones((3, 1, 2)), state, state)
     behind = sorted((asked & known.keys()) - set(ahead))
     assert all(known[b] == "forward" for b in ahead), [b for b in ahead if known[b] != "forward"]
-    assert all(known[b] == "backward" for b in behind), [b for b in behind if known[b] != "backward"]
+    assert all(known[b] == "backward" for b in behind), [
+        b for b in behind if known[b] != "backward"
+    ]
     return ahead, behind
 
 
@@ -72,8 +77,9 @@ def right():
 
 
 def marked(port, seed=0, **options):
-    """The mark of one diagnosis, and it: ``named`` if the planted bugs are among the explanations, ``equal`` if something that has no
-    more faults reproduces every number, ``larger`` if something that has more does, ``cut`` or ``none``."""
+    """The mark of one diagnosis, and it: ``named`` if the planted bugs are among the explanations,
+    ``equal`` if something that has no more faults reproduces every number, ``larger`` if something
+    that has more does, ``cut`` or ``none``."""
     found = diagnose(subject(port), seed=seed, **options)
     wanted = set(port.bugs)
     if any(set(e.names) == wanted for e in found.explanations):
@@ -92,7 +98,11 @@ def main():
     for cell in GATES:
         print(cell, "bugs: {} forward, {} backward".format(*map(len, bugs(cell))))
     some = itertools.islice(singles(), chosen.seed % chosen.every, None, chosen.every)
-    for what, ports in (("right", right()), ("single", some), ("pair", pairs(chosen.pairs, chosen.seed))):
+    for what, ports in (
+        ("right", right()),
+        ("single", some),
+        ("pair", pairs(chosen.pairs, chosen.seed)),
+    ):
         marks, seconds = {}, []
         for port in ports:
             start = time.process_time()
@@ -101,7 +111,9 @@ def main():
             marks[mark] = marks.get(mark, 0) + 1
             if mark != "named" and what != "right":
                 names = [" + ".join(e.names) for e in found.explanations]
-                print(f"  {mark} {seconds[-1]:.1f} s  {port.name}: {names or found.says}", flush=True)
+                print(
+                    f"  {mark} {seconds[-1]:.1f} s  {port.name}: {names or found.says}", flush=True
+                )
         total = len(seconds)
         if not total:
             continue

@@ -1,4 +1,6 @@
-"""The accuracy table: what an ulp is, that errors are those from certified values, and what inaccurate code looks like in it."""
+"""The accuracy table: what an ulp is, that errors are those from certified values, and what
+inaccurate code looks like in it.
+"""
 
 import json
 import sys
@@ -20,7 +22,11 @@ from gatecheck.errors import UsageError
 from gatecheck.report.accuracy_figure import save_accuracy_figure
 from gatecheck.targets.loading import load
 
-TINY = (Point(Sizes(2, 1, 2, 3)), Point(Sizes(4, 1, 2, 3)), Point(Sizes(12, 1, 2, 6), recurrence=12, gradients=False))
+TINY = (
+    Point(Sizes(2, 1, 2, 3)),
+    Point(Sizes(4, 1, 2, 3)),
+    Point(Sizes(12, 1, 2, 6), recurrence=12, gradients=False),
+)
 
 IMPLEMENTATIONS = '''
 import numpy as np
@@ -74,13 +80,23 @@ def file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(file):
     calls = []
-    targets = [("builtin:rnn", None), (f"{file}:Weak", None), (f"{file}:Nan", None), (f"{file}:Broken", None), ("torch.nn:RNN", "rnn-relu")]
+    targets = [
+        ("builtin:rnn", None),
+        (f"{file}:Weak", None),
+        (f"{file}:Nan", None),
+        (f"{file}:Broken", None),
+        ("torch.nn:RNN", "rnn-relu"),
+    ]
     how = {"cases": 2, "seed": 0, "sample": 4096, "points": TINY}
     return report(targets, **how, progress=lambda *call: calls.append(call)), calls
 
 
 def row(found, target, dtype="float32", work="forward"):
-    (one,) = [r for r in found["totals"] if target in r["target"] and (r["dtype"], r["work"]) == (dtype, work)]
+    (one,) = [
+        r
+        for r in found["totals"]
+        if target in r["target"] and (r["dtype"], r["work"]) == (dtype, work)
+    ]
     return one
 
 
@@ -113,7 +129,9 @@ def test_errors_are_from_certified_values():
         assert 0 < of.own.max() <= 0.5
         assert (of.norm <= of.own).all()
     doubles = measure(case, {k: v.nearest for k, v in known.items()}, known, "float64")
-    assert all(0 < of.own.max() <= 0.5 for of in doubles.values())  # only with what is left are they not zero
+    assert all(
+        0 < of.own.max() <= 0.5 for of in doubles.values()
+    )  # only with what is left are they not zero
     moved = nearest["dW"][0, 0] + 7 * unit(nearest["dW"][:1, :1], "float32")
     nearest["dW"][0, 0] = moved[0, 0]
     assert 6.5 <= measure(case, nearest, known, "float32")["dW"].own.max() <= 7.5
@@ -140,13 +158,17 @@ def test_our_cell_is_accurate_and_weak_ones_are_not(found):
     assert ours["norm_ulps"]["worst"] < 4
     assert weak["norm_ulps"]["median"] > ours["norm_ulps"]["median"]
     assert row(found[0], "builtin:rnn", "float64", "gradients")["total"]["norm_ulps"]["worst"] < 20
-    assert ours["values"] == 2 * (2 + 4 + 2) * 3  # two draws; the chaotic point is no part of the total
+    assert (
+        ours["values"] == 2 * (2 + 4 + 2) * 3
+    )  # two draws; the chaotic point is no part of the total
     assert len(row(found[0], "builtin:rnn")["by_point"]) == len(TINY)
 
 
 def test_what_is_lost_is_counted_and_not_among_the_quantiles(found):
     lost = row(found[0], ":Nan")["total"]
-    assert lost["lost"] == 2 * 2 * (3 + 3)  # of y the last step, and hT, at two points and two draws
+    assert lost["lost"] == 2 * 2 * (
+        3 + 3
+    )  # of y the last step, and hT, at two points and two draws
     assert lost["norm_ulps"]["worst"] < 100
 
 
@@ -164,20 +186,30 @@ def test_progress_stays_within_its_total(found):
 
 
 def test_weak_near_zero_is_seen_where_it_is(found):
-    seen = {(a["target"].rpartition(":")[2], a["dtype"]): a for a in found[0]["activations"] if a.get("function") == "tanh"}
+    seen = {
+        (a["target"].rpartition(":")[2], a["dtype"]): a
+        for a in found[0]["activations"]
+        if a.get("function") == "tanh"
+    }
     ours, weak = seen["rnn", "float32"], seen["Weak", "float32"]
     assert ours["worst"] < 2
     assert weak["ulps"]["p999"] > 1000
     assert abs(weak["worst_at"]) < 1e-6
     assert weak["subnormal"]["flushed"] > 100
-    assert ours["subnormal"] | {"values": 0} == {"values": 0, "flushed": 0, "worst": pytest.approx(0, abs=0.5)}
+    assert ours["subnormal"] | {"values": 0} == {
+        "values": 0,
+        "flushed": 0,
+        "worst": pytest.approx(0, abs=0.5),
+    }
     by_start = {region["from"]: region["worst"] for region in weak["regions"]}
     assert by_start[-1.0] > 1e6
     assert by_start[8.0] < 2
     assert not any("relu" in a["target"] for a in found[0]["activations"])
 
 
-@pytest.mark.parametrize("target", ["builtin:gru", "torch.nn:GRU", "builtin:lstm", "onnx.reference:LSTM"])
+@pytest.mark.parametrize(
+    "target", ["builtin:gru", "torch.nn:GRU", "builtin:lstm", "onnx.reference:LSTM"]
+)
 def test_both_are_seen_through_any_polarity(target):
     rows = {(r["function"], r["dtype"]): r for r in seen_activations(load(target), 8192, 0)}
     assert len(rows) == 4
@@ -207,7 +239,11 @@ def test_exact_values_are_those_of_mpmath(name):
     nearest, rest = certain(name, x)
     with mpmath.workdps(60):
         for a, n, r in zip(x, nearest, rest, strict=True):
-            true = mpmath.tanh(mpmath.mpf(a)) if name == "tanh" else 1 / (1 + mpmath.exp(-mpmath.mpf(a)))
+            true = (
+                mpmath.tanh(mpmath.mpf(a))
+                if name == "tanh"
+                else 1 / (1 + mpmath.exp(-mpmath.mpf(a)))
+            )
             assert n == float(true)
             assert abs(n + mpmath.mpf(r) - true) < abs(true) * mpmath.mpf(2) ** -104
 

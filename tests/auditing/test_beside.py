@@ -1,4 +1,6 @@
-"""A second core compiles too: when it is asked to, what it leaves behind, and that it ends with the audit."""
+"""A second core compiles too: when it is asked to, what it leaves behind, and that it ends with the
+audit.
+"""
 
 import multiprocessing
 import os
@@ -40,7 +42,9 @@ def test_it_ends_with_an_interrupt_too(nothing_kept):
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize(("cell", "cores"), [(RNN(), 1), (LSTM(), 2)], ids=["one core", "something is kept"])
+@pytest.mark.parametrize(
+    ("cell", "cores"), [(RNN(), 1), (LSTM(), 2)], ids=["one core", "something is kept"]
+)
 def test_there_is_none_where_it_would_be_of_no_use(nothing_kept, monkeypatch, cell, cores):
     monkeypatch.setattr(beside, "cores", lambda: cores)
     with compiling_beside(Builtin(cell)):
@@ -59,8 +63,13 @@ print(*(str(s[-4]) for f in (rnn.forward, rnn.backward, rnn.tangent) for s in f.
 
 
 def test_all_that_an_audit_needs_in_float64_is_kept(tmp_path):
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "1"}  # compiles in less time
-    done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, check=True)
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "NUMBA_OPT": "1",
+    }  # compiles in less time
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, check=True
+    )
     before, after, dtypes = done.stdout.splitlines()
     assert (before, after) == ("True", "False")
     assert "float64" in dtypes
@@ -72,5 +81,11 @@ def test_where_nothing_can_be_kept_nothing_is_compiled_ahead(tmp_path):
     (tmp_path / "file").write_text("")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file")}
     ask = "from gatecheck.kernels import jit, rnn; print(jit.to_be_kept(rnn.backward))"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", ask], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ask],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == "False"

@@ -62,7 +62,9 @@ def test_a_crash_of_the_target_is_none_of_ours():
 @pytest.mark.usefixtures("broken")
 def test_a_command_says_so_and_gives_the_case(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, ["audit", "builtin:rnn", "--profile", "quick", "--only", BROKEN, "--only", SOUND])
+    done = CliRunner().invoke(
+        main, ["audit", "builtin:rnn", "--profile", "quick", "--only", BROKEN, "--only", SOUND]
+    )
     assert done.exit_code == 1, done.output
     said = " ".join(done.output.split())
     assert f"{BROKEN} error this is a bug in gatecheck" in said

@@ -29,7 +29,13 @@ def found():
     calls = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tightness, "LENGTHS", (1, 10))
-        result = report([subject(Builtin("gru"), name="builtin:gru")], cases=3, seed=0, tight=1, progress=lambda *call: calls.append(call))
+        result = report(
+            [subject(Builtin("gru"), name="builtin:gru")],
+            cases=3,
+            seed=0,
+            tight=1,
+            progress=lambda *call: calls.append(call),
+        )
     return result, calls
 
 
@@ -44,7 +50,9 @@ def test_right_code_raises_no_alarm(found):
 
 
 def test_a_small_error_in_any_equation_is_seen(found):
-    seen = {(row["cell"], row["equation"]): row["relative_error_seen"] for row in found[0]["sharpness"]}
+    seen = {
+        (row["cell"], row["equation"]): row["relative_error_seen"] for row in found[0]["sharpness"]
+    }
     assert {("gru", "z"), ("gru", "dh_prev"), ("lstm", "c"), ("lstm", "dc_prev")} <= set(seen)
     # The design's figure is 2e-6 to 8e-6; float32 rounding itself is 6e-8.
     assert all(1e-7 < value < 1e-4 for value in seen.values()), seen
@@ -69,7 +77,9 @@ def test_the_report_is_plain_data_and_prints(found):
     text = out.file.getvalue()
     assert "builtin:gru" in text
     assert "Spread over true error at the median" in text
-    assert re.search(r"of (2\d) rows that could be judged \1 are within 5 by blocks and by values", text)
+    assert re.search(
+        r"of (2\d) rows that could be judged \1 are within 5 by blocks and by values", text
+    )
     assert re.search(r"in place of its rms 2\d are, by the target's own error alone \d+", text)
     assert "a gradient cut at step 30 of 60 is seen in 3 of 3 runs" in text
 

@@ -1,4 +1,6 @@
-"""Other people's checkers, asked as their users ask them: what they catch, what they let pass, what they refuse. PyTorch's only."""
+"""Other people's checkers, asked as their users ask them: what they catch, what they let pass, what
+they refuse. PyTorch's only.
+"""
 
 import json
 import sys
@@ -20,7 +22,9 @@ TORCH, FAST, OURS = "torch gradcheck", "torch gradcheck, fast_mode", "gatecheck.
 
 
 def ask(target, checker, question):
-    return CHECKERS[checker].ask(layer(target, question, "float64", comparison._correct(as_cell(target.cell).name)))
+    return CHECKERS[checker].ask(
+        layer(target, question, "float64", comparison._correct(as_cell(target.cell).name))
+    )
 
 
 class Returning:
@@ -56,7 +60,9 @@ def test_a_gross_fault_is_caught_by_all():
     assert all(v.reason for by in judged.verdicts.values() for v in by.values())
 
 
-@pytest.mark.parametrize(("label", "question"), [("rnn: dh0 missing", "last"), ("lstm: dh in float32", "short")])
+@pytest.mark.parametrize(
+    ("label", "question"), [("rnn: dh0 missing", "last"), ("lstm: dh in float32", "short")]
+)
 def test_what_torch_lets_pass_we_catch(label, question):
     planted = find(label).plant()
     assert ask(planted, TORCH, question).outcome == "passed"
@@ -68,7 +74,10 @@ def test_what_torch_lets_pass_we_catch(label, question):
 def test_a_wrong_forward_with_its_own_gradient_is_right_to_a_gradient_checker():
     judged = judge("rnn: h0 ignored", [TORCH, OURS])
     assert judged.side == "forward"
-    assert {q: v.outcome for q, v in judged.verdicts[TORCH].items()} == {"short": "passed", "last": "passed"}
+    assert {q: v.outcome for q, v in judged.verdicts[TORCH].items()} == {
+        "short": "passed",
+        "last": "passed",
+    }
     assert judged.verdicts[OURS]["short"].outcome == "passed"
     assert judged.verdicts["gatecheck audit"]["all"].outcome == "caught"
 
@@ -77,7 +86,9 @@ def test_a_wrong_forward_with_its_own_gradient_is_right_to_a_gradient_checker():
 def test_the_exact_gradient_is_that_of_the_reference(cell):
     right = Edited(as_cell(cell))
     asked = layer(right, "short", "float64", comparison._correct(cell))
-    cotangents = {k: np.cos(np.arange(v.size)).reshape(v.shape) for k, v in asked.fn(asked.inputs).items()}
+    cotangents = {
+        k: np.cos(np.arange(v.size)).reshape(v.shape) for k, v in asked.fn(asked.inputs).items()
+    }
     exact = layer(Exact(right), "short", "float64", asked.fn).vjp(cotangents, asked.inputs)
     for name, expected in asked.vjp(cotangents, asked.inputs).items():
         # Sums of a few dozen terms of order one in float64.
@@ -99,7 +110,11 @@ def test_a_backward_fault_leaves_the_forward_alone(cell):
     [
         (TORCH, boom, "ZeroDivisionError: no such gradient"),
         (OURS, boom, "ZeroDivisionError: no such gradient"),
-        (TORCH, lambda g: g | {"x": g["x"][:1]}, "RuntimeError: Function PlantedBackward returned an invalid gradient at index 3"),
+        (
+            TORCH,
+            lambda g: g | {"x": g["x"][:1]},
+            "RuntimeError: Function PlantedBackward returned an invalid gradient at index 3",
+        ),
     ],
 )
 def test_an_error_is_a_refusal_and_says_why(checker, change, why):
@@ -108,7 +123,9 @@ def test_an_error_is_a_refusal_and_says_why(checker, change, why):
     assert verdict.reason.startswith(why)
 
 
-@pytest.mark.parametrize(("package", "checker"), [("jax", jax_check_grads), ("torch", torch_gradcheck)])
+@pytest.mark.parametrize(
+    ("package", "checker"), [("jax", jax_check_grads), ("torch", torch_gradcheck)]
+)
 def test_a_missing_package_is_named(package, checker, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"gatecheck\[{package}\]"):
@@ -127,13 +144,23 @@ def test_labels_leave_nothing_out():
             sides[fault.side(as_cell("lstm"))] += 1
     chosen = labels(["lstm"])
     assert chosen[0] == "lstm: correct"
-    assert len(set(chosen)) == len(chosen) == 1 + sides["backward"] + -(-sides["forward"] // comparison.FORWARD_SHARE)
+    assert (
+        len(set(chosen))
+        == len(chosen)
+        == 1 + sides["backward"] + -(-sides["forward"] // comparison.FORWARD_SHARE)
+    )
 
 
 def test_the_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "labels", lambda cells: ["rnn: dh0 missing", "rnn: dW_n in float32"])
+    monkeypatch.setattr(
+        comparison, "labels", lambda cells: ["rnn: dh0 missing", "rnn: dW_n in float32"]
+    )
     path = tmp_path / "checkers.json"
-    result = CliRunner().invoke(main, ["checkers", "--cell", "rnn", "--against", "torch", "--json", str(path)], catch_exceptions=False)
+    result = CliRunner().invoke(
+        main,
+        ["checkers", "--cell", "rnn", "--against", "torch", "--json", str(path)],
+        catch_exceptions=False,
+    )
     assert result.exit_code == 0
     found = json.loads(path.read_text())
     assert [*found["checkers"]] == [TORCH, FAST, OURS, "gatecheck audit"]
@@ -141,7 +168,9 @@ def test_the_command(tmp_path, monkeypatch):
     missing, rounded = found["faults"]
     assert missing["verdicts"][TORCH]["short"]["outcome"] == "caught"
     assert missing["verdicts"][TORCH]["last"]["outcome"] == "passed"
-    assert "torch gradcheck does not catch 1 in last only: dh0 missing (rnn)" in " ".join(result.stdout.split())
+    assert "torch gradcheck does not catch 1 in last only: dh0 missing (rnn)" in " ".join(
+        result.stdout.split()
+    )
     assert rounded["verdicts"][TORCH] == {q: {"outcome": "passed", "reason": ""} for q in QUESTIONS}
 
 

@@ -1,4 +1,6 @@
-"""A cell of its own is held to its own forward; six cells in six styles go from their file to a verdict."""
+"""A cell of its own is held to its own forward; six cells in six styles go from their file to a
+verdict.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,11 @@ def test_a_right_gradient_passes():
     assert result.verdict == "pass"
     ran = {p.name for p in result.properties if p.outcome != "skipped"}
     assert ran <= set(CLAIMS)
-    assert {"gradients_match_finite_differences", "taylor_remainder_vanishes_in_order", "inputs_are_not_changed"} <= ran
+    assert {
+        "gradients_match_finite_differences",
+        "taylor_remainder_vanishes_in_order",
+        "inputs_are_not_changed",
+    } <= ran
 
 
 def test_complex_arrays_and_tangents_are_used_where_there_are_any():
@@ -53,7 +59,11 @@ def test_complex_arrays_and_tangents_are_used_where_there_are_any():
 
     result = gk.audit(changed(dtypes=("float64", "complex128"), tangent=tangent), profile="quick")
     outcomes = {p.name: p.outcome for p in result.properties}
-    assert outcomes["gradients_match_complex_step"] == outcomes["tangent_is_adjoint_of_backward"] == "passed"
+    assert (
+        outcomes["gradients_match_complex_step"]
+        == outcomes["tangent_is_adjoint_of_backward"]
+        == "passed"
+    )
 
 
 def scaled(self, params, x):
@@ -74,13 +84,23 @@ WRONG = [
     (changed(slope=3.0001), "taylor_remainder_vanishes_in_order", ""),
     (changed(forward=scaled), "inputs_are_not_changed", "forward changed its argument x"),
     (Counting(), "repeated_calls_are_identical", "should be exactly"),
-    (changed(backward=lambda self, params, x, dy: {"x": dy}), "zero_cotangents_give_zero_gradients", "should return a dict of gradients"),
-    (changed(backward=lambda self, params, x, dy: {"w": dy, "x": dy}), "zero_cotangents_give_zero_gradients", "has shape (4, 3)"),
+    (
+        changed(backward=lambda self, params, x, dy: {"x": dy}),
+        "zero_cotangents_give_zero_gradients",
+        "should return a dict of gradients",
+    ),
+    (
+        changed(backward=lambda self, params, x, dy: {"w": dy, "x": dy}),
+        "zero_cotangents_give_zero_gradients",
+        "has shape (4, 3)",
+    ),
     (changed(forward=lambda self, params, x: None), None, "forward returned NoneType"),
 ]
 
 
-@pytest.mark.parametrize(("target", "name", "message"), WRONG, ids=[str(n) + m[:12] for _, n, m in WRONG])
+@pytest.mark.parametrize(
+    ("target", "name", "message"), WRONG, ids=[str(n) + m[:12] for _, n, m in WRONG]
+)
 def test_what_is_wrong_is_found(target, name, message):
     if name is None:
         with pytest.raises(TargetError, match=message):
@@ -94,7 +114,10 @@ def test_what_is_wrong_is_found(target, name, message):
 BAD = [
     (changed(example=None), 'Mine has no example, which a cell = "custom" needs'),
     (changed(example=lambda self, rng: {"x": np.ones(2)}), "raised KeyError"),
-    (changed(example=lambda self, rng: {"params": {}}), 'should return "params", "x" and perhaps states'),
+    (
+        changed(example=lambda self, rng: {"params": {}}),
+        'should return "params", "x" and perhaps states',
+    ),
     (changed(example=lambda self, rng: 1 / 0), "raised ZeroDivisionError"),
 ]
 
@@ -126,7 +149,9 @@ IN_SIX_STYLES = [
 ]
 
 
-@pytest.mark.parametrize(("target", "status", "said"), IN_SIX_STYLES, ids=[t for t, *_ in IN_SIX_STYLES])
+@pytest.mark.parametrize(
+    ("target", "status", "said"), IN_SIX_STYLES, ids=[t for t, *_ in IN_SIX_STYLES]
+)
 def test_a_cell_in_any_style_has_a_verdict(target, status, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(exploring.PROFILES, "quick", 4)

@@ -1,4 +1,6 @@
-"""A cell of its own that runs over time: its sequence in two parts is the whole, and nothing comes from the future."""
+"""A cell of its own that runs over time: its sequence in two parts is the whole, and nothing comes
+from the future.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from gatecheck.targets.custom import custom_subject
 
 
 class Diagonal:
-    """h_t = a h_{t-1} + x_t w, y = tanh h, by rows; the form of RG-LRU and minGRU without their gates."""
+    """h_t = a h_{t-1} + x_t w, y = tanh h, by rows; the form of RG-LRU and minGRU without their
+    gates.
+    """
 
     cell = "custom"
 
@@ -37,7 +41,11 @@ class Diagonal:
     def backward(self, params, x, h0, dy, dhT):
         h = self.states(params, x, h0)
         before = np.concatenate([h0[None], h[:-1]])
-        grads = {"a": np.zeros_like(params["a"]), "w": np.zeros_like(params["w"]), "x": np.zeros_like(x)}
+        grads = {
+            "a": np.zeros_like(params["a"]),
+            "w": np.zeros_like(params["w"]),
+            "x": np.zeros_like(x),
+        }
         dh = dhT.copy()
         for t in reversed(range(len(x))):
             dh = dh + dy[t] * (1 - np.tanh(h[t]) ** 2)
@@ -175,7 +183,10 @@ def test_where_shapes_do_not_tell_nothing_is_claimed_unless_it_is_said():
     assert set(outcomes(said())[0].values()) == {"passed"}
 
 
-@pytest.mark.parametrize(("axis", "message"), [("T", "should be the number of an axis"), (2, "do not share a time there")])
+@pytest.mark.parametrize(
+    ("axis", "message"),
+    [("T", "should be the number of an axis"), (2, "do not share a time there")],
+)
 def test_an_axis_that_cannot_be_is_told(axis, message):
     with pytest.raises(TargetError, match=message):
         custom_subject(type("Said", (Diagonal,), {"time_axis": axis}))

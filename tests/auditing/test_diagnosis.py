@@ -1,4 +1,6 @@
-"""A diagnosis names what is wrong with code that has nothing in common with the equations in which it looks; see ports.py."""
+"""A diagnosis names what is wrong with code that has nothing in common with the equations in which
+it looks; see ports.py.
+"""
 
 import io
 import json
@@ -45,14 +47,18 @@ def test_the_ports_have_bugs_enough():
     assert behind >= 25
 
 
-@pytest.mark.parametrize("port", random.Random(0).sample(list(right()), 3), ids=lambda port: port.name)
+@pytest.mark.parametrize(
+    "port", random.Random(0).sample(list(right()), 3), ids=lambda port: port.name
+)
 def test_what_is_right_is_never_explained(port):
     found = explained(port)
     assert found.explanations == ()
     assert "are right on the cases" in found.says
 
 
-@pytest.mark.parametrize("port", random.Random(1).sample(list(singles()), 8), ids=lambda port: port.name)
+@pytest.mark.parametrize(
+    "port", random.Random(1).sample(list(singles()), 8), ids=lambda port: port.name
+)
 def test_single_bugs_are_named(port):
     mark, found = marked(port, budget_s=PATIENT)
     assert mark in ("named", "equal"), found
@@ -65,7 +71,10 @@ def test_pairs_of_bugs_are_named(port):
 
 
 def test_a_sentence_says_which_gradient_follows_a_faulty_forward():
-    by_hand, traced = explained(Port("gru", "r/z swapped in U")), explained(Autograd("gru", "r/z swapped in U"))
+    by_hand, traced = (
+        explained(Port("gru", "r/z swapped in U")),
+        explained(Autograd("gru", "r/z swapped in U")),
+    )
     assert ("r/z swapped in U",) in names(by_hand)
     assert ("r/z swapped in U",) in names(traced)
     assert "The backward is the textbook's" in by_hand.explanations[0].explains
@@ -90,16 +99,27 @@ def test_pairs_in_networks_are_named(cell, pair):
 # ---- conventions
 
 
-@pytest.mark.parametrize("cell", [*CELLS.values(), GRU(layers=2, bidirectional=True), LSTM(bidirectional=True, projection=2)], ids=str)
+@pytest.mark.parametrize(
+    "cell",
+    [*CELLS.values(), GRU(layers=2, bidirectional=True), LSTM(bidirectional=True, projection=2)],
+    ids=str,
+)
 def test_the_gradients_of_every_convention_are_those_of_its_outputs(cell):
-    """`returned` is the transpose of `given`: derivatives by the complex step, which does not use it, say the same."""
+    """`returned` is the transpose of `given`: derivatives by the complex step, which does not use
+    it, say the same.
+    """
     case = draw(cell, Sizes(3, 2, 3, 4), seed=5, dtype="float64")
     some = random.Random(0).sample(list(arrangements(cell)), min(6, len(list(arrangements(cell)))))
     for base in [*neighbours(cell), *(rearranged(cell, a) for a in some)]:
-        found, expected = Hypothesis(base).predicted(case.doubles()), exact_gradients(Hypothesis(base), case)
+        found, expected = (
+            Hypothesis(base).predicted(case.doubles()),
+            exact_gradients(Hypothesis(base), case),
+        )
         assert expected is not None, base.name
         for k, v in expected.items():
-            np.testing.assert_allclose(found[k], v, rtol=1e-9, atol=1e-12, err_msg=f"{base.name}: {k}")
+            np.testing.assert_allclose(
+                found[k], v, rtol=1e-9, atol=1e-12, err_msg=f"{base.name}: {k}"
+            )
 
 
 class Ported(Builtin):
@@ -113,14 +133,20 @@ class Ported(Builtin):
         return super().forward(self.spelled.read(self.cell, params), x, h0, c0, lengths)
 
     def backward(self, params, x, h0, c0, dy, dhT, dcT, lengths=None):
-        out = super().backward(self.spelled.read(self.cell, params), x, h0, c0, dy, dhT, dcT, lengths)
+        out = super().backward(
+            self.spelled.read(self.cell, params), x, h0, c0, dy, dhT, dcT, lengths
+        )
         own = self.spelled.spell(self.cell, {k: out[k] for k in params})
         return {**out, **own}
 
 
 @pytest.mark.parametrize(
     ("cell", "order", "negated", "name"),
-    [(LSTM(), "ifog", "", "order ifog"), (GRU(), "zrn", "z", "order zrn, z negated"), (GRU("before"), "rzn", "z", "z negated")],
+    [
+        (LSTM(), "ifog", "", "order ifog"),
+        (GRU(), "zrn", "z", "order zrn, z negated"),
+        (GRU("before"), "rzn", "z", "z negated"),
+    ],
 )
 def test_an_undeclared_order_is_a_convention(cell, order, negated, name):
     kind = "gru-before" if cell.reset == "before" else cell.kind
@@ -188,23 +214,32 @@ class Coarse(Builtin):
         self.bits = bits
 
     def forward(self, params, x, *states):
-        return super().forward({name: self.cut(a) for name, a in params.items()}, self.cut(x), *states)
+        return super().forward(
+            {name: self.cut(a) for name, a in params.items()}, self.cut(x), *states
+        )
 
     def backward(self, params, x, *more):
-        return super().backward({name: self.cut(a) for name, a in params.items()}, self.cut(x), *more)
+        return super().backward(
+            {name: self.cut(a) for name, a in params.items()}, self.cut(x), *more
+        )
 
     def cut(self, a):
         if a.dtype != np.float32:
             return a
         mantissa, exponent = np.frexp(a)
-        return np.ldexp(np.round(mantissa * np.float32(2**self.bits)) / np.float32(2**self.bits), exponent)
+        return np.ldexp(
+            np.round(mantissa * np.float32(2**self.bits)) / np.float32(2**self.bits), exponent
+        )
 
 
 @pytest.mark.parametrize("bits", [11, 8])
 def test_arithmetic_that_is_too_coarse(bits):
     found = explained(Coarse(bits))
     assert found.explanations == ()
-    assert "The equations are right: in float64 every number agrees. In float32 results are off by up to" in found.says
+    assert (
+        "The equations are right: in float64 every number agrees. In float32 results are off by up to"
+        in found.says
+    )
 
 
 @pytest.mark.parametrize("bits", [24, 2])
@@ -225,7 +260,10 @@ class Odd(Port):
 def test_a_gradient_that_nothing_explains_is_narrowed_to_its_block():
     found = explained(Odd("gru"))
     assert found.explanations == ()
-    assert "The outputs are those of the right equations; of the gradients wrong: dW[gate=z]; right: dW[gate=r n]" in found.says
+    assert (
+        "The outputs are those of the right equations; of the gradients wrong: dW[gate=z]; right: dW[gate=r n]"
+        in found.says
+    )
     assert "dx is right at every step" in found.says
 
 
@@ -251,7 +289,8 @@ def test_a_search_that_is_cut_says_so():
 
 
 def test_pairs_that_contradict_nothing_come_first():
-    # Faults 0 and 1 each spoil one of three blocks, as was observed; fault 2 the first of them in another way, fault 3 the third.
+    # Faults 0 and 1 each spoil one of three blocks, as was observed; fault 2 the first of them in
+    # another way, fault 3 the third.
     silent = np.array([[0, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 0]], bool)
     observed = np.array([0, 0, 1], bool)
     alike = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0]], bool)
@@ -283,4 +322,12 @@ def test_an_audit_prints_and_writes_its_diagnosis():
 
 def test_an_audit_without_findings_or_interest_has_none():
     assert audit(Builtin(RNN()), profile="quick", only=["forward_within_budget"]).diagnosis is None
-    assert audit(Port("rnn", "h0 ignored"), profile="quick", only=["forward_within_budget"], diagnose=False).diagnosis is None
+    assert (
+        audit(
+            Port("rnn", "h0 ignored"),
+            profile="quick",
+            only=["forward_within_budget"],
+            diagnose=False,
+        ).diagnosis
+        is None
+    )

@@ -1,4 +1,6 @@
-"""A fault in code that is laid out in another way than it declares, or than it says: both are named."""
+"""A fault in code that is laid out in another way than it declares, or than it says: both are
+named.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Written:
         return self.true.read(as_cell(self.cell), params)
 
     def _sequence(self, a):
-        return None if a is None else np.array(a.transpose([self.true.axes.index(k) for k in "TBD"]))
+        return (
+            None if a is None else np.array(a.transpose([self.true.axes.index(k) for k in "TBD"]))
+        )
 
     def _own(self, a):
         return a.transpose(["TBD".index(k) for k in self.true.axes])
@@ -46,7 +50,9 @@ class Written:
         canonical = self._read(params)
         out = self.port.backward(canonical, self._sequence(x), h0, c0, self._sequence(dy), dhT, dcT)
         own = self.true.gradients(as_cell(self.cell), {k: out[k] for k in canonical})
-        return own | {k: v for k, v in out.items() if k not in canonical} | {"x": self._own(out["x"])}
+        return (
+            own | {k: v for k, v in out.items() if k not in canonical} | {"x": self._own(out["x"])}
+        )
 
 
 class Nameless(Written):
@@ -89,7 +95,11 @@ def names(found):
         (Port("lstm", "f missing in c"), order("lstm", "ifog"), ("order ifog", "f missing in c")),
         (Port("lstm", "f missing in dc"), order("lstm", "ifog"), ("order ifog", "f missing in dc")),
         (Autograd("lstm", "i + g"), order("lstm", "ifog"), ("order ifog", "i + g")),
-        (Port("gru", "reset never applied"), order("gru", "zrn", "z"), ("order zrn, z negated", "reset never applied")),
+        (
+            Port("gru", "reset never applied"),
+            order("gru", "zrn", "z"),
+            ("order zrn, z negated", "reset never applied"),
+        ),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -101,14 +111,20 @@ def test_a_fault_in_another_order_is_named_with_it(port, convention, expected):
 
 @pytest.mark.parametrize(
     ("bugs", "convention"),
-    [(("f missing in dc",), "keras"), (("f missing in c",), "onnx"), (("no tanh on c", "dc not carried"), "pytorch-cell")],
+    [
+        (("f missing in dc",), "keras"),
+        (("f missing in c",), "onnx"),
+        (("no tanh on c", "dc not carried"), "pytorch-cell"),
+    ],
     ids=str,
 )
 def test_a_fault_in_another_convention_that_is_known_is_named_with_it(bugs, convention):
     found = explained(Written(Port("lstm", *bugs), CONVENTIONS[convention], "pytorch"))
     assert (f"in {convention}'s convention", *bugs) in names(found)
     (said, *_) = found.sentences
-    assert said.startswith(f"Your outputs and gradients equal those of the lstm in {convention}'s convention with '{bugs[0]}'")
+    assert said.startswith(
+        f"Your outputs and gradients equal those of the lstm in {convention}'s convention with '{bugs[0]}'"
+    )
 
 
 def test_one_that_is_right_in_another_convention_has_no_fault():
@@ -134,7 +150,11 @@ def test_what_nothing_explains_there_is_said():
 @pytest.mark.parametrize(
     ("port", "convention", "expected"),
     [
-        (Port("gru", "reset never applied"), CONVENTIONS["keras"], "the opposite polarity in z, axes BTD, with 'reset never applied'"),
+        (
+            Port("gru", "reset never applied"),
+            CONVENTIONS["keras"],
+            "the opposite polarity in z, axes BTD, with 'reset never applied'",
+        ),
         (
             Port("lstm", "f missing in c"),
             Convention("mine", {"lstm": Layout("fiog", {"k": "U; W", "b": "b"})}),
@@ -159,7 +179,10 @@ def test_one_that_is_neither_a_convention_nor_one_with_a_fault_is_an_error():
         def forward(self, params, *arguments):
             return tuple(a * 0.9 + 0.05 for a in super().forward(params, *arguments))
 
-    with pytest.raises(TargetError, match="nor one with a fault; if it is meant to be right, declare its convention"):
+    with pytest.raises(
+        TargetError,
+        match="nor one with a fault; if it is meant to be right, declare its convention",
+    ):
         settled(subject(Other(Port("rnn"), CONVENTIONS["keras"])))
 
 
@@ -172,17 +195,34 @@ class Undeclared(Port):
 
 @pytest.mark.parametrize(
     ("is_a", "to_be"),
-    [("rnn", "rnn-relu"), ("gru", "gru-before"), ("lstm", "lstm-peepholes"), ("gru-before", "gru-before"), ("rnn", "rnn")],
+    [
+        ("rnn", "rnn-relu"),
+        ("gru", "gru-before"),
+        ("lstm", "lstm-peepholes"),
+        ("gru-before", "gru-before"),
+        ("rnn", "rnn"),
+    ],
 )
 def test_what_is_asked_for_is_kept(is_a, to_be):
     """An option that is named is a claim, not a guess at the convention."""
-    result = audit(Undeclared(is_a), cell=to_be, profile="quick", only=["forward_within_budget"], diagnose=False)
+    result = audit(
+        Undeclared(is_a),
+        cell=to_be,
+        profile="quick",
+        only=["forward_within_budget"],
+        diagnose=False,
+    )
     assert (result.verdict, result.cell) == ("pass" if is_a == to_be else "fail", to_be)
 
 
 def test_another_activation_than_is_asked_for_is_named():
-    result = audit(Undeclared("rnn"), cell="rnn-relu", profile="quick", only=["forward_within_budget"])
-    assert any("it is to be a rnn-relu, and is audited as that; found: it is a rnn" in note for note in result.narrowings)
+    result = audit(
+        Undeclared("rnn"), cell="rnn-relu", profile="quick", only=["forward_within_budget"]
+    )
+    assert any(
+        "it is to be a rnn-relu, and is audited as that; found: it is a rnn" in note
+        for note in result.narrowings
+    )
     assert "tanh" in str(result.diagnosis)
 
 

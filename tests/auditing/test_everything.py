@@ -17,7 +17,12 @@ from gatecheck.errors import UsageError
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 ONLY = ("empty_sequence", "forward_within_budget")
-TARGETS = [(f"{HOSTILE}:Segfault", None), ("builtin:rnn", None), ("onnxruntime:RNN", "rnn-relu"), ("builtin:gru", None)]
+TARGETS = [
+    (f"{HOSTILE}:Segfault", None),
+    ("builtin:rnn", None),
+    ("onnxruntime:RNN", "rnn-relu"),
+    ("builtin:gru", None),
+]
 
 
 @pytest.fixture
@@ -25,11 +30,15 @@ def four(monkeypatch):
     monkeypatch.setattr(everything.loading, "installed", lambda: TARGETS)
 
 
-def test_each_is_audited_as_it_would_be_alone_and_they_come_in_their_order(four, tmp_path, monkeypatch):
+def test_each_is_audited_as_it_would_be_alone_and_they_come_in_their_order(
+    four, tmp_path, monkeypatch
+):
     monkeypatch.setattr(everything.tempfile, "tempdir", str(tmp_path))
     done = []
     how = {"profile": "quick", "only": ONLY, "seed": 3}
-    found = audit_installed(60, str(tmp_path / "cases"), done=lambda *now: done.append(now), workers=2, **how)
+    found = audit_installed(
+        60, str(tmp_path / "cases"), done=lambda *now: done.append(now), workers=2, **how
+    )
     assert [r.implementation for r in found] == [name for name, _ in TARGETS]
     assert [(number, of) for number, of, _ in done] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert {id(r) for _, _, r in done} == {id(r) for r in found}
@@ -42,7 +51,10 @@ def test_each_is_audited_as_it_would_be_alone_and_they_come_in_their_order(four,
     assert [r.to_json() for r in found[1:]] == [r.to_json() for r in alone]
 
 
-@pytest.mark.parametrize(("how", "message"), [({"only": ("forward",)}, "no property forward"), ({"profile": "slow"}, "no profile 'slow'")])
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [({"only": ("forward",)}, "no property forward"), ({"profile": "slow"}, "no profile 'slow'")],
+)
 def test_what_is_wrong_is_told_before_anything_starts(monkeypatch, tmp_path, how, message):
     monkeypatch.setattr(everything, "on_all", lambda *a, **k: pytest.fail("it started"))
     with pytest.raises(UsageError, match=message):
@@ -73,7 +85,13 @@ def test_an_interrupt_ends_all_and_leaves_nothing(tmp_path):
     script.write_text(SCRIPT)
     (tmp_path / "room").mkdir()
     environment = os.environ | {"TMPDIR": str(tmp_path / "room")}
-    with subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         try:
             while len(told := list(tmp_path.glob("told-*"))) < 2:
                 assert process.poll() is None
@@ -82,7 +100,10 @@ def test_an_interrupt_ends_all_and_leaves_nothing(tmp_path):
             _, said = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert (process.returncode, said.splitlines()[-1]) == (130, "gatecheck: interrupted; nothing more was written")
+    assert (process.returncode, said.splitlines()[-1]) == (
+        130,
+        "gatecheck: interrupted; nothing more was written",
+    )
     assert "Traceback" not in said
     assert not list((tmp_path / "room").iterdir())
     pids = [int(path.name.removeprefix("told-")) for path in told]

@@ -15,7 +15,14 @@ def sigmoid(a):
 
 
 def lstm(params, x, h, c):
-    i, f, g, o = np.split(x @ params["weight_ih"].T + h @ params["weight_hh"].T + params["bias_ih"] + params["bias_hh"], 4, axis=1)
+    i, f, g, o = np.split(
+        x @ params["weight_ih"].T
+        + h @ params["weight_hh"].T
+        + params["bias_ih"]
+        + params["bias_hh"],
+        4,
+        axis=1,
+    )
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     return sigmoid(o) * np.tanh(c), c
 
@@ -29,7 +36,10 @@ def few(monkeypatch):
     monkeypatch.setitem(exploring.PROFILES, "quick", 4)
 
 
-@pytest.mark.parametrize(("step", "how"), [(lstm, {"cell": "lstm", "convention": "pytorch-cell"}), (rnn, {"cell": "rnn"})])
+@pytest.mark.parametrize(
+    ("step", "how"),
+    [(lstm, {"cell": "lstm", "convention": "pytorch-cell"}), (rnn, {"cell": "rnn"})],
+)
 def test_a_right_step_passes(step, how):
     result = gk.audit(gk.from_step(step, **how), profile="quick")
     assert result.implementation == step.__name__
@@ -37,7 +47,11 @@ def test_a_right_step_passes(step, how):
 
 
 def test_a_wrong_step_fails():
-    result = gk.audit(gk.from_step(lambda params, x, h: rnn(params, x, 0 * h), cell="rnn"), profile="quick", only=["forward_within_budget"])
+    result = gk.audit(
+        gk.from_step(lambda params, x, h: rnn(params, x, 0 * h), cell="rnn"),
+        profile="quick",
+        only=["forward_within_budget"],
+    )
     assert result.verdict == "fail"
 
 
@@ -45,11 +59,16 @@ def test_a_wrong_step_fails():
     ("step", "message"),
     [
         (lambda params, x, h: (h, h), "the step returned 2 states, but should return h'"),
-        (lambda params, x, h: h[:1, :1].sum(), r"the step returned h' of shape \(\), but should return shape"),
+        (
+            lambda params, x, h: h[:1, :1].sum(),
+            r"the step returned h' of shape \(\), but should return shape",
+        ),
     ],
 )
 def test_a_step_that_returns_something_else_is_a_finding(step, message):
-    (found,) = gk.audit(gk.from_step(step, cell="rnn"), profile="quick", only=["forward_within_budget"]).properties
+    (found,) = gk.audit(
+        gk.from_step(step, cell="rnn"), profile="quick", only=["forward_within_budget"]
+    ).properties
     assert found.outcome == "failed"
     assert re.search(message, found.reason)
 

@@ -77,7 +77,9 @@ def test_the_command_names_what_a_case_could_not_have_told(printed):
     status, output = printed(drawn(RNN(), T=1))
     assert status == 0
     assert "rnn float64 T=1 B=3 D=4 H=6" in output
-    assert re.search(r"could not have told \d+ of the known faults in the equations of a rnn", output)
+    assert re.search(
+        r"could not have told \d+ of the known faults in the equations of a rnn", output
+    )
     assert "dh not carried" in output
 
 

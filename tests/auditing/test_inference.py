@@ -1,4 +1,6 @@
-"""Conventions are found by asking: every entry blind, real frameworks, dresses of one's own, and nothing where nothing fits."""
+"""Conventions are found by asking: every entry blind, real frameworks, dresses of one's own, and
+nothing where nothing fits.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from gatecheck.targets.adapters.torch import adapt
 
 def usual(cell):
     """What somebody says who knows the kind of cell, but none of its options."""
-    return replace(cell, hard=None, forget_bias=0.0, reset="after" if cell.reset else None, activation="tanh")
+    return replace(
+        cell, hard=None, forget_bias=0.0, reset="after" if cell.reset else None, activation="tanh"
+    )
 
 
 class Blind:
@@ -40,15 +44,25 @@ class Blind:
     def forward(self, params, x, *states):
         true, cell = self.true, self.actual
         order = [k for k in true.states if k in cell.state]
-        arrays = true.read(cell, self.parameters(params)) | {"x": x.transpose([true.axes.index(axis) for axis in "TBD"])}
-        arrays |= {f"{k}0": true.read_state(cell, v) for k, v in zip(order, states, strict=False) if v is not None}
+        arrays = true.read(cell, self.parameters(params)) | {
+            "x": x.transpose([true.axes.index(axis) for axis in "TBD"])
+        }
+        arrays |= {
+            f"{k}0": true.read_state(cell, v)
+            for k, v in zip(order, states, strict=False)
+            if v is not None
+        }
         out, _ = ahead(self.mathematics, arrays)
         final = [true.spell_state(cell, out[f"{k}T"]) for k in order]
         return (out["y"].transpose(["TBD".index(axis) for axis in true.axes]), *final)
 
 
 def effect(convention, cell, arrays):
-    states = [convention.columns, convention.state_axes, convention.states if "c" in cell.state else "h"]
+    states = [
+        convention.columns,
+        convention.state_axes,
+        convention.states if "c" in cell.state else "h",
+    ]
     return [convention.axes, *states, cell], convention.read(cell, arrays)
 
 
@@ -64,14 +78,30 @@ def assert_recovered(found, blind):
 
 def expressible(convention, cell):
     kind = "gru-before" if cell.reset == "before" else cell.kind
-    return kind in convention.layouts and (not cell.peepholes or any(c[0] == "p" for c in convention.layouts[kind].arrays.values()))
+    return kind in convention.layouts and (
+        not cell.peepholes or any(c[0] == "p" for c in convention.layouts[kind].arrays.values())
+    )
 
 
-ACTUAL = [RNN("relu"), GRU(), GRU("before"), LSTM(), LSTM(hard=6, forget_bias=1.0), LSTM(peepholes=True)]
-ENTRIES = [(convention, cell) for convention in CONVENTIONS.values() for cell in ACTUAL if expressible(convention, cell)]
+ACTUAL = [
+    RNN("relu"),
+    GRU(),
+    GRU("before"),
+    LSTM(),
+    LSTM(hard=6, forget_bias=1.0),
+    LSTM(peepholes=True),
+]
+ENTRIES = [
+    (convention, cell)
+    for convention in CONVENTIONS.values()
+    for cell in ACTUAL
+    if expressible(convention, cell)
+]
 
 
-@pytest.mark.parametrize(("convention", "cell"), ENTRIES, ids=[f"{c.name}-{cell}" for c, cell in ENTRIES])
+@pytest.mark.parametrize(
+    ("convention", "cell"), ENTRIES, ids=[f"{c.name}-{cell}" for c, cell in ENTRIES]
+)
 def test_every_entry_is_recovered_blind(convention, cell):
     blind = Blind(convention, cell)
     assert_recovered(infer(blind), blind)
@@ -79,20 +109,58 @@ def test_every_entry_is_recovered_blind(convention, cell):
 
 def dress(name, cell, layout, **more):
     return pytest.param(
-        Convention(name, {"gru-before" if cell.reset == "before" else cell.kind: layout}, **more), cell, id=f"{name}-{cell}"
+        Convention(name, {"gru-before" if cell.reset == "before" else cell.kind: layout}, **more),
+        cell,
+        id=f"{name}-{cell}",
     )
 
 
 DRESSES = [
-    dress("course", LSTM(), Layout("fiog", {"W{gate}": "U; W", "b{gate}": "b"}), rows=True, vectors="column", axes="DBT", columns=True),
+    dress(
+        "course",
+        LSTM(),
+        Layout("fiog", {"W{gate}": "U; W", "b{gate}": "b"}),
+        rows=True,
+        vectors="column",
+        axes="DBT",
+        columns=True,
+    ),
     dress("bias-first", LSTM(), Layout("gifo", {"k": "b; W; U"})),
     dress("bias-last", GRU("before"), Layout("nzr", {"k": "U; W; b"}, negated="zr"), rows=True),
-    dress("interleaved", LSTM(), Layout("gofi", {"w": "W", "u": "U", "b": "b"}), interleaved=True, states="ch"),
-    dress("orders-of-their-own", LSTM(), Layout("ifgo", {"w": "W", "u": "U : ogif", "b": "b : fiog"})),
-    dress("polarity", LSTM(hard=5), Layout("ogif", {"w": "W", "u": "U", "b": "b"}, negated="fo"), axes="BDT"),
-    dress("columns", RNN("sigmoid"), Layout("n", {"k": "U; W", "b": "b"}), rows=True, columns=True, axes="TDB"),
-    dress("numbered", LSTM(), Layout("fgio", {"w": "W", "u": "U", "b": "b"}), state_axes="BNH", axes="BTD"),
-    dress("numbered-first", GRU(), Layout("rzn", {"w": "W", "u": "U", "b": "b | c"}), state_axes="NBH"),
+    dress(
+        "interleaved",
+        LSTM(),
+        Layout("gofi", {"w": "W", "u": "U", "b": "b"}),
+        interleaved=True,
+        states="ch",
+    ),
+    dress(
+        "orders-of-their-own", LSTM(), Layout("ifgo", {"w": "W", "u": "U : ogif", "b": "b : fiog"})
+    ),
+    dress(
+        "polarity",
+        LSTM(hard=5),
+        Layout("ogif", {"w": "W", "u": "U", "b": "b"}, negated="fo"),
+        axes="BDT",
+    ),
+    dress(
+        "columns",
+        RNN("sigmoid"),
+        Layout("n", {"k": "U; W", "b": "b"}),
+        rows=True,
+        columns=True,
+        axes="TDB",
+    ),
+    dress(
+        "numbered",
+        LSTM(),
+        Layout("fgio", {"w": "W", "u": "U", "b": "b"}),
+        state_axes="BNH",
+        axes="BTD",
+    ),
+    dress(
+        "numbered-first", GRU(), Layout("rzn", {"w": "W", "u": "U", "b": "b | c"}), state_axes="NBH"
+    ),
     dress("no-bias", GRU(), Layout("znr", {"w": "W", "u": "U"})),
 ]
 
@@ -119,7 +187,9 @@ def test_pytorch_is_recovered_blind(name):
 
 def test_names_that_are_known_are_said():
     found = infer(adapt("GRU"))
-    assert found.sentence.startswith("it is a gru, in the convention pytorch, a gate's block is a set of rows, the opposite polarity in z")
+    assert found.sentence.startswith(
+        "it is a gru, in the convention pytorch, a gate's block is a set of rows, the opposite polarity in z"
+    )
 
 
 def test_without_shapes_the_arrays_are_canonical():
@@ -127,7 +197,15 @@ def test_without_shapes_the_arrays_are_canonical():
 
 
 @pytest.mark.parametrize(
-    "fault", ["lstm: no tanh on c", "lstm: f missing in c", "gru: reset also in the mix", "rnn: b_n added twice", "lstm: i + g"], ids=str
+    "fault",
+    [
+        "lstm: no tanh on c",
+        "lstm: f missing in c",
+        "gru: reset also in the mix",
+        "rnn: b_n added twice",
+        "lstm: i + g",
+    ],
+    ids=str,
 )
 def test_what_is_wrong_is_no_convention(fault):
     planted = find(fault).plant()
@@ -149,7 +227,9 @@ def test_an_initial_state_that_is_ignored_is_said():
 
 def test_what_cannot_be_told_apart_is_said_to_be():
     two = Inference(((CONVENTIONS["haiku"], LSTM()), (CONVENTIONS["dynet"], LSTM())), True, 9)
-    assert two.sentence.startswith("it cannot be told apart here whether it is a lstm, in the convention haiku; or it is a lstm, in the")
+    assert two.sentence.startswith(
+        "it cannot be told apart here whether it is a lstm, in the convention haiku; or it is a lstm, in the"
+    )
 
 
 def test_sizes_on_which_an_implementation_insists_are_kept():

@@ -1,4 +1,6 @@
-"""The audit survives its subject: each hostile target is a finding with its case, and the rest of the audit goes on."""
+"""The audit survives its subject: each hostile target is a finding with its case, and the rest of
+the audit goes on.
+"""
 
 import os
 import signal
@@ -16,7 +18,12 @@ from gatecheck.auditing.isolation import Isolation, audit, replay
 from gatecheck.errors import TargetError, UsageError
 
 HOSTILE = Path(__file__).with_name("hostile.py")
-EMPTY, FORWARD, REPEATED, UNCHANGED = "empty_sequence", "forward_within_budget", "repeated_calls_are_identical", "inputs_are_not_changed"
+EMPTY, FORWARD, REPEATED, UNCHANGED = (
+    "empty_sequence",
+    "forward_within_budget",
+    "repeated_calls_are_identical",
+    "inputs_are_not_changed",
+)
 ALL = (EMPTY, FORWARD, REPEATED, UNCHANGED)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="there are no signals there")
@@ -137,21 +144,29 @@ def test_a_target_that_is_always_lost_is_given_up(process):
     assert sum(p.counterexample is not None for p in result.properties) == exploring.PATIENCE
     (left,) = [p for p in result.properties if p.counterexample is None]
     assert left.examples == 0
-    assert left.reason.startswith("not tried: the target was lost 3 times in a row, the last time in ")
+    assert left.reason.startswith(
+        "not tried: the target was lost 3 times in a row, the last time in "
+    )
     assert left.reason.endswith("its process ended with exit status 4")
 
 
 # ---- it is the same audit
 
 
-@pytest.mark.parametrize(("target", "only"), [("builtin:lstm", ()), (f"{HOSTILE}:InPlace", ALL), (f"{HOSTILE}:NaN", ALL)])
-def test_it_finds_what_an_audit_in_this_process_finds_to_the_last_bit(process, target, only, monkeypatch):
+@pytest.mark.parametrize(
+    ("target", "only"), [("builtin:lstm", ()), (f"{HOSTILE}:InPlace", ALL), (f"{HOSTILE}:NaN", ALL)]
+)
+def test_it_finds_what_an_audit_in_this_process_finds_to_the_last_bit(
+    process, target, only, monkeypatch
+):
     monkeypatch.setattr(exploring, "SHRINKING_S", 60)
     declared = process.load(target)
     there = runner.audited(declared, process.check, process.made_with, profile="quick", only=only)
     here = runner.audit(isolation.loading.load(target), profile="quick", only=only, diagnose=False)
     assert there.to_json() == here.to_json()
-    assert [p.counterexample for p in there.properties] == [p.counterexample for p in here.properties]
+    assert [p.counterexample for p in there.properties] == [
+        p.counterexample for p in here.properties
+    ]
 
 
 @posix
@@ -179,7 +194,9 @@ def test_a_crash_is_replayed(process, tmp_path):
     ],
     ids=["segfault", "exit", "interrupt", "exception", "loop"],
 )
-def test_a_target_that_cannot_be_loaded_is_an_error_in_a_line(tmp_path, monkeypatch, source, fragment):
+def test_a_target_that_cannot_be_loaded_is_an_error_in_a_line(
+    tmp_path, monkeypatch, source, fragment
+):
     monkeypatch.setattr(isolation, "STARTING_S", 3 if "while" in source else 60)
     (tmp_path / "mine.py").write_text(source)
     with Isolation(timeout=3) as process, pytest.raises(TargetError) as caught:
@@ -210,7 +227,10 @@ if __name__ == "__main__":
 def test_however_the_audit_ends_the_target_ends_with_it(tmp_path, sent):
     (tmp_path / "run.py").write_text(AUDIT)
     writes = f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); os.rename({str(tmp_path / 'pid')!r}, "
-    source = HOSTILE.read_text().replace("def hold_the_lock():\n", f"def hold_the_lock():\n    {writes}{str(tmp_path / 'known')!r})\n")
+    source = HOSTILE.read_text().replace(
+        "def hold_the_lock():\n",
+        f"def hold_the_lock():\n    {writes}{str(tmp_path / 'known')!r})\n",
+    )
     (tmp_path / "mine.py").write_text(source)
     command = [sys.executable, tmp_path / "run.py", f"{tmp_path / 'mine.py'}:LoopInC"]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

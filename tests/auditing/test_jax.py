@@ -73,21 +73,41 @@ ABSENT = [(), ("h0",), ("dy",), ("h0", "dhT")]
 
 
 # Compiled as XLA does it by default, each takes four times as long.
-@pytest.mark.parametrize(("name", "absent"), [(name, k) for name in RIGHT for k in ABSENT if not (name == "xla" and k)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    [(name, k) for name in RIGHT for k in ABSENT if not (name == "xla" and k)],
+    ids=str,
+)
 def test_a_right_function_is_the_equations(name, absent):
     implementation = subject(RIGHT[name]())
     for dtype in ("float32", "float64"):
-        case = draw(implementation.cell, Sizes(T=4, B=3, D=2, H=5), seed=1, dtype=dtype, absent=absent, ragged=name == "lengths")
+        case = draw(
+            implementation.cell,
+            Sizes(T=4, B=3, D=2, H=5),
+            seed=1,
+            dtype=dtype,
+            absent=absent,
+            ragged=name == "lengths",
+        )
         budget = case_budget(case)
-        assert agree(case.cell, implementation.run(case), budget.exact, budget.tolerance).inconclusive == 0
+        assert (
+            agree(case.cell, implementation.run(case), budget.exact, budget.tolerance).inconclusive
+            == 0
+        )
 
 
 def test_a_right_function_passes(monkeypatch):
     monkeypatch.setitem(runner.PROFILES, "quick", 2)
     result = gk.audit(gk.from_jax(gru_of_lengths, cell="gru"), profile="quick")
-    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.verdict == "pass", [
+        p for p in result.properties if p.outcome not in ("passed", "skipped")
+    ]
     ran = {p.name for p in result.properties if p.outcome == "passed"}
-    assert {"tangent_is_adjoint_of_backward", "gradients_within_budget", "lengths_within_budget"} < ran
+    assert {
+        "tangent_is_adjoint_of_backward",
+        "gradients_within_budget",
+        "lengths_within_budget",
+    } < ran
     assert "jax" in result.versions
 
 
@@ -100,16 +120,22 @@ wrong_tanh.defvjp(lambda a: (jnp.tanh(a), jnp.tanh(a)), lambda y, d: (d * (1 - y
 
 
 def wrong_gradient(params, x, h0):
-    h, y = jax.lax.scan(lambda h, x_t: (wrong_tanh(x_t @ params["W"] + h @ params["U"] + params["b"]),) * 2, h0, x)
+    h, y = jax.lax.scan(
+        lambda h, x_t: (wrong_tanh(x_t @ params["W"] + h @ params["U"] + params["b"]),) * 2, h0, x
+    )
     return y, h
 
 
 def wrong_value(params, x, h0):
-    h, y = jax.lax.scan(lambda h, x_t: (jnp.tanh(x_t @ params["W"] + h @ params["U"].T + params["b"]),) * 2, h0, x)
+    h, y = jax.lax.scan(
+        lambda h, x_t: (jnp.tanh(x_t @ params["W"] + h @ params["U"].T + params["b"]),) * 2, h0, x
+    )
     return y, h
 
 
-@pytest.mark.parametrize(("function", "outputs_are_right"), [(wrong_value, False), (wrong_gradient, True)])
+@pytest.mark.parametrize(
+    ("function", "outputs_are_right"), [(wrong_value, False), (wrong_gradient, True)]
+)
 def test_a_wrong_function_fails(function, outputs_are_right):
     implementation = subject(gk.from_jax(function, cell="rnn"))
     case = draw(implementation.cell, Sizes(T=4, B=3, D=2, H=5), seed=1, dtype="float64")
@@ -117,7 +143,12 @@ def test_a_wrong_function_fails(function, outputs_are_right):
     with pytest.raises(Violation, match="dx|dh0|dW|dU|db" if outputs_are_right else "y"):
         agree(case.cell, implementation.run(case), budget.exact, budget.tolerance)
     if outputs_are_right:
-        agree(case.cell, implementation.forward(case), {k: budget.exact[k] for k in ("y", "hT")}, budget.tolerance)
+        agree(
+            case.cell,
+            implementation.forward(case),
+            {k: budget.exact[k] for k in ("y", "hT")},
+            budget.tolerance,
+        )
 
 
 def test_each_dtype_in_its_own_mode():
@@ -137,12 +168,28 @@ def test_each_dtype_in_its_own_mode():
 @pytest.mark.parametrize(
     ("function", "error", "message"),
     [
-        (lambda params, x, h0: gru(params, x, h0)[0], ContractError, r"a tuple of 1 items, but should return \(y, hT\)"),
-        (lambda params, x, h0: (*gru(params, x, h0), h0), ContractError, r"a tuple of 3 items, but should return \(y, hT\)"),
+        (
+            lambda params, x, h0: gru(params, x, h0)[0],
+            ContractError,
+            r"a tuple of 1 items, but should return \(y, hT\)",
+        ),
+        (
+            lambda params, x, h0: (*gru(params, x, h0), h0),
+            ContractError,
+            r"a tuple of 3 items, but should return \(y, hT\)",
+        ),
         (lambda params, x, h0: (gru(params, x, h0)[0][0], h0), ContractError, "y has shape"),
-        (lambda params, x, h0: (gru(params, x, h0)[0].astype(jnp.float16), h0), ContractError, "y has dtype float16"),
+        (
+            lambda params, x, h0: (gru(params, x, h0)[0].astype(jnp.float16), h0),
+            ContractError,
+            "y has dtype float16",
+        ),
         (lambda params, x: (x, x), TargetCrashError, "forward raised TypeError"),
-        (lambda params, x, h0: (x @ params["nope"], h0), TargetCrashError, "forward raised KeyError: 'nope'"),
+        (
+            lambda params, x, h0: (x @ params["nope"], h0),
+            TargetCrashError,
+            "forward raised KeyError: 'nope'",
+        ),
     ],
 )
 def test_a_function_that_does_not_keep_the_protocol(function, error, message):
@@ -152,9 +199,13 @@ def test_a_function_that_does_not_keep_the_protocol(function, error, message):
 
 
 def test_an_option_that_xla_does_not_know_is_left_out():
-    assert all(adapter._known(k, v) for k, v in adapter.SOON_COMPILED.items()), "the version that is tested has all of them"
+    assert all(adapter._known(k, v) for k, v in adapter.SOON_COMPILED.items()), (
+        "the version that is tested has all of them"
+    )
     assert not adapter._known("xla_no_such_option", 1)
-    implementation = subject(gk.from_jax(gru, cell="gru", compiler_options={"xla_no_such_option": 1}))
+    implementation = subject(
+        gk.from_jax(gru, cell="gru", compiler_options={"xla_no_such_option": 1})
+    )
     assert implementation.forward(draw(as_cell("gru"), Sizes(2, 1, 3, 4), seed=0, dtype="float32"))
 
 
@@ -171,7 +222,9 @@ def test_compiled_programs_do_not_pile_up(monkeypatch):
     monkeypatch.setattr(adapter, "PROGRAMS", 4)
     target = gk.from_jax(gru, cell="gru", convention="canonical")
     rng = np.random.default_rng(0)
-    params = {k: rng.standard_normal(shape) for k, shape in as_cell("gru").param_shapes(2, 3).items()}
+    params = {
+        k: rng.standard_normal(shape) for k, shape in as_cell("gru").param_shapes(2, 3).items()
+    }
     h0, counts = np.zeros((1, 3)), []
     for T in range(1, 13):
         target.forward(params, rng.standard_normal((T, 1, 2)), h0)
@@ -199,5 +252,7 @@ def test_on_an_accelerator_products_are_made_in_full(monkeypatch):
     assert not any("computed on" in says for says in audited())
     assert set(seen) == {None}
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert any("it was computed on gpu, with matrix products in full float32" in says for says in audited())
+    assert any(
+        "it was computed on gpu, with matrix products in full float32" in says for says in audited()
+    )
     assert set(seen) == {"highest"}

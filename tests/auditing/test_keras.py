@@ -1,4 +1,6 @@
-"""Keras's recurrent classes pass; what its options do, where its outputs go under a mask, and what its convention is."""
+"""Keras's recurrent classes pass; what its options do, where its outputs go under a mask, and what
+its convention is.
+"""
 
 import os
 import subprocess
@@ -46,27 +48,50 @@ def test_every_class_passes(name, cell, monkeypatch):
     assert result.versions["keras"] == keras.__version__
     assert result.versions["torch"] == torch.__version__
     own_loop = name in ("GRU", "LSTM") and cell is None
-    assert {p.name: p.reason for p in result.properties if p.outcome == "expected_failure"} == REFUSALS | (ROUNDED if own_loop else {})
+    assert {
+        p.name: p.reason for p in result.properties if p.outcome == "expected_failure"
+    } == REFUSALS | (ROUNDED if own_loop else {})
     assert all(p.reason for p in result.properties if p.outcome == "skipped")
 
 
 # ---- networks and options
 
 CLAIMS = [
-    *("forward_within_budget", "gradients_within_budget", "lengths_within_budget", "padding_is_not_seen", "last_output_is_final_state"),
-    *("directions_are_mirror_images", "lower_layers_know_nothing_of_upper", "absent_arrays_are_zero", "empty_batch"),
+    *(
+        "forward_within_budget",
+        "gradients_within_budget",
+        "lengths_within_budget",
+        "padding_is_not_seen",
+        "last_output_is_final_state",
+    ),
+    *(
+        "directions_are_mirror_images",
+        "lower_layers_know_nothing_of_upper",
+        "absent_arrays_are_zero",
+        "empty_batch",
+    ),
 ]
 
 
 @pytest.mark.parametrize(
     ("name", "cell"),
     [
-        *(("LSTM", "lstm-bidirectional"), ("GRU", "gru-before-layers2-bidirectional"), ("SimpleRNN", "rnn-layers3")),
-        *(("GRUCell", "gru-layers2"), ("LSTMCell", "lstm-layers3"), ("LSTMCell", "lstm-layers2-bidirectional")),
+        *(
+            ("LSTM", "lstm-bidirectional"),
+            ("GRU", "gru-before-layers2-bidirectional"),
+            ("SimpleRNN", "rnn-layers3"),
+        ),
+        *(
+            ("GRUCell", "gru-layers2"),
+            ("LSTMCell", "lstm-layers3"),
+            ("LSTMCell", "lstm-layers2-bidirectional"),
+        ),
     ],
 )
 def test_a_network_passes(name, cell, monkeypatch):
-    """Layers in turn, Keras's own stack of cells, its Bidirectional, and rows of different lengths under a mask."""
+    """Layers in turn, Keras's own stack of cells, its Bidirectional, and rows of different lengths
+    under a mask.
+    """
     monkeypatch.setitem(runner.PROFILES, "quick", 4)
     result = audit(in_float32(adapt(name, cell)), profile="quick", only=CLAIMS)
     assert result.verdict == "pass", not_passed(result)
@@ -74,19 +99,51 @@ def test_a_network_passes(name, cell, monkeypatch):
 
 
 OPTIONS = [
-    *(("SimpleRNN", "rnn-sigmoid", {}), ("GRU", "gru-hard6", {}), ("GRU", "gru-before-hard6", {}), ("LSTM", "lstm-hard6", {})),
-    *(("GRUCell", "gru-hard6", {}), ("LSTMCell", "lstm-hard6", {}), ("SimpleRNNCell", "rnn-relu", {}), ("GRUCell", "gru-before", {})),
-    *(("SimpleRNN", "rnn", {"unroll": True}), ("GRU", "gru-before", {"unroll": True}), ("LSTM", "lstm", {"unroll": True})),
-    *(("GRU", "gru", {"use_cudnn": False}), ("LSTM", "lstm", {"use_cudnn": False}), ("LSTM", "lstm", {"unit_forget_bias": False})),
-    *((name, cell, {"use_cudnn": False, "implementation": 1}) for name, cell in (("GRU", "gru"), ("GRU", "gru-before"), ("LSTM", "lstm"))),
-    *(("GRU", "gru", {"dropout": 0.5}), ("LSTM", "lstm", {"recurrent_dropout": 0.5}), ("SimpleRNN", "rnn", {"dropout": 0.5})),
-    *((name, cell, {"go_backwards": True}) for name, cell in (("SimpleRNN", "rnn"), ("GRU", "gru"), ("LSTM", "lstm"))),
+    *(
+        ("SimpleRNN", "rnn-sigmoid", {}),
+        ("GRU", "gru-hard6", {}),
+        ("GRU", "gru-before-hard6", {}),
+        ("LSTM", "lstm-hard6", {}),
+    ),
+    *(
+        ("GRUCell", "gru-hard6", {}),
+        ("LSTMCell", "lstm-hard6", {}),
+        ("SimpleRNNCell", "rnn-relu", {}),
+        ("GRUCell", "gru-before", {}),
+    ),
+    *(
+        ("SimpleRNN", "rnn", {"unroll": True}),
+        ("GRU", "gru-before", {"unroll": True}),
+        ("LSTM", "lstm", {"unroll": True}),
+    ),
+    *(
+        ("GRU", "gru", {"use_cudnn": False}),
+        ("LSTM", "lstm", {"use_cudnn": False}),
+        ("LSTM", "lstm", {"unit_forget_bias": False}),
+    ),
+    *(
+        (name, cell, {"use_cudnn": False, "implementation": 1})
+        for name, cell in (("GRU", "gru"), ("GRU", "gru-before"), ("LSTM", "lstm"))
+    ),
+    *(
+        ("GRU", "gru", {"dropout": 0.5}),
+        ("LSTM", "lstm", {"recurrent_dropout": 0.5}),
+        ("SimpleRNN", "rnn", {"dropout": 0.5}),
+    ),
+    *(
+        (name, cell, {"go_backwards": True})
+        for name, cell in (("SimpleRNN", "rnn"), ("GRU", "gru"), ("LSTM", "lstm"))
+    ),
 ]
 
 
-@pytest.mark.parametrize(("name", "cell", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else "-".join(v))
+@pytest.mark.parametrize(
+    ("name", "cell", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else "-".join(v)
+)
 def test_an_option_passes(name, cell, options, monkeypatch):
-    """Another activation, loop, implementation or direction; dropout, which rests outside of training."""
+    """Another activation, loop, implementation or direction; dropout, which rests outside of
+    training.
+    """
     monkeypatch.setitem(runner.PROFILES, "quick", 4)
     result = audit(in_float32(Layer(name, as_cell(cell), **options)), profile="quick", only=CLAIMS)
     assert result.verdict == "pass", not_passed(result)
@@ -94,8 +151,17 @@ def test_an_option_passes(name, cell, options, monkeypatch):
 
 
 def test_an_option_reaches_the_layer():
-    assert Layer("GRU", as_cell("gru"), unroll=True, implementation=1)._layers(2, 3, "float32")[0].unroll
-    assert Layer("GRU", as_cell("gru"), implementation=1)._layers(2, 3, "float32")[0].cell.implementation == 1
+    assert (
+        Layer("GRU", as_cell("gru"), unroll=True, implementation=1)
+        ._layers(2, 3, "float32")[0]
+        .unroll
+    )
+    assert (
+        Layer("GRU", as_cell("gru"), implementation=1)
+        ._layers(2, 3, "float32")[0]
+        .cell.implementation
+        == 1
+    )
 
 
 def test_the_hard_sigmoid_is_a_sixth_and_a_half():
@@ -106,7 +172,17 @@ def test_the_hard_sigmoid_is_a_sixth_and_a_half():
 
 # ---- the convention, with nothing of the adapter's
 
-DIRECT = ["rnn", "rnn-relu", "gru", "gru-before", "lstm", "gru-hard6", "lstm-hard6", "rnn-bidirectional", "gru-bidirectional"]
+DIRECT = [
+    "rnn",
+    "rnn-relu",
+    "gru",
+    "gru-before",
+    "lstm",
+    "gru-hard6",
+    "lstm-hard6",
+    "rnn-bidirectional",
+    "gru-bidirectional",
+]
 DIRECT += ["gru-before-bidirectional", "lstm-bidirectional"]
 
 
@@ -116,12 +192,20 @@ def layer_name(cell):
 
 def direct(cell):
     """The layer as a user makes it, with its variables by the names of the convention."""
-    more = {"rnn": {"activation": cell.activation}, "lstm": {}, "gru": {"reset_after": cell.reset == "after"}}[cell.kind]
+    more = {
+        "rnn": {"activation": cell.activation},
+        "lstm": {},
+        "gru": {"reset_after": cell.reset == "after"},
+    }[cell.kind]
     more |= {"recurrent_activation": "hard_sigmoid"} if cell.hard else {}
-    layer = getattr(keras.layers, layer_name(cell))(SIZES.H, return_sequences=True, return_state=True, dtype="float64", **more)
+    layer = getattr(keras.layers, layer_name(cell))(
+        SIZES.H, return_sequences=True, return_state=True, dtype="float64", **more
+    )
     layer = keras.layers.Bidirectional(layer, dtype="float64") if cell.bidirectional else layer
     layer.build((None, None, SIZES.D))
-    return layer, {f"{v.name}{'.reverse' * ('/backward_' in v.path)}": v for v in layer.trainable_variables}
+    return layer, {
+        f"{v.name}{'.reverse' * ('/backward_' in v.path)}": v for v in layer.trainable_variables
+    }
 
 
 @pytest.mark.parametrize("cell", [as_cell(name) for name in DIRECT], ids=str)
@@ -130,31 +214,53 @@ def test_the_entry_reproduces_keras(cell):
     case = draw(cell, SIZES, seed=3, dtype="float64")
     layer, variables = direct(cell)
     spelled = CONVENTIONS["keras"].spell(cell, case.params)
-    assert {k: tuple(v.shape) for k, v in variables.items()} == {k: v.shape for k, v in spelled.items()}
+    assert {k: tuple(v.shape) for k, v in variables.items()} == {
+        k: v.shape for k, v in spelled.items()
+    }
     for name, variable in variables.items():
         variable.assign(spelled[name])
-    given = {k: torch.tensor(case[k], requires_grad=True) for k in ("x", *(f"{k}0" for k in cell.state))}
+    given = {
+        k: torch.tensor(case[k], requires_grad=True) for k in ("x", *(f"{k}0" for k in cell.state))
+    }
     rows = [given[f"{k}0"].reshape(-1, SIZES.B, SIZES.H) for k in cell.state]
-    y, *final = layer(given["x"].transpose(0, 1), initial_state=[s[k] for k in range(cell.directions) for s in rows])
+    y, *final = layer(
+        given["x"].transpose(0, 1),
+        initial_state=[s[k] for k in range(cell.directions) for s in rows],
+    )
     n = len(cell.state)
-    states = {f"{k}T": torch.stack(final[j::n]).reshape(case[f"{k}0"].shape) for j, k in enumerate(cell.state)}
+    states = {
+        f"{k}T": torch.stack(final[j::n]).reshape(case[f"{k}0"].shape)
+        for j, k in enumerate(cell.state)
+    }
     outputs = {"y": y.transpose(0, 1)} | states
     sum((v * torch.tensor(case[f"d{k}"])).sum() for k, v in outputs.items()).backward()
-    got = {k: v.detach().numpy() for k, v in outputs.items()} | {f"d{k}": v.grad.numpy() for k, v in given.items()}
-    gradients = CONVENTIONS["keras"].pull_back(cell, {k: v.value.grad.numpy() for k, v in variables.items()})
+    got = {k: v.detach().numpy() for k, v in outputs.items()} | {
+        f"d{k}": v.grad.numpy() for k, v in given.items()
+    }
+    gradients = CONVENTIONS["keras"].pull_back(
+        cell, {k: v.value.grad.numpy() for k, v in variables.items()}
+    )
     got |= {f"d{k}": v for k, v in gradients.items()}
     want = run(equations(cell), dict(case.arrays))
     assert got.keys() == want.keys()
-    # Two runs over six contracting steps: some tens of roundings of the largest entry, which are float32's where the adapter says so.
+    # Two runs over six contracting steps: some tens of roundings of the largest entry, which are
+    # float32's where the adapter says so.
     rounding = 1e-13 if "float64" in adapt(layer_name(cell), cell).dtypes else 1e-5
     for name in want:
-        np.testing.assert_allclose(got[name], want[name], rtol=0, atol=rounding * abs(want[name]).max(), err_msg=name)
+        np.testing.assert_allclose(
+            got[name], want[name], rtol=0, atol=rounding * abs(want[name]).max(), err_msg=name
+        )
 
 
 @pytest.mark.parametrize(
     ("cell", "wrong"),
     [
-        *(("gru", {"order": "rzn"}), ("gru", {"negated": ""}), ("gru", {"negated": "zr"}), ("gru-before", {"negated": ""})),
+        *(
+            ("gru", {"order": "rzn"}),
+            ("gru", {"negated": ""}),
+            ("gru", {"negated": "zr"}),
+            ("gru-before", {"negated": ""}),
+        ),
         *(("lstm", {"order": "ifog"}), ("lstm", {"order": "figo"}), ("lstm", {"negated": "f"})),
     ],
     ids=str,
@@ -163,12 +269,18 @@ def test_a_wrong_convention_fails(cell, wrong):
     right = CONVENTIONS["keras"]
     mine = replace(right, layouts={cell: replace(right.layouts[cell], **wrong)})
     target = adapt("LSTM" if cell == "lstm" else "GRU", cell)
-    (found,) = audit(target, convention=mine, profile="quick", only=["forward_within_budget"], diagnose=False).properties
+    (found,) = audit(
+        target, convention=mine, profile="quick", only=["forward_within_budget"], diagnose=False
+    ).properties
     assert found.outcome == "failed"
 
 
 @pytest.mark.parametrize("cotangent", [*COTANGENTS, None])
-@pytest.mark.parametrize(("name", "cell"), [*TARGETS, ("LSTM", "lstm-bidirectional"), ("LSTMCell", "lstm-layers2")], ids=str)
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [*TARGETS, ("LSTM", "lstm-bidirectional"), ("LSTMCell", "lstm-layers2")],
+    ids=str,
+)
 def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
     implementation = subject(adapt(name, cell))
     if cotangent == "dcT" and implementation.cell.kind != "lstm":
@@ -217,7 +329,9 @@ def test_the_refusal_of_an_empty_sequence_is_keras_own(kind):
 
 @KINDS
 def test_a_mask_repeats_the_last_output_or_gives_zero(kind):
-    """And before the first step that counts an output is zero whatever the initial state; the state is held in any case."""
+    """And before the first step that counts an output is zero whatever the initial state; the state
+    is held in any case.
+    """
     mask = torch.tensor([[False, True, False, False], [True, True, True, True]])
     layer, x = layer_of(kind)
     states = [torch.full((2, 2), 0.5) for _ in range(1 + (kind == "LSTM"))]
@@ -225,9 +339,13 @@ def test_a_mask_repeats_the_last_output_or_gives_zero(kind):
     one, *after_one = outputs(layer, x[:1, 1:2], initial_state=[s[:1] for s in states])
     np.testing.assert_array_equal(y[0], np.stack([np.zeros(2), y[0, 1], y[0, 1], y[0, 1]]))
     for got, want in zip([y[:1, 1:2], *(s[:1] for s in final)], [one, *after_one], strict=True):
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)  # another loop runs without a mask: roundings of numbers up to 1
+        np.testing.assert_allclose(
+            got, want, rtol=0, atol=1e-6
+        )  # another loop runs without a mask: roundings of numbers up to 1
     zeroed, _ = layer_of(kind, zero_output_for_mask=True)
-    np.testing.assert_array_equal(outputs(zeroed, x, mask=mask, initial_state=states)[0], np.where(mask[..., None], y, 0))
+    np.testing.assert_array_equal(
+        outputs(zeroed, x, mask=mask, initial_state=states)[0], np.where(mask[..., None], y, 0)
+    )
 
 
 @KINDS
@@ -244,14 +362,22 @@ def test_a_stateful_layer_goes_on_where_it_ended(kind):
     whole = outputs(stateless, x)
     for _ in range(2):
         first, second = outputs(stateful, x[:, :1]), outputs(stateful, x[:, 1:])
-        for got, want in zip([np.concatenate([first[0], second[0]], 1), *second[1:]], whole, strict=True):
-            np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)  # products of matrices of other heights: roundings of numbers up to 1
-        assert abs(outputs(stateful, x)[0] - whole[0]).max() > 1e-2, "it has not begun anew by itself"
+        for got, want in zip(
+            [np.concatenate([first[0], second[0]], 1), *second[1:]], whole, strict=True
+        ):
+            np.testing.assert_allclose(
+                got, want, rtol=0, atol=1e-6
+            )  # products of matrices of other heights: roundings of numbers up to 1
+        assert abs(outputs(stateful, x)[0] - whole[0]).max() > 1e-2, (
+            "it has not begun anew by itself"
+        )
         stateful.reset_state()
 
 
 def test_the_unit_forget_bias_is_an_initial_value_and_nothing_else():
-    """It stands in the bias that is read and learned; a layer without it and of the same weights is the same function."""
+    """It stands in the bias that is read and learned; a layer without it and of the same weights is
+    the same function.
+    """
     H, built = 2, {}
     for unit in (True, False):
         layer = keras.layers.LSTM(H, unit_forget_bias=unit)
@@ -268,13 +394,20 @@ def test_the_unit_forget_bias_is_an_initial_value_and_nothing_else():
 def test_without_a_bias_it_is_one_of_zero(kind):
     bare, x = layer_of(kind, use_bias=False)
     biased, _ = layer_of(kind)
-    biased.set_weights([*(np.asarray(v.value.detach()) for v in bare.trainable_variables), np.zeros(biased.trainable_variables[2].shape)])
+    biased.set_weights(
+        [
+            *(np.asarray(v.value.detach()) for v in bare.trainable_variables),
+            np.zeros(biased.trainable_variables[2].shape),
+        ]
+    )
     for got, want in zip(outputs(bare, x), outputs(biased, x), strict=True):
         np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize(
-    ("name", "cell"), [("GRU", None), ("LSTM", None), ("LSTM", "lstm-hard6"), ("GRU", "gru-layers2-bidirectional")], ids=str
+    ("name", "cell"),
+    [("GRU", None), ("LSTM", None), ("LSTM", "lstm-hard6"), ("GRU", "gru-layers2-bidirectional")],
+    ids=str,
 )
 def test_lengths_hold_in_float32(name, cell, monkeypatch):
     monkeypatch.setitem(runner.PROFILES, "quick", 4)
@@ -283,12 +416,19 @@ def test_lengths_hold_in_float32(name, cell, monkeypatch):
 
 
 def test_keras_multiplies_float64_in_float32():
-    """keras-team/keras#23704. When this fails, `ROUNDED` and what is said of dtypes in the adapter can go."""
+    """keras-team/keras#23704. When this fails, `ROUNDED` and what is said of dtypes in the adapter
+    can go.
+    """
     a = np.random.default_rng(0).standard_normal((3, 3))
     got = keras.ops.matmul(torch.from_numpy(a), torch.from_numpy(a))
     assert got.dtype == torch.float32
     assert 1e-9 < abs(np.asarray(got) - a @ a).max() < 1e-6
-    assert adapt("SimpleRNN").dtypes == adapt("GRU", "gru-before").dtypes == adapt("LSTMCell").dtypes == ("float32",)
+    assert (
+        adapt("SimpleRNN").dtypes
+        == adapt("GRU", "gru-before").dtypes
+        == adapt("LSTMCell").dtypes
+        == ("float32",)
+    )
     assert adapt("GRU").dtypes == adapt("LSTM").dtypes == ("float32", "float64")
 
 
@@ -301,7 +441,9 @@ def test_in_float64_pytorch_takes_the_slope_of_a_hard_sigmoid_from_float32():
 
 
 def test_a_stack_that_is_left_to_rnn_rounds_float64_to_float32():
-    """Why the adapter makes StackedRNNCells itself: RNN gives it the default dtype, whatever its own and that of the cells."""
+    """Why the adapter makes StackedRNNCells itself: RNN gives it the default dtype, whatever its
+    own and that of the cells.
+    """
     cells = [keras.layers.GRUCell(2, dtype="float64") for _ in range(2)]
     left = keras.layers.RNN(cells, dtype="float64")
     assert (left.compute_dtype, left.cell.compute_dtype) == ("float64", "float32")
@@ -352,7 +494,9 @@ def test_on_jax_it_passes_as_well():
 def test_a_backend_without_gradients_is_refused_and_left_out():
     code = "from gatecheck.targets import loading\nloading.ADAPTERS = {'keras.layers': loading.ADAPTERS['keras.layers']}\n"
     code += "assert not any('keras' in name for name, _ in loading.installed())\n"
-    done = python(code + "from gatecheck.cli import main\nmain(['audit', 'keras.layers:GRU'])", "numpy")
+    done = python(
+        code + "from gatecheck.cli import main\nmain(['audit', 'keras.layers:GRU'])", "numpy"
+    )
     assert done.returncode == 3, done.stderr[-2000:]
     assert "it runs on numpy: set KERAS_BACKEND=torch" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
@@ -361,7 +505,11 @@ def test_a_backend_without_gradients_is_refused_and_left_out():
 @pytest.mark.parametrize(
     ("name", "cell", "fragment"),
     [
-        ("Dense", None, "keras.layers:Dense is not a recurrent class that gatecheck knows; those are SimpleRNN, GRU, LSTM"),
+        (
+            "Dense",
+            None,
+            "keras.layers:Dense is not a recurrent class that gatecheck knows; those are SimpleRNN, GRU, LSTM",
+        ),
         ("Cell", None, "not a recurrent class"),
         ("GRU", "lstm", "keras.layers:GRU cannot be a lstm"),
         ("GRU", "gru-hard5", "cannot be a gru-hard5"),

@@ -1,4 +1,6 @@
-"""Functions in shared libraries: right ones pass, faulty ones fail, and the header means what the adapter does."""
+"""Functions in shared libraries: right ones pass, faulty ones fail, and the header means what the
+adapter does.
+"""
 
 import ctypes
 
@@ -14,7 +16,9 @@ from gatecheck.targets.adapters import library as adapter
 from gatecheck.targets.loading import LIBRARY, load
 
 FORWARD = '#include "gatecheck.h"\n#include <stddef.h>\nGATECHECK_EXPORT int f(const struct gatecheck_call *call) {{ {} }}\n'
-INFO = FORWARD.format("return !call;") + "GATECHECK_EXPORT const char *f_info(void) { return TEXT; }\n"
+INFO = (
+    FORWARD.format("return !call;") + "GATECHECK_EXPORT const char *f_info(void) { return TEXT; }\n"
+)
 
 
 def random_case(cell, seed, sizes=(5, 3, 2, 4)):
@@ -31,14 +35,21 @@ def test_a_right_library_passes(library, cell):
     result = runner.audit(load(f"{library('cells.c')}:{cell}"), profile="quick")
     assert result.verdict == "pass", result.findings
     ran = {p.name for p in result.properties if p.outcome == "passed"}
-    assert {"gradients_within_budget", "lengths_within_budget", "padding_is_not_seen", "memory_layout_does_not_matter"} <= ran
+    assert {
+        "gradients_within_budget",
+        "lengths_within_budget",
+        "padding_is_not_seen",
+        "memory_layout_does_not_matter",
+    } <= ran
     assert result.narrowings == []
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_wrong_backward_is_found(library, cell):
     only = ["forward_within_budget", "gradients_within_budget"]
-    result = runner.audit(load(f"{library('cells.c', '-DBUG=1')}:{cell}"), profile="quick", only=only)
+    result = runner.audit(
+        load(f"{library('cells.c', '-DBUG=1')}:{cell}"), profile="quick", only=only
+    )
     assert [p.outcome for p in result.properties] == ["passed", "failed"]
 
 
@@ -53,7 +64,11 @@ def test_without_backward_and_description(library):
     with pytest.raises(TargetError, match="does not say which cell it is: give --cell"):
         load(f"{path}:plain")
     found = load(f"{path}:plain", cell="lstm", convention="pytorch")
-    assert (found.cell.name, found.convention.name, found.abilities) == ("lstm", "pytorch", frozenset())
+    assert (found.cell.name, found.convention.name, found.abilities) == (
+        "lstm",
+        "pytorch",
+        frozenset(),
+    )
     assert found.narrowings == ["gradients are not audited: there is no backward"]
     case = random_case("lstm", 1)
     expected, *_ = Builtin("lstm").forward(case.params, case["x"], case["h0"], case["c0"])
@@ -69,7 +84,10 @@ def test_complex_arrays_are_never_passed(library):
     """The ABI has no word for them: sixteen bytes would be read as eight."""
     found, case = load(f"{library('cells.c')}:gru"), random_case("gru", 0)
     arguments = found.arguments(case)
-    with pytest.raises(TargetCrashError, match=r"TypeError: .*gru takes arrays of one dtype, float32 or float64, not .*complex128"):
+    with pytest.raises(
+        TargetCrashError,
+        match=r"TypeError: .*gru takes arrays of one dtype, float32 or float64, not .*complex128",
+    ):
         found.call("forward", arguments["params"], arguments["x"] + 0j, arguments["h0"])
 
 
@@ -83,8 +101,13 @@ def test_a_refusal_is_a_finding(library):
 
 def test_a_changed_argument_is_found(library):
     change = FORWARD.format("((float *)call->x)[0] = 1; return 0;")
-    (result,) = runner.audit(load(f"{library(change)}:f", cell="gru"), profile="quick", only=["inputs_are_not_changed"]).properties
-    assert (result.outcome, result.reason.splitlines()[0]) == ("failed", "forward changed its argument x")
+    (result,) = runner.audit(
+        load(f"{library(change)}:f", cell="gru"), profile="quick", only=["inputs_are_not_changed"]
+    ).properties
+    assert (result.outcome, result.reason.splitlines()[0]) == (
+        "failed",
+        "forward changed its argument x",
+    )
 
 
 def test_the_struct_is_that_of_the_header(library):
@@ -94,18 +117,23 @@ def test_the_struct_is_that_of_the_header(library):
     for name, struct in structs.items():
         fields = [field for field, _ in struct._fields_]
         wanted += [ctypes.sizeof(struct), *(getattr(struct, field).offset for field in fields)]
-        printed += [f"sizeof(struct {name})", *(f"offsetof(struct {name}, {field})" for field in fields)]
+        printed += [
+            f"sizeof(struct {name})",
+            *(f"offsetof(struct {name}, {field})" for field in fields),
+        ]
     source = f'#include "gatecheck.h"\n#include <stddef.h>\nGATECHECK_EXPORT long at[] = {{GATECHECK_ABI, {", ".join(printed)}}};\n'
     at = (ctypes.c_long * (len(wanted) + 1)).in_dll(ctypes.CDLL(str(library(source))), "at")
     assert list(at) == [adapter.ABI, *wanted]
 
 
 def test_what_a_library_says_of_itself(library):
-    text = (
-        r'GATECHECK_INFO "cell gru\ndtypes float32\noptions batch_first\nsize B 1\nabilities bitwise\nexpected_failure empty_batch see x\n"'
-    )
+    text = r'GATECHECK_INFO "cell gru\ndtypes float32\noptions batch_first\nsize B 1\nabilities bitwise\nexpected_failure empty_batch see x\n"'
     found = load(f"{library(INFO.replace('TEXT', text))}:f")
-    assert (found.cell.name, found.convention.name, found.dtypes) == ("gru", "canonical", ("float32",))
+    assert (found.cell.name, found.convention.name, found.dtypes) == (
+        "gru",
+        "canonical",
+        ("float32",),
+    )
     assert (found.options, found.sizes, found.abilities) == ({"batch_first"}, {"B": 1}, {"bitwise"})
     assert found.expected_failures == {"empty_batch": "see x"}
     assert load(f"{library(INFO.replace('TEXT', text))}:f", cell="rnn").cell.name == "rnn"
@@ -119,7 +147,10 @@ def test_what_a_library_says_of_itself(library):
         (r'"gatecheck 2\ncell gru\n"', "describes itself by 'gatecheck 2', but should begin"),
         (r'GATECHECK_INFO "cell gruu\n"', "there is no cell 'gruu'"),
         (r'GATECHECK_INFO "cell gru\nconvention x\n"', "there is no convention 'x'"),
-        (r'GATECHECK_INFO "cell gru\ncolour red\n"', "describes itself by 'colour red', but should by cell, convention"),
+        (
+            r'GATECHECK_INFO "cell gru\ncolour red\n"',
+            "describes itself by 'colour red', but should by cell, convention",
+        ),
         (r'GATECHECK_INFO "cell gru\ndtypes complex128\n"', "by 'dtypes complex128', but"),
         (r'GATECHECK_INFO "cell gru\nabilities backward\n"', r"abilities \(lengths, bitwise\)"),
         (r'GATECHECK_INFO "cell gru\noptions sideways\n"', "declares options"),

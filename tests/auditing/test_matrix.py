@@ -25,7 +25,13 @@ from gatecheck.report.claims_table import catches_list
 from gatecheck.report.faults_table import fault_table, faults_table, save_faults_figure, seed_line
 from gatecheck.strategies import SCOPES
 
-LABELS = ["rnn: h0 ignored", "rnn-relu: slope squared", "rnn: dh not carried", "rnn: x scaled in place", "rnn: y squeezed"]
+LABELS = [
+    "rnn: h0 ignored",
+    "rnn-relu: slope squared",
+    "rnn: dh not carried",
+    "rnn: x scaled in place",
+    "rnn: y squeezed",
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,9 @@ def test_each_property_stops_at_its_first_failure_and_the_fastest_come_first(kil
     for killing in killings:
         counts = list(killing.killed_by.values())
         assert counts == sorted(counts)
-        assert killing.examples == sum(counts) + sum(_examples(name, killing) for name in killing.tried if name not in killing.killed_by)
+        assert killing.examples == sum(counts) + sum(
+            _examples(name, killing) for name in killing.tried if name not in killing.killed_by
+        )
 
 
 def _examples(name, killing):
@@ -101,14 +109,24 @@ def test_nothing_that_is_left_out_would_have_been_a_kill(label, monkeypatch):
     planted = subject(find(label).plant())
     full = explore(planted, in_order(applicable(planted)), "quick", 0, once=True)
     short = judge(label, "quick", 0, first_only=False, without_reference=False)
-    assert short.killed_by == {name: t.examples for name, t in full.items() if t.failure is not None}
+    assert short.killed_by == {
+        name: t.examples for name, t in full.items() if t.failure is not None
+    }
     assert short.examples == sum(t.examples for t in full.values())
 
 
 def test_what_asks_for_no_gradient_is_known_from_the_truth(first_case):
-    chosen = [c for c in applicable(subject(find("rnn: dh not carried").plant())) if c.scope in ("any", "present")]
+    chosen = [
+        c
+        for c in applicable(subject(find("rnn: dh not carried").plant()))
+        if c.scope in ("any", "present")
+    ]
     asked = {c.name for c in chosen if without_gradients(c, first_case) is None}
-    assert {"gradients_within_budget", "outputs_are_fresh_arrays", "memory_layout_does_not_matter"} <= asked
+    assert {
+        "gradients_within_budget",
+        "outputs_are_fresh_arrays",
+        "memory_layout_does_not_matter",
+    } <= asked
     assert not {"forward_within_budget", "outputs_are_causal"} & asked
 
 
@@ -119,16 +137,27 @@ def test_only_faults_in_the_gradients_are_judged_by_the_truth(first_case):
     with pytest.raises(Violation):
         claim(wrong, first_case)
     assert on_wrong_gradients(claim)(wrong, first_case).judged
-    for label, expected in {"rnn: h0 ignored": False, "rnn: dh not carried": True, "rnn: gradients accumulate": False}.items():
+    for label, expected in {
+        "rnn: h0 ignored": False,
+        "rnn: dh not carried": True,
+        "rnn: gradients accumulate": False,
+    }.items():
         assert on_trial(find(label))[1] == expected
 
 
 def test_a_process_gets_labels_of_one_cell_in_their_order():
     labels = [f.label for cell in ("lstm", "rnn-relu", "lstm-forget1") for f in faults(cell)]
     made = chunks([*labels, "rnn: h0 ignored"], workers=2)
-    assert sorted(label for these in made for label in these) == sorted([*labels, "rnn: h0 ignored"])
-    assert all(len({label.partition(":")[0] for label in these}) == 1 and len(these) <= CHUNK for these in made)
-    assert [label for these in made for label in these if label.startswith("lstm: ")] == [f.label for f in faults("lstm")]
+    assert sorted(label for these in made for label in these) == sorted(
+        [*labels, "rnn: h0 ignored"]
+    )
+    assert all(
+        len({label.partition(":")[0] for label in these}) == 1 and len(these) <= CHUNK
+        for these in made
+    )
+    assert [label for these in made for label in these if label.startswith("lstm: ")] == [
+        f.label for f in faults("lstm")
+    ]
     assert sum(these[0].startswith("lstm-forget1: ") for these in made) == 1
     assert len(chunks(LABELS, workers=2)) == len(LABELS)
 
@@ -140,14 +169,27 @@ def test_the_report_counts_and_is_json(killings):
     data = json.loads(json.dumps(report(killings, "quick", 0), allow_nan=False))
     assert (data["counted"], data["killed"], data["survivors"]) == (4, 4, [])
     fault = data["faults"][0]
-    assert {"name", "cell", "source", "equivalent", "killed_by", "killed_without_reference_by", "only_by_contract", "seconds"} <= set(fault)
+    assert {
+        "name",
+        "cell",
+        "source",
+        "equivalent",
+        "killed_by",
+        "killed_without_reference_by",
+        "only_by_contract",
+        "seconds",
+    } <= set(fault)
     assert fault["killed_by"] == list(fault["examples_to_kill"]) == list(killings[0].killed_by)
-    assert {"name", "kills", "alone", "rarest", "rarest_killers", "applies_to"} == set(data["properties"][0])
+    assert {"name", "kills", "alone", "rarest", "rarest_killers", "applies_to"} == set(
+        data["properties"][0]
+    )
 
 
 def test_the_worth_of_each_property(killings):
     base = killings[0]
-    many = replace(base, name="many", killed_by={"a": 1, "b": 2, "c": 3}, tried=("a", "b", "c", "d"))
+    many = replace(
+        base, name="many", killed_by={"a": 1, "b": 2, "c": 3}, tried=("a", "b", "c", "d")
+    )
     few = replace(base, name="few", killed_by={"b": 1, "a": 1}, tried=("a", "b", "c", "d"))
     alone = replace(base, name="alone", killed_by={"b": 1}, tried=("b",))
     same = replace(base, name="same", killed_by={}, tried=("d",), equivalent="It changes nothing.")
@@ -168,7 +210,9 @@ def test_the_tables_say_it(killings):
     assert "survives" not in table
     assert "only by shape or dtype: rnn: y squeezed" in table
     assert "only by shape or dtype: rnn: h0 ignored" not in table
-    assert "without reference" not in shown(faults_table(killings, "profile quick, seed 0", whole=False))
+    assert "without reference" not in shown(
+        faults_table(killings, "profile quick, seed 0", whole=False)
+    )
     one = shown(fault_table(killings[1]))
     assert "cannot be told from the truth" in one
     assert "no property fails on it" in one
@@ -177,7 +221,9 @@ def test_the_tables_say_it(killings):
 
 def test_what_needs_the_reference_is_listed_with_its_reason(killings):
     needing = replace(killings[0], killed_without_reference_by=[])
-    assert "only by comparison: rnn: h0 ignored: no reason given" in shown(faults_table([needing], "", whole=True))
+    assert "only by comparison: rnn: h0 ignored: no reason given" in shown(
+        faults_table([needing], "", whole=True)
+    )
     reason = "It is another cell, and a right one."
     table = shown(faults_table([replace(needing, reference_needed=reason)], "", whole=True))
     assert f"only by comparison: rnn: h0 ignored: {reason}" in table
@@ -209,7 +255,17 @@ def gk(*arguments):
 
 
 def test_the_command_prints_a_line_a_seed(tmp_path):
-    status, printed = gk("--name", "rnn: h0 ignored", "--first", "--seed", 5, "--seeds", 2, "--json", tmp_path / "runs.json")
+    status, printed = gk(
+        "--name",
+        "rnn: h0 ignored",
+        "--first",
+        "--seed",
+        5,
+        "--seeds",
+        2,
+        "--json",
+        tmp_path / "runs.json",
+    )
     assert (status, printed) == (0, "seed 5: 1 of 1 killed\nseed 6: 1 of 1 killed\n")
     runs = json.loads((tmp_path / "runs.json").read_text())["runs"]
     assert runs == [{"seed": s, "counted": 1, "killed": 1, "survivors": []} for s in (5, 6)]
@@ -219,7 +275,9 @@ def test_a_survivor_under_any_seed_ends_1(monkeypatch):
     from gatecheck.auditing import matrix as module
 
     killing = judge("rnn: h0 ignored", "quick", 0, first_only=True, without_reference=False)
-    monkeypatch.setattr(module, "matrices", lambda labels, **how: [[killing], [replace(killing, killed_by={})]])
+    monkeypatch.setattr(
+        module, "matrices", lambda labels, **how: [[killing], [replace(killing, killed_by={})]]
+    )
     assert gk("--name", "rnn: h0 ignored", "--first", "--seeds", 2)[0] == 1
 
 

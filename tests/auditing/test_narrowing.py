@@ -1,4 +1,6 @@
-"""What a declaration narrows: sizes, dtypes and abilities that a target says it has, and what is then skipped with a reason."""
+"""What a declaration narrows: sizes, dtypes and abilities that a target says it has, and what is
+then skipped with a reason.
+"""
 
 import pytest
 from wrapped import after, having
@@ -24,15 +26,20 @@ def seen_by(target, **declared):
 
 
 @pytest.mark.parametrize(
-    ("axis", "size", "impossible"), [("T", 3, "empty_sequence"), ("B", 1, "empty_batch"), ("D", 2, None), ("H", 4, None)]
+    ("axis", "size", "impossible"),
+    [("T", 3, "empty_sequence"), ("B", 1, "empty_batch"), ("D", 2, None), ("H", 4, None)],
 )
-def test_declared_sizes_are_honoured_and_correct_code_of_them_passes(axis, size, impossible, monkeypatch):
+def test_declared_sizes_are_honoured_and_correct_code_of_them_passes(
+    axis, size, impossible, monkeypatch
+):
     monkeypatch.setitem(PROFILES, "quick", 4)
     seen, result = seen_by(Builtin("lstm"), sizes={axis: size})
     assert {call["TBDH".index(axis)] for call in seen} == {size}
     assert f"{axis} is always {size}" in result.narrowings
     assert f"{axis} is always {size}" in result.to_json()["narrowings"]
-    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.verdict == "pass", [
+        p for p in result.properties if p.outcome not in ("passed", "skipped")
+    ]
     skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
     assert impossible is None or axis in skipped[impossible]
 
@@ -40,12 +47,24 @@ def test_declared_sizes_are_honoured_and_correct_code_of_them_passes(axis, size,
 def test_where_each_shape_is_compiled_there_are_few():
     target = subject(having(Edited(GRU()), few_shapes=True))
     sizes = {
-        name: {case.sizes for dtype in ("float32", "float64") for case in drawn(target, dtype, scope, 24, seed=0)}
+        name: {
+            case.sizes
+            for dtype in ("float32", "float64")
+            for case in drawn(target, dtype, scope, 24, seed=0)
+        }
         for name, scope in SCOPES.items()
     }
     assert {len(of_scope) for of_scope in sizes.values()} <= {2, 3, 4}
     assert sizes["any"] == sizes["present"]
-    assert len({case.sizes for case in drawn(subject(Edited(GRU())), "float32", SCOPES["any"], 24, seed=0)}) > 8
+    assert (
+        len(
+            {
+                case.sizes
+                for case in drawn(subject(Edited(GRU())), "float32", SCOPES["any"], 24, seed=0)
+            }
+        )
+        > 8
+    )
     assert any("few different sizes" in note for note in target.narrowings)
 
 

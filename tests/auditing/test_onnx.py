@@ -1,4 +1,6 @@
-"""ONNX's operators by ONNX Runtime and by the reference evaluator: which bits of the convention hold, and what each is known not to do."""
+"""ONNX's operators by ONNX Runtime and by the reference evaluator: which bits of the convention
+hold, and what each is known not to do.
+"""
 
 import sys
 from dataclasses import replace
@@ -21,12 +23,27 @@ from gatecheck.targets.loading import installed, load
 
 ENGINES = {"onnxruntime": onnxruntime.ENGINE, "onnx.reference": onnx_reference.ENGINE}
 CELLS = [
-    *("rnn", "rnn-bidirectional", "gru", "gru-before", "gru-bidirectional", "gru-before-bidirectional"),
+    *(
+        "rnn",
+        "rnn-bidirectional",
+        "gru",
+        "gru-before",
+        "gru-bidirectional",
+        "gru-before-bidirectional",
+    ),
     *("lstm", "lstm-peepholes", "lstm-bidirectional", "lstm-peepholes-bidirectional"),
 ]
 """What both compute."""
 RUNTIME = [
-    *("rnn-relu", "rnn-sigmoid", "rnn-relu-bidirectional", "gru-hard5", "gru-before-hard6-bidirectional", "lstm-hard5", "lstm-hard6"),
+    *(
+        "rnn-relu",
+        "rnn-sigmoid",
+        "rnn-relu-bidirectional",
+        "gru-hard5",
+        "gru-before-hard6-bidirectional",
+        "lstm-hard5",
+        "lstm-hard6",
+    ),
     *("lstm-coupled", "lstm-peepholes-coupled", "lstm-peepholes-coupled-bidirectional"),
 ]
 """What ONNX Runtime computes and the reference evaluator ignores or refuses."""
@@ -41,11 +58,20 @@ def made(engine, cell, **attributes):
 
 
 def judged(implementation, *, ragged=False, absent=(), seed=8):
-    """The evidence that it computes its cell, from one case in each dtype that can tell: sizes distinct and nothing zero."""
+    """The evidence that it computes its cell, from one case in each dtype that can tell: sizes
+    distinct and nothing zero.
+    """
     implementation = subject(implementation)
     seen = []
     for dtype in implementation.dtypes:
-        case = draw(implementation.cell, Sizes(5, 3, 2, 4), seed=seed, dtype=dtype, ragged=ragged, absent=absent)
+        case = draw(
+            implementation.cell,
+            Sizes(5, 3, 2, 4),
+            seed=seed,
+            dtype=dtype,
+            ragged=ragged,
+            absent=absent,
+        )
         budget = case_budget(case)
         expected = {k: v for k, v in budget.exact.items() if not k.startswith("d")}
         seen.append(agree(case.cell, implementation.forward(case), expected, budget.tolerance))
@@ -53,7 +79,10 @@ def judged(implementation, *, ragged=False, absent=(), seed=8):
     return seen
 
 
-@pytest.mark.parametrize(("engine", "cell"), [*((e, c) for e in ENGINES for c in CELLS), *(("onnxruntime", c) for c in RUNTIME)])
+@pytest.mark.parametrize(
+    ("engine", "cell"),
+    [*((e, c) for e in ENGINES for c in CELLS), *(("onnxruntime", c) for c in RUNTIME)],
+)
 def test_every_bit_of_the_convention_holds(engine, cell):
     judged(made(engine, cell))
     judged(made(engine, cell), absent=("h0",))
@@ -64,7 +93,9 @@ def test_every_bit_of_the_convention_holds(engine, cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_batch_may_come_first(cell):
     judged(made("onnx.reference", cell, layout=1))
-    with pytest.raises(TargetError, match=r"onnxruntime does not take \w+: .*layout_ == 0 was false"):
+    with pytest.raises(
+        TargetError, match=r"onnxruntime does not take \w+: .*layout_ == 0 was false"
+    ):
         made("onnxruntime", cell, layout=1)
 
 
@@ -83,7 +114,10 @@ ARRAYS = CONVENTIONS["onnx"].layouts["lstm"].arrays
     [
         *(("gru", w) for w in ({"order": "rzn"}, {"negated": ""}, {"negated": "zr"})),
         *(("lstm", w) for w in ({"order": "ifog"}, {"order": "oifg"}, {"negated": "f"})),
-        *(("lstm-peepholes", w) for w in ({"arrays": ARRAYS | {"P": f"p : {order}"}} for order in ("ifo", "oif"))),
+        *(
+            ("lstm-peepholes", w)
+            for w in ({"arrays": ARRAYS | {"P": f"p : {order}"}} for order in ("ifo", "oif"))
+        ),
     ],
     ids=str,
 )
@@ -99,10 +133,16 @@ def test_a_wrong_convention_fails(engine, cell, wrong):
 def test_input_forget_is_a_coupled_cell():
     """In ONNX Runtime f = 1 - i, which is ours with the negated weights of f in the place of i."""
     arrays = {
-        k: np.random.default_rng(0).standard_normal(s) for k, s in {"W": (2, 6, 5), "R": (2, 6, 2), "B": (2, 12), "P": (2, 4)}.items()
+        k: np.random.default_rng(0).standard_normal(s)
+        for k, s in {"W": (2, 6, 5), "R": (2, 6, 2), "B": (2, 12), "P": (2, 4)}.items()
     }
     theirs = uncoupled(arrays)
-    assert {k: a.shape for k, a in theirs.items()} == {"W": (2, 8, 5), "R": (2, 8, 2), "B": (2, 16), "P": (2, 6)}
+    assert {k: a.shape for k, a in theirs.items()} == {
+        "W": (2, 8, 5),
+        "R": (2, 8, 2),
+        "B": (2, 16),
+        "P": (2, 6),
+    }
     np.testing.assert_array_equal(theirs["W"][:, :2], -arrays["W"][:, 2:4])
     np.testing.assert_array_equal(theirs["B"][:, 8:10], -arrays["B"][:, 8:10])
     back = coupled(theirs)
@@ -115,28 +155,39 @@ FOUND = {
     ("onnxruntime", "LSTM"): {"empty_batch", "nan_stays_nan_in_its_row"},
     **{("onnx.reference", op): LENGTHS for op in ("RNN", "GRU", "LSTM")},
 }
-"""What is wrong in onnx 1.23.2 and onnxruntime 1.32.0. ONNX Runtime's GRU ends the process without steps or rows, its LSTM without rows;
-both make numbers of NaN where there is a B; its RNN's tanh is 2σ(2a) - 1, which is 0 at 1e-8 (rnn_activation_functors.h). The reference
-evaluator does not look at sequence_lens."""
+"""What is wrong in onnx 1.23.2 and onnxruntime 1.32.0. ONNX Runtime's GRU ends the process without
+steps or rows, its LSTM without rows; both make numbers of NaN where there is a B; its RNN's tanh is
+2σ(2a) - 1, which is 0 at 1e-8 (rnn_activation_functors.h). The reference evaluator does not look at
+sequence_lens."""
 
 
 @pytest.mark.parametrize(("engine", "op"), FOUND)
 def test_what_is_found(engine, op):
-    tried = {"forward_within_budget", "empty_sequence", "empty_batch", "nan_stays_nan_in_its_row", *LENGTHS} - (
-        {"lengths_within_budget"} if (engine, op) == ("onnxruntime", "RNN") else set()
-    )
+    tried = {
+        "forward_within_budget",
+        "empty_sequence",
+        "empty_batch",
+        "nan_stays_nan_in_its_row",
+        *LENGTHS,
+    } - ({"lengths_within_budget"} if (engine, op) == ("onnxruntime", "RNN") else set())
     result = audit(load(f"{engine}:{op}"), profile="quick", only=sorted(tried))
     assert {p.name for p in result.findings} == FOUND[engine, op]
     assert result.count("expected_failure") == ("empty_sequence" not in FOUND[engine, op])
     assert any("gradients are not audited" in n for n in result.narrowings)
-    assert any("float64 is not audited" in n for n in result.narrowings) == (engine == "onnxruntime")
-    assert set(result.versions) >= {"onnx"} | ({"onnxruntime"} if engine == "onnxruntime" else set())
+    assert any("float64 is not audited" in n for n in result.narrowings) == (
+        engine == "onnxruntime"
+    )
+    assert set(result.versions) >= {"onnx"} | (
+        {"onnxruntime"} if engine == "onnxruntime" else set()
+    )
 
 
 def test_a_call_that_would_end_the_process_is_tried_elsewhere():
     implementation = subject(made("onnxruntime", "gru"))
     case = draw(implementation.cell, Sizes(0, 3, 2, 4), seed=8, dtype="float32")
-    with pytest.raises(TargetCrashError, match="ONNX Runtime would end the process: terminate called"):
+    with pytest.raises(
+        TargetCrashError, match="ONNX Runtime would end the process: terminate called"
+    ):
         implementation.forward(case)
 
 
@@ -161,7 +212,11 @@ def test_models_are_kept_and_not_for_ever():
         ("LSTM", {"clip": 3.0}, r"clips what goes into its activations \(clip = 3\)"),
         ("RNN", {"activations": ["Elu"]}, "its activation Elu is that of no cell"),
         ("RNN", {"activations": ["HardSigmoid"]}, r"its activation is HardSigmoid\(0.2, 0.5\)"),
-        ("RNN", {"activations": ["Tanh", "Tanh"]}, "it has 2 activations, and a RNN in 1 directions has 1"),
+        (
+            "RNN",
+            {"activations": ["Tanh", "Tanh"]},
+            "it has 2 activations, and a RNN in 1 directions has 1",
+        ),
         (
             "RNN",
             {"activations": ["Tanh", "Relu"], "direction": "bidirectional"},
@@ -169,9 +224,21 @@ def test_models_are_kept_and_not_for_ever():
         ),
         ("GRU", {"activations": ["Sigmoid", "Relu"]}, "its activations are Sigmoid, Relu"),
         ("GRU", {"activations": ["Tanh", "Tanh"]}, "its gates are Tanh"),
-        ("GRU", {"activations": ["HardSigmoid", "Tanh"], "activation_alpha": [0.3]}, r"its gates are HardSigmoid\(0.3, 0.5\)"),
-        ("LSTM", {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_beta": [0.4]}, r"its gates are HardSigmoid\(0.2, 0.4\)"),
-        ("LSTM", {"activations": ["Sigmoid", "Tanh", "Relu"]}, "its activations are Sigmoid, Tanh, Relu"),
+        (
+            "GRU",
+            {"activations": ["HardSigmoid", "Tanh"], "activation_alpha": [0.3]},
+            r"its gates are HardSigmoid\(0.3, 0.5\)",
+        ),
+        (
+            "LSTM",
+            {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_beta": [0.4]},
+            r"its gates are HardSigmoid\(0.2, 0.4\)",
+        ),
+        (
+            "LSTM",
+            {"activations": ["Sigmoid", "Tanh", "Relu"]},
+            "its activations are Sigmoid, Tanh, Relu",
+        ),
         ("LSTM", {"activation_alpha": [0.2]}, "more values in activation_alpha"),
         ("GRU", {"direction": "backwards"}, "its direction is 'backwards'"),
         ("GRU", {"wind": 3}, "is not valid ONNX: Unrecognized attribute: wind"),
@@ -187,8 +254,14 @@ def test_an_attribute_that_no_cell_expresses_is_not_ignored(op, attributes, frag
     ("attributes", "cell"),
     [
         ({"activations": ["hardsigmoid", "tanh", "TANH"]}, "lstm-hard5"),
-        ({"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [1 / 6]}, "lstm-hard6"),
-        ({"activations": ["HardSigmoid", "Tanh", "Tanh"] * 2, "direction": "bidirectional"}, "lstm-hard5-bidirectional"),
+        (
+            {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [1 / 6]},
+            "lstm-hard6",
+        ),
+        (
+            {"activations": ["HardSigmoid", "Tanh", "Tanh"] * 2, "direction": "bidirectional"},
+            "lstm-hard5-bidirectional",
+        ),
         ({"input_forget": 0, "direction": "reverse"}, "lstm"),
         ({"input_forget": 1}, "lstm-coupled"),
     ],
@@ -205,9 +278,17 @@ def test_a_cell_and_its_node_are_inverse(cell):
 @pytest.mark.parametrize(
     ("target", "cell", "error", "fragment"),
     [
-        ("onnxruntime:Conv", None, UsageError, "onnxruntime:Conv is not an operator that gatecheck knows; those are RNN, GRU, LSTM"),
+        (
+            "onnxruntime:Conv",
+            None,
+            UsageError,
+            "onnxruntime:Conv is not an operator that gatecheck knows; those are RNN, GRU, LSTM",
+        ),
         ("onnxruntime:GRU", "lstm", UsageError, "onnxruntime:GRU cannot be a lstm"),
-        *(("onnxruntime:LSTM", f"lstm-{o}", UsageError, "cannot be a lstm") for o in ("clip3", "forget1", "proj2", "layers2")),
+        *(
+            ("onnxruntime:LSTM", f"lstm-{o}", UsageError, "cannot be a lstm")
+            for o in ("clip3", "forget1", "proj2", "layers2")
+        ),
         (
             "onnx.reference:RNN",
             "rnn-relu",
@@ -226,7 +307,9 @@ def test_onnx_runtime_without_onnx_is_left_out(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "onnx", None)
     # Another framework that is first imported here would be left in pieces.
-    monkeypatch.setattr(loading, "ADAPTERS", {k: v for k, v in loading.ADAPTERS.items() if k.startswith("onnx")})
+    monkeypatch.setattr(
+        loading, "ADAPTERS", {k: v for k, v in loading.ADAPTERS.items() if k.startswith("onnx")}
+    )
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "onnx")
     assert not [name for name, _ in installed() if name.startswith("onnx")]
     with pytest.raises(MissingExtraError, match=r"pip install \"gatecheck\[onnx\]\""):

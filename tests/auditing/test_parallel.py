@@ -27,12 +27,16 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name
+)
 def test_none_is_left_behind(sent, tmp_path):
     script, marks = tmp_path / "script.py", tmp_path / "marks"
     script.write_text(SCRIPT)
     marks.mkdir()
-    process = subprocess.Popen([sys.executable, str(script), str(marks)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(marks)], stderr=subprocess.PIPE, text=True
+    )
     pids = []
     try:
         assert within(90, lambda: len(list(marks.iterdir())) == 2)
@@ -42,7 +46,9 @@ def test_none_is_left_behind(sent, tmp_path):
         _, printed = process.communicate(timeout=60)
         assert process.returncode != 0
         assert within(30, lambda: not any(map(alive, pids)))
-        assert printed.count("Traceback") <= (sent == signal.SIGINT), printed  # that of this script, which nothing catches
+        assert printed.count("Traceback") <= (sent == signal.SIGINT), (
+            printed
+        )  # that of this script, which nothing catches
     finally:
         process.kill()
         for pid in filter(alive, pids):
@@ -61,5 +67,7 @@ def test_one_that_ends_is_told():
 
 def test_each_result_is_told_when_it_is_there_and_all_come_in_order():
     told = []
-    assert on_all(int, ["3", "1", "2"], workers=2, done=lambda job, result: told.append((job, result))) == [3, 1, 2]
+    assert on_all(
+        int, ["3", "1", "2"], workers=2, done=lambda job, result: told.append((job, result))
+    ) == [3, 1, 2]
     assert sorted(told) == [("1", 1), ("2", 2), ("3", 3)]

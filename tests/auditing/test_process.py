@@ -63,13 +63,17 @@ def program(tmp_path):
 def test_a_right_program_passes(compiled):
     result = runner.audit(load(f"exec:{compiled('program.c')} lstm"), profile="quick")
     assert result.verdict == "pass", result.findings
-    assert {"gradients_within_budget", "lengths_within_budget"} <= {p.name for p in result.properties if p.outcome == "passed"}
+    assert {"gradients_within_budget", "lengths_within_budget"} <= {
+        p.name for p in result.properties if p.outcome == "passed"
+    }
     assert result.narrowings == []
 
 
 def test_a_wrong_backward_is_found(compiled):
     only = ["forward_within_budget", "gradients_within_budget"]
-    result = runner.audit(load(f"exec:{compiled('program.c', '-DBUG=1')} gru"), profile="quick", only=only)
+    result = runner.audit(
+        load(f"exec:{compiled('program.c', '-DBUG=1')} gru"), profile="quick", only=only
+    )
     assert [p.outcome for p in result.properties] == ["passed", "failed"]
 
 
@@ -77,15 +81,25 @@ def test_a_wrong_backward_is_found(compiled):
 def test_a_program_in_python(more, verdict):
     found = load(f"exec:{shlex.join([sys.executable, str(RNN)])}{more}")
     assert (found.dtypes, found.abilities) == (("float64",), frozenset())
-    only = ["forward_within_budget", "empty_sequence", "empty_batch", "absent_arrays_are_zero", "repeated_calls_are_identical"]
+    only = [
+        "forward_within_budget",
+        "empty_sequence",
+        "empty_batch",
+        "absent_arrays_are_zero",
+        "repeated_calls_are_identical",
+    ]
     assert runner.audit(found, profile="quick", only=only).verdict == verdict
 
 
 def test_the_values_arrive(compiled):
     case = random_case("gru", 3)
-    expected = Builtin("gru").backward(case.params, case["x"], case["h0"], None, case["dy"], case["dhT"], None)
+    expected = Builtin("gru").backward(
+        case.params, case["x"], case["h0"], None, case["dy"], case["dhT"], None
+    )
     for name, gradient in load(f"exec:{compiled('program.c')} gru").backward(case).items():
-        np.testing.assert_allclose(gradient, expected[name.removeprefix("d")], rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(
+            gradient, expected[name.removeprefix("d")], rtol=1e-8, atol=1e-10
+        )
 
 
 @pytest.mark.parametrize(
@@ -93,13 +107,33 @@ def test_the_values_arrive(compiled):
     [
         ("", TargetCrashError, "ended with status 0 before it had answered describe$"),
         ("import sys; sys.exit(3)", TargetCrashError, "ended with status 3 before"),
-        ("1 / 0", TargetCrashError, "ended with status 1 .*; its last words: ZeroDivisionError: division by zero$"),
+        (
+            "1 / 0",
+            TargetCrashError,
+            "ended with status 1 .*; its last words: ZeroDivisionError: division by zero$",
+        ),
         ("import os; os.kill(os.getpid(), 11)", TargetCrashError, "was killed by SIGSEGV before"),
-        ("import sys; print('hello'); print('end'); sys.stdin.read()", TargetError, "describes itself by 'hello', but should begin"),
-        ("while True: print('y')", ContractError, "answers describe by more than 100 lines, of which the first is 'y'"),
+        (
+            "import sys; print('hello'); print('end'); sys.stdin.read()",
+            TargetError,
+            "describes itself by 'hello', but should begin",
+        ),
+        (
+            "while True: print('y')",
+            ContractError,
+            "answers describe by more than 100 lines, of which the first is 'y'",
+        ),
         ("print('y' * 10**7)", ContractError, "a line of more than 4096 bytes, which begins b'yyy"),
-        ("import os\nwhile True: os.write(1, bytes(range(256)))", ContractError, "answers describe by"),
-        ("import sys; sys.stdout.buffer.write(bytes(range(128, 256)) + b'\\nend\\n')", TargetError, "describes itself by"),
+        (
+            "import os\nwhile True: os.write(1, bytes(range(256)))",
+            ContractError,
+            "answers describe by",
+        ),
+        (
+            "import sys; sys.stdout.buffer.write(bytes(range(128, 256)) + b'\\nend\\n')",
+            TargetError,
+            "describes itself by",
+        ),
     ],
 )
 def test_a_program_that_does_not_describe_itself(program, source, error, message):
@@ -111,21 +145,57 @@ def test_a_program_that_does_not_describe_itself(program, source, error, message
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
-        ("say('debug: here\\n')", ContractError, "answers forward by 'debug: here', but should by 'array NAME DTYPE …' or 'end'"),
+        (
+            "say('debug: here\\n')",
+            ContractError,
+            "answers forward by 'debug: here', but should by 'array NAME DTYPE …' or 'end'",
+        ),
         ("say('end\\n')", ContractError, "answers forward without y, hT"),
         ("say('array z float64 1\\n')", ContractError, "answers forward by z, but should by y, hT"),
-        ("say('array y int32 1 1 1\\n')", ContractError, "y has dtype int32, but should have dtype float64, like x"),
-        ("say(f'array y {dtype} {T} {B}\\n')", ContractError, r"y has shape \(\d+, \d+\), but should have shape \("),
+        (
+            "say('array y int32 1 1 1\\n')",
+            ContractError,
+            "y has dtype int32, but should have dtype float64, like x",
+        ),
+        (
+            "say(f'array y {dtype} {T} {B}\\n')",
+            ContractError,
+            r"y has shape \(\d+, \d+\), but should have shape \(",
+        ),
         ("say(y + b'no line\\n')", ContractError, "answers forward by 'no line'"),
         ("say(y + y)", ContractError, "answers forward by y twice"),
-        ("say('refused no such size\\n')", TargetCrashError, "the program refused forward: no such size"),
+        (
+            "say('refused no such size\\n')",
+            TargetCrashError,
+            "the program refused forward: no such size",
+        ),
         ("say('refused\\n')", TargetCrashError, "refused forward: it does not say why"),
-        ("say('array y flo'); sys.exit(2)", TargetCrashError, "ended with status 2 before it had answered forward"),
-        ("say(y[:-1]); sys.exit(0)", TargetCrashError, "ended with status 0 before it had answered forward"),
+        (
+            "say('array y flo'); sys.exit(2)",
+            TargetCrashError,
+            "ended with status 2 before it had answered forward",
+        ),
+        (
+            "say(y[:-1]); sys.exit(0)",
+            TargetCrashError,
+            "ended with status 0 before it had answered forward",
+        ),
         ("say(y[:-1]); os.abort()", TargetCrashError, "was killed by SIGABRT before"),
-        ("os.close(1); time.sleep(60)", TargetCrashError, "closed its standard output before it had answered forward"),
-        ("sys.stderr.write('x' * 10**6 + '\\nthe end\\n\\n'); sys.exit(1)", TargetCrashError, "its last words: the end$"),
-        ("sys.stderr.write('why\\n'); sys.stderr.flush(); say('oh\\n'); time.sleep(60)", ContractError, "'oh', .*; its last words: why$"),
+        (
+            "os.close(1); time.sleep(60)",
+            TargetCrashError,
+            "closed its standard output before it had answered forward",
+        ),
+        (
+            "sys.stderr.write('x' * 10**6 + '\\nthe end\\n\\n'); sys.exit(1)",
+            TargetCrashError,
+            "its last words: the end$",
+        ),
+        (
+            "sys.stderr.write('why\\n'); sys.stderr.flush(); say('oh\\n'); time.sleep(60)",
+            ContractError,
+            "'oh', .*; its last words: why$",
+        ),
     ],
 )
 def test_a_program_that_answers_wrongly(program, answer, error, message):
@@ -139,19 +209,31 @@ def test_a_program_that_answers_wrongly(program, answer, error, message):
     assert time.monotonic() - start < process.TIMEOUT_S
 
 
-@pytest.mark.parametrize("answer", ["time.sleep(60)", "os.spawnlp(os.P_WAIT, 'sleep', 'sleep', '60')", "say('array y'); time.sleep(60)"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "time.sleep(60)",
+        "os.spawnlp(os.P_WAIT, 'sleep', 'sleep', '60')",
+        "say('array y'); time.sleep(60)",
+    ],
+)
 def test_a_program_that_hangs_is_ended_and_in_the_end_not_asked_again(program, monkeypatch, answer):
     found = load(program(f"{READ}    {answer}\n"))
     monkeypatch.setattr(process, "TIMEOUT_S", 0.5)
     for _ in range(process.HANGS):
-        with pytest.raises(TargetCrashError, match=r"did not answer forward within 0.5 s \(an answer must be flushed\)"):
+        with pytest.raises(
+            TargetCrashError,
+            match=r"did not answer forward within 0.5 s \(an answer must be flushed\)",
+        ):
             found.forward(random_case("rnn", 0))
     with pytest.raises(TargetCrashError, match="left 3 requests unanswered and is not asked again"):
         found.forward(random_case("rnn", 0))
 
 
 def test_a_program_that_does_not_read_is_ended(program, monkeypatch):
-    found = load(program("print('gatecheck 1\\ncell rnn\\nend', flush=True)\nimport time; time.sleep(60)"))
+    found = load(
+        program("print('gatecheck 1\\ncell rnn\\nend', flush=True)\nimport time; time.sleep(60)")
+    )
     monkeypatch.setattr(process, "TIMEOUT_S", 0.5)
     with pytest.raises(TargetCrashError, match="did not answer forward"):
         found.forward(random_case("rnn", 0, sizes=(64, 16, 32, 4)))
@@ -180,7 +262,11 @@ def test_nothing_is_left_when_a_target_is_forgotten(program):
     [
         ("exec:", UsageError, "should be written builtin:CELL"),
         ("exec:'", UsageError, "cannot be read as a command"),
-        ("exec:./no-such-program x", TargetError, "./no-such-program cannot be started: No such file"),
+        (
+            "exec:./no-such-program x",
+            TargetError,
+            "./no-such-program cannot be started: No such file",
+        ),
         ("exec:/", TargetError, "/ cannot be started: Permission denied"),
     ],
 )

@@ -1,4 +1,6 @@
-"""An audit in the profile thorough proves what can be proven, says of what, and says so where there is nothing to prove."""
+"""An audit in the profile thorough proves what can be proven, says of what, and says so where there
+is nothing to prove.
+"""
 
 from __future__ import annotations
 
@@ -75,9 +77,18 @@ def test_dtypes_that_are_not_declared_are_not_tried(dtypes):
 
 
 def test_the_activations_of_ours_are_those_that_the_cell_has():
-    shown = {name: sorted(Builtin(name).activations) for name in ("rnn", "rnn-relu", "rnn-sigmoid", "gru", "lstm-peepholes")}
+    shown = {
+        name: sorted(Builtin(name).activations)
+        for name in ("rnn", "rnn-relu", "rnn-sigmoid", "gru", "lstm-peepholes")
+    }
     both = ["sigmoid", "tanh"]
-    assert shown == {"rnn": ["tanh"], "rnn-relu": [], "rnn-sigmoid": ["sigmoid"], "gru": both, "lstm-peepholes": both}
+    assert shown == {
+        "rnn": ["tanh"],
+        "rnn-relu": [],
+        "rnn-sigmoid": ["sigmoid"],
+        "gru": both,
+        "lstm-peepholes": both,
+    }
 
 
 class Wrong(Builtin):
@@ -101,7 +112,10 @@ def test_a_refuted_activation_fails_the_audit(short):
         (3, "activations is a int, but should be a dict of functions"),
         ({"gelu": np.abs}, "of Hostile has an activation 'gelu'"),
         ({"tanh": lambda x: 1 / 0}, "ZeroDivisionError: division by zero"),
-        ({"tanh": lambda x: x[:1]}, "returned an array of float32 and shape (1,) for three numbers of float32"),
+        (
+            {"tanh": lambda x: x[:1]},
+            "returned an array of float32 and shape (1,) for three numbers of float32",
+        ),
     ],
 )
 def test_what_a_target_shows_may_be_anything(shown, says):
@@ -125,32 +139,51 @@ class Mine(Builtin):
     ("activations", "of", "note"),
     [
         ("{}", {"the equations of rnn"}, True),
-        ('{"tanh": lambda x: np.tanh(x.astype(float)).astype(x.dtype)}', {"the equations of rnn", "the activations of Mine"}, False),
+        (
+            '{"tanh": lambda x: np.tanh(x.astype(float)).astype(x.dtype)}',
+            {"the equations of rnn", "the activations of Mine"},
+            False,
+        ),
     ],
 )
-def test_in_a_process_of_its_own_only_what_is_shown_is_its_own(short, tmp_path, activations, of, note):
+def test_in_a_process_of_its_own_only_what_is_shown_is_its_own(
+    short, tmp_path, activations, of, note
+):
     (tmp_path / "mine.py").write_text(FOREIGN.replace("ACTIVATIONS", activations))
     with Isolation() as process:
         found = isolation.audit(process, f"{tmp_path / 'mine.py'}:Mine", profile="thorough")
     assert found.verdict == "pass"
     assert {re.sub("/.*/mine.py:", "", p.of) for p in found.proofs} == of
-    assert ("only of the equations something is proven for all inputs: it shows no activations of its own" in found.narrowings) == note
+    assert (
+        "only of the equations something is proven for all inputs: it shows no activations of its own"
+        in found.narrowings
+    ) == note
     own = [p for p in found.proofs if "activations" in p.of]
     assert all(p.outcome == "sampled" for p in own)
 
 
 def test_without_python_flint_an_audit_says_what_is_missing(short, monkeypatch):
-    for name in [m for m in sys.modules if m.startswith(("gatecheck.proofs.ranges", "gatecheck.oracles.", "flint"))]:
+    for name in [
+        m
+        for m in sys.modules
+        if m.startswith(("gatecheck.proofs.ranges", "gatecheck.oracles.", "flint"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "flint", None)
     monkeypatch.delattr(sys.modules["gatecheck.proofs"], "ranges", raising=False)
     proofs, notes = proving.proven(GRU(), lambda progress: [], silent)
     assert proofs == []
-    assert notes == ['nothing is proven for all inputs: certified values need python-flint: pip install "gatecheck[certified]"']
+    assert notes == [
+        'nothing is proven for all inputs: certified values need python-flint: pip install "gatecheck[certified]"'
+    ]
 
 
 def test_the_command(tmp_path, monkeypatch):
-    done = CliRunner().invoke(main, ["prove", "gru", "--stride", "40009", "--json", str(tmp_path / "p.json")], env={"COLUMNS": "150"})
+    done = CliRunner().invoke(
+        main,
+        ["prove", "gru", "--stride", "40009", "--json", str(tmp_path / "p.json")],
+        env={"COLUMNS": "150"},
+    )
     assert done.exit_code == 0, done.output
     assert "proved of the equations of gru, for all real inputs" in done.output
     assert "h' = (-z + 1) h + (z) n as polynomials" in done.output
@@ -160,11 +193,18 @@ def test_the_command(tmp_path, monkeypatch):
     wrong = Proof("the equations of gru", "0 < z < 1", "all", "refuted", "z is 2")
     monkeypatch.setattr(ranges, "proofs", lambda cell: [wrong])
     done = CliRunner().invoke(main, ["prove", "gru", "--stride", "400009"])
-    assert (done.exit_code, "refuted of the equations of gru, for all:" in done.output, "z is 2" in done.output) == (1, True, True)
+    assert (
+        done.exit_code,
+        "refuted of the equations of gru, for all:" in done.output,
+        "z is 2" in done.output,
+    ) == (1, True, True)
 
 
 def test_the_command_without_python_flint_is_one_line():
     code = "import sys; sys.modules['flint'] = None; from gatecheck.cli import main; main(['prove', 'gru'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == 'gatecheck: certified values need python-flint: pip install "gatecheck[certified]"\n'
+    assert (
+        done.stderr
+        == 'gatecheck: certified values need python-flint: pip install "gatecheck[certified]"\n'
+    )

@@ -37,23 +37,56 @@ def broken():
     ],
 )
 def test_verdict(found, verdict):
-    result = AuditResult("it", "gru", "canonical", "quick", 0, [], [PropertyResult(f"p{k}", o) for k, o in enumerate(found)])
+    result = AuditResult(
+        "it",
+        "gru",
+        "canonical",
+        "quick",
+        0,
+        [],
+        [PropertyResult(f"p{k}", o) for k, o in enumerate(found)],
+    )
     assert result.verdict == verdict
     assert result.ok == (verdict == "pass")
-    assert [p.outcome for p in result.findings] == [o for o in found if o in ("failed", "crashed", "timed_out")]
+    assert [p.outcome for p in result.findings] == [
+        o for o in found if o in ("failed", "crashed", "timed_out")
+    ]
 
 
 @pytest.mark.parametrize("edits", [(), (NO_FORGET,)], ids=["correct", "broken"])
 def test_to_json_has_the_promised_keys_and_no_nan(edits):
-    only = [BACKWARD, "open_forget_gate_holds_memory", "gradients_are_causal", "kept_and_new_share_one_whole"]
+    only = [
+        BACKWARD,
+        "open_forget_gate_holds_memory",
+        "gradients_are_causal",
+        "kept_and_new_share_one_whole",
+    ]
     result = audit(Edited(LSTM(), *edits), profile="quick", only=only)
     data = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert data["schema"] == "gatecheck-audit-1"
-    assert {"schema", "implementation", "versions", "seed", "verdict", "properties", "diagnosis"} <= set(data)
+    assert {
+        "schema",
+        "implementation",
+        "versions",
+        "seed",
+        "verdict",
+        "properties",
+        "diagnosis",
+    } <= set(data)
     assert {"python", "numpy", "gatecheck"} <= set(data["versions"])
-    keys = {"name", "outcome", "examples", "worst_ratio", "inconclusive", "reason", "counterexample"}
+    keys = {
+        "name",
+        "outcome",
+        "examples",
+        "worst_ratio",
+        "inconclusive",
+        "reason",
+        "counterexample",
+    }
     assert all(set(p) == keys for p in data["properties"])
-    assert {p["name"]: p["outcome"] for p in data["properties"]} == {p.name: p.outcome for p in result.properties}
+    assert {p["name"]: p["outcome"] for p in data["properties"]} == {
+        p.name: p.outcome for p in result.properties
+    }
     assert data["verdict"] == ("fail" if edits else "pass")
     assert data["counts"]["ran"] == 3
     assert data["counts"]["skipped"] == 1
@@ -84,7 +117,9 @@ def test_replay_refuses_a_case_that_names_no_property(tmp_path):
         replay(Edited(RNN()), saved(tmp_path))
 
 
-@pytest.mark.parametrize("declared", [{"backward": None}, {"dtypes": ("float32",)}], ids=["no backward", "float32 only"])
+@pytest.mark.parametrize(
+    "declared", [{"backward": None}, {"dtypes": ("float32",)}], ids=["no backward", "float32 only"]
+)
 def test_replay_refuses_a_property_that_says_nothing_about_the_target(tmp_path, declared):
     narrowed = Edited(RNN())
     vars(narrowed).update(declared)

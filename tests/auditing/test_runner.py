@@ -1,4 +1,6 @@
-"""The audit: verdicts, counts, shrinking, replay, expected failures, and implementations that behave badly."""
+"""The audit: verdicts, counts, shrinking, replay, expected failures, and implementations that
+behave badly.
+"""
 
 import json
 import random
@@ -39,7 +41,9 @@ def sigmoid(a):
 
 
 class Port:
-    """A GRU (reset before) by hand: gates by rows in an order of its own, z = 1 keeps, names of its own."""
+    """A GRU (reset before) by hand: gates by rows in an order of its own, z = 1 keeps, names of its
+    own.
+    """
 
     cell = "gru-before"
     layout = Layout("nzr", {"kernel": "W", "recurrent": "U", "bias": "b"}, negated="z")
@@ -64,7 +68,12 @@ class Port:
     def backward(self, params, x, h0, c0, dy, dhT, dcT):
         W, U = params["kernel"], params["recurrent"]
         U_n, U_z, U_r = np.split(U, 3)
-        dW, dU, db, dx = np.zeros_like(W), np.zeros_like(U), np.zeros_like(params["bias"]), np.zeros_like(x)
+        dW, dU, db, dx = (
+            np.zeros_like(W),
+            np.zeros_like(U),
+            np.zeros_like(params["bias"]),
+            np.zeros_like(x),
+        )
         _, h, tape = self.trace(params, x, h0)
         dh = np.zeros_like(h) if dhT is None else dhT
         for t in reversed(range(len(x))):
@@ -91,12 +100,16 @@ def outcomes(result):
 @pytest.mark.parametrize("target", [*(Builtin(cell) for cell in CELLS), Port], ids=[*CELLS, "port"])
 def test_correct_code_passes(target):
     result = audit(target, profile="quick")
-    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.verdict == "pass", [
+        p for p in result.properties if p.outcome not in ("passed", "skipped")
+    ]
     assert (result.ok, result.findings) == (True, [])
     assert result.ran == result.count("passed") > 12
     assert result.ran + result.count("skipped") == len(result.properties) == len(claims())
     assert all(p.reason for p in result.properties if p.outcome == "skipped")
-    assert all(p.examples and p.worst_ratio <= 1 for p in result.properties if p.outcome == "passed")
+    assert all(
+        p.examples and p.worst_ratio <= 1 for p in result.properties if p.outcome == "passed"
+    )
 
 
 def test_only_the_port_with_its_own_convention_passes():
@@ -108,11 +121,17 @@ def test_only_the_port_with_its_own_convention_passes():
 
 
 def broken_audit(seed=0, shrinking=60, **how):
-    """Of an LSTM with a fault. Its counterexample is the smallest, and so the same every time, unless the time is short."""
+    """Of an LSTM with a fault. Its counterexample is the smallest, and so the same every time,
+    unless the time is short.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exploring, "SHRINKING_S", shrinking)
-        patch.setitem(exploring.PROFILES, "quick", 4)  # for the fixture, which is made once for all of the file
-        return audit(Edited(LSTM(), NO_FORGET), profile="quick", only=[FORWARD, BACKWARD], seed=seed, **how)
+        patch.setitem(
+            exploring.PROFILES, "quick", 4
+        )  # for the fixture, which is made once for all of the file
+        return audit(
+            Edited(LSTM(), NO_FORGET), profile="quick", only=[FORWARD, BACKWARD], seed=seed, **how
+        )
 
 
 @pytest.fixture(scope="module")
@@ -152,18 +171,28 @@ def test_an_expected_failure_is_no_finding():
     result = audit(target, profile="quick", only=[FORWARD, BACKWARD])
     assert outcomes(result) == {FORWARD: "passed", BACKWARD: "expected_failure"}
     assert result.ok
-    assert result.properties[1].reason == "documented: drops f" or result.properties[0].reason == "documented: drops f"
+    assert (
+        result.properties[1].reason == "documented: drops f"
+        or result.properties[0].reason == "documented: drops f"
+    )
 
 
 def test_an_expected_failure_that_holds_is_a_finding():
-    result = audit(having(Edited(RNN()), expected_failures={FORWARD: "once wrong"}), profile="quick", only=[FORWARD])
+    result = audit(
+        having(Edited(RNN()), expected_failures={FORWARD: "once wrong"}),
+        profile="quick",
+        only=[FORWARD],
+    )
     assert outcomes(result) == {FORWARD: "failed"}
     assert "it holds, but was expected to fail: once wrong" in result.findings[0].reason
 
 
 def test_an_expected_failure_of_nothing_is_an_error():
     with pytest.raises(TargetError, match="forward_in_budget"):
-        audit(having(Edited(RNN()), expected_failures={"forward_in_budget": "a typo"}), profile="quick")
+        audit(
+            having(Edited(RNN()), expected_failures={"forward_in_budget": "a typo"}),
+            profile="quick",
+        )
 
 
 # ---- how it is called
@@ -172,7 +201,10 @@ def test_an_expected_failure_of_nothing_is_an_error():
 @pytest.mark.parametrize(
     ("how", "fragment"),
     [
-        ({"only": ["no_such"]}, "there is no property no_such; `gatecheck properties` lists them all"),
+        (
+            {"only": ["no_such"]},
+            "there is no property no_such; `gatecheck properties` lists them all",
+        ),
         ({"only": FORWARD}, "list"),
         ({"profile": "slow"}, "there is no profile 'slow'; the profiles are quick, ci, thorough"),
     ],
@@ -185,17 +217,20 @@ def test_a_wrong_call(how, fragment):
 
 def test_the_same_seed_gives_the_same_audit(broken):
     assert broken_audit().to_json() == broken.to_json()
-    hastily = [broken_audit(seed=seed, shrinking=0, diagnose=False).to_json()["properties"] for seed in (0, 0, 4)]
+    hastily = [
+        broken_audit(seed=seed, shrinking=0, diagnose=False).to_json()["properties"]
+        for seed in (0, 0, 4)
+    ]
     assert hastily[0] == hastily[1] != hastily[2]
 
 
 def test_the_same_seed_draws_the_same_cases_in_every_process():
     ask = "from gatecheck.auditing.exploring import drawn; from gatecheck.cells import LSTM; from gatecheck.strategies import SCOPES; "
-    ask += (
-        "from gatecheck.implementation import subject; from gatecheck.kernels import Builtin; own = Builtin('lstm'); own.sizes = {'B': 2}; "
-    )
+    ask += "from gatecheck.implementation import subject; from gatecheck.kernels import Builtin; own = Builtin('lstm'); own.sizes = {'B': 2}; "
     ask += "print(*(case.key for case in drawn(subject(own), 'float32', SCOPES['any'], 40, 7)))"
-    there = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+    there = subprocess.run(
+        [sys.executable, "-c", ask], capture_output=True, text=True, check=True
+    ).stdout.split()
     own = Builtin("lstm")
     own.sizes = {"B": 2}
     here, other = (drawn(subject(own), "float32", SCOPES["any"], 40, s) for s in (7, 8))
@@ -254,10 +289,22 @@ def raises(error):
     return change
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("by hand"), SystemExit(0), RecursionError("deep")], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "error",
+    [ZeroDivisionError("by hand"), SystemExit(0), RecursionError("deep")],
+    ids=lambda e: type(e).__name__,
+)
 def test_a_crash_is_an_outcome_and_the_rest_goes_on(error):
-    result = audit(after(Edited(RNN()), raises(error), "backward"), profile="quick", only=[FORWARD, BACKWARD, "outputs_are_causal"])
-    assert outcomes(result) == {FORWARD: "passed", BACKWARD: "crashed", "outputs_are_causal": "passed"}
+    result = audit(
+        after(Edited(RNN()), raises(error), "backward"),
+        profile="quick",
+        only=[FORWARD, BACKWARD, "outputs_are_causal"],
+    )
+    assert outcomes(result) == {
+        FORWARD: "passed",
+        BACKWARD: "crashed",
+        "outputs_are_causal": "passed",
+    }
     assert f"backward raised {type(error).__name__}" in result.findings[0].reason
     assert result.verdict == "fail"
     assert json.dumps(result.to_json(), allow_nan=False)
@@ -270,7 +317,10 @@ def test_an_interrupt_is_not_a_finding():
 
 def unsteady():
     rng = np.random.default_rng(0)
-    return lambda arguments, result: (result[0] + rng.uniform(0, 1e-3, result[0].shape).astype(result[0].dtype), *result[1:])
+    return lambda arguments, result: (
+        result[0] + rng.uniform(0, 1e-3, result[0].shape).astype(result[0].dtype),
+        *result[1:],
+    )
 
 
 def first_call_only():
@@ -285,7 +335,9 @@ def first_call_only():
 
 @pytest.mark.parametrize("make", [unsteady, first_call_only])
 def test_an_implementation_that_changes_its_mind_is_found(make):
-    result = audit(after(Edited(RNN()), make()), profile="quick", only=["repeated_calls_are_identical"])
+    result = audit(
+        after(Edited(RNN()), make()), profile="quick", only=["repeated_calls_are_identical"]
+    )
     (found,) = result.findings
     assert "y[t=0, 0, 0] is" in found.reason
     assert found.counterexample is not None
@@ -313,14 +365,20 @@ def test_a_wrong_result_is_a_finding(change, fragment):
 
 def test_views_of_the_inputs_are_no_harm():
     """Over no steps the state may be handed through as the array that came in."""
-    same = {k: audit(after(Edited(RNN()), k), profile="quick").to_json()["properties"] for k in (views, lambda a, r: r)}
+    same = {
+        k: audit(after(Edited(RNN()), k), profile="quick").to_json()["properties"]
+        for k in (views, lambda a, r: r)
+    }
     assert len({json.dumps(p) for p in same.values()}) == 1
 
 
 def views(arguments, result):
     buffer = np.empty((2, *result[0].shape), result[0].dtype)[::-1]
     buffer[0] = result[0]
-    return (buffer[0], arguments[2] if not len(arguments[1]) and arguments[2] is not None else result[1])
+    return (
+        buffer[0],
+        arguments[2] if not len(arguments[1]) and arguments[2] is not None else result[1],
+    )
 
 
 def meddles(arguments, result):
@@ -335,13 +393,18 @@ def test_global_state_that_the_target_changes_does_not_reach_the_audit():
     with np.errstate():
         result = audit(after(Edited(GRU()), meddles), profile="quick", only=only)
         assert np.geterr()["over"] != "raise"
-    assert result.to_json()["properties"] == audit(Edited(GRU()), profile="quick", only=only).to_json()["properties"]
+    assert (
+        result.to_json()["properties"]
+        == audit(Edited(GRU()), profile="quick", only=only).to_json()["properties"]
+    )
 
 
 def test_shrinking_stops_in_time(monkeypatch):
     """And then no case is drawn any more."""
     assert isinstance(broken_audit(shrinking=0).findings[0].counterexample, Case)
     drawn = []
-    monkeypatch.setattr(exploring, "cases", lambda *of: cases(*of).map(lambda case: drawn.append(case) or case))
+    monkeypatch.setattr(
+        exploring, "cases", lambda *of: cases(*of).map(lambda case: drawn.append(case) or case)
+    )
     broken_audit(shrinking=0, diagnose=False)  # its own cases are remembered
     assert len(drawn) == 1

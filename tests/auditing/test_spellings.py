@@ -1,4 +1,6 @@
-"""That the spellings are the mathematics, that they differ, and that their functions err no more than frameworks' do."""
+"""That the spellings are the mathematics, that they differ, and that their functions err no more
+than frameworks' do.
+"""
 
 import numpy as np
 import pytest
@@ -13,7 +15,10 @@ from gatecheck.cells import CELLS, GRU, LSTM, Sizes
 from gatecheck.errors import InputError
 
 ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
-ALL = [*SPELLINGS, *(Spelling("textbook", Arithmetic(s, t, o)) for s in SIGMOID for t in TANH for o in ORDERS)]
+ALL = [
+    *SPELLINGS,
+    *(Spelling("textbook", Arithmetic(s, t, o)) for s in SIGMOID for t in TANH for o in ORDERS),
+]
 
 
 @pytest.mark.parametrize("dtype", ROUNDOFF)
@@ -24,14 +29,21 @@ def test_every_spelling_is_exact_in_exact_arithmetic(kind, dtype):
     certified = exact(case, gradients=True)
     true = {k: nearest.astype(np.longdouble) + rest for k, (nearest, rest) in certified.items()}
     for spelling in ALL:
-        require_correct(spelling, case, true, {k: np.full(v.shape, 2.0**-57) for k, v in true.items()})
+        require_correct(
+            spelling, case, true, {k: np.full(v.shape, 2.0**-57) for k, v in true.items()}
+        )
 
 
 def test_a_wrong_spelling_is_not():
     case = draw(GRU(), Sizes(4, 1, 2, 3), seed=3, dtype="float32")
     other = draw(GRU(), Sizes(4, 1, 2, 3), seed=4, dtype="float32")
     with pytest.raises(InputError, match="is wrong: in float64 its y is off by"):
-        require_correct(SPELLINGS[0], case, truth(other), {k: np.full(v.shape, 1e-3) for k, v in truth(other).items()})
+        require_correct(
+            SPELLINGS[0],
+            case,
+            truth(other),
+            {k: np.full(v.shape, 1e-3) for k, v in truth(other).items()},
+        )
 
 
 def test_spellings_differ_in_their_rounding():
@@ -58,7 +70,9 @@ def test_a_case_with_lengths_is_refused():
 @pytest.mark.parametrize("dtype", ROUNDOFF)
 @pytest.mark.parametrize("tanh", TANH)
 def test_tanh_is_as_accurate_as_those_of_frameworks(tanh, dtype):
-    """ONNX Runtime's is off by 8 units of roundoff; relative to the value also near zero, where a formula that cancels is weak."""
+    """ONNX Runtime's is off by 8 units of roundoff; relative to the value also near zero, where a
+    formula that cancels is weak.
+    """
     x = np.concatenate([np.linspace(-25, 25, 4001), np.geomspace(1e-8, 1, 1000)]).astype(dtype)
     nearest, rest = certain("tanh", x)
     off = np.abs(TANH[tanh](x).astype(np.longdouble) - nearest - rest)
@@ -85,7 +99,11 @@ def test_an_order_of_sums_is_that_order(order, n):
     found = (a.view(kind) @ b).view(np.ndarray)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, a.astype(float) @ b.astype(float), atol=1e-5)
-    np.testing.assert_allclose(a.view(kind).sum(-1, keepdims=True).view(np.ndarray), a.astype(float).sum(-1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(
+        a.view(kind).sum(-1, keepdims=True).view(np.ndarray),
+        a.astype(float).sum(-1, keepdims=True),
+        atol=1e-5,
+    )
     if order in ("forwards", "backwards"):
         total = np.zeros((3, 5), np.float32)
         for k in range(n) if order == "forwards" else reversed(range(n)):

@@ -1,4 +1,6 @@
-"""From the name of a target to an implementation: every form, every error, and what loading leaves behind."""
+"""From the name of a target to an implementation: every form, every error, and what loading leaves
+behind.
+"""
 
 import importlib
 import json
@@ -52,18 +54,33 @@ class Exits(Mine):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder, with a file `mine.py` in it; what loading a target leaves in this process is undone."""
+    """The current folder, with a file `mine.py` in it; what loading a target leaves in this process
+    is undone.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     monkeypatch.setitem(sys.modules, "json", json)
     (tmp_path / "mine.py").write_text(GOOD)
     yield tmp_path
-    for name in [n for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(str(tmp_path))]:
+    for name in [
+        n
+        for n, m in sys.modules.items()
+        if str(getattr(m, "__file__", "")).startswith(str(tmp_path))
+    ]:
         del sys.modules[name]
 
 
 @pytest.mark.parametrize(
-    "target", ["builtin:gru", "mine.py:Mine", "mine.py:mine", "./mine.py:Mine", "mine.py:Outer.Inner", "mine:Mine", "package.mine:mine"]
+    "target",
+    [
+        "builtin:gru",
+        "mine.py:Mine",
+        "mine.py:mine",
+        "./mine.py:Mine",
+        "mine.py:Outer.Inner",
+        "mine:Mine",
+        "package.mine:mine",
+    ],
 )
 def test_every_form_loads(folder, target):
     importlib.invalidate_caches()
@@ -98,7 +115,11 @@ def test_cell_and_convention_instead_of_what_is_declared(folder):
         (".py:Mine", TargetError, r"there is no file \.py"),
         ("mine.py:Yours", TargetError, "mine.py:Yours: there is no Yours there"),
         ("mine.py:Outer.Other", TargetError, "there is no Outer.Other there"),
-        ("no_such_package.cells:Mine", TargetError, "importing no_such_package.cells raised ModuleNotFoundError"),
+        (
+            "no_such_package.cells:Mine",
+            TargetError,
+            "importing no_such_package.cells raised ModuleNotFoundError",
+        ),
         ("mine..mine:Mine", TargetError, "importing mine..mine raised"),
         ("mine.py:number", TargetError, "has no forward"),
         ("mine.py:Silent", TargetError, "does not say which cell it is"),
@@ -145,7 +166,9 @@ def test_bad_overrides(folder):
         load("mine.py:Mine", convention="x")
 
 
-@pytest.mark.parametrize("more", [{"cell": "lstm"}, {"convention": "pytorch"}], ids=["cell", "convention"])
+@pytest.mark.parametrize(
+    "more", [{"cell": "lstm"}, {"convention": "pytorch"}], ids=["cell", "convention"]
+)
 @pytest.mark.parametrize("target", ["builtin:gru", "torch.nn:GRU", "keras.layers:GRU"])
 def test_an_override_that_cannot_be_obeyed_is_refused(target, more):
     with pytest.raises(UsageError):
@@ -158,13 +181,19 @@ def test_a_class_may_be_made_with_options():
     assert usual.convention.name == "pytorch"
     assert bare.name == "torch.nn:GRU(bias=False)"
     assert load("flax.linen:GRUCell(reverse=True)").options == {"reverse"}
-    assert load("torch.nn:LSTM(bias=False)", cell="lstm-proj2", device="cpu:0").target.device == "cpu:0"
+    assert (
+        load("torch.nn:LSTM(bias=False)", cell="lstm-proj2", device="cpu:0").target.device
+        == "cpu:0"
+    )
 
 
 @pytest.mark.parametrize(
     ("target", "fragment"),
     [
-        ("torch.nn:GRU(biass=False)", "biass=False is no option of torch.nn here; there is, by default, bias=True"),
+        (
+            "torch.nn:GRU(biass=False)",
+            "biass=False is no option of torch.nn here; there is, by default, bias=True",
+        ),
         ("torch.nn:GRU(bias=0)", "bias=0 is no option"),
         ("torch.nn:GRU(bias=None)", "bias=None is no option"),
         ("torch.nn:GRU(device='cpu')", "device='cpu' is no option"),
@@ -187,7 +216,9 @@ def test_options_that_make_no_sense(target, fragment):
 def test_a_file_imports_its_neighbours_and_the_path_is_restored(folder, monkeypatch):
     (folder / "far").mkdir()
     (folder / "far" / "neighbour.py").write_text(GOOD)
-    (folder / "far" / "main.py").write_text("from neighbour import Mine\nimport sys\nseen = list(sys.path)")
+    (folder / "far" / "main.py").write_text(
+        "from neighbour import Mine\nimport sys\nseen = list(sys.path)"
+    )
     before = list(sys.path)
     assert load("far/main.py:Mine").cell == GRU()
     assert sys.path == before
@@ -202,8 +233,14 @@ def test_a_file_may_be_named_like_a_module_of_the_standard_library(folder):
 
 def test_two_files_of_one_name_are_two_targets(folder):
     (folder / "other").mkdir()
-    (folder / "other" / "mine.py").write_text(GOOD.replace("super().__init__(GRU())", "super().__init__(RNN())"))
-    assert [load(t).cell.name for t in ("mine.py:Mine", "other/mine.py:Mine", "mine.py:Mine")] == ["gru", "rnn", "gru"]
+    (folder / "other" / "mine.py").write_text(
+        GOOD.replace("super().__init__(GRU())", "super().__init__(RNN())")
+    )
+    assert [load(t).cell.name for t in ("mine.py:Mine", "other/mine.py:Mine", "mine.py:Mine")] == [
+        "gru",
+        "rnn",
+        "gru",
+    ]
 
 
 def test_a_dataclass_in_a_file_loads(folder):
@@ -215,11 +252,18 @@ def test_a_dataclass_in_a_file_loads(folder):
 def test_installed_targets_are_our_cells_and_the_frameworks():
     names = [name for name, _ in installed()]
     assert names[: len(CELLS)] == [f"builtin:{cell}" for cell in CELLS]
-    assert {"torch.nn:GRU", "torch.nn:LSTMCell", "keras.layers:GRU", "keras.layers:LSTMCell"} <= set(names)
+    assert {
+        "torch.nn:GRU",
+        "torch.nn:LSTMCell",
+        "keras.layers:GRU",
+        "keras.layers:LSTMCell",
+    } <= set(names)
 
 
 def test_without_a_framework_its_targets_are_left_out(monkeypatch):
-    monkeypatch.setattr(loading, "ADAPTERS", {"no_such_framework.nn": "gatecheck.targets.adapters.no_such"})
+    monkeypatch.setattr(
+        loading, "ADAPTERS", {"no_such_framework.nn": "gatecheck.targets.adapters.no_such"}
+    )
     assert [name for name, _ in installed()] == [f"builtin:{cell}" for cell in CELLS]
 
 
@@ -251,7 +295,11 @@ print(json.dumps(said))
 def test_a_framework_that_is_not_installed_is_named_with_its_extra():
     """In a process of its own, whose imports nobody else has."""
     targets = json.dumps({missing: target for missing, (target, _) in EXTRAS.items()})
-    said = json.loads(subprocess.run([sys.executable, "-c", LOAD_WITHOUT, targets], capture_output=True, check=True).stdout)
+    said = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", LOAD_WITHOUT, targets], capture_output=True, check=True
+        ).stdout
+    )
     assert said.keys() == EXTRAS.keys()
     for missing, (_, extra) in EXTRAS.items():
         assert f'pip install "gatecheck[{extra}]"' in said[missing]

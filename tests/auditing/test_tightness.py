@@ -42,16 +42,24 @@ def ratios(target, monkeypatch, dtype="float32", regimes=("generic",), lengths=(
 @pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
 def test_true_values_are_those_that_are_certified(kind, regime, dtype):
     sizes = Sizes(12, 1, 2, 6) if regime == CHAOTIC else Sizes(5, 1, 2, 3)
-    case = draw(CELLS[kind], sizes, seed=1, dtype=dtype, regime="generic" if regime == CHAOTIC else regime)
+    case = draw(
+        CELLS[kind], sizes, seed=1, dtype=dtype, regime="generic" if regime == CHAOTIC else regime
+    )
     case = case.with_recurrence(12) if regime == CHAOTIC else case
     budget, found = case_budget(case), truth(case)
-    judged = {b.label for b in compared(case.cell, budget.exact, budget.exact, budget.tolerance) if b.judged}
+    judged = {
+        b.label
+        for b in compared(case.cell, budget.exact, budget.exact, budget.tolerance)
+        if b.judged
+    }
     seen = 0
     for name, (nearest, rest) in exact(case, gradients=True).items():
         for label, where in blocks(case.cell, name, nearest):
             if label in judged:
                 off = np.abs(found[name][where] - nearest[where] - rest[where])
-                np.testing.assert_array_less(off, SHARE * budget.spread[name][where] + np.finfo(dtype).tiny)
+                np.testing.assert_array_less(
+                    off, SHARE * budget.spread[name][where] + np.finfo(dtype).tiny
+                )
                 seen += 1
     assert seen > 5
 
@@ -76,7 +84,9 @@ def test_wrong_code_is_seen_in_every_figure(monkeypatch):
 
 @pytest.mark.parametrize("regime", ["large", "saturated"])
 def test_a_budget_that_is_ten_times_too_wide_is_seen(monkeypatch, regime):
-    """Also where most gates and units are saturated, so that one implementation alone makes hardly an error."""
+    """Also where most gates and units are saturated, so that one implementation alone makes hardly
+    an error.
+    """
     (row,) = ratios(Builtin("lstm"), monkeypatch, regimes=(regime,))
     assert max(row["ensemble"].values()) <= NEAR
     narrow = tightness.case_budget
@@ -93,21 +103,32 @@ def test_a_chaotic_row_has_more_cases(monkeypatch):
 
 def test_a_spelling_that_is_wrong_is_refused(monkeypatch):
     wrong = Spelling("convex", SPELLINGS[0].by)
-    monkeypatch.setitem(WRITTEN, "convex", lambda base: {"h": lambda s: s.z * s.n + (1 - s.z) * s.h_prev * (1 + 1e-8)})
+    monkeypatch.setitem(
+        WRITTEN,
+        "convex",
+        lambda base: {"h": lambda s: s.z * s.n + (1 - s.z) * s.h_prev * (1 + 1e-8)},
+    )
     monkeypatch.setattr(tightness, "SPELLINGS", (wrong,))
-    with pytest.raises(InputError, match=r"the spelling 'convex; .*' of a gru is wrong: in float64 its \w+ is off by .* times"):
+    with pytest.raises(
+        InputError,
+        match=r"the spelling 'convex; .*' of a gru is wrong: in float64 its \w+ is off by .* times",
+    ):
         ratios(Builtin("gru"), monkeypatch)
 
 
 def test_a_chaotic_gradient_beyond_the_format_is_no_value():
     cases = [regime_case(CELLS["rnn"], "float32", CHAOTIC, 400, seed) for seed in range(4)]
-    beyond = [c for c in cases if np.abs(case_budget(c).exact["dU"]).max() > np.finfo(np.float32).max]
+    beyond = [
+        c for c in cases if np.abs(case_budget(c).exact["dU"]).max() > np.finfo(np.float32).max
+    ]
     assert beyond
     assert tightness.errors(subject(Builtin("rnn")), beyond[0]) == []
 
 
 def test_the_ratio_does_not_grow_with_length(monkeypatch):
-    """It did where slow gates add up errors of many steps, as long as a half of each was taken to be the same at every step."""
+    """It did where slow gates add up errors of many steps, as long as a half of each was taken to
+    be the same at every step.
+    """
     short, long = ratios(Builtin("lstm"), monkeypatch, regimes=("slow",), lengths=(10, 100))
     assert long["ensemble"]["blocks"] < 1.5 * short["ensemble"]["blocks"]
 
@@ -128,6 +149,8 @@ def test_the_chaotic_regime_is_chaotic():
     growth = {}
     for regime in ("generic", CHAOTIC):
         cases = [regime_case(CELLS["rnn"], "float64", regime, 100, seed) for seed in range(6)]
-        growth[regime] = np.median([np.median(b["y"][-1]) for b in (case_budget(c).spread for c in cases)])
+        growth[regime] = np.median(
+            [np.median(b["y"][-1]) for b in (case_budget(c).spread for c in cases)]
+        )
     assert growth["generic"] < 1e-15
     assert growth[CHAOTIC] > 1e4 * growth["generic"]

@@ -1,4 +1,6 @@
-"""PyTorch's recurrent classes pass; the same classes under a convention that is slightly wrong do not."""
+"""PyTorch's recurrent classes pass; the same classes under a convention that is slightly wrong do
+not.
+"""
 
 from dataclasses import replace
 from types import MappingProxyType
@@ -25,7 +27,9 @@ NAMES = [f"{name}-{cell}" if cell else name for name, cell in TARGETS]
 def test_every_class_passes(name, cell, monkeypatch):
     monkeypatch.setitem(exploring.PROFILES, "quick", 2)  # `gatecheck audit` tries six times as many
     result = audit(adapt(name, cell), profile="quick")
-    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.verdict == "pass", [
+        p for p in result.properties if p.outcome not in ("passed", "skipped")
+    ]
     assert result.versions["torch"] == torch.__version__
     refused = {p.name: p.reason for p in result.properties if p.outcome == "expected_failure"}
     assert refused == ({} if name.endswith("Cell") else REFUSALS)
@@ -42,7 +46,10 @@ class BatchFirst:
         H = params["weight_hh_l0"].shape[1]
         module = torch.nn.LSTM(x.shape[2], H, batch_first=True, dtype=torch.from_numpy(x).dtype)
         states = tuple(
-            torch.zeros(1, len(x), H, dtype=module.weight_hh_l0.dtype) if s is None else torch.from_numpy(s)[None] for s in (h0, c0)
+            torch.zeros(1, len(x), H, dtype=module.weight_hh_l0.dtype)
+            if s is None
+            else torch.from_numpy(s)[None]
+            for s in (h0, c0)
         )
         given = {k: torch.from_numpy(v) for k, v in params.items()}
         with torch.no_grad():
@@ -53,21 +60,38 @@ class BatchFirst:
 def test_a_layer_that_takes_the_batch_first_passes(monkeypatch):
     monkeypatch.setitem(exploring.PROFILES, "quick", 4)
     result = audit(BatchFirst(), profile="quick")
-    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.verdict == "pass", [
+        p for p in result.properties if p.outcome not in ("passed", "skipped")
+    ]
 
 
 NETWORK_CLAIMS = [
-    *("forward_within_budget", "gradients_within_budget", "lengths_within_budget", "padding_is_not_seen", "last_output_is_final_state"),
-    *("directions_are_mirror_images", "lower_layers_know_nothing_of_upper", "projected_state_can_change_coordinates"),
+    *(
+        "forward_within_budget",
+        "gradients_within_budget",
+        "lengths_within_budget",
+        "padding_is_not_seen",
+        "last_output_is_final_state",
+    ),
+    *(
+        "directions_are_mirror_images",
+        "lower_layers_know_nothing_of_upper",
+        "projected_state_can_change_coordinates",
+    ),
 ]
 
 
-@pytest.mark.parametrize("cell", ["lstm-layers2-bidirectional", "gru-bidirectional", "rnn-relu-layers3", "lstm-proj2-layers2"])
+@pytest.mark.parametrize(
+    "cell",
+    ["lstm-layers2-bidirectional", "gru-bidirectional", "rnn-relu-layers3", "lstm-proj2-layers2"],
+)
 def test_a_network_passes(cell):
     """Layers, directions, a projection, and rows of different lengths as a packed sequence."""
     kind = as_cell(cell).kind.upper()
     result = audit(adapt(kind, cell), profile="quick", only=NETWORK_CLAIMS)
-    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.verdict == "pass", [
+        p for p in result.properties if p.outcome not in ("passed", "skipped")
+    ]
     assert result.ran >= 6
 
 
@@ -96,8 +120,21 @@ def test_the_refusal_of_an_empty_sequence_is_pytorchs():
 )
 def test_a_wrong_convention_fails(name, wrong):
     right = CONVENTIONS["pytorch"]
-    mine = replace(right, layouts={kind: replace(layout, **wrong) for kind, layout in right.layouts.items() if kind == name.lower()})
-    (found,) = audit(adapt(name), convention=mine, profile="quick", only=["forward_within_budget"], diagnose=False).properties
+    mine = replace(
+        right,
+        layouts={
+            kind: replace(layout, **wrong)
+            for kind, layout in right.layouts.items()
+            if kind == name.lower()
+        },
+    )
+    (found,) = audit(
+        adapt(name),
+        convention=mine,
+        profile="quick",
+        only=["forward_within_budget"],
+        diagnose=False,
+    ).properties
     assert found.outcome == "failed"
 
 
@@ -125,7 +162,11 @@ def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
 @pytest.mark.parametrize(
     ("name", "cell", "fragment"),
     [
-        ("Linear", None, "torch.nn:Linear is not a recurrent class that gatecheck knows; those are RNN, GRU, LSTM"),
+        (
+            "Linear",
+            None,
+            "torch.nn:Linear is not a recurrent class that gatecheck knows; those are RNN, GRU, LSTM",
+        ),
         ("Cell", None, "not a recurrent class"),
         ("GRU", "lstm", "torch.nn:GRU cannot be a lstm"),
         ("GRU", "gru-before", "cannot be a gru-before"),
@@ -150,7 +191,9 @@ def test_the_class_can_be_the_cell_that_is_named():
 ONE = ["forward_within_budget", "gradients_within_budget"]
 
 
-@pytest.mark.parametrize(("name", "cell"), [("GRU", None), ("LSTM", "lstm-proj2"), ("LSTMCell", None)])
+@pytest.mark.parametrize(
+    ("name", "cell"), [("GRU", None), ("LSTM", "lstm-proj2"), ("LSTMCell", None)]
+)
 def test_on_a_device_that_is_named(name, cell):
     result = audit(adapt(name, cell, device="cpu:0"), profile="quick", only=ONE)
     assert result.verdict == "pass", result.findings
@@ -163,7 +206,11 @@ def test_on_a_device_that_is_named(name, cell):
         ("cdua", UsageError, "PyTorch knows no device 'cdua': Expected one of cpu, cuda"),
         ("", UsageError, "PyTorch knows no device ''"),
         ("cuda:x", UsageError, "PyTorch knows no device 'cuda:x'"),
-        ("meta", TargetError, "PyTorch cannot compute on 'meta' here: Cannot copy out of meta tensor"),
+        (
+            "meta",
+            TargetError,
+            "PyTorch cannot compute on 'meta' here: Cannot copy out of meta tensor",
+        ),
     ],
 )
 def test_a_device_that_is_not_here(device, error, message):
@@ -194,7 +241,10 @@ def test_a_gpu_is_tried_with_real_numbers_and_declared_with_what_it_has(monkeypa
     assert fake.made == [("cuda:1", torch.float32), ("cuda:1", torch.float64)]
     assert layer.dtypes == ("float32",)
     (note,) = [n for n in subject(layer).narrowings if "computed on" in n]
-    assert note == "it was computed on cuda:1, with TF32 off: by default PyTorch may round to 10 bits there"
+    assert (
+        note
+        == "it was computed on cuda:1, with TF32 off: by default PyTorch may round to 10 bits there"
+    )
 
 
 def test_arrays_go_to_the_device_and_results_come_back(monkeypatch):
@@ -202,8 +252,16 @@ def test_arrays_go_to_the_device_and_results_come_back(monkeypatch):
     Fake(monkeypatch)
     layer, moved, come_back = adapt("LSTM", device="cuda"), [], []
     to, cpu, make = torch.Tensor.to, torch.Tensor.cpu, layer._make
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, *how: moved.append(how) or to(self, *("cpu" if h == "cuda" else h for h in how)))
-    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: come_back.append(tuple(self.shape)) or cpu(self))
+    monkeypatch.setattr(
+        torch.Tensor,
+        "to",
+        lambda self, *how: (
+            moved.append(how) or to(self, *("cpu" if h == "cuda" else h for h in how))
+        ),
+    )
+    monkeypatch.setattr(
+        torch.Tensor, "cpu", lambda self: come_back.append(tuple(self.shape)) or cpu(self)
+    )
     made = []
     layer._make = lambda *sizes, **how: made.append(how["device"]) or make(*sizes, **how)
     case = draw(as_cell("lstm"), Sizes(4, 3, 2, 5), seed=8, dtype="float32").having(c0=None)
@@ -211,7 +269,9 @@ def test_arrays_go_to_the_device_and_results_come_back(monkeypatch):
     assert all(how == ("cuda",) for how in moved)
     # x, h0 and four parameters, twice; and three cotangents
     assert len(moved) == 2 * 6 + 3
-    assert sorted(come_back) == sorted([(4, 3, 5), (3, 5), (3, 5), (20, 2), (20, 5), (20,), (20,), (4, 3, 2), (3, 5)])
+    assert sorted(come_back) == sorted(
+        [(4, 3, 5), (3, 5), (3, 5), (20, 2), (20, 5), (20,), (20,), (4, 3, 2), (3, 5)]
+    )
     assert [d.type for d in made] == ["cpu", "cpu"]  # that of x, which has not really moved
     assert agree(case.cell, results, case_budget(case).exact, case_budget(case).tolerance).judged
 

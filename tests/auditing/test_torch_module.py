@@ -1,4 +1,6 @@
-"""Modules of a user's own: PyTorch's layers inside, or a cell written by hand, with parameters of any name."""
+"""Modules of a user's own: PyTorch's layers inside, or a cell written by hand, with parameters of
+any name.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,12 @@ from gatecheck.errors import TargetError
 from gatecheck.targets.adapters.torch_module import adapt
 from gatecheck.targets.loading import load
 
-ONLY = ["forward_within_budget", "gradients_within_budget", "absent_arrays_are_zero", "split_sequence_is_whole_sequence"]
+ONLY = [
+    "forward_within_budget",
+    "gradients_within_budget",
+    "absent_arrays_are_zero",
+    "split_sequence_is_whole_sequence",
+]
 
 
 class Encoder(nn.Module):
@@ -28,13 +35,18 @@ class Encoder(nn.Module):
 
 
 class ByHand(nn.Module):
-    """A GRU that resets before the product, with one linear map on [h, x] for the gates and one for the candidate."""
+    """A GRU that resets before the product, with one linear map on [h, x] for the gates and one for
+    the candidate.
+    """
 
     cell = "gru"
 
     def __init__(self, inputs, hidden):
         super().__init__()
-        self.gates, self.candidate = nn.Linear(hidden + inputs, 2 * hidden), nn.Linear(hidden + inputs, hidden)
+        self.gates, self.candidate = (
+            nn.Linear(hidden + inputs, 2 * hidden),
+            nn.Linear(hidden + inputs, hidden),
+        )
 
     def forward(self, x, h=None):
         h = x.new_zeros(x.shape[1], self.candidate.out_features) if h is None else h
@@ -66,7 +78,9 @@ class Wrong(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("make", "found"), [(Encoder, "axes BTD"), (ByHand, "it is a gru-before, with gates.weight = [U; W : zr]")], ids=["layer", "by-hand"]
+    ("make", "found"),
+    [(Encoder, "axes BTD"), (ByHand, "it is a gru-before, with gates.weight = [U; W : zr]")],
+    ids=["layer", "by-hand"],
 )
 def test_a_module_passes_in_the_convention_that_is_found(make, found):
     result = audit(adapt(make), profile="quick", only=ONLY)
@@ -75,7 +89,10 @@ def test_a_module_passes_in_the_convention_that_is_found(make, found):
 
 
 def test_a_module_that_is_wrong_is_no_convention():
-    with pytest.raises(TargetError, match=r"no convention .* explains it, nor one with a fault; if it is meant to be right, declare its"):
+    with pytest.raises(
+        TargetError,
+        match=r"no convention .* explains it, nor one with a fault; if it is meant to be right, declare its",
+    ):
         audit(adapt(Wrong), profile="quick", only=ONLY)
 
 
@@ -106,7 +123,11 @@ class Stateless(nn.Module):
 
 BAD = [
     (Argumentless, None, "it is made as Argumentless(input_size, hidden_size)"),
-    (Stateless, None, "Stateless is called as module(x, h) and should return y and the final state"),
+    (
+        Stateless,
+        None,
+        "Stateless is called as module(x, h) and should return y and the final state",
+    ),
     (nn.GRU, None, "GRU does not say which cell it is"),
 ]
 

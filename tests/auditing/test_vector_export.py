@@ -1,4 +1,6 @@
-"""What is exported as vectors can tell, and the README's examples work: a right cell passes and a wrong one is named."""
+"""What is exported as vectors can tell, and the README's examples work: a right cell passes and a
+wrong one is named.
+"""
 
 from __future__ import annotations
 
@@ -62,10 +64,20 @@ def lstm(tmp_path_factory):
 
 @pytest.mark.parametrize("cell", [RNN(), GRU(), LSTM(projection=3)], ids=str)
 def test_cases_are_of_every_kind_and_conclusive(cell):
-    cases = [choose(cell, kind, seed=0, number=k, dtype="float32") for k, kind in enumerate((*KINDS, RAGGED))]
+    cases = [
+        choose(cell, kind, seed=0, number=k, dtype="float32")
+        for k, kind in enumerate((*KINDS, RAGGED))
+    ]
     assert all(is_conclusive(case) for case in cases)
     assert all(len({*case.sizes, cell.projection or 0}) == 5 for case in cases)
-    assert {case.origin["regime"] for case in cases} == {"generic", "strong", "slow", "saturated", "large", "small"}
+    assert {case.origin["regime"] for case in cases} == {
+        "generic",
+        "strong",
+        "slow",
+        "saturated",
+        "large",
+        "small",
+    }
     steps = [case.sizes.T for case in cases]
     assert 1 in steps
     assert max(steps) == 40
@@ -78,7 +90,10 @@ def test_cases_are_of_every_kind_and_conclusive(cell):
 def test_both_files_hold_one_case(lstm):
     manifest, entries = read_manifest(lstm)
     for entry, row in zip(entries, manifest["cases"], strict=True):
-        data = {ending: (lstm / "cases" / f"{entry.name}.{ending}").read_bytes() for ending in ("npz", "json")}
+        data = {
+            ending: (lstm / "cases" / f"{entry.name}.{ending}").read_bytes()
+            for ending in ("npz", "json")
+        }
         a, b = (parsed_case(entry, ending, data[ending]) for ending in ("npz", "json"))
         assert a.case == b.case
         assert list(a.expected) == list(b.expected) == list(row["results"])
@@ -91,7 +106,10 @@ def test_both_files_hold_one_case(lstm):
 
 def test_the_export_says_what_its_cases_cannot_tell(tmp_path):
     status, printed = gk("export", tmp_path / "v", "--cells", "rnn,rnn-relu", "--cases", 1)
-    assert json.loads((tmp_path / "v" / "manifest.json").read_text())["cells"] == ["rnn", "rnn-relu"]
+    assert json.loads((tmp_path / "v" / "manifest.json").read_text())["cells"] == [
+        "rnn",
+        "rnn-relu",
+    ]
     assert status == 0
     hidden = json.loads((tmp_path / "v" / "manifest.json").read_text())["faults"]["rnn"]
     assert hidden["known"] > 100
@@ -148,17 +166,32 @@ def test_the_python_example_with_pytorch_and_then_with_a_bug(lstm, tmp_path):
     data = json.loads((tmp_path / "out.json").read_text())
     assert data["counts"]["passed"] == 3
     names = [q["name"] for q in data["quantities"]["lstm"]]
-    assert names == ["y", "hT", "cT", *(f"d{k}_{h}_l0" for k in ("weight", "bias") for h in ("ih", "hh")), "dx", "dh0", "dc0"]
-    assert all(0 < q["median_ulps"] < 8 and q["worst_ratio"] < 1 for q in data["quantities"]["lstm"])
+    assert names == [
+        "y",
+        "hT",
+        "cT",
+        *(f"d{k}_{h}_l0" for k in ("weight", "bias") for h in ("ih", "hh")),
+        "dx",
+        "dh0",
+        "dc0",
+    ]
+    assert all(
+        0 < q["median_ulps"] < 8 and q["worst_ratio"] < 1 for q in data["quantities"]["lstm"]
+    )
 
     swapped = "value = value.copy(); value[:n] , value[n:2*n] = value[n:2*n].copy(), value[:n].copy(); getattr"
-    status, printed = run_with(TORCH.replace("        getattr", f"        n = len(value) // 4; {swapped}", 1))
+    status, printed = run_with(
+        TORCH.replace("        getattr", f"        n = len(value) // 4; {swapped}", 1)
+    )
     assert status == 1
     assert "fail  vectors of lstm: 3 cases, 0 passed, 3 failed" in printed
     assert "wrong: y[t=0" in printed
 
     status, printed = run_with(
-        TORCH.replace('{name}": getattr(lstm, name).grad', '{name}": getattr(lstm, name).grad * (1 + (name[0] == "w"))')
+        TORCH.replace(
+            '{name}": getattr(lstm, name).grad',
+            '{name}": getattr(lstm, name).grad * (1 + (name[0] == "w"))',
+        )
     )
     assert status == 1
     assert re.search(r"wrong: dW\[gate=i f g o\], dU\[gate=i f g o\]\s+right: y\[t=0\.\.", printed)
@@ -172,11 +205,19 @@ def test_the_c_example(lstm, tmp_path):
     subprocess.run(["cc", *flags, "-o", tmp_path / "read", tmp_path / "read.c"], check=True)
 
     def read(*arguments):
-        return subprocess.run([tmp_path / "read", *arguments], cwd=folder, capture_output=True, text=True)
+        return subprocess.run(
+            [tmp_path / "read", *arguments], cwd=folder, capture_output=True, text=True
+        )
 
     with np.load(folder / "cases" / "lstm-2.npz") as file:
-        for section, name, stored in [("inputs", "x", "x"), ("inputs", "weight_hh_l0", "weight_hh_l0"), ("expected", "dx", "expected.dx")]:
+        for section, name, stored in [
+            ("inputs", "x", "x"),
+            ("inputs", "weight_hh_l0", "weight_hh_l0"),
+            ("expected", "dx", "expected.dx"),
+        ]:
             printed = read("cases/lstm-2.json", section, name).stdout
-            assert [float.fromhex(line) for line in printed.split()] == file[stored].ravel().tolist()
+            assert [float.fromhex(line) for line in printed.split()] == file[
+                stored
+            ].ravel().tolist()
     assert read("cases/lstm-2.json", "inputs", "h0").returncode == 1
     assert read("cases/lstm-2.json", "inputs", "y").returncode == 1

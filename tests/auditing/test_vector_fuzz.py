@@ -1,4 +1,6 @@
-"""Whatever the files of a folder of vectors hold, checking it ends in a result or in one line, and wrong answers never pass."""
+"""Whatever the files of a folder of vectors hold, checking it ends in a result or in one line, and
+wrong answers never pass.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,43 @@ from gatecheck.report.vectors_readme import readme
 
 CASE = "rnn-1"
 
-ODD = [None, True, 0, -1, 2**70, 1e308, "", "x" * 300, "../..", "rnn-layers64", "lstm-proj1000000", "lstm", "keras", "\ud800", "\x1b[2J"]
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    2**70,
+    1e308,
+    "",
+    "x" * 300,
+    "../..",
+    "rnn-layers64",
+    "lstm-proj1000000",
+    "lstm",
+    "keras",
+    "\ud800",
+    "\x1b[2J",
+]
 ODD += [[], {}, [[]], {"a": 1}, "nan", "0x1p-2000", float("nan"), float("inf"), [1] * 50]
-ODD += [{"shape": [2**40, 0], "values": []}, {"shape": [0] * 8, "values": []}, {"shape": [-1], "values": [1]}]
+ODD += [
+    {"shape": [2**40, 0], "values": []},
+    {"shape": [0] * 8, "values": []},
+    {"shape": [-1], "values": [1]},
+]
 """What may stand in JSON where something else belongs."""
 
-TEXTS = [b"NaN", b"-1", b"1e400", b"9" * 20, b"null", b'"0x1p9999"', b"[[[[", b"\\u0000", b"\xff", b"}"]
+TEXTS = [
+    b"NaN",
+    b"-1",
+    b"1e400",
+    b"9" * 20,
+    b"null",
+    b'"0x1p9999"',
+    b"[[[[",
+    b"\\u0000",
+    b"\xff",
+    b"}",
+]
 
 
 def places(value, path=()):
@@ -64,7 +97,9 @@ def in_json(rng, data):
         case 0:
             del parent[last]
         case 1 if isinstance(parent, dict):
-            parent[rng.choice(["x", "y", "h0", "zz", "shape", "lengths", "\ud800"])] = parent.pop(last)
+            parent[rng.choice(["x", "y", "h0", "zz", "shape", "lengths", "\ud800"])] = parent.pop(
+                last
+            )
         case _:
             parent[last] = rng.choice(ODD)
     return json.dumps(whole).encode()
@@ -81,11 +116,21 @@ def in_npz(rng, data):
             case 0:
                 arrays[name] = array.astype(rng.choice(["f2", "i8", "O", "U5", "?", ">f4"]))
             case 1:
-                arrays[name] = rng.choice([array[..., :0], array.ravel(), array.T, array[None], np.zeros((0, 10**9), "f4")])
+                arrays[name] = rng.choice(
+                    [
+                        array[..., :0],
+                        array.ravel(),
+                        array.T,
+                        array[None],
+                        np.zeros((0, 10**9), "f4"),
+                    ]
+                )
             case 2:
                 arrays[name] = array * np.float32(rng.choice([np.nan, np.inf, 0, 1e-44]))
             case 3:
-                arrays[rng.choice(["x", "y", "lengths", "h0", "c0", "zz", "expected.y", "a/b", ".."])] = array
+                arrays[
+                    rng.choice(["x", "y", "lengths", "h0", "c0", "zz", "expected.y", "a/b", ".."])
+                ] = array
             case 4:
                 pass
     out = io.BytesIO()
@@ -100,9 +145,16 @@ def exported(tmp_path_factory):
     export(folder, readme=readme, cells=["rnn"], cases=1)
     (folder / "answers").mkdir()
     with np.load(folder / "cases" / f"{CASE}.npz") as file:
-        right = {k.removeprefix("expected."): file[k].astype("f4") for k in file.files if k.startswith("expected.")}
+        right = {
+            k.removeprefix("expected."): file[k].astype("f4")
+            for k in file.files
+            if k.startswith("expected.")
+        }
     np.savez(folder / "answers" / f"{CASE}.npz", **right)
-    kept = {path: (folder / path).read_bytes() for path in ("manifest.json", f"cases/{CASE}.npz", f"cases/{CASE}.json")}
+    kept = {
+        path: (folder / path).read_bytes()
+        for path in ("manifest.json", f"cases/{CASE}.npz", f"cases/{CASE}.json")
+    }
     kept[f"answers/{CASE}.npz"] = (folder / "answers" / f"{CASE}.npz").read_bytes()
     kept[f"answers/{CASE}.json"] = json.dumps({k: v.tolist() for k, v in right.items()}).encode()
     return folder, kept, right
@@ -121,7 +173,10 @@ def resealed(folder, kept, path, data):
     manifest = json.loads(kept["manifest.json"])
     manifest["cases"][0]["files"][path] = hashlib.sha256(data).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    (folder / (path.replace(".npz", ".json") if path.endswith("npz") else path.replace(".json", ".npz"))).unlink()
+    (
+        folder
+        / (path.replace(".npz", ".json") if path.endswith("npz") else path.replace(".json", ".npz"))
+    ).unlink()
 
 
 def outcome(folder):
@@ -136,7 +191,13 @@ def outcome(folder):
     return found
 
 
-@pytest.mark.parametrize("path", ["manifest.json", *(f"{part}/{CASE}.{end}" for part in ("cases", "answers") for end in ("npz", "json"))])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "manifest.json",
+        *(f"{part}/{CASE}.{end}" for part in ("cases", "answers") for end in ("npz", "json")),
+    ],
+)
 def test_whatever_a_file_holds_a_check_ends_well(exported, path):
     folder, kept, right = exported
     structured = in_npz if path.endswith("npz") else in_json
@@ -154,4 +215,6 @@ def test_whatever_a_file_holds_a_check_ends_well(exported, path):
         assert found.cases[0].name == CASE, seed
         if found.ok and path == f"answers/{CASE}.npz":
             with np.load(io.BytesIO(data)) as file:  # what passes is what was right
-                assert all(np.allclose(file[k], right[k], rtol=1e-4, atol=1e-5) for k in file.files), seed
+                assert all(
+                    np.allclose(file[k], right[k], rtol=1e-4, atol=1e-5) for k in file.files
+                ), seed

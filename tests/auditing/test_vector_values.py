@@ -1,4 +1,6 @@
-"""Golden vectors: what is exported as certified is the nearest, ulps are counted from it, and where it cannot be had that is said."""
+"""Golden vectors: what is exported as certified is the nearest, ulps are counted from it, and where
+it cannot be had that is said.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,21 @@ def gk(*arguments):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A folder of two cases of an RNN in float64, exported once, and answered with what is expected."""
+    """A folder of two cases of an RNN in float64, exported once, and answered with what is
+    expected.
+    """
     folder = tmp_path_factory.mktemp("exported") / "rnn"
-    export(folder, readme=readme, cells=["rnn"], convention="keras", cases=2, dtype="float64", seed=2)
+    export(
+        folder, readme=readme, cells=["rnn"], convention="keras", cases=2, dtype="float64", seed=2
+    )
     (folder / "answers").mkdir()
     for name in ("rnn-1", "rnn-2"):
         with np.load(folder / "cases" / f"{name}.npz") as file:
-            answer = {k.removeprefix("expected."): file[k] for k in file.files if k.startswith("expected.")}
+            answer = {
+                k.removeprefix("expected."): file[k]
+                for k in file.files
+                if k.startswith("expected.")
+            }
         np.savez(folder / "answers" / f"{name}.npz", **answer)
     return folder
 
@@ -59,7 +69,9 @@ def test_what_is_expected_is_the_nearest(exported):
     differs = False
     for number in range(2):
         entry, found = stored(exported, number)
-        nearest = in_convention(entry.cell, entry.convention, certified(found.case).values["float64"])
+        nearest = in_convention(
+            entry.cell, entry.convention, certified(found.case).values["float64"]
+        )
         reference = in_convention(entry.cell, entry.convention, exact(found.case))
         for name, value in nearest.items():
             np.testing.assert_array_equal(found.expected[name], value)
@@ -91,7 +103,9 @@ def test_a_number_that_is_called_certified_and_is_not_nearest_is_named(exported,
     expected = {k: v.copy() for k, v in found.expected.items()}
     expected["dx"][0, 0, 0] = np.nextafter(expected["dx"][0, 0, 0], 1)
     text = json.loads((folder / "cases" / "rnn-1.json").read_text())
-    inputs = entry.convention.spell(entry.cell, found.case.params) | {k: found.case[k] for k in text["inputs"] if k in found.case.arrays}
+    inputs = entry.convention.spell(entry.cell, found.case.params) | {
+        k: found.case[k] for k in text["inputs"] if k in found.case.arrays
+    }
     about = {k: v for k, v in text.items() if k not in ("inputs", "expected")}
     data = case_json(about, inputs, expected, found.tolerance)
     (folder / "cases" / "rnn-1.json").write_bytes(data)
@@ -106,7 +120,9 @@ def test_a_number_that_is_called_certified_and_is_not_nearest_is_named(exported,
     assert not any("nearest" in note for note in check(folder).notes)
 
 
-def test_without_python_flint_nothing_is_certified_and_it_says_what_to_install(exported, tmp_path, monkeypatch):
+def test_without_python_flint_nothing_is_certified_and_it_says_what_to_install(
+    exported, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "flint", None)
     for name in ("oracles.balls", "oracles.certified", "certified_cells"):
         monkeypatch.delitem(sys.modules, f"gatecheck.{name}", raising=False)
@@ -124,7 +140,10 @@ def test_without_python_flint_nothing_is_certified_and_it_says_what_to_install(e
 
 def test_what_would_take_hours_is_not_tried():
     case = draw(LSTM(), Sizes(1000, 10, 3, 10), seed=1, dtype="float32")
-    assert certified_results(case) == (None, "certified values would take 2e+10 multiplications, which is more than 1e+09")
+    assert certified_results(case) == (
+        None,
+        "certified values would take 2e+10 multiplications, which is more than 1e+09",
+    )
 
 
 def test_what_lies_on_a_kink_is_not_certified():
@@ -132,7 +151,9 @@ def test_what_lies_on_a_kink_is_not_certified():
     on_it = case.having(**{k: case[k] * 0 for k in ("W", "U", "b")})
     results, reason = certified_results(on_it)
     assert results is None
-    assert reason.startswith("512 bits do not say how to round dW[0, 0]: it lies on a kink or a tie")
+    assert reason.startswith(
+        "512 bits do not say how to round dW[0, 0]: it lies on a kink or a tie"
+    )
     assert certified_results(case)[1] == ""
 
 
@@ -142,4 +163,7 @@ def test_a_case_that_is_not_certified_is_named(tmp_path, monkeypatch):
     named = [row["name"] for row in manifest["cases"] if not row["certified"]]
     assert 0 < len(named) < 4
     assert not manifest["certified"]
-    assert f"The expected numbers of {', '.join(named)} are the reference's in float64" in (tmp_path / "v" / "README.md").read_text()
+    assert (
+        f"The expected numbers of {', '.join(named)} are the reference's in float64"
+        in (tmp_path / "v" / "README.md").read_text()
+    )

@@ -1,4 +1,6 @@
-"""Answers to vectors are judged, what is wrong with them is named, and nothing in the folder is believed."""
+"""Answers to vectors are judged, what is wrong with them is named, and nothing in the folder is
+believed.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +54,19 @@ def folder(exported, tmp_path):
 def right(folder, name, dtype="float32"):
     """A right answer: what is expected, rounded."""
     with np.load(folder / "cases" / f"{name}.npz") as file:
-        return {k.removeprefix("expected."): file[k].astype(dtype) for k in file.files if k.startswith("expected.")}
+        return {
+            k.removeprefix("expected."): file[k].astype(dtype)
+            for k in file.files
+            if k.startswith("expected.")
+        }
 
 
 def answer(folder, name="rnn-1", **changed):
     """Write an answer with some arrays changed; None leaves one out."""
     arrays = right(folder, name) | changed
-    np.savez(folder / "answers" / f"{name}.npz", **{k: v for k, v in arrays.items() if v is not None})
+    np.savez(
+        folder / "answers" / f"{name}.npz", **{k: v for k, v in arrays.items() if v is not None}
+    )
 
 
 # ---- answers
@@ -67,7 +75,10 @@ def answer(folder, name="rnn-1", **changed):
 def test_answers_in_json_of_any_spelling(folder):
     arrays = right(folder, "rnn-1")
     spelled = {k: v.tolist() for k, v in arrays.items()}
-    spelled["y"] = {"shape": list(arrays["y"].shape), "values": [v.hex() for v in arrays["y"].ravel().tolist()]}
+    spelled["y"] = {
+        "shape": list(arrays["y"].shape),
+        "values": [v.hex() for v in arrays["y"].ravel().tolist()],
+    }
     spelled["hT"] = [[repr(v) for v in row] for row in arrays["hT"].tolist()]
     (folder / "answers" / "rnn-1.npz").unlink()
     (folder / "answers" / "rnn-1.json").write_text(json.dumps(spelled))
@@ -86,7 +97,10 @@ def test_one_bias_does_not_make_up_for_the_other(folder):
     whole = right(folder, "rnn-1")["dbias_ih_l0"]
     answer(folder, dbias_ih_l0=whole * 2, dbias_hh_l0=whole * 0)
     found = check(folder).cases[0]
-    assert [q.name for q in found.quantities if q.outcome == "failed"] == ["dbias_ih_l0", "dbias_hh_l0"]
+    assert [q.name for q in found.quantities if q.outcome == "failed"] == [
+        "dbias_ih_l0",
+        "dbias_hh_l0",
+    ]
     assert found.reason.startswith("dbias_ih_l0[")
 
 
@@ -108,11 +122,27 @@ def nan(a):
         ("failed", "wrong: dh0", lambda a: {"dh0": -a["dh0"]}),
         ("malformed", "it has no hT", lambda a: {"hT": None}),
         ("malformed", "it has no dx", lambda a: {"dx": None}),
-        ("malformed", "it holds unknown arrays 'dX'; the names are y, hT,", lambda a: {"dX": a["dx"]}),
-        ("malformed", "y has shape (6, 4, 7), but should have shape (6, 4, 8)", lambda a: {"y": a["y"][:, :, 1:]}),
-        ("malformed", "y has dtype float16, but should have dtype float32", lambda a: {"y": a["y"].astype("float16")}),
+        (
+            "malformed",
+            "it holds unknown arrays 'dX'; the names are y, hT,",
+            lambda a: {"dX": a["dx"]},
+        ),
+        (
+            "malformed",
+            "y has shape (6, 4, 7), but should have shape (6, 4, 8)",
+            lambda a: {"y": a["y"][:, :, 1:]},
+        ),
+        (
+            "malformed",
+            "y has dtype float16, but should have dtype float32",
+            lambda a: {"y": a["y"].astype("float16")},
+        ),
         ("malformed", "y has dtype int64", lambda a: {"y": a["y"].astype(int)}),
-        ("malformed", "y holds object, but should hold numbers", lambda a: {"y": a["y"].astype(object)}),
+        (
+            "malformed",
+            "y holds object, but should hold numbers",
+            lambda a: {"y": a["y"].astype(object)},
+        ),
     ],
 )
 def test_what_is_wrong_with_an_answer_is_named(folder, outcome, message, changed):
@@ -147,7 +177,9 @@ def test_nothing_to_check_and_no_folder(folder, tmp_path):
 
 def test_files_that_the_manifest_does_not_name_are_named(folder):
     (folder / "cases" / "rnn-3.npz").write_bytes(b"")
-    assert check(folder).notes == ["cases/ also holds 'rnn-3.npz', which the manifest does not name"]
+    assert check(folder).notes == [
+        "cases/ also holds 'rnn-3.npz', which the manifest does not name"
+    ]
 
 
 def test_nothing_is_certified_before_there_is_something_to_judge(folder, monkeypatch):
@@ -192,19 +224,29 @@ def changed_npz(folder, **arrays):
 
 def test_an_expected_value_that_was_tampered_with_does_not_matter(folder):
     zeros = {k: np.zeros_like(v, float) for k, v in right(folder, "rnn-1").items()}
-    sealed(folder, "cases/rnn-1.npz", changed_npz(folder, **{"expected.y": zeros["y"], "tolerance.dx": zeros["dx"] + 1e9}))
+    sealed(
+        folder,
+        "cases/rnn-1.npz",
+        changed_npz(folder, **{"expected.y": zeros["y"], "tolerance.dx": zeros["dx"] + 1e9}),
+    )
     found = check(folder)
     assert found.ok
-    assert found.notes == ["rnn-1: its files say otherwise than was recomputed, and are not believed, about y, the tolerance of dx"]
+    assert found.notes == [
+        "rnn-1: its files say otherwise than was recomputed, and are not believed, about y, the tolerance of dx"
+    ]
     answer(folder, y=zeros["y"].astype("float32"), dx=zeros["dx"].astype("float32"))
     assert [c.outcome for c in check(folder).cases] == ["failed", "passed"]
 
 
 def test_a_changed_file_is_named_and_the_other_copy_used(folder):
-    (folder / "cases" / "rnn-1.npz").write_bytes(changed_npz(folder, x=np.zeros((6, 4, 5), "float32")))
+    (folder / "cases" / "rnn-1.npz").write_bytes(
+        changed_npz(folder, x=np.zeros((6, 4, 5), "float32"))
+    )
     found = check(folder)
     assert found.ok
-    assert found.notes == ["cases/rnn-1.npz is not what was exported: its checksum is not that of the manifest"]
+    assert found.notes == [
+        "cases/rnn-1.npz is not what was exported: its checksum is not that of the manifest"
+    ]
     (folder / "cases" / "rnn-1.json").unlink()
     found = check(folder)
     assert [c.outcome for c in found.cases] == ["damaged", "passed"]
@@ -220,7 +262,9 @@ def bomb():
 
 def lies(shape):
     out, npy = io.BytesIO(), io.BytesIO()
-    np.lib.format.write_array_header_1_0(npy, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        npy, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("y.npy", npy.getvalue())
     return out.getvalue()
@@ -233,7 +277,11 @@ def lies(shape):
         ("npz", b"PK\x03\x04" + bytes(99), "it is not an .npz"),
         ("npz", pickle.dumps([1]), "it is not an .npz"),
         ("npz", bomb(), "but gatecheck reads 67,108,864 at most"),
-        ("npz", lies((10**12, 10**6)), "(1000000000000, 1000000) is 4,000,000,000,000,000,000 bytes, but 0 follow"),
+        (
+            "npz",
+            lies((10**12, 10**6)),
+            "(1000000000000, 1000000) is 4,000,000,000,000,000,000 bytes, but 0 follow",
+        ),
         ("npz", b"\x00" * (2**24 + 1), "has more than 16,777,216 bytes"),
         ("json", b"[" * 10**6, "it is nested too deeply"),
         ("json", b'{"y": ' + b"[" * 90 + b"]" * 90 + b"}", "'y' is nested too deeply"),
@@ -243,7 +291,11 @@ def lies(shape):
         ("json", b'{"y": [true]}', "'y' holds True, which is not a number"),
         ("json", b'{"y": ["1.0x"]}', "which is not a number"),
         ("json", b'{"y": {"shape": [-1], "values": []}}', "'y' has shape a list, which is none"),
-        ("json", b'{"y": {"shape": [3], "values": [1]}}', "'y' has 1 values, which do not fill its shape (3,)"),
+        (
+            "json",
+            b'{"y": {"shape": [3], "values": [1]}}',
+            "'y' has 1 values, which do not fill its shape (3,)",
+        ),
         ("json", b'{"y": [1' + b"0" * 400 + b"]}", "which is not a number"),
         ("json", b'{"\\u001b[31m": 1}', r"unknown arrays '\x1b[31m'"),
     ],
@@ -269,8 +321,14 @@ def test_a_hostile_answer_is_one_line(folder, ending, data, message):
         (lambda m: m.update(dtype="float16"), "it has dtype 'float16'"),
         (lambda m: m.update(convention=["pytorch"]), "its convention is a list"),
         (lambda m: m["cases"][0].update(name="../../x"), "the name of a case is '../../x'"),
-        (lambda m: m["cases"][0].update(files={"../../x": "0" * 64}), "rnn-1 names other files than cases/rnn-1.json and cases/rnn-1.npz"),
-        (lambda m: m["cases"][0]["files"].update({"cases/rnn-1.npz": 3}), "a checksum that is none"),
+        (
+            lambda m: m["cases"][0].update(files={"../../x": "0" * 64}),
+            "rnn-1 names other files than cases/rnn-1.json and cases/rnn-1.npz",
+        ),
+        (
+            lambda m: m["cases"][0]["files"].update({"cases/rnn-1.npz": 3}),
+            "a checksum that is none",
+        ),
         (lambda m: m["cases"][0].update(cell="lstm-layers999999999"), "which is more than 64"),
         (lambda m: m["cases"][0].update(cell="gru-before"), "cannot express a GRU"),
         (lambda m: m["cases"].append(m["cases"][0]), "it names a case twice"),
@@ -287,7 +345,10 @@ def test_a_hostile_manifest_is_one_line(folder, change, message):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": np.zeros((6, 4, 4), "float32")}, "its arrays do not fit a rnn: weight_ih_l0|its arrays do not fit a rnn: W has shape"),
+        (
+            {"x": np.zeros((6, 4, 4), "float32")},
+            "its arrays do not fit a rnn: weight_ih_l0|its arrays do not fit a rnn: W has shape",
+        ),
         ({"x": np.zeros((0, 10**9, 5), "float32")}, "its arrays do not fit a rnn: h0"),
         ({"x": np.full((6, 4, 5), np.inf, "float32")}, "not finite"),
         ({"lengths": np.array([9, 1, 1, 1])}, "lengths goes from 1 to 9"),
@@ -324,7 +385,9 @@ def test_links_and_pipes_are_not_followed(folder, tmp_path):
 def test_what_a_file_declares_bounds_what_is_read():
     assert parsed_json(b'{"a": 1}') == {"a": 1}
     out = io.BytesIO()
-    np.savez_compressed(out, y=np.asfortranarray(np.arange(6.0).reshape(2, 3)), big=np.arange(2.0).astype(">f8"))
+    np.savez_compressed(
+        out, y=np.asfortranarray(np.arange(6.0).reshape(2, 3)), big=np.arange(2.0).astype(">f8")
+    )
     found = parsed_npz(out.getvalue())
     np.testing.assert_array_equal(found["y"], [[0, 1, 2], [3, 4, 5]])
     assert found["big"].dtype == "float64"

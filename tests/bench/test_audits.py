@@ -1,4 +1,6 @@
-"""How audits are timed: which processes are run, where what they compile is kept, and what becomes of one that fails."""
+"""How audits are timed: which processes are run, where what they compile is kept, and what becomes
+of one that fails.
+"""
 
 import json
 import sys
@@ -28,13 +30,17 @@ class Mine:
 
 @pytest.fixture
 def processes(monkeypatch):
-    """What would have been run, and where it would have kept what it compiles; an audit there makes 321 checks."""
+    """What would have been run, and where it would have kept what it compiles; an audit there makes
+    321 checks.
+    """
     asked = []
 
     def python(self, *arguments, cache="warm", bad=2):
         asked.append((cache, arguments))
         if "--json" in arguments:
-            Path(arguments[arguments.index("--json") + 1]).write_text(json.dumps({"counts": {"checks": 321}}))
+            Path(arguments[arguments.index("--json") + 1]).write_text(
+                json.dumps({"counts": {"checks": 321}})
+            )
         return '["numpy", "numpy.linalg"]' if arguments[1] == audits.DEPENDENCIES else "5"
 
     monkeypatch.setattr(Place, "python", python)
@@ -50,14 +56,20 @@ def test_every_bar_of_the_audits_has_its_row(processes, tmp_path):
     bars = {row["what"]: row["bar"] and (row["bar"]["of"], row["bar"]["limit"]) for row in found}
     assert bars.pop("import gatecheck") == ("seconds", 0.3)
     assert bars.pop("modules of numba that import gatecheck loads") == ("number", 0)
-    assert bars.pop("gatecheck audit builtin:lstm --profile quick, nothing compiled") == ("seconds", 20.0)
+    assert bars.pop("gatecheck audit builtin:lstm --profile quick, nothing compiled") == (
+        "seconds",
+        20.0,
+    )
     assert bars.pop("gatecheck audit, nothing compiled") == ("seconds", 120.0)
     assert bars.pop("importing the 2 modules of 1 packages that it depends on") is None
     of, limit = bars.pop("gatecheck audit builtin:lstm --profile quick")
     assert of == "seconds"
     imports = next(row["seconds"] for row in found if row["what"].startswith("importing"))
     assert limit - 2 == pytest.approx(2 * imports, rel=1e-3)
-    assert bars == {f"gatecheck audit builtin:{cell.name} --profile ci": ("rate", CHECKS_A_SECOND) for cell in COMPUTED}
+    assert bars == {
+        f"gatecheck audit builtin:{cell.name} --profile ci": ("rate", CHECKS_A_SECOND)
+        for cell in COMPUTED
+    }
     assert {row["number"] for row in found if row["what"].endswith("ci")} == {321}
     assert [row["met"] for row in found if "numba" in row["what"]] == [False]
 
@@ -65,7 +77,9 @@ def test_every_bar_of_the_audits_has_its_row(processes, tmp_path):
 def test_only_what_is_said_to_compile_starts_with_nothing_compiled(processes, tmp_path):
     rows(section(quick=False, folder=tmp_path))
     called = [(cache, arguments[1:]) for cache, arguments in processes if arguments[1] == COMMAND]
-    everything = [(cache, arguments) for cache, arguments in called if arguments == (COMMAND, "audit")]
+    everything = [
+        (cache, arguments) for cache, arguments in called if arguments == (COMMAND, "audit")
+    ]
     assert everything == [("everything", (COMMAND, "audit"))]
     first = next(arguments for cache, arguments in called if cache == "warm")
     assert first == (COMMAND, "audit", "builtin:lstm", "--profile", "quick")
@@ -73,12 +87,17 @@ def test_only_what_is_said_to_compile_starts_with_nothing_compiled(processes, tm
 
 def test_a_process_that_fails_is_no_measurement(tmp_path):
     place = Place(tmp_path, ())
-    assert place.python("-c", "import os; print(os.environ['NUMBA_CACHE_DIR'])").strip() == str(tmp_path / "warm")
+    assert place.python("-c", "import os; print(os.environ['NUMBA_CACHE_DIR'])").strip() == str(
+        tmp_path / "warm"
+    )
     place.python("-c", "raise SystemExit(1)")  # an audit with findings
-    with pytest.raises(TargetError, match=r"^raise SystemExit\(1\) ended with exit status 1: it said nothing"):
+    with pytest.raises(
+        TargetError, match=r"^raise SystemExit\(1\) ended with exit status 1: it said nothing"
+    ):
         place.python("-c", "raise SystemExit(1)", bad=1)
     with pytest.raises(
-        TargetError, match=r"^gatecheck audit no_such_module:X ended with exit status 3: gatecheck: importing no_such_module"
+        TargetError,
+        match=r"^gatecheck audit no_such_module:X ended with exit status 3: gatecheck: importing no_such_module",
     ):
         place.audit("no_such_module:X")
 
@@ -92,7 +111,11 @@ def test_an_audit_is_really_made_and_what_it_depends_on_is_found(tmp_path):
     assert checked.what == "gatecheck audit mine.py:Mine --profile ci --only empty_sequence"
     names = audits.dependencies(place, ("mine.py:Mine",))
     assert {"numpy", "scipy.special", "hypothesis", "click", "rich.console"} <= set(names)
-    assert not any(name.partition(".")[0] in ("gatecheck", "os", "json", "mine") or name in sys.builtin_module_names for name in names)
+    assert not any(
+        name.partition(".")[0] in ("gatecheck", "os", "json", "mine")
+        or name in sys.builtin_module_names
+        for name in names
+    )
     place.python("-c", f"import {', '.join(names)}", bad=1)
     started, modules = audits._imports(place, 1)
     assert started.seconds > 0

@@ -31,7 +31,17 @@ class Dies(Mine):
         print("about to go", flush=True)
         os._exit(7)
 """
-NARROW = ("--quick", "--threads", "1", "--size", "3,2,4,5", "--dtype", "float32", "--against", "numpy,gatecheck")
+NARROW = (
+    "--quick",
+    "--threads",
+    "1",
+    "--size",
+    "3,2,4,5",
+    "--dtype",
+    "float32",
+    "--against",
+    "numpy,gatecheck",
+)
 
 
 @pytest.fixture
@@ -55,7 +65,9 @@ def test_a_target_is_measured_and_the_files_say_what_the_table_says(gk, tmp_path
     assert data["schema"] == "gatecheck-bench-2"
     assert data["subject"] == "mine.py:Mine"
     (point,) = data["points"]
-    assert {k: point[k] for k in ("cell", "dtype", "work", "T", "B", "D", "H", "threads", "rounds")} == {
+    assert {
+        k: point[k] for k in ("cell", "dtype", "work", "T", "B", "D", "H", "threads", "rounds")
+    } == {
         "cell": "rnn",
         "dtype": "float32",
         "work": "forward",
@@ -67,7 +79,9 @@ def test_a_target_is_measured_and_the_files_say_what_the_table_says(gk, tmp_path
         "rounds": 3,
     }
     assert point["ratio"].keys() == {"numpy", "gatecheck"}
-    assert all(point["interval"][k][0] <= r <= point["interval"][k][1] for k, r in point["ratio"].items())
+    assert all(
+        point["interval"][k][0] <= r <= point["interval"][k][1] for k, r in point["ratio"].items()
+    )
     assert point["gemm_fraction"] > 0
     assert data["floors"]["1"]["float32"].keys() == {"gemm", "gemv"}
     assert data["summary"]["1"]["numpy"]["lowest"] == point["ratio"]["numpy"]
@@ -85,20 +99,35 @@ def test_a_target_is_measured_and_the_files_say_what_the_table_says(gk, tmp_path
 def test_a_target_that_ends_its_process_is_said_to(gk):
     status, printed = gk("mine.py:Dies", *NARROW)
     assert status == 3
-    assert printed == "gatecheck: the process that measures mine.py:Dies ended in the middle of a point: about to go"
+    assert (
+        printed
+        == "gatecheck: the process that measures mine.py:Dies ended in the middle of a point: about to go"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--against", "tensorflow"], "there is no peer tensorflow; the peers are torch, jax, onnxruntime, numpy, gatecheck"),
+        (
+            ["--against", "tensorflow"],
+            "there is no peer tensorflow; the peers are torch, jax, onnxruntime, numpy, gatecheck",
+        ),
         (["--threads", "0"], "the numbers of threads are 0, but should lie between 1 and"),
-        (["--threads", "100000"], "the numbers of threads are 100000, but should lie between 1 and"),
-        (["--threads", "two"], "--threads takes whole numbers with commas between them, as 1,2; 'two' is not that"),
+        (
+            ["--threads", "100000"],
+            "the numbers of threads are 100000, but should lie between 1 and",
+        ),
+        (
+            ["--threads", "two"],
+            "--threads takes whole numbers with commas between them, as 1,2; 'two' is not that",
+        ),
         (["--size", "1,2,3"], "sizes are written T,B,D,H, as 100,32,128,128; '1,2,3' is not"),
         (["--limit", "nan"], "'nan' is not a number of seconds above 0"),
         (["--convention", "keras"], "--convention needs a TARGET"),
-        (["x.py:Y", "--cell", "gru", "--cell", "lstm"], "x.py:Y is one cell, but 2 were named: gru, lstm"),
+        (
+            ["x.py:Y", "--cell", "gru", "--cell", "lstm"],
+            "x.py:Y is one cell, but 2 were named: gru, lstm",
+        ),
         (["--json", "no/such/out.json"], "there is no folder no/such"),
         (["--figure", "out.doc"], "should end in .png, .svg, .pdf"),
     ],
@@ -162,13 +191,29 @@ def test_ctrl_c_prints_and_writes_what_was_done(gk, tmp_path, monkeypatch):
 
 
 def test_whatever_falls_short_or_was_left_out_is_printed(gk, monkeypatch):
-    answering(monkeypatch, {"kind": "point", "point": POINT}, {"kind": "unmeasured", "point": "lstm float64"})
+    answering(
+        monkeypatch,
+        {"kind": "point", "point": POINT},
+        {"kind": "unmeasured", "point": "lstm float64"},
+    )
     status, printed = gk("--threads", "1")
     assert status == 0
-    assert "torch: geometric mean 4.00 over 1 points, aim 2: reached; lowest 4.00; below 1: 0" in printed
-    assert "jax: geometric mean 0.50 over 1 points, aim 2: not reached; lowest 0.50; below 1: 1" in printed
-    assert "1 ratios fall short of 1, the lowest first: 0.50 jax at gru float32 forward (5,1,2,3), 1 thread" in printed
-    assert "onnxruntime was refused at gru float32 forward (5,1,2,3), 1 thread: y is off by 1.0e-03 of its norm" in printed
+    assert (
+        "torch: geometric mean 4.00 over 1 points, aim 2: reached; lowest 4.00; below 1: 0"
+        in printed
+    )
+    assert (
+        "jax: geometric mean 0.50 over 1 points, aim 2: not reached; lowest 0.50; below 1: 1"
+        in printed
+    )
+    assert (
+        "1 ratios fall short of 1, the lowest first: 0.50 jax at gru float32 forward (5,1,2,3), 1 thread"
+        in printed
+    )
+    assert (
+        "onnxruntime was refused at gru float32 forward (5,1,2,3), 1 thread: y is off by 1.0e-03 of its norm"
+        in printed
+    )
     assert "keras was not raced: it is not installed (pip install it)" in printed
     assert "NumPy rests" in printed
     assert "no time for 1 points (--limit), the first being lstm float64" in printed
@@ -177,7 +222,9 @@ def test_whatever_falls_short_or_was_left_out_is_printed(gk, monkeypatch):
 
 def test_the_mean_is_geometric():
     two = [{"ratio": {"torch": 8.0}}, {"ratio": {"torch": 0.5}}]
-    assert summary(two) == {"torch": {"geometric_mean": pytest.approx(2.0), "lowest": 0.5, "points": 2, "below_1": 1}}
+    assert summary(two) == {
+        "torch": {"geometric_mean": pytest.approx(2.0), "lowest": 0.5, "points": 2, "below_1": 1}
+    }
     assert summary([]) == {}
 
 
@@ -192,7 +239,9 @@ def test_thread_pools_are_told_their_size_and_flags_of_the_users_stay(monkeypatc
 def test_the_time_is_shared_by_the_numbers_of_threads(monkeypatch):
     seen = []
     monkeypatch.setattr(running, "cores", lambda: 4)
-    monkeypatch.setattr(running, "_answers", lambda spec, threads: seen.append((threads, spec["limit"])) or iter(()))
+    monkeypatch.setattr(
+        running, "_answers", lambda spec, threads: seen.append((threads, spec["limit"])) or iter(())
+    )
     run(Bench(Plan(threads=(1, 2, 4), limit=90.0)))
     assert seen == [(1, 30.0), (2, 30.0), (4, 30.0)]
 

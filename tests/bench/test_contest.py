@@ -5,7 +5,16 @@ import sys
 import numpy as np
 import pytest
 
-from gatecheck.bench.contest import MODULES, PRODUCTS, SUBJECT, Terms, departure, found, job_of, measured
+from gatecheck.bench.contest import (
+    MODULES,
+    PRODUCTS,
+    SUBJECT,
+    Terms,
+    departure,
+    found,
+    job_of,
+    measured,
+)
 from gatecheck.bench.job import Job
 from gatecheck.bench.points import CELLS, Point, flops, parse_sizes, points
 from gatecheck.budgets import exact
@@ -17,7 +26,9 @@ from gatecheck.kernels import Builtin
 
 SIZES = Sizes(4, 3, 5, 2)
 TERMS = Terms(threads=1, rounds=2, least=0.0)
-LACKING = {("torch", "gru-before", w) for w in ("forward", "gradients")} | {("onnxruntime", c, "gradients") for c in CELLS}
+LACKING = {("torch", "gru-before", w) for w in ("forward", "gradients")} | {
+    ("onnxruntime", c, "gradients") for c in CELLS
+}
 
 small = {k: as_cell(k) for k in CELLS}
 
@@ -44,7 +55,9 @@ def test_every_peer_computes_every_number(peers, cell, work):
         assert got.keys() == truth.keys(), name
         assert departure(got, truth, "float32") is None, name
         job.call()
-        assert departure(job.results(), truth, "float32") is None, f"{name} is another the second time"
+        assert departure(job.results(), truth, "float32") is None, (
+            f"{name} is another the second time"
+        )
 
 
 def spoilt(change):
@@ -85,7 +98,10 @@ def test_a_peer_that_goes_wrong_while_it_is_raced_is_refused_too():
         asked.append(None)
         return results if len(asked) == 1 else results | {"dx": 2 * results["dx"]}
 
-    assert "dx is off" in measured(POINT, LSTM, {"tired": spoilt(later)}, TERMS, 0.0)["refused"]["tired"]
+    assert (
+        "dx is off"
+        in measured(POINT, LSTM, {"tired": spoilt(later)}, TERMS, 0.0)["refused"]["tired"]
+    )
 
 
 class Wrong(Builtin):
@@ -95,8 +111,17 @@ class Wrong(Builtin):
 
 
 def test_a_subject_that_computes_something_else_ends_it():
-    with pytest.raises(TargetError, match=r"mine does not compute what a lstm does, at lstm float32 forward .*: cT is off by 2.0e\+00"):
-        measured(Point("lstm", "float32", "forward", SIZES), subject(Wrong("lstm"), name="mine"), {}, TERMS, 0.0)
+    with pytest.raises(
+        TargetError,
+        match=r"mine does not compute what a lstm does, at lstm float32 forward .*: cT is off by 2.0e\+00",
+    ):
+        measured(
+            Point("lstm", "float32", "forward", SIZES),
+            subject(Wrong("lstm"), name="mine"),
+            {},
+            TERMS,
+            0.0,
+        )
 
 
 def test_a_cell_without_kernels_is_held_against_the_equations():
@@ -109,7 +134,11 @@ def test_a_cell_without_kernels_is_held_against_the_equations():
             return tuple(exact(case)[k] for k in ("y", "hT", "cT"))
 
     data = measured(
-        Point("lstm-coupled", "float64", "forward", SIZES), subject(Coupled()), found(("torch", "gatecheck")).prepare, TERMS, 0.0
+        Point("lstm-coupled", "float64", "forward", SIZES),
+        subject(Coupled()),
+        found(("torch", "gatecheck")).prepare,
+        TERMS,
+        0.0,
     )
     assert data["absent"].keys() == {"torch", "gatecheck"}
     assert data["ratio"] == {}
@@ -125,7 +154,10 @@ def test_a_missing_peer_is_named_with_how_to_install_it(monkeypatch):
 
 def test_operations_are_those_of_the_products():
     assert flops(as_cell("lstm"), Sizes(1, 1, 1, 1), "forward") == 2 * 2 * 4
-    assert flops(as_cell("gru"), Sizes(100, 32, 128, 64), "gradients") == 3 * 2 * 100 * 32 * (128 + 64) * 3 * 64
+    assert (
+        flops(as_cell("gru"), Sizes(100, 32, 128, 64), "gradients")
+        == 3 * 2 * 100 * 32 * (128 + 64) * 3 * 64
+    )
 
 
 def test_the_grid_is_every_combination_the_smallest_first():

@@ -1,4 +1,6 @@
-"""The sections beside the kernels: what their rows say, what is printed and drawn of them, and what a user meets."""
+"""The sections beside the kernels: what their rows say, what is printed and drawn of them, and what
+a user meets.
+"""
 
 import json
 import sys
@@ -70,7 +72,17 @@ def test_rows_of_a_race_are_ratios_over_the_subject_and_a_single_round_has_no_qu
 
 
 def test_gradcheck_and_decay_are_measured_and_the_report_holds_all_of_it(gk, tmp_path):
-    status, printed = gk("--section", "gradcheck", "--section", "decay", "--quick", "--threads", "1", "--report", "out")
+    status, printed = gk(
+        "--section",
+        "gradcheck",
+        "--section",
+        "decay",
+        "--quick",
+        "--threads",
+        "1",
+        "--report",
+        "out",
+    )
     assert status == 0, printed
     data = json.loads((tmp_path / "out/speed.json").read_text())
     assert data["schema"] == "gatecheck-bench-2"
@@ -93,7 +105,9 @@ def test_gradcheck_and_decay_are_measured_and_the_report_holds_all_of_it(gk, tmp
     assert "the most: " in [r["what"] for r in decay if "autograd" in r["what"]][-1]
     (judged,) = [r for r in decay if r["bar"]]
     assert judged["what"] == f"its products alone, lstm, {QUICK.T} steps"
-    assert all(r["seconds"] > 0 and (r["bar"] is None) == (r["met"] is None) for r in gradient + decay)
+    assert all(
+        r["seconds"] > 0 and (r["bar"] is None) == (r["met"] is None) for r in gradient + decay
+    )
     table = (tmp_path / "out/speed.txt").read_text()
     assert "Gradient checking: the full Jacobian of an LSTM" in table
     assert table.index("Gradient checking") < table.index("Decay: ")
@@ -115,7 +129,11 @@ def test_a_check_that_does_not_pass_is_no_measurement(fast, monkeypatch):
     case = draw(as_cell("lstm"), QUICK_SIZES, seed=0, dtype="float64")
     gradchecks.ours(case, fast)
     monkeypatch.setattr(
-        gradchecks, "gradcheck", lambda fn, inputs, vjp, fast, **each: gradcheck(fn, inputs, lambda *a, **k: vjp(*a, **k) | {"x": None})
+        gradchecks,
+        "gradcheck",
+        lambda fn, inputs, vjp, fast, **each: gradcheck(
+            fn, inputs, lambda *a, **k: vjp(*a, **k) | {"x": None}
+        ),
     )
     with pytest.raises(BugError, match=r"does not pass our own LSTM at .*: fail"):
         gradchecks.ours(case, fast)
@@ -142,7 +160,11 @@ def test_the_products_of_a_long_profile_are_as_many_and_come_in_turns(monkeypatc
 
 def test_products_of_a_profile_are_those_of_all_its_steps(monkeypatch):
     seen = []
-    monkeypatch.setattr(floors, "_products", lambda steps, a, b, out: seen.append((steps, a.shape, b.shape, out.shape)))
+    monkeypatch.setattr(
+        floors,
+        "_products",
+        lambda steps, a, b, out: seen.append((steps, a.shape, b.shape, out.shape)),
+    )
     floors.profile_products(as_cell("lstm"), 3, 5, 4)(2500)
     assert seen == [(2500, (5,), (5, 20), (20,)), (2500, (4, 20), (20, 5), (4, 5))]
 
@@ -153,7 +175,9 @@ def test_the_search_ends_where_memory_does(monkeypatch):
     monkeypatch.setattr(decays, "free", lambda: 50 * 2**30)
     rows = list(decays._against(QUICK._replace(H=3, begin=4, patience=60.0), 1, theirs))
     assert [r.number for r in rows] == [4, 4, 8, 8]
-    assert rows[-1].what.endswith("the most: it takes 20.0 GiB, and twice as many steps more than is free")
+    assert rows[-1].what.endswith(
+        "the most: it takes 20.0 GiB, and twice as many steps more than is free"
+    )
 
 
 @pytest.mark.parametrize("module", [gradchecks, decays])
@@ -178,7 +202,14 @@ ROWS = [
 
 
 def measured(*rows, missing=()):
-    return Section("What is slow", "that of the rest", "checks", [("all", lambda: iter(rows))], dict(missing), ["a note"])
+    return Section(
+        "What is slow",
+        "that of the rest",
+        "checks",
+        [("all", lambda: iter(rows))],
+        dict(missing),
+        ["a note"],
+    )
 
 
 @pytest.fixture
@@ -212,7 +243,10 @@ def test_bars_that_are_not_met_are_said_with_what_was_found(stored):
     bench = Bench(Plan(sections=("decay",)))
     run(bench)
     text = printed(bench.sections["decay"])
-    assert "2 of 3 bars are not met: slow: 8 s, but should be at most 2 s, as measured none: 3, but should be at most 0" in text
+    assert (
+        "2 of 3 bars are not met: slow: 8 s, but should be at most 2 s, as measured none: 3, but should be at most 0"
+        in text
+    )
     assert "few 1 1,200 1,200 ≥ 1,000/s yes" in text
     assert "slow 8 4 1,000 125 ≤ 2 s no" in text
     assert "times: over that of the rest a note" in text
@@ -240,7 +274,12 @@ def test_ctrl_c_keeps_the_rows_that_were_measured(gk, stored, tmp_path):
     assert "interrupted: this is what was measured until then" in said
     data = json.loads((tmp_path / "out/speed.json").read_text())
     assert data["interrupted"]
-    assert [row["what"] for row in data["sections"]["gradcheck"]["rows"]] == ["slow", "few", "none", "beside"]
+    assert [row["what"] for row in data["sections"]["gradcheck"]["rows"]] == [
+        "slow",
+        "few",
+        "none",
+        "beside",
+    ]
     assert "decay" not in data["sections"]
     assert "interrupted" in (tmp_path / "out/speed.txt").read_text()
 
@@ -257,7 +296,10 @@ def test_an_error_keeps_the_rows_that_were_measured(gk, stored, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["builtin:gru", "--section", "decay"], "decay: these are about gatecheck itself; leave builtin:gru out, or the sections"),
+        (
+            ["builtin:gru", "--section", "decay"],
+            "decay: these are about gatecheck itself; leave builtin:gru out, or the sections",
+        ),
         (["--section", "speed"], "'speed' is not one of 'kernels', 'gradcheck', 'audits', 'decay'"),
         (["--report", "mine.txt/out"], "the folder mine.txt/out cannot be written"),
     ],
@@ -272,9 +314,16 @@ def test_wrong_calls_end_2_before_anything_is_measured(gk, arguments, said, monk
 
 def test_a_report_is_of_all_sections_and_of_a_target_of_its_kernels(gk, monkeypatch):
     seen = []
-    monkeypatch.setattr("gatecheck.bench.run.run", lambda bench, tick: seen.append(bench.plan.sections))
+    monkeypatch.setattr(
+        "gatecheck.bench.run.run", lambda bench, tick: seen.append(bench.plan.sections)
+    )
     gk("--report", "out")
     gk("builtin:gru", "--report", "out")
     gk("--section", "decay", "--report", "out")
     gk()
-    assert seen == [("kernels", "gradcheck", "audits", "decay"), ("kernels",), ("decay",), ("kernels",)]
+    assert seen == [
+        ("kernels", "gradcheck", "audits", "decay"),
+        ("kernels",),
+        ("decay",),
+        ("kernels",),
+    ]

@@ -10,7 +10,9 @@ from gatecheck.bench.timing import FEWEST, interval, race, ratios
 
 
 class Clock:
-    """Time that passes only when somebody works, and slows everybody down while the machine is busy."""
+    """Time that passes only when somebody works, and slows everybody down while the machine is
+    busy.
+    """
 
     def __init__(self, busy=lambda now: 1.0):
         self.now, self.busy, self.calls = 0.0, busy, []
@@ -27,7 +29,13 @@ class Clock:
 
 
 def raced(clock, rounds=9, least=0.0, deadline=math.inf, **seconds):
-    return race({k: clock.worker(k, s) for k, s in seconds.items()}, rounds=rounds, least=least, deadline=deadline, clock=clock)
+    return race(
+        {k: clock.worker(k, s) for k, s in seconds.items()},
+        rounds=rounds,
+        least=least,
+        deadline=deadline,
+        clock=clock,
+    )
 
 
 @pytest.mark.parametrize("factor", [2.0, 0.5, 1.0, 37.0])
@@ -94,15 +102,23 @@ def test_the_collector_works_after_a_contestant_that_raises():
 
 @pytest.mark.parametrize(("settle", "taken"), [(0.0, 1.0), (3.0, 0.5)])
 def test_whoever_ran_before_comes_to_rest(settle, taken):
-    """For two seconds after a call the threads of a contestant take half of the machine from all others."""
+    """For two seconds after a call the threads of a contestant take half of the machine from all
+    others.
+    """
     clock, ended = Clock(), {}
 
     def worker(name):
         def call():
-            clock.now += 1.0 if any(clock.now - at < 2 for other, at in ended.items() if other != name) else 0.5
+            clock.now += (
+                1.0
+                if any(clock.now - at < 2 for other, at in ended.items() if other != name)
+                else 0.5
+            )
             ended[name] = clock.now
 
         return call
 
-    seconds = race({name: worker(name) for name in "ab"}, rounds=3, least=0.0, settle=settle, clock=clock)
+    seconds = race(
+        {name: worker(name) for name in "ab"}, rounds=3, least=0.0, settle=settle, clock=clock
+    )
     assert seconds == {name: [taken] * 3 for name in "ab"}

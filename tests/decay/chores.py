@@ -19,7 +19,9 @@ class OddError(Exception):
 
 
 def chore(arguments, report, keeper):
-    """Leaves a file that says who ran it, does what it is told, and returns numbers that depend on how many threads BLAS has."""
+    """Leaves a file that says who ran it, does what it is told, and returns numbers that depend on
+    how many threads BLAS has.
+    """
     number, folder = arguments["number"], Path(arguments["folder"])
     (folder / f"{number}-{os.getpid()}-{uuid.uuid4().hex}").touch()
     report(0, 4)
@@ -49,7 +51,15 @@ def chore(arguments, report, keeper):
 
 def chores(folder, *does):
     """One job for each of these words."""
-    return [Job(f"chore {k}", f"that should {word}", {"number": k, "folder": str(folder), "does": word}, 10) for k, word in enumerate(does)]
+    return [
+        Job(
+            f"chore {k}",
+            f"that should {word}",
+            {"number": k, "folder": str(folder), "does": word},
+            10,
+        )
+        for k, word in enumerate(does)
+    ]
 
 
 def ran(folder):

@@ -18,7 +18,9 @@ from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
 
 def cluster_of(workers):
     """Processes, which their nannies start again when they are killed. Port 0 is any that is free."""
-    return LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0")
+    return LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,10 @@ def test_a_sweep_is_the_same_on_a_cluster(address):
 
 def test_a_job_that_kills_every_worker_is_named(address, log, tmp_path):
     store = Store(tmp_path / "parts")
-    with pytest.raises(WorkerLostError, match=r"chore 1, that should die took 4 workers of the cluster with it.*[01] of 2 parts are kept"):
+    with pytest.raises(
+        WorkerLostError,
+        match=r"chore 1, that should die took 4 workers of the cluster with it.*[01] of 2 parts are kept",
+    ):
         run(chore, chores(log, "work", "die"), dask=address, store=store)
 
 
@@ -90,7 +95,11 @@ def test_an_interruption_cancels_the_rest(address, log):
         run(chore, chores(log, *("dawdle",) * 8), dask=address, progress=interrupt)
     with Client(address, set_as_default=False) as client:
         assert (
-            client.run_on_scheduler(lambda dask_scheduler: {str(key) for key, task in dask_scheduler.tasks.items() if task.who_wants})
+            client.run_on_scheduler(
+                lambda dask_scheduler: {
+                    str(key) for key, task in dask_scheduler.tasks.items() if task.who_wants
+                }
+            )
             == set()
         )
     assert len(ran(log)) < 8
@@ -100,7 +109,10 @@ def test_a_worker_with_another_version_is_refused(address, log, monkeypatch):
     from gatecheck.decay import jobs
 
     monkeypatch.setattr(jobs, "part_key", lambda function, arguments: "another")
-    with pytest.raises(UsageError, match=r"the Dask worker at tcp://.* has another gatecheck, NumPy or Numba than this machine"):
+    with pytest.raises(
+        UsageError,
+        match=r"the Dask worker at tcp://.* has another gatecheck, NumPy or Numba than this machine",
+    ):
         run(chore, chores(log, "work"), dask=address)
 
 
@@ -127,6 +139,19 @@ def test_a_scheduler_that_goes_away_is_told(log, tmp_path, caplog):
             if done == 10:
                 threading.Thread(target=local.close).start()
 
-        with pytest.raises(WorkerLostError, match=r"the Dask scheduler at .* was lost before chore .*; [01] of 3 parts are kept in "):
-            run(chore, chores(log, "work", "wait", "wait"), dask=local.scheduler_address, store=store, progress=close)
-    assert [record for record in caplog.records if record.name == "distributed.client" and record.exc_info] == []
+        with pytest.raises(
+            WorkerLostError,
+            match=r"the Dask scheduler at .* was lost before chore .*; [01] of 3 parts are kept in ",
+        ):
+            run(
+                chore,
+                chores(log, "work", "wait", "wait"),
+                dask=local.scheduler_address,
+                store=store,
+                progress=close,
+            )
+    assert [
+        record
+        for record in caplog.records
+        if record.name == "distributed.client" and record.exc_info
+    ] == []

@@ -1,4 +1,6 @@
-"""The adjoint profile by an implementation's own backward: that of the sweep where the backward is right, and another where it is not."""
+"""The adjoint profile by an implementation's own backward: that of the sweep where the backward is
+right, and another where it is not.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,12 @@ def problem(cell, steps=T, seed=0):
     params = {name: 2 * array for name, array in uniform(rng, cell, D, H).items()}
     params["b"] += cell.activation == "relu"
     n = len(cell.state)
-    return params, rng.standard_normal((steps, D)), rng.standard_normal((n, K, H)), rng.standard_normal((n, H)) / 2
+    return (
+        params,
+        rng.standard_normal((steps, D)),
+        rng.standard_normal((n, K, H)),
+        rng.standard_normal((n, H)) / 2,
+    )
 
 
 def agree(found, expected, within=1e-10):
@@ -37,13 +44,18 @@ def test_our_cells_have_the_profile_of_the_sweep(name):
     cell = as_cell(name)
     given = problem(cell)
     done = []
-    agree(subject_profile(Builtin(cell), *given, progress=lambda *at: done.append(at)), adjoint_profile(cell, *given))
+    agree(
+        subject_profile(Builtin(cell), *given, progress=lambda *at: done.append(at)),
+        adjoint_profile(cell, *given),
+    )
     assert done == [(k, 2 * T) for k in range(1, 2 * T + 1)]
     # From a state of zeros too, which is the default.
     agree(subject_profile(Builtin(cell), *given[:3]), adjoint_profile(cell, *given[:3]))
 
 
-@pytest.mark.parametrize(("layer", "cell"), [("LSTM", LSTM()), ("GRU", GRU()), ("LSTMCell", LSTM())], ids=str)
+@pytest.mark.parametrize(
+    ("layer", "cell"), [("LSTM", LSTM()), ("GRU", GRU()), ("LSTMCell", LSTM())], ids=str
+)
 def test_a_layer_of_pytorch_has_it_too(layer, cell):
     pytest.importorskip("torch")
     from gatecheck.targets.adapters.torch import adapt
@@ -81,7 +93,9 @@ def test_one_row_a_call_is_enough_and_float32_does_not_underflow():
     agree(subject_profile(OneRow(sizes={"B": 1}), *given), expected, within=1e-9)
     single = subject_profile(Adapted(dtypes=("float32",)), *given)
     # 450 steps of some hundred roundings each, of which the errors of the states are forgotten.
-    np.testing.assert_allclose(single.log_norm, expected.log_norm, rtol=0, atol=450 * 100 * 2.0**-24)
+    np.testing.assert_allclose(
+        single.log_norm, expected.log_norm, rtol=0, atol=450 * 100 * 2.0**-24
+    )
 
 
 def test_a_backward_that_is_wrong_has_a_profile_of_its_own():
@@ -96,7 +110,9 @@ def test_a_backward_that_is_wrong_has_a_profile_of_its_own():
 
 
 def test_any_two_functions_will_do():
-    """A state of two parts of different shapes, h' = tanh(M h + x) and a sum of it, against the product of its Jacobians."""
+    """A state of two parts of different shapes, h' = tanh(M h + x) and a sum of it, against the
+    product of its Jacobians.
+    """
     rng = np.random.default_rng(1)
     M, x = rng.standard_normal((3, 3)) / 2, rng.standard_normal((12, 3))
 
@@ -156,12 +172,26 @@ def test_what_does_not_fit_is_one_line(target, changed, error, message):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("returned", [np.zeros(3), (np.zeros(2),), (np.zeros(3), np.zeros(3))], ids=["array", "shape", "number"])
+@pytest.mark.parametrize(
+    "returned",
+    [np.zeros(3), (np.zeros(2),), (np.zeros(3), np.zeros(3))],
+    ids=["array", "shape", "number"],
+)
 @pytest.mark.parametrize("wrong", ["step", "vjp"])
 def test_functions_that_return_something_else(returned, wrong):
     good = {"step": lambda p, x, h: (h,), "vjp": lambda p, x, s, d: tuple(d)}
-    vjp_profile(**good, params=None, x=np.zeros((2, 1)), start=[np.ones((1, 3))], state=[np.zeros(3)])
+    vjp_profile(
+        **good, params=None, x=np.zeros((2, 1)), start=[np.ones((1, 3))], state=[np.zeros(3)]
+    )
     with pytest.raises(ContractError, match=f"{wrong} returned"):
-        vjp_profile(**good | {wrong: lambda *a: returned}, params=None, x=np.zeros((2, 1)), start=[np.ones((1, 3))], state=[np.zeros(3)])
+        vjp_profile(
+            **good | {wrong: lambda *a: returned},
+            params=None,
+            x=np.zeros((2, 1)),
+            start=[np.ones((1, 3))],
+            state=[np.zeros(3)],
+        )
     with pytest.raises(InputError, match="start has shapes"):
-        vjp_profile(**good, params=None, x=np.zeros((2, 1)), start=[np.ones((1, 2))], state=[np.zeros(3)])
+        vjp_profile(
+            **good, params=None, x=np.zeros((2, 1)), start=[np.ones((1, 2))], state=[np.zeros(3)]
+        )

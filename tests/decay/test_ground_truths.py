@@ -1,8 +1,9 @@
 """Every ground truth of gradient decay has a test that is named after it.
 
-1 an orthogonal network; 2 Gaussian products; 3 a non-normal transient; 4 a constant gate; 5 chrono and 6 uniform gates; 7 a critical unit;
-8 input-driven gates; 9 zero state; 10 mean field; 11 tied and untied weights; 12 volume; 13 paths; 14 truncation; 15 the cost of memory;
-16 the adjoint identity at length; 17 the order of a product; 18 the Hénon map.
+1 an orthogonal network; 2 Gaussian products; 3 a non-normal transient; 4 a constant gate; 5 chrono
+and 6 uniform gates; 7 a critical unit; 8 input-driven gates; 9 zero state; 10 mean field; 11 tied
+and untied weights; 12 volume; 13 paths; 14 truncation; 15 the cost of memory; 16 the adjoint
+identity at length; 17 the order of a product; 18 the Hénon map.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ def named(source):
 
 def test_every_ground_truth_has_a_test():
     files = sorted(Path(__file__).parent.glob("test_*.py"))
-    assert set().union(*(named(file.read_text(encoding="utf-8")) for file in files)) == set(range(1, TRUTHS + 1))
+    assert set().union(*(named(file.read_text(encoding="utf-8")) for file in files)) == set(
+        range(1, TRUTHS + 1)
+    )
 
 
 def test_a_name_counts_only_where_pytest_would_collect_it():
-    assert named("def test_ground_truth_3_x(): pass\nif 0:\n    def test_ground_truth_4_x(): pass\n# test_ground_truth_5_x") == {3}
+    assert named(
+        "def test_ground_truth_3_x(): pass\nif 0:\n    def test_ground_truth_4_x(): pass\n# test_ground_truth_5_x"
+    ) == {3}
     assert named("def ground_truth_6_x(): pass\ndef test_ground_truth_77(): pass") == set()

@@ -1,4 +1,6 @@
-"""Ctrl-C in the middle of ``gatecheck decay``, as a terminal sends it, and going on as the command says."""
+"""Ctrl-C in the middle of ``gatecheck decay``, as a terminal sends it, and going on as the command
+says.
+"""
 
 import os
 import re
@@ -18,7 +20,9 @@ from gatecheck.decay import study
 from gatecheck.decay.store import Store
 from gatecheck.errors import WorkerLostError
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals to a group of processes are POSIX's")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="signals to a group of processes are POSIX's"
+)
 
 SWEEP = "decay --cell lstm --cell rnn --init uniform --hidden 16 --inputs 2 --steps 10000 --seeds 3"
 
@@ -33,7 +37,9 @@ def without_figures(patch):
 def folder(tmp_path, monkeypatch):
     without_figures(monkeypatch)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    monkeypatch.setenv(
+        "PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    )
     return tmp_path
 
 
@@ -51,12 +57,20 @@ def expected(tmp_path_factory):
 
 def processes(group):
     """Those of a group that have not ended."""
-    listed = subprocess.run(["ps", "-wwA", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines() if line.split()[0] == str(group) and not line.split()[1].startswith("Z")]
+    listed = subprocess.run(
+        ["ps", "-wwA", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    return [
+        line
+        for line in listed.splitlines()
+        if line.split()[0] == str(group) and not line.split()[1].startswith("Z")
+    ]
 
 
 def interrupted(command, number):
-    """Send the signal to all processes of the command once a part is finished: its status, and what it said."""
+    """Send the signal to all processes of the command once a part is finished: its status, and what
+    it said.
+    """
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     begun = subprocess.Popen(["gatecheck", *command.split()], start_new_session=True, **pipes)
     end = time.monotonic() + 60
@@ -78,7 +92,8 @@ def test_what_is_done_is_kept_and_the_rest_ends_at_the_same_bytes(folder, expect
     assert status == 130
     assert out == ""
     told = re.fullmatch(
-        r"gatecheck: interrupted; (\d) of 6 parts.* are kept in mine/parts; to go on: (gatecheck decay .* --resume)\n", errors.lstrip("\n")
+        r"gatecheck: interrupted; (\d) of 6 parts.* are kept in mine/parts; to go on: (gatecheck decay .* --resume)\n",
+        errors.lstrip("\n"),
     )
     assert told, errors
     assert 1 <= int(told[1]) < 6
@@ -114,7 +129,10 @@ def test_a_forgotten_resume_is_told(folder, expected):
 def test_a_cluster_and_processes_exclude_each_other():
     done = CliRunner().invoke(main, ["decay", "--workers", "2", "--dask", "tcp://localhost:1"])
     assert done.exit_code == 2
-    assert done.output == "gatecheck: --workers is for this machine and --dask for a cluster: give one of them\n"
+    assert (
+        done.output
+        == "gatecheck: --workers is for this machine and --dask for a cluster: give one of them\n"
+    )
 
 
 def test_a_lost_process_is_told_with_the_command_that_goes_on(monkeypatch):
@@ -122,7 +140,11 @@ def test_a_lost_process_is_told_with_the_command_that_goes_on(monkeypatch):
         raise WorkerLostError("it was killed")
 
     monkeypatch.setattr(study, "decay", lost)
-    done = CliRunner().invoke(main, ["decay", "--cell", "rnn", "--out", "my folder", "--workers", "2"], prog_name="gatecheck")
+    done = CliRunner().invoke(
+        main,
+        ["decay", "--cell", "rnn", "--out", "my folder", "--workers", "2"],
+        prog_name="gatecheck",
+    )
     assert done.exit_code == 3
     command = "gatecheck decay --cell rnn --out 'my folder' --workers 2 --resume"
     assert done.output == f"gatecheck: it was killed; to go on: {command}\n"

@@ -1,4 +1,6 @@
-"""Jobs in processes: the same bits whoever does them, and what happens when one fails, a process is killed, or the user interrupts."""
+"""Jobs in processes: the same bits whoever does them, and what happens when one fails, a process is
+killed, or the user interrupts.
+"""
 
 import os
 import signal
@@ -93,11 +95,17 @@ def test_an_exception_that_cannot_travel_is_told_in_words(log):
 
 @pytest.mark.parametrize(
     ("word", "how"),
-    [("die", r"was ended by SIGKILL \(for want of memory, perhaps\)"), ("exit", "ended before it was done, with status 7")],
+    [
+        ("die", r"was ended by SIGKILL \(for want of memory, perhaps\)"),
+        ("exit", "ended before it was done, with status 7"),
+    ],
 )
 def test_a_process_that_is_lost_says_which_job_and_keeps_the_others(log, tmp_path, word, how):
     store = Store(tmp_path / "parts")
-    with pytest.raises(WorkerLostError, match=rf"the process at work on chore 2, that should {word}.* {how}.*; \d of 3 parts") as caught:
+    with pytest.raises(
+        WorkerLostError,
+        match=rf"the process at work on chore 2, that should {word}.* {how}.*; \d of 3 parts",
+    ) as caught:
         run(chore, chores(log, "work", "work", word), workers=2, store=store)
     assert not alive(log)
     assert str(caught.value).endswith(f"; {store.status}")
@@ -127,7 +135,14 @@ def test_an_interruption_ends_the_processes_and_keeps_what_is_done(log, tmp_path
     assert {file.suffix for file in store.folder.iterdir()} == {".npz"}
     before = list(log.iterdir())
     calls.clear()
-    resumed = run(chore, jobs, workers=workers, store=store, resume=True, progress=lambda *call: calls.append(call[0]))
+    resumed = run(
+        chore,
+        jobs,
+        workers=workers,
+        store=store,
+        resume=True,
+        progress=lambda *call: calls.append(call[0]),
+    )
     assert same(resumed, run(chore, jobs))
     assert len(list(log.iterdir())) - len(before) == 5 - kept + 5
     assert calls[0] == 10 * kept  # what is kept counts as done
@@ -150,7 +165,10 @@ def test_processes_that_do_not_end_are_killed(log, monkeypatch):
 
 def test_ctrl_c_is_not_for_processes_that_start():
     with interrupts_ignored():
-        started = subprocess.Popen([sys.executable, "-c", "print(flush=True); import time; time.sleep(30)"], stdout=subprocess.PIPE)
+        started = subprocess.Popen(
+            [sys.executable, "-c", "print(flush=True); import time; time.sleep(30)"],
+            stdout=subprocess.PIPE,
+        )
     with started:
         started.stdout.readline()
         started.send_signal(signal.SIGINT)
@@ -191,7 +209,10 @@ def test_without_resume_parts_are_computed_anew_and_that_is_said(log, tmp_path):
     run(chore, jobs, store=store)
     run(chore, chores(log, "work", "work", "dawdle")[2:], store=store)  # of another sweep
     assert len(list(store.folder.iterdir())) == 3
-    with pytest.warns(RuntimeWarning, match="holds 2 of the 2 parts of this sweep already; they are computed anew, since resume was not"):
+    with pytest.warns(
+        RuntimeWarning,
+        match="holds 2 of the 2 parts of this sweep already; they are computed anew, since resume was not",
+    ):
         run(chore, jobs, store=store)
     assert ran(log) == [0, 0, 1, 1, 2]
     with warnings.catch_warnings():
@@ -222,7 +243,10 @@ def test_a_part_that_is_taken_away_while_it_is_needed_is_an_error(log, tmp_path)
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [({"workers": 0}, "workers is 0, but should be at least 1"), ({"resume": True}, "resume needs a store")],
+    [
+        ({"workers": 0}, "workers is 0, but should be at least 1"),
+        ({"resume": True}, "resume needs a store"),
+    ],
 )
 def test_a_call_that_is_wrong_says_how(log, more, message):
     with pytest.raises(UsageError, match=message):

@@ -23,7 +23,13 @@ def problem(name):
     network = Network(NetworkSpec(name, "uniform", 7, 3), as_cell(name), 7, 3)
     rng = np.random.default_rng(5)
     state = rng.standard_normal((len(network.cell.state), 7)) / 2
-    return network.cell, network.params(rng), network.sequence(rng, T, 0), network.probes(rng, 4), state
+    return (
+        network.cell,
+        network.params(rng),
+        network.sequence(rng, T, 0),
+        network.probes(rng, 4),
+        state,
+    )
 
 
 def bits(profile):
@@ -86,7 +92,9 @@ def test_every_array_of_a_state_is_needed(name, after):
     if name == "position":
         lost[name] = np.array([0, SEGMENTS]) + (after > SEGMENTS) * np.array([SEGMENTS, -1])
     unused = {"s": after > SEGMENTS, "0 growth": after < SEGMENTS, "0 share": after < SEGMENTS}
-    same = bits(adjoint_profile(*arguments, keeper=Recorder(lost, None))) == bits(adjoint_profile(*arguments))
+    same = bits(adjoint_profile(*arguments, keeper=Recorder(lost, None))) == bits(
+        adjoint_profile(*arguments)
+    )
     assert same == unused.get(name, False)
 
 
@@ -107,7 +115,12 @@ def test_a_sweep_goes_on_inside_a_job(tmp_path, monkeypatch):
     assert store.status.startswith("1 of 2 parts and the state of 1 unfinished are kept in ")
     for workers in (2, 1):
         found = decay(
-            *(("lstm",), ("uniform",)), **SMALL, store=store, resume=True, workers=workers, progress=lambda *call: calls.append(call[0])
+            *(("lstm",), ("uniform",)),
+            **SMALL,
+            store=store,
+            resume=True,
+            workers=workers,
+            progress=lambda *call: calls.append(call[0]),
         )
         assert found.to_json() == expected.to_json()
     total = 2 * 200 * 2
@@ -120,10 +133,20 @@ def test_a_sweep_goes_on_inside_a_job(tmp_path, monkeypatch):
 def test_more_seeds_go_on_from_fewer(tmp_path):
     store, calls = Store(tmp_path / "parts"), []
     decay(("rnn",), ("uniform",), **SMALL, store=store)
-    more = decay(("rnn",), ("uniform",), **SMALL | {"seeds": 3}, store=store, resume=True, progress=lambda *call: calls.append(call[0]))
+    more = decay(
+        ("rnn",),
+        ("uniform",),
+        **SMALL | {"seeds": 3},
+        store=store,
+        resume=True,
+        progress=lambda *call: calls.append(call[0]),
+    )
     assert calls[0] == 2 * 2 * 200
     assert more.to_json() == decay(("rnn",), ("uniform",), **SMALL | {"seeds": 3}).to_json()
 
 
 def test_workers_change_no_bit_of_a_sweep():
-    assert decay(**SMALL | {"steps": 40}, workers=2).to_json() == decay(**SMALL | {"steps": 40}).to_json()
+    assert (
+        decay(**SMALL | {"steps": 40}, workers=2).to_json()
+        == decay(**SMALL | {"steps": 40}).to_json()
+    )

@@ -55,7 +55,11 @@ def test_what_r_squared_would_have_said():
 
 def test_ground_truth_7_by_length():
     scalar = lambda w, h: tangent_profile(
-        RNN(), {"W": np.zeros((1, 1)), "U": np.array([[w]]), "b": np.zeros(1)}, np.zeros((10**5, 1)), np.ones((1, 1, 1)), np.array([[h]])
+        RNN(),
+        {"W": np.zeros((1, 1)), "U": np.array([[w]]), "b": np.zeros(1)},
+        np.zeros((10**5, 1)),
+        np.ones((1, 1, 1)),
+        np.array([[h]]),
     ).log_norm[None]
     critical = kind(scalar(1.0, 0.5))
     assert critical.name == "power"
@@ -80,15 +84,19 @@ def test_noise_is_never_given_a_wrong_name(seeds):
         for sd in (0.003, 0.05, 1.0):
             names = [kind(noisy(rng, curve, seeds, sd)).name for _ in range(runs)]
             wrong = sum(name not in (expected, "undecided") for name in names)
-            # The interval misses in one of twenty; five sd of a binomial on top, for thirty-nine times two chances.
+            # The interval misses in one of twenty; five sd of a binomial on top, for thirty-nine
+            # times two chances.
             assert wrong / runs <= 0.05 + 5 * math.sqrt(0.05 * 0.95 / runs)
 
 
 def test_little_noise_leaves_the_name_and_much_takes_it():
     rng = np.random.default_rng(21)
     exponential = -0.54 * LAGS
-    # Like a plain RNN at its default initialisation: rates of seeds 6 % apart, local exponents that scatter by 0.3.
-    assert [kind(noisy(rng, exponential, 5, 0.3, 0.06)).name for _ in range(20)].count("exponential") >= 16
+    # Like a plain RNN at its default initialisation: rates of seeds 6 % apart, local exponents that
+    # scatter by 0.3.
+    assert [kind(noisy(rng, exponential, 5, 0.3, 0.06)).name for _ in range(20)].count(
+        "exponential"
+    ) >= 16
     # The 62 steps of the shortest window know their rate to 40 %; an index near 0 is chance then.
     assert [kind(noisy(rng, -0.1 * LAGS, 5, 0.3)).name for _ in range(20)].count("undecided") >= 16
     for curve, _ in (EXACT["chrono"], EXACT["uniform gate"], EXACT["slow gate"]):
@@ -96,13 +104,18 @@ def test_little_noise_leaves_the_name_and_much_takes_it():
 
 
 @pytest.mark.parametrize(
-    ("cell", "initialiser", "T", "expected"), [(RNN(), "glorot_orthogonal", 2000, "exponential"), (LSTM(), "chrono:500", 2000, "mixture")]
+    ("cell", "initialiser", "T", "expected"),
+    [(RNN(), "glorot_orthogonal", 2000, "exponential"), (LSTM(), "chrono:500", 2000, "mixture")],
 )
 def test_networks(cell, initialiser, T, expected):
     network, curves = Network(NetworkSpec(cell.name, initialiser, 64, 4), cell, 64, 4), []
     for trial in range(5):
         rng = network.generator(0, trial)
-        params, start, x = network.params(rng), network.probes(rng, 4), network.sequence(rng, T, trial)
+        params, start, x = (
+            network.params(rng),
+            network.probes(rng, 4),
+            network.sequence(rng, T, trial),
+        )
         curves.append(adjoint_profile(cell, params, x, start).log_norm)
     assert kind(np.array(curves)).name == expected
 

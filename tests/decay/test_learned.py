@@ -11,12 +11,21 @@ from gatecheck.decay.learned import POINTS
 from gatecheck.decay.store import Store
 
 QUICK = {"lag": 12, "hidden": 8, "updates": 60, "seeds": 2}
-BARE = {"hidden": 3, "inputs": 2, "steps": 20, "seeds": 1, "measure": dict.fromkeys(("paths", "inputs", "gates", "truncation"), False)}
+BARE = {
+    "hidden": 3,
+    "inputs": 2,
+    "steps": 20,
+    "seeds": 1,
+    "measure": dict.fromkeys(("paths", "inputs", "gates", "truncation"), False),
+}
 
 
 @pytest.fixture(scope="module")
 def study():
-    training = [QUICK | {"cell": "lstm", "task": ["adding", "agreement"]}, QUICK | {"cell": "rnn", "task": "agreement", "init": "uniform"}]
+    training = [
+        QUICK | {"cell": "lstm", "task": ["adding", "agreement"]},
+        QUICK | {"cell": "rnn", "task": "agreement", "init": "uniform"},
+    ]
     return lambda **how: decay(("rnn",), ("uniform",), **BARE, training=training, **how)
 
 
@@ -49,7 +58,9 @@ def test_the_story_is_one_sentence_with_the_gates_at_each_word(found):
     assert sentence.words[1] in ("cat", "cats")
     assert sentence.words[-1] == "hungry"
     assert set(sentence.gates) == {"i", "f", "g", "o"}
-    assert {len(values) for values in (*sentence.gates.values(), sentence.state)} == {len(sentence.words)}
+    assert {len(values) for values in (*sentence.gates.values(), sentence.state)} == {
+        len(sentence.words)
+    }
     assert all(0 < value < 1 for value in sentence.gates["f"])
     assert json.loads(found.to_json())["training"][1]["sentence"]["words"] == list(sentence.words)
 

@@ -21,7 +21,13 @@ def problem(cell, T, H=4, D=2, k=3):
     rng = np.random.default_rng(30)
     n = len(cell.state)
     params = {name: 1.5 * array for name, array in uniform(rng, cell, D, H).items()}
-    return params, rng.standard_normal((T, D)), rng.standard_normal((n, k, H)), rng.standard_normal((n, 1, H)), rng.standard_normal((n, H))
+    return (
+        params,
+        rng.standard_normal((T, D)),
+        rng.standard_normal((n, k, H)),
+        rng.standard_normal((n, 1, H)),
+        rng.standard_normal((n, H)),
+    )
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
@@ -29,8 +35,12 @@ def test_the_whole_is_its_parts(name):
     cell, calls = as_cell(name), []
     params, x, start, loss, state = problem(cell, 70)
     found = measure(cell, params, x, start, loss, state, progress=lambda *call: calls.append(call))
-    np.testing.assert_array_equal(found.profile.log_norm, adjoint_profile(cell, params, x, start, state).log_norm)
-    np.testing.assert_array_equal(found.loss.log_norm, adjoint_profile(cell, params, x, loss, state).log_norm)
+    np.testing.assert_array_equal(
+        found.profile.log_norm, adjoint_profile(cell, params, x, start, state).log_norm
+    )
+    np.testing.assert_array_equal(
+        found.loss.log_norm, adjoint_profile(cell, params, x, loss, state).log_norm
+    )
     alone = path_split(cell, params, x, start, state)
     assert {"total", *found.paths} == set(alone)
     for path, log_norm in found.paths.items():
@@ -43,7 +53,10 @@ def test_the_whole_is_its_parts(name):
 
 def test_what_is_not_chosen_is_not_measured_and_changes_nothing():
     problem_ = problem(LSTM(), 70)
-    whole, bare = measure(LSTM(), *problem_), measure(LSTM(), *problem_, chosen=MeasureSpec(False, False, False, False))
+    whole, bare = (
+        measure(LSTM(), *problem_),
+        measure(LSTM(), *problem_, chosen=MeasureSpec(False, False, False, False)),
+    )
     np.testing.assert_array_equal(bare.profile.log_norm, whole.profile.log_norm)
     assert bare[1:] == ({}, None, None, None, None)
 
@@ -59,7 +72,9 @@ def test_memory_grows_as_the_root_of_the_length():
     finally:
         tracemalloc.stop()
     gradients = (64 + 30) * sum(array.size for array in params.values())
-    stretch = 100 * (2 * 9 + 4 * k + 5 * 4) * H  # rows and a copy with some of them zero, da, and what is made of it
+    stretch = (
+        100 * (2 * 9 + 4 * k + 5 * 4) * H
+    )  # rows and a copy with some of them zero, da, and what is made of it
     by_lag = 5 * 5 * T
     assert peak < 8 * (gradients + stretch + by_lag) * 1.2
     assert peak < 8 * 9 * H * T / 2  # half of the rows of all steps
@@ -94,6 +109,10 @@ def test_what_does_not_fit_is_named():
 def test_a_forward_visit_alone_needs_no_backward_pass():
     params, x, _, _, state = problem(RNN(), 17)
     seen, calls = [], []
-    passes(prepare(RNN(), params, x, state), forward=[lambda s: seen.append(s.steps)], progress=lambda *call: calls.append(call))
+    passes(
+        prepare(RNN(), params, x, state),
+        forward=[lambda s: seen.append(s.steps)],
+        progress=lambda *call: calls.append(call),
+    )
     assert [s.start for s in seen] == [0, 4, 8, 12, 16]
     assert calls[-1] == (17, 17)

@@ -1,4 +1,6 @@
-"""Gates against kernels and plain arithmetic; the story against networks that are built to act it out, or to break it."""
+"""Gates against kernels and plain arithmetic; the story against networks that are built to act it
+out, or to break it.
+"""
 
 from __future__ import annotations
 
@@ -30,25 +32,34 @@ def test_gates_are_those_that_made_the_output(name):
     trace = gate_trace(cell, params, x)
     y = Builtin(cell).forward(params, x[:, None])[0][:, 0]
     assert set(trace) == {"rnn": {"h"}, "gru": set("rznh"), "lstm": set("ifgohc")}[cell.kind]
-    np.testing.assert_allclose(trace["h"], y, rtol=0, atol=1e-15)  # some ten operations on numbers below one
+    np.testing.assert_allclose(
+        trace["h"], y, rtol=0, atol=1e-15
+    )  # some ten operations on numbers below one
     before = np.vstack([np.zeros(4), y[:-1]])
     for gate in cell.sigmoid_gates:
         W, U, b = (block(cell, params[kind], gate) for kind in "WUb")
         np.testing.assert_allclose(trace[gate], sigmoid(x @ W + before @ U + b), rtol=0, atol=1e-15)
     if cell.kind == "gru":
-        np.testing.assert_allclose(trace["h"], trace["z"] * trace["n"] + (1 - trace["z"]) * before, rtol=0, atol=1e-15)
+        np.testing.assert_allclose(
+            trace["h"], trace["z"] * trace["n"] + (1 - trace["z"]) * before, rtol=0, atol=1e-15
+        )
     if cell.kind == "lstm":
         kept = np.vstack([np.zeros(4), trace["c"][:-1]])
-        np.testing.assert_allclose(trace["c"], trace["f"] * kept + trace["i"] * trace["g"], rtol=0, atol=1e-15)
+        np.testing.assert_allclose(
+            trace["c"], trace["f"] * kept + trace["i"] * trace["g"], rtol=0, atol=1e-15
+        )
 
 
 def actor(cell, latch=40.0):
-    """Unit 0 writes the number of a noun unless unit 1 is set, which any comma sets; both keep with σ(10) or more.
+    """Unit 0 writes the number of a noun unless unit 1 is set, which any comma sets; both keep with
+    σ(10) or more.
 
     What unit 0 of an LSTM holds does not show in h. Unit 2 never writes, and so keeps best.
     """
     write, new = ("z", "n") if cell.kind == "gru" else ("i", "g")
-    params = {name: np.zeros(shape) for name, shape in cell.param_shapes(len(VOCABULARY), 3).items()}
+    params = {
+        name: np.zeros(shape) for name, shape in cell.param_shapes(len(VOCABULARY), 3).items()
+    }
     W, U, b = (lambda gate, kind=kind: block(cell, params[kind], gate) for kind in "WUb")
     b(write)[:] = -10, -10, -100
     if cell.kind == "lstm":
@@ -69,7 +80,9 @@ def test_a_network_that_acts_the_story_is_recognised(cell):
     assert found.as_told
     # Written with σ(10), kept by σ(10) or more at up to 20 steps: each off 0 or 1 by 4.5e-5.
     assert found.told.mean == 1
-    assert found.told.low == pytest.approx(0.025 ** (1 / 200), abs=1e-9)  # Clopper and Pearson, 200 of 200
+    assert found.told.low == pytest.approx(
+        0.025 ** (1 / 200), abs=1e-9
+    )  # Clopper and Pearson, 200 of 200
     assert found.subject.mean == pytest.approx(sigmoid(10))
     assert found.nouns.mean < found.clause.mean + 1e-4 < 2e-4
     assert found.opens.mean == pytest.approx(1, abs=2e-4)
@@ -86,9 +99,12 @@ def test_a_network_that_writes_at_every_noun_is_not(cell):
 
 @pytest.mark.parametrize("cell", [GRU(), GRU("before"), LSTM()], ids=str)
 def test_nor_is_one_that_holds_the_number_in_a_loop_and_not_by_its_gates(cell):
-    # Every gate is ½ at all times; a candidate tanh(±1 at a noun + 20 h) has two stable states that later nouns are too weak to change.
+    # Every gate is ½ at all times; a candidate tanh(±1 at a noun + 20 h) has two stable states that
+    # later nouns are too weak to change.
     new = "n" if cell.kind == "gru" else "g"
-    params = {name: np.zeros(shape) for name, shape in cell.param_shapes(len(VOCABULARY), 1).items()}
+    params = {
+        name: np.zeros(shape) for name, shape in cell.param_shapes(len(VOCABULARY), 1).items()
+    }
     for words, sign in zip(NOUNS, (-1, 1), strict=True):
         for word in words:
             block(cell, params["W"], new)[CODE[word]] = sign
@@ -101,7 +117,8 @@ def test_nor_is_one_that_holds_the_number_in_a_loop_and_not_by_its_gates(cell):
 
 
 def test_a_unit_that_holds_one_number_only_is_not():
-    # Behind the comma z is near 0 where h is -1, and near 1 where h is 1, which the candidate then writes again.
+    # Behind the comma z is near 0 where h is -1, and near 1 where h is 1, which the candidate then
+    # writes again.
     cell = GRU()
     params = actor(cell)
     block(cell, params["U"], "z")[0, 0], block(cell, params["U"], "n")[0, 0] = 60, 20
@@ -126,7 +143,10 @@ def test_sentences_of_one_number_are_not_enough():
         return agreement().draw(np.random.default_rng([seed, 2]), 20, 7).target[:, :10].sum()
 
     seed = next(seed for seed in range(10**5) if plurals(seed) in (0, 10))
-    with pytest.raises(UsageError, match="all of the first 10 sentences have subjects of one number: take more sentences"):
+    with pytest.raises(
+        UsageError,
+        match="all of the first 10 sentences have subjects of one number: take more sentences",
+    ):
         memory(GRU(), actor(GRU()), 7, sentences=20, seed=seed)
 
 
@@ -153,13 +173,37 @@ def test_an_interval_is_students():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda p: gate_trace("gru", p, np.zeros((2, 1, 3))), InputError, r"x has shape \(2, 1, 3\), but should .* \(T, D\)"),
-        (lambda p: gate_trace("gru", p, np.zeros((2, 3), "float32")), InputError, "x has dtype float32"),
-        (lambda p: gate_trace("lstm", p, np.zeros((2, 3))), InputError, "params of a lstm has the names"),
-        (lambda p: gate_trace("gru-layers2", p, np.zeros((2, 3))), UsageError, "decay measures the cells"),
+        (
+            lambda p: gate_trace("gru", p, np.zeros((2, 1, 3))),
+            InputError,
+            r"x has shape \(2, 1, 3\), but should .* \(T, D\)",
+        ),
+        (
+            lambda p: gate_trace("gru", p, np.zeros((2, 3), "float32")),
+            InputError,
+            "x has dtype float32",
+        ),
+        (
+            lambda p: gate_trace("lstm", p, np.zeros((2, 3))),
+            InputError,
+            "params of a lstm has the names",
+        ),
+        (
+            lambda p: gate_trace("gru-layers2", p, np.zeros((2, 3))),
+            UsageError,
+            "decay measures the cells",
+        ),
         (lambda p: memory("gru", p, LAG), InputError, "W has shape"),
-        (lambda p: memory("gru", p, 3), UsageError, "lag is 3, but the task agreement needs at least 7"),
-        (lambda p: memory("gru", p, LAG, sentences=10), UsageError, "sentences is 10, but should be at least 20"),
+        (
+            lambda p: memory("gru", p, 3),
+            UsageError,
+            "lag is 3, but the task agreement needs at least 7",
+        ),
+        (
+            lambda p: memory("gru", p, LAG, sentences=10),
+            UsageError,
+            "sentences is 10, but should be at least 20",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(call, error, message):
@@ -168,4 +212,6 @@ def test_what_does_not_fit_is_named(call, error, message):
 
 
 def test_no_steps_have_no_gates():
-    assert gate_trace("gru", uniform(np.random.default_rng(0), GRU(), 3, 4), np.zeros((0, 3)))["z"].shape == (0, 4)
+    assert gate_trace("gru", uniform(np.random.default_rng(0), GRU(), 3, 4), np.zeros((0, 3)))[
+        "z"
+    ].shape == (0, 4)

@@ -1,4 +1,6 @@
-"""Paths, input gradients and gates, each against a computation of its own, and all of them on one sweep."""
+"""Paths, input gradients and gates, each against a computation of its own, and all of them on one
+sweep.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,21 @@ def sigmoid(a):
 
 
 def scalar_lstm(u=1.0, b_f=1.0):
-    return {"W": np.zeros((1, 4)), "U": np.array([[0.0, 0.0, u, 0.0]]), "b": np.array([0.0, b_f, 0.0, 0.0])}
+    return {
+        "W": np.zeros((1, 4)),
+        "U": np.array([[0.0, 0.0, u, 0.0]]),
+        "b": np.array([0.0, b_f, 0.0, 0.0]),
+    }
 
 
 def test_ground_truth_13_which_path_carries_a_scalar_lstm():
-    # From a cotangent of c, a step multiplies by f + o i u after the first, by f along the cell state.
+    # From a cotangent of c, a step multiplies by f + o i u after the first, by f along the cell
+    # state.
     found = path_split(LSTM(), scalar_lstm(), np.zeros((101, 1)), np.array([[[0.0]], [[1.0]]]))
     gradient = {name: math.exp(log_norm[101] - log_norm[1]) for name, log_norm in found.items()}
     assert gradient["total"] == pytest.approx(0.147739, abs=5e-7)
-    # The cell path is an exponential from the start; that of `total` needs one step to reach its direction (h, c).
+    # The cell path is an exponential from the start; that of `total` needs one step to reach its
+    # direction (h, c).
     assert math.exp(found["keep"][100]) == pytest.approx(2.484e-14, abs=5e-18)
     assert gradient["candidate"] == gradient["total"]  # at zero state no gate has a derivative
     assert gradient["gates"] == gradient["keep"]
@@ -47,7 +55,9 @@ def test_the_cell_carries_a_gradient_at_chrono_biases():
 
 
 def step(cell, p, x, s, held):
-    """One step whose gates are those at the state `held`, or whose candidate is ("gates", "candidate", "keep")."""
+    """One step whose gates are those at the state `held`, or whose candidate is ("gates",
+    "candidate", "keep").
+    """
     names = {"gates": held[0], "candidate": held[0], "keep": s[0], **held[1]}
     a = x @ p["W"] + p["b"]
     if cell.kind == "rnn":
@@ -59,13 +69,24 @@ def step(cell, p, x, s, held):
         c = gate["f"] * s[1] + gate["i"] * np.tanh(pre["g"] + names["candidate"] @ U["g"])
         return np.stack([gate["o"] * np.tanh(c), c])
     h, r, z = names["candidate"], gate["r"], gate["z"]
-    n = np.tanh(pre["n"] + (r * h) @ U["n"]) if cell.reset == "before" else np.tanh(pre["n"] + r * (h @ U["n"] + p["c_n"]))
+    n = (
+        np.tanh(pre["n"] + (r * h) @ U["n"])
+        if cell.reset == "before"
+        else np.tanh(pre["n"] + r * (h @ U["n"] + p["c_n"]))
+    )
     return np.stack([z * n + (1 - z) * names["keep"]])
 
 
 def dense(cell, p, x, s, path):
-    """∂s'/∂s by a complex step in which the uses of h that are not on the path see the state of the run alone."""
-    cut = {"total": (), "keep": ("gates", "candidate"), "candidate": ("gates",), "gates": ("candidate",)}[path]
+    """∂s'/∂s by a complex step in which the uses of h that are not on the path see the state of the
+    run alone.
+    """
+    cut = {
+        "total": (),
+        "keep": ("gates", "candidate"),
+        "candidate": ("gates",),
+        "gates": ("candidate",),
+    }[path]
     columns = []
     for e in np.eye(s.size):
         moved = s + 1e-30j * e.reshape(s.shape)
@@ -101,7 +122,13 @@ def problem(name, T=30, k=3, H=4, D=3):
     params = {key: 1.5 * array for key, array in uniform(rng, cell, D, H).items()}
     params["b"] += cell.activation == "relu"
     n = len(cell.state)
-    return cell, params, rng.standard_normal((T, D)), rng.standard_normal((n, k, H)), rng.standard_normal((n, H)) / 2
+    return (
+        cell,
+        params,
+        rng.standard_normal((T, D)),
+        rng.standard_normal((n, k, H)),
+        rng.standard_normal((n, H)) / 2,
+    )
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -113,13 +140,17 @@ def test_input_gradients_are_those_of_the_backward_kernels(name):
     squares = 0
     for p in range(start.shape[1]):
         _, _, _, tape = forward(cell, params, x[:, None], *state[:, None])
-        gradients = backward(cell, params, tape, None, *start[:, p : p + 1], *[None] * (2 - len(state)))
+        gradients = backward(
+            cell, params, tape, None, *start[:, p : p + 1], *[None] * (2 - len(state))
+        )
         squares = squares + (gradients["x"] ** 2).sum(axis=(1, 2))
     np.testing.assert_allclose(found.log_norm, np.log(squares[::-1]) / 2, atol=1e-12)
 
 
 def test_an_input_that_nothing_sees_has_no_gradient():
-    run = prepare(RNN(), {"W": np.zeros((1, 1)), "U": np.ones((1, 1)), "b": np.zeros(1)}, np.ones((5, 1)))
+    run = prepare(
+        RNN(), {"W": np.zeros((1, 1)), "U": np.ones((1, 1)), "b": np.zeros(1)}, np.ones((5, 1))
+    )
     found = InputSensitivity(run)
     passes(run, backward=[Adjoint(run, np.ones((1, 1, 1)), readings=[found])])
     assert np.isneginf(found.log_norm).all()
@@ -162,7 +193,9 @@ def test_time_constants_of_gates_that_never_move():
     run = prepare(LSTM(), params, np.zeros((50, 1)))
     statistics = GateStatistics(run)
     passes(run, forward=[statistics])
-    assert statistics.result().time_constants == pytest.approx([3.1922, math.inf, 0], abs=5e-5)  # ground truth 4
+    assert statistics.result().time_constants == pytest.approx(
+        [3.1922, math.inf, 0], abs=5e-5
+    )  # ground truth 4
 
 
 def test_a_plain_rnn_has_no_gates():
@@ -179,8 +212,14 @@ def test_one_sweep_for_all_is_what_each_would_have_been():
     gates, inputs = GateStatistics(run), InputSensitivity(run)
     adjoint = Adjoint(run, start, readings=[inputs])
     advance = run.kernel.advance
-    counted = run._replace(kernel=run.kernel._replace(advance=lambda *args: (calls.append(len(args[0])), advance(*args))))
+    counted = run._replace(
+        kernel=run.kernel._replace(
+            advance=lambda *args: (calls.append(len(args[0])), advance(*args))
+        )
+    )
     passes(counted, forward=[gates], backward=[adjoint])
     assert sum(calls) == 2 * 101
-    np.testing.assert_array_equal(adjoint.profile().log_norm, adjoint_profile(cell, params, x, start, state).log_norm)
+    np.testing.assert_array_equal(
+        adjoint.profile().log_norm, adjoint_profile(cell, params, x, start, state).log_norm
+    )
     assert GRU() == cell

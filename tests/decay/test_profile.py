@@ -29,7 +29,13 @@ def textbook_step(cell, p, x, s):
     h, a = s[0], x @ p["W"] + p["b"]
     if cell.kind == "rnn":
         v = a + h @ p["U"]
-        return np.stack([{"tanh": np.tanh(v), "sigmoid": sigmoid(v), "relu": np.where(v.real > 0, v, 0)}[cell.activation]])
+        return np.stack(
+            [
+                {"tanh": np.tanh(v), "sigmoid": sigmoid(v), "relu": np.where(v.real > 0, v, 0)}[
+                    cell.activation
+                ]
+            ]
+        )
     blocks = [block(cell, a, k) for k in cell.gates], [block(cell, p["U"], k) for k in cell.gates]
     if cell.kind == "lstm":
         i, f, g, o = (a_k + h @ U_k for a_k, U_k in zip(*blocks, strict=True))
@@ -37,24 +43,38 @@ def textbook_step(cell, p, x, s):
         return np.stack([sigmoid(o) * np.tanh(c), c])
     (a_r, a_z, a_n), (U_r, U_z, U_n) = blocks
     r, z = sigmoid(a_r + h @ U_r), sigmoid(a_z + h @ U_z)
-    n = np.tanh(a_n + (r * h) @ U_n) if cell.reset == "before" else np.tanh(a_n + r * (h @ U_n + p["c_n"]))
+    n = (
+        np.tanh(a_n + (r * h) @ U_n)
+        if cell.reset == "before"
+        else np.tanh(a_n + r * (h @ U_n + p["c_n"]))
+    )
     return np.stack([z * n + (1 - z) * h])
 
 
 def dense_jacobian(cell, p, x, s):
     """∂s'/∂s by a complex step, with the size of a state as its order."""
     size = s.size
-    columns = [textbook_step(cell, p, x, s + 1e-30j * e.reshape(s.shape)).imag.ravel() / 1e-30 for e in np.eye(size)]
+    columns = [
+        textbook_step(cell, p, x, s + 1e-30j * e.reshape(s.shape)).imag.ravel() / 1e-30
+        for e in np.eye(size)
+    ]
     return np.array(columns).T
 
 
 def problem(cell, T=23, H=5, D=3, seed=0):
-    """Parameters, inputs, four vectors and a state, all of order one; a relu is biased to stay alive."""
+    """Parameters, inputs, four vectors and a state, all of order one; a relu is biased to stay
+    alive.
+    """
     rng = np.random.default_rng(seed)
     params = {name: 2 * array for name, array in uniform(rng, cell, D, H).items()}
     params["b"] += cell.activation == "relu"
     n = len(cell.state)
-    return params, rng.standard_normal((T, D)), rng.standard_normal((n, 4, H)), rng.standard_normal((n, H)) / 2
+    return (
+        params,
+        rng.standard_normal((T, D)),
+        rng.standard_normal((n, 4, H)),
+        rng.standard_normal((n, H)) / 2,
+    )
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -66,15 +86,21 @@ def test_profiles_are_products_of_the_dense_jacobians(name):
         jacobians.append(dense_jacobian(cell, params, x_t, state))
         state = textbook_step(cell, params, x_t, state)
     flat = start.transpose(0, 2, 1).reshape(-1, 4)
-    # Products of 23 matrices of 10 rows: 1e-12 is some hundred roundings, and the data are of order one.
-    for sweep, factors in ((adjoint_profile, [J.T for J in reversed(jacobians)]), (tangent_profile, jacobians)):
+    # Products of 23 matrices of 10 rows: 1e-12 is some hundred roundings, and the data are of order
+    # one.
+    for sweep, factors in (
+        (adjoint_profile, [J.T for J in reversed(jacobians)]),
+        (tangent_profile, jacobians),
+    ):
         found, block_, H = sweep(cell, params, x, start, s), flat, s.shape[1]
         for k, factor in enumerate(factors, start=1):
             block_ = factor @ block_
             assert found.log_norm[k] == pytest.approx(math.log(np.linalg.norm(block_)), abs=1e-12)
             share = (block_[H:] ** 2).sum() / (block_**2).sum()
             assert found.cell_share[k] == pytest.approx(share, abs=1e-12)
-        expected = (block_ / np.linalg.norm(block_)).reshape(len(cell.state), H, 4).transpose(0, 2, 1)
+        expected = (
+            (block_ / np.linalg.norm(block_)).reshape(len(cell.state), H, 4).transpose(0, 2, 1)
+        )
         np.testing.assert_allclose(found.direction, expected, atol=1e-12)
 
 
@@ -90,7 +116,8 @@ def test_ground_truth_1_an_orthogonal_network_at_zero_decays_by_its_gain():
 def scalar_rnn(w, T, h0):
     params = {"W": np.zeros((1, 1)), "U": np.array([[w]]), "b": np.zeros(1)}
     return [
-        sweep(RNN(), params, NO_INPUT[T], np.ones((1, 1, 1)), np.array([[h0]])).log_norm for sweep in (tangent_profile, adjoint_profile)
+        sweep(RNN(), params, NO_INPUT[T], np.ones((1, 1, 1)), np.array([[h0]])).log_norm
+        for sweep in (tangent_profile, adjoint_profile)
     ]
 
 
@@ -102,7 +129,9 @@ def test_ground_truth_7_a_critical_scalar_network_decays_as_a_power_of_the_lengt
     assert abs(adjoint[10**5] - tangent[10**5]) > 1  # by lag and by length are different things
 
 
-@pytest.mark.parametrize(("w", "rate", "digits"), [(2.0, -1.793528506542228, 1e-15), (1.5, -0.930610204156, 5e-13)])
+@pytest.mark.parametrize(
+    ("w", "rate", "digits"), [(2.0, -1.793528506542228, 1e-15), (1.5, -0.930610204156, 5e-13)]
+)
 def test_ground_truth_7_a_scalar_network_at_its_fixed_point(w, rate, digits):
     # ln J at h* = tanh(w h*), to the digits stated or one rounding a step.
     h, T = 0.9, 3000
@@ -114,15 +143,22 @@ def test_ground_truth_7_a_scalar_network_at_its_fixed_point(w, rate, digits):
 
 
 def scalar_lstm(b_f, u):
-    params = {"W": np.zeros((1, 4)), "U": np.array([[0.0, 0.0, u, 0.0]]), "b": np.array([0.0, b_f, 0.0, 0.0])}
+    params = {
+        "W": np.zeros((1, 4)),
+        "U": np.array([[0.0, 0.0, u, 0.0]]),
+        "b": np.array([0.0, b_f, 0.0, 0.0]),
+    }
     return lambda T: adjoint_profile(LSTM(), params, NO_INPUT[T], np.array([[[0.0]], [[1.0]]]))
 
 
 @pytest.mark.parametrize(("u", "steps_", "gradient"), [(1.0, 100, 0.147739), (0.0, 100, 2.484e-14)])
 def test_ground_truth_13_which_path_carries_the_gradient_of_a_scalar_lstm(u, steps_, gradient):
-    # By the sweep itself: from a cotangent of c, a step multiplies by f + o i u after the first, by f with U = 0.
+    # By the sweep itself: from a cotangent of c, a step multiplies by f + o i u after the first, by
+    # f with U = 0.
     log_norm = scalar_lstm(1.0, u)(3000).log_norm
-    assert math.exp(log_norm[steps_ + 1] - log_norm[1]) == pytest.approx(gradient, rel=3e-4 if u == 0 else 5e-6)
+    assert math.exp(log_norm[steps_ + 1] - log_norm[1]) == pytest.approx(
+        gradient, rel=3e-4 if u == 0 else 5e-6
+    )
 
 
 @pytest.mark.parametrize("b", [0.0, 1.0, 2.0, 5.0])
@@ -150,7 +186,10 @@ def test_ground_truth_17_the_product_is_taken_in_the_order_of_time():
         h = np.tanh(W_CYCLE @ h + x_t)
         states.append(h)
     J1, J2, J3 = ((1 - h * h)[:, None] * W_CYCLE for h in states[-3:])
-    rates = [math.log(abs(np.linalg.eigvals(product)).max()) / 3 for product in (J3 @ J2 @ J1, J1 @ J2 @ J3)]
+    rates = [
+        math.log(abs(np.linalg.eigvals(product)).max()) / 3
+        for product in (J3 @ J2 @ J1, J1 @ J2 @ J3)
+    ]
     assert rates == pytest.approx([-3.08887, -0.96456], abs=5e-6)
 
 
@@ -159,15 +198,23 @@ def adjoint_identity(cell, T, H=4):
     params, x, g, state = problem(cell, T, H)
     v, g = g[:, :1], g[:, 1:2]
     v, g = v / np.linalg.norm(v), g / np.linalg.norm(g)
-    forward, backward = tangent_profile(cell, params, x, v, state), adjoint_profile(cell, params, x, g, state)
+    forward, backward = (
+        tangent_profile(cell, params, x, v, state),
+        adjoint_profile(cell, params, x, g, state),
+    )
     products = np.sum(g * forward.direction), np.sum(backward.direction * v)
     with np.errstate(divide="ignore"):  # a broken adjoint may be zero
-        return np.array([forward.log_norm[-1], backward.log_norm[-1]]) + np.log(np.abs(products)), np.sign(products)
+        return np.array([forward.log_norm[-1], backward.log_norm[-1]]) + np.log(
+            np.abs(products)
+        ), np.sign(products)
 
 
-@pytest.mark.parametrize("name", [name for name in CELLS if name != "rnn-relu"])  # whose gradient is exactly zero long before
+@pytest.mark.parametrize(
+    "name", [name for name in CELLS if name != "rnn-relu"]
+)  # whose gradient is exactly zero long before
 def test_ground_truth_16_adjoint_and_tangent_agree_at_length(name):
-    # Some ten operations a step each round at random: √(10 T) u; and T partial sums round relative to the last: √T u L.
+    # Some ten operations a step each round at random: √(10 T) u; and T partial sums round relative
+    # to the last: √T u L.
     T = 10**5
     logs, signs = adjoint_identity(as_cell(name), T)
     assert signs[0] == signs[1]
@@ -175,10 +222,17 @@ def test_ground_truth_16_adjoint_and_tangent_agree_at_length(name):
     assert abs(logs[0] - logs[1]) < 4 * U64 * (math.sqrt(10 * T) + math.sqrt(T) * abs(logs[0]))
 
 
-ROWS = {"rnn": (1,), "gru": range(5), "gru-before": range(5), "lstm": range(6)}  # of those that the products need
+ROWS = {
+    "rnn": (1,),
+    "gru": range(5),
+    "gru-before": range(5),
+    "lstm": range(6),
+}  # of those that the products need
 
 
-@pytest.mark.parametrize(("name", "row"), [(name, row) for name, rows in ROWS.items() for row in rows])
+@pytest.mark.parametrize(
+    ("name", "row"), [(name, row) for name, rows in ROWS.items() for row in rows]
+)
 def test_the_identity_breaks_when_the_adjoint_drops_a_term(name, row, monkeypatch):
     def broken(cell, params):
         kernel = steps(cell, params)
@@ -198,12 +252,16 @@ def test_the_identity_breaks_when_the_adjoint_drops_a_term(name, row, monkeypatc
 def test_nothing_underflows_in_a_million_steps():
     rng = np.random.default_rng(3)
     params = uniform(rng, LSTM(), 1, 4)
-    log_norm = adjoint_profile(LSTM(), params, rng.standard_normal((10**6, 1)), np.ones((2, 1, 4))).log_norm
+    log_norm = adjoint_profile(
+        LSTM(), params, rng.standard_normal((10**6, 1)), np.ones((2, 1, 4))
+    ).log_norm
     assert log_norm.shape == (10**6 + 1,)
     assert log_norm[-1] < -3e5  # exp of it is zero in any format
     assert np.diff(log_norm).max() < 0.5
     first, second = log_norm[500_000] - log_norm[0], log_norm[-1] - log_norm[500_000]
-    assert first == pytest.approx(second, rel=0.01)  # one stationary process; local exponents scatter by less than 1 in √500,000 = 700
+    assert first == pytest.approx(
+        second, rel=0.01
+    )  # one stationary process; local exponents scatter by less than 1 in √500,000 = 700
 
 
 @pytest.mark.parametrize("T", [0, 1, 2, 3, 24, 25, 26])
@@ -219,7 +277,13 @@ def test_the_checkpoints_change_nothing(T, monkeypatch):
 
 def test_progress_rises_to_both_ways_through_the_sequence():
     calls, params = [], uniform(np.random.default_rng(0), RNN(), 1, 2)
-    adjoint_profile(RNN(), params, np.zeros((10, 1)), np.ones((1, 1, 2)), progress=lambda *call: calls.append(call))
+    adjoint_profile(
+        RNN(),
+        params,
+        np.zeros((10, 1)),
+        np.ones((1, 1, 2)),
+        progress=lambda *call: calls.append(call),
+    )
     assert calls == [(done, 20) for done in (3, 6, 9, 10, 11, 14, 17, 20)]
 
 
@@ -251,13 +315,22 @@ def test_arguments_are_left_as_they_were():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": np.zeros((2, 1, 3))}, r"x has shape \(2, 1, 3\), but should be a NumPy array of shape \(T, D\)"),
+        (
+            {"x": np.zeros((2, 1, 3))},
+            r"x has shape \(2, 1, 3\), but should be a NumPy array of shape \(T, D\)",
+        ),
         ({"x": np.zeros((2, 3), "float32")}, "x has dtype float32, but should have dtype float64"),
-        ({"start": np.zeros((1, 1, 5))}, r"start has shape \(1, 1, 5\), but should have shape \(n, k, H\) = \(2, k, 5\)"),
+        (
+            {"start": np.zeros((1, 1, 5))},
+            r"start has shape \(1, 1, 5\), but should have shape \(n, k, H\) = \(2, k, 5\)",
+        ),
         ({"start": np.zeros((2, 0, 5))}, r"start has shape \(2, 0, 5\)"),
         ({"start": np.zeros((2, 1, 5))}, "start has norm 0.0, but should be finite and not zero"),
         ({"start": np.full((2, 1, 5), np.nan)}, "start has norm nan"),
-        ({"state": np.zeros((1, 5))}, r"state has shape \(1, 5\), but should have shape \(n, H\) = \(2, 5\)"),
+        (
+            {"state": np.zeros((1, 5))},
+            r"state has shape \(1, 5\), but should have shape \(n, H\) = \(2, 5\)",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):

@@ -6,7 +6,15 @@ import dataclasses
 
 import pytest
 
-from gatecheck.decay.spec import MeasureSpec, NetworkSpec, Spec, TrainingSpec, default_networks, parse_spec, read_spec
+from gatecheck.decay.spec import (
+    MeasureSpec,
+    NetworkSpec,
+    Spec,
+    TrainingSpec,
+    default_networks,
+    parse_spec,
+    read_spec,
+)
 from gatecheck.decay.tables import KEYS, commented_spec
 from gatecheck.errors import UsageError
 
@@ -43,9 +51,13 @@ task = ["copy", "adding"]
 def test_a_study_is_every_combination_it_lists(tmp_path):
     (tmp_path / "study.toml").write_text(STUDY)
     found = read_spec(tmp_path / "study.toml")
-    gated = [NetworkSpec(cell, "chrono:50", hidden) for hidden in (8, 12) for cell in ("gru", "lstm")]
+    gated = [
+        NetworkSpec(cell, "chrono:50", hidden) for hidden in (8, 12) for cell in ("gru", "lstm")
+    ]
     plain = [NetworkSpec("rnn", init, 5) for init in ("uniform", "glorot_orthogonal")]
-    read = NetworkSpec(weights=str(tmp_path / "trained.npz"), layer="encoder", data=str(tmp_path / "x.csv"))
+    read = NetworkSpec(
+        weights=str(tmp_path / "trained.npz"), layer="encoder", data=str(tmp_path / "x.csv")
+    )
     assert set(found.networks) == {*gated, *plain, read}
     assert len(found.networks) == 7
     assert (found.title, found.steps, found.lag, found.seeds) == ("mine", 300, 40, 5)
@@ -57,13 +69,30 @@ def test_the_commented_example_changes_nothing_and_each_of_its_lines_is_valid():
     text = commented_spec()
     assert parse_spec(text) == parse_spec("") == Spec(default_networks())
     lines = [line.removeprefix("# ") for line in text.splitlines() if not line.startswith("##")]
-    whole = parse_spec("\n".join(line for line in lines if not line.startswith(("init =", "hidden =", "inputs =", "input_std ="))))
-    assert (whole.lag, whole.networks[0].layer, whole.training[0].task) == (200, "encoder.lstm layer 0", "copy")
-    drawn = parse_spec("\n".join(line for line in lines if not line.startswith(("weights =", "layer =", "convention ="))))
+    whole = parse_spec(
+        "\n".join(
+            line
+            for line in lines
+            if not line.startswith(("init =", "hidden =", "inputs =", "input_std ="))
+        )
+    )
+    assert (whole.lag, whole.networks[0].layer, whole.training[0].task) == (
+        200,
+        "encoder.lstm layer 0",
+        "copy",
+    )
+    drawn = parse_spec(
+        "\n".join(
+            line for line in lines if not line.startswith(("weights =", "layer =", "convention ="))
+        )
+    )
     assert len(drawn.networks) == 4
 
 
-@pytest.mark.parametrize(("table", "kind"), [("", Spec), ("network", NetworkSpec), ("measure", MeasureSpec), ("training", TrainingSpec)])
+@pytest.mark.parametrize(
+    ("table", "kind"),
+    [("", Spec), ("network", NetworkSpec), ("measure", MeasureSpec), ("training", TrainingSpec)],
+)
 def test_keys_and_fields_are_the_same_and_so_are_their_defaults(table, kind):
     fields = {f.name: f.default for f in dataclasses.fields(kind)}
     shared = {"hidden", "inputs", "input_std", "data"} if table == "" else set()
@@ -77,14 +106,38 @@ def test_keys_and_fields_are_the_same_and_so_are_their_defaults(table, kind):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("steps = 300\nhiden = 3", "s.toml, line 2: hiden is no key (did you mean hidden?); known are title, seed"),
-        ("[[network]]\ncell = 'gru'", "network[1] has no init; it needs a cell and an init, or weights"),
-        ("[[network]]\ncell = 'gru'\ninit = [\n  'uniform',\n  3,\n]", "s.toml, line 6: network[1].init is 3, but should be a string"),
-        ("[[network]]\ncell = 'gru'\ninit = 'chrono:1'", "line 3: network[1].init cannot be 'chrono:1': the initialiser"),
-        ("[[network]]\ninit = 'uniform'\ncell = 'grue'", "line 3: network[1].cell cannot be 'grue': "),
-        ("[[network]]\ncell = 'lstm-proj3'\ninit = 'uniform'", "line 2: network[1].cell cannot be 'lstm-proj3'"),
-        ("[[network]]\nweights = 'a.pt'\nhidden = 3", "line 3: network[1].hidden says what the file of weights says already"),
-        ("[[network]]\ncell = 'rnn'\ninit = 'uniform'\nlayer = 'a'", "line 4: network[1].layer is about a file of weights"),
+        (
+            "steps = 300\nhiden = 3",
+            "s.toml, line 2: hiden is no key (did you mean hidden?); known are title, seed",
+        ),
+        (
+            "[[network]]\ncell = 'gru'",
+            "network[1] has no init; it needs a cell and an init, or weights",
+        ),
+        (
+            "[[network]]\ncell = 'gru'\ninit = [\n  'uniform',\n  3,\n]",
+            "s.toml, line 6: network[1].init is 3, but should be a string",
+        ),
+        (
+            "[[network]]\ncell = 'gru'\ninit = 'chrono:1'",
+            "line 3: network[1].init cannot be 'chrono:1': the initialiser",
+        ),
+        (
+            "[[network]]\ninit = 'uniform'\ncell = 'grue'",
+            "line 3: network[1].cell cannot be 'grue': ",
+        ),
+        (
+            "[[network]]\ncell = 'lstm-proj3'\ninit = 'uniform'",
+            "line 2: network[1].cell cannot be 'lstm-proj3'",
+        ),
+        (
+            "[[network]]\nweights = 'a.pt'\nhidden = 3",
+            "line 3: network[1].hidden says what the file of weights says already",
+        ),
+        (
+            "[[network]]\ncell = 'rnn'\ninit = 'uniform'\nlayer = 'a'",
+            "line 4: network[1].layer is about a file of weights",
+        ),
         ("network = 3", "line 1: network should be tables, each under [[network]]"),
         ("measure = 3", "line 1: measure should be a table, under [measure]"),
         ("[measure]\npaths = 1", "line 2: measure.paths is 1, but should be true or false"),
@@ -94,7 +147,10 @@ def test_keys_and_fields_are_the_same_and_so_are_their_defaults(table, kind):
         ("hidden = []", "line 1: hidden is an empty list"),
         ("hidden = [8, 0]", "line 1: hidden is 0, but should be at least 1"),
         ("[[training]]\ncell = 'rnn'", "training[1] has no task"),
-        ("[[training]]\ncell = 'rnn'\ntask = 'cpy'", "line 3: training[1].task is 'cpy', but should be one of copy, adding, agreement"),
+        (
+            "[[training]]\ncell = 'rnn'\ntask = 'cpy'",
+            "line 3: training[1].task is 'cpy', but should be one of copy, adding, agreement",
+        ),
         ("a =", "s.toml is not TOML: "),
     ],
 )

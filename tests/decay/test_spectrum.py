@@ -40,7 +40,12 @@ def test_ground_truth_2_products_of_gaussian_matrices():
 
 def test_ground_truth_3_a_transient_that_the_rate_hides():
     J = np.array([[0.9, 5.0], [0.0, 0.9]])
-    norms = np.array([np.exp(product_spectrum(np.tile(J, (T, 1, 1)), rng()).log_singular[0]) for T in range(1, 61)])
+    norms = np.array(
+        [
+            np.exp(product_spectrum(np.tile(J, (T, 1, 1)), rng()).log_singular[0])
+            for T in range(1, 61)
+        ]
+    )
     assert norms.argmax() + 1 == 9
     assert norms[8] == pytest.approx(19.3788, abs=5e-5)
     assert np.flatnonzero(norms < 1)[0] + 1 == 55
@@ -76,37 +81,51 @@ def test_ground_truth_17_order_of_the_product():
     for found in (product_spectrum(np.array(jacobians), rng()), lyapunov(RNN(), params, x, rng())):
         assert found.exponents[0] == pytest.approx(-3.08887, abs=5e-6)
     wrong = product_spectrum(np.array(jacobians[::-1]), rng())
-    # The leading pair of eigenvalues is complex here and turns, so the exponent is read to 1/T; test_profile has the digits.
+    # The leading pair of eigenvalues is complex here and turns, so the exponent is read to 1/T;
+    # test_profile has the digits.
     assert wrong.exponents[0] == pytest.approx(-0.96456, abs=3 / 1500)
 
 
 def problem(name, T, H=4, D=2, seed=3):
     cell = as_cell(name)
     params = {key: 1.5 * array for key, array in uniform(rng(seed), cell, D, H).items()}
-    return cell, params, rng(seed + 1).standard_normal((T, D)), rng(seed + 2).standard_normal((len(cell.state), H)) / 2
+    return (
+        cell,
+        params,
+        rng(seed + 1).standard_normal((T, D)),
+        rng(seed + 2).standard_normal((len(cell.state), H)) / 2,
+    )
 
 
 def dense_jacobians(cell, params, x, state):
-    """All of them, by one-step tangents of a basis; these are held against complex steps in test_profile."""
+    """All of them, by one-step tangents of a basis; these are held against complex steps in
+    test_profile.
+    """
     n, H = state.shape
     basis = np.eye(n * H).reshape(n * H, n, H).transpose(1, 0, 2)
     jacobians = []
     for x_t in x:
         step = tangent_profile(cell, params, x_t[None], basis, state)
-        jacobians.append(math.exp(step.log_norm[1]) * step.direction.transpose(0, 2, 1).reshape(n * H, n * H))
+        jacobians.append(
+            math.exp(step.log_norm[1]) * step.direction.transpose(0, 2, 1).reshape(n * H, n * H)
+        )
         state = step_state(cell, params, x_t, state)
     return np.array(jacobians)
 
 
 def step_state(cell, params, x_t, state):
     run, after = prepare(cell, params, x_t[None], state), state.copy()
-    run.kernel.advance(x_t[None] @ params["W"] + params["b"], after, np.empty((1, run.kernel.rows, state.shape[1])))
+    run.kernel.advance(
+        x_t[None] @ params["W"] + params["b"], after, np.empty((1, run.kernel.rows, state.shape[1]))
+    )
     return after
 
 
 def exact_log_singular(jacobians):
     """Logs of the singular values of the product in a thousand digits and more."""
-    digits = 60 + 2 * int(sum(np.log10(np.linalg.cond(J)) for J in jacobians))  # two, as PᵀP is squared
+    digits = 60 + 2 * int(
+        sum(np.log10(np.linalg.cond(J)) for J in jacobians)
+    )  # two, as PᵀP is squared
     with mpmath.workdps(digits):
         P = mpmath.eye(jacobians.shape[1])
         for J in jacobians:
@@ -123,9 +142,16 @@ def test_singular_values_are_those_of_the_dense_product(name, H):
     gaps = -np.diff(expected, prepend=np.inf, append=-np.inf)
     nearest = np.minimum(gaps[:-1], gaps[1:])
     assert nearest.max() > 14  # where 1e-12 is asked for
-    for found in (lyapunov(cell, params, x, rng(), state=state), product_spectrum(jacobians, rng())):
-        # What 400 steps round, between two QR e^10 times as much at the slow end: 2e-11 was seen, of a thousand nats.
-        np.testing.assert_array_less(abs(found.log_singular - expected), 1e-12 * abs(expected) + 1e-10 + 3 * np.exp(-2 * nearest))
+    for found in (
+        lyapunov(cell, params, x, rng(), state=state),
+        product_spectrum(jacobians, rng()),
+    ):
+        # What 400 steps round, between two QR e^10 times as much at the slow end: 2e-11 was seen,
+        # of a thousand nats.
+        np.testing.assert_array_less(
+            abs(found.log_singular - expected),
+            1e-12 * abs(expected) + 1e-10 + 3 * np.exp(-2 * nearest),
+        )
     # The exponents are no singular values: nats off.
     assert abs(found.log_growth - expected).max() > 0.1
 
@@ -146,7 +172,9 @@ def test_the_volume_of_an_lstm_sees_only_its_output_block():
     block(cell, changed["U"], "i")[:] += 1
     volumes = []
     for p in (params, changed):
-        run = prepare(cell, p, x, state * [[0], [1]])  # at h = 0, so that the gates stay what they are
+        run = prepare(
+            cell, p, x, state * [[0], [1]]
+        )  # at h = 0, so that the gates stay what they are
         total = Volume(run)
         passes(run, forward=[total])
         volumes.append(total.log)
@@ -155,21 +183,27 @@ def test_the_volume_of_an_lstm_sees_only_its_output_block():
 
 def test_a_wrong_determinant_leaves_a_residual(monkeypatch):
     cell, params, x, state = problem("gru", 50)
-    monkeypatch.setattr(volume, "_log_det", lambda matrices: np.log(abs(np.einsum("lii->li", matrices))).sum(axis=1))
+    monkeypatch.setattr(
+        volume, "_log_det", lambda matrices: np.log(abs(np.einsum("lii->li", matrices))).sum(axis=1)
+    )
     assert lyapunov(cell, params, x, rng(), state=state).volume_residual > 1
 
 
 def test_directions_that_a_step_loses_have_no_exponent():
-    # Ground truth 9: at zero state J has H eigenvalues that are structurally zero, the others are those of f + o i g.
+    # Ground truth 9: at zero state J has H eigenvalues that are structurally zero, the others are
+    # those of f + o i g.
     H = 5
     params = {key: 2 * array for key, array in uniform(rng(5), LSTM(), 1, H).items()}
     params["b"][:] = 0
     found = lyapunov(LSTM(), params, np.zeros((3000, 1)), rng())
-    moduli = np.sort(abs(np.linalg.eigvals(0.5 * np.eye(H) + 0.25 * block(LSTM(), params["U"], "g"))))[::-1]
+    moduli = np.sort(
+        abs(np.linalg.eigvals(0.5 * np.eye(H) + 0.25 * block(LSTM(), params["U"], "g")))
+    )[::-1]
     assert np.isneginf(found.exponents[H:]).all()
     assert np.isneginf(found.log_singular[H:]).all()
     assert np.isfinite(found.exponents[:H]).all()
-    # A complex pair turns, so its two exponents are read to 1/T only, but their sum is a determinant.
+    # A complex pair turns, so its two exponents are read to 1/T only, but their sum is a
+    # determinant.
     np.testing.assert_allclose(found.exponents[:H], np.log(moduli), atol=2e-3)
     assert found.exponents[:H].sum() == pytest.approx(np.log(moduli).sum(), rel=1e-9)
 
@@ -177,14 +211,19 @@ def test_directions_that_a_step_loses_have_no_exponent():
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_the_first_exponents_are_those_of_all(name):
     cell, params, x, state = problem(name, 400)
-    whole, two = lyapunov(cell, params, x, rng(), state=state), lyapunov(cell, params, x, rng(8), count=2, state=state)
+    whole, two = (
+        lyapunov(cell, params, x, rng(), state=state),
+        lyapunov(cell, params, x, rng(8), count=2, state=state),
+    )
     # Another frame to start from, so they differ by a few nats over the 200 steps.
     np.testing.assert_allclose(two.exponents, whole.exponents[:2], atol=3 / 200)
     assert two.volume_residual is None
     basis = np.eye(state.size).reshape(state.size, *state.shape).transpose(1, 0, 2)
     frobenius = adjoint_profile(cell, params, x, basis, state).log_norm[-1]
     gap = whole.log_singular[0] - whole.log_singular[1]
-    assert frobenius == pytest.approx(np.logaddexp.reduce(2 * whole.log_singular) / 2, abs=1e-9 + math.exp(-2 * gap))
+    assert frobenius == pytest.approx(
+        np.logaddexp.reduce(2 * whole.log_singular) / 2, abs=1e-9 + math.exp(-2 * gap)
+    )
 
 
 def test_the_interval_adapts_and_changes_nothing(monkeypatch):
@@ -195,7 +234,9 @@ def test_the_interval_adapts_and_changes_nothing(monkeypatch):
     assert always.interval == 1 < often.interval
     np.testing.assert_allclose(often.log_growth, always.log_growth, rtol=1e-9)
     monkeypatch.setattr(frames, "SPREAD", 300.0)  # far too long: the volume shows it
-    assert lyapunov(cell, params, x, rng(), state=state).volume_residual > 1e3 * often.volume_residual
+    assert (
+        lyapunov(cell, params, x, rng(), state=state).volume_residual > 1e3 * often.volume_residual
+    )
 
 
 def test_what_does_not_fit_is_named():

@@ -29,12 +29,18 @@ def test_batch_means_cover_and_a_fitted_line_does_not():
         line = linregress(np.arange(n), np.cumsum(local))
         fitted += abs(line.slope + 0.3) < student.ppf(0.975, n - 2) * line.stderr
     # decay.md saw 91-96 % and 3-8 %; ± 4 standard errors of a share of 300.
-    assert 0.91 - 4 * math.sqrt(0.91 * 0.09 / runs) < covered / runs < 0.96 + 4 * math.sqrt(0.96 * 0.04 / runs)
+    assert (
+        0.91 - 4 * math.sqrt(0.91 * 0.09 / runs)
+        < covered / runs
+        < 0.96 + 4 * math.sqrt(0.96 * 0.04 / runs)
+    )
     assert fitted / runs < 0.08 + 4 * math.sqrt(0.08 * 0.92 / runs)
 
 
 def test_batches_of_one_length_leave_out_the_oldest():
-    mean, error, freedom = batch_means(np.array([100.0, 1, 2, 3, 4, 5, 6, 7, 8, 9]))  # three of three, of means 2, 5 and 8
+    mean, error, freedom = batch_means(
+        np.array([100.0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    )  # three of three, of means 2, 5 and 8
     assert (mean, error, freedom) == (5, pytest.approx(3 / math.sqrt(3)), 2)
 
 
@@ -44,7 +50,9 @@ def test_the_rate_over_seeds_covers_the_truth():
     log_norm = np.concatenate([np.zeros((runs, seeds, 1)), np.cumsum(local, axis=-1)], axis=-1)
     found = [rate(entry, rng) for entry in log_norm]
     covered = sum(r.low < -0.3 < r.high for r in found) / runs
-    assert covered > 0.87 - 4 * math.sqrt(0.87 * 0.13 / runs)  # a bootstrap of n = 5 is narrow by √(4/5) and by z for t: 0.83-0.9
+    assert covered > 0.87 - 4 * math.sqrt(
+        0.87 * 0.13 / runs
+    )  # a bootstrap of n = 5 is narrow by √(4/5) and by z for t: 0.83-0.9
     assert covered < 0.99
     # The transient is left out: a burst in the first half changes nothing.
     burst = log_norm[0] + 100 * (np.arange(1001) > 200)
@@ -65,7 +73,12 @@ def test_the_rate_of_one_seed_and_of_too_few_steps():
 
 def test_the_curve_is_made_of_order_statistics_relative_to_lag_one():
     log_norm = np.array(
-        [[5.0, 1.0, 0.0, -1.0], [5.0, 2.0, 0.0, -math.inf], [5.0, 3.0, 0.0, -math.inf], [9.0, -math.inf, -math.inf, -math.inf]]
+        [
+            [5.0, 1.0, 0.0, -1.0],
+            [5.0, 2.0, 0.0, -math.inf],
+            [5.0, 3.0, 0.0, -math.inf],
+            [9.0, -math.inf, -math.inf, -math.inf],
+        ]
     )
     found = curve(log_norm[:3])
     assert found.median.tolist() == [3.0, 0.0, -2.0, -math.inf]
@@ -87,5 +100,7 @@ def test_the_offset_of_probes_for_a_product_of_rank_one(probes, size):
     rng, runs = np.random.default_rng(8), 2000
     blocks = np.linalg.qr(rng.standard_normal((runs, size, probes)))[0]
     logs = np.log((blocks[:, 0, :] ** 2).sum(axis=1) * size / probes) / 2
-    assert logs.mean() == pytest.approx(probe_offset(probes, size), abs=4 * logs.std() / math.sqrt(runs) + 1e-12)
+    assert logs.mean() == pytest.approx(
+        probe_offset(probes, size), abs=4 * logs.std() / math.sqrt(runs) + 1e-12
+    )
     assert probe_offset(size, size) == 0

@@ -1,4 +1,6 @@
-"""A folder of parts: whole files or none, nothing trusted, and a name for each that a different computation cannot have."""
+"""A folder of parts: whole files or none, nothing trusted, and a name for each that a different
+computation cannot have.
+"""
 
 import os
 import time
@@ -14,7 +16,12 @@ from gatecheck.decay.store import Keeper, Store, part_key
 from gatecheck.decay.trial import run_trial
 from gatecheck.errors import OutputError, UsageError
 
-ARRAYS = {"file": np.arange(5.0), "self": np.array(3), "text": np.array("ü"), "none": np.zeros((0, 2))}
+ARRAYS = {
+    "file": np.arange(5.0),
+    "self": np.array(3),
+    "text": np.array("ü"),
+    "none": np.zeros((0, 2)),
+}
 
 
 def opened(folder, *keys):
@@ -66,13 +73,18 @@ def repacked(data, tmp_path, **more):
     """The same arrays as another program would write them."""
     (tmp_path / "in.npz").write_bytes(data)
     arrays = dict(np.load(tmp_path / "in.npz")) | more
-    np.savez(tmp_path / "out.npz", **{name: array for name, array in arrays.items() if array is not None})
+    np.savez(
+        tmp_path / "out.npz", **{name: array for name, array in arrays.items() if array is not None}
+    )
     return (tmp_path / "out.npz").read_bytes()
 
 
 def compressed(data, tmp_path):
     (tmp_path / "in.npz").write_bytes(data)
-    with zipfile.ZipFile(tmp_path / "in.npz") as members, zipfile.ZipFile(tmp_path / "out.npz", "w", zipfile.ZIP_DEFLATED) as out:
+    with (
+        zipfile.ZipFile(tmp_path / "in.npz") as members,
+        zipfile.ZipFile(tmp_path / "out.npz", "w", zipfile.ZIP_DEFLATED) as out,
+    ):
         for name in members.namelist():
             out.writestr(name, members.read(name))
     return (tmp_path / "out.npz").read_bytes()
@@ -109,12 +121,17 @@ def test_what_is_no_part_is_told_and_computed_again(tmp_path, monkeypatch, how):
     file.write_bytes(SPOILT[how](whole, tmp_path))
     found = run(chore, jobs, store=store, resume=True, say=said.append)
     assert ran(log) == [0, 1, 1]
-    assert [result["y"].tobytes() for result in found] == [result["y"].tobytes() for result in expected]
+    assert [result["y"].tobytes() for result in found] == [
+        result["y"].tobytes() for result in expected
+    ]
     assert not (tmp_path / "unpickled").exists()
     (sentence,) = said
     assert sentence.startswith(f"{file} is not a part of this sweep (")
     assert "\n" not in sentence
-    assert run(chore, jobs, store=store, resume=True, say=pytest.fail)[1]["y"].tobytes() == expected[1]["y"].tobytes()
+    assert (
+        run(chore, jobs, store=store, resume=True, say=pytest.fail)[1]["y"].tobytes()
+        == expected[1]["y"].tobytes()
+    )
 
 
 def test_a_state_that_is_spoilt_is_told_too(tmp_path):
@@ -145,7 +162,9 @@ def test_a_keeper_saves_when_it_is_due(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize("saved", [{"y": np.ones(3)}, {"y": np.ones(2, int)}, {"z": np.ones(2)}, {}])
+@pytest.mark.parametrize(
+    "saved", [{"y": np.ones(3)}, {"y": np.ones(2, int)}, {"z": np.ones(2)}, {}]
+)
 def test_a_state_of_another_form_is_not_taken(saved):
     state = {"y": np.zeros(2)}
     with pytest.warns(RuntimeWarning, match="does not fit it, so it begins anew"):
@@ -169,7 +188,11 @@ def test_clearing_leaves_what_is_not_of_the_sweep(tmp_path):
 
 
 def test_what_a_killed_process_was_writing_goes_when_it_is_old(tmp_path):
-    for name, age in (("a-x.unfinished", module.STALE_S + 60), ("b-x.unfinished", 60), ("old.txt", module.STALE_S + 60)):
+    for name, age in (
+        ("a-x.unfinished", module.STALE_S + 60),
+        ("b-x.unfinished", 60),
+        ("old.txt", module.STALE_S + 60),
+    ):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, 2 * (time.time() - age,))
     opened(tmp_path, "k")
@@ -185,7 +208,11 @@ def test_a_key_changes_with_all_that_the_result_depends_on(monkeypatch):
         part_key(run_trial, {"steps": 3, "seed": 1.0}),
         part_key(chore, {"steps": 3, "seed": 1}),
     }
-    for name, changed in (("source_digest", lambda *folders: "another"), ("_versions", lambda: {"numpy": "9"}), ("SCHEMA", "another")):
+    for name, changed in (
+        ("source_digest", lambda *folders: "another"),
+        ("_versions", lambda: {"numpy": "9"}),
+        ("SCHEMA", "another"),
+    ):
         with monkeypatch.context() as context:
             context.setattr(module, name, changed)
             others.add(part_key(run_trial, {"steps": 3, "seed": 1}))
@@ -197,8 +224,18 @@ def test_the_source_behind_a_key_is_all_that_computes_a_sweep(monkeypatch):
     seen = set()
     monkeypatch.setattr(module, "source_digest", lambda *folders: seen.update(folders) or "")
     part_key(chore, {})
-    names = {file.relative_to(folder.parent).as_posix() for folder in seen for file in folder.glob("*.py")}
-    assert {"decay/profile.py", "decay/linearisation.py", "kernels/activations.py", "gatecheck/initialisers.py", "decay/chores.py"} <= names
+    names = {
+        file.relative_to(folder.parent).as_posix()
+        for folder in seen
+        for file in folder.glob("*.py")
+    }
+    assert {
+        "decay/profile.py",
+        "decay/linearisation.py",
+        "kernels/activations.py",
+        "gatecheck/initialisers.py",
+        "decay/chores.py",
+    } <= names
 
 
 @pytest.mark.parametrize("value", [{1, 2}, np.zeros(2), float("nan")], ids=str)

@@ -15,7 +15,8 @@ from gatecheck.decay.spec import DEFAULT_NETWORKS
 from gatecheck.errors import InputError, UsageError
 
 SEEDS = 3
-# Two means over 5 and 3 seeds of one standard deviation differ by sd √(1/5 + 1/3); four of these are a chance of 1 in 16,000.
+# Two means over 5 and 3 seeds of one standard deviation differ by sd √(1/5 + 1/3); four of these
+# are a chance of 1 in 16,000.
 FOUR = 4 * math.sqrt(1 / 5 + 1 / SEEDS)
 
 
@@ -47,23 +48,32 @@ def test_the_sanity_table(fading, cell, initialiser, rate, sd, lag_e, lag_thousa
     assert row.rate == pytest.approx(rate, abs=FOUR * sd)
     # A lag scatters in proportion to the rate, and is rounded up to a whole step in both tables.
     assert row.lag_e == pytest.approx(lag_e, abs=1 + FOUR * sd / -rate * lag_e)
-    assert row.lag_thousandth == pytest.approx(lag_thousandth, abs=1 + FOUR * sd / -rate * lag_thousandth)
+    assert row.lag_thousandth == pytest.approx(
+        lag_thousandth, abs=1 + FOUR * sd / -rate * lag_thousandth
+    )
     assert row.lag_half <= row.lag_e < row.lag_thousandth < row.lag_float32_zero
     assert row.rate_low < row.rate < row.rate_high
 
 
 def test_the_bias_decides_and_not_the_architecture(fading):
     rates = {key: row.rate for key, row in fading.items()}
-    assert rates["rnn", "glorot_orthogonal"] > max(rates["gru", "uniform"], rates["lstm", "uniform"])
+    assert rates["rnn", "glorot_orthogonal"] > max(
+        rates["gru", "uniform"], rates["lstm", "uniform"]
+    )
     assert rates["lstm", "unit_forget_bias"] > rates["rnn", "glorot_orthogonal"]
 
 
-@pytest.mark.parametrize(("cell", "rate", "lag_e"), [("lstm", -0.00108, 528), ("gru", -0.00107, 570)])
+@pytest.mark.parametrize(
+    ("cell", "rate", "lag_e"), [("lstm", -0.00108, 528), ("gru", -0.00107, 570)]
+)
 def test_the_sanity_table_at_chrono_biases(cell, rate, lag_e):
     row = decay((cell,), ("chrono:1000",), seeds=SEEDS, **BARE).rows[0]
-    assert row.rate == pytest.approx(rate, abs=FOUR * max(row.rate_sd, 2e-5))  # 2e-5 is the sd that 5 seeds show
-    # With 128 time constants a seed's ln G at 1/e has sd √(E₂(2.12) - E₂(1.06)²) / (2 E₂(1.06) √128) = 0.035, and 16 probes add 0.02; at
-    # a slope of 0.0015 a step that is 27 steps, and 25 % more for a median.
+    assert row.rate == pytest.approx(
+        rate, abs=FOUR * max(row.rate_sd, 2e-5)
+    )  # 2e-5 is the sd that 5 seeds show
+    # With 128 time constants a seed's ln G at 1/e has sd √(E₂(2.12) - E₂(1.06)²) / (2 E₂(1.06)
+    # √128) = 0.035, and 16 probes add 0.02; at a slope of 0.0015 a step that is 27 steps, and 25 %
+    # more for a median.
     assert row.lag_e == pytest.approx(lag_e, abs=FOUR * 27 * 1.25)
     assert row.lag_thousandth is None
     assert row.lag_float32_zero is None
@@ -76,7 +86,9 @@ def test_a_row_depends_on_its_own_network_and_the_seed_only():
     together = decay(**SMALL, seed=11)
     assert [(row.cell, row.network["init"]) for row in together.rows] == list(DEFAULT_NETWORKS)
     for row in reversed(together.rows):
-        assert repr(decay((row.cell,), (row.network["init"],), **SMALL, seed=11).rows[0]) == repr(row)
+        assert repr(decay((row.cell,), (row.network["init"],), **SMALL, seed=11).rows[0]) == repr(
+            row
+        )
     assert decay(**SMALL, seed=12).rows[0].rate != together.rows[0].rate
     more = decay(("lstm",), ("uniform",), **SMALL | {"seeds": 1}, seed=11).rows[0]
     assert more.rate != together.rows[3].rate
@@ -98,7 +110,13 @@ def test_every_quantity_is_in_the_result_unless_it_was_not_chosen():
     assert whole.theory[0].rate == pytest.approx(-0.4395, abs=1e-4)
     assert whole.convergence.rate[-1] == pytest.approx(whole.rate, abs=1e-12)
     assert bare.curve == whole.curve
-    assert (bare.paths, bare.input_curve, bare.gates, bare.truncation, bare.spectrum) == ({}, None, {}, None, None)
+    assert (bare.paths, bare.input_curve, bare.gates, bare.truncation, bare.spectrum) == (
+        {},
+        None,
+        {},
+        None,
+        None,
+    )
 
 
 def test_a_path_starts_where_the_whole_does():
@@ -113,7 +131,11 @@ def test_json_says_all_that_repeats_it():
     content = json.loads(result.to_json())
     assert content["schema"] == "gatecheck-decay-2"
     assert content["units"]["rate"] == "nats per step"
-    assert {key: content["spec"][key] for key in ("steps", "seeds", "seed")} == {"steps": 60, "seeds": 2, "seed": 3}
+    assert {key: content["spec"][key] for key in ("steps", "seeds", "seed")} == {
+        "steps": 60,
+        "seeds": 2,
+        "seed": 3,
+    }
     assert {(row["hidden"], row["inputs"]) for row in content["rows"]} == {(6, 2)}
     assert {"python", "gatecheck", "numpy", "numba", "scipy"} <= set(content["versions"])
     assert [(row["cell"], row["network"]["init"]) for row in content["rows"]] == [
@@ -131,8 +153,12 @@ def test_json_says_all_that_repeats_it():
 
 
 def use(monkeypatch, draw):
-    """Make an initialiser "mine" whose arrays are what `draw` makes of a generator, a name and a shape."""
-    mine = lambda rng, cell, D, H: {name: draw(rng, name, shape) for name, shape in cell.param_shapes(D, H).items()}
+    """Make an initialiser "mine" whose arrays are what `draw` makes of a generator, a name and a
+    shape.
+    """
+    mine = lambda rng, cell, D, H: {
+        name: draw(rng, name, shape) for name, shape in cell.param_shapes(D, H).items()
+    }
     monkeypatch.setitem(initialisers.INITIALISERS, "mine", mine)
 
 
@@ -177,7 +203,9 @@ def test_an_interruption_ends_the_sweep_at_once():
 
 def test_a_network_that_overflows_is_an_error(monkeypatch):
     use(monkeypatch, lambda rng, name, shape: 100 * rng.standard_normal(shape))
-    with pytest.raises(InputError, match=r"rnn-relu mine overflows within 2000 steps \(seed 0, trial 0\)"):
+    with pytest.raises(
+        InputError, match=r"rnn-relu mine overflows within 2000 steps \(seed 0, trial 0\)"
+    ):
         decay(("rnn-relu",), ("mine",), **SMALL | {"steps": 2000})
 
 
@@ -191,9 +219,15 @@ def test_a_network_that_overflows_is_an_error(monkeypatch):
         ({"seed": -1}, "seed is -1, but should be at least 0"),
         ({"steps": 1e3}, "steps is 1000.0, but should be a whole number"),
         ({"cells": ("gur",)}, "cell cannot be 'gur': there is no cell 'gur'; the cells are rnn"),
-        ({"initialisers": ("unifrom",)}, "init cannot be 'unifrom': there is no initialiser 'unifrom'; the initialisers are uniform"),
+        (
+            {"initialisers": ("unifrom",)},
+            "init cannot be 'unifrom': there is no initialiser 'unifrom'; the initialisers are uniform",
+        ),
         ({"initialisers": ("chrono:1",)}, "Tmax above 2|TMAX above 2|greater than 2"),
-        ({"cells": ("rnn",), "initialisers": ("chrono:9",)}, "nothing to measure: rnn chrono:9: a rnn has no gate"),
+        (
+            {"cells": ("rnn",), "initialisers": ("chrono:9",)},
+            "nothing to measure: rnn chrono:9: a rnn has no gate",
+        ),
         ({"hidden": [6, 0]}, "hidden is 0, but should be at least 1"),
     ],
 )

@@ -1,4 +1,6 @@
-"""A network that is a target: its profile is by its own backward, and what is wrong with that is said beside it."""
+"""A network that is a target: its profile is by its own backward, and what is wrong with that is
+said beside it.
+"""
 
 import json
 
@@ -101,7 +103,10 @@ def test_trained_weights_in_somebody_elses_code(folder):
     params = uniform(np.random.default_rng(5), LSTM(), 3, 4)
     np.savez(folder / "w.npz", **params)
     own = row('weights = "w.npz"\ncell = "lstm"\nconvention = "canonical"', folder)
-    theirs = row('weights = "w.npz"\ncell = "lstm"\nconvention = "canonical"\ntarget = "torch.nn:LSTM"', folder)
+    theirs = row(
+        'weights = "w.npz"\ncell = "lstm"\nconvention = "canonical"\ntarget = "torch.nn:LSTM"',
+        folder,
+    )
     assert theirs.name == "lstm torch.nn:LSTM w.npz"
     assert (theirs.hidden, theirs.inputs) == (own.hidden, own.inputs) == (4, 3)
     assert [note for note in theirs.notes if "departs" in note]
@@ -109,8 +114,28 @@ def test_trained_weights_in_somebody_elses_code(folder):
 
 def test_what_was_assumed_of_a_file_is_told(folder, few_pictures):
     params = uniform(np.random.default_rng(5), LSTM(), 3, 4)
-    np.savez(folder / "w.npz", weight_ih_l0=params["W"].T, weight_hh_l0=params["U"].T, bias_ih_l0=params["b"])
-    done = CliRunner().invoke(main, ["decay", "--weights", "w.npz", "--cell", "lstm", "--steps", "20", "--seeds", "1", "--out", "o"])
+    np.savez(
+        folder / "w.npz",
+        weight_ih_l0=params["W"].T,
+        weight_hh_l0=params["U"].T,
+        bias_ih_l0=params["b"],
+    )
+    done = CliRunner().invoke(
+        main,
+        [
+            "decay",
+            "--weights",
+            "w.npz",
+            "--cell",
+            "lstm",
+            "--steps",
+            "20",
+            "--seeds",
+            "1",
+            "--out",
+            "o",
+        ],
+    )
     assert done.exit_code == 0, done.output
     assert "not in the file, and taken as zero" in " ".join(done.output.split())
     (found,) = json.loads((folder / "o/decay.json").read_text())["rows"]
@@ -121,7 +146,18 @@ def test_what_was_assumed_of_a_file_is_told(folder, few_pictures):
 
 def test_from_the_command_line_and_again_to_the_last_bit(folder, few_pictures):
     def run(out, *more):
-        given = ["decay", "--target", "cells.py:Leaky", "--steps", "20", "--seeds", "2", "--out", out, *more]
+        given = [
+            "decay",
+            "--target",
+            "cells.py:Leaky",
+            "--steps",
+            "20",
+            "--seeds",
+            "2",
+            "--out",
+            out,
+            *more,
+        ]
         done = CliRunner().invoke(main, given)
         assert done.exit_code == 0, done.output
         assert "custom cells.py:Leaky: the profile alone" in " ".join(done.output.split())
@@ -135,10 +171,16 @@ def test_the_users_own_sequences(folder):
     np.save(folder / "x.npy", x)
     found = row('target = "cells.py:Leaky"\ndata = "x.npy"', folder)
     assert found.rate == pytest.approx(np.log(0.9), abs=1e-12)
-    network = opened(NetworkSpec(target="builtin:lstm", init="uniform", hidden=4, data="x.npy", inputs=3), 60, 2)
+    network = opened(
+        NetworkSpec(target="builtin:lstm", init="uniform", hidden=4, data="x.npy", inputs=3), 60, 2
+    )
     assert (network.sequence(np.random.default_rng(0), 60, 1) == x[1]).all()
     params = network.params(np.random.default_rng(1))
-    assert np.isfinite(adjoint_profile(network.cell, params, x[0], network.probes(np.random.default_rng(2), 2)).log_norm).all()
+    assert np.isfinite(
+        adjoint_profile(
+            network.cell, params, x[0], network.probes(np.random.default_rng(2), 2)
+        ).log_norm
+    ).all()
 
 
 @pytest.mark.parametrize(

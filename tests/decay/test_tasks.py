@@ -1,4 +1,6 @@
-"""The tasks against their closed forms, and the sentences against a grammar that is written down a second time."""
+"""The tasks against their closed forms, and the sentences against a grammar that is written down a
+second time.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,11 @@ def test_copying_asks_for_each_symbol_a_lag_later():
     recall = batch.weight[:, 0] > 0
     assert recall.nonzero()[0].tolist() == [9, 10, 11]
     np.testing.assert_array_equal(batch.target[recall], tokens[:3])
-    assert (tokens[3:] == np.array([4, 4, 4, 4, 4, 5, 4, 4, 4])[:, None]).all()  # nothing else depends on the symbols
-    # A predictor that knows the frequencies and no more: its loss is the entropy, here that of 12,000 draws (relative error about 1e-4).
+    assert (
+        tokens[3:] == np.array([4, 4, 4, 4, 4, 5, 4, 4, 4])[:, None]
+    ).all()  # nothing else depends on the symbols
+    # A predictor that knows the frequencies and no more: its loss is the entropy, here that of
+    # 12,000 draws (relative error about 1e-4).
     p = np.bincount(tokens[:3].ravel(), minlength=4) / tokens[:3].size
     assert -(p * np.log(p)).sum() == pytest.approx(task.baseline, rel=1e-3)
     assert task.baseline == math.log(4)
@@ -56,15 +61,25 @@ def test_adding_asks_for_the_sum_of_the_marked():
     assert (marks[5:].sum(axis=0) == 1).all()
     assert set(marks.ravel()) == {0, 1}
     assert (marks.any(axis=1)).all()  # any step can be marked, the first too
-    np.testing.assert_allclose(batch.target[-1], [row[mark == 1].sum() for row, mark in zip(numbers.T, marks.T, strict=True)])
+    np.testing.assert_allclose(
+        batch.target[-1],
+        [row[mark == 1].sum() for row, mark in zip(numbers.T, marks.T, strict=True)],
+    )
     errors = (batch.target[-1] - 1) ** 2
     # The sum has a triangular density: E(s-1)² = 1/6, E(s-1)⁴ = 1/15. Four standard errors.
-    assert errors.mean() == pytest.approx(adding().baseline, abs=4 * math.sqrt((1 / 15 - 1 / 36) / N))
+    assert errors.mean() == pytest.approx(
+        adding().baseline, abs=4 * math.sqrt((1 / 15 - 1 / 36) / N)
+    )
 
 
-ONE, MANY = r"(?:the (?:old |small )?(?:cat|dog|bird) (?:sees|hears))", r"(?:the (?:old |small )?(?:cats|dogs|birds) (?:see|hear))"
+ONE, MANY = (
+    r"(?:the (?:old |small )?(?:cat|dog|bird) (?:sees|hears))",
+    r"(?:the (?:old |small )?(?:cats|dogs|birds) (?:see|hear))",
+)
 PHRASE = rf"(?:{ONE}|{MANY})(?: often)?"
-SENTENCE = re.compile(rf"the (cat|dog|bird)(s?) , which {PHRASE}(?: and {PHRASE})* , (was|were) hungry \.(?: \.)*")
+SENTENCE = re.compile(
+    rf"the (cat|dog|bird)(s?) , which {PHRASE}(?: and {PHRASE})* , (was|were) hungry \.(?: \.)*"
+)
 
 
 @pytest.mark.parametrize("lag", [7, 8, 30])
@@ -89,10 +104,16 @@ def test_nothing_in_the_clause_tells_the_number():
     number = 2.0 * batch.target[due, np.arange(N)] - 1
     assert abs(number.mean()) < 4 / math.sqrt(N)
     assert due.max() - 1 == 30
-    counts = np.where((np.arange(35)[:, None] > 1)[..., None] & (np.arange(35)[:, None] <= due)[..., None], batch.x, 0).sum(axis=0)
+    counts = np.where(
+        (np.arange(35)[:, None] > 1)[..., None] & (np.arange(35)[:, None] <= due)[..., None],
+        batch.x,
+        0,
+    ).sum(axis=0)
     spread = counts.std(axis=0)
     seen = spread > 0
-    correlation = ((counts - counts.mean(axis=0))[:, seen] * number[:, None]).mean(axis=0) / spread[seen]
+    correlation = ((counts - counts.mean(axis=0))[:, seen] * number[:, None]).mean(axis=0) / spread[
+        seen
+    ]
     assert seen.sum() >= 15
     assert abs(correlation).max() < 4.5 / math.sqrt(N)  # the largest of 17 normal deviates
     assert task.baseline == math.log(2)
@@ -108,7 +129,10 @@ def test_nothing_in_the_clause_tells_the_number():
         (lambda: draw(adding(), 5, batch=0), "batch is 0, but should be at least 1"),
         (lambda: copying(0, 4), "copying 0 symbols out of 4"),
         (lambda: copying(3, 1), "copying 3 symbols out of 1"),
-        (lambda: as_task("parity"), "there is no task 'parity'; the tasks are copy, adding, agreement"),
+        (
+            lambda: as_task("parity"),
+            "there is no task 'parity'; the tasks are copy, adding, agreement",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):

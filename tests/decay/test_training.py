@@ -33,7 +33,9 @@ def checked(cell, task, lag):
     )
 
 
-@pytest.mark.parametrize(("name", "task"), [("rnn", COPYING), ("gru", COPYING), ("gru-before", ADDING), ("lstm", ADDING)])
+@pytest.mark.parametrize(
+    ("name", "task"), [("rnn", COPYING), ("gru", COPYING), ("gru-before", ADDING), ("lstm", ADDING)]
+)
 def test_the_gradient_of_the_whole_loss(name, task):
     result = checked(as_cell(name), task, 3)
     assert result.verdict == "pass"
@@ -43,7 +45,11 @@ def test_the_gradient_of_the_whole_loss(name, task):
 @pytest.mark.parametrize("wrong", [lambda d: d[::-1], lambda d: d * 1.001])
 def test_a_wrong_gradient_is_seen(wrong, monkeypatch):
     backward = training.backward
-    monkeypatch.setattr(training, "backward", lambda cell, params, tape, dy, *states: backward(cell, params, tape, wrong(dy), *states))
+    monkeypatch.setattr(
+        training,
+        "backward",
+        lambda cell, params, tape, dy, *states: backward(cell, params, tape, wrong(dy), *states),
+    )
     assert checked(as_cell("rnn"), ADDING, 3).verdict == "fail"
 
 
@@ -51,15 +57,20 @@ def test_the_loss_is_that_of_the_readout_alone_where_nothing_is_remembered():
     task = TASKS["copy"]
     weights = {name: np.zeros_like(array) for name, array in network(as_cell("gru"), task).items()}
     batch = task.draw(np.random.default_rng(0), 5, 6)
-    assert loss(as_cell("gru"), task, weights, batch).value == pytest.approx(task.baseline, rel=1e-15)
+    assert loss(as_cell("gru"), task, weights, batch).value == pytest.approx(
+        task.baseline, rel=1e-15
+    )
     weights["v"][:] = 1000, 1000, 0, -1000  # no overflow
     right = batch.target[batch.weight > 0]
-    expected = np.where(right < 2, math.log(2), np.where(right == 2, 1000, 2000) + math.log(2)).mean()
+    expected = np.where(
+        right < 2, math.log(2), np.where(right == 2, 1000, 2000) + math.log(2)
+    ).mean()
     assert loss(as_cell("gru"), task, weights, batch).value == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_optimiser_steps_by_weighted_means():
-    # Kingma & Ba 2015, section 3: with the bias corrected, both moments are means with weights β^(age), of g and of g².
+    # Kingma & Ba 2015, section 3: with the bias corrected, both moments are means with weights
+    # β^(age), of g and of g².
     rng = np.random.default_rng(0)
     weights = {"a": rng.normal(size=(3, 2)), "b": rng.normal(size=4)}
     flat, adam, seen = np.concatenate([weights["a"].ravel(), weights["b"]]), Adam(weights, 0.02), []
@@ -68,19 +79,28 @@ def test_the_optimiser_steps_by_weighted_means():
         adam.update(weights, {"a": g[:6].reshape(3, 2), "b": g[6:]})
         seen.append(g / max(1, math.sqrt(sum(g**2))))
         age = np.arange(len(seen))[::-1]
-        m, v = np.average(seen, axis=0, weights=0.9**age), np.average(np.square(seen), axis=0, weights=0.999**age)
+        m, v = (
+            np.average(seen, axis=0, weights=0.9**age),
+            np.average(np.square(seen), axis=0, weights=0.999**age),
+        )
         flat -= 0.02 * m / (np.sqrt(v) + 1e-8)
-        np.testing.assert_allclose(np.concatenate([weights["a"].ravel(), weights["b"]]), flat, rtol=0, atol=1e-14)
+        np.testing.assert_allclose(
+            np.concatenate([weights["a"].ravel(), weights["b"]]), flat, rtol=0, atol=1e-14
+        )
 
 
 EASY = dict(hidden=8, lag=7, updates=300, batch=16, learning_rate=0.02)
 
 
-@pytest.mark.parametrize(("cell", "start"), [("rnn", "glorot_orthogonal"), ("gru", "unit_forget_bias"), ("lstm", "unit_forget_bias")])
+@pytest.mark.parametrize(
+    ("cell", "start"),
+    [("rnn", "glorot_orthogonal"), ("gru", "unit_forget_bias"), ("lstm", "unit_forget_bias")],
+)
 @pytest.mark.parametrize("task", TASKS)
 def test_it_learns_what_is_near(cell, start, task):
     found = train(cell, task, start, **EASY)
-    # A predictor without memory has the baseline as its mean loss; with 512 sequences it scatters by less than a tenth of it.
+    # A predictor without memory has the baseline as its mean loss; with 512 sequences it scatters
+    # by less than a tenth of it.
     assert found.loss < 0.7 * found.baseline
     assert found.losses[0] > 0.8 * found.baseline
     assert task == "adding" or found.accuracy > {"copy": 0.5, "agreement": 0.8}[task]
@@ -89,7 +109,9 @@ def test_it_learns_what_is_near(cell, start, task):
 def test_accuracy_counts_sums_that_are_close():
     batch = ADDING.draw(np.random.default_rng(0), 4000, 5)
     # Who always says 1 is right within 0.04 with probability 1 - 0.96². Four standard errors.
-    assert training._accuracy(ADDING, batch, np.ones((6, 4000, 1))) == pytest.approx(0.0784, abs=4 * math.sqrt(0.0784 / 4000))
+    assert training._accuracy(ADDING, batch, np.ones((6, 4000, 1))) == pytest.approx(
+        0.0784, abs=4 * math.sqrt(0.0784 / 4000)
+    )
 
 
 def test_the_same_call_gives_the_same_bits_and_changes_nothing():
@@ -98,7 +120,15 @@ def test_the_same_call_gives_the_same_bits_and_changes_nothing():
     kept = {name: array.copy() for name, array in params.items()}
     seen = []
     first, second, other = (
-        train("lstm", "adding", params, **EASY | {"updates": 20}, seed=seed, progress=lambda *step: seen.append(step)) for seed in (5, 5, 6)
+        train(
+            "lstm",
+            "adding",
+            params,
+            **EASY | {"updates": 20},
+            seed=seed,
+            progress=lambda *step: seen.append(step),
+        )
+        for seed in (5, 5, 6)
     )
     assert first.losses.tolist() == second.losses.tolist()
     assert first.losses.tolist() != other.losses.tolist()
@@ -117,11 +147,17 @@ def test_it_stops_when_it_has_solved_the_task():
     assert found.solved_at == len(found.losses) < 2000
     assert found.losses[-50:].mean() < 0.05 * math.log(2) < found.losses[-51:-1].mean()
     assert found.accuracy > 0.98
-    assert train("gru", "agreement", "unit_forget_bias", **EASY | {"updates": 60}, enough=0).solved_at is None
+    assert (
+        train("gru", "agreement", "unit_forget_bias", **EASY | {"updates": 60}, enough=0).solved_at
+        is None
+    )
 
 
 def test_a_loss_that_is_no_number_names_the_update():
-    with pytest.raises(InputError, match=r"the loss is (nan|inf) at update [1-9]\d* of 300: try a learning_rate below 1e\+30"):
+    with pytest.raises(
+        InputError,
+        match=r"the loss is (nan|inf) at update [1-9]\d* of 300: try a learning_rate below 1e\+30",
+    ):
         train("rnn-relu", "adding", "uniform", **EASY | {"learning_rate": 1e30})
     with pytest.raises(InputError, match=r"the loss is (nan|inf) after update 0 of 1: "):
         train("rnn-relu", "adding", "uniform", **EASY | {"learning_rate": 1e30, "updates": 1})
@@ -137,8 +173,16 @@ def test_a_loss_that_is_no_number_names_the_update():
         ({"cell": "lstm-peepholes"}, UsageError, "training knows the cells"),
         ({"start": "zeros"}, UsageError, "there is no initialiser 'zeros'"),
         ({"cell": "rnn", "start": "chrono:9"}, UsageError, "has no gate that keeps"),
-        ({"start": uniform(np.random.default_rng(0), as_cell("gru"), 3, 8)}, InputError, r"W has shape \(3, 24\)"),
-        ({"start": uniform(np.random.default_rng(0), as_cell("gru"), 2, 9)}, InputError, "hidden is 8, but the parameters have H = 9"),
+        (
+            {"start": uniform(np.random.default_rng(0), as_cell("gru"), 3, 8)},
+            InputError,
+            r"W has shape \(3, 24\)",
+        ),
+        (
+            {"start": uniform(np.random.default_rng(0), as_cell("gru"), 2, 9)},
+            InputError,
+            "hidden is 8, but the parameters have H = 9",
+        ),
         ({"hidden": 0}, UsageError, "hidden is 0, but should be at least 1"),
         ({"updates": 0}, UsageError, "updates is 0, but should be at least 1"),
         ({"updates": 2.5}, UsageError, "updates is 2.5, but should be a whole number"),

@@ -1,6 +1,8 @@
-"""A plain RNN by the standard library alone, for ``gatecheck audit "exec:python rnn_program.py"``; with the argument ``wrong`` it is wrong.
+"""A plain RNN by the standard library alone, for ``gatecheck audit "exec:python rnn_program.py"``;
+with the argument ``wrong`` it is wrong.
 
-It has no backward and computes in float64 only. The messages are described in gatecheck/targets/adapters/process.py.
+It has no backward and computes in float64 only. The messages are described in
+gatecheck/targets/adapters/process.py.
 """
 
 import math
@@ -28,7 +30,11 @@ def rnn(T, B, D, H, W, U, b, x, h0=None):  # canonical arrays: x W + h U + b, ro
         for row in range(B):
             seen, old = x[(t * B + row) * D : (t * B + row + 1) * D], h[row * H : (row + 1) * H]
             for j in range(H):
-                a = b[j] + sum(v * W[d * H + j] for d, v in enumerate(seen)) + sum(v * U[k * H + j] for k, v in enumerate(old))
+                a = (
+                    b[j]
+                    + sum(v * W[d * H + j] for d, v in enumerate(seen))
+                    + sum(v * U[k * H + j] for k, v in enumerate(old))
+                )
                 new.append(a / (1 + abs(a)) if wrong else math.tanh(a))
         h = new
         y += h
@@ -46,6 +52,9 @@ while True:
         T, B, D, H = sizes
         y, hT = rnn(*sizes, **arrays)
         for name, shape, values in (("y", f"{T} {B} {H}", y), ("hT", f"{B} {H}", hT)):
-            sink.write(f"array {name} float64 {shape}\n".encode() + struct.pack(f"<{len(values)}d", *values))
+            sink.write(
+                f"array {name} float64 {shape}\n".encode()
+                + struct.pack(f"<{len(values)}d", *values)
+            )
         sink.write(b"end\n")
     sink.flush()

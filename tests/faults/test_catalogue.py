@@ -22,7 +22,8 @@ SIZES = Sizes(3, 4, 2, 7)
 EVERY = [*CELLS, *VARIANTS, *NETWORKS]
 SOURCE = re.compile(r"[\w.-]+/[\w.-]+(#| PR )\d+")
 
-# Rewriting 1 - (1 - z) as z changes a result by some units in the last place, at most a few thousand after five steps.
+# Rewriting 1 - (1 - z) as z changes a result by some units in the last place, at most a few
+# thousand after five steps.
 SAME = {"float64": 1e-12, "float32": 1e-4, "int64": 0.0}
 
 
@@ -32,29 +33,48 @@ def strided(array):
 
 
 def arguments(case, layout=np.copy):
-    """What a call is given: params, x, the initial states, the cotangents, and lengths if there are any."""
-    optional = {k: None if case.get(k) is None else layout(case[k]) for k in ("h0", "c0", "dy", "dhT", "dcT")}
+    """What a call is given: params, x, the initial states, the cotangents, and lengths if there are
+    any.
+    """
+    optional = {
+        k: None if case.get(k) is None else layout(case[k])
+        for k in ("h0", "c0", "dy", "dhT", "dcT")
+    }
     lengths = {} if case.get("lengths") is None else {"lengths": case["lengths"].copy()}
-    return {"params": {k: layout(v) for k, v in case.params.items()}, "x": layout(case["x"])} | optional | lengths
+    return (
+        {"params": {k: layout(v) for k, v in case.params.items()}, "x": layout(case["x"])}
+        | optional
+        | lengths
+    )
 
 
 def call(planted, given):
-    """Everything that can be seen of one forward and one backward: results or the exception, and the arguments afterwards."""
+    """Everything that can be seen of one forward and one backward: results or the exception, and
+    the arguments afterwards.
+    """
     layer = subject(planted)
     lengths = given.get("lengths")
-    taken = given | {k: layer.laid_out(given[k], lengths) for k in ("x", "dy") if layer.options and given[k] is not None}
+    taken = given | {
+        k: layer.laid_out(given[k], lengths)
+        for k in ("x", "dy")
+        if layer.options and given[k] is not None
+    }
     forward = {k: taken[k] for k in ("params", "x", "h0", "c0", "lengths") if k in taken}
     try:
         seen = dict(zip(("y", "hT", "cT"), planted.forward(**forward), strict=False))
         seen |= {f"d{k}": v for k, v in planted.backward(**taken).items()}
     except ValueError as error:
         return {"raised": str(error)}, given
-    return seen | {k: layer.time_major(seen[k], lengths) for k in ("y", "dx") if layer.options}, given
+    return seen | {
+        k: layer.time_major(seen[k], lengths) for k in ("y", "dx") if layer.options
+    }, given
 
 
 @cache
 def telling(cell):
-    """Cases that together tell every fault, the plain one first; each with the layout of its arrays."""
+    """Cases that together tell every fault, the plain one first; each with the layout of its
+    arrays.
+    """
     plain, other, strong, saturated = (
         draw(cell, SIZES, seed=seed, dtype="float64", regime=regime)
         for seed, regime in enumerate(("generic", "generic", "strong", "saturated"), start=1)
@@ -69,7 +89,10 @@ def telling(cell):
     ragged = [*drawn, drawn[0].having(x=np.where(past[..., None], np.nan, drawn[0]["x"]))]
     absent = [plain.having(**{k: None}) for k in plain.arrays if k not in (*plain.params, "x")]
     return [
-        *((case, np.copy) for case in (plain, plain, other, strong, saturated, hot, plain.having(x=row))),
+        *(
+            (case, np.copy)
+            for case in (plain, plain, other, strong, saturated, hot, plain.having(x=row))
+        ),
         *((case, np.copy) for case in absent),
         *((case, np.copy) for case in ragged),
         (plain.having(h0=None, c0=None), np.copy),
@@ -107,7 +130,11 @@ def same(seen, right):
         got = seen[name]
         if isinstance(value, str) or not isinstance(got, np.ndarray):
             return False
-        if got.shape != value.shape or got.dtype != value.dtype or not np.array_equal(np.isfinite(got), np.isfinite(value)):
+        if (
+            got.shape != value.shape
+            or got.dtype != value.dtype
+            or not np.array_equal(np.isfinite(got), np.isfinite(value))
+        ):
             return False
         finite = np.isfinite(value)
         scale = np.max(np.abs(value[finite]), initial=0.0)
@@ -143,27 +170,39 @@ def reads_its_own_tape(planted, cell):
 @pytest.mark.parametrize("cell", EVERY)
 def test_named_faults_show(cell):
     told = {f.name: told_by(f) for f in faults(cell)}
-    assert [name for name, k in told.items() if k is None] == [f.name for f in faults(cell) if f.equivalent]
+    assert [name for name, k in told.items() if k is None] == [
+        f.name for f in faults(cell) if f.equivalent
+    ]
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_mutants_show(cell):
     generated = list(mutants(cell))
     told = {f.name: told_by(f, cases=5) for f in generated}
-    assert [name for name, k in told.items() if k is None] == [f.name for f in generated if f.equivalent]
+    assert [name for name, k in told.items() if k is None] == [
+        f.name for f in generated if f.equivalent
+    ]
 
 
 @pytest.mark.parametrize("cell", EVERY)
 def test_faults_run(cell):
-    """A fault is a wrong result, not a crash, unless the crash is the fault; and a plain case never crashes.
+    """A fault is a wrong result, not a crash, unless the crash is the fault; and a plain case never
+    crashes.
 
-    Each on a third of the cases, another third for its neighbour and for the next cell: what wraps one cell wraps others too.
+    Each on a third of the cases, another third for its neighbour and for the next cell: what wraps
+    one cell wraps others too.
     """
     for turn, fault in enumerate(faults(cell), start=EVERY.index(cell)):
-        plain, _, _, _, _, *others, _ = telling(as_cell(cell))  # of the first five each differs from the others in its numbers alone
+        plain, _, _, _, _, *others, _ = telling(
+            as_cell(cell)
+        )  # of the first five each differs from the others in its numbers alone
         for k, (case, layout) in enumerate([plain, *others[turn % 3 :: 3]]):
             seen, _ = call(fault.plant(), arguments(case, layout))
-            assert "raised" not in seen or (k and "raises an exception" in fault.says), (fault.label, k, seen)
+            assert "raised" not in seen or (k and "raises an exception" in fault.says), (
+                fault.label,
+                k,
+                seen,
+            )
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -183,7 +222,9 @@ def test_edits_keep_leading_axes(cell):
             wrong = apply(equations(case.cell), fault.edit)
             with np.errstate(all="ignore"):
                 alone, both = run(wrong, case.arrays), run(wrong, twice)
-            assert all(same({k: v[0], "2": v[1]}, {k: alone[k], "2": alone[k]}) for k, v in both.items()), fault.label
+            assert all(
+                same({k: v[0], "2": v[1]}, {k: alone[k], "2": alone[k]}) for k, v in both.items()
+            ), fault.label
 
 
 @pytest.mark.parametrize("cell", EVERY)
@@ -208,7 +249,15 @@ def test_there_are_enough():
     assert len({f.name for f in counted}) >= 250
 
 
-@pytest.mark.parametrize("label", ["lstm: dc not carried", "gru: h0 ignored", "rnn: noise", "gru-before: in dq: U_n as transposed"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "lstm: dc not carried",
+        "gru: h0 ignored",
+        "rnn: noise",
+        "gru-before: in dq: U_n as transposed",
+    ],
+)
 def test_find(label):
     fault = find(label)
     assert isinstance(fault, Fault)
@@ -221,7 +270,9 @@ def test_labels_lead_back():
     assert all(find(f.label).says == f.says for cell in CELLS for f in mutants(cell))
 
 
-@pytest.mark.parametrize("label", ["", "lstm", "lstm: no such fault", "no such cell: h0 ignored", "rnn: dc not carried"])
+@pytest.mark.parametrize(
+    "label", ["", "lstm", "lstm: no such fault", "no such cell: h0 ignored", "rnn: dc not carried"]
+)
 def test_unknown_labels(label):
     with pytest.raises(UsageError, match="there is no fault"):
         find(label)

@@ -1,4 +1,6 @@
-"""Edits: each changes the equations that it names, reads what it says, and leaves the rest and the original alone."""
+"""Edits: each changes the equations that it names, reads what it says, and leaves the rest and the
+original alone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,16 @@ from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes
 from gatecheck.errors import UsageError
 from gatecheck.faults.edited import Edited
-from gatecheck.faults.edits import apply, both, exchanged, misread, other, replaced, times, transposed
+from gatecheck.faults.edits import (
+    apply,
+    both,
+    exchanged,
+    misread,
+    other,
+    replaced,
+    times,
+    transposed,
+)
 from gatecheck.faults.fault import Fault
 from gatecheck.reference import equations, run
 
@@ -38,8 +49,16 @@ def test_a_constant_is_read_in_place_of_a_symbol():
 
 
 def test_a_misreading_is_of_the_equations_named():
-    plain, wrong = equations(LSTM()), apply(equations(LSTM()), misread("a_f df", b_f=0, c_prev=other("c")))
-    changed = {k for part in ("step", "back", "total") for k, e in getattr(plain, part).items() if getattr(wrong, part)[k] is not e}
+    plain, wrong = (
+        equations(LSTM()),
+        apply(equations(LSTM()), misread("a_f df", b_f=0, c_prev=other("c"))),
+    )
+    changed = {
+        k
+        for part in ("step", "back", "total")
+        for k, e in getattr(plain, part).items()
+        if getattr(wrong, part)[k] is not e
+    }
     assert changed == {"a_f", "df"}
 
 
@@ -51,7 +70,11 @@ def test_the_original_stays():
 
 @pytest.mark.parametrize(
     ("reading", "U"),
-    [(transposed("U_n"), lambda U: U.T), (times(2, "U_n"), lambda U: 2 * U), (lambda s: -s.U_n, lambda U: -U)],
+    [
+        (transposed("U_n"), lambda U: U.T),
+        (times(2, "U_n"), lambda U: 2 * U),
+        (lambda s: -s.U_n, lambda U: -U),
+    ],
     ids=["transposed", "times", "function"],
 )
 def test_readings_of_a_matrix(reading, U):
@@ -61,8 +84,13 @@ def test_readings_of_a_matrix(reading, U):
 
 def test_both_edits_of_one_equation_are_made():
     twice = both(misread("a_n", b_n=0), misread("a_n", U_n=transposed("U_n")))
-    assert equal(results(RNN(), twice), results(RNN(), misread("a_n", b_n=0, U_n=transposed("U_n"))))
-    assert equal(results(RNN(), twice), results(RNN(), misread("a_n", b_n=0), misread("a_n", U_n=transposed("U_n"))))
+    assert equal(
+        results(RNN(), twice), results(RNN(), misread("a_n", b_n=0, U_n=transposed("U_n")))
+    )
+    assert equal(
+        results(RNN(), twice),
+        results(RNN(), misread("a_n", b_n=0), misread("a_n", U_n=transposed("U_n"))),
+    )
 
 
 @pytest.mark.parametrize("cell", [c for c in CELLS.values() if len(c.gates) > 1], ids=str)
@@ -72,7 +100,9 @@ def test_exchanged_blocks(cell, parts):
     first, last = cell.gates[0], cell.gates[-1]
     arrays = {part: case(cell)[part].copy() for part in parts}
     for part, a in arrays.items():
-        block(cell, a, first)[...], block(cell, a, last)[...] = (block(cell, case(cell)[part], k) for k in (last, first))
+        block(cell, a, first)[...], block(cell, a, last)[...] = (
+            block(cell, case(cell)[part], k) for k in (last, first)
+        )
     right, wrong = results(cell, **arrays), results(cell, exchanged(parts, first, last))
     for name in ("y", "hT"):
         # The same operations on the same numbers, but for the order of the columns in a product.
@@ -80,7 +110,9 @@ def test_exchanged_blocks(cell, parts):
 
 
 def test_an_edit_made_twice_is_made_once():
-    """A misreading replaces what a symbol stands for, so the second finds what the first has put there."""
+    """A misreading replaces what a symbol stands for, so the second finds what the first has put
+    there.
+    """
     swap = exchanged("WUb", "r", "n")
     assert equal(results(GRU(), swap, swap), results(GRU(), swap))
     assert not equal(results(GRU(), swap), results(GRU()))
@@ -97,8 +129,12 @@ def test_without_edits_it_is_the_reference(cell):
     right = results(cell)
     initial = [given.get("h0"), given.get("c0")]
     forward = Edited(cell).forward(given.params, given["x"], *initial)
-    backward = Edited(cell).backward(given.params, given["x"], *initial, *(given.get(k) for k in ("dy", "dhT", "dcT")))
-    seen = dict(zip(("y", "hT", "cT"), forward, strict=False)) | {f"d{k}": v for k, v in backward.items()}
+    backward = Edited(cell).backward(
+        given.params, given["x"], *initial, *(given.get(k) for k in ("dy", "dhT", "dcT"))
+    )
+    seen = dict(zip(("y", "hT", "cT"), forward, strict=False)) | {
+        f"d{k}": v for k, v in backward.items()
+    }
     assert equal({k: seen[k] for k in right}, right)
 
 
@@ -120,7 +156,11 @@ def inputs(given):
 
 
 @pytest.mark.parametrize("target", MANY, ids=lambda target: target.name)
-@pytest.mark.parametrize("values", [np.array([0.5, -2.0, 1e3]), np.array([1e-200j, 1 - 1j, 0.25])], ids=["real", "complex"])
+@pytest.mark.parametrize(
+    "values",
+    [np.array([0.5, -2.0, 1e3]), np.array([1e-200j, 1 - 1j, 0.25])],
+    ids=["real", "complex"],
+)
 def test_many_replaced_entries_give_what_each_gives(target, values):
     given, entries = case(target.cell), np.array([0, 3, 1])
     for name in given.inputs:
@@ -128,7 +168,11 @@ def test_many_replaced_entries_give_what_each_gives(target, values):
         for k in range(3):
             changed = given[name].astype(values.dtype)
             changed.reshape(-1)[entries[k]] = values[k]
-            for found, expected in zip(many, target.forward(*inputs(given.of({**given.arrays, name: changed}))), strict=True):
+            for found, expected in zip(
+                many,
+                target.forward(*inputs(given.of({**given.arrays, name: changed}))),
+                strict=True,
+            ):
                 np.testing.assert_allclose(found[k], expected, rtol=1e-13, atol=1e-15)
 
 
@@ -138,7 +182,10 @@ def test_many_cotangents_give_what_each_gives(target):
     cotangents = {k: np.stack([given[k], 0 * given[k], -2 * given[k]]) for k in given.cotangents}
     many = target.backward_each(*inputs(given), **cotangents)
     for k in range(3):
-        alone = target.backward(*inputs(given), *(cotangents[d][k] if d in cotangents else None for d in ("dy", "dhT", "dcT")))
+        alone = target.backward(
+            *inputs(given),
+            *(cotangents[d][k] if d in cotangents else None for d in ("dy", "dhT", "dcT")),
+        )
         assert many.keys() == alone.keys()
         for name, gradient in alone.items():
             np.testing.assert_allclose(many[name][k], gradient, rtol=1e-13, atol=1e-15)

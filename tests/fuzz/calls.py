@@ -51,7 +51,19 @@ WRONG = [
         (),
         {},
     ),
-    *({"x": 1}, {1: 2}, {"W": None}, object(), Odd(), int, len, lambda: None, lambda *a, **k: None, np.zeros(3), np.array("x")),
+    *(
+        {"x": 1},
+        {1: 2},
+        {"W": None},
+        object(),
+        Odd(),
+        int,
+        len,
+        lambda: None,
+        lambda *a, **k: None,
+        np.zeros(3),
+        np.array("x"),
+    ),
     *(
         np.array([None]),
         np.zeros((3, 2, 3), "f2"),
@@ -62,7 +74,20 @@ WRONG = [
         range(3),
         iter([1]),
     ),
-    *(LSTM(), GRU(), CASE, OURS, Ellipsis, set(), frozenset({"x"}), "x" * 3000, [[]], np.zeros((0, 0, 0)), slice(2), NotImplemented),
+    *(
+        LSTM(),
+        GRU(),
+        CASE,
+        OURS,
+        Ellipsis,
+        set(),
+        frozenset({"x"}),
+        "x" * 3000,
+        [[]],
+        np.zeros((0, 0, 0)),
+        slice(2),
+        NotImplemented,
+    ),
 ]
 
 
@@ -71,7 +96,14 @@ def step(params, x, h, c):
 
 
 LAYOUT = {"order": "ifgo", "arrays": {"W": "W", "U": "U", "b": "b"}}
-AUDIT = {"target": OURS, "profile": "quick", "only": ("outputs_are_causal",), "cell": "lstm", "convention": "canonical", "seed": 0}
+AUDIT = {
+    "target": OURS,
+    "profile": "quick",
+    "only": ("outputs_are_causal",),
+    "cell": "lstm",
+    "convention": "canonical",
+    "seed": 0,
+}
 AUDIT |= {"expected_failures": {}, "diagnose": False, "progress": lambda *_: None}
 
 CALLS = {
@@ -92,10 +124,20 @@ CALLS = {
     ),
     "Builtin": (Builtin, {"cell": "lstm", "reverse": False, "batch_first": False}),
     "Builtin.forward": (OURS.forward, FORWARD | {"lengths": np.array([3, 1])}),
-    "Builtin.backward": (OURS.backward, FORWARD | {k: CASE[k] for k in ("dy", "dhT", "dcT")} | {"lengths": np.array([3, 1])}),
+    "Builtin.backward": (
+        OURS.backward,
+        FORWARD | {k: CASE[k] for k in ("dy", "dhT", "dcT")} | {"lengths": np.array([3, 1])},
+    ),
     "Builtin.tangent": (
         OURS.tangent,
-        FORWARD | {"dparams": dict(CASE.params), "dx": CASE["x"], "dh0": CASE["h0"], "dc0": CASE["c0"], "lengths": None},
+        FORWARD
+        | {
+            "dparams": dict(CASE.params),
+            "dx": CASE["x"],
+            "dh0": CASE["h0"],
+            "dc0": CASE["c0"],
+            "lengths": None,
+        },
     ),
     "Case": (Case, {"cell": LSTM(), "arrays": dict(CASE.arrays), "origin": {}}),
     "Case.get": (CASE.get, {"name": "x"}),
@@ -122,11 +164,26 @@ CALLS = {
             "source": "",
         },
     ),
-    "convert": (gatecheck.convert, {"params": dict(CASE.params), "source": "canonical", "target": "pytorch", "cell": "lstm"}),
+    "convert": (
+        gatecheck.convert,
+        {"params": dict(CASE.params), "source": "canonical", "target": "pytorch", "cell": "lstm"},
+    ),
     "from_step": (gatecheck.from_step, {"step": step, "cell": "lstm", "convention": "canonical"}),
-    "from_jax": (gatecheck.from_jax, {"function": step, "cell": "lstm", "convention": "canonical", "compiler_options": None}),
+    "from_jax": (
+        gatecheck.from_jax,
+        {"function": step, "cell": "lstm", "convention": "canonical", "compiler_options": None},
+    ),
     "audit": (gatecheck.audit, AUDIT),
-    "replay": (gatecheck.replay, {"target": OURS, "path": "case.npz", "cell": "lstm", "convention": "canonical", "expected_failures": {}}),
+    "replay": (
+        gatecheck.replay,
+        {
+            "target": OURS,
+            "path": "case.npz",
+            "cell": "lstm",
+            "convention": "canonical",
+            "expected_failures": {},
+        },
+    ),
     "infer": (gatecheck.infer, {"target": OURS, "cell": "lstm", "dtype": "float64", "seed": 0}),
     "gradcheck": (
         gatecheck.gradcheck,

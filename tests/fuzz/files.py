@@ -1,7 +1,8 @@
-"""Read damaged files of every format: each is read, or refused by an error of ours in one line that names the file.
+"""Read damaged files of every format: each is read, or refused by an error of ours in one line that
+names the file.
 
-Run as a program: ``python tests/fuzz/files.py [--count N] [--seed S] [FORMAT ...]``. The file at hand lies in the folder that it names
-first, so that one which ends the process can be looked at.
+Run as a program: ``python tests/fuzz/files.py [--count N] [--seed S] [FORMAT ...]``. The file at
+hand lies in the folder that it names first, so that one which ends the process can be looked at.
 """
 
 from __future__ import annotations
@@ -32,14 +33,26 @@ SECONDS = 10
 BYTES = 2**29
 """By how much the memory of this process may grow at a file; the largest bomb holds 2²⁵ bytes."""
 
-FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "socket.connect", "pty.spawn")
+FORBIDDEN = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "subprocess.Popen",
+    "socket.connect",
+    "pty.spawn",
+)
 
 _reading = False
 _seen: list[str] = []
 
 
 def _watch(event, arguments):
-    if _reading and (event in FORBIDDEN or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"))):
+    if _reading and (
+        event in FORBIDDEN
+        or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"))
+    ):
         _seen.append(f"{event} {arguments[0]}")
 
 
@@ -86,7 +99,9 @@ def outcome(form, path):
 
 
 def fuzz(name, folder, count, seed, tick=None):
-    """So many damaged files of a format: what is wrong, by the number of the file, and how many were refused."""
+    """So many damaged files of a format: what is wrong, by the number of the file, and how many
+    were refused.
+    """
     form, rng = FORMATS[name], random.Random(f"{name} {seed}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what other people's writers have to say
@@ -98,7 +113,9 @@ def fuzz(name, folder, count, seed, tick=None):
             raise AssertionError(f"a good file is refused: {wrong}")
     found = {}
     before = signal.signal(signal.SIGALRM, _hang)
-    faulthandler.dump_traceback_later(max(60, count), exit=True)  # code in C does not answer to a signal
+    faulthandler.dump_traceback_later(
+        max(60, count), exit=True
+    )  # code in C does not answer to a signal
     try:
         for number in range(count):
             path.write_bytes(several(form.damage, rng.choice(seeds), rng, seeds))
@@ -115,8 +132,12 @@ def fuzz(name, folder, count, seed, tick=None):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("formats", nargs="*", choices=[[], *FORMATS], metavar="FORMAT", help=", ".join(FORMATS))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "formats", nargs="*", choices=[[], *FORMATS], metavar="FORMAT", help=", ".join(FORMATS)
+    )
     parser.add_argument("--count", type=int, default=10_000, help="files of each format")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files")
     chosen = parser.parse_args()
@@ -129,7 +150,10 @@ def main():
         start = time.process_time()
         with bar("fuzz") as tick:
             found = fuzz(name, folder, chosen.count, chosen.seed, tick)
-        print(f"{name}: {len(found)} wrong of {chosen.count}, {time.process_time() - start:.1f} s", flush=True)
+        print(
+            f"{name}: {len(found)} wrong of {chosen.count}, {time.process_time() - start:.1f} s",
+            flush=True,
+        )
         for number, wrong in list(found.items())[:5]:
             print(f"  file {number} in {(folder / FORMATS[name].name).parent}): {wrong}")
         wrongs += len(found)

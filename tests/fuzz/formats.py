@@ -1,4 +1,6 @@
-"""Every file that gatecheck reads: good ones to begin with, how they are damaged, and how they are read."""
+"""Every file that gatecheck reads: good ones to begin with, how they are damaged, and how they are
+read.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,12 @@ def arrays(kind):
     """A layer as PyTorch names it."""
     case = draw(as_cell(kind), SIZES, seed=0, dtype="float32")
     G = len(case.cell.gates)
-    shapes = {"weight_ih_l0": (4 * G, 3), "weight_hh_l0": (4 * G, 4), "bias_ih_l0": (4 * G,), "bias_hh_l0": (4 * G,)}
+    shapes = {
+        "weight_ih_l0": (4 * G, 3),
+        "weight_hh_l0": (4 * G, 4),
+        "bias_ih_l0": (4 * G,),
+        "bias_hh_l0": (4 * G,),
+    }
     return {f"net.{name}": np.resize(case["W"], shape) for name, shape in shapes.items()}
 
 
@@ -105,11 +112,23 @@ def write_weights(path, named, kind):
         case ".onnx":
             import onnx
 
-            node = onnx.helper.make_node(kind.upper(), ["X", "W", "R"], ["Y"], name="rnn", hidden_size=4)
+            node = onnx.helper.make_node(
+                kind.upper(), ["X", "W", "R"], ["Y"], name="rnn", hidden_size=4
+            )
             pairs = (("ih", "W"), ("hh", "R"))
-            own = [onnx.numpy_helper.from_array(named[f"net.weight_{k}_l0"][None], name) for k, name in pairs]
-            ends = [onnx.helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, None) for k in "XY"]
-            onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", ends[:1], ends[1:], own)), path)
+            own = [
+                onnx.numpy_helper.from_array(named[f"net.weight_{k}_l0"][None], name)
+                for k, name in pairs
+            ]
+            ends = [
+                onnx.helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, None) for k in "XY"
+            ]
+            onnx.save(
+                onnx.helper.make_model(
+                    onnx.helper.make_graph([node], "g", ends[:1], ends[1:], own)
+                ),
+                path,
+            )
 
 
 def saved(*made):
@@ -117,7 +136,9 @@ def saved(*made):
         out = []
         for array in made:
             file = io.BytesIO()
-            (np.savez if isinstance(array, dict) else np.save)(file, **array if isinstance(array, dict) else {"arr": array})
+            (np.savez if isinstance(array, dict) else np.save)(
+                file, **array if isinstance(array, dict) else {"arr": array}
+            )
             out.append(file.getvalue())
         return out
 
@@ -147,7 +168,9 @@ def texts(*made):
 def case_files(folder):
     out = []
     for kind, dtype in (("lstm", "float32"), ("gru", "float64")):
-        draw(as_cell(kind), SIZES, seed=1, dtype=dtype, ragged=True).save(folder / "seed", property="gate", implementation="x")
+        draw(as_cell(kind), SIZES, seed=1, dtype=dtype, ragged=True).save(
+            folder / "seed", property="gate", implementation="x"
+        )
         out.append((folder / "seed").read_bytes())
     return out
 
@@ -191,11 +214,18 @@ def read_vector_case(path):
 
 def answers(folder):
     with np.load(exported(folder) / "cases" / "lstm-1.npz") as file:
-        named = {k.removeprefix("expected."): file[k].astype("f4") for k in file.files if k.startswith("expected.")}
+        named = {
+            k.removeprefix("expected."): file[k].astype("f4")
+            for k in file.files
+            if k.startswith("expected.")
+        }
     out = io.BytesIO()
     np.savez(out, **named)
     (folder / "answers").mkdir()
-    return {"json": json.dumps({k: v.tolist() for k, v in named.items()}).encode(), "npz": out.getvalue()}
+    return {
+        "json": json.dumps({k: v.tolist() for k, v in named.items()}).encode(),
+        "npz": out.getvalue(),
+    }
 
 
 @np.errstate(all="ignore")
@@ -220,7 +250,9 @@ def read_project(path):
 
 
 def read_expected(path):
-    main.commands["audit"].make_context("audit", ["builtin:lstm", "--expect", str(path)], **main.context_settings)
+    main.commands["audit"].make_context(
+        "audit", ["builtin:lstm", "--expect", str(path)], **main.context_settings
+    )
 
 
 FORMATS = {
@@ -236,16 +268,41 @@ FORMATS = {
         }.items()
     },
     "data.npy": Format("x.npy", saved(X, X[None]), BLIND, lambda path: read_sequences(path, 3)),
-    "data.npz": Format("x.npz", saved({"x": X}, {"x": X, "y": X}), ARCHIVE, lambda path: read_sequences(path, 3)),
-    "data.csv": Format("x.csv", texts(CSV, CSV.replace(",", ";")), TEXT, lambda path: read_sequences(path, 3)),
-    "spec": Format("study.toml", texts(commented_spec(), 'hidden = 5\n[[network]]\ncell = "lstm"\n'), TEXT, read_spec),
+    "data.npz": Format(
+        "x.npz", saved({"x": X}, {"x": X, "y": X}), ARCHIVE, lambda path: read_sequences(path, 3)
+    ),
+    "data.csv": Format(
+        "x.csv", texts(CSV, CSV.replace(",", ";")), TEXT, lambda path: read_sequences(path, 3)
+    ),
+    "spec": Format(
+        "study.toml",
+        texts(commented_spec(), 'hidden = 5\n[[network]]\ncell = "lstm"\n'),
+        TEXT,
+        read_spec,
+    ),
     "pyproject": Format("pyproject.toml", texts(PROJECT), TEXT, read_project),
     "expected": Format("expected.toml", texts(EXPECTED), TEXT, read_expected),
     "case": Format("case.npz", case_files, ARCHIVE, Case.load),
     "part": Format(f"{KEY}.npz", part, ARCHIVE, read_part),
     "manifest": Format("manifest.json", vector("manifest.json"), JSON, read_manifest),
-    "vectors.npz": Format("lstm-1.npz", vector("cases/lstm-1.npz"), ARCHIVE, read_vector_case, inner=True),
-    "vectors.json": Format("lstm-1.json", vector("cases/lstm-1.json"), JSON, read_vector_case, inner=True),
-    "answers.npz": Format("answers/lstm-1.npz", lambda folder: [answers(folder)["npz"]], ARCHIVE, read_answer, inner=True),
-    "answers.json": Format("answers/lstm-1.json", lambda folder: [answers(folder)["json"]], JSON, read_answer, inner=True),
+    "vectors.npz": Format(
+        "lstm-1.npz", vector("cases/lstm-1.npz"), ARCHIVE, read_vector_case, inner=True
+    ),
+    "vectors.json": Format(
+        "lstm-1.json", vector("cases/lstm-1.json"), JSON, read_vector_case, inner=True
+    ),
+    "answers.npz": Format(
+        "answers/lstm-1.npz",
+        lambda folder: [answers(folder)["npz"]],
+        ARCHIVE,
+        read_answer,
+        inner=True,
+    ),
+    "answers.json": Format(
+        "answers/lstm-1.json",
+        lambda folder: [answers(folder)["json"]],
+        JSON,
+        read_answer,
+        inner=True,
+    ),
 }

@@ -1,4 +1,6 @@
-"""Ways to damage a file, or to write one that would do harm: each takes the bytes of a good one, and a source of chance."""
+"""Ways to damage a file, or to write one that would do harm: each takes the bytes of a good one,
+and a source of chance.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,46 @@ import numpy as np
 TRACE = "trace-of-code-that-was-run"
 """The file that code in a mutated file would leave in the working directory."""
 
-SIZES = [struct.pack(kind, n) for kind, n in (("<Q", 2**63), ("<Q", 2**40), ("<I", 2**32 - 1), ("<I", 2**31 - 1), ("<H", 65535), ("<I", 0))]
+SIZES = [
+    struct.pack(kind, n)
+    for kind, n in (
+        ("<Q", 2**63),
+        ("<Q", 2**40),
+        ("<I", 2**32 - 1),
+        ("<I", 2**31 - 1),
+        ("<H", 65535),
+        ("<I", 0),
+    )
+]
 
 WORDS = [
-    *("nan", "-inf", "1e999", "99999999999999999999", "-1", "0", "true", "null", '"', "'", "[" * 3000, "{" * 40, "[[", "]", "}", "\n\n"),
-    *("é\u202e\x1b[31m", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "\0", "=", "\n[network]\n", "x" * 5000, "1" * 5000),
+    *(
+        "nan",
+        "-inf",
+        "1e999",
+        "99999999999999999999",
+        "-1",
+        "0",
+        "true",
+        "null",
+        '"',
+        "'",
+        "[" * 3000,
+        "{" * 40,
+        "[[",
+        "]",
+        "}",
+        "\n\n",
+    ),
+    *(
+        "é\u202e\x1b[31m",
+        "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+        "\0",
+        "=",
+        "\n[network]\n",
+        "x" * 5000,
+        "1" * 5000,
+    ),
     *("../../../etc/passwd", "/dev/zero", "float16", "O", "|O8", "lstm", "(1099511627776,)"),
 ]
 
@@ -99,7 +136,11 @@ def several(kinds, data, rng, seeds):
 def npy(array, shape=None, descr=None):
     """A .npy, perhaps with a header that lies."""
     file = io.BytesIO()
-    header = {"descr": descr or np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": shape or array.shape}
+    header = {
+        "descr": descr or np.lib.format.dtype_to_descr(array.dtype),
+        "fortran_order": False,
+        "shape": shape or array.shape,
+    }
     np.lib.format.write_array_header_2_0(file, header)
     return file.getvalue() + array.tobytes()
 
@@ -112,12 +153,33 @@ def bomb(size):
 
 def odd_array(rng):
     """An array that is not what anybody expects."""
-    plain = np.arange(12).reshape(4, 3).astype(rng.choice(("f4", "f8", ">f4", "f2", "i8", "c16", "?", "u1")))
+    plain = (
+        np.arange(12)
+        .reshape(4, 3)
+        .astype(rng.choice(("f4", "f8", ">f4", "f2", "i8", "c16", "?", "u1")))
+    )
     match rng.randrange(8):
         case 0:
-            return npy(plain, shape=rng.choice(((2**40,), (-1, -12), (2**62, 4), (0, 2**62), (1,) * 40, (), (12,), (2**31, 2**31))))
+            return npy(
+                plain,
+                shape=rng.choice(
+                    (
+                        (2**40,),
+                        (-1, -12),
+                        (2**62, 4),
+                        (0, 2**62),
+                        (1,) * 40,
+                        (),
+                        (12,),
+                        (2**31, 2**31),
+                    )
+                ),
+            )
         case 1:
-            return npy(plain, descr=rng.choice(("|O", "<U3", "S48", "<f8", "V4", "<M8[s]", "[('a', '<f4')]")))
+            return npy(
+                plain,
+                descr=rng.choice(("|O", "<U3", "S48", "<f8", "V4", "<M8[s]", "[('a', '<f4')]")),
+            )
         case 2:
             return npy(np.full((4, 3), rng.choice(NUMBERS), "f8"))
         case 3:
@@ -129,7 +191,16 @@ def odd_array(rng):
         case 5:
             return pickle.dumps(Evil())
         case 6:
-            return npy(rng.choice((np.array("[" * 5000), np.array('{"schema": 1e999}'), np.array("\x1b[31m\n"), np.ones((), "f4"))))
+            return npy(
+                rng.choice(
+                    (
+                        np.array("[" * 5000),
+                        np.array('{"schema": 1e999}'),
+                        np.array("\x1b[31m\n"),
+                        np.ones((), "f4"),
+                    )
+                )
+            )
     return npy(plain)
 
 
@@ -152,13 +223,17 @@ def member(data, rng, seeds):
         case 3:
             del files[at]
         case 4:
-            files.append((rng.choice((name, "../../x.npy", "\x1b[31m.npy", "a/b/", "x" * 3000)), content))
+            files.append(
+                (rng.choice((name, "../../x.npy", "\x1b[31m.npy", "a/b/", "x" * 3000)), content)
+            )
         case 5:
             files[at] = rng.choice(files)[0], content
         case 6:
             files[at] = name, several(TEXT, content, rng, [c for _, c in files])
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+    with zipfile.ZipFile(
+        out, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    ) as archive:
         archive.filelist  # noqa: B018
         for name, content in files:
             info = zipfile.ZipInfo(name)
@@ -218,7 +293,13 @@ def header(data, rng, seeds):
     """safetensors with something else in its header, which stays as long as it says."""
     length = struct.unpack("<Q", data[:8])[0] if len(data) > 8 else 0
     text = data[8 : 8 + length]
-    new = tree(text, rng, seeds) if rng.random() < 0.7 else several(TEXT, text, rng, [text]) if text else text
+    new = (
+        tree(text, rng, seeds)
+        if rng.random() < 0.7
+        else several(TEXT, text, rng, [text])
+        if text
+        else text
+    )
     return struct.pack("<Q", len(new)) + new + data[8 + length :]
 
 

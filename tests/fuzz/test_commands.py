@@ -1,4 +1,6 @@
-"""Anything behind any option of any command: it serves, or one line names what is wrong, with exit status 2 or 3."""
+"""Anything behind any option of any command: it serves, or one line names what is wrong, with exit
+status 2 or 3.
+"""
 
 import click
 import pytest
@@ -29,11 +31,24 @@ WORDS = [
 RIGHT = {
     "accuracy": ["builtin:x", "--cases", "1"],  # a cell that there is not
     "audit": ["builtin:rnn", "--only", "outputs_are_causal", "--profile", "quick"],
-    "bench": ["--against", "x", "--quick"],  # a peer that there is not, since a measurement takes long
+    "bench": [
+        "--against",
+        "x",
+        "--quick",
+    ],  # a peer that there is not, since a measurement takes long
     "calibrate": ["builtin:x", "--cases", "1"],
     "checkers": ["--against", "x"],
     "conventions": ["builtin:rnn"],
-    "decay": ["--cell", "rnn", "--hidden", "3", "--steps", "9", "--init", "chrono:x"],  # an initialiser that there is not
+    "decay": [
+        "--cell",
+        "rnn",
+        "--hidden",
+        "3",
+        "--steps",
+        "9",
+        "--init",
+        "chrono:x",
+    ],  # an initialiser that there is not
     "explain": ["pytorch"],
     "faults": ["--name", "x"],
     "properties": [],
@@ -90,7 +105,9 @@ def test_what_is_wrong_is_one_line(path):
         lines = done.stderr.splitlines()
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             wrong.append((words, repr(done.exception)))
-        elif done.exit_code in (2, 3) and not (len(lines) == 1 and lines[0].startswith("gatecheck: ") and len(lines[0]) < 1100):
+        elif done.exit_code in (2, 3) and not (
+            len(lines) == 1 and lines[0].startswith("gatecheck: ") and len(lines[0]) < 1100
+        ):
             wrong.append((words, lines))
         elif "\x1b" in done.stderr or done.exit_code not in (0, 1, 2, 3):
             wrong.append((words, done.exit_code, done.stderr))
@@ -102,16 +119,28 @@ def test_what_is_wrong_is_one_line(path):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["audit", "builtin:rnn", "--timeout", "nan"], "--timeout': 'nan' is not a number of seconds"),
-        (["audit", "builtin:rnn", "--timeout", "1e300"], "--timeout': '1e300' is not a number of seconds"),
+        (
+            ["audit", "builtin:rnn", "--timeout", "nan"],
+            "--timeout': 'nan' is not a number of seconds",
+        ),
+        (
+            ["audit", "builtin:rnn", "--timeout", "1e300"],
+            "--timeout': '1e300' is not a number of seconds",
+        ),
         (["bench", "--limit", "inf"], "--limit': 'inf' is not a number of seconds"),
         (["audit", ""], "'[TARGET]': it is empty"),
         (["faults", "--name", ""], "'--name': it is empty"),
         (["faults", "--name", "lstm: dc not carried", "--cell", "x"], "there is no cell 'x'"),
         (["faults", "--first", "--seeds", "1" * 20], "'--seeds'"),
         (["faults", "--figure", "a.jpg"], "a.jpg should end in .png, .svg, .pdf"),
-        (["calibrate", "builtin:rnn", "--json", "no/a"], "no/a cannot be written: there is no folder no"),
-        (["decay", "--steps", "1" * 20], "steps is 11111111111111111111, but should be at most 1e+09"),
+        (
+            ["calibrate", "builtin:rnn", "--json", "no/a"],
+            "no/a cannot be written: there is no folder no",
+        ),
+        (
+            ["decay", "--steps", "1" * 20],
+            "steps is 11111111111111111111, but should be at most 1e+09",
+        ),
         (["decay", "--hidden", "100001"], "hidden is 100001, but should be at most 100000"),
         (["vectors", "check", LONG], "there is no folder xxx"),
         (["vectors", "nope"], "No such command 'nope'"),

@@ -1,4 +1,6 @@
-"""A thousand damaged files of every format: read, or refused in one line. ``python tests/fuzz/files.py`` tries ten thousand."""
+"""A thousand damaged files of every format: read, or refused in one line. ``python
+tests/fuzz/files.py`` tries ten thousand.
+"""
 
 import os
 import pickle
@@ -18,7 +20,9 @@ for module in ("h5py", "onnx", "safetensors", "torch"):
 os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("keras")
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the time of a file is limited by a signal")
+pytestmark = pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="the time of a file is limited by a signal"
+)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -86,8 +90,12 @@ def test_the_fuzzer_sees(tmp_path, monkeypatch, read, complaint):
         path = tmp_path / "seen.npz"
         path.touch()
         assert complaint in files.outcome(Format(path.name, None, (), read), path)
-        assert files.outcome(Format(path.name, None, (), nothing), path) == ("it did []" if read is unpickle else "")
+        assert files.outcome(Format(path.name, None, (), nothing), path) == (
+            "it did []" if read is unpickle else ""
+        )
         monkeypatch.setattr(files, "BYTES", -1)
-        assert read is unpickle or " bytes" in files.outcome(Format(path.name, None, (), nothing), path)
+        assert read is unpickle or " bytes" in files.outcome(
+            Format(path.name, None, (), nothing), path
+        )
     finally:
         signal.signal(signal.SIGALRM, before)

@@ -1,4 +1,6 @@
-"""Commands that are killed at random moments leave whole files, old or new; and a sweep goes on to the same bytes."""
+"""Commands that are killed at random moments leave whole files, old or new; and a sweep goes on to
+the same bytes.
+"""
 
 import os
 import random
@@ -11,7 +13,9 @@ import pytest
 
 from gatecheck.writing import UNFINISHED
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals to a group of processes are POSIX's")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="signals to a group of processes are POSIX's"
+)
 
 KILLS = int(os.environ.get("GATECHECK_KILLS", "2"))
 """How often each command is killed."""
@@ -27,15 +31,29 @@ TARGET = "from gatecheck import Builtin\nclass Cell(Builtin):\n    def __init__(
 
 def start(words, folder):
     code = "import sys; sys.modules['matplotlib'] = None; from gatecheck.cli import main; main(prog_name='gatecheck')"
-    code = code if words.startswith("decay") else code.replace("sys.modules['matplotlib'] = None; ", "")  # a picture takes long
+    code = (
+        code
+        if words.startswith("decay")
+        else code.replace("sys.modules['matplotlib'] = None; ", "")
+    )  # a picture takes long
     quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    return subprocess.Popen([sys.executable, "-c", code, *words.split()], cwd=folder, start_new_session=True, **quiet)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words.split()], cwd=folder, start_new_session=True, **quiet
+    )
 
 
 def files(folder):
     """What a command wrote, without what it was still writing."""
-    found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-    return {name: data for name, data in found.items() if UNFINISHED not in name and not any(part[0] == "." for part in name.split("/"))}
+    found = {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+    return {
+        name: data
+        for name, data in found.items()
+        if UNFINISHED not in name and not any(part[0] == "." for part in name.split("/"))
+    }
 
 
 def prepared(folder):

@@ -29,14 +29,26 @@ class Problem(NamedTuple):
 def draw() -> Callable[..., Problem]:
     """Distinct sizes, nothing zero, a seed of its own for every cell and size."""
 
-    def draw(cell: Cell, T: int = 6, B: int = 3, D: int = 4, H: int = 5, dtype: str = "float64", scale: float = 0.7) -> Problem:
+    def draw(
+        cell: Cell,
+        T: int = 6,
+        B: int = 3,
+        D: int = 4,
+        H: int = 5,
+        dtype: str = "float64",
+        scale: float = 0.7,
+    ) -> Problem:
         rng = np.random.default_rng([T, B, D, H, *cell.name.encode()])
 
         def normal(*shape: int, size: float = 1.0) -> Array:
             return (size * rng.standard_normal(shape)).astype(dtype)
 
-        params = {name: normal(*shape, size=scale) for name, shape in cell.param_shapes(D, H).items()}
+        params = {
+            name: normal(*shape, size=scale) for name, shape in cell.param_shapes(D, H).items()
+        }
         c0, dcT = (normal(B, H), normal(B, H)) if "cell_state" in cell.traits else (None, None)
-        return Problem(params, normal(T, B, D), normal(B, H), c0, normal(T, B, H), normal(B, H), dcT)
+        return Problem(
+            params, normal(T, B, D), normal(B, H), c0, normal(T, B, H), normal(B, H), dcT
+        )
 
     return draw

@@ -12,7 +12,9 @@ EXACT = {"tanh": mpmath.tanh, "sigmoid": lambda v: 1 / (1 + mpmath.exp(-v))}
 
 
 def sample(dtype, n=1500):
-    """Both signs of: every magnitude down to subnormals, the usual range, around tanh's change of formula, saturation and underflow."""
+    """Both signs of: every magnitude down to subnormals, the usual range, around tanh's change of
+    formula, saturation and underflow.
+    """
     rng = np.random.default_rng(1)
     info = np.finfo(dtype)
     gone = -np.log(float(info.smallest_subnormal))
@@ -23,7 +25,9 @@ def sample(dtype, n=1500):
             rng.uniform(0, 30, n),
             rng.uniform(0.6, 0.65, n),
             rng.uniform(gone - 25, gone + 2, n),
-            np.log(2) * rng.integers(0, int(gone / np.log(2)), n) * (1 + 1e-3 * rng.standard_normal(n)),  # e^-x near powers of two
+            np.log(2)
+            * rng.integers(0, int(gone / np.log(2)), n)
+            * (1 + 1e-3 * rng.standard_normal(n)),  # e^-x near powers of two
             [0, info.smallest_subnormal, info.tiny, info.max, 0.625, 10, 20, 120, 800, 1000],
         ]
     ).astype(dtype)
@@ -39,9 +43,14 @@ def test_within_two_ulp_and_within_bounds(name, dtype):
     assert np.all((got >= (-1 if name == "tanh" else 0)) & (got <= 1))
     with mpmath.workdps(40):
         exact = [EXACT[name](mpmath.mpf(float(v))) for v in x]
-        error = [float(abs(mpmath.mpf(float(g)) - e) / float(np.spacing(abs(dtype(e))))) for g, e in zip(got, exact, strict=True)]
+        error = [
+            float(abs(mpmath.mpf(float(g)) - e) / float(np.spacing(abs(dtype(e)))))
+            for g, e in zip(got, exact, strict=True)
+        ]
     worst = int(np.argmax(error))
-    assert error[worst] <= 2, f"{name}({x[worst]!r}) = {got[worst]!r} is off by {error[worst]:.2f} ulp"
+    assert error[worst] <= 2, (
+        f"{name}({x[worst]!r}) = {got[worst]!r} is off by {error[worst]:.2f} ulp"
+    )
 
 
 def test_every_hundredth_float32_within_two_ulp():
@@ -75,13 +84,24 @@ def test_polynomials_are_the_fits_they_claim_to_be():
 
     def tangent(z):
         w = mpmath.sqrt(z)
-        return (mpmath.tanh(w) / w - 1) / z if z > 1e-9 else mpmath.mpf(-1) / 3 + 2 * z / 15 - 17 * z**2 / 315
+        return (
+            (mpmath.tanh(w) / w - 1) / z
+            if z > 1e-9
+            else mpmath.mpf(-1) / 3 + 2 * z / 15 - 17 * z**2 / 315
+        )
 
     with mpmath.workdps(60):
-        half = mpmath.log(2) / 2 * mpmath.mpf("1.0001")  # a little more than rounding to the nearest can leave
+        half = (
+            mpmath.log(2) / 2 * mpmath.mpf("1.0001")
+        )  # a little more than rounding to the nearest can leave
         for form in (activations._SINGLE, activations._DOUBLE):
-            for got, function, interval in ((form.exp, exponential, [-half, half]), (form.tanh, tangent, [0, mpmath.mpf("0.390625")])):
-                assert list(got) == [float(c) for c in mpmath.chebyfit(function, interval, len(got))]
+            for got, function, interval in (
+                (form.exp, exponential, [-half, half]),
+                (form.tanh, tangent, [0, mpmath.mpf("0.390625")]),
+            ):
+                assert list(got) == [
+                    float(c) for c in mpmath.chebyfit(function, interval, len(got))
+                ]
 
 
 def test_complex_agrees_with_real():
@@ -96,7 +116,8 @@ def test_complex_agrees_with_real():
 
 @pytest.mark.parametrize(("step", "reach"), [(1e-200, 230), (1e-8, 680)])
 def test_imaginary_part_is_the_derivative(step, reach):
-    # The product of step and derivative has to stay a normal number, and step² below the roundoff: hence a larger step for a longer reach.
+    # The product of step and derivative has to stay a normal number, and step² below the roundoff:
+    # hence a larger step for a longer reach.
     rng = np.random.default_rng(2)
     x = np.concatenate([rng.uniform(-reach, reach, 1000), rng.uniform(-2, 2, 1000), [0.0]])
     for f, slope, reached in (
@@ -105,7 +126,9 @@ def test_imaginary_part_is_the_derivative(step, reach):
     ):
         got = f(reached + 1j * step).imag / step
         with mpmath.workdps(40):
-            error = [float(abs(g / slope(mpmath.mpf(v)) - 1)) for v, g in zip(reached, got, strict=True)]
+            error = [
+                float(abs(g / slope(mpmath.mpf(v)) - 1)) for v, g in zip(reached, got, strict=True)
+            ]
         assert max(error) < 2e-15  # some six roundings of 1.1e-16 each, and exp's own
 
 
@@ -115,4 +138,6 @@ def test_complex_values_off_the_axis():
     for f, exact in ((tanh, mpmath.tanh), (sigmoid, EXACT["sigmoid"])):
         with mpmath.workdps(40):
             want = np.array([complex(exact(mpmath.mpc(v))) for v in z])
-        np.testing.assert_allclose(f(z), want, rtol=1e-13)  # tan and cos of angles up to 3: well conditioned, a few roundings
+        np.testing.assert_allclose(
+            f(z), want, rtol=1e-13
+        )  # tan and cos of angles up to 3: well conditioned, a few roundings

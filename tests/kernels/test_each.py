@@ -1,4 +1,6 @@
-"""Many forwards at once are the forward to the bit, and many backwards the backward within rounding."""
+"""Many forwards at once are the forward to the bit, and many backwards the backward within
+rounding.
+"""
 
 import numpy as np
 import pytest
@@ -8,13 +10,17 @@ from gatecheck.cells import LSTM, RNN, Sizes, as_cell
 from gatecheck.errors import InputError
 from gatecheck.kernels import Builtin, threads
 
-CELLS = [as_cell(name) for name in ("rnn", "rnn-relu", "gru", "gru-before", "lstm")] + [LSTM(peepholes=True)]
+CELLS = [as_cell(name) for name in ("rnn", "rnn-relu", "gru", "gru-before", "lstm")] + [
+    LSTM(peepholes=True)
+]
 OTHERS = [Builtin(RNN(layers=2)), Builtin("lstm", reverse=True), Builtin("gru", batch_first=True)]
 PLAIN = [Builtin(cell) for cell in CELLS]
 
 
 def name(implementation):
-    return f"{implementation.cell}{''.join(f'-{k}' for k, v in implementation.options.items() if v)}"
+    return (
+        f"{implementation.cell}{''.join(f'-{k}' for k, v in implementation.options.items() if v)}"
+    )
 
 
 def inputs(implementation, dtype="float64", sizes=(5, 3, 4, 7)):
@@ -27,7 +33,11 @@ def inputs(implementation, dtype="float64", sizes=(5, 3, 4, 7)):
 
 def split(implementation, arrays):
     states = [f"{s}0" for s in implementation.cell.state]
-    return [{k: v for k, v in arrays.items() if k not in ("x", *states)}, arrays["x"], *(arrays[k] for k in states)]
+    return [
+        {k: v for k, v in arrays.items() if k not in ("x", *states)},
+        arrays["x"],
+        *(arrays[k] for k in states),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +55,9 @@ def test_a_replaced_entry_gives_what_forward_gives(implementation, dtype, monkey
         for n, (entry, value) in enumerate(zip(entries, values, strict=True)):
             changed = arrays | {k: array.copy()}
             changed[k].reshape(-1)[entry] = value
-            for found, expected in zip(got, implementation.forward(*split(implementation, changed)), strict=True):
+            for found, expected in zip(
+                got, implementation.forward(*split(implementation, changed)), strict=True
+            ):
                 assert (found[n] == expected).all(), (k, entry)
 
 
@@ -65,10 +77,18 @@ def test_many_cotangents_give_what_backward_gives(implementation):
     arrays = inputs(implementation)
     outputs = implementation.forward(*split(implementation, arrays))
     rng = np.random.default_rng(1)
-    many = dict(zip(("dy", "dhT", "dcT"), (rng.standard_normal((4, *v.shape)) for v in outputs), strict=False))
+    many = dict(
+        zip(
+            ("dy", "dhT", "dcT"),
+            (rng.standard_normal((4, *v.shape)) for v in outputs),
+            strict=False,
+        )
+    )
     got = implementation.backward_each(*split(implementation, arrays), **many)
     for n in range(4):
-        expected = implementation.backward(*split(implementation, arrays), **{k: v[n] for k, v in many.items()})
+        expected = implementation.backward(
+            *split(implementation, arrays), **{k: v[n] for k, v in many.items()}
+        )
         assert got.keys() == expected.keys()
         for k, gradient in expected.items():
             np.testing.assert_allclose(got[k][n], gradient, rtol=1e-12, atol=1e-13, err_msg=k)
@@ -77,10 +97,20 @@ def test_many_cotangents_give_what_backward_gives(implementation):
 @pytest.mark.parametrize(
     ("k", "entries", "values", "message"),
     [
-        ("V", np.arange(2), np.zeros(2), "there is no input 'V' of a lstm; there are W, U, b, x, h0, c0"),
+        (
+            "V",
+            np.arange(2),
+            np.zeros(2),
+            "there is no input 'V' of a lstm; there are W, U, b, x, h0, c0",
+        ),
         ("W", [0, 1], np.zeros(2), "entries should be a NumPy array of integers"),
         ("W", np.arange(200), np.zeros(200), "entries go from 0 to 199, but W has 112"),
-        ("W", np.arange(2), np.zeros(3), "values should be a NumPy array of dtype float64 and shape (2,), one for each entry"),
+        (
+            "W",
+            np.arange(2),
+            np.zeros(3),
+            "values should be a NumPy array of dtype float64 and shape (2,), one for each entry",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said(k, entries, values, message):

@@ -21,7 +21,9 @@ def same(a, b):
 
 def outputs_and_gradients(cell, problem):
     y, hT, cT, tape = run.forward(cell, *problem.inputs)
-    return [y, hT, *([] if cT is None else [cT])], run.backward(cell, problem.params, tape, problem.dy, problem.dhT, problem.dcT)
+    return [y, hT, *([] if cT is None else [cT])], run.backward(
+        cell, problem.params, tape, problem.dy, problem.dhT, problem.dcT
+    )
 
 
 def with_bias(cell, problem, **bias):
@@ -32,7 +34,9 @@ def with_bias(cell, problem, **bias):
 
 @both_dtypes
 @both_resets
-@pytest.mark.parametrize("sizes", [(6, 3, 4, 5), (5, 1, 3, 1), (9, 1, 1, 8), (30, 7, 5, 33), (4, 16, 16, 64)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(6, 3, 4, 5), (5, 1, 3, 1), (9, 1, 1, 8), (30, 7, 5, 33), (4, 16, 16, 64)], ids=str
+)
 def test_open_gates_make_a_gru_a_plain_cell(gru, sizes, dtype, draw):
     problem = with_bias(gru, draw(gru, *sizes, dtype=dtype), r=1000, z=1000)
     problem.params.get("c_n", np.empty(0))[:] = 0
@@ -78,7 +82,9 @@ def test_an_lstm_that_neither_writes_nor_forgets_keeps_its_cell_state(dtype, dra
 @every_cell
 def test_calls_repeat_to_the_bit(cell, draw):
     problem = draw(cell, T=12, B=5, H=40, dtype="float32")
-    (first, first_grads), (again, again_grads) = (outputs_and_gradients(cell, problem) for _ in range(2))
+    (first, first_grads), (again, again_grads) = (
+        outputs_and_gradients(cell, problem) for _ in range(2)
+    )
     assert all(map(same, first, again))
     assert all(same(first_grads[k], again_grads[k]) for k in first_grads)
 
@@ -124,7 +130,9 @@ def test_empty(cell, sizes, dtype, draw):
     assert not np.shares_memory(grads["h0"], problem.dhT)
     assert not np.shares_memory(outputs[1], problem.h0)
     tape = run.forward(cell, *problem.inputs)[3]
-    moved = run.tangent(cell, problem.params, tape, problem.params, problem.x, problem.h0, problem.c0)
+    moved = run.tangent(
+        cell, problem.params, tape, problem.params, problem.x, problem.h0, problem.c0
+    )
     assert all(map(same, [m for m in moved if m is not None], [np.empty_like(problem.dy), *states]))
 
 
@@ -162,13 +170,18 @@ def test_infinity_gives_the_limit_and_stays_in_its_row(cell, sign, dtype, draw):
     problem = draw(cell, T=1 if cell.activation == "relu" else 5, dtype=dtype)
     clean = run.forward(cell, *problem.inputs)[0]
     results = []
-    for value in (sign * np.inf, sign * 1e30):  # every weight is far from 0, so that 1e30 saturates whatever infinity does
+    for value in (
+        sign * np.inf,
+        sign * 1e30,
+    ):  # every weight is far from 0, so that 1e30 saturates whatever infinity does
         problem.x[0, 1, 0] = value
         results.append(run.forward(cell, *problem.inputs)[0])
     infinite, large = results
     assert same(infinite[:, [0, 2]], clean[:, [0, 2]])
     if cell.activation == "relu":
-        np.testing.assert_array_equal(infinite[0, 1], np.where(sign * problem.params["W"][0] > 0, np.inf, 0))
+        np.testing.assert_array_equal(
+            infinite[0, 1], np.where(sign * problem.params["W"][0] > 0, np.inf, 0)
+        )
     else:
         assert same(infinite, large)
         assert np.isfinite(infinite).all()

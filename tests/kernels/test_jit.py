@@ -29,9 +29,15 @@ TANH, SIGMOID = "[0.75, 0.75]", "[0.25, 0.25]"
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a process on a copy of the package with a cache of its own; its result is (a, cache hits)."""
+    """Start a process on a copy of the package with a cache of its own; its result is (a, cache
+    hits).
+    """
     package = tmp_path / "package"
-    shutil.copytree(Path(gatecheck.__file__).parent, package / "gatecheck", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(gatecheck.__file__).parent,
+        package / "gatecheck",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     environment = {
         **os.environ,
         "PYTHONPATH": str(package),
@@ -42,7 +48,14 @@ def start(tmp_path):
 
     def start(dtype):
         command = [sys.executable, "-W", "error", "-c", SCRIPT, dtype]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
 
         def result():
             out, err = process.communicate(timeout=120)
@@ -62,7 +75,9 @@ def test_cache_is_used_and_notices_an_edit_in_another_file(start, tmp_path):
     edited = tmp_path / "package" / "gatecheck" / "kernels" / "activations.py"
     source = edited.read_text()
     assert source.count("TANH, RELU, SIGMOID = 0, 1, 2") == 1
-    edited.write_text(source.replace("TANH, RELU, SIGMOID =", "SIGMOID, RELU, TANH ="))  # blocks.py itself stays as it is
+    edited.write_text(
+        source.replace("TANH, RELU, SIGMOID =", "SIGMOID, RELU, TANH =")
+    )  # blocks.py itself stays as it is
     assert start("float64")() == (SIGMOID, 0)
     edited.write_text(source)
     assert start("float64")() == (TANH, 1)
@@ -140,7 +155,9 @@ def test_flags():
 
 
 def test_numba_is_imported_where_it_computes():
-    """Not by `import gatecheck`, and not for an audit of somebody else's code or by a process that waits for jobs."""
+    """Not by `import gatecheck`, and not for an audit of somebody else's code or by a process that
+    waits for jobs.
+    """
     modules = "gatecheck, gatecheck.auditing.isolation, gatecheck.decay.pool"
     code = f"import sys, {modules}; gatecheck.auditing.isolation.runner.claims(); sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

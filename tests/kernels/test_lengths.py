@@ -44,21 +44,32 @@ def alone(arrays, b, n):
     """One row of a problem's or a direction's arrays, cut to n steps."""
 
     def row(a):
-        return a if a is None or isinstance(a, dict) else a[:n, b : b + 1] if a.ndim == 3 else a[b : b + 1]
+        return (
+            a
+            if a is None or isinstance(a, dict)
+            else a[:n, b : b + 1]
+            if a.ndim == 3
+            else a[b : b + 1]
+        )
 
     return [row(a) for a in arrays]
 
 
 def by_rows(cell, problem, direction, lengths):
     """What :func:`results` should be, from a run of each row alone over its own steps."""
-    runs = [results(cell, type(problem)(*alone(problem, b, n)), alone(direction, b, n)) for b, n in enumerate(lengths)]
+    runs = [
+        results(cell, type(problem)(*alone(problem, b, n)), alone(direction, b, n))
+        for b, n in enumerate(lengths)
+    ]
     out = {}
     for name in runs[0]:
         parts = [r[name] for r in runs]
         if name.removeprefix("grad ") in problem.params:
             out[name] = sum(parts)
         elif parts[0].ndim == 3:
-            out[name] = np.concatenate([np.pad(a, ((0, T - len(a)), (0, 0), (0, 0))) for a in parts], axis=1)
+            out[name] = np.concatenate(
+                [np.pad(a, ((0, T - len(a)), (0, 0), (0, 0))) for a in parts], axis=1
+            )
         else:
             out[name] = np.concatenate(parts)
     return out
@@ -68,15 +79,27 @@ def by_rows(cell, problem, direction, lengths):
 @both_dtypes
 def test_every_row_is_as_if_alone(cell, dtype, draw):
     problem, direction = drawn(cell, draw, dtype)
-    got, want = results(cell, problem, direction, LENGTHS), by_rows(cell, problem, direction, LENGTHS)
+    got, want = (
+        results(cell, problem, direction, LENGTHS),
+        by_rows(cell, problem, direction, LENGTHS),
+    )
     assert got.keys() == want.keys()
     for name, array in want.items():
         assert got[name].dtype == dtype
         assert array.any(), name
-        # One row and five are multiplied by different code; over six steps that is some tens of roundings.
-        np.testing.assert_allclose(got[name], array, rtol=0, atol=100 * np.finfo(dtype).eps * abs(array).max(), err_msg=name)
+        # One row and five are multiplied by different code; over six steps that is some tens of
+        # roundings.
+        np.testing.assert_allclose(
+            got[name],
+            array,
+            rtol=0,
+            atol=100 * np.finfo(dtype).eps * abs(array).max(),
+            err_msg=name,
+        )
     for name in ("y", "grad x", "moved y"):
-        assert got[name][PADDED].tobytes() == bytes(got[name][PADDED].nbytes), f"{name} is not +0 in the padding"
+        assert got[name][PADDED].tobytes() == bytes(got[name][PADDED].nbytes), (
+            f"{name} is not +0 in the padding"
+        )
 
 
 @every_cell
@@ -112,7 +135,11 @@ def test_the_padding_is_not_seen(cell, dtype, value, draw):
 def test_memory_that_nothing_was_written_to_is_not_seen(cell, draw, monkeypatch):
     problem, direction = drawn(cell, draw)
     want = results(cell, problem, direction, LENGTHS)
-    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, 0xFF if dtype is np.uint8 else np.nan, dtype))
+    monkeypatch.setattr(
+        np,
+        "empty",
+        lambda shape, dtype=float: np.full(shape, 0xFF if dtype is np.uint8 else np.nan, dtype),
+    )
     got = results(cell, problem, direction, LENGTHS)
     for name in want:
         assert same(got[name], want[name]), name
@@ -120,7 +147,8 @@ def test_memory_that_nothing_was_written_to_is_not_seen(cell, draw, monkeypatch)
 
 @every_cell
 def test_an_infinite_last_state_is_not_multiplied_by_zero(cell, draw):
-    # h0 of a row without steps is in no product of the row alone: it may not become inf * 0 in the gradients of the weights.
+    # h0 of a row without steps is in no product of the row alone: it may not become inf * 0 in the
+    # gradients of the weights.
     problem, direction = drawn(cell, draw)
     want = results(cell, problem, direction, LENGTHS)
     for state in (problem.h0, problem.c0):
@@ -175,7 +203,11 @@ def test_results_are_fresh_and_contiguous(cell, draw):
     problem, direction = drawn(cell, draw)
     lengths = LENGTHS.copy()
     got = list(results(cell, problem, direction, lengths).values())
-    given = [*problem.params.values(), *direction[0].values(), *(a for a in (*problem[1:], *direction[1:], lengths) if a is not None)]
+    given = [
+        *problem.params.values(),
+        *direction[0].values(),
+        *(a for a in (*problem[1:], *direction[1:], lengths) if a is not None),
+    ]
     assert all(a.flags.c_contiguous and a.flags.writeable for a in got)
     assert not any(np.shares_memory(a, b) for i, a in enumerate(got) for b in (*given, *got[:i]))
     assert (lengths == LENGTHS).all()
@@ -198,10 +230,15 @@ def test_the_complex_step_knows_lengths_too(cell, draw):
     problem, direction = drawn(cell, draw)
     step = 1e-100
     params = {k: v + 1j * step * direction[0][k] for k, v in problem.params.items()}
-    rest = [None if v is None else v + 1j * step * d for v, d in zip(problem.inputs[1:], direction[1:], strict=True)]
+    rest = [
+        None if v is None else v + 1j * step * d
+        for v, d in zip(problem.inputs[1:], direction[1:], strict=True)
+    ]
     rest[0][PADDED] = complex(np.nan, np.inf)
     bent = Builtin(cell).forward(params, *rest, lengths=LENGTHS)
-    for ours, stepped in zip(Builtin(cell).tangent(*problem.inputs, *direction, lengths=LENGTHS), bent, strict=True):
+    for ours, stepped in zip(
+        Builtin(cell).tangent(*problem.inputs, *direction, lengths=LENGTHS), bent, strict=True
+    ):
         np.testing.assert_allclose(ours, stepped.imag / step, rtol=1e-11, atol=1e-13)
 
 
@@ -218,7 +255,10 @@ BAD = [
     (np.array([4, 0, 6, 1]), r"lengths has shape \(4,\), but should have shape \(B,\) = \(5,\)"),
     (np.array([[4, 0, 6, 1, 4]]), r"lengths has shape \(1, 5\), but"),
     (np.array(3), r"lengths has shape \(\), but"),
-    (LENGTHS.astype(float), "lengths is a float64 array of shape .*, but should be a NumPy array of integers"),
+    (
+        LENGTHS.astype(float),
+        "lengths is a float64 array of shape .*, but should be a NumPy array of integers",
+    ),
     (LENGTHS > 3, "lengths is a bool array of shape .*, but should be a NumPy array of integers"),
     (LENGTHS.tolist(), "lengths is a list, but should be a NumPy array of integers"),
     (LENGTHS - 1, "lengths goes from -1 to 5, but should lie in 0 … T = 6"),

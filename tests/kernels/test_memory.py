@@ -36,10 +36,16 @@ def test_only_a_piece_of_the_same_size_is_taken_and_the_others_stay():
     other = aligned((300, 300), np.float64)
     assert len(memory._kept) == 3
     assert other.ctypes.data not in places
-    assert [aligned((rows, 300), np.float64).ctypes.data for rows in (201, 202, 200)] == [places[1], places[2], places[0]]
+    assert [aligned((rows, 300), np.float64).ctypes.data for rows in (201, 202, 200)] == [
+        places[1],
+        places[2],
+        places[0],
+    ]
 
 
-@pytest.mark.parametrize("shape", [(100,), (4000,), (2**22 + 8,)], ids=["small", "aligned but small", "huge"])
+@pytest.mark.parametrize(
+    "shape", [(100,), (4000,), (2**22 + 8,)], ids=["small", "aligned but small", "huge"]
+)
 def test_what_is_small_or_huge_is_not_kept(shape):
     aligned(shape, np.float64)
     assert not memory._kept
@@ -75,8 +81,12 @@ def computed(name, lengths):
     return {"y": y, "dy": dy, **target.backward(**given, dy=case["dy"], lengths=lengths)}
 
 
-@pytest.mark.parametrize("lengths", [None, np.array([40, 0, 1, 39, 40, 17, 5, 40])], ids=["full", "ragged"])
-@pytest.mark.parametrize("name", ["rnn", "gru", "gru-before", "lstm", "lstm-peepholes", "gru-layers2-bidirectional"])
+@pytest.mark.parametrize(
+    "lengths", [None, np.array([40, 0, 1, 39, 40, 17, 5, 40])], ids=["full", "ragged"]
+)
+@pytest.mark.parametrize(
+    "name", ["rnn", "gru", "gru-before", "lstm", "lstm-peepholes", "gru-layers2-bidirectional"]
+)
 def test_nothing_that_it_held_is_seen(name, lengths):
     expected = {key: array.copy() for key, array in computed(name, lengths).items()}
     assert memory._kept

@@ -1,4 +1,6 @@
-"""Stacked and bidirectional layers of kernels, held against the equations and against one layer at a time."""
+"""Stacked and bidirectional layers of kernels, held against the equations and against one layer at
+a time.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,14 @@ def test_values_and_gradients(cell, dtype, ragged):
 
 @networks
 def test_the_tangent_is_the_adjoint_of_the_backward(cell):
-    case, direction = (draw(cell, SIZES, seed=seed, dtype="float64", ragged=True) for seed in (1, 2))
+    case, direction = (
+        draw(cell, SIZES, seed=seed, dtype="float64", ragged=True) for seed in (1, 2)
+    )
     ours, lengths = Builtin(cell), case["lengths"]
     states, moved = ([of.get(f"{k}0") for k in ("h", "c")] for of in (case, direction))
-    tangent = ours.tangent(case.params, case["x"], *states, direction.params, direction["x"], *moved, lengths=lengths)
+    tangent = ours.tangent(
+        case.params, case["x"], *states, direction.params, direction["x"], *moved, lengths=lengths
+    )
     cotangents = [case.get(k) for k in ("dy", "dhT", "dcT")]
     gradients = ours.backward(case.params, case["x"], *states, *cotangents, lengths=lengths)
     left = sum(np.sum(t * d) for t, d in zip(tangent, cotangents, strict=False))
@@ -65,14 +71,18 @@ def test_layers_one_at_a_time():
 def test_states_of_a_network_have_an_axis_of_layers():
     cell = LSTM(layers=2)
     case = draw(cell, SIZES, seed=0, dtype="float64")
-    with pytest.raises(InputError, match=r"h0 has shape \(3, 5\), but should have shape \(2, B, H\) = \(2, 3, 5\)"):
+    with pytest.raises(
+        InputError, match=r"h0 has shape \(3, 5\), but should have shape \(2, B, H\) = \(2, 3, 5\)"
+    ):
         Builtin(cell).forward(case.params, case["x"], case["h0"][0].copy())
 
 
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 @pytest.mark.parametrize("cell", [RNN(), LSTM(), GRU(layers=2, bidirectional=True)], ids=str)
 def test_layouts(cell, ragged):
-    """A layer that takes the batch first or runs in reverse is the plain one on sequences that are turned round by hand."""
+    """A layer that takes the batch first or runs in reverse is the plain one on sequences that are
+    turned round by hand.
+    """
     case = draw(cell, SIZES, seed=6, dtype="float64", ragged=ragged)
     lengths = case["lengths"] if ragged else None
     n = np.full(SIZES.B, SIZES.T) if lengths is None else lengths
@@ -91,14 +101,24 @@ def test_layouts(cell, ragged):
     for a, b in zip(there[1:], here[1:], strict=True):
         np.testing.assert_array_equal(a, b)
     there = plain.backward(case.params, case["x"], *states, case["dy"], *final, lengths=lengths)
-    here = layer.backward(case.params, turned(case["x"]), *states, turned(case["dy"]), *final, lengths=lengths)
+    here = layer.backward(
+        case.params, turned(case["x"]), *states, turned(case["dy"]), *final, lengths=lengths
+    )
     for name, value in there.items():
-        np.testing.assert_array_equal(turned(value) if name == "x" else value, here[name], err_msg=name)
+        np.testing.assert_array_equal(
+            turned(value) if name == "x" else value, here[name], err_msg=name
+        )
 
 
 def test_layouts_pass_an_audit():
     layer = Builtin("gru", reverse=True, batch_first=True)
     result = audit(
-        layer, profile="quick", only=["gradients_match_finite_differences", "tangent_is_adjoint_of_backward", "lengths_within_budget"]
+        layer,
+        profile="quick",
+        only=[
+            "gradients_match_finite_differences",
+            "tangent_is_adjoint_of_backward",
+            "lengths_within_budget",
+        ],
     )
     assert result.ok, result.findings

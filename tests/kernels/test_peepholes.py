@@ -22,7 +22,9 @@ both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 @both_dtypes
 @pytest.mark.parametrize("regime", ["generic", "strong", "slow", "saturated"])
-@pytest.mark.parametrize("sizes", [Sizes(6, 3, 4, 5), Sizes(1, 1, 1, 1), Sizes(12, 2, 3, 17)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [Sizes(6, 3, 4, 5), Sizes(1, 1, 1, 1), Sizes(12, 2, 3, 17)], ids=str
+)
 def test_within_the_budget_of_the_reference(sizes, regime, dtype):
     case = draw_case(CELL, sizes, seed=5, dtype=dtype, regime=regime)
     got, budget = subject(Builtin(CELL)).run(case), case_budget(case)
@@ -36,7 +38,9 @@ def test_the_reference_to_rounding():
     got, want = subject(Builtin(CELL)).run(case), run(equations(CELL), case.arrays)
     for name in want:
         # Some tens of roundings over six contracting steps.
-        np.testing.assert_allclose(got[name], want[name], rtol=0, atol=1e-13 * abs(want[name]).max(), err_msg=name)
+        np.testing.assert_allclose(
+            got[name], want[name], rtol=0, atol=1e-13 * abs(want[name]).max(), err_msg=name
+        )
 
 
 def test_gradient_is_the_difference_quotient_of_the_forward(draw):
@@ -58,7 +62,9 @@ def test_weights_of_zero_are_the_plain_cell_to_the_bit(dtype, draw):
     problem = draw(CELL, T=9, B=4, H=33, dtype=dtype)
     problem.params["p"][:] = 0
     plain = problem._replace(params={k: problem.params[k] for k in "WUb"})
-    for ours, theirs in zip(Builtin(CELL).forward(*problem.inputs), Builtin("lstm").forward(*plain.inputs), strict=True):
+    for ours, theirs in zip(
+        Builtin(CELL).forward(*problem.inputs), Builtin("lstm").forward(*plain.inputs), strict=True
+    ):
         assert ours.tobytes() == theirs.tobytes()
     grads, want = Builtin(CELL).backward(*problem), Builtin("lstm").backward(*plain)
     assert grads.keys() - want.keys() == {"p"}
@@ -67,7 +73,8 @@ def test_weights_of_zero_are_the_plain_cell_to_the_bit(dtype, draw):
 
 
 def test_each_gate_sees_the_cell_state_it_should(draw):
-    # One step from h = 0, x = 0: a gate is σ(b + p c), and everything else follows from the plain equations.
+    # One step from h = 0, x = 0: a gate is σ(b + p c), and everything else follows from the plain
+    # equations.
     problem = draw(CELL, T=1)
     zero = {k: np.zeros_like(problem.params[k]) for k in "WU"}
     p = problem.params | zero
@@ -95,7 +102,9 @@ def test_a_direction_of_the_weights_alone(draw):
 
 def test_the_audit_passes():
     result = audit(Builtin("lstm-peepholes"), profile="quick")
-    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.verdict == "pass", [
+        p for p in result.properties if p.outcome not in ("passed", "skipped")
+    ]
     assert {p.name for p in result.properties if p.outcome == "passed"} > {
         "gradients_within_budget",
         "peepholes_of_zero_leave_the_plain_cell",
@@ -104,7 +113,10 @@ def test_the_audit_passes():
 
 @pytest.mark.parametrize("cell", [cell for cell in VARIANTS.values() if cell != CELL], ids=str)
 def test_other_options_are_refused(cell):
-    with pytest.raises(UsageError, match=f"the kernels compute the cells rnn, .*, lstm, lstm-peepholes, .*; there is no {cell} among them"):
+    with pytest.raises(
+        UsageError,
+        match=f"the kernels compute the cells rnn, .*, lstm, lstm-peepholes, .*; there is no {cell} among them",
+    ):
         Builtin(cell)
 
 
@@ -119,5 +131,8 @@ def test_wrong_weights_are_named(draw):
     message = r"p has shape \(5,\), but should have shape \(3\*H,\) = \(15,\)"
     with pytest.raises(InputError, match=message):
         Builtin(CELL).forward(problem.params | {"p": problem.params["p"][:5]}, problem.x)
-    with pytest.raises(InputError, match=r"dp is a float64 array of shape \(5,\), but should be a float64 array of shape \(15,\), like p"):
+    with pytest.raises(
+        InputError,
+        match=r"dp is a float64 array of shape \(5,\), but should be a float64 array of shape \(15,\), like p",
+    ):
         Builtin(CELL).tangent(problem.params, problem.x, dparams={"p": problem.params["p"][:5]})

@@ -1,4 +1,6 @@
-"""Products of the kernels: right within their rounding, and the same to the bit in any batch, block of steps or number of threads."""
+"""Products of the kernels: right within their rounding, and the same to the bit in any batch, block
+of steps or number of threads.
+"""
 
 import time
 
@@ -10,7 +12,16 @@ from gatecheck.initialisers import uniform
 from gatecheck.kernels import Builtin, run, threads
 from gatecheck.kernels.products import add_product, correlate, hoisted, packed, width
 
-SIZES = [(1, 1, 1), (2, 3, 5), (3, 16, 16), (5, 7, 33), (6, 40, 64), (7, 20, 65), (8, 3, 130), (13, 300, 70)]
+SIZES = [
+    (1, 1, 1),
+    (2, 3, 5),
+    (3, 16, 16),
+    (5, 7, 33),
+    (6, 40, 64),
+    (7, 20, 65),
+    (8, 3, 130),
+    (13, 300, 70),
+]
 
 
 def some(*shape, dtype="float32", seed=0):
@@ -26,11 +37,18 @@ def close(found, exact, steps, size):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("M", "K", "N"), SIZES)
 def test_a_product_is_added(M, K, N, dtype):
-    a, b, c = some(M, K, dtype=dtype), some(K, 2 * N, dtype=dtype, seed=1), some(M, N, dtype=dtype, seed=2)
+    a, b, c = (
+        some(M, K, dtype=dtype),
+        some(K, 2 * N, dtype=dtype, seed=1),
+        some(M, N, dtype=dtype, seed=2),
+    )
     for gate in range(2):
         out, right = c.copy(), b[:, gate * N : (gate + 1) * N]
         add_product(out, a, packed(b, 2)[gate])
-        exact, size = (x(c).astype(float) + x(a).astype(float) @ x(right).astype(float) for x in (np.positive, np.abs))
+        exact, size = (
+            x(c).astype(float) + x(a).astype(float) @ x(right).astype(float)
+            for x in (np.positive, np.abs)
+        )
         close(out, exact, K, size)
         # From the other side, the same matrix turned round.
         turned = np.concatenate([right.T, right.T], axis=1)
@@ -42,7 +60,11 @@ def test_a_product_is_added(M, K, N, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("M", "K", "N"), SIZES)
 def test_a_row_is_the_same_in_any_batch(M, K, N, dtype):
-    a, panels, start = some(M, K, dtype=dtype), packed(some(K, N, dtype=dtype, seed=1), 1)[0], some(M, N, dtype=dtype, seed=2)
+    a, panels, start = (
+        some(M, K, dtype=dtype),
+        packed(some(K, N, dtype=dtype, seed=1), 1)[0],
+        some(M, N, dtype=dtype, seed=2),
+    )
     whole = start.copy()
     add_product(whole, a, panels)
     for first in range(M):
@@ -52,7 +74,9 @@ def test_a_row_is_the_same_in_any_batch(M, K, N, dtype):
             assert (part == whole[first:last]).all()
 
 
-@pytest.mark.parametrize(("R", "D", "H"), [(1, 1, 1), (3, 5, 2), (256, 17, 16), (700, 9, 65), (513, 33, 130)])
+@pytest.mark.parametrize(
+    ("R", "D", "H"), [(1, 1, 1), (3, 5, 2), (256, 17, 16), (700, 9, 65), (513, 33, 130)]
+)
 def test_a_gradient_of_weights_is_the_same_in_any_split(R, D, H):
     x, d = some(R, D), some(2, R, H, seed=1)
     panels = -(-H // width("float32"))
@@ -83,7 +107,10 @@ def test_no_bit_depends_on_the_number_of_threads(monkeypatch, name):
         return [
             array
             for given in ({}, {"lengths": lengths})
-            for found in (Builtin(cell).forward(params, x, **given), Builtin(cell).backward(params, x, dy=dy, **given).values())
+            for found in (
+                Builtin(cell).forward(params, x, **given),
+                Builtin(cell).backward(params, x, dy=dy, **given).values(),
+            )
             for array in found
         ]
 
@@ -107,13 +134,17 @@ def test_a_row_alone_is_the_row_in_a_batch_and_a_tape_changes_nothing(name):
         np.testing.assert_array_equal(one, other)
     whole = Builtin(cell).backward(params, x, dy=dy)
     for b in (0, 57, 99):
-        np.testing.assert_array_equal(run.forward(cell, params, x[:, b : b + 1], taped=False)[0], y[:, b : b + 1])
+        np.testing.assert_array_equal(
+            run.forward(cell, params, x[:, b : b + 1], taped=False)[0], y[:, b : b + 1]
+        )
         alone = Builtin(cell).backward(params, x[:, b : b + 1], dy=dy[:, b : b + 1])
         np.testing.assert_array_equal(alone["x"], whole["x"][:, b : b + 1])
         np.testing.assert_array_equal(alone["h0"], whole["h0"][b : b + 1])
 
 
-@pytest.mark.parametrize(("setting", "expected"), [("1", 1), ("", None), ("0", None), ("many", None), ("100000", None)])
+@pytest.mark.parametrize(
+    ("setting", "expected"), [("1", 1), ("", None), ("0", None), ("many", None), ("100000", None)]
+)
 def test_how_many_threads_may_run(monkeypatch, setting, expected):
     monkeypatch.setenv("OMP_NUM_THREADS", setting)
     cores = threads.available() if expected is None else expected

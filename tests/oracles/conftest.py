@@ -1,4 +1,6 @@
-"""The fixture `problem`: a smooth function of two arrays with its exact Jacobian, and derivatives with one small error planted."""
+"""The fixture `problem`: a smooth function of two arrays with its exact Jacobian, and derivatives
+with one small error planted.
+"""
 
 from types import SimpleNamespace
 
@@ -46,11 +48,15 @@ def vjp_of(J):
 
 def jvp_of(J):
     """The jvp of a layer whose Jacobian is `J`."""
-    return lambda tangents, W, x: (J @ np.concatenate([t.ravel() for t in tangents])).reshape(len(x), -1)
+    return lambda tangents, W, x: (J @ np.concatenate([t.ravel() for t in tangents])).reshape(
+        len(x), -1
+    )
 
 
 def planted(J, seed, columns=slice(None)):
-    """`J` with one entry off by 1e-6 of itself: one between a thousandth of the largest, among `columns`, and the largest."""
+    """`J` with one entry off by 1e-6 of itself: one between a thousandth of the largest, among
+    `columns`, and the largest.
+    """
     size = np.abs(J[:, columns])
     candidates = np.argwhere(size >= 1e-3 * size.max())
     p, i = np.random.default_rng(seed).choice(candidates)
@@ -62,5 +68,12 @@ def planted(J, seed, columns=slice(None)):
 @pytest.fixture
 def problem():
     return SimpleNamespace(
-        fn=layer, jacobian=layer_jacobian, vjp=layer_vjp, jvp=layer_jvp, inputs=layer_inputs, planted=planted, vjp_of=vjp_of, jvp_of=jvp_of
+        fn=layer,
+        jacobian=layer_jacobian,
+        vjp=layer_vjp,
+        jvp=layer_jvp,
+        inputs=layer_inputs,
+        planted=planted,
+        vjp_of=vjp_of,
+        jvp_of=jvp_of,
     )

@@ -25,16 +25,24 @@ def test_an_entry_off_by_a_millionth_is_seen_on_either_side(problem, seed, side)
     inputs = problem.inputs(seed)
     wrong, _ = problem.planted(problem.jacobian(*inputs), seed)
 
-    pair = (problem.jvp_of(wrong), problem.vjp) if side == "jvp" else (problem.jvp, problem.vjp_of(wrong))
+    pair = (
+        (problem.jvp_of(wrong), problem.vjp)
+        if side == "jvp"
+        else (problem.jvp, problem.vjp_of(wrong))
+    )
     tangent, cotangent = draws(inputs, seed)
     assert not adjoint_mismatch(*pair, inputs, tangent, cotangent, seed=seed).ok
 
 
 def test_a_gradient_of_none_is_zero_and_nan_is_wrong():
     one = np.ones(2)
-    assert adjoint_mismatch(lambda t, a, b: t[0], lambda u, a, b: (u, None), (one, one), (one, one), one).ok
+    assert adjoint_mismatch(
+        lambda t, a, b: t[0], lambda u, a, b: (u, None), (one, one), (one, one), one
+    ).ok
     for wrong in (np.nan, np.inf):
-        assert not adjoint_mismatch(lambda t, a: t, lambda u, a, w=wrong: u * [w, -w], one, one, one).ok
+        assert not adjoint_mismatch(
+            lambda t, a: t, lambda u, a, w=wrong: u * [w, -w], one, one, one
+        ).ok
 
 
 def test_both_sides_are_those_at_the_point_that_was_given():
@@ -47,7 +55,11 @@ def test_both_sides_are_those_at_the_point_that_was_given():
 @pytest.mark.parametrize(
     ("jvp", "vjp", "message"),
     [
-        (lambda t, x: t[:1], lambda u, x: u, "jvp's result for y has shape (1,), but should be (2,)"),
+        (
+            lambda t, x: t[:1],
+            lambda u, x: u,
+            "jvp's result for y has shape (1,), but should be (2,)",
+        ),
         (lambda t, x: t, lambda u, x: {"x": u}, "vjp's result for x has dtype object"),
     ],
 )

@@ -1,4 +1,6 @@
-"""Certified values: the nearest floats, of exact numbers that are enclosed, and nothing where it cannot be known."""
+"""Certified values: the nearest floats, of exact numbers that are enclosed, and nothing where it
+cannot be known.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ each_dtype = pytest.mark.parametrize("dtype", TINY)
 def test_the_nearest_is_nearest(dtype, man, exp):
     exact, found = Fraction(man) * Fraction(2) ** exp, rounded(man, exp, dtype)
     end = Fraction(LARGEST[dtype])
-    half_beyond = end + (end - Fraction(float(np.nextafter(np.array(end, dtype), np.array(0, dtype))))) / 2
+    half_beyond = (
+        end + (end - Fraction(float(np.nextafter(np.array(end, dtype), np.array(0, dtype))))) / 2
+    )
     if math.isinf(found):
         assert abs(exact) >= half_beyond
         assert (exact > 0) == (found > 0)
@@ -60,7 +64,11 @@ def test_float64_is_what_python_divides_to(man, exp):
         (1 + Fraction(1, 2**24), 1.0, 1 + 2**-24),  # a tie in float32, to even
         (1 + Fraction(3, 2**24), 1 + 2**-22, 1 + 3 * 2**-24),
         (1 + Fraction(1, 2**53), 1.0, 1.0),
-        (1 + Fraction(1, 2**24) + Fraction(1, 2**80), 1 + 2**-23, 1 + 2**-24),  # by way of float64 it would be 1
+        (
+            1 + Fraction(1, 2**24) + Fraction(1, 2**80),
+            1 + 2**-23,
+            1 + 2**-24,
+        ),  # by way of float64 it would be 1
         (Fraction(1, 2**150), 0.0, 2.0**-150),
         (Fraction(3, 2**150), 2.0**-148, 3 * 2.0**-150),
         (Fraction(1, 2**150) + Fraction(1, 2**220), 2.0**-149, 2.0**-150),
@@ -74,7 +82,9 @@ def test_float64_is_what_python_divides_to(man, exp):
 )
 def test_ties_subnormals_and_overflow(exact, float32, float64):
     for dtype, expected in (("float32", float32), ("float64", float64)):
-        assert rounded(exact.numerator, 1 - exact.denominator.bit_length(), dtype) == expected, dtype
+        assert rounded(exact.numerator, 1 - exact.denominator.bit_length(), dtype) == expected, (
+            dtype
+        )
 
 
 def test_zero_has_no_sign_and_no_cost():
@@ -150,23 +160,38 @@ def test_arithmetic_and_its_slopes_are_exact():
 
     def function(a):
         x, w = a["x"], a["w"]
-        return {"q": ((x @ w) / (3 - w[:2]) - np.float32(0.5) * x[:, :2]) * x[0, 1] + 2 / w[1:], "still": np.zeros(1)}
+        return {
+            "q": ((x @ w) / (3 - w[:2]) - np.float32(0.5) * x[:, :2]) * x[0, 1] + 2 / w[1:],
+            "still": np.zeros(1),
+        }
 
-    found = certify(function, {"x": x, "w": w}, {"q": np.array([[1.0, -2.0], [0.5, 3.0]]), "still": np.ones(1)})
+    found = certify(
+        function, {"x": x, "w": w}, {"q": np.array([[1.0, -2.0], [0.5, 3.0]]), "still": np.ones(1)}
+    )
     X, V = ([[Fraction(v) for v in row] for row in a.tolist()] for a in (x, w))
     weights = [[Fraction(1), Fraction(-2)], [Fraction(1, 2), Fraction(3)]]
 
     def exact(X, V):
         return [
-            [(sum(X[i][j] * V[j][k] for j in range(3)) / (3 - V[i][k]) - X[i][k] / 2) * X[0][1] + 2 / V[i + 1][k] for k in range(2)]
+            [
+                (sum(X[i][j] * V[j][k] for j in range(3)) / (3 - V[i][k]) - X[i][k] / 2) * X[0][1]
+                + 2 / V[i + 1][k]
+                for k in range(2)
+            ]
             for i in range(2)
         ]
 
     def loss(X, V):
-        return sum(w * q for row, own in zip(weights, exact(X, V), strict=True) for w, q in zip(row, own, strict=True))
+        return sum(
+            w * q
+            for row, own in zip(weights, exact(X, V), strict=True)
+            for w, q in zip(row, own, strict=True)
+        )
 
     assert found.values["float64"]["q"].tolist() == [[float(v) for v in row] for row in exact(X, V)]
-    h = Fraction(1, 2**200)  # the rounded difference is the rounded derivative, but for a chance of 2**-140
+    h = Fraction(
+        1, 2**200
+    )  # the rounded difference is the rounded derivative, but for a chance of 2**-140
     for of, name in ((X, "dx"), (V, "dw")):
         for i, row in enumerate(of):
             for k, v in enumerate(row):
@@ -175,7 +200,11 @@ def test_arithmetic_and_its_slopes_are_exact():
                 row[k] = v - h
                 down = loss(X, V)
                 row[k] = v
-                assert found.values["float64"][name][i, k] == float((up - down) / (2 * h)), (name, i, k)
+                assert found.values["float64"][name][i, k] == float((up - down) / (2 * h)), (
+                    name,
+                    i,
+                    k,
+                )
 
 
 def test_a_number_is_not_changed_by_what_is_made_of_it():
@@ -226,7 +255,11 @@ def test_a_kink_leaves_undecided_what_depends_on_it_and_no_more():
     assert found.values["float64"]["y"].tolist() == [0, 0, 0, 1e-300, 0.4, 0.5, 0.5]
     assert found.undecided == ["dx[2]", "dx[5]"]
     np.testing.assert_array_equal(found.values["float64"]["dx"], [0, 0, np.nan, 3, 3, np.nan, 0])
-    with_bias = certify(lambda a: {"y": clip(tanh(a["x"]) - tanh(a["x"]), 0.0, np.inf)}, {"x": np.array([0.3])}, most=256)
+    with_bias = certify(
+        lambda a: {"y": clip(tanh(a["x"]) - tanh(a["x"]), 0.0, np.inf)},
+        {"x": np.array([0.3])},
+        most=256,
+    )
     assert with_bias.undecided == ["y[0]"]
 
 
@@ -250,8 +283,16 @@ def test_errors_are_those_of_exact_numbers():
         ({"x": np.array([1.0, np.nan])}, None, "x holds nan, but should be finite"),
         ({"x": np.array([-np.inf, 1.0])}, None, "x holds -inf, but should be finite"),
         ({"x": np.array([1j, 1])}, None, "x has dtype complex128, but should be real numbers"),
-        ({"x": np.zeros(2)}, {"y": np.ones(3)}, r"the cotangent y has shape \(3,\), but should have shape \(2,\)"),
-        ({"x": np.zeros(2)}, {"z": np.ones(2)}, r"the cotangent z has shape \(2,\), but should have the name of an output: y"),
+        (
+            {"x": np.zeros(2)},
+            {"y": np.ones(3)},
+            r"the cotangent y has shape \(3,\), but should have shape \(2,\)",
+        ),
+        (
+            {"x": np.zeros(2)},
+            {"z": np.ones(2)},
+            r"the cotangent z has shape \(2,\), but should have the name of an output: y",
+        ),
         ({"x": np.zeros(2)}, {"y": np.array([np.inf, 0])}, "y holds inf"),
     ],
 )
@@ -261,7 +302,9 @@ def test_what_is_given_wrongly(inputs, cotangents, message):
 
 
 def test_a_dtype_that_is_none():
-    with pytest.raises(UsageError, match="'float16' in which values are certified; there are float32, float64"):
+    with pytest.raises(
+        UsageError, match="'float16' in which values are certified; there are float32, float64"
+    ):
         certify(lambda a: a, {"x": np.zeros(1)}, dtypes=["float16"])
 
 

@@ -13,7 +13,12 @@ def textbook(x):
 
 def exact_textbook(x):
     with mpmath.workdps(50):
-        return float(mpmath.diff(lambda t: mpmath.exp(t) / mpmath.sqrt(mpmath.sin(t) ** 3 + mpmath.cos(t) ** 3), mpmath.mpf(x)))
+        return float(
+            mpmath.diff(
+                lambda t: mpmath.exp(t) / mpmath.sqrt(mpmath.sin(t) ** 3 + mpmath.cos(t) ** 3),
+                mpmath.mpf(x),
+            )
+        )
 
 
 def test_the_textbook_function_is_exact_to_the_last_places():
@@ -38,7 +43,9 @@ def test_rounding_is_shuffled_by_an_ulp_up_and_down_and_by_none():
 def test_directional_is_the_jacobian_times_the_direction():
     x, v = np.array([0.3, 0.9]), np.array([2.0, -1.0])
     np.testing.assert_allclose(
-        complex_step.directional(textbook, x, v), [exact_textbook(t) * d for t, d in zip(x, v, strict=True)], rtol=1e-14
+        complex_step.directional(textbook, x, v),
+        [exact_textbook(t) * d for t, d in zip(x, v, strict=True)],
+        rtol=1e-14,
     )
 
 
@@ -63,7 +70,9 @@ def test_where_it_does_not_apply_it_says_why(fn, reason):
 def test_a_part_that_is_dropped_of_any_one_input_is_found():
     for at in range(30):
         with pytest.raises(complex_step.DoesNotApply, match="drops the imaginary part"):
-            complex_step.jacobian(lambda x, at=at: np.where(np.arange(30) == at, x.real, x).sum(), np.ones(30))
+            complex_step.jacobian(
+                lambda x, at=at: np.where(np.arange(30) == at, x.real, x).sum(), np.ones(30)
+            )
 
 
 def test_a_direction_moves_every_input_by_half_to_all_of_the_size_of_its_array():
@@ -79,7 +88,9 @@ def test_an_output_that_stands_still_is_no_reason_and_noise_is():
     np.testing.assert_array_equal(J, [[1, 0], [0, 0]])
     rng = np.random.default_rng(0)
     with pytest.raises(complex_step.DoesNotApply, match=r"too noisy at y\[1\] to confirm"):
-        complex_step.jacobian(lambda x: np.sin(x) + 1e-3 * rng.normal() * (x < 0), np.array([0.5, -0.3]))
+        complex_step.jacobian(
+            lambda x: np.sin(x) + 1e-3 * rng.normal() * (x < 0), np.array([0.5, -0.3])
+        )
 
 
 def test_a_comparison_alone_is_no_reason():

@@ -41,25 +41,44 @@ def test_a_correctly_rounded_function_is_off_by_half_an_ulp_and_rises():
     assert seen.tried == -(-NUMBERS // STRIDE) + 1  # infinity too
     assert sweep(tanh, np.tanh, stride=NUMBERS - 1).tried == 2  # both infinities, each once
     assert 0.49 < seen.ulps <= 0.5
-    assert (seen.low, seen.high, seen.falls, seen.fall, seen.not_odd_at, seen.lost_nans) == (-1, 1, 0, 0, None, 0)
-    assert sweep(lambda x: expit(x.astype(float)).astype("f"), expit, stride=STRIDE).not_odd_at == -np.inf
+    assert (seen.low, seen.high, seen.falls, seen.fall, seen.not_odd_at, seen.lost_nans) == (
+        -1,
+        1,
+        0,
+        0,
+        None,
+        0,
+    )
+    assert (
+        sweep(lambda x: expit(x.astype(float)).astype("f"), expit, stride=STRIDE).not_odd_at
+        == -np.inf
+    )
 
 
 def test_the_blocks_do_not_matter(monkeypatch):
     whole = sweep(tanh, np.tanh, stride=STRIDE)
     ticks = []
     monkeypatch.setattr(every_float, "BLOCK", 1000)
-    assert sweep(tanh, np.tanh, stride=STRIDE, tick=lambda done, total: ticks.append((done, total))) == whole
+    assert (
+        sweep(tanh, np.tanh, stride=STRIDE, tick=lambda done, total: ticks.append((done, total)))
+        == whole
+    )
     assert ticks[-1] == (whole.tried, whole.tried)
 
 
 def test_a_fall_to_the_next_float_is_seen_though_that_is_not_tried_itself():
     at, following = every_float._numbers(np.array([80_000 * STRIDE, 80_000 * STRIDE + 1]))
     assert 0.1 < at < 1
-    seen = sweep(lambda x: np.where(x == following, np.float32(0.01), tanh(x)), np.tanh, stride=STRIDE)
+    seen = sweep(
+        lambda x: np.where(x == following, np.float32(0.01), tanh(x)), np.tanh, stride=STRIDE
+    )
     assert (seen.falls, seen.falls_at, seen.ulps <= 0.5) == (1, float(at), True)
     assert seen.fall == pytest.approx((float(tanh(at)) - 0.01) / 2.0**-30, rel=1e-6)
-    seen = sweep(lambda x: np.where(x == following, np.nextafter(tanh(at), np.float32(0)), tanh(x)), np.tanh, stride=STRIDE)
+    seen = sweep(
+        lambda x: np.where(x == following, np.nextafter(tanh(at), np.float32(0)), tanh(x)),
+        np.tanh,
+        stride=STRIDE,
+    )
     assert (seen.falls, seen.fall, seen.falls_at) == (1, 1, float(at))
 
 
@@ -70,8 +89,14 @@ def test_a_fall_to_the_next_float_is_seen_though_that_is_not_tried_itself():
         (changed(lambda x: (x > 1) & (x < 1.01), 0.7), lambda s: s.falls and s.ulps > 1000),
         (changed(lambda x: np.isnan(x), 0.0), lambda s: s.lost_nans == -(-NANS // STRIDE)),
         (changed(lambda x: x == np.inf, np.nan), lambda s: s.ulps == np.inf),
-        (changed(lambda x: np.abs(x) < 1e-38, 0.0), lambda s: s.ulps > 1e6 and s.not_odd_at is not None),
-        (lambda x: np.where(x < 0, np.nextafter(tanh(x), np.float32(-2)), tanh(x)), lambda s: s.not_odd_at is not None and s.low < -1),
+        (
+            changed(lambda x: np.abs(x) < 1e-38, 0.0),
+            lambda s: s.ulps > 1e6 and s.not_odd_at is not None,
+        ),
+        (
+            lambda x: np.where(x < 0, np.nextafter(tanh(x), np.float32(-2)), tanh(x)),
+            lambda s: s.not_odd_at is not None and s.low < -1,
+        ),
     ],
 )
 def test_what_is_wrong_somewhere_is_seen(wrong, seen_as):

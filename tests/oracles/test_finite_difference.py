@@ -18,7 +18,10 @@ FUNCTIONS = {
     "cube": (lambda x: x**3, lambda x: 3 * x**2),
     "line": (lambda x: 3 * x + 2, lambda x: 3 + 0 * x),
     "cancellation": (lambda x: (1e4 * x + 1e8) - 1e8, lambda x: 1e4 + 0 * x),
-    "logarithm near its pole": (lambda x: np.log(np.abs(x) + 0.01), lambda x: np.sign(x) / (np.abs(x) + 0.01)),
+    "logarithm near its pole": (
+        lambda x: np.log(np.abs(x) + 0.01),
+        lambda x: np.sign(x) / (np.abs(x) + 0.01),
+    ),
     "root": (lambda x: np.sqrt(np.abs(x)), lambda x: np.sign(x) / (2 * np.sqrt(np.abs(x)))),
     "relu": (lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0),
     "steps": (lambda x: np.floor(5 * x), lambda x: 0 * x),
@@ -35,12 +38,24 @@ def test_the_error_stays_within_its_bound_and_the_bound_resolves_1e_9(name):
         x = np.random.default_rng(seed).standard_normal(4)
         for input_scale in (1e-8, 1.0, 1e8):
             for output_scale in (1e-8, 1.0, 1e8):
-                J, error = finite_difference.jacobian(lambda z, a=input_scale, b=output_scale: b * f(z / a), input_scale * x, seed=seed)
+                J, error = finite_difference.jacobian(
+                    lambda z, a=input_scale, b=output_scale: b * f(z / a),
+                    input_scale * x,
+                    seed=seed,
+                )
                 exact = np.diag(output_scale / input_scale * slope(x))
                 seen = np.isfinite(error)
-                assert (np.abs(J - exact)[seen] <= error[seen]).all(), (seed, input_scale, output_scale)
+                assert (np.abs(J - exact)[seen] <= error[seen]).all(), (
+                    seed,
+                    input_scale,
+                    output_scale,
+                )
                 if name not in COARSE:
-                    assert (error <= 1e-9 * np.abs(exact).max()).all(), (seed, input_scale, output_scale)
+                    assert (error <= 1e-9 * np.abs(exact).max()).all(), (
+                        seed,
+                        input_scale,
+                        output_scale,
+                    )
 
 
 def test_values_agree_with_mpmath_at_50_digits():
@@ -48,7 +63,10 @@ def test_values_agree_with_mpmath_at_50_digits():
         return np.exp(x) / np.sqrt(np.sin(x) ** 3 + np.cos(x) ** 3)
 
     with mpmath.workdps(50):
-        exact = mpmath.diff(lambda x: mpmath.exp(x) / mpmath.sqrt(mpmath.sin(x) ** 3 + mpmath.cos(x) ** 3), mpmath.mpf(1.5))
+        exact = mpmath.diff(
+            lambda x: mpmath.exp(x) / mpmath.sqrt(mpmath.sin(x) ** 3 + mpmath.cos(x) ** 3),
+            mpmath.mpf(1.5),
+        )
     J, error = finite_difference.jacobian(f, np.array([1.5]))
     assert abs(J[0, 0] - float(exact)) <= error[0, 0] < 1e-10
 
@@ -65,7 +83,10 @@ def test_values_agree_with_scipy():
 
 
 @pytest.mark.parametrize("x", [0.0, 1e-9, -1e-5, 1e-3])
-@pytest.mark.parametrize("f", [np.abs, lambda x: np.maximum(x, 0), lambda x: x + np.abs(x) / 7, lambda x: np.sign(x) * 1.0])
+@pytest.mark.parametrize(
+    "f",
+    [np.abs, lambda x: np.maximum(x, 0), lambda x: x + np.abs(x) / 7, lambda x: np.sign(x) * 1.0],
+)
 def test_near_a_kink_or_a_jump_the_error_covers_every_one_sided_slope(f, x):
     J, error = finite_difference.jacobian(lambda z: f(z[:1]), np.array([x, 1.0]))
     sides = [1] if x > 0 else [-1] if x < 0 else [-1, 1]
@@ -81,7 +102,9 @@ def test_directional_is_the_jacobian_times_the_direction():
     a, b = np.array([0.1, 0.2, 0.3]), np.array([1.0, -1.0, 0.5])
     v, w = np.array([1.0, 0.0, -2.0]), np.array([0.3, 0.1, 0.0])
     value, error = finite_difference.directional(f, (a, b), (v, w))
-    np.testing.assert_array_less(np.abs(value["u"] - (np.cos(a) * v * b + np.sin(a) * w)), error["u"])
+    np.testing.assert_array_less(
+        np.abs(value["u"] - (np.cos(a) * v * b + np.sin(a) * w)), error["u"]
+    )
     assert value["v"].shape == ()
     assert abs(value["v"] - (np.exp(b) * w).sum()) <= error["v"] < 1e-10
 
@@ -117,7 +140,9 @@ def test_a_smooth_function_costs_what_is_promised():
 
 
 def test_rows_and_columns_are_in_order():
-    J, error = finite_difference.jacobian(lambda a, b: (b, 2 * a), {"a": np.ones(2), "b": np.ones((1, 2))})
+    J, error = finite_difference.jacobian(
+        lambda a, b: (b, 2 * a), {"a": np.ones(2), "b": np.ones((1, 2))}
+    )
     expected = np.array([[0, 0, 1, 0], [0, 0, 0, 1], [2, 0, 0, 0], [0, 2, 0, 0]])
     assert (np.abs(J - expected) <= error).all()
     assert (error < 1e-12).all()
@@ -131,7 +156,10 @@ def test_rows_and_columns_are_in_order():
         ({1: np.ones(2)}, "inputs has keys [1], but should have strings"),
         ({"x": [1.0]}, "x is a list, but should be a float64 array"),
         (np.ones(2, np.float32), "inputs has dtype float32, but should have dtype float64"),
-        ((np.ones(2), np.array([1, None])), "inputs[1] has dtype object, but should have dtype float64"),
+        (
+            (np.ones(2), np.array([1, None])),
+            "inputs[1] has dtype object, but should have dtype float64",
+        ),
         (np.ones(2, complex), "inputs has dtype complex128"),
         (np.array([[1.0, np.nan]]), "inputs[0, 1] is nan, but should be finite"),
         ({"W": np.array([np.inf])}, "W[0] is inf, but should be finite"),

@@ -17,7 +17,9 @@ def test_a_right_gradient_passes_every_oracle(problem, seed):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("oracle", ["finite differences", "complex step", "Taylor"])
 @pytest.mark.parametrize("columns", [slice(0, 6), slice(6, 12)], ids=["W", "x"])
-def test_each_oracle_sees_a_millionth_of_an_entry_within_a_thousandth_of_the_largest(problem, oracle, seed, columns):
+def test_each_oracle_sees_a_millionth_of_an_entry_within_a_thousandth_of_the_largest(
+    problem, oracle, seed, columns
+):
     inputs = problem.inputs(seed)
     wrong, (p, i) = problem.planted(problem.jacobian(*inputs), seed, columns)
     result = gradcheck(problem.fn, inputs, problem.vjp_of(wrong), seed=seed)
@@ -26,7 +28,10 @@ def test_each_oracle_sees_a_millionth_of_an_entry_within_a_thousandth_of_the_lar
     y = f"d y[{p // 2}, {p % 2}]"
     by = f"d W[{i // 2}, {i % 2}]" if i < 6 else f"d x[{(i - 6) // 3}, {(i - 6) % 3}]"
     assert result.failures[0].where == f"{y} / {by}"
-    assert {failure.where for failure in result.failures} == {f"{y} / {by}", f"{y} / d a random direction"}
+    assert {failure.where for failure in result.failures} == {
+        f"{y} / {by}",
+        f"{y} / d a random direction",
+    }
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -36,7 +41,13 @@ def test_a_wrong_jvp_is_told_from_a_wrong_vjp(problem, seed):
 
     result = gradcheck(problem.fn, inputs, problem.vjp, problem.jvp_of(wrong), seed=seed)
     verdicts = {name: outcome.verdict for name, outcome in result.oracles.items()}
-    assert verdicts == {"finite differences": "pass", "complex step": "pass", "Taylor": "pass", "Taylor of jvp": "fail", "adjoint": "fail"}
+    assert verdicts == {
+        "finite differences": "pass",
+        "complex step": "pass",
+        "Taylor": "pass",
+        "Taylor of jvp": "fail",
+        "adjoint": "fail",
+    }
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1e8])
@@ -57,7 +68,9 @@ def test_outputs_and_steps_are_judged_relative_to_their_own_size(scale):
 
 
 def test_a_matrix_is_one_block_and_of_three_axes_each_step_is():
-    blocks = functions.layout_of({"W": np.ones((3, 2)), "x": np.ones((2, 3, 2)), "b": np.ones(2)}, "x")
+    blocks = functions.layout_of(
+        {"W": np.ones((3, 2)), "x": np.ones((2, 3, 2)), "b": np.ones(2)}, "x"
+    )
     assert blocks.starts.tolist() == [0, 6, 12, 18]
 
 
@@ -88,19 +101,30 @@ def test_the_message_says_what_where_and_how_sure():
     ):
         assert fragment in text
     absent = result.oracles["adjoint"]
-    assert (absent.compared, absent.failed, absent.inconclusive, np.isnan(absent.worst)) == (0, 0, 0, True)
+    assert (absent.compared, absent.failed, absent.inconclusive, np.isnan(absent.worst)) == (
+        0,
+        0,
+        0,
+        True,
+    )
 
 
 def test_the_message_shows_the_five_worst_and_counts_the_others():
-    few, many, most = (str(gradcheck(np.sin, np.linspace(1, 2, n), lambda dy, x: dy * x)) for n in (2, 10, 200))
+    few, many, most = (
+        str(gradcheck(np.sin, np.linspace(1, 2, n), lambda dy, x: dy * x)) for n in (2, 10, 200)
+    )
     assert "in all" not in few
-    assert "\n  … 20 wrong derivatives in all\n" in many  # 10, and each output's along a random direction
+    assert (
+        "\n  … 20 wrong derivatives in all\n" in many
+    )  # 10, and each output's along a random direction
     assert "\n  … 200 wrong derivatives in all\n" in most
     assert [text.count(" ± ") for text in (few, many, most)] == [4, 5, 5]
 
 
 def test_nan_in_the_gradient_is_a_failure_with_its_place():
-    result = gradcheck(np.sin, np.array([0.1, 0.2]), lambda dy, x: np.where(x > 0.15, np.nan, dy * np.cos(x)))
+    result = gradcheck(
+        np.sin, np.array([0.1, 0.2]), lambda dy, x: np.where(x > 0.15, np.nan, dy * np.cos(x))
+    )
     assert result.verdict == "fail"
     assert "d y[1] / d x[1] is nan, but should be 0.98" in str(result)
 
@@ -108,7 +132,13 @@ def test_nan_in_the_gradient_is_a_failure_with_its_place():
 @pytest.mark.parametrize("size", [np.inf, -np.inf, 1e308])
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_derivative_without_bound_is_a_failure_and_no_warning(size, fast):
-    result = gradcheck(np.sin, np.ones(3), lambda dy, x: np.full(3, size), lambda dx, x: np.full(3, size), fast=fast)
+    result = gradcheck(
+        np.sin,
+        np.ones(3),
+        lambda dy, x: np.full(3, size),
+        lambda dx, x: np.full(3, size),
+        fast=fast,
+    )
     assert result.verdict == "fail"
 
 
@@ -116,9 +146,18 @@ def test_a_derivative_without_bound_is_a_failure_and_no_warning(size, fast):
     ("vjp", "message"),
     [
         (lambda dy, a, b: (dy[:1], dy), "vjp's gradient for a has shape (1,), but should be (2,)"),
-        (lambda dy, a, b: dy.sum(), "vjp's gradient is a float64, but should be a sequence of 2 arrays: a, b"),
-        (lambda dy, a, b: [dy], "vjp's gradient is a sequence of 1, but should be a sequence of 2 arrays"),
-        (lambda dy, a, b: (dy, dy * 1j), "vjp's gradient for b has dtype complex128, but should be real numbers"),
+        (
+            lambda dy, a, b: dy.sum(),
+            "vjp's gradient is a float64, but should be a sequence of 2 arrays: a, b",
+        ),
+        (
+            lambda dy, a, b: [dy],
+            "vjp's gradient is a sequence of 1, but should be a sequence of 2 arrays",
+        ),
+        (
+            lambda dy, a, b: (dy, dy * 1j),
+            "vjp's gradient for b has dtype complex128, but should be real numbers",
+        ),
     ],
 )
 def test_a_gradient_of_the_wrong_shape_is_a_failure(vjp, message):
@@ -147,7 +186,12 @@ def writes_vjp(dy, x):
 @pytest.mark.parametrize(
     ("fn", "vjp", "verdict", "note"),
     [
-        (writes, lambda dy, x: dy * np.cos(x), "pass", "an input was written to while being used, first at x[0]"),
+        (
+            writes,
+            lambda dy, x: dy * np.cos(x),
+            "pass",
+            "an input was written to while being used, first at x[0]",
+        ),
         (np.sin, writes_vjp, "pass", "vjp writes to its cotangents"),
         (np.array, lambda dy, x: None, "fail", ""),
     ],
@@ -158,17 +202,26 @@ def test_side_effects_are_said(fn, vjp, verdict, note):
     assert note in str(result)
 
 
-@pytest.mark.parametrize(("pushed", "verdict", "worst"), [(0.0, "pass", 0.0), (np.nan, "fail", np.inf), (np.inf, "fail", np.inf)])
+@pytest.mark.parametrize(
+    ("pushed", "verdict", "worst"),
+    [(0.0, "pass", 0.0), (np.nan, "fail", np.inf), (np.inf, "fail", np.inf)],
+)
 def test_of_a_constant_the_adjoint_identity_is_exact(pushed, verdict, worst):
-    result = gradcheck(lambda x: 0 * x + 2, np.ones(2), lambda dy, x: 0 * dy, lambda dx, x: pushed * np.ones(2))
+    result = gradcheck(
+        lambda x: 0 * x + 2, np.ones(2), lambda dy, x: 0 * dy, lambda dx, x: pushed * np.ones(2)
+    )
     assert (result.oracles["adjoint"].verdict, result.oracles["adjoint"].worst) == (verdict, worst)
 
 
 def test_a_function_that_is_not_deterministic_is_inconclusive():
     rng = np.random.default_rng(0)
-    result = gradcheck(lambda x: x * (rng.uniform(size=x.shape) < 0.5), np.ones(20), lambda dy, x: dy)
+    result = gradcheck(
+        lambda x: x * (rng.uniform(size=x.shape) < 0.5), np.ones(20), lambda dy, x: dy
+    )
     assert result.verdict == "inconclusive"
-    assert "fn is not deterministic: two calls with the same inputs differ by 1 at y[" in str(result)
+    assert "fn is not deterministic: two calls with the same inputs differ by 1 at y[" in str(
+        result
+    )
 
 
 def test_a_gradient_that_is_added_up_between_calls_is_said():
@@ -203,7 +256,9 @@ def test_what_cannot_be_decided_is_inconclusive(fn, x, vjp):
 def test_what_does_not_depend_on_an_input_is_decided():
     """The causal half of a recurrent Jacobian: exact zeros where nothing leads from there to here."""
     x = np.array([0.2, 0.5, 0.9]).reshape(3, 1, 1)
-    result = gradcheck(lambda x: np.abs(np.cumsum(x, axis=0)), x, lambda dy, x: np.cumsum(dy[::-1], axis=0)[::-1])
+    result = gradcheck(
+        lambda x: np.abs(np.cumsum(x, axis=0)), x, lambda dy, x: np.cumsum(dy[::-1], axis=0)[::-1]
+    )
     assert result.verdict == "pass"
     assert result.oracles["finite differences"].inconclusive == 0
 
@@ -225,7 +280,10 @@ def test_nothing_to_check_is_not_a_pass():
     [
         (lambda: gradcheck(np.sin, np.ones(3, np.float32), len), "inputs has dtype float32"),
         (lambda: gradcheck(np.sin, {}, len), "inputs is empty"),
-        (lambda: gradcheck(np.log, np.array([1.0, -1.0]), len), "fn returned nan at y[1], but should be finite"),
+        (
+            lambda: gradcheck(np.log, np.array([1.0, -1.0]), len),
+            "fn returned nan at y[1], but should be finite",
+        ),
         (
             lambda: gradcheck(lambda x: x[:10], np.ones(12), len, max_entries=119),
             "10 x 12 entries, but should have at most max_entries = 119",
@@ -243,14 +301,18 @@ def test_bad_calls(call, message):
 
 
 def test_the_same_seed_gives_the_same_result(problem):
-    a, b = (gradcheck(problem.fn, problem.inputs(0), problem.vjp, problem.jvp, seed=3) for _ in range(2))
+    a, b = (
+        gradcheck(problem.fn, problem.inputs(0), problem.vjp, problem.jvp, seed=3) for _ in range(2)
+    )
     assert str(a) == str(b)
 
 
 def test_an_undecided_pair_of_arrays_is_not_outvoted():
     """Many decided derivatives of one input do not hide that nothing is known of another."""
     result = gradcheck(
-        lambda a, b: np.sin(a) + np.abs(b), (np.linspace(1, 2, 9), np.zeros(1)), lambda dy, a, b: (dy * np.cos(a), dy.sum() * np.ones(1))
+        lambda a, b: np.sin(a) + np.abs(b),
+        (np.linspace(1, 2, 9), np.zeros(1)),
+        lambda dy, a, b: (dy * np.cos(a), dy.sum() * np.ones(1)),
     )
     assert result.verdict == "inconclusive"
     assert result.oracles["finite differences"].inconclusive < 0.5
@@ -271,7 +333,9 @@ def each(fn):
 
 
 def vjp_each(vjp):
-    return lambda dys, *inputs: tuple(np.stack(parts) for parts in zip(*(vjp(dy, *inputs) for dy in dys), strict=True))
+    return lambda dys, *inputs: tuple(
+        np.stack(parts) for parts in zip(*(vjp(dy, *inputs) for dy in dys), strict=True)
+    )
 
 
 @pytest.mark.parametrize("most", [functions.MOST, 9, 1])
@@ -283,7 +347,9 @@ def test_many_at_once_find_what_one_at_a_time_finds(problem, seed, most, monkeyp
     wrong, _ = problem.planted(problem.jacobian(*inputs), seed)
     for vjp in (problem.vjp, problem.vjp_of(wrong)):
         alone = gradcheck(problem.fn, inputs, vjp, seed=seed)
-        together = gradcheck(problem.fn, inputs, vjp, fn_each=each(problem.fn), vjp_each=vjp_each(vjp), seed=seed)
+        together = gradcheck(
+            problem.fn, inputs, vjp, fn_each=each(problem.fn), vjp_each=vjp_each(vjp), seed=seed
+        )
         assert together == alone
 
 
@@ -306,17 +372,32 @@ def test_many_at_once_may_round_otherwise(problem, scale):
     def otherwise(W, x):
         return fn(W, x) * (1 + 2.0**-52)
 
-    assert gradcheck(fn, problem.inputs(0), lambda dy, W, x: problem.vjp(scale * dy, W, x), fn_each=each(otherwise))
+    assert gradcheck(
+        fn,
+        problem.inputs(0),
+        lambda dy, W, x: problem.vjp(scale * dy, W, x),
+        fn_each=each(otherwise),
+    )
 
 
 def test_many_at_once_that_are_another_function_are_refused(problem):
     def off(W, x):
         return problem.fn(W, x) * (1 + 1e-6)
 
-    with pytest.raises(InputError, match=r"fn_each gives .* for y\[1, 1\] with W\[0, 0\] replaced, but fn gives"):
+    with pytest.raises(
+        InputError, match=r"fn_each gives .* for y\[1, 1\] with W\[0, 0\] replaced, but fn gives"
+    ):
         gradcheck(problem.fn, problem.inputs(0), problem.vjp, fn_each=each(off))
-    with pytest.raises(InputError, match=r"fn_each's result for y has shape \(2, 2\), but should be \(2, 2, 2\), one for each"):
-        gradcheck(problem.fn, problem.inputs(0), problem.vjp, fn_each=lambda name, entries, values, W, x: problem.fn(W, x))
+    with pytest.raises(
+        InputError,
+        match=r"fn_each's result for y has shape \(2, 2\), but should be \(2, 2, 2\), one for each",
+    ):
+        gradcheck(
+            problem.fn,
+            problem.inputs(0),
+            problem.vjp,
+            fn_each=lambda name, entries, values, W, x: problem.fn(W, x),
+        )
 
 
 def test_many_gradients_at_once_that_are_others_are_a_failure(problem):
@@ -333,8 +414,12 @@ def test_fast_sees_a_hundred_thousandth(problem, seed):
     result = gradcheck(problem.fn, inputs, problem.vjp, fast=True)
     assert result
     assert list(result.oracles) == ["central differences"]
-    assert result.notes == ("fast: one central difference for each derivative, whose truncation nothing bounds",)
+    assert result.notes == (
+        "fast: one central difference for each derivative, whose truncation nothing bounds",
+    )
     J = problem.jacobian(*inputs)
     p, i = np.unravel_index(np.argmax(np.abs(J)), J.shape)
     J[p, i] *= 1 + 1e-5
-    assert [f.oracle for f in gradcheck(problem.fn, inputs, problem.vjp_of(J), fast=True).failures] == ["central differences"]
+    assert [
+        f.oracle for f in gradcheck(problem.fn, inputs, problem.vjp_of(J), fast=True).failures
+    ] == ["central differences"]

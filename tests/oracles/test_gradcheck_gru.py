@@ -1,4 +1,6 @@
-"""A GRU written here, with its own backward pass, whose gradient can be cut: the fault that fixed tolerances miss."""
+"""A GRU written here, with its own backward pass, whose gradient can be cut: the fault that fixed
+tolerances miss.
+"""
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ def sigmoid(a):
 
 
 def gru(W, U, b, x, h0):
-    """Of shape (T, ..., 1, H), where all arrays but x may have leading axes, and x has its own behind the first."""
+    """Of shape (T, ..., 1, H), where all arrays but x may have leading axes, and x has its own
+    behind the first.
+    """
     h, ys = h0, []
     for x_t in x:
         a, u = x_t @ W + b[..., None, :], h @ U
@@ -25,7 +29,10 @@ def gru(W, U, b, x, h0):
 
 def gru_vjp(dy, W, U, b, x, h0, truncate=None):
     hs = [h0, *gru(W, U, b, x, h0)]
-    grads = {name: np.zeros_like(array) for name, array in (("W", W), ("U", U), ("b", b), ("x", x), ("h0", h0))}
+    grads = {
+        name: np.zeros_like(array)
+        for name, array in (("W", W), ("U", U), ("b", b), ("x", x), ("h0", h0))
+    }
     dh = np.zeros_like(h0)
     for t in reversed(range(len(x))):
         if truncate is not None and t == truncate - 1:
@@ -48,9 +55,15 @@ def gru_vjp(dy, W, U, b, x, h0, truncate=None):
 
 
 def slow_gru(seed):
-    """Weights and inputs of a GRU that forgets at about 4 % a step: at lag 100 some 1e-2 of the gradient is left."""
+    """Weights and inputs of a GRU that forgets at about 4 % a step: at lag 100 some 1e-2 of the
+    gradient is left.
+    """
     rng = np.random.default_rng(seed)
-    params = {"W": rng.uniform(-0.7, 0.7, (D, 3 * H)), "U": rng.uniform(-0.7, 0.7, (H, 3 * H)), "b": rng.uniform(-0.7, 0.7, 3 * H)}
+    params = {
+        "W": rng.uniform(-0.7, 0.7, (D, 3 * H)),
+        "U": rng.uniform(-0.7, 0.7, (H, 3 * H)),
+        "b": rng.uniform(-0.7, 0.7, 3 * H),
+    }
     params["b"][H : 2 * H] = -3
     return params | {"x": rng.standard_normal((T, 1, D)), "h0": 0.5 * rng.standard_normal((1, H))}
 
@@ -62,7 +75,10 @@ def last(**inputs):
 def last_each(name, entries, values, **inputs):
     changed = np.repeat(inputs[name][None], len(entries), axis=0).astype(values.dtype)
     changed.reshape(len(entries), -1)[np.arange(len(entries)), entries] = values
-    return np.broadcast_to(last(**inputs | {name: changed.swapaxes(0, 1) if name == "x" else changed}), (len(entries), 1, H))
+    return np.broadcast_to(
+        last(**inputs | {name: changed.swapaxes(0, 1) if name == "x" else changed}),
+        (len(entries), 1, H),
+    )
 
 
 def last_vjp(dh, *, truncate=None, **inputs):
@@ -108,9 +124,15 @@ def test_a_gradient_cut_half_way_is_caught(inputs):
 def test_fixed_tolerances_miss_the_same_cut_where_gates_are_quicker():
     inputs = slow_gru(seed=1)
     inputs["b"][H : 2 * H] = -1
-    whole, short = ([rule(np.eye(H)[k : k + 1], **inputs) for k in range(H)] for rule in (last_vjp, cut))
+    whole, short = (
+        [rule(np.eye(H)[k : k + 1], **inputs) for k in range(H)] for rule in (last_vjp, cut)
+    )
     # torch.autograd.gradcheck's defaults, in its own form |a - n| <= atol + rtol |n|.
-    misses = all(np.allclose(a[name], n[name], atol=1e-5, rtol=1e-3) for a, n in zip(short, whole, strict=True) for name in inputs)
+    misses = all(
+        np.allclose(a[name], n[name], atol=1e-5, rtol=1e-3)
+        for a, n in zip(short, whole, strict=True)
+        for name in inputs
+    )
     assert misses
     result = gradcheck(last, inputs, cut, fn_each=last_each)
     assert result.verdict == "fail"

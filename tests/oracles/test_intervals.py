@@ -1,4 +1,6 @@
-"""An interval holds whatever is computed from numbers in it, its ends are as near as they can be, and it never says more than it knows."""
+"""An interval holds whatever is computed from numbers in it, its ends are as near as they can be,
+and it never says more than it knows.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def test_an_interval_holds_what_is_computed_from_numbers_in_it(name):
         a, b = (ranges(*ends[:, k].tolist(), (1,)) for k in range(2))
         (found,) = FORMULAS[name](a, b).ravel()
         inside = ends[0] + (ends[1] - ends[0]) * rng.uniform(size=(50, 2))
-        exact = [np.ravel(FORMULAS[name](np.array([p]), np.array([q])))[0] for p, q in [*inside, *ends]]
+        exact = [
+            np.ravel(FORMULAS[name](np.array([p]), np.array([q])))[0] for p, q in [*inside, *ends]
+        ]
         slack = 1e-14
         assert float(found.low) <= min(exact) + slack
         assert max(exact) - slack <= float(found.high)
@@ -46,7 +50,9 @@ def test_monotone_functions_lose_nothing_and_others_forget_that_a_number_is_itse
 def test_ends_are_rounded_outwards_and_enough_bits_tell_a_sigmoid_from_one():
     third = as_interval(1.0) / 3.0
     assert third.low < third.high
-    assert not third.within(1 / 3, 1, strict=False)  # a third lies above the float next to it, but an end below it is all that is known
+    assert not third.within(
+        1 / 3, 1, strict=False
+    )  # a third lies above the float next to it, but an end below it is all that is known
     with ctx.workprec(53):
         assert not as_interval(50.0).sigmoid().within(0, 1, strict=True)
     with ctx.workprec(256):

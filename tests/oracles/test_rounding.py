@@ -33,7 +33,8 @@ A = np.linspace(0.3, 2, 500)
     ids=["add", "multiply", "divide", "tanh", "sigmoid", "negative"],
 )
 def test_one_operation_carries_its_own_rounding(fn, half_width):
-    # A uniform error of half-width w has the standard deviation w/√3; 500 values of 16 replicates give its mean to about 2 %.
+    # A uniform error of half-width w has the standard deviation w/√3; 500 values of 16 replicates
+    # give its mean to about 2 %.
     seen = np.sqrt(np.mean(spread_of(fn, A) ** 2))
     expected = np.sqrt(np.mean(half_width(A) ** 2) / 3)
     assert seen == pytest.approx(expected, rel=0.05, abs=1e-37)
@@ -54,10 +55,14 @@ def test_a_float32_matrix_product_is_within_its_budget(n):
     spread = spread_of(np.matmul, a, b)
     error = np.abs((a.astype("f4") @ b.astype("f4")).astype(float) - a @ b)
     assert (error <= rounding.MULTIPLE * spread).all()
-    assert np.sqrt(np.mean(spread**2)) < 10 * U * np.sqrt(n) * np.sqrt(n)  # and it is no worst-case bound, n² u
+    assert np.sqrt(np.mean(spread**2)) < 10 * U * np.sqrt(n) * np.sqrt(
+        n
+    )  # and it is no worst-case bound, n² u
 
 
-@pytest.mark.parametrize(("left", "right"), [(1e-200, 1.0), (1.0, 1e-200), (1e-200, 1e200), (1e200, 1.0)])
+@pytest.mark.parametrize(
+    ("left", "right"), [(1e-200, 1.0), (1.0, 1e-200), (1e-200, 1e200), (1e200, 1.0)]
+)
 def test_a_product_of_numbers_whose_squares_are_lost_rounds_like_any(left, right):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((20, 7)), rng.standard_normal((7, 5))
@@ -70,14 +75,22 @@ def test_the_replicates_start_equal_and_a_view_keeps_its_noise():
     def fn(d):
         return {"same": d["a"], "noisy": np.stack([d["a"][..., 0] * 3, d["a"][..., 1] * 3])}
 
-    noisy = rounding.replicate(lambda d: {k: np.moveaxis(v, -1, 0) for k, v in fn(d).items()}, {"a": A[:2]}, {}, "float32", 0)
+    noisy = rounding.replicate(
+        lambda d: {k: np.moveaxis(v, -1, 0) for k, v in fn(d).items()},
+        {"a": A[:2]},
+        {},
+        "float32",
+        0,
+    )
     assert np.ptp(noisy["same"], axis=1).max() == 0
     assert np.ptp(noisy["noisy"], axis=0).min() > 0
 
 
 def test_noise_is_reproducible_from_its_seed():
     def draw(seed):
-        return rounding.replicate(lambda d: {"out": d["a"] * 3}, {"a": A}, {}, "float32", seed)["out"]
+        return rounding.replicate(lambda d: {"out": d["a"] * 3}, {"a": A}, {}, "float32", seed)[
+            "out"
+        ]
 
     assert (draw(1) == draw(1)).all()
     assert (draw(1) != draw(2)).any()
@@ -85,11 +98,15 @@ def test_noise_is_reproducible_from_its_seed():
 
 def test_lost_noise_is_an_error():
     with pytest.raises(LostNoiseError, match="out is a ndarray without rounding noise"):
-        rounding.replicate(lambda d: {"out": np.asarray(d["a"]).view(np.ndarray) * 2}, {"a": A}, {}, "float32", 0)
+        rounding.replicate(
+            lambda d: {"out": np.asarray(d["a"]).view(np.ndarray) * 2}, {"a": A}, {}, "float32", 0
+        )
 
 
 def test_an_uncalibrated_dtype_is_an_error():
-    with pytest.raises(UsageError, match="no rounding model for float16; there are float32, float64"):
+    with pytest.raises(
+        UsageError, match="no rounding model for float16; there are float32, float64"
+    ):
         spread_of(np.tanh, A, dtype="float16")
 
 
@@ -107,10 +124,14 @@ def test_an_uncalibrated_dtype_is_an_error():
         (np.full(3, 1e200), np.full(3, 6e199), False),
     ],
 )
-def test_a_block_is_judged_only_if_its_budget_is_smaller_than_half_of_it(exact, tolerance, expected):
+def test_a_block_is_judged_only_if_its_budget_is_smaller_than_half_of_it(
+    exact, tolerance, expected
+):
     beside = np.ones((2, len(exact)))
     assert rounding.conclusive(exact[None], tolerance[None]).tolist() == [expected]
-    assert rounding.conclusive(np.vstack([exact, beside]), np.vstack([tolerance, beside * [[0.1], [0.9]]])).tolist() == [
+    assert rounding.conclusive(
+        np.vstack([exact, beside]), np.vstack([tolerance, beside * [[0.1], [0.9]]])
+    ).tolist() == [
         expected,
         True,
         False,
@@ -118,7 +139,9 @@ def test_a_block_is_judged_only_if_its_budget_is_smaller_than_half_of_it(exact, 
 
 
 def test_one_rounding_is_always_allowed_in_double_precision():
-    """Just above a power of two the noise of a single sum is rounded away; correct code may still be off by an ulp."""
+    """Just above a power of two the noise of a single sum is rounded away; correct code may still
+    be off by an ulp.
+    """
     x = np.linspace(1.0, 1.2, 500)
     found = rounding.budget(lambda a: {"y": a["x"] + 0.05}, {"x": x}, {}, "float64")
     assert (found.tolerance["y"] >= np.spacing(found.exact["y"])).all()
@@ -127,9 +150,13 @@ def test_one_rounding_is_always_allowed_in_double_precision():
     assert (zero.tolerance["y"] < 1e-300).all()
 
 
-@pytest.mark.parametrize(("step", "least", "most"), [(1e-9, 0.8, 1.2), (1e-3, 0.05, 0.25)], ids=["creeps", "moves"])
+@pytest.mark.parametrize(
+    ("step", "least", "most"), [(1e-9, 0.8, 1.2), (1e-3, 0.05, 0.25)], ids=["creeps", "moves"]
+)
 def test_rounding_repeats_where_the_state_stands_still_and_not_where_it_moves(step, least, most):
-    """A state that moves by less than an ulp is rounded alike at every step, so errors add up like T; else like the root of T."""
+    """A state that moves by less than an ulp is rounded alike at every step, so errors add up like
+    T; else like the root of T.
+    """
 
     def walk(arrays):
         h, steps = arrays["h"], np.moveaxis(arrays["x"], -1, 0)
@@ -147,15 +174,22 @@ def test_rounding_repeats_where_the_state_stands_still_and_not_where_it_moves(st
 def replicates(fn, *arrays):
     inputs = {f"a{k}": np.asarray(a, float) for k, a in enumerate(arrays)}
     exact = fn(*arrays)
-    return rounding.replicate(lambda d: {"out": fn(*d.values())}, inputs, {}, "float32", 0)["out"] - exact
+    return (
+        rounding.replicate(lambda d: {"out": fn(*d.values())}, inputs, {}, "float32", 0)["out"]
+        - exact
+    )
 
 
 @pytest.mark.parametrize("function", [np.tanh, expit], ids=["tanh", "sigmoid"])
 def test_half_of_a_functions_error_is_a_function_of_its_argument(function):
-    """XLA's tanh is 1 - 3u wherever it has come to its end, in every unit: errors that are drawn apart would cancel in a sum."""
+    """XLA's tanh is 1 - 3u wherever it has come to its end, in every unit: errors that are drawn
+    apart would cancel in a sum.
+    """
 
     def correlation(*arguments):
-        errors = replicates(function, np.repeat(arguments, 4000).reshape(len(arguments), -1)).reshape(16, len(arguments), -1)
+        errors = replicates(
+            function, np.repeat(arguments, 4000).reshape(len(arguments), -1)
+        ).reshape(16, len(arguments), -1)
         means = errors.mean(-1)  # what is drawn apart averages out
         return np.corrcoef(means.T)[0, -1], means.std() / errors.std()
 
@@ -168,15 +202,22 @@ def test_half_of_a_functions_error_is_a_function_of_its_argument(function):
 
 
 def test_two_products_may_be_one_sum():
-    """[x, h] times [W; U] goes on from x W, and its partial sums are as large, where x W + h U is nearly nothing."""
+    """[x, h] times [W; U] goes on from x W, and its partial sums are as large, where x W + h U is
+    nearly nothing.
+    """
     rng = np.random.default_rng(0)
-    a, b, c = rng.standard_normal((200, 4)), rng.standard_normal((4, 4)), 0.01 * rng.standard_normal((200, 40))
+    a, b, c = (
+        rng.standard_normal((200, 4)),
+        rng.standard_normal((4, 4)),
+        0.01 * rng.standard_normal((200, 40)),
+    )
     d = np.linalg.lstsq(c, -(a @ b), rcond=None)[0]
     product = spread_of(lambda x: (x @ b) + 0.0, a)
     both = spread_of(lambda x, h: x @ b + h @ d, a, c)
     apart = spread_of(lambda x, h: (x @ b + 0.0) + h @ d, a, c)
     assert np.sqrt(np.mean(both**2)) > 1.3 * np.sqrt(np.mean(apart**2))
-    # Forty partial sums on the way from the first product to the sum, each rounded by up to u of itself, and the last once more.
+    # Forty partial sums on the way from the first product to the sum, each rounded by up to u of
+    # itself, and the last once more.
     first, total = a @ b, a @ b + c @ d
     walk = (U / np.sqrt(3)) ** 2 * (40 / 3 * (first**2 + first * total + total**2) + total**2)
     parts = [spread_of(lambda x: x @ b, a) ** 2, spread_of(lambda h: h @ d, c) ** 2, walk]

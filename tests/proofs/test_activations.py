@@ -1,4 +1,6 @@
-"""Our σ and tanh hold what is claimed of them, on a part of all floats here and on all by ``gatecheck prove --every-float32``."""
+"""Our σ and tanh hold what is claimed of them, on a part of all floats here and on all by
+``gatecheck prove --every-float32``.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ def tried(stride=STRIDE, **activations):
 def test_ours_hold_on_a_part_of_all_floats():
     ticks = []
     found = activation_proofs(
-        {"sigmoid": sigmoid, "tanh": tanh}, of="the kernels", ulps=2, stride=STRIDE, progress=lambda *tick: ticks.append(tick)
+        {"sigmoid": sigmoid, "tanh": tanh},
+        of="the kernels",
+        ulps=2,
+        stride=STRIDE,
+        progress=lambda *tick: ticks.append(tick),
     )
     assert [p.says for p in found] == [
         "sigmoid is within 2 ulp",
@@ -42,22 +48,53 @@ def test_ours_hold_on_a_part_of_all_floats():
 def test_all_of_a_finite_set_is_a_proof(monkeypatch):
     """As if there were no more numbers than those around zero, since all take minutes."""
     few = 2001
-    monkeypatch.setattr(every_float, "_numbers", lambda k: np.linspace(-9, 9, few, dtype="f")[np.minimum(k, few - 1)])
+    monkeypatch.setattr(
+        every_float,
+        "_numbers",
+        lambda k: np.linspace(-9, 9, few, dtype="f")[np.minimum(k, few - 1)],
+    )
     for module in (every_float, of_activations):
         monkeypatch.setattr(module, "NUMBERS", few)
     monkeypatch.setattr(every_float, "NANS", 20)
-    assert [(p.outcome, p.box) for p in tried(1, tanh=tanh)[:2]] == [("proved", "every float32")] * 2
+    assert [(p.outcome, p.box) for p in tried(1, tanh=tanh)[:2]] == [
+        ("proved", "every float32")
+    ] * 2
 
 
 @pytest.mark.parametrize(
     ("name", "wrong", "place", "detail"),
     [
         ("sigmoid", lambda x: expit(x) * x.dtype.type(1 - 1e-6), 0, "at most "),
-        ("sigmoid", lambda x: np.where(x > 20, x.dtype.type(1.0000002), sigmoid(x)), 1, "it reaches 1.0000"),
-        ("sigmoid", lambda x: np.where((x > 1) & (x < 1.01), x.dtype.type(0.9), sigmoid(x)), 1, "ulp behind x = 1.0"),
-        ("sigmoid", lambda x: np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1), 0, "at most "),
-        ("tanh", lambda x: np.where(np.isnan(x), x.dtype.type(0), tanh(x)), 1, "NaN became numbers"),
-        ("tanh", lambda x: np.where(x < 0, np.nextafter(tanh(x), x.dtype.type(0)), tanh(x)), 1, "tanh(-x) is not -tanh(x)"),
+        (
+            "sigmoid",
+            lambda x: np.where(x > 20, x.dtype.type(1.0000002), sigmoid(x)),
+            1,
+            "it reaches 1.0000",
+        ),
+        (
+            "sigmoid",
+            lambda x: np.where((x > 1) & (x < 1.01), x.dtype.type(0.9), sigmoid(x)),
+            1,
+            "ulp behind x = 1.0",
+        ),
+        (
+            "sigmoid",
+            lambda x: np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
+            0,
+            "at most ",
+        ),
+        (
+            "tanh",
+            lambda x: np.where(np.isnan(x), x.dtype.type(0), tanh(x)),
+            1,
+            "NaN became numbers",
+        ),
+        (
+            "tanh",
+            lambda x: np.where(x < 0, np.nextafter(tanh(x), x.dtype.type(0)), tanh(x)),
+            1,
+            "tanh(-x) is not -tanh(x)",
+        ),
         ("tanh", lambda x: 2 * sigmoid(2 * x) - 1, 0, "at most "),
         ("tanh", lambda x: np.tanh(x.astype("f")).astype(x.dtype), 2, "at most "),
     ],
@@ -69,7 +106,9 @@ def test_a_wrong_one_is_refuted_where_it_is_wrong(name, wrong, place, detail):
 
 
 def test_what_it_is_compared_with_must_be_right_itself(monkeypatch):
-    poor = of_activations.KNOWN["tanh"]._replace(exact=lambda x: np.tanh(x.astype("f")).astype(float))
+    poor = of_activations.KNOWN["tanh"]._replace(
+        exact=lambda x: np.tanh(x.astype("f")).astype(float)
+    )
     monkeypatch.setitem(of_activations.KNOWN, "tanh", poor)
     assert tried(tanh=tanh)[0].outcome == "not proved"
 
@@ -78,7 +117,10 @@ def test_what_it_is_compared_with_must_be_right_itself(monkeypatch):
     ("activations", "message"),
     [
         ({"relu": np.abs}, "has an activation 'relu', but should have 'sigmoid' or 'tanh'"),
-        ({"tanh": lambda x: np.tanh(x.astype(float))}, "returned an array of float64 and shape \\(3,\\) for three numbers of float32"),
+        (
+            {"tanh": lambda x: np.tanh(x.astype(float))},
+            "returned an array of float64 and shape \\(3,\\) for three numbers of float32",
+        ),
         ({"tanh": lambda x: 0.5}, "returned a float for three numbers"),
     ],
 )

@@ -1,4 +1,6 @@
-"""What holds of a cell's equations is proven, with a stated box; what does not is refuted by a point, or not proven."""
+"""What holds of a cell's equations is proven, with a stated box; what does not is refuted by a
+point, or not proven.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def outcomes(cell, *edits):
 @pytest.mark.parametrize("cell", [*CELLS.values(), *VARIANTS.values()], ids=str)
 def test_everything_claimed_of_every_cell_is_proven(cell):
     found = proofs(cell)
-    assert [p.outcome for p in found] == ["proved"] * len(found), [p for p in found if p.outcome != "proved"]
+    assert [p.outcome for p in found] == ["proved"] * len(found), [
+        p for p in found if p.outcome != "proved"
+    ]
     assert len(found) >= (1 if cell.kind == "rnn" else 3)
     assert all(p.box.startswith("all ") and p.of == f"the equations of {cell}" for p in found)
 
@@ -44,8 +48,13 @@ def test_the_statements():
         "|h'| < 1",
     ]
     hull = proofs(GRU("before"))[-1]
-    assert hull.says == "h' is (1 - z) h + z n, so it lies between h and n, and |h_t| ≤ max(|h_0|, 1)"
-    assert hull.box == "all real inputs, states and parameters, of any sizes, after any number of steps"
+    assert (
+        hull.says == "h' is (1 - z) h + z n, so it lies between h and n, and |h_t| ≤ max(|h_0|, 1)"
+    )
+    assert (
+        hull.box
+        == "all real inputs, states and parameters, of any sizes, after any number of steps"
+    )
     assert hull.detail.startswith("h' = (-z + 1) h + (z) n as polynomials")
     assert proofs(LSTM(layers=2, bidirectional=True)) == proofs(LSTM())
     assert all(proofs(cell) for cell in NETWORKS.values())
@@ -74,12 +83,16 @@ REFUTED = [
 ]
 
 
-@pytest.mark.parametrize(("cell", "fault", "statement"), REFUTED, ids=lambda v: v if isinstance(v, str) else str(v))
+@pytest.mark.parametrize(
+    ("cell", "fault", "statement"), REFUTED, ids=lambda v: v if isinstance(v, str) else str(v)
+)
 def test_a_planted_fault_is_refuted_by_a_point(cell, fault, statement):
     edit = find(f"{cell}: {fault}").edit
     (wrong,) = [p for says, p in outcomes(cell, edit).items() if says.startswith(statement)]
     assert wrong.outcome == "refuted"
-    label, value, low, high, point = re.fullmatch(r"(\w+) is (\S+), but should be between (\S+) and (\S+), at (.*)", wrong.detail).groups()
+    label, value, low, high, point = re.fullmatch(
+        r"(\w+) is (\S+), but should be between (\S+) and (\S+), at (.*)", wrong.detail
+    ).groups()
     # In floats too the equations break the bound there.
     at = {k: np.array([[float(v)]]) for k, v in (part.split(" = ") for part in point.split(", "))}
     rest = {k: at.pop(k) for k in ("x", "h0", "c0") if k in at}
@@ -94,13 +107,33 @@ def test_a_planted_fault_is_refuted_by_a_point(cell, fault, statement):
     [
         (GRU(), misread("h", z=times(1.0000001, "z")), "refuted", "h is "),
         (GRU(), misread("h", z=lambda s: 1 - s.z), "refuted", "h is "),
-        (GRU(), replaced(h=lambda s: s.h_prev + s.z * (s.n - s.h_prev)), "proved", "h' = (-z + 1) h + (z) n as polynomials"),
+        (
+            GRU(),
+            replaced(h=lambda s: s.h_prev + s.z * (s.n - s.h_prev)),
+            "proved",
+            "h' = (-z + 1) h + (z) n as polynomials",
+        ),
         (LSTM(), replaced(c=lambda s: s.f * s.c_prev + s.i * s.g + 1e-30), "refuted", "c is "),
-        (LSTM(), replaced(c=lambda s: s.f * s.c_prev + s.i * s.g + np.maximum(abs(s.g) - 1, 0)), "not proved", "c' is no linear form in c"),
+        (
+            LSTM(),
+            replaced(c=lambda s: s.f * s.c_prev + s.i * s.g + np.maximum(abs(s.g) - 1, 0)),
+            "not proved",
+            "c' is no linear form in c",
+        ),
         (LSTM(), misread("i", a_i=other("a_f")), "proved", "c' = (f) c + (i) g"),
-        (LSTM(), replaced(i=lambda s: 1 + np.tanh(s.a_i)), "not proved", "of which a share may reach all of [0, 2]"),
+        (
+            LSTM(),
+            replaced(i=lambda s: 1 + np.tanh(s.a_i)),
+            "not proved",
+            "of which a share may reach all of [0, 2]",
+        ),
         (LSTM(), misread("c", i=other("f")), "refuted", "c is "),
-        (LSTM(), replaced(c=lambda s: np.sin(s.a_g)), "not proved", "the equations cannot be evaluated on symbols"),
+        (
+            LSTM(),
+            replaced(c=lambda s: np.sin(s.a_g)),
+            "not proved",
+            "the equations cannot be evaluated on symbols",
+        ),
     ],
 )
 def test_a_slip_that_cases_would_hardly_see_is_not_proven(cell, edit, outcome, detail):
@@ -130,7 +163,11 @@ def test_the_precision_is_given_back():
 
 
 def test_without_python_flint_it_says_what_to_install(monkeypatch):
-    for name in [m for m in sys.modules if m.startswith(("gatecheck.proofs", "gatecheck.oracles.balls", "flint"))]:
+    for name in [
+        m
+        for m in sys.modules
+        if m.startswith(("gatecheck.proofs", "gatecheck.oracles.balls", "flint"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "flint", None)
     with pytest.raises(MissingExtraError, match=r'pip install "gatecheck\[certified\]"'):

@@ -1,4 +1,6 @@
-"""Stacked and bidirectional layers, projections and rows of different lengths, held against one layer, one row and the complex step."""
+"""Stacked and bidirectional layers, projections and rows of different lengths, held against one
+layer, one row and the complex step.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def case_of(cell, ragged=True, **more):
 @every_cell
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 def test_gradients_are_derivatives(cell, ragged):
-    """Of the sum of outputs times cotangents, by the complex step, or by differences where an activation has none."""
+    """Of the sum of outputs times cotangents, by the complex step, or by differences where an
+    activation has none.
+    """
     case = case_of(cell, ragged)
     arrays = case.doubles()
     got = run(equations(cell), arrays)
@@ -42,7 +46,9 @@ def test_gradients_are_derivatives(cell, ragged):
         else:
             up, down = (loss(arrays | {name: arrays[name] + e * direction}) for e in (1e-6, -1e-6))
             slope = (up - down) / 2e-6
-        assert np.sum(got[f"d{name}"] * direction) == pytest.approx(slope, rel=1e-11 if analytic else 1e-6, abs=1e-9), name
+        assert np.sum(got[f"d{name}"] * direction) == pytest.approx(
+            slope, rel=1e-11 if analytic else 1e-6, abs=1e-9
+        ), name
 
 
 @every_cell
@@ -52,16 +58,24 @@ def test_rows_are_run_alone_over_their_lengths(cell):
     whole = run(equations(cell), arrays)
     sums = {f"d{k}": 0 for k in case.params}
     for b, n in enumerate(arrays["lengths"]):
-        row = {k: v if k in case.params else v[..., b : b + 1, :] for k, v in arrays.items() if k != "lengths"}
+        row = {
+            k: v if k in case.params else v[..., b : b + 1, :]
+            for k, v in arrays.items()
+            if k != "lengths"
+        }
         alone = run(equations(cell), row | {k: row[k][:n] for k in ("x", "dy")})
         for name, value in alone.items():
             if name in sums:
                 sums[name] = sums[name] + value
             elif name in ("y", "dx"):
-                np.testing.assert_allclose(whole[name][:n, b : b + 1], value, rtol=1e-12, atol=1e-14, err_msg=name)
+                np.testing.assert_allclose(
+                    whole[name][:n, b : b + 1], value, rtol=1e-12, atol=1e-14, err_msg=name
+                )
                 assert not whole[name][n:, b].any()
             else:
-                np.testing.assert_allclose(whole[name][..., b : b + 1, :], value, rtol=1e-12, atol=1e-14, err_msg=name)
+                np.testing.assert_allclose(
+                    whole[name][..., b : b + 1, :], value, rtol=1e-12, atol=1e-14, err_msg=name
+                )
     for name, value in sums.items():
         np.testing.assert_allclose(whole[name], value, rtol=1e-11, atol=1e-13, err_msg=name)
 
@@ -77,7 +91,9 @@ def test_padding_is_not_seen(cell):
         np.testing.assert_array_equal(run(equations(cell), other)[name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("cell", [as_cell("lstm"), as_cell("gru-layers2"), as_cell("rnn-bidirectional")], ids=str)
+@pytest.mark.parametrize(
+    "cell", [as_cell("lstm"), as_cell("gru-layers2"), as_cell("rnn-bidirectional")], ids=str
+)
 def test_full_lengths_and_none_are_the_same(cell):
     arrays = case_of(cell, ragged=False).doubles()
     full = run(equations(cell), arrays | {"lengths": np.full(SIZES.B, SIZES.T)})
@@ -110,7 +126,9 @@ def test_a_projection_of_the_identity_is_the_plain_cell():
     case = case_of(cell)
     arrays = case.doubles() | {"R": np.eye(SIZES.H)}
     got = run(equations(cell), arrays)
-    for name, value in run(equations(LSTM()), {k: v for k, v in arrays.items() if k != "R"}).items():
+    for name, value in run(
+        equations(LSTM()), {k: v for k, v in arrays.items() if k != "R"}
+    ).items():
         np.testing.assert_allclose(got[name], value, rtol=1e-13, atol=1e-15, err_msg=name)
 
 
@@ -119,7 +137,9 @@ def test_steps_of_rows_in_another_order():
     turned = in_order(sequence, np.array([[1, 2], [0, 1], [2, 0]]))
     np.testing.assert_array_equal(turned[:, 0], sequence[[1, 0, 2], 0])
     np.testing.assert_array_equal(turned[:, 1], sequence[[2, 1, 0], 1])
-    np.testing.assert_array_equal(in_order(sequence[None], np.array([[1, 2], [0, 1], [2, 0]]))[0], turned)
+    np.testing.assert_array_equal(
+        in_order(sequence[None], np.array([[1, 2], [0, 1], [2, 0]]))[0], turned
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -130,5 +150,6 @@ def test_the_budget_keeps_its_noise(cell, dtype):
     budget = case_budget(case)
     for name, exact in budget.exact.items():
         moves = budget.spread[name] > 0
-        # dy enters dhT's share without an operation, and an output of a single rounding may be exact in all replicates.
+        # dy enters dhT's share without an operation, and an output of a single rounding may be
+        # exact in all replicates.
         assert moves.mean() >= 0.9 * (exact != 0).mean(), name

@@ -23,9 +23,13 @@ def case_of(cell, seed=0, T=4, D=3, H=4):
 
 @every_variant
 def test_gradients_are_those_of_the_forward(cell):
-    result = _checked(subject(Edited(cell)), case_of(cell, T=3, D=1, H=3))  # each number of each array is moved
+    result = _checked(
+        subject(Edited(cell)), case_of(cell, T=3, D=1, H=3)
+    )  # each number of each array is moved
     assert result.verdict == "pass"
-    assert result.oracles["complex step"].verdict in ({"pass"} if "analytic" in cell.traits else {"pass", "not applicable"})
+    assert result.oracles["complex step"].verdict in (
+        {"pass"} if "analytic" in cell.traits else {"pass", "not applicable"}
+    )
 
 
 @every_variant
@@ -46,10 +50,19 @@ def test_numbers_in_a_name():
         (lambda: as_cell("gru-peepholes"), "there is no cell 'gru-peepholes'"),
         (lambda: as_cell("lstm-clip0"), "clip is 0.0, but should be a positive number"),
         (lambda: LSTM(clip=float("nan")), "clip is nan, but should be a positive number"),
-        (lambda: LSTM(forget_bias=float("inf")), "forget_bias is inf, but should be a finite number"),
-        (lambda: LSTM(clip=1 / 3), "clip is 0.3333333333333333, but should have at most six digits"),
+        (
+            lambda: LSTM(forget_bias=float("inf")),
+            "forget_bias is inf, but should be a finite number",
+        ),
+        (
+            lambda: LSTM(clip=1 / 3),
+            "clip is 0.3333333333333333, but should have at most six digits",
+        ),
         (lambda: GRU(hard=4), "hard is 4, but should be 5"),
-        (lambda: Builtin("lstm-coupled"), "the kernels compute .*there is no lstm-coupled among them"),
+        (
+            lambda: Builtin("lstm-coupled"),
+            "the kernels compute .*there is no lstm-coupled among them",
+        ),
     ],
 )
 def test_what_there_is_not_is_refused(make, message):
@@ -95,14 +108,24 @@ def test_a_coupled_gate_is_a_free_one_with_opposite_weights():
     for name in ("y", "hT", "cT", "dx", "dh0", "dc0"):
         np.testing.assert_allclose(got[name], expected[name], rtol=1e-12, atol=1e-13, err_msg=name)
     # Both blocks are the one block, the first with a minus.
-    np.testing.assert_allclose(got["dW"][:, :4], expected["dW"][:, 4:8] - expected["dW"][:, :4], rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(
+        got["dW"][:, :4], expected["dW"][:, 4:8] - expected["dW"][:, :4], rtol=1e-11, atol=1e-13
+    )
 
 
 def test_peepholes_of_one_unit_by_hand():
     cell = LSTM(peepholes=True)
     zero = np.zeros((1, 4))
-    arrays = {"W": zero, "U": zero, "b": np.array([0.0, 0.0, 1.0, 0.0]), "p": np.array([0.5, -0.25, 2.0])}
-    got = run(equations(cell), arrays | {"x": np.ones((1, 1, 1)), "h0": np.ones((1, 1)), "c0": np.full((1, 1), 0.8)})
+    arrays = {
+        "W": zero,
+        "U": zero,
+        "b": np.array([0.0, 0.0, 1.0, 0.0]),
+        "p": np.array([0.5, -0.25, 2.0]),
+    }
+    got = run(
+        equations(cell),
+        arrays | {"x": np.ones((1, 1, 1)), "h0": np.ones((1, 1)), "c0": np.full((1, 1), 0.8)},
+    )
 
     def sigmoid(a):
         return 1 / (1 + np.exp(-a))

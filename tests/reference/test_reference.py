@@ -25,7 +25,11 @@ def arrays_of(cell, sizes=SIZES, dtype="float64", **how):
 
 
 def names(cell):
-    return {"y", *(f"{k}T" for k in cell.state), *(f"d{k}" for k in (*cell.param_shapes(1, 1), "x", *(f"{s}0" for s in cell.state)))}
+    return {
+        "y",
+        *(f"{k}T" for k in cell.state),
+        *(f"d{k}" for k in (*cell.param_shapes(1, 1), "x", *(f"{s}0" for s in cell.state))),
+    }
 
 
 # ---- against the kernels
@@ -41,14 +45,22 @@ def test_the_kernels_are_within_the_budget(cell, dtype):
         assert (abs(got[name] - budget.exact[name]) <= budget.tolerance[name]).all(), name
         if dtype == "float64":
             # The same to some tens of roundings, over six contracting steps.
-            np.testing.assert_allclose(got[name], budget.exact[name], rtol=0, atol=1e-12 * abs(got[name]).max(), err_msg=name)
+            np.testing.assert_allclose(
+                got[name],
+                budget.exact[name],
+                rtol=0,
+                atol=1e-12 * abs(got[name]).max(),
+                err_msg=name,
+            )
 
 
 @every_cell
 def test_the_exact_run_is_the_budgets(cell):
     case = draw(cell, SIZES, seed=6, dtype="float32")
     budget = case_budget(case)
-    assert all((v == budget.exact[k]).all() and v.dtype == "float64" for k, v in exact(case).items())
+    assert all(
+        (v == budget.exact[k]).all() and v.dtype == "float64" for k, v in exact(case).items()
+    )
 
 
 def test_equal_cases_are_measured_once():
@@ -71,11 +83,18 @@ def test_every_gradient_is_the_complex_step_of_the_forward(cell):
         # One replicate an entry: the leading axis is the Jacobian's.
         array = given[name]
         moved = array + 1j * STEP * np.eye(array.size).reshape(array.size, *array.shape)
-        bent = {k: np.broadcast_to(v.astype(complex), (array.size, *v.shape)) for k, v in given.items()} | {name: moved}
+        bent = {
+            k: np.broadcast_to(v.astype(complex), (array.size, *v.shape)) for k, v in given.items()
+        } | {name: moved}
         out = run(equations(cell), bent)
-        slope = sum((out[k].imag * w).sum(axis=tuple(range(1, 1 + w.ndim))) for k, w in weights.items()) / STEP
+        slope = (
+            sum((out[k].imag * w).sum(axis=tuple(range(1, 1 + w.ndim))) for k, w in weights.items())
+            / STEP
+        )
         # Both are sums of products, each off by tens of roundings.
-        np.testing.assert_allclose(got[f"d{name}"].ravel(), slope, rtol=1e-11, atol=1e-13 * abs(slope).max(), err_msg=name)
+        np.testing.assert_allclose(
+            got[f"d{name}"].ravel(), slope, rtol=1e-11, atol=1e-13 * abs(slope).max(), err_msg=name
+        )
 
 
 @every_cell
@@ -83,8 +102,12 @@ def test_every_gradient_is_the_complex_step_of_the_forward(cell):
 @pytest.mark.parametrize("T", [0, 1, 5])
 def test_replicates_are_separate_runs(cell, lead, T):
     count = int(np.prod(lead))
-    alone = [dict(draw(cell, SIZES._replace(T=T), seed=k, dtype="float64").arrays) for k in range(count)]
-    together = {k: np.stack([a[k] for a in alone]).reshape(*lead, *alone[0][k].shape) for k in alone[0]}
+    alone = [
+        dict(draw(cell, SIZES._replace(T=T), seed=k, dtype="float64").arrays) for k in range(count)
+    ]
+    together = {
+        k: np.stack([a[k] for a in alone]).reshape(*lead, *alone[0][k].shape) for k in alone[0]
+    }
     got, want = run(equations(cell), together), [run(equations(cell), a) for a in alone]
     assert got.keys() == names(cell)
     for name, array in got.items():
@@ -117,10 +140,14 @@ def test_the_dtype_is_kept(cell, dtype):
     for name, array in got.items():
         assert array.dtype == dtype, name
         # Some tens of roundings of the less precise of the two, over six contracting steps.
-        np.testing.assert_allclose(array, double[name], rtol=0, atol=100 * eps * abs(double[name]).max(), err_msg=name)
+        np.testing.assert_allclose(
+            array, double[name], rtol=0, atol=100 * eps * abs(double[name]).max(), err_msg=name
+        )
 
 
-@pytest.mark.skipif(np.finfo(np.longdouble).eps == np.finfo(float).eps, reason="here long double is double")
+@pytest.mark.skipif(
+    np.finfo(np.longdouble).eps == np.finfo(float).eps, reason="here long double is double"
+)
 @pytest.mark.parametrize("cell", [CELLS["gru"], CELLS["lstm"], CELLS["rnn-sigmoid"]], ids=str)
 def test_long_double_is_more_than_double(cell):
     given = arrays_of(cell)
@@ -137,7 +164,12 @@ def test_long_double_is_more_than_double(cell):
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
 @pytest.mark.parametrize("states", [True, False])
 def test_no_steps(cell, dtype, states):
-    given = {k: v.astype(dtype) for k, v in arrays_of(cell, SIZES._replace(T=0), absent=() if states else ("h0", "c0")).items()}
+    given = {
+        k: v.astype(dtype)
+        for k, v in arrays_of(
+            cell, SIZES._replace(T=0), absent=() if states else ("h0", "c0")
+        ).items()
+    }
     got = run(equations(cell), given)
     assert got.keys() == names(cell)
     assert (got["y"].shape, got["dx"].shape) == ((0, 2, 4), (0, 2, 3))
@@ -182,13 +214,21 @@ def test_the_parts_are_the_run(cell):
     assert [s.t for s in steps] == list(range(6))
     assert steps[3].before is steps[2]
     out = outputs(mathematics, steps, given["x"], params, **initial)
-    out |= backward(mathematics, steps, given["x"], params, **{k: given[k] for k in ("dy", "dhT", "dcT") if k in given})
+    out |= backward(
+        mathematics,
+        steps,
+        given["x"],
+        params,
+        **{k: given[k] for k in ("dy", "dhT", "dcT") if k in given},
+    )
     whole = run(mathematics, given)
     assert out.keys() == whole.keys()
     assert all((out[k] == whole[k]).all() for k in whole)
 
 
-@pytest.mark.parametrize("cell", [RNN("relu"), RNN(), RNN("sigmoid"), GRU(), GRU("before"), LSTM()], ids=str)
+@pytest.mark.parametrize(
+    "cell", [RNN("relu"), RNN(), RNN("sigmoid"), GRU(), GRU("before"), LSTM()], ids=str
+)
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_nan_stays_nan_and_in_its_row(cell, dtype):
     given = {k: v.astype(dtype) for k, v in arrays_of(cell).items()}
@@ -206,14 +246,17 @@ def test_nan_stays_nan_and_in_its_row(cell, dtype):
 
 
 @pytest.mark.parametrize("x", [1000.0, 1e30])
-@pytest.mark.parametrize("cell", [cell for cell in CELLS.values() if "bounded" in cell.traits], ids=str)
+@pytest.mark.parametrize(
+    "cell", [cell for cell in CELLS.values() if "bounded" in cell.traits], ids=str
+)
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_what_is_large_saturates(cell, x, dtype):
     given = {k: v.astype(dtype) for k, v in arrays_of(cell).items()}
     with np.errstate(over="raise", invalid="raise"):
         got = run(equations(cell), given | {"x": x * given["x"]})
     assert all(np.isfinite(a).all() for a in got.values())
-    # Values beyond one in each part but for a rounding are no values of tanh; an LSTM's o tanh(c) is one too.
+    # Values beyond one in each part but for a rounding are no values of tanh; an LSTM's o tanh(c)
+    # is one too.
     assert (abs(got["y"].real) <= 1 + 1e-15).all()
 
 
@@ -226,7 +269,9 @@ def test_an_edit_replaces_one_equation_in_its_place(cell):
     edited = mathematics.edited({"h": lambda s: 0 * s.x[..., :1] + s.h0})
     for part in ("step", "back", "total"):
         assert list(getattr(edited, part)) == list(getattr(mathematics, part))
-        assert [k for k, e in getattr(edited, part).items() if e is not getattr(mathematics, part)[k]] == (["h"] if part == "step" else [])
+        assert [
+            k for k, e in getattr(edited, part).items() if e is not getattr(mathematics, part)[k]
+        ] == (["h"] if part == "step" else [])
     given = arrays_of(cell)
     assert (run(edited, given)["y"] == given["h0"]).all()
     assert not (run(mathematics, given)["y"] == given["h0"]).any()
@@ -237,7 +282,9 @@ def test_an_edit_reaches_every_part():
     given, nothing = arrays_of(GRU()), lambda s: 0 * s.dy
     assert not run(mathematics.edited({"dz": nothing}), given)["dW"][:, 4:8].any()
     doubled = mathematics.edited({"dW_r": lambda q: 2 * mathematics["dW_r"](q)})
-    np.testing.assert_array_equal(run(doubled, given)["dW"][:, :4], 2 * run(mathematics, given)["dW"][:, :4])
+    np.testing.assert_array_equal(
+        run(doubled, given)["dW"][:, :4], 2 * run(mathematics, given)["dW"][:, :4]
+    )
 
 
 @pytest.mark.parametrize(
@@ -256,7 +303,10 @@ def test_an_edit_of_what_is_not_there(cell, edits, message):
 @every_cell
 def test_a_missing_term_names_those_that_there_are(cell):
     early = equations(cell).edited({"h": lambda s: s.h_next})
-    with pytest.raises(AttributeError, match=r"no term 'h_next' here yet; there are W_.*, x, t, T, before, after, .*h_prev"):
+    with pytest.raises(
+        AttributeError,
+        match=r"no term 'h_next' here yet; there are W_.*, x, t, T, before, after, .*h_prev",
+    ):
         run(early, arrays_of(cell))
 
 
@@ -280,7 +330,9 @@ def test_an_equation_that_loses_the_noise_is_named(term):
     careless = equations(GRU()).edited({term: LOSERS[term]})
     given = arrays_of(GRU())
     assert run(careless, given).keys() == names(GRU())
-    with pytest.raises(LostNoiseError, match=rf"the term {term} is a ndarray, but should be a Noisy like x"):
+    with pytest.raises(
+        LostNoiseError, match=rf"the term {term} is a ndarray, but should be a Noisy like x"
+    ):
         replicate(lambda a: run(careless, a), given, {}, "float32", 0)
 
 
@@ -297,7 +349,9 @@ def test_a_class_that_numpys_functions_forget_is_an_error():
 @pytest.mark.parametrize("T", [0, 1, 3])
 def test_every_result_of_a_noisy_run_is_noisy(cell, T):
     # A result without noise raises LostNoiseError.
-    got = replicate(lambda a: run(equations(cell), a), arrays_of(cell, SIZES._replace(T=T)), {}, "float32", 0)
+    got = replicate(
+        lambda a: run(equations(cell), a), arrays_of(cell, SIZES._replace(T=T)), {}, "float32", 0
+    )
     assert got.keys() == names(cell)
     if T:
         assert all((np.ptp(v, axis=0) > 0).any() for v in got.values())

@@ -13,7 +13,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium without a window. A machine without one fails these tests: a page that nobody opened is not known to work."""
+    """Chromium without a window. A machine without one fails these tests: a page that nobody opened
+    is not known to work.
+    """
     playwright = pytest.importorskip("playwright.sync_api")
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
@@ -26,7 +28,9 @@ def browser():
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    """Opens a page's text as a file; what the page asked for and complained of afterwards is in its ``requests`` and ``complaints``."""
+    """Opens a page's text as a file; what the page asked for and complained of afterwards is in its
+    ``requests`` and ``complaints``.
+    """
     pages = []
 
     def opens(text: str, width: int = 1100) -> Any:

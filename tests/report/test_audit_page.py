@@ -1,4 +1,6 @@
-"""An audit's page, opened and used; its Markdown and its XML; and what a hostile target may write into them: nothing but text."""
+"""An audit's page, opened and used; its Markdown and its XML; and what a hostile target may write
+into them: nothing but text.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +21,40 @@ HOSTILE = "<img src=x onerror=alert(1)>|`evil` ]]> \x1b[31m \ud800 & <script>ale
 def failed(tmp_path_factory):
     planted = find("lstm: f missing in dc").plant()
     only = ["forward_within_budget", "gradients_within_budget", "kept_and_new_share_one_whole"]
-    return gk.audit(planted, profile="quick", only=only).saving_counterexamples(tmp_path_factory.mktemp("cases"))
+    return gk.audit(planted, profile="quick", only=only).saving_counterexamples(
+        tmp_path_factory.mktemp("cases")
+    )
 
 
 @pytest.fixture(scope="module")
 def hostile(failed):
     properties = [replace(p, reason=HOSTILE) for p in failed.properties]
-    return replace(failed, implementation=HOSTILE, narrowings=[HOSTILE], properties=properties, versions={"x": HOSTILE})
+    return replace(
+        failed,
+        implementation=HOSTILE,
+        narrowings=[HOSTILE],
+        properties=properties,
+        versions={"x": HOSTILE},
+    )
 
 
 def test_the_page_tells_the_verdict_the_diagnosis_and_how_to_see_it_again(failed, opened):
     page = opened(audit_html(failed, "gatecheck audit my.py:Mine"))
     assert page.title() == f"gatecheck: {failed.implementation} as lstm: fail"
-    assert page.get_by_role("status").inner_text() == "✗ fail: 2 ran, 1 failed, 1 skipped, 0 inconclusive."
+    assert (
+        page.get_by_role("status").inner_text()
+        == "✗ fail: 2 ran, 1 failed, 1 skipped, 0 inconclusive."
+    )
     assert "lstm with 'f missing in dc'" in page.locator("body").inner_text()
     (found,) = [p for p in failed.properties if p.outcome == "failed"]
-    assert f"gatecheck audit my.py:Mine --replay {found.saved}" in page.locator("pre").all_inner_texts()
-    assert page.locator("svg[role=img] > title").text_content() == "2 properties measured an error; 1 beyond their budget."
+    assert (
+        f"gatecheck audit my.py:Mine --replay {found.saved}"
+        in page.locator("pre").all_inner_texts()
+    )
+    assert (
+        page.locator("svg[role=img] > title").text_content()
+        == "2 properties measured an error; 1 beyond their budget."
+    )
     assert page.locator("tbody tr").count() == 3
 
 
@@ -65,7 +84,9 @@ def test_the_page_can_fail_these_tests(opened):
 
 
 def test_markdown_cannot_be_broken_out_of(hostile):
-    text = audit_markdown(replace(hostile, properties=[replace(p, reason="a\n````\n<b>") for p in hostile.properties]))
+    text = audit_markdown(
+        replace(hostile, properties=[replace(p, reason="a\n````\n<b>") for p in hostile.properties])
+    )
     outside = re.sub(r"^(`{3,})text\n.*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
     assert outside != text
     assert "<b>" not in outside
@@ -78,8 +99,12 @@ def test_markdown_cannot_be_broken_out_of(hostile):
 
 def test_xml_holds_every_property_and_stays_xml(failed, hostile):
     suite = ElementTree.fromstring(junit_xml([failed])).find("testsuite")
-    assert {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")} == dict(tests="3", failures="1", errors="0", skipped="1")
-    (message,) = [case.find("failure").get("message") for case in suite if case.find("failure") is not None]
+    assert {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")} == dict(
+        tests="3", failures="1", errors="0", skipped="1"
+    )
+    (message,) = [
+        case.find("failure").get("message") for case in suite if case.find("failure") is not None
+    ]
     assert "but should be" in message
     named = ElementTree.fromstring(junit_xml([hostile])).find("testsuite").get("name")
     assert named.startswith("<img src=x onerror=alert(1)>|`evil` ]]> �[31m � &")

@@ -1,4 +1,6 @@
-"""An LSTM in column vectors, as courses have it: x is (n_x, m, T_x), and one matrix on [a_prev; x_t] a gate."""
+"""An LSTM in column vectors, as courses have it: x is (n_x, m, T_x), and one matrix on [a_prev;
+x_t] a gate.
+"""
 
 import numpy as np
 
@@ -13,7 +15,11 @@ class Course:
     cell = "lstm"
     convention = gk.Convention(
         "course",
-        {"lstm": gk.Layout("fiog", {"W{gate}": "U; W", "b{gate}": "b"}, gate_names={"g": "c", "i": "u"})},
+        {
+            "lstm": gk.Layout(
+                "fiog", {"W{gate}": "U; W", "b{gate}": "b"}, gate_names={"g": "c", "i": "u"}
+            )
+        },
         rows=True,
         vectors="column",
         axes="DBT",

@@ -43,7 +43,14 @@ class Fused:
             dh = dh if dy is None else dh + dy[t]
             dc = dc + dh * o * (1 - Ct[t] ** 2)
             before = C[t - 1] if t else first
-            da = np.hstack([dc * g * i * (1 - i), dc * before * f * (1 - f), dh * Ct[t] * o * (1 - o), dc * i * (1 - g**2)])
+            da = np.hstack(
+                [
+                    dc * g * i * (1 - i),
+                    dc * before * f * (1 - f),
+                    dh * Ct[t] * o * (1 - o),
+                    dc * i * (1 - g**2),
+                ]
+            )
             dW += Hin[t].T @ da
             dHin = da @ W.T
             dx[t], dh, dc = dHin[:, 1 : 1 + D], dHin[:, 1 + D :], dc * f

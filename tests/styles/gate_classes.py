@@ -23,7 +23,9 @@ class Gate:
 
 
 def sigmoid(a):
-    return np.where(a >= 0, 1 / (1 + np.exp(-np.abs(a))), np.exp(-np.abs(a)) / (1 + np.exp(-np.abs(a)))).astype(a.dtype)
+    return np.where(
+        a >= 0, 1 / (1 + np.exp(-np.abs(a))), np.exp(-np.abs(a)) / (1 + np.exp(-np.abs(a)))
+    ).astype(a.dtype)
 
 
 class GateByGate:
@@ -32,7 +34,9 @@ class GateByGate:
         "gate by gate",
         {
             "lstm": gk.Layout(
-                "ifog", {"{gate}.W": "W", "{gate}.U": "U", "{gate}.b": "b"}, gate_names=dict(i="input", f="forget", o="output", g="cell")
+                "ifog",
+                {"{gate}.W": "W", "{gate}.U": "U", "{gate}.b": "b"},
+                gate_names=dict(i="input", f="forget", o="output", g="cell"),
             )
         },
         rows=True,
@@ -40,9 +44,14 @@ class GateByGate:
 
     def _gates(self, params):
         def made(name, squash, slope):
-            return Gate(params[f"{name}.W"], params[f"{name}.U"], params[f"{name}.b"], squash, slope)
+            return Gate(
+                params[f"{name}.W"], params[f"{name}.U"], params[f"{name}.b"], squash, slope
+            )
 
-        gates = {name: made(name, sigmoid, lambda v: v * (1 - v)) for name in ("input", "forget", "output")}
+        gates = {
+            name: made(name, sigmoid, lambda v: v * (1 - v))
+            for name in ("input", "forget", "output")
+        }
         return gates | {"cell": made("cell", np.tanh, lambda v: 1 - v * v)}
 
     def _one(self, gates, x, h, c):
@@ -64,7 +73,9 @@ class GateByGate:
         h0, c0 = self._states(params, x, h0, c0)
         y, hT, cT = np.zeros((*x.shape[:2], h0.shape[1]), x.dtype), h0.copy(), c0.copy()
         for row in range(x.shape[1]):
-            for t, (h, c, _) in enumerate(self._one(self._gates(params), x[:, row], h0[row], c0[row])):
+            for t, (h, c, _) in enumerate(
+                self._one(self._gates(params), x[:, row], h0[row], c0[row])
+            ):
                 y[t, row], hT[row], cT[row] = h, h, c
         return y, hT, cT
 
@@ -82,9 +93,16 @@ class GateByGate:
                 dh = dh if dy is None else dh + dy[t, row]
                 m = np.tanh(c)
                 dc = dc + dh * o * (1 - m * m)
-                shares = {"output": (o, dh * m), "input": (i, dc * g), "cell": (g, dc * i), "forget": (f, dc * before)}
+                shares = {
+                    "output": (o, dh * m),
+                    "input": (i, dc * g),
+                    "cell": (g, dc * i),
+                    "forget": (f, dc * before),
+                }
                 pushed = [gates[name].push(x_t, h, *share) for name, share in shares.items()]
                 dx[t, row], dh, dc = sum(p[0] for p in pushed), sum(p[1] for p in pushed), dc * f
             dh0[row], dc0[row] = dh, dc
-        grads = {f"{name}.{k}": getattr(gate, "d" + k) for name, gate in gates.items() for k in "WUb"}
+        grads = {
+            f"{name}.{k}": getattr(gate, "d" + k) for name, gate in gates.items() for k in "WUb"
+        }
         return grads | {"x": dx, "h0": dh0, "c0": dc0}

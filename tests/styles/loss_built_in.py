@@ -1,4 +1,6 @@
-"""A character model with its loss built in: a plain RNN, a softmax, and gradients that are perhaps clipped, as is often copied."""
+"""A character model with its loss built in: a plain RNN, a softmax, and gradients that are perhaps
+clipped, as is often copied.
+"""
 
 import numpy as np
 
@@ -11,7 +13,11 @@ class CharModel:
         V, H = 5, 4
         sizes = {"Wxh": (H, V), "Whh": (H, H), "Why": (V, H), "bh": (H,), "by": (V,)}
         self.targets = rng.integers(0, V, 6)
-        return {"params": {k: rng.normal(size=s) for k, s in sizes.items()}, "x": rng.normal(size=(6, V)), "h0": rng.normal(size=H)}
+        return {
+            "params": {k: rng.normal(size=s) for k, s in sizes.items()},
+            "x": rng.normal(size=(6, V)),
+            "h0": rng.normal(size=H),
+        }
 
     def _run(self, p, x, h):
         hs, probabilities, loss = [h], [], 0.0
@@ -44,7 +50,11 @@ class CharModel:
             grads["x"][t] = p["Wxh"].T @ da
             dh = p["Whh"].T @ da
         grads = {k: dloss * g for k, g in (grads | {"h0": dh}).items()}
-        return grads if self.clip is None else {k: np.clip(g, -self.clip, self.clip) for k, g in grads.items()}
+        return (
+            grads
+            if self.clip is None
+            else {k: np.clip(g, -self.clip, self.clip) for k, g in grads.items()}
+        )
 
 
 class Clipped(CharModel):

@@ -11,7 +11,11 @@ class NotebookGRU:
     cell = "gru-before"
 
     def shapes(self, D, H):
-        return {f"{kind}{gate}": shape for gate in "zrh" for kind, shape in (("W", (D, H)), ("U", (H, H)), ("b", (H,)))}
+        return {
+            f"{kind}{gate}": shape
+            for gate in "zrh"
+            for kind, shape in (("W", (D, H)), ("U", (H, H)), ("b", (H,)))
+        }
 
     def forward(self, p, x, h0, c0=None):
         h = np.zeros((x.shape[1], p["bz"].size), x.dtype) if h0 is None else h0

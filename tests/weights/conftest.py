@@ -1,4 +1,6 @@
-"""What the weights in a file are held against: a case with nothing zero, its exact parameters, and what our cells compute with them."""
+"""What the weights in a file are held against: a case with nothing zero, its exact parameters, and
+what our cells compute with them.
+"""
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ SIZES = Sizes(T=6, B=2, D=3, H=4)
 @pytest.fixture
 def case_of():
     """A case of a cell without initial states; no two sizes are equal."""
-    return lambda name, dtype="float64": draw(as_cell(name), SIZES, seed=0, dtype=dtype, absent=("h0", "c0"))
+    return lambda name, dtype="float64": draw(
+        as_cell(name), SIZES, seed=0, dtype=dtype, absent=("h0", "c0")
+    )
 
 
 @pytest.fixture
@@ -40,7 +44,9 @@ def ours():
         arrays = {"x": np.asarray(x, np.float64), **layer.params}
         y = run(equations(layer.cell), arrays)["y"]
         if layer.cell in COMPUTED:
-            np.testing.assert_allclose(Builtin(layer.cell).forward(layer.params, arrays["x"])[0], y, rtol=0, atol=1e-13)
+            np.testing.assert_allclose(
+                Builtin(layer.cell).forward(layer.params, arrays["x"])[0], y, rtol=0, atol=1e-13
+            )
         return y
 
     return outputs

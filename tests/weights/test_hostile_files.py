@@ -1,4 +1,6 @@
-"""Files that are damaged, of another format, larger than they look, or written to harm: one line each, and no code of theirs is run."""
+"""Files that are damaged, of another format, larger than they look, or written to harm: one line
+each, and no code of theirs is run.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ import numpy as np
 import pytest
 
 from gatecheck.errors import GatecheckError, MissingExtraError, WeightsFileError
-from gatecheck.weights import files, keras_files, load, numpy_files, read_arrays, stored, tensor_files
+from gatecheck.weights import (
+    files,
+    keras_files,
+    load,
+    numpy_files,
+    read_arrays,
+    stored,
+    tensor_files,
+)
 
 h5py, onnx = pytest.importorskip("h5py"), pytest.importorskip("onnx")
 torch, safetensors = pytest.importorskip("torch"), pytest.importorskip("safetensors.numpy")
@@ -42,7 +52,9 @@ def zipped(path, **members):
 
 def npy(shape, content=b"", dtype="<f4"):
     file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": dtype, "fortran_order": False, "shape": shape}
+    )
     return file.getvalue() + content
 
 
@@ -61,12 +73,27 @@ def write(path):
                     file[k] = a
         case ".keras":
             write(path.with_suffix(".h5"))
-            zipped(path, config__json="{}", metadata__json="{}", model__weights__h5=path.with_suffix(".h5").read_bytes())
+            zipped(
+                path,
+                config__json="{}",
+                metadata__json="{}",
+                model__weights__h5=path.with_suffix(".h5").read_bytes(),
+            )
         case ".onnx":
             node = onnx.helper.make_node("RNN", ["X", "W", "R"], ["Y"], name="rnn", hidden_size=4)
-            own = [onnx.numpy_helper.from_array(ARRAYS[f"rnn.weight_{k}_l0"][None], name) for k, name in (("ih", "W"), ("hh", "R"))]
-            ends = [onnx.helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, None) for k in "XY"]
-            onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", ends[:1], ends[1:], own)), path)
+            own = [
+                onnx.numpy_helper.from_array(ARRAYS[f"rnn.weight_{k}_l0"][None], name)
+                for k, name in (("ih", "W"), ("hh", "R"))
+            ]
+            ends = [
+                onnx.helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, None) for k in "XY"
+            ]
+            onnx.save(
+                onnx.helper.make_model(
+                    onnx.helper.make_graph([node], "g", ends[:1], ends[1:], own)
+                ),
+                path,
+            )
 
 
 def complaint(path):
@@ -127,7 +154,9 @@ def test_every_damage_is_an_error_of_ours(tmp_path, suffix):
 def test_a_nan_that_signals_is_no_warning(tmp_path):
     bits = np.full((4, 3), 0x7F800001, "u4").view("f4")
     np.savez(tmp_path / "w.npz", **ARRAYS | {"rnn.weight_ih_l0": bits})
-    with pytest.raises(WeightsFileError, match=r"W of rnn.l0 in .* is NaN or infinite in 12 of 12 entries"):
+    with pytest.raises(
+        WeightsFileError, match=r"W of rnn.l0 in .* is NaN or infinite in 12 of 12 entries"
+    ):
         load(tmp_path / "w.npz")
 
 
@@ -143,7 +172,12 @@ def test_a_file_that_unpacks_to_too_much(tmp_path, suffix, monkeypatch):
         monkeypatch.setattr(module, "LIMIT", 200)
     # An archive before anything in it is unpacked; ONNX holds its arrays as they are.
     if suffix != ".onnx":
-        refused(path, "it unpacks to" if suffix in (".npz", ".pt", ".keras") else "and what is before it unpack to|the file and what")
+        refused(
+            path,
+            "it unpacks to"
+            if suffix in (".npz", ".pt", ".keras")
+            else "and what is before it unpack to|the file and what",
+        )
 
 
 def test_names_that_would_write_on_a_terminal(tmp_path):
@@ -184,12 +218,19 @@ def test_objects_are_not_unpickled(tmp_path):
     refused(path, "but should hold numbers")
     for at in ({"model": Evil(trace)}, Evil(trace)):
         torch.save(at, tmp_path / "w.pt")
-        refused(tmp_path / "w.pt", r"it holds Python objects \(io.open\), and unpickling those would run code: save module.state_dict")
+        refused(
+            tmp_path / "w.pt",
+            r"it holds Python objects \(io.open\), and unpickling those would run code: save module.state_dict",
+        )
     assert not trace.exists()
 
 
 def test_arrays_come_in_the_order_of_bytes_of_this_machine(tmp_path):
-    np.savez(tmp_path / "w.npz", a=np.arange(3, dtype=">f4"), b=np.asfortranarray(np.arange(6.0).reshape(2, 3)))
+    np.savez(
+        tmp_path / "w.npz",
+        a=np.arange(3, dtype=">f4"),
+        b=np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    )
     found = read_arrays(tmp_path / "w.npz")
     assert found["a"].dtype.isnative
     assert found["a"].tolist() == [0, 1, 2]
@@ -201,7 +242,12 @@ def test_arrays_come_in_the_order_of_bytes_of_this_machine(tmp_path):
 
 def test_a_checkpoint_of_odd_things(tmp_path):
     path = tmp_path / "w.pt"
-    loop = {"w": torch.ones(2), "half": torch.ones(2, dtype=torch.float16), "n": 3, "sparse": torch.eye(2).to_sparse()}
+    loop = {
+        "w": torch.ones(2),
+        "half": torch.ones(2, dtype=torch.float16),
+        "n": 3,
+        "sparse": torch.eye(2).to_sparse(),
+    }
     loop["itself"] = loop
     torch.save({"all": [loop, loop]}, path)
     assert list(read_arrays(path)) == ["all.0.w", "all.0.half"]
@@ -213,7 +259,11 @@ def test_a_checkpoint_of_odd_things(tmp_path):
     refused(path, "it is a TorchScript archive, which is code: save module.state_dict")
     torch.save(torch.nn.LSTM(2, 3), path)
     refused(path, r"Python objects \(torch.nn.modules.rnn.LSTM\)")
-    torch.save({"weight_ih": torch.ones(2, 3), "weight_hh": torch.ones(2, 2)}, path, _use_new_zipfile_serialization=False)
+    torch.save(
+        {"weight_ih": torch.ones(2, 3), "weight_hh": torch.ones(2, 2)},
+        path,
+        _use_new_zipfile_serialization=False,
+    )
     assert load(path).D == 3
 
 
@@ -226,7 +276,10 @@ def test_a_checkpoint_of_odd_things(tmp_path):
         {"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 16]}},
         {"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 2**40]}},
         {"a": {"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}},
-        {"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}, "b": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}},
+        {
+            "a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
+            "b": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
+        },
         {"a": {"dtype": "OBJ", "shape": [4], "data_offsets": [0, 16]}},
         [],
     ],
@@ -240,10 +293,16 @@ def test_a_header_that_does_not_fit(tmp_path, header):
 
 
 def test_a_dtype_that_numpy_has_not_is_left_out_and_said(tmp_path):
-    path, text = tmp_path / "w.safetensors", json.dumps({"a": {"dtype": "F8_E4M3", "shape": [16], "data_offsets": [0, 16]}}).encode()
+    path, text = (
+        tmp_path / "w.safetensors",
+        json.dumps({"a": {"dtype": "F8_E4M3", "shape": [16], "data_offsets": [0, 16]}}).encode(),
+    )
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
     assert read_arrays(path) == {}
-    with pytest.raises(WeightsFileError, match="no recurrent layer that gatecheck can read: a was left out: of F8_E4M3"):
+    with pytest.raises(
+        WeightsFileError,
+        match="no recurrent layer that gatecheck can read: a was left out: of F8_E4M3",
+    ):
         load(path)
 
 
@@ -285,12 +344,26 @@ def test_hdf5_reads_its_own_file_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "config", ["", "{", "[1, {}]", '"text"', "[" * 200_000, '{"config": {"name": 3}, "class_name": []}', '{"class_name": {"config": 1}}']
+    "config",
+    [
+        "",
+        "{",
+        "[1, {}]",
+        '"text"',
+        "[" * 200_000,
+        '{"config": {"name": 3}, "class_name": []}',
+        '{"class_name": {"config": 1}}',
+    ],
 )
 def test_a_configuration_of_anything(tmp_path, config):
     path = tmp_path / "w.keras"
     write(tmp_path / "w.h5")
-    zipped(path, config__json=config, metadata__json="{}", model__weights__h5=(tmp_path / "w.h5").read_bytes())
+    zipped(
+        path,
+        config__json=config,
+        metadata__json="{}",
+        model__weights__h5=(tmp_path / "w.h5").read_bytes(),
+    )
     message = complaint(path)
     assert not message or "w.keras is damaged, or not a Keras model" in message
     zipped(path, config__json="{}", metadata__json="{}")
@@ -318,11 +391,18 @@ def test_external_data_of_onnx_stays_in_its_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("suffix", "module", "extra"),
-    [(".safetensors", "safetensors", "weights"), (".pt", "torch", "torch"), (".h5", "h5py", "weights"), (".keras", "h5py", "weights")],
+    [
+        (".safetensors", "safetensors", "weights"),
+        (".pt", "torch", "torch"),
+        (".h5", "h5py", "weights"),
+        (".keras", "h5py", "weights"),
+    ],
 )
 def test_a_missing_library_is_named_with_its_extra(tmp_path, monkeypatch, suffix, module, extra):
     path = tmp_path / f"w{suffix}"
     write(path)
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(MissingExtraError, match=rf'reading w{suffix} needs .*: pip install "gatecheck\[{extra}\]"'):
+    with pytest.raises(
+        MissingExtraError, match=rf'reading w{suffix} needs .*: pip install "gatecheck\[{extra}\]"'
+    ):
         read_arrays(path)

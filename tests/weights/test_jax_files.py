@@ -12,7 +12,10 @@ from gatecheck.weights import load
 D, H = 3, 4
 
 
-@pytest.mark.parametrize(("name", "cell", "mark"), [("rnn", "SimpleCell", "/"), ("gru", "GRUCell", "."), ("lstm", "LSTMCell", "keystr")])
+@pytest.mark.parametrize(
+    ("name", "cell", "mark"),
+    [("rnn", "SimpleCell", "/"), ("gru", "GRUCell", "."), ("lstm", "LSTMCell", "keystr")],
+)
 def test_a_layer_of_flax(tmp_path, name, cell, mark, case_of, same_weights, ours):
     linen, jax = pytest.importorskip("flax.linen"), pytest.importorskip("jax")
     case = case_of(name, "float32")
@@ -20,10 +23,16 @@ def test_a_layer_of_flax(tmp_path, name, cell, mark, case_of, same_weights, ours
     x = np.swapaxes(case["x"], 0, 1)
     variables = module.init(jax.random.key(0), x)
     leaves = jax.tree_util.tree_flatten_with_path(variables)
-    spelled = {f"params/cell/{k}": a for k, a in CONVENTIONS["flax"].spell(case.cell, case.params).items()}
+    spelled = {
+        f"params/cell/{k}": a for k, a in CONVENTIONS["flax"].spell(case.cell, case.params).items()
+    }
     paths = ["/".join(key.key for key in path) for path, _ in leaves[0]]
     y = module.apply(jax.tree_util.tree_unflatten(leaves[1], [spelled[p] for p in paths]), x)
-    write = {"/": lambda p: p, ".": lambda p: p.replace("/", "."), "keystr": lambda p: "".join(f"['{k}']" for k in p.split("/"))}[mark]
+    write = {
+        "/": lambda p: p,
+        ".": lambda p: p.replace("/", "."),
+        "keystr": lambda p: "".join(f"['{k}']" for k in p.split("/")),
+    }[mark]
     np.savez(tmp_path / "p.npz", **{write(p): spelled[p] for p in paths})
     layer = load(tmp_path / "p.npz")
     assert (layer.label, layer.convention) == ("params.cell", "flax")
@@ -36,17 +45,27 @@ def test_a_cell_of_equinox(tmp_path, name, case_of, ours):
     eqx, jax = pytest.importorskip("equinox"), pytest.importorskip("jax")
     cell = getattr(eqx.nn, f"{name.upper()}Cell")(3, 4, key=jax.random.key(1))
     leaves = jax.tree_util.tree_flatten_with_path(eqx.filter(cell, eqx.is_array))[0]
-    np.savez(tmp_path / "p.npz", **{"net" + jax.tree_util.keystr(path): np.asarray(a) for path, a in leaves})
+    np.savez(
+        tmp_path / "p.npz",
+        **{"net" + jax.tree_util.keystr(path): np.asarray(a) for path, a in leaves},
+    )
     layer = load(tmp_path / "p.npz")
     assert (layer.label, layer.convention, layer.cell) == ("net", "equinox", as_cell(name))
     x, state = case_of(name, "float32")["x"][:2, 0], jax.numpy.zeros(4)
     step = jax.jit(lambda x_t, state: cell(x_t, state))
     state = step(x[1], step(x[0], (state, state) if name == "lstm" else state))
-    np.testing.assert_allclose(ours(layer, x[:, None])[-1, 0], state[0] if name == "lstm" else state, atol=3e-5)
+    np.testing.assert_allclose(
+        ours(layer, x[:, None])[-1, 0], state[0] if name == "lstm" else state, atol=3e-5
+    )
 
 
 @pytest.mark.parametrize(
-    ("label", "core", "cell"), [("lstm", "LSTM", "lstm"), ("vanilla_rnn", "VanillaRNN", "rnn-relu"), ("gru", "GRU", "gru-before")]
+    ("label", "core", "cell"),
+    [
+        ("lstm", "LSTM", "lstm"),
+        ("vanilla_rnn", "VanillaRNN", "rnn-relu"),
+        ("gru", "GRU", "gru-before"),
+    ],
 )
 def test_what_haiku_adds_at_run_time_is_added(tmp_path, label, core, cell, case_of, ours):
     hk, jax = pytest.importorskip("haiku"), pytest.importorskip("jax")
@@ -60,8 +79,13 @@ def test_what_haiku_adds_at_run_time_is_added(tmp_path, label, core, cell, case_
     shapes = jax.eval_shape(net.init, jax.random.key(2), x[0])
     rng = np.random.default_rng(0)
     params = jax.tree_util.tree_map(lambda a: rng.uniform(-1, 1, a.shape).astype("float32"), shapes)
-    np.savez(tmp_path / "p.npz", **{f"{module}/{k}": a for module, own in params.items() for k, a in own.items()})
+    np.savez(
+        tmp_path / "p.npz",
+        **{f"{module}/{k}": a for module, own in params.items() for k, a in own.items()},
+    )
     layer = load(tmp_path / "p.npz")
     assert (layer.label, layer.convention, layer.cell) == (label, "haiku", as_cell(cell))
-    assert ("1 was added to the bias of its forget gate" in " ".join(layer.notes)) == (core == "LSTM")
+    assert ("1 was added to the bias of its forget gate" in " ".join(layer.notes)) == (
+        core == "LSTM"
+    )
     np.testing.assert_allclose(ours(layer, x)[0], jax.jit(net.apply)(params, x[0]), atol=3e-5)

@@ -47,21 +47,31 @@ def test_a_model_of_keras(tmp_path, keras, name, suffix, case_of, same_weights, 
         model.save_weights(path)
     else:
         model.save(path)
-    plain = suffix == ".weights.h5" and name in ("rnn-relu", "gru-hard6")  # no configuration there says so
+    plain = suffix == ".weights.h5" and name in (
+        "rnn-relu",
+        "gru-hard6",
+    )  # no configuration there says so
     found = load(path, cell=name if plain else None)
     same_weights(found, case)
-    expected = np.asarray(keras.ops.convert_to_numpy(layer(np.swapaxes(case["x"], 0, 1)))).swapaxes(0, 1)
+    expected = np.asarray(keras.ops.convert_to_numpy(layer(np.swapaxes(case["x"], 0, 1)))).swapaxes(
+        0, 1
+    )
     # In float32: a few hundred roundings of numbers below one.
     np.testing.assert_allclose(ours(found, case["x"]), expected, atol=3e-5)
 
 
 def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
-    both = keras.layers.Bidirectional(keras.layers.GRU(4, return_sequences=True, use_bias=False, reset_after=False), name="both")
+    both = keras.layers.Bidirectional(
+        keras.layers.GRU(4, return_sequences=True, use_bias=False, reset_after=False), name="both"
+    )
     gelu = keras.layers.LSTM(5, activation="gelu", return_sequences=True, name="strange")
     inner = keras.layers.RNN([keras.layers.LSTMCell(2), keras.layers.LSTMCell(6)], name="stack")
     model = keras.Sequential([keras.Input((None, 3)), both, gelu, inner])
     model.save(tmp_path / "m.keras")
-    found = {one.label: one for one in (load(tmp_path / "m.keras", layer=label) for label in KERAS_LABELS)}
+    found = {
+        one.label: one
+        for one in (load(tmp_path / "m.keras", layer=label) for label in KERAS_LABELS)
+    }
     assert [(one.cell.name, one.D, one.H, one.reverse) for one in found.values()] == [
         ("gru-before", 3, 4, False),
         ("gru-before", 3, 4, True),
@@ -70,12 +80,21 @@ def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
     ]
     kernel = keras.ops.convert_to_numpy(both.backward_layer.cell.kernel)
     np.testing.assert_array_equal(found[KERAS_LABELS[1]].params["W"][:, 8:], kernel[:, 8:])
-    with pytest.raises(UsageError, match=r"layers.lstm.cell: a LSTM with the activations gelu and sigmoid, and no cell of gatecheck has"):
+    with pytest.raises(
+        UsageError,
+        match=r"layers.lstm.cell: a LSTM with the activations gelu and sigmoid, and no cell of gatecheck has",
+    ):
         load(tmp_path / "m.keras", layer="layers.lstm.cell")
-    model.save_weights(tmp_path / "m.weights.h5")  # without a configuration, and without biases, it may reset before or after
-    with pytest.raises(UsageError, match="a gru as in keras, or a gru-before as in keras; say --cell"):
+    model.save_weights(
+        tmp_path / "m.weights.h5"
+    )  # without a configuration, and without biases, it may reset before or after
+    with pytest.raises(
+        UsageError, match="a gru as in keras, or a gru-before as in keras; say --cell"
+    ):
         load(tmp_path / "m.weights.h5", layer=KERAS_LABELS[0])
-    assert load(tmp_path / "m.weights.h5", layer=KERAS_LABELS[0], cell="gru-before").cell == as_cell("gru-before")
+    assert load(
+        tmp_path / "m.weights.h5", layer=KERAS_LABELS[0], cell="gru-before"
+    ).cell == as_cell("gru-before")
 
 
 def test_a_class_of_the_users_own_is_none_of_keras_until_its_cell_is_said(tmp_path, keras):
@@ -83,19 +102,33 @@ def test_a_class_of_the_users_own_is_none_of_keras_until_its_cell_is_said(tmp_pa
         pass
 
     backwards = keras.layers.LSTM(4, return_sequences=True, go_backwards=True)
-    keras.Sequential([keras.Input((None, 3)), backwards, keras.layers.RNN(LSTMCell(5))]).save(tmp_path / "m.keras")
+    keras.Sequential([keras.Input((None, 3)), backwards, keras.layers.RNN(LSTMCell(5))]).save(
+        tmp_path / "m.keras"
+    )
     layer = load(tmp_path / "m.keras")
     assert (layer.label, layer.reverse) == ("layers.lstm.cell.reverse", True)
     assert load(tmp_path / "m.keras", layer="layers.rnn.cell", cell="lstm").H == 5
-    with pytest.raises(UsageError, match=r"layers.rnn.cell is no RNN, GRU or LSTM as far as the file says; --cell can say what it is"):
+    with pytest.raises(
+        UsageError,
+        match=r"layers.rnn.cell is no RNN, GRU or LSTM as far as the file says; --cell can say what it is",
+    ):
         load(tmp_path / "m.keras", layer="layers.rnn.cell")
 
 
 @pytest.mark.parametrize(("version", "cell"), [("2.4.0", "gru-hard5"), ("3.0.1", "gru-hard6")])
 def test_the_hard_sigmoid_of_keras_2_is_another(tmp_path, version, cell):
     """A file as Keras 2 wrote it, by hand: Keras 2 needs a Python of its time."""
-    own = {"name": "enc", "units": 4, "activation": "tanh", "recurrent_activation": "hard_sigmoid", "reset_after": True}
-    config = {"class_name": "Sequential", "config": {"name": "net", "layers": [{"class_name": "GRU", "config": own}]}}
+    own = {
+        "name": "enc",
+        "units": 4,
+        "activation": "tanh",
+        "recurrent_activation": "hard_sigmoid",
+        "reset_after": True,
+    }
+    config = {
+        "class_name": "Sequential",
+        "config": {"name": "net", "layers": [{"class_name": "GRU", "config": own}]},
+    }
     with pytest.importorskip("h5py").File(tmp_path / "m.h5", "w") as file:
         file.attrs["keras_version"], file.attrs["model_config"] = version, json.dumps(config)
         for name, shape in (("kernel", (3, 12)), ("recurrent_kernel", (4, 12)), ("bias", (2, 12))):

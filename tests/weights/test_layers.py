@@ -1,4 +1,6 @@
-"""Layers among arrays: every convention is found by its names and shapes, what fits two is said, and what only looks like one is left."""
+"""Layers among arrays: every convention is found by its names and shapes, what fits two is said,
+and what only looks like one is left.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,12 @@ def kind_of(cell):
 
 
 PLAIN = [cell for cell in CELLS.values() if cell.activation == "tanh"]
-EVERY = [(cell, spelling) for spelling in CONVENTIONS.values() for cell in PLAIN if kind_of(cell) in spelling.layouts]
+EVERY = [
+    (cell, spelling)
+    for spelling in CONVENTIONS.values()
+    for cell in PLAIN
+    if kind_of(cell) in spelling.layouts
+]
 
 # What a layer has to be called where its arrays could be a dense layer's.
 SCOPE = {
@@ -44,13 +51,24 @@ def params_of(cell, spelling, seed=0):
 
 
 def arrays_of(cell, spelling, prefix, seed=0):
-    return {f"{prefix}{k}": a for k, a in spelling.spell(cell, params_of(cell, spelling, seed)).items()}
+    return {
+        f"{prefix}{k}": a for k, a in spelling.spell(cell, params_of(cell, spelling, seed)).items()
+    }
 
 
 def dense(prefix=""):
     """Arrays of layers that are not recurrent, in which sizes fit by chance."""
-    names = {"kernel": (H + D, 4 * H), "bias": (4 * H,), "linear/w": (D, H), "linear/b": (H,), "linear_1/w": (H, H), "linear_1/b": (H,)}
-    return {f"{prefix}head/{k}": np.ones(shape, "float32") for k, shape in names.items()} | {f"{prefix}head/steps": np.array(7)}
+    names = {
+        "kernel": (H + D, 4 * H),
+        "bias": (4 * H,),
+        "linear/w": (D, H),
+        "linear/b": (H,),
+        "linear_1/w": (H, H),
+        "linear_1/b": (H,),
+    }
+    return {f"{prefix}head/{k}": np.ones(shape, "float32") for k, shape in names.items()} | {
+        f"{prefix}head/steps": np.array(7)
+    }
 
 
 @pytest.mark.parametrize(("cell", "spelling"), EVERY, ids=[f"{a}-{b.name}" for a, b in EVERY])
@@ -62,24 +80,35 @@ def test_every_convention_is_found_among_other_arrays(cell, spelling):
     own = OWN_CELLS.get(key, cell)
     layer = found[replace(own, forget_bias=0.0).name]
     assert set(found) == OPEN.get(key, {layer.cell.name})
-    assert layer.convention == {"paddle": "pytorch", "paddle-cell": "pytorch-cell"}.get(spelling.name, spelling.name)  # the same here
+    assert layer.convention == {"paddle": "pytorch", "paddle-cell": "pytorch-cell"}.get(
+        spelling.name, spelling.name
+    )  # the same here
     assert (layer.name, layer.D, layer.H) == (scope.replace("/", "."), D, H)
     expected = {k: a.astype(float) for k, a in params_of(cell, spelling).items()}
     if own.forget_bias:
         block(cell, expected["b"], "f")[...] += own.forget_bias
-    assert any("1 was added to the bias of its forget gate" in note for note in layer.notes) == bool(own.forget_bias)
+    assert any(
+        "1 was added to the bias of its forget gate" in note for note in layer.notes
+    ) == bool(own.forget_bias)
     assert set(layer.params) == set(expected)
     for name, a in expected.items():
         np.testing.assert_array_equal(layer.params[name], a)
     # Told its cell and its convention it is found under any name, as just this.
-    (told,) = (one for one in find_layers(arrays, cell=cell, convention=spelling) if one.name == layer.name)
+    (told,) = (
+        one for one in find_layers(arrays, cell=cell, convention=spelling) if one.name == layer.name
+    )
     assert (told.cell, told.convention) == (cell, spelling.name)
 
 
 @pytest.mark.parametrize("write", ["{}:0", "{}.value", "['{}']", "|{}"])
 def test_names_as_libraries_decorate_them(write):
-    arrays = {write.format(k): a for k, a in arrays_of(as_cell("gru"), CONVENTIONS["keras"], "enc/").items()}
-    (layer,) = find_layers({k.replace("/", "']['") if "[" in k else k: a for k, a in arrays.items()})
+    arrays = {
+        write.format(k): a
+        for k, a in arrays_of(as_cell("gru"), CONVENTIONS["keras"], "enc/").items()
+    }
+    (layer,) = find_layers(
+        {k.replace("/", "']['") if "[" in k else k: a for k, a in arrays.items()}
+    )
     assert (layer.name, layer.cell) == ("enc", as_cell("gru"))
 
 
@@ -100,11 +129,15 @@ def test_a_convention_of_the_users_own(tmp_path):
     layer = load(tmp_path / "w.npz", convention=mine)
     assert (layer.label, layer.cell, layer.convention) == ("net", as_cell("lstm"), "mine")
     np.testing.assert_array_equal(layer.params["U"], params_of(as_cell("lstm"), mine)["U"])
-    with pytest.raises(WeightsFileError, match="no recurrent layer that gatecheck can read: its arrays are"):
+    with pytest.raises(
+        WeightsFileError, match="no recurrent layer that gatecheck can read: its arrays are"
+    ):
         load(tmp_path / "w.npz")
 
 
-@pytest.mark.parametrize("name", ["lstm-proj3", "lstm-peepholes", "lstm-peepholes-proj2", "lstm-proj6"])
+@pytest.mark.parametrize(
+    "name", ["lstm-proj3", "lstm-peepholes", "lstm-peepholes-proj2", "lstm-proj6"]
+)
 @pytest.mark.parametrize("spelling", ["canonical", "onednn", "tflite"])
 def test_options_that_have_arrays_of_their_own(name, spelling):
     (layer,) = find_layers(arrays_of(as_cell(name), CONVENTIONS[spelling], "a."))
@@ -126,7 +159,9 @@ def test_the_layers_and_directions_of_a_network(spelling, labels):
     assert [one.label for one in found] == labels
     for one, tag in zip(found, cell.tags, strict=True):
         assert one.reverse == ("reverse" in tag)
-        np.testing.assert_array_equal(one.params["U"], params_of(cell, CONVENTIONS[spelling])[f"U{tag}"])
+        np.testing.assert_array_equal(
+            one.params["U"], params_of(cell, CONVENTIONS[spelling])[f"U{tag}"]
+        )
 
 
 def test_both_directions_in_one_array_and_by_name():
@@ -135,7 +170,9 @@ def test_both_directions_in_one_array_and_by_name():
         found = find_layers(arrays_of(cell, CONVENTIONS[spelling], "n/"))
         assert [one.label for one in found] == labels
         for one, tag in zip(found, cell.tags, strict=True):
-            np.testing.assert_array_equal(one.params["U"], params_of(cell, CONVENTIONS[spelling])[f"U{tag}"])
+            np.testing.assert_array_equal(
+                one.params["U"], params_of(cell, CONVENTIONS[spelling])[f"U{tag}"]
+            )
 
 
 def saved(tmp_path, **arrays):
@@ -165,9 +202,16 @@ def test_a_choice_lists_what_is_there(tmp_path):
 
 
 def test_where_arrays_do_not_tell(tmp_path):
-    arrays = {k: a for k, a in arrays_of(as_cell("gru"), CONVENTIONS["canonical"], "a/").items() if k[-1] in "WU"}
+    arrays = {
+        k: a
+        for k, a in arrays_of(as_cell("gru"), CONVENTIONS["canonical"], "a/").items()
+        if k[-1] in "WU"
+    }
     path = saved(tmp_path, **arrays)
-    with pytest.raises(UsageError, match="those of a gru as in canonical, or a gru-before as in canonical; say --cell or --convention"):
+    with pytest.raises(
+        UsageError,
+        match="those of a gru as in canonical, or a gru-before as in canonical; say --cell or --convention",
+    ):
         load(path)
     assert load(path, cell="gru").params["c_n"].shape == (H,)
     assert load(path, cell="gru-hard6").cell == as_cell("gru-hard6")
@@ -187,15 +231,27 @@ def test_a_bias_that_is_missing_is_said(tmp_path):
 NO_LSTM = {"a.weight_hh_l0": np.ones(0)}
 
 BAD = {
-    "nan": ({"a.weight_hh_l0": np.where(np.eye(16, 4), np.nan, 1)}, "U of a.l0 in .*w.npz is NaN or infinite in 4 of 64 entries"),
-    "shape": ({"a.bias_ih_l0": np.ones(15)}, r"a.bias_ih_l0 \(15,\), .* have the names of pytorch's, but fit no cell of it"),
+    "nan": (
+        {"a.weight_hh_l0": np.where(np.eye(16, 4), np.nan, 1)},
+        "U of a.l0 in .*w.npz is NaN or infinite in 4 of 64 entries",
+    ),
+    "shape": (
+        {"a.bias_ih_l0": np.ones(15)},
+        r"a.bias_ih_l0 \(15,\), .* have the names of pytorch's, but fit no cell of it",
+    ),
     "square": ({"a.weight_hh_l0": np.ones((14, 4))}, "fit no cell of it"),
     "flat": ({"a.weight_ih_l0": np.ones(48)}, "fit no cell of it"),
     "scalar": ({"a.weight_hh_l0": np.ones(())}, "fit no cell of it"),
     "empty": ({"a.weight_ih_l0": np.ones((16, 0))}, "fit no cell of it"),
     "quantised": ({"a.weight_ih_l0": np.ones((16, 3), "int8")}, r"a.weight_ih_l0 int8 \(16, 3\)"),
-    "complex": ({"a.weight_ih_l0": np.ones((16, 3), "complex64")}, r"a.weight_ih_l0 complex64 \(16, 3\)"),
-    "of three": ({f"b/{k}": np.ones((3, 4, 4)) for k in "WR"} | NO_LSTM, r"b.W \(3, 4, 4\), b.R \(3, 4, 4\) have the names of onnx's"),
+    "complex": (
+        {"a.weight_ih_l0": np.ones((16, 3), "complex64")},
+        r"a.weight_ih_l0 complex64 \(16, 3\)",
+    ),
+    "of three": (
+        {f"b/{k}": np.ones((3, 4, 4)) for k in "WR"} | NO_LSTM,
+        r"b.W \(3, 4, 4\), b.R \(3, 4, 4\) have the names of onnx's",
+    ),
     "twice": ({"a/weight_ih_l0": np.ones((16, 3))}, "one name but for separators, a.weight_ih_l0"),
 }
 

@@ -30,11 +30,20 @@ def saved(path, cell, weights, **options):
     onnx = pytest.importorskip("onnx")
     helper, array = onnx.helper, onnx.numpy_helper.from_array
     inputs = ["X", "w", "r", "b", *(["", "", "", "p"] if "P" in weights else [])]
-    node = helper.make_node(cell.kind.upper(), inputs, ["Y"], name="/enc/cell", hidden_size=H, **options)
-    ends = [helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, shape) for k, shape in (("X", [None, None, D]), ("Y", None))]
+    node = helper.make_node(
+        cell.kind.upper(), inputs, ["Y"], name="/enc/cell", hidden_size=H, **options
+    )
+    ends = [
+        helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, shape)
+        for k, shape in (("X", [None, None, D]), ("Y", None))
+    ]
     own = [array(a, k.lower()) for k, a in weights.items()]
-    graph = helper.make_graph([node], "g", ends[:1], ends[1:], [*own, array(np.ones((2, 2)), "other")])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    graph = helper.make_graph(
+        [node], "g", ends[:1], ends[1:], [*own, array(np.ones((2, 2)), "other")]
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path
+    )
     return path
 
 
@@ -47,22 +56,37 @@ def test_a_node_of_onnx(tmp_path, name, case_of, same_weights, ours):
     path = saved(tmp_path / "m.onnx", case.cell, weights, **OPTIONS[name])
     layer = load(path)
     backwards = name == "lstm"
-    assert (layer.label, layer.convention, layer.reverse) == ("enc.cell" + ".reverse" * backwards, "onnx", backwards)
+    assert (layer.label, layer.convention, layer.reverse) == (
+        "enc.cell" + ".reverse" * backwards,
+        "onnx",
+        backwards,
+    )
     same_weights(layer, case)
     assert set(read_arrays(path)) == {*(f"/enc/cell/{k}" for k in weights), "other"}
-    y = runtime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"X": case["x"]})[0][:, 0]
+    y = runtime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(
+        None, {"X": case["x"]}
+    )[0][:, 0]
     turn = slice(None, None, -1 if backwards else 1)
     np.testing.assert_allclose(ours(layer, case["x"][turn])[turn], y, atol=3e-5)
-    with pytest.raises(WeightsFileError, match=r"enc\.cell is a .*, as the file says, and no rnn-sigmoid"):
+    with pytest.raises(
+        WeightsFileError, match=r"enc\.cell is a .*, as the file says, and no rnn-sigmoid"
+    ):
         load(path, cell="rnn-sigmoid")
 
 
 def test_halves_and_nodes_that_no_cell_of_ours_computes(tmp_path, case_of):
     case = case_of("gru", "float32")
-    weights = {k: a.astype(np.float16) for k, a in CONVENTIONS["onnx"].spell(case.cell, case.params).items()}
+    weights = {
+        k: a.astype(np.float16)
+        for k, a in CONVENTIONS["onnx"].spell(case.cell, case.params).items()
+    }
     layer = load(saved(tmp_path / "m.onnx", case.cell, weights))
     assert layer.cell == as_cell("gru-before")
-    np.testing.assert_array_equal(layer.params["U"][:, H : 2 * H], -weights["R"][0, :H].T.astype(float))
+    np.testing.assert_array_equal(
+        layer.params["U"][:, H : 2 * H], -weights["R"][0, :H].T.astype(float)
+    )
     saved(tmp_path / "m.onnx", case.cell, weights, clip=1.0)
-    with pytest.raises(WeightsFileError, match="/enc/cell was left out: it clips what goes into its activations"):
+    with pytest.raises(
+        WeightsFileError, match="/enc/cell was left out: it clips what goes into its activations"
+    ):
         load(tmp_path / "m.onnx")

@@ -1,4 +1,6 @@
-"""Files that PyTorch writes: the weights come back exactly, and our cells compute with them what it does."""
+"""Files that PyTorch writes: the weights come back exactly, and our cells compute with them what it
+does.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,24 @@ def torch_module(torch, case, **options):
 def test_a_layer_of_pytorch(tmp_path, name, suffix, case_of, same_weights, ours):
     torch = pytest.importorskip("torch")
     case = case_of(name)
-    net = torch.nn.ModuleDict({"head": torch.nn.Linear(5, 6), "encoder": torch.nn.ModuleDict({"rnn": torch_module(torch, case)})})
+    net = torch.nn.ModuleDict(
+        {
+            "head": torch.nn.Linear(5, 6),
+            "encoder": torch.nn.ModuleDict({"rnn": torch_module(torch, case)}),
+        }
+    )
     path = tmp_path / f"net{suffix}"
     if suffix == ".safetensors":
         pytest.importorskip("safetensors.torch").save_file(net.state_dict(), path)
     else:
-        torch.save({"epoch": 3, "model": net.state_dict(), "optimizer": torch.optim.Adam(net.parameters()).state_dict()}, path)
+        torch.save(
+            {
+                "epoch": 3,
+                "model": net.state_dict(),
+                "optimizer": torch.optim.Adam(net.parameters()).state_dict(),
+            },
+            path,
+        )
     layer = load(path, cell=name)
     same_weights(layer, case)
     assert layer.label == ("" if suffix == ".safetensors" else "model.") + "encoder.rnn.l0"
@@ -51,10 +65,23 @@ def test_a_layer_of_pytorch(tmp_path, name, suffix, case_of, same_weights, ours)
 def test_a_stack_of_pytorch_in_both_directions_is_four_layers(tmp_path, case_of):
     torch = pytest.importorskip("torch")
     case = case_of("gru-layers2-bidirectional")
-    torch.save(torch_module(torch, case, num_layers=2, bidirectional=True).state_dict(), tmp_path / "net.pt")
+    torch.save(
+        torch_module(torch, case, num_layers=2, bidirectional=True).state_dict(),
+        tmp_path / "net.pt",
+    )
     arrays = read_arrays(tmp_path / "net.pt")
-    assert [(one.label, one.D) for one in find_layers(arrays)] == [("l0", 3), ("l0.reverse", 3), ("l1", 8), ("l1.reverse", 8)]
-    for tag, label in (("", "l0"), (".reverse", "l0.reverse"), (".l1", "l1"), (".l1.reverse", "l1.reverse")):
+    assert [(one.label, one.D) for one in find_layers(arrays)] == [
+        ("l0", 3),
+        ("l0.reverse", 3),
+        ("l1", 8),
+        ("l1.reverse", 8),
+    ]
+    for tag, label in (
+        ("", "l0"),
+        (".reverse", "l0.reverse"),
+        (".l1", "l1"),
+        (".l1.reverse", "l1.reverse"),
+    ):
         layer = load(tmp_path / "net.pt", layer=label)
         assert layer.reverse == ("reverse" in label)
         for part in ("W", "U", "b", "c_n"):
@@ -86,5 +113,9 @@ def test_short_floats_are_widened_exactly(tmp_path, dtype, suffix):
     else:
         pytest.importorskip("safetensors.torch").save_file(module.state_dict(), path)
     layer = load(path)
-    np.testing.assert_array_equal(layer.params["U"], module.weight_hh_l0.detach().double().numpy().T)
-    assert read_arrays(path)["weight_hh_l0"].dtype == ("float32" if dtype == "float32" else "float64")
+    np.testing.assert_array_equal(
+        layer.params["U"], module.weight_hh_l0.detach().double().numpy().T
+    )
+    assert read_arrays(path)["weight_hh_l0"].dtype == (
+        "float32" if dtype == "float32" else "float64"
+    )

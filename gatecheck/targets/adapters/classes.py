@@ -12,7 +12,9 @@ from gatecheck.errors import UsageError
 Options = Mapping[str, Collection[Any] | None]
 
 
-def chosen_cell(module: str, name: str, cell: str | None, known: Mapping[str, str], options: Options) -> Cell:
+def chosen_cell(
+    module: str, name: str, cell: str | None, known: Mapping[str, str], options: Options
+) -> Cell:
     """The cell that a class of a framework is to be.
 
     Parameters
@@ -24,7 +26,8 @@ def chosen_cell(module: str, name: str, cell: str | None, known: Mapping[str, st
     known
         By the name of each recurrent class the cell that it usually is.
     options
-        By the name of an attribute of a cell, in which this class can differ from its usual one, the values that it can have; None is any.
+        By the name of an attribute of a cell, in which this class can differ from its usual one,
+        the values that it can have; None is any.
 
     Raises
     ------
@@ -32,7 +35,9 @@ def chosen_cell(module: str, name: str, cell: str | None, known: Mapping[str, st
         If the class is not a recurrent one, or cannot be the cell.
     """
     if name not in known:
-        raise UsageError(f"{module}:{name} is not a recurrent class that gatecheck knows; those are {', '.join(known)}")
+        raise UsageError(
+            f"{module}:{name} is not a recurrent class that gatecheck knows; those are {', '.join(known)}"
+        )
     usual = as_cell(known[name])
     chosen = usual if cell is None else as_cell(cell)
     for option, asked in ((f.name, getattr(chosen, f.name)) for f in fields(Cell)):

@@ -1,4 +1,6 @@
-"""Equinox's cells, for one example and one step each, mapped over the batch and scanned over time as its documentation shows."""
+"""Equinox's cells, for one example and one step each, mapped over the batch and scanned over time
+as its documentation shows.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ try:
     import equinox
     import jax
 except ImportError as error:
-    raise MissingExtraError('auditing Equinox needs Equinox: pip install "gatecheck[jax]"') from error
+    raise MissingExtraError(
+        'auditing Equinox needs Equinox: pip install "gatecheck[jax]"'
+    ) from error
 
 _CELLS = {"GRUCell": "gru", "LSTMCell": "lstm"}
 
@@ -34,8 +38,12 @@ def adapt(name: str, cell: str | None = None) -> Function:
 
     def run(params: Mapping[str, Any], x: Any, *states: Any) -> tuple[Any, ...]:
         make = getattr(equinox.nn, name)
-        empty = equinox.filter_eval_shape(make, x.shape[-1], states[0].shape[-1], dtype=x.dtype, key=jax.random.key(0))
-        module = equinox.tree_at(lambda m: [getattr(m, k) for k in params], empty, list(params.values()))
+        empty = equinox.filter_eval_shape(
+            make, x.shape[-1], states[0].shape[-1], dtype=x.dtype, key=jax.random.key(0)
+        )
+        module = equinox.tree_at(
+            lambda m: [getattr(m, k) for k in params], empty, list(params.values())
+        )
 
         def step(state: Any, x_t: Any) -> tuple[Any, Any]:
             new = jax.vmap(module)(x_t, state)

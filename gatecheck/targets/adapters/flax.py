@@ -30,7 +30,9 @@ TARGETS: list[tuple[str, str | None]] = [(name, None) for name in KIND]
 _ACTIVATIONS = {"tanh": jax.numpy.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}
 
 
-def adapt(name: str, cell: str | None = None, *, reverse: bool = False, time_major: bool = True) -> FunctionOfLengths:
+def adapt(
+    name: str, cell: str | None = None, *, reverse: bool = False, time_major: bool = True
+) -> FunctionOfLengths:
     """The class of that name in ``flax.linen`` as an implementation.
 
     Parameters
@@ -46,9 +48,18 @@ def adapt(name: str, cell: str | None = None, *, reverse: bool = False, time_maj
         If it is not a recurrent class, or cannot be the cell that is asked for.
     """
 
-    def unroll(chosen: Cell, params: Mapping[str, Any], x: Any, way: Mapping[str, Any], how: Mapping[str, Any]) -> Any:
+    def unroll(
+        chosen: Cell,
+        params: Mapping[str, Any],
+        x: Any,
+        way: Mapping[str, Any],
+        how: Mapping[str, Any],
+    ) -> Any:
         made = [
-            linen.RNN(getattr(linen, name)(hidden(params), param_dtype=x.dtype, **activations(chosen)), **way)
+            linen.RNN(
+                getattr(linen, name)(hidden(params), param_dtype=x.dtype, **activations(chosen)),
+                **way,
+            )
             for _ in range(chosen.directions)
         ]
         nested = unflatten_dict(params, sep="/")
@@ -66,7 +77,14 @@ def adapt(name: str, cell: str | None = None, *, reverse: bool = False, time_maj
 
 
 def layer(
-    module: str, name: str, cell: str | None, convention: str, unroll: Callable[..., Any], *, reverse: bool, time_major: bool
+    module: str,
+    name: str,
+    cell: str | None,
+    convention: str,
+    unroll: Callable[..., Any],
+    *,
+    reverse: bool,
+    time_major: bool,
 ) -> FunctionOfLengths:
     """A class under its module's own ``RNN`` or ``Bidirectional`` as an implementation.
 
@@ -77,7 +95,8 @@ def layer(
     convention
         That of its parameters.
     unroll
-        From the cell, its parameters, x, and what ``RNN`` is made and is called with, to the final carry and y.
+        From the cell, its parameters, x, and what ``RNN`` is made and is called with, to the final
+        carry and y.
     reverse, time_major
         As of ``RNN``, which keeps the order.
 
@@ -89,13 +108,28 @@ def layer(
     chosen = chosen_cell(module, name, cell, KIND, _OPTIONS)
     way = {"reverse": reverse, "keep_order": reverse}
 
-    def run(params: Mapping[str, Any], x: Any, *states: Any, lengths: Any = None) -> tuple[Any, ...]:
-        how = {"initial_carry": carry(chosen, states), "seq_lengths": lengths, "time_major": time_major, "return_carry": True}
+    def run(
+        params: Mapping[str, Any], x: Any, *states: Any, lengths: Any = None
+    ) -> tuple[Any, ...]:
+        how = {
+            "initial_carry": carry(chosen, states),
+            "seq_lengths": lengths,
+            "time_major": time_major,
+            "return_carry": True,
+        }
         final, y = unroll(chosen, params, x, way, how)
         return within(y, lengths, time_major), *states_of(chosen, final)
 
     options = {"reverse": reverse, "batch_first": not time_major}
-    return FunctionOfLengths(run, chosen, as_convention(convention), name, fills=False, packages=("flax",), options=options)
+    return FunctionOfLengths(
+        run,
+        chosen,
+        as_convention(convention),
+        name,
+        fills=False,
+        packages=("flax",),
+        options=options,
+    )
 
 
 def activations(cell: Cell) -> dict[str, Any]:
@@ -107,11 +141,17 @@ def activations(cell: Cell) -> dict[str, Any]:
 
 def hidden(params: Mapping[str, Any]) -> int:
     """H, the number of rows of a kernel of h."""
-    return next(int(v.shape[0]) for k, v in params.items() if k.removeprefix("dense_").startswith("h") and k.endswith("kernel"))
+    return next(
+        int(v.shape[0])
+        for k, v in params.items()
+        if k.removeprefix("dense_").startswith("h") and k.endswith("kernel")
+    )
 
 
 def carry(cell: Cell, states: tuple[Any, ...]) -> Any:
-    """What ``RNN`` or ``Bidirectional`` takes as its initial carry: h, or (c, h), or a pair of them; None where there are no states."""
+    """What ``RNN`` or ``Bidirectional`` takes as its initial carry: h, or (c, h), or a pair of
+    them; None where there are no states.
+    """
     if states[0] is None:
         return None
     one = [tuple(s[k] for s in states) for k in range(2)] if cell.bidirectional else [states]
@@ -122,11 +162,17 @@ def carry(cell: Cell, states: tuple[Any, ...]) -> Any:
 def states_of(cell: Cell, final: Any) -> tuple[Any, ...]:
     """The inverse of :func:`carry`."""
     one = [c if isinstance(c, tuple) else (c,) for c in (final if cell.bidirectional else (final,))]
-    return tuple(jax.numpy.stack(of) for of in zip(*one, strict=True)) if cell.bidirectional else one[0]
+    return (
+        tuple(jax.numpy.stack(of) for of in zip(*one, strict=True))
+        if cell.bidirectional
+        else one[0]
+    )
 
 
 def within(y: Any, lengths: Any, time_major: bool) -> Any:
-    """The outputs with padding set to zero: in Flax it has no meaning ("NOT zeroed out", flax/linen/recurrent.py, RNN)."""
+    """The outputs with padding set to zero: in Flax it has no meaning ("NOT zeroed out",
+    flax/linen/recurrent.py, RNN).
+    """
     if lengths is None:
         return y
     t = jax.numpy.arange(y.shape[0 if time_major else 1])

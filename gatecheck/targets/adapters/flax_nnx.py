@@ -20,7 +20,9 @@ TARGETS = LINEN
 """Class names; each is the cell of its kind."""
 
 
-def adapt(name: str, cell: str | None = None, *, reverse: bool = False, time_major: bool = True) -> FunctionOfLengths:
+def adapt(
+    name: str, cell: str | None = None, *, reverse: bool = False, time_major: bool = True
+) -> FunctionOfLengths:
     """The class of that name in ``flax.nnx`` as an implementation.
 
     Parameters
@@ -36,10 +38,21 @@ def adapt(name: str, cell: str | None = None, *, reverse: bool = False, time_maj
         If it is not a recurrent class, or cannot be the cell that is asked for.
     """
 
-    def unroll(chosen: Cell, params: Mapping[str, Any], x: Any, way: Mapping[str, Any], how: Mapping[str, Any]) -> Any:
-        backward = {k.removeprefix("backward/"): v for k, v in params.items() if k.startswith("backward/")}
+    def unroll(
+        chosen: Cell,
+        params: Mapping[str, Any],
+        x: Any,
+        way: Mapping[str, Any],
+        how: Mapping[str, Any],
+    ) -> Any:
+        backward = {
+            k.removeprefix("backward/"): v for k, v in params.items() if k.startswith("backward/")
+        }
         forward = {k: v for k, v in params.items() if not k.startswith("backward/")}
-        rnns = [nnx.RNN(_module(name, chosen, of, x), **way) for of in ((forward, backward) if chosen.bidirectional else (forward,))]
+        rnns = [
+            nnx.RNN(_module(name, chosen, of, x), **way)
+            for of in ((forward, backward) if chosen.bidirectional else (forward,))
+        ]
         module = nnx.Bidirectional(*rnns) if chosen.bidirectional else rnns[0]
         return module(x, **how)
 
@@ -48,11 +61,16 @@ def adapt(name: str, cell: str | None = None, *, reverse: bool = False, time_maj
 
 
 def _module(name: str, cell: Cell, params: Mapping[str, Any], x: Any) -> Any:
-    zero = nnx.initializers.zeros_init()  # an orthogonal kernel is a QR decomposition, which would be compiled in vain
+    zero = (
+        nnx.initializers.zeros_init()
+    )  # an orthogonal kernel is a QR decomposition, which would be compiled in vain
     inits = {"kernel_init": zero, "recurrent_kernel_init": zero}
-    # SimpleCell computes in float32 unless it is told otherwise (flax/nnx/nn/recurrent.py: dtype: Dtype = jnp.float32).
+    # SimpleCell computes in float32 unless it is told otherwise (flax/nnx/nn/recurrent.py: dtype:
+    # Dtype = jnp.float32).
     dtypes = {"dtype": x.dtype, "param_dtype": x.dtype}
-    module = getattr(nnx, name)(x.shape[-1], hidden(params), **dtypes, **inits, **activations(cell), rngs=nnx.Rngs(0))
+    module = getattr(nnx, name)(
+        x.shape[-1], hidden(params), **dtypes, **inits, **activations(cell), rngs=nnx.Rngs(0)
+    )
     for path, value in params.items():
         layer, _, kind = path.partition("/")
         getattr(getattr(module, layer), kind)[...] = value

@@ -1,4 +1,5 @@
-"""Code that is not Python as an implementation: what it says of itself, and what one call takes and must return.
+"""Code that is not Python as an implementation: what it says of itself, and what one call takes and
+must return.
 
 Libraries and programs describe themselves by the same lines of text, a key and its words each::
 
@@ -27,7 +28,9 @@ from gatecheck.conventions import as_convention
 from gatecheck.errors import TargetError, UsageError
 
 FORMAT = "gatecheck 1"
-"""The first line of a description. The number is that of the C ABI and of the messages, which change together."""
+"""The first line of a description. The number is that of the C ABI and of the messages, which
+change together.
+"""
 
 DTYPES = ("float32", "float64")
 
@@ -58,9 +61,11 @@ class Call:
     params
         By their names in the convention, in its order.
     arrays
-        x, and those of h0, c0, lengths, dy, dhT and dcT that are present; lengths are int64, all others have the dtype of x.
+        x, and those of h0, c0, lengths, dy, dhT and dcT that are present; lengths are int64, all
+        others have the dtype of x.
     results
-        What the code must return: the shape of y, hT and cT, or of dx, dh0, dc0 and, as ``dNAME``, of the gradient of each parameter.
+        What the code must return: the shape of y, hT and cT, or of dx, dh0, dc0 and, as ``dNAME``,
+        of the gradient of each parameter.
     """
 
     what: str
@@ -100,17 +105,26 @@ class Foreign:
         If it names a cell or a convention that does not exist, or no cell at all.
     """
 
-    def __init__(self, label: str, said: Description, run: Run, cell: str | None, convention: str | None) -> None:
+    def __init__(
+        self, label: str, said: Description, run: Run, cell: str | None, convention: str | None
+    ) -> None:
         chosen_cell = None if cell is None else as_cell(cell)
         chosen_convention = None if convention is None else as_convention(convention)
         if chosen_cell is None and said.cell is None:
-            raise TargetError(f"{label} does not say which cell it is: give --cell, or let it describe itself")
+            raise TargetError(
+                f"{label} does not say which cell it is: give --cell, or let it describe itself"
+            )
         try:
             self.cell = chosen_cell or as_cell(said.cell or "")
             self.convention = chosen_convention or as_convention(said.convention)
         except UsageError as error:
             raise TargetError(f"{label}: {error}") from error
-        self.dtypes, self.sizes, self.options, self.expected_failures = said.dtypes, said.sizes, said.options, said.expected_failures
+        self.dtypes, self.sizes, self.options, self.expected_failures = (
+            said.dtypes,
+            said.sizes,
+            said.options,
+            said.expected_failures,
+        )
         self.bitwise = "bitwise" in said.abilities
         # Whether lengths are taken is read from a signature, as with any implementation.
         self.forward = self._forward if "lengths" in said.abilities else self._without_lengths
@@ -118,17 +132,36 @@ class Foreign:
         self._label, self._run = label, run
 
     def _forward(
-        self, params: dict[str, Array], x: Array, first: Array | None, second: Array | None = None, lengths: Array | None = None
+        self,
+        params: dict[str, Array],
+        x: Array,
+        first: Array | None,
+        second: Array | None = None,
+        lengths: Array | None = None,
     ) -> tuple[Array, ...]:
         sizes, order = self._sizes(params, x), self._order()
         along = {"T": sizes.T, "B": sizes.B, "D": self.cell.directions * self.cell.width(sizes.H)}
         results = {"y": tuple(along[axis] for axis in self._axes())}
-        results |= {f"{k}T": self.convention.state_shape(self.cell, k, sizes.B, sizes.H) for k in order if k in self.cell.state}
+        results |= {
+            f"{k}T": self.convention.state_shape(self.cell, k, sizes.B, sizes.H)
+            for k in order
+            if k in self.cell.state
+        }
         states = dict(zip((f"{k}0" for k in order), (first, second), strict=True))
-        got = self._run(Call("forward", sizes, params, _present(x=x, h0=states["h0"], c0=states["c0"], lengths=lengths), results))
+        got = self._run(
+            Call(
+                "forward",
+                sizes,
+                params,
+                _present(x=x, h0=states["h0"], c0=states["c0"], lengths=lengths),
+                results,
+            )
+        )
         return tuple(got[name] for name in results)
 
-    def _without_lengths(self, params: dict[str, Array], x: Array, first: Array | None, second: Array | None = None) -> tuple[Array, ...]:
+    def _without_lengths(
+        self, params: dict[str, Array], x: Array, first: Array | None, second: Array | None = None
+    ) -> tuple[Array, ...]:
         return self._forward(params, x, first, second)
 
     def _backward(
@@ -144,11 +177,30 @@ class Foreign:
     ) -> dict[str, Array]:
         sizes, order = self._sizes(params, x), self._order()
         shapes = {name: a.shape for name, a in params.items()} | {"x": x.shape}
-        shapes |= {f"{k}0": self.convention.state_shape(self.cell, k, sizes.B, sizes.H) for k in self.cell.state}
+        shapes |= {
+            f"{k}0": self.convention.state_shape(self.cell, k, sizes.B, sizes.H)
+            for k in self.cell.state
+        }
         states = dict(zip((f"{k}0" for k in order), (first, second), strict=True))
         final = dict(zip((f"d{k}T" for k in order), (d_first, d_second), strict=True))
-        arrays = _present(x=x, h0=states["h0"], c0=states["c0"], lengths=lengths, dy=dy, dhT=final["dhT"], dcT=final["dcT"])
-        got = self._run(Call("backward", sizes, params, arrays, {f"d{name}": shape for name, shape in shapes.items()}))
+        arrays = _present(
+            x=x,
+            h0=states["h0"],
+            c0=states["c0"],
+            lengths=lengths,
+            dy=dy,
+            dhT=final["dhT"],
+            dcT=final["dcT"],
+        )
+        got = self._run(
+            Call(
+                "backward",
+                sizes,
+                params,
+                arrays,
+                {f"d{name}": shape for name, shape in shapes.items()},
+            )
+        )
         return {name: got[f"d{name}"] for name in shapes}
 
     def _axes(self) -> str:
@@ -160,15 +212,22 @@ class Foreign:
 
     def _sizes(self, params: dict[str, Array], x: Array) -> Sizes:
         dtypes = {a.dtype.name for a in (*params.values(), x)}
-        # An oracle may try complex numbers on any code; other languages would read them as something else.
+        # An oracle may try complex numbers on any code; other languages would read them as
+        # something else.
         if len(dtypes) > 1 or not dtypes <= set(self.dtypes):
-            raise TypeError(f"{self._label} takes arrays of one dtype, {' or '.join(self.dtypes)}, not {' and '.join(sorted(dtypes))}")
+            raise TypeError(
+                f"{self._label} takes arrays of one dtype, {' or '.join(self.dtypes)}, not {' and '.join(sorted(dtypes))}"
+            )
         along = dict(zip(self._axes(), x.shape, strict=True))
         return Sizes(along["T"], along["B"], *self.convention.sizes(self.cell, params))
 
 
 def _present(**arrays: Array | None) -> dict[str, Array]:
-    return {name: a.astype(np.int64) if name == "lengths" else a for name, a in arrays.items() if a is not None}
+    return {
+        name: a.astype(np.int64) if name == "lengths" else a
+        for name, a in arrays.items()
+        if a is not None
+    }
 
 
 def described(text: str, label: str, abilities: Collection[str]) -> Description:
@@ -190,7 +249,9 @@ def described(text: str, label: str, abilities: Collection[str]) -> Description:
     """
     first, *lines = [line for line in text.splitlines() if line.strip()] or [""]
     if first.split() != FORMAT.split():
-        raise TargetError(f"{label} describes itself by {first[:80]!r}, but should begin with the line {FORMAT!r}")
+        raise TargetError(
+            f"{label} describes itself by {first[:80]!r}, but should begin with the line {FORMAT!r}"
+        )
     said: dict[str, Any] = {}
     sizes: dict[str, Any] = {}
     expected: dict[str, str] = {}
@@ -209,8 +270,8 @@ def described(text: str, label: str, abilities: Collection[str]) -> Description:
             case ["expected_failure", name, *reason] if reason:
                 expected[name] = " ".join(reason)
             case _:
-                known = (
-                    f"cell, convention, dtypes ({', '.join(DTYPES)}), abilities ({', '.join(abilities)}), options, size, expected_failure"
+                known = f"cell, convention, dtypes ({', '.join(DTYPES)}), abilities ({', '.join(abilities)}), options, size, expected_failure"
+                raise TargetError(
+                    f"{label} describes itself by {line[:80]!r}, but should by {known}"
                 )
-                raise TargetError(f"{label} describes itself by {line[:80]!r}, but should by {known}")
     return Description(**said, sizes=sizes, expected_failures=expected)

@@ -22,7 +22,9 @@ class FromStep:
     def __init__(self, step: Step, cell: Cell, convention: Convention, name: str) -> None:
         self.step, self.cell, self.convention, self.name = step, cell, convention, name
 
-    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:
+    def forward(
+        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None
+    ) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT)."""
         B = x.shape[1]
         _, H = self.convention.sizes(self.cell, params)
@@ -34,7 +36,9 @@ class FromStep:
             states = self._checked(self.step(params, x[t], *states))
             # Assigned whole, a state of another shape would be spread over the rows unseen.
             if np.shape(states[0]) != y.shape[1:]:
-                raise ContractError(f"the step returned h' of shape {np.shape(states[0])}, but should return shape {y.shape[1:]}")
+                raise ContractError(
+                    f"the step returned h' of shape {np.shape(states[0])}, but should return shape {y.shape[1:]}"
+                )
             y[t] = states[0]
         return (y, *states)
 
@@ -42,18 +46,23 @@ class FromStep:
         states = list(got) if isinstance(got, tuple | list) else [got]
         names = ", ".join(f"{k}'" for k in self.cell.state)
         if len(states) != len(self.cell.state):
-            raise ContractError(f"the step returned {len(states)} states, but should return {names}")
+            raise ContractError(
+                f"the step returned {len(states)} states, but should return {names}"
+            )
         return states
 
 
 @checked(step=FUNCTION)
-def from_step(step: Step, *, cell: str | Cell, convention: str | Convention | None = None) -> FromStep:
+def from_step(
+    step: Step, *, cell: str | Cell, convention: str | Convention | None = None
+) -> FromStep:
     """A single-step cell as an implementation that can be audited.
 
     Parameters
     ----------
     step
-        ``step(params, x, h)``, which returns h', or ``step(params, x, h, c)``, which returns (h', c'): arrays ``(B, D)`` and ``(B, H)``.
+        ``step(params, x, h)``, which returns h', or ``step(params, x, h, c)``, which returns (h',
+        c'): arrays ``(B, D)`` and ``(B, H)``.
     cell
         Which cell it is.
     convention
@@ -72,7 +81,9 @@ def from_step(step: Step, *, cell: str | Cell, convention: str | Convention | No
     >>> gk.audit(gk.from_step(step, cell="rnn"), profile="quick").verdict
     'pass'
     """
-    return FromStep(step, as_cell(cell), as_convention(convention), getattr(step, "__name__", "step"))
+    return FromStep(
+        step, as_cell(cell), as_convention(convention), getattr(step, "__name__", "step")
+    )
 
 
 @checked(function=FUNCTION, compiler_options=perhaps(MAPPING))
@@ -83,20 +94,23 @@ def from_jax(
     convention: str | Convention | None = None,
     compiler_options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A pure function in JAX as an implementation: its values, its gradients by ``jax.vjp``, and its tangents by ``jax.jvp``.
+    """A pure function in JAX as an implementation: its values, its gradients by ``jax.vjp``, and
+    its tangents by ``jax.jvp``.
 
     Parameters
     ----------
     function
-        ``function(params, x, h0)``, which returns (y, hT), or ``function(params, x, h0, c0)``, which returns (y, hT, cT); in the order of
-        the convention, where that has the cell state first. It is compiled by ``jax.jit``, for float64 in x64 mode, on the default device.
-        If it takes ``lengths``, rows of different lengths are audited too.
+        ``function(params, x, h0)``, which returns (y, hT), or ``function(params, x, h0, c0)``,
+        which returns (y, hT, cT); in the order of the convention, where that has the cell state
+        first. It is compiled by ``jax.jit``, for float64 in x64 mode, on the default device. If it
+        takes ``lengths``, rows of different lengths are audited too.
     cell
         Which cell it is.
     convention
         In which convention it takes the parameters; by default canonical arrays.
     compiler_options
-        Of XLA's, for ``jax.jit``; by default those by which it compiles soonest. ``{}`` is XLA's own choice, and takes three times as long.
+        Of XLA's, for ``jax.jit``; by default those by which it compiles soonest. ``{}`` is XLA's
+        own choice, and takes three times as long.
 
     Raises
     ------
@@ -117,7 +131,9 @@ def from_jax(
     >>> gk.audit(gk.from_jax(forward, cell="rnn"), profile="quick", only=["forward_within_budget", "gradients_within_budget"]).verdict
     'pass'
     """
-    from gatecheck.targets.adapters import jax as adapter  # only here, so that this file does not need JAX
+    from gatecheck.targets.adapters import (
+        jax as adapter,
+    )  # only here, so that this file does not need JAX
 
     try:
         takes_lengths = "lengths" in inspect.signature(function).parameters
@@ -130,4 +146,6 @@ def from_jax(
     try:
         return make(function, its_cell, its_convention, name, compiler_options=chosen)
     except TypeError as error:  # of a value that is no option's, from JAX's bindings, at length
-        raise UsageError(f"compiler_options is {dict(chosen)!r}, but should have values that XLA takes") from error
+        raise UsageError(
+            f"compiler_options is {dict(chosen)!r}, but should have values that XLA takes"
+        ) from error

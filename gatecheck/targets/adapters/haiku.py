@@ -15,7 +15,8 @@ try:
 except ImportError as error:
     raise MissingExtraError('auditing Haiku needs Haiku: pip install "gatecheck[jax]"') from error
 
-# LSTM adds 1 to the forget gate's bias at run time (haiku/_src/recurrent.py: sigmoid(f + 1)); VanillaRNN knows relu alone.
+# LSTM adds 1 to the forget gate's bias at run time (haiku/_src/recurrent.py: sigmoid(f + 1));
+# VanillaRNN knows relu alone.
 _CELLS = {"VanillaRNN": "rnn-relu", "GRU": "gru-before", "LSTM": "lstm-forget1"}
 
 _SCOPES = {"VanillaRNN": "vanilla_rnn", "GRU": "gru", "LSTM": "lstm"}

@@ -1,4 +1,6 @@
-"""A function in JAX as an implementation, with gradients by ``jax.vjp`` and tangents by ``jax.jvp``."""
+"""A function in JAX as an implementation, with gradients by ``jax.vjp`` and tangents by
+``jax.jvp``.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,23 @@ from gatecheck.errors import MissingExtraError
 try:
     import jax
 except ImportError as error:
-    raise MissingExtraError('auditing JAX needs JAX 0.8 or later: pip install "gatecheck[jax]"') from error
+    raise MissingExtraError(
+        'auditing JAX needs JAX 0.8 or later: pip install "gatecheck[jax]"'
+    ) from error
 
-SOON_COMPILED = {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1, "xla_cpu_use_fusion_emitters": False}
-"""Options of XLA's with which a small recurrence compiles in a quarter of the time. An audit compiles some 130 programs, which is
-nearly all of its cost. They say how XLA makes machine code, not what is computed."""
+SOON_COMPILED = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_parallel_codegen_split_count": 1,
+    "xla_cpu_use_fusion_emitters": False,
+}
+"""Options of XLA's with which a small recurrence compiles in a quarter of the time. An audit
+compiles some 130 programs, which is nearly all of its cost. They say how XLA makes machine code,
+not what is computed."""
 
 PROGRAMS = 300
-"""How many shapes of a function stay compiled. Each program keeps some 25 memory mappings, and Linux ends a process that has 65,530."""
+"""How many shapes of a function stay compiled. Each program keeps some 25 memory mappings, and
+Linux ends a process that has 65,530.
+"""
 
 
 @cache
@@ -41,13 +52,16 @@ class Function:
     Parameters
     ----------
     function
-        ``function(params, x, *states)``, which returns y and the final states, in the order of the convention.
+        ``function(params, x, *states)``, which returns y and the final states, in the order of the
+        convention.
     cell, convention, name
         What it is.
     compiler_options
-        Of XLA's; those that this version does not know are left out, since by default they save time only.
+        Of XLA's; those that this version does not know are left out, since by default they save
+        time only.
     fills
-        Whether absent states are zeros for the function. Else, if all are absent, they are None, so that a framework takes its own path.
+        Whether absent states are zeros for the function. Else, if all are absent, they are None, so
+        that a framework takes its own path.
     packages
         Whose versions an audit reports.
     options, expected_failures
@@ -69,26 +83,44 @@ class Function:
         options: Mapping[str, bool] | None = None,
         expected_failures: Mapping[str, str] | None = None,
     ) -> None:
-        self.cell, self.convention, self.name, self.packages = cell, convention, name, ("jax", "jaxlib", *packages)
-        self.options, self.expected_failures, self.notes = options or {}, expected_failures or {}, _notes()
+        self.cell, self.convention, self.name, self.packages = (
+            cell,
+            convention,
+            name,
+            ("jax", "jaxlib", *packages),
+        )
+        self.options, self.expected_failures, self.notes = (
+            options or {},
+            expected_failures or {},
+            _notes(),
+        )
         self._fills = fills
         self._states = [k for k in convention.states if k in cell.state]
 
         def outputs(params: Any, x: Any, states: Any, lengths: Any) -> tuple[Any, ...]:
             got = function(params, x, *states, **({} if lengths is None else {"lengths": lengths}))
-            return tuple(got) if isinstance(got, tuple | list) else (got,)  # an array alone would fall apart into its steps
+            return (
+                tuple(got) if isinstance(got, tuple | list) else (got,)
+            )  # an array alone would fall apart into its steps
 
         def gradients(params: Any, x: Any, states: Any, lengths: Any, cotangents: Any) -> Any:
-            return jax.vjp(lambda p, x, s: outputs(p, x, s, lengths), params, x, states)[1](cotangents)
+            return jax.vjp(lambda p, x, s: outputs(p, x, s, lengths), params, x, states)[1](
+                cotangents
+            )
 
         def tangents(at: Any, along: Any) -> Any:
             return jax.jvp(lambda p, x, s: outputs(p, x, s, None), at, along)[1]
 
-        # The whole sequence at once: outside of jit JAX compiles each operation on its own, which takes longer.
+        # The whole sequence at once: outside of jit JAX compiles each operation on its own, which
+        # takes longer.
         chosen = {k: v for k, v in compiler_options.items() if _known(k, v)}
-        self._outputs, self._gradients, self._tangents = (jax.jit(f, compiler_options=chosen) for f in (outputs, gradients, tangents))
+        self._outputs, self._gradients, self._tangents = (
+            jax.jit(f, compiler_options=chosen) for f in (outputs, gradients, tangents)
+        )
 
-    def forward(self, params: dict[str, Array], x: Array, *states: Array | None) -> tuple[Array, ...]:
+    def forward(
+        self, params: dict[str, Array], x: Array, *states: Array | None
+    ) -> tuple[Array, ...]:
         """(y, hT), (y, hT, cT) or (y, cT, hT)."""
         return self._forward(params, x, states, None)
 
@@ -98,31 +130,70 @@ class Function:
 
     def tangent(self, params: dict[str, Array], x: Array, *more: Any) -> tuple[Array, ...]:
         """The derivative of the outputs in a direction, by forward mode."""
-        n, half = len(self._states), len(more) // 2 - 1  # a tangent has a place for the cell state of any cell, behind h
-        states, (d_params, d_x), d_states = more[:half][:n], more[half : half + 2], more[half + 2 :][:n]
-        at, along = (params, x, self._filled(x, params, states)), (d_params, d_x, self._filled(x, params, d_states))
+        n, half = (
+            len(self._states),
+            len(more) // 2 - 1,
+        )  # a tangent has a place for the cell state of any cell, behind h
+        states, (d_params, d_x), d_states = (
+            more[:half][:n],
+            more[half : half + 2],
+            more[half + 2 :][:n],
+        )
+        at, along = (
+            (params, x, self._filled(x, params, states)),
+            (d_params, d_x, self._filled(x, params, d_states)),
+        )
         found: tuple[Array, ...] = _called(self._tangents, x, at, along)
         return found
 
-    def _forward(self, params: dict[str, Array], x: Array, states: Sequence[Array | None], lengths: Array | None) -> tuple[Array, ...]:
-        found: tuple[Array, ...] = _called(self._outputs, x, params, x, self._given(params, x, states), lengths)
+    def _forward(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        states: Sequence[Array | None],
+        lengths: Array | None,
+    ) -> tuple[Array, ...]:
+        found: tuple[Array, ...] = _called(
+            self._outputs, x, params, x, self._given(params, x, states), lengths
+        )
         return found
 
-    def _backward(self, params: dict[str, Array], x: Array, more: Sequence[Any], lengths: Array | None) -> dict[str, Array]:
-        n, half = len(self._states), len(more) // 2  # a backward has a place for the cell state of any cell
+    def _backward(
+        self, params: dict[str, Array], x: Array, more: Sequence[Any], lengths: Array | None
+    ) -> dict[str, Array]:
+        n, half = (
+            len(self._states),
+            len(more) // 2,
+        )  # a backward has a place for the cell state of any cell
         states, dy, finals = more[:half][:n], more[half], more[half + 1 :][:n]
-        cotangents = (self._zero_y(params, x) if dy is None else dy, *self._filled(x, params, finals))
-        d_params, d_x, d_states = _called(self._gradients, x, params, x, self._given(params, x, states), lengths, cotangents)
-        own = {f"{k}0": d for k, s, d in zip(self._states, states, d_states, strict=True) if s is not None}
+        cotangents = (
+            self._zero_y(params, x) if dy is None else dy,
+            *self._filled(x, params, finals),
+        )
+        d_params, d_x, d_states = _called(
+            self._gradients, x, params, x, self._given(params, x, states), lengths, cotangents
+        )
+        own = {
+            f"{k}0": d
+            for k, s, d in zip(self._states, states, d_states, strict=True)
+            if s is not None
+        }
         return {**d_params, "x": d_x, **own}
 
-    def _given(self, params: Mapping[str, Array], x: Array, states: Sequence[Array | None]) -> tuple[Array | None, ...]:
+    def _given(
+        self, params: Mapping[str, Array], x: Array, states: Sequence[Array | None]
+    ) -> tuple[Array | None, ...]:
         absent = all(s is None for s in states)
         return tuple(states) if absent and not self._fills else self._filled(x, params, states)
 
-    def _filled(self, x: Array, params: Mapping[str, Array], states: Sequence[Array | None]) -> tuple[Array, ...]:
+    def _filled(
+        self, x: Array, params: Mapping[str, Array], states: Sequence[Array | None]
+    ) -> tuple[Array, ...]:
         """The states, or their cotangents, of which absent ones are zero."""
-        return tuple(self._zero_state(k, params, x) if s is None else s for k, s in zip(self._states, states, strict=True))
+        return tuple(
+            self._zero_state(k, params, x) if s is None else s
+            for k, s in zip(self._states, states, strict=True)
+        )
 
     @property
     def _axes(self) -> str:
@@ -132,21 +203,37 @@ class Function:
         return self.convention.sizes(self.cell, params)[1]
 
     def _zero_state(self, state: str, params: Mapping[str, Array], x: Array) -> Array:
-        return np.zeros(self.convention.state_shape(self.cell, state, x.shape[self._axes.index("B")], self._hidden(params)), x.dtype)
+        return np.zeros(
+            self.convention.state_shape(
+                self.cell, state, x.shape[self._axes.index("B")], self._hidden(params)
+            ),
+            x.dtype,
+        )
 
     def _zero_y(self, params: Mapping[str, Array], x: Array) -> Array:
         width = self.cell.directions * self.cell.width(self._hidden(params))
-        return np.zeros([width if axis == "D" else n for axis, n in zip(self._axes, x.shape, strict=True)], x.dtype)
+        return np.zeros(
+            [width if axis == "D" else n for axis, n in zip(self._axes, x.shape, strict=True)],
+            x.dtype,
+        )
 
 
 class FunctionOfLengths(Function):
     """A function that also takes ``lengths``, after how many steps each row ends."""
 
-    def forward(self, params: dict[str, Array], x: Array, *states: Array | None, lengths: Array | None = None) -> tuple[Array, ...]:
+    def forward(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        *states: Array | None,
+        lengths: Array | None = None,
+    ) -> tuple[Array, ...]:
         """(y, hT), (y, hT, cT) or (y, cT, hT)."""
         return self._forward(params, x, states, _int32(lengths))
 
-    def backward(self, params: dict[str, Array], x: Array, *more: Array | None, lengths: Array | None = None) -> dict[str, Array]:
+    def backward(
+        self, params: dict[str, Array], x: Array, *more: Array | None, lengths: Array | None = None
+    ) -> dict[str, Array]:
         """Gradients by reverse mode; of a state that is absent there is none."""
         return self._backward(params, x, more, _int32(lengths))
 
@@ -155,14 +242,17 @@ def _called(function: Any, x: Array, *arguments: Any) -> Any:
     """What a compiled function returns, in NumPy's arrays."""
     if function._cache_size() >= PROGRAMS:
         jax.clear_caches()  # not this function's alone: JAX keeps programs of what it called too
-    # Each dtype as its users have it: with x64 mode on, constants and random numbers in a function are float64 too.
+    # Each dtype as its users have it: with x64 mode on, constants and random numbers in a function
+    # are float64 too.
     with jax.enable_x64(x.dtype == np.dtype("float64")), _in_full():
         return jax.tree.map(np.asarray, function(*arguments))
 
 
 def _in_full() -> AbstractContextManager[Any]:
     """Matrix products in the arithmetic of their dtype, of which a rounding budget speaks."""
-    return nullcontext() if jax.default_backend() == "cpu" else jax.default_matmul_precision("highest")
+    return (
+        nullcontext() if jax.default_backend() == "cpu" else jax.default_matmul_precision("highest")
+    )
 
 
 def _notes() -> tuple[str, ...]:
@@ -172,4 +262,6 @@ def _notes() -> tuple[str, ...]:
 
 
 def _int32(lengths: Array | None) -> Array | None:
-    return None if lengths is None else lengths.astype(np.int32)  # there is no int64 outside of x64 mode
+    return (
+        None if lengths is None else lengths.astype(np.int32)
+    )  # there is no int64 outside of x64 mode

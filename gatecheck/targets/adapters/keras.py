@@ -1,4 +1,6 @@
-"""Keras's recurrent layers and cells, gradients through its backend: PyTorch's autograd or JAX's vjp."""
+"""Keras's recurrent layers and cells, gradients through its backend: PyTorch's autograd or JAX's
+vjp.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ os.environ.setdefault("KERAS_BACKEND", "torch" if find_spec("torch") else "jax")
 try:
     import keras
 except ImportError as error:
-    raise MissingExtraError('auditing keras.layers needs Keras and PyTorch or JAX: pip install "gatecheck[keras,torch]"') from error
+    raise MissingExtraError(
+        'auditing keras.layers needs Keras and PyTorch or JAX: pip install "gatecheck[keras,torch]"'
+    ) from error
 
 Leaves = Mapping[str, Any]
 
@@ -31,33 +35,53 @@ _KNOWN = {f"{name}{suffix}": kind for suffix in ("", "Cell") for name, kind in _
 _OPTIONS = {"activation": None, "reset": None, "hard": (6,), "layers": None, "bidirectional": None}
 
 TARGETS = [
-    *(("SimpleRNN", None), ("SimpleRNN", "rnn-relu"), ("GRU", None), ("GRU", "gru-before"), ("LSTM", None)),
+    *(
+        ("SimpleRNN", None),
+        ("SimpleRNN", "rnn-relu"),
+        ("GRU", None),
+        ("GRU", "gru-before"),
+        ("LSTM", None),
+    ),
     *(("SimpleRNNCell", None), ("GRUCell", None), ("LSTMCell", None)),
 ]
 """Class names and, where a class can be more than one cell, which."""
 
-REFUSALS = {"empty_sequence": "Keras cannot run T = 0 (keras/src/layers/rnn/rnn.py: RNN.call reads the first step, sequences[:, 0, :])"}
+REFUSALS = {
+    "empty_sequence": "Keras cannot run T = 0 (keras/src/layers/rnn/rnn.py: RNN.call reads the first step, sequences[:, 0, :])"
+}
 
 ROUNDED = dict.fromkeys(
     ("lengths_within_budget", "rows_end_at_their_lengths", "full_lengths_change_nothing"),
     "under a mask Keras multiplies float64 in float32 (keras-team/keras#23704)",
 )
-"""What fails of a GRU and an LSTM on PyTorch. Without a mask they have a loop of their own, the only one to multiply float64 as it is."""
+"""What fails of a GRU and an LSTM on PyTorch. Without a mask they have a loop of their own, the
+only one to multiply float64 as it is.
+"""
 
 
-def _by_autograd(run: Callable[..., list[Any]]) -> tuple[Callable[..., list[Any]], Callable[..., Leaves]]:
+def _by_autograd(
+    run: Callable[..., list[Any]],
+) -> tuple[Callable[..., list[Any]], Callable[..., Leaves]]:
     import torch
 
     def pull_back(leaves: Leaves, mask: Any, cotangents: list[Any]) -> Leaves:
         for leaf in leaves.values():
             leaf.requires_grad_()
-        grads = torch.autograd.grad(run(leaves, mask), list(leaves.values()), cotangents, materialize_grads=True, allow_unused=True)
+        grads = torch.autograd.grad(
+            run(leaves, mask),
+            list(leaves.values()),
+            cotangents,
+            materialize_grads=True,
+            allow_unused=True,
+        )
         return dict(zip(leaves, grads, strict=True))
 
     return run, pull_back
 
 
-def _by_vjp(run: Callable[..., list[Any]]) -> tuple[Callable[..., list[Any]], Callable[..., Leaves]]:
+def _by_vjp(
+    run: Callable[..., list[Any]],
+) -> tuple[Callable[..., list[Any]], Callable[..., Leaves]]:
     import jax
 
     def pull_back(leaves: Leaves, mask: Any, cotangents: list[Any]) -> Leaves:
@@ -68,12 +92,16 @@ def _by_vjp(run: Callable[..., list[Any]]) -> tuple[Callable[..., list[Any]], Ca
 
 
 _DIFFERENTIATED = {"torch": _by_autograd, "jax": _by_vjp}
-"""By backend: from a function to the function as it is best called, and the transpose of its derivative."""
+"""By backend: from a function to the function as it is best called, and the transpose of its
+derivative.
+"""
 
 _BACKEND = keras.backend.backend()
 
 if _BACKEND not in _DIFFERENTIATED:
-    raise MissingExtraError(f"auditing keras.layers needs Keras on PyTorch or JAX, but it runs on {_BACKEND}: set KERAS_BACKEND=torch")
+    raise MissingExtraError(
+        f"auditing keras.layers needs Keras on PyTorch or JAX, but it runs on {_BACKEND}: set KERAS_BACKEND=torch"
+    )
 
 
 @contextmanager
@@ -89,10 +117,12 @@ def _place() -> Iterator[None]:
 
 
 class Layer:
-    """A class of ``keras.layers`` as an implementation: a recurrent layer, or a cell in Keras's own loop, ``keras.layers.RNN``.
+    """A class of ``keras.layers`` as an implementation: a recurrent layer, or a cell in Keras's own
+    loop, ``keras.layers.RNN``.
 
-    Layers of a network are applied in turn; cells of a stack in one direction are Keras's own, ``StackedRNNCells``. Lengths go in as a
-    mask, with ``zero_output_for_mask``: by default Keras repeats the last output where a row has ended.
+    Layers of a network are applied in turn; cells of a stack in one direction are Keras's own,
+    ``StackedRNNCells``. Lengths go in as a mask, with ``zero_output_for_mask``: by default Keras
+    repeats the last output where a row has ended.
 
     Parameters
     ----------
@@ -101,7 +131,8 @@ class Layer:
     cell
         Which cell it is to be.
     **options
-        Further arguments of the layer. With ``go_backwards`` its outputs are put in the order of x: Keras leaves them as they were made.
+        Further arguments of the layer. With ``go_backwards`` its outputs are put in the order of x:
+        Keras leaves them as they were made.
     """
 
     packages = ("keras", _BACKEND)
@@ -111,9 +142,14 @@ class Layer:
     def __init__(self, name: str, cell: Cell, **options: Any) -> None:
         self.name, self.cell = name, cell
         self.options = {"reverse": bool(options.get("go_backwards"))}
-        # Elsewhere float64 is rounded to float32 whatever the claim, or crashes on JAX, so there is none to audit. The slope of a hard
-        # sigmoid PyTorch itself takes from float32 (aten/src/ATen/native/cpu/Activation.cpp, hardsigmoid_backward_kernel: 1.0f / 6.0f).
-        own_loop = name in ("GRU", "LSTM") and cell.reset != "before" and not {"use_cudnn", "recurrent_dropout"} & options.keys()
+        # Elsewhere float64 is rounded to float32 whatever the claim, or crashes on JAX, so there is
+        # none to audit. The slope of a hard sigmoid PyTorch itself takes from float32
+        # (aten/src/ATen/native/cpu/Activation.cpp, hardsigmoid_backward_kernel: 1.0f / 6.0f).
+        own_loop = (
+            name in ("GRU", "LSTM")
+            and cell.reset != "before"
+            and not {"use_cudnn", "recurrent_dropout"} & options.keys()
+        )
         precise = _BACKEND == "torch" and own_loop and not cell.hard
         self.dtypes = ("float32", "float64") if precise else ("float32",)
         self.expected_failures = REFUSALS | (ROUNDED if precise else {})
@@ -131,32 +167,56 @@ class Layer:
             if any(f"{k}0" in leaves for k in self.cell.state):
                 given["initial_state"] = _packed(layer, tags)
             own = [next(weights) for _ in layer.trainable_variables]
-            (y, *states), _ = layer.stateless_call(own, [v.value for v in layer.non_trainable_variables], y, **given)
+            (y, *states), _ = layer.stateless_call(
+                own, [v.value for v in layer.non_trainable_variables], y, **given
+            )
             y = keras.ops.flip(y, axis=1) if self.options["reverse"] else y
             final += keras.tree.flatten(states)
         n = len(self.cell.state)
-        return [y, *(keras.ops.stack(final[k::n]) if len(self.cell.tags) > 1 else final[k] for k in range(n))]
+        return [
+            y,
+            *(
+                keras.ops.stack(final[k::n]) if len(self.cell.tags) > 1 else final[k]
+                for k in range(n)
+            ),
+        ]
 
     def _initial(self, leaves: Leaves, B: int, H: int) -> list[list[Any]]:
         """The states of each layer and direction, of which absent ones are zero."""
-        zeros = {k: keras.ops.zeros(self.cell.state_shape(k, B, H), leaves["x"].dtype) for k in self.cell.state}
+        zeros = {
+            k: keras.ops.zeros(self.cell.state_shape(k, B, H), leaves["x"].dtype)
+            for k in self.cell.state
+        }
         states = {k: leaves.get(f"{k}0", zeros[k]) for k in self.cell.state}
         if len(self.cell.tags) == 1:
             return [list(states.values())]
         return [[s[k] for s in states.values()] for k in range(len(self.cell.tags))]
 
-    def _leaves(self, params: Mapping[str, Array], x: Array, h0: Array | None, c0: Array | None) -> Leaves:
-        self._layers(x.shape[-1], params["recurrent_kernel"].shape[0], x.dtype.name)  # made here: in a trace of JAX's it would stay there
-        given = {**params, "x": x} | {f"{k}0": s for k, s in zip(self.cell.state, (h0, c0), strict=False) if s is not None}
+    def _leaves(
+        self, params: Mapping[str, Array], x: Array, h0: Array | None, c0: Array | None
+    ) -> Leaves:
+        self._layers(
+            x.shape[-1], params["recurrent_kernel"].shape[0], x.dtype.name
+        )  # made here: in a trace of JAX's it would stay there
+        given = {**params, "x": x} | {
+            f"{k}0": s for k, s in zip(self.cell.state, (h0, c0), strict=False) if s is not None
+        }
         return {k: keras.ops.convert_to_tensor(v, v.dtype.name) for k, v in given.items()}
 
     def forward(
-        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None = None,
+        lengths: Array | None = None,
     ) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT)."""
         with _place():
             got = self._forward(self._leaves(params, x, h0, c0), _mask(x, lengths))
-            return tuple(np.asarray(v) for v in got)  # keras.ops.convert_to_numpy warns under NumPy 2
+            return tuple(
+                np.asarray(v) for v in got
+            )  # keras.ops.convert_to_numpy warns under NumPy 2
 
     def backward(
         self,
@@ -172,20 +232,34 @@ class Layer:
         """Gradients by the backend; of a state that is absent there is none."""
         B, T, _ = x.shape
         H = params["recurrent_kernel"].shape[0]
-        shapes = [(B, T, self.cell.directions * H), *(self.cell.state_shape(k, B, H) for k in self.cell.state)]
-        cotangents = [np.zeros(s, x.dtype) if d is None else d for s, d in zip(shapes, (dy, dhT, dcT), strict=False)]
+        shapes = [
+            (B, T, self.cell.directions * H),
+            *(self.cell.state_shape(k, B, H) for k in self.cell.state),
+        ]
+        cotangents = [
+            np.zeros(s, x.dtype) if d is None else d
+            for s, d in zip(shapes, (dy, dhT, dcT), strict=False)
+        ]
         with _place():
             directions = [keras.ops.convert_to_tensor(d, x.dtype.name) for d in cotangents]
-            gradients = self._pull_back(self._leaves(params, x, h0, c0), _mask(x, lengths), directions)
+            gradients = self._pull_back(
+                self._leaves(params, x, h0, c0), _mask(x, lengths), directions
+            )
             return {k: np.asarray(g) for k, g in gradients.items()}
 
 
 def _mask(x: Array, lengths: Array | None) -> Any:
-    return None if lengths is None else keras.ops.convert_to_tensor(np.arange(x.shape[1]) < lengths[:, None], "bool")
+    return (
+        None
+        if lengths is None
+        else keras.ops.convert_to_tensor(np.arange(x.shape[1]) < lengths[:, None], "bool")
+    )
 
 
 def _packed(layer: Any, tags: Iterator[list[Any]]) -> list[Any]:
-    """The next states as a layer takes them: nested for a stack of cells, one behind the other for two directions."""
+    """The next states as a layer takes them: nested for a stack of cells, one behind the other for
+    two directions.
+    """
     if isinstance(layer, keras.layers.RNN) and isinstance(layer.cell, keras.layers.StackedRNNCells):
         return [next(tags) for _ in layer.cell.cells]
     return [s for _ in range(1 + isinstance(layer, keras.layers.Bidirectional)) for s in next(tags)]
@@ -193,7 +267,10 @@ def _packed(layer: Any, tags: Iterator[list[Any]]) -> list[Any]:
 
 def _layers(name: str, cell: Cell, D: int, H: int, dtype: str, **options: Any) -> list[Any]:
     """Layers to be applied in turn, built for `D` inputs."""
-    make, whole = getattr(keras.layers, name), {"return_sequences": True, "return_state": True, "zero_output_for_mask": True}
+    make, whole = (
+        getattr(keras.layers, name),
+        {"return_sequences": True, "return_state": True, "zero_output_for_mask": True},
+    )
     inner = _options(cell) | {"dtype": dtype}
     count = cell.layers
     if not name.endswith("Cell"):
@@ -203,7 +280,10 @@ def _layers(name: str, cell: Cell, D: int, H: int, dtype: str, **options: Any) -
         stack = keras.layers.StackedRNNCells([make(H, **inner) for _ in range(count)], dtype=dtype)
         made = [keras.layers.RNN(stack, dtype=dtype, **whole, **options)]
     else:
-        made = [keras.layers.RNN(make(H, **inner), dtype=dtype, **whole, **options) for _ in range(count)]
+        made = [
+            keras.layers.RNN(make(H, **inner), dtype=dtype, **whole, **options)
+            for _ in range(count)
+        ]
     if cell.bidirectional:
         made = [keras.layers.Bidirectional(layer, dtype=dtype) for layer in made]
     for k, layer in enumerate(made):

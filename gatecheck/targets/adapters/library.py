@@ -1,7 +1,7 @@
 """A function in a shared library as an implementation; ``include/gatecheck.h`` is its contract.
 
-Arrays lie between fences in memory of their own, so that a function that writes past an end is seen. One that destroys more than a fence,
-or crashes, takes its process with it.
+Arrays lie between fences in memory of their own, so that a function that writes past an end is
+seen. One that destroys more than a fence, or crashes, takes its process with it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from gatecheck.targets.adapters.foreign import FORMAT, Call, Foreign, described
 ABI = 1
 
 FENCE = 64
-"""Bytes before and behind each array. All bits are set in them: NaN in both dtypes, and no length."""
+"""Bytes before and behind each array. All bits are set in them: NaN in both dtypes, and no length.
+"""
 
 _SET = 0xFF
 
@@ -43,7 +44,24 @@ class CallStruct(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("abi", "itemsize")),
         *((name, ctypes.c_int64) for name in ("T", "B", "D", "H", "n_params")),
         ("params", ctypes.POINTER(Param)),
-        *((name, ctypes.c_void_p) for name in ("x", "h0", "c0", "lengths", "y", "hT", "cT", "dy", "dhT", "dcT", "dx", "dh0", "dc0")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                "x",
+                "h0",
+                "c0",
+                "lengths",
+                "y",
+                "hT",
+                "cT",
+                "dy",
+                "dhT",
+                "dcT",
+                "dx",
+                "dh0",
+                "dc0",
+            )
+        ),
     ]
 
 
@@ -73,7 +91,9 @@ def get_include() -> str:
     return str(Path(__file__).with_name("include"))
 
 
-def adapt(path: str, symbol: str, cell: str | None = None, convention: str | None = None) -> Foreign:
+def adapt(
+    path: str, symbol: str, cell: str | None = None, convention: str | None = None
+) -> Foreign:
     """The function of that name in a library as an implementation.
 
     Parameters
@@ -94,12 +114,19 @@ def adapt(path: str, symbol: str, cell: str | None = None, convention: str | Non
     if not Path(path).is_file():
         raise TargetError(f"there is no file {path}")
     try:
-        library = ctypes.CDLL(str(Path(path).absolute()))  # a bare name would be looked for among the system's libraries
+        library = ctypes.CDLL(
+            str(Path(path).absolute())
+        )  # a bare name would be looked for among the system's libraries
     except OSError as error:
         raise TargetError(f"{path} cannot be loaded: {error}") from error
-    functions = {name: _function(library, name, ctypes.c_int, ctypes.POINTER(CallStruct)) for name in (symbol, f"{symbol}_backward")}
+    functions = {
+        name: _function(library, name, ctypes.c_int, ctypes.POINTER(CallStruct))
+        for name in (symbol, f"{symbol}_backward")
+    }
     if functions[symbol] is None:
-        raise TargetError(f"{path} exports no function {symbol}; declare it with GATECHECK_EXPORT of gatecheck.h")
+        raise TargetError(
+            f"{path} exports no function {symbol}; declare it with GATECHECK_EXPORT of gatecheck.h"
+        )
     info = _function(library, f"{symbol}_info", ctypes.c_char_p)
     text = f"{FORMAT}\n" if info is None else (info() or b"").decode(errors="replace")
     said = described(text, label, ("lengths", "bitwise"))
@@ -132,14 +159,25 @@ def _run(name: str, function: Callable[..., int], call: Call) -> dict[str, Array
         p.name, p.value = k.encode(), inputs[k][1].address
         p.rows, p.columns = a.shape if a.ndim == 2 else (a.size, 1)
         p.gradient = results[f"d{k}"].address if f"d{k}" in results else None
-    named = {k: inputs[k][1] for k in call.arrays} | {k: m for k, m in results.items() if k.removeprefix("d") not in call.params}
-    struct = CallStruct(*(ABI, call.dtype.itemsize, *call.sizes, len(params), params), **{k: memory.address for k, memory in named.items()})
+    named = {k: inputs[k][1] for k in call.arrays} | {
+        k: m for k, m in results.items() if k.removeprefix("d") not in call.params
+    }
+    struct = CallStruct(
+        *(ABI, call.dtype.itemsize, *call.sizes, len(params), params),
+        **{k: memory.address for k, memory in named.items()},
+    )
     status = function(ctypes.byref(struct))
-    damaged = [k for k, memory in [*((k, m) for k, (_, m) in inputs.items()), *results.items()] if not memory.intact]
+    damaged = [
+        k
+        for k, memory in [*((k, m) for k, (_, m) in inputs.items()), *results.items()]
+        if not memory.intact
+    ]
     if damaged:
         raise ContractError(f"{name} wrote outside of {', '.join(damaged)}")
     if status:
-        raise TargetCrashError(f"{name} refused the call: it returned {status}") from ValueError(status)
+        raise TargetCrashError(f"{name} refused the call: it returned {status}") from ValueError(
+            status
+        )
     for a, memory in inputs.values():
         a[...] = memory.array  # a changed argument is the caller's to see
     return {k: memory.array for k, memory in results.items()}

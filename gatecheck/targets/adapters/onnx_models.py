@@ -13,16 +13,20 @@ SUFFIX = ".onnx"
 
 
 def adapted(engine: Engine, name: str, cell: str | None) -> Layer:
-    """An operator by its name, as ``LSTM``, or a node of a file, as ``model.onnx:NODE``; a file with one recurrent node needs no name.
+    """An operator by its name, as ``LSTM``, or a node of a file, as ``model.onnx:NODE``; a file
+    with one recurrent node needs no name.
 
-    A node without a name goes by that of its first output; one in a subgraph has the name of the node that it is in before its own.
+    A node without a name goes by that of its first output; one in a subgraph has the name of the
+    node that it is in before its own.
 
     Raises
     ------
     UsageError
-        If there is no such operator or node, several to choose from, or it is another cell than the one asked for.
+        If there is no such operator or node, several to choose from, or it is another cell than the
+        one asked for.
     TargetError
-        If the file is none, is damaged, has no weights for the node, or the node computes no cell of gatecheck's.
+        If the file is none, is damaged, has no weights for the node, or the node computes no cell
+        of gatecheck's.
     """
     path, found, node = name.partition(f"{SUFFIX}:")
     if not found and not name.endswith(SUFFIX):
@@ -33,7 +37,9 @@ def adapted(engine: Engine, name: str, cell: str | None) -> Layer:
     if not nodes:
         raise TargetError(f"{file} has no RNN, GRU or LSTM")
     if not node and len(nodes) > 1:
-        raise UsageError(f"{file} has {len(nodes)} recurrent nodes; choose one with {file}:NODE, of {listed}")
+        raise UsageError(
+            f"{file} has {len(nodes)} recurrent nodes; choose one with {file}:NODE, of {listed}"
+        )
     chosen = node or listed
     if chosen not in nodes:
         raise UsageError(f"{file} has no recurrent node {chosen}; it has {listed}")

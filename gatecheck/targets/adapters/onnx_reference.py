@@ -17,8 +17,16 @@ try:
 except ImportError as error:
     raise MissingExtraError('auditing ONNX needs onnx: pip install "gatecheck[onnx]"') from error
 
-TARGETS = [("RNN", None), ("GRU", None), ("GRU", "gru-before"), ("LSTM", None), ("LSTM", "lstm-peepholes")]
-"""Operators and, where an operator can be more than one cell, which; it refuses every activation of an RNN but tanh and affine."""
+TARGETS = [
+    ("RNN", None),
+    ("GRU", None),
+    ("GRU", "gru-before"),
+    ("LSTM", None),
+    ("LSTM", "lstm-peepholes"),
+]
+"""Operators and, where an operator can be more than one cell, which; it refuses every activation of
+an RNN but tanh and affine.
+"""
 
 NO_STEPS = "ONNX's reference evaluator refuses T = 0 (onnx/reference/ops/op_{}.py: _run_forward stacks the steps, of which NumPy needs one)"
 
@@ -27,7 +35,9 @@ def _load(model: Any) -> Run:
     evaluator = ReferenceEvaluator(model)
 
     def run(feeds: Feeds) -> Sequence[Array]:
-        with np.errstate(over="ignore"):  # its sigmoid is 1 / (1 + exp(-a)), whose overflow is its right result
+        with np.errstate(
+            over="ignore"
+        ):  # its sigmoid is 1 / (1 + exp(-a)), whose overflow is its right result
             got: Sequence[Array] = evaluator.run(None, feeds)
         return got
 
@@ -44,5 +54,7 @@ ENGINE = Engine(
 
 
 def adapt(name: str, cell: str | None = None) -> Layer:
-    """An operator, or a node in a file, run by the reference evaluator; see :func:`gatecheck.targets.adapters.onnx_models.adapted`."""
+    """An operator, or a node in a file, run by the reference evaluator; see
+    :func:`gatecheck.targets.adapters.onnx_models.adapted`.
+    """
     return adapted(ENGINE, name, cell)

@@ -16,10 +16,18 @@ from gatecheck.targets.adapters.onnx_models import adapted
 try:
     import onnxruntime
 except ImportError as error:
-    raise MissingExtraError('auditing with ONNX Runtime needs onnxruntime: pip install "gatecheck[onnx]"') from error
+    raise MissingExtraError(
+        'auditing with ONNX Runtime needs onnxruntime: pip install "gatecheck[onnx]"'
+    ) from error
 
 TARGETS = [
-    *(("RNN", None), ("RNN", "rnn-relu"), ("RNN", "rnn-sigmoid"), ("GRU", None), ("GRU", "gru-before")),
+    *(
+        ("RNN", None),
+        ("RNN", "rnn-relu"),
+        ("RNN", "rnn-sigmoid"),
+        ("GRU", None),
+        ("GRU", "gru-before"),
+    ),
     *(("LSTM", None), ("LSTM", "lstm-peepholes"), ("LSTM", "lstm-coupled")),
 ]
 """Operators and, where an operator can be more than one cell, which."""
@@ -43,7 +51,9 @@ def _load(model: Any) -> Run:
     # Cases are small: on a busy machine a second thread costs ten times what it saves.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL  # what it refuses is an exception too
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
     def run(feeds: Feeds) -> Sequence[Array]:
         if not feeds["X"].size:
@@ -58,19 +68,33 @@ _DEATHS: dict[Any, str | None] = {}
 
 
 def _survives(model: Any, feeds: Feeds) -> None:
-    """That a call without steps or rows returns: 1.32 ends the process on some (std::terminate), which a caller cannot catch.
+    """That a call without steps or rows returns: 1.32 ends the process on some (std::terminate),
+    which a caller cannot catch.
 
     So each kind of such a call is first tried in a process of its own.
     """
     (node,) = model.graph.node
-    attributes = (a.SerializeToString(deterministic=True) for a in node.attribute if a.name != "hidden_size")
-    kind = (node.op_type, *attributes, *((k, tuple(n == 0 for n in v.shape)) for k, v in feeds.items()))
+    attributes = (
+        a.SerializeToString(deterministic=True) for a in node.attribute if a.name != "hidden_size"
+    )
+    kind = (
+        node.op_type,
+        *attributes,
+        *((k, tuple(n == 0 for n in v.shape)) for k, v in feeds.items()),
+    )
     if kind not in _DEATHS:
         shapes = json.dumps({k: (v.shape, v.dtype.name) for k, v in feeds.items()})
-        child = subprocess.run([sys.executable, "-c", _CHILD, shapes], input=model.SerializeToString(), capture_output=True, check=False)
+        child = subprocess.run(
+            [sys.executable, "-c", _CHILD, shapes],
+            input=model.SerializeToString(),
+            capture_output=True,
+            check=False,
+        )
         said = child.stderr.decode(errors="replace").strip().splitlines()
         # A negative status is a signal; whatever else went wrong there is raised here again.
-        _DEATHS[kind] = (said[-1] if said else f"signal {-child.returncode}") if child.returncode < 0 else None
+        _DEATHS[kind] = (
+            (said[-1] if said else f"signal {-child.returncode}") if child.returncode < 0 else None
+        )
     if (death := _DEATHS[kind]) is not None:
         raise RuntimeError(f"ONNX Runtime would end the process: {death}")
 
@@ -85,5 +109,7 @@ ENGINE = Engine(
 
 
 def adapt(name: str, cell: str | None = None) -> Layer:
-    """An operator, or a node in a file, run by ONNX Runtime; see :func:`gatecheck.targets.adapters.onnx_models.adapted`."""
+    """An operator, or a node in a file, run by ONNX Runtime; see
+    :func:`gatecheck.targets.adapters.onnx_models.adapted`.
+    """
     return adapted(ENGINE, name, cell)

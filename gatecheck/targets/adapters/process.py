@@ -1,4 +1,5 @@
-"""Any program as an implementation: it is asked on its standard input and answers on its standard output.
+"""Any program as an implementation: it is asked on its standard input and answers on its standard
+output.
 
 ``gatecheck audit "exec:./program argument"`` starts the program once. It then reads one request after another, answers each, and ends
 when its input ends. A request is a line of words, arrays, and the line ``end``; an answer is arrays and the line ``end``. An array is a
@@ -18,14 +19,17 @@ line ``array NAME DTYPE DIMENSIONS`` and its entries as raw little-endian bytes 
                                              64 bytes
                                              end
 
-The first request after a start is ``describe``, answered by the lines that :mod:`gatecheck.targets.adapters.foreign` lists. ``forward``
-is answered by y, hT and, where the cell has one, cT. ``backward`` is a request like forward's, with those of dy, dhT and dcT that are
-present, and is answered by ``dNAME`` for each parameter, dx, dh0 and, where the cell has a c, dc0. What is absent is zero. Arrays of a
-request always come in the same order, those of an answer in any. DTYPE is ``float32`` or ``float64``, that of the request; lengths are
-``int64``. Instead of arrays and ``end``, the one line ``refused WHY`` declines a request, which is a finding.
+The first request after a start is ``describe``, answered by the lines that
+:mod:`gatecheck.targets.adapters.foreign` lists. ``forward`` is answered by y, hT and, where the
+cell has one, cT. ``backward`` is a request like forward's, with those of dy, dhT and dcT that are
+present, and is answered by ``dNAME`` for each parameter, dx, dh0 and, where the cell has a c, dc0.
+What is absent is zero. Arrays of a request always come in the same order, those of an answer in
+any. DTYPE is ``float32`` or ``float64``, that of the request; lengths are ``int64``. Instead of
+arrays and ``end``, the one line ``refused WHY`` declines a request, which is a finding.
 
-Answer only after the whole request was read, and flush. Nothing else may be printed on standard output; the last line on standard error
-is quoted when something goes wrong. In C, read lines by ``fgets`` and bytes by ``fread``: ``scanf`` would eat bytes that look like spaces.
+Answer only after the whole request was read, and flush. Nothing else may be printed on standard
+output; the last line on standard error is quoted when something goes wrong. In C, read lines by
+``fgets`` and bytes by ``fread``: ``scanf`` would eat bytes that look like spaces.
 ``tests/examples/`` has a program in C and one in Python.
 """
 
@@ -54,7 +58,9 @@ TIMEOUT_S = 30.0
 """How long the program may take for one answer, in seconds."""
 
 TICK_S = 0.1
-"""How often that is looked at. A timer for each request would cost two switches of threads, more than the request itself."""
+"""How often that is looked at. A timer for each request would cost two switches of threads, more
+than the request itself.
+"""
 
 HANGS = 3
 """After so many requests without an answer it is not asked again: a property tries dozens."""
@@ -76,9 +82,16 @@ class Running:
     def __init__(self, command: list[str]) -> None:
         pipe = subprocess.PIPE
         # A group of its own: a program started by a script dies with the script.
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, process_group=0 if os.name == "posix" else None)
+        self.process = subprocess.Popen(
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            process_group=0 if os.name == "posix" else None,
+        )
         self.input, self.output, self._errors = (
-            cast("IO[bytes]", p) for p in (self.process.stdin, self.process.stdout, self.process.stderr)
+            cast("IO[bytes]", p)
+            for p in (self.process.stdin, self.process.stdout, self.process.stderr)
         )
         self._tail = b""
         self._drain = threading.Thread(target=self._read_errors, daemon=True)
@@ -93,7 +106,8 @@ class Running:
             self._deadline = time.monotonic() + seconds
 
     def _watch(self) -> None:
-        # The only way out of a blocked write or read that every system has is that the other side ends.
+        # The only way out of a blocked write or read that every system has is that the other side
+        # ends.
         while not self._over.wait(TICK_S):
             with self._lock:
                 if time.monotonic() > self._deadline:
@@ -107,7 +121,9 @@ class Running:
                 self._tail = (self._tail + chunk)[-TAIL:]
 
     def last_words(self) -> str:
-        """The last line on standard error, to be appended to a sentence; the process is ended, so that none is still to come."""
+        """The last line on standard error, to be appended to a sentence; the process is ended, so
+        that none is still to come.
+        """
         self.kill()
         self._drain.join(1)
         lines = self._tail.decode(errors="replace").split("\n")
@@ -149,7 +165,8 @@ class Running:
 
 
 class Program:
-    """A program that answers requests; it is started when it is first asked, and again after it went wrong.
+    """A program that answers requests; it is started when it is first asked, and again after it
+    went wrong.
 
     Parameters
     ----------
@@ -186,13 +203,19 @@ class Program:
         """
         parts = [f"{call.what} {call.dtype.name} {' '.join(map(str, call.sizes))}\n".encode()]
         for name, a in (call.params | call.arrays).items():
-            parts += [" ".join(["array", name, a.dtype.name, *map(str, a.shape)]).encode(), b"\n", _little(a).tobytes()]
+            parts += [
+                " ".join(["array", name, a.dtype.name, *map(str, a.shape)]).encode(),
+                b"\n",
+                _little(a).tobytes(),
+            ]
         parts.append(b"end\n")
         return self._ask(call.what, parts, lambda stream: _answer(stream, call))
 
     def _ask(self, asked: str, request: Iterable[bytes], read: Callable[[IO[bytes]], R]) -> R:
         if self._hangs >= HANGS:
-            raise TargetCrashError(f"{self._label} left {HANGS} requests unanswered and is not asked again") from TimeoutError()
+            raise TargetCrashError(
+                f"{self._label} left {HANGS} requests unanswered and is not asked again"
+            ) from TimeoutError()
         fresh = self._running is None
         running = self._started()
         running.due(TIMEOUT_S)
@@ -226,15 +249,21 @@ class Program:
         if running.late:
             self._hangs += 1
             hint = f"did not answer {asked} within {TIMEOUT_S:g} s (an answer must be flushed)"
-            raise TargetCrashError(f"{self._label} {hint}{running.last_words()}") from TimeoutError()
-        raise TargetCrashError(f"{self._label} {ended} before it had answered {asked}{running.last_words()}") from error
+            raise TargetCrashError(
+                f"{self._label} {hint}{running.last_words()}"
+            ) from TimeoutError()
+        raise TargetCrashError(
+            f"{self._label} {ended} before it had answered {asked}{running.last_words()}"
+        ) from error
 
     def _started(self) -> Running:
         if self._running is None:
             try:
                 self._running = Running(self._command)
             except (OSError, ValueError) as error:
-                raise TargetError(f"{self._command[0]} cannot be started: {getattr(error, 'strerror', None) or error}") from error
+                raise TargetError(
+                    f"{self._command[0]} cannot be started: {getattr(error, 'strerror', None) or error}"
+                ) from error
             self._end = weakref.finalize(self, self._running.stop)
         return self._running
 
@@ -248,7 +277,9 @@ def _line(stream: IO[bytes]) -> str:
     if not raw.endswith(b"\n"):
         if len(raw) < TAIL:
             raise EOFError
-        raise ContractError(f"the program answers by a line of more than {TAIL} bytes, which begins {raw[:60]!r}")
+        raise ContractError(
+            f"the program answers by a line of more than {TAIL} bytes, which begins {raw[:60]!r}"
+        )
     return raw.decode(errors="replace").rstrip("\r\n")
 
 
@@ -257,7 +288,9 @@ def _description(stream: IO[bytes]) -> str:
     while (line := _line(stream)).split() != ["end"]:
         lines.append(line)
         if len(lines) > LINES:
-            raise ContractError(f"the program answers describe by more than {LINES} lines, of which the first is {lines[0][:80]!r}")
+            raise ContractError(
+                f"the program answers describe by more than {LINES} lines, of which the first is {lines[0][:80]!r}"
+            )
     return "\n".join(lines)
 
 
@@ -269,16 +302,22 @@ def _answer(stream: IO[bytes], call: Call) -> dict[str, Array]:
         match line.split():
             case ["end"]:
                 if missing := [name for name in call.results if name not in got]:
-                    raise ContractError(f"the program answers {call.what} without {', '.join(missing)}")
+                    raise ContractError(
+                        f"the program answers {call.what} without {', '.join(missing)}"
+                    )
                 return got
             case ["refused", *why]:
                 raise Refusal(" ".join(why) or "it does not say why")
             case ["array", name, dtype, *dimensions]:
                 if name not in call.results or name in got:
-                    raise ContractError(f"the program answers {call.what} by {name}{' twice' * (name in got)}, but should by {wanted}")
+                    raise ContractError(
+                        f"the program answers {call.what} by {name}{' twice' * (name in got)}, but should by {wanted}"
+                    )
                 got[name] = _array(stream, name, dtype, dimensions, call)
             case _:
-                raise ContractError(f"the program answers {call.what} by {line[:80]!r}, but should by 'array NAME DTYPE …' or 'end'")
+                raise ContractError(
+                    f"the program answers {call.what} by {line[:80]!r}, but should by 'array NAME DTYPE …' or 'end'"
+                )
 
 
 def _array(stream: IO[bytes], name: str, dtype: str, dimensions: list[str], call: Call) -> Array:
@@ -286,7 +325,9 @@ def _array(stream: IO[bytes], name: str, dtype: str, dimensions: list[str], call
     if dtype != call.dtype.name:
         raise ContractError(f"{name} has dtype {dtype}, but should have dtype {call.dtype}, like x")
     if dimensions != [str(n) for n in shape]:
-        raise ContractError(f"{name} has shape ({', '.join(dimensions)}), but should have shape {shape}")
+        raise ContractError(
+            f"{name} has shape ({', '.join(dimensions)}), but should have shape {shape}"
+        )
     size = math.prod(shape) * call.dtype.itemsize
     raw = stream.read(size)
     if len(raw) < size:
@@ -295,7 +336,9 @@ def _array(stream: IO[bytes], name: str, dtype: str, dimensions: list[str], call
     return np.frombuffer(raw, little).reshape(shape).astype(call.dtype)
 
 
-def adapt(command: list[str], label: str, cell: str | None = None, convention: str | None = None) -> Foreign:
+def adapt(
+    command: list[str], label: str, cell: str | None = None, convention: str | None = None
+) -> Foreign:
     """The program as an implementation.
 
     Parameters

@@ -19,9 +19,13 @@ try:
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 except ImportError as error:
-    raise MissingExtraError('auditing torch.nn needs PyTorch: pip install "gatecheck[torch]"') from error
+    raise MissingExtraError(
+        'auditing torch.nn needs PyTorch: pip install "gatecheck[torch]"'
+    ) from error
 
-_KNOWN = {f"{name}{suffix}": name.lower() for suffix in ("", "Cell") for name in ("RNN", "GRU", "LSTM")}
+_KNOWN = {
+    f"{name}{suffix}": name.lower() for suffix in ("", "Cell") for name in ("RNN", "GRU", "LSTM")
+}
 
 _OPTIONS = {"activation": ("relu",), "projection": None, "layers": None, "bidirectional": None}
 
@@ -33,7 +37,9 @@ TARGETS = [
 ]
 """Class names and, where a class can be more than one cell, which."""
 
-REFUSALS = {"empty_sequence": "PyTorch refuses T = 0 (aten/src/ATen/native/RNN.cpp: Expected sequence length to be larger than 0 in RNN)"}
+REFUSALS = {
+    "empty_sequence": "PyTorch refuses T = 0 (aten/src/ATen/native/RNN.cpp: Expected sequence length to be larger than 0 in RNN)"
+}
 
 
 CPU = "cpu"
@@ -46,7 +52,8 @@ _TF32 = (torch.backends.cuda.matmul, torch.backends.cudnn)
 def computing() -> Iterator[None]:
     """In one thread and in IEEE arithmetic, of which a rounding budget speaks; and quietly.
 
-    Cases are small: on a busy machine a second thread costs ten times what it saves. Which kernels are used is no news here.
+    Cases are small: on a busy machine a second thread costs ten times what it saves. Which kernels
+    are used is no news here.
     """
     threads, allowed = torch.get_num_threads(), [where.allow_tf32 for where in _TF32]
     torch.set_num_threads(1)
@@ -54,9 +61,14 @@ def computing() -> Iterator[None]:
         where.allow_tf32 = False
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+            warnings.filterwarnings(
+                "ignore", message="LSTM with projections is not supported with oneDNN"
+            )
             warnings.filterwarnings("ignore", message="Complex modules are a new feature")
-            warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk of memory")
+            warnings.filterwarnings(
+                "ignore",
+                message="RNN module weights are not part of single contiguous chunk of memory",
+            )
             yield
     finally:
         torch.set_num_threads(threads)
@@ -66,7 +78,11 @@ def computing() -> Iterator[None]:
 
 def notes_on(device: str) -> tuple[str, ...]:
     """What to say about computing on a device."""
-    off = "" if torch.device(device).type == CPU else ", with TF32 off: by default PyTorch may round to 10 bits there"
+    off = (
+        ""
+        if torch.device(device).type == CPU
+        else ", with TF32 off: by default PyTorch may round to 10 bits there"
+    )
     return () if device == CPU else (f"it was computed on {device}{off}",)
 
 
@@ -84,14 +100,17 @@ def dtypes_on(device: str, wanted: Sequence[str]) -> tuple[str, ...]:
         of_cpu = torch.device(device).type == CPU
     except RuntimeError as error:
         raise UsageError(f"PyTorch knows no device {device!r}: {first_line(error)}") from error
-    # Elsewhere its fused cells are of real numbers only (aten/src/ATen/native/cuda/RNN.cu: AT_DISPATCH_FLOATING_TYPES_AND2).
+    # Elsewhere its fused cells are of real numbers only (aten/src/ATen/native/cuda/RNN.cu:
+    # AT_DISPATCH_FLOATING_TYPES_AND2).
     possible = [name for name in wanted if of_cpu or name != "complex128"]
     found, refused = [], ""
     for name in possible:
         try:
             torch.zeros(1, dtype=getattr(torch, name), device=device).cpu()
             found.append(name)
-        except Exception as error:  # of many kinds: without its drivers, without its kernels, without such numbers
+        except (
+            Exception
+        ) as error:  # of many kinds: without its drivers, without its kernels, without such numbers
             refused = first_line(error)
     if not found:
         raise TargetError(f"PyTorch cannot compute on {device!r} here: {refused}")
@@ -127,27 +146,41 @@ class Layer:
         self.cell, self.device = cell, device
         self.dtypes = dtypes_on(device, ("float32", "float64", "complex128"))
         self.notes = notes_on(device)
-        # PyTorch wants a projection that is narrower than the cell (torch/nn/modules/rnn.py: proj_size has to be smaller than hidden_size).
+        # PyTorch wants a projection that is narrower than the cell (torch/nn/modules/rnn.py:
+        # proj_size has to be smaller than hidden_size).
         self.sizes = {"H": cell.projection + 2} if cell.projection else {}
-        self.convention = self.convention if bias else as_convention(self.convention).without("b", "c")
+        self.convention = (
+            self.convention if bias else as_convention(self.convention).without("b", "c")
+        )
         # To make a module takes as long as to call it, and its own parameters are never used.
-        self._make = lru_cache(maxsize=16)(partial(getattr(torch.nn, name), bias=bias, **self._options()))
+        self._make = lru_cache(maxsize=16)(
+            partial(getattr(torch.nn, name), bias=bias, **self._options())
+        )
 
     def _options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {"nonlinearity": self.cell.activation} if self.cell.kind == "rnn" else {}
+        options: dict[str, Any] = (
+            {"nonlinearity": self.cell.activation} if self.cell.kind == "rnn" else {}
+        )
         options |= {"proj_size": self.cell.projection} if self.cell.projection else {}
         return options | {"num_layers": self.cell.layers, "bidirectional": self.cell.bidirectional}
 
-    def _run(self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None) -> tuple[Any, ...]:
+    def _run(
+        self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None
+    ) -> tuple[Any, ...]:
         module, states = self._module(params, x, initial)
         networks = len(self.cell.tags) > 1
         layered = states if networks else [s[None] for s in states]
         given = x if lengths is None else pack_padded_sequence(x, lengths, enforce_sorted=False)
         y, final = torch.func.functional_call(module, params, (given, _packed(layered, initial)))
         y = y if lengths is None else pad_packed_sequence(y, total_length=len(x))[0]
-        return (y, *(s if networks else s[0] for s in (final if isinstance(final, tuple) else (final,))))
+        return (
+            y,
+            *(s if networks else s[0] for s in (final if isinstance(final, tuple) else (final,))),
+        )
 
-    def _module(self, params: Mapping[str, Any], x: Any, initial: list[Any]) -> tuple[Any, list[Any]]:
+    def _module(
+        self, params: Mapping[str, Any], x: Any, initial: list[Any]
+    ) -> tuple[Any, list[Any]]:
         """The module, and initial states of which absent ones are zero."""
         H = next(iter(params.values())).shape[0] // len(self.cell.gates)
         zeros = (x.new_zeros(self.cell.state_shape(k, x.shape[1], H)) for k in self.cell.state)
@@ -155,12 +188,22 @@ class Layer:
         return self._make(x.shape[-1], H, dtype=x.dtype, device=x.device), states
 
     def forward(
-        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None, lengths: Array | None = None
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None = None,
+        lengths: Array | None = None,
     ) -> tuple[Array, ...]:
         """(y, hT) or (y, hT, cT)."""
         with torch.no_grad(), computing():
             given = {k: self._tensor(v) for k, v in params.items()}
-            got = self._run(given, self._tensor(x), [self._tensor(s) for s in self._states(h0, c0)], _lengths(lengths))
+            got = self._run(
+                given,
+                self._tensor(x),
+                [self._tensor(s) for s in self._states(h0, c0)],
+                _lengths(lengths),
+            )
             return tuple(v.cpu().numpy() for v in got)
 
     def backward(
@@ -175,7 +218,9 @@ class Layer:
         lengths: Array | None = None,
     ) -> dict[str, Array | None]:
         """Gradients by autograd; of a state that is absent there is none."""
-        given = {**params, "x": x} | {f"{k}0": s for k, s in zip(self.cell.state, self._states(h0, c0), strict=True)}
+        given = {**params, "x": x} | {
+            f"{k}0": s for k, s in zip(self.cell.state, self._states(h0, c0), strict=True)
+        }
         inputs = {k: self._tensor(v) for k, v in given.items() if v is not None}
         for leaf in inputs.values():
             leaf.requires_grad_()
@@ -183,14 +228,23 @@ class Layer:
             initial = [inputs.get(f"{k}0") for k in self.cell.state]
             got = self._run({k: inputs[k] for k in params}, inputs["x"], initial, _lengths(lengths))
         cotangents = [dy, dhT, dcT][: len(got)]
-        used = [(v, self._tensor(d)) for v, d in zip(got, cotangents, strict=True) if d is not None and v.requires_grad]
+        used = [
+            (v, self._tensor(d))
+            for v, d in zip(got, cotangents, strict=True)
+            if d is not None and v.requires_grad
+        ]
         if not used:
             return {k: np.zeros(v.shape, x.dtype) for k, v in inputs.items()}
         values, directions = zip(*used, strict=True)
         with computing():
-            grads = torch.autograd.grad(values, list(inputs.values()), directions, allow_unused=True)
+            grads = torch.autograd.grad(
+                values, list(inputs.values()), directions, allow_unused=True
+            )
         # None is autograd's zero.
-        return {k: np.zeros(v.shape, x.dtype) if g is None else g.cpu().numpy() for (k, v), g in zip(inputs.items(), grads, strict=True)}
+        return {
+            k: np.zeros(v.shape, x.dtype) if g is None else g.cpu().numpy()
+            for (k, v), g in zip(inputs.items(), grads, strict=True)
+        }
 
     def _states(self, h0: Array | None, c0: Array | None) -> list[Array | None]:
         return [h0, c0][: len(self.cell.state)]
@@ -208,7 +262,9 @@ class SteppedCell(Layer):
     def _options(self) -> dict[str, Any]:
         return {"nonlinearity": self.cell.activation} if self.cell.kind == "rnn" else {}
 
-    def _run(self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None) -> tuple[Any, ...]:
+    def _run(
+        self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None
+    ) -> tuple[Any, ...]:
         module, states = self._module(params, x, initial)
         state, outputs = _packed(states, initial), []
         for x_t in x:
@@ -218,7 +274,9 @@ class SteppedCell(Layer):
         y = torch.stack(outputs) if outputs else x.new_zeros(0, *states[0].shape)
         return (y, *states)
 
-    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:  # type: ignore[override]
+    def forward(
+        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None
+    ) -> tuple[Array, ...]:  # type: ignore[override]
         """(y, hT) or (y, hT, cT)."""
         return super().forward(params, x, h0, c0)
 
@@ -231,7 +289,9 @@ def _packed(states: list[Any], initial: list[Any]) -> Any:
 
 
 def _lengths(lengths: Array | None) -> Any:
-    return None if lengths is None else torch.from_numpy(lengths)  # pack_padded_sequence wants them on the CPU
+    return (
+        None if lengths is None else torch.from_numpy(lengths)
+    )  # pack_padded_sequence wants them on the CPU
 
 
 def adapt(name: str, cell: str | None = None, *, device: str = CPU, bias: bool = True) -> Layer:

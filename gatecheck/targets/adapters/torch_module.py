@@ -19,9 +19,11 @@ PROBED = (2, 2, 3, 5)
 
 
 class Module(Layer):
-    """A class of modules, made by ``make(D, H)`` and called as ``module(x, h)`` or ``module(x, (h, c))``.
+    """A class of modules, made by ``make(D, H)`` and called as ``module(x, h)`` or ``module(x, (h,
+    c))``.
 
-    It returns y and the final state, as PyTorch's own layers do; states are ``(1, B, H)`` or ``(B, H)``, whichever it takes.
+    It returns y and the final state, as PyTorch's own layers do; states are ``(1, B, H)`` or ``(B,
+    H)``, whichever it takes.
 
     Parameters
     ----------
@@ -45,16 +47,26 @@ class Module(Layer):
     convention: Any = None
     expected_failures = {}  # noqa: RUF012
 
-    def __init__(self, make: Callable[..., Any], cell: Cell, convention: str | Convention | None = None, device: str = CPU) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Any],
+        cell: Cell,
+        convention: str | Convention | None = None,
+        device: str = CPU,
+    ) -> None:
         self.cell, self.convention, self.sizes, self.device = cell, convention, {}, device
         self.dtypes, self.notes = dtypes_on(device, ("float32", "float64")), notes_on(device)
-        self._built = lru_cache(maxsize=64)(lambda D, H, dtype: self._made(make, D, H).to(device, dtype))
+        self._built = lru_cache(maxsize=64)(
+            lambda D, H, dtype: self._made(make, D, H).to(device, dtype)
+        )
         self._axes = axes(self.shapes, make.__name__)
         self._layered = self._takes_layers(make.__name__)
 
     def shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """The names and shapes of its parameters."""
-        return {name: tuple(p.shape) for name, p in self._built(D, H, self._widest).named_parameters()}
+        return {
+            name: tuple(p.shape) for name, p in self._built(D, H, self._widest).named_parameters()
+        }
 
     @property
     def _widest(self) -> Any:
@@ -80,7 +92,9 @@ class Module(Layer):
             try:
                 with torch.no_grad():
                     y, final = module(x, tuple(states) if len(states) == 2 else states[0])
-                if (final[0] if len(states) == 2 else final).shape == states[0].shape and y.shape[-1] == H:
+                if (final[0] if len(states) == 2 else final).shape == states[0].shape and y.shape[
+                    -1
+                ] == H:
                     return layered
                 errors.append("it returned other shapes")
             except Exception as error:
@@ -91,7 +105,9 @@ class Module(Layer):
             f"with states (B, H): {errors[1]}"
         )
 
-    def _run(self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None) -> tuple[Any, ...]:
+    def _run(
+        self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None
+    ) -> tuple[Any, ...]:
         D = x.shape[-1]
         module = self._built(D, self._hidden(params, D), x.dtype)
         given = [s for s in initial if s is not None]
@@ -100,7 +116,9 @@ class Module(Layer):
             states = [torch.zeros_like(given[0]) if s is None else s for s in initial]
             states = [s[None] for s in states] if self._layered else states
             state = tuple(states) if len(states) == 2 else states[0]
-        y, final = torch.func.functional_call(module, dict(params), (x,) if state is None else (x, state))
+        y, final = torch.func.functional_call(
+            module, dict(params), (x,) if state is None else (x, state)
+        )
         finals = list(final) if isinstance(final, tuple) else [final]
         return (y, *(s[0] if self._layered else s for s in finals))
 
@@ -112,12 +130,19 @@ class Module(Layer):
                     return int((n - axis.D * D - axis.one) // axis.H)
         raise TargetError("no parameter depends on the hidden size")
 
-    def forward(self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None) -> tuple[Array, ...]:  # type: ignore[override]
+    def forward(
+        self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None
+    ) -> tuple[Array, ...]:  # type: ignore[override]
         """(y, hT) or (y, hT, cT)."""
         return super().forward(params, x, h0, c0)
 
 
-def adapt(make: Callable[..., Any], cell: str | None = None, convention: str | None = None, device: str | None = None) -> Module:
+def adapt(
+    make: Callable[..., Any],
+    cell: str | None = None,
+    convention: str | None = None,
+    device: str | None = None,
+) -> Module:
     """A class of modules as an implementation.
 
     Raises
@@ -125,10 +150,15 @@ def adapt(make: Callable[..., Any], cell: str | None = None, convention: str | N
     UsageError
         If no device is called that.
     TargetError
-        If it does not say which cell it is, or cannot be made or called as :class:`Module` says; if there is no such device here.
+        If it does not say which cell it is, or cannot be made or called as :class:`Module` says; if
+        there is no such device here.
     """
     declared = cell or getattr(make, "cell", None)
     if declared is None:
-        raise TargetError(f'{make.__name__} does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell')
+        raise TargetError(
+            f'{make.__name__} does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell'
+        )
     with computing():
-        return Module(make, as_cell(declared), convention or getattr(make, "convention", None), device or CPU)
+        return Module(
+            make, as_cell(declared), convention or getattr(make, "convention", None), device or CPU
+        )
