@@ -40,9 +40,8 @@ def glorot_orthogonal(rng: np.random.Generator, cell: Cell, D: int, H: int) -> d
     for k in cell.gates:
         block(cell, params["W"], k)[:] = rng.uniform(-a, a, (D, H))
         q, r = np.linalg.qr(rng.standard_normal((H, H)))
-        block(cell, params["U"], k)[:] = q * np.sign(
-            np.diag(r)
-        )  # the signs make the draw uniform over all rotations
+        # the signs make the draw uniform over all rotations
+        block(cell, params["U"], k)[:] = q * np.sign(np.diag(r))
     return params
 
 

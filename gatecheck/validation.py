@@ -51,9 +51,8 @@ def _meaning(cell: Cell, name: str) -> str:
     letters = _MEANING[name.partition(".")[0]].format(G=len(cell.gates), S=len(cell.sigmoid_gates))
     if cell.projection and name[0] == "U":
         letters = letters.replace("(H,", "(P,")
-    return (
-        letters.replace("(D,", "(N,") if ".l" in name else letters
-    )  # its inputs are the outputs of the layer below
+    # its inputs are the outputs of the layer below
+    return letters.replace("(D,", "(N,") if ".l" in name else letters
 
 
 def check_inputs(

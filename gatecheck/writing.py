@@ -45,9 +45,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a file in UTF-8 as :func:`replacing` does."""
-    write_bytes(
-        path, text.encode(errors="backslashreplace")
-    )  # a lone surrogate, as of a file name that is no UTF-8
+    # a lone surrogate, as of a file name that is no UTF-8
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

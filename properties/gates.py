@@ -76,9 +76,8 @@ def _reset(implementation: Subject, case: Case) -> Seen:
     plain = case.with_gate("n", 0, weights=False).with_gate("z", OPEN)
     U = plain["U"].copy()
     block(case.cell, U, "n")[...] = np.eye(H)
-    h0 = np.where(
-        case["h0"] < 0, -0.5, 0.5
-    )  # well away from 0, where r could not be seen, and from where tanh is flat
+    # well away from 0, where r could not be seen, and from where tanh is flat
+    h0 = np.where(case["h0"] < 0, -0.5, 0.5)
     no_c_n = {"c_n": np.zeros(H)} if case.cell.reset == "after" else {}
     y, tol = _state(implementation, plain.having(U=U, h0=h0, **no_c_n), "hT")
     with np.errstate(invalid="ignore", divide="ignore"):

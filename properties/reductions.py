@@ -204,9 +204,8 @@ def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evid
         c_n = case["c_n"].astype(float) if cell.reset == "after" else 0.0
         n = np.tanh(b["n"] + squash(cell, b["r"]) * c_n)
         kept = squash(cell, -b["z"]) ** t
-        expected = {
-            "y": (1 - kept) * n + kept * h0
-        }  # and not n + kept (h0 - n), which rounds where all is kept
+        # and not n + kept (h0 - n), which rounds where all is kept
+        expected = {"y": (1 - kept) * n + kept * h0}
     else:
         expected = {"y": np.broadcast_to(activation(cell)(b["n"]), (case.sizes.T, *h0.shape))}
     return agree(cell, implementation.forward(still), expected, forward_budget(still).tolerance)

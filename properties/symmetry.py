@@ -30,9 +30,8 @@ def _along_units(cell: Cell, arrays: dict[str, Array], matrix: Array) -> dict[st
         blocks = {}
         for name, block in split(cell, params).items():
             part, _, gate = name.partition("_")
-            columns = (
-                matrix if gate in ("n", "g") or part == "p" else unsigned
-            )  # p meets a state, which changes sign
+            # p meets a state, which changes sign
+            columns = matrix if gate in ("n", "g") or part == "p" else unsigned
             blocks[name] = matrix.T @ block @ columns if part == "U" else block @ columns
         out |= {prefix + k: v for k, v in join(cell, blocks).items()}
     states = ("y", "hT", "cT", "h0", "c0", "dy", "dhT", "dcT", "dh0", "dc0")

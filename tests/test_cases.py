@@ -63,9 +63,8 @@ def test_drawing_is_reproducible_from_the_seed():
 
 def test_numbers_are_short_decimals():
     for array in made().arrays.values():
-        np.testing.assert_allclose(
-            array * 1000, np.round(array * 1000), rtol=0, atol=1e-9
-        )  # a decimal is not exact in binary
+        # a decimal is not exact in binary
+        np.testing.assert_allclose(array * 1000, np.round(array * 1000), rtol=0, atol=1e-9)
 
 
 REGIME = {
@@ -383,9 +382,8 @@ def test_no_single_damaged_byte_escapes(path):
     made().having(dy=None).save(path)
     good = path.read_bytes()
     escaped = set()
-    for k in range(
-        0, len(good), 7
-    ):  # 7 is prime to the sizes of all fields of a zip, so that every field is hit
+    # 7 is prime to the sizes of all fields of a zip, so that every field is hit
+    for k in range(0, len(good), 7):
         path.write_bytes(good[:k] + bytes([good[k] ^ 0xFF]) + good[k + 1 :])
         try:
             Case.load(path)

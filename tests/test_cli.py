@@ -280,9 +280,8 @@ def test_a_mistake_is_told_in_a_line(gk, command, status, fragment):
     assert got == status, printed
     assert fragment in printed
     assert "Traceback" not in printed
-    assert len(printed.strip().splitlines()) <= 4, (
-        printed
-    )  # click's own: usage, a hint, an empty line, the error
+    # click's own: usage, a hint, an empty line, the error
+    assert len(printed.strip().splitlines()) <= 4, printed
 
 
 @pytest.mark.parametrize("option", ["--json", "--cases"])

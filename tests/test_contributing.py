@@ -36,9 +36,8 @@ def tree(request, tmp_path):
     )
     command = ["git", "apply", "-C1", "-"]
     subprocess.run(command, input=DIFFS[request.param], encoding="utf-8", check=True, cwd=tmp_path)
-    shutil.copytree(
-        tmp_path / "properties", tmp_path / "gatecheck/properties"
-    )  # where the wheel has it
+    # where the wheel has it
+    shutil.copytree(tmp_path / "properties", tmp_path / "gatecheck/properties")
 
     def run(command, *more):
         assert command in PAGE

@@ -113,9 +113,8 @@ def test_what_agrees_is_counted():
     got = off("dW", (1, 2), 0.5 * TOL)
     seen = agree(CELL, got, right(), tolerances())
     assert (seen.judged, seen.inconclusive) == (len(BLOCKS), 0)
-    assert seen.ratio == pytest.approx(
-        0.5, rel=1e-6
-    )  # 1.5 ± 1e-6 in float64 has six digits left of the difference
+    # 1.5 ± 1e-6 in float64 has six digits left of the difference
+    assert seen.ratio == pytest.approx(0.5, rel=1e-6)
 
 
 # where it is, its breadcrumb, its block

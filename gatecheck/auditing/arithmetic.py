@@ -131,9 +131,8 @@ SIGMOID: Mapping[str, Callable[[Array, Function], Array]] = {
     "1 / (1 + e^-a)": lambda a, _: _reciprocal(a),  # PyTorch, XLA
     "e^a / (1 + e^a) below 0": lambda a, _: _exponentials(a),  # SciPy, our kernels
     "1 - sigma(-a)": lambda a, _: 1 - _reciprocal(-a),  # who holds the gate's complement
-    "(1 + tanh(a / 2)) / 2": lambda a, tanh: (
-        (1 + tanh(a / 2)) / 2
-    ),  # ONNX Runtime's recurrent cells, XLA before 2023
+    # ONNX Runtime's recurrent cells, XLA before 2023
+    "(1 + tanh(a / 2)) / 2": lambda a, tanh: (1 + tanh(a / 2)) / 2,
 }
 
 

@@ -23,12 +23,8 @@ def compiling_beside(target: Builtin) -> Iterator[None]:
     A process that was started to audit one target of many has no other core. What both need at the
     same time both compile, and either's is kept.
     """
-    from gatecheck.kernels import (
-        gru,
-        jit,
-        lstm,
-        rnn,
-    )  # which imports Numba, and most targets are not ours
+    # which imports Numba, and most targets are not ours
+    from gatecheck.kernels import gru, jit, lstm, rnn
 
     needed = {"rnn": rnn.backward, "gru": gru.backward, "lstm": lstm.backward}[target.cell.kind]
     if cores() < 2 or multiprocessing.parent_process() or not jit.to_be_kept(needed):

@@ -72,9 +72,8 @@ def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
         If PyTorch is not installed.
     """
     torch = _package("torch", "torch")
-    published = _package(
-        "torch.autograd.gradcheck", "torch"
-    )  # in torch.autograd the function hides its module
+    # in torch.autograd the function hides its module
+    published = _package("torch.autograd.gradcheck", "torch")
     names = list(asked.inputs)
 
     def arrays(tensors: Sequence[Any]) -> Arrays:

@@ -83,13 +83,11 @@ class Failure:
 
 def failure(error: BaseException) -> Failure:
     """Something that was raised here, as it is sent."""
-    if isinstance(
-        error, MemoryError
-    ):  # of ours: what the target raises is a crash of the target by now
+    # of ours: what the target raises is a crash of the target by now
+    if isinstance(error, MemoryError):
         return Failure(TargetLostError, "its process ran out of memory")
-    if not isinstance(
-        error, Exception
-    ):  # none but the target interrupts: Ctrl-C does not come here
+    # none but the target interrupts: Ctrl-C does not come here
+    if not isinstance(error, Exception):
         return Failure(
             TargetCrashError,
             f"the target raised {type(error).__name__}: {error}".rstrip(": "),
@@ -211,9 +209,8 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
                 answer = function(*arguments)
         except BaseException as error:
             answer = failure(error)
-        if (
-            os.getpid() != asked
-        ):  # a copy that the target made of this process; it does not answer in its place
+        # a copy that the target made of this process; it does not answer in its place
+        if os.getpid() != asked:
             os._exit(0)
         _flush()
         connection.send((answer, said))
@@ -256,9 +253,8 @@ def _redirect(folder: Path) -> None:
 
 def _flush() -> None:
     if os.name == "posix":
-        ctypes.CDLL(None).fflush(
-            None
-        )  # C buffers what it prints into a file, and would lose it with the process
+        # C buffers what it prints into a file, and would lose it with the process
+        ctypes.CDLL(None).fflush(None)
 
 
 def _limit(memory: int) -> None:

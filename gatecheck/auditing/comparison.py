@@ -96,9 +96,8 @@ class Exact:
         ends = np.cumsum([v.size for v in inputs.values()])
         stepped = {}
         for (name, v), end in zip(inputs.items(), ends, strict=True):
-            replicas = np.tile(
-                v.astype(np.complex128), (ends[-1], *[1] * v.ndim)
-            )  # one replica an input entry
+            # one replica an input entry
+            replicas = np.tile(v.astype(np.complex128), (ends[-1], *[1] * v.ndim))
             replicas.reshape(ends[-1], -1)[np.arange(end - v.size, end), np.arange(v.size)] += (
                 1j * STEP
             )

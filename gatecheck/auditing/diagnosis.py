@@ -121,9 +121,8 @@ def told_by(implementation: Subject, seed: int) -> list[Case]:
 
     found = [case(1, 5, 2, 3, 4), case(2, 7, 3, 2, 5), case(3, 9, 2, 4, 3, regime="slow")]
     if len(implementation.dtypes) > 1:
-        found.append(
-            case(5, 5, 3, 2, 6, dtype="float32")
-        )  # a GPU takes other ways from such sizes on
+        # a GPU takes other ways from such sizes on
+        found.append(case(5, 5, 3, 2, 6, dtype="float32"))
     huge = case(4, 2, 2, 2, 3, regime="large")
     return [*found, huge.having(x=100 * huge["x"])]  # where a sigmoid or tanh that overflows is NaN
 
@@ -157,9 +156,8 @@ def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
         observed = [(case, implementation.run(case)) for case in told_by(implementation, seed)]
     except TargetError as error:
         return _of_one_that_fails(implementation, seed, str(error), time.process_time() + budget_s)
-    deadline = (
-        time.process_time() + budget_s
-    )  # what the target's own first calls take, to import or to compile, is not the search's
+    # what the target's own first calls take, to import or to compile, is not the search's
+    deadline = time.process_time() + budget_s
     # Much code overflows at extremes, whatever else is wrong with it; that is looked at where
     # nothing else is.
     search = Search(

@@ -260,9 +260,8 @@ def orders(search: Questions, structure: Structure) -> list[Guess]:
     """Every order in which the matrices may hold the input weights. In which frame is all the same:
     it says nothing of parameters.
     """
-    cell = (
-        replace(search.cell, reset="before") if search.cell.reset else search.cell
-    )  # without U the reset is not seen
+    # without U the reset is not seen
+    cell = replace(search.cell, reset="before") if search.cell.reset else search.cell
     kind = "gru-before" if cell.reset else cell.kind
     frame, plain = next(frames(structure, search.cell)), replace(cell, peepholes=False)
     interleaving = (False, True) if any(n > 1 for _, n in structure.matrices.values()) else (False,)

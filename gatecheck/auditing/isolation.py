@@ -218,9 +218,8 @@ class Isolation:
         ):  # an interrupt: what comes over the pipe would be the answer to another question
             self._end()
             raise
-        if ready == [
-            self._process.sentinel
-        ]:  # not the end of the pipe, which a process that it started may have inherited
+        # not the end of the pipe, which a process that it started may have inherited
+        if ready == [self._process.sentinel]:
             raise TargetLostError(self._fate())
         if answer is None:
             place = self._place_when_ended()
@@ -279,9 +278,8 @@ class Isolation:
 
     def _place_when_ended(self) -> str:
         if os.name == "posix":
-            os.kill(
-                self._process.pid, signal.SIGABRT
-            )  # upon which it says where it stands, even in the middle of C code
+            # upon which it says where it stands, even in the middle of C code
+            os.kill(self._process.pid, signal.SIGABRT)
             self._process.join(2.0)
         self._end()
         return self._place()

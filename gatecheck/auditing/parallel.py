@@ -36,9 +36,8 @@ def chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
 
 
 def _begin() -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches them all; the first process ends the others
+    # Ctrl-C reaches them all; the first process ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 
@@ -89,9 +88,8 @@ def on_all(
         except BaseException as error:
             for process in set(active_children()) - others:  # what they are at may take minutes yet
                 process.terminate()
-            pool.shutdown(
-                cancel_futures=True
-            )  # leaving the block shuts down once more, which without waiting here takes this back
+            # leaving the block shuts down once more, which without waiting here takes this back
+            pool.shutdown(cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
                 raise WorkerLostError(
                     "a process that worked for this one was ended from outside, perhaps for want of memory"

@@ -381,9 +381,8 @@ def audited(
         dict(made_with),
         proofs=proofs,
     )
-    if not (
-        diagnose and found.count("failed", "crashed")
-    ):  # where it only failed to return, it would be waited for once more
+    # where it only failed to return, it would be waited for once more
+    if not (diagnose and found.count("failed", "crashed")):
         return found
     report(done, total, "looking for what explains the findings")
     try:

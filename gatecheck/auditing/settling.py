@@ -74,9 +74,8 @@ def settled(implementation: Subject) -> Subject:
             notes=(*implementation.notes, *said),
         )
     if getattr(implementation.target, "shapes", None) is None:
-        return replace(
-            implementation, undeclared=False
-        )  # canonical after all, and not to be asked again for every property
+        # canonical after all, and not to be asked again for every property
+        return replace(implementation, undeclared=False)
     faulty = _faulty(implementation)
     if faulty:
         but = "; or ".join(

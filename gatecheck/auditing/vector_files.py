@@ -406,9 +406,8 @@ def _case_of_json(
         or not all(isinstance(v, dict) for v in results.values())
     ):
         raise CaseFileError('it should have "inputs" and "expected", objects of arrays')
-    with np.errstate(
-        all="ignore"
-    ):  # what is no number in the dtype is found where inputs are checked
+    # what is no number in the dtype is found where inputs are checked
+    with np.errstate(all="ignore"):
         inputs = {
             k: json_array(k, v).astype(np.int64 if k == "lengths" else entry.dtype)
             for k, v in given.items()

@@ -152,9 +152,8 @@ def _check_case(
         answer = _read_answer(folder, given[0], entry, case, expected)
     except CaseFileError as error:
         return unjudged("malformed", f"answers/{given[0]}: {error}")
-    certified, reason = certified_results(
-        case
-    )  # which takes seconds, so not before there is something to judge
+    # which takes seconds, so not before there is something to judge
+    certified, reason = certified_results(case)
     nearest = in_convention(cell, entry.convention, certified) if certified else None
     notes += _differences(entry, stored, expected, tolerance, nearest)
     quantities, wrong = judge(case, entry.convention, answer, budget, nearest)

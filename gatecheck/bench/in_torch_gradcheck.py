@@ -53,9 +53,8 @@ def prepare(case: Case, threads: int) -> dict[str, Callable[[bool], None]]:
             outputs.append(h)
         return torch.stack(outputs)
 
-    published = importlib.import_module(
-        "torch.autograd.gradcheck"
-    )  # in torch.autograd the function hides its module
+    # in torch.autograd the function hides its module
+    published = importlib.import_module("torch.autograd.gradcheck")
 
     def checks(function: Callable[..., Any]) -> Callable[[bool], None]:
         def check(fast_mode: bool) -> None:

@@ -191,9 +191,8 @@ def main() -> None:
     """Is this GRU or LSTM right, claim by claim? How far back does it learn?"""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(
-                errors="replace"
-            )  # a console that cannot show ± still shows the verdict
+            # a console that cannot show ± still shows the verdict
+            stream.reconfigure(errors="replace")
     hear(lambda message: click.echo(f"gatecheck: {message}", err=True))
 
 

@@ -115,9 +115,8 @@ class Expected(click.ParamType):  # type: ignore[type-arg]  # a generic from cli
             if isinstance(value, Mapping)
             else (str(value), _read(Path(value)))
         )
-        from gatecheck.auditing.runner import (
-            with_reasons,
-        )  # imports much, which a call without expectations is spared
+        # imports much, which a call without expectations is spared
+        from gatecheck.auditing.runner import with_reasons
 
         try:
             return with_reasons(found)

@@ -54,11 +54,8 @@ PYTORCH_CELL = replace(
     source="torch/nn/modules/rnn.py: RNNCell, GRUCell, LSTMCell",
 )
 
-_KERAS = {
-    "kernel{tag}": "W",
-    "recurrent_kernel{tag}": "U",
-    "bias{tag}": "b",
-}  # Keras itself has no names for further layers
+# Keras itself has no names for further layers
+_KERAS = {"kernel{tag}": "W", "recurrent_kernel{tag}": "U", "bias{tag}": "b"}
 
 KERAS = Convention(
     name="keras",

@@ -161,9 +161,8 @@ def check(name: str, layout: Layout, cell: Cell) -> None:
         raise ConventionError(
             f"the convention {name} has {layout!r} for a {cell.kind}, but should have a Layout"
         )
-    gates = as_cell(
-        cell.kind
-    ).gates  # a coupled LSTM has no i of its own, but a place in the order all the same
+    # a coupled LSTM has no i of its own, but a place in the order all the same
+    gates = as_cell(cell.kind).gates
     if sorted(layout.order) != sorted(gates):
         raise ConventionError(
             f"the convention {name} orders a {cell.kind} as {layout.order!r}, but should order {', '.join(gates)}"

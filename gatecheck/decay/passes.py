@@ -112,9 +112,8 @@ def passes(
     checkpoints = np.zeros((len(pieces), *s.shape))
     J = np.empty((pieces[0].stop if pieces else 0, run.kernel.rows, s.shape[1]))
     work = 2 * T if backward else T
-    position = np.array(
-        [0, len(pieces)]
-    )  # stretches from the front that were visited, and the first that the way back has left
+    # stretches from the front that were visited, and the first that the way back has left
+    position = np.array([0, len(pieces)])
     live = {"position": position, "s": s, "checkpoints": checkpoints}
     for k, each in enumerate([*forward, *backward]):
         live |= {f"{k} {name}": array for name, array in getattr(each, "live", {}).items()}

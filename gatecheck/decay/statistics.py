@@ -41,9 +41,8 @@ def student_quantile(freedom: float) -> float:
     """How many standard errors an interval of 95 % reaches to either side, by Student's t; NaN
     without a degree of freedom.
     """
-    return float(
-        stdtrit(freedom, (1 + LEVEL) / 2)
-    )  # scipy.stats takes a second to import, in every process of a sweep
+    # scipy.stats takes a second to import, in every process of a sweep
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def batch_means(local: Array) -> tuple[float, float, int]:

@@ -109,9 +109,8 @@ def mean_field(gain: float, input_variance: float) -> MeanField:
     q = g² E tanh²(√q ξ) + q_in, χ = g² E sech⁴(√q ξ). Of the fixed points q without input, the one
     with activity, if there is one.
     """
-    from scipy.optimize import (
-        brentq,
-    )  # takes a fifth of a second, which every process of a sweep would wait for
+    # takes a fifth of a second, which every process of a sweep would wait for
+    from scipy.optimize import brentq
 
     def excess(q: float) -> float:
         return gain**2 * float(WEIGHTS @ np.tanh(math.sqrt(q) * XI) ** 2) + input_variance - q
@@ -242,9 +241,8 @@ def predict(cell: Cell, initialiser: str, inputs: float | None = None) -> Predic
     """
     kind, _, argument = initialiser.partition(":")
     if kind == "chrono" and "gated" in cell.traits:
-        odds = (
-            1 + (float(argument) - 2) * (np.arange(1000) + 0.5) / 1000
-        )  # e^b at the middle of a thousand equally likely intervals
+        # e^b at the middle of a thousand equally likely intervals
+        odds = 1 + (float(argument) - 2) * (np.arange(1000) + 0.5) / 1000
         slowest = constant_gate(math.log(float(argument) - 1)).rate
         return Prediction(
             _units(-np.log1p(1 / odds)),

@@ -26,9 +26,8 @@ Array = NDArray[Any]
 # What people train in, and two to three times as fast here as float64, in which everything is
 # measured afterwards.
 DTYPE = np.float32
-quiet = np.errstate(
-    over="ignore", invalid="ignore"
-)  # what overflows makes a loss that is no number, and that is looked at
+# what overflows makes a loss that is no number, and that is looked at
+quiet = np.errstate(over="ignore", invalid="ignore")
 RATE_GATED, RATE_PLAIN = 0.01, 0.003
 CLIP = 1.0
 DECAY = 0.9, 0.999

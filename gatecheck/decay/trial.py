@@ -94,9 +94,8 @@ def run_trial(
             found["time_constants"] = seen.gates.time_constants
     if seen.truncation is not None and seen.loss is not None:
         sizes = seen.loss.log_norm
-        with np.errstate(
-            invalid="ignore"
-        ):  # two exact zeros have no rate, and then there is no bound
+        # two exact zeros have no rate, and then there is no bound
+        with np.errstate(invalid="ignore"):
             rate = float(sizes[-1] - sizes[steps // 2]) / (steps - steps // 2)
         found |= {"truncation_K": seen.truncation.lags, "truncation_log": seen.truncation.log_bias}
         found["truncation_bound"] = geometric_bound(seen.truncation, sizes, rate)

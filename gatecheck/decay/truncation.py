@@ -140,9 +140,8 @@ class Truncation:
         )
         for block in np.unique(block_of):
             here = block_of == block
-            scale = float(
-                np.maximum(self._logs[block], log[here].max())
-            )  # unlike max, it lets no NaN go by
+            # unlike max, it lets no NaN go by
+            scale = float(np.maximum(self._logs[block], log[here].max()))
             if scale == -np.inf:
                 continue
             weight = np.exp(log[here] - scale)[:, None]

@@ -185,9 +185,8 @@ def damage(cell: Cell) -> Iterator[Row]:
     yield (
         "workspace left in params",
         "Every call leaves an array of its own in the caller's params.",
-        lambda inner: returning(_damaged("params", _store))(
-            Edited(inner.cell)
-        ),  # which does not mind a name too many
+        # which does not mind a name too many
+        lambda inner: returning(_damaged("params", _store))(Edited(inner.cell)),
     )
     yield (
         "dy overwritten",

@@ -200,9 +200,8 @@ def _exp(x: float) -> float:
 def _exp_of(x: Any) -> Any:
     f = _SINGLE if x == types.float32 else _DOUBLE
     real, integer, mantissa, bias = f.real, f.integer, f.mantissa, f.bias
-    magic = real(
-        1.5 * 2.0**mantissa
-    )  # adding it rounds to a whole number, which then stands in the low bits
+    # adding it rounds to a whole number, which then stands in the low bits
+    magic = real(1.5 * 2.0**mantissa)
     magic_bits = magic.view(integer)
     log2e, high, low = real(1 / math.log(2)), real(f.ln2_high), real(f.ln2_low)
     first, rest = real(f.exp[0]), tuple(real(c) for c in f.exp[1:])
@@ -235,9 +234,8 @@ def _sigmoid_of(x: Any) -> Any:
         size = abs(x)
         e = _exp(-(gone if size > gone else size))
         value = (e if x < 0 else one) / (one + e)
-        return (
-            e - e * value if x < -one else value
-        )  # the same, without the rounding of 1 + e, which is 0.9 ulp where e is just above 2^-k
+        # the same, without the rounding of 1 + e, which is 0.9 ulp where e is just above 2^-k
+        return e - e * value if x < -one else value
 
     return implementation
 
@@ -292,7 +290,6 @@ def _complex_sigmoid(x: complex) -> complex:
     # + w); each times the conjugate of 1 + w.
     e, c = math.exp(-abs(x.real)), math.cos(x.imag)
     half = math.cos(0.5 * x.imag)
-    size = (1 - e) * (
-        1 - e
-    ) + 4 * e * half * half  # |1 + w|² without cancellation near the poles, a = 0 and b = π
+    # |1 + w|² without cancellation near the poles, a = 0 and b = π
+    size = (1 - e) * (1 - e) + 4 * e * half * half
     return complex((e * (e + c) if x.real < 0 else 1 + e * c) / size, e / size * math.sin(x.imag))

@@ -25,9 +25,8 @@ from gatecheck.kernels.threads import share
 
 Array = NDArray[Any]
 
-quiet = np.errstate(
-    all="ignore"
-)  # infinity times zero is NaN, which the caller may mean and will see
+# infinity times zero is NaN, which the caller may mean and will see
+quiet = np.errstate(all="ignore")
 
 
 class Tape(NamedTuple):

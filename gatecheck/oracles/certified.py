@@ -55,9 +55,8 @@ def rounded(man: int, exp: int, dtype: str) -> float:
     """
     form, size, sign = FORMATS[dtype], abs(man), -1 if man < 0 else 1
     drop = max(size.bit_length() - form.bits, form.least - exp)
-    if (
-        not man or drop > size.bit_length()
-    ):  # less than half of the smallest number, and perhaps millions of bits below it
+    # less than half of the smallest number, and perhaps millions of bits below it
+    if not man or drop > size.bit_length():
         return 0.0
     if drop > 0:
         size, rest = divmod(size, 1 << drop)

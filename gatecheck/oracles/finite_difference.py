@@ -40,18 +40,16 @@ RESOLVED = 2.0**-6
 # the same factor as in the rounding budget: largest error over spread there was 5.9 in ten million
 # values
 SIGMAS = 8
-FIRST_STEP = (
-    0.7390851 / 64
-)  # no short binary fraction: a step of 1 or 1/2 would be blind to a period of 1
+# no short binary fraction: a step of 1 or 1/2 would be blind to a period of 1
+FIRST_STEP = 0.7390851 / 64
 PROBE = 73.1  # a pair of samples this much closer to x; no whole number
 FACTOR = 8.0
 MOST_STEPS = 16  # 8^16 is wider than from the unit roundoff to one
 GOAL = RESOLUTION / 10
 
 
-FAST_STEP = UNIT ** (
-    1 / 3
-)  # where the truncation and the rounding of a plain central difference are about as large
+# where the truncation and the rounding of a plain central difference are about as large
+FAST_STEP = UNIT ** (1 / 3)
 BLOCK = 2**17  # derivatives that are taken at a time; some 300 bytes are held for each
 
 Sample = Callable[[Vector, Matrix], NDArray[Any]]

@@ -24,10 +24,8 @@ STENCILS: dict[int, dict[int, float]] = {
     2: {1: 1 / 2, -1: -1 / 2},
     4: {2: -1 / 12, 1: 2 / 3, -1: -2 / 3, -2: 1 / 12},
 }
-WIDEST, HALVINGS = (
-    2.0**-3,
-    26,
-)  # from an eighth of every input down to the square root of the unit roundoff
+# from an eighth of every input down to the square root of the unit roundoff
+WIDEST, HALVINGS = 2.0**-3, 26
 RUN = 3  # consecutive orders that must agree before a first-order trace is believed
 
 

@@ -54,9 +54,8 @@ def decay_table(result: DecayResult) -> Table:
     table.caption, table.caption_justify = f"{settings(result)}\n{LEGEND}", "left"
     rows = decay_rows(result)
     table.add_column(COLUMNS[0], overflow="fold")
-    for name in COLUMNS[
-        1:
-    ]:  # where there is no room for all, names are broken rather than numbers cut
+    # where there is no room for all, names are broken rather than numbers cut
+    for name in COLUMNS[1:]:
         table.add_column(
             name,
             justify="right",

@@ -170,9 +170,8 @@ def installed() -> list[tuple[str, str | None]]:
     found: list[tuple[str, str | None]] = [(f"builtin:{name}", None) for name in CELLS]
     for module, adapter in ADAPTERS.items():
         if importlib.util.find_spec(module.partition(".")[0]):
-            with suppress(
-                MissingExtraError
-            ):  # a framework may lack what it runs on, as Keras without a backend
+            # a framework may lack what it runs on, as Keras without a backend
+            with suppress(MissingExtraError):
                 found += [
                     (f"{module}:{name}", cell)
                     for name, cell in importlib.import_module(adapter).TARGETS

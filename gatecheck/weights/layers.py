@@ -253,9 +253,8 @@ def _places(spelling: Convention, kind: str, named: Mapping[str, Any]) -> Iterat
         .replace("<tag>", tag)
     )
     whole = re.compile(rf"(?:(?P<prefix>.*?)\.)?{pattern}")
-    literal = max(
-        re.split("<[a-z]+>", spelled(anchor.name)), key=len
-    )  # most names are none of these, and a search is slow
+    # most names are none of these, and a search is slow
+    literal = max(re.split("<[a-z]+>", spelled(anchor.name)), key=len)
     for match in filter(None, (whole.fullmatch(name) for name in named if literal in name)):
         got = match.groupdict()
         yield _Place(

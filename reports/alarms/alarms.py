@@ -18,9 +18,8 @@ TARGETS = [("torch", f"torch.nn:{name}", cell) for name, cell in TORCH] + [
     ("builtin", f"builtin:{cell}", cell) for cell in OURS
 ]
 SEEDS = (100, 101)
-EVERY = [
-    c.name for c in claims()
-]  # named, they come without the proofs, which take minutes and know no alarms
+# named, they come without the proofs, which take minutes and know no alarms
+EVERY = [c.name for c in claims()]
 
 
 def audited(job):

@@ -129,9 +129,8 @@ def test_errors_are_from_certified_values():
         assert 0 < of.own.max() <= 0.5
         assert (of.norm <= of.own).all()
     doubles = measure(case, {k: v.nearest for k, v in known.items()}, known, "float64")
-    assert all(
-        0 < of.own.max() <= 0.5 for of in doubles.values()
-    )  # only with what is left are they not zero
+    # only with what is left are they not zero
+    assert all(0 < of.own.max() <= 0.5 for of in doubles.values())
     moved = nearest["dW"][0, 0] + 7 * unit(nearest["dW"][:1, :1], "float32")
     nearest["dW"][0, 0] = moved[0, 0]
     assert 6.5 <= measure(case, nearest, known, "float32")["dW"].own.max() <= 7.5
@@ -158,17 +157,15 @@ def test_our_cell_is_accurate_and_weak_ones_are_not(found):
     assert ours["norm_ulps"]["worst"] < 4
     assert weak["norm_ulps"]["median"] > ours["norm_ulps"]["median"]
     assert row(found[0], "builtin:rnn", "float64", "gradients")["total"]["norm_ulps"]["worst"] < 20
-    assert (
-        ours["values"] == 2 * (2 + 4 + 2) * 3
-    )  # two draws; the chaotic point is no part of the total
+    # two draws; the chaotic point is no part of the total
+    assert ours["values"] == 2 * (2 + 4 + 2) * 3
     assert len(row(found[0], "builtin:rnn")["by_point"]) == len(TINY)
 
 
 def test_what_is_lost_is_counted_and_not_among_the_quantiles(found):
     lost = row(found[0], ":Nan")["total"]
-    assert lost["lost"] == 2 * 2 * (
-        3 + 3
-    )  # of y the last step, and hT, at two points and two draws
+    # of y the last step, and hT, at two points and two draws
+    assert lost["lost"] == 2 * 2 * (3 + 3)
     assert lost["norm_ulps"]["worst"] < 100
 
 

@@ -63,10 +63,8 @@ print(*(str(s[-4]) for f in (rnn.forward, rnn.backward, rnn.tangent) for s in f.
 
 
 def test_all_that_an_audit_needs_in_float64_is_kept(tmp_path):
-    environment = os.environ | {
-        "NUMBA_CACHE_DIR": str(tmp_path),
-        "NUMBA_OPT": "1",
-    }  # compiles in less time
+    # compiles in less time
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "1"}
     done = subprocess.run(
         [sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, check=True
     )

@@ -181,9 +181,8 @@ test_jax.py, which goes through the same.
     ],
 )
 def test_a_cell_passes(module, name, monkeypatch):
-    monkeypatch.setitem(
-        runner.PROFILES, "quick", 2
-    )  # each shape is compiled: `gatecheck audit` takes a minute
+    # each shape is compiled: `gatecheck audit` takes a minute
+    monkeypatch.setitem(runner.PROFILES, "quick", 2)
     result = audit(adapted(module, name), profile="quick", only=CLAIMS)
     assert result.verdict == "pass", [
         p for p in result.properties if p.outcome not in ("passed", "skipped")

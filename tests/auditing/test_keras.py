@@ -339,9 +339,8 @@ def test_a_mask_repeats_the_last_output_or_gives_zero(kind):
     one, *after_one = outputs(layer, x[:1, 1:2], initial_state=[s[:1] for s in states])
     np.testing.assert_array_equal(y[0], np.stack([np.zeros(2), y[0, 1], y[0, 1], y[0, 1]]))
     for got, want in zip([y[:1, 1:2], *(s[:1] for s in final)], [one, *after_one], strict=True):
-        np.testing.assert_allclose(
-            got, want, rtol=0, atol=1e-6
-        )  # another loop runs without a mask: roundings of numbers up to 1
+        # another loop runs without a mask: roundings of numbers up to 1
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
     zeroed, _ = layer_of(kind, zero_output_for_mask=True)
     np.testing.assert_array_equal(
         outputs(zeroed, x, mask=mask, initial_state=states)[0], np.where(mask[..., None], y, 0)
@@ -365,9 +364,8 @@ def test_a_stateful_layer_goes_on_where_it_ended(kind):
         for got, want in zip(
             [np.concatenate([first[0], second[0]], 1), *second[1:]], whole, strict=True
         ):
-            np.testing.assert_allclose(
-                got, want, rtol=0, atol=1e-6
-            )  # products of matrices of other heights: roundings of numbers up to 1
+            # products of matrices of other heights: roundings of numbers up to 1
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
         assert abs(outputs(stateful, x)[0] - whole[0]).max() > 1e-2, (
             "it has not begun anew by itself"
         )

@@ -46,9 +46,8 @@ def test_none_is_left_behind(sent, tmp_path):
         _, printed = process.communicate(timeout=60)
         assert process.returncode != 0
         assert within(30, lambda: not any(map(alive, pids)))
-        assert printed.count("Traceback") <= (sent == signal.SIGINT), (
-            printed
-        )  # that of this script, which nothing catches
+        # that of this script, which nothing catches
+        assert printed.count("Traceback") <= (sent == signal.SIGINT), printed
     finally:
         process.kill()
         for pid in filter(alive, pids):

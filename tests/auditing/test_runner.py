@@ -126,9 +126,8 @@ def broken_audit(seed=0, shrinking=60, **how):
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exploring, "SHRINKING_S", shrinking)
-        patch.setitem(
-            exploring.PROFILES, "quick", 4
-        )  # for the fixture, which is made once for all of the file
+        # for the fixture, which is made once for all of the file
+        patch.setitem(exploring.PROFILES, "quick", 4)
         return audit(
             Edited(LSTM(), NO_FORGET), profile="quick", only=[FORWARD, BACKWARD], seed=seed, **how
         )

@@ -123,9 +123,8 @@ def test_ground_truth_10_mean_field_of_a_tanh_rnn(g, q_in, rate):
 def test_the_mean_field_of_an_rnn_that_rests():
     for g in (0.5, 1.0):
         assert mean_field(g, 0.0) == pytest.approx((0, g**2, math.log(g)))
-    assert (
-        0 < mean_field(1.001, 0.0).rate < 1e-5
-    )  # just alive, not the dead fixed point, whose rate is ln 1.001 = 1e-3
+    # just alive, not the dead fixed point, whose rate is ln 1.001 = 1e-3
+    assert 0 < mean_field(1.001, 0.0).rate < 1e-5
 
 
 def measured(cell, params, x, T):

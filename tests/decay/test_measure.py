@@ -72,9 +72,8 @@ def test_memory_grows_as_the_root_of_the_length():
     finally:
         tracemalloc.stop()
     gradients = (64 + 30) * sum(array.size for array in params.values())
-    stretch = (
-        100 * (2 * 9 + 4 * k + 5 * 4) * H
-    )  # rows and a copy with some of them zero, da, and what is made of it
+    # rows and a copy with some of them zero, da, and what is made of it
+    stretch = 100 * (2 * 9 + 4 * k + 5 * 4) * H
     by_lag = 5 * 5 * T
     assert peak < 8 * (gradients + stretch + by_lag) * 1.2
     assert peak < 8 * 9 * H * T / 2  # half of the rows of all steps

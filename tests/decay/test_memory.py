@@ -32,9 +32,8 @@ def test_gates_are_those_that_made_the_output(name):
     trace = gate_trace(cell, params, x)
     y = Builtin(cell).forward(params, x[:, None])[0][:, 0]
     assert set(trace) == {"rnn": {"h"}, "gru": set("rznh"), "lstm": set("ifgohc")}[cell.kind]
-    np.testing.assert_allclose(
-        trace["h"], y, rtol=0, atol=1e-15
-    )  # some ten operations on numbers below one
+    # some ten operations on numbers below one
+    np.testing.assert_allclose(trace["h"], y, rtol=0, atol=1e-15)
     before = np.vstack([np.zeros(4), y[:-1]])
     for gate in cell.sigmoid_gates:
         W, U, b = (block(cell, params[kind], gate) for kind in "WUb")
@@ -80,9 +79,8 @@ def test_a_network_that_acts_the_story_is_recognised(cell):
     assert found.as_told
     # Written with σ(10), kept by σ(10) or more at up to 20 steps: each off 0 or 1 by 4.5e-5.
     assert found.told.mean == 1
-    assert found.told.low == pytest.approx(
-        0.025 ** (1 / 200), abs=1e-9
-    )  # Clopper and Pearson, 200 of 200
+    # Clopper and Pearson, 200 of 200
+    assert found.told.low == pytest.approx(0.025 ** (1 / 200), abs=1e-9)
     assert found.subject.mean == pytest.approx(sigmoid(10))
     assert found.nouns.mean < found.clause.mean + 1e-4 < 2e-4
     assert found.opens.mean == pytest.approx(1, abs=2e-4)

@@ -193,9 +193,8 @@ def test_time_constants_of_gates_that_never_move():
     run = prepare(LSTM(), params, np.zeros((50, 1)))
     statistics = GateStatistics(run)
     passes(run, forward=[statistics])
-    assert statistics.result().time_constants == pytest.approx(
-        [3.1922, math.inf, 0], abs=5e-5
-    )  # ground truth 4
+    # ground truth 4
+    assert statistics.result().time_constants == pytest.approx([3.1922, math.inf, 0], abs=5e-5)
 
 
 def test_a_plain_rnn_has_no_gates():

@@ -209,9 +209,8 @@ def adjoint_identity(cell, T, H=4):
         ), np.sign(products)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in CELLS if name != "rnn-relu"]
-)  # whose gradient is exactly zero long before
+# whose gradient is exactly zero long before
+@pytest.mark.parametrize("name", [name for name in CELLS if name != "rnn-relu"])
 def test_ground_truth_16_adjoint_and_tangent_agree_at_length(name):
     # Some ten operations a step each round at random: √(10 T) u; and T partial sums round relative
     # to the last: √T u L.
@@ -222,12 +221,8 @@ def test_ground_truth_16_adjoint_and_tangent_agree_at_length(name):
     assert abs(logs[0] - logs[1]) < 4 * U64 * (math.sqrt(10 * T) + math.sqrt(T) * abs(logs[0]))
 
 
-ROWS = {
-    "rnn": (1,),
-    "gru": range(5),
-    "gru-before": range(5),
-    "lstm": range(6),
-}  # of those that the products need
+# of those that the products need
+ROWS = {"rnn": (1,), "gru": range(5), "gru-before": range(5), "lstm": range(6)}
 
 
 @pytest.mark.parametrize(
@@ -259,9 +254,8 @@ def test_nothing_underflows_in_a_million_steps():
     assert log_norm[-1] < -3e5  # exp of it is zero in any format
     assert np.diff(log_norm).max() < 0.5
     first, second = log_norm[500_000] - log_norm[0], log_norm[-1] - log_norm[500_000]
-    assert first == pytest.approx(
-        second, rel=0.01
-    )  # one stationary process; local exponents scatter by less than 1 in √500,000 = 700
+    # one stationary process; local exponents scatter by less than 1 in √500,000 = 700
+    assert first == pytest.approx(second, rel=0.01)
 
 
 @pytest.mark.parametrize("T", [0, 1, 2, 3, 24, 25, 26])

@@ -123,9 +123,8 @@ def step_state(cell, params, x_t, state):
 
 def exact_log_singular(jacobians):
     """Logs of the singular values of the product in a thousand digits and more."""
-    digits = 60 + 2 * int(
-        sum(np.log10(np.linalg.cond(J)) for J in jacobians)
-    )  # two, as PᵀP is squared
+    # two, as PᵀP is squared
+    digits = 60 + 2 * int(sum(np.log10(np.linalg.cond(J)) for J in jacobians))
     with mpmath.workdps(digits):
         P = mpmath.eye(jacobians.shape[1])
         for J in jacobians:
@@ -172,9 +171,8 @@ def test_the_volume_of_an_lstm_sees_only_its_output_block():
     block(cell, changed["U"], "i")[:] += 1
     volumes = []
     for p in (params, changed):
-        run = prepare(
-            cell, p, x, state * [[0], [1]]
-        )  # at h = 0, so that the gates stay what they are
+        # at h = 0, so that the gates stay what they are
+        run = prepare(cell, p, x, state * [[0], [1]])
         total = Volume(run)
         passes(run, forward=[total])
         volumes.append(total.log)

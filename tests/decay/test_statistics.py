@@ -38,9 +38,8 @@ def test_batch_means_cover_and_a_fitted_line_does_not():
 
 
 def test_batches_of_one_length_leave_out_the_oldest():
-    mean, error, freedom = batch_means(
-        np.array([100.0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
-    )  # three of three, of means 2, 5 and 8
+    # three of three, of means 2, 5 and 8
+    mean, error, freedom = batch_means(np.array([100.0, 1, 2, 3, 4, 5, 6, 7, 8, 9]))
     assert (mean, error, freedom) == (5, pytest.approx(3 / math.sqrt(3)), 2)
 
 
@@ -50,9 +49,8 @@ def test_the_rate_over_seeds_covers_the_truth():
     log_norm = np.concatenate([np.zeros((runs, seeds, 1)), np.cumsum(local, axis=-1)], axis=-1)
     found = [rate(entry, rng) for entry in log_norm]
     covered = sum(r.low < -0.3 < r.high for r in found) / runs
-    assert covered > 0.87 - 4 * math.sqrt(
-        0.87 * 0.13 / runs
-    )  # a bootstrap of n = 5 is narrow by √(4/5) and by z for t: 0.83-0.9
+    # a bootstrap of n = 5 is narrow by √(4/5) and by z for t: 0.83-0.9
+    assert covered > 0.87 - 4 * math.sqrt(0.87 * 0.13 / runs)
     assert covered < 0.99
     # The transient is left out: a burst in the first half changes nothing.
     burst = log_norm[0] + 100 * (np.arange(1001) > 200)

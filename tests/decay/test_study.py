@@ -68,9 +68,8 @@ def test_the_bias_decides_and_not_the_architecture(fading):
 )
 def test_the_sanity_table_at_chrono_biases(cell, rate, lag_e):
     row = decay((cell,), ("chrono:1000",), seeds=SEEDS, **BARE).rows[0]
-    assert row.rate == pytest.approx(
-        rate, abs=FOUR * max(row.rate_sd, 2e-5)
-    )  # 2e-5 is the sd that 5 seeds show
+    # 2e-5 is the sd that 5 seeds show
+    assert row.rate == pytest.approx(rate, abs=FOUR * max(row.rate_sd, 2e-5))
     # With 128 time constants a seed's ln G at 1/e has sd √(E₂(2.12) - E₂(1.06)²) / (2 E₂(1.06)
     # √128) = 0.035, and 16 probes add 0.02; at a slope of 0.0015 a step that is 27 steps, and 25 %
     # more for a median.

@@ -44,9 +44,8 @@ def test_copying_asks_for_each_symbol_a_lag_later():
     recall = batch.weight[:, 0] > 0
     assert recall.nonzero()[0].tolist() == [9, 10, 11]
     np.testing.assert_array_equal(batch.target[recall], tokens[:3])
-    assert (
-        tokens[3:] == np.array([4, 4, 4, 4, 4, 5, 4, 4, 4])[:, None]
-    ).all()  # nothing else depends on the symbols
+    # nothing else depends on the symbols
+    assert (tokens[3:] == np.array([4, 4, 4, 4, 4, 5, 4, 4, 4])[:, None]).all()
     # A predictor that knows the frequencies and no more: its loss is the entropy, here that of
     # 12,000 draws (relative error about 1e-4).
     p = np.bincount(tokens[:3].ravel(), minlength=4) / tokens[:3].size

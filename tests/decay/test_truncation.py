@@ -40,9 +40,8 @@ def linear(w, T, state):
 
 
 def test_ground_truth_14_the_bias_of_a_linear_unit_is_a_power_of_its_weight():
-    found, profile = linear(
-        0.9, 2000, 10.0
-    )  # at its fixed point; 0.9^2000 = 3e-92 stands for no end
+    # at its fixed point; 0.9^2000 = 3e-92 stands for no end
+    found, profile = linear(0.9, 2000, 10.0)
     bias = found.result()
     np.testing.assert_allclose(bias.log_bias, bias.lags * math.log(0.9), rtol=1e-13)
     assert math.exp(bias.log_bias[21]) == pytest.approx(0.098477, abs=5e-7)
@@ -156,9 +155,8 @@ def test_no_lag_underflows_and_no_growth_overflows():
     fading = truncate(
         RNN("relu"), params, np.zeros((3000, 1)), np.ones((1, 1, 1)), np.array([[2.0]]), [2000]
     )[0].result()
-    assert fading.log_bias[0] == pytest.approx(
-        2000 * math.log(0.5), rel=1e-12
-    )  # e^-1386 is no float either
+    # e^-1386 is no float either
+    assert fading.log_bias[0] == pytest.approx(2000 * math.log(0.5), rel=1e-12)
 
 
 def test_a_gradient_of_exactly_zero_is_dropped_without_loss():
@@ -171,9 +169,8 @@ def test_a_gradient_of_exactly_zero_is_dropped_without_loss():
 def test_the_lags():
     assert spaced(10).tolist() == list(range(1, 10))
     assert spaced(10**6).size < 130
-    assert (
-        np.diff(np.log([*spaced(10**6)[64:], 10**6])).max() < 0.182
-    )  # up to the end; a quarter of ln 2, and roundings to whole steps
+    # up to the end; a quarter of ln 2, and roundings to whole steps
+    assert np.diff(np.log([*spaced(10**6)[64:], 10**6])).max() < 0.182
     with pytest.raises(InputError, match="rise from 1 to T = 5"):
         Truncation(
             prepare(RNN(), uniform(np.random.default_rng(0), RNN(), 1, 1), np.zeros((5, 1))), [3, 2]

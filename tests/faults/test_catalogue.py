@@ -193,9 +193,8 @@ def test_faults_run(cell):
     one cell wraps others too.
     """
     for turn, fault in enumerate(faults(cell), start=EVERY.index(cell)):
-        plain, _, _, _, _, *others, _ = telling(
-            as_cell(cell)
-        )  # of the first five each differs from the others in its numbers alone
+        # of the first five each differs from the others in its numbers alone
+        plain, _, _, _, _, *others, _ = telling(as_cell(cell))
         for k, (case, layout) in enumerate([plain, *others[turn % 3 :: 3]]):
             seen, _ = call(fault.plant(), arguments(case, layout))
             assert "raised" not in seen or (k and "raises an exception" in fault.says), (

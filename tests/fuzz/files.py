@@ -113,9 +113,8 @@ def fuzz(name, folder, count, seed, tick=None):
             raise AssertionError(f"a good file is refused: {wrong}")
     found = {}
     before = signal.signal(signal.SIGALRM, _hang)
-    faulthandler.dump_traceback_later(
-        max(60, count), exit=True
-    )  # code in C does not answer to a signal
+    # code in C does not answer to a signal
+    faulthandler.dump_traceback_later(max(60, count), exit=True)
     try:
         for number in range(count):
             path.write_bytes(several(form.damage, rng.choice(seeds), rng, seeds))

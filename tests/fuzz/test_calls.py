@@ -35,12 +35,8 @@ def a_case(tmp_path, monkeypatch):
 
 
 def values(name, argument):
-    theirs = {
-        "fn",
-        "vjp",
-        "jvp",
-        "progress",
-    }  # what a function of the caller's raises is the caller's
+    # what a function of the caller's raises is the caller's
+    theirs = {"fn", "vjp", "jvp", "progress"}
     found = [w for w in WRONG if argument not in theirs or not callable(w)]
     return random.Random(f"{name} {argument}").sample(found, SLOW.get(name, len(found)))
 
@@ -64,19 +60,15 @@ def test_what_is_wrong_is_named(name):
                 refused.add(argument)
                 if argument not in said and not re.search(OTHERWISE.get(argument, "$."), said):
                     unnamed.append((argument, type(value), said))
-            CASE.save(
-                "case.npz", property="outputs_are_causal", implementation="x"
-            )  # over which some of them write
+            # over which some of them write
+            CASE.save("case.npz", property="outputs_are_causal", implementation="x")
     assert unnamed == []
     assert refused >= right.keys() - {"about"}
 
 
 def test_every_public_function_is_called():
-    unasked = {
-        "AuditResult",
-        "get_include",
-        "__version__",
-    }  # which nobody makes, and which take nothing
+    # which nobody makes, and which take nothing
+    unasked = {"AuditResult", "get_include", "__version__"}
     assert {name.partition(".")[0] for name in CALLS} == {*gatecheck.__all__} - unasked
 
 

@@ -31,24 +31,13 @@ WORDS = [
 RIGHT = {
     "accuracy": ["builtin:x", "--cases", "1"],  # a cell that there is not
     "audit": ["builtin:rnn", "--only", "outputs_are_causal", "--profile", "quick"],
-    "bench": [
-        "--against",
-        "x",
-        "--quick",
-    ],  # a peer that there is not, since a measurement takes long
+    # a peer that there is not, since a measurement takes long
+    "bench": ["--against", "x", "--quick"],
     "calibrate": ["builtin:x", "--cases", "1"],
     "checkers": ["--against", "x"],
     "conventions": ["builtin:rnn"],
-    "decay": [
-        "--cell",
-        "rnn",
-        "--hidden",
-        "3",
-        "--steps",
-        "9",
-        "--init",
-        "chrono:x",
-    ],  # an initialiser that there is not
+    # an initialiser that there is not
+    "decay": ["--cell", "rnn", "--hidden", "3", "--steps", "9", "--init", "chrono:x"],
     "explain": ["pytorch"],
     "faults": ["--name", "x"],
     "properties": [],

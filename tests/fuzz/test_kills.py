@@ -31,11 +31,12 @@ TARGET = "from gatecheck import Builtin\nclass Cell(Builtin):\n    def __init__(
 
 def start(words, folder):
     code = "import sys; sys.modules['matplotlib'] = None; from gatecheck.cli import main; main(prog_name='gatecheck')"
+    # a picture takes long
     code = (
         code
         if words.startswith("decay")
         else code.replace("sys.modules['matplotlib'] = None; ", "")
-    )  # a picture takes long
+    )
     quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     return subprocess.Popen(
         [sys.executable, "-c", code, *words.split()], cwd=folder, start_new_session=True, **quiet

@@ -25,9 +25,10 @@ def sample(dtype, n=1500):
             rng.uniform(0, 30, n),
             rng.uniform(0.6, 0.65, n),
             rng.uniform(gone - 25, gone + 2, n),
+            # e^-x near powers of two
             np.log(2)
             * rng.integers(0, int(gone / np.log(2)), n)
-            * (1 + 1e-3 * rng.standard_normal(n)),  # e^-x near powers of two
+            * (1 + 1e-3 * rng.standard_normal(n)),
             [0, info.smallest_subnormal, info.tiny, info.max, 0.625, 10, 20, 120, 800, 1000],
         ]
     ).astype(dtype)
@@ -91,9 +92,8 @@ def test_polynomials_are_the_fits_they_claim_to_be():
         )
 
     with mpmath.workdps(60):
-        half = (
-            mpmath.log(2) / 2 * mpmath.mpf("1.0001")
-        )  # a little more than rounding to the nearest can leave
+        # a little more than rounding to the nearest can leave
+        half = mpmath.log(2) / 2 * mpmath.mpf("1.0001")
         for form in (activations._SINGLE, activations._DOUBLE):
             for got, function, interval in (
                 (form.exp, exponential, [-half, half]),
@@ -138,6 +138,5 @@ def test_complex_values_off_the_axis():
     for f, exact in ((tanh, mpmath.tanh), (sigmoid, EXACT["sigmoid"])):
         with mpmath.workdps(40):
             want = np.array([complex(exact(mpmath.mpc(v))) for v in z])
-        np.testing.assert_allclose(
-            f(z), want, rtol=1e-13
-        )  # tan and cos of angles up to 3: well conditioned, a few roundings
+        # tan and cos of angles up to 3: well conditioned, a few roundings
+        np.testing.assert_allclose(f(z), want, rtol=1e-13)

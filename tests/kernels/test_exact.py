@@ -170,10 +170,8 @@ def test_infinity_gives_the_limit_and_stays_in_its_row(cell, sign, dtype, draw):
     problem = draw(cell, T=1 if cell.activation == "relu" else 5, dtype=dtype)
     clean = run.forward(cell, *problem.inputs)[0]
     results = []
-    for value in (
-        sign * np.inf,
-        sign * 1e30,
-    ):  # every weight is far from 0, so that 1e30 saturates whatever infinity does
+    # every weight is far from 0, so that 1e30 saturates whatever infinity does
+    for value in (sign * np.inf, sign * 1e30):
         problem.x[0, 1, 0] = value
         results.append(run.forward(cell, *problem.inputs)[0])
     infinite, large = results

@@ -75,9 +75,8 @@ def test_cache_is_used_and_notices_an_edit_in_another_file(start, tmp_path):
     edited = tmp_path / "package" / "gatecheck" / "kernels" / "activations.py"
     source = edited.read_text()
     assert source.count("TANH, RELU, SIGMOID = 0, 1, 2") == 1
-    edited.write_text(
-        source.replace("TANH, RELU, SIGMOID =", "SIGMOID, RELU, TANH =")
-    )  # blocks.py itself stays as it is
+    # blocks.py itself stays as it is
+    edited.write_text(source.replace("TANH, RELU, SIGMOID =", "SIGMOID, RELU, TANH ="))
     assert start("float64")() == (SIGMOID, 0)
     edited.write_text(source)
     assert start("float64")() == (TANH, 1)

@@ -64,11 +64,8 @@ def test_float64_is_what_python_divides_to(man, exp):
         (1 + Fraction(1, 2**24), 1.0, 1 + 2**-24),  # a tie in float32, to even
         (1 + Fraction(3, 2**24), 1 + 2**-22, 1 + 3 * 2**-24),
         (1 + Fraction(1, 2**53), 1.0, 1.0),
-        (
-            1 + Fraction(1, 2**24) + Fraction(1, 2**80),
-            1 + 2**-23,
-            1 + 2**-24,
-        ),  # by way of float64 it would be 1
+        # by way of float64 it would be 1
+        (1 + Fraction(1, 2**24) + Fraction(1, 2**80), 1 + 2**-23, 1 + 2**-24),
         (Fraction(1, 2**150), 0.0, 2.0**-150),
         (Fraction(3, 2**150), 2.0**-148, 3 * 2.0**-150),
         (Fraction(1, 2**150) + Fraction(1, 2**220), 2.0**-149, 2.0**-150),
@@ -189,9 +186,8 @@ def test_arithmetic_and_its_slopes_are_exact():
         )
 
     assert found.values["float64"]["q"].tolist() == [[float(v) for v in row] for row in exact(X, V)]
-    h = Fraction(
-        1, 2**200
-    )  # the rounded difference is the rounded derivative, but for a chance of 2**-140
+    # the rounded difference is the rounded derivative, but for a chance of 2**-140
+    h = Fraction(1, 2**200)
     for of, name in ((X, "dx"), (V, "dw")):
         for i, row in enumerate(of):
             for k, v in enumerate(row):

@@ -50,9 +50,8 @@ def test_monotone_functions_lose_nothing_and_others_forget_that_a_number_is_itse
 def test_ends_are_rounded_outwards_and_enough_bits_tell_a_sigmoid_from_one():
     third = as_interval(1.0) / 3.0
     assert third.low < third.high
-    assert not third.within(
-        1 / 3, 1, strict=False
-    )  # a third lies above the float next to it, but an end below it is all that is known
+    # a third lies above the float next to it, but an end below it is all that is known
+    assert not third.within(1 / 3, 1, strict=False)
     with ctx.workprec(53):
         assert not as_interval(50.0).sigmoid().within(0, 1, strict=True)
     with ctx.workprec(256):

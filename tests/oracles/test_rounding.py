@@ -55,9 +55,8 @@ def test_a_float32_matrix_product_is_within_its_budget(n):
     spread = spread_of(np.matmul, a, b)
     error = np.abs((a.astype("f4") @ b.astype("f4")).astype(float) - a @ b)
     assert (error <= rounding.MULTIPLE * spread).all()
-    assert np.sqrt(np.mean(spread**2)) < 10 * U * np.sqrt(n) * np.sqrt(
-        n
-    )  # and it is no worst-case bound, n² u
+    # and it is no worst-case bound, n² u
+    assert np.sqrt(np.mean(spread**2)) < 10 * U * np.sqrt(n) * np.sqrt(n)
 
 
 @pytest.mark.parametrize(

@@ -186,9 +186,8 @@ def test_fails_on_its_fault(name):
 
 @pytest.mark.parametrize("cell", [*CELLS.values(), *VARIANTS.values()], ids=str)
 def test_nothing_is_found_in_correct_code(cell, monkeypatch):
-    monkeypatch.setitem(
-        exploring.PROFILES, "quick", 2
-    )  # of a dtype: `gatecheck audit` tries six times as many
+    # of a dtype: `gatecheck audit` tries six times as many
+    monkeypatch.setitem(exploring.PROFILES, "quick", 2)
     result = audit(Edited(cell), profile="quick", seed=1)
     assert result.verdict == "pass", [
         p for p in result.properties if p.outcome not in ("passed", "skipped")

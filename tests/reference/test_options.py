@@ -23,9 +23,8 @@ def case_of(cell, seed=0, T=4, D=3, H=4):
 
 @every_variant
 def test_gradients_are_those_of_the_forward(cell):
-    result = _checked(
-        subject(Edited(cell)), case_of(cell, T=3, D=1, H=3)
-    )  # each number of each array is moved
+    # each number of each array is moved
+    result = _checked(subject(Edited(cell)), case_of(cell, T=3, D=1, H=3))
     assert result.verdict == "pass"
     assert result.oracles["complex step"].verdict in (
         {"pass"} if "analytic" in cell.traits else {"pass", "not applicable"}

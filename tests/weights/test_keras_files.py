@@ -47,10 +47,8 @@ def test_a_model_of_keras(tmp_path, keras, name, suffix, case_of, same_weights, 
         model.save_weights(path)
     else:
         model.save(path)
-    plain = suffix == ".weights.h5" and name in (
-        "rnn-relu",
-        "gru-hard6",
-    )  # no configuration there says so
+    # no configuration there says so
+    plain = suffix == ".weights.h5" and name in ("rnn-relu", "gru-hard6")
     found = load(path, cell=name if plain else None)
     same_weights(found, case)
     expected = np.asarray(keras.ops.convert_to_numpy(layer(np.swapaxes(case["x"], 0, 1)))).swapaxes(
@@ -85,9 +83,8 @@ def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
         match=r"layers.lstm.cell: a LSTM with the activations gelu and sigmoid, and no cell of gatecheck has",
     ):
         load(tmp_path / "m.keras", layer="layers.lstm.cell")
-    model.save_weights(
-        tmp_path / "m.weights.h5"
-    )  # without a configuration, and without biases, it may reset before or after
+    # without a configuration, and without biases, it may reset before or after
+    model.save_weights(tmp_path / "m.weights.h5")
     with pytest.raises(
         UsageError, match="a gru as in keras, or a gru-before as in keras; say --cell"
     ):

@@ -80,9 +80,10 @@ def test_every_convention_is_found_among_other_arrays(cell, spelling):
     own = OWN_CELLS.get(key, cell)
     layer = found[replace(own, forget_bias=0.0).name]
     assert set(found) == OPEN.get(key, {layer.cell.name})
+    # the same here
     assert layer.convention == {"paddle": "pytorch", "paddle-cell": "pytorch-cell"}.get(
         spelling.name, spelling.name
-    )  # the same here
+    )
     assert (layer.name, layer.D, layer.H) == (scope.replace("/", "."), D, H)
     expected = {k: a.astype(float) for k, a in params_of(cell, spelling).items()}
     if own.forget_bias:

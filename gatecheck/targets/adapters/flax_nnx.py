@@ -61,9 +61,8 @@ def adapt(
 
 
 def _module(name: str, cell: Cell, params: Mapping[str, Any], x: Any) -> Any:
-    zero = (
-        nnx.initializers.zeros_init()
-    )  # an orthogonal kernel is a QR decomposition, which would be compiled in vain
+    # an orthogonal kernel is a QR decomposition, which would be compiled in vain
+    zero = nnx.initializers.zeros_init()
     inits = {"kernel_init": zero, "recurrent_kernel_init": zero}
     # SimpleCell computes in float32 unless it is told otherwise (flax/nnx/nn/recurrent.py: dtype:
     # Dtype = jnp.float32).

@@ -131,9 +131,8 @@ def from_jax(
     >>> gk.audit(gk.from_jax(forward, cell="rnn"), profile="quick", only=["forward_within_budget", "gradients_within_budget"]).verdict
     'pass'
     """
-    from gatecheck.targets.adapters import (
-        jax as adapter,
-    )  # only here, so that this file does not need JAX
+    # only here, so that this file does not need JAX
+    from gatecheck.targets.adapters import jax as adapter
 
     try:
         takes_lengths = "lengths" in inspect.signature(function).parameters

@@ -99,9 +99,8 @@ class Function:
 
         def outputs(params: Any, x: Any, states: Any, lengths: Any) -> tuple[Any, ...]:
             got = function(params, x, *states, **({} if lengths is None else {"lengths": lengths}))
-            return (
-                tuple(got) if isinstance(got, tuple | list) else (got,)
-            )  # an array alone would fall apart into its steps
+            # an array alone would fall apart into its steps
+            return tuple(got) if isinstance(got, tuple | list) else (got,)
 
         def gradients(params: Any, x: Any, states: Any, lengths: Any, cotangents: Any) -> Any:
             return jax.vjp(lambda p, x, s: outputs(p, x, s, lengths), params, x, states)[1](
@@ -130,10 +129,8 @@ class Function:
 
     def tangent(self, params: dict[str, Array], x: Array, *more: Any) -> tuple[Array, ...]:
         """The derivative of the outputs in a direction, by forward mode."""
-        n, half = (
-            len(self._states),
-            len(more) // 2 - 1,
-        )  # a tangent has a place for the cell state of any cell, behind h
+        # a tangent has a place for the cell state of any cell, behind h
+        n, half = len(self._states), len(more) // 2 - 1
         states, (d_params, d_x), d_states = (
             more[:half][:n],
             more[half : half + 2],
@@ -161,10 +158,8 @@ class Function:
     def _backward(
         self, params: dict[str, Array], x: Array, more: Sequence[Any], lengths: Array | None
     ) -> dict[str, Array]:
-        n, half = (
-            len(self._states),
-            len(more) // 2,
-        )  # a backward has a place for the cell state of any cell
+        # a backward has a place for the cell state of any cell
+        n, half = len(self._states), len(more) // 2
         states, dy, finals = more[:half][:n], more[half], more[half + 1 :][:n]
         cotangents = (
             self._zero_y(params, x) if dy is None else dy,
@@ -262,6 +257,5 @@ def _notes() -> tuple[str, ...]:
 
 
 def _int32(lengths: Array | None) -> Array | None:
-    return (
-        None if lengths is None else lengths.astype(np.int32)
-    )  # there is no int64 outside of x64 mode
+    # there is no int64 outside of x64 mode
+    return None if lengths is None else lengths.astype(np.int32)

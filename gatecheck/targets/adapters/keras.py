@@ -195,9 +195,8 @@ class Layer:
     def _leaves(
         self, params: Mapping[str, Array], x: Array, h0: Array | None, c0: Array | None
     ) -> Leaves:
-        self._layers(
-            x.shape[-1], params["recurrent_kernel"].shape[0], x.dtype.name
-        )  # made here: in a trace of JAX's it would stay there
+        # made here: in a trace of JAX's it would stay there
+        self._layers(x.shape[-1], params["recurrent_kernel"].shape[0], x.dtype.name)
         given = {**params, "x": x} | {
             f"{k}0": s for k, s in zip(self.cell.state, (h0, c0), strict=False) if s is not None
         }
@@ -214,9 +213,8 @@ class Layer:
         """(y, hT) or (y, hT, cT)."""
         with _place():
             got = self._forward(self._leaves(params, x, h0, c0), _mask(x, lengths))
-            return tuple(
-                np.asarray(v) for v in got
-            )  # keras.ops.convert_to_numpy warns under NumPy 2
+            # keras.ops.convert_to_numpy warns under NumPy 2
+            return tuple(np.asarray(v) for v in got)
 
     def backward(
         self,

@@ -114,9 +114,8 @@ def adapt(
     if not Path(path).is_file():
         raise TargetError(f"there is no file {path}")
     try:
-        library = ctypes.CDLL(
-            str(Path(path).absolute())
-        )  # a bare name would be looked for among the system's libraries
+        # a bare name would be looked for among the system's libraries
+        library = ctypes.CDLL(str(Path(path).absolute()))
     except OSError as error:
         raise TargetError(f"{path} cannot be loaded: {error}") from error
     functions = {

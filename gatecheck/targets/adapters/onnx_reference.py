@@ -35,9 +35,8 @@ def _load(model: Any) -> Run:
     evaluator = ReferenceEvaluator(model)
 
     def run(feeds: Feeds) -> Sequence[Array]:
-        with np.errstate(
-            over="ignore"
-        ):  # its sigmoid is 1 / (1 + exp(-a)), whose overflow is its right result
+        # its sigmoid is 1 / (1 + exp(-a)), whose overflow is its right result
+        with np.errstate(over="ignore"):
             got: Sequence[Array] = evaluator.run(None, feeds)
         return got
 

@@ -289,9 +289,8 @@ def _packed(states: list[Any], initial: list[Any]) -> Any:
 
 
 def _lengths(lengths: Array | None) -> Any:
-    return (
-        None if lengths is None else torch.from_numpy(lengths)
-    )  # pack_padded_sequence wants them on the CPU
+    # pack_padded_sequence wants them on the CPU
+    return None if lengths is None else torch.from_numpy(lengths)
 
 
 def adapt(name: str, cell: str | None = None, *, device: str = CPU, bias: bool = True) -> Layer:
