@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gatecheck.auditing.inference import infer as infer
-    from gatecheck.auditing.result import AuditResult as AuditResult
-    from gatecheck.auditing.runner import audit as audit
-    from gatecheck.auditing.runner import replay as replay
-    from gatecheck.auditing.testing import (
+    from gatecheck.auditing.audit import audit as audit
+    from gatecheck.auditing.audit import replay as replay
+    from gatecheck.auditing.pytest_params import (
         parametrize_with_properties as parametrize_with_properties,
     )
+    from gatecheck.auditing.result import AuditResult as AuditResult
     from gatecheck.cases import Case as Case
     from gatecheck.cells import GRU as GRU
     from gatecheck.cells import LSTM as LSTM
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from gatecheck.conventions import Convention as Convention
     from gatecheck.conventions import Layout as Layout
     from gatecheck.conventions import convert as convert
+    from gatecheck.inference.infer import infer as infer
     from gatecheck.kernels import Builtin as Builtin
     from gatecheck.oracles.gradcheck import gradcheck as gradcheck
     from gatecheck.targets.adapters.functions import from_jax as from_jax
@@ -37,15 +37,15 @@ _HOME = {
     "GRU": "gatecheck.cells",
     "LSTM": "gatecheck.cells",
     "RNN": "gatecheck.cells",
-    "audit": "gatecheck.auditing.runner",
+    "audit": "gatecheck.auditing.audit",
     "convert": "gatecheck.conventions",
     "from_jax": "gatecheck.targets.adapters.functions",
     "from_step": "gatecheck.targets.adapters.functions",
     "get_include": "gatecheck.targets.adapters.library",
     "gradcheck": "gatecheck.oracles.gradcheck",
-    "infer": "gatecheck.auditing.inference",
-    "parametrize_with_properties": "gatecheck.auditing.testing",
-    "replay": "gatecheck.auditing.runner",
+    "infer": "gatecheck.inference.infer",
+    "parametrize_with_properties": "gatecheck.auditing.pytest_params",
+    "replay": "gatecheck.auditing.audit",
 }
 
 __all__ = [

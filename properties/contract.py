@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.budgets import case_budget, forward_budget
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case, optional
-from gatecheck.cells import Array
-from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, consistent, identical, require
+from gatecheck.checking.budgets import case_budget, forward_budget
+from gatecheck.checking.evidence import Evidence, consistent, identical, require
+from gatecheck.checking.registry import claim
 from gatecheck.implementation import Results, Subject
 
 

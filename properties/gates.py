@@ -10,12 +10,13 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import expit
 
-from gatecheck.blocks import block, peephole
-from gatecheck.budgets import forward_budget
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array, Cell
-from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, agree, require
+from gatecheck.cells import Cell
+from gatecheck.cells.gate_blocks import block, peephole
+from gatecheck.checking.budgets import forward_budget
+from gatecheck.checking.evidence import Evidence, agree, require
+from gatecheck.checking.registry import claim
 from gatecheck.implementation import Results, Subject
 from gatecheck.oracles.rounding import PRECISIONS
 

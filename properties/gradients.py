@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.budgets import case_budget
+from gatecheck._util.typing import Array
 from gatecheck.cases import COTANGENTS, Case
-from gatecheck.cells import Array
-from gatecheck.claims import claim
+from gatecheck.checking.budgets import case_budget
+from gatecheck.checking.evidence import Evidence, Violation, agree, consistent, identical, require
+from gatecheck.checking.registry import claim
 from gatecheck.errors import InputError
-from gatecheck.evidence import Evidence, Violation, agree, consistent, identical, require
-from gatecheck.faults.edited import Edited
+from gatecheck.faults.edited_cell import Edited
 from gatecheck.implementation import Results, Subject
 from gatecheck.kernels import Builtin
 from gatecheck.oracles.finite_difference import directional
 from gatecheck.oracles.gradcheck import gradcheck
-from gatecheck.oracles.outcome import GradcheckResult
+from gatecheck.oracles.result import GradcheckResult
 
 
 @claim(needs={"backward"}, cases="any", reference=True, anywhere=True)

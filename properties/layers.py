@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from gatecheck.budgets import case_budget, exact
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case, draw
-from gatecheck.cells import Array, Cell, Sizes
-from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, agree, consistent, identical
+from gatecheck.cells import Cell, Sizes
+from gatecheck.checking.budgets import case_budget, exact
+from gatecheck.checking.evidence import Evidence, agree, consistent, identical
+from gatecheck.checking.registry import claim
 from gatecheck.implementation import Results, Subject
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 import numpy as np
 from gatecheck.properties.gates import OPEN, SHUT, activation, squash, without_peepholes
 
-from gatecheck.blocks import block
-from gatecheck.budgets import case_budget, forward_budget
+from gatecheck._util.typing import Array
 from gatecheck.cases import STATES, Case, draw
-from gatecheck.cells import Array
-from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, agree, consistent, require
+from gatecheck.cells.gate_blocks import block
+from gatecheck.checking.budgets import case_budget, forward_budget
+from gatecheck.checking.evidence import Evidence, agree, consistent, require
+from gatecheck.checking.registry import claim
 from gatecheck.implementation import Results, Subject
 from gatecheck.oracles.rounding import PRECISIONS
 

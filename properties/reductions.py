@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 from gatecheck.properties.gates import OPEN, SHUT, activation, squash, without_peepholes
 
-from gatecheck.blocks import block, join, split
-from gatecheck.budgets import case_budget, exact, forward_budget
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import RNN, Array, Cell
-from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, agree, consistent, identical
+from gatecheck.cells import RNN, Cell
+from gatecheck.cells.gate_blocks import block, join, split
+from gatecheck.checking.budgets import case_budget, exact, forward_budget
+from gatecheck.checking.evidence import Evidence, agree, consistent, identical
+from gatecheck.checking.registry import claim
 from gatecheck.implementation import Results, Subject, subject
 from gatecheck.kernels import Builtin
 

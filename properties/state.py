@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatecheck.budgets import budget_for, case_budget
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array
-from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, agree, consistent, identical
+from gatecheck.checking.budgets import budget_for, case_budget
+from gatecheck.checking.evidence import Evidence, agree, consistent, identical
+from gatecheck.checking.registry import claim
 from gatecheck.implementation import Results, Subject
 
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from gatecheck.blocks import join, split
-from gatecheck.budgets import case_budget
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array, Cell
-from gatecheck.claims import claim
-from gatecheck.evidence import Evidence, agree, consistent, require
+from gatecheck.cells import Cell
+from gatecheck.cells.gate_blocks import join, split
+from gatecheck.checking.budgets import case_budget
+from gatecheck.checking.evidence import Evidence, agree, consistent, require
+from gatecheck.checking.registry import claim
 from gatecheck.implementation import Results, Subject
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from gatecheck.auditing import exploring
+from gatecheck.auditing import explore
 
-# A project of somebody else's, which tests/test_example_project.py runs as they would.
+# A project of somebody else's, which tests/repository/test_example_project.py runs as they would.
 collect_ignore = ["example_project"]
 
 # As many processes as there are cores compute on tiny arrays: threads of theirs would wait for each
@@ -35,17 +35,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def hurried():
     """No smaller counterexample is looked for, except where a test sets a time for it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exploring, "SHRINKING_S", 0)
+        patch.setattr(explore, "SHRINKING_S", 0)
         yield
 
 
 @pytest.fixture
 def few_pictures(monkeypatch):
     """A study has no more than two pictures, each of which takes longer than the study."""
-    from gatecheck.report import decay_figures
+    from gatecheck.report.decay import figures
 
     monkeypatch.setattr(
-        decay_figures, "FIGURES", [f for f in decay_figures.FIGURES if f.name in ("decay", "paths")]
+        figures, "FIGURES", [f for f in figures.FIGURES if f.name in ("decay", "paths")]
     )
 
 

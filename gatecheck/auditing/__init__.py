@@ -1,0 +1,1 @@
+"""Audits: every applicable property tried on one target, with a verdict."""

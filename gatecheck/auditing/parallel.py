@@ -10,9 +10,10 @@ from functools import partial
 from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
-from gatecheck.budgets import kept
+from gatecheck._util.import_path import safe_path_for_children
+from gatecheck._util.processes import cores, end_with_parent
+from gatecheck.checking.budgets import kept
 from gatecheck.errors import WorkerLostError
-from gatecheck.processes import cores, end_with_parent
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -74,9 +75,12 @@ def on_all(
     found: dict[int, R] = {}
     # Neither PyTorch nor JAX can be forked once it runs threads.
     others = set(active_children())
-    with ProcessPoolExecutor(
-        workers or cores(), mp_context=get_context("spawn"), initializer=_begin
-    ) as pool:
+    with (
+        safe_path_for_children(),
+        ProcessPoolExecutor(
+            workers or cores(), mp_context=get_context("spawn"), initializer=_begin
+        ) as pool,
+    ):
         waiting = {
             pool.submit(function, job, *arguments): number for number, job in enumerate(jobs)
         }

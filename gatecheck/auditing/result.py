@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from gatecheck.auditing.diagnosis import Diagnosis
+from gatecheck._util.atomic_write import make_folder
 from gatecheck.cases import Case
+from gatecheck.diagnosis.diagnose import Diagnosis
 from gatecheck.proofs.proof import Proof
-from gatecheck.writing import make_folder
 
 SCHEMA = "gatecheck-audit-1"
 

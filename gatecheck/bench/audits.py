@@ -69,7 +69,7 @@ class Place(NamedTuple):
             If it ends with `bad` or more: an audit with findings ends with 1.
         """
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(self.folder / cache)}
-        command = [sys.executable, *arguments]
+        command = [sys.executable, "-P", *arguments]
         done = subprocess.run(
             command,
             cwd=self.folder,

@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck.bench import floors
+from gatecheck._util.typing import Array
+from gatecheck.bench import roofline
 from gatecheck.bench.memory import free, peak
 from gatecheck.bench.rows import Bar, Row, Section, Step, compared
 from gatecheck.bench.timing import Call, race
-from gatecheck.cells import Array, Cell, Params
-from gatecheck.decay.networks import PROBES, opened
-from gatecheck.decay.passes import Progress
-from gatecheck.decay.profile import Profile, adjoint_profile
+from gatecheck.cells import Cell, Params
+from gatecheck.decay.jacobians.profile import Profile, adjoint_profile
+from gatecheck.decay.jacobians.sweep import Progress
 from gatecheck.decay.spec import NetworkSpec
+from gatecheck.decay.study.networks import PROBES, opened
 from gatecheck.errors import MissingExtraError, TargetError
 
 CELLS = ("lstm", "gru", "rnn")
@@ -67,7 +68,7 @@ def section(*, quick: bool, threads: int) -> Section:
     missing: dict[str, str] = {}
     packages: tuple[str, ...] = ()
     try:
-        theirs = importlib.import_module("gatecheck.bench.in_torch_decay")
+        theirs = importlib.import_module("gatecheck.bench.peers.torch_decay")
         steps.append(("decay, side by side", partial(_against, scale, threads, theirs)))
         packages = theirs.PACKAGES
     except MissingExtraError as error:
@@ -105,10 +106,10 @@ class Problem(NamedTuple):
 
     def products(self) -> Callable[[int], None]:
         """The matrix products of so many steps of a profile; see
-        :func:`gatecheck.bench.floors.profile_products`.
+        :func:`gatecheck.bench.roofline.profile_products`.
         """
         _, k, H = self.start.shape
-        return floors.profile_products(self.cell, self.x.shape[1], H, k)
+        return roofline.profile_products(self.cell, self.x.shape[1], H, k)
 
 
 def problem(cell: str, T: int, H: int) -> Problem:

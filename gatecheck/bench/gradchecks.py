@@ -12,10 +12,11 @@ from functools import partial
 
 import numpy as np
 
+from gatecheck._util.typing import Array
 from gatecheck.bench.rows import Bar, Row, Section, Step, compared
 from gatecheck.bench.timing import FEWEST, race
 from gatecheck.cases import Case, draw
-from gatecheck.cells import Array, Sizes, as_cell
+from gatecheck.cells import Sizes, as_cell
 from gatecheck.errors import BugError, MissingExtraError
 from gatecheck.kernels import Builtin
 from gatecheck.oracles.gradcheck import gradcheck
@@ -93,7 +94,7 @@ def section(*, quick: bool, threads: int) -> Section:
         ),
     ]
     try:
-        theirs = importlib.import_module("gatecheck.bench.in_torch_gradcheck")
+        theirs = importlib.import_module("gatecheck.bench.peers.torch_gradcheck")
         peers = partial(theirs.prepare, threads=threads)
         steps.insert(
             0, ("gradcheck, our check and fast_mode", partial(_fast, sizes, rounds, peers))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array
 
 Results = dict[str, Array]
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
-from gatecheck.auditing.settling import settled
-from gatecheck.bench import floors
-from gatecheck.bench.contest import Terms, found, measured
+from gatecheck._util.versions import versions
+from gatecheck.bench import roofline
 from gatecheck.bench.points import DTYPES, Point, points
+from gatecheck.bench.race import Terms, found, measured
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.errors import UsageError
 from gatecheck.implementation import Subject
+from gatecheck.inference.resolve import settled
 from gatecheck.targets import loading
-from gatecheck.versions import versions
 
 Spec = Mapping[str, Any]
 
@@ -44,7 +44,9 @@ def answers(spec: Spec) -> Iterator[dict[str, Any]]:
             *peers.packages,
             *(p for s in subjects.values() for p in getattr(s.target, "packages", ())),
         ),
-        "floors": {dtype: floors.rates(dtype) for dtype in dict.fromkeys(p.dtype for p in wanted)},
+        "floors": {
+            dtype: roofline.rates(dtype) for dtype in dict.fromkeys(p.dtype for p in wanted)
+        },
         "blas": sorted(
             {
                 f"{pool['internal_api']} {pool['version']}"

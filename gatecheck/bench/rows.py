@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from gatecheck._util.versions import versions
 from gatecheck.bench.timing import ratios
-from gatecheck.versions import versions
 
 Measured = Literal["seconds", "ratio", "rate", "number"]
 

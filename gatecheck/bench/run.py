@@ -11,27 +11,26 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gatecheck import errors
+from gatecheck._util.processes import cores
+from gatecheck._util.typing import Progress
 from gatecheck.bench import rows
 from gatecheck.bench.points import CELLS, DTYPES, PEERS, QUICK_SIZES, SIZES, WORKS
 from gatecheck.bench.sections import AUDITS, KERNELS, SECTIONS
 from gatecheck.cells import Sizes
 from gatecheck.errors import GatecheckError, TargetLostError, UsageError
-from gatecheck.processes import cores
 
 SCHEMA = "gatecheck-bench-2"
 
 BARS = {"torch": 2.0, "jax": 2.0}
 """What our kernels aim at: this geometric mean of the ratios, and no point below :data:`LOWEST`."""
 LOWEST = 1.0
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -259,7 +258,7 @@ def _run_section(bench: Bench, section: str, progress: Progress | None) -> None:
 
 
 def _answers(spec: Mapping[str, Any], threads: int) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-m", "gatecheck.bench.child"]
+    command = [sys.executable, "-P", "-m", "gatecheck.bench.child"]
     # What it says besides goes to a file: a pipe that nobody reads would fill, and stop it.
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,

@@ -67,7 +67,7 @@ def accuracy(
     them. Exit status 0 says that it was measured, not that it was accurate.
     """
     with bar("accuracy") as tick:
-        from gatecheck.auditing.accuracy import report
+        from gatecheck.accuracy.report import report
         from gatecheck.report.accuracy_table import accuracy_table
         from gatecheck.targets.loading import installed
 

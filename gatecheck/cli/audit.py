@@ -11,9 +11,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+from gatecheck._util.atomic_write import check_folder, write_text
 from gatecheck.cli.base import FINDINGS, HOLDS, Output, Seconds, as_json, bar, main
 from gatecheck.cli.project import Configured, Expected, about_the_target
-from gatecheck.writing import check_folder, write_text
 
 
 def _write(
@@ -145,7 +145,7 @@ def audit(
     package.module:OBJECT or path/to/file.py:OBJECT, an implementation or a class of
     torch.nn.Module; path/to/model.onnx:NODE; path/to/library.so:FUNCTION (C; its header is in the
     folder that python -c "import gatecheck; print(gatecheck.get_include())" prints); or
-    "exec:PROGRAM ARGUMENT ..." (any language; python -m pydoc gatecheck.targets.adapters.process
+    "exec:PROGRAM ARGUMENT ..." (any language; python -m pydoc gatecheck.targets.adapters.program
     says how it is asked). Without one, our own cells and every supported framework that is
     installed are audited, as many at a time as there are cores.
 
@@ -178,7 +178,7 @@ def audit(
     command = shlex.join(["gatecheck", "audit", target, *overrides])
     out = Console()
     with bar(target) as tick:
-        from gatecheck.auditing import isolation  # a second or two, which the bar covers
+        from gatecheck.auditing.isolation import process as isolation
 
         with isolation.Isolation(timeout) as process:
             asked: dict[str, Any] = {"asked": about, "expected_failures": expected}
@@ -214,7 +214,7 @@ def _audit_all(
 ) -> None:
     out, err = Console(), Console(stderr=True)
     with bar("gatecheck") as tick:
-        from gatecheck.auditing.everything import audit_installed
+        from gatecheck.auditing.audit_installed import audit_installed
         from gatecheck.report.audit_table import matrix, verdict_line
 
         def done(number: int, of: int, result: Any) -> None:

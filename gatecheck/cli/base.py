@@ -28,6 +28,7 @@ from rich.progress import (
 )
 
 import gatecheck
+from gatecheck._util.atomic_write import check_writable, write_text
 from gatecheck.errors import (
     GatecheckError,
     MissingExtraError,
@@ -37,7 +38,6 @@ from gatecheck.errors import (
     hear,
     in_brief,
 )
-from gatecheck.writing import check_writable, write_text
 
 HOLDS, FINDINGS, WRONG_CALL, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -11,11 +11,11 @@ from typing import Any
 import click
 from rich.console import Console
 
+from gatecheck._util.atomic_write import check_folder, make_folder, write_text
 from gatecheck.bench.sections import KERNELS, SECTIONS
 from gatecheck.cli.base import INTERRUPTED, Output, Seconds, bar, main, write_json
 from gatecheck.errors import GatecheckError, MissingExtraError, UsageError
 from gatecheck.report.figures import FIGURES
-from gatecheck.writing import check_folder, make_folder, write_text
 
 WIDTH = 140
 """Columns of the table in a report."""
@@ -137,7 +137,7 @@ def bench(
     """
     from gatecheck.bench.points import parse_sizes
     from gatecheck.bench.run import Bench, Plan, run
-    from gatecheck.report.bench_table import bench_table
+    from gatecheck.report.bench.table import bench_table
 
     if report:
         check_folder(report)
@@ -186,7 +186,7 @@ def bench(
 
 
 def _draw(data: Mapping[str, Any], path: Path, out: Console) -> None:
-    from gatecheck.report.bench_figure import save_bench_figure
+    from gatecheck.report.bench.figure import save_bench_figure
 
     try:
         save_bench_figure(data, path)

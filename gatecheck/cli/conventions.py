@@ -44,7 +44,7 @@ def conventions(target: str | None, cell: str | None, name: str | None, seed: in
         return
     if name:
         raise click.UsageError("--name lists a convention; it does not apply to a TARGET")
-    from gatecheck.auditing.inference import infer
+    from gatecheck.inference.infer import infer
     from gatecheck.targets.loading import load
 
     found = infer(load(target, cell=cell).target, cell=cell, seed=seed)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from gatecheck._util.atomic_write import check_folder, make_folder, write_text
 from gatecheck.cli.base import INTERRUPTED, again, bar, main
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
-from gatecheck.writing import check_folder, make_folder, write_text
 
 if TYPE_CHECKING:
+    from gatecheck.decay.jobs.checkpoints import Store
     from gatecheck.decay.result import DecayResult
     from gatecheck.decay.spec import Spec
-    from gatecheck.decay.store import Store
 
 PARTS = "parts"
 """The folder in that of the results where a study keeps what is done, as long as it is not done."""
@@ -149,11 +149,11 @@ def decay(
     SPEC.toml says what to measure; without one the options do, and without any the usual cells and
     initialisations are measured.
     """
-    from gatecheck.decay import study
-    from gatecheck.decay.advice import compare
-    from gatecheck.decay.store import Store
-    from gatecheck.decay.tables import commented_spec
-    from gatecheck.report.decay_table import decay_table, noted
+    from gatecheck.decay.jobs.checkpoints import Store
+    from gatecheck.decay.spec_keys import commented_spec
+    from gatecheck.decay.study import run
+    from gatecheck.decay.study.advice import compare
+    from gatecheck.report.decay.table import decay_table, noted
 
     if init_spec:
         click.echo(commented_spec(), nl=False)
@@ -165,7 +165,7 @@ def decay(
     check_folder(out)
     store = Store(out / PARTS)
     with _kept(context, store), bar("decay") as tick:
-        result = study.decay(
+        result = run.decay(
             what,
             tick,
             workers=workers,
@@ -219,8 +219,8 @@ def _spec(path: Path | None, options: dict[str, Any]) -> Spec:
 
 
 def _report(result: DecayResult, out: Path) -> list[Path]:
-    from gatecheck.report.decay_figures import pictures, save_pictures
-    from gatecheck.report.decay_page import decay_html, decay_markdown
+    from gatecheck.report.decay.figures import pictures, save_pictures
+    from gatecheck.report.decay.page import decay_html, decay_markdown
 
     with bar("report") as tick:
         drawn = pictures(result, tick)

@@ -25,10 +25,10 @@ def explain(name: str) -> None:
     catches. Of a fault: what it does, in which cells, where it was seen, and which properties catch
     it. Of a convention: what lies where in its arrays, and how that is known.
     """
-    from gatecheck.auditing.explaining import meaning
-    from gatecheck.auditing.matrix import catches, matrix
-    from gatecheck.claims import Claim
+    from gatecheck.auditing.lookup import meaning
+    from gatecheck.checking.registry import Claim
     from gatecheck.conventions import Convention
+    from gatecheck.mutation.kill_matrix import catches, matrix
     from gatecheck.report.claims_table import catches_list, explanation
     from gatecheck.report.conventions_table import convention_in_full
     from gatecheck.report.faults_table import fault_in_full

@@ -16,7 +16,7 @@ from gatecheck.report.figures import FIGURES
 @main.command(short_help="List every claim.")
 def properties() -> None:
     """List every claim, what it needs to hold, and what it says."""
-    from gatecheck.auditing.runner import claims
+    from gatecheck.auditing.audit import claims
     from gatecheck.report.claims_table import claims_list
 
     Console().print(claims_list(claims()))
@@ -94,10 +94,10 @@ def faults(
         _untold(case_path)
         return
     with bar("faults") as tick:
-        from gatecheck.auditing import matrix
+        from gatecheck.mutation import kill_matrix
 
         labels, seen = (
-            matrix.chosen_labels(cell, name, with_mutants=mutants),
+            kill_matrix.chosen_labels(cell, name, with_mutants=mutants),
             range(seed, seed + seeds),
         )
         how: dict[str, Any] = {
@@ -105,7 +105,7 @@ def faults(
             "first_only": first,
             "without_reference": without_reference,
         }
-        found = matrix.matrices(labels, seeds=seen, **how, progress=tick)
+        found = kill_matrix.matrices(labels, seeds=seen, **how, progress=tick)
     summary = f"profile {profile}, seed {seed}"
     Console().print(
         report.shown(
@@ -115,18 +115,18 @@ def faults(
     if json_path:
         write_json(
             json_path,
-            matrix.report(found[0], profile, seed)
+            kill_matrix.report(found[0], profile, seed)
             if seeds == 1
-            else matrix.report_seeds(found, profile, seen),
+            else kill_matrix.report_seeds(found, profile, seen),
         )
     if figure:
         report.save_faults_figure(found[0], figure)
-    sys.exit(FINDINGS if any(map(matrix.survivors, found)) else HOLDS)
+    sys.exit(FINDINGS if any(map(kill_matrix.survivors, found)) else HOLDS)
 
 
 def _untold(path: str) -> None:
-    from gatecheck.auditing.guard import untold
     from gatecheck.cases import Case
+    from gatecheck.diagnosis.undetected import untold
     from gatecheck.report.faults_table import untold_list
 
     case, _ = Case.load(path)
@@ -163,13 +163,15 @@ def checkers(cells: tuple[str, ...], against: str, json_path: Path | None) -> No
     them is tried to show it.
     """
     with bar("checkers") as tick:
-        from gatecheck.auditing import comparison
-        from gatecheck.auditing.checkers import of_packages
+        from gatecheck.mutation import checker_comparison
+        from gatecheck.mutation.gradient_checkers import of_packages
         from gatecheck.report.checkers_table import checkers_table
 
         names = of_packages(against.split(","))
-        found = comparison.report(
-            comparison.compare(comparison.labels(cells), names, progress=tick), names, cells
+        found = checker_comparison.report(
+            checker_comparison.compare(checker_comparison.labels(cells), names, progress=tick),
+            names,
+            cells,
         )
     Console().print(checkers_table(found))
     if json_path:
@@ -217,11 +219,11 @@ def calibrate(
     the spread is to the true error of an ensemble of correct spellings, by regime and length, and
     how small an error is still seen. Exit status 1 if a correct value was outside its budget.
     """
-    from gatecheck.auditing import calibration
+    from gatecheck._util.versions import versions
+    from gatecheck.accuracy import calibration
     from gatecheck.implementation import Subject
     from gatecheck.report.calibration_table import calibration_table
     from gatecheck.targets.loading import load
-    from gatecheck.versions import versions
 
     known = []
     for name in targets:

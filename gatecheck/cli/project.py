@@ -116,7 +116,7 @@ class Expected(click.ParamType):  # type: ignore[type-arg]  # a generic from cli
             else (str(value), _read(Path(value)))
         )
         # imports much, which a call without expectations is spared
-        from gatecheck.auditing.runner import with_reasons
+        from gatecheck.auditing.audit import with_reasons
 
         try:
             return with_reasons(found)

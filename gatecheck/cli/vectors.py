@@ -100,9 +100,9 @@ def export(
     to the exact one, proven by ball arithmetic; without it they are the reference's.
     """
     with bar("vectors") as tick:
-        from gatecheck.auditing import vector_export
         from gatecheck.report.vectors_readme import readme
         from gatecheck.report.vectors_table import export_table
+        from gatecheck.vectors import export as vector_export
 
         how: dict[str, Any] = {
             "convention": convention,
@@ -135,8 +135,8 @@ def check(folder: Path, json_path: Path | None) -> None:
     cases, and no file is unpickled.
     """
     with bar("vectors") as tick:
-        from gatecheck.auditing.vectors import check as checked
         from gatecheck.report.vectors_table import answers_line, answers_table
+        from gatecheck.vectors.check import check as checked
 
         result = checked(folder, progress=tick)
     out = Console()

@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gatecheck.arguments import FLAG, MAPPING, TEXT, naming, require
-from gatecheck.cells import Array, Cell, Params, as_cell
+from gatecheck._util.arguments import FLAG, MAPPING, TEXT, naming, require
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, Params, as_cell
 from gatecheck.conventions.layout import VECTORS, Held, Layout, Place, check, extent, held, places
 from gatecheck.errors import ConventionError
 

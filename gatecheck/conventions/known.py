@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gatecheck.arguments import MAPPING, checked, naming, shown
-from gatecheck.cells import Array, Cell, as_cell
+from gatecheck._util.arguments import MAPPING, checked, naming, shown
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import entries
 from gatecheck.conventions.convention import Convention
 from gatecheck.errors import UsageError

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gatecheck.arguments import MAPPING, TEXT, Kind, require
+from gatecheck._util.arguments import MAPPING, TEXT, Kind, require
 from gatecheck.cells import Cell, as_cell
 from gatecheck.errors import ConventionError
 

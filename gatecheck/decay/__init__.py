@@ -1,0 +1,1 @@
+"""Gradient-decay studies: how fast gradients fade with the lag."""

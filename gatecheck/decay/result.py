@@ -177,7 +177,7 @@ class Row:
         to tell, -inf for exact zeros.
     kind, kind_index, kind_low, kind_high
         The class of decay, ``exponential``, ``power``, ``mixture`` or ``undecided``, and what shows
-        it: the index of :mod:`gatecheck.decay.kind`, 0 for an exponential and 1 for a power law,
+        it: the index of :mod:`gatecheck.decay.theory.kind`, 0 for an exponential and 1 for a power law,
         with its 95 % interval.
     lag_half, lag_e, lag_thousandth
         First lags at which the median gradient is down to 1/2, 1/e and 1e-3 of that at lag 1; None

@@ -13,8 +13,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gatecheck.arguments import shown
-from gatecheck.decay.tables import KEYS, Key
+from gatecheck._util.arguments import shown
+from gatecheck.decay.spec_keys import KEYS, Key
 from gatecheck.errors import UsageError, in_brief
 from gatecheck.targets.loading import placed
 
@@ -75,7 +75,7 @@ class TrainingSpec:
 @dataclass(frozen=True)
 class Spec:
     """A whole study. The fields are the keys at the top of the file; see
-    :data:`gatecheck.decay.tables.KEYS` for what each means.
+    :data:`gatecheck.decay.spec_keys.KEYS` for what each means.
     """
 
     networks: tuple[NetworkSpec, ...]

@@ -1,0 +1,1 @@
+"""Faults that people write, as edits of equations or wrappers around a subject."""

@@ -12,8 +12,12 @@ from functools import cache
 
 from gatecheck.cells import CELLS, NETWORKS, VARIANTS, Cell, as_cell
 from gatecheck.errors import UsageError
-from gatecheck.faults import (
-    around,
+from gatecheck.faults import wrappers
+from gatecheck.faults.exemptions import EQUIVALENT, ONLY_BY_COMPARISON
+from gatecheck.faults.fault import Fault
+from gatecheck.faults.mutants import mutants as mutants
+from gatecheck.faults.tables import (
+    call_environment,
     gru,
     layers,
     lengths,
@@ -23,11 +27,7 @@ from gatecheck.faults import (
     per_gate,
     rnn,
     shared,
-    surroundings,
 )
-from gatecheck.faults.fault import Fault
-from gatecheck.faults.mutants import mutants as mutants
-from gatecheck.faults.reasons import EQUIVALENT, ONLY_BY_COMPARISON
 
 _OWN = {"rnn": rnn.rows, "gru": gru.rows, "lstm": lstm.rows}
 
@@ -42,7 +42,7 @@ def _of(cell: Cell) -> Iterator[Fault]:
     for table in (shared.rows, per_gate.rows, _OWN[cell.kind]):
         for name, says, edit, *source in table(cell):
             yield Fault(name, cell.name, says, edit, source="".join(source))
-    for around_it in (around.rows, surroundings.rows, layers.rows, lengths.rows):
+    for around_it in (wrappers.rows, call_environment.rows, layers.rows, lengths.rows):
         for name, says, wrap, *source in around_it(cell):
             yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
 

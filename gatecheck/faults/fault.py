@@ -10,7 +10,7 @@ from typing import Any
 
 from gatecheck.cells import Cell, as_cell
 from gatecheck.errors import UsageError
-from gatecheck.faults.edited import Edited
+from gatecheck.faults.edited_cell import Edited
 from gatecheck.faults.edits import Edit
 from gatecheck.kernels.builtin import COMPUTED, Builtin
 

@@ -12,7 +12,7 @@ import numpy as np
 from gatecheck.cells import Cell, as_cell
 from gatecheck.faults.edits import Reading, misread, other, times, transposed
 from gatecheck.faults.fault import Fault
-from gatecheck.faults.readings import batch, complement, earlier, later, steps, zero
+from gatecheck.faults.tables.readings import batch, complement, earlier, later, steps, zero
 from gatecheck.reference import Equations, backward, equations, forward
 from gatecheck.reference.equations import Equation
 from gatecheck.reference.scope import Scope, Whole

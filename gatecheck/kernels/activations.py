@@ -22,12 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
+from gatecheck._util.typing import Array
 from gatecheck.kernels.jit import block, by_dtype, jit
-from gatecheck.kernels.vectors import apart, start
-
-Array = NDArray[Any]
+from gatecheck.kernels.simd import apart, start
 
 TANH, RELU, SIGMOID = 0, 1, 2
 CODES = {"tanh": TANH, "relu": RELU, "sigmoid": SIGMOID}

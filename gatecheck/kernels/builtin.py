@@ -7,14 +7,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gatecheck.arguments import FLAG, MAPPING, checked, naming, perhaps
+from gatecheck._util.arguments import FLAG, MAPPING, checked, naming, perhaps
+from gatecheck._util.typing import Array
 from gatecheck.cells import CELLS, LSTM, Cell, Sizes, as_cell
+from gatecheck.cells.validation import check_cotangents, check_inputs, check_lengths
 from gatecheck.errors import InputError, UsageError
-from gatecheck.validation import check_cotangents, check_inputs, check_lengths
-
-Array = NDArray[Any]
 
 REAL = ("float32", "float64")
 COMPUTED = (*CELLS.values(), LSTM(peepholes=True))
@@ -33,7 +31,8 @@ class _Compiled(NamedTuple):
 def _compiled() -> _Compiled:
     # Numba takes a third of a second to import, and an audit of somebody else's cell never calls
     # ours.
-    from gatecheck.kernels import activations, each, network
+    from gatecheck.kernels import activations, network
+    from gatecheck.kernels import batched as each
 
     return _Compiled(activations, each, network)
 
@@ -119,8 +118,8 @@ class Builtin:
         Raises
         ------
         InputError
-            If the arrays do not fit; see :func:`gatecheck.validation.check_inputs` and
-            :func:`gatecheck.validation.check_lengths`.
+            If the arrays do not fit; see :func:`gatecheck.cells.validation.check_inputs` and
+            :func:`gatecheck.cells.validation.check_lengths`.
         """
         x = self._time_first(x)
         self._check(self.dtypes, params, x, h0, c0, lengths)

@@ -2,7 +2,7 @@
 
 The candidate is n = tanh(a + r s) with s = h U + c_n where the reset comes after the product,
 tanh(a + s U) with s = r h where before. Derived from the equations in gatecheck.cells; the layout
-is that of gatecheck.kernels.blocks.
+is that of gatecheck.kernels.elementwise.
 
 Written so that z = r = 1 gives the plain recurrent cell and z = 0 a copy, bit for bit in h and in
 the gradients: one product a gate, sums that start from the term which then stays, and no z - z n or
@@ -11,17 +11,12 @@ the like that would round.
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
+from gatecheck._util.typing import Array
 from gatecheck.kernels.activations import SIGMOID, TANH, activate
-from gatecheck.kernels.blocks import clear, copy, repeat, times_slope
+from gatecheck.kernels.elementwise import clear, copy, repeat, times_slope
+from gatecheck.kernels.gemm import gather, multiply, project
 from gatecheck.kernels.jit import jit
-from gatecheck.kernels.products import gather, multiply, project
-from gatecheck.kernels.vectors import apart
-
-Array = NDArray[Any]
+from gatecheck.kernels.simd import apart
 
 R, Z, N, S = 0, 1, 2, 3
 

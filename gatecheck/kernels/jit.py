@@ -29,7 +29,7 @@ from numba.core.caching import (
 from numba.core.ccallback import CFunc
 from numba.extending import overload
 
-from gatecheck.caches import cache_root, source_digest
+from gatecheck._util.cache_dir import PACKAGE, cache_root, package_sources, source_digest
 from gatecheck.errors import GatecheckWarning
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,7 +50,7 @@ def jit(function: F) -> F:
     """Compile `function` when it is first called with some dtypes, and keep the machine code in the
     user's cache folder.
 
-    The folder is in :func:`gatecheck.caches.cache_root`; that of the package is not written to.
+    The folder is in :func:`gatecheck._util.cache_dir.cache_root`; that of the package is not written to.
 
     Warns
     -----
@@ -137,13 +137,20 @@ def by_dtype(function: F) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def cache_folder(function: Callable[..., Any]) -> Path:
-    """Where the machine code of `function` is kept.
+    """Return the folder in which the machine code of `function` is kept.
 
-    Its name depends on the content of all Python files beside `function` and in
-    ``gatecheck/kernels``.
+    Its name depends on the content of all Python files of ``gatecheck/kernels`` and of the package
+    of `function`: its subpackage of gatecheck as a whole, else its own folder alone.
     """
-    folders = {Path(function.__code__.co_filename).parent, Path(__file__).parent}
-    return cache_root() / f"gatecheck-{source_digest(*sorted(folders))}"
+    file = Path(function.__code__.co_filename)
+    inside = file.is_relative_to(PACKAGE) and len(file.relative_to(PACKAGE).parts) > 1
+    own = (
+        [PACKAGE / file.relative_to(PACKAGE).parts[0]]
+        if inside
+        else sorted(file.parent.glob("*.py"))
+    )
+    paths = sorted({*own, *package_sources("kernels")})
+    return cache_root() / f"gatecheck-{source_digest(*paths)}"
 
 
 @functools.cache

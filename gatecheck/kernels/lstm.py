@@ -5,22 +5,17 @@ With peepholes, i and f see the old cell state and o the new one: p c and p c' a
 preactivations, with the weights ``p (4, H)`` in the order of the gates, of which that of g is not
 looked at. Without, none of `p` is.
 
-Derived from the equations in gatecheck.cells; the layout is that of gatecheck.kernels.blocks.
+Derived from the equations in gatecheck.cells; the layout is that of gatecheck.kernels.elementwise.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
+from gatecheck._util.typing import Array
 from gatecheck.kernels.activations import SIGMOID, TANH, activate
-from gatecheck.kernels.blocks import add_scaled, copy, times_slope
+from gatecheck.kernels.elementwise import add_scaled, copy, times_slope
+from gatecheck.kernels.gemm import gather, multiply, project
 from gatecheck.kernels.jit import jit
-from gatecheck.kernels.products import gather, multiply, project
-from gatecheck.kernels.vectors import apart
-
-Array = NDArray[Any]
+from gatecheck.kernels.simd import apart
 
 I, F, G, O = 0, 1, 2, 3
 

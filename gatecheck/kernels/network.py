@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gatecheck.blocks import of_tag
+from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
+from gatecheck.cells.gate_blocks import of_tag
 from gatecheck.kernels import run
 
-Array = NDArray[Any]
 Turn = Callable[[Array], Array]
 
 

@@ -1,21 +1,16 @@
 """The loops over time of the plain recurrent cell: h' = φ(a + h U), where a = x W + b.
 
-Derived from the equations in gatecheck.cells; the layout is that of gatecheck.kernels.blocks.
+Derived from the equations in gatecheck.cells; the layout is that of gatecheck.kernels.elementwise.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
+from gatecheck._util.typing import Array
 from gatecheck.kernels.activations import activate
-from gatecheck.kernels.blocks import copy, times_slope
+from gatecheck.kernels.elementwise import copy, times_slope
+from gatecheck.kernels.gemm import gather, multiply, project
 from gatecheck.kernels.jit import jit
-from gatecheck.kernels.products import gather, multiply, project
-from gatecheck.kernels.vectors import apart
-
-Array = NDArray[Any]
+from gatecheck.kernels.simd import apart
 
 
 @jit

@@ -13,17 +13,15 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
 from gatecheck.kernels import gru, lstm, rnn
 from gatecheck.kernels.activations import CODES
-from gatecheck.kernels.memory import aligned, copied
-from gatecheck.kernels.products import add_product, correlate, hoisted, packed, width
+from gatecheck.kernels.buffer_pool import aligned, copied
+from gatecheck.kernels.gemm import add_product, correlate, hoisted, packed, width
 from gatecheck.kernels.schedule import Schedule, schedule
 from gatecheck.kernels.threads import share
-
-Array = NDArray[Any]
 
 # infinity times zero is NaN, which the caller may mean and will see
 quiet = np.errstate(all="ignore")

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from gatecheck.processes import cores
+from gatecheck._util.processes import cores
 
 LEAST = 2e7
 """Operations that are worth a thread: starting one takes as long as some millions."""

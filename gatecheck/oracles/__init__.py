@@ -1,0 +1,1 @@
+"""Independent derivatives and rounding budgets, of callables and arrays alone."""

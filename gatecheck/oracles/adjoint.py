@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck.oracles.functions import (
+from gatecheck.oracles.flattening import (
     Function,
     Layout,
     Vector,

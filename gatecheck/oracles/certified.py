@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gatecheck._util.typing import Array
 from gatecheck.errors import InputError, UsageError
-from gatecheck.oracles.balls import Array, Ball, arb, as_ball, constants, ctx, objects, variables
-from gatecheck.oracles.functions import as_numbers
+from gatecheck.oracles.ball_arithmetic import Ball, arb, as_ball, constants, ctx, objects, variables
+from gatecheck.oracles.flattening import as_numbers
 
 Enclosures = dict[str, Array]
 """Outputs by name, and gradients as ``d`` and the name of their input: arrays of objects, each a
@@ -89,7 +90,7 @@ def enclose(
     ----------
     function
         From arrays of balls by name to arrays of balls by name. It may use ``+ - * / @``, indexing
-        and reshaping of NumPy, and the functions of :mod:`gatecheck.oracles.balls`.
+        and reshaping of NumPy, and the functions of :mod:`gatecheck.oracles.ball_arithmetic`.
     inputs
         Finite float64 or float32 numbers, which are taken as they are: exactly.
     cotangents
@@ -249,7 +250,7 @@ def certify(
     Examples
     --------
     >>> import numpy as np
-    >>> from gatecheck.oracles.balls import tanh
+    >>> from gatecheck.oracles.ball_arithmetic import tanh
     >>> found = certify(lambda a: {"y": tanh(a["x"])}, {"x": np.array([0.5, 1e-310])}, {"y": np.array([1.0, 1.0])})
     >>> found.values["float64"]["y"].tolist(), found.values["float64"]["dx"].tolist()
     ([0.46211715726000974, 1e-310], [0.7864477329659274, 1.0])

@@ -17,7 +17,7 @@ import numpy as np
 
 from gatecheck.errors import InputError
 from gatecheck.oracles import finite_difference
-from gatecheck.oracles.functions import Function, Matrix, Subject, Vector, nudged
+from gatecheck.oracles.flattening import Function, Matrix, Subject, Vector, nudged
 
 STEP = 1e-200
 UNIT = 2.0**-53

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatecheck.oracles.functions import RESOLUTION, Function, Matrix, Subject, Vector
+from gatecheck.oracles.flattening import RESOLUTION, Function, Matrix, Subject, Vector
 
 UNIT = 2.0**-53
 REACH = np.arange(-4, 5)

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck.arguments import COUNT, FLAG, FUNCTION, SEED, checked, perhaps
+from gatecheck._util.arguments import COUNT, FLAG, FUNCTION, SEED, checked, perhaps
 from gatecheck.errors import InputError
 from gatecheck.oracles import adjoint, complex_step, finite_difference, taylor
 from gatecheck.oracles.finite_difference import GOAL
-from gatecheck.oracles.functions import (
+from gatecheck.oracles.flattening import (
     MOST,
     RESOLUTION,
     Function,
@@ -27,7 +27,7 @@ from gatecheck.oracles.functions import (
     Vector,
     unbounded,
 )
-from gatecheck.oracles.outcome import Failure, GradcheckResult, Outcome, Verdict
+from gatecheck.oracles.result import Failure, GradcheckResult, Outcome, Verdict
 
 KEPT = 100
 DIRECTIONS = 3

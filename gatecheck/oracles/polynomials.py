@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck._util.typing import Array
 from gatecheck.errors import InputError, MissingExtraError
-from gatecheck.oracles.balls import Array, objects
-from gatecheck.oracles.intervals import Interval, as_interval
+from gatecheck.oracles.ball_arithmetic import objects
+from gatecheck.oracles.interval_arithmetic import Interval, as_interval
 
 try:
     from flint import Ordering, fmpq, fmpq_mpoly, fmpq_mpoly_ctx

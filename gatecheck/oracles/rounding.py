@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from gatecheck._util.typing import Array
 from gatecheck.errors import LostNoiseError, UsageError
 
-Array = NDArray[Any]
 Function = Callable[[dict[str, Array]], Mapping[str, Array]]
 
 REPLICATES = 16

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from gatecheck.oracles.finite_difference import SIGMAS, UNIT, noise_level
-from gatecheck.oracles.functions import RESOLUTION, Function, Matrix, Subject, Vector, unbounded
+from gatecheck.oracles.flattening import RESOLUTION, Function, Matrix, Subject, Vector, unbounded
 
 # points -> where the function is sampled, in steps, with its weights; the remainder is of order 2,
 # 3 and 5

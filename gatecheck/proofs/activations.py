@@ -14,8 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit
 
+from gatecheck._util.typing import Progress
 from gatecheck.errors import UsageError
-from gatecheck.oracles.every_float import NUMBERS, Function, Sweep, scattered, sweep, ulps_off
+from gatecheck.oracles.exhaustive_float32 import (
+    NUMBERS,
+    Function,
+    Sweep,
+    scattered,
+    sweep,
+    ulps_off,
+)
 from gatecheck.proofs.proof import Outcome, Proof
 
 SAMPLE = 4000
@@ -31,8 +39,6 @@ DEFAULT_ULPS = 4.0
 of 4 u |tanh|, up to 4 ulp.
 """
 
-Progress = Callable[[int, int, str], None]
-
 
 class Known(NamedTuple):
     """What is known of an activation: float64, between what it lies, whether it is odd."""
@@ -47,7 +53,7 @@ KNOWN = {"sigmoid": Known(expit, 0.0, 1.0, False), "tanh": Known(np.tanh, -1.0, 
 
 
 def _balls(name: str) -> Callable[[Any], Any]:
-    from gatecheck.oracles.balls import Ball
+    from gatecheck.oracles.ball_arithmetic import Ball
 
     return {"sigmoid": lambda a: Ball(a).sigmoid().value, "tanh": lambda a: Ball(a).tanh().value}[
         name

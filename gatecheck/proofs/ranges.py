@@ -2,7 +2,7 @@
 fail to refute them.
 
 A statement says between which bounds terms of a step lie. It is proven by evaluating the equations,
-as they are, over intervals (:mod:`gatecheck.oracles.intervals`): one step from any state of the
+as they are, over intervals (:mod:`gatecheck.oracles.interval_arithmetic`): one step from any state of the
 box. Where a state is a mix of the old one and what is new, intervals would forget that one gate
 makes both shares, so the equations are evaluated once more on symbols
 (:mod:`gatecheck.oracles.polynomials`): the mix is then an identity, and only the shares are bounded
@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck.blocks import split
-from gatecheck.cells import Array, Cell
-from gatecheck.oracles.balls import ctx
-from gatecheck.oracles.intervals import as_interval, points, ranges
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
+from gatecheck.cells.gate_blocks import split
+from gatecheck.oracles.ball_arithmetic import ctx
+from gatecheck.oracles.interval_arithmetic import as_interval, points, ranges
 from gatecheck.oracles.polynomials import NotPolynomialError, linear_in, over, symbols
 from gatecheck.proofs.proof import Proof
 from gatecheck.reference import Equations, equations

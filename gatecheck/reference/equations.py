@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from gatecheck.cells import GRU, LSTM, RNN, Array, Cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import GRU, LSTM, RNN, Cell
 from gatecheck.errors import UsageError
 from gatecheck.reference.scope import Scope
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gatecheck.blocks import of_tag
-from gatecheck.cells import Array
+from gatecheck._util.typing import Array
+from gatecheck.cells.gate_blocks import of_tag
 from gatecheck.reference.equations import Equations
 from gatecheck.reference.options import masked
 from gatecheck.reference.run import Results, backward, forward, outputs

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gatecheck.blocks import join, split
-from gatecheck.cells import Array, Cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
+from gatecheck.cells.gate_blocks import join, split
 from gatecheck.errors import LostNoiseError
 from gatecheck.reference.equations import Equation, Equations
 from gatecheck.reference.scope import Scope, Whole, stacked

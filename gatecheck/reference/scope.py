@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array
+from gatecheck._util.typing import Array
 
 
 class Scope:

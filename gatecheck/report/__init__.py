@@ -1,0 +1,1 @@
+"""Reports: terminal tables, pages, Markdown and figures of every result."""

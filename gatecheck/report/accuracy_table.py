@@ -149,7 +149,7 @@ LEGEND = (
 
 
 def accuracy_table(report: Data) -> RenderableType:
-    """What :func:`gatecheck.auditing.accuracy.report` found."""
+    """What :func:`gatecheck.accuracy.report.report` found."""
     parts: list[RenderableType] = [_totals(report, work) for work in ("forward", "gradients")]
     tables = (
         _points(report, work, dtype)

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from gatecheck.auditing.audit import claims
 from gatecheck.auditing.result import AuditResult, PropertyResult
-from gatecheck.auditing.runner import claims
 from gatecheck.report.audit_table import MARKS, counts, ratio
 from gatecheck.report.figures import STYLE, drawing
 from gatecheck.report.pages import inline_svg, page, svg_of

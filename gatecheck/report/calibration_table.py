@@ -86,7 +86,7 @@ def _ratio(row: Row) -> Text:
 
 
 def calibration_table(report: dict[str, Any]) -> RenderableType:
-    """What :func:`gatecheck.auditing.calibration.report` found."""
+    """What :func:`gatecheck.accuracy.calibration.report` found."""
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),

@@ -91,7 +91,7 @@ def _refusals(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[
 
 
 def checkers_table(report: dict[str, Any]) -> RenderableType:
-    """What :func:`gatecheck.auditing.comparison.report` found: how much each checker catches, and
+    """What :func:`gatecheck.mutation.checker_comparison.report` found: how much each checker catches, and
     what it does not.
     """
     sides = {

@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from gatecheck.auditing.matrix import Catch
 from gatecheck.cases import REGIMES
 from gatecheck.cells import TRAITS
-from gatecheck.claims import PLAIN, Claim
-from gatecheck.protocol import ABILITIES
+from gatecheck.checking.registry import PLAIN, Claim
+from gatecheck.implementation.protocol import ABILITIES
+from gatecheck.mutation.kill_matrix import Catch
 
 SHOWN = 60
 """How many faults an explanation names."""

@@ -12,10 +12,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gatecheck.auditing.matrix import Killing, counted, survivors, worths
 from gatecheck.cases import Case
 from gatecheck.cells import as_cell
 from gatecheck.faults.fault import Fault
+from gatecheck.mutation.kill_matrix import Killing, counted, survivors, worths
 from gatecheck.report.figures import drawing, save_figure
 
 NARROW = 0.03

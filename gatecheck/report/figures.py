@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gatecheck._util.atomic_write import write_bytes
 from gatecheck.errors import MissingExtraError
-from gatecheck.writing import write_bytes
 
 STYLE = {
     "font.size": 9,

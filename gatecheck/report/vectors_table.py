@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gatecheck.auditing.vector_result import CaseAnswer, Quantity, VectorsResult
+from gatecheck.vectors.result import CaseAnswer, Quantity, VectorsResult
 
 STYLES = {"passed": "green", "inconclusive": "yellow"}
 BAD = "bold red"

@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gatecheck._util.import_path import path_with
 from gatecheck.cells import CELLS, as_cell
 from gatecheck.errors import MissingExtraError, TargetError, UsageError
 from gatecheck.implementation import Subject, subject
+from gatecheck.implementation.custom import CustomSubject, custom_subject, is_custom
 from gatecheck.kernels import Builtin
-from gatecheck.targets.adapters import library, process
-from gatecheck.targets.custom import CustomSubject, custom_subject, is_custom
+from gatecheck.targets.adapters import library, program
 
 ADAPTERS = {
     "torch.nn": "gatecheck.targets.adapters.torch",
@@ -28,8 +29,8 @@ ADAPTERS = {
     "flax.nnx": "gatecheck.targets.adapters.flax_nnx",
     "equinox.nn": "gatecheck.targets.adapters.equinox",
     "haiku": "gatecheck.targets.adapters.haiku",
-    "onnxruntime": "gatecheck.targets.adapters.onnxruntime",
-    "onnx.reference": "gatecheck.targets.adapters.onnx_reference",
+    "onnxruntime": "gatecheck.targets.adapters.onnx.runtime",
+    "onnx.reference": "gatecheck.targets.adapters.onnx.reference",
 }
 """Modules whose classes are not implementations themselves, and the adapter that makes one of them.
 """
@@ -60,7 +61,7 @@ def load(
         ``package.module:object``, ``path/to/file.py:object``, ``path/to/model.onnx:node``, which is
         ``onnxruntime:path/to/model.onnx:node``, ``path/to/library.so:function`` (see
         :mod:`gatecheck.targets.adapters.library`) or ``exec:./program argument``
-        (:mod:`gatecheck.targets.adapters.process`).
+        (:mod:`gatecheck.targets.adapters.program`).
     cell, convention
         Instead of what it declares.
     device
@@ -86,7 +87,7 @@ def _found(
     target: str, cell: str | None, convention: str | None, device: str | None
 ) -> Subject | CustomSubject:
     if target.startswith(PROGRAM):
-        return subject(process.adapt(_words(target), target, cell, convention), name=target)
+        return subject(program.adapt(_words(target), target, cell, convention), name=target)
     module, separator, name = target.partition(":")
     if module not in ADAPTERS and (target.endswith(".onnx") or ".onnx:" in target):
         module, separator, name = "onnxruntime", ":", target
@@ -242,9 +243,8 @@ def _from_module(name: str) -> Any:
 
 
 def _importing(run: Callable[[], Any], what: str, folder: Path) -> Any:
-    # As `python file.py` and `python -m module` would have it.
     before = sys.path[:]
-    sys.path.insert(0, str(folder))
+    sys.path[:] = path_with(folder)
     try:
         return run()
     except TargetError:

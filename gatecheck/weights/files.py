@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from gatecheck.cells import Array
+from gatecheck._util.typing import Array
 from gatecheck.errors import (
     ArchiveError,
     InputError,

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gatecheck._util.npz import bounded
 from gatecheck.cells import GRU, LSTM, RNN, Cell
 from gatecheck.errors import MissingExtraError, WeightsFileError
-from gatecheck.npz import bounded
 from gatecheck.weights.stored import LIMIT, Said, Stored, from_bfloat16, spelled
 
 _KINDS = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm"}

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from gatecheck.blocks import block
-from gatecheck.cells import LSTM, RNN, Array, Cell, as_cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import LSTM, RNN, Cell, as_cell
+from gatecheck.cells.gate_blocks import block
 from gatecheck.conventions import CONVENTIONS, Convention, as_convention
 from gatecheck.conventions.layout import Held, held
 from gatecheck.errors import ConventionError, WeightsFileError

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gatecheck.npz import read_npz as arrays_of
+from gatecheck._util.npz import read_npz as arrays_of
 from gatecheck.weights.stored import LIMIT, Stored
 
 
 def read_npz(path: Path) -> Stored:
-    """The arrays of an ``.npz``; errors as of :func:`gatecheck.npz.read_npz`."""
+    """The arrays of an ``.npz``; errors as of :func:`gatecheck._util.npz.read_npz`."""
     stored = Stored()
     for name, array in arrays_of(path, LIMIT).items():
         stored.admit(name, array.shape, array.itemsize)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array
+from gatecheck._util.typing import Array
 from gatecheck.errors import MissingExtraError, TargetError, first_line
 from gatecheck.weights.onnx_nodes import GATES, INPUTS, OPSETS, Node, cell_of, coupled
 from gatecheck.weights.stored import HALVES, Said, Stored, spelled

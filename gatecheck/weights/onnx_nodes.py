@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import GRU, LSTM, RNN, Array, Cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import GRU, LSTM, RNN, Cell
 from gatecheck.errors import TargetError
 
 INPUTS = {

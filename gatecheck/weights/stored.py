@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
 from gatecheck.errors import WeightsFileError, printable
 
 LIMIT = 8 * 2**30

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck._util.npz import bounded
 from gatecheck.errors import MissingExtraError, WeightsFileError
-from gatecheck.npz import bounded
 from gatecheck.weights.stored import LIMIT, Stored, from_bfloat16
 
 ADVICE = "save module.state_dict() instead"

@@ -7,8 +7,8 @@ python reports/alarms/alarms.py
 import sys
 
 from gatecheck import audit
+from gatecheck.auditing.audit import claims
 from gatecheck.auditing.parallel import on_all
-from gatecheck.auditing.runner import claims
 from gatecheck.targets.loading import load
 
 OURS = ("gru", "gru-before", "lstm", "rnn", "rnn-relu", "rnn-sigmoid")

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case, draw
-from gatecheck.cells import Array, Sizes, as_cell
+from gatecheck.cells import Sizes, as_cell
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.reference import equations, run
 

@@ -12,8 +12,8 @@ import chainer
 import numpy as np
 from against import against
 
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:

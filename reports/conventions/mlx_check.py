@@ -13,8 +13,8 @@ import numpy as np
 from against import against
 from mlx import nn
 
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array
 
 CELLS = ["rnn", "rnn-relu", "rnn-sigmoid", "gru", "lstm"]
 

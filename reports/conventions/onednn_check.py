@@ -14,8 +14,8 @@ from importlib.metadata import version
 import numpy as np
 from against import against
 
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array
 
 CELLS = [
     "rnn",

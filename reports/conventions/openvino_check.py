@@ -11,8 +11,8 @@ import openvino as ov
 from against import against
 from openvino import opset14 as ops
 
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array
 from gatecheck.conventions import CONVENTIONS
 
 CELLS = [

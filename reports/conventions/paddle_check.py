@@ -11,8 +11,8 @@ import numpy as np
 import paddle
 from against import against
 
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array
 
 CELLS = [
     "rnn",

@@ -10,8 +10,8 @@ from __future__ import annotations
 import tensorflow as tf
 from against import against
 
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array
 
 CELLS = ["rnn", "rnn-relu", "rnn-sigmoid", "gru-before", "lstm", "lstm-forget1"]
 v1 = tf.compat.v1

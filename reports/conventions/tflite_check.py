@@ -12,8 +12,8 @@ import tensorflow as tf
 from against import against
 from tensorflow.lite.python import schema_py_generated as schema
 
+from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Array
 
 CELLS = [
     "lstm",

@@ -14,19 +14,19 @@ from functools import partial
 
 import numpy as np
 
-from gatecheck import budgets
-from gatecheck.auditing import runner
+from gatecheck.auditing import audit as runner
 from gatecheck.bench.audits import COMMAND
 from gatecheck.bench.gradchecks import SIZES, ours
 from gatecheck.bench.timing import race
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
+from gatecheck.cells.validation import check_inputs
+from gatecheck.checking import budgets
 from gatecheck.kernels import Builtin, run
 from gatecheck.kernels.activations import SIGMOID, TANH, activate
+from gatecheck.kernels.gemm import hoisted, multiply, project
 from gatecheck.kernels.jit import jit
-from gatecheck.kernels.products import hoisted, multiply, project
 from gatecheck.kernels.schedule import schedule
-from gatecheck.validation import check_inputs
 
 STEPS = (
     Sizes(100, 16, 32, 64),

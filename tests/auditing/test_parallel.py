@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from waiting import alive, within
 
 from gatecheck.auditing.parallel import on_all, on_each
 from gatecheck.errors import WorkerLostError
+from helpers.processes import alive, within
 
 SCRIPT = """
 import os, pathlib, sys, time

@@ -5,12 +5,12 @@ import json
 import pytest
 
 import gatecheck as gk
+from gatecheck.auditing.audit import audit, replay
 from gatecheck.auditing.result import AuditResult, PropertyResult
-from gatecheck.auditing.runner import audit, replay
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, LSTM, RNN, Sizes
 from gatecheck.errors import CaseFileError, UsageError
-from gatecheck.faults.edited import Edited
+from gatecheck.faults.edited_cell import Edited
 from gatecheck.faults.edits import misread
 
 BACKWARD = "gradients_within_budget"

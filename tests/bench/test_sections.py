@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from gatecheck.bench import decays, floors, gradchecks
+from gatecheck.bench import decays, gradchecks, roofline
 from gatecheck.bench import run as running
 from gatecheck.bench.decays import QUICK, problem
 from gatecheck.bench.gradchecks import QUICK_SIZES
@@ -22,8 +22,8 @@ from gatecheck.cli import main
 from gatecheck.errors import BugError, TargetError
 from gatecheck.kernels import Builtin
 from gatecheck.oracles.gradcheck import gradcheck
-from gatecheck.report.bench_figure import save_bench_figure
-from gatecheck.report.bench_sections import reached, section_parts
+from gatecheck.report.bench.figure import save_bench_figure
+from gatecheck.report.bench.sections import reached, section_parts
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_check_that_does_not_pass_is_no_measurement(fast, monkeypatch):
 
 
 def test_gradients_by_lag_are_those_of_autograd():
-    theirs = pytest.importorskip("gatecheck.bench.in_torch_decay")
+    theirs = pytest.importorskip("gatecheck.bench.peers.torch_decay")
     asked = problem("lstm", 40, 6)
     found = theirs.prepare(asked.cell, asked.params, asked.x, asked.start, 1)()
     decays._agree(asked.profile().log_norm, found)
@@ -161,16 +161,16 @@ def test_the_products_of_a_long_profile_are_as_many_and_come_in_turns(monkeypatc
 def test_products_of_a_profile_are_those_of_all_its_steps(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        floors,
+        roofline,
         "_products",
         lambda steps, a, b, out: seen.append((steps, a.shape, b.shape, out.shape)),
     )
-    floors.profile_products(as_cell("lstm"), 3, 5, 4)(2500)
+    roofline.profile_products(as_cell("lstm"), 3, 5, 4)(2500)
     assert seen == [(2500, (5,), (5, 20), (20,)), (2500, (4, 20), (20, 5), (4, 5))]
 
 
 def test_the_search_ends_where_memory_does(monkeypatch):
-    theirs = pytest.importorskip("gatecheck.bench.in_torch_decay")
+    theirs = pytest.importorskip("gatecheck.bench.peers.torch_decay")
     monkeypatch.setattr(decays, "peak", iter([0, 10 * 2**30, 20 * 2**30]).__next__)
     monkeypatch.setattr(decays, "free", lambda: 50 * 2**30)
     rows = list(decays._against(QUICK._replace(H=3, begin=4, patience=60.0), 1, theirs))

@@ -1,11 +1,8 @@
-"""Makes chores.py importable for these tests and for the processes that they start."""
+"""A fixture that keeps spawned processes from running pytest again."""
 
 import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True, scope="module")

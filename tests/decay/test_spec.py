@@ -15,7 +15,7 @@ from gatecheck.decay.spec import (
     parse_spec,
     read_spec,
 )
-from gatecheck.decay.tables import KEYS, commented_spec
+from gatecheck.decay.spec_keys import KEYS, commented_spec
 from gatecheck.errors import UsageError
 
 STUDY = """

@@ -2,7 +2,7 @@
 with the argument ``wrong`` it is wrong.
 
 It has no backward and computes in float64 only. The messages are described in
-gatecheck/targets/adapters/process.py.
+gatecheck/targets/adapters/program.py.
 """
 
 import math

@@ -12,7 +12,7 @@ from gatecheck.cases import draw
 from gatecheck.cells import CELLS, NETWORKS, VARIANTS, Sizes, as_cell
 from gatecheck.errors import UsageError
 from gatecheck.faults.catalogue import faults, find, mutants
-from gatecheck.faults.edited import Edited
+from gatecheck.faults.edited_cell import Edited
 from gatecheck.faults.edits import apply
 from gatecheck.faults.fault import Fault
 from gatecheck.implementation import subject

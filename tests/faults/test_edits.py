@@ -7,11 +7,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatecheck.blocks import block
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes
+from gatecheck.cells.gate_blocks import block
 from gatecheck.errors import UsageError
-from gatecheck.faults.edited import Edited
+from gatecheck.faults.edited_cell import Edited
 from gatecheck.faults.edits import (
     apply,
     both,

@@ -7,10 +7,10 @@ import re
 import warnings
 
 import pytest
-from calls import CALLS, CASE, WRONG
 
 import gatecheck
 from gatecheck.errors import GatecheckError
+from helpers.fuzzing.calls import CALLS, CASE, WRONG
 
 SLOW = {"audit": 9, "infer": 5}
 """So many of the values for each argument of these, since those that serve are work."""

@@ -1,5 +1,5 @@
 """A thousand damaged files of every format: read, or refused in one line. ``python
-tests/fuzz/files.py`` tries ten thousand.
+tests/helpers/fuzzing/files.py`` tries ten thousand.
 """
 
 import os
@@ -7,13 +7,13 @@ import pickle
 import signal
 import time
 
-import files
 import numpy as np
 import pytest
-from formats import FORMATS, Format
-from mutations import Evil
 
 from gatecheck.errors import UsageError
+from helpers.fuzzing import files
+from helpers.fuzzing.formats import FORMATS, Format
+from helpers.fuzzing.mutations import Evil
 
 for module in ("h5py", "onnx", "safetensors", "torch"):
     pytest.importorskip(module)

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from gatecheck.writing import UNFINISHED
+from gatecheck._util.atomic_write import UNFINISHED
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="signals to a group of processes are POSIX's"

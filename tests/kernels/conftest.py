@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from gatecheck.cells import Array, Cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
 
 
 class Problem(NamedTuple):

@@ -16,7 +16,7 @@ SCRIPT = """
 import sys
 import numpy as np
 import gatecheck
-from gatecheck.kernels.blocks import times_slope
+from gatecheck.kernels.elementwise import times_slope
 a = np.ones((1, 2), sys.argv[1])
 times_slope(0, a, np.full((1, 2), 0.5, a.dtype))
 print(gatecheck.__file__, a.ravel().tolist(), sum(times_slope.stats.cache_hits.values()), sep="|")
@@ -157,6 +157,6 @@ def test_numba_is_imported_where_it_computes():
     """Not by `import gatecheck`, and not for an audit of somebody else's code or by a process that
     waits for jobs.
     """
-    modules = "gatecheck, gatecheck.auditing.isolation, gatecheck.decay.pool"
-    code = f"import sys, {modules}; gatecheck.auditing.isolation.runner.claims(); sys.exit('numba' in sys.modules)"
+    modules = "gatecheck, gatecheck.auditing.isolation.process, gatecheck.decay.jobs.local"
+    code = f"import sys, {modules}; gatecheck.auditing.isolation.process.runner.claims(); sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

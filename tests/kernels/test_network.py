@@ -7,12 +7,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatecheck.auditing.runner import audit
-from gatecheck.budgets import case_budget
+from gatecheck.auditing.audit import audit
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, LSTM, NETWORKS, RNN, Sizes
+from gatecheck.checking.budgets import case_budget
+from gatecheck.checking.evidence import agree
 from gatecheck.errors import InputError
-from gatecheck.evidence import agree
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
 

@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gatecheck.errors import InputError, MissingExtraError, UsageError
-from gatecheck.oracles.balls import clip, sigmoid, tanh
+from gatecheck.oracles.ball_arithmetic import clip, sigmoid, tanh
 from gatecheck.oracles.certified import certify, enclose, nearest, rounded
 
 TINY = {"float32": 2.0**-149, "float64": 2.0**-1074}
@@ -306,6 +306,6 @@ def test_a_dtype_that_is_none():
 
 def test_without_python_flint_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "flint", None)
-    monkeypatch.delitem(sys.modules, "gatecheck.oracles.balls")
+    monkeypatch.delitem(sys.modules, "gatecheck.oracles.ball_arithmetic")
     with pytest.raises(MissingExtraError, match=r'pip install "gatecheck\[certified\]"'):
-        import gatecheck.oracles.balls  # noqa: F401
+        import gatecheck.oracles.ball_arithmetic  # noqa: F401

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from gatecheck.oracles import complex_step
-from gatecheck.oracles.functions import Subject, nudged
+from gatecheck.oracles.flattening import Subject, nudged
 
 
 def textbook(x):

@@ -5,7 +5,7 @@ import scipy.differentiate
 
 from gatecheck.errors import InputError
 from gatecheck.oracles import finite_difference
-from gatecheck.oracles.functions import Subject
+from gatecheck.oracles.flattening import Subject
 
 # name: (function, derivative); smooth at all points drawn below but where the name says otherwise
 FUNCTIONS = {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gatecheck.errors import InputError
-from gatecheck.oracles import functions
+from gatecheck.oracles import flattening
 from gatecheck.oracles.gradcheck import gradcheck
 
 
@@ -68,7 +68,7 @@ def test_outputs_and_steps_are_judged_relative_to_their_own_size(scale):
 
 
 def test_a_matrix_is_one_block_and_of_three_axes_each_step_is():
-    blocks = functions.layout_of(
+    blocks = flattening.layout_of(
         {"W": np.ones((3, 2)), "x": np.ones((2, 3, 2)), "b": np.ones(2)}, "x"
     )
     assert blocks.starts.tolist() == [0, 6, 12, 18]
@@ -337,7 +337,7 @@ def vjp_each(vjp):
     )
 
 
-@pytest.mark.parametrize("most", [functions.MOST, 9, 1])
+@pytest.mark.parametrize("most", [flattening.MOST, 9, 1])
 @pytest.mark.parametrize("seed", range(2))
 def test_many_at_once_find_what_one_at_a_time_finds(problem, seed, most, monkeypatch):
     for module in ("functions", "gradcheck"):

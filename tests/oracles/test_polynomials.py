@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from gatecheck.oracles.intervals import Interval
+from gatecheck.oracles.interval_arithmetic import Interval
 from gatecheck.oracles.polynomials import NotPolynomialError, linear_in, over, symbols
 
 

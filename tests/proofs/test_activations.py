@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from gatecheck.errors import UsageError
 from gatecheck.kernels.activations import sigmoid, tanh
-from gatecheck.oracles import every_float
+from gatecheck.oracles import exhaustive_float32
 from gatecheck.proofs import activations as of_activations
 from gatecheck.proofs.activations import activation_proofs
 
@@ -49,13 +49,13 @@ def test_all_of_a_finite_set_is_a_proof(monkeypatch):
     """As if there were no more numbers than those around zero, since all take minutes."""
     few = 2001
     monkeypatch.setattr(
-        every_float,
+        exhaustive_float32,
         "_numbers",
         lambda k: np.linspace(-9, 9, few, dtype="f")[np.minimum(k, few - 1)],
     )
-    for module in (every_float, of_activations):
+    for module in (exhaustive_float32, of_activations):
         monkeypatch.setattr(module, "NUMBERS", few)
-    monkeypatch.setattr(every_float, "NANS", 20)
+    monkeypatch.setattr(exhaustive_float32, "NANS", 20)
     assert [(p.outcome, p.box) for p in tried(1, tanh=tanh)[:2]] == [
         ("proved", "every float32")
     ] * 2

@@ -11,13 +11,13 @@ import sys
 import numpy as np
 import pytest
 
-from gatecheck.blocks import join
 from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, VARIANTS
+from gatecheck.cells.gate_blocks import join
 from gatecheck.errors import MissingExtraError
 from gatecheck.faults.catalogue import find
-from gatecheck.faults.edited import Edited
+from gatecheck.faults.edited_cell import Edited
 from gatecheck.faults.edits import apply, misread, other, replaced, times
-from gatecheck.oracles.balls import ctx
+from gatecheck.oracles.ball_arithmetic import ctx
 from gatecheck.proofs import ranges as of_ranges
 from gatecheck.proofs.ranges import proofs, prove
 from gatecheck.reference import equations, forward
@@ -166,7 +166,7 @@ def test_without_python_flint_it_says_what_to_install(monkeypatch):
     for name in [
         m
         for m in sys.modules
-        if m.startswith(("gatecheck.proofs", "gatecheck.oracles.balls", "flint"))
+        if m.startswith(("gatecheck.proofs", "gatecheck.oracles.ball_arithmetic", "flint"))
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "flint", None)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatecheck.auditing import exploring
-from gatecheck.auditing.runner import audit, claims
+from gatecheck.auditing import explore
+from gatecheck.auditing.audit import audit, claims
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, VARIANTS, Sizes
-from gatecheck.faults.around import wrapped
 from gatecheck.faults.catalogue import find
-from gatecheck.faults.edited import Edited
+from gatecheck.faults.edited_cell import Edited
 from gatecheck.faults.edits import misread, other, replaced, transposed
+from gatecheck.faults.wrappers import wrapped
 from gatecheck.reference.equations import sigmoid
 
 
@@ -187,7 +187,7 @@ def test_fails_on_its_fault(name):
 @pytest.mark.parametrize("cell", [*CELLS.values(), *VARIANTS.values()], ids=str)
 def test_nothing_is_found_in_correct_code(cell, monkeypatch):
     # of a dtype: `gatecheck audit` tries six times as many
-    monkeypatch.setitem(exploring.PROFILES, "quick", 2)
+    monkeypatch.setitem(explore.PROFILES, "quick", 2)
     result = audit(Edited(cell), profile="quick", seed=1)
     assert result.verdict == "pass", [
         p for p in result.properties if p.outcome not in ("passed", "skipped")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from gatecheck.auditing import exploring
-from gatecheck.auditing.runner import audit
+from gatecheck.auditing import explore
+from gatecheck.auditing.audit import audit
 from gatecheck.cells import GRU
-from gatecheck.faults.edited import Edited
+from gatecheck.faults.edited_cell import Edited
 
 
 class NotANumber(Edited):
@@ -29,7 +29,7 @@ class AtTimes(Edited):
 
 @pytest.mark.parametrize("target", [NotANumber, AtTimes])
 def test_nan_everywhere_is_a_finding(target, monkeypatch):
-    monkeypatch.setitem(exploring.PROFILES, "quick", 2)
+    monkeypatch.setitem(explore.PROFILES, "quick", 2)
     result = audit(target(GRU()), profile="quick", diagnose=False)
     assert result.verdict == "fail"
     failed = {p.name for p in result.findings}

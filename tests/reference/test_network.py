@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatecheck.budgets import case_budget
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, LSTM, NETWORKS, VARIANTS, Sizes, as_cell
+from gatecheck.checking.budgets import case_budget
 from gatecheck.reference import ahead, equations, run
 from gatecheck.reference.network import in_order
 

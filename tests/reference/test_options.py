@@ -9,7 +9,7 @@ from gatecheck.properties.gradients import _checked
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, LSTM, VARIANTS, Sizes, as_cell
 from gatecheck.errors import UsageError
-from gatecheck.faults.edited import Edited
+from gatecheck.faults.edited_cell import Edited
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
 from gatecheck.reference import equations, run

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import gatecheck as gk
-from gatecheck.blocks import block
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, Sizes, as_cell
+from gatecheck.cells.gate_blocks import block
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import UsageError, WeightsFileError
 from gatecheck.weights import find_layers, load

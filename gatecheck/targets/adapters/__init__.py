@@ -1,0 +1,1 @@
+"""Adapters that make implementations of frameworks, libraries, files and programs."""

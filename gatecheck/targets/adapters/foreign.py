@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array, Sizes, as_cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import Sizes, as_cell
 from gatecheck.conventions import as_convention
 from gatecheck.errors import TargetError, UsageError
 

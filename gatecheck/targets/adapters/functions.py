@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.arguments import FUNCTION, MAPPING, checked, perhaps
-from gatecheck.cells import Array, Cell, as_cell
+from gatecheck._util.arguments import FUNCTION, MAPPING, checked, perhaps
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
 from gatecheck.errors import ContractError, UsageError
 

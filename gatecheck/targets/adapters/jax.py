@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
 from gatecheck.conventions import Convention
 from gatecheck.errors import MissingExtraError
 
@@ -65,7 +66,7 @@ class Function:
     packages
         Whose versions an audit reports.
     options, expected_failures
-        See :class:`gatecheck.protocol.Implementation`.
+        See :class:`gatecheck.implementation.protocol.Implementation`.
     """
 
     few_shapes = True

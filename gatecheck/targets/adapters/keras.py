@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import MissingExtraError
 from gatecheck.targets.adapters.classes import chosen_cell

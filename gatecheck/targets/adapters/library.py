@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array
+from gatecheck._util.typing import Array
 from gatecheck.errors import ContractError, TargetCrashError, TargetError
 from gatecheck.targets.adapters.foreign import FORMAT, Call, Foreign, described
 

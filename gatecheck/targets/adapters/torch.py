@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck.cells import Array, Cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
 from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
 from gatecheck.targets.adapters.classes import chosen_cell

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from gatecheck.cells import Array, Cell, as_cell
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention
+from gatecheck.conventions.shape_analysis import Axis, axes
 from gatecheck.errors import TargetError
 from gatecheck.targets.adapters.torch import CPU, Layer, computing, dtypes_on, notes_on
-from gatecheck.targets.structures import Axis, axes
 
 PROBED = (2, 2, 3, 5)
 """T, B, D and H of the first call; T is B, since it is not known yet which comes first."""

@@ -1,0 +1,53 @@
+"""The cache folder, and digests of the sources that decide what is cached in it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from pathlib import Path
+
+import platformdirs
+
+PACKAGE = Path(__file__).parents[1]
+"""The folder of the package."""
+
+
+def cache_root() -> Path:
+    """Return ``NUMBA_CACHE_DIR`` if that is set, else the platform's folder for caches.
+
+    On Linux that is in ``XDG_CACHE_HOME`` or ``~/.cache``.
+    """
+    return Path(
+        os.environ.get("NUMBA_CACHE_DIR")
+        or platformdirs.user_cache_dir("gatecheck", appauthor=False)
+    )
+
+
+@functools.cache
+def source_digest(*paths: Path) -> str:
+    """Return a short digest of the Python files at these paths.
+
+    Parameters
+    ----------
+    paths
+        Files, and folders with all that lies below them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder: a path that went stale must not drop out in silence.
+    """
+    content = hashlib.sha256()
+    for path in paths:
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        for file in files:
+            name = file.relative_to(path.parent).as_posix()
+            data = file.read_bytes()
+            content.update(f"{name}\0{len(data)}\0".encode() + data)
+    return content.hexdigest()[:24]
+
+
+def package_sources(*names: str) -> tuple[Path, ...]:
+    """Return the paths of modules (``errors.py``) and subpackages (``cells``) of the package."""
+    return tuple(PACKAGE / name for name in names)

@@ -1,0 +1,1 @@
+"""Errors of implementations in ulps, and how tight rounding budgets are."""

@@ -1,0 +1,239 @@
+"""How well the rounding budget separates correct code from wrong: false alarms, tightness and
+sharpness, measured.
+
+Correct code is a framework's own cell, on cases far wider than an audit's: up to 200 steps and 128
+units, contracting to chaotic, gate biases from -20 to 20. Wrong code is the reference with a small
+relative error in one equation, or with a gradient cut half-way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.accuracy.formulations import SPELLINGS
+from gatecheck.accuracy.tightness import rows, tightness
+from gatecheck.cases import Case, draw
+from gatecheck.cells import GRU, LSTM, Cell, Sizes
+from gatecheck.cells.gate_blocks import block
+from gatecheck.checking.budgets import case_budget
+from gatecheck.checking.evidence import Violation, agree, compared
+from gatecheck.errors import InputError
+from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edits import Edit, misread
+from gatecheck.implementation import Subject, subject
+from gatecheck.oracles.rounding import MULTIPLE
+from gatecheck.reference import equations
+
+GROWTH = (1e-6, 2e-6, 4e-6, 8e-6, 1.6e-5, 3.2e-5, 6.4e-5)
+"""The relative errors that are planted, smallest first."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Errors of one correct implementation in spreads of the noisy reference, in one dtype; the
+    budget is 8 spreads.
+
+    Attributes
+    ----------
+    values, alarms
+        How many values were judged, and how many of them were outside their budget.
+    largest, median, p999
+        Of error / spread.
+    inconclusive
+        The share of values whose block could not be judged.
+
+    Notes
+    -----
+    A value that is not finite is an alarm.
+    """
+
+    target: str
+    dtype: str
+    cases: int
+    values: int
+    alarms: int
+    largest: float
+    median: float
+    p999: float
+    inconclusive: float
+
+
+def wide_case(cell: Cell, dtype: str, rng: np.random.Generator) -> Case:
+    """A case from a far wider range than an audit's."""
+
+    def log_uniform(low: float, high: float) -> float:
+        return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+    sizes = Sizes(
+        T=round(log_uniform(4, 200)),
+        B=int(rng.integers(1, 5)),
+        D=round(log_uniform(1, 32)),
+        H=round(log_uniform(1, 128)),
+    )
+    case = draw(
+        cell,
+        sizes,
+        seed=int(rng.integers(2**32)),
+        dtype=dtype,
+        absent=("dy",) if rng.random() < 0.3 else (),
+    )
+    gain = log_uniform(0.2, 4)
+    b = case["b"].copy()
+    for gate in cell.sigmoid_gates:
+        block(cell, b, gate)[...] += np.round(rng.uniform(-20, 20), 3)
+    return case.having(W=case["W"] * gain, U=case["U"] * gain, b=b)
+
+
+def _ratios(implementation: Subject, case: Case) -> tuple[Array, int]:
+    """Error / spread of every value that can be judged, and how many cannot."""
+    budget = case_budget(case)
+    seen = list(compared(case.cell, implementation.run(case), budget.exact, budget.tolerance))
+    # A value that is no number has no ratio; NaN keeps it an alarm without an infinity among the
+    # quantiles.
+    judged = [
+        MULTIPLE * np.where(np.isfinite(block.ratios), block.ratios, np.nan).ravel()
+        for block in seen
+        if block.judged
+    ]
+    unjudged = sum(block.expected.size for block in seen if not block.judged)
+    return (np.concatenate(judged) if judged else np.zeros(0)), unjudged
+
+
+def calibrate(
+    implementation: Subject, dtype: str, cases: int, seed: int, tick: Callable[[str], None]
+) -> Calibration:
+    """Hold a correct implementation against the budget on many wide cases."""
+    rng = np.random.default_rng(seed)
+    ratios, unjudged = [], 0
+    for _ in range(cases):
+        r, u = _ratios(implementation, wide_case(implementation.cell, dtype, rng))
+        ratios.append(r)
+        unjudged += u
+        tick(f"{implementation.name} {dtype}")
+    r = np.concatenate(ratios)
+    if not r.size:
+        raise InputError(f"no value of {cases} cases could be judged in {dtype}: draw more")
+    quantiles = np.quantile(r, [0.5, 0.999])
+    return Calibration(
+        implementation.name,
+        dtype,
+        cases,
+        r.size,
+        int((~(r <= MULTIPLE)).sum()),  # a NaN is an alarm
+        float(r.max()),
+        float(quantiles[0]),
+        float(quantiles[1]),
+        unjudged / (unjudged + r.size),
+    )
+
+
+def _caught(cell: Cell, edit: Edit, case: Case) -> bool:
+    budget = case_budget(case)
+    try:
+        agree(cell, subject(Edited(cell, edit)).run(case), budget.exact, budget.tolerance)
+    except Violation:
+        return True
+    return False
+
+
+def _scaled(name: str, factor: float) -> Edit:
+    return lambda eq: {name: lambda s: eq[name](s) * np.asarray(factor, s.x.dtype)}
+
+
+def sharpness(seed: int, tick: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """The smallest relative error in each forward and backward equation that one float32 case
+    shows, in the median over five cases.
+    """
+    for cell in (GRU(), LSTM()):
+        mathematics = equations(cell)
+        cases = [draw(cell, Sizes(8, 3, 4, 6), seed=seed + k, dtype="float32") for k in range(5)]
+        for name in (*mathematics.step, *mathematics.back):
+            seen = [
+                next((g for g in GROWTH if _caught(cell, _scaled(name, 1 + g), case)), float("inf"))
+                for case in cases
+            ]
+            yield {
+                "cell": cell.name,
+                "equation": name,
+                "relative_error_seen": float(np.median(seen)),
+            }
+            tick(f"{cell}: {name}")
+
+
+def truncation(runs: int, seed: int, tick: Callable[[str], None]) -> dict[str, Any]:
+    """How often a GRU's gradient that is cut half-way through 60 steps with slow gates is caught,
+    in float32.
+    """
+    cell = GRU()
+    cut = misread("dh", dh_next=lambda s: s.dh_next * (s.t != 30))
+    caught = 0
+    for k in range(runs):
+        caught += _caught(
+            cell,
+            cut,
+            draw(
+                cell,
+                Sizes(60, 2, 3, 5),
+                seed=seed + k,
+                dtype="float32",
+                regime="slow",
+                absent=("dy",),
+            ),
+        )
+        tick("truncated gradients")
+    return {"runs": runs, "caught": caught, "T": 60, "cut_at": 30}
+
+
+def report(
+    implementations: list[Subject],
+    cases: int,
+    seed: int,
+    *,
+    tight: int = 2,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Every figure, as plain data.
+
+    Parameters
+    ----------
+    implementations
+        Correct ones.
+    cases
+        How many a target and dtype.
+    tight
+        How many at each regime and length, to compare the spread with the true error.
+    seed
+        With which the report can be repeated.
+    progress
+        Called with work done, work to do and a label.
+    """
+    dtypes = [(s, d) for s in implementations for d in s.dtypes]
+    total = (
+        cases * len(dtypes)
+        + rows() * len(dtypes)
+        + sum(len(e.step) + len(e.back) for e in map(equations, (GRU(), LSTM())))
+        + cases
+    )
+    done = 0
+
+    def tick(label: str) -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, total, label)
+
+    measured = [asdict(calibrate(s, d, cases, seed, tick)) for s, d in dtypes]
+    return {
+        "schema": "gatecheck-calibration-3",
+        "seed": seed,
+        "calibration": measured,
+        "ensemble": [spelling.name for spelling in SPELLINGS],
+        "tightness": [row for s, d in dtypes for row in tightness(s, d, tight, seed, tick)],
+        "sharpness": list(sharpness(seed, tick)),
+        "truncation": truncation(cases, seed, tick),
+    }

@@ -1,0 +1,219 @@
+"""Correct implementations of a cell that differ in all that frameworks differ in: an ensemble,
+whose errors are what a budget has to cover.
+
+Each is the reference with some equations written another way and with an arithmetic of its own.
+Both are exact where arithmetic is, and :func:`require_correct` refuses one that is not. Who writes
+which equations was read in the sources that ``gatecheck conventions`` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.accuracy.arithmetic import Arithmetic, computed
+from gatecheck.cases import Case
+from gatecheck.cells import GRU, LSTM, RNN
+from gatecheck.errors import InputError
+from gatecheck.reference import Equations, equations, run
+from gatecheck.reference.equations import Equation, T, sigmoid
+
+Written = Mapping[str, Equation]
+
+
+# ---- equations written another way; of a cell with options the textbook's are kept
+
+
+def _textbook(_: Equations) -> Written:
+    return {}
+
+
+def _through_u(s: Any) -> Any:
+    return s.da_r @ T(s.U_r) + s.da_z @ T(s.U_z) + s.dq @ T(s.U_n)
+
+
+def _kept(s: Any) -> Any:
+    """The gate of most frameworks, whose weights are those of z with the opposite sign."""
+    return sigmoid(-s.a_z)
+
+
+def _convex(base: Equations) -> Written:
+    """h' = (1 - k) n + k h, where k = σ(-a) is the gate that keeps."""
+    if base.cell != GRU():
+        return {}
+    return dict(
+        h=lambda s: (1 - _kept(s)) * s.n + _kept(s) * s.h_prev,
+        dn=lambda s: s.dh * (1 - _kept(s)),
+        da_z=lambda s: s.dz * _kept(s) * (1 - _kept(s)),
+        dh_prev=lambda s: s.dh * _kept(s) + _through_u(s),
+    )
+
+
+def _towards(base: Equations) -> Written:
+    """h' = n + k (h - n), so that what the gate keeps is what the candidate's gradient loses."""
+    if base.cell != GRU():
+        return {}
+    return dict(
+        h=lambda s: s.n + _kept(s) * (s.h_prev - s.n),
+        dn=lambda s: s.dh - s.dh * _kept(s),
+        da_z=lambda s: s.dz * (_kept(s) * (1 - _kept(s))),
+        dh_prev=lambda s: s.dh * _kept(s) + _through_u(s),
+    )
+
+
+def _slopes(base: Equations) -> Written:
+    """Slopes of tanh as (d + d y)(1 - y), of sigmoid as d (y (1 - y))."""
+
+    def of_sigmoid(k: str) -> Equation:
+        return lambda s: s[f"d{k}"] * (s[k] * (1 - s[k]))
+
+    def of_tanh(k: str, d: str) -> Equation:
+        return lambda s: (s[d] + s[d] * s[k]) * (1 - s[k])
+
+    gates = {f"da_{k}": of_sigmoid(k) for k in base.cell.sigmoid_gates}
+    if base.cell == RNN():
+        return dict(da_n=of_tanh("h", "dh"))
+    if base.cell == GRU():
+        return gates | dict(da_n=of_tanh("n", "dn"))
+    if base.cell == LSTM():
+        return gates | dict(da_g=of_tanh("g", "dg"), dc=lambda s: of_tanh("m", "dm")(s) + s.dc_next)
+    return {}
+
+
+def _affine(base: Equations) -> tuple[str, ...]:
+    """The gates whose preactivation is affine in x and h."""
+    if base.cell not in (RNN(), GRU(), LSTM()):
+        return ()
+    return tuple(k for k in base.cell.gates if base.cell != GRU() or k != "n")
+
+
+def _bias_first(base: Equations) -> Written:
+    """x W + b before h U is added."""
+
+    def preactivation(k: str) -> Equation:
+        return lambda s: (s.x @ s[f"W_{k}"] + s[f"b_{k}"]) + s.h_prev @ s[f"U_{k}"]
+
+    return {f"a_{k}": preactivation(k) for k in _affine(base)}
+
+
+def _one_product(base: Equations) -> Written:
+    """[x, h] times [W; U], and backwards the deltas of all gates times all of W or U: one sum each."""
+
+    def preactivation(k: str) -> Equation:
+        return lambda s: (
+            np.concatenate([s.x, s.h_prev], -1) @ np.concatenate([s[f"W_{k}"], s[f"U_{k}"]], -2)
+            + s[f"b_{k}"]
+        )
+
+    def product(block: str) -> Equation:
+        gates = base.cell.gates
+        return lambda s: (
+            np.concatenate([s[f"da_{k}"] for k in gates], -1)
+            @ np.concatenate([T(s[f"{block}_{k}"]) for k in gates], -2)
+        )
+
+    forward = {f"a_{k}": preactivation(k) for k in _affine(base)}
+    return forward | (
+        dict(dx=product("W"), dh_prev=product("U")) if base.cell in (RNN(), LSTM()) else {}
+    )
+
+
+WRITTEN: Mapping[str, Callable[[Equations], Written]] = {
+    "textbook": _textbook,  # Haiku, DyNet
+    "convex": _convex,  # Keras, ONNX, Flax, MLX, cuDNN, oneDNN
+    "towards": _towards,  # PyTorch, Equinox
+    "slopes": _slopes,  # JAX
+    "bias first": _bias_first,  # PyTorch, Keras, ONNX Runtime
+    "one product": _one_product,  # TensorFlow 1, Haiku, DyNet
+}
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """One correct implementation: a key of :data:`WRITTEN`, and an arithmetic."""
+
+    written: str
+    by: Arithmetic
+
+    @property
+    def name(self) -> str:
+        """For reports."""
+        return f"{self.written}; {self.by.sigmoid}; {self.by.tanh}; {self.by.order}"
+
+    def run(self, case: Case, dtype: np.dtype[Any] | None = None) -> dict[str, Array]:
+        """The results and gradients of a case, in its own dtype or another.
+
+        Raises
+        ------
+        InputError
+            If the case has lengths, which frameworks treat in too many ways for one to stand here.
+        """
+        if "lengths" in case.arrays:
+            raise InputError("the spellings are of whole sequences, but this case has lengths")
+        kind = computed(self.by)
+        base = equations(case.cell)
+        given = {k: v.astype(dtype or case.dtype).view(kind) for k, v in case.arrays.items()}
+        with np.errstate(all="ignore"):
+            return {
+                k: v.view(np.ndarray)
+                for k, v in run(base.edited(WRITTEN[self.written](base)), given).items()
+            }
+
+
+SPELLINGS = tuple(
+    Spelling(written, Arithmetic(*by))
+    for written, *by in (
+        ("textbook", "e^a / (1 + e^a) below 0", "library", "forwards"),
+        ("textbook", "1 / (1 + e^-a)", "expm1", "pairwise"),
+        ("textbook", "1 - sigma(-a)", "polynomials", "permuted"),
+        ("convex", "1 / (1 + e^-a)", "polynomials", "eight lanes"),
+        ("convex", "(1 + tanh(a / 2)) / 2", "polynomials", "forwards"),
+        ("convex", "1 - sigma(-a)", "(e^2a - 1) / (e^2a + 1)", "backwards"),
+        ("towards", "1 / (1 + e^-a)", "library", "eight lanes"),
+        ("towards", "(1 + tanh(a / 2)) / 2", "2 sigma(2a) - 1", "permuted"),
+        ("slopes", "1 / (1 + e^-a)", "polynomials", "forwards"),
+        ("slopes", "1 - sigma(-a)", "2 sigma(2a) - 1", "pairwise"),
+        ("bias first", "(1 + tanh(a / 2)) / 2", "library", "backwards"),
+        ("bias first", "e^a / (1 + e^a) below 0", "1 - 2 / (e^2a + 1)", "eight lanes"),
+        ("one product", "1 - sigma(-a)", "polynomials", "forwards"),
+        ("one product", "(1 + tanh(a / 2)) / 2", "(e^2a - 1) / (e^2a + 1)", "permuted"),
+    )
+)
+"""Every way of :data:`WRITTEN` and every sigmoid, tanh and order at least twice, in company that
+differs.
+"""
+
+
+def require_correct(
+    spelling: Spelling, case: Case, true: Mapping[str, Array], allowed: Mapping[str, Array]
+) -> None:
+    """That a spelling is the same mathematics: run in the finer format of the true values it agrees
+    with them.
+
+    Parameters
+    ----------
+    spelling
+        Any.
+    case, true
+        A case, and its true values in a finer format.
+    allowed
+        By how much it may be off, entry by entry; infinity in places that cannot be judged.
+
+    Raises
+    ------
+    InputError
+        If it is off by more somewhere.
+    """
+    found = spelling.run(case, next(iter(true.values())).dtype)
+    for name, right in true.items():
+        off = np.abs(found[name] - right)
+        if not (off <= allowed[name]).all():
+            worst = float(np.nanmax(off / allowed[name]))
+            raise InputError(
+                f"the spelling {spelling.name!r} of a {case.cell} is wrong: in {found[name].dtype} its {name} is off by {worst:.3g} times "
+                "what an exact formula may be; correct it in gatecheck/accuracy/formulations.py or arithmetic.py"
+            )

@@ -1,0 +1,361 @@
+"""How accurate implementations are: their errors in ulps against certified values, over sizes,
+lengths and regimes.
+
+Every error is counted twice. *Entry by entry* it is in ulps of the exact entry: what a user sees
+who compares numbers, but where a sum cancels it says how small the result is rather than how good
+the code. *By norm* it is in ulps of the largest exact entry of its block (a step of y and dx, a
+gate of dW, dU and db, else the whole array): what a normwise backward error analysis bounds (Higham
+2002, chapter 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck._util.versions import versions
+from gatecheck.accuracy.activations import DTYPES, seen_activations
+from gatecheck.accuracy.ulps import errors, quantiles, unit
+from gatecheck.cases import Case, draw
+from gatecheck.cells import Sizes
+from gatecheck.certified.results import MOST_BITS
+from gatecheck.checking.evidence import blocks
+from gatecheck.errors import GatecheckError, MissingExtraError, UsageError
+from gatecheck.implementation import Subject
+from gatecheck.targets.loading import load
+
+SCHEMA = "gatecheck-accuracy-1"
+
+WORKS = ("forward", "gradients")
+
+FRAMEWORKS = (
+    "torch",
+    "jax",
+    "flax",
+    "equinox",
+    "dm-haiku",
+    "keras",
+    "onnx",
+    "onnxruntime",
+    "python-flint",
+)
+
+
+class Point(NamedTuple):
+    """Sizes and a regime at which errors are measured.
+
+    Attributes
+    ----------
+    gradients
+        Whether there too: certified ones take time by the fourth power of H and the square of T.
+    recurrence
+        By how much U is larger than in the regime, and W smaller; beyond 1 it is called chaotic,
+        where differences grow with every step, whoever computes, so that totals leave it out.
+    """
+
+    sizes: Sizes
+    regime: str = "generic"
+    gradients: bool = True
+    recurrence: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """The regime in a word."""
+        return "chaotic" if self.recurrence > 1 else self.regime
+
+    def __str__(self) -> str:
+        T, B, D, H = self.sizes
+        return f"T={T} B={B} D={D} H={H} {self.label}"
+
+    def case(self, subject: Subject, seed: int) -> Case:
+        """A case of an implementation, in float32: the same numbers in float64 have the same
+        certified results.
+        """
+        case = draw(
+            subject.cell,
+            self.sizes._replace(**subject.sizes),
+            seed=seed,
+            dtype="float32",
+            regime=self.regime,
+        )
+        return subject.possible(case.with_recurrence(self.recurrence))
+
+
+POINTS = (
+    *(Point(Sizes(T, 1, 2, 4)) for T in (1, 3, 10, 30, 100, 300)),
+    *(Point(Sizes(10, 2, D, H)) for D, H in ((3, 8), (5, 12))),
+    Point(Sizes(1000, 1, 3, 8), gradients=False),
+    Point(Sizes(20, 1, 8, 64), gradients=False),
+    Point(Sizes(300, 1, 2, 4), "slow"),
+    Point(Sizes(10, 2, 3, 8), "saturated"),
+    Point(Sizes(60, 1, 2, 6), "strong"),
+    Point(Sizes(60, 1, 2, 8), recurrence=12),
+    Point(Sizes(60, 1, 3, 48), gradients=False, recurrence=12),
+)
+"""Lengths at one size, sizes at one length, long and wide outputs, gradients that reach far back,
+shut gates, large weights, and chaos.
+"""
+
+
+class Exact(NamedTuple):
+    """A certified number: the float64 nearest to it, NaN where that is undecided, and what is left,
+    rounded.
+    """
+
+    nearest: Array
+    rest: Array
+
+
+def exact(case: Case, *, gradients: bool) -> dict[str, Exact]:
+    """The certified outputs and gradients of a case, to about 106 bits.
+
+    Raises
+    ------
+    MissingExtraError
+        If python-flint is not installed.
+    """
+    from gatecheck.certified.cells import certified
+
+    found = certified(case, gradients=gradients, most=MOST_BITS)
+    out = {}
+    for name, nearest in found.values["float64"].items():
+        left = [
+            float((ball - n).mid())
+            for n, ball in zip(
+                nearest.ravel().tolist(), found.enclosures[name].ravel(), strict=True
+            )
+        ]
+        out[name] = Exact(nearest, np.array(left, float).reshape(nearest.shape))
+    return out
+
+
+class Errors(NamedTuple):
+    """Errors of many entries, in ulps of their own and of the largest of their block, and how many
+    entries are undecided.
+    """
+
+    own: Array
+    norm: Array
+    undecided: int = 0
+
+
+def measure(
+    case: Case, got: Mapping[str, Array], certain: Mapping[str, Exact], dtype: str
+) -> dict[str, Errors]:
+    """Errors by name of a result, of those that both hold.
+
+    Parameters
+    ----------
+    case
+        Whose gates name the blocks.
+    got
+        What an implementation returned.
+    certain
+        The certified results.
+    dtype
+        In whose ulps.
+    """
+    out = {}
+    for name, (nearest, rest) in certain.items():
+        if name not in got or not nearest.size:
+            continue
+        known = np.isfinite(nearest)
+        off = errors(got[name], nearest, rest)
+        largest = np.zeros(nearest.shape)
+        for _, where in blocks(case.cell, name, nearest):
+            largest[where] = np.abs(nearest[where][known[where]]).max(initial=0.0)
+        own, norm = (off[known] / unit(size[known], dtype) for size in (nearest, largest))
+        out[name] = Errors(own, norm, int((~known).sum()))
+    return out
+
+
+def figures(parts: Sequence[Errors]) -> dict[str, Any] | None:
+    """Median, 99.9 % and worst of errors in ulps, as plain data; None if there are none. What is
+    not finite counts as lost.
+    """
+    own, norm = (
+        np.concatenate([getattr(p, kind) for p in parts]) if parts else np.zeros(0)
+        for kind in ("own", "norm")
+    )
+    if not own.size:
+        return None
+    held = np.isfinite(own)
+    about: dict[str, Any] = {
+        "values": int(own.size),
+        "lost": int((~held).sum()),
+        "undecided": sum(p.undecided for p in parts),
+    }
+    for kind, a in (("ulps", own[held]), ("norm_ulps", norm[held])):
+        about[kind] = quantiles(a)
+    return about
+
+
+class _Row(NamedTuple):
+    """Where some errors were seen."""
+
+    subject: str
+    dtype: str
+    point: Point
+    name: str
+    errors: Errors
+
+    @property
+    def work(self) -> str:
+        return WORKS[self.name.startswith("d")]
+
+
+def _at(
+    point: Point,
+    seed: int,
+    subjects: Mapping[str, Subject],
+    refused: dict[str, str],
+    tick: Callable[[str], None],
+) -> Iterator[_Row]:
+    """The errors of everyone at one point, on one draw."""
+    known: dict[str, dict[str, Exact]] = {}
+    for label, subject in subjects.items():
+        case = point.case(subject, seed)
+        if case.key not in known:
+            tick(f"certified values, {case.cell} {point}")
+            known[case.key] = exact(case, gradients=point.gradients)
+        for dtype in (d for d in DTYPES if d in subject.dtypes):
+            own = Case(case.cell, case.doubles(), case.origin) if dtype == "float64" else case
+            try:
+                got = subject.run(own) if point.gradients else subject.forward(own)
+            except GatecheckError as error:
+                refused.setdefault(label, f"{own}: {error}")
+                continue
+            for name, found in measure(own, got, known[case.key], dtype).items():
+                yield _Row(label, dtype, point, name, found)
+        tick(f"{label} {point}")
+
+
+def _loaded(targets: Sequence[tuple[str, str | None]]) -> tuple[dict[str, Subject], dict[str, str]]:
+    """Implementations by label, and why some are none."""
+    subjects, refused = {}, {}
+    for target, cell in targets:
+        label = f"{target} {cell}" if cell else target
+        try:
+            found = load(target, cell=cell)
+        except MissingExtraError as error:
+            refused[label] = str(error)
+            continue
+        if not isinstance(found, Subject):
+            raise UsageError(
+                f"{target} is a cell of its own, of which no certified values are known"
+            )
+        subjects[label] = found
+    return subjects, refused
+
+
+def report(
+    targets: Sequence[tuple[str, str | None]],
+    *,
+    cases: int,
+    seed: int,
+    sample: int,
+    points: Sequence[Point] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Every figure, as plain data.
+
+    Parameters
+    ----------
+    targets
+        Names as for :func:`gatecheck.targets.loading.load`, each with its cell where the target
+        leaves it open.
+    cases
+        How many draws at each point.
+    seed
+        With which the report can be repeated.
+    sample
+        About how many arguments of each activation.
+    points
+        Where to measure; by default at :data:`POINTS`.
+    progress
+        Called with work done, work to do and a label.
+
+    Raises
+    ------
+    UsageError, TargetError
+        If a target cannot be loaded.
+    MissingExtraError
+        If python-flint is not installed.
+    """
+    points = POINTS if points is None else points
+    subjects, refused = _loaded(targets)
+    cells = len({(s.cell, *s.absent) for s in subjects.values()})
+    total = (cells + len(subjects)) * cases * len(points) + len(subjects)
+    done = 0
+
+    def tick(label: str) -> None:
+        nonlocal done
+        if progress:
+            progress(done, total, label)
+        done += 1
+
+    rows = [
+        row
+        for point in points
+        for k in range(cases)
+        for row in _at(point, seed + k, subjects, refused, tick)
+    ]
+    seen = []
+    for label, subject in subjects.items():
+        tick(f"activations of {label}")
+        seen += [{"target": label, **found} for found in seen_activations(subject, sample, seed)]
+    return {
+        "schema": SCHEMA,
+        "versions": versions(*FRAMEWORKS),
+        "seed": seed,
+        "cases": cases,
+        "sample": sample,
+        "points": [
+            {
+                "name": str(p),
+                **p.sizes._asdict(),
+                "regime": p.label,
+                "gradients": p.gradients,
+                "in_totals": p.recurrence == 1,
+            }
+            for p in points
+        ],
+        "totals": _summed(subjects, rows),
+        "refused": refused,
+        "activations": seen,
+    }
+
+
+def _summed(subjects: Mapping[str, Subject], rows: Sequence[_Row]) -> list[dict[str, Any]]:
+    """By implementation and dtype: over all points that are not chaotic, by point and by quantity."""
+    out = []
+    by_key: dict[tuple[str, str], list[_Row]] = {}
+    for row in rows:
+        by_key.setdefault((row.subject, row.dtype), []).append(row)
+    for (label, dtype), of in by_key.items():
+        for work in WORKS:
+            mine = [row for row in of if row.work == work]
+            calm = [row for row in mine if row.point.recurrence == 1]
+            if not mine:
+                continue
+            out.append(
+                {
+                    "target": label,
+                    "cell": subjects[label].cell.name,
+                    "dtype": dtype,
+                    "work": work,
+                    "total": figures([row.errors for row in calm]),
+                    "by_point": {
+                        str(p): figures([r.errors for r in mine if r.point == p])
+                        for p in dict.fromkeys(r.point for r in mine)
+                    },
+                    "by_quantity": {
+                        n: figures([r.errors for r in calm if r.name == n])
+                        for n in dict.fromkeys(r.name for r in calm)
+                    },
+                }
+            )
+    return out

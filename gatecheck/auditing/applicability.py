@@ -1,0 +1,40 @@
+"""Which claims say something about a target: those of its cell, and of a cell of its own those that
+hold of any function.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gatecheck.checking.registry import Claim
+from gatecheck.implementation.custom import CustomSubject
+
+CLAIMS = (
+    "repeated_calls_are_identical",
+    "inputs_are_not_changed",
+    "outputs_are_fresh_arrays",
+    "gradients_match_finite_differences",
+    "gradients_match_complex_step",
+    "taylor_remainder_vanishes_in_order",
+    "tangent_is_adjoint_of_backward",
+    "zero_cotangents_give_zero_gradients",
+)
+"""The claims that hold of any differentiable function, by name."""
+
+OF_TIME = ("outputs_are_causal", "gradients_are_causal", "split_sequence_is_whole_sequence")
+"""Those that hold of any function that runs over time: that takes and returns states, and returns y
+for each step of x.
+"""
+
+
+def says_nothing(claim: Claim, implementation: Any) -> str | None:
+    """Why a claim says nothing about an implementation, or None where it does."""
+    if isinstance(implementation, CustomSubject) and claim.name not in (*CLAIMS, *OF_TIME):
+        return "is about a cell that is known, and this is one of its own"
+    if (
+        isinstance(implementation, CustomSubject)
+        and claim.name in OF_TIME
+        and implementation.time is None
+    ):
+        return "holds only if it takes and returns states, and y for each step of x; time_axis says which axis is time, where shapes do not"
+    return claim.inapplicable(implementation)

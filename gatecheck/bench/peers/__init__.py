@@ -1,0 +1,1 @@
+"""The frameworks that a benchmark holds our cells against, one module each."""

@@ -1,0 +1,228 @@
+"""One point: every contestant is made ready, shown to compute the same thing, raced, and asked once
+more what it computes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gatecheck.bench import roofline
+from gatecheck.bench.job import Job, Results
+from gatecheck.bench.points import Point, flops
+from gatecheck.bench.timing import race, ratios
+from gatecheck.cases import Case, draw
+from gatecheck.checking.budgets import exact
+from gatecheck.errors import MissingExtraError, TargetError, UsageError
+from gatecheck.implementation import Subject, subject
+from gatecheck.kernels import Builtin
+from gatecheck.kernels.builtin import COMPUTED
+
+MODULES = {
+    "torch": "gatecheck.bench.peers.torch",
+    "jax": "gatecheck.bench.peers.jax",
+    "onnxruntime": "gatecheck.bench.peers.onnxruntime",
+    "numpy": "gatecheck.bench.peers.numpy",
+}
+OURS = "gatecheck"
+"""Our kernels as a peer, for a target that is not ours."""
+
+SUBJECT, PRODUCTS = "subject", "products"
+
+SETTLE = 0.05
+"""Seconds after which the threads of whoever ran before sleep: OpenBLAS's turn for 2^26 cycles."""
+
+Prepare = Callable[[Case, str, int], Job]
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Who can be raced against.
+
+    Attributes
+    ----------
+    prepare
+        By name, what makes a point ready.
+    missing
+        By name, how to install it.
+    packages
+        Whose versions a result names.
+    """
+
+    prepare: Mapping[str, Prepare]
+    missing: Mapping[str, str]
+    packages: tuple[str, ...]
+
+
+def found(names: tuple[str, ...]) -> Peers:
+    """Those of these peers that are installed, and those that are not."""
+    prepare: dict[str, Prepare] = {}
+    missing: dict[str, str] = {}
+    packages: list[str] = []
+    for name in names:
+        if name == OURS:
+            prepare[name] = _ours
+            continue
+        try:
+            module = importlib.import_module(MODULES[name])
+        except MissingExtraError as error:
+            missing[name] = str(error)
+            continue
+        prepare[name] = module.prepare
+        packages += module.PACKAGES
+    return Peers(prepare, missing, tuple(packages))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a point is raced.
+
+    Attributes
+    ----------
+    threads
+        How many each contestant may use.
+    rounds, least
+        See :func:`gatecheck.bench.timing.race`.
+    """
+
+    threads: int
+    rounds: int
+    least: float
+
+
+def measured(
+    point: Point, under_test: Subject, peers: Mapping[str, Prepare], terms: Terms, deadline: float
+) -> dict[str, Any]:
+    """One point of a result, as it stands in the JSON file.
+
+    Peers that cannot compute it are under ``absent``, those that compute something else under
+    ``refused``, each with a reason.
+
+    Raises
+    ------
+    TargetError
+        If it is the subject that computes something else.
+    """
+    case = under_test.possible(draw(under_test.cell, point.sizes, seed=0, dtype=point.dtype))
+    truth = _truth(case, point.work)
+    jobs = {SUBJECT: job_of(under_test, case, point.work)}
+    absent: dict[str, str] = {}
+    for name, prepare in peers.items():
+        try:
+            jobs[name] = prepare(case, point.work, terms.threads)
+        except UsageError as error:
+            absent[name] = str(error)
+    optional = frozenset(f"d{name}" for name in under_test.absent)
+    refused = _refusals(jobs, truth, point, under_test, optional)
+    for name in refused:
+        del jobs[name]
+    calls = {name: job.call for name, job in jobs.items()} | {
+        PRODUCTS: roofline.products(case.cell, point.sizes, point.dtype, point.work)
+    }
+    seconds = race(
+        calls,
+        rounds=terms.rounds,
+        least=terms.least,
+        deadline=deadline,
+        settle=SETTLE if terms.threads > 1 else 0.0,
+    )
+    # Whoever damaged its arguments on the way was not measured at what was asked.
+    refused |= _refusals(jobs, truth, point, under_test, optional)
+    against = ratios(seconds, SUBJECT)
+    work = flops(case.cell, point.sizes, point.work)
+    shown = {
+        name: values for name, values in against.items() if name != PRODUCTS and name not in refused
+    }
+    return {
+        "cell": point.cell,
+        "dtype": point.dtype,
+        "work": point.work,
+        **point.sizes._asdict(),
+        "threads": terms.threads,
+        "rounds": len(seconds[SUBJECT]),
+        "seconds": {
+            name: float(np.median(taken)) for name, taken in seconds.items() if name not in refused
+        },
+        "ratio": {name: values.median for name, values in shown.items()},
+        "interval": {name: [values.low, values.high] for name, values in shown.items()},
+        "gemm_fraction": against[PRODUCTS].median,
+        "gigaflops": work / float(np.median(seconds[SUBJECT])) / 1e9,
+        "absent": absent,
+        "refused": refused,
+    }
+
+
+def job_of(under_test: Subject, case: Case, work: str) -> Job:
+    """What the protocol asks of an implementation at a case: its forward, or its backward, which
+    runs forward itself.
+    """
+    what = "forward" if work == "forward" else "backward"
+    arguments = under_test.arguments(case)
+    positional = under_test.positional(what, arguments)
+    ask = under_test.forward if work == "forward" else under_test.backward
+    return Job(lambda: under_test.call(what, *positional), lambda: ask(case, arguments))
+
+
+def _ours(case: Case, work: str, threads: int) -> Job:
+    if case.cell not in COMPUTED:
+        raise UsageError(f"gatecheck has no kernels for a {case.cell}")
+    return job_of(subject(Builtin(case.cell)), case, work)
+
+
+def _truth(case: Case, work: str) -> Results:
+    if case.cell in COMPUTED:
+        ours = subject(Builtin(case.cell))
+        return ours.forward(case) if work == "forward" else ours.backward(case)
+    return {
+        name: value
+        for name, value in exact(case).items()
+        if name.startswith("d") == (work == "gradients")
+    }
+
+
+def _refusals(
+    jobs: Mapping[str, Job],
+    truth: Results,
+    point: Point,
+    under_test: Subject,
+    optional: frozenset[str],
+) -> dict[str, str]:
+    wrong = {
+        name: reason
+        for name, job in jobs.items()
+        if (reason := departure(job.results(), truth, point.dtype, optional))
+    }
+    if SUBJECT in wrong:
+        raise TargetError(
+            f"{under_test.name} does not compute what a {point.cell} does, at {point}: {wrong[SUBJECT]}; audit it first"
+        )
+    return wrong
+
+
+def departure(
+    got: Results, truth: Results, dtype: str, optional: frozenset[str] = frozenset()
+) -> str | None:
+    """What is wrong with results, or None if half of their digits agree: an error of √ε of each
+    array's norm.
+
+    That is loose, and meant to be: rounding of correct code stays below it at every size that is
+    measured here, and what computes something else does not. What a library's rounding really is,
+    ``gatecheck audit`` says.
+    """
+    for name, expected in truth.items():
+        if name not in got:
+            if name in optional:
+                continue
+            return f"there is no {name}"
+        if got[name].shape != expected.shape:
+            return f"{name} has the shape {got[name].shape}, but should have {expected.shape}"
+        size = float(np.linalg.norm(expected.astype(float)))
+        off = float(np.linalg.norm(got[name].astype(float) - expected)) / (size or 1.0)
+        if not off <= math.sqrt(np.finfo(dtype).eps):  # so written, NaN is refused
+            return f"{name} is off by {off:.1e} of its norm"
+    return None

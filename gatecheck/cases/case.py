@@ -1,0 +1,396 @@
+"""A case: one concrete input of a cell, drawn from a seed, saved as ``.npz``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.arguments import FLAG, MAPPING, PATH, TEXT, Kind, among, naming, require, shown
+from gatecheck._util.atomic_write import replacing
+from gatecheck._util.npz import read_npz
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, Sizes, as_cell
+from gatecheck.cells.gate_blocks import block
+from gatecheck.cells.validation import check_cotangents, check_inputs, check_lengths
+from gatecheck.errors import CaseFileError, InputError, UsageError, first_line, in_brief
+
+SCHEMA = "gatecheck-case-1"
+
+MOST_BYTES = 2**28
+"""Of the arrays of a case that is read. One of 200 steps has some 100 kB; the file of one may
+declare anything.
+"""
+
+STATES = ("h0", "c0")
+COTANGENTS = ("dy", "dhT", "dcT")
+
+
+def optional(cell: Cell) -> list[str]:
+    """The arrays of a case that may be absent, which is zero."""
+    return [*(f"{k}0" for k in cell.state), "dy", *(f"d{k}T" for k in cell.state)]
+
+
+_CELL = Kind("a Cell", lambda value: isinstance(value, Cell))
+
+
+def _numbers(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array:
+    """An array of numbers, of a dtype if one is asked for."""
+    if type(value) is np.ndarray and value.dtype.kind in "fiubc" and dtype in (None, value.dtype):
+        return value
+    try:
+        found = np.asarray(value)
+    except Exception as error:  # of rows that are not of one length, or of an object's own
+        raise InputError(f"{name} is {shown(value)}, but should be an array of numbers") from error
+    if found.dtype.kind not in "fiubc" or (
+        found.dtype.kind == "c" and dtype is not None and dtype.kind != "c"
+    ):
+        raise InputError(f"{name} is {shown(value)}, but should be an array of numbers")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return found if dtype is None else found.astype(dtype, copy=False)
+
+
+def _read_only(array: Array) -> Array:
+    """An array that nobody writes to: itself, as of another case, or a copy, so that nobody else's
+    array becomes read-only.
+    """
+    if array.flags.writeable or array.base is not None or not array.flags.c_contiguous:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True)
+class Regime:
+    """How large a case's numbers are.
+
+    Attributes
+    ----------
+    gain
+        Weights are uniform in ±gain/√(fan in).
+    inputs
+        Standard deviation of x.
+    gates
+        Biases of sigmoid gates are uniform in ±gates; one beyond 10 saturates.
+    keep
+        Added to the bias of the gate that keeps the old state.
+    meaning
+        In one sentence, for reports.
+    """
+
+    gain: float = 1.0
+    inputs: float = 1.0
+    gates: float = 1.0
+    keep: float = 0.0
+    meaning: str = ""
+
+
+REGIMES = {
+    "generic": Regime(meaning="weights of the usual size, standard normal inputs"),
+    "strong": Regime(gain=3.0, meaning="weights three times as large: the state may be chaotic"),
+    "slow": Regime(
+        gain=0.5,
+        gates=0.1,
+        keep=4.0,
+        meaning="the gates keep almost all of the old state, so gradients reach far back",
+    ),
+    "saturated": Regime(gates=20.0, meaning="gate biases up to 20 in both polarities"),
+    "small": Regime(inputs=1e-3, gain=0.3, meaning="tiny inputs and small weights"),
+    "large": Regime(inputs=30.0, meaning="large inputs that saturate every activation"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One input of a cell: parameters, x, and perhaps initial states and cotangents, all of one
+    dtype.
+
+    Attributes
+    ----------
+    cell
+        The cell it is for.
+    arrays
+        Canonical parameters, ``x``, and whichever of ``h0``, ``c0``, ``dy``, ``dhT``, ``dcT`` are
+        present; perhaps ``lengths``, which are int64. Read-only.
+    origin
+        How it was made, for messages.
+    """
+
+    cell: Cell
+    arrays: Mapping[str, Array]
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(vars(self), cell=_CELL, arrays=MAPPING, origin=MAPPING)
+        known = {*self.cell.param_shapes(1, 1), "x", "lengths", *optional(self.cell)}
+        if unknown := set(self.arrays) - known:
+            raise InputError(
+                f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
+            )
+        with naming("arrays"):
+            object.__setattr__(
+                self, "arrays", {k: _read_only(_numbers(k, v)) for k, v in self.arrays.items()}
+            )
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    def get(self, name: str) -> Array | None:
+        """The array of that name, or None where it is absent."""
+        require({"name": name}, name=TEXT)
+        return self.arrays.get(name)
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """The canonical parameters."""
+        return {k: self.arrays[k] for k in self.cell.param_shapes(1, 1)}
+
+    @property
+    def inputs(self) -> list[str]:
+        """The arrays that a gradient may be with respect to: parameters, x, and the initial states
+        that are present.
+        """
+        return [k for k in self.arrays if k in self.cell.param_shapes(1, 1) or k in ("x", *STATES)]
+
+    @property
+    def cotangents(self) -> list[str]:
+        """The cotangents that are present."""
+        return [k for k in COTANGENTS if k in self.arrays]
+
+    @property
+    def carried(self) -> list[tuple[str, str]]:
+        """The names of each state before the first step and after the last."""
+        return [(f"{k}0", f"{k}T") for k in self.cell.state]
+
+    @property
+    def sizes(self) -> Sizes:
+        """T, B, D, H."""
+        T, B, D = self.arrays["x"].shape
+        return Sizes(T, B, D, self.arrays["b"].shape[0] // len(self.cell.gates))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of every array."""
+        return self.arrays["x"].dtype
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Made anew where it is unpickled, since NumPy's pickles of arrays that are read-only are
+        # not.
+        return Case, (self.cell, dict(self.arrays), dict(self.origin))
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of the content: equal cases have equal keys."""
+        digest = hashlib.blake2b(self.cell.name.encode(), digest_size=16)
+        for name, a in sorted(self.arrays.items()):
+            digest.update(f"{name}{a.dtype}{a.shape}".encode())
+            digest.update(a.tobytes())
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Case) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def having(self, **arrays: Array | None) -> Case:
+        """The same case with some arrays replaced; None removes one."""
+        merged = {**self.arrays, **arrays}
+        dtypes = {"lengths": np.dtype(np.int64)}
+        return replace(
+            self,
+            arrays={
+                k: _numbers(k, v, dtypes.get(k, self.dtype))
+                for k, v in merged.items()
+                if v is not None
+            },
+        )
+
+    def of(self, arrays: Mapping[str, Array]) -> Case:
+        """A case of the same cell and origin that has these arrays and no others."""
+        return replace(self, arrays=arrays)
+
+    def with_gate(self, gate: str, bias: float | Array, *, weights: bool = True) -> Case:
+        """The same case with a gate's bias set, and its weights zero unless `weights`.
+
+        A bias of ±1000 makes a sigmoid exactly 1 or 0 in every dtype, whatever the weights.
+        """
+        require({"gate": gate, "weights": weights}, gate=among(*self.cell.gates), weights=FLAG)
+        new = {name: self.arrays[name].copy() for name in ("W", "U", "b")}
+        part, value = block(self.cell, new["b"], gate), _numbers("bias", bias, self.dtype)
+        if value.shape not in ((), part.shape):
+            raise InputError(
+                f"bias is {shown(value)}, but should be a number or an array of shape (H,) = {part.shape}"
+            )
+        part[...] = value
+        if not weights:
+            block(self.cell, new["W"], gate)[...] = 0
+            block(self.cell, new["U"], gate)[...] = 0
+        return self.having(**new)
+
+    def with_recurrence(self, factor: float) -> Case:
+        """The same case with U larger and W smaller by a factor: beyond ten or so the state may be
+        chaotic, where it is not small.
+        """
+        scale = {"U": factor, "W": 1 / factor}
+        return self.having(**{k: v * scale[k[0]] for k, v in self.params.items() if k[0] in scale})
+
+    def doubles(self) -> dict[str, Array]:
+        """The arrays in float64, but for the lengths; the values are the same."""
+        return {k: v if k == "lengths" else v.astype(np.float64) for k, v in self.arrays.items()}
+
+    def __str__(self) -> str:
+        T, B, D, H = self.sizes
+        absent = [k for k in optional(self.cell) if k not in self.arrays]
+        made = ", ".join(f"{k} {v}" for k, v in self.origin.items())
+        ends = f" lengths={self.arrays['lengths'].tolist()}" if "lengths" in self.arrays else ""
+        without = f", without {' '.join(absent)}" if absent else ""
+        return f"{self.cell} {self.dtype} T={T} B={B} D={D} H={H}{ends}{without}{f' ({made})' if made else ''}"
+
+    # ---- files
+
+    def save(self, path: str | Path, **about: Any) -> None:
+        """Write the case, and what `about` says, as an ``.npz`` without pickles.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        require({"path": path}, path=PATH)
+        for name, value in about.items():
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise UsageError(
+                    f"{name} is {shown(value)}, but should be a JSON value: {error}"
+                ) from error
+        header = json.dumps(
+            {**about, "schema": SCHEMA, "cell": self.cell.name, "origin": dict(self.origin)}
+        )
+        with replacing(path) as file:
+            # its last keyword is a bool
+            np.savez(file, __about__=np.array(header), **self.arrays)  # type: ignore[arg-type]
+
+    @staticmethod
+    def load(path: str | Path) -> tuple[Case, dict[str, Any]]:
+        """The case in a file, and what was said about it.
+
+        Raises
+        ------
+        CaseFileError
+            If the file is missing, corrupt, of another schema, or its arrays do not fit each other.
+        """
+        require({"path": path}, path=PATH)
+        try:
+            with open(path, "rb") as file:
+                arrays = read_npz(file, MOST_BYTES)
+            about = json.loads(str(arrays.pop("__about__")[()]))
+            if about["schema"] != SCHEMA:
+                raise CaseFileError(
+                    f"{path} has schema {about['schema']!r}, but this version reads {SCHEMA!r}"
+                )
+            origin = dict(about.get("origin", {}))
+            cell = as_cell(about["cell"])
+            params = {k: arrays[k] for k in cell.param_shapes(1, 1)}
+            unknown = set(arrays) - {*params, "x", "lengths", *STATES, *COTANGENTS}
+            if unknown:
+                raise CaseFileError(in_brief(f"{path} holds unknown arrays {sorted(unknown)}"))
+            x = arrays["x"]
+            sizes = check_inputs(cell, params, x, *(arrays.get(k) for k in STATES))
+            check_cotangents(cell, sizes, x.dtype, *(arrays.get(k) for k in COTANGENTS))
+            if "lengths" in arrays:
+                check_lengths(sizes, arrays["lengths"])
+        except FileNotFoundError as error:
+            raise CaseFileError(f"there is no file {path}") from error
+        except CaseFileError:
+            raise
+        except OSError as error:
+            raise CaseFileError(f"{path} cannot be read: {error.strerror or error}") from error
+        except (
+            Exception
+        ) as error:  # zipfile, zlib, json and NumPy have many ways to say that a file is damaged
+            raise CaseFileError(
+                f"{path} does not hold a gatecheck case: {in_brief(first_line(error))}"
+            ) from error
+        return Case(cell, arrays, origin), about
+
+
+def draw(
+    cell: Cell,
+    sizes: Sizes,
+    *,
+    seed: int,
+    dtype: str,
+    regime: str = "generic",
+    absent: tuple[str, ...] = (),
+    ragged: bool = False,
+) -> Case:
+    """A case that can tell: nothing zero, nothing equal, short decimals, from a seed.
+
+    Parameters
+    ----------
+    cell
+        The cell it is for.
+    sizes
+        T, B, D, H.
+    seed
+        Of NumPy's default generator.
+    dtype
+        ``"float32"`` or ``"float64"``.
+    regime
+        A name in :data:`REGIMES`.
+    absent
+        Those of h0, c0, dy, dhT, dcT to leave out.
+    ragged
+        Whether rows end at lengths of their own, from 1 to T; where there are two rows one is full,
+        and one is not if T > 1.
+    """
+    if regime not in REGIMES:
+        raise UsageError(f"there is no regime {regime!r}; the regimes are {', '.join(REGIMES)}")
+    T, B, D, H = sizes
+    how = REGIMES[regime]
+    rng = np.random.default_rng(seed)
+
+    def short(a: Array, scale: float = 1.0) -> Array:
+        decimals = np.round(a / scale, 3)
+        rounded: Array = ((decimals + (decimals == 0) * 0.001) * scale).astype(dtype)
+        return rounded
+
+    def normal(*shape: int) -> Array:
+        return rng.standard_normal(shape)
+
+    arrays: dict[str, Array] = {}
+    for name, shape in cell.param_shapes(D, H).items():
+        a = rng.uniform(-1, 1, shape)
+        arrays[name] = (
+            a * how.gain / math.sqrt(shape[0]) if name[0] in "WUR" else a * min(how.gain, 1.0)
+        )
+    for b in (arrays[f"b{tag}"] for tag in cell.tags):
+        for gate in cell.sigmoid_gates:
+            block(cell, b, gate)[...] *= how.gates / min(how.gain, 1.0)
+        if "update_gate" in cell.traits:
+            block(cell, b, "z")[...] -= how.keep
+        elif "cell_state" in cell.traits:
+            block(cell, b, "f")[...] += how.keep
+    arrays = {k: short(v) for k, v in arrays.items()}
+    arrays["x"] = short(normal(T, B, D) * how.inputs, how.inputs)
+    for name in cell.state:
+        arrays[f"{name}0"] = short(np.tanh(normal(*cell.state_shape(name, B, H))))
+    arrays["dy"] = short(normal(T, B, cell.directions * cell.width(H)))
+    arrays |= {f"d{name}T": short(normal(*cell.state_shape(name, B, H))) for name in cell.state}
+    if ragged:
+        lengths = rng.integers(1, T + 1, B) if T else np.zeros(B, np.int64)
+        if B > 1 and T > 1:
+            full, other = rng.permutation(B)[:2]
+            lengths[full], lengths[other] = T, rng.integers(1, T)
+        arrays["lengths"] = lengths
+    origin = {"seed": seed, "regime": regime}
+    return Case(cell, {k: v for k, v in arrays.items() if k not in absent}, origin)

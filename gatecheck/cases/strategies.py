@@ -1,0 +1,136 @@
+"""Hypothesis strategies for cases: Hypothesis draws and shrinks the shape of the problem, NumPy
+fills the arrays from a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from gatecheck.cases.case import Case, draw, optional
+from gatecheck.cells import Cell, Sizes
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which cases a property is quantified over.
+
+    Attributes
+    ----------
+    T, B, D, H
+        Smallest and largest sizes.
+    regimes
+        Names in :data:`gatecheck.cases.REGIMES`, the simplest first.
+    absent
+        Whether initial states and cotangents may be left out.
+    ragged
+        Whether the rows of a batch end at lengths of their own.
+    share
+        How many of these cases an audit draws, as a share of its profile's number; at least two are
+        drawn, since the first is the simplest.
+    """
+
+    T: tuple[int, int] = (1, 7)
+    B: tuple[int, int] = (1, 4)
+    D: tuple[int, int] = (1, 6)
+    H: tuple[int, int] = (1, 7)
+    regimes: tuple[str, ...] = ("generic", "strong", "slow", "saturated", "small", "large")
+    absent: bool = False
+    ragged: bool = False
+    share: float = 1.0
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """The ranges of T, B, D and H."""
+        return (self.T, self.B, self.D, self.H)
+
+
+SCOPES = {
+    "any": Scope(absent=True),
+    "present": Scope(share=0.3),
+    "tiny": Scope(T=(2, 3), B=(1, 2), D=(1, 2), H=(2, 3), regimes=("generic", "slow"), share=0.1),
+    "ragged": Scope(T=(1, 9), ragged=True, share=0.3),
+    "long": Scope(T=(100, 100), B=(1, 2), D=(1, 3), H=(2, 5), regimes=("slow",), share=0.15),
+}
+"""The scopes by name. Values and gradients are judged on ``any``; of the many special cases on
+``present`` each has a share. All that a full Jacobian can be had of is ``tiny``, of two steps and
+two units at least, since one unit hides every transpose; gradients that reach far back are
+``long``; rows of different lengths are ``ragged``."""
+
+
+def _distinct(sizes: Sequence[int], fixed: Mapping[str, int]) -> Sizes:
+    """Sizes made distinct by raising the later ones: equal sizes hide transposes."""
+    used = set(fixed.values())
+    out: dict[str, int] = {}
+    for name, size in zip("TBDH", sizes, strict=True):
+        if name in fixed:
+            out[name] = fixed[name]
+            continue
+        while size in used and size > 1:
+            size += 1
+        used.add(size)
+        out[name] = size
+    return Sizes(**out)
+
+
+def few_sizes(scope: Scope, fixed: Mapping[str, int], count: int, seed: int) -> list[Sizes]:
+    """So many sizes of a scope, the smallest first, the others from a seed; `fixed` as of
+    :func:`cases`.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [
+        [int(rng.integers(low, high + 1)) for low, high in scope.sizes] for _ in range(count - 1)
+    ]
+    return [_distinct(sizes, fixed) for sizes in ([low for low, _ in scope.sizes], *drawn)]
+
+
+@st.composite
+def cases(
+    draw_from: st.DrawFn,
+    cell: Cell,
+    dtype: str,
+    scope: Scope,
+    fixed: Mapping[str, int] | None = None,
+    zero: Collection[str] = (),
+    among: Sequence[Sizes] = (),
+) -> Case:
+    """Cases of a cell in one dtype.
+
+    Parameters
+    ----------
+    cell, dtype
+        Of every case.
+    scope
+        Their sizes and regimes.
+    fixed
+        Sizes that the implementation insists on, such as ``{"B": 1}``.
+    zero
+        Parameters that are zero in every case, since its convention has no place for them.
+    among
+        The only sizes that they have, if that is to be.
+    """
+    pick: Any = draw_from
+    any_size = st.tuples(*(st.integers(*limits) for limits in scope.sizes)).map(
+        lambda sizes: _distinct(sizes, fixed or {})
+    )
+    sizes = pick(st.sampled_from(among) if among else any_size)
+    regime = pick(st.sampled_from(scope.regimes))
+    absent: tuple[str, ...] = ()
+    if scope.absent:
+        names = optional(cell)
+        absent = pick(
+            st.just(())
+            | st.lists(st.sampled_from(names), max_size=len(names) - 1, unique=True).map(tuple)
+        )
+    # At least one cotangent stays: with none there is no gradient to judge.
+    if all(k in absent for k in optional(cell) if k.startswith("d")):
+        absent = tuple(k for k in absent if k != "dy")
+    seed = pick(st.integers(0, 2**32 - 1))
+    case = draw(
+        cell, sizes, seed=seed, dtype=dtype, regime=regime, absent=absent, ragged=scope.ragged
+    )
+    return case.having(**{k: np.zeros_like(case[k]) for k in zero}) if zero else case

@@ -1,0 +1,55 @@
+"""Parameters gate by gate: views of the column blocks, and what is made of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells.spec import Cell, Params
+
+
+def block(cell: Cell, array: Array, gate: str) -> Array:
+    """The view of `gate`'s columns in an array whose last axis holds the blocks of all gates."""
+    H = array.shape[-1] // len(cell.gates)
+    k = cell.gates.index(gate)
+    return array[..., k * H : (k + 1) * H]
+
+
+def peephole(cell: Cell, array: Array, gate: str) -> Array:
+    """The view of `gate`'s peephole weights in an array whose last axis holds those of all sigmoid
+    gates.
+    """
+    H = array.shape[-1] // len(cell.sigmoid_gates)
+    k = cell.sigmoid_gates.index(gate)
+    return array[..., k * H : (k + 1) * H]
+
+
+def of_tag(cell: Cell, arrays: Params, tag: str) -> dict[str, Array]:
+    """The parameters of one layer in one direction, under the names of a cell alone."""
+    return {name: arrays[f"{name}{tag}"] for name in cell.one.param_shapes(1, 1)}
+
+
+def split(cell: Cell, params: Params) -> dict[str, Array]:
+    """Parameters by gate: ``W_i``, ``U_i``, ``b_i``, …; whatever has no blocks keeps its name."""
+    out: dict[str, Array] = {}
+    for name, array in params.items():
+        if name in ("W", "U", "b"):
+            out |= {f"{name}_{k}": block(cell, array, k) for k in cell.gates}
+        elif name == "p":
+            out |= {f"p_{k}": peephole(cell, array, k) for k in cell.sigmoid_gates}
+        else:
+            out[name] = array
+    return out
+
+
+def join(cell: Cell, blocks: Mapping[str, Array]) -> dict[str, Array]:
+    """The inverse of :func:`split`."""
+    out = {
+        name: np.concatenate([blocks[f"{name}_{k}"] for k in cell.gates], axis=-1)
+        for name in ("W", "U", "b")
+    }
+    if cell.peepholes:
+        out["p"] = np.concatenate([blocks[f"p_{k}"] for k in cell.sigmoid_gates], axis=-1)
+    return out | {name: blocks[name] for name in ("c_n", "R") if name in blocks}

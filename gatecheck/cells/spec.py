@@ -1,0 +1,423 @@
+"""The cells: what each is made of and what arrays it takes.
+
+A :class:`Cell` is a specification (gates, options, traits, shapes). The mathematics is written
+twice and independently, in :mod:`gatecheck.reference` and in :mod:`gatecheck.kernels`; neither
+validates anything, because :mod:`gatecheck.cells.validation` does it once.
+
+Canonical arrays: ``x (T, B, D)``, states ``(B, H)``, ``W (D, G*H)``, ``U (H, G*H)``, ``b (G*H,)``
+with the column blocks in the order of ``Cell.gates``; a GRU that resets after the product has one
+more bias, ``c_n (H,)``, and an LSTM with peepholes their weights ``p``, a block of ``(H,)`` for
+each of its gates in the order of ``Cell.sigmoid_gates``. With a projection h is ``(B, P)``, ``U (P,
+G*H)``, and ``R (H, P)`` is one more parameter. A cell may be a network: the parameters of further
+layers and of the reverse direction carry the tags of ``Cell.tags`` behind their names, as in
+``W.l1.reverse``; the output of a bidirectional layer is that of both directions side by side, and
+states are ``(N, B, H)``, layer by layer and in each the reverse direction last. ``lengths (B,)``
+says after how many steps each row ends: its state is then held, and its y is zero.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any, Literal, NamedTuple
+
+from gatecheck._util.arguments import COUNT, FLAG, NUMBER, POSITIVE, among, checked, perhaps, shown
+from gatecheck._util.typing import Array
+from gatecheck.errors import UsageError
+
+Params = Mapping[str, Array]
+
+Activation = Literal["tanh", "relu", "sigmoid"]
+Reset = Literal["after", "before"]
+Hard = Literal[5, 6]
+
+TRAITS = {
+    "update_gate": "the state is a convex mix h' = z n + (1 - z) h of the candidate and the old state",
+    "reset_gate": "a gate r decides how much of the old state the candidate sees",
+    "cell_state": "a second state c carries the memory: c' = f c + i g, h' = o tanh(c')",
+    "free_gates": "what is kept and what is new are free of each other: i and f are gates of their own",
+    "one_whole": "what is kept and what is new are shares of one whole, such as 1 - z and z",
+    "clipped": "the cell state is clipped",
+    "unclipped": "no state is clipped",
+    "peepholes": "the gates see the cell state",
+    "gated": "some terms are gates, sigmoids of an affine map of x and h",
+    "hard_gates": "the gates are hard sigmoids, which reach 0 and 1",
+    "bounded": "the output activation is bounded by one",
+    "odd": "the output activation is odd",
+    "one_layer": "it is one layer in one direction",
+    "one_way": "it runs in one direction",
+    "bidirectional": "it runs in both directions",
+    "flat": "it is one layer",
+    "stacked": "it is several layers, each upon the outputs of the one below",
+    "square": "h is as wide as the cell: there is no projection",
+    "projected": "h is a projection of the output, and narrower or wider than the cell",
+    "analytic": "every activation has a complex extension, so a complex step is a derivative",
+}
+
+
+class Sizes(NamedTuple):
+    """Steps, batch rows, input size and hidden size of one call."""
+
+    T: int
+    B: int
+    D: int
+    H: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recurrent cell and its options.
+
+    Parameters
+    ----------
+    kind
+        ``"rnn"``, ``"gru"`` or ``"lstm"``.
+    activation
+        The RNN's output activation; a GRU's candidate and an LSTM always use tanh.
+    reset
+        Where a GRU applies its reset gate: ``"after"`` the product h U_n (then c_n exists) or
+        ``"before"`` it.
+    hard
+        Of a GRU or LSTM: its gates are hard sigmoids min(max(a/hard + ½, 0), 1): 5 is ONNX's, 6
+        that of Keras 3 and PyTorch. None is σ.
+    peepholes
+        Of an LSTM: i and f see the old cell state and o the new one, each through a weight of its
+        own a unit (Gers & Schmidhuber 2000).
+    coupled
+        Of an LSTM: i = 1 - f, without weights of its own (Greff et al. 2017).
+    clip
+        Of an LSTM: c' is clipped to ±clip, before its tanh too (Sak et al. 2014).
+    projection
+        Of an LSTM: h' = (o tanh(c')) R with R ``(H, projection)`` (Sak et al. 2014).
+    forget_bias
+        Of an LSTM: added to the forget gate's bias at run time, as TensorFlow 1 and Haiku do; the
+        parameters do not hold it.
+    layers
+        How many, each upon the outputs of the one below.
+    bidirectional
+        Whether each layer also runs from the last step to the first, with weights of its own.
+
+    See Also
+    --------
+    RNN, GRU, LSTM : the usual ways to make one.
+    """
+
+    kind: Literal["rnn", "gru", "lstm"]
+    activation: Activation = "tanh"
+    reset: Reset | None = None
+    hard: Hard | None = None
+    peepholes: bool = False
+    coupled: bool = False
+    clip: float | None = None
+    forget_bias: float = 0.0
+    projection: int | None = None
+    layers: int = 1
+    bidirectional: bool = False
+
+    @cached_property
+    def name(self) -> str:
+        """The name by which commands know this cell, such as ``gru-before`` or
+        ``lstm-peepholes-clip3``; see :func:`as_cell`.
+        """
+        options = {
+            self.activation: self.activation != "tanh",
+            "before": self.reset == "before",
+            f"hard{self.hard}": self.hard is not None,
+            "peepholes": self.peepholes,
+            "coupled": self.coupled,
+            f"clip{self.clip:g}" if self.clip is not None else "": self.clip is not None,
+            f"forget{self.forget_bias:g}": self.forget_bias != 0,
+            f"proj{self.projection}": self.projection is not None,
+            f"layers{self.layers}": self.layers > 1,
+            "bidirectional": self.bidirectional,
+        }
+        return "-".join([self.kind, *(name for name, holds in options.items() if holds)])
+
+    @cached_property
+    def gates(self) -> tuple[str, ...]:
+        """The column blocks of W, U and b, in order: gates and the candidate."""
+        blocks = {"rnn": "n", "gru": "rzn", "lstm": "fgo" if self.coupled else "ifgo"}
+        return tuple(blocks[self.kind])
+
+    @cached_property
+    def sigmoid_gates(self) -> tuple[str, ...]:
+        """The blocks that are gates in the strict sense: sigmoids, with values between 0 and 1."""
+        return tuple(k for k in self.gates if k not in "ng")
+
+    @cached_property
+    def state(self) -> tuple[str, ...]:
+        """The states carried from step to step: ``("h",)`` or ``("h", "c")``."""
+        return ("h", "c") if self.kind == "lstm" else ("h",)
+
+    @cached_property
+    def traits(self) -> frozenset[str]:
+        """What holds of this cell, from :data:`TRAITS`; properties ask for traits, not for names."""
+        has = {
+            "update_gate": self.kind == "gru",
+            "reset_gate": self.kind == "gru",
+            "cell_state": self.kind == "lstm",
+            "free_gates": self.kind == "lstm" and not self.coupled,
+            "one_whole": self.kind == "gru" or self.coupled,
+            "clipped": self.clip is not None,
+            "unclipped": self.clip is None,
+            "peepholes": self.peepholes,
+            "gated": self.kind != "rnn",
+            "hard_gates": self.hard is not None,
+            "bounded": self.activation != "relu",
+            "odd": self.activation == "tanh",
+            "one_layer": self.layers == 1 and not self.bidirectional,
+            "one_way": not self.bidirectional,
+            "bidirectional": self.bidirectional,
+            "flat": self.layers == 1,
+            "stacked": self.layers > 1,
+            "square": self.projection is None,
+            "projected": self.projection is not None,
+            "analytic": self.activation != "relu" and self.hard is None and self.clip is None,
+        }
+        return frozenset(name for name, holds in has.items() if holds)
+
+    @cached_property
+    def one(self) -> Cell:
+        """The cell of one of its layers in one of its directions."""
+        return replace(self, layers=1, bidirectional=False)
+
+    @property
+    def directions(self) -> int:
+        """How many: 2 if it is bidirectional, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        """What stands behind the names of the parameters of each layer and direction, in the order
+        of the states.
+        """
+        return tuple(
+            f"{f'.l{layer}' if layer else ''}{direction}"
+            for layer in range(self.layers)
+            for direction in ("", ".reverse")[: self.directions]
+        )
+
+    def width(self, H: int) -> int:
+        """The size of h in one direction."""
+        return self.projection or H
+
+    def state_shape(self, state: str, B: int, H: int) -> tuple[int, ...]:
+        """The shape of h or c."""
+        shape = (B, self.width(H) if state == "h" else H)
+        return shape if len(self.tags) == 1 else (len(self.tags), *shape)
+
+    def param_shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
+        """Canonical parameter names and shapes for input size `D` and hidden size `H`."""
+        if (D, H) not in self._shapes:
+            self._shapes[D, H] = _param_shapes(self, D, H)
+        return dict(self._shapes[D, H])
+
+    @cached_property
+    def _shapes(self) -> dict[tuple[int, int], dict[str, tuple[int, ...]]]:
+        return {}
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _param_shapes(cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
+    G, P = len(cell.gates), cell.width(H)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k, tag in enumerate(cell.tags):
+        seen = D if k < cell.directions else cell.directions * P
+        own: dict[str, tuple[int, ...]] = {"W": (seen, G * H), "U": (P, G * H), "b": (G * H,)}
+        own |= {"c_n": (H,)} if cell.reset == "after" else {}
+        own |= {"p": (len(cell.sigmoid_gates) * H,)} if cell.peepholes else {}
+        own |= {"R": (H, P)} if cell.projection else {}
+        shapes |= {f"{name}{tag}": shape for name, shape in own.items()}
+    return shapes
+
+
+_HARD = among(None, 5, 6)._replace(called="5 (a/5 + ½), 6 (a/6 + ½) or None")
+
+
+@checked(activation=among("tanh", "relu", "sigmoid"), layers=COUNT, bidirectional=FLAG)
+def RNN(activation: Activation = "tanh", *, layers: int = 1, bidirectional: bool = False) -> Cell:
+    """A plain (Elman) recurrent cell, h' = phi(x W + h U + b); see :class:`Cell` for the options.
+
+    Raises
+    ------
+    UsageError
+        If an option has no such value.
+    """
+    return Cell("rnn", activation, layers=int(layers), bidirectional=bool(bidirectional))
+
+
+@checked(reset=among("after", "before"), hard=_HARD, layers=COUNT, bidirectional=FLAG)
+def GRU(
+    reset: Reset = "after",
+    *,
+    hard: Hard | None = None,
+    layers: int = 1,
+    bidirectional: bool = False,
+) -> Cell:
+    """A gated recurrent unit (Cho et al. 2014) in which z = 1 takes the new value and z = 0 copies;
+    see :class:`Cell` for the options.
+
+    Raises
+    ------
+    UsageError
+        If an option has no such value.
+    """
+    return Cell(
+        "gru", reset=reset, hard=hard, layers=int(layers), bidirectional=bool(bidirectional)
+    )
+
+
+@checked(
+    hard=_HARD,
+    peepholes=FLAG,
+    coupled=FLAG,
+    clip=perhaps(POSITIVE),
+    forget_bias=NUMBER,
+    projection=perhaps(COUNT),
+    layers=COUNT,
+    bidirectional=FLAG,
+)
+def LSTM(
+    *,
+    hard: Hard | None = None,
+    peepholes: bool = False,
+    coupled: bool = False,
+    clip: float | None = None,
+    forget_bias: float = 0.0,
+    projection: int | None = None,
+    layers: int = 1,
+    bidirectional: bool = False,
+) -> Cell:
+    """A long short-term memory with a forget gate (Gers et al. 2000); see :class:`Cell` for the
+    options.
+
+    Raises
+    ------
+    UsageError
+        If an option has no such value.
+    """
+    for name, number in (("clip", clip), ("forget_bias", forget_bias)):
+        if number is not None and float(f"{number:g}") != number:
+            raise UsageError(
+                f"{name} is {number!r}, but should have at most six digits, since it is part of the cell's name"
+            )
+    return Cell(
+        "lstm",
+        hard=hard,
+        peepholes=bool(peepholes),
+        coupled=bool(coupled),
+        clip=clip,
+        forget_bias=forget_bias,
+        projection=None if projection is None else int(projection),
+        layers=int(layers),
+        bidirectional=bool(bidirectional),
+    )
+
+
+CELLS = {
+    cell.name: cell for cell in (RNN(), RNN("relu"), RNN("sigmoid"), GRU(), GRU("before"), LSTM())
+}
+"""The plain cells, by name."""
+
+VARIANTS = {
+    cell.name: cell
+    for cell in (
+        GRU(hard=6),
+        GRU("before", hard=5),
+        LSTM(hard=5),
+        LSTM(hard=6),
+        LSTM(peepholes=True),
+        LSTM(coupled=True),
+        LSTM(clip=0.5),
+        LSTM(forget_bias=1.0),
+        LSTM(projection=3),
+        LSTM(peepholes=True, coupled=True, clip=0.75, forget_bias=1.0),
+    )
+}
+"""Cells with options, by name: each option alone and some together. The reference computes them
+all, the kernels peepholes.
+"""
+
+NETWORKS = {
+    cell.name: cell
+    for cell in (
+        RNN(bidirectional=True),
+        GRU(layers=2),
+        LSTM(layers=2),
+        LSTM(bidirectional=True),
+        GRU("before", layers=2, bidirectional=True),
+        LSTM(projection=2, layers=2, bidirectional=True),
+    )
+}
+"""Stacked and bidirectional layers, by name."""
+
+_NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+_NETWORK = r"(?:-layers(?P<layers>\d+))?(?P<bidirectional>-bidirectional)?"
+_NAME = {
+    "rnn": re.compile(rf"rnn(?:-(?P<activation>relu|sigmoid))?{_NETWORK}"),
+    "gru": re.compile(rf"gru(?:-(?P<reset>before))?(?:-hard(?P<hard>[56]))?{_NETWORK}"),
+    "lstm": re.compile(
+        rf"lstm(?:-hard(?P<hard>[56]))?(?P<peepholes>-peepholes)?(?P<coupled>-coupled)?(?:-clip(?P<clip>{_NUMBER}))?"
+        rf"(?:-forget(?P<forget_bias>{_NUMBER}))?(?:-proj(?P<projection>\d+))?{_NETWORK}"
+    ),
+}
+
+
+@lru_cache(maxsize=1024)
+def _named(name: str) -> Cell | None:
+    """The cell that a name spells, or None."""
+    kind = name.partition("-")[0]
+    match = _NAME[kind].fullmatch(name) if kind in _NAME else None
+    if match is None:
+        return None
+    given: dict[str, Any] = {
+        option: text for option, text in match.groupdict().items() if text is not None
+    }
+    read: dict[str, Any] = dict.fromkeys(("hard", "projection", "layers"), int) | dict.fromkeys(
+        ("clip", "forget_bias"), float
+    )
+    read |= dict.fromkeys(("peepholes", "coupled", "bidirectional"), bool)
+    given = {option: read.get(option, str)(text) for option, text in given.items()}
+    make: Any = {"rnn": RNN, "gru": GRU, "lstm": LSTM}[kind]
+    made: Cell = make(**given)
+    return made
+
+
+def as_cell(cell: str | Cell) -> Cell:
+    """The cell of that name, or the cell itself.
+
+    A name is a kind and its options in this order: ``rnn[-relu|-sigmoid]``,
+    ``gru[-before][-hard5|-hard6]``,
+    ``lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER]``, and
+    after any of them ``[-layersNUMBER][-bidirectional]``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cell.
+    """
+    if isinstance(cell, Cell):
+        return cell
+    found = _named(cell) if isinstance(cell, str) else None
+    if found is None:
+        raise UsageError(
+            f"there is no cell {shown(cell)}; the cells are {', '.join(CELLS)}, and with options {', '.join(VARIANTS)}"
+        )
+    return found
+
+
+def without_options(cell: Cell, who: str) -> Cell:
+    """The cell, if it is one of :data:`CELLS`.
+
+    Raises
+    ------
+    UsageError
+        Saying that `who` does not compute its options.
+    """
+    if cell not in CELLS.values():
+        raise UsageError(f"{who} the cells {', '.join(CELLS)}; there is no {cell} among them")
+    return cell

@@ -1,0 +1,217 @@
+"""Whether arrays fit a cell and each other, said once for everybody."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells.spec import Cell, Params, Sizes
+from gatecheck.errors import InputError, UsageError
+
+
+def _describe(array: Any) -> str:
+    return (
+        f"{array.dtype} array of shape {array.shape}"
+        if isinstance(array, np.ndarray)
+        else type(array).__name__
+    )
+
+
+def _require(
+    name: str, array: Any, shape: tuple[int, ...], meaning: Callable[[], str], dtype: np.dtype[Any]
+) -> None:
+    if not isinstance(array, np.ndarray):
+        raise InputError(
+            f"{name} is a {_describe(array)}, but should be a NumPy array of shape {meaning()} = {shape}"
+        )
+    if array.shape != shape:
+        raise InputError(
+            f"{name} has shape {array.shape}, but should have shape {meaning()} = {shape}"
+        )
+    if array.dtype != dtype:
+        raise InputError(f"{name} has dtype {array.dtype}, but should have dtype {dtype}, like x")
+
+
+_MEANING = {
+    "W": "(D, {G}*H)",
+    "U": "(H, {G}*H)",
+    "b": "({G}*H,)",
+    "c_n": "(H,)",
+    "p": "({S}*H,)",
+    "R": "(H, P)",
+}
+
+
+def _meaning(cell: Cell, name: str) -> str:
+    """The shape of a parameter in letters."""
+    letters = _MEANING[name.partition(".")[0]].format(G=len(cell.gates), S=len(cell.sigmoid_gates))
+    if cell.projection and name[0] == "U":
+        letters = letters.replace("(H,", "(P,")
+    # its inputs are the outputs of the layer below
+    return letters.replace("(D,", "(N,") if ".l" in name else letters
+
+
+def check_inputs(
+    cell: Cell,
+    params: Params,
+    x: Array,
+    h0: Array | None = None,
+    c0: Array | None = None,
+    *,
+    dtypes: Iterable[str] = ("float32", "float64"),
+) -> Sizes:
+    """Say whether these arrays fit the cell and each other.
+
+    Parameters
+    ----------
+    cell
+        The cell that they are for.
+    params
+        Canonical parameters; see :meth:`Cell.param_shapes`.
+    x
+        Inputs ``(T, B, D)``; T and B may be 0, D may not.
+    h0, c0
+        Initial states ``(B, H)``, or None for zeros; c0 only where the cell has a cell state.
+    dtypes
+        The dtypes that the caller computes in; all arrays must have the same one.
+
+    Returns
+    -------
+    Sizes
+        T, B, D, H.
+
+    Raises
+    ------
+    InputError
+        Naming the array, what it is and what it should be. Values are not looked at: NaN and
+        infinity are legal.
+    """
+    allowed = tuple(dtypes)
+    if not isinstance(x, np.ndarray) or x.ndim != 3:
+        raise InputError(f"x is a {_describe(x)}, but should be a NumPy array of shape (T, B, D)")
+    if all(x.dtype != name for name in allowed):
+        raise InputError(f"x has dtype {x.dtype}, but should have dtype {' or '.join(allowed)}")
+    T, B, D = x.shape
+    if not isinstance(params, Mapping):
+        raise InputError(
+            f"params is a {_describe(params)}, but should be a mapping of names to arrays"
+        )
+    expected = cell.param_shapes(1, 1)
+    if params.keys() != expected.keys():
+        raise InputError(
+            f"params of a {cell} has the names {sorted(map(str, params))}, but should have {sorted(expected)}"
+        )
+    U = params["U"]
+    if not isinstance(U, np.ndarray) or U.ndim != 2:
+        raise InputError(
+            f"U is a {_describe(U)}, but should be a NumPy array of shape (H, {len(cell.gates)}*H)"
+        )
+    H = U.shape[1] // len(cell.gates) if cell.projection else U.shape[0]
+    if D == 0 or H == 0:
+        raise InputError(
+            f"x has shape {x.shape} and U has shape {U.shape}, but D and H should be at least 1"
+        )
+    for name, shape in cell.param_shapes(D, H).items():
+        _require(name, params[name], shape, partial(_meaning, cell, name), x.dtype)
+    for name, state in (("h0", h0), ("c0", c0)):
+        if state is None:
+            continue
+        if name[0] not in cell.state:
+            raise InputError(f"{name} was given, but a {cell} has no state {name[0]}")
+        _require(
+            name,
+            state,
+            cell.state_shape(name[0], B, H),
+            partial(_state_meaning, cell, name[0]),
+            x.dtype,
+        )
+    return Sizes(T, B, D, H)
+
+
+def _state_meaning(cell: Cell, state: str) -> str:
+    inside = "B, P" if cell.projection and state == "h" else "B, H"
+    return f"({inside})" if len(cell.tags) == 1 else f"({len(cell.tags)}, {inside})"
+
+
+def _output_meaning(cell: Cell) -> str:
+    return f"(T, B, {'2*' if cell.bidirectional else ''}{'P' if cell.projection else 'H'})"
+
+
+def check_lengths(sizes: Sizes, lengths: Any) -> None:
+    """Say whether these are lengths of the rows of a batch of these sizes: whole numbers from 0 to
+    T, one a row.
+
+    Raises
+    ------
+    InputError
+        Saying what was found and what it should be.
+    """
+    if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
+        raise InputError(
+            f"lengths is a {_describe(lengths)}, but should be a NumPy array of integers of shape (B,) = ({sizes.B},)"
+        )
+    if lengths.shape != (sizes.B,):
+        raise InputError(
+            f"lengths has shape {lengths.shape}, but should have shape (B,) = ({sizes.B},)"
+        )
+    if lengths.size and (lengths.min() < 0 or lengths.max() > sizes.T):
+        raise InputError(
+            f"lengths goes from {lengths.min()} to {lengths.max()}, but should lie in 0 … T = {sizes.T}"
+        )
+
+
+def check_cotangents(
+    cell: Cell,
+    sizes: Sizes,
+    dtype: np.dtype[Any],
+    dy: Array | None,
+    dhT: Array | None,
+    dcT: Array | None,
+) -> None:
+    """Say whether these cotangents fit outputs of these sizes; any of them may be None, which is
+    zero.
+
+    Raises
+    ------
+    InputError
+        Naming the array, what it is and what it should be.
+    """
+    T, B, _, H = sizes
+    if dy is not None:
+        _require(
+            "dy", dy, (T, B, cell.directions * cell.width(H)), partial(_output_meaning, cell), dtype
+        )
+    for name, given in (("dhT", dhT), ("dcT", dcT)):
+        if given is None:
+            continue
+        if name[1] not in cell.state:
+            raise InputError(f"{name} was given, but a {cell} has no state {name[1]}")
+        _require(
+            name,
+            given,
+            cell.state_shape(name[1], B, H),
+            partial(_state_meaning, cell, name[1]),
+            dtype,
+        )
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """The value as a whole number.
+
+    Raises
+    ------
+    UsageError
+        Naming it, if it is none or smaller than `least`.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} is {value!r}, but should be a whole number") from None
+    if number < least:
+        raise UsageError(f"{name} is {number}, but should be at least {least}")
+    return number

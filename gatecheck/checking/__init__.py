@@ -1,0 +1,1 @@
+"""Checking a property: its registration, the evidence it returns, rounding budgets."""

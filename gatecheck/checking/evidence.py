@@ -1,0 +1,336 @@
+"""What a property saw: evidence that a claim holds, or a violation that says where it does not.
+
+Arrays are judged in blocks, so that a small block is not measured by a large one: y and dx step by
+step, dW, dU and db gate by gate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
+from gatecheck.oracles.rounding import MULTIPLE, PRECISIONS, Budget, conclusive
+
+CHAOTIC = 1e-2
+"""A spread of y above this says that rounding alone changes the output: then nothing can be judged,
+gradients neither.
+"""
+
+
+DOUBTFUL = 1e3
+"""A relation that is broken by fewer budgets than this may be kept, if the target computes
+something else than the equations: how much rounding that carries is not known."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How well a claim held on one case.
+
+    Attributes
+    ----------
+    ratio
+        The worst error over its budget, among the blocks that could be judged; 1 is the limit.
+    judged, inconclusive
+        How many blocks were judged, and how many could not be.
+    """
+
+    ratio: float = 0.0
+    judged: int = 0
+    inconclusive: int = 0
+
+    def __add__(self, other: Evidence) -> Evidence:
+        return Evidence(
+            max(self.ratio, other.ratio),
+            self.judged + other.judged,
+            self.inconclusive + other.inconclusive,
+        )
+
+
+class Violation(AssertionError):
+    """A claim does not hold: what was found, what it should be, and where.
+
+    Attributes
+    ----------
+    ratio
+        The worst error over its budget; infinity where the claim is exact.
+    wrong, right
+        The blocks that are wrong, and those that are right.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        ratio: float = np.inf,
+        wrong: tuple[str, ...] = (),
+        right: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.ratio, self.wrong, self.right = ratio, wrong, right
+
+
+def blocks(cell: Cell, name: str, array: Array) -> Iterator[tuple[str, tuple[slice | int, ...]]]:
+    """The blocks of one result: a label and an index for each."""
+    if name in ("y", "dx"):
+        for t in range(len(array)):
+            yield f"{name}[t={t}]", (t,)
+    elif (kind := name.partition(".")[0]) in ("dW", "dU", "db", "dp") and len(cell.gates) > 1:
+        gates = cell.sigmoid_gates if kind == "dp" else cell.gates
+        H = array.shape[-1] // len(gates)
+        for k, gate in enumerate(gates):
+            yield f"{name}[gate={gate}]", (..., slice(k * H, (k + 1) * H))  # type: ignore[misc]
+    else:
+        yield name, (...,)  # type: ignore[misc]
+
+
+def _entry(label: str, index: tuple[int, ...]) -> str:
+    inside = ", ".join(map(str, index))
+    return f"{label[:-1]}, {inside}]" if label.endswith("]") else f"{label}[{inside}]"
+
+
+def summarise(labels: tuple[str, ...]) -> str:
+    """Block labels in short: ``dW[gate=i f g], dx[t=0..4], dh0``."""
+    grouped: dict[str, list[str]] = {}
+    for label in labels:
+        name, _, where = label.rstrip("]").partition("[")
+        grouped.setdefault(name, []).append(where)
+    parts = []
+    for name, places in grouped.items():
+        kind, _, _ = places[0].partition("=")
+        values = [place.partition("=")[2] for place in places]
+        listed = _ranges([int(v) for v in values]) if kind == "t" else " ".join(values)
+        parts.append(f"{name}[{kind}={listed}]" if kind else name)
+    return ", ".join(parts)
+
+
+def _ranges(numbers: list[int]) -> str:
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return ",".join(f"{r[0]}..{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
+
+
+def _rows(cell: Cell, name: str, array: Array) -> Array:
+    """One result with a row for each of its :func:`blocks`."""
+    if name in ("y", "dx"):
+        return array.reshape(len(array), -1)
+    count = len(list(blocks(cell, name, array)))
+    return (
+        np.moveaxis(array.reshape(*array.shape[:-1], count, -1), -2, 0).reshape(count, -1)
+        if count > 1
+        else array.reshape(1, -1)
+    )
+
+
+class Compared(NamedTuple):
+    """One block of a result beside what it should be: found, expected and tolerated, and error /
+    tolerance entry by entry and at most.
+    """
+
+    label: str
+    found: Array
+    expected: Array
+    tolerance: Array
+    ratios: Array
+    worst: float
+    judged: bool
+
+
+def compared(
+    cell: Cell,
+    got: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    tolerance: Mapping[str, Array],
+) -> Iterator[Compared]:
+    """Every block that is not empty, and whether it can be judged; parameters as in :func:`agree`."""
+    chaotic = "y" in tolerance and bool(np.any(tolerance["y"] > MULTIPLE * CHAOTIC))
+    for name, all_expected in expected.items():
+        if name not in got or not all_expected.size:
+            continue
+        g, e, tol = got[name].astype(float), all_expected, tolerance[name]
+        judged = (
+            np.zeros(1, bool)
+            if chaotic
+            else conclusive(_rows(cell, name, e), _rows(cell, name, tol))
+        )
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            ratios = np.abs(g - e) / tol
+        if not np.isfinite(ratios).all():
+            ratios = np.where(np.isfinite(e) & ~np.isfinite(g), np.inf, ratios)
+            # A NaN where a number belongs is wrong however large the budget.
+            judged = judged | (
+                np.isfinite(_rows(cell, name, e)).all(1) & ~np.isfinite(_rows(cell, name, g)).all(1)
+            )
+        worst = np.fmax.reduce(_rows(cell, name, ratios), 1, initial=0.0).tolist()
+        whether = np.broadcast_to(judged, len(worst)).tolist()
+        for k, (label, where) in enumerate(blocks(cell, name, e)):
+            yield Compared(
+                label, g[where], e[where], tol[where], ratios[where], worst[k], whether[k]
+            )
+
+
+def agree(
+    cell: Cell,
+    got: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    tolerance: Mapping[str, Array],
+) -> Evidence:
+    """That results agree within their tolerances, block by block.
+
+    Parameters
+    ----------
+    cell
+        Whose gates name the blocks.
+    got
+        What the target returned.
+    expected, tolerance
+        What it should be, in float64, and by how much correct code may differ, entry by entry.
+        Names that are absent from `got` are not judged.
+
+    Raises
+    ------
+    Violation
+        Naming the entry that is worst, and every block that is wrong.
+    """
+    wrong: list[str] = []
+    right: list[str] = []
+    largest, worst, message, inconclusive = 0.0, 0.0, "", 0
+    for block in compared(cell, got, expected, tolerance):
+        if not block.judged:
+            inconclusive += 1
+            continue
+        largest, ratio = max(largest, block.worst), block.worst
+        if ratio <= 1:
+            right.append(block.label)
+            continue
+        wrong.append(block.label)
+        if ratio > worst:
+            index = tuple(
+                int(i) for i in np.unravel_index(np.nanargmax(block.ratios), block.ratios.shape)
+            )
+            found, wanted, tol = (
+                array[index] for array in (block.found, block.expected, block.tolerance)
+            )
+            worst = ratio
+            message = (
+                f"{_entry(block.label, index)} is {found:.9g}, but should be {wanted:.9g} ± {tol:.1e} "
+                f"(error {abs(found - wanted):.3g}, {ratio:.3g} times its budget)"
+            )
+    if wrong:
+        lines = [
+            message,
+            f"wrong: {summarise(tuple(wrong))}",
+            f"right: {summarise(tuple(right)) or 'nothing that was judged'}",
+        ]
+        raise Violation("\n".join(lines), ratio=worst, wrong=tuple(wrong), right=tuple(right))
+    return Evidence(largest, len(right), inconclusive)
+
+
+def consistent(
+    cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array], budget: Budget
+) -> Evidence:
+    """That two evaluations of one function by the target agree: each may be off by the budget, so
+    together by two.
+
+    Parameters
+    ----------
+    cell
+        Whose gates name the blocks.
+    got, other
+        What the target returned either way; names that are absent from one of them are not judged.
+    budget
+        Of the first evaluation. Where the target computes larger values than the equations do its
+        rounding is larger in proportion, and it is at least some units in the last place of what it
+        computes. A target that is wrong is not accused of breaking a relation that it may keep: see
+        :data:`DOUBTFUL`.
+
+    Raises
+    ------
+    Violation
+        See :func:`agree`.
+    """
+    expected = {k: v.astype(float) for k, v in other.items() if k in got}
+    for k, v in expected.items():
+        # Two NaN agree with each other, but not with the number that belongs there.
+        require(
+            np.isfinite(v).all() or not np.isfinite(budget.exact[k]).all(),
+            f"{k} is not finite, but should be",
+        )
+    tolerance = {}
+    for k in expected:
+        usual, found = (
+            math.sqrt(np.vdot(a, a) / a.size) if a.size else 0.0
+            for a in (budget.exact[k], expected[k])
+        )
+        growth = max(1.0, found / usual) if usual > 0 and np.isfinite(found) else 1.0
+        tolerance[k] = 2 * (
+            growth * budget.tolerance[k]
+            + MULTIPLE * PRECISIONS[budget.dtype].u * np.abs(expected[k])
+        )
+    try:
+        return agree(cell, got, expected, tolerance)
+    except Violation as violation:
+        if violation.ratio < DOUBTFUL and not _is_right(cell, got, budget):
+            return Evidence(inconclusive=1)
+        raise
+
+
+def _is_right(cell: Cell, got: Mapping[str, Array], budget: Budget) -> bool:
+    try:
+        agree(cell, got, budget.exact, budget.tolerance)
+    except Violation:
+        return False
+    return True
+
+
+def identical(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array]) -> Evidence:
+    """That results are the same bit for bit; NaN equals NaN, and -0 equals 0.
+
+    Raises
+    ------
+    Violation
+        Naming the first entry that differs, and every block that does.
+    """
+    wrong: list[str] = []
+    right: list[str] = []
+    first = ""
+    for name, all_expected in expected.items():
+        for label, where in blocks(cell, name, all_expected):
+            g, e = got[name][where], all_expected[where]
+            differs = (g != e) & ~((g != g) & (e != e))
+            if not differs.any():
+                right.append(label)
+                continue
+            wrong.append(label)
+            if not first:
+                index = tuple(int(i) for i in np.argwhere(differs)[0])
+                first = (
+                    f"{_entry(label, index)} is {g[index]!r}, but should be exactly {e[index]!r}"
+                )
+    if wrong:
+        raise Violation(
+            f"{first}\nwrong: {summarise(tuple(wrong))}", wrong=tuple(wrong), right=tuple(right)
+        )
+    return Evidence(judged=len(right))
+
+
+def require(holds: bool | np.bool_, message: str) -> Evidence:
+    """That a statement holds.
+
+    Raises
+    ------
+    Violation
+        With the message.
+    """
+    if not holds:
+        raise Violation(message)
+    return Evidence(judged=1)

@@ -1,0 +1,1 @@
+"""Products of Jacobians along a sequence, by one forward and one backward sweep."""

@@ -1,0 +1,98 @@
+"""What a measurement is checked by, on the very network and inputs that were measured: three ways
+in which published code went wrong.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, Params
+from gatecheck.decay.jacobians.profile import Profile, adjoint_profile, identity, tangent_profile
+from gatecheck.decay.result import Integrity
+from gatecheck.kernels.run import backward, forward
+
+STEPS = 1000
+"""Over how many steps adjoint and tangent are held against each other, at most."""
+
+FEW = 3
+"""Over how many steps the others are: a wrong order of two matrices shows, and the dense Jacobians
+are few.
+"""
+
+
+def check(cell: Cell, params: Params, x: Array, rng: np.random.Generator) -> Integrity:
+    """Hold the adjoint against the tangent, against the backward kernel, and against dense
+    Jacobians in the order of time.
+
+    Parameters
+    ----------
+    cell, params, x
+        As of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`.
+    rng
+        Draws the directions.
+    """
+    shape = (len(cell.state), 1, params["U"].shape[0])
+    u, v = rng.standard_normal(shape), rng.standard_normal(shape)
+    return Integrity(
+        _adjoint(cell, params, x[:STEPS], u, v),
+        _gradient(cell, params, x[:FEW], u),
+        _order(cell, params, x[:FEW], u),
+    )
+
+
+def _vector(profile: Profile) -> Array:
+    """The block at the end at its own size."""
+    vector: Array = profile.direction * math.exp(profile.log_norm[-1])
+    return vector
+
+
+def _adjoint(cell: Cell, params: Params, x: Array, u: Array, v: Array) -> float:
+    """|ln|⟨u, P v⟩| - ln|⟨Pᵀ u, v⟩||, the logs kept apart from the directions so that nothing
+    underflows.
+    """
+    forth, back = tangent_profile(cell, params, x, v), adjoint_profile(cell, params, x, u)
+    pushed, pulled = float(np.vdot(u, forth.direction)), float(np.vdot(back.direction, v))
+    if pushed == 0 or pulled == 0:
+        return 0.0 if pushed == pulled else math.inf
+    if pushed * pulled < 0:
+        return math.inf
+    return abs(
+        math.log(abs(pushed))
+        + float(forth.log_norm[-1])
+        - math.log(abs(pulled))
+        - float(back.log_norm[-1])
+    )
+
+
+def _gradient(cell: Cell, params: Params, x: Array, u: Array) -> float:
+    tape = forward(cell, params, x[:, None, :])[-1]
+    gradients = backward(cell, params, tape, None, *(*u, None)[:2])
+    kernel = np.stack([gradients[f"{k}0"] for k in cell.state])
+    return _difference(_vector(adjoint_profile(cell, params, x, u)), kernel)
+
+
+def _order(cell: Cell, params: Params, x: Array, u: Array) -> float:
+    n, _, H = u.shape
+    size = n * H
+    basis = identity(n, H)
+    state, product = np.zeros((n, H)), np.eye(size)
+    for t in range(len(x)):
+        step = (
+            _vector(tangent_profile(cell, params, x[t : t + 1], basis, state))
+            .transpose(0, 2, 1)
+            .reshape(size, size)
+        )
+        product = step @ product
+        _, hT, cT, _ = forward(cell, params, x[t : t + 1, None, :], *(s[None] for s in state))
+        state = hT if cT is None else np.concatenate([hT, cT])
+    return _difference(
+        _vector(adjoint_profile(cell, params, x, u)), (product.T @ u.reshape(size)).reshape(u.shape)
+    )
+
+
+def _difference(a: Array, b: Array) -> float:
+    size = float(np.linalg.norm(b))
+    return float(np.linalg.norm(a - b)) / size if size > 0 else float(np.linalg.norm(a))

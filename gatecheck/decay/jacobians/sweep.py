@@ -1,0 +1,145 @@
+"""One pass forward and one backward over a sequence, on which everything that is measured rides.
+
+The rows of a step (see :mod:`gatecheck.decay.jacobians.step`) are kept for a stretch of about √T
+steps only. The forward pass keeps the state at the start of each stretch, and the backward pass
+runs the stretch again (Griewank & Walther 2000), so that no length needs more memory than O(√T H)
+beside its inputs. What measures is a visit: it is called with each stretch, in the order of the
+pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, Params
+from gatecheck.cells.validation import check_inputs
+from gatecheck.decay.jacobians.step import Steps, steps
+from gatecheck.decay.jobs.checkpoints import Keeper
+from gatecheck.errors import InputError
+
+Progress = Callable[[int, int], None]
+
+
+class Stretch(NamedTuple):
+    """Some steps in a row: which, their inputs ``(L, D)`` and their rows ``(L, rows, H)``, which
+    the next stretch overwrites.
+    """
+
+    steps: slice
+    x: Array
+    J: Array
+
+
+Visit = Callable[[Stretch], None]
+
+
+class Run(NamedTuple):
+    """A cell on one sequence, checked: its kernel, parameters, inputs ``(T, D)`` and initial state
+    ``(n, H)``.
+    """
+
+    cell: Cell
+    kernel: Steps
+    params: Params
+    x: Array
+    state: Array
+
+
+def prepare(cell: Cell, params: Params, x: Array, state: Array | None = None) -> Run:
+    """Check that a cell, its parameters and a sequence fit together.
+
+    Parameters
+    ----------
+    cell, params
+        The cell and its canonical float64 parameters.
+    x
+        Inputs ``(T, D)``, float64.
+    state
+        Initial state ``(n, H)``, or None for zeros.
+
+    Raises
+    ------
+    InputError
+        If an array does not fit.
+    """
+    if not isinstance(x, np.ndarray) or x.ndim != 2:
+        raise InputError(f"x has shape {np.shape(x)}, but should be a NumPy array of shape (T, D)")
+    sizes = check_inputs(cell, params, x[:, None, :], dtypes=("float64",))
+    shape = (len(cell.state), sizes.H)
+    s = np.zeros(shape) if state is None else np.array(state, dtype=np.float64, order="C")
+    if s.shape != shape:
+        raise InputError(f"state has shape {s.shape}, but should have shape (n, H) = {shape}")
+    return Run(cell, steps(cell, params), params, x, s)
+
+
+def stretches(T: int) -> list[slice]:
+    """The steps of a sequence in stretches of √T, the last of which may be shorter."""
+    L = max(1, math.isqrt(T))
+    return [slice(a, min(a + L, T)) for a in range(0, T, L)]
+
+
+def passes(
+    run: Run,
+    forward: Sequence[Visit] = (),
+    backward: Sequence[Visit] = (),
+    progress: Progress | None = None,
+    keeper: Keeper | None = None,
+) -> None:
+    """Make the forward pass, and the backward pass if anything visits it.
+
+    Parameters
+    ----------
+    run
+        The cell and the sequence.
+    forward, backward
+        What is called with each stretch, from the first to the last, and then from the last to the
+        first.
+    progress
+        Called with steps done and steps to do (T or 2 T), after each stretch.
+    keeper
+        Given all that is needed to go on, before each of these calls, and asked for it at the
+        start. What a visit holds between two stretches are the arrays in its ``live``, a dict,
+        which it changes in place. Passes that go on end at the same bits as those that were never
+        interrupted.
+    """
+    T, pieces, s = len(run.x), stretches(len(run.x)), run.state.copy()
+    checkpoints = np.zeros((len(pieces), *s.shape))
+    J = np.empty((pieces[0].stop if pieces else 0, run.kernel.rows, s.shape[1]))
+    work = 2 * T if backward else T
+    # stretches from the front that were visited, and the first that the way back has left
+    position = np.array([0, len(pieces)])
+    live = {"position": position, "s": s, "checkpoints": checkpoints}
+    for k, each in enumerate([*forward, *backward]):
+        live |= {f"{k} {name}": array for name, array in getattr(each, "live", {}).items()}
+    if keeper is not None:
+        keeper.restore(live)
+
+    def visit(k: int, state: Array, visits: Sequence[Visit]) -> None:
+        piece = pieces[k]
+        x, rows = run.x[piece], J[: piece.stop - piece.start]
+        pre = x @ run.params["W"]
+        pre += run.params["b"]
+        run.kernel.advance(pre, state, rows)
+        for call in visits:
+            call(Stretch(piece, x, rows))
+
+    def passed(done: int) -> None:
+        if keeper is not None:
+            keeper.save(live)
+        if progress is not None:
+            progress(done, work)
+
+    for k in range(position[0], len(pieces)):
+        checkpoints[k] = s
+        visit(k, s, forward)
+        position[0] = k + 1
+        passed(pieces[k].stop)
+    for k in range(position[1] - 1, -1, -1) if backward else ():
+        visit(k, checkpoints[k].copy(), backward)
+        position[1] = k
+        passed(2 * T - pieces[k].start)

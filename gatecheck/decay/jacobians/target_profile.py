@@ -1,0 +1,314 @@
+"""The adjoint profile of any implementation, through its own gradients and step by step.
+
+The states are kept from one run forward, a step a call; then the cotangent of the last state is
+carried back, a call a step, and given norm 1 after each. So numbers stay of order one at any
+length, in float32 too, and an implementation whose backward is wrong shows by the profile that it
+has, not by the one it should have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cases import Case
+from gatecheck.cells.validation import check_inputs
+from gatecheck.decay.jacobians.profile import Profile
+from gatecheck.errors import ContractError, InputError, TargetError
+from gatecheck.implementation import Subject, subject
+from gatecheck.implementation.custom import CustomCase, CustomSubject
+
+States = list[Array]
+Step = Callable[..., Sequence[Array]]
+VJP = Callable[[Any, Array, Sequence[Array], Sequence[Array]], Sequence[Array]]
+Progress = Callable[[int, int], None]
+
+
+def vjp_profile(
+    step: Step,
+    vjp: VJP,
+    params: Any,
+    x: Array,
+    start: Sequence[Array],
+    state: Sequence[Array],
+    progress: Progress | None = None,
+) -> Profile:
+    """Carry cotangents of the last state back through every step, by a function that says how.
+
+    Parameters
+    ----------
+    step
+        ``step(params, x_t, *states)``, the states after one step. They keep their shapes, whatever
+        these are.
+    vjp
+        ``vjp(params, x_t, states, dstates)``: from the cotangents of the states after a step those
+        of the states before it.
+    params
+        Whatever the two take.
+    x
+        Inputs ``(T, ...)``; a step is called with one of T entries.
+    start
+        For each state k cotangents, ``(k, ...)``. Each costs a call of its own.
+    state
+        The initial states.
+    progress
+        Called with steps done and steps to do (2 T).
+
+    Returns
+    -------
+    Profile
+        As of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`; the share is that of all states but
+        the first. In states of different shapes the direction is ``(1, k, N)``, the states side by
+        side.
+
+    Raises
+    ------
+    InputError
+        If `start` or `state` are not finite, or do not fit each other.
+    ContractError
+        If `step` or `vjp` return states of another number or shape.
+
+    Notes
+    -----
+    Memory is that of all T states.
+    """
+
+    return carried(of_functions(step, vjp, params), x, start, state, progress)
+
+
+def subject_profile(
+    target: Any,
+    params: Mapping[str, Array],
+    x: Array,
+    start: Array,
+    state: Array | None = None,
+    progress: Progress | None = None,
+) -> Profile:
+    """The adjoint profile of an implementation of a known cell, by its own backward.
+
+    Parameters
+    ----------
+    target
+        An implementation, or a :class:`~gatecheck.implementation.Subject`; it is run in float64, or
+        in float32 if that is all it has.
+    params, x, start, state, progress
+        As of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`: canonical float64 arrays, whatever
+        the target's convention. The k cotangents are rows of one batch, or calls of their own where
+        the target takes one row only.
+
+    Raises
+    ------
+    TargetError
+        If it has no backward, is a network of layers, insists on sizes that are not these, or
+        fails.
+    ConventionError
+        If its convention has no place for a parameter that is not zero.
+    InputError
+        If an array does not fit.
+    """
+    its = subject(target)
+    check_target(its)
+    cell, n = its.cell, len(its.cell.state)
+    if not isinstance(x, np.ndarray) or x.ndim != 2:
+        raise InputError(f"x has shape {np.shape(x)}, but should be a NumPy array of shape (T, D)")
+    H = check_inputs(cell, params, x[:, None], dtypes=("float64",))[3]
+    start, state = np.asarray(start), np.zeros((n, H)) if state is None else np.asarray(state)
+    if start.ndim != 3 or start.shape[::2] != (n, H) or not start.shape[1]:
+        raise InputError(
+            f"start has shape {start.shape}, but should have shape (n, k, H) = ({n}, k, {H})"
+        )
+    if state.shape != (n, H):
+        raise InputError(
+            f"state has shape {state.shape}, but should have shape (n, H) = ({n}, {H})"
+        )
+    return carried(of_subject(its, params, start.shape[1]), x, list(start), list(state), progress)
+
+
+def check_target(its: Subject | CustomSubject) -> None:
+    """That a gradient can be carried through a target.
+
+    Raises
+    ------
+    TargetError
+        If it has no backward, is a network of layers, or a cell of its own that does not run over
+        time.
+    """
+    if "backward" not in its.abilities:
+        raise TargetError(f"{its.name} has no backward, so no gradient can be carried through it")
+    if isinstance(its, CustomSubject):
+        if its.time is None:
+            why = "it takes no states or does not return them in their shapes, or time_axis has to say which axis of x is time"
+            raise TargetError(f"{its.name} is not known to run over time: {why}")
+    elif not {"one_layer", "square"} <= its.cell.traits:
+        one = "a gradient can be carried through one layer in one direction without projection"
+        raise TargetError(f"{its.name} is a {its.cell}, but {one}")
+
+
+# ---- one step forward, and one back
+
+
+class Steps(NamedTuple):
+    """A cell, a step at a time.
+
+    Attributes
+    ----------
+    step
+        From the inputs of a step and the states before it those after it.
+    pull
+        From the inputs, the states before it and k cotangents of each of those after it, k
+        cotangents of each of those before.
+    """
+
+    step: Callable[[Array, States], States]
+    pull: Callable[[Array, States, States], States]
+
+
+def of_functions(step: Step, vjp: VJP, params: Any) -> Steps:
+    """Those of :func:`vjp_profile`."""
+
+    def pull(x_t: Array, states: States, block: States) -> States:
+        rows = [
+            _like(vjp(params, x_t, states, one), states, "vjp") for one in zip(*block, strict=True)
+        ]
+        return [np.stack(column) for column in zip(*rows, strict=True)]
+
+    return Steps(lambda x_t, states: _like(step(params, x_t, *states), states, "step"), pull)
+
+
+def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
+    """An implementation of a known cell, with k cotangents a call, or with one where it takes one
+    row only.
+
+    Raises
+    ------
+    TargetError
+        If it insists on other sizes.
+    """
+    cell, dtype = its.cell, dtype_of(its)
+    D, H = params["W"].shape[0], params["U"].shape[0]
+    k = 1 if its.sizes.get("B") == 1 else k
+    for name, size in {"T": 1, "D": D, "H": H, "B": k}.items():
+        if its.sizes.get(name, size) != size:
+            raise TargetError(
+                f"{its.name} runs at {name} = {its.sizes[name]} only, but would have to at {name} = {size}"
+            )
+    fixed = {name: np.asarray(a, dtype) for name, a in params.items()}
+
+    def case(x_t: Array, states: Sequence[Array], more: Mapping[str, Array]) -> Case:
+        rows = len(states[0])
+        initial = {f"{name}0": s for name, s in zip(cell.state, states, strict=True)}
+        arrays = {"x": np.broadcast_to(x_t, (1, rows, D)), **initial, **more}
+        return Case(cell, fixed | {name: np.asarray(a, dtype) for name, a in arrays.items()})
+
+    def step(x_t: Array, states: States) -> States:
+        # The states are the same in all rows, but a target may insist on the number of these.
+        got = its.forward(case(x_t, [np.tile(s, (its.sizes.get("B", 1), 1)) for s in states], {}))
+        return [got[f"{name}T"][0] for name in cell.state]
+
+    def pull(x_t: Array, states: States, block: States) -> States:
+        parts = []
+        for rows in np.split(np.stack(block), len(block[0]) // k, axis=1):
+            cotangents = {f"d{name}T": d for name, d in zip(cell.state, rows, strict=True)}
+            got = its.backward(case(x_t, [np.tile(s, (k, 1)) for s in states], cotangents))
+            parts.append([got[f"d{name}0"] for name in cell.state])
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    return Steps(step, pull)
+
+
+def of_custom(its: CustomSubject, example: CustomCase) -> Steps:
+    """A cell of its own, with the parameters of an example of its; a call is of one step."""
+    ends = [end for _, end in example.carried]
+    one = example.of({name: example[name] for name in example.inputs}).having(x=example["x"][:1])
+    zeros = {f"d{name}": np.zeros_like(a) for name, a in its.forward(one).items()}
+    one = one.of({**one.arrays, **zeros})
+
+    def at(x_t: Array, states: Sequence[Array], cotangents: Sequence[Array]) -> CustomCase:
+        given = {f"d{end}": d for end, d in zip(ends, cotangents, strict=False)}
+        return one.having(x=x_t[None], **dict(zip(one.states, states, strict=True)), **given)
+
+    def step(x_t: Array, states: States) -> States:
+        got = its.forward(at(x_t, states, []))
+        return _like([got[end] for end in ends], states, "forward")
+
+    def pull(x_t: Array, states: States, block: States) -> States:
+        rows = [its.backward(at(x_t, states, d)) for d in zip(*block, strict=True)]
+        return [np.stack([row[f"d{name}"] for row in rows]) for name in one.states]
+
+    return Steps(step, pull)
+
+
+def dtype_of(its: Subject | CustomSubject) -> str:
+    """The most precise dtype that it has."""
+    return "float64" if "float64" in its.dtypes else "float32"
+
+
+def carried(
+    steps: Steps,
+    x: Array,
+    start: Sequence[Array],
+    state: Sequence[Array],
+    progress: Progress | None = None,
+) -> Profile:
+    """As :func:`vjp_profile`."""
+    T, block, states = (
+        len(x),
+        [np.asarray(a, np.float64) for a in start],
+        [np.asarray(s) for s in state],
+    )
+    counts = {len(a) for a in block if a.ndim}
+    if [a.shape[1:] for a in block] != [s.shape for s in states] or len(counts) != 1 or 0 in counts:
+        raise InputError(
+            f"start has shapes {[a.shape for a in block]}, but should be k cotangents of states {[s.shape for s in states]}"
+        )
+    block, norm, first = _rescaled(block)
+    if not 0 < norm < math.inf:
+        raise InputError(f"start has norm {norm}, but should be finite and not zero")
+    if not all(np.isfinite(s).all() for s in states):
+        raise InputError("state is not finite")
+    kept = []
+    for t in range(T):
+        kept.append(states)
+        states = steps.step(x[t], states)
+        if progress is not None:
+            progress(t + 1, 2 * T)
+    norms, shares = np.empty(T + 1), np.empty(T + 1)
+    norms[0], shares[0] = norm, first
+    for lag in range(1, T + 1):
+        block, norms[lag], shares[lag] = _rescaled(steps.pull(x[T - lag], kept.pop(), block))
+        if progress is not None:
+            progress(T + lag, 2 * T)
+    with np.errstate(divide="ignore"):  # an exact zero is -inf
+        logs = np.log(norms)
+    flat = [a.reshape(len(a), -1) for a in block]
+    direction = (
+        np.stack(flat) if len({a.shape for a in flat}) == 1 else np.concatenate(flat, axis=1)[None]
+    )
+    return Profile(np.cumsum(logs), shares, direction)
+
+
+def _rescaled(block: Sequence[Array]) -> tuple[States, float, float]:
+    """The block with norm 1, in float64; its norm before, and the share of all states but the first
+    in the square.
+    """
+    wide = [np.asarray(a, np.float64) for a in block]
+    squares = [float(np.sum(a * a)) for a in wide]
+    norm = math.sqrt(sum(squares))
+    if norm == 0:  # it stays zero
+        return wide, norm, math.nan
+    return [a / norm for a in wide], norm, sum(squares[1:]) / sum(squares)
+
+
+def _like(got: Any, states: States, what: str) -> States:
+    """What a function returned, if it is states of the shapes that there are."""
+    shapes = [s.shape for s in states]
+    found = [np.shape(a) for a in got] if isinstance(got, tuple | list) else type(got).__name__
+    if found != shapes:
+        raise ContractError(
+            f"{what} returned {found}, but should return a tuple of states of shapes {shapes}"
+        )
+    return [np.asarray(a) for a in got]

@@ -1,0 +1,181 @@
+"""Jobs, done here, in processes or on a Dask cluster: what comes out does not depend on where, in
+which order, or how often it was interrupted.
+
+Matrix products of BLAS differ in their last bits with the number of its threads, so every job runs
+with one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import overload
+
+from threadpoolctl import threadpool_limits
+
+from gatecheck._util.typing import Progress
+from gatecheck.decay.jobs import local
+from gatecheck.decay.jobs.checkpoints import Store, part_key
+from gatecheck.decay.jobs.job import Function, Job, Result, Task
+from gatecheck.errors import UsageError, WorkerLostError
+
+
+def warn(message: str) -> None:
+    """Say it as a RuntimeWarning."""
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def run(
+    function: Function,
+    jobs: Sequence[Job],
+    *,
+    workers: int = 1,
+    store: Store | None = None,
+    resume: bool = False,
+    dask: str | None = None,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = warn,
+) -> Sequence[Result]:
+    """``function(job.arguments, report, keeper)`` for every job, in their order.
+
+    Parameters
+    ----------
+    function
+        Of a module that other processes can import; it returns a dict of arrays. It may call
+        ``report(done, total)``, and save its state with the keeper, which is None without a store.
+    jobs
+        What to do.
+    workers
+        Processes on this machine; 1 does everything in this one. A script that asks for more needs
+        ``if __name__ == "__main__":``, as always with :mod:`multiprocessing`.
+    store
+        Where finished jobs and the states of unfinished ones are kept. Without one, an interruption
+        loses all.
+    resume
+        Take over what the store holds of these jobs. Without this everything is computed anew.
+    dask
+        Address of a Dask scheduler whose workers do the jobs; `workers` is then not used. They have
+        no keeper, since they may be far from the store: a job that is interrupted there begins
+        again.
+    progress
+        Called with the work done, the work of all jobs, and the label of the job that went on.
+    say
+        Told in a sentence what was found in the store and not used; the default is a
+        RuntimeWarning.
+
+    Returns
+    -------
+    sequence of dicts of arrays
+        With a store they are read from it when asked for, so that not all need to fit in memory.
+
+    Raises
+    ------
+    UsageError
+        If there is no positive number of workers, the store cannot be written, or the cluster does
+        not answer.
+    WorkerLostError
+        If a process was killed.
+    MissingExtraError
+        If `dask` is given and the package ``distributed`` is missing.
+    Exception
+        Whatever a job raised, with a note that names the job.
+    """
+    if workers < 1:
+        raise UsageError(f"workers is {workers}, but should be at least 1")
+    if resume and store is None:
+        raise UsageError("resume needs a store, the folder in which an earlier run kept its parts")
+    keys = [part_key(function, job.arguments) for job in jobs]
+    done = store.open(keys, resume, say) if store else [False] * len(jobs)
+    meter = _Meter(jobs, done, progress)
+    results: dict[int, Result] = {}
+
+    def finish(index: int, result: Result) -> None:
+        if store:
+            store.put(keys[index], result)
+        else:
+            results[index] = result
+        meter.advance(index, 1, 1)
+
+    def tasks() -> Iterator[Task]:
+        for index, job in enumerate(jobs):
+            if not done[index]:
+                yield Task(
+                    index,
+                    job,
+                    store.keeper(keys[index], resume, say) if store and dask is None else None,
+                )
+
+    try:
+        if dask is not None:
+            from gatecheck.decay.jobs import dask as cluster
+
+            cluster.each(dask, function, tasks(), keys, meter.advance, finish)
+        elif workers > 1 and done.count(False) > 0:
+            local.each(function, tasks(), min(workers, done.count(False)), meter.advance, finish)
+        else:
+            _here(function, tasks(), meter, finish)
+    except WorkerLostError as error:
+        raise WorkerLostError(
+            f"{error}; {store.status if store else 'nothing is kept without a store'}"
+        ) from error.__cause__
+    return _Kept(store, keys) if store else [results[index] for index in range(len(jobs))]
+
+
+def _here(
+    function: Function, tasks: Iterator[Task], meter: _Meter, finish: Callable[[int, Result], None]
+) -> None:
+    with threadpool_limits(1):
+        for task in tasks:
+            try:
+                result = function(
+                    task.job.arguments, partial(meter.advance, task.index), task.keeper
+                )
+            except Exception as error:
+                error.add_note(f"in {task.job}")
+                raise
+            finish(task.index, result)
+
+
+class _Meter:
+    """Adds up what jobs report, each in its own units."""
+
+    def __init__(
+        self, jobs: Sequence[Job], done: Sequence[bool], progress: Progress | None
+    ) -> None:
+        self._jobs, self._progress = jobs, progress
+        self._done = [job.work if whole else 0 for job, whole in zip(jobs, done, strict=True)]
+        self._sum, self._total = sum(self._done), sum(job.work for job in jobs)
+        if progress is not None and self._sum:
+            progress(self._sum, self._total, "")
+
+    def advance(self, index: int, done: int, total: int) -> None:
+        """Take note of a report. One that says nothing new, as by a job that begins again
+        elsewhere, is not passed on.
+        """
+        job = self._jobs[index]
+        more = job.work * done // total - self._done[index]
+        if more > 0:
+            self._done[index] += more
+            self._sum += more
+            if self._progress is not None:
+                self._progress(self._sum, self._total, job.label)
+
+
+class _Kept(Sequence[Result]):
+    """Results that lie in a store."""
+
+    def __init__(self, store: Store, keys: Sequence[str]) -> None:
+        self._store, self._keys = store, keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Result]: ...
+    def __getitem__(self, index: int | slice) -> Result | Sequence[Result]:
+        if isinstance(index, slice):
+            return _Kept(self._store, self._keys[index])
+        return self._store.get(self._keys[index])

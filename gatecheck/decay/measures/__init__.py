@@ -1,0 +1,1 @@
+"""Quantities measured along a sequence: gates, paths, inputs, spectrum, truncation."""

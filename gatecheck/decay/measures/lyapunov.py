@@ -1,0 +1,218 @@
+"""All Lyapunov exponents of a network or of any product of matrices, and the singular values of the
+finite product.
+
+The exponents come from one sweep of orthonormal frames forward in time. They are no singular values
+of the product, of which they miss nats at any length; one more sweep, backward and from where the
+first ended, gives those.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, Params
+from gatecheck.decay.jacobians.qr_frames import Carry, Frame, random_frame, through
+from gatecheck.decay.jacobians.sweep import Progress, Run, Stretch, passes, prepare, stretches
+from gatecheck.decay.measures.volume import Volume
+from gatecheck.errors import InputError
+
+
+class Spectrum(NamedTuple):
+    """Growth of the k fastest of N directions over T steps.
+
+    Attributes
+    ----------
+    exponents, errors, freedom
+        ``(k,)``: Lyapunov exponents in nats per step over the later half of the steps, as that is
+        where the first half has turned the frame; their standard errors from batch means over
+        stretches of √T steps, NaN if there are fewer than two; and the degrees of freedom of the
+        errors' Student t. -inf (and NaN) where a step loses a direction to more than float64
+        resolves.
+    log_growth
+        ``(k,)``: nats over all T steps, from any frame: their sum over all N directions is the log
+        of the change of volume.
+    log_singular
+        ``(k,)``: logs of the singular values of the whole product, the largest first. Neighbours δ
+        nats apart are off by some e^(-2δ) for want of more sweeps; the rest is rounding.
+    interval
+        How many steps lay between two orthonormalisations on average.
+    log_volume
+        Σ ln|det J_t|, or None where it was not asked for or not all directions were carried.
+    """
+
+    exponents: Array
+    errors: Array
+    freedom: int
+    log_growth: Array
+    log_singular: Array
+    interval: float
+    log_volume: float | None = None
+
+    @property
+    def volume_residual(self) -> float | None:
+        """|Σ log_growth - Σ ln|det J_t||, in nats; None without a volume, NaN if both are -inf."""
+        if self.log_volume is None:
+            return None
+        with np.errstate(invalid="ignore"):
+            return float(np.abs(self.log_growth.sum() - np.float64(self.log_volume)))
+
+
+def product_spectrum(
+    matrices: Array, rng: np.random.Generator, count: int | None = None
+) -> Spectrum:
+    """The spectrum of M_T … M_2 M_1.
+
+    Parameters
+    ----------
+    matrices
+        ``(T, N, N)``, float64, in the order in which they act.
+    rng
+        Draws the frame to start from.
+    count
+        How many directions, the fastest first; None is all N.
+
+    Raises
+    ------
+    InputError
+        If there is no matrix, their shape does not fit, or an entry is not finite.
+    """
+    matrices = np.asarray(matrices, dtype=np.float64)
+    if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2] or 0 in matrices.shape:
+        raise InputError(f"matrices have shape {matrices.shape}, but should have shape (T, N, N)")
+    T, N, _ = matrices.shape
+    frame, pieces = random_frame(rng, N, _count(count, N)), stretches(T)
+    local = np.array(
+        [frame.carry(through(matrices[piece]), piece.stop - piece.start) for piece in pieces]
+    )
+    back, transposed = Frame(frame.Q), matrices[::-1].transpose(0, 2, 1)
+    singular = sum(
+        back.carry(through(transposed[piece]), piece.stop - piece.start) for piece in pieces
+    )
+    return _spectrum(T, local, np.asarray(singular), frame.interval)
+
+
+def lyapunov(
+    cell: Cell,
+    params: Params,
+    x: Array,
+    rng: np.random.Generator,
+    count: int | None = None,
+    state: Array | None = None,
+    progress: Progress | None = None,
+) -> Spectrum:
+    """The spectrum of ∂s_T/∂s_0 along one sequence, s = h or (h, c).
+
+    Parameters
+    ----------
+    cell, params, x, state, progress
+        As in :func:`gatecheck.decay.jacobians.profile.adjoint_profile`.
+    rng
+        Draws the frame to start from.
+    count
+        How many directions, the fastest first; None is all of the state's.
+
+    Raises
+    ------
+    InputError
+        If an array does not fit, there is no step, or the network overflows.
+
+    Notes
+    -----
+    Time is O(T k H²) and, for every orthonormalisation, O(N k²); with all directions of a GRU, its volume takes O(T H³) more.
+    """
+    run = prepare(cell, params, x, state)
+    if not len(x):
+        raise InputError("x has no steps, but a spectrum needs one")
+    (n, H), T = run.state.shape, len(x)
+    k = _count(count, n * H)
+    frame, back, volume = random_frame(rng, n * H, k), Frame(np.empty((n * H, k))), Volume(run)
+    local: list[Array] = []
+    singular = np.zeros(k)
+
+    def onwards(stretch: Stretch) -> None:
+        local.append(frame.carry(_push(run, stretch.J), len(stretch.J)))
+
+    def backwards(stretch: Stretch) -> None:
+        if stretch.steps.stop == T:
+            back.Q = frame.Q
+        singular[:] += back.carry(_pull(run, stretch.J), len(stretch.J))
+
+    whole = k == n * H
+    passes(
+        run,
+        forward=[onwards, volume] if whole else [onwards],
+        backward=[backwards],
+        progress=progress,
+    )
+    found = _spectrum(T, np.array(local), singular, frame.interval)
+    return found._replace(log_volume=volume.log) if whole else found
+
+
+def _push(run: Run, J: Array) -> Carry:
+    growth, share = np.empty((2, len(J)))
+
+    def carry(V: Array, a: int, b: int) -> float:
+        block = _block(run, V)
+        run.kernel.push(J[a:b], block, growth[a:b], share[a:b])
+        V[:] = _columns(block)
+        return _finite(growth[a:b])
+
+    return carry
+
+
+def _pull(run: Run, J: Array) -> Carry:
+    growth, share = np.empty((2, len(J)))
+
+    def carry(V: Array, a: int, b: int) -> float:
+        block, part = _block(run, V), slice(len(J) - b, len(J) - a)
+        da = np.empty((1, V.shape[1], run.params["b"].size))
+        run.kernel.pull(J[part], block, da, growth[part], share[part])
+        V[:] = _columns(block)
+        return _finite(growth[part])
+
+    return carry
+
+
+def _block(run: Run, V: Array) -> Array:
+    """Columns ``(n*H, k)`` as a block ``(n, k, H)``."""
+    n, H = run.state.shape
+    return np.ascontiguousarray(V.reshape(n, H, -1).transpose(0, 2, 1))
+
+
+def _columns(block: Array) -> Array:
+    n, k, H = block.shape
+    return block.transpose(0, 2, 1).reshape(n * H, k)
+
+
+def _finite(growth: Array) -> float:
+    """The log of what was divided out; zero columns divide nothing out, and the frame sees that
+    they are zero.
+    """
+    return float(growth[growth != -np.inf].sum())
+
+
+def _count(count: int | None, N: int) -> int:
+    if count is not None and not 1 <= count <= N:
+        raise InputError(f"{count} exponents were asked for, but there are from 1 to {N}")
+    return N if count is None else count
+
+
+def _spectrum(T: int, local: Array, singular: Array, interval: float) -> Spectrum:
+    pieces = stretches(T)
+    later = [k for k, piece in enumerate(pieces) if piece.start >= T // 2]
+    lengths = np.array([pieces[k].stop - pieces[k].start for k in later])
+    chosen = local[later]
+    exponents = chosen.sum(axis=0) / lengths.sum()
+    whole = chosen[lengths == lengths[0]] / lengths[0]
+    if len(whole) > 1:
+        with np.errstate(invalid="ignore"):
+            errors = whole.std(axis=0, ddof=1) / math.sqrt(len(whole))
+    else:
+        errors = np.full(local.shape[1], np.nan)
+    return Spectrum(
+        exponents, errors, len(whole) - 1, local.sum(axis=0), np.sort(singular)[::-1], interval
+    )

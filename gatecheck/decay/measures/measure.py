@@ -1,0 +1,90 @@
+"""All that one sweep over one sequence can tell."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, Params
+from gatecheck.decay.jacobians.profile import Adjoint, Profile
+from gatecheck.decay.jacobians.sweep import Progress, Visit, passes, prepare
+from gatecheck.decay.jobs.checkpoints import Keeper
+from gatecheck.decay.measures.gates import Gates, GateStatistics
+from gatecheck.decay.measures.input_sensitivity import InputSensitivity
+from gatecheck.decay.measures.paths import split
+from gatecheck.decay.measures.truncation import Bias, Truncation
+from gatecheck.decay.spec import MeasureSpec
+
+PATH_PROBES = 4
+"""How many of the cotangents the paths follow: their logs differ by nats rather than by hundredths,
+and each costs as much as the whole.
+"""
+
+
+class Measurement(NamedTuple):
+    """One network on one sequence; what was not chosen is empty or None.
+
+    Attributes
+    ----------
+    profile
+        The whole gradient by lag.
+    paths
+        Log-norms ``(T+1,)`` by lag along "keep", "candidate" and "gates" alone, of a block of norm
+        1; see :mod:`gatecheck.decay.measures.paths`.
+    inputs
+        ``(T,)``: ln ‖∂ℓ/∂x‖ by lag.
+    gates
+        Where the gates stand.
+    loss
+        The gradient of one loss by lag, which :func:`gatecheck.decay.measures.truncation.geometric_bound`
+        asks for.
+    truncation
+        The bias of that loss's parameter gradient.
+    """
+
+    profile: Profile
+    paths: dict[str, Array]
+    inputs: Array | None
+    gates: Gates | None
+    loss: Profile | None
+    truncation: Bias | None
+
+
+def measure(
+    cell: Cell,
+    params: Params,
+    x: Array,
+    start: Array,
+    loss: Array,
+    state: Array | None = None,
+    progress: Progress | None = None,
+    keeper: Keeper | None = None,
+    chosen: MeasureSpec = MeasureSpec(),  # noqa: B008 (it is frozen)
+) -> Measurement:
+    """Measure all that is chosen in one forward and one backward pass.
+
+    Parameters and errors are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`; `loss` ``(n,
+    1, H)`` is the cotangent of the last state whose parameter gradient is truncated. Memory is O(√T
+    k H + T), and that of the parameters some hundred times.
+    """
+    run = prepare(cell, params, x, state)
+    gates = GateStatistics(run) if chosen.gates else None
+    inputs = InputSensitivity(run) if chosen.inputs else None
+    truncation = Truncation(run) if chosen.truncation else None
+    whole = Adjoint(run, start, readings=[inputs] if inputs else [])
+    one = Adjoint(run, loss, readings=[truncation]) if truncation else None
+    paths = split(run, start[:, :PATH_PROBES]) if chosen.paths else {}
+    visits: list[Visit] = [whole, *([one] if one else []), *paths.values()]
+    passes(run, [gates] if gates else [], visits, progress, keeper)
+    return Measurement(
+        profile=whole.profile(),
+        paths={
+            name: sizes - sizes[0]
+            for name, adjoint in paths.items()
+            for sizes in [adjoint.profile().log_norm]
+        },
+        inputs=inputs.log_norm if inputs else None,
+        gates=gates.result() if gates else None,
+        loss=one.profile() if one else None,
+        truncation=truncation.result() if truncation else None,
+    )

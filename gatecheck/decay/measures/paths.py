@@ -1,0 +1,63 @@
+"""Which way a gradient goes back: along the kept state, through the candidate, or through what the
+gates see.
+
+A path is the linearisation with some of its rows taken as zero, so that each is carried back by the
+same kernel as the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, Params
+from gatecheck.decay.jacobians.profile import Adjoint
+from gatecheck.decay.jacobians.sweep import Progress, Run, passes, prepare
+
+WITHOUT: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "rnn": {"total": (), "keep": (1,), "candidate": (), "gates": (1,)},
+    "gru": {"total": (), "keep": (1, 2, 4), "candidate": (1, 2), "gates": (4,)},
+    "lstm": {"total": (), "keep": (1, 2, 3, 4), "candidate": (1, 2, 4), "gates": (3,)},
+}
+"""The rows of ``J`` that each path of a cell goes without.
+
+keep: what the state keeps of itself, c → f c in an LSTM and h → (1 - z) h in a GRU; a plain RNN
+keeps nothing. candidate: that, and the old state seen by the candidate, with every gate held
+constant. gates: what is kept, and the gates' derivatives, with the candidate blind to the old state
+(a GRU's r acts through the candidate, and its derivative stays). On all of them the cotangent of an
+LSTM's h' reaches c' through o (1 - tanh² c'). The paths do not add up to the whole: a product of
+sums has mixed terms.
+"""
+
+
+def split(run: Run, start: Array) -> dict[str, Adjoint]:
+    """A visit of the backward pass for each path but the whole, by its name; the whole is an
+    :class:`Adjoint` of its own.
+    """
+    return {
+        name: Adjoint(run, start, without)
+        for name, without in WITHOUT[run.cell.kind].items()
+        if name != "total"
+    }
+
+
+def path_split(
+    cell: Cell,
+    params: Params,
+    x: Array,
+    start: Array,
+    state: Array | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Array]:
+    """Log-norms ``(T+1,)`` by lag of the whole gradient ("total") and of each path ("keep",
+    "candidate", "gates"), in one sweep.
+
+    Parameters and errors are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. A path that
+    does not exist is -inf from lag 1 on.
+    """
+    run = prepare(cell, params, x, state)
+    adjoints = {"total": Adjoint(run, start)} | split(run, start)
+    passes(run, backward=list(adjoints.values()), progress=progress)
+    return {name: np.asarray(adjoint.profile().log_norm) for name, adjoint in adjoints.items()}

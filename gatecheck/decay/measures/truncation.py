@@ -1,0 +1,228 @@
+"""What truncating backpropagation costs: the relative bias of the parameters' gradient when lags
+from K on are dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
+from gatecheck.decay.jacobians.sweep import Run, Stretch
+from gatecheck.errors import InputError
+
+EVERY_LAG_TO = 64
+A_DOUBLING = 4
+
+
+class Bias(NamedTuple):
+    """Truncation of the gradient g of one loss on the last state, with respect to all parameters.
+
+    Attributes
+    ----------
+    lags
+        ``(m,)``: numbers K of steps that the gradient went back.
+    log_bias
+        ``(m,)``: ln(‖g_K - g‖ / ‖g‖), in nats; -inf where nothing is dropped, NaN if g is zero.
+    log_size
+        ``(m,)``: ln ‖g_K‖.
+    log_influence
+        Log of the largest ratio, over all steps, of the size of the step's contribution to g and
+        that of the cotangent of its state.
+    """
+
+    lags: Array
+    log_bias: Array
+    log_size: Array
+    log_influence: float
+
+    def smallest(self, level: float) -> int | None:
+        """The smallest of `lags` from which on the relative bias is at most `level`, or None if it
+        is larger at the last.
+        """
+        return smallest(self.lags, self.log_bias, math.log(level))
+
+
+def smallest(lags: Array, log_bias: Array, log_level: float) -> int | None:
+    """The smallest of the lags from which on the bias is at most a level, or None if it is larger
+    at the last, or not known there.
+    """
+    above = np.flatnonzero(~(log_bias <= log_level))
+    first = int(above[-1]) + 1 if above.size else 0
+    return int(lags[first]) if first < len(lags) else None
+
+
+def spaced(T: int) -> Array:
+    """Lags below T at which the bias is measured: all to 64, then four to a doubling."""
+    longer = EVERY_LAG_TO * 2.0 ** (np.arange(A_DOUBLING * T.bit_length()) / A_DOUBLING)
+    lags = np.unique(np.concatenate([np.arange(1, EVERY_LAG_TO + 1), longer.round().astype(int)]))
+    return lags[lags < T]
+
+
+def factors(cell: Cell, x: Array, J: Array, da: Array) -> list[tuple[str, Array, Array]]:
+    """The gradients of the parameters as sums over steps of outer products, the left factors ``(L,
+    ·)`` with the right ones ``(L, ·)``.
+
+    `da` ``(L, G*H)`` is one cotangent of the preactivations. The blocks of one parameter stand in
+    the order of its columns.
+    """
+    H, h, one = J.shape[2], J[:, -1], np.ones((len(J), 1))
+    if cell.kind != "gru":
+        return [("W", x, da), ("U", h, da), ("b", one, da)]
+    gates, candidate, r = da[:, : 2 * H], da[:, 2 * H :], J[:, 4]
+    both: list[tuple[str, Array, Array]] = [("W", x, da), ("b", one, da), ("U", h, gates)]
+    if cell.reset == "before":
+        return [*both, ("U", r * h, candidate)]
+    return [*both, ("U", h, r * candidate), ("c_n", one, r * candidate)]
+
+
+class Truncation:
+    """A reading of the adjoint sweep of one cotangent: the gradient of the parameters, in blocks of
+    lags.
+
+    Every block has a log of its own to be multiplied by, so that no lag underflows; memory is that
+    of the parameters for each of `lags`.
+
+    Parameters
+    ----------
+    run
+        The cell on its sequence.
+    lags
+        Numbers of steps after which the gradient is cut, rising; those of :func:`spaced` if None.
+
+    Raises
+    ------
+    InputError
+        If `lags` do not rise from 1 to T at most; later, if the adjoint carries more than one
+        cotangent.
+    """
+
+    def __init__(self, run: Run, lags: Sequence[int] | Array | None = None) -> None:
+        self._cell, self._T = run.cell, len(run.x)
+        self.lags = spaced(self._T) if lags is None else np.array(lags, dtype=int)
+        if self.lags.ndim != 1 or (
+            self.lags.size
+            and not (
+                self.lags[0] >= 1 and self.lags[-1] <= self._T and (np.diff(self.lags) > 0).all()
+            )
+        ):
+            raise InputError(
+                f"the lags of a truncation should rise from 1 to T = {self._T} at most"
+            )
+        size = sum(
+            math.prod(shape)
+            for shape in run.cell.param_shapes(run.x.shape[1], run.state.shape[1]).values()
+        )
+        self._blocks = np.zeros((self.lags.size + 1, size))
+        self._logs = np.full(self.lags.size + 1, -np.inf)
+        self._influence = np.array(0.0)
+        self.live = {"blocks": self._blocks, "logs": self._logs, "influence": self._influence}
+
+    def __call__(self, stretch: Stretch, da: Array, log: Array) -> None:
+        """Read one stretch."""
+        if da.shape[1] != 1:
+            raise InputError(
+                f"a truncation is that of one gradient, but the adjoint carries {da.shape[1]} cotangents"
+            )
+        parts = factors(self._cell, stretch.x, stretch.J, da[:, 0])
+        squares = sum((left**2).sum(axis=1) * (right**2).sum(axis=1) for _, left, right in parts)
+        np.maximum(self._influence, np.sqrt(np.max(squares)), out=self._influence)
+        block_of = np.searchsorted(
+            self.lags,
+            self._T - 1 - np.arange(stretch.steps.start, stretch.steps.stop),
+            side="right",
+        )
+        for block in np.unique(block_of):
+            here = block_of == block
+            # unlike max, it lets no NaN go by
+            scale = float(np.maximum(self._logs[block], log[here].max()))
+            if scale == -np.inf:
+                continue
+            weight = np.exp(log[here] - scale)[:, None]
+            self._blocks[block] *= math.exp(self._logs[block] - scale)
+            self._blocks[block] += np.concatenate(
+                [(left[here].T @ (weight * right[here])).ravel() for _, left, right in parts]
+            )
+            self._logs[block] = scale
+
+    def gradient(self) -> tuple[Array, float]:
+        """The whole gradient, its arrays flattened in the order of :func:`factors`, and the log of
+        what it has to be multiplied by.
+        """
+        scale = float(self._logs.max())
+        return np.exp(self._logs - scale) @ self._blocks, scale
+
+    def result(self) -> Bias:
+        """What was seen, once the pass is over."""
+        dropped = _sums(self._blocks[::-1], self._logs[::-1])[::-1]
+        kept = _sums(self._blocks, self._logs)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return Bias(
+                self.lags, dropped[1:] - dropped[0], kept[:-1], float(np.log(self._influence))
+            )
+
+
+def _sums(blocks: Array, logs: Array) -> Array:
+    """Logs of the norms of all partial sums of the blocks."""
+    total, scale, sizes = np.zeros(blocks.shape[1]), -math.inf, np.full(len(logs), -np.inf)
+    for k, (block, log) in enumerate(zip(blocks, logs, strict=True)):
+        larger = float(np.maximum(scale, log))
+        if larger != -math.inf:
+            total = total * math.exp(scale - larger) + block * math.exp(log - larger)
+            scale = larger
+        with np.errstate(divide="ignore"):
+            sizes[k] = scale + np.log(np.linalg.norm(total))
+    return sizes
+
+
+def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) -> Array:
+    """An upper bound on the relative bias at ``bias.lags`` if gradients decay geometrically
+    (Aicher, Foti & Fox 2019).
+
+    With φ_k = ‖∂ℓ/∂s_{T-k}‖ and M the largest influence of a step, the step at lag k contributes at
+    most M φ_k to g. If from a lag τ on φ_k ≤ C β^{k-τ} with β < 1, what is dropped at K ≥ τ is at
+    most
+
+        E(K) = Σ_{k≥K} M C β^{k-τ} = M C β^{K-τ} / (1 - β),
+
+    and since ‖g‖ ≥ ‖g_k‖ - E(k) for every k ≥ τ, the relative bias is at most E(K) / max_k (‖g_k‖ -
+    E(k)). (Their program takes M = 1 and sums of state gradients for g_k; here both are those of
+    the parameters.) C is the smallest that holds for all lags measured, so that the bound does hold
+    of this gradient, whatever its local rates.
+
+    Parameters
+    ----------
+    bias
+        The truncation, for M and ‖g_k‖.
+    log_norm
+        ``(T+1,)``: ln φ by lag, of the same cotangent.
+    rate
+        ln β, in nats per step.
+    settled
+        τ, from which on the decay is geometric.
+
+    Returns
+    -------
+    NDArray
+        ``(m,)``; inf where there is no bound: if the rate is not negative, before τ, and if E is
+        never less than ‖g_k‖.
+    """
+    bound = np.full(len(bias.lags), np.inf)
+    if not rate < 0 or settled >= len(log_norm):
+        return bound
+    beyond = np.arange(len(log_norm) - settled)
+    log_C = float(np.max(log_norm[settled:] - rate * beyond))
+    log_E = bias.log_influence + log_C + rate * (bias.lags - settled) - math.log(-math.expm1(rate))
+    fits = bias.lags >= settled
+    # Relative to the largest ‖g_k‖, so that nothing underflows.
+    unit = float(np.max(bias.log_size, initial=-np.inf))
+    if not math.isfinite(unit):
+        return bound
+    with np.errstate(over="ignore"):
+        E = np.exp(log_E - unit)
+    least = float(np.max(np.exp(bias.log_size - unit) - E, where=fits, initial=0.0))
+    return np.where(fits, E / least, np.inf) if least > 0 else bound

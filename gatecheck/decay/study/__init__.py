@@ -1,0 +1,1 @@
+"""A decay study: its networks, sequences and trials, and their summary."""

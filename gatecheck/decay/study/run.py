@@ -1,0 +1,134 @@
+"""A whole study: every network of a spec at every seed, every training, and what they come to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gatecheck._util.typing import Progress
+from gatecheck._util.versions import versions
+from gatecheck.decay.jobs.checkpoints import Keeper, Store
+from gatecheck.decay.jobs.job import Job, Report, Result
+from gatecheck.decay.jobs.run import run, warn
+from gatecheck.decay.result import DecayResult
+from gatecheck.decay.spec import Spec
+from gatecheck.decay.study import summarize, trial
+from gatecheck.decay.study.networks import Network, file_digests, opened
+from gatecheck.decay.training import trained_profile
+from gatecheck.errors import UsageError
+
+TRAINING_STEP = 400
+"""What an update of a training costs, in steps of a measurement: about so, and only the progress
+bar knows.
+"""
+
+
+def decay(
+    spec: Spec,
+    progress: Progress | None = None,
+    *,
+    workers: int = 1,
+    store: Store | None = None,
+    resume: bool = False,
+    dask: str | None = None,
+    say: Callable[[str], None] = warn,
+) -> DecayResult:
+    """Measure how fast gradients fade with lag.
+
+    Parameters
+    ----------
+    spec
+        What to measure; see :func:`gatecheck.decay.spec.parse_spec`.
+    progress
+        Called with the work done, the work to do and what is being measured.
+    workers, store, resume, dask, say
+        Where it runs and what outlives an interruption, as in :func:`gatecheck.decay.jobs.run.run`.
+        They do not change the result. A job is one network on one sequence, or one training.
+
+    Returns
+    -------
+    DecayResult
+        G(lag) is the median over seeds of ‖∂s_T/∂s_{T-lag}‖ (Frobenius norm, s = h or (h, c))
+        relative to lag 1, measured from min(16, size of s) random orthonormal cotangents of s_T.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown, no combination exists, or the store or the cluster cannot be used.
+    WeightsFileError, InputError
+        If a file cannot be read or does not fit, or a network overflows.
+    WorkerLostError
+        If a process was killed; what was finished before is in the store.
+    MissingExtraError
+        If a package that is asked for is missing.
+    """
+    networks, skipped = _networks(spec)
+    jobs = [_measuring(spec, network, k) for network in networks for k in range(spec.seeds)]
+    jobs += [_learning(spec, entry, k) for entry in spec.training for k in range(entry.seeds)]
+    how: dict[str, Any] = {
+        "workers": workers,
+        "store": store,
+        "resume": resume,
+        "dask": dask,
+        "progress": progress,
+        "say": say,
+    }
+    results = iter(run(work, jobs, **how))
+    rows = []
+    for network, name in zip(networks, summarize.names(networks), strict=True):
+        trials = [next(results) for _ in range(spec.seeds)]
+        rows.append(
+            summarize.summarise(network, trials, name, network.generator(spec.seed, spec.seeds))
+        )
+    training = tuple(
+        trained_profile.summarise(entry, [next(results) for _ in range(entry.seeds)])
+        for entry in spec.training
+    )
+    return DecayResult(spec.to_dict(), tuple(rows), training, skipped, versions())
+
+
+def work(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -> Result:
+    """What a job of a study does: a trial or a training."""
+    return (trained_profile.learn if "training" in arguments else trial.run_trial)(
+        arguments, report, keeper
+    )
+
+
+def _networks(spec: Spec) -> tuple[list[Network], tuple[str, ...]]:
+    """The networks, and those that do not exist among combinations that do, with the reason."""
+    networks, skipped = [], []
+    for entry in spec.networks:
+        try:
+            networks.append(opened(entry, spec.steps, spec.seeds))
+        except UsageError as error:
+            if entry.weights is not None or entry.target is not None:
+                raise
+            skipped.append(f"{entry.cell} {entry.init}: {error}")
+    if not networks:
+        raise UsageError(
+            "nothing to measure: " + ("; ".join(skipped) or "the spec names no network")
+        )
+    return networks, tuple(dict.fromkeys(skipped))
+
+
+def _measuring(spec: Spec, network: Network, k: int) -> Job:
+    arguments = {
+        "network": dataclasses.asdict(network.entry),
+        "measure": dataclasses.asdict(spec.measure),
+        "files": file_digests(network.entry),
+        "steps": spec.steps,
+        "seed": spec.seed,
+        "trial": k,
+    }
+    return Job(network.name, f"trial {k}", arguments, 2 * spec.steps)
+
+
+def _learning(spec: Spec, entry: Any, k: int) -> Job:
+    arguments = {"training": dataclasses.asdict(entry), "seed": spec.seed, "trial": k}
+    return Job(
+        f"training {entry.cell} on {entry.task}",
+        f"trial {k}",
+        arguments,
+        TRAINING_STEP * entry.updates,
+    )

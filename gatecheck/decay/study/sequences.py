@@ -1,0 +1,178 @@
+"""Sequences of the user's own as inputs: read from a file, and cut to the length of a measurement."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from gatecheck._util.npz import read_npy
+from gatecheck._util.typing import Array
+from gatecheck.errors import InputError, WeightsFileError, in_brief
+from gatecheck.weights.files import attempted
+from gatecheck.weights.numpy_files import read_npz
+from gatecheck.weights.stored import doubled
+
+SUFFIXES = (".npy", ".npz", ".csv")
+SHOWN = 30
+"""How many characters of a cell a message shows."""
+
+
+def read_sequences(path: str | Path, D: int) -> Array:
+    """Sequences of D inputs a step.
+
+    Parameters
+    ----------
+    path
+        A ``.npy`` or ``.npz`` with an array ``(T, D)``, one sequence, or ``(N, T, D)``, N of them;
+        in an ``.npz`` the only array, or the one that is named ``x``. Or a ``.csv``, one sequence:
+        a row is a step, a column an input, separated by commas, semicolons or tabs; the first row
+        may be a header.
+    D
+        How many inputs a step has.
+
+    Returns
+    -------
+    ndarray
+        ``(N, T, D)``, float64.
+
+    Raises
+    ------
+    WeightsFileError
+        If the file is missing, damaged, or none of these.
+    InputError
+        If there are no steps, another number of inputs, or an entry that is no finite number, with
+        the place of the first one.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise WeightsFileError(
+            f"{path} does not end in {', '.join(SUFFIXES)}, so gatecheck cannot tell how to read it"
+        )
+    if suffix == ".csv":
+        return attempted(path, "a CSV file", partial(_csv, D=D))[None]
+    x = (
+        attempted(path, "a NumPy archive", _in_archive)
+        if suffix == ".npz"
+        else attempted(path, "a NumPy array", _alone)
+    )
+    if x.dtype.kind not in "fiub":
+        raise InputError(f"{path} holds {x.dtype}, but should hold real numbers")
+    if x.ndim not in (2, 3):
+        raise InputError(
+            f"{path} holds an array of shape {x.shape}, but should hold (T, D) or (N, T, D) with D = {D}"
+        )
+    if x.shape[-1] != D:
+        raise InputError(
+            f"{path} has {x.shape[-1]} inputs a step (shape {x.shape}), but the network takes D = {D}"
+        )
+    if not x.size:
+        raise InputError(f"{path} has no steps (shape {x.shape})")
+    wide = doubled(x)
+    if not np.isfinite(wide).all():
+        where = tuple(int(k) for k in np.argwhere(~np.isfinite(wide))[0])
+        raise InputError(
+            f"{path} is {wide[where]} at [{', '.join(map(str, where))}], but every input should be finite"
+        )
+    return wide if wide.ndim == 3 else wide[None]
+
+
+def windows(sequences: Array, steps: int) -> Array:
+    """Every stretch of `steps` steps that the sequences can be cut into, one behind the other
+    without overlap; nothing is repeated.
+
+    Parameters
+    ----------
+    sequences
+        ``(N, T, D)``.
+    steps
+        The length of each.
+
+    Returns
+    -------
+    ndarray
+        ``(M, steps, D)``, the first stretches of all sequences first. What is left at the end of a
+        sequence is not used.
+
+    Raises
+    ------
+    InputError
+        If the sequences are shorter than that; it says how long they are.
+    """
+    N, T, D = sequences.shape
+    if not 1 <= steps <= T:
+        raise InputError(
+            f"the data have {T} steps a sequence, so {steps} steps cannot be cut from them: choose from 1 to {T}"
+        )
+    count = T // steps
+    return (
+        sequences[:, : count * steps]
+        .reshape(N, count, steps, D)
+        .swapaxes(0, 1)
+        .reshape(N * count, steps, D)
+    )
+
+
+def _alone(path: Path) -> Array:
+    with open(path, "rb") as file:
+        return read_npy("it", file, os.fstat(file.fileno()).st_size)
+
+
+def _in_archive(path: Path) -> Array:
+    arrays = read_npz(path).arrays
+    if "x" not in arrays and len(arrays) != 1:
+        raise WeightsFileError(
+            f"it holds the arrays {', '.join(arrays) or 'none'}, but should hold one, or one named x"
+        )
+    return arrays["x"] if "x" in arrays else next(iter(arrays.values()))
+
+
+def _csv(path: Path, D: int) -> Array:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        start = file.readline()
+        file.seek(0)
+        delimiter = next((mark for mark in ";\t" if mark in start), ",")
+        reader = csv.reader(file, delimiter=delimiter)
+        rows: list[list[float]] = []
+        header: list[str] = []
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not rows and not header and all(_number(cell) is None for cell in cells):
+                header = cells
+                continue
+            if len(cells) != D:
+                raise InputError(
+                    f"{path}, row {reader.line_num}: {len(cells)} columns, but the network takes D = {D}"
+                )
+            rows.append(
+                [_finite(path, reader.line_num, k, cell, header) for k, cell in enumerate(cells)]
+            )
+    if not rows:
+        raise InputError(f"{path} has no rows of numbers")
+    return np.array(rows)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _finite(path: Path, row: int, column: int, cell: str, header: list[str]) -> float:
+    number = _number(cell)
+    if number is None or not math.isfinite(number):
+        named = f" ({header[column].strip()})" if column < len(header) else ""
+        shown = cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…"
+        raise InputError(
+            in_brief(
+                f"{path}, row {row}, column {column + 1}{named}: {shown!r} is not a finite number"
+            )
+        )
+    return number

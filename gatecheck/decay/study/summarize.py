@@ -1,0 +1,235 @@
+"""From the trials of one network to its row: medians, bands, lags, the kind of decay, and theory
+beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.decay.jacobians.target_profile import dtype_of
+from gatecheck.decay.measures.truncation import smallest
+from gatecheck.decay.result import (
+    Convergence,
+    Curve,
+    Gate,
+    Integrity,
+    Row,
+    Spectrum,
+    TheoryLine,
+    Truncation,
+)
+from gatecheck.decay.study.networks import PROBES, Network
+from gatecheck.decay.study.trial import spaced_lags
+from gatecheck.decay.theory import statistics
+from gatecheck.decay.theory.kind import kind
+from gatecheck.decay.theory.predictions import predictions
+
+Trial = Mapping[str, Array]
+
+CONVERGENCE = 24
+"""At how many lengths λ₁ is shown."""
+
+
+def summarise(
+    network: Network, trials: Sequence[Trial], name: str, rng: np.random.Generator
+) -> Row:
+    """What the trials of a network come to.
+
+    Parameters
+    ----------
+    network
+        The network.
+    trials
+        What :func:`gatecheck.decay.study.trial.measure` returned for each; at least one.
+    name
+        How the row is called.
+    rng
+        Draws resamples, and nothing else.
+    """
+    log_norm = np.stack([trial["log_norm"] for trial in trials])
+    rate, curve = statistics.rate(log_norm, rng), statistics.curve(log_norm)
+    lags = spaced_lags(log_norm.shape[1] - 1)
+    levels = (1 / 2, 1 / np.e, 1e-3, 2.0**-150)
+    lag_half, lag_e, lag_thousandth, lag_float32 = (
+        statistics.first_lag(curve.median, level) for level in levels
+    )
+    decay = kind(log_norm)
+    entry = network.entry
+    lines = (
+        []
+        if entry.init is None or entry.data
+        else predictions(network.cell, entry.init, network.inputs, network.hidden, entry.input_std)
+    )
+    return Row(
+        name=name,
+        network=dataclasses.asdict(network.entry),
+        cell=network.cell.name,
+        hidden=network.hidden,
+        inputs=network.inputs,
+        seeds=len(trials),
+        rate=rate.mean,
+        rate_low=rate.low,
+        rate_high=rate.high,
+        rate_sd=rate.sd,
+        kind=decay.name,
+        kind_index=decay.gamma,
+        kind_low=decay.low,
+        kind_high=decay.high,
+        lag_half=lag_half,
+        lag_e=lag_e,
+        lag_thousandth=lag_thousandth,
+        lag_float32_zero=lag_float32,
+        lags=tuple(lags.tolist()),
+        curve=curve_of(log_norm, lags),
+        theory=tuple(
+            TheoryLine(p.assumption, p.rate, tuple(p.log_size(lags).tolist())) for p in lines
+        ),
+        paths=_paths(trials, log_norm[:, lags]),
+        input_curve=_input_curve(trials),
+        gates=_gates(trials),
+        time_constants=_time_constants(trials),
+        truncation=_truncation(trials),
+        spectrum=_spectrum(network, trials[0]),
+        convergence=_convergence(log_norm, rng),
+        integrity=Integrity(*map(float, trials[0]["integrity"])),
+        probe_offset=statistics.probe_offset(min(PROBES, network.size), network.size),
+        notes=(*network.notes, *_of_a_target(network, trials)),
+    )
+
+
+def _of_a_target(network: Network, trials: Sequence[Trial]) -> Iterator[str]:
+    """What the trials of a target show of its backward."""
+    if network.target is None:
+        return
+    dtype = dtype_of(network.target)
+    if dtype != "float64":
+        yield f"it runs in {dtype}"
+    apart = max(float(trial["departure"]) for trial in trials)
+    if not math.isnan(apart):
+        yield f"its profile departs from that of the equations by at most {apart:.2g} nats"
+    gradient = max(float(trial["integrity"][1]) for trial in trials)
+    if gradient > float(np.finfo(dtype).eps) ** (1 / 3):  # the differences err by some u^(2/3)
+        yield f"its backward departs from differences of its forward by {gradient:.2g} of their size: audit it before believing this row"
+
+
+def names(networks: Sequence[Network]) -> list[str]:
+    """A name for each network that no other has: cell and source, and whatever tells it from
+    another of these.
+    """
+    out = []
+    for network in networks:
+        alike = [other for other in networks if other.name == network.name]
+        name = network.name
+        for label, of in _TELLING:
+            if len({of(other) for other in alike}) > 1:
+                name += f" {label}{of(network)}"
+        out.append(name)
+    return out
+
+
+_TELLING: tuple[tuple[str, Any], ...] = (
+    ("H=", lambda network: network.hidden),
+    ("D=", lambda network: network.inputs),
+    ("σ=", lambda network: f"{network.entry.input_std:g}"),
+    ("on ", lambda network: network.entry.data or "random inputs"),
+    ("from ", lambda network: network.entry.weights or ""),
+)
+
+
+def curve_of(log_norm: Array, lags: Array | None = None) -> Curve:
+    """ln G at these lags, or at all from 1 on, from log-norms ``(seeds, T+1)``."""
+    chosen: Any = slice(1, None) if lags is None else lags
+    return Curve(*(tuple(quantile[chosen].tolist()) for quantile in statistics.curve(log_norm)))
+
+
+def _quantiles(values: Array) -> Curve:
+    low, median, high = np.quantile(
+        values, [statistics.BAND[0], 0.5, statistics.BAND[1]], axis=0, method="inverted_cdf"
+    )
+    return Curve(*(tuple(quantile.tolist()) for quantile in (median, low, high)))
+
+
+def _paths(trials: Sequence[Trial], total: Array) -> dict[str, tuple[float, ...]]:
+    """The median log-size of each path, relative to that of the whole at lag 1 of the same trial."""
+    logs = {
+        key.removeprefix("path_"): np.stack([t[key] for t in trials])
+        for key in trials[0]
+        if key.startswith("path_")
+    }
+    if not logs:
+        return {}
+    return {name: _median(log - _first(total)) for name, log in ({"total": total} | logs).items()}
+
+
+def _first(logs: Array) -> Array:
+    """What logs are taken relative to: the first of each trial, or nothing where that is an exact
+    zero.
+    """
+    first: Array = np.where(np.isneginf(logs[:, :1]), 0.0, logs[:, :1])
+    return first
+
+
+def _median(values: Array) -> tuple[float, ...]:
+    found: list[float] = np.quantile(values, 0.5, axis=0, method="inverted_cdf").tolist()
+    return tuple(found)
+
+
+def _input_curve(trials: Sequence[Trial]) -> Curve | None:
+    if "inputs" not in trials[0]:
+        return None
+    logs = np.stack([t["inputs"] for t in trials])
+    return _quantiles(logs - _first(logs))
+
+
+def _gates(trials: Sequence[Trial]) -> dict[str, Gate]:
+    keys = [key for key in trials[0] if key.startswith("gate_")]
+    means = {key: np.mean([t[key] for t in trials], axis=0) for key in keys}
+    return {
+        key.removeprefix("gate_"): Gate(
+            float(m[0]), float(m[1]), float(m[2]), tuple((m[3:] / m[3:].sum()).tolist())
+        )
+        for key, m in means.items()
+    }
+
+
+def _time_constants(trials: Sequence[Trial]) -> tuple[float, ...]:
+    if "time_constants" not in trials[0]:
+        return ()
+    return _median(np.stack([np.sort(t["time_constants"]) for t in trials]))
+
+
+def _truncation(trials: Sequence[Trial]) -> Truncation | None:
+    if "truncation_K" not in trials[0]:
+        return None
+    K = trials[0]["truncation_K"]
+    logs = np.stack([t["truncation_log"] for t in trials])
+    bias, bound = (
+        _quantiles(np.exp(logs)),
+        _median(np.stack([t["truncation_bound"] for t in trials])),
+    )
+    tenth, hundredth = (smallest(K, np.array(bias.median), level) for level in (0.1, 0.01))
+    return Truncation(
+        tuple(K.tolist()), bias, bound if np.isfinite(bound).any() else (), tenth, hundredth
+    )
+
+
+def _spectrum(network: Network, trial: Trial) -> Spectrum | None:
+    if "spectrum" not in trial:
+        return None
+    exponents, errors = trial["spectrum"]
+    steps, residual = trial["spectrum_checks"]
+    return Spectrum(int(steps), tuple(exponents.tolist()), tuple(errors.tolist()), float(residual))
+
+
+def _convergence(log_norm: Array, rng: np.random.Generator) -> Convergence:
+    T = log_norm.shape[1] - 1
+    steps = np.unique(np.geomspace(min(T, 16), T, CONVERGENCE).round().astype(int))
+    rates = [statistics.rate(log_norm[:, : t + 1], rng) for t in steps]
+    columns = ([getattr(r, field) for r in rates] for field in ("mean", "low", "high"))
+    return Convergence(tuple(steps.tolist()), *(tuple(map(float, column)) for column in columns))

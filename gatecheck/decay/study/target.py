@@ -1,0 +1,145 @@
+"""A network that is a target and not ours: its profile by its own backward, and what shows how far
+that can be believed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.decay.jacobians.profile import Profile, adjoint_profile
+from gatecheck.decay.jacobians.target_profile import (
+    Steps,
+    carried,
+    dtype_of,
+    of_custom,
+    of_subject,
+    subject_profile,
+)
+from gatecheck.decay.jobs.job import Report
+from gatecheck.decay.study.networks import PROBES, Network, orthonormal
+from gatecheck.errors import TargetError
+from gatecheck.implementation import Subject
+from gatecheck.implementation.custom import CustomSubject
+
+FEW = 3
+"""Over how many steps its backward is held against differences of its forward."""
+
+
+class Measured(NamedTuple):
+    """A target on one sequence.
+
+    Attributes
+    ----------
+    profile
+        By its own backward.
+    gradient
+        |⟨u, J v⟩ - ⟨Jᵀu, v⟩| / (‖Jᵀu‖ ‖v‖), the largest of a few steps: J by central differences of
+        its forward, Jᵀ by its backward. Zero but for rounding and the error of the differences,
+        some u^(2/3).
+    departure
+        By how many nats its profile departs from that of the equations, at most; NaN of a cell of
+        its own, which has none.
+    """
+
+    profile: Profile
+    gradient: float
+    departure: float
+
+
+def measure_target(
+    network: Network,
+    params: Mapping[str, Array],
+    x: Array,
+    rng: np.random.Generator,
+    report: Report,
+) -> Measured:
+    """Carry gradients through a target.
+
+    Parameters
+    ----------
+    network
+        With a target.
+    params
+        Canonical parameters; of a cell of its own none, since it draws them.
+    x
+        Inputs ``(T, D)``.
+    rng
+        Draws cotangents, directions and the example of a cell of its own.
+    report
+        As of :data:`gatecheck.decay.jobs.job.Function`.
+
+    Raises
+    ------
+    TargetError
+        If the target fails, or insists on other sizes.
+    """
+    if isinstance(network.target, CustomSubject):
+        return _of_its_own(network.target, x, rng, report)
+    if network.target is None:
+        raise TargetError(f"{network.name} is no target")
+    return _of_a_known_cell(network, network.target, params, x, rng, report)
+
+
+def _of_its_own(its: CustomSubject, x: Array, rng: np.random.Generator, report: Report) -> Measured:
+    example = its.example(int(rng.integers(2**31)), dtype_of(its))
+    steps, states = of_custom(its, example), [example[name] for name in example.states]
+    given = x.reshape(len(x), *example["x"].shape[1:])
+    profile = carried(steps, given, _cotangents(states, rng), states, report)
+    return Measured(profile, _gradient(steps, given, states, rng, dtype_of(its)), math.nan)
+
+
+def _of_a_known_cell(
+    network: Network,
+    its: Subject,
+    params: Mapping[str, Array],
+    x: Array,
+    rng: np.random.Generator,
+    report: Report,
+) -> Measured:
+    start = network.probes(rng, PROBES)
+    profile = subject_profile(its, params, x, start, progress=report)
+    with np.errstate(invalid="ignore"):  # where both are exact zeros they agree
+        apart = np.abs(profile.log_norm - adjoint_profile(network.cell, params, x, start).log_norm)
+    states = [np.zeros(network.hidden) for _ in start]
+    return Measured(
+        profile,
+        _gradient(of_subject(its, params, 1), x, states, rng, dtype_of(its)),
+        float(np.nanmax(apart)),
+    )
+
+
+def _cotangents(states: Sequence[Array], rng: np.random.Generator) -> list[Array]:
+    """Orthonormal random cotangents of all states together, for each its part."""
+    sizes = [s.size for s in states]
+    parts = np.split(orthonormal(rng, sum(sizes), PROBES).T, np.cumsum(sizes)[:-1], axis=1)
+    return [part.reshape(-1, *s.shape) for part, s in zip(parts, states, strict=True)]
+
+
+def _gradient(
+    steps: Steps, x: Array, states: Sequence[Array], rng: np.random.Generator, dtype: str
+) -> float:
+    size, worst = float(np.finfo(dtype).eps) ** (1 / 3), 0.0
+    at = [np.asarray(s) for s in states]
+    for x_t in x[:FEW]:
+        u, v = ([rng.standard_normal(s.shape) for s in at] for _ in range(2))
+        above, below = (
+            steps.step(x_t, [s + sign * size * d for s, d in zip(at, v, strict=True)])
+            for sign in (1, -1)
+        )
+        pushed = sum(
+            float(np.vdot(w, (a - b.astype(float)) / (2 * size)))
+            for w, a, b in zip(u, above, below, strict=True)
+        )
+        back = [d[0] for d in steps.pull(x_t, at, [w[None] for w in u])]
+        pulled = sum(float(np.vdot(d, w)) for d, w in zip(back, v, strict=True))
+        scale = math.sqrt(
+            sum(float(np.vdot(d, d)) for d in back) * sum(float(np.vdot(w, w)) for w in v)
+        )
+        worst = max(worst, abs(pushed - pulled) / scale if scale > 0 else abs(pushed))
+        at = steps.step(x_t, at)
+    return worst

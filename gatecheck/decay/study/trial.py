@@ -1,0 +1,142 @@
+"""Everything that is measured of one network on one sequence: one pass forward, one back, and what
+rides on them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.decay.jacobians import self_checks
+from gatecheck.decay.jobs.checkpoints import Keeper
+from gatecheck.decay.jobs.job import Report
+from gatecheck.decay.measures.lyapunov import lyapunov
+from gatecheck.decay.measures.measure import measure
+from gatecheck.decay.measures.truncation import geometric_bound
+from gatecheck.decay.result import Integrity
+from gatecheck.decay.spec import MeasureSpec, NetworkSpec
+from gatecheck.decay.study.networks import PROBES, Network, opened
+from gatecheck.decay.study.target import measure_target
+from gatecheck.errors import InputError
+
+POINTS = 400
+
+
+def spaced_lags(steps: int) -> Array:
+    """The lags at which curves are kept: the early ones all, the later ones in equal ratios."""
+    return np.unique(np.geomspace(1, steps, POINTS).round().astype(int))
+
+
+def run_trial(
+    arguments: Mapping[str, Any], report: Report, keeper: Keeper | None
+) -> dict[str, Array]:
+    """One trial of a network: what a job of a study is.
+
+    Parameters
+    ----------
+    arguments
+        ``network`` and ``measure``, the keys of their entries in the spec; ``steps``, ``seed``,
+        ``trial``; ``files``, digests that tell one content from another.
+    report, keeper
+        As of :data:`gatecheck.decay.jobs.job.Function`.
+
+    Returns
+    -------
+    dict of arrays
+        ``log_norm (T+1,)`` by lag; at the lags of :func:`spaced_lags` ``path_*`` and ``inputs``;
+        ``gate_*``, ``time_constants``; ``truncation_*``; of the first trial also ``spectrum_*`` and
+        ``integrity``. Of a target ``log_norm``, ``integrity`` and ``departure``.
+
+    Raises
+    ------
+    InputError
+        If the network overflows.
+    """
+    entry, chosen = NetworkSpec(**arguments["network"]), MeasureSpec(**arguments["measure"])
+    steps, seed, trial = (arguments[name] for name in ("steps", "seed", "trial"))
+    network = opened(entry, steps, trial + 1)
+    rng = network.generator(seed, trial)
+    if network.target is not None:
+        return _of_target(network, rng, arguments, report)
+    params, start, x = (
+        network.params(rng),
+        network.probes(rng, PROBES),
+        network.sequence(rng, steps, trial),
+    )
+    lags = spaced_lags(steps)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told below
+        seen = measure(
+            network.cell,
+            params,
+            x,
+            start,
+            network.probes(rng, 1),
+            progress=report,
+            keeper=keeper,
+            chosen=chosen,
+        )
+    log_norm = _finite(seen.profile.log_norm, network, arguments)
+    found: dict[str, Array] = {"log_norm": log_norm}
+    found |= {f"path_{name}": log_norm[0] + sizes[lags] for name, sizes in seen.paths.items()}
+    if seen.inputs is not None:
+        found["inputs"] = seen.inputs[lags - 1]
+    if seen.gates is not None:
+        for name, gate in seen.gates.by_name.items():
+            found[f"gate_{name}"] = np.array([gate.mean, gate.closed, gate.open, *gate.counts])
+        if seen.gates.time_constants is not None:
+            found["time_constants"] = seen.gates.time_constants
+    if seen.truncation is not None and seen.loss is not None:
+        sizes = seen.loss.log_norm
+        # two exact zeros have no rate, and then there is no bound
+        with np.errstate(invalid="ignore"):
+            rate = float(sizes[-1] - sizes[steps // 2]) / (steps - steps // 2)
+        found |= {"truncation_K": seen.truncation.lags, "truncation_log": seen.truncation.log_bias}
+        found["truncation_bound"] = geometric_bound(seen.truncation, sizes, rate)
+    if trial == 0:
+        found |= _once(network, params, x, chosen, rng)
+    return found
+
+
+def _of_target(
+    network: Network, rng: np.random.Generator, arguments: Mapping[str, Any], report: Report
+) -> dict[str, Array]:
+    params, x = network.params(rng), network.sequence(rng, arguments["steps"], arguments["trial"])
+    with np.errstate(all="ignore"):
+        seen = measure_target(network, params, x, rng, report)
+    checks = Integrity(math.nan, seen.gradient, math.nan)
+    return {
+        "log_norm": _finite(seen.profile.log_norm, network, arguments),
+        "integrity": np.array(dataclasses.astuple(checks)),
+        "departure": np.array(seen.departure),
+    }
+
+
+def _finite(log_norm: Array, network: Network, arguments: Mapping[str, Any]) -> Array:
+    if np.isnan(log_norm).any() or np.isposinf(log_norm).any():
+        where = f"within {arguments['steps']} steps (seed {arguments['seed']}, trial {arguments['trial']})"
+        raise InputError(f"{network.name} overflows {where}, so it has no gradient to measure")
+    return log_norm
+
+
+def _once(
+    network: Network,
+    params: Mapping[str, Array],
+    x: Array,
+    chosen: MeasureSpec,
+    rng: np.random.Generator,
+) -> dict[str, Array]:
+    """What is measured of the first trial alone."""
+    checks = self_checks.check(network.cell, params, x, rng)
+    found = {"integrity": np.array(dataclasses.astuple(checks))}
+    if chosen.spectrum_steps:
+        seen = lyapunov(network.cell, params, x[: chosen.spectrum_steps], rng)
+        steps = min(chosen.spectrum_steps, len(x))
+        residual = math.nan if seen.volume_residual is None else seen.volume_residual / steps
+        found["spectrum"] = np.stack([seen.exponents, seen.errors])
+        found["spectrum_checks"] = np.array([steps, residual])
+    return found

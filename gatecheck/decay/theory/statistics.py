@@ -1,0 +1,133 @@
+"""From log-norms of several seeds to a rate with its interval, a curve with its bands, and lags at
+which it passes a level.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import digamma, stdtrit
+
+from gatecheck._util.typing import Array
+
+LEVEL = 0.95
+RESAMPLES = 2000
+BAND = (0.1, 0.9)
+
+
+class Rate(NamedTuple):
+    """A decay rate λ₁ in nats per step, and an interval for it; NaN where there is too little to
+    tell.
+    """
+
+    mean: float
+    low: float
+    high: float
+    sd: float  # over seeds
+
+
+class Curve(NamedTuple):
+    """Quantiles over seeds of ln G, each of the shape of one seed's curve."""
+
+    median: Array
+    low: Array
+    high: Array
+
+
+def student_quantile(freedom: float) -> float:
+    """How many standard errors an interval of 95 % reaches to either side, by Student's t; NaN
+    without a degree of freedom.
+    """
+    # scipy.stats takes a second to import, in every process of a sweep
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
+
+
+def batch_means(local: Array) -> tuple[float, float, int]:
+    """Mean of a correlated series, its standard error, and the degrees of freedom of the error's
+    Student t.
+
+    The series is cut into √n batches of one length, the oldest entries left out, and the batches
+    are taken as independent. (A straight line fitted to the sums has residuals that are a random
+    walk; its textbook interval covers 3-8 % where it claims 95 %.) The error is NaN with fewer than
+    two batches.
+    """
+    count = math.isqrt(local.size)
+    length = local.size // count
+    means = local[local.size - count * length :].reshape(count, length).mean(axis=1)
+    error = float(means.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return float(means.mean()), error, count - 1
+
+
+def rate(log_norm: Array, rng: np.random.Generator) -> Rate:
+    """λ₁ over the longer half of all lags, where the transient of the first ones has died.
+
+    Parameters
+    ----------
+    log_norm
+        ``(seeds, T+1)``: log-norms by lag.
+    rng
+        Draws the resamples, and nothing else.
+
+    Returns
+    -------
+    Rate
+        The mean over seeds. Its 95 % interval is a bootstrap over seeds in which each drawn seed's
+        rate carries the Student t error of its batch means; with one seed, that of the batch means
+        alone. -inf with an interval of NaN if a gradient is exactly zero.
+    """
+    seeds, T = log_norm.shape[0], log_norm.shape[1] - 1
+    if not np.isfinite(log_norm[:, -1]).all():
+        return Rate(float(log_norm[:, -1].min()), math.nan, math.nan, math.nan)
+    local = np.diff(log_norm[:, T // 2 :], axis=1)
+    means, errors, freedom = (
+        np.array(column) for column in zip(*map(batch_means, local), strict=True)
+    )
+    sd = float(means.std(ddof=1)) if seeds > 1 else math.nan
+    if freedom[0] < 1:
+        return Rate(float(means.mean()), math.nan, math.nan, sd)
+    if seeds == 1:
+        reach = student_quantile(freedom[0]) * float(errors[0])
+        return Rate(float(means[0]), float(means[0]) - reach, float(means[0]) + reach, sd)
+    drawn = rng.integers(seeds, size=(RESAMPLES, seeds))
+    resampled = (means[drawn] + errors[drawn] * rng.standard_t(freedom[0], drawn.shape)).mean(
+        axis=1
+    )
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Rate(float(means.mean()), float(low), float(high), sd)
+
+
+def curve(log_norm: Array) -> Curve:
+    """Quantiles over seeds of ln G, the log-norm relative to lag 1.
+
+    Quantiles are order statistics, so that an exact zero (-inf) takes part in no arithmetic. With
+    an even number of seeds the median is the lower of the middle two.
+    """
+    start = log_norm[:, 1:2]
+    relative = np.where(
+        np.isneginf(log_norm), -np.inf, log_norm - np.where(np.isneginf(start), 0.0, start)
+    )
+    low, median, high = np.quantile(
+        relative, [BAND[0], 0.5, BAND[1]], axis=0, method="inverted_cdf"
+    )
+    return Curve(median, low, high)
+
+
+def first_lag(log_size: Array, level: float) -> int | None:
+    """The first lag from 1 on at which the curve is at or below ln(`level`), or None if it never is
+    ("> T").
+    """
+    reached = np.flatnonzero(log_size[1:] <= math.log(level))
+    return int(reached[0]) + 1 if reached.size else None
+
+
+def probe_offset(probes: int, size: int) -> float:
+    """Mean of ln(estimate / Frobenius norm) when the norm of a product of rank one is estimated
+    from random probes.
+
+    Of k orthonormal probes in n dimensions, the squared length of a unit vector's projection
+    follows Beta(k/2, (n-k)/2). Products near full rank have no offset, so this is the worst case,
+    and ln G is low by no more than that. It is 0 when k = n.
+    """
+    return float(digamma(probes / 2) - digamma(size / 2) + math.log(size / probes)) / 2

@@ -1,0 +1,1 @@
+"""Training on memory tasks, and the decay of what was trained."""

@@ -1,0 +1,220 @@
+"""Do the gates of a trained network do what the story says?
+
+"The cat, which …, was hungry": a unit is told to write when it reads the noun, to hold the noun's
+number while the clause goes by, and to have it still when the verb is due. Each part of that is a
+number here, with an interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, Params, as_cell, without_options
+from gatecheck.cells.validation import check_inputs, whole
+from gatecheck.decay.theory.statistics import LEVEL, student_quantile
+from gatecheck.decay.training.horizon import asked
+from gatecheck.decay.training.tasks import NOUNS, SUBJECT, agreement
+from gatecheck.errors import InputError, UsageError
+from gatecheck.reference import equations, forward
+
+WRITES = {"gru": "z", "lstm": "i"}
+TELLS = 0.95  # a unit carries the number if a threshold on it is right in this share of sentences
+
+
+class Interval(NamedTuple):
+    """A mean with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one unit does with the number of the subject. The write gate is z of a GRU, i of an
+    LSTM; 1 - z or f keeps.
+
+    Attributes
+    ----------
+    unit
+        The unit that fits the story best: of those that carry the number, the one whose gate keeps
+        most; in a cell without gates, and where none carries it, the one that tells the number
+        best.
+    carriers
+        How many units carry the number: a threshold on h, or c of an LSTM, tells it in 95 % of
+        sentences when the verb is due.
+    told
+        The share of sentences in which a threshold on the unit tells the number, with its exact
+        binomial interval.
+    subject, nouns, clause
+        The write gate at the subject's noun, at the nouns of the clause, and at all steps after the
+        noun until the verb is due; None in a cell without gates.
+    opens
+        The write gate at the subject's noun less that at the clause's nouns.
+    kept
+        The share of what the unit held after the noun that its keeping gate leaves until the verb
+        is due: their product over the steps.
+    kept_one, kept_many
+        The same where the subject is singular and where it is plural: a unit may hold one number by
+        its gate and write the other again and again.
+    """
+
+    unit: int
+    carriers: int
+    told: Interval
+    subject: Interval | None = None
+    nouns: Interval | None = None
+    clause: Interval | None = None
+    opens: Interval | None = None
+    kept: Interval | None = None
+    kept_one: Interval | None = None
+    kept_many: Interval | None = None
+
+    @property
+    def as_told(self) -> bool:
+        """Whether all of the story holds, each with 95 % confidence.
+
+        The unit tells the number better than a coin does, its write gate opens wider at the
+        subject's noun than at those of the clause, and of either number it keeps more than half
+        until the verb.
+        """
+        if self.opens is None or self.kept_one is None or self.kept_many is None:
+            return False
+        return (
+            self.told.low > 0.5
+            and self.opens.low > 0
+            and min(self.kept_one.low, self.kept_many.low) > 0.5
+        )
+
+
+def gate_trace(cell: str | Cell, params: Params, x: Array) -> dict[str, Array]:
+    """Every gate, candidate and state over one sequence, by the reference's equations.
+
+    Parameters
+    ----------
+    cell, params
+        The cell, or its name, and its canonical float64 parameters.
+    x
+        Inputs ``(T, D)``, float64.
+
+    Returns
+    -------
+    dict
+        ``(T, H)`` each: ``r z n h``, ``i f g o h c`` or, in a cell without gates, ``h``.
+
+    Raises
+    ------
+    InputError
+        If an array does not fit.
+    UsageError
+        If the cell has options that decay does not measure.
+    """
+    if not isinstance(x, np.ndarray) or x.ndim != 2:
+        raise InputError(f"x has shape {np.shape(x)}, but should be a NumPy array of shape (T, D)")
+    return {
+        name: trace[:, 0]
+        for name, trace in _traces(
+            without_options(as_cell(cell), "decay measures"), params, x[:, None]
+        ).items()
+    }
+
+
+def memory(
+    cell: str | Cell, params: Params, lag: int, sentences: int = 400, seed: int = 0
+) -> Memory:
+    """Hold a network against the story, on sentences of the agreement task.
+
+    Parameters
+    ----------
+    cell, params
+        The cell, or its name, and its canonical float64 parameters, trained on the task or not.
+    lag
+        The longest way from the noun to the question.
+    sentences
+        How many. One half chooses the unit and its threshold, the other is what the result is
+        measured on.
+    seed
+        For the sentences.
+
+    Raises
+    ------
+    InputError
+        If the parameters do not fit the task.
+    UsageError
+        If there are fewer than 20 sentences, or the lag is too short.
+
+    Notes
+    -----
+    Intervals are over sentences, for this one network; :func:`interval` makes one over networks from the means of each.
+    """
+    cell = without_options(as_cell(cell), "decay measures")
+    sentences, seed = whole("sentences", sentences, 20), whole("seed", seed, 0)
+    task = agreement()
+    batch = task.draw(np.random.default_rng([seed, 2]), sentences, lag)
+    traces = _traces(cell, params, batch.x)
+    due, rows = asked(batch), np.arange(sentences)
+    plural = batch.target[due, rows].astype(bool)
+    chosen, measured = rows < sentences // 2, rows >= sentences // 2
+    state = traces[cell.state[-1]][due, rows]
+    many, one = (state[chosen & which] for which in (plural, ~plural))
+    if not (len(many) and len(one)):
+        raise UsageError(
+            f"all of the first {sentences // 2} sentences have subjects of one number: take more sentences"
+        )
+    many, one = many.mean(axis=0), one.mean(axis=0)
+    right = ((state > (many + one) / 2) == (many > one)) == plural[:, None]
+    score = right[chosen].mean(axis=0)
+    carriers = score >= TELLS
+    if cell.kind not in WRITES:
+        unit = int(score.argmax())
+        return Memory(unit, int(carriers.sum()), _share(right[measured, unit]))
+    write = traces[WRITES[cell.kind]]
+    keep = traces["f"] if cell.kind == "lstm" else 1 - write
+    t = np.arange(len(write))[:, None]
+    inside = (t > SUBJECT) & (t <= due)
+    kept = np.where(inside[..., None], keep, 1).prod(axis=0)
+    candidates = carriers if carriers.any() else score == score.max()
+    unit = int(np.where(candidates, kept[chosen].mean(axis=0), -1).argmax())
+    noun = np.isin(task.vocabulary, NOUNS)[batch.x.argmax(axis=-1)] & inside
+    subject, elsewhere = (
+        write[SUBJECT, :, unit],
+        [(write[..., unit] * which).sum(axis=0) / which.sum(axis=0) for which in (noun, inside)],
+    )
+    found = [
+        interval(values[measured])
+        for values in (subject, *elsewhere, subject - elsewhere[0], kept[:, unit])
+    ]
+    found += [interval(kept[measured & which, unit]) for which in (~plural, plural)]
+    return Memory(unit, int(carriers.sum()), _share(right[measured, unit]), *found)
+
+
+def _share(right: Array) -> Interval:
+    """The share of true ones, with Clopper and Pearson's exact interval."""
+    from scipy.stats import binomtest  # takes a second, and only here
+
+    count = int(right.sum())
+    exact = binomtest(count, len(right)).proportion_ci(LEVEL)
+    return Interval(count / len(right), float(exact.low), float(exact.high))
+
+
+def interval(values: Array) -> Interval:
+    """The mean of independent values ``(n,)`` with Student's 95 % interval, which is NaN for fewer
+    than two.
+    """
+    mean = float(np.mean(values)) if len(values) else np.nan
+    if len(values) < 2:
+        return Interval(mean, np.nan, np.nan)
+    reach = float(student_quantile(len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def _traces(cell: Cell, params: Params, x: Array) -> dict[str, Array]:
+    """``(T, B, H)`` each, of sequences ``(T, B, D)``."""
+    H = check_inputs(cell, params, x, dtypes=("float64",)).H
+    names = [name for name in (*cell.gates, *cell.state) if cell.kind != "rnn" or name == "h"]
+    steps = forward(equations(cell), params, x)
+    return {name: np.array([s[name] for s in steps]).reshape(*x.shape[:2], H) for name in names}

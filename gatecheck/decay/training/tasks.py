@@ -1,0 +1,222 @@
+"""Three tasks that need memory, each with the loss that a predictor without any memory has.
+
+A task draws fresh sequences each time, so a loss on a batch that was not trained on yet is a test
+loss. Its `lag` is the largest number of steps from an input to the loss that needs it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells.validation import whole
+from gatecheck.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences and what is asked about them.
+
+    Attributes
+    ----------
+    x
+        Inputs ``(T, B, D)``, float64.
+    target
+        ``(T, B)``: the number of the right class, or the right value; without meaning where the
+        weight is zero.
+    weight
+        ``(T, B)``: what each step counts in the loss; the sum is 1.
+    """
+
+    x: Array
+    target: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned.
+
+    Attributes
+    ----------
+    name, inputs, outputs
+        Its name, the size D of an input, and the number of classes or values that are predicted.
+    kind
+        ``"classes"``: cross-entropy of the softmax, in nats; ``"values"``: squared error.
+    baseline
+        The expected loss of the best predictor that has forgotten all inputs it is asked about.
+    least
+        The shortest lag that it can be drawn with.
+    draw_
+        Draws a batch; callers use :meth:`draw`.
+    vocabulary
+        The words that one-hot inputs stand for, or nothing.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    kind: Literal["classes", "values"]
+    baseline: float
+    least: int
+    draw_: Callable[[np.random.Generator, int, int], Batch]
+    vocabulary: tuple[str, ...] = ()
+
+    def draw(self, rng: np.random.Generator, batch: int, lag: int) -> Batch:
+        """`batch` sequences of this lag; the same generator state gives the same ones.
+
+        Raises
+        ------
+        UsageError
+            If the lag is no whole number or too short for the task, or the batch is empty.
+        """
+        batch, lag = whole("batch", batch, 1), whole("lag", lag, 1)
+        if lag < self.least:
+            raise UsageError(f"lag is {lag}, but the task {self.name} needs at least {self.least}")
+        return self.draw_(rng, batch, lag)
+
+    def words(self, x: Array) -> list[str]:
+        """The words of one sequence ``(T, D)``; none for a task without a vocabulary."""
+        return [self.vocabulary[k] for k in x.argmax(axis=-1)] if self.vocabulary else []
+
+
+def copying(symbols: int = 3, alphabet: int = 4) -> Task:
+    """Say some symbols again, in order, `lag` steps after each was seen (Hochreiter & Schmidhuber
+    1997; Arjovsky et al. 2016).
+
+    Symbols, blanks, a cue at step lag - 1, then blanks while the symbols are recalled; T = lag +
+    `symbols`. Arjovsky et al. also count the blanks that are to be said before the cue; here the
+    recall alone is counted, so that whoever has forgotten the symbols, but not the time, has the
+    loss ln `alphabet` at any lag.
+
+    Raises
+    ------
+    UsageError
+        If there is no symbol to recall or nothing to tell apart.
+    """
+    if symbols < 1 or alphabet < 2:
+        raise UsageError(
+            f"copying {symbols} symbols out of {alphabet} asks for nothing; it takes at least 1 out of 2"
+        )
+    blank, cue = alphabet, alphabet + 1
+
+    def draw(rng: np.random.Generator, batch: int, lag: int) -> Batch:
+        seen = rng.integers(alphabet, size=(symbols, batch))
+        tokens = np.full((lag + symbols, batch), blank)
+        tokens[:symbols], tokens[lag - 1] = seen, cue
+        target, weight = np.full(tokens.shape, blank), np.zeros(tokens.shape)
+        target[lag:], weight[lag:] = seen, 1 / seen.size
+        return Batch(np.eye(alphabet + 2)[tokens], target, weight)
+
+    return Task("copy", alphabet + 2, alphabet, "classes", math.log(alphabet), symbols + 1, draw)
+
+
+def adding() -> Task:
+    """The sum of the two numbers out of U(0, 1) that are marked, asked at the last step (Hochreiter
+    & Schmidhuber 1997).
+
+    One mark is in the first half of the lag + 1 steps and one in the second, as in Arjovsky et al.
+    2016. The best guess without memory is 1, and its squared error the variance of the sum, 2/12.
+    """
+
+    def draw(rng: np.random.Generator, batch: int, lag: int) -> Batch:
+        T, rows = lag + 1, np.arange(batch)
+        x = np.zeros((T, batch, 2))
+        x[..., 0] = rng.random((T, batch))
+        for low, high in ((0, T // 2), (T // 2, T)):
+            x[rng.integers(low, high, batch), rows, 1] = 1
+        target, weight = np.zeros((T, batch)), np.zeros((T, batch))
+        target[-1], weight[-1] = x.prod(axis=-1).sum(axis=0), 1 / batch
+        return Batch(x, target, weight)
+
+    return Task("adding", 2, 1, "values", 1 / 6, 1, draw)
+
+
+# A word and what may follow it in the clause, each as likely; the verb there agrees with its own
+# noun, never with the subject.
+NOUNS = (("cat", "dog", "bird"), ("cats", "dogs", "birds"))
+_NEXT = (
+    {
+        "which": ("the",),
+        "and": ("the",),
+        "the": (*NOUNS[0], *NOUNS[1], *2 * ("old", "small")),
+        "often": ("and",),
+    }
+    | dict.fromkeys(("old", "small"), (*NOUNS[0], *NOUNS[1]))
+    | dict.fromkeys(NOUNS[0], ("sees", "hears"))
+    | dict.fromkeys(NOUNS[1], ("see", "hear"))
+    | dict.fromkeys(("sees", "hears", "see", "hear"), ("and", "often"))
+)
+_MAY_END = ("sees", "hears", "see", "hear", "often")
+VOCABULARY = (*_NEXT, ",", "was", "were", "hungry", ".")
+SUBJECT = 1  # the step of the subject's noun: "the cat , which"
+CLAUSE = 4  # the step after "which"
+_FIRST_END = CLAUSE + 3  # "the old dogs see": by then any clause could have ended
+
+
+def agreement() -> Task:
+    """Was or were? "the cat , which the old dogs see and the bird hears often , was hungry" (Linzen
+    et al. 2016).
+
+    The clause is drawn from a small regular grammar, of any length that ends at most `lag` steps
+    behind the noun, and its nouns and verbs are of either number, independent of the subject. The
+    verb is asked for at the comma before it, when nothing but the first noun tells: whoever has
+    forgotten that has the loss ln 2. Target 0 is was, 1 is were. T = lag + 5, filled with full
+    stops.
+    """
+    code = {word: k for k, word in enumerate(VOCABULARY)}
+    follow = [[code[w] for w in _NEXT.get(word, ())] for word in VOCABULARY]
+    count = np.array([len(options) for options in follow])
+    table = np.array([(options + [0] * count.max())[: count.max()] for options in follow])
+    may_end = np.isin(VOCABULARY, _MAY_END)
+    nouns = np.array([[code[w] for w in words] for words in NOUNS])
+
+    def draw(rng: np.random.Generator, batch: int, lag: int) -> Batch:
+        T, rows = lag + 5, np.arange(batch)
+        tokens = np.full((T, batch), code["."])
+        plural = rng.integers(2, size=batch)
+        tokens[0], tokens[SUBJECT] = (
+            code["the"],
+            nouns[plural, rng.integers(nouns.shape[1], size=batch)],
+        )
+        tokens[2], tokens[3] = code[","], code["which"]
+        for t in range(CLAUSE, lag + 1):
+            before = tokens[t - 1]
+            tokens[t] = table[before, rng.integers(count[before])]
+        step = np.arange(T)[:, None]
+        longest = rng.integers(_FIRST_END, lag + 1, batch)  # the last step that the clause may take
+        last = np.where(may_end[tokens] & (step >= CLAUSE) & (step <= longest), step, 0).max(axis=0)
+        tokens[step > last] = code["."]
+        tokens[last + 1, rows], tokens[last + 3, rows] = code[","], code["hungry"]
+        tokens[last + 2, rows] = np.where(plural, code["were"], code["was"])
+        target, weight = np.zeros((T, batch), int), np.zeros((T, batch))
+        target[last + 1, rows], weight[last + 1, rows] = plural, 1 / batch
+        return Batch(np.eye(len(VOCABULARY))[tokens], target, weight)
+
+    return Task(
+        "agreement", len(VOCABULARY), 2, "classes", math.log(2), _FIRST_END, draw, VOCABULARY
+    )
+
+
+TASKS = {task.name: task for task in (copying(), adding(), agreement())}
+"""The tasks at their usual sizes, by name."""
+
+
+def as_task(task: str | Task) -> Task:
+    """The task of that name, or the task itself.
+
+    Raises
+    ------
+    UsageError
+        If there is no such task.
+    """
+    if isinstance(task, Task):
+        return task
+    if task not in TASKS:
+        raise UsageError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")
+    return TASKS[task]

@@ -1,0 +1,285 @@
+"""Train our own cells on a task: their forward and backward kernels, a linear readout, and Adam.
+
+There is nothing here that a framework's training loop does not have. It exists so that what is
+measured before and after training is the same code, and so that a task needs no framework.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell, Params, as_cell, without_options
+from gatecheck.cells.initializers import initialiser
+from gatecheck.cells.validation import check_inputs, whole
+from gatecheck.decay.training.tasks import Batch, Task, as_task
+from gatecheck.errors import InputError, UsageError
+from gatecheck.kernels.run import backward, forward
+
+# What people train in, and two to three times as fast here as float64, in which everything is
+# measured afterwards.
+DTYPE = np.float32
+# what overflows makes a loss that is no number, and that is looked at
+quiet = np.errstate(over="ignore", invalid="ignore")
+RATE_GATED, RATE_PLAIN = 0.01, 0.003
+CLIP = 1.0
+DECAY = 0.9, 0.999
+EPSILON = 1e-8
+ENOUGH = 0.05
+WINDOW = 50
+HELD_OUT = 512
+CLOSE = 0.04
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network and how it came to be.
+
+    Attributes
+    ----------
+    cell, task, lag
+        What was trained on what.
+    untrained, params
+        Canonical float64 parameters of the cell before and after.
+    readout
+        ``V (H, K)`` and ``v (K,)`` after training, float64: the prediction is y V + v.
+    losses
+        The loss on each update's batch, before it was used to learn.
+    baseline
+        The loss of a predictor without memory.
+    loss, accuracy
+        On 512 held-out sequences after training: the loss, and the share of right answers; a sum
+        counts as right within 0.04 (Hochreiter & Schmidhuber 1997).
+    solved_at
+        After how many updates the mean of the last 50 losses was first below `enough` times the
+        baseline; None if never.
+    """
+
+    cell: Cell
+    task: Task
+    lag: int
+    untrained: dict[str, Array]
+    params: dict[str, Array]
+    readout: dict[str, Array]
+    losses: Array
+    baseline: float
+    loss: float
+    accuracy: float
+    solved_at: int | None
+
+
+class Loss(NamedTuple):
+    """A loss, its gradient by the name of the weight, and the predictions ``(T, B, K)``."""
+
+    value: Any
+    gradient: dict[str, Array]
+    predictions: Array
+
+
+def usual_start(cell: Cell, lag: int) -> str:
+    """The initialiser from which a cell learns such a task most reliably."""
+    return f"chrono:{lag + 2}" if "gated" in cell.traits else "glorot_orthogonal"
+
+
+@quiet
+def train(
+    cell: str | Cell,
+    task: str | Task,
+    start: str | Params | None = None,
+    *,
+    hidden: int = 32,
+    lag: int = 50,
+    updates: int = 4000,
+    batch: int = 32,
+    learning_rate: float | None = None,
+    enough: float = ENOUGH,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trained:
+    """Train a network on a task, until it solves it or the updates are used up.
+
+    Parameters
+    ----------
+    cell
+        The cell or its name.
+    task
+        The task or its name.
+    start
+        The name of an initialiser, or canonical parameters for the task's input size. None is what
+        learns most reliably: ``chrono:TMAX`` with Tmax = lag + 2 in a cell with gates,
+        ``glorot_orthogonal`` in a plain one.
+    hidden
+        Hidden size H; parameters that are given must have it.
+    lag
+        How far back the task asks, in steps.
+    updates, batch
+        The most updates, and the sequences in each.
+    learning_rate
+        Of :class:`Adam`. None is 0.01 in a cell with gates and 0.003 in a plain one, which learns
+        less at 0.01.
+    enough
+        The share of the baseline at which the task counts as solved and training ends: a twentieth,
+        or 0 to go on for all updates.
+    seed
+        For everything random. The same call gives the same bits, on one machine.
+    progress
+        Called with updates done and to do.
+
+    Returns
+    -------
+    Trained
+        Nothing that was given is changed, so whoever stops a call in the middle loses this call and
+        no more.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown, a number does not make sense, or the initialiser does not apply to the
+        cell.
+    InputError
+        If parameters do not fit, or the loss stops being a number: that names the update.
+    """
+    cell, task = without_options(as_cell(cell), "training knows"), as_task(task)
+    hidden, lag, updates, seed = (
+        whole("hidden", hidden, 1),
+        whole("lag", lag, 1),
+        whole("updates", updates, 1),
+        whole("seed", seed, 0),
+    )
+    gated = "gated" in cell.traits
+    if start is None:
+        start = usual_start(cell, lag)
+    if learning_rate is None:
+        learning_rate = RATE_GATED if gated else RATE_PLAIN
+    if not (learning_rate > 0 and math.isfinite(learning_rate)):
+        raise UsageError(f"learning_rate is {learning_rate}, but should be a positive number")
+    if not enough >= 0:
+        raise UsageError(f"enough is {enough}, but should be a number of at least 0")
+    draws, inits, tests = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    untrained = _start(inits, cell, start, task, hidden)
+    a = 1 / math.sqrt(hidden)
+    readout = {"V": inits.uniform(-a, a, (hidden, task.outputs)), "v": np.zeros(task.outputs)}
+    weights = {name: array.astype(DTYPE) for name, array in (untrained | readout).items()}
+    adam, losses, solved_at = Adam(weights, learning_rate), [], None
+    for k in range(updates):
+        found = loss(cell, task, weights, task.draw(draws, batch, lag))
+        losses.append(float(found.value))
+        _finite(losses[-1], f"at update {k} of {updates}", learning_rate)
+        if (
+            solved_at is None
+            and k + 1 >= WINDOW
+            and np.mean(losses[-WINDOW:]) < enough * task.baseline
+        ):
+            solved_at = k + 1
+            break
+        adam.update(weights, found.gradient)
+        if progress is not None:
+            progress(k + 1, updates)
+    held_out = task.draw(tests, HELD_OUT, lag)
+    final = {name: array.astype(np.float64) for name, array in weights.items()}
+    after = loss(cell, task, final, held_out)
+    _finite(float(after.value), f"after update {len(losses) - 1} of {updates}", learning_rate)
+    return Trained(
+        cell=cell,
+        task=task,
+        lag=lag,
+        untrained=untrained,
+        params={name: final[name] for name in untrained},
+        readout={name: final[name] for name in readout},
+        losses=np.array(losses),
+        baseline=task.baseline,
+        loss=float(after.value),
+        accuracy=_accuracy(task, held_out, after.predictions),
+        solved_at=solved_at,
+    )
+
+
+def loss(cell: Cell, task: Task, weights: Mapping[str, Array], batch: Batch) -> Loss:
+    """The loss of a network with a linear readout on a batch, and its gradient.
+
+    Parameters
+    ----------
+    cell, task
+        The cell and the task.
+    weights
+        The cell's canonical parameters and the readout, ``V (H, K)`` and ``v (K,)``, of one dtype,
+        to which inputs are cast. In complex128 there is no gradient.
+    batch
+        From :meth:`Task.draw`.
+    """
+    params = {name: array for name, array in weights.items() if name not in ("V", "v")}
+    y, _, _, tape = forward(cell, params, batch.x.astype(weights["W"].dtype))
+    predictions = y @ weights["V"] + weights["v"]
+    if task.kind == "values":
+        error = predictions[..., 0] - batch.target
+        each, slope = error**2, 2 * error[..., None]
+    else:
+        shifted = predictions - predictions.real.max(axis=-1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        right = np.arange(task.outputs) == batch.target[..., None]
+        each, slope = -(log_p * right).sum(axis=-1), np.exp(log_p) - right
+    value = (batch.weight * each).sum()
+    if np.iscomplexobj(y):
+        return Loss(value, {}, predictions)
+    d = (batch.weight[..., None] * slope).astype(y.dtype)
+    grads = backward(cell, params, tape, d @ weights["V"].T, None, None)
+    own = {"V": np.tensordot(y, d, axes=((0, 1), (0, 1))), "v": d.sum(axis=(0, 1))}
+    return Loss(value, {name: grads[name] for name in params} | own, predictions)
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015, algorithm 1, with its constants) on gradients whose joint norm is cut
+    to 1 (Pascanu et al. 2013).
+    """
+
+    def __init__(self, weights: Mapping[str, Array], rate: float) -> None:
+        self.rate, self.steps = rate, 0
+        self.first = {name: np.zeros_like(array) for name, array in weights.items()}
+        self.second = {name: np.zeros_like(array) for name, array in weights.items()}
+
+    def update(self, weights: Mapping[str, Array], gradient: Mapping[str, Array]) -> None:
+        """Change the weights in place."""
+        self.steps += 1
+        norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradient.values()))
+        cut = min(1.0, CLIP / norm) if norm else 1.0
+        beta1, beta2 = DECAY
+        seen1, seen2 = 1 - beta1**self.steps, 1 - beta2**self.steps
+        for name, g in gradient.items():
+            m, v = self.first[name], self.second[name]
+            m += (1 - beta1) * (cut * g - m)
+            v += (1 - beta2) * ((cut * g) ** 2 - v)
+            weights[name][...] -= self.rate / seen1 * m / (np.sqrt(v / seen2) + EPSILON)
+
+
+def _start(
+    rng: np.random.Generator, cell: Cell, start: str | Params, task: Task, hidden: int
+) -> dict[str, Array]:
+    if isinstance(start, str):
+        return initialiser(start)(rng, cell, task.inputs, hidden)
+    sizes = check_inputs(cell, start, np.zeros((0, 1, task.inputs)), dtypes=("float64",))
+    if hidden != sizes.H:
+        raise InputError(f"hidden is {hidden}, but the parameters have H = {sizes.H}")
+    if not all(np.isfinite(array).all() for array in start.values()):
+        raise InputError(
+            "the parameters have entries that are not finite, so there is nothing to train"
+        )
+    return {name: array.copy() for name, array in start.items()}
+
+
+def _finite(value: float, when: str, learning_rate: float) -> None:
+    if not math.isfinite(value):
+        raise InputError(f"the loss is {value} {when}: try a learning_rate below {learning_rate}")
+
+
+def _accuracy(task: Task, batch: Batch, predictions: Array) -> float:
+    right = (
+        abs(predictions[..., 0] - batch.target) < CLOSE
+        if task.kind == "values"
+        else predictions.argmax(axis=-1) == batch.target
+    )
+    return float((batch.weight * right).sum())

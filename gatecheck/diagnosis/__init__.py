@@ -1,0 +1,1 @@
+"""Diagnosis: the convention or the faults that reproduce what a target did."""

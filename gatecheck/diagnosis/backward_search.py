@@ -1,0 +1,162 @@
+"""The search for what a target's backward computes, given its forward: what follows from it, then
+faults, alone and in pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cases import Case
+from gatecheck.diagnosis.forward_search import (
+    KEPT,
+    Search,
+    attempted,
+    chosen,
+    first_wrong,
+    paired,
+    probes,
+)
+from gatecheck.diagnosis.hypotheses import Hypothesis, Trace, exact_gradients, pool
+from gatecheck.diagnosis.prefilter import Screen, distinct
+from gatecheck.faults.fault import Fault
+from gatecheck.reference import Results
+
+
+def backward(search: Search, explanations: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """Explanations of outputs and gradients with the fewest faults, given those of the outputs."""
+    search.stage = "gradients that follow from the forward"
+    found = [h for e in explanations for h in _followed(search, e)]
+    depth = 2 - min((len(e.forward) for e in explanations), default=2)
+    if found or depth == 0:
+        return found
+    search.stage = "single faults in the backward"
+    tables = []
+    for e in explanations[:KEPT]:
+        at = first_wrong(search, e, True)
+        if at is None:
+            continue
+        table: _Table | None = attempted(lambda e=e, at=at: _Table(search, e, at))  # type: ignore[misc]
+        if table is None:
+            continue  # the textbook's backward cannot be run on this forward
+        tables.append(table)
+        fits = [replace(e, backward=(fault,)) for fault in table.alike()]
+        found += [h for h in fits if search.residual(h) is not None]
+    if found or depth == 1:
+        return found
+    search.stage = "pairs of faults in the backward"
+    for table in tables[:2]:
+        found += table.pairs()
+    return found
+
+
+def _followed(search: Search, explanation: Hypothesis) -> Iterator[Hypothesis]:
+    """The explanation with either of the two gradients that follow from it, if that is what the
+    target returns.
+    """
+    hypotheses = [explanation]
+    if explanation.forward:
+        hypotheses.append(replace(explanation, gradients="exact"))
+    for h in hypotheses:
+        if _screened(search, h) and search.residual(h) is not None:
+            yield h
+
+
+def _screened(search: Search, h: Hypothesis) -> bool:
+    case, got = search.observed[0]
+    screen = Screen.of(search.cell, chosen(got, True), case.dtype.name)
+
+    def made() -> Array:
+        gradients = (
+            exact_gradients(h, case) if h.gradients == "exact" else h.predicted(case.doubles())
+        )
+        return screen.vector(gradients or {})
+
+    search.tick()
+    row = attempted(made)
+    return row is not None and bool(screen.close(row, screen.vector(chosen(got, True))).all())
+
+
+class _View:
+    """A case, the target's gradients on it, and what faults of the backward make of the forward of
+    an explanation.
+    """
+
+    def __init__(self, explanation: Hypothesis, case: Case, gradients: Results) -> None:
+        self.screen = Screen.of(case.cell, gradients, case.dtype.name)
+        self.target = self.screen.vector(gradients)
+        with np.errstate(all="ignore"):
+            self.trace = Trace(explanation, case.doubles())
+            self.base = self.screen.vector(self.trace.backward())
+
+    def row(self, *faults: Fault) -> Array | None:
+        """The gradients with these faults, or None where they cannot be computed."""
+        found: Array | None = attempted(lambda: self.screen.vector(self.trace.backward(*faults)))
+        return found
+
+    def fits(self, row: Array | None) -> bool:
+        """Whether they pass the screen."""
+        return row is not None and bool(self.screen.close(row, self.target).all())
+
+
+class _Table:
+    """What every fault of the backward does alone, on the forward of one explanation."""
+
+    def __init__(self, search: Search, explanation: Hypothesis, at: int) -> None:
+        self.search, self.explanation = search, explanation
+        self.case, got = search.observed[at]
+        self.view = _View(explanation, self.case, chosen(got, True))
+        self.faults: list[Fault] = []
+        rows = []
+        for fault in pool(search.cell).backward:
+            search.tick()
+            if (row := self.view.row(fault)) is not None:
+                self.faults.append(fault)
+                rows.append(row)
+        self.rows = np.array(rows)
+
+    def alike(self) -> list[Fault]:
+        """Faults that alone pass the screen."""
+        return [
+            fault for fault, row in zip(self.faults, self.rows, strict=True) if self.view.fits(row)
+        ]
+
+    def pairs(self) -> list[Hypothesis]:
+        """Pairs that do. A sequence of one step, on which nothing is carried yet, tells most of
+        them apart.
+        """
+        views, rows = [self.view], [self.rows]
+        one = probes(self.case)[""]
+        short: _View | None = attempted(
+            lambda: _View(self.explanation, one, chosen(self.search.ask(one), True))
+        )
+        if short is not None:  # else the target refuses one step
+            few = [short.row(fault) for fault in self.faults]
+            views.insert(0, short)
+            rows.insert(0, np.array([short.base if row is None else row for row in few]))
+        close = [v.screen.close for v in views]
+        observed = np.concatenate([c(v.target, v.base) for c, v in zip(close, views, strict=True)])
+        silent = np.concatenate(
+            [c(r, v.base) for c, v, r in zip(close, views, rows, strict=True)], axis=1
+        )
+        alike = np.concatenate(
+            [c(r, v.target) for c, v, r in zip(close, views, rows, strict=True)], axis=1
+        )
+        masks = observed, silent, alike
+
+        def matches(h: Hypothesis) -> bool:
+            return all(view.fits(view.row(*h.backward)) for view in views)
+
+        groups = distinct(np.concatenate(rows, axis=1))
+        return paired(
+            self.search,
+            self.faults,
+            groups,
+            masks,
+            lambda pair: replace(self.explanation, backward=pair),
+            matches,
+            True,
+        )

@@ -1,0 +1,175 @@
+"""What a target does in a series of calls: results, refusals, and arguments that it changed. Faults
+around a cell show there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cases import Case, draw
+from gatecheck.cells import Sizes, as_cell
+from gatecheck.diagnosis.prefilter import CLOSE
+from gatecheck.errors import ContractError, GatecheckError, TargetError
+from gatecheck.faults.catalogue import faults
+from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.fault import Fault
+from gatecheck.faults.wrappers import memory
+from gatecheck.implementation import Subject, subject
+from gatecheck.kernels.builtin import COMPUTED, Builtin
+from gatecheck.reference import Results
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one call: its results, or how it failed; and the arguments that it changed."""
+
+    results: Results | None
+    failed: str = ""
+    changed: tuple[str, ...] = ()
+
+    def like(self, other: Outcome, rtol: float) -> bool:
+        """Whether two calls did the same."""
+        if self.failed != other.failed or self.changed != other.changed:
+            return False
+        if self.results is None or other.results is None:
+            return self.results is other.results
+        # Of what its convention has no place for a target returns no gradient.
+        return self.results.keys() <= other.results.keys() and all(
+            _close(v, other.results[k], rtol) for k, v in self.results.items()
+        )
+
+
+def _close(a: Array, b: Array, rtol: float) -> bool:
+    if not a.size:
+        return True
+    with np.errstate(all="ignore"):
+        a, b = (np.nan_to_num(v.astype(float), nan=1e30, posinf=1e31, neginf=-1e31) for v in (a, b))
+        return bool(np.abs(a - b).max() <= rtol * max(np.abs(a).max(), np.abs(b).max(), 1e-2))
+
+
+def series(implementation: Subject, seed: int) -> list[tuple[str, Case]]:
+    """Calls that show what is kept between them, taken for granted or laid out wrongly."""
+    cell, fixed = implementation.cell, implementation.sizes
+    sizes = Sizes(*(fixed.get(k, v) for k, v in zip("TBDH", (5, 3, 2, 4), strict=True)))
+    states = tuple(f"{k}0" for k in cell.state)
+    both = "backward" in implementation.abilities
+    once: list[tuple[str, Case]] = []
+
+    def add(case: Case, gradients: bool = True) -> None:
+        case = implementation.possible(case)
+        once.append(("forward", case))
+        if gradients and both:
+            once.append(("backward", case))
+
+    for dtype in implementation.dtypes:
+        whole = draw(cell, sizes, seed=seed, dtype=dtype)
+        other = draw(cell, sizes, seed=seed + 1, dtype=dtype)
+        add(whole)
+        add(whole.having(**dict.fromkeys(states)))
+        add(other.having(**{k: whole[k] for k in ("x",)}))
+        add(other.having(dy=None))
+        add(other.having(**{f"d{k}T": None for k in cell.state}))
+        if "T" not in fixed:
+            add(draw(cell, sizes._replace(T=0), seed=seed, dtype=dtype))
+            add(draw(cell, sizes._replace(T=1), seed=seed, dtype=dtype))
+            add(draw(cell, sizes._replace(T=70), seed=seed, dtype=dtype), False)
+        if "B" not in fixed:
+            add(draw(cell, sizes._replace(B=1), seed=seed, dtype=dtype))
+            add(draw(cell, sizes._replace(B=0), seed=seed, dtype=dtype), False)
+        if "lengths" in implementation.abilities:
+            add(draw(cell, sizes, seed=seed, dtype=dtype, ragged=True))
+    return once
+
+
+def outcomes(implementation: Subject, calls: Sequence[tuple[str, Case]]) -> Iterator[Outcome]:
+    """What comes of each call, one after the other."""
+    for method, case in calls:
+        arguments = implementation.arguments(case)
+        before = {k: _copied(v) for k, v in arguments.items()}
+        run: Callable[..., Results] = getattr(implementation, method)
+        try:
+            results, failed = run(case, arguments), ""
+        except ContractError as error:
+            results, failed = None, str(error)
+        except TargetError:
+            results, failed = None, "crashed"
+        yield Outcome(
+            results, failed, tuple(k for k, v in arguments.items() if not _unchanged(v, before[k]))
+        )
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _copied(v) for k, v in value.items()}
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _unchanged(value: Any, before: Any) -> bool:
+    if isinstance(value, dict):
+        return value.keys() == before.keys() and all(
+            _unchanged(v, before[k]) for k, v in value.items()
+        )
+    return (
+        bool(np.array_equal(value, before, equal_nan=True))
+        if isinstance(value, np.ndarray)
+        else value is before
+    )
+
+
+def around(implementation: Subject, seed: int, tick: Callable[[], None]) -> list[Fault]:
+    """The faults around a cell that do in a series of calls what the target does; none if it does
+    what is right.
+
+    Parameters
+    ----------
+    implementation
+        The target, in canonical terms.
+    seed
+        Of the cases.
+    tick
+        Called before each fault is tried; it may raise to end the search.
+    """
+    cell = implementation.cell
+    once = series(implementation, seed)
+    # The target is called twice in a row: it has a past, and the second time it is one that is
+    # known.
+    seen = list(outcomes(implementation, once + once))[len(once) :]
+
+    def alike(made: Callable[[], Subject], past: bool = False) -> bool:
+        other = made()
+        for _ in outcomes(other, once if past else ()):
+            pass
+        theirs = outcomes(other, once)  # the first call that differs ends it
+        return all(
+            a.like(b, CLOSE[case.dtype.name])
+            for a, b, (_, case) in zip(seen, theirs, once, strict=True)
+        )
+
+    if alike(lambda: subject(Builtin(cell) if cell.one in COMPUTED else Edited(cell))):
+        return []
+    remembering = {row[0] for row in memory(cell)}
+    found = []
+    for fault in _wrappers(implementation):
+        tick()
+        try:
+            if alike(
+                lambda fault=fault: subject(fault.plant(), cell=as_cell(fault.cell)),
+                fault.name in remembering,
+            ):  # type: ignore[misc]
+                found.append(fault)
+        except GatecheckError:
+            continue  # a fault for other options than this target has
+    return found
+
+
+def _wrappers(implementation: Subject) -> list[Fault]:
+    name = implementation.cell.name
+    try:
+        return [fault for fault in faults(name) if fault.wrap is not None]
+    except GatecheckError:
+        return []

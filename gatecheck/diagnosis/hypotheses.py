@@ -1,0 +1,256 @@
+"""A hypothesis says what a target computes: a convention, faults of the forward, and how the
+gradients follow. It predicts every number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cases import Case
+from gatecheck.cells import CELLS, Cell
+from gatecheck.checking.evidence import blocks
+from gatecheck.diagnosis.conventions import Base
+from gatecheck.errors import UsageError
+from gatecheck.faults.catalogue import faults, mutants
+from gatecheck.faults.edits import apply
+from gatecheck.faults.fault import Fault
+from gatecheck.faults.tables import gru, lstm, options, per_gate, rnn, shared
+from gatecheck.oracles.rounding import MULTIPLE, PRECISIONS, Budget, budget, rms
+from gatecheck.reference import Equations, Results, Tape, ahead, back
+
+Gradients = Literal["textbook", "exact"]
+
+STEP = 1e-20
+"""The imaginary step. Its square is lost beside 1, and it is still a normal number where a fault
+rounds to single precision.
+"""
+
+ANALYTIC = 1e-4
+"""The complex step holds if a central difference along one direction confirms it to this."""
+
+DIFFERENCES = (1e-6, 1e-8, 1e-10)
+"""Steps of that difference. Where a fault lets the state explode, only a small one is short of the
+curvature; one that agrees is enough.
+"""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What a target may compute.
+
+    Attributes
+    ----------
+    base
+        The mathematics and the convention.
+    forward
+        Faults of the forward, in the order in which they are made.
+    gradients
+        ``textbook``: the cell's own backward equations on what the faulty forward computed, as code
+        does whose forward alone is wrong. ``exact``: the derivative of the faulty forward, as
+        automatic differentiation takes it.
+    backward
+        Faults of the backward, on top of the textbook's.
+    """
+
+    base: Base
+    forward: tuple[Fault, ...] = ()
+    gradients: Gradients = "textbook"
+    backward: tuple[Fault, ...] = ()
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """All of them."""
+        return self.forward + self.backward
+
+    @property
+    def size(self) -> int:
+        """How many things it says: another convention than the declared one, and each fault."""
+        return len(self.faults) + bool(self.base.name)
+
+    @property
+    def equations(self) -> Equations:
+        """The base's, with all edits made."""
+        return apply(self.base.equations, *(fault.edit for fault in self.faults if fault.edit))
+
+    def predicted(self, arrays: Mapping[str, Array], *, gradients: bool = True) -> Results:
+        """Outputs and gradients, for arrays in float64 that may have leading axes."""
+        given = self.base.given(arrays)
+        results, tape = ahead(self.equations, given)
+        if gradients:
+            results = results | back(self.equations, given, tape)
+        return self.base.returned(results)
+
+    def budget(self, case: Case, *, gradients: bool = True) -> Budget:
+        """What code of which this hypothesis is true may return, within rounding.
+
+        Raises
+        ------
+        LostNoiseError
+            If a result of these equations does not depend on their inputs, so that no rounding
+            reaches it.
+        """
+        arrays = case.doubles()
+        held = {k: arrays.pop(k) for k in (*case.params, "lengths") if k in arrays}
+        if not gradients:
+            arrays = {k: v for k, v in arrays.items() if not k.startswith("d")}
+        found = budget(
+            lambda given: self.predicted(given, gradients=gradients), arrays, held, case.dtype.name
+        )
+        if self.gradients == "textbook" or not gradients:
+            return found
+        exact = exact_gradients(self, case)
+        if exact is None:
+            raise UsageError("there is no exact gradient")
+        spread = {
+            k: self._carried(k, found, v) if (v := exact.get(k)) is not None else s
+            for k, s in found.spread.items()
+        }
+        return replace(found, exact={**found.exact, **exact}, spread=spread)
+
+    def _carried(self, name: str, textbook: Budget, exact: Array) -> Array:
+        """The spread of an exact gradient.
+
+        What rounding carries into it was not measured, but into the textbook's; block by block it
+        grows with what is computed.
+        """
+        spread: Array = np.abs(exact) * PRECISIONS[textbook.dtype].u / MULTIPLE
+        for _, where in blocks(self.base.equations.cell, name, exact):
+            usual, size, noise = (
+                float(rms(a[where].ravel(), 0))
+                for a in (textbook.exact[name], exact, textbook.spread[name])
+            )
+            growth = max(1.0, size / usual) if usual > 0 and np.isfinite(size) else 1.0
+            spread[where] = 2 * (
+                spread[where] + growth * np.maximum(textbook.spread[name][where], noise)
+            )
+        return spread
+
+
+def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
+    """The derivatives of outputs times cotangents with respect to every array, by the complex step
+    in all entries at once.
+
+    None where that is not what the step gives, since a fault takes a modulus or casts.
+    """
+    arrays = case.doubles()
+    cotangents = {k: arrays.pop(k) for k in ("dy", "dhT", "dcT") if k in arrays}
+    lengths = {k: arrays.pop(k) for k in ("lengths",) if k in arrays}
+    n = sum(a.size for a in arrays.values())
+
+    def scalar(given: Mapping[str, Array]) -> Array:
+        out = hypothesis.predicted({**given, **lengths}, gradients=False)
+        parts = [out[k[1:]] * d for k, d in cotangents.items()]
+        lead = n if next(iter(given.values())).ndim > next(iter(arrays.values())).ndim else 1
+        value: Array = sum(p.reshape(lead, -1).sum(-1) for p in parts)
+        return value
+
+    stepped: dict[str, Array] = {}
+    at = 0
+    for name, a in arrays.items():
+        lifted = np.repeat(a[None].astype(complex), n, axis=0)
+        lifted.reshape(n, -1)[at + np.arange(a.size), np.arange(a.size)] += 1j * STEP
+        stepped[name], at = lifted, at + a.size
+    with np.errstate(all="ignore"):
+        flat = scalar(stepped).imag / STEP
+        direction = np.random.default_rng(0).uniform(-1, 1, n)
+        parts = np.split(direction, np.cumsum([a.size for a in arrays.values()])[:-1])
+        differences = []
+        for h in DIFFERENCES:
+            moved = [
+                {
+                    k: a + e * p.reshape(a.shape)
+                    for (k, a), p in zip(arrays.items(), parts, strict=True)
+                }
+                for e in (h, -h)
+            ]
+            differences.append(float(np.squeeze(scalar(moved[0]) - scalar(moved[1]))) / (2 * h))
+    size = float(np.abs(flat * direction).sum())
+    if (
+        not np.isfinite(size)
+        or min(abs(d - flat @ direction) for d in differences) > ANALYTIC * size
+    ):
+        return None
+    split = np.split(flat, np.cumsum([a.size for a in arrays.values()])[:-1])
+    return {f"d{k}": v.reshape(a.shape) for (k, a), v in zip(arrays.items(), split, strict=True)}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The faults that may be at work in a cell: named ones first, those with a source before the
+    others, and then the mutants.
+    """
+
+    forward: tuple[Fault, ...]
+    backward: tuple[Fault, ...]
+
+
+@cache
+def pool(cell: Cell) -> Pool:
+    """Every fault in the equations of a cell; of a cell with options or layers, those of the plain
+    one too where they apply.
+    """
+    sides: dict[str, list[Fault]] = {"forward": [], "backward": [], "around": []}
+    for fault in _candidates(cell):
+        if fault.equivalent or fault.edit is None:
+            continue
+        try:
+            sides[fault.side(cell)].append(fault)
+        except (UsageError, KeyError):
+            continue  # an edit of an equation that this cell does not have
+    return Pool(tuple(sides["forward"]), tuple(sides["backward"]))
+
+
+def _candidates(cell: Cell) -> Iterator[Fault]:
+    one = cell.one
+    if one in CELLS.values():
+        named = list(faults(one.name))
+    else:
+        own: Any = {"rnn": rnn.rows, "gru": gru.rows, "lstm": lstm.rows}[cell.kind]
+        tables: tuple[Any, ...] = (options.rows, shared.rows, per_gate.rows, own)
+        rows = {row[0]: row for table in tables for row in _rows(table, one)}
+        named = [
+            Fault(name, cell.name, says, edit, source="".join(source))
+            for name, says, edit, *source in rows.values()
+        ]
+    yield from sorted(named, key=lambda fault: not fault.source)
+    yield from mutants(one)
+
+
+def _rows(table: Any, cell: Cell) -> Iterator[Any]:
+    """The rows of a table up to the first that this cell is not made for."""
+    rows = table(cell)
+    while True:
+        try:
+            yield next(rows)
+        except (StopIteration, KeyError, UsageError):
+            return
+
+
+def is_mutant(fault: Fault) -> bool:
+    """Whether nobody named it."""
+    return fault.name.startswith("in ")
+
+
+class Trace:
+    """The forward of a hypothesis on one case, on which many backwards are tried."""
+
+    def __init__(self, hypothesis: Hypothesis, arrays: Mapping[str, Array]) -> None:
+        self.hypothesis = hypothesis
+        self.equations = hypothesis.equations
+        self._given = hypothesis.base.given(arrays)
+        self._returned = hypothesis.base.returned
+        self.results, self._tape = ahead(self.equations, self._given)
+
+    def backward(self, *found: Fault) -> Results:
+        """The gradients with these faults in the backward."""
+        edited = apply(self.equations, *(fault.edit for fault in found if fault.edit))
+        tape: Tape = [p._replace(equations=edited) for p in self._tape]
+        made = back(edited, self._given, tape)
+        returned = self._returned({**self.results, **made})
+        return {k: v for k, v in returned.items() if k not in self.results}

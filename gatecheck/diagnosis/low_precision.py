@@ -1,0 +1,65 @@
+"""Whether a target is right but for its precision: in float64 every number agrees, and in float32
+it is coarser than float32 has to be.
+
+So it is with matrix products in TF32 or bfloat16 and with approximated activations, on a GPU more
+often than not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gatecheck.cases import Case
+from gatecheck.checking.evidence import Violation, agree
+from gatecheck.diagnosis.forward_search import Search
+from gatecheck.diagnosis.hypotheses import Hypothesis
+from gatecheck.reference import Results
+
+COARSEST = 2.0**16
+"""The unit roundoff of bfloat16 over that of float32: what is further off than this times its
+budget is not coarse but wrong.
+"""
+
+
+def coarse(search: Search, observed: Sequence[tuple[Case, Results]]) -> str:
+    """What is known of a target whose equations are right, in a sentence; empty if they are not, or
+    if its float32 is as good as it gets.
+
+    Parameters
+    ----------
+    search
+        With what the target should compute.
+    observed
+        What it did compute, in float64 and in float32.
+    """
+    right = Hypothesis(search.right)
+    wide = [(case, got) for case, got in observed if case.dtype == np.float64]
+    narrow = [(case, got) for case, got in observed if case.dtype == np.float32]
+    if not wide or replace(search, observed=wide).residual(right) is None:
+        return ""
+    worst = max((_ratio(search, right, case, got) for case, got in narrow), default=0.0)
+    if not 1 < worst < COARSEST:
+        return ""
+    return (
+        f"The equations are right: in float64 every number agrees. In float32 results are off by up to {worst:.3g} times their budget: "
+        "it computes more coarsely than float32 does, as matrix products in TF32 or bfloat16 and approximated activations do."
+    )
+
+
+def _ratio(search: Search, right: Hypothesis, case: Case, got: Results) -> float:
+    """The worst error over its budget; infinity where NaN or infinities are not where they should
+    be.
+    """
+    budget = right.budget(case, gradients=any(name.startswith("d") for name in got))
+    if any((np.isfinite(a) != np.isfinite(budget.exact[name])).any() for name, a in got.items()):
+        return math.inf
+    try:
+        return agree(
+            search.cell, got, {name: budget.exact[name] for name in got}, budget.tolerance
+        ).ratio
+    except Violation as violation:
+        return violation.ratio

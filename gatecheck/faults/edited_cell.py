@@ -1,0 +1,118 @@
+"""The reference, edited or not, as an implementation of the protocol: the subject on which faults
+are planted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
+from gatecheck.faults.edits import Edit, apply
+from gatecheck.reference import Results, Tape, ahead, back, equations, masked
+
+
+def _replicated(arrays: Mapping[str, Array], count: int) -> dict[str, Array]:
+    return {k: np.broadcast_to(v, (count, *v.shape)) for k, v in arrays.items()}
+
+
+class Edited:
+    """A cell's equations with some edits, computed in the dtype of the inputs.
+
+    Parameters
+    ----------
+    cell
+        The cell.
+    *edits
+        Faults; none gives a correct implementation in NumPy.
+    masks
+        A fault in how the state is held past the end of a row: an edit of the masked equations.
+    """
+
+    convention = "canonical"
+
+    def __init__(self, cell: Cell, *edits: Edit, masks: Edit | None = None) -> None:
+        self.cell = cell
+        self.name = f"edited {cell}"
+        self.equations = apply(equations(cell), *edits)
+        self._masks = [masks] if masks else []
+
+    def _ahead(self, arrays: dict[str, Array]) -> tuple[Results, Tape]:
+        return ahead(self.equations, arrays, lambda plain: apply(masked(plain), *self._masks))
+
+    def _outputs(self, arrays: dict[str, Array]) -> tuple[Array, ...]:
+        with np.errstate(all="ignore"):
+            return tuple(self._ahead(arrays)[0].values())
+
+    def _gradients(self, arrays: dict[str, Array]) -> dict[str, Any]:
+        with np.errstate(all="ignore"):
+            _, tape = self._ahead(arrays)
+            return {k[1:]: v for k, v in back(self.equations, arrays, tape).items()}
+
+    def _arrays(self, params: dict[str, Array], x: Array, **rest: Array | None) -> dict[str, Array]:
+        return {**params, "x": x} | {k: v for k, v in rest.items() if v is not None}
+
+    def forward(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None = None,
+        lengths: Array | None = None,
+    ) -> tuple[Array, ...]:
+        """(y, hT) or (y, hT, cT); shapes as in :mod:`gatecheck.cells`."""
+        return self._outputs(self._arrays(params, x, h0=h0, c0=c0, lengths=lengths))
+
+    def forward_each(
+        self,
+        name: str,
+        entries: Array,
+        values: Array,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array,
+        c0: Array | None = None,
+    ) -> tuple[Array, ...]:
+        """:meth:`forward` for many inputs that differ in one entry: entry ``entries[k]`` in C order
+        of the input `name` is ``values[k]``.
+
+        The outputs have one leading axis more.
+        """
+        arrays = _replicated(self._arrays(params, x, h0=h0, c0=c0), len(entries))
+        changed = arrays[name].astype(values.dtype)
+        changed.reshape(len(entries), -1)[np.arange(len(entries)), entries] = values
+        return self._outputs(arrays | {name: changed})
+
+    def backward_each(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array,
+        c0: Array | None = None,
+        *,
+        dy: Array,
+        dhT: Array,
+        dcT: Array | None = None,
+    ) -> dict[str, Any]:
+        """:meth:`backward` for many cotangents: they and the gradients have one leading axis more."""
+        arrays = _replicated(self._arrays(params, x, h0=h0, c0=c0), len(dy))
+        return self._gradients(self._arrays(arrays, arrays["x"], dy=dy, dhT=dhT, dcT=dcT))
+
+    def backward(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
+        lengths: Array | None = None,
+    ) -> dict[str, Any]:
+        """A gradient for each parameter, x, h0 and (c0)."""
+        return self._gradients(
+            self._arrays(params, x, h0=h0, c0=c0, lengths=lengths, dy=dy, dhT=dhT, dcT=dcT)
+        )

@@ -1,0 +1,1 @@
+"""The faults themselves, as tables by cell, option, layer and call."""

@@ -1,0 +1,437 @@
+"""What people get wrong in a gated recurrent unit, whichever side of the product its reset gate is
+on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gatecheck.cells import GRU, Cell
+from gatecheck.faults.edits import both, misread, other, replaced, times
+from gatecheck.faults.tables.readings import Row, at_first, complement, earlier, later, zero
+from gatecheck.reference import equations
+from gatecheck.reference.equations import T, over_time, sigmoid
+
+
+def forward(cell: Cell) -> Iterator[Row]:
+    """Those of the forward pass that both kinds share."""
+    where = "a_n" if cell.reset == "after" else "q"
+    yield (
+        "reset never applied",
+        "The reset gate is computed and never applied.",
+        misread(where, r=1),
+        "zhiyongc/GRU-D#2",
+    )
+    yield (
+        "reset applied twice",
+        "The reset gate is applied twice.",
+        misread(where, r=lambda s: s.r**2),
+    )
+    yield (
+        "reset by the update gate",
+        "The candidate is reset by the update gate.",
+        misread(where, r=other("z")),
+    )
+    yield (
+        "reset of the other polarity",
+        "The candidate is reset by 1 - r.",
+        misread(where, r=complement("r")),
+    )
+    yield (
+        "reset also in the mix",
+        "The old state is reset in the mix as well as in the candidate.",
+        misread("h", h_prev=lambda s: s.r * s.h_prev),
+    )
+    yield (
+        "reset also in z",
+        "The update gate sees the old state after the reset.",
+        replaced(z=lambda s: sigmoid(s.a_z + (s.r * s.h_prev - s.h_prev) @ s.U_z)),
+    )
+    yield (
+        "reset on the input's share",
+        "The reset gate multiplies the share of the input in the candidate.",
+        _input_reset(),
+    )
+    yield (
+        "mix by r",
+        "The mix uses the reset gate instead of the update gate.",
+        misread("h", z=other("r")),
+    )
+    yield (
+        "mix with the state of two steps before",
+        "The candidate is made from one state and mixed with that of the step before.",
+        misread("h", h_prev=earlier("h_prev")),
+        "mquad/hgru4rec#11",
+    )
+    yield (
+        "mix without h0",
+        "At the first step the candidate sees h0 and the mix does not.",
+        misread("h", h_prev=lambda s: s.h_prev * (s.t > 0)),
+        "mquad/hgru4rec#11",
+    )
+    yield (
+        "z missing on the candidate",
+        "The candidate is added whole: h' = n + (1 - z) h.",
+        replaced(h=lambda s: s.n + (1 - s.z) * s.h_prev),
+    )
+    yield (
+        "1 - z missing on the old state",
+        "The old state is added whole: h' = z n + h.",
+        replaced(h=lambda s: s.z * s.n + s.h_prev),
+    )
+    yield (
+        "old state missing",
+        "The old state is left out of the mix: h' = z n.",
+        replaced(h=lambda s: s.z * s.n),
+    )
+    yield (
+        "z on both",
+        "The old state and the candidate are both multiplied by z.",
+        replaced(h=lambda s: s.z * (s.n + s.h_prev)),
+    )
+    yield (
+        "mix of preactivations",
+        "The candidate enters the mix without its tanh.",
+        misread("h", n=other("a_n")),
+    )
+    yield "no tanh on n", "The candidate has no tanh.", replaced(n=other("a_n"))
+    yield (
+        "sigmoid on n",
+        "The candidate is a sigmoid instead of a tanh.",
+        replaced(n=lambda s: sigmoid(s.a_n)),
+    )
+    yield (
+        "relu on n",
+        "The candidate is a relu instead of a tanh.",
+        replaced(n=lambda s: np.maximum(s.a_n, 0)),
+    )
+    yield (
+        "tanh on the new state",
+        "The new state goes through one more tanh.",
+        replaced(h=lambda s: np.tanh(s.z * s.n + (1 - s.z) * s.h_prev)),
+    )
+    yield (
+        "tanh of n overflows",
+        "The candidate's tanh is computed as (exp(2a) - 1)/(exp(2a) + 1), which is NaN for large a.",
+        replaced(n=lambda s: (np.exp(2 * s.a_n) - 1) / (np.exp(2 * s.a_n) + 1)),
+    )
+    yield (
+        "n of the step before",
+        "The mix takes the candidate of the step before.",
+        misread("h", n=earlier("n")),
+    )
+    yield (
+        "candidate output",
+        "The state is the candidate, without the mix.",
+        replaced(h=lambda s: s.n),
+    )
+
+
+def _input_reset() -> Any:
+    return lambda e: {"a_n": lambda s: e.step["a_n"](s) - (1 - s.r) * (s.x @ s.W_n)}
+
+
+def backward(cell: Cell) -> Iterator[Row]:
+    """Those of the backward pass that both kinds share."""
+    yield (
+        "copy path missing in dh",
+        "The carried gradient leaves out dh (1 - z).",
+        misread("dh_prev", dh=zero("dh")),
+    )
+    yield (
+        "1 - z missing in dh",
+        "The carried gradient takes dh whole instead of dh (1 - z).",
+        misread("dh_prev", z=zero("z")),
+    )
+    yield (
+        "z for 1 - z in dh",
+        "The carried gradient takes dh z instead of dh (1 - z).",
+        misread("dh_prev", z=complement("z")),
+    )
+    yield (
+        "z of the step after in dh",
+        "The carried gradient uses the update gate of the step after.",
+        misread("dh_prev", z=later("z")),
+    )
+    yield (
+        "z of the first step in dh",
+        "The carried gradient uses the first step's update gate at every step.",
+        misread("dh_prev", z=at_first("z")),
+        "lmnt-com/haste#43",
+    )
+    yield (
+        "dz without the old state",
+        "The gradient of the update gate is dh n instead of dh (n - h_prev).",
+        misread("dz", h_prev=zero("h_prev")),
+    )
+    yield (
+        "dz without the candidate",
+        "The gradient of the update gate leaves out the candidate.",
+        misread("dz", n=zero("n")),
+    )
+    yield (
+        "dz with h for h_prev",
+        "The gradient of the update gate uses the new state where the old one belongs.",
+        misread("dz", h_prev=other("h")),
+    )
+    yield (
+        "dz with the preactivation",
+        "The gradient of the update gate uses the candidate before its tanh.",
+        misread("dz", n=other("a_n")),
+    )
+    yield (
+        "dz from dy only",
+        "The gradient of the update gate leaves out what later steps carry back.",
+        misread("dz", dh=other("dy")),
+    )
+    yield (
+        "z missing in dn",
+        "The gradient of the candidate is dh instead of dh z.",
+        misread("dn", z=1),
+    )
+    yield (
+        "1 - z in dn",
+        "The gradient of the candidate is dh (1 - z) instead of dh z.",
+        misread("dn", z=complement("z")),
+    )
+    yield (
+        "z of the step before in dn",
+        "The gradient of the candidate uses the update gate of the step before.",
+        misread("dn", z=earlier("z")),
+        "ooples/AiDotNet PR 722",
+    )
+    yield (
+        "r in dn",
+        "The gradient of the candidate uses the reset gate instead of the update gate.",
+        misread("dn", z=other("r")),
+    )
+    yield (
+        "dn from dy only",
+        "The gradient of the candidate leaves out what later steps carry back.",
+        misread("dn", dh=other("dy")),
+    )
+
+
+def after(cell: Cell) -> Iterator[Row]:
+    """Those of a reset after the product."""
+    before = equations(GRU("before")).step
+    yield (
+        "reset before the product",
+        "The reset gate multiplies the old state before the product with U_n.",
+        _before(before),
+        "pytorch/pytorch#189225, microsoft/onnxscript#2852, tracel-ai/burn PR 2704",
+    )
+    yield (
+        "c_n missing",
+        "The candidate's inner bias c_n is never added.",
+        misread("q", c_n=0),
+        "google/flax#5594",
+    )
+    yield (
+        "c_n outside the reset",
+        "The candidate's inner bias is added outside the reset.",
+        both(misread("q", c_n=0), misread("a_n", b_n=lambda s: s.b_n + s.c_n)),
+        "apple/coremltools#1124",
+    )
+    yield (
+        "b_n inside the reset",
+        "The candidate's outer bias is added inside the reset.",
+        both(misread("q", c_n=lambda s: s.c_n + s.b_n), misread("a_n", b_n=0)),
+    )
+    yield (
+        "b_n and c_n exchanged",
+        "The candidate's two biases are exchanged.",
+        both(misread("q", c_n=other("b_n")), misread("a_n", b_n=other("c_n"))),
+    )
+    yield (
+        "c_n twice",
+        "The candidate's inner bias is added twice.",
+        misread("q", c_n=times(2, "c_n")),
+    )
+    yield (
+        "reset on the whole candidate",
+        "The reset gate multiplies the candidate's whole preactivation.",
+        replaced(a_n=lambda s: s.r * (s.x @ s.W_n + s.b_n + s.q)),
+    )
+    yield (
+        "reset after the tanh",
+        "The reset gate multiplies the candidate after its tanh.",
+        replaced(a_n=lambda s: s.x @ s.W_n + s.b_n + s.q, n=lambda s: s.r * np.tanh(s.a_n)),
+    )
+    yield (
+        "reset before and after",
+        "The reset gate multiplies the old state both before and after the product with U_n.",
+        misread("q", h_prev=lambda s: s.r * s.h_prev),
+    )
+    yield (
+        "r missing in dq",
+        "The gradient of the recurrent product leaves out the reset gate.",
+        misread("dq", r=1),
+        "ooples/AiDotNet PR 722",
+    )
+    yield (
+        "reset factor missing in dh",
+        "The carried gradient leaves out the reset gate.",
+        misread("dh_prev", dq=other("da_n")),
+        "ooples/AiDotNet PR 722",
+    )
+    yield (
+        "r missing in dU_n",
+        "The gradient of U_n leaves out the reset gate.",
+        misread("dU_n", dq=other("da_n")),
+    )
+    yield (
+        "r missing in dc_n",
+        "The gradient of c_n leaves out the reset gate.",
+        misread("dc_n", dq=other("da_n")),
+    )
+    yield "dc_n missing", "The gradient of c_n is zero.", misread("dc_n", dq=zero("dq"))
+    yield (
+        "r is its preactivation",
+        "The saved reset gate is its preactivation.",
+        misread("dq", r=other("a_r")),
+        "microsoft/onnxruntime#16862",
+    )
+    yield (
+        "r of the step before in dq",
+        "The gradient of the recurrent product uses the reset gate of the step before.",
+        misread("dq", r=earlier("r")),
+        "ooples/AiDotNet PR 722",
+    )
+    yield (
+        "z in dq",
+        "The gradient of the recurrent product uses the update gate instead of the reset gate.",
+        misread("dq", r=other("z")),
+    )
+    yield (
+        "dr with h_prev for q",
+        "The gradient of the reset gate uses the old state where its product with U_n belongs.",
+        misread("dr", q=other("h_prev")),
+    )
+    yield (
+        "c_n missing in dr",
+        "The gradient of the reset gate leaves out the inner bias.",
+        misread("dr", q=lambda s: s.q - s.c_n),
+    )
+    yield (
+        "dr from dn",
+        "The gradient of the reset gate leaves out the slope of the candidate.",
+        misread("dr", da_n=other("dn")),
+    )
+    yield (
+        "dr from dq",
+        "The gradient of the reset gate is taken after the reset instead of before it.",
+        misread("dr", da_n=lambda s: s.da_n * s.r),
+    )
+    yield (
+        "q of the step before in dr",
+        "The gradient of the reset gate uses the product of the step before.",
+        misread("dr", q=earlier("q")),
+    )
+    yield (
+        "reset on b_n's gradient",
+        "The gradient of b_n is multiplied by the reset gate, as if b_n were inside it.",
+        misread("db_n", da_n=other("dq")),
+    )
+    yield (
+        "reset on W_n's gradient",
+        "The gradient of W_n is multiplied by the reset gate.",
+        misread("dW_n", da_n=other("dq")),
+    )
+    yield (
+        "reset on the inputs' gradient",
+        "The candidate's share of the gradient of the inputs is multiplied by the reset gate.",
+        misread("dx", da_n=other("dq")),
+    )
+
+
+def _before(step: Any) -> Any:
+    # c_n has no place in that form but beside b_n.
+    return replaced(q=step["q"], a_n=lambda s: step["a_n"](s) + s.c_n)
+
+
+def before(cell: Cell) -> Iterator[Row]:
+    """Those of a reset before the product."""
+    yield (
+        "reset after the product",
+        "The reset gate multiplies the product with U_n instead of the old state.",
+        replaced(a_n=lambda s: s.x @ s.W_n + s.b_n + s.r * (s.h_prev @ s.U_n)),
+    )
+    yield (
+        "reset on the whole candidate",
+        "The reset gate multiplies the candidate's whole preactivation.",
+        replaced(a_n=lambda s: s.r * (s.x @ s.W_n + s.b_n + s.h_prev @ s.U_n)),
+    )
+    yield (
+        "reset before and after",
+        "The reset gate multiplies the old state both before and after the product with U_n.",
+        replaced(a_n=lambda s: s.x @ s.W_n + s.b_n + s.r * (s.q @ s.U_n)),
+    )
+    yield (
+        "reset factor missing in dh",
+        "The carried gradient leaves out the reset gate.",
+        misread("dh_prev", r=1),
+        "ooples/AiDotNet PR 722",
+    )
+    yield (
+        "r of the step before in dh",
+        "The carried gradient uses the reset gate of the step before.",
+        misread("dh_prev", r=earlier("r")),
+        "ooples/AiDotNet PR 722",
+    )
+    yield (
+        "r is its preactivation",
+        "The saved reset gate is its preactivation.",
+        misread("dh_prev", r=other("a_r")),
+        "microsoft/onnxruntime#16862",
+    )
+    yield (
+        "z for r in dh",
+        "The carried gradient uses the update gate where the reset gate belongs.",
+        misread("dh_prev", r=other("z")),
+    )
+    yield (
+        "r missing in dU_n",
+        "The gradient of U_n leaves out the reset gate.",
+        misread("dU_n", q=other("h_prev")),
+    )
+    yield (
+        "dU_n by r after the product",
+        "The gradient of U_n is taken as if the reset came after the product.",
+        replaced(dU_n=lambda q: over_time(q.h_prev, q.da_n * q.r)),
+    )
+    yield (
+        "dr with h for h_prev",
+        "The gradient of the reset gate uses the new state where the old one belongs.",
+        misread("dr", h_prev=other("h")),
+    )
+    yield (
+        "dr with the reset state",
+        "The gradient of the reset gate uses the old state after the reset.",
+        misread("dr", h_prev=other("q")),
+    )
+    yield (
+        "dr before U_n",
+        "The gradient of the reset gate leaves out the product with the transpose of U_n.",
+        misread("dr", dq=other("da_n")),
+    )
+    yield (
+        "dr as if after the product",
+        "The gradient of the reset gate is taken as if the reset came after the product.",
+        replaced(dr=lambda s: s.da_n * (s.h_prev @ s.U_n)),
+    )
+    yield (
+        "dq past the tanh",
+        "The gradient of the reset state leaves out the slope of the candidate.",
+        replaced(dq=lambda s: s.dn @ T(s.U_n)),
+    )
+
+
+def rows(cell: Cell) -> Iterator[Row]:
+    """All of them, for this place of the reset."""
+    yield from forward(cell)
+    yield from backward(cell)
+    yield from (after if cell.reset == "after" else before)(cell)

@@ -1,0 +1,182 @@
+"""What people get wrong in a layer that runs backwards in time, or takes the batch first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
+from gatecheck.faults.wrappers import Row, Wrapper
+from gatecheck.reference.network import in_reverse
+
+Turn = Callable[[Array, Array | None], Array]
+
+
+def _padding_too(a: Array, lengths: Array | None) -> Array:
+    return a[::-1]
+
+
+def _batch_first(a: Array, lengths: Array | None) -> Array:
+    return a.swapaxes(0, 1)
+
+
+def _reshaped(a: Array, lengths: Array | None) -> Array:
+    """The other layout's shape, but the memory as it was."""
+    return np.ascontiguousarray(a).reshape(a.shape[1], a.shape[0], a.shape[2])
+
+
+def _same(a: Array, lengths: Array | None) -> Array:
+    return a
+
+
+class Layer:
+    """A correct implementation in time order as a layer of another layout.
+
+    Parameters
+    ----------
+    inner
+        The implementation.
+    option
+        The layout that the layer declares, a name in :data:`gatecheck.implementation.protocol.OPTIONS`.
+    turn
+        What is done to x, y, dx and dy by name, in the place of the right thing.
+    last
+        Which output is returned as h_T instead of the state after the last step that was run, or
+        None.
+    """
+
+    convention = "canonical"
+
+    def __init__(
+        self, inner: Any, option: str, turn: Mapping[str, Turn], last: int | None = None
+    ) -> None:
+        self.cell, self._inner, self._last = inner.cell, inner, last
+        self.options = {option: True}
+        right = {"reverse": in_reverse, "batch_first": _batch_first}[option]
+        self._turn = dict.fromkeys(("x", "y", "dx", "dy"), right) | dict(turn)
+
+    def _turned(self, name: str, a: Array, lengths: Array | None) -> Array:
+        return np.array(self._turn[name](a, lengths), order="C")
+
+    def forward(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None = None,
+        lengths: Array | None = None,
+    ) -> tuple[Array, ...]:
+        """As the protocol has it, in the layout of the layer."""
+        y, *final = self._inner.forward(params, self._turned("x", x, lengths), h0, c0, lengths)
+        y = self._turned("y", y, lengths)
+        if self._last is not None and len(x):
+            final[0] = y[self._last].copy()
+        return (y, *final)
+
+    def backward(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
+        lengths: Array | None = None,
+    ) -> dict[str, Any]:
+        """As the protocol has it, in the layout of the layer."""
+        dy = None if dy is None else self._turned("dy", dy, lengths)
+        out: dict[str, Any] = self._inner.backward(
+            params, self._turned("x", x, lengths), h0, c0, dy, dhT, dcT, lengths
+        )
+        return out | {"x": self._turned("dx", out["x"], lengths)}
+
+
+def layer(option: str, **turn: Turn) -> Wrapper:
+    """The wrapper that makes an implementation a layer of this layout, right but for what is given."""
+    return lambda inner: Layer(inner, option, turn)
+
+
+def rows(cell: Cell) -> Iterator[Row]:
+    """All of them."""
+    source = "openvinotoolkit/openvino#37820, onnx/onnx PR 7935"
+    everything = dict.fromkeys(("x", "y", "dx", "dy"), _same)
+    yield (
+        "reverse: direction ignored",
+        "A reverse layer runs forwards.",
+        layer("reverse", **everything),
+        source,
+    )
+    yield (
+        "reverse: outputs in the order of the run",
+        "A reverse layer returns its outputs from the last step to the first.",
+        layer("reverse", y=_same),
+        "onnx/keras-onnx#523",
+    )
+    yield (
+        "reverse: inputs not reversed",
+        "A reverse layer reverses its outputs, but not its inputs.",
+        layer("reverse", x=_same),
+    )
+    yield (
+        "reverse: dy not reversed",
+        "The backward of a reverse layer reads dy in the order of the run.",
+        layer("reverse", dy=_same),
+    )
+    yield (
+        "reverse: dx not reversed",
+        "The backward of a reverse layer returns dx in the order of the run.",
+        layer("reverse", dx=_same),
+    )
+    yield (
+        "reverse: hT is the output of the last step",
+        "The final state of a reverse layer is taken from the last step, which it runs first.",
+        lambda inner: Layer(inner, "reverse", {}, last=-1),
+        "yalesong/pvse#13",
+    )
+    yield (
+        "reverse: rows reversed instead of steps",
+        "A reverse layer reverses the batch where it should reverse the steps.",
+        layer("reverse", x=lambda a, lengths: a[:, ::-1], y=lambda a, lengths: a[:, ::-1]),
+    )
+    yield (
+        "reverse: padding reversed too",
+        "A reverse layer begins with the padding of a row that ends early.",
+        layer("reverse", **dict.fromkeys(("x", "y", "dx", "dy"), _padding_too)),
+        "NervanaSystems/ngraph PR 3176",
+    )
+    yield (
+        "batch first: x reshaped",
+        "The memory of x is read as if time were first.",
+        layer("batch_first", x=_reshaped),
+        source,
+    )
+    yield (
+        "batch first: y reshaped",
+        "The memory of y is written as if time were first.",
+        layer("batch_first", y=_reshaped),
+        source,
+    )
+    yield (
+        "batch first: dy reshaped",
+        "The memory of dy is read as if time were first.",
+        layer("batch_first", dy=_reshaped),
+    )
+    yield (
+        "batch first: dx reshaped",
+        "The memory of dx is written as if time were first.",
+        layer("batch_first", dx=_reshaped),
+    )
+    yield (
+        "batch first: y time first",
+        "The outputs are returned with time first.",
+        layer("batch_first", y=_same),
+    )
+    yield (
+        "batch first: dx time first",
+        "The gradient of the inputs is returned with time first.",
+        layer("batch_first", dx=_same),
+    )

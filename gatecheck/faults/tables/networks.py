@@ -1,0 +1,502 @@
+"""What people get wrong in bidirectional and stacked layers: which half, which layer, which state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
+from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.wrappers import Around, Call, Returned, Row, Wrapper, of, present, wrapped
+
+STATES = ("h0", "c0", "dhT", "dcT")
+
+
+def _halves(a: Array) -> tuple[Array, Array]:
+    """The forward and the reverse direction's share of the last axis."""
+    P = a.shape[-1] // 2
+    return a[..., :P], a[..., P:]
+
+
+def _side_by_side(forward: Array, reverse: Array) -> Array:
+    return np.concatenate([forward, reverse], axis=-1)
+
+
+def _params(change: Callable[[Call], Call]) -> Wrapper:
+    """The parameters are read as others."""
+    return wrapped(lambda call: call | {"params": change(call["params"])})
+
+
+def _states(change: Callable[[Array], Array], *names: str) -> Wrapper:
+    """States, or their cotangents, are read as others."""
+    return wrapped(present(change, *names))
+
+
+def _taken(order: list[int]) -> Callable[[Array], Array]:
+    """The states of other passes in the place of each."""
+    return lambda a: a[order]
+
+
+def _kept(holds: Callable[[int], bool]) -> Callable[[Array], Array]:
+    """The states of some passes, and zero in the place of the others."""
+    return lambda a: np.stack([state if holds(j) else 0 * state for j, state in enumerate(a)])
+
+
+def _final(change: Callable[[Array], Array]) -> Wrapper:
+    return wrapped(
+        outputs=lambda call, out: {k: v if k == "y" else change(v) for k, v in out.items()}
+    )
+
+
+def _sequences(change: Callable[[Array], Array]) -> Wrapper:
+    """y is changed, and dy in the same way, which is its own inverse: a layer that is consistent
+    with itself.
+    """
+    return wrapped(present(change, "dy"), of("y", change))
+
+
+def _zeroed(kind: str, where: str) -> Callable[[Call], Call]:
+    """The arrays whose names begin with one and have the other in them are zero."""
+    return lambda arrays: {
+        k: 0 * v if k[0] == kind and where in k else v for k, v in arrays.items()
+    }
+
+
+def _no_gradient(kind: str, where: str) -> Wrapper:
+    return wrapped(gradients=lambda call, out: _zeroed(kind, where)(out))
+
+
+# ---- both directions
+
+
+def _twin(name: str) -> str:
+    """The same parameter of the other direction."""
+    return name.removesuffix(".reverse") if name.endswith(".reverse") else f"{name}.reverse"
+
+
+def _exchanged(params: Call) -> Call:
+    """The parameters of the directions exchanged, which in upper layers leaves W's rows where they
+    are.
+    """
+    return {k: params[_twin(k)] for k in params}
+
+
+def _added(kind: str) -> Returned:
+    """The gradients of one kind of parameter are the sum over both directions."""
+    return lambda call, out: {
+        k: v + out[_twin(k)] if k in call["params"] and k[0] == kind else v for k, v in out.items()
+    }
+
+
+def _mean_of_halves(a: Array) -> Array:
+    forward, reverse = _halves(a)
+    return _side_by_side((forward + reverse) / 2, (forward + reverse) / 2)
+
+
+def _shared(*kinds: str) -> Callable[[Call], Call]:
+    """The reverse direction has the other's parameters, or those of some kinds."""
+    return lambda params: {
+        k: params[k.removesuffix(".reverse")]
+        if k.endswith(".reverse") and (not kinds or k[0] in kinds)
+        else v
+        for k, v in params.items()
+    }
+
+
+def _reverse_of(name: str, change: Callable[[Array], Array]) -> Returned:
+    def hook(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+        forward, reverse = _halves(out[name])
+        return out | {name: _side_by_side(forward, change(reverse))}
+
+    return hook
+
+
+def _one_direction_of_dx(which: int) -> Wrapper:
+    """dx is the share of one direction alone: that of a call in which the other's weights are zero."""
+
+    def wrap(inner: Any) -> Around:
+        def gradients(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+            dropped = {
+                k: 0 * v if k.endswith(".reverse") != bool(which) else v
+                for k, v in call["params"].items()
+            }
+            return out | {"x": inner.backward(**call | {"params": dropped})["x"]}
+
+        return Around(inner, gradients=gradients)
+
+    return wrap
+
+
+def _forwards(inner: Any) -> Around:
+    """The reverse direction runs forwards."""
+
+    def outputs(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+        other = inner.forward(
+            **call
+            | {"params": _exchanged(call["params"])}
+            | {k: call[k][::-1] for k in ("h0", "c0") if call.get(k) is not None}
+        )
+        out["y"] = _side_by_side(_halves(out["y"])[0], _halves(other[0])[0])
+        return out | {
+            k: np.stack([out[k][0], v[0]]) for k, v in zip(("hT", "cT"), other[1:], strict=False)
+        }
+
+    return Around(inner, outputs=outputs)
+
+
+def bidirectional(cell: Cell) -> Iterator[Row]:
+    """Those of two directions."""
+    passes = range(len(cell.tags))
+    swap, twice = _taken([k ^ 1 for k in passes]), _taken([k & ~1 for k in passes])
+    yield (
+        "halves exchanged",
+        "The halves of the output are exchanged.",
+        _sequences(lambda a: _side_by_side(*reversed(_halves(a)))),
+    )
+    yield (
+        "reverse half in the order of the run",
+        "The reverse half of the output goes from the last step to the first.",
+        _sequences(lambda a: _side_by_side(_halves(a)[0], _halves(a)[1][::-1])),
+        "onnx/keras-onnx#523",
+    )
+    yield (
+        "halves interleaved",
+        "The two directions' outputs alternate instead of standing side by side.",
+        wrapped(outputs=of("y", lambda a: np.stack(_halves(a), axis=-1).reshape(a.shape))),
+    )
+    yield (
+        "halves averaged",
+        "Both halves are the mean of the two.",
+        wrapped(outputs=of("y", _mean_of_halves)),
+    )
+    yield (
+        "reverse half zero",
+        "The reverse direction is not run.",
+        wrapped(outputs=_reverse_of("y", lambda a: 0 * a)),
+    )
+    yield (
+        "reverse half one step late",
+        "The reverse half of the output is shifted by a step.",
+        wrapped(outputs=_reverse_of("y", lambda a: np.concatenate([a[1:], 0 * a[:1]]))),
+    )
+    if cell.layers == 1:
+        yield (
+            "reverse direction runs forwards",
+            "Both directions run from the first step to the last.",
+            _forwards,
+            "onnx/onnx PR 7935",
+        )
+        yield (
+            "hT of the reverse direction from the last output",
+            "The final state of the reverse direction is its output at the last step, where it begins.",
+            wrapped(
+                outputs=lambda call, out: (
+                    out | {"hT": np.stack([out["hT"][0], _halves(out["y"])[1][-1]])}
+                    if len(out["y"])
+                    else out
+                )
+            ),
+            "yalesong/pvse#13",
+        )
+        for which, name in enumerate(("forward", "reverse")):
+            yield (
+                f"dx of the {name} direction only",
+                f"The gradient of the inputs is that through the {name} direction alone.",
+                _one_direction_of_dx(which),
+            )
+    yield (
+        "directions' weights exchanged",
+        "Each direction runs with the other's parameters.",
+        _params(_exchanged),
+    )
+    yield (
+        "directions share their weights",
+        "The reverse direction runs with the forward's parameters.",
+        _params(_shared()),
+    )
+    yield (
+        "directions share U",
+        "The reverse direction runs with the forward's U.",
+        _params(_shared("U")),
+    )
+    yield (
+        "directions share b",
+        "The reverse direction runs with the forward's biases.",
+        _params(_shared("b", "c")),
+    )
+    yield (
+        "directions' initial states exchanged",
+        "Each direction begins from the other's state.",
+        _states(swap, "h0", "c0"),
+    )
+    yield (
+        "both directions begin from the forward's state",
+        "The initial state of the forward direction is that of both.",
+        _states(twice, "h0", "c0"),
+    )
+    yield (
+        "directions' final states exchanged",
+        "The final states of the directions are exchanged.",
+        _final(swap),
+    )
+    yield (
+        "final states of the forward direction twice",
+        "The final state of the forward direction is returned as that of both.",
+        _final(twice),
+    )
+    yield (
+        "cotangents of the final states exchanged",
+        "The cotangents dhT and dcT of the directions are exchanged.",
+        _states(swap, "dhT", "dcT"),
+    )
+    yield (
+        "dy overwritten before the reverse direction",
+        "The forward direction's backward has used up dy before the reverse direction reads it.",
+        _states(lambda a: _side_by_side(_halves(a)[0], 0 * _halves(a)[1]), "dy"),
+        "apache/mxnet PR 18203",
+    )
+    yield (
+        "dy of the forward half for both",
+        "Both directions' backwards read the forward half of dy.",
+        _states(lambda a: _side_by_side(_halves(a)[0], _halves(a)[0]), "dy"),
+    )
+    yield (
+        "dy of the reverse half in the order of the run",
+        "The reverse direction's backward reads dy from the first step on.",
+        _states(lambda a: _side_by_side(_halves(a)[0], _halves(a)[1][::-1]), "dy"),
+    )
+    for kind in ("W", "U", "b"):
+        yield (
+            f"d{kind} of the directions added",
+            f"The gradients of {kind} of both directions go into one accumulator.",
+            wrapped(gradients=_added(kind)),
+        )
+        yield (
+            f"d{kind} of the reverse direction missing",
+            f"The gradient of {kind} of the reverse direction is zero.",
+            _no_gradient(kind, ".reverse"),
+        )
+    yield (
+        "dx backwards in time",
+        "The gradient of the inputs is in the order of the reverse run.",
+        wrapped(gradients=of("x", lambda a: a[::-1])),
+    )
+
+
+# ---- layers upon layers
+
+
+def _bottom(cell: Cell) -> Cell:
+    return replace(cell, layers=1)
+
+
+def _of_bottom(cell: Cell, call: Call) -> Call:
+    """The call of the first layer alone."""
+    k = cell.directions
+    own = {name: call["params"][name] for name in _bottom(cell).param_shapes(1, 1)}
+    states = {n: call[n] if k > 1 else call[n][0] for n in STATES if call.get(n) is not None}
+    states = {n: v[:k] if k > 1 else v for n, v in states.items()}
+    return (
+        dict.fromkeys(n for n in STATES if n in call)
+        | {n: v for n, v in call.items() if n not in STATES}
+        | {"params": own}
+        | states
+    )
+
+
+def _bottom_y(cell: Cell) -> Callable[[Call], Array]:
+    def y(call: Call) -> Array:
+        given = _of_bottom(cell, call)
+        made: Array = Edited(_bottom(cell)).forward(
+            given["params"], given["x"], given["h0"], given.get("c0"), given.get("lengths")
+        )[0]
+        return made
+
+    return y
+
+
+def _bottom_from_dy(cell: Cell) -> Returned:
+    """The gradients of the first layer from dy itself, as if it were the only one."""
+
+    def hook(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+        given = _of_bottom(cell, call)
+        rest: dict[str, Any] = {"c0": None, "dcT": None} | given
+        got = Edited(_bottom(cell)).backward(**rest)
+        return out | {k: got[k] for k in (*given["params"], "x")}
+
+    return hook
+
+
+def _like_first(*kinds: str) -> Callable[[Call], Call]:
+    """Upper layers have the parameters of the first, where these have the same shape."""
+
+    def change(params: Call) -> Call:
+        def first(name: str) -> str:
+            return name.partition(".")[0] + (".reverse" if name.endswith(".reverse") else "")
+
+        return {
+            k: params[first(k)] if k[0] in kinds and ".l" in k else v for k, v in params.items()
+        }
+
+    return change
+
+
+def stacked(cell: Cell) -> Iterator[Row]:
+    """Those of several layers."""
+    k = cell.directions
+    yield "layers share U", "Every layer runs with the first layer's U.", _params(_like_first("U"))
+    yield (
+        "layers share b",
+        "Every layer runs with the first layer's biases.",
+        _params(_like_first("b", "c")),
+    )
+    for kind in ("W", "U", "b"):
+        yield (
+            f"{kind} of the upper layers not used",
+            f"Upper layers run with a {kind} of zeros.",
+            _params(_zeroed(kind, ".l")),
+        )
+        yield (
+            f"d{kind} of the upper layers missing",
+            f"The gradient of the upper layers' {kind} is zero.",
+            _no_gradient(kind, ".l"),
+        )
+    N = len(cell.tags)
+    first, last = _taken([j % k for j in range(N)]), _taken([N - k + j % k for j in range(N)])
+    turned = _taken([N - k - (j - j % k) + j % k for j in range(N)])
+    above, below = _kept(lambda j: j < k), _kept(lambda j: j >= N - k)
+    yield (
+        "every layer begins from the first's state",
+        "The first layer's initial state is that of every layer.",
+        _states(first, "h0", "c0"),
+    )
+    yield (
+        "upper layers begin from zero",
+        "Only the first layer reads its initial state.",
+        _states(above, "h0", "c0"),
+    )
+    yield (
+        "layers' initial states in the opposite order",
+        "The layers' initial states are read from the top.",
+        _states(turned, "h0", "c0"),
+    )
+    yield (
+        "layers' final states in the opposite order",
+        "The layers' final states are returned from the top.",
+        _final(turned),
+    )
+    yield (
+        "final state of the last layer for all",
+        "The last layer's final state is returned as that of every layer.",
+        _final(last),
+    )
+    yield (
+        "final state of the first layer for all",
+        "The first layer's final state is returned as that of every layer.",
+        _final(first),
+    )
+    yield (
+        "dhT of the last layer only",
+        "The cotangents of the lower layers' final states are ignored.",
+        _states(below, "dhT", "dcT"),
+    )
+    yield (
+        "dhT of the last layer for all",
+        "The cotangent of the last layer's final state is that of every layer.",
+        _states(last, "dhT", "dcT"),
+    )
+    yield (
+        "dh0 of the layers in the opposite order",
+        "The gradients of the layers' initial states are returned from the top.",
+        wrapped(
+            gradients=lambda call, out: out | {n: turned(out[n]) for n in ("h0", "c0") if n in out}
+        ),
+    )
+    yield (
+        "dh0 of the upper layers missing",
+        "The gradient of the upper layers' initial states is zero.",
+        wrapped(
+            gradients=lambda call, out: out | {n: above(out[n]) for n in ("h0", "c0") if n in out}
+        ),
+    )
+    if cell.bidirectional:
+        mixed = _taken([(j % cell.layers) * k + j // cell.layers for j in range(N)])
+        yield (
+            "states by direction first",
+            "States are ordered by direction first, and by layer in each.",
+            wrapped(present(mixed, *STATES)),
+        )
+        yield (
+            "final states by direction first",
+            "Final states are ordered by direction first, and by layer in each.",
+            _final(mixed),
+        )
+        yield (
+            "upper layers read the halves exchanged",
+            "In the upper layers W meets the reverse half of the layer below where it expects the forward one.",
+            _params(
+                lambda params: {
+                    n: np.roll(v, len(v) // 2, 0) if n[0] == "W" and ".l" in n else v
+                    for n, v in params.items()
+                }
+            ),
+        )
+        yield (
+            "upper layers read the forward half only",
+            "Upper layers see the forward half of the layer below only.",
+            _params(
+                lambda params: {
+                    n: np.concatenate([v[: len(v) // 2], 0 * v[len(v) // 2 :]])
+                    if n[0] == "W" and ".l" in n
+                    else v
+                    for n, v in params.items()
+                }
+            ),
+        )
+    yield (
+        "y of the first layer",
+        "The output is that of the first layer.",
+        wrapped(outputs=lambda call, out: out | {"y": _bottom_y(cell)(call)}),
+    )
+    yield (
+        "y with a residual",
+        "The output of the layer below is added to that of the last layer.",
+        wrapped(outputs=lambda call, out: out | {"y": out["y"] + _bottom_y(cell)(call)}),
+    )
+    yield (
+        "first layer's gradients from dy",
+        "The first layer's backward reads dy instead of the gradient that the layer above hands down.",
+        wrapped(gradients=_bottom_from_dy(cell)),
+    )
+    yield (
+        "no gradient below the last layer",
+        "The gradient is not handed down from the last layer.",
+        wrapped(
+            gradients=lambda call, out: {
+                n: v
+                if any(
+                    n == f"{m}{tag}" for tag in cell.tags[-k:] for m in cell.one.param_shapes(1, 1)
+                )
+                or n in ("h0", "c0")
+                else 0 * v
+                for n, v in out.items()
+            }
+        ),
+    )
+    yield (
+        "dx doubled",
+        "The gradient of the inputs is counted twice.",
+        wrapped(gradients=of("x", lambda v: 2 * v)),
+    )
+
+
+def rows(cell: Cell) -> Iterator[Row]:
+    """Those of the directions and layers that a network has."""
+    if cell.bidirectional:
+        yield from bidirectional(cell)
+    if cell.layers > 1:
+        yield from stacked(cell)

@@ -1,0 +1,479 @@
+"""What people get wrong around a cell: memory that outlives a call, damaged inputs, absent arrays,
+layouts, sizes and dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
+from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edits import Edit, misread
+
+Call = dict[str, Any]
+"""The arguments of one call by name: params, x, h0, c0, in a backward dy, dhT, dcT, and lengths
+where there are any.
+"""
+
+Given = Callable[[Call], Call]
+Returned = Callable[[Call, dict[str, Any]], dict[str, Any]]
+Wrapper = Callable[[Any], Any]
+Row = tuple[str, str, Wrapper] | tuple[str, str, Wrapper, str]
+
+
+class Around:
+    """An implementation inside something that gets its surroundings wrong.
+
+    Parameters
+    ----------
+    inner
+        A correct implementation with canonical arrays.
+    given
+        Applied to the arguments of every call.
+    outputs, gradients
+        Applied to what forward returns (``y``, ``hT``, ``cT`` by name) and to what backward
+        returns.
+    """
+
+    convention = "canonical"
+
+    def __init__(
+        self,
+        inner: Any,
+        given: Given | None = None,
+        outputs: Returned | None = None,
+        gradients: Returned | None = None,
+    ) -> None:
+        self.cell, self._inner = inner.cell, inner
+        self._given, self._outputs, self._gradients = given, outputs, gradients
+
+    def _arguments(self, lengths: Array | None, **call: Any) -> Call:
+        call |= {} if lengths is None else {"lengths": lengths}
+        return self._given(call) if self._given else call
+
+    def forward(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None = None,
+        lengths: Array | None = None,
+    ) -> tuple[Array, ...]:
+        """As the protocol has it, but for the fault."""
+        call = self._arguments(lengths, params=params, x=x, h0=h0, c0=c0)
+        out = dict(zip(("y", "hT", "cT"), self._inner.forward(**call), strict=False))
+        return tuple((self._outputs(call, out) if self._outputs else out).values())
+
+    def backward(
+        self,
+        params: dict[str, Array],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
+        lengths: Array | None = None,
+    ) -> dict[str, Any]:
+        """As the protocol has it, but for the fault."""
+        call = self._arguments(lengths, params=params, x=x, h0=h0, c0=c0, dy=dy, dhT=dhT, dcT=dcT)
+        out = self._inner.backward(**call)
+        return self._gradients(call, out) if self._gradients else out
+
+
+def wrapped(
+    given: Given | None = None, outputs: Returned | None = None, gradients: Returned | None = None
+) -> Wrapper:
+    """The wrapper with these hooks, which keep nothing between calls."""
+    return lambda inner: Around(inner, given, outputs, gradients)
+
+
+def returning(change: Returned) -> Wrapper:
+    """The wrapper with one hook for the results of both passes."""
+    return wrapped(None, change, change)
+
+
+def of(name: str, change: Callable[[Any], Any]) -> Returned:
+    """The hook that changes one result."""
+    return lambda call, out: out | {name: change(out[name])}
+
+
+def each(change: Callable[[Any], Any], *names: str) -> Returned:
+    """The hook that changes these results, or all of them."""
+    return lambda call, out: {
+        k: change(v) if not names or k in names else v for k, v in out.items()
+    }
+
+
+def present(change: Callable[[Any], Any], *names: str) -> Given:
+    """The hook that changes these arguments where they are there; ``params`` stands for each of the
+    parameters.
+    """
+
+    def given(call: Call) -> Call:
+        new = {
+            k: change(v) if k in names and v is not None else v
+            for k, v in call.items()
+            if k != "params"
+        }
+        return {
+            "params": {k: change(v) for k, v in call["params"].items()}
+            if "params" in names
+            else call["params"]
+        } | new
+
+    return given
+
+
+def absent(name: str, instead: Callable[[Call], Any]) -> Given:
+    """The hook that puts something else where an argument is left out."""
+    return lambda call: (
+        call | {name: instead(call)} if name in call and call[name] is None else call
+    )
+
+
+def _state(call: Call, value: float) -> Array:
+    return np.full((call["x"].shape[1], call["params"]["U"].shape[0]), value, call["x"].dtype)
+
+
+# ---- damaged arguments
+
+
+def _damaged(name: str, damage: Callable[[Any, dict[str, Any]], None]) -> Returned:
+    def change(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+        if call.get(name) is not None:
+            damage(call[name], out)
+        return out
+
+    return change
+
+
+def _halve(a: Array, out: dict[str, Any]) -> None:
+    a[...] = a / 2
+
+
+def _scale_weights(params: Call, out: dict[str, Any]) -> None:
+    params["U"][...] = params["U"] / 2
+
+
+def _store(params: Call, out: dict[str, Any]) -> None:
+    params["workspace"] = params["U"].copy()
+
+
+def _copy_from(name: str) -> Callable[[Any, dict[str, Any]], None]:
+    def damage(a: Array, out: dict[str, Any]) -> None:
+        a[...] = out[name]
+
+    return damage
+
+
+def damage(cell: Cell) -> Iterator[Row]:
+    """Calls that change the arrays that they are given."""
+    yield (
+        "x scaled in place",
+        "Every call halves the caller's x when it is done.",
+        returning(_damaged("x", _halve)),
+    )
+    yield (
+        "U scaled in place",
+        "Every call halves the caller's U when it is done.",
+        returning(_damaged("params", _scale_weights)),
+    )
+    yield (
+        "workspace left in params",
+        "Every call leaves an array of its own in the caller's params.",
+        # which does not mind a name too many
+        lambda inner: returning(_damaged("params", _store))(Edited(inner.cell)),
+    )
+    yield (
+        "dy overwritten",
+        "The backward uses the caller's dy as a workspace.",
+        wrapped(gradients=_damaged("dy", _halve)),
+    )
+    yield (
+        "dhT overwritten",
+        "The backward carries its gradient in the caller's dhT.",
+        wrapped(gradients=_damaged("dhT", _copy_from("h0"))),
+    )
+    yield (
+        "h0 overwritten",
+        "The forward keeps its state in the caller's h0.",
+        wrapped(outputs=_damaged("h0", _copy_from("hT"))),
+    )
+    if "c" in cell.state:
+        yield (
+            "c0 overwritten",
+            "The forward keeps its cell state in the caller's c0.",
+            wrapped(outputs=_damaged("c0", _copy_from("cT"))),
+        )
+
+
+# ---- memory between calls
+
+
+def _continues(always: bool) -> Wrapper:
+    def wrap(inner: Any) -> Around:
+        kept: dict[str, Array] = {}
+
+        def given(call: Call) -> Call:
+            usable = {
+                k: v
+                for k, v in kept.items()
+                if v.shape == (call["x"].shape[1], call["params"]["U"].shape[0])
+            }
+            return call | {k: v for k, v in usable.items() if always or call[k] is None}
+
+        def outputs(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+            kept.update({f"{k[0]}0": v.copy() for k, v in out.items() if k != "y"})
+            return out
+
+        return Around(inner, given, outputs)
+
+    return wrap
+
+
+def _accumulates(inner: Any) -> Around:
+    kept: dict[str, Array] = {}
+
+    def gradients(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+        for k in call["params"]:
+            if k in kept and kept[k].shape == out[k].shape:
+                out[k] = out[k] + kept[k]
+            kept[k] = out[k].copy()
+        return out
+
+    return Around(inner, gradients=gradients)
+
+
+def _shapes(call: Call) -> tuple[Any, ...]:
+    return (call["x"].shape, call["x"].dtype, call["params"]["U"].shape)
+
+
+def _stale(*names: str, first: bool = False) -> Wrapper:
+    """Some arguments are those of an earlier call of the same shape: of the last forward, or of the
+    first call.
+    """
+
+    def wrap(inner: Any) -> Around:
+        kept: dict[tuple[Any, ...], Call] = {}
+
+        def given(call: Call) -> Call:
+            key, is_forward = _shapes(call), "dy" not in call
+            if key not in kept or (is_forward and not first):
+                kept[key] = {
+                    k: ({n: a.copy() for n, a in v.items()} if k == "params" else v)
+                    for k, v in call.items()
+                    if k in names
+                }
+                kept[key] = {
+                    k: v.copy() if isinstance(v, np.ndarray) else v for k, v in kept[key].items()
+                }
+            return call if is_forward and not first else call | kept[key]
+
+        return Around(inner, given)
+
+    return wrap
+
+
+def _buffered(inner: Any) -> Around:
+    buffers: dict[Any, Array] = {}
+
+    def change(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+        for k, v in out.items():
+            buffer = buffers.setdefault((k, v.shape, v.dtype), v)
+            buffer[...] = v
+            out[k] = buffer
+        return out
+
+    return Around(inner, None, change, change)
+
+
+def _cached(inner: Any) -> Around:
+    kept: dict[bytes, dict[str, Any]] = {}
+
+    def outputs(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+        remembered = kept.setdefault(
+            call["x"].tobytes() + call["params"]["U"].dtype.str.encode(),
+            {k: v.copy() for k, v in out.items()},
+        )
+        return {k: v if v.shape == out[k].shape else out[k] for k, v in remembered.items()}
+
+    return Around(inner, outputs=outputs)
+
+
+def _cold(inner: Any) -> Around:
+    called: list[bool] = []
+
+    def given(call: Call) -> Call:
+        first = not called
+        called.append(True)
+        return call | {"x": 0 * call["x"]} if first else call
+
+    return Around(inner, given)
+
+
+def _random(change: Callable[[np.random.Generator, Array], Array]) -> Wrapper:
+    def wrap(inner: Any) -> Any:
+        rng = np.random.default_rng(0)
+        return returning(each(lambda v: change(rng, v).astype(v.dtype)))(inner)
+
+    return wrap
+
+
+def memory(cell: Cell) -> Iterator[Row]:
+    """Something outlives a call that should not, or differs from call to call."""
+    states = " and ".join(f"{k}0" for k in cell.state)
+    yield (
+        "state kept between calls",
+        f"Where {states} is absent, a call continues from the state in which the last one ended.",
+        _continues(False),
+    )
+    yield (
+        "state kept although given",
+        f"A call continues from the state in which the last one ended even where {states} is given.",
+        _continues(True),
+    )
+    yield (
+        "gradients accumulate",
+        "The parameters' gradients are added to those of the call before.",
+        _accumulates,
+    )
+    yield (
+        "tape of the last forward",
+        "The backward reads the inputs and the state of the last forward call, whatever it is given.",
+        _stale("x", "h0", "c0"),
+    )
+    yield (
+        "weights of the first call",
+        "Weights are packed at the first call and never again.",
+        _stale("params", first=True),
+    )
+    yield (
+        "outputs in a reused buffer",
+        "The arrays that a call returns are overwritten by the next call.",
+        _buffered,
+    )
+    yield (
+        "outputs cached by x",
+        "A forward with an x that was seen before returns what it returned then, whatever else has changed.",
+        _cached,
+    )
+    yield (
+        "first call on zeros",
+        "The first call runs before its input has arrived and reads zeros.",
+        _cold,
+    )
+    yield (
+        "noise",
+        "Every call has other rounding errors, of about a millionth.",
+        _random(lambda rng, v: v * (1 + 1e-6 * rng.standard_normal(v.shape))),
+    )
+    yield (
+        "dropout left on",
+        "A tenth of the results is set to zero at random.",
+        _random(lambda rng, v: v * (rng.random(v.shape) > 0.1)),
+    )
+
+
+# ---- absent arguments
+
+
+def crash(message: str, when: Callable[[Call], bool]) -> Wrapper:
+    def given(call: Call) -> Call:
+        if when(call):
+            raise ValueError(message)
+        return call
+
+    return wrapped(given)
+
+
+def _lacks(name: str) -> Callable[[Call], bool]:
+    return lambda call: name in call and call[name] is None
+
+
+def _other_cell(edit: Edit, when: Callable[[Call], bool]) -> Wrapper:
+    """In some calls the cell is another one."""
+
+    def wrap(inner: Any) -> Any:
+        wrong = Edited(inner.cell, edit)
+
+        def outputs(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+            return dict(zip(out, wrong.forward(**call), strict=True)) if when(call) else out
+
+        return Around(inner, outputs=outputs)
+
+    return wrap
+
+
+def absences(cell: Cell) -> Iterator[Row]:
+    """An array that is left out is taken for something else than zero."""
+    for k in cell.state:
+        yield (
+            f"absent {k}0 as ones",
+            f"Where {k}0 is absent it is taken for ones.",
+            wrapped(absent(f"{k}0", lambda call: _state(call, 1))),
+        )
+        yield (
+            f"absent {k}0 refused",
+            f"A call without {k}0 raises an exception.",
+            crash(f"{k}0 is needed", _lacks(f"{k}0")),
+        )
+        yield (
+            f"absent d{k}T as ones",
+            f"Where d{k}T is absent it is taken for ones.",
+            wrapped(absent(f"d{k}T", lambda call: _state(call, 1))),
+        )
+    if "c" in cell.state:
+        yield (
+            "absent c0 as h0",
+            "Where c0 is absent, h0 is taken for it.",
+            wrapped(absent("c0", lambda call: call["h0"])),
+        )
+    yield (
+        "absent dy as ones",
+        "Where dy is absent it is taken for ones.",
+        wrapped(
+            absent(
+                "dy",
+                lambda call: np.ones(
+                    (*call["x"].shape[:2], call["params"]["U"].shape[0]), call["x"].dtype
+                ),
+            )
+        ),
+    )
+    yield (
+        "absent dy refused",
+        "A backward without dy raises an exception.",
+        crash("dy is needed", _lacks("dy")),
+        "pytorch/pytorch#96416",
+    )
+    yield (
+        "h0 of the first row",
+        "The first row of h0 is the initial state of every row.",
+        wrapped(present(lambda a: a[:1] + 0 * a, "h0")),
+    )
+    yield (
+        "backward from zero state",
+        "The backward runs the forward again from a zero state.",
+        wrapped(lambda call: call | {"h0": None, "c0": None} if "dy" in call else call),
+    )
+    if cell.reset == "after":
+        edit = misread("q", c_n=lambda s: s.c_n * (s.t > 0))
+        says = "Where h0 is absent the first step leaves out the candidate's inner bias."
+        yield (
+            "c_n skipped without h0",
+            says,
+            _other_cell(edit, lambda call: call["h0"] is None),
+            "ml-explore/mlx#3249",
+        )
+
+
+def rows(cell: Cell) -> Iterator[Row]:
+    """All of these."""
+    yield from damage(cell)
+    yield from memory(cell)
+    yield from absences(cell)

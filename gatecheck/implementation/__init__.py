@@ -1,0 +1,11 @@
+"""Implementations of a cell: the protocol, and subjects that call them canonically."""
+
+from gatecheck.implementation.subject import Results as Results
+from gatecheck.implementation.subject import Subject as Subject
+from gatecheck.implementation.subject import subject as subject
+
+__all__ = [
+    "Results",
+    "Subject",
+    "subject",
+]

@@ -1,0 +1,57 @@
+"""Calls of a target: whatever it does in one, and what it returns held to what it should."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.errors import ContractError, TargetCrashError, TargetError
+
+
+def guarded(target: Any, what: str, *arguments: Any, **more: Any) -> Any:
+    """What a method of a target returns, whatever it does.
+
+    Raises
+    ------
+    TargetCrashError
+        If it raised an exception.
+    """
+    try:
+        with np.errstate():  # what a target sets here does not reach its caller
+            return getattr(target, what)(*arguments, **more)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, TargetError):
+            raise
+        raise TargetCrashError(f"{what} raised {type(error).__name__}: {error}") from error
+
+
+def describe(value: Any) -> str:
+    """Something that is not what it should be, in two words or three."""
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)} items"
+    return f"a {type(value).__name__}"
+
+
+def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A plain copy of an array that a target returned.
+
+    Raises
+    ------
+    ContractError
+        If it is no array, or of another shape or dtype.
+    """
+    if not isinstance(value, np.ndarray):
+        raise ContractError(
+            f"{name} is {describe(value)}, but should be a NumPy array of shape {shape}"
+        )
+    if value.shape != shape:
+        raise ContractError(f"{name} has shape {value.shape}, but should have shape {shape}")
+    if value.dtype != dtype:
+        raise ContractError(
+            f"{name} has dtype {value.dtype}, but should have dtype {dtype}, like x"
+        )
+    # A copy, since a target may hand out a buffer that its next call overwrites; and a plain array,
+    # since a mask would hide entries.
+    return np.array(value)

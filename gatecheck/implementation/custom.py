@@ -1,0 +1,395 @@
+"""A cell of its own: whatever it computes, its gradient should be that of its own forward, and its
+calls should keep to themselves.
+
+No convention and no equations are consulted. The target gives its own example arrays; what they are
+called and how they are shaped is its own business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gatecheck._util.atomic_write import replacing
+from gatecheck._util.typing import Array
+from gatecheck.errors import ContractError, GatecheckError, TargetError
+from gatecheck.implementation.calls import guarded
+from gatecheck.implementation.subject import Results
+
+OUTPUTS = ("y", "hT", "cT")
+COTANGENTS = ("dloss", *(f"d{k}" for k in OUTPUTS))
+
+
+class CustomCell:
+    """Stands where a cell's specification would: it says nothing."""
+
+    name = "custom"
+    gates: tuple[str, ...] = ()
+    sigmoid_gates: tuple[str, ...] = ()
+    traits = frozenset({"analytic"})
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OwnConvention(NamedTuple):
+    """Stands where a convention would."""
+
+    name: str
+
+
+CUSTOM = CustomCell()
+OWN = OwnConvention("its own")
+
+
+def is_custom(target: Any, cell: Any) -> bool:
+    """Whether a target is a cell of its own."""
+    declared = getattr(target, "cell", None) if cell is None else cell
+    return isinstance(declared, str) and declared == CUSTOM.name
+
+
+@dataclass(frozen=True, eq=False)
+class CustomCase:
+    """Arrays that a target made up for itself, and cotangents for what it returns.
+
+    Attributes
+    ----------
+    params
+        The names of its parameters.
+    arrays
+        Parameters, ``x``, states in the order in which they are taken, and cotangents. Read-only.
+    origin
+        The seed they were drawn from.
+    """
+
+    params: tuple[str, ...]
+    states: tuple[str, ...]
+    arrays: Mapping[str, Array]
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    cell = CUSTOM
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arrays", {k: np.array(v) for k, v in self.arrays.items()})
+        for a in self.arrays.values():
+            a.flags.writeable = False
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    @property
+    def inputs(self) -> list[str]:
+        """The arrays that a gradient may be with respect to."""
+        return [k for k in self.arrays if k in (*self.params, "x", *self.states)]
+
+    @property
+    def cotangents(self) -> list[str]:
+        """The cotangents that are present."""
+        return [k for k in self.arrays if k not in self.inputs]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of x."""
+        return self.arrays["x"].dtype
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many numbers each array has."""
+        return tuple(a.size for a in self.arrays.values())
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of the content."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, a in sorted(self.arrays.items()):
+            digest.update(f"{name}{a.dtype}{a.shape}".encode() + a.tobytes())
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CustomCase) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
+    def carried(self) -> list[tuple[str, str]]:
+        """The names of each state before the first step and after the last."""
+        return list(zip(self.states, OUTPUTS[1:], strict=False))
+
+    def of(self, arrays: Mapping[str, Array]) -> CustomCase:
+        """A case that has these arrays and no others."""
+        return replace(self, arrays=arrays)
+
+    def having(self, **arrays: Array | None) -> CustomCase:
+        """The same case with some arrays replaced; None is zeros, since a cell of its own is always
+        given all of them.
+        """
+        new = {
+            k: np.zeros_like(self.arrays[k]) if v is None else np.asarray(v, self.dtype)
+            for k, v in arrays.items()
+        }
+        return replace(self, arrays={**self.arrays, **new})
+
+    def save(self, path: str | Path, **about: Any) -> None:
+        """As of :meth:`gatecheck.cases.Case.save`."""
+        with replacing(path) as file:
+            np.savez(file, **self.arrays)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        shapes = " ".join(f"{k}{list(a.shape)}" for k, a in self.arrays.items() if k in self.inputs)
+        return f"custom {self.dtype} {shapes} (seed {self.origin.get('seed')})"
+
+
+@dataclass(frozen=True, eq=False)
+class CustomSubject:
+    """A target that is a cell of its own, as claims see it.
+
+    Attributes
+    ----------
+    target, name, dtypes, abilities, expected_failures
+        As of :class:`gatecheck.implementation.Subject`.
+    time
+        The axis of its x and y along which it runs; None if it takes no states, or it is not clear.
+        In cases it is the first.
+    """
+
+    target: Any
+    name: str
+    dtypes: tuple[str, ...]
+    abilities: frozenset[str]
+    expected_failures: Mapping[str, str] = field(default_factory=dict)
+    cell = CUSTOM
+    convention = OWN
+    absent: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    time: int | None = None
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """What may be asked of it."""
+        return self.cell.traits | self.abilities | ({"one_way"} if self.time is not None else set())
+
+    @property
+    def narrowings(self) -> list[str]:
+        """What an audit leaves out, in sentences."""
+        out = [
+            "it is a cell of its own: its gradient is checked against its own forward, and nothing says what forward should be"
+        ]
+        out += [f"it is taken to run along axis {self.time} of x"] if self.time is not None else []
+        return (
+            out
+            if "backward" in self.abilities
+            else [*out, "gradients are not audited: there is no backward"]
+        )
+
+    def example(self, seed: int, dtype: str) -> CustomCase:
+        """The target's own example arrays, with cotangents at random for what it returns for them.
+
+        Raises
+        ------
+        TargetError
+            If it gives no example, or not one that can be used.
+        """
+        try:
+            given = self.target.example(np.random.default_rng(seed))
+            params, rest = (
+                dict(given["params"]),
+                {k: v for k, v in given.items() if k != "params" and v is not None},
+            )
+            arrays = {
+                k: self._time_first(k, np.asarray(v, dtype)) for k, v in (params | rest).items()
+            }
+        except (Exception, SystemExit) as error:
+            wanted = '{"params": {name: array, …}, "x": array} and perhaps states, such as "h0"'
+            raise TargetError(
+                f"{self.name}.example(rng) raised {type(error).__name__}: {error}; it should return {wanted}"
+            ) from error
+        if "x" not in rest or set(params) & set(rest):
+            raise TargetError(
+                f'{self.name}.example(rng) should return "params", "x" and perhaps states, of different names'
+            )
+        case = CustomCase(tuple(params), tuple(k for k in rest if k != "x"), arrays, {"seed": seed})
+        rng = np.random.default_rng([seed, 1])
+        return case.having(
+            **{f"d{k}": rng.standard_normal(v.shape) for k, v in self.forward(case).items()}
+        )
+
+    def examples(self, number: int, seed: int) -> dict[str, list[CustomCase]]:
+        """So many examples in each of its dtypes, from one seed."""
+        return {
+            dtype: [self.example(1000 * seed + k, dtype) for k in range(number)]
+            for dtype in self.dtypes
+        }
+
+    def arguments(self, case: CustomCase) -> dict[str, Any]:
+        """Fresh, writeable copies of what the target is called with."""
+        own = {
+            k: np.moveaxis(v, 0, self.time).copy() if self.time and k in ("x", "dy") else v.copy()
+            for k, v in case.arrays.items()
+        }
+        return {"params": {k: own.pop(k) for k in case.params}} | own
+
+    def _time_first(self, name: str, array: Array) -> Array:
+        return np.moveaxis(array, self.time, 0) if self.time and name in ("x", "y") else array
+
+    def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
+        """Arguments of ``"forward"`` or ``"backward"`` in the order in which the target takes them."""
+        return [v for k, v in arguments.items() if what == "backward" or k not in COTANGENTS]
+
+    def forward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
+        """What the target returns for a case: a number is ``loss``, an array ``y``, of several
+        ``y``, ``hT`` and ``cT``.
+
+        Raises
+        ------
+        TargetCrashError
+            If the target raised an exception.
+        ContractError
+            If it returned no number, array, or up to three arrays.
+        """
+        return self._outputs(
+            self.call("forward", *self.positional("forward", arguments or self.arguments(case)))
+        )
+
+    def tangent(self, case: CustomCase, direction: CustomCase) -> Results:
+        """The derivative of :meth:`forward` at a case in a direction."""
+        at, along = (self.positional("forward", self.arguments(of)) for of in (case, direction))
+        return self._outputs(self.call("tangent", *at, *along))
+
+    def backward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
+        """A gradient, named ``d`` and its name, for each parameter, x and state.
+
+        Raises
+        ------
+        TargetCrashError, ContractError
+            As for :meth:`forward`.
+        """
+        got = self.call("backward", *self.positional("backward", arguments or self.arguments(case)))
+        if not isinstance(got, Mapping) or set(got) != set(case.inputs):
+            names = sorted(got) if isinstance(got, Mapping) else type(got).__name__
+            raise ContractError(
+                f"backward returned {names}, but should return a dict of gradients for {sorted(case.inputs)}"
+            )
+        own = self.arguments(case)
+        shapes = {k: v.shape for k, v in (own | own["params"]).items() if k != "params"}
+        for name, gradient in got.items():
+            if np.shape(gradient) != shapes[name]:
+                raise ContractError(
+                    f"the gradient of {name} has shape {np.shape(gradient)}, but should have shape {shapes[name]}"
+                )
+        return {f"d{k}": np.array(self._time_first(k, np.asarray(v))) for k, v in got.items()}
+
+    def run(self, case: CustomCase) -> Results:
+        """Forward, and backward where there is one."""
+        return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
+
+    def call(self, what: str, *arguments: Any) -> Any:
+        """What a method of the target returns, as it is.
+
+        Raises
+        ------
+        TargetCrashError
+            If it raised an exception.
+        """
+        return guarded(self.target, what, *arguments)
+
+    def _outputs(self, got: Any) -> Results:
+        values = list(got) if isinstance(got, tuple | list) else [got]
+        if not 1 <= len(values) <= len(OUTPUTS) or not all(
+            isinstance(v, np.ndarray | np.number | float) for v in values
+        ):
+            raise ContractError(
+                f"forward returned {type(got).__name__}, but should return a number, an array, or up to three arrays"
+            )
+        if len(values) == 1 and np.ndim(values[0]) == 0:
+            return {"loss": np.asarray(values[0])}
+        return {
+            name: np.array(self._time_first(name, np.asarray(v)))
+            for name, v in zip(OUTPUTS, values, strict=False)
+        }
+
+
+def custom_subject(target: Any, name: str | None = None) -> CustomSubject:
+    """A target with ``cell = "custom"``, or a class of one, as the claims see it.
+
+    Raises
+    ------
+    TargetError
+        If it has no `forward` or no `example`.
+    """
+    if isinstance(target, type):
+        try:
+            target = target()
+        except (Exception, SystemExit) as error:
+            raise TargetError(
+                f"{target.__name__}() raised {type(error).__name__}: {error}"
+            ) from error
+    name = name or type(target).__name__
+    for needed in ("forward", "example"):
+        if not callable(getattr(target, needed, None)):
+            raise TargetError(f'{name} has no {needed}, which a cell = "custom" needs')
+    dtypes = tuple(getattr(target, "dtypes", ("float32", "float64")))
+    has = {k: callable(getattr(target, k, None)) for k in ("backward", "tangent")} | {
+        "complex": "complex128" in dtypes
+    }
+    real = tuple(d for d in dtypes if d != "complex128")
+    found = CustomSubject(
+        target,
+        name,
+        real,
+        frozenset(k for k, v in has.items() if v),
+        dict(getattr(target, "expected_failures", {})),
+    )
+    return replace(found, time=_time_axis(found))
+
+
+def _time_axis(subject: CustomSubject) -> int | None:
+    """The axis along which a target runs, as it declares or as shapes tell.
+
+    With a state (H,) it is the first of x (T, D), and with states (B, ...) that of x (T, B, D) or
+    (B, T, D) which is not B.
+    """
+    declared = getattr(subject.target, "time_axis", None)
+    if declared is not None and (not isinstance(declared, int) or declared < 0):
+        raise TargetError(
+            f"{subject.name}.time_axis is {declared!r}, but should be the number of an axis of x, from 0"
+        )
+    try:
+        case = subject.example(0, subject.dtypes[0])
+        out = subject.forward(case)
+    except GatecheckError:  # which the audit meets and tells
+        return None
+    x, states = case["x"], [case[start] for start, _ in case.carried]
+    if (
+        not states
+        or len(case.carried) < len(case.states)
+        or any(e not in out or out[e].shape != case[s].shape for s, e in case.carried)
+    ):
+        return None
+    axis = declared
+    if axis is None and x.ndim == 2 and all(s.ndim == 1 for s in states):
+        axis = 0
+    if (
+        axis is None
+        and x.ndim == 3
+        and all(s.ndim > 1 for s in states)
+        and len({s.shape[0] for s in states}) == 1
+    ):
+        others = [k for k in (0, 1) if x.shape[k] != states[0].shape[0]]
+        axis = others[0] if len(others) == 1 else None
+    fits = (
+        axis is not None
+        and axis < x.ndim
+        and axis < out["y"].ndim
+        and out["y"].shape[axis] == x.shape[axis]
+    )
+    if declared is not None and not fits:
+        raise TargetError(
+            f"{subject.name}.time_axis is {declared}, but x {x.shape} and y {out['y'].shape} do not share a time there"
+        )
+    return axis if fits else None

@@ -1,0 +1,454 @@
+"""What is under audit: what a target declares, and calls of it with canonical arrays in and out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cases import STATES, Case
+from gatecheck.cells import Cell, as_cell
+from gatecheck.conventions import Convention, as_convention
+from gatecheck.errors import ContractError, GatecheckError, TargetError
+from gatecheck.implementation.calls import checked, describe, guarded
+from gatecheck.implementation.protocol import OPTIONS
+
+Results = dict[str, Array]
+
+_TIME_MAJOR = "TBD"
+
+
+@dataclass
+class Shared:
+    """What was returned for one case, by the name of the method."""
+
+    case: Case | None = None
+    results: dict[str, Results] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An implementation as the properties see it: canonical arrays in, canonical results out.
+
+    Attributes
+    ----------
+    target
+        The implementation.
+    name
+        For reports.
+    cell, convention, dtypes, sizes, options, expected_failures
+        What it declares; see :class:`gatecheck.implementation.protocol.Implementation`. Of the options only those
+        that are set.
+    abilities
+        Which of :data:`gatecheck.implementation.protocol.ABILITIES` it has.
+    undeclared
+        Whether it declares no convention, so that canonical arrays are a guess.
+    few_shapes
+        Whether it asks for cases of few different sizes.
+    notes
+        What it says of itself, and what was found out about it, in sentences.
+    own_weights
+        The canonical parameters that it carries, if any.
+    shared
+        What it returned for the case at hand.
+    """
+
+    target: Any
+    name: str
+    cell: Cell
+    convention: Convention
+    dtypes: tuple[str, ...]
+    abilities: frozenset[str]
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    options: frozenset[str] = frozenset()
+    expected_failures: Mapping[str, str] = field(default_factory=dict)
+    undeclared: bool = False
+    few_shapes: bool = False
+    notes: tuple[str, ...] = ()
+    own_weights: Mapping[str, Array] = field(default_factory=dict)
+    shared: Shared = field(default_factory=Shared, init=False, repr=False)
+
+    def share(self, case: Case) -> None:
+        """From now on ask the target once what it returns for this case, on which many properties
+        are tried.
+
+        A property that wants a call of its own passes the arguments.
+        """
+        if self.shared.case != case:
+            self.shared.results.clear()
+        self.shared.case = case
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """The traits of its cell, and its own abilities."""
+        return self.cell.traits | self.abilities
+
+    @cached_property
+    def spelling(self) -> Convention:
+        """Its convention; where that has no place for a bias, and D is free, with the bias as the
+        weight of an input that is always one.
+
+        Otherwise gates could not be saturated, and what is claimed of them not be tried.
+        """
+        return (
+            self.convention if "D" in self.sizes else self.convention.with_constant_input(self.cell)
+        )
+
+    @property
+    def constant_inputs(self) -> int:
+        """How many inputs that are always one the target has before those of a case."""
+        return int(self.spelling is not self.convention)
+
+    @property
+    def absent(self) -> list[str]:
+        """The canonical parameters for which its convention has no place: they are zero in every
+        case.
+        """
+        return self.spelling.absent(self.cell)
+
+    def possible(self, case: Case) -> Case:
+        """A case with zero for what its convention has no place for."""
+        return case.having(**{name: np.zeros_like(case[name]) for name in self.absent})
+
+    @property
+    def narrowings(self) -> list[str]:
+        """What the declaration leaves out of the audit, in sentences."""
+        out = [*self.notes, *(f"{k} is always {v}" for k, v in self.sizes.items())]
+        out += [
+            "its cases have few different sizes, since it asks for that: each is compiled"
+        ] * self.few_shapes
+        out += [
+            "it has no bias: b is here the weight of one more input, the first, that is always 1"
+        ] * self.constant_inputs
+        out += [
+            f"{k} is always zero: the convention {self.convention.name} has no place for it"
+            for k in self.absent
+        ]
+        out += [
+            f"{d} is not audited: it is not declared"
+            for d in ("float32", "float64")
+            if d not in self.dtypes
+        ]
+        return out + (
+            []
+            if "backward" in self.abilities
+            else ["gradients are not audited: there is no backward"]
+        )
+
+    def arguments(self, case: Case, constant: float = 1.0) -> dict[str, Any]:
+        """Fresh, writeable copies of what the target is called with, in its own convention; its
+        constant inputs may be another number.
+        """
+        states = {k: case.get(k) for k in (*STATES, "dhT", "dcT")}
+        optional = {
+            k: None if a is None else self.convention.spell_state(self.cell, a)
+            for k, a in states.items()
+        } | {"dy": case.get("dy")}
+        lengths, x = case.get("lengths"), case["x"]
+        x = np.concatenate(
+            [np.full((*x.shape[:2], self.constant_inputs), constant, x.dtype), x], axis=-1
+        )
+        sequences = {
+            k: self.laid_out(v, lengths)
+            for k, v in (("x", x), ("dy", optional["dy"]))
+            if v is not None
+        }
+        more = {} if lengths is None else {"lengths": lengths.copy()}
+        return {"params": self.spelling.spell(self.cell, case.params)} | optional | sequences | more
+
+    def laid_out(self, sequence: Array, lengths: Array | None = None) -> Array:
+        """A copy of a sequence ``(T, B, ...)`` as the target takes and returns it."""
+        sequence = _reversed(sequence, lengths) if "reverse" in self.options else sequence
+        return np.array(
+            sequence.transpose([_TIME_MAJOR.index(axis) for axis in self.axes]), order="C"
+        )
+
+    def time_major(self, sequence: Array, lengths: Array | None = None) -> Array:
+        """The inverse of :meth:`laid_out`."""
+        sequence = sequence.transpose([self.axes.index(axis) for axis in _TIME_MAJOR])
+        return np.array(
+            _reversed(sequence, lengths) if "reverse" in self.options else sequence, order="C"
+        )
+
+    @property
+    def axes(self) -> str:
+        """The axes of x and y as the target takes and returns them, such as ``"BTD"``."""
+        return self.convention.sequence_axes("batch_first" in self.options)
+
+    @property
+    def _states(self) -> list[str]:
+        """The states in the order in which the target takes and returns them."""
+        return [k for k in self.convention.states if k in self.cell.state]
+
+    def _sequence_shape(self, T: int, B: int, n: int) -> tuple[int, ...]:
+        sizes = {"T": T, "B": B, "D": n}
+        return tuple(sizes[axis] for axis in self.axes)
+
+    def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
+        """Arguments of ``"forward"``, ``"backward"`` or ``"tangent"`` in the order in which the
+        target takes them.
+        """
+        # A backward and a tangent have a place for the cell state of any cell, behind h where there
+        # is none.
+        order = self._states if what == "forward" or "c" in self._states else ["h", "c"]
+        states = [arguments[f"{k}0"] for k in order]
+        cotangents = (
+            [arguments["dy"], *(arguments[f"d{k}T"] for k in order)] if what == "backward" else []
+        )
+        return [arguments["params"], arguments["x"], *states, *cotangents]
+
+    def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
+        """y ``(T, B, H)``, hT and (cT) ``(B, H)``.
+
+        Raises
+        ------
+        TargetCrashError
+            If the target raised an exception.
+        ContractError
+            If it returned something else than the protocol says.
+        """
+        return self._once("forward", self._forward, case, arguments)
+
+    def _forward(self, case: Case, a: Mapping[str, Any]) -> Results:
+        return self._outputs(
+            case, "forward", self.call("forward", *self.positional("forward", a), **_lengths(a))
+        )
+
+    def _once(
+        self,
+        what: str,
+        ask: Callable[..., Results],
+        case: Case,
+        arguments: Mapping[str, Any] | None,
+    ) -> Results:
+        if arguments is not None or case is not self.shared.case:
+            return ask(case, arguments or self.arguments(case))
+        if what not in self.shared.results:
+            self.shared.results[what] = ask(case, self.arguments(case))
+            for array in self.shared.results[what].values():
+                array.flags.writeable = False  # it is every property's
+        return dict(self.shared.results[what])
+
+    def tangent(self, case: Case, direction: Case) -> Results:
+        """The derivative of :meth:`forward` at a case in a direction, whose arrays are those of the
+        other case.
+
+        Raises
+        ------
+        TargetCrashError, ContractError
+            As for :meth:`forward`.
+        """
+        at, along = (
+            self.positional("tangent", self.arguments(of, constant))
+            for of, constant in ((case, 1.0), (direction, 0.0))
+        )
+        return self._outputs(case, "tangent", self.call("tangent", *at, *along))
+
+    def _outputs(self, case: Case, what: str, got: Any) -> Results:
+        names = ["y", *(f"{k}T" for k in self._states)]
+        if not isinstance(got, tuple | list) or len(got) != len(names):
+            raise ContractError(
+                f"{what} returned {describe(got)}, but should return ({', '.join(names)})"
+            )
+        T, B, _, H = case.sizes
+        shapes = {"y": self._sequence_shape(T, B, self.cell.directions * self.cell.width(H))}
+        shapes |= {
+            f"{k}T": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state
+        }
+        out = {k: checked(k, v, shapes[k], case.dtype) for k, v in zip(names, got, strict=True)}
+        states = {
+            f"{k}T": self.convention.read_state(self.cell, out[f"{k}T"]) for k in self.cell.state
+        }
+        return {"y": self.time_major(out["y"], case.get("lengths"))} | states
+
+    def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
+        """The gradients ``dW``, ``dU``, ``db``, (``dc_n``), ``dx``, and ``dh0``, (``dc0``) unless
+        that state is absent and left out.
+
+        Parameters that its convention has no place for have none.
+
+        Raises
+        ------
+        TargetCrashError, ContractError
+            As for :meth:`forward`.
+        """
+        return self._once("backward", self._backward, case, arguments)
+
+    def _backward(self, case: Case, a: Mapping[str, Any]) -> Results:
+        got = self.call("backward", *self.positional("backward", a), **_lengths(a))
+        if not isinstance(got, Mapping):
+            raise ContractError(
+                f"backward returned {describe(got)}, but should return a dict of gradients"
+            )
+        T, B, D, H = case.sizes
+        shapes = self.spelling.shapes(self.cell, D, H)
+        states = {f"{k}0": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state}
+        absent = {k for k in states if case.get(k) is None and got.get(k) is None}
+        wanted = {**shapes, "x": self._sequence_shape(T, B, D + self.constant_inputs), **states}
+        given = {k for k in got if k not in absent and not (got[k] is None and k not in wanted)}
+        if given != set(wanted) - absent:
+            raise ContractError(
+                f"backward returned gradients for {sorted(given)}, but should for {sorted(set(wanted) - absent)}"
+            )
+        found = {
+            k: checked(f"the gradient of {k}", got[k], wanted[k], case.dtype) for k in sorted(given)
+        }
+        found["x"] = np.array(
+            self.time_major(found["x"], case.get("lengths"))[..., self.constant_inputs :], order="C"
+        )
+        params = self.spelling.pull_back(self.cell, {k: found[k] for k in shapes})
+        inputs = {"x": found["x"]} | {
+            k: self.convention.read_state(self.cell, found[k]) for k in states if k in found
+        }
+        return {f"d{k}": v for k, v in (params | inputs).items()}
+
+    def run(self, case: Case) -> Results:
+        """Forward, and backward where there is one."""
+        return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
+
+    def call(self, what: str, *arguments: Any, **more: Any) -> Any:
+        """What a method of the target returns for arguments in its own convention, as it is.
+
+        Raises
+        ------
+        TargetCrashError
+            If it raised an exception.
+        """
+        return guarded(self.target, what, *arguments, **more)
+
+
+def _reversed(sequence: Array, lengths: Array | None) -> Array:
+    """Each row from its last step to its first, with the padding behind it where it was."""
+    if lengths is None:
+        return sequence[::-1]
+    t = np.arange(len(sequence))[:, None]
+    return np.take_along_axis(sequence, np.where(t < lengths, lengths - 1 - t, t)[..., None], 0)
+
+
+def _lengths(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: arguments[k] for k in ("lengths",) if k in arguments}
+
+
+def _takes_lengths(function: Any) -> bool:
+    try:
+        return "lengths" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def subject(
+    target: Any,
+    *,
+    cell: str | Cell | None = None,
+    convention: str | Convention | None = None,
+    name: str | None = None,
+) -> Subject:
+    """What the properties need to know of a target.
+
+    Parameters
+    ----------
+    target
+        An implementation, or a class of one that can be made without arguments.
+    cell, convention
+        Instead of what it declares.
+    name
+        For reports; by default its class.
+
+    Raises
+    ------
+    UsageError
+        If `cell` or `convention` does not exist.
+    TargetError
+        If it has no forward, declares no cell, or declares something that does not exist.
+    """
+    if isinstance(target, Subject):
+        return target
+    # What the caller says is the caller's mistake, what the target declares is the target's.
+    chosen_cell = None if cell is None else as_cell(cell)
+    chosen_convention = None if convention is None else as_convention(convention)
+    if isinstance(target, type):
+        try:
+            target = target()
+        except (Exception, SystemExit) as error:
+            raise TargetError(
+                f"{target.__name__}() raised {type(error).__name__}: {error}"
+            ) from error
+    label = str(name or _attribute("the target", target, "name") or type(target).__name__)
+    if not callable(_attribute(label, target, "forward")):
+        raise TargetError(
+            f"{label} has no forward(params, x, h0, c0=None), so it is not an implementation"
+        )
+    declared = chosen_cell or _attribute(label, target, "cell")
+    if declared is None:
+        raise TargetError(
+            f'{label} does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell'
+        )
+    dtypes = _declared(label, target, "dtypes", tuple | list, ("float32", "float64"))
+    if not set(dtypes) <= {"float32", "float64", "complex128"} or not {"float32", "float64"} & set(
+        dtypes
+    ):
+        raise TargetError(
+            f"{label} declares dtypes {dtypes}, but gatecheck can audit float32 and float64"
+        )
+    sizes = _declared(label, target, "sizes", Mapping, {})
+    if any(
+        k not in ("T", "B", "D", "H") or not isinstance(v, int) or v < 1 for k, v in sizes.items()
+    ):
+        raise TargetError(
+            f"{label} declares sizes {sizes}, but should name T, B, D or H with a whole number of at least 1"
+        )
+    options = _declared(label, target, "options", Mapping, {})
+    if any(k not in OPTIONS or not isinstance(v, bool) for k, v in options.items()):
+        raise TargetError(
+            f"{label} declares options {options}, but should say True or False of {' or '.join(OPTIONS)}"
+        )
+    expected_failures = _declared(label, target, "expected_failures", Mapping, {})
+    own_weights = _declared(label, target, "own_weights", Mapping, {})
+    has = {
+        "backward": callable(_attribute(label, target, "backward")),
+        "tangent": callable(_attribute(label, target, "tangent")),
+        "complex": "complex128" in dtypes,
+        "bitwise": bool(_attribute(label, target, "bitwise")),
+        "lengths": _takes_lengths(_attribute(label, target, "forward")),
+        "own_weights": bool(own_weights),
+    }
+    try:
+        its_cell = as_cell(declared)
+        its_convention = chosen_convention or as_convention(_attribute(label, target, "convention"))
+        return Subject(
+            target,
+            label,
+            its_cell,
+            its_convention,
+            tuple(d for d in dtypes if d != "complex128"),
+            frozenset(k for k, v in has.items() if v),
+            dict(sizes),
+            frozenset(k for k, v in options.items() if v),
+            dict(expected_failures),
+            chosen_convention is None and _attribute(label, target, "convention") is None,
+            bool(_attribute(label, target, "few_shapes")),
+            tuple(str(note) for note in _declared(label, target, "notes", tuple | list, ())),
+            its_convention.read(its_cell, own_weights) if own_weights else {},
+        )
+    except GatecheckError as error:
+        raise TargetError(f"{label}: {error}") from error
+
+
+def _attribute(label: str, target: Any, name: str, default: Any = None) -> Any:
+    try:
+        return getattr(target, name, default)
+    except Exception as error:
+        raise TargetError(f"{label}.{name} raised {type(error).__name__}: {error}") from error
+
+
+def _declared(label: str, target: Any, name: str, kind: Any, default: Any) -> Any:
+    value = _attribute(label, target, name, default)
+    if not isinstance(value, kind):
+        wanted = "a dict" if kind is Mapping else "a tuple of names"
+        raise TargetError(f"{label} declares {name} {value!r}, but should declare {wanted}")
+    return value

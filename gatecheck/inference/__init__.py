@@ -1,0 +1,1 @@
+"""Inference of the convention that a target follows."""

@@ -1,0 +1,285 @@
+"""One forward for each of many inputs that differ in one entry, one backward for each of many
+cotangents: what Jacobians are made of.
+
+Each forward is the loop over time that :func:`gatecheck.kernels.run.forward` calls, on arrays of
+the same values, so its result is the same to the bit. So are the gradients at the states and at x;
+those of the parameters are summed by NumPy, in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.cells import Cell
+from gatecheck.kernels import gru, lstm, rnn, run
+from gatecheck.kernels.elementwise import copy
+from gatecheck.kernels.gemm import hoisted
+from gatecheck.kernels.jit import jit
+from gatecheck.kernels.schedule import schedule
+from gatecheck.kernels.threads import share
+
+HOLDERS = {"h0": "h", "c0": "c"}
+"""In which array of a loop an input lies that has another name there."""
+
+
+def forward_each(
+    cell: Cell,
+    params: Mapping[str, Array],
+    x: Array,
+    h0: Array,
+    c0: Array | None,
+    name: str,
+    entries: Array,
+    values: Array,
+) -> tuple[Array, Array, Array | None]:
+    """The outputs with one entry of one input replaced, for each of many.
+
+    Parameters
+    ----------
+    cell, params, x, h0, c0
+        As for :func:`gatecheck.kernels.run.forward`; not changed.
+    name
+        Of the input: a parameter, ``"x"``, ``"h0"`` or ``"c0"``.
+    entries
+        Which entry, counted in C order, ``(n,)``.
+    values
+        What stands there instead, ``(n,)``, of the dtype of x.
+
+    Returns
+    -------
+    y, hT, cT
+        ``(n, T, B, H)``, ``(n, B, H)`` and ``(n, B, H)`` or None.
+    """
+    (T, B, D), H, n = x.shape, params["U"].shape[0], len(entries)
+    order = schedule(T, B, None)
+    _, flag, arrays = run.arranged(
+        cell, params, np.ascontiguousarray(x), h0, c0, order, steps=1, states=T + 1
+    )
+    at = _places(cell, name, arrays[HOLDERS.get(name, name)], H)[entries]
+    y, cT = np.empty((n, T, B, H), x.dtype), np.empty((n, B, H), x.dtype)
+
+    def some(first: int, last: int) -> None:
+        own = {k: array.copy() for k, array in arrays.items()}
+        spot = own[HOLDERS.get(name, name)].reshape(-1)
+        EACH[cell.kind](
+            (flag, order.running, hoisted(B), *own.values(), 0, B),
+            spot,
+            at,
+            values,
+            own["h"],
+            own.get("c", own["h"]),
+            y,
+            cT,
+            first,
+            last,
+        )
+
+    share(some, n, 2.0 * n * T * B * (D + H) * len(cell.gates) * H)
+    hT = y[:, -1].copy() if T else np.broadcast_to(h0, (n, B, H)).copy()
+    return y, hT, cT if cell.kind == "lstm" else None
+
+
+def _places(cell: Cell, name: str, holder: Array, H: int) -> Array:
+    """Where each entry of an input lies in the array that holds it."""
+    if name in ("W", "U"):
+        _, panels, rows, wide = holder.shape
+        row, column = np.divmod(np.arange(rows * len(cell.gates) * H), len(cell.gates) * H)
+        gate, within = np.divmod(column, H)
+        places: Array = ((gate * panels + within // wide) * rows + row) * wide + within % wide
+        return places
+    if name == "p":
+        return np.concatenate([k * H + np.arange(H) for k in (lstm.I, lstm.F, lstm.O)])
+    return np.arange(holder.size)
+
+
+@jit
+def _rnn(
+    rest: tuple[Any, ...],
+    spot: Array,
+    at: Array,
+    values: Array,
+    h: Array,
+    c: Array,
+    y: Array,
+    cT: Array,
+    first: int,
+    last: int,
+) -> None:
+    for k in range(first, last):
+        kept = spot[at[k]]
+        spot[at[k]] = values[k]
+        rnn.forward(*rest)
+        spot[at[k]] = kept
+        for t in range(y.shape[1]):
+            copy(y[k, t], h[t + 1])
+
+
+@jit
+def _gru(
+    rest: tuple[Any, ...],
+    spot: Array,
+    at: Array,
+    values: Array,
+    h: Array,
+    c: Array,
+    y: Array,
+    cT: Array,
+    first: int,
+    last: int,
+) -> None:
+    for k in range(first, last):
+        kept = spot[at[k]]
+        spot[at[k]] = values[k]
+        gru.forward(*rest)
+        spot[at[k]] = kept
+        for t in range(y.shape[1]):
+            copy(y[k, t], h[t + 1])
+
+
+@jit
+def _lstm(
+    rest: tuple[Any, ...],
+    spot: Array,
+    at: Array,
+    values: Array,
+    h: Array,
+    c: Array,
+    y: Array,
+    cT: Array,
+    first: int,
+    last: int,
+) -> None:
+    for k in range(first, last):
+        kept = spot[at[k]]
+        spot[at[k]] = values[k]
+        lstm.forward(*rest)
+        copy(cT[k], c[-1])
+        spot[at[k]] = kept
+        for t in range(y.shape[1]):
+            copy(y[k, t], h[t + 1])
+
+
+EACH = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}
+
+
+@run.quiet
+def backward_each(
+    cell: Cell,
+    params: Mapping[str, Array],
+    tape: run.Tape,
+    dy: Array,
+    dhT: Array,
+    dcT: Array | None,
+) -> dict[str, Array]:
+    """Gradients for each of many cotangents.
+
+    Parameters
+    ----------
+    cell, params, tape
+        As for :func:`gatecheck.kernels.run.backward`.
+    dy, dhT, dcT
+        ``(n, T, B, H)``, ``(n, B, H)``, and ``(n, B, H)`` where there is a cell state; not changed.
+
+    Returns
+    -------
+    dict
+        By name as of :func:`gatecheck.kernels.run.backward`, each with n as its first axis.
+    """
+    _, x, h, rest = tape
+    (n, T, B, H), D, G = dy.shape, x.shape[2], len(cell.gates)
+    d = np.empty((n, 4 if cell.kind == "gru" else G, T * B, H), x.dtype)
+    dx, dh, dc = (
+        np.empty((n, T * B, D), x.dtype),
+        dhT.copy(),
+        np.zeros_like(dhT) if dcT is None else dcT.copy(),
+    )
+    _, before = run.returning(cell, params, tape)
+    back = partial(BACK[cell.kind], before, np.ascontiguousarray(dy), dh, dc, d, dx)
+    share(back, n, 4.0 * n * T * B * (D + H) * G * H)
+    grads = {
+        "W": _summed([(x, d[:, :G])]),
+        "b": d[:, :G].sum(axis=2).reshape(n, -1),
+        "x": dx.reshape(n, T, B, D),
+        "h0": dh,
+    }
+    if cell.reset == "after":
+        grads["c_n"] = d[:, gru.S].sum(axis=1)
+    if cell.kind == "lstm":
+        grads["c0"] = dc
+    if cell.peepholes:
+        grads["p"] = np.concatenate(
+            [
+                (d[:, k] * states.reshape(T * B, H)).sum(axis=1)
+                for k, states in run.seen_by(rest[1])
+            ],
+            axis=1,
+        )
+    return grads | {
+        "U": _summed([(left, d[:, slots]) for left, slots in run.fed(cell, h[:T], rest)])
+    }
+
+
+def _summed(pairs: list[tuple[Array, Array]]) -> Array:
+    """The gradients of weights: sums over steps and rows of what went in ``(T, B, m)`` times what
+    came back ``(n, g, T * B, H)``.
+    """
+    parts = [np.matmul(x.reshape(-1, x.shape[2]).T, d) for x, d in pairs]
+    product = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    n, g, m, H = product.shape
+    return np.ascontiguousarray(product.transpose(0, 2, 1, 3)).reshape(n, m, g * H)
+
+
+@jit
+def _rnn_back(
+    before: tuple[Any, ...],
+    dy: Array,
+    dh: Array,
+    dc: Array,
+    d: Array,
+    dx: Array,
+    first: int,
+    last: int,
+) -> None:
+    for k in range(first, last):
+        rest = (dy[k], dh[k], d[k], dx[k], 0, dy.shape[2])
+        rnn.backward(*(before + rest))
+
+
+@jit
+def _gru_back(
+    before: tuple[Any, ...],
+    dy: Array,
+    dh: Array,
+    dc: Array,
+    d: Array,
+    dx: Array,
+    first: int,
+    last: int,
+) -> None:
+    for k in range(first, last):
+        rest = (dy[k], dh[k], d[k], dx[k], 0, dy.shape[2])
+        gru.backward(*(before + rest))
+
+
+@jit
+def _lstm_back(
+    before: tuple[Any, ...],
+    dy: Array,
+    dh: Array,
+    dc: Array,
+    d: Array,
+    dx: Array,
+    first: int,
+    last: int,
+) -> None:
+    for k in range(first, last):
+        rest = (dy[k], dh[k], dc[k], d[k], dx[k], 0, dy.shape[2])
+        lstm.backward(*(before + rest))
+
+
+BACK = {"rnn": _rnn_back, "gru": _gru_back, "lstm": _lstm_back}

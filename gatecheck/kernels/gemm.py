@@ -1,0 +1,431 @@
+"""Matrix products for kernels, in one order of sums whatever the shapes: a row of a product is the
+same to the bit in any batch.
+
+No BLAS promises that: how it sums depends on the size of the batch and on the number of threads.
+Here every entry is one chain of multiply-adds in the order of the inner index, which starts from
+zero and is then added to what is there. So rows are independent to the bit, a batch of perturbed
+inputs gives what each would give alone, and any split among threads gives the same.
+
+The right operand is packed once for a whole sequence, into panels as wide as a tile (Goto & van de
+Geijn 2008, "Anatomy of high-performance matrix multiplication"): at the sizes of a step a BLAS
+spends as long on packing as on multiplying. Complex operands, which only oracles have, go to the
+BLAS.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from gatecheck._util.typing import Array
+from gatecheck.kernels.buffer_pool import aligned
+from gatecheck.kernels.elementwise import clear, repeat
+from gatecheck.kernels.jit import block, by_dtype, jit
+from gatecheck.kernels.simd import BYTES, WIDE, start
+
+VECTORS = 4 if WIDE else 2
+"""How many vectors a tile is wide: with six rows all its sums stay in registers."""
+
+TILES = ((6, 1), (6, VECTORS), (2, 1), (2, VECTORS), (1, 1), (1, VECTORS), (1, 2 * VECTORS))
+"""How many rows and vectors a tile may have. A lone row takes two panels at once: one alone is too
+few sums to keep the machine busy.
+"""
+
+BLOCK = 192
+"""About how many rows are multiplied by all panels while they are in the cache."""
+
+CHUNK = 256
+"""Rows over which a gradient of weights is summed before it is added to what is there."""
+
+
+# ---- packing
+
+
+def width(dtype: Any) -> int:
+    """How many columns a panel has."""
+    return BYTES // int(np.dtype(dtype).itemsize) * VECTORS
+
+
+def packed(weights: Array, gates: int, *, transposed: bool = False) -> Array:
+    """Weights as :func:`multiply` takes them.
+
+    Parameters
+    ----------
+    weights
+        ``(K, G * N)``, the gates side by side.
+    gates
+        G.
+    transposed
+        Whether each gate's matrix is transposed first, so that it is ``(N, K)``.
+
+    Returns
+    -------
+    ndarray
+        ``(G, panels, rows, width)``: of each gate its columns, so many at a time, with zeros behind
+        the last; of complex ones one panel.
+    """
+    K, N = weights.shape[0], weights.shape[1] // gates
+    rows, columns = (N, K) if transposed else (K, N)
+    wide = columns if weights.dtype.kind == "c" else width(weights.dtype)
+    out = aligned((gates, max(1, -(-columns // max(1, wide))), rows, wide), weights.dtype)
+    _pack(np.ascontiguousarray(weights), out, N, columns, transposed)
+    return out
+
+
+@jit
+def _pack(weights: Array, out: Array, N: int, columns: int, transposed: bool) -> None:
+    gates, panels, rows, wide = out.shape
+    for k in range(gates):
+        for j in range(panels):
+            many = min(wide, columns - j * wide)
+            for r in range(rows):
+                for q in range(many):
+                    if transposed:
+                        out[k, j, r, q] = weights[j * wide + q, k * N + r]
+                    else:
+                        out[k, j, r, q] = weights[r, k * N + j * wide + q]
+                for q in range(many, wide):
+                    out[k, j, r, q] = 0
+
+
+# ---- a tile
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _lanes(context: Any, pointer: Any) -> Any:
+    lanes = BYTES * 8 // pointer.dtype.bitwidth
+    return types.intp(pointer), lambda context, builder, signature, args: ir.Constant(
+        ir.IntType(64), lanes
+    )
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _space(context: Any, pointer: Any) -> Any:
+    """Room for a tile that is one vector wide."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = BYTES * 8 // signature.return_type.dtype.bitwidth
+        return cgutils.alloca_once(
+            builder, args[0].type.pointee, size=max(rows for rows, _ in TILES) * lanes
+        )
+
+    return pointer(pointer), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _tile(
+    context: Any,
+    rows: Any,
+    vectors: Any,
+    a: Any,
+    a_row: Any,
+    b: Any,
+    b_step: Any,
+    b_panel: Any,
+    c: Any,
+    c_row: Any,
+    steps: Any,
+) -> Any:
+    """Add the product of `rows` rows of a and `vectors` vectors of columns of b, over so many
+    steps, to c. Strides are in entries.
+    """
+    n = types.intp
+    return types.void(n, n, a, n, b, n, n, c, n, n), _generate_tiles
+
+
+def _generate_tiles(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    rows, vectors, *rest = args
+    real = ir.FloatType() if signature.args[2].dtype == types.float32 else ir.DoubleType()
+    i64, done = ir.IntType(64), builder.append_basic_block("tile.done")
+    key = 2 * VECTORS + 1
+    choice = builder.switch(builder.add(builder.mul(rows, i64(key)), vectors), done)
+    for M, V in TILES:
+        case = builder.append_basic_block(f"tile.{M}.{V}")
+        choice.add_case(i64(M * key + V), case)
+        builder.position_at_end(case)
+        _generate_tile(builder, real, M, V, *rest)
+        builder.branch(done)
+    builder.position_at_end(done)
+    return context.get_dummy_value()
+
+
+def _generate_tile(
+    builder: Any,
+    real: Any,
+    M: int,
+    V: int,
+    a: Any,
+    a_row: Any,
+    b: Any,
+    b_step: Any,
+    b_panel: Any,
+    c: Any,
+    c_row: Any,
+    steps: Any,
+) -> None:
+    bits = 32 if isinstance(real, ir.FloatType) else 64
+    lanes, i64 = BYTES * 8 // bits, ir.IntType(64)
+    vector = ir.VectorType(real, lanes)
+    fused = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{bits}"
+    )
+    none = ir.Constant(vector, ir.Undefined)
+    spread = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+
+    def place(pointer: Any, offset: Any) -> Any:
+        return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
+
+    def loaded(pointer: Any, offset: Any) -> Any:
+        value = builder.load(place(pointer, offset))
+        value.align = bits // 8
+        return value
+
+    entry = builder.block
+    head, body, end = (
+        builder.append_basic_block(f"{entry.name}.{name}") for name in ("head", "body", "end")
+    )
+    builder.branch(head)
+    builder.position_at_end(head)
+    at = [(builder.phi(i64), i64(0)), (builder.phi(a.type), a), (builder.phi(b.type), b)]
+    at += [(builder.phi(vector), ir.Constant(vector, [0.0] * lanes)) for _ in range(M * V)]
+    for phi, first in at:
+        phi.add_incoming(first, entry)
+    k, left, right, *sums = (phi for phi, _ in at)
+    builder.cbranch(builder.icmp_signed("<", k, steps), body, end)
+    builder.position_at_end(body)
+    columns = [
+        loaded(right if v < VECTORS else builder.gep(right, [b_panel]), i64(v % VECTORS * lanes))
+        for v in range(V)
+    ]
+    new = [builder.add(k, i64(1)), builder.gep(left, [i64(1)]), builder.gep(right, [b_step])]
+    for r in range(M):
+        one = builder.insert_element(
+            none, builder.load(builder.gep(left, [builder.mul(a_row, i64(r))])), ir.IntType(32)(0)
+        )
+        row = builder.shuffle_vector(one, none, spread)
+        new += [builder.call(fused, [row, columns[v], sums[r * V + v]]) for v in range(V)]
+    for (phi, _), value in zip(at, new, strict=True):
+        phi.add_incoming(value, body)
+    builder.branch(head)
+    builder.position_at_end(end)
+    for r in range(M):
+        line = builder.gep(c, [builder.mul(c_row, i64(r))])
+        for v in range(V):
+            stored = builder.store(
+                builder.fadd(loaded(line, i64(v * lanes)), sums[r * V + v]),
+                place(line, i64(v * lanes)),
+            )
+            stored.align = bits // 8
+
+
+# ---- products
+
+
+@block(
+    lambda real: types.void(
+        types.CPointer(real), types.intp, *(types.CPointer(real), types.intp) * 2, *[types.intp] * 3
+    )
+)
+def _panels(
+    a: Any,
+    a_row: int,
+    b: Any,
+    b_panel: int,
+    c: Any,
+    c_row: int,
+    rows: int,
+    columns: int,
+    steps: int,
+) -> None:
+    """Add the product of a and as many panels as there are columns, summed over so many steps, to
+    c. Strides are in entries.
+    """
+    lanes, space = _lanes(a), _space(a)
+    wide = VECTORS * lanes
+    for j in range(0, columns, wide):
+        right, many, i = start(b, j // wide * b_panel), min(wide, columns - j), 0
+        while i < rows:
+            n = 6 if rows - i >= 6 else 2 if rows - i >= 2 else 1
+            left, out = start(a, i * a_row), start(c, i * c_row + j)
+            i += n
+            if n == 1 and j // wide % 2 == 1 and many == wide:
+                continue  # done with the panel before
+            if n == 1 and columns - j >= 2 * wide:
+                _tile(1, 2 * VECTORS, left, a_row, right, wide, b_panel, out, c_row, steps)
+                continue
+            vectors, q = VECTORS if many == wide else 1, 0
+            while q + vectors * lanes <= many:
+                _tile(
+                    n, vectors, left, a_row, start(right, q), wide, 0, start(out, q), c_row, steps
+                )
+                q += vectors * lanes
+            if q < many:  # what is no whole vector goes by way of some space
+                for p in range(n * lanes):
+                    space[p] = 0
+                _tile(n, 1, left, a_row, start(right, q), wide, 0, space, lanes, steps)
+                for r in range(n):
+                    for p in range(many - q):
+                        out[r * c_row + q + p] += space[r * lanes + p]
+
+
+def _add_panels(a: Array, panels: Array, c: Array, column: int, columns: int, steps: int) -> None:
+    """Add the product of a C-contiguous matrix and panels `(panels, steps or more, width)` to so
+    many columns of another, from one on.
+    """
+
+
+@by_dtype(_add_panels)
+def _add_panels_of(a: Any, panels: Any, c: Any, column: Any, columns: Any, steps: Any) -> Any:
+    add = _panels.of(a.dtype)
+
+    def implementation(a: Any, panels: Any, c: Any, column: Any, columns: Any, steps: Any) -> None:
+        add(
+            start(a, 0),
+            a.shape[1],
+            start(panels, 0),
+            panels.shape[1] * panels.shape[2],
+            start(c, column),
+            c.shape[1],
+            c.shape[0],
+            columns,
+            steps,
+        )
+
+    return implementation
+
+
+def multiply(out: Array, a: Array, panels: Array) -> None:
+    """Add the matrix product of `a` ``(M, K)`` and a packed ``(K, N)`` to `out` ``(M, N)``; both
+    C-contiguous.
+    """
+    out += a @ panels
+
+
+@by_dtype(multiply)
+def _multiply_of(out: Any, a: Any, panels: Any) -> Any:
+    def of_complex(out: Any, a: Any, panels: Any) -> None:
+        product = np.dot(a, panels[0])
+        for r in range(out.shape[0]):
+            for q in range(out.shape[1]):
+                out[r, q] += product[r, q]
+
+    if isinstance(a.dtype, types.Complex):
+        return of_complex
+
+    def of_real(out: Any, a: Any, panels: Any) -> None:
+        _add_panels(a, panels, out, 0, out.shape[1], a.shape[1])
+
+    return of_real
+
+
+@jit
+def add_product(out: Array, a: Array, panels: Array) -> None:
+    """:func:`multiply`, for Python."""
+    multiply(out, a, panels)
+
+
+def hoisted(B: int) -> int:
+    """For how many steps of B rows products with x are formed at once: so weights are read once for
+    many steps of a small batch.
+    """
+    return max(1, BLOCK // max(1, B))
+
+
+@jit
+def project(
+    x: Array,
+    panels: Array,
+    start: Array,
+    a: Array,
+    t: int,
+    slot: int,
+    ahead: int,
+    B: int,
+    first: int,
+    last: int,
+) -> None:
+    """Set the preactivations of step t to `start` ``(G, H)`` plus the product of x with the panels,
+    of rows first to last of B.
+
+    `x` is ``(T * B, D)`` and `a` ``(G, slots * B, H)``. Of all B rows those of as many steps as are
+    done `ahead` are formed at every such step, and else nothing is left to do.
+    """
+    into, of, rows = slot * B + first, t * B + first, last - first
+    if rows == B and ahead > 1:
+        if t % ahead > 0:
+            return
+        rows = min(ahead * B, x.shape[0] - of)
+    for k in range(a.shape[0]):
+        repeat(a[k, into : into + rows], start[k])
+        multiply(a[k, into : into + rows], x[of : of + rows], panels[k])
+
+
+@jit
+def gather(
+    d: Array,
+    gates: int,
+    panels: Array,
+    dx: Array,
+    t: int,
+    ahead: int,
+    B: int,
+    first: int,
+    last: int,
+) -> None:
+    """Set dx of step t to the sum, gate by gate, of the products of d and the panels; as
+    :func:`project`, backwards in time.
+    """
+    at, rows = t * B + first, last - first
+    if rows == B and ahead > 1:
+        if t % ahead > 0:
+            return
+        rows = min(ahead * B, dx.shape[0] - at)
+    clear(dx[at : at + rows])
+    for k in range(gates):
+        multiply(dx[at : at + rows], d[k, at : at + rows], panels[k])
+
+
+def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int) -> None:
+    """Add products of `x` ``(R, D)`` transposed and `d` ``(g, R, H)`` to `out`, one gate beside the
+    other from a column on.
+
+    Of the panels of all gates together only first to last are computed.
+    """
+    panel = aligned((1, min(CHUNK, len(x)), width(x.dtype)), x.dtype)
+    panel[...] = 0
+    _correlate(x, d, out, column, panel, first, last)
+
+
+@jit
+def _correlate(
+    x: Array, d: Array, out: Array, column: int, panel: Array, first: int, last: int
+) -> None:
+    (R, D), H = x.shape, d.shape[2]
+    _, most, wide = panel.shape
+    panels, turned = (H + wide - 1) // wide, np.empty((D, most), x.dtype)
+    for r in range(0, R, CHUNK):
+        steps = min(most, R - r)
+        _turn(x[r : r + steps], turned)
+        for j in range(first, last):
+            k, q = j // panels, j % panels * wide
+            columns = min(wide, H - q)
+            for p in range(steps):
+                for i in range(columns):
+                    panel[0, p, i] = d[k, r + p, q + i]
+            _add_panels(turned, panel, out, column + k * H + q, columns, steps)
+
+
+@jit
+def _turn(x: Array, out: Array) -> None:
+    """Transpose, by blocks that fit into lines of the cache."""
+    side = 16
+    for r in range(0, x.shape[0], side):
+        for q in range(0, x.shape[1], side):
+            for j in range(q, min(q + side, x.shape[1])):
+                for i in range(r, min(r + side, x.shape[0])):
+                    out[j, i] = x[i, j]

@@ -1,0 +1,1 @@
+"""Mutation testing of the properties: which of them detects which planted fault."""

@@ -1,0 +1,221 @@
+"""Other people's gradient checkers, and ours, asked about one function as their own users ask: as
+published, at their defaults.
+
+A checker gets NumPy code in the way that its package has for it: PyTorch an autograd Function, JAX
+a custom_vjp around pure_callback.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.errors import MissingExtraError, UsageError, first_line
+from gatecheck.oracles.gradcheck import gradcheck
+
+Arrays = dict[str, Array]
+Outcome = Literal["caught", "passed", "refused"]
+
+
+class Verdict(NamedTuple):
+    """What a checker said, and why."""
+
+    outcome: Outcome
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A function of named arrays and its gradient, at a point.
+
+    Attributes
+    ----------
+    inputs
+        Parameters, x, h0, (c0), all of one dtype.
+    fn
+        ``fn(inputs)``, the outputs that are looked at.
+    vjp
+        ``vjp(cotangents, inputs)``, a gradient for each input.
+    """
+
+    inputs: Arrays
+    fn: Callable[[Arrays], Arrays]
+    vjp: Callable[[Arrays, Arrays], Arrays]
+
+
+def _package(name: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'to run this checker {extra} must be installed: pip install "gatecheck[{extra}]"'
+        ) from error
+
+
+def _refused(error: Exception) -> Verdict:
+    return Verdict("refused", f"{type(error).__name__}: {first_line(error)}")
+
+
+def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
+    """``torch.autograd.gradcheck`` on an autograd Function, at its defaults: eps 1e-6, atol 1e-5,
+    rtol 1e-3.
+
+    Raises
+    ------
+    MissingExtraError
+        If PyTorch is not installed.
+    """
+    torch = _package("torch", "torch")
+    # in torch.autograd the function hides its module
+    published = _package("torch.autograd.gradcheck", "torch")
+    names = list(asked.inputs)
+
+    def arrays(tensors: Sequence[Any]) -> Arrays:
+        return dict(zip(names, (t.detach().numpy() for t in tensors), strict=True))
+
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        ctx.save_for_backward(*inputs)
+        outputs = asked.fn(arrays(inputs))
+        ctx.outputs = list(outputs)
+        return tuple(torch.from_numpy(v) for v in outputs.values())
+
+    def backward(ctx: Any, *cotangents: Any) -> Any:
+        given = dict(zip(ctx.outputs, (d.detach().numpy() for d in cotangents), strict=True))
+        gradients = asked.vjp(given, arrays(ctx.saved_tensors))
+        return tuple(torch.from_numpy(gradients[k]) for k in names)
+
+    function: Any = type(
+        "Planted",
+        (torch.autograd.Function,),
+        {"forward": staticmethod(forward), "backward": staticmethod(backward)},
+    )
+    tensors = [torch.tensor(v, requires_grad=True) for v in asked.inputs.values()]
+    try:
+        published.gradcheck(function.apply, tensors, fast_mode=fast_mode)
+    except published.GradcheckError as error:
+        return Verdict("caught", first_line(error))
+    except Exception as error:
+        return _refused(error)
+    return Verdict("passed")
+
+
+@contextmanager
+def _x64(jax: Any, wanted: bool) -> Iterator[None]:
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", wanted)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+        jax.clear_caches()  # what was compiled for one planted function serves no other
+
+
+def jax_check_grads(asked: Layer) -> Verdict:
+    """``jax.test_util.check_grads`` of first order, reverse mode, on a custom_vjp, at its defaults:
+    one direction, eps 1e-4.
+
+    In float64, with 64 bits enabled, tolerances are 1e-5, in float32 2e-3, times the number of
+    entries.
+
+    Raises
+    ------
+    MissingExtraError
+        If JAX is not installed.
+    """
+    jax = _package("jax", "jax")
+    published = _package("jax.test_util", "jax")
+    names, values = list(asked.inputs), tuple(asked.inputs.values())
+    outputs = asked.fn(asked.inputs)
+
+    def arrays(labels: Sequence[str], given: Sequence[Any]) -> Arrays:
+        return dict(zip(labels, (np.asarray(v) for v in given), strict=True))
+
+    def like(given: Sequence[Array]) -> tuple[Any, ...]:
+        return tuple(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in given)
+
+    def run(*inputs: Any) -> tuple[Array, ...]:
+        return tuple(asked.fn(arrays(names, inputs)).values())
+
+    def pull(inputs: Any, cotangents: Any) -> tuple[Array, ...]:
+        return tuple(asked.vjp(arrays(list(outputs), cotangents), arrays(names, inputs)).values())
+
+    def planted(*inputs: Any) -> Any:
+        return tuple(jax.pure_callback(run, like(tuple(outputs.values())), *inputs))
+
+    function = jax.custom_vjp(planted)
+    function.defvjp(
+        lambda *inputs: (planted(*inputs), inputs),
+        lambda kept, d: tuple(jax.pure_callback(pull, like(values), kept, d)),
+    )
+    with _x64(jax, values[0].dtype == np.float64):
+        try:
+            published.check_grads(function, values, order=1, modes=("rev",))
+        except AssertionError as error:
+            return Verdict("caught", first_line(error))
+        except Exception as error:
+            return _refused(error)
+    return Verdict("passed")
+
+
+def own_gradcheck(asked: Layer) -> Verdict:
+    """:func:`gatecheck.gradcheck`; a verdict of inconclusive is a refusal."""
+    try:
+        result = gradcheck(
+            lambda **inputs: asked.fn(inputs),
+            asked.inputs,
+            lambda cotangents, **inputs: asked.vjp(cotangents, inputs),
+        )
+    except Exception as error:
+        return _refused(error)
+    if result.verdict == "fail":
+        return Verdict(
+            "caught", str(result.failures[0]) if result.failures else "; ".join(result.notes)
+        )
+    return (
+        Verdict("passed")
+        if result.ok
+        else Verdict("refused", f"inconclusive: {'; '.join(result.notes)}")
+    )
+
+
+class Checker(NamedTuple):
+    """A checker of gradients: the package that publishes it, the dtype that it is given, and how it
+    is asked.
+    """
+
+    package: str
+    dtype: str
+    ask: Callable[[Layer], Verdict]
+
+
+CHECKERS = {
+    "torch gradcheck": Checker("torch", "float64", torch_gradcheck),
+    "torch gradcheck, fast_mode": Checker(
+        "torch", "float64", lambda asked: torch_gradcheck(asked, fast_mode=True)
+    ),
+    "jax check_grads": Checker("jax", "float64", jax_check_grads),
+    "jax check_grads, float32": Checker("jax", "float32", jax_check_grads),
+    "gatecheck.gradcheck": Checker("gatecheck", "float64", own_gradcheck),
+}
+
+
+def of_packages(packages: Sequence[str]) -> list[str]:
+    """The names of the checkers of these packages, and of ours.
+
+    Raises
+    ------
+    UsageError
+        If a package has no checker here.
+    """
+    known = list(dict.fromkeys(c.package for c in CHECKERS.values() if c.package != "gatecheck"))
+    if unknown := [p for p in packages if p not in known]:
+        raise UsageError(
+            f"there is no checker of {', '.join(unknown)}; there are those of {', '.join(known)}"
+        )
+    return [name for name, c in CHECKERS.items() if c.package in (*packages, "gatecheck")]

@@ -1,0 +1,334 @@
+"""The kill matrix: which property catches which fault. A verification suite is worth what it
+catches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from gatecheck._util.typing import Progress
+from gatecheck._util.versions import versions
+from gatecheck.auditing.audit import applicable, claims
+from gatecheck.auditing.explore import explore
+from gatecheck.auditing.parallel import on_each
+from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, VARIANTS, as_cell
+from gatecheck.checking.registry import Claim
+from gatecheck.errors import ContractError
+from gatecheck.faults.catalogue import faults, find, mutants
+from gatecheck.faults.edited_cell import Edited
+from gatecheck.implementation import subject
+from gatecheck.mutation.planted import in_order, on_trial, on_wrong_gradients
+
+SCHEMA = "gatecheck-faults-1"
+
+
+@dataclass(frozen=True)
+class Killing:
+    """What became of one fault.
+
+    Attributes
+    ----------
+    name, cell, says, source, equivalent, reference_needed
+        Of the fault.
+    killed_by
+        The properties that failed on it, each with the number of examples up to its first failure;
+        those that need fewest come first.
+    killed_without_reference_by
+        Those of them that compare with no other implementation.
+    only_by_contract
+        Whether each of them failed because a result had a wrong shape, dtype or name, so that no
+        value was ever judged.
+    tried
+        The properties that were to be tried on it.
+    examples
+        How many checks were made.
+    seconds
+        How long they took.
+    """
+
+    name: str
+    cell: str
+    says: str
+    source: str
+    equivalent: str
+    reference_needed: str
+    killed_by: dict[str, int]
+    killed_without_reference_by: list[str]
+    only_by_contract: bool
+    tried: tuple[str, ...]
+    examples: int
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        """The label of the fault."""
+        return f"{self.cell}: {self.name}"
+
+    @property
+    def killed(self) -> bool:
+        """Whether any property failed on it."""
+        return bool(self.killed_by)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; the properties that were tried follow from the cell, so they are counted
+        once for all faults.
+        """
+        data = {k: v for k, v in vars(self).items() if k != "tried"}
+        return data | {"killed_by": list(self.killed_by), "examples_to_kill": self.killed_by}
+
+
+# ---- the matrix
+
+
+def judge(
+    label: str, profile: str, seed: int, first_only: bool, without_reference: bool
+) -> Killing:
+    """Try every property that applies on one fault, each up to its first failure.
+
+    Parameters
+    ----------
+    label
+        Of a fault or a mutant; see :func:`gatecheck.faults.catalogue.find`.
+    profile, seed
+        As of an audit.
+    first_only
+        Stop at the first property that fails.
+    without_reference
+        Leave out the properties that compare with another implementation.
+    """
+    start = time.perf_counter()
+    fault = find(label)
+    planted, only_gradients = on_trial(fault)
+    chosen = [c for c in in_order(applicable(planted)) if not (without_reference and c.reference)]
+    if only_gradients:
+        chosen = [on_wrong_gradients(c) for c in chosen]
+    tallies = explore(planted, chosen, profile, seed, first_only=first_only, once=True)
+    failed = sorted(
+        (t for t in tallies.values() if t.failure is not None), key=lambda t: t.examples
+    )
+    return Killing(
+        fault.name,
+        fault.cell,
+        fault.says,
+        fault.source,
+        fault.equivalent,
+        fault.reference_needed,
+        {t.claim.name: t.examples for t in failed},
+        [t.claim.name for t in failed if not t.claim.reference],
+        bool(failed) and all(isinstance(t.failure, ContractError) for t in failed),
+        tuple(tallies),
+        sum(t.examples for t in tallies.values()),
+        time.perf_counter() - start,
+    )
+
+
+def _judge_seeds(
+    label: str, profile: str, seeds: Sequence[int], first_only: bool, without_reference: bool
+) -> list[Killing]:
+    return [judge(label, profile, seed, first_only, without_reference) for seed in seeds]
+
+
+def matrices(
+    labels: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    profile: str = "quick",
+    first_only: bool = False,
+    without_reference: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[list[Killing]]:
+    """Every property that applies on every fault, for each seed, in parallel; the result does not
+    depend on the number of workers.
+
+    Parameters
+    ----------
+    labels
+        Of faults and mutants.
+    seeds, profile, first_only, without_reference
+        As of :func:`judge`.
+    workers
+        Processes; by default as many as there are cores.
+    progress
+        Called with how many faults are done, how many there are, and the label of the last one.
+    """
+    found = on_each(
+        _judge_seeds,
+        labels,
+        profile,
+        seeds,
+        first_only,
+        without_reference,
+        workers=workers,
+        progress=progress,
+    )
+    return [[by_seed[i] for by_seed in found] for i in range(len(seeds))]
+
+
+def matrix(labels: Sequence[str], *, seed: int = 0, **how: Any) -> list[Killing]:
+    """:func:`matrices` for one seed."""
+    (killings,) = matrices(labels, seeds=[seed], **how)
+    return killings
+
+
+def chosen_labels(
+    cell: str | None = None, name: str | None = None, *, with_mutants: bool = False
+) -> list[str]:
+    """The labels of the faults to plant: the one by that name, or those of a cell or of all, and
+    perhaps the systematic misreadings.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cell or fault.
+    """
+    if cell is not None:
+        as_cell(cell)
+    if name is not None:
+        return [find(name).label]
+    more = (
+        [mutant for k in ([cell] if cell else CELLS) for mutant in mutants(k)]
+        if with_mutants
+        else []
+    )
+    return [f.label for f in (*faults(cell), *more)]
+
+
+# ---- one property
+
+
+class Catch(NamedTuple):
+    """What one property said of one fault; the message is empty where it saw nothing."""
+
+    label: str
+    says: str
+    message: str
+
+
+def catch(label: str, name: str, seed: int) -> Catch:
+    """Try one property on one fault, at profile quick, up to its first failure."""
+    fault = find(label)
+    tallies = explore(
+        subject(fault.plant(), name=label), claims([name]), "quick", seed, first_only=True
+    )
+    failure = tallies[name].failure
+    return Catch(
+        label, fault.says, "" if failure is None else str(failure) or type(failure).__name__
+    )
+
+
+def catches(claim: Claim, *, seed: int = 0, progress: Progress | None = None) -> list[Catch]:
+    """What a property says of every named fault of the first cell that it applies to; empty if it
+    applies to no planted fault.
+
+    Parameters
+    ----------
+    claim
+        The property.
+    seed
+        Of the cases.
+    progress
+        As of :func:`matrices`.
+    """
+    cells = (
+        cell
+        for cell in (LSTM(), GRU(), *CELLS.values(), *VARIANTS.values(), *NETWORKS.values())
+        if not claim.inapplicable(subject(Edited(cell)))
+    )
+    cell = next(cells, None)
+    labels = [f.label for f in faults(cell.name) if not f.equivalent] if cell else []
+    return on_each(catch, labels, claim.name, seed, progress=progress) if labels else []
+
+
+# ---- what it comes to
+
+
+class Worth(NamedTuple):
+    """What one property is worth.
+
+    Attributes
+    ----------
+    name, kills, alone
+        How many faults it kills, and how many of them nothing else does.
+    rarest, rarest_killers
+        The label of the fault with the fewest killers among those, and how many they are; of
+        several the first. Empty if it kills none.
+    applies_to
+        On how many faults it was to be tried.
+    """
+
+    name: str
+    kills: int
+    alone: int
+    rarest: str
+    rarest_killers: int
+    applies_to: int
+
+
+def counted(killings: Iterable[Killing]) -> list[Killing]:
+    """Those of faults that can be told from the truth."""
+    return [k for k in killings if not k.equivalent]
+
+
+def survivors(killings: Iterable[Killing]) -> list[str]:
+    """The labels of the faults that should have been killed, and were not."""
+    return [k.label for k in counted(killings) if not k.killed]
+
+
+def worths(killings: Iterable[Killing]) -> list[Worth]:
+    """Every property that was tried, by how many faults it kills."""
+    these = counted(killings)
+    found = []
+    for name in dict.fromkeys(name for k in these for name in k.tried):
+        kills = [k for k in these if name in k.killed_by]
+        rarest = min(kills, key=lambda k: len(k.killed_by), default=None)
+        alone = sum(len(k.killed_by) == 1 for k in kills)
+        applies_to = sum(name in k.tried for k in these)
+        found.append(
+            Worth(
+                name,
+                len(kills),
+                alone,
+                rarest.label if rarest else "",
+                len(rarest.killed_by) if rarest else 0,
+                applies_to,
+            )
+        )
+    return sorted(found, key=lambda w: -w.kills)
+
+
+def _summary(killings: Sequence[Killing]) -> dict[str, Any]:
+    return {
+        "counted": len(counted(killings)),
+        "killed": sum(k.killed for k in counted(killings)),
+        "survivors": survivors(killings),
+    }
+
+
+def report(killings: Sequence[Killing], profile: str, seed: int) -> dict[str, Any]:
+    """Every figure as plain data."""
+    return {
+        "schema": SCHEMA,
+        "versions": versions(),
+        "profile": profile,
+        "seed": seed,
+        **_summary(killings),
+        "killed_without_reference": sum(
+            bool(k.killed_without_reference_by) for k in counted(killings)
+        ),
+        "properties": [w._asdict() for w in worths(killings)],
+        "faults": [k.to_json() for k in killings],
+    }
+
+
+def report_seeds(
+    found: Sequence[Sequence[Killing]], profile: str, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """What survives under each of several seeds, as plain data."""
+    runs = [
+        {"seed": seed, **_summary(killings)} for seed, killings in zip(seeds, found, strict=True)
+    ]
+    return {"schema": SCHEMA, "versions": versions(), "profile": profile, "runs": runs}

@@ -1,0 +1,198 @@
+"""Real numbers known to lie in a ball, with their derivatives: forward mode over ball arithmetic
+(Johansson 2017, "Arb").
+
+Whatever is computed from balls at any precision encloses the exact result, so a ball never lies; it
+is only wider or narrower. Where a function has a kink that a ball straddles, its slope is the ball
+of all slopes there, and nothing need be decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.errors import MissingExtraError
+
+try:
+    from flint import arb as arb
+    from flint import arb_mat
+    from flint import ctx as ctx
+except ImportError as missing:
+    raise MissingExtraError(
+        'certified values need python-flint: pip install "gatecheck[certified]"'
+    ) from missing
+
+
+Slopes = Any
+"""Along every direction: a matrix of one row; or, of a variable and its multiples, a dict that
+holds what is not zero.
+"""
+
+ANY_SLOPE = (0.5, 0.5)
+"""Middle and radius of the ball of all slopes of a clip at its kink."""
+
+
+class Ball:
+    """A number and its derivatives along a number of directions.
+
+    Parameters
+    ----------
+    value
+        A ball, or a float, which is taken as it is.
+    slopes, width
+        Derivatives, and along how many directions; a constant has none.
+    """
+
+    __slots__ = ("slopes", "value", "width")
+
+    def __init__(self, value: Any, slopes: Slopes = None, width: int = 0) -> None:
+        self.value = (
+            value
+            if isinstance(value, arb)
+            else arb(value.item() if isinstance(value, np.generic) else value)
+        )
+        self.slopes = {} if slopes is None else slopes
+        self.width = width
+
+    def slope(self, direction: int) -> Any:
+        """The derivative along one direction, a ball."""
+        return (
+            self.slopes.get(direction, arb(0))
+            if isinstance(self.slopes, dict)
+            else self.slopes[0, direction]
+        )
+
+    def _through(self, value: Any, slope: Any) -> Ball:
+        """A function of this number, of that value and slope."""
+        return Ball(value, _scaled(self.slopes, slope), self.width)
+
+    def __add__(self, other: Any) -> Ball:
+        b = as_ball(other)
+        width = max(self.width, b.width)
+        return Ball(self.value + b.value, _added(self.slopes, b.slopes, width), width)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Ball:
+        return self._through(-self.value, arb(-1))
+
+    def __sub__(self, other: Any) -> Ball:
+        return self + -as_ball(other)
+
+    def __rsub__(self, other: Any) -> Ball:
+        return -self + as_ball(other)
+
+    def __mul__(self, other: Any) -> Ball:
+        b = as_ball(other)
+        width = max(self.width, b.width)
+        slopes = _added(_scaled(self.slopes, b.value), _scaled(b.slopes, self.value), width)
+        return Ball(self.value * b.value, slopes, width)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Ball:
+        b = as_ball(other)
+        return self * b._through(1 / b.value, -1 / b.value**2)
+
+    def __rtruediv__(self, other: Any) -> Ball:
+        return as_ball(other) / self
+
+    def __repr__(self) -> str:
+        return f"Ball({self.value}, {self.width} directions)"
+
+    def exp(self) -> Ball:
+        """The exponential; NumPy's exp calls it in an array of objects."""
+        value = self.value.exp()
+        return self._through(value, value)
+
+    def tanh(self) -> Ball:
+        """The hyperbolic tangent; NumPy's tanh calls it in an array of objects."""
+        # 1 - tanh² would lose in a saturated unit all digits that the slope has.
+        return self._through(self.value.tanh(), self.value.sech() ** 2)
+
+    def sigmoid(self) -> Ball:
+        """The logistic function."""
+        # Of the two ways to write it, the one in which nothing overflows; s(a) s(-a) cancels no
+        # digits, as 1 - s would.
+        e = (-abs(self.value)).exp()
+        value = e / (1 + e) if self.value < 0 else 1 / (1 + (-self.value).exp())
+        return self._through(value, e / (1 + e) ** 2)
+
+    def clipped(self, low: float, high: float) -> Ball:
+        """Itself between two bounds, and the nearer bound beyond them; a bound may be infinite."""
+        v = self.value
+        slope = arb(0) if v < low or v > high else arb(1) if low < v < high else arb(*ANY_SLOPE)
+        return self._through(v.max(arb(low)).min(arb(high)), slope)
+
+
+def as_ball(number: Any) -> Ball:
+    """A number as a ball without slopes, unless it is one."""
+    return number if isinstance(number, Ball) else Ball(number)
+
+
+def _scaled(slopes: Slopes, factor: Any) -> Slopes:
+    return (
+        {k: v * factor for k, v in slopes.items()} if isinstance(slopes, dict) else slopes * factor
+    )
+
+
+def _added(a: Slopes, b: Slopes, width: int) -> Slopes:
+    if a == {} or b == {}:
+        return b if a == {} else a
+    if isinstance(a, dict):
+        a, b = b, a
+    if not isinstance(b, dict):
+        return a + b
+    total = arb_mat(1, width) if isinstance(a, dict) else arb_mat(a)
+    for k, v in (*(a.items() if isinstance(a, dict) else ()), *b.items()):
+        total[0, k] = total[0, k] + v
+    return total
+
+
+def constants(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays of floats as arrays of balls without slopes."""
+    return {
+        name: objects([Ball(v) for v in np.ravel(a)], np.shape(a)) for name, a in arrays.items()
+    }
+
+
+def variables(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays of floats as arrays of balls, each of which is a direction of its own, numbered in
+    order.
+    """
+    width = sum(np.size(a) for a in arrays.values())
+    numbers = iter(range(width))
+    return {
+        name: objects([Ball(v, {next(numbers): arb(1)}, width) for v in np.ravel(a)], np.shape(a))
+        for name, a in arrays.items()
+    }
+
+
+def objects(entries: list[Any], shape: tuple[int, ...]) -> Array:
+    """An array of these objects."""
+    out = np.empty(len(entries), object)
+    out[:] = entries
+    return out.reshape(shape)
+
+
+_sigmoid = np.frompyfunc(Ball.sigmoid, 1, 1)
+_tanh = np.frompyfunc(Ball.tanh, 1, 1)
+_clip = np.frompyfunc(Ball.clipped, 3, 1)
+
+
+def sigmoid(a: Array) -> Array:
+    """The logistic function of an array of balls."""
+    return np.asarray(_sigmoid(a))
+
+
+def tanh(a: Array) -> Array:
+    """The hyperbolic tangent of an array of balls."""
+    return np.asarray(_tanh(a))
+
+
+def clip(a: Array, low: float, high: float) -> Array:
+    """An array of balls between two bounds, which may be infinite."""
+    return np.asarray(_clip(a, low, high))

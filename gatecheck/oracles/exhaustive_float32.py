@@ -1,0 +1,184 @@
+"""A function of one number on every float32 there is, against the same function in float64; and
+float64 functions against balls.
+
+There are 4,278,190,082 numbers and infinities and 16,777,214 NaN, so that whatever holds of each of
+them is proven by trying. They are visited in rising order, in blocks: a function that rises can be
+seen to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+
+Function = Callable[[Array], Array]
+Tick = Callable[[int, int], None]
+
+ONE_SIGN = 0x7F800001
+"""Numbers of one sign, zero and infinity included."""
+
+NUMBERS = 2 * ONE_SIGN
+NANS = 2 * (2**23 - 1)
+
+BLOCK = 2**14
+"""Numbers at a time: as many as stay in a processor's cache, in float64 too."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a function does on float32.
+
+    Attributes
+    ----------
+    tried
+        How many numbers; all if it is :data:`NUMBERS`.
+    ulps, ulps_at
+        The largest error in units in the last place of the exact value, and where; infinity where
+        it gives no number.
+    low, high
+        The smallest and the largest value.
+    falls, fall, falls_at
+        At how many of them its value is larger than at the next float32, or at the next that was
+        tried; by how many ulps at most, and where.
+    not_odd_at
+        The first x at which f(-x) is not -f(x) to the bit, or None.
+    lost_nans
+        How many NaN, of those that were tried, did not stay NaN.
+    """
+
+    tried: int
+    ulps: float
+    ulps_at: float
+    low: float
+    high: float
+    falls: int
+    fall: float
+    falls_at: float | None
+    not_odd_at: float | None
+    lost_nans: int
+
+
+def sweep(
+    function: Function, exact: Function, *, stride: int = 1, tick: Tick | None = None
+) -> Sweep:
+    """Try a float32 function on every float32, or on every so many.
+
+    Parameters
+    ----------
+    function
+        From float32 arrays to float32 arrays, entry by entry.
+    exact
+        The same function in float64.
+    stride
+        1 for every float32; otherwise one in so many is tried, from minus infinity on, and
+        infinity; and so of NaN.
+    tick
+        Called with how many were tried, and how many there are to try.
+    """
+    total = -(-(NUMBERS - 1) // stride) + 1
+    worst, at, low, high = -1.0, np.nan, np.inf, -np.inf
+    falls, fall, falls_at, not_odd_at = 0, 0.0, None, None
+    with np.errstate(all="ignore"):
+        for start in range(0, total, BLOCK):
+            places = np.arange(start, min(start + BLOCK, total), dtype=np.int64) * stride
+            x = _numbers(places)
+            y = function(x)
+            errors = _ulps(y, exact(x.astype(np.float64)))
+            k = int(errors.argmax())
+            if errors[k] > worst:
+                worst, at = float(errors[k]), float(x[k])
+            low, high = min(low, float(np.fmin.reduce(y))), max(high, float(np.fmax.reduce(y)))
+            following = np.fmin(
+                function(_numbers(places + 1)),
+                function(_numbers(places + stride)) if stride > 1 else np.inf,
+            )
+            if (lower := following < y).any():
+                falls += int(lower.sum())
+                drops = ((y - following) / np.spacing(np.abs(following)))[lower]
+                k = int(drops.argmax())
+                if drops[k] > fall:
+                    fall, falls_at = float(drops[k]), float(x[lower][k])
+            if (
+                not_odd_at is None
+                and (other := function(-x).view(np.uint32) != (-y).view(np.uint32)).any()
+            ):
+                not_odd_at = float(x[other.argmax()])
+            if tick:
+                tick(start + len(x), total)
+        lost = sum(int((~np.isnan(function(x))).sum()) for x in _nans(stride))
+    return Sweep(total, worst, at, low, high, falls, fall, falls_at, not_odd_at, lost)
+
+
+def _ulps(values: Array, exact: Array) -> Array:
+    """Errors in units in the last place of float32; infinity where there is no number."""
+    errors: Array = np.abs(values - exact)
+    errors /= np.spacing(np.abs(exact.astype(np.float32)))
+    errors[np.isnan(errors)] = np.inf
+    return errors
+
+
+def _numbers(k: Array) -> Array:
+    """The numbers at these places in rising order, from minus infinity to infinity, with both
+    zeros.
+    """
+    k = np.minimum(k, NUMBERS - 1)
+    bits = np.where(k < ONE_SIGN, 0xFF800000 - k, k - ONE_SIGN)
+    return bits.astype(np.uint32).view(np.float32)
+
+
+def _nans(stride: int) -> Any:
+    for start in range(0, -(-NANS // stride), BLOCK):
+        k = np.arange(start, min(start + BLOCK, -(-NANS // stride)), dtype=np.int64) * stride
+        half = NANS // 2
+        yield (
+            np.where(k < half, 0x7F800001 + k, 0xFF800001 + k - half)
+            .astype(np.uint32)
+            .view(np.float32)
+        )
+
+
+def ulps_off(function: Function, ball: Callable[[Any], Any], x: Array, bits: int = 256) -> Array:
+    """By how many units in the last place a float64 function is off at some numbers, by ball
+    arithmetic.
+
+    Parameters
+    ----------
+    function
+        From float64 arrays to float64 arrays.
+    ball
+        The same function of one ball.
+    x
+        Finite float64 numbers.
+    bits
+        The working precision.
+
+    Raises
+    ------
+    MissingExtraError
+        If python-flint is not installed.
+    """
+    from gatecheck.oracles.ball_arithmetic import arb, ctx
+
+    errors = []
+    with ctx.workprec(bits), np.errstate(all="ignore"):
+        for number, value in zip(x.tolist(), function(x).tolist(), strict=True):
+            exact = ball(arb(number))
+            errors.append(
+                float(abs(arb(value) - exact).mid()) / float(np.spacing(abs(float(exact.mid()))))
+            )
+    return np.array(errors)
+
+
+def scattered(count: int, seed: int = 0) -> Array:
+    """Finite float64 numbers of both signs: half of every magnitude, subnormal ones too, half from
+    -40 to 40.
+    """
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 0x7FF0000000000000, count - count // 2, dtype=np.uint64)
+    anywhere = bits.view(np.float64) * rng.choice([-1.0, 1.0], len(bits))
+    return np.concatenate([anywhere, rng.uniform(-40, 40, count // 2)])

@@ -1,0 +1,1 @@
+"""Reports of a benchmark: tables by section, and a figure."""

@@ -1,0 +1,139 @@
+"""A picture of a benchmark, from the data that its JSON file holds: every ratio by peer and number
+of threads, and every bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gatecheck.errors import UsageError
+from gatecheck.report.bench.sections import reached
+from gatecheck.report.figures import COLOURS, MARKERS, STYLE, drawing, save_figure
+
+Data = Mapping[str, Any]
+
+SHORT_OF_IT = COLOURS[1]
+MET = COLOURS[2]
+
+
+def save_bench_figure(data: Data, path: Path) -> None:
+    """Draw every ratio of the kernels, below them how far each bar of the other sections is
+    reached, and write it.
+
+    Of the kernels, above the line at 1 the subject is faster. Columns are peers, rows numbers of
+    threads; filled markers are float32, open ones float64; within a size forward stands left of
+    gradients.
+
+    Parameters
+    ----------
+    data
+        What ``gatecheck bench --json`` writes.
+    path
+        Where to write: .png, .svg or .pdf.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    UsageError
+        If there is nothing to draw.
+    OutputError
+        If the file cannot be written.
+    """
+    peers = list(dict.fromkeys(name for s in data["summary"].values() for name in s))
+    threads = [count for count, s in data["summary"].items() if s]
+    bars = [
+        (row["what"], row["met"], share)
+        for s in data["sections"].values()
+        for row in s["rows"]
+        if (share := reached(row)) is not None
+    ]
+    kernels = (1.5 + 2.9 * len(peers), 1.2 + 2.6 * len(threads)) if peers else (0.0, 0.0)
+    others = (10.0, 1.0 + 0.22 * len(bars)) if bars else (0.0, 0.0)
+    if not peers and not bars:
+        raise UsageError("there is no ratio to draw")
+    heights = [height for _, height in (kernels, others) if height]
+    with drawing(
+        max(kernels[0], others[0]), sum(heights), STYLE | {"font.size": 8, "figure.dpi": 150}
+    ) as figure:
+        parts = list(figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
+        if peers:
+            _kernels(parts[0], data, peers, threads)
+        if bars:
+            _bars(parts[-1].subplots(), bars)
+        save_figure(figure, path)
+
+
+def _kernels(figure: Any, data: Data, peers: list[str], rows: list[str]) -> None:
+    sizes = list(dict.fromkeys(tuple(p[k] for k in "TBDH") for p in data["points"]))
+    cells = list(dict.fromkeys(p["cell"] for p in data["points"]))
+    panels = figure.subplots(len(rows), len(peers), squeeze=False, sharex=True, sharey=True)
+    for i, threads in enumerate(rows):
+        for j, name in enumerate(peers):
+            _panel(panels[i, j], data, int(threads), name, sizes, cells)
+    for j, name in enumerate(peers):
+        panels[0, j].set_title(f"{name} / {data['subject']}", loc="left")
+        panels[-1, j].set_xticks(
+            range(len(sizes)), [",".join(map(str, s)) for s in sizes], rotation=35, ha="right"
+        )
+    for i, threads in enumerate(rows):
+        panels[i, 0].set_ylabel(f"time ratio, {threads} thread{'s' if threads != '1' else ''}")
+    handles = [
+        figure.axes[0].plot(
+            [], [], MARKERS[k % len(MARKERS)], color=COLOURS[k % len(COLOURS)], label=c
+        )[0]
+        for k, c in enumerate(cells)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(cells), frameon=False)
+    figure.suptitle(
+        "Time of each peer over that of the subject, by T,B,D,H; above 1 the subject is faster; open markers: float64"
+    )
+
+
+def _bars(axes: Any, bars: list[tuple[str, bool, float]]) -> None:
+    axes.set_xscale("log")
+    axes.axvline(1, color="0.2", linewidth=0.8)
+    axes.grid(axis="x", alpha=0.25, linewidth=0.6)
+    for place, (_, met, share) in enumerate(bars):
+        axes.hlines(place, *sorted((1, share)), color=MET if met else SHORT_OF_IT, linewidth=1)
+        axes.plot(
+            share,
+            place,
+            MARKERS[0] if met else MARKERS[-1],
+            color=MET if met else SHORT_OF_IT,
+            markersize=5,
+        )
+    axes.set_yticks(range(len(bars)), [what for what, _, _ in bars])
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.set_xlabel("how far each bar is reached; right of 1 it is met")
+
+
+def _panel(
+    axes: Any, data: Data, threads: int, name: str, sizes: list[tuple[int, ...]], cells: list[str]
+) -> None:
+    axes.set_yscale("log", base=2)
+    axes.axhline(1, color="0.2", linewidth=0.8)
+    if (bar := data["bars"].get(name)) is not None:
+        axes.axhline(bar, color="0.5", linewidth=0.8, linestyle=":")
+    axes.grid(axis="y", alpha=0.25, linewidth=0.6)
+    for p in data["points"]:
+        if p["threads"] != threads or name not in p["ratio"]:
+            continue
+        k = cells.index(p["cell"])
+        place = sizes.index(tuple(p[key] for key in "TBDH")) + (
+            0.18 if p["work"] == "gradients" else -0.18
+        )
+        place += 0.07 * (k - (len(cells) - 1) / 2)
+        colour = COLOURS[k % len(COLOURS)]
+        axes.vlines(place, *p["interval"][name], color=colour, linewidth=0.7, alpha=0.6)
+        face = colour if p["dtype"] == "float32" else "white"
+        axes.plot(
+            place,
+            p["ratio"][name],
+            MARKERS[k % len(MARKERS)],
+            color=colour,
+            markerfacecolor=face,
+            markersize=4,
+        )

@@ -1,0 +1,1 @@
+"""Reports of a decay study: table, figures, page and Markdown."""

@@ -1,0 +1,130 @@
+"""A decay study as one page that stands alone, and the same in Markdown beside its pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gatecheck.decay.result import DecayResult, Integrity, Row
+from gatecheck.decay.study.advice import advise, compare, judge
+from gatecheck.report.decay.drawings import name_of
+from gatecheck.report.decay.figures import Picture
+from gatecheck.report.decay.table import COLUMNS, LEGEND, MORE, decay_rows, noted, settings
+from gatecheck.report.pages import inline_svg, page
+
+CHECKS = {
+    "adjoint": "adjoint residual (nats)",
+    "gradient": "against the kernel",
+    "order": "order of the product",
+}
+INTEGRITY_LEGEND = (
+    "Adjoint: ⟨u, J v⟩ against ⟨Jᵀu, v⟩ over the whole sequence. Against the kernel: a step's adjoint against the audited backward, "
+    "derived apart; of a target its own backward against differences of its forward. Order: three steps against dense Jacobians multiplied "
+    "in the order of time. Volume: the sum of the exponents against the mean ln|det J|. All are zero but for rounding. Probes: by how much "
+    "ln G can be low because it was measured from random cotangents. Index: 0 for an exponential, 1 for a power law."
+)
+
+
+def decay_html(result: DecayResult, drawn: Sequence[Picture]) -> str:
+    """A study as one HTML page without scripts or anything from a network.
+
+    Parameters
+    ----------
+    result
+        The study.
+    drawn
+        Its pictures, from :func:`gatecheck.report.decay.figures.pictures`.
+
+    Raises
+    ------
+    MissingExtraError
+        If Jinja is not installed.
+    """
+    figures = _figures(result, drawn)
+    for figure, picture in zip(figures, drawn, strict=True):
+        figure["svg"] = inline_svg(picture.svg, f"figure-{figure['name']}", figure["alt"])
+    return page("decay.html", _values(result) | {"figures": figures})
+
+
+def decay_markdown(result: DecayResult, drawn: Sequence[Picture]) -> str:
+    """A study in Markdown, which names the files that
+    :func:`gatecheck.report.decay.figures.save_pictures` writes.
+
+    Parameters and errors are those of :func:`decay_html`.
+    """
+    return page("decay.md", _values(result) | {"figures": _figures(result, drawn)})
+
+
+def _figures(result: DecayResult, drawn: Sequence[Picture]) -> list[dict[str, str]]:
+    return [
+        {"name": f.name, "title": f.title, "says": f.says, "alt": _alt(f.title, result)}
+        for f, *_ in drawn
+    ]
+
+
+def _alt(title: str, result: DecayResult) -> str:
+    named = ", ".join(row.name for row in result.rows)
+    return f"{title}: {named}. The numbers are in the tables and in the JSON."
+
+
+def _values(result: DecayResult) -> dict[str, Any]:
+    lag = result.spec.get("lag")
+    advice = [(row.name, advise(row, lag)) for row in result.rows]
+    advice += [(name_of(training.setting), judge(training)) for training in result.training]
+    return {
+        "title": result.spec["title"],
+        "result": result,
+        "settings": settings(result),
+        "columns": (*COLUMNS, *MORE),
+        "rows": decay_rows(result),
+        "notes": noted(result),
+        "legend": LEGEND
+        + " K: steps of truncated backpropagation for a gradient that is 10 % or 1 % off.",
+        "together": compare(result),
+        "advice": advice,
+        "theory": [
+            (row.name, f"{line.rate:.4g} nats per step: {line.assumption}")
+            for row in result.rows
+            for line in row.theory
+        ],
+        "integrity": [(row.name, _integrity(row)) for row in result.rows],
+        "integrity_columns": (
+            *CHECKS.values(),
+            "volume residual (nats/step)",
+            "probes (nats)",
+            "index of decay (95 %)",
+        ),
+        "integrity_legend": INTEGRITY_LEGEND,
+        "facts": _facts(result),
+    }
+
+
+def _integrity(row: Row) -> list[str]:
+    checks: Integrity = row.integrity
+    volume = math.nan if row.spectrum is None else row.spectrum.volume_residual
+    index = (
+        "–"
+        if math.isnan(row.kind_index)
+        else f"{row.kind_index:.2f} ({row.kind_low:.2f} … {row.kind_high:.2f})"
+    )
+    return [
+        *(_number(getattr(checks, name)) for name in CHECKS),
+        _number(volume),
+        f"{row.probe_offset:.3f}",
+        index,
+    ]
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1e}"
+
+
+def _facts(result: DecayResult) -> list[tuple[str, str]]:
+    spec = result.spec
+    return [
+        ("dtype", "float64 throughout; trained in float32"),
+        ("seed", str(spec["seed"])),
+        ("versions", ", ".join(f"{name} {version}" for name, version in result.versions.items())),
+        ("units", "rates in nats per step, lags and time constants in steps"),
+    ]

@@ -1,0 +1,1 @@
+"""ONNX operators and model files, run by ONNX Runtime or the reference evaluator."""

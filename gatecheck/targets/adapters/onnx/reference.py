@@ -1,0 +1,59 @@
+"""ONNX's own reference evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.errors import MissingExtraError
+from gatecheck.targets.adapters.onnx.models import adapted
+from gatecheck.targets.adapters.onnx.operators import Engine, Feeds, Layer, Run
+
+try:
+    from onnx.reference import ReferenceEvaluator
+except ImportError as error:
+    raise MissingExtraError('auditing ONNX needs onnx: pip install "gatecheck[onnx]"') from error
+
+TARGETS = [
+    ("RNN", None),
+    ("GRU", None),
+    ("GRU", "gru-before"),
+    ("LSTM", None),
+    ("LSTM", "lstm-peepholes"),
+]
+"""Operators and, where an operator can be more than one cell, which; it refuses every activation of
+an RNN but tanh and affine.
+"""
+
+NO_STEPS = "ONNX's reference evaluator refuses T = 0 (onnx/reference/ops/op_{}.py: _run_forward stacks the steps, of which NumPy needs one)"
+
+
+def _load(model: Any) -> Run:
+    evaluator = ReferenceEvaluator(model)
+
+    def run(feeds: Feeds) -> Sequence[Array]:
+        # its sigmoid is 1 / (1 + exp(-a)), whose overflow is its right result
+        with np.errstate(over="ignore"):
+            got: Sequence[Array] = evaluator.run(None, feeds)
+        return got
+
+    return run
+
+
+ENGINE = Engine(
+    "onnx.reference",
+    ("onnx",),
+    ("float32", "float64"),
+    _load,
+    {op: {"empty_sequence": NO_STEPS.format(op.lower())} for op in ("RNN", "GRU", "LSTM")},
+)
+
+
+def adapt(name: str, cell: str | None = None) -> Layer:
+    """An operator, or a node in a file, run by the reference evaluator; see
+    :func:`gatecheck.targets.adapters.onnx.models.adapted`.
+    """
+    return adapted(ENGINE, name, cell)

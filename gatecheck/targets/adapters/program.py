@@ -1,0 +1,362 @@
+"""Any program as an implementation: it is asked on its standard input and answers on its standard
+output.
+
+``gatecheck audit "exec:./program argument"`` starts the program once. It then reads one request after another, answers each, and ends
+when its input ends. A request is a line of words, arrays, and the line ``end``; an answer is arrays and the line ``end``. An array is a
+line ``array NAME DTYPE DIMENSIONS`` and its entries as raw little-endian bytes behind it, last axis fastest, without any separator::
+
+    describe                                 forward float64 5 2 3 4            the dtype, and T, B, D, H
+    end                                      array weight_ih_l0 float64 16 3
+                                             384 bytes, and so on: the parameters, then x and
+    gatecheck 1                              those of h0, c0, lengths that are present
+    cell lstm                                end
+    convention pytorch
+    abilities backward                       array y float64 5 2 4
+    end                                      320 bytes
+                                             array hT float64 2 4
+                                             64 bytes
+                                             array cT float64 2 4
+                                             64 bytes
+                                             end
+
+The first request after a start is ``describe``, answered by the lines that
+:mod:`gatecheck.targets.adapters.foreign` lists. ``forward`` is answered by y, hT and, where the
+cell has one, cT. ``backward`` is a request like forward's, with those of dy, dhT and dcT that are
+present, and is answered by ``dNAME`` for each parameter, dx, dh0 and, where the cell has a c, dc0.
+What is absent is zero. Arrays of a request always come in the same order, those of an answer in
+any. DTYPE is ``float32`` or ``float64``, that of the request; lengths are ``int64``. Instead of
+arrays and ``end``, the one line ``refused WHY`` declines a request, which is a finding.
+
+Answer only after the whole request was read, and flush. Nothing else may be printed on standard
+output; the last line on standard error is quoted when something goes wrong. In C, read lines by
+``fgets`` and bytes by ``fread``: ``scanf`` would eat bytes that look like spaces.
+``tests/examples/`` has a program in C and one in Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import subprocess
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from typing import IO, Any, NoReturn, TypeVar, cast
+
+import numpy as np
+
+from gatecheck._util.typing import Array
+from gatecheck.errors import ContractError, TargetCrashError, TargetError
+from gatecheck.targets.adapters.foreign import Call, Foreign, described
+
+R = TypeVar("R")
+
+TIMEOUT_S = 30.0
+"""How long the program may take for one answer, in seconds."""
+
+TICK_S = 0.1
+"""How often that is looked at. A timer for each request would cost two switches of threads, more
+than the request itself.
+"""
+
+HANGS = 3
+"""After so many requests without an answer it is not asked again: a property tries dozens."""
+
+TAIL = 4096
+"""How many bytes of standard error are kept, and how long a line may be."""
+
+LINES = 100
+"""How many lines a description may have."""
+
+
+class Refusal(Exception):
+    """The program declined a request; it can be asked again."""
+
+
+class Running:
+    """A process of the program, with the end of what it writes to standard error."""
+
+    def __init__(self, command: list[str]) -> None:
+        pipe = subprocess.PIPE
+        # A group of its own: a program started by a script dies with the script.
+        self.process = subprocess.Popen(
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            process_group=0 if os.name == "posix" else None,
+        )
+        self.input, self.output, self._errors = (
+            cast("IO[bytes]", p)
+            for p in (self.process.stdin, self.process.stdout, self.process.stderr)
+        )
+        self._tail = b""
+        self._drain = threading.Thread(target=self._read_errors, daemon=True)
+        self._drain.start()
+        self.late = False
+        self._deadline, self._lock, self._over = math.inf, threading.Lock(), threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def due(self, seconds: float) -> None:
+        """From now on it may live for so long; infinity calls the watch off."""
+        with self._lock:
+            self._deadline = time.monotonic() + seconds
+
+    def _watch(self) -> None:
+        # The only way out of a blocked write or read that every system has is that the other side
+        # ends.
+        while not self._over.wait(TICK_S):
+            with self._lock:
+                if time.monotonic() > self._deadline:
+                    self.late = True
+                    self.kill()
+                    return
+
+    def _read_errors(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while chunk := os.read(self._errors.fileno(), TAIL):
+                self._tail = (self._tail + chunk)[-TAIL:]
+
+    def last_words(self) -> str:
+        """The last line on standard error, to be appended to a sentence; the process is ended, so
+        that none is still to come.
+        """
+        self.kill()
+        self._drain.join(1)
+        lines = self._tail.decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"; its last words: {last[:300]}" if last else ""
+
+    def kill(self) -> None:
+        """End it at once, with all that it started; safe from another thread."""
+        if self.process.returncode is not None:
+            return  # it was waited for, so its number may be another's by now
+        with contextlib.suppress(OSError):
+            if os.name == "posix":
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+
+    def ended(self) -> str:
+        """How it came to its end, in words, after its output ended."""
+        try:
+            status = self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            return "closed its standard output"
+        if status >= 0:
+            return f"ended with status {status}"
+        return f"was killed by {signal.Signals(-status).name if -status in set(signal.Signals) else f'signal {-status}'}"
+
+    def stop(self) -> None:
+        """Close its input, give it a moment to end, and leave nothing behind."""
+        self._over.set()
+        with contextlib.suppress(OSError):
+            self.input.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
+        self.kill()
+        self.process.wait()
+        self._drain.join(1)
+        for stream in (self.output, self._errors):
+            stream.close()
+
+
+class Program:
+    """A program that answers requests; it is started when it is first asked, and again after it
+    went wrong.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    label
+        For messages.
+    """
+
+    def __init__(self, command: list[str], label: str) -> None:
+        self._command, self._label = command, label
+        self._hangs, self._said = 0, ""
+        self._running: Running | None = None
+
+    def describe(self) -> str:
+        """What it says of itself, as lines.
+
+        Raises
+        ------
+        TargetError
+            If it cannot be started or does not answer.
+        """
+        return self._ask("describe", [], lambda _: self._said)
+
+    def __call__(self, call: Call) -> dict[str, Array]:
+        """The results of one call.
+
+        Raises
+        ------
+        TargetCrashError
+            If it ended, hung or refused the call.
+        ContractError
+            If it answered something else than the module says.
+        """
+        parts = [f"{call.what} {call.dtype.name} {' '.join(map(str, call.sizes))}\n".encode()]
+        for name, a in (call.params | call.arrays).items():
+            parts += [
+                " ".join(["array", name, a.dtype.name, *map(str, a.shape)]).encode(),
+                b"\n",
+                _little(a).tobytes(),
+            ]
+        parts.append(b"end\n")
+        return self._ask(call.what, parts, lambda stream: _answer(stream, call))
+
+    def _ask(self, asked: str, request: Iterable[bytes], read: Callable[[IO[bytes]], R]) -> R:
+        if self._hangs >= HANGS:
+            raise TargetCrashError(
+                f"{self._label} left {HANGS} requests unanswered and is not asked again"
+            ) from TimeoutError()
+        fresh = self._running is None
+        running = self._started()
+        running.due(TIMEOUT_S)
+        fine = False
+        try:
+            if fresh:
+                running.input.write(b"describe\nend\n")
+                running.input.flush()
+                self._said = _description(running.output)
+            running.input.writelines(request)
+            running.input.flush()
+            answer = read(running.output)
+            fine = True
+            return answer
+        except Refusal as refusal:
+            fine = True
+            raise TargetCrashError(f"the program refused {asked}: {refusal}") from refusal
+        except ContractError as error:
+            raise ContractError(f"{error}{running.last_words()}") from None
+        except (OSError, EOFError) as error:
+            self._explain(asked, running, error)
+        finally:
+            running.due(math.inf)
+            if running.late or not fine:
+                self._running = None
+                running.kill()
+                self._end()
+
+    def _explain(self, asked: str, running: Running, error: Exception) -> NoReturn:
+        ended = running.ended()
+        if running.late:
+            self._hangs += 1
+            hint = f"did not answer {asked} within {TIMEOUT_S:g} s (an answer must be flushed)"
+            raise TargetCrashError(
+                f"{self._label} {hint}{running.last_words()}"
+            ) from TimeoutError()
+        raise TargetCrashError(
+            f"{self._label} {ended} before it had answered {asked}{running.last_words()}"
+        ) from error
+
+    def _started(self) -> Running:
+        if self._running is None:
+            try:
+                self._running = Running(self._command)
+            except (OSError, ValueError) as error:
+                raise TargetError(
+                    f"{self._command[0]} cannot be started: {getattr(error, 'strerror', None) or error}"
+                ) from error
+            self._end = weakref.finalize(self, self._running.stop)
+        return self._running
+
+
+def _little(a: Array) -> Array:
+    return a.astype(a.dtype.newbyteorder("<"), copy=False)
+
+
+def _line(stream: IO[bytes]) -> str:
+    raw = stream.readline(TAIL)
+    if not raw.endswith(b"\n"):
+        if len(raw) < TAIL:
+            raise EOFError
+        raise ContractError(
+            f"the program answers by a line of more than {TAIL} bytes, which begins {raw[:60]!r}"
+        )
+    return raw.decode(errors="replace").rstrip("\r\n")
+
+
+def _description(stream: IO[bytes]) -> str:
+    lines: list[str] = []
+    while (line := _line(stream)).split() != ["end"]:
+        lines.append(line)
+        if len(lines) > LINES:
+            raise ContractError(
+                f"the program answers describe by more than {LINES} lines, of which the first is {lines[0][:80]!r}"
+            )
+    return "\n".join(lines)
+
+
+def _answer(stream: IO[bytes], call: Call) -> dict[str, Array]:
+    got: dict[str, Array] = {}
+    wanted = ", ".join(call.results)
+    while True:
+        line = _line(stream)
+        match line.split():
+            case ["end"]:
+                if missing := [name for name in call.results if name not in got]:
+                    raise ContractError(
+                        f"the program answers {call.what} without {', '.join(missing)}"
+                    )
+                return got
+            case ["refused", *why]:
+                raise Refusal(" ".join(why) or "it does not say why")
+            case ["array", name, dtype, *dimensions]:
+                if name not in call.results or name in got:
+                    raise ContractError(
+                        f"the program answers {call.what} by {name}{' twice' * (name in got)}, but should by {wanted}"
+                    )
+                got[name] = _array(stream, name, dtype, dimensions, call)
+            case _:
+                raise ContractError(
+                    f"the program answers {call.what} by {line[:80]!r}, but should by 'array NAME DTYPE …' or 'end'"
+                )
+
+
+def _array(stream: IO[bytes], name: str, dtype: str, dimensions: list[str], call: Call) -> Array:
+    shape = call.results[name]
+    if dtype != call.dtype.name:
+        raise ContractError(f"{name} has dtype {dtype}, but should have dtype {call.dtype}, like x")
+    if dimensions != [str(n) for n in shape]:
+        raise ContractError(
+            f"{name} has shape ({', '.join(dimensions)}), but should have shape {shape}"
+        )
+    size = math.prod(shape) * call.dtype.itemsize
+    raw = stream.read(size)
+    if len(raw) < size:
+        raise EOFError
+    little: np.dtype[Any] = call.dtype.newbyteorder("<")
+    return np.frombuffer(raw, little).reshape(shape).astype(call.dtype)
+
+
+def adapt(
+    command: list[str], label: str, cell: str | None = None, convention: str | None = None
+) -> Foreign:
+    """The program as an implementation.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    label
+        For messages.
+    cell, convention
+        Instead of what it says of itself.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cell or convention.
+    TargetError
+        If it cannot be started, or does not describe itself.
+    """
+    program = Program(command, label)
+    said = described(program.describe(), label, ("backward", "lengths", "bitwise"))
+    return Foreign(label, said, program, cell, convention)

@@ -1,0 +1,1 @@
+"""Test vectors: cases and expected results as files, and the check of answers."""

@@ -1,0 +1,421 @@
+"""A folder of vectors on disk: what is written, and reading it back without trusting it.
+
+The folder goes through other machines and other hands. Nothing is unpickled, no link is followed,
+no path is taken from a file, and whatever is read, unpacked or computed is bounded. Every defect is
+one :class:`~gatecheck.errors.CaseFileError`, in one line.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gatecheck._util.npz import read_npz
+from gatecheck._util.typing import Array
+from gatecheck.cases import COTANGENTS, STATES, Case
+from gatecheck.cells import Cell, as_cell
+from gatecheck.cells.validation import check_cotangents, check_inputs, check_lengths
+from gatecheck.conventions import Convention, as_convention
+from gatecheck.errors import ArchiveError, CaseFileError, GatecheckError, in_brief
+
+SCHEMA = "gatecheck-vectors-1"
+CASE_SCHEMA = "gatecheck-vectors-case-1"
+
+ENDINGS = ("npz", "json")
+
+MOST_BYTES = 2**24
+"""Of a file. A case as it is exported has some 100 kB."""
+
+MOST_UNPACKED = 2**26
+"""Bytes of all arrays in one file together."""
+
+MOST_MEMBERS = 1000
+"""Arrays in a file, and cases in a folder."""
+
+MOST_LAYERS = 64
+
+MOST_STATES = 10**5
+"""Values of h over all steps, rows and layers of a case: its budget takes some kB for each."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Entry(NamedTuple):
+    """What the manifest says of one case, checked: its name, how its arrays are to be read, and the
+    checksums of its files.
+
+    And whether it calls the expected results certified, which is not believed.
+    """
+
+    name: str
+    cell: Cell
+    convention: Convention
+    dtype: str
+    checksums: Mapping[str, str]
+    certified: bool
+
+
+class Stored(NamedTuple):
+    """One case as a file holds it, and the expected results and tolerances written beside it, in
+    the convention's own names.
+    """
+
+    case: Case
+    expected: Mapping[str, Array]
+    tolerance: Mapping[str, Array]
+
+
+# ---- writing
+
+
+def case_npz(
+    inputs: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]
+) -> bytes:
+    """The ``.npz`` of a case: inputs under their names, results under ``expected.NAME`` and
+    ``tolerance.NAME``.
+    """
+    out = io.BytesIO()
+    results = {f"expected.{k}": v for k, v in expected.items()} | {
+        f"tolerance.{k}": v for k, v in tolerance.items()
+    }
+    np.savez(out, **inputs, **results)  # type: ignore[arg-type]  # its last keyword is a bool
+    return out.getvalue()
+
+
+def case_json(
+    about: Mapping[str, Any],
+    inputs: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    tolerance: Mapping[str, Array],
+) -> bytes:
+    """The ``.json`` of a case: every number as a hexadecimal float, which is exact and which C,
+    Python and many others read.
+    """
+    head = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in about.items()]
+    head.append(f'"inputs": {{\n{_joined({k: {"values": v} for k, v in inputs.items()})}\n}}')
+    results = {k: {"values": v, "tolerance": tolerance[k]} for k, v in expected.items()}
+    head.append(f'"expected": {{\n{_joined(results)}\n}}')
+    return ("{\n" + ",\n".join(head) + "\n}\n").encode()
+
+
+def _joined(arrays: Mapping[str, Mapping[str, Array]]) -> str:
+    """An array a line, so that a program without a JSON library can find it."""
+    lines = []
+    for name, parts in arrays.items():
+        shape = list(next(iter(parts.values())).shape)
+        members = {"shape": shape} | {
+            k: [_number(v) for v in a.ravel().tolist()] for k, a in parts.items()
+        }
+        lines.append(f"{json.dumps(name)}: {json.dumps(members)}")
+    return ",\n".join(lines)
+
+
+def _number(value: float) -> Any:
+    return value.hex() if isinstance(value, float) else value
+
+
+# ---- reading bytes
+
+
+def read_bytes(folder: Path, name: str) -> bytes:
+    """What a file in a folder holds.
+
+    Parameters
+    ----------
+    folder, name
+        The name is one of ours, such as ``cases/lstm-1.npz``, never one that was read.
+
+    Raises
+    ------
+    CaseFileError
+        If it is missing, a link, no plain file, or larger than :data:`MOST_BYTES`.
+    """
+    path = folder
+    for part in name.split("/"):
+        path = path / part
+        if path.is_symlink():
+            raise CaseFileError(f"{path} is a symbolic link, which is not followed")
+    # A pipe would block, and a link could be put there after the look above.
+    safe = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | safe)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CaseFileError(f"{path} is not a plain file")
+            data = file.read(MOST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise CaseFileError(f"there is no file {path}") from error
+    except OSError as error:
+        raise CaseFileError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > MOST_BYTES:
+        raise CaseFileError(f"{path} has more than {MOST_BYTES:,} bytes")
+    return data
+
+
+def parsed_json(data: bytes) -> dict[str, Any]:
+    """The object that a JSON text holds.
+
+    Raises
+    ------
+    CaseFileError
+        If it is no JSON, nested too deeply, or no object.
+    """
+    try:
+        found = json.loads(data.decode("utf-8"))
+    except RecursionError as error:
+        raise CaseFileError("it is nested too deeply") from error
+    except ValueError as error:
+        raise CaseFileError(f"it is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise CaseFileError(f"it holds a {type(found).__name__}, but should hold an object {{…}}")
+    return found
+
+
+def parsed_npz(data: bytes) -> dict[str, Array]:
+    """The arrays of floats and integers in an ``.npz``.
+
+    Raises
+    ------
+    CaseFileError
+        If it is damaged, unpacks to more than :data:`MOST_UNPACKED` bytes, or holds objects.
+    """
+    try:
+        arrays = read_npz(io.BytesIO(data), MOST_UNPACKED, MOST_MEMBERS)
+    except ArchiveError as error:
+        raise CaseFileError(in_brief(str(error))) from error
+    except (
+        Exception
+    ) as error:  # zipfile, zlib and NumPy have many ways to say that a file is damaged
+        raise CaseFileError(
+            f"it is not an .npz: {shown(str(error) or type(error).__name__)}"
+        ) from error
+    if other := next(
+        (name for name, array in arrays.items() if array.dtype.kind not in "fiu"), None
+    ):
+        raise CaseFileError(
+            f"{shown(other)} has dtype {arrays[other].dtype}, but should hold floats"
+        )
+    return {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
+
+
+def json_array(name: str, value: Any) -> Array:
+    """An array from JSON: nested lists, or an object of ``shape`` and ``values``; numbers, decimal
+    or hexadecimal in strings.
+
+    Raises
+    ------
+    CaseFileError
+        If it is something else.
+    """
+    if not isinstance(value, dict):
+        shape = _nested_shape(name, value)
+        return np.array([_float(name, v) for v in _flat(name, value, shape)], float).reshape(shape)
+    if not {"shape", "values"} <= set(value):
+        raise CaseFileError(f'{shown(name)} is an object without "shape" and "values"')
+    shape, values = value["shape"], value["values"]
+    if (
+        not isinstance(shape, list)
+        or not all(type(n) is int and n >= 0 for n in shape)
+        or len(shape) > 8
+    ):
+        raise CaseFileError(f"{shown(name)} has shape {shown(shape)}, which is none")
+    if not isinstance(values, list) or math.prod(shape) != len(values):
+        raise CaseFileError(
+            f"{shown(name)} has {_count(values)}, which do not fill its shape {tuple(shape)}"
+        )
+    return np.array([_float(name, v) for v in values], float).reshape(shape)
+
+
+def _nested_shape(name: str, value: Any) -> tuple[int, ...]:
+    shape: list[int] = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        if len(shape) > 8:
+            raise CaseFileError(f"{shown(name)} is nested too deeply")
+        if not value:
+            break
+        value = value[0]
+    return tuple(shape)
+
+
+def _flat(name: str, value: Any, shape: tuple[int, ...]) -> list[Any]:
+    if not shape:
+        return [value]
+    if not isinstance(value, list) or len(value) != shape[0]:
+        raise CaseFileError(f"{shown(name)} is ragged: its rows are not of one length")
+    return [leaf for row in value for leaf in _flat(name, row, shape[1:])]
+
+
+def _float(name: str, value: Any) -> float:
+    try:
+        if type(value) in (int, float):
+            return float(value)
+        if isinstance(value, str):
+            return float.fromhex(value) if "x" in value.lower() else float(value)
+    except (ValueError, OverflowError):
+        pass
+    raise CaseFileError(f"{shown(name)} holds {shown(value)}, which is not a number")
+
+
+def _count(values: Any) -> str:
+    return (
+        f"{len(values)} values"
+        if isinstance(values, list)
+        else f"a {type(values).__name__} of values"
+    )
+
+
+def shown(text: Any) -> str:
+    """Something that was read, short and without control characters, for a message."""
+    # repr of a value that is nested deeply would be a recursion of its own.
+    spelled = (
+        repr(text)
+        if isinstance(text, str | int | float) or text is None
+        else f"a {type(text).__name__}"
+    )
+    return spelled if len(spelled) <= 60 else f"{spelled[:57]}…"
+
+
+# ---- reading what the bytes mean
+
+
+def read_manifest(folder: Path) -> tuple[dict[str, Any], list[Entry]]:
+    """The manifest of a folder, and its cases.
+
+    Raises
+    ------
+    CaseFileError
+        If it is missing, damaged, of another schema, or says something that cannot be.
+    """
+    path = folder / "manifest.json"
+    data = read_bytes(folder, "manifest.json")
+    try:
+        manifest = parsed_json(data)
+        if manifest.get("schema") != SCHEMA:
+            raise CaseFileError(
+                f"it has schema {shown(manifest.get('schema'))}, but this version reads {SCHEMA!r}"
+            )
+        seed, cases = manifest.get("seed"), manifest.get("cases")
+        if (
+            type(seed) is not int
+            or not isinstance(cases, list)
+            or not 0 < len(cases) <= MOST_MEMBERS
+        ):
+            raise CaseFileError(f"it should have a seed, and a list of 1 to {MOST_MEMBERS:,} cases")
+        convention, dtype = as_convention(_text(manifest, "convention")), _text(manifest, "dtype")
+        if dtype not in ("float32", "float64"):
+            raise CaseFileError(f"it has dtype {shown(dtype)}, but should have float32 or float64")
+        entries = [_entry(row, convention, dtype) for row in cases]
+        if len({e.name for e in entries}) < len(entries):
+            raise CaseFileError("it names a case twice")
+    except GatecheckError as error:
+        raise CaseFileError(f"{path} is not a manifest of vectors: {error}") from error
+    return manifest, entries
+
+
+def _text(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str) or len(value) > 100 or not value.isprintable():
+        raise CaseFileError(f"its {key} is {shown(value)}, but should be a short name")
+    return value
+
+
+def _entry(row: Any, convention: Convention, dtype: str) -> Entry:
+    if not isinstance(row, dict):
+        raise CaseFileError(f"a case is {shown(row)}, but should be an object {{…}}")
+    name = _text(row, "name")
+    if not _NAME.fullmatch(name):
+        raise CaseFileError(
+            f"the name of a case is {shown(name)}, but should be of small letters, digits, dots and dashes"
+        )
+    cell = as_cell(_text(row, "cell"))
+    if cell.layers > MOST_LAYERS:
+        raise CaseFileError(f"{name} has {cell.layers} layers, which is more than {MOST_LAYERS}")
+    expected, files = {f"cases/{name}.{ending}" for ending in ENDINGS}, row.get("files")
+    if not isinstance(files, dict) or set(files) != expected:
+        raise CaseFileError(f"{name} names other files than {' and '.join(sorted(expected))}")
+    if not all(isinstance(v, str) and _SHA256.fullmatch(v) for v in files.values()):
+        raise CaseFileError(f"{name} has a checksum that is none")
+    convention.shapes(cell, 1, 1)  # whether it can be expressed
+    return Entry(name, cell, convention, dtype, files, row.get("certified") is True)
+
+
+def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:
+    """The case that a file of the folder holds.
+
+    Raises
+    ------
+    CaseFileError
+        If the file is damaged, its arrays do not fit each other, or computing it would take very
+        long.
+    """
+    if ending == "npz":
+        inputs = parsed_npz(data)
+        expected, tolerance = (
+            {k.removeprefix(p): inputs.pop(k) for k in list(inputs) if k.startswith(p)}
+            for p in ("expected.", "tolerance.")
+        )
+    else:
+        inputs, expected, tolerance = _case_of_json(parsed_json(data), entry)
+    own = {k: inputs.pop(k) for k in entry.convention.shapes(entry.cell, 1, 1) if k in inputs}
+    if unknown := set(inputs) - {"x", "lengths", *STATES, *COTANGENTS} or "x" not in inputs:
+        raise CaseFileError(
+            "it has no x"
+            if unknown is True
+            else f"it holds unknown arrays {', '.join(map(shown, sorted(unknown)[:5]))}"
+        )
+    try:
+        params = entry.convention.read(entry.cell, own)
+        x = inputs["x"]
+        sizes = check_inputs(
+            entry.cell, params, x, *(inputs.get(k) for k in STATES), dtypes=[entry.dtype]
+        )
+        check_cotangents(entry.cell, sizes, x.dtype, *(inputs.get(k) for k in COTANGENTS))
+        if "lengths" in inputs:
+            check_lengths(sizes, inputs["lengths"])
+    except GatecheckError as error:
+        raise CaseFileError(f"its arrays do not fit a {entry.cell}: {error}") from error
+    if (
+        math.prod(max(1, n) for n in (sizes.T, sizes.B, sizes.H)) * len(entry.cell.tags)
+        > MOST_STATES
+    ):
+        raise CaseFileError(
+            f"it has sizes {tuple(sizes)}, which are more than {MOST_STATES:,} states"
+        )
+    arrays = params | inputs
+    if not all(np.isfinite(a).all() for a in arrays.values()):
+        raise CaseFileError("it holds numbers that are not finite")
+    return Stored(Case(entry.cell, arrays), expected, tolerance)
+
+
+def _case_of_json(
+    found: dict[str, Any], entry: Entry
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+    given, results = found.get("inputs"), found.get("expected")
+    if (
+        not isinstance(given, dict)
+        or not isinstance(results, dict)
+        or not all(isinstance(v, dict) for v in results.values())
+    ):
+        raise CaseFileError('it should have "inputs" and "expected", objects of arrays')
+    # what is no number in the dtype is found where inputs are checked
+    with np.errstate(all="ignore"):
+        inputs = {
+            k: json_array(k, v).astype(np.int64 if k == "lengths" else entry.dtype)
+            for k, v in given.items()
+        }
+    expected = {k: json_array(k, v) for k, v in results.items()}
+    tolerance = {
+        k: json_array(k, {"shape": v.get("shape"), "values": v.get("tolerance")})
+        for k, v in results.items()
+    }
+    return inputs, expected, tolerance

@@ -1,0 +1,86 @@
+"""What a process keeps for those after it comes back to the last bit, or not at all."""
+
+import numpy as np
+import pytest
+
+from gatecheck._util import array_cache
+from gatecheck._util.array_cache import Kept
+
+ARRAYS = {
+    "y": np.arange(6.0).reshape(3, 2, 1) / 7,
+    "none": np.zeros((0, 4)),
+    "Δ": np.array([np.nan, -0.0, np.inf]),
+    "one": np.array(3.0),
+}
+
+
+def same(found, wanted=ARRAYS):
+    assert [*found] == [*wanted]
+    for name, array in wanted.items():
+        assert found[name].shape == array.shape
+        assert found[name].tobytes() == array.tobytes()
+
+
+def test_arrays_come_back_in_a_later_process_to_the_last_bit(tmp_path):
+    path = tmp_path / "folder" / "lstm"
+    first = Kept(path)
+    assert first.get("a") is None
+    first.put("a", ARRAYS)
+    first.put("b", {"y": np.ones(2)})
+    later = Kept(path)
+    same(later.get("a"))
+    same(later.get("b"), {"y": np.ones(2)})
+    assert later.get("c") is None
+
+
+def test_two_processes_append_to_one_file(tmp_path):
+    one, two = Kept(tmp_path / "x"), Kept(tmp_path / "x")
+    one.put("a", ARRAYS)
+    two.put("b", ARRAYS)
+    later = Kept(tmp_path / "x")
+    same(later.get("a"))
+    same(later.get("b"))
+
+
+def test_a_file_that_was_cut_off_is_begun_anew(tmp_path):
+    path = tmp_path / "x"
+    Kept(path).put("a", ARRAYS)
+    whole = path.read_bytes()
+    for end in (1, 20, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        again = Kept(path)
+        assert again.get("a") is None
+        again.put("a", ARRAYS)
+        same(Kept(path).get("a"))
+
+
+def test_no_damaged_number_comes_back(tmp_path):
+    path = tmp_path / "x"
+    Kept(path).put("a", ARRAYS)
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        assert Kept(path).get("a") is None
+
+
+def test_a_full_file_is_begun_anew_and_what_is_large_is_not_kept(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    Kept(path).put("large", {"y": np.zeros(array_cache.LARGEST)})
+    assert not path.exists()
+    monkeypatch.setattr(array_cache, "MOST_BYTES", 1000)
+    file = Kept(path)
+    for k in range(20):
+        file.put(f"{k}", ARRAYS)
+    assert 0 < path.stat().st_size <= 1000
+    monkeypatch.setattr(array_cache, "MOST_BYTES", path.stat().st_size)
+    assert Kept(path).get("0") is None
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("path", ["file/in the way/x", "folder"])
+def test_where_nothing_can_be_written_nothing_is_kept(tmp_path, path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    file = Kept(tmp_path / path)
+    file.put("a", ARRAYS)
+    assert file.get("a") is None

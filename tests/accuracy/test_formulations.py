@@ -1,0 +1,115 @@
+"""That the spellings are the mathematics, that they differ, and that their functions err no more
+than frameworks' do.
+"""
+
+import numpy as np
+import pytest
+
+from gatecheck.accuracy.activations import certain
+from gatecheck.accuracy.arithmetic import ORDERS, SIGMOID, TANH, Arithmetic, computed
+from gatecheck.accuracy.formulations import SPELLINGS, WRITTEN, Spelling, require_correct
+from gatecheck.accuracy.report import exact
+from gatecheck.accuracy.tightness import FINER, truth
+from gatecheck.cases import draw
+from gatecheck.cells import CELLS, GRU, LSTM, Sizes
+from gatecheck.errors import InputError
+
+ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+ALL = [
+    *SPELLINGS,
+    *(Spelling("textbook", Arithmetic(s, t, o)) for s in SIGMOID for t in TANH for o in ORDERS),
+]
+
+
+@pytest.mark.parametrize("dtype", ROUNDOFF)
+@pytest.mark.parametrize("kind", ["rnn", "gru", "gru-before", "lstm"])
+def test_every_spelling_is_exact_in_exact_arithmetic(kind, dtype):
+    """It agrees with certified values in longdouble, to far less than a float64 holds."""
+    case = draw(CELLS[kind], Sizes(4, 1, 2, 3), seed=3, dtype=dtype)
+    certified = exact(case, gradients=True)
+    true = {k: nearest.astype(np.longdouble) + rest for k, (nearest, rest) in certified.items()}
+    for spelling in ALL:
+        require_correct(
+            spelling, case, true, {k: np.full(v.shape, 2.0**-57) for k, v in true.items()}
+        )
+
+
+def test_a_wrong_spelling_is_not():
+    case = draw(GRU(), Sizes(4, 1, 2, 3), seed=3, dtype="float32")
+    other = draw(GRU(), Sizes(4, 1, 2, 3), seed=4, dtype="float32")
+    with pytest.raises(InputError, match="is wrong: in float64 its y is off by"):
+        require_correct(
+            SPELLINGS[0],
+            case,
+            truth(other),
+            {k: np.full(v.shape, 1e-3) for k, v in truth(other).items()},
+        )
+
+
+def test_spellings_differ_in_their_rounding():
+    case = draw(LSTM(), Sizes(10, 2, 5, 12), seed=0, dtype="float32")
+    found = [spelling.run(case)["dU"].tobytes() for spelling in SPELLINGS]
+    assert len(set(found)) == len(SPELLINGS)
+
+
+def test_every_way_is_among_the_spellings():
+    for table, used in (
+        (WRITTEN, {s.written for s in SPELLINGS}),
+        (SIGMOID, {s.by.sigmoid for s in SPELLINGS}),
+        (TANH, {s.by.tanh for s in SPELLINGS}),
+        (ORDERS, {s.by.order for s in SPELLINGS}),
+    ):
+        assert used == set(table)
+
+
+def test_a_case_with_lengths_is_refused():
+    with pytest.raises(InputError, match="this case has lengths"):
+        SPELLINGS[0].run(draw(GRU(), Sizes(4, 3, 2, 3), seed=0, dtype="float32", ragged=True))
+
+
+@pytest.mark.parametrize("dtype", ROUNDOFF)
+@pytest.mark.parametrize("tanh", TANH)
+def test_tanh_is_as_accurate_as_those_of_frameworks(tanh, dtype):
+    """ONNX Runtime's is off by 8 units of roundoff; relative to the value also near zero, where a
+    formula that cancels is weak.
+    """
+    x = np.concatenate([np.linspace(-25, 25, 4001), np.geomspace(1e-8, 1, 1000)]).astype(dtype)
+    nearest, rest = certain("tanh", x)
+    off = np.abs(TANH[tanh](x).astype(np.longdouble) - nearest - rest)
+    assert (off <= 8.5 * ROUNDOFF[dtype] * np.abs(nearest)).all()
+    assert off.max() > 0.25 * ROUNDOFF[dtype]
+
+
+@pytest.mark.parametrize("dtype", ROUNDOFF)
+@pytest.mark.parametrize("tanh", ["library", "polynomials"])
+@pytest.mark.parametrize("sigmoid", SIGMOID)
+def test_sigmoid_is_off_by_a_few_roundoffs(sigmoid, tanh, dtype):
+    x = np.linspace(-45, 45, 4001).astype(dtype)
+    nearest, rest = certain("sigmoid", x)
+    off = np.abs(SIGMOID[sigmoid](x, TANH[tanh]).astype(np.longdouble) - nearest - rest)
+    assert off.max() <= 4.5 * ROUNDOFF[dtype]
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 30])
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_order_of_sums_is_that_order(order, n):
+    rng = np.random.default_rng(n)
+    a, b = rng.standard_normal((3, n)).astype("f4"), rng.standard_normal((n, 5)).astype("f4")
+    kind = computed(Arithmetic("1 / (1 + e^-a)", "library", order))
+    found = (a.view(kind) @ b).view(np.ndarray)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, a.astype(float) @ b.astype(float), atol=1e-5)
+    np.testing.assert_allclose(
+        a.view(kind).sum(-1, keepdims=True).view(np.ndarray),
+        a.astype(float).sum(-1, keepdims=True),
+        atol=1e-5,
+    )
+    if order in ("forwards", "backwards"):
+        total = np.zeros((3, 5), np.float32)
+        for k in range(n) if order == "forwards" else reversed(range(n)):
+            total = total + a[:, k : k + 1] * b[k]
+        assert (found == total).all()
+
+
+def test_the_finer_format_is_that_of_the_true_values():
+    assert {FINER[d].itemsize > np.dtype(d).itemsize for d in ROUNDOFF} == {True}

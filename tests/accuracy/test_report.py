@@ -1,0 +1,295 @@
+"""The accuracy table: what an ulp is, that errors are those from certified values, and what
+inaccurate code looks like in it.
+"""
+
+import json
+import sys
+from math import inf, nan
+
+import mpmath
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gatecheck.accuracy import report as accuracy
+from gatecheck.accuracy.activations import arguments, certain, judged, seen_activations
+from gatecheck.accuracy.report import Point, exact, measure, report
+from gatecheck.accuracy.ulps import errors, ulps, unit
+from gatecheck.cases import draw
+from gatecheck.cells import LSTM, Sizes
+from gatecheck.cli import main
+from gatecheck.errors import UsageError
+from gatecheck.report.accuracy_figure import save_accuracy_figure
+from gatecheck.targets.loading import load
+
+TINY = (
+    Point(Sizes(2, 1, 2, 3)),
+    Point(Sizes(4, 1, 2, 3)),
+    Point(Sizes(12, 1, 2, 6), recurrence=12, gradients=False),
+)
+
+IMPLEMENTATIONS = '''
+import numpy as np
+
+
+class Weak:
+    """An RNN whose tanh is 2 sigmoid(2a) - 1: weak near zero."""
+    cell, convention = "rnn", "canonical"
+
+    def forward(self, params, x, h0, c0=None):
+        y = []
+        for step in x:
+            a = step @ params["W"] + h0 @ params["U"] + params["b"]
+            with np.errstate(over="ignore"):
+                h0 = 2 / (1 + np.exp(-2 * a)) - 1
+            y.append(h0)
+        return np.stack(y), h0
+
+
+class Nan(Weak):
+    """One whose last step is lost."""
+    def forward(self, params, x, h0, c0=None):
+        y, _ = super().forward(params, x, h0)
+        y[-1] = np.nan
+        return y, y[-1]
+
+
+class Broken(Weak):
+    def forward(self, params, x, h0, c0=None):
+        raise RuntimeError("no luck today")
+
+
+class Own:
+    cell = "custom"
+
+    def example(self, rng):
+        return {"a": np.ones(2)}
+
+    def forward(self, a):
+        return a
+'''
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("targets") / "made.py"
+    path.write_text(IMPLEMENTATIONS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(file):
+    calls = []
+    targets = [
+        ("builtin:rnn", None),
+        (f"{file}:Weak", None),
+        (f"{file}:Nan", None),
+        (f"{file}:Broken", None),
+        ("torch.nn:RNN", "rnn-relu"),
+    ]
+    how = {"cases": 2, "seed": 0, "sample": 4096, "points": TINY}
+    return report(targets, **how, progress=lambda *call: calls.append(call)), calls
+
+
+def row(found, target, dtype="float32", work="forward"):
+    (one,) = [
+        r
+        for r in found["totals"]
+        if target in r["target"] and (r["dtype"], r["work"]) == (dtype, work)
+    ]
+    return one
+
+
+@pytest.mark.parametrize(
+    ("exact", "dtype", "one"),
+    [
+        (1.0, "float32", 2**-23),
+        (np.nextafter(1.0, 0), "float32", 2**-24),  # in its own binade, though it rounds to 1
+        (-3.0, "float32", 2**-22),
+        (1e-45, "float32", 2**-149),
+        (0.0, "float32", 2**-149),
+        (1.0, "float64", 2**-52),
+        (5e-324, "float64", 2**-1074),
+    ],
+)
+def test_one_ulp(exact, dtype, one):
+    assert unit(np.array([exact]), dtype) == [one]
+
+
+def test_what_is_left_of_the_exact_number_counts():
+    assert ulps(np.array([1.0]), np.array([1.0]), "float64", np.array([2**-54])) == [0.25]
+    assert errors(np.array([nan, inf, 1.0]), np.array([1.0, 1.0, nan])).tolist()[:2] == [inf, inf]
+
+
+def test_errors_are_from_certified_values():
+    case = draw(LSTM(), Sizes(3, 2, 2, 3), seed=4, dtype="float32")
+    known = exact(case, gradients=True)
+    nearest = {k: v.nearest.astype(np.float32) for k, v in known.items()}
+    for of in measure(case, nearest, known, "float32").values():
+        assert 0 < of.own.max() <= 0.5
+        assert (of.norm <= of.own).all()
+    doubles = measure(case, {k: v.nearest for k, v in known.items()}, known, "float64")
+    # only with what is left are they not zero
+    assert all(0 < of.own.max() <= 0.5 for of in doubles.values())
+    moved = nearest["dW"][0, 0] + 7 * unit(nearest["dW"][:1, :1], "float32")
+    nearest["dW"][0, 0] = moved[0, 0]
+    assert 6.5 <= measure(case, nearest, known, "float32")["dW"].own.max() <= 7.5
+
+
+def test_a_small_entry_is_judged_by_the_largest_of_its_block():
+    case = draw(LSTM(), Sizes(1, 1, 2, 2), seed=4, dtype="float32")
+    nearest = np.array([[[1.0, 2.0**-20]], [[2.0**-20, 2.0**-20]]])
+    known = {"y": accuracy.Exact(nearest, np.zeros_like(nearest))}
+    off = measure(case, {"y": nearest + 2.0**-23}, known, "float32")["y"]
+    assert off.own.tolist() == [1.0, 2.0**20, 2.0**20, 2.0**20]
+    assert off.norm.tolist() == [1.0, 1.0, 2.0**20, 2.0**20]  # a step is a block
+
+
+def test_what_is_undecided_is_left_out_and_counted():
+    case = draw(LSTM(), Sizes(1, 1, 2, 2), seed=4, dtype="float32")
+    known = {"y": accuracy.Exact(np.array([[[1.0, nan]]]), np.array([[[0.0, nan]]]))}
+    off = measure(case, {"y": np.array([[[1.0, 5.0]]])}, known, "float32")["y"]
+    assert (off.own.tolist(), off.undecided) == ([0.0], 1)
+
+
+def test_our_cell_is_accurate_and_weak_ones_are_not(found):
+    ours, weak = (row(found[0], name)["total"] for name in ("builtin:rnn", ":Weak"))
+    assert ours["norm_ulps"]["worst"] < 4
+    assert weak["norm_ulps"]["median"] > ours["norm_ulps"]["median"]
+    assert row(found[0], "builtin:rnn", "float64", "gradients")["total"]["norm_ulps"]["worst"] < 20
+    # two draws; the chaotic point is no part of the total
+    assert ours["values"] == 2 * (2 + 4 + 2) * 3
+    assert len(row(found[0], "builtin:rnn")["by_point"]) == len(TINY)
+
+
+def test_what_is_lost_is_counted_and_not_among_the_quantiles(found):
+    lost = row(found[0], ":Nan")["total"]
+    # of y the last step, and hT, at two points and two draws
+    assert lost["lost"] == 2 * 2 * (3 + 3)
+    assert lost["norm_ulps"]["worst"] < 100
+
+
+def test_who_cannot_run_is_named(found):
+    ((target, reason),) = found[0]["refused"].items()
+    assert target.endswith(":Broken")
+    assert "no luck today" in reason
+    assert "builtin:rnn" not in found[0]["refused"]
+
+
+def test_progress_stays_within_its_total(found):
+    done, totals, _ = zip(*found[1], strict=True)
+    assert done == tuple(range(totals[0]))
+    assert set(totals) == {totals[0]}
+
+
+def test_weak_near_zero_is_seen_where_it_is(found):
+    seen = {
+        (a["target"].rpartition(":")[2], a["dtype"]): a
+        for a in found[0]["activations"]
+        if a.get("function") == "tanh"
+    }
+    ours, weak = seen["rnn", "float32"], seen["Weak", "float32"]
+    assert ours["worst"] < 2
+    assert weak["ulps"]["p999"] > 1000
+    assert abs(weak["worst_at"]) < 1e-6
+    assert weak["subnormal"]["flushed"] > 100
+    assert ours["subnormal"] | {"values": 0} == {
+        "values": 0,
+        "flushed": 0,
+        "worst": pytest.approx(0, abs=0.5),
+    }
+    by_start = {region["from"]: region["worst"] for region in weak["regions"]}
+    assert by_start[-1.0] > 1e6
+    assert by_start[8.0] < 2
+    assert not any("relu" in a["target"] for a in found[0]["activations"])
+
+
+@pytest.mark.parametrize(
+    "target", ["builtin:gru", "torch.nn:GRU", "builtin:lstm", "onnx.reference:LSTM"]
+)
+def test_both_are_seen_through_any_polarity(target):
+    rows = {(r["function"], r["dtype"]): r for r in seen_activations(load(target), 8192, 0)}
+    assert len(rows) == 4
+    # A gate that is seen as 1 - σ(-a) would be off by 2^20 ulps and more at a = -15.
+    assert all(r["regions"][0]["median"] < 2 for r in rows.values())
+    assert all(r["values"] >= 8192 * 0.9 for r in rows.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arguments_are_of_every_binade(dtype):
+    x, form = arguments(dtype, 1 << 16, 3), np.finfo(dtype)
+    assert x.dtype == dtype
+    assert np.isfinite(x).all()
+    _, exponent = np.frexp(x[x > 0])
+    assert set(exponent.tolist()) >= set(range(form.minexp - form.nmant + 2, form.maxexp + 1))
+    assert abs((x > 0).mean() - 0.5) < 0.01
+    bends = (np.abs(x) >= 2.0**-16) & (np.abs(x) < 2.0**7)
+    assert 0.5 < bends.mean() < 0.7
+    one = np.sort(x[(x >= 1) & (x < 2)])
+    assert np.diff(one).max() < 3 / (one.size / 2)  # a stratum each, of half of them
+    assert (x == arguments(dtype, 1 << 16, 3)).all()
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_exact_values_are_those_of_mpmath(name):
+    x = np.array([0.3, -7.25, 1e-30, 40.0, -300.0])
+    nearest, rest = certain(name, x)
+    with mpmath.workdps(60):
+        for a, n, r in zip(x, nearest, rest, strict=True):
+            true = (
+                mpmath.tanh(mpmath.mpf(a))
+                if name == "tanh"
+                else 1 / (1 + mpmath.exp(-mpmath.mpf(a)))
+            )
+            assert n == float(true)
+            assert abs(n + mpmath.mpf(r) - true) < abs(true) * mpmath.mpf(2) ** -104
+
+
+def test_values_outside_are_counted():
+    x = np.full((1, 16), 20.0, np.float32)
+    above = np.nextafter(np.ones_like(x), np.float32(2))
+    assert judged("tanh", x, above, *certain("tanh", x))["outside"] == 16
+    assert judged("tanh", x, np.ones_like(x), *certain("tanh", x))["outside"] == 0
+
+
+def test_a_cell_of_its_own_has_no_certified_values(file):
+    with pytest.raises(UsageError, match="of which no certified values are known"):
+        report([(f"{file}:Own", None)], cases=1, seed=0, sample=16, points=TINY)
+
+
+def gk(*arguments):
+    done = CliRunner().invoke(main, ["accuracy", *map(str, arguments)], env={"COLUMNS": "160"})
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    return done.exit_code, done.output
+
+
+def test_the_command_writes_what_it_prints(tmp_path, monkeypatch):
+    monkeypatch.setattr(accuracy, "POINTS", TINY)
+    how = ("builtin:rnn", "--cases", "1", "--sample", "512")
+    status, printed = gk(*how, "--json", tmp_path / "a.json", "--figure", tmp_path / "a.png")
+    assert status == 0
+    data = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert (data["schema"], data["seed"]) == ("gatecheck-accuracy-1", 0)
+    assert "python-flint" in data["versions"]
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert "Gradients: errors in ulps, without T=12 B=1 D=2 H=6 chaotic" in printed
+    gk(*how, "--json", tmp_path / "b.json")
+    assert (tmp_path / "b.json").read_text() == (tmp_path / "a.json").read_text()
+
+
+def test_wrong_calls_end_at_once(tmp_path):
+    assert gk("builtin:rnn", "--figure", tmp_path / "a.txt")[0] == 2
+    assert gk("builtin:rnn", "--json", tmp_path / "none" / "a.json")[0] == 2
+    assert gk("builtin:nothing")[0] == 2
+    with pytest.raises(UsageError, match="there is no error to draw"):
+        save_accuracy_figure({"points": [], "totals": []}, tmp_path / "a.png")
+
+
+def test_without_python_flint_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(accuracy, "POINTS", TINY)
+    monkeypatch.setitem(sys.modules, "flint", None)
+    for name in ("oracles.balls", "oracles.certified", "certified_cells"):
+        monkeypatch.delitem(sys.modules, f"gatecheck.{name}", raising=False)
+    status, printed = gk("builtin:rnn", "--cases", "1")
+    assert status == 3
+    assert 'pip install "gatecheck[certified]"' in printed

@@ -1,0 +1,156 @@
+"""That the true values are true, and that the ratio of spread and true error is what it is called."""
+
+import numpy as np
+import pytest
+
+from gatecheck.accuracy import tightness
+from gatecheck.accuracy.formulations import SPELLINGS, WRITTEN, Spelling
+from gatecheck.accuracy.report import exact
+from gatecheck.accuracy.tightness import ALL_REGIMES, CHAOTIC, regime_case, truth
+from gatecheck.cases import draw
+from gatecheck.cells import CELLS, GRU, Sizes
+from gatecheck.checking.budgets import case_budget
+from gatecheck.checking.evidence import blocks, compared
+from gatecheck.errors import InputError
+from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edits import misread, times
+from gatecheck.implementation import subject
+from gatecheck.kernels import Builtin
+from gatecheck.oracles.rounding import Budget
+from gatecheck.report.calibration_table import NEAR
+
+SHARE = 1 / 100
+"""By how much of the spread the true values may be off, at most."""
+
+
+def silent(label):
+    pass
+
+
+def wider(budget, factor):
+    return Budget(budget.exact, {k: factor * v for k, v in budget.spread.items()}, budget.dtype)
+
+
+def ratios(target, monkeypatch, dtype="float32", regimes=("generic",), lengths=(10,)):
+    monkeypatch.setattr(tightness, "ALL_REGIMES", regimes)
+    monkeypatch.setattr(tightness, "LENGTHS", lengths)
+    return list(tightness.tightness(subject(target, name="t"), dtype, 2, 0, silent))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("regime", ALL_REGIMES)
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+def test_true_values_are_those_that_are_certified(kind, regime, dtype):
+    sizes = Sizes(12, 1, 2, 6) if regime == CHAOTIC else Sizes(5, 1, 2, 3)
+    case = draw(
+        CELLS[kind], sizes, seed=1, dtype=dtype, regime="generic" if regime == CHAOTIC else regime
+    )
+    case = case.with_recurrence(12) if regime == CHAOTIC else case
+    budget, found = case_budget(case), truth(case)
+    judged = {
+        b.label
+        for b in compared(case.cell, budget.exact, budget.exact, budget.tolerance)
+        if b.judged
+    }
+    seen = 0
+    for name, (nearest, rest) in exact(case, gradients=True).items():
+        for label, where in blocks(case.cell, name, nearest):
+            if label in judged:
+                off = np.abs(found[name][where] - nearest[where] - rest[where])
+                np.testing.assert_array_less(
+                    off, SHARE * budget.spread[name][where] + np.finfo(dtype).tiny
+                )
+                seen += 1
+    assert seen > 5
+
+
+def test_the_ratio_is_that_of_the_errors(monkeypatch):
+    (row,) = ratios(Builtin("gru"), monkeypatch)
+    assert row["cases"] == 2
+    assert row["values"] > row["blocks"] > 30
+    assert 1 < row["worst"]["blocks"] < row["ensemble"]["blocks"] < 5
+    assert 1 < row["worst"]["values"] < row["ensemble"]["values"] < 5
+    assert 1.48 < row["alone"]["values"] < 7
+    assert 0.2 < row["largest"] < 8
+    assert row["largest_of"] in ["the target", *(s.name for s in SPELLINGS)]
+
+
+def test_wrong_code_is_seen_in_every_figure(monkeypatch):
+    (row,) = ratios(Edited(GRU(), misread("h", n=times(1 + 1e-4, "n"))), monkeypatch)
+    assert max(row[name]["blocks"] for name in ("ensemble", "worst", "alone")) < 0.5
+    assert row["alone"]["blocks"] < row["ensemble"]["blocks"] / 3
+    assert (row["largest"] > 100, row["largest_of"]) == (True, "the target")
+
+
+@pytest.mark.parametrize("regime", ["large", "saturated"])
+def test_a_budget_that_is_ten_times_too_wide_is_seen(monkeypatch, regime):
+    """Also where most gates and units are saturated, so that one implementation alone makes hardly
+    an error.
+    """
+    (row,) = ratios(Builtin("lstm"), monkeypatch, regimes=(regime,))
+    assert max(row["ensemble"].values()) <= NEAR
+    narrow = tightness.case_budget
+    monkeypatch.setattr(tightness, "case_budget", lambda case: wider(narrow(case), 10))
+    (wide,) = ratios(Builtin("lstm"), monkeypatch, regimes=(regime,))
+    assert min(wide["ensemble"].values()) > NEAR
+    assert wide["largest"] < row["largest"] / 5
+
+
+def test_a_chaotic_row_has_more_cases(monkeypatch):
+    (row,) = ratios(Builtin("rnn"), monkeypatch, regimes=(CHAOTIC,))
+    assert row["cases"] == 2 * tightness.SAMPLES
+
+
+def test_a_spelling_that_is_wrong_is_refused(monkeypatch):
+    wrong = Spelling("convex", SPELLINGS[0].by)
+    monkeypatch.setitem(
+        WRITTEN,
+        "convex",
+        lambda base: {"h": lambda s: s.z * s.n + (1 - s.z) * s.h_prev * (1 + 1e-8)},
+    )
+    monkeypatch.setattr(tightness, "SPELLINGS", (wrong,))
+    with pytest.raises(
+        InputError,
+        match=r"the spelling 'convex; .*' of a gru is wrong: in float64 its \w+ is off by .* times",
+    ):
+        ratios(Builtin("gru"), monkeypatch)
+
+
+def test_a_chaotic_gradient_beyond_the_format_is_no_value():
+    cases = [regime_case(CELLS["rnn"], "float32", CHAOTIC, 400, seed) for seed in range(4)]
+    beyond = [
+        c for c in cases if np.abs(case_budget(c).exact["dU"]).max() > np.finfo(np.float32).max
+    ]
+    assert beyond
+    assert tightness.errors(subject(Builtin("rnn")), beyond[0]) == []
+
+
+def test_the_ratio_does_not_grow_with_length(monkeypatch):
+    """It did where slow gates add up errors of many steps, as long as a half of each was taken to
+    be the same at every step.
+    """
+    short, long = ratios(Builtin("lstm"), monkeypatch, regimes=("slow",), lengths=(10, 100))
+    assert long["ensemble"]["blocks"] < 1.5 * short["ensemble"]["blocks"]
+
+
+def test_without_a_finer_format_there_is_no_figure(monkeypatch):
+    monkeypatch.setitem(tightness.FINER, "float64", np.dtype(np.float64))
+    assert ratios(Builtin("rnn"), monkeypatch, dtype="float64") == []
+
+
+def test_what_cannot_be_judged_has_no_ratio(monkeypatch):
+    monkeypatch.setattr(tightness, "compared", lambda *_: [])
+    (row,) = ratios(Builtin("rnn"), monkeypatch)
+    assert (row["cases"], row["values"], row["largest"], row["largest_of"]) == (0, 0, None, None)
+    assert row["ensemble"] == row["worst"] == row["alone"] == {"blocks": None, "values": None}
+
+
+def test_the_chaotic_regime_is_chaotic():
+    growth = {}
+    for regime in ("generic", CHAOTIC):
+        cases = [regime_case(CELLS["rnn"], "float64", regime, 100, seed) for seed in range(6)]
+        growth[regime] = np.median(
+            [np.median(b["y"][-1]) for b in (case_budget(c).spread for c in cases)]
+        )
+    assert growth["generic"] < 1e-15
+    assert growth[CHAOTIC] > 1e4 * growth["generic"]

@@ -1,0 +1,244 @@
+"""The audit survives its subject: each hostile target is a finding with its case, and the rest of
+the audit goes on.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from gatecheck.auditing import audit as runner
+from gatecheck.auditing import explore
+from gatecheck.auditing.isolation import process as isolation
+from gatecheck.auditing.isolation.process import Isolation, audit, replay
+from gatecheck.errors import TargetError, UsageError
+from helpers.paths import HOSTILE
+from helpers.processes import alive, within
+
+EMPTY, FORWARD, REPEATED, UNCHANGED = (
+    "empty_sequence",
+    "forward_within_budget",
+    "repeated_calls_are_identical",
+    "inputs_are_not_changed",
+)
+ALL = (EMPTY, FORWARD, REPEATED, UNCHANGED)
+
+posix = pytest.mark.skipif(os.name != "posix", reason="there are no signals there")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="promised on Linux")
+
+
+@pytest.fixture(autouse=True)
+def few_cases(monkeypatch):
+    monkeypatch.setitem(explore.PROFILES, "quick", 2)
+
+
+@pytest.fixture(scope="module")
+def process():
+    with Isolation() as process:
+        yield process
+
+
+def of(name, process, only=ALL):
+    return audit(process, f"{HOSTILE}:{name}", profile="quick", only=only)
+
+
+def findings(result):
+    return {p.name: (p.outcome, p.reason) for p in result.findings}
+
+
+# ---- what a target may do
+
+
+@posix
+@pytest.mark.parametrize(
+    ("name", "fragment"),
+    [
+        ("Segfault", "ended by SIGSEGV (segmentation fault), at "),
+        ("Abort", "ended by SIGABRT (aborted), at "),
+        ("Complain", "in complain, after it printed 'out of mappings'"),
+        ("Exit", "its process ended with exit status 3"),
+        ("ExitInC", "its process ended with exit status 0"),
+        ("SystemExit_", "forward raised SystemExit"),
+        ("Interrupt", "the target raised KeyboardInterrupt"),
+        ("Fail", "forward raised ValueError: no empty sequences here"),
+        ("ForksAndExits", "its process ended with exit status 5"),
+        ("ForksAndExitsLate", "its process ended with exit status 5"),
+    ],
+)
+def test_a_crash_is_a_finding_with_its_case_and_the_rest_goes_on(process, name, fragment):
+    result = of(name, process)
+    (found,) = result.findings
+    assert (found.name, found.outcome) == (EMPTY, "crashed")
+    assert fragment in found.reason
+    assert found.counterexample is not None
+    assert result.count("passed") == 3
+    assert result.to_json()["counts"]["crashed"] == 1
+
+
+@posix
+@pytest.mark.parametrize(("name", "where"), [("Loop", "in loop"), ("LoopInC", "in hold_the_lock")])
+def test_no_answer_is_a_finding_that_says_where(name, where):
+    with Isolation(timeout=2) as process:
+        result = of(name, process)
+    (found,) = result.findings
+    assert (found.name, found.outcome) == (EMPTY, "timed_out")
+    assert "did not return within 2 s, at " in found.reason
+    assert where in found.reason
+    assert found.counterexample is not None
+    assert result.count("passed") == 3
+    assert result.to_json()["counts"]["timed_out"] == 1
+    assert result.diagnosis is None  # it would be waited for once more
+
+
+@linux
+def test_want_of_memory_is_a_finding():
+    with Isolation(memory=2**30) as process:
+        result = of("Hoard", process)
+    (found,) = result.findings
+    assert (found.name, found.outcome) == (EMPTY, "crashed")
+    assert "MemoryError" in found.reason
+    assert result.count("passed") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("Right", {}),
+        ("Warns", {}),
+        ("WrongShape", dict.fromkeys(ALL, "y has shape")),
+        ("WrongDtype", dict.fromkeys(ALL, "y has dtype complex128")),
+        ("Nothing", dict.fromkeys(ALL, "forward returned a NoneType")),
+        ("NaN", {FORWARD: "is nan"}),
+        ("InPlace", {FORWARD: "but should be", UNCHANGED: "forward changed its argument x"}),
+        ("Unsteady", {FORWARD: "but should be", REPEATED: "but should be exactly"}),
+    ],
+)
+def test_what_is_wrong_there_is_said_here(process, name, found):
+    result = of(name, process)
+    assert findings(result).keys() == found.keys()
+    assert all(fragment in findings(result)[p][1] for p, fragment in found.items())
+    assert all(p.outcome == "failed" and p.counterexample for p in result.findings)
+
+
+def test_what_it_prints_is_not_shown_but_noted(process, capfd):
+    result = of("Chatter", process)
+    assert result.ok
+    (note,) = [n for n in result.narrowings if "printed" in n]
+    assert note.endswith(r"they begin: '\x1b[31mhello from Python'")
+    assert capfd.readouterr() == ("", "")
+    assert not [n for n in of("Right", process).narrowings if "printed" in n]
+
+
+@posix
+def test_what_c_prints_is_noted(process):
+    (note,) = [n for n in of("ChatterInC", process).narrowings if "printed" in n]
+    assert "hello from C" in note
+
+
+def test_a_target_that_is_always_lost_is_given_up(process):
+    result = of("AlwaysExits", process)
+    assert {p.outcome for p in result.properties} == {"crashed"}
+    assert sum(p.counterexample is not None for p in result.properties) == explore.PATIENCE
+    (left,) = [p for p in result.properties if p.counterexample is None]
+    assert left.examples == 0
+    assert left.reason.startswith(
+        "not tried: the target was lost 3 times in a row, the last time in "
+    )
+    assert left.reason.endswith("its process ended with exit status 4")
+
+
+# ---- it is the same audit
+
+
+@pytest.mark.parametrize(
+    ("target", "only"), [("builtin:lstm", ()), (f"{HOSTILE}:InPlace", ALL), (f"{HOSTILE}:NaN", ALL)]
+)
+def test_it_finds_what_an_audit_in_this_process_finds_to_the_last_bit(
+    process, target, only, monkeypatch
+):
+    monkeypatch.setattr(explore, "SHRINKING_S", 60)
+    declared = process.load(target)
+    there = runner.audited(declared, process.check, process.made_with, profile="quick", only=only)
+    here = runner.audit(isolation.loading.load(target), profile="quick", only=only, diagnose=False)
+    assert there.to_json() == here.to_json()
+    assert [p.counterexample for p in there.properties] == [
+        p.counterexample for p in here.properties
+    ]
+
+
+@posix
+def test_a_crash_is_replayed(process, tmp_path):
+    result = replace(of("Segfault", process), implementation="it").saving_counterexamples(tmp_path)
+    again, _ = replay(process, f"{HOSTILE}:Segfault", result.findings[0].saved)
+    assert again.outcome == "crashed"
+    assert "SIGSEGV" in again.reason
+    again, _ = replay(process, f"{HOSTILE}:Right", result.findings[0].saved)
+    assert again.outcome == "passed"
+
+
+# ---- loading
+
+
+@posix
+@pytest.mark.parametrize(
+    ("source", "fragment"),
+    [
+        ("import ctypes; ctypes.string_at(0)", "ended by SIGSEGV"),
+        ("import os; os._exit(0)", "ended with exit status 0"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("1 / 0", "raised ZeroDivisionError: division by zero"),
+        ("while True: pass", "did not return within 3 s"),
+    ],
+    ids=["segfault", "exit", "interrupt", "exception", "loop"],
+)
+def test_a_target_that_cannot_be_loaded_is_an_error_in_a_line(
+    tmp_path, monkeypatch, source, fragment
+):
+    monkeypatch.setattr(isolation, "STARTING_S", 3 if "while" in source else 60)
+    (tmp_path / "mine.py").write_text(source)
+    with Isolation(timeout=3) as process, pytest.raises(TargetError) as caught:
+        process.load(f"{tmp_path / 'mine.py'}:Mine")
+    assert fragment in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_of_the_caller_stays_one(process):
+    with pytest.raises(UsageError, match="there is no cell 'x'"):
+        process.load(f"{HOSTILE}:Right", cell="x")
+
+
+# ---- nothing is left behind
+
+
+AUDIT = """
+import sys
+from gatecheck.auditing import isolation
+if __name__ == "__main__":
+    with isolation.Isolation() as process:
+        isolation.audit(process, sys.argv[1], profile="quick", only=["empty_sequence"])
+"""
+
+
+@linux
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_however_the_audit_ends_the_target_ends_with_it(tmp_path, sent):
+    (tmp_path / "run.py").write_text(AUDIT)
+    writes = f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); os.rename({str(tmp_path / 'pid')!r}, "
+    source = HOSTILE.read_text().replace(
+        "def hold_the_lock():\n",
+        f"def hold_the_lock():\n    {writes}{str(tmp_path / 'known')!r})\n",
+    )
+    (tmp_path / "mine.py").write_text(source)
+    command = [sys.executable, tmp_path / "run.py", f"{tmp_path / 'mine.py'}:LoopInC"]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "known").exists():
+        assert running.poll() is None
+        time.sleep(0.1)
+    running.send_signal(sent)
+    running.wait(timeout=60)
+    pid = int((tmp_path / "known").read_text())
+    assert within(30, lambda: not alive(pid))

@@ -1,0 +1,85 @@
+"""What a declaration narrows: sizes, dtypes and abilities that a target says it has, and what is
+then skipped with a reason.
+"""
+
+import pytest
+
+from gatecheck.auditing.audit import audit
+from gatecheck.auditing.explore import PROFILES, drawn
+from gatecheck.cases.strategies import SCOPES
+from gatecheck.cells import GRU
+from gatecheck.faults.edited_cell import Edited
+from gatecheck.implementation import subject
+from gatecheck.kernels import Builtin
+from helpers.targets import after, having
+
+
+def seen_by(target, **declared):
+    """The (T, B, D, H, dtype) of every call in an audit of the target, and the audit."""
+    seen = set()
+
+    def look(arguments, result):
+        seen.add((*arguments[1].shape, result[1].shape[-1], arguments[1].dtype.name))
+        return result
+
+    return seen, audit(after(having(target, **declared), look), profile="quick")
+
+
+@pytest.mark.parametrize(
+    ("axis", "size", "impossible"),
+    [("T", 3, "empty_sequence"), ("B", 1, "empty_batch"), ("D", 2, None), ("H", 4, None)],
+)
+def test_declared_sizes_are_honoured_and_correct_code_of_them_passes(
+    axis, size, impossible, monkeypatch
+):
+    monkeypatch.setitem(PROFILES, "quick", 4)
+    seen, result = seen_by(Builtin("lstm"), sizes={axis: size})
+    assert {call["TBDH".index(axis)] for call in seen} == {size}
+    assert f"{axis} is always {size}" in result.narrowings
+    assert f"{axis} is always {size}" in result.to_json()["narrowings"]
+    assert result.verdict == "pass", [
+        p for p in result.properties if p.outcome not in ("passed", "skipped")
+    ]
+    skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
+    assert impossible is None or axis in skipped[impossible]
+
+
+def test_where_each_shape_is_compiled_there_are_few():
+    target = subject(having(Edited(GRU()), few_shapes=True))
+    sizes = {
+        name: {
+            case.sizes
+            for dtype in ("float32", "float64")
+            for case in drawn(target, dtype, scope, 24, seed=0)
+        }
+        for name, scope in SCOPES.items()
+    }
+    assert {len(of_scope) for of_scope in sizes.values()} <= {2, 3, 4}
+    assert sizes["any"] == sizes["present"]
+    assert (
+        len(
+            {
+                case.sizes
+                for case in drawn(subject(Edited(GRU())), "float32", SCOPES["any"], 24, seed=0)
+            }
+        )
+        > 8
+    )
+    assert any("few different sizes" in note for note in target.narrowings)
+
+
+def test_an_undeclared_dtype_is_never_used_and_is_named():
+    seen, result = seen_by(Builtin("gru"), dtypes=("float32",))
+    assert {call[-1] for call in seen} == {"float32"}
+    assert "float64 is not audited: it is not declared" in result.narrowings
+    skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
+    assert skipped["gradients_match_finite_differences"] == "is judged in float64 only"
+    assert result.verdict == "pass"
+
+
+def test_without_a_backward_gradient_claims_are_skipped():
+    result = audit(having(Edited(GRU()), backward=None), profile="quick")
+    skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
+    assert skipped["gradients_within_budget"] == "holds only if it has a backward"
+    assert "gradients are not audited: there is no backward" in result.narrowings
+    assert result.verdict == "pass"

@@ -1,0 +1,90 @@
+"""A bug of ours in a claim is told apart from one of the target, and the rest of the audit goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+import gatecheck as gk
+from gatecheck.auditing import audit
+from gatecheck.auditing.explore import explore
+from gatecheck.checking.registry import REGISTRY
+from gatecheck.cli import main
+from gatecheck.implementation import subject
+
+BROKEN, SOUND = "inputs_are_not_changed", "repeated_calls_are_identical"
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """One claim that fails by itself."""
+    audit.claims()
+
+    def check(implementation, case):
+        return {}["a bug of ours"]
+
+    monkeypatch.setitem(REGISTRY, BROKEN, replace(REGISTRY[BROKEN], check=check))
+
+
+class Crashes:
+    cell = "rnn"
+
+    def forward(self, params, x, h0, c0=None):
+        raise KeyError("a bug of theirs")
+
+
+def outcomes(result):
+    return {p.name: p for p in result.properties}
+
+
+@pytest.mark.usefixtures("broken")
+def test_the_rest_of_the_audit_goes_on():
+    result = gk.audit(gk.Builtin("rnn"), profile="quick", only=[BROKEN, SOUND])
+    found = outcomes(result)
+    assert found[SOUND].outcome == "passed"
+    assert found[BROKEN].outcome == "error"
+    assert found[BROKEN].reason.startswith(
+        "this is a bug in gatecheck, please report it with the case and all of this: KeyError: 'a bug of"
+    )
+    assert "test_bugs.py" in found[BROKEN].reason
+    assert (result.verdict, result.ok, result.diagnosis) == ("error", False, None)
+    assert result.to_json()["counts"]["error"] == 1
+
+
+def test_a_crash_of_the_target_is_none_of_ours():
+    result = gk.audit(Crashes(), profile="quick", only=[BROKEN], diagnose=False)
+    assert outcomes(result)[BROKEN].outcome == "crashed"
+    assert "bug in gatecheck" not in outcomes(result)[BROKEN].reason
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_command_says_so_and_gives_the_case(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(
+        main, ["audit", "builtin:rnn", "--profile", "quick", "--only", BROKEN, "--only", SOUND]
+    )
+    assert done.exit_code == 1, done.output
+    said = " ".join(done.output.split())
+    assert f"{BROKEN} error this is a bug in gatecheck" in said
+    assert "replay: gatecheck audit builtin:rnn" in said
+    (saved,) = (tmp_path / "gatecheck-cases").iterdir()
+    assert gk.replay(gk.Builtin("rnn"), str(saved)).outcome == "error"
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_bug_is_no_kill_of_a_planted_fault():
+    """Where faults are tried, a bug ends the run: it would count as a fault that was caught."""
+    with pytest.raises(KeyError):
+        explore(subject(gk.Builtin("rnn")), audit.claims([BROKEN]), "quick", 0)
+
+
+def test_a_diagnosis_that_fails_leaves_the_findings(monkeypatch):
+    def broken(*args, **options):
+        raise ZeroDivisionError("a bug of ours")
+
+    monkeypatch.setattr(audit.diagnosis, "diagnose", broken)
+    result = gk.audit(Crashes(), profile="quick", only=[SOUND])
+    assert result.verdict == "fail"
+    assert "There is no diagnosis: this is a bug in gatecheck" in result.diagnosis.says

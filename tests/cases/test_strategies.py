@@ -1,0 +1,147 @@
+"""What Hypothesis draws: sizes that differ, within the scope, and something to judge."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatecheck.cases import REGIMES, optional
+from gatecheck.cases.strategies import SCOPES, Scope, cases, few_sizes
+from gatecheck.cells import CELLS, LSTM
+
+quick = settings(max_examples=60, deadline=None, derandomize=True)
+scopes = pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
+any_cell = st.sampled_from(list(CELLS.values()))
+
+
+@scopes
+@quick
+@given(data=st.data())
+def test_sizes_differ_and_lie_in_the_scope(scope, data):
+    case = data.draw(cases(data.draw(any_cell), "float32", scope))
+    sizes = case.sizes
+    for k, name in enumerate("TBDH"):
+        low, high = getattr(scope, name)
+        # Sizes are made to differ by raising the later ones, at worst past every earlier one.
+        assert low <= getattr(sizes, name) <= high + k
+    larger = [n for n in sizes if n > 1]
+    assert len(set(larger)) == len(larger), "only 1 may be had twice"
+    assert case.origin["regime"] in scope.regimes
+    assert case.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    "fixed", [{"B": 1}, {"T": 3, "H": 3}, {"D": 17}, {"T": 1, "B": 1, "D": 1, "H": 1}], ids=str
+)
+@quick
+@given(data=st.data())
+def test_fixed_sizes_are_respected(fixed, data):
+    sizes = data.draw(cases(data.draw(any_cell), "float64", SCOPES["any"], fixed)).sizes
+    assert {k: getattr(sizes, k) for k in fixed} == fixed
+
+
+@pytest.mark.parametrize("fixed", [{"B": 2}, {"D": 3}, {"H": 5}], ids=str)
+@quick
+@given(data=st.data())
+def test_free_sizes_differ_from_fixed_ones(fixed, data):
+    # An equal size hides a transpose, whoever chose it.
+    sizes = data.draw(cases(LSTM(), "float64", SCOPES["any"], fixed)).sizes
+    larger = [n for n in sizes if n > 1]
+    assert len(set(larger)) == len(larger)
+
+
+@quick
+@given(data=st.data())
+def test_something_may_be_absent_but_a_cotangent_stays(data):
+    cell = data.draw(any_cell)
+    case = data.draw(cases(cell, "float64", SCOPES["any"]))
+    assert set(case.arrays) - {*cell.param_shapes(1, 1), "x"} <= set(optional(cell))
+    assert any(case.get(k) is not None for k in ("dy", "dhT", "dcT"))
+
+
+@pytest.mark.parametrize("scope", [name for name, scope in SCOPES.items() if not scope.absent])
+@quick
+@given(data=st.data())
+def test_nothing_is_absent_elsewhere(scope, data):
+    cell = data.draw(any_cell)
+    assert set(optional(cell)) <= set(data.draw(cases(cell, "float64", SCOPES[scope])).arrays)
+
+
+@pytest.mark.parametrize("name", optional(LSTM()))
+def test_each_optional_array_is_absent_in_some_case(name):
+    seen = set()
+
+    @quick
+    @given(case=cases(LSTM(), "float64", SCOPES["any"]))
+    def look(case):
+        seen.add(case.get(name) is None)
+
+    look()
+    assert seen == {False, True}
+
+
+@pytest.mark.parametrize(("kind", "size"), [("T", 7), ("B", 4), ("D", 6), ("H", 7)])
+def test_the_largest_size_of_the_scope_is_reached(kind, size):
+    seen = set()
+
+    @settings(max_examples=200, deadline=None, derandomize=True)
+    @given(case=cases(LSTM(), "float64", Scope()))
+    def look(case):
+        seen.add(getattr(case.sizes, kind))
+
+    look()
+    assert {1, size} <= seen
+
+
+def test_the_simplest_case_comes_first():
+    first = []
+
+    @settings(max_examples=1, deadline=None, derandomize=True)
+    @given(case=cases(LSTM(), "float64", SCOPES["any"]))
+    def look(case):
+        first.append(case)
+
+    look()
+    assert first[0].sizes == (1, 1, 1, 1)
+    assert first[0].origin == {"seed": 0, "regime": "generic"}
+    assert set(optional(LSTM())) <= set(first[0].arrays)
+
+
+@scopes
+def test_a_scope_names_regimes_that_exist(scope):
+    assert set(scope.regimes) <= set(REGIMES)
+    assert 0 < scope.share <= 1
+    assert all(1 <= low <= high for low, high in (scope.T, scope.B, scope.D, scope.H))
+
+
+@scopes
+@pytest.mark.parametrize("fixed", [{}, {"B": 1, "H": 5}], ids=str)
+def test_few_sizes_are_of_the_scope_and_the_smallest_is_first(scope, fixed):
+    first, *others = few_sizes(scope, fixed, 5, seed=7)
+    assert (
+        few_sizes(scope, fixed, 5, seed=7) == [first, *others] != few_sizes(scope, fixed, 5, seed=8)
+    )
+    assert all(
+        a <= b for other in others for a, b in zip(first, other, strict=True) if "B" not in fixed
+    )
+    for sizes in (first, *others):
+        assert {k: sizes._asdict()[k] for k in fixed} == fixed
+        assert all(
+            low <= size <= high + 3
+            for (low, high), size, k in zip(scope.sizes, sizes, "TBDH", strict=True)
+            if k not in fixed
+        )
+
+
+def test_cases_have_no_other_sizes_than_those_that_may_be():
+    few = few_sizes(SCOPES["any"], {}, 3, seed=0)
+    seen = set()
+
+    @settings(max_examples=60, deadline=None, derandomize=True)
+    @given(case=cases(LSTM(), "float64", SCOPES["any"], among=few))
+    def look(case):
+        seen.add(case.sizes)
+
+    look()
+    assert seen == set(few)

@@ -1,0 +1,82 @@
+"""Budgets: that of the outputs alone is that of everything, and a process remembers as many as it
+is told.
+"""
+
+import numpy as np
+import pytest
+
+from gatecheck._util.array_cache import Kept
+from gatecheck.cases import draw
+from gatecheck.cells import CELLS, LSTM, RNN, VARIANTS, Sizes
+from gatecheck.checking import budgets
+from gatecheck.checking.budgets import case_budget, forward_budget, kept, remembered
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", [*CELLS.values(), *VARIANTS.values()], ids=str)
+def test_the_budget_of_the_outputs_alone_is_that_of_everything_to_the_last_bit(cell, dtype):
+    for absent, regime in (((), "generic"), (("h0", "dy"), "strong")):
+        case = draw(cell, Sizes(5, 3, 2, 4), seed=3, dtype=dtype, regime=regime, absent=absent)
+        alone, whole = forward_budget(case), case_budget(case)
+        assert [*alone.exact] == ["y", *(f"{k}T" for k in cell.state)]
+        for name, spread in alone.spread.items():
+            assert np.any(spread > 0)
+            np.testing.assert_array_equal(spread, whole.spread[name])
+            np.testing.assert_array_equal(alone.exact[name], whole.exact[name])
+        assert alone.dtype == dtype
+
+
+def test_rows_that_end_early_have_a_budget_of_their_outputs():
+    case = draw(LSTM(), Sizes(5, 3, 2, 4), seed=3, dtype="float32", ragged=True)
+    alone, whole = forward_budget(case), case_budget(case)
+    for name, spread in alone.spread.items():
+        np.testing.assert_array_equal(spread, whole.spread[name])
+
+
+def test_a_function_is_asked_once_about_equal_cases_and_forgets_the_oldest(monkeypatch):
+    monkeypatch.setattr(budgets, "KEPT", 2)
+    asked = []
+    size = remembered(lambda case: asked.append(case.origin["seed"]) or case.sizes.T)
+    cases = [draw(RNN(), Sizes(2, 1, 1, 1), seed=s, dtype="float64") for s in (1, 2, 3)]
+    for case in (
+        cases[0],
+        cases[0],
+        draw(RNN(), Sizes(2, 1, 1, 1), seed=1, dtype="float64"),
+        *cases,
+        cases[2],
+        cases[1],
+        cases[0],
+    ):
+        assert size(case) == 2
+    assert asked == [1, 2, 3, 1]
+
+
+def test_a_later_process_finds_the_budgets_that_were_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(budgets, "_file", lambda cell: Kept(tmp_path / cell))
+    case = draw(LSTM(), Sizes(3, 2, 4, 5), seed=8, dtype="float32")
+    for function in (case_budget, forward_budget):
+        measure = function.__wrapped__  # that of a process which remembers nothing
+        plain = measure(case)
+        assert not list(tmp_path.iterdir()) or function is forward_budget
+        with kept():
+            measure(case)
+            with monkeypatch.context() as patch:
+                patch.setattr(budgets, "_measured", None)
+                found = measure(case)
+        assert found.dtype == "float32"
+        for name in plain.exact:
+            np.testing.assert_array_equal(found.exact[name], plain.exact[name])
+            np.testing.assert_array_equal(found.spread[name], plain.spread[name])
+        assert found.tolerance.keys() == plain.tolerance.keys()
+
+
+def test_budgets_are_kept_by_what_they_are_made_from(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    files = {}
+    for digest in ("one", "two"):
+        monkeypatch.setattr(budgets, "source_digest", lambda *folders, digest=digest: digest)
+        budgets._file.cache_clear()
+        files[digest] = budgets._file("lstm")
+        files[digest].put("a", {"y": np.ones(1)})
+    budgets._file.cache_clear()
+    assert len(list(tmp_path.glob("gatecheck-budgets-*/lstm"))) == 2

@@ -1,0 +1,238 @@
+"""A fault in code that is laid out in another way than it declares, or than it says: both are
+named.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gatecheck.auditing.audit import audit
+from gatecheck.cells import as_cell
+from gatecheck.conventions import CONVENTIONS, Convention, Layout
+from gatecheck.diagnosis.diagnose import diagnose
+from gatecheck.errors import TargetError
+from gatecheck.faults.edited_cell import Edited
+from gatecheck.implementation import subject
+from gatecheck.inference.resolve import settled
+from helpers.ports import Autograd, Port
+
+PATIENT = 120
+"""CPU seconds, so that no outcome depends on how busy the machine is."""
+
+CANONICAL = CONVENTIONS["canonical"].layouts["lstm"].arrays
+
+
+class Written:
+    """A port that is written in one convention, and perhaps declares another."""
+
+    def __init__(self, port, convention, declared=None):
+        self.port, self.true, self.cell, self.dtypes = port, convention, port.cell, port.dtypes
+        if declared:
+            self.convention = declared
+
+    def _read(self, params):
+        return self.true.read(as_cell(self.cell), params)
+
+    def _sequence(self, a):
+        return (
+            None if a is None else np.array(a.transpose([self.true.axes.index(k) for k in "TBD"]))
+        )
+
+    def _own(self, a):
+        return a.transpose(["TBD".index(k) for k in self.true.axes])
+
+    def forward(self, params, x, h0, c0=None):
+        y, *states = self.port.forward(self._read(params), self._sequence(x), h0, c0)
+        return self._own(y), *states
+
+    def backward(self, params, x, h0, c0, dy, dhT, dcT):
+        canonical = self._read(params)
+        out = self.port.backward(canonical, self._sequence(x), h0, c0, self._sequence(dy), dhT, dcT)
+        own = self.true.gradients(as_cell(self.cell), {k: out[k] for k in canonical})
+        return (
+            own | {k: v for k, v in out.items() if k not in canonical} | {"x": self._own(out["x"])}
+        )
+
+
+class Nameless(Written):
+    """One that declares no convention, and whose arrays have names that say nothing."""
+
+    def names(self):
+        return {f"p{k}": name for k, name in enumerate(self.true.shapes(as_cell(self.cell), 3, 5))}
+
+    def shapes(self, D, H):
+        shapes = self.true.shapes(as_cell(self.cell), D, H)
+        return {k: shapes[name] for k, name in self.names().items()}
+
+    def forward(self, params, *arguments):
+        return super().forward({name: params[k] for k, name in self.names().items()}, *arguments)
+
+    def backward(self, params, *arguments):
+        out = super().backward({name: params[k] for k, name in self.names().items()}, *arguments)
+        return {k: out.pop(name) for k, name in self.names().items()} | out
+
+
+def order(kind, gates, negated=""):
+    """Canonical arrays with the gates in another order."""
+    return Convention("odd", {kind: Layout(gates, CANONICAL, negated=negated)})
+
+
+def explained(target):
+    return diagnose(subject(target), budget_s=PATIENT)
+
+
+def names(found):
+    return [e.names for e in found.explanations]
+
+
+# ---- declared, and wrongly
+
+
+@pytest.mark.parametrize(
+    ("port", "convention", "expected"),
+    [
+        (Port("lstm", "f missing in c"), order("lstm", "ifog"), ("order ifog", "f missing in c")),
+        (Port("lstm", "f missing in dc"), order("lstm", "ifog"), ("order ifog", "f missing in dc")),
+        (Autograd("lstm", "i + g"), order("lstm", "ifog"), ("order ifog", "i + g")),
+        (
+            Port("gru", "reset never applied"),
+            order("gru", "zrn", "z"),
+            ("order zrn, z negated", "reset never applied"),
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_fault_in_another_order_is_named_with_it(port, convention, expected):
+    found = explained(Written(port, convention, "canonical"))
+    assert expected in names(found)
+    assert all(len(e.names) == 2 for e in found.explanations)
+
+
+@pytest.mark.parametrize(
+    ("bugs", "convention"),
+    [
+        (("f missing in dc",), "keras"),
+        (("f missing in c",), "onnx"),
+        (("no tanh on c", "dc not carried"), "pytorch-cell"),
+    ],
+    ids=str,
+)
+def test_a_fault_in_another_convention_that_is_known_is_named_with_it(bugs, convention):
+    found = explained(Written(Port("lstm", *bugs), CONVENTIONS[convention], "pytorch"))
+    assert (f"in {convention}'s convention", *bugs) in names(found)
+    (said, *_) = found.sentences
+    assert said.startswith(
+        f"Your outputs and gradients equal those of the lstm in {convention}'s convention with '{bugs[0]}'"
+    )
+
+
+def test_one_that_is_right_in_another_convention_has_no_fault():
+    found = explained(Written(Port("lstm"), CONVENTIONS["keras"], "pytorch"))
+    assert names(found) == [("in keras's convention",)]
+    assert explained(Written(Port("lstm"), CONVENTIONS["keras"], "keras")).explanations == ()
+
+
+def test_what_nothing_explains_there_is_said():
+    class Odd(Port):
+        def lstm(self, p, take, x, h, c, before):
+            made = super().lstm(p, take, x, h, c, before)
+            return made | {"h": made["h"] * 0.9 + 0.05}
+
+    found = explained(Written(Odd("lstm"), CONVENTIONS["keras"], "pytorch"))
+    assert found.explanations == ()
+    assert "It can be run in keras's convention" in found.says
+
+
+# ---- not declared
+
+
+@pytest.mark.parametrize(
+    ("port", "convention", "expected"),
+    [
+        (
+            Port("gru", "reset never applied"),
+            CONVENTIONS["keras"],
+            "the opposite polarity in z, axes BTD, with 'reset never applied'",
+        ),
+        (
+            Port("lstm", "f missing in c"),
+            Convention("mine", {"lstm": Layout("fiog", {"k": "U; W", "b": "b"})}),
+            "p0 = [U; W : fiog], p1 = [b : fiog], with 'f missing in c'",
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_an_undeclared_convention_is_found_through_a_fault(port, convention, expected):
+    found = settled(subject(Nameless(port, convention)))
+    assert expected in found.notes[-1]
+    assert (*port.bugs,) in names(diagnose(found, budget_s=PATIENT))
+
+
+def test_one_that_is_right_is_found_without_a_fault():
+    found = settled(subject(Nameless(Port("lstm"), CONVENTIONS["keras"])))
+    assert found.notes[-1].startswith("found: it is a lstm")
+
+
+def test_one_that_is_neither_a_convention_nor_one_with_a_fault_is_an_error():
+    class Other(Nameless):
+        def forward(self, params, *arguments):
+            return tuple(a * 0.9 + 0.05 for a in super().forward(params, *arguments))
+
+    with pytest.raises(
+        TargetError,
+        match="nor one with a fault; if it is meant to be right, declare its convention",
+    ):
+        settled(subject(Other(Port("rnn"), CONVENTIONS["keras"])))
+
+
+# ---- a cell that is asked for
+
+
+class Undeclared(Port):
+    convention = None
+
+
+@pytest.mark.parametrize(
+    ("is_a", "to_be"),
+    [
+        ("rnn", "rnn-relu"),
+        ("gru", "gru-before"),
+        ("lstm", "lstm-peepholes"),
+        ("gru-before", "gru-before"),
+        ("rnn", "rnn"),
+    ],
+)
+def test_what_is_asked_for_is_kept(is_a, to_be):
+    """An option that is named is a claim, not a guess at the convention."""
+    result = audit(
+        Undeclared(is_a),
+        cell=to_be,
+        profile="quick",
+        only=["forward_within_budget"],
+        diagnose=False,
+    )
+    assert (result.verdict, result.cell) == ("pass" if is_a == to_be else "fail", to_be)
+
+
+def test_another_activation_than_is_asked_for_is_named():
+    result = audit(
+        Undeclared("rnn"), cell="rnn-relu", profile="quick", only=["forward_within_budget"]
+    )
+    assert any(
+        "it is to be a rnn-relu, and is audited as that; found: it is a rnn" in note
+        for note in result.narrowings
+    )
+    assert "tanh" in str(result.diagnosis)
+
+
+def test_arrays_that_cannot_be_those_of_what_is_asked_for_are_an_error():
+    target = subject(Nameless(Port("gru"), CONVENTIONS["pytorch"]), cell="gru-before")
+    with pytest.raises(TargetError, match="is to be a gru-before, but it is a gru"):
+        settled(target)
+
+
+def test_the_usual_cell_of_a_kind_is_a_guess():
+    relu = Edited(as_cell("rnn-relu"))
+    relu.convention = None
+    assert settled(subject(relu, cell="rnn")).cell.name == "rnn-relu"

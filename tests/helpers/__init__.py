@@ -1,0 +1,1 @@
+"""Targets, jobs, processes and files that several tests need."""

@@ -1,0 +1,1 @@
+"""Damaged files and calls, and what reads them."""

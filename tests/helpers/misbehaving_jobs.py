@@ -1,0 +1,79 @@
+"""Jobs that misbehave on demand. A module of its own, since other processes import it."""
+
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+from gatecheck.decay.jobs.job import Job
+
+
+class OddError(Exception):
+    """Cannot be unpickled: its class wants two arguments, and pickle gives one."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+def chore(arguments, report, keeper):
+    """Leaves a file that says who ran it, does what it is told, and returns numbers that depend on
+    how many threads BLAS has.
+    """
+    number, folder = arguments["number"], Path(arguments["folder"])
+    (folder / f"{number}-{os.getpid()}-{uuid.uuid4().hex}").touch()
+    report(0, 4)
+    match arguments["does"]:
+        case "raise":
+            raise ValueError("the number is odd")
+        case "raise an odd error":
+            raise OddError("two", "words")
+        case "exit":
+            os._exit(7)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "die once" if len(list(folder.glob(f"{number}-*"))) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "wait":
+            time.sleep(60)
+        case "dawdle":
+            time.sleep(0.5)
+        case "object":
+            return {"y": np.array([None])}
+    report(2, 4)
+    rng = np.random.default_rng(number)
+    y = rng.standard_normal((1100, 190)) @ rng.standard_normal((190, 590))
+    report(4, 4)
+    return {"y": y[::7, ::7].copy(), "file": np.array(number)}
+
+
+def chores(folder, *does):
+    """One job for each of these words."""
+    return [
+        Job(
+            f"chore {k}",
+            f"that should {word}",
+            {"number": k, "folder": str(folder), "does": word},
+            10,
+        )
+        for k, word in enumerate(does)
+    ]
+
+
+def ran(folder):
+    """The numbers of the chores that were run, as often as they were."""
+    return sorted(int(file.name.split("-")[0]) for file in Path(folder).iterdir())
+
+
+def alive(folder):
+    """Processes that ran chores and have not ended."""
+    found = set()
+    for pid in {int(file.name.split("-")[1]) for file in Path(folder).iterdir()} - {os.getpid()}:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            continue
+        found.add(pid)
+    return found

@@ -1,0 +1,168 @@
+"""Products of the kernels: right within their rounding, and the same to the bit in any batch, block
+of steps or number of threads.
+"""
+
+import time
+
+import numpy as np
+import pytest
+
+from gatecheck.cells import as_cell
+from gatecheck.cells.initializers import uniform
+from gatecheck.kernels import Builtin, run, threads
+from gatecheck.kernels.gemm import add_product, correlate, hoisted, packed, width
+
+SIZES = [
+    (1, 1, 1),
+    (2, 3, 5),
+    (3, 16, 16),
+    (5, 7, 33),
+    (6, 40, 64),
+    (7, 20, 65),
+    (8, 3, 130),
+    (13, 300, 70),
+]
+
+
+def some(*shape, dtype="float32", seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def close(found, exact, steps, size):
+    """Within the bound of a chain of so many multiply-adds, and of one sum (Higham 2002, § 3.1)."""
+    u = np.finfo(found.dtype).eps
+    assert (np.abs(found - exact) <= (steps + 2) * u * size).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("M", "K", "N"), SIZES)
+def test_a_product_is_added(M, K, N, dtype):
+    a, b, c = (
+        some(M, K, dtype=dtype),
+        some(K, 2 * N, dtype=dtype, seed=1),
+        some(M, N, dtype=dtype, seed=2),
+    )
+    for gate in range(2):
+        out, right = c.copy(), b[:, gate * N : (gate + 1) * N]
+        add_product(out, a, packed(b, 2)[gate])
+        exact, size = (
+            x(c).astype(float) + x(a).astype(float) @ x(right).astype(float)
+            for x in (np.positive, np.abs)
+        )
+        close(out, exact, K, size)
+        # From the other side, the same matrix turned round.
+        turned = np.concatenate([right.T, right.T], axis=1)
+        back = c.copy()
+        add_product(back, a, packed(turned, 2, transposed=True)[gate])
+        assert (back == out).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("M", "K", "N"), SIZES)
+def test_a_row_is_the_same_in_any_batch(M, K, N, dtype):
+    a, panels, start = (
+        some(M, K, dtype=dtype),
+        packed(some(K, N, dtype=dtype, seed=1), 1)[0],
+        some(M, N, dtype=dtype, seed=2),
+    )
+    whole = start.copy()
+    add_product(whole, a, panels)
+    for first in range(M):
+        for last in range(first + 1, M + 1):
+            part = start[first:last].copy()
+            add_product(part, a[first:last], panels)
+            assert (part == whole[first:last]).all()
+
+
+@pytest.mark.parametrize(
+    ("R", "D", "H"), [(1, 1, 1), (3, 5, 2), (256, 17, 16), (700, 9, 65), (513, 33, 130)]
+)
+def test_a_gradient_of_weights_is_the_same_in_any_split(R, D, H):
+    x, d = some(R, D), some(2, R, H, seed=1)
+    panels = -(-H // width("float32"))
+    out = some(D, 1 + 2 * H, seed=2)
+    exact, size = (x_(out).astype(float) for x_ in (np.positive, np.abs))
+    for k in range(2):
+        at = slice(1 + k * H, 1 + (k + 1) * H)
+        exact[:, at] += x.astype(float).T @ d[k]
+        size[:, at] += np.abs(x).astype(float).T @ np.abs(d[k])
+    whole, pieces = out.copy(), out.copy()
+    correlate(x, d, whole, 1, 0, 2 * panels)
+    for j in range(2 * panels):
+        correlate(x, d, pieces, 1, j, j + 1)
+    assert (whole == pieces).all()
+    close(whole, exact, R, size)
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru", "gru-before", "lstm", "lstm-peepholes"])
+def test_no_bit_depends_on_the_number_of_threads(monkeypatch, name):
+    monkeypatch.setattr(threads, "LEAST", 1)
+    cell, rng = as_cell(name), np.random.default_rng(0)
+    T, B, D, H = 9, 7, 5, 70
+    params = {k: a.astype("float32") for k, a in uniform(rng, cell, D, H).items()}
+    x, dy = some(T, B, D), some(T, B, H, seed=1)
+    lengths = np.array([9, 0, 3, 9, 1, 5, 9])
+
+    def results():
+        return [
+            array
+            for given in ({}, {"lengths": lengths})
+            for found in (
+                Builtin(cell).forward(params, x, **given),
+                Builtin(cell).backward(params, x, dy=dy, **given).values(),
+            )
+            for array in found
+        ]
+
+    alone = results()
+    for number in (2, 3, 16):
+        monkeypatch.setattr(threads, "available", lambda number=number: number)
+        for one, other in zip(alone, results(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru", "gru-before", "lstm"])
+def test_a_row_alone_is_the_row_in_a_batch_and_a_tape_changes_nothing(name):
+    """Of one row products with x are formed for many steps at once, of many rows step by step."""
+    cell, rng = as_cell(name), np.random.default_rng(0)
+    T, B, D, H = 200, 100, 3, 5
+    assert hoisted(1) > 1 == hoisted(B)
+    params = {k: a.astype("float32") for k, a in uniform(rng, cell, D, H).items()}
+    x, dy = some(T, B, D), some(T, B, H, seed=1)
+    y, hT, cT, _ = run.forward(cell, params, x)
+    for one, other in zip((y, hT, cT), run.forward(cell, params, x, taped=False), strict=False):
+        np.testing.assert_array_equal(one, other)
+    whole = Builtin(cell).backward(params, x, dy=dy)
+    for b in (0, 57, 99):
+        np.testing.assert_array_equal(
+            run.forward(cell, params, x[:, b : b + 1], taped=False)[0], y[:, b : b + 1]
+        )
+        alone = Builtin(cell).backward(params, x[:, b : b + 1], dy=dy[:, b : b + 1])
+        np.testing.assert_array_equal(alone["x"], whole["x"][:, b : b + 1])
+        np.testing.assert_array_equal(alone["h0"], whole["h0"][b : b + 1])
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"), [("1", 1), ("", None), ("0", None), ("many", None), ("100000", None)]
+)
+def test_how_many_threads_may_run(monkeypatch, setting, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", setting)
+    cores = threads.available() if expected is None else expected
+    assert threads.available() == cores >= 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "threads_worth", "pieces"),
+    [(10, 0.5, 1), (10, 3.5, 3), (10, 1e6, 4), (3, 1e6, 3), (1, 1e6, 1), (0, 0.0, 1)],
+)
+def test_work_is_shared_without_gaps(monkeypatch, parts, threads_worth, pieces):
+    monkeypatch.setattr(threads, "available", lambda: 4)
+    done = []
+
+    def run(first, last):
+        time.sleep(0.02 if first > 0 else 0)  # those that were started for it are waited for
+        done.append((first, last))
+
+    threads.share(run, parts, threads_worth * threads.LEAST)
+    assert len(done) == pieces
+    assert sorted(k for first, last in done for k in range(first, last)) == list(range(parts))

@@ -1,0 +1,61 @@
+"""The rule that a skip fails continuous integration, tried on small test files of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from helpers.paths import TESTS
+
+SKIPS = {
+    "a test": "import pytest\ndef test_a(): pytest.skip('no such framework')\ndef test_b(): pass",
+    "a mark": "import pytest\n@pytest.mark.skipif(True, reason='here')\ndef test_a(): pass\ndef test_b(): pass",
+    "a fixture": "import pytest\n@pytest.fixture\ndef f(): pytest.skip('none')\ndef test_a(f): pass\ndef test_b(): pass",
+    "a module": "import pytest\npytest.importorskip('no_such_framework')\ndef test_a(): pass",
+}
+NO_SKIPS = "import pytest\ndef test_a(): pass\n@pytest.mark.xfail(reason='documented')\ndef test_b(): assert False"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs pytest on test files and one that passes, under our conftest.py; returns the exit status
+    and what was printed.
+    """
+
+    def run(*sources, options=(), ci):
+        shutil.copy(TESTS / "conftest.py", tmp_path)
+        (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+        for k, source in enumerate(sources):
+            (tmp_path / f"test_it{k}.py").write_text(source)
+        (tmp_path / "test_other.py").write_text("def test_passes(): pass")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
+            cwd=tmp_path,
+            env=os.environ | {"GATECHECK_CI": ci},
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("options", [[], ["-n1"]], ids=["here", "on a worker"])
+def test_a_skip_fails_continuous_integration(run, options):
+    status, printed = run(*SKIPS.values(), options=options, ci="1")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert f"GATECHECK_CI=1 and {len(SKIPS)} skipped: a failure" in printed
+
+
+def test_one_skip_is_enough(run):
+    assert run(SKIPS["a test"], ci="1")[0] == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_skip_is_allowed_elsewhere(run):
+    assert run(SKIPS["a test"], ci="")[0] == pytest.ExitCode.OK
+
+
+def test_an_expected_failure_is_no_skip(run):
+    assert run(NO_SKIPS, ci="1")[0] == pytest.ExitCode.OK

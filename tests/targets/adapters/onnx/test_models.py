@@ -1,0 +1,326 @@
+"""Recurrent nodes in ONNX files: found wherever they are, audited with their own weights, and an
+error in one line for all else.
+"""
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+
+from gatecheck.auditing.audit import audit
+from gatecheck.cases import draw
+from gatecheck.cells import Sizes, as_cell
+from gatecheck.cli import main
+from gatecheck.conventions import CONVENTIONS
+from gatecheck.errors import GatecheckError, TargetError, UsageError
+from gatecheck.targets.adapters.onnx.operators import uncoupled
+from gatecheck.targets.loading import load
+
+D, H = 3, 4
+OWN = ["own_weights_within_budget"]
+
+
+def spelled(cell, dtype="float32", D=D, seed=0):
+    return CONVENTIONS["onnx"].spell(
+        as_cell(cell), draw(as_cell(cell), Sizes(1, 1, D, H), seed=seed, dtype=dtype).params
+    )
+
+
+def node(op, name, weights, x="X", outputs=None, **attributes):
+    """A node, and its weights as initialisers whose names begin with its own."""
+    inputs = [
+        x,
+        *(f"{name}.{k}" for k in ("W", "R", "B")),
+        *(["", "", "", f"{name}.P"] if "P" in weights else []),
+    ]
+    made = helper.make_node(
+        op, inputs, outputs or [f"{name}.Y"], name=name, hidden_size=H, **attributes
+    )
+    return made, [numpy_helper.from_array(a, f"{name}.{k}") for k, a in weights.items()]
+
+
+def model(*parts, inputs=("X",), opset=17, ir_version=9, dtype=TensorProto.FLOAT, **more):
+    nodes = [n for n, _ in parts]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(k, dtype, None) for k in inputs],
+        [helper.make_tensor_value_info(nodes[-1].output[0], dtype, None)],
+        [t for _, tensors in parts for t in tensors],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version, **more
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def two(folder):
+    """A file as an exporter would write it: an LSTM with peepholes that runs backwards, and upon it
+    a GRU in both directions.
+    """
+    squeeze = (
+        helper.make_node("Squeeze", ["enc.Y", "axes"], ["H"]),
+        [numpy_helper.from_array(np.array([1]), "axes")],
+    )
+    enc = node("LSTM", "enc", spelled("lstm-peepholes"), direction="reverse")
+    dec = node(
+        "GRU",
+        "dec",
+        spelled("gru-bidirectional", D=H),
+        x="H",
+        direction="bidirectional",
+        linear_before_reset=1,
+    )
+    onnx.save(model(enc, squeeze, dec), "two.onnx")
+    return folder / "two.onnx"
+
+
+@pytest.mark.parametrize("engine", ["", "onnxruntime:", "onnx.reference:"])
+def test_each_node_is_audited_as_what_it_is(two, engine):
+    enc, dec = load(f"{engine}two.onnx:enc"), load(f"{engine}two.onnx:dec")
+    assert (enc.cell, enc.options) == (as_cell("lstm-peepholes"), {"reverse"})
+    assert (dec.cell, dec.options) == (as_cell("gru-bidirectional"), set())
+    for found in (enc, dec):
+        assert found.dtypes == ("float32",)
+        assert "own_weights" in found.abilities
+        result = audit(found, profile="quick", only=["forward_within_budget", *OWN])
+        assert result.verdict == "pass", [p for p in result.properties if p.outcome != "passed"]
+
+
+def test_the_weights_are_those_in_the_file(two):
+    own = load("two.onnx:dec").own_weights
+    truth = draw(as_cell("gru-bidirectional"), Sizes(1, 1, H, H), seed=0, dtype="float32").params
+    assert set(own) == set(truth)
+    assert all(np.array_equal(own[k], v) for k, v in truth.items())
+
+
+def test_a_node_that_is_wrong_for_its_own_weights_fails(two):
+    """The file says that the input and the forget gate are one, which the reference evaluator does
+    not look at.
+    """
+    weights = uncoupled(spelled("lstm-coupled"))
+    weights["W"][:, 2 * H : 3 * H] = 1
+    onnx.save(model(node("LSTM", "enc", weights, input_forget=1)), "coupled.onnx")
+    assert audit(load("coupled.onnx"), profile="quick", only=OWN).verdict == "pass"
+    (found,) = audit(load("onnx.reference:coupled.onnx"), profile="quick", only=OWN).properties
+    assert found.outcome == "failed"
+
+
+def test_without_biases_they_are_zero(folder):
+    made, tensors = node("RNN", "", spelled("rnn"))
+    del made.input[3:]
+    onnx.save(model((made, [t for t in tensors if t.name != ".B"])), "plain.onnx")
+    found = load("plain.onnx")
+    assert found.name == "plain.onnx"
+    assert not found.own_weights["b"].any()
+    assert load("plain.onnx:.Y").cell == as_cell("rnn")  # known by its output
+
+
+def test_nodes_in_subgraphs_and_functions_are_found(folder):
+    inner, tensors = node("GRU", "cell", spelled("gru-before"))
+    branch = helper.make_graph(
+        [inner], "b", [], [helper.make_tensor_value_info("cell.Y", TensorProto.FLOAT, None)]
+    )
+    choice = helper.make_node(
+        "If", ["which"], ["Z"], name="if", then_branch=branch, else_branch=branch
+    )
+    layer = helper.make_function(
+        "mine", "Layer", ["X", "W", "R", "B"], ["Y"], [helper.make_node("RNN", ["X", "W", "R", "B"], ["Y"], name="r", hidden_size=H)],
+        [helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    call = helper.make_node("Layer", ["X", "w", "r", "b"], ["L"], domain="mine")
+    own = [numpy_helper.from_array(a, k.lower()) for k, a in spelled("rnn").items()]
+    made = model((choice, tensors), (call, own), functions=[layer])
+    made.opset_import.append(helper.make_opsetid("mine", 1))
+    onnx.save(made, "deep.onnx")
+    with pytest.raises(
+        UsageError, match=r"deep.onnx has 3 recurrent nodes; choose one with deep.onnx:NODE, of "
+    ) as raised:
+        load("deep.onnx")
+    names = str(raised.value).partition("NODE, of ")[2].split(", ")
+    assert names[:2] == ["if/cell", "if/cell#2"]
+    assert [load(f"deep.onnx:{name}").cell.name for name in names] == [
+        "gru-before",
+        "gru-before",
+        "rnn",
+    ]
+
+
+def test_weights_may_be_constants_shared_or_beside_the_file(folder):
+    weights = spelled("rnn")
+    made, tensors = node("RNN", "a", weights)
+    made.input[1], made.input[2] = "k", "same"
+    constant = helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(weights["W"]))
+    shared = helper.make_node("Identity", ["a.R"], ["same"])
+    onnx.save(
+        model((constant, []), (shared, []), (made, tensors[1:])),
+        "odd.onnx",
+        save_as_external_data=True,
+        size_threshold=0,
+    )
+    assert audit(load("odd.onnx"), profile="quick", only=OWN).ran == 1
+    assert np.array_equal(load("odd.onnx").own_weights["W"], weights["W"][0].T)
+
+
+def write(folder, name, made):
+    (folder / f"{name}.onnx").write_bytes(
+        made if isinstance(made, bytes) else made.SerializeToString()
+    )
+
+
+def outside(path):
+    made = model(node("RNN", "a", spelled("rnn")))
+    tensor = made.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=path)
+    return made
+
+
+def weird(**change):
+    return model(node("RNN", "a", {**spelled("rnn"), **change}))
+
+
+def dynamic(how):
+    made, tensors = node("RNN", "a", spelled("rnn"))
+    computed = helper.make_node("Neg", ["V"], ["a.W"])
+    return (
+        model((computed, []), (made, tensors[1:]))
+        if how == "computed"
+        else model((made, tensors[1:]), inputs=("X", "a.W"))
+    )
+
+
+BAD = {
+    "empty": (lambda: b"", "is damaged, or not an ONNX model: its graph has no nodes"),
+    "text": (lambda: b"import numpy as np\n" * 9, "is damaged, or not an ONNX model"),
+    "cut": (
+        lambda: model(node("RNN", "a", spelled("rnn"))).SerializeToString()[:-30],
+        "is damaged, or not an ONNX model",
+    ),
+    "none": (
+        lambda: model((helper.make_node("Relu", ["X"], ["Y"]), [])),
+        "none.onnx has no RNN, GRU or LSTM",
+    ),
+    "outside": (lambda: outside("../../etc/passwd"), "W of outside.onnx:a, a.W, cannot be read"),
+    "absolute": (lambda: outside("/etc/passwd"), "cannot be read"),
+    "gone": (lambda: outside("gone.bin"), "cannot be read"),
+    "computed": (
+        lambda: dynamic("computed"),
+        "a.W, is not in the file but comes from a node Neg: only constant weights can be audited",
+    ),
+    "input": (lambda: dynamic("input"), "a.W, is not in the file but comes from outside the graph"),
+    "shape": (
+        lambda: weird(W=np.zeros((1, 5, 3), np.float32)),
+        r"W of shape.onnx:a is float32 of shape \(1, 5, 3\), but should be",
+    ),
+    "flat": (
+        lambda: weird(R=np.zeros(4, np.float32)),
+        r"R of shape \(4,\), which do not fit each other",
+    ),
+    "hidden": (
+        lambda: weird(R=np.zeros((1, 5, 5), np.float32)),
+        r"has hidden_size 4, .* do not fit",
+    ),
+    "mixed": (lambda: weird(B=np.zeros((1, 8))), "B of mixed.onnx:a is float64 of shape"),
+    "half": (
+        lambda: weird(**{k: a.astype(np.float16) for k, a in spelled("rnn").items()}),
+        "is of float16, but gatecheck can audit",
+    ),
+    "double": (
+        lambda: weird(**spelled("rnn", "float64")),
+        "double.onnx:a is of float64, but onnxruntime computes a RNN in float32",
+    ),
+    "directions": (
+        lambda: model(node("RNN", "a", spelled("rnn"), direction="bidirectional")),
+        r"W has shape \(1, 4, 3\), but should have",
+    ),
+    "old": (
+        lambda: model(node("RNN", "a", spelled("rnn")), opset=6),
+        "old.onnx:a is of opset 6, but gatecheck with onnx",
+    ),
+    "future": (lambda: model(node("RNN", "a", spelled("rnn")), opset=999), "is of opset 999"),
+    "ir": (lambda: model(node("RNN", "a", spelled("rnn")), ir_version=999), "is of IR version 999"),
+    "clipped": (
+        lambda: model(node("RNN", "a", spelled("rnn"), clip=1.0)),
+        "clipped.onnx:a cannot be audited, because it clips",
+    ),
+    "layout": (
+        lambda: model(node("RNN", "a", spelled("rnn"), layout=1)),
+        "onnxruntime does not take layout.onnx:a: .*layout_ == 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_one_line(folder, name):
+    make, fragment = BAD[name]
+    write(folder, name, make())
+    with pytest.raises(TargetError, match=fragment) as raised:
+        load(f"{name}.onnx")
+    assert "\n" not in str(raised.value)
+
+
+def test_every_damage_is_an_error_of_ours(folder):
+    """A file cut anywhere, or with any byte changed, is loaded or refused."""
+    whole = model(node("GRU", "a", spelled("gru"), linear_before_reset=1)).SerializeToString()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for k in range(60):
+        at = int(rng.integers(len(whole)))
+        damaged = (
+            whole[:at] if k % 2 else whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :]
+        )
+        write(folder, "damaged", damaged)
+        try:
+            load("damaged.onnx")
+        except GatecheckError:
+            refused += 1
+    assert refused > 20
+
+
+@pytest.mark.parametrize(
+    ("target", "cell", "error", "fragment"),
+    [
+        ("gone.onnx", None, TargetError, "gone.onnx cannot be read: No such file"),
+        (
+            "two.onnx",
+            None,
+            UsageError,
+            "two.onnx has 2 recurrent nodes; choose one with two.onnx:NODE, of enc, dec",
+        ),
+        ("two.onnx:nope", None, UsageError, "two.onnx has no recurrent node nope; it has enc, dec"),
+        (
+            "two.onnx:enc",
+            "lstm",
+            UsageError,
+            "two.onnx:enc is a lstm-peepholes; --cell lstm does not apply to it",
+        ),
+    ],
+)
+def test_a_choice_that_is_none(two, target, cell, error, fragment):
+    with pytest.raises(error, match=fragment):
+        load(target, cell=cell)
+
+
+def test_a_convention_does_not_apply(two):
+    with pytest.raises(UsageError, match="has its own convention"):
+        load("two.onnx:enc", convention="pytorch")
+
+
+def test_from_the_command_line(two):
+    result = CliRunner().invoke(
+        main, ["audit", "two.onnx:dec", "--profile", "quick", "--only", OWN[0]]
+    )
+    assert result.exit_code == 0, result.output
+    assert "pass  two.onnx:dec as gru-bidirectional: 1 ran" in result.output
+    failed = CliRunner().invoke(main, ["audit", "two.onnx"])
+    assert failed.exit_code == 2
+    assert "gatecheck: two.onnx has 2 recurrent nodes" in failed.output

@@ -1,0 +1,522 @@
+"""Keras's recurrent classes pass; what its options do, where its outputs go under a mask, and what
+its convention is.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gatecheck.auditing import audit as runner
+from gatecheck.auditing.audit import audit
+from gatecheck.cases import COTANGENTS, draw
+from gatecheck.cells import Sizes, as_cell
+from gatecheck.checking.budgets import case_budget
+from gatecheck.checking.evidence import agree
+from gatecheck.conventions import CONVENTIONS
+from gatecheck.errors import UsageError
+from gatecheck.implementation import subject
+from gatecheck.reference import equations, run
+from gatecheck.targets.adapters.keras import REFUSALS, ROUNDED, TARGETS, Layer, adapt
+
+import keras  # isort: skip  # after the adapter, which chooses the backend
+
+NAMES = [f"{name}-{cell}" if cell else name for name, cell in TARGETS]
+
+SIZES = Sizes(T=6, B=3, D=2, H=5)
+
+
+def not_passed(result):
+    return [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+
+
+def in_float32(layer):
+    """The layer in float32 alone, where nothing that concerns lengths is expected to fail."""
+    layer.dtypes, layer.expected_failures = ("float32",), REFUSALS
+    return layer
+
+
+@pytest.mark.parametrize(("name", "cell"), TARGETS, ids=NAMES)
+def test_every_class_passes(name, cell, monkeypatch):
+    monkeypatch.setitem(runner.PROFILES, "quick", 2)  # `gatecheck audit` tries six times as many
+    result = audit(adapt(name, cell), profile="quick")
+    assert result.verdict == "pass", not_passed(result)
+    assert result.versions["keras"] == keras.__version__
+    assert result.versions["torch"] == torch.__version__
+    own_loop = name in ("GRU", "LSTM") and cell is None
+    assert {
+        p.name: p.reason for p in result.properties if p.outcome == "expected_failure"
+    } == REFUSALS | (ROUNDED if own_loop else {})
+    assert all(p.reason for p in result.properties if p.outcome == "skipped")
+
+
+# ---- networks and options
+
+CLAIMS = [
+    *(
+        "forward_within_budget",
+        "gradients_within_budget",
+        "lengths_within_budget",
+        "padding_is_not_seen",
+        "last_output_is_final_state",
+    ),
+    *(
+        "directions_are_mirror_images",
+        "lower_layers_know_nothing_of_upper",
+        "absent_arrays_are_zero",
+        "empty_batch",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        *(
+            ("LSTM", "lstm-bidirectional"),
+            ("GRU", "gru-before-layers2-bidirectional"),
+            ("SimpleRNN", "rnn-layers3"),
+        ),
+        *(
+            ("GRUCell", "gru-layers2"),
+            ("LSTMCell", "lstm-layers3"),
+            ("LSTMCell", "lstm-layers2-bidirectional"),
+        ),
+    ],
+)
+def test_a_network_passes(name, cell, monkeypatch):
+    """Layers in turn, Keras's own stack of cells, its Bidirectional, and rows of different lengths
+    under a mask.
+    """
+    monkeypatch.setitem(runner.PROFILES, "quick", 4)
+    result = audit(in_float32(adapt(name, cell)), profile="quick", only=CLAIMS)
+    assert result.verdict == "pass", not_passed(result)
+    assert result.ran >= 7
+
+
+OPTIONS = [
+    *(
+        ("SimpleRNN", "rnn-sigmoid", {}),
+        ("GRU", "gru-hard6", {}),
+        ("GRU", "gru-before-hard6", {}),
+        ("LSTM", "lstm-hard6", {}),
+    ),
+    *(
+        ("GRUCell", "gru-hard6", {}),
+        ("LSTMCell", "lstm-hard6", {}),
+        ("SimpleRNNCell", "rnn-relu", {}),
+        ("GRUCell", "gru-before", {}),
+    ),
+    *(
+        ("SimpleRNN", "rnn", {"unroll": True}),
+        ("GRU", "gru-before", {"unroll": True}),
+        ("LSTM", "lstm", {"unroll": True}),
+    ),
+    *(
+        ("GRU", "gru", {"use_cudnn": False}),
+        ("LSTM", "lstm", {"use_cudnn": False}),
+        ("LSTM", "lstm", {"unit_forget_bias": False}),
+    ),
+    *(
+        (name, cell, {"use_cudnn": False, "implementation": 1})
+        for name, cell in (("GRU", "gru"), ("GRU", "gru-before"), ("LSTM", "lstm"))
+    ),
+    *(
+        ("GRU", "gru", {"dropout": 0.5}),
+        ("LSTM", "lstm", {"recurrent_dropout": 0.5}),
+        ("SimpleRNN", "rnn", {"dropout": 0.5}),
+    ),
+    *(
+        (name, cell, {"go_backwards": True})
+        for name, cell in (("SimpleRNN", "rnn"), ("GRU", "gru"), ("LSTM", "lstm"))
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else "-".join(v)
+)
+def test_an_option_passes(name, cell, options, monkeypatch):
+    """Another activation, loop, implementation or direction; dropout, which rests outside of
+    training.
+    """
+    monkeypatch.setitem(runner.PROFILES, "quick", 4)
+    result = audit(in_float32(Layer(name, as_cell(cell), **options)), profile="quick", only=CLAIMS)
+    assert result.verdict == "pass", not_passed(result)
+    assert result.ran >= 6
+
+
+def test_an_option_reaches_the_layer():
+    assert (
+        Layer("GRU", as_cell("gru"), unroll=True, implementation=1)
+        ._layers(2, 3, "float32")[0]
+        .unroll
+    )
+    assert (
+        Layer("GRU", as_cell("gru"), implementation=1)
+        ._layers(2, 3, "float32")[0]
+        .cell.implementation
+        == 1
+    )
+
+
+def test_the_hard_sigmoid_is_a_sixth_and_a_half():
+    a = np.linspace(-4, 4, 65)
+    got = np.asarray(keras.activations.get("hard_sigmoid")(torch.from_numpy(a)))
+    np.testing.assert_allclose(got, np.clip(a / 6 + 0.5, 0, 1), rtol=0, atol=np.finfo(float).eps)
+
+
+# ---- the convention, with nothing of the adapter's
+
+DIRECT = [
+    "rnn",
+    "rnn-relu",
+    "gru",
+    "gru-before",
+    "lstm",
+    "gru-hard6",
+    "lstm-hard6",
+    "rnn-bidirectional",
+    "gru-bidirectional",
+]
+DIRECT += ["gru-before-bidirectional", "lstm-bidirectional"]
+
+
+def layer_name(cell):
+    return {"rnn": "SimpleRNN", "gru": "GRU", "lstm": "LSTM"}[cell.kind]
+
+
+def direct(cell):
+    """The layer as a user makes it, with its variables by the names of the convention."""
+    more = {
+        "rnn": {"activation": cell.activation},
+        "lstm": {},
+        "gru": {"reset_after": cell.reset == "after"},
+    }[cell.kind]
+    more |= {"recurrent_activation": "hard_sigmoid"} if cell.hard else {}
+    layer = getattr(keras.layers, layer_name(cell))(
+        SIZES.H, return_sequences=True, return_state=True, dtype="float64", **more
+    )
+    layer = keras.layers.Bidirectional(layer, dtype="float64") if cell.bidirectional else layer
+    layer.build((None, None, SIZES.D))
+    return layer, {
+        f"{v.name}{'.reverse' * ('/backward_' in v.path)}": v for v in layer.trainable_variables
+    }
+
+
+@pytest.mark.parametrize("cell", [as_cell(name) for name in DIRECT], ids=str)
+def test_the_entry_reproduces_keras(cell):
+    """Gate order, polarity, the two biases, axes, the order of states, directions side by side."""
+    case = draw(cell, SIZES, seed=3, dtype="float64")
+    layer, variables = direct(cell)
+    spelled = CONVENTIONS["keras"].spell(cell, case.params)
+    assert {k: tuple(v.shape) for k, v in variables.items()} == {
+        k: v.shape for k, v in spelled.items()
+    }
+    for name, variable in variables.items():
+        variable.assign(spelled[name])
+    given = {
+        k: torch.tensor(case[k], requires_grad=True) for k in ("x", *(f"{k}0" for k in cell.state))
+    }
+    rows = [given[f"{k}0"].reshape(-1, SIZES.B, SIZES.H) for k in cell.state]
+    y, *final = layer(
+        given["x"].transpose(0, 1),
+        initial_state=[s[k] for k in range(cell.directions) for s in rows],
+    )
+    n = len(cell.state)
+    states = {
+        f"{k}T": torch.stack(final[j::n]).reshape(case[f"{k}0"].shape)
+        for j, k in enumerate(cell.state)
+    }
+    outputs = {"y": y.transpose(0, 1)} | states
+    sum((v * torch.tensor(case[f"d{k}"])).sum() for k, v in outputs.items()).backward()
+    got = {k: v.detach().numpy() for k, v in outputs.items()} | {
+        f"d{k}": v.grad.numpy() for k, v in given.items()
+    }
+    gradients = CONVENTIONS["keras"].pull_back(
+        cell, {k: v.value.grad.numpy() for k, v in variables.items()}
+    )
+    got |= {f"d{k}": v for k, v in gradients.items()}
+    want = run(equations(cell), dict(case.arrays))
+    assert got.keys() == want.keys()
+    # Two runs over six contracting steps: some tens of roundings of the largest entry, which are
+    # float32's where the adapter says so.
+    rounding = 1e-13 if "float64" in adapt(layer_name(cell), cell).dtypes else 1e-5
+    for name in want:
+        np.testing.assert_allclose(
+            got[name], want[name], rtol=0, atol=rounding * abs(want[name]).max(), err_msg=name
+        )
+
+
+@pytest.mark.parametrize(
+    ("cell", "wrong"),
+    [
+        *(
+            ("gru", {"order": "rzn"}),
+            ("gru", {"negated": ""}),
+            ("gru", {"negated": "zr"}),
+            ("gru-before", {"negated": ""}),
+        ),
+        *(("lstm", {"order": "ifog"}), ("lstm", {"order": "figo"}), ("lstm", {"negated": "f"})),
+    ],
+    ids=str,
+)
+def test_a_wrong_convention_fails(cell, wrong):
+    right = CONVENTIONS["keras"]
+    mine = replace(right, layouts={cell: replace(right.layouts[cell], **wrong)})
+    target = adapt("LSTM" if cell == "lstm" else "GRU", cell)
+    (found,) = audit(
+        target, convention=mine, profile="quick", only=["forward_within_budget"], diagnose=False
+    ).properties
+    assert found.outcome == "failed"
+
+
+@pytest.mark.parametrize("cotangent", [*COTANGENTS, None])
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [*TARGETS, ("LSTM", "lstm-bidirectional"), ("LSTMCell", "lstm-layers2")],
+    ids=str,
+)
+def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
+    implementation = subject(adapt(name, cell))
+    if cotangent == "dcT" and implementation.cell.kind != "lstm":
+        with pytest.raises(KeyError):
+            draw(implementation.cell, SIZES, seed=8, dtype="float32")["dcT"]
+        return
+    case = draw(implementation.cell, SIZES, seed=8, dtype="float32")
+    case = case.having(**{k: None for k in COTANGENTS if k != cotangent})
+    budget = case_budget(case)
+    got = implementation.backward(case)
+    expected = {k: v for k, v in budget.exact.items() if k.startswith("d")}
+    assert set(got) == set(expected)
+    if cotangent is None:
+        assert not any(v.any() for v in got.values())
+        return
+    assert agree(case.cell, got, expected, budget.tolerance).judged >= len(expected)
+    assert all(np.any(got[k]) for k in ("dW", "dU", "dx"))
+
+
+# ---- Keras itself: what the adapter relies on, and what it goes around
+
+
+def layer_of(kind, **options):
+    """A layer with weights that are the same in each that is made so, and x ``(2, 4, 3)``."""
+    rng = np.random.default_rng(5)
+    layer = getattr(keras.layers, kind)(2, return_sequences=True, return_state=True, **options)
+    x = rng.standard_normal((2, 4, 3)).astype("float32")
+    layer.build((2, None, 3))
+    layer.set_weights([rng.standard_normal(v.shape) for v in layer.trainable_variables])
+    return layer, x
+
+
+def outputs(layer, x, **given):
+    return [np.asarray(v.detach()) for v in layer(x, **given)]
+
+
+KINDS = pytest.mark.parametrize("kind", ["SimpleRNN", "GRU", "LSTM"])
+
+
+@KINDS
+def test_the_refusal_of_an_empty_sequence_is_keras_own(kind):
+    layer, x = layer_of(kind)
+    with pytest.raises(IndexError, match="out of bounds for dimension 1 with size 0"):
+        layer(x[:, :0])
+
+
+@KINDS
+def test_a_mask_repeats_the_last_output_or_gives_zero(kind):
+    """And before the first step that counts an output is zero whatever the initial state; the state
+    is held in any case.
+    """
+    mask = torch.tensor([[False, True, False, False], [True, True, True, True]])
+    layer, x = layer_of(kind)
+    states = [torch.full((2, 2), 0.5) for _ in range(1 + (kind == "LSTM"))]
+    y, *final = outputs(layer, x, mask=mask, initial_state=states)
+    one, *after_one = outputs(layer, x[:1, 1:2], initial_state=[s[:1] for s in states])
+    np.testing.assert_array_equal(y[0], np.stack([np.zeros(2), y[0, 1], y[0, 1], y[0, 1]]))
+    for got, want in zip([y[:1, 1:2], *(s[:1] for s in final)], [one, *after_one], strict=True):
+        # another loop runs without a mask: roundings of numbers up to 1
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+    zeroed, _ = layer_of(kind, zero_output_for_mask=True)
+    np.testing.assert_array_equal(
+        outputs(zeroed, x, mask=mask, initial_state=states)[0], np.where(mask[..., None], y, 0)
+    )
+
+
+@KINDS
+def test_going_backwards_leaves_outputs_as_they_were_made(kind):
+    (forwards, x), (backwards, _) = layer_of(kind), layer_of(kind, go_backwards=True)
+    for got, want in zip(outputs(backwards, x), outputs(forwards, x[:, ::-1].copy()), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@KINDS
+def test_a_stateful_layer_goes_on_where_it_ended(kind):
+    """Two halves are the whole, though no state is handed over; after a reset it begins anew."""
+    (stateless, x), (stateful, _) = layer_of(kind), layer_of(kind, stateful=True)
+    whole = outputs(stateless, x)
+    for _ in range(2):
+        first, second = outputs(stateful, x[:, :1]), outputs(stateful, x[:, 1:])
+        for got, want in zip(
+            [np.concatenate([first[0], second[0]], 1), *second[1:]], whole, strict=True
+        ):
+            # products of matrices of other heights: roundings of numbers up to 1
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+        assert abs(outputs(stateful, x)[0] - whole[0]).max() > 1e-2, (
+            "it has not begun anew by itself"
+        )
+        stateful.reset_state()
+
+
+def test_the_unit_forget_bias_is_an_initial_value_and_nothing_else():
+    """It stands in the bias that is read and learned; a layer without it and of the same weights is
+    the same function.
+    """
+    H, built = 2, {}
+    for unit in (True, False):
+        layer = keras.layers.LSTM(H, unit_forget_bias=unit)
+        layer.build((None, None, 3))
+        built[unit] = np.asarray(layer.cell.bias.value.detach())
+    np.testing.assert_array_equal(built[True], [0] * H + [1] * H + [0] * 2 * H)
+    np.testing.assert_array_equal(built[False], np.zeros(4 * H))
+    (with_it, x), (without, _) = layer_of("LSTM"), layer_of("LSTM", unit_forget_bias=False)
+    for got, want in zip(outputs(with_it, x), outputs(without, x), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@KINDS
+def test_without_a_bias_it_is_one_of_zero(kind):
+    bare, x = layer_of(kind, use_bias=False)
+    biased, _ = layer_of(kind)
+    biased.set_weights(
+        [
+            *(np.asarray(v.value.detach()) for v in bare.trainable_variables),
+            np.zeros(biased.trainable_variables[2].shape),
+        ]
+    )
+    for got, want in zip(outputs(bare, x), outputs(biased, x), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("GRU", None), ("LSTM", None), ("LSTM", "lstm-hard6"), ("GRU", "gru-layers2-bidirectional")],
+    ids=str,
+)
+def test_lengths_hold_in_float32(name, cell, monkeypatch):
+    monkeypatch.setitem(runner.PROFILES, "quick", 4)
+    result = audit(in_float32(adapt(name, cell)), profile="quick", only=list(ROUNDED))
+    assert [p.outcome for p in result.properties] == ["passed"] * len(ROUNDED)
+
+
+def test_keras_multiplies_float64_in_float32():
+    """keras-team/keras#23704. When this fails, `ROUNDED` and what is said of dtypes in the adapter
+    can go.
+    """
+    a = np.random.default_rng(0).standard_normal((3, 3))
+    got = keras.ops.matmul(torch.from_numpy(a), torch.from_numpy(a))
+    assert got.dtype == torch.float32
+    assert 1e-9 < abs(np.asarray(got) - a @ a).max() < 1e-6
+    assert (
+        adapt("SimpleRNN").dtypes
+        == adapt("GRU", "gru-before").dtypes
+        == adapt("LSTMCell").dtypes
+        == ("float32",)
+    )
+    assert adapt("GRU").dtypes == adapt("LSTM").dtypes == ("float32", "float64")
+
+
+def test_in_float64_pytorch_takes_the_slope_of_a_hard_sigmoid_from_float32():
+    """Why a cell with hard gates is not audited in float64 on PyTorch."""
+    a = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    keras.activations.hard_sigmoid(a).backward()
+    assert a.grad.item() == float(np.float32(1 / 6)) != 1 / 6
+    assert adapt("LSTM", "lstm-hard6").dtypes == ("float32",)
+
+
+def test_a_stack_that_is_left_to_rnn_rounds_float64_to_float32():
+    """Why the adapter makes StackedRNNCells itself: RNN gives it the default dtype, whatever its
+    own and that of the cells.
+    """
+    cells = [keras.layers.GRUCell(2, dtype="float64") for _ in range(2)]
+    left = keras.layers.RNN(cells, dtype="float64")
+    assert (left.compute_dtype, left.cell.compute_dtype) == ("float64", "float32")
+    x = np.random.default_rng(0).standard_normal((2, 3, 3))
+    exact = keras.layers.RNN(keras.layers.StackedRNNCells(cells, dtype="float64"), dtype="float64")
+    error = abs(np.asarray((left(x) - exact(x)).detach())).max()
+    assert 1e-10 < error < 1e-6
+
+
+def test_unrolled_backwards_under_a_mask_keras_crashes():
+    layer, x = layer_of("GRU", unroll=True, go_backwards=True)
+    with pytest.raises(AttributeError, match="'tuple' object has no attribute 'shape'"):
+        layer(x, mask=torch.ones(2, 4, dtype=torch.bool))
+
+
+# ---- the other backend, and errors
+
+ON_JAX = """
+import keras, numpy as np
+from gatecheck.targets.adapters.keras import adapt
+from gatecheck.auditing import exploring, runner
+runner.PROFILES["quick"] = 2
+claims = ["forward_within_budget", "gradients_within_budget", "lengths_within_budget"]
+for name, cell, more in [("GRU", None, ["empty_sequence", "empty_batch"]), ("LSTM", "lstm-bidirectional", [])]:
+    result = runner.audit(adapt(name, cell), profile="quick", only=claims + more)
+    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.versions["jax"] and adapt(name, cell).dtypes == ("float32",)
+try:
+    keras.layers.SimpleRNN(2, dtype="float64")(np.ones((1, 3, 2)))
+except TypeError as error:
+    assert "carry input and carry output must have equal types" in str(error)
+else:
+    raise AssertionError("Keras computes in float64 on JAX: it can be audited")
+"""
+
+
+def python(code, backend):
+    env = os.environ | {"KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1"}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+
+
+def test_on_jax_it_passes_as_well():
+    """In float32; in float64 Keras crashes there (keras-team/keras#23704)."""
+    done = python(ON_JAX, "jax")
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_backend_without_gradients_is_refused_and_left_out():
+    code = "from gatecheck.targets import loading\nloading.ADAPTERS = {'keras.layers': loading.ADAPTERS['keras.layers']}\n"
+    code += "assert not any('keras' in name for name, _ in loading.installed())\n"
+    done = python(
+        code + "from gatecheck.cli import main\nmain(['audit', 'keras.layers:GRU'])", "numpy"
+    )
+    assert done.returncode == 3, done.stderr[-2000:]
+    assert "it runs on numpy: set KERAS_BACKEND=torch" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "fragment"),
+    [
+        (
+            "Dense",
+            None,
+            "keras.layers:Dense is not a recurrent class that gatecheck knows; those are SimpleRNN, GRU, LSTM",
+        ),
+        ("Cell", None, "not a recurrent class"),
+        ("GRU", "lstm", "keras.layers:GRU cannot be a lstm"),
+        ("GRU", "gru-hard5", "cannot be a gru-hard5"),
+        ("LSTM", "lstm-peepholes", "cannot be a lstm-peepholes"),
+        ("LSTM", "lstm-forget1", "cannot be a lstm-forget1"),
+        ("LSTMCell", "lstm-proj2", "cannot be a lstm-proj2"),
+        ("SimpleRNN", "nope", "there is no cell 'nope'"),
+    ],
+)
+def test_a_class_that_cannot_be_audited(name, cell, fragment):
+    with pytest.raises(UsageError, match=fragment):
+        adapt(name, cell)

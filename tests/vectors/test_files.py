@@ -1,0 +1,220 @@
+"""Whatever the files of a folder of vectors hold, checking it ends in a result or in one line, and
+wrong answers never pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import warnings
+
+import numpy as np
+import pytest
+
+from gatecheck.errors import GatecheckError
+from gatecheck.report.vectors_readme import readme
+from gatecheck.vectors.check import check
+from gatecheck.vectors.export import export
+
+CASE = "rnn-1"
+
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    2**70,
+    1e308,
+    "",
+    "x" * 300,
+    "../..",
+    "rnn-layers64",
+    "lstm-proj1000000",
+    "lstm",
+    "keras",
+    "\ud800",
+    "\x1b[2J",
+]
+ODD += [[], {}, [[]], {"a": 1}, "nan", "0x1p-2000", float("nan"), float("inf"), [1] * 50]
+ODD += [
+    {"shape": [2**40, 0], "values": []},
+    {"shape": [0] * 8, "values": []},
+    {"shape": [-1], "values": [1]},
+]
+"""What may stand in JSON where something else belongs."""
+
+TEXTS = [
+    b"NaN",
+    b"-1",
+    b"1e400",
+    b"9" * 20,
+    b"null",
+    b'"0x1p9999"',
+    b"[[[[",
+    b"\\u0000",
+    b"\xff",
+    b"}",
+]
+
+
+def places(value, path=()):
+    """The path to every value in JSON."""
+    if path:
+        yield path
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*path, key))
+
+
+def in_bytes(rng, data):
+    """Some bytes changed, left out, doubled or replaced."""
+    found = bytearray(data)
+    for _ in range(rng.choice([1, 2, 20])):
+        at = rng.randrange(len(found))
+        match rng.randrange(4):
+            case 0:
+                found[at] ^= 1 << rng.randrange(8)
+            case 1:
+                del found[at : at + rng.choice([1, 50, 5000])]
+                found = found or bytearray(b" ")
+            case 2:
+                found[at:at] = found[rng.randrange(len(found)) :][:300]
+            case 3:
+                found[at : at + 1] = rng.choice(TEXTS)
+    return bytes(found)
+
+
+def in_json(rng, data):
+    """A value in JSON replaced, left out or moved to another name."""
+    whole = json.loads(data)
+    *above, last = rng.choice(list(places(whole)))
+    parent = whole
+    for key in above:
+        parent = parent[key]
+    match rng.randrange(4):
+        case 0:
+            del parent[last]
+        case 1 if isinstance(parent, dict):
+            parent[rng.choice(["x", "y", "h0", "zz", "shape", "lengths", "\ud800"])] = parent.pop(
+                last
+            )
+        case _:
+            parent[last] = rng.choice(ODD)
+    return json.dumps(whole).encode()
+
+
+def in_npz(rng, data):
+    """An array of another dtype, shape or name, or with other numbers."""
+    with np.load(io.BytesIO(data)) as file:
+        arrays = dict(file)
+    name = rng.choice(sorted(arrays))
+    array = arrays.pop(name)
+    with np.errstate(all="ignore"):
+        match rng.randrange(5):
+            case 0:
+                arrays[name] = array.astype(rng.choice(["f2", "i8", "O", "U5", "?", ">f4"]))
+            case 1:
+                arrays[name] = rng.choice(
+                    [
+                        array[..., :0],
+                        array.ravel(),
+                        array.T,
+                        array[None],
+                        np.zeros((0, 10**9), "f4"),
+                    ]
+                )
+            case 2:
+                arrays[name] = array * np.float32(rng.choice([np.nan, np.inf, 0, 1e-44]))
+            case 3:
+                arrays[
+                    rng.choice(["x", "y", "lengths", "h0", "c0", "zz", "expected.y", "a/b", ".."])
+                ] = array
+            case 4:
+                pass
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A folder of one case, what its files hold, and a right answer in both spellings."""
+    folder = tmp_path_factory.mktemp("fuzzed") / "v"
+    export(folder, readme=readme, cells=["rnn"], cases=1)
+    (folder / "answers").mkdir()
+    with np.load(folder / "cases" / f"{CASE}.npz") as file:
+        right = {
+            k.removeprefix("expected."): file[k].astype("f4")
+            for k in file.files
+            if k.startswith("expected.")
+        }
+    np.savez(folder / "answers" / f"{CASE}.npz", **right)
+    kept = {
+        path: (folder / path).read_bytes()
+        for path in ("manifest.json", f"cases/{CASE}.npz", f"cases/{CASE}.json")
+    }
+    kept[f"answers/{CASE}.npz"] = (folder / "answers" / f"{CASE}.npz").read_bytes()
+    kept[f"answers/{CASE}.json"] = json.dumps({k: v.tolist() for k, v in right.items()}).encode()
+    return folder, kept, right
+
+
+def restored(folder, kept, path):
+    """The folder as it was, answered in the spelling of a path, or else in .npz."""
+    spelling = "json" if path == f"answers/{CASE}.json" else "npz"
+    for name, data in kept.items():
+        (folder / name).write_bytes(data)
+    (folder / "answers" / f"{CASE}.{'npz' if spelling == 'json' else 'json'}").unlink()
+
+
+def resealed(folder, kept, path, data):
+    """The manifest as if a file of a case had been exported so, and that file alone."""
+    manifest = json.loads(kept["manifest.json"])
+    manifest["cases"][0]["files"][path] = hashlib.sha256(data).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (
+        folder
+        / (path.replace(".npz", ".json") if path.endswith("npz") else path.replace(".json", ".npz"))
+    ).unlink()
+
+
+def outcome(folder):
+    """What a check finds, or the error in which it ends."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            found = check(folder)
+        except GatecheckError as error:
+            return error
+    json.dumps(found.to_json(), allow_nan=False)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "manifest.json",
+        *(f"{part}/{CASE}.{end}" for part in ("cases", "answers") for end in ("npz", "json")),
+    ],
+)
+def test_whatever_a_file_holds_a_check_ends_well(exported, path):
+    folder, kept, right = exported
+    structured = in_npz if path.endswith("npz") else in_json
+    for seed in range(25):
+        rng = random.Random(seed)
+        restored(folder, kept, path)
+        data = rng.choice([structured, structured, in_bytes])(rng, kept[path])
+        if path.startswith("cases/"):
+            resealed(folder, kept, path, data)
+        (folder / path).write_bytes(data)
+        found = outcome(folder)
+        if isinstance(found, GatecheckError):
+            assert len(str(found).splitlines()) == 1, seed
+            continue
+        assert found.cases[0].name == CASE, seed
+        if found.ok and path == f"answers/{CASE}.npz":
+            with np.load(io.BytesIO(data)) as file:  # what passes is what was right
+                assert all(
+                    np.allclose(file[k], right[k], rtol=1e-4, atol=1e-5) for k in file.files
+                ), seed
