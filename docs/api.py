@@ -1,5 +1,6 @@
-"""The API reference from the docstrings, by pdoc: ``python docs/api.py FOLDER`` writes it there.
-Needs the extra ``docs``.
+"""The API reference from the docstrings, by pdoc.
+
+``python docs/api.py FOLDER`` writes it there. Needs the extra ``docs``.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ MODULES = [
     *(f"gatecheck.{name}" for name in USING + ADDING + AROUND),
     "!gatecheck.properties.test_properties",
 ]
-"""What a user imports, and what one needs who adds a property, a fault or a framework; packages
-with all that is in them.
+"""Modules for users, and for contributors of properties, faults and frameworks.
+
+Packages include all their modules.
 """
 
 
 def resolved(module: object) -> None:
-    """Give the named tuples of a module types in place of words, which pdoc looks up where they are
-    not.
+    """Replace the annotations of a module's named tuples by types.
+
+    As strings pdoc would look them up in the wrong module.
     """
     for kind in vars(module).values():
         if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
@@ -46,7 +49,7 @@ def resolved(module: object) -> None:
 
 def build(folder: Path) -> None:
     """Write the pages of :data:`MODULES` into a folder."""
-    for name in gatecheck.__all__:  # imported when they are first used, and pdoc only looks
+    for name in gatecheck.__all__:  # pdoc does not trigger the lazy imports
         setattr(gatecheck, name, getattr(gatecheck, name))
     for name in pdoc.extract.walk_specs(MODULES):
         resolved(importlib.import_module(name))

@@ -1,5 +1,6 @@
-"""An LSTM as one writes it by hand, with one thing missing in its backward: the subject of the
-picture in README.md.
+"""An LSTM as one writes it by hand, with one thing missing in its backward.
+
+It is the subject of the picture in README.md.
 """
 
 import numpy as np

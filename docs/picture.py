@@ -1,5 +1,6 @@
-"""The terminal picture in README.md, of a real run: ``python docs/picture.py`` writes
-docs/audit.svg.
+"""The terminal picture in README.md, of a real run.
+
+``python docs/picture.py`` writes docs/audit.svg.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ WORDS = ["audit", "my_lstm.py:MyLSTM", *(word for name in ONLY for word in ("--o
 
 
 def output() -> str:
-    """What the audit of docs/my_lstm.py prints, with its colours.
+    """Return the output of an audit of docs/my_lstm.py, with its colors.
 
     Raises
     ------
     RuntimeError
         If it does not end with findings and a diagnosis.
     """
-    colours = {
+    variables = {
         "COLUMNS": str(WIDTH),
         "FORCE_COLOR": "1",
         "TERM": "xterm-256color",
@@ -40,18 +41,19 @@ def output() -> str:
     command = [sys.executable, "-c", "from gatecheck.cli import main; main()", *WORDS]
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(HERE / "my_lstm.py", folder)
-        done = subprocess.run(
-            command, cwd=folder, env=os.environ | colours, capture_output=True, encoding="utf-8"
+        completed = subprocess.run(
+            command, cwd=folder, env=os.environ | variables, capture_output=True, encoding="utf-8"
         )
-    if done.returncode != 1 or "diagnosis" not in done.stdout:
+    if completed.returncode != 1 or "diagnosis" not in completed.stdout:
         raise RuntimeError(
-            f"gatecheck {' '.join(WORDS)} ended with status {done.returncode}: {done.stdout}{done.stderr}"
+            f"gatecheck {' '.join(WORDS)} ended with status {completed.returncode}: "
+            f"{completed.stdout}{completed.stderr}"
         )
-    return done.stdout
+    return completed.stdout
 
 
 def picture(printed: str) -> str:
-    """A terminal with the command and what it printed, as SVG."""
+    """Return a terminal with the command and what it printed, as SVG."""
     console = Console(record=True, width=WIDTH, file=StringIO())
     console.print(Text(f"$ gatecheck {' '.join(WORDS)}"))
     console.print(Text.from_ansi(printed.rstrip()))

@@ -1,5 +1,6 @@
-"""The pytest plugin: ``--gatecheck-impl`` and the fixtures `implementation` and `prop`. Nothing
-heavy is imported until they are used.
+"""The pytest plugin: ``--gatecheck-impl``, fixtures `implementation` and `prop`.
+
+Nothing heavy is imported until they are used.
 """
 
 from __future__ import annotations
@@ -11,29 +12,32 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options."""
+    """Add gatecheck's options."""
     group = parser.getgroup("gatecheck")
     group.addoption(
         "--gatecheck-impl",
         action="append",
         default=[],
         metavar="TARGET",
-        help="an implementation to hold to every property, such as my_lstm.py:MyLSTM or torch.nn:GRU; may be repeated (default: our cells)",
+        help="implementation to test, such as my_lstm.py:MyLSTM or torch.nn:GRU; "
+        "may be repeated (default: the built-in cells)",
     )
     group.addoption(
         "--gatecheck-profile",
         default="quick",
         choices=["quick", "ci", "thorough"],
-        help="on how many cases each property is tried",
+        help="number of cases on which each property is tried",
     )
-    group.addoption("--gatecheck-seed", type=int, default=0, metavar="N", help="seed of the cases")
+    group.addoption(
+        "--gatecheck-seed", type=int, default=0, metavar="N", help="seed for case generation"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each implementation and each property that applies to it."""
+    """Generate one test for each implementation and property that applies to it."""
     if not {"implementation", "prop"} <= set(metafunc.fixturenames):
         return
-    # A test that is parametrized by the decorator has its own.
+    # The decorator parametrizes its tests itself.
     if any("prop" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")):
         return
     from gatecheck._util.import_path import path_with
@@ -65,7 +69,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def prop(request: pytest.FixtureRequest) -> Any:
-    """A property as a function of an implementation that fails the test with the whole story."""
+    """Return the property as a function that fails the test with a full report."""
     from gatecheck.auditing.pytest_params import as_test
 
     return as_test(

@@ -1,1 +1,1 @@
-"""The claims: each a function whose docstring states the theorem."""
+"""Properties: functions whose docstrings state the theorems."""

@@ -1,6 +1,4 @@
-"""Claims about calls: what goes in stays as it was, what comes out is the same each time, and
-nothing is something.
-"""
+"""Properties of calls: inputs stay as they are, results repeat, absent is zero."""
 
 from __future__ import annotations
 
@@ -34,26 +32,26 @@ def _arrays(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
 
 @claim(cases="any", anywhere=True)
 def repeated_calls_are_identical(implementation: Subject, case: Case) -> Evidence:
-    """The same call gives the same bits, also after a call with other inputs: no state is kept
-    between calls.
+    """The same call gives the same bits, also after a call with other inputs.
 
-    It is tried before all others, so that a first call that differs from later ones is seen; and on
-    positive numbers, so that no relu hides the difference.
+    No state is kept between calls. This is tried before all other properties, so that a first call
+    that differs from later ones is noticed; and on positive numbers, so that no relu hides the
+    difference.
     """
     case = case.having(**{k: np.abs(v) for k, v in case.arrays.items()})
     other = case.having(x=1 - case["x"])
-    seen = Evidence()
+    evidence = Evidence()
     for call in _calls(implementation):
         first = call(case)
         call(other)
-        seen += identical(case.cell, call(case), first)
-    return seen
+        evidence += identical(case.cell, call(case), first)
+    return evidence
 
 
 @claim(cases="any", anywhere=True)
 def inputs_are_not_changed(implementation: Subject, case: Case) -> Evidence:
     """No call changes the arrays that it is given, nor the dict of parameters."""
-    seen = Evidence()
+    evidence = Evidence()
     for call in _calls(implementation):
         arguments = implementation.arguments(case)
         before = dict(_arrays(deepcopy(arguments)))
@@ -67,41 +65,43 @@ def inputs_are_not_changed(implementation: Subject, case: Case) -> Evidence:
             same = after[name].shape == array.shape and np.array_equal(
                 after[name], array, equal_nan=True
             )
-            seen += require(same, f"{call.__name__} changed its argument {name}")
-    return seen
+            evidence += require(same, f"{call.__name__} changed its argument {name}")
+    return evidence
 
 
 @claim(anywhere=True)
 def absent_arrays_are_zero(implementation: Subject, case: Case) -> Evidence:
-    """An absent initial state or cotangent means zero: leaving out one state, or everything at
-    once, is passing zeros.
+    """An absent initial state or cotangent means zero.
+
+    Leaving out one state, or everything at once, is the same as passing zeros.
     """
-    seen = Evidence()
+    evidence = Evidence()
     for state in (f"{k}0" for k in case.cell.state):
         absent, zero = (
             case.having(**{state: None}),
             case.having(**{state: np.zeros_like(case[state])}),
         )
-        seen += consistent(
+        evidence += consistent(
             case.cell,
             implementation.forward(absent),
             implementation.forward(zero),
             forward_budget(zero),
         )
-    everything = optional(case.cell)
+    names = optional(case.cell)
     absent, zero = (
-        case.having(**dict.fromkeys(everything)),
-        case.having(**{k: np.zeros_like(case[k]) for k in everything}),
+        case.having(**dict.fromkeys(names)),
+        case.having(**{k: np.zeros_like(case[k]) for k in names}),
     )
-    return seen + consistent(
+    return evidence + consistent(
         case.cell, implementation.run(absent), implementation.run(zero), case_budget(zero)
     )
 
 
 @claim(varies="T", anywhere=True)
 def empty_sequence(implementation: Subject, case: Case) -> Evidence:
-    """Over no steps the state stays as it is: h_T = h_0, c_T = c_0, dh_0 = dh_T, dc_0 = dc_T, and
-    parameter gradients are zero.
+    """Over no steps the states stay as they are, and parameter gradients are zero.
+
+    h_T = h_0, c_T = c_0, dh_0 = dh_T, dc_0 = dc_T.
     """
     empty = case.having(x=case["x"][:0], dy=case["dy"][:0])
     expected: Results = {f"{k}T": case[f"{k}0"] for k in case.cell.state}
@@ -117,7 +117,7 @@ def empty_sequence(implementation: Subject, case: Case) -> Evidence:
 
 @claim(varies="B", anywhere=True)
 def empty_batch(implementation: Subject, case: Case) -> Evidence:
-    """A batch of no rows gives outputs of no rows, and parameter gradients that are zero."""
+    """A batch of no rows gives empty outputs, and parameter gradients of zero."""
     empty = case.having(
         **{k: v[..., :0, :] for k, v in case.arrays.items() if k not in case.params}
     )
@@ -128,46 +128,53 @@ def empty_batch(implementation: Subject, case: Case) -> Evidence:
             for k, v in case.params.items()
             if k not in implementation.absent
         }
-    got = implementation.run(empty)
-    return identical(case.cell, got, expected) + require(got["y"].size == 0, "y is not empty")
+    results = implementation.run(empty)
+    return identical(case.cell, results, expected) + require(
+        results["y"].size == 0, "y is not empty"
+    )
 
 
 @claim(anywhere=True)
 def outputs_are_fresh_arrays(implementation: Subject, case: Case) -> Evidence:
-    """What a call returns shares no memory with its arguments, and no later call writes to it."""
-    seen = Evidence()
+    """Results share no memory with the arguments, and no later call writes to them."""
+    evidence = Evidence()
     for call in ("forward", *({"backward"} & implementation.abilities)):
 
-        def returned(of: Case, call: str = call) -> tuple[list[Array], list[Array]]:
-            a = implementation.arguments(of)
-            got = implementation.call(call, *implementation.positional(call, a))
+        def call_arrays(point: Case, call: str = call) -> tuple[list[Array], list[Array]]:
+            a = implementation.arguments(point)
+            output = implementation.call(call, *implementation.positional(call, a))
             values = (
-                list(got.values())
-                if isinstance(got, Mapping)
-                else list(got)
-                if isinstance(got, tuple | list)
-                else [got]
+                list(output.values())
+                if isinstance(output, Mapping)
+                else list(output)
+                if isinstance(output, tuple | list)
+                else [output]
             )
             return [v for v in values if isinstance(v, np.ndarray)], [
                 array for _, array in _arrays(a)
             ]
 
-        results, arguments = returned(case)
-        kept = [r.copy() for r in results]
-        returned(case.having(x=1 - case["x"]))
+        results, arguments = call_arrays(case)
+        copies = [r.copy() for r in results]
+        call_arrays(case.having(x=1 - case["x"]))
         shared = any(np.shares_memory(r, a) for r in results for a in arguments)
-        seen += require(
+        evidence += require(
             not shared, f"{call} returns an array that shares memory with one of its arguments"
         )
-        same = all(np.array_equal(r, k, equal_nan=True) for r, k in zip(results, kept, strict=True))
-        seen += require(
+        same = all(
+            np.array_equal(r, k, equal_nan=True) for r, k in zip(results, copies, strict=True)
+        )
+        evidence += require(
             same, f"a later call of {call} wrote into an array that an earlier one had returned"
         )
-    return seen
+    return evidence
 
 
 def _strided(a: Array) -> Array:
-    """The same values in every second entry, along each axis, of a larger array in Fortran order."""
+    """Return the same values in a strided view of a larger array in Fortran order.
+
+    They are every second entry along each axis.
+    """
     wide = np.full(tuple(2 * n for n in reversed(a.shape)), np.nan, a.dtype).T
     view = wide[(slice(None, None, 2),) * a.ndim]
     view[...] = a
@@ -181,26 +188,31 @@ def memory_layout_does_not_matter(implementation: Subject, case: Case) -> Eviden
     strided = {k: _strided(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
     strided["params"] = {k: _strided(v) for k, v in arguments["params"].items()}
     budget = case_budget(case)
-    seen = Evidence()
+    evidence = Evidence()
     for call in _calls(implementation):
-        seen += consistent(case.cell, call(case, strided), call(case), budget)
-    return seen
+        evidence += consistent(case.cell, call(case, strided), call(case), budget)
+    return evidence
 
 
 @claim(cases="any", anywhere=True)
 def results_have_the_shapes_of_their_arrays(implementation: Subject, case: Case) -> Evidence:
-    """y is (T, B, H), final states are shaped like initial ones and each gradient like its array,
-    and all have the dtype of the inputs.
+    """Every result has the shape and the dtype of the array that it belongs to.
+
+    y is (T, B, H), final states are shaped like initial ones and each gradient like its array, and
+    all have the dtype of the inputs.
 
     Every parameter, x, h_0 and c_0 has its gradient, and nothing else has one; that of an absent
     state may be left out. Sizes of one are among the cases, since there a squeezed axis shows.
-    Every call is held to this; here it is a claim of its own.
+    Every call is checked for this; here it is a property by itself.
     """
-    seen = Evidence()
+    evidence = Evidence()
     partners = {"y": "dy"} | {f"{k}T": f"d{k}T" for k in case.cell.state}
     for name, array in implementation.run(case).items():
         partner = case.get(partners.get(name, name[1:]))
         shape = array.shape if partner is None else partner.shape
-        found = f"{name} is {array.dtype} of shape {array.shape}, but should be {case.dtype} of shape {shape}"
-        seen += require(array.shape == shape and array.dtype == case.dtype, found)
-    return seen
+        message = (
+            f"{name} is {array.dtype} of shape {array.shape}, "
+            f"but should be {case.dtype} of shape {shape}"
+        )
+        evidence += require(array.shape == shape and array.dtype == case.dtype, message)
+    return evidence

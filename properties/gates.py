@@ -1,6 +1,6 @@
-"""Claims about gates: where they lie, and how they share or do not share the memory.
+"""Properties of gates: where they lie, and how they share the memory or do not.
 
-A gate can be seen from outside, as a slope of the state that it multiplies.
+A gate can be measured from outside, as a slope of the state that it multiplies.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ SHUT, OPEN = -1000.0, 1000.0
 """Biases at which a sigmoid is exactly 0 and exactly 1 in every dtype."""
 
 Seen = tuple[Array, Array]
-"""A gate's value ``(B, H)`` and the rounding that the measurement may carry."""
+"""Value ``(B, H)`` of a gate, and the rounding that the measurement may carry."""
 
 
 def one_step(case: Case) -> Case:
-    """The first step alone, without cotangents."""
+    """Return the first step alone, without cotangents."""
     return case.having(x=case["x"][:1], dy=None, dhT=None, dcT=None)
 
 
 def squash(cell: Cell, a: Array) -> Array:
-    """What the gates of a cell do to their preactivations: the logistic sigmoid, or a hard one."""
+    """Apply a cell's gate activation: the logistic sigmoid, or a hard one."""
     value: Array = expit(a) if cell.hard is None else np.clip(a / cell.hard + 0.5, 0, 1)
     return value
 
 
 def activation(cell: Cell) -> Callable[[Array], Array]:
-    """What makes a cell's candidate, or a plain cell's state, of its preactivation."""
+    """Return the activation of a cell's candidate, or of a plain cell's state."""
     functions: dict[str, Callable[[Array], Array]] = {
         "tanh": np.tanh,
         "relu": lambda a: np.maximum(a, 0),
@@ -49,7 +49,7 @@ def activation(cell: Cell) -> Callable[[Array], Array]:
 
 
 def without_peepholes(case: Case) -> Case:
-    """The same case with peephole weights of zero, where there are any."""
+    """Return the case with peephole weights of zero, if it has any."""
     return case.having(p=np.zeros_like(case["p"])) if case.cell.peepholes else case
 
 
@@ -63,15 +63,16 @@ def _half_difference(implementation: Subject, high: Case, low: Case, name: str, 
 
 
 def _update(implementation: Subject, case: Case) -> Seen:
-    """h'(n = 1) - h'(n = -1) = 2 z."""
+    """Measure z: h'(n = 1) - h'(n = -1) = 2 z."""
     return _half_difference(
         implementation, case.with_gate("n", OPEN), case.with_gate("n", SHUT), "hT", 2
     )
 
 
 def _reset(implementation: Subject, case: Case) -> Seen:
-    """With z = 1 and U_n the identity h' = tanh(r h), whichever side of the product the reset is
-    on.
+    """Measure r: with z = 1 and U_n the identity, h' = tanh(r h).
+
+    The reset may be on either side of the product.
     """
     H = case.sizes.H
     plain = case.with_gate("n", 0, weights=False).with_gate("z", OPEN)
@@ -86,23 +87,23 @@ def _reset(implementation: Subject, case: Case) -> Seen:
 
 
 def _input(implementation: Subject, case: Case) -> Seen:
-    """c'(g = 1) - c'(g = -1) = 2 i."""
+    """Measure i: c'(g = 1) - c'(g = -1) = 2 i."""
     return _half_difference(
         implementation, case.with_gate("g", OPEN), case.with_gate("g", SHUT), "cT", 2
     )
 
 
 def _forget(implementation: Subject, case: Case) -> Seen:
-    """c'(g = 0) = f c, at c = 1."""
-    kept = case.with_gate("g", 0, weights=False).having(c0=np.ones_like(case["c0"]))
-    return _state(implementation, kept, "cT")
+    """Measure f: c'(g = 0) = f c, at c = 1."""
+    reading = case.with_gate("g", 0, weights=False).having(c0=np.ones_like(case["c0"]))
+    return _state(implementation, reading, "cT")
 
 
 def _output(implementation: Subject, case: Case) -> Seen:
-    """With c' = 1 · 1 + f · 0 the output is o tanh(1)."""
-    written = case.with_gate("f", SHUT) if case.cell.coupled else case.with_gate("i", OPEN)
+    """Measure o: with c' = 1 · 1 + f · 0 the output is o tanh(1)."""
+    writing = case.with_gate("f", SHUT) if case.cell.coupled else case.with_gate("i", OPEN)
     h, tol = _state(
-        implementation, written.with_gate("g", OPEN).having(c0=np.zeros_like(case["c0"])), "hT"
+        implementation, writing.with_gate("g", OPEN).having(c0=np.zeros_like(case["c0"])), "hT"
     )
     return h / np.tanh(1), tol / np.tanh(1)
 
@@ -117,13 +118,17 @@ RECOVER: dict[str, Callable[[Subject, Case], Seen]] = {
 
 
 def _ideal(case: Case, gate: str, h: Array) -> Array:
-    """The gate's value in the step by which it is measured."""
+    """Return the gate's exact value in the step by which it is measured."""
     a = case.doubles()
     W, U, b = (block(case.cell, a[k], gate) for k in ("W", "U", "b"))
-    seen = a["x"][0] @ W + h.astype(float) @ U + b + (case.cell.forget_bias if gate == "f" else 0.0)
+    preactivation = (
+        a["x"][0] @ W + h.astype(float) @ U + b + (case.cell.forget_bias if gate == "f" else 0.0)
+    )
     if case.cell.peepholes:
-        seen = seen + peephole(case.cell, a["p"], gate) * (a["c0"] if gate == "i" else 1.0)
-    return squash(case.cell, seen)
+        preactivation = preactivation + peephole(case.cell, a["p"], gate) * (
+            a["c0"] if gate == "i" else 1.0
+        )
+    return squash(case.cell, preactivation)
 
 
 @claim(needs={"gated", "unclipped"}, varies="T")
@@ -137,11 +142,11 @@ def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
     `gatecheck prove` proves the theorem of the equations, for all inputs.
     """
     first = one_step(case)
-    seen = Evidence()
+    evidence = Evidence()
     for gate in case.cell.sigmoid_gates:
         value, tol = RECOVER[gate](implementation, first)
         if not np.isfinite(tol).all() or tol.max(initial=0) > 0.25:
-            seen += Evidence(inconclusive=1)
+            evidence += Evidence(inconclusive=1)
             continue
         outside = np.maximum(-value, value - 1)
         ratio = float((outside / tol).max(initial=0)) if np.isfinite(value).all() else np.inf
@@ -156,44 +161,44 @@ def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
             (inside | ~strict).all(),
             f"gate {gate} reaches the end of its interval although its preactivation is small",
         )
-        seen += Evidence(max(ratio, 0.0), 1)
-    return seen
+        evidence += Evidence(max(ratio, 0.0), 1)
+    return evidence
 
 
 @claim(needs={"gated", "unclipped"}, varies="T")
 def saturated_gates_reach_their_ends(implementation: Subject, case: Case) -> Evidence:
-    """In floating point a gate of bias -1000 is exactly 0 and one of bias 1000 exactly 1, whatever
-    its weights; never NaN.
+    """A gate of bias -1000 is exactly 0 and one of bias 1000 exactly 1, never NaN.
 
-    exp(1000) overflows in every dtype; a σ that is written as exp(a)/(1 + exp(a)) yields NaN there.
+    This holds in floating point, whatever its weights. exp(1000) overflows in every dtype; a σ that
+    is written as exp(a)/(1 + exp(a)) yields NaN there.
     """
     first = one_step(case)
-    seen = Evidence()
+    evidence = Evidence()
     for gate in case.cell.sigmoid_gates:
         for bias, end in ((SHUT, 0.0), (OPEN, 1.0)):
             value, tol = RECOVER[gate](implementation, first.with_gate(gate, bias))
-            # The measurement through a chaotic or a huge state cannot tell 0 from 1.
+            # A measurement through a chaotic or huge state cannot distinguish 0 from 1.
             if not np.isfinite(tol).all() or tol.max(initial=0) > 0.25:
-                seen += Evidence(inconclusive=1)
+                evidence += Evidence(inconclusive=1)
                 continue
-            seen += agree(
+            evidence += agree(
                 case.cell,
                 {gate: value},
                 {gate: np.full_like(value, end)},
                 {gate: np.minimum(tol, 0.25)},
             )
-    return seen
+    return evidence
 
 
 @claim(needs={"one_whole", "unclipped"})
 def kept_and_new_share_one_whole(implementation: Subject, case: Case) -> Evidence:
-    """Where the candidate equals the state, the state stays, whatever the gate: n = h implies h' =
-    h in a GRU.
+    """A candidate that equals the state leaves it as it is, whatever the gate.
 
-    The two shares z and 1 - z sum to one. The candidate is tanh(b_n) here, its weights being zero,
-    and h_0 the same. In an LSTM with coupled gates the same holds of g and c.
+    n = h implies h' = h in a GRU, since the two shares z and 1 - z sum to one. The candidate is
+    tanh(b_n) here, its weights being zero, and h_0 the same. In an LSTM with coupled gates the same
+    holds of g and c.
     """
-    candidate, state, seen_in = (
+    candidate, state, output = (
         ("n", "h0", "y") if "update_gate" in case.cell.traits else ("g", "c0", "cT")
     )
     still = case.with_gate(candidate, block(case.cell, case["b"], candidate), weights=False)
@@ -201,57 +206,63 @@ def kept_and_new_share_one_whole(implementation: Subject, case: Case) -> Evidenc
     value = np.tanh(block(case.cell, case["b"], candidate).astype(float))
     rows = np.broadcast_to(value, case[state].shape)
     still = still.having(**{state: rows}, dy=None, dhT=None, dcT=None)
-    got = implementation.forward(still)[seen_in]
+    result = implementation.forward(still)[output]
     # The state is tanh(b) rounded to the dtype, which the mix with the candidate may undo at any
     # step.
-    tolerance = forward_budget(still).tolerance[seen_in] + PRECISIONS[case.dtype.name].u
+    tolerance = forward_budget(still).tolerance[output] + PRECISIONS[case.dtype.name].u
     return agree(
-        case.cell, {seen_in: got}, {seen_in: np.broadcast_to(rows, got.shape)}, {seen_in: tolerance}
+        case.cell,
+        {output: result},
+        {output: np.broadcast_to(rows, result.shape)},
+        {output: tolerance},
     )
 
 
 @claim(needs={"hard_gates", "unclipped"}, varies="T")
 def hard_gates_are_lines_between_their_ends(implementation: Subject, case: Case) -> Evidence:
-    """A hard sigmoid of width w is 0 at -w/2, ¼ at -w/4, ½ at 0, ¾ at w/4 and 1 at w/2: its
-    interval is closed.
+    """A hard sigmoid of width w is a line from 0 at -w/2 to 1 at w/2.
+
+    It is 0 at -w/2, ¼ at -w/4, ½ at 0, ¾ at w/4 and 1 at w/2: its interval is closed.
     """
     first = without_peepholes(one_step(case))
-    seen = Evidence()
+    evidence = Evidence()
     for gate in case.cell.sigmoid_gates:
         for share in (0.0, 0.25, 0.5, 0.75, 1.0):
             bias = (share - 0.5) * (case.cell.hard or 0) - (
                 case.cell.forget_bias if gate == "f" else 0.0
             )
             value, tol = RECOVER[gate](implementation, first.with_gate(gate, bias, weights=False))
-            seen += agree(case.cell, {gate: value}, {gate: np.full_like(value, share)}, {gate: tol})
-    return seen
+            evidence += agree(
+                case.cell, {gate: value}, {gate: np.full_like(value, share)}, {gate: tol}
+            )
+    return evidence
 
 
 @claim(needs={"clipped"})
 def clipped_memory_stays_within_its_clip(implementation: Subject, case: Case) -> Evidence:
-    """|c_t| ≤ clip at every step, exactly, and so |h_t| ≤ tanh(clip), within rounding; c_0 itself
-    may lie beyond.
+    """|c_t| ≤ clip at every step, exactly, and so |h_t| ≤ tanh(clip), within rounding.
+
+    c_0 itself may lie beyond.
     """
     clip = case.cell.clip or np.inf
-    got = implementation.forward(case.having(c0=3 * case["c0"]))
-    seen = require(
-        bool((np.abs(got["cT"]) <= clip).all()),
-        f"|cT| reaches {np.abs(got['cT']).max():.9g}, but c is clipped to {clip:g}",
+    results = implementation.forward(case.having(c0=3 * case["c0"]))
+    evidence = require(
+        bool((np.abs(results["cT"]) <= clip).all()),
+        f"|cT| reaches {np.abs(results['cT']).max():.9g}, but c is clipped to {clip:g}",
     )
     limit = np.tanh(clip) + 16 * PRECISIONS[case.dtype.name].u
-    return seen + require(
-        bool((np.abs(got["y"]) <= limit).all()),
-        f"|y| reaches {np.abs(got['y']).max():.9g}, more than tanh({clip:g})",
+    return evidence + require(
+        bool((np.abs(results["y"]) <= limit).all()),
+        f"|y| reaches {np.abs(results['y']).max():.9g}, more than tanh({clip:g})",
     )
 
 
 @claim(needs={"free_gates", "unclipped"}, varies="T")
 def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evidence:
-    """An LSTM's input and forget gates are free of each other: (f, i) = (0, 0), (1, 0), (0, 1), (1,
-    1) give c' = f c + i g.
+    """An LSTM's input and forget gates are independent of each other.
 
-    Both shut forget everything, both open keep everything and add the candidate; a GRU can do
-    neither.
+    (f, i) = (0, 0), (1, 0), (0, 1), (1, 1) give c' = f c + i g. Both shut forget everything, both
+    open keep everything and add the candidate; a GRU can do neither.
     """
     first = one_step(case)
 
@@ -262,21 +273,21 @@ def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evid
         corner(f, i) for f, i in ((SHUT, SHUT), (OPEN, SHUT), (SHUT, OPEN), (OPEN, OPEN))
     )
     c0 = case["c0"].astype(float)
-    got: Results = {"c'(f=0,i=0)": none, "c'(f=1,i=0)": kept, "c'(f=1,i=1)": both}
+    results: Results = {"c'(f=0,i=0)": none, "c'(f=1,i=0)": kept, "c'(f=1,i=1)": both}
     expected = {"c'(f=0,i=0)": 0 * c0, "c'(f=1,i=0)": c0, "c'(f=1,i=1)": c0 + new}
     tolerance = {
         "c'(f=0,i=0)": tol_none,
         "c'(f=1,i=0)": tol_kept,
         "c'(f=1,i=1)": tol_both + tol_new,
     }
-    return agree(case.cell, got, expected, tolerance)
+    return agree(case.cell, results, expected, tolerance)
 
 
 @claim(needs={"gated", "unclipped"}, varies="T")
 def each_gate_has_its_own_weights(implementation: Subject, case: Case) -> Evidence:
     """The value of one gate does not depend on the weights and biases of another."""
     first = one_step(case)
-    seen = Evidence()
+    evidence = Evidence()
     for gate in case.cell.sigmoid_gates:
         others = first
         for k in case.cell.gates:
@@ -290,18 +301,18 @@ def each_gate_has_its_own_weights(implementation: Subject, case: Case) -> Eviden
         )
         tolerance = tol + tol_again
         if not np.isfinite(tolerance).all() or tolerance.max(initial=0) > 0.25:
-            seen += Evidence(inconclusive=1)
+            evidence += Evidence(inconclusive=1)
             continue
-        # The difference of two gates is at most one, which is the size that its tolerance is held
-        # against.
-        apart = np.abs(value - again)
-        ratio = float(np.max(apart / tolerance, initial=0.0))
+        # Two gates differ by at most one: the tolerance is compared with that.
+        difference = np.abs(value - again)
+        ratio = float(np.max(difference / tolerance, initial=0.0))
         require(
             ratio <= 1,
-            f"gate {gate} changes by {apart.max():.3g} (± {tolerance.max():.1e}) when another gate's weights change",
+            f"gate {gate} changes by {difference.max():.3g} (± {tolerance.max():.1e}) "
+            "when another gate's weights change",
         )
-        seen += Evidence(ratio, 1)
-    return seen
+        evidence += Evidence(ratio, 1)
+    return evidence
 
 
 def _changed(case: Case, name: str, gate: str) -> Array:
@@ -312,27 +323,27 @@ def _changed(case: Case, name: str, gate: str) -> Array:
 
 @claim(needs={"bounded"})
 def states_stay_in_their_hull(implementation: Subject, case: Case) -> Evidence:
-    """Where φ is bounded by one: |h_t| ≤ 1 in an RNN, |h_t| ≤ max(|h_0|, 1) in a GRU, |h_t| < 1 and
-    |c_t| ≤ |c_0| + t in an LSTM.
+    """States stay bounded if φ is bounded by one.
 
+    |h_t| ≤ 1 in an RNN, |h_t| ≤ max(|h_0|, 1) in a GRU, |h_t| < 1 and |c_t| ≤ |c_0| + t in an LSTM.
     A GRU's state is a convex mix of its candidate and the old state; an LSTM adds at most one a
     step. `gatecheck prove` proves the theorem of the equations, for all inputs.
     """
     far = case.having(**{f"{k}0": 3 * case[f"{k}0"] for k in case.cell.state})
-    got, tolerance = implementation.forward(far), forward_budget(far).tolerance
+    results, tolerance = implementation.forward(far), forward_budget(far).tolerance
     h0 = np.abs(far["h0"].astype(float))
     bound = {"y": np.maximum(h0, 1) if "update_gate" in case.cell.traits else np.ones_like(h0)}
     if "cell_state" in case.cell.traits:
         bound["cT"] = np.abs(far["c0"].astype(float)) + case.sizes.T
-    seen = Evidence()
+    evidence = Evidence()
     for name, limit in bound.items():
-        outside = np.abs(got[name].astype(float)) - limit
+        outside = np.abs(results[name].astype(float)) - limit
         with np.errstate(over="ignore"):  # where the tolerance is the smallest number
             ratio = (
                 float(np.max(outside / tolerance[name], initial=0.0))
                 if np.isfinite(outside).all()
                 else np.inf
             )
-        seen += require(ratio <= 1, f"|{name}| exceeds its bound by {outside.max():.3g}")
-        seen += Evidence(ratio, 1)
-    return seen
+        evidence += require(ratio <= 1, f"|{name}| exceeds its bound by {outside.max():.3g}")
+        evidence += Evidence(ratio, 1)
+    return evidence

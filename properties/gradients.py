@@ -1,4 +1,4 @@
-"""Claims about gradients: what backward returns is the derivative of what forward computes."""
+"""Properties of gradients: backward returns the derivative of forward."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from gatecheck.oracles.result import GradcheckResult
 
 @claim(needs={"backward"}, cases="any", reference=True, anywhere=True)
 def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
-    """Every gradient is that of the cell's equations, within the rounding that correct code may
-    show.
+    """Every gradient is that of the cell's equations, within its rounding budget.
 
-    For cotangents of y, h_T and c_T, any of which may be absent; with respect to every parameter,
-    x, h_0 and c_0. Each block is judged by its own size: gate by gate, and for x step by step.
+    The budget is the rounding that correct code may show. The cotangents are those of y, h_T and
+    c_T, any of which may be absent; the gradients are with respect to every parameter, x, h_0 and
+    c_0. Each block is judged by its own size: gate by gate, and for x step by step.
     """
     budget = case_budget(case)
     return agree(case.cell, implementation.backward(case), budget.exact, budget.tolerance)
@@ -38,23 +38,23 @@ def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
 
 @lru_cache(maxsize=32)
 def _checked(implementation: Subject, case: Case) -> GradcheckResult:
-    """Every oracle on the full Jacobian; the properties below each read one of them."""
-    held = {k: case[k] for k in implementation.absent}
+    """Run every oracle on the full Jacobian; the properties below each read one."""
+    constants = {k: case[k] for k in implementation.absent}
 
     def forward(**arrays: Array) -> Results:
-        return implementation.forward(case.of(held | arrays))
+        return implementation.forward(case.of(constants | arrays))
 
     def vjp(cotangents: dict[str, Array], **arrays: Array) -> Results:
         gradients = implementation.backward(
-            case.of(held | arrays | {f"d{k}": v for k, v in cotangents.items()})
+            case.of(constants | arrays | {f"d{k}": v for k, v in cotangents.items()})
         )
         return {k: gradients[f"d{k}"] for k in arrays}
 
     def jvp(tangents: dict[str, Array], **arrays: Array) -> Results:
-        return implementation.tangent(case.of(held | arrays), case.of(held | tangents))
+        return implementation.tangent(case.of(constants | arrays), case.of(constants | tangents))
 
-    inputs = {k: case[k].copy() for k in case.inputs if k not in held}
-    each = (
+    inputs = {k: case[k].copy() for k in case.inputs if k not in constants}
+    batched = (
         _each(implementation, case)
         if _ours(implementation) and case.get("lengths") is None
         else (None, None)
@@ -65,23 +65,25 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
             inputs,
             vjp,
             jvp if "tangent" in implementation.abilities else None,
-            fn_each=each[0],
-            vjp_each=each[1],
+            fn_each=batched[0],
+            vjp_each=batched[1],
         )
-    except InputError as error:  # what the target returned is no input of an oracle: a NaN, say
+    except InputError as error:  # an oracle takes no NaN, say
         raise Violation(str(error)) from error
 
 
 def _ours(implementation: Subject) -> bool:
-    """Whether it is our kernels or our equations, which compute many perturbations in one call;
-    what derives from them may do otherwise.
+    """Return True for our kernels and equations, which take many perturbations a call.
+
+    A subclass of theirs may do otherwise.
     """
     return type(implementation.target) in (Builtin, Edited) and not implementation.options
 
 
 def _each(ours: Subject, case: Case) -> tuple[Callable[..., Results], Callable[..., Results]]:
-    """How it computes many perturbations and many cotangents in one call; others are called for one
-    at a time.
+    """Return calls for many perturbations and for many cotangents at once.
+
+    Other implementations are called for one at a time.
     """
     states = [f"{s}0" for s in case.cell.state]
 
@@ -89,8 +91,8 @@ def _each(ours: Subject, case: Case) -> tuple[Callable[..., Results], Callable[.
         return [{k: arrays[k] for k in case.params}, arrays["x"], *(arrays[k] for k in states)]
 
     def forward_each(name: str, entries: Array, values: Array, **arrays: Array) -> Results:
-        got = ours.call("forward_each", name, entries, values, *split(arrays))
-        return dict(zip(("y", "hT", "cT"), got, strict=False))
+        outputs = ours.call("forward_each", name, entries, values, *split(arrays))
+        return dict(zip(("y", "hT", "cT"), outputs, strict=False))
 
     def backward_each(cotangents: dict[str, Array], **arrays: Array) -> Results:
         gradients: Results = ours.call(
@@ -103,21 +105,19 @@ def _each(ours: Subject, case: Case) -> tuple[Callable[..., Results], Callable[.
 
 def _verdict(implementation: Subject, case: Case, oracle: str) -> Evidence:
     result = _checked(implementation, case)
-    # A backward of the wrong shape, or a forward that is not a function, leaves the oracles nothing
-    # to judge.
+    # With a backward of a wrong shape, or a forward that is not a function, no oracle can judge.
     require(oracle in result.oracles, "; ".join(result.notes))
     outcome = result.oracles[oracle]
     if outcome.verdict == "fail":
-        # Where two oracles saw one place the result quotes the sharper one, so either may stand for
-        # this one.
-        found = [f for f in result.failures if f.oracle == oracle] or [
+        # If two oracles found one place, the result quotes the sharper one: either may stand here.
+        failures = [f for f in result.failures if f.oracle == oracle] or [
             f for f in result.failures if "Taylor" not in f.oracle
         ]
-        places = (f.where.rpartition("/ d ")[2].partition("[")[0] for f in found)
+        places = (f.where.rpartition("/ d ")[2].partition("[")[0] for f in failures)
         inputs = dict.fromkeys(f"d{place}" for place in places if place in case.arrays)
         ratio = math.inf if math.isnan(outcome.worst) else outcome.worst
         raise Violation(
-            "\n".join([outcome.reason, *map(str, found[:3])]), ratio=ratio, wrong=tuple(inputs)
+            "\n".join([outcome.reason, *map(str, failures[:3])]), ratio=ratio, wrong=tuple(inputs)
         )
     undecided = round(outcome.inconclusive * outcome.compared)
     if outcome.verdict != "pass":
@@ -131,26 +131,28 @@ def _verdict(implementation: Subject, case: Case, oracle: str) -> Evidence:
 
 @claim(needs={"backward"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def gradients_match_finite_differences(implementation: Subject, case: Case) -> Evidence:
-    """The full Jacobian that backward implies is that of forward by central differences, within
-    their own error bound.
+    """The Jacobian that backward implies is that of forward by central differences.
 
-    No equations are consulted: the implementation is held against itself.
+    It is the full Jacobian, within the error bound of the differences. No equations are consulted:
+    the implementation is compared with itself.
     """
     return _verdict(implementation, case, "finite differences")
 
 
 @claim(needs={"backward", "complex", "analytic"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def gradients_match_complex_step(implementation: Subject, case: Case) -> Evidence:
-    """The full Jacobian that backward implies is Im f(x + i h)/h at h = 1e-200, to rounding (Squire
-    & Trapp 1998).
+    """The Jacobian that backward implies is Im f(x + i h)/h at h = 1e-200.
+
+    It is the full Jacobian, to rounding (Squire & Trapp 1998).
     """
     return _verdict(implementation, case, "complex step")
 
 
 @claim(needs={"backward"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def taylor_remainder_vanishes_in_order(implementation: Subject, case: Case) -> Evidence:
-    """What is left of forward after the derivative along a direction is taken away vanishes with
-    the next order of the step.
+    """The Taylor remainder of forward vanishes with the next order of the step.
+
+    It is what is left after the derivative along a direction is taken away.
     """
     return _verdict(implementation, case, "Taylor")
 
@@ -162,18 +164,19 @@ def tangent_is_adjoint_of_backward(implementation: Subject, case: Case) -> Evide
 
 
 SCALES = {"dy": 64.0, "dhT": 1 / 64, "dcT": 4.0}
-"""Powers of two, which round nothing. Scaled up, gradients meet whatever clips them; scaled down,
-they are lost in whatever is added.
+"""Factors of the cotangents, powers of two, which round nothing.
+
+Scaled up, gradients meet whatever clips them; scaled down, they are lost in whatever is added.
 """
 
 
 @claim(needs={"backward"}, anywhere=True)
 def gradients_are_linear_in_cotangents(implementation: Subject, case: Case) -> Evidence:
-    """Cotangents of y, h_T and c_T, each alone and scaled by a power of two, give gradients that
-    add up to those of all together.
+    """Gradients are linear in the cotangents of y, h_T and c_T.
 
-    So y, h_T or c_T alone may make up a loss, the others being absent, and no gradient is clipped
-    or normalised.
+    Each alone and scaled by a power of two, the cotangents give gradients that add up to those of
+    all together. So y, h_T or c_T alone may make up a loss, the others being absent, and no
+    gradient is clipped or normalized.
     """
     together = case_budget(case)
     spread = dict(together.spread)
@@ -191,22 +194,23 @@ def gradients_are_linear_in_cotangents(implementation: Subject, case: Case) -> E
 
 @claim(needs={"backward"}, anywhere=True)
 def zero_cotangents_give_zero_gradients(implementation: Subject, case: Case) -> Evidence:
-    """Where every cotangent is zero, every gradient is exactly zero: nothing is added to it, and
-    nothing left from another call.
+    """If every cotangent is zero, every gradient is exactly zero.
+
+    Nothing is added to it, and nothing is left from another call.
     """
     implementation.backward(case, implementation.arguments(case))
     zero = {k: np.zeros_like(case[k]) for k in case.cotangents}
-    got = implementation.backward(case.having(**zero))
-    return identical(case.cell, got, {k: np.zeros_like(v) for k, v in got.items()})
+    gradients = implementation.backward(case.having(**zero))
+    return identical(case.cell, gradients, {k: np.zeros_like(v) for k, v in gradients.items()})
 
 
 @claim(needs={"backward", "analytic"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evidence:
-    """Gradients are those of one function: their own Jacobian H is symmetric, ⟨u, H v⟩ = ⟨v, H u⟩
-    for random u and v.
+    """Gradients are those of one function: their own Jacobian H is symmetric.
 
-    H v is the derivative of backward along v, with respect to everything at once, by central
-    differences with a bound on their own error. Neither forward nor any equations are consulted.
+    ⟨u, H v⟩ = ⟨v, H u⟩ for random u and v. H v is the derivative of backward along v, with respect
+    to everything at once, by central differences with a bound on their own error. Neither forward
+    nor any equations are consulted.
     """
     names = [k for k in case.inputs if k not in implementation.absent]
     rng = np.random.default_rng(case.origin.get("seed", 0))
@@ -216,8 +220,8 @@ def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evi
     )
 
     def gradient(**arrays: Array) -> Results:
-        got = implementation.backward(case.having(**arrays))
-        return {k: got[f"d{k}"] for k in names}
+        gradients = implementation.backward(case.having(**arrays))
+        return {k: gradients[f"d{k}"] for k in names}
 
     for k, value in gradient(**point).items():
         require(np.isfinite(value).all(), f"d{k} is not finite")

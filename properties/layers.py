@@ -1,4 +1,4 @@
-"""Claims about what is built of cells: directions, layers upon layers, and projections."""
+"""Properties of networks of cells: directions, stacked layers, projections."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from gatecheck.implementation import Results, Subject
 
 
 def _halves(a: Array) -> tuple[Array, Array]:
-    """The forward and the reverse direction's share of the last axis."""
+    """Return the shares of the forward and the reverse direction of the last axis."""
     P = a.shape[-1] // 2
     return a[..., :P], a[..., P:]
 
 
 def _mirrored_params(cell: Cell, arrays: Results, prefix: str) -> Results:
-    """The parameters, or their gradients, with the directions exchanged; an upper layer's W has a
-    block of rows for each direction.
+    """Return the parameters, or their gradients, with the directions exchanged.
+
+    An upper layer's W has a block of rows for each direction.
     """
     out: Results = {}
     for tag in cell.tags:
@@ -38,8 +39,9 @@ def _mirrored_params(cell: Cell, arrays: Results, prefix: str) -> Results:
 
 
 def _mirrored(cell: Cell, arrays: Results) -> Results:
-    """Arrays of a case, or its results, of the same network run on the reversed sequence with its
-    directions exchanged.
+    """Return the arrays of a case, or its results, for the mirrored network.
+
+    That network runs on the reversed sequence with its directions exchanged.
     """
     out: Results = {}
     for prefix in ("", "d"):
@@ -61,11 +63,10 @@ def _mirrored(cell: Cell, arrays: Results) -> Results:
 
 @claim(needs={"bidirectional"}, anywhere=True)
 def directions_are_mirror_images(implementation: Subject, case: Case) -> Evidence:
-    """Reversing the sequence and exchanging the directions' weights and states reverses the outputs
-    and exchanges their halves.
+    """Reversing the sequence and exchanging the directions mirrors the outputs.
 
-    And every gradient with them: there is nothing in the reverse direction that is not in the
-    other.
+    With the directions' weights and states exchanged, the outputs are reversed and their halves
+    exchanged, and so is every gradient: the reverse direction has nothing that the other has not.
     """
     mirror = case.having(**_mirrored(case.cell, dict(case.arrays)))
     expected = _mirrored(case.cell, implementation.run(case))
@@ -74,8 +75,9 @@ def directions_are_mirror_images(implementation: Subject, case: Case) -> Evidenc
 
 @claim(needs={"bidirectional", "flat"}, anywhere=True)
 def halves_see_past_and_future(implementation: Subject, case: Case) -> Evidence:
-    """The forward half of y_t depends on x_1 … x_t only, the reverse half on x_t … x_T only, and
-    each on its own direction's weights.
+    """The forward half of y_t depends on x_1 … x_t only, the reverse on x_t … x_T.
+
+    Each half depends on its own direction's weights only.
     """
     t = case.sizes.T // 2
     late, early = case["x"].copy(), case["x"].copy()
@@ -84,7 +86,7 @@ def halves_see_past_and_future(implementation: Subject, case: Case) -> Evidence:
     base = _halves(implementation.forward(case)["y"])
     past = _halves(implementation.forward(case.having(x=late))["y"])[0][:t]
     future = _halves(implementation.forward(case.having(x=early))["y"])[1][t:]
-    seen = identical(case.cell, {"y": past}, {"y": base[0][:t]}) + identical(
+    evidence = identical(case.cell, {"y": past}, {"y": base[0][:t]}) + identical(
         case.cell, {"y": future}, {"y": base[1][t:]}
     )
     for k, tag in enumerate(case.cell.tags):
@@ -94,13 +96,13 @@ def halves_see_past_and_future(implementation: Subject, case: Case) -> Evidence:
             if name.endswith(".reverse") != tag.endswith(".reverse")
         }
         alone = _halves(implementation.forward(case.having(**others))["y"])[k]
-        seen += identical(case.cell, {"y": alone}, {"y": base[k]})
-    return seen
+        evidence += identical(case.cell, {"y": alone}, {"y": base[k]})
+    return evidence
 
 
 @claim(needs={"stacked"}, anywhere=True)
 def lower_layers_know_nothing_of_upper(implementation: Subject, case: Case) -> Evidence:
-    """The states of a layer do not depend on the weights and states of the layers above it."""
+    """A layer's states do not depend on the weights and states of layers above it."""
     cell, k = case.cell, case.cell.directions
     top = cell.tags[-k:]
     changed = {
@@ -117,26 +119,30 @@ def lower_layers_know_nothing_of_upper(implementation: Subject, case: Case) -> E
 
 @claim(needs={"stacked", "backward"}, anywhere=True)
 def lower_states_give_upper_layers_no_gradient(implementation: Subject, case: Case) -> Evidence:
-    """A loss on the final states of the lower layers alone gives the parameters and states of the
-    top layer a gradient of exactly zero.
+    """A loss on lower layers' final states gives the top layer gradients of zero.
+
+    The gradients of the top layer's parameters and states are exactly zero.
     """
     cell, k = case.cell, case.cell.directions
     final = {
         f"d{s}T": np.concatenate([case[f"d{s}T"][:-k], 0 * case[f"d{s}T"][-k:]]) for s in cell.state
     }
-    got = implementation.backward(case.having(dy=None, **final))
+    gradients = implementation.backward(case.having(dy=None, **final))
     upper = {
-        f"d{n}{tag}": got[f"d{n}{tag}"]
+        f"d{n}{tag}": gradients[f"d{n}{tag}"]
         for tag in cell.tags[-k:]
         for n in cell.one.param_shapes(1, 1)
     }
-    upper |= {f"d{s}0": got[f"d{s}0"][-k:] for s in cell.state}
+    upper |= {f"d{s}0": gradients[f"d{s}0"][-k:] for s in cell.state}
     return identical(cell, upper, {name: np.zeros_like(a) for name, a in upper.items()})
 
 
 @claim(needs={"projected", "one_layer"}, reference=True, varies="H", anywhere=True)
 def projection_of_identity_is_plain_cell(implementation: Subject, case: Case) -> Evidence:
-    """With R the identity a projection changes nothing: h is o tanh(c), and dR is Σ_t v_tᵀ dh_t."""
+    """A projection with R the identity changes nothing.
+
+    h is o tanh(c), and dR is Σ_t v_tᵀ dh_t.
+    """
     P, cell = case.cell.projection or 0, case.cell
     T, B, D, _ = case.sizes
     seed, regime = case.origin.get("seed", 0), case.origin.get("regime", "generic")
@@ -153,19 +159,19 @@ def projection_of_identity_is_plain_cell(implementation: Subject, case: Case) ->
 
 @claim(needs={"projected", "one_layer"}, anywhere=True)
 def projected_state_can_change_coordinates(implementation: Subject, case: Case) -> Evidence:
-    """Nothing sees h but U: R -> R M with U -> M⁻¹ U and h_0 -> h_0 M turns every h into h M, and
-    leaves c as it is.
+    """Only U reads a projected h, so h can change coordinates.
 
-    The gradients turn with M⁻ᵀ. Here M permutes and doubles.
+    R -> R M with U -> M⁻¹ U and h_0 -> h_0 M turns every h into h M, and leaves c as it is. The
+    gradients turn with M⁻ᵀ. Here M permutes and doubles.
     """
     P = case["U"].shape[0]
     rng = np.random.default_rng(case.origin.get("seed", 0))
     M = (np.eye(P)[rng.permutation(P)] * 2).astype(case.dtype)
-    back = M.T / 4  # its inverse
-    inverse_t = back.T
-    turned = case.having(
+    inverse = M.T / 4
+    inverse_t = inverse.T
+    transformed = case.having(
         R=case["R"] @ M,
-        U=back @ case["U"],
+        U=inverse @ case["U"],
         h0=case["h0"] @ M,
         dy=case["dy"] @ inverse_t,
         dhT=case["dhT"] @ inverse_t,
@@ -178,4 +184,6 @@ def projected_state_can_change_coordinates(implementation: Subject, case: Case) 
             "dU": M.T @ expected["dU"],
             "dh0": expected["dh0"] @ inverse_t,
         }
-    return consistent(case.cell, implementation.run(turned), expected, case_budget(turned))
+    return consistent(
+        case.cell, implementation.run(transformed), expected, case_budget(transformed)
+    )

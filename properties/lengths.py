@@ -1,4 +1,4 @@
-"""Claims about rows that end at lengths of their own: padding is nothing."""
+"""Properties of rows of different lengths: padding has no effect."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from gatecheck.implementation import Results, Subject
 
 
 def past_the_end(case: Case) -> Array:
-    """Which entries of a sequence are padding ``(T, B, 1)``."""
+    """Return a mask ``(T, B, 1)`` of the entries of a sequence that are padding."""
     past: Array = np.arange(case.sizes.T)[:, None] >= case["lengths"]
     return past[..., None]
 
 
 @claim(needs={"lengths"}, cases="ragged", reference=True, anywhere=True)
 def lengths_within_budget(implementation: Subject, case: Case) -> Evidence:
-    """With lengths, outputs and every gradient are those of the cell's equations: the state is held
-    past a row's end.
+    """With lengths, outputs and gradients are those of the cell's equations.
 
-    y is zero there, h_T and c_T are the states at the end of each row, and a cotangent of padding
-    is a cotangent of nothing.
+    The state is held past a row's end. y is zero there, h_T and c_T are the states at the end of
+    each row, and a cotangent of padding has no effect.
     """
     budget = case_budget(case)
     return agree(case.cell, implementation.run(case), budget.exact, budget.tolerance)
@@ -32,10 +31,10 @@ def lengths_within_budget(implementation: Subject, case: Case) -> Evidence:
 
 @claim(needs={"lengths"}, cases="ragged", varies="TB", anywhere=True)
 def rows_end_at_their_lengths(implementation: Subject, case: Case) -> Evidence:
-    """A row with a length is the row alone, cut off there: y, h_T, c_T, dx, dh_0, dc_0; parameter
-    gradients are the sum over rows.
+    """A row with a length gives the results of that row alone, cut off there.
 
-    Past its end y and dx are exactly zero.
+    These are y, h_T, c_T, dx, dh_0, dc_0; parameter gradients are the sum over rows. Past its end y
+    and dx are exactly zero.
     """
     T = case.sizes.T
     parts: dict[str, list[Array]] = {}
@@ -56,34 +55,42 @@ def rows_end_at_their_lengths(implementation: Subject, case: Case) -> Evidence:
                     np.pad(value, padding) if name in ("y", "dx") else value
                 )
     expected = sums | {name: np.concatenate(rows, axis=-2) for name, rows in parts.items()}
-    got = implementation.run(case)
-    past: Results = {k: np.where(past_the_end(case), got[k], 0) for k in ("y", "dx") if k in got}
-    seen = identical(case.cell, past, {k: np.zeros_like(v) for k, v in past.items()})
-    return seen + consistent(case.cell, got, expected, case_budget(case))
+    results = implementation.run(case)
+    past: Results = {
+        k: np.where(past_the_end(case), results[k], 0) for k in ("y", "dx") if k in results
+    }
+    evidence = identical(case.cell, past, {k: np.zeros_like(v) for k, v in past.items()})
+    return evidence + consistent(case.cell, results, expected, case_budget(case))
 
 
 @claim(needs={"lengths"}, cases="ragged", varies="T", anywhere=True)
 def padding_is_not_seen(implementation: Subject, case: Case) -> Evidence:
-    """What stands in x past a row's end changes no bit of any output, nor does NaN; in dy, of no
+    """Padding changes no bit of any result.
+
+    The entries of x past a row's end affect no output, even if they are NaN; those of dy, no
     gradient.
     """
     past = past_the_end(case)
     if not past.any():
         return Evidence()
-    unseen = case.having(x=np.where(past, np.nan, case["x"]))
-    seen = identical(case.cell, implementation.forward(unseen), implementation.forward(case))
+    nan_padded = case.having(x=np.where(past, np.nan, case["x"]))
+    evidence = identical(
+        case.cell, implementation.forward(nan_padded), implementation.forward(case)
+    )
     if "backward" in implementation.abilities:
         other = case.having(
             x=np.where(past, 3 - case["x"], case["x"]),
             dy=np.where(past, 2 - case["dy"], case["dy"]),
         )
-        seen += identical(case.cell, implementation.backward(other), implementation.backward(case))
-    return seen
+        evidence += identical(
+            case.cell, implementation.backward(other), implementation.backward(case)
+        )
+    return evidence
 
 
 @claim(needs={"lengths"}, anywhere=True)
 def full_lengths_change_nothing(implementation: Subject, case: Case) -> Evidence:
-    """If every row is as long as the sequence, lengths say nothing: the results are those without."""
+    """If every row is as long as the sequence, lengths change nothing."""
     full = case.having(lengths=np.full(case.sizes.B, case.sizes.T))
     return consistent(
         case.cell, implementation.run(full), implementation.run(case), case_budget(case)

@@ -1,6 +1,4 @@
-"""Claims about values: what is computed is what the equations say, to the precision of the
-arithmetic.
-"""
+"""Properties of values: results are the equations', to the dtype's precision."""
 
 from __future__ import annotations
 
@@ -19,11 +17,11 @@ from gatecheck.oracles.rounding import PRECISIONS
 
 @claim(cases="any", reference=True, anywhere=True)
 def forward_within_budget(implementation: Subject, case: Case) -> Evidence:
-    """y, h_T and c_T are those of the cell's equations, within the rounding that correct code may
-    show.
+    """y, h_T and c_T are those of the cell's equations, within their rounding budgets.
 
-    The equations run in float64, and once more in replicates with every operation perturbed by its
-    own rounding in the dtype of the case; the budget is eight times the spread of the replicates.
+    The equations run in float64, and again in replicates with every operation perturbed by its own
+    rounding in the dtype of the case; the budget, the rounding that correct code may show, is eight
+    times the spread of the replicates.
     """
     budget = case_budget(case)
     return agree(case.cell, implementation.forward(case), budget.exact, budget.tolerance)
@@ -31,11 +29,11 @@ def forward_within_budget(implementation: Subject, case: Case) -> Evidence:
 
 @claim(needs={"own_weights"}, varies="DH", reference=True, anywhere=True)
 def own_weights_within_budget(implementation: Subject, case: Case) -> Evidence:
-    """With the weights that the implementation carries, such as those in a model's file, outputs
-    are those of the cell's equations.
+    """With the implementation's own weights, outputs are those of the equations.
 
-    Inputs and states are drawn as for all others. Trained weights may be such as no regime draws:
-    large, dead, or far from centred.
+    They are the weights that it comes with, such as those in a model's file. Inputs and states are
+    drawn as for all others. Trained weights may be such as no regime draws: large, dead, or far
+    from centered.
     """
     weights = implementation.own_weights
     sizes = case.sizes._replace(
@@ -50,11 +48,10 @@ def own_weights_within_budget(implementation: Subject, case: Case) -> Evidence:
 
 @claim(cases="long", reference=True, anywhere=True)
 def long_sequences_within_budget(implementation: Subject, case: Case) -> Evidence:
-    """Over a hundred steps, with gates that keep, outputs and gradients are still those of the
-    equations.
+    """Over a hundred steps, outputs and gradients are those of the equations.
 
-    The cotangents are those of the last state alone. The gates are slow, so that the gradient at
-    the longest lag is not lost in rounding: a backward that is truncated half-way is then wrong in
+    The cotangents are those of the last state alone. The gates keep, so that the gradient at the
+    longest lag is not lost in rounding: a backward that is truncated half-way is then wrong in
     every step before.
     """
     last = case.having(dy=None)
@@ -64,32 +61,32 @@ def long_sequences_within_budget(implementation: Subject, case: Case) -> Evidenc
 
 @claim(needs={"one_way"}, anywhere=True)
 def nan_stays_nan_in_its_row(implementation: Subject, case: Case) -> Evidence:
-    """A NaN in an input makes every later output of its row NaN, and touches nothing before it nor
-    any other row.
+    """A NaN in an input makes every later output of its row NaN, and nothing else.
+
+    It affects nothing before it, and no other row.
     """
     t, b = case.sizes.T // 2, case.sizes.B // 2
     x = case["x"].copy()
     x[t, b, 0] = np.nan
     with np.errstate(invalid="ignore"):
-        got = implementation.forward(case.having(x=x))["y"]
-    seen = require(
-        bool(np.isnan(got[t:, b]).all()),
+        y = implementation.forward(case.having(x=x))["y"]
+    evidence = require(
+        bool(np.isnan(y[t:, b]).all()),
         f"a NaN in x[{t}, {b}, 0] became a number in a later output of that row",
     )
-    others = np.delete(got, b, axis=1)
-    seen += require(not np.isnan(others).any(), f"a NaN in x[{t}, {b}, 0] reached another row")
-    return seen + require(
-        not np.isnan(got[:t]).any(), f"a NaN in x[{t}, {b}, 0] reached an earlier output"
+    others = np.delete(y, b, axis=1)
+    evidence += require(not np.isnan(others).any(), f"a NaN in x[{t}, {b}, 0] reached another row")
+    return evidence + require(
+        not np.isnan(y[:t]).any(), f"a NaN in x[{t}, {b}, 0] reached an earlier output"
     )
 
 
 @claim(needs={"bounded"})
 def infinity_gives_its_limit(implementation: Subject, case: Case) -> Evidence:
-    """An infinite input saturates what it enters, as a very large one does: no NaN, and the same
-    outputs.
+    """An infinite input saturates what it enters, as a very large one does.
 
-    All weights of the infinite entry are at least a thousandth here, so that its preactivations are
-    infinite too.
+    There is no NaN, and the outputs are the same. All weights of the infinite entry are at least a
+    thousandth here, so that its preactivations are infinite too.
     """
     x = case["x"].copy()
     W = case["W"].copy()
@@ -99,98 +96,103 @@ def infinity_gives_its_limit(implementation: Subject, case: Case) -> Evidence:
     large[0, :, 0] = 1e8
     huge = case.having(x=large, W=W)
     with np.errstate(invalid="ignore", over="ignore"):
-        got = implementation.forward(case.having(x=x, W=W))
-    return consistent(case.cell, got, implementation.forward(huge), forward_budget(huge))
+        outputs = implementation.forward(case.having(x=x, W=W))
+    return consistent(case.cell, outputs, implementation.forward(huge), forward_budget(huge))
 
 
 def _saturated(case: Case) -> Results:
-    """The outputs where every gate is 0 or 1 and every candidate at an end of φ, by the sign of the
-    first input's weights.
+    """Return the outputs with every gate at 0 or 1, every candidate at an end of φ.
+
+    The signs of the first input's weights decide which.
     """
     cell, a = case.cell, case.doubles()
-    pushed = {k: a["x"][..., :1] * block(cell, a["W"], k)[0] for k in cell.gates}
+    drive = {k: a["x"][..., :1] * block(cell, a["W"], k)[0] for k in cell.gates}
     ends = {
         k: (v > 0).astype(float) if k in cell.sigmoid_gates else activation(cell)(np.inf * v)
-        for k, v in pushed.items()
+        for k, v in drive.items()
     }
     h, c, y = a["h0"], a.get("c0", a["h0"]), []
     for t in range(case.sizes.T):
-        now = {k: v[t] for k, v in ends.items()}
+        step = {k: v[t] for k, v in ends.items()}
         if "update_gate" in cell.traits:
-            h = np.where(now["z"] > 0, now["n"], h)
+            h = np.where(step["z"] > 0, step["n"], h)
         elif "cell_state" in cell.traits:
-            c = now["f"] * c + now.get("i", 1 - now["f"]) * now["g"]
+            c = step["f"] * c + step.get("i", 1 - step["f"]) * step["g"]
             c = c if cell.clip is None else np.clip(c, -cell.clip, cell.clip)
-            h = now["o"] * np.tanh(c)
+            h = step["o"] * np.tanh(c)
         else:
-            h = now["n"]
+            h = step["n"]
         y.append(h)
     return {"y": np.stack(y), "hT": h} | ({"cT": c} if "cell_state" in cell.traits else {})
 
 
 @claim(needs={"bounded"})
 def huge_inputs_saturate(implementation: Subject, case: Case) -> Evidence:
-    """Preactivations from ±1e3 to ±1e30 put every gate at 0 or 1 and every candidate at its limit;
-    no gradient is NaN.
+    """Preactivations from ±1e3 to ±1e30 saturate every gate and every candidate.
 
-    What is left is arithmetic of zeros and ones. A tanh that is written as (exp(2a) - 1)/(exp(2a) +
-    1) yields NaN there.
+    Gates are 0 or 1, candidates are at their limits, and no gradient is NaN. What is left is
+    arithmetic of zeros and ones. A tanh that is written as (exp(2a) - 1)/(exp(2a) + 1) yields NaN
+    there.
     """
     W = case["W"].copy()
     W[0] = np.where(np.abs(W[0]) < 0.1, 0.1, W[0])
-    seen = Evidence()
+    evidence = Evidence()
     for size in (1e4, 1e30):
         x = np.zeros_like(case["x"])
         x[..., 0] = np.where(case["x"][..., 0] < 0, -size, size)
         huge = case.having(x=x, W=W)
         with np.errstate(over="ignore"):
-            got = implementation.run(huge)
-        for name, value in got.items():
+            results = implementation.run(huge)
+        for name, value in results.items():
             require(
                 np.isfinite(value).all(), f"{name} is not finite at preactivations of {size:.0e}"
             )
-        seen += agree(case.cell, got, _saturated(huge), forward_budget(huge).tolerance)
-    return seen
+        evidence += agree(case.cell, results, _saturated(huge), forward_budget(huge).tolerance)
+    return evidence
 
 
 @claim(reference=True, anywhere=True)
 def subnormal_inputs_are_numbers(implementation: Subject, case: Case) -> Evidence:
-    """Inputs and states below the smallest normal number give the outputs of the equations, and no
-    result is NaN or infinite.
+    """Inputs and states below the smallest normal number give the equations' outputs.
 
-    Whether subnormal numbers are kept or flushed to zero is left open: they are less than the
-    tolerance. Tried with biases, which hide them, and without, where nothing in the cell is larger.
+    No result is NaN or infinite. Subnormal numbers may be kept or flushed to zero: they are less
+    than the tolerance. Tried with biases, which hide them, and without, where nothing in the cell
+    is larger.
     """
     small = PRECISIONS[case.dtype.name].tiny / 64
     biased = case.having(
         **{k: case[k] * case.dtype.type(small) for k in ("x", *STATES) if k in case.arrays}
     )
     bare = biased.having(**{k: np.zeros_like(v) for k, v in case.params.items() if v.ndim == 1})
-    for tried in (biased, bare):
-        for name, value in implementation.run(tried).items():
+    for variant in (biased, bare):
+        for name, value in implementation.run(variant).items():
             require(
                 np.isfinite(value).all(), f"{name} is not finite where the inputs are subnormal"
             )
     budget = forward_budget(biased)
-    seen = agree(case.cell, implementation.forward(biased), budget.exact, budget.tolerance)
+    evidence = agree(case.cell, implementation.forward(biased), budget.exact, budget.tolerance)
     budget = forward_budget(bare)
     for name, value in implementation.forward(bare).items():
-        # As small as their tolerance, these are no blocks that `agree` would judge.
-        apart = np.abs(value.astype(float) - budget.exact[name])
-        seen += require(
-            (apart <= budget.tolerance[name]).all(),
-            f"{name} is off by {apart.max():.3g} where the inputs are subnormal",
+        # `agree` would not judge blocks that are as small as their tolerance.
+        error = np.abs(value.astype(float) - budget.exact[name])
+        evidence += require(
+            (error <= budget.tolerance[name]).all(),
+            f"{name} is off by {error.max():.3g} where the inputs are subnormal",
         )
-    return seen
+    return evidence
 
 
 GRID = np.linspace(-30, 30, 121)
-"""Arguments at which activations are measured; half steps are exact in every dtype."""
+"""Arguments at which activations are measured.
+
+Half steps are exact in every dtype.
+"""
 
 
 def _alone(case: Case, gate: str) -> tuple[Case, str]:
-    """One step in which the unit j shows the activation of `gate` at GRID[j], all weights being
-    zero, and the state that shows it.
+    """Return one step in which unit j shows the activation of `gate` at GRID[j].
+
+    All weights are zero. The second value is the name of the state that shows it.
     """
     n, cell = len(GRID), case.cell
     arrays: dict[str, Array] = {
@@ -198,11 +200,11 @@ def _alone(case: Case, gate: str) -> tuple[Case, str]:
     }
     arrays |= {"x": case["x"][:1, :1]} | {f"{k}0": np.zeros((1, n)) for k in cell.state}
 
-    def bias(of: str, value: float | Array) -> None:
-        if of in cell.gates:
-            block(cell, arrays["b"], of)[...] = value
+    def bias(name: str, value: float | Array) -> None:
+        if name in cell.gates:
+            block(cell, arrays["b"], name)[...] = value
 
-    shown = "cT" if gate in ("i", "f", "g") else "hT"
+    state = "cT" if gate in ("i", "f", "g") else "hT"
     if "update_gate" in cell.traits:
         bias("z", OPEN)
         if gate == "z":
@@ -218,32 +220,32 @@ def _alone(case: Case, gate: str) -> tuple[Case, str]:
         bias("i", OPEN)
         bias("g", OPEN)
     bias(gate, GRID)
-    return case.having(**dict.fromkeys(("dy", "dhT", "dcT"))).having(**arrays), shown
+    return case.having(**dict.fromkeys(("dy", "dhT", "dcT"))).having(**arrays), state
 
 
 @claim(needs={"unclipped"}, varies="TBH")
 def activations_are_accurate(implementation: Subject, case: Case) -> Evidence:
-    """Every activation is accurate from -30 to 30, one at a time: with zero weights its argument is
-    a bias.
+    """Every activation is accurate from -30 to 30, one at a time.
 
-    An RNN's h is φ(b_n). In a GRU h' = z where n = 1 and h = 0, h' = n where z = 1, and tanh(r)
-    where z = h = 1 and U_n = I. In an LSTM c' = i, f or g where the other two are 0 or 1, and h' =
-    o tanh(1) where c' = 1. The values are SciPy's and NumPy's.
+    With zero weights its argument is a bias. An RNN's h is φ(b_n). In a GRU h' = z where n = 1 and
+    h = 0, h' = n where z = 1, and tanh(r) where z = h = 1 and U_n = I. In an LSTM c' = i, f or g
+    where the other two are 0 or 1, and h' = o tanh(1) where c' = 1. The values are SciPy's and
+    NumPy's.
     """
-    seen = Evidence()
+    evidence = Evidence()
     for gate in case.cell.gates:
-        alone, shown = _alone(without_peepholes(case), gate)
+        isolated, state = _alone(without_peepholes(case), gate)
         if gate in case.cell.sigmoid_gates:
             value = squash(case.cell, GRID + (case.cell.forget_bias if gate == "f" else 0.0))
             value = {"r": np.tanh(value), "o": value * np.tanh(1.0)}.get(gate, value)
         else:
             value = activation(case.cell)(GRID)
-        got = implementation.forward(alone)[shown]
+        result = implementation.forward(isolated)[state]
         name = f"activation of {gate} from -30 to 30"
-        seen += agree(
+        evidence += agree(
             case.cell,
-            {name: got},
+            {name: result},
             {name: value[None]},
-            {name: forward_budget(alone).tolerance[shown]},
+            {name: forward_budget(isolated).tolerance[state]},
         )
-    return seen
+    return evidence

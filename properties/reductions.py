@@ -1,4 +1,4 @@
-"""Claims about special cases: gates that are shut or open turn one cell into another."""
+"""Properties of special cases: shut or open gates turn one cell into another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from gatecheck.kernels import Builtin
 
 
 def _plain_rnn(case: Case) -> Case:
-    """The RNN that a GRU becomes at z = r = 1: the candidate's blocks, its two biases added."""
+    """Return the RNN that a GRU becomes at z = r = 1.
+
+    It has the candidate's blocks, with their two biases added.
+    """
     params = {k: block(case.cell, case[k], "n") for k in ("W", "U", "b")}
     if case.cell.reset == "after":
         params["b"] = params["b"] + case["c_n"]
@@ -28,13 +31,13 @@ def _plain_rnn(case: Case) -> Case:
 
 
 def _embedded(case: Case, results: Results) -> Results:
-    """An RNN's results as the GRU's: the other gates' gradients are zero."""
+    """Return an RNN's results as the GRU's: other gates' gradients are zero."""
     out = dict(results)
     for k in ("W", "U", "b"):
         if f"d{k}" in results:
-            whole = np.zeros(case[k].shape, results[f"d{k}"].dtype)
-            block(case.cell, whole, "n")[...] = results[f"d{k}"]
-            out[f"d{k}"] = whole
+            padded = np.zeros(case[k].shape, results[f"d{k}"].dtype)
+            block(case.cell, padded, "n")[...] = results[f"d{k}"]
+            out[f"d{k}"] = padded
     if case.cell.reset == "after" and "db" in results:
         out["dc_n"] = results["db"]
     return out
@@ -42,31 +45,30 @@ def _embedded(case: Case, results: Results) -> Results:
 
 @claim(needs={"update_gate"}, reference=True)
 def update_gate_of_ones_is_plain_rnn(implementation: Subject, case: Case) -> Evidence:
-    """An update gate of ones, with an open reset gate, makes a GRU the plain RNN h' = tanh(x W_n +
-    h U_n + b_n + c_n).
+    """An update gate of ones, with an open reset gate, makes a GRU the plain RNN.
 
-    In its outputs and in every gradient; those of the gates' own parameters are zero. Bit for bit
-    where that is promised (c_n = 0).
+    h' = tanh(x W_n + h U_n + b_n + c_n), in its outputs and in every gradient; those of the gates'
+    own parameters are zero. Bit for bit where that is promised (c_n = 0).
     """
     ones = case.with_gate("z", OPEN).with_gate("r", OPEN)
     tolerance = case_budget(ones).tolerance
-    seen = agree(
+    evidence = agree(
         case.cell, implementation.run(ones), _embedded(case, exact(_plain_rnn(ones))), tolerance
     )
     if "bitwise" in implementation.abilities:
         if case.cell.reset == "after":
             ones = ones.having(c_n=np.zeros(case.sizes.H))
         rnn = subject(Builtin(RNN())).run(_plain_rnn(ones))
-        seen += identical(case.cell, implementation.run(ones), _embedded(case, rnn))
-    return seen
+        evidence += identical(case.cell, implementation.run(ones), _embedded(case, rnn))
+    return evidence
 
 
 @claim(needs={"update_gate"})
 def update_gate_of_zeros_copies(implementation: Subject, case: Case) -> Evidence:
-    """An update gate of zeros makes a GRU copy its state: y_t = h_0 at every step, and ∂h_T/∂h_0 is
-    the identity.
+    """An update gate of zeros makes a GRU copy its state: y_t = h_0 at every step.
 
-    So dh_0 = dh_T + Σ_t dy_t, and every other gradient is zero. Bit for bit where that is promised.
+    ∂h_T/∂h_0 is the identity, so dh_0 = dh_T + Σ_t dy_t, and every other gradient is zero. Bit for
+    bit where that is promised.
     """
     copy = case.with_gate("z", SHUT)
     budget = case_budget(copy)
@@ -75,27 +77,27 @@ def update_gate_of_zeros_copies(implementation: Subject, case: Case) -> Evidence
     expected["y"] = np.broadcast_to(h0, budget.exact["y"].shape)
     expected["hT"] = h0
     expected["dh0"] = case["dhT"].astype(float) + case["dy"].astype(float).sum(0)
-    seen = agree(case.cell, implementation.run(copy), expected, budget.tolerance)
+    evidence = agree(case.cell, implementation.run(copy), expected, budget.tolerance)
     if "bitwise" in implementation.abilities:
         last_only = copy.having(dy=None)
-        exactly: Results = {
+        bitwise: Results = {
             "y": np.broadcast_to(case["h0"], expected["y"].shape),
             "dh0": case["dhT"],
         }
-        seen += identical(case.cell, implementation.run(last_only), exactly)
-    return seen
+        evidence += identical(case.cell, implementation.run(last_only), bitwise)
+    return evidence
 
 
 @claim(needs={"reset_gate"}, varies="T")
 def reset_gate_of_zeros_forgets(implementation: Subject, case: Case) -> Evidence:
-    """A reset gate of zeros makes the candidate ignore h; with an update gate of ones this token is
-    the first.
+    """A reset gate of zeros makes the candidate ignore h.
 
-    Then y_t is the output of a single step from the state zero, whatever came before, and dh_0 = 0.
+    With an update gate of ones each token is then the first: y_t is the output of a single step
+    from the state zero, whatever came before, and dh_0 = 0.
     """
     first = case.with_gate("r", SHUT).with_gate("z", OPEN)
     budget = case_budget(first)
-    got = implementation.run(first)
+    results = implementation.run(first)
     tokens = [
         implementation.forward(first.having(x=case["x"][t : t + 1], h0=None, dy=None, dhT=None))[
             "y"
@@ -103,7 +105,7 @@ def reset_gate_of_zeros_forgets(implementation: Subject, case: Case) -> Evidence
         for t in range(case.sizes.T)
     ]
     return consistent(
-        case.cell, got, {"y": np.stack(tokens), "dh0": np.zeros(case["h0"].shape)}, budget
+        case.cell, results, {"y": np.stack(tokens), "dh0": np.zeros(case["h0"].shape)}, budget
     )
 
 
@@ -120,11 +122,11 @@ def open_forget_gate_holds_memory(implementation: Subject, case: Case) -> Eviden
     budget = case_budget(hold)
     expected: Results = {k: np.zeros_like(v) for k, v in budget.exact.items() if k.startswith("d")}
     expected |= {"cT": case["c0"].astype(float), "dc0": case["dcT"].astype(float)}
-    got = implementation.run(hold)
-    seen = agree(case.cell, got, expected, budget.tolerance)
+    results = implementation.run(hold)
+    evidence = agree(case.cell, results, expected, budget.tolerance)
     if "bitwise" in implementation.abilities:
-        seen += identical(case.cell, got, {"cT": case["c0"], "dc0": case["dcT"]})
-    return seen
+        evidence += identical(case.cell, results, {"cT": case["c0"], "dc0": case["dcT"]})
+    return evidence
 
 
 @claim(needs={"cell_state"})
@@ -158,11 +160,11 @@ def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Ev
     U = constant["U"] * gate[:, None]
     block(case.cell, U, "o")[...] = 0
     folded = folded.having(U=U, h0=constant["h0"] / gate)
-    got, other = implementation.forward(constant), implementation.forward(folded)
+    outputs, other = implementation.forward(constant), implementation.forward(folded)
     # Multiplying by ½ is exact, so both sides carry the same rounding.
     return consistent(
         case.cell,
-        got,
+        outputs,
         {"y": other["y"] * gate, "hT": other["hT"] * gate, "cT": other["cT"]},
         forward_budget(constant),
     )
@@ -170,15 +172,19 @@ def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Ev
 
 @claim(varies="T")
 def zero_state_hides_recurrent_weights(implementation: Subject, case: Case) -> Evidence:
-    """From the state zero U is irrelevant to y_1, and the gradient of one step with respect to U is
-    zero.
+    """From the state zero, y_1 does not depend on U.
+
+    The gradient of one step with respect to U is zero.
     """
     start = case.having(x=case["x"][:1], dy=case["dy"][:1], h0=None)
     other = start.having(U=-2 * case["U"])
     budget = case_budget(start)
-    got = implementation.run(start)
+    results = implementation.run(start)
     return consistent(
-        case.cell, got, implementation.forward(other) | {"dU": np.zeros(case["U"].shape)}, budget
+        case.cell,
+        results,
+        implementation.forward(other) | {"dU": np.zeros(case["U"].shape)},
+        budget,
     )
 
 
@@ -204,9 +210,9 @@ def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evid
     elif "update_gate" in cell.traits:
         c_n = case["c_n"].astype(float) if cell.reset == "after" else 0.0
         n = np.tanh(b["n"] + squash(cell, b["r"]) * c_n)
-        kept = squash(cell, -b["z"]) ** t
+        old_share = squash(cell, -b["z"]) ** t
         # and not n + kept (h0 - n), which rounds where all is kept
-        expected = {"y": (1 - kept) * n + kept * h0}
+        expected = {"y": (1 - old_share) * n + old_share * h0}
     else:
         expected = {"y": np.broadcast_to(activation(cell)(b["n"]), (case.sizes.T, *h0.shape))}
     return agree(cell, implementation.forward(still), expected, forward_budget(still).tolerance)
@@ -214,8 +220,9 @@ def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evid
 
 @claim(needs={"update_gate"}, varies="T")
 def opposite_update_gates_sum_to_whole(implementation: Subject, case: Case) -> Evidence:
-    """Negating the update gate's weights exchanges its two shares: h'(z) + h'(1 - z) = n + h, with
-    n = h' at z = 1.
+    """Negating the update gate's weights exchanges its two shares.
+
+    h'(z) + h'(1 - z) = n + h, with n = h' at z = 1.
     """
     first = case.having(x=case["x"][:1], dy=None, dhT=None)
     negated = {k: case[k].copy() for k in ("W", "U", "b")}
@@ -237,8 +244,9 @@ def _without_c_n(case: Case) -> Case:
 
 
 def _placed_otherwise(case: Case) -> Results:
-    """What the equations give with the reset gate on the other side of the product with U_n, c_n
-    being zero.
+    """Return the equations' results with the reset on the other side of U_n's product.
+
+    c_n is zero.
     """
     placed = replace(case.cell, reset="before" if case.cell.reset == "after" else "after")
     arrays = {k: v for k, v in case.arrays.items() if k != "c_n"} | (
@@ -251,8 +259,9 @@ def _placed_otherwise(case: Case) -> Results:
 
 @claim(needs={"reset_gate"}, reference=True)
 def reset_placement_is_free_where_open(implementation: Subject, case: Case) -> Evidence:
-    """At r = 1 (and c_n = 0) it does not matter whether the reset gate is applied before or after
-    the product with U_n.
+    """An open reset gate may come before or after the product with U_n.
+
+    It does not matter at r = 1 (and c_n = 0).
     """
     opened = _without_c_n(case.with_gate("r", OPEN))
     # The gradient of r itself is zero on both sides only because a shut or open sigmoid is flat.
@@ -266,27 +275,27 @@ def reset_placement_is_free_where_open(implementation: Subject, case: Case) -> E
 
 @claim(needs={"reset_gate"}, reference=True)
 def reset_placement_is_free_where_diagonal(implementation: Subject, case: Case) -> Evidence:
-    """Where U_n is diagonal (and c_n = 0) the product with it commutes with any reset gate: (r ⊙ h)
-    U_n = r ⊙ (h U_n).
+    """A diagonal U_n commutes with any reset gate: (r ⊙ h) U_n = r ⊙ (h U_n).
 
-    So the reset gate may be on either side, in the outputs and in every gradient but those of U_n
-    beside its diagonal.
+    So the reset gate may be on either side, if c_n = 0, in the outputs and in every gradient but
+    those of U_n off its diagonal.
     """
     U = case["U"].copy()
     diagonal = np.eye(case.sizes.H, dtype=case.dtype)
     block(case.cell, U, "n")[...] *= diagonal
     commuting = _without_c_n(case.having(U=U))
-    got, other = implementation.run(commuting), _placed_otherwise(commuting)
-    for results in (got, other):
-        if "dU" in results:
-            block(case.cell, results["dU"], "n")[...] *= diagonal
-    return agree(case.cell, got, other, case_budget(commuting).tolerance)
+    results, other = implementation.run(commuting), _placed_otherwise(commuting)
+    for arrays in (results, other):
+        if "dU" in arrays:
+            block(case.cell, arrays["dU"], "n")[...] *= diagonal
+    return agree(case.cell, results, other, case_budget(commuting).tolerance)
 
 
 @claim(needs={"free_gates", "unclipped"}, reference=True)
 def coupled_lstm_is_gru(implementation: Subject, case: Case) -> Evidence:
-    """With W_i = -W_f, b_i = -b_f and U = 0 an LSTM's c is a GRU's h at z = i: c' = i g + (1 - i)
-    c.
+    """With W_i = -W_f, b_i = -b_f and U = 0 an LSTM's c is a GRU's h at z = i.
+
+    c' = i g + (1 - i) c.
     """
     plain = without_peepholes(case)
     # On this grid the run-time forget bias can be taken away again without rounding.
@@ -311,8 +320,9 @@ def coupled_lstm_is_gru(implementation: Subject, case: Case) -> Evidence:
 
 @claim(needs={"peepholes"}, reference=True)
 def peepholes_of_zero_leave_the_plain_cell(implementation: Subject, case: Case) -> Evidence:
-    """With p = 0 an LSTM with peepholes is the one without, in its outputs and in every gradient
-    but that of p.
+    """With p = 0 an LSTM with peepholes is the one without.
+
+    This holds for its outputs and for every gradient but that of p.
     """
     none = without_peepholes(case)
     arrays = {k: np.array(v) for k, v in none.arrays.items() if k != "p"}
@@ -321,7 +331,7 @@ def peepholes_of_zero_leave_the_plain_cell(implementation: Subject, case: Case) 
 
 
 def _slope(cell: Cell, gate: Array) -> Array:
-    """The derivative of a gate by its preactivation, where it has that value."""
+    """Return the derivative of a gate by its preactivation, from the gate's value."""
     return gate * (1 - gate) if cell.hard is None else ((gate > 0) & (gate < 1)) / cell.hard
 
 
@@ -370,11 +380,11 @@ def _one_memory(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
 
 @claim(varies="T")
 def one_step_has_a_closed_form(implementation: Subject, case: Case) -> Evidence:
-    """One step is φ(a) in an RNN, z n + (1 - z) h in a GRU, o tanh(f c + i g) in an LSTM; and db =
-    Σ δ, dW = xᵀ δ, dx = δ Wᵀ.
+    """One step has a closed form, in its outputs and in its gradients.
 
-    Here δ is the gradient of the preactivations, the chain rule through one step. All is written
-    out in NumPy, apart from any sequence.
+    It is φ(a) in an RNN, z n + (1 - z) h in a GRU, o tanh(f c + i g) in an LSTM. With δ the
+    gradient of the preactivations, by the chain rule through one step, db = Σ δ, dW = xᵀ δ, dx = δ
+    Wᵀ. All is written out in NumPy, apart from any sequence.
     """
     first = case.having(x=case["x"][:1], dy=case["dy"][:1])
     a, cell = first.doubles(), case.cell

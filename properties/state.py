@@ -1,4 +1,4 @@
-"""Claims about the state: what an output may depend on, and that nothing else carries memory."""
+"""Properties of the state: it alone carries memory from step to step."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ def gradients_are_causal(implementation: Subject, case: Case) -> Evidence:
 
 @claim(varies="B", anywhere=True)
 def rows_are_independent(implementation: Subject, case: Case) -> Evidence:
-    """Each row of a batch is computed as if it were alone; parameter gradients are the sum over
-    rows.
+    """Each row of a batch is computed as if it were alone.
+
+    Parameter gradients are the sum over rows.
     """
     alone = []
     for b in range(case.sizes.B):
@@ -59,18 +60,19 @@ def rows_are_independent(implementation: Subject, case: Case) -> Evidence:
 
 @claim(anywhere=True)
 def rows_can_be_permuted(implementation: Subject, case: Case) -> Evidence:
-    """Rows of a batch have no order: permuting them permutes y, the states, dx, dh_0 and dc_0, and
-    leaves parameter gradients.
+    """Permuting the rows of a batch permutes its results in the same way.
+
+    Rows have no order: y, the states, dx, dh_0 and dc_0 are permuted, and parameter gradients stay.
     """
     order = np.roll(np.arange(case.sizes.B), 1)
-    moved = case.having(
+    permuted = case.having(
         **{k: v[..., order, :] for k, v in case.arrays.items() if k not in case.params}
     )
     expected = {
         k: v if k[1:] in case.params else v[..., order, :]
         for k, v in implementation.run(case).items()
     }
-    return consistent(case.cell, implementation.run(moved), expected, case_budget(moved))
+    return consistent(case.cell, implementation.run(permuted), expected, case_budget(permuted))
 
 
 @claim(needs={"one_way"}, varies="T", anywhere=True)
@@ -86,22 +88,22 @@ def split_sequence_is_whole_sequence(implementation: Subject, case: Case) -> Evi
     first = case.having(
         x=case["x"][:k], dy=case["dy"][:k], **{f"d{end}": None for _, end in case.carried}
     )
-    begun = implementation.forward(first)
+    head = implementation.forward(first)
     second = case.having(
-        x=case["x"][k:], dy=case["dy"][k:], **{start: begun[end] for start, end in case.carried}
+        x=case["x"][k:], dy=case["dy"][k:], **{start: head[end] for start, end in case.carried}
     )
-    ended = implementation.run(second)
-    expected: Results = {"y": np.concatenate([begun["y"], ended["y"]])} | {
-        end: ended[end] for _, end in case.carried
+    tail = implementation.run(second)
+    expected: Results = {"y": np.concatenate([head["y"], tail["y"]])} | {
+        end: tail[end] for _, end in case.carried
     }
     if "backward" in implementation.abilities:
-        begun = implementation.backward(
-            first.having(**{f"d{end}": ended[f"d{start}"] for start, end in case.carried})
+        head = implementation.backward(
+            first.having(**{f"d{end}": tail[f"d{start}"] for start, end in case.carried})
         )
-        expected["dx"] = np.concatenate([begun["dx"], ended["dx"]])
-        expected |= {f"d{start}": begun[f"d{start}"] for start, _ in case.carried}
+        expected["dx"] = np.concatenate([head["dx"], tail["dx"]])
+        expected |= {f"d{start}": head[f"d{start}"] for start, _ in case.carried}
         expected |= {
-            f"d{p}": begun[f"d{p}"] + ended[f"d{p}"]
+            f"d{p}": head[f"d{p}"] + tail[f"d{p}"]
             for p in case.params
             if p not in implementation.absent
         }
@@ -112,35 +114,36 @@ def split_sequence_is_whole_sequence(implementation: Subject, case: Case) -> Evi
 
 @claim(anywhere=True)
 def last_output_is_final_state(implementation: Subject, case: Case) -> Evidence:
-    """h_T of the last layer is its last output, y_T, and of a reverse direction y_1; in the loss
-    too.
+    """h_T of the last layer is its last output, y_T, or y_1 of a reverse direction.
 
-    A cotangent of h_T alone gives the gradients of the same cotangent of y_T.
+    In the loss too: a cotangent of h_T alone gives the gradients of the same cotangent of y_T.
     """
     cell, k = case.cell, case.cell.directions
-    several, P = len(cell.tags) > 1, case["dy"].shape[-1] // k
+    stacked, P = len(cell.tags) > 1, case["dy"].shape[-1] // k
 
     def last(sequence: Array) -> Array:
         sides = [sequence[-1, :, :P], sequence[0, :, P:]][:k]
-        return np.stack(sides) if several else sides[0]
+        return np.stack(sides) if stacked else sides[0]
 
     dhT, dy = case["dhT"].copy(), np.zeros_like(case["dy"])
-    if several:
+    if stacked:
         dhT[:-k] = 0
-    sides = dhT[-k:] if several else dhT[None]
+    sides = dhT[-k:] if stacked else dhT[None]
     dy[-1, :, :P] = sides[0]
     if k > 1:
         dy[0, :, P:] = sides[1]
     state, output = case.having(dy=None, dcT=None, dhT=dhT), case.having(dy=dy, dhT=None, dcT=None)
     budget = case_budget(state)
-    got = implementation.forward(case)
-    final = got["hT"][-k:] if several else got["hT"]
-    tolerance = budget.tolerance["hT"][-k:] if several else budget.tolerance["hT"]
+    outputs = implementation.forward(case)
+    final = outputs["hT"][-k:] if stacked else outputs["hT"]
+    tolerance = budget.tolerance["hT"][-k:] if stacked else budget.tolerance["hT"]
     # Equal to the bit almost everywhere; but a fused kernel may store one of the two from a wider
     # register.
-    seen = agree(cell, {"hT": final}, {"hT": last(got["y"]).astype(float)}, {"hT": tolerance})
+    evidence = agree(
+        cell, {"hT": final}, {"hT": last(outputs["y"]).astype(float)}, {"hT": tolerance}
+    )
     if "backward" not in implementation.abilities:
-        return seen
-    return seen + consistent(
+        return evidence
+    return evidence + consistent(
         cell, implementation.backward(state), implementation.backward(output), budget
     )

@@ -1,6 +1,4 @@
-"""Claims about symmetry: what a relabelling of units or inputs must do to outputs and to gradients,
-and to nothing else.
-"""
+"""Symmetries: relabeling units or inputs transforms the results in a known way."""
 
 from __future__ import annotations
 
@@ -17,11 +15,10 @@ from gatecheck.implementation import Results, Subject
 
 
 def _along_units(cell: Cell, arrays: dict[str, Array], matrix: Array) -> dict[str, Array]:
-    """Arrays of a case, or its results, after the change of hidden coordinates h -> h M, M a signed
-    permutation.
+    """Transform a case, or its results, by the hidden coordinates h -> h M.
 
-    A gate keeps its sign; so W and b of gates are permuted only, U of gates takes the sign on its
-    rows.
+    M is a signed permutation. A gate keeps its sign; so W and b of gates are permuted only, U of
+    gates takes the sign on its rows.
     """
     unsigned = np.abs(matrix)
     out: dict[str, Array] = {}
@@ -42,20 +39,21 @@ def _along_units(cell: Cell, arrays: dict[str, Array], matrix: Array) -> dict[st
 
 def _compare(implementation: Subject, case: Case, matrix: Array) -> Evidence:
     matrix = matrix.astype(case.dtype)
-    moved = case.having(**_along_units(case.cell, dict(case.arrays), matrix))
-    got = implementation.run(case)
+    transformed = case.having(**_along_units(case.cell, dict(case.arrays), matrix))
+    results = implementation.run(case)
     return consistent(
         case.cell,
-        implementation.run(moved),
-        _along_units(case.cell, got, matrix),
-        case_budget(moved),
+        implementation.run(transformed),
+        _along_units(case.cell, results, matrix),
+        case_budget(transformed),
     )
 
 
 @claim()
 def units_can_be_relabelled(implementation: Subject, case: Case) -> Evidence:
-    """Hidden units have no order: permuting them permutes the outputs and every gradient in the
-    same way.
+    """Permuting hidden units permutes the outputs and every gradient in the same way.
+
+    Hidden units have no order.
     """
     rng = np.random.default_rng(case.origin.get("seed", 0))
     return _compare(implementation, case, np.eye(case.sizes.H)[rng.permutation(case.sizes.H)])
@@ -63,8 +61,9 @@ def units_can_be_relabelled(implementation: Subject, case: Case) -> Evidence:
 
 @claim(needs={"odd"})
 def units_can_change_sign(implementation: Subject, case: Case) -> Evidence:
-    """Where φ is odd, a unit and all its weights can change sign: h_j -> -h_j, its candidate's with
-    it, its gates unchanged.
+    """A unit and all its weights can change sign, if φ is odd.
+
+    h_j -> -h_j, its candidate's with it, its gates unchanged.
     """
     rng = np.random.default_rng(case.origin.get("seed", 0))
     signs = rng.choice([-1.0, 1.0], case.sizes.H)
@@ -74,30 +73,34 @@ def units_can_change_sign(implementation: Subject, case: Case) -> Evidence:
 
 @claim()
 def inputs_can_change_coordinates(implementation: Subject, case: Case) -> Evidence:
-    """Inputs have no order and no unit: x -> x P with W -> P⁻¹ W changes no output, and dx -> dx
-    P⁻ᵀ. Here P permutes and doubles.
+    """Inputs can change coordinates: x -> x P with W -> P⁻¹ W changes no output.
+
+    Inputs have no order and no unit. dx -> dx P⁻ᵀ. Here P permutes and doubles.
     """
     rng = np.random.default_rng(case.origin.get("seed", 0))
     D = case.sizes.D
     P = (np.eye(D)[rng.permutation(D)] * 2).astype(case.dtype)
     inverse = P.T / 4
-    moved = case.having(x=case["x"] @ P, W=inverse @ case["W"])
+    transformed = case.having(x=case["x"] @ P, W=inverse @ case["W"])
     expected = implementation.run(case)
     if "dx" in expected:
         expected |= {"dx": expected["dx"] @ inverse.T, "dW": P.T @ expected["dW"]}
-    return consistent(case.cell, implementation.run(moved), expected, case_budget(moved))
+    return consistent(
+        case.cell, implementation.run(transformed), expected, case_budget(transformed)
+    )
 
 
 @claim(needs={"backward"})
 def input_and_weight_gradients_balance(implementation: Subject, case: Case) -> Evidence:
-    """Σ_t x_tᵀ dx_t = dW Wᵀ: no output changes under x -> x P, W -> P⁻¹ W, so the gradient along it
-    is zero.
+    """The gradients of inputs and of their weights balance: Σ_t x_tᵀ dx_t = dW Wᵀ.
+
+    No output changes under x -> x P, W -> P⁻¹ W, so the gradient along it is zero.
     """
     budget = case_budget(case)
-    got = implementation.backward(case)
+    gradients = implementation.backward(case)
     a = case.doubles()
-    left = np.einsum("tbd,tbe->de", a["x"], got["dx"].astype(float))
-    right = got["dW"].astype(float) @ a["W"].T
+    left = np.einsum("tbd,tbe->de", a["x"], gradients["dx"].astype(float))
+    right = gradients["dW"].astype(float) @ a["W"].T
     tol_x, tol_w = budget.tolerance["dx"], budget.tolerance["dW"]
     tolerance = np.einsum("tbd,tbe->de", np.abs(a["x"]), tol_x) + tol_w @ np.abs(a["W"]).T
     return agree(case.cell, {"xᵀdx": left}, {"xᵀdx": right}, {"xᵀdx": tolerance})
@@ -105,8 +108,9 @@ def input_and_weight_gradients_balance(implementation: Subject, case: Case) -> E
 
 @claim(varies="D")
 def a_bias_is_a_constant_input(implementation: Subject, case: Case) -> Evidence:
-    """A bias is the weight of an input that is always 1: outputs are the same, and so is its
-    gradient.
+    """A bias is the weight of an input that is always 1.
+
+    Outputs are the same, and so is its gradient.
     """
     T, B, D, _ = case.sizes
     constant = case.having(
@@ -114,15 +118,15 @@ def a_bias_is_a_constant_input(implementation: Subject, case: Case) -> Evidence:
         W=np.concatenate([case["W"], case["b"][None]]),
         b=np.zeros_like(case["b"]),
     )
-    got = implementation.run(constant)
+    results = implementation.run(constant)
     expected = implementation.run(case)
-    if "dW" in got:
-        got |= {"dW": got["dW"][:D], "dx": got["dx"][..., :D], "db": got["dW"][D]}
-    return consistent(case.cell, got, expected, case_budget(case))
+    if "dW" in results:
+        results |= {"dW": results["dW"][:D], "dx": results["dx"][..., :D], "db": results["dW"][D]}
+    return consistent(case.cell, results, expected, case_budget(case))
 
 
 def _with_idle_unit(case: Case) -> Case:
-    """One more unit, whose weights, biases, states and cotangents are zero."""
+    """Add a unit whose weights, biases, states and cotangents are zero."""
 
     def more(a: Array, *axes: int) -> Array:
         return np.pad(a, [(0, 1 if axis - a.ndim in axes else 0) for axis in range(a.ndim)])
@@ -137,34 +141,34 @@ def _with_idle_unit(case: Case) -> Case:
 
 @claim(varies="H")
 def an_idle_unit_changes_nothing(implementation: Subject, case: Case) -> Evidence:
-    """A unit whose weights are all zero is padding: the others' outputs and gradients are as
-    without it.
+    """A unit whose weights are all zero is padding.
 
-    Where φ(0) = 0 its own output is exactly zero.
+    The others' outputs and gradients are as without it. Where φ(0) = 0 its own output is exactly
+    zero.
     """
     H = case.sizes.H
-    got = implementation.run(_with_idle_unit(case))
-    params = {k: got[f"d{k}"] for k in case.params if f"d{k}" in got}
+    results = implementation.run(_with_idle_unit(case))
+    params = {k: results[f"d{k}"] for k in case.params if f"d{k}" in results}
     blocks = {
         name: b[..., :H, :H] if name[0] == "U" else b[..., :H]
         for name, b in split(case.cell, params).items()
     }
-    others = {k: v[..., :H] for k, v in got.items() if k in ("y", "hT", "cT", "dh0", "dc0")} | {
-        k: got[k] for k in ("dx",) if k in got
+    others = {k: v[..., :H] for k, v in results.items() if k in ("y", "hT", "cT", "dh0", "dc0")} | {
+        k: results[k] for k in ("dx",) if k in results
     }
     if blocks:
         others |= {f"d{k}": v for k, v in join(case.cell, blocks).items()}
-    seen = consistent(case.cell, others, implementation.run(case), case_budget(case))
+    evidence = consistent(case.cell, others, implementation.run(case), case_budget(case))
     if "odd" in case.cell.traits:
-        seen += require(
-            not got["y"][..., H:].any(),
+        evidence += require(
+            not results["y"][..., H:].any(),
             "the output of a unit without weights and biases is not zero",
         )
-    return seen
+    return evidence
 
 
 def _doubled(case: Case) -> Case:
-    """Every unit twice, each copy with half of the recurrent weights."""
+    """Duplicate every unit, each copy with half of the recurrent weights."""
     blocks = {}
     for name, block in split(case.cell, case.params).items():
         twice = np.concatenate([block, block], axis=-1)
@@ -179,16 +183,17 @@ def _doubled(case: Case) -> Case:
 
 @claim(varies="H")
 def equal_units_stay_equal(implementation: Subject, case: Case) -> Evidence:
-    """Units with equal weights have equal outputs and equal gradients, and half the recurrent
-    weight each makes them one unit.
+    """Units with equal weights have equal outputs and equal gradients.
+
+    With half the recurrent weight each they make one unit.
     """
     H = case.sizes.H
     doubled = _doubled(case)
-    got = implementation.run(doubled)
-    both: Results = {}
-    for name, value in got.items():
+    results = implementation.run(doubled)
+    exchanged: Results = {}
+    for name, value in results.items():
         if name in ("y", "hT", "cT", "dh0", "dc0"):
-            both[name] = np.concatenate([value[..., H:], value[..., :H]], axis=-1)
-    seen = consistent(case.cell, got, both, case_budget(doubled))
-    first: Results = {k: v[..., :H] for k, v in got.items() if k in ("y", "hT", "cT")}
-    return seen + consistent(case.cell, first, implementation.forward(case), case_budget(case))
+            exchanged[name] = np.concatenate([value[..., H:], value[..., :H]], axis=-1)
+    evidence = consistent(case.cell, results, exchanged, case_budget(doubled))
+    first: Results = {k: v[..., :H] for k, v in results.items() if k in ("y", "hT", "cT")}
+    return evidence + consistent(case.cell, first, implementation.forward(case), case_budget(case))

@@ -1,5 +1,6 @@
-"""Every property on every implementation, by the plugin's fixtures alone: ``pytest --pyargs
-gatecheck.properties --gatecheck-impl …``.
+"""Tests of every property on every implementation, by the plugin's fixtures.
+
+Run ``pytest --pyargs gatecheck.properties --gatecheck-impl …``.
 """
 
 from collections.abc import Callable

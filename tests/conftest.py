@@ -1,6 +1,4 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE; audits that do not linger; and the rule of CI
-that a skip is a failure.
-"""
+"""Hypothesis profiles, short audits, and the rule of CI that a skip is a failure."""
 
 import gc
 import os
@@ -11,15 +9,15 @@ from hypothesis import settings
 
 from gatecheck.auditing import explore
 
-# A project of somebody else's, which tests/repository/test_example_project.py runs as they would.
+# A user's project, which tests/repository/test_example_project.py runs as they would.
 collect_ignore = ["example_project"]
 
-# As many processes as there are cores compute on tiny arrays: threads of theirs would wait for each
-# other far longer than they compute.
+# As many processes as cores compute on tiny arrays: their threads would wait for each other far
+# longer than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# What Hypothesis reads of our sources it keeps there, for processes too that tests start elsewhere:
-# each would take half a second for it.
+# Hypothesis caches here what it reads of our sources, also for processes that tests start in other
+# folders: each would take half a second for it.
 os.environ.setdefault(
     "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).parents[1] / ".hypothesis")
 )
@@ -33,7 +31,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.fixture(autouse=True, scope="session")
 def hurried():
-    """No smaller counterexample is looked for, except where a test sets a time for it."""
+    """Do not shrink counterexamples, unless a test sets a time for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(explore, "SHRINKING_S", 0)
         yield
@@ -41,7 +39,7 @@ def hurried():
 
 @pytest.fixture
 def few_pictures(monkeypatch):
-    """A study has no more than two pictures, each of which takes longer than the study."""
+    """Limit a study to two pictures, each of which takes longer than the study."""
     from gatecheck.report.decay import figures
 
     monkeypatch.setattr(
@@ -50,16 +48,18 @@ def few_pictures(monkeypatch):
 
 
 def pytest_collection_finish():
-    """No search for garbage goes through what was imported, which would take a third of a second
-    each time.
+    """Exclude imported objects from garbage collection.
+
+    Each collection would take a third of a second.
     """
     gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session):
-    """With GATECHECK_CI=1 a skipped test fails the run: what continuous integration installs, it
-    tests.
+    """Fail a run with skipped tests if GATECHECK_CI=1.
+
+    Continuous integration tests all that it installs.
     """
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     # The workers of xdist have no reporter; the process that collects their results has.

@@ -1,4 +1,4 @@
-"""The pytest plugin, tried on pytest runs of its own."""
+"""The pytest plugin, tried in separate pytest runs."""
 
 import json
 import os
@@ -34,8 +34,10 @@ class Forward(Right):
 
 @pytest.fixture(scope="module", autouse=True)
 def whole_numba():
-    """What is first imported in a run inside this process is taken away after it, and without parts
-    of itself Numba compiles no more.
+    """Refresh Numba's registries before the module's tests.
+
+    A run inside this process removes the modules that it imported first, and without parts of
+    itself Numba compiles no more.
     """
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
@@ -43,8 +45,9 @@ def whole_numba():
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Runs pytest in a folder with `mine.py` and a test by our fixtures; in this process, where
-    everything is compiled.
+    """Return a function that runs pytest in a folder with `mine.py` and a test.
+
+    The test uses our fixtures. The run is in this process, where everything is compiled.
     """
     audit.claims()
     pytester.makepyfile(
@@ -63,7 +66,7 @@ def test_a_right_implementation_passes_what_applies(run):
 
 
 def inapplicable(cell, *lacking):
-    """How many properties ask for what the cell does not have."""
+    """Count the properties that need something the cell does not have."""
     return sum(
         not (c.needs - {"backward", "lengths"} <= CELLS[cell].traits - set(lacking))
         for c in REGISTRY.values()
@@ -174,7 +177,8 @@ def test_a_wrong_option_is_a_usage_error(run, arguments, fragment):
 
 def test_tests_of_others_are_left_alone(pytester):
     pytester.makepyfile(
-        "import pytest\n@pytest.fixture\ndef implementation(): return 3\ndef test_it(implementation): assert implementation == 3"
+        "import pytest\n@pytest.fixture\ndef implementation(): return 3\n"
+        "def test_it(implementation): assert implementation == 3"
     )
     pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
@@ -186,8 +190,9 @@ HEAVY = ("numpy", "scipy", "numba", "hypothesis", "torch", "jax", "keras", "rich
     ("module", "light"), [("gatecheck.pytest_plugin", True), ("gatecheck.auditing.audit", False)]
 )
 def test_the_plugin_is_light(module, light):
-    """Every pytest run of an environment imports it; the other module shows that what is heavy
-    would be seen.
+    """Every pytest run of an environment imports it.
+
+    The other module shows that heavy imports would be detected.
     """
     code = (
         f"import sys, json, {module}; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
@@ -210,7 +215,7 @@ def test_decorated(implementation, prop):
 
 @pytest.fixture
 def decorated(run, pytester):
-    """Runs tests of the decorator: of an implementation, with expected failures."""
+    """Return a function that runs tests of the decorator, with expected failures."""
 
     def decorated(implementation, expected, *arguments):
         pytester.makepyfile(
@@ -275,7 +280,7 @@ def test_an_expected_failure_that_holds_fails(decorated):
         ({"gradients_within": "no"}, "there is no property gradients_within; did you mean"),
         (
             {"update_gate_of_zeros_copies": "no"},
-            "update_gate_of_zeros_copies is expected to fail, but says nothing about edited rnn",
+            "update_gate_of_zeros_copies is expected to fail, but does not apply to edited rnn",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Arguments of public calls, held to what they should be before anything is done with them."""
+"""Validation of the arguments of public calls."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Kind(NamedTuple):
-    """What an argument should be: in words, and as a test."""
+    """Kind of argument: its description in words, and a test for it."""
 
     called: str
     fits: Callable[[Any], bool]
 
 
 def shown(value: Any) -> str:
-    """What an argument is, for a message: itself where it is short and plain, and else its type."""
+    """Return an argument's repr if it is short and plain, else its type."""
     if isinstance(value, np.ndarray):
         return f"a {value.dtype} array of shape {value.shape}"
     if value is None or isinstance(value, str | int | float | list | tuple | dict):
         try:
-            spelled = repr(value)
-        except Exception:  # of an int of many digits, of what is nested deeply, of an object's own
+            text = repr(value)
+        except Exception:  # too many digits, deep nesting, or an object's own __repr__
             return f"a {type(value).__name__}"
-        return spelled if len(spelled) <= 60 else f"{spelled[:57]}…"
+        return text if len(text) <= 60 else f"{text[:57]}…"
     return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
@@ -85,7 +85,7 @@ MAPPING = Kind(
 
 
 def among(*values: Any) -> Kind:
-    """One of these texts, numbers, or None."""
+    """Return the kind of argument that is one of these texts, numbers, or None."""
     words = [repr(value) for value in values]
     called = " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
     return Kind(
@@ -94,17 +94,17 @@ def among(*values: Any) -> Kind:
 
 
 def perhaps(kind: Kind) -> Kind:
-    """None, or this."""
+    """Return the kind of argument that is None or of this kind."""
     return Kind(f"{kind.called}, or None", lambda value: value is None or kind.fits(value))
 
 
 def require(values: Mapping[str, Any], **kinds: Kind) -> None:
-    """Hold values to their kinds, by name.
+    """Raise unless the values, by name, are of these kinds.
 
     Raises
     ------
     UsageError
-        Naming the first that is something else, what it is and what it should be.
+        If one is of another kind; names the first, what it is and what it should be.
     """
     for name, kind in kinds.items():
         if not kind.fits(values[name]):
@@ -112,18 +112,19 @@ def require(values: Mapping[str, Any], **kinds: Kind) -> None:
 
 
 def checked(**kinds: Kind) -> Callable[[F], F]:
-    """Decorator for a function of which these arguments, where they are given, should be of these
-    kinds; errors as of :func:`require`.
+    """Return a decorator that validates these arguments, if they are given.
+
+    Errors are those of :func:`require`.
     """
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def call(*arguments: Any, **more: Any) -> Any:
-            given = signature.bind(*arguments, **more).arguments
-            require(given, **{name: kind for name, kind in kinds.items() if name in given})
-            return function(*arguments, **more)
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            bound = signature.bind(*arguments, **keywords).arguments
+            require(bound, **{name: kind for name, kind in kinds.items() if name in bound})
+            return function(*arguments, **keywords)
 
         return call  # type: ignore[return-value]
 
@@ -132,7 +133,7 @@ def checked(**kinds: Kind) -> Callable[[F], F]:
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """What is wrong in here is wrong with the argument of that name."""
+    """Prefix gatecheck's errors in this context with the name of an argument."""
     try:
         yield
     except GatecheckError as error:

@@ -1,9 +1,8 @@
-"""Arrays that a process keeps for those after it: a file of records, to which every process only
-ever appends.
+"""Cache of arrays on disk, shared by processes: append-only files of records.
 
-Each record carries a digest of what is in it. A file that is damaged, as by a kill in the middle of
-writing, or full is begun anew; nothing but time is lost with it, so nothing is said where it cannot
-be written.
+Each record carries a digest of its content. A file that is full, or damaged, as by a kill in the
+middle of writing, is started again; only time is lost with it, so a file that cannot be written is
+no error.
 """
 
 from __future__ import annotations
@@ -21,11 +20,13 @@ import numpy as np
 from gatecheck._util.typing import Array
 
 MOST_BYTES = 2**24
-"""Of a file: some two thousand budgets, which is what audits by the profile ci ask for of one cell.
+"""Largest size of a file in bytes.
+
+It holds some two thousand budgets, as many as audits by the profile ci need of one cell.
 """
 
 LARGEST = 2**17
-"""Bytes of a record, at most; a larger one is not kept."""
+"""Largest size of a record in bytes; a larger one is not stored."""
 
 _HEAD = struct.Struct("<4s16s16sI")
 _MAGIC = b"gck1"
@@ -41,7 +42,7 @@ class Kept:
     Parameters
     ----------
     path
-        Of the file, which need not exist.
+        Path of the file, which need not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +60,7 @@ class Kept:
     _data = b""
 
     def _indexed(self) -> bool:
-        """Whether the file is whole."""
+        """Index the records, and return True if the file is whole."""
         at = 0
         while at + _HEAD.size <= len(self._data):
             magic, key, _, length = _HEAD.unpack_from(self._data, at)
@@ -70,7 +71,7 @@ class Kept:
         return at == len(self._data)
 
     def get(self, key: str) -> dict[str, Array] | None:
-        """What was kept under a key, or None; the arrays are read-only."""
+        """Return the arrays of a key, which are read-only, or None."""
         name = _digest(key.encode())
         start, end = self._places.get(name, (0, 0))
         body = self._data[start:end]
@@ -86,12 +87,12 @@ class Kept:
         return arrays
 
     def put(self, key: str, arrays: Mapping[str, Array]) -> None:
-        """Keep arrays under a key, for the processes that begin after this."""
-        head = json.dumps([[k, *v.shape] for k, v in arrays.items()]).encode()
-        head += b" " * (-len(head) % 8 + 4)  # numbers begin at a multiple of eight
+        """Store arrays under a key, for processes that start after this."""
+        header = json.dumps([[k, *v.shape] for k, v in arrays.items()]).encode()
+        header += b" " * (-len(header) % 8 + 4)  # aligns the numbers to eight bytes
         body = (
-            struct.pack("<I", len(head))
-            + head
+            struct.pack("<I", len(header))
+            + header
             + b"".join(v.astype("<f8", copy=False).tobytes() for v in arrays.values())
         )
         name = _digest(key.encode())
@@ -106,6 +107,6 @@ class Kept:
                 0o600,
             )
             try:
-                os.write(file, record)  # at once, since others append too
+                os.write(file, record)  # in one call, since others append too
             finally:
                 os.close(file)

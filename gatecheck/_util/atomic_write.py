@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all: no kill, full disk or error leaves a torn one, or
-takes away the one that was there.
+"""Atomic writes: a file is written whole or not at all.
+
+No kill, full disk or error leaves a torn file, or removes the one that was there.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from typing import IO
 from gatecheck.errors import OutputError
 
 UNFINISHED = ".unfinished"
-"""How the name of a file ends that is still being written, or that a killed process left behind."""
+"""Suffix of a file that is being written, or that a killed process left behind."""
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A file to write into, beside `path`, whose name and permissions it takes over when the block
-    ends; if it fails, nothing changes.
+    """Open a file that replaces `path` when the block ends.
 
-    A link stays one: what it points at is replaced. A pipe or a device is written into as it is.
+    It takes over the name and permissions of `path`; if the block fails, nothing changes. A link
+    stays a link: its target is replaced. A pipe or a device is written into directly.
 
     Raises
     ------
@@ -45,12 +46,12 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a file in UTF-8 as :func:`replacing` does."""
-    # a lone surrogate, as of a file name that is no UTF-8
+    # The name of a file that is not UTF-8 gives lone surrogates.
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder, and those that it lies in, if need be.
+    """Make a folder and its parents, if they do not exist.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """See that a file can be written, before the long work that makes it.
+    """Check that a file can be written, before the long work that makes it.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             raise OSError("it is a directory")
         if not folder.is_dir():
             raise OSError(f"there is no folder {path.parent}")
-        # A file is replaced, for which its folder has to be writable.
+        # To replace a file, its folder must be writable.
         if not os.access(path if _no_plain_file(path) else folder, os.W_OK) or (
             path.is_file() and not os.access(path, os.W_OK)
         ):
@@ -83,7 +84,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
-    """See that files can be written into a folder, which may have to be made first.
+    """Check that files can be written into a folder, which may not exist yet.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     with _told(f"the folder {path} cannot be written"):
         existing = next(p for p in (Path(path), *Path(path).absolute().parents) if p.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise OSError(f"{existing} is {'read-only' if existing.is_dir() else 'no folder'}")
+            raise OSError(f"{existing} is {'read-only' if existing.is_dir() else 'not a folder'}")
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def _told(what: str) -> Iterator[None]:
 
 
 def _no_plain_file(path: Path) -> bool:
-    # What /dev/stdout points at may be a file that somebody else writes into, too.
+    # /dev/stdout may point at a file that others write into, too.
     return (path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",))) or (
         path.exists() and not path.is_file()
     )
@@ -121,7 +122,7 @@ def _straight(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _aside(path: Path) -> Iterator[IO[bytes]]:
-    # So short that it is a name wherever that of the file is one.
+    # Short enough to be valid wherever the file's own name is.
     temporary = path.with_name(f".{path.name[:16]}-{secrets.token_hex(6)}{UNFINISHED}")
     try:
         with open(temporary, "xb") as file:

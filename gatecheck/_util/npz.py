@@ -1,5 +1,6 @@
-"""NumPy's files, ``.npy`` and ``.npz``, without pickles and with every size held against what is
-there before anything is made.
+"""Bounded readers of ``.npy`` and ``.npz`` files, without pickles.
+
+Every declared size is checked against the file before memory is allocated.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ MOST_MEMBERS = 10**5
 
 
 def read_npz(file: IO[bytes] | Path, most: int, members: int = MOST_MEMBERS) -> dict[str, Array]:
-    """The arrays of an ``.npz`` by name, as they are there.
+    """Read the arrays of an ``.npz``, by name.
 
     Parameters
     ----------
     file
-        Open, or its path.
+        Open file, or its path.
     most
-        How many bytes it may unpack to.
+        Largest number of bytes that it may unpack to.
     members
-        How many arrays it may hold.
+        Largest number of arrays that it may hold.
 
     Raises
     ------
     ArchiveError
-        If it would be more, two have one name, or one is none: Python objects, or not of the size
-        that it declares. zipfile and NumPy raise what they like for other damage.
+        If it would be more, two arrays have one name, or one holds Python objects or has another
+        size than it declares. zipfile and NumPy raise other errors for other damage.
     """
     arrays: dict[str, Array] = {}
     with zipfile.ZipFile(file) as archive:
@@ -56,13 +57,14 @@ def read_npz(file: IO[bytes] | Path, most: int, members: int = MOST_MEMBERS) -> 
 def bounded(
     archive: zipfile.ZipFile, most: int, members: int = MOST_MEMBERS
 ) -> Iterator[zipfile.ZipInfo]:
-    """The files in an archive, if they are no more than that. None yields more bytes than its entry
-    in the directory says.
+    """Return the files in an archive, if they are within these limits.
+
+    None yields more bytes than its entry in the directory declares.
 
     Raises
     ------
     ArchiveError
-        If they are.
+        If they are not.
     """
     infos = archive.infolist()
     if len(infos) > members:
@@ -73,31 +75,34 @@ def bounded(
 
 
 def read_npy(name: str, file: IO[bytes], size: int) -> Array:
-    """The array in a file of `size` bytes.
+    """Read the array in a file of `size` bytes.
 
     Raises
     ------
     ArchiveError
-        As :func:`read_npz`.
+        As for :func:`read_npz`.
     """
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise ArchiveError(
-            f"{name} is of version {version} of NumPy's format, but should be an array of plain numbers"
+            f"{name} has version {version} of NumPy's format, "
+            "but should be an array of plain numbers"
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Python 2's spelling
+        warnings.simplefilter("ignore")  # headers written by Python 2
         shape, columns_first, dtype = _HEADERS[version](file)
     if dtype.hasobject or dtype.names:
         raise ArchiveError(
-            f"{name} holds {dtype}, but should hold numbers; pickled objects are not read, because that runs code"
+            f"{name} holds {dtype}, but should hold numbers; "
+            "pickled objects are not read, because that runs code"
         )
     if min(shape, default=0) < 0:
-        raise ArchiveError(f"{name} is damaged: its shape {shape} is none")
-    declared, there = math.prod(shape) * dtype.itemsize, size - file.tell()
-    if declared != there:
+        raise ArchiveError(f"{name} is damaged: its shape {shape} is negative")
+    declared, available = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if declared != available:
         raise ArchiveError(
-            f"{name} is cut off or damaged: its shape {shape} is {declared:,} bytes, but {there:,} follow"
+            f"{name} is cut off or damaged: "
+            f"its shape {shape} is {declared:,} bytes, but {available:,} follow"
         )
     return np.ndarray(
         shape, dtype, bytearray(file.read(declared)), order="F" if columns_first else "C"

@@ -1,4 +1,4 @@
-"""What a process may use, and what it owes to the one that started it."""
+"""Processes: available cores, interrupts, and the end of the parent."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from gatecheck._util.import_path import restore_environment, safe_path_for_child
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """What starts in here takes no notice of Ctrl-C, which a terminal sends to every process: the
-    one that starts it sees to them.
+    """Start processes in this context that ignore Ctrl-C.
 
-    For a process that is still importing it is too late to say so itself. A signal that comes
-    meanwhile is not lost.
+    A terminal sends it to every process, and the starting process handles it. A process that is
+    still importing could not ignore it itself. A signal that arrives in this context is not lost.
     """
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         with safe_path_for_children():
             yield
         return
+    # The tracker unblocks SIGINT when it starts (before Python 3.13).
     with safe_path_for_children():
-        resource_tracker.ensure_running()  # which unblocks SIGINT when it starts (before 3.13)
+        resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with safe_path_for_children():
@@ -42,7 +42,7 @@ def interrupts_ignored() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """This process ends with the one that started it, whatever ended that, SIGKILL even."""
+    """End this process with its parent, whatever ends that, even SIGKILL."""
     restore_environment()
     parent = parent_process()
     if parent is not None:

@@ -1,4 +1,4 @@
-"""Which versions a result was made with."""
+"""Versions of the packages that a result was made with."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def versions(*more: str) -> dict[str, str]:
-    """Of Python, this package, what it computes with, and `more`; what is not installed is left
-    out.
+    """Return the versions of Python, gatecheck, its dependencies, and `more`.
+
+    A package that is not installed is left out.
     """
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    result = {"python": platform.python_version(), "platform": platform.platform()}
     for name in ("gatecheck", "numpy", "scipy", "numba", "hypothesis", *more):
         try:
-            found[name] = version(name)
+            result[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return result

@@ -1,10 +1,9 @@
-"""How accurate an implementation's sigmoid and tanh are over the whole range, as its own cell uses
-them.
+"""Accuracy of the sigmoid and tanh inside an implementation's cell.
 
 An activation is seen through one step: where the other gates are 0 or 1 and the weights of this one
 the identity, its argument is x and the new state its value, with no rounding between. So a
-framework is measured in the code that runs in its cells, vectorised as it is there, which need not
-be that of its function of the same name.
+framework is measured in the code that runs in its cells, vectorized as it is there, which need not
+be that of its function of the same name. The arguments cover the whole range.
 """
 
 from __future__ import annotations
@@ -28,54 +27,57 @@ from gatecheck.properties.gates import OPEN
 DTYPES = ("float32", "float64")
 
 UNITS = 16
-"""How many arguments a row of a batch holds: whole vectors of float32 on any machine."""
+"""Arguments in a row of a batch: whole vectors of float32 on any machine."""
 
 BENDS = range(-16, 7)
-"""Binades in which sigmoid and tanh are neither constant nor, to many bits, their argument: half of
-the sample is there.
+"""Binades from which half of the sample is drawn.
+
+There sigmoid and tanh are neither constant nor, to many bits, their argument.
 """
 
 REGIONS = ((-math.inf, -8.0), (-8.0, -1.0), (-1.0, 1.0), (1.0, 8.0), (8.0, math.inf))
 
 BEYOND = 1000.0
-"""Arguments beyond are as good as infinite: sigmoid(-1000) is 1e-435."""
+"""Bound beyond which arguments are as good as infinite: sigmoid(-1000) is 1e-435."""
 
 LEAST = {"sigmoid": 0.0, "tanh": -1.0}
-"""The functions, and the least value of each; the largest is 1."""
+"""Smallest value of each function; the largest is 1."""
 
 
 def arguments(dtype: str, sample: int, seed: int) -> Array:
-    """About so many numbers of either sign from all binades, subnormal ones too, stratified in
-    each; twice as dense in :data:`BENDS`.
+    """Return numbers of either sign from all binades, subnormal ones included.
+
+    They are stratified in each binade, and twice as dense in :data:`BENDS`.
 
     Parameters
     ----------
     dtype
-        float32 or float64, of the result too.
+        float32 or float64; also that of the result.
     sample
-        Half of them in :data:`BENDS`, half in all.
+        Approximate number of arguments: half in :data:`BENDS`, half in all binades.
     seed
-        Where in its stratum each lies.
+        Seed of the place of each within its stratum.
     """
-    rng, form = np.random.default_rng(seed), np.finfo(np.dtype(dtype))
-    everywhere = range(int(form.minexp) - form.nmant, int(form.maxexp))
+    rng, info = np.random.default_rng(seed), np.finfo(np.dtype(dtype))
+    everywhere = range(int(info.minexp) - info.nmant, int(info.maxexp))
     parts = []
     for binades in (everywhere, BENDS):
         n = max(1, sample // (4 * len(binades)))
         exponents = np.repeat(np.fromiter(binades, int), n)
         strata = np.tile(np.arange(n), len(binades))
-        # Cut, not rounded, to the bits of the format: what rounds up is infinite in the last
-        # binade.
+        # Truncated, since rounding up would give infinity in the last binade.
         significands = (
-            1 + np.floor((strata + rng.random(strata.size)) / n * 2.0**form.nmant) / 2.0**form.nmant
+            1 + np.floor((strata + rng.random(strata.size)) / n * 2.0**info.nmant) / 2.0**info.nmant
         )
         parts += [np.ldexp(significands, exponents), -np.ldexp(significands, exponents)]
-    found = np.concatenate([*parts, [0.0]])
-    return np.resize(found, -(-found.size // UNITS) * UNITS).astype(dtype)
+    values = np.concatenate([*parts, [0.0]])
+    return np.resize(values, -(-values.size // UNITS) * UNITS).astype(dtype)
 
 
 def certain(function: str, x: Array) -> tuple[Array, Array]:
-    """The exact values of a function in float64, as the unevaluated sum of two, by ball arithmetic.
+    """Return the exact values of a function as an unevaluated sum of two float64.
+
+    They come from ball arithmetic.
 
     Raises
     ------
@@ -95,8 +97,9 @@ def certain(function: str, x: Array) -> tuple[Array, Array]:
 
 
 def _window(subject: Subject, function: str, x: Array) -> tuple[Case, str] | None:
-    """One step that shows a function of every entry of x ``(B, UNITS)``, and in which state; None
-    where the cell has no such window.
+    """Return one step that shows a function of every entry of x ``(B, UNITS)``.
+
+    With it comes the name of the state that shows it; None where the cell has no such window.
     """
     cell, dtype = subject.cell, x.dtype
     if not _is_plain(cell) or subject.sizes:
@@ -105,75 +108,82 @@ def _window(subject: Subject, function: str, x: Array) -> tuple[Case, str] | Non
         k: np.zeros(shape) for k, shape in cell.param_shapes(UNITS, UNITS).items()
     }
     states = {f"{k}0": np.zeros(x.shape) for k in cell.state}
-    shown, sign = "hT", 1.0
+    state, sign = "hT", 1.0
     if "update_gate" in cell.traits:
         gate = "z" if function == "sigmoid" else "n"
         if gate == "n":
             block(cell, arrays["b"], "z")[...] = OPEN
         elif "z" in subject.convention.layout(cell).negated:
-            # Its own gate is 1 - z = sigmoid(-a): it is h' where h = 1 and n = 0.
+            # The target computes the gate 1 - z = sigmoid(-a): it is h' where h = 1 and n = 0.
             states["h0"], sign = np.ones(x.shape), -1.0
         else:
             block(cell, arrays["b"], "n")[...] = OPEN
     elif "cell_state" in cell.traits:
         gate, other = ("i", "g") if function == "sigmoid" else ("g", "i")
         block(cell, arrays["b"], other)[...] = OPEN
-        shown = "cT"
+        state = "cT"
     elif cell.activation == function:
         gate = "n"
     else:
         return None
     block(cell, arrays["W"], gate)[...] = sign * np.eye(UNITS)
     arrays |= {"x": x[None], **states}
-    return Case(cell, {k: v.astype(dtype) for k, v in arrays.items()}, {"shows": function}), shown
+    return Case(cell, {k: v.astype(dtype) for k, v in arrays.items()}, {"shows": function}), state
 
 
 def _is_plain(cell: Cell) -> bool:
-    """Whether a step of it shows its activations: one layer in one direction, and gates that are
-    smooth and apart.
+    """Return whether a step of the cell shows its activations.
+
+    That takes one layer in one direction, with smooth gates that are not coupled.
     """
     return len(cell.tags) == 1 and cell.hard is None and not cell.coupled and cell.clip is None
 
 
 def seen_activations(subject: Subject, sample: int, seed: int) -> Iterator[dict[str, Any]]:
-    """The accuracy of each activation that a cell shows, in each of its dtypes, as plain data.
+    """Yield the accuracy of each activation that a cell shows, in each dtype.
 
     Parameters
     ----------
     subject
         An implementation.
     sample
-        About how many arguments.
+        Approximate number of arguments.
     seed
-        Of the arguments.
+        Seed of the arguments.
+
+    Yields
+    ------
+    dict
+        Plain data: see :func:`judged`, or the reason why the step was refused.
     """
     for dtype in (d for d in DTYPES if d in subject.dtypes):
         for function in LEAST:
             x = arguments(dtype, sample, seed).reshape(-1, UNITS)
             if (window := _window(subject, function, x)) is None:
                 continue
-            case, shown = window
+            case, state = window
             try:
-                found = subject.forward(case)[shown]
+                values = subject.forward(case)[state]
             except GatecheckError as error:
                 yield {"function": function, "dtype": dtype, "refused": str(error)}
                 continue
             yield {
                 "function": function,
                 "dtype": dtype,
-                **judged(function, x, found, *_certain(function, dtype, sample, seed)),
+                **judged(function, x, values, *_certain(function, dtype, sample, seed)),
             }
 
 
 @cache
 def _certain(function: str, dtype: str, sample: int, seed: int) -> tuple[Array, Array]:
-    """The exact values at :func:`arguments`, computed once for every implementation."""
+    """Return the exact values at :func:`arguments`, shared by all implementations."""
     return certain(function, arguments(dtype, sample, seed).reshape(-1, UNITS))
 
 
 def judged(function: str, x: Array, found: Array, nearest: Array, rest: Array) -> dict[str, Any]:
-    """Errors of found values in ulps of their dtype, by region; those whose exact value is
-    subnormal or zero stand apart.
+    """Return errors of values in ulps of their dtype, by region.
+
+    Values whose exact value is subnormal or zero are counted separately.
 
     Parameters
     ----------
@@ -182,30 +192,34 @@ def judged(function: str, x: Array, found: Array, nearest: Array, rest: Array) -
     x, found
         Arguments and values, of the same dtype.
     nearest, rest
-        The exact values, as :func:`certain` gives them.
+        The exact values, as :func:`certain` returns them.
     """
     dtype = found.dtype.name
-    off = ulps(found, nearest, dtype, rest)
+    errors = ulps(found, nearest, dtype, rest)
     normal = np.abs(nearest) >= float(np.finfo(found.dtype).smallest_normal)
-    held = np.isfinite(off)
-    bends = normal & held & (np.abs(x) >= 2.0 ** BENDS[0]) & (np.abs(x) < 2.0 ** (BENDS[-1] + 1))
-    worst = np.unravel_index(np.argmax(np.where(normal & held, off, -1.0)), off.shape)
-    small = ~normal & held
+    finite = np.isfinite(errors)
+    bends = normal & finite & (np.abs(x) >= 2.0 ** BENDS[0]) & (np.abs(x) < 2.0 ** (BENDS[-1] + 1))
+    worst = np.unravel_index(np.argmax(np.where(normal & finite, errors, -1.0)), errors.shape)
+    subnormal = ~normal & finite
     return {
-        "values": int(off.size),
-        "lost": int((~held).sum()),
-        "ulps": quantiles(off[bends]),
-        "worst": float(f"{off[worst]:.4g}"),
+        "values": int(errors.size),
+        "lost": int((~finite).sum()),
+        "ulps": quantiles(errors[bends]),
+        "worst": float(f"{errors[worst]:.4g}"),
         "worst_at": float(x[worst]),
         "regions": [
-            {"from": _end(a), "to": _end(b), **quantiles(off[normal & held & (x >= a) & (x < b)])}
+            {
+                "from": _end(a),
+                "to": _end(b),
+                **quantiles(errors[normal & finite & (x >= a) & (x < b)]),
+            }
             for a, b in REGIONS
         ],
         "outside": int(((found < LEAST[function]) | (found > 1)).sum()),
         "subnormal": {
-            "values": int(small.sum()),
-            "flushed": int((small & (found == 0) & (nearest.astype(found.dtype) != 0)).sum()),
-            "worst": float(f"{off[small].max(initial=0.0):.4g}"),
+            "values": int(subnormal.sum()),
+            "flushed": int((subnormal & (found == 0) & (nearest.astype(found.dtype) != 0)).sum()),
+            "worst": float(f"{errors[subnormal].max(initial=0.0):.4g}"),
         },
     }
 

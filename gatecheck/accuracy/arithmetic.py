@@ -1,13 +1,14 @@
-"""The arithmetic of correct code: how sigmoid, tanh and sums may be computed, as an array type that
-the equations do not notice.
+"""Arithmetics of correct code: ways to compute sigmoid, tanh and sums.
 
-Who writes what was read in the frameworks' sources, and the errors of their functions were measured
-in their cells, as ``gatecheck accuracy`` does (``reports/accuracy/``). In units of roundoff u:
-where tanh is 1 to the last bit it is off by 0.25 in PyTorch, NumPy and our kernels, by 3 in XLA and
-by 8 in ONNX Runtime's GRU, because a quotient of polynomials stops at a number that is not quite 1;
-below, by 0.5 to 2, by 5 to 7 and by 8. Sigmoid is off by 1.5 near 1 as 1 / (1 + e^-a), by 2.6 in
-ONNX Runtime's GRU and LSTM, and there by 1.6 where it should be 0. What is computed here stays
-within that: tanh within 8.5, sigmoid within 4.5.
+Each is an array type, so that the equations need not change.
+
+The frameworks' sources show which of them uses which, and the errors of their functions were
+measured in their cells, as ``gatecheck accuracy`` does (``reports/accuracy/``). In units of
+roundoff u: where tanh is 1 to the last bit it is off by 0.25 in PyTorch, NumPy and our kernels, by
+3 in XLA and by 8 in ONNX Runtime's GRU, because a quotient of polynomials stops at a number that is
+not quite 1; below, by 0.5 to 2, by 5 to 7 and by 8. Sigmoid is off by 1.5 near 1 as 1 / (1 + e^-a),
+by 2.6 in ONNX Runtime's GRU and LSTM, and there by 1.6 where it should be 0. What is computed here
+stays within that: tanh within 8.5, sigmoid within 4.5.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from gatecheck._util.typing import Array
 Function = Callable[[Array], Array]
 
 SWITCH = 0.625
-"""From here on Cephes and Go use exponentials for tanh; below they would cancel, and code that uses
-them there is weak near zero.
+"""Magnitude from which on Cephes and Go use exponentials for tanh.
+
+Below, they would cancel, and code that uses them there is inaccurate near zero.
 """
 
 
@@ -35,7 +37,7 @@ them there is weak near zero.
 
 
 def _from_switch(large: Function) -> Function:
-    """A formula where nothing cancels, and the library's below."""
+    """Return tanh by a formula where nothing cancels, by the library's below."""
 
     def tanh(a: Array) -> Array:
         value: Array = np.where(np.abs(a) < SWITCH, np.tanh(a), np.copysign(large(np.abs(a)), a))
@@ -52,22 +54,24 @@ def _expm1(a: Array) -> Array:
 
 @cache
 def _lambert(dtype: np.dtype[Any]) -> tuple[float, Array]:
-    """Where tanh is 1 in a format, and P and Q of tanh(x) = x P(x²) / Q(x²) up to there:
-    coefficients ``(powers, 2)``, the highest first.
+    """Return where tanh is 1 in a format, and P, Q of tanh(x) = x P(x²) / Q(x²).
 
-    The convergent of Lambert's continued fraction x / (1 + x² / (3 + x² / (5 + …))) of twice as
-    many terms as that number.
+    The coefficients ``(powers, 2)`` have the highest power first, and hold up to that number. They
+    are those of the convergent of Lambert's continued fraction x / (1 + x² / (3 + x² / (5 + …))) of
+    twice as many terms as that number.
     """
     end = -np.log(np.finfo(dtype).eps / 8) / 2
-    before, now = ([Fraction(0)], [Fraction(1)]), ([Fraction(1)], [Fraction(1)])
+    previous, current = ([Fraction(0)], [Fraction(1)]), ([Fraction(1)], [Fraction(1)])
     for k in range(2, int(2 * end)):
         step = tuple(
             _plus([(2 * k - 1) * c for c in b], [Fraction(0), *a])
-            for a, b in zip(before, now, strict=True)
+            for a, b in zip(previous, current, strict=True)
         )
-        before, now = now, (step[0], step[1])
-    powers, scale = max(map(len, now)), now[1][0]
-    rows = ([_in(dtype, c / scale) for c in _plus(part, [Fraction(0)] * powers)] for part in now)
+        previous, current = current, (step[0], step[1])
+    powers, scale = max(map(len, current)), current[1][0]
+    rows = (
+        [_in(dtype, c / scale) for c in _plus(part, [Fraction(0)] * powers)] for part in current
+    )
     return float(end), np.array(list(rows)).T[::-1]
 
 
@@ -94,14 +98,14 @@ def _polynomials(a: Array) -> Array:
     x = np.clip(a, -end, end).astype(a.dtype)
     square = x * x
     both = np.zeros((2, *x.shape), a.dtype)
-    for of_both in coefficients:
-        both = both * square + of_both.reshape(2, *[1] * x.ndim)
+    for pair in coefficients:
+        both = both * square + pair.reshape(2, *[1] * x.ndim)
     value: Array = x * both[0] / both[1]
     return value
 
 
 TANH: Mapping[str, Function] = {
-    # NumPy, and by way of libm or SLEEF PyTorch, Keras on PyTorch and our kernels
+    # NumPy, and through libm or SLEEF PyTorch, Keras on PyTorch and our kernels
     "library": np.tanh,
     "expm1": _expm1,  # fdlibm and what descends from it
     "1 - 2 / (e^2a + 1)": _from_switch(lambda a: 1 - 2 / (np.exp(2 * a) + 1)),  # Cephes, Go
@@ -130,7 +134,7 @@ def _exponentials(a: Array) -> Array:
 SIGMOID: Mapping[str, Callable[[Array, Function], Array]] = {
     "1 / (1 + e^-a)": lambda a, _: _reciprocal(a),  # PyTorch, XLA
     "e^a / (1 + e^a) below 0": lambda a, _: _exponentials(a),  # SciPy, our kernels
-    "1 - sigma(-a)": lambda a, _: 1 - _reciprocal(-a),  # who holds the gate's complement
+    "1 - sigma(-a)": lambda a, _: 1 - _reciprocal(-a),  # code that holds the gate's complement
     # ONNX Runtime's recurrent cells, XLA before 2023
     "(1 + tanh(a / 2)) / 2": lambda a, tanh: (1 + tanh(a / 2)) / 2,
 }
@@ -168,14 +172,15 @@ ORDERS: Mapping[str, Function] = {
     "eight lanes": _lanes,
     "permuted": lambda terms: _forwards(terms[_permutation(len(terms))]),
 }
-"""Sums of terms along the first axis. Each product is rounded, and each sum, as they are without
-fused operations.
+"""Sums of terms along the first axis, by order of addition.
+
+Each product is rounded, and each sum, as they are without fused operations.
 """
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """A choice of each: keys of :data:`SIGMOID`, :data:`TANH` and :data:`ORDERS`."""
+    """A choice of keys of :data:`SIGMOID`, :data:`TANH` and :data:`ORDERS`."""
 
     sigmoid: str
     tanh: str
@@ -183,8 +188,9 @@ class Arithmetic:
 
 
 class Computed(np.ndarray[Any, Any]):
-    """An array whose functions and sums are computed by one arithmetic. The class holds it, so
-    every view, slice and stack keeps it.
+    """An array whose functions and sums are computed by one arithmetic.
+
+    The class holds the arithmetic, so every view, slice and stack keeps it.
     """
 
     by: ClassVar[Arithmetic]
@@ -211,5 +217,5 @@ class Computed(np.ndarray[Any, Any]):
 
 
 def computed(by: Arithmetic) -> type[Computed]:
-    """The array type of an arithmetic."""
+    """Return the array type of an arithmetic."""
     return type("Computed", (Computed,), {"by": by})

@@ -1,9 +1,9 @@
-"""How well the rounding budget separates correct code from wrong: false alarms, tightness and
-sharpness, measured.
+"""Calibration of the rounding budget: false alarms, tightness and sharpness.
 
-Correct code is a framework's own cell, on cases far wider than an audit's: up to 200 steps and 128
-units, contracting to chaotic, gate biases from -20 to 20. Wrong code is the reference with a small
-relative error in one equation, or with a gradient cut half-way.
+They measure how well the budget separates correct code from wrong. Correct code is a framework's
+cell, on cases far wider than an audit's: up to 200 steps and 128 units, contracting to chaotic,
+gate biases from -20 to 20. Wrong code is the reference with a small relative error in one equation,
+or with a gradient cut half-way.
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ from gatecheck.oracles.rounding import MULTIPLE
 from gatecheck.reference import equations
 
 GROWTH = (1e-6, 2e-6, 4e-6, 8e-6, 1.6e-5, 3.2e-5, 6.4e-5)
-"""The relative errors that are planted, smallest first."""
+"""Relative errors that are injected, smallest first."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Errors of one correct implementation in spreads of the noisy reference, in one dtype; the
-    budget is 8 spreads.
+    """Errors of one correct implementation in spreads of the noisy reference.
+
+    They are in one dtype; the budget is 8 spreads.
 
     Attributes
     ----------
     values, alarms
-        How many values were judged, and how many of them were outside their budget.
+        Number of values judged, and of those outside their budget.
     largest, median, p999
-        Of error / spread.
+        Quantiles of error / spread.
     inconclusive
-        The share of values whose block could not be judged.
+        Share of values whose block could not be judged.
 
     Notes
     -----
@@ -64,7 +65,7 @@ class Calibration:
 
 
 def wide_case(cell: Cell, dtype: str, rng: np.random.Generator) -> Case:
-    """A case from a far wider range than an audit's."""
+    """Draw a case from a far wider range than an audit's."""
 
     def log_uniform(low: float, high: float) -> float:
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -90,24 +91,23 @@ def wide_case(cell: Cell, dtype: str, rng: np.random.Generator) -> Case:
 
 
 def _ratios(implementation: Subject, case: Case) -> tuple[Array, int]:
-    """Error / spread of every value that can be judged, and how many cannot."""
+    """Return error / spread of every judged value, and the number not judged."""
     budget = case_budget(case)
-    seen = list(compared(case.cell, implementation.run(case), budget.exact, budget.tolerance))
-    # A value that is no number has no ratio; NaN keeps it an alarm without an infinity among the
-    # quantiles.
+    blocks = list(compared(case.cell, implementation.run(case), budget.exact, budget.tolerance))
+    # NaN keeps a value that is not finite an alarm, without an infinity among the quantiles.
     judged = [
         MULTIPLE * np.where(np.isfinite(block.ratios), block.ratios, np.nan).ravel()
-        for block in seen
+        for block in blocks
         if block.judged
     ]
-    unjudged = sum(block.expected.size for block in seen if not block.judged)
+    unjudged = sum(block.expected.size for block in blocks if not block.judged)
     return (np.concatenate(judged) if judged else np.zeros(0)), unjudged
 
 
 def calibrate(
     implementation: Subject, dtype: str, cases: int, seed: int, tick: Callable[[str], None]
 ) -> Calibration:
-    """Hold a correct implementation against the budget on many wide cases."""
+    """Compare a correct implementation with the budget on many wide cases."""
     rng = np.random.default_rng(seed)
     ratios, unjudged = [], 0
     for _ in range(cases):
@@ -146,28 +146,31 @@ def _scaled(name: str, factor: float) -> Edit:
 
 
 def sharpness(seed: int, tick: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """The smallest relative error in each forward and backward equation that one float32 case
-    shows, in the median over five cases.
+    """Yield the smallest relative error detected in each equation.
+
+    Each is injected into one forward or backward equation of a float32 case; the figure is the
+    median over five cases.
     """
     for cell in (GRU(), LSTM()):
         mathematics = equations(cell)
         cases = [draw(cell, Sizes(8, 3, 4, 6), seed=seed + k, dtype="float32") for k in range(5)]
         for name in (*mathematics.step, *mathematics.back):
-            seen = [
+            smallest = [
                 next((g for g in GROWTH if _caught(cell, _scaled(name, 1 + g), case)), float("inf"))
                 for case in cases
             ]
             yield {
                 "cell": cell.name,
                 "equation": name,
-                "relative_error_seen": float(np.median(seen)),
+                "relative_error_seen": float(np.median(smallest)),
             }
             tick(f"{cell}: {name}")
 
 
 def truncation(runs: int, seed: int, tick: Callable[[str], None]) -> dict[str, Any]:
-    """How often a GRU's gradient that is cut half-way through 60 steps with slow gates is caught,
-    in float32.
+    """Count how often a truncated gradient of a GRU is detected, in float32.
+
+    It is cut half-way through 60 steps with slow gates.
     """
     cell = GRU()
     cut = misread("dh", dh_next=lambda s: s.dh_next * (s.t != 30))
@@ -197,18 +200,18 @@ def report(
     tight: int = 2,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
-    """Every figure, as plain data.
+    """Measure false alarms, tightness and sharpness, as plain data.
 
     Parameters
     ----------
     implementations
         Correct ones.
     cases
-        How many a target and dtype.
-    tight
-        How many at each regime and length, to compare the spread with the true error.
+        Number of cases for each target and dtype.
     seed
-        With which the report can be repeated.
+        Seed of the cases.
+    tight
+        Number of cases at each regime and length, to compare the spread with the true error.
     progress
         Called with work done, work to do and a label.
     """

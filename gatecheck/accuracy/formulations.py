@@ -1,9 +1,9 @@
-"""Correct implementations of a cell that differ in all that frameworks differ in: an ensemble,
-whose errors are what a budget has to cover.
+"""Formulations of a cell: an ensemble of correct implementations.
 
-Each is the reference with some equations written another way and with an arithmetic of its own.
-Both are exact where arithmetic is, and :func:`require_correct` refuses one that is not. Who writes
-which equations was read in the sources that ``gatecheck conventions`` names.
+They differ in all that frameworks differ in, and their errors are what a budget has to cover. Each
+is the reference with some equations rewritten and with a separate arithmetic. Both are exact where
+arithmetic is, and :func:`require_correct` refuses one that is not. The sources that ``gatecheck
+conventions`` names show which framework uses which equations.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gatecheck.reference.equations import Equation, T, sigmoid
 Written = Mapping[str, Equation]
 
 
-# ---- equations written another way; of a cell with options the textbook's are kept
+# ---- equations rewritten; a cell with options keeps those of the textbook
 
 
 def _textbook(_: Equations) -> Written:
@@ -37,12 +37,12 @@ def _through_u(s: Any) -> Any:
 
 
 def _kept(s: Any) -> Any:
-    """The gate of most frameworks, whose weights are those of z with the opposite sign."""
+    """Return the gate 1 - z of most frameworks, whose weights are those of z negated."""
     return sigmoid(-s.a_z)
 
 
 def _convex(base: Equations) -> Written:
-    """h' = (1 - k) n + k h, where k = σ(-a) is the gate that keeps."""
+    """Return h' = (1 - k) n + k h, where the gate k = σ(-a) keeps the state."""
     if base.cell != GRU():
         return {}
     return dict(
@@ -54,7 +54,7 @@ def _convex(base: Equations) -> Written:
 
 
 def _towards(base: Equations) -> Written:
-    """h' = n + k (h - n), so that what the gate keeps is what the candidate's gradient loses."""
+    """Return h' = n + k (h - n): what k keeps, the candidate's gradient loses."""
     if base.cell != GRU():
         return {}
     return dict(
@@ -66,33 +66,35 @@ def _towards(base: Equations) -> Written:
 
 
 def _slopes(base: Equations) -> Written:
-    """Slopes of tanh as (d + d y)(1 - y), of sigmoid as d (y (1 - y))."""
+    """Return slopes of tanh as (d + d y)(1 - y), of sigmoid as d (y (1 - y))."""
 
-    def of_sigmoid(k: str) -> Equation:
+    def sigmoid_slope(k: str) -> Equation:
         return lambda s: s[f"d{k}"] * (s[k] * (1 - s[k]))
 
-    def of_tanh(k: str, d: str) -> Equation:
+    def tanh_slope(k: str, d: str) -> Equation:
         return lambda s: (s[d] + s[d] * s[k]) * (1 - s[k])
 
-    gates = {f"da_{k}": of_sigmoid(k) for k in base.cell.sigmoid_gates}
+    gates = {f"da_{k}": sigmoid_slope(k) for k in base.cell.sigmoid_gates}
     if base.cell == RNN():
-        return dict(da_n=of_tanh("h", "dh"))
+        return dict(da_n=tanh_slope("h", "dh"))
     if base.cell == GRU():
-        return gates | dict(da_n=of_tanh("n", "dn"))
+        return gates | dict(da_n=tanh_slope("n", "dn"))
     if base.cell == LSTM():
-        return gates | dict(da_g=of_tanh("g", "dg"), dc=lambda s: of_tanh("m", "dm")(s) + s.dc_next)
+        return gates | dict(
+            da_g=tanh_slope("g", "dg"), dc=lambda s: tanh_slope("m", "dm")(s) + s.dc_next
+        )
     return {}
 
 
 def _affine(base: Equations) -> tuple[str, ...]:
-    """The gates whose preactivation is affine in x and h."""
+    """Return the gates whose preactivation is affine in x and h."""
     if base.cell not in (RNN(), GRU(), LSTM()):
         return ()
     return tuple(k for k in base.cell.gates if base.cell != GRU() or k != "n")
 
 
 def _bias_first(base: Equations) -> Written:
-    """x W + b before h U is added."""
+    """Return preactivations as (x W + b) + h U."""
 
     def preactivation(k: str) -> Equation:
         return lambda s: (s.x @ s[f"W_{k}"] + s[f"b_{k}"]) + s.h_prev @ s[f"U_{k}"]
@@ -101,7 +103,10 @@ def _bias_first(base: Equations) -> Written:
 
 
 def _one_product(base: Equations) -> Written:
-    """[x, h] times [W; U], and backwards the deltas of all gates times all of W or U: one sum each."""
+    """Return [x, h] times [W; U] as one sum.
+
+    Backwards, the deltas of all gates times all of W or U are one sum each.
+    """
 
     def preactivation(k: str) -> Equation:
         return lambda s: (
@@ -141,26 +146,26 @@ class Spelling:
 
     @property
     def name(self) -> str:
-        """For reports."""
+        """Name of the formulation in reports."""
         return f"{self.written}; {self.by.sigmoid}; {self.by.tanh}; {self.by.order}"
 
     def run(self, case: Case, dtype: np.dtype[Any] | None = None) -> dict[str, Array]:
-        """The results and gradients of a case, in its own dtype or another.
+        """Return the results and gradients of a case, in its own dtype or another.
 
         Raises
         ------
         InputError
-            If the case has lengths, which frameworks treat in too many ways for one to stand here.
+            If the case has lengths, which frameworks treat in too many different ways.
         """
         if "lengths" in case.arrays:
-            raise InputError("the spellings are of whole sequences, but this case has lengths")
-        kind = computed(self.by)
+            raise InputError("formulations compute whole sequences, but this case has lengths")
+        array_type = computed(self.by)
         base = equations(case.cell)
-        given = {k: v.astype(dtype or case.dtype).view(kind) for k, v in case.arrays.items()}
+        arrays = {k: v.astype(dtype or case.dtype).view(array_type) for k, v in case.arrays.items()}
         with np.errstate(all="ignore"):
             return {
                 k: v.view(np.ndarray)
-                for k, v in run(base.edited(WRITTEN[self.written](base)), given).items()
+                for k, v in run(base.edited(WRITTEN[self.written](base)), arrays).items()
             }
 
 
@@ -183,21 +188,23 @@ SPELLINGS = tuple(
         ("one product", "(1 + tanh(a / 2)) / 2", "(e^2a - 1) / (e^2a + 1)", "permuted"),
     )
 )
-"""Every way of :data:`WRITTEN` and every sigmoid, tanh and order at least twice, in company that
-differs.
+"""Ensemble with every rewriting, sigmoid, tanh and order at least twice.
+
+Each occurs in different combinations.
 """
 
 
 def require_correct(
     spelling: Spelling, case: Case, true: Mapping[str, Array], allowed: Mapping[str, Array]
 ) -> None:
-    """That a spelling is the same mathematics: run in the finer format of the true values it agrees
-    with them.
+    """Refuse a formulation that is not the mathematics of the cell.
+
+    Run in the finer format of the true values, it must agree with them.
 
     Parameters
     ----------
     spelling
-        Any.
+        The formulation.
     case, true
         A case, and its true values in a finer format.
     allowed
@@ -208,12 +215,13 @@ def require_correct(
     InputError
         If it is off by more somewhere.
     """
-    found = spelling.run(case, next(iter(true.values())).dtype)
-    for name, right in true.items():
-        off = np.abs(found[name] - right)
-        if not (off <= allowed[name]).all():
-            worst = float(np.nanmax(off / allowed[name]))
+    results = spelling.run(case, next(iter(true.values())).dtype)
+    for name, exact in true.items():
+        error = np.abs(results[name] - exact)
+        if not (error <= allowed[name]).all():
+            worst = float(np.nanmax(error / allowed[name]))
             raise InputError(
-                f"the spelling {spelling.name!r} of a {case.cell} is wrong: in {found[name].dtype} its {name} is off by {worst:.3g} times "
-                "what an exact formula may be; correct it in gatecheck/accuracy/formulations.py or arithmetic.py"
+                f"the formulation {spelling.name!r} of a {case.cell} is wrong: in "
+                f"{results[name].dtype} its {name} is off by {worst:.3g} times what an exact "
+                "formula may be; correct its equations or its arithmetic"
             )

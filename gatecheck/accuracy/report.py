@@ -1,11 +1,10 @@
-"""How accurate implementations are: their errors in ulps against certified values, over sizes,
-lengths and regimes.
+"""Errors of implementations in ulps, against certified values.
 
-Every error is counted twice. *Entry by entry* it is in ulps of the exact entry: what a user sees
-who compares numbers, but where a sum cancels it says how small the result is rather than how good
-the code. *By norm* it is in ulps of the largest exact entry of its block (a step of y and dx, a
-gate of dW, dU and db, else the whole array): what a normwise backward error analysis bounds (Higham
-2002, chapter 1).
+They are measured over sizes, lengths and regimes, and every error is counted twice. *Entry by
+entry* it is in ulps of the exact entry: what a user who compares numbers sees, but where a sum
+cancels it shows how small the result is rather than how good the code. *By norm* it is in ulps of
+the largest exact entry of its block (a step of y and dx, a gate of dW, dU and db, else the whole
+array): what a normwise backward error analysis bounds (Higham 2002, chapter 1).
 """
 
 from __future__ import annotations
@@ -50,10 +49,11 @@ class Point(NamedTuple):
     Attributes
     ----------
     gradients
-        Whether there too: certified ones take time by the fourth power of H and the square of T.
+        Whether to measure gradients too: certified ones take time by the fourth power of H and the
+        square of T.
     recurrence
-        By how much U is larger than in the regime, and W smaller; beyond 1 it is called chaotic,
-        where differences grow with every step, whoever computes, so that totals leave it out.
+        Factor by which U is larger than in the regime, and W smaller. Beyond 1 the point is called
+        chaotic: differences grow with every step in any implementation, so totals leave it out.
     """
 
     sizes: Sizes
@@ -63,7 +63,7 @@ class Point(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The regime in a word."""
+        """The regime in one word."""
         return "chaotic" if self.recurrence > 1 else self.regime
 
     def __str__(self) -> str:
@@ -71,8 +71,9 @@ class Point(NamedTuple):
         return f"T={T} B={B} D={D} H={H} {self.label}"
 
     def case(self, subject: Subject, seed: int) -> Case:
-        """A case of an implementation, in float32: the same numbers in float64 have the same
-        certified results.
+        """Draw a case for an implementation.
+
+        It is in float32: the same numbers in float64 have the same certified results.
         """
         case = draw(
             subject.cell,
@@ -95,13 +96,17 @@ POINTS = (
     Point(Sizes(60, 1, 2, 8), recurrence=12),
     Point(Sizes(60, 1, 3, 48), gradients=False, recurrence=12),
 )
-"""Lengths at one size, sizes at one length, long and wide outputs, gradients that reach far back,
-shut gates, large weights, and chaos.
+"""Points that a report measures by default.
+
+Lengths at one size, sizes at one length, long and wide outputs, gradients that reach far back, shut
+gates, large weights, and chaos.
 """
 
 
 class Exact(NamedTuple):
-    """A certified number: the float64 nearest to it, NaN where that is undecided, and what is left,
+    """A certified number as the unevaluated sum of two float64.
+
+    The first is the nearest float64, NaN where that is undecided; the second is what is left,
     rounded.
     """
 
@@ -110,7 +115,7 @@ class Exact(NamedTuple):
 
 
 def exact(case: Case, *, gradients: bool) -> dict[str, Exact]:
-    """The certified outputs and gradients of a case, to about 106 bits.
+    """Return the certified outputs and gradients of a case, to about 106 bits.
 
     Raises
     ------
@@ -119,22 +124,24 @@ def exact(case: Case, *, gradients: bool) -> dict[str, Exact]:
     """
     from gatecheck.certified.cells import certified
 
-    found = certified(case, gradients=gradients, most=MOST_BITS)
+    result = certified(case, gradients=gradients, most=MOST_BITS)
     out = {}
-    for name, nearest in found.values["float64"].items():
-        left = [
+    for name, nearest in result.values["float64"].items():
+        remainders = [
             float((ball - n).mid())
             for n, ball in zip(
-                nearest.ravel().tolist(), found.enclosures[name].ravel(), strict=True
+                nearest.ravel().tolist(), result.enclosures[name].ravel(), strict=True
             )
         ]
-        out[name] = Exact(nearest, np.array(left, float).reshape(nearest.shape))
+        out[name] = Exact(nearest, np.array(remainders, float).reshape(nearest.shape))
     return out
 
 
 class Errors(NamedTuple):
-    """Errors of many entries, in ulps of their own and of the largest of their block, and how many
-    entries are undecided.
+    """Errors of many entries, in two units.
+
+    They are in ulps of the entry itself (`own`) and of the largest entry of its block (`norm`);
+    `undecided` counts the entries without a certified value.
     """
 
     own: Array
@@ -145,56 +152,57 @@ class Errors(NamedTuple):
 def measure(
     case: Case, got: Mapping[str, Array], certain: Mapping[str, Exact], dtype: str
 ) -> dict[str, Errors]:
-    """Errors by name of a result, of those that both hold.
+    """Return the errors of results that are certified, by name.
 
     Parameters
     ----------
     case
-        Whose gates name the blocks.
+        The case; its gates name the blocks.
     got
         What an implementation returned.
     certain
         The certified results.
     dtype
-        In whose ulps.
+        The dtype whose ulps are the unit.
     """
     out = {}
     for name, (nearest, rest) in certain.items():
         if name not in got or not nearest.size:
             continue
-        known = np.isfinite(nearest)
-        off = errors(got[name], nearest, rest)
+        decided = np.isfinite(nearest)
+        absolute = errors(got[name], nearest, rest)
         largest = np.zeros(nearest.shape)
         for _, where in blocks(case.cell, name, nearest):
-            largest[where] = np.abs(nearest[where][known[where]]).max(initial=0.0)
-        own, norm = (off[known] / unit(size[known], dtype) for size in (nearest, largest))
-        out[name] = Errors(own, norm, int((~known).sum()))
+            largest[where] = np.abs(nearest[where][decided[where]]).max(initial=0.0)
+        own, norm = (absolute[decided] / unit(size[decided], dtype) for size in (nearest, largest))
+        out[name] = Errors(own, norm, int((~decided).sum()))
     return out
 
 
 def figures(parts: Sequence[Errors]) -> dict[str, Any] | None:
-    """Median, 99.9 % and worst of errors in ulps, as plain data; None if there are none. What is
-    not finite counts as lost.
+    """Return median, 99.9 % and worst of errors in ulps, or None if there are none.
+
+    A result that is not finite counts as lost.
     """
     own, norm = (
-        np.concatenate([getattr(p, kind) for p in parts]) if parts else np.zeros(0)
-        for kind in ("own", "norm")
+        np.concatenate([getattr(p, key) for p in parts]) if parts else np.zeros(0)
+        for key in ("own", "norm")
     )
     if not own.size:
         return None
-    held = np.isfinite(own)
-    about: dict[str, Any] = {
+    finite = np.isfinite(own)
+    summary: dict[str, Any] = {
         "values": int(own.size),
-        "lost": int((~held).sum()),
+        "lost": int((~finite).sum()),
         "undecided": sum(p.undecided for p in parts),
     }
-    for kind, a in (("ulps", own[held]), ("norm_ulps", norm[held])):
-        about[kind] = quantiles(a)
-    return about
+    for key, a in (("ulps", own[finite]), ("norm_ulps", norm[finite])):
+        summary[key] = quantiles(a)
+    return summary
 
 
 class _Row(NamedTuple):
-    """Where some errors were seen."""
+    """Errors of one quantity, with where they were measured."""
 
     subject: str
     dtype: str
@@ -214,40 +222,40 @@ def _at(
     refused: dict[str, str],
     tick: Callable[[str], None],
 ) -> Iterator[_Row]:
-    """The errors of everyone at one point, on one draw."""
-    known: dict[str, dict[str, Exact]] = {}
+    """Yield the errors of all subjects at one point, on one draw."""
+    certified: dict[str, dict[str, Exact]] = {}
     for label, subject in subjects.items():
         case = point.case(subject, seed)
-        if case.key not in known:
+        if case.key not in certified:
             tick(f"certified values, {case.cell} {point}")
-            known[case.key] = exact(case, gradients=point.gradients)
+            certified[case.key] = exact(case, gradients=point.gradients)
         for dtype in (d for d in DTYPES if d in subject.dtypes):
-            own = Case(case.cell, case.doubles(), case.origin) if dtype == "float64" else case
+            own_case = Case(case.cell, case.doubles(), case.origin) if dtype == "float64" else case
             try:
-                got = subject.run(own) if point.gradients else subject.forward(own)
+                results = subject.run(own_case) if point.gradients else subject.forward(own_case)
             except GatecheckError as error:
-                refused.setdefault(label, f"{own}: {error}")
+                refused.setdefault(label, f"{own_case}: {error}")
                 continue
-            for name, found in measure(own, got, known[case.key], dtype).items():
-                yield _Row(label, dtype, point, name, found)
+            for name, entry_errors in measure(
+                own_case, results, certified[case.key], dtype
+            ).items():
+                yield _Row(label, dtype, point, name, entry_errors)
         tick(f"{label} {point}")
 
 
 def _loaded(targets: Sequence[tuple[str, str | None]]) -> tuple[dict[str, Subject], dict[str, str]]:
-    """Implementations by label, and why some are none."""
+    """Load implementations, by label, and give reasons for those refused."""
     subjects, refused = {}, {}
     for target, cell in targets:
         label = f"{target} {cell}" if cell else target
         try:
-            found = load(target, cell=cell)
+            loaded = load(target, cell=cell)
         except MissingExtraError as error:
             refused[label] = str(error)
             continue
-        if not isinstance(found, Subject):
-            raise UsageError(
-                f"{target} is a cell of its own, of which no certified values are known"
-            )
-        subjects[label] = found
+        if not isinstance(loaded, Subject):
+            raise UsageError(f"{target} is a custom cell, for which there are no certified values")
+        subjects[label] = loaded
     return subjects, refused
 
 
@@ -260,7 +268,7 @@ def report(
     points: Sequence[Point] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
-    """Every figure, as plain data.
+    """Measure the accuracy of implementations, as plain data.
 
     Parameters
     ----------
@@ -268,11 +276,11 @@ def report(
         Names as for :func:`gatecheck.targets.loading.load`, each with its cell where the target
         leaves it open.
     cases
-        How many draws at each point.
+        Number of draws at each point.
     seed
-        With which the report can be repeated.
+        Seed of cases and arguments.
     sample
-        About how many arguments of each activation.
+        Approximate number of arguments of each activation.
     points
         Where to measure; by default at :data:`POINTS`.
     progress
@@ -303,10 +311,12 @@ def report(
         for k in range(cases)
         for row in _at(point, seed + k, subjects, refused, tick)
     ]
-    seen = []
+    activations = []
     for label, subject in subjects.items():
         tick(f"activations of {label}")
-        seen += [{"target": label, **found} for found in seen_activations(subject, sample, seed)]
+        activations += [
+            {"target": label, **entry} for entry in seen_activations(subject, sample, seed)
+        ]
     return {
         "schema": SCHEMA,
         "versions": versions(*FRAMEWORKS),
@@ -325,21 +335,24 @@ def report(
         ],
         "totals": _summed(subjects, rows),
         "refused": refused,
-        "activations": seen,
+        "activations": activations,
     }
 
 
 def _summed(subjects: Mapping[str, Subject], rows: Sequence[_Row]) -> list[dict[str, Any]]:
-    """By implementation and dtype: over all points that are not chaotic, by point and by quantity."""
+    """Summarize errors by implementation and dtype.
+
+    In total (over all points that are not chaotic), by point and by quantity.
+    """
     out = []
     by_key: dict[tuple[str, str], list[_Row]] = {}
     for row in rows:
         by_key.setdefault((row.subject, row.dtype), []).append(row)
-    for (label, dtype), of in by_key.items():
+    for (label, dtype), group in by_key.items():
         for work in WORKS:
-            mine = [row for row in of if row.work == work]
-            calm = [row for row in mine if row.point.recurrence == 1]
-            if not mine:
+            selected = [row for row in group if row.work == work]
+            regular = [row for row in selected if row.point.recurrence == 1]
+            if not selected:
                 continue
             out.append(
                 {
@@ -347,14 +360,14 @@ def _summed(subjects: Mapping[str, Subject], rows: Sequence[_Row]) -> list[dict[
                     "cell": subjects[label].cell.name,
                     "dtype": dtype,
                     "work": work,
-                    "total": figures([row.errors for row in calm]),
+                    "total": figures([row.errors for row in regular]),
                     "by_point": {
-                        str(p): figures([r.errors for r in mine if r.point == p])
-                        for p in dict.fromkeys(r.point for r in mine)
+                        str(p): figures([r.errors for r in selected if r.point == p])
+                        for p in dict.fromkeys(r.point for r in selected)
                     },
                     "by_quantity": {
-                        n: figures([r.errors for r in calm if r.name == n])
-                        for n in dict.fromkeys(r.name for r in calm)
+                        n: figures([r.errors for r in regular if r.name == n])
+                        for n in dict.fromkeys(r.name for r in regular)
                     },
                 }
             )

@@ -1,17 +1,18 @@
-"""How near the rounding budget's spread is to the true error of correct code, at every length and
-in every regime, chaotic ones too.
+"""Tightness of the rounding budget: its spread against true errors.
 
-A budget is one case's, whoever is under audit, so what it is held against is the error of no single
-implementation but of an ensemble: the target and every one of
+It is measured at every length and in every regime, chaotic ones too.
+
+A budget depends on the case and not on the implementation, so it is compared not with the error of
+a single implementation but with that of an ensemble: the target and every one of
 :data:`~gatecheck.accuracy.formulations.SPELLINGS`. The spread is the root mean square over replicates,
 so the true error of a value is the root mean square over the ensemble. That asks more than the
-largest would, which is given beside it, and which no budget may be above by much if some correct
-implementation comes near it.
+largest error would, which is reported too, and which no budget may exceed by much if some correct
+implementation reaches it nearly.
 
 The true error is from the reference in a format that is finer than the target's by 2^-11 at least:
-float64 for float32, extended precision for float64. Its own rounding passes through the same
-equations, so where a chaotic state makes an error grow it makes both grow, and it stays a share of
-2^-11 or so of the target's; ``tests/auditing/test_tightness.py`` holds it against certified values.
+float64 for float32, extended precision for float64. Its rounding passes through the same equations,
+so where a chaotic state makes an error grow it makes both grow, and it stays a share of 2^-11 or so
+of the target's; ``tests/auditing/test_tightness.py`` compares it with certified values.
 """
 
 from __future__ import annotations
@@ -39,44 +40,49 @@ ALL_REGIMES = (*REGIMES, CHAOTIC)
 LENGTHS = (1, 10, 100, 400)
 
 RECURRENCE = 12.0
-"""The weights of the state in the chaotic regime, over the usual ones."""
+"""Factor on the weights of the state in the chaotic regime."""
 
 FINER: Mapping[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float64),
     "float64": np.dtype(np.longdouble),
 }
-"""The format of the true values of each dtype; the latter is no finer on some platforms, which then
-have no figures in float64.
+"""Format of the true values of each dtype.
+
+Extended precision is no finer than float64 on some platforms, which then have no figures in
+float64.
 """
 
 SHARE = 1 / 100
-"""By how much of a spread an exact formula may be off in the finer format; 2^-11 of eight spreads
-is 1 / 256.
+"""Share of a spread by which an exact formula may be off in the finer format.
+
+2^-11 of eight spreads is 1 / 256.
 """
 
 CHECKED = 10
-"""Up to so many steps every spelling is held against the true values; what is longer runs the same
-equations.
+"""Largest number of steps at which every formulation is compared with true values.
+
+Longer cases run the same equations.
 """
 
 TRIES = 3
-"""How many times as many cases are drawn as a row asks for, where some of them cannot be judged."""
+"""Cases drawn for each case that a row wants, where some cannot be judged."""
 
 SAMPLES = 4
-"""How many times as many cases a chaotic row has: all errors of one lie along the direction that
-grows fastest, and are one sample.
+"""Factor on the number of cases of a chaotic row.
+
+All errors of one such case lie along the direction that grows fastest, and are one sample.
 """
 
 Tick = Callable[[str], None]
 
 
 def rows() -> int:
-    """How many rows :func:`tightness` has, at most."""
+    """Return the largest number of rows that :func:`tightness` can have."""
     return len(ALL_REGIMES) * len(LENGTHS)
 
 
 def regime_case(cell: Cell, dtype: str, regime: str, T: int, seed: int) -> Case:
-    """A case of a regime and length, of 4 to 40 units."""
+    """Draw a case of a regime and length, of 4 to 40 units."""
     rng = np.random.default_rng([seed, T])
     sizes = Sizes(T=T, B=2, D=int(rng.integers(1, 9)), H=int(rng.choice([4, 8, 16, 40])))
     drawn = draw(
@@ -90,7 +96,7 @@ def regime_case(cell: Cell, dtype: str, regime: str, T: int, seed: int) -> Case:
 
 
 def truth(case: Case) -> dict[str, Array]:
-    """The results of a case in the finer format."""
+    """Return the results of a case in the finer format."""
     finer = FINER[case.dtype.name]
     with np.errstate(all="ignore"):
         return dict(
@@ -102,8 +108,10 @@ def truth(case: Case) -> dict[str, Array]:
 
 
 class Block(NamedTuple):
-    """True errors ``(1 + spellings, values)`` of one block, those of the target first, and the
-    spreads ``(values,)``.
+    """True errors and spreads of one block.
+
+    The errors are ``(1 + formulations, values)``, those of the target first; the spreads
+    ``(values,)``.
     """
 
     errors: Array
@@ -111,19 +119,22 @@ class Block(NamedTuple):
 
 
 def errors(implementation: Subject, case: Case) -> list[Block]:
-    """The blocks of a case that can be judged; none where a result is beyond the format.
+    """Return the blocks of a case that can be judged.
+
+    There are none where a result is beyond the range of the format.
 
     Raises
     ------
     InputError
-        If a spelling is not the mathematics of the cell.
+        If a formulation is not the mathematics of the cell.
     """
-    budget, true, got = case_budget(case), truth(case), implementation.run(case)
-    judged = {b.label for b in compared(case.cell, got, budget.exact, budget.tolerance) if b.judged}
-    # Chaotic gradients may be beyond the format. Then they have no value in it, and others, times a
-    # slope of zero, are no number.
-    form = np.finfo(case.dtype)
-    if any(np.abs(exact).max(initial=0) > form.max * form.eps for exact in budget.exact.values()):
+    budget, true, results = case_budget(case), truth(case), implementation.run(case)
+    judged = {
+        b.label for b in compared(case.cell, results, budget.exact, budget.tolerance) if b.judged
+    }
+    # Chaotic gradients may overflow the format; others, times a slope of zero, are then NaN.
+    info = np.finfo(case.dtype)
+    if any(np.abs(exact).max(initial=0) > info.max * info.eps for exact in budget.exact.values()):
         return []
     places = [
         (n, where)
@@ -134,25 +145,35 @@ def errors(implementation: Subject, case: Case) -> list[Block]:
     allowed = {k: np.full(v.shape, np.inf) for k, v in budget.spread.items()}
     for name, where in places:
         allowed[name][where] = SHARE * budget.spread[name][where] + PRECISIONS[case.dtype.name].tiny
-    runs = [got]
+    runs = [results]
     for spelling in SPELLINGS if places else ():
         if case.sizes.T <= CHECKED:
             require_correct(spelling, case, true, allowed)
         runs.append(spelling.run(case))
 
-    def off(name: str, where: tuple[slice | int, ...]) -> Array:
-        right = true[name][where]
+    def absolute_errors(name: str, where: tuple[slice | int, ...]) -> Array:
+        exact_values = true[name][where]
         return np.array(
-            [np.abs(r[name][where].astype(right.dtype) - right).astype(float).ravel() for r in runs]
+            [
+                np.abs(r[name][where].astype(exact_values.dtype) - exact_values)
+                .astype(float)
+                .ravel()
+                for r in runs
+            ]
         )
 
-    return [Block(off(name, where), budget.spread[name][where].ravel()) for name, where in places]
+    return [
+        Block(absolute_errors(name, where), budget.spread[name][where].ravel())
+        for name, where in places
+    ]
 
 
 def tightness(
     implementation: Subject, dtype: str, cases: int, seed: int, tick: Tick
 ) -> Iterator[dict[str, Any]]:
-    """Spread / true error in one dtype, at the median, a row for each regime and length.
+    """Yield spread / true error in one dtype, at the median.
+
+    There is one row for each regime and length.
 
     Parameters
     ----------
@@ -161,10 +182,10 @@ def tightness(
     dtype
         float32 or float64.
     cases
-        How many a row that can be judged, if there are so many among :data:`TRIES` times as many;
+        Number of judgeable cases a row, if there are that many among :data:`TRIES` times as many;
         in chaotic rows :data:`SAMPLES` times as many.
     seed
-        Of the cases.
+        Seed of the cases.
     tick
         Called with a label at each row.
 
@@ -172,20 +193,22 @@ def tightness(
     ------
     dict
         ``cases`` and ``values`` that could be judged and their ``blocks``; ``ensemble``, ``worst``
-        and ``alone``, spread / true error where that is the root mean square over the ensemble, its
-        largest, and the target's own. In each ``blocks`` is the median over blocks of rms(spread) /
-        rms(true error) and ``values`` that over values, None where half of the errors or more are
-        zero; ``largest`` error of the ensemble in spreads, and of which spelling it is.
+        and ``alone``, spread / true error where the true error is the root mean square over the
+        ensemble, its largest, and the target's own. In each ``blocks`` is the median over blocks of
+        rms(spread) / rms(true error) and ``values`` that over values, None where half of the errors
+        or more are zero; ``largest`` error of the ensemble in spreads, and the formulation that has
+        it.
 
     Raises
     ------
     InputError
-        If a spelling is not the mathematics of the cell.
+        If a formulation is not the mathematics of the cell.
 
     Notes
     -----
-    The error of one implementation is one sample of what the spread is the root mean square of: where a budget is exact the median over
-    values ``alone`` is 1 / 0.674 = 1.48 for errors that are normal, and the other two figures of ``alone`` and ``ensemble`` are near 1.
+    The error of one implementation is one sample of what the spread is the root mean square of:
+    where a budget is exact the median over values ``alone`` is 1 / 0.674 = 1.48 for errors that are
+    normal, and the other two figures of ``alone`` and ``ensemble`` are near 1.
     """
     if np.finfo(FINER[dtype]).eps > np.finfo(np.dtype(dtype)).eps / 2**11:
         return
@@ -205,7 +228,7 @@ def tightness(
                 "cases": len(judged),
             }
             yield row | _figures(
-                [block for of_case in judged for block in of_case], PRECISIONS[dtype].tiny
+                [block for case_blocks in judged for block in case_blocks], PRECISIONS[dtype].tiny
             )
             tick(f"{implementation.name} {dtype} {regime} T={T}")
 
@@ -219,16 +242,17 @@ def _figures(parts: list[Block], tiny: float) -> dict[str, Any]:
     with np.errstate(divide="ignore", invalid="ignore"):
         figures: dict[str, Any] = {
             name: {
-                "blocks": _median([rms(spread, 0) / reduced(rms(off, 1)) for off, spread in parts]),
-                "values": _median([spread / reduced(off) for off, spread in parts]),
+                "blocks": _median(
+                    [rms(spread, 0) / reduction(rms(errors, 1)) for errors, spread in parts]
+                ),
+                "values": _median([spread / reduction(errors) for errors, spread in parts]),
             }
-            for name, reduced in reductions.items()
+            for name, reduction in reductions.items()
         }
         largest = np.zeros(1 + len(SPELLINGS))
-        for off, spread in parts:
-            # As a budget has it, which allows the smallest normal number where every replicate
-            # underflows.
-            largest = np.maximum(largest, (off / (spread + tiny / MULTIPLE)).max(1))
+        for errors, spread in parts:
+            # Like a budget, allow the smallest normal number where every replicate underflows.
+            largest = np.maximum(largest, (errors / (spread + tiny / MULTIPLE)).max(1))
     names = ["the target", *(s.name for s in SPELLINGS)]
     return {
         "blocks": len(parts),
@@ -240,8 +264,8 @@ def _figures(parts: list[Block], tiny: float) -> dict[str, Any]:
 
 
 def _median(ratios: list[Any]) -> float | None:
-    """To four digits; what is 0 / 0 says nothing."""
-    together = np.concatenate([np.ravel(r) for r in ratios]) if ratios else np.zeros(0)
-    known = together[~np.isnan(together)]
+    """Return the median to four digits, without those that are 0 / 0."""
+    values = np.concatenate([np.ravel(r) for r in ratios]) if ratios else np.zeros(0)
+    known = values[~np.isnan(values)]
     middle = float(np.median(known)) if known.size else np.inf
     return float(f"{middle:.4g}") if np.isfinite(middle) else None

@@ -1,6 +1,4 @@
-"""Which claims say something about a target: those of its cell, and of a cell of its own those that
-hold of any function.
-"""
+"""Applicability of properties to a target."""
 
 from __future__ import annotations
 
@@ -19,22 +17,26 @@ CLAIMS = (
     "tangent_is_adjoint_of_backward",
     "zero_cotangents_give_zero_gradients",
 )
-"""The claims that hold of any differentiable function, by name."""
+"""Properties of any differentiable function, by name."""
 
 OF_TIME = ("outputs_are_causal", "gradients_are_causal", "split_sequence_is_whole_sequence")
-"""Those that hold of any function that runs over time: that takes and returns states, and returns y
-for each step of x.
+"""Properties of any function that runs over time.
+
+Such a function takes and returns states, and returns y for each step of x.
 """
 
 
 def says_nothing(claim: Claim, implementation: Any) -> str | None:
-    """Why a claim says nothing about an implementation, or None where it does."""
+    """Return why a property does not apply to an implementation, or None if it does."""
     if isinstance(implementation, CustomSubject) and claim.name not in (*CLAIMS, *OF_TIME):
-        return "is about a cell that is known, and this is one of its own"
+        return "applies to known cells only, and this is a custom one"
     if (
         isinstance(implementation, CustomSubject)
         and claim.name in OF_TIME
         and implementation.time is None
     ):
-        return "holds only if it takes and returns states, and y for each step of x; time_axis says which axis is time, where shapes do not"
+        return (
+            "holds only if it takes and returns states, and y for each step of x; time_axis says "
+            "which axis is time, where shapes do not"
+        )
     return claim.inapplicable(implementation)

@@ -1,4 +1,4 @@
-"""Audit an implementation: which properties apply, what became of each, and the replay of one case."""
+"""The audit of an implementation, and the replay of one saved case."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ from gatecheck.implementation.custom import CustomSubject, custom_subject, is_cu
 from gatecheck.inference.resolve import settled
 
 NAMED = 8
-"""How many faults a sentence names."""
+"""Number of faults that a sentence names."""
 
 MODULES = (
     "contract",
@@ -72,13 +72,14 @@ MODULES = (
     "layers",
     "symmetry",
 )
-"""Of `properties`, in the order in which what they claim is tried and reported, whichever was
-imported first.
+"""Modules of `properties`, in the order of trials and reports.
+
+The order does not depend on which module was imported first.
 """
 
 
 def claims(only: Iterable[str] = ()) -> list[Claim]:
-    """The properties by those names, or all of them, in the order in which they are reported.
+    """Return the properties of these names, or all, in the order of reports.
 
     Raises
     ------
@@ -89,26 +90,31 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
         importlib.import_module(f"gatecheck.properties.{module}")
     if isinstance(only, str):
         raise UsageError(f"only is {only!r}, but should be a list of names: [{only!r}]")
-    wanted = list(only)
-    if strange := [name for name in wanted if not isinstance(name, str)]:
-        raise UsageError(f"only holds {shown(strange[0])}, but should be a list of names")
-    unknown = [name for name in wanted if name not in REGISTRY]
+    names = list(only)
+    if not_names := [name for name in names if not isinstance(name, str)]:
+        raise UsageError(f"only holds {shown(not_names[0])}, but should be a list of names")
+    unknown = [name for name in names if name not in REGISTRY]
     if unknown:
         near = [n for name in unknown for n in difflib.get_close_matches(name, REGISTRY, n=3)]
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise UsageError(
-            f"there is no property {', '.join(unknown)}; {hint}`gatecheck properties` lists them all"
+            f"there is no property {', '.join(unknown)}; {hint}`gatecheck properties` lists them "
+            "all"
         )
     places = {module: place for place, module in enumerate(MODULES)}
-    chosen = [c for name, c in REGISTRY.items() if not wanted or name in wanted]
+    chosen = [c for name, c in REGISTRY.items() if not names or name in names]
     return sorted(
         chosen, key=lambda c: places.get(c.check.__module__.rpartition(".")[2], len(places))
     )
 
 
 def with_reasons(expected: Mapping[str, str]) -> dict[str, str]:
-    """Failures that are expected, by the name of a property the reason, once each is a property's
-    and has one.
+    """Return expected failures as a dict, once each names a property and a reason.
+
+    Parameters
+    ----------
+    expected
+        Reasons by the name of a property.
 
     Raises
     ------
@@ -125,31 +131,32 @@ def with_reasons(expected: Mapping[str, str]) -> dict[str, str]:
 
 
 def expecting(implementation: Subject, expected: Mapping[str, str] | None) -> Subject:
-    """An implementation of which failures are expected besides those that it declares.
+    """Return an implementation with expected failures added to those it declares.
 
     Raises
     ------
     UsageError
-        As of :func:`with_reasons`, or if a property says nothing about the implementation.
+        See :func:`with_reasons`; or if a property does not apply to the implementation.
     """
-    found = with_reasons(expected or {})
-    for chosen in claims(found) if found else ():
+    added = with_reasons(expected or {})
+    for chosen in claims(added) if added else ():
         if reason := says_nothing(chosen, implementation):
             raise UsageError(
-                f"{chosen.name} is expected to fail, but says nothing about {implementation.name}: it {reason}"
+                f"{chosen.name} is expected to fail, but does not apply to {implementation.name}: "
+                f"it {reason}"
             )
-    return replace(implementation, expected_failures={**implementation.expected_failures, **found})
+    return replace(implementation, expected_failures={**implementation.expected_failures, **added})
 
 
 def applicable(implementation: Subject | CustomSubject) -> list[Claim]:
-    """The properties that say something about an implementation."""
+    """Return the properties that apply to an implementation."""
     return [c for c in claims() if not says_nothing(c, implementation)]
 
 
 def _reason(tally: Tally) -> str:
-    seen = f"seen in {tally.failures} of {tally.examples} cases" if tally.failures else ""
+    frequency = f"seen in {tally.failures} of {tally.examples} cases" if tally.failures else ""
     return "\n".join(
-        filter(None, [str(tally.failure), "; ".join(filter(None, [seen, tally.widest[1]]))])
+        filter(None, [str(tally.failure), "; ".join(filter(None, [frequency, tally.widest[1]]))])
     )
 
 
@@ -165,13 +172,13 @@ def _outcome(failure: Exception) -> Outcome:
 
 
 def _conclude(implementation: Subject, tally: Tally) -> PropertyResult:
-    claim, seen = tally.claim, tally.evidence
-    blocks = seen.judged + seen.inconclusive
+    claim, evidence = tally.claim, tally.evidence
+    blocks = evidence.judged + evidence.inconclusive
     expected = implementation.expected_failures.get(claim.name)
     common: dict[str, Any] = {
         "examples": tally.examples,
-        "worst_ratio": seen.ratio if seen.judged else None,
-        "inconclusive": seen.inconclusive / blocks if blocks else 0.0,
+        "worst_ratio": evidence.ratio if evidence.judged else None,
+        "inconclusive": evidence.inconclusive / blocks if blocks else 0.0,
     }
     if tally.failure is not None:
         common |= {
@@ -187,7 +194,10 @@ def _conclude(implementation: Subject, tally: Tally) -> PropertyResult:
         )
     undecided = [dtype for dtype, judged in sorted(tally.judged_by_dtype.items()) if judged == 0]
     if undecided or not tally.judged_by_dtype:
-        reason = f"no case could be judged in {' and '.join(undecided) or 'any dtype'}: rounding may be as large as the values"
+        reason = (
+            f"no case could be judged in {' and '.join(undecided) or 'any dtype'}: rounding may "
+            "be as large as the values"
+        )
         return PropertyResult(claim.name, "inconclusive", reason=reason, **common)
     return PropertyResult(claim.name, "passed", **common)
 
@@ -211,46 +221,45 @@ def audit(
     diagnose: bool = True,
     progress: Progress | None = None,
 ) -> AuditResult:
-    """Audit an implementation: every property that applies, in every dtype that it declares.
+    """Audit an implementation: every applicable property, in every declared dtype.
 
     Parameters
     ----------
     target
         An implementation (see :class:`gatecheck.implementation.protocol.Implementation`), or a class of one.
     profile
-        ``"quick"``, ``"ci"`` or ``"thorough"``: how many cases. The last also proves what can be
-        proven for all inputs, unless `only` says that nothing else is asked for.
+        Number of cases: ``"quick"``, ``"ci"`` or ``"thorough"``. The last also proves what can be
+        proven for all inputs, unless `only` restricts the audit.
     only
         Names of properties, to run these alone.
     cell, convention
-        Instead of what the target declares.
+        Override what the target declares.
     seed
-        Of the cases; the same seed gives the same audit.
+        Seed of the cases; the same seed gives the same audit.
     expected_failures
-        By the name of a property the reason why it is expected to fail. Strict: one that holds is a
-        finding.
+        Reasons why properties are expected to fail, by property name. Strict: a property that holds
+        is then a finding.
     diagnose
-        Whether to search for what explains the findings, which takes some seconds.
+        Search for what explains the findings, which takes some seconds.
     progress
-        Called with how many checks are done, how many there are, and the name of the property at
-        hand.
+        Called with the number of checks done, their total, and the name of the current property.
 
     Returns
     -------
     AuditResult
-        With ``ok``, ``verdict``, ``findings`` and ``to_json()``.
+        The result, with ``ok``, ``verdict``, ``findings`` and ``to_json()``.
 
     Raises
     ------
     UsageError
-        If there is no such profile or property, or an expected failure gives no reason or says
-        nothing about the target.
+        If there is no such profile or property, or an expected failure gives no reason or does not
+        apply to the target.
     TargetError
         If the target is not an implementation, or its own list of expected failures names no
         property.
     """
     check_profile(profile)
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "profile": profile,
         "only": list(only),
         "seed": int(seed),
@@ -259,27 +268,31 @@ def audit(
     }
     implementation: Any = prepared(target, cell=cell, convention=convention)
     if isinstance(implementation, CustomSubject):
-        how["given"] = implementation.examples(own_examples(profile), int(seed))
+        options["given"] = implementation.examples(own_examples(profile), int(seed))
     else:
-        how["diagnose"] = partial(diagnosis.diagnose, implementation) if diagnose else None
+        options["diagnose"] = partial(diagnosis.diagnose, implementation) if diagnose else None
         tried = partial(
             of_activations, implementation.target, implementation.name, implementation.dtypes
         )
-        how["prove"] = partial(proven, implementation.cell, tried)
+        options["prove"] = partial(proven, implementation.cell, tried)
     made_with = versions(*getattr(implementation.target, "packages", ()))
-    return audited(implementation, in_process(implementation), made_with, **how)
+    return audited(implementation, in_process(implementation), made_with, **options)
 
 
 def prepared(
     target: Any, *, cell: str | Cell | None = None, convention: str | Convention | None = None
 ) -> Subject | CustomSubject:
-    """A target as the properties see it, in the convention that it follows if it declares none;
-    parameters as of :func:`audit`.
+    """Return a target as a subject, with its convention inferred if it declares none.
+
+    Parameters
+    ----------
+    target, cell, convention
+        See :func:`audit`.
 
     Raises
     ------
     UsageError, TargetError
-        As there.
+        See :func:`audit`.
     """
     if isinstance(target, CustomSubject):
         return target
@@ -289,19 +302,20 @@ def prepared(
 
 
 def own_examples(profile: str) -> int:
-    """How many examples of a cell of its own a profile asks for: each is tried by every oracle,
-    which is what takes long.
+    """Return the number of examples of a custom cell in a profile.
+
+    Every oracle is tried on each, which is slow.
     """
     return max(2, PROFILES[profile] // 6)
 
 
 def check_profile(profile: str) -> None:
-    """See that there is such a profile.
+    """Check that a profile exists.
 
     Raises
     ------
     UsageError
-        If there is not.
+        If it does not.
     """
     if not isinstance(profile, str) or profile not in PROFILES:
         raise UsageError(
@@ -323,32 +337,33 @@ def audited(
     expected_failures: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> AuditResult:
-    """An audit in which another may do the checks.
+    """Run an audit with checks that may be made elsewhere.
 
     Parameters
     ----------
     implementation
-        What it declares; its target is not looked at here.
+        What the target declares; the target itself is not used here.
     check
         Tries a property of it on a case, perhaps in another process.
     made_with
-        The versions of what computes.
+        Versions of the packages that compute.
     given
-        By dtype the cases to try, where the implementation has its own.
+        Cases by dtype, where the implementation brings its own.
     diagnose
         Searches, from a seed, for what explains the findings.
     prove
-        Proves what can be proven for all inputs, in the profile ``thorough`` alone.
+        Proves what can be proven for all inputs; called in the profile ``thorough`` only.
     profile, only, seed, expected_failures, progress
-        As of :func:`audit`, and so are the errors.
+        See :func:`audit`, also for the errors.
     """
     check_profile(profile)
     check = reporting(check)
     chosen = claims(only)
-    stale = set(implementation.expected_failures) - set(REGISTRY)
-    if stale:
+    unknown = set(implementation.expected_failures) - set(REGISTRY)
+    if unknown:
         raise TargetError(
-            f"{implementation.name} expects failures of properties that do not exist: {', '.join(sorted(stale))}"
+            f"{implementation.name} expects failures of properties that do not exist: "
+            f"{', '.join(sorted(unknown))}"
         )
     skipped = {c.name: reason for c in chosen if (reason := says_nothing(c, implementation))}
     implementation = expecting(implementation, expected_failures)
@@ -380,7 +395,7 @@ def audited(
         for c in chosen
     ]
     proofs, unproven = prove(report) if prove and profile == PROFILE and not only else ([], [])
-    found = AuditResult(
+    result = AuditResult(
         implementation.name,
         implementation.cell.name,
         implementation.convention.name,
@@ -391,15 +406,15 @@ def audited(
         dict(made_with),
         proofs=proofs,
     )
-    # where it only failed to return, it would be waited for once more
-    if not (diagnose and found.count("failed", "crashed")):
-        return found
+    # A target that only timed out would time out again.
+    if not (diagnose and result.count("failed", "crashed")):
+        return result
     report(done, total, "looking for what explains the findings")
     try:
-        return replace(found, diagnosis=diagnose(seed=seed))
+        return replace(result, diagnosis=diagnose(seed=seed))
     except Exception as error:  # the findings stand without it
         return replace(
-            found,
+            result,
             diagnosis=Diagnosis(
                 says=f"There is no diagnosis: {PLEASE} {type(error).__name__}: {error}"
             ),
@@ -407,20 +422,18 @@ def audited(
 
 
 def _blind_spots(implementation: Subject, profile: str, seed: int) -> list[str]:
-    """What cases of the sizes on which an implementation insists could not have told, in a
-    sentence.
-    """
+    """Return a sentence on the faults that no case of the required sizes could detect."""
     if not implementation.sizes:
         return []
-    shown = [
+    cases = [
         drawn(implementation, dtype, SCOPES["any"], PROFILES[profile], seed)
         for dtype in implementation.dtypes
     ]
-    names = [fault.name for fault in untold(itertools.chain(*shown))]
+    names = [fault.name for fault in untold(itertools.chain(*cases))]
     listed = ", ".join(names[:NAMED]) + (
         f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     )
-    return [f"at these sizes no case could have told: {listed}"] if names else []
+    return [f"at these sizes no case could have detected: {listed}"] if names else []
 
 
 @checked(path=PATH, expected_failures=perhaps(MAPPING))
@@ -432,25 +445,25 @@ def replay(
     convention: str | Convention | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> PropertyResult:
-    """Try on a saved case the property that it refuted.
+    """Try the property that a saved case refuted on that case again.
 
     Parameters
     ----------
     target
         An implementation.
     path
-        An ``.npz`` file that an audit wrote.
+        An ``.npz`` file written by an audit.
     cell, convention
-        Instead of what the target declares.
+        Override what the target declares.
     expected_failures
-        As of :func:`audit`.
+        See :func:`audit`.
 
     Raises
     ------
     CaseFileError
-        If the file holds no case, or does not say which property.
+        If the file holds no case, or does not name the property.
     UsageError
-        If the property says nothing about the target, or the case is of another cell or dtype.
+        If the property does not apply to the target, or the case has another cell or dtype.
     """
     implementation: Any = prepared(target, cell=cell, convention=convention)
     return replayed(
@@ -465,18 +478,19 @@ def replayed(
     *,
     expected_failures: Mapping[str, str] | None = None,
 ) -> PropertyResult:
-    """:func:`replay` in which another does the check; parameters as of :func:`audited`."""
+    """Run :func:`replay` with a check made elsewhere; see :func:`audited`."""
     implementation = expecting(implementation, expected_failures)
     case, about = Case.load(path)
     if case.cell != implementation.cell:
         raise UsageError(
-            f"{path} holds a case of a {case.cell}, but {implementation.name} is a {implementation.cell}"
+            f"{path} holds a case of a {case.cell}, but {implementation.name} is a "
+            f"{implementation.cell}"
         )
     if about.get("property") not in {c.name for c in claims()}:
         raise CaseFileError(f"{path} does not say which property it refutes")
     (chosen,) = claims([about["property"]])
     if reason := chosen.inapplicable(implementation):
-        raise UsageError(f"{chosen.name} says nothing about {implementation.name}: it {reason}")
+        raise UsageError(f"{chosen.name} does not apply to {implementation.name}: it {reason}")
     if case.dtype.name not in implementation.dtypes:
         raise UsageError(
             f"{path} holds a case in {case.dtype}, which {implementation.name} does not declare"

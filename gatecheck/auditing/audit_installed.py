@@ -1,4 +1,4 @@
-"""Everything that is installed, audited; as many at a time as there are cores."""
+"""Audits of all installed targets, as many at a time as there are cores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatecheck.auditing.result import AuditResult
 from gatecheck.targets import loading
 
 Target = tuple[str, str | None]
-"""What it is called, and its cell where that is open."""
+"""The name of a target, and its cell if the name leaves it open."""
 
 
 def audit_installed(
@@ -31,18 +31,18 @@ def audit_installed(
     Parameters
     ----------
     timeout
-        As of :class:`gatecheck.auditing.isolation.process.Isolation`.
+        See :class:`gatecheck.auditing.isolation.process.Isolation`.
     folder
         Where counterexamples are written, as soon as their target is done.
     done
-        Called with how many are done, how many there are, and the result of the last one.
+        Called with the number done, the total, and the latest result.
     workers
-        How many at a time; by default as many as there are cores that this process may use.
+        Number of processes; by default as many as there are cores that this process may use.
     how
-        As of :func:`gatecheck.auditing.audit.audited`, and so are the errors.
+        Options of :func:`gatecheck.auditing.audit.audited`; see there for the errors.
     """
     audit.check_profile(how.get("profile", "ci"))
-    audit.claims(how.get("only", ()))  # what is wrong is told before anything starts
+    audit.claims(how.get("only", ()))  # raises before anything starts
     targets, number = loading.installed(), 0
 
     def counted(target: Target, result: AuditResult) -> None:
@@ -50,7 +50,7 @@ def audit_installed(
         number += 1
         done(number, len(targets), result)
 
-    # Here and not where it is used: an interrupt ends the others before they could clear up.
+    # Created here: an interrupt ends the workers before they could remove it.
     with tempfile.TemporaryDirectory(prefix="gatecheck-", ignore_cleanup_errors=True) as room:
         return on_all(_audited, targets, timeout, room, folder, how, workers=workers, done=counted)
 
@@ -66,8 +66,8 @@ def _audited(
 
 @cache
 def _process(timeout: float, room: str) -> isolation.Isolation:
-    """One for all targets, of which many need the same framework."""
+    """Return one process for all targets, many of which need the same framework."""
     process = isolation.Isolation(timeout, folder=room)
-    # What a pool has started ends without atexit, and would wait for this one for ever.
+    # Workers of a pool end without atexit, and would wait for this process for ever.
     Finalize(process, process.close, exitpriority=0)
     return process

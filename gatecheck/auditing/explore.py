@@ -1,5 +1,6 @@
-"""Properties tried on the cases of a profile, here or in another process: one case serves many, and
-a failure is shrunk on its own.
+"""Trials of properties on the cases of a profile, with shrinking of failures.
+
+The checks are made here or in another process. One case serves many properties.
 """
 
 from __future__ import annotations
@@ -27,44 +28,48 @@ from gatecheck.errors import BugError, TargetError, TargetLostError, TargetTimeo
 from gatecheck.implementation import Subject
 
 PROFILES = {"quick": 12, "ci": 24, "thorough": 300}
-"""How many cases a dtype each property is tried on; some properties take a share of them."""
+"""Cases per dtype by profile; some properties take a share of them."""
 
 SHRINKING_S = 5.0
-"""How long the search for a smaller counterexample may take, in seconds."""
+"""Time limit of the search for a smaller counterexample, in seconds."""
 
 PATIENCE = 3
-"""A target that is lost in so many checks in a row is not tried again: it would be lost in all the
-others too.
+"""Consecutive checks that may lose the target before it is given up.
+
+It would be lost in all remaining checks too.
 """
 
 PLEASE = "this is a bug in gatecheck, please report it with the case and all of this:"
 
 
 Check = Callable[[Claim, Case], Evidence]
-"""Tries a property on a case: the evidence, or the Violation or TargetError that it raises."""
+"""Function that tries a property on a case.
+
+It returns the evidence, or raises a Violation or TargetError.
+"""
 
 
 def silent(done: int, total: int, label: str) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
 def in_process(implementation: Subject) -> Check:
-    """Checks of an implementation in this process."""
+    """Return a check that calls an implementation in this process."""
     return partial(tried, implementation)
 
 
 def tried(implementation: Subject, claim: Claim, case: Case) -> Evidence:
-    """What a property says of an implementation on a case on which others may be tried too."""
-    if isinstance(implementation, Subject):  # one that is a cell of its own shares nothing
+    """Return the evidence of a property on a case that other properties share."""
+    if isinstance(implementation, Subject):  # custom cells share nothing
         implementation.share(case)
     return claim(implementation, case)
 
 
 def reporting(check: Check) -> Check:
-    """The same checks, in which what gatecheck itself does wrong is a BugError: it is no finding,
-    and ends nothing.
+    """Return a check that turns gatecheck's own exceptions into a BugError.
 
-    What the target raises is a TargetError by then.
+    A BugError is not a finding and does not end the audit. Exceptions of the target are
+    TargetErrors by then.
     """
 
     def reported(claim: Claim, case: Case) -> Evidence:
@@ -79,14 +84,14 @@ def reporting(check: Check) -> Check:
 
 
 def _trace(error: Exception) -> str:
-    """What was raised and where, and then the whole way there."""
+    """Return the last line of a traceback, then the whole traceback."""
     lines = "".join(traceback.format_exception(error)).rstrip()
     return f"{lines.splitlines()[-1]}\n{lines}"
 
 
 @dataclass
 class Tally:
-    """What one property has seen so far."""
+    """Evidence and failures of one property so far."""
 
     claim: Claim
     examples: int = 0
@@ -99,10 +104,11 @@ class Tally:
 
     @property
     def lost(self) -> bool:
-        """Whether the target was lost in a check of this property, which is then tried no more."""
+        """True if a check of this property lost the target; it is then not tried again."""
         return isinstance(self.failure, TargetLostError)
 
     def record(self, check: Check, case: Case) -> None:
+        """Try the property on a case, and add the evidence or the failure."""
         self.examples += 1
         try:
             evidence = check(self.claim, case)
@@ -124,13 +130,19 @@ class Tally:
         )
 
     def give_up(self, last: Tally) -> None:
-        """Not tried any further, since the target was lost again and again, the last time in
-        another property.
+        """Mark the property as not tried further, since the target is lost repeatedly.
+
+        `last` is the property whose check lost it last.
         """
         if self.failure is None:
-            held = f"after {self.examples} cases on which it held " if self.examples else ""
-            why = f"the target was lost {PATIENCE} times in a row, the last time in {last.claim.name}: {last.failure}"
-            self.failure = type(last.failure)(f"{held}not tried: {why}") if last.failure else None
+            prefix = f"after {self.examples} cases on which it held " if self.examples else ""
+            reason = (
+                f"the target was lost {PATIENCE} times in a row, the last time in "
+                f"{last.claim.name}: {last.failure}"
+            )
+            self.failure = (
+                type(last.failure)(f"{prefix}not tried: {reason}") if last.failure else None
+            )
 
 
 def explore(
@@ -145,25 +157,26 @@ def explore(
     first_only: bool = False,
     once: bool = False,
 ) -> dict[str, Tally]:
-    """Try properties that apply to an implementation on the cases of a profile.
+    """Try applicable properties of an implementation on the cases of a profile.
 
     Parameters
     ----------
     implementation, chosen
-        What to try on what; properties that share cases are tried in this order on each.
+        The implementation, and its properties to try; properties that share cases are tried in
+        this order on each.
     profile, seed
-        How many cases, and which.
+        The number of cases, and their seed.
     tick
-        Called after each check with how many are done, how many there are, and the property.
+        Called after each check with the number done, the total, and the property.
     check
-        How a property is tried on a case; by default in this process. With one of another process
-        the implementation is a declaration.
+        Tries a property on a case; by default in this process. With a check of another process the
+        implementation is a declaration.
     given
-        By dtype the cases to try, where the implementation has its own; by default they are drawn.
+        Cases by dtype, where the implementation brings its own; by default they are drawn.
     first_only
         Stop at the first property that fails.
     once
-        Stop each property at its first failure; otherwise it goes on, to see how widely.
+        Stop each property at its first failure; otherwise go on, to see how widely it fails.
     """
     check = check or in_process(implementation)
     tallies = {c.name: Tally(c) for c in chosen}
@@ -172,7 +185,7 @@ def explore(
         len(group) * (len(given[dtype]) if given else examples) for group, dtype, examples in plan
     )
     done = 0
-    lost: list[Tally] = []  # those in a row in whose checks the target was lost
+    lost: list[Tally] = []  # consecutive checks that lost the target
     for group, dtype, examples in plan:
         for case in (
             given[dtype]
@@ -195,9 +208,7 @@ def explore(
 
 
 def _settings(examples: int, *phases: Phase) -> settings:
-    """Hypothesis's, for what is no test: nothing is kept for the next time, and nothing is
-    complained of.
-    """
+    """Return Hypothesis settings without a database, deadline or health checks."""
     return settings(
         max_examples=examples,
         database=None,
@@ -210,17 +221,17 @@ def _settings(examples: int, *phases: Phase) -> settings:
 def drawn(
     implementation: Subject, dtype: str, scope: Scope, examples: int, seed: int
 ) -> tuple[Case, ...]:
-    """The cases that Hypothesis draws from a seed for an implementation.
+    """Return the cases that Hypothesis draws from a seed for an implementation.
 
     Parameters
     ----------
     implementation
-        Whose cell, sizes and absent parameters they have; where it asks for few shapes, there is
-        one for some six cases.
+        Gives the cell, the sizes and the absent parameters. If it asks for few shapes, about six
+        cases share one.
     dtype, scope
-        As of :func:`gatecheck.cases.strategies.cases`.
+        See :func:`gatecheck.cases.strategies.cases`.
     examples, seed
-        How many, and which.
+        The number of cases, and their seed.
     """
     fixed = implementation.sizes
     among = (
@@ -249,35 +260,35 @@ def _drawn(
     examples: int,
     seed: int,
 ) -> tuple[Case, ...]:
-    # Once a process, since many faults are tried on the same.
-    found: list[Case] = []
+    # Cached per process, since many faults are tried on the same cases.
+    drawn_cases: list[Case] = []
 
     @seeded(seed)
     @_settings(examples, Phase.generate)
     @hypothesis.given(cases(cell, dtype, scope, dict(fixed), zero, among))
     def keep(case: Case) -> None:
-        found.append(case)
+        drawn_cases.append(case)
 
     keep()
-    return tuple(found)
+    return tuple(drawn_cases)
 
 
 class _OutOfTime(BaseException):
-    """Passes through Hypothesis, to which an Exception would be one more failure."""
+    """Signal that passes through Hypothesis, which would shrink an Exception."""
 
 
 def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> None:
-    """Look for a smaller case on which the property fails in the same way, for a limited time.
+    """Look for a smaller case with the same failure, for a limited time.
 
-    Not where each attempt would wait for a target that does not answer, and not where the property
+    Skipped where each attempt would wait for a target that does not return, and where the property
     failed without a case.
     """
     first = tally.case
-    # A cell of its own gives its own cases: there is nothing to draw smaller ones from.
+    # A custom cell brings its own cases, so no smaller ones can be drawn.
     if not isinstance(first, Case) or isinstance(tally.failure, TargetTimeoutError | BugError):
         return
     start = time.monotonic()
-    kind = type(tally.failure)
+    failure_type = type(tally.failure)
 
     def fails(case: Case) -> bool:
         if time.monotonic() - start > SHRINKING_S:
@@ -285,7 +296,7 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
         try:
             check(tally.claim, case)
         except (Violation, TargetError) as failure:
-            if type(failure) is not kind:
+            if type(failure) is not failure_type:
                 return False
             if math.prod(case.sizes) <= math.prod((tally.case or first).sizes):
                 tally.failure, tally.case = failure, case
@@ -293,8 +304,7 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
         return False
 
     try:
-        # Without Hypothesis's explanation, which nobody reads here and which tries a hundred cases
-        # more.
+        # Without Hypothesis's explain phase, which tries a hundred more cases.
         find(
             cases(
                 implementation.cell,
@@ -308,14 +318,14 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
             random=random.Random(seed),
         )
     except (HypothesisException, _OutOfTime):
-        # Or a target that does not fail every time: the smallest failure seen so far stands.
+        # Also where a target fails only sometimes: the smallest failure so far stands.
         return
 
 
 def _plan(
     implementation: Subject, tallies: Mapping[str, Tally], examples: int
 ) -> list[tuple[list[Tally], str, int]]:
-    """Which properties share cases: those of one scope and dtype."""
+    """Return groups of properties that share cases: those of one scope and dtype."""
     groups: dict[tuple[str, str], list[Tally]] = {}
     for tally in tallies.values():
         for dtype in tally.claim.dtypes:

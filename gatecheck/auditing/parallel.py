@@ -1,4 +1,4 @@
-"""One function on many jobs in processes of their own; the result does not depend on how many."""
+"""Parallel calls of one function, with results that do not depend on the workers."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 CHUNK = 16
-"""How many labels a process takes at a time, at most."""
+"""Maximum number of labels that a process takes at a time."""
 
 
 def chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
-    """The labels, each once, in portions of one cell.
+    """Return the labels, each once, in chunks of one cell.
 
-    What a process keeps in memory, rounding budgets above all, serves one cell: the faults of a
-    small one go to one process, and those of a large one follow each other. Portions are small
-    enough that no process waits long for another in the end.
+    Memory caches of a process, above all of rounding budgets, serve one cell: the faults of a small
+    cell go to one process, and those of a large one follow each other. Chunks are small enough that
+    no process waits long for another in the end.
     """
     by_cell: dict[str, list[str]] = {}
     for label in dict.fromkeys(labels):
         by_cell.setdefault(label.partition(": ")[0], []).append(label)
     size = max(1, min(CHUNK, len(labels) // (4 * workers)))
-    return [these[i : i + size] for these in by_cell.values() for i in range(0, len(these), size)]
+    return [
+        cell_labels[i : i + size]
+        for cell_labels in by_cell.values()
+        for i in range(0, len(cell_labels), size)
+    ]
 
 
 def _begin() -> None:
-    # Ctrl-C reaches them all; the first process ends the others
+    # Ctrl-C reaches every process; the parent ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
@@ -54,52 +58,52 @@ def on_all(
     workers: int | None = None,
     done: Callable[[J, R], None],
 ) -> list[R]:
-    """``function(job, *arguments)`` for every job, in their order.
+    """Return ``function(job, *arguments)`` for every job, in the order of the jobs.
 
     Parameters
     ----------
     function
-        Of a module, since it is sent to other processes.
+        A function at module level, since it is sent to other processes.
     jobs, arguments
-        What it is called with; those that take long should come first.
+        Its arguments; jobs that take long should come first.
     workers
-        Processes; by default as many as there are cores that this process may use.
+        Number of processes; by default as many as there are cores that this process may use.
     done
-        Called with each job and its result as soon as it is there.
+        Called with each job and its result as soon as it is available.
 
     Raises
     ------
     WorkerLostError
         If a process ended before it was done.
     """
-    found: dict[int, R] = {}
-    # Neither PyTorch nor JAX can be forked once it runs threads.
+    results: dict[int, R] = {}
     others = set(active_children())
+    # Spawned: neither PyTorch nor JAX can be forked once it runs threads.
     with (
         safe_path_for_children(),
         ProcessPoolExecutor(
             workers or cores(), mp_context=get_context("spawn"), initializer=_begin
         ) as pool,
     ):
-        waiting = {
+        futures = {
             pool.submit(function, job, *arguments): number for number, job in enumerate(jobs)
         }
         try:
-            for finished in as_completed(waiting):
-                number = waiting[finished]
-                found[number] = finished.result()
-                done(jobs[number], found[number])
+            for finished in as_completed(futures):
+                number = futures[finished]
+                results[number] = finished.result()
+                done(jobs[number], results[number])
         except BaseException as error:
-            for process in set(active_children()) - others:  # what they are at may take minutes yet
+            for process in set(active_children()) - others:  # current jobs may take minutes
                 process.terminate()
-            # leaving the block shuts down once more, which without waiting here takes this back
+            # The block's own shutdown would undo the cancellation if this one did not wait.
             pool.shutdown(cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
                 raise WorkerLostError(
-                    "a process that worked for this one was ended from outside, perhaps for want of memory"
+                    "a worker process was ended from outside, perhaps out of memory"
                 ) from error
             raise
-    return [found[number] for number in range(len(jobs))]
+    return [results[number] for number in range(len(jobs))]
 
 
 def on_each(
@@ -109,26 +113,27 @@ def on_each(
     workers: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[R]:
-    """``function(label, *arguments)`` for every label, in their order, in portions of those that
-    have much in common.
+    """Return ``function(label, *arguments)`` for every label, in their order.
+
+    Labels of one cell are processed in chunks.
 
     Parameters
     ----------
     function, arguments, workers
-        As of :func:`on_all`, and so are the errors.
+        See :func:`on_all`, also for the errors.
     labels
-        What stands before the colon of a label is its cell.
+        Labels that begin with their cell and a colon.
     progress
-        Called with how many are done, how many there are, and the label of the last one.
+        Called with the number done, the total, and the latest label.
     """
-    found: dict[str, R] = {}
+    results: dict[str, R] = {}
 
-    def done(these: list[str], results: list[R]) -> None:
-        for label, result in zip(these, results, strict=True):
-            found[label] = result
+    def done(chunk: list[str], chunk_results: list[R]) -> None:
+        for label, result in zip(chunk, chunk_results, strict=True):
+            results[label] = result
             if progress:
-                progress(len(found), len(labels), label)
+                progress(len(results), len(labels), label)
 
     workers = workers or cores()
     on_all(partial(_each, function), chunks(labels, workers), arguments, workers=workers, done=done)
-    return [found[label] for label in labels]
+    return [results[label] for label in labels]

@@ -1,5 +1,6 @@
-"""What an audit in the profile ``thorough`` adds to cases: proofs for all inputs, of the equations
-and of activations that are shown.
+"""Proofs for all inputs, which the profile ``thorough`` adds to an audit.
+
+They are of the equations of the cell, and of activations that the target exposes.
 """
 
 from __future__ import annotations
@@ -13,35 +14,36 @@ from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_l
 from gatecheck.proofs.proof import Proof
 
 PROFILE = "thorough"
-"""The profile in which proofs are tried."""
+"""Profile in which proofs are tried."""
 
 STRIDE_ELSEWHERE = 251
-"""In a process of its own a target is tried on one float32 in so many: some seconds, where all of
-them would outlast its time.
+"""Step between the float32 values tried on a target in a separate process.
+
+This takes some seconds; all values would exceed its time limit.
 """
 
 Prove = Callable[[Progress], tuple[list[Proof], list[str]]]
-"""From a progress to proofs, and what could not be looked at, in sentences."""
+"""Function from a progress to proofs, and to notes on what could not be proven."""
 
 
 def proven(
     cell: Cell, activations: Callable[[Progress], list[Proof]], progress: Progress
 ) -> tuple[list[Proof], list[str]]:
-    """Proofs of the equations of a cell, and of the activations of an implementation of it.
+    """Return proofs of the equations of a cell and of a target's activations.
 
     Parameters
     ----------
     cell
-        With any options; of a network, each of its layers.
+        The cell with any options; each layer of a network.
     activations
-        Tries those of the implementation; none if it shows none.
+        Tries the activations of the implementation; returns an empty list if it exposes none.
     progress
-        Called with how much is done, of how much, and what is at hand.
+        Called with the number done, the total, and the current step.
 
     Returns
     -------
     proofs, notes
-        And why there are none, if there are none.
+        The proofs, and notes on those that are missing.
     """
     try:
         from gatecheck.proofs.ranges import proofs
@@ -50,43 +52,43 @@ def proven(
     progress(0, 1, "proofs over ranges")
     of_equations = proofs(cell)
     of_activations = activations(progress)
-    shown = (
+    note = (
         ""
         if of_activations
-        else "only of the equations something is proven for all inputs: it shows no activations of its own"
+        else "only the equations are proven for all inputs: it exposes no activations"
     )
-    return [*of_equations, *of_activations], [shown] if shown else []
+    return [*of_equations, *of_activations], [note] if note else []
 
 
 def of_activations(
     target: Any, name: str, dtypes: tuple[str, ...], progress: Progress, stride: int = 1
 ) -> list[Proof]:
-    """Proofs of the ``activations`` that a target shows, if it does; it may promise
-    ``activation_ulps``.
+    """Return proofs of the ``activations`` that a target exposes, if any.
 
-    What goes wrong in them is no error here: of that nothing is proven, which is said.
+    The target may promise ``activation_ulps``. An exception in an activation is not an error here:
+    the proof then states it.
     """
     from gatecheck.proofs.activations import DEFAULT_ULPS, activation_proofs
 
-    shown = getattr(target, "activations", None)
-    if not shown:
+    functions = getattr(target, "activations", None)
+    if not functions:
         return []
     of = f"the activations of {name}"
     try:
-        if not isinstance(shown, Mapping):
+        if not isinstance(functions, Mapping):
             raise UsageError(
-                f"activations is a {type(shown).__name__}, but should be a dict of functions"
+                f"activations is a {type(functions).__name__}, but should be a dict of functions"
             )
         ulps = float(getattr(target, "activation_ulps", DEFAULT_ULPS))
         return activation_proofs(
-            shown, of=of, ulps=ulps, dtypes=dtypes, stride=stride, progress=progress
+            functions, of=of, ulps=ulps, dtypes=dtypes, stride=stride, progress=progress
         )
     except Exception as error:
         return [not_tried(of, error)]
 
 
 def not_tried(of: str, error: Exception) -> Proof:
-    """That activations could not be tried."""
+    """Return a proof stating that activations could not be tried."""
     kind = "" if isinstance(error, UsageError | TargetError) else f"{type(error).__name__}: "
     return Proof(
         of,

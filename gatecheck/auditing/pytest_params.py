@@ -1,4 +1,4 @@
-"""Properties as tests of a user's own: what the pytest plugin's fixtures and the decorator share."""
+"""Properties as pytest tests, for the plugin's fixtures and the decorator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from gatecheck.errors import UsageError
 
 
 def as_test(claim: Claim, profile: str, seed: int) -> Callable[[Any], None]:
-    """A property as a function of an implementation that fails the test with the whole story."""
+    """Return a property as a function of an implementation that fails the test.
+
+    The failure message has the finding, its smallest case and the seed.
+    """
 
     def prop(implementation: Any) -> None:
         (result,) = audit(
@@ -25,7 +28,8 @@ def as_test(claim: Claim, profile: str, seed: int) -> Callable[[Any], None]:
         if result.outcome != "passed":
             case = f"\nsmallest case: {result.counterexample}" if result.counterexample else ""
             pytest.fail(
-                f"{result.name} {result.outcome}: {claim.summary}\n{result.reason}{case}\nseed {seed}",
+                f"{result.name} {result.outcome}: {claim.summary}\n"
+                f"{result.reason}{case}\nseed {seed}",
                 pytrace=False,
             )
 
@@ -49,10 +53,10 @@ def parametrize_with_properties(
     implementations
         Implementations, or classes of them; see :class:`gatecheck.implementation.protocol.Implementation`.
     expected_failures
-        By the name of a property the reason why it is expected to fail. Strict: one that holds
+        Reasons why properties are expected to fail, by property name. Strict: a property that holds
         fails the test.
     profile, seed
-        As of :func:`gatecheck.audit`.
+        See :func:`gatecheck.audit`.
 
     Raises
     ------
@@ -73,7 +77,8 @@ def parametrize_with_properties(
     for name in expected:
         if name not in {c.name for _, c in pairs}:
             raise UsageError(
-                f"{name} is expected to fail, but says nothing about {' or '.join(s.name for s, _ in pairs) or 'nothing'}"
+                f"{name} is expected to fail, but does not apply to "
+                f"{' or '.join(s.name for s, _ in pairs) or 'any implementation'}"
             )
 
     def marks(claim: Claim) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What an audit found: outcomes by property, a verdict, and counterexamples that can be replayed."""
+"""Results of an audit: outcomes by property, a verdict, saved counterexamples."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ Outcome = Literal[
     "error",
 ]
 FAILED: tuple[Outcome, ...] = ("failed", "crashed", "timed_out")
-"""The outcomes of a property that does not hold."""
+"""Outcomes of a property that does not hold."""
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 
 
 @dataclass(frozen=True)
 class PropertyResult:
-    """One property on one implementation.
+    """The result of one property on one implementation.
 
     Attributes
     ----------
     name
-        Of the property.
+        Name of the property.
     outcome
-        What came of it; ``crashed`` is the target, ``error`` is gatecheck itself.
+        Its outcome; ``crashed`` is the target, ``error`` is gatecheck itself.
     examples
-        On how many cases it was tried.
+        Number of cases on which it was tried.
     worst_ratio
-        The largest error over its budget; None where no error was measured.
+        Largest error over its budget; None where no error was measured.
     inconclusive
-        The share of blocks that could not be judged.
+        Share of blocks that could not be judged.
     reason
         Why it was skipped, what is wrong, or why the failure is expected.
     counterexample
-        The smallest case found on which it fails.
+        Smallest case found on which it fails.
     saved
-        Where that case was written.
+        File to which that case was written.
     """
 
     name: str
@@ -65,7 +65,7 @@ class PropertyResult:
     saved: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return plain data."""
         case = (
             None
             if self.counterexample is None
@@ -94,20 +94,20 @@ class AuditResult:
     Attributes
     ----------
     implementation
-        Its name.
+        Name of the implementation.
     cell, convention
-        What it was audited as.
+        The cell and the convention it was audited as.
     profile, seed
-        With which the audit can be repeated.
+        Values with which the audit can be repeated.
     narrowings
-        What its declaration left out.
+        Sentences on what was not audited.
     properties
-        One result a property.
+        One result per property.
     diagnosis
-        What explains the findings; None if there are none, or if nobody asked.
+        Explanation of the findings; None if there are none, or if it was not requested.
     proofs
-        What was tried to prove for all inputs, of the equations of the cell and of the activations
-        that the implementation shows.
+        Proof attempts for all inputs: of the equations of the cell, and of the activations that the
+        implementation exposes.
     """
 
     implementation: str
@@ -122,23 +122,26 @@ class AuditResult:
     proofs: Sequence[Proof] = ()
 
     def count(self, *outcomes: Outcome) -> int:
-        """How many properties had one of these outcomes."""
+        """Return the number of properties with one of these outcomes."""
         return sum(p.outcome in outcomes for p in self.properties)
 
     @property
     def ran(self) -> int:
-        """How many properties were tried."""
+        """Number of properties that were tried."""
         return len(self.properties) - self.count("skipped")
 
     @property
     def checks(self) -> int:
-        """How many times a property was tried on a case."""
+        """Number of times that a property was tried on a case."""
         return sum(p.examples for p in self.properties)
 
     @property
     def verdict(self) -> Verdict:
-        """``fail`` if a property failed or a proof was refuted; ``error`` if none ran or gatecheck
-        itself failed in one; ``inconclusive`` if one could not be judged; else ``pass``."""
+        """The verdict: ``pass``, ``fail``, ``inconclusive`` or ``error``.
+
+        ``fail`` if a property failed or a proof was refuted; ``error`` if no property ran or
+        gatecheck itself failed in one; ``inconclusive`` if one could not be judged; else ``pass``.
+        """
         if self.count(*FAILED) or any(p.outcome == "refuted" for p in self.proofs):
             return "fail"
         if self.ran == 0 or self.count("error"):
@@ -147,43 +150,44 @@ class AuditResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the verdict is ``pass``."""
+        """True if the verdict is ``pass``."""
         return self.verdict == "pass"
 
     @property
     def findings(self) -> list[PropertyResult]:
-        """The properties that do not hold, and those in which gatecheck itself failed."""
+        """Properties that do not hold, and those in which gatecheck itself failed."""
         return [p for p in self.properties if p.outcome in (*FAILED, "error")]
 
     def saving_counterexamples(self, folder: str | Path) -> AuditResult:
-        """Write each counterexample as ``.npz`` into a folder, which is made if need be; the same
-        result, knowing the files.
+        """Write each counterexample as ``.npz``; return the result with their paths.
+
+        The folder is created if necessary.
 
         Raises
         ------
         OutputError
             If the folder or a file in it cannot be written.
         """
-        saved = []
+        properties = []
         for p in self.properties:
             if p.counterexample is not None and p.outcome != "expected_failure":
                 make_folder(folder)
-                made_of = (
+                parts = (
                     self.implementation,
                     *([self.cell] if self.cell not in self.implementation.lower() else []),
                     p.name,
                 )
                 path = Path(folder) / (
-                    "".join(c if c.isalnum() or c in "-_" else "-" for c in "-".join(made_of))
+                    "".join(c if c.isalnum() or c in "-_" else "-" for c in "-".join(parts))
                     + ".npz"
                 )
                 p.counterexample.save(path, property=p.name, implementation=self.implementation)
                 p = replace(p, saved=str(path))
-            saved.append(p)
-        return replace(self, properties=saved)
+            properties.append(p)
+        return replace(self, properties=properties)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data; the schema is stable within its number."""
+        """Return plain data; the schema is stable within its number."""
         return {
             "schema": SCHEMA,
             "implementation": self.implementation,

@@ -1,3 +1,4 @@
-"""Speed, side by side with what is installed: the same cells, sizes, dtypes and threads, in one
-process and in turns.
+"""Speed, side by side with what is installed.
+
+The same cells, sizes, dtypes and threads are measured in turns, in one process.
 """

@@ -1,5 +1,6 @@
-"""How long audits of our own cells take from the command line, with compiled kernels on disk and
-without, and what a start costs.
+"""Duration of audits of our cells from the command line, and of a start.
+
+Audits are timed with compiled kernels on disk and without.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ COLD_SECONDS = 20.0
 EVERYTHING_SECONDS = 120.0
 IMPORT_SECONDS = 0.3
 CHECKS_A_SECOND = 1000.0
-"""What we aim at: a warm audit takes twice the import of what it depends on and two seconds more,
-one that compiles all twenty, one of everything installed and compiling two minutes; ``import
-gatecheck`` 0.3 s; and a thorough audit makes a thousand checks a second."""
+"""Limits that we aim at.
+
+A warm audit takes twice the import of what it depends on and two seconds more, one that compiles
+all twenty, one of everything installed and compiling two minutes; ``import gatecheck`` 0.3 s; and a
+thorough audit makes a thousand checks a second.
+"""
 
 ROUNDS = 7
 
@@ -40,11 +44,19 @@ from gatecheck.cli import main
 with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
     main()
 own = {*sys.stdlib_module_names, "gatecheck", "__main__"}
-named = [name for name, module in sys.modules.items() if getattr(getattr(module, "__spec__", None), "name", None) == name]
-names = [name for name in named if name.partition(".")[0] not in own and all(map(str.isidentifier, name.split(".")))]
+named = [
+    name
+    for name, module in sys.modules.items()
+    if getattr(getattr(module, "__spec__", None), "name", None) == name
+]
+names = [
+    name
+    for name in named
+    if name.partition(".")[0] not in own and all(map(str.isidentifier, name.split(".")))
+]
 print(json.dumps(names))
 """
-"""Prints what is loaded after an audit and is neither ours nor Python's own."""
+"""Program that prints the third-party modules that are loaded after an audit."""
 
 NUMBA = """
 import sys, gatecheck
@@ -53,24 +65,25 @@ print(sum(name.partition(".")[0] == "numba" for name in sys.modules))
 
 
 class Place(NamedTuple):
-    """Where processes run: an empty folder, with one in it for what they compile; and what narrows
-    each audit.
+    """Folder of the processes, and the options that narrow each audit.
+
+    The folder is empty at first; what the processes compile goes into a folder in it.
     """
 
     folder: Path
     narrowed: tuple[str, ...]
 
     def python(self, *arguments: str, cache: str = "warm", bad: int = 2) -> str:
-        """What a process of Python prints that is given a text to run, and arguments behind ``-c``.
+        """Run a Python process with these arguments and return what it prints.
 
         Raises
         ------
         TargetError
-            If it ends with `bad` or more: an audit with findings ends with 1.
+            If its exit status is `bad` or more: an audit with findings ends with 1.
         """
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(self.folder / cache)}
         command = [sys.executable, "-P", *arguments]
-        done = subprocess.run(
+        completed = subprocess.run(
             command,
             cwd=self.folder,
             env=environment,
@@ -79,19 +92,23 @@ class Place(NamedTuple):
             errors="replace",
             stdin=subprocess.DEVNULL,
         )
-        if not 0 <= done.returncode < bad:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            said = " ".join("gatecheck" if word == COMMAND else word for word in arguments[1:])
-            raise TargetError(f"{in_brief(said)} ended with exit status {done.returncode}: {last}")
-        return done.stdout
+        if not 0 <= completed.returncode < bad:
+            last = (completed.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            command_line = " ".join(
+                "gatecheck" if word == COMMAND else word for word in arguments[1:]
+            )
+            raise TargetError(
+                f"{in_brief(command_line)} ended with exit status {completed.returncode}: {last}"
+            )
+        return completed.stdout
 
     def audit(self, *arguments: str, cache: str = "warm") -> None:
-        """``gatecheck audit`` of these, in a process of its own."""
+        """Run ``gatecheck audit`` with these arguments in a separate process."""
         self.python("-c", COMMAND, "audit", *arguments, *self.narrowed, cache=cache)
 
 
 def dependencies(place: Place, arguments: tuple[str, ...]) -> list[str]:
-    """The modules of other packages that an audit loads, in this order."""
+    """Return the modules of other packages that an audit loads, in this order."""
     names: list[str] = json.loads(
         place.python("-c", DEPENDENCIES, "audit", *arguments, *place.narrowed)
     )
@@ -99,26 +116,27 @@ def dependencies(place: Place, arguments: tuple[str, ...]) -> list[str]:
 
 
 def command(place: Place, *arguments: str) -> str:
-    """How an audit is called from the command line."""
+    """Return how an audit is called from the command line."""
     return " ".join(("gatecheck audit", *arguments, *place.narrowed))
 
 
 def section(*, quick: bool, folder: Path) -> Section:
-    """Audits in processes of their own, which run in `folder`.
+    """Return the section of audits, which run as processes in `folder`.
 
-    The first with nothing compiled leaves behind what the warm ones need.
+    The first, with nothing compiled, leaves behind what the warm ones need.
     """
     place = Place(folder, ("--only", "empty_sequence") if quick else ())
     cells, rounds = (["rnn"], 1) if quick else ([cell.name for cell in COMPUTED], ROUNDS)
-    one = ("builtin:rnn" if quick else "builtin:lstm", "--profile", "quick")
+    arguments = ("builtin:rnn" if quick else "builtin:lstm", "--profile", "quick")
     steps: list[Step] = [
         ("import gatecheck", partial(_imports, place, rounds)),
-        ("an audit that compiles", partial(_cold, place, one, COLD_SECONDS)),
-        ("an audit that does not", partial(_warm, place, one, rounds)),
+        ("an audit that compiles", partial(_cold, place, arguments, COLD_SECONDS)),
+        ("an audit that does not", partial(_warm, place, arguments, rounds)),
         *((f"profile ci, {cell}", partial(_checks, place, f"builtin:{cell}")) for cell in cells),
     ]
     notes = [
-        "whole processes, with as many threads as they choose; audits that compile and those of everything are run once"
+        "whole processes, with as many threads as they choose; "
+        "audits that compile and those of everything are run once"
     ]
     if quick:
         notes.append(

@@ -1,8 +1,9 @@
-"""What runs in a process of its own, one for each number of threads: thread pools take their size
-when they are loaded, and keep it.
+"""Worker process of a benchmark, one for each number of threads.
 
-Asked by a line of JSON on standard input, it answers on standard output by a line for each point or
-row. What a target prints goes to standard error.
+Thread pools take their size when they are loaded, and keep it.
+
+A line of JSON on standard input is the request; the answer on standard output is one line for each
+point or row. What a target prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from gatecheck.errors import GatecheckError, TargetError
 
 
 def answers(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The answers to a question: :func:`gatecheck.bench.kernels.answers`, or
-    :func:`gatecheck.bench.rows.answers` of another section.
+    """Yield the answers to a request.
+
+    They are those of :func:`gatecheck.bench.kernels.answers`, or of
+    :func:`gatecheck.bench.rows.answers` for another section.
     """
     threads, section = spec["threads"], spec["section"]
     if hasattr(os, "sched_setaffinity"):  # XLA and others count the cores that they may use
@@ -41,23 +44,23 @@ def answers(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Answer one question."""
+    """Answer one request."""
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    def say(answer: Mapping[str, Any]) -> None:
+    def send(answer: Mapping[str, Any]) -> None:
         channel.write(json.dumps(answer) + "\n")
         channel.flush()
 
-    with suppress(BrokenPipeError):  # nobody listens any more
+    with suppress(BrokenPipeError):  # the parent may have ended
         try:
             for answer in answers(json.loads(sys.stdin.readline())):
-                say(answer)
-            say({"kind": "end"})
+                send(answer)
+            send({"kind": "end"})
         except GatecheckError as error:
-            say({"kind": "error", "error": type(error).__name__, "message": str(error)})
+            send({"kind": "error", "error": type(error).__name__, "message": str(error)})
         except MemoryError:
-            say(
+            send(
                 {
                     "kind": "error",
                     "error": TargetError.__name__,

@@ -1,5 +1,6 @@
-"""How long the profile of ``gatecheck decay`` takes over a million steps, against the products it
-is made of and PyTorch's autograd.
+"""Duration of the profile of ``gatecheck decay`` over a million steps.
+
+It is compared with the matrix products that it contains and with PyTorch's autograd.
 """
 
 from __future__ import annotations
@@ -29,19 +30,22 @@ CELLS = ("lstm", "gru", "rnn")
 INIT = "uniform"
 
 OF_PRODUCTS = 0.5
-"""What we aim at: the products alone take at least this share of our time."""
+"""Smallest share of our time that the products alone should take."""
 
 OURS, PRODUCTS = "profile", "its products alone"
 
 RESOLVED = 1e-6
-"""How far apart our logs and PyTorch's may be, in nats, where its norms are numbers of full
-precision; what is more is no rounding.
+"""Largest difference of our logs and PyTorch's, in nats.
+
+It holds where PyTorch's norms are numbers of full precision; more than this is not rounding.
 """
 
 
 class Scale(NamedTuple):
-    """How long and wide: steps, units, steps of the race; where PyTorch begins, and the seconds
-    after which it is asked for no more.
+    """Lengths and widths of the section.
+
+    They are steps, units, steps of the race, the steps at which PyTorch begins, and the seconds
+    after which it is not tried at more steps.
     """
 
     T: int = 1_000_000
@@ -54,12 +58,14 @@ class Scale(NamedTuple):
 QUICK = Scale(T=300, H=8, short=100, begin=50, patience=0.02)
 ROUNDS = 9
 MEMORY = 0.5
-"""The share of the free memory that PyTorch's graph may take."""
+"""Share of the free memory that PyTorch's graph may take."""
 
 
 def section(*, quick: bool, threads: int) -> Section:
-    """Profiles against their products, and against autograd at twice the steps until it takes too
-    long or too much.
+    """Return the section of decay profiles.
+
+    Profiles are compared with their products, and with autograd at twice the steps until it takes
+    too long or too much memory.
     """
     scale = QUICK if quick else Scale()
     rounds = 1 if quick else ROUNDS
@@ -77,9 +83,12 @@ def section(*, quick: bool, threads: int) -> Section:
         steps.append((f"decay, {cell}, {scale.short} steps", partial(_short, cell, scale, rounds)))
         steps.append((f"decay, {cell}, {scale.T} steps", partial(_long, cell, scale)))
     notes = [
-        f"H = {scale.H}, float64, {threads} thread{'s' if threads > 1 else ''}, {PROBES} cotangents of the last state",
-        "products: of each step h U forward and the cotangents times Uᵀ back, and x W; by the BLAS of NumPy and SciPy, in cache",
-        "a profile goes forward twice, for memory that grows with √T; autograd keeps the whole graph, and flushes subnormals to zero",
+        f"H = {scale.H}, float64, {threads} thread{'s' if threads > 1 else ''}, "
+        f"{PROBES} cotangents of the last state",
+        "products: of each step h U forward and the cotangents times Uᵀ back, and x W; "
+        "by the BLAS of NumPy and SciPy, in cache",
+        "a profile goes forward twice, for memory that grows with √T; "
+        "autograd keeps the whole graph, and flushes subnormals to zero",
     ]
     return Section(
         "Decay: the gradient of the last state by every state",
@@ -101,19 +110,20 @@ class Problem(NamedTuple):
     start: Array
 
     def profile(self, progress: Progress | None = None) -> Profile:
-        """What ``gatecheck decay`` measures of it, whatever else it is asked for."""
+        """Return the profile that ``gatecheck decay`` measures of it in any case."""
         return adjoint_profile(self.cell, self.params, self.x, self.start, progress=progress)
 
     def products(self) -> Callable[[int], None]:
-        """The matrix products of so many steps of a profile; see
-        :func:`gatecheck.bench.roofline.profile_products`.
+        """Return a call that computes the matrix products of a number of steps.
+
+        See :func:`gatecheck.bench.roofline.profile_products`.
         """
         _, k, H = self.start.shape
         return roofline.profile_products(self.cell, self.x.shape[1], H, k)
 
 
 def problem(cell: str, T: int, H: int) -> Problem:
-    """Of a cell at PyTorch's initialisation."""
+    """Draw the problem of a cell at PyTorch's initialization."""
     network = opened(NetworkSpec(cell, INIT, hidden=H), T, 1)
     rng = network.generator(0, 0)
     params = network.params(rng)
@@ -122,31 +132,32 @@ def problem(cell: str, T: int, H: int) -> Problem:
 
 
 def _short(cell: str, scale: Scale, rounds: int) -> Iterator[Row]:
-    asked = problem(cell, scale.short, scale.H)
-    calls: dict[str, Call] = {OURS: asked.profile, PRODUCTS: partial(asked.products(), scale.short)}
-    yield from _rows(asked, race(calls, rounds=rounds, least=0.0))
+    drawn = problem(cell, scale.short, scale.H)
+    calls: dict[str, Call] = {OURS: drawn.profile, PRODUCTS: partial(drawn.products(), scale.short)}
+    yield from _rows(drawn, race(calls, rounds=rounds, least=0.0))
 
 
 def _long(cell: str, scale: Scale) -> Iterator[Row]:
-    """One profile, with the products in turns with its stretches, so that what slows the machine
-    for a while slows both.
+    """Measure one profile, in turns with the products of its segments.
+
+    So what slows the machine for a while slows both.
     """
-    asked, spent, done = problem(cell, scale.T, scale.H), 0.0, 0
-    products = asked.products()
+    drawn, spent, done = problem(cell, scale.T, scale.H), 0.0, 0
+    products = drawn.products()
 
     def tick(now: int, total: int) -> None:
         nonlocal spent, done
-        reached = now * scale.T // total
+        due = now * scale.T // total
         start = time.perf_counter()
-        products(reached - done)
+        products(due - done)
         spent += time.perf_counter() - start
-        done = reached
+        done = due
 
     start = time.perf_counter()
-    asked.profile(tick)
+    drawn.profile(tick)
     seconds = time.perf_counter() - start - spent
     yield from _rows(
-        asked, {OURS: [seconds], PRODUCTS: [spent]}, Bar("ratio", OF_PRODUCTS, least=True)
+        drawn, {OURS: [seconds], PRODUCTS: [spent]}, Bar("ratio", OF_PRODUCTS, least=True)
     )
 
 
@@ -162,18 +173,18 @@ def _rows(
 def _against(scale: Scale, threads: int, theirs: Any) -> Iterator[Row]:
     T, before = scale.begin, peak()
     while True:
-        asked = problem("lstm", T, scale.H)
-        call = theirs.prepare(asked.cell, asked.params, asked.x, asked.start, threads)
+        drawn = problem("lstm", T, scale.H)
+        call = theirs.prepare(drawn.cell, drawn.params, drawn.x, drawn.start, threads)
         if scale.begin == T:
-            _agree(asked.profile().log_norm, call())
-        seconds = race({"ours": asked.profile, "theirs": call}, rounds=1, least=0.0, warm=False)
-        taken = seconds["theirs"][0]
-        grown = peak() - before
+            _agree(drawn.profile().log_norm, call())
+        seconds = race({"ours": drawn.profile, "theirs": call}, rounds=1, least=0.0, warm=False)
+        duration = seconds["theirs"][0]
+        growth = peak() - before
         reason = ""
-        if taken > scale.patience:
+        if duration > scale.patience:
             reason = f"twice as many would take more than {2 * scale.patience:g} s"
-        elif 2 * grown > MEMORY * free():
-            reason = f"it takes {grown / 2**30:.1f} GiB, and twice as many steps more than is free"
+        elif 2 * growth > MEMORY * free():
+            reason = f"it takes {growth / 2**30:.1f} GiB, and twice as many steps more than is free"
         yield Row(f"profile, lstm, {T:,} steps", seconds["ours"][0], 1.0, number=T)
         what = f"torch autograd, loop over LSTMCell, {T:,} steps" + (
             f", the most: {reason}" if reason else ""
@@ -186,9 +197,10 @@ def _against(scale: Scale, threads: int, theirs: Any) -> Iterator[Row]:
 
 
 def _agree(ours: Array, theirs: Array) -> None:
-    seen = ours > -300  # squares of smaller norms leave the range of float64
-    apart = float(np.abs(ours - theirs)[seen].max())
-    if not apart <= RESOLVED:
+    comparable = ours > -300  # squares of smaller norms leave the range of float64
+    difference = float(np.abs(ours - theirs)[comparable].max())
+    if not difference <= RESOLVED:
         raise TargetError(
-            f"PyTorch's gradients by lag and ours are up to {apart:.1e} nats apart: one of the two is wrong"
+            f"PyTorch's gradients by lag and ours are up to {difference:.1e} nats apart: "
+            "one of the two is wrong"
         )

@@ -1,5 +1,6 @@
-"""How long the check of a full Jacobian takes, ours and PyTorch's, and how ours grows with the
-sizes.
+"""Duration of a check of a full Jacobian, ours and PyTorch's.
+
+Ours is also timed as the sizes double.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ SIZES, QUICK_SIZES = Sizes(10, 2, 8, 16), Sizes(2, 1, 2, 2)
 
 FASTER_THAN_FULL = 1000.0
 FASTER_THAN_FAST = 1 / 3
-"""What our check aims at: PyTorch's full mode takes so many times as long, and its fast mode, which
-looks along one direction only.
+"""Aims of our check, against the time of PyTorch's.
+
+Its full mode should take 1000 times as long; its fast mode, which looks along one direction only, a
+third.
 """
 
 ROUNDS = 15
@@ -34,13 +37,15 @@ SHARE = 60.0
 """Seconds that a race may take beyond its fewest rounds."""
 
 OURS, SHARPEST = "gatecheck.gradcheck, fast", "gatecheck.gradcheck, every oracle"
-"""The subject of the race, and the check by default."""
+"""Subject of the race, and the check by default."""
 
 Peers = Callable[[Case], Mapping[str, Callable[[bool], None]]]
 
 
 def ours(case: Case, fast: bool) -> None:
-    """Check y of our LSTM: every derivative by every parameter and by x, h0 and c0, many at a time.
+    """Check y of our LSTM by every parameter and by x, h0 and c0.
+
+    Many derivatives are computed at a time.
 
     Raises
     ------
@@ -49,19 +54,19 @@ def ours(case: Case, fast: bool) -> None:
     """
     lstm = Builtin(case.cell)
 
-    def apart(at: dict[str, Array]) -> tuple[dict[str, Array], Array, Array, Array]:
+    def split(at: dict[str, Array]) -> tuple[dict[str, Array], Array, Array, Array]:
         return {k: at[k] for k in case.params}, at["x"], at["h0"], at["c0"]
 
     def many_backward(dy: Array, **at: Array) -> dict[str, Array]:
-        none = np.zeros_like(dy[:, 0])
-        return lstm.backward_each(*apart(at), dy=dy, dhT=none, dcT=none)
+        zeros = np.zeros_like(dy[:, 0])
+        return lstm.backward_each(*split(at), dy=dy, dhT=zeros, dcT=zeros)
 
     result = gradcheck(
-        lambda **at: lstm.forward(*apart(at))[0],
+        lambda **at: lstm.forward(*split(at))[0],
         {**case.params, "x": case["x"], "h0": case["h0"], "c0": case["c0"]},
-        lambda dy, **at: lstm.backward(*apart(at), dy),
+        lambda dy, **at: lstm.backward(*split(at), dy),
         fn_each=lambda name, entries, values, **at: lstm.forward_each(
-            name, entries, values, *apart(at)
+            name, entries, values, *split(at)
         )[0],
         vjp_each=many_backward,
         fast=fast,
@@ -73,17 +78,20 @@ def ours(case: Case, fast: bool) -> None:
 
 
 def section(*, quick: bool, threads: int) -> Section:
-    """The checks at one size, side by side, and ours with each size doubled."""
+    """Return the section of checks: at one size, and with each size doubled."""
     sizes = QUICK_SIZES if quick else SIZES
     rounds = 1 if quick else ROUNDS
     notes = [
-        f"T,B,D,H = {','.join(map(str, sizes))}, float64, {threads} thread{'s' if threads > 1 else ''}, y as a function of all inputs"
+        f"T,B,D,H = {','.join(map(str, sizes))}, float64, "
+        f"{threads} thread{'s' if threads > 1 else ''}, y as a function of all inputs"
     ]
     notes.append(
-        "fast: one central difference for each derivative, as PyTorch's full mode; many perturbations and cotangents at once"
+        "fast: one central difference for each derivative, as PyTorch's full mode; "
+        "many perturbations and cotangents at once"
     )
     notes.append(
-        "PyTorch has two biases where we have one: its Jacobian is so much wider; fast mode looks along one random direction only"
+        "PyTorch has two biases where we have one: its Jacobian is so much wider; "
+        "fast mode looks along one random direction only"
     )
     missing: dict[str, str] = {}
     steps: list[Step] = [

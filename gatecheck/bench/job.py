@@ -1,4 +1,4 @@
-"""What a contestant brings to a point."""
+"""Jobs: points prepared by contestants."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Results = dict[str, Array]
 
 
 class Job(NamedTuple):
-    """A point made ready by one contestant.
+    """A point prepared by one contestant.
 
     Attributes
     ----------
     call
-        What is timed, with all arguments in place and all compiling done.
+        The timed call, with all arguments in place and all compiling done.
     results
-        The same once more, as canonical arrays by name: ``y``, ``hT``, ``cT``, or ``dW``, ``dx``
-        and the other gradients.
+        The same computation, with the results as canonical arrays by name: ``y``, ``hT``, ``cT``,
+        or ``dW``, ``dx`` and the other gradients.
     """
 
     call: Callable[[], Any]
@@ -28,15 +28,15 @@ class Job(NamedTuple):
 
 
 def states(case: Case) -> list[Array]:
-    """Fresh copies of the initial states, h before c."""
+    """Return fresh copies of the initial states, h before c."""
     return [case[f"{k}0"].copy() for k in case.cell.state]
 
 
 def cotangents(case: Case) -> list[Array]:
-    """Fresh copies of the cotangents of y, hT and (cT)."""
+    """Return fresh copies of the cotangents of y, hT and (cT)."""
     return [case["dy"].copy(), *(case[f"d{k}T"].copy() for k in case.cell.state)]
 
 
 def outputs(case: Case, values: Any) -> Results:
-    """y, hT and (cT) by name."""
+    """Return y, hT and (cT) by name."""
     return dict(zip(["y", *(f"{k}T" for k in case.cell.state)], values, strict=True))

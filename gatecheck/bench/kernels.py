@@ -1,5 +1,6 @@
-"""The section of the kernels, in the process that measures it: every point that a target takes, one
-after the other.
+"""The section of the kernels, in the process that measures it.
+
+It measures every point that a target takes, one after the other.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ Spec = Mapping[str, Any]
 
 
 def answers(spec: Spec) -> Iterator[dict[str, Any]]:
-    """Each of a ``kind``: a ``start``, then a ``begin`` and a ``point`` or an ``unmeasured`` for
-    each point.
+    """Yield answers, each with a ``kind``.
+
+    They are a ``start``, then a ``begin`` and a ``point`` or an ``unmeasured`` for each point.
     """
     start = time.perf_counter()
     threads = spec["threads"]
@@ -34,7 +36,7 @@ def answers(spec: Spec) -> Iterator[dict[str, Any]]:
     wanted = list(_wanted(spec, subjects))
     if not wanted:
         raise UsageError(
-            f"{spec['target']} takes none of the sizes, dtypes and kinds of work that were asked for"
+            f"{spec['target']} takes none of the requested sizes, dtypes and kinds of work"
         )
     yield {
         "kind": "start",
@@ -71,7 +73,7 @@ def answers(spec: Spec) -> Iterator[dict[str, Any]]:
 
 
 def _subjects(spec: Spec) -> dict[str, Subject]:
-    """Who is measured, by the name of its cell."""
+    """Load the subjects that are measured, by the name of the cell."""
     if spec["target"] is None:
         names = [as_cell(cell).name for cell in spec["cells"]]
         loaded = [loading.load(f"builtin:{name}") for name in names]
@@ -84,18 +86,18 @@ def _subjects(spec: Spec) -> dict[str, Subject]:
             )
         ]
     out = {}
-    for one in loaded:
-        if not isinstance(one, Subject):
+    for candidate in loaded:
+        if not isinstance(candidate, Subject):
             raise UsageError(
-                f"{spec['target']} is a cell of its own: there is nothing to measure it against"
+                f"{spec['target']} is a custom cell: there is nothing to compare it with"
             )
-        known = settled(one)
-        out[known.cell.name] = known
+        subject = settled(candidate)
+        out[subject.cell.name] = subject
     return out
 
 
 def _narrowings(under_test: Subject) -> Iterator[str]:
-    """What a target that is measured cannot do, in sentences."""
+    """Yield what a target cannot do and is not measured at, in sentences."""
     yield from under_test.notes
     if "backward" not in under_test.abilities:
         yield "gradients are not measured: there is no backward"
@@ -114,11 +116,11 @@ def _narrowings(under_test: Subject) -> Iterator[str]:
 def _wanted(spec: Spec, subjects: Mapping[str, Subject]) -> Iterator[Point]:
     sizes = [Sizes(*size) for size in spec["sizes"]]
     for point in points(subjects, spec["dtypes"], spec["works"], sizes):
-        one = subjects[point.cell]
-        fits = all(getattr(point.sizes, name) == value for name, value in one.sizes.items())
+        subject = subjects[point.cell]
+        fits = all(getattr(point.sizes, name) == value for name, value in subject.sizes.items())
         if (
             fits
-            and point.dtype in one.dtypes
-            and (point.work == "forward" or "backward" in one.abilities)
+            and point.dtype in subject.dtypes
+            and (point.work == "forward" or "backward" in subject.abilities)
         ):
             yield point

@@ -1,4 +1,4 @@
-"""How much memory this process took, and how much there is."""
+"""Memory: the peak of this process, and what is free."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def peak() -> int:
-    """The most bytes that this process ever had in memory; 0 where the system does not say."""
+    """Return the most bytes that this process ever had in memory.
+
+    It is 0 where the system does not report it.
+    """
     if sys.platform == "win32":
         return 0
     import resource
@@ -19,8 +22,9 @@ def peak() -> int:
 
 
 def free() -> float:
-    """Bytes that processes can have before others must give some up; infinite where the system does
-    not say.
+    """Return the bytes that processes can have before others must give some up.
+
+    It is infinite where the system does not report it.
     """
     info = Path("/proc/meminfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []

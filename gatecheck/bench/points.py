@@ -1,5 +1,6 @@
-"""What is measured: a cell, a dtype, a kind of work and sizes; and how many operations its products
-have.
+"""Points of measurement, and the operations in their matrix products.
+
+A point is a cell, a dtype, a kind of work and sizes.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from gatecheck.errors import UsageError
 CELLS = ("rnn", "gru", "gru-before", "lstm")
 DTYPES = ("float32", "float64")
 WORKS = ("forward", "gradients")
-"""y and the final states; or forward and the gradients of all parameters, x and the initial states.
+"""Kinds of work.
+
+y and the final states; or forward and the gradients of all parameters, x and the initial states.
 """
 
 PEERS = ("torch", "jax", "onnxruntime", "numpy", "gatecheck")
-"""Against whom; the last are our kernels, for a target that is not ours."""
+"""Names of the peers; the last is our kernels, for a target that is not ours."""
 
 SIZES = (
     *(Sizes(50, 1, 8, 16), Sizes(100, 16, 32, 64), Sizes(100, 32, 128, 128)),
@@ -29,12 +32,12 @@ QUICK_SIZES = (Sizes(50, 1, 8, 16), Sizes(20, 8, 16, 32))
 
 @dataclass(frozen=True)
 class Point:
-    """One thing to measure.
+    """One point of measurement.
 
     Attributes
     ----------
     cell, dtype, work
-        By name; see :data:`WORKS`.
+        Their names; see :data:`WORKS`.
     sizes
         T, B, D, H.
     """
@@ -54,7 +57,9 @@ def points(
     works: Iterable[str] = WORKS,
     sizes: Iterable[Sizes] = SIZES,
 ) -> list[Point]:
-    """Every combination, the smallest sizes first, so that what takes longest comes last.
+    """Return every combination, the smallest sizes first.
+
+    So what takes longest comes last.
 
     Raises
     ------
@@ -76,24 +81,24 @@ def points(
 
 
 def flops(cell: Cell, sizes: Sizes, work: str) -> int:
-    """Operations in the matrix products of a point: 2 T B (D + H) G H for G gates, and twice as
-    many again for gradients.
+    """Return the number of operations in the matrix products of a point.
 
-    Forward multiplies x with W and h with U. Backward multiplies the gradient at the preactivations
-    with the transposes of W and U, for dx and dh, and x and h with that gradient, for dW and dU.
-    What is elementwise is not counted.
+    It is 2 T B (D + H) G H for G gates, and twice as many again for gradients. Forward multiplies x
+    with W and h with U. Backward multiplies the gradient at the preactivations with the transposes
+    of W and U, for dx and dh, and x and h with that gradient, for dW and dU. Elementwise operations
+    are not counted.
     """
     T, B, D, H = sizes
     return 2 * T * B * (D + H) * len(cell.gates) * H * (3 if work == "gradients" else 1)
 
 
 def parse_sizes(text: str) -> Sizes:
-    """T,B,D,H from text such as ``"100,32,128,128"``.
+    """Return T,B,D,H from text such as ``"100,32,128,128"``.
 
     Raises
     ------
     UsageError
-        If that is not four whole numbers.
+        If the text is not four whole numbers.
     """
     parts: Sequence[str] = text.split(",")
     try:

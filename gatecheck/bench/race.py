@@ -1,5 +1,7 @@
-"""One point: every contestant is made ready, shown to compute the same thing, raced, and asked once
-more what it computes.
+"""Measurement of one point.
+
+Every contestant is prepared, shown to compute the same thing, raced, and checked once more after
+the race.
 """
 
 from __future__ import annotations
@@ -30,28 +32,31 @@ MODULES = {
     "numpy": "gatecheck.bench.peers.numpy",
 }
 OURS = "gatecheck"
-"""Our kernels as a peer, for a target that is not ours."""
+"""Name of our kernels as a peer, for a target that is not ours."""
 
 SUBJECT, PRODUCTS = "subject", "products"
 
 SETTLE = 0.05
-"""Seconds after which the threads of whoever ran before sleep: OpenBLAS's turn for 2^26 cycles."""
+"""Seconds after which the idle threads of another contestant sleep.
+
+OpenBLAS's spin for 2^26 cycles.
+"""
 
 Prepare = Callable[[Case, str, int], Job]
 
 
 @dataclass(frozen=True)
 class Peers:
-    """Who can be raced against.
+    """Peers that can be raced against.
 
     Attributes
     ----------
     prepare
-        By name, what makes a point ready.
+        Functions that prepare a point, by name.
     missing
-        By name, how to install it.
+        How to install the missing ones, by name.
     packages
-        Whose versions a result names.
+        Packages whose versions a result names.
     """
 
     prepare: Mapping[str, Prepare]
@@ -60,7 +65,7 @@ class Peers:
 
 
 def found(names: tuple[str, ...]) -> Peers:
-    """Those of these peers that are installed, and those that are not."""
+    """Return the peers of these names that are installed, and those missing."""
     prepare: dict[str, Prepare] = {}
     missing: dict[str, str] = {}
     packages: list[str] = []
@@ -80,12 +85,12 @@ def found(names: tuple[str, ...]) -> Peers:
 
 @dataclass(frozen=True)
 class Terms:
-    """How a point is raced.
+    """Conditions of a race.
 
     Attributes
     ----------
     threads
-        How many each contestant may use.
+        Number of threads that each contestant may use.
     rounds, least
         See :func:`gatecheck.bench.timing.race`.
     """
@@ -98,7 +103,7 @@ class Terms:
 def measured(
     point: Point, under_test: Subject, peers: Mapping[str, Prepare], terms: Terms, deadline: float
 ) -> dict[str, Any]:
-    """One point of a result, as it stands in the JSON file.
+    """Measure one point, and return it as in the JSON file.
 
     Peers that cannot compute it are under ``absent``, those that compute something else under
     ``refused``, each with a reason.
@@ -106,7 +111,7 @@ def measured(
     Raises
     ------
     TargetError
-        If it is the subject that computes something else.
+        If the subject computes something else.
     """
     case = under_test.possible(draw(under_test.cell, point.sizes, seed=0, dtype=point.dtype))
     truth = _truth(case, point.work)
@@ -131,11 +136,11 @@ def measured(
         deadline=deadline,
         settle=SETTLE if terms.threads > 1 else 0.0,
     )
-    # Whoever damaged its arguments on the way was not measured at what was asked.
+    # A contestant that overwrote its arguments did not measure this point.
     refused |= _refusals(jobs, truth, point, under_test, optional)
     against = ratios(seconds, SUBJECT)
     work = flops(case.cell, point.sizes, point.work)
-    shown = {
+    peer_ratios = {
         name: values for name, values in against.items() if name != PRODUCTS and name not in refused
     }
     return {
@@ -148,8 +153,8 @@ def measured(
         "seconds": {
             name: float(np.median(taken)) for name, taken in seconds.items() if name not in refused
         },
-        "ratio": {name: values.median for name, values in shown.items()},
-        "interval": {name: [values.low, values.high] for name, values in shown.items()},
+        "ratio": {name: values.median for name, values in peer_ratios.items()},
+        "interval": {name: [values.low, values.high] for name, values in peer_ratios.items()},
         "gemm_fraction": against[PRODUCTS].median,
         "gigaflops": work / float(np.median(seconds[SUBJECT])) / 1e9,
         "absent": absent,
@@ -158,8 +163,9 @@ def measured(
 
 
 def job_of(under_test: Subject, case: Case, work: str) -> Job:
-    """What the protocol asks of an implementation at a case: its forward, or its backward, which
-    runs forward itself.
+    """Return the forward or backward pass of an implementation at a case as a job.
+
+    The backward runs forward itself.
     """
     what = "forward" if work == "forward" else "backward"
     arguments = under_test.arguments(case)
@@ -199,7 +205,8 @@ def _refusals(
     }
     if SUBJECT in wrong:
         raise TargetError(
-            f"{under_test.name} does not compute what a {point.cell} does, at {point}: {wrong[SUBJECT]}; audit it first"
+            f"{under_test.name} does not compute what a {point.cell} does, at {point}: "
+            f"{wrong[SUBJECT]}; audit it first"
         )
     return wrong
 
@@ -207,12 +214,11 @@ def _refusals(
 def departure(
     got: Results, truth: Results, dtype: str, optional: frozenset[str] = frozenset()
 ) -> str | None:
-    """What is wrong with results, or None if half of their digits agree: an error of √ε of each
-    array's norm.
+    """Return what is wrong with results, or None if half of their digits agree.
 
-    That is loose, and meant to be: rounding of correct code stays below it at every size that is
-    measured here, and what computes something else does not. What a library's rounding really is,
-    ``gatecheck audit`` says.
+    That is an error of at most √ε of each array's norm. It is loose on purpose: rounding of correct
+    code stays below it at every size that is measured here, and code that computes something else
+    does not. ``gatecheck audit`` measures a library's actual rounding.
     """
     for name, expected in truth.items():
         if name not in got:
@@ -222,7 +228,7 @@ def departure(
         if got[name].shape != expected.shape:
             return f"{name} has the shape {got[name].shape}, but should have {expected.shape}"
         size = float(np.linalg.norm(expected.astype(float)))
-        off = float(np.linalg.norm(got[name].astype(float) - expected)) / (size or 1.0)
-        if not off <= math.sqrt(np.finfo(dtype).eps):  # so written, NaN is refused
-            return f"{name} is off by {off:.1e} of its norm"
+        error = float(np.linalg.norm(got[name].astype(float) - expected)) / (size or 1.0)
+        if not error <= math.sqrt(np.finfo(dtype).eps):  # negated so that NaN is refused
+            return f"{name} is off by {error:.1e} of its norm"
     return None

@@ -1,9 +1,9 @@
-"""What no recurrent layer can beat with this BLAS: its matrix products alone, with the BLAS of
-NumPy and SciPy.
+"""Matrix products of a recurrent layer alone: a bound on its speed.
 
-The shapes are the best that the equations allow: x with W for all steps in one product, h with U
-for all gates in one product a step, and the gradients of W, U and x in one product each. No gate,
-no sum and no copy is computed.
+No recurrent layer can be faster with this BLAS, that of NumPy and SciPy. The shapes are the best
+that the equations allow: x with W for all steps in one product, h with U for all gates in one
+product a step, and the gradients of W, U and x in one product each. No gate, no sum and no copy is
+computed.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ def _products(steps: int, a: Array, b: Array, out: Array) -> None:
 
 
 def products(cell: Cell, sizes: Sizes, dtype: str, work: str) -> Call:
-    """A call that computes the matrix products of a point and nothing else; with one row they are
-    matrix times vector.
+    """Return a call that computes the matrix products of a point, nothing else.
+
+    With one row they are matrix times vector.
     """
     T, B, D, H = sizes
     n = len(cell.gates) * H
     rng = np.random.default_rng(0)
 
-    def some(*shape: int) -> Array:
+    def random(*shape: int) -> Array:
         return rng.standard_normal(shape).astype(dtype)
 
-    x, h, d = some(T * B, D), some(T * B, H), some(T * B, n)
-    W, U, Wt, Ut = some(D, n), some(H, n), some(n, D), some(n, H)
+    x, h, d = random(T * B, D), random(T * B, H), random(T * B, n)
+    W, U, Wt, Ut = random(D, n), random(H, n), random(n, D), random(n, H)
     step, step_d = (h[0], d[0]) if B == 1 else (h[:B], d[:B])
-    ahead, back = np.empty_like(step_d), np.empty_like(step)
+    forward_out, backward_out = np.empty_like(step_d), np.empty_like(step)
     into_d, into_x, into_W, into_U = (
         np.empty_like(d),
         np.empty_like(x),
@@ -52,9 +53,9 @@ def products(cell: Cell, sizes: Sizes, dtype: str, work: str) -> Call:
 
     def call() -> None:
         np.dot(x, W, out=into_d)
-        _products(T, step, U, ahead)
+        _products(T, step, U, forward_out)
         if work == "gradients":
-            _products(T, step_d, Ut, back)
+            _products(T, step_d, Ut, backward_out)
             np.dot(d, Wt, out=into_x)
             np.dot(x.T, d, out=into_W)
             np.dot(h.T, d, out=into_U)
@@ -63,31 +64,33 @@ def products(cell: Cell, sizes: Sizes, dtype: str, work: str) -> Call:
 
 
 def profile_products(cell: Cell, D: int, H: int, k: int) -> Callable[[int], None]:
-    """A call that computes the products of a decay profile over so many steps and nothing else.
+    """Return a call that computes the products of a decay profile, nothing else.
 
-    Of each step h times U forward, and k cotangents of the preactivations times the transpose of U
-    back; and x times W, a thousand steps at a time.
+    Its argument is the number of steps. Of each step it computes h times U forward, and k
+    cotangents of the preactivations times the transpose of U back; and x times W, a thousand steps
+    at a time.
     """
     n = len(cell.gates) * H
     rng = np.random.default_rng(0)
     W, U, Ut, x, h, d = (
         rng.standard_normal(shape) for shape in ((D, n), (H, n), (n, H), (1000, D), (H,), (k, n))
     )
-    into_x, ahead, back = np.empty((1000, n)), np.empty(n), np.empty((k, H))
+    into_x, forward_out, backward_out = np.empty((1000, n)), np.empty(n), np.empty((k, H))
 
     def call(T: int) -> None:
         for start in range(0, T, len(x)):
-            some = slice(min(len(x), T - start))
-            np.dot(x[some], W, out=into_x[some])
-        _products(T, h, U, ahead)
-        _products(T, d, Ut, back)
+            rows = slice(min(len(x), T - start))
+            np.dot(x[rows], W, out=into_x[rows])
+        _products(T, h, U, forward_out)
+        _products(T, d, Ut, backward_out)
 
     return call
 
 
 def rates(dtype: str) -> dict[str, float]:
-    """Operations per second, in units of 1e9, of a square GEMM of side 512 and of a GEMV of 512 by
-    2048.
+    """Return 1e9 operations per second of a square GEMM and of a GEMV.
+
+    The GEMM has side 512, the GEMV 512 by 2048.
     """
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((GEMM_SIDE, GEMM_SIDE)).astype(dtype) for _ in range(2))

@@ -1,5 +1,6 @@
-"""What a section beside the kernels measures: rows, each a time with what it is held against, and
-whether it gets there.
+"""Rows of the sections other than the kernels.
+
+Each row is a time, what it is compared with, and whether it reaches its aim.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ Measured = Literal["seconds", "ratio", "rate", "number"]
 
 @dataclass(frozen=True)
 class Bar:
-    """What a row should reach.
+    """The aim of a row.
 
     Attributes
     ----------
     of
-        Which of its figures.
+        Name of the figure of the row.
     limit
-        How large that should be at most, or at least.
+        Largest value that the figure should have, or smallest.
     least
-        Whether it is at least.
+        Whether the limit is the smallest value.
     why
-        Where the limit comes from, if it was measured too.
+        Origin of the limit, if it was measured too.
     """
 
     of: Measured
@@ -45,17 +46,17 @@ class Row:
     Attributes
     ----------
     what
-        What was timed.
+        Name of what was timed.
     seconds
         The median of its times; None where it is not about time.
     ratio
-        Over the time of what the section compares with.
+        Ratio of the time to that of what the section compares with.
     interval
         The 10 % and 90 % quantiles of that ratio over rounds; None after a single round.
     number
-        How much was done, in the section's unit.
+        Amount of work done, in the section's unit.
     bar
-        What it should reach; None where it is there to be compared with.
+        The aim; None for a row that others are compared with.
     """
 
     what: str
@@ -67,19 +68,19 @@ class Row:
 
     @property
     def rate(self) -> float | None:
-        """How much was done in a second."""
+        """Work done per second."""
         return self.number / self.seconds if self.number is not None and self.seconds else None
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is reached; None without one."""
+        """True if the bar is reached; None without one."""
         if self.bar is None:
             return None
         value = getattr(self, self.bar.of)
         return bool(value >= self.bar.limit if self.bar.least else value <= self.bar.limit)
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the JSON file."""
+        """Return the row as in the JSON file."""
         return asdict(self) | {"rate": self.rate, "met": self.met}
 
 
@@ -90,7 +91,10 @@ def compared(
     number: int | None = None,
     bar: Bar | None = None,
 ) -> Iterator[Row]:
-    """A row for each of a race but the subject, over whose time the ratios are."""
+    """Yield a row for each contestant of a race except the subject.
+
+    The ratios are to the subject's time.
+    """
     for name, (median, low, high) in ratios(seconds, subject).items():
         rounds = len(seconds[name])
         yield Row(
@@ -104,28 +108,28 @@ def compared(
 
 
 Step = tuple[str, Callable[[], Iterator[Row]]]
-"""What a progress bar calls it, and what measures it."""
+"""Label of a step in the progress bar, and the function that measures it."""
 
 
 class Section(NamedTuple):
-    """What is measured beside the kernels.
+    """A section other than the kernels.
 
     Attributes
     ----------
     title
-        What it is about.
+        Subject of the section.
     over
-        What ratios are over.
+        Denominator of the ratios.
     unit
-        Of what the numbers are.
+        Unit of the numbers.
     steps
-        What is measured in turn.
+        Steps to measure in turn.
     missing
-        By name of what should have been compared with, how to install it.
+        How to install what should have been compared with, by name.
     notes
         What was not measured and why, and what else a reader must know, in sentences.
     packages
-        Whose versions a result names.
+        Packages whose versions a result names.
     """
 
     title: str
@@ -138,8 +142,9 @@ class Section(NamedTuple):
 
 
 def answers(section: Section) -> Iterator[dict[str, Any]]:
-    """What a section says as it is measured, each of a ``kind``: a ``start``, then for each step a
-    ``begin`` and ``row``s.
+    """Yield the answers of a section as it is measured, each with a ``kind``.
+
+    They are a ``start``, then for each step a ``begin`` and ``row``s.
     """
     yield {
         "kind": "start",

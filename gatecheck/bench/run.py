@@ -1,4 +1,6 @@
-"""A whole run: a process for each section, of the kernels for each number of threads, and a result
+"""A whole run of the benchmark.
+
+There is a process for each section, for the kernels one for each number of threads, and a result
 that fills as they answer.
 """
 
@@ -29,36 +31,39 @@ from gatecheck.errors import GatecheckError, TargetLostError, UsageError
 SCHEMA = "gatecheck-bench-2"
 
 BARS = {"torch": 2.0, "jax": 2.0}
-"""What our kernels aim at: this geometric mean of the ratios, and no point below :data:`LOWEST`."""
+"""Aims of our kernels: the geometric mean of the ratios to each peer.
+
+No point should be below :data:`LOWEST`.
+"""
 LOWEST = 1.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure and how.
+    """Specification of a run: what to measure, and how.
 
     Attributes
     ----------
     target
-        Who is measured, as :func:`gatecheck.targets.loading.load` reads it; None is our own cells.
+        Name of the target, as :func:`gatecheck.targets.loading.load` reads it; None for our cells.
     cells
-        Which of ours; or the one that the target is, if it does not say.
+        Our cells to measure; or the cell that the target is, if it does not declare one.
     convention
-        Of the target, if it does not say.
+        Convention of the target, if it does not declare one.
     against
-        Peers; empty is all, and our kernels for a target that is not ours.
+        Names of peers; if empty, all, and our kernels for a target that is not ours.
     threads
-        Numbers of threads, each in a process of its own.
+        Numbers of threads, each in a separate process.
     sizes, dtypes, works
         See :mod:`gatecheck.bench.points`.
     sections
-        Which of :data:`gatecheck.bench.sections.SECTIONS`; those beside the kernels are about us,
-        with the first number of threads.
+        Names out of :data:`gatecheck.bench.sections.SECTIONS`; those other than the kernels are
+        about gatecheck, with the first number of threads.
     quick
-        Small sizes, three rounds: whether it works, rather than how fast.
+        Small sizes, three rounds: a test that it works, not a measurement.
     limit
-        Seconds that the kernels may take, about. Each point has its share, in which it has as many
-        rounds as fit, up to 51.
+        Approximate seconds that the kernels may take. Each point has its share, in which it has as
+        many rounds as fit, up to 51.
     """
 
     target: str | None = None
@@ -81,13 +86,15 @@ class Plan:
         if not self.threads or min(self.threads) < 1 or max(self.threads) > cores():
             given = ",".join(map(str, self.threads)) or "none"
             raise UsageError(
-                f"the numbers of threads are {given}, but should lie between 1 and the {cores()} cores of this machine"
+                f"the numbers of threads are {given}, "
+                f"but should lie between 1 and the {cores()} cores of this machine"
             )
         if self.target is None and self.convention:
             raise UsageError("--convention needs a TARGET")
         if self.target is not None and len(self.cells) > 1:
             raise UsageError(
-                f"{self.target} is one cell, but {len(self.cells)} were named: {', '.join(self.cells)}"
+                f"{self.target} is one cell, "
+                f"but {len(self.cells)} were named: {', '.join(self.cells)}"
             )
         if unknown := [name for name in self.sections if name not in SECTIONS]:
             raise UsageError(
@@ -97,23 +104,24 @@ class Plan:
             others := [name for name in self.sections if name != KERNELS]
         ):
             raise UsageError(
-                f"{', '.join(others)}: these are about gatecheck itself; leave {self.target} out, or the sections"
+                f"{', '.join(others)}: these are about gatecheck itself; "
+                f"leave {self.target} out, or the sections"
             )
         if not self.limit > 0:
             raise UsageError(f"the limit is {self.limit:g} s, but should be more than 0")
 
     @property
     def ours(self) -> bool:
-        """Whether it is our own cells that are measured."""
+        """True if our cells are measured."""
         return self.target is None or self.target.startswith("builtin:")
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """Whom to race against."""
+        """Names of the peers to race against."""
         return self.against or (PEERS[:-1] if self.ours else PEERS)
 
     def spec(self, threads: int, limit: float) -> dict[str, Any]:
-        """The question to a child about the kernels."""
+        """Return the request to a child about the kernels."""
         return {
             "section": KERNELS,
             "target": self.target,
@@ -132,29 +140,29 @@ class Plan:
 
 @dataclass
 class Bench:
-    """A result, as far as it has come.
+    """A result, as far as it is complete.
 
     Attributes
     ----------
     plan
-        What was asked.
+        What was requested.
     points
-        As they stand in the JSON file: ``cell``, ``dtype``, ``work``, ``T``, ``B``, ``D``, ``H``,
+        Points as in the JSON file: ``cell``, ``dtype``, ``work``, ``T``, ``B``, ``D``, ``H``,
         ``threads``, ``ratio`` and ``interval`` by peer (how many times as long it takes),
         ``seconds``, ``gemm_fraction`` and so on.
     starts
-        By number of threads, what the process said of itself: versions, BLAS, and its rates of GEMM
-        and GEMV in 1e9 operations a second.
+        What each process reported, by number of threads: versions, BLAS, and its rates of GEMM and
+        GEMV in 1e9 operations a second.
     sections
-        By name of those beside the kernels: ``title``, what ratios are ``over``, the ``unit`` of
-        numbers, ``missing``, ``notes``, and the ``rows``, each
+        Sections other than the kernels, by name: ``title``, what ratios are ``over``, the ``unit``
+        of numbers, ``missing``, ``notes``, and the ``rows``, each
         :meth:`gatecheck.bench.rows.Row.to_json`.
     versions
-        By package, of all that was used.
+        Versions of all packages that were used.
     unmeasured
         Points for which there was no time.
     interrupted
-        Whether it was ended early.
+        Whether the run was ended early.
     """
 
     plan: Plan
@@ -168,11 +176,11 @@ class Bench:
 
     @property
     def measured(self) -> bool:
-        """Whether there is anything to show."""
+        """True if there is anything to show."""
         return bool(self.points or any(section["rows"] for section in self.sections.values()))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, which is what reports are made of."""
+        """Return plain data, from which reports are made."""
         any_start = next(iter(self.starts.values()), {})
         return {
             "schema": SCHEMA,
@@ -197,7 +205,7 @@ class Bench:
 
 
 def run(bench: Bench, progress: Progress | None = None) -> None:
-    """Fill a result. What was filled stays when this is interrupted.
+    """Fill a result, which keeps what it has when this is interrupted.
 
     Raises
     ------
@@ -242,12 +250,14 @@ def _run_section(bench: Bench, section: str, progress: Progress | None) -> None:
         if section == AUDITS:
             from gatecheck.bench import audits  # which needs the kernels
 
-            found = rows.answers(audits.section(quick=bench.plan.quick, folder=Path(folder)))
+            section_answers = rows.answers(
+                audits.section(quick=bench.plan.quick, folder=Path(folder))
+            )
         else:
-            found = _answers(
+            section_answers = _answers(
                 {"section": section, "quick": bench.plan.quick, "threads": threads}, threads
             )
-        for answer in found:
+        for answer in section_answers:
             if answer["kind"] == "start":
                 bench.sections[section] = {**answer["section"], "rows": []}
                 bench.versions |= answer["versions"]
@@ -259,14 +269,14 @@ def _run_section(bench: Bench, section: str, progress: Progress | None) -> None:
 
 def _answers(spec: Mapping[str, Any], threads: int) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-P", "-m", "gatecheck.bench.child"]
-    # What it says besides goes to a file: a pipe that nobody reads would fill, and stop it.
+    # Standard error goes to a file: a pipe that is not read would fill, and block the child.
     with (
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=stderr,
             env=environment(threads),
             text=True,
         ) as child,
@@ -274,7 +284,7 @@ def _answers(spec: Mapping[str, Any], threads: int) -> Iterator[dict[str, Any]]:
         try:
             if child.stdin is None or child.stdout is None:
                 raise RuntimeError("a child without pipes")
-            with suppress(BrokenPipeError):  # it is gone already, which is said below
+            with suppress(BrokenPipeError):  # the child has ended, which is reported below
                 child.stdin.write(json.dumps(spec) + "\n")
                 # here, since leaving the block would raise what is still to be written
                 child.stdin.close()
@@ -289,17 +299,22 @@ def _answers(spec: Mapping[str, Any], threads: int) -> Iterator[dict[str, Any]]:
         finally:
             child.kill()
         child.wait()
-        said.seek(0)
-        last = (said.read().strip().splitlines() or ["it said nothing"])[-1]
+        stderr.seek(0)
+        last = (stderr.read().strip().splitlines() or ["it said nothing"])[-1]
         raise TargetLostError(
-            f"the process that measures {spec.get('target') or 'our cells'} ended in the middle of a point: {last}"
+            f"the process that measures {spec.get('target') or 'our cells'} "
+            f"ended in the middle of a point: {last}"
         )
 
 
 def environment(threads: int) -> dict[str, str]:
-    """This process's, with every thread pool that reads its size from there set to `threads`."""
+    """Return this process's environment, with `threads` for every thread pool.
+
+    Those are the pools that read their size from it.
+    """
     pools = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA")
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}".strip()
+    eigen = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {eigen}".strip()
     # A target named by a module is looked for where the command was called.
     return {
         **os.environ,
@@ -310,8 +325,10 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def summary(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """By peer the geometric mean of the ratios, the lowest, how many there are, and how many are
-    below :data:`LOWEST`.
+    """Return, by peer, figures of the ratios of points.
+
+    They are the geometric mean, the lowest, the number of points, and the number below
+    :data:`LOWEST`.
     """
     out = {}
     for name in PEERS:
@@ -326,12 +343,12 @@ def summary(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def load() -> float | None:
-    """How many processes wanted a core in the last minute, where the system says."""
+    """Return the load average of the last minute, where the system reports it."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on, and how busy that was."""
+    """Return the machine that measures, and its load."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     model = next(

@@ -1,12 +1,13 @@
-"""What a benchmark is made of, by name."""
+"""Names of the sections of a benchmark."""
 
 from __future__ import annotations
 
 KERNELS, AUDITS = "kernels", "audits"
 
 ISOLATED = {"gradcheck": "gatecheck.bench.gradchecks", "decay": "gatecheck.bench.decays"}
-"""The modules of those whose rows are measured in a process with a number of threads; audits are
-processes themselves.
+"""Modules of the sections that run in a process with a number of threads.
+
+Audits are processes themselves.
 """
 
 SECTIONS = (KERNELS, "gradcheck", AUDITS, "decay")

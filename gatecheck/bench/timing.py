@@ -1,8 +1,7 @@
-"""Who is faster, by how much, and how sure: contestants run in turns, and ratios are taken round by
-round.
+"""Races: contestants run in turns, and ratios are taken round by round.
 
-A machine that slows down for a while slows all contestants of a round alike; a ratio within the
-round does not see it.
+A machine that slows down for a while slows all contestants of a round alike, so a ratio within the
+round does not change.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Call = Callable[[], object]
 Clock = Callable[[], float]
 
 FEWEST = 3
-"""Rounds that every race has, however long they take; a median of fewer is none."""
+"""Rounds that every race has, however long they take; fewer have no median."""
 
 LOW, HIGH = 0.1, 0.9
 
@@ -33,7 +32,7 @@ class Interval(NamedTuple):
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Of values that are positive."""
+    """Return the interval of positive values."""
     low, median, high = (float(v) for v in np.quantile(values, (LOW, 0.5, HIGH)))
     return Interval(median, low, high)
 
@@ -48,7 +47,7 @@ def race(
     settle: float = 0.0,
     clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds a call, round by round.
+    """Return seconds per call, round by round.
 
     Each contestant is called once to warm up, and once to see how many calls a measurement needs,
     if there is a `least`. Then all are measured in every round, in an order that moves on by one,
@@ -57,27 +56,27 @@ def race(
     Parameters
     ----------
     contestants
-        What to call, by name.
+        Calls, by name.
     rounds
-        How many.
+        Number of rounds.
     least
-        Seconds that one measurement takes at least: what is shorter is repeated within it. With 0
-        nothing is.
+        Seconds that one measurement takes at least: a shorter call is repeated within it. With 0
+        nothing is repeated.
     deadline
-        Of the clock; when it has passed no round is begun, but for the first :data:`FEWEST`.
+        Time of the clock after which no round is begun, except for the first :data:`FEWEST`.
     warm
         Whether to call each before the first round. Without, nothing is repeated either.
     settle
-        Seconds for which each is called before each of its measurements. The idle threads of
-        whoever ran before it turn in a loop for a while, as those of OpenBLAS and OpenMP do, and
-        would take a core from it.
+        Seconds for which each is called before each of its measurements. The idle threads of the
+        contestant before it spin for a while, as those of OpenBLAS and OpenMP do, and would take a
+        core from it.
     clock
-        Seconds, for tests.
+        Clock in seconds, for tests.
 
     Returns
     -------
     dict
-        By name as many numbers as there were rounds.
+        A number for each round, by name.
     """
     names = list(contestants)
     repeats = {name: _repeats(contestants[name], least, clock) if warm else 1 for name in names}
@@ -90,8 +89,8 @@ def race(
                 break
             for j in range(len(names)):
                 name = names[(j + k) % len(names)]
-                begun = clock()
-                while clock() < begun + settle:
+                start = clock()
+                while clock() < start + settle:
                     contestants[name]()
                 seconds[name].append(_measured(contestants[name], repeats[name], clock))
     finally:
@@ -101,8 +100,9 @@ def race(
 
 
 def ratios(seconds: Mapping[str, Sequence[float]], subject: str) -> dict[str, Interval]:
-    """How many times as long as the subject each other takes: 2 is that the subject is twice as
-    fast.
+    """Return how many times as long as the subject each other takes.
+
+    2 means that the subject is twice as fast.
     """
     own = seconds[subject]
     return {

@@ -1,4 +1,4 @@
-"""A case: one concrete input of a cell, drawn from a seed, saved as ``.npz``."""
+"""Cases: concrete inputs of a cell, drawn from a seed, saved as ``.npz``."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from gatecheck.errors import CaseFileError, InputError, UsageError, first_line, 
 SCHEMA = "gatecheck-case-1"
 
 MOST_BYTES = 2**28
-"""Of the arrays of a case that is read. One of 200 steps has some 100 kB; the file of one may
-declare anything.
+"""Largest size in bytes of the arrays of a case that is read.
+
+A case of 200 steps has some 100 kB; its file may declare any size.
 """
 
 STATES = ("h0", "c0")
@@ -34,7 +35,7 @@ COTANGENTS = ("dy", "dhT", "dcT")
 
 
 def optional(cell: Cell) -> list[str]:
-    """The arrays of a case that may be absent, which is zero."""
+    """Return the names of the arrays that may be absent from a case, meaning zero."""
     return [*(f"{k}0" for k in cell.state), "dy", *(f"d{k}T" for k in cell.state)]
 
 
@@ -42,24 +43,25 @@ _CELL = Kind("a Cell", lambda value: isinstance(value, Cell))
 
 
 def _numbers(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array:
-    """An array of numbers, of a dtype if one is asked for."""
+    """Return an array of numbers, of that dtype if one is given."""
     if type(value) is np.ndarray and value.dtype.kind in "fiubc" and dtype in (None, value.dtype):
         return value
     try:
-        found = np.asarray(value)
-    except Exception as error:  # of rows that are not of one length, or of an object's own
+        array = np.asarray(value)
+    except Exception as error:  # rows of different lengths, or an object's own __array__
         raise InputError(f"{name} is {shown(value)}, but should be an array of numbers") from error
-    if found.dtype.kind not in "fiubc" or (
-        found.dtype.kind == "c" and dtype is not None and dtype.kind != "c"
+    if array.dtype.kind not in "fiubc" or (
+        array.dtype.kind == "c" and dtype is not None and dtype.kind != "c"
     ):
         raise InputError(f"{name} is {shown(value)}, but should be an array of numbers")
     with np.errstate(over="ignore", invalid="ignore"):
-        return found if dtype is None else found.astype(dtype, copy=False)
+        return array if dtype is None else array.astype(dtype, copy=False)
 
 
 def _read_only(array: Array) -> Array:
-    """An array that nobody writes to: itself, as of another case, or a copy, so that nobody else's
-    array becomes read-only.
+    """Return the array if it is read-only, as in another case, else a read-only copy.
+
+    The caller's array stays writeable.
     """
     if array.flags.writeable or array.base is not None or not array.flags.c_contiguous:
         array = array.copy()
@@ -69,7 +71,7 @@ def _read_only(array: Array) -> Array:
 
 @dataclass(frozen=True)
 class Regime:
-    """How large a case's numbers are.
+    """Scale of the numbers of a case.
 
     Attributes
     ----------
@@ -82,7 +84,7 @@ class Regime:
     keep
         Added to the bias of the gate that keeps the old state.
     meaning
-        In one sentence, for reports.
+        Description in one sentence, for reports.
     """
 
     gain: float = 1.0
@@ -109,18 +111,19 @@ REGIMES = {
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One input of a cell: parameters, x, and perhaps initial states and cotangents, all of one
-    dtype.
+    """One input of a cell: parameters, x, and perhaps states and cotangents.
+
+    All have one dtype.
 
     Attributes
     ----------
     cell
-        The cell it is for.
+        Its cell.
     arrays
-        Canonical parameters, ``x``, and whichever of ``h0``, ``c0``, ``dy``, ``dhT``, ``dcT`` are
+        Canonical parameters, ``x``, and those of ``h0``, ``c0``, ``dy``, ``dhT``, ``dcT`` that are
         present; perhaps ``lengths``, which are int64. Read-only.
     origin
-        How it was made, for messages.
+        Provenance of the case, for messages.
     """
 
     cell: Cell
@@ -132,7 +135,8 @@ class Case:
         known = {*self.cell.param_shapes(1, 1), "x", "lengths", *optional(self.cell)}
         if unknown := set(self.arrays) - known:
             raise InputError(
-                f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
+                f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; "
+                f"it has {', '.join(sorted(known))}"
             )
         with naming("arrays"):
             object.__setattr__(
@@ -143,51 +147,51 @@ class Case:
         return self.arrays[name]
 
     def get(self, name: str) -> Array | None:
-        """The array of that name, or None where it is absent."""
+        """Return the array of that name, or None if it is absent."""
         require({"name": name}, name=TEXT)
         return self.arrays.get(name)
 
     @property
     def params(self) -> dict[str, Array]:
-        """The canonical parameters."""
+        """Canonical parameters."""
         return {k: self.arrays[k] for k in self.cell.param_shapes(1, 1)}
 
     @property
     def inputs(self) -> list[str]:
-        """The arrays that a gradient may be with respect to: parameters, x, and the initial states
-        that are present.
+        """Names of the arrays that a gradient may be taken with respect to.
+
+        They are the parameters, x, and the initial states that are present.
         """
         return [k for k in self.arrays if k in self.cell.param_shapes(1, 1) or k in ("x", *STATES)]
 
     @property
     def cotangents(self) -> list[str]:
-        """The cotangents that are present."""
+        """Names of the cotangents that are present."""
         return [k for k in COTANGENTS if k in self.arrays]
 
     @property
     def carried(self) -> list[tuple[str, str]]:
-        """The names of each state before the first step and after the last."""
+        """Names of each state before the first step and after the last."""
         return [(f"{k}0", f"{k}T") for k in self.cell.state]
 
     @property
     def sizes(self) -> Sizes:
-        """T, B, D, H."""
+        """Sizes T, B, D, H."""
         T, B, D = self.arrays["x"].shape
         return Sizes(T, B, D, self.arrays["b"].shape[0] // len(self.cell.gates))
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of every array."""
+        """Dtype of every array but the lengths."""
         return self.arrays["x"].dtype
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Made anew where it is unpickled, since NumPy's pickles of arrays that are read-only are
-        # not.
+        # Rebuilt when unpickled, since NumPy unpickles read-only arrays as writeable.
         return Case, (self.cell, dict(self.arrays), dict(self.origin))
 
     @cached_property
     def key(self) -> str:
-        """A digest of the content: equal cases have equal keys."""
+        """Digest of the content: equal cases have equal keys."""
         digest = hashlib.blake2b(self.cell.name.encode(), digest_size=16)
         for name, a in sorted(self.arrays.items()):
             digest.update(f"{name}{a.dtype}{a.shape}".encode())
@@ -201,7 +205,7 @@ class Case:
         return hash(self.key)
 
     def having(self, **arrays: Array | None) -> Case:
-        """The same case with some arrays replaced; None removes one."""
+        """Return the same case with some arrays replaced; None removes one."""
         merged = {**self.arrays, **arrays}
         dtypes = {"lengths": np.dtype(np.int64)}
         return replace(
@@ -214,11 +218,11 @@ class Case:
         )
 
     def of(self, arrays: Mapping[str, Array]) -> Case:
-        """A case of the same cell and origin that has these arrays and no others."""
+        """Return a case of the same cell and origin with these arrays and no others."""
         return replace(self, arrays=arrays)
 
     def with_gate(self, gate: str, bias: float | Array, *, weights: bool = True) -> Case:
-        """The same case with a gate's bias set, and its weights zero unless `weights`.
+        """Return the case with a gate's bias set, and zero weights unless `weights`.
 
         A bias of ±1000 makes a sigmoid exactly 1 or 0 in every dtype, whatever the weights.
         """
@@ -227,7 +231,8 @@ class Case:
         part, value = block(self.cell, new["b"], gate), _numbers("bias", bias, self.dtype)
         if value.shape not in ((), part.shape):
             raise InputError(
-                f"bias is {shown(value)}, but should be a number or an array of shape (H,) = {part.shape}"
+                f"bias is {shown(value)}, "
+                f"but should be a number or an array of shape (H,) = {part.shape}"
             )
         part[...] = value
         if not weights:
@@ -236,28 +241,30 @@ class Case:
         return self.having(**new)
 
     def with_recurrence(self, factor: float) -> Case:
-        """The same case with U larger and W smaller by a factor: beyond ten or so the state may be
-        chaotic, where it is not small.
+        """Return the case with U multiplied and W divided by a factor.
+
+        Beyond ten or so the state may be chaotic, if it is not small.
         """
         scale = {"U": factor, "W": 1 / factor}
         return self.having(**{k: v * scale[k[0]] for k, v in self.params.items() if k[0] in scale})
 
     def doubles(self) -> dict[str, Array]:
-        """The arrays in float64, but for the lengths; the values are the same."""
+        """Return the arrays in float64, except the lengths; the values are the same."""
         return {k: v if k == "lengths" else v.astype(np.float64) for k, v in self.arrays.items()}
 
     def __str__(self) -> str:
         T, B, D, H = self.sizes
         absent = [k for k in optional(self.cell) if k not in self.arrays]
-        made = ", ".join(f"{k} {v}" for k, v in self.origin.items())
-        ends = f" lengths={self.arrays['lengths'].tolist()}" if "lengths" in self.arrays else ""
-        without = f", without {' '.join(absent)}" if absent else ""
-        return f"{self.cell} {self.dtype} T={T} B={B} D={D} H={H}{ends}{without}{f' ({made})' if made else ''}"
+        provenance = ", ".join(f"{k} {v}" for k, v in self.origin.items())
+        lengths = f" lengths={self.arrays['lengths'].tolist()}" if "lengths" in self.arrays else ""
+        missing = f", without {' '.join(absent)}" if absent else ""
+        end = f" ({provenance})" if provenance else ""
+        return f"{self.cell} {self.dtype} T={T} B={B} D={D} H={H}{lengths}{missing}{end}"
 
     # ---- files
 
     def save(self, path: str | Path, **about: Any) -> None:
-        """Write the case, and what `about` says, as an ``.npz`` without pickles.
+        """Write the case and a header of `about` as an ``.npz`` without pickles.
 
         Raises
         ------
@@ -281,7 +288,7 @@ class Case:
 
     @staticmethod
     def load(path: str | Path) -> tuple[Case, dict[str, Any]]:
-        """The case in a file, and what was said about it.
+        """Read a case from a file, and the header that it was saved with.
 
         Raises
         ------
@@ -314,9 +321,8 @@ class Case:
             raise
         except OSError as error:
             raise CaseFileError(f"{path} cannot be read: {error.strerror or error}") from error
-        except (
-            Exception
-        ) as error:  # zipfile, zlib, json and NumPy have many ways to say that a file is damaged
+        # zipfile, zlib, json and NumPy raise many exceptions for a damaged file.
+        except Exception as error:
             raise CaseFileError(
                 f"{path} does not hold a gatecheck case: {in_brief(first_line(error))}"
             ) from error
@@ -333,30 +339,30 @@ def draw(
     absent: tuple[str, ...] = (),
     ragged: bool = False,
 ) -> Case:
-    """A case that can tell: nothing zero, nothing equal, short decimals, from a seed.
+    """Draw a case of short decimals from a seed: no zeros, and no two blocks equal.
 
     Parameters
     ----------
     cell
-        The cell it is for.
+        Cell of the case.
     sizes
         T, B, D, H.
     seed
-        Of NumPy's default generator.
+        Seed of NumPy's default generator.
     dtype
         ``"float32"`` or ``"float64"``.
     regime
         A name in :data:`REGIMES`.
     absent
-        Those of h0, c0, dy, dhT, dcT to leave out.
+        Names among h0, c0, dy, dhT, dcT to leave out.
     ragged
-        Whether rows end at lengths of their own, from 1 to T; where there are two rows one is full,
-        and one is not if T > 1.
+        Whether rows have different lengths, from 1 to T; of two or more rows one is full, and one
+        is not if T > 1.
     """
     if regime not in REGIMES:
         raise UsageError(f"there is no regime {regime!r}; the regimes are {', '.join(REGIMES)}")
     T, B, D, H = sizes
-    how = REGIMES[regime]
+    scales = REGIMES[regime]
     rng = np.random.default_rng(seed)
 
     def short(a: Array, scale: float = 1.0) -> Array:
@@ -371,17 +377,17 @@ def draw(
     for name, shape in cell.param_shapes(D, H).items():
         a = rng.uniform(-1, 1, shape)
         arrays[name] = (
-            a * how.gain / math.sqrt(shape[0]) if name[0] in "WUR" else a * min(how.gain, 1.0)
+            a * scales.gain / math.sqrt(shape[0]) if name[0] in "WUR" else a * min(scales.gain, 1.0)
         )
     for b in (arrays[f"b{tag}"] for tag in cell.tags):
         for gate in cell.sigmoid_gates:
-            block(cell, b, gate)[...] *= how.gates / min(how.gain, 1.0)
+            block(cell, b, gate)[...] *= scales.gates / min(scales.gain, 1.0)
         if "update_gate" in cell.traits:
-            block(cell, b, "z")[...] -= how.keep
+            block(cell, b, "z")[...] -= scales.keep
         elif "cell_state" in cell.traits:
-            block(cell, b, "f")[...] += how.keep
+            block(cell, b, "f")[...] += scales.keep
     arrays = {k: short(v) for k, v in arrays.items()}
-    arrays["x"] = short(normal(T, B, D) * how.inputs, how.inputs)
+    arrays["x"] = short(normal(T, B, D) * scales.inputs, scales.inputs)
     for name in cell.state:
         arrays[f"{name}0"] = short(np.tanh(normal(*cell.state_shape(name, B, H))))
     arrays["dy"] = short(normal(T, B, cell.directions * cell.width(H)))

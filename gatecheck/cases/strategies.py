@@ -1,5 +1,6 @@
-"""Hypothesis strategies for cases: Hypothesis draws and shrinks the shape of the problem, NumPy
-fills the arrays from a seed.
+"""Hypothesis strategies for cases.
+
+Hypothesis draws and shrinks the shape of the problem, NumPy fills the arrays from a seed.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from gatecheck.cells import Cell, Sizes
 
 @dataclass(frozen=True)
 class Scope:
-    """Which cases a property is quantified over.
+    """Range of the cases that a property is quantified over.
 
     Attributes
     ----------
     T, B, D, H
         Smallest and largest sizes.
     regimes
-        Names in :data:`gatecheck.cases.REGIMES`, the simplest first.
+        Names in :data:`gatecheck.cases.REGIMES`, simplest first.
     absent
         Whether initial states and cotangents may be left out.
     ragged
-        Whether the rows of a batch end at lengths of their own.
+        Whether the rows of a batch have different lengths.
     share
-        How many of these cases an audit draws, as a share of its profile's number; at least two are
-        drawn, since the first is the simplest.
+        Share of its profile's number of cases that an audit draws; at least two are drawn, since
+        the first is the simplest.
     """
 
     T: tuple[int, int] = (1, 7)
@@ -45,7 +46,7 @@ class Scope:
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """The ranges of T, B, D and H."""
+        """Ranges of T, B, D and H."""
         return (self.T, self.B, self.D, self.H)
 
 
@@ -56,14 +57,17 @@ SCOPES = {
     "ragged": Scope(T=(1, 9), ragged=True, share=0.3),
     "long": Scope(T=(100, 100), B=(1, 2), D=(1, 3), H=(2, 5), regimes=("slow",), share=0.15),
 }
-"""The scopes by name. Values and gradients are judged on ``any``; of the many special cases on
-``present`` each has a share. All that a full Jacobian can be had of is ``tiny``, of two steps and
-two units at least, since one unit hides every transpose; gradients that reach far back are
-``long``; rows of different lengths are ``ragged``."""
+"""Scopes by name.
+
+Values and gradients are judged on ``any``; the many special cases each have a share of ``present``.
+A full Jacobian is possible on ``tiny``, which has at least two steps and two units, since one unit
+hides every transpose; gradients reach far back in ``long``; rows have different lengths in
+``ragged``.
+"""
 
 
 def _distinct(sizes: Sequence[int], fixed: Mapping[str, int]) -> Sizes:
-    """Sizes made distinct by raising the later ones: equal sizes hide transposes."""
+    """Make sizes distinct by raising the later ones: equal sizes hide transposes."""
     used = set(fixed.values())
     out: dict[str, int] = {}
     for name, size in zip("TBDH", sizes, strict=True):
@@ -78,8 +82,9 @@ def _distinct(sizes: Sequence[int], fixed: Mapping[str, int]) -> Sizes:
 
 
 def few_sizes(scope: Scope, fixed: Mapping[str, int], count: int, seed: int) -> list[Sizes]:
-    """So many sizes of a scope, the smallest first, the others from a seed; `fixed` as of
-    :func:`cases`.
+    """Return `count` sizes of a scope, the smallest first, the others from a seed.
+
+    `fixed` is that of :func:`cases`.
     """
     rng = np.random.default_rng(seed)
     drawn = [
@@ -98,20 +103,20 @@ def cases(
     zero: Collection[str] = (),
     among: Sequence[Sizes] = (),
 ) -> Case:
-    """Cases of a cell in one dtype.
+    """Draw a case of a cell in one dtype.
 
     Parameters
     ----------
     cell, dtype
-        Of every case.
+        Cell and dtype of every case.
     scope
-        Their sizes and regimes.
+        Scope of sizes and regimes.
     fixed
-        Sizes that the implementation insists on, such as ``{"B": 1}``.
+        The only sizes that the implementation takes, such as ``{"B": 1}``.
     zero
-        Parameters that are zero in every case, since its convention has no place for them.
+        Parameters that are zero in every case, since the convention has no place for them.
     among
-        The only sizes that they have, if that is to be.
+        The only sizes of the cases, if any are given.
     """
     pick: Any = draw_from
     any_size = st.tuples(*(st.integers(*limits) for limits in scope.sizes)).map(

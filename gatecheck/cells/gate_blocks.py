@@ -1,4 +1,4 @@
-"""Parameters gate by gate: views of the column blocks, and what is made of all of them."""
+"""Column blocks of parameters, gate by gate."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from gatecheck.cells.spec import Cell, Params
 
 
 def block(cell: Cell, array: Array, gate: str) -> Array:
-    """The view of `gate`'s columns in an array whose last axis holds the blocks of all gates."""
+    """Return the view of `gate`'s columns: the last axis holds all gates' blocks."""
     H = array.shape[-1] // len(cell.gates)
     k = cell.gates.index(gate)
     return array[..., k * H : (k + 1) * H]
 
 
 def peephole(cell: Cell, array: Array, gate: str) -> Array:
-    """The view of `gate`'s peephole weights in an array whose last axis holds those of all sigmoid
-    gates.
-    """
+    """Return the view of `gate`'s weights in an array of all peephole weights."""
     H = array.shape[-1] // len(cell.sigmoid_gates)
     k = cell.sigmoid_gates.index(gate)
     return array[..., k * H : (k + 1) * H]
 
 
 def of_tag(cell: Cell, arrays: Params, tag: str) -> dict[str, Array]:
-    """The parameters of one layer in one direction, under the names of a cell alone."""
+    """Return the parameters of one layer and direction, named as in a plain cell."""
     return {name: arrays[f"{name}{tag}"] for name in cell.one.param_shapes(1, 1)}
 
 
 def split(cell: Cell, params: Params) -> dict[str, Array]:
-    """Parameters by gate: ``W_i``, ``U_i``, ``b_i``, …; whatever has no blocks keeps its name."""
+    """Split parameters by gate: ``W_i``, ``U_i``, ``b_i``, ….
+
+    A parameter without blocks keeps its name.
+    """
     out: dict[str, Array] = {}
     for name, array in params.items():
         if name in ("W", "U", "b"):
@@ -45,7 +46,7 @@ def split(cell: Cell, params: Params) -> dict[str, Array]:
 
 
 def join(cell: Cell, blocks: Mapping[str, Array]) -> dict[str, Array]:
-    """The inverse of :func:`split`."""
+    """Join blocks into parameters, the inverse of :func:`split`."""
     out = {
         name: np.concatenate([blocks[f"{name}_{k}"] for k in cell.gates], axis=-1)
         for name in ("W", "U", "b")

@@ -1,4 +1,4 @@
-"""How parameters are initialised: the usual draws, by name."""
+"""Initializers of parameters, by name."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Initialiser = Callable[[np.random.Generator, Cell, int, int], dict[str, Array]]
 
 
 def uniform(rng: np.random.Generator, cell: Cell, D: int, H: int) -> dict[str, Array]:
-    """PyTorch's default: every entry uniform in ±1/√H, and two such biases a gate.
+    """Draw PyTorch's default: every entry uniform in ±1/√H, and two biases a gate.
 
-    PyTorch keeps both biases; here they are one, their sum, but for the candidate of a reset-after
-    GRU.
+    PyTorch keeps both biases; here they are one, their sum, except for the candidate of a
+    reset-after GRU.
     """
     a = 1 / math.sqrt(H)
     draw = {name: rng.uniform(-a, a, shape) for name, shape in cell.param_shapes(D, H).items()}
@@ -31,9 +31,9 @@ def uniform(rng: np.random.Generator, cell: Cell, D: int, H: int) -> dict[str, A
 
 
 def glorot_orthogonal(rng: np.random.Generator, cell: Cell, D: int, H: int) -> dict[str, Array]:
-    """Glorot-uniform input blocks and an orthogonal recurrent block a gate; biases zero.
+    """Draw Glorot-uniform input blocks and orthogonal recurrent ones; biases are zero.
 
-    Glorot & Bengio 2010, eq. 16; Saxe et al. 2014. Each gate's block is drawn on its own (Keras
+    Glorot & Bengio 2010, eq. 16; Saxe et al. 2014. Each gate's block is drawn separately (Keras
     draws the fused matrices).
     """
     params = {name: np.zeros(shape) for name, shape in cell.param_shapes(D, H).items()}
@@ -41,15 +41,13 @@ def glorot_orthogonal(rng: np.random.Generator, cell: Cell, D: int, H: int) -> d
     for k in cell.gates:
         block(cell, params["W"], k)[:] = rng.uniform(-a, a, (D, H))
         q, r = np.linalg.qr(rng.standard_normal((H, H)))
-        # the signs make the draw uniform over all rotations
+        # The signs make the draw uniform over all rotations.
         block(cell, params["U"], k)[:] = q * np.sign(np.diag(r))
     return params
 
 
 def _keep_bias(params: dict[str, Array], cell: Cell, bias: Array) -> dict[str, Array]:
-    """Give the gate that keeps the old state this bias before its sigmoid, and the gate that writes
-    the opposite one.
-    """
+    """Set the bias of the keeping gate, and the opposite one of the writing gate."""
     if "update_gate" in cell.traits:
         block(cell, params["b"], "z")[:] = -bias
     elif "cell_state" in cell.traits:
@@ -57,14 +55,16 @@ def _keep_bias(params: dict[str, Array], cell: Cell, bias: Array) -> dict[str, A
         block(cell, params["b"], "i")[:] = -bias
     else:
         raise UsageError(
-            f"a {cell} has no gate that keeps the old state, so this initialiser does not apply to it"
+            f"a {cell} has no gate that keeps the old state, "
+            "so this initializer does not apply to it"
         )
     return params
 
 
 def unit_forget_bias(rng: np.random.Generator, cell: Cell, D: int, H: int) -> dict[str, Array]:
-    """PyTorch's uniform with a bias of 1 towards keeping the old state (Jozefowicz et al. 2015):
-    b_f = 1, or b_z = -1 in a GRU.
+    """Draw PyTorch's uniform with a bias of 1 towards keeping the old state.
+
+    b_f = 1, or b_z = -1 in a GRU (Jozefowicz et al. 2015).
     """
     params = uniform(rng, cell, D, H)
     if "cell_state" in cell.traits:
@@ -74,8 +74,9 @@ def unit_forget_bias(rng: np.random.Generator, cell: Cell, D: int, H: int) -> di
 
 
 def chrono(Tmax: float) -> Initialiser:
-    """Time constants uniform in 1 … Tmax - 1: b_f = log U(1, Tmax - 1), b_i = -b_f (Tallec &
-    Ollivier 2018).
+    """Return an initializer with time constants uniform in 1 … Tmax - 1.
+
+    b_f = log U(1, Tmax - 1), b_i = -b_f (Tallec & Ollivier 2018).
 
     Raises
     ------
@@ -85,15 +86,16 @@ def chrono(Tmax: float) -> Initialiser:
     if not Tmax > 2 or not math.isfinite(Tmax):
         raise UsageError(f"Tmax is {Tmax!r}, but should be a number greater than 2")
 
-    def initialise(rng: np.random.Generator, cell: Cell, D: int, H: int) -> dict[str, Array]:
+    def initialize(rng: np.random.Generator, cell: Cell, D: int, H: int) -> dict[str, Array]:
         return _keep_bias(uniform(rng, cell, D, H), cell, np.log(rng.uniform(1, Tmax - 1, H)))
 
-    return initialise
+    return initialize
 
 
 def uniform_gate(rng: np.random.Generator, cell: Cell, D: int, H: int) -> dict[str, Array]:
-    """The keeping gate uniform in (0, 1) at zero input: b_f = -log(1/u - 1), b_i = -b_f (Gu et al.
-    2020).
+    """Draw the keeping gate uniform in (0, 1) at zero input.
+
+    b_f = -log(1/u - 1), b_i = -b_f (Gu et al. 2020).
     """
     u = rng.uniform(1 / H, 1 - 1 / H, H) if H > 2 else rng.uniform(0.25, 0.75, H)
     return _keep_bias(uniform(rng, cell, D, H), cell, -np.log(1 / u - 1))
@@ -108,12 +110,14 @@ INITIALISERS: dict[str, Initialiser] = {
 
 
 def initialiser(name: str) -> Initialiser:
-    """The initialiser of that name; ``chrono:1000`` is :func:`chrono` with Tmax = 1000.
+    """Return the initializer of that name.
+
+    ``chrono:1000`` is :func:`chrono` with Tmax = 1000.
 
     Raises
     ------
     UsageError
-        If there is no such initialiser.
+        If there is no such initializer.
     """
     kind, _, argument = name.partition(":")
     if kind == "chrono":
@@ -121,10 +125,12 @@ def initialiser(name: str) -> Initialiser:
             return chrono(float(argument))
         except ValueError as error:
             raise UsageError(
-                f"the initialiser {name!r} should be written chrono:TMAX with a TMAX above 2, such as chrono:1000"
+                f"the initializer {name!r} should be written chrono:TMAX with a TMAX above 2, "
+                "such as chrono:1000"
             ) from error
     if name not in INITIALISERS:
         raise UsageError(
-            f"there is no initialiser {name!r}; the initialisers are {', '.join(INITIALISERS)}, chrono:TMAX"
+            f"there is no initializer {name!r}; "
+            f"the initializers are {', '.join(INITIALISERS)}, chrono:TMAX"
         )
     return INITIALISERS[name]

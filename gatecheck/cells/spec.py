@@ -1,18 +1,20 @@
-"""The cells: what each is made of and what arrays it takes.
+"""Cells: their gates, options, traits and array shapes.
 
-A :class:`Cell` is a specification (gates, options, traits, shapes). The mathematics is written
-twice and independently, in :mod:`gatecheck.reference` and in :mod:`gatecheck.kernels`; neither
-validates anything, because :mod:`gatecheck.cells.validation` does it once.
+A :class:`Cell` is a specification. The mathematics is written twice and independently, in
+:mod:`gatecheck.reference` and in :mod:`gatecheck.kernels`; neither validates anything, because
+:mod:`gatecheck.cells.validation` does it once.
 
 Canonical arrays: ``x (T, B, D)``, states ``(B, H)``, ``W (D, G*H)``, ``U (H, G*H)``, ``b (G*H,)``
 with the column blocks in the order of ``Cell.gates``; a GRU that resets after the product has one
 more bias, ``c_n (H,)``, and an LSTM with peepholes their weights ``p``, a block of ``(H,)`` for
-each of its gates in the order of ``Cell.sigmoid_gates``. With a projection h is ``(B, P)``, ``U (P,
-G*H)``, and ``R (H, P)`` is one more parameter. A cell may be a network: the parameters of further
-layers and of the reverse direction carry the tags of ``Cell.tags`` behind their names, as in
-``W.l1.reverse``; the output of a bidirectional layer is that of both directions side by side, and
-states are ``(N, B, H)``, layer by layer and in each the reverse direction last. ``lengths (B,)``
-says after how many steps each row ends: its state is then held, and its y is zero.
+each of its gates in the order of ``Cell.sigmoid_gates``. With a projection h is ``(B, P)``, U is
+``(P, G*H)``, and ``R (H, P)`` is one more parameter.
+
+A cell may be a network. The names of the parameters of further layers and of the reverse direction
+end in the suffixes of ``Cell.tags``, as in ``W.l1.reverse``; the output of a bidirectional layer is
+that of both directions, concatenated; states are ``(N, B, H)``, layer by layer, and in each layer
+the reverse direction is last. ``lengths (B,)`` gives the number of steps of each row: after them
+its state is held, and its y is zero.
 """
 
 from __future__ import annotations
@@ -34,11 +36,13 @@ Reset = Literal["after", "before"]
 Hard = Literal[5, 6]
 
 TRAITS = {
-    "update_gate": "the state is a convex mix h' = z n + (1 - z) h of the candidate and the old state",
+    "update_gate": (
+        "the state is a convex mix h' = z n + (1 - z) h of the candidate and the old state"
+    ),
     "reset_gate": "a gate r decides how much of the old state the candidate sees",
     "cell_state": "a second state c carries the memory: c' = f c + i g, h' = o tanh(c')",
-    "free_gates": "what is kept and what is new are free of each other: i and f are gates of their own",
-    "one_whole": "what is kept and what is new are shares of one whole, such as 1 - z and z",
+    "free_gates": "the input gate i and the forget gate f are independent of each other",
+    "one_whole": "the shares of the old state and of the new value sum to one, such as 1 - z and z",
     "clipped": "the cell state is clipped",
     "unclipped": "no state is clipped",
     "peepholes": "the gates see the cell state",
@@ -46,11 +50,11 @@ TRAITS = {
     "hard_gates": "the gates are hard sigmoids, which reach 0 and 1",
     "bounded": "the output activation is bounded by one",
     "odd": "the output activation is odd",
-    "one_layer": "it is one layer in one direction",
+    "one_layer": "it has one layer and one direction",
     "one_way": "it runs in one direction",
     "bidirectional": "it runs in both directions",
-    "flat": "it is one layer",
-    "stacked": "it is several layers, each upon the outputs of the one below",
+    "flat": "it has one layer",
+    "stacked": "it has several layers, each on the outputs of the one below",
     "square": "h is as wide as the cell: there is no projection",
     "projected": "h is a projection of the output, and narrower or wider than the cell",
     "analytic": "every activation has a complex extension, so a complex step is a derivative",
@@ -77,27 +81,27 @@ class Cell:
     activation
         The RNN's output activation; a GRU's candidate and an LSTM always use tanh.
     reset
-        Where a GRU applies its reset gate: ``"after"`` the product h U_n (then c_n exists) or
+        Place of a GRU's reset gate: ``"after"`` the product h U_n (then c_n exists) or
         ``"before"`` it.
     hard
-        Of a GRU or LSTM: its gates are hard sigmoids min(max(a/hard + ½, 0), 1): 5 is ONNX's, 6
-        that of Keras 3 and PyTorch. None is σ.
+        GRU and LSTM: the gates are hard sigmoids min(max(a/hard + ½, 0), 1), with 5 as in ONNX or 6
+        as in Keras 3 and PyTorch. None is σ.
     peepholes
-        Of an LSTM: i and f see the old cell state and o the new one, each through a weight of its
-        own a unit (Gers & Schmidhuber 2000).
+        LSTM: i and f see the old cell state and o the new one, each through one weight a unit (Gers
+        & Schmidhuber 2000).
     coupled
-        Of an LSTM: i = 1 - f, without weights of its own (Greff et al. 2017).
+        LSTM: i = 1 - f, and i has no weights (Greff et al. 2017).
     clip
-        Of an LSTM: c' is clipped to ±clip, before its tanh too (Sak et al. 2014).
+        LSTM: c' is clipped to ±clip, before its tanh too (Sak et al. 2014).
     projection
-        Of an LSTM: h' = (o tanh(c')) R with R ``(H, projection)`` (Sak et al. 2014).
+        LSTM: h' = (o tanh(c')) R with R ``(H, projection)`` (Sak et al. 2014).
     forget_bias
-        Of an LSTM: added to the forget gate's bias at run time, as TensorFlow 1 and Haiku do; the
+        LSTM: added to the forget gate's bias at run time, as TensorFlow 1 and Haiku do; the
         parameters do not hold it.
     layers
-        How many, each upon the outputs of the one below.
+        Number of layers, each on the outputs of the one below.
     bidirectional
-        Whether each layer also runs from the last step to the first, with weights of its own.
+        Whether each layer also runs from the last step to the first, with separate weights.
 
     See Also
     --------
@@ -118,9 +122,7 @@ class Cell:
 
     @cached_property
     def name(self) -> str:
-        """The name by which commands know this cell, such as ``gru-before`` or
-        ``lstm-peepholes-clip3``; see :func:`as_cell`.
-        """
+        """Name of the cell in commands, such as ``gru-before``; see :func:`as_cell`."""
         options = {
             self.activation: self.activation != "tanh",
             "before": self.reset == "before",
@@ -137,23 +139,26 @@ class Cell:
 
     @cached_property
     def gates(self) -> tuple[str, ...]:
-        """The column blocks of W, U and b, in order: gates and the candidate."""
+        """Column blocks of W, U and b, in order: gates and the candidate."""
         blocks = {"rnn": "n", "gru": "rzn", "lstm": "fgo" if self.coupled else "ifgo"}
         return tuple(blocks[self.kind])
 
     @cached_property
     def sigmoid_gates(self) -> tuple[str, ...]:
-        """The blocks that are gates in the strict sense: sigmoids, with values between 0 and 1."""
+        """Blocks that are gates in the strict sense: sigmoids, between 0 and 1."""
         return tuple(k for k in self.gates if k not in "ng")
 
     @cached_property
     def state(self) -> tuple[str, ...]:
-        """The states carried from step to step: ``("h",)`` or ``("h", "c")``."""
+        """States carried from step to step: ``("h",)`` or ``("h", "c")``."""
         return ("h", "c") if self.kind == "lstm" else ("h",)
 
     @cached_property
     def traits(self) -> frozenset[str]:
-        """What holds of this cell, from :data:`TRAITS`; properties ask for traits, not for names."""
+        """Names of the :data:`TRAITS` that the cell has.
+
+        Properties need traits, not names of cells.
+        """
         has = {
             "update_gate": self.kind == "gru",
             "reset_gate": self.kind == "gru",
@@ -180,18 +185,19 @@ class Cell:
 
     @cached_property
     def one(self) -> Cell:
-        """The cell of one of its layers in one of its directions."""
+        """Cell of one of its layers in one of its directions."""
         return replace(self, layers=1, bidirectional=False)
 
     @property
     def directions(self) -> int:
-        """How many: 2 if it is bidirectional, else 1."""
+        """Number of directions: 2 if it is bidirectional, else 1."""
         return 2 if self.bidirectional else 1
 
     @cached_property
     def tags(self) -> tuple[str, ...]:
-        """What stands behind the names of the parameters of each layer and direction, in the order
-        of the states.
+        """Suffixes of the names of the parameters of each layer and direction.
+
+        They are in the order of the states.
         """
         return tuple(
             f"{f'.l{layer}' if layer else ''}{direction}"
@@ -200,16 +206,16 @@ class Cell:
         )
 
     def width(self, H: int) -> int:
-        """The size of h in one direction."""
+        """Return the size of h in one direction."""
         return self.projection or H
 
     def state_shape(self, state: str, B: int, H: int) -> tuple[int, ...]:
-        """The shape of h or c."""
+        """Return the shape of h or c."""
         shape = (B, self.width(H) if state == "h" else H)
         return shape if len(self.tags) == 1 else (len(self.tags), *shape)
 
     def param_shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
-        """Canonical parameter names and shapes for input size `D` and hidden size `H`."""
+        """Return the names and shapes of the canonical parameters."""
         if (D, H) not in self._shapes:
             self._shapes[D, H] = _param_shapes(self, D, H)
         return dict(self._shapes[D, H])
@@ -226,12 +232,12 @@ def _param_shapes(cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
     G, P = len(cell.gates), cell.width(H)
     shapes: dict[str, tuple[int, ...]] = {}
     for k, tag in enumerate(cell.tags):
-        seen = D if k < cell.directions else cell.directions * P
-        own: dict[str, tuple[int, ...]] = {"W": (seen, G * H), "U": (P, G * H), "b": (G * H,)}
-        own |= {"c_n": (H,)} if cell.reset == "after" else {}
-        own |= {"p": (len(cell.sigmoid_gates) * H,)} if cell.peepholes else {}
-        own |= {"R": (H, P)} if cell.projection else {}
-        shapes |= {f"{name}{tag}": shape for name, shape in own.items()}
+        inputs = D if k < cell.directions else cell.directions * P
+        layer: dict[str, tuple[int, ...]] = {"W": (inputs, G * H), "U": (P, G * H), "b": (G * H,)}
+        layer |= {"c_n": (H,)} if cell.reset == "after" else {}
+        layer |= {"p": (len(cell.sigmoid_gates) * H,)} if cell.peepholes else {}
+        layer |= {"R": (H, P)} if cell.projection else {}
+        shapes |= {f"{name}{tag}": shape for name, shape in layer.items()}
     return shapes
 
 
@@ -240,12 +246,14 @@ _HARD = among(None, 5, 6)._replace(called="5 (a/5 + ½), 6 (a/6 + ½) or None")
 
 @checked(activation=among("tanh", "relu", "sigmoid"), layers=COUNT, bidirectional=FLAG)
 def RNN(activation: Activation = "tanh", *, layers: int = 1, bidirectional: bool = False) -> Cell:
-    """A plain (Elman) recurrent cell, h' = phi(x W + h U + b); see :class:`Cell` for the options.
+    """Return a plain (Elman) recurrent cell, h' = phi(x W + h U + b).
+
+    See :class:`Cell` for the options.
 
     Raises
     ------
     UsageError
-        If an option has no such value.
+        If an option has an invalid value.
     """
     return Cell("rnn", activation, layers=int(layers), bidirectional=bool(bidirectional))
 
@@ -258,13 +266,14 @@ def GRU(
     layers: int = 1,
     bidirectional: bool = False,
 ) -> Cell:
-    """A gated recurrent unit (Cho et al. 2014) in which z = 1 takes the new value and z = 0 copies;
-    see :class:`Cell` for the options.
+    """Return a gated recurrent unit (Cho et al. 2014).
+
+    z = 1 takes the new value and z = 0 copies. See :class:`Cell` for the options.
 
     Raises
     ------
     UsageError
-        If an option has no such value.
+        If an option has an invalid value.
     """
     return Cell(
         "gru", reset=reset, hard=hard, layers=int(layers), bidirectional=bool(bidirectional)
@@ -292,18 +301,20 @@ def LSTM(
     layers: int = 1,
     bidirectional: bool = False,
 ) -> Cell:
-    """A long short-term memory with a forget gate (Gers et al. 2000); see :class:`Cell` for the
-    options.
+    """Return a long short-term memory with a forget gate (Gers et al. 2000).
+
+    See :class:`Cell` for the options.
 
     Raises
     ------
     UsageError
-        If an option has no such value.
+        If an option has an invalid value.
     """
     for name, number in (("clip", clip), ("forget_bias", forget_bias)):
         if number is not None and float(f"{number:g}") != number:
             raise UsageError(
-                f"{name} is {number!r}, but should have at most six digits, since it is part of the cell's name"
+                f"{name} is {number!r}, but should have at most six digits, "
+                "since it is part of the cell's name"
             )
     return Cell(
         "lstm",
@@ -321,7 +332,7 @@ def LSTM(
 CELLS = {
     cell.name: cell for cell in (RNN(), RNN("relu"), RNN("sigmoid"), GRU(), GRU("before"), LSTM())
 }
-"""The plain cells, by name."""
+"""Plain cells, by name."""
 
 VARIANTS = {
     cell.name: cell
@@ -338,8 +349,9 @@ VARIANTS = {
         LSTM(peepholes=True, coupled=True, clip=0.75, forget_bias=1.0),
     )
 }
-"""Cells with options, by name: each option alone and some together. The reference computes them
-all, the kernels peepholes.
+"""Cells with options, by name: each option alone and some together.
+
+The reference computes them all, the kernels peepholes.
 """
 
 NETWORKS = {
@@ -353,7 +365,7 @@ NETWORKS = {
         LSTM(projection=2, layers=2, bidirectional=True),
     )
 }
-"""Stacked and bidirectional layers, by name."""
+"""Stacked and bidirectional networks, by name."""
 
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _NETWORK = r"(?:-layers(?P<layers>\d+))?(?P<bidirectional>-bidirectional)?"
@@ -369,26 +381,26 @@ _NAME = {
 
 @lru_cache(maxsize=1024)
 def _named(name: str) -> Cell | None:
-    """The cell that a name spells, or None."""
+    """Return the cell of a name, or None."""
     kind = name.partition("-")[0]
     match = _NAME[kind].fullmatch(name) if kind in _NAME else None
     if match is None:
         return None
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         option: text for option, text in match.groupdict().items() if text is not None
     }
-    read: dict[str, Any] = dict.fromkeys(("hard", "projection", "layers"), int) | dict.fromkeys(
+    parsers: dict[str, Any] = dict.fromkeys(("hard", "projection", "layers"), int) | dict.fromkeys(
         ("clip", "forget_bias"), float
     )
-    read |= dict.fromkeys(("peepholes", "coupled", "bidirectional"), bool)
-    given = {option: read.get(option, str)(text) for option, text in given.items()}
-    make: Any = {"rnn": RNN, "gru": GRU, "lstm": LSTM}[kind]
-    made: Cell = make(**given)
-    return made
+    parsers |= dict.fromkeys(("peepholes", "coupled", "bidirectional"), bool)
+    options = {option: parsers.get(option, str)(text) for option, text in options.items()}
+    factory: Any = {"rnn": RNN, "gru": GRU, "lstm": LSTM}[kind]
+    cell: Cell = factory(**options)
+    return cell
 
 
 def as_cell(cell: str | Cell) -> Cell:
-    """The cell of that name, or the cell itself.
+    """Return the cell of that name, or the cell itself.
 
     A name is a kind and its options in this order: ``rnn[-relu|-sigmoid]``,
     ``gru[-before][-hard5|-hard6]``,
@@ -402,21 +414,22 @@ def as_cell(cell: str | Cell) -> Cell:
     """
     if isinstance(cell, Cell):
         return cell
-    found = _named(cell) if isinstance(cell, str) else None
-    if found is None:
+    named_cell = _named(cell) if isinstance(cell, str) else None
+    if named_cell is None:
         raise UsageError(
-            f"there is no cell {shown(cell)}; the cells are {', '.join(CELLS)}, and with options {', '.join(VARIANTS)}"
+            f"there is no cell {shown(cell)}; the cells are {', '.join(CELLS)}, "
+            f"and with options {', '.join(VARIANTS)}"
         )
-    return found
+    return named_cell
 
 
 def without_options(cell: Cell, who: str) -> Cell:
-    """The cell, if it is one of :data:`CELLS`.
+    """Return the cell if it is one of :data:`CELLS`.
 
     Raises
     ------
     UsageError
-        Saying that `who` does not compute its options.
+        If it is not; the message says that `who` computes no options.
     """
     if cell not in CELLS.values():
         raise UsageError(f"{who} the cells {', '.join(CELLS)}; there is no {cell} among them")

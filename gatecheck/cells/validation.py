@@ -1,4 +1,4 @@
-"""Whether arrays fit a cell and each other, said once for everybody."""
+"""Checks that arrays fit a cell and each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def _require(
 ) -> None:
     if not isinstance(array, np.ndarray):
         raise InputError(
-            f"{name} is a {_describe(array)}, but should be a NumPy array of shape {meaning()} = {shape}"
+            f"{name} is a {_describe(array)}, "
+            f"but should be a NumPy array of shape {meaning()} = {shape}"
         )
     if array.shape != shape:
         raise InputError(
@@ -48,11 +49,11 @@ _MEANING = {
 
 
 def _meaning(cell: Cell, name: str) -> str:
-    """The shape of a parameter in letters."""
+    """Return the shape of a parameter in letters."""
     letters = _MEANING[name.partition(".")[0]].format(G=len(cell.gates), S=len(cell.sigmoid_gates))
     if cell.projection and name[0] == "U":
         letters = letters.replace("(H,", "(P,")
-    # its inputs are the outputs of the layer below
+    # The inputs of a further layer are the outputs of the layer below.
     return letters.replace("(D,", "(N,") if ".l" in name else letters
 
 
@@ -65,12 +66,12 @@ def check_inputs(
     *,
     dtypes: Iterable[str] = ("float32", "float64"),
 ) -> Sizes:
-    """Say whether these arrays fit the cell and each other.
+    """Check that these arrays fit the cell and each other.
 
     Parameters
     ----------
     cell
-        The cell that they are for.
+        Cell that they are for.
     params
         Canonical parameters; see :meth:`Cell.param_shapes`.
     x
@@ -78,7 +79,7 @@ def check_inputs(
     h0, c0
         Initial states ``(B, H)``, or None for zeros; c0 only where the cell has a cell state.
     dtypes
-        The dtypes that the caller computes in; all arrays must have the same one.
+        Dtypes that the caller computes in; all arrays must have the same one.
 
     Returns
     -------
@@ -88,7 +89,7 @@ def check_inputs(
     Raises
     ------
     InputError
-        Naming the array, what it is and what it should be. Values are not looked at: NaN and
+        If one does not; names it, what it is and what it should be. Values are not checked: NaN and
         infinity are legal.
     """
     allowed = tuple(dtypes)
@@ -104,7 +105,8 @@ def check_inputs(
     expected = cell.param_shapes(1, 1)
     if params.keys() != expected.keys():
         raise InputError(
-            f"params of a {cell} has the names {sorted(map(str, params))}, but should have {sorted(expected)}"
+            f"params of a {cell} has the names {sorted(map(str, params))}, "
+            f"but should have {sorted(expected)}"
         )
     U = params["U"]
     if not isinstance(U, np.ndarray) or U.ndim != 2:
@@ -143,17 +145,19 @@ def _output_meaning(cell: Cell) -> str:
 
 
 def check_lengths(sizes: Sizes, lengths: Any) -> None:
-    """Say whether these are lengths of the rows of a batch of these sizes: whole numbers from 0 to
-    T, one a row.
+    """Check that these are lengths of the rows of a batch of these sizes.
+
+    They are integers from 0 to T, one a row.
 
     Raises
     ------
     InputError
-        Saying what was found and what it should be.
+        If they are not; the message says what was found and what it should be.
     """
     if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
         raise InputError(
-            f"lengths is a {_describe(lengths)}, but should be a NumPy array of integers of shape (B,) = ({sizes.B},)"
+            f"lengths is a {_describe(lengths)}, "
+            f"but should be a NumPy array of integers of shape (B,) = ({sizes.B},)"
         )
     if lengths.shape != (sizes.B,):
         raise InputError(
@@ -161,7 +165,8 @@ def check_lengths(sizes: Sizes, lengths: Any) -> None:
         )
     if lengths.size and (lengths.min() < 0 or lengths.max() > sizes.T):
         raise InputError(
-            f"lengths goes from {lengths.min()} to {lengths.max()}, but should lie in 0 … T = {sizes.T}"
+            f"lengths goes from {lengths.min()} to {lengths.max()}, "
+            f"but should lie in 0 … T = {sizes.T}"
         )
 
 
@@ -173,27 +178,28 @@ def check_cotangents(
     dhT: Array | None,
     dcT: Array | None,
 ) -> None:
-    """Say whether these cotangents fit outputs of these sizes; any of them may be None, which is
-    zero.
+    """Check that these cotangents fit outputs of these sizes.
+
+    Any of them may be None, which is zero.
 
     Raises
     ------
     InputError
-        Naming the array, what it is and what it should be.
+        If one does not; names it, what it is and what it should be.
     """
     T, B, _, H = sizes
     if dy is not None:
         _require(
             "dy", dy, (T, B, cell.directions * cell.width(H)), partial(_output_meaning, cell), dtype
         )
-    for name, given in (("dhT", dhT), ("dcT", dcT)):
-        if given is None:
+    for name, cotangent in (("dhT", dhT), ("dcT", dcT)):
+        if cotangent is None:
             continue
         if name[1] not in cell.state:
             raise InputError(f"{name} was given, but a {cell} has no state {name[1]}")
         _require(
             name,
-            given,
+            cotangent,
             cell.state_shape(name[1], B, H),
             partial(_state_meaning, cell, name[1]),
             dtype,
@@ -201,12 +207,12 @@ def check_cotangents(
 
 
 def whole(name: str, value: Any, least: int) -> int:
-    """The value as a whole number.
+    """Return the value as a whole number.
 
     Raises
     ------
     UsageError
-        Naming it, if it is none or smaller than `least`.
+        If it is not one, or is smaller than `least`.
     """
     try:
         number = operator.index(value)

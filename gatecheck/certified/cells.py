@@ -1,7 +1,7 @@
 """Certified outputs and gradients of a case.
 
-The cells are written here a third time, forward alone and row by row, apart from
-:mod:`gatecheck.reference` and the kernels: gradients come from the forward by
+The cells are written here a third time, forward alone and row by row, independently of
+:mod:`gatecheck.reference` and the kernels: gradients come from the forward via
 :mod:`gatecheck.oracles.certified`.
 
 Sources: as in :mod:`gatecheck.reference.equations` and :mod:`gatecheck.reference.options`.
@@ -25,8 +25,9 @@ Parts = Mapping[str, Array]
 
 
 def _gate(cell: Cell, a: Array) -> Array:
-    """A gate, whose complement 1 - gate(a) is gate(-a): the latter loses no digits where the gate
-    is almost 1.
+    """Return a gate of its preactivation.
+
+    The complement 1 - gate(a) is gate(-a), which loses no digits where the gate is almost 1.
     """
     return sigmoid(a) if cell.hard is None else clip(a / cell.hard + 0.5, 0.0, 1.0)
 
@@ -50,16 +51,16 @@ def _rnn(cell: Cell, p: Parts, x: Array, s: States) -> dict[str, Array]:
 def _gru(cell: Cell, p: Parts, x: Array, s: States) -> dict[str, Array]:
     h = s["h"]
     r, a_z = _gate(cell, _affine(p, "r", x, h)), _affine(p, "z", x, h)
-    seen = (r * h) @ p["U_n"] if cell.reset == "before" else r * (h @ p["U_n"] + p["c_n"])
-    n = tanh(x @ p["W_n"] + p["b_n"] + seen)
+    recurrent = (r * h) @ p["U_n"] if cell.reset == "before" else r * (h @ p["U_n"] + p["c_n"])
+    n = tanh(x @ p["W_n"] + p["b_n"] + recurrent)
     return {"h": _gate(cell, a_z) * n + _gate(cell, -a_z) * h}
 
 
 def _lstm(cell: Cell, p: Parts, x: Array, s: States) -> dict[str, Array]:
     h, c = s["h"], s["c"]
 
-    def a(k: str, seen: Array) -> Array:
-        return _affine(p, k, x, h) + (p[f"p_{k}"] * seen if cell.peepholes else 0)
+    def a(k: str, state: Array) -> Array:
+        return _affine(p, k, x, h) + (p[f"p_{k}"] * state if cell.peepholes else 0)
 
     a_f = a("f", c) + cell.forget_bias
     i = _gate(cell, -a_f if cell.coupled else a("i", c))
@@ -78,18 +79,19 @@ _STEPS: dict[str, Callable[[Cell, Parts, Array, States], dict[str, Array]]] = {
 
 
 def forward(cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """One row of a network: y ``(T, P)`` or with both directions ``(T, 2P)``, and the final states
-    ``(N, P)`` and ``(N, H)``.
+    """Run one row of a network, and return y and the final states.
+
+    y is ``(T, P)``, or with both directions ``(T, 2P)``; the states are ``(N, P)`` and ``(N, H)``.
 
     Parameters
     ----------
     cell
-        With any options.
+        Cell with any options.
     arrays
         Arrays of balls: canonical parameters, ``x (T, D)`` and the initial states ``(N, P)`` and
         ``(N, H)``, N for layers and directions.
     """
-    seen: Sequence[Array] = list(arrays["x"])
+    sequence: Sequence[Array] = list(arrays["x"])
     final: dict[str, list[Array]] = {k: [] for k in cell.state}
     for layer in range(cell.layers):
         sides = []
@@ -97,45 +99,46 @@ def forward(cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
             n = layer * cell.directions + direction
             parts = split(cell, of_tag(cell, arrays, cell.tags[n]))
             states, outputs = {k: arrays[f"{k}0"][n] for k in cell.state}, []
-            for x in reversed(seen) if direction else seen:
+            for x in reversed(sequence) if direction else sequence:
                 states = _STEPS[cell.kind](cell, parts, x, states)
                 outputs.append(states["h"])
             sides.append(outputs[::-1] if direction else outputs)
             for k, state in states.items():
                 final[k].append(state)
-        seen = [np.concatenate(of_step) for of_step in zip(*sides, strict=True)]
+        sequence = [np.concatenate(parts_of_step) for parts_of_step in zip(*sides, strict=True)]
     width = cell.directions * arrays["h0"].shape[-1]
-    return {"y": np.array(seen, object).reshape(-1, width)} | {
+    return {"y": np.array(sequence, object).reshape(-1, width)} | {
         f"{k}T": np.stack(v) for k, v in final.items()
     }
 
 
 def enclosures(case: Case, *, gradients: bool = True) -> Enclosures:
-    """Outputs and gradients of a case in balls, under the names of the reference and in its shapes,
-    at the working precision.
+    """Return outputs and gradients of a case in balls, at the working precision.
 
-    Rows do not see each other, so each is run alone: a gradient by forward mode costs as many
-    numbers as there are inputs.
+    Names and shapes are the reference's. Rows are independent, so each is run alone: a gradient by
+    forward mode costs as many numbers as there are inputs.
     """
-    cell, given = case.cell, case.doubles()
+    cell, values = case.cell, case.doubles()
     T, B, _, H = case.sizes
     N = len(cell.tags)
-    lengths = given.get("lengths", np.full(B, T))
-    initial = {f"{k}0": given.get(f"{k}0", np.zeros(cell.state_shape(k, B, H))) for k in cell.state}
+    lengths = values.get("lengths", np.full(B, T))
+    initial = {
+        f"{k}0": values.get(f"{k}0", np.zeros(cell.state_shape(k, B, H))) for k in cell.state
+    }
     by_row = {k: v.reshape(N, *v.shape[-2:]) for k, v in initial.items()}
     cotangents = {
-        k: given[f"d{k}"] for k in ("y", *(f"{k}T" for k in cell.state)) if f"d{k}" in given
+        k: values[f"d{k}"] for k in ("y", *(f"{k}T" for k in cell.state)) if f"d{k}" in values
     }
     out = {"y": _zeros(T, B, cell.directions * cell.width(H))} | {
         f"{k}T": _zeros(*by_row[f"{k}0"].shape) for k in cell.state
     }
     if gradients:
-        out |= {f"d{k}": _zeros(*given[k].shape) for k in case.params} | {
-            "dx": _zeros(*given["x"].shape)
+        out |= {f"d{k}": _zeros(*values[k].shape) for k in case.params} | {
+            "dx": _zeros(*values["x"].shape)
         }
         out |= {f"d{k}": _zeros(*v.shape) for k, v in by_row.items()}
     for b, n in enumerate(lengths.tolist()):
-        row = case.params | {"x": given["x"][:n, b]} | {k: v[:, b] for k, v in by_row.items()}
+        row = case.params | {"x": values["x"][:n, b]} | {k: v[:, b] for k, v in by_row.items()}
         weights = {
             k: v[:n, b] if k == "y" else v.reshape(N, *v.shape[-2:])[:, b]
             for k, v in cotangents.items()
@@ -159,35 +162,36 @@ def _zeros(*shape: int) -> Array:
 
 
 def work(case: Case) -> int:
-    """About how many multiplications of balls the gradients of a case take, at 50 ns each."""
+    """Return about how many products of balls the gradients take, at 50 ns each."""
     cell, sizes = case.cell, case.sizes
-    seen = max(
+    fan_in = max(
         sizes.D, cell.directions * cell.width(sizes.H) if cell.layers > 1 else 0
     ) + cell.width(sizes.H)
-    a_step = len(cell.tags) * len(cell.gates) * sizes.H * seen
+    per_step = len(cell.tags) * len(cell.gates) * sizes.H * fan_in
     directions = (
         sum(a.size for a in case.params.values()) + sizes.T * sizes.D + 2 * len(cell.tags) * sizes.H
     )
-    return sizes.T * sizes.B * a_step * directions
+    return sizes.T * sizes.B * per_step * directions
 
 
 def certified(case: Case, *, gradients: bool = True, most: int = MOST) -> Certified:
-    """The correctly rounded outputs and gradients of a case, whatever its dtype, in float32 and in
-    float64.
+    """Return the correctly rounded outputs and gradients of a case.
+
+    They are in float32 and in float64, whatever the dtype of the case.
 
     Parameters
     ----------
     case
-        Of any cell, with any options. Absent states are zero, and have gradients all the same.
+        Case of any cell, with any options. Absent states are zero, but have gradients.
     gradients
-        Whether to go beyond the outputs, which take a fraction of the time.
+        Whether to certify more than the outputs, which take a fraction of the time.
     most
-        Bits beyond which something is left undecided.
+        Precision in bits beyond which an entry is left undecided.
 
     Raises
     ------
     InputError
-        If the case holds NaN or infinity, but in the padding.
+        If the case holds NaN or infinity outside the padding.
     MissingExtraError
         If python-flint is not installed.
     """

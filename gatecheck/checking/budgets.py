@@ -1,6 +1,4 @@
-"""What a correct implementation may return for a case: the reference's results and their rounding
-budget.
-"""
+"""Rounding budgets of cases: exact results, and how much rounding may change them."""
 
 from __future__ import annotations
 
@@ -22,27 +20,30 @@ from gatecheck.reference import Results, ahead, equations, run
 R = TypeVar("R")
 
 KEPT = 16384
-"""How many results a process remembers, the newest. A cell has some thousand budgets at profile ci,
-of about 10 kB, and all have to fit: a matrix of faults asks for them again with every fault."""
+"""Number of results that a process remembers, the newest ones.
+
+A cell has some thousand budgets at profile ci, of about 10 kB, and all have to fit: a matrix of
+faults needs them again for every fault.
+"""
 
 
 def remembered(function: Callable[[Case], R]) -> Callable[[Case], R]:
-    """A function that is asked once about equal cases, whoever is under audit.
+    """Cache a function of a case, by the digest of the case.
 
-    It knows them by their digests, since a case may be far larger than its budget: half a megabyte
-    where 121 units show an activation.
+    The cache holds no cases, since one may be far larger than its budget: half a megabyte where 121
+    units show an activation.
     """
-    found: dict[str, R] = {}
+    results: dict[str, R] = {}
 
     @wraps(function)
-    def asked_once(case: Case) -> R:
-        if case.key not in found:
-            if len(found) >= KEPT:
-                found.pop(next(iter(found)))
-            found[case.key] = function(case)
-        return found[case.key]
+    def cached(case: Case) -> R:
+        if case.key not in results:
+            if len(results) >= KEPT:
+                results.pop(next(iter(results)))
+            results[case.key] = function(case)
+        return results[case.key]
 
-    return asked_once
+    return cached
 
 
 SOURCES = ("errors.py", "_util", "cells", "cases", "checking", "oracles", "reference")
@@ -53,11 +54,10 @@ _keeping = False
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Meanwhile budgets are kept on disk, and those that an earlier process kept are not measured
-    again.
+    """Read budgets from disk in this context, and store those that are not there.
 
-    They are the same to the last bit: of a case, by this version of all that a budget is made from.
-    The folder is that of compiled kernels.
+    They are equal to the last bit: a record belongs to a case, and its file to one version of all
+    that a budget is computed from. The folder is that of compiled kernels.
     """
     global _keeping
     before, _keeping = _keeping, True
@@ -69,24 +69,23 @@ def kept() -> Iterator[None]:
 
 @cache
 def _file(cell: str) -> Kept:
-    made_from = source_digest(*package_sources(*SOURCES))
+    digest = source_digest(*package_sources(*SOURCES))
     folder = (
-        cache_root()
-        / f"gatecheck-budgets-{made_from}-numpy{np.__version__}-scipy{scipy.__version__}"
+        cache_root() / f"gatecheck-budgets-{digest}-numpy{np.__version__}-scipy{scipy.__version__}"
     )
     return Kept(folder / re.sub(r"[^\w-]", "_", cell))
 
 
 def _on_disk(function: Callable[[Case], Budget]) -> Callable[[Case], Budget]:
-    """A function that measures what was not :func:`kept`."""
+    """Wrap a function to measure only what is not on disk; see :func:`kept`."""
 
     @wraps(function)
-    def asked(case: Case) -> Budget:
+    def cached(case: Case) -> Budget:
         if not _keeping:
             return function(case)
         file, key = _file(case.cell.name), f"{function.__name__} {case.key}"
-        if (found := file.get(key)) is not None:
-            exact, spread = ({k[1:]: v for k, v in found.items() if k[0] == kind} for kind in "=~")
+        if (stored := file.get(key)) is not None:
+            exact, spread = ({k[1:]: v for k, v in stored.items() if k[0] == kind} for kind in "=~")
             return Budget(exact, spread, case.dtype.name)
         measured = function(case)
         file.put(
@@ -96,7 +95,7 @@ def _on_disk(function: Callable[[Case], Budget]) -> Callable[[Case], Budget]:
         )
         return measured
 
-    return asked
+    return cached
 
 
 def _measured(function: Function, case: Case, *without: str) -> Budget:
@@ -108,7 +107,7 @@ def _measured(function: Function, case: Case, *without: str) -> Budget:
 @remembered
 @_on_disk
 def case_budget(case: Case) -> Budget:
-    """The budget of a case in its own dtype, outputs and gradients."""
+    """Return the budget of a case in its own dtype, outputs and gradients."""
     mathematics = equations(case.cell)
     return _measured(lambda arrays: run(mathematics, arrays), case)
 
@@ -116,9 +115,9 @@ def case_budget(case: Case) -> Budget:
 @remembered
 @_on_disk
 def forward_budget(case: Case) -> Budget:
-    """The budget of y, hT and (cT) alone, for a third of the time.
+    """Return the budget of y, hT and (cT) alone, in a third of the time.
 
-    It is to the last bit that of :func:`case_budget`, since noise is drawn in the order of
+    It equals that of :func:`case_budget` to the last bit, since noise is drawn in the order of
     evaluation, and backward comes after forward.
     """
     mathematics = equations(case.cell)
@@ -126,22 +125,22 @@ def forward_budget(case: Case) -> Budget:
 
 
 REPLICATES = 8
-"""How often a function of which no equations are known is run to see how it takes rounding."""
+"""Number of perturbed runs of a function that has no equations."""
 
 OPERATIONS = 8
-"""By how many roundings each of its inputs is moved then: about as many as a step has one after the
-other.
+"""Number of roundings by which each of its inputs is perturbed.
+
+About as many as a step has one after the other.
 """
 
 
 def budget_for(implementation: Any, case: Any) -> Budget:
-    """The budget of a case: from the equations of its cell, or where it has none from the
-    implementation's own results.
+    """Return the budget of a case, from the equations of its cell if it has any.
 
-    Without equations each input is moved at random by a few of its own roundings, and the spread of
-    the results is taken for what rounding may do: a backward stable program returns the exact
-    results of inputs that are off by so much (Wilkinson 1963). It says how well the implementation
-    can agree with itself, not what is right.
+    Without equations each input is perturbed at random by a few of its own roundings, and the
+    spread of the implementation's results is the budget: a backward stable program returns the
+    exact results of inputs that are off by that much (Wilkinson 1963). It says how well the
+    implementation can agree with itself, not what is right.
     """
     return case_budget(case) if isinstance(case, Case) else _own(implementation, case)
 
@@ -149,19 +148,19 @@ def budget_for(implementation: Any, case: Any) -> Budget:
 def _own(implementation: Any, case: Any) -> Budget:
     rng, u = np.random.default_rng(0), PRECISIONS[case.dtype.name].u
     exact = {k: v.astype(float) for k, v in implementation.run(case).items()}
-    square = {k: np.zeros(v.shape) for k, v in exact.items()}
+    squares = {k: np.zeros(v.shape) for k, v in exact.items()}
     for _ in range(REPLICATES):
-        moved = case.having(
+        perturbed = case.having(
             **{
                 k: a * (1 + OPERATIONS * u * rng.uniform(-1, 1, a.shape))
                 for k, a in case.arrays.items()
             }
         )
-        for k, v in implementation.run(moved).items():
-            square[k] += (v.astype(float) - exact[k]) ** 2
-    return Budget(exact, {k: np.sqrt(v / REPLICATES) for k, v in square.items()}, case.dtype.name)
+        for k, v in implementation.run(perturbed).items():
+            squares[k] += (v.astype(float) - exact[k]) ** 2
+    return Budget(exact, {k: np.sqrt(v / REPLICATES) for k, v in squares.items()}, case.dtype.name)
 
 
 def exact(case: Case) -> Results:
-    """The reference's float64 results for a case."""
+    """Return the reference's float64 results for a case."""
     return run(equations(case.cell), case.doubles())

@@ -1,4 +1,4 @@
-"""What a property saw: evidence that a claim holds, or a violation that says where it does not.
+"""Evidence for a property, and violations that say where it does not hold.
 
 Arrays are judged in blocks, so that a small block is not measured by a large one: y and dx step by
 step, dW, dU and db gate by gate.
@@ -18,26 +18,29 @@ from gatecheck.cells import Cell
 from gatecheck.oracles.rounding import MULTIPLE, PRECISIONS, Budget, conclusive
 
 CHAOTIC = 1e-2
-"""A spread of y above this says that rounding alone changes the output: then nothing can be judged,
-gradients neither.
+"""Spread of y above which rounding alone changes the output.
+
+Then nothing can be judged, not even gradients.
 """
 
-
 DOUBTFUL = 1e3
-"""A relation that is broken by fewer budgets than this may be kept, if the target computes
-something else than the equations: how much rounding that carries is not known."""
+"""Budgets by which a relation must be broken, if the target is itself inaccurate.
+
+A target that computes something else than the equations carries an unknown rounding, so it may keep
+a relation that it seems to break by less.
+"""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """How well a claim held on one case.
+    """Result of a property on one case.
 
     Attributes
     ----------
     ratio
-        The worst error over its budget, among the blocks that could be judged; 1 is the limit.
+        Worst error over its budget, among the blocks that could be judged; 1 is the limit.
     judged, inconclusive
-        How many blocks were judged, and how many could not be.
+        Number of blocks that were judged, and of those that could not be.
     """
 
     ratio: float = 0.0
@@ -53,14 +56,14 @@ class Evidence:
 
 
 class Violation(AssertionError):
-    """A claim does not hold: what was found, what it should be, and where.
+    """Violation of a property: what was found, what it should be, and where.
 
     Attributes
     ----------
     ratio
-        The worst error over its budget; infinity where the claim is exact.
+        Worst error over its budget; infinity where the property is exact.
     wrong, right
-        The blocks that are wrong, and those that are right.
+        Labels of the blocks that are wrong, and of those that are right.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Violation(AssertionError):
 
 
 def blocks(cell: Cell, name: str, array: Array) -> Iterator[tuple[str, tuple[slice | int, ...]]]:
-    """The blocks of one result: a label and an index for each."""
+    """Yield the blocks of one result: a label and an index for each."""
     if name in ("y", "dx"):
         for t in range(len(array)):
             yield f"{name}[t={t}]", (t,)
@@ -95,7 +98,7 @@ def _entry(label: str, index: tuple[int, ...]) -> str:
 
 
 def summarise(labels: tuple[str, ...]) -> str:
-    """Block labels in short: ``dW[gate=i f g], dx[t=0..4], dh0``."""
+    """Summarize block labels: ``dW[gate=i f g], dx[t=0..4], dh0``."""
     grouped: dict[str, list[str]] = {}
     for label in labels:
         name, _, where = label.rstrip("]").partition("[")
@@ -120,7 +123,7 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _rows(cell: Cell, name: str, array: Array) -> Array:
-    """One result with a row for each of its :func:`blocks`."""
+    """Return one result with a row for each of its :func:`blocks`."""
     if name in ("y", "dx"):
         return array.reshape(len(array), -1)
     count = len(list(blocks(cell, name, array)))
@@ -132,8 +135,10 @@ def _rows(cell: Cell, name: str, array: Array) -> Array:
 
 
 class Compared(NamedTuple):
-    """One block of a result beside what it should be: found, expected and tolerated, and error /
-    tolerance entry by entry and at most.
+    """One block of a result, compared with what it should be.
+
+    The arrays are what was found, expected and tolerated, and error / tolerance; `worst` is the
+    largest of the latter.
     """
 
     label: str
@@ -151,7 +156,10 @@ def compared(
     expected: Mapping[str, Array],
     tolerance: Mapping[str, Array],
 ) -> Iterator[Compared]:
-    """Every block that is not empty, and whether it can be judged; parameters as in :func:`agree`."""
+    """Yield every block that is not empty, and whether it can be judged.
+
+    The parameters are those of :func:`agree`.
+    """
     chaotic = "y" in tolerance and bool(np.any(tolerance["y"] > MULTIPLE * CHAOTIC))
     for name, all_expected in expected.items():
         if name not in got or not all_expected.size:
@@ -171,10 +179,10 @@ def compared(
                 np.isfinite(_rows(cell, name, e)).all(1) & ~np.isfinite(_rows(cell, name, g)).all(1)
             )
         worst = np.fmax.reduce(_rows(cell, name, ratios), 1, initial=0.0).tolist()
-        whether = np.broadcast_to(judged, len(worst)).tolist()
+        judgeable = np.broadcast_to(judged, len(worst)).tolist()
         for k, (label, where) in enumerate(blocks(cell, name, e)):
             yield Compared(
-                label, g[where], e[where], tol[where], ratios[where], worst[k], whether[k]
+                label, g[where], e[where], tol[where], ratios[where], worst[k], judgeable[k]
             )
 
 
@@ -184,22 +192,22 @@ def agree(
     expected: Mapping[str, Array],
     tolerance: Mapping[str, Array],
 ) -> Evidence:
-    """That results agree within their tolerances, block by block.
+    """Check that results agree within their tolerances, block by block.
 
     Parameters
     ----------
     cell
-        Whose gates name the blocks.
+        Cell whose gates name the blocks.
     got
-        What the target returned.
+        Results of the target.
     expected, tolerance
-        What it should be, in float64, and by how much correct code may differ, entry by entry.
-        Names that are absent from `got` are not judged.
+        Right results in float64, and by how much correct code may differ, entry by entry. Names
+        that are absent from `got` are not judged.
 
     Raises
     ------
     Violation
-        Naming the entry that is worst, and every block that is wrong.
+        If they do not; names the worst entry, and every wrong block.
     """
     wrong: list[str] = []
     right: list[str] = []
@@ -222,7 +230,8 @@ def agree(
             )
             worst = ratio
             message = (
-                f"{_entry(block.label, index)} is {found:.9g}, but should be {wanted:.9g} ± {tol:.1e} "
+                f"{_entry(block.label, index)} is {found:.9g}, "
+                f"but should be {wanted:.9g} ± {tol:.1e} "
                 f"(error {abs(found - wanted):.3g}, {ratio:.3g} times its budget)"
             )
     if wrong:
@@ -238,19 +247,20 @@ def agree(
 def consistent(
     cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array], budget: Budget
 ) -> Evidence:
-    """That two evaluations of one function by the target agree: each may be off by the budget, so
-    together by two.
+    """Check that two evaluations of one function by the target agree.
+
+    Each may be off by the budget, so together by two.
 
     Parameters
     ----------
     cell
-        Whose gates name the blocks.
+        Cell whose gates name the blocks.
     got, other
-        What the target returned either way; names that are absent from one of them are not judged.
+        Results of the target either way; names that are absent from one of them are not judged.
     budget
-        Of the first evaluation. Where the target computes larger values than the equations do its
-        rounding is larger in proportion, and it is at least some units in the last place of what it
-        computes. A target that is wrong is not accused of breaking a relation that it may keep: see
+        Budget of the first evaluation. If the target computes larger values than the equations do,
+        its rounding is larger in proportion; it is at least some units in the last place of what it
+        computes. No violation is reported of a relation that an inaccurate target may keep: see
         :data:`DOUBTFUL`.
 
     Raises
@@ -267,11 +277,11 @@ def consistent(
         )
     tolerance = {}
     for k in expected:
-        usual, found = (
+        usual_size, size = (
             math.sqrt(np.vdot(a, a) / a.size) if a.size else 0.0
             for a in (budget.exact[k], expected[k])
         )
-        growth = max(1.0, found / usual) if usual > 0 and np.isfinite(found) else 1.0
+        growth = max(1.0, size / usual_size) if usual_size > 0 and np.isfinite(size) else 1.0
         tolerance[k] = 2 * (
             growth * budget.tolerance[k]
             + MULTIPLE * PRECISIONS[budget.dtype].u * np.abs(expected[k])
@@ -293,12 +303,12 @@ def _is_right(cell: Cell, got: Mapping[str, Array], budget: Budget) -> bool:
 
 
 def identical(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array]) -> Evidence:
-    """That results are the same bit for bit; NaN equals NaN, and -0 equals 0.
+    """Check that results are equal bit for bit; NaN equals NaN, and -0 equals 0.
 
     Raises
     ------
     Violation
-        Naming the first entry that differs, and every block that does.
+        If they are not; names the first entry that differs, and every block that does.
     """
     wrong: list[str] = []
     right: list[str] = []
@@ -324,12 +334,12 @@ def identical(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array
 
 
 def require(holds: bool | np.bool_, message: str) -> Evidence:
-    """That a statement holds.
+    """Check that a statement holds.
 
     Raises
     ------
     Violation
-        With the message.
+        If it does not, with the message.
     """
     if not holds:
         raise Violation(message)

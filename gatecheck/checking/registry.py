@@ -1,5 +1,6 @@
-"""The registry of claims. A property is ``claim(implementation, case)``: a plain function whose
-docstring states the theorem.
+"""Registry of properties.
+
+A property is a plain function of an implementation and a case; its docstring states the theorem.
 """
 
 from __future__ import annotations
@@ -19,29 +20,29 @@ from gatecheck.implementation.protocol import ABILITIES
 Check = Callable[[Subject, Case], Evidence]
 
 PLAIN = frozenset({"one_layer", "square"})
-"""What a claim that names blocks of weights or units asks for."""
+"""Traits that a property needs if it names blocks of weights or units."""
 
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """One claim about an implementation, quantified over cases.
+    """One property of an implementation, quantified over cases.
 
     Attributes
     ----------
     name
-        As commands know it.
+        Name of the property in commands.
     check
-        Returns evidence that the claim holds for one implementation and case, or raises a
-        Violation.
+        Function that returns evidence that the property holds for one implementation and case, or
+        raises a Violation.
     needs
-        Traits of the cell and abilities of the implementation without which it says nothing.
+        Traits of the cell and abilities of the implementation without which it does not apply.
     scope
-        The cases it is quantified over.
+        Name of the scope of its cases.
     dtypes
-        The dtypes it can be judged in.
+        Dtypes that it can be judged in.
     varies
-        Those of T, B, D, H that it changes: an implementation that insists on one of these cannot
-        be held to it.
+        Sizes among T, B, D, H that it changes: it does not apply to an implementation that fixes
+        one of these.
     reference
         Whether it compares with values that another implementation computed, the reference's
         equations above all; a tolerance from there does not count.
@@ -57,30 +58,31 @@ class Claim:
 
     @property
     def theorem(self) -> str:
-        """What it claims, from its docstring."""
+        """Statement of the property, from its docstring."""
         return inspect.getdoc(self.check) or ""
 
     @property
     def summary(self) -> str:
-        """The first line of the theorem."""
+        """First line of the theorem."""
         return self.theorem.partition("\n")[0]
 
     @property
     def cases(self) -> Scope:
-        """The cases it is quantified over."""
+        """Scope of its cases."""
         return SCOPES[self.scope]
 
     def __call__(self, implementation: Subject, case: Case) -> Evidence:
         return self.check(implementation, case)
 
     def inapplicable(self, implementation: Subject) -> str | None:
-        """Why the claim says nothing about an implementation, or None where it does."""
+        """Return why the property does not apply to an implementation, or None."""
         for need in sorted(self.needs - implementation.traits):
             if need in ABILITIES:
                 return f"holds only if {ABILITIES[need]}"
             return f"holds only if {TRAITS[need]}"
         for size in sorted(set(self.varies) & set(implementation.sizes)):
-            return f"needs another {size} than {implementation.sizes[size]}, on which the implementation insists"
+            only = implementation.sizes[size]
+            return f"needs another {size} than {only}, the only one that the implementation takes"
         if not set(self.dtypes) & set(implementation.dtypes):
             return f"is judged in {' and '.join(self.dtypes)} only"
         return None
@@ -107,18 +109,18 @@ def claim(
     Parameters
     ----------
     needs
-        Traits and abilities; see :class:`Claim`.
+        Traits and abilities that it needs; see :class:`Claim`.
     cases
         A name in :data:`gatecheck.cases.strategies.SCOPES`.
     dtypes
-        Where it can be judged.
+        Dtypes that it can be judged in.
     varies
         Sizes that it changes, such as ``"TB"``.
     reference
         Whether it compares with another implementation.
     anywhere
-        Whether it holds of projections and of stacked and bidirectional layers too; else it asks
-        for :data:`PLAIN`.
+        Whether it also holds for projections and for stacked and bidirectional layers; else it
+        needs :data:`PLAIN`.
 
     Raises
     ------
@@ -128,13 +130,13 @@ def claim(
     """
     unknown = set(needs) - {*TRAITS, *ABILITIES}
     if unknown or cases not in SCOPES:
-        raise UsageError(f"a claim asks for unknown traits {sorted(unknown)} or cases {cases!r}")
+        raise UsageError(f"a property needs unknown traits {sorted(unknown)} or cases {cases!r}")
 
     def register(check: Check) -> Claim:
         name = check.__name__
         if not check.__doc__:
-            raise UsageError(f"the claim {name} states no theorem in its docstring")
-        made = Claim(
+            raise UsageError(f"the property {name} states no theorem in its docstring")
+        entry = Claim(
             name,
             check,
             frozenset(needs) | (frozenset() if anywhere else PLAIN),
@@ -143,12 +145,12 @@ def claim(
             varies,
             reference,
         )
-        taken = REGISTRY.get(name)
-        # A module of properties can be imported twice, under the package's name and by pytest's
-        # path: the same lines of the same file.
-        if taken and _place(taken.check) != _place(check):
-            raise UsageError(f"there are two claims named {name}")
-        REGISTRY[name] = made
-        return made
+        existing = REGISTRY.get(name)
+        # A module of properties may be imported twice, by the package's name and by pytest's path:
+        # the same lines of the same file.
+        if existing and _place(existing.check) != _place(check):
+            raise UsageError(f"there are two properties named {name}")
+        REGISTRY[name] = entry
+        return entry
 
     return register

@@ -1,5 +1,7 @@
-"""The command line. Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the
-target could not be run.
+"""Command-line interface.
+
+Exit status: 0 all properties hold, 1 findings or inconclusive, 2 usage error, 3 the target could
+not be loaded.
 """
 
 from gatecheck.cli import accuracy as accuracy

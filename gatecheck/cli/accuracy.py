@@ -1,4 +1,4 @@
-"""``gatecheck accuracy``."""
+"""The ``gatecheck accuracy`` command."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gatecheck.report.figures import FIGURES
 
 
 @main.command(
-    short_help="Count errors in ulps against certified values.",
+    short_help="Measure errors in ulps against certified values.",
     epilog="""\b
 Examples:
-  gatecheck accuracy                                       our cells and every framework installed, ten minutes
+  gatecheck accuracy                           built-in cells and installed frameworks, ten minutes
   gatecheck accuracy torch.nn:LSTM my_lstm.py:MyLSTM --cases 1
   gatecheck accuracy --json accuracy.json --figure accuracy.png""",
 )
@@ -26,14 +26,14 @@ Examples:
     type=click.IntRange(1, 100_000),
     default=3,
     show_default=True,
-    help="Draws at each of the points.",
+    help="Cases at each point.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="The same seed repeats the figures.",
+    help="Seed for case generation; the same seed repeats the figures.",
 )
 @click.option(
     "--sample",
@@ -41,14 +41,14 @@ Examples:
     type=click.IntRange(1, 1 << 30),
     default=1 << 18,
     show_default=True,
-    help="Arguments of σ and tanh, about.",
+    help="Approximate number of arguments of σ and tanh.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write every figure here.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write all figures as JSON.")
 @click.option(
     "--figure",
     metavar="F",
     type=Output(*FIGURES),
-    help="Draw errors against length: PNG, SVG or PDF.",
+    help="Plot errors against length, as PNG, SVG or PDF.",
 )
 def accuracy(
     targets: tuple[str, ...],
@@ -58,25 +58,25 @@ def accuracy(
     json_path: Path | None,
     figure: Path | None,
 ) -> None:
-    """How accurate are TARGETS (our cells and every framework installed without one), forward and
-    gradients, float32 and float64?
+    """Measure the accuracy of TARGETS, forward and gradients, in float32 and float64.
 
-    Errors are in units in the last place, against values whose last bit is proven by ball
-    arithmetic (python-flint, the extra `certified`): entry by entry, and by the norm of a block,
-    over sizes, lengths and regimes. Then sigmoid and tanh over the whole range, as the cells use
-    them. Exit status 0 says that it was measured, not that it was accurate.
+    Without TARGETS, the built-in cells and every installed framework are measured. Errors are in
+    units in the last place, against values whose last bit is proven by ball arithmetic
+    (python-flint, the extra `certified`): entry by entry, and by the norm of a block, over sizes,
+    lengths and regimes; then of sigmoid and tanh over the whole range, as the cells use them. Exit
+    status 0 means that the accuracy was measured, not that it was good.
     """
     with bar("accuracy") as tick:
         from gatecheck.accuracy.report import report
         from gatecheck.report.accuracy_table import accuracy_table
         from gatecheck.targets.loading import installed
 
-        chosen = [(target, None) for target in targets] or installed()
-        found = report(chosen, cases=cases, seed=seed, sample=sample, progress=tick)
-    Console().print(accuracy_table(found), crop=False)
+        selected = [(target, None) for target in targets] or installed()
+        data = report(selected, cases=cases, seed=seed, sample=sample, progress=tick)
+    Console().print(accuracy_table(data), crop=False)
     if json_path:
-        write_json(json_path, found)
+        write_json(json_path, data)
     if figure:
         from gatecheck.report.accuracy_figure import save_accuracy_figure
 
-        save_accuracy_figure(found, figure)
+        save_accuracy_figure(data, figure)

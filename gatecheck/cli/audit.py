@@ -1,4 +1,4 @@
-"""``gatecheck audit``."""
+"""The ``gatecheck audit`` command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gatecheck.cli.project import Configured, Expected, about_the_target
 def _write(
     results: Sequence[Any], data: Any, files: Mapping[str, Path | None], command: str
 ) -> None:
-    """The files that were asked for."""
+    """Write the requested files."""
     from gatecheck.report.audit_page import audit_html, audit_markdown, junit_xml
 
     texts: dict[str, Callable[[], str]] = {
@@ -42,76 +42,79 @@ def _print_audit(out: Console, result: Any, command: str) -> None:
 
 @main.command(
     cls=Configured,
-    short_help="Try to refute an implementation, claim by claim.",
+    short_help="Verify an implementation, property by property.",
     epilog="""\b
 Examples:
-  gatecheck audit                                   our cells and every framework installed
-  gatecheck audit torch.nn:LSTM --html lstm.html    one class of PyTorch, and a page about it
+  gatecheck audit                                   the built-in cells and installed frameworks
+  gatecheck audit torch.nn:LSTM --html lstm.html    a PyTorch class, with an HTML report
   gatecheck audit my_lstm.py:MyLSTM                 an implementation in a file
-  gatecheck audit my_net.py:Encoder --cell lstm     a torch.nn.Module of your own
-  gatecheck audit torch.nn:RNN --cell rnn-relu      where a class can be several cells
+  gatecheck audit my_net.py:Encoder --cell lstm     your own torch.nn.Module
+  gatecheck audit torch.nn:RNN --cell rnn-relu      a class that can be several cells
   gatecheck audit torch.nn:LSTM --cell lstm-layers2-bidirectional
   gatecheck audit "torch.nn:GRU(bias=False)" --device cuda
-  gatecheck audit my_lstm.py:MyLSTM --replay gatecheck-cases/my_lstm-py-MyLSTM-gradients_within_budget.npz
+  gatecheck audit my_lstm.py:MyLSTM --replay gatecheck-cases/CASE.npz
 
 \b
-Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the target could not be run.""",
+Exit status: 0 all properties hold, 1 findings or inconclusive, 2 usage error,
+3 the target could not be loaded.""",
 )
 @click.argument("target", required=False)
 @click.option(
     "--cell",
     metavar="K",
-    help="Which cell it is, if it does not say: gru, rnn-relu, lstm-layers2-bidirectional, …",
+    help="Cell of TARGET, if it declares none: gru, rnn-relu, lstm-layers2-bidirectional, …",
 )
 @click.option(
     "--convention",
     metavar="C",
-    help="In which convention it takes parameters, instead of what it declares.",
+    help="Convention of TARGET's parameters, instead of the declared one.",
 )
-@click.option("--device", metavar="D", help="Where PyTorch computes, such as cuda.  [default: cpu]")
+@click.option("--device", metavar="D", help="Device for PyTorch, such as cuda.  [default: cpu]")
 @click.option(
     "--profile",
     type=click.Choice(["quick", "ci", "thorough"]),
-    help="How many cases.  [default: ci; quick without TARGET]",
+    help="Number of cases per property.  [default: ci; quick without TARGET]",
 )
-@click.option(
-    "--only", metavar="P", multiple=True, help="Only this property; may be given several times."
-)
+@click.option("--only", metavar="P", multiple=True, help="Check only this property; repeatable.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of the cases; the same seed repeats the audit.",
+    help="Seed for case generation; the same seed repeats the audit.",
 )
 @click.option(
     "--expect",
     metavar="F",
     type=Expected(),
-    help='Failures that are documented: a TOML file of lines like empty_sequence = "refuses T = 0: its manual, § 3". '
-    "One that holds is a finding.",
+    help="TOML file of documented failures, with lines like "
+    'empty_sequence = "refuses T = 0: its manual, § 3". '
+    "An expected failure that holds is a finding.",
 )
-@click.option("--json", metavar="F", type=Output(), help="Write every number here.")
+@click.option("--json", metavar="F", type=Output(), help="Write all results as JSON.")
 @click.option(
-    "--html", metavar="F", type=Output(), help="Write one page that stands alone; needs a TARGET."
+    "--html", metavar="F", type=Output(), help="Write a self-contained HTML report; needs a TARGET."
 )
 @click.option(
-    "--junit", metavar="F", type=Output(), help="Write JUnit's XML, a test case a property."
+    "--junit", metavar="F", type=Output(), help="Write JUnit XML, one test case per property."
 )
 @click.option(
     "--markdown",
     metavar="F",
     type=Output(),
-    help='Write a summary for a CI job, as to "$GITHUB_STEP_SUMMARY".',
+    help='Write a Markdown summary for a CI job, as to "$GITHUB_STEP_SUMMARY".',
 )
-@click.option("--replay", metavar="CASE.npz", help="Try a saved counterexample on TARGET instead.")
+@click.option(
+    "--replay", metavar="CASE.npz", help="Replay a saved counterexample on TARGET instead."
+)
 @click.option(
     "--timeout",
     metavar="S",
     type=Seconds(),
     default=60,
     show_default=True,
-    help="Seconds that a check of TARGET may take; the first has at least 60. Our own cells are not timed.",
+    help="Time limit in seconds for a check of TARGET; the first has at least 60. "
+    "Built-in cells are not timed.",
 )
 @click.option(
     "--cases",
@@ -119,7 +122,7 @@ Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 the 
     metavar="DIR",
     default="gatecheck-cases",
     show_default=True,
-    help="Where counterexamples are written.",
+    help="Folder for counterexamples.",
 )
 @click.pass_context
 def audit(
@@ -138,24 +141,26 @@ def audit(
     timeout: float,
     **about: Any,
 ) -> None:
-    """Audit TARGET: every property that applies, float32 and float64, forward and gradients.
+    """Check every property that applies to TARGET.
 
-    TARGET is one of ours (builtin:CELL); a class of a framework (torch.nn:CLASS, and so for
-    keras.layers, flax.linen, flax.nnx, equinox.nn, haiku, onnxruntime and onnx.reference);
-    package.module:OBJECT or path/to/file.py:OBJECT, an implementation or a class of
+    Forward and gradients are checked, in float32 and float64.
+
+    TARGET is a built-in cell (builtin:CELL); a class of a framework (torch.nn:CLASS, and likewise
+    for keras.layers, flax.linen, flax.nnx, equinox.nn, haiku, onnxruntime and onnx.reference);
+    package.module:OBJECT or path/to/file.py:OBJECT, an implementation or a subclass of
     torch.nn.Module; path/to/model.onnx:NODE; path/to/library.so:FUNCTION (C; its header is in the
     folder that python -c "import gatecheck; print(gatecheck.get_include())" prints); or
-    "exec:PROGRAM ARGUMENT ..." (any language; python -m pydoc gatecheck.targets.adapters.program
-    says how it is asked). Without one, our own cells and every supported framework that is
-    installed are audited, as many at a time as there are cores.
+    "exec:PROGRAM ARGUMENT ..." (any language; the protocol is described by python -m pydoc
+    gatecheck.targets.adapters.program). Without TARGET, the built-in cells and every supported
+    framework that is installed are audited, as many at a time as there are cores.
 
     A cell is rnn[-relu|-sigmoid], gru[-before][-hard5|-hard6] or
-    lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER], and behind
-    any of them [-layersNUMBER][-bidirectional].
+    lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER], each
+    optionally followed by [-layersNUMBER][-bidirectional].
 
-    In [tool.gatecheck] of the nearest pyproject.toml a project may say target, cell, convention,
-    device, profile, seed, timeout and expect, or have the expected failures in a table of their
-    own, [tool.gatecheck.expected_failures]. What is given here wins.
+    Defaults for target, cell, convention, device, profile, seed, timeout and expect are read from
+    [tool.gatecheck] of the nearest pyproject.toml; expected failures may also be listed in
+    [tool.gatecheck.expected_failures]. The command line takes precedence.
     """
     files = {"json": json, "html": html, "junit": junit, "markdown": markdown}
     check_folder(folder)
@@ -170,7 +175,7 @@ def audit(
                 "--replay, --cell, --convention, --device and --expect need a TARGET"
             )
         if html is not None:
-            raise click.UsageError("--html is a page about one TARGET; name it")
+            raise click.UsageError("--html reports on one TARGET; name it")
         _audit_all(profile or "quick", only, seed, files, folder, timeout)
         return
     expected: Any = about.pop("expect")
@@ -181,19 +186,19 @@ def audit(
         from gatecheck.auditing.isolation import process as isolation
 
         with isolation.Isolation(timeout) as process:
-            asked: dict[str, Any] = {"asked": about, "expected_failures": expected}
+            options: dict[str, Any] = {"asked": about, "expected_failures": expected}
             if replay is None:
                 result = isolation.audit(
                     process,
                     target,
-                    **asked,
+                    **options,
                     profile=profile or "ci",
                     only=only,
                     seed=seed,
                     progress=tick,
                 )
             else:
-                replayed, notes = isolation.replay(process, target, replay, **asked)
+                replayed, notes = isolation.replay(process, target, replay, **options)
     if replay is not None:
         lines = [f"{replayed.name} {replayed.outcome} on {replay}", replayed.reason, *notes]
         out.print("\n".join(lines), markup=False, highlight=False)
@@ -217,12 +222,14 @@ def _audit_all(
         from gatecheck.auditing.audit_installed import audit_installed
         from gatecheck.report.audit_table import matrix, verdict_line
 
-        def done(number: int, of: int, result: Any) -> None:
-            tick(number, of, result.implementation)
-            if not err.is_terminal:  # there the bar is the sign of life
+        def report_done(number: int, total: int, result: Any) -> None:
+            tick(number, total, result.implementation)
+            if not err.is_terminal:  # a terminal has the bar
                 err.print(verdict_line(result), soft_wrap=True)
 
-        results = audit_installed(timeout, folder, done=done, profile=profile, only=only, seed=seed)
+        results = audit_installed(
+            timeout, folder, done=report_done, profile=profile, only=only, seed=seed
+        )
     out.print(matrix(results))
     for result in results:
         if not result.ok:

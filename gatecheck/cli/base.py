@@ -1,4 +1,4 @@
-"""What every command shares: the group, errors in one line, a progress bar, and files."""
+"""Shared parts of the commands: group, errors, progress bar and output files."""
 
 from __future__ import annotations
 
@@ -47,27 +47,27 @@ Tick = Callable[[int, int, str], None]
 
 
 class Command(click.Command):
-    """A command that takes no empty words: what a script makes of a variable that is not set."""
+    """Command that rejects empty arguments, such as an unset shell variable."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The words that are left.
+        """Parse arguments and return the rest.
 
         Raises
         ------
         UsageError
-            If one that was given is empty.
+            If a given argument is empty.
         """
-        left = super().parse_args(ctx, args)
+        remaining = super().parse_args(ctx, args)
         for parameter in self.params:
             value = ctx.params.get(parameter.name or "")
-            given = ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-            if given and (value == "" or (isinstance(value, tuple) and "" in value)):
+            is_given = ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+            if is_given and (value == "" or (isinstance(value, tuple) and "" in value)):
                 raise click.BadParameter("it is empty", ctx=ctx, param=parameter)
-        return left
+        return remaining
 
 
 class _Commands(click.Group):
-    """Commands that tell what is wrong in one line."""
+    """Group of commands that report an error in one line."""
 
     command_class = Command
     group_class = type
@@ -83,8 +83,9 @@ class _Commands(click.Group):
 
 @contextmanager
 def _errors_told(context: click.Context | None) -> Iterator[None]:
-    """Turns our errors into one line and an exit status; anything else is a bug of ours and keeps
-    its traceback.
+    """Turn our errors into one line and an exit status.
+
+    Any other exception is a bug in gatecheck and keeps its traceback.
     """
     try:
         yield
@@ -117,14 +118,14 @@ def _errors_told(context: click.Context | None) -> Iterator[None]:
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
-    """A time that can be waited for."""
+    """Time limit in seconds."""
 
     name = "seconds"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """The number, from above zero to a million, which is eleven days."""
+        """Return the number, above zero and at most a million (eleven days)."""
         try:
             number = float(value)
         except ValueError:
@@ -137,21 +138,19 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # a generic from clic
 
 
 def _say_no_more() -> None:
-    """Let what waits to be printed vanish: Python would try once more when it ends, and fail once
-    more.
-    """
+    """Discard buffered output, which Python would fail to flush again at exit."""
     if sys.stdout is sys.__stdout__ and sys.stdout is not None:
         with open(os.devnull, "wb") as nothing:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 class Output(click.ParamType):  # type: ignore[type-arg]  # as above
-    """A file to be written, which is seen to before the work that makes it.
+    """Output file, checked to be writable before the work starts.
 
     Parameters
     ----------
     endings
-        How its name may end; any way without.
+        Allowed file name extensions; none given allows any.
     """
 
     name = "file"
@@ -160,14 +159,14 @@ class Output(click.ParamType):  # type: ignore[type-arg]  # as above
         self.endings = endings
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path.
+        """Return the path.
 
         Raises
         ------
         OutputError
             If it cannot be written.
         UsageError
-            If its name ends another way.
+            If its extension is not allowed.
         """
         path = Path(value)
         if self.endings and path.suffix.lower() not in self.endings:
@@ -180,15 +179,15 @@ class Output(click.ParamType):  # type: ignore[type-arg]  # as above
     cls=_Commands,
     epilog="""\b
 Examples:
-  gatecheck audit                       our cells and every framework installed
-  gatecheck audit my_lstm.py:MyLSTM     an implementation of yours
-  gatecheck vectors export my-vectors   cases for a cell that runs elsewhere
-  gatecheck decay                       how fast gradients fade, by cell and initialisation""",
+  gatecheck audit                       the built-in cells and installed frameworks
+  gatecheck audit my_lstm.py:MyLSTM     your own implementation
+  gatecheck vectors export my-vectors   cases for a cell that Python cannot call
+  gatecheck decay                       how fast gradients fade, by cell and initialization""",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(gatecheck.__version__, "--version", prog_name="gatecheck")
 def main() -> None:
-    """Is this GRU or LSTM right, claim by claim? How far back does it learn?"""
+    """Verify GRU and LSTM implementations and measure how far back they learn."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # a console that cannot show ± still shows the verdict
@@ -198,7 +197,7 @@ def main() -> None:
 
 @contextmanager
 def bar(label: str) -> Iterator[Tick]:
-    """A progress bar on standard error that leaves nothing behind."""
+    """Show a transient progress bar on standard error."""
     columns = [
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -219,9 +218,7 @@ def bar(label: str) -> Iterator[Tick]:
 
 
 def again(context: click.Context, *more: str) -> str:
-    """The command that is running, as it can be typed once more, with `more` where it is not there
-    already.
-    """
+    """Return the running command line, with the words `more` added if absent."""
     words = context.command_path.split()
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -235,8 +232,10 @@ def again(context: click.Context, *more: str) -> str:
 
 
 def as_json(data: Any) -> str:
+    """Return indented JSON."""
     return json.dumps(data, indent=2, allow_nan=False)
 
 
 def write_json(path: Path, data: Any) -> None:
+    """Write indented JSON."""
     write_text(path, as_json(data) + "\n")

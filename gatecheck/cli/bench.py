@@ -1,4 +1,4 @@
-"""``gatecheck bench``."""
+"""The ``gatecheck bench`` command."""
 
 from __future__ import annotations
 
@@ -18,78 +18,78 @@ from gatecheck.errors import GatecheckError, MissingExtraError, UsageError
 from gatecheck.report.figures import FIGURES
 
 WIDTH = 140
-"""Columns of the table in a report."""
+"""Width in columns of the table in ``speed.txt``."""
 
 
 @main.command(
-    short_help="Measure how fast a cell is, side by side with what is installed.",
+    short_help="Compare the speed of a cell with installed frameworks.",
     epilog="""\b
 Examples:
-  gatecheck bench                                      our cells at all sizes, half an hour
-  gatecheck bench --quick                              does it work? a minute
+  gatecheck bench                                      built-in cells at all sizes, half an hour
+  gatecheck bench --quick                              a smoke test, one minute
   gatecheck bench --cell gru --against torch --size 100,32,128,128 --threads 1
   gatecheck bench my_lstm.py:MyLSTM --json speed.json --figure speed.png
-  gatecheck bench --section gradcheck --section audits what our checks and audits cost
-  gatecheck bench --report reports/speed               everything, as files""",
+  gatecheck bench --section gradcheck --section audits   the cost of checks and audits
+  gatecheck bench --report reports/speed               all sections, written to files""",
 )
 @click.argument("target", required=False)
 @click.option(
     "--against",
     metavar="P,P",
     default="",
-    help="Peers, of torch, jax, onnxruntime, numpy and gatecheck.  [default: all]",
+    help="Peers to compare with: torch, jax, onnxruntime, numpy, gatecheck.  [default: all]",
 )
 @click.option(
     "--cell",
     "cells",
     metavar="K",
     multiple=True,
-    help="Which of our cells, repeatable; or which one TARGET is.",
+    help="Built-in cell to measure, repeatable; or the cell of TARGET.",
 )
 @click.option(
     "--convention",
     metavar="C",
-    help="In which convention TARGET takes parameters, instead of what it declares.",
+    help="Convention of TARGET's parameters, instead of the declared one.",
 )
 @click.option(
     "--threads",
     metavar="N,N",
     default="1,2",
     show_default=True,
-    help="Numbers of threads, each in a process of its own.",
+    help="Numbers of threads, each measured in a separate process.",
 )
 @click.option(
     "--size",
     "sizes",
     metavar="T,B,D,H",
     multiple=True,
-    help="Steps, rows, inputs and units; repeatable.  [default: six sizes]",
+    help="Steps, batch size, inputs and units; repeatable.  [default: six sizes]",
 )
 @click.option(
     "--dtype",
     "dtypes",
     type=click.Choice(["float32", "float64"]),
     multiple=True,
-    help="Repeatable.  [default: both]",
+    help="Data type to measure; repeatable.  [default: both]",
 )
 @click.option(
     "--work",
     "works",
     type=click.Choice(["forward", "gradients"]),
     multiple=True,
-    help="Repeatable.  [default: both]",
+    help="Work to measure; repeatable.  [default: both]",
 )
 @click.option(
     "--section",
     "sections",
     type=click.Choice(SECTIONS),
     multiple=True,
-    help="What is measured, repeatable.  [default: kernels; with --report all]",
+    help="Section to measure; repeatable.  [default: kernels; with --report all]",
 )
 @click.option(
     "--quick",
     is_flag=True,
-    help="Small sizes and few rounds: whether it works, rather than how fast.",
+    help="Use small sizes and few rounds, as a smoke test.",
 )
 @click.option(
     "--limit",
@@ -97,14 +97,21 @@ Examples:
     type=Seconds(),
     default=1800,
     show_default=True,
-    help="Seconds that the kernels may take, about.",
+    help="Approximate time limit in seconds for the kernels.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the result here.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the results as JSON.")
 @click.option(
-    "--figure", "figure", metavar="F", type=Output(*FIGURES), help="Draw it here: PNG, SVG or PDF."
+    "--figure",
+    "figure",
+    metavar="F",
+    type=Output(*FIGURES),
+    help="Plot the results, as PNG, SVG or PDF.",
 )
 @click.option(
-    "--report", "report", metavar="DIR", help="Write speed.txt, speed.json and speed.png here."
+    "--report",
+    "report",
+    metavar="DIR",
+    help="Write speed.txt, speed.json and speed.png to this folder.",
 )
 def bench(
     target: str | None,
@@ -122,18 +129,18 @@ def bench(
     figure: Path | None,
     report: str | None,
 ) -> None:
-    """How fast is TARGET (our cells without one), forward and gradients, against PyTorch, JAX, ONNX
-    Runtime and NumPy?
+    """Compare the speed of TARGET with PyTorch, JAX, ONNX Runtime and NumPy.
 
-    All run in turns in one process with the same arguments and number of threads, and a ratio is
-    the median over rounds of their time over TARGET's. Whatever computes something else is refused.
-    The matrix products alone are timed too: the floor under every cell. TARGET is written as for
-    gatecheck audit. Exit status 0 says that it was measured, not that it was fast.
+    Forward and gradients are timed; without TARGET, those of the built-in cells. All run in turns
+    in one process with the same arguments and number of threads, and a ratio is the median over
+    rounds of a peer's time over TARGET's. A peer that computes something else is refused. The
+    matrix products alone are timed too, as a lower bound for every cell. TARGET is written as for
+    gatecheck audit. Exit status 0 means that the speed was measured, not that it was good.
 
-    The other sections are about gatecheck itself, in float64 and with the first number of threads.
+    The other sections measure gatecheck itself, in float64 and with the first number of threads.
     gradcheck: the check of an LSTM's full Jacobian, against PyTorch's. audits: gatecheck audit with
     and without compiled kernels, and import gatecheck. decay: the profile of a million steps,
-    against its matrix products and PyTorch's autograd. Each has bars, and says which are not met.
+    against its matrix products and PyTorch's autograd. Each reports which of its bars are not met.
     """
     from gatecheck.bench.points import parse_sizes
     from gatecheck.bench.run import Bench, Plan, run
@@ -141,7 +148,7 @@ def bench(
 
     if report:
         check_folder(report)
-    chosen = {k: v for k, v in (("dtypes", dtypes), ("works", works)) if v}
+    overrides = {k: v for k, v in (("dtypes", dtypes), ("works", works)) if v}
     result = Bench(
         Plan(
             target,
@@ -153,7 +160,7 @@ def bench(
             sections=sections or (SECTIONS if report and target is None else (KERNELS,)),
             quick=quick,
             limit=limit,
-            **chosen,
+            **overrides,
         )
     )
     out, failed = Console(), None
@@ -199,5 +206,5 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError as error:
         raise UsageError(
-            f"--threads takes whole numbers with commas between them, as 1,2; {text!r} is not that"
+            f"--threads is {text!r}, but should be comma-separated whole numbers, such as 1,2"
         ) from error

@@ -1,4 +1,4 @@
-"""How frameworks spell the same cells, and how a target does: ``gatecheck conventions``."""
+"""The ``gatecheck conventions`` command."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from gatecheck.cli.base import FINDINGS, HOLDS, main
 
 
 @main.command(
-    short_help="How frameworks spell the cells, or how a target does.",
+    short_help="List parameter conventions, or infer that of a target.",
     epilog="""\b
 Examples:
-  gatecheck conventions                                every convention that is known
-  gatecheck conventions --name keras                   one of them
-  gatecheck conventions my_lstm.py:MyLSTM              which one does my cell follow?""",
+  gatecheck conventions                                every known convention
+  gatecheck conventions --name keras                   one convention
+  gatecheck conventions my_lstm.py:MyLSTM              the convention of an implementation""",
 )
 @click.argument("target", required=False)
-@click.option("--cell", metavar="K", help="Which cell TARGET is, instead of what it declares.")
-@click.option("--name", metavar="C", help="Only this convention.")
+@click.option("--cell", metavar="K", help="Cell of TARGET, instead of the declared one.")
+@click.option("--name", metavar="C", help="List only this convention.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of the numbers that TARGET is asked with.",
+    help="Seed for the arrays on which TARGET is called.",
 )
 def conventions(target: str | None, cell: str | None, name: str | None, seed: int) -> None:
-    """Print how each framework spells the cells; or find how TARGET does, by asking it.
+    """List the parameter conventions, or infer that of TARGET by calling it.
 
     An array's content is in MATLAB's notation: W are the weights of x, U those of h, b a bias, c a
     second one, p peepholes, R a projection; [U; W] is one matrix on [h, x].
@@ -47,6 +47,6 @@ def conventions(target: str | None, cell: str | None, name: str | None, seed: in
     from gatecheck.inference.infer import infer
     from gatecheck.targets.loading import load
 
-    found = infer(load(target, cell=cell).target, cell=cell, seed=seed)
-    Console().print(found.sentence, markup=False, highlight=False)
-    sys.exit(HOLDS if len(found.found) == 1 else FINDINGS)
+    inference = infer(load(target, cell=cell).target, cell=cell, seed=seed)
+    Console().print(inference.sentence, markup=False, highlight=False)
+    sys.exit(HOLDS if len(inference.found) == 1 else FINDINGS)

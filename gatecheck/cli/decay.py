@@ -1,4 +1,4 @@
-"""``gatecheck decay``."""
+"""The ``gatecheck decay`` command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gatecheck.decay.spec import Spec
 
 PARTS = "parts"
-"""The folder in that of the results where a study keeps what is done, as long as it is not done."""
+"""Subfolder of DIR for the finished parts of an unfinished study."""
 
 
 @main.command(
@@ -28,12 +28,12 @@ PARTS = "parts"
     epilog="""\b
 Examples:
   gatecheck decay                                       the headline table for RNN, GRU and LSTM
-  gatecheck decay --cell lstm --init chrono:1000        one cell, one initialisation
+  gatecheck decay --cell lstm --init chrono:1000        one cell, one initialization
   gatecheck decay --weights model.pt --layer encoder --data x.npy --steps 500 --lag 200
   gatecheck decay --target my_gru.py:MyGRU --init uniform --hidden 32
-  gatecheck decay --init-spec > study.toml              a commented study, to be edited
+  gatecheck decay --init-spec > study.toml              a commented study to edit
   gatecheck decay study.toml --out my-study --workers 4
-  gatecheck decay --steps 1000000 --workers 4           hours; Ctrl-C keeps what is done, and the same with --resume goes on""",
+  gatecheck decay --steps 1000000 --workers 4           hours; after Ctrl-C, --resume continues""",
 )
 @click.argument("spec", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--init-spec", is_flag=True, help="Print a commented SPEC.toml instead.")
@@ -41,13 +41,14 @@ Examples:
     "--cell",
     metavar="K",
     multiple=True,
-    help="A cell: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm; repeatable.",
+    help="Cell: rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm; repeatable.",
 )
 @click.option(
     "--init",
     metavar="I",
     multiple=True,
-    help="An initialiser: uniform, glorot_orthogonal, unit_forget_bias, uniform_gate, chrono:TMAX; repeatable.",
+    help="Initializer: uniform, glorot_orthogonal, unit_forget_bias, uniform_gate, chrono:TMAX; "
+    "repeatable.",
 )
 @click.option(
     "--hidden",
@@ -60,50 +61,48 @@ Examples:
     "--inputs",
     metavar="D",
     type=int,
-    help="Input size; inputs are drawn from N(0, 1).  [default: 16]",
+    help="Input size, with inputs drawn from N(0, 1).  [default: 16]",
 )
 @click.option(
     "--weights",
     metavar="FILE",
-    help="Trained weights instead: .npz, .safetensors, .pt, .onnx, .keras, .h5.",
+    help="File of trained weights to measure: .npz, .safetensors, .pt, .onnx, .keras, .h5.",
 )
-@click.option("--layer", metavar="NAME", help="Which layer of that file.")
-@click.option(
-    "--convention", metavar="C", help="How that file, or else the target, spells the cell."
-)
+@click.option("--layer", metavar="NAME", help="Layer of the weights file.")
+@click.option("--convention", metavar="C", help="Convention of the weights file or target.")
 @click.option(
     "--target",
     metavar="T",
-    help="Measure what gatecheck audit TARGET audits, by its own backward, instead of our code.",
+    help="Target to measure by its own backward, written as for gatecheck audit.",
 )
 @click.option(
     "--data",
     metavar="FILE",
-    help="Sequences of yours as inputs, (T, D) or (N, T, D): .npy, .npz, .csv.",
+    help="File of input sequences, (T, D) or (N, T, D): .npy, .npz, .csv.",
 )
 @click.option(
     "--lag",
     metavar="K",
     type=int,
-    help="How many steps back your task reaches: is that far enough?",
+    help="Number of steps back that your task needs, to be compared with the reach.",
 )
 @click.option(
     "--steps",
     metavar="T",
     type=int,
-    help="Sequence length, which is the longest lag.  [default: 4000]",
+    help="Sequence length, and so the longest lag.  [default: 4000]",
 )
 @click.option(
     "--seeds",
     metavar="N",
     type=int,
-    help="Networks a row, each with inputs of its own.  [default: 5]",
+    help="Networks per row, each with its own inputs.  [default: 5]",
 )
 @click.option(
     "--seed",
     metavar="S",
     type=int,
-    help="Of the whole run; the same seed repeats it.  [default: 0]",
+    help="Seed for networks and inputs; the same seed repeats the run.  [default: 0]",
 )
 @click.option(
     "--out",
@@ -111,7 +110,7 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     default="gatecheck-decay",
     show_default=True,
-    help="For files.",
+    help="Output folder.",
 )
 @click.option(
     "--workers",
@@ -119,17 +118,17 @@ Examples:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Processes on this machine.",
+    help="Number of processes on this machine.",
 )
 @click.option(
     "--dask",
     metavar="ADDRESS",
-    help="A Dask scheduler, as in tcp://host:8786, whose workers measure instead of this machine.",
+    help="Dask scheduler, such as tcp://host:8786, whose workers replace this machine's.",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on from what an interrupted run kept in DIR/parts; the result is the same to the last bit.",
+    help="Continue an interrupted run from DIR/parts; the result is the same to the last bit.",
 )
 @click.pass_context
 def decay(
@@ -143,11 +142,11 @@ def decay(
     resume: bool,
     **options: Any,
 ) -> None:
-    """How far back do gradients reach? The headline table, a report (HTML; Markdown with pictures)
-    and every number (JSON).
+    """Measure how far back gradients reach.
 
-    SPEC.toml says what to measure; without one the options do, and without any the usual cells and
-    initialisations are measured.
+    Prints the headline table, and writes a report (HTML; Markdown with pictures) and all results
+    (JSON). SPEC.toml or the options specify what to measure; without either, the usual cells and
+    initializations are measured.
     """
     from gatecheck.decay.jobs.checkpoints import Store
     from gatecheck.decay.spec_keys import commented_spec
@@ -160,13 +159,15 @@ def decay(
         return
     if dask is not None and workers > 1:
         raise UsageError("--workers is for this machine and --dask for a cluster: give one of them")
-    what = _spec(spec, {name: value for name, value in options.items() if value not in (None, ())})
+    study_spec = _spec(
+        spec, {name: value for name, value in options.items() if value not in (None, ())}
+    )
     make_folder(out)
     check_folder(out)
     store = Store(out / PARTS)
     with _kept(context, store), bar("decay") as tick:
         result = run.decay(
-            what,
+            study_spec,
             tick,
             workers=workers,
             store=store,
@@ -174,7 +175,7 @@ def decay(
             dask=dask,
             say=lambda message: click.echo(f"gatecheck: {message}", err=True),
         )
-    console = Console(emoji=False)  # chrono:100: is none
+    console = Console(emoji=False)  # chrono:100: is not an emoji
     console.print(decay_table(result))
     for reason in result.skipped:
         console.print(f"skipped {reason}", style="dim", highlight=False)
@@ -198,7 +199,8 @@ def _spec(path: Path | None, options: dict[str, Any]) -> Spec:
     if path is not None:
         if options:
             raise UsageError(
-                f"--{next(iter(options))} and a SPEC.toml both say what to measure: give one of them"
+                f"--{next(iter(options))} and a SPEC.toml both say what to measure: "
+                "give one of them"
             )
         return read_spec(path)
     content: dict[str, Any] = {
@@ -212,7 +214,7 @@ def _spec(path: Path | None, options: dict[str, Any]) -> Spec:
     if "target" in entry or "weights" in entry:
         content["network"] = [entry]
     elif entry:
-        # Of a cell alone the usual initialisers, and the other way round.
+        # A cell alone gets the usual initializers, and an initializer alone the usual cells.
         cells, inits = (list(dict.fromkeys(names)) for names in zip(*DEFAULT_NETWORKS, strict=True))
         content["network"] = [{"cell": cells, "init": inits} | entry]
     return as_spec(content, "options")
@@ -234,16 +236,16 @@ def _report(result: DecayResult, out: Path) -> list[Path]:
 
 @contextmanager
 def _kept(context: click.Context, store: Store) -> Iterator[None]:
-    """Says what outlives an interruption, and the command that goes on from there."""
+    """Report what was saved at an interruption, and the command that continues."""
     try:
         yield
     except KeyboardInterrupt:
-        how = (
-            f"{store.status}; to go on: {again(context, '--resume')}"
+        status = (
+            f"{store.status}; to continue: {again(context, '--resume')}"
             if store.keys
-            else "nothing had begun"
+            else "nothing was started"
         )
-        click.echo(f"gatecheck: interrupted; {how}", err=True)
+        click.echo(f"gatecheck: interrupted; {status}", err=True)
         context.exit(INTERRUPTED)
     except WorkerLostError as error:
-        raise WorkerLostError(f"{error}; to go on: {again(context, '--resume')}") from error
+        raise WorkerLostError(f"{error}; to continue: {again(context, '--resume')}") from error

@@ -1,4 +1,4 @@
-"""What a name means: ``gatecheck explain``."""
+"""The ``gatecheck explain`` command."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Examples:
 )
 @click.argument("name")
 def explain(name: str) -> None:
-    """Explain NAME, whatever it is the name of.
+    """Explain NAME, a property, fault or convention.
 
-    Of a property: the theorem, why it holds, on which cases it is tried, and which faults it
-    catches. Of a fault: what it does, in which cells, where it was seen, and which properties catch
-    it. Of a convention: what lies where in its arrays, and how that is known.
+    For a property: the theorem, why it holds, the cases it is tried on, and the faults it catches.
+    For a fault: its effect, its cells, where it was seen, and the properties that catch it. For a
+    convention: the layout of its arrays, and the source of it.
     """
     from gatecheck.auditing.lookup import meaning
     from gatecheck.checking.registry import Claim
@@ -33,15 +33,15 @@ def explain(name: str) -> None:
     from gatecheck.report.conventions_table import convention_in_full
     from gatecheck.report.faults_table import fault_in_full
 
-    out, found = Console(), meaning(name)
-    if isinstance(found, Convention):
-        out.print(convention_in_full(found))
-    elif isinstance(found, Claim):
-        out.print(explanation(found))
-        with bar("planting faults") as tick:
-            caught = catches(found, progress=tick)
-        out.print(catches_list(caught))
+    out, entry = Console(), meaning(name)
+    if isinstance(entry, Convention):
+        out.print(convention_in_full(entry))
+    elif isinstance(entry, Claim):
+        out.print(explanation(entry))
+        with bar("injecting faults") as tick:
+            results = catches(entry, progress=tick)
+        out.print(catches_list(results))
     else:
         with bar("trying properties") as tick:
-            killings = matrix([found[0].label], progress=tick)
-        out.print(fault_in_full(found, killings[0]), crop=False)
+            killings = matrix([entry[0].label], progress=tick)
+        out.print(fault_in_full(entry, killings[0]), crop=False)

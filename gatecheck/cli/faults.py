@@ -1,4 +1,4 @@
-"""What the claims are worth: ``gatecheck properties``, ``faults``, ``checkers``, ``calibrate``."""
+"""The commands ``properties``, ``faults``, ``checkers`` and ``calibrate``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gatecheck.cli.base import FINDINGS, HOLDS, Output, bar, main, write_json
 from gatecheck.report.figures import FIGURES
 
 
-@main.command(short_help="List every claim.")
+@main.command(short_help="List every property.")
 def properties() -> None:
-    """List every claim, what it needs to hold, and what it says."""
+    """List every property with its preconditions and its statement."""
     from gatecheck.auditing.audit import claims
     from gatecheck.report.claims_table import claims_list
 
@@ -23,51 +23,59 @@ def properties() -> None:
 
 
 @main.command(
-    short_help="Plant known faults and see which properties catch them.",
+    short_help="Inject known faults and see which properties catch them.",
     epilog="""\b
 Examples:
   gatecheck faults                                  every named fault, every property that applies
-  gatecheck faults --cell gru --mutants             with every systematic misreading of the GRU's equations
-  gatecheck faults --case case.npz                  what a saved case could not have told
+  gatecheck faults --cell gru --mutants             with every systematic misreading of the GRU
+  gatecheck faults --case case.npz                  the faults that a saved case cannot reveal
   gatecheck faults --name "lstm: dc not carried"    one fault
-  gatecheck faults --first --seed 1 --seeds 9       does any survive under other seeds?
+  gatecheck faults --first --seed 1 --seeds 9       whether any survives under other seeds
   gatecheck faults --profile ci --json faults.json --figure faults.png""",
 )
-@click.option("--cell", metavar="K", help="Only the faults of this cell.")
-@click.option("--name", metavar="LABEL", help="Only this fault.")
-@click.option("--mutants", is_flag=True, help="The systematic misreadings too.")
-@click.option("--first", is_flag=True, help="Stop at each fault's first kill.")
+@click.option("--cell", metavar="K", help="Try only the faults of this cell.")
+@click.option("--name", metavar="LABEL", help="Try only this fault.")
+@click.option(
+    "--mutants", is_flag=True, help="Also try every systematic misreading of the equations."
+)
+@click.option("--first", is_flag=True, help="Stop at the first property that catches each fault.")
 @click.option(
     "--without-reference",
     is_flag=True,
-    help="Leave out the properties that compare with another implementation.",
+    help="Exclude properties that compare with another implementation.",
 )
 @click.option(
     "--profile",
     type=click.Choice(["quick", "ci", "thorough"]),
     default="quick",
     show_default=True,
-    help="How many cases.",
+    help="Number of cases per property.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the cases."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed for case generation.",
 )
 @click.option(
     "--seeds",
     metavar="N",
     type=click.IntRange(1, 10_000),
     default=1,
-    help="With --first: so many seeds from --seed on, a line each.",
+    help="With --first: number of seeds, from --seed on; prints a line for each.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the matrix here.")
 @click.option(
-    "--figure", metavar="F", type=Output(*FIGURES), help="Draw the matrix here: PNG, SVG or PDF."
+    "--json", "json_path", metavar="F", type=Output(), help="Write the kill matrix as JSON."
+)
+@click.option(
+    "--figure", metavar="F", type=Output(*FIGURES), help="Plot the kill matrix, as PNG, SVG or PDF."
 )
 @click.option(
     "--case",
     "case_path",
     metavar="CASE.npz",
-    help="Plant nothing; name the faults that this saved case could not have told.",
+    help="Only list the faults that this saved case cannot reveal.",
 )
 def faults(
     cell: str | None,
@@ -82,9 +90,9 @@ def faults(
     figure: Path | None,
     case_path: str | None,
 ) -> None:
-    """Plant every known fault in the reference and see which properties catch it.
+    """Inject every known fault into the reference and see which properties catch it.
 
-    Exit status 1 if a fault that is not equivalent to the truth survives.
+    Exit status 1 if a fault survives that is not equivalent to correct code.
     """
     from gatecheck.report import faults_table as report
 
@@ -96,32 +104,36 @@ def faults(
     with bar("faults") as tick:
         from gatecheck.mutation import kill_matrix
 
-        labels, seen = (
+        labels, seed_range = (
             kill_matrix.chosen_labels(cell, name, with_mutants=mutants),
             range(seed, seed + seeds),
         )
-        how: dict[str, Any] = {
+        options: dict[str, Any] = {
             "profile": profile,
             "first_only": first,
             "without_reference": without_reference,
         }
-        found = kill_matrix.matrices(labels, seeds=seen, **how, progress=tick)
+        kill_matrices = kill_matrix.matrices(labels, seeds=seed_range, **options, progress=tick)
     summary = f"profile {profile}, seed {seed}"
     Console().print(
         report.shown(
-            found, seen, summary, alone=name is not None, whole=not (first or without_reference)
+            kill_matrices,
+            seed_range,
+            summary,
+            alone=name is not None,
+            whole=not (first or without_reference),
         )
     )
     if json_path:
         write_json(
             json_path,
-            kill_matrix.report(found[0], profile, seed)
+            kill_matrix.report(kill_matrices[0], profile, seed)
             if seeds == 1
-            else kill_matrix.report_seeds(found, profile, seen),
+            else kill_matrix.report_seeds(kill_matrices, profile, seed_range),
         )
     if figure:
-        report.save_faults_figure(found[0], figure)
-    sys.exit(FINDINGS if any(map(kill_matrix.survivors, found)) else HOLDS)
+        report.save_faults_figure(kill_matrices[0], figure)
+    sys.exit(FINDINGS if any(map(kill_matrix.survivors, kill_matrices)) else HOLDS)
 
 
 def _untold(path: str) -> None:
@@ -134,7 +146,7 @@ def _untold(path: str) -> None:
 
 
 @main.command(
-    short_help="See what other packages' gradient checkers let pass.",
+    short_help="See which faults other gradient checkers miss.",
     epilog="""\b
 Examples:
   gatecheck checkers                                PyTorch's and JAX's, which must be installed
@@ -145,22 +157,21 @@ Examples:
     "cells",
     metavar="K",
     multiple=True,
-    help="Only the faults of this cell; repeatable.  [default: all cells]",
+    help="Try only the faults of this cell; repeatable.  [default: all cells]",
 )
 @click.option(
     "--against",
     metavar="NAMES",
     default="torch,jax",
     show_default=True,
-    help="Whose checkers: torch, jax.",
+    help="Packages whose checkers to try: torch, jax.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write every verdict here.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write all verdicts as JSON.")
 def checkers(cells: tuple[str, ...], against: str, json_path: Path | None) -> None:
-    """What the gradient checkers of other packages let pass: every backward fault, judged by them
-    as published.
+    """Try the gradient checkers of other packages on every backward fault.
 
-    Forward faults are beyond a gradient checker, which compares a function with itself: a sample of
-    them is tried to show it.
+    The checkers are used as published. A gradient checker compares a function with itself and so
+    cannot catch forward faults; a sample of these is tried to show it.
     """
     with bar("checkers") as tick:
         from gatecheck.mutation import checker_comparison
@@ -168,18 +179,18 @@ def checkers(cells: tuple[str, ...], against: str, json_path: Path | None) -> No
         from gatecheck.report.checkers_table import checkers_table
 
         names = of_packages(against.split(","))
-        found = checker_comparison.report(
+        comparison_data = checker_comparison.report(
             checker_comparison.compare(checker_comparison.labels(cells), names, progress=tick),
             names,
             cells,
         )
-    Console().print(checkers_table(found))
+    Console().print(checkers_table(comparison_data))
     if json_path:
-        write_json(json_path, found)
+        write_json(json_path, comparison_data)
 
 
 @main.command(
-    short_help="Hold the rounding budget against code that is right.",
+    short_help="Check the rounding budget on correct code.",
     epilog="""\b
 Example:
   gatecheck calibrate torch.nn:GRU torch.nn:LSTM --cases 100 --json calibration.json""",
@@ -191,7 +202,7 @@ Example:
     type=click.IntRange(1, 1_000_000),
     default=50,
     show_default=True,
-    help="Cases a target and dtype.",
+    help="Number of cases per target and dtype.",
 )
 @click.option(
     "--tight",
@@ -199,25 +210,25 @@ Example:
     type=click.IntRange(1, 100_000),
     default=2,
     show_default=True,
-    help="For tightness: cases a regime and length; four times as many of chaotic ones.",
+    help="Tightness cases per regime and length; chaotic regimes get four times as many.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="The same seed repeats the figures.",
+    help="Seed for case generation; the same seed repeats the figures.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write every figure here.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write all figures as JSON.")
 def calibrate(
     targets: tuple[str, ...], cases: int, tight: int, seed: int, json_path: Path | None
 ) -> None:
-    """Hold the rounding budget against TARGETS that are known to be right, on far wider cases than
-    an audit's.
+    """Check the rounding budget on TARGETS that are known to be correct.
 
-    Up to 200 steps and 128 units, contracting to chaotic, gate biases from -20 to 20; then how near
-    the spread is to the true error of an ensemble of correct spellings, by regime and length, and
-    how small an error is still seen. Exit status 1 if a correct value was outside its budget.
+    Cases range far wider than an audit's: up to 200 steps and 128 units, contracting to chaotic,
+    gate biases from -20 to 20. Then measures how near the spread is to the true error of an
+    ensemble of correct formulations, by regime and length, and how small an error is still
+    detected. Exit status 1 if a correct value was outside its budget.
     """
     from gatecheck._util.versions import versions
     from gatecheck.accuracy import calibration
@@ -225,17 +236,17 @@ def calibrate(
     from gatecheck.report.calibration_table import calibration_table
     from gatecheck.targets.loading import load
 
-    known = []
-    for name in targets:
-        loaded = load(name)
+    subjects = []
+    for target in targets:
+        loaded = load(target)
         if not isinstance(loaded, Subject):
             raise click.UsageError(
-                f"{name} is a cell of its own, for which there is no budget to hold against it"
+                f"{target} is a custom cell, for which there is no budget to check"
             )
-        known.append(loaded)
+        subjects.append(loaded)
     with bar("calibrate") as tick:
-        found = calibration.report(known, cases, seed, tight=tight, progress=tick)
-    Console().print(calibration_table(found))
+        data = calibration.report(subjects, cases, seed, tight=tight, progress=tick)
+    Console().print(calibration_table(data))
     if json_path:
-        write_json(json_path, found | {"versions": versions("torch")})
-    sys.exit(FINDINGS if any(row["alarms"] for row in found["calibration"]) else HOLDS)
+        write_json(json_path, data | {"versions": versions("torch")})
+    sys.exit(FINDINGS if any(row["alarms"] for row in data["calibration"]) else HOLDS)

@@ -1,6 +1,4 @@
-"""What a project says about its audits: ``[tool.gatecheck]`` in its pyproject.toml, and files of
-failures that are expected.
-"""
+"""Project settings: ``[tool.gatecheck]`` in pyproject.toml and expected failures."""
 
 from __future__ import annotations
 
@@ -26,28 +24,28 @@ KEYS: dict[str, tuple[type, ...]] = dict.fromkeys(
     "timeout": (int, float),
     "expected_failures": (dict,),
 }
-"""What may stand in the table, and of which type."""
+"""Keys of the table and the types of their values."""
 
-_CALLED = {str: "a text", int: "a whole number", float: "a number", dict: "a table of reasons"}
+_CALLED = {str: "a string", int: "a whole number", float: "a number", dict: "a table of reasons"}
 
 
 def defaults() -> tuple[str, dict[str, Any]]:
-    """What the nearest pyproject.toml with our table, from the working directory upwards, says
-    about audits, and which one that is.
+    """Return the location of the project's audit settings, and the settings.
 
-    Files that it names are looked for in its own folder.
+    They are in the nearest pyproject.toml with a ``[tool.gatecheck]`` table, from the working
+    directory upwards. Its file names are relative to its folder.
 
     Raises
     ------
     UsageError
-        If a pyproject.toml on the way cannot be read, or the table holds something else than
-        :data:`KEYS`.
+        If a pyproject.toml on the way cannot be read, or the table holds keys other than
+        :data:`KEYS` or values of another type.
     """
     try:
-        here = Path.cwd()
+        cwd = Path.cwd()
     except OSError:  # the working directory was removed
         return "", {}
-    for folder in (here, *here.parents):
+    for folder in (cwd, *cwd.parents):
         path = folder / FILE
         if not path.is_file():
             continue
@@ -56,11 +54,11 @@ def defaults() -> tuple[str, dict[str, Any]]:
             raise UsageError(f"{path}: [tool] should be a table")
         table = tools.get("gatecheck")
         if table is not None:
-            where = f"{path}: {TABLE}"
+            location = f"{path}: {TABLE}"
             try:
-                return where, _checked(table, where, path.parent)
+                return location, _checked(table, location, path.parent)
             except UsageError as error:
-                raise UsageError(in_brief(f"{where} {error}")) from None
+                raise UsageError(in_brief(f"{location} {error}")) from None
     return "", {}
 
 
@@ -72,20 +70,20 @@ def _checked(table: Any, where: str, folder: Path) -> dict[str, Any]:
     for key, value in table.items():
         if not isinstance(value, KEYS[key]) or isinstance(value, bool):
             raise UsageError(f"{key} is {value!r}, but should be {_CALLED[KEYS[key][-1]]}")
-    found = dict(table)
-    if "expected_failures" in found:
-        if "expect" in found:
+    settings = dict(table)
+    if "expected_failures" in settings:
+        if "expect" in settings:
             raise UsageError("has expect, a file, and expected_failures; it may have one of them")
-        found["expect"] = {
+        settings["expect"] = {
             "of": f"{where} expected_failures",
-            "reasons": found.pop("expected_failures"),
+            "reasons": settings.pop("expected_failures"),
         }
-    elif "expect" in found:
-        found["expect"] = str(folder / found["expect"])
-    module, separator, name = str(found.get("target", "")).rpartition(":")
+    elif "expect" in settings:
+        settings["expect"] = str(folder / settings["expect"])
+    module, separator, name = str(settings.get("target", "")).rpartition(":")
     if separator and os.path.isfile(folder / module):
-        found["target"] = f"{os.path.relpath(folder / module)}:{name}"
-    return found
+        settings["target"] = f"{os.path.relpath(folder / module)}:{name}"
+    return settings
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -95,13 +93,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except RecursionError as error:
         raise UsageError(f"{path} is nested too deeply") from error
-    except ValueError as error:  # of the TOML, or of its encoding
+    except ValueError as error:  # invalid TOML or encoding
         raise UsageError(in_brief(f"{path} is not TOML: {error}")) from error
 
 
 class Expected(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
-    """A TOML file of ``property = "reason"``, or the same from a pyproject.toml: by the name of a
-    property the reason.
+    """Expected failures, as a mapping from property names to reasons.
+
+    They come from a TOML file of ``property = "reason"``, or from a pyproject.toml.
     """
 
     name = "file"
@@ -109,8 +108,8 @@ class Expected(click.ParamType):  # type: ignore[type-arg]  # a generic from cli
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> dict[str, str]:
-        """The reasons, once they are known to be some."""
-        where, found = (
+        """Return the reasons by property, after validating them."""
+        source, reasons = (
             (value["of"], value["reasons"])
             if isinstance(value, Mapping)
             else (str(value), _read(Path(value)))
@@ -119,13 +118,13 @@ class Expected(click.ParamType):  # type: ignore[type-arg]  # a generic from cli
         from gatecheck.auditing.audit import with_reasons
 
         try:
-            return with_reasons(found)
+            return with_reasons(reasons)
         except UsageError as error:
-            raise UsageError(in_brief(f"{where}: {error}")) from error
+            raise UsageError(in_brief(f"{source}: {error}")) from error
 
 
 class Configured(Command):
-    """A command whose options have their defaults from the project."""
+    """Command whose option defaults come from the project's settings."""
 
     def make_context(
         self,
@@ -134,46 +133,47 @@ class Configured(Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        """With the project's defaults, which what is given on the command line replaces.
+        """Return a context with the project's settings as defaults.
 
         Raises
         ------
         UsageError
-            As of :func:`defaults`, unless the call is for help.
+            If :func:`defaults` fails, unless the call is for help.
         """
-        where, said, wrong = "", dict[str, Any](), None
+        location, settings, settings_error = "", dict[str, Any](), None
         try:
-            where, said = defaults()
+            location, settings = defaults()
         except UsageError as error:
-            wrong = error
+            settings_error = error
         try:
             context = super().make_context(
-                info_name, args, parent, **{"default_map": said, **extra}
+                info_name, args, parent, **{"default_map": settings, **extra}
             )
         except click.BadParameter as error:
-            name = error.param.name if error.param is not None else None
+            option = error.param.name if error.param is not None else None
             if (
                 error.ctx is None
-                or name is None
-                or error.ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
+                or option is None
+                or error.ctx.get_parameter_source(option) is not ParameterSource.DEFAULT_MAP
             ):
                 raise
-            raise UsageError(in_brief(f"{where} {name}: {error.message}")) from error
-        if wrong is not None:
-            raise wrong
+            raise UsageError(in_brief(f"{location} {option}: {error.message}")) from error
+        if settings_error is not None:
+            raise settings_error
         return context
 
 
 def about_the_target(
     ctx: click.Context, target: str | None, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Options that say something about a target, but None for what the project says about its own,
-    where that is another.
+    """Return the options about a target, without settings for another target.
+
+    An option is None if it comes from the project's settings and these name another target.
     """
-    theirs = (ctx.default_map or {}).get("target")
-    mine = target is not None and theirs in (None, target)
-    default = ParameterSource.DEFAULT_MAP
+    configured_target = (ctx.default_map or {}).get("target")
+    applies = target is not None and configured_target in (None, target)
+    from_settings = ParameterSource.DEFAULT_MAP
     return {
-        name: value if mine or ctx.get_parameter_source(name) is not default else None
+        name: value if applies or ctx.get_parameter_source(name) is not from_settings else None
         for name, value in given.items()
     }

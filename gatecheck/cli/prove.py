@@ -1,4 +1,4 @@
-"""``gatecheck prove``."""
+"""The ``gatecheck prove`` command."""
 
 from __future__ import annotations
 
@@ -11,41 +11,45 @@ from rich.console import Console
 from gatecheck.cli.base import FINDINGS, HOLDS, Output, bar, main, write_json
 
 STRIDE = 4099
-"""One float32 in so many takes a second; a prime, so that all last bits occur."""
+"""Default step through the float32 numbers.
+
+It takes a second, and is a prime so that all last bits occur.
+"""
 
 SCHEMA = "gatecheck-proofs-1"
 
 
 @main.command(
-    short_help="Prove of the cells, for all inputs, what cases only suggest.",
+    short_help="Prove properties of the cells for all inputs.",
     epilog="""\b
 Examples:
-  gatecheck prove                               every plain cell, and our activations on a part of all floats
-  gatecheck prove gru lstm-peepholes            these
-  gatecheck prove lstm --every-float32          our activations on each of the 4,294,967,296 float32: some minutes
+  gatecheck prove                               every plain cell; activations on a sample of floats
+  gatecheck prove gru lstm-peepholes            these cells
+  gatecheck prove lstm --every-float32          activations on all 4,294,967,296 floats, minutes
 
 \b
-Exit status: 0 nothing is refuted and every range is proven, 1 otherwise, 2 the call is wrong, 3 python-flint is missing.""",
+Exit status: 0 nothing is refuted and every range is proven, 1 otherwise, 2 usage error,
+3 python-flint is missing.""",
 )
 @click.argument("cells", metavar="[CELL]...", nargs=-1)
-@click.option("--every-float32", is_flag=True, help="Try our σ and tanh on every float32.")
+@click.option("--every-float32", is_flag=True, help="Try the built-in σ and tanh on every float32.")
 @click.option(
     "--stride",
     metavar="N",
     type=click.IntRange(min=2),
     default=STRIDE,
     show_default=True,
-    help="Else on one in so many.",
+    help="Otherwise try one float32 in N.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the proofs here.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the proofs as JSON.")
 def prove(cells: tuple[str, ...], every_float32: bool, stride: int, json_path: Path | None) -> None:
-    """Prove of each CELL's equations what interval evaluation can, for all inputs in a box that is
-    printed with it.
+    """Prove properties of each CELL's equations by interval evaluation.
 
-    Gates lie in (0, 1); an LSTM's output in (-1, 1); a GRU's state between the old one and the
-    candidate; and so on, each for any number of steps or as many as the box says. This is about
-    real numbers; what float rounding adds is that a gate may round to 0 or 1. That it never leaves
-    [0, 1] is tried on our own activations, which also hold their bound in units in the last place.
+    A proof holds for all inputs in a box that is printed with it: gates lie in (0, 1); an LSTM's
+    output in (-1, 1); a GRU's state between the old one and the candidate; and so on, each for any
+    number of steps or as many as the box states. Proofs are about real numbers; in floating point a
+    gate may round to 0 or 1. The built-in activations are tried too: that they never leave
+    [0, 1], and that they keep their error bound in units in the last place.
 
     Needs python-flint, the extra `certified`.
     """
@@ -56,14 +60,16 @@ def prove(cells: tuple[str, ...], every_float32: bool, stride: int, json_path: P
         from gatecheck.proofs.ranges import proofs
         from gatecheck.report.proofs_table import proofs_list
 
-        found = []
-        wanted = list(dict.fromkeys(as_cell(c) for c in cells or CELLS))
-        for k, cell in enumerate(wanted):
-            tick(k, len(wanted), cell.name)
-            found += proofs(cell)
-        ours, every = {"sigmoid": sigmoid, "tanh": tanh}, 1 if every_float32 else stride
-        found += activation_proofs(ours, of="our activations", ulps=2, stride=every, progress=tick)
-    Console().print(proofs_list(found, details=True))
+        results = []
+        cell_list = list(dict.fromkeys(as_cell(c) for c in cells or CELLS))
+        for k, cell in enumerate(cell_list):
+            tick(k, len(cell_list), cell.name)
+            results += proofs(cell)
+        activations, step = {"sigmoid": sigmoid, "tanh": tanh}, 1 if every_float32 else stride
+        results += activation_proofs(
+            activations, of="our activations", ulps=2, stride=step, progress=tick
+        )
+    Console().print(proofs_list(results, details=True))
     if json_path:
-        write_json(json_path, {"schema": SCHEMA, "proofs": [p.to_json() for p in found]})
-    sys.exit(HOLDS if all(p.outcome in ("proved", "sampled") for p in found) else FINDINGS)
+        write_json(json_path, {"schema": SCHEMA, "proofs": [p.to_json() for p in results]})
+    sys.exit(HOLDS if all(p.outcome in ("proved", "sampled") for p in results) else FINDINGS)

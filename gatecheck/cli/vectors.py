@@ -1,4 +1,4 @@
-"""``gatecheck vectors``: cases for a cell that lives where Python does not."""
+"""The ``gatecheck vectors`` commands, for cells that Python cannot call."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ FOLDER = click.Path(path_type=Path)
 
 
 @main.group(
-    short_help="Judge a cell that runs elsewhere: cases out, answers back.",
+    short_help="Test a cell that Python cannot call, through files.",
     epilog="""\b
 Examples:
   gatecheck vectors export my-vectors --cell lstm --convention pytorch
   gatecheck vectors check my-vectors""",
 )
 def vectors() -> None:
-    """Test a cell where Python cannot call it: a DSP, an FPGA, a microcontroller, MATLAB.
+    """Test a cell that Python cannot call: on a DSP, FPGA or MCU, in MATLAB.
 
-    `export` writes cases and expected results to files; you run them wherever the cell lives and
-    write its answers back; `check` judges them.
+    `export` writes cases and expected results to files; run your cell on them and write its answers
+    back; `check` judges the answers.
     """
 
 
@@ -33,8 +33,8 @@ def vectors() -> None:
     short_help="Write cases and expected results to files.",
     epilog="""\b
 Examples:
-  gatecheck vectors export my-vectors                                    rnn, gru and lstm in float32
-  gatecheck vectors export my-vectors --cell lstm --convention pytorch   with PyTorch's names and gate order
+  gatecheck vectors export my-vectors            rnn, gru and lstm in float32
+  gatecheck vectors export my-vectors --cell lstm --convention pytorch
   gatecheck vectors export my-vectors --cells gru,gru-before --dtype float64 --cases 20""",
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
@@ -44,14 +44,14 @@ Examples:
     "cells",
     metavar="C",
     multiple=True,
-    help="A cell, or several with commas between.  [default: rnn, gru, lstm]",
+    help="Cells, repeatable or comma-separated.  [default: rnn, gru, lstm]",
 )
 @click.option(
     "--convention",
     metavar="NAME",
     default="canonical",
     show_default=True,
-    help="How the cell names and orders its parameters.",
+    help="Convention of the cell's parameters.",
 )
 @click.option(
     "--cases",
@@ -59,26 +59,26 @@ Examples:
     type=click.IntRange(1, 100),
     default=8,
     show_default=True,
-    help="For each cell; 8 are one of each kind.",
+    help="Number of cases for each cell; 8 include one of each kind.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of the cases; the same seed gives the same.",
+    help="Seed for case generation; the same seed repeats the cases.",
 )
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),
     default="float32",
     show_default=True,
-    help="In which the cell computes.",
+    help="Data type in which the cell computes.",
 )
 @click.option(
     "--lengths",
     is_flag=True,
-    help="One case more for each cell, whose rows end at lengths of their own.",
+    help="Add a case for each cell whose rows have different lengths.",
 )
 def export(
     folder: Path,
@@ -89,49 +89,53 @@ def export(
     dtype: str,
     lengths: bool,
 ) -> None:
-    """Write cases and expected results into the new folder DIR, with a README.md that says what to
-    do with them.
+    """Write cases and expected results to the new folder DIR, with instructions.
 
-    Sizes differ from each other, numbers are short and nothing is zero or equal, states are absent
-    once, and every expected value can be judged. What known faults these cases could not have told
-    is printed and written down.
+    DIR/README.md describes the files and the answers. Sizes differ from each other, numbers are
+    short and nothing is zero or equal, states are absent once, and every expected value can be
+    judged. Known faults that these cases cannot reveal are printed and recorded.
 
-    With python-flint (the extra `certified`) every expected number is the float64 that is nearest
-    to the exact one, proven by ball arithmetic; without it they are the reference's.
+    With python-flint (the extra `certified`) every expected number is the float64 nearest to the
+    exact one, proven by ball arithmetic; without it, it is the reference's.
     """
     with bar("vectors") as tick:
         from gatecheck.report.vectors_readme import readme
         from gatecheck.report.vectors_table import export_table
         from gatecheck.vectors import export as vector_export
 
-        how: dict[str, Any] = {
+        options: dict[str, Any] = {
             "convention": convention,
             "cases": cases,
             "seed": seed,
             "dtype": dtype,
             "lengths": lengths,
         }
-        wanted = [name.strip() for given in cells or ("rnn,gru,lstm",) for name in given.split(",")]
-        manifest = vector_export.export(folder, readme=readme, cells=wanted, **how, progress=tick)
+        cell_names = [
+            name.strip() for names in cells or ("rnn,gru,lstm",) for name in names.split(",")
+        ]
+        manifest = vector_export.export(
+            folder, readme=readme, cells=cell_names, **options, progress=tick
+        )
     Console().print(export_table(manifest, str(folder)))
 
 
 @vectors.command(
-    short_help="Judge the answers.",
+    short_help="Judge the answers of a cell.",
     epilog="""\b
 Examples:
   gatecheck vectors check my-vectors
   gatecheck vectors check my-vectors --json judged.json
 
 \b
-Exit status: 0 all hold, 1 findings or inconclusive, 2 the call is wrong, 3 there are no answers.""",
+Exit status: 0 all answers hold, 1 findings or inconclusive, 2 usage error,
+3 there are no answers.""",
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the result here.")
+@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the results as JSON.")
 def check(folder: Path, json_path: Path | None) -> None:
-    """Judge DIR/answers, quantity by quantity, against results that are computed anew.
+    """Judge DIR/answers, quantity by quantity, against recomputed results.
 
-    Nothing in DIR is believed: checksums are compared, expected results are computed from the
+    Nothing in DIR is trusted: checksums are compared, expected results are recomputed from the
     cases, and no file is unpickled.
     """
     with bar("vectors") as tick:

@@ -1,4 +1,4 @@
-"""How frameworks spell the same cells."""
+"""Parameter conventions of frameworks for the same cells."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""How an implementation spells a cell: a linear map between canonical parameters and its own, as
-data.
-"""
+"""Parameter conventions as data: linear maps from and to canonical parameters."""
 
 from __future__ import annotations
 
@@ -22,38 +20,37 @@ AXES = ("TBD", "BTD", "TDB", "DTB", "BDT", "DBT")
 
 @dataclass(frozen=True)
 class Convention:
-    """The spelling of parameters and sequences in one framework.
+    """A framework's names, shapes and order of parameters and sequences.
 
     Attributes
     ----------
     name
         The framework.
     layouts
-        By kind of cell, ``"rnn"``, ``"gru"``, ``"gru-before"`` and ``"lstm"``, its arrays. A kind
+        Its arrays by kind of cell: ``"rnn"``, ``"gru"``, ``"gru-before"`` and ``"lstm"``. A kind
         that is missing cannot be expressed.
     rows
-        Whether a gate's block is a set of rows of a matrix, W then being ``(G*H, D)``.
+        True if a gate's block is a set of rows of a matrix: W is then ``(G*H, D)``.
     interleaved
-        Whether the gates of a unit lie side by side, unit by unit, rather than the units of a gate.
+        True if the gates of a unit are adjacent, unit by unit, rather than the units of a gate.
     vectors
-        How a vector of n numbers is stored: ``"flat"`` as ``(n,)``, ``"column"`` as ``(n, 1)``,
+        Shape of a vector of n numbers: ``"flat"`` as ``(n,)``, ``"column"`` as ``(n, 1)``,
         ``"row"`` as ``(1, n)``.
     reverse
-        What marks a name of the reverse direction.
+        Text that marks the names of the reverse direction.
     stacked
-        Whether both directions lie in one array, behind a leading axis that is there for one
-        direction too.
+        True if one array holds both directions along a leading axis, which one direction has too.
     axes
         The axes of x and y: a permutation of T, B and D, such as ``"BTD"``.
     columns
-        Whether the state is ``(H, B)``, a column an example.
+        True if a state is ``(H, B)``, with one column per example.
     state_axes
-        ``"NBH"`` or ``"BNH"`` where a state always has an axis N of layers and directions;
-        otherwise it is there, first, in a network only.
+        ``"NBH"`` or ``"BNH"`` if a state always has an axis N of layers and directions.
+        Otherwise only a network's states have it, as the first axis.
     states
-        The order in which states are taken and returned: ``"hc"`` or ``"ch"``.
+        Order in which states are taken and returned: ``"hc"`` or ``"ch"``.
     source
-        Where this was read.
+        Origin of these facts.
     """
 
     name: str
@@ -82,27 +79,31 @@ class Convention:
         )
         if self.axes not in AXES:
             raise ConventionError(
-                f"the convention {self.name} has axes {self.axes!r}, but should have one of {', '.join(AXES)}"
+                f"the convention {self.name} has axes {self.axes!r}, "
+                f"but should have one of {', '.join(AXES)}"
             )
         if self.states not in ("hc", "ch"):
             raise ConventionError(
-                f"the convention {self.name} has states {self.states!r}, but should have 'hc' or 'ch'"
+                f"the convention {self.name} has states {self.states!r}, "
+                "but should have 'hc' or 'ch'"
             )
         if self.vectors not in ("flat", "column", "row"):
             raise ConventionError(
-                f"the convention {self.name} stores vectors {self.vectors!r}, but should 'flat', 'column' or 'row'"
+                f"the convention {self.name} has vectors {self.vectors!r}, "
+                "but should have 'flat', 'column' or 'row'"
             )
         if self.state_axes not in ("", "NBH", "BNH") or (self.state_axes and self.columns):
-            wanted = "'NBH', 'BNH', or none of them, and columns only with none"
+            wanted = "'NBH', 'BNH' or '', and columns only with ''"
             raise ConventionError(
-                f"the convention {self.name} has state_axes {self.state_axes!r}, but should have {wanted}"
+                f"the convention {self.name} has state_axes {self.state_axes!r}, "
+                f"but should have {wanted}"
             )
         for kind, layout in self.layouts.items():
             with naming("layouts"):
                 check(self.name, layout, as_cell(kind))
 
     def shapes(self, cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the parameters of a cell in this convention.
+        """Return the names and shapes of a cell's parameters in this convention.
 
         Raises
         ------
@@ -112,63 +113,68 @@ class Convention:
         return dict(self._plan(cell, D, H).shapes)
 
     def spell(self, cell: Cell, params: Params) -> dict[str, Array]:
-        """Canonical parameters in this convention, as new arrays.
+        """Convert canonical parameters to this convention, as new arrays.
 
-        A bias that the convention writes as two is halved, which is exact.
+        A bias that the convention stores as a sum of two is halved, which is exact.
 
         Raises
         ------
         ConventionError
-            If it cannot express the cell, or has no place for a parameter that is not zero.
+            If it cannot express the cell, or has no array for a parameter that is not zero.
         """
         for name in self.absent(cell):
             if np.any(params[name]):
                 raise ConventionError(
-                    f"the convention {self.name} has no {name}, so it cannot express one that is not zero"
+                    f"the convention {self.name} has no {name}, "
+                    "so it cannot express one that is not zero"
                 )
         return self._scatter(cell, params, halved=True)
 
     def read(self, cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Canonical parameters from this convention's own, as new arrays; the inverse of
-        :meth:`spell`.
+        """Convert parameters of this convention to canonical ones, as new arrays.
+
+        The inverse of :meth:`spell`.
 
         Raises
         ------
         ConventionError
-            Naming the array that is missing, unknown or of a wrong shape.
+            If an array is missing, unknown or of a wrong shape; the message names it.
         """
         return self._gather(cell, arrays, halved=False)
 
     def pull_back(self, cell: Cell, gradients: Mapping[str, Array]) -> dict[str, Array]:
-        """Gradients with respect to canonical parameters, by the transpose of :meth:`spell`; of
-        those that are absent here, none.
+        """Convert gradients of this convention's parameters to canonical ones.
+
+        This is the transpose of :meth:`spell`. Parameters that are absent here get none.
         """
         canonical = self._gather(cell, gradients, halved=True)
         return {name: a for name, a in canonical.items() if name not in self.absent(cell)}
 
     def gradients(self, cell: Cell, canonical: Params) -> dict[str, Array]:
-        """Gradients with respect to this convention's own parameters, by the transpose of
-        :meth:`read`: what its framework returns.
+        """Convert canonical gradients to those that the framework returns.
+
+        This is the transpose of :meth:`read`.
         """
         return self._scatter(cell, canonical, halved=False)
 
     def absent(self, cell: Cell) -> list[str]:
-        """The canonical parameters that have no place here, and so are zero: of b and c_n."""
+        """Return those of b and c_n that the convention lacks, so that they are zero."""
         return list(self._plan(cell, 1, 1).absent)
 
     def expresses(self, cell: Cell) -> bool:
-        """Whether every parameter of a cell has a place here."""
+        """Return whether the convention has an array for every parameter of a cell."""
         try:
             return not self.absent(cell)
         except ConventionError:
             return False
 
     def without(self, *parts: str) -> Convention:
-        """Itself without the arrays that hold nothing but these parts, such as a framework's cells
-        that have no biases.
+        """Return the convention without the arrays that hold nothing but these parts.
+
+        Cells without biases need this.
         """
         names = f"{self.name} without {' and '.join(parts)}"
-        kept = {
+        layouts = {
             kind: replace(
                 layout,
                 arrays={
@@ -179,20 +185,19 @@ class Convention:
             )
             for kind, layout in self.layouts.items()
         }
-        return replace(self, name=names, layouts=kept)
+        return replace(self, name=names, layouts=layouts)
 
     def with_constant_input(self, cell: Cell) -> Convention:
-        """Itself for this cell, but with the bias that it has no place for as the weight of one
-        more input, the first, that is always one.
+        """Return the convention with the missing bias as the weight of a constant input.
 
-        Where it has a place for a bias, or the cell is several layers, of which the upper ones have
-        no such input, it is as it was.
+        That input is the first, and always one. The convention is returned unchanged if it has a
+        bias, or if the cell has several layers: the upper ones have no such input.
         """
         if cell.layers > 1 or not {f"b{tag}" for tag in cell.tags} <= set(self.absent(cell)):
             return self
         layout = self.layout(cell)
-        # The first, since code that cuts an array short loses the last ones, and the gradient of
-        # this one is not looked at.
+        # The first input, since code that truncates an array loses the last ones, and the gradient
+        # of this one is not checked.
         arrays = {name: _OF_X.sub(r"b\1; W\1", content) for name, content in layout.arrays.items()}
         return replace(self, layouts={_kind(cell): replace(layout, arrays=arrays)})
 
@@ -219,17 +224,19 @@ class Convention:
         if plan.canonical:
             return {name: np.array(arrays[name], dtype, order="C") for name in plan.shapes}
         out = {name: np.zeros(shape, dtype) for name, shape in cell.param_shapes(D, H).items()}
-        seen: set[tuple[str, str]] = set()
+        filled: set[tuple[str, str]] = set()
         for array, direction, blocks in plan.arrays:
             matrix = self._matrix(array, np.asarray(arrays[array.name]), direction)
             for block in blocks:
                 value = matrix[block.here] * (
                     block.sign * (0.5 if halved and block.shared else 1.0)
                 )
-                into = np.atleast_2d(out[block.name])[:, block.there[-1]]
-                # Added to zero, -0 would become 0.
-                into[...] = into + value if (block.name, block.gate) in seen else value
-                seen.add((block.name, block.gate))
+                destination = np.atleast_2d(out[block.name])[:, block.there[-1]]
+                # Assigned first, not added: 0 + -0 is 0.
+                destination[...] = (
+                    destination + value if (block.name, block.gate) in filled else value
+                )
+                filled.add((block.name, block.gate))
         return out
 
     def _plan(self, cell: Cell, D: int, H: int) -> _Plan:
@@ -244,30 +251,31 @@ class Convention:
         arrays: list[tuple[Held, int, list[_Block]]] = []
         for k, tag in enumerate(cell.tags):
             layer, direction = divmod(k, cell.directions)
-            where = {"layer": layer, "reverse": self.reverse if direction else "", "tag": tag}
+            fields = {"layer": layer, "reverse": self.reverse if direction else "", "tag": tag}
             sizes = (cell.directions * P if layer else D, H, P)
-            found = list(held(layout, cell.one, where))
+            specs = list(held(layout, cell.one, fields))
             biases = {
-                (part, gate) for array in found for part, gates in array.parts for gate in gates
+                (part, gate) for array in specs for part, gates in array.parts for gate in gates
             }
-            added = {
+            summed = {
                 gate
                 for gate in cell.gates
                 if {("b", gate), ("c", gate)} <= biases and (gate, cell.reset) != ("n", "after")
             }
-            for array in found:
+            for array in specs:
                 if any(
-                    array.name == other.name and (not self.stacked or direction == at)
-                    for other, at, _ in arrays
+                    array.name == other.name and (not self.stacked or direction == used)
+                    for other, used, _ in arrays
                 ):
                     raise ConventionError(
-                        f"the convention {self.name} has no names for more than one layer in one direction"
+                        f"the convention {self.name} has no names for more than one layer "
+                        "in one direction"
                     )
                 shapes[array.name] = ((cell.directions,) if self.stacked else ()) + self._stored(
                     array, *sizes
                 )
                 blocks = [
-                    _block(cell, layout, place, tag, H, added)
+                    _block(cell, layout, place, tag, H, summed)
                     for place in places(array, *sizes, interleaved=self.interleaved)
                 ]
                 arrays.append((array, direction, blocks))
@@ -285,7 +293,7 @@ class Convention:
         )
 
     def layout(self, cell: Cell) -> Layout:
-        """Its layout of a kind of cell.
+        """Return the layout of a kind of cell.
 
         Raises
         ------
@@ -298,7 +306,8 @@ class Convention:
             return self.layouts[kind]
         if cell.reset and {"gru", "gru-before"} & set(self.layouts):
             raise ConventionError(
-                f"the convention {self.name} cannot express a GRU that resets {cell.reset} the product h U_n"
+                f"the convention {self.name} cannot express a GRU that resets {cell.reset} "
+                "the product h U_n"
             )
         raise ConventionError(f"the convention {self.name} has no {cell.kind}")
 
@@ -314,7 +323,7 @@ class Convention:
         return shape[::-1] if self.rows != array.turned else shape
 
     def _matrix(self, array: Held, stored: Array, direction: int) -> Array:
-        """The view of an array in canonical orientation: inputs by gates, a vector being one row."""
+        """View an array as a matrix, inputs by gates; a vector is one row."""
         a = stored[direction] if self.stacked else stored
         if array.is_vector:
             return a.T if self.vectors == "column" else a.reshape(1, -1)
@@ -323,39 +332,40 @@ class Convention:
     # ---- sizes
 
     def sequence_axes(self, batch_first: bool) -> str:
-        """The axes of x and y of a layer, which may be asked to take the batch first."""
+        """Return the axes of x and y of a layer, with the batch first if so requested."""
         return "BTD" if batch_first else self.axes
 
     def state_shape(self, cell: Cell, state: str, B: int, H: int) -> tuple[int, ...]:
-        """The shape of h or c, as it is taken and returned here."""
+        """Return the shape of h or c in this convention."""
         return self.spell_state(cell, np.empty(cell.state_shape(state, B, H))).shape
 
     def spell_state(self, cell: Cell, state: Array) -> Array:
-        """A copy of a state ``(B, H)`` or ``(N, B, H)`` as it is taken and returned here."""
+        """Convert a state ``(B, H)`` or ``(N, B, H)`` to this convention, as a copy."""
         if self.state_axes:
             state = state.reshape(len(cell.tags), *state.shape[-2:])
             state = state.swapaxes(0, 1) if self.state_axes == "BNH" else state
         return np.array(state.swapaxes(-1, -2) if self.columns else state, order="C")
 
     def read_state(self, cell: Cell, state: Array) -> Array:
-        """The inverse of :meth:`spell_state`."""
+        """Convert a state to the canonical axes; the inverse of :meth:`spell_state`."""
         if self.state_axes:
             state = state.swapaxes(0, 1) if self.state_axes == "BNH" else state
             state = state if len(cell.tags) > 1 else state[0]
         return np.array(state.swapaxes(-1, -2) if self.columns else state, order="C")
 
     def sizes(self, cell: Cell, arrays: Mapping[str, Array]) -> tuple[int, int]:
-        """D and H of parameters, after every name and shape has been checked.
+        """Return D and H of parameters, after checking every name and shape.
 
         Raises
         ------
         ConventionError
-            As of :meth:`read`.
+            See :meth:`read`.
         """
         expected = self.shapes(cell, 1, 1)
         if set(arrays) != set(expected):
             raise ConventionError(
-                f"the arrays are named {sorted(arrays)}, but in the convention {self.name} should be {sorted(expected)}"
+                f"the arrays are named {sorted(arrays)}, "
+                f"but in the convention {self.name} should be {sorted(expected)}"
             )
         matrices = {}
         for part in "WU":
@@ -365,7 +375,8 @@ class Convention:
             stored = np.asarray(arrays[array.name])
             if stored.ndim != 2 + self.stacked:
                 raise ConventionError(
-                    f"{array.name} has shape {stored.shape}, but should be a matrix{' a direction' * self.stacked}"
+                    f"{array.name} has shape {stored.shape}, "
+                    f"but should be a matrix{' per direction' * self.stacked}"
                 )
             matrices[part] = array, stored.shape[-2:][:: -1 if self.rows != array.turned else 1]
         array, (_, columns) = matrices["U"]
@@ -375,7 +386,8 @@ class Convention:
         for name, shape in self.shapes(cell, D, H).items():
             if np.shape(arrays[name]) != shape:
                 raise ConventionError(
-                    f"{name} has shape {np.shape(arrays[name])}, but should have shape {shape} (D = {D}, H = {H})"
+                    f"{name} has shape {np.shape(arrays[name])}, "
+                    f"but should have shape {shape} (D = {D}, H = {H})"
                 )
         return D, H
 
@@ -384,23 +396,25 @@ _OF_X = re.compile("W('?)")
 
 
 def _kind(cell: Cell) -> str:
-    """Under which name a convention has the layout of a cell."""
+    """Return the key of a cell in a convention's layouts."""
     return "gru-before" if cell.reset == "before" else cell.kind
 
 
 class _Block(NamedTuple):
-    """A block of a parameter here and there.
+    """One gate's block of a parameter, in the convention and in canonical form.
 
     Attributes
     ----------
     here
-        Where it lies in a matrix of the convention's.
+        Its index in the convention's matrix.
     sign
-        -1 if its gate is negated.
-    name, gate, there
-        Of which canonical parameter it is the block of which gate, and where it lies in it.
+        -1 if its gate is negated, else 1.
+    name, gate
+        The canonical parameter and its gate.
+    there
+        Its index in that parameter.
     shared
-        Whether it is one of two biases that are added.
+        True if it is one of two biases that are added.
     """
 
     here: tuple[slice, slice]
@@ -412,8 +426,18 @@ class _Block(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """The map for one cell and its sizes: the arrays with their direction and blocks, and whether
-    all are the canonical ones.
+    """The linear map for one cell and its sizes.
+
+    Attributes
+    ----------
+    shapes
+        Shapes of the convention's arrays.
+    arrays
+        The arrays, each with its direction and blocks.
+    absent
+        Canonical parameters that no array holds.
+    canonical
+        True if the arrays are the canonical parameters.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -423,7 +447,7 @@ class _Plan(NamedTuple):
 
 
 def _is_canonical(array: Held, blocks: list[_Block]) -> bool:
-    """Whether an array of the canonical shape is one of the canonical parameters."""
+    """Return whether an array of the canonical shape is a canonical parameter."""
     return not array.turned and all(
         block.name == array.name
         and block.sign == 1

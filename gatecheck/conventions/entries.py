@@ -1,8 +1,8 @@
-"""How each framework spells its cells.
+"""Conventions of the frameworks.
 
-An entry says in its source how it is known: "run" names the script that saw it reproduce its
-framework on random, asymmetric weights, "read" that nobody has run it. Frameworks that gatecheck
-audits are held against theirs by the tests.
+The source of an entry says how it is known: "run" names the script in which it reproduced its
+framework on random, asymmetric weights; "read" means that nobody has run it. The tests compare the
+entries of frameworks that gatecheck audits with the frameworks.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PYTORCH_CELL = replace(
     source="torch/nn/modules/rnn.py: RNNCell, GRUCell, LSTMCell",
 )
 
-# Keras itself has no names for further layers
+# Keras has no names for further layers.
 _KERAS = {"kernel{tag}": "W", "recurrent_kernel{tag}": "U", "bias{tag}": "b"}
 
 KERAS = Convention(
@@ -66,7 +66,8 @@ KERAS = Convention(
         "lstm": Layout("ifgo", _KERAS),
     },
     axes="BTD",
-    source="keras/src/layers/rnn: SimpleRNN, GRU, h' = z h + (1 - z) n, LSTM; the hard sigmoid is a/6 + 1/2",
+    source="keras/src/layers/rnn: SimpleRNN, GRU, h' = z h + (1 - z) n, LSTM; "
+    "the hard sigmoid is a/6 + 1/2",
 )
 
 TENSORFLOW1 = Convention(
@@ -86,8 +87,9 @@ TENSORFLOW1 = Convention(
         "lstm": Layout("igfo", {"kernel": "W; U", "bias": "b"}),
     },
     states="ch",
-    source="run: TensorFlow 2.21.0 with tf_keras (reports/conventions/tensorflow1_check.py); tf.compat.v1.nn.rnn_cell: BasicRNNCell, "
-    "GRUCell, BasicLSTMCell, whose forget bias of 1 is added at run time",
+    source="run: TensorFlow 2.21.0 with tf_keras (reports/conventions/tensorflow1_check.py); "
+    "tf.compat.v1.nn.rnn_cell: BasicRNNCell, GRUCell, BasicLSTMCell, "
+    "whose forget bias of 1 is added at run time",
 )
 
 _ONNX = {"W": "W", "R": "U", "B": "b | c", "P": "p"}
@@ -102,7 +104,8 @@ ONNX = Convention(
     },
     rows=True,
     stacked=True,
-    source="onnx/docs/Operators.md: RNN, GRU, LSTM; GRU resets after the product where linear_before_reset is 1",
+    source="onnx/docs/Operators.md: RNN, GRU, LSTM; GRU resets after the product where "
+    "linear_before_reset is 1",
 )
 
 _OPENVINO = {"W": "W", "R": "U", "B": "b"}
@@ -119,8 +122,8 @@ OPENVINO = Convention(
     stacked=True,
     axes="BTD",
     state_axes="BNH",
-    source="run: OpenVINO 2026.4.1 (reports/conventions/openvino_check.py); docs.openvino.ai, operations RNNSequence-5, GRUSequence-5, "
-    "LSTMSequence-5",
+    source="run: OpenVINO 2026.4.1 (reports/conventions/openvino_check.py); docs.openvino.ai, "
+    "operations RNNSequence-5, GRUSequence-5, LSTMSequence-5",
 )
 
 _ONEDNN = {
@@ -139,8 +142,8 @@ ONEDNN = Convention(
         "gru-before": Layout("zrn", _ONEDNN, negated="z"),
         "lstm": Layout("ifgo", _ONEDNN),
     },
-    source="run: oneDNN 3.2 (reports/conventions/onednn_check.py); oneapi-src/oneDNN, doc/primitives/rnn.md: vanilla_rnn, lbr_gru, "
-    "vanilla_gru, vanilla_lstm, with weights in ldigo",
+    source="run: oneDNN 3.2 (reports/conventions/onednn_check.py); oneapi-src/oneDNN, "
+    "doc/primitives/rnn.md: vanilla_rnn, lbr_gru, vanilla_gru, vanilla_lstm, with weights in ldigo",
 )
 
 _COREML = {
@@ -166,8 +169,8 @@ COREML = Convention(
         ),
     },
     rows=True,
-    source="read: apple/coremltools 9.0, mlmodel/format/NeuralNetwork.proto: GRULayerParams, LSTMWeightParams; it runs on "
-    "Apple's systems only",
+    source="read: apple/coremltools 9.0, mlmodel/format/NeuralNetwork.proto: GRULayerParams, "
+    "LSTMWeightParams; it runs on Apple's systems only",
 )
 
 TFLITE = Convention(
@@ -186,8 +189,8 @@ TFLITE = Convention(
         )
     },
     rows=True,
-    source="run: TensorFlow 2.21.0 (reports/conventions/tflite_check.py); tensorflow/lite/kernels/lstm_shared.h, "
-    "unidirectional_sequence_lstm.cc",
+    source="run: TensorFlow 2.21.0 (reports/conventions/tflite_check.py); "
+    "tensorflow/lite/kernels/lstm_shared.h, unidirectional_sequence_lstm.cc",
 )
 
 FLAX = Convention(
@@ -217,7 +220,8 @@ FLAX = Convention(
     },
     reverse="backward/",
     states="ch",
-    source="flax/linen/recurrent.py (0.12): SimpleCell, GRUCell, LSTMCell, OptimizedLSTMCell; the carry is (c, h)",
+    source="flax/linen/recurrent.py (0.12): SimpleCell, GRUCell, LSTMCell, OptimizedLSTMCell; "
+    "the carry is (c, h)",
 )
 
 _NNX = {
@@ -240,7 +244,8 @@ FLAX_NNX = Convention(
     },
     reverse="backward/",
     states="ch",
-    source="flax/nnx/nn/recurrent.py (0.12): SimpleCell, GRUCell, which has no bias inside the reset, OptimizedLSTMCell",
+    source="flax/nnx/nn/recurrent.py (0.12): SimpleCell, GRUCell, which has no bias inside the "
+    "reset, OptimizedLSTMCell",
 )
 
 FLAX_NNX_APART = Convention(
@@ -270,7 +275,8 @@ HAIKU = Convention(
         "gru-before": Layout("zrn", {"w_i": "W", "w_h": "U", "b": "b"}),
         "lstm": Layout("igfo", {"linear/w": "W; U", "linear/b": "b"}),
     },
-    source="haiku/_src/recurrent.py: VanillaRNN, GRU, whose z is the weight of the new value, LSTM, which adds 1 to f's bias at run time",
+    source="haiku/_src/recurrent.py: VanillaRNN, GRU, whose z is the weight of the new value, "
+    "LSTM, which adds 1 to f's bias at run time",
 )
 
 _EQUINOX = {"weight_ih": "W", "weight_hh": "U", "bias": "b", "bias_n": "c_n"}
@@ -291,7 +297,8 @@ MLX = Convention(
     },
     rows=True,
     axes="BTD",
-    source="run: MLX 0.32.4 on the CPU (reports/conventions/mlx_check.py); mlx/nn/layers/recurrent.py: RNN, GRU, LSTM",
+    source="run: MLX 0.32.4 on the CPU (reports/conventions/mlx_check.py); "
+    "mlx/nn/layers/recurrent.py: RNN, GRU, LSTM",
 )
 
 DYNET = Convention(
@@ -304,27 +311,29 @@ DYNET = Convention(
     },
     rows=True,
     states="ch",
-    source="read: clab/dynet, dynet/gru.cc: GRUBuilder, whose z is the weight of the new value; lstm.cc: VanillaLSTMBuilder, forget bias 1",
+    source="read: clab/dynet, dynet/gru.cc: GRUBuilder, whose z is the weight of the new value; "
+    "lstm.cc: VanillaLSTMBuilder, forget bias 1",
 )
 
 PADDLE = replace(
-    PYTORCH.without("R"),  # which has no name in the layer
+    PYTORCH.without("R"),  # the layer has no name for it
     name="paddle",
     axes="BTD",
-    source="run: PaddlePaddle 3.3.1 (reports/conventions/paddle_check.py); paddle/nn/layer/rnn.py: SimpleRNN, GRU, "
-    "h' = z h + (1 - z) n, LSTM",
+    source="run: PaddlePaddle 3.3.1 (reports/conventions/paddle_check.py); "
+    "paddle/nn/layer/rnn.py: SimpleRNN, GRU, h' = z h + (1 - z) n, LSTM",
 )
 
 PADDLE_CELL = replace(
     PADDLE,
     name="paddle-cell",
-    # Its projection, weight_ho (H, P), is not transposed as its other weights are.
+    # The projection, weight_ho (H, P), is not transposed, unlike the other weights.
     layouts={
         kind: replace(layout, arrays=_PYTORCH_CELL | {"weight_ho": "R'"})
         for kind, layout in PYTORCH.layouts.items()
     },
     axes="TBD",
-    source="run: PaddlePaddle 3.3.1 (reports/conventions/paddle_check.py); paddle/nn/layer/rnn.py: SimpleRNNCell, GRUCell, LSTMCell",
+    source="run: PaddlePaddle 3.3.1 (reports/conventions/paddle_check.py); "
+    "paddle/nn/layer/rnn.py: SimpleRNNCell, GRUCell, LSTMCell",
 )
 
 CHAINER = Convention(
@@ -333,8 +342,9 @@ CHAINER = Convention(
     rows=True,
     interleaved=True,
     states="ch",
-    source="run: Chainer 7.8.1 (reports/conventions/chainer_check.py); chainer/functions/rnn/lstm.py: row 4k + gate in the "
-    "order a, i, f, o; its links take and return c before h",
+    source="run: Chainer 7.8.1 (reports/conventions/chainer_check.py); "
+    "chainer/functions/rnn/lstm.py: row 4k + gate in the order a, i, f, o; "
+    "its links take and return c before h",
 )
 
 CHAINER_GRU = Convention(
@@ -347,6 +357,6 @@ CHAINER_GRU = Convention(
         )
     },
     rows=True,
-    source="run: Chainer 7.8.1 (reports/conventions/chainer_check.py); chainer/links/rnn/gru.py: GRUBase, whose z is "
-    "the weight of the new value",
+    source="run: Chainer 7.8.1 (reports/conventions/chainer_check.py); "
+    "chainer/links/rnn/gru.py: GRUBase, whose z is the weight of the new value",
 )

@@ -1,4 +1,4 @@
-"""The conventions that are known by name, and from one to another."""
+"""Conventions by name, and conversion between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONVENTIONS = {c.name: c for c in vars(entries).values() if isinstance(c, Conven
 
 
 def as_convention(convention: str | Convention | None) -> Convention:
-    """The convention of that name, or the convention itself; None is the canonical one.
+    """Return the convention of a name, or the convention itself; None is canonical.
 
     Raises
     ------
@@ -28,7 +28,8 @@ def as_convention(convention: str | Convention | None) -> Convention:
         return convention
     if not isinstance(convention, str) or convention not in CONVENTIONS:
         raise UsageError(
-            f"there is no convention {shown(convention)}; the conventions are {', '.join(CONVENTIONS)}"
+            f"there is no convention {shown(convention)}; "
+            f"the conventions are {', '.join(CONVENTIONS)}"
         )
     return CONVENTIONS[convention]
 
@@ -40,21 +41,21 @@ def convert(
     target: str | Convention,
     cell: str | Cell,
 ) -> dict[str, Array]:
-    """The parameters of a cell from one convention in another.
+    """Convert the parameters of a cell from one convention to another.
 
     Parameters
     ----------
     params
-        Arrays by the names of `source`.
+        Arrays by their names in `source`.
     source, target
         Conventions, or their names.
     cell
-        The cell that they parametrise.
+        The cell that they parametrize.
 
     Returns
     -------
     dict
-        New arrays by the names of `target`.
+        New arrays by their names in `target`.
 
     Raises
     ------
@@ -64,13 +65,14 @@ def convert(
     Examples
     --------
     >>> import numpy as np, gatecheck as gk
-    >>> torch = {"weight_ih_l0": np.ones((6, 3)), "weight_hh_l0": np.ones((6, 2)), "bias_ih_l0": np.ones(6), "bias_hh_l0": np.ones(6)}
+    >>> torch = {"weight_ih_l0": np.ones((6, 3)), "weight_hh_l0": np.ones((6, 2))}
+    >>> torch |= {"bias_ih_l0": np.ones(6), "bias_hh_l0": np.ones(6)}
     >>> {name: a.shape for name, a in gk.convert(torch, "pytorch", "canonical", "gru").items()}
     {'W': (3, 6), 'U': (2, 6), 'b': (6,), 'c_n': (2,)}
     """
     cell = as_cell(cell)
     with naming("source"):
-        theirs = as_convention(source)
+        origin = as_convention(source)
     with naming("target"):
-        wanted = as_convention(target)
-    return wanted.spell(cell, theirs.read(cell, params))
+        destination = as_convention(target)
+    return destination.spell(cell, origin.read(cell, params))

@@ -1,4 +1,4 @@
-"""From the shapes of somebody's parameters to what each array may hold."""
+"""Possible contents of a target's arrays, from their shapes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from gatecheck.errors import TargetError
 Shapes = Callable[[int, int], Mapping[str, tuple[int, ...]]]
 
 AT = ((3, 5), (4, 5), (3, 6))
-"""Sizes D, H at which shapes are asked for: from three of them each axis is known as a multiple of
-D, of H, and of one.
+"""Sizes D, H at which shapes are evaluated.
+
+Three of them determine each axis as a multiple of D, of H, and of one.
 """
 
 
 class Axis(NamedTuple):
-    """The length of an axis, as multiples of D, of H and of one."""
+    """Length of an axis, as multiples of D, of H and of one."""
 
     D: int
     H: int
@@ -27,17 +28,17 @@ class Axis(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """What the arrays may hold, before the order of the gates is known.
+    """Possible contents of the arrays, before the order of the gates is known.
 
     Attributes
     ----------
     matrices
-        By name the parts of a matrix, joined as in a layout, and how many gates it has.
+        By name the parts of a matrix, joined as in a layout, and its number of gates.
     vectors
         Names of the arrays without weights, and the multiple of H that each has; of two rows where
         it is ``(2, n H)``.
     rows, stacked, form
-        As `rows`, `stacked` and `vectors` of a convention.
+        The `rows`, `stacked` and `vectors` of a convention.
     """
 
     matrices: Mapping[str, tuple[str, int]]
@@ -48,12 +49,12 @@ class Structure(NamedTuple):
 
 
 def axes(shapes: Shapes, label: str) -> dict[str, tuple[Axis, ...]]:
-    """Each array's axes, from the shapes that a target gives for sizes.
+    """Return each array's axes, from the shapes that a target gives for sizes.
 
     Raises
     ------
     TargetError
-        If the shapes are no dict of tuples, or their lengths are not multiples of D, H and one.
+        If the shapes are not a dict of tuples, or their lengths are not multiples of D, H and one.
     """
     try:
         at = [
@@ -68,23 +69,26 @@ def axes(shapes: Shapes, label: str) -> dict[str, tuple[Axis, ...]]:
         for other in at
     ):
         raise TargetError(
-            f"{label}.shapes gives other arrays for other sizes, but should give the same names and numbers of axes"
+            f"{label}.shapes gives other arrays for other sizes, "
+            "but should give the same names and numbers of axes"
         )
-    found = {}
+    array_axes = {}
     for name, lengths in base.items():
-        own = []
+        multiples = []
         for k, n in enumerate(lengths):
             d, h = wider[name][k] - n, taller[name][k] - n
             axis = Axis(d, h, n - d * AT[0][0] - h * AT[0][1])
             if check[name][k] != axis.D * 5 + axis.H * 8 + axis.one or min(axis) < 0:
-                raise TargetError(f"{label}.shapes: the axes of {name} are no multiples of D and H")
-            own.append(axis)
-        found[name] = tuple(own)
-    return found
+                raise TargetError(
+                    f"{label}.shapes: the axes of {name} are not multiples of D and H"
+                )
+            multiples.append(axis)
+        array_axes[name] = tuple(multiples)
+    return array_axes
 
 
 def structures(arrays: Mapping[str, tuple[Axis, ...]], cell: Cell) -> Iterator[Structure]:
-    """Every way in which arrays of these axes may hold the weights of a cell, likelier ones first."""
+    """Yield the ways in which arrays may hold a cell's weights, likely ones first."""
     one = Axis(0, 0, 1)
     stacked = all(len(a) > 1 and a[0] == one for a in arrays.values()) and any(
         len(a) == 3 for a in arrays.values()
@@ -122,7 +126,7 @@ def structures(arrays: Mapping[str, tuple[Axis, ...]], cell: Cell) -> Iterator[S
 
 
 def _contents(a: tuple[Axis, ...], G: int) -> list[tuple[str, int]]:
-    """What a matrix of inputs by gates may hold, and how many gates it has."""
+    """Return possible contents of a matrix, each with its number of gates."""
     inputs, gates = a if len(a) == 2 else (Axis(0, 0, 0), a[0])
     if gates.D or gates.one or not 1 <= gates.H <= G or inputs.D > 1 or inputs.H > 1:
         return []
@@ -130,7 +134,7 @@ def _contents(a: tuple[Axis, ...], G: int) -> list[tuple[str, int]]:
     if not parts or inputs.one > 2:
         return []
     orders = [list(p) for p in itertools.permutations(parts)]
-    # Biases are the first rows or the last; a matrix on h alone has the second one.
+    # Biases are the first rows or the last; a matrix on h alone has the second bias.
     biases: list[list[list[str]]] = [
         [[]],
         [["b" if "W" in parts else "c"]],
@@ -144,15 +148,16 @@ def _contents(a: tuple[Axis, ...], G: int) -> list[tuple[str, int]]:
 
 
 def vector_contents(multiple: int, rows: int, cell: Cell) -> list[str]:
-    """What a vector of a multiple of H numbers, in one row or two, may hold: the parts of a layout
-    and the order of the gates.
+    """Return the possible contents of a vector of a multiple of H, in one row or two.
+
+    Each gives the parts of a layout and the order of the gates.
 
     Parameters
     ----------
     multiple, rows
         As in :class:`Structure`.
     cell
-        Whose biases and peepholes it may hold.
+        The cell whose biases and peepholes it may hold.
     """
     G, S = len(cell.gates), len(cell.sigmoid_gates)
     own: list[tuple[str, int]] = []
@@ -174,8 +179,9 @@ def vector_contents(multiple: int, rows: int, cell: Cell) -> list[str]:
 
 
 def whole(contents: Iterable[str], cell: Cell) -> bool:
-    """Whether arrays hold each gate's weights, bias and peephole once, a second bias of all gates
-    or of the candidate at most.
+    """Return whether arrays hold each gate's weights, bias and peephole once.
+
+    A second bias may be that of all gates or of the candidate.
     """
     held: dict[str, list[str]] = {part: [] for part in PARTS}
     for content in contents:
@@ -191,5 +197,5 @@ def whole(contents: Iterable[str], cell: Cell) -> bool:
         or len(held["c_n"]) > 1
     ):
         return False
-    # A second bias without a first is a first, and there are no three.
+    # A second bias needs a first, and there are never three.
     return not ((held["c"] and not held["b"]) or (held["c"] and held["c_n"]))

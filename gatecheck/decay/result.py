@@ -1,4 +1,4 @@
-"""What a decay study found: plain data, as tables, figures, pages and JSON need it."""
+"""Results of a decay study, as plain data for tables, figures, pages and JSON."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Numbers = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Curve:
-    """A quantity at some lags: quantiles over seeds.
+    """Quantiles over seeds of a quantity at some lags.
 
     Attributes
     ----------
     median, low, high
-        The median and the 10 % and 90 % quantiles over seeds, one for each of the lags.
+        Median, 10 % and 90 % quantiles over seeds, one entry for each lag.
     """
 
     median: Numbers
@@ -36,14 +36,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class TheoryLine:
-    """What theory says ln G is, at the lags of a row.
+    """Prediction of ln G at the lags of a row.
 
     Attributes
     ----------
     assumption
-        What has to hold for it.
+        Assumption under which it holds.
     rate
-        At long lags.
+        Rate at long lags.
     log_size
         ln G.
     """
@@ -55,16 +55,16 @@ class TheoryLine:
 
 @dataclass(frozen=True)
 class Gate:
-    """The values of one gate over steps, units and seeds.
+    """Distribution of one gate over steps, units and seeds.
 
     Attributes
     ----------
     mean
-        The mean value.
+        Mean value.
     shut, open
-        The shares of values below 0.1 and above 0.9.
+        Shares of values below 0.1 and above 0.9.
     histogram
-        The shares of values in equal bins from 0 to 1.
+        Shares of values in equal bins from 0 to 1.
     """
 
     mean: float
@@ -75,19 +75,20 @@ class Gate:
 
 @dataclass(frozen=True)
 class Truncation:
-    """What backpropagation cut after K steps leaves out: ‖g_K - g‖ / ‖g‖, of the gradient of all
-    parameters for a loss at the last step.
+    """Relative bias ‖g_K - g‖ / ‖g‖ of backpropagation truncated after K steps.
+
+    The gradient g is that of a loss at the last step, with respect to all parameters.
 
     Attributes
     ----------
     K
-        The lengths.
+        Truncation lengths.
     bias
-        At each of them.
+        Bias at each length.
     bound
-        What follows from λ₁ alone; empty where λ₁ ≥ 0 (Aicher, Foti & Fox 2019).
+        Upper bound that follows from λ₁ alone; empty where λ₁ ≥ 0 (Aicher, Foti & Fox 2019).
     K_tenth, K_hundredth
-        The first lengths at which the median bias is at most 10 % and 1 %; None beyond T.
+        First lengths at which the median bias is at most 10 % and 1 %; None beyond T.
     """
 
     K: tuple[int, ...]
@@ -104,10 +105,10 @@ class Spectrum:
     Attributes
     ----------
     steps
-        Over how many steps.
+        Number of steps.
     exponents, errors
-        In nats per step, from the largest, and the standard error of each by batch means. -inf for
-        a direction that is lost in one step.
+        Exponents in nats per step, the largest first, and the standard error of each by batch
+        means. -inf for a direction that is lost in one step.
     volume_residual
         |Σλ - ⟨ln|det J|⟩| in nats per step; NaN where a Jacobian is singular.
     """
@@ -120,14 +121,14 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Convergence:
-    """λ₁ from the first steps alone: how long one has to measure.
+    """Estimates of λ₁ from the first steps alone, to see how many are needed.
 
     Attributes
     ----------
     steps
-        How many.
+        Numbers of steps.
     rate, low, high
-        The estimate and its 95 % interval.
+        Estimates and their 95 % intervals.
     """
 
     steps: tuple[int, ...]
@@ -138,18 +139,18 @@ class Convergence:
 
 @dataclass(frozen=True)
 class Integrity:
-    """What a row was checked by: each number is zero but for rounding if the row can be believed.
+    """Self-checks of a row: each number is zero up to rounding if the row is right.
 
     Attributes
     ----------
     adjoint
         |ln|⟨u, J v⟩| - ln|⟨Jᵀu, v⟩|| over the whole sequence, adjoint against tangent (in nats).
     gradient
-        The relative difference of a step's adjoint from the backward kernel's, which was derived
-        apart; of a target's own backward from central differences of its forward. A target has this
-        number only, the others are NaN.
+        Relative difference between a step's adjoint and the backward kernel's, which was derived
+        independently; for a target between its own backward and central differences of its forward.
+        A target has this number only, the others are NaN.
     order
-        The relative difference of three steps of the adjoint from a product of dense Jacobians in
+        Relative difference between three steps of the adjoint and a product of dense Jacobians in
         the order of time.
     """
 
@@ -160,25 +161,25 @@ class Integrity:
 
 @dataclass(frozen=True)
 class Row:
-    """One network.
+    """Measurements of one network.
 
     Attributes
     ----------
     name
-        How tables call it.
+        Name in tables.
     network
-        The keys of its entry in the spec.
+        Keys of its entry in the spec.
     cell, hidden, inputs
-        What it is.
+        Name of the cell, hidden size and input size.
     seeds
-        How many runs stand behind it.
+        Number of runs.
     rate, rate_low, rate_high, rate_sd
-        λ₁, its 95 % interval and its standard deviation over seeds; NaN where there is too little
-        to tell, -inf for exact zeros.
+        λ₁, its 95 % interval and its standard deviation over seeds; NaN where data do not suffice,
+        -inf for exact zeros.
     kind, kind_index, kind_low, kind_high
-        The class of decay, ``exponential``, ``power``, ``mixture`` or ``undecided``, and what shows
-        it: the index of :mod:`gatecheck.decay.theory.kind`, 0 for an exponential and 1 for a power law,
-        with its 95 % interval.
+        Class of decay, ``exponential``, ``power``, ``mixture`` or ``undecided``, and its evidence:
+        the index of :mod:`gatecheck.decay.theory.kind`, 0 for an exponential and 1 for a power law, with
+        its 95 % interval.
     lag_half, lag_e, lag_thousandth
         First lags at which the median gradient is down to 1/2, 1/e and 1e-3 of that at lag 1; None
         if that is beyond T.
@@ -186,24 +187,24 @@ class Row:
         First lag at which a float32 gradient whose entries are about 1 at lag 1 rounds to zero, G <
         2^-150; None if that is beyond T.
     lags
-        From 1 to T, the early ones all, the later ones in equal ratios.
+        Lags from 1 to T, all of the early ones, the later ones in equal ratios.
     curve
         ln G, the log of ‖∂ℓ/∂s‖ relative to lag 1.
     theory
-        What theory predicts of it; the first is the one that tables show.
+        Predictions of the curve; tables show the first.
     paths
-        The same for what is left when only one path is open; by name.
+        Median ln G along each path alone, by name.
     input_curve
         ln‖∂ℓ/∂x‖ relative to that of the last input, at `lags` less one; None if it was not
         measured.
     gates
-        By name.
+        Gates by name.
     time_constants
         -1/mean(ln keep) of each unit, sorted; empty where no gate keeps.
     probe_offset
-        By how many nats ln G can be low because it was measured from random cotangents.
+        Most nats by which ln G is low because it was measured from random cotangents.
     notes
-        What was assumed of the network or left out, in sentences.
+        Assumptions about the network and omissions, in sentences.
     """
 
     name: str
@@ -241,18 +242,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Sentence:
-    """The gates of a trained network over one sentence.
+    """Gates of a trained network over one sentence.
 
     Attributes
     ----------
     words
-        The sentence.
+        Words of the sentence.
     gates
-        Of each gate the value of one unit, the one that remembers best, at each word.
+        Values of each gate at each word, in the unit that remembers best.
     unit
-        That unit.
+        Index of that unit.
     state
-        What it holds, h or tanh c.
+        State of that unit, h or tanh c.
     """
 
     words: tuple[str, ...]
@@ -263,24 +264,24 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Training:
-    """One cell trained on one task, at several seeds.
+    """Trainings of one cell on one task, at several seeds.
 
     Attributes
     ----------
     setting
-        The keys of its entry in the spec.
+        Keys of its entry in the spec.
     updates, loss
-        The loss, smoothed, after so many updates.
+        Numbers of updates, and the smoothed loss after each.
     baseline
-        The loss of the best predictor without memory.
+        Loss of the best predictor without memory.
     final, solved
-        The last loss of each seed, and whether it is well below the baseline.
+        Last loss of each seed, and whether it is well below the baseline.
     lags, before, after
         ln G of the networks on the task's own inputs, untrained and trained.
     needed
-        How many steps back the task reaches.
+        Number of steps that the task reaches back.
     findings
-        What the gates do, in sentences that hold numbers.
+        Behavior of the gates, in sentences with numbers.
     sentence
         Gates over a sentence, for the agreement task.
     """
@@ -301,20 +302,20 @@ class Training:
 
 @dataclass(frozen=True)
 class DecayResult:
-    """A decay study and all that is needed to run it again.
+    """Result of a decay study, with all that is needed to run it again.
 
     Attributes
     ----------
     spec
-        What was to be measured.
+        Spec of the study.
     rows
-        The networks.
+        Measured networks.
     training
-        Trained against untrained.
+        Trained networks.
     skipped
         Combinations that do not exist, each with the reason.
     versions
-        Of Python and the packages that computed it.
+        Versions of Python and of the packages that computed it.
     """
 
     spec: dict[str, Any]
@@ -324,8 +325,9 @@ class DecayResult:
     versions: dict[str, str]
 
     def to_json(self) -> str:
-        """The result as JSON text, numbers to ten digits. What is not finite becomes null; of a log
-        of a size that is an exact zero.
+        """Return the result as JSON text, with numbers to ten digits.
+
+        Numbers that are not finite become null; in a log of a size, null is an exact zero.
         """
         content = {"schema": SCHEMA, "units": UNITS} | dataclasses.asdict(self)
         return json.dumps(_plain(content), allow_nan=False)

@@ -1,5 +1,6 @@
-"""What a decay study measures, as a TOML file says it: one table of keys gives the parser, its
-errors and the commented example.
+"""Specs of decay studies, and their parser for TOML files.
+
+One table of keys gives the parser, its errors and the commented example.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ DEFAULT_NETWORKS = (
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network: a cell at an initialisation or weights in a file, run by our code or by a target.
+    """Network of a study: a cell with an initialization or weights, and what runs it.
 
     The fields are the keys of ``[[network]]``.
     """
@@ -50,7 +51,10 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class MeasureSpec:
-    """Which quantities are measured beside the profile. The fields are the keys of ``[measure]``."""
+    """Quantities to measure in addition to the profile.
+
+    The fields are the keys of ``[measure]``.
+    """
 
     paths: bool = True
     inputs: bool = True
@@ -61,7 +65,7 @@ class MeasureSpec:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """One network to train. The fields are the keys of ``[[training]]``."""
+    """Network to train. The fields are the keys of ``[[training]]``."""
 
     cell: str
     task: str
@@ -74,8 +78,9 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """A whole study. The fields are the keys at the top of the file; see
-    :data:`gatecheck.decay.spec_keys.KEYS` for what each means.
+    """Whole study. The fields are the keys at the top of the file.
+
+    See :data:`gatecheck.decay.spec_keys.KEYS` for the meaning of each.
     """
 
     networks: tuple[NetworkSpec, ...]
@@ -88,23 +93,23 @@ class Spec:
     training: tuple[TrainingSpec, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the spec as plain data."""
         return dataclasses.asdict(self)
 
 
 def default_networks(**sizes: Any) -> tuple[NetworkSpec, ...]:
-    """The networks of the headline table: plain, gated, and gated with a bias that keeps."""
+    """Return the networks of the headline table: plain, gated, and biased to keep."""
     return tuple(NetworkSpec(cell, init, **sizes) for cell, init in DEFAULT_NETWORKS)
 
 
 def read_spec(path: Path) -> Spec:
-    """Read a study from a file; files that it names are looked for beside it.
+    """Read a study from a file; paths in it are relative to its folder.
 
     Raises
     ------
     UsageError
-        If it cannot be read, is no TOML, or says something that cannot be measured. The message
-        names the key and the line.
+        If it cannot be read, is not TOML, or asks for something that cannot be measured. The
+        message names the key and the line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -115,27 +120,27 @@ def read_spec(path: Path) -> Spec:
 
 
 def parse_spec(text: str, name: str = "the spec", folder: Path = Path()) -> Spec:
-    """A study from the text of a TOML file.
+    """Parse a study from the text of a TOML file.
 
     Parameters
     ----------
     text
         TOML 1.0.
     name
-        What errors call it.
+        Name of the file, for errors.
     folder
-        Where relative paths in it start.
+        Folder that paths in it are relative to.
 
     Raises
     ------
     UsageError
-        As of :func:`read_spec`.
+        See :func:`read_spec`.
     """
     try:
         content = tomllib.loads(text)
     except RecursionError as error:
         raise UsageError(f"{name} is nested too deeply") from error
-    except ValueError as error:  # of a number of too many digits, too
+    except ValueError as error:  # a number of too many digits is one, too
         raise UsageError(in_brief(f"{name} is not TOML: {error}")) from error
     return as_spec(content, name, folder, text)
 
@@ -143,21 +148,21 @@ def parse_spec(text: str, name: str = "the spec", folder: Path = Path()) -> Spec
 def as_spec(
     content: Mapping[str, Any], name: str = "the spec", folder: Path = Path(), text: str = ""
 ) -> Spec:
-    """A study from the values that a TOML file would have.
+    """Build a study from the values that a TOML file would have.
 
     Parameters
     ----------
     content
-        As :mod:`tomllib` makes it.
+        Values, as :mod:`tomllib` returns them.
     name, folder
-        As of :func:`parse_spec`.
+        See :func:`parse_spec`.
     text
-        What it was read from, for the lines that errors name.
+        Text that it was read from, for line numbers in errors.
 
     Raises
     ------
     UsageError
-        As of :func:`read_spec`.
+        See :func:`read_spec`.
     """
     reader = _Reader(text, name, folder)
     top = reader.table("", content, ())
@@ -187,7 +192,7 @@ def as_spec(
 
 
 class _Reader:
-    """The text of one spec, and the errors that point into it."""
+    """Reader of one spec, with errors that point into its text."""
 
     def __init__(self, text: str, name: str, folder: Path) -> None:
         self.lines = text.splitlines(keepends=True)
@@ -195,17 +200,18 @@ class _Reader:
         self.folder = folder
 
     def wrong(self, at: tuple[str | int, ...], problem: str) -> UsageError:
-        spelled = "".join(
+        dotted = "".join(
             f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in at
         ).lstrip(".")
         line = self.line(at)
         return UsageError(
-            in_brief(f"{self.name}{f', line {line}' if line else ''}: {spelled} {problem}")
+            in_brief(f"{self.name}{f', line {line}' if line else ''}: {dotted} {problem}")
         )
 
     def line(self, at: tuple[str | int, ...]) -> int | None:
-        """The line on which the value at a path ends: the first at which what stands so far holds
-        it. tomllib keeps no positions.
+        """Return the line on which the value at a path ends.
+
+        tomllib keeps no positions: it is the first line up to which the text parses and has it.
         """
         for n in range(1, len(self.lines) + 1):
             try:
@@ -232,19 +238,19 @@ class _Reader:
     def table(
         self, which: str, content: Mapping[str, Any], at: tuple[str | int, ...]
     ) -> dict[str, Any]:
-        """The values that a table gives, checked; a list where a key may have several."""
+        """Return the checked values of a table; a list where a key may have several."""
         keys = KEYS[which]
         sections = set(KEYS) if which == "" else set()
-        found = {}
+        values = {}
         for name, value in content.items():
             if name in sections:
                 continue
             if name not in keys:
                 near = difflib.get_close_matches(name, [*keys, *sections], 1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
-                raise self.wrong((*at, name), f"is no key{hint}; known are {', '.join(keys)}")
-            found[name] = self.value(keys[name], value, (*at, name))
-        return found
+                raise self.wrong((*at, name), f"is not a key{hint}; known are {', '.join(keys)}")
+            values[name] = self.value(keys[name], value, (*at, name))
+        return values
 
     def value(self, key: Key, value: Any, at: tuple[str | int, ...]) -> Any:
         if key.many and isinstance(value, list):
@@ -277,9 +283,7 @@ class _Reader:
         if given.get("weights") is not None:
             for key in ("init", "hidden", "inputs"):
                 if key in entry:
-                    raise self.wrong(
-                        (*at, key), "says what the file of weights says already; leave it out"
-                    )
+                    raise self.wrong((*at, key), "is given by the file of weights; leave it out")
             rest = {k: v for k, v in given.items() if k not in ("hidden", "inputs")}
             return [NetworkSpec(**choice) for choice in _choices(rest)]
         if "layer" in entry or ("convention" in entry and given.get("target") is None):
@@ -306,6 +310,6 @@ _KINDS = {int: "a whole number", float: "a number", str: "a string", bool: "true
 
 
 def _choices(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every combination of the values that are lists."""
+    """Return every combination of the values that are lists."""
     lists = [value if isinstance(value, tuple) else (value,) for value in given.values()]
     return [dict(zip(given, values, strict=True)) for values in product(*lists)]

@@ -1,6 +1,4 @@
-"""The keys of a decay study, as data: what each may be, what it stands for, and the commented
-example that they make.
-"""
+"""Keys of a decay study as data: their values, meaning, and the commented example."""
 
 from __future__ import annotations
 
@@ -19,23 +17,23 @@ class Key(NamedTuple):
     Attributes
     ----------
     kind
-        The type of its value: int, float, str or bool.
+        Type of its value: int, float, str or bool.
     says
-        What it means, with its unit.
+        Its meaning, with the unit.
     default
-        What holds without it; None where nothing does.
+        Default value, or None.
     least, most
-        The least and the most that a number may be; beyond that no array can be made.
+        Bounds of a number; beyond them no array can be made.
     many
-        Whether a list stands for every combination with the other lists of its table.
+        True if a list is allowed; it stands for all combinations with the other lists of the table.
     among
-        The values that there are, or None where they are too many to list.
+        Possible values, or None where they are too many to list.
     check
-        Raises a UsageError where there is no such value.
+        Function that raises a UsageError for an impossible value.
     path
-        Whether it names a file, relative to the spec's folder.
+        True if it names a file, relative to the spec's folder.
     example
-        What the example says where there is no default.
+        Value in the example if there is no default.
     """
 
     kind: type
@@ -51,7 +49,7 @@ class Key(NamedTuple):
 
 
 SIZE = 1e5
-"""The most units, inputs or networks."""
+"""Largest number of units, inputs or networks."""
 
 _CELLS = "rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm"
 _INITIALISERS = (
@@ -66,7 +64,7 @@ _CELL = Key(
 )
 _INIT = Key(
     str,
-    f"An initialiser, or several: {_INITIALISERS}.",
+    f"An initializer, or several: {_INITIALISERS}.",
     many=True,
     check=initialiser,
     example=["uniform", "chrono:1000"],
@@ -81,7 +79,7 @@ _STD = Key(
 )
 _DATA = Key(
     str,
-    "Sequences of yours instead of random inputs: .npy, .npz or .csv, (T, D) or (N, T, D).",
+    "Your sequences instead of random inputs: .npy, .npz or .csv, (T, D) or (N, T, D).",
     path=True,
     example="x.npy",
 )
@@ -90,11 +88,11 @@ KEYS: dict[str, dict[str, Key]] = {
     "": {
         "title": Key(str, "The title of the report.", "How far back gradients reach"),
         "seed": Key(
-            int, "Of everything random; the same seed gives the same report.", 0, most=2**64
+            int, "Seed of everything random; the same one gives the same report.", 0, most=2**64
         ),
         "seeds": Key(
             int,
-            "How many networks, each with inputs of its own, stand behind each row.",
+            "Number of networks for each row, each with its own inputs.",
             5,
             1,
             SIZE,
@@ -104,7 +102,7 @@ KEYS: dict[str, dict[str, Key]] = {
         ),
         "lag": Key(
             int,
-            "How many steps back your task reaches; the report says which networks do.",
+            "Number of steps that your task reaches back; the report says which networks do.",
             least=1,
             example=200,
         ),
@@ -121,76 +119,81 @@ KEYS: dict[str, dict[str, Key]] = {
         "input_std": _STD,
         "weights": Key(
             str,
-            "Trained weights instead of an initialiser: .npz, .safetensors, .pt, .onnx, .keras, .h5.",
+            "Trained weights instead of an initializer: "
+            ".npz, .safetensors, .pt, .onnx, .keras, .h5.",
             path=True,
             example="w.pt",
         ),
         "layer": Key(
-            str, "Which layer of that file, where it holds several.", example="encoder.lstm layer 0"
+            str, "Layer of that file, where it holds several.", example="encoder.lstm layer 0"
         ),
         "convention": Key(
             str,
-            "How that file, or else the target, spells the cell; see `gatecheck conventions`.",
+            "Convention of that file, or else of the target; see `gatecheck conventions`.",
             example="keras",
         ),
         "data": _DATA,
         "target": Key(
             str,
-            "What runs it instead of our code, named as for `gatecheck audit`, a cell of its own too; by its own backward.",
+            "Target that runs it instead of our code, by its own backward; "
+            "named as for `gatecheck audit`, and custom cells too.",
             example="my_gru.py:MyGRU",
         ),
     },
     "measure": {
         "paths": Key(
             bool,
-            "Which path carries the gradient: the state that is kept, the candidate, the gates.",
+            "Share of each path of the gradient: the kept state, the candidate, the gates.",
             True,
         ),
-        "inputs": Key(bool, "The gradient of each input.", True),
+        "inputs": Key(bool, "Gradient of each input.", True),
         "gates": Key(bool, "Saturation and time constants of the gates.", True),
         "truncation": Key(
             bool,
-            "What backpropagation cut after K steps leaves out of the gradient of the parameters.",
+            "Bias of the parameters' gradient when backpropagation is truncated after K steps.",
             True,
         ),
         "spectrum_steps": Key(
             int,
-            "Over how many steps the Lyapunov spectrum is measured; 0 for none (its cost grows with H³).",
+            "Number of steps over which to measure the Lyapunov spectrum; 0 for none "
+            "(its cost grows with H³).",
             0,
         ),
     },
     "training": {
         "cell": _CELL,
         "task": Key(
-            str, "What it learns.", among=("copy", "adding", "agreement"), many=True, example="copy"
+            str, "Task to learn.", among=("copy", "adding", "agreement"), many=True, example="copy"
         ),
         "init": _INIT._replace(
-            says=f"{_INIT.says} Without one what learns best: chrono with gates, glorot_orthogonal without."
+            says=f"{_INIT.says} The default is what learns best: chrono with gates, "
+            "glorot_orthogonal without."
         ),
-        "lag": Key(int, "How many steps back the task reaches.", 50, 1, many=True),
+        "lag": Key(int, "Number of steps that the task reaches back.", 50, 1, many=True),
         "hidden": Key(int, "Hidden size H.", 32, 1, SIZE, many=True),
         "updates": Key(
             int,
-            "How many steps of the optimiser at most; it ends when the task is solved.",
+            "Most steps of the optimizer; training ends when the task is solved.",
             4000,
             1,
         ),
-        "seeds": Key(int, "How many networks are trained.", 3, 1, SIZE),
+        "seeds": Key(int, "Number of networks to train.", 3, 1, SIZE),
     },
 }
 
 _HEADINGS = {
-    "": "A study for `gatecheck decay SPEC.toml`. What stands commented is the default, or an example where there is none.",
-    "network": "One table for each group of networks. Lists stand for every combination. Without any: the usual ones.",
-    "measure": "What is measured beside the decay itself.",
-    "training": "Networks to train, so that trained is held against untrained. Without any, none is trained.",
+    "": "A study for `gatecheck decay SPEC.toml`. Commented values are the defaults, or examples "
+    "where there is no default.",
+    "network": "One table for each group of networks. Lists stand for every combination. "
+    "Without any: the usual ones.",
+    "measure": "Measurements in addition to the decay itself.",
+    "training": "Networks to train, to compare trained with untrained ones. "
+    "Without any, none is trained.",
 }
 
 
 def commented_spec() -> str:
-    """A spec that says everything and changes nothing: each key with its meaning, commented out at
-    its default.
-    """
+    """Return a spec with every key, its meaning, and its default, commented out."""
     out: list[str] = []
     for table, keys in KEYS.items():
         out += _comment(_HEADINGS[table])

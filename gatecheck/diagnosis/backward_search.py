@@ -1,5 +1,6 @@
-"""The search for what a target's backward computes, given its forward: what follows from it, then
-faults, alone and in pairs.
+"""Search for what a target's backward computes, given its forward.
+
+Gradients that follow from the forward are tried first, then faults, alone and in pairs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ from gatecheck.reference import Results
 
 
 def backward(search: Search, explanations: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """Explanations of outputs and gradients with the fewest faults, given those of the outputs."""
+    """Return the smallest explanations of outputs and gradients.
+
+    `explanations` are those of the outputs.
+    """
     search.stage = "gradients that follow from the forward"
     found = [h for e in explanations for h in _followed(search, e)]
     depth = 2 - min((len(e.forward) for e in explanations), default=2)
@@ -39,7 +43,7 @@ def backward(search: Search, explanations: Sequence[Hypothesis]) -> list[Hypothe
         at = first_wrong(search, e, True)
         if at is None:
             continue
-        table: _Table | None = attempted(lambda e=e, at=at: _Table(search, e, at))  # type: ignore[misc]
+        table = attempted(_Table, search, e, at)
         if table is None:
             continue  # the textbook's backward cannot be run on this forward
         tables.append(table)
@@ -54,8 +58,9 @@ def backward(search: Search, explanations: Sequence[Hypothesis]) -> list[Hypothe
 
 
 def _followed(search: Search, explanation: Hypothesis) -> Iterator[Hypothesis]:
-    """The explanation with either of the two gradients that follow from it, if that is what the
-    target returns.
+    """Yield the explanation with the gradients that the target returns.
+
+    They are either of the two that follow from the forward: the textbook's or the exact ones.
     """
     hypotheses = [explanation]
     if explanation.forward:
@@ -66,24 +71,22 @@ def _followed(search: Search, explanation: Hypothesis) -> Iterator[Hypothesis]:
 
 
 def _screened(search: Search, h: Hypothesis) -> bool:
-    case, got = search.observed[0]
-    screen = Screen.of(search.cell, chosen(got, True), case.dtype.name)
+    case, results = search.observed[0]
+    screen = Screen.of(search.cell, chosen(results, True), case.dtype.name)
 
-    def made() -> Array:
+    def predicted_row() -> Array:
         gradients = (
             exact_gradients(h, case) if h.gradients == "exact" else h.predicted(case.doubles())
         )
         return screen.vector(gradients or {})
 
     search.tick()
-    row = attempted(made)
-    return row is not None and bool(screen.close(row, screen.vector(chosen(got, True))).all())
+    row = attempted(predicted_row)
+    return row is not None and bool(screen.close(row, screen.vector(chosen(results, True))).all())
 
 
 class _View:
-    """A case, the target's gradients on it, and what faults of the backward make of the forward of
-    an explanation.
-    """
+    """The gradients of a case, and those of faulty backwards on one forward."""
 
     def __init__(self, explanation: Hypothesis, case: Case, gradients: Results) -> None:
         self.screen = Screen.of(case.cell, gradients, case.dtype.name)
@@ -93,22 +96,24 @@ class _View:
             self.base = self.screen.vector(self.trace.backward())
 
     def row(self, *faults: Fault) -> Array | None:
-        """The gradients with these faults, or None where they cannot be computed."""
-        found: Array | None = attempted(lambda: self.screen.vector(self.trace.backward(*faults)))
-        return found
+        """Return the gradients with these faults, or None if they cannot be computed."""
+        return attempted(self._computed, *faults)
+
+    def _computed(self, *faults: Fault) -> Array:
+        return self.screen.vector(self.trace.backward(*faults))
 
     def fits(self, row: Array | None) -> bool:
-        """Whether they pass the screen."""
+        """Return whether a row passes the screen."""
         return row is not None and bool(self.screen.close(row, self.target).all())
 
 
 class _Table:
-    """What every fault of the backward does alone, on the forward of one explanation."""
+    """Effects of single faults of the backward, on the forward of one explanation."""
 
     def __init__(self, search: Search, explanation: Hypothesis, at: int) -> None:
         self.search, self.explanation = search, explanation
-        self.case, got = search.observed[at]
-        self.view = _View(explanation, self.case, chosen(got, True))
+        self.case, results = search.observed[at]
+        self.view = _View(explanation, self.case, chosen(results, True))
         self.faults: list[Fault] = []
         rows = []
         for fault in pool(search.cell).backward:
@@ -118,25 +123,27 @@ class _Table:
                 rows.append(row)
         self.rows = np.array(rows)
 
+    def _view_of(self, case: Case) -> _View:
+        return _View(self.explanation, case, chosen(self.search.ask(case), True))
+
     def alike(self) -> list[Fault]:
-        """Faults that alone pass the screen."""
+        """Return the faults that pass the screen alone."""
         return [
             fault for fault, row in zip(self.faults, self.rows, strict=True) if self.view.fits(row)
         ]
 
     def pairs(self) -> list[Hypothesis]:
-        """Pairs that do. A sequence of one step, on which nothing is carried yet, tells most of
-        them apart.
+        """Return the pairs of faults that explain the gradients.
+
+        A sequence of one step, on which nothing is carried yet, distinguishes most of them.
         """
         views, rows = [self.view], [self.rows]
-        one = probes(self.case)[""]
-        short: _View | None = attempted(
-            lambda: _View(self.explanation, one, chosen(self.search.ask(one), True))
-        )
+        one_step = probes(self.case)[""]
+        short = attempted(self._view_of, one_step)
         if short is not None:  # else the target refuses one step
-            few = [short.row(fault) for fault in self.faults]
+            short_rows = [short.row(fault) for fault in self.faults]
             views.insert(0, short)
-            rows.insert(0, np.array([short.base if row is None else row for row in few]))
+            rows.insert(0, np.array([short.base if row is None else row for row in short_rows]))
         close = [v.screen.close for v in views]
         observed = np.concatenate([c(v.target, v.base) for c, v in zip(close, views, strict=True)])
         silent = np.concatenate(

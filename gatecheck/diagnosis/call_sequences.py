@@ -1,5 +1,6 @@
-"""What a target does in a series of calls: results, refusals, and arguments that it changed. Faults
-around a cell show there.
+"""Outcomes of a series of calls, in which faults around a cell show.
+
+An outcome is the results or the refusal, and the arguments that the call changed.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from gatecheck.reference import Results
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one call: its results, or how it failed; and the arguments that it changed."""
+    """Outcome of one call: its results or its failure, and the changed arguments."""
 
     results: Results | None
     failed: str = ""
     changed: tuple[str, ...] = ()
 
     def like(self, other: Outcome, rtol: float) -> bool:
-        """Whether two calls did the same."""
+        """Return whether two calls did the same."""
         if self.failed != other.failed or self.changed != other.changed:
             return False
         if self.results is None or other.results is None:
             return self.results is other.results
-        # Of what its convention has no place for a target returns no gradient.
+        # A target returns no gradient of what its convention has no place for.
         return self.results.keys() <= other.results.keys() and all(
             _close(v, other.results[k], rtol) for k, v in self.results.items()
         )
@@ -53,18 +54,18 @@ def _close(a: Array, b: Array, rtol: float) -> bool:
 
 
 def series(implementation: Subject, seed: int) -> list[tuple[str, Case]]:
-    """Calls that show what is kept between them, taken for granted or laid out wrongly."""
+    """Return calls that show retained state, wrong assumptions and wrong layouts."""
     cell, fixed = implementation.cell, implementation.sizes
     sizes = Sizes(*(fixed.get(k, v) for k, v in zip("TBDH", (5, 3, 2, 4), strict=True)))
     states = tuple(f"{k}0" for k in cell.state)
     both = "backward" in implementation.abilities
-    once: list[tuple[str, Case]] = []
+    calls: list[tuple[str, Case]] = []
 
     def add(case: Case, gradients: bool = True) -> None:
         case = implementation.possible(case)
-        once.append(("forward", case))
+        calls.append(("forward", case))
         if gradients and both:
-            once.append(("backward", case))
+            calls.append(("backward", case))
 
     for dtype in implementation.dtypes:
         whole = draw(cell, sizes, seed=seed, dtype=dtype)
@@ -83,23 +84,23 @@ def series(implementation: Subject, seed: int) -> list[tuple[str, Case]]:
             add(draw(cell, sizes._replace(B=0), seed=seed, dtype=dtype), False)
         if "lengths" in implementation.abilities:
             add(draw(cell, sizes, seed=seed, dtype=dtype, ragged=True))
-    return once
+    return calls
 
 
 def outcomes(implementation: Subject, calls: Sequence[tuple[str, Case]]) -> Iterator[Outcome]:
-    """What comes of each call, one after the other."""
+    """Yield the outcome of each call, one after the other."""
     for method, case in calls:
         arguments = implementation.arguments(case)
         before = {k: _copied(v) for k, v in arguments.items()}
         run: Callable[..., Results] = getattr(implementation, method)
         try:
-            results, failed = run(case, arguments), ""
+            results, failure = run(case, arguments), ""
         except ContractError as error:
-            results, failed = None, str(error)
+            results, failure = None, str(error)
         except TargetError:
-            results, failed = None, "crashed"
+            results, failure = None, "crashed"
         yield Outcome(
-            results, failed, tuple(k for k, v in arguments.items() if not _unchanged(v, before[k]))
+            results, failure, tuple(k for k, v in arguments.items() if not _unchanged(v, before[k]))
         )
 
 
@@ -122,49 +123,46 @@ def _unchanged(value: Any, before: Any) -> bool:
 
 
 def around(implementation: Subject, seed: int, tick: Callable[[], None]) -> list[Fault]:
-    """The faults around a cell that do in a series of calls what the target does; none if it does
-    what is right.
+    """Return the faults around a cell that reproduce a target's series of calls.
+
+    Empty if the target does what is right.
 
     Parameters
     ----------
     implementation
         The target, in canonical terms.
     seed
-        Of the cases.
+        Seed of the cases.
     tick
         Called before each fault is tried; it may raise to end the search.
     """
     cell = implementation.cell
-    once = series(implementation, seed)
-    # The target is called twice in a row: it has a past, and the second time it is one that is
-    # known.
-    seen = list(outcomes(implementation, once + once))[len(once) :]
+    calls = series(implementation, seed)
+    # The target may have been called before; in the second round its earlier calls are known.
+    observed = list(outcomes(implementation, calls + calls))[len(calls) :]
 
-    def alike(made: Callable[[], Subject], past: bool = False) -> bool:
-        other = made()
-        for _ in outcomes(other, once if past else ()):
+    def matches(other: Subject, with_past: bool = False) -> bool:
+        for _ in outcomes(other, calls if with_past else ()):
             pass
-        theirs = outcomes(other, once)  # the first call that differs ends it
+        outcomes_of_other = outcomes(other, calls)  # lazy: the first difference ends it
         return all(
             a.like(b, CLOSE[case.dtype.name])
-            for a, b, (_, case) in zip(seen, theirs, once, strict=True)
+            for a, b, (_, case) in zip(observed, outcomes_of_other, calls, strict=True)
         )
 
-    if alike(lambda: subject(Builtin(cell) if cell.one in COMPUTED else Edited(cell))):
+    if matches(subject(Builtin(cell) if cell.one in COMPUTED else Edited(cell))):
         return []
-    remembering = {row[0] for row in memory(cell)}
-    found = []
+    stateful = {row[0] for row in memory(cell)}
+    matching = []
     for fault in _wrappers(implementation):
         tick()
         try:
-            if alike(
-                lambda fault=fault: subject(fault.plant(), cell=as_cell(fault.cell)),
-                fault.name in remembering,
-            ):  # type: ignore[misc]
-                found.append(fault)
+            faulty = subject(fault.plant(), cell=as_cell(fault.cell))
+            if matches(faulty, fault.name in stateful):
+                matching.append(fault)
         except GatecheckError:
-            continue  # a fault for other options than this target has
-    return found
+            continue  # a fault of options that this target lacks
+    return matching
 
 
 def _wrappers(implementation: Subject) -> list[Fault]:

@@ -1,8 +1,8 @@
-"""Conventions that a target may follow without saying so: the same mathematics on rearranged
-arrays, or that of a neighbouring cell.
+"""Undeclared conventions that a target may follow.
 
-Each carries gradients back by its own transpose, so whoever follows it is right in every number,
-but for another declaration.
+They are the same mathematics on rearranged arrays, or that of a neighboring cell. Each maps
+gradients back by its transpose, so a target that follows it is right in every number and needs
+another declaration only.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ def _same(arrays: Arrays) -> dict[str, Array]:
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """The mathematics on which faults are tried: the truth, or a convention that differs from what
-    the target declares.
+    """Equations and array layout on which faults are tried.
+
+    They are those that the target declares, or differ by a convention.
 
     Attributes
     ----------
     name, says
-        For reports; empty for the truth.
+        Name and description of the convention, for reports; empty for the declared one.
     equations
-        What is computed.
+        The equations that are computed.
     given
-        From the arrays of a case to those that the equations take.
+        Map from the arrays of a case to those that the equations take.
     returned
-        From the results and gradients of the equations to those of the target; on gradients the
-        transpose of `given`.
+        Map from the results and gradients of the equations to those of the target; on gradients
+        the transpose of `given`.
     """
 
     name: str
@@ -51,21 +52,25 @@ class Base:
 
 
 def truth(cell: Cell, negated: str = "") -> Base:
-    """What the target should compute, with the blocks of some gates negated as its convention has
-    them.
+    """Return what the target should compute.
 
-    A fault that takes one gate's weights for another's then does so in the target's own arrays:
-    exchanged blocks keep their signs.
+    The blocks of the `negated` gates are negated, as in the target's convention. A fault that takes
+    one gate's weights for another's then does so in the target's own arrays: exchanged blocks keep
+    their signs.
     """
     plain = equations(cell)
     if not negated:
         return Base("", "", plain)
-    turned = {name: plain[name] for k in negated for name in (f"a_{k}", f"da_{k}")}
-    own = Arrangement(cell.gates, negated)
-    edited = plain.edited(
-        {name: lambda s, equation=equation: -equation(s) for name, equation in turned.items()}
-    )  # type: ignore[misc]
-    return Base("", "", edited, arranged(cell, own), arranged(cell, own, transpose=True))
+    to_negate = {name: plain[name] for k in negated for name in (f"a_{k}", f"da_{k}")}
+    arrangement = Arrangement(cell.gates, negated)
+    edited = plain.edited({name: _negative(equation) for name, equation in to_negate.items()})
+    return Base(
+        "", "", edited, arranged(cell, arrangement), arranged(cell, arrangement, transpose=True)
+    )
+
+
+def _negative(equation: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda s: -equation(s)
 
 
 # ---- the same equations on rearranged parameters
@@ -73,7 +78,7 @@ def truth(cell: Cell, negated: str = "") -> Base:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Where each gate finds its weights.
+    """Arrangement of the gate blocks in the parameters.
 
     Attributes
     ----------
@@ -82,9 +87,9 @@ class Arrangement:
     negated
         Gates whose block has the opposite sign.
     interleaved
-        Whether the columns lie unit by unit, and in each gate by gate.
+        True if the columns lie unit by unit, and in each unit gate by gate.
     transposed
-        Whether each gate's U is transposed.
+        True if each gate's U is transposed.
     """
 
     source: tuple[str, ...]
@@ -93,31 +98,34 @@ class Arrangement:
     transposed: bool = False
 
     def words(self, cell: Cell) -> str:
-        """What a target does that has this arrangement."""
+        """Return a description of the arrangement."""
         order = " ".join(cell.gates[self.source.index(k)] for k in cell.gates)
-        said = (
+        parts = (
             []
             if self.source == cell.gates
             else [
-                f"the gate blocks of W, U and b lie in the order {order}, not {' '.join(cell.gates)}"
+                f"the gate blocks of W, U and b lie in the order {order}, "
+                f"not {' '.join(cell.gates)}"
             ]
         )
         for k in self.negated:
             polarity = f"{k} is 1 - {k}: " if k in cell.sigmoid_gates else ""
-            said.append(f"{polarity}the block of {k} has the opposite sign in W, U and b")
+            parts.append(f"{polarity}the block of {k} has the opposite sign in W, U and b")
         if self.interleaved:
-            said.append("the columns of W, U and b lie unit by unit, and in each unit gate by gate")
+            parts.append(
+                "the columns of W, U and b lie unit by unit, and in each unit gate by gate"
+            )
         if self.transposed:
-            said.append("each gate's U is transposed")
-        return "; ".join(said)
+            parts.append("each gate's U is transposed")
+        return "; ".join(parts)
 
     def distance(self, cell: Cell) -> int:
-        """How much of it is not as declared."""
-        moved = sum(j != k for j, k in zip(self.source, cell.gates, strict=True))
-        return moved + 2 * (len(self.negated) + self.interleaved + self.transposed)
+        """Return how far the arrangement is from the declared one."""
+        n_moved = sum(j != k for j, k in zip(self.source, cell.gates, strict=True))
+        return n_moved + 2 * (len(self.negated) + self.interleaved + self.transposed)
 
     def name(self, cell: Cell) -> str:
-        """In short, such as ``order ifog, z negated``."""
+        """Return a short name, such as ``order ifog, z negated``."""
         order = "".join(cell.gates[self.source.index(k)] for k in cell.gates)
         parts = [f"order {order}"] if self.source != cell.gates else []
         parts += [f"{k} negated" for k in self.negated]
@@ -127,11 +135,14 @@ class Arrangement:
 
 
 def arrangements(cell: Cell) -> Iterator[Arrangement]:
-    """Every order of the gates, polarity and layout but the declared one, the nearest first."""
+    """Return every arrangement but the declared one, the nearest first.
+
+    They combine every order of the gates, polarity and layout.
+    """
     gates = cell.gates
     signs = ["".join(s) for n in range(len(gates) + 1) for s in itertools.combinations(gates, n)]
     square = cell.projection is None
-    found = [
+    combinations = [
         Arrangement(order, sign, interleaved, transposed)
         for order in itertools.permutations(gates)
         for sign in signs
@@ -139,14 +150,14 @@ def arrangements(cell: Cell) -> Iterator[Arrangement]:
         for transposed in ((False, True) if square else (False,))
     ]
     return iter(
-        sorted((a for a in found if a != Arrangement(gates)), key=lambda a: a.distance(cell))
+        sorted((a for a in combinations if a != Arrangement(gates)), key=lambda a: a.distance(cell))
     )
 
 
 def arranged(
     cell: Cell, arrangement: Arrangement, *, transpose: bool = False
 ) -> Callable[[Arrays], dict[str, Array]]:
-    """The map of parameters to those that the equations take; or, of gradients, its transpose."""
+    """Return the map of parameters to those of the equations, or its transpose."""
     a, gates = arrangement, cell.gates
     prefix = "d" if transpose else ""
 
@@ -175,7 +186,7 @@ def arranged(
 
     def given(arrays: Arrays) -> dict[str, Array]:
         if f"{prefix}W" not in arrays:
-            return dict(arrays)  # the outputs alone
+            return dict(arrays)  # outputs only
         named = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         new = {
             f"{prefix}{name}{tag}": v
@@ -188,7 +199,7 @@ def arranged(
 
 
 def _by_gate(a: Array, gates: int) -> Array:
-    """Columns that lie unit by unit, gate by gate."""
+    """Return columns that lie unit by unit in the order gate by gate."""
     return a.reshape(*a.shape[:-1], -1, gates).swapaxes(-1, -2).reshape(a.shape)
 
 
@@ -197,7 +208,7 @@ def _by_unit(a: Array, gates: int) -> Array:
 
 
 def rearranged(cell: Cell, arrangement: Arrangement) -> Base:
-    """The cell on parameters in another arrangement."""
+    """Return the cell on parameters in another arrangement."""
     return Base(
         arrangement.name(cell),
         arrangement.words(cell),
@@ -207,11 +218,11 @@ def rearranged(cell: Cell, arrangement: Arrangement) -> Base:
     )
 
 
-# ---- a neighbouring cell, or other sequences and states
+# ---- a neighboring cell, or other sequences and states
 
 
 def neighbours(cell: Cell) -> Iterator[Base]:
-    """Conventions that are not arrangements of the parameters."""
+    """Yield the conventions that are not arrangements of the parameters."""
     yield from _cells(cell)
     yield from _memory(cell)
     if cell.reset == "after":
@@ -235,11 +246,11 @@ def _cells(cell: Cell) -> Iterator[Base]:
     if cell.kind == "rnn":
         for activation in ("tanh", "relu", "sigmoid"):
             if activation != cell.activation:
-                made: Any = replace(cell, activation=activation)
+                variant: Any = replace(cell, activation=activation)
                 yield Base(
                     f"{activation} activation",
                     f"the activation is {activation}, not {cell.activation}",
-                    equations(made),
+                    equations(variant),
                 )
         return
     if cell.hard is None:
@@ -259,7 +270,10 @@ def _cells(cell: Cell) -> Iterator[Base]:
     if cell.kind == "lstm":
         for bias in (0.0, 1.0):
             if bias != cell.forget_bias:
-                says = f"{bias:g} is added to the forget gate's bias at run time, not {cell.forget_bias:g}"
+                says = (
+                    f"{bias:g} is added to the forget gate's bias at run time, "
+                    f"not {cell.forget_bias:g}"
+                )
                 yield Base(
                     f"forget bias {bias:g} at run time",
                     says,
@@ -268,7 +282,8 @@ def _cells(cell: Cell) -> Iterator[Base]:
     if cell.reset == "after":
         yield Base(
             "reset before the product",
-            "the reset gate multiplies the old state before the product with U_n, and c_n is one more bias of n",
+            "the reset gate multiplies the old state before the product with U_n, "
+            "and c_n is one more bias of n",
             equations(replace(cell, reset="before")),
             _each_tag(cell, lambda p: {"b": _plus(cell, p["b"], p["c_n"])}),
             _each_tag(cell, lambda g: {"c_n": _candidate(cell, g["b"])}, "d"),
@@ -284,19 +299,24 @@ def _cells(cell: Cell) -> Iterator[Base]:
 
 
 def _memory(cell: Cell) -> Iterator[Base]:
-    """Matrices of which the memory is read with rows and columns exchanged."""
+    """Yield conventions that read the memory of matrices by rows."""
     for names in ("WU", "W", "U"):
         read = {k: lambda a: T(a.reshape(*a.shape[:-2], a.shape[-1], a.shape[-2])) for k in names}
         written = {k: lambda a: T(a).reshape(a.shape) for k in names}
         yield Base(
             f"{' and '.join(names)} by rows",
-            f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} read as if in memory the gates' blocks were rows",
+            f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} read as if in memory the "
+            "gates' blocks were rows",
             equations(cell),
-            _each_tag(cell, lambda p, read=read: {k: f(p[k]) for k, f in read.items()}),  # type: ignore[misc]
-            _each_tag(
-                cell, lambda g, written=written: {k: f(g[k]) for k, f in written.items()}, "d"
-            ),  # type: ignore[misc]
+            _each_tag(cell, _by_name(read)),
+            _each_tag(cell, _by_name(written), "d"),
         )
+
+
+def _by_name(
+    changes: Mapping[str, Callable[[Array], Array]],
+) -> Callable[[Arrays], dict[str, Array]]:
+    return lambda arrays: {k: change(arrays[k]) for k, change in changes.items()}
 
 
 def _inner_bias(cell: Cell) -> Iterator[Base]:
@@ -348,8 +368,12 @@ def _states(cell: Cell) -> Iterator[Base]:
 
     says = "states come as (c, h), not (h, c)"
     yield Base(
-        "states as (c, h)", says, equations(cell), swapped("h0", "c0", "dhT", "dcT"), swapped("hT", "cT", "dh0", "dc0")
-    )  # fmt: skip
+        "states as (c, h)",
+        says,
+        equations(cell),
+        swapped("h0", "c0", "dhT", "dcT"),
+        swapped("hT", "cT", "dh0", "dc0"),
+    )
     says = "the final states are returned as (c, h), not (h, c)"
     yield Base(
         "final states as (c, h)", says, equations(cell), swapped("dhT", "dcT"), swapped("hT", "cT")
@@ -367,8 +391,9 @@ def _states(cell: Cell) -> Iterator[Base]:
 def _each_tag(
     cell: Cell, change: Callable[[Arrays], dict[str, Array]], prefix: str = ""
 ) -> Callable[[Arrays], dict[str, Array]]:
-    """A change of the parameters of one layer and direction (or, with the prefix d, of their
-    gradients) made in every one.
+    """Return a change of parameters that is made in every layer and direction.
+
+    With the prefix ``d`` it changes their gradients.
     """
 
     def map_all(arrays: Arrays) -> dict[str, Array]:
@@ -376,12 +401,12 @@ def _each_tag(
             return dict(arrays)
         new = dict(arrays)
         for tag in cell.tags:
-            own = {
+            params = {
                 k[len(prefix) : len(k) - len(tag)]: v
                 for k, v in arrays.items()
                 if k.startswith(prefix) and k.endswith(tag)
             }
-            new |= {f"{prefix}{k}{tag}": v for k, v in change(own).items()}
+            new |= {f"{prefix}{k}{tag}": v for k, v in change(params).items()}
         return new
 
     return map_all

@@ -1,9 +1,8 @@
-"""Which convention, or which faults, make the equations do what a target did; and if none, where it
-departs from them.
+"""Diagnosis: the convention, or the faults, that reproduce a target's results.
 
-The target runs once on a few cases that can tell (distinct sizes, nothing zero, one of them slow
+The target runs once on a few discriminating cases (distinct sizes, nothing zero, one of them slow
 and one extreme). An explanation counts only if it reproduces every number on every case within its
-rounding budget.
+rounding budget. If there is none, the diagnosis says where the target departs from the equations.
 """
 
 from __future__ import annotations
@@ -34,31 +33,32 @@ from gatecheck.reference import Results
 NUMBERS = "These cannot be told apart here: each reproduces every number."
 
 SHOWN = 4
-"""How many explanations that fit equally are given."""
+"""Largest number of equally good explanations that are reported."""
 
 BUDGET_S = 10.0
-"""How long a search may take, in seconds of this process: a busy machine does not change what is
-found.
+"""Time limit of a search, in CPU seconds of this process.
+
+A busy machine therefore does not change the outcome.
 """
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One thing that reproduces everything that was seen.
+    """One hypothesis that reproduces everything that was observed.
 
     Attributes
     ----------
     kind
-        ``convention`` if the target is right but for its declaration, else ``fault``.
+        ``convention`` if the target is right except for its declaration, else ``fault``.
     names
         The convention, or the faults.
     explains
-        In sentences.
+        The explanation, in sentences.
     residual
-        The largest error over its budget if this is what the target computes; None where whole
-        calls were compared, see :data:`gatecheck.diagnosis.prefilter.CLOSE`.
+        The target's largest error over its budget under this explanation; None where whole calls
+        were compared, see :data:`gatecheck.diagnosis.prefilter.CLOSE`.
     where
-        The results that are not what they should be.
+        The results that are wrong.
     """
 
     kind: Literal["convention", "fault"]
@@ -68,7 +68,7 @@ class Explanation:
     where: str
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the explanation as plain data."""
         return {
             "kind": self.kind,
             "name": " + ".join(self.names),
@@ -80,19 +80,19 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a search came to.
+    """Outcome of a search.
 
     Attributes
     ----------
     explanations
-        Those with the fewest faults; several if they cannot be told apart.
+        The explanations with the fewest faults; several if they cannot be distinguished.
     says
-        What is known beside them: that nothing fits and where the target departs, that the numbers
-        are right, or that the search was cut.
+        Further findings: that nothing fits and where the target departs, that the numbers are
+        right, or that the search ran out of time.
     tried
-        How many hypotheses were run.
+        Number of hypotheses that were run.
     seconds
-        How long it took.
+        CPU time of the search.
     """
 
     explanations: tuple[Explanation, ...] = ()
@@ -102,42 +102,44 @@ class Diagnosis:
 
     @property
     def sentences(self) -> list[str]:
-        """All of it, to be read."""
+        """Explanations and further findings, as sentences."""
         return [*(e.explains for e in self.explanations), *([self.says] if self.says else [])]
 
 
 def told_by(implementation: Subject, seed: int) -> list[Case]:
-    """The cases of a diagnosis, the one on which candidates are screened first; the last one is
-    extreme.
+    """Return the cases of a diagnosis.
+
+    Candidates are screened on the first one; the last one is extreme.
     """
     cell, fixed = implementation.cell, implementation.sizes
     dtype = "float64" if "float64" in implementation.dtypes else "float32"
 
     def case(k: int, *sizes: int, regime: str = "generic", dtype: str = dtype) -> Case:
-        chosen = Sizes(*(fixed.get(n, s) for n, s in zip("TBDH", sizes, strict=True)))
+        case_sizes = Sizes(*(fixed.get(n, s) for n, s in zip("TBDH", sizes, strict=True)))
         return implementation.possible(
-            draw(cell, chosen, seed=seed + k, dtype=dtype, regime=regime)
+            draw(cell, case_sizes, seed=seed + k, dtype=dtype, regime=regime)
         )
 
-    found = [case(1, 5, 2, 3, 4), case(2, 7, 3, 2, 5), case(3, 9, 2, 4, 3, regime="slow")]
+    cases = [case(1, 5, 2, 3, 4), case(2, 7, 3, 2, 5), case(3, 9, 2, 4, 3, regime="slow")]
     if len(implementation.dtypes) > 1:
-        # a GPU takes other ways from such sizes on
-        found.append(case(5, 5, 3, 2, 6, dtype="float32"))
+        # A GPU takes other code paths from such sizes on.
+        cases.append(case(5, 5, 3, 2, 6, dtype="float32"))
     huge = case(4, 2, 2, 2, 3, regime="large")
-    return [*found, huge.having(x=100 * huge["x"])]  # where a sigmoid or tanh that overflows is NaN
+    # There a sigmoid or tanh that overflows is NaN.
+    return [*cases, huge.having(x=100 * huge["x"])]
 
 
 def diagnose(implementation: Subject, *, seed: int = 0, budget_s: float = BUDGET_S) -> Diagnosis:
-    """What a target computes instead of what it should.
+    """Find what a target computes instead of the correct results.
 
     Parameters
     ----------
     implementation
         The target.
     seed
-        Of the cases on which it is run.
+        Seed of the cases on which it is run.
     budget_s
-        After how many seconds of this process the search is cut.
+        Time limit of the search, in CPU seconds of this process.
 
     Returns
     -------
@@ -146,9 +148,9 @@ def diagnose(implementation: Subject, *, seed: int = 0, budget_s: float = BUDGET
         be run.
     """
     start = time.process_time()
-    with np.errstate(all="ignore"):  # what is wrong may well overflow
-        found = _diagnose(implementation, seed, budget_s)
-    return replace(found, seconds=time.process_time() - start)
+    with np.errstate(all="ignore"):  # a wrong target may well overflow
+        diagnosis = _diagnose(implementation, seed, budget_s)
+    return replace(diagnosis, seconds=time.process_time() - start)
 
 
 def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
@@ -156,10 +158,10 @@ def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
         observed = [(case, implementation.run(case)) for case in told_by(implementation, seed)]
     except TargetError as error:
         return _of_one_that_fails(implementation, seed, str(error), time.process_time() + budget_s)
-    # what the target's own first calls take, to import or to compile, is not the search's
+    # The time of the target's first calls, which may import or compile, does not count.
     deadline = time.process_time() + budget_s
-    # Much code overflows at extremes, whatever else is wrong with it; that is looked at where
-    # nothing else is.
+    # Much code overflows at extremes, whatever else is wrong with it: the extreme case counts only
+    # where the others are right.
     search = Search(
         implementation.cell,
         observed[:-1],
@@ -174,28 +176,35 @@ def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
             search = replace(search, observed=observed)
             if search.residual(right) is not None:
                 return _of_one_that_is_right(implementation, search, seed)
-        elif says := coarse(search, observed):
-            return _of_one_that_is_right(implementation, search, seed, says)
-        found = _found(implementation, search, explained)
-        if found:
-            made = _explanations(search, found)
-            return Diagnosis(made, NUMBERS if len(made) > 1 else "", search.tried)
+        elif message := coarse(search, observed):
+            return _of_one_that_is_right(implementation, search, seed, message)
+        hypotheses = _found(implementation, search, explained)
+        if hypotheses:
+            explanations = _explanations(search, hypotheses)
+            return Diagnosis(explanations, NUMBERS if len(explanations) > 1 else "", search.tried)
         search.stage = "faults around the cell"
-        wrapped = _around(implementation, search, seed)
-        if wrapped.explanations:
-            return wrapped
+        diagnosis = _around(implementation, search, seed)
+        if diagnosis.explanations:
+            return diagnosis
     except OutOfTimeError:
-        says = f"The search was cut among {search.stage}, after {search.tried} hypotheses, before anything explained all numbers."
-        return Diagnosis((), " ".join([says, narrowed(search, explained)]), search.tried)
-    says = f"None of {search.tried} hypotheses (conventions, faults alone, in other conventions and in pairs) explains the numbers."
-    return Diagnosis((), " ".join([says, narrowed(search, explained)]), search.tried)
+        message = (
+            f"The search ran out of time while trying {search.stage}, after {search.tried} "
+            "hypotheses, before anything explained all numbers."
+        )
+        return Diagnosis((), " ".join([message, narrowed(search, explained)]), search.tried)
+    message = (
+        f"None of {search.tried} hypotheses (conventions, faults alone, in other conventions and "
+        "in pairs) explains the numbers."
+    )
+    return Diagnosis((), " ".join([message, narrowed(search, explained)]), search.tried)
 
 
 def _found(
     implementation: Subject, search: Search, explained: list[Hypothesis]
 ) -> list[Hypothesis]:
-    """What explains all numbers, the best first; to `explained` comes what explains the outputs
-    alone.
+    """Return the hypotheses that explain all numbers, the best first.
+
+    Hypotheses that explain the outputs alone are added to `explained`.
     """
     right = Hypothesis(search.right)
     at = first_wrong(search, right, False)
@@ -208,7 +217,10 @@ def _found(
 
 
 def _negated(implementation: Subject) -> str:
-    """The gates that its convention negates. Peepholes are left as they are, so with them none is."""
+    """Return the gates that the target's convention negates.
+
+    Empty for a cell with peepholes, since these stay as they are.
+    """
     layout = implementation.convention.layout(implementation.cell)
     return (
         ""
@@ -223,16 +235,17 @@ def _negated(implementation: Subject) -> str:
 def _explanations(
     search: Search, found: Sequence[Hypothesis], under: str = ""
 ) -> tuple[Explanation, ...]:
-    """Those of the fewest things that are wrong, each of a target that is called as is said `under`
-    which declaration, if not its own.
+    """Return the explanations with the fewest faults.
+
+    `under` names the declaration under which the target was called, if not its own.
     """
     best = [h for h in found if h.size == found[0].size]
     named = [h for h in best if not any(map(is_mutant, h.faults))]
-    out: dict[tuple[str, ...], Explanation] = {}
+    by_names: dict[tuple[str, ...], Explanation] = {}
     for h in named or best:
-        made = _explanation(search, h, under)
-        out.setdefault(made.names, made)
-    return tuple(out.values())[:SHOWN]
+        explanation = _explanation(search, h, under)
+        by_names.setdefault(explanation.names, explanation)
+    return tuple(by_names.values())[:SHOWN]
 
 
 def _explanation(search: Search, h: Hypothesis, under: str) -> Explanation:
@@ -244,37 +257,45 @@ def _explanation(search: Search, h: Hypothesis, under: str) -> Explanation:
         if any(k.startswith("d") for k in search.observed[0][1])
         else "outputs"
     )
-    within = f"({residual:.1g} of budget)"
+    ratio = f"({residual:.1g} of budget)"
     if h.base.name and not h.faults:
-        says = f"Your {compared} equal those of the {cell} in another convention {within}: {h.base.says}."
+        message = (
+            f"Your {compared} equal those of the {cell} in another convention {ratio}: "
+            f"{h.base.says}."
+        )
     else:
-        where = f"Your {compared} equal those of the {cell} with {' and '.join(repr(f.name) for f in h.faults)} {within}: "
-        says = where + " ".join(f.says for f in h.faults)
-        says += f" All this in another convention: {h.base.says}." if h.base.name else ""
+        wrong = " and ".join(repr(f.name) for f in h.faults)
+        message = f"Your {compared} equal those of the {cell} with {wrong} {ratio}: "
+        message += " ".join(f.says for f in h.faults)
+        message += f" All of this in another convention: {h.base.says}." if h.base.name else ""
     if h.forward and compared != "outputs":
-        follow = {
+        sentences = {
             "exact": "The gradients are the exact ones of that forward.",
             "textbook": "The backward is the textbook's, on what that forward computed.",
         }
-        says += " " + (
-            follow[h.gradients] if not h.backward else "The rest of the backward is the textbook's."
+        message += " " + (
+            sentences[h.gradients]
+            if not h.backward
+            else "The rest of the backward is the textbook's."
         )
-    says += f" Declare what it takes: {under}." if under else ""
+    message += f" It needs another declaration: {under}." if under else ""
     return Explanation(
         "fault" if h.faults else "convention",
         names,
-        says,
+        message,
         residual,
         departures(search.cell, search.observed),
     )
 
 
 def departures(cell: Cell, observed: Iterable[tuple[Case, Results]]) -> str:
-    """Which results are not what they should be, on the first case on which any is not."""
-    for case, got in observed:
-        right = Hypothesis(truth(cell)).budget(case, gradients=any(k.startswith("d") for k in got))
+    """Return a summary of the wrong results on the first case that has any."""
+    for case, results in observed:
+        right = Hypothesis(truth(cell)).budget(
+            case, gradients=any(k.startswith("d") for k in results)
+        )
         try:
-            agree(cell, got, {k: right.exact[k] for k in got}, right.tolerance)
+            agree(cell, results, {k: right.exact[k] for k in results}, right.tolerance)
         except Violation as violation:
             return summarise(violation.wrong)
     return ""
@@ -284,48 +305,55 @@ def departures(cell: Cell, observed: Iterable[tuple[Case, Results]]) -> str:
 
 
 def _around(implementation: Subject, search: Search, seed: int) -> Diagnosis:
-    found = around(implementation, seed, search.tick)
+    matching = around(implementation, seed, search.tick)
     where = departures(search.cell, search.observed)
-    made = tuple(
+    explanations = tuple(
         Explanation(
             "fault",
             (f.name,),
-            f"In a series of calls you do what the {search.cell} does with {f.name!r}: {f.says}",
+            f"Over a series of calls your code does what the {search.cell} does with {f.name!r}: "
+            f"{f.says}",
             None,
             where,
         )
-        for f in found
+        for f in matching
     )
-    says = (
+    message = (
         "These cannot be told apart here: each does the same in every call."
-        if len(made) > 1
+        if len(explanations) > 1
         else ""
     )
-    return Diagnosis(made[:SHOWN], says, search.tried)
+    return Diagnosis(explanations[:SHOWN], message, search.tried)
 
 
 def _of_one_that_is_right(
     implementation: Subject, search: Search, seed: int, known: str = ""
 ) -> Diagnosis:
-    """Of one whose equations are right; what is `known` of it otherwise is said in any case."""
+    """Diagnose a target whose equations are right.
+
+    `known` is a finding that is reported in any case.
+    """
     search.stage = "faults around the cell"
     try:
-        found = _around(implementation, search, seed)
+        diagnosis = _around(implementation, search, seed)
     except OutOfTimeError:
-        found = Diagnosis((), "", search.tried)
-    right = (
-        f"Outputs{' and gradients' if 'backward' in implementation.abilities else ''} are right on the cases of the diagnosis "
-        "(generic, slow and extreme), so what fails is not in the equations: it is about state, memory, layout, sizes, dtype or bits."
+        diagnosis = Diagnosis((), "", search.tried)
+    gradients = " and gradients" if "backward" in implementation.abilities else ""
+    correct = (
+        f"Outputs{gradients} are right on the cases of the diagnosis (generic, slow and extreme), "
+        "so what fails is not in the equations: it is about state, memory, layout, sizes, dtype or "
+        "bits."
     )
-    says = known if known or found.explanations else right
-    return replace(found, says=" ".join(filter(None, [says, found.says])))
+    message = known if known or diagnosis.explanations else correct
+    return replace(diagnosis, says=" ".join(filter(None, [message, diagnosis.says])))
 
 
 def _of_one_that_fails(
     implementation: Subject, seed: int, error: str, deadline: float
 ) -> Diagnosis:
-    """A target that crashes or returns other shapes may be right under another declaration, or
-    wrong under another one.
+    """Diagnose a target that crashes or returns other shapes.
+
+    It may be right under another declaration, or wrong in a known way under one.
     """
     runs: list[tuple[str, Subject, Search]] = []
     for says, declared in _declarations(implementation):
@@ -338,7 +366,10 @@ def _of_one_that_fails(
         except (GatecheckError, OutOfTimeError):
             continue
         if residual is not None:
-            explains = f"Your results equal those of the {search.cell} {says} ({residual:.1g} of budget); declare it."
+            explains = (
+                f"Your results equal those of the {search.cell} {says} ({residual:.1g} of budget); "
+                "declare it."
+            )
             return Diagnosis(
                 (Explanation("convention", (says,), explains, residual, error),), "", search.tried
             )
@@ -347,45 +378,49 @@ def _of_one_that_fails(
         return wrong
     search = Search(implementation.cell, (), implementation.run, deadline)
     try:
-        found = around(implementation, seed, search.tick)
+        matching = around(implementation, seed, search.tick)
     except (GatecheckError, OutOfTimeError):
-        found = []
-    made = tuple(
+        matching = []
+    explanations = tuple(
         Explanation(
             "fault",
             (f.name,),
-            f"In a series of calls you do what the {search.cell} does with {f.name!r}: {f.says}",
+            f"Over a series of calls your code does what the {search.cell} does with {f.name!r}: "
+            f"{f.says}",
             None,
             error,
         )
-        for f in found
+        for f in matching
     )
     says = (
         ""
-        if made
-        else f"There is no diagnosis, since the target cannot be run on the cases of one: {error}."
+        if explanations
+        else f"There is no diagnosis, since the target cannot be run on its cases: {error}."
     )
-    if runs and not made:
-        says += f" It can be run {' or '.join(says for says, *_ in runs[:SHOWN])}, but nothing was found that explains its numbers there."
-    return Diagnosis(made[:SHOWN], says, search.tried)
+    if runs and not explanations:
+        declared_as = " or ".join(says for says, *_ in runs[:SHOWN])
+        says += f" It can be run {declared_as}, but nothing explains its numbers there."
+    return Diagnosis(explanations[:SHOWN], says, search.tried)
 
 
 def _declared_otherwise(runs: Sequence[tuple[str, Subject, Search]], error: str) -> Diagnosis:
-    """What explains the numbers of a target under declarations under which it runs at least."""
+    """Diagnose a target under those declarations under which it runs."""
     best: list[tuple[int, Explanation]] = []
     tried = 0
-    for says, declared, search in runs:
+    for declaration, declared, search in runs:
         try:
-            found = _found(declared, search, [])
+            hypotheses = _found(declared, search, [])
         except OutOfTimeError:
             break
         finally:
             tried += search.tried
-        if found and (not best or found[0].size <= best[0][0]):
-            best = [one for one in best if one[0] == found[0].size]
-            best += [(found[0].size, e) for e in _explanations(search, found, says)]
-    made = tuple(e for _, e in best)[:SHOWN]
-    return Diagnosis(made, NUMBERS if len(made) > 1 else "", tried)
+        if hypotheses and (not best or hypotheses[0].size <= best[0][0]):
+            best = [one for one in best if one[0] == hypotheses[0].size]
+            best += [
+                (hypotheses[0].size, e) for e in _explanations(search, hypotheses, declaration)
+            ]
+    explanations = tuple(e for _, e in best)[:SHOWN]
+    return Diagnosis(explanations, NUMBERS if len(explanations) > 1 else "", tried)
 
 
 def _declarations(implementation: Subject) -> Iterable[tuple[str, Subject]]:

@@ -1,5 +1,6 @@
-"""The search for what a target's forward computes: conventions first, then faults, alone, in
-another convention, and in pairs.
+"""Search for what a target's forward computes.
+
+Conventions are tried first, then faults, alone, in another convention, and in pairs.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -32,39 +33,43 @@ from gatecheck.faults.fault import Fault
 from gatecheck.oracles.rounding import Budget
 from gatecheck.reference import Results, ahead
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 KEPT = 8
-"""How many forward explanations that fit equally are followed into the backward."""
+"""Largest number of equal forward explanations followed into the backward."""
 
 CONTRADICTED = 2
-"""Pairs that more blocks contradict than this are not tried; see
-:func:`gatecheck.diagnosis.prefilter.pairs`.
+"""Largest number of blocks that contradict a pair that is tried.
+
+See :func:`gatecheck.diagnosis.prefilter.pairs`.
 """
 
 
 class OutOfTimeError(Exception):
-    """The search was cut."""
+    """Signal that the time of a search is over."""
 
 
 @dataclass
 class Search:
-    """The target's results on some cases, and the time that is left.
+    """A target's results on some cases, and the time that is left.
 
     Attributes
     ----------
     cell
-        What the target declares.
+        The cell that the target declares.
     observed
         Cases and the target's results on each.
     ask
-        The target's results on another case.
+        Function that returns the target's results on another case.
     deadline
-        By time.process_time().
+        End of the search, by time.process_time().
     tried
-        How many hypotheses were run.
+        Number of hypotheses that were run.
     stage
-        What is being looked for, for the sentence that says how far it got.
+        What is being tried, for the message of a search that runs out of time.
     negated
-        The gates whose polarity is the opposite one in the convention that the target declares.
+        Gates that have the opposite polarity in the convention that the target declares.
     """
 
     cell: Cell
@@ -77,7 +82,7 @@ class Search:
 
     @property
     def right(self) -> Base:
-        """What the target should compute."""
+        """Model of what the target should compute."""
         return truth(self.cell, self.negated)
 
     def tick(self, n: int = 1) -> None:
@@ -86,26 +91,27 @@ class Search:
         Raises
         ------
         OutOfTimeError
-            If there is no time for it.
+            If there is no time left.
         """
         self.tried += n
         if time.process_time() > self.deadline:
             raise OutOfTimeError
 
     def residual(self, hypothesis: Hypothesis, *, gradients: bool = True) -> float | None:
-        """The largest error of the target over its budget if the hypothesis were true; None if it
-        is refuted.
+        """Return the target's largest error over its budget under a hypothesis.
+
+        None if the hypothesis is refuted.
         """
         worst, judged = 0.0, 0
-        for case, got in self.observed:
+        for case, results in self.observed:
             self.tick()
-            kept = {k: v for k, v in got.items() if gradients or not _is_gradient(k)}
-            both = any(map(_is_gradient, kept))
-            budget = attempted(lambda case=case, both=both: hypothesis.budget(case, gradients=both))  # type: ignore[misc]
-            seen = None if budget is None else within(self.cell, kept, budget)
-            if seen is None:
+            compared = {k: v for k, v in results.items() if gradients or not _is_gradient(k)}
+            with_gradients = any(map(_is_gradient, compared))
+            budget = attempted(hypothesis.budget, case, gradients=with_gradients)
+            ratio_and_blocks = None if budget is None else within(self.cell, compared, budget)
+            if ratio_and_blocks is None:
                 return None
-            worst, judged = max(worst, seen[0]), judged + seen[1]
+            worst, judged = max(worst, ratio_and_blocks[0]), judged + ratio_and_blocks[1]
         return worst if judged else None
 
 
@@ -113,27 +119,27 @@ def _is_gradient(name: str) -> bool:
     return name.startswith("d")
 
 
-def attempted(run: Callable[[], Any]) -> Any:
-    """What it returns, or None if it fails.
+def attempted(run: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+    """Return the result of a call, or None if it fails.
 
     An edit for another cell, or of an equation that an earlier edit has changed, may fail in any
     way; then it explains nothing.
     """
     try:
         with np.errstate(all="ignore"):
-            return run()
+            return run(*args, **kwargs)
     except OutOfTimeError:
         raise
     except Exception:
         return None
 
 
-def within(cell: Cell, got: Results, budget: Budget) -> tuple[float, int] | None:
-    """Error over budget and the number of blocks judged, or None where something is out of budget."""
-    for k, v in got.items():
+def within(cell: Cell, results: Results, budget: Budget) -> tuple[float, int] | None:
+    """Return error over budget and number of blocks judged, or None if too large."""
+    for k, v in results.items():
         if k not in budget.exact or not (np.isnan(v) == np.isnan(budget.exact[k])).all():
             return None
-    finite = {k: v for k, v in got.items() if np.isfinite(budget.exact[k]).all()}
+    finite = {k: v for k, v in results.items() if np.isfinite(budget.exact[k]).all()}
     try:
         evidence = agree(cell, finite, {k: budget.exact[k] for k in finite}, budget.tolerance)
     except Violation:
@@ -142,18 +148,19 @@ def within(cell: Cell, got: Results, budget: Budget) -> tuple[float, int] | None
 
 
 def chosen(results: Mapping[str, Array], gradients: bool) -> dict[str, Array]:
-    """The gradients among some results, or the outputs."""
+    """Return the gradients among some results, or the outputs."""
     return {k: v for k, v in results.items() if _is_gradient(k) == gradients}
 
 
 def first_wrong(search: Search, hypothesis: Hypothesis, gradients: bool) -> int | None:
-    """The first case on which the target's outputs, or its gradients, are not what the hypothesis
-    says; None if all are.
+    """Return the first case on which a hypothesis does not hold.
+
+    Either the outputs or the gradients are compared. None if it holds on all cases.
     """
-    for k, (case, got) in enumerate(search.observed):
-        part = chosen(got, gradients)
+    for k, (case, results) in enumerate(search.observed):
+        part = chosen(results, gradients)
         if part:
-            budget = attempted(lambda case=case: hypothesis.budget(case, gradients=gradients))  # type: ignore[misc]
+            budget = attempted(hypothesis.budget, case, gradients=gradients)
             if budget is None or within(search.cell, part, budget) is None:
                 return k
     return None
@@ -162,17 +169,25 @@ def first_wrong(search: Search, hypothesis: Hypothesis, gradients: bool) -> int 
 # ---- the forward
 
 
-def conventions(search: Search, case: Case, got: Results) -> Iterator[Base]:
-    """Conventions whose outputs pass the screen."""
+def _row(screen: Screen, hypothesis: Hypothesis, arrays: dict[str, Array]) -> Array:
+    """Return the outputs under a hypothesis as a row of the screen."""
+    return screen.vector(hypothesis.predicted(arrays, gradients=False))
+
+
+def _rows(screen: Screen, hypothesis: Hypothesis, stacked: dict[str, Array], count: int) -> Array:
+    """Return the outputs for arrays with a leading axis as rows of the screen."""
+    return screen.rows(hypothesis.predicted(stacked, gradients=False), count)
+
+
+def conventions(search: Search, case: Case, results: Results) -> Iterator[Base]:
+    """Yield the conventions whose outputs pass the screen."""
     search.stage = "conventions"
-    screen, arrays = Screen.of(search.cell, chosen(got, False), case.dtype.name), case.doubles()
-    target = screen.vector(chosen(got, False))
+    screen, arrays = Screen.of(search.cell, chosen(results, False), case.dtype.name), case.doubles()
+    target = screen.vector(chosen(results, False))
     for base in neighbours(search.cell):
         search.tick()
-        found = attempted(
-            lambda base=base: screen.vector(Hypothesis(base).predicted(arrays, gradients=False))
-        )  # type: ignore[misc]
-        if found is not None and screen.close(found, target).all():
+        row = attempted(_row, screen, Hypothesis(base), arrays)
+        if row is not None and screen.close(row, target).all():
             yield base
     for arrangement in _arranged(search, screen, target, arrays):
         yield rearranged(search.cell, arrangement)
@@ -181,74 +196,76 @@ def conventions(search: Search, case: Case, got: Results) -> Iterator[Base]:
 def _arranged(
     search: Search, screen: Screen, target: Array, arrays: dict[str, Array]
 ) -> Iterator[Arrangement]:
-    """Arrangements of the parameters that pass the screen, all tried in one run along a leading
-    axis.
+    """Yield the arrangements of the parameters that pass the screen.
+
+    All are tried in one run along a leading axis.
     """
-    found = list(arrangements(search.cell))
-    stacked = _stacked(search, found, arrays)
-    search.tick(len(found))
+    candidates = list(arrangements(search.cell))
+    stacked = _stacked(search, candidates, arrays)
+    search.tick(len(candidates))
     results, _ = ahead(truth(search.cell).equations, stacked)
-    for k, arrangement in enumerate(found):
+    for k, arrangement in enumerate(candidates):
         if screen.close(screen.vector({name: a[k] for name, a in results.items()}), target).all():
             yield arrangement
 
 
 def _stacked(
-    search: Search, found: Sequence[Arrangement], arrays: dict[str, Array]
+    search: Search, candidates: Sequence[Arrangement], arrays: dict[str, Array]
 ) -> dict[str, Array]:
-    """The arrays as each arrangement has them, along a leading axis."""
-    made = [rearranged(search.cell, a).given(arrays) for a in found]
-    return {k: np.stack([m[k] for m in made]) for k in arrays if k != "lengths"}
+    """Return the arrays in each arrangement, along a leading axis."""
+    in_each = [rearranged(search.cell, a).given(arrays) for a in candidates]
+    return {k: np.stack([m[k] for m in in_each]) for k in arrays if k != "lengths"}
 
 
 def forward(search: Search, at: int) -> list[Hypothesis]:
-    """The smallest explanations of the outputs, the best first; the case `at` is the one on which
-    they are screened.
+    """Return the smallest explanations of the outputs, the best first.
+
+    They are screened on the case with the index `at`.
     """
-    case, got = search.observed[at]
+    case, results = search.observed[at]
     found = [
         h
-        for base in conventions(search, case, got)
+        for base in conventions(search, case, results)
         if search.residual(h := Hypothesis(base), gradients=False) is not None
     ]
     search.stage = "single faults in the forward"
     faults = pool(search.cell).forward
-    screen, arrays = Screen.of(search.cell, chosen(got, False), case.dtype.name), case.doubles()
-    target = screen.vector(chosen(got, False))
-    alone: list[Array] = []
+    screen, arrays = Screen.of(search.cell, chosen(results, False), case.dtype.name), case.doubles()
+    target = screen.vector(chosen(results, False))
+    rows: list[Array] = []
     runnable: list[Fault] = []
     for fault in faults:
         search.tick()
         h = Hypothesis(search.right, (fault,))
-        row = attempted(lambda h=h: screen.vector(h.predicted(arrays, gradients=False)))  # type: ignore[misc]
+        row = attempted(_row, screen, h, arrays)
         if row is None:
             continue
-        alone.append(row)
+        rows.append(row)
         runnable.append(fault)
         if screen.close(row, target).all() and search.residual(h, gradients=False) is not None:
             found.append(h)
     if found:
         return found[: 3 * KEPT]
-    found = elsewhere(search, case, got)
-    return found + _forward_pairs(search, screen, case, runnable, np.array(alone), got)
+    found = elsewhere(search, case, results)
+    return found + _forward_pairs(search, screen, case, runnable, np.array(rows), results)
 
 
 # ---- one fault in another convention
 
 
-def elsewhere(search: Search, case: Case, got: Results) -> list[Hypothesis]:
-    """One named fault, in a convention that the target does not declare.
+def elsewhere(search: Search, case: Case, results: Results) -> list[Hypothesis]:
+    """Return explanations by one named fault in an undeclared convention.
 
-    The mutants are left out: in so many conventions some would fit whatever people write, and
-    nobody would recognise them.
+    The mutants are left out: in that many conventions some would fit any code, and nobody would
+    recognize them.
     """
     search.stage = "single faults in other conventions"
     faults = [fault for fault in pool(search.cell).forward if not is_mutant(fault)]
-    screen, arrays = Screen.of(search.cell, chosen(got, False), case.dtype.name), case.doubles()
-    target = screen.vector(chosen(got, False))
+    screen, arrays = Screen.of(search.cell, chosen(results, False), case.dtype.name), case.doubles()
+    target = screen.vector(chosen(results, False))
     found: list[Hypothesis] = []
 
-    def keep(bases: Sequence[Base], fault: Fault) -> bool:
+    def add_if_confirmed(bases: Sequence[Base], fault: Fault) -> bool:
         fits = [
             h
             for h in (Hypothesis(base, (fault,)) for base in bases)
@@ -264,48 +281,39 @@ def elsewhere(search: Search, case: Case, got: Results) -> list[Hypothesis]:
             break
         for base in neighbours(search.cell):
             search.tick()
-            row = attempted(
-                lambda base=base, fault=fault: screen.vector(
-                    Hypothesis(base, (fault,)).predicted(arrays, gradients=False)
-                )
-            )  # type: ignore[misc]
+            row = attempted(_row, screen, Hypothesis(base, (fault,)), arrays)
             if row is not None and screen.close(row, target).all():
-                keep([base], fault)
+                add_if_confirmed([base], fault)
         search.tick(len(usual))
         right = Hypothesis(truth(search.cell), (fault,))
-        rows = (
-            attempted(
-                lambda h=right: screen.rows(h.predicted(stacked, gradients=False), len(usual))
-            )
-            if usual
-            else None
-        )  # type: ignore[misc]
+        rows = attempted(_rows, screen, right, stacked, len(usual)) if usual else None
         fits = (
             []
             if rows is None
             else [usual[k] for k in np.flatnonzero(screen.close(rows, target).all(-1))]
         )
-        # What a fault hides of a convention is taken to be as declared: of several that fit, the
-        # nearest.
-        for _, near in itertools.groupby(fits, lambda a: a.distance(search.cell)):
-            if keep([rearranged(search.cell, a) for a in near], fault):
+        # A part of a convention that a fault hides is taken to be as declared: of several
+        # arrangements that fit, the nearest counts.
+        for _, equally_near in itertools.groupby(fits, lambda a: a.distance(search.cell)):
+            if add_if_confirmed([rearranged(search.cell, a) for a in equally_near], fault):
                 break
     return found
 
 
 def _is_usual(search: Search, a: Arrangement) -> bool:
-    """Whether people lay out parameters like that: one gate at most of the other polarity, and one
-    thing about the layout.
+    """Return whether people lay out parameters like that.
+
+    At most one gate has the other polarity, and at most one thing about the layout differs.
     """
-    # A sign is one of the target's own only beside those that its declared convention has.
-    turned = [
+    # A sign that the declared convention has too does not count.
+    negated = [
         k
         for k, source in zip(search.cell.gates, a.source, strict=True)
         if (k in a.negated) != (source in search.negated)
     ]
     return (
-        len(turned) <= 1
-        and set(turned) <= set(search.cell.sigmoid_gates)
+        len(negated) <= 1
+        and set(negated) <= set(search.cell.sigmoid_gates)
         and not (a.interleaved and a.transposed)
     )
 
@@ -314,12 +322,12 @@ def _is_usual(search: Search, a: Arrangement) -> bool:
 
 
 def probes(case: Case) -> dict[str, Case]:
-    """One step of a case, and the same with something zero: each silences some faults."""
+    """Return one step of a case, and variants with a zero that silences some faults."""
     cell, arrays = case.cell, dict(case.arrays)
     start = {"x": arrays["x"][:1]} | ({"dy": arrays["dy"][:1]} if "dy" in arrays else {})
     first = case.having(**start)
-    found = {"": first, "x is zero": first.having(x=0 * first["x"])}
-    found |= {
+    variants = {"": first, "x is zero": first.having(x=0 * first["x"])}
+    variants |= {
         f"{k}0 is zero": first.having(**{f"{k}0": 0 * first[f"{k}0"]})
         for k in cell.state
         if f"{k}0" in arrays
@@ -336,14 +344,14 @@ def probes(case: Case) -> dict[str, Case]:
                 block(cell, a, gate)[...] = 0
         return first.having(**new)
 
-    found |= {f"{part} is zero": without(part, cell.gates) for part in "WUb"}
+    variants |= {f"{part} is zero": without(part, cell.gates) for part in "WUb"}
     if len(cell.gates) > 1:
-        found |= {f"the blocks of {k} are zero": without("WUb", [k]) for k in cell.gates}
-    return found
+        variants |= {f"the blocks of {k} are zero": without("WUb", [k]) for k in cell.gates}
+    return variants
 
 
 def on_probes(search: Search, case: Case) -> dict[str, Results]:
-    """The target's outputs on the probes of a case; nothing if it does not take them."""
+    """Return the target's outputs on the probes of a case; empty if it refuses them."""
     try:
         return {label: chosen(search.ask(probe), False) for label, probe in probes(case).items()}
     except TargetError:
@@ -351,33 +359,34 @@ def on_probes(search: Search, case: Case) -> dict[str, Results]:
 
 
 def _forward_pairs(
-    search: Search, screen: Screen, case: Case, faults: list[Fault], alone: Array, got: Results
+    search: Search, screen: Screen, case: Case, faults: list[Fault], alone: Array, results: Results
 ) -> list[Hypothesis]:
     search.stage = "pairs of faults in the forward"
     right, dtype = search.right, case.dtype.name
-    target = screen.vector(chosen(got, False))
+    target = screen.vector(chosen(results, False))
     cases = probes(case)
     stacked = {
         k: np.stack([c.doubles()[k] for c in cases.values()])
         for k in case.arrays
         if k not in ("lengths", "dy")
     }
-    seen = on_probes(search, case)
+    probe_outputs = on_probes(search, case)
     flat = {
         f"{k}:{name}": a
-        for k, out in enumerate(seen.values())
-        for name, a in out.items()
+        for k, outputs in enumerate(probe_outputs.values())
+        for name, a in outputs.items()
         if name != "y"
     }
-    small = Screen.of(search.cell, flat, dtype) if seen else None
+    small = Screen.of(search.cell, flat, dtype) if probe_outputs else None
     states = {
-        name: a.shape for name, a in got.items() if name in (f"{k}T" for k in search.cell.state)
+        name: a.shape for name, a in results.items() if name in (f"{k}T" for k in search.cell.state)
     }
 
-    def probed(h: Hypothesis) -> Array:
-        out = h.predicted(stacked, gradients=False)
+    def probe_row(h: Hypothesis) -> Array:
+        outputs = h.predicted(stacked, gradients=False)
         rows = {
-            name: np.broadcast_to(out[name], (len(cases), *shape)) for name, shape in states.items()
+            name: np.broadcast_to(outputs[name], (len(cases), *shape))
+            for name, shape in states.items()
         }
         assert small is not None
         return small.vector(
@@ -385,41 +394,37 @@ def _forward_pairs(
         )
 
     rows: list[Array] = []
-    kept: list[int] = []
+    runnable: list[int] = []
     for k, fault in enumerate(faults):
         search.tick()
-        more = (
-            attempted(lambda fault=fault: probed(Hypothesis(right, (fault,))))
-            if small
-            else np.zeros(0)
-        )  # type: ignore[misc]
-        if more is not None:
-            rows.append(more)
-            kept.append(k)
+        row = attempted(probe_row, Hypothesis(right, (fault,))) if small else np.zeros(0)
+        if row is not None:
+            rows.append(row)
+            runnable.append(k)
     if not rows:  # no fault can be run at all
         return []
-    whole = np.concatenate([alone[kept], np.array(rows)], axis=1)
-    faults = [faults[k] for k in kept]
-    zero = Hypothesis(right)
-    base = screen.vector(zero.predicted(case.doubles(), gradients=False))
+    whole = np.concatenate([alone[runnable], np.array(rows)], axis=1)
+    faults = [faults[k] for k in runnable]
+    no_fault = Hypothesis(right)
+    unchanged = screen.vector(no_fault.predicted(case.doubles(), gradients=False))
     silent, alike, observed = (
-        screen.close(alone[kept], base),
-        screen.close(alone[kept], target),
-        screen.close(target, base),
+        screen.close(alone[runnable], unchanged),
+        screen.close(alone[runnable], target),
+        screen.close(target, unchanged),
     )
     if small:
-        wanted, usual = small.vector(flat), probed(zero)
-        few = np.array(rows)
-        silent = np.concatenate([silent, small.close(few, usual)], axis=1)
-        alike = np.concatenate([alike, small.close(few, wanted)], axis=1)
-        observed = np.concatenate([observed, small.close(wanted, usual)])
+        probe_target, probe_base = small.vector(flat), probe_row(no_fault)
+        probe_rows = np.array(rows)
+        silent = np.concatenate([silent, small.close(probe_rows, probe_base)], axis=1)
+        alike = np.concatenate([alike, small.close(probe_rows, probe_target)], axis=1)
+        observed = np.concatenate([observed, small.close(probe_target, probe_base)])
 
     def matches(h: Hypothesis) -> bool:
         if small is not None:
-            few = attempted(lambda: probed(h))
-            if few is None or not small.close(few, wanted).all():
+            probe_rows = attempted(probe_row, h)
+            if probe_rows is None or not small.close(probe_rows, probe_target).all():
                 return False
-        row = attempted(lambda: screen.vector(h.predicted(case.doubles(), gradients=False)))
+        row = attempted(_row, screen, h, case.doubles())
         return row is not None and bool(screen.close(row, target).all())
 
     return paired(
@@ -438,45 +443,46 @@ def paired(
     faults: Sequence[Fault],
     groups: list[list[int]],
     masks: tuple[Mask, Mask, Mask],
-    made: Callable[[tuple[Fault, Fault]], Hypothesis],
+    hypothesis_of: Callable[[tuple[Fault, Fault]], Hypothesis],
     matches: Callable[[Hypothesis], bool],
     gradients: bool,
 ) -> list[Hypothesis]:
-    """Pairs that reproduce what was observed; of faults that do the same alone the first stands for
-    all until one pair fits.
+    """Return pairs of faults that reproduce what was observed.
+
+    Of faults that do the same alone the first stands for all until one pair fits.
     """
     observed, silent, alike = masks
     heads = [g[0] for g in groups]
-    found: list[Hypothesis] = []
+    pairs_found: list[Hypothesis] = []
     score_found: int | None = None
     for i, j, score in pairs(observed, silent[heads], alike[heads]):
         if (
             score > CONTRADICTED
             or (score_found is not None and score > score_found)
-            or len(found) >= KEPT
+            or len(pairs_found) >= KEPT
         ):
             break
         for pair in _orders(search.cell, faults[heads[i]], faults[heads[j]]):
             search.tick()
-            if not matches(made(pair)):
+            if not matches(hypothesis_of(pair)):
                 continue
             twins = {heads[i]: groups[i], heads[j]: groups[j]}
             a, b = (next(g for k, g in twins.items() if faults[k] is fault) for fault in pair)
-            tried = ((faults[p], faults[q]) for p in a[:4] for q in b[:4])
+            candidates = ((faults[p], faults[q]) for p in a[:4] for q in b[:4])
             fits = [
                 h
-                for both in tried
-                if search.residual(h := made(both), gradients=gradients) is not None
+                for both in candidates
+                if search.residual(h := hypothesis_of(both), gradients=gradients) is not None
             ]
-            found += fits
+            pairs_found += fits
             if fits:
                 score_found = score
             break
-    return found
+    return pairs_found
 
 
 def _orders(cell: Cell, a: Fault, b: Fault) -> list[tuple[Fault, Fault]]:
-    """Either order, where both edit the same equation; else one."""
+    """Return both orders of two faults that edit the same equation, else one."""
     plain = truth(cell).equations
     assert a.edit is not None
     assert b.edit is not None
@@ -484,8 +490,10 @@ def _orders(cell: Cell, a: Fault, b: Fault) -> list[tuple[Fault, Fault]]:
 
 
 def ranked(hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
-    """The fewest faults first, then conventions, then what people wrote before what nobody named,
-    and what has a source before the rest.
+    """Sort hypotheses by plausibility.
+
+    The fewest faults come first, then conventions, then named faults before mutants, and those with
+    a source before the rest.
     """
 
     def key(h: Hypothesis) -> tuple[int, int, int, int]:

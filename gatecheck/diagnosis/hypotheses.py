@@ -1,5 +1,7 @@
-"""A hypothesis says what a target computes: a convention, faults of the forward, and how the
-gradients follow. It predicts every number.
+"""Hypotheses on what a target computes.
+
+A hypothesis is a convention, faults of the forward, and the way in which gradients follow. It
+predicts every number.
 """
 
 from __future__ import annotations
@@ -27,32 +29,38 @@ from gatecheck.reference import Equations, Results, Tape, ahead, back
 Gradients = Literal["textbook", "exact"]
 
 STEP = 1e-20
-"""The imaginary step. Its square is lost beside 1, and it is still a normal number where a fault
-rounds to single precision.
+"""Imaginary step of the complex-step derivative.
+
+Its square is lost next to 1, and it is still a normal number where a fault rounds to single
+precision.
 """
 
 ANALYTIC = 1e-4
-"""The complex step holds if a central difference along one direction confirms it to this."""
+"""Relative tolerance to which a central difference must confirm the complex step.
+
+The difference is taken along one direction.
+"""
 
 DIFFERENCES = (1e-6, 1e-8, 1e-10)
-"""Steps of that difference. Where a fault lets the state explode, only a small one is short of the
-curvature; one that agrees is enough.
+"""Steps of that difference, of which one must agree.
+
+Where a fault lets the state explode, only a small one avoids the curvature.
 """
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What a target may compute.
+    """One model of what a target computes.
 
     Attributes
     ----------
     base
         The mathematics and the convention.
     forward
-        Faults of the forward, in the order in which they are made.
+        Faults of the forward, in the order in which they are applied.
     gradients
-        ``textbook``: the cell's own backward equations on what the faulty forward computed, as code
-        does whose forward alone is wrong. ``exact``: the derivative of the faulty forward, as
+        ``textbook``: the cell's own backward equations on what the faulty forward computed, as in
+        code whose forward alone is wrong. ``exact``: the derivative of the faulty forward, as
         automatic differentiation takes it.
     backward
         Faults of the backward, on top of the textbook's.
@@ -65,29 +73,29 @@ class Hypothesis:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """All of them."""
+        """All faults, those of the forward first."""
         return self.forward + self.backward
 
     @property
     def size(self) -> int:
-        """How many things it says: another convention than the declared one, and each fault."""
+        """Number of deviations: an undeclared convention, and each fault."""
         return len(self.faults) + bool(self.base.name)
 
     @property
     def equations(self) -> Equations:
-        """The base's, with all edits made."""
+        """Equations of the base with all edits applied."""
         return apply(self.base.equations, *(fault.edit for fault in self.faults if fault.edit))
 
     def predicted(self, arrays: Mapping[str, Array], *, gradients: bool = True) -> Results:
-        """Outputs and gradients, for arrays in float64 that may have leading axes."""
-        given = self.base.given(arrays)
-        results, tape = ahead(self.equations, given)
+        """Return outputs and gradients for float64 arrays, with or without leading axes."""
+        inputs = self.base.given(arrays)
+        results, tape = ahead(self.equations, inputs)
         if gradients:
-            results = results | back(self.equations, given, tape)
+            results = results | back(self.equations, inputs, tape)
         return self.base.returned(results)
 
     def budget(self, case: Case, *, gradients: bool = True) -> Budget:
-        """What code of which this hypothesis is true may return, within rounding.
+        """Return the rounding budget of code for which this hypothesis is true.
 
         Raises
         ------
@@ -96,36 +104,41 @@ class Hypothesis:
             reaches it.
         """
         arrays = case.doubles()
-        held = {k: arrays.pop(k) for k in (*case.params, "lengths") if k in arrays}
+        constants = {k: arrays.pop(k) for k in (*case.params, "lengths") if k in arrays}
         if not gradients:
             arrays = {k: v for k, v in arrays.items() if not k.startswith("d")}
-        found = budget(
-            lambda given: self.predicted(given, gradients=gradients), arrays, held, case.dtype.name
+        textbook = budget(
+            lambda inputs: self.predicted(inputs, gradients=gradients),
+            arrays,
+            constants,
+            case.dtype.name,
         )
         if self.gradients == "textbook" or not gradients:
-            return found
+            return textbook
         exact = exact_gradients(self, case)
         if exact is None:
             raise UsageError("there is no exact gradient")
         spread = {
-            k: self._carried(k, found, v) if (v := exact.get(k)) is not None else s
-            for k, s in found.spread.items()
+            k: self._carried(k, textbook, v) if (v := exact.get(k)) is not None else s
+            for k, s in textbook.spread.items()
         }
-        return replace(found, exact={**found.exact, **exact}, spread=spread)
+        return replace(textbook, exact={**textbook.exact, **exact}, spread=spread)
 
     def _carried(self, name: str, textbook: Budget, exact: Array) -> Array:
-        """The spread of an exact gradient.
+        """Return the spread of an exact gradient.
 
-        What rounding carries into it was not measured, but into the textbook's; block by block it
-        grows with what is computed.
+        Rounding was measured for the textbook's gradient only; block by block its spread is scaled
+        to the size of the exact one.
         """
         spread: Array = np.abs(exact) * PRECISIONS[textbook.dtype].u / MULTIPLE
         for _, where in blocks(self.base.equations.cell, name, exact):
-            usual, size, noise = (
+            textbook_size, size, noise = (
                 float(rms(a[where].ravel(), 0))
                 for a in (textbook.exact[name], exact, textbook.spread[name])
             )
-            growth = max(1.0, size / usual) if usual > 0 and np.isfinite(size) else 1.0
+            growth = (
+                max(1.0, size / textbook_size) if textbook_size > 0 and np.isfinite(size) else 1.0
+            )
             spread[where] = 2 * (
                 spread[where] + growth * np.maximum(textbook.spread[name][where], noise)
             )
@@ -133,20 +146,20 @@ class Hypothesis:
 
 
 def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
-    """The derivatives of outputs times cotangents with respect to every array, by the complex step
-    in all entries at once.
+    """Return the derivatives of outputs times cotangents by the complex step.
 
-    None where that is not what the step gives, since a fault takes a modulus or casts.
+    They are taken with respect to every entry of every array at once. None where the step does not
+    give the derivative, since a fault takes a modulus or casts.
     """
     arrays = case.doubles()
     cotangents = {k: arrays.pop(k) for k in ("dy", "dhT", "dcT") if k in arrays}
     lengths = {k: arrays.pop(k) for k in ("lengths",) if k in arrays}
     n = sum(a.size for a in arrays.values())
 
-    def scalar(given: Mapping[str, Array]) -> Array:
-        out = hypothesis.predicted({**given, **lengths}, gradients=False)
+    def scalar(inputs: Mapping[str, Array]) -> Array:
+        out = hypothesis.predicted({**inputs, **lengths}, gradients=False)
         parts = [out[k[1:]] * d for k, d in cotangents.items()]
-        lead = n if next(iter(given.values())).ndim > next(iter(arrays.values())).ndim else 1
+        lead = n if next(iter(inputs.values())).ndim > next(iter(arrays.values())).ndim else 1
         value: Array = sum(p.reshape(lead, -1).sum(-1) for p in parts)
         return value
 
@@ -162,14 +175,14 @@ def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
         parts = np.split(direction, np.cumsum([a.size for a in arrays.values()])[:-1])
         differences = []
         for h in DIFFERENCES:
-            moved = [
+            shifted = [
                 {
                     k: a + e * p.reshape(a.shape)
                     for (k, a), p in zip(arrays.items(), parts, strict=True)
                 }
                 for e in (h, -h)
             ]
-            differences.append(float(np.squeeze(scalar(moved[0]) - scalar(moved[1]))) / (2 * h))
+            differences.append(float(np.squeeze(scalar(shifted[0]) - scalar(shifted[1]))) / (2 * h))
     size = float(np.abs(flat * direction).sum())
     if (
         not np.isfinite(size)
@@ -182,8 +195,9 @@ def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
 
 @dataclass(frozen=True)
 class Pool:
-    """The faults that may be at work in a cell: named ones first, those with a source before the
-    others, and then the mutants.
+    """Candidate faults of a cell.
+
+    Named ones come first, those with a source before the others, and then the mutants.
     """
 
     forward: tuple[Fault, ...]
@@ -192,8 +206,9 @@ class Pool:
 
 @cache
 def pool(cell: Cell) -> Pool:
-    """Every fault in the equations of a cell; of a cell with options or layers, those of the plain
-    one too where they apply.
+    """Return every fault in the equations of a cell.
+
+    A cell with options or layers has those of the plain one too where they apply.
     """
     sides: dict[str, list[Fault]] = {"forward": [], "backward": [], "around": []}
     for fault in _candidates(cell):
@@ -223,7 +238,7 @@ def _candidates(cell: Cell) -> Iterator[Fault]:
 
 
 def _rows(table: Any, cell: Cell) -> Iterator[Any]:
-    """The rows of a table up to the first that this cell is not made for."""
+    """Yield the rows of a table up to the first that does not apply to this cell."""
     rows = table(cell)
     while True:
         try:
@@ -233,12 +248,12 @@ def _rows(table: Any, cell: Cell) -> Iterator[Any]:
 
 
 def is_mutant(fault: Fault) -> bool:
-    """Whether nobody named it."""
+    """Return whether a fault is a systematic misreading, which has no given name."""
     return fault.name.startswith("in ")
 
 
 class Trace:
-    """The forward of a hypothesis on one case, on which many backwards are tried."""
+    """The forward of a hypothesis on one case, shared by many backwards."""
 
     def __init__(self, hypothesis: Hypothesis, arrays: Mapping[str, Array]) -> None:
         self.hypothesis = hypothesis
@@ -248,9 +263,9 @@ class Trace:
         self.results, self._tape = ahead(self.equations, self._given)
 
     def backward(self, *found: Fault) -> Results:
-        """The gradients with these faults in the backward."""
+        """Return the gradients with these faults in the backward."""
         edited = apply(self.equations, *(fault.edit for fault in found if fault.edit))
         tape: Tape = [p._replace(equations=edited) for p in self._tape]
-        made = back(edited, self._given, tape)
-        returned = self._returned({**self.results, **made})
-        return {k: v for k, v in returned.items() if k not in self.results}
+        gradients = back(edited, self._given, tape)
+        results = self._returned({**self.results, **gradients})
+        return {k: v for k, v in results.items() if k not in self.results}

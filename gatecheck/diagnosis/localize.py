@@ -1,5 +1,6 @@
-"""Where nothing explains a target: which pass, gate, parameter and step it departs from the
-equations in, in sentences.
+"""Location of errors that no hypothesis explains.
+
+Sentences say in which pass, gate, parameter and step a target departs from the equations.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from gatecheck.reference import Results
 
 
 def narrowed(search: Search, explained: Sequence[Hypothesis]) -> str:
-    """What is known of a target that nothing explains.
+    """Describe where a target that nothing explains departs from the equations.
 
     Parameters
     ----------
     search
-        With the target's results.
+        The search, with the target's results.
     explained
-        What explains its outputs, if anything does.
+        Hypotheses that explain its outputs, if there are any.
     """
     right = Hypothesis(search.right)
     if not explained:
@@ -32,12 +33,15 @@ def narrowed(search: Search, explained: Sequence[Hypothesis]) -> str:
     at = first_wrong(search, first, True)
     if at is None:
         return ""
-    case, got = search.observed[at]
-    gradients = {k: v for k, v in got.items() if k.startswith("d")}
+    case, results = search.observed[at]
+    gradients = {k: v for k, v in results.items() if k.startswith("d")}
     wrong, fine = _departures(search, gradients, first.budget(case))
     what = _called(first)
-    said = f"The outputs are those of {what}; of the gradients wrong: {summarise(wrong)}; right: {summarise(fine) or 'none'}."
-    return f"{said} {_of_backward(case, wrong, fine)}".strip()
+    sentence = (
+        f"The outputs are those of {what}; wrong gradients: {summarise(wrong)}; "
+        f"right: {summarise(fine) or 'none'}."
+    )
+    return f"{sentence} {_of_backward(case, wrong, fine)}".strip()
 
 
 def _called(h: Hypothesis) -> str:
@@ -49,45 +53,54 @@ def _called(h: Hypothesis) -> str:
 def _departures(
     search: Search, got: Results, budget: Budget
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    kept = {k: v for k, v in got.items() if k in budget.exact}
+    known = {k: v for k, v in got.items() if k in budget.exact}
     try:
-        agree(search.cell, kept, {k: budget.exact[k] for k in kept}, budget.tolerance)
+        agree(search.cell, known, {k: budget.exact[k] for k in known}, budget.tolerance)
     except Violation as violation:
         return violation.wrong, violation.right
-    return (), tuple(kept)
+    return (), tuple(known)
 
 
 def _of_forward(search: Search, case: Case, got: Results) -> str:
-    """Which outputs depart, from which step on, and what has to be zero for them to be right."""
+    """Describe which outputs depart, from which step on, and which zeros hide it."""
     right = Hypothesis(search.right)
     outputs = {k: v for k, v in got.items() if not k.startswith("d")}
     wrong, fine = _departures(search, outputs, right.budget(case, gradients=False))
-    said = [
-        f"The forward departs from the equations, in {summarise(wrong)} (right: {summarise(fine) or 'nothing'})."
+    sentences = [
+        f"The forward departs from the equations, in {summarise(wrong)} "
+        f"(right: {summarise(fine) or 'nothing'})."
     ]
     steps = [label for label in fine if label.startswith("y[")]
     if steps:
-        said.append(
-            f"The first {'step is' if len(steps) == 1 else f'{len(steps)} steps are'} right: look at what one step hands to the next."
+        sentences.append(
+            f"The first {'step is' if len(steps) == 1 else f'{len(steps)} steps are'} right: "
+            "look at what one step hands to the next."
         )
-    holds = []
-    for label, out in on_probes(search, case).items():
+    right_where = []
+    for label, probe_outputs in on_probes(search, case).items():
         probe = probes(case)[label]
-        budget = attempted(lambda probe=probe: right.budget(probe, gradients=False))  # type: ignore[misc]
-        if budget is not None and not _departures(search, out, budget)[0]:
-            holds.append(label)
-    if holds and "" not in holds:
-        said.append(
-            f"One step is right where {' or where '.join(holds)}: the fault is in what that silences."
+        budget = attempted(right.budget, probe, gradients=False)
+        if budget is not None and not _departures(search, probe_outputs, budget)[0]:
+            right_where.append(label)
+    if right_where and "" not in right_where:
+        sentences.append(
+            f"One step is right where {' or where '.join(right_where)}: "
+            "the fault is in what that silences."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _of_backward(case: Case, wrong: Sequence[str], fine: Sequence[str]) -> str:
     last = f"dx[t={case.sizes.T - 1}]"
     names = {label.partition("[")[0] for label in wrong}
     if last in fine and "dx" in names:
-        return "The last step's dx is right and earlier ones are not: look at what is carried from step to step."
+        return (
+            "The last step's dx is right and earlier ones are not: "
+            "look at what is carried from step to step."
+        )
     if "dx" not in names and names:
-        return f"dx is right at every step, so the carried gradient is: look at the sums that make {', '.join(sorted(names))}."
-    return "Already the last step's dx is wrong: look at the gradients of the gates themselves."
+        return (
+            "dx is right at every step, and so is the carried gradient: "
+            f"look at the sums that make {', '.join(sorted(names))}."
+        )
+    return "The last step's dx is wrong already: look at the gradients of the gates themselves."

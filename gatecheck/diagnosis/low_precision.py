@@ -1,8 +1,7 @@
-"""Whether a target is right but for its precision: in float64 every number agrees, and in float32
-it is coarser than float32 has to be.
+"""Detection of targets that are right except for their precision.
 
-So it is with matrix products in TF32 or bfloat16 and with approximated activations, on a GPU more
-often than not.
+In float64 every number agrees, and in float32 the target is coarser than float32 has to be: as with
+matrix products in TF32 or bfloat16 and with approximated activations, often on a GPU.
 """
 
 from __future__ import annotations
@@ -20,21 +19,23 @@ from gatecheck.diagnosis.hypotheses import Hypothesis
 from gatecheck.reference import Results
 
 COARSEST = 2.0**16
-"""The unit roundoff of bfloat16 over that of float32: what is further off than this times its
-budget is not coarse but wrong.
+"""Unit roundoff of bfloat16 over that of float32.
+
+A result that is off by more than this times its budget is not coarse but wrong.
 """
 
 
 def coarse(search: Search, observed: Sequence[tuple[Case, Results]]) -> str:
-    """What is known of a target whose equations are right, in a sentence; empty if they are not, or
-    if its float32 is as good as it gets.
+    """Describe the coarseness of a target whose equations are right.
+
+    Empty if they are not, or if its float32 is as good as it gets.
 
     Parameters
     ----------
     search
-        With what the target should compute.
+        The search, with what the target should compute.
     observed
-        What it did compute, in float64 and in float32.
+        Cases and the target's results, in float64 and in float32.
     """
     right = Hypothesis(search.right)
     wide = [(case, got) for case, got in observed if case.dtype == np.float64]
@@ -45,14 +46,16 @@ def coarse(search: Search, observed: Sequence[tuple[Case, Results]]) -> str:
     if not 1 < worst < COARSEST:
         return ""
     return (
-        f"The equations are right: in float64 every number agrees. In float32 results are off by up to {worst:.3g} times their budget: "
-        "it computes more coarsely than float32 does, as matrix products in TF32 or bfloat16 and approximated activations do."
+        "The equations are right: in float64 every number agrees. In float32 results are off by "
+        f"up to {worst:.3g} times their budget: it computes more coarsely than float32 does, as "
+        "matrix products in TF32 or bfloat16 and approximated activations do."
     )
 
 
 def _ratio(search: Search, right: Hypothesis, case: Case, got: Results) -> float:
-    """The worst error over its budget; infinity where NaN or infinities are not where they should
-    be.
+    """Return the worst error over its budget.
+
+    Infinity where NaN or infinities are not where they should be.
     """
     budget = right.budget(case, gradients=any(name.startswith("d") for name in got))
     if any((np.isfinite(a) != np.isfinite(budget.exact[name])).any() for name, a in got.items()):

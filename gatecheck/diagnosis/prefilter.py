@@ -1,9 +1,8 @@
-"""A cheap screen: which candidates, alone or in pairs, may have made what was observed, block by
-block.
+"""Cheap screening of candidate faults, alone and in pairs, block by block.
 
 A fault is silent in a block that it leaves as it is. Where one of two faults is silent, the pair
-does there what the other does alone; so what every fault does alone says which pairs can be right,
-without running them.
+does there what the other does alone; so the effect of every fault alone shows which pairs can be
+right, without running them.
 """
 
 from __future__ import annotations
@@ -22,28 +21,31 @@ from gatecheck.reference import Results
 Mask = NDArray[np.bool_]
 
 CLOSE = {"float32": 2e-4, "float64": 1e-9}
-"""How far a block may be off, relative to its largest entry, to pass the screen; many times what
-rounding does on short sequences.
+"""Tolerance of a block relative to its largest entry, by dtype.
+
+Many times what rounding does on short sequences.
 """
 
 NEGLIGIBLE = 1e-2
-"""Entries are not told apart below this times CLOSE, since a block may be zero but for rounding."""
+"""Size that is added to that of a block, which may be zero except for rounding."""
 
 
 @dataclass(frozen=True)
 class Screen:
-    """Results as one vector, and the blocks in it.
+    """Layout of results as one vector of blocks.
 
     Attributes
     ----------
     labels
-        Of the blocks.
+        Labels of the blocks.
     starts
-        Where each begins.
+        Position at which each block begins.
+    indices
+        Result and index of each block.
     shapes
-        Of the results by name.
+        Shapes of the results by name.
     rtol
-        See :data:`CLOSE`.
+        Relative tolerance, see :data:`CLOSE`.
     """
 
     labels: tuple[str, ...]
@@ -54,7 +56,7 @@ class Screen:
 
     @staticmethod
     def of(cell: Cell, results: Results, dtype: str) -> Screen:
-        """The screen for results of these names and shapes."""
+        """Return the screen for results of these names and shapes."""
         places = [
             (name, label, where)
             for name, a in results.items()
@@ -72,7 +74,7 @@ class Screen:
         )
 
     def vector(self, results: Results) -> Array:
-        """The results in one row; NaN and infinities are numbers of their own there.
+        """Return the results in one row, with sentinels for NaN and infinities.
 
         Raises
         ------
@@ -87,7 +89,7 @@ class Screen:
         return numbers
 
     def rows(self, results: Results, n: int) -> Array:
-        """As :meth:`vector`, of n results along a leading axis: a row each."""
+        """Return :meth:`vector` of n results along a leading axis, one row each."""
         whole = {
             name: np.broadcast_to(results[name], (n, *shape)) for name, shape in self.shapes.items()
         }
@@ -102,15 +104,15 @@ class Screen:
         return numbers
 
     def close(self, a: Array, b: Array) -> Mask:
-        """Block by block, whether two vectors (or rows of vectors) agree."""
-        apart = np.maximum.reduceat(np.abs(a - b), self.starts, axis=-1)
+        """Return block by block whether two vectors, or rows of vectors, agree."""
+        difference = np.maximum.reduceat(np.abs(a - b), self.starts, axis=-1)
         size = np.maximum.reduceat(np.maximum(np.abs(a), np.abs(b)), self.starts, axis=-1)
-        agrees: Mask = apart <= self.rtol * (size + NEGLIGIBLE)
+        agrees: Mask = difference <= self.rtol * (size + NEGLIGIBLE)
         return agrees
 
 
 def pairs(observed: Mask, silent: Mask, alike: Mask) -> Iterator[tuple[int, int, int]]:
-    """Pairs of candidates and how many blocks contradict them, the fewest first.
+    """Yield pairs of candidates and how many blocks contradict them, fewest first.
 
     Parameters
     ----------
@@ -119,19 +121,20 @@ def pairs(observed: Mask, silent: Mask, alike: Mask) -> Iterator[tuple[int, int,
     silent
         For each candidate and block, whether the candidate leaves it as it should be.
     alike
-        For each candidate and block, whether the candidate alone makes what was observed.
+        For each candidate and block, whether the candidate alone reproduces what was observed.
 
     Notes
     -----
-    A block contradicts a pair if one of the two is silent in it and the other alone does not make it, or if both disturb it and it is as
-    it should be. That is likely, not certain: a clip is silent until another fault makes its argument large. So pairs are put in order,
-    and none is dropped.
+    A block contradicts a pair if one of the two is silent in it and the other alone does not
+    reproduce it, or if both disturb it and it is as it should be. That is likely, not certain: a
+    clip is silent until another fault makes its argument large. So pairs are put in order, and none
+    is dropped.
     """
     n = len(silent)
     against = np.zeros((n, n), np.int32)
-    for right, quiet, makes in zip(observed, silent.T, alike.T, strict=True):
-        one = np.logical_and.outer(quiet, ~makes)
-        against += one | one.T
+    for right, quiet, reproduces in zip(observed, silent.T, alike.T, strict=True):
+        contradicts = np.logical_and.outer(quiet, ~reproduces)
+        against += contradicts | contradicts.T
         if right:
             against += np.logical_and.outer(~quiet, ~quiet)
     first, second = np.triu_indices(n, 1)
@@ -141,7 +144,7 @@ def pairs(observed: Mask, silent: Mask, alike: Mask) -> Iterator[tuple[int, int,
 
 
 def distinct(rows: Array, digits: int = 9) -> list[list[int]]:
-    """Candidates that did the same, in groups, the first of each group first."""
+    """Group candidates with the same results, in the order of their first members."""
     groups: dict[bytes, list[int]] = {}
     for k, row in enumerate(rows):
         with np.errstate(divide="ignore"):

@@ -1,4 +1,4 @@
-"""What cases could not have told: the faults that leave every one of their results within budget."""
+"""Known faults that given cases do not detect."""
 
 from __future__ import annotations
 
@@ -16,36 +16,35 @@ from gatecheck.reference import equations, run
 
 
 def untold(cases: Iterable[Case]) -> list[Fault]:
-    """The known faults in the equations of a cell that none of these cases of it could tell from
-    the truth.
+    """Return the known faults in a cell's equations that none of its cases detects.
 
-    A case tells a fault if it moves an output or a gradient out of its rounding budget. Equal
-    weights, a zero state, one step or equal sizes hide many; faults around a call (memory, layouts,
-    lengths) are not looked at, since one case alone cannot tell them.
+    A case detects a fault that moves an output or a gradient out of its rounding budget. Equal
+    weights, a zero state, one step or equal sizes hide many. Faults around a call (memory, layouts,
+    lengths) are left out, since one case alone cannot detect them.
 
     Parameters
     ----------
     cases
-        All of one cell.
+        Cases of one cell.
     """
-    left: list[tuple[Fault, Edit]] | None = None
+    undetected: list[tuple[Fault, Edit]] | None = None
     for case in cases:
-        if left is None:
-            left = [
+        if undetected is None:
+            undetected = [
                 (fault, fault.edit)
                 for fault in faults(case.cell.name)
                 if fault.edit and not fault.equivalent
             ]
-        left = [(fault, edit) for fault, edit in left if not _tells(case, edit)]
-    return [fault for fault, _ in left or []]
+        undetected = [(fault, edit) for fault, edit in undetected if not _tells(case, edit)]
+    return [fault for fault, _ in undetected or []]
 
 
 def _tells(case: Case, edit: Edit) -> bool:
     budget = case_budget(case)
     with np.errstate(all="ignore"):
-        got = run(apply(equations(case.cell), edit), case.doubles())
+        results = run(apply(equations(case.cell), edit), case.doubles())
     try:
-        agree(case.cell, got, budget.exact, budget.tolerance)
+        agree(case.cell, results, budget.exact, budget.tolerance)
     except Violation:
         return True
     return False

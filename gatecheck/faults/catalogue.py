@@ -1,6 +1,7 @@
-"""Every fault by name: those that people wrote or plainly could, and the systematic misreadings.
+"""Catalogue of all faults by name.
 
-A fault holds functions, so it does not travel between processes; its label does, and :func:`find`
+They are those that people wrote or plainly could, and the systematic misreadings. A fault holds
+functions, so it does not travel between processes; its label does, and :func:`find`
 makes the fault from it again.
 """
 
@@ -37,7 +38,7 @@ def _of(cell: Cell) -> Iterator[Fault]:
         yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
     for name, says, edit, *source in options.rows(cell):
         yield Fault(name, cell.name, says, edit, source="".join(source))
-    if cell not in CELLS.values():  # what the plain cell has is tried on the plain cell
+    if cell not in CELLS.values():  # faults of the plain cell are tried on the plain cell
         return
     for table in (shared.rows, per_gate.rows, _OWN[cell.kind]):
         for name, says, edit, *source in table(cell):
@@ -65,8 +66,9 @@ def _every() -> tuple[Fault, ...]:
 
 
 def faults(cell: str | None = None) -> tuple[Fault, ...]:
-    """The named faults of a cell, or of all cells; of a cell with options, those of its options; of
-    a network, those of its layers.
+    """Return the named faults of a cell, or of all cells.
+
+    For a cell with options these are the faults of its options, for a network those of its layers.
 
     Raises
     ------
@@ -84,12 +86,12 @@ def _generated(cell: str) -> dict[str, Fault]:
 
 
 def find(label: str) -> Fault:
-    """The fault, named or generated, with this label.
+    """Return the fault, named or generated, with this label.
 
     Parameters
     ----------
     label
-        Such as ``lstm: dc not carried``; see :attr:`Fault.label`.
+        Label such as ``lstm: dc not carried``; see :attr:`Fault.label`.
 
     Raises
     ------

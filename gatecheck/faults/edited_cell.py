@@ -1,6 +1,4 @@
-"""The reference, edited or not, as an implementation of the protocol: the subject on which faults
-are planted.
-"""
+"""Implementation of the protocol by the reference equations, edited or not."""
 
 from __future__ import annotations
 
@@ -27,9 +25,9 @@ class Edited:
     cell
         The cell.
     *edits
-        Faults; none gives a correct implementation in NumPy.
+        Faults; without any it is a correct implementation in NumPy.
     masks
-        A fault in how the state is held past the end of a row: an edit of the masked equations.
+        Edit of the masked equations: a fault in how the state is held past the end of a row.
     """
 
     convention = "canonical"
@@ -63,7 +61,7 @@ class Edited:
         c0: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
-        """(y, hT) or (y, hT, cT); shapes as in :mod:`gatecheck.cells`."""
+        """Return (y, hT) or (y, hT, cT); shapes as in :mod:`gatecheck.cells`."""
         return self._outputs(self._arrays(params, x, h0=h0, c0=c0, lengths=lengths))
 
     def forward_each(
@@ -76,10 +74,10 @@ class Edited:
         h0: Array,
         c0: Array | None = None,
     ) -> tuple[Array, ...]:
-        """:meth:`forward` for many inputs that differ in one entry: entry ``entries[k]`` in C order
-        of the input `name` is ``values[k]``.
+        """Return :meth:`forward` for many inputs that differ in one entry.
 
-        The outputs have one leading axis more.
+        Entry ``entries[k]`` in C order of the input `name` is ``values[k]``. The outputs have one
+        more leading axis.
         """
         arrays = _replicated(self._arrays(params, x, h0=h0, c0=c0), len(entries))
         changed = arrays[name].astype(values.dtype)
@@ -97,7 +95,10 @@ class Edited:
         dhT: Array,
         dcT: Array | None = None,
     ) -> dict[str, Any]:
-        """:meth:`backward` for many cotangents: they and the gradients have one leading axis more."""
+        """Return :meth:`backward` for many cotangents.
+
+        These and the gradients have one more leading axis.
+        """
         arrays = _replicated(self._arrays(params, x, h0=h0, c0=c0), len(dy))
         return self._gradients(self._arrays(arrays, arrays["x"], dy=dy, dhT=dhT, dcT=dcT))
 
@@ -112,7 +113,7 @@ class Edited:
         dcT: Array | None,
         lengths: Array | None = None,
     ) -> dict[str, Any]:
-        """A gradient for each parameter, x, h0 and (c0)."""
+        """Return a gradient for each parameter, x, h0 and (c0)."""
         return self._gradients(
             self._arrays(params, x, h0=h0, c0=c0, lengths=lengths, dy=dy, dhT=dhT, dcT=dcT)
         )

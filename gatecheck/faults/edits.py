@@ -17,7 +17,9 @@ Reading = Callable[[Any], Any]
 
 
 def misread(where: str, **instead: Any) -> Edit:
-    """In these equations (names separated by spaces), read some symbols as a constant, or as a
+    """Return the edit that reads some symbols of these equations as something else.
+
+    `where` names the equations, separated by spaces; a symbol is read as a constant, or as a
     function of the scope.
     """
 
@@ -33,12 +35,12 @@ def misread(where: str, **instead: Any) -> Edit:
 
 
 def replaced(**equations: Equation) -> Edit:
-    """Other equations in the place of these."""
+    """Return the edit that replaces these equations by others."""
     return lambda _: equations
 
 
 def both(*edits: Edit) -> Edit:
-    """Several edits, one after the other."""
+    """Return the edit that makes several edits, one after the other."""
 
     def edit(equations: Equations) -> Mapping[str, Equation]:
         out: dict[str, Equation] = {}
@@ -50,32 +52,36 @@ def both(*edits: Edit) -> Edit:
 
 
 def other(name: str) -> Reading:
-    """The reading of X as another term."""
+    """Return the reading of X as another term."""
     return lambda s: s[name]
 
 
 def times(factor: float, name: str) -> Reading:
-    """The reading of X as a multiple of itself."""
+    """Return the reading of X as a multiple of itself."""
     return lambda s: factor * s[name]
 
 
 def transposed(name: str) -> Reading:
-    """The reading of a matrix as its transpose."""
+    """Return the reading of a matrix as its transpose."""
     return lambda s: T(s[name])
 
 
 def exchanged(parts: str, j: str, k: str) -> Edit:
-    """Gates j and k read each other's blocks of some of W, U and b."""
+    """Return the edit by which gates j and k read each other's blocks of W, U or b."""
 
-    def home(part: str, gate: str, equations: Equations) -> str:
+    def equation_of(part: str, gate: str, equations: Equations) -> str:
         return (
             "q" if part == "U" and gate == "n" and equations.cell.reset == "after" else f"a_{gate}"
         )
 
     def swap(part: str) -> Edit:
         def edit(equations: Equations) -> Mapping[str, Equation]:
-            first = misread(home(part, j, equations), **{f"{part}_{j}": other(f"{part}_{k}")})
-            second = misread(home(part, k, equations), **{f"{part}_{k}": other(f"{part}_{j}")})
+            first = misread(
+                equation_of(part, j, equations), **{f"{part}_{j}": other(f"{part}_{k}")}
+            )
+            second = misread(
+                equation_of(part, k, equations), **{f"{part}_{k}": other(f"{part}_{j}")}
+            )
             return both(first, second)(equations)
 
         return edit
@@ -84,7 +90,7 @@ def exchanged(parts: str, j: str, k: str) -> Edit:
 
 
 def apply(equations: Equations, *edits: Edit) -> Equations:
-    """The equations with these edits made, in order."""
+    """Return the equations with these edits made, in order."""
     for edit in edits:
         equations = equations.edited(edit(equations))
     return equations

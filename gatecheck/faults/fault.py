@@ -1,5 +1,6 @@
-"""A fault: a bug that people really write, as an edit of a cell's equations or a wrapper around an
-implementation.
+"""Faults: bugs that people really write.
+
+A fault is an edit of a cell's equations or a wrapper around an implementation.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ class Fault:
     Attributes
     ----------
     name
-        Unique among the faults of its cell, such as ``dc not carried``.
+        Name, unique among the faults of its cell, such as ``dc not carried``.
     cell
-        The name of the cell.
+        Name of the cell.
     says
-        What it does, in one sentence.
+        Description, in one sentence.
     edit
-        The equations that it changes, or None.
+        Edit of the equations, or None.
     wrap
-        What it does around a correct implementation, or None.
+        Wrapper around a correct implementation, or None.
     source
         Where somebody wrote it, if that is known: a repository and an issue.
     equivalent
-        Why no test can tell it from the truth; such a fault is listed and not counted.
+        Why no test can distinguish it from correct code; such a fault is listed and not counted.
     reference_needed
-        Why it can be told only by comparing with another implementation, if that is so.
+        Why only a comparison with another implementation detects it, if that is so.
     """
 
     name: str
@@ -52,12 +53,14 @@ class Fault:
 
     @property
     def label(self) -> str:
-        """Its name among all faults: ``lstm: dc not carried``."""
+        """Name among all faults, such as ``lstm: dc not carried``."""
         return f"{self.cell}: {self.name}"
 
     def side(self, cell: Cell) -> str:
-        """``forward`` if it changes what forward computes, ``backward`` if only gradients,
-        ``around`` if it is a wrapper.
+        """Return the side of the cell on which the fault is.
+
+        ``forward`` if it changes what forward computes, ``backward`` if only gradients, ``around``
+        if it is a wrapper.
         """
         if self.edit is None:
             return "around"
@@ -65,10 +68,10 @@ class Fault:
         return "forward" if set(self.edit(plain)) & set(plain.step) else "backward"
 
     def plant(self) -> Any:
-        """The reference, or our kernels, with this fault, as an implementation.
+        """Return an implementation with this fault.
 
-        An edit needs equations; a wrapper goes around whatever is right, and kernels are the
-        fastest of that.
+        An edit needs equations, so it is made in the reference. A wrapper goes around our kernels,
+        the fastest correct implementation, where they compute the cell.
 
         Raises
         ------

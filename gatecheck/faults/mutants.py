@@ -1,5 +1,6 @@
-"""Every misreading there is: in each equation, each symbol that it reads, read as each thing that a
-person could take for it.
+"""Systematic misreadings of a cell's equations.
+
+In each equation each symbol that it reads is read as each thing that a person could take for it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from gatecheck.reference.equations import Equation
 from gatecheck.reference.scope import Scope, Whole
 
 AROUND = ("t", "T", "before", "after", "all_x", "all_dy", "steps", "first")
-"""What an equation reads to find its neighbours: not a quantity, so not misread here."""
+"""Names that an equation reads to find its neighbors.
+
+They are not quantities, so they are not misread.
+"""
 
 TWINS = {
     "h_prev": ("h",),
@@ -29,14 +33,20 @@ TWINS = {
     "q": ("h_prev",),
     "dh": ("dy", "dh_next"),
 }
-"""Terms that are easily taken for one another, beside those that differ by their gate only."""
+"""Terms that are easily taken for one another.
+
+Those that differ by their gate only are not listed.
+"""
 
 FAMILIES = ("W_", "U_", "b_", "a_", "", "d", "da_")
-"""What there is one of for every gate."""
+"""Prefixes of terms that exist once for every gate."""
 
 
 def reads(cell: Cell) -> dict[str, list[str]]:
-    """Which quantities each equation reads, in order, seen by running it over three steps."""
+    """Return the quantities that each equation reads, in order.
+
+    They are recorded while it runs over three steps.
+    """
     plain = equations(cell)
     params = {k: np.ones(shape) for k, shape in cell.param_shapes(2, 3).items()}
     x = np.ones((3, 2, 2))
@@ -53,17 +63,17 @@ def reads(cell: Cell) -> dict[str, list[str]]:
 
 
 def _seen(equation: Equation, *scopes: Scope) -> list[str]:
-    seen: dict[str, None] = {}
+    names: dict[str, None] = {}
 
     class Spy:
-        """A scope, with a note of what is read from it."""
+        """A scope that records what is read from it."""
 
         def __init__(self, scope: Scope) -> None:
             self._scope = scope
 
         def __getattr__(self, name: str) -> Any:
             if name not in AROUND:
-                seen[name] = None
+                names[name] = None
             return getattr(self._scope, name)
 
         def __getitem__(self, name: str) -> Any:
@@ -71,12 +81,13 @@ def _seen(equation: Equation, *scopes: Scope) -> list[str]:
 
     for scope in scopes:
         equation(Spy(scope))
-    return list(seen)
+    return list(names)
 
 
 def _known(plain: Equations, where: str) -> set[str]:
-    """The terms and blocks that are there by the time this equation is evaluated, and that it could
-    read by mistake.
+    """Return the terms and blocks that an equation could read by mistake.
+
+    They exist by the time it is evaluated.
     """
     order = [*plain.step, *plain.back, *plain.total]
     blocks = {f"{part}_{k}" for part in "WUb" for k in plain.cell.gates} | (
@@ -86,8 +97,9 @@ def _known(plain: Equations, where: str) -> set[str]:
 
 
 def _ways(plain: Equations, where: str, x: str) -> Iterator[tuple[str, str, Reading]]:
-    """The wrong readings of `x` in the equation `where`: for each its name, how a sentence puts it,
-    and the reading.
+    """Yield the wrong readings of `x` in the equation `where`.
+
+    Each is a name, a phrase for a sentence, and the reading.
     """
     cell, known = plain.cell, _known(plain, where)
     yield "0", "zero", zero(x)
@@ -114,7 +126,7 @@ def _ways(plain: Equations, where: str, x: str) -> Iterator[tuple[str, str, Read
 
 
 def _equivalent(plain: Equations, where: str, x: str, way: str) -> str:
-    """Why this misreading changes nothing, or nothing."""
+    """Return why this misreading changes nothing, or an empty string."""
     cell = plain.cell
     gate = where.removeprefix("da_")
     squashed = "h" if cell.kind == "rnn" else gate
@@ -132,12 +144,12 @@ def _equivalent(plain: Equations, where: str, x: str, way: str) -> str:
     ):
         return f"The slope of tanh is 1 - {x}², which is even in {x}."
     if cell.activation == "relu" and (where, x) == ("da_n", "a_n") and way == "doubled":
-        return "The slope of relu depends on the sign of its argument only, and twice a number has the sign of the number."
+        return "The slope of relu depends on the sign of its argument only, which doubling keeps."
     return ""
 
 
 def mutants(cell: str | Cell) -> Iterator[Fault]:
-    """Every systematic misreading of a cell's equations, made one at a time.
+    """Yield every systematic misreading of a cell's equations, one at a time.
 
     Raises
     ------
@@ -147,11 +159,11 @@ def mutants(cell: str | Cell) -> Iterator[Fault]:
     plain = equations(as_cell(cell))
     for where, symbols in reads(plain.cell).items():
         for x in symbols:
-            for way, put, reading in _ways(plain, where, x):
+            for way, phrase, reading in _ways(plain, where, x):
                 yield Fault(
                     f"in {where}: {x} as {way}",
                     plain.cell.name,
-                    f"In the equation of {where}, {x} is read as {put}.",
+                    f"In the equation of {where}, {x} is read as {phrase}.",
                     edit=misread(where, **{x: reading}),
                     equivalent=_equivalent(plain, where, x, way),
                 )

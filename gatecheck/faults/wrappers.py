@@ -1,6 +1,4 @@
-"""What people get wrong around a cell: memory that outlives a call, damaged inputs, absent arrays,
-layouts, sizes and dtypes.
-"""
+"""Faults around a cell: damaged inputs, state between calls, and absent arrays."""
 
 from __future__ import annotations
 
@@ -15,8 +13,9 @@ from gatecheck.faults.edited_cell import Edited
 from gatecheck.faults.edits import Edit, misread
 
 Call = dict[str, Any]
-"""The arguments of one call by name: params, x, h0, c0, in a backward dy, dhT, dcT, and lengths
-where there are any.
+"""Arguments of one call by name.
+
+They are params, x, h0, c0, in a backward dy, dhT, dcT, and lengths where there are any.
 """
 
 Given = Callable[[Call], Call]
@@ -26,17 +25,16 @@ Row = tuple[str, str, Wrapper] | tuple[str, str, Wrapper, str]
 
 
 class Around:
-    """An implementation inside something that gets its surroundings wrong.
+    """Implementation with faulty hooks around its calls.
 
     Parameters
     ----------
     inner
         A correct implementation with canonical arrays.
     given
-        Applied to the arguments of every call.
+        Hook for the arguments of every call.
     outputs, gradients
-        Applied to what forward returns (``y``, ``hT``, ``cT`` by name) and to what backward
-        returns.
+        Hooks for the results of forward (``y``, ``hT``, ``cT`` by name) and of backward.
     """
 
     convention = "canonical"
@@ -63,7 +61,7 @@ class Around:
         c0: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
-        """As the protocol has it, but for the fault."""
+        """Return the outputs, as in the protocol, with the fault."""
         call = self._arguments(lengths, params=params, x=x, h0=h0, c0=c0)
         out = dict(zip(("y", "hT", "cT"), self._inner.forward(**call), strict=False))
         return tuple((self._outputs(call, out) if self._outputs else out).values())
@@ -79,7 +77,7 @@ class Around:
         dcT: Array | None,
         lengths: Array | None = None,
     ) -> dict[str, Any]:
-        """As the protocol has it, but for the fault."""
+        """Return the gradients, as in the protocol, with the fault."""
         call = self._arguments(lengths, params=params, x=x, h0=h0, c0=c0, dy=dy, dhT=dhT, dcT=dcT)
         out = self._inner.backward(**call)
         return self._gradients(call, out) if self._gradients else out
@@ -88,30 +86,31 @@ class Around:
 def wrapped(
     given: Given | None = None, outputs: Returned | None = None, gradients: Returned | None = None
 ) -> Wrapper:
-    """The wrapper with these hooks, which keep nothing between calls."""
+    """Return the wrapper with these hooks, which keep nothing between calls."""
     return lambda inner: Around(inner, given, outputs, gradients)
 
 
 def returning(change: Returned) -> Wrapper:
-    """The wrapper with one hook for the results of both passes."""
+    """Return the wrapper with one hook for the results of both passes."""
     return wrapped(None, change, change)
 
 
 def of(name: str, change: Callable[[Any], Any]) -> Returned:
-    """The hook that changes one result."""
+    """Return the hook that changes one result."""
     return lambda call, out: out | {name: change(out[name])}
 
 
 def each(change: Callable[[Any], Any], *names: str) -> Returned:
-    """The hook that changes these results, or all of them."""
+    """Return the hook that changes these results, or all of them."""
     return lambda call, out: {
         k: change(v) if not names or k in names else v for k, v in out.items()
     }
 
 
 def present(change: Callable[[Any], Any], *names: str) -> Given:
-    """The hook that changes these arguments where they are there; ``params`` stands for each of the
-    parameters.
+    """Return the hook that changes these arguments where they are given.
+
+    ``params`` stands for each of the parameters.
     """
 
     def given(call: Call) -> Call:
@@ -130,7 +129,7 @@ def present(change: Callable[[Any], Any], *names: str) -> Given:
 
 
 def absent(name: str, instead: Callable[[Call], Any]) -> Given:
-    """The hook that puts something else where an argument is left out."""
+    """Return the hook that puts something else where an argument is absent."""
     return lambda call: (
         call | {name: instead(call)} if name in call and call[name] is None else call
     )
@@ -172,7 +171,7 @@ def _copy_from(name: str) -> Callable[[Any, dict[str, Any]], None]:
 
 
 def damage(cell: Cell) -> Iterator[Row]:
-    """Calls that change the arrays that they are given."""
+    """Yield faults that change the arrays that a call is given."""
     yield (
         "x scaled in place",
         "Every call halves the caller's x when it is done.",
@@ -185,7 +184,7 @@ def damage(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "workspace left in params",
-        "Every call leaves an array of its own in the caller's params.",
+        "Every call leaves an extra array in the caller's params.",
         # which does not mind a name too many
         lambda inner: returning(_damaged("params", _store))(Edited(inner.cell)),
     )
@@ -254,8 +253,9 @@ def _shapes(call: Call) -> tuple[Any, ...]:
 
 
 def _stale(*names: str, first: bool = False) -> Wrapper:
-    """Some arguments are those of an earlier call of the same shape: of the last forward, or of the
-    first call.
+    """Return the wrapper that reuses some arguments of an earlier call.
+
+    That is the last forward of the same shape, or the first call.
     """
 
     def wrap(inner: Any) -> Around:
@@ -325,16 +325,16 @@ def _random(change: Callable[[np.random.Generator, Array], Array]) -> Wrapper:
 
 
 def memory(cell: Cell) -> Iterator[Row]:
-    """Something outlives a call that should not, or differs from call to call."""
+    """Yield faults that keep something between calls, or differ from call to call."""
     states = " and ".join(f"{k}0" for k in cell.state)
     yield (
         "state kept between calls",
-        f"Where {states} is absent, a call continues from the state in which the last one ended.",
+        f"Where {states} is absent, a call continues from the final state of the last one.",
         _continues(False),
     )
     yield (
         "state kept although given",
-        f"A call continues from the state in which the last one ended even where {states} is given.",
+        f"A call continues from the final state of the last one even where {states} is given.",
         _continues(True),
     )
     yield (
@@ -344,7 +344,7 @@ def memory(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "tape of the last forward",
-        "The backward reads the inputs and the state of the last forward call, whatever it is given.",
+        "The backward reads the inputs and the state of the last forward call instead of its own.",
         _stale("x", "h0", "c0"),
     )
     yield (
@@ -359,7 +359,7 @@ def memory(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "outputs cached by x",
-        "A forward with an x that was seen before returns what it returned then, whatever else has changed.",
+        "A forward with an x seen before returns the earlier outputs, whatever else has changed.",
         _cached,
     )
     yield (
@@ -396,7 +396,7 @@ def _lacks(name: str) -> Callable[[Call], bool]:
 
 
 def _other_cell(edit: Edit, when: Callable[[Call], bool]) -> Wrapper:
-    """In some calls the cell is another one."""
+    """Return the wrapper that computes another cell in some calls."""
 
     def wrap(inner: Any) -> Any:
         wrong = Edited(inner.cell, edit)
@@ -410,7 +410,7 @@ def _other_cell(edit: Edit, when: Callable[[Call], bool]) -> Wrapper:
 
 
 def absences(cell: Cell) -> Iterator[Row]:
-    """An array that is left out is taken for something else than zero."""
+    """Yield faults that take an absent array for something else than zero."""
     for k in cell.state:
         yield (
             f"absent {k}0 as ones",
@@ -473,7 +473,7 @@ def absences(cell: Cell) -> Iterator[Row]:
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """All of these."""
+    """Yield all of these faults."""
     yield from damage(cell)
     yield from memory(cell)
     yield from absences(cell)

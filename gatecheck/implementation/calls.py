@@ -1,4 +1,4 @@
-"""Calls of a target: whatever it does in one, and what it returns held to what it should."""
+"""Calls of a target, and checks of what they return."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatecheck.errors import ContractError, TargetCrashError, TargetError
 
 
 def guarded(target: Any, what: str, *arguments: Any, **more: Any) -> Any:
-    """What a method of a target returns, whatever it does.
+    """Call a method of a target and return its result.
 
     Raises
     ------
@@ -28,19 +28,19 @@ def guarded(target: Any, what: str, *arguments: Any, **more: Any) -> Any:
 
 
 def describe(value: Any) -> str:
-    """Something that is not what it should be, in two words or three."""
+    """Describe a value of a wrong type in two or three words."""
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)} items"
     return f"a {type(value).__name__}"
 
 
 def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """A plain copy of an array that a target returned.
+    """Return a plain copy of an array that a target returned.
 
     Raises
     ------
     ContractError
-        If it is no array, or of another shape or dtype.
+        If it is not an array, or has another shape or dtype.
     """
     if not isinstance(value, np.ndarray):
         raise ContractError(
@@ -52,6 +52,6 @@ def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any])
         raise ContractError(
             f"{name} has dtype {value.dtype}, but should have dtype {dtype}, like x"
         )
-    # A copy, since a target may hand out a buffer that its next call overwrites; and a plain array,
-    # since a mask would hide entries.
+    # A copy, since the target's next call may overwrite its buffer; plain, since a mask would hide
+    # entries.
     return np.array(value)

@@ -1,8 +1,7 @@
-"""A cell of its own: whatever it computes, its gradient should be that of its own forward, and its
-calls should keep to themselves.
+"""Custom cells, whose gradients are checked against their own forward.
 
-No convention and no equations are consulted. The target gives its own example arrays; what they are
-called and how they are shaped is its own business.
+No convention and no reference equations are used: gradients should match the forward, and calls
+should have no side effects. The target gives its own example arrays, of any names and shapes.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ COTANGENTS = ("dloss", *(f"d{k}" for k in OUTPUTS))
 
 
 class CustomCell:
-    """Stands where a cell's specification would: it says nothing."""
+    """Placeholder for the specification of a cell, without gates."""
 
     name = "custom"
     gates: tuple[str, ...] = ()
@@ -39,7 +38,7 @@ class CustomCell:
 
 
 class OwnConvention(NamedTuple):
-    """Stands where a convention would."""
+    """Placeholder for a convention."""
 
     name: str
 
@@ -49,19 +48,21 @@ OWN = OwnConvention("its own")
 
 
 def is_custom(target: Any, cell: Any) -> bool:
-    """Whether a target is a cell of its own."""
+    """Return whether a target is a custom cell."""
     declared = getattr(target, "cell", None) if cell is None else cell
     return isinstance(declared, str) and declared == CUSTOM.name
 
 
 @dataclass(frozen=True, eq=False)
 class CustomCase:
-    """Arrays that a target made up for itself, and cotangents for what it returns.
+    """Example arrays of a target, and cotangents for its results.
 
     Attributes
     ----------
     params
-        The names of its parameters.
+        Names of its parameters.
+    states
+        Names of its states.
     arrays
         Parameters, ``x``, states in the order in which they are taken, and cotangents. Read-only.
     origin
@@ -84,27 +85,27 @@ class CustomCase:
 
     @property
     def inputs(self) -> list[str]:
-        """The arrays that a gradient may be with respect to."""
+        """Arrays that a gradient may be with respect to."""
         return [k for k in self.arrays if k in (*self.params, "x", *self.states)]
 
     @property
     def cotangents(self) -> list[str]:
-        """The cotangents that are present."""
+        """Cotangents that are present."""
         return [k for k in self.arrays if k not in self.inputs]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of x."""
+        """Dtype of x."""
         return self.arrays["x"].dtype
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many numbers each array has."""
+        """Number of entries of each array."""
         return tuple(a.size for a in self.arrays.values())
 
     @cached_property
     def key(self) -> str:
-        """A digest of the content."""
+        """Digest of the content."""
         digest = hashlib.blake2b(digest_size=16)
         for name, a in sorted(self.arrays.items()):
             digest.update(f"{name}{a.dtype}{a.shape}".encode() + a.tobytes())
@@ -118,16 +119,17 @@ class CustomCase:
 
     @property
     def carried(self) -> list[tuple[str, str]]:
-        """The names of each state before the first step and after the last."""
+        """Names of each state before the first step and after the last."""
         return list(zip(self.states, OUTPUTS[1:], strict=False))
 
     def of(self, arrays: Mapping[str, Array]) -> CustomCase:
-        """A case that has these arrays and no others."""
+        """Return a case with exactly these arrays."""
         return replace(self, arrays=arrays)
 
     def having(self, **arrays: Array | None) -> CustomCase:
-        """The same case with some arrays replaced; None is zeros, since a cell of its own is always
-        given all of them.
+        """Return the case with some arrays replaced.
+
+        None stands for zeros, since a custom cell is always given all arrays.
         """
         new = {
             k: np.zeros_like(self.arrays[k]) if v is None else np.asarray(v, self.dtype)
@@ -136,7 +138,7 @@ class CustomCase:
         return replace(self, arrays={**self.arrays, **new})
 
     def save(self, path: str | Path, **about: Any) -> None:
-        """As of :meth:`gatecheck.cases.Case.save`."""
+        """Write the case; see :meth:`gatecheck.cases.Case.save`."""
         with replacing(path) as file:
             np.savez(file, **self.arrays)  # type: ignore[arg-type]
 
@@ -147,15 +149,15 @@ class CustomCase:
 
 @dataclass(frozen=True, eq=False)
 class CustomSubject:
-    """A target that is a cell of its own, as claims see it.
+    """A custom cell as a subject.
 
     Attributes
     ----------
     target, name, dtypes, abilities, expected_failures
-        As of :class:`gatecheck.implementation.Subject`.
+        See :class:`gatecheck.implementation.Subject`.
     time
-        The axis of its x and y along which it runs; None if it takes no states, or it is not clear.
-        In cases it is the first.
+        The time axis of its x and y; None if it takes no states, or if the axis is not clear. In
+        cases it is the first.
     """
 
     target: Any
@@ -171,29 +173,30 @@ class CustomSubject:
 
     @property
     def traits(self) -> frozenset[str]:
-        """What may be asked of it."""
+        """Traits on which properties may depend."""
         return self.cell.traits | self.abilities | ({"one_way"} if self.time is not None else set())
 
     @property
     def narrowings(self) -> list[str]:
-        """What an audit leaves out, in sentences."""
-        out = [
-            "it is a cell of its own: its gradient is checked against its own forward, and nothing says what forward should be"
+        """Sentences on what an audit leaves out."""
+        sentences = [
+            "it is a custom cell: its gradient is checked against its own forward, "
+            "which has no reference"
         ]
-        out += [f"it is taken to run along axis {self.time} of x"] if self.time is not None else []
+        sentences += [f"its time axis is axis {self.time} of x"] if self.time is not None else []
         return (
-            out
+            sentences
             if "backward" in self.abilities
-            else [*out, "gradients are not audited: there is no backward"]
+            else [*sentences, "gradients are not audited: there is no backward"]
         )
 
     def example(self, seed: int, dtype: str) -> CustomCase:
-        """The target's own example arrays, with cotangents at random for what it returns for them.
+        """Return the target's example arrays, with random cotangents for its results.
 
         Raises
         ------
         TargetError
-            If it gives no example, or not one that can be used.
+            If it gives no example, or one that cannot be used.
         """
         try:
             given = self.target.example(np.random.default_rng(seed))
@@ -205,13 +208,15 @@ class CustomSubject:
                 k: self._time_first(k, np.asarray(v, dtype)) for k, v in (params | rest).items()
             }
         except (Exception, SystemExit) as error:
-            wanted = '{"params": {name: array, …}, "x": array} and perhaps states, such as "h0"'
+            form = '{"params": {name: array, …}, "x": array} and perhaps states, such as "h0"'
             raise TargetError(
-                f"{self.name}.example(rng) raised {type(error).__name__}: {error}; it should return {wanted}"
+                f"{self.name}.example(rng) raised {type(error).__name__}: {error}; it should "
+                f"return {form}"
             ) from error
         if "x" not in rest or set(params) & set(rest):
             raise TargetError(
-                f'{self.name}.example(rng) should return "params", "x" and perhaps states, of different names'
+                f'{self.name}.example(rng) should return "params", "x" and perhaps states, of '
+                "different names"
             )
         case = CustomCase(tuple(params), tuple(k for k in rest if k != "x"), arrays, {"seed": seed})
         rng = np.random.default_rng([seed, 1])
@@ -220,14 +225,14 @@ class CustomSubject:
         )
 
     def examples(self, number: int, seed: int) -> dict[str, list[CustomCase]]:
-        """So many examples in each of its dtypes, from one seed."""
+        """Return a number of examples in each dtype, from one seed."""
         return {
             dtype: [self.example(1000 * seed + k, dtype) for k in range(number)]
             for dtype in self.dtypes
         }
 
     def arguments(self, case: CustomCase) -> dict[str, Any]:
-        """Fresh, writeable copies of what the target is called with."""
+        """Return fresh, writeable copies of the target's arguments."""
         own = {
             k: np.moveaxis(v, 0, self.time).copy() if self.time and k in ("x", "dy") else v.copy()
             for k, v in case.arrays.items()
@@ -238,58 +243,65 @@ class CustomSubject:
         return np.moveaxis(array, self.time, 0) if self.time and name in ("x", "y") else array
 
     def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
-        """Arguments of ``"forward"`` or ``"backward"`` in the order in which the target takes them."""
+        """Return arguments of ``"forward"`` or ``"backward"`` in the target's order."""
         return [v for k, v in arguments.items() if what == "backward" or k not in COTANGENTS]
 
     def forward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
-        """What the target returns for a case: a number is ``loss``, an array ``y``, of several
-        ``y``, ``hT`` and ``cT``.
+        """Return the target's results for a case.
+
+        A number is ``loss``, an array ``y``, and several arrays are ``y``, ``hT`` and ``cT``.
 
         Raises
         ------
         TargetCrashError
             If the target raised an exception.
         ContractError
-            If it returned no number, array, or up to three arrays.
+            If it did not return a number, an array, or up to three arrays.
         """
         return self._outputs(
             self.call("forward", *self.positional("forward", arguments or self.arguments(case)))
         )
 
     def tangent(self, case: CustomCase, direction: CustomCase) -> Results:
-        """The derivative of :meth:`forward` at a case in a direction."""
-        at, along = (self.positional("forward", self.arguments(of)) for of in (case, direction))
+        """Return the derivative of :meth:`forward` at a case in a direction."""
+        at, along = (self.positional("forward", self.arguments(a)) for a in (case, direction))
         return self._outputs(self.call("tangent", *at, *along))
 
     def backward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
-        """A gradient, named ``d`` and its name, for each parameter, x and state.
+        """Return a gradient for each parameter, x and state; its name begins with ``d``.
 
         Raises
         ------
         TargetCrashError, ContractError
             As for :meth:`forward`.
         """
-        got = self.call("backward", *self.positional("backward", arguments or self.arguments(case)))
-        if not isinstance(got, Mapping) or set(got) != set(case.inputs):
-            names = sorted(got) if isinstance(got, Mapping) else type(got).__name__
+        gradients = self.call(
+            "backward", *self.positional("backward", arguments or self.arguments(case))
+        )
+        if not isinstance(gradients, Mapping) or set(gradients) != set(case.inputs):
+            names = (
+                sorted(gradients) if isinstance(gradients, Mapping) else type(gradients).__name__
+            )
             raise ContractError(
-                f"backward returned {names}, but should return a dict of gradients for {sorted(case.inputs)}"
+                f"backward returned {names}, but should return a dict of gradients for "
+                f"{sorted(case.inputs)}"
             )
         own = self.arguments(case)
         shapes = {k: v.shape for k, v in (own | own["params"]).items() if k != "params"}
-        for name, gradient in got.items():
+        for name, gradient in gradients.items():
             if np.shape(gradient) != shapes[name]:
                 raise ContractError(
-                    f"the gradient of {name} has shape {np.shape(gradient)}, but should have shape {shapes[name]}"
+                    f"the gradient of {name} has shape {np.shape(gradient)}, but should have "
+                    f"shape {shapes[name]}"
                 )
-        return {f"d{k}": np.array(self._time_first(k, np.asarray(v))) for k, v in got.items()}
+        return {f"d{k}": np.array(self._time_first(k, np.asarray(v))) for k, v in gradients.items()}
 
     def run(self, case: CustomCase) -> Results:
-        """Forward, and backward where there is one."""
+        """Return the results of forward, and of backward if there is one."""
         return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
 
     def call(self, what: str, *arguments: Any) -> Any:
-        """What a method of the target returns, as it is.
+        """Return the result of a method of the target, unchanged.
 
         Raises
         ------
@@ -298,13 +310,14 @@ class CustomSubject:
         """
         return guarded(self.target, what, *arguments)
 
-    def _outputs(self, got: Any) -> Results:
-        values = list(got) if isinstance(got, tuple | list) else [got]
+    def _outputs(self, result: Any) -> Results:
+        values = list(result) if isinstance(result, tuple | list) else [result]
         if not 1 <= len(values) <= len(OUTPUTS) or not all(
             isinstance(v, np.ndarray | np.number | float) for v in values
         ):
             raise ContractError(
-                f"forward returned {type(got).__name__}, but should return a number, an array, or up to three arrays"
+                f"forward returned {type(result).__name__}, but should return a number, an array, "
+                "or up to three arrays"
             )
         if len(values) == 1 and np.ndim(values[0]) == 0:
             return {"loss": np.asarray(values[0])}
@@ -315,7 +328,7 @@ class CustomSubject:
 
 
 def custom_subject(target: Any, name: str | None = None) -> CustomSubject:
-    """A target with ``cell = "custom"``, or a class of one, as the claims see it.
+    """Return a target with ``cell = "custom"``, or a class of one, as a subject.
 
     Raises
     ------
@@ -334,35 +347,36 @@ def custom_subject(target: Any, name: str | None = None) -> CustomSubject:
         if not callable(getattr(target, needed, None)):
             raise TargetError(f'{name} has no {needed}, which a cell = "custom" needs')
     dtypes = tuple(getattr(target, "dtypes", ("float32", "float64")))
-    has = {k: callable(getattr(target, k, None)) for k in ("backward", "tangent")} | {
+    has_method = {k: callable(getattr(target, k, None)) for k in ("backward", "tangent")} | {
         "complex": "complex128" in dtypes
     }
     real = tuple(d for d in dtypes if d != "complex128")
-    found = CustomSubject(
+    subject = CustomSubject(
         target,
         name,
         real,
-        frozenset(k for k, v in has.items() if v),
+        frozenset(k for k, v in has_method.items() if v),
         dict(getattr(target, "expected_failures", {})),
     )
-    return replace(found, time=_time_axis(found))
+    return replace(subject, time=_time_axis(subject))
 
 
 def _time_axis(subject: CustomSubject) -> int | None:
-    """The axis along which a target runs, as it declares or as shapes tell.
+    """Return the time axis of a target, as declared or as its shapes determine.
 
-    With a state (H,) it is the first of x (T, D), and with states (B, ...) that of x (T, B, D) or
-    (B, T, D) which is not B.
+    With a state (H,) it is the first axis of x (T, D); with states (B, ...) it is that axis of
+    x (T, B, D) or (B, T, D) which is not B.
     """
     declared = getattr(subject.target, "time_axis", None)
     if declared is not None and (not isinstance(declared, int) or declared < 0):
         raise TargetError(
-            f"{subject.name}.time_axis is {declared!r}, but should be the number of an axis of x, from 0"
+            f"{subject.name}.time_axis is {declared!r}, but should be the number of an axis of x, "
+            "from 0"
         )
     try:
         case = subject.example(0, subject.dtypes[0])
         out = subject.forward(case)
-    except GatecheckError:  # which the audit meets and tells
+    except GatecheckError:  # the audit will report it
         return None
     x, states = case["x"], [case[start] for start, _ in case.carried]
     if (
@@ -390,6 +404,7 @@ def _time_axis(subject: CustomSubject) -> int | None:
     )
     if declared is not None and not fits:
         raise TargetError(
-            f"{subject.name}.time_axis is {declared}, but x {x.shape} and y {out['y'].shape} do not share a time there"
+            f"{subject.name}.time_axis is {declared}, but x {x.shape} and y {out['y'].shape} "
+            "differ in length there"
         )
     return axis if fits else None

@@ -1,4 +1,4 @@
-"""What is under audit: what a target declares, and calls of it with canonical arrays in and out."""
+"""Subjects: targets made callable in canonical arrays."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIME_MAJOR = "TBD"
 
 @dataclass
 class Shared:
-    """What was returned for one case, by the name of the method."""
+    """Results of the target for one case, by the name of the method."""
 
     case: Case | None = None
     results: dict[str, Results] = field(default_factory=dict)
@@ -33,29 +33,29 @@ class Shared:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An implementation as the properties see it: canonical arrays in, canonical results out.
+    """Implementation as the properties see it: canonical arrays in and out.
 
     Attributes
     ----------
     target
         The implementation.
     name
-        For reports.
+        Name for reports.
     cell, convention, dtypes, sizes, options, expected_failures
-        What it declares; see :class:`gatecheck.implementation.protocol.Implementation`. Of the options only those
-        that are set.
+        Declarations of the target; see :class:`gatecheck.implementation.protocol.Implementation`. The options are
+        only those that are set.
     abilities
-        Which of :data:`gatecheck.implementation.protocol.ABILITIES` it has.
+        Those of :data:`gatecheck.implementation.protocol.ABILITIES` that it has.
     undeclared
         Whether it declares no convention, so that canonical arrays are a guess.
     few_shapes
-        Whether it asks for cases of few different sizes.
+        Whether it requests cases of few different sizes.
     notes
-        What it says of itself, and what was found out about it, in sentences.
+        Sentences that it declares about itself, and that were found out about it.
     own_weights
-        The canonical parameters that it carries, if any.
+        Canonical parameters that it comes with, if any.
     shared
-        What it returned for the case at hand.
+        Results for the current case.
     """
 
     target: Any
@@ -74,10 +74,9 @@ class Subject:
     shared: Shared = field(default_factory=Shared, init=False, repr=False)
 
     def share(self, case: Case) -> None:
-        """From now on ask the target once what it returns for this case, on which many properties
-        are tried.
+        """Call the target once for this case, on which many properties are tried.
 
-        A property that wants a call of its own passes the arguments.
+        A property that needs a separate call passes the arguments.
         """
         if self.shared.case != case:
             self.shared.results.clear()
@@ -85,15 +84,15 @@ class Subject:
 
     @property
     def traits(self) -> frozenset[str]:
-        """The traits of its cell, and its own abilities."""
+        """Traits of its cell, and its own abilities."""
         return self.cell.traits | self.abilities
 
     @cached_property
     def spelling(self) -> Convention:
-        """Its convention; where that has no place for a bias, and D is free, with the bias as the
-        weight of an input that is always one.
+        """Convention of its parameters, in which it can have any bias if D is free.
 
-        Otherwise gates could not be saturated, and what is claimed of them not be tried.
+        If its convention has no place for a bias, the bias is the weight of an input that is always
+        one. Otherwise gates could not be saturated, and many properties could not be tried.
         """
         return (
             self.convention if "D" in self.sizes else self.convention.with_constant_input(self.cell)
@@ -101,26 +100,27 @@ class Subject:
 
     @property
     def constant_inputs(self) -> int:
-        """How many inputs that are always one the target has before those of a case."""
+        """Number of inputs, always one, that precede those of a case."""
         return int(self.spelling is not self.convention)
 
     @property
     def absent(self) -> list[str]:
-        """The canonical parameters for which its convention has no place: they are zero in every
-        case.
+        """Canonical parameters for which its convention has no place.
+
+        They are zero in every case.
         """
         return self.spelling.absent(self.cell)
 
     def possible(self, case: Case) -> Case:
-        """A case with zero for what its convention has no place for."""
+        """Return a case with zero for what its convention has no place for."""
         return case.having(**{name: np.zeros_like(case[name]) for name in self.absent})
 
     @property
     def narrowings(self) -> list[str]:
-        """What the declaration leaves out of the audit, in sentences."""
+        """Sentences that say what the declaration leaves out of the audit."""
         out = [*self.notes, *(f"{k} is always {v}" for k, v in self.sizes.items())]
         out += [
-            "its cases have few different sizes, since it asks for that: each is compiled"
+            "its cases have few different sizes, as it requests: each is compiled"
         ] * self.few_shapes
         out += [
             "it has no bias: b is here the weight of one more input, the first, that is always 1"
@@ -141,8 +141,9 @@ class Subject:
         )
 
     def arguments(self, case: Case, constant: float = 1.0) -> dict[str, Any]:
-        """Fresh, writeable copies of what the target is called with, in its own convention; its
-        constant inputs may be another number.
+        """Return fresh, writeable arguments of the target, in its own convention.
+
+        Its constant inputs may be another number than one.
         """
         states = {k: case.get(k) for k in (*STATES, "dhT", "dcT")}
         optional = {
@@ -162,14 +163,14 @@ class Subject:
         return {"params": self.spelling.spell(self.cell, case.params)} | optional | sequences | more
 
     def laid_out(self, sequence: Array, lengths: Array | None = None) -> Array:
-        """A copy of a sequence ``(T, B, ...)`` as the target takes and returns it."""
+        """Return a copy of a sequence ``(T, B, ...)`` in the layout of the target."""
         sequence = _reversed(sequence, lengths) if "reverse" in self.options else sequence
         return np.array(
             sequence.transpose([_TIME_MAJOR.index(axis) for axis in self.axes]), order="C"
         )
 
     def time_major(self, sequence: Array, lengths: Array | None = None) -> Array:
-        """The inverse of :meth:`laid_out`."""
+        """Return a copy ``(T, B, ...)``: the inverse of :meth:`laid_out`."""
         sequence = sequence.transpose([self.axes.index(axis) for axis in _TIME_MAJOR])
         return np.array(
             _reversed(sequence, lengths) if "reverse" in self.options else sequence, order="C"
@@ -177,12 +178,12 @@ class Subject:
 
     @property
     def axes(self) -> str:
-        """The axes of x and y as the target takes and returns them, such as ``"BTD"``."""
+        """Axes of x and y in the layout of the target, such as ``"BTD"``."""
         return self.convention.sequence_axes("batch_first" in self.options)
 
     @property
     def _states(self) -> list[str]:
-        """The states in the order in which the target takes and returns them."""
+        """States in the order of the target."""
         return [k for k in self.convention.states if k in self.cell.state]
 
     def _sequence_shape(self, T: int, B: int, n: int) -> tuple[int, ...]:
@@ -190,11 +191,11 @@ class Subject:
         return tuple(sizes[axis] for axis in self.axes)
 
     def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
-        """Arguments of ``"forward"``, ``"backward"`` or ``"tangent"`` in the order in which the
-        target takes them.
+        """Return the arguments of a method in the order of the target.
+
+        The method is ``"forward"``, ``"backward"`` or ``"tangent"``.
         """
-        # A backward and a tangent have a place for the cell state of any cell, behind h where there
-        # is none.
+        # A backward and a tangent take a cell state for any cell: after h if the cell has none.
         order = self._states if what == "forward" or "c" in self._states else ["h", "c"]
         states = [arguments[f"{k}0"] for k in order]
         cotangents = (
@@ -203,14 +204,14 @@ class Subject:
         return [arguments["params"], arguments["x"], *states, *cotangents]
 
     def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
-        """y ``(T, B, H)``, hT and (cT) ``(B, H)``.
+        """Return y ``(T, B, H)``, hT and (cT) ``(B, H)``.
 
         Raises
         ------
         TargetCrashError
             If the target raised an exception.
         ContractError
-            If it returned something else than the protocol says.
+            If it returned something that the protocol does not allow.
         """
         return self._once("forward", self._forward, case, arguments)
 
@@ -231,12 +232,13 @@ class Subject:
         if what not in self.shared.results:
             self.shared.results[what] = ask(case, self.arguments(case))
             for array in self.shared.results[what].values():
-                array.flags.writeable = False  # it is every property's
+                array.flags.writeable = False  # all properties share it
         return dict(self.shared.results[what])
 
     def tangent(self, case: Case, direction: Case) -> Results:
-        """The derivative of :meth:`forward` at a case in a direction, whose arrays are those of the
-        other case.
+        """Return the derivative of :meth:`forward` at a case in a direction.
+
+        The arrays of the direction are those of the other case.
 
         Raises
         ------
@@ -244,8 +246,8 @@ class Subject:
             As for :meth:`forward`.
         """
         at, along = (
-            self.positional("tangent", self.arguments(of, constant))
-            for of, constant in ((case, 1.0), (direction, 0.0))
+            self.positional("tangent", self.arguments(point, constant))
+            for point, constant in ((case, 1.0), (direction, 0.0))
         )
         return self._outputs(case, "tangent", self.call("tangent", *at, *along))
 
@@ -267,10 +269,10 @@ class Subject:
         return {"y": self.time_major(out["y"], case.get("lengths"))} | states
 
     def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
-        """The gradients ``dW``, ``dU``, ``db``, (``dc_n``), ``dx``, and ``dh0``, (``dc0``) unless
-        that state is absent and left out.
+        """Return the gradients with respect to the parameters, x and initial states.
 
-        Parameters that its convention has no place for have none.
+        They are ``dW``, ``dU``, ``db``, (``dc_n``), ``dx``, and ``dh0``, (``dc0``), unless that
+        state is absent and left out. Parameters that its convention has no place for have none.
 
         Raises
         ------
@@ -280,39 +282,46 @@ class Subject:
         return self._once("backward", self._backward, case, arguments)
 
     def _backward(self, case: Case, a: Mapping[str, Any]) -> Results:
-        got = self.call("backward", *self.positional("backward", a), **_lengths(a))
-        if not isinstance(got, Mapping):
+        returned = self.call("backward", *self.positional("backward", a), **_lengths(a))
+        if not isinstance(returned, Mapping):
             raise ContractError(
-                f"backward returned {describe(got)}, but should return a dict of gradients"
+                f"backward returned {describe(returned)}, but should return a dict of gradients"
             )
         T, B, D, H = case.sizes
         shapes = self.spelling.shapes(self.cell, D, H)
         states = {f"{k}0": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state}
-        absent = {k for k in states if case.get(k) is None and got.get(k) is None}
-        wanted = {**shapes, "x": self._sequence_shape(T, B, D + self.constant_inputs), **states}
-        given = {k for k in got if k not in absent and not (got[k] is None and k not in wanted)}
-        if given != set(wanted) - absent:
-            raise ContractError(
-                f"backward returned gradients for {sorted(given)}, but should for {sorted(set(wanted) - absent)}"
-            )
-        found = {
-            k: checked(f"the gradient of {k}", got[k], wanted[k], case.dtype) for k in sorted(given)
+        absent = {k for k in states if case.get(k) is None and returned.get(k) is None}
+        expected = {**shapes, "x": self._sequence_shape(T, B, D + self.constant_inputs), **states}
+        names = {
+            k
+            for k in returned
+            if k not in absent and not (returned[k] is None and k not in expected)
         }
-        found["x"] = np.array(
-            self.time_major(found["x"], case.get("lengths"))[..., self.constant_inputs :], order="C"
+        if names != set(expected) - absent:
+            raise ContractError(
+                f"backward returned gradients for {sorted(names)}, "
+                f"but should for {sorted(set(expected) - absent)}"
+            )
+        arrays = {
+            k: checked(f"the gradient of {k}", returned[k], expected[k], case.dtype)
+            for k in sorted(names)
+        }
+        arrays["x"] = np.array(
+            self.time_major(arrays["x"], case.get("lengths"))[..., self.constant_inputs :],
+            order="C",
         )
-        params = self.spelling.pull_back(self.cell, {k: found[k] for k in shapes})
-        inputs = {"x": found["x"]} | {
-            k: self.convention.read_state(self.cell, found[k]) for k in states if k in found
+        params = self.spelling.pull_back(self.cell, {k: arrays[k] for k in shapes})
+        inputs = {"x": arrays["x"]} | {
+            k: self.convention.read_state(self.cell, arrays[k]) for k in states if k in arrays
         }
         return {f"d{k}": v for k, v in (params | inputs).items()}
 
     def run(self, case: Case) -> Results:
-        """Forward, and backward where there is one."""
+        """Return the results of forward, and of backward if there is one."""
         return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
 
     def call(self, what: str, *arguments: Any, **more: Any) -> Any:
-        """What a method of the target returns for arguments in its own convention, as it is.
+        """Call a method of the target in its own convention; return its result as it is.
 
         Raises
         ------
@@ -323,7 +332,7 @@ class Subject:
 
 
 def _reversed(sequence: Array, lengths: Array | None) -> Array:
-    """Each row from its last step to its first, with the padding behind it where it was."""
+    """Reverse each row in time; the padding behind it stays in place."""
     if lengths is None:
         return sequence[::-1]
     t = np.arange(len(sequence))[:, None]
@@ -348,16 +357,16 @@ def subject(
     convention: str | Convention | None = None,
     name: str | None = None,
 ) -> Subject:
-    """What the properties need to know of a target.
+    """Return the subject of a target, with its declarations.
 
     Parameters
     ----------
     target
-        An implementation, or a class of one that can be made without arguments.
+        Implementation, or a class that makes one without arguments.
     cell, convention
-        Instead of what it declares.
+        Replacements for what it declares.
     name
-        For reports; by default its class.
+        Name for reports; by default that of its class.
 
     Raises
     ------
@@ -368,7 +377,7 @@ def subject(
     """
     if isinstance(target, Subject):
         return target
-    # What the caller says is the caller's mistake, what the target declares is the target's.
+    # A wrong argument is a usage error, a wrong declaration the target's error.
     chosen_cell = None if cell is None else as_cell(cell)
     chosen_convention = None if convention is None else as_convention(convention)
     if isinstance(target, type):
@@ -386,7 +395,8 @@ def subject(
     declared = chosen_cell or _attribute(label, target, "cell")
     if declared is None:
         raise TargetError(
-            f'{label} does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell'
+            f"{label} does not say which cell it is: "
+            'set cell = "rnn", "gru" or "lstm", or give --cell'
         )
     dtypes = _declared(label, target, "dtypes", tuple | list, ("float32", "float64"))
     if not set(dtypes) <= {"float32", "float64", "complex128"} or not {"float32", "float64"} & set(
@@ -400,16 +410,18 @@ def subject(
         k not in ("T", "B", "D", "H") or not isinstance(v, int) or v < 1 for k, v in sizes.items()
     ):
         raise TargetError(
-            f"{label} declares sizes {sizes}, but should name T, B, D or H with a whole number of at least 1"
+            f"{label} declares sizes {sizes}, "
+            "but should name T, B, D or H with a whole number of at least 1"
         )
     options = _declared(label, target, "options", Mapping, {})
     if any(k not in OPTIONS or not isinstance(v, bool) for k, v in options.items()):
         raise TargetError(
-            f"{label} declares options {options}, but should say True or False of {' or '.join(OPTIONS)}"
+            f"{label} declares options {options}, "
+            f"but should say True or False of {' or '.join(OPTIONS)}"
         )
     expected_failures = _declared(label, target, "expected_failures", Mapping, {})
     own_weights = _declared(label, target, "own_weights", Mapping, {})
-    has = {
+    abilities = {
         "backward": callable(_attribute(label, target, "backward")),
         "tangent": callable(_attribute(label, target, "tangent")),
         "complex": "complex128" in dtypes,
@@ -418,22 +430,24 @@ def subject(
         "own_weights": bool(own_weights),
     }
     try:
-        its_cell = as_cell(declared)
-        its_convention = chosen_convention or as_convention(_attribute(label, target, "convention"))
+        subject_cell = as_cell(declared)
+        subject_convention = chosen_convention or as_convention(
+            _attribute(label, target, "convention")
+        )
         return Subject(
             target,
             label,
-            its_cell,
-            its_convention,
+            subject_cell,
+            subject_convention,
             tuple(d for d in dtypes if d != "complex128"),
-            frozenset(k for k, v in has.items() if v),
+            frozenset(k for k, v in abilities.items() if v),
             dict(sizes),
             frozenset(k for k, v in options.items() if v),
             dict(expected_failures),
             chosen_convention is None and _attribute(label, target, "convention") is None,
             bool(_attribute(label, target, "few_shapes")),
             tuple(str(note) for note in _declared(label, target, "notes", tuple | list, ())),
-            its_convention.read(its_cell, own_weights) if own_weights else {},
+            subject_convention.read(subject_cell, own_weights) if own_weights else {},
         )
     except GatecheckError as error:
         raise TargetError(f"{label}: {error}") from error

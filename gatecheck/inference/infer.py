@@ -1,9 +1,9 @@
-"""Which convention an implementation follows, found by asking it.
+"""Inference of an implementation's convention, from calls with chosen arrays.
 
-The arrays are ours to choose, so each question is asked alone: with recurrent weights and biases at
-zero the outputs of one step tell the order, the polarity and the place of the input weights; then
-those of the recurrent weights, and where the reset is; then the biases. What is found is confirmed
-on whole sequences within the rounding budget.
+With recurrent weights and biases at zero, the outputs of one step determine the order, the polarity
+and the place of the input weights; further calls determine those of the recurrent weights and the
+place of the reset, then the biases. The result is confirmed on whole sequences within the rounding
+budget.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from gatecheck.implementation import Subject
 from gatecheck.reference import Results, ahead, equations
 
 SCREEN = {"float32": 2e-4, "float64": 1e-9}
-"""How far the outputs of one step may be off, relative to the largest: far above rounding, far
-below another convention.
+"""Largest relative error of the outputs of one step, by dtype.
+
+Far above rounding, and far below the error of another convention.
 """
 
 
 @dataclass(frozen=True)
 class Inference:
-    """What was found.
+    """The result of an inference.
 
     Attributes
     ----------
     found
-        Each convention that explains what was seen, with the cell; those that differ only in arrays
-        that are added are one.
+        Each convention that explains the results, with the cell; conventions that differ only in
+        arrays that are added count as one.
     states_seen
-        Whether the initial states were seen to matter; an implementation that ignores them leaves
-        their order open.
+        True if the initial states matter; if an implementation ignores them, their order is open.
     asked
-        How often the implementation was called.
+        Number of calls of the implementation.
     """
 
     found: tuple[tuple[Convention, Cell], ...]
@@ -65,38 +65,40 @@ class Inference:
 
     @property
     def sentence(self) -> str:
-        """What was found, in words."""
+        """The result, in words."""
         if not self.found:
-            return "no convention that gatecheck knows how to spell explains it"
+            return "no convention that gatecheck can express explains it"
         described = [describe(convention, cell) for convention, cell in self.found]
-        said = (
+        sentence = (
             described[0]
             if len(described) == 1
-            else f"it cannot be told apart here whether {'; or '.join(described)}"
+            else f"it cannot be decided here whether {'; or '.join(described)}"
         )
-        return said + ("" if self.states_seen else "; the initial states are ignored")
+        return sentence + ("" if self.states_seen else "; the initial states are ignored")
 
 
 def describe(convention: Convention, cell: Cell) -> str:
-    """A convention of one cell, in words."""
+    """Describe a convention of one cell in words."""
     layout = convention.layouts["gru-before" if cell.reset == "before" else cell.kind]
-    holds = ", ".join(f"{name} = [{content}]" for name, content in layout.arrays.items())
-    said = [
+    contents = ", ".join(f"{name} = [{content}]" for name, content in layout.arrays.items())
+    phrases = [
         f"it is a {cell}",
         f"in the convention {convention.name}"
         if convention.name in CONVENTIONS
-        else f"with {holds}",
+        else f"with {contents}",
     ]
-    said += ["a gate's block is a set of rows"] * convention.rows + [
+    phrases += ["a gate's block is a set of rows"] * convention.rows + [
         "gates interleaved"
     ] * convention.interleaved
-    said += [f"the opposite polarity in {' and '.join(layout.negated)}"] if layout.negated else []
-    said += [f"axes {convention.axes}"] if convention.axes != "TBD" else []
-    said += ["states in columns"] * convention.columns + [f"states {convention.state_axes}"] * bool(
-        convention.state_axes
+    phrases += (
+        [f"the opposite polarity in {' and '.join(layout.negated)}"] if layout.negated else []
     )
-    said += ["states in the order (c, h)"] * (convention.states == "ch")
-    return ", ".join(said)
+    phrases += [f"axes {convention.axes}"] if convention.axes != "TBD" else []
+    phrases += ["states in columns"] * convention.columns + [
+        f"states {convention.state_axes}"
+    ] * bool(convention.state_axes)
+    phrases += ["states in the order (c, h)"] * (convention.states == "ch")
+    return ", ".join(phrases)
 
 
 class _Asked(NamedTuple):
@@ -109,12 +111,12 @@ class _Asked(NamedTuple):
 
 
 class Questions:
-    """The questions to one implementation, and what it answers."""
+    """Calls of one implementation with chosen arrays, and comparison of their results."""
 
     def __init__(self, target: Any, shapes: Shapes, cell: Cell, dtype: str, seed: int) -> None:
         self.target, self.shapes, self.cell, self.dtype = target, shapes, cell, dtype
         self.fixed: Mapping[str, int] = getattr(target, "sizes", {})
-        # All different, so that no axis is taken for another.
+        # Distinct, so that no axis can be mistaken for another.
         self.sizes = Sizes(1, 2, 3, 5)._replace(**self.fixed)
         self.rng = np.random.default_rng(seed)
         self.asked = 0
@@ -123,7 +125,7 @@ class Questions:
         return np.round(self.rng.standard_normal(shape), 3).astype(self.dtype)
 
     def arrays(self) -> dict[str, Array]:
-        """Parameters at random, of the implementation's own shapes."""
+        """Draw parameters of the implementation's own shapes."""
         _, _, D, H = self.sizes
         return {
             name: self.normal(*shape) / np.asarray(2, self.dtype)
@@ -133,9 +135,7 @@ class Questions:
     def ask(
         self, frame: Convention, arrays: Mapping[str, Array], *, zero_states: bool = False
     ) -> _Asked | None:
-        """What the implementation returns for one step, or None where it cannot be called like
-        that.
-        """
+        """Call the implementation for one step; return None if that fails."""
         T, B, D, H = self.sizes
         x, states = (
             self.normal(T, B, D),
@@ -163,28 +163,28 @@ class Questions:
         )
 
     def close(self, asked: _Asked, cell: Cell, params: Sequence[Mapping[str, Array]]) -> list[int]:
-        """Which of many parameters make the cell do what the implementation did."""
+        """Return the indices of the parameters with which the cell reproduces a call."""
         stacked = {name: np.stack([p[name] for p in params]).astype(float) for name in params[0]}
         with np.errstate(all="ignore"):
-            got, _ = ahead(
+            outputs, _ = ahead(
                 equations(cell),
                 stacked
                 | {"x": asked.x.astype(float)}
                 | {k: v.astype(float) for k, v in asked.states.items()},
             )
         fits = np.ones(len(params), bool)
-        for name, found in asked.results.items():
-            off = (
-                np.abs(got[name] - found)
-                .reshape(len(params) if got[name].ndim > found.ndim else 1, -1)
+        for name, value in asked.results.items():
+            error = (
+                np.abs(outputs[name] - value)
+                .reshape(len(params) if outputs[name].ndim > value.ndim else 1, -1)
                 .max(-1)
             )
-            fits &= off <= SCREEN[self.dtype] * max(1.0, float(np.abs(found).max()))
+            fits &= error <= SCREEN[self.dtype] * max(1.0, float(np.abs(value).max()))
         return [int(k) for k in np.flatnonzero(fits)]
 
 
 class Guess(NamedTuple):
-    """What is known so far: a convention that holds the weights, and the cell."""
+    """A partial result: a convention that holds the weights, and the cell."""
 
     convention: Convention
     cell: Cell
@@ -203,9 +203,7 @@ class Guess(NamedTuple):
 
 
 def _dialects(cell: Cell) -> list[Cell]:
-    """The same cell with other activations, with a forget bias at run time, or with its reset
-    elsewhere.
-    """
+    """Return the cell with other activations or a forget bias at run time."""
     if cell.kind == "rnn":
         return [replace(cell, activation=a) for a in ("tanh", "relu", "sigmoid")]
     biases_at_run_time = (0.0, 1.0) if cell.kind == "lstm" else (0.0,)
@@ -217,9 +215,9 @@ def _dialects(cell: Cell) -> list[Cell]:
 
 
 def frames(structure: Structure, cell: Cell) -> Iterator[Convention]:
-    """The ways in which sequences and states may be laid out."""
+    """Yield the possible layouts of sequences and states."""
     orders = ("hc", "ch") if "c" in cell.state else ("hc",)
-    laid: tuple[dict[str, Any], ...] = (
+    state_layouts: tuple[dict[str, Any], ...] = (
         {},
         {"columns": True},
         {"state_axes": "BNH"},
@@ -230,46 +228,47 @@ def frames(structure: Structure, cell: Cell) -> Iterator[Convention]:
         "vectors": structure.form,
         "stacked": structure.stacked,
     }
-    for axes_, of_states, states in itertools.product(AXES, laid, orders):
+    for axes_, of_states, states in itertools.product(AXES, state_layouts, orders):
         yield Convention("inferred", {}, axes=axes_, states=states, **own, **of_states)
 
 
 def ordered(
     structure: Structure, gates: Sequence[str], part: str = "W"
 ) -> Iterator[dict[str, str]]:
-    """Every order in which the matrices with a part may hold the gates: by name the content."""
+    """Yield the contents of matrices with a part, by name, for each gate order."""
     holders = {name: own for name, own in structure.matrices.items() if part in own[0].split("; ")}
     for order in itertools.permutations(gates):
-        left, out = list(order), {}
+        remaining, out = list(order), {}
         for name, (parts, n) in holders.items():
-            out[name] = f"{parts} : {''.join(left[:n])}"
-            del left[:n]
+            out[name] = f"{parts} : {''.join(remaining[:n])}"
+            del remaining[:n]
         yield out
 
 
 def _zeroed(
     partial_: Convention, cell: Cell, arrays: dict[str, Array], keep: str
 ) -> dict[str, Array]:
-    """The same arrays with everything zero but the canonical parameters named."""
+    """Return the arrays with everything zero but some canonical parameters."""
     names = partial_.shapes(cell, 1, 1)
     params = partial_.read(cell, {name: arrays[name] for name in names})
-    kept = {name: v if name in keep.split() else np.zeros_like(v) for name, v in params.items()}
-    return {name: np.zeros_like(v) for name, v in arrays.items()} | partial_.spell(cell, kept)
+    values = {name: v if name in keep.split() else np.zeros_like(v) for name, v in params.items()}
+    return {name: np.zeros_like(v) for name, v in arrays.items()} | partial_.spell(cell, values)
 
 
 def orders(search: Questions, structure: Structure) -> list[Guess]:
-    """Every order in which the matrices may hold the input weights. In which frame is all the same:
-    it says nothing of parameters.
+    """Return a guess for each order in which the matrices may hold the input weights.
+
+    All have the same frame, which does not affect parameters.
     """
-    # without U the reset is not seen
+    # Without U the reset has no effect.
     cell = replace(search.cell, reset="before") if search.cell.reset else search.cell
     kind = "gru-before" if cell.reset else cell.kind
     frame, plain = next(frames(structure, search.cell)), replace(cell, peepholes=False)
     interleaving = (False, True) if any(n > 1 for _, n in structure.matrices.values()) else (False,)
     guesses: list[Guess] = []
     for held, between in itertools.product(ordered(structure, cell.gates), interleaving):
-        apart = next(ordered(structure, cell.gates, "U")) | held
-        layout = Layout("".join(cell.gates), apart)
+        contents = next(ordered(structure, cell.gates, "U")) | held
+        layout = Layout("".join(cell.gates), contents)
         guesses.append(
             Guess(replace(frame, interleaved=between, layouts={kind: layout}), plain, layout)
         )
@@ -279,8 +278,9 @@ def orders(search: Questions, structure: Structure) -> list[Guess]:
 def inputs(
     search: Questions, guesses: Sequence[Guess], frame: Convention, *, zero_states: bool
 ) -> Iterator[Guess]:
-    """What the input weights tell: their order, polarity and place, and the dialect of the
-    activations.
+    """Yield guesses that agree on the input weights and the activations.
+
+    They determine the order, polarity and place of the input weights.
     """
     plain = guesses[0].cell
     kind = "gru-before" if plain.reset else plain.kind
@@ -310,7 +310,7 @@ def inputs(
 def recurrent(
     search: Questions, structure: Structure, so_far: Guess, *, zero_states: bool
 ) -> Iterator[Guess]:
-    """What the recurrent weights tell: their order, and where the reset is."""
+    """Yield guesses that agree on the recurrent weights: order and place of the reset."""
     arrays = _zeroed(so_far.convention, so_far.cell, search.arrays(), "W U")
     asked = search.ask(so_far.convention, arrays, zero_states=zero_states)
     if asked is None:
@@ -328,7 +328,7 @@ def recurrent(
 def vectors(
     search: Questions, structure: Structure, so_far: Guess, *, zero_states: bool
 ) -> Iterator[Guess]:
-    """What the biases and peepholes tell, one array at a time."""
+    """Yield guesses that agree on the biases and peepholes, one array at a time."""
     cell = replace(so_far.cell, peepholes=search.cell.peepholes)
     fitting: list[list[dict[str, str]]] = []
     for name, (multiple, rows) in structure.vectors.items():
@@ -358,7 +358,7 @@ def vectors(
 
 
 def _confirmed(search: Questions, guess: Guess, *, zero_states: bool) -> bool:
-    """Whether whole sequences of other sizes agree within the budget."""
+    """Return whether whole sequences of other sizes agree within the budget."""
     subject = Subject(
         search.target, "", guess.cell, guess.convention, (search.dtype,), frozenset(), search.fixed
     )
@@ -377,7 +377,7 @@ def _confirmed(search: Questions, guess: Guess, *, zero_states: bool) -> bool:
 
 
 def known(search: Questions) -> Iterator[Guess]:
-    """The conventions that are known by name and have arrays of these names and shapes."""
+    """Yield the named conventions with arrays of these names and shapes."""
     kinds = (
         [replace(search.cell, reset=reset) for reset in ("after", "before")]
         if search.cell.reset
@@ -399,7 +399,7 @@ def known(search: Questions) -> Iterator[Guess]:
 def _guesses(
     search: Questions, arrays: Mapping[str, tuple[Axis, ...]], *, zero_states: bool
 ) -> Iterator[Iterator[Guess]]:
-    """Guesses, in groups of which one that is confirmed makes the others needless."""
+    """Yield groups of guesses; later groups matter only if no guess is confirmed."""
     yield known(search)
     for structure in structures(arrays, search.cell):
         guesses = orders(search, structure)
@@ -413,51 +413,52 @@ def _guesses(
 def infer(
     target: Any, *, cell: str | Cell | None = None, dtype: str | None = None, seed: int = 0
 ) -> Inference:
-    """Find the convention in which an implementation takes its parameters, sequences and states.
+    """Infer the convention of an implementation's parameters, sequences and states.
 
     Parameters
     ----------
     target
-        Anything with a `forward` as in :class:`gatecheck.implementation.protocol.Implementation`. Of the
-        convention that it may declare only the names and shapes of the arrays are used; without one
-        its ``shapes(D, H)`` gives them, and without that they are canonical.
+        Anything with a `forward` as in :class:`gatecheck.implementation.protocol.Implementation`. Of a declared
+        convention only the names and shapes of the arrays are used; without one its
+        ``shapes(D, H)`` gives them, and without that they are canonical.
     cell
-        Which cell it is, instead of what it declares. Found are also its activations, where its
-        reset is, and a forget bias at run time.
+        Overrides the cell that it declares. Its activations, the place of its reset, and a forget
+        bias at run time are inferred too.
     dtype
-        Of the arrays that it is asked with, ``"float32"`` or ``"float64"``; by default float64 if
+        The dtype of the arrays of each call, ``"float32"`` or ``"float64"``; by default float64 if
         the target takes it.
     seed
-        Of their numbers.
+        Seed of their numbers.
 
     Returns
     -------
     Inference
-        With every convention that explains what it returned.
+        Every convention that explains the results.
 
     Raises
     ------
     UsageError
-        If the cell is a network: those are not inferred.
+        If the cell is a network: conventions of networks are not inferred.
     TargetError
         If the target declares no cell, or its shapes make no sense.
     """
     if not callable(getattr(target, "forward", None)):
         raise TargetError(
-            f"{type(target).__name__} has no forward(params, x, h0, c0=None), so it is not an implementation"
+            f"{type(target).__name__} has no forward(params, x, h0, c0=None), so it is not an "
+            "implementation"
         )
     search = questions(target, cell, dtype, seed)
     arrays = axes(search.shapes, type(target).__name__)
     for zero_states in (False, True):
         for group in _guesses(search, arrays, zero_states=zero_states):
-            found: dict[bytes, tuple[Convention, Cell]] = {}
+            confirmed: dict[bytes, tuple[Convention, Cell]] = {}
             for guess in group:
-                if (made := effect(search, guess)) not in found and _confirmed(
+                if (key := effect(search, guess)) not in confirmed and _confirmed(
                     search, guess, zero_states=zero_states
                 ):
-                    found[made] = guess.convention, guess.cell
-            if found:
-                return Inference(tuple(found.values()), not zero_states, search.asked)
+                    confirmed[key] = guess.convention, guess.cell
+            if confirmed:
+                return Inference(tuple(confirmed.values()), not zero_states, search.asked)
     return Inference((), True, search.asked)
 
 
@@ -467,7 +468,8 @@ def questions(
     declared = as_cell(getattr(target, "cell", None) or "" if cell is None else cell)
     if len(declared.tags) > 1 or declared.projection:
         raise UsageError(
-            f"the convention of a {declared} is not inferred: only that of one layer in one direction, without a projection"
+            f"the convention of a {declared} is not inferred: only that of one layer in one "
+            "direction, without a projection"
         )
     convention = as_convention(getattr(target, "convention", None))
     own: Shapes = getattr(target, "shapes", partial(convention.shapes, declared))
@@ -476,7 +478,7 @@ def questions(
 
 
 def effect(search: Questions, guess: Guess) -> bytes:
-    """What a guess makes of arrays at random: the same bytes for guesses that cannot differ."""
+    """Return the meaning of a guess: equal bytes for guesses that cannot differ."""
     rng = np.random.default_rng(0)
     _, _, D, H = search.sizes
     arrays = {name: rng.standard_normal(shape) for name, shape in search.shapes(D, H).items()}

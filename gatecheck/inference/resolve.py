@@ -1,9 +1,8 @@
-"""The convention of a target that declares none: the one that was found to be its own, or that
-would be, were it not for a fault.
+"""Resolution of the convention of a target that declares none, tolerating faults.
 
-A fault of the forward is seen in some of the questions by which a convention is found and not in
-others. Those that it leaves as they are still say what they say; where it does not, the arrays are
-taken to hold their gates in the order of the others, or of a known convention.
+A fault of the forward shows in some of the calls from which a convention is inferred, and not in
+others. The calls that it leaves unchanged are used as they are; for the rest, the arrays are
+assumed to hold their gates in the order of the other arrays, or of a known convention.
 """
 
 from __future__ import annotations
@@ -36,18 +35,19 @@ from gatecheck.inference.infer import (
 )
 
 TRIED = 6
-"""How many conventions a target is diagnosed in, at most."""
+"""Maximum number of conventions in which a target is diagnosed."""
 
 
 def settled(implementation: Subject) -> Subject:
-    """An implementation with the convention that it was found to follow, if it declares none; what
-    was found is among its notes.
+    """Return an implementation with its convention inferred if it declares none.
+
+    The result of the inference is among its notes.
 
     Raises
     ------
     TargetError
-        If it has arrays of its own shapes, and no convention was found for them, with or without a
-        fault; or one only as another cell than it is to be, which these arrays cannot be.
+        If it has arrays of its own shapes and no convention was found for them, with or without a
+        fault; or only that of another cell than the requested one, which these arrays cannot hold.
     """
     if (
         not implementation.undeclared
@@ -55,37 +55,43 @@ def settled(implementation: Subject) -> Subject:
         or implementation.cell.projection
     ):
         return implementation
-    found = infer(implementation.target, cell=implementation.cell)
-    if found.found:
-        convention, cell = found.found[0]
+    inference = infer(implementation.target, cell=implementation.cell)
+    if inference.found:
+        convention, cell = inference.found[0]
         wanted = _as_declared(implementation.cell, cell)
         if wanted != cell:
-            return _another(implementation, convention, wanted, found.sentence)
-        said = (
+            return _another(implementation, convention, wanted, inference.sentence)
+        notes = (
             ()
             if convention.name == "canonical" and cell == implementation.cell
-            else (f"found: {found.sentence}",)
+            else (f"found: {inference.sentence}",)
         )
         return replace(
             implementation,
             convention=convention,
             cell=cell,
             undeclared=False,
-            notes=(*implementation.notes, *said),
+            notes=(*implementation.notes, *notes),
         )
     if getattr(implementation.target, "shapes", None) is None:
-        # canonical after all, and not to be asked again for every property
+        # Canonical after all; recorded, so that it is not inferred again for every property.
         return replace(implementation, undeclared=False)
     faulty = _faulty(implementation)
     if faulty:
-        but = "; or ".join(
+        described = "; or ".join(
             f"{describe(s.convention, s.cell)}, with {' and '.join(map(repr, names))}"
             for s, names in faulty
         )
-        note = f"{found.sentence}; but for a fault {but}. It is audited as {'that' if len(faulty) == 1 else 'the first of these'}"
+        note = (
+            f"{inference.sentence}; apart from a fault, {described}. "
+            f"It is audited as {'that' if len(faulty) == 1 else 'the first of these'}"
+        )
         return replace(faulty[0][0], notes=(*implementation.notes, note))
     for guess in known(questions(implementation.target, implementation.cell)):
-        note = f"{found.sentence}; from the names of its arrays it is taken for {guess.convention.name}"
+        note = (
+            f"{inference.sentence}; the names of its arrays suggest the convention "
+            f"{guess.convention.name}"
+        )
         return replace(
             implementation,
             convention=guess.convention,
@@ -94,13 +100,15 @@ def settled(implementation: Subject) -> Subject:
             notes=(*implementation.notes, note),
         )
     raise TargetError(
-        f"{implementation.name}: {found.sentence}, nor one with a fault; if it is meant to be right, declare its convention"
+        f"{implementation.name}: {inference.sentence}, nor one with a fault; if it is meant to be "
+        "right, declare its convention"
     )
 
 
 def _as_declared(declared: Cell, found: Cell) -> Cell:
-    """What was found, with the options that were declared: those in which a declared cell is not
-    the usual one of its kind.
+    """Return the inferred cell with the declared options.
+
+    Options count as declared where they differ from the usual cell of the kind.
     """
     usual = CELLS[declared.kind]
     return replace(
@@ -116,14 +124,14 @@ def _as_declared(declared: Cell, found: Cell) -> Cell:
 def _another(
     implementation: Subject, convention: Convention, wanted: Cell, sentence: str
 ) -> Subject:
-    """An implementation of another cell than it is to be, audited as what it is to be."""
-    note = f"it is to be a {wanted}, and is audited as that; found: {sentence}"
+    """Return an implementation of another cell than requested, as the requested cell."""
+    note = f"it should be a {wanted}, and is audited as one; found: {sentence}"
     try:
         convention.layout(wanted)
     except ConventionError as error:
         if getattr(implementation.target, "shapes", None) is not None:
             raise TargetError(
-                f"{implementation.name} is to be a {wanted}, but {sentence}"
+                f"{implementation.name} should be a {wanted}, but {sentence}"
             ) from error
         convention = implementation.convention
     return replace(
@@ -136,66 +144,69 @@ def _another(
 
 
 def _faulty(implementation: Subject) -> list[tuple[Subject, tuple[str, ...]]]:
-    """The target in each convention in which faults explain all numbers, the fewest, and which;
-    none of which less was confirmed.
+    """Return the target in the conventions in which the fewest faults explain it.
+
+    Each comes with the names of its faults, which explain all numbers. Conventions of which less
+    was confirmed are left out.
     """
     deadline = time.process_time() + BUDGET_S
-    found: list[tuple[Subject, tuple[str, ...]]] = []
-    at = 0
+    candidates: list[tuple[Subject, tuple[str, ...]]] = []
+    level = 0
     for guessed, guess in itertools.islice(
         _distinct(questions(implementation.target, implementation.cell)), TRIED
     ):
-        left = deadline - time.process_time()
-        if left < 0 or (found and guessed > at):
+        remaining = deadline - time.process_time()
+        if remaining < 0 or (candidates and guessed > level):
             break
         subject = replace(
             implementation, convention=guess.convention, cell=guess.cell, undeclared=False
         )
-        made = diagnose(subject, budget_s=left).explanations
-        if made and (not found or len(made[0].names) <= len(found[0][1])):
-            found = [(s, names) for s, names in found if len(names) == len(made[0].names)] + [
-                (subject, made[0].names)
-            ]
-            at = guessed
-    return found
+        explanations = diagnose(subject, budget_s=remaining).explanations
+        if explanations and (not candidates or len(explanations[0].names) <= len(candidates[0][1])):
+            candidates = [
+                (s, names) for s, names in candidates if len(names) == len(explanations[0].names)
+            ] + [(subject, explanations[0].names)]
+            level = guessed
+    return candidates
 
 
-# ---- what it may follow
+# ---- candidates
 
 
 def _distinct(search: Questions) -> Iterator[tuple[int, Guess]]:
-    """Guesses with different effects and how much of each was guessed, those first of which more
-    was confirmed by asking.
+    """Yield guesses with different effects, and how much of each was assumed.
+
+    Those of which more was confirmed by calls come first.
     """
-    found = [(0, guess) for guess in known(search)]
+    candidates = [(0, guess) for guess in known(search)]
     for structure in structures(axes(search.shapes, type(search.target).__name__), search.cell):
         guesses = orders(search, structure)
         for frame in frames(structure, search.cell):
             if search.ask(frame, search.arrays()) is not None:
-                found += _partly(search, structure, guesses, frame)
+                candidates += _partly(search, structure, guesses, frame)
     seen = set()
-    for guessed, guess in sorted(found, key=lambda one: one[0]):
-        if (made := effect(search, guess)) not in seen:
-            seen.add(made)
+    for guessed, guess in sorted(candidates, key=lambda one: one[0]):
+        if (key := effect(search, guess)) not in seen:
+            seen.add(key)
             yield guessed, guess
 
 
 def _partly(
     search: Questions, structure: Structure, guesses: list[Guess], frame: Convention
 ) -> Iterator[tuple[int, Guess]]:
-    """Guesses in one frame, and how much of each was guessed."""
-    # At zero states more faults are silent.
-    told = list(inputs(search, guesses, frame, zero_states=True))
-    for first in told or _usual(search, structure, frame):
+    """Yield guesses in one frame, and how much of each was assumed."""
+    # More faults are silent at zero states.
+    inferred = list(inputs(search, guesses, frame, zero_states=True))
+    for first in inferred or _usual(search, structure, frame):
         after = [(0, more) for more in recurrent(search, structure, first, zero_states=False)]
         for guessed, second in after or [(1, more) for more in _in_order(search, structure, first)]:
             third = [(0, more) for more in vectors(search, structure, second, zero_states=False)]
             for more, last in third or [(1, one) for one in _biases(search, structure, second)]:
-                yield 4 * (not told) + 2 * guessed + more, last
+                yield 4 * (not inferred) + 2 * guessed + more, last
 
 
 def _usual(search: Questions, structure: Structure, frame: Convention) -> Iterator[Guess]:
-    """The orders and polarities of the conventions that are known."""
+    """Yield the orders and polarities of the known conventions."""
     kind = "gru-before" if search.cell.reset else search.cell.kind
     cell = replace(search.cell, peepholes=False, reset="before" if search.cell.reset else None)
     pairs = {
@@ -212,12 +223,12 @@ def _usual(search: Questions, structure: Structure, frame: Convention) -> Iterat
 
 
 def _held(structure: Structure, order: str, part: str) -> dict[str, str]:
-    """What the matrices with a part hold, in that order."""
+    """Return the contents of the matrices with a part, in an order of gates."""
     return next(ordered(structure, order, part))
 
 
 def _in_order(search: Questions, structure: Structure, so_far: Guess) -> Iterator[Guess]:
-    """U in the order of W, with the reset where the target declares it to be or else before."""
+    """Yield U in the order of W, with the reset as declared or else before."""
     order = _order(structure, so_far)
     together = all("W" in parts for parts, _ in structure.matrices.values() if "U" in parts)
     for reset in (
@@ -229,7 +240,7 @@ def _in_order(search: Questions, structure: Structure, so_far: Guess) -> Iterato
 
 
 def _biases(search: Questions, structure: Structure, so_far: Guess) -> Iterator[Guess]:
-    """Biases in the order of W."""
+    """Yield biases in the order of W."""
     cell, order = replace(so_far.cell, peepholes=search.cell.peepholes), _order(structure, so_far)
     each = []
     for name, (multiple, rows) in structure.vectors.items():

@@ -1,4 +1,7 @@
-"""The cells, fast: Numba. No validation, no asserts; one place for every flag of the compiler."""
+"""Fast cells in Numba.
+
+Kernels validate nothing and assert nothing; one module holds every compiler flag.
+"""
 
 from gatecheck.kernels.builtin import Builtin
 

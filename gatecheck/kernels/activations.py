@@ -1,14 +1,16 @@
-"""Sigmoid, tanh and relu for kernels: accurate to 2 ulp, safe at every input, and such that loops
-over them vectorise.
+"""Sigmoid, tanh and relu for kernels.
 
-The functions take scalars inside compiled code and arrays in Python, where they run the same
-machine code. NaN stays NaN; infinities give their limits; sigmoid lies in [0, 1] and reaches both
-ends; tanh lies in [-1, 1], is odd to the bit and never falls, while sigmoid falls by an ulp here
-and there between -1 and -ln 2. ``gatecheck prove --every-float32`` proves this of float32. Real
-ones take float32 and float64, and have neither branches nor calls: an exponential by Cody-Waite
-reduction, a polynomial and an exponent written into the bits. Complex ones (complex128) are their
-analytic continuations, in forms whose imaginary part is the derivative to full relative accuracy
-when the imaginary step is small, also where the real part has saturated.
+They are accurate to 2 ulp and safe at every input, and loops over them vectorize. The functions
+take scalars inside compiled code and arrays in Python, where they run the same machine code.
+
+NaN stays NaN; infinities give their limits; sigmoid lies in [0, 1] and reaches both ends; tanh lies
+in [-1, 1], is odd to the bit and never decreases, while sigmoid decreases by an ulp at some points
+between -1 and -ln 2. ``gatecheck prove --every-float32`` proves this for float32.
+
+Real functions take float32 and float64, without branches or calls: an exponential by Cody-Waite
+reduction, a polynomial and an exponent written into the bits. Complex functions (complex128) are
+the analytic continuations, in formulations whose imaginary part is the derivative to full relative
+accuracy when the imaginary step is small, also where the real part has saturated.
 
 The polynomials are near-minimax fits: ``mpmath.chebyfit`` at 60 digits of (e^r - 1 - r)/r² on
 ±ln(2)/2 and of (tanh(√z)/√z - 1)/z on [0, 0.625²], highest power first.
@@ -32,17 +34,17 @@ CODES = {"tanh": TANH, "relu": RELU, "sigmoid": SIGMOID}
 
 
 def tanh(x: Array) -> Array:
-    """Hyperbolic tangent of every entry."""
+    """Return the hyperbolic tangent of every entry."""
     return _mapped(TANH, x)
 
 
 def relu(x: Array) -> Array:
-    """Positive part of every entry; of complex entries, whatever has a positive real part."""
+    """Return the positive part of every entry; by the real part if complex."""
     return _mapped(RELU, x)
 
 
 def sigmoid(x: Array) -> Array:
-    """Logistic function 1 / (1 + e^-x) of every entry."""
+    """Return the logistic function 1 / (1 + e^-x) of every entry."""
     return _mapped(SIGMOID, x)
 
 
@@ -58,7 +60,7 @@ def _map(code: int, a: Array) -> None:
 
 
 def activate(code: int, a: Array) -> None:
-    """Apply the activation of that code to every entry of a C-contiguous matrix, in place."""
+    """Apply an activation, by its code, to a C-contiguous matrix in place."""
 
 
 @block(lambda real: types.void(types.intp, types.CPointer(real), types.intp))
@@ -98,16 +100,16 @@ def _activate_of(code: Any, a: Any) -> Any:
 
 
 class _Format(NamedTuple):
-    """What the algorithms need to know of a binary floating-point format."""
+    """Constants of the algorithms for one binary floating-point format."""
 
     real: Any
     integer: Any
     mantissa: int  # explicit bits
     bias: int
-    ln2_high: float  # few enough bits that its product with an exponent is exact
+    ln2_high: float  # so few bits that its product with an exponent is exact
     ln2_low: float
-    gone: float  # e^-x rounds to 0 from here on
-    saturated: float  # tanh rounds to 1 from here on
+    gone: float  # e^-x rounds to 0 from here
+    saturated: float  # tanh rounds to 1 from here
     exp: tuple[float, ...]
     tanh: tuple[float, ...]
 
@@ -190,7 +192,7 @@ def _from_bits(context: Any, n: Any) -> Any:
 
 
 def _exp(x: float) -> float:
-    """e^x for -gone <= x <= 2 saturated, underflowing gradually to 0; NaN for NaN."""
+    """Return e^x for -gone <= x <= 2 saturated, with gradual underflow; NaN for NaN."""
     return math.exp(x)
 
 
@@ -198,7 +200,7 @@ def _exp(x: float) -> float:
 def _exp_of(x: Any) -> Any:
     f = _SINGLE if x == types.float32 else _DOUBLE
     real, integer, mantissa, bias = f.real, f.integer, f.mantissa, f.bias
-    # adding it rounds to a whole number, which then stands in the low bits
+    # Adding it rounds to a whole number, which is then in the low bits.
     magic = real(1.5 * 2.0**mantissa)
     magic_bits = magic.view(integer)
     log2e, high, low = real(1 / math.log(2)), real(f.ln2_high), real(f.ln2_low)
@@ -232,7 +234,7 @@ def _sigmoid_of(x: Any) -> Any:
         size = abs(x)
         e = _exp(-(gone if size > gone else size))
         value = (e if x < 0 else one) / (one + e)
-        # the same, without the rounding of 1 + e, which is 0.9 ulp where e is just above 2^-k
+        # Below -1 without the rounding of 1 + e, which is 0.9 ulp where e is just above 2^-k.
         return e - e * value if x < -one else value
 
     return implementation
@@ -268,15 +270,15 @@ def _relu_of(x: Any) -> Any:
     if isinstance(x, types.Complex):
         return lambda x: x if not x.real <= 0 else 0j
     zero = (_SINGLE if x == types.float32 else _DOUBLE).real(0)
-    return lambda x: zero if x <= 0 else x  # this way round, NaN stays NaN
+    return lambda x: zero if x <= 0 else x  # in this order, NaN stays NaN
 
 
 # ---- complex
 
 
 def _complex_tanh(x: complex) -> complex:
-    # tanh(a + ib) = (t (1 + s²) + i s / cosh²a) / (1 + t² s²) with t = tanh a, s = tan b; 1 /
-    # cosh²a without 1 - t², which cancels.
+    # tanh(a + ib) = (t (1 + s²) + i s / cosh²a) / (1 + t² s²) with t = tanh a, s = tan b;
+    # 1 / cosh²a without 1 - t², which cancels.
     t, s = tanh(x.real), math.tan(x.imag)  # type: ignore[arg-type]
     e = math.exp(-2 * abs(x.real))
     size = 1 + (t * s) * (t * s)
@@ -284,10 +286,10 @@ def _complex_tanh(x: complex) -> complex:
 
 
 def _complex_sigmoid(x: complex) -> complex:
-    # With w = e^-(|a| + ib'), where b' = b for a > 0 and -b else, sigmoid is 1 / (1 + w) or w / (1
-    # + w); each times the conjugate of 1 + w.
+    # With w = e^-(|a| + ib'), where b' = b for a > 0 and -b otherwise, sigmoid is 1 / (1 + w) or
+    # w / (1 + w); each is multiplied by the conjugate of 1 + w.
     e, c = math.exp(-abs(x.real)), math.cos(x.imag)
     half = math.cos(0.5 * x.imag)
-    # |1 + w|² without cancellation near the poles, a = 0 and b = π
+    # |1 + w|² without cancellation near the poles, a = 0 and b = π.
     size = (1 - e) * (1 - e) + 4 * e * half * half
     return complex((e * (e + c) if x.real < 0 else 1 + e * c) / size, e / size * math.sin(x.imag))

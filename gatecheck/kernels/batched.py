@@ -1,9 +1,9 @@
-"""One forward for each of many inputs that differ in one entry, one backward for each of many
-cotangents: what Jacobians are made of.
+"""Batched forward and backward calls, from which Jacobians are computed.
 
-Each forward is the loop over time that :func:`gatecheck.kernels.run.forward` calls, on arrays of
-the same values, so its result is the same to the bit. So are the gradients at the states and at x;
-those of the parameters are summed by NumPy, in another order.
+Inputs differ in one entry, backward calls in the cotangents. Each forward is the loop over time
+that :func:`gatecheck.kernels.run.forward` calls, on arrays of the same values, so its result is the
+same to the bit. So are the gradients of the states and of x; NumPy sums those of the parameters, in
+another order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gatecheck.kernels.schedule import schedule
 from gatecheck.kernels.threads import share
 
 HOLDERS = {"h0": "h", "c0": "c"}
-"""In which array of a loop an input lies that has another name there."""
+"""Names of the inputs' arrays in a loop, where they differ."""
 
 
 def forward_each(
@@ -37,18 +37,18 @@ def forward_each(
     entries: Array,
     values: Array,
 ) -> tuple[Array, Array, Array | None]:
-    """The outputs with one entry of one input replaced, for each of many.
+    """Return the outputs for each of many replacements of one entry of an input.
 
     Parameters
     ----------
     cell, params, x, h0, c0
         As for :func:`gatecheck.kernels.run.forward`; not changed.
     name
-        Of the input: a parameter, ``"x"``, ``"h0"`` or ``"c0"``.
+        Name of the input: a parameter, ``"x"``, ``"h0"`` or ``"c0"``.
     entries
-        Which entry, counted in C order, ``(n,)``.
+        Indices of the replaced entries in C order, ``(n,)``.
     values
-        What stands there instead, ``(n,)``, of the dtype of x.
+        Their replacements, ``(n,)``, of the dtype of x.
 
     Returns
     -------
@@ -60,37 +60,37 @@ def forward_each(
     _, flag, arrays = run.arranged(
         cell, params, np.ascontiguousarray(x), h0, c0, order, steps=1, states=T + 1
     )
-    at = _places(cell, name, arrays[HOLDERS.get(name, name)], H)[entries]
+    offsets = _places(cell, name, arrays[HOLDERS.get(name, name)], H)[entries]
     y, cT = np.empty((n, T, B, H), x.dtype), np.empty((n, B, H), x.dtype)
 
-    def some(first: int, last: int) -> None:
-        own = {k: array.copy() for k, array in arrays.items()}
-        spot = own[HOLDERS.get(name, name)].reshape(-1)
+    def run_entries(first: int, last: int) -> None:
+        copies = {k: array.copy() for k, array in arrays.items()}
+        replaced = copies[HOLDERS.get(name, name)].reshape(-1)
         EACH[cell.kind](
-            (flag, order.running, hoisted(B), *own.values(), 0, B),
-            spot,
-            at,
+            (flag, order.running, hoisted(B), *copies.values(), 0, B),
+            replaced,
+            offsets,
             values,
-            own["h"],
-            own.get("c", own["h"]),
+            copies["h"],
+            copies.get("c", copies["h"]),
             y,
             cT,
             first,
             last,
         )
 
-    share(some, n, 2.0 * n * T * B * (D + H) * len(cell.gates) * H)
+    share(run_entries, n, 2.0 * n * T * B * (D + H) * len(cell.gates) * H)
     hT = y[:, -1].copy() if T else np.broadcast_to(h0, (n, B, H)).copy()
     return y, hT, cT if cell.kind == "lstm" else None
 
 
 def _places(cell: Cell, name: str, holder: Array, H: int) -> Array:
-    """Where each entry of an input lies in the array that holds it."""
+    """Return the position of each entry of an input in the array that holds it."""
     if name in ("W", "U"):
-        _, panels, rows, wide = holder.shape
+        _, panels, rows, width = holder.shape
         row, column = np.divmod(np.arange(rows * len(cell.gates) * H), len(cell.gates) * H)
-        gate, within = np.divmod(column, H)
-        places: Array = ((gate * panels + within // wide) * rows + row) * wide + within % wide
+        gate, unit = np.divmod(column, H)
+        places: Array = ((gate * panels + unit // width) * rows + row) * width + unit % width
         return places
     if name == "p":
         return np.concatenate([k * H + np.arange(H) for k in (lstm.I, lstm.F, lstm.O)])
@@ -111,10 +111,10 @@ def _rnn(
     last: int,
 ) -> None:
     for k in range(first, last):
-        kept = spot[at[k]]
+        original = spot[at[k]]
         spot[at[k]] = values[k]
         rnn.forward(*rest)
-        spot[at[k]] = kept
+        spot[at[k]] = original
         for t in range(y.shape[1]):
             copy(y[k, t], h[t + 1])
 
@@ -133,10 +133,10 @@ def _gru(
     last: int,
 ) -> None:
     for k in range(first, last):
-        kept = spot[at[k]]
+        original = spot[at[k]]
         spot[at[k]] = values[k]
         gru.forward(*rest)
-        spot[at[k]] = kept
+        spot[at[k]] = original
         for t in range(y.shape[1]):
             copy(y[k, t], h[t + 1])
 
@@ -155,11 +155,11 @@ def _lstm(
     last: int,
 ) -> None:
     for k in range(first, last):
-        kept = spot[at[k]]
+        original = spot[at[k]]
         spot[at[k]] = values[k]
         lstm.forward(*rest)
         copy(cT[k], c[-1])
-        spot[at[k]] = kept
+        spot[at[k]] = original
         for t in range(y.shape[1]):
             copy(y[k, t], h[t + 1])
 
@@ -176,7 +176,7 @@ def backward_each(
     dhT: Array,
     dcT: Array | None,
 ) -> dict[str, Array]:
-    """Gradients for each of many cotangents.
+    """Return the gradients for each of many cotangents.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def backward_each(
     Returns
     -------
     dict
-        By name as of :func:`gatecheck.kernels.run.backward`, each with n as its first axis.
+        Gradients as from :func:`gatecheck.kernels.run.backward`, each with n as its first axis.
     """
     _, x, h, rest = tape
     (n, T, B, H), D, G = dy.shape, x.shape[2], len(cell.gates)
@@ -198,9 +198,9 @@ def backward_each(
         dhT.copy(),
         np.zeros_like(dhT) if dcT is None else dcT.copy(),
     )
-    _, before = run.returning(cell, params, tape)
-    back = partial(BACK[cell.kind], before, np.ascontiguousarray(dy), dh, dc, d, dx)
-    share(back, n, 4.0 * n * T * B * (D + H) * G * H)
+    _, loop_args = run.returning(cell, params, tape)
+    loop = partial(BACK[cell.kind], loop_args, np.ascontiguousarray(dy), dh, dc, d, dx)
+    share(loop, n, 4.0 * n * T * B * (D + H) * G * H)
     grads = {
         "W": _summed([(x, d[:, :G])]),
         "b": d[:, :G].sum(axis=2).reshape(n, -1),
@@ -220,13 +220,14 @@ def backward_each(
             axis=1,
         )
     return grads | {
-        "U": _summed([(left, d[:, slots]) for left, slots in run.fed(cell, h[:T], rest)])
+        "U": _summed([(inputs, d[:, slots]) for inputs, slots in run.fed(cell, h[:T], rest)])
     }
 
 
 def _summed(pairs: list[tuple[Array, Array]]) -> Array:
-    """The gradients of weights: sums over steps and rows of what went in ``(T, B, m)`` times what
-    came back ``(n, g, T * B, H)``.
+    """Return the gradients of weights.
+
+    They are sums over steps and rows of inputs ``(T, B, m)`` times gradients ``(n, g, T * B, H)``.
     """
     parts = [np.matmul(x.reshape(-1, x.shape[2]).T, d) for x, d in pairs]
     product = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

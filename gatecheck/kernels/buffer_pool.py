@@ -1,8 +1,7 @@
-"""Memory for large arrays: aligned, and taken again when nobody uses it any more.
+"""Aligned memory for large arrays, reused when it is free.
 
-The system hands out pages one by one when they are first written to, and at the end of a call it
-gets them back. Where a sequence and its gradients are some megabytes, that takes up to a third of
-the time.
+The system maps each page when it is first written to, and unmaps all at the end of a call. For a
+sequence and gradients of some megabytes, that takes up to a third of the time.
 """
 
 from __future__ import annotations
@@ -18,21 +17,20 @@ from gatecheck._util.typing import Array
 from gatecheck.kernels.simd import BYTES
 
 LARGE = 2**14
-"""Bytes from which on an array is worth being aligned."""
+"""Smallest size in bytes of an array that is aligned."""
 
 KEPT = 2**17, 2**25
-"""The fewest and most bytes of a piece of memory that is kept: below an allocator keeps it, above
-the system has large pages.
+"""Smallest and largest size in bytes of memory that is pooled.
+
+Below, the allocator reuses it; above, the system has large pages.
 """
 
 _kept: deque[Array] = deque(maxlen=8)
-"""Pieces that nobody uses. There are few, so that no more than 256 MiB wait for what may never
-come.
-"""
+"""Free pieces of memory; few, so that the pool holds at most 256 MiB."""
 
 
 class _Piece:
-    """Memory that is kept when the last array that lies in it is gone."""
+    """Memory that returns to the pool when the last array in it is deleted."""
 
     def __init__(self, space: Array) -> None:
         self._space, self.__array_interface__ = space, space.__array_interface__
@@ -42,35 +40,36 @@ class _Piece:
 
 
 def _taken(size: int) -> Array:
-    """So many bytes, if possible some that were kept."""
+    """Return memory of a size, from the pool if possible."""
     for _ in range(len(_kept)):
         try:
-            space = _kept.popleft()
-        except IndexError:  # another thread took it
+            buffer = _kept.popleft()
+        except IndexError:  # another thread emptied the pool
             break
-        if space.size == size:
-            return space
-        _kept.append(space)
+        if buffer.size == size:
+            return buffer
+        _kept.append(buffer)
     return np.empty(size, np.uint8)
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array to be filled that begins, if it is large, with a line of the cache: a vector that
-    lies across two lines is read twice.
+    """Return an uninitialized array that starts, if large, at a cache line.
+
+    A vector that crosses two lines is read twice.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE:
         return np.empty(shape, dtype)
-    space = _taken(size + BYTES)
-    if KEPT[0] <= space.size <= KEPT[1]:
-        space = np.asarray(_Piece(space))
-    first = -space.ctypes.data % BYTES
-    out: Array = space[first : first + size].view(dtype).reshape(shape)
+    buffer = _taken(size + BYTES)
+    if KEPT[0] <= buffer.size <= KEPT[1]:
+        buffer = np.asarray(_Piece(buffer))
+    offset = -buffer.ctypes.data % BYTES
+    out: Array = buffer[offset : offset + size].view(dtype).reshape(shape)
     return out
 
 
 def copied(array: Array) -> Array:
-    """A C-contiguous copy, aligned."""
+    """Return an aligned C-contiguous copy."""
     out = aligned(array.shape, array.dtype)
     out[...] = array
     return out

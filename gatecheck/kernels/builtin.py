@@ -1,4 +1,4 @@
-"""Our cells as an implementation, with validated inputs."""
+"""The package's cells as an implementation, with validated inputs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gatecheck.errors import InputError, UsageError
 
 REAL = ("float32", "float64")
 COMPUTED = (*CELLS.values(), LSTM(peepholes=True))
-"""The cells that there are kernels for; layers of them may be stacked and bidirectional."""
+"""Cells with kernels; their layers may be stacked and bidirectional."""
 
 
 class _Compiled(NamedTuple):
-    """The modules that compute."""
+    """The modules of kernels."""
 
     activations: Any
     each: Any
@@ -29,8 +29,7 @@ class _Compiled(NamedTuple):
 
 @cache
 def _compiled() -> _Compiled:
-    # Numba takes a third of a second to import, and an audit of somebody else's cell never calls
-    # ours.
+    # Numba takes a third of a second to import, and the audit of another cell does not need it.
     from gatecheck.kernels import activations, network
     from gatecheck.kernels import batched as each
 
@@ -40,18 +39,18 @@ def _compiled() -> _Compiled:
 class Builtin:
     """A cell of this package as an implementation that can be audited.
 
-    Every call takes `lengths`, integers ``(B,)`` from 0 to T, by keyword or last: row b then runs
-    its first ``lengths[b]`` steps only. Its hT and cT are the states after them, y and the gradient
-    of x are zero beyond, and whatever x, dy and dx hold there is never seen.
+    Every call takes `lengths`, integers ``(B,)`` from 0 to T, by keyword or as last argument: row b
+    then runs only its first ``lengths[b]`` steps. Its hT and cT are the states after them, y and
+    the gradient of x are zero beyond, and x, dy and dx are ignored there.
 
     Parameters
     ----------
     cell
         The cell or its name.
     reverse
-        Whether it runs each row from its last step to its first; y stays in the order of x.
+        True to run each row from its last step to its first; y stays in the order of x.
     batch_first
-        Whether x, y and their gradients have the batch as their first axis.
+        True if x, y and their gradients have the batch as first axis.
 
     Attributes
     ----------
@@ -60,13 +59,13 @@ class Builtin:
     convention : str
         ``"canonical"``: arrays are taken and returned as :mod:`gatecheck.cells` describes them.
     dtypes : tuple of str
-        What it computes in; the forward of an analytic cell also in complex128, for complex steps.
+        Supported dtypes. The forward of an analytic cell also takes complex128, for complex steps.
     activations : dict
-        Its σ and tanh by name, functions of arrays; see :mod:`gatecheck.kernels.activations`.
+        Its σ and tanh, functions of arrays, by name; see :mod:`gatecheck.kernels.activations`.
     activation_ulps : int
-        By how many units in the last place they may be off.
+        Their largest error in units in the last place.
     bitwise : bool
-        That the reductions which are exact on paper (z = 1, z = 0, f = 1 with i = 0) are exact to
+        True: the reductions that are exact on paper (z = 1, z = 0, f = 1 with i = 0) are exact to
         the bit.
 
     Raises
@@ -88,15 +87,16 @@ class Builtin:
         if self.cell.one not in COMPUTED:
             names = ", ".join(c.name for c in COMPUTED)
             raise UsageError(
-                f"the kernels compute the cells {names}, stacked and bidirectional too; there is no {self.cell} among them"
+                f"there are no kernels for {self.cell}; there are kernels for {names}, "
+                "also stacked and bidirectional"
             )
-        used = {
+        uses = {
             "sigmoid": "gated" in self.cell.traits or self.cell.activation == "sigmoid",
             "tanh": self.cell.activation == "tanh",
         }
         self.activations = {
             name: getattr(_compiled().activations, name)
-            for name, is_used in used.items()
+            for name, is_used in uses.items()
             if is_used
         }
         self.dtypes = (*REAL, "complex128") if "analytic" in self.cell.traits else REAL
@@ -109,11 +109,10 @@ class Builtin:
         c0: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, Array] | tuple[Array, Array, Array]:
-        """Outputs ``y (T, B, H)``, ``hT (B, H)`` and, where the cell has a cell state, ``cT (B,
-        H)``.
+        """Return y, hT and, if the cell has a cell state, cT.
 
-        Of a network y is as wide as its directions together, and states have an axis of layers; see
-        :mod:`gatecheck.cells`.
+        They are ``(T, B, H)``, ``(B, H)`` and ``(B, H)``. A network's y is as wide as all its
+        directions, and its states have an axis of layers; see :mod:`gatecheck.cells`.
 
         Raises
         ------
@@ -140,8 +139,9 @@ class Builtin:
         dcT: Array | None = None,
         lengths: Array | None = None,
     ) -> dict[str, Array]:
-        """Gradients of <dy, y> + <dhT, hT> + <dcT, cT>: one for each parameter, ``x``, ``h0`` and,
-        where there is a cell state, ``c0``.
+        """Return the gradients of <dy, y> + <dhT, hT> + <dcT, cT>.
+
+        There is one for each parameter, ``x``, ``h0`` and, if there is a cell state, ``c0``.
 
         Raises
         ------
@@ -154,10 +154,10 @@ class Builtin:
         tapes = _compiled().network.forward(
             self.cell, params, self._turned(x, lengths), h0, c0, lengths
         )[3]
-        got: dict[str, Array] = _compiled().network.backward(
+        grads: dict[str, Array] = _compiled().network.backward(
             self.cell, params, tapes, self._turned(dy, lengths), dhT, dcT, lengths
         )
-        return got | {"x": self._laid_out(got["x"], lengths)}
+        return grads | {"x": self._laid_out(grads["x"], lengths)}
 
     def forward_each(
         self,
@@ -169,10 +169,10 @@ class Builtin:
         h0: Array,
         c0: Array | None = None,
     ) -> tuple[Array, ...]:
-        """:meth:`forward` for many inputs that differ in one entry: entry ``entries[k]`` in C order
-        of the input `name` is ``values[k]``.
+        """Call :meth:`forward` for many inputs that differ in one entry.
 
-        The outputs have one leading axis more, and equal what :meth:`forward` gives, to the bit.
+        Entry ``entries[k]`` in C order of the input `name` is ``values[k]``. The outputs have one
+        more leading axis, and equal those of :meth:`forward` to the bit.
 
         Raises
         ------
@@ -206,7 +206,9 @@ class Builtin:
         dhT: Array,
         dcT: Array | None = None,
     ) -> dict[str, Array]:
-        """:meth:`backward` for many cotangents: they and the gradients have one leading axis more.
+        """Call :meth:`backward` for many cotangents.
+
+        These and the gradients have one more leading axis.
 
         Raises
         ------
@@ -220,7 +222,8 @@ class Builtin:
             for d in given
         ):
             raise InputError(
-                "dy, dhT and dcT should be arrays with one leading axis, of the same length of at least 1"
+                "dy, dhT and dcT should be arrays with one more leading axis, "
+                "of the same length of at least 1"
             )
         check_cotangents(
             self.cell,
@@ -236,11 +239,13 @@ class Builtin:
                 self.cell, params, tape, dy, dhT, dcT
             )
             return gradients
-        several = [
+        per_cotangent = [
             self.backward(params, x, h0, c0, *(None if d is None else d[k] for d in (dy, dhT, dcT)))
             for k in range(len(dy))
         ]
-        return {name: np.stack([one[name] for one in several]) for name in several[0]}
+        return {
+            name: np.stack([grads[name] for grads in per_cotangent]) for name in per_cotangent[0]
+        }
 
     @property
     def _plain(self) -> bool:
@@ -259,8 +264,9 @@ class Builtin:
         dc0: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, Array] | tuple[Array, Array, Array]:
-        """Derivatives of y, hT and, where there is one, cT in a direction, of which whatever is
-        absent or None is zero.
+        """Return the derivatives of y, hT and, if there is one, cT in a direction.
+
+        Parts of the direction that are absent or None are zero.
 
         Raises
         ------
@@ -290,13 +296,15 @@ class Builtin:
         )
 
     def _turned(self, sequence: Any, lengths: Array | None) -> Any:
-        turned = self.options["reverse"] and sequence is not None
+        is_reversed = self.options["reverse"] and sequence is not None
         return (
-            _compiled().network.turn_round(len(sequence), lengths)(sequence) if turned else sequence
+            _compiled().network.turn_round(len(sequence), lengths)(sequence)
+            if is_reversed
+            else sequence
         )
 
     def _laid_out(self, sequence: Array, lengths: Array | None) -> Array:
-        """A sequence of ours as it is returned."""
+        """Convert a time-major sequence to the layout of the caller."""
         return np.ascontiguousarray(self._time_first(self._turned(sequence, lengths)))
 
     def _check(
@@ -331,13 +339,14 @@ class Builtin:
                 or array.shape != shapes[name]
                 or array.dtype != dtype
             ):
-                found = (
+                description = (
                     f"{array.dtype} array of shape {array.shape}"
                     if isinstance(array, np.ndarray)
                     else type(array).__name__
                 )
                 raise InputError(
-                    f"d{name} is a {found}, but should be a {dtype} array of shape {shapes[name]}, like {name}"
+                    f"d{name} is a {description}, "
+                    f"but should be a {dtype} array of shape {shapes[name]}, like {name}"
                 )
 
     def _check_entries(
@@ -358,7 +367,8 @@ class Builtin:
             )
         if entries.min() < 0 or entries.max() >= inputs[name].size:
             raise InputError(
-                f"entries go from {entries.min()} to {entries.max()}, but {name} has {inputs[name].size}"
+                f"entries go from {entries.min()} to {entries.max()}, "
+                f"but {name} has {inputs[name].size}"
             )
         dtype = inputs[name].dtype
         if (
@@ -367,5 +377,6 @@ class Builtin:
             or values.dtype != dtype
         ):
             raise InputError(
-                f"values should be a NumPy array of dtype {dtype} and shape {entries.shape}, one for each entry"
+                f"values should be a NumPy array of dtype {dtype} and shape {entries.shape}, "
+                "one for each entry"
             )

@@ -1,11 +1,13 @@
-"""What the loops over time share: matrices ``(B, H)`` of one step, C-contiguous.
+"""Elementwise operations that the loops over time share.
 
-Throughout, arrays with one slot a gate have the gate first: sequences ``(G, T * B, H)``, one row of
-a step after the other; weights packed by :func:`gatecheck.kernels.gemm.packed`; x and its
-gradient are ``(T * B, D)``; states of all steps ``(T + 1, B, H)``, the initial one first. ``running
-(T,)`` is how many rows run at each step, the first ones; no kernel reads or writes the others
-there, so whoever calls it decides what they hold (:mod:`gatecheck.kernels.schedule`). A kernel runs
-rows ``first`` to ``last`` alone, since rows never meet.
+They take C-contiguous matrices ``(B, H)``, those of one step. All kernels use one layout:
+arrays with a slot per gate have the gate as first axis: sequences are
+``(G, T * B, H)``, the rows of a step consecutive; weights are packed by
+:func:`gatecheck.kernels.gemm.packed`. x and its gradient are ``(T * B, D)``; the states of all
+steps are ``(T + 1, B, H)``, the initial one first. At step t the first ``running[t]`` rows are
+active (``running`` is ``(T,)``); kernels neither read nor write the others, whose contents are up
+to the caller (:mod:`gatecheck.kernels.schedule`). A kernel computes only rows ``first`` to
+``last``: rows are independent.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ from gatecheck.kernels.activations import SIGMOID, TANH
 from gatecheck.kernels.jit import jit
 from gatecheck.kernels.simd import apart
 
-# Loops written out: what Numba makes of an assignment to a slice can raise errors, whose texts take
+# Explicit loops: Numba's code for an assignment to a slice can raise errors, whose messages take
 # seconds to compile.
 
 
 @jit
 def clear(out: Array) -> None:
-    """Set to zero."""
+    """Set every entry to zero."""
     apart()
     zero = out.dtype.type(0)
     for i in range(out.shape[0]):
@@ -31,7 +33,7 @@ def clear(out: Array) -> None:
 
 @jit
 def repeat(out: Array, row: Array) -> None:
-    """Set every row of `out`."""
+    """Set every row of `out` to `row`."""
     apart()
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
@@ -40,7 +42,7 @@ def repeat(out: Array, row: Array) -> None:
 
 @jit
 def copy(out: Array, a: Array) -> None:
-    """Set `out` to what `a` holds."""
+    """Copy `a` to `out`."""
     apart()
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
@@ -49,7 +51,7 @@ def copy(out: Array, a: Array) -> None:
 
 @jit
 def add_scaled(out: Array, a: Array, scale: Array) -> None:
-    """Add `a` to `out`, every column times its `scale`."""
+    """Add `a` to `out`, with every column multiplied by its `scale`."""
     apart()
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
@@ -58,8 +60,9 @@ def add_scaled(out: Array, a: Array, scale: Array) -> None:
 
 @jit
 def times_slope(code: int, a: Array, y: Array) -> None:
-    """Multiply `a` by an activation's derivative where its value is `y`: 1 - y², y (1 - y), or for
-    relu 1 where y > 0 and else 0.
+    """Multiply `a` by an activation's derivative, from the activation's value `y`.
+
+    The derivative is 1 - y² or y (1 - y), and for relu 1 where y > 0 and 0 elsewhere.
     """
     apart()
     one, zero = y.dtype.type(1), y.dtype.type(0)
@@ -72,4 +75,4 @@ def times_slope(code: int, a: Array, y: Array) -> None:
                 a[i, j] *= y[i, j] * (one - y[i, j])
         else:
             for j in range(a.shape[1]):
-                a[i, j] *= one if y[i, j] > zero else zero * y[i, j]  # 0, or NaN where y is
+                a[i, j] *= one if y[i, j] > zero else zero * y[i, j]  # 0; NaN if y is NaN

@@ -1,15 +1,15 @@
-"""Matrix products for kernels, in one order of sums whatever the shapes: a row of a product is the
-same to the bit in any batch.
+"""Matrix products for kernels, summed in one order for all shapes.
 
-No BLAS promises that: how it sums depends on the size of the batch and on the number of threads.
-Here every entry is one chain of multiply-adds in the order of the inner index, which starts from
-zero and is then added to what is there. So rows are independent to the bit, a batch of perturbed
-inputs gives what each would give alone, and any split among threads gives the same.
+A row of a product is the same to the bit in any batch. No BLAS guarantees that: its order of
+summation depends on the size of the batch and on the number of threads. Here every entry is one
+chain of multiply-adds in the order of the inner index, which starts from zero and is then added to
+the output. So rows are independent to the bit, a batch of perturbed inputs gives the results of
+separate calls, and any split among threads gives the same.
 
 The right operand is packed once for a whole sequence, into panels as wide as a tile (Goto & van de
-Geijn 2008, "Anatomy of high-performance matrix multiplication"): at the sizes of a step a BLAS
-spends as long on packing as on multiplying. Complex operands, which only oracles have, go to the
-BLAS.
+Geijn 2008, "Anatomy of high-performance matrix multiplication"): at the sizes of a step, a BLAS
+spends as long on packing as on multiplying. Complex operands, which only oracles have, are left to
+the BLAS.
 """
 
 from __future__ import annotations
@@ -29,67 +29,70 @@ from gatecheck.kernels.jit import block, by_dtype, jit
 from gatecheck.kernels.simd import BYTES, WIDE, start
 
 VECTORS = 4 if WIDE else 2
-"""How many vectors a tile is wide: with six rows all its sums stay in registers."""
+"""Width of a tile in vectors: with six rows all its sums stay in registers."""
 
 TILES = ((6, 1), (6, VECTORS), (2, 1), (2, VECTORS), (1, 1), (1, VECTORS), (1, 2 * VECTORS))
-"""How many rows and vectors a tile may have. A lone row takes two panels at once: one alone is too
-few sums to keep the machine busy.
+"""Rows and vectors of the possible tiles.
+
+A single row takes two panels at once: one panel has too few sums to keep the machine busy.
 """
 
 BLOCK = 192
-"""About how many rows are multiplied by all panels while they are in the cache."""
+"""Approximate number of rows multiplied by all panels while they are in the cache."""
 
 CHUNK = 256
-"""Rows over which a gradient of weights is summed before it is added to what is there."""
+"""Rows of a partial sum of a weight gradient, which is then added to the output."""
 
 
 # ---- packing
 
 
 def width(dtype: Any) -> int:
-    """How many columns a panel has."""
+    """Return the number of columns of a panel."""
     return BYTES // int(np.dtype(dtype).itemsize) * VECTORS
 
 
 def packed(weights: Array, gates: int, *, transposed: bool = False) -> Array:
-    """Weights as :func:`multiply` takes them.
+    """Pack weights for :func:`multiply`.
 
     Parameters
     ----------
     weights
         ``(K, G * N)``, the gates side by side.
     gates
-        G.
+        Number of gates, G.
     transposed
-        Whether each gate's matrix is transposed first, so that it is ``(N, K)``.
+        True to transpose each gate's matrix first, to ``(N, K)``.
 
     Returns
     -------
     ndarray
-        ``(G, panels, rows, width)``: of each gate its columns, so many at a time, with zeros behind
-        the last; of complex ones one panel.
+        ``(G, panels, rows, width)``: each gate's columns, `width` per panel, with zeros after the
+        last; complex weights have one panel.
     """
     K, N = weights.shape[0], weights.shape[1] // gates
     rows, columns = (N, K) if transposed else (K, N)
-    wide = columns if weights.dtype.kind == "c" else width(weights.dtype)
-    out = aligned((gates, max(1, -(-columns // max(1, wide))), rows, wide), weights.dtype)
+    panel_width = columns if weights.dtype.kind == "c" else width(weights.dtype)
+    out = aligned(
+        (gates, max(1, -(-columns // max(1, panel_width))), rows, panel_width), weights.dtype
+    )
     _pack(np.ascontiguousarray(weights), out, N, columns, transposed)
     return out
 
 
 @jit
 def _pack(weights: Array, out: Array, N: int, columns: int, transposed: bool) -> None:
-    gates, panels, rows, wide = out.shape
+    gates, panels, rows, panel_width = out.shape
     for k in range(gates):
         for j in range(panels):
-            many = min(wide, columns - j * wide)
+            filled = min(panel_width, columns - j * panel_width)
             for r in range(rows):
-                for q in range(many):
+                for q in range(filled):
                     if transposed:
-                        out[k, j, r, q] = weights[j * wide + q, k * N + r]
+                        out[k, j, r, q] = weights[j * panel_width + q, k * N + r]
                     else:
-                        out[k, j, r, q] = weights[r, k * N + j * wide + q]
-                for q in range(many, wide):
+                        out[k, j, r, q] = weights[r, k * N + j * panel_width + q]
+                for q in range(filled, panel_width):
                     out[k, j, r, q] = 0
 
 
@@ -106,7 +109,7 @@ def _lanes(context: Any, pointer: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _space(context: Any, pointer: Any) -> Any:
-    """Room for a tile that is one vector wide."""
+    """Allocate space for a tile that is one vector wide."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         lanes = BYTES * 8 // signature.return_type.dtype.bitwidth
@@ -131,8 +134,10 @@ def _tile(
     c_row: Any,
     steps: Any,
 ) -> Any:
-    """Add the product of `rows` rows of a and `vectors` vectors of columns of b, over so many
-    steps, to c. Strides are in entries.
+    """Add the product of a tile to c.
+
+    The tile has `rows` rows of a and `vectors` vectors of columns of b; `steps` is the inner size.
+    Strides are in entries.
     """
     n = types.intp
     return types.void(n, n, a, n, b, n, n, c, n, n), _generate_tiles
@@ -174,14 +179,14 @@ def _generate_tile(
     fused = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{bits}"
     )
-    none = ir.Constant(vector, ir.Undefined)
-    spread = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    undefined = ir.Constant(vector, ir.Undefined)
+    broadcast = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
 
-    def place(pointer: Any, offset: Any) -> Any:
+    def vector_pointer(pointer: Any, offset: Any) -> Any:
         return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
 
-    def loaded(pointer: Any, offset: Any) -> Any:
-        value = builder.load(place(pointer, offset))
+    def load_vector(pointer: Any, offset: Any) -> Any:
+        value = builder.load(vector_pointer(pointer, offset))
         value.align = bits // 8
         return value
 
@@ -191,25 +196,33 @@ def _generate_tile(
     )
     builder.branch(head)
     builder.position_at_end(head)
-    at = [(builder.phi(i64), i64(0)), (builder.phi(a.type), a), (builder.phi(b.type), b)]
-    at += [(builder.phi(vector), ir.Constant(vector, [0.0] * lanes)) for _ in range(M * V)]
-    for phi, first in at:
+    phis = [(builder.phi(i64), i64(0)), (builder.phi(a.type), a), (builder.phi(b.type), b)]
+    phis += [(builder.phi(vector), ir.Constant(vector, [0.0] * lanes)) for _ in range(M * V)]
+    for phi, first in phis:
         phi.add_incoming(first, entry)
-    k, left, right, *sums = (phi for phi, _ in at)
+    k, left, right, *sums = (phi for phi, _ in phis)
     builder.cbranch(builder.icmp_signed("<", k, steps), body, end)
     builder.position_at_end(body)
     columns = [
-        loaded(right if v < VECTORS else builder.gep(right, [b_panel]), i64(v % VECTORS * lanes))
+        load_vector(
+            right if v < VECTORS else builder.gep(right, [b_panel]), i64(v % VECTORS * lanes)
+        )
         for v in range(V)
     ]
-    new = [builder.add(k, i64(1)), builder.gep(left, [i64(1)]), builder.gep(right, [b_step])]
+    next_values = [
+        builder.add(k, i64(1)),
+        builder.gep(left, [i64(1)]),
+        builder.gep(right, [b_step]),
+    ]
     for r in range(M):
-        one = builder.insert_element(
-            none, builder.load(builder.gep(left, [builder.mul(a_row, i64(r))])), ir.IntType(32)(0)
+        entry_vector = builder.insert_element(
+            undefined,
+            builder.load(builder.gep(left, [builder.mul(a_row, i64(r))])),
+            ir.IntType(32)(0),
         )
-        row = builder.shuffle_vector(one, none, spread)
-        new += [builder.call(fused, [row, columns[v], sums[r * V + v]]) for v in range(V)]
-    for (phi, _), value in zip(at, new, strict=True):
+        row = builder.shuffle_vector(entry_vector, undefined, broadcast)
+        next_values += [builder.call(fused, [row, columns[v], sums[r * V + v]]) for v in range(V)]
+    for (phi, _), value in zip(phis, next_values, strict=True):
         phi.add_incoming(value, body)
     builder.branch(head)
     builder.position_at_end(end)
@@ -217,8 +230,8 @@ def _generate_tile(
         line = builder.gep(c, [builder.mul(c_row, i64(r))])
         for v in range(V):
             stored = builder.store(
-                builder.fadd(loaded(line, i64(v * lanes)), sums[r * V + v]),
-                place(line, i64(v * lanes)),
+                builder.fadd(load_vector(line, i64(v * lanes)), sums[r * V + v]),
+                vector_pointer(line, i64(v * lanes)),
             )
             stored.align = bits // 8
 
@@ -242,40 +255,55 @@ def _panels(
     columns: int,
     steps: int,
 ) -> None:
-    """Add the product of a and as many panels as there are columns, summed over so many steps, to
-    c. Strides are in entries.
+    """Add the product of a and the panels of b to c.
+
+    `columns` is the number of columns of c, and `steps` the inner size. Strides are in entries.
     """
-    lanes, space = _lanes(a), _space(a)
-    wide = VECTORS * lanes
-    for j in range(0, columns, wide):
-        right, many, i = start(b, j // wide * b_panel), min(wide, columns - j), 0
+    lanes, buffer = _lanes(a), _space(a)
+    panel_width = VECTORS * lanes
+    for j in range(0, columns, panel_width):
+        right, panel_columns, i = (
+            start(b, j // panel_width * b_panel),
+            min(panel_width, columns - j),
+            0,
+        )
         while i < rows:
             n = 6 if rows - i >= 6 else 2 if rows - i >= 2 else 1
             left, out = start(a, i * a_row), start(c, i * c_row + j)
             i += n
-            if n == 1 and j // wide % 2 == 1 and many == wide:
-                continue  # done with the panel before
-            if n == 1 and columns - j >= 2 * wide:
-                _tile(1, 2 * VECTORS, left, a_row, right, wide, b_panel, out, c_row, steps)
+            if n == 1 and j // panel_width % 2 == 1 and panel_columns == panel_width:
+                continue  # done with the previous panel
+            if n == 1 and columns - j >= 2 * panel_width:
+                _tile(1, 2 * VECTORS, left, a_row, right, panel_width, b_panel, out, c_row, steps)
                 continue
-            vectors, q = VECTORS if many == wide else 1, 0
-            while q + vectors * lanes <= many:
+            vectors, q = VECTORS if panel_columns == panel_width else 1, 0
+            while q + vectors * lanes <= panel_columns:
                 _tile(
-                    n, vectors, left, a_row, start(right, q), wide, 0, start(out, q), c_row, steps
+                    n,
+                    vectors,
+                    left,
+                    a_row,
+                    start(right, q),
+                    panel_width,
+                    0,
+                    start(out, q),
+                    c_row,
+                    steps,
                 )
                 q += vectors * lanes
-            if q < many:  # what is no whole vector goes by way of some space
+            if q < panel_columns:  # a partial vector is computed in separate space
                 for p in range(n * lanes):
-                    space[p] = 0
-                _tile(n, 1, left, a_row, start(right, q), wide, 0, space, lanes, steps)
+                    buffer[p] = 0
+                _tile(n, 1, left, a_row, start(right, q), panel_width, 0, buffer, lanes, steps)
                 for r in range(n):
-                    for p in range(many - q):
-                        out[r * c_row + q + p] += space[r * lanes + p]
+                    for p in range(panel_columns - q):
+                        out[r * c_row + q + p] += buffer[r * lanes + p]
 
 
 def _add_panels(a: Array, panels: Array, c: Array, column: int, columns: int, steps: int) -> None:
-    """Add the product of a C-contiguous matrix and panels `(panels, steps or more, width)` to so
-    many columns of another, from one on.
+    """Add the product of a C-contiguous matrix and panels to columns of another.
+
+    The panels are `(panels, steps or more, width)`; the first column is `column`.
     """
 
 
@@ -300,7 +328,9 @@ def _add_panels_of(a: Any, panels: Any, c: Any, column: Any, columns: Any, steps
 
 
 def multiply(out: Array, a: Array, panels: Array) -> None:
-    """Add the matrix product of `a` ``(M, K)`` and a packed ``(K, N)`` to `out` ``(M, N)``; both
+    """Add the matrix product of `a` and packed weights to `out`.
+
+    `a` is ``(M, K)``, the packed matrix ``(K, N)`` and `out` ``(M, N)``; `a` and `out` are
     C-contiguous.
     """
     out += a @ panels
@@ -325,13 +355,14 @@ def _multiply_of(out: Any, a: Any, panels: Any) -> Any:
 
 @jit
 def add_product(out: Array, a: Array, panels: Array) -> None:
-    """:func:`multiply`, for Python."""
+    """Call :func:`multiply` from Python."""
     multiply(out, a, panels)
 
 
 def hoisted(B: int) -> int:
-    """For how many steps of B rows products with x are formed at once: so weights are read once for
-    many steps of a small batch.
+    """Return the number of steps of B rows whose products with x are computed at once.
+
+    Weights are then read once for many steps of a small batch.
     """
     return max(1, BLOCK // max(1, B))
 
@@ -349,20 +380,20 @@ def project(
     first: int,
     last: int,
 ) -> None:
-    """Set the preactivations of step t to `start` ``(G, H)`` plus the product of x with the panels,
-    of rows first to last of B.
+    """Set the preactivations of step t: `start` plus the product of x and the weights.
 
-    `x` is ``(T * B, D)`` and `a` ``(G, slots * B, H)``. Of all B rows those of as many steps as are
-    done `ahead` are formed at every such step, and else nothing is left to do.
+    Rows first to last of B are set. `start` is ``(G, H)``, `x` ``(T * B, D)`` and `a`
+    ``(G, slots * B, H)``. If these are all B rows, every step that is a multiple of `ahead` sets
+    `ahead` steps at once, and the other steps do nothing.
     """
-    into, of, rows = slot * B + first, t * B + first, last - first
+    target, source, rows = slot * B + first, t * B + first, last - first
     if rows == B and ahead > 1:
         if t % ahead > 0:
             return
-        rows = min(ahead * B, x.shape[0] - of)
+        rows = min(ahead * B, x.shape[0] - source)
     for k in range(a.shape[0]):
-        repeat(a[k, into : into + rows], start[k])
-        multiply(a[k, into : into + rows], x[of : of + rows], panels[k])
+        repeat(a[k, target : target + rows], start[k])
+        multiply(a[k, target : target + rows], x[source : source + rows], panels[k])
 
 
 @jit
@@ -377,24 +408,24 @@ def gather(
     first: int,
     last: int,
 ) -> None:
-    """Set dx of step t to the sum, gate by gate, of the products of d and the panels; as
-    :func:`project`, backwards in time.
+    """Set dx of step t to the sum over gates of the products of d and the panels.
+
+    This is :func:`project`, backward in time.
     """
-    at, rows = t * B + first, last - first
+    low, rows = t * B + first, last - first
     if rows == B and ahead > 1:
         if t % ahead > 0:
             return
-        rows = min(ahead * B, dx.shape[0] - at)
-    clear(dx[at : at + rows])
+        rows = min(ahead * B, dx.shape[0] - low)
+    clear(dx[low : low + rows])
     for k in range(gates):
-        multiply(dx[at : at + rows], d[k, at : at + rows], panels[k])
+        multiply(dx[low : low + rows], d[k, low : low + rows], panels[k])
 
 
 def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int) -> None:
-    """Add products of `x` ``(R, D)`` transposed and `d` ``(g, R, H)`` to `out`, one gate beside the
-    other from a column on.
+    """Add the products of `x` transposed and `d` to `out`, side by side from a column.
 
-    Of the panels of all gates together only first to last are computed.
+    `x` is ``(R, D)`` and `d` ``(g, R, H)``. Only panels first to last of all gates' are computed.
     """
     panel = aligned((1, min(CHUNK, len(x)), width(x.dtype)), x.dtype)
     panel[...] = 0
@@ -406,23 +437,23 @@ def _correlate(
     x: Array, d: Array, out: Array, column: int, panel: Array, first: int, last: int
 ) -> None:
     (R, D), H = x.shape, d.shape[2]
-    _, most, wide = panel.shape
-    panels, turned = (H + wide - 1) // wide, np.empty((D, most), x.dtype)
+    _, max_steps, panel_width = panel.shape
+    panels, x_transposed = (H + panel_width - 1) // panel_width, np.empty((D, max_steps), x.dtype)
     for r in range(0, R, CHUNK):
-        steps = min(most, R - r)
-        _turn(x[r : r + steps], turned)
+        steps = min(max_steps, R - r)
+        _turn(x[r : r + steps], x_transposed)
         for j in range(first, last):
-            k, q = j // panels, j % panels * wide
-            columns = min(wide, H - q)
+            k, q = j // panels, j % panels * panel_width
+            columns = min(panel_width, H - q)
             for p in range(steps):
                 for i in range(columns):
                     panel[0, p, i] = d[k, r + p, q + i]
-            _add_panels(turned, panel, out, column + k * H + q, columns, steps)
+            _add_panels(x_transposed, panel, out, column + k * H + q, columns, steps)
 
 
 @jit
 def _turn(x: Array, out: Array) -> None:
-    """Transpose, by blocks that fit into lines of the cache."""
+    """Transpose in blocks that fit into cache lines."""
     side = 16
     for r in range(0, x.shape[0], side):
         for q in range(0, x.shape[1], side):

@@ -1,12 +1,12 @@
-"""The loops over time of the GRU: h' = z n + (1 - z) h with r, z = σ(a + h U), where a = x W + b.
+"""Loops over time of the GRU.
 
-The candidate is n = tanh(a + r s) with s = h U + c_n where the reset comes after the product,
-tanh(a + s U) with s = r h where before. Derived from the equations in gatecheck.cells; the layout
-is that of gatecheck.kernels.elementwise.
+h' = z n + (1 - z) h with r, z = σ(a + h U), where a = x W + b. With the reset after the product,
+the candidate is n = tanh(a + r s) with s = h U + c_n; before it, n = tanh(a + s U) with s = r h.
+Derived from the equations in gatecheck.cells; the layout is that of gatecheck.kernels.elementwise.
 
-Written so that z = r = 1 gives the plain recurrent cell and z = 0 a copy, bit for bit in h and in
-the gradients: one product a gate, sums that start from the term which then stays, and no z - z n or
-the like that would round.
+z = r = 1 gives the plain recurrent cell and z = 0 a copy, bit for bit in h and in the gradients:
+there is one product per gate, sums start from the term that then remains, and there is no z - z n
+or the like, which would round.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ R, Z, N, S = 0, 1, 2, 3
 
 @jit
 def forward(
-    after: bool, running: Array, ahead: int, W: Array, U: Array, b: Array, c_n: Array, x: Array, a: Array, h: Array, s: Array,
-    first: int, last: int,
+    after: bool, running: Array, ahead: int, W: Array, U: Array, b: Array, c_n: Array,
+    x: Array, a: Array, h: Array, s: Array, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill h[1:], a with gates, and s; where there is room for fewer steps, with the last ones.
-    `after` says where the reset is.
+    """Fill h[1:], a with the gates, and s.
+
+    Arrays with room for fewer steps keep the last ones. `after` is true if the reset comes after
+    the product.
     """
     T, B = h.shape[0] - 1, h.shape[1]
     for t in range(T):
         rows = min(running[t], last)
         if rows <= first:
             break
-        slot, old, new, seen = (
+        slot, h_prev, h_next, s_t = (
             t % (a.shape[1] // B),
             h[t, first:rows],
             h[t + 1, first:rows],
@@ -44,18 +46,18 @@ def forward(
         low, high = slot * B + first, slot * B + rows
         r, z, n = a[R, low:high], a[Z, low:high], a[N, low:high]
         for k in (R, Z):
-            multiply(a[k, low:high], old, U[k])
+            multiply(a[k, low:high], h_prev, U[k])
             activate(SIGMOID, a[k, low:high])
         if after:
-            repeat(seen, c_n)
-            multiply(seen, old, U[N])
-            _add_times(n, r, seen)
+            repeat(s_t, c_n)
+            multiply(s_t, h_prev, U[N])
+            _add_times(n, r, s_t)
         else:
-            clear(seen)
-            _add_times(seen, r, old)
-            multiply(n, seen, U[N])
+            clear(s_t)
+            _add_times(s_t, r, h_prev)
+            multiply(n, s_t, U[N])
         activate(TANH, n)
-        _mix(z, n, old, new)
+        _mix(z, n, h_prev, h_next)
 
 
 @jit
@@ -77,13 +79,14 @@ def _mix(z: Array, n: Array, old: Array, new: Array) -> None:
 
 @jit
 def backward(
-    after: bool, running: Array, ahead: int, Wt: Array, Ut: Array, a: Array, h: Array, s: Array, dy: Array, dh: Array, d: Array,
-    dx: Array, first: int, last: int,
+    after: bool, running: Array, ahead: int, Wt: Array, Ut: Array,
+    a: Array, h: Array, s: Array, dy: Array, dh: Array, d: Array, dx: Array,
+    first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill `d`: the gradients at the preactivations of r, z, n and at s; and `dx`. `dh` is that at
-    h_T before and that at h_0 after.
+    """Fill `d`, the gradients at the preactivations of r, z, n and at s, and `dx`.
 
-    `a` holds the gates; `Wt` and `Ut` are W and U transposed.
+    `dh` is the gradient at h_T on entry, at h_0 on return. `a` holds the gates; `Wt` and `Ut` are W
+    and U transposed.
     """
     B = dh.shape[0]
     for t in range(dy.shape[0] - 1, -1, -1):
@@ -93,15 +96,15 @@ def backward(
         low, high = t * B + first, t * B + rows
         r, z, n = a[R, low:high], a[Z, low:high], a[N, low:high]
         dr, dz, dn, ds = d[R, low:high], d[Z, low:high], d[N, low:high], d[S, low:high]
-        dhs, old = dh[first:rows], h[t, first:rows]
-        _unmix(z, n, old, dy[t, first:rows], dhs, dz, dn)
+        dhs, h_prev = dh[first:rows], h[t, first:rows]
+        _unmix(z, n, h_prev, dy[t, first:rows], dhs, dz, dn)
         if after:
             _reset_after(r, s[t, first:rows], dn, dr, ds)
             multiply(dhs, ds, Ut[N])
         else:
             clear(ds)
             multiply(ds, dn, Ut[N])
-            _reset_before(r, old, ds, dr, dhs)
+            _reset_before(r, h_prev, ds, dr, dhs)
         multiply(dhs, dr, Ut[R])
         multiply(dhs, dz, Ut[Z])
         gather(d, 3, Wt, dx, t, ahead, B, first, rows)
@@ -109,40 +112,40 @@ def backward(
 
 @jit
 def _unmix(z: Array, n: Array, old: Array, dy: Array, dh: Array, dz: Array, dn: Array) -> None:
-    """Back through h' = z n + (1 - z) h."""
+    """Backpropagate through h' = z n + (1 - z) h."""
     apart()
     one = z.dtype.type(1)
     for p in range(z.shape[0]):
         for q in range(z.shape[1]):
-            new, what = z[p, q], n[p, q]
+            z_t, n_t = z[p, q], n[p, q]
             dh_t = dh[p, q] + dy[p, q]
-            dz[p, q] = (dh_t * (what - old[p, q])) * (new * (one - new))
-            dn[p, q] = (dh_t * new) * (one - what * what)
-            dh[p, q] = dh_t * (one - new)
+            dz[p, q] = (dh_t * (n_t - old[p, q])) * (z_t * (one - z_t))
+            dn[p, q] = (dh_t * z_t) * (one - n_t * n_t)
+            dh[p, q] = dh_t * (one - z_t)
 
 
 @jit
 def _reset_after(r: Array, s: Array, dn: Array, dr: Array, ds: Array) -> None:
-    """Back through a + r s."""
+    """Backpropagate through a + r s."""
     apart()
     one = r.dtype.type(1)
     for p in range(r.shape[0]):
         for q in range(r.shape[1]):
-            open_ = r[p, q]
-            dr[p, q] = (dn[p, q] * s[p, q]) * (open_ * (one - open_))
-            ds[p, q] = dn[p, q] * open_
+            r_t = r[p, q]
+            dr[p, q] = (dn[p, q] * s[p, q]) * (r_t * (one - r_t))
+            ds[p, q] = dn[p, q] * r_t
 
 
 @jit
 def _reset_before(r: Array, old: Array, ds: Array, dr: Array, dh: Array) -> None:
-    """Back through s = r h."""
+    """Backpropagate through s = r h."""
     apart()
     one = r.dtype.type(1)
     for p in range(r.shape[0]):
         for q in range(r.shape[1]):
-            open_ = r[p, q]
-            dr[p, q] = (ds[p, q] * old[p, q]) * (open_ * (one - open_))
-            dh[p, q] += ds[p, q] * open_
+            r_t = r[p, q]
+            dr[p, q] = (ds[p, q] * old[p, q]) * (r_t * (one - r_t))
+            dh[p, q] += ds[p, q] * r_t
 
 
 @jit
@@ -159,11 +162,11 @@ def tangent(
     first: int,
     last: int,
 ) -> None:
-    """Fill `dy`, the derivative of every h, from `da`, those of the preactivations and of s but for
-    what dh adds; it is used up.
+    """Fill `dy`, the derivative of every h.
 
-    `dh` is that of h_0 before and of h_T after; `a` holds the gates. A reset before the product
-    leaves slot s of `da` alone.
+    `da` holds the derivatives of the preactivations and of s without the terms of dh; it is
+    overwritten. `dh` is the derivative of h_0 on entry, of h_T on return. `a` holds the gates. With
+    a reset before the product, slot s of `da` is not used as input.
     """
     one, B = dh.dtype.type(1), dh.shape[0]
     for t in range(dy.shape[0]):
@@ -173,7 +176,7 @@ def tangent(
         low, high = t * B + first, t * B + rows
         r, z, n = a[R, low:high], a[Z, low:high], a[N, low:high]
         dr, dz, dn, ds = da[R, low:high], da[Z, low:high], da[N, low:high], da[S, low:high]
-        dhs, old, seen = dh[first:rows], h[t, first:rows], s[t, first:rows]
+        dhs, h_prev, s_t = dh[first:rows], h[t, first:rows], s[t, first:rows]
         for k in (R, Z):
             multiply(da[k, low:high], dhs, U[k])
             times_slope(SIGMOID, da[k, low:high], a[k, low:high])
@@ -181,18 +184,18 @@ def tangent(
             multiply(ds, dhs, U[N])
             for p in range(rows - first):
                 for q in range(dh.shape[1]):
-                    dn[p, q] += r[p, q] * ds[p, q] + dr[p, q] * seen[p, q]
+                    dn[p, q] += r[p, q] * ds[p, q] + dr[p, q] * s_t[p, q]
         else:
             for p in range(rows - first):
                 for q in range(dh.shape[1]):
-                    ds[p, q] = r[p, q] * dhs[p, q] + dr[p, q] * old[p, q]
+                    ds[p, q] = r[p, q] * dhs[p, q] + dr[p, q] * h_prev[p, q]
             multiply(dn, ds, U[N])
         times_slope(TANH, dn, n)
         for p in range(rows - first):
             for q in range(dh.shape[1]):
                 dhs[p, q] = (
                     z[p, q] * dn[p, q]
-                    + dz[p, q] * (n[p, q] - old[p, q])
+                    + dz[p, q] * (n[p, q] - h_prev[p, q])
                     + (one - z[p, q]) * dhs[p, q]
                 )
         copy(dy[t, first:rows], dhs)

@@ -1,10 +1,9 @@
-"""How kernels are compiled: one decorator that holds every flag, blocks that all share, and a cache
-that notices an edit in any file.
+"""Compilation and caching of kernels, with all compiler flags in one place.
 
-Numba's own cache keys a function on its own file only, and two processes that save two signatures
-of one function at the same time can leave an index that points at the wrong code. Here the folder
-is named by the content of every source file that a kernel may be built from, and every signature
-has an index of its own.
+Numba's cache keys a function on its own file only, and two processes that save two signatures of
+one function at the same time can leave an index that points to the wrong code. Here the folder is
+named by the content of every source file from which a kernel may be built, so that an edit in any
+file invalidates it, and every signature has a separate index.
 """
 
 from __future__ import annotations
@@ -34,29 +33,26 @@ from gatecheck.errors import GatecheckWarning
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# No fastmath. "contract" lets LLVM fuse a*b + c*d either way round, so that two kernels need not
-# round one equation alike, and the claims "bit for bit" between a GRU and an RNN would hang on the
-# optimiser; "nsz" would lose tanh(-0) = -0.
+# No fastmath. "contract" lets LLVM fuse either product of a*b + c*d, so that two kernels may round
+# one equation differently, and bitwise equality of a GRU and an RNN would depend on the optimizer;
+# "nsz" would lose tanh(-0) = -0.
 FLAGS = {"error_model": "numpy"}
 
 
 SAID = "GATECHECK_UNCACHED_SAID"
-"""A variable of the environment, so that processes inherit it: set once it was said that kernels
-cannot be kept.
-"""
+"""Environment variable, which processes inherit, that is set after the warning."""
 
 
 def jit(function: F) -> F:
-    """Compile `function` when it is first called with some dtypes, and keep the machine code in the
-    user's cache folder.
+    """Compile `function` on its first call per dtype, and cache the machine code.
 
-    The folder is in :func:`gatecheck._util.cache_dir.cache_root`; that of the package is not written to.
+    The cache is in :func:`gatecheck._util.cache_dir.cache_root`; nothing is written to the package's folder.
 
     Warns
     -----
     GatecheckWarning
-        If that folder cannot be written to, now or when a kernel was compiled: every process then
-        compiles anew. The processes that this one starts do not say it again.
+        If that folder cannot be written to, now or after a kernel was compiled: every process then
+        compiles its own. Child processes do not repeat the warning.
     """
     dispatcher = numba.njit(nogil=True, **FLAGS)(function)
     _keep(dispatcher, function)
@@ -69,29 +65,27 @@ def _keep(compiled: Any, function: Callable[..., Any]) -> None:
     except OSError as error:
         _warn_uncached(str(error))
     else:
-        compiled._cache = _Cache(function)  # what its enable_caching() does, with another cache
+        compiled._cache = _Cache(function)  # as its enable_caching() does, with another cache
 
 
 def to_be_kept(compiled: Any) -> bool:
-    """Whether the machine code of a kernel can be kept, and none of it is so far, for whatever
-    dtypes.
-    """
+    """Return whether a kernel can be cached, and no machine code of it is yet."""
     cache = compiled._cache
     return isinstance(cache, _Cache) and not cache.kept()
 
 
 class Block:
-    """A function that is compiled once for each real dtype, and that every kernel calls by a name.
+    """A function, compiled once per real dtype, that kernels call by name.
 
-    What kernels call otherwise is inlined, and LLVM optimises it anew in each of them, which takes
-    most of the time that compiling takes.
+    Other functions are inlined, and LLVM optimizes them again in every kernel, which takes most of
+    the compilation time.
 
     Parameters
     ----------
     function
-        Its arguments are what `signature` says; arrays are pointers to their first entries.
+        Function with the arguments of `signature`; arrays are pointers to their first entries.
     signature
-        By a real type of Numba.
+        Function from a real Numba type to the signature.
     """
 
     _all: ClassVar[list[Block]] = []
@@ -102,7 +96,7 @@ class Block:
         self._all.append(self)
 
     def of(self, real: Any) -> types.ExternalFunction:
-        """What kernels of that type call, ready to be called."""
+        """Compile for a real type, and return the function that kernels call."""
         signature, name = self._signature(real), f"gatecheck_{self._function.__name__}_{real}"
         if name not in self._compiled:
             compiled = CFunc(self._function, (signature.args, signature.return_type), {}, FLAGS)
@@ -114,7 +108,7 @@ class Block:
 
     @classmethod
     def resolve(cls, arguments: Iterable[Any]) -> None:
-        """Make ready all that machine code for arguments of these types may call."""
+        """Compile every block that machine code for arguments of these types may call."""
         for real in {
             a.dtype
             for a in arguments
@@ -125,19 +119,21 @@ class Block:
 
 
 def block(signature: Callable[[Any], Any]) -> Callable[[Callable[..., Any]], Block]:
-    """Decorator for the function of a :class:`Block`."""
+    """Return a decorator that makes a :class:`Block` of a function."""
     return lambda function: Block(function, signature)
 
 
 def by_dtype(function: F) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator for a function of Numba types that returns what kernels compile in place of
-    `function` for these types.
+    """Return a decorator for an overload of `function`.
+
+    The decorated function takes Numba types, and returns the implementation that kernels compile in
+    place of `function` for these types.
     """
     return overload(function, jit_options=FLAGS, strict=False)  # type: ignore[no-any-return]
 
 
 def cache_folder(function: Callable[..., Any]) -> Path:
-    """Return the folder in which the machine code of `function` is kept.
+    """Return the folder of the machine code of `function`.
 
     Its name depends on the content of all Python files of ``gatecheck/kernels`` and of the package
     of `function`: its subpackage of gatecheck as a whole, else its own folder alone.
@@ -164,7 +160,10 @@ def _warn_uncached(reason: str) -> None:
     if SAID in os.environ:
         return
     os.environ[SAID] = "1"
-    message = f"compiled kernels cannot be kept ({reason}), so each process compiles its own; set NUMBA_CACHE_DIR to a writable folder"
+    message = (
+        f"compiled kernels cannot be cached ({reason}), so each process compiles its own; "
+        "set NUMBA_CACHE_DIR to a writable folder"
+    )
     warnings.warn(message, GatecheckWarning, stacklevel=3)
 
 
@@ -208,20 +207,20 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         Block.resolve(getattr(signature, "args", signature))
         try:
             return super().load_overload(signature, target)
-        except (
-            Exception
-        ):  # a file that a power cut left empty or torn: compiled anew, it is written over
+        except Exception:
+            # A file that a power failure left empty or truncated: it is compiled and written again.
             return None
 
     def save_overload(self, signature: Any, data: Any) -> None:
         self._choose_file(signature, data.codegen)
         try:
             super().save_overload(signature, data)
-        except OSError as error:  # the disk is full, or the folder was taken away: what was compiled runs all the same
+        except OSError as error:
+            # The disk is full, or the folder was removed: the compiled kernel still runs.
             _warn_uncached(str(error))
 
     def kept(self) -> bool:
-        """Whether there is anything."""
+        """Return whether the cache has any machine code."""
         return any(Path(self._cache_path).glob(f"{self._impl.filename_base}-*"))
 
     def _choose_file(self, signature: Any, codegen: Any) -> None:

@@ -1,9 +1,10 @@
-"""The loops over time of the LSTM: c' = f c + i g, h' = o m, m = tanh(c'); each gate φ(a + h U),
-where a = x W + b.
+"""Loops over time of the LSTM.
 
-With peepholes, i and f see the old cell state and o the new one: p c and p c' are added to their
-preactivations, with the weights ``p (4, H)`` in the order of the gates, of which that of g is not
-looked at. Without, none of `p` is.
+c' = f c + i g, h' = o m, m = tanh(c'), with each gate φ(a + h U), where a = x W + b.
+
+With peepholes, p c is added to the preactivations of i and f, and p c' to that of o. The weights
+``p (4, H)`` are in the order of the gates, and that of g is ignored; without peepholes, all of `p`
+is.
 
 Derived from the equations in gatecheck.cells; the layout is that of gatecheck.kernels.elementwise.
 """
@@ -22,38 +23,39 @@ I, F, G, O = 0, 1, 2, 3
 
 @jit
 def forward(
-    peepholes: bool, running: Array, ahead: int, W: Array, U: Array, b: Array, p: Array, x: Array, a: Array, h: Array, c: Array, m: Array,
-    first: int, last: int,
+    peepholes: bool, running: Array, ahead: int, W: Array, U: Array, b: Array, p: Array,
+    x: Array, a: Array, h: Array, c: Array, m: Array, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill h[1:], a with gates, c with cell states and m; where there is room for fewer steps, with
-    the last ones.
+    """Fill h[1:], a with the gates, c with the cell states, and m.
+
+    Arrays with room for fewer steps keep the last ones.
     """
     T, B = h.shape[0] - 1, h.shape[1]
     for t in range(T):
         n = min(running[t], last)
         if n <= first:
             break
-        slot, seen = t % (a.shape[1] // B), h[t, first:n]
+        slot, h_prev = t % (a.shape[1] // B), h[t, first:n]
         project(x, W, b, a, t, slot, ahead, B, first, n)
         low, high = slot * B + first, slot * B + n
         i, f, g, o = a[I, low:high], a[F, low:high], a[G, low:high], a[O, low:high]
-        old, new, shown = (
+        c_prev, c_next, tanh_c = (
             c[t % c.shape[0], first:n],
             c[(t + 1) % c.shape[0], first:n],
             m[t % m.shape[0], first:n],
         )
         for k in (I, F, G):
-            multiply(a[k, low:high], seen, U[k])
+            multiply(a[k, low:high], h_prev, U[k])
             if peepholes and k != G:
-                add_scaled(a[k, low:high], old, p[k])
+                add_scaled(a[k, low:high], c_prev, p[k])
             activate(TANH if k == G else SIGMOID, a[k, low:high])
-        _carry(i, f, g, old, new, shown)
-        multiply(o, seen, U[O])
+        _carry(i, f, g, c_prev, c_next, tanh_c)
+        multiply(o, h_prev, U[O])
         if peepholes:
-            add_scaled(o, new, p[O])
+            add_scaled(o, c_next, p[O])
         activate(SIGMOID, o)
-        activate(TANH, shown)
-        _show(o, shown, h[t + 1, first:n])
+        activate(TANH, tanh_c)
+        _show(o, tanh_c, h[t + 1, first:n])
 
 
 @jit
@@ -76,13 +78,14 @@ def _show(o: Array, m: Array, h: Array) -> None:
 
 @jit
 def backward(
-    peepholes: bool, running: Array, ahead: int, Wt: Array, Ut: Array, p: Array, a: Array, c: Array, m: Array,
-    dy: Array, dh: Array, dc: Array, d: Array, dx: Array, first: int, last: int,
+    peepholes: bool, running: Array, ahead: int, Wt: Array, Ut: Array, p: Array,
+    a: Array, c: Array, m: Array, dy: Array, dh: Array, dc: Array, d: Array, dx: Array,
+    first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill `d`, the gradient at the preactivations, and `dx`; `dh`, `dc` are those at h_T, c_T
-    before and at h_0, c_0 after.
+    """Fill `d`, the gradient with respect to the preactivations, and `dx`.
 
-    `a` holds the gates; `Wt` and `Ut` are W and U transposed.
+    `dh` and `dc` are the gradients at h_T and c_T on entry, at h_0 and c_0 on return. `a` holds the
+    gates; `Wt` and `Ut` are W and U transposed.
     """
     B = dh.shape[0]
     for t in range(dy.shape[0] - 1, -1, -1):
@@ -106,15 +109,15 @@ def backward(
 
 @jit
 def _hide(o: Array, m: Array, dy: Array, dh: Array, dc: Array, do: Array) -> None:
-    """Back through h' = o m, m = tanh(c'); nothing is left of dh."""
+    """Backpropagate through h' = o m, m = tanh(c'), and set dh to zero."""
     apart()
     one, zero = dh.dtype.type(1), dh.dtype.type(0)
     for r in range(dh.shape[0]):
         for q in range(dh.shape[1]):
-            out, v = o[r, q], m[r, q]
+            o_t, m_t = o[r, q], m[r, q]
             dh_t = dh[r, q] + dy[r, q]
-            dc[r, q] = dc[r, q] + dh_t * out * (one - v * v)
-            do[r, q] = (dh_t * v) * (out * (one - out))
+            dc[r, q] = dc[r, q] + dh_t * o_t * (one - m_t * m_t)
+            do[r, q] = (dh_t * m_t) * (o_t * (one - o_t))
             dh[r, q] = zero
 
 
@@ -122,16 +125,16 @@ def _hide(o: Array, m: Array, dy: Array, dh: Array, dc: Array, do: Array) -> Non
 def _part(
     i: Array, f: Array, g: Array, c: Array, dc: Array, di: Array, df: Array, dg: Array
 ) -> None:
-    """Back through c' = f c + i g."""
+    """Backpropagate through c' = f c + i g."""
     apart()
     one = dc.dtype.type(1)
     for r in range(dc.shape[0]):
         for q in range(dc.shape[1]):
-            dc_t, new, keep, what = dc[r, q], i[r, q], f[r, q], g[r, q]
-            di[r, q] = (dc_t * what) * (new * (one - new))
-            df[r, q] = (dc_t * c[r, q]) * (keep * (one - keep))
-            dg[r, q] = (dc_t * new) * (one - what * what)
-            dc[r, q] = dc_t * keep
+            dc_t, i_t, f_t, g_t = dc[r, q], i[r, q], f[r, q], g[r, q]
+            di[r, q] = (dc_t * g_t) * (i_t * (one - i_t))
+            df[r, q] = (dc_t * c[r, q]) * (f_t * (one - f_t))
+            dg[r, q] = (dc_t * i_t) * (one - g_t * g_t)
+            dc[r, q] = dc_t * f_t
 
 
 @jit
@@ -139,10 +142,11 @@ def tangent(
     peepholes: bool, running: Array, U: Array, p: Array, a: Array, c: Array, m: Array,
     da: Array, dh: Array, dc: Array, dy: Array, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill `dy`, the derivative of every h, from that of the preactivations but for what dh and dc
-    add, `da`, which is used up.
+    """Fill `dy`, the derivative of every h.
 
-    `dh` and `dc` are those of h_0, c_0 before and of h_T, c_T after; `a` holds the gates.
+    `da` is the derivative of the preactivations without the terms of dh and dc; it is overwritten.
+    `dh` and `dc` are the derivatives of h_0 and c_0 on entry, of h_T and c_T on return. `a` holds
+    the gates.
     """
     one, B = dh.dtype.type(1), dh.shape[0]
     for t in range(dy.shape[0]):
@@ -152,7 +156,7 @@ def tangent(
         low, high = t * B + first, t * B + n
         i, f, g, o = a[I, low:high], a[F, low:high], a[G, low:high], a[O, low:high]
         di, df, dg, do = da[I, low:high], da[F, low:high], da[G, low:high], da[O, low:high]
-        dhs, dcs, old, shown = dh[first:n], dc[first:n], c[t, first:n], m[t, first:n]
+        dhs, dcs, c_prev, tanh_c = dh[first:n], dc[first:n], c[t, first:n], m[t, first:n]
         for k in (I, F, G):
             multiply(da[k, low:high], dhs, U[k])
             if peepholes and k != G:
@@ -160,14 +164,14 @@ def tangent(
             times_slope(TANH if k == G else SIGMOID, da[k, low:high], a[k, low:high])
         for r in range(n - first):
             for q in range(dh.shape[1]):
-                kept = f[r, q] * dcs[r, q] + df[r, q] * old[r, q]
-                dcs[r, q] = kept + (di[r, q] * g[r, q] + i[r, q] * dg[r, q])
+                dc_kept = f[r, q] * dcs[r, q] + df[r, q] * c_prev[r, q]
+                dcs[r, q] = dc_kept + (di[r, q] * g[r, q] + i[r, q] * dg[r, q])
         multiply(do, dhs, U[O])
         if peepholes:
             add_scaled(do, dcs, p[O])
         times_slope(SIGMOID, do, o)
         for r in range(n - first):
             for q in range(dh.shape[1]):
-                v = shown[r, q]
-                dhs[r, q] = do[r, q] * v + o[r, q] * ((one - v * v) * dcs[r, q])
+                m_t = tanh_c[r, q]
+                dhs[r, q] = do[r, q] * m_t + o[r, q] * ((one - m_t * m_t) * dcs[r, q])
         copy(dy[t, first:n], dhs)

@@ -1,7 +1,6 @@
-"""Layers upon layers, in one direction or both, of what :mod:`gatecheck.kernels.run` computes one
-at a time.
+"""Stacked and bidirectional layers, each computed by :mod:`gatecheck.kernels.run`.
 
-A reverse direction runs the kernel on rows that are turned round, each within its own length.
+A reverse direction runs the kernel on reversed rows, each reversed within its own length.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Turn = Callable[[Array], Array]
 
 
 def turn_round(T: int, lengths: Array | None) -> Turn:
-    """What turns the rows of a sequence ``(T, B, n)`` round, and back."""
+    """Return a function that reverses the rows of a sequence ``(T, B, n)``, and back."""
     if lengths is None:
         return lambda sequence: sequence[::-1]
     t, ends = np.arange(T)[:, None], lengths.astype(np.int64)
@@ -29,7 +28,7 @@ def turn_round(T: int, lengths: Array | None) -> Turn:
 
 
 def _passes(cell: Cell, layer: int) -> Iterator[tuple[int, bool]]:
-    """The number of each pass of a layer, and whether it is the reverse one."""
+    """Yield the index of each pass of a layer, and whether it is the reverse one."""
     for direction in range(cell.directions):
         yield layer * cell.directions + direction, direction == 1
 
@@ -57,10 +56,10 @@ def forward(
     Returns
     -------
     y, hT, cT
-        The outputs of the last layer, and the final states of all, of the shape
+        The outputs of the last layer, and the final states of all layers, of the shape
         :meth:`gatecheck.cells.Cell.state_shape`.
     tapes
-        One a layer and direction.
+        One per layer and direction.
     """
     if len(cell.tags) == 1:
         y, hT, cT, tape = run.forward(cell, params, x, h0, c0, lengths, taped=taped)
@@ -71,10 +70,16 @@ def forward(
     for layer in range(cell.layers):
         sides = []
         for k, reverse in _passes(cell, layer):
-            own = of_tag(cell, params, cell.tags[k])
-            given = turn(x) if reverse else x
+            layer_params = of_tag(cell, params, cell.tags[k])
+            layer_x = turn(x) if reverse else x
             y, hT, cT, tape = run.forward(
-                cell.one, own, given, _of(h0, k, cell), _of(c0, k, cell), lengths, taped=taped
+                cell.one,
+                layer_params,
+                layer_x,
+                _of(h0, k, cell),
+                _of(c0, k, cell),
+                lengths,
+                taped=taped,
             )
             sides.append(turn(y) if reverse else y)
             tapes.append(tape)
@@ -93,7 +98,7 @@ def backward(
     dcT: Array | None,
     lengths: Array | None = None,
 ) -> dict[str, Array]:
-    """Backpropagation through time and layers; see :func:`gatecheck.kernels.run.backward`."""
+    """Backpropagate through a network; see :func:`gatecheck.kernels.run.backward`."""
     if len(cell.tags) == 1:
         return run.backward(cell, params, tapes[0], dy, dhT, dcT)
     turn = turn_round(len(tapes[0].x), lengths)
@@ -106,13 +111,15 @@ def backward(
             if dy is not None and cell.bidirectional:
                 P = dy.shape[-1] // 2
                 side = turn(dy[..., P:]) if reverse else dy[..., :P]
-            own = of_tag(cell, params, cell.tags[k])
-            got = run.backward(cell.one, own, tapes[k], side, _of(dhT, k, cell), _of(dcT, k, cell))
-            grads |= {f"{name}{cell.tags[k]}": got[name] for name in own}
-            share = turn(got["x"]) if reverse else got["x"]
-            dx = share if dx is None else dx + share
+            layer_params = of_tag(cell, params, cell.tags[k])
+            layer_grads = run.backward(
+                cell.one, layer_params, tapes[k], side, _of(dhT, k, cell), _of(dcT, k, cell)
+            )
+            grads |= {f"{name}{cell.tags[k]}": layer_grads[name] for name in layer_params}
+            layer_dx = turn(layer_grads["x"]) if reverse else layer_grads["x"]
+            dx = layer_dx if dx is None else dx + layer_dx
             for name in cell.state:
-                states.setdefault(f"{name}0", []).insert(0, got[f"{name}0"])
+                states.setdefault(f"{name}0", []).insert(0, layer_grads[f"{name}0"])
         dy = dx
     if dy is None:
         return grads
@@ -133,22 +140,24 @@ def tangent(
     dc0: Array | None = None,
     lengths: Array | None = None,
 ) -> tuple[Array, Array, Array | None]:
-    """The directional derivative of the outputs; see :func:`gatecheck.kernels.run.tangent`."""
+    """Return a directional derivative; see :func:`gatecheck.kernels.run.tangent`."""
     turn = turn_round(len(tapes[0].x), lengths)
-    given = {name: a for name, a in (dparams or {}).items() if a is not None}
+    present = {name: a for name, a in (dparams or {}).items() if a is not None}
     final: list[tuple[Any, Any]] = []
     for layer in range(cell.layers):
         sides = []
         for k, reverse in _passes(cell, layer):
             tag = cell.tags[k]
-            own = {name: given.get(f"{name}{tag}") for name in cell.one.param_shapes(1, 1)}
-            seen = None if dx is None else turn(dx) if reverse else dx
+            layer_dparams = {
+                name: present.get(f"{name}{tag}") for name in cell.one.param_shapes(1, 1)
+            }
+            layer_dx = None if dx is None else turn(dx) if reverse else dx
             dy, dhT, dcT = run.tangent(
                 cell.one,
                 of_tag(cell, params, tag),
                 tapes[k],
-                own,
-                seen,
+                layer_dparams,
+                layer_dx,
                 _of(dh0, k, cell),
                 _of(dc0, k, cell),
             )

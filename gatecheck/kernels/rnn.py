@@ -1,6 +1,7 @@
-"""The loops over time of the plain recurrent cell: h' = φ(a + h U), where a = x W + b.
+"""Loops over time of the plain recurrent cell.
 
-Derived from the equations in gatecheck.cells; the layout is that of gatecheck.kernels.elementwise.
+h' = φ(a + h U), where a = x W + b. Derived from the equations in gatecheck.cells; the layout is
+that of gatecheck.kernels.elementwise.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def forward(
     first: int,
     last: int,
 ) -> None:
-    """Fill h[1:]; `a` has room for some steps' preactivations."""
+    """Fill h[1:]; `a` has room for the preactivations of some steps."""
     T, B = h.shape[0] - 1, h.shape[1]
     for t in range(T):
         n = min(running[t], last)
@@ -35,21 +36,20 @@ def forward(
             break
         slot = t % (a.shape[1] // B)
         project(x, W, b, a, t, slot, ahead, B, first, n)
-        new = h[t + 1, first:n]
-        copy(new, a[0, slot * B + first : slot * B + n])
-        multiply(new, h[t, first:n], U[0])
-        activate(code, new)
+        h_next = h[t + 1, first:n]
+        copy(h_next, a[0, slot * B + first : slot * B + n])
+        multiply(h_next, h[t, first:n], U[0])
+        activate(code, h_next)
 
 
 @jit
 def backward(
-    code: int, running: Array, ahead: int, Wt: Array, Ut: Array, h: Array, dy: Array, dh: Array, d: Array, dx: Array,
-    first: int, last: int,
+    code: int, running: Array, ahead: int, Wt: Array, Ut: Array, h: Array,
+    dy: Array, dh: Array, d: Array, dx: Array, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Fill `d`, the gradient at the preactivations, and `dx`; `dh` is that at h_T before and that
-    at h_0 after.
+    """Fill `d`, the gradient with respect to the preactivations, and `dx`.
 
-    `Wt` and `Ut` are W and U transposed.
+    `dh` is the gradient at h_T on entry, at h_0 on return. `Wt` and `Ut` are W and U transposed.
     """
     B = dh.shape[0]
     for t in range(dy.shape[0] - 1, -1, -1):
@@ -65,7 +65,7 @@ def backward(
 
 @jit
 def _meet(d: Array, dh: Array, dy: Array) -> None:
-    """What comes from the next step and from the output; nothing is left of the former."""
+    """Add the gradients from the next step and the output, and set dh to zero."""
     apart()
     zero = dh.dtype.type(0)
     for p in range(d.shape[0]):
@@ -86,8 +86,10 @@ def tangent(
     first: int,
     last: int,
 ) -> None:
-    """Fill `dy`, the derivative of every h, from that of the preactivations but for what dh adds;
-    `dh` is h_0's before, h_T's after.
+    """Fill `dy`, the derivative of every h.
+
+    `a` is the derivative of the preactivations without the term of dh; it is overwritten. `dh` is
+    the derivative of h_0 on entry, of h_T on return.
     """
     B = dh.shape[0]
     for t in range(dy.shape[0]):

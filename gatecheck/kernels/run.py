@@ -1,9 +1,9 @@
-"""From canonical arrays to kernels and back: layout, and what needs no loop over time.
+"""Forward, backward and tangent of one layer on canonical arrays.
 
-The products with x are formed for all steps at once, and so are the gradients of the parameters and
-of x; the kernels keep what lies between. Whatever takes long is shared among threads, the rows of
-the batch or, for gradients of weights, their columns. Nothing is validated here;
-:class:`gatecheck.kernels.Builtin` is the door with a guard.
+This module converts layouts, and does the work that needs no loop over time: products with x are
+computed for all steps at once, and so are the gradients of the parameters and of x. The kernels
+keep the intermediate values. Threads share the rows of the batch or, for gradients of weights, the
+columns. Nothing is validated here; :class:`gatecheck.kernels.Builtin` validates.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from gatecheck.kernels.gemm import add_product, correlate, hoisted, packed, widt
 from gatecheck.kernels.schedule import Schedule, schedule
 from gatecheck.kernels.threads import share
 
-# infinity times zero is NaN, which the caller may mean and will see
+# Infinity times zero is NaN, which the caller may intend and will see.
 quiet = np.errstate(all="ignore")
 
 
 class Tape(NamedTuple):
-    """What :func:`forward` leaves for :func:`backward` and :func:`tangent`, which do not change it.
-    The rows are sorted.
+    """Saved values of a forward call, with sorted rows.
+
+    :func:`backward` and :func:`tangent` read it and do not change it.
 
     Attributes
     ----------
     order
-        How they are sorted, and which run at which step.
+        The schedule: order of the rows, and the active rows at each step.
     x, h
         Inputs ``(T, B, D)``, zero where a row has ended, and states ``(T + 1, B, H)``.
     rest
-        The gates and what else the cell computed.
+        The gates and the cell's other intermediate values.
     """
 
     order: Schedule
@@ -71,18 +72,17 @@ def forward(
     h0, c0
         Initial states ``(B, H)``, or None for zeros.
     lengths
-        How many steps each row runs, ``(B,)``; None is T for all. Nothing sees x beyond, and y is
-        zero there.
+        Number of steps of each row, ``(B,)``; None is T for all. Beyond them x is ignored, and y
+        is zero.
     taped
-        Whether what lies between is kept; without it the tape is of no use, and less memory is
-        taken.
+        False to keep no intermediate values: the tape is then unusable, and takes less memory.
 
     Returns
     -------
     y, hT, cT
         All hidden states ``(T, B, H)``, each row's last one, and its last cell state or None.
     tape
-        What :func:`backward` and :func:`tangent` need, in copies.
+        The values that :func:`backward` and :func:`tangent` need, as copies.
     """
     (T, B, _), H, G = x.shape, params["U"].shape[0], len(cell.gates)
     order = schedule(T, B, lengths)
@@ -118,12 +118,20 @@ def forward(
 
 
 KEPT = {"rnn": (), "gru": ("a", "s"), "lstm": ("a", "c", "m")}
-"""What a tape holds besides x and h."""
+"""Arrays of a tape in addition to x and h."""
 
 
 class Arranged(NamedTuple):
-    """A loop over time, the flag that it begins with, and, after the schedule, its arrays in order,
-    by name.
+    """A loop over time with its arguments.
+
+    Attributes
+    ----------
+    loop
+        The kernel.
+    flag
+        Its first argument.
+    arrays
+        Its arrays by name, in the order of the arguments after the schedule.
     """
 
     loop: Callable[..., None]
@@ -142,8 +150,9 @@ def arranged(
     steps: int,
     states: int,
 ) -> Arranged:
-    """What runs a cell over sorted rows `x`, with room for what lies between at so many steps and
-    for so many cell states.
+    """Return the loop that runs a cell over sorted rows `x`.
+
+    Its arrays have room for the intermediate values of `steps` steps and for `states` cell states.
     """
     (T, B, _), H, G = x.shape, params["U"].shape[0], len(cell.gates)
     arrays = {
@@ -157,16 +166,16 @@ def arranged(
         return Arranged(
             rnn.forward, CODES[cell.activation], arrays | {"x": _rows(x), "a": a, "h": h}
         )
-    between = aligned((steps, B, H), x.dtype)
+    intermediate = aligned((steps, B, H), x.dtype)
     if cell.kind == "gru":
         if steps == T:
-            order.clear(between)
+            order.clear(intermediate)
         more = {
             "c_n": _owned(params.get("c_n", arrays["b"][0])),
             "x": _rows(x),
             "a": a,
             "h": h,
-            "s": between,
+            "s": intermediate,
         }
         return Arranged(gru.forward, cell.reset == "after", arrays | more)
     c = _states(order, states, H, x, c0)
@@ -176,7 +185,7 @@ def arranged(
         "a": a,
         "h": h,
         "c": c,
-        "m": between,
+        "m": intermediate,
     }
     return Arranged(lstm.forward, cell.peepholes, arrays | more)
 
@@ -190,23 +199,23 @@ def backward(
     dhT: Array | None,
     dcT: Array | None,
 ) -> dict[str, Array]:
-    """Backpropagation through time.
+    """Backpropagate through time.
 
     Parameters
     ----------
     cell, params
-        As they were given to :func:`forward`; float32 or float64.
+        The arguments of :func:`forward`; float32 or float64.
     tape
-        What it returned.
+        The tape that it returned.
     dy, dhT, dcT
-        Cotangents of y ``(T, B, H)``, h_T and c_T ``(B, H)``; None is zero. Nothing sees dy where a
+        Cotangents of y ``(T, B, H)``, h_T and c_T ``(B, H)``; None is zero. dy is ignored where a
         row has ended.
 
     Returns
     -------
     dict
-        Gradients in the shapes of the parameters, ``x`` (zero where a row has ended), ``h0`` and,
-        where there is a cell state, ``c0``.
+        Gradients of the parameters, ``x`` (zero where a row has ended), ``h0`` and, if there is a
+        cell state, ``c0``, in their shapes.
     """
     order, x, h, rest = tape
     (T, B, _), H = x.shape, h.shape[2]
@@ -219,25 +228,27 @@ def backward(
     d = aligned((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
     order.clear(d)
     dx = aligned(x.shape, x.dtype)
-    into = d.reshape(len(d), T * B, H), _rows(dx)
-    seen = order.cleared(h[:T])
-    loop, before = returning(cell, params, tape)
+    flat = d.reshape(len(d), T * B, H), _rows(dx)
+    h_prev = order.cleared(h[:T])
+    loop, loop_args = returning(cell, params, tape)
     states = (dh, dc) if cell.kind == "lstm" else (dh,)
     share(
-        partial(loop, *before, dy, *states, *into), B, _operations(h, G * H) + _operations(x, G * H)
+        partial(loop, *loop_args, dy, *states, *flat),
+        B,
+        _operations(h, G * H) + _operations(x, G * H),
     )
     more = {}
     if cell.kind == "lstm":
         more["c0"] = order.rows_back(dc)
         if cell.peepholes:
             more["p"] = np.concatenate(
-                [_rows(d[k] * order.cleared(seen)).sum(axis=0) for k, seen in seen_by(rest[1])]
+                [_rows(d[k] * order.cleared(c)).sum(axis=0) for k, c in seen_by(rest[1])]
             )
     order.clear(dx)
     grads = {
         "W": _correlated([(x, d[:G])]),
-        "U": _correlated([(left, d[slots]) for left, slots in fed(cell, seen, rest)]),
-        "b": into[0][:G].sum(axis=1).reshape(-1),
+        "U": _correlated([(inputs, d[slots]) for inputs, slots in fed(cell, h_prev, rest)]),
+        "b": flat[0][:G].sum(axis=1).reshape(-1),
         "x": np.ascontiguousarray(order.rows_back(dx)),
         "h0": order.rows_back(dh),
     }
@@ -249,7 +260,7 @@ def backward(
 def returning(
     cell: Cell, params: Mapping[str, Array], tape: Tape
 ) -> tuple[Callable[..., None], tuple[Any, ...]]:
-    """The loop back through time, and its arguments before the cotangents."""
+    """Return the backward loop, and its arguments before the cotangents."""
     order, x, h, rest = tape
     shared = (
         order.running,
@@ -270,8 +281,9 @@ def returning(
 
 
 def fed(cell: Cell, seen: Array, rest: tuple[Array, ...]) -> list[tuple[Array, slice]]:
-    """What U was multiplied with, the states `seen` or what a reset made of them, and the slots of
-    the gradients that came back there.
+    """Return the left operands of the products with U, and their gradients' slots.
+
+    The operands are the states `seen`, or those after a reset before the product.
     """
     if cell.kind != "gru":
         return [(seen, slice(len(cell.gates)))]
@@ -291,22 +303,22 @@ def tangent(
     dh0: Array | None = None,
     dc0: Array | None = None,
 ) -> tuple[Array, Array, Array | None]:
-    """Directional derivative of the outputs.
+    """Return a directional derivative of the outputs.
 
     Parameters
     ----------
     cell, params
-        As they were given to :func:`forward`; float32 or float64.
+        The arguments of :func:`forward`; float32 or float64.
     tape
-        What it returned.
+        The tape that it returned.
     dparams, dx, dh0, dc0
-        The direction, in the shapes of the inputs; whatever is absent or None is zero. Nothing sees
-        dx where a row has ended.
+        The direction, in the shapes of the inputs; parts that are absent or None are zero. dx is
+        ignored where a row has ended.
 
     Returns
     -------
     dy, dhT, dcT
-        Derivatives of y ``(T, B, H)``, h_T and, or None, c_T ``(B, H)``.
+        Derivatives of y ``(T, B, H)``, h_T ``(B, H)`` and c_T ``(B, H)`` or None.
     """
     order, x, h, rest = tape
     (T, B, _), H = x.shape, h.shape[2]
@@ -317,11 +329,11 @@ def tangent(
     db = d["b"].reshape(G, H) if "b" in d else None
     da = np.zeros((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
     flat = da.reshape(len(da), T * B, H)
-    lefts, slots = [h[:T]] * G, list(range(G))
+    inputs, slots = [h[:T]] * G, list(range(G))
     if cell.reset == "after":
         slots[gru.N] = gru.S
     elif cell.reset == "before":
-        lefts[gru.N] = rest[1]
+        inputs[gru.N] = rest[1]
     for k in range(G):
         if dx is not None:
             add_product(_rows(da[k]), _rows(_owned(order.rows(dx))), W[k])
@@ -330,7 +342,7 @@ def tangent(
         if db is not None:
             da[k] += db[k]
         if dU is not None:
-            add_product(_rows(da[slots[k]]), _rows(lefts[k]), dU[k])
+            add_product(_rows(da[slots[k]]), _rows(inputs[k]), dU[k])
     if "c_n" in d:
         da[gru.S] += d["c_n"]
     dy = np.empty((T, B, H), x.dtype)
@@ -348,8 +360,8 @@ def tangent(
         a, c, m = rest
         if "p" in d:
             dp = peepholes(cell, d["p"], x, H)
-            for k, seen in seen_by(c):
-                da[k] += dp[k] * seen
+            for k, c_seen in seen_by(c):
+                da[k] += dp[k] * c_seen
         lstm.tangent(
             cell.peepholes,
             order.running,
@@ -365,18 +377,23 @@ def tangent(
             0,
             B,
         )
-    back = order.rows_back
-    return np.ascontiguousarray(back(dy)), back(dh), back(dc) if cell.kind == "lstm" else None
+    restore = order.rows_back
+    return (
+        np.ascontiguousarray(restore(dy)),
+        restore(dh),
+        restore(dc) if cell.kind == "lstm" else None,
+    )
 
 
 def _operations(sequence: Array, columns: int) -> float:
-    """How many operations the products of all rows of a sequence with so many columns take."""
+    """Return the operations of the products of a sequence's rows with these columns."""
     return 2.0 * sequence.size * columns
 
 
 def _correlated(pairs: list[tuple[Array, Array]]) -> Array:
-    """The gradient of weights: the sums over steps and rows of what went in ``(T, B, n)`` times
-    what came back ``(g, T, B, H)``.
+    """Return the gradient of weights.
+
+    It is the sum over steps and rows of inputs ``(T, B, n)`` times gradients ``(g, T, B, H)``.
     """
     n, H = pairs[0][0].shape[-1], pairs[0][1].shape[-1]
     out = np.zeros((n, H * sum(len(d) for _, d in pairs)), pairs[0][0].dtype)
@@ -392,14 +409,15 @@ def _correlated(pairs: list[tuple[Array, Array]]) -> Array:
 
 
 def _rows(sequence: Array) -> Array:
-    """The view (T * B, n) of a contiguous (T, B, n)."""
+    """View a contiguous (T, B, n) as (T * B, n)."""
     T, B, n = sequence.shape
     return sequence.reshape(T * B, n)
 
 
 def _owned(array: Array) -> Array:
-    """The array itself if a kernel can read it, else a copy: kernels are compiled for aligned,
-    writable, contiguous ones only.
+    """Return the array itself if a kernel can read it, else a copy.
+
+    Kernels are compiled only for aligned, writable, contiguous arrays.
     """
     return array if array.flags.carray and type(array) is np.ndarray else np.array(array, order="C")
 
@@ -413,7 +431,7 @@ def _states(order: Schedule, slots: int, H: int, x: Array, first: Array | None) 
 
 
 def peepholes(cell: Cell, p: Array | None, x: Array, H: int) -> Array:
-    """Peephole weights with a slot a gate, as the kernels take them; zeros where the cell has none."""
+    """Return peephole weights with a slot per gate; zeros if the cell has none."""
     out = np.zeros((len(cell.gates), H), x.dtype)
     if p is not None:
         out[[lstm.I, lstm.F, lstm.O]] = p.reshape(3, H)
@@ -421,5 +439,5 @@ def peepholes(cell: Cell, p: Array | None, x: Array, H: int) -> Array:
 
 
 def seen_by(c: Array) -> tuple[tuple[int, Array], ...]:
-    """What each peephole sees of the cell states ``(T + 1, B, H)``, by gate."""
+    """Return the inputs of the peepholes by gate, from cell states ``(T + 1, B, H)``."""
     return (lstm.I, c[:-1]), (lstm.F, c[:-1]), (lstm.O, c[1:])

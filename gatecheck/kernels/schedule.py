@@ -1,7 +1,7 @@
-"""Which rows run at which step of a batch of sequences of different lengths.
+"""Schedules of batches whose sequences have different lengths.
 
-The kernels see the rows sorted, longest first. Those that still run at a step are then the first
-ones, a contiguous part of every matrix, and the others keep the state that they have reached.
+The kernels get the rows sorted, longest first. The active rows of a step are then the first ones, a
+contiguous part of every matrix, and the others keep their last state.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Schedule(NamedTuple):
     Attributes
     ----------
     running : ndarray
-        ``(T,)``: how many rows run at each step.
+        ``(T,)``: number of active rows at each step.
     ends : ndarray
-        ``(B,)``: the lengths of the sorted rows.
+        ``(B,)``: lengths of the sorted rows.
     order, back
-        Indices that sort rows and that bring them back.
+        Indices that sort the rows, and that restore their order.
     padded : ndarray or None
-        ``(T, B)``: where sorted rows have ended; None if the lengths were not given.
+        ``(T, B)``: True where a sorted row has ended; None if no lengths were given.
     """
 
     running: Array
@@ -36,18 +36,20 @@ class Schedule(NamedTuple):
     padded: Array | None
 
     def rows(self, array: Array) -> Array:
-        """The rows ``(..., B, n)`` sorted; the array itself, or a view of it, where lengths were
-        not given.
+        """Return the rows ``(..., B, n)`` sorted.
+
+        If no lengths were given, this is the array itself or a view of it.
         """
         return array[..., self.order, :]
 
     def rows_back(self, array: Array) -> Array:
-        """The inverse of :meth:`rows`."""
+        """Restore the order of sorted rows; the inverse of :meth:`rows`."""
         return array[..., self.back, :]
 
     def last(self, states: Array) -> Array:
-        """Of the states ``(T + 1, B, H)`` of sorted rows a copy of each row's last one, in the
-        order that was given.
+        """Return a copy of each row's last state, in the original order.
+
+        The states are ``(T + 1, B, H)``, of sorted rows.
         """
         return (
             states[-1].copy()
@@ -56,15 +58,16 @@ class Schedule(NamedTuple):
         )
 
     def clear(self, sequences: Array) -> None:
-        """Set sequences ``(..., T, B, n)`` of sorted rows to zero where a row has ended."""
+        """Set sequences ``(..., T, B, n)`` of sorted rows to zero where rows have ended."""
         if self.padded is not None:
             sequences[..., self.padded, :] = 0
 
     def cleared(self, sequence: Array) -> Array:
-        """The sequence with zeros where a row has ended; the array itself where lengths were not
-        given.
+        """Return the sequence with zeros where a row has ended.
+
+        If no lengths were given, this is the array itself.
         """
-        # Not a product with a mask: the last state may be infinite.
+        # No product with a mask, since the last state may be infinite.
         return (
             sequence
             if self.padded is None
@@ -73,10 +76,13 @@ class Schedule(NamedTuple):
 
 
 def schedule(T: int, B: int, lengths: Array | None) -> Schedule:
-    """The schedule of `B` rows of these lengths ``(B,)``, each from 0 to `T`; None is `T` for all."""
+    """Return the schedule of `B` rows.
+
+    Lengths are ``(B,)``, each from 0 to `T`; None is `T` for all.
+    """
     if lengths is None:
         return _full(T, B)
-    lengths = lengths.astype(np.int64)  # unsigned ones have no negatives
+    lengths = lengths.astype(np.int64)  # unsigned integers cannot be negated
     order = np.argsort(-lengths, kind="stable")
     ends = lengths[order]
     padded = np.arange(T)[:, None] >= ends

@@ -1,4 +1,4 @@
-"""What it takes for a loop to become vector instructions as wide as the machine has."""
+"""Compiler hints with which loops use the machine's widest vector instructions."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from numba.np.arrayobj import make_array
 
 WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
 BYTES = 64 if WIDE else 32
-"""Of a vector register. Where registers are shorter, LLVM takes two."""
+"""Size of a vector register. Where registers are shorter, LLVM uses two."""
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def apart(context: Any) -> Any:
-    """Say of the function that begins with it that its arrays do not overlap, and that the widest
-    vectors are to be used.
+    """Declare at the start of a function that its arrays do not overlap.
 
-    Without the first LLVM gives up on a loop over more than a few arrays, since it would have to
-    compare each with each; without the second it takes half of what AVX-512 has.
+    It also requests the widest vectors. Without the first, LLVM does not vectorize a loop over more
+    than a few arrays, since it would have to compare each pair; without the second, it uses half of
+    an AVX-512 register.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # llvmlite knows a few attributes by name, and add() refuses the others.
+        # llvmlite's add() accepts only the attributes that it knows.
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         for argument in builder.function.args:
             if isinstance(getattr(argument.type, "pointee", None), ir.FloatType | ir.DoubleType):
@@ -37,7 +37,7 @@ def apart(context: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def start(context: Any, array: Any, offset: Any) -> Any:
-    """The pointer to that entry of a contiguous array, or so many entries behind another pointer."""
+    """Return a pointer to an entry of a contiguous array, or an offset pointer."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind, first = signature.args[0], args[0]

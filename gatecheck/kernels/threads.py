@@ -1,5 +1,6 @@
-"""Work on all cores: parts that do not meet are run side by side, each by a thread that the
-compiled code leaves free to run.
+"""Parallel work on all cores.
+
+Independent parts run in threads, since compiled code releases the GIL.
 """
 
 from __future__ import annotations
@@ -11,35 +12,35 @@ from collections.abc import Callable
 from gatecheck._util.processes import cores
 
 LEAST = 2e7
-"""Operations that are worth a thread: starting one takes as long as some millions."""
+"""Operations that justify a thread: starting one takes as long as some millions."""
 
 
 def available() -> int:
-    """How many threads may run: as many as there are cores, or ``OMP_NUM_THREADS`` if that is less."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores(), int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else cores()
+    """Return the number of threads: that of the cores, or ``OMP_NUM_THREADS`` if less."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores(), int(limit)) if limit.isdecimal() and int(limit) > 0 else cores()
 
 
 def share(run: Callable[[int, int], None], parts: int, work: float) -> None:
-    """Call ``run(first, last)`` for pieces that together are all parts.
+    """Call ``run(first, last)`` in threads for pieces that together cover all parts.
 
     Parameters
     ----------
     run
-        Does parts first to last; pieces run at the same time.
+        Processes parts first to last; pieces run at the same time.
     parts
-        How many.
+        Number of parts.
     work
-        How many operations they take together.
+        Number of operations that they take together.
     """
     pieces = max(1, min(available(), parts, int(work / LEAST))) if work > LEAST else 1
     if pieces == 1:
         run(0, parts)
         return
     ends = [parts * k // pieces for k in range(pieces + 1)]
-    others = [threading.Thread(target=run, args=ends[k : k + 2]) for k in range(1, pieces)]
-    for thread in others:
+    workers = [threading.Thread(target=run, args=ends[k : k + 2]) for k in range(1, pieces)]
+    for thread in workers:
         thread.start()
     run(*ends[:2])
-    for thread in others:
+    for thread in workers:
         thread.join()

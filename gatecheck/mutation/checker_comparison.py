@@ -1,7 +1,7 @@
-"""Every backward fault judged by gradient checkers: what they catch, and what they let pass.
+"""Comparison of gradient checkers on every backward fault.
 
-A gradient checker compares a function with its own gradient, so a wrong forward with the exact
-gradient of itself is right to it.
+A gradient checker compares a function with its gradient, so a wrong forward with its exact gradient
+is right to it.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ CORRECT = "correct"
 AUDIT = "gatecheck audit"
 
 FORWARD_SHARE = 16
-"""Of the forward faults, every how manieth is tried."""
+"""Interval at which forward faults are sampled."""
 
 STEP = 1e-30
-"""Of the complex step: its square is lost beside anything that is not tiny itself, so the imaginary
-part is the derivative.
+"""Imaginary step of the complex-step derivative.
+
+Its square is lost next to anything that is not tiny itself, so the imaginary part is the
+derivative.
 """
 
 
 class Question(NamedTuple):
-    """What a user has checked: a layer of these sizes with generic weights, by these of its
-    outputs.
-    """
+    """Use of a checker: a layer of these sizes with generic weights, and its outputs."""
 
     sizes: Sizes
     outputs: tuple[str, ...]
@@ -65,17 +65,18 @@ QUESTIONS = {
 }
 
 
-# ---- what is planted
+# ---- layers with and without a fault
 
 
 class Exact:
-    """A forward with the exact gradient of itself, as automatic differentiation gives it; here by
-    the complex step.
+    """Implementation with the exact gradient of a forward, by the complex step.
+
+    Automatic differentiation gives the same gradient.
 
     Parameters
     ----------
     planted
-        The implementation whose forward it is; it takes complex arrays and leading axes.
+        The implementation that provides the forward; it takes complex arrays and leading axes.
     """
 
     def __init__(self, planted: Edited) -> None:
@@ -92,21 +93,21 @@ class Exact:
         dhT: Array | None,
         dcT: Array | None,
     ) -> Arrays:
-        """A gradient for each parameter, x, and the states that are given."""
+        """Return a gradient for each parameter, x, and the states that are given."""
         inputs = {k: v for k, v in {**params, "x": x, "h0": h0, "c0": c0}.items() if v is not None}
         ends = np.cumsum([v.size for v in inputs.values()])
         stepped = {}
         for (name, v), end in zip(inputs.items(), ends, strict=True):
-            # one replica an input entry
+            # One replica for each entry of the inputs.
             replicas = np.tile(v.astype(np.complex128), (ends[-1], *[1] * v.ndim))
             replicas.reshape(ends[-1], -1)[np.arange(end - v.size, end), np.arange(v.size)] += (
                 1j * STEP
             )
             stepped[name] = replicas
-        got = self.forward(
+        outputs = self.forward(
             {k: stepped[k] for k in params}, stepped["x"], stepped.get("h0"), stepped.get("c0")
         )
-        pairs = [(v, d) for v, d in zip(got, (dy, dhT, dcT), strict=False) if d is not None]
+        pairs = [(v, d) for v, d in zip(outputs, (dy, dhT, dcT), strict=False) if d is not None]
         slopes = sum((v.imag / STEP * d).reshape(ends[-1], -1).sum(axis=1) for v, d in pairs)
         parts = np.split(np.broadcast_to(slopes, ends[-1:]), ends[:-1])
         return {
@@ -140,41 +141,41 @@ def _remembering(target: Any) -> Callable[[Arrays], Arrays]:
 
 @cache
 def _correct(cell: str) -> Callable[[Arrays], Arrays]:
-    """The forward of every backward fault. Checkers ask for it at the same thousands of points each
-    time, so values are kept.
+    """Return the forward of every backward fault, with a cache.
+
+    Checkers evaluate it at the same thousands of points each time.
     """
     return _remembering(Edited(as_cell(cell)))
 
 
 def layer(target: Any, question: str, dtype: str, forward: Callable[[Arrays], Arrays]) -> Layer:
-    """An implementation as a function with a gradient.
+    """Return an implementation as a function with a gradient.
 
     Parameters
     ----------
     target
-        The implementation whose backward is asked for gradients; its cell decides which arrays
-        there are.
+        The implementation whose backward gives the gradients; its cell determines the arrays.
     question
-        A name in :data:`QUESTIONS`.
+        Name in :data:`QUESTIONS`.
     dtype
         ``"float32"`` or ``"float64"``.
     forward
-        What its forward computes, from named inputs to all outputs.
+        Its forward, from named inputs to all outputs.
     """
     cell: Cell = target.cell
-    sizes, looked_at, _ = QUESTIONS[question]
+    sizes, compared, _ = QUESTIONS[question]
     case = draw(cell, sizes, seed=0, dtype=dtype)
     states = [f"{k}0" for k in cell.state]
     inputs = {k: case[k].copy() for k in (*case.params, "x", *states)}
 
     def fn(inputs: Arrays) -> Arrays:
-        return {k: v for k, v in forward(inputs).items() if k in looked_at}
+        return {k: v for k, v in forward(inputs).items() if k in compared}
 
     def vjp(cotangents: Arrays, inputs: Arrays) -> Arrays:
         params = {k: inputs[k] for k in case.params}
-        given = (cotangents.get(k) for k in ("y", "hT", "cT"))
+        in_order = (cotangents.get(k) for k in ("y", "hT", "cT"))
         gradients: Arrays = target.backward(
-            params, inputs["x"], inputs.get("h0"), inputs.get("c0"), *given
+            params, inputs["x"], inputs.get("h0"), inputs.get("c0"), *in_order
         )
         return {k: gradients[k] for k in inputs}
 
@@ -185,9 +186,9 @@ def layer(target: Any, question: str, dtype: str, forward: Callable[[Arrays], Ar
 
 
 def audit(target: Any, profile: str = "ci", seed: int = 0) -> Verdict:
-    """The properties of an audit, up to the first that fails."""
-    planted = subject(target)
-    tallies = explore(planted, applicable(planted), profile, seed, first_only=True)
+    """Try the properties of an audit, up to the first that fails."""
+    audited = subject(target)
+    tallies = explore(audited, applicable(audited), profile, seed, first_only=True)
     failed = [(name, t.failure) for name, t in tallies.items() if t.failure is not None]
     return (
         Verdict("caught", f"{failed[0][0]}: {first_line(failed[0][1])}")
@@ -197,7 +198,7 @@ def audit(target: Any, profile: str = "ci", seed: int = 0) -> Verdict:
 
 
 def _differs(planted: Edited, question: str, dtype: str) -> bool:
-    """Whether an implementation has other gradients than correct code for generic cotangents."""
+    """Return whether gradients for generic cotangents differ from correct ones."""
     correct = Edited(planted.cell)
     wrong, right = (
         layer(target, question, dtype, _correct(planted.cell.name)) for target in (planted, correct)
@@ -214,19 +215,20 @@ def _differs(planted: Edited, question: str, dtype: str) -> bool:
 
 @dataclass(frozen=True)
 class Judged:
-    """What every checker said about one fault, or about correct code.
+    """Verdicts of every checker on one fault, or on correct code.
 
     Attributes
     ----------
     name, cell, says, source
-        Of the fault.
+        Attributes of the fault.
     side
-        ``backward``, ``forward``, or ``correct`` where nothing is planted.
+        ``backward``, ``forward``, or ``correct`` where there is no fault.
     verdicts
-        By checker, then by question; an audit draws its own cases, so its question is ``all``.
+        Verdicts by checker, then by question; an audit draws its own cases, so its question is
+        ``all``.
     shows
-        By dtype, the questions in which its gradients, for generic cotangents, are not those of
-        correct code to the last bit.
+        Questions by dtype in which its gradients, for generic cotangents, are not those of correct
+        code to the last bit.
     """
 
     name: str
@@ -238,55 +240,53 @@ class Judged:
     shows: dict[str, list[str]]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        said = {
+        """Return the verdicts as plain data."""
+        verdicts = {
             checker: {q: v._asdict() for q, v in by.items()}
             for checker, by in self.verdicts.items()
         }
-        return {**vars(self), "verdicts": said}
+        return {**vars(self), "verdicts": verdicts}
 
 
 def judge(label: str, names: Sequence[str]) -> Judged:
-    """Ask every checker about one fault.
+    """Run every checker on one fault.
 
     Parameters
     ----------
     label
-        Of an edit of the equations, or ``"CELL: correct"`` for none.
+        Label of an edit of the equations, or ``"CELL: correct"`` for none.
     names
-        Of checkers, in :data:`CHECKERS`.
+        Names of checkers, in :data:`CHECKERS`.
     """
     kind, _, name = label.partition(": ")
     cell = as_cell(kind)
     fault = (
-        Fault(name, kind, "Nothing is planted.", edit=replaced())
-        if name == CORRECT
-        else find(label)
+        Fault(name, kind, "There is no fault.", edit=replaced()) if name == CORRECT else find(label)
     )
     side: Any = CORRECT if name == CORRECT else fault.side(cell)
-    planted = fault.plant()
-    # An audit judges a forward without any gradient; it needs none to see a wrong value.
+    faulty = fault.plant()
+    # An audit judges such a forward without a backward: it needs no gradient to see a wrong value.
     target, audited = (
-        (Exact(planted), SimpleNamespace(cell=cell, forward=planted.forward))
+        (Exact(faulty), SimpleNamespace(cell=cell, forward=faulty.forward))
         if side == "forward"
-        else (planted, planted)
+        else (faulty, faulty)
     )
     verdicts: dict[str, dict[str, Verdict]] = {checker: {} for checker in (*names, AUDIT)}
-    forward = _remembering(planted) if side == "forward" else _correct(cell.name)
+    forward = _remembering(faulty) if side == "forward" else _correct(cell.name)
     for question in QUESTIONS:
         for checker in names:
-            _, dtype, ask = CHECKERS[checker]
-            verdicts[checker][question] = ask(layer(target, question, dtype, forward))
+            _, dtype, run_checker = CHECKERS[checker]
+            verdicts[checker][question] = run_checker(layer(target, question, dtype, forward))
     verdicts[AUDIT]["all"] = audit(audited)
     shows = {
-        dtype: [q for q in QUESTIONS if _differs(planted, q, dtype)]
+        dtype: [q for q in QUESTIONS if _differs(faulty, q, dtype)]
         for dtype in ("float64", "float32")
     }
     return Judged(name, kind, side, fault.says, fault.source, verdicts, shows)
 
 
 def _edits(cells: Sequence[str]) -> list[tuple[Fault, str]]:
-    """The faults in the equations that can be told from correct code, each with its side."""
+    """Return the faults in the equations that are not equivalent, and their sides."""
     return [
         (f, f.side(as_cell(k)))
         for k in cells or CELLS
@@ -296,8 +296,9 @@ def _edits(cells: Sequence[str]) -> list[tuple[Fault, str]]:
 
 
 def labels(cells: Sequence[str] = ()) -> list[str]:
-    """Correct code, every backward fault and a sample of the forward faults, of these cells or of
-    all.
+    """Return the labels to judge, of these cells or of all.
+
+    These are correct code, every backward fault and a sample of the forward faults.
 
     Raises
     ------
@@ -320,17 +321,18 @@ def compare(
     workers: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[Judged]:
-    """:func:`judge` on every label, in parallel; the result does not depend on the number of
-    workers.
+    """Run :func:`judge` on every label, in parallel.
+
+    The result does not depend on the number of workers.
 
     Parameters
     ----------
     chosen
         Labels; see :func:`labels`.
     names
-        Of checkers.
+        Names of checkers.
     workers
-        Processes; by default as many as there are cores.
+        Number of processes; by default the number of cores.
     progress
         Called with how many faults are done, how many there are, and the label of the last one.
     """
@@ -340,8 +342,9 @@ def compare(
 def report(
     judged: Sequence[Judged], names: Sequence[str], cells: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Every verdict as plain data, with how many forward faults there are, of which a sample was
-    judged.
+    """Return every verdict as plain data.
+
+    It includes the number of forward faults, of which a sample was judged.
     """
     return {
         "schema": SCHEMA,

@@ -1,8 +1,7 @@
-"""Other people's gradient checkers, and ours, asked about one function as their own users ask: as
-published, at their defaults.
+"""Gradient checkers of other packages, and ours, run on one function.
 
-A checker gets NumPy code in the way that its package has for it: PyTorch an autograd Function, JAX
-a custom_vjp around pure_callback.
+Each runs as its users run it: as published, at its defaults. It gets NumPy code in the way that its
+package provides: PyTorch an autograd Function, JAX a custom_vjp around pure_callback.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Outcome = Literal["caught", "passed", "refused"]
 
 
 class Verdict(NamedTuple):
-    """What a checker said, and why."""
+    """Outcome of a checker, and the reason."""
 
     outcome: Outcome
     reason: str = ""
@@ -32,14 +31,14 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Layer:
-    """A function of named arrays and its gradient, at a point.
+    """Function of named arrays and its gradient, at a point.
 
     Attributes
     ----------
     inputs
         Parameters, x, h0, (c0), all of one dtype.
     fn
-        ``fn(inputs)``, the outputs that are looked at.
+        ``fn(inputs)``, the outputs that are compared.
     vjp
         ``vjp(cotangents, inputs)``, a gradient for each input.
     """
@@ -63,8 +62,9 @@ def _refused(error: Exception) -> Verdict:
 
 
 def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
-    """``torch.autograd.gradcheck`` on an autograd Function, at its defaults: eps 1e-6, atol 1e-5,
-    rtol 1e-3.
+    """Run ``torch.autograd.gradcheck`` on an autograd Function, at its defaults.
+
+    These are eps 1e-6, atol 1e-5 and rtol 1e-3.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
         If PyTorch is not installed.
     """
     torch = _package("torch", "torch")
-    # in torch.autograd the function hides its module
+    # As an attribute of torch.autograd the function hides its module.
     published = _package("torch.autograd.gradcheck", "torch")
     names = list(asked.inputs)
 
@@ -86,8 +86,8 @@ def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
         return tuple(torch.from_numpy(v) for v in outputs.values())
 
     def backward(ctx: Any, *cotangents: Any) -> Any:
-        given = dict(zip(ctx.outputs, (d.detach().numpy() for d in cotangents), strict=True))
-        gradients = asked.vjp(given, arrays(ctx.saved_tensors))
+        by_name = dict(zip(ctx.outputs, (d.detach().numpy() for d in cotangents), strict=True))
+        gradients = asked.vjp(by_name, arrays(ctx.saved_tensors))
         return tuple(torch.from_numpy(gradients[k]) for k in names)
 
     function: Any = type(
@@ -107,20 +107,20 @@ def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
 
 @contextmanager
 def _x64(jax: Any, wanted: bool) -> Iterator[None]:
-    before = jax.config.jax_enable_x64
+    previous = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", wanted)
     try:
         yield
     finally:
-        jax.config.update("jax_enable_x64", before)
-        jax.clear_caches()  # what was compiled for one planted function serves no other
+        jax.config.update("jax_enable_x64", previous)
+        jax.clear_caches()  # code compiled for one function serves no other
 
 
 def jax_check_grads(asked: Layer) -> Verdict:
-    """``jax.test_util.check_grads`` of first order, reverse mode, on a custom_vjp, at its defaults:
-    one direction, eps 1e-4.
+    """Run ``jax.test_util.check_grads`` on a custom_vjp, at its defaults.
 
-    In float64, with 64 bits enabled, tolerances are 1e-5, in float32 2e-3, times the number of
+    The check is of first order, in reverse mode; the defaults are one direction and eps 1e-4. In
+    float64, with 64 bits enabled, tolerances are 1e-5, in float32 2e-3, times the number of
     entries.
 
     Raises
@@ -133,11 +133,11 @@ def jax_check_grads(asked: Layer) -> Verdict:
     names, values = list(asked.inputs), tuple(asked.inputs.values())
     outputs = asked.fn(asked.inputs)
 
-    def arrays(labels: Sequence[str], given: Sequence[Any]) -> Arrays:
-        return dict(zip(labels, (np.asarray(v) for v in given), strict=True))
+    def arrays(labels: Sequence[str], arrays_in_order: Sequence[Any]) -> Arrays:
+        return dict(zip(labels, (np.asarray(v) for v in arrays_in_order), strict=True))
 
-    def like(given: Sequence[Array]) -> tuple[Any, ...]:
-        return tuple(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in given)
+    def shapes_of(arrays_in_order: Sequence[Array]) -> tuple[Any, ...]:
+        return tuple(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in arrays_in_order)
 
     def run(*inputs: Any) -> tuple[Array, ...]:
         return tuple(asked.fn(arrays(names, inputs)).values())
@@ -145,13 +145,13 @@ def jax_check_grads(asked: Layer) -> Verdict:
     def pull(inputs: Any, cotangents: Any) -> tuple[Array, ...]:
         return tuple(asked.vjp(arrays(list(outputs), cotangents), arrays(names, inputs)).values())
 
-    def planted(*inputs: Any) -> Any:
-        return tuple(jax.pure_callback(run, like(tuple(outputs.values())), *inputs))
+    def primal(*inputs: Any) -> Any:
+        return tuple(jax.pure_callback(run, shapes_of(tuple(outputs.values())), *inputs))
 
-    function = jax.custom_vjp(planted)
+    function = jax.custom_vjp(primal)
     function.defvjp(
-        lambda *inputs: (planted(*inputs), inputs),
-        lambda kept, d: tuple(jax.pure_callback(pull, like(values), kept, d)),
+        lambda *inputs: (primal(*inputs), inputs),
+        lambda saved, d: tuple(jax.pure_callback(pull, shapes_of(values), saved, d)),
     )
     with _x64(jax, values[0].dtype == np.float64):
         try:
@@ -164,7 +164,7 @@ def jax_check_grads(asked: Layer) -> Verdict:
 
 
 def own_gradcheck(asked: Layer) -> Verdict:
-    """:func:`gatecheck.gradcheck`; a verdict of inconclusive is a refusal."""
+    """Run :func:`gatecheck.gradcheck`; an inconclusive verdict is a refusal."""
     try:
         result = gradcheck(
             lambda **inputs: asked.fn(inputs),
@@ -185,9 +185,7 @@ def own_gradcheck(asked: Layer) -> Verdict:
 
 
 class Checker(NamedTuple):
-    """A checker of gradients: the package that publishes it, the dtype that it is given, and how it
-    is asked.
-    """
+    """Gradient checker: its package, the dtype of its inputs, and its function."""
 
     package: str
     dtype: str
@@ -197,7 +195,7 @@ class Checker(NamedTuple):
 CHECKERS = {
     "torch gradcheck": Checker("torch", "float64", torch_gradcheck),
     "torch gradcheck, fast_mode": Checker(
-        "torch", "float64", lambda asked: torch_gradcheck(asked, fast_mode=True)
+        "torch", "float64", lambda layer: torch_gradcheck(layer, fast_mode=True)
     ),
     "jax check_grads": Checker("jax", "float64", jax_check_grads),
     "jax check_grads, float32": Checker("jax", "float32", jax_check_grads),
@@ -206,7 +204,7 @@ CHECKERS = {
 
 
 def of_packages(packages: Sequence[str]) -> list[str]:
-    """The names of the checkers of these packages, and of ours.
+    """Return the names of the checkers of these packages, and of ours.
 
     Raises
     ------
@@ -216,6 +214,6 @@ def of_packages(packages: Sequence[str]) -> list[str]:
     known = list(dict.fromkeys(c.package for c in CHECKERS.values() if c.package != "gatecheck"))
     if unknown := [p for p in packages if p not in known]:
         raise UsageError(
-            f"there is no checker of {', '.join(unknown)}; there are those of {', '.join(known)}"
+            f"there is no checker of {', '.join(unknown)}; available: {', '.join(known)}"
         )
     return [name for name, c in CHECKERS.items() if c.package in (*packages, "gatecheck")]

@@ -1,5 +1,6 @@
-"""The kill matrix: which property catches which fault. A verification suite is worth what it
-catches.
+"""Kill matrix: which property catches which fault.
+
+A verification suite is worth what it catches.
 """
 
 from __future__ import annotations
@@ -27,26 +28,26 @@ SCHEMA = "gatecheck-faults-1"
 
 @dataclass(frozen=True)
 class Killing:
-    """What became of one fault.
+    """Result of trying the properties on one fault.
 
     Attributes
     ----------
     name, cell, says, source, equivalent, reference_needed
-        Of the fault.
+        Attributes of the fault.
     killed_by
         The properties that failed on it, each with the number of examples up to its first failure;
         those that need fewest come first.
     killed_without_reference_by
-        Those of them that compare with no other implementation.
+        The properties among them that compare with no other implementation.
     only_by_contract
-        Whether each of them failed because a result had a wrong shape, dtype or name, so that no
+        True if each of them failed because a result had a wrong shape, dtype or name, so that no
         value was ever judged.
     tried
-        The properties that were to be tried on it.
+        The properties that were tried on it.
     examples
-        How many checks were made.
+        Number of checks.
     seconds
-        How long they took.
+        Time that they took.
     """
 
     name: str
@@ -64,17 +65,19 @@ class Killing:
 
     @property
     def label(self) -> str:
-        """The label of the fault."""
+        """Label of the fault."""
         return f"{self.cell}: {self.name}"
 
     @property
     def killed(self) -> bool:
-        """Whether any property failed on it."""
+        """True if any property failed on it."""
         return bool(self.killed_by)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data; the properties that were tried follow from the cell, so they are counted
-        once for all faults.
+        """Return the result as plain data.
+
+        The properties that were tried follow from the cell, so they are counted once for all
+        faults.
         """
         data = {k: v for k, v in vars(self).items() if k != "tried"}
         return data | {"killed_by": list(self.killed_by), "examples_to_kill": self.killed_by}
@@ -91,9 +94,9 @@ def judge(
     Parameters
     ----------
     label
-        Of a fault or a mutant; see :func:`gatecheck.faults.catalogue.find`.
+        Label of a fault or a mutant; see :func:`gatecheck.faults.catalogue.find`.
     profile, seed
-        As of an audit.
+        Profile and seed, as in an audit.
     first_only
         Stop at the first property that fails.
     without_reference
@@ -101,11 +104,13 @@ def judge(
     """
     start = time.perf_counter()
     fault = find(label)
-    planted, only_gradients = on_trial(fault)
-    chosen = [c for c in in_order(applicable(planted)) if not (without_reference and c.reference)]
+    faulty, only_gradients = on_trial(fault)
+    properties = [
+        c for c in in_order(applicable(faulty)) if not (without_reference and c.reference)
+    ]
     if only_gradients:
-        chosen = [on_wrong_gradients(c) for c in chosen]
-    tallies = explore(planted, chosen, profile, seed, first_only=first_only, once=True)
+        properties = [on_wrong_gradients(c) for c in properties]
+    tallies = explore(faulty, properties, profile, seed, first_only=first_only, once=True)
     failed = sorted(
         (t for t in tallies.values() if t.failure is not None), key=lambda t: t.examples
     )
@@ -141,21 +146,22 @@ def matrices(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[list[Killing]]:
-    """Every property that applies on every fault, for each seed, in parallel; the result does not
-    depend on the number of workers.
+    """Try every property that applies on every fault, for each seed, in parallel.
+
+    The result does not depend on the number of workers.
 
     Parameters
     ----------
     labels
-        Of faults and mutants.
+        Labels of faults and mutants.
     seeds, profile, first_only, without_reference
-        As of :func:`judge`.
+        Passed to :func:`judge`, seed by seed.
     workers
-        Processes; by default as many as there are cores.
+        Number of processes; by default the number of cores.
     progress
         Called with how many faults are done, how many there are, and the label of the last one.
     """
-    found = on_each(
+    by_label = on_each(
         _judge_seeds,
         labels,
         profile,
@@ -165,11 +171,11 @@ def matrices(
         workers=workers,
         progress=progress,
     )
-    return [[by_seed[i] for by_seed in found] for i in range(len(seeds))]
+    return [[by_seed[i] for by_seed in by_label] for i in range(len(seeds))]
 
 
 def matrix(labels: Sequence[str], *, seed: int = 0, **how: Any) -> list[Killing]:
-    """:func:`matrices` for one seed."""
+    """Return :func:`matrices` for one seed."""
     (killings,) = matrices(labels, seeds=[seed], **how)
     return killings
 
@@ -177,8 +183,10 @@ def matrix(labels: Sequence[str], *, seed: int = 0, **how: Any) -> list[Killing]
 def chosen_labels(
     cell: str | None = None, name: str | None = None, *, with_mutants: bool = False
 ) -> list[str]:
-    """The labels of the faults to plant: the one by that name, or those of a cell or of all, and
-    perhaps the systematic misreadings.
+    """Return the labels of the faults to try.
+
+    These are the one by that name, or those of a cell or of all cells, with or without the
+    systematic misreadings.
 
     Raises
     ------
@@ -189,19 +197,19 @@ def chosen_labels(
         as_cell(cell)
     if name is not None:
         return [find(name).label]
-    more = (
+    misreadings = (
         [mutant for k in ([cell] if cell else CELLS) for mutant in mutants(k)]
         if with_mutants
         else []
     )
-    return [f.label for f in (*faults(cell), *more)]
+    return [f.label for f in (*faults(cell), *misreadings)]
 
 
 # ---- one property
 
 
 class Catch(NamedTuple):
-    """What one property said of one fault; the message is empty where it saw nothing."""
+    """Outcome of one property on one fault; the message is empty if it passed."""
 
     label: str
     says: str
@@ -221,17 +229,18 @@ def catch(label: str, name: str, seed: int) -> Catch:
 
 
 def catches(claim: Claim, *, seed: int = 0, progress: Progress | None = None) -> list[Catch]:
-    """What a property says of every named fault of the first cell that it applies to; empty if it
-    applies to no planted fault.
+    """Try a property on every named fault of the first cell that it applies to.
+
+    Empty if it applies to no cell with faults.
 
     Parameters
     ----------
     claim
         The property.
     seed
-        Of the cases.
+        Seed of the cases.
     progress
-        As of :func:`matrices`.
+        Callback, see :func:`matrices`.
     """
     cells = (
         cell
@@ -243,21 +252,21 @@ def catches(claim: Claim, *, seed: int = 0, progress: Progress | None = None) ->
     return on_each(catch, labels, claim.name, seed, progress=progress) if labels else []
 
 
-# ---- what it comes to
+# ---- summaries
 
 
 class Worth(NamedTuple):
-    """What one property is worth.
+    """Detection power of one property.
 
     Attributes
     ----------
     name, kills, alone
-        How many faults it kills, and how many of them nothing else does.
+        Name, number of faults that it kills, and number of those that nothing else kills.
     rarest, rarest_killers
-        The label of the fault with the fewest killers among those, and how many they are; of
-        several the first. Empty if it kills none.
+        Label of the fault with the fewest killers among those, and their number; of several the
+        first. Empty if it kills none.
     applies_to
-        On how many faults it was to be tried.
+        Number of faults on which it was tried.
     """
 
     name: str
@@ -269,25 +278,25 @@ class Worth(NamedTuple):
 
 
 def counted(killings: Iterable[Killing]) -> list[Killing]:
-    """Those of faults that can be told from the truth."""
+    """Return the results of faults that are not equivalent to correct code."""
     return [k for k in killings if not k.equivalent]
 
 
 def survivors(killings: Iterable[Killing]) -> list[str]:
-    """The labels of the faults that should have been killed, and were not."""
+    """Return the labels of the faults that should have been killed, and were not."""
     return [k.label for k in counted(killings) if not k.killed]
 
 
 def worths(killings: Iterable[Killing]) -> list[Worth]:
-    """Every property that was tried, by how many faults it kills."""
-    these = counted(killings)
-    found = []
-    for name in dict.fromkeys(name for k in these for name in k.tried):
-        kills = [k for k in these if name in k.killed_by]
+    """Return the detection power of every property tried, the strongest first."""
+    results = counted(killings)
+    powers = []
+    for name in dict.fromkeys(name for k in results for name in k.tried):
+        kills = [k for k in results if name in k.killed_by]
         rarest = min(kills, key=lambda k: len(k.killed_by), default=None)
         alone = sum(len(k.killed_by) == 1 for k in kills)
-        applies_to = sum(name in k.tried for k in these)
-        found.append(
+        applies_to = sum(name in k.tried for k in results)
+        powers.append(
             Worth(
                 name,
                 len(kills),
@@ -297,7 +306,7 @@ def worths(killings: Iterable[Killing]) -> list[Worth]:
                 applies_to,
             )
         )
-    return sorted(found, key=lambda w: -w.kills)
+    return sorted(powers, key=lambda w: -w.kills)
 
 
 def _summary(killings: Sequence[Killing]) -> dict[str, Any]:
@@ -309,7 +318,7 @@ def _summary(killings: Sequence[Killing]) -> dict[str, Any]:
 
 
 def report(killings: Sequence[Killing], profile: str, seed: int) -> dict[str, Any]:
-    """Every figure as plain data."""
+    """Return every figure as plain data."""
     return {
         "schema": SCHEMA,
         "versions": versions(),
@@ -327,7 +336,7 @@ def report(killings: Sequence[Killing], profile: str, seed: int) -> dict[str, An
 def report_seeds(
     found: Sequence[Sequence[Killing]], profile: str, seeds: Sequence[int]
 ) -> dict[str, Any]:
-    """What survives under each of several seeds, as plain data."""
+    """Return what survives under each of several seeds, as plain data."""
     runs = [
         {"seed": seed, **_summary(killings)} for seed, killings in zip(seeds, found, strict=True)
     ]

@@ -1,4 +1,7 @@
-"""Faults on trial: what is the same for many faults is computed once for all of them."""
+"""Subjects with one fault, for the kill matrix.
+
+Results that many faults have in common are computed once.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +34,18 @@ def _true_forward(case: Case) -> Results:
 
 @dataclass(frozen=True, eq=False)
 class Planted(Subject):
-    """A fault in the equations.
+    """Subject with a fault in its equations.
 
     Attributes
     ----------
     true_forward
-        Whether its forward is that of the truth, which is computed once for all such faults.
+        True if its forward is the correct one, which is computed once for all such faults.
     """
 
     true_forward: bool = False
 
     def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
-        """As of any subject."""
+        """Return the outputs, as any subject does."""
         return (
             _copied(_true_forward(case))
             if self.true_forward and arguments is None
@@ -50,15 +53,18 @@ class Planted(Subject):
         )
 
 
-# ---- properties that ask for no gradient
+# ---- properties that need no gradient
 
 
 class _GradientAskedFor(BaseException):
-    """Not an Exception, which would count as a crash of the target."""
+    """Signal that a property needs a gradient.
+
+    It is not an Exception, which would count as a crash of the target.
+    """
 
 
 class _WithoutGradients(Edited):
-    """The truth, as far as it can be told without its gradients."""
+    """The correct cell, without gradients."""
 
     def backward(self, *_: Any, **__: Any) -> dict[str, Any]:
         raise _GradientAskedFor
@@ -66,7 +72,10 @@ class _WithoutGradients(Edited):
 
 @lru_cache(maxsize=16384)
 def without_gradients(claim: Claim, case: Case) -> Evidence | None:
-    """What a property says of the truth on a case, or None if it asks for a gradient there."""
+    """Return a property's evidence for the correct cell, if it needs no gradient.
+
+    None if the property needs a gradient on this case, or does not hold.
+    """
     try:
         return claim(subject(_WithoutGradients(case.cell)), case)
     except (_GradientAskedFor, Violation, TargetError):
@@ -74,11 +83,10 @@ def without_gradients(claim: Claim, case: Case) -> Evidence | None:
 
 
 def on_wrong_gradients(claim: Claim) -> Claim:
-    """The same property for a fault in backward's equations alone: where it asks for no gradient,
-    what it says of the truth.
+    """Return the same property for faults in the backward's equations alone.
 
-    There it would make the very same calls and see the same results, so this is once a process
-    where it would be once a fault.
+    Where it needs no gradient, its evidence is that for the correct cell: it would make the very
+    same calls and see the same results. So it is computed once a process instead of once a fault.
     """
 
     def check(implementation: Subject, case: Case) -> Evidence:
@@ -88,11 +96,11 @@ def on_wrong_gradients(claim: Claim) -> Claim:
     return replace(claim, check=check)
 
 
-# ---- a fault, and what to try on it
+# ---- a fault, and the properties to try on it
 
 
 def on_trial(fault: Fault) -> tuple[Subject, bool]:
-    """A fault as the properties see it, and whether it changes nothing but gradients."""
+    """Return the subject with a fault, and whether only its gradients are wrong."""
     plain = subject(fault.plant(), name=fault.label)
     if fault.wrap is not None or fault.edit is None:
         return plain, False
@@ -104,10 +112,10 @@ def on_trial(fault: Fault) -> tuple[Subject, bool]:
 
 
 def in_order(chosen: list[Claim]) -> list[Claim]:
-    """Properties in an order in which most faults are killed soon.
+    """Sort properties so that most faults are killed soon.
 
-    First the one that wants to see a first call, then those that compare with the equations, on all
-    their cases, the few long ones too.
+    The one that needs to see a first call comes first, then those that compare with the equations,
+    on all their cases, the few long ones too.
     """
     first, *rest = chosen
     return [first, *sorted(rest, key=lambda c: not c.reference)]

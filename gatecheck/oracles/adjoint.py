@@ -1,6 +1,4 @@
-"""The adjoint identity: <u, J v> = <Jᵀu, v> for a tangent (jvp) and a gradient (vjp) of one
-function, up to rounding.
-"""
+"""Adjoint identity <u, J v> = <Jᵀu, v> between a jvp and a vjp, up to rounding."""
 
 from __future__ import annotations
 
@@ -21,13 +19,14 @@ from gatecheck.oracles.flattening import (
 )
 
 UNIT = 2.0**-53
-SIGMAS = 8  # as in the rounding budget
+SIGMAS = 8  # the same factor as in the rounding budget
 REPEATS = 8
 
 
 class Mismatch(NamedTuple):
-    """Both sides of the identity, how far they are apart, and how far rounding may take them;
-    ``ok`` if that explains it.
+    """Both sides of the adjoint identity and their difference.
+
+    ``ok`` is true if rounding, bounded by ``tolerance``, explains ``mismatch``.
     """
 
     left: float
@@ -41,31 +40,32 @@ class Mismatch(NamedTuple):
 def adjoint_mismatch(
     jvp: Function, vjp: Function, inputs: Any, tangent: Any, cotangent: Any, *, seed: int = 0
 ) -> Mismatch:
-    """How far <u, J v> and <Jᵀu, v> are apart.
+    """Measure the difference between <u, J v> and <Jᵀu, v>.
 
     Parameters
     ----------
     jvp, vjp
-        ``jvp(tangents, *inputs)`` gives J v laid out like the function's result, ``vjp(cotangents,
-        *inputs)`` gives Jᵀu laid out like the inputs; keywords for a mapping of inputs. None stands
-        for a zero gradient.
+        ``jvp(tangents, *inputs)`` returns J v laid out like the function's result,
+        ``vjp(cotangents, *inputs)`` returns Jᵀu laid out like the inputs; a mapping of inputs is
+        passed as keywords. None stands for a zero gradient.
     inputs, tangent
         The point and v, laid out alike, float64.
     cotangent
         u, laid out like the function's result.
     seed
-        For the last-place changes by which rounding is measured.
+        Seed of the last-place changes by which rounding is measured.
 
     Notes
     -----
-    Rounding is measured: both sides are taken at eight points, all but the first with every input moved by up to one unit in its last
-    place, which leaves J alone and shuffles the rounding. The tolerance is 8 standard deviations, and never less than 8 unit roundoffs of
-    the sum of the sizes of all terms of both sums. Costs 8 calls of each function.
+    Rounding is measured: both sides are computed at eight points, all but the first with every
+    input moved by up to one unit in its last place, which hardly changes J and shuffles the
+    rounding. The tolerance is 8 standard deviations plus 8 unit roundoffs of the sum of the
+    absolute values of all terms of both sums. Costs 8 calls of each function.
 
     Raises
     ------
     InputError
-        If the arrays are not what they should be or do not fit each other.
+        If an array is invalid or the arrays do not fit each other.
     """
     check_inputs(inputs)
     layout = layout_of(inputs, "x", parameter_names(vjp)[1:])
@@ -93,21 +93,21 @@ def mismatch(
     u: Vector,
     rng: np.random.Generator,
 ) -> Mismatch:
-    """:func:`adjoint_mismatch` on flat vectors."""
+    """Apply :func:`adjoint_mismatch` to flat vectors."""
     sides = np.zeros((REPEATS, 2))
     terms = 0.0
     for k in range(REPEATS):
-        here = x if k == 0 else nudged(x, rng)
-        forward = u * outputs.pack(invoke(inputs, jvp, here, inputs.unpack(v))[0], "jvp's result")
-        back = v * inputs.pack(
-            invoke(inputs, vjp, here, outputs.unpack(u))[0], "vjp's result", optional=True
+        point = x if k == 0 else nudged(x, rng)
+        forward = u * outputs.pack(invoke(inputs, jvp, point, inputs.unpack(v))[0], "jvp's result")
+        backward = v * inputs.pack(
+            invoke(inputs, vjp, point, outputs.unpack(u))[0], "vjp's result", optional=True
         )
-        sides[k] = forward.sum(), back.sum()
-        terms = max(terms, float(np.abs(forward).sum() + np.abs(back).sum()))
+        sides[k] = forward.sum(), backward.sum()
+        terms = max(terms, float(np.abs(forward).sum() + np.abs(backward).sum()))
     left, right = sides[0].tolist()
     if not np.isfinite(sides).all():
         return Mismatch(left, right, float("nan"), 0.0, False)
-    apart = sides[:, 0] - sides[:, 1]
-    tolerance = SIGMAS * (float(np.std(apart, ddof=1)) + UNIT * terms)
-    middle = abs(float(np.median(apart)))
+    difference = sides[:, 0] - sides[:, 1]
+    tolerance = SIGMAS * (float(np.std(difference, ddof=1)) + UNIT * terms)
+    middle = abs(float(np.median(difference)))
     return Mismatch(left, right, middle, tolerance, middle <= tolerance)

@@ -1,9 +1,7 @@
-"""Real numbers known to lie in a ball, with their derivatives: forward mode over ball arithmetic
-(Johansson 2017, "Arb").
+"""Forward-mode differentiation over ball arithmetic (Johansson 2017, "Arb").
 
-Whatever is computed from balls at any precision encloses the exact result, so a ball never lies; it
-is only wider or narrower. Where a function has a kink that a ball straddles, its slope is the ball
-of all slopes there, and nothing need be decided.
+A result computed from balls encloses the exact result at any precision; only its radius varies.
+Where a ball straddles a kink, the slope is the ball of all slopes there.
 """
 
 from __future__ import annotations
@@ -27,23 +25,24 @@ except ImportError as missing:
 
 
 Slopes = Any
-"""Along every direction: a matrix of one row; or, of a variable and its multiples, a dict that
-holds what is not zero.
+"""Derivatives along all directions: a one-row matrix, or a dict of nonzero ones.
+
+Variables and their multiples use the dict.
 """
 
 ANY_SLOPE = (0.5, 0.5)
-"""Middle and radius of the ball of all slopes of a clip at its kink."""
+"""Midpoint and radius of the ball of all slopes of a clip at its kink."""
 
 
 class Ball:
-    """A number and its derivatives along a number of directions.
+    """A number in a ball and its derivatives along several directions.
 
     Parameters
     ----------
     value
-        A ball, or a float, which is taken as it is.
+        A ball, or a float, which is taken as exact.
     slopes, width
-        Derivatives, and along how many directions; a constant has none.
+        The derivatives and the number of directions; a constant has none.
     """
 
     __slots__ = ("slopes", "value", "width")
@@ -58,7 +57,7 @@ class Ball:
         self.width = width
 
     def slope(self, direction: int) -> Any:
-        """The derivative along one direction, a ball."""
+        """Return the derivative along one direction, a ball."""
         return (
             self.slopes.get(direction, arb(0))
             if isinstance(self.slopes, dict)
@@ -66,7 +65,7 @@ class Ball:
         )
 
     def _through(self, value: Any, slope: Any) -> Ball:
-        """A function of this number, of that value and slope."""
+        """Apply the chain rule to a function of this number with that value and slope."""
         return Ball(value, _scaled(self.slopes, slope), self.width)
 
     def __add__(self, other: Any) -> Ball:
@@ -104,32 +103,32 @@ class Ball:
         return f"Ball({self.value}, {self.width} directions)"
 
     def exp(self) -> Ball:
-        """The exponential; NumPy's exp calls it in an array of objects."""
+        """Return the exponential; NumPy's exp calls it in an array of objects."""
         value = self.value.exp()
         return self._through(value, value)
 
     def tanh(self) -> Ball:
-        """The hyperbolic tangent; NumPy's tanh calls it in an array of objects."""
-        # 1 - tanh² would lose in a saturated unit all digits that the slope has.
+        """Return the hyperbolic tangent; NumPy's tanh calls it in an array of objects."""
+        # 1 - tanh² would lose every digit of the slope in a saturated unit.
         return self._through(self.value.tanh(), self.value.sech() ** 2)
 
     def sigmoid(self) -> Ball:
-        """The logistic function."""
-        # Of the two ways to write it, the one in which nothing overflows; s(a) s(-a) cancels no
-        # digits, as 1 - s would.
+        """Return the logistic function."""
+        # Of the two formulations, the one that does not overflow; s(a) s(-a) avoids the
+        # cancellation of 1 - s.
         e = (-abs(self.value)).exp()
         value = e / (1 + e) if self.value < 0 else 1 / (1 + (-self.value).exp())
         return self._through(value, e / (1 + e) ** 2)
 
     def clipped(self, low: float, high: float) -> Ball:
-        """Itself between two bounds, and the nearer bound beyond them; a bound may be infinite."""
+        """Return the number clipped to two bounds, which may be infinite."""
         v = self.value
         slope = arb(0) if v < low or v > high else arb(1) if low < v < high else arb(*ANY_SLOPE)
         return self._through(v.max(arb(low)).min(arb(high)), slope)
 
 
 def as_ball(number: Any) -> Ball:
-    """A number as a ball without slopes, unless it is one."""
+    """Return a ball as it is, and any other number as a ball without slopes."""
     return number if isinstance(number, Ball) else Ball(number)
 
 
@@ -153,16 +152,14 @@ def _added(a: Slopes, b: Slopes, width: int) -> Slopes:
 
 
 def constants(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Arrays of floats as arrays of balls without slopes."""
+    """Convert arrays of floats to arrays of balls without slopes."""
     return {
         name: objects([Ball(v) for v in np.ravel(a)], np.shape(a)) for name, a in arrays.items()
     }
 
 
 def variables(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Arrays of floats as arrays of balls, each of which is a direction of its own, numbered in
-    order.
-    """
+    """Convert arrays of floats to arrays of balls, one direction for each entry."""
     width = sum(np.size(a) for a in arrays.values())
     numbers = iter(range(width))
     return {
@@ -172,7 +169,7 @@ def variables(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def objects(entries: list[Any], shape: tuple[int, ...]) -> Array:
-    """An array of these objects."""
+    """Return an array of these objects."""
     out = np.empty(len(entries), object)
     out[:] = entries
     return out.reshape(shape)
@@ -184,15 +181,15 @@ _clip = np.frompyfunc(Ball.clipped, 3, 1)
 
 
 def sigmoid(a: Array) -> Array:
-    """The logistic function of an array of balls."""
+    """Return the logistic function of an array of balls."""
     return np.asarray(_sigmoid(a))
 
 
 def tanh(a: Array) -> Array:
-    """The hyperbolic tangent of an array of balls."""
+    """Return the hyperbolic tangent of an array of balls."""
     return np.asarray(_tanh(a))
 
 
 def clip(a: Array, low: float, high: float) -> Array:
-    """An array of balls between two bounds, which may be infinite."""
+    """Clip an array of balls to two bounds, which may be infinite."""
     return np.asarray(_clip(a, low, high))

@@ -1,8 +1,7 @@
-"""Values whose last bit is proven: ball arithmetic at a precision that is raised until every ball
-rounds to one float.
+"""Correctly rounded values from ball arithmetic.
 
-Derivatives are by forward mode through the function itself, so nothing here shares a formula with
-any backward.
+The precision is raised until every ball rounds to one float. Derivatives come from forward mode
+through the function itself, so no formula is shared with any backward.
 """
 
 from __future__ import annotations
@@ -20,24 +19,26 @@ from gatecheck.oracles.ball_arithmetic import Ball, arb, as_ball, constants, ctx
 from gatecheck.oracles.flattening import as_numbers
 
 Enclosures = dict[str, Array]
-"""Outputs by name, and gradients as ``d`` and the name of their input: arrays of objects, each a
-ball that holds the exact number.
-"""
+"""Arrays of balls that hold the exact outputs ``NAME`` and gradients ``dINPUT``."""
 
 Function = Callable[[dict[str, Array]], Mapping[str, Array]]
 
 FIRST = 128
-"""Bits of the first try: more cost more, fewer do not cost less."""
+"""Bits of the first try: more bits cost more, fewer do not cost less."""
 
 MOST = 4096
-"""Bits of the last try. A sigmoid of -1000 is as far from 0 as 1443 bits reach; what these do not
-decide lies on a kink or a tie.
+"""Bits of the last try.
+
+A sigmoid of -1000 differs from 0 only with 1443 bits or more; values that 4096 bits do not decide
+lie on a kink or a tie.
 """
 
 
 class Format(NamedTuple):
-    """A binary floating-point format: bits of the significand, the exponent of its smallest number,
-    and the one that overflows.
+    """A binary floating-point format.
+
+    ``bits`` is the width of the significand, ``least`` the exponent of the smallest number, ``top``
+    the first exponent that overflows.
     """
 
     bits: int
@@ -49,14 +50,14 @@ FORMATS = {"float32": Format(24, -149, 128), "float64": Format(53, -1074, 1024)}
 
 
 def rounded(man: int, exp: int, dtype: str) -> float:
-    """``man * 2**exp`` to the nearest number of a dtype, ties to even; infinity beyond the largest,
-    and zero without a sign.
+    """Round ``man * 2**exp`` to the nearest number of a dtype, ties to even.
 
-    Python and NumPy round twice on the way to a subnormal float32, which is not always the nearest.
+    Numbers beyond the largest become infinity; zero has no sign. Python and NumPy round twice on
+    the way to a subnormal float32 and do not always return the nearest.
     """
     form, size, sign = FORMATS[dtype], abs(man), -1 if man < 0 else 1
     drop = max(size.bit_length() - form.bits, form.least - exp)
-    # less than half of the smallest number, and perhaps millions of bits below it
+    # Less than half of the smallest number, perhaps millions of bits below it.
     if not man or drop > size.bit_length():
         return 0.0
     if drop > 0:
@@ -66,11 +67,11 @@ def rounded(man: int, exp: int, dtype: str) -> float:
         exp += drop
     if size.bit_length() + exp > form.top:
         return sign * math.inf
-    return sign * math.ldexp(size, exp) + 0.0  # the sum makes 0.0 of -0.0
+    return sign * math.ldexp(size, exp) + 0.0  # the sum turns -0.0 into 0.0
 
 
 def nearest(ball: Any, dtype: str) -> float:
-    """The float to which every number in a ball rounds, or NaN where they round to several.
+    """Return the float to which every number in a ball rounds, or NaN if they differ.
 
     The working precision should be that at which the ball was computed.
     """
@@ -84,31 +85,31 @@ def nearest(ball: Any, dtype: str) -> float:
 def enclose(
     function: Function, inputs: Mapping[str, Any], cotangents: Mapping[str, Any] | None = None
 ) -> Enclosures:
-    """Outputs and gradients of a function in balls, at the working precision.
+    """Enclose outputs and gradients of a function in balls of the working precision.
 
     Parameters
     ----------
     function
-        From arrays of balls by name to arrays of balls by name. It may use ``+ - * / @``, indexing
-        and reshaping of NumPy, and the functions of :mod:`gatecheck.oracles.ball_arithmetic`.
+        Maps arrays of balls by name to arrays of balls by name. It may use ``+ - * / @``, NumPy's
+        indexing and reshaping, and the functions of :mod:`gatecheck.oracles.ball_arithmetic`.
     inputs
-        Finite float64 or float32 numbers, which are taken as they are: exactly.
+        Finite float64 or float32 numbers, taken as exact.
     cotangents
-        For some of the outputs, by name and of their shapes; None for the outputs alone.
+        Cotangents of some outputs, by name and of their shapes; None for the outputs alone.
 
     Returns
     -------
     dict
-        The outputs, and with cotangents the gradient of the sum of outputs times cotangents with
-        respect to every input.
+        The outputs and, if there are cotangents, the gradient of the sum of outputs times
+        cotangents with respect to every input.
 
     Raises
     ------
     InputError
         If an array is not finite, or cotangents do not fit the outputs.
     """
-    given = {name: _finite(name, a) for name, a in inputs.items()}
-    numbers = constants(given) if cotangents is None else variables(given)
+    exact_inputs = {name: _finite(name, a) for name, a in inputs.items()}
+    numbers = constants(exact_inputs) if cotangents is None else variables(exact_inputs)
     outputs = {name: np.asarray(a, object) for name, a in function(numbers).items()}
     values = {
         name: objects([as_ball(v).value for v in a.ravel()], a.shape) for name, a in outputs.items()
@@ -119,20 +120,20 @@ def enclose(
     for name, cotangent in cotangents.items():
         weights = _finite(name, cotangent)
         if name not in outputs or weights.shape != outputs[name].shape:
-            what = (
+            expected = (
                 f"shape {outputs[name].shape}"
                 if name in outputs
                 else f"the name of an output: {', '.join(outputs)}"
             )
             raise InputError(
-                f"the cotangent {name} has shape {weights.shape}, but should have {what}"
+                f"the cotangent {name} has shape {weights.shape}, but should have {expected}"
             )
         for weight, output in zip(weights.ravel().tolist(), outputs[name].ravel(), strict=True):
             total = total + output * weight
-    slopes = iter([total.slope(k) for k in range(sum(a.size for a in given.values()))])
+    slopes = iter([total.slope(k) for k in range(sum(a.size for a in exact_inputs.values()))])
     return values | {
         f"d{name}": objects([next(slopes) for _ in range(a.size)], a.shape)
-        for name, a in given.items()
+        for name, a in exact_inputs.items()
     }
 
 
@@ -145,7 +146,7 @@ def _finite(name: str, array: Any) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Certified:
-    """What was enclosed, and what it rounds to.
+    """Enclosures and the floats that they round to.
 
     Attributes
     ----------
@@ -153,9 +154,9 @@ class Certified:
         Balls that hold the exact numbers.
     values
         By dtype and name: float64 arrays of correctly rounded numbers of that dtype, ties to even.
-        NaN where that is undecided, as beside a kink; zeros have no sign.
+        NaN where undecided, as at a kink; zeros have no sign.
     bits
-        The precision that it took.
+        The working precision that was needed.
     """
 
     enclosures: Enclosures
@@ -164,7 +165,7 @@ class Certified:
 
     @property
     def undecided(self) -> list[str]:
-        """The places of what no precision up to the last one could round, such as ``dW[0, 3]``."""
+        """Entries that no precision could round, such as ``dW[0, 3]``."""
         places = {
             f"{name}[{', '.join(map(str, at))}]": None
             for arrays in self.values.values()
@@ -174,9 +175,7 @@ class Certified:
         return list(places)
 
     def errors(self, name: str, found: Any) -> Array:
-        """By how much numbers that somebody found are off: the absolute error of each, free of
-        cancellation.
-        """
+        """Return the absolute error of each computed number, free of cancellation."""
         exact = self.enclosures[name]
 
         def off(number: float, ball: Any) -> float:
@@ -193,25 +192,26 @@ def settle(
     first: int = FIRST,
     most: int = MOST,
 ) -> Certified:
-    """Raise the working precision until everything that is computed rounds to one float.
+    """Raise the working precision until every enclosure rounds to one float.
 
     Parameters
     ----------
     compute
-        What to enclose; it is called at each precision.
+        Computes the enclosures; called at each precision.
     dtypes
-        In each of which it should.
+        The dtypes to round to.
     first, most
-        Bits of the first and of the last try; each has twice as many as the one before.
+        Bits of the first and the last try; each try has twice as many as the one before.
 
     Raises
     ------
     UsageError
-        If there is no such dtype.
+        If a dtype is unknown.
     """
     if unknown := [d for d in dtypes if d not in FORMATS]:
         raise UsageError(
-            f"there is no dtype {unknown[0]!r} in which values are certified; there are {', '.join(FORMATS)}"
+            f"there is no dtype {unknown[0]!r} in which values are certified; "
+            f"there are {', '.join(FORMATS)}"
         )
     bits = first
     while True:
@@ -224,9 +224,9 @@ def settle(
                 }
                 for dtype in dtypes
             }
-        found = Certified(enclosures, values, bits)
-        if bits >= most or not found.undecided:
-            return found
+        certified = Certified(enclosures, values, bits)
+        if bits >= most or not certified.undecided:
+            return certified
         bits = min(2 * bits, most)
 
 
@@ -238,7 +238,7 @@ def certify(
     dtypes: Sequence[str] = ("float32", "float64"),
     most: int = MOST,
 ) -> Certified:
-    """Correctly rounded outputs of a function, and gradients by forward mode.
+    """Return correctly rounded outputs of a function, and gradients by forward mode.
 
     Parameters
     ----------
@@ -251,8 +251,9 @@ def certify(
     --------
     >>> import numpy as np
     >>> from gatecheck.oracles.ball_arithmetic import tanh
-    >>> found = certify(lambda a: {"y": tanh(a["x"])}, {"x": np.array([0.5, 1e-310])}, {"y": np.array([1.0, 1.0])})
-    >>> found.values["float64"]["y"].tolist(), found.values["float64"]["dx"].tolist()
+    >>> x, dy = np.array([0.5, 1e-310]), np.array([1.0, 1.0])
+    >>> values = certify(lambda a: {"y": tanh(a["x"])}, {"x": x}, {"y": dy}).values["float64"]
+    >>> values["y"].tolist(), values["dx"].tolist()
     ([0.46211715726000974, 1e-310], [0.7864477329659274, 1.0])
     """
     return settle(lambda: enclose(function, inputs, cotangents), dtypes=dtypes, most=most)

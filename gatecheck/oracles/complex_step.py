@@ -1,8 +1,8 @@
-"""Derivatives by the complex step, Im f(x + i h) / h: no difference, so no cancellation (Squire &
-Trapp 1998; Martins et al. 2003).
+"""Derivatives by the complex step, Im f(x + i h) / h.
 
-It holds for complex-analytic functions that carry complex numbers all the way. One that takes a
-modulus, casts to real or refuses complex input is found out, by its exception, by NumPy's
+There is no difference, so no cancellation (Squire & Trapp 1998; Martins et al. 2003). The method
+holds for complex-analytic functions that keep complex numbers throughout. A function that takes a
+modulus, casts to real or refuses complex input is detected by its exception, by NumPy's
 ComplexWarning, or because finite differences contradict the result.
 """
 
@@ -21,13 +21,13 @@ from gatecheck.oracles.flattening import Function, Matrix, Subject, Vector, nudg
 
 STEP = 1e-200
 UNIT = 2.0**-53
-# A dropped imaginary part loses a whole term, not a millionth: differences this good suffice to
-# confirm that none was dropped.
+# A dropped imaginary part loses a whole term, not a millionth, so differences this accurate
+# suffice to confirm that none was dropped.
 CONFIRMS = 1e-3
 
 
 class DoesNotApply(InputError):
-    """The complex step says nothing about this function; the message says why."""
+    """The complex step does not apply to this function, for the reason in the message."""
 
 
 @contextmanager
@@ -41,14 +41,14 @@ def _taking_complex() -> Iterator[None]:
             "fn casts complex numbers to real ones and so drops the imaginary part"
         ) from error
     except Exception as error:
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise DoesNotApply(
-            f"fn does not take complex arrays, it raised {type(error).__name__}: {said[:100]}"
+            f"fn does not take complex arrays, it raised {type(error).__name__}: {message[:100]}"
         ) from error
 
 
 def step(subject: Subject, direction: Vector, h: float = STEP) -> Vector:
-    """The derivative of every output along the flat `direction`.
+    """Return the derivative of every output along the flat `direction`.
 
     Raises
     ------
@@ -61,11 +61,11 @@ def step(subject: Subject, direction: Vector, h: float = STEP) -> Vector:
 
 
 def measure(subject: Subject, rng: np.random.Generator, h: float = STEP) -> tuple[Matrix, Matrix]:
-    """The whole Jacobian and the rounding in it, unconfirmed; each ``(outputs, inputs)``.
+    """Return the unconfirmed Jacobian and its rounding, each ``(outputs, inputs)``.
 
-    The Jacobian is taken twice, the second time with every input moved by up to one unit in its
-    last place. How far the two are apart in the root mean square over a block, times 8, is the
-    bound: it grows with the function's own conditioning, as anyone's rounding does.
+    The Jacobian is computed twice, the second time with every input moved by up to one unit in its
+    last place. The bound is 8 times the root mean square difference of the two over a block: it
+    grows with the condition of the function, as any code's rounding does.
     """
     nearby = nudged(subject.x, rng)
     every = np.arange(subject.x.size)
@@ -73,12 +73,12 @@ def measure(subject: Subject, rng: np.random.Generator, h: float = STEP) -> tupl
         value, near = (
             (subject.replaced(every, x + 1j * h, x).imag / h).T.copy() for x in (subject.x, nearby)
         )
-    apart = near - value
+    difference = near - value
     rows, columns = subject.outputs.starts, subject.inputs.starts
     heights, widths = np.diff(rows, append=subject.y.size), np.diff(columns, append=subject.x.size)
-    square = np.add.reduceat(np.add.reduceat(apart**2, rows, axis=0), columns, axis=1) / np.outer(
-        heights, widths
-    )
+    square = np.add.reduceat(
+        np.add.reduceat(difference**2, rows, axis=0), columns, axis=1
+    ) / np.outer(heights, widths)
     error = finite_difference.SIGMAS * np.repeat(
         np.repeat(np.sqrt(square), heights, axis=0), widths, axis=1
     )
@@ -86,20 +86,20 @@ def measure(subject: Subject, rng: np.random.Generator, h: float = STEP) -> tupl
 
 
 def jacobian(fn: Function, inputs: Any, h: float = STEP, *, seed: int = 0) -> tuple[Matrix, Matrix]:
-    """Every derivative of `fn` by the complex step, and a bound on the rounding in each.
+    """Return every derivative of `fn` by the complex step, with a rounding bound.
 
     Parameters
     ----------
     fn
-        As for :func:`gatecheck.oracles.finite_difference.jacobian`; it is also called with
-        complex128 arrays.
+        See :func:`gatecheck.oracles.finite_difference.jacobian`; also called with complex128
+        arrays.
     inputs
         Finite float64 arrays.
     h
-        The imaginary step; nothing is gained from a larger one unless its products underflow.
+        The imaginary step; a larger one helps only if its products underflow.
     seed
-        For the last-place changes and for the directions along which finite differences confirm the
-        result.
+        Seed of the last-place changes and of the directions along which finite differences confirm
+        the result.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def jacobian(fn: Function, inputs: Any, h: float = STEP, *, seed: int = 0) -> tu
         finite differences along random directions show. It is an
         :class:`~gatecheck.errors.InputError`.
     InputError
-        If the inputs or the function's result are not what they should be.
+        If the inputs or the function's result are invalid.
 
     Notes
     -----
@@ -138,10 +138,10 @@ def jacobian(fn: Function, inputs: Any, h: float = STEP, *, seed: int = 0) -> tu
 def directional(
     fn: Function, inputs: Any, direction: Any, h: float = STEP, *, seed: int = 0
 ) -> Any:
-    """The derivative of `fn` along `direction`, laid out like the inputs, by one complex step; laid
-    out like fn's result.
+    """Return the derivative of `fn` along `direction` by one complex step.
 
-    Parameters, errors and the confirmation by finite differences are those of :func:`jacobian`.
+    `direction` is laid out like the inputs, the derivative like fn's result. Parameters, errors and
+    the confirmation by finite differences are those of :func:`jacobian`.
     """
     subject = Subject(fn, inputs)
     v = subject.inputs.pack(direction, "direction")
@@ -151,7 +151,7 @@ def directional(
 
 
 def directions(subject: Subject, rng: np.random.Generator, count: int) -> list[Vector]:
-    """Random directions in which every input moves, by half to all of its array's size."""
+    """Draw directions that move every input, by half to all of its array's size."""
     n = subject.x.size
     return [
         subject.scales() * rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1, n) for _ in range(count)
@@ -166,23 +166,23 @@ def confirm(
     size: Vector,
     rng: np.random.Generator,
 ) -> None:
-    """Raise :class:`DoesNotApply` unless finite differences along `v` agree with `value`; `size` is
-    that of the terms in it.
+    """Raise :class:`DoesNotApply` unless finite differences agree with `value`.
+
+    They are taken along `v`; `size` is the size of the terms in `value`.
     """
     best = finite_difference.along(subject, v, finite_difference.noise_level(subject, rng))
     expected, bound = best.value[0], best.error[0]
     refute(subject, value, error + finite_difference.GOAL * size, expected, bound)
-    seen = bound <= CONFIRMS * np.maximum(size, np.abs(expected))
-    for p in np.flatnonzero(~seen & ~best.still[0])[:1]:
+    accurate = bound <= CONFIRMS * np.maximum(size, np.abs(expected))
+    for p in np.flatnonzero(~accurate & ~best.still[0])[:1]:
         raise DoesNotApply(
-            f"finite differences are too noisy at {subject.outputs.place(int(p))} to confirm that fn is complex-analytic"
+            f"finite differences are too noisy at {subject.outputs.place(int(p))} "
+            "to confirm that fn is complex-analytic"
         )
 
 
 def refute(subject: Subject, value: Matrix, error: Matrix, expected: Matrix, bound: Matrix) -> None:
-    """Raise :class:`DoesNotApply` where finite differences, within their bound, contradict the
-    complex step.
-    """
+    """Raise :class:`DoesNotApply` if finite differences contradict the complex step."""
     with np.errstate(invalid="ignore"):
         wrong = np.argwhere(np.isfinite(bound) & ~(np.abs(value - expected) <= error + bound))
     for at in wrong[:1]:
@@ -192,6 +192,7 @@ def refute(subject: Subject, value: Matrix, error: Matrix, expected: Matrix, bou
             + (" / d " + subject.inputs.place(int(at[1])) if at.size > 1 else "")
         )
         raise DoesNotApply(
-            f"fn is not complex-analytic or drops the imaginary part: {where} is {value[tuple(at)]:.6g} by the complex step, "
-            f"but should be {expected[tuple(at)]:.6g} ± {bound[tuple(at)]:.1g} by finite differences"
+            f"fn is not complex-analytic or drops the imaginary part: {where} is "
+            f"{value[tuple(at)]:.6g} by the complex step, but should be "
+            f"{expected[tuple(at)]:.6g} ± {bound[tuple(at)]:.1g} by finite differences"
         )

@@ -1,9 +1,8 @@
-"""A function of one number on every float32 there is, against the same function in float64; and
-float64 functions against balls.
+"""Exhaustive tests of a function of one number on all float32 values.
 
-There are 4,278,190,082 numbers and infinities and 16,777,214 NaN, so that whatever holds of each of
-them is proven by trying. They are visited in rising order, in blocks: a function that rises can be
-seen to.
+The function is compared with the same function in float64, and float64 functions with balls. There
+are 4,278,190,082 numbers and infinities and 16,777,214 NaN, so a statement is proven by trying them
+all. They are visited in rising order, in blocks, which shows whether a function is monotone.
 """
 
 from __future__ import annotations
@@ -20,35 +19,35 @@ Function = Callable[[Array], Array]
 Tick = Callable[[int, int], None]
 
 ONE_SIGN = 0x7F800001
-"""Numbers of one sign, zero and infinity included."""
+"""Number of float32 values of one sign, zero and infinity included."""
 
 NUMBERS = 2 * ONE_SIGN
 NANS = 2 * (2**23 - 1)
 
 BLOCK = 2**14
-"""Numbers at a time: as many as stay in a processor's cache, in float64 too."""
+"""Numbers tried at a time; they fit into a processor's cache, in float64 too."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a function does on float32.
+    """Behavior of a function on float32.
 
     Attributes
     ----------
     tried
-        How many numbers; all if it is :data:`NUMBERS`.
+        The number of arguments tried; all of them if it is :data:`NUMBERS`.
     ulps, ulps_at
-        The largest error in units in the last place of the exact value, and where; infinity where
-        it gives no number.
+        The largest error in units in the last place of the exact value, and its argument; infinity
+        where the function returns NaN for a number.
     low, high
         The smallest and the largest value.
     falls, fall, falls_at
-        At how many of them its value is larger than at the next float32, or at the next that was
-        tried; by how many ulps at most, and where.
+        The number of arguments at which the value is larger than at the next float32, or at the
+        next one tried; the largest such fall in ulps, and its argument.
     not_odd_at
-        The first x at which f(-x) is not -f(x) to the bit, or None.
+        The first x at which f(-x) is not bitwise -f(x), or None.
     lost_nans
-        How many NaN, of those that were tried, did not stay NaN.
+        The number of NaN arguments tried whose value is not NaN.
     """
 
     tried: int
@@ -66,19 +65,19 @@ class Sweep:
 def sweep(
     function: Function, exact: Function, *, stride: int = 1, tick: Tick | None = None
 ) -> Sweep:
-    """Try a float32 function on every float32, or on every so many.
+    """Try a float32 function on every float32, or on one in `stride`.
 
     Parameters
     ----------
     function
-        From float32 arrays to float32 arrays, entry by entry.
+        Maps float32 arrays to float32 arrays, entry by entry.
     exact
         The same function in float64.
     stride
-        1 for every float32; otherwise one in so many is tried, from minus infinity on, and
-        infinity; and so of NaN.
+        1 tries every float32; otherwise one number in `stride`, from minus infinity on, and
+        infinity; likewise one NaN in `stride`.
     tick
-        Called with how many were tried, and how many there are to try.
+        Called with the number of arguments tried and the total.
     """
     total = -(-(NUMBERS - 1) // stride) + 1
     worst, at, low, high = -1.0, np.nan, np.inf, -np.inf
@@ -115,7 +114,7 @@ def sweep(
 
 
 def _ulps(values: Array, exact: Array) -> Array:
-    """Errors in units in the last place of float32; infinity where there is no number."""
+    """Return errors in units in the last place of float32, and infinity for NaN."""
     errors: Array = np.abs(values - exact)
     errors /= np.spacing(np.abs(exact.astype(np.float32)))
     errors[np.isnan(errors)] = np.inf
@@ -123,9 +122,7 @@ def _ulps(values: Array, exact: Array) -> Array:
 
 
 def _numbers(k: Array) -> Array:
-    """The numbers at these places in rising order, from minus infinity to infinity, with both
-    zeros.
-    """
+    """Return the k-th float32 values in order from -inf to inf, both zeros included."""
     k = np.minimum(k, NUMBERS - 1)
     bits = np.where(k < ONE_SIGN, 0xFF800000 - k, k - ONE_SIGN)
     return bits.astype(np.uint32).view(np.float32)
@@ -143,13 +140,12 @@ def _nans(stride: int) -> Any:
 
 
 def ulps_off(function: Function, ball: Callable[[Any], Any], x: Array, bits: int = 256) -> Array:
-    """By how many units in the last place a float64 function is off at some numbers, by ball
-    arithmetic.
+    """Return the errors of a float64 function in units in the last place, by balls.
 
     Parameters
     ----------
     function
-        From float64 arrays to float64 arrays.
+        Maps float64 arrays to float64 arrays.
     ball
         The same function of one ball.
     x
@@ -175,8 +171,9 @@ def ulps_off(function: Function, ball: Callable[[Any], Any], x: Array, bits: int
 
 
 def scattered(count: int, seed: int = 0) -> Array:
-    """Finite float64 numbers of both signs: half of every magnitude, subnormal ones too, half from
-    -40 to 40.
+    """Draw finite float64 numbers of both signs.
+
+    Half are of any magnitude, subnormal ones included, half lie between -40 and 40.
     """
     rng = np.random.default_rng(seed)
     bits = rng.integers(0, 0x7FF0000000000000, count - count // 2, dtype=np.uint64)

@@ -1,16 +1,17 @@
-"""Derivatives by central differences, each with a bound on its own error.
+"""Derivatives by central differences, each with a bound on its error.
 
-Nine points x + j h (j = -4 … 4) give a difference of order 8, its neighbour of order 6, and the
-eighth difference. A smooth function sampled finely has both high differences at rounding level; a
-kink, a jump or a step that is too wide shows in one of them, or in the slope of two more points
-close to x. The bound adds
+Nine points x + j h (j = -4 … 4) give differences of orders 8 and 6, and the eighth difference. For
+a smooth, finely sampled function the eighth difference and the discrepancy of the two orders are at
+rounding level; a kink, a jump or too wide a step shows in one of them, or in the slope between two
+more points close to x. The bound adds
 
-* truncation: how far the orders 8 and 6 are apart, and the eighth difference;
-* rounding: the function's own noise, measured by differences at tiny spacings (Moré & Wild 2011, "Estimating computational noise"),
-  and never less than one unit roundoff of its values; and the rounding of x + j h itself.
+* truncation: the discrepancy of orders 8 and 6, and the eighth difference;
+* rounding: the function's noise, measured by differences at tiny spacings (Moré & Wild 2011,
+  "Estimating computational noise"), at least one unit roundoff of its values; and the rounding of
+  x + j h.
 
-The step starts at about a hundredth of the input's size and is made narrower or wider by a factor
-of 8 as truncation or rounding dominates, until the bound is good enough or no longer improves.
+The step starts at about a hundredth of the input's size and is divided or multiplied by 8 as
+truncation or rounding dominates, until the bound is good enough or no longer improves.
 """
 
 from __future__ import annotations
@@ -30,39 +31,39 @@ REACH = np.arange(-4, 5)
 ORDER_8 = np.array([1 / 280, -4 / 105, 1 / 5, -4 / 5, 0, 4 / 5, -1 / 5, 4 / 105, -1 / 280])
 ORDER_6 = np.array([0, -1 / 60, 3 / 20, -3 / 4, 0, 3 / 4, -3 / 20, 1 / 60, 0])
 EIGHTH = np.array([(-1) ** k * comb(8, k) for k in range(9)])
-# The largest that the error of order 8 can be, over all positions of a kink in the stencil: 16
-# |order 8 - order 6| + |eighth| / (32 h) bounds it (found by trying 4001 positions), except within
-# the stencil's middle, where RESOLVED refuses the step altogether.
+# 16 |order 8 - order 6| + |eighth| / (32 h) bounds the error of order 8 wherever a kink lies in the
+# stencil (4001 positions were tried), except in its middle, where RESOLVED rejects the step.
 KINK_ODD, KINK_EVEN = 16, 1 / 32
-# A step resolves the function where the eighth difference is a small part of the function's whole
-# range over the stencil.
+# A step resolves the function where the eighth difference is a small part of the function's range
+# over the stencil.
 RESOLVED = 2.0**-6
-# the same factor as in the rounding budget: largest error over spread there was 5.9 in ten million
-# values
+# The factor of the rounding budget, where the largest error over spread was 5.9 in ten million
+# values.
 SIGMAS = 8
-# no short binary fraction: a step of 1 or 1/2 would be blind to a period of 1
+# Not a short binary fraction: a step of 1 or 1/2 would miss a period of 1.
 FIRST_STEP = 0.7390851 / 64
-PROBE = 73.1  # a pair of samples this much closer to x; no whole number
+PROBE = 73.1  # two more samples are this many times closer to x; not an integer
 FACTOR = 8.0
-MOST_STEPS = 16  # 8^16 is wider than from the unit roundoff to one
+MOST_STEPS = 16  # 8^16 spans more than from the unit roundoff to one
 GOAL = RESOLUTION / 10
 
 
-# where the truncation and the rounding of a plain central difference are about as large
+# Truncation and rounding of a plain central difference are about equal at this step.
 FAST_STEP = UNIT ** (1 / 3)
-BLOCK = 2**17  # derivatives that are taken at a time; some 300 bytes are held for each
+BLOCK = 2**17  # derivatives computed at a time; each takes some 300 bytes
 
 Sample = Callable[[Vector, Matrix], NDArray[Any]]
-"""The function's values at offsets ``(k, n)`` along the n directions of these numbers: ``(k, n,
-outputs)``.
+"""Sampler of a function at offsets ``(k, n)`` along n directions.
+
+It takes the indices of the directions and returns values ``(k, n, outputs)``.
 """
 
 
 class Columns(NamedTuple):
-    """Derivatives of every output along some directions and the bounds on their errors, in two
-    parts, each ``(n, outputs)``.
+    """Derivatives of every output along n directions, with bounds on their errors.
 
-    ``still`` is where no sample moved a bit.
+    The bounds are in two parts. ``still`` is true where all samples are bitwise equal. Each array
+    is ``(n, outputs)``.
     """
 
     value: Matrix
@@ -72,19 +73,19 @@ class Columns(NamedTuple):
 
     @property
     def error(self) -> Matrix:
-        """The bound on the error of `value`; infinite where the step does not resolve the function."""
+        """Bound on the error of `value`; infinite where the step is not resolved."""
         return self.truncation + self.rounding
 
 
 def noise_level(subject: Subject, rng: np.random.Generator) -> Vector:
-    """The standard deviation of the rounding noise in every output, 0 where none was seen.
+    """Estimate the standard deviation of rounding noise in every output; 0 if none.
 
-    Differences of order 6, 7 and 8 along random directions, at spacings from 2^-12 of every input
-    down: once narrowing the spacing no longer shrinks them, they are noise.
+    Differences of order 6, 7 and 8 are taken along random directions, at spacings from 2^-12 of
+    every input down: once a narrower spacing no longer shrinks them, they are noise.
     """
     scale = np.where(subject.x == 0, subject.scales(), np.abs(subject.x))
     noise = np.full(subject.y.size, np.nan)
-    wider = noise
+    previous = noise
     for exponent in (-12, -20, -28, -36):
         estimates = []
         for _ in range(3):
@@ -100,35 +101,35 @@ def noise_level(subject: Subject, rng: np.random.Generator) -> Vector:
                 for k in (6, 7, 8)
             ]
             estimates.append(np.sqrt(np.mean(orders, axis=0)))
-        here = np.max(estimates, axis=0)
+        estimate = np.max(estimates, axis=0)
         # Smooth parts shrink by 256^6 or more from one spacing to the next, noise does not.
-        settled = np.isnan(noise) & (wider <= 16 * here)
-        noise[settled] = np.maximum(wider, here)[settled]
+        converged = np.isnan(noise) & (previous <= 16 * estimate)
+        noise[converged] = np.maximum(previous, estimate)[converged]
         if not np.isnan(noise).any():
             return noise
-        wider = here
-    return np.where(np.isnan(noise), wider, noise)
+        previous = estimate
+    return np.where(np.isnan(noise), previous, noise)
 
 
 def stencil(
     subject: Subject, sample: Sample, which: Vector, h: Vector, reach: Vector, noise: Vector
 ) -> Columns:
-    """Derivatives along those directions from one stencil each.
+    """Compute derivatives along the given directions from one stencil each.
 
     Parameters
     ----------
     subject, sample, which
-        What is sampled, and along which directions, ``(n,)``.
+        The function, its sampler, and the indices of the directions, ``(n,)``.
     h
         The spacings, ``(n,)``.
     reach
-        The largest ratio of an input and its part of the direction, ``(n,)``.
+        The largest ratio of an input to its component of the direction, ``(n,)``.
     noise
-        That of every output.
+        The noise of every output.
     """
-    got = sample(which, np.outer([*(j for j in REACH if j), -1 / PROBE, 1 / PROBE], h))
-    samples, pair = np.insert(got[:-2], 4, subject.y, axis=0), got[-2:]
-    finite = np.isfinite(got).all(axis=0)
+    values = sample(which, np.outer([*(j for j in REACH if j), -1 / PROBE, 1 / PROBE], h))
+    samples, pair = np.insert(values[:-2], 4, subject.y, axis=0), values[-2:]
+    finite = np.isfinite(values).all(axis=0)
     if not finite.all():
         samples, pair = np.where(finite, samples, 0), np.where(finite, pair, 0)
     h, reach = h[:, None], reach[:, None]
@@ -145,7 +146,7 @@ def stencil(
     rounding = SIGMAS * np.linalg.norm(ORDER_8) * noise / h + 2 * UNIT * (
         reach / h + REACH[-1]
     ) * np.abs(value)
-    # A wiggle between the samples, or a kink next to x, shows as another slope close to x.
+    # A wiggle between the samples, or a kink next to x, changes the slope close to x.
     slope, wide = (pair[1] - pair[0]) * PROBE / (2 * h), (samples[5] - samples[3]) / (2 * h)
     allowed = (
         truncation + PROBE * (rounding + SIGMAS * noise / h) + 4 * np.abs(wide - value) / PROBE**2
@@ -164,24 +165,23 @@ def search(
     peaks: Matrix,
     blocks: Vector,
 ) -> tuple[Columns, Vector]:
-    """The best of several steps for every output along every direction, and for each direction the
-    step that served most of them.
+    """Search the best step for every output along every direction.
 
-    `peaks` is what is known of the largest derivative in every block of inputs and of outputs; it
-    is brought up to date. Direction k belongs to the block ``blocks[k]`` of inputs; `h` holds the
-    steps to begin with.
+    Also return the step of each direction that served most outputs. `peaks` holds the largest known
+    derivative in every block of inputs and outputs, and is updated in place. Direction k belongs to
+    the block ``blocks[k]`` of inputs; `h` holds the first steps.
     """
     starts = subject.outputs.starts
     lengths = np.diff(starts, append=subject.y.size)
     h, step, last, active = h.copy(), h.copy(), np.zeros(len(h), int), np.ones(len(h), bool)
     best = stencil(subject, sample, np.arange(len(h)), h, reach, noise)
-    here = Columns(*(part.copy() for part in best))
+    latest = Columns(*(part.copy() for part in best))
     for _ in range(MOST_STEPS):
         sure = np.where(np.isfinite(best.error), np.abs(best.value), 0)
         np.maximum.at(peaks, blocks, np.maximum.reduceat(sure, starts, axis=1))
         poor = ~(best.error <= GOAL * np.repeat(peaks[blocks], lengths, axis=1)) & ~best.still
         active &= poor.any(axis=1)
-        too_wide = np.count_nonzero((here.truncation > here.rounding) & poor, axis=1)
+        too_wide = np.count_nonzero((latest.truncation > latest.rounding) & poor, axis=1)
         turn = np.where(2 * too_wide >= np.count_nonzero(poor, axis=1), -1, 1)
         active &= turn != -last
         k = np.flatnonzero(active)
@@ -196,14 +196,15 @@ def search(
             2 * np.count_nonzero(better, axis=1) >= np.count_nonzero(poor, axis=1)
         )
         step[k] = np.where(serves, h[k], step[k])
-        for old, current, part in zip(best, here, new, strict=True):
+        for old, current, part in zip(best, latest, new, strict=True):
             old[k], current[k] = np.where(better, part, old[k]), part
     return best, step
 
 
 def measure(subject: Subject, noise: Vector) -> tuple[Matrix, Matrix, Matrix]:
-    """The whole Jacobian, the bound on every entry's error, and where the output did not move at
-    all; each ``(outputs, inputs)``.
+    """Return the Jacobian, error bounds and a mask of outputs that never changed.
+
+    Each is ``(outputs, inputs)``.
     """
     shape = subject.x.size, subject.y.size
     value, error, still = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
@@ -219,18 +220,18 @@ def measure(subject: Subject, noise: Vector) -> tuple[Matrix, Matrix, Matrix]:
             best, steps = search(
                 subject, _replacing(subject, columns), h, reach, noise, peaks, block[columns]
             )
-            # An array's entries are alike: where some found their step, the next begin.
+            # An array's entries are alike: the next portion starts with this one's median step.
             step = float(np.sort(steps)[len(steps) // 2])
             value[columns], error[columns], still[columns] = best.value, best.error, best.still
     return value.T.copy(), error.T.copy(), still.T.copy()
 
 
 def once(subject: Subject) -> tuple[Matrix, Matrix]:
-    """The whole Jacobian by one central difference of order 2 an entry, and the rounding in it;
-    each ``(outputs, inputs)``.
+    """Return the Jacobian by one central difference an entry, and its rounding.
 
-    Nothing bounds the truncation: of smooth functions of inputs of their own size it is some 1e-10
-    of the largest derivatives.
+    Each is ``(outputs, inputs)``. The differences are of order 2 and their truncation is not
+    bounded: for smooth functions of inputs of their own size it is some 1e-10 of the largest
+    derivatives.
     """
     value, error = (
         np.empty((subject.x.size, subject.y.size)),
@@ -244,14 +245,14 @@ def once(subject: Subject) -> tuple[Matrix, Matrix]:
             low, high = subject.replaced(
                 np.tile(columns, 2), np.concatenate([x - h, x + h])
             ).reshape(2, len(columns), -1)
-            step = ((x + h) - (x - h))[:, None]  # what was added may have been rounded
+            step = ((x + h) - (x - h))[:, None]  # x ± h may have been rounded
             value[columns] = (high - low) / step
             error[columns] = SIGMAS * UNIT * np.abs(subject.y) / step
     return value.T.copy(), error.T.copy()
 
 
 def _portions(part: slice, outputs: int) -> Iterator[Vector]:
-    """The inputs of an array, the first alone, so that it finds a step for the others."""
+    """Yield the inputs of an array, the first alone to find a step for the rest."""
     first, most = part.start, 1
     while first < part.stop:
         yield np.arange(first, min(first + most, part.stop))
@@ -259,7 +260,7 @@ def _portions(part: slice, outputs: int) -> Iterator[Vector]:
 
 
 def _replacing(subject: Subject, columns: Vector) -> Sample:
-    """The function along single inputs."""
+    """Return a sampler of the function along single inputs."""
 
     def sample(which: Vector, offsets: Matrix) -> NDArray[Any]:
         at = columns[which]
@@ -272,17 +273,19 @@ def _replacing(subject: Subject, columns: Vector) -> Sample:
 
 
 def jacobian(fn: Function, inputs: Any, *, seed: int = 0) -> tuple[Matrix, Matrix]:
-    """Every derivative of `fn` by central differences of order 8, and a bound on the error of each.
+    """Return every derivative of `fn` by central differences, with an error bound.
+
+    The differences are of order 8.
 
     Parameters
     ----------
     fn
         ``fn(x)`` for a lone array, ``fn(*inputs)`` for a sequence, ``fn(**inputs)`` for a mapping;
-        returns an array or a number, a sequence or a mapping of them.
+        returns an array or a number, or a sequence or mapping of them.
     inputs
         Finite float64 arrays.
     seed
-        For the directions along which the function's noise is measured.
+        Seed of the directions along which the function's noise is measured.
 
     Returns
     -------
@@ -294,12 +297,12 @@ def jacobian(fn: Function, inputs: Any, *, seed: int = 0) -> tuple[Matrix, Matri
     Raises
     ------
     InputError
-        If the inputs or the function's result are not what they should be.
+        If the inputs or the function's result are invalid.
 
     Notes
     -----
-    Costs 10 calls of `fn` for every input entry where the first step serves, more where it must be searched for, and 48 to 96 calls to
-    measure the noise.
+    Costs 10 calls of `fn` for every input entry if the first step serves, more if a step must be
+    searched for, and 48 to 96 calls to measure the noise.
 
     Examples
     --------
@@ -314,11 +317,11 @@ def jacobian(fn: Function, inputs: Any, *, seed: int = 0) -> tuple[Matrix, Matri
 
 
 def directional(fn: Function, inputs: Any, direction: Any, *, seed: int = 0) -> tuple[Any, Any]:
-    """The derivative of `fn` along `direction`, laid out like the inputs, and a bound on its error,
-    both laid out like fn's result.
+    """Return the derivative of `fn` along `direction` and a bound on its error.
 
-    Parameters, errors and method are those of :func:`jacobian`; some 10 to 40 calls of `fn`, and
-    those for the noise.
+    `direction` is laid out like the inputs, the results like fn's result. Parameters, errors and
+    method are those of :func:`jacobian`; costs some 10 to 40 calls of `fn`, and those for the
+    noise.
     """
     subject = Subject(fn, inputs)
     v = subject.inputs.pack(direction, "direction")
@@ -327,7 +330,7 @@ def directional(fn: Function, inputs: Any, direction: Any, *, seed: int = 0) -> 
 
 
 def along(subject: Subject, v: Vector, noise: Vector) -> Columns:
-    """The derivative of every output along the flat direction `v`."""
+    """Return the derivative of every output along the flat direction `v`."""
     # The widest step that moves no input by more than FIRST_STEP of its size.
     pace = np.max(np.abs(v) / subject.scales(), initial=0.0)
     moved = v != 0

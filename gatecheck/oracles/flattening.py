@@ -1,6 +1,4 @@
-"""A user's function of named arrays, seen as a function of one flat vector, with names for its
-entries.
-"""
+"""Adapter from a user's function of named arrays to a function of one flat vector."""
 
 from __future__ import annotations
 
@@ -20,14 +18,14 @@ Vector = NDArray[Any]
 Matrix = NDArray[Any]
 Function = Callable[..., Any]
 
-# What a check must be able to see: a derivative off by 1e-6 of itself in an entry of 1e-3 of the
-# largest of its block.
+# A check must detect a relative error of 1e-6 in a derivative that is 1e-3 of the largest in its
+# block.
 RESOLUTION = 1e-9
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How one flat vector is made of named arrays: a lone array, a sequence of arrays or a mapping."""
+    """Layout of a flat vector made of a lone array, a sequence or a mapping of arrays."""
 
     kind: Literal["array", "sequence", "mapping"]
     names: tuple[str, ...]
@@ -35,24 +33,25 @@ class Layout:
 
     @property
     def sizes(self) -> list[int]:
-        """Entries in each array."""
+        """Number of entries in each array."""
         return [math.prod(shape) for shape in self.shapes]
 
     @property
     def size(self) -> int:
-        """Entries in all arrays together."""
+        """Number of entries in all arrays together."""
         return sum(self.sizes)
 
     @property
     def slices(self) -> list[slice]:
-        """Where each array lies in the vector."""
+        """Slice of the vector for each array."""
         ends = list(itertools.accumulate(self.sizes, initial=0))
         return [slice(a, b) for a, b in itertools.pairwise(ends)]
 
     @property
     def starts(self) -> NDArray[np.intp]:
-        """Where each block begins: an array, or each leading index (a time step) of an array of
-        three or more axes.
+        """Index at which each block starts.
+
+        A block is an array, or one leading index (a time step) of an array of three or more axes.
         """
         at: list[int] = []
         for part, shape in zip(self.slices, self.shapes, strict=True):
@@ -65,7 +64,7 @@ class Layout:
         return np.array(at, dtype=np.intp)
 
     def unpack(self, vector: Vector) -> Any:
-        """The structure that `vector` is the flat form of; its arrays are fresh copies."""
+        """Return the structure whose flat form is `vector`; its arrays are fresh copies."""
         return self._built(
             [
                 vector[part].reshape(shape).copy()
@@ -74,8 +73,9 @@ class Layout:
         )
 
     def unpack_each(self, vectors: Matrix) -> Any:
-        """The structures that the rows of `vectors` are the flat forms of, as one of which every
-        array has one leading axis more.
+        """Return the structures whose flat forms are the rows of `vectors`.
+
+        They are one structure whose arrays have an extra leading axis.
         """
         n = len(vectors)
         return self._built(
@@ -91,7 +91,7 @@ class Layout:
         return arrays[0] if self.kind == "array" else tuple(arrays)
 
     def place(self, index: int) -> str:
-        """The name of an entry, such as ``W[1, 4]``."""
+        """Return the name of an entry, such as ``W[1, 4]``."""
         for name, part, shape in zip(self.names, self.slices, self.shapes, strict=True):
             if index < part.stop:
                 at = np.unravel_index(index - part.start, shape)
@@ -101,13 +101,12 @@ class Layout:
     def pack(
         self, value: Any, what: str, dtype: type = np.float64, *, optional: bool = False
     ) -> Vector:
-        """The flat form of a structure laid out like this one; where `optional`, None stands for
-        zeros.
+        """Return the flat form of a structure; where `optional`, None stands for zeros.
 
         Raises
         ------
         InputError
-            If the structure, a shape or a dtype is another.
+            If the structure, a shape or a dtype does not match this layout.
         """
         out: NDArray[Any] = np.zeros(self.size, dtype)
         for name, part, shape, entry in zip(
@@ -126,13 +125,12 @@ class Layout:
     def pack_each(
         self, value: Any, count: int, what: str, dtype: type = np.float64, *, optional: bool = False
     ) -> Matrix:
-        """The flat forms of so many structures, of which the arrays have one leading axis more:
-        ``(count, size)``.
+        """Return the flat forms ``(count, size)`` of arrays with an extra leading axis.
 
         Raises
         ------
         InputError
-            If the structure, a shape or a dtype is another.
+            If the structure, a shape or a dtype does not match this layout.
         """
         out: Matrix = np.zeros((count, self.size), dtype)
         for name, part, shape, entry in zip(
@@ -143,7 +141,8 @@ class Layout:
             array = as_numbers(entry, f"{what} for {name}", dtype)
             if array.shape != (count, *shape):
                 raise InputError(
-                    f"{what} for {name} has shape {array.shape}, but should be {(count, *shape)}, one for each"
+                    f"{what} for {name} has shape {array.shape}, "
+                    f"but should be {(count, *shape)}, one for each"
                 )
             out[:, part] = array.reshape(count, -1)
         return out
@@ -161,7 +160,7 @@ class Layout:
                 )
             return [value[name] for name in self.names]
         if self.kind == "array":
-            # Many write `return (dx,)` for a single input; there is nothing else it could mean.
+            # Many write `return (dx,)` for a single input; it cannot mean anything else.
             return [value[0] if isinstance(value, tuple | list) and len(value) == 1 else value]
         if not isinstance(value, Sequence) or len(value) != len(self.names):
             has = (
@@ -170,24 +169,26 @@ class Layout:
                 else f"a {type(value).__name__}"
             )
             raise InputError(
-                f"{what} is {has}, but should be a sequence of {len(self.names)} arrays: {', '.join(self.names)}"
+                f"{what} is {has}, but should be a sequence of {len(self.names)} arrays: "
+                f"{', '.join(self.names)}"
             )
         return list(value)
 
 
 def as_numbers(value: Any, what: str, dtype: type = np.float64) -> NDArray[Any]:
-    """`value` as an array of `dtype`, float64 or complex128.
+    """Convert `value` to an array of `dtype`, float64 or complex128.
 
     Raises
     ------
     InputError
-        If it is not made of numbers, or is complex where it should be real.
+        If it does not consist of numbers, or is complex where it should be real.
     """
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise InputError(
-            f"{what} is a {type(value).__name__} that is no array, but should be an array of numbers"
+            f"{what} is a {type(value).__name__} that NumPy cannot convert, "
+            "but should be an array of numbers"
         ) from error
     if array.dtype.kind not in ("biufc" if dtype is np.complex128 else "biuf"):
         raise InputError(f"{what} has dtype {array.dtype}, but should be real numbers")
@@ -195,8 +196,9 @@ def as_numbers(value: Any, what: str, dtype: type = np.float64) -> NDArray[Any]:
 
 
 def layout_of(value: Any, name: str, names: Sequence[str] = ()) -> Layout:
-    """The layout of a structure; `names` are taken for a lone array or a sequence where there is
-    one for each.
+    """Return the layout of a structure.
+
+    `names` label a lone array or a sequence if there is one for each array.
     """
     if isinstance(value, Mapping):
         return Layout("mapping", tuple(value), tuple(np.shape(entry) for entry in value.values()))
@@ -211,7 +213,7 @@ def layout_of(value: Any, name: str, names: Sequence[str] = ()) -> Layout:
 
 
 def parameter_names(fn: Function) -> list[str]:
-    """The names of `fn`'s parameters, or none where they cannot be known."""
+    """Return the names of `fn`'s parameters, or an empty list if they are unknown."""
     try:
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):
@@ -220,19 +222,19 @@ def parameter_names(fn: Function) -> list[str]:
 
 
 def check_inputs(inputs: Any) -> None:
-    """Say whether `inputs` are finite float64 arrays: one, a sequence of them or a mapping from
-    names.
+    """Check that `inputs` are finite float64 arrays: one, a sequence or a mapping.
 
     Raises
     ------
     InputError
-        Naming the array, what it is and what it should be.
+        If an array is anything else; the message names it.
     """
     if isinstance(inputs, Mapping):
         named = list(inputs.items())
         if any(not isinstance(name, str) for name, _ in named):
             raise InputError(
-                f"inputs has keys {list(inputs)}, but should have strings: fn is called as fn(**inputs)"
+                f"inputs has keys {list(inputs)}, but should have strings: "
+                "fn is called as fn(**inputs)"
             )
     elif isinstance(inputs, tuple | list):
         named = [(f"inputs[{k}]", array) for k, array in enumerate(inputs)]
@@ -255,10 +257,10 @@ def check_inputs(inputs: Any) -> None:
 def invoke(
     inputs: Layout, function: Function, vector: Vector, *leading: Any
 ) -> tuple[Any, str | None]:
-    """``function(*leading, *inputs)``, or with the inputs as keywords for a mapping, and the first
-    input entry that it wrote to.
+    """Call ``function(*leading, *inputs)``; a mapping of inputs is passed as keywords.
 
-    Floating-point warnings are silent: a stencil may well step outside a function's domain.
+    Return the value and the name of the first input entry that the function wrote to, if any.
+    Floating-point warnings are silenced: a stencil may step outside the function's domain.
     """
     arrays = inputs.unpack(vector)
     with np.errstate(all="ignore"):
@@ -272,34 +274,34 @@ def invoke(
 
 
 unbounded = np.errstate(over="ignore", invalid="ignore")
-"""Around an oracle: an infinite derivative is a finding."""
+"""Decorator that silences overflow: an infinite derivative is a finding."""
 
 
 def nudged(vector: Vector, rng: np.random.Generator) -> Vector:
-    """Every entry moved by up to one unit in its last place, which shuffles the rounding of what is
-    computed and leaves the rest alone.
+    """Move every entry by up to one unit in its last place.
+
+    This shuffles the rounding of a computation and hardly changes its exact result.
     """
     return vector * (1 + np.finfo(np.float64).eps * rng.choice([-1, 0, 1], vector.size))
 
 
 MOST = 2**18
-"""About how many output entries are computed in one call for many inputs: they stay in the cache.
-"""
+"""Approximate number of output entries computed in one call; fits into the cache."""
 
 
 class Subject:
-    """The function under test from one flat vector to another.
+    """Function under test, from one flat vector to another.
 
-    Every call gets fresh arrays, so that a function that writes into its inputs spoils nothing;
-    that it did is kept in `changed`.
+    Every call gets fresh arrays, so a function that writes to its inputs does no harm; `changed`
+    records that it did.
 
     Attributes
     ----------
     each : callable or None
-        ``each(name, entries, values, *inputs)``: fn for each of many values in the place of one
-        entry of one input.
+        ``each(name, entries, values, *inputs)``: fn for each of many values in place of one entry
+        of one input.
     inputs, outputs : Layout
-        How the vectors are made of the caller's arrays.
+        Layouts of the two vectors.
     x, y : ndarray
         The point and the function's value there, flat, float64.
     changed : str or None
@@ -308,8 +310,8 @@ class Subject:
     Raises
     ------
     InputError
-        If the inputs are no finite float64 arrays, or the function returns something other than
-        finite real numbers.
+        If the inputs are not finite float64 arrays, or the function returns anything but finite
+        real numbers.
     """
 
     def __init__(self, fn: Function, inputs: Any, each: Function | None = None) -> None:
@@ -323,13 +325,15 @@ class Subject:
         self.y = self.outputs.pack(value, "fn's result")
         for i in np.flatnonzero(~np.isfinite(self.y))[:1]:
             raise InputError(
-                f"fn returned {self.y[i]} at {self.outputs.place(i)}, but should be finite where its derivative is checked"
+                f"fn returned {self.y[i]} at {self.outputs.place(i)}, "
+                "but should be finite where its derivative is checked"
             )
         self._confirm_each()
 
     def _confirm_each(self) -> None:
-        """Raise if fn_each computes something else than fn where an entry stays, or the first of an
-        array moves by a little.
+        """Raise if fn_each differs from fn at the point or with one entry moved slightly.
+
+        The first entry of each array is moved.
         """
         if self.each is None or not self.outputs.size:
             return
@@ -340,19 +344,20 @@ class Subject:
             moved = self.x.copy()
             moved[part.start] += scales[part.start] / 8
             both = np.array([part.start, part.start])
-            got = self.replaced(both, np.array([self.x[part.start], moved[part.start]]))
-            for found, value in zip(got, (self.y, self(moved)), strict=True):
-                off = np.abs(found - value)
-                if not (off <= RESOLUTION * np.abs(value).max()).all():
-                    p = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
+            results = self.replaced(both, np.array([self.x[part.start], moved[part.start]]))
+            for result, value in zip(results, (self.y, self(moved)), strict=True):
+                error = np.abs(result - value)
+                if not (error <= RESOLUTION * np.abs(value).max()).all():
+                    p = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
                     where = f"{self.outputs.place(p)} with {self.inputs.place(part.start)} replaced"
                     raise InputError(
-                        f"fn_each gives {found[p]:.10g} for {where}, but fn gives {value[p]:.10g}"
+                        f"fn_each gives {result[p]:.10g} for {where}, but fn gives {value[p]:.10g}"
                     )
 
     def replaced(self, places: Vector, values: Vector, x: Vector | None = None) -> Matrix:
-        """The function's values with one entry of `x` replaced, for each of many: ``(n, outputs)``,
-        of the dtype of `values`.
+        """Return the function's values with one entry of `x` replaced, for n replacements.
+
+        They are ``(n, outputs)``, of the dtype of `values`.
         """
         dtype = np.complex128 if values.dtype.kind == "c" else np.float64
         start = (self.x if x is None else x).astype(dtype)
@@ -369,20 +374,18 @@ class Subject:
                     [part.stop for part in self.inputs.slices], places[first], side="right"
                 )
             )
-            given = (
+            replacement = (
                 self.inputs.names[array],
                 places[first:last] - self.inputs.slices[array].start,
                 values[first:last],
             )
             out[first:last] = self.outputs.pack_each(
-                self.call(self.each, start, *given), last - first, "fn_each's result", dtype
+                self.call(self.each, start, *replacement), last - first, "fn_each's result", dtype
             )
         return out
 
     def _runs(self, places: Vector) -> list[tuple[int, int]]:
-        """Pieces of a list of places that lie in one array each, and that are no longer than one
-        call takes.
-        """
+        """Split a list of places into runs that lie in one array and fit into one call."""
         stops = np.array([part.stop for part in self.inputs.slices])
         cuts = np.flatnonzero(np.diff(np.searchsorted(stops, places, side="right"))) + 1
         most = max(1, MOST // max(1, self.outputs.size))
@@ -394,17 +397,17 @@ class Subject:
         ]
 
     def call(self, function: Function, vector: Vector, *leading: Any) -> Any:
-        """:func:`invoke` on this subject's inputs, keeping in `changed` what was written to."""
+        """Call :func:`invoke` on the inputs, recording in `changed` what was written to."""
         value, changed = invoke(self.inputs, function, vector, *leading)
         self.changed = self.changed or changed
         return value
 
     def __call__(self, vector: Vector) -> Vector:
-        """The function's value at `vector`, flat, in float64."""
+        """Return the function's value at `vector`, flat, in float64."""
         return self.outputs.pack(self.call(self.fn, vector), "fn's result")
 
     def scales(self) -> Vector:
-        """A typical size for every input: the largest of its array, or 1 where that is all zeros."""
+        """Return the size of every input: the largest of its array, or 1 if that is zero."""
         out = np.ones(self.x.size)
         for part in self.inputs.slices:
             out[part] = np.abs(self.x[part]).max(initial=0.0) or 1.0

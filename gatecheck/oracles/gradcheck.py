@@ -1,9 +1,9 @@
 """``gradcheck``: is this hand-written gradient the derivative of this function?
 
-Every oracle brings the bound of its own error, and a derivative is wrong when it is further away
-than that. Errors are seen relative to the largest derivative of their block, one output array by
-one input array, and one step of each where arrays have three or more axes: a gradient that fades
-with the lag is as well checked at the longest lag as at the shortest.
+Every oracle bounds its own error, and a derivative is wrong if it is further off than that. Errors
+are relative to the largest derivative of their block: one output array by one input array, and one
+step of each where arrays have three or more axes. So a gradient that fades with the lag is checked
+at the longest lag as well as at the shortest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gatecheck.oracles.result import Failure, GradcheckResult, Outcome, Verdict
 KEPT = 100
 DIRECTIONS = 3
 FAST = 1e-7
-"""What is forgiven of the largest derivative of a block where nothing bounds the truncation."""
+"""Error allowed relative to the largest derivative of a block in fast mode."""
 
 
 class Judged(NamedTuple):
@@ -86,20 +86,20 @@ def gradcheck(
         Optional.
     fn_each
         ``fn_each(name, entries, values, *inputs)`` (or ``**inputs``), fn for many inputs at once
-        that differ in one entry: entry ``entries[k]``, counted in C order, of the input of that
-        name is ``values[k]``. What it returns is laid out like fn's result, with one leading axis
-        more. Without it fn is called once for each; with it nothing else changes.
+        that differ in one entry: entry ``entries[k]``, in C order, of the input `name` is
+        ``values[k]``. Its result is laid out like fn's, with an extra leading axis. It replaces
+        many calls of `fn` and changes nothing else.
     vjp_each
         ``vjp_each(cotangents, *inputs)``, vjp for many cotangents at once: they and the gradients
-        have one leading axis more.
+        have an extra leading axis.
     fast
-        Whether to take one plain central difference for each derivative and to leave it at that:
-        two calls of `fn` an input instead of some fifteen. It forgives 1e-7 of the largest
-        derivative of a block, and trusts that `fn` is smooth.
+        Compute one plain central difference for each derivative and nothing else: two calls of `fn`
+        an input instead of some fifteen. Errors up to 1e-7 of the largest derivative of a block are
+        allowed, and `fn` is assumed to be smooth.
     seed
-        For random directions; the same seed gives the same result.
+        Seed of random directions; the same seed gives the same result.
     max_entries
-        The largest Jacobian, outputs x inputs, to take on; some 50 bytes each are held at a time.
+        The largest Jacobian, outputs x inputs, to compute; each entry takes some 50 bytes.
 
     Returns
     -------
@@ -109,16 +109,18 @@ def gradcheck(
     Raises
     ------
     InputError
-        If the inputs are no finite float64 arrays, fn's result is not finite and real, or the
-        Jacobian has more than `max_entries`. What `vjp` and `jvp` return wrongly is a finding, not
-        an error; where `fn_each` computes something else than `fn`, it is one.
+        If the inputs are not finite float64 arrays, fn's result is not finite and real, the
+        Jacobian has more than `max_entries`, or `fn_each` computes something other than `fn`. Wrong
+        results of `vjp` and `jvp` are findings, not errors.
 
     Notes
     -----
-    With N input and P output entries: P calls of `vjp`; 10 N calls of `fn` where the first step serves and a few times that where
-    steps must be searched for; 2 N complex calls if it takes them; some 500 more for noise and Taylor. Differences of order 8 resolve
-    about 1e-12 of the largest derivative of a block for smooth functions, the complex step 1e-15; 1e-10 of it is always forgiven, as
-    anyone's rounding. A derivative that no oracle resolves to 1e-9 of the largest in its block is counted as inconclusive.
+    With N input and P output entries: P calls of `vjp`; 10 N calls of `fn` if the first step serves
+    and a few times that if steps must be searched for; 2 N complex calls if `fn` takes them; some
+    500 more for noise and Taylor. Differences of order 8 resolve about 1e-12 of the largest
+    derivative of a block for smooth functions, the complex step 1e-15; errors up to 1e-10 of it are
+    always allowed, since any code rounds. A derivative that no oracle resolves to 1e-9 of the
+    largest in its block is counted as inconclusive.
 
     Examples
     --------
@@ -137,7 +139,8 @@ def gradcheck(
     shape = subject.y.size, subject.x.size
     if shape[0] * shape[1] > max_entries:
         raise InputError(
-            f"the Jacobian has {shape[0]} x {shape[1]} entries, but should have at most max_entries = {max_entries}: "
+            f"the Jacobian has {shape[0]} x {shape[1]} entries, "
+            f"but should have at most max_entries = {max_entries}: "
             "check fewer inputs at a time, or a few sums of the outputs"
         )
     notes: list[str] = []
@@ -147,10 +150,11 @@ def gradcheck(
     ) -> GradcheckResult:
         if subject.changed:
             notes.append(
-                f"an input was written to while being used, first at {subject.changed}: each call got a fresh copy"
+                f"an input was written to while being used, first at {subject.changed}: "
+                "each call got a fresh copy"
             )
-        # Where two oracles saw the same place, the sharper one speaks; single derivatives come
-        # before sums of them.
+        # Where two oracles failed the same entry, the sharper one is reported; single derivatives
+        # come before sums of them.
         worst = {
             f.where: f
             for f in sorted(failures, key=lambda f: (not f.oracle.startswith("Taylor"), _size(f)))
@@ -166,7 +170,8 @@ def gradcheck(
     if not (again == 0).all():
         p = int(np.argmax(again))
         notes.append(
-            f"fn is not deterministic: two calls with the same inputs differ by {again[p]:.2g} at {subject.outputs.place(p)}"
+            f"fn is not deterministic: two calls with the same inputs differ by {again[p]:.2g} "
+            f"at {subject.outputs.place(p)}"
         )
         if not again.max() <= RESOLUTION * np.abs(subject.y).max():
             return result("inconclusive", {}, [])
@@ -177,7 +182,7 @@ def gradcheck(
         return result("fail", {}, [])
     if fast:
         notes.append(
-            "fast: one central difference for each derivative, whose truncation nothing bounds"
+            "fast: one central difference for each derivative, whose truncation is not bounded"
         )
         expected, bound = finite_difference.once(subject)
         judged = _judge(
@@ -190,8 +195,10 @@ def gradcheck(
             FAST,
         )
         return result(
-            judged.outcome.verdict, {"central differences": judged.outcome}, judged.failures
-        )  # type: ignore[arg-type]
+            judged.outcome.verdict,  # type: ignore[arg-type]
+            {"central differences": judged.outcome},
+            judged.failures,
+        )
 
     rng = np.random.default_rng(seed)
     noise = np.maximum(finite_difference.noise_level(subject, rng), again)
@@ -208,12 +215,13 @@ def gradcheck(
         complex_step.refute(
             subject, exact, rounding + GOAL * _peaks(subject, exact), expected, bound
         )
-        # Differences must see each derivative well enough, by the largest of its two arrays: at a
-        # kink, where they do not, a comparison of complex numbers just picks one side.
+        # Differences must resolve each derivative relative to the largest of its two arrays: at a
+        # kink, where they do not, a comparison of complex numbers picks one side.
         confirmed = bound <= complex_step.CONFIRMS * _peaks(subject, exact, whole=True)
         if not confirmed.any():
             raise complex_step.DoesNotApply(
-                "finite differences see no derivative well enough to confirm that fn is complex-analytic"
+                "finite differences resolve no derivative well enough "
+                "to confirm that fn is complex-analytic"
             )
         known_zero = confirmed & (exact == 0) & (analytic == 0)
         judged = _judge(
@@ -230,16 +238,16 @@ def gradcheck(
         oracles["complex step"] = Outcome("not applicable", str(error))
 
     directions = complex_step.directions(subject, rng, DIRECTIONS)
-    oracles["Taylor"], found = _taylor(
+    oracles["Taylor"], taylor_failures = _taylor(
         subject, directions, analytic, lambda v: analytic @ v, noise, "Taylor"
     )
-    failures += found
+    failures += taylor_failures
     if jvp is None:
         oracles["adjoint"] = Outcome("not applicable", "no jvp was given")
     else:
-        found = []
+        taylor_failures = []
         try:
-            oracles["Taylor of jvp"], found = _taylor(
+            oracles["Taylor of jvp"], taylor_failures = _taylor(
                 subject,
                 directions,
                 analytic,
@@ -250,7 +258,7 @@ def gradcheck(
             oracles["adjoint"] = _adjoint(subject, jvp, vjp, directions[0], analytic, rng)
         except InputError as error:
             oracles["adjoint"] = Outcome("fail", str(error), failed=1)
-        failures += found
+        failures += taylor_failures
 
     if any(outcome.verdict == "fail" for outcome in oracles.values()):
         return result("fail", oracles, failures)
@@ -263,7 +271,7 @@ def _size(failure: Failure) -> float:
 
 
 def _rows(subject: Subject, vjp: Function, vjp_each: Function | None, notes: list[str]) -> Matrix:
-    """The analytic Jacobian: the vjp of every unit cotangent."""
+    """Return the analytic Jacobian: the vjp of every unit cotangent."""
     outputs = subject.y.size
     rows = np.zeros((outputs, subject.x.size))
     singly = [*range(outputs), 0]
@@ -271,9 +279,9 @@ def _rows(subject: Subject, vjp: Function, vjp_each: Function | None, notes: lis
         for first in range(0, outputs, most := max(1, MOST // subject.x.size)):
             last = min(first + most, outputs)
             cotangents = subject.outputs.unpack_each(np.eye(last - first, outputs, first))
-            got = subject.call(vjp_each, subject.x, cotangents)
+            gradients = subject.call(vjp_each, subject.x, cotangents)
             rows[first:last] = subject.inputs.pack_each(
-                got, last - first, "vjp_each's gradient", optional=True
+                gradients, last - first, "vjp_each's gradient", optional=True
             )
         singly = [outputs - 1, 0]
     known = np.full(outputs, vjp_each is not None)
@@ -296,7 +304,7 @@ def _rows(subject: Subject, vjp: Function, vjp_each: Function | None, notes: lis
         ):
             if vjp_each is not None:
                 raise InputError(
-                    f"vjp_each gives another gradient of {subject.outputs.place(p)} than vjp"
+                    f"vjp_each and vjp give different gradients of {subject.outputs.place(p)}"
                 )
             _note(notes, AGAIN)
             continue
@@ -304,7 +312,10 @@ def _rows(subject: Subject, vjp: Function, vjp_each: Function | None, notes: lis
     return rows
 
 
-AGAIN = "vjp gives another gradient when called again with the same cotangent: it keeps something between calls"
+AGAIN = (
+    "vjp gives another gradient when called again with the same cotangent: "
+    "it keeps state between calls"
+)
 
 
 def _note(notes: list[str], note: str) -> None:
@@ -319,12 +330,10 @@ def _push(subject: Subject, jvp: Function, v: Vector) -> Vector:
 
 
 def _reached(subject: Subject, candidates: Matrix) -> Matrix:
-    """Where an output that does not move with an input depends on it all the same: a NaN there
-    arrives.
+    """Find unchanged outputs that do depend on an input: a NaN in it reaches them.
 
-    Differences cannot tell a derivative that has faded below the rounding from one that is zero
-    because nothing leads from there to here. A function that refuses NaN leaves it at that: the
-    zero counts as confirmed.
+    Differences cannot distinguish a derivative below the rounding from one that is zero because the
+    output does not depend on the input. If the function refuses NaN, the zero counts as confirmed.
     """
     reached = np.zeros_like(candidates)
     places = np.flatnonzero(candidates.any(axis=0))
@@ -338,7 +347,7 @@ def _reached(subject: Subject, candidates: Matrix) -> Matrix:
 
 
 def _peaks(subject: Subject, matrix: Matrix, *, whole: bool = False) -> Matrix:
-    """For every entry, the largest of its block, or of its `whole` pair of arrays."""
+    """Return for every entry the largest of its block, or of the `whole` array pair."""
     rows, columns = subject.outputs.starts, subject.inputs.starts
     if whole:
         rows, columns = (
@@ -351,7 +360,7 @@ def _peaks(subject: Subject, matrix: Matrix, *, whole: bool = False) -> Matrix:
 
 
 def _enough(subject: Subject, decided: Matrix) -> bool:
-    """Whether most derivatives are decided, and some of every output array by every input array."""
+    """True if most derivatives are decided, and some of each output and input array."""
     pairs = [decided[p, i] for p in subject.outputs.slices for i in subject.inputs.slices]
     return bool(decided.mean() > 0.5 and all(pair.any() for pair in pairs if pair.size))
 
@@ -368,13 +377,13 @@ def _judge(
     usable = np.isfinite(bound)
     largest = _peaks(subject, expected if usable.all() else np.where(usable, expected, 0))
     allowed = bound + goal * largest
-    apart = np.abs(analytic - expected)
-    apart[~np.isfinite(analytic)] = np.inf
+    difference = np.abs(analytic - expected)
+    difference[~np.isfinite(analytic)] = np.inf
     allowed[~usable] = np.inf
-    failed = (apart > allowed) | (apart == np.inf)
+    failed = (difference > allowed) | (difference == np.inf)
     decided = failed | known_zero | (allowed <= RESOLUTION / GOAL * goal * largest)
     ratio = np.divide(
-        apart, allowed, out=np.where(apart > 0, np.inf, 0.0), where=usable & (allowed > 0)
+        difference, allowed, out=np.where(difference > 0, np.inf, 0.0), where=usable & (allowed > 0)
     )
     worst = float(np.max(ratio, where=usable, initial=0.0))
     share = 1 - float(decided.mean())
@@ -395,12 +404,12 @@ def _judge(
     verdict: Verdict = (
         "fail" if failed.any() else "pass" if _enough(subject, decided) else "inconclusive"
     )
-    said = (
+    reason = (
         f"{failed.sum()} wrong of " if failed.any() else ""
     ) + f"{failed.size} derivatives, worst error/bound {worst:.2g}"
-    said += f", {share:.1%} inconclusive" if share else ""
+    reason += f", {share:.1%} inconclusive" if share else ""
     return Judged(
-        decided, failures, Outcome(verdict, said, worst, share, failed.size, int(failed.sum()))
+        decided, failures, Outcome(verdict, reason, worst, share, failed.size, int(failed.sum()))
     )
 
 
@@ -412,8 +421,9 @@ def _taylor(
     noise: Vector,
     oracle: str,
 ) -> tuple[Outcome, list[Failure]]:
-    """The order of the remainder along random directions; an output must fail along most of them,
-    for one may cross zero by chance.
+    """Judge the order of the remainder along random directions.
+
+    An output must fail along most of them, since one remainder may cross zero by chance.
     """
     claims = [derivative(v) for v in directions]
     tables = [
@@ -435,13 +445,16 @@ def _taylor(
     share = 1 - float(decided.mean())
     verdict: Verdict = "fail" if failed.any() else "pass" if share < 0.5 else "inconclusive"
     if failed.any():
-        said = f"{failed.sum()} of {failed.size} outputs leave a remainder of order 1 down to the rounding floor, but should be 5"
+        reason = (
+            f"{failed.sum()} of {failed.size} outputs leave a remainder of order 1 "
+            "down to the rounding floor, but should be 5"
+        )
     else:
-        said = f"no remainder of {failed.size} outputs is of order 1" + (
+        reason = f"no remainder of {failed.size} outputs is of order 1" + (
             f", {share:.1%} inconclusive" if share else ""
         )
     return Outcome(
-        verdict, said, inconclusive=share, compared=failed.size, failed=int(failed.sum())
+        verdict, reason, inconclusive=share, compared=failed.size, failed=int(failed.sum())
     ), failures
 
 
@@ -457,7 +470,14 @@ def _adjoint(
     # Every output weighs the same, however large its derivatives.
     weight = np.divide(1, size, out=np.ones_like(size), where=np.isfinite(size) & (size > 0))
     u = weight * rng.choice([-1.0, 1.0], size.size) * rng.uniform(0.5, 1, size.size)
-    seen = adjoint.mismatch(jvp, vjp, subject.inputs, subject.outputs, subject.x, v, u, rng)
-    worst = seen.mismatch / seen.tolerance if seen.tolerance else 0.0 if seen.ok else float("inf")
-    said = f"<u, Jv> = {seen.left:.10g} and <Jᵀu, v> = {seen.right:.10g}, {seen.mismatch:.2g} apart; rounding explains {seen.tolerance:.2g}"
-    return Outcome("pass" if seen.ok else "fail", said, worst, compared=1, failed=int(not seen.ok))
+    sides = adjoint.mismatch(jvp, vjp, subject.inputs, subject.outputs, subject.x, v, u, rng)
+    worst = (
+        sides.mismatch / sides.tolerance if sides.tolerance else 0.0 if sides.ok else float("inf")
+    )
+    reason = (
+        f"<u, Jv> = {sides.left:.10g} and <Jᵀu, v> = {sides.right:.10g}, "
+        f"{sides.mismatch:.2g} apart; rounding explains {sides.tolerance:.2g}"
+    )
+    return Outcome(
+        "pass" if sides.ok else "fail", reason, worst, compared=1, failed=int(not sides.ok)
+    )

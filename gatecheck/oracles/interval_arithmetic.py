@@ -1,13 +1,12 @@
-"""Every value that a formula takes on a box: interval arithmetic whose ends are computed by ball
-arithmetic and rounded outwards.
+"""Interval arithmetic with ends computed by ball arithmetic and rounded outwards.
 
-An interval that is computed from intervals holds whatever is computed from numbers in them (Moore
-1966), so a bound that it keeps is proven for all of them at once. What a formula loses is
-correlation: ``z - z`` is wider than zero. Ends may be infinite: the box is then that of all real
-numbers. A monotone function is taken at the two ends, which loses nothing.
+An interval computed from intervals contains every result computed from numbers in them (Moore
+1966), so a bound on it is proven for all of them at once. Correlation is lost: ``z - z`` is wider
+than zero. Ends may be infinite; the box is then all real numbers. A monotone function is evaluated
+at the two ends, which loses nothing.
 
-The working precision is that of :data:`gatecheck.oracles.ball_arithmetic.ctx`; more of it tells apart from 1
-what is nearer to it.
+The working precision is that of :data:`gatecheck.oracles.ball_arithmetic.ctx`; a higher one distinguishes
+numbers closer to 1 from 1.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from gatecheck.oracles.ball_arithmetic import arb, objects
 
 
 class Interval:
-    """All numbers between two ends, which are exact; an infinite end is not among them.
+    """Closed interval with exact ends; an infinite end is not part of it.
 
     Parameters
     ----------
     low, high
-        The ends: floats, which are taken as they are, or balls, of which the outer end counts.
+        The ends: floats, taken as exact, or balls, whose outer ends are used.
     """
 
     __slots__ = ("high", "low")
@@ -69,7 +68,7 @@ class Interval:
 
     def __pow__(self, power: int) -> Interval:
         if power != 2:
-            raise TypeError(f"of an interval there are squares, but no power {power}")
+            raise TypeError(f"an interval cannot be raised to the power {power}, only squared")
         size = abs(self)
         return Interval(size.low**2, size.high**2)
 
@@ -77,33 +76,31 @@ class Interval:
         return self.maximum(-self).maximum(0.0)
 
     def __bool__(self) -> bool:
-        raise TypeError("whether an interval is zero is not one question")
+        raise TypeError("the truth value of an interval is ambiguous")
 
     def __repr__(self) -> str:
         return f"[{_shown(self.low)}, {_shown(self.high)}]"
 
     def tanh(self) -> Interval:
-        """The hyperbolic tangent, which rises; NumPy's tanh calls it in an array of objects."""
+        """Return the hyperbolic tangent; NumPy's tanh calls it in an array of objects."""
         return Interval(self.low.tanh(), self.high.tanh())
 
     def sigmoid(self) -> Interval:
-        """The logistic function, which rises."""
+        """Return the logistic function."""
         return Interval(_sigmoid(self.low), _sigmoid(self.high))
 
     def maximum(self, other: Any) -> Interval:
-        """The larger of two numbers."""
+        """Return the larger of two numbers."""
         b = as_interval(other)
         return Interval(self.low.max(b.low), self.high.max(b.high))
 
     def minimum(self, other: Any) -> Interval:
-        """The smaller of two numbers."""
+        """Return the smaller of two numbers."""
         b = as_interval(other)
         return Interval(self.low.min(b.low), self.high.min(b.high))
 
     def within(self, low: Any, high: Any, *, strict: bool) -> bool:
-        """Whether all of it lies between two bounds, numbers or intervals; strictly, if that is
-        asked.
-        """
+        """True if all of it lies between two bounds, numbers or intervals."""
         a, b = as_interval(low), as_interval(high)
         return (
             bool(self.low > a.high and self.high < b.low)
@@ -112,7 +109,7 @@ class Interval:
         )
 
     def beyond(self, low: Any, high: Any, *, strict: bool) -> bool:
-        """Whether none of it lies between two bounds, which refutes that a number in it does."""
+        """True if none of it lies between two bounds, so every number in it is outside."""
         a, b = as_interval(low), as_interval(high)
         return (
             bool(self.high <= a.low or self.low >= b.high)
@@ -122,7 +119,7 @@ class Interval:
 
 
 def as_interval(number: Any) -> Interval:
-    """A number as an interval of itself alone, unless it is one."""
+    """Return an interval as it is, and any other number as an interval of that number."""
     if isinstance(number, Interval):
         return number
     value = number.item() if isinstance(number, np.generic) else number
@@ -138,8 +135,7 @@ def _around(values: Iterable[Any]) -> Interval:
 
 
 def _product(a: Any, b: Any) -> Any:
-    # An infinite end stands for numbers without bound, none of which is infinite: times zero they
-    # are zero.
+    # An infinite end stands for unbounded but finite numbers: times zero they are zero.
     return arb(0) if a == 0 or b == 0 else a * b
 
 
@@ -160,9 +156,7 @@ _ELEMENTWISE: dict[Any, Callable[..., Any]] = {
 
 
 class Ranges(np.ndarray[Any, Any]):
-    """An array of intervals on which NumPy's functions do what they do to numbers, so that
-    equations written for arrays need not know.
-    """
+    """Array of intervals that NumPy's functions accept like an array of numbers."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         raw = [np.asarray(i) if isinstance(i, np.ndarray) else i for i in inputs]
@@ -172,12 +166,12 @@ class Ranges(np.ndarray[Any, Any]):
 
 
 def ranges(low: float, high: float, shape: tuple[int, ...]) -> Array:
-    """An array of which every entry is the same interval."""
+    """Return an array whose entries are all the same interval."""
     return objects([Interval(low, high)] * int(np.prod(shape)), shape).view(Ranges)
 
 
 def points(numbers: Array) -> Array:
-    """An array of floats as intervals of one number each."""
+    """Convert an array of floats to intervals of one number each."""
     return objects([as_interval(v) for v in np.ravel(numbers).tolist()], np.shape(numbers)).view(
         Ranges
     )

@@ -1,8 +1,7 @@
-"""What a formula is, where it is a polynomial: exact rational arithmetic on symbols (python-flint),
-in which ``z - z`` is zero.
+"""Polynomial formulas in exact rational arithmetic on symbols (python-flint).
 
-For identities and for the coefficients of a mix, of which intervals alone would forget that both
-are made of one gate.
+Here ``z - z`` is zero. Used for identities and for the coefficients of a mix: intervals alone would
+lose that both coefficients depend on one gate.
 """
 
 from __future__ import annotations
@@ -28,17 +27,15 @@ _EXACT = {np.add, np.subtract, np.multiply, np.negative, np.positive, np.matmul,
 
 
 class NotPolynomialError(InputError):
-    """A function was asked of a polynomial that does not give one."""
+    """A function of a polynomial that is not itself a polynomial."""
 
 
 class Polynomials(np.ndarray[Any, Any]):
-    """An array of polynomials; numbers that meet them are taken as the rational numbers that they
-    are.
-    """
+    """Array of polynomials; floats combined with them are taken as exact rationals."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if ufunc not in _EXACT:
-            raise NotPolynomialError(f"{ufunc.__name__} of a polynomial is none")
+            raise NotPolynomialError(f"{ufunc.__name__} of a polynomial is not a polynomial")
         value = getattr(ufunc, method)(*map(_exact, inputs), **kwargs)
         return value.view(type(self)) if isinstance(value, np.ndarray) else value
 
@@ -50,7 +47,7 @@ def _exact(value: Any) -> Any:
 
 
 def symbols(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Arrays of symbols of one ring, each entry a symbol of its own, named as ``U_n_0_1``."""
+    """Return arrays of distinct symbols of one ring, named like ``U_n_0_1``."""
     places = {
         name: [f"{name}_{'_'.join(map(str, at))}" for at in np.ndindex(shape)]
         for name, shape in shapes.items()
@@ -67,8 +64,9 @@ def symbols(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
 
 
 def linear_in(polynomial: Any, *of: Any) -> tuple[Any, ...] | None:
-    """The coefficients of a linear form in some symbols, polynomials in the others; None if it is
-    no linear form in them.
+    """Return the coefficients of a linear form in some symbols.
+
+    They are polynomials in the other symbols; None if the polynomial is not linear in these.
     """
     if not all(isinstance(v, fmpq_mpoly) for v in (polynomial, *of)) or not all(
         v in v.context().gens() for v in of
@@ -84,9 +82,7 @@ def linear_in(polynomial: Any, *of: Any) -> tuple[Any, ...] | None:
 
 
 def over(polynomial: Any, box: Mapping[str, Interval]) -> Interval:
-    """An interval that holds every value of a polynomial whose symbols lie in intervals, by name;
-    others may be any number.
-    """
+    """Bound a polynomial whose symbols lie in named intervals; others are unbounded."""
     names, total = polynomial.context().names(), as_interval(0)
     anything = Interval(-np.inf, np.inf)
     for powers, coefficient in polynomial.to_dict().items():

@@ -1,4 +1,4 @@
-"""What a gradient check found, and how it says so."""
+"""Results of a gradient check and their text form."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ SHOWN = 5
 
 
 class Failure(NamedTuple):
-    """One wrong derivative: where, what was found, what it should be, and by how much that may be
-    off.
-    """
+    """One wrong derivative: place, value, expected value and its error bound."""
 
     where: str
     found: float
@@ -21,27 +19,30 @@ class Failure(NamedTuple):
     oracle: str
 
     def __str__(self) -> str:
-        return f"{self.where} is {self.found:.10g}, but should be {self.expected:.10g} ± {self.error:.1g} ({self.oracle})"
+        return (
+            f"{self.where} is {self.found:.10g}, "
+            f"but should be {self.expected:.10g} ± {self.error:.1g} ({self.oracle})"
+        )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one oracle says.
+    """Result of one oracle.
 
     Attributes
     ----------
     verdict
-        As the whole result's; ``"not applicable"`` where the oracle has nothing to say about this
+        As for the whole result, or ``"not applicable"`` if the oracle does not apply to this
         function.
     reason
-        Why, in one sentence.
+        The reason, in one sentence.
     worst
-        The largest error / bound over what was compared; above 1 is a failure. NaN where that is
-        not how it judges.
+        The largest error / bound of all comparisons; above 1 is a failure. NaN if the oracle judges
+        otherwise.
     inconclusive
-        The share of what was compared that could not be decided.
+        The share of comparisons that could not be decided.
     compared, failed
-        How many derivatives were compared, and how many of them are wrong.
+        The number of derivatives compared, and of those that are wrong.
     """
 
     verdict: Verdict | Literal["not applicable"]
@@ -54,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class GradcheckResult:
-    """The verdict of :func:`gatecheck.gradcheck`.
+    """Result of :func:`gatecheck.gradcheck`.
 
     Attributes
     ----------
@@ -62,19 +63,19 @@ class GradcheckResult:
         ``"fail"`` if any oracle found something wrong; ``"pass"`` if none did and most derivatives,
         some for every pair of an output and an input, could be decided; else ``"inconclusive"``.
     oracles
-        What each oracle says, by name.
+        The result of each oracle, by name.
     failures
         The worst wrong derivatives, at most 100, worst first.
     notes
-        What else was seen: a function that writes to its inputs, that is not deterministic, that
-        returns the wrong shapes.
+        Other observations: a function that writes to its inputs, is not deterministic, or returns
+        wrong shapes.
     seed
         The seed that repeats this result.
 
     Notes
     -----
-    ``bool(result)`` is ``result.ok``, so that ``assert gradcheck(...)``, the habit from elsewhere, means what it says: an object that is
-    always true would let every wrong gradient pass, and inconclusive is not a pass.
+    ``bool(result)`` is ``result.ok``, so that the common ``assert gradcheck(...)`` works: an object
+    that is always true would let every wrong gradient pass, and inconclusive is not a pass.
     """
 
     verdict: Verdict
@@ -85,7 +86,7 @@ class GradcheckResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the verdict is ``"pass"``."""
+        """True if the verdict is ``"pass"``."""
         return self.verdict == "pass"
 
     def __bool__(self) -> bool:

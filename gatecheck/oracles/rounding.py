@@ -1,18 +1,18 @@
-"""The rounding budget: by how much may correct code in another precision differ?
+"""Rounding budgets: by how much may correct code in another precision differ?
 
 Monte Carlo arithmetic (Parker 1997): the float64 function runs in replicates, along a leading axis,
-with every *operation* perturbed at random by its own rounding in the target's dtype. The spread
-about the exact run says what correct code may differ by. The noise lives in the array type, so the
-function does not know.
+with every *operation* perturbed at random by its rounding in the target's dtype. The spread about
+the exact run bounds the error of correct code. The noise lives in the array type, so the function
+needs no change.
 
-Half of an error's variance is drawn anew at every operation, half is *systematic*: drawn once for
-each operation of a step and kept to the next. Where a state creeps, as under an update gate of
-1e-7, real rounding is the same at every step and grows with T, not with √T. It is the same because
-what is rounded is the same, so an entry of a sum or product that has moved by more than an ulp
-since the step before gets an error of its own. A step begins where an array is indexed by an
-integer, as ``x[t]`` is. The systematic half of an approximated function is a function too, smooth
-in the argument: where two units or steps have nearly the same argument they have the same error,
-and beyond the end of its range, where XLA's and ONNX Runtime's tanh are one number, all have.
+Half of an error's variance is drawn at every operation, half is *systematic*: drawn once for each
+operation of a step and repeated in the next. Where a state creeps, as under an update gate of 1e-7,
+real rounding is the same at every step and grows with T, not with √T. It repeats because the same
+numbers are rounded, so an entry of a sum or product that has moved by more than an ulp since the
+last step gets a new error. A step begins where an array is indexed by an integer, as in ``x[t]``.
+The systematic half of an approximated function is itself a smooth function of the argument: units
+or steps with nearly the same argument have the same error, and so have all arguments beyond the end
+of its range, where XLA's and ONNX Runtime's tanh are constant.
 """
 
 from __future__ import annotations
@@ -33,17 +33,23 @@ from gatecheck.errors import LostNoiseError, UsageError
 Function = Callable[[dict[str, Array]], Mapping[str, Array]]
 
 REPLICATES = 16
-"""With 8 replicates correct code raised an alarm in millions of values, with 16 none."""
+"""Number of replicates.
+
+With 8 replicates correct code failed in millions of values, with 16 never.
+"""
 
 MULTIPLE = 8
-"""A budget is this many spreads; the largest error of PyTorch in ten million values was 4.4, that
-of any correct spelling 6.0.
+"""Number of spreads in a budget.
+
+The largest error of PyTorch in ten million values was 4.4 spreads, that of any correct formulation
+6.0.
 """
 
 
 class Precision(NamedTuple):
-    """Unit roundoff, and the smallest normal number: the absolute error of an operation that
-    underflows.
+    """Unit roundoff ``u`` and smallest normal number ``tiny`` of a dtype.
+
+    ``tiny`` is the absolute error of an operation that underflows.
     """
 
     u: float
@@ -67,39 +73,45 @@ _EXACT = {
     np.positive,
     np.sign,
 }
-# In units of u times the result; every other operation is correctly rounded, half an ulp.
+# In units of u times the result; every other operation is correctly rounded: 1 unit, half an ulp.
 _HALF_WIDTH: Mapping[np.ufunc, float] = {np.tanh: 4.0, np.exp: 2.0}
 
 
 SMOOTH = 0.125
-"""How far apart the arguments of an approximated function may be whose errors are alike: a
-polynomial's change sign some ten times over the range of sigmoid or tanh."""
+"""Width of argument intervals with similar errors of an approximated function.
+
+The error of a polynomial changes sign some ten times over the range of sigmoid or tanh.
+"""
 
 _END: Mapping[np.ufunc, Callable[[float], float]] = {
     np.tanh: lambda u: math.atanh(1 - 4 * u),
     expit: lambda u: 2 * math.atanh(1 - 4 * u),
 }
-"""Where tanh is 1, and sigmoid 0 or 1, to four roundoffs. Approximations stop there at some number;
-XLA's is off by 3, that of ONNX Runtime's GRU by 8."""
+"""Arguments at which tanh is 1, and sigmoid 0 or 1, to four roundoffs.
+
+Approximations are constant beyond them; XLA's constant is off by 3 roundoffs, that of ONNX
+Runtime's GRU by 8.
+"""
 
 
 SMALLEST = 1e-280
-"""Sums of squares beyond this, or its inverse, are had from numbers that were scaled before."""
+"""Bound below which, and above whose inverse, sums of squares need scaling."""
 
 BLOCK = 2**16
-"""How many random numbers are drawn at a time."""
+"""Number of random numbers drawn at a time."""
 
 
 @lru_cache(maxsize=32)
 def _drawn(seed: int, block: int) -> Array:
-    """Random numbers of a seed, uniform in ±√½; the same in every run, so the first ones are drawn
-    once a process.
+    """Return random numbers of a seed, uniform in ±√½.
+
+    They are the same in every run, so the first ones are drawn once a process.
     """
     return np.random.default_rng((seed, block)).uniform(-math.sqrt(0.5), math.sqrt(0.5), BLOCK)
 
 
 class Noise:
-    """The errors of one noisy run, uniform in ±1 but for the factor of two equal parts."""
+    """Relative errors of one noisy run, each the sum of two parts uniform in ±√½."""
 
     def __init__(self, precision: Precision, seed: int) -> None:
         self.precision = precision
@@ -113,21 +125,21 @@ class Noise:
         }
 
     def begin_step(self) -> None:
-        """The next operation is the first of a step."""
+        """Mark the next operation as the first of a step."""
         self._position = 0
 
     def draw(self, at: Array, near: Array | float) -> Array:
-        """The relative size of the errors of one sum or product.
+        """Draw the relative errors of one sum or product.
 
         Parameters
         ----------
         at, near
-            Its values, and by how much each may move if its error is to stay what it was a step
-            before.
+            The values, and by how much each may have moved since the last step for its systematic
+            error to repeat.
         """
         k, shape = self._position, at.shape
         self._position += 1
-        systematic, anew = self._some(2, *shape)
+        systematic, independent = self._some(2, *shape)
         if k == len(self._systematic):
             self._systematic.append(systematic)
             self._before.append(at)
@@ -138,12 +150,13 @@ class Noise:
                     np.abs(moved, out=moved) <= near, self._systematic[k], systematic
                 )
             self._systematic[k], self._before[k] = systematic, at
-        both: Array = systematic + anew
+        both: Array = systematic + independent
         return both
 
     def of_function(self, function: np.ufunc, at: Array) -> Array:
-        """The relative size of the errors of an odd function (or one that is odd about ½) at its
-        arguments ``(REPLICATES, ...)``.
+        """Draw the relative errors of an odd function at arguments ``(REPLICATES, ...)``.
+
+        A function odd about ½ is treated alike.
         """
         errors = self._of_argument[function]
         interval = np.fmin(np.abs(at) / SMOOTH, errors.shape[1] - 1).astype(int)
@@ -152,29 +165,30 @@ class Noise:
         return both
 
     def _some(self, *shape: int) -> Array:
-        """Random numbers that were not used before."""
+        """Return random numbers that were not used before."""
         size = math.prod(shape)
         start, self._used = self._used, self._used + size
         if self._used <= BLOCK:
-            found = _drawn(self._seed, self._block)[start : self._used]
+            numbers = _drawn(self._seed, self._block)[start : self._used]
         else:
             blocks = -(-size // BLOCK)
-            whole = [_drawn(self._seed, self._block + 1 + i) for i in range(blocks)]
-            found = (whole[0] if blocks == 1 else np.concatenate(whole))[:size]
+            drawn = [_drawn(self._seed, self._block + 1 + i) for i in range(blocks)]
+            numbers = (drawn[0] if blocks == 1 else np.concatenate(drawn))[:size]
             self._block, self._used = self._block + blocks, size - (blocks - 1) * BLOCK
-        return found.reshape(shape)
+        return numbers.reshape(shape)
 
 
 class Noisy(np.ndarray[Any, Any]):
-    """An array on which every operation draws its rounding. The class holds the noise, so every
-    view, slice and stack keeps it.
+    """Array whose every operation draws its rounding.
+
+    The class holds the noise, so every view, slice and stack keeps it.
     """
 
     noise: ClassVar[Noise]
     gate = False
-    """Whether this is a sigmoid's value or its complement."""
+    """True if this is the value of a sigmoid or its complement."""
     terms = 0
-    """Of how many products it is the sum, where it is nothing else; or 0."""
+    """Number of products that it is the sum of; 0 if it is anything else."""
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, int):
@@ -203,8 +217,8 @@ class Noisy(np.ndarray[Any, Any]):
                     ufunc is np.multiply
                     and len(gates := [i for i in (0, 1) if getattr(inputs[i], "gate", False)]) == 1
                 ):
-                    # Whoever holds the complement writes z v as v - (1 - z) v: an absolute error of
-                    # u |v|, anew at every use.
+                    # Code that stores the complement computes z v as v - (1 - z) v: an absolute
+                    # error of u |v| at every use.
                     width = width + noise.precision.u * np.abs(raw[1 - gates[0]])
                 elif all(terms):
                     width = np.maximum(width, noise.precision.u * _continued(terms, raw, value))
@@ -228,7 +242,7 @@ class Noisy(np.ndarray[Any, Any]):
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         value = super().__array_function__(func, types, args, kwargs)
-        # np.stack and its relatives forget the class, and with it the noise.
+        # np.stack and similar functions drop the class, and with it the noise.
         return value.view(type(self)) if isinstance(value, np.ndarray) else value
 
 
@@ -240,7 +254,7 @@ def _half_width(
     raw: list[Any],
     kwargs: dict[str, Any],
 ) -> Array:
-    """The largest rounding error of one operation; the error is uniform within."""
+    """Return the half-width of one operation's rounding error, which is uniform."""
     u, tiny = precision
     if ufunc is np.matmul:
         a, b = raw
@@ -258,8 +272,8 @@ def _half_width(
         return np.reshape(width, value.shape)
     if ufunc is expit:
         # 1 - sigmoid(-a) and (1 + tanh(a / 2)) / 2 are correct too, so below ½ the error is
-        # absolute. Above it that of 1 / (1 + exp(-a)) is 1.5 u, u for the sum, which lies above 1,
-        # and u / 2 for the quotient; ONNX Runtime's is 2.6 u.
+        # absolute. Above ½ the error of 1 / (1 + exp(-a)) is 1.5 u: u for the sum, which is above
+        # 1, and u / 2 for the quotient; ONNX Runtime's is 2.6 u.
         return np.full_like(value, 2 * u)
     width = np.abs(value)
     width *= u * _HALF_WIDTH.get(ufunc, 1.0)
@@ -268,8 +282,9 @@ def _half_width(
 
 
 def _product(a: Array, b: Array) -> Array:
-    """``a @ b``, in one product where all replicates share b: small ones take as long to begin as
-    to compute.
+    """Return ``a @ b``, in one product where all replicates share b.
+
+    Starting a small product takes as long as computing it.
     """
     if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
         flat: Array = np.matmul(a.reshape(-1, a.shape[-1]), b)
@@ -279,11 +294,11 @@ def _product(a: Array, b: Array) -> Array:
 
 
 def _of_products(precision: Precision, a: Array, b: Array, value: Array) -> Array:
-    """The half-width of a product of matrices."""
+    """Return the half-width of the error of a matrix product."""
     n, u = a.shape[-1], precision.u
     squares = _product(a * a, b * b)
-    # The squares of products of normal numbers in single precision are normal in double. In double
-    # itself they may be lost.
+    # Squares of products of normal numbers in single precision are normal in double precision.
+    # Those of double precision itself may underflow or overflow.
     if precision.tiny**4 > 0 or (
         squares.min(initial=1) > SMALLEST and squares.max(initial=1) < 1 / SMALLEST
     ):
@@ -295,8 +310,9 @@ def _of_products(precision: Precision, a: Array, b: Array, value: Array) -> Arra
 
 
 def _accumulated(n: int, squares: Array, value: Array) -> Array:
-    """√3 times the standard deviation of a sum of n products whose partial sums walk at random and
-    drift towards the result.
+    """Return √3 times the standard deviation of a sum of n products.
+
+    Its partial sums are a random walk that drifts towards the result.
     """
     if n == 1:
         return np.abs(value)
@@ -307,8 +323,9 @@ def _accumulated(n: int, squares: Array, value: Array) -> Array:
 
 
 def _continued(terms: list[int], parts: list[Array], value: Array) -> Array:
-    """√3 times that of a sum of products that goes on from the value of another: [x, h] times [W;
-    U] is x W + h U in one sum.
+    """Return √3 times the standard deviation of a sum that continues another.
+
+    [x, h] times [W; U] is x W + h U in one sum.
     """
     (n, m), (a, b) = terms, parts
     walks = np.maximum(
@@ -324,19 +341,19 @@ def _largest(a: Array, axis: int) -> Array:
 
 
 def rms(a: Array, axis: int) -> Array:
-    """The root mean square along an axis, without underflow of the squares."""
+    """Return the root mean square along an axis, without underflow of the squares."""
     scale = _largest(a, axis)
     size: Array = scale * np.sqrt(np.mean((a / scale) ** 2, axis=axis, keepdims=True))
     return np.squeeze(size, axis)
 
 
 def precision(dtype: str) -> Precision:
-    """The precision of a dtype that has been calibrated.
+    """Return the precision of a calibrated dtype.
 
     Raises
     ------
     UsageError
-        If there is no calibration for it.
+        If the dtype is not calibrated.
     """
     if dtype not in PRECISIONS:
         raise UsageError(
@@ -348,25 +365,25 @@ def precision(dtype: str) -> Precision:
 def replicate(
     fn: Function, inputs: Mapping[str, Array], held: Mapping[str, Array], dtype: str, seed: int
 ) -> dict[str, Array]:
-    """`fn` in :data:`REPLICATES` noisy replicates along a leading axis.
+    """Run `fn` in :data:`REPLICATES` noisy replicates along a leading axis.
 
     Parameters
     ----------
     fn
         A function of a dict of arrays that broadcasts over leading axes.
     inputs
-        float64 arrays that get the leading axis; they start equal and part at the first operation.
+        float64 arrays that get the leading axis; replicates are equal until the first operation.
     held
         float64 arrays that every replicate shares.
     dtype
-        Whose rounding to draw.
+        The dtype whose rounding is drawn.
     seed
-        Of the noise.
+        Seed of the noise.
 
     Raises
     ------
     LostNoiseError
-        If a result came back without noise.
+        If a result has lost its noise.
     """
     model = precision(dtype)
     kind = type("Noisy", (Noisy,), {"noise": Noise(model, seed)})
@@ -384,7 +401,7 @@ def replicate(
 
 @dataclass(frozen=True)
 class Budget:
-    """What correct code in one dtype may return for one case.
+    """Rounding budget of one case in one dtype.
 
     Attributes
     ----------
@@ -393,7 +410,7 @@ class Budget:
     spread
         Root mean square of the noisy replicates about them, of the same shapes.
     dtype
-        The dtype it is for.
+        The dtype of the code that is judged.
     """
 
     exact: Mapping[str, Array]
@@ -402,7 +419,7 @@ class Budget:
 
     @cached_property
     def tolerance(self) -> dict[str, Array]:
-        """The largest error allowed, entry by entry."""
+        """Largest error allowed, entry by entry."""
         tiny = PRECISIONS[self.dtype].tiny
         return {k: MULTIPLE * s + tiny for k, s in self.spread.items()}
 
@@ -415,7 +432,7 @@ def budget(
     *,
     seed: int = 0,
 ) -> Budget:
-    """Measure the budget of `fn` for one case; see :func:`replicate` for the parameters."""
+    """Measure the budget of `fn` for one case; see :func:`replicate` for parameters."""
     with np.errstate(all="ignore"):
         exact = {k: np.asarray(v, float) for k, v in fn({**held, **inputs}).items()}
         noisy = replicate(fn, inputs, held, dtype, seed)
@@ -424,11 +441,10 @@ def budget(
 
 
 def _seen(dtype: str, spread: Array, exact: Array) -> Array:
-    """The spread, at least that of one rounding where the replicates' own arithmetic is no finer
-    than the noise.
+    """Return the spread, in float64 at least that of one rounding.
 
-    In float64 a perturbation of half an ulp is mostly rounded away, and sixteen replicates of a
-    short sum may all come out equal.
+    The replicates' own arithmetic is no finer than that noise: a perturbation of half an ulp is
+    mostly rounded away, and sixteen replicates of a short sum may all be equal.
     """
     u = PRECISIONS[dtype].u
     if u > np.finfo(np.float64).eps / 2:
@@ -438,15 +454,15 @@ def _seen(dtype: str, spread: Array, exact: Array) -> Array:
 
 
 def conclusive(exact: Array, tolerance: Array) -> NDArray[np.bool_]:
-    """Whether blocks can be judged: their tolerance is less than half of their own size (both root
-    mean square).
+    """Mark blocks that can be judged: their tolerance is at most half of their size.
 
-    A block that is exactly zero, as where a gate is shut, is judged by its absolute tolerance.
+    Both are root mean squares. An exactly zero block, as under a closed gate, is judged by its
+    absolute tolerance.
 
     Parameters
     ----------
     exact, tolerance
-        One row a block ``(blocks, entries)``, of one entry at least.
+        One row a block, ``(blocks, entries)``, with at least one entry.
     """
     size, allowed = (np.einsum("ij,ij->i", a, a) for a in (exact, tolerance))
     if (
@@ -459,5 +475,5 @@ def conclusive(exact: Array, tolerance: Array) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
         size, allowed = rms(exact, 1), rms(tolerance, 1)
     finite = np.isfinite(exact).all(1) & np.isfinite(tolerance).all(1)
-    found: NDArray[np.bool_] = finite & ((size == 0) | (allowed <= size / 2))
-    return found
+    mask: NDArray[np.bool_] = finite & ((size == 0) | (allowed <= size / 2))
+    return mask

@@ -1,5 +1,4 @@
-"""What is proven for all inputs at once: of a cell's equations over boxes of real numbers, of
-activations on every float.
+"""Proofs about cell equations over boxes of reals, and activations on all floats.
 
-All but :mod:`gatecheck.proofs.proof` needs python-flint.
+Every module but :mod:`gatecheck.proofs.proof` needs python-flint.
 """

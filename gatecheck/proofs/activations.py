@@ -1,9 +1,8 @@
-"""The σ and tanh of an implementation on every float32, and on float64 where they cannot all be
-tried.
+"""Proofs about σ and tanh of an implementation, on float32 and a float64 sample.
 
-Every float32 is compared with SciPy's σ and NumPy's tanh in float64, whose own errors are bounded
-by ball arithmetic on a sample; they are some 2⁻²⁸ of a unit in the last place of float32. In
-float64 the comparison is with balls.
+Every float32 result is compared with SciPy's σ and NumPy's tanh in float64, whose errors are
+bounded by ball arithmetic on a sample; they are some 2⁻²⁸ of a unit in the last place of float32.
+In float64 the comparison is with balls.
 """
 
 from __future__ import annotations
@@ -27,21 +26,23 @@ from gatecheck.oracles.exhaustive_float32 import (
 from gatecheck.proofs.proof import Outcome, Proof
 
 SAMPLE = 4000
-"""Float64 numbers that are tried, at some 20 μs each."""
+"""Number of float64 arguments tried, at some 20 μs each."""
 
 FINE = 8.0
-"""Units in the last place of float64 by which what float32 is compared with may be off: 2⁻²⁶ of one
-of float32.
+"""Allowed error in ulps of the float64 values that float32 is compared with.
+
+It is 2⁻²⁶ of an ulp of float32.
 """
 
 DEFAULT_ULPS = 4.0
-"""What an implementation is held to that promises nothing: the rounding budget allows tanh an error
-of 4 u |tanh|, up to 4 ulp.
+"""Allowed error in ulps of an implementation that states none.
+
+The rounding budget allows tanh an error of 4 u |tanh|, up to 4 ulp.
 """
 
 
 class Known(NamedTuple):
-    """What is known of an activation: float64, between what it lies, whether it is odd."""
+    """Activation in float64, its range, and whether it is odd."""
 
     exact: Function
     low: float
@@ -69,33 +70,32 @@ def activation_proofs(
     stride: int = 1,
     progress: Progress | None = None,
 ) -> list[Proof]:
-    """Try activations on every float32, or one in so many, and on a sample of float64.
+    """Try activations on every float32, or one in `stride`, and a sample of float64.
 
     Parameters
     ----------
     activations
-        By name, ``"sigmoid"`` and ``"tanh"``: functions of a one-dimensional array, entry by entry,
+        ``"sigmoid"`` and ``"tanh"`` by name: functions of a one-dimensional array, entry by entry,
         in its dtype.
     of
-        Whose they are, for the report.
+        The name of the implementation in the report.
     ulps
-        By how many units in the last place they may be off.
+        The allowed error in units in the last place.
     dtypes
-        In which the implementation computes.
+        The dtypes in which the implementation computes.
     stride
-        1 for every float32.
+        1 tries every float32.
     progress
-        Called with how many numbers were tried, of how many, and the name of the activation.
+        Called with the number of arguments tried, the total and the name of the activation.
 
     Raises
     ------
     UsageError
-        If there is an activation of another name, or one returns something else than an array like
-        its argument.
+        If an activation has another name, or returns anything but an array like its argument.
     MissingExtraError
         If python-flint is not installed.
     """
-    found: list[Proof] = []
+    results: list[Proof] = []
     for k, (name, function) in enumerate(activations.items()):
         if name not in KNOWN:
             raise UsageError(
@@ -109,22 +109,23 @@ def activation_proofs(
         for dtype in dtypes:
             _check(of, name, function, dtype)
         if "float32" in dtypes:
-            found += _in_float32(of, name, function, ulps, stride, tick)
+            results += _in_float32(of, name, function, ulps, stride, tick)
         if "float64" in dtypes:
-            found.append(_in_float64(of, name, function, ulps))
-    return found
+            results.append(_in_float64(of, name, function, ulps))
+    return results
 
 
 def _check(of: str, name: str, function: Function, dtype: str) -> None:
-    got = function(np.array([-1.0, 0.0, 0.5], dtype))
-    if not isinstance(got, np.ndarray) or got.shape != (3,) or got.dtype != dtype:
-        what = (
-            f"an array of {got.dtype} and shape {got.shape}"
-            if isinstance(got, np.ndarray)
-            else f"a {type(got).__name__}"
+    value = function(np.array([-1.0, 0.0, 0.5], dtype))
+    if not isinstance(value, np.ndarray) or value.shape != (3,) or value.dtype != dtype:
+        description = (
+            f"an array of {value.dtype} and shape {value.shape}"
+            if isinstance(value, np.ndarray)
+            else f"a {type(value).__name__}"
         )
         raise UsageError(
-            f"the {name} of {of} returned {what} for three numbers of {dtype}, but should return as many of them"
+            f"the {name} of {of} returned {description} for three numbers of {dtype}, "
+            "but should return as many of them"
         )
 
 
@@ -137,20 +138,29 @@ def _in_float32(
     tick: Callable[[int, int], None],
 ) -> Iterator[Proof]:
     known = KNOWN[name]
-    fine = float(ulps_off(known.exact, _balls(name), _within_float32(SAMPLE)).max())
-    seen = sweep(function, known.exact, stride=stride, tick=tick)
-    whole = seen.tried == NUMBERS
-    box = "every float32" if whole else f"one float32 in {stride:,}, {seen.tried:,} in all"
-    held: Outcome = "proved" if whole else "sampled"
-    trusted = fine <= FINE
-    says = f"{name} is within {ulps:g} ulp"
-    detail = f"at most {seen.ulps:.4g}, at x = {seen.ulps_at:.9g}, from float64 that is within {fine:.2g} ulp of its own of balls on a sample"
-    close = seen.ulps + fine * 2.0**-29 <= ulps
-    yield Proof(of, says, box, (held if close else "refuted") if trusted else "not proved", detail)
-    wrong = _wrong(name, seen)
+    reference_ulps = float(ulps_off(known.exact, _balls(name), _within_float32(SAMPLE)).max())
+    result = sweep(function, known.exact, stride=stride, tick=tick)
+    exhaustive = result.tried == NUMBERS
+    box = "every float32" if exhaustive else f"one float32 in {stride:,}, {result.tried:,} in all"
+    success: Outcome = "proved" if exhaustive else "sampled"
+    trusted = reference_ulps <= FINE
+    statement = f"{name} is within {ulps:g} ulp"
+    detail = (
+        f"at most {result.ulps:.4g}, at x = {result.ulps_at:.9g}; the float64 reference is within "
+        f"{reference_ulps:.2g} of its own ulps on a sample"
+    )
+    accurate = result.ulps + reference_ulps * 2.0**-29 <= ulps
+    yield Proof(
+        of,
+        statement,
+        box,
+        (success if accurate else "refuted") if trusted else "not proved",
+        detail,
+    )
+    violations = _wrong(name, result)
     falls = (
-        f"falls by an ulp at {seen.falls:,} of them, as behind x = {seen.falls_at:.9g}"
-        if seen.falls
+        f"falls by an ulp at {result.falls:,} of them, as behind x = {result.falls_at:.9g}"
+        if result.falls
         else "never falls"
     )
     facts = [
@@ -158,27 +168,27 @@ def _in_float32(
         "never falls by more than an ulp",
         "keeps NaN",
     ]
-    says = ", ".join([*facts, *(["is odd to the bit"] if known.odd else [])])
+    statement = ", ".join([*facts, *(["is odd to the bit"] if known.odd else [])])
     yield Proof(
         of,
-        says,
+        statement,
         box,
-        "refuted" if wrong else held,
-        wrong or f"it reaches {seen.low:g} and {seen.high:g}, and {falls}",
+        "refuted" if violations else success,
+        violations or f"it reaches {result.low:g} and {result.high:g}, and {falls}",
     )
 
 
 def _within_float32(count: int) -> Any:
-    """Numbers of float32 as float64."""
+    """Draw finite numbers of float32, as float64."""
     with np.errstate(over="ignore"):
         x = scattered(2 * count).astype(np.float32).astype(np.float64)
     return x[np.isfinite(x)][-count:]
 
 
 def _wrong(name: str, seen: Sweep) -> str:
-    """What does not hold of an activation, beside its accuracy."""
+    """Describe the violated statements about an activation, its accuracy aside."""
     low, high, odd = KNOWN[name][1:]
-    says = [
+    violations = [
         f"it reaches {seen.low:.9g}" if not seen.low >= low else "",
         f"it reaches {seen.high:.9g}" if not seen.high <= high else "",
         f"it falls by {seen.fall:g} ulp behind x = {seen.falls_at:.9g}" if seen.fall > 1 else "",
@@ -187,19 +197,19 @@ def _wrong(name: str, seen: Sweep) -> str:
         if odd and seen.not_odd_at is not None
         else "",
     ]
-    return "; ".join(filter(None, says))
+    return "; ".join(filter(None, violations))
 
 
 def _in_float64(of: str, name: str, function: Function, ulps: float) -> Proof:
     x = scattered(SAMPLE)
     errors = ulps_off(function, _balls(name), x)
     worst = int(np.where(np.isnan(errors), np.inf, errors).argmax())
-    held = bool(errors[worst] <= ulps)
+    accurate = bool(errors[worst] <= ulps)
     detail = f"at most {errors[worst]:.4g}, at x = {x[worst]:.17g}, from balls"
     return Proof(
         of,
         f"{name} is within {ulps:g} ulp",
         f"{SAMPLE:,} float64 numbers of every size",
-        "sampled" if held else "refuted",
+        "sampled" if accurate else "refuted",
         detail,
     )

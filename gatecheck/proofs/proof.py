@@ -1,4 +1,4 @@
-"""A statement, and whether it is proven."""
+"""Outcome of an attempt to prove a statement."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ Outcome = Literal["proved", "sampled", "not proved", "refuted"]
 
 @dataclass(frozen=True)
 class Proof:
-    """A statement, for what it is claimed, and what came of it.
+    """Statement, its domain, and the outcome of its proof.
 
     Attributes
     ----------
     of
-        What it is about: the equations of a cell, or the activations of an implementation.
+        The subject: the equations of a cell, or the activations of an implementation.
     says
         The statement.
     box
-        For all of what it is claimed.
+        The inputs for which it is stated.
     outcome
-        ``proved``; ``sampled`` where it held of all that was tried, which is a part; ``not
+        ``proved``; ``sampled`` if it holds for all inputs tried, which are only a part; ``not
         proved``; ``refuted`` by a point.
     detail
-        What carries the proof, why there is none, or the point.
+        The method of proof, the reason why it failed, or the point.
     """
 
     of: str
@@ -34,7 +34,7 @@ class Proof:
     detail: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """As plain data."""
+        """Return plain data."""
         return {
             "of": self.of,
             "says": self.says,

@@ -1,17 +1,15 @@
-"""Theorems about a cell's equations that are proven for all inputs in a box, where cases would only
-fail to refute them.
+"""Bounds on terms of a cell's equations, proven for all inputs in a box.
 
-A statement says between which bounds terms of a step lie. It is proven by evaluating the equations,
-as they are, over intervals (:mod:`gatecheck.oracles.interval_arithmetic`): one step from any state of the
-box. Where a state is a mix of the old one and what is new, intervals would forget that one gate
-makes both shares, so the equations are evaluated once more on symbols
-(:mod:`gatecheck.oracles.polynomials`): the mix is then an identity, and only the shares are bounded
-by intervals. Both are the step of an induction, so what is proven holds after any number of steps,
-or as many as the box says.
+A statement bounds terms of a step. It is proven by evaluating the unchanged equations over
+intervals (:mod:`gatecheck.oracles.interval_arithmetic`): one step from any state of the box. Where a state is
+a mix of the old state and a new value, intervals would lose that one gate makes both shares, so the
+equations are also evaluated on symbols (:mod:`gatecheck.oracles.polynomials`): the mix is then an
+identity, and only the shares are bounded by intervals. Both are the step of an induction, so the
+result holds after any number of steps, or as many as the box allows.
 
-What is not proven may be false: points of the box are tried, and one at which a statement certainly
-fails refutes it. Nothing here is about floating point, nor about an implementation; it is about the
-equations with which implementations are compared.
+A statement that is not proven may be false: points of the box are tried, and one at which it
+certainly fails refutes it. The proofs concern real numbers and the equations with which
+implementations are compared, not floating point or an implementation.
 """
 
 from __future__ import annotations
@@ -36,30 +34,29 @@ from gatecheck.reference.equations import Equation
 from gatecheck.reference.scope import Scope
 
 UNKNOWN = (TypeError, AttributeError, ValueError, ZeroDivisionError)
-"""What equations raise that ask of intervals or symbols what these do not have."""
+"""Exceptions of equations that use operations which intervals or symbols lack."""
 
 LARGEST = 4.0
-"""Of every input, parameter and initial state in the bounded box; weights of trained networks
-seldom reach it.
+"""Bound on inputs, parameters and initial states in the bounded box.
+
+Weights of trained networks seldom reach it.
 """
 
 SIZE = 16
-"""Of D and H in the bounded box: smaller ones are in it, with weights of zero."""
+"""Bound on D and H in the bounded box; weights of zero include smaller sizes."""
 
 STEPS = 1000
-"""In the bounded box, where the memory of an LSTM may grow by one a step."""
+"""Number of steps in the bounded box; an LSTM's memory may grow by one a step."""
 
 BITS = (128, 1024, 8192)
-"""Precisions that are tried: a sigmoid of -4500 is as far from 0 as 6500 bits reach."""
+"""Precisions tried: a sigmoid of -4500 differs from 0 only with some 6500 bits."""
 
 TRIED = 60
-"""Points at which a statement that is not proven may be refuted."""
+"""Number of points tried to refute a statement that is not proven."""
 
 
 class Box(NamedTuple):
-    """Bounds on the absolute values of everything that a step reads; infinite ones are those of all
-    real numbers.
-    """
+    """Bounds on the absolute values of a step's inputs; infinity admits all reals."""
 
     says: str
     size: float
@@ -69,7 +66,7 @@ class Box(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """A term of a step, and the bounds between which it is claimed to lie."""
+    """Term of a step and its stated bounds."""
 
     label: str
     term: Array
@@ -78,13 +75,11 @@ class Bound(NamedTuple):
 
 
 Bounds = Callable[[Scope, Mapping[str, Array]], Iterator[Bound]]
-"""From a step and the states before it."""
+"""Function from a step and the states before it to bounds."""
 
 
 class Mix(NamedTuple):
-    """A state that is a sum of shares of itself and of what is new, and the two shares, from the
-    gates of a step.
-    """
+    """State that is a sum of its old and a new value, weighted by shares from gates."""
 
     state: str
     new: str
@@ -92,7 +87,7 @@ class Mix(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """What is claimed of a step: strictly between its bounds or not, or that a state is a mix."""
+    """Statement about a step: bounds, strict or not, or that a state is a mix."""
 
     says: str
     bounds: Bounds
@@ -107,46 +102,50 @@ EVERYTHING = Box(
     np.inf,
     np.inf,
 )
-"""Sums of two real numbers already reach every real number, so two inputs and two units stand for
-any.
+"""Box of all real numbers.
+
+Sums of two real numbers reach every real number, so two inputs and two units stand for any sizes.
 """
 
 
 def bounded(cell: Cell) -> Box:
-    """A box in which nothing is so large that a gate would be 0 or 1, were it not for its bounds."""
-    grown = STEPS if cell.kind == "lstm" else 0
-    # What a projection makes of outputs below one is bounded by its weights alone.
+    """Return a box so small that no gate saturates at 0 or 1."""
+    growth = STEPS if cell.kind == "lstm" else 0
+    # Outputs below one, projected, are bounded by the weights of the projection alone.
     h = max(LARGEST, SIZE * LARGEST) if cell.projection else LARGEST
-    steps = f"after up to {STEPS:,} steps" if grown else "after any number of steps"
-    says = f"all inputs, initial states and parameters in [-{LARGEST:g}, {LARGEST:g}], up to {SIZE} inputs and {SIZE} units, {steps}"
-    return Box(says, LARGEST, SIZE, h, LARGEST + grown)
+    steps = f"after up to {STEPS:,} steps" if growth else "after any number of steps"
+    description = (
+        f"all inputs, initial states and parameters in [-{LARGEST:g}, {LARGEST:g}], "
+        f"up to {SIZE} inputs and {SIZE} units, {steps}"
+    )
+    return Box(description, LARGEST, SIZE, h, LARGEST + growth)
 
 
 def statements(cell: Cell) -> Iterator[tuple[Statement, Box]]:
-    """What is claimed of a cell's equations, and for which box, from the traits of the cell."""
-    every, inside = EVERYTHING, bounded(cell)
+    """Yield the statements about a cell's equations with their boxes, from its traits."""
+    every, limited = EVERYTHING, bounded(cell)
     gated, candidates = cell.sigmoid_gates, [k for k in "ng" if k in cell.gates]
     if gated:
         yield Statement(f"{', '.join(gated)} in [0, 1]", partial(_terms, gated, 0, 1)), every
         if cell.hard is None:
             yield (
                 Statement(f"{', '.join(gated)} in (0, 1)", partial(_terms, gated, 0, 1), True),
-                inside,
+                limited,
             )
         yield Statement(f"|{candidates[0]}| ≤ 1", partial(_terms, candidates, -1, 1)), every
     if cell.kind == "gru":
-        says = "h' is (1 - z) h + z n, so it lies between h and n, and |h_t| ≤ max(|h_0|, 1)"
-        yield _mixed(says, Mix("h", "n", lambda s: (1 - s.z, s.z))), every
+        description = "h' is (1 - z) h + z n, so it lies between h and n, and |h_t| ≤ max(|h_0|, 1)"
+        yield _mixed(description, Mix("h", "n", lambda s: (1 - s.z, s.z))), every
     elif cell.kind == "lstm":
         yield from ((s, every) for s in _memory(cell))
         out = "v" if cell.projection else "h"
         what = "|o tanh(c')|" if cell.projection else "|h'|"
         yield Statement(f"{what} ≤ 1", partial(_terms, [out], -1, 1)), every
-        yield Statement(f"{what} < 1", partial(_terms, [out], -1, 1), True), inside
+        yield Statement(f"{what} < 1", partial(_terms, [out], -1, 1), True), limited
     elif cell.activation != "relu":
         low = -1 if cell.activation == "tanh" else 0
         yield Statement(f"{low} ≤ h' ≤ 1", partial(_terms, ["h"], low, 1)), every
-        yield Statement(f"{low} < h' < 1", partial(_terms, ["h"], low, 1), True), inside
+        yield Statement(f"{low} < h' < 1", partial(_terms, ["h"], low, 1), True), limited
     else:
         yield Statement("h' ≥ 0", partial(_terms, ["h"], 0, np.inf)), every
 
@@ -155,11 +154,13 @@ def _memory(cell: Cell) -> Iterator[Statement]:
     if cell.clip is not None:
         yield Statement(f"|c'| ≤ {cell.clip:g}", partial(_terms, ["c"], -cell.clip, cell.clip))
     elif cell.coupled:
-        says = "c' is f c + (1 - f) g, so it lies between c and g, and |c_t| ≤ max(|c_0|, 1)"
-        yield _mixed(says, Mix("c", "g", lambda s: (s.f, 1 - s.f)))
+        description = "c' is f c + (1 - f) g, so it lies between c and g, and |c_t| ≤ max(|c_0|, 1)"
+        yield _mixed(description, Mix("c", "g", lambda s: (s.f, 1 - s.f)))
     else:
-        says = "c' is f c + i g with f and i in [0, 1], so |c'| ≤ |c| + 1, and |c_t| ≤ |c_0| + t"
-        yield _mixed(says, Mix("c", "g", lambda s: (s.f, s.i)))
+        description = (
+            "c' is f c + i g with f and i in [0, 1], so |c'| ≤ |c| + 1, and |c_t| ≤ |c_0| + t"
+        )
+        yield _mixed(description, Mix("c", "g", lambda s: (s.f, s.i)))
 
 
 def _mixed(says: str, mix: Mix) -> Statement:
@@ -191,7 +192,7 @@ def _shapes(cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
 
 
 def _filled(cell: Cell, box: Box) -> dict[str, Array]:
-    """Everything that a step reads, as intervals."""
+    """Return the inputs of a step as intervals that fill the box."""
     sizes = {"h0": box.h, "c0": box.c}
     shapes = _shapes(cell, box.units, box.units)
     return {
@@ -210,8 +211,9 @@ def _plainly(name: str, equation: Equation, s: Scope) -> Any:
 def _steps(
     of: Equations, given: Mapping[str, Array], evaluate: Evaluate = _plainly
 ) -> Iterator[tuple[Scope, dict[str, Array]]]:
-    """The first step, and a later one from any state, each with the states before it: the two cases
-    of an induction.
+    """Yield the two cases of an induction: the first step, and one from any state.
+
+    Each comes with the states before it.
     """
     states = {k: given[f"{k}0"] for k in of.cell.state}
     before = None
@@ -227,41 +229,44 @@ def _steps(
 
 
 def prove(of: Equations) -> list[Proof]:
-    """Prove of a cell's equations, edited or not, what is claimed of the cell.
+    """Prove the statements about a cell for its equations, edited or not.
 
     Parameters
     ----------
     of
-        Those of one layer in one direction.
+        The equations of one layer in one direction.
 
     Raises
     ------
     MissingExtraError
         If python-flint is not installed.
     """
-    claimed = list(statements(of.cell))
-    found = [_settled(of, statement, box) for statement, box in claimed]
-    for k, (statement, _) in enumerate(claimed):
-        # A strict bound after many steps needs that states stay in the box, which is what the
-        # statements about all numbers say.
+    pairs = list(statements(of.cell))
+    results = [_settled(of, statement, box) for statement, box in pairs]
+    for k, (statement, _) in enumerate(pairs):
+        # A strict bound after many steps requires that states stay in the box, which the statements
+        # about all numbers ensure.
         if (
             statement.strict
-            and found[k].outcome == "proved"
-            and any(f.outcome != "proved" for f in found if f.box != found[k].box)
+            and results[k].outcome == "proved"
+            and any(p.outcome != "proved" for p in results if p.box != results[k].box)
         ):
-            found[k] = replace(found[k], outcome="not proved", detail="states may leave the box")
-    return found
+            results[k] = replace(
+                results[k], outcome="not proved", detail="states may leave the box"
+            )
+    return results
 
 
 def proofs(cell: Cell) -> list[Proof]:
-    """What is proven of the equations of a cell; of a network, those of each of its layers. Raises
-    as :func:`prove`.
+    """Prove the statements about a cell, or about each layer of a network.
+
+    Raises as :func:`prove`.
     """
     return prove(equations(cell.one))
 
 
 def _settled(of: Equations, statement: Statement, box: Box) -> Proof:
-    about = Proof(f"the equations of {of.cell}", statement.says, box.says, "not proved")
+    pending = Proof(f"the equations of {of.cell}", statement.says, box.says, "not proved")
     for bits in BITS:
         with ctx.workprec(bits):
             holds, detail = (
@@ -270,11 +275,13 @@ def _settled(of: Equations, statement: Statement, box: Box) -> Proof:
                 else _by_intervals(of, statement, box)
             )
         if holds:
-            return replace(about, outcome="proved", detail=detail)
+            return replace(pending, outcome="proved", detail=detail)
     with ctx.workprec(BITS[0]):
         point = _refuting(of, statement, box)
     return (
-        replace(about, outcome="refuted", detail=point) if point else replace(about, detail=detail)
+        replace(pending, outcome="refuted", detail=point)
+        if point
+        else replace(pending, detail=detail)
     )
 
 
@@ -291,43 +298,41 @@ def _by_intervals(of: Equations, statement: Statement, box: Box) -> tuple[bool, 
 
 
 def _by_symbols(of: Equations, mix: Mix, box: Box) -> tuple[bool, str]:
-    """Whether a state is that mix, identically; whether what is new lies in [-1, 1], and the shares
-    in [0, 1].
-    """
-    found = ""
+    """Prove that a state is that mix, its shares in [0, 1], the new value in [-1, 1]."""
+    identity = ""
     try:
-        reached = [s for s, _ in _steps(of, _filled(of.cell, box))]
-        for (s, before), values in zip(_symbolic(of, box.units), reached, strict=True):
+        scopes = [s for s, _ in _steps(of, _filled(of.cell, box))]
+        for (s, before), values in zip(_symbolic(of, box.units), scopes, strict=True):
             known = {
                 f"{k}_0_{j}": as_interval(v)
                 for k in of.step
                 for j, v in enumerate(np.ravel(values[k]))
             }
-            if beyond := [
+            if outside := [
                 v
                 for v in np.ravel(values[mix.new])
                 if not as_interval(v).within(-1, 1, strict=False)
             ]:
-                return False, f"{mix.new} may reach all of {beyond[0]}"
+                return False, f"{mix.new} may reach all of {outside[0]}"
             for j in range(s[mix.state].shape[-1]):
                 shares = linear_in(s[mix.state][0, j], before[mix.state][0, j], s[mix.new][0, j])
                 if shares is None:
-                    return False, f"{mix.state}' is no linear form in {mix.state} and {mix.new}"
-                found = _spelled(mix, shares)
-                if shares != (should := tuple(np.ravel(share)[j] for share in mix.shares(s))):
-                    return False, f"{found}, and not {_spelled(mix, should)}"
+                    return False, f"{mix.state}' is not linear in {mix.state} and {mix.new}"
+                identity = _spelled(mix, shares)
+                if shares != (expected := tuple(np.ravel(share)[j] for share in mix.shares(s))):
+                    return False, f"{identity}, and not {_spelled(mix, expected)}"
                 for share in shares:
                     if not (reach := over(share, known)).within(0, 1, strict=False):
-                        return False, f"{found}, of which a share may reach all of {reach}"
+                        return False, f"{identity}, of which a share may reach all of {reach}"
     except UNKNOWN as error:
         return False, f"the equations cannot be evaluated on symbols: {error}"
-    return True, f"{found} as polynomials, the shares by intervals"
+    return True, f"{identity} as polynomials, the shares by intervals"
 
 
 def _symbolic(of: Equations, units: int) -> Iterator[tuple[Scope, dict[str, Array]]]:
-    """The steps on symbols: a term that is no polynomial in those before it is a symbol of its own."""
+    """Yield the steps on symbols; a term that is not a polynomial is a new symbol."""
     shapes = _shapes(of.cell, units, units)
-    given = symbols(
+    symbolic = symbols(
         shapes | {name: (1, of.cell.width(units) if name == "h" else units) for name in of.step}
     )
 
@@ -335,9 +340,9 @@ def _symbolic(of: Equations, units: int) -> Iterator[tuple[Scope, dict[str, Arra
         try:
             return equation(s)
         except NotPolynomialError:
-            return given[name]
+            return symbolic[name]
 
-    return _steps(of, {k: given[k] for k in shapes}, evaluate)
+    return _steps(of, {k: symbolic[k] for k in shapes}, evaluate)
 
 
 def _spelled(mix: Mix, shares: tuple[Any, ...]) -> str:
@@ -349,7 +354,7 @@ def _spelled(mix: Mix, shares: tuple[Any, ...]) -> str:
 
 
 def _refuting(of: Equations, statement: Statement, box: Box) -> str:
-    """A point of the box at which the statement certainly fails, in words, or nothing."""
+    """Describe a point at which the statement certainly fails; empty if none is found."""
     for seed in range(TRIED):
         numbers = _point(
             _shapes(of.cell, 1, 1), min(box.size, LARGEST), np.random.default_rng(seed)
@@ -360,7 +365,10 @@ def _refuting(of: Equations, statement: Statement, box: Box) -> str:
                     value, a, b = (as_interval(np.ravel(v)[0]) for v in (term, low, high))
                     if value.beyond(a, b, strict=statement.strict):
                         at = ", ".join(f"{k} = {np.ravel(v)[0]:g}" for k, v in numbers.items())
-                        return f"{label} is {float(value.low):.6g}, but should be between {float(a.low):g} and {float(b.high):g}, at {at}"
+                        return (
+                            f"{label} is {float(value.low):.6g}, but should be between "
+                            f"{float(a.low):g} and {float(b.high):g}, at {at}"
+                        )
         except UNKNOWN:
             return ""
     return ""
@@ -369,7 +377,7 @@ def _refuting(of: Equations, statement: Statement, box: Box) -> str:
 def _point(
     shapes: Mapping[str, tuple[int, ...]], largest: float, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """Short numbers, of which every fourth array or so lies in a corner of the box or at zero."""
+    """Draw short numbers; about one array in four is at zero or a corner of the box."""
 
     def array(shape: tuple[int, ...]) -> Array:
         return (

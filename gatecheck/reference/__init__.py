@@ -1,4 +1,7 @@
-"""The cells as named equations in NumPy: slow, general, and derived apart from the kernels."""
+"""Reference cells as named NumPy equations.
+
+They are slow, general, and derived independently of the kernels.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The cells as named equations.
 
 An equation is a function of a :class:`~gatecheck.reference.scope.Scope`, which holds the terms of
-this step by name. A cell is three dictionaries of them in order of evaluation: `step` (forward, at
-one t), `back` (backward, at one t), `total` (sums over the sequence). Whatever changes the
-mathematics, an option or a fault, is an edit of these dictionaries.
+one step by name. A cell is three dictionaries of equations in order of evaluation: `step` (forward,
+at one t), `back` (backward, at one t) and `total` (sums over the sequence). Options and faults are
+edits of these dictionaries.
 
 Sources: Elman 1990 (RNN); Cho et al. 2014 (GRU, reset before), NVIDIA's cuDNN (reset after); Gers
 et al. 2000 (LSTM).
@@ -28,7 +28,7 @@ Equation = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Equations:
-    """A cell's mathematics: forward and backward at one step, and the sums over the sequence."""
+    """A cell's forward and backward equations, and its sums over the sequence."""
 
     cell: Cell
     step: Mapping[str, Equation]
@@ -39,7 +39,7 @@ class Equations:
         return {**self.step, **self.back, **self.total}[name]
 
     def edited(self, edits: Mapping[str, Equation]) -> Equations:
-        """The same cell with some equations replaced, each in its place.
+        """Return the cell with some equations replaced, in the same order.
 
         Raises
         ------
@@ -56,12 +56,12 @@ class Equations:
         return replace(self, step=step, back=back, total=total)
 
     def ordered(self, *back: str) -> Equations:
-        """The same cell with its backward equations evaluated in this order."""
+        """Return the cell with its backward equations in another order."""
         return replace(self, back={k: self.back[k] for k in back})
 
 
 def sigmoid(a: Array) -> Array:
-    """The logistic function, of real or complex arrays, without overflow."""
+    """Return the logistic function of a real or complex array, without overflow."""
     if not np.iscomplexobj(a):
         real: Array = expit(a)
         return real
@@ -72,30 +72,30 @@ def sigmoid(a: Array) -> Array:
 
 
 def relu(a: Array) -> Array:
-    """The positive part, by the real part where complex; NaN stays NaN."""
+    """Return the positive part, by the real part if complex; NaN stays NaN."""
     value: Array = np.where(a.real <= 0, 0, a) if np.iscomplexobj(a) else np.maximum(a, 0)
     return value
 
 
 def T(matrix: Array) -> Array:
-    """The transpose of the last two axes."""
+    """Transpose the last two axes."""
     return matrix.swapaxes(-1, -2)
 
 
 def flat(a: Array) -> Array:
-    """(T, ..., B, N) as (..., T*B, N)."""
+    """Reshape (T, ..., B, N) to (..., T*B, N)."""
     a = a.transpose(*range(1, a.ndim - 2), 0, -2, -1)
     return a.reshape(*a.shape[:-3], -1, a.shape[-1])
 
 
 def over_time(a: Array, b: Array) -> Array:
-    """The sum over time and batch of aᵀb."""
+    """Sum aᵀb over time and batch."""
     product: Array = T(flat(a)) @ flat(b)
     return product
 
 
 def rows(a: Array) -> Array:
-    """The sum over time and batch."""
+    """Sum over time and batch."""
     total: Array = flat(a).sum(-2, keepdims=True)
     return total
 
@@ -108,7 +108,7 @@ def _preactivations(gates: Iterable[str]) -> dict[str, Equation]:
 
 
 def product_sum(delta: str, block: str, gates: Iterable[str]) -> Equation:
-    """The sum over gates of delta_k block_kᵀ."""
+    """Return the equation for the sum over gates of delta_k block_kᵀ."""
     first, *rest = gates
 
     def equation(s: Scope) -> Any:
@@ -121,7 +121,7 @@ def product_sum(delta: str, block: str, gates: Iterable[str]) -> Equation:
 
 
 def parameter_sums(gates: Iterable[str]) -> dict[str, Equation]:
-    """The gradients of every gate's W, U and b."""
+    """Return the equations for the gradients of every gate's W, U and b."""
 
     def sums(k: str) -> dict[str, Equation]:
         return {
@@ -222,7 +222,7 @@ def _without(part: Mapping[str, Equation], name: str) -> dict[str, Equation]:
     return {k: e for k, e in part.items() if k != name}
 
 
-# The reset before the product with U_n; dr then reads dq, so the two change places.
+# The reset before the product with U_n; dr then depends on dq, so the two are swapped.
 _GRU_BEFORE = replace(
     _GRU.edited(
         dict(
@@ -246,8 +246,9 @@ _ACTIVATION: dict[str, dict[str, Equation]] = {
 
 
 def plain(cell: Cell) -> Equations:
-    """The textbook mathematics of a cell, without the options of
-    :mod:`gatecheck.reference.options`.
+    """Return the textbook equations of a cell.
+
+    They lack the options of :mod:`gatecheck.reference.options`.
     """
     if cell.kind == "rnn":
         return replace(_RNN.edited(_ACTIVATION[cell.activation]), cell=cell)

@@ -1,6 +1,6 @@
-"""Layers upon layers, in one direction or both, over rows that end at lengths of their own.
+"""Stacked and bidirectional layers, over rows of different lengths.
 
-Arrays may carry further leading axes, as in :mod:`gatecheck.reference.run`.
+Arrays may have further leading axes, as in :mod:`gatecheck.reference.run`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gatecheck.reference.scope import Scope
 
 
 class Pass(NamedTuple):
-    """One layer in one direction, run forward: what its backward needs."""
+    """Values of one forward layer in one direction that its backward needs."""
 
     tag: str
     equations: Equations
@@ -32,23 +32,24 @@ Tape = list[Pass]
 
 
 def in_order(sequence: Array, order: Array) -> Array:
-    """The steps ``(..., T, B, N)`` of each row in that order ``(T, B)``."""
+    """Reorder the steps ``(..., T, B, N)`` of each row by `order` ``(T, B)``."""
     lead = (np.newaxis,) * (sequence.ndim - 3)
-    moved: Array = np.take_along_axis(sequence, order[(*lead, ..., np.newaxis)], -3).view(
+    reordered: Array = np.take_along_axis(sequence, order[(*lead, ..., np.newaxis)], -3).view(
         type(sequence)
     )
-    return moved
+    return reordered
 
 
 def _running(T: int, lengths: Array) -> Array:
-    """Which rows are still running at each step ``(T, B, 1)``."""
-    running: Array = (np.arange(T)[:, None] < lengths)[..., None]
-    return running
+    """Return the mask ``(T, B, 1)`` of the steps at which a row has not ended."""
+    active: Array = (np.arange(T)[:, None] < lengths)[..., None]
+    return active
 
 
 def in_reverse(sequence: Array, lengths: Array | None) -> Array:
-    """The steps ``(..., T, B, N)`` of each row in reverse; padding stays where it is, behind the
-    end. It is its own inverse.
+    """Reverse the steps ``(..., T, B, N)`` of each row; padding stays at the end.
+
+    This function is its own inverse.
     """
     T, B = sequence.shape[-3:-1]
     t, n = np.arange(T)[:, None], np.full(B, T) if lengths is None else np.asarray(lengths)
@@ -56,7 +57,7 @@ def in_reverse(sequence: Array, lengths: Array | None) -> Array:
 
 
 def _part(arrays: Mapping[str, Array], name: str, k: int, of: int) -> dict[str, Array]:
-    """The share of a state, or its cotangent, that belongs to the k-th pass."""
+    """Return the part of a state, or of its cotangent, for the k-th pass."""
     if name not in arrays:
         return {}
     return {name: arrays[name] if of == 1 else arrays[name][..., k, :, :]}
@@ -71,30 +72,30 @@ def ahead(
     arrays: Mapping[str, Array],
     hold: Callable[[Equations], Equations] = masked,
 ) -> tuple[Results, Tape]:
-    """The outputs of a network, and what its gradients need.
+    """Return the outputs of a network, and the tape for its gradients.
 
     Parameters
     ----------
     equations
-        The mathematics of each of its layers, edited or not.
+        The equations of each of its layers, edited or not.
     arrays
-        Parameters, ``x``, and perhaps ``h0``, ``c0``, ``lengths``; absent states are zero.
+        Parameters, ``x``, and optionally ``h0``, ``c0``, ``lengths``; absent states are zero.
     hold
-        What is done to the equations where there are lengths.
+        The edit that is applied to the equations if there are lengths.
 
     Returns
     -------
     results
-        ``y``, ``hT`` and, where there is a cell state, ``cT``.
+        ``y``, ``hT`` and, if there is a cell state, ``cT``.
     tape
-        One pass a layer and direction, in the order of the states.
+        One pass per layer and direction, in the order of the states.
     """
     cell, x = equations.cell, arrays["x"]
     lengths, valid = arrays.get("lengths"), None
     if lengths is not None:
         valid = _running(x.shape[-3], lengths)
         equations = hold(equations)
-        x = np.where(valid, x, 0)  # what stands in the padding, NaN too, is seen by nothing
+        x = np.where(valid, x, 0)  # padding is ignored, NaN too
     tape: Tape = []
     final: dict[str, list[Array]] = {f"{k}T": [] for k in cell.state}
     for _ in range(cell.layers):
@@ -102,32 +103,34 @@ def ahead(
         for direction in range(cell.directions):
             k = len(tape)
             params = of_tag(cell, arrays, cell.tags[k])
-            seen = in_reverse(x, lengths) if direction else x
+            layer_x = in_reverse(x, lengths) if direction else x
             initial = {
                 n: v
                 for s in cell.state
                 for n, v in _part(arrays, f"{s}0", k, len(cell.tags)).items()
             }
-            steps = forward(equations, params, seen, **initial, valid=valid)
-            out = outputs(equations, steps, seen, params, **initial)
+            steps = forward(equations, params, layer_x, **initial, valid=valid)
+            out = outputs(equations, steps, layer_x, params, **initial)
             for name, states in final.items():
                 states.append(out[name])
             y = out["y"] if valid is None else np.where(valid, out["y"], 0)
             sides.append(in_reverse(y, lengths) if direction else y)
-            tape.append(Pass(cell.tags[k], equations, steps, params, seen))
+            tape.append(Pass(cell.tags[k], equations, steps, params, layer_x))
         x = sides[0] if len(sides) == 1 else np.concatenate(sides, axis=-1)
     return {"y": x} | {name: _together(states) for name, states in final.items()}, tape
 
 
 def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Results:
-    """The gradients of the sum of outputs times cotangents, named ``d`` and the name of the array.
+    """Return the gradients of the sum of outputs times cotangents.
+
+    Each is named ``d`` and the name of its array.
 
     Parameters
     ----------
     equations, arrays
-        As in :func:`ahead`; and perhaps ``dy``, ``dhT``, ``dcT``, which are zero where absent.
+        As in :func:`ahead`; also ``dy``, ``dhT``, ``dcT``, each zero if absent.
     tape
-        What it returned.
+        The tape that it returned.
     """
     cell = equations.cell
     dy, lengths = arrays.get("dy"), arrays.get("lengths")
@@ -139,8 +142,8 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
         shares: list[Array] = []
         for direction in reversed(range(cell.directions)):
             k = layer * cell.directions + direction
-            made = tape[k]
-            given = {
+            layer_pass = tape[k]
+            cotangents = {
                 n: v
                 for s in cell.state
                 for n, v in _part(arrays, f"d{s}T", k, len(cell.tags)).items()
@@ -148,12 +151,22 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
             if dy is not None:
                 P = dy.shape[-1] // cell.directions
                 side = dy[..., direction * P : (direction + 1) * P] if cell.directions > 1 else dy
-                given["dy"] = in_reverse(side, lengths) if direction else side
-            got = backward(made.equations, made.steps, made.x, made.params, **given)
-            grads |= {f"d{name}{made.tag}": got[f"d{name}"] for name in made.params}
+                cotangents["dy"] = in_reverse(side, lengths) if direction else side
+            layer_grads = backward(
+                layer_pass.equations,
+                layer_pass.steps,
+                layer_pass.x,
+                layer_pass.params,
+                **cotangents,
+            )
+            grads |= {
+                f"d{name}{layer_pass.tag}": layer_grads[f"d{name}"] for name in layer_pass.params
+            }
             for name, parts in states.items():
-                parts.insert(0, got[name])
-            shares.append(in_reverse(got["dx"], lengths) if direction else got["dx"])
+                parts.insert(0, layer_grads[name])
+            shares.append(
+                in_reverse(layer_grads["dx"], lengths) if direction else layer_grads["dx"]
+            )
         dy = shares[0] if len(shares) == 1 else shares[0] + shares[1]
     return (
         grads
@@ -163,15 +176,15 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
 
 
 def run(equations: Equations, arrays: Mapping[str, Array]) -> Results:
-    """Forward and backward in one call.
+    """Run forward and backward in one call.
 
     Parameters
     ----------
     equations
-        The mathematics of each layer.
+        The equations of each layer.
     arrays
-        Parameters, ``x``, and perhaps ``h0``, ``c0``, ``lengths``, ``dy``, ``dhT``, ``dcT``;
-        whatever is absent is zero.
+        Parameters, ``x``, and optionally ``h0``, ``c0``, ``lengths``, ``dy``, ``dhT``, ``dcT``;
+        absent states and cotangents are zero.
 
     Returns
     -------

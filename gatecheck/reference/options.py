@@ -1,5 +1,6 @@
-"""The options of a cell as edits of its equations, forward and backward; each works on the result
-of those before it.
+"""Options of a cell as edits of its forward and backward equations.
+
+Each edits the result of the previous ones.
 
 Sources: Gers & Schmidhuber 2000 (peepholes), Greff et al. 2017 (coupled gates), Sak et al. 2014
 (cell clip), ONNX's and Keras's operators (hard sigmoids), TensorFlow 1 (run-time forget bias), Sak
@@ -32,7 +33,7 @@ def _ordered(part: Mapping[str, Equation], names: str) -> dict[str, Equation]:
 
 
 def coupled(base: Equations) -> Equations:
-    """One gate for both: i = 1 - f, so f alone has weights."""
+    """Couple the gates: i = 1 - f, so that only f has weights."""
     edits: dict[str, Equation] = dict(
         i=lambda s: 1 - s.f,
         df=lambda s: s.dc * (s.c_prev - s.g),
@@ -51,7 +52,7 @@ def coupled(base: Equations) -> Equations:
 
 
 def peepholes(base: Equations) -> Equations:
-    """i and f see the old cell state, o the new one, each unit its own: a_k + p_k c."""
+    """Add peepholes a_k + p_k c: i and f read the old cell state, o the new one."""
     before = [k for k in "if" if f"a_{k}" in base.step]
 
     def seeing(k: str, c: str) -> Equation:
@@ -86,7 +87,7 @@ def peepholes(base: Equations) -> Equations:
 
 
 def clipped(base: Equations, clip: float) -> Equations:
-    """c' is clipped to ±clip; beyond, its slope is zero."""
+    """Clip c' to ±clip; beyond, its slope is zero."""
     edits: dict[str, Equation] = dict(
         c=lambda s: np.minimum(np.maximum(base.step["c"](s), -clip), clip),
         dc=lambda s: base.back["dc"](s) * (abs(s.c) < clip),
@@ -95,7 +96,10 @@ def clipped(base: Equations, clip: float) -> Equations:
 
 
 def hard_gates(base: Equations, width: float) -> Equations:
-    """Every gate min(max(a/width + ½, 0), 1), whose slope is 1/width inside and zero beyond."""
+    """Make every gate min(max(a/width + ½, 0), 1).
+
+    Its slope is 1/width inside and zero beyond.
+    """
 
     def gate(k: str) -> Equation:
         return lambda s: np.minimum(np.maximum(s[f"a_{k}"] / width + 0.5, 0), 1)
@@ -108,16 +112,16 @@ def hard_gates(base: Equations, width: float) -> Equations:
 
 
 def forget_bias(base: Equations, bias: float) -> Equations:
-    """A number added to the forget gate's preactivation, which no parameter holds."""
+    """Add a constant, which is not a parameter, to the forget gate's preactivation."""
     return base.edited(dict(a_f=lambda s: base.step["a_f"](s) + bias))
 
 
 def projected(base: Equations) -> Equations:
-    """h' = v R, where v is the output that it would be without."""
+    """Project the output: h' = v R, where v is the output without projection."""
     step = {("v" if k == "h" else k): e for k, e in base.step.items()} | {"h": lambda s: s.v @ s.R}
     back: dict[str, Equation] = {}
     for name, equation in base.back.items():
-        if name == "do":  # the first that reads dh
+        if name == "do":  # the first that depends on dh
             back |= {"dr": lambda s: s.dh, "dv": lambda s: s.dr @ T(s.R)}
         back[name] = equation
     inner: dict[str, Equation] = dict(do=lambda s: s.dv * s.m, dm=lambda s: s.dv * s.o)
@@ -130,9 +134,9 @@ def projected(base: Equations) -> Equations:
 
 
 def masked(base: Equations) -> Equations:
-    """Where ``s.valid`` is false the state is held, and a gradient passes the step as it is.
+    """Hold the state where ``s.valid`` is false, and pass gradients through unchanged.
 
-    The inputs and the cotangents of such steps are zero; whoever calls sees to it.
+    The caller sets the inputs and the cotangents of such steps to zero.
     """
 
     def hold(name: str) -> Equation:
@@ -151,18 +155,18 @@ def masked(base: Equations) -> Equations:
 
 
 def equations(cell: Cell) -> Equations:
-    """The mathematics of a cell with its options; of a network, that of each of its layers."""
-    made = plain(cell)
+    """Return the equations of a cell with its options, or of each layer of a network."""
+    result = plain(cell)
     if cell.hard is not None:
-        made = hard_gates(made, cell.hard)
+        result = hard_gates(result, cell.hard)
     if cell.coupled:
-        made = coupled(made)
+        result = coupled(result)
     if cell.forget_bias:
-        made = forget_bias(made, cell.forget_bias)
+        result = forget_bias(result, cell.forget_bias)
     if cell.peepholes:
-        made = peepholes(made)
-    if cell.clip is not None:  # after the peepholes, since o sees the clipped state
-        made = clipped(made, cell.clip)
+        result = peepholes(result)
+    if cell.clip is not None:  # after the peepholes, since that of o reads the clipped state
+        result = clipped(result, cell.clip)
     if cell.projection is not None:
-        made = projected(made)
-    return replace(made, cell=cell)
+        result = projected(result)
+    return replace(result, cell=cell)

@@ -1,8 +1,8 @@
-"""Evaluate a cell's equations over a sequence, for one layer in one direction.
+"""Evaluation of a cell's equations over a sequence, for one layer and direction.
 
-Any dtype, complex included, and any subclass of ndarray: the arithmetic belongs to the arrays. All
-arrays may carry further leading axes (replicates): x ``(..., T, B, D)``, states ``(..., B, H)``,
-parameters ``(..., D, G*H)``.
+Arrays may have any dtype, complex included, and be of any subclass of ndarray, which does the
+arithmetic. All may have further leading axes (replicates): x ``(..., T, B, D)``, states
+``(..., B, H)``, parameters ``(..., D, G*H)``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def _evaluate(equations: Mapping[str, Equation], scope: Scope, kind: type) -> No
         term = equation(scope)
         if not isinstance(term, kind):
             raise LostNoiseError(
-                f"the term {name} is a {type(term).__name__}, but should be a {kind.__name__} like x"
+                f"the term {name} is a {type(term).__name__}, "
+                f"but should be a {kind.__name__} like x"
             )
         scope.__dict__[name] = term
 
@@ -43,7 +44,7 @@ def _zeros(x: Array, *shape: int) -> Array:
 
 
 def zero_states(cell: Cell, params: Mapping[str, Array], x: Array) -> dict[str, Array]:
-    """The states h and c of zeros, for parameters of one layer."""
+    """Return states h and c of zeros, for parameters of one layer."""
     H = params["b"].shape[-1] // len(cell.gates)
     return {k: _zeros(x, x.shape[-2], cell.width(H) if k == "h" else H) for k in cell.state}
 
@@ -60,16 +61,16 @@ def forward(
     c0: Array | None = None,
     valid: Array | None = None,
 ) -> list[Scope]:
-    """Every step's scope, in order; empty for T = 0.
+    """Return every step's scope, in order; empty for T = 0.
 
     Parameters
     ----------
     equations
-        The cell's mathematics, edited or not.
+        The cell's equations, edited or not.
     params, x, h0, c0
         Canonical arrays of one layer; see the module. Absent states are zero.
     valid
-        For masked equations ``(T, B, 1)``: which rows are still running.
+        For masked equations ``(T, B, 1)``: True where a row has not ended.
     """
     blocks = _blocks(equations, params)
     given = {"h": h0, "c": c0}
@@ -103,8 +104,9 @@ def outputs(
     params: Mapping[str, Array],
     **initial: Array,
 ) -> Results:
-    """y ``(..., T, B, H)`` and the final states, ``hT`` and ``cT``, of what :func:`forward`
-    returned.
+    """Return y ``(..., T, B, H)`` and the final states from the steps of a forward.
+
+    The states are ``hT`` and ``cT``; `steps` is the result of :func:`forward`.
     """
     if steps:
         y = stacked([s.h for s in steps], axis=-3)
@@ -121,14 +123,14 @@ def backward(
     params: Mapping[str, Array],
     **cotangents: Array,
 ) -> Results:
-    """The gradients of the sum of outputs times cotangents.
+    """Return the gradients of the sum of outputs times cotangents.
 
     Parameters
     ----------
     equations, x, params
         As in :func:`forward`.
     steps
-        What :func:`forward` returned; the backward terms are added to them.
+        The result of :func:`forward`; the backward terms are added to the scopes.
     **cotangents
         ``dy`` ``(..., T, B, H)``, ``dhT``, ``dcT`` ``(..., B, H)``; absent ones are zero.
 

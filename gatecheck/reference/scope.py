@@ -1,4 +1,4 @@
-"""What an equation can read."""
+"""Scopes: the terms that an equation can read."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from gatecheck._util.typing import Array
 
 
 class Scope:
-    """The terms of one step by name, the parameter blocks, `t`, `T`, and the neighbours `before`
-    and `after`.
+    """The terms of one step by name.
 
-    A term is an attribute (``s.c_prev``) or, where its name is made, an item (``s["W_i"]``).
+    They include the parameter blocks, `t`, `T`, and the neighbors `before` and `after`. A term is
+    an attribute (``s.c_prev``) or, if its name is computed, an item (``s["W_i"]``).
     """
 
     def __init__(self, **names: Any) -> None:
         self.__dict__ = names
 
-    # The attributes are whatever the equations have computed so far.
+    # The attributes are the terms that the equations have computed so far.
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"no term {name!r} here yet; there are {', '.join(self.__dict__)}")
 
@@ -28,18 +28,18 @@ class Scope:
         return getattr(self, name)
 
     def reading(self, **instead: Any) -> Any:
-        """The same scope with some names read as something else."""
+        """Return the scope with other values for some names."""
         return type(self)(**self.__dict__ | instead)
 
 
 def stacked(terms: Sequence[Array], axis: int = 0) -> Array:
-    """A term of all steps in one array; it may have gained its replicate axis only at a later one."""
+    """Stack a term over all steps; a later step may be the first with replicates."""
     same = len({term.shape for term in terms}) == 1
     return np.stack(terms if same else np.broadcast_arrays(*terms, subok=True), axis)
 
 
 class Whole(Scope):
-    """A scope over the whole sequence: a step's term reads as the stack of it over time."""
+    """A scope over the whole sequence, in which a term is stacked over time."""
 
     steps: Sequence[Scope]
 
@@ -51,5 +51,5 @@ class Whole(Scope):
 
     @property
     def first(self) -> Scope:
-        """The first step."""
+        """The scope of the first step."""
         return self.steps[0]

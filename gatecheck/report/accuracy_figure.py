@@ -1,6 +1,4 @@
-"""A picture of accuracy: errors against length, by cell and framework, from the data that a JSON
-file holds.
-"""
+"""Accuracy figure: errors against length, by cell and framework, from JSON data."""
 
 from __future__ import annotations
 
@@ -16,8 +14,9 @@ Data = Mapping[str, Any]
 
 
 def lengths(report: Data) -> dict[str, int]:
-    """The points that differ in their length alone, as many as there are of one size in the generic
-    regime, and their T.
+    """Return T by name of the points that differ only in length.
+
+    They are the largest group of points of one size in the generic regime.
     """
     groups: dict[tuple[int, ...], dict[str, int]] = {}
     for p in report["points"]:
@@ -27,18 +26,17 @@ def lengths(report: Data) -> dict[str, int]:
 
 
 def save_accuracy_figure(report: Data, path: Path) -> None:
-    """Draw 99.9 % of errors by norm against T, a panel for each kind of cell, and write it in the
-    format that its ending names.
+    """Plot the 99.9 % quantile of errors by norm against T, and save the figure.
 
-    Rows are forward and gradients in float32 and float64, lines are frameworks: the worst of a
-    framework's cells.
+    Columns are kinds of cells, rows forward and gradients in float32 and float64, lines
+    frameworks: the worst of a framework's cells.
 
     Parameters
     ----------
     report
-        What ``gatecheck accuracy --json`` writes.
+        Output of ``gatecheck accuracy --json``.
     path
-        Where to write: .png, .svg or .pdf.
+        File to write: .png, .svg or .pdf.
 
     Raises
     ------
@@ -52,33 +50,33 @@ def save_accuracy_figure(report: Data, path: Path) -> None:
         for w in ("forward", "gradients")
         for d in ("float32", "float64")
     ]
-    cells = list(dict.fromkeys(cell for _, _, found in rows for cell, _ in found))
-    names = list(dict.fromkeys(name for _, _, found in rows for _, name in found))
-    where = lengths(report)
-    if not cells or not where:
+    cells = list(dict.fromkeys(cell for _, _, errors in rows for cell, _ in errors))
+    names = list(dict.fromkeys(name for _, _, errors in rows for _, name in errors))
+    length_by_point = lengths(report)
+    if not cells or not length_by_point:
         raise UsageError("there is no error to draw")
     with drawing(
         1.2 + 3 * len(cells), 1 + 2 * len(rows), STYLE | {"font.size": 8, "figure.dpi": 150}
     ) as figure:
         panels = figure.subplots(len(rows), len(cells), squeeze=False, sharex=True, sharey=True)
-        for i, (work, dtype, found) in enumerate(rows):
+        for i, (work, dtype, errors) in enumerate(rows):
             for j, cell in enumerate(cells):
                 axes = panels[i, j]
                 axes.set(xscale="log", yscale="log")
                 axes.grid(alpha=0.25, linewidth=0.6)
                 for k, name in enumerate(names):
-                    seen = {
-                        T: found[cell, name][p]
-                        for p, T in where.items()
-                        if p in found.get((cell, name), {})
+                    by_length = {
+                        T: errors[cell, name][p]
+                        for p, T in length_by_point.items()
+                        if p in errors.get((cell, name), {})
                     }
                     style = {
                         "color": COLOURS[k % len(COLOURS)],
                         "linestyle": ("-", "--")[k // len(COLOURS) % 2],
                     }
                     axes.plot(
-                        list(seen),
-                        list(seen.values()),
+                        list(by_length),
+                        list(by_length.values()),
                         MARKERS[k % len(MARKERS)],
                         **style,
                         markersize=3.5,

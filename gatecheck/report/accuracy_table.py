@@ -1,4 +1,4 @@
-"""The accuracy of implementations in the terminal, from the data that its JSON file holds."""
+"""Terminal tables of the accuracy of implementations, from JSON data."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ FIGURES = ("median", "p999", "worst")
 
 
 def framework(target: str) -> str:
-    """Whose a target is, from its label."""
+    """Return the framework of a target, from its label."""
     return target.partition(":")[0]
 
 
 def kind(cell: str) -> str:
-    """``rnn``, ``gru`` or ``lstm``, from the name of a cell."""
+    """Return ``rnn``, ``gru`` or ``lstm``, from the name of a cell."""
     return cell.partition("-")[0]
 
 
 def number(value: float | None) -> str:
-    """Two digits; five and more before the point as a power of ten."""
+    """Format with two digits; with an exponent from 100,000 on."""
     return (
         "–"
         if value is None
@@ -54,7 +54,11 @@ def _totals(report: Data, work: str) -> Table:
     title = f"{work.capitalize()}: errors in ulps" + (f", without {chaotic}" if chaotic else "")
     headings = (
         "values",
-        *(f"{of}{name}" for of in ("", "norm ") for name in ("median", "99.9 %", "worst")),
+        *(
+            f"{measure}{name}"
+            for measure in ("", "norm ")
+            for name in ("median", "99.9 %", "worst")
+        ),
         "lost",
     )
     table = _table(title, ("target", "dtype"), headings)
@@ -62,7 +66,9 @@ def _totals(report: Data, work: str) -> Table:
         total = row["total"]
         if row["work"] != work or total is None:
             continue
-        figures = (number(total[of][name]) for of in ("ulps", "norm_ulps") for name in FIGURES)
+        figures = (
+            number(total[measure][name]) for measure in ("ulps", "norm_ulps") for name in FIGURES
+        )
         table.add_row(
             row["target"], row["dtype"], f"{total['values']:,}", *figures, str(total["lost"] or "")
         )
@@ -70,21 +76,26 @@ def _totals(report: Data, work: str) -> Table:
 
 
 def by_point(report: Data, work: str, dtype: str) -> dict[tuple[str, str], dict[str, float]]:
-    """The largest 99.9 % by norm of a framework's cells of one kind, at each point."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
+    """Return the largest 99.9 % quantile by norm at each point.
+
+    Keys are the kind of cell and the framework; the maximum is over the framework's cells.
+    """
+    errors: dict[tuple[str, str], dict[str, float]] = {}
     for row in report["totals"]:
         if (row["work"], row["dtype"]) != (work, dtype):
             continue
-        of = found.setdefault((kind(row["cell"]), framework(row["target"])), {})
-        for point, seen in row["by_point"].items():
-            if seen is not None and seen["norm_ulps"]["p999"] is not None:
-                of[point] = max(of.get(point, 0.0), seen["norm_ulps"]["p999"])
-    return dict(sorted(found.items(), key=lambda item: item[0][0]))
+        by_name = errors.setdefault((kind(row["cell"]), framework(row["target"])), {})
+        for point, summary in row["by_point"].items():
+            if summary is not None and summary["norm_ulps"]["p999"] is not None:
+                by_name[point] = max(by_name.get(point, 0.0), summary["norm_ulps"]["p999"])
+    return dict(sorted(errors.items(), key=lambda item: item[0][0]))
 
 
 def _points(report: Data, work: str, dtype: str) -> Table | None:
-    found = by_point(report, work, dtype)
-    points = [p for p in report["points"] if any(p["name"] in of for of in found.values())]
+    errors = by_point(report, work, dtype)
+    points = [
+        p for p in report["points"] if any(p["name"] in by_name for by_name in errors.values())
+    ]
     if not points:
         return None
     headings = tuple(
@@ -93,36 +104,42 @@ def _points(report: Data, work: str, dtype: str) -> Table | None:
         ).strip()
         for p in points
     )
-    title = f"{work.capitalize()} in {dtype}, by length, size and regime: 99.9 % of errors by norm, the worst of a framework's cells"
+    title = (
+        f"{work.capitalize()} in {dtype}, by length, size and regime: "
+        "99.9 % of errors by norm, the worst of a framework's cells"
+    )
     table = _table(title, ("cell", "framework"), headings)
-    for (cell, whose), of in found.items():
-        table.add_row(cell, whose, *(number(of.get(p["name"])) for p in points))
+    for (cell, framework_name), by_name in errors.items():
+        table.add_row(cell, framework_name, *(number(by_name.get(p["name"])) for p in points))
     return table
 
 
 def _alike(report: Data) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of activations, those of one framework that agree in every figure together."""
-    together: dict[str, tuple[dict[str, None], dict[str, Any]]] = {}
+    """Yield rows of activations, with a framework's equal rows merged."""
+    merged: dict[str, tuple[dict[str, None], dict[str, Any]]] = {}
     for row in report["activations"]:
         figures = {k: v for k, v in row.items() if k != "target"}
-        whose, _, name = row["target"].partition(":")
-        names, _ = together.setdefault(f"{whose} {figures}", ({}, row))
+        framework_name, _, name = row["target"].partition(":")
+        names, _ = merged.setdefault(f"{framework_name} {figures}", ({}, row))
         names[name.partition(" ")[0]] = None
-    for names, row in together.values():
+    for names, row in merged.values():
         yield f"{framework(row['target'])}: {' '.join(names)}", row
 
 
 def _activations(report: Data) -> list[RenderableType]:
-    title = "Sigmoid and tanh as the cells use them: median and 99.9 % of errors in ulps where they bend, 2^-16 ≤ |x| < 2^7, worst anywhere"
+    title = (
+        "Sigmoid and tanh as the cells use them: "
+        "median and 99.9 % of errors in ulps over 2^-16 ≤ |x| < 2^7, worst anywhere"
+    )
     headings = ("median", "99.9 %", "worst", "at x =", "outside", "subnormal flushed")
     table = _table(title, ("function", "dtype", "cells"), headings)
     refused = []
-    for who, row in sorted(
+    for cells, row in sorted(
         _alike(report), key=lambda item: (item[1]["function"], item[1]["dtype"])
     ):
         if "refused" in row:
             refused.append(
-                Text(f"{who}, {row['function']} in {row['dtype']}: {row['refused']}", "yellow")
+                Text(f"{cells}, {row['function']} in {row['dtype']}: {row['refused']}", "yellow")
             )
             continue
         small = row["subnormal"]
@@ -133,23 +150,28 @@ def _activations(report: Data) -> list[RenderableType]:
             f"{row['worst_at']:.5g}",
         )
         outside, flushed = (
-            f"{n / of:.0%}" if n else ""
-            for n, of in ((row["outside"], row["values"]), (small["flushed"], small["values"]))
+            f"{n / total:.0%}" if n else ""
+            for n, total in ((row["outside"], row["values"]), (small["flushed"], small["values"]))
         )
-        table.add_row(row["function"], row["dtype"], who, *numbers, outside, flushed)
+        table.add_row(row["function"], row["dtype"], cells, *numbers, outside, flushed)
     return [table, *refused]
 
 
 LEGEND = (
-    "An ulp is the distance of floats of the dtype in the binade of the exact result, which is certified. Entry by entry an error is in "
-    "ulps of the entry itself: where a sum cancels they are many, whoever computes. By norm it is in ulps of the largest entry of its "
-    "block: a step of y and dx, a gate of dW, dU and db. lost: not finite. outside: the share of values of sigmoid outside [0, 1] and "
-    "of tanh outside [-1, 1]. subnormal flushed: the share of subnormal results that are zero and should not be."
+    "An ulp is the spacing of floats of the dtype in the binade of the exact result, which is "
+    "certified. Entry by entry, an error is in ulps of the entry itself, which are many for any "
+    "implementation where a sum cancels. By norm, it is in ulps of the largest entry of its block: "
+    "a step of y and dx, a gate of dW, dU and db. lost: not finite. outside: share of values of "
+    "sigmoid outside [0, 1] and of tanh outside [-1, 1]. subnormal flushed: share of subnormal "
+    "results that are zero and should not be."
 )
 
 
 def accuracy_table(report: Data) -> RenderableType:
-    """What :func:`gatecheck.accuracy.report.report` found."""
+    """Return the tables of an accuracy report.
+
+    The data is that of :func:`gatecheck.accuracy.report.report`.
+    """
     parts: list[RenderableType] = [_totals(report, work) for work in ("forward", "gradients")]
     tables = (
         _points(report, work, dtype)

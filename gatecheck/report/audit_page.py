@@ -1,6 +1,4 @@
-"""An audit for readers elsewhere: a page that stands alone, a summary in Markdown for a CI job, and
-JUnit's XML.
-"""
+"""Audit reports as a self-contained HTML page, a Markdown summary and JUnit XML."""
 
 from __future__ import annotations
 
@@ -21,22 +19,23 @@ from gatecheck.report.pages import inline_svg, page, svg_of
 from gatecheck.report.proofs_table import sentences
 
 _FIGURE_SAYS = (
-    "The largest error of each property, as a share of its budget: what correct code may differ by in that case. Right of the line is "
-    "wrong. Properties that hold exactly, or measure no error, are not drawn."
+    "Largest error of each property relative to its budget, the rounding that correct code may "
+    "show in that case. Errors right of the line are beyond their budget. Properties that hold "
+    "exactly, or measure no error, are not drawn."
 )
 _BELOW = 1e-3
-"""Errors smaller than this share of their budget are drawn at its place."""
+"""Smallest share of a budget on the axis; smaller errors are drawn there."""
 
 
 def audit_html(result: AuditResult, command: str) -> str:
-    """An audit as one HTML page without scripts or anything from a network.
+    """Return an audit as one HTML page without scripts or network resources.
 
     Parameters
     ----------
     result
-        What the audit found.
+        Result of the audit.
     command
-        How it was called, for the lines that replay findings.
+        Command of the audit, for the lines that replay findings.
 
     Raises
     ------
@@ -63,7 +62,7 @@ def audit_html(result: AuditResult, command: str) -> str:
 
 
 def audit_markdown(result: AuditResult) -> str:
-    """An audit in Markdown, as ``$GITHUB_STEP_SUMMARY`` takes it.
+    """Return an audit in Markdown, as for ``$GITHUB_STEP_SUMMARY``.
 
     Raises
     ------
@@ -74,8 +73,9 @@ def audit_markdown(result: AuditResult) -> str:
 
 
 def junit_xml(results: Sequence[AuditResult]) -> str:
-    """Audits in JUnit's XML: a suite an implementation, a test case a property. What is expected to
-    fail counts as skipped.
+    """Return audits as JUnit XML, one suite per audit and one test case per property.
+
+    Expected failures count as skipped.
     """
     root = ElementTree.Element("testsuites", name="gatecheck")
     for result in results:
@@ -98,8 +98,8 @@ def junit_xml(results: Sequence[AuditResult]) -> str:
             )
             if (tag := _TAGS.get(p.outcome)) is not None:
                 text = _printable(p.reason)
-                said = ElementTree.SubElement(case, tag, message=text.partition("\n")[0])
-                said.text = text + (
+                element = ElementTree.SubElement(case, tag, message=text.partition("\n")[0])
+                element.text = text + (
                     f"\nsmallest case: {_printable(str(p.counterexample))}"
                     if p.counterexample
                     else ""
@@ -137,16 +137,16 @@ def _figure(result: AuditResult) -> Any:
     ]
     drawn = sorted(drawn, key=lambda d: d[1])
     finite = [r for _, r in drawn if math.isfinite(r)]
-    most = 3 * max([1.0, *finite])
+    limit = 3 * max([1.0, *finite])
     with drawing(8.5, 0.9 + 0.2 * max(1, len(drawn)), STYLE) as figure:
         axes = figure.subplots()
         axes.set_xscale("log")
         for k, (_, value) in enumerate(drawn):
             within = value <= 1
-            at = min(max(value, _BELOW), most)
-            axes.plot([_BELOW, at], [k, k], color="0.75", linewidth=1, zorder=1)
+            place = min(max(value, _BELOW), limit)
+            axes.plot([_BELOW, place], [k, k], color="0.75", linewidth=1, zorder=1)
             axes.plot(
-                at,
+                place,
                 k,
                 marker="o" if within else "X",
                 color="#0072B2" if within else "#A11D00",
@@ -154,31 +154,31 @@ def _figure(result: AuditResult) -> Any:
             )
         axes.axvline(1, color="0.1", linewidth=1)
         axes.set_yticks(range(len(drawn)), [p.name for p, _ in drawn], fontsize=7.5)
-        axes.set_xlim(_BELOW / 1.2, most * 1.3)
+        axes.set_xlim(_BELOW / 1.2, limit * 1.3)
         axes.set_ylim(-0.7, max(1, len(drawn)) - 0.3)
-        axes.set_xlabel("largest error / budget (circle: within, cross: beyond)")
-        beyond = sum(r > 1 for _, r in drawn)
+        axes.set_xlabel("largest error / budget (circle: within budget, cross: beyond)")
+        exceeded = sum(r > 1 for _, r in drawn)
         return inline_svg(
             svg_of(figure),
             "budgets",
-            f"{len(drawn)} properties measured an error; {beyond} beyond their budget.",
+            f"{len(drawn)} properties measured an error; {exceeded} beyond their budget.",
         )
 
 
 def _inline(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Escape text for Markdown."""
     return re.sub(
         r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False)
     )
 
 
 def _fenced(text: str) -> str:
-    """Text in a fence that nothing in it can close."""
+    """Return text in a code fence longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
 
 
 def _printable(text: str) -> str:
-    """Without what XML 1.0 cannot hold: control characters and lone surrogates."""
+    """Replace control characters and lone surrogates, which XML 1.0 forbids."""
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "�", text)

@@ -1,6 +1,4 @@
-"""An audit in the terminal: a line a property, a verdict that counts, and for every finding what is
-wrong and how to see it again.
-"""
+"""Terminal reports of audits: properties, findings with replays, and the verdict."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ MARKS = {
     "skipped": "·",
 }
 NAMED = 6
-"""How many properties a sentence names; the table has them all."""
+"""Number of properties that a sentence names; the table lists all."""
 
 VERDICTS = {
     "pass": "bold green",
@@ -49,14 +47,14 @@ VERDICTS = {
 
 
 def counts(result: AuditResult) -> str:
-    """How many properties ran, failed, were skipped and so on."""
+    """Return the numbers of properties that ran, failed, were skipped and so on."""
     kinds: tuple[Outcome, ...] = ("crashed", "timed_out")
-    of_which = " and ".join(
+    breakdown = " and ".join(
         f"{n} {kind.replace('_', ' ')}" for kind in kinds if (n := result.count(kind))
     )
     parts = [
         f"{result.ran} ran",
-        f"{result.count(*FAILED)} failed" + (f" ({of_which})" if of_which else ""),
+        f"{result.count(*FAILED)} failed" + (f" ({breakdown})" if breakdown else ""),
     ]
     parts += [f"{n} in which gatecheck failed"] if (n := result.count("error")) else []
     parts += [f"{result.count('skipped')} skipped", f"{result.count('inconclusive')} inconclusive"]
@@ -66,7 +64,7 @@ def counts(result: AuditResult) -> str:
 
 
 def verdict_line(result: AuditResult) -> Text:
-    """The verdict, the counts behind it, and the seed that repeats it."""
+    """Return the verdict with its counts and the seed that repeats it."""
     verdict = (result.verdict, VERDICTS[result.verdict])
     return Text.assemble(
         verdict, f"  {result.implementation} as {result.cell}: {counts(result)}; seed {result.seed}"
@@ -74,7 +72,7 @@ def verdict_line(result: AuditResult) -> Text:
 
 
 def ratio(p: PropertyResult) -> str:
-    """The largest error over its budget, in words."""
+    """Format the largest error over its budget."""
     if p.worst_ratio is None:
         return "–"
     return (
@@ -105,7 +103,7 @@ def _lines(result: AuditResult) -> Table:
 
 
 def _reasons(result: AuditResult) -> Iterator[RenderableType]:
-    """Why properties were skipped, expected to fail, or could not be judged: a line a reason."""
+    """Yield one line per reason for skipped, expected or inconclusive outcomes."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for p in result.properties:
         if p.outcome in ("skipped", "expected_failure", "inconclusive"):
@@ -129,12 +127,12 @@ def _findings(result: AuditResult, command: str) -> Iterator[RenderableType]:
         if p.saved and result.cell == "custom":
             yield Text(f"  its arrays: {p.saved}", no_wrap=True, overflow="ignore")
         elif p.saved:
-            # A command that is broken over lines cannot be copied.
-            again = (
+            # Not wrapped, so that it can be copied.
+            replays = (
                 f"  replay: {command} --replay {shlex.quote(p.saved)}",
                 f'  python: gatecheck.replay(implementation, "{p.saved}")',
             )
-            yield Text("\n".join(again), no_wrap=True, overflow="ignore")
+            yield Text("\n".join(replays), no_wrap=True, overflow="ignore")
 
 
 def _diagnosis(result: AuditResult) -> Iterator[RenderableType]:
@@ -146,16 +144,18 @@ def _diagnosis(result: AuditResult) -> Iterator[RenderableType]:
 
 
 def audit_table(result: AuditResult, command: str) -> RenderableType:
-    """One audit in full, but for its verdict.
+    """Return the report of one audit, without its verdict.
 
     Parameters
     ----------
     result
-        What the audit found.
+        Result of the audit.
     command
-        How it was called, for the line that replays a finding.
+        Command of the audit, for the lines that replay findings.
     """
-    narrowed = [Padding(Text(f"narrowed: {n}", "yellow"), (0, 0, 0, 1)) for n in result.narrowings]
+    narrowed = [
+        Padding(Text(f"limitation: {n}", "yellow"), (0, 0, 0, 1)) for n in result.narrowings
+    ]
     legend = Text(
         "unsure: the share of values whose budget is larger than half of their size", "dim"
     )
@@ -197,7 +197,7 @@ def _summary(results: Sequence[AuditResult]) -> Table:
 
 
 def matrix(results: Sequence[AuditResult]) -> RenderableType:
-    """Several audits side by side: properties by implementations, and a verdict each."""
+    """Return the outcomes of several audits by property, and their verdicts."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
     table.add_column("property", no_wrap=True)
     for k in range(len(results)):

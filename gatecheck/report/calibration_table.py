@@ -1,4 +1,4 @@
-"""A calibration of the rounding budget in the terminal."""
+"""Terminal tables of a calibration of the rounding budget."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 NEAR = 5
-"""A spread of more than so many true errors at the median is marked."""
+"""Ratio of spread to true error, at the median, above which a row is marked."""
 
 Row = dict[str, Any]
 
 
 def _tightness(rows: list[Row], spellings: int) -> Iterator[RenderableType]:
-    """Spread / true error by regime and length, and where it is far."""
+    """Yield the ratio of spread to true error by regime and length."""
     if not rows:
         return
     lengths = list(dict.fromkeys(row["T"] for row in rows))
@@ -34,36 +34,37 @@ def _tightness(rows: list[Row], spellings: int) -> Iterator[RenderableType]:
     by_key: dict[tuple[str, str, str], dict[int, Row]] = {}
     for row in rows:
         by_key.setdefault((row["target"], row["dtype"], row["regime"]), {})[row["T"]] = row
-    for key, of in by_key.items():
-        table.add_row(*key, *(_ratio(of[T]) if T in of else "" for T in lengths))
+    for key, by_length in by_key.items():
+        table.add_row(*key, *(_ratio(by_length[T]) if T in by_length else "" for T in lengths))
     yield table
     yield Text(
-        f"The true error is the root mean square over the target and {spellings} other correct spellings of its cell."
+        "The true error is the root mean square over the target "
+        f"and {spellings} other correct formulations of its cell."
     )
     judged = [row for row in rows if row["values"]]
-    far = [row for row in judged if not _near(row["ensemble"])]
-    where = (
-        f"; the {len(far)} others are {', '.join(dict.fromkeys(row['regime'] for row in far))}"
-        if far
-        else ""
+    distant = [row for row in judged if not _near(row["ensemble"])]
+    regimes = ", ".join(dict.fromkeys(row["regime"] for row in distant))
+    exceptions = f"; the {len(distant)} others are {regimes}" if distant else ""
+    yield Text(
+        f"of {len(judged)} rows that could be judged {len(judged) - len(distant)} "
+        f"are within {NEAR} by blocks and by values{exceptions}"
     )
     yield Text(
-        f"of {len(judged)} rows that could be judged {len(judged) - len(far)} are within {NEAR} by blocks and by values{where}"
-    )
-    yield Text(
-        f"by the largest error of the ensemble in place of its rms {sum(_near(row['worst']) for row in judged)} are, "
+        "by the largest error of the ensemble in place of its rms "
+        f"{sum(_near(row['worst']) for row in judged)} are, "
         f"by the target's own error alone {sum(_near(row['alone']) for row in judged)}"
     )
     if judged:
-        most = max(judged, key=lambda row: row["largest"])
+        largest = max(judged, key=lambda row: row["largest"])
         yield Text(
-            f"the largest error is {most['largest']:.3g} spreads, of {most['largest_of']} ({_place(most)})"
+            f"the largest error is {largest['largest']:.3g} spreads, "
+            f"of {largest['largest_of']} ({_place(largest)})"
         )
     unsure = [row for row in rows if not row["values"]]
     if unsure:
-        yield Text(f"not a value could be judged in {'; '.join(map(_place, unsure))} (–)")
+        yield Text(f"no value could be judged in {'; '.join(map(_place, unsure))} (–)")
     if any(None in row["ensemble"].values() for row in judged):
-        yield Text("∞: half of the errors or more are zero")
+        yield Text("∞: at least half of the errors are zero")
 
 
 def _place(row: Row) -> str:
@@ -77,16 +78,23 @@ def _near(figure: dict[str, float | None]) -> bool:
 def _ratio(row: Row) -> Text:
     if not row["values"]:
         return Text("–")
-    of = row["ensemble"]
+    ensemble = row["ensemble"]
     blocks, values = (
-        "∞" if of[k] is None else f"{of[k]:.2g}" if of[k] < 99.5 else f"{of[k]:,.0f}"
+        "∞"
+        if ensemble[k] is None
+        else f"{ensemble[k]:.2g}"
+        if ensemble[k] < 99.5
+        else f"{ensemble[k]:,.0f}"
         for k in ("blocks", "values")
     )
-    return Text(f"{blocks} / {values}", "" if _near(of) else "yellow")
+    return Text(f"{blocks} / {values}", "" if _near(ensemble) else "yellow")
 
 
 def calibration_table(report: dict[str, Any]) -> RenderableType:
-    """What :func:`gatecheck.accuracy.calibration.report` found."""
+    """Return the tables of a calibration report.
+
+    The data is that of :func:`gatecheck.accuracy.calibration.report`.
+    """
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -104,11 +112,13 @@ def calibration_table(report: dict[str, Any]) -> RenderableType:
             *(f"{row[k]:.3g}" for k in ("largest", "median", "p999")),
         )
         table.add_row(row["target"], row["dtype"], *numbers, f"{row['inconclusive']:.1%}")
-    seen = [row["relative_error_seen"] for row in report["sharpness"]]
-    cut = report["truncation"]
+    detected = [row["relative_error_seen"] for row in report["sharpness"]]
+    truncation = report["truncation"]
     lines = (
-        f"a relative error in any one of {len(seen)} equations is seen in float32 from {min(seen):.2g} to {max(seen):.2g}",
-        f"a gradient cut at step {cut['cut_at']} of {cut['T']} is seen in {cut['caught']} of {cut['runs']} runs (float32)",
+        f"a relative error in any one of {len(detected)} equations is seen in float32 "
+        f"from {min(detected):.2g} to {max(detected):.2g}",
+        f"a gradient cut at step {truncation['cut_at']} of {truncation['T']} is seen "
+        f"in {truncation['caught']} of {truncation['runs']} runs (float32)",
         f"seed {report['seed']}",
     )
     return Group(

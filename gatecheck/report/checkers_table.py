@@ -1,4 +1,4 @@
-"""What other people's gradient checkers let pass, in the terminal."""
+"""Terminal tables of the faults that other gradient checkers miss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from rich.text import Text
 
 
 def _outcomes(fault: dict[str, Any], checker: str) -> dict[str, str]:
-    return {question: said["outcome"] for question, said in fault["verdicts"][checker].items()}
+    return {
+        question: verdict["outcome"] for question, verdict in fault["verdicts"][checker].items()
+    }
 
 
 def _caught(fault: dict[str, Any], checker: str) -> bool:
@@ -20,11 +22,11 @@ def _caught(fault: dict[str, Any], checker: str) -> bool:
 
 
 def _grouped(faults: Iterable[dict[str, Any]]) -> str:
-    """Names, each with the cells that have a fault of that name."""
+    """Return the names of faults, each with its cells."""
     cells: dict[str, list[str]] = {}
     for fault in faults:
         cells.setdefault(fault["name"], []).append(fault["cell"])
-    return "; ".join(f"{name} ({', '.join(which)})" for name, which in cells.items())
+    return "; ".join(f"{name} ({', '.join(cell_names)})" for name, cell_names in cells.items())
 
 
 def _shares(report: dict[str, Any], sides: dict[str, list[dict[str, Any]]]) -> Table:
@@ -38,38 +40,45 @@ def _shares(report: dict[str, Any], sides: dict[str, list[dict[str, Any]]]) -> T
     for heading in (*report["questions"], "either", "refused", "correct", "forward"):
         table.add_column(heading, justify="right", no_wrap=True)
     for dtype in dict.fromkeys(report["checkers"].values()):
-        shown = [fault["shows"][dtype] for fault in sides["backward"]]
-        counts = [*(sum(q in s for s in shown) for q in report["questions"]), sum(map(bool, shown))]
+        visible = [fault["shows"][dtype] for fault in sides["backward"]]
+        counts = [
+            *(sum(q in s for s in visible) for q in report["questions"]),
+            sum(map(bool, visible)),
+        ]
         table.add_row(f"gradients differ, {dtype}", *map(str, counts), style="dim")
     table.add_section()
     for checker in report["checkers"]:
-        said = [_outcomes(fault, checker) for fault in sides["backward"]]
+        outcomes = [_outcomes(fault, checker) for fault in sides["backward"]]
         caught = [
-            str(sum(o[q] == "caught" for o in said)) if q in said[0] else ""
+            str(sum(o[q] == "caught" for o in outcomes)) if q in outcomes[0] else ""
             for q in report["questions"]
         ]
-        refused = sum("refused" in o.values() for o in said)
+        refused = sum("refused" in o.values() for o in outcomes)
         either, correct, forward = (
             sum(_caught(f, checker) for f in sides[side])
             for side in ("backward", "correct", "forward")
         )
-        apart = f"{correct} of {len(sides['correct'])}", f"{forward} of {len(sides['forward'])}"
-        table.add_row(checker, *caught, str(either), str(refused), *apart)
+        controls = f"{correct} of {len(sides['correct'])}", f"{forward} of {len(sides['forward'])}"
+        table.add_row(checker, *caught, str(either), str(refused), *controls)
     return table
 
 
 def _passes(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[Text]:
-    """The faults that each checker does not catch: those of every question that shows them, then
-    those of one only.
+    """Yield the faults that each checker does not catch.
+
+    First those missed in every question that shows them, then those missed in one only.
     """
     for checker, dtype in report["checkers"].items():
         missed: dict[str, list[dict[str, Any]]] = {}
         for fault in faults:
             outcomes = _outcomes(fault, checker)
-            could = [q for q in outcomes if q in (*fault["shows"][dtype], "all")]
-            if let_pass := [q for q in could if outcomes[q] != "caught"]:
+            relevant = [q for q in outcomes if q in (*fault["shows"][dtype], "all")]
+            if missed_questions := [q for q in relevant if outcomes[q] != "caught"]:
                 missed.setdefault(
-                    "wherever they show" if let_pass == could else f"in {let_pass[0]} only", []
+                    "wherever they show"
+                    if missed_questions == relevant
+                    else f"in {missed_questions[0]} only",
+                    [],
                 ).append(fault)
         for where in sorted(missed, reverse=True):
             yield Text.assemble(
@@ -82,48 +91,54 @@ def _passes(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[Te
 def _refusals(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[Text]:
     for fault in faults:
         for checker in report["checkers"]:
-            for question, said in fault["verdicts"][checker].items():
-                if said["outcome"] == "refused":
+            for question, verdict in fault["verdicts"][checker].items():
+                if verdict["outcome"] == "refused":
                     yield Text(
-                        f"refused: {fault['cell']}: {fault['name']}: {checker}, {question}: {said['reason']}",
+                        f"refused: {fault['cell']}: {fault['name']}: "
+                        f"{checker}, {question}: {verdict['reason']}",
                         "yellow",
                     )
 
 
 def checkers_table(report: dict[str, Any]) -> RenderableType:
-    """What :func:`gatecheck.mutation.checker_comparison.report` found: how much each checker catches, and
-    what it does not.
+    """Return the faults that each checker catches and misses.
+
+    The data is that of :func:`gatecheck.mutation.checker_comparison.report`.
     """
     sides = {
         side: [f for f in report["faults"] if f["side"] == side]
         for side in ("correct", "backward", "forward")
     }
-    asked = [
+    questions = [
         Text(
-            f"{name}: {', '.join(f'{k} = {v}' for k, v in question['sizes'].items())}; {question['meaning']}"
+            f"{name}: {', '.join(f'{k} = {v}' for k, v in question['sizes'].items())}; "
+            f"{question['meaning']}"
         )
         for name, question in report["questions"].items()
     ]
-    columns = Text(
-        "Where gradients do not differ from those of correct code, no checker can tell: a final state knows nothing of dy, four steps "
-        "nothing of a step 16, float32 nothing of a cast to it. An audit draws its own cases. Under correct: how many correct cells it "
-        "accuses; under forward: how many of the sample of forward faults it catches. Below, faults whose gradients do not differ in a "
-        "question are left out there."
+    column_note = Text(
+        "No checker can catch a fault whose gradients equal those of correct code: a final state "
+        "does not depend on dy, four steps do not reach a step 16, float32 does not show a cast to "
+        "float32. An audit draws its own cases. correct: number of correct cells that the checker "
+        "rejects; forward: number of faults caught in the sample of forward faults. Below, faults "
+        "whose gradients do not differ in a question are omitted from it."
     )
-    forward = Text(
-        f"Of {report['forward_faults']} forward faults, listed apart, a sample of {len(sides['forward'])} was tried, each with the exact "
-        "gradient of what it computes, as automatic differentiation gives it. A gradient checker compares a function with its own "
-        f"gradient, and these agree; an audit is given the forward alone. The sample: {_grouped(sides['forward'])}"
+    forward_note = Text(
+        f"Of {report['forward_faults']} forward faults, listed separately, a sample of "
+        f"{len(sides['forward'])} was tried, each with the exact gradient of what it computes, as "
+        "automatic differentiation gives it. A gradient checker compares a function with its own "
+        "gradient, and these agree; an audit gets only the forward. "
+        f"The sample: {_grouped(sides['forward'])}"
     )
-    every = report["faults"]
+    faults = report["faults"]
     cells = Text(f"cells: {', '.join(report['cells'])}")
     return Group(
         cells,
-        *asked,
+        *questions,
         _shares(report, sides),
-        columns,
+        column_note,
         Text(),
         *_passes(report, sides["backward"]),
-        *_refusals(report, every),
-        forward,
+        *_refusals(report, faults),
+        forward_note,
     )

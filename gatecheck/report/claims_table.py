@@ -1,4 +1,4 @@
-"""The claims in the terminal: all of them in short, or one in full."""
+"""Terminal list of the properties, and explanations of single ones."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from gatecheck.implementation.protocol import ABILITIES
 from gatecheck.mutation.kill_matrix import Catch
 
 SHOWN = 60
-"""How many faults an explanation names."""
+"""Number of faults that an explanation names."""
 
 
 def claims_list(chosen: Sequence[Claim]) -> RenderableType:
-    """Every claim: its name, what it needs beside one plain layer or not, and the first line of its
-    theorem.
+    """Return names, preconditions and summaries of properties.
+
+    Preconditions that a single plain layer meets are omitted.
     """
     lines: list[RenderableType] = []
     for c in chosen:
-        asked = f"  needs {', '.join(sorted(c.needs - PLAIN))}" if c.needs - PLAIN else ""
+        needs = f"  needs {', '.join(sorted(c.needs - PLAIN))}" if c.needs - PLAIN else ""
         lines.append(
             Text.assemble(
                 (c.name, "bold"),
-                (asked, "dim"),
-                ("" if c.needs >= PLAIN else "  of networks too", "dim"),
+                (needs, "dim"),
+                ("" if c.needs >= PLAIN else "  also of networks", "dim"),
             )
         )
         lines.append(Padding(Text(c.summary), (0, 0, 0, 4)))
@@ -37,33 +38,33 @@ def claims_list(chosen: Sequence[Claim]) -> RenderableType:
 
 
 def catches_list(catches: Sequence[Catch]) -> RenderableType:
-    """The faults that a property catches, and what it says of the first."""
+    """Return the faults that a property catches, and its message for the first."""
     caught = [c for c in catches if c.message]
     if not catches:
         return Text(
-            "\nno fault can be planted in what it needs, so what it catches was not tried here"
+            "\nno fault can be injected into a cell that it applies to, so none was tried here"
         )
     cell = catches[0].label.partition(": ")[0]
     lines: list[RenderableType] = [
         Text(f"\ncatches {len(caught)} of {len(catches)} faults of a {cell}:")
     ]
     names = [c.label.partition(": ")[2] for c in caught]
-    more = (
+    remainder = (
         f", and {len(names) - SHOWN} more, which `gatecheck faults --json F` names"
         if len(names) > SHOWN
         else ""
     )
-    lines += [Padding(Text(", ".join(names[:SHOWN]) + more), (0, 0, 0, 2))]
+    lines += [Padding(Text(", ".join(names[:SHOWN]) + remainder), (0, 0, 0, 2))]
     if caught:
         lines += [
-            Text(f"\nwhat it says of {caught[0].label} ({caught[0].says})"),
+            Text(f"\nits message for {caught[0].label} ({caught[0].says})"),
             Padding(Text(caught[0].message), (0, 0, 0, 2)),
         ]
     return Group(*lines)
 
 
 def explanation(claim: Claim) -> RenderableType:
-    """One claim: the theorem, where it holds, and on which cases it is tried."""
+    """Return the theorem, preconditions and cases of a property."""
     scope = claim.cases
     sizes = ", ".join(
         f"{k} {low}..{high}" if low < high else f"{k} = {low}"
@@ -76,9 +77,9 @@ def explanation(claim: Claim) -> RenderableType:
         ]
     lines.append(Text(f"tried on {' and '.join(claim.dtypes)}, with {sizes} or a little more, and"))
     lines += [Text(f"  {name}: {REGIMES[name].meaning}") for name in scope.regimes]
-    told = (
+    comparison = (
         "compares with another implementation"
         if claim.reference
-        else "holds the implementation against itself; the reference only gives tolerances"
+        else "compares the implementation with itself; the reference only gives tolerances"
     )
-    return Group(*lines, Text(told))
+    return Group(*lines, Text(comparison))

@@ -1,4 +1,4 @@
-"""The conventions in the terminal: which arrays each has, and what lies where in them."""
+"""Terminal tables of the conventions: their arrays and the layout of each."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _LACKS = {
 
 
 SHOWN = (3, 5, 2)
-"""D, H and P for which shapes are shown: all different."""
+"""D, H and P of the printed shapes, all different."""
 
 
 def table(conventions: Sequence[Convention]) -> RenderableType:
-    """Each convention's layouts, a row a cell, and below them where it was read."""
+    """Return the layouts of conventions, one row per cell, with their sources."""
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("convention", "cell", "order", "opposite polarity", "arrays", "besides"):
+    for heading in ("convention", "cell", "order", "opposite polarity", "arrays", "notes"):
         rows.add_column(heading, overflow="fold")
     for convention in conventions:
         for k, (kind, layout) in enumerate(convention.layouts.items()):
-            lacks = _LACKS[kind]
-            here = {
+            absent = _LACKS[kind]
+            contents = {
                 name: content
                 for name, content in layout.arrays.items()
-                if content.split()[0].strip("'") not in lacks
+                if content.split()[0].strip("'") not in absent
             }
-            arrays = ", ".join(f"{name} = [{content}]" for name, content in here.items())
+            arrays = ", ".join(f"{name} = [{content}]" for name, content in contents.items())
             first = (convention.name, besides(convention)) if k == 0 else ("", "")
             rows.add_row(
                 Text(first[0], "bold"), kind, layout.order, layout.negated, Text(arrays), first[1]
@@ -50,20 +50,21 @@ def table(conventions: Sequence[Convention]) -> RenderableType:
 
 
 def convention_in_full(convention: Convention) -> RenderableType:
-    """One convention: of each cell the order and polarity of the gates and every array with its
-    shape, and how all this is known.
+    """Return gate order, polarity and arrays of each cell of a convention.
+
+    Every array comes with its shape; the last line gives the source.
     """
     D, H, P = SHOWN
     lines = [Text(convention.name, "bold"), Text(besides(convention) or "x TBD, states (B, H)")]
     used: set[str] = set()
     for kind, layout in convention.layouts.items():
         parts = "".join(layout.arrays.values())
-        more: dict[str, Any] = (
+        cell_options: dict[str, Any] = (
             {"peepholes": "p" in parts, "projection": P if "R" in parts else None}
             if kind == "lstm"
             else {}
         )
-        cell = replace(as_cell(kind), **more)
+        cell = replace(as_cell(kind), **cell_options)
         order = f"the order {' '.join(layout.order)}" if len(layout.order) > 1 else "one block"
         lines.append(
             Text(
@@ -87,39 +88,41 @@ def convention_in_full(convention: Convention) -> RenderableType:
         )
     )
     lines += [Text(f"  {part}: {meaning}") for part, meaning in PARTS.items() if part in used]
-    known, _, source = convention.source.partition(": ")
-    how = {"run": "run against its framework", "read": "read, but never run"}.get(known)
-    said = (
-        f"{how}: {source}"
-        if how
-        else f"held against its framework by our tests: {convention.source}"
+    basis, _, source = convention.source.partition(": ")
+    basis_text = {"run": "run against its framework", "read": "read, but never run"}.get(basis)
+    source_line = (
+        f"{basis_text}: {source}"
+        if basis_text
+        else f"compared with its framework by our tests: {convention.source}"
     )
     return Group(
         *lines,
-        Text(f"\n{said}" if convention.name != "canonical" else "\nour own, gatecheck.cells"),
+        Text(
+            f"\n{source_line}" if convention.name != "canonical" else "\nour own, gatecheck.cells"
+        ),
     )
 
 
 def _content(array: Held) -> str:
-    """What an array holds, as a layout says it, with its gates."""
+    """Return the content of an array in layout notation, with its gates."""
     gates = max((gates for _, gates in array.parts), key=len)
-    said = (" | " if array.beside else "; ").join(
+    parts = (" | " if array.beside else "; ").join(
         part + "'" * array.turned for part, _ in array.parts
     )
-    return f"{said} : {''.join(gates)}" if gates else said
+    return f"{parts} : {''.join(gates)}" if gates else parts
 
 
 def besides(convention: Convention) -> str:
-    """What a convention says beside its arrays, in a few words."""
-    said = (
+    """Return the traits of a convention other than its arrays, in short."""
+    traits = (
         ["rows"] * convention.rows
         + ["interleaved"] * convention.interleaved
         + ["directions stacked"] * convention.stacked
     )
-    said += [f"vectors as {convention.vectors}s"] if convention.vectors != "flat" else []
-    said += [f"x {convention.axes}"] if convention.axes != "TBD" else []
-    said += ["states in columns"] * convention.columns + [f"states {convention.state_axes}"] * bool(
-        convention.state_axes
-    )
-    said += ["states (c, h)"] * (convention.states == "ch")
-    return ", ".join(said)
+    traits += [f"vectors as {convention.vectors}s"] if convention.vectors != "flat" else []
+    traits += [f"x {convention.axes}"] if convention.axes != "TBD" else []
+    traits += ["states in columns"] * convention.columns + [
+        f"states {convention.state_axes}"
+    ] * bool(convention.state_axes)
+    traits += ["states (c, h)"] * (convention.states == "ch")
+    return ", ".join(traits)

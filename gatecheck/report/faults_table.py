@@ -1,4 +1,4 @@
-"""The kill matrix in the terminal and as a picture."""
+"""Terminal tables and a figure of the kill matrix."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from gatecheck.mutation.kill_matrix import Killing, counted, survivors, worths
 from gatecheck.report.figures import drawing, save_figure
 
 NARROW = 0.03
-"""Cells with a smaller share of the faults have one label together in the picture, where theirs
-would overlap.
+"""Share of the faults below which cells are labeled together in the figure.
+
+Their labels would overlap.
 """
 
 
@@ -35,33 +36,39 @@ def _table(first: str, *right: str, last: str = "") -> Table:
 
 
 def faults_table(killings: Sequence[Killing], how: str, *, whole: bool) -> RenderableType:
-    """Killed by cell, what each property is worth, and the faults that survive.
+    """Return kills by cell and by property, and the surviving faults.
 
     Parameters
     ----------
     killings
-        Of the faults.
+        Results of the faults.
     how
-        The profile and seed, for the last line.
+        Profile and seed, for the last line.
     whole
-        Whether every property was tried on every fault, so that it can be said which one alone
-        catches it, and which fault is caught by comparison with another implementation alone, or by
-        its shapes alone.
+        True if every property was tried on every fault. Only then does the table show which
+        property alone catches a fault, and which faults are caught only by comparison with another
+        implementation, or only by their shapes.
     """
-    these = counted(killings)
+    counted_killings = counted(killings)
     cells = _table(
         "cell", "faults", "killed", "equivalent", *(["without reference"] if whole else [])
     )
     for cell in [*dict.fromkeys(k.cell for k in killings), None]:
-        own = [k for k in these if cell in (k.cell, None)]
+        cell_killings = [k for k in counted_killings if cell in (k.cell, None)]
         equal = sum(bool(k.equivalent) for k in killings if cell in (k.cell, None))
-        alone = [str(sum(bool(k.killed_without_reference_by) for k in own))] if whole else []
+        alone = (
+            [str(sum(bool(k.killed_without_reference_by) for k in cell_killings))] if whole else []
+        )
         cells.add_row(
-            cell or "all", str(len(own)), str(sum(k.killed for k in own)), str(equal), *alone
+            cell or "all",
+            str(len(cell_killings)),
+            str(sum(k.killed for k in cell_killings)),
+            str(equal),
+            *alone,
         )
     lines = [Text(f"survives: {label}", "bold red") for label in survivors(killings)]
     if whole:
-        killed = [k for k in these if k.killed]
+        killed = [k for k in counted_killings if k.killed]
         lines += [_only_by_comparison(k) for k in killed if not k.killed_without_reference_by]
         lines += [
             Text(f"only by shape or dtype: {k.label}", "dim") for k in killed if k.only_by_contract
@@ -69,14 +76,14 @@ def faults_table(killings: Sequence[Killing], how: str, *, whole: bool) -> Rende
     checks = sum(k.examples for k in killings)
     return Group(
         cells,
-        _worth_table(these) if whole else _first_table(these),
+        _worth_table(counted_killings) if whole else _first_table(counted_killings),
         *lines,
         Text(f"{how}; {checks:,} checks"),
     )
 
 
 def _worth_table(killings: Sequence[Killing]) -> RenderableType:
-    table = _table("property", "kills", "of", "it alone", last="rarest")
+    table = _table("property", "kills", "of", "alone", last="rarest")
     tried = {k.label: len(k.tried) for k in killings}
     for w in worths(killings):
         rarest = (
@@ -110,39 +117,42 @@ def _only_by_comparison(killing: Killing) -> Text:
 
 
 def fault_in_full(faults: Sequence[Fault], killing: Killing) -> RenderableType:
-    """A fault by its name: of the first of its cells all that is known, of the others how to try it
-    there.
+    """Return an explanation of the faults of one name.
+
+    The first fault is explained in full, for the others their cells and differing descriptions.
     """
     first, *others = faults
     side = first.side(as_cell(first.cell))
-    where = "around the cell" if side == "around" else f"in the equations of the {side}"
-    again = f"gatecheck faults --name {shlex.quote(first.label)}"
+    where = (
+        "in a wrapper around the cell" if side == "around" else f"in the equations of the {side}"
+    )
+    command = f"gatecheck faults --name {shlex.quote(first.label)}"
     lines = [
-        Text(f"a fault {where}; to try it again:"),
-        Text(f"  {again}", no_wrap=True, overflow="ignore"),
+        Text(f"a fault {where}; to reproduce:"),
+        Text(f"  {command}", no_wrap=True, overflow="ignore"),
     ]
     lines += [Text(f"the same in: {', '.join(f.cell for f in others)}")] if others else []
-    lines += [Text(f"  of a {f.cell}: {f.says}") for f in others if f.says != first.says]
+    lines += [Text(f"  in {f.cell}: {f.says}") for f in others if f.says != first.says]
     return Group(fault_table(killing), *lines)
 
 
 def fault_table(killing: Killing) -> RenderableType:
-    """One fault: what it does, and which properties catch it."""
+    """Return the description of a fault and the properties that catch it."""
     table = _table("killed by", "at example")
     for name, examples in killing.killed_by.items():
         table.add_row(name, str(examples))
-    about = [Text(killing.label, "bold"), Text(killing.says)]
-    about += [Text(f"seen in {killing.source}")] if killing.source else []
-    about += (
-        [Text(f"cannot be told from the truth: {killing.equivalent}")] if killing.equivalent else []
+    description = [Text(killing.label, "bold"), Text(killing.says)]
+    description += [Text(f"seen in {killing.source}")] if killing.source else []
+    description += (
+        [Text(f"equivalent to correct code: {killing.equivalent}")] if killing.equivalent else []
     )
-    about += (
+    description += (
         [Text("only by its shape or dtype: no value was judged")]
         if killing.only_by_contract
         else []
     )
     return Group(
-        *about,
+        *description,
         table
         if killing.killed
         else Text("no property fails on it", "bold red" if not killing.equivalent else "dim"),
@@ -150,10 +160,11 @@ def fault_table(killing: Killing) -> RenderableType:
 
 
 def seed_line(killings: Sequence[Killing], seed: int) -> Text:
-    """How many faults are killed under one seed, and which survive."""
+    """Return the number of faults killed under one seed, and the survivors."""
     surviving = survivors(killings)
     line = Text(
-        f"seed {seed}: {sum(k.killed for k in counted(killings))} of {len(counted(killings))} killed"
+        f"seed {seed}: "
+        f"{sum(k.killed for k in counted(killings))} of {len(counted(killings))} killed"
     )
     return line.append(f"; survives: {', '.join(surviving)}", "bold red") if surviving else line
 
@@ -161,8 +172,9 @@ def seed_line(killings: Sequence[Killing], seed: int) -> Text:
 def shown(
     found: Sequence[Sequence[Killing]], seeds: Sequence[int], how: str, *, alone: bool, whole: bool
 ) -> RenderableType:
-    """What there is to say of one matrix, perhaps of one fault `alone`, or of several, which are a
-    line each.
+    """Return the report of one matrix or of several.
+
+    Of several, one line for each; of one, its tables, or that of a single fault if `alone`.
     """
     if len(found) > 1:
         return Group(
@@ -172,23 +184,26 @@ def shown(
 
 
 def untold_list(case: Case, faults: Sequence[Fault]) -> RenderableType:
-    """What a case could not have told, a fault a line."""
+    """Return the faults that a case cannot reveal, one per row."""
     if not faults:
-        return Text(f"{case}: tells every known fault in the equations of a {case.cell}")
+        return Text(f"{case}: reveals every known fault in the equations of a {case.cell}")
     table = _table("fault", last="what it does")
     for fault in faults:
         table.add_row(fault.name, fault.says)
     return Group(
         Text(
-            f"{case}\ncould not have told {len(faults)} of the known faults in the equations of a {case.cell}:"
+            f"{case}\ncannot reveal {len(faults)} of the known faults "
+            f"in the equations of a {case.cell}:"
         ),
         table,
     )
 
 
 def save_faults_figure(killings: Sequence[Killing], path: Path) -> Path:
-    """Faults by properties: darker the fewer examples the property needs; beside them how many
-    faults each kills, and alone.
+    """Plot faults by properties, and the number of kills of each property.
+
+    A kill is darker the fewer examples the property needs. The bars count all kills, and the labels
+    also those of the property alone.
 
     Raises
     ------
@@ -196,22 +211,29 @@ def save_faults_figure(killings: Sequence[Killing], path: Path) -> Path:
         If matplotlib is not installed.
     """
     cells = Counter(k.cell for k in counted(killings))
-    few = {cell for cell, n in cells.items() if n < NARROW * cells.total()}
-    these = sorted(counted(killings), key=lambda k: (k.cell in few, list(cells).index(k.cell)))
-    properties = worths(these)
-    shades = [[1 / n if (n := k.killed_by.get(w.name)) else 0.0 for k in these] for w in properties]
+    small_cells = {cell for cell, n in cells.items() if n < NARROW * cells.total()}
+    ordered = sorted(
+        counted(killings), key=lambda k: (k.cell in small_cells, list(cells).index(k.cell))
+    )
+    properties = worths(ordered)
+    shades = [
+        [1 / n if (n := k.killed_by.get(w.name)) else 0.0 for k in ordered] for w in properties
+    ]
     with drawing(16, 0.19 * len(properties) + 2.6, {"figure.dpi": 150}) as figure:
-        from matplotlib.colors import PowerNorm  # an extra, which `drawing` asks for
+        from matplotlib.colors import PowerNorm  # `drawing` has checked this extra
 
         axes, bars = figure.subplots(1, 2, sharey=True, width_ratios=(12, 2))
-        # Not interpolated: a fault of two pixels keeps its own shade.
-        # Nor linear: a kill at the fortieth example has to be told from none.
+        # Not interpolated, so that a fault of two pixels keeps its shade; not linear, so that a
+        # kill at the fortieth example differs from none.
         image = axes.imshow(
             shades, aspect="auto", cmap="Greys", norm=PowerNorm(0.4, 0, 1), interpolation="nearest"
         )
         axes.set_yticks(range(len(properties)), [w.name for w in properties], fontsize=8)
         names = [
-            f"{len(few)} more cells" if k.cell in few and len(few) > 1 else k.cell for k in these
+            f"{len(small_cells)} more cells"
+            if k.cell in small_cells and len(small_cells) > 1
+            else k.cell
+            for k in ordered
         ]
         middles, labels, start = [], [], 0
         for name, n in Counter(names).items():
@@ -221,7 +243,7 @@ def save_faults_figure(killings: Sequence[Killing], path: Path) -> Path:
             axes.axvline(start - 0.5, color="tab:red", linewidth=0.8)
         axes.set_xticks(middles, labels, fontsize=8)
         axes.tick_params(axis="x", length=0)
-        axes.set_xlabel(f"{len(these)} faults, by cell")
+        axes.set_xlabel(f"{len(ordered)} faults, by cell")
         axes.set_title("Which property catches which fault, and how soon")
         marks = (1, 2, 5, 40)
         scale = figure.colorbar(image, ax=axes, location="left", shrink=0.6, pad=0.01, aspect=30)

@@ -1,6 +1,4 @@
-"""One way to draw: without a display, without matplotlib's global state, whatever the user's
-settings.
-"""
+"""Figures drawn without a display, matplotlib's global state or user settings."""
 
 from __future__ import annotations
 
@@ -21,13 +19,13 @@ STYLE = {
     "axes.spines.right": False,
 }
 
-# Okabe & Ito 2008, without the yellow: told apart with any colour vision; line styles and markers
-# tell them apart without colour.
+# Okabe & Ito 2008, without the yellow: distinct with any color vision; line styles and markers
+# make them distinct without color.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 FIGURES = (".png", ".svg", ".pdf")
-"""How the name of a picture may end."""
+"""Allowed extensions of figure files."""
 
 # No dates or versions: equal numbers give equal files.
 _METADATA = {
@@ -38,23 +36,26 @@ _METADATA = {
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure of matplotlib in the format that the ending of the name says, one of
-    :data:`FIGURES`.
+    """Write a matplotlib figure in the format of its extension.
+
+    The extension is one of :data:`FIGURES`.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    kind = path.suffix.lower()
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=kind[1:], metadata=_METADATA[kind])
-    write_bytes(path, drawn.getvalue())
+    extension = path.suffix.lower()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=extension[1:], metadata=_METADATA[extension])
+    write_bytes(path, buffer.getvalue())
 
 
 @contextmanager
 def drawing(width: float, height: float, style: Mapping[str, Any]) -> Iterator[Any]:
-    """An empty matplotlib figure of this size in inches, to be drawn and saved within the context.
+    """Provide an empty matplotlib figure of a size in inches.
+
+    It must be drawn and saved within the context.
 
     Raises
     ------

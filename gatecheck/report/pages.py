@@ -1,4 +1,4 @@
-"""Pages that stand alone: one file, no network, no script, every string from outside escaped."""
+"""Self-contained pages: one file, no network, no scripts, external text escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatecheck.errors import MissingExtraError
 
 
 def ready() -> None:
-    """See that what pages need is installed, before the work that they are to show is done.
+    """Check that the packages for pages are installed, before the work starts.
 
     Raises
     ------
@@ -34,16 +34,16 @@ def page(
     values: Mapping[str, Any],
     filters: Mapping[str, Callable[[Any], str]] | None = None,
 ) -> str:
-    """A page from a template in ``gatecheck/report/templates``.
+    """Render a template of ``gatecheck/report/templates``.
 
     Parameters
     ----------
     template
-        Its file name. One that ends in ``.html`` escapes what it is given.
+        File name. Values are escaped in an ``.html`` template.
     values
-        What it is filled with; to name one that is missing is an error.
+        Values of the template's variables; a missing one is an error.
     filters
-        Functions that the template may use behind a ``|``.
+        Additional Jinja filters.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def page(
         keep_trailing_newline=True,
     )
     environment.filters.update(filters or {})
-    # A lone surrogate, as of a file name that is no UTF-8, cannot be written to a file.
+    # A lone surrogate, as in a file name that is not UTF-8, cannot be written to a file.
     text: str = (
         environment.get_template(template)
         .render(values)
@@ -74,8 +74,9 @@ def page(
 
 
 def svg_of(figure: Any) -> str:
-    """A matplotlib figure as SVG text that depends on nothing but what is drawn and the version of
-    matplotlib.
+    """Return a matplotlib figure as reproducible SVG text.
+
+    It depends only on the drawing and the version of matplotlib.
     """
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
@@ -83,18 +84,17 @@ def svg_of(figure: Any) -> str:
 
 
 def inline_svg(drawn: str, name: str, description: str) -> str:
-    """SVG text as an ``<svg>`` for a page, which a screen reader reads as an image with that
-    description.
+    """Return SVG text as an ``<svg>`` element with a description for screen readers.
 
     Parameters
     ----------
     drawn
-        From :func:`svg_of`.
+        Text from :func:`svg_of`.
     name
-        Unique in the page: ids within the picture begin with it, since all pictures of a page share
-        theirs.
+        Name unique in the page, and the prefix of all ids in the figure, which are otherwise the
+        same in all figures of a page.
     description
-        What is to be seen.
+        Text that describes the image.
     """
     from markupsafe import Markup, escape
 
@@ -102,7 +102,7 @@ def inline_svg(drawn: str, name: str, description: str) -> str:
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
     drawn = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn)
     drawn = re.sub(r' (?:width|height)="[\d.]+pt"', "", drawn, count=2)
-    opening = f'<svg role="img" aria-labelledby="{name}-title"'
-    named = f'><title id="{name}-title">{escape(description)}</title>'
-    svg: str = Markup(drawn.replace("<svg", opening, 1).replace(">", named, 1))
+    open_tag = f'<svg role="img" aria-labelledby="{name}-title"'
+    title = f'><title id="{name}-title">{escape(description)}</title>'
+    svg: str = Markup(drawn.replace("<svg", open_tag, 1).replace(">", title, 1))
     return svg

@@ -1,4 +1,4 @@
-"""Proofs in words: what was proven of what, for all of which inputs."""
+"""Proofs as text: statements, subjects and the boxes of inputs they hold for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS: dict[Outcome, str] = {
 
 
 def _grouped(proofs: Sequence[Proof]) -> list[tuple[Outcome, str, str, list[Proof]]]:
-    """By outcome, what they are about, and what they are claimed for."""
+    """Group proofs by outcome, subject and box of inputs."""
     groups: dict[tuple[Outcome, str, str], list[Proof]] = {}
     for p in proofs:
         groups.setdefault((p.outcome, p.of, p.box), []).append(p)
@@ -33,21 +33,23 @@ def _grouped(proofs: Sequence[Proof]) -> list[tuple[Outcome, str, str, list[Proo
 
 
 def _detail(proof: Proof, details: bool) -> str:
-    """What carries a proof, if that is asked for; why there is none in any case."""
+    """Return why a proof failed, or with `details` also what carries it."""
     return proof.detail if details or proof.outcome in ("not proved", "refuted") else ""
 
 
 def sentences(proofs: Sequence[Proof]) -> list[str]:
-    """One sentence for what has one outcome, of one thing, for one box."""
+    """Return one sentence for each outcome, subject and box of inputs."""
     return [
-        f"{WORDS[outcome]} of {of}, for {box}: {'; '.join(': '.join(filter(None, (p.says, _detail(p, False)))) for p in group)}"
+        f"{WORDS[outcome]} of {of}, for {box}: "
+        + "; ".join(": ".join(filter(None, (p.says, _detail(p, False)))) for p in group)
         for outcome, of, box, group in _grouped(proofs)
     ]
 
 
 def proofs_list(proofs: Sequence[Proof], *, details: bool = False) -> RenderableType:
-    """A line a statement, under what it is about and for what; with `details` what carries each,
-    else only why one fails.
+    """Return one line per statement, grouped by outcome, subject and box of inputs.
+
+    With `details`, each proof comes with what carries it; otherwise only failures are explained.
     """
     parts: list[RenderableType] = []
     for outcome, of, box, group in _grouped(proofs):

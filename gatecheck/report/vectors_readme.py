@@ -1,4 +1,4 @@
-"""The ``README.md`` in a folder of vectors: what is in it, how to read it in Python and in C, and what to write back."""
+"""Text of the ``README.md`` in a folder of test vectors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from gatecheck.report.vectors_table import certified_line, hidden_lines
 
 _PYTHON = """\
-# answer.py, run in this folder. my_cell.run is yours: it returns {"y": …, "hT": …} and whatever else is asked for below.
+# answer.py, run in this folder. my_cell.run is your code: it returns {"y": …, "hT": …} and any
+# other results listed above.
 import json
 from pathlib import Path
 
@@ -20,17 +21,20 @@ for case in json.loads(Path("manifest.json").read_text())["cases"]:
     with np.load(f"cases/{case['name']}.npz") as file:
         arrays = dict(file)
     params = {name: arrays[name] for name in case["parameters"]}
-    inputs = {name: arrays[name] for name in case["inputs"]}  # x, the cotangents, and whichever states are not absent
+    # x, the cotangents, and the states that are not absent
+    inputs = {name: arrays[name] for name in case["inputs"]}
     np.savez(f"answers/{case['name']}.npz", **run(case["cell"], params, **inputs))
 """
 
 _C = r"""
-/* read.c: print an array of a case, a number a line. cc -o read read.c && ./read cases/CASE.json inputs x */
+/* read.c: print an array of a case, one number per line.
+   cc -o read read.c && ./read cases/CASE.json inputs x */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The values of an array: section is "inputs" or "expected". The caller frees them; NULL if there is no such array. */
+/* Return the values of an array, or NULL if there is none; section is "inputs" or "expected".
+   The caller frees them. */
 static double *values(const char *json, const char *section, const char *name, size_t *count) {
     char key[256];
     snprintf(key, sizeof key, "\"%s\": {", section);
@@ -55,7 +59,8 @@ static double *values(const char *json, const char *section, const char *name, s
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4) return fprintf(stderr, "usage: read cases/CASE.json inputs|expected NAME\n"), 2;
+    if (argc != 4)
+        return fprintf(stderr, "usage: read cases/CASE.json inputs|expected NAME\n"), 2;
     FILE *file = fopen(argv[1], "rb");
     if (!file) return perror(argv[1]), 2;
     fseek(file, 0, SEEK_END);
@@ -92,7 +97,7 @@ The arrays of `{row["name"]}`, where {sizes}:
 
 
 def readme(manifest: Mapping[str, Any]) -> str:
-    """The text for a manifest."""
+    """Return the text for a manifest."""
     cells = "\n".join(_cell(manifest, cell) for cell in manifest["cells"])
     hidden = "\n".join(f"- {line}" for line in hidden_lines(manifest))
     version = manifest["versions"].get("gatecheck", "")
@@ -100,40 +105,38 @@ def readme(manifest: Mapping[str, Any]) -> str:
     return f"""\
 # Test vectors for recurrent cells
 
-{len(manifest["cases"])} cases in {manifest["dtype"]}, with the parameters as the convention
-`{manifest["convention"]}` spells them, made by gatecheck {version}
-(seed {manifest["seed"]}). Run your cell on each, write its answers beside them, and have them judged:
+{len(manifest["cases"])} cases in {manifest["dtype"]}, with parameters in the convention
+`{manifest["convention"]}`, written by gatecheck {version} (seed {manifest["seed"]}).
+Run your cell on each case, write its answers to this folder, and check them:
 
 ```sh
 gatecheck vectors check .
 ```
 
-## What is here
+## Files
 
-`manifest.json` lists the cases with their shapes and checksums. Each case is there twice, with the same numbers:
-`cases/CASE.npz` for NumPy, and
-`cases/CASE.json`, in which every number is a hexadecimal float such as `"0x1.8p+1"`, which is exact. C's `strtod`,
-Python's `float.fromhex` and
-many others read it. Arrays are in row-major (C) order: the last index runs fastest.
+`manifest.json` lists the cases with their shapes and checksums. Each case is stored twice, with the
+same numbers: as `cases/CASE.npz` for NumPy, and as `cases/CASE.json`, where every number is a
+hexadecimal float such as `"0x1.8p+1"`, which is exact and can be read by C's `strtod`, Python's
+`float.fromhex` and many others. Arrays are in row-major (C) order: the last index runs fastest.
 
-- `inputs`: the parameters, `x` (T, B, D), the initial states `h0`, `c0`, and the cotangents `dy`, `dhT`, `dcT`. A
-  state that is not there is zero.
-  If there are `lengths`, row b ends after `lengths[b]` steps: its state is then held, and its `y` is zero.
-- `expected`: `y` (T, B, H), the last states `hT`, `cT`, and the gradients of the sum of `dy*y + dhT*hT + dcT*cT`:
-  `dNAME` for each parameter and for
-  `x`, `h0` and `c0`. Each comes with a `tolerance`, entry by entry: by how much correct code in {manifest["dtype"]} may differ.
+- `inputs`: the parameters, `x` (T, B, D), the initial states `h0`, `c0`, and the cotangents `dy`,
+  `dhT`, `dcT`. An absent state is zero. If there are `lengths`, row b ends after `lengths[b]`
+  steps: its state is then held, and its `y` is zero.
+- `expected`: `y` (T, B, H), the last states `hT`, `cT`, and the gradients of the sum of
+  `dy*y + dhT*hT + dcT*cT`: `dNAME` for each parameter and for `x`, `h0` and `c0`. Each comes with
+  an entrywise `tolerance`: by how much correct code in {manifest["dtype"]} may differ.
   {certified[0].upper()}{certified[1:]}.
   In the `.npz` these arrays are called `expected.y`, `tolerance.y` and so on.
 
 {cells}
-## What to write back
+## Answers
 
-`answers/CASE.npz`, or `answers/CASE.json` if that is easier: one file a case, with the arrays of `expected` under
-the same names and of the same
-shapes. Gradients are optional; if there is one, all of the case are asked for, but those of states that are absent.
-In JSON an array is nested lists,
-or an object of `"shape"` and flat `"values"`, and a number is decimal (17 digits are exact) or a hexadecimal float in a string
-(C: `printf("\\"%a\\"", value)`):
+Write one file per case, `answers/CASE.npz` or `answers/CASE.json`, with the arrays of `expected`
+under the same names and of the same shapes. Gradients are optional; if one is given, all of the
+case are required, except those of absent states. In JSON, an array is nested lists, or an object of
+`"shape"` and flat `"values"`; a number is decimal (17 digits are exact) or a hexadecimal float in a
+string (C: `printf("\\"%a\\"", value)`):
 
 ```json
 {{"y": [[[0.25, -0.5]]], "hT": {{"shape": [1, 2], "values": ["0x1p-2", "-0x1p-1"]}}}}
@@ -149,7 +152,7 @@ or an object of `"shape"` and flat `"values"`, and a number is decimal (17 digit
 ```c
 {_C}```
 
-## What these cases cannot tell
+## Faults that these cases cannot reveal
 
 {hidden}
 """

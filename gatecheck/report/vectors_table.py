@@ -1,4 +1,4 @@
-"""Vectors in the terminal: what was exported and what it cannot tell, and what came back."""
+"""Terminal tables of exported test vectors and of the answers to them."""
 
 from __future__ import annotations
 
@@ -18,47 +18,53 @@ BAD = "bold red"
 VERDICTS = {"pass": "bold green", "inconclusive": "bold yellow"}
 
 NAMED = 12
-"""How many faults a sentence names; the manifest has them all."""
+"""Number of faults that a sentence names; the manifest lists all."""
 
 
 def hidden_lines(manifest: Mapping[str, Any]) -> list[str]:
-    """For each cell, which known faults its cases could not have told."""
+    """Return one line per cell with the known faults its cases cannot reveal."""
     lines = []
-    for cell, found in manifest["faults"].items():
-        names = [fault["name"] for fault in found["untold"]]
+    for cell, fault_data in manifest["faults"].items():
+        names = [fault["name"] for fault in fault_data["untold"]]
         listed = ", ".join(names[:NAMED]) + (
             f" and {len(names) - NAMED} more (see manifest.json)" if len(names) > NAMED else ""
         )
-        if not found["known"]:
+        if not fault_data["known"]:
             lines.append(
-                f"{cell}: no fault is known in the equations of this cell beyond those of the plain one, which were not tried"
+                f"{cell}: no known fault is specific to the equations of this cell; "
+                "those of the plain one were not tried"
             )
         elif not names:
             lines.append(
-                f"{cell}: these cases tell all {found['known']} known faults in its equations"
+                f"{cell}: these cases reveal "
+                f"all {fault_data['known']} known faults in its equations"
             )
         else:
             lines.append(
-                f"{cell}: of {found['known']} known faults in its equations these cases could not have told {len(names)}: {listed}"
+                f"{cell}: of {fault_data['known']} known faults in its equations "
+                f"these cases cannot reveal {len(names)}: {listed}"
             )
     return lines
 
 
 def certified_line(manifest: Mapping[str, Any]) -> str:
-    """Whether the expected results of an export are certified, and if not why."""
+    """Return whether the expected results are certified, and if not why."""
     if manifest["certified"]:
-        return "every expected number is certified: of all float64 numbers it is the nearest to the exact one"
-    which = [row["name"] for row in manifest["cases"] if not row["certified"]]
+        return (
+            "every expected number is certified to be the float64 number nearest to the exact one"
+        )
+    names = [row["name"] for row in manifest["cases"] if not row["certified"]]
     cases = (
         "the expected numbers"
-        if len(which) == len(manifest["cases"])
-        else f"the expected numbers of {', '.join(which)}"
+        if len(names) == len(manifest["cases"])
+        else f"the expected numbers of {', '.join(names)}"
     )
-    return f"{cases} are the reference's in float64, and not certified: {'; '.join(manifest['uncertified'])}"
+    reasons = "; ".join(manifest["uncertified"])
+    return f"{cases} are the reference's in float64, and not certified: {reasons}"
 
 
 def export_table(manifest: Mapping[str, Any], folder: str) -> RenderableType:
-    """What an export wrote."""
+    """Return the cases of an export, and the faults that they cannot reveal."""
     table = _table(("case", "regime", "absent"), ("T", "B", "D", "H"))
     for row in manifest["cases"]:
         ragged = " (rows end early)" if "lengths" in row["inputs"] else ""
@@ -68,15 +74,18 @@ def export_table(manifest: Mapping[str, Any], folder: str) -> RenderableType:
             " ".join(row["absent"]),
             *(str(row["sizes"][k]) for k in "TBDH"),
         )
-    what = f"{len(manifest['cases'])} cases in {manifest['dtype']}, convention {manifest['convention']}, seed {manifest['seed']}"
-    after = (
-        f"written: {folder}; its README.md says what to do, then `gatecheck vectors check {folder}`"
+    summary = (
+        f"{len(manifest['cases'])} cases in {manifest['dtype']}, "
+        f"convention {manifest['convention']}, seed {manifest['seed']}"
+    )
+    instructions = (
+        f"written: {folder}; follow its README.md, then `gatecheck vectors check {folder}`"
     )
     lines = [Text(certified_line(manifest), "" if manifest["certified"] else "yellow")]
     lines += [
-        Text(line, "yellow" if "could not" in line else "") for line in hidden_lines(manifest)
+        Text(line, "yellow" if "cannot reveal" in line else "") for line in hidden_lines(manifest)
     ]
-    return Group(table, Text(what), *lines, Text(after))
+    return Group(table, Text(summary), *lines, Text(instructions))
 
 
 def _table(names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
@@ -98,10 +107,10 @@ def _quantities(result: VectorsResult, cell: str) -> RenderableType:
     )
     answers = [c for c in result.cases if c.cell == cell and c.quantities]
     for q in result.in_all(cell):
-        of = [own.outcome for c in answers for own in c.quantities if own.name == q.name]
-        bad = f"{of.count('failed')} of {len(of)}" if "failed" in of else ""
+        outcomes = [own.outcome for c in answers for own in c.quantities if own.name == q.name]
+        failures = f"{outcomes.count('failed')} of {len(outcomes)}" if "failed" in outcomes else ""
         numbers = (_number(q.median_ulps), _number(q.worst_ulps), _number(q.ratio))
-        table.add_row(q.name, _outcome(q), f"{q.ulps.size:,}", *numbers, bad)
+        table.add_row(q.name, _outcome(q), f"{q.ulps.size:,}", *numbers, failures)
     return table
 
 
@@ -135,14 +144,15 @@ def _findings(result: VectorsResult) -> Iterator[RenderableType]:
 
 
 def answers_table(result: VectorsResult) -> RenderableType:
-    """What came back, quantity by quantity and case by case, and for every finding what is wrong."""
+    """Return the judgment of the answers by quantity and by case, with findings."""
     cells = dict.fromkeys(c.cell for c in result.cases if c.quantities)
     origin = "the reference's results in float64" if result.uncertified else "certified results"
     legend = Text(
-        f"ulps: units in the last place, from {origin}; near zero they may be many and yet within budget",
+        f"ulps: units in the last place, from {origin}; "
+        "near zero they may be many and yet within budget",
         "dim",
     )
-    why: list[RenderableType] = [
+    reasons: list[RenderableType] = [
         Padding(Text(f"not certified: {reason}", "yellow"), (0, 0, 0, 1))
         for reason in result.uncertified
     ]
@@ -150,7 +160,7 @@ def answers_table(result: VectorsResult) -> RenderableType:
     tables = [_quantities(result, cell) for cell in cells]
     return Group(
         *tables,
-        *([legend, *why] if tables else []),
+        *([legend, *reasons] if tables else []),
         _cases(result),
         *notes,
         *_findings(result),
@@ -159,7 +169,7 @@ def answers_table(result: VectorsResult) -> RenderableType:
 
 
 def answers_line(result: VectorsResult) -> Text:
-    """The verdict, and how many cases passed, failed, are missing and so on."""
+    """Return the verdict and the numbers of cases passed, failed, missing and so on."""
     counts = [
         f"{len(result.cases)} cases",
         f"{result.count('passed')} passed",

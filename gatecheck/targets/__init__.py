@@ -1,1 +1,1 @@
-"""Whose cells: from the name of a target to an implementation that can be run."""
+"""Targets: from a name to an implementation that can be run."""

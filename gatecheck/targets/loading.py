@@ -1,4 +1,4 @@
-"""From the name of a target to an implementation."""
+"""Loading of implementations by the names of targets."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ ADAPTERS = {
     "onnxruntime": "gatecheck.targets.adapters.onnx.runtime",
     "onnx.reference": "gatecheck.targets.adapters.onnx.reference",
 }
-"""Modules whose classes are not implementations themselves, and the adapter that makes one of them.
-"""
+"""Adapters by the module whose classes they turn into implementations."""
 
 PROGRAM = "exec:"
 LIBRARY = re.compile(r"\.(dll|dylib|so(\.\d+)*)$", re.IGNORECASE)
-"""How the path of a shared library ends, perhaps with its version."""
+"""Suffix of a shared library, perhaps with its version."""
 
 FORMS = (
-    f"builtin:CELL, {', '.join(f'{module}:CLASS' for module in ADAPTERS)}, each perhaps as CLASS(OPTION=VALUE), "
-    'package.module:OBJECT, path/to/file.py:OBJECT, path/to/model.onnx:NODE, path/to/library.so:FUNCTION or "exec:PROGRAM ARGUMENT ..."'
+    f"builtin:CELL, {', '.join(f'{module}:CLASS' for module in ADAPTERS)}, each perhaps as "
+    "CLASS(OPTION=VALUE), "
+    "package.module:OBJECT, path/to/file.py:OBJECT, path/to/model.onnx:NODE, "
+    'path/to/library.so:FUNCTION or "exec:PROGRAM ARGUMENT ..."'
 )
 
 
@@ -52,7 +53,7 @@ def load(
     convention: str | None = None,
     device: str | None = None,
 ) -> Subject | CustomSubject:
-    """The implementation that a command names.
+    """Return the implementation that a command names.
 
     Parameters
     ----------
@@ -63,24 +64,24 @@ def load(
         :mod:`gatecheck.targets.adapters.library`) or ``exec:./program argument``
         (:mod:`gatecheck.targets.adapters.program`).
     cell, convention
-        Instead of what it declares.
+        Override what it declares.
     device
-        Where PyTorch computes, such as ``"cuda"``; by default on the CPU.
+        Device on which PyTorch computes, such as ``"cuda"``; by default the CPU.
 
     Raises
     ------
     UsageError
-        If the name has none of these forms, or what it names has no choice of devices.
+        If the name has none of these forms, or the target has no choice of devices.
     TargetError
         If the target cannot be found, imported or started, or is not an implementation; if there is
         no such device here.
     """
-    found = _found(target, cell, convention, device)
-    if device is not None and getattr(found.target, "device", None) != device:
+    implementation = _found(target, cell, convention, device)
+    if device is not None and getattr(implementation.target, "device", None) != device:
         raise UsageError(
             f"{target} has no choice of devices; --device {device} does not apply to it"
         )
-    return found
+    return implementation
 
 
 def _found(
@@ -98,13 +99,13 @@ def _found(
     if module == "builtin":
         built = Builtin(as_cell(name))
         if convention is not None or (cell is not None and as_cell(cell) != built.cell):
-            asked = " ".join(
+            overrides = " ".join(
                 filter(
                     None, [cell and f"--cell {cell}", convention and f"--convention {convention}"]
                 )
             )
             raise UsageError(
-                f"{target} is a {built.cell} in canonical arrays; {asked} does not apply to it"
+                f"{target} is a {built.cell} in canonical arrays; {overrides} does not apply to it"
             )
         return subject(built, name=target)
     if module in ADAPTERS:
@@ -114,38 +115,43 @@ def _found(
             )
         adapt = importlib.import_module(ADAPTERS[module]).adapt
         name, options = _options(name, target)
-        known = {
+        option_defaults = {
             k: p.default
             for k, p in inspect.signature(adapt).parameters.items()
             if p.kind is p.KEYWORD_ONLY
         }
-        moved = {"device": device or known.pop("device")} if "device" in known else {}
+        placement = (
+            {"device": device or option_defaults.pop("device")}
+            if "device" in option_defaults
+            else {}
+        )
         for option, value in options.items():
-            if type(value) is not type(known.get(option)):
-                may = " and ".join(f"{k}={usual}" for k, usual in known.items())
-                there_is = f"; there is, by default, {may}" if may else ""
+            if type(value) is not type(option_defaults.get(option)):
+                defaults = " and ".join(f"{k}={usual}" for k, usual in option_defaults.items())
+                listed = f"; the options are, by default, {defaults}" if defaults else ""
                 raise UsageError(
-                    f"{target}: {option}={value!r} is no option of {module} here{there_is}"
+                    f"{target}: {option}={value!r} is not an option of {module} here{listed}"
                 )
-        made = adapt(name, cell, **options, **moved)
-        return subject(made, name=target)
+        implementation = adapt(name, cell, **options, **placement)
+        return subject(implementation, name=target)
     if LIBRARY.search(module):
         return subject(library.adapt(module, name, cell, convention), name=target)
-    found = _attribute(
+    loaded = _attribute(
         _from_file(Path(module)) if module.endswith(".py") else _from_module(module), name, target
     )
-    if is_custom(found, cell):
-        return custom_subject(found, target)
-    if _is_module(found):
-        found = importlib.import_module("gatecheck.targets.adapters.torch_module").adapt(
-            found, cell, convention, device
+    if is_custom(loaded, cell):
+        return custom_subject(loaded, target)
+    if _is_module(loaded):
+        loaded = importlib.import_module("gatecheck.targets.adapters.torch_module").adapt(
+            loaded, cell, convention, device
         )
-    return subject(found, cell=cell, convention=convention, name=target)
+    return subject(loaded, cell=cell, convention=convention, name=target)
 
 
 def file_of(target: str) -> Path | None:
-    """The file that a target is in, where its name says so, as in ``path/to/file.py:object`` or
-    ``model.onnx:node``.
+    """Return the file that a target's name contains, if any.
+
+    Examples are ``path/to/file.py:object`` and ``model.onnx:node``.
     """
     if target.startswith(PROGRAM):
         return None
@@ -159,29 +165,33 @@ def file_of(target: str) -> Path | None:
 
 
 def placed(target: str, folder: Path) -> str:
-    """The same target where a file in its name is meant to be in a folder."""
+    """Return the target with a file in its name taken relative to a folder."""
     file = file_of(target)
     return target if file is None else target.replace(str(file), str(folder / file), 1)
 
 
 def installed() -> list[tuple[str, str | None]]:
-    """Every target that can be audited here, with its cell where the target leaves it open: our
-    cells, then the frameworks installed.
+    """Return all targets available here: our cells, then installed frameworks.
+
+    Each comes with its cell where its name leaves that open.
     """
-    found: list[tuple[str, str | None]] = [(f"builtin:{name}", None) for name in CELLS]
+    targets: list[tuple[str, str | None]] = [(f"builtin:{name}", None) for name in CELLS]
     for module, adapter in ADAPTERS.items():
         if importlib.util.find_spec(module.partition(".")[0]):
-            # a framework may lack what it runs on, as Keras without a backend
+            # A framework may lack a dependency, such as Keras without a backend.
             with suppress(MissingExtraError):
-                found += [
+                targets += [
                     (f"{module}:{name}", cell)
                     for name, cell in importlib.import_module(adapter).TARGETS
                 ]
-    return found
+    return targets
 
 
 def _is_module(found: Any) -> bool:
-    """Whether it is a class of PyTorch's modules; whoever made one has imported PyTorch."""
+    """Return whether an object is a class of PyTorch modules.
+
+    Whoever made one has imported PyTorch.
+    """
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(found, type) and issubclass(found, torch.nn.Module)
 
@@ -197,7 +207,7 @@ def _words(target: str) -> list[str]:
 
 
 def _options(name: str, target: str) -> tuple[str, dict[str, Any]]:
-    """A name and what stands in brackets behind it, as in ``GRU(bias=False)``."""
+    """Return a name and its options, as in ``GRU(bias=False)``."""
     if "(" not in name:
         return name, {}
     try:
@@ -207,17 +217,18 @@ def _options(name: str, target: str) -> tuple[str, dict[str, Any]]:
         return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
     except (SyntaxError, ValueError) as error:
         raise UsageError(
-            f"the target {target!r} should be written MODULE:CLASS or MODULE:CLASS(OPTION=VALUE, ...)"
+            f"the target {target!r} should be written MODULE:CLASS or MODULE:CLASS(OPTION=VALUE, "
+            "...)"
         ) from error
 
 
 def _attribute(module: Any, name: str, target: str) -> Any:
-    found = module
+    value = module
     for part in name.split("."):
-        if not hasattr(found, part):
+        if not hasattr(value, part):
             raise TargetError(f"{target}: there is no {name} there")
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def _from_file(path: Path) -> Any:
@@ -225,13 +236,13 @@ def _from_file(path: Path) -> Any:
         raise TargetError(f"there is no file {path}")
 
     def run() -> Any:
-        # no file of a user's replaces a module of the same name
+        # A user's file must not replace a module of the same name.
         name = f"gatecheck_target_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise TargetError(f"{path} cannot be imported as Python")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses and pickles of the target look themselves up there
+        sys.modules[name] = module  # dataclasses and pickles look up their own module
         spec.loader.exec_module(module)
         return module
 

@@ -1,4 +1,7 @@
-"""Which cases are exported as vectors: conclusive ones, of distinct sizes, in every regime."""
+"""Choice of the cases that are exported as vectors.
+
+They are conclusive, have distinct sizes, and cover every regime.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,26 @@ from gatecheck.checking.evidence import compared
 from gatecheck.errors import UsageError
 
 TRIES = 50
-"""How many draws a case has. In every regime at least 18 of 20 draws were conclusive, of 8 cells in
-both dtypes.
+"""Draws that a case may take.
+
+In every regime at least 18 of 20 draws were conclusive, of 8 cells in both dtypes.
 """
 
 LARGEST = 8
-"""The largest of sizes that are drawn: cases are read by eye and by small machines."""
+"""Largest size that is drawn: cases are read by people and by small machines."""
 
 LARGEST_OF_LONG = 6
-"""The same where there are many steps, since forward mode takes time by the fourth power of sizes
-and the square of steps.
+"""Largest size where there are many steps.
+
+Forward mode takes time by the fourth power of sizes and the square of steps.
 """
 
 
 class Kind(NamedTuple):
-    """One kind of case: a regime, how many steps (None: a few), and whether initial states are
-    absent or rows end early.
+    """A kind of case.
+
+    It is a regime, a number of steps (None: a few), and whether initial states are absent or rows
+    end early.
     """
 
     regime: str = "generic"
@@ -47,15 +54,16 @@ KINDS = (
     Kind("large"),
     Kind("small"),
 )
-"""In the order in which they are exported; after the last comes the first again, of other sizes and
-numbers.
+"""Kinds in the order of export.
+
+After the last, the first follows again, with other sizes and numbers.
 """
 
 RAGGED = Kind(ragged=True)
 
 
 def is_conclusive(case: Case) -> bool:
-    """Whether every block of every result can be judged."""
+    """Return whether every block of every result can be judged."""
     budget = case_budget(case)
     return all(
         block.judged for block in compared(case.cell, budget.exact, budget.exact, budget.tolerance)
@@ -63,21 +71,21 @@ def is_conclusive(case: Case) -> bool:
 
 
 def choose(cell: Cell, kind: Kind, *, seed: int, number: int, dtype: str) -> Case:
-    """A case of a kind, all of whose expected results can be judged.
+    """Draw a case of a kind, all of whose expected results can be judged.
 
     Parameters
     ----------
     cell, kind
-        What it is for, and of which kind.
+        The cell, and the kind of case.
     seed, number
-        Of the export, and of the case in it: equal ones give the same case.
+        Seed of the export, and number of the case in it: equal ones give the same case.
     dtype
         ``"float32"`` or ``"float64"``.
 
     Raises
     ------
     UsageError
-        If there is none among :data:`TRIES` draws.
+        If there is no such case among :data:`TRIES` draws.
     """
     for attempt in range(TRIES):
         rng = np.random.default_rng([seed, number, attempt])
@@ -95,13 +103,15 @@ def choose(cell: Cell, kind: Kind, *, seed: int, number: int, dtype: str) -> Cas
         if is_conclusive(case):
             return case
     raise UsageError(
-        f"of {TRIES} cases of a {cell} in the regime {kind.regime} none could be judged in {dtype}; another seed may find one"
+        f"of {TRIES} cases of a {cell} in the regime {kind.regime} none could be judged "
+        f"in {dtype}; another seed may find one"
     )
 
 
 def _sizes(cell: Cell, kind: Kind, rng: np.random.Generator) -> Sizes:
-    """Sizes that differ from each other and from the width of a projection, since equal ones hide a
-    transpose.
+    """Draw sizes that differ from each other and from the width of a projection.
+
+    Equal ones would hide a transpose.
     """
     largest = LARGEST_OF_LONG if (kind.T or 0) > LARGEST else LARGEST
     free = [n for n in range(2, largest + 1) if n not in (kind.T, cell.projection)]

@@ -1,7 +1,7 @@
-"""The answers to vectors, judged as an audit judges: against results and budgets that are computed
-here, from the inputs of a case.
+"""Check of answers to vectors, judged as an audit judges.
 
-What the folder says that they should be is compared, and otherwise not used.
+They are compared with results and budgets that are computed here, from the inputs of a case. The
+expected results in the folder are compared too, and otherwise not used.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from gatecheck.vectors.files import (
 from gatecheck.vectors.result import CaseAnswer, Outcome, Quantity, VectorsResult
 
 NAMED = 5
-"""How many unknown files or arrays a sentence names."""
+"""Number of unknown files or arrays that a sentence names."""
 
 
 def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsResult:
@@ -51,7 +51,7 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
     folder
         One that :func:`export` wrote, with ``answers/CASE.npz`` or ``answers/CASE.json`` in it.
     progress
-        Called with how many cases are done, of how many, and which is at hand.
+        Called with the number of cases done, the total, and the name of the current case.
 
     Raises
     ------
@@ -68,15 +68,16 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
             f"there is no folder {folder}; `gatecheck vectors export {folder}` makes one"
         )
     manifest, entries = read_manifest(folder)
-    found = _answer_files(folder)
+    answer_files = _answer_files(folder)
     known = {f"{e.name}.{ending}" for e in entries for ending in ENDINGS}
-    if not known & set(found):
+    if not known & set(answer_files):
         raise TargetError(
             f"{folder / 'answers'} holds no answers to these {len(entries)} cases: "
-            f"write answers/{entries[0].name}.npz or .json and so on, as {folder / 'README.md'} says"
+            f"write answers/{entries[0].name}.npz or .json and so on, "
+            f"as {folder / 'README.md'} says"
         )
     notes = []
-    if extra := [name for name in found if name not in known]:
+    if extra := [name for name in answer_files if name not in known]:
         notes.append(f"answers/ also holds {_listed(extra)}, which answers no case")
     if not (folder / "cases").is_symlink() and (
         extra := [name for name in _names(folder / "cases") if name not in known]
@@ -87,15 +88,21 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
     for k, entry in enumerate(entries):
         if progress:
             progress(k, len(entries), entry.name)
-        answered, more, reason = _check_case(folder, entry, found)
-        results.append(answered)
-        notes += more
+        case_answer, case_notes, reason = _check_case(folder, entry, answer_files)
+        results.append(case_answer)
+        notes += case_notes
         if reason:
             reasons[reason] = None
     first = entries[0]
-    about = versions("python-flint")
+    package_versions = versions("python-flint")
     return VectorsResult(
-        first.convention.name, first.dtype, manifest["seed"], results, notes, about, list(reasons)
+        first.convention.name,
+        first.dtype,
+        manifest["seed"],
+        results,
+        notes,
+        package_versions,
+        list(reasons),
     )
 
 
@@ -122,8 +129,16 @@ def _listed(names: Sequence[str]) -> str:
 def _check_case(
     folder: Path, entry: Entry, found: Sequence[str]
 ) -> tuple[CaseAnswer, list[str], str]:
-    """What came back for a case, what else was seen, and why its ulps are not from certified
-    values: nothing if they are.
+    """Judge the answer to a case.
+
+    Returns
+    -------
+    answer
+        The answer, judged.
+    notes
+        Anything else that was noticed.
+    reason
+        Why ulps are not from certified values; empty if they are.
     """
     stored, notes = _stored(folder, entry)
     if stored is None:
@@ -132,25 +147,25 @@ def _check_case(
     budget = case_budget(case)
     expected = in_convention(cell, entry.convention, budget.exact)
     tolerance = tolerance_in_convention(cell, entry.convention, budget.tolerance)
-    about: dict[str, Any] = {"name": entry.name, "cell": cell.name, "case": str(case)}
+    fields: dict[str, Any] = {"name": entry.name, "cell": cell.name, "case": str(case)}
 
     def unjudged(outcome: Outcome, why: str) -> tuple[CaseAnswer, list[str], str]:
         return (
-            CaseAnswer(**about, outcome=outcome, reason=why),
+            CaseAnswer(**fields, outcome=outcome, reason=why),
             [*notes, *_differences(entry, stored, expected, tolerance, None)],
             "",
         )
 
-    given = [name for name in (f"{entry.name}.{ending}" for ending in ENDINGS) if name in found]
-    if not given:
+    names = [name for name in (f"{entry.name}.{ending}" for ending in ENDINGS) if name in found]
+    if not names:
         return unjudged("missing", f"there is no answers/{entry.name}.npz or .json")
-    if len(given) > 1:
-        return unjudged("malformed", f"both {' and '.join(given)} answer it: keep one")
+    if len(names) > 1:
+        return unjudged("malformed", f"both {' and '.join(names)} answer it: keep one")
     try:
-        answer = _read_answer(folder, given[0], entry, case, expected)
+        answer = _read_answer(folder, names[0], entry, case, expected)
     except CaseFileError as error:
-        return unjudged("malformed", f"answers/{given[0]}: {error}")
-    # which takes seconds, so not before there is something to judge
+        return unjudged("malformed", f"answers/{names[0]}: {error}")
+    # This takes seconds, so only once there is something to judge.
     certified, reason = certified_results(case)
     nearest = in_convention(cell, entry.convention, certified) if certified else None
     notes += _differences(entry, stored, expected, tolerance, nearest)
@@ -162,12 +177,13 @@ def _check_case(
         if all(q.outcome == "inconclusive" for q in quantities)
         else "passed"
     )
-    return CaseAnswer(**about, outcome=outcome, reason=wrong, quantities=quantities), notes, reason
+    return CaseAnswer(**fields, outcome=outcome, reason=wrong, quantities=quantities), notes, reason
 
 
 def _stored(folder: Path, entry: Entry) -> tuple[Stored | None, list[str]]:
-    """The case, from the first of its files that is as it was exported, and what is wrong with the
-    others.
+    """Return the case, from the first of its files that is as exported.
+
+    The second value is what is wrong with the other files.
     """
     stored, notes = None, []
     for ending in ENDINGS:
@@ -192,19 +208,18 @@ def _differences(
     tolerance: Mapping[str, Array],
     nearest: Mapping[str, Array] | None,
 ) -> list[str]:
-    """Where the folder's own expected results are not what was recomputed; elsewhere they may
-    differ by rounding, within the budget.
+    """Report where the folder's expected results differ from the recomputed ones.
 
-    Those that the folder calls certified may not, where the nearest numbers are known: there is but
-    one nearest.
+    On another machine they may differ by rounding, within the budget. Those that the folder calls
+    certified may not, where the nearest numbers are known: there is only one nearest.
     """
 
-    def same(given: Array | None, wanted: Array, within: Array) -> bool:
+    def same(actual: Array | None, desired: Array, atol: Array) -> bool:
         with np.errstate(all="ignore"):
             return (
-                given is not None
-                and given.shape == wanted.shape
-                and bool((np.abs(given - wanted) <= within).all())
+                actual is not None
+                and actual.shape == desired.shape
+                and bool((np.abs(actual - desired) <= atol).all())
             )
 
     wrong = [k for k, v in expected.items() if not same(stored.expected.get(k), v, tolerance[k])]
@@ -214,25 +229,27 @@ def _differences(
         if not same(stored.tolerance.get(k), v, v / 2)
     ]
     if not wrong and entry.certified and nearest:
-        off = [k for k, v in nearest.items() if not np.array_equal(stored.expected[k], v)]
+        not_nearest = [k for k, v in nearest.items() if not np.array_equal(stored.expected[k], v)]
         return (
             [
-                f"{entry.name}: its files call {', '.join(off)} certified, but not every number is the nearest"
+                f"{entry.name}: its files call {', '.join(not_nearest)} certified, "
+                "but not every number is the nearest"
             ]
-            if off
+            if not_nearest
             else []
         )
     if not wrong:
         return []
     return [
-        f"{entry.name}: its files say otherwise than was recomputed, and are not believed, about {', '.join(wrong)}"
+        f"{entry.name}: its files differ from what was recomputed, and are ignored, "
+        f"in {', '.join(wrong)}"
     ]
 
 
 def _read_answer(
     folder: Path, name: str, entry: Entry, case: Case, expected: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """The arrays that answer a case, of the right names, shapes and dtypes.
+    """Read the arrays that answer a case, and check names, shapes and dtypes.
 
     Raises
     ------
@@ -247,7 +264,7 @@ def _read_answer(
     )
     outputs = ["y", *(f"{k}T" for k in entry.cell.state)]
     gradients = [k for k in expected if k not in outputs]
-    # The gradient with respect to a state that was absent is often not to be had.
+    # Often there is no gradient with respect to a state that was absent.
     needed = [k for k in gradients if k[1:] not in STATES or case.get(k[1:]) is not None]
     wrong = []
     if extra := sorted(set(answer) - set(expected)):
@@ -277,18 +294,20 @@ def judge(
     budget: Budget,
     nearest: Mapping[str, Array] | None = None,
 ) -> tuple[list[Quantity], str]:
-    """Each quantity of an answer, and what is wrong with it: nothing if all hold.
+    """Judge each quantity of an answer, and say what is wrong with the answer.
+
+    The second value is empty if all quantities hold.
 
     Parameters
     ----------
     case
-        What was answered.
+        The case that was answered.
     convention
-        In whose names and layout.
+        The convention whose names and layout the answer has.
     answer
-        Outputs, and all gradients or none but those of absent states.
+        Outputs, and all gradients or none; those of absent states may be missing.
     budget
-        Of the case.
+        Budget of the case.
     nearest
         Certified results in the convention, from which ulps are counted; None to count from the
         budget's.
@@ -300,30 +319,29 @@ def judge(
         k: v > 0
         for k, v in tolerance_in_convention(cell, convention, _judgeable(case, budget)).items()
     }
-    given = {k: v for k, v in answer.items() if k in expected}
-    near = nearest or expected
+    results = {k: v for k, v in answer.items() if k in expected}
+    reference = nearest or expected
     quantities = [
-        _quantity(k, given[k], expected[k], near[k], tolerance[k], counts[k], budget.dtype)
+        _quantity(k, results[k], expected[k], reference[k], tolerance[k], counts[k], budget.dtype)
         for k in expected
-        if k in given
+        if k in results
     ]
     canonical = {
         k: v
-        for k, v in given.items()
+        for k, v in results.items()
         if k in budget.exact and k not in _own_gradients(case, convention)
     }
-    if "dx" in given:
-        own = {k: given[f"d{k}"] for k in convention.shapes(cell, *case.sizes[2:])}
-        canonical |= {f"d{k}": v for k, v in convention.pull_back(cell, own).items()}
+    if "dx" in results:
+        gradients = {k: results[f"d{k}"] for k in convention.shapes(cell, *case.sizes[2:])}
+        canonical |= {f"d{k}": v for k, v in convention.pull_back(cell, gradients).items()}
     try:
         agree(cell, canonical, budget.exact, budget.tolerance)
     except Violation as violation:
         return quantities, str(violation)
-    # Two biases that are added are judged together above, where what one lacks the other may make
-    # up for.
+    # Above, two biases that are added are judged by their sum, so that errors could cancel.
     wrong = [q.name for q in quantities if q.outcome == "failed"]
     return quantities, "\n".join(
-        _worst_entry(k, given[k], expected[k], tolerance[k]) for k in wrong
+        _worst_entry(k, results[k], expected[k], tolerance[k]) for k in wrong
     )
 
 
@@ -332,7 +350,7 @@ def _own_gradients(case: Case, convention: Convention) -> set[str]:
 
 
 def _judgeable(case: Case, budget: Budget) -> dict[str, Array]:
-    """One for every entry of a block that can be judged, zero for the others."""
+    """Return one for entries of blocks that can be judged, zero for the others."""
     judged = {
         b.label: b.judged for b in compared(case.cell, budget.exact, budget.exact, budget.tolerance)
     }
@@ -358,7 +376,7 @@ def _quantity(
     counts: Array,
     dtype: str,
 ) -> Quantity:
-    # A NaN where a number belongs is wrong however large the budget.
+    # A NaN instead of a number is wrong however large the budget.
     ratios = _ratios(found, expected, tolerance)[counts | np.isinf(errors(found, expected))]
     return Quantity(
         name,
@@ -371,4 +389,7 @@ def _worst_entry(name: str, found: Array, expected: Array, tolerance: Array) -> 
     ratios = _ratios(found, expected, tolerance)
     index = tuple(int(i) for i in np.unravel_index(np.argmax(ratios), ratios.shape))
     f, e, t = (a[index] for a in (found, expected, tolerance))
-    return f"{name}[{', '.join(map(str, index))}] is {f:.9g}, but should be {e:.9g} ± {t:.1e} ({ratios[index]:.3g} times its budget)"
+    return (
+        f"{name}[{', '.join(map(str, index))}] is {f:.9g}, but should be {e:.9g} ± {t:.1e} "
+        f"({ratios[index]:.3g} times its budget)"
+    )

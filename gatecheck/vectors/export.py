@@ -1,4 +1,7 @@
-"""Vectors: cases and expected results as files, for a cell that lives where Python does not."""
+"""Export of vectors: cases and expected results as files.
+
+They are for cells that run where Python does not.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,9 @@ from gatecheck.vectors.files import CASE_SCHEMA, SCHEMA, case_json, case_npz
 def in_convention(
     cell: Cell, convention: Convention, results: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Canonical results as an implementation in a convention returns them: y, hT, (cT), ``dNAME``
-    for its parameters, dx, dh0, (dc0).
+    """Return canonical results as an implementation in a convention returns them.
+
+    These are y, hT, (cT), ``dNAME`` for its parameters, dx, dh0, (dc0).
     """
     gradients = convention.gradients(cell, {k: results[f"d{k}"] for k in cell.param_shapes(1, 1)})
     outputs = {k: results[k] for k in ("y", *(f"{k}T" for k in cell.state))}
@@ -41,8 +45,9 @@ def in_convention(
 def tolerance_in_convention(
     cell: Cell, convention: Convention, tolerance: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """The same of tolerances, which have no sign: a gate of the other polarity has a negated
-    gradient.
+    """Return canonical tolerances as those of results in a convention.
+
+    They have no sign, while a gate of the other polarity has a negated gradient.
     """
     return {k: np.abs(v) for k, v in in_convention(cell, convention, tolerance).items()}
 
@@ -67,17 +72,17 @@ def export(
     Parameters
     ----------
     folder
-        It is made whole or not at all, and must not exist, or be empty.
+        The folder to write. It is written whole or not at all, and must not exist, or be empty.
     readme
-        What makes the text of ``README.md`` from the manifest.
+        Function that returns the text of ``README.md`` for a manifest.
     cells, convention, dtype, seed
-        Which cells, how they spell their parameters, in which dtype; equal seeds give equal cases.
+        Cells, the convention of their parameters, and their dtype; equal seeds give equal cases.
     cases
-        How many for each cell.
+        Number of cases for each cell.
     lengths
-        Whether to add one case for each cell whose rows end at lengths of their own.
+        Whether to add one case for each cell whose rows have different lengths.
     progress
-        Called with how much is done, of how much, and what is at hand.
+        Called with the work done, the total, and a label of the current step.
 
     Returns
     -------
@@ -91,7 +96,7 @@ def export(
     ConventionError
         If the convention cannot express a cell.
     """
-    folder, spelling = Path(folder), as_convention(convention)
+    folder, target_convention = Path(folder), as_convention(convention)
     _check_free(folder)
     if dtype not in ("float32", "float64"):
         raise UsageError(f"dtype is {dtype!r}, but should be 'float32' or 'float64'")
@@ -99,28 +104,28 @@ def export(
         raise UsageError(f"cases is {cases}, but should be at least 1")
     wanted = list(dict.fromkeys(as_cell(c) for c in cells))
     for cell in wanted:
-        spelling.shapes(cell, 1, 1)  # an error now rather than after a minute
+        target_convention.shapes(cell, 1, 1)  # raise now rather than after a minute
     kinds = [KINDS[k % len(KINDS)] for k in range(cases)] + [RAGGED] * lengths
     tick, total = progress or (lambda done, of, now: None), len(wanted) * (len(kinds) + 1)
     rows: list[dict[str, Any]] = []
     reasons: list[str] = []
     files: dict[str, bytes] = {}
-    hidden: dict[str, Any] = {}
+    fault_counts: dict[str, Any] = {}
     for n, cell in enumerate(wanted):
         chosen = []
         for k, kind in enumerate(kinds):
             tick(n * (len(kinds) + 1) + k, total, f"{cell}: case {k + 1}")
             chosen.append(choose(cell, kind, seed=seed, number=k, dtype=dtype))
-            row, own, reason = _case_files(f"{cell.name}-{k + 1}", chosen[-1], spelling)
+            row, own, reason = _case_files(f"{cell.name}-{k + 1}", chosen[-1], target_convention)
             rows.append(row)
             reasons += [reason] if reason else []
             files |= own
-        tick(n * (len(kinds) + 1) + len(kinds), total, f"{cell}: which faults these cases tell")
-        left = untold(chosen)
+        tick(n * (len(kinds) + 1) + len(kinds), total, f"{cell}: faults that these cases detect")
+        undetected = untold(chosen)
         known = sum(1 for fault in faults(cell.name) if fault.edit and not fault.equivalent)
-        hidden[cell.name] = {
+        fault_counts[cell.name] = {
             "known": known,
-            "untold": [{"name": fault.name, "says": fault.says} for fault in left],
+            "untold": [{"name": fault.name, "says": fault.says} for fault in undetected],
         }
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
@@ -128,10 +133,10 @@ def export(
         "certified": all(row["certified"] for row in rows),
         "uncertified": list(dict.fromkeys(reasons)),
         "seed": seed,
-        "convention": spelling.name,
+        "convention": target_convention.name,
         "dtype": dtype,
         "cells": [cell.name for cell in wanted],
-        "faults": hidden,
+        "faults": fault_counts,
         "cases": rows,
     }
     files |= {
@@ -150,30 +155,33 @@ def _check_free(folder: Path) -> None:
             )
         if folder.is_dir() and any(folder.iterdir()):
             raise UsageError(
-                f"{folder} is not empty, and nothing in it is overwritten: choose another folder, or remove this one"
+                f"{folder} is not empty, and nothing in it is overwritten: "
+                "choose another folder, or remove this one"
             )
         parent = next(p for p in folder.absolute().parents if p.exists())
     except OSError as error:
         raise UsageError(f"the folder {folder} cannot be made: {error.strerror}") from error
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UsageError(
-            f"the folder {folder} cannot be made: {parent} is {'read-only' if parent.is_dir() else 'no folder'}"
+            f"the folder {folder} cannot be made: "
+            f"{parent} is {'read-only' if parent.is_dir() else 'not a folder'}"
         )
 
 
 def _case_files(
     name: str, case: Case, convention: Convention
 ) -> tuple[dict[str, Any], dict[str, bytes], str]:
-    """The manifest's row of a case, its files, and why its results are not certified: nothing if
-    they are.
+    """Return the manifest's row of a case, its files, and a reason.
+
+    The reason is why its results are not certified; it is empty if they are.
     """
     budget = case_budget(case)
     certified, reason = certified_results(case)
     params = convention.spell(case.cell, case.params)
-    rest = {k: case[k] for k in ("x", *STATES, *COTANGENTS, "lengths") if k in case.arrays}
+    inputs = {k: case[k] for k in ("x", *STATES, *COTANGENTS, "lengths") if k in case.arrays}
     expected = in_convention(case.cell, convention, certified or budget.exact)
     tolerance = tolerance_in_convention(case.cell, convention, budget.tolerance)
-    about = {
+    description = {
         "name": name,
         "cell": case.cell.name,
         "regime": case.origin["regime"],
@@ -185,34 +193,37 @@ def _case_files(
         "schema": CASE_SCHEMA,
         "convention": convention.name,
         "dtype": case.dtype.name,
-    } | about
-    made = {
-        f"cases/{name}.npz": case_npz(params | rest, expected, tolerance),
-        f"cases/{name}.json": case_json(stored, params | rest, expected, tolerance),
+    } | description
+    files = {
+        f"cases/{name}.npz": case_npz(params | inputs, expected, tolerance),
+        f"cases/{name}.json": case_json(stored, params | inputs, expected, tolerance),
     }
-    row = about | {
-        "inputs": {k: list(v.shape) for k, v in rest.items()},
-        "absent": [f"{k}0" for k in case.cell.state if f"{k}0" not in rest],
+    row = description | {
+        "inputs": {k: list(v.shape) for k, v in inputs.items()},
+        "absent": [f"{k}0" for k in case.cell.state if f"{k}0" not in inputs],
         "results": {k: list(v.shape) for k, v in expected.items()},
-        "files": {path: hashlib.sha256(data).hexdigest() for path, data in made.items()},
+        "files": {path: hashlib.sha256(data).hexdigest() for path, data in files.items()},
     }
-    return row, made, reason
+    return row, files, reason
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """All files into a folder beside it, which then takes its name: nobody ever sees a part."""
-    aside = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}")
+    """Write all files into a temporary folder, which then takes the final name.
+
+    So a partial folder is never visible.
+    """
+    temporary = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}")
     try:
-        aside.mkdir(parents=True)
+        temporary.mkdir(parents=True)
         try:
             for name, data in files.items():
-                path = aside / name
+                path = temporary / name
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(data)
             if folder.exists():
                 folder.rmdir()  # only an empty one can be removed so
-            aside.rename(folder)
+            temporary.rename(folder)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise UsageError(f"the folder {folder} cannot be written: {error.strerror}") from error

@@ -1,6 +1,6 @@
-"""A folder of vectors on disk: what is written, and reading it back without trusting it.
+"""Files of a folder of vectors: written, and read back without trust.
 
-The folder goes through other machines and other hands. Nothing is unpickled, no link is followed,
+The folder passes through other machines and other hands. Nothing is unpickled, no link is followed,
 no path is taken from a file, and whatever is read, unpacked or computed is bounded. Every defect is
 one :class:`~gatecheck.errors.CaseFileError`, in one line.
 """
@@ -33,28 +33,31 @@ CASE_SCHEMA = "gatecheck-vectors-case-1"
 ENDINGS = ("npz", "json")
 
 MOST_BYTES = 2**24
-"""Of a file. A case as it is exported has some 100 kB."""
+"""Largest size of a file; an exported case has some 100 kB."""
 
 MOST_UNPACKED = 2**26
-"""Bytes of all arrays in one file together."""
+"""Largest total size of the arrays in one file, in bytes."""
 
 MOST_MEMBERS = 1000
-"""Arrays in a file, and cases in a folder."""
+"""Largest number of arrays in a file, and of cases in a folder."""
 
 MOST_LAYERS = 64
 
 MOST_STATES = 10**5
-"""Values of h over all steps, rows and layers of a case: its budget takes some kB for each."""
+"""Largest number of values of h over all steps, rows and layers of a case.
+
+Its budget takes some kB for each.
+"""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Entry(NamedTuple):
-    """What the manifest says of one case, checked: its name, how its arrays are to be read, and the
-    checksums of its files.
+    """One case of the manifest, checked.
 
-    And whether it calls the expected results certified, which is not believed.
+    It has the name, how the arrays are to be read, and the checksums of the files. It also has
+    whether the manifest calls the expected results certified, which is not trusted.
     """
 
     name: str
@@ -66,8 +69,9 @@ class Entry(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """One case as a file holds it, and the expected results and tolerances written beside it, in
-    the convention's own names.
+    """One case as a file holds it, with its expected results and tolerances.
+
+    Those are in the convention's names.
     """
 
     case: Case
@@ -81,8 +85,9 @@ class Stored(NamedTuple):
 def case_npz(
     inputs: Mapping[str, Array], expected: Mapping[str, Array], tolerance: Mapping[str, Array]
 ) -> bytes:
-    """The ``.npz`` of a case: inputs under their names, results under ``expected.NAME`` and
-    ``tolerance.NAME``.
+    """Return the ``.npz`` of a case.
+
+    Inputs are under their names, results under ``expected.NAME`` and ``tolerance.NAME``.
     """
     out = io.BytesIO()
     results = {f"expected.{k}": v for k, v in expected.items()} | {
@@ -98,8 +103,9 @@ def case_json(
     expected: Mapping[str, Array],
     tolerance: Mapping[str, Array],
 ) -> bytes:
-    """The ``.json`` of a case: every number as a hexadecimal float, which is exact and which C,
-    Python and many others read.
+    """Return the ``.json`` of a case.
+
+    Every number is a hexadecimal float, which is exact and which C, Python and many others read.
     """
     head = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in about.items()]
     head.append(f'"inputs": {{\n{_joined({k: {"values": v} for k, v in inputs.items()})}\n}}')
@@ -109,7 +115,7 @@ def case_json(
 
 
 def _joined(arrays: Mapping[str, Mapping[str, Array]]) -> str:
-    """An array a line, so that a program without a JSON library can find it."""
+    """Return one array a line, so that a program without a JSON library can find it."""
     lines = []
     for name, parts in arrays.items():
         shape = list(next(iter(parts.values())).shape)
@@ -128,7 +134,7 @@ def _number(value: float) -> Any:
 
 
 def read_bytes(folder: Path, name: str) -> bytes:
-    """What a file in a folder holds.
+    """Read a file in a folder.
 
     Parameters
     ----------
@@ -138,17 +144,17 @@ def read_bytes(folder: Path, name: str) -> bytes:
     Raises
     ------
     CaseFileError
-        If it is missing, a link, no plain file, or larger than :data:`MOST_BYTES`.
+        If it is missing, a link, not a regular file, or larger than :data:`MOST_BYTES`.
     """
     path = folder
     for part in name.split("/"):
         path = path / part
         if path.is_symlink():
             raise CaseFileError(f"{path} is a symbolic link, which is not followed")
-    # A pipe would block, and a link could be put there after the look above.
-    safe = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    # A pipe would block, and a link could be created after the check above.
+    safe_flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | safe)) as file:
+        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | safe_flags)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise CaseFileError(f"{path} is not a plain file")
             data = file.read(MOST_BYTES + 1)
@@ -162,26 +168,26 @@ def read_bytes(folder: Path, name: str) -> bytes:
 
 
 def parsed_json(data: bytes) -> dict[str, Any]:
-    """The object that a JSON text holds.
+    """Return the object that a JSON text holds.
 
     Raises
     ------
     CaseFileError
-        If it is no JSON, nested too deeply, or no object.
+        If it is not JSON, nested too deeply, or not an object.
     """
     try:
-        found = json.loads(data.decode("utf-8"))
+        value = json.loads(data.decode("utf-8"))
     except RecursionError as error:
         raise CaseFileError("it is nested too deeply") from error
     except ValueError as error:
         raise CaseFileError(f"it is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise CaseFileError(f"it holds a {type(found).__name__}, but should hold an object {{…}}")
-    return found
+    if not isinstance(value, dict):
+        raise CaseFileError(f"it holds a {type(value).__name__}, but should hold an object {{…}}")
+    return value
 
 
 def parsed_npz(data: bytes) -> dict[str, Array]:
-    """The arrays of floats and integers in an ``.npz``.
+    """Return the arrays of floats and integers in an ``.npz``.
 
     Raises
     ------
@@ -192,9 +198,7 @@ def parsed_npz(data: bytes) -> dict[str, Array]:
         arrays = read_npz(io.BytesIO(data), MOST_UNPACKED, MOST_MEMBERS)
     except ArchiveError as error:
         raise CaseFileError(in_brief(str(error))) from error
-    except (
-        Exception
-    ) as error:  # zipfile, zlib and NumPy have many ways to say that a file is damaged
+    except Exception as error:  # zipfile, zlib and NumPy raise many types for a damaged file
         raise CaseFileError(
             f"it is not an .npz: {shown(str(error) or type(error).__name__)}"
         ) from error
@@ -208,8 +212,10 @@ def parsed_npz(data: bytes) -> dict[str, Array]:
 
 
 def json_array(name: str, value: Any) -> Array:
-    """An array from JSON: nested lists, or an object of ``shape`` and ``values``; numbers, decimal
-    or hexadecimal in strings.
+    """Return an array from JSON.
+
+    It is nested lists, or an object of ``shape`` and ``values``; numbers are decimal, or strings of
+    decimal or hexadecimal ones.
 
     Raises
     ------
@@ -227,7 +233,7 @@ def json_array(name: str, value: Any) -> Array:
         or not all(type(n) is int and n >= 0 for n in shape)
         or len(shape) > 8
     ):
-        raise CaseFileError(f"{shown(name)} has shape {shown(shape)}, which is none")
+        raise CaseFileError(f"{shown(name)} has shape {shown(shape)}, which is not a shape")
     if not isinstance(values, list) or math.prod(shape) != len(values):
         raise CaseFileError(
             f"{shown(name)} has {_count(values)}, which do not fill its shape {tuple(shape)}"
@@ -275,26 +281,29 @@ def _count(values: Any) -> str:
 
 
 def shown(text: Any) -> str:
-    """Something that was read, short and without control characters, for a message."""
-    # repr of a value that is nested deeply would be a recursion of its own.
-    spelled = (
+    """Return a value that was read, short and without control characters.
+
+    It is for messages.
+    """
+    # repr of a deeply nested value would recurse too deeply.
+    printed = (
         repr(text)
         if isinstance(text, str | int | float) or text is None
         else f"a {type(text).__name__}"
     )
-    return spelled if len(spelled) <= 60 else f"{spelled[:57]}…"
+    return printed if len(printed) <= 60 else f"{printed[:57]}…"
 
 
 # ---- reading what the bytes mean
 
 
 def read_manifest(folder: Path) -> tuple[dict[str, Any], list[Entry]]:
-    """The manifest of a folder, and its cases.
+    """Read the manifest of a folder, and its cases.
 
     Raises
     ------
     CaseFileError
-        If it is missing, damaged, of another schema, or says something that cannot be.
+        If it is missing, damaged, of another schema, or inconsistent.
     """
     path = folder / "manifest.json"
     data = read_bytes(folder, "manifest.json")
@@ -335,7 +344,8 @@ def _entry(row: Any, convention: Convention, dtype: str) -> Entry:
     name = _text(row, "name")
     if not _NAME.fullmatch(name):
         raise CaseFileError(
-            f"the name of a case is {shown(name)}, but should be of small letters, digits, dots and dashes"
+            f"the name of a case is {shown(name)}, but should consist of lower-case letters, "
+            "digits, dots and dashes"
         )
     cell = as_cell(_text(row, "cell"))
     if cell.layers > MOST_LAYERS:
@@ -344,13 +354,13 @@ def _entry(row: Any, convention: Convention, dtype: str) -> Entry:
     if not isinstance(files, dict) or set(files) != expected:
         raise CaseFileError(f"{name} names other files than {' and '.join(sorted(expected))}")
     if not all(isinstance(v, str) and _SHA256.fullmatch(v) for v in files.values()):
-        raise CaseFileError(f"{name} has a checksum that is none")
-    convention.shapes(cell, 1, 1)  # whether it can be expressed
+        raise CaseFileError(f"{name} has a checksum that is not 64 hexadecimal digits")
+    convention.shapes(cell, 1, 1)  # raises if the convention cannot express the cell
     return Entry(name, cell, convention, dtype, files, row.get("certified") is True)
 
 
 def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:
-    """The case that a file of the folder holds.
+    """Return the case that a file of the folder holds.
 
     Raises
     ------
@@ -366,7 +376,9 @@ def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:
         )
     else:
         inputs, expected, tolerance = _case_of_json(parsed_json(data), entry)
-    own = {k: inputs.pop(k) for k in entry.convention.shapes(entry.cell, 1, 1) if k in inputs}
+    convention_params = {
+        k: inputs.pop(k) for k in entry.convention.shapes(entry.cell, 1, 1) if k in inputs
+    }
     if unknown := set(inputs) - {"x", "lengths", *STATES, *COTANGENTS} or "x" not in inputs:
         raise CaseFileError(
             "it has no x"
@@ -374,7 +386,7 @@ def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:
             else f"it holds unknown arrays {', '.join(map(shown, sorted(unknown)[:5]))}"
         )
     try:
-        params = entry.convention.read(entry.cell, own)
+        params = entry.convention.read(entry.cell, convention_params)
         x = inputs["x"]
         sizes = check_inputs(
             entry.cell, params, x, *(inputs.get(k) for k in STATES), dtypes=[entry.dtype]
@@ -400,18 +412,18 @@ def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:
 def _case_of_json(
     found: dict[str, Any], entry: Entry
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    given, results = found.get("inputs"), found.get("expected")
+    stored_inputs, results = found.get("inputs"), found.get("expected")
     if (
-        not isinstance(given, dict)
+        not isinstance(stored_inputs, dict)
         or not isinstance(results, dict)
         or not all(isinstance(v, dict) for v in results.values())
     ):
         raise CaseFileError('it should have "inputs" and "expected", objects of arrays')
-    # what is no number in the dtype is found where inputs are checked
+    # Inputs are checked later for numbers that overflow the dtype.
     with np.errstate(all="ignore"):
         inputs = {
             k: json_array(k, v).astype(np.int64 if k == "lengths" else entry.dtype)
-            for k, v in given.items()
+            for k, v in stored_inputs.items()
         }
     expected = {k: json_array(k, v) for k, v in results.items()}
     tolerance = {

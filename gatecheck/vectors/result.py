@@ -1,4 +1,4 @@
-"""What answers to vectors are worth: quantity by quantity, case by case, and in all."""
+"""Results of a check of vectors: by quantity, by case, and in all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _finite(number: float | None) -> float | None:
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """One result of one case, by the convention's own name.
+    """One result of one case, by the convention's name.
 
     Attributes
     ----------
@@ -34,8 +34,8 @@ class Quantity:
         case: from the float64 number that is nearest to the exact one, where that is certified,
         else from the reference's.
     ratio
-        The largest error over its budget among the entries that could be judged; None if there is
-        none.
+        The largest error over its budget among the entries that could be judged; None if there are
+        no such entries.
     """
 
     name: str
@@ -49,16 +49,16 @@ class Quantity:
 
     @property
     def median_ulps(self) -> float:
-        """Of all entries."""
+        """Median of the errors of all entries."""
         return float(np.median(self.ulps)) if self.ulps.size else 0.0
 
     @property
     def worst_ulps(self) -> float:
-        """Of all entries; infinity where a number is missing."""
+        """Largest error of all entries; infinity where a number is missing."""
         return float(self.ulps.max(initial=0.0))
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return plain data."""
         ulps = {"median_ulps": _finite(self.median_ulps), "worst_ulps": _finite(self.worst_ulps)}
         return {
             "name": self.name,
@@ -70,12 +70,12 @@ class Quantity:
 
 @dataclass(frozen=True)
 class CaseAnswer:
-    """What came back for one case.
+    """The answer to one case, judged.
 
     Attributes
     ----------
     name, cell
-        Of the case.
+        Names of the case and of its cell.
     outcome
         ``damaged`` if the case itself is not what was exported.
     case
@@ -83,7 +83,7 @@ class CaseAnswer:
     reason
         What is wrong.
     quantities
-        What was judged.
+        The quantities that were judged.
     """
 
     name: str
@@ -100,11 +100,11 @@ class CaseAnswer:
 
     @property
     def with_gradients(self) -> bool:
-        """Whether gradients were answered too."""
+        """True if gradients were answered too."""
         return any(q.name == "dx" for q in self.quantities)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return plain data."""
         return {
             "name": self.name,
             "cell": self.cell,
@@ -117,19 +117,19 @@ class CaseAnswer:
 
 @dataclass(frozen=True)
 class VectorsResult:
-    """The answers of a folder.
+    """The answers of a folder, judged.
 
     Attributes
     ----------
     convention, dtype, seed
-        Of the export.
+        Those of the export.
     cases
         One answer a case, missing ones too.
     notes
-        What else was seen that changes no verdict.
+        Other observations, which change no verdict.
     uncertified
         Why ulps of some cases are counted from the reference's float64 results and not from
-        certified ones; empty if none are.
+        certified ones; empty if all are certified.
     """
 
     convention: str
@@ -141,13 +141,15 @@ class VectorsResult:
     uncertified: Sequence[str] = ()
 
     def count(self, *outcomes: Outcome) -> int:
-        """How many cases had one of these outcomes."""
+        """Return the number of cases with one of these outcomes."""
         return sum(c.outcome in outcomes for c in self.cases)
 
     @property
     def verdict(self) -> Verdict:
-        """``fail`` if a case failed or was not answered as it should be; ``inconclusive`` if one
-        could not be judged; else ``pass``.
+        """The verdict: ``fail``, ``inconclusive`` or ``pass``.
+
+        ``fail`` if a case failed or was not answered as it should be; ``inconclusive`` if one could
+        not be judged.
         """
         if self.count("failed", "missing", "malformed", "damaged"):
             return "fail"
@@ -155,25 +157,25 @@ class VectorsResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the verdict is ``pass``."""
+        """True if the verdict is ``pass``."""
         return self.verdict == "pass"
 
     def in_all(self, cell: str) -> list[Quantity]:
-        """Each quantity over all cases of a cell."""
+        """Return each quantity over all cases of a cell."""
         by_name: dict[str, list[Quantity]] = {}
         for q in (q for c in self.cases if c.cell == cell for q in c.quantities):
             by_name.setdefault(q.name, []).append(q)
         return [
             Quantity(
                 name,
-                np.concatenate([q.ulps for q in all_of]),
-                max((q.ratio for q in all_of if q.ratio is not None), default=None),
+                np.concatenate([q.ulps for q in group]),
+                max((q.ratio for q in group if q.ratio is not None), default=None),
             )
-            for name, all_of in by_name.items()
+            for name, group in by_name.items()
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data; the schema is stable within its number."""
+        """Return plain data; the schema is stable within its number."""
         cells = dict.fromkeys(c.cell for c in self.cases)
         outcomes: tuple[Outcome, ...] = (
             "passed",

@@ -1,6 +1,4 @@
-"""Trained networks in files: their arrays, and the recurrent layers among them as canonical
-parameters.
-"""
+"""Readers of trained networks: arrays of files, and recurrent layers among them."""
 
 from __future__ import annotations
 

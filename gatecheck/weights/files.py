@@ -1,6 +1,4 @@
-"""Any file of weights as arrays by name, by the ending of its name; whatever is wrong with it is
-one line.
-"""
+"""Readers of files of weights, chosen by suffix; every error is one line."""
 
 from __future__ import annotations
 
@@ -40,29 +38,28 @@ READERS: dict[str, tuple[str, Callable[[Path], Stored]]] = {
     ".keras": ("a Keras model", keras_files.read_keras),
     **dict.fromkeys((".h5", ".hdf5"), ("an HDF5 file", keras_files.read_hdf5)),
 }
-"""By ending, what a file should be and how it is read."""
+"""Format and reader of a file by suffix."""
 
 
 def read_arrays(path: str | Path) -> dict[str, Array]:
-    """The arrays of a file by name.
+    """Return the arrays of a file by name.
 
     Parameters
     ----------
     path
-        A file whose name ends as in :data:`READERS`.
+        A file with a suffix in :data:`READERS`.
 
     Returns
     -------
     dict
-        Floats of 16 bits are float64, which is exact; other arrays have the dtype they have in the
-        file. Of an ONNX model those of each recurrent node are ``NODE/W``, ``NODE/R``, ``NODE/B``
-        and ``NODE/P``.
+        Floats of 16 bits are widened to float64, exactly; other arrays keep their dtype. The arrays
+        of a recurrent ONNX node are named ``NODE/W``, ``NODE/R``, ``NODE/B`` and ``NODE/P``.
 
     Raises
     ------
     WeightsFileError
-        If the file is missing, damaged, of another format, unpacks to more than 8 GiB, or holds
-        code beside arrays. No code in it is run.
+        If the file is missing, damaged, of another format, unpacks to more than 8 GiB, or contains
+        code. No code in it is run.
     MissingExtraError
         If the library that reads it is not installed.
     """
@@ -70,7 +67,7 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
 
 
 def read(path: str | Path) -> Stored:
-    """As :func:`read_arrays`, with what else the file says."""
+    """Return the arrays of a file with its metadata; see :func:`read_arrays`."""
     path = Path(path)
     if path.suffix.lower() not in READERS:
         raise WeightsFileError(
@@ -80,14 +77,14 @@ def read(path: str | Path) -> Stored:
 
 
 def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
-    """What a reader makes of a file, or one line that says why it makes nothing of it.
+    """Call a reader on a file and turn its exceptions into one-line errors.
 
     Raises
     ------
     WeightsFileError
-        Naming the file.
+        If the file cannot be read; the message names it.
     MissingExtraError, InputError
-        As the reader.
+        If the reader raises them.
     """
     try:
         with open(path, "rb") as file:
@@ -99,11 +96,11 @@ def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
         return reader(path)
     except (MissingExtraError, InputError):
         raise
-    except TargetError as error:  # which names the file
+    except TargetError as error:  # its message already names the file
         raise WeightsFileError(in_brief(str(error))) from error
     except (ArchiveError, WeightsFileError) as error:
         raise WeightsFileError(in_brief(f"{path} cannot be used: {error}")) from error
-    except Exception as error:  # each library has many ways to say that a file is damaged
+    except Exception as error:  # libraries raise many exceptions for a damaged file
         raise WeightsFileError(
             in_brief(f"{path} is damaged, or not {what}: {first_line(error)}")
         ) from error

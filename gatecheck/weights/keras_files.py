@@ -1,5 +1,6 @@
-"""Keras's files: HDF5 of weights or of a whole model, and the archive ``.keras``. Keras is not
-needed, and none of its code is run.
+"""Readers of Keras files: HDF5 of weights or a model, and ``.keras`` archives.
+
+Keras is not needed, and none of its code is run.
 """
 
 from __future__ import annotations
@@ -19,21 +20,22 @@ from gatecheck.weights.stored import LIMIT, Said, Stored, from_bfloat16, spelled
 
 _KINDS = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
 _HARD = {True: 5, False: 6}
-"""By whether it is Keras 1 or 2: their hard_sigmoid is 0.2 x + 0.5 (keras/backend.py), that of
-Keras 3 relu6(x + 3) / 6.
+"""Variant of hard_sigmoid, by whether the file is of Keras 1 or 2.
+
+They have 0.2 x + 0.5 (keras/backend.py), Keras 3 has relu6(x + 3) / 6.
 """
 
 
 def read_keras(path: Path) -> Stored:
-    """The weights in a ``.keras``, and what its configuration says of its recurrent layers.
+    """Read the weights of a ``.keras`` and the configuration of its recurrent layers.
 
     Raises
     ------
     MissingExtraError
         If h5py is not installed.
     WeightsFileError
-        If it unpacks to more than gatecheck reads; zipfile, json and h5py raise what they like for
-        other damage.
+        If it unpacks to more than gatecheck reads. zipfile, json and h5py raise various exceptions
+        for other damage.
     """
     with zipfile.ZipFile(path) as archive:
         bounded(archive, LIMIT)
@@ -47,15 +49,15 @@ def read_keras(path: Path) -> Stored:
 
 
 def read_hdf5(path: Path) -> Stored:
-    """The datasets of numbers in an HDF5 file, and what the configuration of a model says of them,
-    if the file is that of a model.
+    """Read the numeric datasets of an HDF5 file, and a model's configuration in it.
 
     Raises
     ------
     MissingExtraError
         If h5py is not installed.
     WeightsFileError
-        If its datasets are larger than gatecheck reads; h5py raises what it likes for other damage.
+        If its datasets are larger than gatecheck reads. h5py raises various exceptions for other
+        damage.
     """
     return _read(path, path, None, None)
 
@@ -68,7 +70,7 @@ def _read(path: Path, file: Any, config: Any, version: Any) -> Stored:
             f'reading {path.name} needs h5py: pip install "gatecheck[weights]"'
         ) from error
     stored = Stored()
-    names: dict[str, str] = {}  # of objects of Keras, by their groups
+    names: dict[str, str] = {}  # names of Keras objects by group
 
     def visit(name: str, found: Any) -> None:
         if isinstance(found, h5py.Group):
@@ -76,11 +78,11 @@ def _read(path: Path, file: Any, config: Any, version: Any) -> Stored:
             if last == "vars" and isinstance(found.attrs.get("name"), str):
                 names[group.strip("/")] = found.attrs["name"]
         elif found.external or found.is_virtual:
-            stored.left_out[name] = "kept in another file"
+            stored.left_out[name] = "stored in another file"
         elif found.dtype.kind in "fiub" or (
             found.dtype == "V2" and found.attrs.get("dtype") == "bfloat16"
         ):
-            # A chunk is unpacked whole, however little of it the dataset has.
+            # A chunk is unpacked whole, even if the dataset covers little of it.
             stored.admit(name, (found.size + math.prod(found.chunks or ()),), found.dtype.itemsize)
             stored.put(
                 name, found[()] if found.dtype.kind != "V" else from_bfloat16(found[()].view("<u2"))
@@ -89,7 +91,7 @@ def _read(path: Path, file: Any, config: Any, version: Any) -> Stored:
             stored.left_out[name] = f"of {found.dtype}"
 
     with h5py.File(file, "r") as opened:
-        opened.visititems(visit)  # follows no links out of the file, and comes to each object once
+        opened.visititems(visit)  # follows no links out of the file, and visits each object once
         legacy = opened.attrs.get("model_config")
         version = version or opened.attrs.get("keras_version")
     if config is None and isinstance(legacy, str | bytes):
@@ -101,7 +103,7 @@ def _read(path: Path, file: Any, config: Any, version: Any) -> Stored:
         name.rpartition("/")[0].removesuffix("/vars") for name in stored.arrays
     ):
         way = _way(group, names, root)
-        # A layer has its weights in its cell, of which a configuration says nothing.
+        # The weights of a layer are in its cell, which has no entry in the configuration.
         own = next((layers[way[:n]] for n in (len(way), len(way) - 1) if way[:n] in layers), None)
         if layers:
             _say(stored, spelled(group), own or {"class_name": ""}, old)
@@ -109,9 +111,7 @@ def _read(path: Path, file: Any, config: Any, version: Any) -> Stored:
 
 
 def _way(group: str, names: dict[str, str], root: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of the objects of Keras from the model down to the one whose weights are in a
-    group.
-    """
+    """Return the names of Keras objects from the model down to the owner of a group."""
     parts = group.split("/")
     if names:
         return tuple(
@@ -124,9 +124,7 @@ def _way(group: str, names: dict[str, str], root: tuple[str, ...]) -> tuple[str,
 def _configured(
     config: Any, way: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Every object of a configuration: the names on the way to it, and its own configuration with
-    its class.
-    """
+    """Yield the path of names and the configuration with class of each Keras object."""
     if isinstance(config, list):
         for entry in config:
             yield from _configured(entry, way)
@@ -144,10 +142,11 @@ def _configured(
 
 
 def _say(stored: Stored, prefix: str, config: dict[str, Any], old: bool) -> None:
-    """Note what a configuration says of the weights with a prefix; those that no cell of
-    gatecheck's computes are left out.
+    """Record the configuration of the weights with a prefix.
+
+    Weights of cells that gatecheck does not support are left out.
     """
-    # A class of the user's own may be called as one of Keras's is.
+    # A user's class may have the name of one of Keras's.
     kind = (
         _KINDS.get(config["class_name"].removesuffix("Cell"))
         if str(config.get("module") or "keras").startswith("keras")
@@ -174,10 +173,11 @@ def _cell(kind: str, config: dict[str, Any], old: bool) -> Cell:
         return RNN(activation)
     if kind == "rnn" or activation != "tanh" or gate not in ("sigmoid", "hard_sigmoid"):
         raise WeightsFileError(
-            f"a {config['class_name']} with the activations {activation} and {gate}, and no cell of gatecheck has those"
+            f"a {config['class_name']} with the activations {activation} and {gate}, "
+            "which gatecheck does not support"
         )
     hard: Any = _HARD[old] if gate == "hard_sigmoid" else None
-    # Keras 1 and 2 had no reset_after in layers that reset before.
+    # Layers of Keras 1 and 2 that reset before have no reset_after.
     return (
         LSTM(hard=hard)
         if kind == "lstm"

@@ -1,4 +1,4 @@
-"""Recurrent layers among arrays of any names: whatever convention's names and shapes they have."""
+"""Search for recurrent layers among arrays by names and shapes of all conventions."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ KERAS_VARS = replace(
         )
         for kind, layout in CONVENTIONS["keras"].layouts.items()
     },
-    source="keras/src/saving/saving_lib.py (3.15): weights are numbered in the order in which a cell made them",
+    source="keras/src/saving/saving_lib.py (3.15): weights are numbered in the order in which a "
+    "cell made them",
 )
-"""Keras 3 in HDF5. It is named as Keras is, since it is the same but for the names."""
+"""Convention of Keras 3 in HDF5, named as Keras since only its array names differ."""
 
 OWN_CELLS = {
     ("haiku", "rnn"): RNN("relu"),
@@ -35,8 +36,9 @@ OWN_CELLS = {
     ("tensorflow1", "lstm"): LSTM(forget_bias=1.0),
     ("dynet", "lstm"): LSTM(forget_bias=1.0),
 }
-"""What a convention's layers of a kind are, where not the plain cell: see the sources of the
-conventions.
+"""Cells of conventions whose layers of a kind are not the plain cell.
+
+See the sources of the conventions.
 """
 
 TELLING = {
@@ -45,12 +47,13 @@ TELLING = {
     ("tensorflow1", "rnn"): re.compile(r"(.*\.)?\w*rnn_cell(_\d+)?"),
     ("tensorflow1", "lstm"): re.compile(r"(.*\.)?\w*lstm_cell(_\d+)?"),
 }
-"""What a layer has to be called where its arrays have the names of any dense layer's, unless the
-convention is given.
+"""Required layer names where arrays have the names of any dense layer's.
+
+They are not required if the convention is given.
 """
 
 BACKWARDS = {"backward", "backward_layer", "backward_rnn", "reverse"}
-"""Names of the reverse direction in Keras and Flax, where it is a layer of its own."""
+"""Names of the reverse direction in Keras and Flax, where it is a separate layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,23 +63,22 @@ class Layer:
     Attributes
     ----------
     name
-        What stands before the names of its arrays, joined by dots; empty where nothing does.
+        The prefix of the names of its arrays, joined by dots; may be empty.
     layer
-        Its number in a stack that shares the name, from 0 on; None where the convention's names
-        have no numbers.
+        Its number in a stack that shares the name, from 0; None if the convention's names have no
+        numbers.
     reverse
-        Whether it runs from the last step to the first.
+        True if it runs from the last step to the first.
     cell
-        What it is; one layer in one direction. A forget bias that is added at run time is in its b
-        already.
+        Its cell: one layer in one direction. A forget bias added at run time is already in b.
     convention
         The name of the convention in which it was found.
     D, H
         Input size and hidden size.
     arrays
-        Its own arrays, as in the file.
+        Its arrays, as in the file.
     notes
-        What was assumed of it, in sentences.
+        Assumptions about it, in sentences.
     """
 
     name: str
@@ -97,8 +99,9 @@ class Layer:
 
     @property
     def label(self) -> str:
-        """How it is chosen among others: ``encoder.lstm``, ``encoder.lstm.l1.reverse``, and ``.``
-        for a layer without a name.
+        """Label that selects this layer, such as ``encoder.lstm.l1.reverse``.
+
+        It is ``.`` for a layer without a name.
         """
         number = [] if self.layer is None else [f"l{self.layer}"]
         turned = ["reverse"] if self.reverse and not BACKWARDS & {*self.name.split(".")} else []
@@ -109,7 +112,7 @@ class Layer:
 
 
 class Found(NamedTuple):
-    """Layers, of which several may be readings of the same arrays, and why other arrays are none."""
+    """Layers found, perhaps several from the same arrays, and reasons for rejections."""
 
     layers: list[Layer]
     misses: list[str]
@@ -122,16 +125,16 @@ class _Place(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """A layer as one convention and cell have it.
+    """Interpretation of a layer's arrays in one convention and cell.
 
     Attributes
     ----------
     score
-        How many of its arrays are there, and how few of those are missing that could be.
+        The number of its arrays in the file, and minus the number of missing biases.
     first
-        The number of its first array in the file.
+        The index of its first array in the file.
     same
-        Equal for readings that come to the same.
+        A key, equal for equivalent interpretations.
     """
 
     score: tuple[int, int]
@@ -147,31 +150,31 @@ def find_layers(
     convention: str | Convention | None = None,
     said: Mapping[str, Said | None] | None = None,
 ) -> list[Layer]:
-    """The recurrent layers among arrays.
+    """Return the recurrent layers among arrays.
 
     Parameters
     ----------
     arrays
-        By name, of any convention.
+        Arrays by name, of any convention.
     cell, convention
-        What they are, where that is known; otherwise every kind of cell and every known convention
+        The cell and convention, if known; otherwise every kind of cell and every known convention
         is tried.
     said
-        What is known of the layers of some names; where that is None, they are layers only if
-        `cell` says so.
+        Metadata of layers by name; a layer whose metadata are None is found only if `cell` is
+        given.
 
     Returns
     -------
     list of Layer
-        In the order of the arrays. Where the arrays of a layer fit more than one cell or convention
-        equally, and that makes a difference, it is there once for each.
+        In the order of the arrays. A layer whose arrays fit more than one cell or convention
+        equally, with different results, appears once for each.
 
     Raises
     ------
     UsageError
-        If there is no such cell or convention.
+        If the cell or convention is unknown.
     WeightsFileError
-        If two arrays have names that differ in separators only.
+        If the names of two arrays differ in separators only.
     """
     return search(arrays, cell=cell, convention=convention, said=said).layers
 
@@ -183,49 +186,68 @@ def search(
     convention: str | Convention | None = None,
     said: Mapping[str, Said | None] | None = None,
 ) -> Found:
-    """As :func:`find_layers`, with what has the names of a layer and is none."""
+    """Return the layers and the reasons for rejections; see :func:`find_layers`."""
     only = None if cell is None else as_cell(cell).one
     named: dict[str, tuple[int, Array]] = {}
     for k, (name, array) in enumerate(arrays.items()):
         if spelled(name) in named:
             raise WeightsFileError(
-                f"{name} and another array have one name but for separators, {spelled(name)}"
+                f"the names of {name} and another array differ in separators only: {spelled(name)}"
             )
         named[spelled(name)] = k, array
     best: dict[_Place, list[_Reading]] = {}
     misses: dict[str, str] = {}
-    for spelling in _conventions(convention):
-        for kind in spelling.layouts:
-            for place in _places(spelling, kind, named):
-                word = (said or {}).get(place.name)
-                if word is None and place.name in (said or {}) and only is None:
+    for candidate in _conventions(convention):
+        for kind in candidate.layouts:
+            for place in _places(candidate, kind, named):
+                layer_metadata = (said or {}).get(place.name)
+                if layer_metadata is None and place.name in (said or {}) and only is None:
                     misses[
-                        f"{place.name} is no RNN, GRU or LSTM as far as the file says; --cell can say what it is"
+                        f"{place.name} is not an RNN, GRU or LSTM according to the file; "
+                        "say --cell if it is one"
                     ] = place.name
                     continue
-                telling = None if convention else TELLING.get((spelling.name, kind))
-                if (word and word.convention != spelling.name) or (
-                    telling and not telling.fullmatch(place.name)
+                pattern = None if convention else TELLING.get((candidate.name, kind))
+                if (layer_metadata and layer_metadata.convention != candidate.name) or (
+                    pattern and not pattern.fullmatch(place.name)
                 ):
                     continue
-                if word and only and word.cell != only:
-                    misses[f"{place.name} is a {word.cell}, as the file says, and no {only}"] = (
-                        place.name
-                    )
+                if layer_metadata and only and layer_metadata.cell != only:
+                    misses[
+                        f"{place.name} is a {layer_metadata.cell} according to the file, "
+                        f"but should be a {only}"
+                    ] = place.name
                     continue
-                for made in _cells(
-                    spelling, kind, place, named, only or (word.cell if word else None)
+                for variant in _cells(
+                    candidate,
+                    kind,
+                    place,
+                    named,
+                    only or (layer_metadata.cell if layer_metadata else None),
                 ):
                     for reading in _readings(
-                        spelling, place, made, named, word, misses, told=bool(only or word)
+                        candidate,
+                        place,
+                        variant,
+                        named,
+                        layer_metadata,
+                        misses,
+                        told=bool(only or layer_metadata),
                     ):
                         layer = reading.layer
-                        own = best.setdefault(_Place(layer.name, layer.layer, layer.reverse), [])
-                        if reading.same not in [other.same for other in own]:
-                            own.append(reading)
-    kept = [r for own in best.values() for r in own if r.score == max(other.score for other in own)]
-    known = {r.layer.name for r in kept}
-    layers = [r.layer for r in sorted(kept, key=lambda r: r.first)]
+                        readings = best.setdefault(
+                            _Place(layer.name, layer.layer, layer.reverse), []
+                        )
+                        if reading.same not in [other.same for other in readings]:
+                            readings.append(reading)
+    best_readings = [
+        r
+        for readings in best.values()
+        for r in readings
+        if r.score == max(other.score for other in readings)
+    ]
+    known = {r.layer.name for r in best_readings}
+    layers = [r.layer for r in sorted(best_readings, key=lambda r: r.first)]
     return Found(layers, [text for text, name in misses.items() if name not in known])
 
 
@@ -237,7 +259,7 @@ def _conventions(convention: str | Convention | None) -> list[Convention]:
 
 
 def _places(spelling: Convention, kind: str, named: Mapping[str, Any]) -> Iterator[_Place]:
-    """Wherever there is an array with the name of one that holds weights of x."""
+    """Yield the places of arrays whose names are those of input weights."""
     marks = {k: f"<{k}>" for k in ("layer", "reverse", "tag")}
     anchor = next(
         h for h in held(spelling.layouts[kind], as_cell(kind), marks) if "W" in dict(h.parts)
@@ -254,14 +276,14 @@ def _places(spelling: Convention, kind: str, named: Mapping[str, Any]) -> Iterat
         .replace("<tag>", tag)
     )
     whole = re.compile(rf"(?:(?P<prefix>.*?)\.)?{pattern}")
-    # most names are none of these, and a search is slow
+    # A substring test rejects most names faster than the pattern.
     literal = max(re.split("<[a-z]+>", spelled(anchor.name)), key=len)
     for match in filter(None, (whole.fullmatch(name) for name in named if literal in name)):
-        got = match.groupdict()
+        parts = match.groupdict()
         yield _Place(
-            got["prefix"] or "",
-            int(got["layer"]) if got.get("layer") else None,
-            bool(got.get("reverse")),
+            parts["prefix"] or "",
+            int(parts["layer"]) if parts.get("layer") else None,
+            bool(parts.get("reverse")),
         )
 
 
@@ -272,8 +294,9 @@ def _cells(
     named: Mapping[str, tuple[int, Array]],
     known: Cell | None,
 ) -> list[Cell]:
-    """What a layer of a kind may be: that which is known, or the plain cell and those options that
-    have arrays of their own.
+    """Return the cells that a layer of a kind may have.
+
+    This is the known cell, or the plain cell and its variants with additional arrays.
     """
     if known is not None:
         return [known] if kind == ("gru-before" if known.reset == "before" else known.kind) else []
@@ -283,7 +306,7 @@ def _cells(
     contents = " ".join(spelling.layouts[kind].arrays.values()).split()
     widths: list[int | None] = [None]
     if "R" in contents:
-        # Which axis of R is that of h only the other arrays tell, so each is tried.
+        # Only the other arrays show which axis of R is that of h, so each is tried.
         names = [
             h.name
             for _, h in _pairs(spelling, replace(plain, projection=1), place)
@@ -297,9 +320,7 @@ def _cells(
 
 
 def _pairs(spelling: Convention, cell: Cell, place: _Place) -> list[tuple[Held, Held]]:
-    """Each array of a layer as it would be called in a first layer alone, and as it is here, with
-    the whole name.
-    """
+    """Pair each array as named in a single layer with the one named at this place."""
     layout = spelling.layout(cell)
     tag = (f".l{place.layer}" if place.layer else "") + (".reverse" if place.reverse else "")
     where = {
@@ -325,22 +346,23 @@ def _readings(
     *,
     told: bool,
 ) -> Iterator[_Reading]:
-    """The layer at a place, if it is that cell; both of its directions, where they lie in one
-    array.
+    """Yield the layer at a place, if its arrays fit the cell.
+
+    Two directions in one array yield two layers.
     """
     try:
         pairs = _pairs(spelling, cell, place)
     except ConventionError:  # the convention has no such cell
         return
-    there = {alone.name: named[here.name] for alone, here in pairs if here.name in named}
-    trimmed = _without(spelling, cell, {alone.name for alone, _ in pairs} - set(there))
+    present = {alone.name: named[here.name] for alone, here in pairs if here.name in named}
+    trimmed = _without(spelling, cell, {alone.name for alone, _ in pairs} - set(present))
     if trimmed is None:
         return
-    arrays = {name: array for name, (_, array) in there.items()}
-    missing = [here.name for alone, here in pairs if alone.name not in there]
+    arrays = {name: array for name, (_, array) in present.items()}
+    missing = [here.name for alone, here in pairs if alone.name not in present]
     biases = sum(_is_bias(alone) for alone, _ in pairs)
-    score = (len(there), -len(missing) if biases > len(missing) else 0)
-    first = min(k for k, _ in there.values())
+    score = (len(present), -len(missing) if biases > len(missing) else 0)
+    first = min(k for k, _ in present.values())
     notes = _notes(spelling, cell, missing if len(missing) < biases else [], told=told)
     counts = {len(a) if a.ndim else 0 for a in arrays.values()} if spelling.stacked else {1}
     try:
@@ -358,7 +380,7 @@ def _readings(
             D, H = trimmed.sizes(cell, own)
             if not D or not H:
                 raise ConventionError("empty")
-            turned = (
+            reverse = (
                 place.reverse
                 or bool(direction)
                 or bool(word and word.reverse)
@@ -380,7 +402,7 @@ def _readings(
                 first,
                 same,
                 Layer(
-                    place.name, place.layer, turned, plain, spelling.name, D, H, own, notes, read
+                    place.name, place.layer, reverse, plain, spelling.name, D, H, own, notes, read
                 ),
             )
     except ConventionError:
@@ -389,11 +411,11 @@ def _readings(
             for _, here in pairs
             if here.name in named
         )
-        misses[f"{shapes} have the names of {spelling.name}'s, but fit no cell of it"] = place.name
+        misses[f"{shapes} are named as in {spelling.name}, but fit none of its cells"] = place.name
 
 
 def _canonical(spelling: Convention, cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Canonical parameters, with a forget bias that the cell adds at run time in b."""
+    """Return canonical parameters; a forget bias added at run time is included in b."""
     params = spelling.read(cell, arrays)
     if cell.forget_bias:
         block(cell, params["b"], "f")[...] += cell.forget_bias
@@ -401,19 +423,17 @@ def _canonical(spelling: Convention, cell: Cell, arrays: Mapping[str, Array]) ->
 
 
 def _without(spelling: Convention, cell: Cell, missing: set[str]) -> Convention | None:
-    """The convention without arrays that are not there, or None if a layer cannot do without them:
-    only biases can be left out.
-    """
-    layout, kept = spelling.layout(cell), {}
+    """Return the convention without missing arrays, or None if any is not a bias."""
+    layout, present = spelling.layout(cell), {}
     for template, content in layout.arrays.items():
         arrays = list(held(replace(layout, arrays={template: content}), cell, _ALONE))
         names = {h.name for h in arrays}
         if names and not names & missing:
-            kept[template] = content
+            present[template] = content
         elif not names <= missing or not all(map(_is_bias, arrays)):
             return None
     kind = "gru-before" if cell.reset == "before" else cell.kind
-    return replace(spelling, layouts={kind: replace(layout, arrays=kept)})
+    return replace(spelling, layouts={kind: replace(layout, arrays=present)})
 
 
 _ALONE = {"layer": 0, "reverse": "", "tag": ""}
@@ -428,12 +448,13 @@ def _described(array: Array) -> str:
 
 
 def _notes(spelling: Convention, cell: Cell, missing: list[str], *, told: bool) -> tuple[str, ...]:
-    """What is assumed of a layer."""
+    """Return the assumptions about a layer."""
     notes = [f"{', '.join(missing)}: not in the file, and taken as zero"] if missing else []
     if cell.forget_bias:
         notes.append(
-            f"{cell.forget_bias:g} was added to the bias of its forget gate, as {spelling.name} does at run time"
+            f"{cell.forget_bias:g} was added to the bias of its forget gate, "
+            f"as {spelling.name} does at run time"
         )
     if cell.kind == "rnn" and not told:
-        notes.append(f"its activation was taken to be {cell.activation}, since arrays do not tell")
+        notes.append(f"its activation is assumed to be {cell.activation}: arrays do not show it")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""One recurrent layer of a file."""
+"""Loader of one recurrent layer of a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatecheck.weights.layers import Layer, search
 from gatecheck.weights.stored import Stored, spelled
 
 LISTED = 8
-"""How many arrays or layers a message names."""
+"""Number of arrays or layers that a message names."""
 
 
 def load(
@@ -24,24 +24,24 @@ def load(
     convention: str | Convention | None = None,
     layer: str | None = None,
 ) -> Layer:
-    """The recurrent layer in a file of weights.
+    """Load a recurrent layer from a file of weights.
 
     Parameters
     ----------
     path
-        As of :func:`gatecheck.weights.files.read_arrays`.
+        See :func:`gatecheck.weights.files.read_arrays`.
     cell, convention
-        What it is, where the file does not tell: a GRU without biases does not say where it resets,
-        an RNN not its activation.
+        The cell and convention, where the file leaves them open: a GRU without biases does not show
+        where it resets, an RNN does not show its activation.
     layer
-        Its label or its name, where there are several: ``encoder.lstm.l1.reverse``,
+        The label or name of the layer, if there are several: ``encoder.lstm.l1.reverse``,
         ``encoder/lstm``.
 
     Raises
     ------
     UsageError
-        If there is no such cell, convention or layer, or several to choose from; the message lists
-        what is there.
+        If the cell, convention or layer is unknown, or there are several layers to choose from; the
+        message lists them.
     WeightsFileError
         If the file cannot be read, holds no recurrent layer, or the layer holds NaN or infinity.
     MissingExtraError
@@ -53,15 +53,16 @@ def load(
     stored = read(path)
     found = search(stored.arrays, cell=cell, convention=convention, said=stored.said)
     if not found.layers:
-        as_what = f" as a {cell}" * (
+        qualifier = f" as a {cell}" * (
             cell is not None
         ) + f" in the convention {as_convention(convention).name}" * (convention is not None)
         raise WeightsFileError(
-            f"{path} holds no recurrent layer that gatecheck can read{as_what}: {_why(stored, found.misses)}"
+            f"{path} holds no recurrent layer that gatecheck can read{qualifier}: "
+            f"{_why(stored, found.misses)}"
         )
     chosen = found.layers if layer is None else _named(layer, found.layers)
     if not chosen:
-        why = "; ".join(
+        reasons = "; ".join(
             found.misses[:2]
             + [
                 f"{k}: {v}"
@@ -70,19 +71,22 @@ def load(
             ]
         )
         raise UsageError(
-            f"{path} has no layer {layer}; it holds {_listed(found.layers)}{'; ' * bool(why)}{why}"
+            f"{path} has no layer {layer}; it holds {_listed(found.layers)}"
+            f"{'; ' * bool(reasons)}{reasons}"
         )
     if len({one.label for one in chosen}) > 1:
         raise UsageError(f"{path} holds {_listed(chosen)}; say --layer NAME")
     if len(chosen) > 1:
         readings = ", or ".join(f"a {one.cell} as in {one.convention}" for one in chosen)
         raise UsageError(
-            f"the arrays of {chosen[0].label} in {path} are those of {readings}; say --cell or --convention"
+            f"the arrays of {chosen[0].label} in {path} are those of {readings}; "
+            "say --cell or --convention"
         )
     for name, array in chosen[0].params.items():
         if bad := int(array.size - np.isfinite(array).sum()):
             raise WeightsFileError(
-                f"{name} of {chosen[0].label} in {path} is NaN or infinite in {bad} of {array.size} entries"
+                f"{name} of {chosen[0].label} in {path} is NaN or infinite "
+                f"in {bad} of {array.size} entries"
             )
     return chosen[0]
 

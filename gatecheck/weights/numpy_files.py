@@ -1,4 +1,4 @@
-"""NumPy's files of weights."""
+"""Reader of NumPy's files of weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatecheck.weights.stored import LIMIT, Stored
 
 
 def read_npz(path: Path) -> Stored:
-    """The arrays of an ``.npz``; errors as of :func:`gatecheck._util.npz.read_npz`."""
+    """Read the arrays of an ``.npz``; errors are of :func:`gatecheck._util.npz.read_npz`."""
     stored = Stored()
     for name, array in arrays_of(path, LIMIT).items():
         stored.admit(name, array.shape, array.itemsize)

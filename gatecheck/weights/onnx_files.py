@@ -1,4 +1,4 @@
-"""The recurrent nodes of an ONNX file, with their attributes and weights."""
+"""Reader of the recurrent nodes of an ONNX file, with attributes and weights."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ except ImportError as error:
 _DOMAINS = ("", "ai.onnx")
 
 Constants = Mapping[str, Any]
-"""Initialisers and outputs of nodes, by name, as far as a subgraph sees them."""
+"""Initializers and outputs of nodes, by name, that are visible in a subgraph."""
 
 
 def recurrent_nodes(path: Path) -> dict[str, tuple[Any, Constants, Any]]:
-    """The recurrent nodes of a file, subgraphs and functions included: by name each node, what
-    constants it sees, and its model.
+    """Return the recurrent nodes of a file, also those in subgraphs and functions.
+
+    Each name maps to the node, the constants visible to it, and its model.
 
     Raises
     ------
@@ -86,36 +87,38 @@ def read_node(
     folder: Path,
     dtypes: tuple[str, ...] = ("float32", "float64"),
 ) -> Node:
-    """A node as :func:`recurrent_nodes` gives it, with its weights, which should be of these
-    dtypes.
+    """Read the weights and attributes of a node from :func:`recurrent_nodes`.
 
     Raises
     ------
     TargetError
-        If it has none, they are of another dtype, or they or its attributes are damaged.
+        If it has no weights, they are not of one of `dtypes`, or they or its attributes are
+        damaged.
     """
     opset = next((o.version for o in model.opset_import if o.domain in _DOMAINS), None)
     newest = onnx.defs.onnx_opset_version()
     if opset is None or not OPSETS[0] <= opset <= newest:
         raise TargetError(
-            f"{label} is of opset {opset}, but gatecheck with onnx {onnx.__version__} can audit {OPSETS[0]} to {newest}"
+            f"{label} is of opset {opset}, but gatecheck with onnx {onnx.__version__} "
+            f"can audit {OPSETS[0]} to {newest}"
         )
     if not helper.VERSION_TABLE[0][1] <= model.ir_version <= onnx.IR_VERSION:
         raise TargetError(
-            f"{label} is of IR version {model.ir_version}, but onnx {onnx.__version__} knows {onnx.IR_VERSION} at most"
+            f"{label} is of IR version {model.ir_version}, "
+            f"but onnx {onnx.__version__} knows {onnx.IR_VERSION} at most"
         )
-    given = dict(zip(INPUTS[node.op_type], node.input, strict=False))
+    names = dict(zip(INPUTS[node.op_type], node.input, strict=False))
     arrays = {
-        k: _constant(f"{k} of {label}", given[k], constants, folder)
+        k: _constant(f"{k} of {label}", names[k], constants, folder)
         for k in ("W", "R", "B", "P")
-        if given.get(k)
+        if names.get(k)
     }
-    if missing := [k for k in ("W", "R") if k not in arrays]:
-        raise TargetError(f"{label} has no {missing[0]}")
-    if wrong := [
+    if absent := [k for k in ("W", "R") if k not in arrays]:
+        raise TargetError(f"{label} has no {absent[0]}")
+    if mistyped := [
         f"{k} of {label} is of {a.dtype}" for k, a in arrays.items() if a.dtype.name not in dtypes
     ]:
-        raise TargetError(f"{wrong[0]}, but gatecheck can audit {' and '.join(dtypes)}")
+        raise TargetError(f"{mistyped[0]}, but gatecheck can audit {' and '.join(dtypes)}")
     try:
         attributes = {_text(a.name): _text(helper.get_attribute_value(a)) for a in node.attribute}
     except ValueError as error:
@@ -131,39 +134,45 @@ def read_node(
 
 
 def _constant(what: str, name: str, constants: Constants, folder: Path) -> Array:
-    found, seen = constants.get(name), {name}
+    value, visited = constants.get(name), {name}
     # An exporter that shares weights between nodes writes Identity.
     while (
-        found is not None
-        and getattr(found, "op_type", None) == "Identity"
-        and found.input[0] not in seen
+        value is not None
+        and getattr(value, "op_type", None) == "Identity"
+        and value.input[0] not in visited
     ):
-        seen.add(found.input[0])
-        found = constants.get(found.input[0])
-    if isinstance(found, onnx.NodeProto) and found.op_type == "Constant":
-        found = next((a.t for a in found.attribute if a.name == "value"), None)
-    if not isinstance(found, onnx.TensorProto):
-        how = f"comes from {'a node ' + found.op_type if isinstance(found, onnx.NodeProto) else 'outside the graph'}"
+        visited.add(value.input[0])
+        value = constants.get(value.input[0])
+    if isinstance(value, onnx.NodeProto) and value.op_type == "Constant":
+        value = next((a.t for a in value.attribute if a.name == "value"), None)
+    if not isinstance(value, onnx.TensorProto):
+        origin = (
+            f"a node {value.op_type}" if isinstance(value, onnx.NodeProto) else "outside the graph"
+        )
         raise TargetError(
-            f"{what}, {name}, is not in the file but {how}: only constant weights can be audited; fold constants first"
+            f"{what}, {name}, is not in the file but comes from {origin}: "
+            "only constant weights can be audited; fold constants first"
         )
     try:
-        if uses_external_data(found):
-            load_external_data_for_tensor(found, str(folder))
-        array: Array = numpy_helper.to_array(found)
-    except Exception as error:  # protobuf, NumPy, the checker and the file system have many ways to say that a tensor is damaged
+        if uses_external_data(value):
+            load_external_data_for_tensor(value, str(folder))
+        array: Array = numpy_helper.to_array(value)
+    # Protobuf, NumPy, the checker and the file system raise many exceptions for a damaged tensor.
+    except Exception as error:
         raise TargetError(f"{what}, {name}, cannot be read: {first_line(error)}") from error
     return array
 
 
 def _check(label: str, op: str, arrays: Mapping[str, Array], hidden: Any) -> None:
-    """That weights have the shapes that onnx/docs/Operators.md gives them; elsewhere a wrong one
-    may be read past its end.
+    """Check that weights have the shapes of onnx/docs/Operators.md.
+
+    Elsewhere an array of the wrong shape may be read past its end.
     """
     W, R, gates = arrays["W"], arrays["R"], GATES[op]
     if W.ndim != 3 or R.ndim != 3 or hidden != R.shape[-1] or not all((*W.shape, *R.shape)):
         raise TargetError(
-            f"{label} has hidden_size {hidden}, W of shape {W.shape} and R of shape {R.shape}, which do not fit each other"
+            f"{label} has hidden_size {hidden}, W of shape {W.shape} and R of shape {R.shape}, "
+            "which do not fit each other"
         )
     dirs, H = len(W), R.shape[-1]
     shapes = {
@@ -175,20 +184,22 @@ def _check(label: str, op: str, arrays: Mapping[str, Array], hidden: Any) -> Non
     for k, a in arrays.items():
         if a.shape != shapes[k] or a.dtype != W.dtype:
             raise TargetError(
-                f"{k} of {label} is {a.dtype} of shape {a.shape}, but should be {W.dtype} of shape {shapes[k]}"
+                f"{k} of {label} is {a.dtype} of shape {a.shape}, "
+                f"but should be {W.dtype} of shape {shapes[k]}"
             )
 
 
 def _text(value: Any) -> Any:
-    """ONNX's strings are bytes, and protobuf's too where they are no UTF-8."""
+    """Decode strings: ONNX's are bytes, and so are protobuf's that are not UTF-8."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return [_text(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def read_onnx(path: Path) -> Stored:
-    """W, R, B and P of each recurrent node as ``NODE/W`` and so on, with its cell, and the
-    initialisers that belong to none.
+    """Read W, R, B and P of each recurrent node, and the initializers of other nodes.
+
+    The arrays of a node are named ``NODE/W`` and so on; its cell is recorded.
 
     Raises
     ------
@@ -218,7 +229,7 @@ def read_onnx(path: Path) -> Stored:
     }
     for name in own:
         try:
-            stored.put(name, _constant("an initialiser", name, own, path.parent))
+            stored.put(name, _constant("an initializer", name, own, path.parent))
         except TargetError as error:
             stored.left_out[name] = str(error)
     return stored

@@ -1,4 +1,4 @@
-"""ONNX's RNN, GRU and LSTM: which node computes which cell, and what of it is no convention's."""
+"""Conversion between ONNX's RNN, GRU and LSTM nodes and cells."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ INPUTS = {
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 OPSETS = (7, 14)
-"""The first opset in which the three are as they are now, and that of nodes that come from no file:
-there layout was added. Opset 22 added bfloat16 (onnx/docs/Changelog.md)."""
+"""Oldest supported opset, and the opset of nodes that do not come from a file.
+
+The three operators have had their present form since the first; the second added ``layout``. Opset
+22 added bfloat16 (onnx/docs/Changelog.md).
+"""
 FUNCTIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 _SPELLED = {name.lower(): name for name in ("Tanh", "Relu", "Sigmoid", "HardSigmoid")}
 _HARD = {np.float32(0.2): 5, np.float32(1 / 6): 6}
@@ -32,20 +35,20 @@ _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 @dataclass(frozen=True)
 class Node:
-    """A node, as a file or a cell gives it.
+    """Node from a file or for a cell.
 
     Attributes
     ----------
     op
         ``"RNN"``, ``"GRU"`` or ``"LSTM"``.
     attributes
-        As in ONNX, strings as str; but for ``hidden_size``, which each case has its own of.
+        As in ONNX, strings as str, without ``hidden_size``, which depends on the case.
     peepholes
-        Whether it has an input P.
+        True if it has an input P.
     opset, ir_version
-        Of its model.
+        The versions of its model.
     weights
-        W, R, B and P of a file, where there is one.
+        W, R, B and P of a file; None if there is no file.
     """
 
     op: str
@@ -57,7 +60,7 @@ class Node:
 
 
 def node_of(op: str, cell: Cell) -> Node:
-    """The node that computes a cell; whether it can, :func:`cell_of` says."""
+    """Return the node for a cell; :func:`cell_of` checks whether it can compute it."""
     gate = [] if op == "RNN" else ["HardSigmoid" if cell.hard else "Sigmoid"]
     functions = [
         *gate,
@@ -78,37 +81,42 @@ def node_of(op: str, cell: Cell) -> Node:
 
 
 def cell_of(node: Node) -> Cell:
-    """The cell that a node computes.
+    """Return the cell that a node computes.
 
     Raises
     ------
     TargetError
-        If its attributes say something that no cell expresses.
+        If no cell has its attributes.
     """
     attributes = node.attributes
     if "clip" in attributes:
         raise TargetError(
-            f"it clips what goes into its activations (clip = {attributes['clip']:g}), and no cell of gatecheck's does"
+            f"it clips the arguments of its activations (clip = {attributes['clip']:g}), "
+            "which gatecheck does not support"
         )
     if attributes.get("direction", "forward") not in _DIRECTIONS:
         raise TargetError(
-            f"its direction is {attributes['direction']!r}, and ONNX knows {', '.join(_DIRECTIONS)}"
+            f"its direction is {attributes['direction']!r}, "
+            f"but should be one of {', '.join(_DIRECTIONS)}"
         )
     bidirectional = attributes.get("direction") == "bidirectional"
     first, *others = _activations(node, 1 + bidirectional)
     if others and others != [first]:
         raise TargetError(
-            f"its two directions have different activations, {_listed(first)} and {_listed(others[0])}"
+            f"its two directions have different activations, {_listed(first)} "
+            f"and {_listed(others[0])}"
         )
     *gate, candidate = first[: 2 if node.op == "LSTM" else None]
     if (node.op != "RNN" and candidate != "Tanh") or (node.op == "LSTM" and first[2] != "Tanh"):
         raise TargetError(
-            f"its activations are {_listed(first)}, and those of a {node.op} in gatecheck are a sigmoid and tanh"
+            f"its activations are {_listed(first)}, "
+            f"but should be a sigmoid and tanh for a {node.op} in gatecheck"
         )
     if node.op == "RNN":
         if candidate not in ("Tanh", "Relu", "Sigmoid"):
             raise TargetError(
-                f"its activation is {_listed(first)}, and an RNN's in gatecheck is Tanh, Relu or Sigmoid"
+                f"its activation is {_listed(first)}, "
+                "but should be Tanh, Relu or Sigmoid for an RNN in gatecheck"
             )
         return RNN(str(candidate).lower(), bidirectional=bidirectional)  # type: ignore[arg-type]
     hard = None if gate == ["Sigmoid"] else _hard(first)
@@ -123,30 +131,32 @@ def cell_of(node: Node) -> Cell:
 
 
 def _activations(node: Node, directions: int) -> list[list[Any]]:
-    """The activation functions of each direction: names, and of a hard sigmoid (alpha, beta)."""
+    """Return each direction's activations: names, or (alpha, beta) of a hard sigmoid."""
     usual = FUNCTIONS[node.op]
     names = [str(name) for name in node.attributes.get("activations", usual * directions)]
     if len(names) != len(usual) * directions:
         raise TargetError(
-            f"it has {len(names)} activations, and a {node.op} in {directions} directions has {len(usual) * directions}"
+            f"it has {len(names)} activations, but should have {len(usual) * directions}: "
+            f"a {node.op} in {directions} directions"
         )
     if unknown := [name for name in names if name.lower() not in _SPELLED]:
-        raise TargetError(f"its activation {unknown[0]} is that of no cell of gatecheck's")
+        raise TargetError(f"its activation {unknown[0]} is not supported by gatecheck")
     # Values are consumed in the order of the functions that take one (onnx/docs/Operators.md:
     # activation_alpha).
-    given: list[Iterator[float]] = [
+    parameters: list[Iterator[float]] = [
         iter(node.attributes.get(f"activation_{k}", ())) for k in ("alpha", "beta")
     ]
     functions: list[Any] = []
     for name in (_SPELLED[name.lower()] for name in names):
         functions.append(
-            tuple(next(v, default) for v, default in zip(given, (0.2, 0.5), strict=True))
+            tuple(next(v, default) for v, default in zip(parameters, (0.2, 0.5), strict=True))
             if name == "HardSigmoid"
             else name
         )
-    if any(next(v, None) is not None for v in given):
+    if any(next(v, None) is not None for v in parameters):
         raise TargetError(
-            "it has more values in activation_alpha or activation_beta than activations that take one"
+            "it has more values in activation_alpha or activation_beta "
+            "than activations that take one"
         )
     return [functions[: len(usual)], functions[len(usual) :]][:directions]
 
@@ -156,7 +166,8 @@ def _hard(functions: list[Any]) -> Any:
     if isinstance(gate, tuple) and gate[1] == 0.5 and np.float32(gate[0]) in _HARD:
         return _HARD[np.float32(gate[0])]
     raise TargetError(
-        f"its gates are {_listed(functions[:1])}, and those of gatecheck are Sigmoid or HardSigmoid(1/5 or 1/6, 1/2)"
+        f"its gates are {_listed(functions[:1])}, "
+        "but should be Sigmoid or HardSigmoid(1/5 or 1/6, 1/2) in gatecheck"
     )
 
 
@@ -168,17 +179,18 @@ def _listed(functions: list[Any]) -> str:
 
 # ---- input_forget
 #
-# Where input_forget is 1 all four blocks are there, f = 1 - i, and the weights of f are ignored: so
-# those who made the operator had it (onnx/onnx#149, review of defs.cc), and so does ONNX Runtime;
-# the documentation says "couple the input and forget gates" only. A coupled cell of gatecheck's has
-# the weights of f, and i = 1 - f. So the block of i is the negative of ours, since 1 - σ(a) =
-# σ(-a), and that of f is nothing. In the order of the convention ours are o, f, g, and of the
-# peepholes o, f.
+# If input_forget is 1, all four blocks are present, f = 1 - i, and the weights of f are ignored:
+# this is what the operator's authors (onnx/onnx#149, review of defs.cc) and ONNX Runtime do; the
+# documentation only says "couple the input and forget gates". A coupled cell of gatecheck has the
+# weights of f, and i = 1 - f. So ONNX's block of i is the negative of gatecheck's f, since
+# 1 - σ(a) = σ(-a), and its block of f is zero. In the order of the convention gatecheck's blocks
+# are o, f, g, and those of the peepholes o, f.
 
 
 def uncoupled(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays of ``input_forget = 1``, blocks i, o, f, c, from those of a coupled cell in the
-    convention, blocks o, f, c.
+    """Convert arrays of a coupled cell to ``input_forget = 1``.
+
+    Blocks o, f, c of the convention become blocks i, o, f, c.
     """
     return {
         k: _rearranged(
@@ -189,7 +201,7 @@ def uncoupled(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def coupled(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The inverse of :func:`uncoupled`, for which the block of f does not matter."""
+    """Invert :func:`uncoupled`, ignoring the block of f."""
     return {
         k: _rearranged(k, a, {"W": 4, "R": 4, "B": 4, "P": 3}[k], lambda i, o, f, *g: (o, -i, *g))
         for k, a in arrays.items()

@@ -1,6 +1,4 @@
-"""What was read from a file: arrays by name, what the file says of them, and what was left out;
-nothing in it is trusted.
-"""
+"""Arrays and metadata read from a file; nothing in it is trusted."""
 
 from __future__ import annotations
 
@@ -16,24 +14,25 @@ from gatecheck.cells import Cell
 from gatecheck.errors import WeightsFileError, printable
 
 LIMIT = 8 * 2**30
-"""Bytes that the arrays of a file may take. A small file can declare any size: compressed, or by a
-shape with nothing behind it.
+"""Limit in bytes of the arrays of a file.
+
+A small file can declare any size, by compression or by a shape without data.
 """
 
 HALVES = ("float16", "bfloat16")
 
 
 class Said(NamedTuple):
-    """What a file says of a layer beside its arrays.
+    """Metadata of a layer in a file.
 
     Attributes
     ----------
     cell
-        One layer in one direction of it.
+        Its cell, as one layer in one direction.
     convention
         The name of the convention of its arrays.
     reverse
-        Whether it runs from the last step to the first.
+        True if it runs from the last step to the first.
     """
 
     cell: Cell
@@ -43,17 +42,18 @@ class Said(NamedTuple):
 
 @dataclass
 class Stored:
-    """The arrays of a file.
+    """Arrays and metadata of a file.
 
     Attributes
     ----------
     arrays
-        By name. Floats of 16 bits are widened to float64, exactly; all others are as in the file.
+        Arrays by name. Floats of 16 bits are widened to float64, exactly; all others are as in the
+        file.
     said
-        By the name of a layer, as :func:`spelled` has it, what the file says of it; None says that
-        it is no cell of a framework's.
+        Metadata of layers by name, as normalized by :func:`spelled`; None if the layer is not a
+        framework's cell.
     left_out
-        By name why an array or a layer is not among them.
+        By name, the reason why an array or a layer is left out.
     size
         Bytes admitted so far.
     """
@@ -64,17 +64,18 @@ class Stored:
     size: int = 0
 
     def admit(self, name: str, shape: tuple[int, ...], itemsize: int) -> None:
-        """Count an array before it is made.
+        """Count an array before it is allocated.
 
         Raises
         ------
         WeightsFileError
-            If all of them together would be larger than :data:`LIMIT`.
+            If all arrays together would exceed :data:`LIMIT`.
         """
-        self.size += math.prod(shape) * max(itemsize, 8)  # in float64, which it becomes
+        self.size += math.prod(shape) * max(itemsize, 8)  # it becomes float64
         if self.size > LIMIT:
             raise WeightsFileError(
-                f"{name} and what is before it unpack to {self.size:,} bytes, but gatecheck reads {LIMIT:,} at most"
+                f"{name} and what is before it unpack to {self.size:,} bytes, "
+                f"but gatecheck reads {LIMIT:,} at most"
             )
 
     def put(self, name: str, array: Any) -> None:
@@ -86,24 +87,23 @@ class Stored:
 
 
 def doubled(array: Array) -> Array:
-    """Floats in float64, which is exact; there are no warnings of what a damaged file may hold,
-    signalling NaNs.
-    """
+    """Convert floats to float64 exactly, without warnings of signaling NaNs."""
     with np.errstate(invalid="ignore"):
         return np.asarray(array, np.float64)
 
 
 def from_bfloat16(bits: Array) -> Array:
-    """Numbers of bfloat16, given as unsigned integers, in float64. NumPy has no such dtype; they
-    are the upper halves of float32.
+    """Convert bits of bfloat16 to float64.
+
+    NumPy has no such dtype; bfloat16 is the upper half of float32.
     """
     return doubled((bits.astype(np.uint32) << 16).view(np.float32))
 
 
 def spelled(name: str) -> str:
-    """A name with its parts joined by dots, whatever joined them: ``params/gru/hi``,
-    ``['params']['gru']['hi']`` and ``params.gru.hi``.
+    """Normalize a name to parts joined by dots.
 
-    TensorFlow's ``:0`` and the ``value`` of a variable of Flax NNX at its end are no part of it.
+    ``params/gru/hi`` and ``['params']['gru']['hi']`` become ``params.gru.hi``. TensorFlow's ``:0``
+    and Flax NNX's ``value`` at the end are dropped.
     """
     return printable(re.sub(r":\d+$|\.value$", "", ".".join(re.findall(r"[^./|\[\]'\"]+", name))))

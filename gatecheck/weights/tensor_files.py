@@ -1,6 +1,4 @@
-"""PyTorch's checkpoints, of which only tensors are unpickled, and safetensors, which hold nothing
-else.
-"""
+"""Readers of PyTorch checkpoints and safetensors; only tensors are unpickled."""
 
 from __future__ import annotations
 
@@ -22,16 +20,15 @@ ADVICE = "save module.state_dict() instead"
 
 
 def read_torch(path: Path) -> Stored:
-    """The tensors of a state dict, or of dicts and lists of them at any depth, named by the way to
-    them.
+    """Read the tensors of a state dict, or of nested dicts and lists, named by path.
 
     Raises
     ------
     MissingExtraError
         If PyTorch is not installed.
     WeightsFileError
-        If the file holds more than tensors and plain values, or no tensors; PyTorch raises what it
-        likes for other damage.
+        If the file holds more than tensors and plain values. PyTorch raises various exceptions for
+        other damage.
     """
     try:
         import torch
@@ -46,14 +43,14 @@ def read_torch(path: Path) -> Stored:
                 raise WeightsFileError(f"it is a TorchScript archive, which is code: {ADVICE}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about formats of old, and once about each
+            warnings.simplefilter("ignore")  # old formats warn
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
+        match = re.search(r"GLOBAL (\S+)", str(error))
         what = (
-            f"Python objects ({found[1]})"
-            if found
-            else "something else than tensors, or it is damaged"
+            f"Python objects ({match[1]})"
+            if match
+            else "something other than tensors, or it is damaged"
         )
         raise WeightsFileError(
             f"it holds {what}, and unpickling those would run code: {ADVICE}"
@@ -70,7 +67,7 @@ def read_torch(path: Path) -> Stored:
                 f"a tensor of {tensor.dtype} in layout {tensor.layout} without plain numbers"
             )
             continue
-        # An expanded tensor is of any size, and its storage of one number.
+        # An expanded tensor may have any size with a storage of one number.
         stored.admit(name, tuple(tensor.shape), tensor.element_size())
         tensor = tensor.detach().resolve_conj().resolve_neg()
         try:
@@ -89,7 +86,7 @@ def _tensors(torch: Any, value: Any, name: str, seen: set[int]) -> Iterator[tupl
     if isinstance(value, torch.Tensor):
         yield name, value
     elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
-        seen.add(id(value))  # a pickle can hold itself, or a few dicts that unfold to any number
+        seen.add(id(value))  # a pickle can contain itself, or a few dicts that unfold to very many
         for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _tensors(torch, entry, f"{name}.{key}" if name else str(key), seen)
 
@@ -109,12 +106,12 @@ _SAFE = {
 
 
 def read_safetensors(path: Path) -> Stored:
-    """The tensors of a ``.safetensors``; the library checks that its header fits the file.
+    """Read the tensors of a ``.safetensors``; the library checks the header.
 
     Raises
     ------
     MissingExtraError
-        If safetensors is not installed. It raises what it likes for a damaged file.
+        If safetensors is not installed. The library raises various exceptions for a damaged file.
     """
     try:
         import safetensors
@@ -124,7 +121,7 @@ def read_safetensors(path: Path) -> Stored:
         ) from error
     stored = Stored()
     stored.admit("the file", (path.stat().st_size,), 1)
-    # The library's own way to NumPy fails on bfloat16, which NumPy has not.
+    # The library's conversion to NumPy fails on bfloat16, which NumPy lacks.
     unpacked: Any = safetensors.deserialize
     for name, tensor in unpacked(path.read_bytes()):
         if tensor["dtype"] not in _SAFE:

@@ -1,7 +1,6 @@
-"""Thorough audits of code that is right: each finding would be a false alarm. As many at a time as
-there are cores.
+"""Thorough audits of correct code: each finding would be a false alarm.
 
-python reports/alarms/alarms.py
+As many run at a time as there are cores. Run as ``python reports/alarms/alarms.py``.
 """
 
 import sys
@@ -18,18 +17,18 @@ TARGETS = [("torch", f"torch.nn:{name}", cell) for name, cell in TORCH] + [
     ("builtin", f"builtin:{cell}", cell) for cell in OURS
 ]
 SEEDS = (100, 101)
-# named, they come without the proofs, which take minutes and know no alarms
+# If properties are named, the proofs do not run, which take minutes and have no alarms.
 EVERY = [c.name for c in claims()]
 
 
 def audited(job):
-    """The result of one audit."""
+    """Return the result of one audit."""
     (_, target, cell), seed = job
     return audit(load(target, cell=cell), profile="thorough", only=EVERY, seed=seed)
 
 
 def told(job, result):
-    """A sign of life."""
+    """Print the verdict of a finished job."""
     print(job, result.verdict, file=sys.stderr)
 
 

@@ -1,5 +1,6 @@
-"""What every script here does: a framework's results on random, asymmetric weights against our
-equations.
+"""Comparison of a framework's results with our equations.
+
+Every script in this folder runs it, on random, asymmetric weights.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from gatecheck.conventions import CONVENTIONS
 from gatecheck.reference import equations, run
 
 SIZES = Sizes(T=6, B=2, D=3, H=5)
-"""All distinct, so that no transpose fits; and `draw` leaves nothing zero and no two entries equal.
+"""Sizes that are all distinct, so that no transpose fits.
+
+`draw` leaves nothing zero and no two entries equal.
 """
 
 Compute = Callable[[Case, dict[str, Array]], dict[str, Array]]
@@ -29,16 +32,16 @@ def against(
     Parameters
     ----------
     convention
-        The entry that is held against its framework.
+        The entry that is compared with its framework.
     cells
-        The names of the cells to try.
+        Names of the cells to try.
     compute
-        From a case and its parameters in the convention to ``y (T, B, H)``, ``hT`` and perhaps
-        ``cT`` ``(B, H)``, canonical arrays.
+        Function from a case and its parameters in the convention to ``y (T, B, H)``, ``hT`` and
+        perhaps ``cT`` ``(B, H)``, canonical arrays.
     version
-        Of the framework, to be printed.
+        Version of the framework, to be printed.
     dtype
-        In which the framework computes. Ours are float64 results on the same numbers.
+        The dtype in which the framework computes. Ours are float64 results on the same numbers.
 
     Raises
     ------
@@ -49,15 +52,22 @@ def against(
     for name in cells:
         cell = as_cell(name)
         case = draw(cell, SIZES, seed=7, dtype=dtype)
-        want = {
+        expected = {
             k: v for k, v in run(equations(cell), case.doubles()).items() if not k.startswith("d")
         }
-        got = compute(case, CONVENTIONS[convention].spell(cell, case.params))
-        if got.keys() != want.keys() or any(got[k].shape != want[k].shape for k in want):
-            raise SystemExit(f"{convention} {name}: got {[(k, v.shape) for k, v in got.items()]}")
-        error = max(float(abs(got[k] - want[k]).max() / abs(want[k]).max()) for k in want)
+        actual = compute(case, CONVENTIONS[convention].spell(cell, case.params))
+        if actual.keys() != expected.keys() or any(
+            actual[k].shape != expected[k].shape for k in expected
+        ):
+            raise SystemExit(
+                f"{convention} {name}: got {[(k, v.shape) for k, v in actual.items()]}"
+            )
+        error = max(
+            float(abs(actual[k] - expected[k]).max() / abs(expected[k]).max()) for k in expected
+        )
         print(
-            f"{convention:12} {version:18} {name:24} {dtype}  {', '.join(want)}: largest relative difference {error:.1e}"
+            f"{convention:12} {version:18} {name:24} {dtype}  "
+            f"{', '.join(expected)}: largest relative difference {error:.1e}"
         )
         if not error < bound:
             raise SystemExit(f"{convention} {name} differs: the entry does not reproduce it")

@@ -1,9 +1,10 @@
-"""Whether the entries `chainer` and `chainer-gru` reproduce Chainer's links LSTM and StatelessGRU.
+"""Check that `chainer` and `chainer-gru` reproduce Chainer's links.
 
-Chainer 7.8.1 is the last one and needs an older NumPy, by which our equations run too. In an
-environment with ``pip install numpy==1.23.5 scipy==1.10.1 six filelock protobuf setuptools==65.5
-wheel``, then ``pip install --no-deps --no-build-isolation chainer`` and ``pip install --no-deps
-.``, from the repository's root: ``python reports/conventions/chainer_check.py``
+They are LSTM and StatelessGRU. Chainer 7.8.1 is the last one and needs an older NumPy, with which
+our equations run too. In an environment with ``pip install numpy==1.23.5 scipy==1.10.1 six filelock
+protobuf setuptools==65.5 wheel``, then ``pip install --no-deps --no-build-isolation chainer`` and
+``pip install --no-deps .``, from the repository's root: ``python
+reports/conventions/chainer_check.py``
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gatecheck.cases import Case
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The results of one link, step by step."""
+    """Return the results of one link, step by step."""
     (_, _, D, H), x = case.sizes, case["x"]
     with chainer.using_config("dtype", np.float64):
         link = (

@@ -1,7 +1,7 @@
-"""Whether the entry `mlx` reproduces MLX's RNN, GRU and LSTM, here by its build for the CPU.
+"""Check that the entry `mlx` reproduces MLX's RNN, GRU and LSTM.
 
-In an environment with ``pip install "mlx[cpu]" .``, from the repository's root: ``python
-reports/conventions/mlx_check.py``
+It uses MLX's build for the CPU. In an environment with ``pip install "mlx[cpu]" .``, from the
+repository's root: ``python reports/conventions/mlx_check.py``
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ CELLS = ["rnn", "rnn-relu", "rnn-sigmoid", "gru", "lstm"]
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The results of one layer; MLX returns the states of every step, and so the last one is the
-    final state.
+    """Return the results of one layer.
+
+    MLX returns the states of every step, and so the last one is the final state.
     """
     cell, (_, _, D, H) = case.cell, case.sizes
     more = (

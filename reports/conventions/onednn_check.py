@@ -1,7 +1,7 @@
-"""Whether the entry `onednn` reproduces oneDNN's vanilla RNN, GRU, LBR GRU and LSTM on the CPU, by
-its C API.
+"""Check that the entry `onednn` reproduces oneDNN's recurrent cells.
 
-In an environment with ``pip install onednn-devel-cpu-gomp .``, from the repository's root: ``python
+They are vanilla RNN, GRU, LBR GRU and LSTM on the CPU, by its C API. In an environment with ``pip
+install onednn-devel-cpu-gomp .``, from the repository's root: ``python
 reports/conventions/onednn_check.py``
 """
 
@@ -28,7 +28,7 @@ CELLS = [
     "lstm-proj4",
     "lstm-peepholes-proj4",
 ]
-# From dnnl_types.h; the arguments by number are in the order in which their descriptors are passed.
+# From dnnl_types.h; ARGS is in the order in which the arguments' descriptors are passed.
 CPU, IN_ORDER, F32, FORWARD_INFERENCE, LEFT_TO_RIGHT, NO_FLAGS = 1, 1, 3, 96, 1, 0
 ARGS = {
     "x": 1,
@@ -51,7 +51,7 @@ Argument = type(
 
 
 def made(function: str, *args: object) -> Handle:
-    """What a function of oneDNN's makes behind its first argument."""
+    """Call a function of oneDNN, and return the handle that it creates."""
     handle = Handle()
     if status := getattr(dnnl, f"dnnl_{function}")(ctypes.byref(handle), *args):
         raise SystemExit(f"dnnl_{function} returned {status}")
@@ -59,7 +59,7 @@ def made(function: str, *args: object) -> Handle:
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The results of one layer in one direction, whose L and D are one."""
+    """Return the results of one layer in one direction, whose L and D are one."""
     cell, (T, B, D, H), P, G = (
         case.cell,
         case.sizes,

@@ -1,7 +1,7 @@
-"""Whether the entry `openvino` reproduces OpenVINO's RNNSequence, GRUSequence and LSTMSequence.
+"""Check that the entry `openvino` reproduces OpenVINO's sequence operations.
 
-In an environment with ``pip install openvino .``, from the repository's root: ``python
-reports/conventions/openvino_check.py``
+They are RNNSequence, GRUSequence and LSTMSequence. In an environment with ``pip install openvino
+.``, from the repository's root: ``python reports/conventions/openvino_check.py``
 """
 
 from __future__ import annotations
@@ -29,15 +29,14 @@ CELLS = [
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The results of one sequence operation on the CPU."""
+    """Return the results of one sequence operation on the CPU."""
     cell, (T, B, _, H) = case.cell, case.sizes
     openvino = CONVENTIONS["openvino"]
-    given = {"x": np.swapaxes(case["x"], 0, 1)} | {
+    values = {"x": np.swapaxes(case["x"], 0, 1)} | {
         k: openvino.spell_state(cell, case[f"{k}0"]) for k in cell.state
     }
-    # Parameters of the model rather than constants, lest everything is folded before the CPU's
-    # kernel sees it.
-    inputs = {k: ops.parameter(v.shape, np.float32) for k, v in given.items()}
+    # Parameters of the model, since constants would be folded before the CPU's kernel runs.
+    inputs = {k: ops.parameter(v.shape, np.float32) for k, v in values.items()}
     states = [inputs[k] for k in cell.state]
     lengths, weights = (
         ops.constant(np.full(B, T, np.int32)),
@@ -57,7 +56,7 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
         "CPU",
         {"INFERENCE_PRECISION_HINT": "f32"},
     )
-    y, *last = model([np.ascontiguousarray(v) for v in given.values()]).values()
+    y, *last = model([np.ascontiguousarray(v) for v in values.values()]).values()
     # y is (B, directions, T, H).
     results = {"y": np.moveaxis(y, 2, 0).reshape(T, B, -1)}
     return results | {

@@ -1,8 +1,7 @@
-"""Whether the entries `paddle` and `paddle-cell` reproduce PaddlePaddle's SimpleRNN, GRU and LSTM,
-and their cells.
+"""Check that `paddle` and `paddle-cell` reproduce PaddlePaddle's layers.
 
-In an environment with ``pip install paddlepaddle .``, from the repository's root: ``python
-reports/conventions/paddle_check.py``
+They are SimpleRNN, GRU and LSTM, and their cells. In an environment with ``pip install paddlepaddle
+.``, from the repository's root: ``python reports/conventions/paddle_check.py``
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ ALONE = ["rnn", "rnn-relu", "gru", "lstm", "lstm-proj4"]
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The results of one layer on the CPU."""
+    """Return the results of one layer on the CPU."""
     cell, (_, _, D, H) = case.cell, case.sizes
     more = {"activation": cell.activation} if cell.kind == "rnn" else {}
     make = {"rnn": paddle.nn.SimpleRNN, "gru": paddle.nn.GRU, "lstm": paddle.nn.LSTM}[cell.kind]
@@ -59,7 +58,7 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 def stepped(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The results of a cell, step by step."""
+    """Return the results of a cell, step by step."""
     cell, (_, _, D, H) = case.cell, case.sizes
     more = (
         {"activation": cell.activation}
@@ -71,17 +70,17 @@ def stepped(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     make = {"rnn": paddle.nn.SimpleRNNCell, "gru": paddle.nn.GRUCell, "lstm": paddle.nn.LSTMCell}[
         cell.kind
     ]
-    one = make(D, H, **more)
-    if set(one.state_dict()) != set(arrays):
+    layer = make(D, H, **more)
+    if set(layer.state_dict()) != set(arrays):
         raise SystemExit(
-            f"Paddle has the parameters {sorted(one.state_dict())}, the entry {sorted(arrays)}"
+            f"Paddle has the parameters {sorted(layer.state_dict())}, the entry {sorted(arrays)}"
         )
     for name, array in arrays.items():
-        getattr(one, name).set_value(array)
+        getattr(layer, name).set_value(array)
     states, y = [paddle.to_tensor(case[f"{k}0"]) for k in cell.state], []
     with paddle.no_grad():
         for x_t in case["x"]:
-            out, new = one(paddle.to_tensor(x_t), tuple(states) if len(states) > 1 else states[0])
+            out, new = layer(paddle.to_tensor(x_t), tuple(states) if len(states) > 1 else states[0])
             states = list(new) if len(states) > 1 else [new]
             y.append(out.numpy())
     return {"y": np.stack(y)} | {

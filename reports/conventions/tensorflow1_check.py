@@ -1,6 +1,6 @@
-"""Whether the entry `tensorflow1` reproduces tf.compat.v1.nn.rnn_cell.
+"""Check that the entry `tensorflow1` reproduces tf.compat.v1.nn.rnn_cell.
 
-TensorFlow hands those cells out where Keras 2 is installed only. In an environment with ``pip
+TensorFlow provides those cells only where Keras 2 is installed. In an environment with ``pip
 install tensorflow-cpu tf_keras .``, from the repository's root: ``TF_USE_LEGACY_KERAS=1 python
 reports/conventions/tensorflow1_check.py``
 """
@@ -18,21 +18,26 @@ v1 = tf.compat.v1
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The results of one cell under dynamic_rnn, in a graph and a session of their own."""
+    """Return the results of one cell under dynamic_rnn.
+
+    It runs in a separate graph and session.
+    """
     cell, H = case.cell, case.sizes.H
     with tf.Graph().as_default(), v1.Session() as session:
         if cell.kind == "rnn":
-            one = v1.nn.rnn_cell.BasicRNNCell(H, activation=getattr(tf.nn, cell.activation))
+            layer = v1.nn.rnn_cell.BasicRNNCell(H, activation=getattr(tf.nn, cell.activation))
         elif cell.kind == "gru":
-            one = v1.nn.rnn_cell.GRUCell(H)
+            layer = v1.nn.rnn_cell.GRUCell(H)
         else:
-            one = v1.nn.rnn_cell.BasicLSTMCell(H, forget_bias=cell.forget_bias)
-        given = {k: tf.constant(case[f"{k}0"]) for k in cell.state}
-        states = v1.nn.rnn_cell.LSTMStateTuple(**given) if cell.kind == "lstm" else given["h"]
+            layer = v1.nn.rnn_cell.BasicLSTMCell(H, forget_bias=cell.forget_bias)
+        initial = {k: tf.constant(case[f"{k}0"]) for k in cell.state}
+        states = v1.nn.rnn_cell.LSTMStateTuple(**initial) if cell.kind == "lstm" else initial["h"]
         y, last = v1.nn.dynamic_rnn(
-            one, tf.constant(case["x"]), initial_state=states, time_major=True
+            layer, tf.constant(case["x"]), initial_state=states, time_major=True
         )
-        variables = {v.name.split("/", 2)[2].removesuffix(":0"): v for v in one.trainable_variables}
+        variables = {
+            v.name.split("/", 2)[2].removesuffix(":0"): v for v in layer.trainable_variables
+        }
         if variables.keys() != arrays.keys():
             raise SystemExit(
                 f"TensorFlow has the variables {sorted(variables)}, the entry {sorted(arrays)}"

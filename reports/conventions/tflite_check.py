@@ -1,7 +1,7 @@
-"""Whether the entry `tflite` reproduces TensorFlow Lite's UNIDIRECTIONAL_SEQUENCE_LSTM.
+"""Check that the entry `tflite` reproduces TensorFlow Lite's LSTM.
 
-In an environment with ``pip install tensorflow-cpu .``, from the repository's root: ``python
-reports/conventions/tflite_check.py``
+It is UNIDIRECTIONAL_SEQUENCE_LSTM. In an environment with ``pip install tensorflow-cpu .``, from
+the repository's root: ``python reports/conventions/tflite_check.py``
 """
 
 from __future__ import annotations
@@ -38,16 +38,19 @@ INPUTS += ["projection_weights", "projection_bias", "h", "c"]
 
 
 def model(case: Case, arrays: dict[str, Array]) -> bytes:
-    """A model of that one operator: weights are constants, and states are variables."""
+    """Return a model of that one operator, with variables for the states.
+
+    Weights are constants.
+    """
     T, B, _, H = case.sizes
-    given = {
+    activations = {
         "x": case["x"],
         "h": case["h0"],
         "c": case["c0"],
         "y": np.zeros((T, B, case.cell.width(H)), np.float32),
     }
     buffers, tensors = [schema.BufferT()], []
-    for name, a in (arrays | given).items():
+    for name, a in (arrays | activations).items():
         buffers.append(
             schema.BufferT(data=np.frombuffer(a.tobytes(), np.uint8) if name in arrays else None)
         )
@@ -90,7 +93,7 @@ def model(case: Case, arrays: dict[str, Array]) -> bytes:
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The output, and the states that it leaves in its variables."""
+    """Return the output, and the states that it leaves in its variables."""
     interpreter = tf.lite.Interpreter(model_content=model(case, arrays), num_threads=1)
     interpreter.allocate_tensors()
     at = {tensor["name"]: tensor["index"] for tensor in interpreter.get_tensor_details()}

@@ -1,5 +1,6 @@
-"""How accurate tanh and sigmoid are in PyTorch's recurrent layers on a GPU, with cuDNN and without;
-read off one step of one unit.
+"""Accuracy of tanh and sigmoid in PyTorch's recurrent layers on a GPU.
+
+It is measured with cuDNN and without, from one step of one unit.
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ X = np.unique(X.astype(np.float32))
 
 
 def outputs(name):
-    """What one step returns for each x, and what it should."""
+    """Return the outputs of one step for each x, and the exact ones."""
     layer = getattr(torch.nn, name)(1, 1).cuda()
     x = torch.from_numpy(X[None, :, None]).cuda()
     one = torch.ones((1, len(X), 1)).cuda()
@@ -38,17 +39,18 @@ def outputs(name):
 def main():
     """Print a line for each layer."""
     print(torch.__version__, torch.backends.cudnn.version(), torch.cuda.get_device_name())
-    for where in (torch.backends.cuda.matmul, torch.backends.cudnn):
-        where.allow_tf32 = False
+    for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        backend.allow_tf32 = False
     for name in ("RNN", "LSTM", "GRU"):
         for cudnn in (True, False):
             torch.backends.cudnn.enabled = cudnn
-            found, exact = outputs(name)
-            y = found.cpu().numpy().ravel()
+            result, exact = outputs(name)
+            y = result.cpu().numpy().ravel()
             ulps = np.abs(y.astype(float) - exact) / np.spacing(np.abs(exact).astype(np.float32))
             above = int((np.abs(y) > 1).sum())
             print(
-                f"{name} {cudnn=}: at most {np.abs(y - exact).max():.3g}, {ulps.max():.4g} ulps; above 1: {above} of {len(y)}"
+                f"{name} {cudnn=}: at most {np.abs(y - exact).max():.3g}, "
+                f"{ulps.max():.4g} ulps; above 1: {above} of {len(y)}"
             )
 
 

@@ -1,4 +1,4 @@
-"""PyTorch's own CUDA kernels instead of cuDNN's."""
+"""PyTorch's CUDA kernels instead of cuDNN's."""
 
 import torch
 

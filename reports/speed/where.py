@@ -1,7 +1,7 @@
-"""Where the time goes at the points that fall short of their bars: the parts of each alone, in this
-process and on one core.
+"""Breakdown of the time at the points that fall short of their bars.
 
-OMP_NUM_THREADS=1 python where.py
+The parts of each run alone, in this process and on one core. Run as ``OMP_NUM_THREADS=1 python
+where.py``.
 """
 
 import cProfile
@@ -38,7 +38,7 @@ SHORT = Sizes(50, 1, 8, 16)
 
 
 def best(call, rounds=15):
-    """The least microseconds that a call takes."""
+    """Return the least microseconds that a call takes."""
     return 1e6 * min(race({"it": call}, rounds=rounds, least=0.01)["it"])
 
 
@@ -64,7 +64,7 @@ def _activations(T, a, m):
 
 
 def forward(sizes, dtype):
-    """The LSTM's forward: all of it, and its products and its activations alone."""
+    """Print the time of the LSTM's forward, its products and its activations."""
     T, B, D, H = sizes
     cell = as_cell("lstm")
     case = draw(cell, sizes, seed=0, dtype=dtype)
@@ -83,13 +83,15 @@ def forward(sizes, dtype):
     rate = 2 * T * B * 4 * H * (D + H) / products / 1e3
     ns = 1e3 * activations / (5 * T * B * H)
     print(
-        f"lstm forward {dtype} {','.join(map(str, sizes)):>14}: {whole:8.0f} µs; products {products / whole:4.0%} ({rate:3.0f} GF/s), "
-        f"activations {activations / whole:4.0%} ({ns:.2f} ns each), the rest {1 - (products + activations) / whole:4.0%}"
+        f"lstm forward {dtype} {','.join(map(str, sizes)):>14}: {whole:8.0f} µs; "
+        f"products {products / whole:4.0%} ({rate:3.0f} GF/s), "
+        f"activations {activations / whole:4.0%} ({ns:.2f} ns each), "
+        f"the rest {1 - (products + activations) / whole:4.0%}"
     )
 
 
 def short(name):
-    """What surrounds the loop over time where that is short."""
+    """Print the time around the loop over time where the loop is short."""
     cell = as_cell(name)
     case = draw(cell, SHORT, seed=0, dtype="float32")
     given = [case.params, case["x"], *(case[f"{s}0"] for s in cell.state)]
@@ -109,12 +111,16 @@ def short(name):
     }
     listed = ", ".join(f"{k} {v:.0f}" for k, v in parts.items())
     print(
-        f"{name} forward float32 {','.join(map(str, SHORT))}: {whole:.0f} µs: {listed}, the rest {whole - sum(parts.values()):.0f}"
+        f"{name} forward float32 {','.join(map(str, SHORT))}: {whole:.0f} µs: "
+        f"{listed}, the rest {whole - sum(parts.values()):.0f}"
     )
 
 
 def gradients():
-    """The fast check of a full Jacobian: all of it, and the forwards and backwards alone."""
+    """Print the time of the fast check of a full Jacobian, and of its passes.
+
+    The passes are the forwards and backwards alone.
+    """
     cell = as_cell("lstm")
     case = draw(cell, SIZES, seed=0, dtype="float64")
     builtin = Builtin(cell)
@@ -133,7 +139,8 @@ def gradients():
     whole = best(partial(ours, case, True), rounds=5)
     print(
         f"gradcheck, fast, lstm {','.join(map(str, SIZES))}: {whole / 1e3:.0f} ms: "
-        f"two forwards of each of {sum(case[k].size for k in case.inputs)} inputs {2 * forwards / 1e3:.0f}, "
+        f"two forwards of each of {sum(case[k].size for k in case.inputs)} inputs "
+        f"{2 * forwards / 1e3:.0f}, "
         f"{len(dy)} backwards {backwards / 1e3:.0f}"
     )
 
@@ -150,22 +157,23 @@ CALLS = {
 
 
 def audit(name):
-    """An audit with everything compiled and every budget on disk: shares of its time. Some lie
-    within others.
+    """Print shares of the time of an audit that compiles nothing.
+
+    Every budget is on disk. Some shares lie within others.
     """
     subprocess.run(
         [sys.executable, "-c", COMMAND, "audit", f"builtin:{name}"],
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    watched = cProfile.Profile()
+    profiler = cProfile.Profile()
     start = time.perf_counter()
-    watched.enable()
+    profiler.enable()
     with budgets.kept():
-        found = runner.audit(Builtin(name))
-    watched.disable()
+        result = runner.audit(Builtin(name))
+    profiler.disable()
     seconds = time.perf_counter() - start
-    stats = pstats.Stats(watched, stream=io.StringIO()).stats
+    stats = pstats.Stats(profiler, stream=io.StringIO()).stats
     shares = {
         what: sum(
             row[3]
@@ -177,7 +185,8 @@ def audit(name):
     }
     listed = ", ".join(f"{k} {v:.0%}" for k, v in shares.items())
     print(
-        f"audit builtin:{name}, profile ci, watched: {found.to_json()['counts']['checks']} checks in {seconds:.1f} s; {listed}"
+        f"audit builtin:{name}, profile ci, profiled: "
+        f"{result.to_json()['counts']['checks']} checks in {seconds:.1f} s; {listed}"
     )
 
 

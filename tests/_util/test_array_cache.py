@@ -1,4 +1,4 @@
-"""What a process keeps for those after it comes back to the last bit, or not at all."""
+"""Cache on disk: arrays come back to the last bit, or not at all."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ ARRAYS = {
 }
 
 
-def same(found, wanted=ARRAYS):
-    assert [*found] == [*wanted]
-    for name, array in wanted.items():
-        assert found[name].shape == array.shape
-        assert found[name].tobytes() == array.tobytes()
+def same(arrays, expected=ARRAYS):
+    assert [*arrays] == [*expected]
+    for name, array in expected.items():
+        assert arrays[name].shape == array.shape
+        assert arrays[name].tobytes() == array.tobytes()
 
 
 def test_arrays_come_back_in_a_later_process_to_the_last_bit(tmp_path):

@@ -1,4 +1,4 @@
-"""Whatever happens while a file is written, it is whole afterwards: the old one or the new one."""
+"""A written file is whole, whatever happens: the old one or the new one."""
 
 import errno
 import os
@@ -115,7 +115,7 @@ def test_what_is_in_the_way_is_told_before_the_work(tmp_path):
         with pytest.raises(OutputError, match=f"cannot be written: {why}"):
             check_writable(tmp_path / path)
     for path in ("file", "file/a/b"):
-        with pytest.raises(OutputError, match="file is no folder"):
+        with pytest.raises(OutputError, match="file is not a folder"):
             check_folder(tmp_path / path)
         with pytest.raises(OutputError, match="cannot be made: "):
             make_folder(tmp_path / path)

@@ -1,4 +1,4 @@
-"""The rounding budget, held against code that is right and code that is slightly wrong."""
+"""The rounding budget, tried on correct code and on slightly wrong code."""
 
 import io
 import json

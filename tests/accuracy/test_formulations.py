@@ -1,5 +1,6 @@
-"""That the spellings are the mathematics, that they differ, and that their functions err no more
-than frameworks' do.
+"""Formulations: they are the mathematics, and differ in their rounding.
+
+Their functions err no more than those of frameworks.
 """
 
 import numpy as np
@@ -48,8 +49,8 @@ def test_a_wrong_spelling_is_not():
 
 def test_spellings_differ_in_their_rounding():
     case = draw(LSTM(), Sizes(10, 2, 5, 12), seed=0, dtype="float32")
-    found = [spelling.run(case)["dU"].tobytes() for spelling in SPELLINGS]
-    assert len(set(found)) == len(SPELLINGS)
+    results = [spelling.run(case)["dU"].tobytes() for spelling in SPELLINGS]
+    assert len(set(results)) == len(SPELLINGS)
 
 
 def test_every_way_is_among_the_spellings():
@@ -70,8 +71,9 @@ def test_a_case_with_lengths_is_refused():
 @pytest.mark.parametrize("dtype", ROUNDOFF)
 @pytest.mark.parametrize("tanh", TANH)
 def test_tanh_is_as_accurate_as_those_of_frameworks(tanh, dtype):
-    """ONNX Runtime's is off by 8 units of roundoff; relative to the value also near zero, where a
-    formula that cancels is weak.
+    """ONNX Runtime's tanh is off by 8 units of roundoff.
+
+    The error is relative to the value also near zero, where a formula that cancels is inaccurate.
     """
     x = np.concatenate([np.linspace(-25, 25, 4001), np.geomspace(1e-8, 1, 1000)]).astype(dtype)
     nearest, rest = certain("tanh", x)
@@ -95,12 +97,12 @@ def test_sigmoid_is_off_by_a_few_roundoffs(sigmoid, tanh, dtype):
 def test_an_order_of_sums_is_that_order(order, n):
     rng = np.random.default_rng(n)
     a, b = rng.standard_normal((3, n)).astype("f4"), rng.standard_normal((n, 5)).astype("f4")
-    kind = computed(Arithmetic("1 / (1 + e^-a)", "library", order))
-    found = (a.view(kind) @ b).view(np.ndarray)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, a.astype(float) @ b.astype(float), atol=1e-5)
+    array_type = computed(Arithmetic("1 / (1 + e^-a)", "library", order))
+    product = (a.view(array_type) @ b).view(np.ndarray)
+    assert product.dtype == np.float32
+    np.testing.assert_allclose(product, a.astype(float) @ b.astype(float), atol=1e-5)
     np.testing.assert_allclose(
-        a.view(kind).sum(-1, keepdims=True).view(np.ndarray),
+        a.view(array_type).sum(-1, keepdims=True).view(np.ndarray),
         a.astype(float).sum(-1, keepdims=True),
         atol=1e-5,
     )
@@ -108,7 +110,7 @@ def test_an_order_of_sums_is_that_order(order, n):
         total = np.zeros((3, 5), np.float32)
         for k in range(n) if order == "forwards" else reversed(range(n)):
             total = total + a[:, k : k + 1] * b[k]
-        assert (found == total).all()
+        assert (product == total).all()
 
 
 def test_the_finer_format_is_that_of_the_true_values():

@@ -1,6 +1,4 @@
-"""The accuracy table: what an ulp is, that errors are those from certified values, and what
-inaccurate code looks like in it.
-"""
+"""The accuracy table: ulps, errors from certified values, inaccurate code."""
 
 import json
 import sys
@@ -33,7 +31,7 @@ import numpy as np
 
 
 class Weak:
-    """An RNN whose tanh is 2 sigmoid(2a) - 1: weak near zero."""
+    """An RNN whose tanh is 2 sigmoid(2a) - 1: inaccurate near zero."""
     cell, convention = "rnn", "canonical"
 
     def forward(self, params, x, h0, c0=None):
@@ -47,7 +45,7 @@ class Weak:
 
 
 class Nan(Weak):
-    """One whose last step is lost."""
+    """An RNN whose last step is NaN."""
     def forward(self, params, x, h0, c0=None):
         y, _ = super().forward(params, x, h0)
         y[-1] = np.nan
@@ -123,33 +121,33 @@ def test_what_is_left_of_the_exact_number_counts():
 
 def test_errors_are_from_certified_values():
     case = draw(LSTM(), Sizes(3, 2, 2, 3), seed=4, dtype="float32")
-    known = exact(case, gradients=True)
-    nearest = {k: v.nearest.astype(np.float32) for k, v in known.items()}
-    for of in measure(case, nearest, known, "float32").values():
-        assert 0 < of.own.max() <= 0.5
-        assert (of.norm <= of.own).all()
-    doubles = measure(case, {k: v.nearest for k, v in known.items()}, known, "float64")
-    # only with what is left are they not zero
-    assert all(0 < of.own.max() <= 0.5 for of in doubles.values())
+    certified = exact(case, gradients=True)
+    nearest = {k: v.nearest.astype(np.float32) for k, v in certified.items()}
+    for block_errors in measure(case, nearest, certified, "float32").values():
+        assert 0 < block_errors.own.max() <= 0.5
+        assert (block_errors.norm <= block_errors.own).all()
+    doubles = measure(case, {k: v.nearest for k, v in certified.items()}, certified, "float64")
+    # Without the remainder they would be zero.
+    assert all(0 < block_errors.own.max() <= 0.5 for block_errors in doubles.values())
     moved = nearest["dW"][0, 0] + 7 * unit(nearest["dW"][:1, :1], "float32")
     nearest["dW"][0, 0] = moved[0, 0]
-    assert 6.5 <= measure(case, nearest, known, "float32")["dW"].own.max() <= 7.5
+    assert 6.5 <= measure(case, nearest, certified, "float32")["dW"].own.max() <= 7.5
 
 
 def test_a_small_entry_is_judged_by_the_largest_of_its_block():
     case = draw(LSTM(), Sizes(1, 1, 2, 2), seed=4, dtype="float32")
     nearest = np.array([[[1.0, 2.0**-20]], [[2.0**-20, 2.0**-20]]])
-    known = {"y": accuracy.Exact(nearest, np.zeros_like(nearest))}
-    off = measure(case, {"y": nearest + 2.0**-23}, known, "float32")["y"]
-    assert off.own.tolist() == [1.0, 2.0**20, 2.0**20, 2.0**20]
-    assert off.norm.tolist() == [1.0, 1.0, 2.0**20, 2.0**20]  # a step is a block
+    certified = {"y": accuracy.Exact(nearest, np.zeros_like(nearest))}
+    entry_errors = measure(case, {"y": nearest + 2.0**-23}, certified, "float32")["y"]
+    assert entry_errors.own.tolist() == [1.0, 2.0**20, 2.0**20, 2.0**20]
+    assert entry_errors.norm.tolist() == [1.0, 1.0, 2.0**20, 2.0**20]  # a step is a block
 
 
 def test_what_is_undecided_is_left_out_and_counted():
     case = draw(LSTM(), Sizes(1, 1, 2, 2), seed=4, dtype="float32")
-    known = {"y": accuracy.Exact(np.array([[[1.0, nan]]]), np.array([[[0.0, nan]]]))}
-    off = measure(case, {"y": np.array([[[1.0, 5.0]]])}, known, "float32")["y"]
-    assert (off.own.tolist(), off.undecided) == ([0.0], 1)
+    certified = {"y": accuracy.Exact(np.array([[[1.0, nan]]]), np.array([[[0.0, nan]]]))}
+    entry_errors = measure(case, {"y": np.array([[[1.0, 5.0]]])}, certified, "float32")["y"]
+    assert (entry_errors.own.tolist(), entry_errors.undecided) == ([0.0], 1)
 
 
 def test_our_cell_is_accurate_and_weak_ones_are_not(found):
@@ -157,14 +155,14 @@ def test_our_cell_is_accurate_and_weak_ones_are_not(found):
     assert ours["norm_ulps"]["worst"] < 4
     assert weak["norm_ulps"]["median"] > ours["norm_ulps"]["median"]
     assert row(found[0], "builtin:rnn", "float64", "gradients")["total"]["norm_ulps"]["worst"] < 20
-    # two draws; the chaotic point is no part of the total
+    # Two draws; the chaotic point is not part of the total.
     assert ours["values"] == 2 * (2 + 4 + 2) * 3
     assert len(row(found[0], "builtin:rnn")["by_point"]) == len(TINY)
 
 
 def test_what_is_lost_is_counted_and_not_among_the_quantiles(found):
     lost = row(found[0], ":Nan")["total"]
-    # of y the last step, and hT, at two points and two draws
+    # The last step of y, and hT, at two points and two draws.
     assert lost["lost"] == 2 * 2 * (3 + 3)
     assert lost["norm_ulps"]["worst"] < 100
 
@@ -217,16 +215,16 @@ def test_both_are_seen_through_any_polarity(target):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_arguments_are_of_every_binade(dtype):
-    x, form = arguments(dtype, 1 << 16, 3), np.finfo(dtype)
+    x, info = arguments(dtype, 1 << 16, 3), np.finfo(dtype)
     assert x.dtype == dtype
     assert np.isfinite(x).all()
     _, exponent = np.frexp(x[x > 0])
-    assert set(exponent.tolist()) >= set(range(form.minexp - form.nmant + 2, form.maxexp + 1))
+    assert set(exponent.tolist()) >= set(range(info.minexp - info.nmant + 2, info.maxexp + 1))
     assert abs((x > 0).mean() - 0.5) < 0.01
     bends = (np.abs(x) >= 2.0**-16) & (np.abs(x) < 2.0**7)
     assert 0.5 < bends.mean() < 0.7
-    one = np.sort(x[(x >= 1) & (x < 2)])
-    assert np.diff(one).max() < 3 / (one.size / 2)  # a stratum each, of half of them
+    binade = np.sort(x[(x >= 1) & (x < 2)])
+    assert np.diff(binade).max() < 3 / (binade.size / 2)  # a stratum each, of half of them
     assert (x == arguments(dtype, 1 << 16, 3)).all()
 
 
@@ -253,7 +251,7 @@ def test_values_outside_are_counted():
 
 
 def test_a_cell_of_its_own_has_no_certified_values(file):
-    with pytest.raises(UsageError, match="of which no certified values are known"):
+    with pytest.raises(UsageError, match="for which there are no certified values"):
         report([(f"{file}:Own", None)], cases=1, seed=0, sample=16, points=TINY)
 
 

@@ -1,4 +1,4 @@
-"""That the true values are true, and that the ratio of spread and true error is what it is called."""
+"""Tightness: the true values are true, and the ratios are those reported."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from gatecheck.oracles.rounding import Budget
 from gatecheck.report.calibration_table import NEAR
 
 SHARE = 1 / 100
-"""By how much of the spread the true values may be off, at most."""
+"""Largest share of the spread by which the true values may be off."""
 
 
 def silent(label):
@@ -46,22 +46,22 @@ def test_true_values_are_those_that_are_certified(kind, regime, dtype):
         CELLS[kind], sizes, seed=1, dtype=dtype, regime="generic" if regime == CHAOTIC else regime
     )
     case = case.with_recurrence(12) if regime == CHAOTIC else case
-    budget, found = case_budget(case), truth(case)
+    budget, true = case_budget(case), truth(case)
     judged = {
         b.label
         for b in compared(case.cell, budget.exact, budget.exact, budget.tolerance)
         if b.judged
     }
-    seen = 0
+    compared_blocks = 0
     for name, (nearest, rest) in exact(case, gradients=True).items():
         for label, where in blocks(case.cell, name, nearest):
             if label in judged:
-                off = np.abs(found[name][where] - nearest[where] - rest[where])
+                error = np.abs(true[name][where] - nearest[where] - rest[where])
                 np.testing.assert_array_less(
-                    off, SHARE * budget.spread[name][where] + np.finfo(dtype).tiny
+                    error, SHARE * budget.spread[name][where] + np.finfo(dtype).tiny
                 )
-                seen += 1
-    assert seen > 5
+                compared_blocks += 1
+    assert compared_blocks > 5
 
 
 def test_the_ratio_is_that_of_the_errors(monkeypatch):
@@ -84,8 +84,9 @@ def test_wrong_code_is_seen_in_every_figure(monkeypatch):
 
 @pytest.mark.parametrize("regime", ["large", "saturated"])
 def test_a_budget_that_is_ten_times_too_wide_is_seen(monkeypatch, regime):
-    """Also where most gates and units are saturated, so that one implementation alone makes hardly
-    an error.
+    """It is seen also where most gates and units are saturated.
+
+    There one implementation alone makes hardly an error.
     """
     (row,) = ratios(Builtin("lstm"), monkeypatch, regimes=(regime,))
     assert max(row["ensemble"].values()) <= NEAR
@@ -111,7 +112,8 @@ def test_a_spelling_that_is_wrong_is_refused(monkeypatch):
     monkeypatch.setattr(tightness, "SPELLINGS", (wrong,))
     with pytest.raises(
         InputError,
-        match=r"the spelling 'convex; .*' of a gru is wrong: in float64 its \w+ is off by .* times",
+        match=r"the formulation 'convex; .*' of a gru is wrong: "
+        r"in float64 its \w+ is off by .* times",
     ):
         ratios(Builtin("gru"), monkeypatch)
 
@@ -126,8 +128,9 @@ def test_a_chaotic_gradient_beyond_the_format_is_no_value():
 
 
 def test_the_ratio_does_not_grow_with_length(monkeypatch):
-    """It did where slow gates add up errors of many steps, as long as a half of each was taken to
-    be the same at every step.
+    """It grew where slow gates add up errors of many steps.
+
+    That was as long as a half of each error was taken to be the same at every step.
     """
     short, long = ratios(Builtin("lstm"), monkeypatch, regimes=("slow",), lengths=(10, 100))
     assert long["ensemble"]["blocks"] < 1.5 * short["ensemble"]["blocks"]

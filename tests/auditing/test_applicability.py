@@ -1,5 +1,6 @@
-"""What a declaration narrows: sizes, dtypes and abilities that a target says it has, and what is
-then skipped with a reason.
+"""Limitations by a declaration: its sizes, dtypes and abilities are honored.
+
+What is then skipped is reported with a reason.
 """
 
 import pytest
@@ -15,7 +16,7 @@ from helpers.targets import after, having
 
 
 def seen_by(target, **declared):
-    """The (T, B, D, H, dtype) of every call in an audit of the target, and the audit."""
+    """Return the (T, B, D, H, dtype) of every call in an audit, and the audit."""
     seen = set()
 
     def look(arguments, result):

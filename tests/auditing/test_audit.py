@@ -1,6 +1,4 @@
-"""The audit: verdicts, counts, shrinking, replay, expected failures, and implementations that
-behave badly.
-"""
+"""The audit: verdicts, counts, shrinking, expected failures, misbehaving targets."""
 
 import json
 import random
@@ -41,8 +39,9 @@ def sigmoid(a):
 
 
 class Port:
-    """A GRU (reset before) by hand: gates by rows in an order of its own, z = 1 keeps, names of its
-    own.
+    """A GRU (reset before) by hand, with its own gate order, polarity and names.
+
+    Gates are rows, and z = 1 keeps the state.
     """
 
     cell = "gru-before"
@@ -121,12 +120,13 @@ def test_only_the_port_with_its_own_convention_passes():
 
 
 def broken_audit(seed=0, shrinking=60, **how):
-    """Of an LSTM with a fault. Its counterexample is the smallest, and so the same every time,
-    unless the time is short.
+    """Audit an LSTM with a fault.
+
+    Its counterexample is the smallest, and so the same every time, unless the time is short.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exploring, "SHRINKING_S", shrinking)
-        # for the fixture, which is made once for all of the file
+        # For the fixture, which has the scope of the module.
         patch.setitem(exploring.PROFILES, "quick", 4)
         return audit(
             Edited(LSTM(), NO_FORGET), profile="quick", only=[FORWARD, BACKWARD], seed=seed, **how
@@ -142,7 +142,7 @@ def test_a_failure_is_shrunk(broken):
     (found,) = broken.findings
     assert found.name == BACKWARD
     assert found.worst_ratio > 1
-    # dc0 alone is wrong in one step of one unit; nothing smaller exists.
+    # Only dc0 is wrong in one step of one unit; nothing smaller exists.
     assert found.counterexample.sizes == (1, 1, 1, 1)
     with pytest.raises(Violation):
         next(iter(claims([BACKWARD])))(subject(Edited(LSTM(), NO_FORGET)), found.counterexample)
@@ -194,7 +194,7 @@ def test_an_expected_failure_of_nothing_is_an_error():
         )
 
 
-# ---- how it is called
+# ---- arguments
 
 
 @pytest.mark.parametrize(
@@ -224,11 +224,17 @@ def test_the_same_seed_gives_the_same_audit(broken):
 
 
 def test_the_same_seed_draws_the_same_cases_in_every_process():
-    ask = "from gatecheck.auditing.explore import drawn; from gatecheck.cells import LSTM; from gatecheck.cases.strategies import SCOPES; "
-    ask += "from gatecheck.implementation import subject; from gatecheck.kernels import Builtin; own = Builtin('lstm'); own.sizes = {'B': 2}; "
-    ask += "print(*(case.key for case in drawn(subject(own), 'float32', SCOPES['any'], 40, 7)))"
+    code = (
+        "from gatecheck.auditing.explore import drawn; "
+        "from gatecheck.cells import LSTM; "
+        "from gatecheck.implementation import subject; "
+        "from gatecheck.kernels import Builtin; "
+        "from gatecheck.cases.strategies import SCOPES; "
+        "own = Builtin('lstm'); own.sizes = {'B': 2}; "
+        "print(*(case.key for case in drawn(subject(own), 'float32', SCOPES['any'], 40, 7)))"
+    )
     there = subprocess.run(
-        [sys.executable, "-c", ask], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     own = Builtin("lstm")
     own.sizes = {"B": 2}
@@ -278,7 +284,7 @@ def test_rounding_as_large_as_the_values_is_inconclusive(monkeypatch):
     assert "no case could be judged in float32 and float64" in found.reason
 
 
-# ---- implementations that behave badly
+# ---- misbehaving implementations
 
 
 def raises(error):
@@ -363,7 +369,7 @@ def test_a_wrong_result_is_a_finding(change, fragment):
 
 
 def test_views_of_the_inputs_are_no_harm():
-    """Over no steps the state may be handed through as the array that came in."""
+    """Without steps the input state itself may be returned."""
     same = {
         k: audit(after(Edited(RNN()), k), profile="quick").to_json()["properties"]
         for k in (views, lambda a, r: r)
@@ -399,11 +405,11 @@ def test_global_state_that_the_target_changes_does_not_reach_the_audit():
 
 
 def test_shrinking_stops_in_time(monkeypatch):
-    """And then no case is drawn any more."""
+    """Then no case is drawn any more."""
     assert isinstance(broken_audit(shrinking=0).findings[0].counterexample, Case)
     drawn = []
     monkeypatch.setattr(
         exploring, "cases", lambda *of: cases(*of).map(lambda case: drawn.append(case) or case)
     )
-    broken_audit(shrinking=0, diagnose=False)  # its own cases are remembered
+    broken_audit(shrinking=0, diagnose=False)  # its own cases are cached
     assert len(drawn) == 1

@@ -1,4 +1,4 @@
-"""Every target that is installed is audited, several at a time, and each as it would be alone."""
+"""Every installed target is audited as it would be alone, several at a time."""
 
 import os
 import signal

@@ -1,5 +1,6 @@
-"""A cell without a bias is audited whole: every claim that saturates a gate is tried on it, and
-planted faults are caught.
+"""A cell without a bias is audited fully, and faults in it are caught.
+
+Every property that saturates a gate is tried on it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ BARE = Convention(
 
 
 class Bare:
-    """A port of a canonical implementation that knows no bias."""
+    """A port of a canonical implementation without biases."""
 
     convention = BARE
 
@@ -88,9 +89,7 @@ def test_every_claim_that_applies_with_a_bias_applies_without_and_holds(cell, mo
 
 @pytest.mark.parametrize("cell", [GRU(), LSTM()], ids=str)
 def test_the_constant_input_has_its_gradients_and_no_tangent(cell):
-    """db is the gradient of the weight of the input, dx loses that of the input itself, and in a
-    direction it stays one.
-    """
+    """db is the gradient of the input's weight; the input has no dx and no tangent."""
     bare, whole = subject(Tangent(Builtin(cell))), subject(Builtin(cell))
     case, direction = (
         bare.possible(draw(cell, Sizes(5, 3, 2, 4), seed=k, dtype="float64")) for k in (1, 2)
@@ -135,7 +134,7 @@ def test_a_planted_fault_is_caught(name):
 
 
 def test_a_fault_around_a_cell_with_something_that_is_always_zero_is_diagnosed():
-    """The calls of that search may not ask for an inner bias that the convention has no place for."""
+    """The search's calls must not use an inner bias that the convention lacks."""
     found = diagnose(subject(Bare(find("gru: x scaled in place").plant())))
     assert "x scaled in place" in " ".join(found.sentences)
 
@@ -159,7 +158,7 @@ def test_layers_have_no_constant_input_of_their_own():
 
 
 class Hidden(Bare):
-    """The same without a word about its convention."""
+    """The same without a declared convention."""
 
     convention = None
 

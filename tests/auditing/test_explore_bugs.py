@@ -1,4 +1,4 @@
-"""A bug of ours in a claim is told apart from one of the target, and the rest of the audit goes on."""
+"""A bug of gatecheck in a property is not a finding, and the audit goes on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BROKEN, SOUND = "inputs_are_not_changed", "repeated_calls_are_identical"
 
 @pytest.fixture
 def broken(monkeypatch):
-    """One claim that fails by itself."""
+    """Replace a property by one that raises an exception of its own."""
     audit.claims()
 
     def check(implementation, case):
@@ -46,7 +46,8 @@ def test_the_rest_of_the_audit_goes_on():
     assert found[SOUND].outcome == "passed"
     assert found[BROKEN].outcome == "error"
     assert found[BROKEN].reason.startswith(
-        "this is a bug in gatecheck, please report it with the case and all of this: KeyError: 'a bug of"
+        "this is a bug in gatecheck, please report it with the case and all of this: KeyError: 'a "
+        "bug of"
     )
     assert "test_bugs.py" in found[BROKEN].reason
     assert (result.verdict, result.ok, result.diagnosis) == ("error", False, None)
@@ -75,7 +76,7 @@ def test_a_command_says_so_and_gives_the_case(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("broken")
 def test_a_bug_is_no_kill_of_a_planted_fault():
-    """Where faults are tried, a bug ends the run: it would count as a fault that was caught."""
+    """While faults are tried, a bug ends the run: it would count as a detected fault."""
     with pytest.raises(KeyError):
         explore(subject(gk.Builtin("rnn")), audit.claims([BROKEN]), "quick", 0)
 

@@ -1,4 +1,4 @@
-"""Processes that work on labels end with the one that started them."""
+"""Worker processes end with the process that started them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_none_is_left_behind(sent, tmp_path):
         _, printed = process.communicate(timeout=60)
         assert process.returncode != 0
         assert within(30, lambda: not any(map(alive, pids)))
-        # that of this script, which nothing catches
+        # The traceback of this script, which catches nothing.
         assert printed.count("Traceback") <= (sent == signal.SIGINT), printed
     finally:
         process.kill()
@@ -60,7 +60,7 @@ def test_what_goes_wrong_in_one_is_raised_here():
 
 
 def test_one_that_ends_is_told():
-    with pytest.raises(WorkerLostError, match="ended from outside, perhaps for want of memory"):
+    with pytest.raises(WorkerLostError, match="ended from outside, perhaps out of memory"):
         on_all(os._exit, [0, 3], workers=1, done=print)
 
 

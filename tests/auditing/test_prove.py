@@ -1,6 +1,4 @@
-"""An audit in the profile thorough proves what can be proven, says of what, and says so where there
-is nothing to prove.
-"""
+"""An audit in the profile thorough proves what can be proven, and names the rest."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ EXPECTED = {"the equations of gru": "proved", "the activations of Builtin": "sam
 
 
 def printed(table):
-    """What a terminal shows of it."""
+    """Return a table as a terminal shows it."""
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(table)
     return console.export_text()
@@ -40,7 +38,7 @@ def printed(table):
 
 @pytest.fixture
 def short(monkeypatch):
-    """A thorough profile of one case a property, in which activations are tried on few floats."""
+    """Shorten the profile thorough to one case per property and few floats."""
     monkeypatch.setitem(PROFILES, "thorough", 1)
     monkeypatch.setattr(audit, "of_activations", partial(prove.of_activations, stride=40_009))
 
@@ -62,7 +60,10 @@ def test_proofs_are_for_the_thorough_profile_as_a_whole(short):
 
 
 def test_every_report_has_them(proven):
-    line = "proved of the equations of gru, for all real inputs, states and parameters, of any sizes, after any number of steps: r, z in"
+    line = (
+        "proved of the equations of gru, for all real inputs, states and parameters, of any "
+        "sizes, after any number of steps: r, z in"
+    )
     assert line in audit_html(proven, "gatecheck audit builtin:gru")
     assert "proved of the equations of gru, for all real inputs" in audit_markdown(proven)
     shown = printed(audit_table(proven, "gatecheck audit builtin:gru"))
@@ -93,7 +94,7 @@ def test_the_activations_of_ours_are_those_that_the_cell_has():
 
 
 class Wrong(Builtin):
-    """Ours, with a tanh beside it that is less accurate than it promises."""
+    """Our RNN, with a tanh that is less accurate than it promises."""
 
     def __init__(self):
         super().__init__("rnn")
@@ -156,7 +157,7 @@ def test_in_a_process_of_its_own_only_what_is_shown_is_its_own(
     assert found.verdict == "pass"
     assert {re.sub("/.*/mine.py:", "", p.of) for p in found.proofs} == of
     assert (
-        "only of the equations something is proven for all inputs: it shows no activations of its own"
+        "only the equations are proven for all inputs: it exposes no activations"
         in found.narrowings
     ) == note
     own = [p for p in found.proofs if "activations" in p.of]
@@ -175,7 +176,8 @@ def test_without_python_flint_an_audit_says_what_is_missing(short, monkeypatch):
     proofs, notes = prove.proven(GRU(), lambda progress: [], silent)
     assert proofs == []
     assert notes == [
-        'nothing is proven for all inputs: certified values need python-flint: pip install "gatecheck[certified]"'
+        "nothing is proven for all inputs: certified values need python-flint: pip install "
+        '"gatecheck[certified]"'
     ]
 
 
@@ -202,7 +204,10 @@ def test_the_command(tmp_path, monkeypatch):
 
 
 def test_the_command_without_python_flint_is_one_line():
-    code = "import sys; sys.modules['flint'] = None; from gatecheck.cli import main; main(['prove', 'gru'])"
+    code = (
+        "import sys; sys.modules['flint'] = None; from gatecheck.cli import main; main(['prove', "
+        "'gru'])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (3, "")
     assert (

@@ -1,4 +1,4 @@
-"""What an audit found, as data: verdicts, JSON, and counterexamples that can be tried again."""
+"""Results of an audit: verdicts, JSON, and counterexamples that can be replayed."""
 
 import json
 

@@ -1,6 +1,4 @@
-"""How audits are timed: which processes are run, where what they compile is kept, and what becomes
-of one that fails.
-"""
+"""Timing of audits: processes, compilation caches, and failures."""
 
 import json
 import sys
@@ -30,13 +28,14 @@ class Mine:
 
 @pytest.fixture
 def processes(monkeypatch):
-    """What would have been run, and where it would have kept what it compiles; an audit there makes
-    321 checks.
+    """Replace processes of Python, and record their caches and arguments.
+
+    An audit in such a process makes 321 checks.
     """
-    asked = []
+    calls = []
 
     def python(self, *arguments, cache="warm", bad=2):
-        asked.append((cache, arguments))
+        calls.append((cache, arguments))
         if "--json" in arguments:
             Path(arguments[arguments.index("--json") + 1]).write_text(
                 json.dumps({"counts": {"checks": 321}})
@@ -44,7 +43,7 @@ def processes(monkeypatch):
         return '["numpy", "numpy.linalg"]' if arguments[1] == audits.DEPENDENCIES else "5"
 
     monkeypatch.setattr(Place, "python", python)
-    return asked
+    return calls
 
 
 def rows(found):
@@ -97,7 +96,8 @@ def test_a_process_that_fails_is_no_measurement(tmp_path):
         place.python("-c", "raise SystemExit(1)", bad=1)
     with pytest.raises(
         TargetError,
-        match=r"^gatecheck audit no_such_module:X ended with exit status 3: gatecheck: importing no_such_module",
+        match=r"^gatecheck audit no_such_module:X ended with exit status 3: "
+        r"gatecheck: importing no_such_module",
     ):
         place.audit("no_such_module:X")
 

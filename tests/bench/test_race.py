@@ -1,4 +1,4 @@
-"""A point: every peer computes what we do, and one that does not is refused."""
+"""Points: every peer computes what we do, and one that does not is refused."""
 
 import sys
 
@@ -51,9 +51,9 @@ def test_every_peer_computes_every_number(peers, cell, work):
                 prepare(case, work, 1)
             continue
         job = prepare(case, work, 1)
-        got = job.results()
-        assert got.keys() == truth.keys(), name
-        assert departure(got, truth, "float32") is None, name
+        results = job.results()
+        assert results.keys() == truth.keys(), name
+        assert departure(results, truth, "float32") is None, name
         job.call()
         assert departure(job.results(), truth, "float32") is None, (
             f"{name} is another the second time"
@@ -61,7 +61,7 @@ def test_every_peer_computes_every_number(peers, cell, work):
 
 
 def spoilt(change):
-    """A peer that is our kernels but for what `change` does to their results."""
+    """Return a peer that is our kernels with results changed by `change`."""
 
     def prepare(case, work, threads):
         job = job_of(subject(Builtin(case.cell)), case, work)
@@ -92,11 +92,11 @@ def test_a_peer_that_computes_something_else_is_refused_by_name_and_block():
 
 
 def test_a_peer_that_goes_wrong_while_it_is_raced_is_refused_too():
-    asked = []
+    calls = []
 
     def later(results):
-        asked.append(None)
-        return results if len(asked) == 1 else results | {"dx": 2 * results["dx"]}
+        calls.append(None)
+        return results if len(calls) == 1 else results | {"dx": 2 * results["dx"]}
 
     assert (
         "dx is off"
@@ -113,7 +113,8 @@ class Wrong(Builtin):
 def test_a_subject_that_computes_something_else_ends_it():
     with pytest.raises(
         TargetError,
-        match=r"mine does not compute what a lstm does, at lstm float32 forward .*: cT is off by 2.0e\+00",
+        match=r"mine does not compute what a lstm does, at lstm float32 forward .*: "
+        r"cT is off by 2.0e\+00",
     ):
         measured(
             Point("lstm", "float32", "forward", SIZES),

@@ -1,4 +1,4 @@
-"""``gatecheck bench`` from the outside: what it writes, and what a user meets who calls it wrongly."""
+"""``gatecheck bench`` from the outside: what it writes, and usage errors."""
 
 import json
 import os
@@ -101,7 +101,8 @@ def test_a_target_that_ends_its_process_is_said_to(gk):
     assert status == 3
     assert (
         printed
-        == "gatecheck: the process that measures mine.py:Dies ended in the middle of a point: about to go"
+        == "gatecheck: the process that measures mine.py:Dies ended in the middle of a point: "
+        "about to go"
     )
 
 
@@ -119,7 +120,7 @@ def test_a_target_that_ends_its_process_is_said_to(gk):
         ),
         (
             ["--threads", "two"],
-            "--threads takes whole numbers with commas between them, as 1,2; 'two' is not that",
+            "--threads is 'two', but should be comma-separated whole numbers, such as 1,2",
         ),
         (["--size", "1,2,3"], "sizes are written T,B,D,H, as 100,32,128,128; '1,2,3' is not"),
         (["--limit", "nan"], "'nan' is not a number of seconds above 0"),
@@ -185,7 +186,7 @@ def test_ctrl_c_prints_and_writes_what_was_done(gk, tmp_path, monkeypatch):
     answering(monkeypatch, {"kind": "point", "point": POINT}, KeyboardInterrupt())
     status, printed = gk("--threads", "1", "--json", "out.json")
     assert status == 130
-    assert "interrupted: this is what was measured until then" in printed
+    assert "interrupted: these results are incomplete" in printed
     assert json.loads((tmp_path / "out.json").read_text())["points"] == [POINT]
     assert json.loads((tmp_path / "out.json").read_text())["interrupted"]
 
@@ -207,14 +208,14 @@ def test_whatever_falls_short_or_was_left_out_is_printed(gk, monkeypatch):
         in printed
     )
     assert (
-        "1 ratios fall short of 1, the lowest first: 0.50 jax at gru float32 forward (5,1,2,3), 1 thread"
-        in printed
+        "1 ratios fall short of 1, the lowest first: "
+        "0.50 jax at gru float32 forward (5,1,2,3), 1 thread" in printed
     )
     assert (
-        "onnxruntime was refused at gru float32 forward (5,1,2,3), 1 thread: y is off by 1.0e-03 of its norm"
-        in printed
+        "onnxruntime was refused at gru float32 forward (5,1,2,3), 1 thread: "
+        "y is off by 1.0e-03 of its norm" in printed
     )
-    assert "keras was not raced: it is not installed (pip install it)" in printed
+    assert "keras was not measured: it is not installed (pip install it)" in printed
     assert "NumPy rests" in printed
     assert "no time for 1 points (--limit), the first being lstm float64" in printed
     assert "0.50~" in printed
@@ -230,20 +231,22 @@ def test_the_mean_is_geometric():
 
 def test_thread_pools_are_told_their_size_and_flags_of_the_users_stay(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_mine=1")
-    found = environment(1)
-    assert found["OMP_NUM_THREADS"] == found["OPENBLAS_NUM_THREADS"] == "1"
-    assert found["XLA_FLAGS"] == "--xla_mine=1 --xla_cpu_multi_thread_eigen=false"
+    variables = environment(1)
+    assert variables["OMP_NUM_THREADS"] == variables["OPENBLAS_NUM_THREADS"] == "1"
+    assert variables["XLA_FLAGS"] == "--xla_mine=1 --xla_cpu_multi_thread_eigen=false"
     assert os.environ["XLA_FLAGS"] == "--xla_mine=1"
 
 
 def test_the_time_is_shared_by_the_numbers_of_threads(monkeypatch):
-    seen = []
+    requests = []
     monkeypatch.setattr(running, "cores", lambda: 4)
     monkeypatch.setattr(
-        running, "_answers", lambda spec, threads: seen.append((threads, spec["limit"])) or iter(())
+        running,
+        "_answers",
+        lambda spec, threads: requests.append((threads, spec["limit"])) or iter(()),
     )
     run(Bench(Plan(threads=(1, 2, 4), limit=90.0)))
-    assert seen == [(1, 30.0), (2, 30.0), (4, 30.0)]
+    assert requests == [(1, 30.0), (2, 30.0), (4, 30.0)]
 
 
 def test_a_child_that_says_nothing_is_lost(monkeypatch):

@@ -1,6 +1,4 @@
-"""The sections beside the kernels: what their rows say, what is printed and drawn of them, and what
-a user meets.
-"""
+"""Sections other than the kernels: rows, printed text, figures, usage errors."""
 
 import json
 import sys
@@ -141,32 +139,32 @@ def test_a_check_that_does_not_pass_is_no_measurement(fast, monkeypatch):
 
 def test_gradients_by_lag_are_those_of_autograd():
     theirs = pytest.importorskip("gatecheck.bench.peers.torch_decay")
-    asked = problem("lstm", 40, 6)
-    found = theirs.prepare(asked.cell, asked.params, asked.x, asked.start, 1)()
-    decays._agree(asked.profile().log_norm, found)
+    drawn = problem("lstm", 40, 6)
+    log_norms = theirs.prepare(drawn.cell, drawn.params, drawn.x, drawn.start, 1)()
+    decays._agree(drawn.profile().log_norm, log_norms)
     with pytest.raises(TargetError, match=r"up to 1\.0e-03 nats apart"):
-        decays._agree(asked.profile().log_norm, found + 1e-3 * np.eye(41)[7])
+        decays._agree(drawn.profile().log_norm, log_norms + 1e-3 * np.eye(41)[7])
 
 
 def test_the_products_of_a_long_profile_are_as_many_and_come_in_turns(monkeypatch):
-    asked = []
-    monkeypatch.setattr(decays.floors, "profile_products", lambda *sizes: asked.append)
+    steps = []
+    monkeypatch.setattr(decays.floors, "profile_products", lambda *sizes: steps.append)
     profile, products = decays._long("lstm", QUICK._replace(T=130, H=3))
-    assert sum(asked) == 130
-    assert len(asked) > 10
+    assert sum(steps) == 130
+    assert len(steps) > 10
     assert (profile.number, products.number) == (130, 130)
     assert products.bar == Bar("ratio", 0.5, least=True)
 
 
 def test_products_of_a_profile_are_those_of_all_its_steps(monkeypatch):
-    seen = []
+    calls = []
     monkeypatch.setattr(
         roofline,
         "_products",
-        lambda steps, a, b, out: seen.append((steps, a.shape, b.shape, out.shape)),
+        lambda steps, a, b, out: calls.append((steps, a.shape, b.shape, out.shape)),
     )
     roofline.profile_products(as_cell("lstm"), 3, 5, 4)(2500)
-    assert seen == [(2500, (5,), (5, 20), (20,)), (2500, (4, 20), (20, 5), (4, 5))]
+    assert calls == [(2500, (5,), (5, 20), (20,)), (2500, (4, 20), (20, 5), (4, 5))]
 
 
 def test_the_search_ends_where_memory_does(monkeypatch):
@@ -214,7 +212,7 @@ def measured(*rows, missing=()):
 
 @pytest.fixture
 def stored(monkeypatch):
-    """A result whose section was not measured, but is as it would have been."""
+    """Return a function that replaces the measurement of a section by its rows."""
 
     def stored(section, *ends):
         def fake(spec, threads):
@@ -244,13 +242,13 @@ def test_bars_that_are_not_met_are_said_with_what_was_found(stored):
     run(bench)
     text = printed(bench.sections["decay"])
     assert (
-        "2 of 3 bars are not met: slow: 8 s, but should be at most 2 s, as measured none: 3, but should be at most 0"
-        in text
+        "2 of 3 bars are not met: slow: 8 s, but should be at most 2 s, as measured "
+        "none: 3, but should be at most 0" in text
     )
     assert "few 1 1,200 1,200 ≥ 1,000/s yes" in text
     assert "slow 8 4 1,000 125 ≤ 2 s no" in text
     assert "times: over that of the rest a note" in text
-    assert "torch was not compared with: it is not installed (pip install it)" in text
+    assert "torch was not compared: it is not installed (pip install it)" in text
     assert "all 1 bars are met" in printed(bench.sections["decay"] | {"rows": [ROWS[1].to_json()]})
 
 
@@ -271,7 +269,7 @@ def test_ctrl_c_keeps_the_rows_that_were_measured(gk, stored, tmp_path):
     stored(measured(*ROWS), KeyboardInterrupt())
     status, said = gk("--section", "gradcheck", "--section", "decay", "--report", "out")
     assert status == 130
-    assert "interrupted: this is what was measured until then" in said
+    assert "interrupted: these results are incomplete" in said
     data = json.loads((tmp_path / "out/speed.json").read_text())
     assert data["interrupted"]
     assert [row["what"] for row in data["sections"]["gradcheck"]["rows"]] == [
@@ -313,15 +311,15 @@ def test_wrong_calls_end_2_before_anything_is_measured(gk, arguments, said, monk
 
 
 def test_a_report_is_of_all_sections_and_of_a_target_of_its_kernels(gk, monkeypatch):
-    seen = []
+    sections = []
     monkeypatch.setattr(
-        "gatecheck.bench.run.run", lambda bench, tick: seen.append(bench.plan.sections)
+        "gatecheck.bench.run.run", lambda bench, tick: sections.append(bench.plan.sections)
     )
     gk("--report", "out")
     gk("builtin:gru", "--report", "out")
     gk("--section", "decay", "--report", "out")
     gk()
-    assert seen == [
+    assert sections == [
         ("kernels", "gradcheck", "audits", "decay"),
         ("kernels",),
         ("decay",),

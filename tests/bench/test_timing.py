@@ -1,4 +1,4 @@
-"""Ratios: contestants on a clock of our own, of which it is known how fast they are."""
+"""Ratios: contestants of known speed, on a simulated clock."""
 
 import gc
 import math
@@ -10,8 +10,9 @@ from gatecheck.bench.timing import FEWEST, interval, race, ratios
 
 
 class Clock:
-    """Time that passes only when somebody works, and slows everybody down while the machine is
-    busy.
+    """A clock that moves only while a contestant runs.
+
+    All contestants are slower while the machine is busy.
     """
 
     def __init__(self, busy=lambda now: 1.0):
@@ -102,8 +103,9 @@ def test_the_collector_works_after_a_contestant_that_raises():
 
 @pytest.mark.parametrize(("settle", "taken"), [(0.0, 1.0), (3.0, 0.5)])
 def test_whoever_ran_before_comes_to_rest(settle, taken):
-    """For two seconds after a call the threads of a contestant take half of the machine from all
-    others.
+    """Threads of a contestant slow all others for two seconds after a call.
+
+    They take half of the machine.
     """
     clock, ended = Clock(), {}
 

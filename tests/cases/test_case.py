@@ -1,6 +1,4 @@
-"""Cases: what is drawn can tell, what is saved comes back, and no file makes anything but a
-CaseFileError.
-"""
+"""Cases: drawn, saved and loaded; a damaged file raises nothing but CaseFileError."""
 
 from __future__ import annotations
 
@@ -105,7 +103,8 @@ def test_what_is_absent_is_left_out_and_nothing_else_changes(cell):
 def test_unknown_regime():
     with pytest.raises(
         UsageError,
-        match="there is no regime 'wild'; the regimes are generic, strong, slow, saturated, small, large",
+        match="there is no regime 'wild'; "
+        "the regimes are generic, strong, slow, saturated, small, large",
     ):
         made(regime="wild")
 
@@ -222,7 +221,7 @@ def path(tmp_path):
 
 
 def stored(about=None, without=(), **instead):
-    """Writes a good case with something wrong in it."""
+    """Return a writer of a good case with something wrong in it."""
 
     def write(path):
         header = {"schema": SCHEMA, "cell": "lstm", "origin": {}} | (about or {})
@@ -260,7 +259,7 @@ def of_unknown_compression(path):
 
 
 def with_header(header):
-    """One member whose array header is this, and no data."""
+    """Return a writer of one member with this array header, and no data."""
 
     def write(path):
         with zipfile.ZipFile(path, "w") as archive:

@@ -1,4 +1,4 @@
-"""What Hypothesis draws: sizes that differ, within the scope, and something to judge."""
+"""Drawn cases: sizes that differ, within the scope, and something to judge."""
 
 from __future__ import annotations
 
@@ -70,28 +70,28 @@ def test_nothing_is_absent_elsewhere(scope, data):
 
 @pytest.mark.parametrize("name", optional(LSTM()))
 def test_each_optional_array_is_absent_in_some_case(name):
-    seen = set()
+    absences = set()
 
     @quick
     @given(case=cases(LSTM(), "float64", SCOPES["any"]))
     def look(case):
-        seen.add(case.get(name) is None)
+        absences.add(case.get(name) is None)
 
     look()
-    assert seen == {False, True}
+    assert absences == {False, True}
 
 
 @pytest.mark.parametrize(("kind", "size"), [("T", 7), ("B", 4), ("D", 6), ("H", 7)])
 def test_the_largest_size_of_the_scope_is_reached(kind, size):
-    seen = set()
+    sizes = set()
 
     @settings(max_examples=200, deadline=None, derandomize=True)
     @given(case=cases(LSTM(), "float64", Scope()))
     def look(case):
-        seen.add(getattr(case.sizes, kind))
+        sizes.add(getattr(case.sizes, kind))
 
     look()
-    assert {1, size} <= seen
+    assert {1, size} <= sizes
 
 
 def test_the_simplest_case_comes_first():
@@ -136,12 +136,12 @@ def test_few_sizes_are_of_the_scope_and_the_smallest_is_first(scope, fixed):
 
 def test_cases_have_no_other_sizes_than_those_that_may_be():
     few = few_sizes(SCOPES["any"], {}, 3, seed=0)
-    seen = set()
+    sizes = set()
 
     @settings(max_examples=60, deadline=None, derandomize=True)
     @given(case=cases(LSTM(), "float64", SCOPES["any"], among=few))
     def look(case):
-        seen.add(case.sizes)
+        sizes.add(case.sizes)
 
     look()
-    assert seen == set(few)
+    assert sizes == set(few)

@@ -1,4 +1,4 @@
-"""The cells as specifications: shapes, traits, messages, and initialisers that draw what they say."""
+"""Cells as specifications: shapes, traits, messages; and initializers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=str)
 
 
 def arrays(cell, dtype="float64", **instead):
-    """What check_inputs takes, with a different number in every entry."""
+    """Return the arguments of check_inputs, with a different number in every entry."""
     rng = np.random.default_rng(0)
-    made = {
+    given = {
         "params": {
             k: rng.standard_normal(s).astype(dtype) for k, s in cell.param_shapes(D, H).items()
         }
     }
-    made["x"] = rng.standard_normal((T, B, D)).astype(dtype)
-    made |= {f"{k}0": rng.standard_normal((B, H)).astype(dtype) for k in cell.state}
-    return made | instead
+    given["x"] = rng.standard_normal((T, B, D)).astype(dtype)
+    given |= {f"{k}0": rng.standard_normal((B, H)).astype(dtype) for k in cell.state}
+    return given | instead
 
 
 LAYER = {"one_layer", "one_way", "flat", "square"}
@@ -98,8 +98,8 @@ def test_a_network_has_parameters_for_each_layer_and_direction(cell):
         D, H
     )
     if cell.layers > 1:
-        seen = cell.directions * (cell.projection or H)
-        assert shapes["W.l1"] == (seen, len(cell.gates) * H)
+        inputs = cell.directions * (cell.projection or H)
+        assert shapes["W.l1"] == (inputs, len(cell.gates) * H)
     assert cell.state_shape("h", B, H) == (len(cell.tags), B, cell.projection or H)
 
 
@@ -118,9 +118,9 @@ def test_blocks_are_views_in_the_order_of_the_gates(cell):
     G = len(cell.gates)
     matrix = np.arange(D * G * H).reshape(D, G * H)
     for k, gate in enumerate(cell.gates):
-        got = block(cell, matrix, gate)
-        np.testing.assert_array_equal(got, matrix[:, k * H : (k + 1) * H])
-        assert np.shares_memory(got, matrix)
+        view = block(cell, matrix, gate)
+        np.testing.assert_array_equal(view, matrix[:, k * H : (k + 1) * H])
+        assert np.shares_memory(view, matrix)
 
 
 @every_cell
@@ -351,18 +351,18 @@ BAD_NAMES = [
     ),
     (
         lambda: initialiser("glorot"),
-        "there is no initialiser 'glorot'; the initialisers are uniform, glorot_orthogonal,",
+        "there is no initializer 'glorot'; the initializers are uniform, glorot_orthogonal,",
     ),
-    (lambda: initialiser("uniform:3"), "there is no initialiser 'uniform:3'"),
+    (lambda: initialiser("uniform:3"), "there is no initializer 'uniform:3'"),
     (
         lambda: initialiser("chrono"),
-        "the initialiser 'chrono' should be written chrono:TMAX with a TMAX above 2",
+        "the initializer 'chrono' should be written chrono:TMAX with a TMAX above 2",
     ),
     (
         lambda: initialiser("chrono:long"),
-        "the initialiser 'chrono:long' should be written chrono:TMAX",
+        "the initializer 'chrono:long' should be written chrono:TMAX",
     ),
-    (lambda: initialiser("chrono:2"), "the initialiser 'chrono:2' should be written chrono:TMAX"),
+    (lambda: initialiser("chrono:2"), "the initializer 'chrono:2' should be written chrono:TMAX"),
     (lambda: chrono(2.0), "Tmax is 2.0, but should be a number greater than 2"),
     (lambda: chrono(float("inf")), "Tmax is inf, but should be"),
     (lambda: chrono(float("nan")), "Tmax is nan, but should be"),
@@ -376,7 +376,7 @@ def test_bad_names_are_usage_errors(call, message):
     assert message in str(caught.value)
 
 
-# ---- initialisers
+# ---- initializers
 
 NAMES = [*INITIALISERS, "chrono:1000"]
 GATED = [cell for cell in CELLS.values() if "gated" in cell.traits]
@@ -387,14 +387,15 @@ def drawn(name, cell, seed=0, D=7, H=200):
 
 
 def is_uniform(sample, low, high):
-    """By Kolmogorov and Smirnov; the seeds are fixed, so this is a fact and not a chance of one in
-    a thousand.
+    """Test for uniformity by Kolmogorov and Smirnov.
+
+    The seeds are fixed, so this is a fact and not a chance of one in a thousand.
     """
     return stats.kstest(np.ravel(sample), "uniform", (low, high - low)).pvalue > 1e-3
 
 
 def keeps(cell, params):
-    """The bias towards keeping the old state."""
+    """Return the bias towards keeping the old state."""
     return block(cell, params["b"], "f") if cell.kind == "lstm" else -block(cell, params["b"], "z")
 
 
@@ -483,9 +484,9 @@ def test_chrono_draws_time_constants_uniformly(cell):
 @pytest.mark.parametrize("cell", GATED, ids=str)
 @pytest.mark.parametrize("H", [1, 2, 200])
 def test_uniform_gate_draws_gates_uniformly(cell, H):
-    rng, initialise = np.random.default_rng(0), initialiser("uniform_gate")
+    rng, initialize = np.random.default_rng(0), initialiser("uniform_gate")
     gates = np.concatenate(
-        [1 / (1 + np.exp(-keeps(cell, initialise(rng, cell, 1, H)))) for _ in range(1000 // H)]
+        [1 / (1 + np.exp(-keeps(cell, initialize(rng, cell, 1, H)))) for _ in range(1000 // H)]
     )
     assert is_uniform(gates, *((1 / H, 1 - 1 / H) if H > 2 else (0.25, 0.75)))
 
@@ -494,7 +495,7 @@ def test_uniform_gate_draws_gates_uniformly(cell, H):
 def test_a_plain_cell_has_no_gate_to_bias(name):
     with pytest.raises(
         UsageError,
-        match="a rnn has no gate that keeps the old state, so this initialiser does not apply to it",
+        match="a rnn has no gate that keeps the old state, so this initializer does not apply",
     ):
         drawn(name, RNN())
 

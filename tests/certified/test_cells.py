@@ -1,6 +1,4 @@
-"""The certified cells: against formulas in mpmath, against the reference, and where nothing can be
-certified.
-"""
+"""Certified cells: against formulas in mpmath, and against the reference."""
 
 from __future__ import annotations
 
@@ -59,7 +57,7 @@ def lstm_off_by_1e_30(p, x, h, c):
 
 
 class Numbers:
-    """A case of one unit, as lists of mpmath's numbers, and what a formula makes of them."""
+    """A case of one unit as lists of mpmath's numbers, and a formula's results."""
 
     def __init__(self, case):
         self.lists = {
@@ -82,7 +80,7 @@ class Numbers:
         )
 
     def slope(self, step, name, k):
-        """A central difference at 250 digits, which has 160 that are right."""
+        """Return a central difference at 250 digits, of which 160 are right."""
         numbers, h = self.lists[name], mpmath.mpf(10) ** -80
         here = numbers[k]
         numbers[k] = here + h

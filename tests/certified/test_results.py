@@ -1,5 +1,6 @@
-"""Golden vectors: what is exported as certified is the nearest, ulps are counted from it, and where
-it cannot be had that is said.
+"""Golden vectors: exported values are the nearest, and ulps count from them.
+
+Where they cannot be had, the result says so.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from gatecheck.vectors.files import case_json, parsed_case, read_manifest
 
 
 def gk(*arguments):
-    """Exit status and output of a command, on one line."""
+    """Return exit status and output of a command, on one line."""
     done = CliRunner().invoke(main, ["vectors", *map(str, arguments)], env={"COLUMNS": "200"})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
     return done.exit_code, " ".join(done.output.split())
@@ -35,8 +36,9 @@ def gk(*arguments):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A folder of two cases of an RNN in float64, exported once, and answered with what is
-    expected.
+    """Export a folder of two cases of an RNN in float64, once.
+
+    Its answers are what is expected.
     """
     folder = tmp_path_factory.mktemp("exported") / "rnn"
     export(
@@ -76,7 +78,7 @@ def test_what_is_expected_is_the_nearest(exported):
         for name, value in nearest.items():
             np.testing.assert_array_equal(found.expected[name], value)
             differs |= bool((reference[name] != value).any())
-    assert differs  # else it would not matter which of both is exported
+    assert differs  # otherwise it would not matter which of both is exported
 
 
 def test_ulps_are_counted_from_the_nearest(exported, tmp_path):
@@ -152,7 +154,7 @@ def test_what_lies_on_a_kink_is_not_certified():
     results, reason = certified_results(on_it)
     assert results is None
     assert reason.startswith(
-        "512 bits do not say how to round dW[0, 0]: it lies on a kink or a tie"
+        "512 bits are not enough to round dW[0, 0]: it lies on a kink or a tie"
     )
     assert certified_results(case)[1] == ""
 

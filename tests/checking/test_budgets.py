@@ -1,6 +1,4 @@
-"""Budgets: that of the outputs alone is that of everything, and a process remembers as many as it
-is told.
-"""
+"""Budgets: those of outputs alone, their cache in a process, and that on disk."""
 
 import numpy as np
 import pytest
@@ -35,8 +33,8 @@ def test_rows_that_end_early_have_a_budget_of_their_outputs():
 
 def test_a_function_is_asked_once_about_equal_cases_and_forgets_the_oldest(monkeypatch):
     monkeypatch.setattr(budgets, "KEPT", 2)
-    asked = []
-    size = remembered(lambda case: asked.append(case.origin["seed"]) or case.sizes.T)
+    seeds = []
+    size = remembered(lambda case: seeds.append(case.origin["seed"]) or case.sizes.T)
     cases = [draw(RNN(), Sizes(2, 1, 1, 1), seed=s, dtype="float64") for s in (1, 2, 3)]
     for case in (
         cases[0],
@@ -48,26 +46,26 @@ def test_a_function_is_asked_once_about_equal_cases_and_forgets_the_oldest(monke
         cases[0],
     ):
         assert size(case) == 2
-    assert asked == [1, 2, 3, 1]
+    assert seeds == [1, 2, 3, 1]
 
 
 def test_a_later_process_finds_the_budgets_that_were_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(budgets, "_file", lambda cell: Kept(tmp_path / cell))
     case = draw(LSTM(), Sizes(3, 2, 4, 5), seed=8, dtype="float32")
     for function in (case_budget, forward_budget):
-        measure = function.__wrapped__  # that of a process which remembers nothing
+        measure = function.__wrapped__  # without the cache of this process
         plain = measure(case)
         assert not list(tmp_path.iterdir()) or function is forward_budget
         with kept():
             measure(case)
             with monkeypatch.context() as patch:
                 patch.setattr(budgets, "_measured", None)
-                found = measure(case)
-        assert found.dtype == "float32"
+                stored = measure(case)
+        assert stored.dtype == "float32"
         for name in plain.exact:
-            np.testing.assert_array_equal(found.exact[name], plain.exact[name])
-            np.testing.assert_array_equal(found.spread[name], plain.spread[name])
-        assert found.tolerance.keys() == plain.tolerance.keys()
+            np.testing.assert_array_equal(stored.exact[name], plain.exact[name])
+            np.testing.assert_array_equal(stored.spread[name], plain.spread[name])
+        assert stored.tolerance.keys() == plain.tolerance.keys()
 
 
 def test_budgets_are_kept_by_what_they_are_made_from(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Verdicts on arrays: block by block, with the place of what is wrong, and never a silent pass."""
+"""Verdicts on arrays: block by block, naming what is wrong, never a silent pass."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tolerances(**instead):
 
 
 def off(name, index, by, base=None):
-    """The right arrays with one entry off."""
+    """Return the right arrays with one entry off."""
     out = {k: v.copy() for k, v in (base or right()).items()}
     out[name][index] += by
     return out
@@ -111,13 +111,13 @@ def test_labels_in_short(labels, short):
 
 def test_what_agrees_is_counted():
     got = off("dW", (1, 2), 0.5 * TOL)
-    seen = agree(CELL, got, right(), tolerances())
-    assert (seen.judged, seen.inconclusive) == (len(BLOCKS), 0)
+    evidence = agree(CELL, got, right(), tolerances())
+    assert (evidence.judged, evidence.inconclusive) == (len(BLOCKS), 0)
     # 1.5 ± 1e-6 in float64 has six digits left of the difference
-    assert seen.ratio == pytest.approx(0.5, rel=1e-6)
+    assert evidence.ratio == pytest.approx(0.5, rel=1e-6)
 
 
-# where it is, its breadcrumb, its block
+# name, index, label of the entry, label of the block
 PLACES = [
     ("y", (3, 1, 2), "y[t=3, 1, 2]", "y[t=3]"),
     ("dx", (0, 1, 2), "dx[t=0, 1, 2]", "dx[t=0]"),
@@ -176,10 +176,10 @@ def test_names_that_the_target_did_not_return_are_not_judged():
 
 def test_float32_is_judged_in_float64():
     expected = {"hT": np.full((B, H), 1 / 3)}
-    seen = agree(
+    evidence = agree(
         CELL, {"hT": expected["hT"].astype("float32")}, expected, {"hT": np.full((B, H), 2.0**-24)}
     )
-    assert 0 < seen.ratio < 1
+    assert 0 < evidence.ratio < 1
 
 
 def test_a_small_block_is_not_measured_by_a_large_one():
@@ -196,8 +196,8 @@ def test_a_small_block_is_not_measured_by_a_large_one():
 def test_a_block_whose_budget_is_too_wide_is_inconclusive(budget):
     tolerance = tolerances()
     tolerance["dW"][:, H : 2 * H] = budget
-    seen = agree(CELL, off("dW", (0, H), 0.5), right(), tolerance)
-    assert (seen.judged, seen.inconclusive) == (len(BLOCKS) - 1, 1)
+    evidence = agree(CELL, off("dW", (0, H), 0.5), right(), tolerance)
+    assert (evidence.judged, evidence.inconclusive) == (len(BLOCKS) - 1, 1)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -256,8 +256,8 @@ def budget(dtype="float32", spread=1e-7, **exact):
 def test_two_evaluations_may_be_apart_by_two_budgets_and_some_ulps():
     one = np.ones((B, H))
     limit = 2 * MULTIPLE * (1e-7 + PRECISIONS["float32"].u)
-    seen = consistent(CELL, {"hT": one + 0.99 * limit}, {"hT": one}, budget(hT=one))
-    assert seen.ratio == pytest.approx(0.99, rel=1e-6)
+    evidence = consistent(CELL, {"hT": one + 0.99 * limit}, {"hT": one}, budget(hT=one))
+    assert evidence.ratio == pytest.approx(0.99, rel=1e-6)
     with pytest.raises(Violation, match=r"hT\[0, 0\]"):
         consistent(CELL, {"hT": one}, {"hT": one + 1.01 * limit}, budget(hT=one))
 
@@ -275,8 +275,8 @@ def test_a_target_that_is_wrong_is_accused_of_a_broken_relation_only_where_it_is
 def test_a_target_that_computes_larger_values_has_larger_rounding():
     one = np.ones((B, H))
     apart = {"hT": 100 * one + 1e-4}
-    seen = consistent(CELL, apart, {"hT": 100 * one}, budget(hT=one))
-    assert seen.ratio == pytest.approx(
+    evidence = consistent(CELL, apart, {"hT": 100 * one}, budget(hT=one))
+    assert evidence.ratio == pytest.approx(
         1e-4 / (100 * 2 * MULTIPLE * (1e-7 + PRECISIONS["float32"].u)), rel=1e-6
     )
     # But smaller values do not shrink it.
@@ -321,7 +321,8 @@ def test_one_bit_is_named_to_the_unit(name, index, crumb, block, change):
     with pytest.raises(Violation) as caught:
         identical(CELL, got, right())
     assert str(caught.value).startswith(
-        f"{crumb} is {got[name][index]!r}, but should be exactly {right()[name][index]!r}\nwrong: {block}"
+        f"{crumb} is {got[name][index]!r}, "
+        f"but should be exactly {right()[name][index]!r}\nwrong: {block}"
     )
     assert (caught.value.ratio, caught.value.wrong) == (np.inf, (block,))
     assert caught.value.right == tuple(label for label in BLOCKS if label != block)

@@ -1,4 +1,4 @@
-"""The registry of claims: what can be registered, and what is said where a claim does not apply."""
+"""Registry of properties: what can be registered, and what does not apply."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gatecheck.kernels import Builtin
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
-    """An empty registry for the test; the real one is put back."""
+    """Return an empty registry for the test; the real one is put back."""
     monkeypatch.setattr(claims, "REGISTRY", {})
     return claims.REGISTRY
 
@@ -31,30 +31,30 @@ def named(
     source="def {name}(implementation, case):\n    '''It holds.\n\n    Always.'''\n    return case",
     file="a.py",
 ):
-    """A function of that name, compiled as if from that file."""
+    """Return a function of that name, compiled as if from that file."""
     space = {}
     exec(compile(source.format(name=name), file, "exec"), space)
     return space[name]
 
 
 def test_a_registered_function_is_a_claim(registry):
-    made = claim(needs=["gated"], cases="tiny", dtypes=("float64",), reference=True)(
+    entry = claim(needs=["gated"], cases="tiny", dtypes=("float64",), reference=True)(
         named("it_holds")
     )
-    assert registry == {"it_holds": made}
-    assert (made.name, made.needs, made.dtypes, made.reference) == (
+    assert registry == {"it_holds": entry}
+    assert (entry.name, entry.needs, entry.dtypes, entry.reference) == (
         "it_holds",
         {"gated", *PLAIN},
         ("float64",),
         True,
     )
-    assert (made.theorem, made.summary) == ("It holds.\n\nAlways.", "It holds.")
-    assert made.cases is SCOPES["tiny"]
+    assert (entry.theorem, entry.summary) == ("It holds.\n\nAlways.", "It holds.")
+    assert entry.cases is SCOPES["tiny"]
 
 
 def test_a_claim_asks_for_one_plain_layer_by_default():
-    made = claim()(named("it_holds"))
-    assert (made.needs, made.dtypes, made.reference, made.cases) == (
+    entry = claim()(named("it_holds"))
+    assert (entry.needs, entry.dtypes, entry.reference, entry.cases) == (
         PLAIN,
         ("float32", "float64"),
         False,
@@ -67,24 +67,24 @@ def test_a_claim_that_holds_anywhere_asks_for_nothing():
 
 
 def test_a_claim_is_called_with_an_implementation_and_a_case():
-    seen = []
+    calls = []
 
     @claim()
     def it_holds(implementation, case):
         """It holds."""
-        seen.append((implementation, case))
+        calls.append((implementation, case))
         return Evidence(judged=1)
 
-    mine, case = (
+    target, case = (
         subject(Builtin("gru")),
         draw(Builtin("gru").cell, Sizes(2, 1, 1, 2), seed=0, dtype="float64"),
     )
-    assert it_holds(mine, case) == Evidence(judged=1)
-    assert seen == [(mine, case)]
+    assert it_holds(target, case) == Evidence(judged=1)
+    assert calls == [(target, case)]
 
 
 BAD = [
-    ({"needs": ["gates"]}, r"a claim asks for unknown traits \['gates'\] or cases 'present'"),
+    ({"needs": ["gates"]}, r"a property needs unknown traits \['gates'\] or cases 'present'"),
     ({"needs": ["kink", "bounded"]}, r"unknown traits \['kink'\]"),
     ({"cases": "all"}, r"unknown traits \[\] or cases 'all'"),
 ]
@@ -99,13 +99,13 @@ def test_what_does_not_exist_cannot_be_asked_for(asked, message, registry):
 
 @pytest.mark.parametrize("source", ["def {name}(i, c): pass", "def {name}(i, c): ''"])
 def test_a_claim_states_its_theorem(source, registry):
-    with pytest.raises(UsageError, match="the claim silent states no theorem in its docstring"):
+    with pytest.raises(UsageError, match="the property silent states no theorem in its docstring"):
         claim()(named("silent", source))
     assert registry == {}
 
 
 def on_disk(tmp_path, name, text):
-    """The module of a file, anew at each call."""
+    """Return a function that loads the module of a file again at each call."""
     path = tmp_path / f"{name}.py"
     path.write_text(text)
     spec = importlib.util.spec_from_file_location(name, path)
@@ -130,13 +130,13 @@ def test_a_module_may_be_loaded_twice(tmp_path, registry):
 
 def test_two_files_may_not_use_one_name(tmp_path):
     on_disk(tmp_path, "one", ONE)()
-    with pytest.raises(UsageError, match="there are two claims named copies"):
+    with pytest.raises(UsageError, match="there are two properties named copies"):
         on_disk(tmp_path, "two", ONE)()
 
 
 def test_one_file_may_not_use_a_name_twice(tmp_path):
-    # The first would be gone from every audit without a word.
-    with pytest.raises(UsageError, match="there are two claims named copies"):
+    # The first would silently be missing from every audit.
+    with pytest.raises(UsageError, match="there are two properties named copies"):
         on_disk(tmp_path, "both", ONE + ONE)()
 
 
@@ -165,7 +165,7 @@ APPLIES = [
 
 
 class Declared:
-    """Something that declares what it can do and is never called."""
+    """Target that declares what it can do and is never called."""
 
     forward = backward = print
 

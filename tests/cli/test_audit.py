@@ -1,4 +1,4 @@
-"""The command line: exit status, what is printed, and what a user meets who calls it wrongly."""
+"""The command line: exit status, output and usage errors."""
 
 import json
 import os
@@ -40,7 +40,8 @@ class MyLSTM:
         c = np.zeros((B, H), x.dtype) if c0 is None else c0
         y, tape = np.zeros((T, B, H), x.dtype), []
         for t in range(T):
-            i, f, g, o = np.split(x[t] @ params["weight_ih_l0"].T + h @ params["weight_hh_l0"].T + b, 4, axis=1)
+            a = x[t] @ params["weight_ih_l0"].T + h @ params["weight_hh_l0"].T + b
+            i, f, g, o = np.split(a, 4, axis=1)
             i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
             tape.append((i, f, g, o, c, h))
             c = f * c + i * g
@@ -52,18 +53,21 @@ class MyLSTM:
         y, h, c, tape = self.run(params, x, h0, c0)
         dh = np.zeros_like(h) if dhT is None else dhT
         dc = np.zeros_like(h) if dcT is None else dcT
-        dW, dU, db, dx = np.zeros_like(W), np.zeros_like(U), np.zeros(len(W), x.dtype), np.zeros_like(x)
+        dW, dU, dx = np.zeros_like(W), np.zeros_like(U), np.zeros_like(x)
+        db = np.zeros(len(W), x.dtype)
         for t in reversed(range(len(x))):
             i, f, g, o, c, h = tape[t]
             dh = dh if dy is None else dh + dy[t]
             m = np.tanh(f * c + i * g)
             dc = dc + dh * o * (1 - m * m)
-            da = [dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * m * o * (1 - o)]
-            da = np.concatenate(da, axis=1)
+            di, df = dc * g * i * (1 - i), dc * c * f * (1 - f)
+            dg, do = dc * i * (1 - g * g), dh * m * o * (1 - o)
+            da = np.concatenate([di, df, dg, do], axis=1)
             dW, dU, db = dW + da.T @ x[t], dU + da.T @ h, db + da.sum(0)
             dx[t], dh = da @ W, da @ U
             dc = dc * f
-        return {"weight_ih_l0": dW, "weight_hh_l0": dU, "bias_ih_l0": db, "bias_hh_l0": db, "x": dx, "h0": dh, "c0": dc}
+        gradients = {"weight_ih_l0": dW, "weight_hh_l0": dU, "bias_ih_l0": db, "bias_hh_l0": db}
+        return gradients | {"x": dx, "h0": dh, "c0": dc}
 '''
 DROPS_FORGET = HAND_WRITTEN.replace("            dc = dc * f\n", "")
 TARGETS = {
@@ -100,7 +104,7 @@ ONE = ("--profile", "quick", "--only", "gradients_within_budget")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder, with a file for each of TARGETS."""
+    """Change to a folder with a file for each of TARGETS."""
     for name, source in TARGETS.items():
         (tmp_path / name).write_text(source)
     monkeypatch.chdir(tmp_path)
@@ -110,7 +114,10 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def gk(folder):
-    """Runs a command in this process: exit status, and what was printed on both streams."""
+    """Return a function that runs a command in this process.
+
+    It returns the exit status and the output of both streams.
+    """
 
     def gk(*arguments):
         done = CliRunner().invoke(main, list(arguments))
@@ -121,7 +128,7 @@ def gk(folder):
 
 
 def shell(command, **more):
-    """Runs a command as a shell would: exit status, output, errors."""
+    """Run a command in a shell; return exit status, output and errors."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         command,
@@ -166,7 +173,7 @@ def test_a_dropped_forget_factor_ends_1_names_what_is_wrong_and_replays(gk, fold
     failed = {p["name"]: p for p in data["properties"] if p["outcome"] == "failed"}
     assert set(failed) == set(names[1:])
     assert all(Path(p["counterexample"]["file"]).is_file() for p in failed.values())
-    # As it is printed, on a line of its own that nothing has broken.
+    # The command is on one line that is not wrapped.
     commands = [line.split("replay: ")[1] for line in printed.splitlines() if "replay: " in line]
     assert len(commands) == len(failed)
     status, out, errors = shell(commands[0])
@@ -255,7 +262,7 @@ MISTAKES = [
     ("calibrate", 2, "Missing argument"),
     ("calibrate builtin:gru --cases 0", 2, "0"),
     ("decay --cell gruu", 2, "there is no cell 'gruu'"),
-    ("decay --init none", 2, "there is no initialiser 'none'"),
+    ("decay --init none", 2, "there is no initializer 'none'"),
     ("decay --init chrono:x", 2, "chrono:TMAX"),
     ("decay --init chrono:1", 2, "chrono:TMAX"),
     ("decay --hidden 0", 2, ""),
@@ -286,7 +293,7 @@ def test_a_mistake_is_told_in_a_line(gk, command, status, fragment):
 
 @pytest.mark.parametrize("option", ["--json", "--cases"])
 def test_what_cannot_be_written_is_told_before_the_audit(gk, monkeypatch, option):
-    """An audit may take an hour."""
+    """Fail early, as an audit may take an hour."""
     monkeypatch.setattr(audit, "audit", lambda *a, **k: pytest.fail("the audit ran"))
     status, _ = gk("audit", "builtin:rnn", option, "correct.py/none/it")
     assert status == 2
@@ -323,9 +330,10 @@ def test_a_target_that_interrupts_is_a_finding(gk):
     assert "Traceback" not in printed
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_control_c_in_the_middle(folder):
-    code = "from gatecheck.cli import main; main(['audit', 'tells.py:MyLSTM', '--profile', 'thorough'])"
+    arguments = ["audit", "tells.py:MyLSTM", "--profile", "thorough"]
+    code = f"from gatecheck.cli import main; main({arguments})"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -346,7 +354,7 @@ def test_control_c_in_the_middle(folder):
 
 
 def test_the_verdict_is_one_line_however_narrow_the_output(gk, monkeypatch):
-    """A pipe has 80 columns; `grep ^pass` and `tail -1` should see all of it."""
+    """Print the verdict unwrapped, for `grep ^pass` and `tail -1` on a pipe."""
     monkeypatch.setenv("COLUMNS", "50")
     _, printed = gk(
         "audit", "correct.py:MyLSTM", "--profile", "quick", "--only", "outputs_are_causal"
@@ -394,7 +402,7 @@ def test_a_narrow_terminal_breaks_no_command(gk, monkeypatch):
     assert "gradients_within_budget failed" in printed
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no head there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no head")
 def test_a_closed_pipe_is_no_error(folder):
     status, out, errors = shell(f"gatecheck audit correct.py:MyLSTM {' '.join(ONE)} | head -1")
     assert status == 0
@@ -415,8 +423,9 @@ def test_output_that_is_no_terminal_has_no_escape_codes(folder):
     ids=["finding", "matrix"],
 )
 def test_an_output_that_cannot_show_every_character_still_has_the_verdict(folder, target, encoding):
-    """As where Windows writes into a file."""
-    only_one = "from gatecheck.targets import loading; loading.installed = lambda: [('broken.py:MyLSTM', None)]"
+    """Replace characters that the encoding lacks, as in a file on Windows."""
+    only_one = "from gatecheck.targets import loading"
+    only_one += "; loading.installed = lambda: [('broken.py:MyLSTM', None)]"
     only_one += "; from gatecheck.auditing import exploring; exploring.SHRINKING_S = 0"
     code = f"{only_one}; from gatecheck.cli import main; main()"
     status, out, errors = shell(

@@ -1,6 +1,4 @@
-"""What ``gatecheck audit`` and ``gatecheck decay`` write into files, and what they say when they
-cannot.
-"""
+"""Files of ``gatecheck audit`` and ``gatecheck decay``, and write errors."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ def test_one_audit_in_every_form(run, tmp_path):
 def test_many_audits_have_no_page_of_one(run):
     found = run("audit", "--html", "a.html")
     assert found.exit_code == 2
-    assert "--html is a page about one TARGET; name it" in found.output
+    assert "--html reports on one TARGET; name it" in found.output
 
 
 @pytest.mark.parametrize("option", ["--html", "--markdown"])
@@ -63,7 +61,8 @@ def test_a_study_from_options_and_from_a_file_are_one(run, tmp_path, few_picture
     )
     assert by_options.exit_code == 0, by_options.output
     assert "Your task's lag of 20 is reached by" in by_options.output
-    spec = 'hidden = 5\ninputs = 2\nsteps = 50\nseeds = 2\nlag = 20\n[[network]]\ncell = "lstm"\ninit = "uniform"\n'
+    spec = "hidden = 5\ninputs = 2\nsteps = 50\nseeds = 2\nlag = 20\n"
+    spec += '[[network]]\ncell = "lstm"\ninit = "uniform"\n'
     (tmp_path / "study.toml").write_text(spec)
     assert run("decay", "study.toml", "--out", "two").exit_code == 0
     for name in ("decay.json", "decay.html", "decay.md", "decay.svg", "paths.png"):
@@ -130,7 +129,7 @@ def test_trained_weights_on_data_of_ones_own(run, tmp_path, few_pictures):
         (["--cell", "grue"], "options: network[1].cell cannot be 'grue'"),
         (
             ["--weights", "w.npz", "--init", "uniform"],
-            "network[1].init says what the file of weights says already; leave it out",
+            "network[1].init is given by the file of weights; leave it out",
         ),
         (["--layer", "a"], "network[1].layer is about a file of weights, and none is given"),
     ],

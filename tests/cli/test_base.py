@@ -1,6 +1,4 @@
-"""A disk that is full, folders that cannot be written, settings that are broken: one line, an exit
-status, and help all the same.
-"""
+"""Full disks, unwritable folders and broken settings: one line and an exit status."""
 
 import os
 import subprocess
@@ -29,10 +27,10 @@ measure = {paths = false, inputs = false, gates = false, truncation = false}
 
 
 def gatecheck(*words, limit=None, stdout=subprocess.PIPE, **more):
-    """The status of a command, and what it prints and says."""
+    """Run a command; return its exit status, output and errors."""
 
-    # Set by the process itself: where another test has imported JAX, a fork for the sake of a limit
-    # is warned of.
+    # Set by the process itself: forking to set the limit would cause a warning if another test has
+    # imported JAX.
     limited = (
         f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
         if limit
@@ -40,7 +38,7 @@ def gatecheck(*words, limit=None, stdout=subprocess.PIPE, **more):
     )
     code = f"{limited}from gatecheck.cli import main; main(prog_name='gatecheck')"
     how = dict(stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
-    if limit:  # what measures coverage there would need room as well
+    if limit:  # measuring coverage there would need disk space too
         how["env"] = {
             name: value
             for name, value in os.environ.items()
@@ -121,7 +119,7 @@ def test_an_output_for_which_there_is_no_room(words):
     ],
 )
 def test_kernels_that_cannot_be_kept_are_told_once(folder, words):
-    """On one case, and in a study of little, which need few of them."""
+    """Warn once, on one case and in a small study, which need few kernels."""
     (folder / "study.toml").write_text(STUDY)
     (folder / "mine.py").write_text("from gatecheck import Builtin\nMine = Builtin('rnn')\n")
     draw(RNN(), Sizes(2, 2, 1, 3), seed=0, dtype="float32").save(
@@ -133,7 +131,7 @@ def test_kernels_that_cannot_be_kept_are_told_once(folder, words):
     )
     assert status == 0
     (line,) = said.splitlines()
-    assert line.startswith("gatecheck: compiled kernels cannot be kept (")
+    assert line.startswith("gatecheck: compiled kernels cannot be cached (")
     assert line.endswith(
         "), so each process compiles its own; set NUMBA_CACHE_DIR to a writable folder"
     )

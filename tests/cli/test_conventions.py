@@ -1,4 +1,4 @@
-"""``gatecheck conventions``: the table, one entry, a target's, and what is said to a mistake."""
+"""The ``gatecheck conventions`` command: table, single entries, targets, mistakes."""
 
 from __future__ import annotations
 
@@ -67,14 +67,15 @@ def test_that_of_a_target_is_found(gk):
     status, printed = gk("conventions", "mine.py:Mine")
     assert (status, printed) == (
         0,
-        "it is a gru-before, with kernel = [U; W : zrn], bias = [b : zrn], the opposite polarity in z",
+        "it is a gru-before, with kernel = [U; W : zrn], bias = [b : zrn], "
+        "the opposite polarity in z",
     )
 
 
 def test_one_that_follows_none_is_a_finding(gk):
     assert gk("conventions", "mine.py:Wrong") == (
         1,
-        "no convention that gatecheck knows how to spell explains it",
+        "no convention that gatecheck can express explains it",
     )
 
 

@@ -1,6 +1,4 @@
-"""``gatecheck explain``: a property, a fault or a convention by its name, and near names where
-there is none.
-"""
+"""The ``gatecheck explain`` command: explanations by name, and suggestions."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ from gatecheck.report.faults_table import fault_in_full
 @pytest.fixture
 def gk(monkeypatch):
     monkeypatch.setitem(explore.PROFILES, "quick", 2)
-    monkeypatch.setenv("COLUMNS", "60")  # narrower than a command, which has to stay in one piece
+    monkeypatch.setenv("COLUMNS", "60")  # narrower than a command, which must not wrap
 
     def run(*arguments):
         done = CliRunner().invoke(main, list(arguments))
@@ -53,7 +51,7 @@ def test_a_fault_says_what_it_does_who_wrote_it_what_kills_it_and_how_to_see_tha
     assert status == 0
     assert "A backward without dy raises an exception." in printed
     assert "seen in pytorch/pytorch#96416" in printed
-    assert "a fault around the cell" in printed
+    assert "a fault in a wrapper around the cell" in printed
     killers = [
         line.split()[0]
         for line in printed.splitlines()
@@ -93,11 +91,11 @@ def printed(what):
 
 
 def test_every_property_is_explained_by_its_whole_theorem():
-    for claim in claims():
-        assert meaning(claim.name) is claim
-        said = " ".join(printed(explanation(claim)).split())
-        assert " ".join(claim.theorem.split()) in said
-        assert "tried on float" in said
+    for prop in claims():
+        assert meaning(prop.name) is prop
+        text = " ".join(printed(explanation(prop)).split())
+        assert " ".join(prop.theorem.split()) in text
+        assert "tried on float" in text
 
 
 def test_every_fault_is_explained_by_its_label_and_by_its_name():
@@ -135,7 +133,8 @@ def test_every_convention(gk, name):
         CONVENTIONS[name].source.partition(": ")[0]
     )
     assert (
-        known or ("our own" if name == "canonical" else "held against its framework by our tests: ")
+        known
+        or ("our own" if name == "canonical" else "compared with its framework by our tests: ")
     ) in printed
     for layout in CONVENTIONS[name].layouts.values():
         assert len(layout.order) == 1 or f"gates in the order {' '.join(layout.order)}" in printed

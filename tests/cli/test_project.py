@@ -1,6 +1,4 @@
-"""What a project says of its audits: defaults in pyproject.toml, and failures that are expected,
-which are strict.
-"""
+"""Project settings: defaults in pyproject.toml, and strict expected failures."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ ONLY = ("--only", "empty_sequence", "--only", "outputs_are_causal")
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """The current folder, below that of a project."""
+    """Change to a subfolder of a project; return the project's folder."""
     (tmp_path / "deep").mkdir()
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path / "deep")
@@ -107,7 +105,7 @@ BAD_FILES = [
     ("empty_sequence = '\xe9'", "expected.toml is not TOML: "),
     (
         'clipped_memory_stays_within_its_clip = "x"',
-        "but says nothing about ../mine.py:Right: it holds only if the cell state is clipped",
+        "but does not apply to ../mine.py:Right: it holds only if the cell state is clipped",
     ),
 ]
 
@@ -164,7 +162,7 @@ def test_what_is_said_of_the_projects_target_says_nothing_of_another(gk):
     assert status == 0
     assert printed.splitlines()[-1].startswith("pass  builtin:lstm as lstm: 2 ran, 0 failed")
     assert printed.splitlines()[-1].endswith("; seed 3")
-    assert gk(said=said)[0] == 1  # of its own it is expected, and holds
+    assert gk(said=said)[0] == 1  # expected to fail, but it holds
 
 
 def test_without_a_target_it_holds_for_every_one(gk):
@@ -209,7 +207,7 @@ BAD_TABLES = [
     ),
     ("[tool.gatecheck]\nseed = '3'", "[tool.gatecheck] seed is '3', but should be a whole number"),
     ("[tool.gatecheck]\ntimeout = '3'", "timeout is '3', but should be a number"),
-    ("[tool.gatecheck]\ncell = 3", "cell is 3, but should be a text"),
+    ("[tool.gatecheck]\ncell = 3", "cell is 3, but should be a string"),
     (
         "[tool.gatecheck]\nexpected_failures = 'x'",
         "expected_failures is 'x', but should be a table of reasons",

@@ -1,4 +1,4 @@
-"""Conventions: exact round trips, gradients by the transpose, and the frameworks that they name."""
+"""Conventions: exact round trips, gradients by the transpose, and frameworks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatecheck.errors import ConventionError, UsageError
 from gatecheck.reference import equations, run
 
 SIZES = Sizes(T=6, B=2, D=3, H=4)
-# One that is wrong in every way at once, so that each way of spelling is exercised by some entry.
+# It differs in every way at once, so that some entry exercises each attribute of a convention.
 _APART = {"kernel": "W", "recurrent": "U", "bias": "b", "extra": "c_n"}
 ODD = Convention(
     "odd",
@@ -30,9 +30,7 @@ ODD = Convention(
 
 
 def everywhere(name, arrays, **more):
-    """A convention that holds every kind of cell in the same arrays, its gates in an order of its
-    own.
-    """
+    """Return a convention with the same arrays for every cell, in unusual gate orders."""
     orders = {"rnn": "n", "gru": "nzr", "gru-before": "rnz", "lstm": "gofi"}
     return Convention(
         name,
@@ -144,8 +142,7 @@ def test_gradients_are_pulled_back_by_the_transpose(cell, convention):
         abs(sum(v.sum() for v in left) - sum(v.sum() for v in right))
         < terms * np.finfo(float).eps * size
     )
-    # And linear: the identity above at one point would also hold for a map that depends on the
-    # point.
+    # It is linear: the identity above would also hold for a map that depends on the point.
     twice = convention.pull_back(cell, {k: 2 * v for k, v in gradients.items()})
     assert all((twice[k] == 2 * back[k]).all() for k in back)
 
@@ -166,7 +163,7 @@ def test_another_spelling_is_another_function(cell, wrong):
     misread = replace(right, layouts=changed).read(cell, right.spell(cell, case.params))
     y = run(equations(cell), dict(case.arrays))["y"]
     other = run(equations(cell), dict(case.arrays) | misread)["y"]
-    assert (abs(y - other).max(axis=(1, 2)) > 1e-3).all(), "every step shows it, far above rounding"
+    assert (abs(y - other).max(axis=(1, 2)) > 1e-3).all(), "every step differs far above rounding"
 
 
 # ---- PyTorch itself
@@ -175,7 +172,7 @@ IN_TORCH = [cell for cell in CELLS.values() if cell.name not in ("gru-before", "
 
 
 def compared(cell, case, module, convention, unroll):
-    """Outputs and gradients of our reference and of a module of PyTorch's, by name."""
+    """Return the outputs and canonical gradients of a PyTorch module by name."""
     with torch.no_grad():
         for name, array in CONVENTIONS[convention].spell(cell, case.params).items():
             getattr(module, name).copy_(torch.from_numpy(array))
@@ -402,14 +399,14 @@ NONSENSE = [
     (
         lambda: Layout("ifgo", {"k": "W; U"}),
         {"state_axes": "BHN"},
-        "has state_axes 'BHN', but should have 'NBH', 'BNH', or none",
+        "has state_axes 'BHN', but should have 'NBH', 'BNH' or ''",
     ),
     (
         lambda: Layout("ifgo", {"k": "W; U"}),
         {"state_axes": "NBH", "columns": True},
-        "and columns only with none",
+        "and columns only with ''",
     ),
-    (lambda: Layout("ifgo", {"k": "W; U"}), {"vectors": "columns"}, "stores vectors 'columns'"),
+    (lambda: Layout("ifgo", {"k": "W; U"}), {"vectors": "columns"}, "has vectors 'columns'"),
 ]
 
 
@@ -487,7 +484,7 @@ def test_states_are_laid_out_and_back(cell, more, shape):
 
 
 def test_the_shapes_of_a_notebook_in_columns():
-    """One matrix on [h, x] a gate, biases as columns, as in courses."""
+    """Courses use one matrix on [h, x] per gate, and biases as columns."""
     course = Convention(
         "course",
         {

@@ -1,4 +1,4 @@
-"""A study is read as it was meant, and what was not meant is told by its key and its line."""
+"""Parsing of specs, and errors that name the key and the line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gatecheck.errors import UsageError
 STUDY = """
 title = "mine"
 steps = 300
-hidden = [8, 12]      # for every network that says nothing else
+hidden = [8, 12]      # for every network without its own
 lag = 40
 
 [[network]]
@@ -108,7 +108,7 @@ def test_keys_and_fields_are_the_same_and_so_are_their_defaults(table, kind):
     [
         (
             "steps = 300\nhiden = 3",
-            "s.toml, line 2: hiden is no key (did you mean hidden?); known are title, seed",
+            "s.toml, line 2: hiden is not a key (did you mean hidden?); known are title, seed",
         ),
         (
             "[[network]]\ncell = 'gru'",
@@ -120,7 +120,7 @@ def test_keys_and_fields_are_the_same_and_so_are_their_defaults(table, kind):
         ),
         (
             "[[network]]\ncell = 'gru'\ninit = 'chrono:1'",
-            "line 3: network[1].init cannot be 'chrono:1': the initialiser",
+            "line 3: network[1].init cannot be 'chrono:1': the initializer",
         ),
         (
             "[[network]]\ninit = 'uniform'\ncell = 'grue'",
@@ -132,7 +132,7 @@ def test_keys_and_fields_are_the_same_and_so_are_their_defaults(table, kind):
         ),
         (
             "[[network]]\nweights = 'a.pt'\nhidden = 3",
-            "line 3: network[1].hidden says what the file of weights says already",
+            "line 3: network[1].hidden is given by the file of weights; leave it out",
         ),
         (
             "[[network]]\ncell = 'rnn'\ninit = 'uniform'\nlayer = 'a'",

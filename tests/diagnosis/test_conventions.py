@@ -1,6 +1,4 @@
-"""A fault in code that is laid out in another way than it declares, or than it says: both are
-named.
-"""
+"""A fault in code of an undeclared or wrongly declared convention: both are named."""
 
 from __future__ import annotations
 
@@ -18,13 +16,13 @@ from gatecheck.inference.resolve import settled
 from helpers.ports import Autograd, Port
 
 PATIENT = 120
-"""CPU seconds, so that no outcome depends on how busy the machine is."""
+"""Diagnosis budget in CPU seconds, so that outcomes do not depend on the load."""
 
 CANONICAL = CONVENTIONS["canonical"].layouts["lstm"].arrays
 
 
 class Written:
-    """A port that is written in one convention, and perhaps declares another."""
+    """A port in one convention, which perhaps declares another."""
 
     def __init__(self, port, convention, declared=None):
         self.port, self.true, self.cell, self.dtypes = port, convention, port.cell, port.dtypes
@@ -56,7 +54,7 @@ class Written:
 
 
 class Nameless(Written):
-    """One that declares no convention, and whose arrays have names that say nothing."""
+    """A port that declares no convention, with array names that mean nothing."""
 
     def names(self):
         return {f"p{k}": name for k, name in enumerate(self.true.shapes(as_cell(self.cell), 3, 5))}
@@ -74,7 +72,7 @@ class Nameless(Written):
 
 
 def order(kind, gates, negated=""):
-    """Canonical arrays with the gates in another order."""
+    """Return canonical arrays with the gates in another order."""
     return Convention("odd", {kind: Layout(gates, CANONICAL, negated=negated)})
 
 
@@ -86,7 +84,7 @@ def names(found):
     return [e.names for e in found.explanations]
 
 
-# ---- declared, and wrongly
+# ---- declared wrongly
 
 
 @pytest.mark.parametrize(
@@ -123,7 +121,8 @@ def test_a_fault_in_another_convention_that_is_known_is_named_with_it(bugs, conv
     assert (f"in {convention}'s convention", *bugs) in names(found)
     (said, *_) = found.sentences
     assert said.startswith(
-        f"Your outputs and gradients equal those of the lstm in {convention}'s convention with '{bugs[0]}'"
+        f"Your outputs and gradients equal those of the lstm in {convention}'s convention with "
+        f"'{bugs[0]}'"
     )
 
 
@@ -186,7 +185,7 @@ def test_one_that_is_neither_a_convention_nor_one_with_a_fault_is_an_error():
         settled(subject(Other(Port("rnn"), CONVENTIONS["keras"])))
 
 
-# ---- a cell that is asked for
+# ---- a requested cell
 
 
 class Undeclared(Port):
@@ -204,7 +203,7 @@ class Undeclared(Port):
     ],
 )
 def test_what_is_asked_for_is_kept(is_a, to_be):
-    """An option that is named is a claim, not a guess at the convention."""
+    """A requested option is binding, not a guess at the convention."""
     result = audit(
         Undeclared(is_a),
         cell=to_be,
@@ -220,7 +219,7 @@ def test_another_activation_than_is_asked_for_is_named():
         Undeclared("rnn"), cell="rnn-relu", profile="quick", only=["forward_within_budget"]
     )
     assert any(
-        "it is to be a rnn-relu, and is audited as that; found: it is a rnn" in note
+        "it should be a rnn-relu, and is audited as one; found: it is a rnn" in note
         for note in result.narrowings
     )
     assert "tanh" in str(result.diagnosis)
@@ -228,7 +227,7 @@ def test_another_activation_than_is_asked_for_is_named():
 
 def test_arrays_that_cannot_be_those_of_what_is_asked_for_are_an_error():
     target = subject(Nameless(Port("gru"), CONVENTIONS["pytorch"]), cell="gru-before")
-    with pytest.raises(TargetError, match="is to be a gru-before, but it is a gru"):
+    with pytest.raises(TargetError, match="should be a gru-before, but it is a gru"):
         settled(target)
 
 

@@ -1,5 +1,6 @@
-"""A diagnosis names what is wrong with code that has nothing in common with the equations in which
-it looks; see ports.py.
+"""A diagnosis names the faults of code that is independent of our equations.
+
+That code is in ports.py.
 """
 
 import io
@@ -105,8 +106,9 @@ def test_pairs_in_networks_are_named(cell, pair):
     ids=str,
 )
 def test_the_gradients_of_every_convention_are_those_of_its_outputs(cell):
-    """`returned` is the transpose of `given`: derivatives by the complex step, which does not use
-    it, say the same.
+    """`returned` is the transpose of `given`.
+
+    Derivatives by the complex step, which does not use it, are the same.
     """
     case = draw(cell, Sizes(3, 2, 3, 4), seed=5, dtype="float64")
     some = random.Random(0).sample(list(arrangements(cell)), min(6, len(list(arrangements(cell)))))
@@ -123,7 +125,7 @@ def test_the_gradients_of_every_convention_are_those_of_its_outputs(cell):
 
 
 class Ported(Builtin):
-    """Right, for parameters that are laid out in a convention which it does not declare."""
+    """Correct cell whose parameters are in a convention that it does not declare."""
 
     def __init__(self, cell, convention):
         super().__init__(cell)
@@ -207,7 +209,7 @@ def test_a_target_that_crashes():
 
 
 class Coarse(Builtin):
-    """Right, but in float32 its arrays are cut to the bits that are kept, as by TF32."""
+    """Correct cell that in float32 rounds its arrays to a number of bits, like TF32."""
 
     def __init__(self, bits):
         super().__init__("lstm")
@@ -237,8 +239,8 @@ def test_arithmetic_that_is_too_coarse(bits):
     found = explained(Coarse(bits))
     assert found.explanations == ()
     assert (
-        "The equations are right: in float64 every number agrees. In float32 results are off by up to"
-        in found.says
+        "The equations are right: in float64 every number agrees. "
+        "In float32 results are off by up to" in found.says
     )
 
 
@@ -248,7 +250,7 @@ def test_arithmetic_that_is_as_it_should_be_or_far_from_it_is_not_called_coarse(
 
 
 class Odd(Port):
-    """Something that nobody has named."""
+    """Port with a fault that is not in the catalogue."""
 
     def backward(self, *arguments):
         out = super().backward(*arguments)
@@ -261,8 +263,8 @@ def test_a_gradient_that_nothing_explains_is_narrowed_to_its_block():
     found = explained(Odd("gru"))
     assert found.explanations == ()
     assert (
-        "The outputs are those of the right equations; of the gradients wrong: dW[gate=z]; right: dW[gate=r n]"
-        in found.says
+        "The outputs are those of the right equations; "
+        "wrong gradients: dW[gate=z]; right: dW[gate=r n]" in found.says
     )
     assert "dx is right at every step" in found.says
 
@@ -282,7 +284,7 @@ def test_a_forward_that_nothing_explains_is_narrowed_to_its_steps():
 def test_a_search_that_is_cut_says_so():
     found = diagnose(subject(Port("lstm", "dc not carried", "tanh on i")), budget_s=0)
     assert found.explanations == ()
-    assert "The search was cut among" in found.says
+    assert "The search ran out of time while trying" in found.says
 
 
 # ---- pieces

@@ -1,4 +1,4 @@
-"""The guard names what hides in a case: zero states, one step, equal weights."""
+"""Known faults that a case does not detect: zero states, one step, equal weights."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_no_cases_tell_nothing_of_no_cell():
 
 @pytest.fixture
 def printed(tmp_path):
-    """What `gatecheck faults --case` says of a case."""
+    """Function that runs `gatecheck faults --case` on a case."""
 
     def printed(case):
         case.save(tmp_path / "case.npz")
@@ -77,9 +77,7 @@ def test_the_command_names_what_a_case_could_not_have_told(printed):
     status, output = printed(drawn(RNN(), T=1))
     assert status == 0
     assert "rnn float64 T=1 B=3 D=4 H=6" in output
-    assert re.search(
-        r"could not have told \d+ of the known faults in the equations of a rnn", output
-    )
+    assert re.search(r"cannot reveal \d+ of the known faults in the equations of a rnn", output)
     assert "dh not carried" in output
 
 
@@ -96,7 +94,7 @@ def test_an_audit_says_what_its_sizes_hide():
 
     narrowed = audit(OneStep(RNN()), profile="quick", only=["forward_within_budget"]).narrowings
     assert narrowed[0] == "T is always 1"
-    assert narrowed[1].startswith("at these sizes no case could have told: ")
+    assert narrowed[1].startswith("at these sizes no case could have detected: ")
     assert "every step starts from h0" in narrowed[1]
     assert re.search(r"and \d+ more$", narrowed[1])
     assert audit(Edited(RNN()), profile="quick", only=["forward_within_budget"]).narrowings == []

@@ -1,6 +1,6 @@
-"""A plain RNN by the standard library alone, for ``gatecheck audit "exec:python rnn_program.py"``;
-with the argument ``wrong`` it is wrong.
+"""A plain RNN as a program, with the standard library only.
 
+Run it by ``gatecheck audit "exec:python rnn_program.py"``; with the argument ``wrong`` it is wrong.
 It has no backward and computes in float64 only. The messages are described in
 gatecheck/targets/adapters/program.py.
 """

@@ -1,5 +1,6 @@
-"""A framework that gatecheck does not know, for the example in CONTRIBUTING.md: batch first, one
-matrix for each side, z keeps.
+"""A framework that gatecheck does not know, for the example in CONTRIBUTING.md.
+
+Batch first, one matrix for each side, z keeps.
 """
 
 import numpy as np

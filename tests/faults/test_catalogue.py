@@ -1,4 +1,4 @@
-"""Every fault of the catalogue can be planted, does what a fault should, and says so."""
+"""Every fault of the catalogue can be made, shows, and has a description."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ SAME = {"float64": 1e-12, "float32": 1e-4, "int64": 0.0}
 
 
 def strided(array):
-    """The same values with the memory in the opposite order."""
+    """Return the same values with the memory in the opposite order."""
     return np.asfortranarray(array)
 
 
 def arguments(case, layout=np.copy):
-    """What a call is given: params, x, the initial states, the cotangents, and lengths if there are
-    any.
+    """Return the arguments of a call.
+
+    They are params, x, the initial states, the cotangents, and lengths if there are any.
     """
     optional = {
         k: None if case.get(k) is None else layout(case[k])
@@ -49,8 +50,9 @@ def arguments(case, layout=np.copy):
 
 
 def call(planted, given):
-    """Everything that can be seen of one forward and one backward: results or the exception, and
-    the arguments afterwards.
+    """Return all that can be observed of one forward and one backward.
+
+    It is the results or the exception, and the arguments afterwards.
     """
     layer = subject(planted)
     lengths = given.get("lengths")
@@ -72,8 +74,9 @@ def call(planted, given):
 
 @cache
 def telling(cell):
-    """Cases that together tell every fault, the plain one first; each with the layout of its
-    arrays.
+    """Return cases that together detect every fault, each with its array layout.
+
+    The plain one is the first.
     """
     plain, other, strong, saturated = (
         draw(cell, SIZES, seed=seed, dtype="float64", regime=regime)
@@ -113,7 +116,7 @@ def truth(cell, k):
 
 
 def flat(seen):
-    """The arrays of a nested dict by name."""
+    """Yield the arrays of a nested dict by name."""
     for name, value in seen.items():
         if isinstance(value, dict):
             yield from flat(value)
@@ -122,7 +125,7 @@ def flat(seen):
 
 
 def same(seen, right):
-    """Whether two collections of results are equal but for rounding."""
+    """Return whether two collections of results are equal except for rounding."""
     seen, right = dict(flat(seen)), dict(flat(right))
     if list(seen) != list(right):
         return False
@@ -144,7 +147,7 @@ def same(seen, right):
 
 
 def told_by(fault, cases=None):
-    """The number of the first telling case on which the fault shows, or None."""
+    """Return the number of the first case on which the fault shows, or None."""
     cell = as_cell(fault.cell)
     planted, kept = fault.plant(), []
     for k, (case, layout) in enumerate(telling(cell)[:cases]):
@@ -159,7 +162,7 @@ def told_by(fault, cases=None):
 
 
 def reads_its_own_tape(planted, cell):
-    """Whether a backward is what it was after a forward of something else."""
+    """Return whether a backward stays the same after a forward of another case."""
     (plain, layout), (other, _) = telling(cell)[0], telling(cell)[2]
     right, _ = truth(cell, 0)
     planted.forward(*list(arguments(other).values())[:4])
@@ -186,14 +189,13 @@ def test_mutants_show(cell):
 
 @pytest.mark.parametrize("cell", EVERY)
 def test_faults_run(cell):
-    """A fault is a wrong result, not a crash, unless the crash is the fault; and a plain case never
-    crashes.
+    """A fault is a wrong result, not a crash, unless the crash is the fault.
 
-    Each on a third of the cases, another third for its neighbour and for the next cell: what wraps
-    one cell wraps others too.
+    A plain case never crashes. Each fault runs on a third of the cases, and on another third for
+    its neighbor and for the next cell: what wraps one cell wraps others too.
     """
     for turn, fault in enumerate(faults(cell), start=EVERY.index(cell)):
-        # of the first five each differs from the others in its numbers alone
+        # Each of the first five differs from the others in its numbers alone.
         plain, _, _, _, _, *others, _ = telling(as_cell(cell))
         for k, (case, layout) in enumerate([plain, *others[turn % 3 :: 3]]):
             seen, _ = call(fault.plant(), arguments(case, layout))
@@ -213,7 +215,10 @@ def test_mutants_run(cell):
 
 @pytest.mark.parametrize("cell", EVERY)
 def test_edits_keep_leading_axes(cell):
-    """The diagnosis and the rounding budget run a faulty cell in replicates along a leading axis."""
+    """Faulty cells can be run in replicates along a leading axis.
+
+    The diagnosis and the rounding budget do so.
+    """
     case = telling(as_cell(cell))[0][0]
     twice = {k: np.stack([v, v]) for k, v in case.arrays.items()}
     for fault in faults(cell):
@@ -283,7 +288,7 @@ def test_unknown_cells():
 
 
 def test_planting_twice_shares_nothing():
-    """What a fault keeps between calls belongs to one planted implementation."""
+    """State that a fault keeps between calls belongs to one faulty implementation."""
     fault, cell = find("gru: state kept between calls"), as_cell("gru")
     case = telling(cell)[0][0].having(h0=None)
     first, second = (call(fault.plant(), arguments(case))[0] for _ in range(2))

@@ -1,6 +1,4 @@
-"""Edits: each changes the equations that it names, reads what it says, and leaves the rest and the
-original alone.
-"""
+"""Edits change the equations that they name, and leave the rest and the original."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ def results(cell, *edits, **arrays):
 
 
 def equal(a, b):
-    """Equal bit for bit."""
+    """Return whether two results are equal bit for bit."""
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
@@ -96,7 +94,7 @@ def test_both_edits_of_one_equation_are_made():
 @pytest.mark.parametrize("cell", [c for c in CELLS.values() if len(c.gates) > 1], ids=str)
 @pytest.mark.parametrize("parts", ["W", "U", "b", "WUb"])
 def test_exchanged_blocks(cell, parts):
-    """Two gates that read each other's blocks are a correct cell with these blocks exchanged."""
+    """Gates that read each other's blocks are a correct cell with exchanged blocks."""
     first, last = cell.gates[0], cell.gates[-1]
     arrays = {part: case(cell)[part].copy() for part in parts}
     for part, a in arrays.items():
@@ -110,8 +108,9 @@ def test_exchanged_blocks(cell, parts):
 
 
 def test_an_edit_made_twice_is_made_once():
-    """A misreading replaces what a symbol stands for, so the second finds what the first has put
-    there.
+    """A misreading replaces what a symbol stands for.
+
+    So the second one finds what the first has put there.
     """
     swap = exchanged("WUb", "r", "n")
     assert equal(results(GRU(), swap, swap), results(GRU(), swap))
@@ -151,7 +150,7 @@ MANY = [
 
 
 def inputs(given):
-    """What a forward takes of a case, in its order; c0 is None where there is none."""
+    """Return the arguments of a forward, in order; c0 is None if there is none."""
     return given.params, given["x"], given["h0"], given.get("c0")
 
 

@@ -1,5 +1,6 @@
-"""Anything in the place of an argument of a public function: it serves, or an error of ours names
-the argument.
+"""Wrong values for an argument of a public function.
+
+The call works, or an error of ours names the argument.
 """
 
 import random
@@ -13,7 +14,10 @@ from gatecheck.errors import GatecheckError
 from helpers.fuzzing.calls import CALLS, CASE, WRONG
 
 SLOW = {"audit": 9, "infer": 5}
-"""So many of the values for each argument of these, since those that serve are work."""
+"""Number of values for each argument of slow functions.
+
+A call that works takes long.
+"""
 
 OTHERWISE = {
     "target": "so it is not an implementation|does not say which cell it is",
@@ -25,7 +29,7 @@ OTHERWISE = {
     "cell": "of a (gru|lstm)|the arrays are named",
     "inputs": "x is|W is",
 }
-"""What names an argument by what it holds."""
+"""Messages that name an argument by what it holds."""
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +39,10 @@ def a_case(tmp_path, monkeypatch):
 
 
 def values(name, argument):
-    # what a function of the caller's raises is the caller's
-    theirs = {"fn", "vjp", "jvp", "progress"}
-    found = [w for w in WRONG if argument not in theirs or not callable(w)]
-    return random.Random(f"{name} {argument}").sample(found, SLOW.get(name, len(found)))
+    # An exception that the caller's function raises passes through.
+    callbacks = {"fn", "vjp", "jvp", "progress"}
+    candidates = [w for w in WRONG if argument not in callbacks or not callable(w)]
+    return random.Random(f"{name} {argument}").sample(candidates, SLOW.get(name, len(candidates)))
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -56,20 +60,22 @@ def test_what_is_wrong_is_named(name):
             try:
                 function(**right | {argument: value})
             except GatecheckError as error:
-                said = str(error)
+                message = str(error)
                 refused.add(argument)
-                if argument not in said and not re.search(OTHERWISE.get(argument, "$."), said):
-                    unnamed.append((argument, type(value), said))
-            # over which some of them write
+                if argument not in message and not re.search(
+                    OTHERWISE.get(argument, "$."), message
+                ):
+                    unnamed.append((argument, type(value), message))
+            # Some of the calls overwrite the file.
             CASE.save("case.npz", property="outputs_are_causal", implementation="x")
     assert unnamed == []
     assert refused >= right.keys() - {"about"}
 
 
 def test_every_public_function_is_called():
-    # which nobody makes, and which take nothing
-    unasked = {"AuditResult", "get_include", "__version__"}
-    assert {name.partition(".")[0] for name in CALLS} == {*gatecheck.__all__} - unasked
+    # Users do not call these, or they take no arguments.
+    uncalled = {"AuditResult", "get_include", "__version__"}
+    assert {name.partition(".")[0] for name in CALLS} == {*gatecheck.__all__} - uncalled
 
 
 @pytest.mark.parametrize("name", ["RNN", "Builtin.forward", "convert", "audit"])

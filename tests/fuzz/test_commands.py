@@ -1,5 +1,6 @@
-"""Anything behind any option of any command: it serves, or one line names what is wrong, with exit
-status 2 or 3.
+"""Wrong values for every option of every command.
+
+The command works, or one line names what is wrong, with exit status 2 or 3.
 """
 
 import click
@@ -29,23 +30,23 @@ WORDS = [
 ]
 
 RIGHT = {
-    "accuracy": ["builtin:x", "--cases", "1"],  # a cell that there is not
+    "accuracy": ["builtin:x", "--cases", "1"],  # an unknown cell
     "audit": ["builtin:rnn", "--only", "outputs_are_causal", "--profile", "quick"],
-    # a peer that there is not, since a measurement takes long
+    # An unknown peer, since a measurement takes long.
     "bench": ["--against", "x", "--quick"],
     "calibrate": ["builtin:x", "--cases", "1"],
     "checkers": ["--against", "x"],
     "conventions": ["builtin:rnn"],
-    # an initialiser that there is not
+    # An unknown initializer.
     "decay": ["--cell", "rnn", "--hidden", "3", "--steps", "9", "--init", "chrono:x"],
     "explain": ["pytorch"],
     "faults": ["--name", "x"],
     "properties": [],
-    "prove": ["x"],  # a cell that there is not
-    "export": ["folder", "--cell", "rnn"],  # which is in use
+    "prove": ["x"],  # an unknown cell
+    "export": ["folder", "--cell", "rnn"],  # a folder that is in use
     "check": ["folder"],
 }
-"""Calls that end soon: they serve, or something else in them is wrong."""
+"""Calls that end soon: they work, or something else in them is wrong."""
 
 
 def commands(group, path=()):
@@ -67,7 +68,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def calls(path, command):
-    """Every parameter with each of the words."""
+    """Yield calls with every parameter set to each of the words."""
     right = RIGHT[path[-1]]
     for parameter in command.params:
         for word in WORDS:

@@ -1,5 +1,6 @@
-"""A thousand damaged files of every format: read, or refused in one line. ``python
-tests/helpers/fuzzing/files.py`` tries ten thousand.
+"""A thousand damaged files of every format: read, or refused in one line.
+
+``python tests/helpers/fuzzing/files.py`` tries ten thousand.
 """
 
 import os
@@ -66,7 +67,7 @@ def hang(path):
 
 
 def nothing(path):
-    """Reads it, and there is nothing to see."""
+    """Read nothing, and do nothing."""
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""Commands that are killed at random moments leave whole files, old or new; and a sweep goes on to
-the same bytes.
+"""Commands killed at random moments: their files are whole, old or new.
+
+A sweep that is resumed gives the same bytes.
 """
 
 import os
@@ -18,20 +19,29 @@ pytestmark = pytest.mark.skipif(
 )
 
 KILLS = int(os.environ.get("GATECHECK_KILLS", "2"))
-"""How often each command is killed."""
+"""Number of times that each command is killed."""
 
 WRITES = {
-    "audit": "audit tests_target.py:Cell --profile quick --only outputs_are_causal --json out/a.json --html out/a.html --junit out/a.xml",
+    "audit": "audit tests_target.py:Cell --profile quick --only outputs_are_causal "
+    "--json out/a.json --html out/a.html --junit out/a.xml",
     "vectors": "vectors export out/v --cell rnn --cases 2",
-    "decay": "decay --cell lstm --cell rnn --init uniform --hidden 16 --inputs 2 --steps 2000 --seeds 2 --out out",
+    "decay": "decay --cell lstm --cell rnn --init uniform --hidden 16 --inputs 2 "
+    "--steps 2000 --seeds 2 --out out",
 }
 
-TARGET = "from gatecheck import Builtin\nclass Cell(Builtin):\n    def __init__(self):\n        super().__init__('rnn')\n"
+TARGET = """from gatecheck import Builtin
+class Cell(Builtin):
+    def __init__(self):
+        super().__init__('rnn')
+"""
 
 
 def start(words, folder):
-    code = "import sys; sys.modules['matplotlib'] = None; from gatecheck.cli import main; main(prog_name='gatecheck')"
-    # a picture takes long
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; "
+        "from gatecheck.cli import main; main(prog_name='gatecheck')"
+    )
+    # A figure takes long to draw.
     code = (
         code
         if words.startswith("decay")
@@ -44,15 +54,15 @@ def start(words, folder):
 
 
 def files(folder):
-    """What a command wrote, without what it was still writing."""
-    found = {
+    """Return the files that a command wrote, without unfinished ones."""
+    contents = {
         p.relative_to(folder).as_posix(): p.read_bytes()
         for p in sorted(folder.rglob("*"))
         if p.is_file()
     }
     return {
         name: data
-        for name, data in found.items()
+        for name, data in contents.items()
         if UNFINISHED not in name and not any(part[0] == "." for part in name.split("/"))
     }
 
@@ -65,11 +75,11 @@ def prepared(folder):
 
 @pytest.mark.parametrize("name", WRITES)
 def test_a_kill_leaves_whole_files_and_the_rest_can_be_done(tmp_path, name):
-    rng, whole = random.Random(name), prepared(tmp_path / "whole")
-    began = time.monotonic()
-    done = start(WRITES[name], whole)
-    assert (done.communicate()[1], done.returncode) == (b"", 0)
-    took, expected = time.monotonic() - began, files(whole / "out")
+    rng, complete_folder = random.Random(name), prepared(tmp_path / "whole")
+    start_time = time.monotonic()
+    uninterrupted = start(WRITES[name], complete_folder)
+    assert (uninterrupted.communicate()[1], uninterrupted.returncode) == (b"", 0)
+    duration, expected = time.monotonic() - start_time, files(complete_folder / "out")
     assert expected
     folder = prepared(tmp_path / "killed")
     old = dict.fromkeys(expected, b"old") if name == "audit" else {}
@@ -78,7 +88,7 @@ def test_a_kill_leaves_whole_files_and_the_rest_can_be_done(tmp_path, name):
     words = WRITES[name]
     for _ in range(KILLS):
         process = start(words, folder)
-        time.sleep(rng.uniform(0.2, 1) * took)
+        time.sleep(rng.uniform(0.2, 1) * duration)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         for path, data in files(folder / "out").items():

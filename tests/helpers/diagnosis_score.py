@@ -1,5 +1,4 @@
-"""How often a diagnosis names what was planted in the ports: the whole measurement, and a sample of
-it for the tests.
+"""Score of the diagnosis on ports with known bugs, and a sample for the tests.
 
 Run as a program it prints the figures: ``python tests/helpers/diagnosis_score.py [--pairs N] [--seed S]``.
 """
@@ -22,71 +21,82 @@ from helpers.ports import GATES, Autograd, Port
 
 
 def bugs(cell):
-    """The forward and the backward bugs that the ports of a cell have: those for which their code
-    asks.
+    """Return the forward and the backward bugs that the ports of a cell can have.
+
+    These are the ones for which their code asks.
     """
     known = {f.name: f.side(as_cell(cell)) for f in faults(cell)}
-    asked = set()
+    requested = set()
 
     class Listener(Port):
         def has(self, bug):
-            asked.add(bug)
+            requested.add(bug)
             return False
 
-    one = Listener(cell)
-    made = {k: np.ones(shape) for k, shape in as_cell(cell).param_shapes(2, 2).items()}
+    listener = Listener(cell)
+    params = {k: np.ones(shape) for k, shape in as_cell(cell).param_shapes(2, 2).items()}
     state = np.ones((1, 2))
-    one.forward(made, np.ones((3, 1, 2)), state, state)
-    ahead = sorted(asked & known.keys())
-    one.backward(made, np.ones((3, 1, 2)), state, state, np.ones((3, 1, 2)), state, state)
-    behind = sorted((asked & known.keys()) - set(ahead))
-    assert all(known[b] == "forward" for b in ahead), [b for b in ahead if known[b] != "forward"]
-    assert all(known[b] == "backward" for b in behind), [
-        b for b in behind if known[b] != "backward"
+    listener.forward(params, np.ones((3, 1, 2)), state, state)
+    forward = sorted(requested & known.keys())
+    listener.backward(params, np.ones((3, 1, 2)), state, state, np.ones((3, 1, 2)), state, state)
+    backward = sorted((requested & known.keys()) - set(forward))
+    assert all(known[b] == "forward" for b in forward), [
+        b for b in forward if known[b] != "forward"
     ]
-    return ahead, behind
+    assert all(known[b] == "backward" for b in backward), [
+        b for b in backward if known[b] != "backward"
+    ]
+    return forward, backward
 
 
 def singles():
-    """Every port with one bug, in one of two dtypes and by hand or by autograd."""
+    """Yield every port with one bug, in one of two dtypes, by hand or by autograd."""
     for cell in GATES:
-        ahead, behind = bugs(cell)
-        for k, bug in enumerate(ahead + behind):
+        forward, backward = bugs(cell)
+        for k, bug in enumerate(forward + backward):
             yield Port(cell, bug, dtype=("float32", "float64")[k % 2])
-        for k, bug in enumerate(ahead):
+        for k, bug in enumerate(forward):
             yield Autograd(cell, bug, dtype=("float64", "float32")[k % 2])
 
 
 def pairs(n, seed):
-    """Ports with two bugs, drawn from a seed: any two, by hand; forward ones by autograd."""
+    """Yield ports with two bugs, drawn from a seed.
+
+    By hand with any two bugs, by autograd with forward ones.
+    """
     rng = random.Random(seed)
     for k in range(n):
         cell = rng.choice([c for c in GATES if c != "rnn"])
-        ahead, behind = bugs(cell)
+        forward, backward = bugs(cell)
         dtype = ("float32", "float64")[k % 2]
         if k % 5 == 4:
-            yield Autograd(cell, *rng.sample(ahead, 2), dtype=dtype)
+            yield Autograd(cell, *rng.sample(forward, 2), dtype=dtype)
         else:
-            yield Port(cell, *rng.sample(ahead + behind, 2), dtype=dtype)
+            yield Port(cell, *rng.sample(forward + backward, 2), dtype=dtype)
 
 
 def right():
-    """Ports without a bug."""
-    for cell, made, dtype in itertools.product(GATES, (Port, Autograd), ("float32", "float64")):
-        yield made(cell, dtype=dtype)
+    """Yield ports without a bug."""
+    for cell, port, dtype in itertools.product(GATES, (Port, Autograd), ("float32", "float64")):
+        yield port(cell, dtype=dtype)
 
 
 def marked(port, seed=0, **options):
-    """The mark of one diagnosis, and it: ``named`` if the planted bugs are among the explanations,
-    ``equal`` if something that has no more faults reproduces every number, ``larger`` if something
-    that has more does, ``cut`` or ``none``."""
-    found = diagnose(subject(port), seed=seed, **options)
-    wanted = set(port.bugs)
-    if any(set(e.names) == wanted for e in found.explanations):
-        return "named", found
-    if found.explanations:
-        return "equal" if len(found.explanations[0].names) <= len(wanted) else "larger", found
-    return "cut" if re.search("was cut", found.says) else "none", found
+    """Return the mark of one diagnosis, and the diagnosis.
+
+    ``named`` if the port's bugs are among the explanations, ``equal`` if something that has no more
+    faults reproduces every number, ``larger`` if something that has more does, else ``cut`` or
+    ``none``.
+    """
+    diagnosis = diagnose(subject(port), seed=seed, **options)
+    expected = set(port.bugs)
+    if any(set(e.names) == expected for e in diagnosis.explanations):
+        return "named", diagnosis
+    if diagnosis.explanations:
+        return "equal" if len(diagnosis.explanations[0].names) <= len(
+            expected
+        ) else "larger", diagnosis
+    return "cut" if re.search("ran out of time", diagnosis.says) else "none", diagnosis
 
 
 def main():
@@ -120,7 +130,8 @@ def main():
         seconds.sort()
         share = {k: f"{v}/{total} = {v / total:.1%}" for k, v in sorted(marks.items())}
         print(
-            f"{what}: {share}; CPU seconds median {seconds[total // 2]:.2f}, 95 % {seconds[int(0.95 * total)]:.2f}, most {seconds[-1]:.2f}",
+            f"{what}: {share}; CPU seconds median {seconds[total // 2]:.2f}, "
+            f"95 % {seconds[int(0.95 * total)]:.2f}, most {seconds[-1]:.2f}",
             flush=True,
         )
 

@@ -1,6 +1,4 @@
-"""Targets that do their worst, one class each: a plain RNN that is right but for what its name
-says.
-"""
+"""Hostile targets: each a plain RNN that is right but for what its name says."""
 
 from __future__ import annotations
 
@@ -14,12 +12,15 @@ import numpy as np
 
 
 class Right:
-    """A plain RNN; `before` may do harm at the start of each call, and `after` to what it returns."""
+    """A plain RNN with hooks `before` and `after` for harm.
+
+    `before` may do harm at the start of each call, and `after` to its results.
+    """
 
     cell = "rnn"
 
     def before(self, params, x):
-        """Nothing."""
+        """Do nothing."""
 
     def after(self, y, h):
         return y, h
@@ -34,14 +35,14 @@ class Right:
 
 
 def harmful(name, before=None, after=None):
-    """A class of that name whose calls do that harm."""
+    """Define a class of this name whose calls do harm."""
     methods = {"before": before, "after": after}
     made = type(name, (Right,), {k: v for k, v in methods.items() if v})
     globals()[name] = made
 
 
 def rarely(harm):
-    """That harm on an empty sequence alone."""
+    """Restrict harm to an empty sequence."""
     return lambda self, params, x: harm() if len(x) == 0 else None
 
 
@@ -95,7 +96,7 @@ HARMS = {
     "Hoard": hoard,
     "Fail": fail,
 }
-"""What a call does in the middle of a check."""
+"""Harm that a call does in the middle of a check."""
 
 for _name, _harm in HARMS.items():
     harmful(_name, before=rarely(_harm))
@@ -116,5 +117,5 @@ harmful(
 )
 harmful("AlwaysExits", before=lambda self, params, x: os._exit(4))
 harmful("ForksAndExits", before=rarely(lambda: os.fork() and os._exit(5)))
-# The copy would have answered long before.
+# The fork ends first, and must not answer.
 harmful("ForksAndExitsLate", before=rarely(lambda: os.fork() and (time.sleep(1), os._exit(5))))

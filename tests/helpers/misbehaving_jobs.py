@@ -1,4 +1,4 @@
-"""Jobs that misbehave on demand. A module of its own, since other processes import it."""
+"""Jobs that misbehave on demand, in a module that other processes can import."""
 
 import os
 import signal
@@ -12,15 +12,16 @@ from gatecheck.decay.jobs.job import Job
 
 
 class OddError(Exception):
-    """Cannot be unpickled: its class wants two arguments, and pickle gives one."""
+    """Error that cannot be unpickled: it takes two arguments, and pickle gives one."""
 
     def __init__(self, one, two):
         super().__init__(f"{one} {two}")
 
 
 def chore(arguments, report, keeper):
-    """Leaves a file that says who ran it, does what it is told, and returns numbers that depend on
-    how many threads BLAS has.
+    """Log the run in a file, misbehave as requested, and return numbers.
+
+    They depend on the number of threads of BLAS.
     """
     number, folder = arguments["number"], Path(arguments["folder"])
     (folder / f"{number}-{os.getpid()}-{uuid.uuid4().hex}").touch()
@@ -50,7 +51,7 @@ def chore(arguments, report, keeper):
 
 
 def chores(folder, *does):
-    """One job for each of these words."""
+    """Return one job for each of these words."""
     return [
         Job(
             f"chore {k}",
@@ -63,12 +64,12 @@ def chores(folder, *does):
 
 
 def ran(folder):
-    """The numbers of the chores that were run, as often as they were."""
+    """Return the numbers of the chores that were run, once for each run."""
     return sorted(int(file.name.split("-")[0]) for file in Path(folder).iterdir())
 
 
 def alive(folder):
-    """Processes that ran chores and have not ended."""
+    """Return the processes that ran chores and have not ended."""
     found = set()
     for pid in {int(file.name.split("-")[1]) for file in Path(folder).iterdir()} - {os.getpid()}:
         try:

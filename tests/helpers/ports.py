@@ -1,9 +1,8 @@
-"""Ports of the cells as people write them, apart from the equations of the reference, with bugs
-that can be switched on.
+"""Ports of the cells as people write them, with bugs that can be switched on.
 
-The forward runs on NumPy arrays and on torch tensors. The backward is written by hand, or is
-torch's autograd through the faulty forward. Bugs have the names of the catalogue's faults, so that
-a diagnosis can be marked.
+They are independent of the reference equations. The forward runs on NumPy arrays and on torch
+tensors. The backward is written by hand, or is torch's autograd through the faulty forward. Bugs
+have the names of the catalogue's faults, so that a diagnosis can be scored.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Port:
     # ---- forward
 
     def weights(self, p):
-        """Each gate's slices, as the forward takes them."""
+        """Return each gate's slices, as the forward takes them."""
         gates = GATES[self.cell]
         n = p["U"].shape[0]
         cut = {k: slice(j * n, (j + 1) * n) for j, k in enumerate(gates)}
@@ -83,7 +82,7 @@ class Port:
         return logistic(a)
 
     def unroll(self, p, x, h0, c0):
-        """Everything that each step computes."""
+        """Return everything that each step computes."""
         take, record = self.weights(p), []
         T = len(x)
         h0 = h0 * 0 if self.has("h0 ignored") else h0
@@ -222,7 +221,7 @@ class Port:
         out = (y, last["h"]) + ((last["c"],) if self.cell == "lstm" else ())
         return tuple(np.asarray(a, x.dtype) for a in out)
 
-    # ---- backward, by hand, of the cell without the bugs of the forward
+    # ---- backward by hand, without the bugs of the forward
 
     def backward(self, params, x, h0, c0, dy, dhT, dcT):
         gates, has = GATES[self.cell], self.has
@@ -396,7 +395,7 @@ class Port:
 
 
 class Autograd(Port):
-    """The same forward in torch, and its gradients by autograd."""
+    """The same forward in torch, with gradients by autograd."""
 
     def __init__(self, cell, *bugs, dtype="float64"):
         super().__init__(cell, *bugs, dtype=dtype)

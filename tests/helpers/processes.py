@@ -1,4 +1,4 @@
-"""Processes of others, and what they take their time for."""
+"""Helpers of tests that wait for other processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 def within(seconds, holds):
-    """Whether something becomes true in time; the machine may be busy."""
+    """Return whether a condition becomes true in time; the machine may be busy."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if holds():
@@ -17,7 +17,7 @@ def within(seconds, holds):
 
 
 def alive(pid):
-    """Whether there is a process of that number; on POSIX."""
+    """Return whether a process of this number exists; on POSIX."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""A study in one line, for tests of what studies do."""
+"""Studies in one line, for tests of studies."""
 
 from gatecheck.decay.spec import DEFAULT_NETWORKS, as_spec
 from gatecheck.decay.study import run
@@ -17,8 +17,9 @@ def decay(
     dask=None,
     **content,
 ):
-    """All combinations of these cells and initialisers, or the usual ones, and whatever else a spec
-    may say.
+    """Run a study of all combinations of cells and initializers, or the usual ones.
+
+    `content` holds other keys of the spec.
     """
     if cells is not None or initialisers is not None:
         content["network"] = [

@@ -1,16 +1,16 @@
-"""Targets of which something is set or changed."""
+"""Targets with changed attributes or methods."""
 
 from __future__ import annotations
 
 
 def having(target, **attributes):
-    """The target with attributes set, which may be its declarations or its methods."""
+    """Return the target with attributes set, such as declarations or methods."""
     for name, value in attributes.items():
         setattr(target, name, value)
     return target
 
 
 def after(target, change, method="forward"):
-    """The target, and after each call of a method `change(arguments, result)`, which it returns."""
+    """Return the target with `change(arguments, result)` applied to its results."""
     right = getattr(target, method)
     return having(target, **{method: lambda *arguments: change(arguments, right(*arguments))})

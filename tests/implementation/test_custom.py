@@ -1,5 +1,6 @@
-"""A cell of its own is held to its own forward; six cells in six styles go from their file to a
-verdict.
+"""Custom cells are checked against their own forward.
+
+Six cells in six styles go from their file to a verdict.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from helpers.paths import STYLES
 
 
 class Cubic:
-    """y = x³ w, summed over nothing; and its gradient, where `slope` is right at 3."""
+    """y = x³ w, with its gradient, which is right if `slope` is 3."""
 
     cell = "custom"
     slope = 3.0
@@ -141,8 +142,8 @@ IN_SIX_STYLES = [
     ("gate_classes.py:GateByGate", 0, "as lstm"),
     ("fused.py:Fused", 0, "WLSTM = [b; W; U : ifog]"),
     ("columns.py:Course", 0, "as lstm"),
-    ("last_state.py:MinimalGatedUnit", 0, "it is a cell of its own"),
-    ("loss_built_in.py:CharModel", 0, "it is a cell of its own"),
+    ("last_state.py:MinimalGatedUnit", 0, "it is a custom cell"),
+    ("loss_built_in.py:CharModel", 0, "it is a custom cell"),
     ("loss_built_in.py:Clipped", 1, "gradients_match_finite_differences failed"),
 ]
 

@@ -1,6 +1,4 @@
-"""A cell of its own that runs over time: its sequence in two parts is the whole, and nothing comes
-from the future.
-"""
+"""Custom cells that run over time are causal, and can be split into two parts."""
 
 from __future__ import annotations
 
@@ -14,8 +12,9 @@ from gatecheck.implementation.custom import custom_subject
 
 
 class Diagonal:
-    """h_t = a h_{t-1} + x_t w, y = tanh h, by rows; the form of RG-LRU and minGRU without their
-    gates.
+    """h_t = a h_{t-1} + x_t w, y = tanh h, by rows.
+
+    This is the form of RG-LRU and minGRU without their gates.
     """
 
     cell = "custom"
@@ -57,7 +56,7 @@ class Diagonal:
 
 
 class BatchFirst(Diagonal):
-    """The same with x (B, T, D)."""
+    """The same cell with x (B, T, D)."""
 
     def example(self, rng):
         given = super().example(rng)
@@ -73,7 +72,7 @@ class BatchFirst(Diagonal):
 
 
 class OneRow(Diagonal):
-    """The same of one row: x (T, D), a state (H,)."""
+    """The same cell for one row: x (T, D), a state (H,)."""
 
     def example(self, rng):
         given = super().example(rng)
@@ -97,7 +96,7 @@ def outcomes(target):
 def test_what_is_right_holds_along_its_own_axis(target, axis):
     seen, found = outcomes(target())
     assert seen == dict.fromkeys(OF_TIME, "passed"), found.findings
-    assert f"it is taken to run along axis {axis} of x" in found.narrowings
+    assert f"its time axis is axis {axis} of x" in found.narrowings
     assert gk.audit(target(), profile="quick").verdict == "pass"
 
 
@@ -107,7 +106,7 @@ class Ignores(Diagonal):
 
 
 class Keeps(Diagonal):
-    """Its state goes on from the call before."""
+    """A cell whose state goes on from the previous call."""
 
     kept = 0.0
 
@@ -135,7 +134,7 @@ class OtherRow(Diagonal):
 
 
 class Slightly(Diagonal):
-    """1e-4 of the state is lost between calls."""
+    """A cell that loses 1e-4 of its state between calls."""
 
     def forward(self, params, x, h0):
         y, hT = super().forward(params, x, h0)
@@ -168,7 +167,7 @@ def test_what_is_wrong_is_found(target, claim):
 
 
 class Square(Diagonal):
-    """As many steps as rows, so that shapes do not tell."""
+    """A case with as many steps as rows, so that shapes do not determine the axis."""
 
     def example(self, rng):
         given = super().example(rng)
@@ -185,7 +184,7 @@ def test_where_shapes_do_not_tell_nothing_is_claimed_unless_it_is_said():
 
 @pytest.mark.parametrize(
     ("axis", "message"),
-    [("T", "should be the number of an axis"), (2, "do not share a time there")],
+    [("T", "should be the number of an axis"), (2, "differ in length there")],
 )
 def test_an_axis_that_cannot_be_is_told(axis, message):
     with pytest.raises(TargetError, match=message):

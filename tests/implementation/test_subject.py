@@ -1,4 +1,4 @@
-"""What a target may declare and return, and what it is told when it does not keep to the protocol."""
+"""Declarations and results of a target, and errors where they break the protocol."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T, B, D, H = SIZES = Sizes(T=4, B=2, D=3, H=5)
 
 
 class Textbook:
-    """The reference, in whatever convention it says."""
+    """The reference, in the convention that it declares."""
 
     cell = "lstm"
     convention = None
@@ -80,7 +80,7 @@ TURNS = {
 
 
 class Turned(Textbook):
-    """A layer that takes and returns its sequences in the layouts of its options."""
+    """A layer that takes and returns its sequences in the layout of its options."""
 
     def _turn(self, a, options=None):
         for option in options or self.options:
@@ -212,7 +212,8 @@ BAD_DECLARATIONS = [
     (changed(dtypes=("complex128",)), "Mine declares dtypes ('complex128',)"),
     (
         changed(options={"reversed": True}),
-        "Mine declares options {'reversed': True}, but should say True or False of batch_first or reverse",
+        "Mine declares options {'reversed': True}, "
+        "but should say True or False of batch_first or reverse",
     ),
     (
         changed(options={"reverse": "yes"}),
@@ -224,7 +225,8 @@ BAD_DECLARATIONS = [
     (changed(dtypes=None), "Mine declares dtypes None"),
     (
         changed(sizes={"N": 1}),
-        "Mine declares sizes {'N': 1}, but should name T, B, D or H with a whole number of at least 1",
+        "Mine declares sizes {'N': 1}, "
+        "but should name T, B, D or H with a whole number of at least 1",
     ),
     (changed(sizes={"TB": 1}), "Mine declares sizes {'TB': 1}"),
     (changed(sizes={"": 1}), "Mine declares sizes {'': 1}"),
@@ -380,7 +382,7 @@ def test_no_kind_of_array_can_hide_an_entry():
 
 
 def gradients(without=(), **instead):
-    """A backward that returns the textbook's gradients with something wrong."""
+    """Return a backward of the textbook's gradients with something wrong."""
 
     def backward(self, *arguments):
         out = Textbook.backward(self, *arguments) | instead
@@ -407,7 +409,8 @@ BAD_BACKWARDS = [
     ),
     (
         gradients(dV=GOOD["hT"]),
-        f"backward returned gradients for ['U', 'W', 'b', 'c0', 'dV', 'h0', 'x'], but should for {ALL}",
+        "backward returned gradients for ['U', 'W', 'b', 'c0', 'dV', 'h0', 'x'], "
+        f"but should for {ALL}",
     ),
     (
         gradients(W=None),
@@ -442,7 +445,10 @@ def test_what_backward_may_not_return(backward, message):
 
 def test_gradients_have_the_shapes_of_the_convention():
     backward = lambda self, *a: {"U": 0, "W": 0, "b": 0, "c_n": 0, "h0": 0, "x": 0}
-    message = r"gradients for \['U', .*, but should for \['bias_hh_l0', 'bias_ih_l0', 'h0', 'weight_hh_l0', 'weight_ih_l0', 'x'\]"
+    message = (
+        r"gradients for \['U', .*, but should for "
+        r"\['bias_hh_l0', 'bias_ih_l0', 'h0', 'weight_hh_l0', 'weight_ih_l0', 'x'\]"
+    )
     with pytest.raises(ContractError, match=message):
         subject(changed(cell="gru", convention="pytorch", backward=backward)).backward(
             case_of(GRU())

@@ -1,4 +1,4 @@
-"""What a subject makes of a target's layout, with rows that end at lengths of their own."""
+"""Layouts of a target's sequences, with rows of different lengths."""
 
 from __future__ import annotations
 
@@ -17,18 +17,16 @@ from gatecheck.kernels import Builtin
     ids=str,
 )
 def test_rows_of_different_lengths_in_a_layout(options):
-    """What a layer of that layout is given, and what it returns, is turned round within each row's
-    length.
-    """
+    """Sequences of a reverse layer are reversed within the length of each row."""
     layer, plain = subject(Builtin("gru", **options)), subject(Builtin("gru"))
     case = draw(GRU(), Sizes(6, 4, 2, 3), seed=1, dtype="float64", ragged=True)
     past = np.arange(6)[:, None] >= case["lengths"]
-    turned = layer.arguments(case)["x"]
-    assert turned.shape == ((4, 6, 2) if "batch_first" in options else (6, 4, 2))
-    back = turned.swapaxes(0, 1) if "batch_first" in options else turned
-    np.testing.assert_array_equal(back[past], case["x"][past])
-    np.testing.assert_array_equal(layer.time_major(turned, case["lengths"]), case["x"])
-    # A subject is what its target is in time order, whatever the layout.
+    arranged = layer.arguments(case)["x"]
+    assert arranged.shape == ((4, 6, 2) if "batch_first" in options else (6, 4, 2))
+    time_major = arranged.swapaxes(0, 1) if "batch_first" in options else arranged
+    np.testing.assert_array_equal(time_major[past], case["x"][past])
+    np.testing.assert_array_equal(layer.time_major(arranged, case["lengths"]), case["x"])
+    # A subject's arrays are in time order, whatever the layout of its target.
     for name, value in plain.run(case).items():
         np.testing.assert_allclose(
             layer.run(case)[name], value, rtol=1e-12, atol=1e-14, err_msg=name

@@ -1,4 +1,4 @@
-"""What a target returns for a case on which many properties are tried: it is asked once."""
+"""Shared results: a target is called once for a case of many properties."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ METHODS = ["forward", "backward"]
 
 
 class Counted(Edited):
-    """A cell that counts its calls, and returns nothing but zeros once it is told to."""
+    """A cell that counts its calls, and returns zeros if `zero` is set."""
 
     zero = False
 
@@ -43,11 +43,11 @@ def mine():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_target_is_asked_once(mine, method):
-    ask, case = getattr(mine, method), case_of()
+    call, case = getattr(mine, method), case_of()
     mine.share(case)
-    first = ask(case)
+    first = call(case)
     mine.target.zero = True
-    again = ask(case)
+    again = call(case)
     assert mine.target.calls == [method]
     assert again.keys() == first.keys()
     assert all((again[k] == first[k]).all() and again[k].any() for k in first)
@@ -55,33 +55,33 @@ def test_the_target_is_asked_once(mine, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_property_can_change_what_the_next_one_gets(mine, method):
-    ask, case = getattr(mine, method), case_of()
+    call, case = getattr(mine, method), case_of()
     mine.share(case)
-    first = ask(case)
+    first = call(case)
     with pytest.raises(ValueError, match="read-only"):
         next(iter(first.values()))[...] = 0
     name, _ = first.popitem()
-    assert name in ask(case)
+    assert name in call(case)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_arguments_of_its_own_are_a_call_of_its_own_and_so_is_another_case(mine, method):
-    ask, case = getattr(mine, method), case_of()
+    call, case = getattr(mine, method), case_of()
     mine.share(case)
-    ask(case)
-    ask(case, mine.arguments(case))
-    ask(case.having(x=case["x"]))
+    call(case)
+    call(case, mine.arguments(case))
+    call(case.having(x=case["x"]))
     assert mine.target.calls == [method] * 3
 
 
 def test_what_is_shared_is_of_one_case(mine):
     case, other = case_of(), case_of(seed=1)
     mine.share(case)
-    found = mine.forward(case)["y"]
+    y = mine.forward(case)["y"]
     mine.share(other)
-    assert (mine.forward(other)["y"] != found).any()
+    assert (mine.forward(other)["y"] != y).any()
     mine.share(case)
-    np.testing.assert_array_equal(mine.forward(case)["y"], found)
+    np.testing.assert_array_equal(mine.forward(case)["y"], y)
     assert len(mine.target.calls) == 3
 
 

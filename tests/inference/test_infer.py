@@ -1,6 +1,4 @@
-"""Conventions are found by asking: every entry blind, real frameworks, dresses of one's own, and
-nothing where nothing fits.
-"""
+"""Conventions are inferred from calls; none is found if none fits."""
 
 from __future__ import annotations
 
@@ -20,14 +18,14 @@ from gatecheck.targets.adapters.torch import adapt
 
 
 def usual(cell):
-    """What somebody says who knows the kind of cell, but none of its options."""
+    """Return the cell without its options, as a user may declare it."""
     return replace(
         cell, hard=None, forget_bias=0.0, reset="after" if cell.reset else None, activation="tanh"
     )
 
 
 class Blind:
-    """A cell in a convention that neither the names of its arrays nor anything it declares betrays."""
+    """A cell whose convention is not revealed by array names or declarations."""
 
     def __init__(self, convention, cell, mathematics=None):
         self.true, self.actual, self.cell = convention, cell, usual(cell)
@@ -188,7 +186,8 @@ def test_pytorch_is_recovered_blind(name):
 def test_names_that_are_known_are_said():
     found = infer(adapt("GRU"))
     assert found.sentence.startswith(
-        "it is a gru, in the convention pytorch, a gate's block is a set of rows, the opposite polarity in z"
+        "it is a gru, in the convention pytorch, a gate's block is a set of rows, the opposite "
+        "polarity in z"
     )
 
 
@@ -211,7 +210,7 @@ def test_what_is_wrong_is_no_convention(fault):
     planted = find(fault).plant()
     found = infer(planted)
     assert found.found == ()
-    assert found.sentence == "no convention that gatecheck knows how to spell explains it"
+    assert found.sentence == "no convention that gatecheck can express explains it"
 
 
 def test_an_initial_state_that_is_ignored_is_said():
@@ -228,7 +227,8 @@ def test_an_initial_state_that_is_ignored_is_said():
 def test_what_cannot_be_told_apart_is_said_to_be():
     two = Inference(((CONVENTIONS["haiku"], LSTM()), (CONVENTIONS["dynet"], LSTM())), True, 9)
     assert two.sentence.startswith(
-        "it cannot be told apart here whether it is a lstm, in the convention haiku; or it is a lstm, in the"
+        "it cannot be decided here whether it is a lstm, in the convention haiku; or it is a "
+        "lstm, in the"
     )
 
 
@@ -245,7 +245,7 @@ def test_sizes_on_which_an_implementation_insists_are_kept():
 
 
 BAD = [
-    (lambda D, H: {"W": (D, D * H)}, "the axes of W are no multiples of D and H"),
+    (lambda D, H: {"W": (D, D * H)}, "the axes of W are not multiples of D and H"),
     (lambda D, H: {f"W{D}": (D, H)}, "gives other arrays for other sizes"),
     (lambda D, H: 1 / 0, "shapes raised ZeroDivisionError"),
     (lambda D, H: [(D, H)], "shapes raised AttributeError"),

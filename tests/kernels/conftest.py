@@ -11,7 +11,7 @@ from gatecheck.cells import Cell
 
 
 class Problem(NamedTuple):
-    """A cell's inputs and cotangents; the names are those of the calls."""
+    """A cell's inputs and cotangents, named as in the calls."""
 
     params: dict[str, Array]
     x: Array
@@ -28,7 +28,7 @@ class Problem(NamedTuple):
 
 @pytest.fixture
 def draw() -> Callable[..., Problem]:
-    """Distinct sizes, nothing zero, a seed of its own for every cell and size."""
+    """Return a function that draws nonzero arrays, seeded by the cell and sizes."""
 
     def draw(
         cell: Cell,

@@ -12,8 +12,10 @@ EXACT = {"tanh": mpmath.tanh, "sigmoid": lambda v: 1 / (1 + mpmath.exp(-v))}
 
 
 def sample(dtype, n=1500):
-    """Both signs of: every magnitude down to subnormals, the usual range, around tanh's change of
-    formula, saturation and underflow.
+    """Draw inputs of both signs from every range that matters.
+
+    These are all magnitudes down to subnormals, the usual range, and the neighborhoods of tanh's
+    change of formula, of saturation and of underflow.
     """
     rng = np.random.default_rng(1)
     info = np.finfo(dtype)
@@ -25,7 +27,7 @@ def sample(dtype, n=1500):
             rng.uniform(0, 30, n),
             rng.uniform(0.6, 0.65, n),
             rng.uniform(gone - 25, gone + 2, n),
-            # e^-x near powers of two
+            # e^-x near powers of two.
             np.log(2)
             * rng.integers(0, int(gone / np.log(2)), n)
             * (1 + 1e-3 * rng.standard_normal(n)),
@@ -55,7 +57,7 @@ def test_within_two_ulp_and_within_bounds(name, dtype):
 
 
 def test_every_hundredth_float32_within_two_ulp():
-    # Here float64 from the C library is exact enough, to 1e-8 ulp.
+    # float64 values from the C library are exact enough, to 1e-8 ulp.
     for f, exact, reach in ((sigmoid, lambda v: 1 / (1 + np.exp(-v)), 104), (tanh, np.tanh, 11)):
         size = np.arange(0, np.float32(reach).view(np.int32), 100, dtype=np.int32).view(np.float32)
         for x in (size, -size):
@@ -92,7 +94,7 @@ def test_polynomials_are_the_fits_they_claim_to_be():
         )
 
     with mpmath.workdps(60):
-        # a little more than rounding to the nearest can leave
+        # Slightly more than the remainder of rounding to nearest.
         half = mpmath.log(2) / 2 * mpmath.mpf("1.0001")
         for form in (activations._SINGLE, activations._DOUBLE):
             for got, function, interval in (
@@ -116,18 +118,18 @@ def test_complex_agrees_with_real():
 
 @pytest.mark.parametrize(("step", "reach"), [(1e-200, 230), (1e-8, 680)])
 def test_imaginary_part_is_the_derivative(step, reach):
-    # The product of step and derivative has to stay a normal number, and step² below the roundoff:
-    # hence a larger step for a longer reach.
+    # The product of step and derivative must stay a normal number, and step² below the roundoff:
+    # hence a larger step for a larger range.
     rng = np.random.default_rng(2)
     x = np.concatenate([rng.uniform(-reach, reach, 1000), rng.uniform(-2, 2, 1000), [0.0]])
-    for f, slope, reached in (
+    for f, slope, inputs in (
         (sigmoid, lambda v: 1 / (4 * mpmath.cosh(v / 2) ** 2), x),
         (tanh, lambda v: 1 / mpmath.cosh(v) ** 2, x / 2),
     ):
-        got = f(reached + 1j * step).imag / step
+        got = f(inputs + 1j * step).imag / step
         with mpmath.workdps(40):
             error = [
-                float(abs(g / slope(mpmath.mpf(v)) - 1)) for v, g in zip(reached, got, strict=True)
+                float(abs(g / slope(mpmath.mpf(v)) - 1)) for v, g in zip(inputs, got, strict=True)
             ]
         assert max(error) < 2e-15  # some six roundings of 1.1e-16 each, and exp's own
 
@@ -138,5 +140,5 @@ def test_complex_values_off_the_axis():
     for f, exact in ((tanh, mpmath.tanh), (sigmoid, EXACT["sigmoid"])):
         with mpmath.workdps(40):
             want = np.array([complex(exact(mpmath.mpc(v))) for v in z])
-        # tan and cos of angles up to 3: well conditioned, a few roundings
+        # tan and cos of angles up to 3 are well conditioned: a few roundings.
         np.testing.assert_allclose(f(z), want, rtol=1e-13)

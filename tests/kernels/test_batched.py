@@ -1,6 +1,4 @@
-"""Many forwards at once are the forward to the bit, and many backwards the backward within
-rounding.
-"""
+"""Batched calls: bitwise equal to forward, and within rounding to backward."""
 
 import numpy as np
 import pytest
@@ -46,7 +44,7 @@ def split(implementation, arrays):
     ids=lambda value: value if isinstance(value, str) else name(value),
 )
 def test_a_replaced_entry_gives_what_forward_gives(implementation, dtype, monkeypatch):
-    monkeypatch.setattr(threads, "LEAST", 1.0)  # so that pieces are shared
+    monkeypatch.setattr(threads, "LEAST", 1.0)  # so that threads are used
     arrays = inputs(implementation, dtype)
     for k, array in arrays.items():
         entries = np.unique(np.linspace(0, array.size - 1, 9).astype(int))
@@ -55,10 +53,10 @@ def test_a_replaced_entry_gives_what_forward_gives(implementation, dtype, monkey
         for n, (entry, value) in enumerate(zip(entries, values, strict=True)):
             changed = arrays | {k: array.copy()}
             changed[k].reshape(-1)[entry] = value
-            for found, expected in zip(
+            for batched, expected in zip(
                 got, implementation.forward(*split(implementation, changed)), strict=True
             ):
-                assert (found[n] == expected).all(), (k, entry)
+                assert (batched[n] == expected).all(), (k, entry)
 
 
 @pytest.mark.parametrize("implementation", PLAIN[:1] + PLAIN[2:], ids=name)
@@ -77,17 +75,17 @@ def test_many_cotangents_give_what_backward_gives(implementation):
     arrays = inputs(implementation)
     outputs = implementation.forward(*split(implementation, arrays))
     rng = np.random.default_rng(1)
-    many = dict(
+    cotangents = dict(
         zip(
             ("dy", "dhT", "dcT"),
             (rng.standard_normal((4, *v.shape)) for v in outputs),
             strict=False,
         )
     )
-    got = implementation.backward_each(*split(implementation, arrays), **many)
+    got = implementation.backward_each(*split(implementation, arrays), **cotangents)
     for n in range(4):
         expected = implementation.backward(
-            *split(implementation, arrays), **{k: v[n] for k, v in many.items()}
+            *split(implementation, arrays), **{k: v[n] for k, v in cotangents.items()}
         )
         assert got.keys() == expected.keys()
         for k, gradient in expected.items():

@@ -1,4 +1,4 @@
-"""Memory is taken again only when nobody uses it any more, and nothing of what it held is seen."""
+"""Pooled memory: reused only when free, and its old contents have no effect."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +13,7 @@ from gatecheck.kernels.simd import BYTES
 
 SHAPE = (200, 300)
 SIZES = Sizes(40, 8, 30, 60)
-"""Of a sequence and its gates, so that they are kept."""
+"""Sizes for which a sequence and its gates are pooled."""
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +23,11 @@ def none_kept():
 
 def test_it_is_taken_again_when_the_last_array_in_it_is_gone():
     first = aligned(SHAPE, np.float64)
-    place, seen = first.ctypes.data, first[3:, 1]
+    place, view = first.ctypes.data, first[3:, 1]
     del first
     second = aligned(SHAPE, np.float64)
-    assert not np.shares_memory(seen, second)
-    del seen
+    assert not np.shares_memory(view, second)
+    del view
     assert aligned(SHAPE, np.float64).ctypes.data == place
 
 
@@ -52,8 +52,8 @@ def test_what_is_small_or_huge_is_not_kept(shape):
 
 
 def test_few_pieces_are_kept():
-    held = [aligned((200 + k, 300), np.float32) for k in range(20)]
-    del held
+    arrays = [aligned((200 + k, 300), np.float32) for k in range(20)]
+    del arrays
     assert len(buffer_pool._kept) == 8
 
 
@@ -63,22 +63,24 @@ def test_arrays_are_aligned_and_like_any_other(dtype):
         array = aligned(shape, dtype)
         assert (array.shape, array.dtype, array.flags.carray) == (shape, np.dtype(dtype), True)
         assert array.nbytes < buffer_pool.LARGE or array.ctypes.data % BYTES == 0
-    of = np.arange(60000, dtype=dtype).reshape(300, 200).T
-    copy = copied(of)
+    source = np.arange(60000, dtype=dtype).reshape(300, 200).T
+    copy = copied(source)
     assert copy.flags.carray
-    np.testing.assert_array_equal(copy, of)
-    assert not np.shares_memory(copy, of)
+    np.testing.assert_array_equal(copy, source)
+    assert not np.shares_memory(copy, source)
 
 
 def computed(name, lengths):
-    """Everything that our cell computes of a case."""
+    """Return all results of a built-in cell on a case."""
     target = Builtin(name)
     case = draw(target.cell, SIZES, seed=4, dtype="float64")
-    at = [case.params, case["x"], *(case[f"{s}0"] for s in target.cell.state)]
-    given = {"params": at[0], "x": at[1], "h0": at[2]} | ({"c0": at[3]} if len(at) > 3 else {})
-    y, *_ = target.forward(**given, lengths=lengths)
-    dy, *_ = target.tangent(**given, dx=case["x"], lengths=lengths)
-    return {"y": y, "dy": dy, **target.backward(**given, dy=case["dy"], lengths=lengths)}
+    inputs = [case.params, case["x"], *(case[f"{s}0"] for s in target.cell.state)]
+    arguments = {"params": inputs[0], "x": inputs[1], "h0": inputs[2]} | (
+        {"c0": inputs[3]} if len(inputs) > 3 else {}
+    )
+    y, *_ = target.forward(**arguments, lengths=lengths)
+    dy, *_ = target.tangent(**arguments, dx=case["x"], lengths=lengths)
+    return {"y": y, "dy": dy, **target.backward(**arguments, dy=case["dy"], lengths=lengths)}
 
 
 @pytest.mark.parametrize(
@@ -93,14 +95,14 @@ def test_nothing_that_it_held_is_seen(name, lengths):
     for _ in range(2):
         for space in buffer_pool._kept:
             space[:] = 0xFF  # every float in it is NaN
-        found = computed(name, lengths)
+        results = computed(name, lengths)
         for key, array in expected.items():
-            np.testing.assert_array_equal(found[key], array, err_msg=key)
+            np.testing.assert_array_equal(results[key], array, err_msg=key)
 
 
 def test_threads_do_not_share_it():
     expected = computed("gru", None)
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: computed("gru", None), range(40)):
+        for results in pool.map(lambda _: computed("gru", None), range(40)):
             for key, array in expected.items():
-                np.testing.assert_array_equal(found[key], array, err_msg=key)
+                np.testing.assert_array_equal(results[key], array, err_msg=key)

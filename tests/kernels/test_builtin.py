@@ -1,3 +1,5 @@
+"""Builtin cells: layouts and dtypes of arguments, and errors of bad calls."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -53,7 +55,7 @@ def relaid(layout, arrays):
 
 
 def all_calls(cell, problem, direction):
-    """What forward, backward and tangent return, as one list of arrays."""
+    """Return the results of forward, backward and tangent as one list of arrays."""
     builtin = Builtin(cell)
     return [
         *builtin.forward(*problem.inputs),
@@ -167,7 +169,8 @@ BAD = [
     (
         "tangent",
         {"dx": ZEROS((6, 3, 5))},
-        "dx is a float64 array of shape (6, 3, 5), but should be a float64 array of shape (6, 3, 4)",
+        "dx is a float64 array of shape (6, 3, 5), "
+        "but should be a float64 array of shape (6, 3, 4)",
     ),
     ("tangent", {"dx": 1.0}, "dx is a float, but should be"),
     (

@@ -1,6 +1,4 @@
-"""Products of the kernels: right within their rounding, and the same to the bit in any batch, block
-of steps or number of threads.
-"""
+"""Products of kernels: correct, and bitwise independent of batches and threads."""
 
 import time
 
@@ -29,7 +27,7 @@ def some(*shape, dtype="float32", seed=0):
 
 
 def close(found, exact, steps, size):
-    """Within the bound of a chain of so many multiply-adds, and of one sum (Higham 2002, § 3.1)."""
+    """Check the bound for a chain of multiply-adds and one sum (Higham 2002, § 3.1)."""
     u = np.finfo(found.dtype).eps
     assert (np.abs(found - exact) <= (steps + 2) * u * size).all()
 
@@ -50,11 +48,11 @@ def test_a_product_is_added(M, K, N, dtype):
             for x in (np.positive, np.abs)
         )
         close(out, exact, K, size)
-        # From the other side, the same matrix turned round.
-        turned = np.concatenate([right.T, right.T], axis=1)
-        back = c.copy()
-        add_product(back, a, packed(turned, 2, transposed=True)[gate])
-        assert (back == out).all()
+        # The same matrix, packed from its transpose.
+        transposed = np.concatenate([right.T, right.T], axis=1)
+        other = c.copy()
+        add_product(other, a, packed(transposed, 2, transposed=True)[gate])
+        assert (other == out).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -123,7 +121,7 @@ def test_no_bit_depends_on_the_number_of_threads(monkeypatch, name):
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "gru-before", "lstm"])
 def test_a_row_alone_is_the_row_in_a_batch_and_a_tape_changes_nothing(name):
-    """Of one row products with x are formed for many steps at once, of many rows step by step."""
+    """One row's products with x span many steps; those of many rows span one step."""
     cell, rng = as_cell(name), np.random.default_rng(0)
     T, B, D, H = 200, 100, 3, 5
     assert hoisted(1) > 1 == hoisted(B)
@@ -160,7 +158,7 @@ def test_work_is_shared_without_gaps(monkeypatch, parts, threads_worth, pieces):
     done = []
 
     def run(first, last):
-        time.sleep(0.02 if first > 0 else 0)  # those that were started for it are waited for
+        time.sleep(0.02 if first > 0 else 0)  # share() must wait for the threads that it started
         done.append((first, last))
 
     threads.share(run, parts, threads_worth * threads.LEAST)

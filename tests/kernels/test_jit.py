@@ -1,3 +1,5 @@
+"""Compilation of kernels: the cache, its failures, and the flags."""
+
 from __future__ import annotations
 
 import os
@@ -24,13 +26,14 @@ print(gatecheck.__file__, a.ravel().tolist(), sum(times_slope.stats.cache_hits.v
 
 
 TANH, SIGMOID = "[0.75, 0.75]", "[0.25, 0.25]"
-"""The slopes where the value is a half, as the script prints them."""
+"""The slopes at value one half, as the script prints them."""
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a process on a copy of the package with a cache of its own; its result is (a, cache
-    hits).
+    """Return a function that starts a process on a copy of the package.
+
+    The process has a separate cache; its result is (a, cache hits).
     """
     package = tmp_path / "package"
     shutil.copytree(
@@ -43,7 +46,7 @@ def start(tmp_path):
         "PYTHONPATH": str(package),
         "PYTHONDONTWRITEBYTECODE": "1",
         "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
-        "NUMBA_OPT": "0",  # compiles in less time, and caches the same
+        "NUMBA_OPT": "0",  # compiles faster, and caches the same
     }
 
     def start(dtype):
@@ -75,7 +78,7 @@ def test_cache_is_used_and_notices_an_edit_in_another_file(start, tmp_path):
     edited = tmp_path / "package" / "gatecheck" / "kernels" / "activations.py"
     source = edited.read_text()
     assert source.count("TANH, RELU, SIGMOID = 0, 1, 2") == 1
-    # blocks.py itself stays as it is
+    # blocks.py itself is unchanged.
     edited.write_text(source.replace("TANH, RELU, SIGMOID =", "SIGMOID, RELU, TANH ="))
     assert start("float64")() == (SIGMOID, 0)
     edited.write_text(source)
@@ -95,7 +98,7 @@ def double(x):
     return x + x
 
 
-UNCACHED = r"compiled kernels cannot be kept .* set NUMBA_CACHE_DIR"
+UNCACHED = r"compiled kernels cannot be cached .* set NUMBA_CACHE_DIR"
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_once(monkeypatch, tmp_path):
@@ -104,7 +107,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_once(monkeypatch, tmp_path):
     with pytest.warns(GatecheckWarning, match=UNCACHED):
         compiled = jit(double)
     assert compiled(2) == 4
-    assert jit(double)(3) == 6  # and says nothing, nor would a process that this one starts
+    assert jit(double)(3) == 6  # no second warning, nor one in a child process
     assert os.environ[SAID]
 
 
@@ -134,7 +137,7 @@ def test_machine_code_that_is_damaged_is_compiled_anew(monkeypatch, tmp_path, da
 
 @pytest.fixture(autouse=True)
 def unsaid(monkeypatch):
-    """As where nothing was said yet; and afterwards, as it was."""
+    """Reset the warning, and restore its state afterwards."""
     monkeypatch.setenv(SAID, "")
     monkeypatch.delenv(SAID)
 
@@ -154,9 +157,10 @@ def test_flags():
 
 
 def test_numba_is_imported_where_it_computes():
-    """Not by `import gatecheck`, and not for an audit of somebody else's code or by a process that
-    waits for jobs.
-    """
+    """Numba is not imported with gatecheck, by audits of other code or idle workers."""
     modules = "gatecheck, gatecheck.auditing.isolation.process, gatecheck.decay.jobs.local"
-    code = f"import sys, {modules}; gatecheck.auditing.isolation.process.runner.claims(); sys.exit('numba' in sys.modules)"
+    code = (
+        f"import sys, {modules}; gatecheck.auditing.isolation.process.runner.claims(); "
+        "sys.exit('numba' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

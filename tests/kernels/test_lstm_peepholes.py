@@ -1,4 +1,4 @@
-"""The LSTM with peepholes: against the reference, and against what is known of it."""
+"""The LSTM with peepholes, against the reference and known special cases."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_gradient_is_the_difference_quotient_of_the_forward(draw):
 
     p = problem.params["p"]
     quotient = [(loss(p + e) - loss(p - e)) / (2 * step) for e in step * np.eye(p.size)]
-    # Truncation is of order step², cancellation of order 1e-16 / step: both are near 1e-10 here.
+    # Truncation is of order step², cancellation of order 1e-16 / step: here both are near 1e-10.
     np.testing.assert_allclose(builtin.backward(*problem)["p"], quotient, rtol=1e-6, atol=1e-8)
 
 
@@ -92,9 +92,9 @@ def test_each_gate_sees_the_cell_state_it_should(draw):
 def test_a_direction_of_the_weights_alone(draw):
     problem, dp = draw(CELL), draw(CELL, scale=0.3).params["p"]
     builtin, step = Builtin(CELL), 1e-100
-    bent = {k: v.astype(complex) for k, v in problem.params.items()}
-    bent["p"] += 1j * step * dp
-    stepped = builtin.forward(bent, *(a.astype(complex) for a in problem.inputs[1:]))
+    perturbed = {k: v.astype(complex) for k, v in problem.params.items()}
+    perturbed["p"] += 1j * step * dp
+    stepped = builtin.forward(perturbed, *(a.astype(complex) for a in problem.inputs[1:]))
     for ours, theirs in zip(builtin.tangent(*problem.inputs, {"p": dp}), stepped, strict=True):
         assert ours.any()
         np.testing.assert_allclose(ours, theirs.imag / step, rtol=1e-11, atol=1e-13)
@@ -115,7 +115,7 @@ def test_the_audit_passes():
 def test_other_options_are_refused(cell):
     with pytest.raises(
         UsageError,
-        match=f"the kernels compute the cells rnn, .*, lstm, lstm-peepholes, .*; there is no {cell} among them",
+        match=f"there are no kernels for {cell}; there are kernels for rnn, .*, lstm-peepholes, ",
     ):
         Builtin(cell)
 
@@ -133,6 +133,7 @@ def test_wrong_weights_are_named(draw):
         Builtin(CELL).forward(problem.params | {"p": problem.params["p"][:5]}, problem.x)
     with pytest.raises(
         InputError,
-        match=r"dp is a float64 array of shape \(5,\), but should be a float64 array of shape \(15,\), like p",
+        match=r"dp is a float64 array of shape \(5,\), "
+        r"but should be a float64 array of shape \(15,\), like p",
     ):
         Builtin(CELL).tangent(problem.params, problem.x, dparams={"p": problem.params["p"][:5]})

@@ -1,6 +1,4 @@
-"""Stacked and bidirectional layers of kernels, held against the equations and against one layer at
-a time.
-"""
+"""Stacked and bidirectional kernels, against the equations and single layers."""
 
 from __future__ import annotations
 
@@ -32,9 +30,9 @@ networks = pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_values_and_gradients(cell, dtype, ragged):
     case = draw(cell, SIZES, seed=4, dtype=dtype, ragged=ragged)
     budget = case_budget(case)
-    seen = agree(cell, subject(Builtin(cell)).run(case), budget.exact, budget.tolerance)
-    assert seen.judged >= 15
-    assert not seen.inconclusive
+    evidence = agree(cell, subject(Builtin(cell)).run(case), budget.exact, budget.tolerance)
+    assert evidence.judged >= 15
+    assert not evidence.inconclusive
 
 
 @networks
@@ -80,33 +78,31 @@ def test_states_of_a_network_have_an_axis_of_layers():
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 @pytest.mark.parametrize("cell", [RNN(), LSTM(), GRU(layers=2, bidirectional=True)], ids=str)
 def test_layouts(cell, ragged):
-    """A layer that takes the batch first or runs in reverse is the plain one on sequences that are
-    turned round by hand.
-    """
+    """A batch-first or reverse layer equals the plain one on rearranged sequences."""
     case = draw(cell, SIZES, seed=6, dtype="float64", ragged=ragged)
     lengths = case["lengths"] if ragged else None
     n = np.full(SIZES.B, SIZES.T) if lengths is None else lengths
     plain, layer = Builtin(cell), Builtin(cell, reverse=True, batch_first=True)
 
-    def turned(a):
+    def rearranged(a):
         rows = a.swapaxes(0, 1).copy()
         for b, end in enumerate(n):
             rows[b, :end] = rows[b, :end][::-1].copy()
         return rows
 
     states, final = ([case.get(k) for k in of] for of in (("h0", "c0"), ("dhT", "dcT")))
-    there = plain.forward(case.params, case["x"], *states, lengths=lengths)
-    here = layer.forward(case.params, turned(case["x"]), *states, lengths=lengths)
-    np.testing.assert_array_equal(turned(there[0]), here[0])
-    for a, b in zip(there[1:], here[1:], strict=True):
+    expected = plain.forward(case.params, case["x"], *states, lengths=lengths)
+    actual = layer.forward(case.params, rearranged(case["x"]), *states, lengths=lengths)
+    np.testing.assert_array_equal(rearranged(expected[0]), actual[0])
+    for a, b in zip(expected[1:], actual[1:], strict=True):
         np.testing.assert_array_equal(a, b)
-    there = plain.backward(case.params, case["x"], *states, case["dy"], *final, lengths=lengths)
-    here = layer.backward(
-        case.params, turned(case["x"]), *states, turned(case["dy"]), *final, lengths=lengths
+    expected = plain.backward(case.params, case["x"], *states, case["dy"], *final, lengths=lengths)
+    actual = layer.backward(
+        case.params, rearranged(case["x"]), *states, rearranged(case["dy"]), *final, lengths=lengths
     )
-    for name, value in there.items():
+    for name, value in expected.items():
         np.testing.assert_array_equal(
-            turned(value) if name == "x" else value, here[name], err_msg=name
+            rearranged(value) if name == "x" else value, actual[name], err_msg=name
         )
 
 

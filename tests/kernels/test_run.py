@@ -1,4 +1,4 @@
-"""Values and gradients against PyTorch, and against a naive forward with complex steps."""
+"""Values and gradients against PyTorch and complex steps of a naive forward."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IN_TORCH = [
 
 
 def results(cell, problem):
-    """All outputs and gradients of our kernels, by name."""
+    """Return all outputs and gradients of the kernels by name."""
     y, hT, cT, tape = run.forward(cell, *problem.inputs)
     out = {"y": y, "hT": hT} | ({} if cT is None else {"cT": cT})
     return out | {
@@ -31,8 +31,9 @@ def results(cell, problem):
 
 
 def in_torch(cell, problem):
-    """The same through torch.nn and autograd. PyTorch's z keeps the old state, its weights are
-    transposed and its biases are two.
+    """Return the same from torch.nn and autograd.
+
+    PyTorch's z keeps the old state, its weights are transposed, and it has two biases.
     """
     D, H = problem.x.shape[2], problem.h0.shape[1]
     sign = {"z": -1}
@@ -112,7 +113,7 @@ def test_float32_is_float64_rounded(cell, draw):
 
 
 def naive(cell, params, x, h, c):
-    """The equations once more, one step after the other, for any dtype."""
+    """Evaluate the equations step by step, in any dtype."""
     p, y = split(cell, params), []
 
     def sigmoid(a):
@@ -143,7 +144,7 @@ STEP = 1e-100
 
 
 def moved(problem, direction):
-    """The inputs with an imaginary step along a direction."""
+    """Return the inputs with an imaginary step along a direction."""
     dparams, *rest = direction
     return (
         {k: v + 1j * STEP * dparams[k] for k, v in problem.params.items()},
@@ -175,10 +176,14 @@ def test_every_gradient_against_complex_steps_of_the_naive_forward(cell, draw):
     for name, array in given.items():
         want = np.empty_like(array)
         for index in np.ndindex(array.shape):
-            bent = {k: v.astype(complex) for k, v in given.items()}
-            bent[name][index] += 1j * STEP
+            perturbed = {k: v.astype(complex) for k, v in given.items()}
+            perturbed[name][index] += 1j * STEP
             y, hT, cT = naive(
-                cell, {k: bent[k] for k in problem.params}, bent["x"], bent["h0"], bent.get("c0")
+                cell,
+                {k: perturbed[k] for k in problem.params},
+                perturbed["x"],
+                perturbed["h0"],
+                perturbed.get("c0"),
             )
             value = (
                 (y * problem.dy).sum()
@@ -258,7 +263,7 @@ def test_absent_states_and_directions_are_zero(cell, draw):
         )
     tape = run.forward(cell, *problem.inputs)[3]
     dparams, *rest = draw(cell, scale=0.3).inputs
-    # A derivative is linear: what the parts give alone adds up to what they give together.
+    # A derivative is linear: the sum over the parts is that of their sum.
     parts = [({k: v}, None, None, None) for k, v in dparams.items()]
     parts += [
         ({}, *(d if i == j else None for j, d in enumerate(rest)))

@@ -1,4 +1,4 @@
-"""What our kernels promise to the bit, at empty sizes, and for NaN and infinity."""
+"""Bitwise guarantees of the kernels, empty sizes, NaN and infinity."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_infinity_gives_the_limit_and_stays_in_its_row(cell, sign, dtype, draw):
     problem = draw(cell, T=1 if cell.activation == "relu" else 5, dtype=dtype)
     clean = run.forward(cell, *problem.inputs)[0]
     results = []
-    # every weight is far from 0, so that 1e30 saturates whatever infinity does
+    # Every weight is far from 0, so that 1e30 saturates the same gates as infinity.
     for value in (sign * np.inf, sign * 1e30):
         problem.x[0, 1, 0] = value
         results.append(run.forward(cell, *problem.inputs)[0])

@@ -1,4 +1,4 @@
-"""Sequences of different lengths: every row as if alone, and nothing sees what lies beyond its end."""
+"""Sequences of different lengths: rows are independent, and padding is ignored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatecheck.kernels import Builtin, gru, lstm, rnn, run
 from gatecheck.kernels.builtin import COMPUTED
 
 T, B = 6, 5
-LENGTHS = np.array([4, 0, 6, 1, 4])  # none, all, one, two alike, and not in order
+LENGTHS = np.array([4, 0, 6, 1, 4])  # none, all, one, two equal, and unsorted
 PADDED = np.arange(T)[:, None] >= LENGTHS
 POISON = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "huge": 1e30}
 
@@ -24,12 +24,12 @@ def same(a, b):
 
 
 def drawn(cell, draw, dtype="float64"):
-    """A problem and a direction."""
+    """Draw a problem and a direction."""
     return draw(cell, T, B, dtype=dtype), draw(cell, T, B, dtype=dtype, scale=0.3).inputs
 
 
 def results(cell, problem, direction, lengths=None):
-    """Everything that the three calls return, by name."""
+    """Return the results of the three calls by name."""
     builtin, states = Builtin(cell), [f"{k}T" for k in cell.state]
     outputs = builtin.forward(*problem.inputs, lengths=lengths)
     moved = builtin.tangent(*problem.inputs, *direction, lengths=lengths)
@@ -41,7 +41,7 @@ def results(cell, problem, direction, lengths=None):
 
 
 def alone(arrays, b, n):
-    """One row of a problem's or a direction's arrays, cut to n steps."""
+    """Return one row of a problem's or a direction's arrays, cut to n steps."""
 
     def row(a):
         return (
@@ -56,7 +56,7 @@ def alone(arrays, b, n):
 
 
 def by_rows(cell, problem, direction, lengths):
-    """What :func:`results` should be, from a run of each row alone over its own steps."""
+    """Compute the expected :func:`results` from separate runs of each row."""
     runs = [
         results(cell, type(problem)(*alone(problem, b, n)), alone(direction, b, n))
         for b, n in enumerate(lengths)
@@ -87,8 +87,7 @@ def test_every_row_is_as_if_alone(cell, dtype, draw):
     for name, array in want.items():
         assert got[name].dtype == dtype
         assert array.any(), name
-        # One row and five are multiplied by different code; over six steps that is some tens of
-        # roundings.
+        # One row and five are multiplied by different code: some tens of roundings over six steps.
         np.testing.assert_allclose(
             got[name],
             array,
@@ -147,8 +146,8 @@ def test_memory_that_nothing_was_written_to_is_not_seen(cell, draw, monkeypatch)
 
 @every_cell
 def test_an_infinite_last_state_is_not_multiplied_by_zero(cell, draw):
-    # h0 of a row without steps is in no product of the row alone: it may not become inf * 0 in the
-    # gradients of the weights.
+    # h0 of a row without steps is in no product of that row alone, and must not become inf * 0 in
+    # the gradients of the weights.
     problem, direction = drawn(cell, draw)
     want = results(cell, problem, direction, LENGTHS)
     for state in (problem.h0, problem.c0):
@@ -235,9 +234,9 @@ def test_the_complex_step_knows_lengths_too(cell, draw):
         for v, d in zip(problem.inputs[1:], direction[1:], strict=True)
     ]
     rest[0][PADDED] = complex(np.nan, np.inf)
-    bent = Builtin(cell).forward(params, *rest, lengths=LENGTHS)
+    perturbed = Builtin(cell).forward(params, *rest, lengths=LENGTHS)
     for ours, stepped in zip(
-        Builtin(cell).tangent(*problem.inputs, *direction, lengths=LENGTHS), bent, strict=True
+        Builtin(cell).tangent(*problem.inputs, *direction, lengths=LENGTHS), perturbed, strict=True
     ):
         np.testing.assert_allclose(ours, stepped.imag / step, rtol=1e-11, atol=1e-13)
 

@@ -1,5 +1,6 @@
-"""Other people's checkers, asked as their users ask them: what they catch, what they let pass, what
-they refuse. PyTorch's only.
+"""Gradient checkers of other packages, run as their users run them.
+
+What they catch, what they let pass, what they refuse; PyTorch's only.
 """
 
 import json
@@ -33,7 +34,7 @@ def ask(target, checker, question):
 
 
 class Returning:
-    """An LSTM whose backward returns something else than it should."""
+    """LSTM whose backward returns changed gradients."""
 
     def __init__(self, change):
         self.cell, self.change = as_cell("lstm"), change
@@ -140,7 +141,7 @@ def test_a_missing_package_is_named(package, checker, monkeypatch):
 
 
 def test_an_unknown_package_is_a_wrong_call():
-    with pytest.raises(UsageError, match="no checker of keras; there are those of torch, jax"):
+    with pytest.raises(UsageError, match="no checker of keras; available: torch, jax"):
         of_packages(["torch", "keras"])
 
 

@@ -1,6 +1,4 @@
-"""The fixture `problem`: a smooth function of two arrays with its exact Jacobian, and derivatives
-with one small error planted.
-"""
+"""Fixture `problem`: a smooth function, its exact Jacobian, and wrong derivatives."""
 
 from types import SimpleNamespace
 
@@ -13,7 +11,7 @@ def layer(W, x):
 
 
 def layer_jacobian(W, x):
-    """Rows: y[b, k]; columns: W[d, k], then x[b, d]."""
+    """Return the Jacobian with rows y[b, k] and columns W[d, k], then x[b, d]."""
     (B, D), K = x.shape, W.shape[1]
     slope = 1 - np.tanh(x @ W) ** 2
     by_W = np.einsum("bk,bd,kj->bkdj", slope, x, np.eye(K)).reshape(B * K, D * K)
@@ -37,7 +35,7 @@ def layer_inputs(seed):
 
 
 def vjp_of(J):
-    """The vjp of a layer whose Jacobian is `J`."""
+    """Return the vjp of a layer whose Jacobian is `J`."""
 
     def vjp(dy, W, x):
         flat = dy.ravel() @ J
@@ -47,15 +45,16 @@ def vjp_of(J):
 
 
 def jvp_of(J):
-    """The jvp of a layer whose Jacobian is `J`."""
+    """Return the jvp of a layer whose Jacobian is `J`."""
     return lambda tangents, W, x: (J @ np.concatenate([t.ravel() for t in tangents])).reshape(
         len(x), -1
     )
 
 
 def planted(J, seed, columns=slice(None)):
-    """`J` with one entry off by 1e-6 of itself: one between a thousandth of the largest, among
-    `columns`, and the largest.
+    """Return `J` with one entry off by 1e-6 of itself, and the index of that entry.
+
+    The entry is at least a thousandth of the largest in `columns`.
     """
     size = np.abs(J[:, columns])
     candidates = np.argwhere(size >= 1e-3 * size.max())

@@ -1,3 +1,5 @@
+"""The adjoint identity holds for right pairs and fails for wrong ones."""
+
 import numpy as np
 import pytest
 
@@ -14,9 +16,9 @@ def draws(inputs, seed):
 def test_a_right_pair_agrees_to_rounding(problem, seed):
     inputs = problem.inputs(seed)
     tangent, cotangent = draws(inputs, seed)
-    found = adjoint_mismatch(problem.jvp, problem.vjp, inputs, tangent, cotangent, seed=seed)
-    assert found.ok
-    assert found.tolerance < 1e-12
+    result = adjoint_mismatch(problem.jvp, problem.vjp, inputs, tangent, cotangent, seed=seed)
+    assert result.ok
+    assert result.tolerance < 1e-12
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -48,8 +50,8 @@ def test_a_gradient_of_none_is_zero_and_nan_is_wrong():
 def test_both_sides_are_those_at_the_point_that_was_given():
     for seed in range(20):
         x, v, u = np.random.default_rng(seed).uniform(0.5, 1, (3, 2))
-        found = adjoint_mismatch(lambda t, x: x * t, lambda u, x: x * u, x, v, u, seed=seed)
-        assert (found.left, found.right) == ((u * (x * v)).sum(), (v * (x * u)).sum())
+        result = adjoint_mismatch(lambda t, x: x * t, lambda u, x: x * u, x, v, u, seed=seed)
+        assert (result.left, result.right) == ((u * (x * v)).sum(), (v * (x * u)).sum())
 
 
 @pytest.mark.parametrize(

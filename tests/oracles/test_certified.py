@@ -1,6 +1,4 @@
-"""Certified values: the nearest floats, of exact numbers that are enclosed, and nothing where it
-cannot be known.
-"""
+"""Certified values are the nearest floats of exact numbers, or NaN if undecided."""
 
 from __future__ import annotations
 
@@ -31,25 +29,25 @@ each_dtype = pytest.mark.parametrize("dtype", TINY)
 @example(0, 1050)
 @given(st.integers(-(2**130), 2**130), st.integers(-1250, 1050))
 def test_the_nearest_is_nearest(dtype, man, exp):
-    exact, found = Fraction(man) * Fraction(2) ** exp, rounded(man, exp, dtype)
+    exact, result = Fraction(man) * Fraction(2) ** exp, rounded(man, exp, dtype)
     end = Fraction(LARGEST[dtype])
     half_beyond = (
         end + (end - Fraction(float(np.nextafter(np.array(end, dtype), np.array(0, dtype))))) / 2
     )
-    if math.isinf(found):
+    if math.isinf(result):
         assert abs(exact) >= half_beyond
-        assert (exact > 0) == (found > 0)
+        assert (exact > 0) == (result > 0)
         return
-    assert float(np.array(found, dtype)) == found
-    own = abs(exact - Fraction(found))
+    assert float(np.array(result, dtype)) == result
+    distance = abs(exact - Fraction(result))
     for way in (-math.inf, math.inf):
-        beside = float(np.nextafter(np.array(found, dtype), np.array(way, dtype)))
-        if math.isinf(beside):
+        neighbor = float(np.nextafter(np.array(result, dtype), np.array(way, dtype)))
+        if math.isinf(neighbor):
             assert abs(exact) < half_beyond
             continue
-        other = abs(exact - Fraction(beside))
-        even = int(np.array(found, dtype).view(f"u{np.dtype(dtype).itemsize}")) % 2 == 0
-        assert own < other or (own == other and even)
+        neighbor_distance = abs(exact - Fraction(neighbor))
+        even = int(np.array(result, dtype).view(f"u{np.dtype(dtype).itemsize}")) % 2 == 0
+        assert distance < neighbor_distance or (distance == neighbor_distance and even)
 
 
 @given(st.integers(-(2**130), 2**130), st.integers(-1250, 800))
@@ -64,7 +62,7 @@ def test_float64_is_what_python_divides_to(man, exp):
         (1 + Fraction(1, 2**24), 1.0, 1 + 2**-24),  # a tie in float32, to even
         (1 + Fraction(3, 2**24), 1 + 2**-22, 1 + 3 * 2**-24),
         (1 + Fraction(1, 2**53), 1.0, 1.0),
-        # by way of float64 it would be 1
+        # Rounded via float64 it would be 1.
         (1 + Fraction(1, 2**24) + Fraction(1, 2**80), 1 + 2**-23, 1 + 2**-24),
         (Fraction(1, 2**150), 0.0, 2.0**-150),
         (Fraction(3, 2**150), 2.0**-148, 3 * 2.0**-150),
@@ -136,9 +134,9 @@ def mp_rounded(value, dtype):
 def test_activations_and_their_slopes_are_those_of_mpmath(name):
     x = np.array(EXTREMES + np.random.default_rng(0).normal(0, 3, 40).tolist())
     function = {"tanh": tanh, "sigmoid": sigmoid}[name]
-    found = certify(lambda a: {"y": function(a["x"])}, {"x": x}, {"y": np.ones(len(x))})
-    assert found.undecided == []
-    assert found.bits == 128  # saturated or not
+    result = certify(lambda a: {"y": function(a["x"])}, {"x": x}, {"y": np.ones(len(x))})
+    assert result.undecided == []
+    assert result.bits == 128  # saturated or not
     with mpmath.workdps(700):
         for k, v in enumerate(x.tolist()):
             e = mpmath.exp(-abs(mpmath.mpf(v)) * (2 if name == "tanh" else 1))
@@ -147,8 +145,8 @@ def test_activations_and_their_slopes_are_those_of_mpmath(name):
             else:
                 value, slope = (e if v < 0 else 1) / (1 + e), e / (1 + e) ** 2
             for dtype in TINY:
-                assert found.values[dtype]["y"][k] == mp_rounded(value, dtype), v
-                assert found.values[dtype]["dx"][k] == mp_rounded(slope, dtype), v
+                assert result.values[dtype]["y"][k] == mp_rounded(value, dtype), v
+                assert result.values[dtype]["dx"][k] == mp_rounded(slope, dtype), v
 
 
 def test_arithmetic_and_its_slopes_are_exact():
@@ -162,7 +160,7 @@ def test_arithmetic_and_its_slopes_are_exact():
             "still": np.zeros(1),
         }
 
-    found = certify(
+    result = certify(
         function, {"x": x, "w": w}, {"q": np.array([[1.0, -2.0], [0.5, 3.0]]), "still": np.ones(1)}
     )
     X, V = ([[Fraction(v) for v in row] for row in a.tolist()] for a in (x, w))
@@ -185,8 +183,10 @@ def test_arithmetic_and_its_slopes_are_exact():
             for w, q in zip(row, own, strict=True)
         )
 
-    assert found.values["float64"]["q"].tolist() == [[float(v) for v in row] for row in exact(X, V)]
-    # the rounded difference is the rounded derivative, but for a chance of 2**-140
+    assert result.values["float64"]["q"].tolist() == [
+        [float(v) for v in row] for row in exact(X, V)
+    ]
+    # The rounded difference is the rounded derivative, except with probability 2**-140.
     h = Fraction(1, 2**200)
     for of, name in ((X, "dx"), (V, "dw")):
         for i, row in enumerate(of):
@@ -196,7 +196,7 @@ def test_arithmetic_and_its_slopes_are_exact():
                 row[k] = v - h
                 down = loss(X, V)
                 row[k] = v
-                assert found.values["float64"][name][i, k] == float((up - down) / (2 * h)), (
+                assert result.values["float64"][name][i, k] == float((up - down) / (2 * h)), (
                     name,
                     i,
                     k,
@@ -208,16 +208,16 @@ def test_a_number_is_not_changed_by_what_is_made_of_it():
         square = a["x"] * a["x"]
         return {"other": square + a["x"], "y": square}
 
-    found = certify(function, {"x": np.array([3.0, 5.0])}, {"y": np.ones(2)})
-    assert found.values["float64"]["dx"].tolist() == [6.0, 10.0]
+    result = certify(function, {"x": np.array([3.0, 5.0])}, {"y": np.ones(2)})
+    assert result.values["float64"]["dx"].tolist() == [6.0, 10.0]
 
 
 def test_there_is_no_slope_along_an_input_that_the_output_does_not_depend_on():
     def function(a):
         return {"y": 2 * a["x"][:1], "still": np.ones(1)}
 
-    found = certify(function, {"x": np.array([3.0, 5.0])}, {"y": np.ones(1), "still": np.ones(1)})
-    assert found.values["float64"]["dx"].tolist() == [2.0, 0.0]
+    result = certify(function, {"x": np.array([3.0, 5.0])}, {"y": np.ones(1), "still": np.ones(1)})
+    assert result.values["float64"]["dx"].tolist() == [2.0, 0.0]
 
 
 # ---- precision
@@ -228,10 +228,10 @@ def test_the_precision_is_raised_until_it_suffices():
         return {"y": (a["x"] + 1e30) - 1e30}
 
     inputs = {"x": np.array([1.2345e-40, 1.0])}
-    found = certify(function, inputs)
-    assert (found.bits, found.undecided) == (512, [])
-    assert found.values["float64"]["y"].tolist() == inputs["x"].tolist()
-    assert list(found.enclosures) == ["y"]
+    result = certify(function, inputs)
+    assert (result.bits, result.undecided) == (512, [])
+    assert result.values["float64"]["y"].tolist() == inputs["x"].tolist()
+    assert list(result.enclosures) == ["y"]
     short = certify(function, inputs, most=200)
     assert (short.bits, short.undecided) == (200, ["y[0]"])
 
@@ -240,17 +240,17 @@ def test_a_tie_is_told_from_what_is_almost_one():
     def function(a):
         return {"y": 1 + a["x"] + 2.0**-53}
 
-    found = certify(function, {"x": np.array([0.0, 2.0**-300, -(2.0**-300)])})
-    assert found.values["float64"]["y"].tolist() == [1.0, 1 + 2**-52, 1.0]
-    assert found.bits == 512
+    result = certify(function, {"x": np.array([0.0, 2.0**-300, -(2.0**-300)])})
+    assert result.values["float64"]["y"].tolist() == [1.0, 1 + 2**-52, 1.0]
+    assert result.bits == 512
 
 
 def test_a_kink_leaves_undecided_what_depends_on_it_and_no_more():
     a = {"x": np.array([-1.0, -1e-300, 0.0, 1e-300, 0.4, 0.5, 7.0])}
-    found = certify(lambda a: {"y": clip(a["x"], 0.0, 0.5)}, a, {"y": np.full(7, 3.0)}, most=256)
-    assert found.values["float64"]["y"].tolist() == [0, 0, 0, 1e-300, 0.4, 0.5, 0.5]
-    assert found.undecided == ["dx[2]", "dx[5]"]
-    np.testing.assert_array_equal(found.values["float64"]["dx"], [0, 0, np.nan, 3, 3, np.nan, 0])
+    result = certify(lambda a: {"y": clip(a["x"], 0.0, 0.5)}, a, {"y": np.full(7, 3.0)}, most=256)
+    assert result.values["float64"]["y"].tolist() == [0, 0, 0, 1e-300, 0.4, 0.5, 0.5]
+    assert result.undecided == ["dx[2]", "dx[5]"]
+    np.testing.assert_array_equal(result.values["float64"]["dx"], [0, 0, np.nan, 3, 3, np.nan, 0])
     with_bias = certify(
         lambda a: {"y": clip(tanh(a["x"]) - tanh(a["x"]), 0.0, np.inf)},
         {"x": np.array([0.3])},
@@ -260,14 +260,14 @@ def test_a_kink_leaves_undecided_what_depends_on_it_and_no_more():
 
 
 def test_errors_are_those_of_exact_numbers():
-    found = certify(lambda a: {"y": tanh(a["x"])}, {"x": np.array([[0.3, -2.0]])})
-    error = found.errors("y", np.tanh(np.array([[0.3, -2.0]], "float32")))
+    result = certify(lambda a: {"y": tanh(a["x"])}, {"x": np.array([[0.3, -2.0]])})
+    error = result.errors("y", np.tanh(np.array([[0.3, -2.0]], "float32")))
     assert error.shape == (1, 2)
     assert (error < 2.0**-24).all()
-    best = found.errors("y", found.values["float64"]["y"])
+    best = result.errors("y", result.values["float64"]["y"])
     assert (best > 0).all()
-    assert (best <= np.spacing(abs(found.values["float64"]["y"])) / 2).all()
-    assert np.isnan(found.errors("y", np.array([[np.nan, np.inf]]))).all()
+    assert (best <= np.spacing(abs(result.values["float64"]["y"])) / 2).all()
+    assert np.isnan(result.errors("y", np.array([[np.nan, np.inf]]))).all()
 
 
 # ---- what is given wrongly

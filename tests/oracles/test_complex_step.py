@@ -1,3 +1,5 @@
+"""The complex step is exact, and refuses functions to which it does not apply."""
+
 import mpmath
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from gatecheck.oracles.flattening import Subject, nudged
 
 
 def textbook(x):
-    """Squire & Trapp 1998; Martins et al. 2003."""
+    """Compute the test function of Squire & Trapp 1998 and Martins et al. 2003."""
     return np.exp(x) / np.sqrt(np.sin(x) ** 3 + np.cos(x) ** 3)
 
 

@@ -1,4 +1,4 @@
-"""Every float32 is visited once, and what a function does wrong on one of them is seen."""
+"""Every float32 is visited once, and an error on any of them is detected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tanh(x):
 
 
 def changed(where, to):
-    """tanh with another value where a condition on x holds."""
+    """Return tanh with another value where a condition on x holds."""
     return lambda x: np.where(where(x), np.float32(to), tanh(x))
 
 
@@ -26,9 +26,9 @@ def test_the_order_is_that_of_numbers_and_leaves_out_none():
     assert NUMBERS + NANS == 2**32
     places = np.array([0, 1, ONE_SIGN - 2, ONE_SIGN - 1, ONE_SIGN, ONE_SIGN + 1, NUMBERS - 1])
     tiny = 1.401298464324817e-45
-    found = exhaustive_float32._numbers(places)
-    assert found.tolist() == [-np.inf, -3.4028234663852886e38, -tiny, 0.0, 0.0, tiny, np.inf]
-    assert np.signbit(found).tolist() == [True, True, True, True, False, False, False]
+    numbers = exhaustive_float32._numbers(places)
+    assert numbers.tolist() == [-np.inf, -3.4028234663852886e38, -tiny, 0.0, 0.0, tiny, np.inf]
+    assert np.signbit(numbers).tolist() == [True, True, True, True, False, False, False]
     everywhere = exhaustive_float32._numbers(np.arange(0, NUMBERS, 99_991))
     assert (np.diff(everywhere) > 0).all()
     nans = np.concatenate(list(exhaustive_float32._nans(101)))
@@ -37,11 +37,18 @@ def test_the_order_is_that_of_numbers_and_leaves_out_none():
 
 
 def test_a_correctly_rounded_function_is_off_by_half_an_ulp_and_rises():
-    seen = sweep(tanh, np.tanh, stride=STRIDE)
-    assert seen.tried == -(-NUMBERS // STRIDE) + 1  # infinity too
+    result = sweep(tanh, np.tanh, stride=STRIDE)
+    assert result.tried == -(-NUMBERS // STRIDE) + 1  # infinity too
     assert sweep(tanh, np.tanh, stride=NUMBERS - 1).tried == 2  # both infinities, each once
-    assert 0.49 < seen.ulps <= 0.5
-    assert (seen.low, seen.high, seen.falls, seen.fall, seen.not_odd_at, seen.lost_nans) == (
+    assert 0.49 < result.ulps <= 0.5
+    assert (
+        result.low,
+        result.high,
+        result.falls,
+        result.fall,
+        result.not_odd_at,
+        result.lost_nans,
+    ) == (
         -1,
         1,
         0,
@@ -69,17 +76,17 @@ def test_the_blocks_do_not_matter(monkeypatch):
 def test_a_fall_to_the_next_float_is_seen_though_that_is_not_tried_itself():
     at, following = exhaustive_float32._numbers(np.array([80_000 * STRIDE, 80_000 * STRIDE + 1]))
     assert 0.1 < at < 1
-    seen = sweep(
+    result = sweep(
         lambda x: np.where(x == following, np.float32(0.01), tanh(x)), np.tanh, stride=STRIDE
     )
-    assert (seen.falls, seen.falls_at, seen.ulps <= 0.5) == (1, float(at), True)
-    assert seen.fall == pytest.approx((float(tanh(at)) - 0.01) / 2.0**-30, rel=1e-6)
-    seen = sweep(
+    assert (result.falls, result.falls_at, result.ulps <= 0.5) == (1, float(at), True)
+    assert result.fall == pytest.approx((float(tanh(at)) - 0.01) / 2.0**-30, rel=1e-6)
+    result = sweep(
         lambda x: np.where(x == following, np.nextafter(tanh(at), np.float32(0)), tanh(x)),
         np.tanh,
         stride=STRIDE,
     )
-    assert (seen.falls, seen.fall, seen.falls_at) == (1, 1, float(at))
+    assert (result.falls, result.fall, result.falls_at) == (1, 1, float(at))
 
 
 @pytest.mark.parametrize(

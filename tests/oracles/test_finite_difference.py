@@ -1,3 +1,5 @@
+"""Finite differences stay within their own error bounds."""
+
 import mpmath
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from gatecheck.errors import InputError
 from gatecheck.oracles import finite_difference
 from gatecheck.oracles.flattening import Subject
 
-# name: (function, derivative); smooth at all points drawn below but where the name says otherwise
+# name: (function, derivative); smooth at all points drawn below unless the name says otherwise
 FUNCTIONS = {
     "sine": (np.sin, np.cos),
     "fast sine": (lambda x: np.sin(1000 * x), lambda x: 1000 * np.cos(1000 * x)),
@@ -44,8 +46,8 @@ def test_the_error_stays_within_its_bound_and_the_bound_resolves_1e_9(name):
                     seed=seed,
                 )
                 exact = np.diag(output_scale / input_scale * slope(x))
-                seen = np.isfinite(error)
-                assert (np.abs(J - exact)[seen] <= error[seen]).all(), (
+                bounded = np.isfinite(error)
+                assert (np.abs(J - exact)[bounded] <= error[bounded]).all(), (
                     seed,
                     input_scale,
                     output_scale,

@@ -1,3 +1,5 @@
+"""gradcheck passes correct gradients and reports wrong ones with their place."""
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,7 @@ def test_a_wrong_jvp_is_told_from_a_wrong_vjp(problem, seed):
 
 @pytest.mark.parametrize("scale", [1e-8, 1e8])
 def test_outputs_and_steps_are_judged_relative_to_their_own_size(scale):
-    """A block 1e-8 of its neighbour is held to the same relative standard."""
+    """A block 1e-8 of its neighbor is held to the same relative standard."""
     weights = np.array([1.0, scale])[:, None, None]
     x = np.array([0.3, 0.8, -0.4, 0.1]).reshape(2, 1, 2)
 
@@ -114,7 +116,7 @@ def test_the_message_shows_the_five_worst_and_counts_the_others():
         str(gradcheck(np.sin, np.linspace(1, 2, n), lambda dy, x: dy * x)) for n in (2, 10, 200)
     )
     assert "in all" not in few
-    # 10, and each output's along a random direction
+    # 10, and 10 along a random direction, one for each output.
     assert "\n  … 20 wrong derivatives in all\n" in many
     assert "\n  … 200 wrong derivatives in all\n" in most
     assert [text.count(" ± ") for text in (few, many, most)] == [4, 5, 5]
@@ -224,15 +226,15 @@ def test_a_function_that_is_not_deterministic_is_inconclusive():
 
 
 def test_a_gradient_that_is_added_up_between_calls_is_said():
-    kept = np.zeros(2)
+    accumulated = np.zeros(2)
 
     def vjp(dy, x):
-        kept[:] += dy * np.cos(x)
-        return kept
+        accumulated[:] += dy * np.cos(x)
+        return accumulated
 
     result = gradcheck(np.sin, np.array([0.4, 1.0]), vjp)
     assert result.verdict == "fail"
-    assert "it keeps something between calls" in str(result)
+    assert "it keeps state between calls" in str(result)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ def test_what_cannot_be_decided_is_inconclusive(fn, x, vjp):
 
 
 def test_what_does_not_depend_on_an_input_is_decided():
-    """The causal half of a recurrent Jacobian: exact zeros where nothing leads from there to here."""
+    """The noncausal half of a recurrent Jacobian is exactly zero."""
     x = np.array([0.2, 0.5, 0.9]).reshape(3, 1, 1)
     result = gradcheck(
         lambda x: np.abs(np.cumsum(x, axis=0)), x, lambda dy, x: np.cumsum(dy[::-1], axis=0)[::-1]
@@ -307,7 +309,7 @@ def test_the_same_seed_gives_the_same_result(problem):
 
 
 def test_an_undecided_pair_of_arrays_is_not_outvoted():
-    """Many decided derivatives of one input do not hide that nothing is known of another."""
+    """Many decided derivatives of one input do not hide undecided ones of another."""
     result = gradcheck(
         lambda a, b: np.sin(a) + np.abs(b),
         (np.linspace(1, 2, 9), np.zeros(1)),
@@ -318,7 +320,7 @@ def test_an_undecided_pair_of_arrays_is_not_outvoted():
 
 
 def each(fn):
-    """What calls `fn`, a function of W and x, for many values in the place of one entry."""
+    """Return a function that calls `fn` for many values in place of one entry."""
 
     def many(name, entries, values, W, x):
         results = []
@@ -404,7 +406,7 @@ def test_many_gradients_at_once_that_are_others_are_a_failure(problem):
     wrong = problem.jacobian(*inputs) + 1e-3
     result = gradcheck(problem.fn, inputs, problem.vjp, vjp_each=vjp_each(problem.vjp_of(wrong)))
     assert result.verdict == "fail"
-    assert result.notes == ("vjp_each gives another gradient of y[1, 1] than vjp",)
+    assert result.notes == ("vjp_each and vjp give different gradients of y[1, 1]",)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -414,7 +416,7 @@ def test_fast_sees_a_hundred_thousandth(problem, seed):
     assert result
     assert list(result.oracles) == ["central differences"]
     assert result.notes == (
-        "fast: one central difference for each derivative, whose truncation nothing bounds",
+        "fast: one central difference for each derivative, whose truncation is not bounded",
     )
     J = problem.jacobian(*inputs)
     p, i = np.unravel_index(np.argmax(np.abs(J)), J.shape)

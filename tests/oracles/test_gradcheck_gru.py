@@ -1,6 +1,4 @@
-"""A GRU written here, with its own backward pass, whose gradient can be cut: the fault that fixed
-tolerances miss.
-"""
+"""Hand-written GRU with a truncated gradient, a fault that fixed tolerances miss."""
 
 import numpy as np
 import pytest
@@ -15,8 +13,9 @@ def sigmoid(a):
 
 
 def gru(W, U, b, x, h0):
-    """Of shape (T, ..., 1, H), where all arrays but x may have leading axes, and x has its own
-    behind the first.
+    """Return y of shape (T, ..., 1, H).
+
+    All arrays but x may have leading axes; those of x follow its first axis.
     """
     h, ys = h0, []
     for x_t in x:
@@ -55,8 +54,9 @@ def gru_vjp(dy, W, U, b, x, h0, truncate=None):
 
 
 def slow_gru(seed):
-    """Weights and inputs of a GRU that forgets at about 4 % a step: at lag 100 some 1e-2 of the
-    gradient is left.
+    """Return weights and inputs of a GRU that forgets at about 4 % a step.
+
+    At lag 100 some 1e-2 of the gradient is left.
     """
     rng = np.random.default_rng(seed)
     params = {

@@ -1,6 +1,4 @@
-"""An interval holds whatever is computed from numbers in it, its ends are as near as they can be,
-and it never says more than it knows.
-"""
+"""Intervals contain every result computed from numbers in them, and are tight."""
 
 from __future__ import annotations
 
@@ -50,7 +48,7 @@ def test_monotone_functions_lose_nothing_and_others_forget_that_a_number_is_itse
 def test_ends_are_rounded_outwards_and_enough_bits_tell_a_sigmoid_from_one():
     third = as_interval(1.0) / 3.0
     assert third.low < third.high
-    # a third lies above the float next to it, but an end below it is all that is known
+    # A third is larger than the nearest float, but the interval's end is smaller.
     assert not third.within(1 / 3, 1, strict=False)
     with ctx.workprec(53):
         assert not as_interval(50.0).sigmoid().within(0, 1, strict=True)
@@ -75,11 +73,11 @@ def test_what_is_undecided_is_neither_inside_nor_beyond():
     assert Interval(-1, 0).beyond(0, 1, strict=True)
     assert not Interval(-1, 0).beyond(0, 1, strict=False)
     assert not Interval(0, 1).within(0, 1, strict=True)
-    with pytest.raises(TypeError, match="not one question"):
+    with pytest.raises(TypeError, match="truth value of an interval is ambiguous"):
         bool(half)
     with pytest.raises(ZeroDivisionError, match="may be zero"):
         1 / Interval(-1, 1)
-    with pytest.raises(TypeError, match="no power 3"):
+    with pytest.raises(TypeError, match="cannot be raised to the power 3"):
         half**3
 
 

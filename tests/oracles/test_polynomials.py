@@ -1,4 +1,4 @@
-"""Polynomials are exact: what intervals forget of a mix they know."""
+"""Polynomials are exact, and keep the correlation in a mix that intervals lose."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_what_is_no_linear_form_has_none(terms, wrong):
 
 
 def test_numbers_are_taken_exactly(terms):
-    assert (0.1 * terms["z"] - terms["z"] / 10)[0, 0] != 0  # a tenth is no float
+    assert (0.1 * terms["z"] - terms["z"] / 10)[0, 0] != 0  # a tenth is not a float
     assert (0.5 * terms["z"] - terms["z"] / 2)[0, 0] == 0
     assert (terms["z"] @ terms["n"].T)[0, 0] == (terms["z"] * terms["n"]).sum()
 
 
 @pytest.mark.parametrize("function", [np.tanh, expit, np.abs, lambda a: np.maximum(a, 0)])
 def test_a_function_that_gives_no_polynomial_says_so(terms, function):
-    with pytest.raises(NotPolynomialError, match="is none"):
+    with pytest.raises(NotPolynomialError, match="of a polynomial is not a polynomial"):
         function(terms["z"])

@@ -35,16 +35,16 @@ A = np.linspace(0.3, 2, 500)
 def test_one_operation_carries_its_own_rounding(fn, half_width):
     # A uniform error of half-width w has the standard deviation w/√3; 500 values of 16 replicates
     # give its mean to about 2 %.
-    seen = np.sqrt(np.mean(spread_of(fn, A) ** 2))
+    measured = np.sqrt(np.mean(spread_of(fn, A) ** 2))
     expected = np.sqrt(np.mean(half_width(A) ** 2) / 3)
-    assert seen == pytest.approx(expected, rel=0.05, abs=1e-37)
+    assert measured == pytest.approx(expected, rel=0.05, abs=1e-37)
 
 
 def test_a_product_with_a_gate_covers_the_complement():
     gate, v = np.full(500, -6.0), np.linspace(1, 2, 500)
     small = spread_of(lambda a, b: expit(a) * b, gate, v)
     exact = expit(-6.0) * v
-    # v - (1 - z) v is correct too, and errs by u |v|: far more than u z |v|.
+    # v - (1 - z) v is correct too, and its error is u |v|: far more than u z |v|.
     assert (small > 100 * U * exact / np.sqrt(3)).all()
 
 
@@ -55,7 +55,7 @@ def test_a_float32_matrix_product_is_within_its_budget(n):
     spread = spread_of(np.matmul, a, b)
     error = np.abs((a.astype("f4") @ b.astype("f4")).astype(float) - a @ b)
     assert (error <= rounding.MULTIPLE * spread).all()
-    # and it is no worst-case bound, n² u
+    # It is not a worst-case bound, n² u.
     assert np.sqrt(np.mean(spread**2)) < 10 * U * np.sqrt(n) * np.sqrt(n)
 
 
@@ -66,8 +66,8 @@ def test_a_product_of_numbers_whose_squares_are_lost_rounds_like_any(left, right
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((20, 7)), rng.standard_normal((7, 5))
     plain = spread_of(np.matmul, a, b, dtype="float64")
-    seen = spread_of(np.matmul, left * a, right * b, dtype="float64") / (left * right)
-    assert np.mean(seen**2) == pytest.approx(np.mean(plain**2), rel=0.1, abs=0)
+    scaled = spread_of(np.matmul, left * a, right * b, dtype="float64") / (left * right)
+    assert np.mean(scaled**2) == pytest.approx(np.mean(plain**2), rel=0.1, abs=0)
 
 
 def test_the_replicates_start_equal_and_a_view_keeps_its_noise():
@@ -126,10 +126,10 @@ def test_an_uncalibrated_dtype_is_an_error():
 def test_a_block_is_judged_only_if_its_budget_is_smaller_than_half_of_it(
     exact, tolerance, expected
 ):
-    beside = np.ones((2, len(exact)))
+    neighbors = np.ones((2, len(exact)))
     assert rounding.conclusive(exact[None], tolerance[None]).tolist() == [expected]
     assert rounding.conclusive(
-        np.vstack([exact, beside]), np.vstack([tolerance, beside * [[0.1], [0.9]]])
+        np.vstack([exact, neighbors]), np.vstack([tolerance, neighbors * [[0.1], [0.9]]])
     ).tolist() == [
         expected,
         True,
@@ -138,13 +138,14 @@ def test_a_block_is_judged_only_if_its_budget_is_smaller_than_half_of_it(
 
 
 def test_one_rounding_is_always_allowed_in_double_precision():
-    """Just above a power of two the noise of a single sum is rounded away; correct code may still
-    be off by an ulp.
+    """Correct code may be off by an ulp where the noise of a sum is rounded away.
+
+    This happens just above a power of two.
     """
     x = np.linspace(1.0, 1.2, 500)
-    found = rounding.budget(lambda a: {"y": a["x"] + 0.05}, {"x": x}, {}, "float64")
-    assert (found.tolerance["y"] >= np.spacing(found.exact["y"])).all()
-    assert (found.tolerance["y"] <= 16 * np.spacing(found.exact["y"])).all()
+    budget = rounding.budget(lambda a: {"y": a["x"] + 0.05}, {"x": x}, {}, "float64")
+    assert (budget.tolerance["y"] >= np.spacing(budget.exact["y"])).all()
+    assert (budget.tolerance["y"] <= 16 * np.spacing(budget.exact["y"])).all()
     zero = rounding.budget(lambda a: {"y": a["x"] * 0.0}, {"x": x}, {}, "float64")
     assert (zero.tolerance["y"] < 1e-300).all()
 
@@ -153,9 +154,7 @@ def test_one_rounding_is_always_allowed_in_double_precision():
     ("step", "least", "most"), [(1e-9, 0.8, 1.2), (1e-3, 0.05, 0.25)], ids=["creeps", "moves"]
 )
 def test_rounding_repeats_where_the_state_stands_still_and_not_where_it_moves(step, least, most):
-    """A state that moves by less than an ulp is rounded alike at every step, so errors add up like
-    T; else like the root of T.
-    """
+    """Errors grow like T if the state moves by less than an ulp a step, else like √T."""
 
     def walk(arrays):
         h, steps = arrays["h"], np.moveaxis(arrays["x"], -1, 0)
@@ -164,10 +163,10 @@ def test_rounding_repeats_where_the_state_stands_still_and_not_where_it_moves(st
         return {"h": h}
 
     T = 400
-    found = rounding.budget(walk, {"h": np.ones(200), "x": np.full(T, step)}, {}, "float32")
-    one = 2.0**-24 / np.sqrt(3) * np.sqrt(0.5)  # of one addition, the half of it that may repeat
-    grown = np.median(found.spread["h"]) / (T * one)
-    assert least < grown < most
+    budget = rounding.budget(walk, {"h": np.ones(200), "x": np.full(T, step)}, {}, "float32")
+    one = 2.0**-24 / np.sqrt(3) * np.sqrt(0.5)  # the half of one addition's error that may repeat
+    growth = np.median(budget.spread["h"]) / (T * one)
+    assert least < growth < most
 
 
 def replicates(fn, *arrays):
@@ -181,15 +180,16 @@ def replicates(fn, *arrays):
 
 @pytest.mark.parametrize("function", [np.tanh, expit], ids=["tanh", "sigmoid"])
 def test_half_of_a_functions_error_is_a_function_of_its_argument(function):
-    """XLA's tanh is 1 - 3u wherever it has come to its end, in every unit: errors that are drawn
-    apart would cancel in a sum.
+    """Saturated units have the same error; independent errors would cancel in a sum.
+
+    XLA's tanh is 1 - 3u wherever it is saturated.
     """
 
     def correlation(*arguments):
         errors = replicates(
             function, np.repeat(arguments, 4000).reshape(len(arguments), -1)
         ).reshape(16, len(arguments), -1)
-        means = errors.mean(-1)  # what is drawn apart averages out
+        means = errors.mean(-1)  # the independent half averages out
         return np.corrcoef(means.T)[0, -1], means.std() / errors.std()
 
     same, share = correlation(0.51, 0.51)
@@ -201,9 +201,7 @@ def test_half_of_a_functions_error_is_a_function_of_its_argument(function):
 
 
 def test_two_products_may_be_one_sum():
-    """[x, h] times [W; U] goes on from x W, and its partial sums are as large, where x W + h U is
-    nearly nothing.
-    """
+    """Partial sums of [x, h] times [W; U] are as large as x W, however small the sum."""
     rng = np.random.default_rng(0)
     a, b, c = (
         rng.standard_normal((200, 4)),
@@ -212,13 +210,13 @@ def test_two_products_may_be_one_sum():
     )
     d = np.linalg.lstsq(c, -(a @ b), rcond=None)[0]
     product = spread_of(lambda x: (x @ b) + 0.0, a)
-    both = spread_of(lambda x, h: x @ b + h @ d, a, c)
-    apart = spread_of(lambda x, h: (x @ b + 0.0) + h @ d, a, c)
-    assert np.sqrt(np.mean(both**2)) > 1.3 * np.sqrt(np.mean(apart**2))
-    # Forty partial sums on the way from the first product to the sum, each rounded by up to u of
+    joined = spread_of(lambda x, h: x @ b + h @ d, a, c)
+    separate = spread_of(lambda x, h: (x @ b + 0.0) + h @ d, a, c)
+    assert np.sqrt(np.mean(joined**2)) > 1.3 * np.sqrt(np.mean(separate**2))
+    # Forty partial sums lead from the first product to the total, each rounded by up to u of
     # itself, and the last once more.
     first, total = a @ b, a @ b + c @ d
     walk = (U / np.sqrt(3)) ** 2 * (40 / 3 * (first**2 + first * total + total**2) + total**2)
     parts = [spread_of(lambda x: x @ b, a) ** 2, spread_of(lambda h: h @ d, c) ** 2, walk]
-    assert np.mean(both**2) == pytest.approx(sum(map(np.mean, parts)), rel=0.05, abs=0)
-    assert np.sqrt(np.mean(apart**2)) > np.sqrt(np.mean(product**2))
+    assert np.mean(joined**2) == pytest.approx(sum(map(np.mean, parts)), rel=0.05, abs=0)
+    assert np.sqrt(np.mean(separate**2)) > np.sqrt(np.mean(product**2))

@@ -1,3 +1,5 @@
+"""Remainders have the expected order, or order 1 for a wrong derivative."""
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ def test_a_wrong_derivative_leaves_a_remainder_of_order_1(points, error):
         (lambda x: np.maximum(x - X, 0), 0 * V, "inconclusive"),
         (lambda x: np.abs(x - X) + x, V, "inconclusive"),
         (lambda x: np.sign(x - X), 0 * V, "inconclusive"),
-        # half of it is not most
+        # Half of the outputs are not most of them.
         (lambda x: np.array([3 * x[0], abs(x[1] - X[1])]), np.array([3 * V[0], 0]), "inconclusive"),
         (np.exp, np.full(3, np.nan), "fail"),
         (np.exp, np.array([np.inf, -np.inf, 1e308]), "fail"),
@@ -54,7 +56,7 @@ def test_verdicts(fn, derivative, verdict):
 def test_no_false_alarm_beside_a_kink(seed):
     rng = np.random.default_rng(seed)
     x, W = rng.standard_normal(5), rng.standard_normal((5, 30))
-    x[0] += 10.0 ** rng.uniform(-12, -1)  # one unit's kink at a random distance, however small
+    x[0] += 10.0 ** rng.uniform(-12, -1)  # a unit's kink at a random, possibly tiny, distance
     kink = x[0] - 10.0 ** rng.uniform(-12, -1)
 
     def fn(x):

@@ -1,5 +1,6 @@
-"""Our σ and tanh hold what is claimed of them, on a part of all floats here and on all by
-``gatecheck prove --every-float32``.
+"""gatecheck's σ and tanh satisfy their statements on a part of all floats.
+
+``gatecheck prove --every-float32`` tries all.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ def tried(stride=STRIDE, **activations):
 
 def test_ours_hold_on_a_part_of_all_floats():
     ticks = []
-    found = activation_proofs(
+    proofs = activation_proofs(
         {"sigmoid": sigmoid, "tanh": tanh},
         of="the kernels",
         ulps=2,
         stride=STRIDE,
         progress=lambda *tick: ticks.append(tick),
     )
-    assert [p.says for p in found] == [
+    assert [p.says for p in proofs] == [
         "sigmoid is within 2 ulp",
         "sigmoid lies in [0, 1], never falls by more than an ulp, keeps NaN",
         "sigmoid is within 2 ulp",
@@ -38,15 +39,15 @@ def test_ours_hold_on_a_part_of_all_floats():
         "tanh lies in [-1, 1], never falls by more than an ulp, keeps NaN, is odd to the bit",
         "tanh is within 2 ulp",
     ]
-    assert {p.outcome for p in found} == {"sampled"}, found
-    assert found[0].box.startswith(f"one float32 in {STRIDE:,}, ")
-    assert found[2].box == "4,000 float64 numbers of every size"
+    assert {p.outcome for p in proofs} == {"sampled"}, proofs
+    assert proofs[0].box.startswith(f"one float32 in {STRIDE:,}, ")
+    assert proofs[2].box == "4,000 float64 numbers of every size"
     assert ticks[-1][:2] == (ticks[-1][1],) * 2
     assert [t[0] for t in ticks] == sorted(t[0] for t in ticks)
 
 
 def test_all_of_a_finite_set_is_a_proof(monkeypatch):
-    """As if there were no more numbers than those around zero, since all take minutes."""
+    """Pretend that only a few numbers around zero exist, since all take minutes."""
     few = 2001
     monkeypatch.setattr(
         exhaustive_float32,
@@ -101,8 +102,8 @@ def test_all_of_a_finite_set_is_a_proof(monkeypatch):
 )
 def test_a_wrong_one_is_refuted_where_it_is_wrong(name, wrong, place, detail):
     with np.errstate(all="ignore"):
-        found = tried(**{name: wrong})[place]
-    assert (found.outcome, detail in found.detail) == ("refuted", True), found
+        proof = tried(**{name: wrong})[place]
+    assert (proof.outcome, detail in proof.detail) == ("refuted", True), proof
 
 
 def test_what_it_is_compared_with_must_be_right_itself(monkeypatch):

@@ -1,6 +1,4 @@
-"""What holds of a cell's equations is proven, with a stated box; what does not is refuted by a
-point, or not proven.
-"""
+"""True statements about cell equations are proven; false ones are refuted or open."""
 
 from __future__ import annotations
 
@@ -24,18 +22,18 @@ from gatecheck.reference import equations, forward
 
 
 def outcomes(cell, *edits):
-    """What came of each statement about a cell with some edits, by the statement."""
+    """Return the proofs about a cell with some edits, by statement."""
     return {p.says: p for p in prove(Edited(cell, *edits).equations)}
 
 
 @pytest.mark.parametrize("cell", [*CELLS.values(), *VARIANTS.values()], ids=str)
 def test_everything_claimed_of_every_cell_is_proven(cell):
-    found = proofs(cell)
-    assert [p.outcome for p in found] == ["proved"] * len(found), [
-        p for p in found if p.outcome != "proved"
+    results = proofs(cell)
+    assert [p.outcome for p in results] == ["proved"] * len(results), [
+        p for p in results if p.outcome != "proved"
     ]
-    assert len(found) >= (1 if cell.kind == "rnn" else 3)
-    assert all(p.box.startswith("all ") and p.of == f"the equations of {cell}" for p in found)
+    assert len(results) >= (1 if cell.kind == "rnn" else 3)
+    assert all(p.box.startswith("all ") and p.of == f"the equations of {cell}" for p in results)
 
 
 def test_the_statements():
@@ -61,11 +59,11 @@ def test_the_statements():
 
 
 def test_the_bounds_need_their_bits(monkeypatch):
-    """Strict bounds are no artefact: at the precision of a float64 the same gate may be 1."""
+    """Strict bounds need the precision: with that of float64 the same gate may be 1."""
     monkeypatch.setattr(of_ranges, "BITS", (64,))
-    found = {p.says: p.outcome for p in proofs(GRU())}
-    assert found["r, z in [0, 1]"] == "proved"
-    assert found["r, z in (0, 1)"] == "not proved"
+    results = {p.says: p.outcome for p in proofs(GRU())}
+    assert results["r, z in [0, 1]"] == "proved"
+    assert results["r, z in (0, 1)"] == "not proved"
 
 
 REFUTED = [
@@ -93,7 +91,7 @@ def test_a_planted_fault_is_refuted_by_a_point(cell, fault, statement):
     label, value, low, high, point = re.fullmatch(
         r"(\w+) is (\S+), but should be between (\S+) and (\S+), at (.*)", wrong.detail
     ).groups()
-    # In floats too the equations break the bound there.
+    # The equations break the bound there in floating point too.
     at = {k: np.array([[float(v)]]) for k, v in (part.split(" = ") for part in point.split(", "))}
     rest = {k: at.pop(k) for k in ("x", "h0", "c0") if k in at}
     params = join(cell, {k: v[0] if k[0] in "bc" else v for k, v in at.items()})
@@ -118,7 +116,7 @@ def test_a_planted_fault_is_refuted_by_a_point(cell, fault, statement):
             LSTM(),
             replaced(c=lambda s: s.f * s.c_prev + s.i * s.g + np.maximum(abs(s.g) - 1, 0)),
             "not proved",
-            "c' is no linear form in c",
+            "c' is not linear in c",
         ),
         (LSTM(), misread("i", a_i=other("a_f")), "proved", "c' = (f) c + (i) g"),
         (
@@ -137,21 +135,21 @@ def test_a_planted_fault_is_refuted_by_a_point(cell, fault, statement):
     ],
 )
 def test_a_slip_that_cases_would_hardly_see_is_not_proven(cell, edit, outcome, detail):
-    (found,) = [p for says, p in outcomes(cell, edit).items() if says[1:].startswith("' is")]
-    assert (found.outcome, detail in found.detail) == (outcome, True), found
+    (proof,) = [p for says, p in outcomes(cell, edit).items() if says[1:].startswith("' is")]
+    assert (proof.outcome, detail in proof.detail) == (outcome, True), proof
 
 
 def test_a_later_step_is_looked_at_too():
-    """A fault that the first step does not show."""
+    """A fault that does not show in the first step is detected."""
     late = replaced(h=lambda s: s.o * s.m if s.before is None else 2 * s.o * s.m)
-    found = outcomes(LSTM(), late)
-    assert found["|h'| ≤ 1"].outcome == "refuted"
-    assert found["i, f, o in (0, 1)"].outcome == "not proved"
-    assert found["i, f, o in (0, 1)"].detail == "states may leave the box"
+    results = outcomes(LSTM(), late)
+    assert results["|h'| ≤ 1"].outcome == "refuted"
+    assert results["i, f, o in (0, 1)"].outcome == "not proved"
+    assert results["i, f, o in (0, 1)"].detail == "states may leave the box"
 
 
 def test_a_fault_that_breaks_no_bound_leaves_the_proofs_standing():
-    """They are about bounds, not about the cell being right."""
+    """Proofs concern bounds, not whether the cell is correct."""
     exchanged = misread("h", o=other("i"))
     assert {p.outcome for p in outcomes(LSTM(), exchanged).values()} == {"proved"}
 

@@ -1,4 +1,4 @@
-"""Each property is seen to hold on correct code, and to fail on a fault that it is there to catch."""
+"""Each property holds on correct code, and fails on a fault that it must catch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Complex(Edited):
 
 
 class Tangent(Edited):
-    """A cell with a tangent that forgets the direction of h0."""
+    """A cell with a tangent that ignores the direction of h0."""
 
     def tangent(self, params, x, h0, c0, dparams, dx, dh0, dc0):
         step = 1e-200
@@ -35,7 +35,7 @@ class Tangent(Edited):
 
 
 class Carrying(Edited):
-    """A cell with weights of its own."""
+    """A cell that comes with weights."""
 
     own_weights = draw(GRU(), Sizes(1, 1, 3, 2), seed=3, dtype="float64").params
 
@@ -163,13 +163,16 @@ FAULTS = {
         misread("a_n", U_n=lambda s: s.U_n - s.U_n * np.eye(s.U_n.shape[-1], dtype=s.U_n.dtype)),
     ),
 }
-"""The bias of the forget gate at the first step only is apple/coremltools#309; a reset gate that is
+"""A fault for every property.
+
+The bias of the forget gate at the first step only is apple/coremltools#309; a reset gate that is
 never applied is GRU-D#2; a backward that is lost where only h_T and c_T enter the loss is
-pytorch/pytorch#96416."""
+pytorch/pytorch#96416.
+"""
 
 
 CRASHES = {"empty_batch"}
-"""Those whose fault is an exception."""
+"""Properties whose fault is an exception."""
 
 
 def test_every_property_has_a_planted_fault():
@@ -178,15 +181,15 @@ def test_every_property_has_a_planted_fault():
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_fails_on_its_fault(name):
-    (found,) = audit(FAULTS[name], profile="quick", only=[name], diagnose=False).properties
-    # Elsewhere a crash would be a plant that is broken itself.
-    assert found.outcome == ("crashed" if name in CRASHES else "failed"), found
-    assert found.counterexample is not None
+    (result,) = audit(FAULTS[name], profile="quick", only=[name], diagnose=False).properties
+    # In other cases a crash would mean that the fault itself is broken.
+    assert result.outcome == ("crashed" if name in CRASHES else "failed"), result
+    assert result.counterexample is not None
 
 
 @pytest.mark.parametrize("cell", [*CELLS.values(), *VARIANTS.values()], ids=str)
 def test_nothing_is_found_in_correct_code(cell, monkeypatch):
-    # of a dtype: `gatecheck audit` tries six times as many
+    # Cases a dtype: `gatecheck audit` tries six times as many.
     monkeypatch.setitem(explore.PROFILES, "quick", 2)
     result = audit(Edited(cell), profile="quick", seed=1)
     assert result.verdict == "pass", [

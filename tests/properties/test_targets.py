@@ -1,4 +1,4 @@
-"""What properties say of targets that misbehave: a finding, never an error of ours."""
+"""Properties on targets that misbehave: a finding, never an error of ours."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from gatecheck.faults.edited_cell import Edited
 
 
 class NotANumber(Edited):
-    """Right, but for results that are NaN."""
+    """Right, except that all results are NaN."""
 
     def forward(self, *given, **more):
         return tuple(np.full_like(v, np.nan) for v in super().forward(*given, **more))
@@ -20,7 +20,7 @@ class NotANumber(Edited):
 
 
 class AtTimes(Edited):
-    """Right, but for outputs that are NaN where the first input is negative."""
+    """Right, except that outputs are NaN where the first input is negative."""
 
     def forward(self, params, x, *given, **more):
         y, *rest = super().forward(params, x, *given, **more)

@@ -1,6 +1,4 @@
-"""Stacked and bidirectional layers, projections and rows of different lengths, held against one
-layer, one row and the complex step.
-"""
+"""Networks, projections and lengths, against one layer, one row and complex steps."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ def case_of(cell, ragged=True, **more):
 @every_cell
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 def test_gradients_are_derivatives(cell, ragged):
-    """Of the sum of outputs times cotangents, by the complex step, or by differences where an
-    activation has none.
-    """
+    """Gradients equal complex steps, or differences where those do not exist."""
     case = case_of(cell, ragged)
     arrays = case.doubles()
     got = run(equations(cell), arrays)
@@ -112,10 +108,10 @@ def test_layers_are_run_one_upon_the_other():
 
     x = arrays["x"]
     for k in (0, 2):
-        ahead_, behind = layer(x, k), layer(x[::-1], k + 1)
-        x = np.concatenate([ahead_["y"], behind["y"][::-1]], axis=-1)
+        forward, reverse = layer(x, k), layer(x[::-1], k + 1)
+        x = np.concatenate([forward["y"], reverse["y"][::-1]], axis=-1)
         got = run(equations(cell), arrays)
-        for n, side in enumerate((ahead_, behind)):
+        for n, side in enumerate((forward, reverse)):
             np.testing.assert_array_equal(got["hT"][k + n], side["hT"])
             np.testing.assert_array_equal(got["cT"][k + n], side["cT"])
     np.testing.assert_array_equal(got["y"], x)
@@ -134,22 +130,22 @@ def test_a_projection_of_the_identity_is_the_plain_cell():
 
 def test_steps_of_rows_in_another_order():
     sequence = np.arange(12.0).reshape(3, 2, 2)
-    turned = in_order(sequence, np.array([[1, 2], [0, 1], [2, 0]]))
-    np.testing.assert_array_equal(turned[:, 0], sequence[[1, 0, 2], 0])
-    np.testing.assert_array_equal(turned[:, 1], sequence[[2, 1, 0], 1])
+    reordered = in_order(sequence, np.array([[1, 2], [0, 1], [2, 0]]))
+    np.testing.assert_array_equal(reordered[:, 0], sequence[[1, 0, 2], 0])
+    np.testing.assert_array_equal(reordered[:, 1], sequence[[2, 1, 0], 1])
     np.testing.assert_array_equal(
-        in_order(sequence[None], np.array([[1, 2], [0, 1], [2, 0]]))[0], turned
+        in_order(sequence[None], np.array([[1, 2], [0, 1], [2, 0]]))[0], reordered
     )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", NETWORKS.values(), ids=str)
 def test_the_budget_keeps_its_noise(cell, dtype):
-    """Every result of a network over ragged rows has a spread where it has a value."""
+    """Every nonzero result of a network over ragged rows has a spread."""
     case = draw(cell, SIZES, seed=1, dtype=dtype, ragged=True)
     budget = case_budget(case)
     for name, exact in budget.exact.items():
         moves = budget.spread[name] > 0
-        # dy enters dhT's share without an operation, and an output of a single rounding may be
-        # exact in all replicates.
+        # dy is added to dhT's part without an operation, and an output with a single rounding may
+        # be exact in all replicates.
         assert moves.mean() >= 0.9 * (exact != 0).mean(), name

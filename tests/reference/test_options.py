@@ -1,4 +1,4 @@
-"""The options of a cell: their gradients, what they reduce to, and the names that spell them."""
+"""Options of a cell: gradients, special cases and names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def case_of(cell, seed=0, T=4, D=3, H=4):
 
 @every_variant
 def test_gradients_are_those_of_the_forward(cell):
-    # each number of each array is moved
+    # Every entry of every array is perturbed.
     result = _checked(subject(Edited(cell)), case_of(cell, T=3, D=1, H=3))
     assert result.verdict == "pass"
     assert result.oracles["complex step"].verdict in (
@@ -60,7 +60,7 @@ def test_numbers_in_a_name():
         (lambda: GRU(hard=4), "hard is 4, but should be 5"),
         (
             lambda: Builtin("lstm-coupled"),
-            "the kernels compute .*there is no lstm-coupled among them",
+            "there are no kernels for lstm-coupled; there are kernels for rnn, ",
         ),
     ],
 )
@@ -70,7 +70,7 @@ def test_what_there_is_not_is_refused(make, message):
 
 
 def plain_of(cell, arrays):
-    """The results of the cell without options for the same arrays."""
+    """Return the results of the cell without options on the same arrays."""
     return run(equations(LSTM()), {k: v for k, v in arrays.items() if k != "p"})
 
 
@@ -106,7 +106,7 @@ def test_a_coupled_gate_is_a_free_one_with_opposite_weights():
     got, expected = run(equations(case.cell), arrays), run(equations(LSTM()), arrays | free)
     for name in ("y", "hT", "cT", "dx", "dh0", "dc0"):
         np.testing.assert_allclose(got[name], expected[name], rtol=1e-12, atol=1e-13, err_msg=name)
-    # Both blocks are the one block, the first with a minus.
+    # Both blocks are the same block, the first negated.
     np.testing.assert_allclose(
         got["dW"][:, :4], expected["dW"][:, 4:8] - expected["dW"][:, :4], rtol=1e-11, atol=1e-13
     )

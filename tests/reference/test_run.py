@@ -1,4 +1,4 @@
-"""The reference: against the kernels, against its own complex steps, and at the edges."""
+"""The reference, against the kernels and complex steps, and in edge cases."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def test_every_gradient_is_the_complex_step_of_the_forward(cell):
     got = run(equations(cell), given)
     weights = {name: given[f"d{name}"] for name in ("y", *(f"{k}T" for k in cell.state))}
     for name in (*cell.param_shapes(1, 1), "x", *(f"{k}0" for k in cell.state)):
-        # One replicate an entry: the leading axis is the Jacobian's.
+        # One replicate per entry: the leading axis is that of the Jacobian.
         array = given[name]
-        moved = array + 1j * STEP * np.eye(array.size).reshape(array.size, *array.shape)
-        bent = {
+        perturbed = array + 1j * STEP * np.eye(array.size).reshape(array.size, *array.shape)
+        replicated = {
             k: np.broadcast_to(v.astype(complex), (array.size, *v.shape)) for k, v in given.items()
-        } | {name: moved}
-        out = run(equations(cell), bent)
+        } | {name: perturbed}
+        out = run(equations(cell), replicated)
         slope = (
             sum((out[k].imag * w).sum(axis=tuple(range(1, 1 + w.ndim))) for k, w in weights.items())
             / STEP
@@ -197,12 +197,14 @@ def test_no_rows(cell):
 def test_what_is_absent_is_zero(cell, T):
     given = arrays_of(cell, SIZES._replace(T=T))
     for name in [*optional(cell), None]:
-        gone = set(optional(cell)) if name is None else {name}
-        absent = run(equations(cell), {k: v for k, v in given.items() if k not in gone})
-        zero = run(equations(cell), given | {k: np.zeros_like(given[k]) for k in gone})
+        omitted = set(optional(cell)) if name is None else {name}
+        absent = run(equations(cell), {k: v for k, v in given.items() if k not in omitted})
+        zero = run(equations(cell), given | {k: np.zeros_like(given[k]) for k in omitted})
         assert absent.keys() == zero.keys()
         for key in zero:
-            np.testing.assert_array_equal(absent[key], zero[key], err_msg=f"{key} without {gone}")
+            np.testing.assert_array_equal(
+                absent[key], zero[key], err_msg=f"{key} without {omitted}"
+            )
 
 
 @every_cell
@@ -240,7 +242,7 @@ def test_nan_stays_nan_and_in_its_row(cell, dtype):
     assert np.isnan(got["y"][2:, 1]).all()
     assert np.isnan(got["hT"][1]).all()
     np.testing.assert_array_equal(got["y"][:2], clean["y"][:2])
-    # BLAS may choose another kernel for a row beside a NaN; here it does not.
+    # BLAS may choose another kernel for a row next to a NaN; here it does not.
     np.testing.assert_array_equal(got["y"][:, 0], clean["y"][:, 0])
     assert np.isnan(got["dW"]).any()
 
@@ -255,8 +257,7 @@ def test_what_is_large_saturates(cell, x, dtype):
     with np.errstate(over="raise", invalid="raise"):
         got = run(equations(cell), given | {"x": x * given["x"]})
     assert all(np.isfinite(a).all() for a in got.values())
-    # Values beyond one in each part but for a rounding are no values of tanh; an LSTM's o tanh(c)
-    # is one too.
+    # Apart from a rounding, no value of tanh exceeds one, nor does an LSTM's o tanh(c).
     assert (abs(got["y"].real) <= 1 + 1e-15).all()
 
 
@@ -338,7 +339,7 @@ def test_an_equation_that_loses_the_noise_is_named(term):
 
 def test_a_class_that_numpys_functions_forget_is_an_error():
     class Plain(np.ndarray):
-        """Without __array_function__: np.stack returns the base class."""
+        """An array class without __array_function__: np.stack returns the base class."""
 
     given = {k: v.view(Plain) for k, v in arrays_of(LSTM()).items()}
     with pytest.raises(LostNoiseError, match="is a ndarray, but should be a Plain like x"):

@@ -1,4 +1,4 @@
-"""A headless browser for the pages that reports make."""
+"""Headless browser for the pages of reports."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium without a window. A machine without one fails these tests: a page that nobody opened
-    is not known to work.
+    """Provide headless Chromium.
+
+    Without Chromium these tests fail: a page that was never opened is not known to work.
     """
     playwright = pytest.importorskip("playwright.sync_api")
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
-        pytest.fail("there is no Chromium to open pages in: apt-get install chromium")
+        pytest.fail("Chromium is not installed: apt-get install chromium")
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield chromium
@@ -28,8 +29,9 @@ def browser():
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    """Opens a page's text as a file; what the page asked for and complained of afterwards is in its
-    ``requests`` and ``complaints``.
+    """Return a function that opens a page's text as a file.
+
+    Later requests and console messages of the page are in its ``requests`` and ``complaints``.
     """
     pages = []
 

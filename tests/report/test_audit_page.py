@@ -1,6 +1,4 @@
-"""An audit's page, opened and used; its Markdown and its XML; and what a hostile target may write
-into them: nothing but text.
-"""
+"""Audit reports in HTML, Markdown and XML, also with text from a hostile target."""
 
 from __future__ import annotations
 

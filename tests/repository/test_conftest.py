@@ -1,4 +1,4 @@
-"""The rule that a skip fails continuous integration, tried on small test files of its own."""
+"""Rule that a skip fails continuous integration, tried on small test files."""
 
 import os
 import shutil
@@ -11,17 +11,27 @@ from helpers.paths import TESTS
 
 SKIPS = {
     "a test": "import pytest\ndef test_a(): pytest.skip('no such framework')\ndef test_b(): pass",
-    "a mark": "import pytest\n@pytest.mark.skipif(True, reason='here')\ndef test_a(): pass\ndef test_b(): pass",
-    "a fixture": "import pytest\n@pytest.fixture\ndef f(): pytest.skip('none')\ndef test_a(f): pass\ndef test_b(): pass",
+    "a mark": (
+        "import pytest\n@pytest.mark.skipif(True, reason='here')\n"
+        "def test_a(): pass\ndef test_b(): pass"
+    ),
+    "a fixture": (
+        "import pytest\n@pytest.fixture\ndef f(): pytest.skip('none')\n"
+        "def test_a(f): pass\ndef test_b(): pass"
+    ),
     "a module": "import pytest\npytest.importorskip('no_such_framework')\ndef test_a(): pass",
 }
-NO_SKIPS = "import pytest\ndef test_a(): pass\n@pytest.mark.xfail(reason='documented')\ndef test_b(): assert False"
+NO_SKIPS = (
+    "import pytest\ndef test_a(): pass\n"
+    "@pytest.mark.xfail(reason='documented')\ndef test_b(): assert False"
+)
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs pytest on test files and one that passes, under our conftest.py; returns the exit status
-    and what was printed.
+    """Return a function that runs pytest on test files and one that passes.
+
+    It uses our conftest.py, and returns the exit status and the output.
     """
 
     def run(*sources, options=(), ci):

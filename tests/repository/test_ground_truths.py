@@ -18,7 +18,7 @@ NAME = re.compile(r"test_ground_truth_(\d+)_\w+")
 
 
 def named(source):
-    """The numbers of the ground truths after which tests in a module are named."""
+    """Return the numbers of the ground truths that tests in a module are named after."""
     functions = (node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
     return {int(match[1]) for name in functions if (match := NAME.fullmatch(name))}
 
@@ -32,6 +32,8 @@ def test_every_ground_truth_has_a_test():
 
 def test_a_name_counts_only_where_pytest_would_collect_it():
     assert named(
-        "def test_ground_truth_3_x(): pass\nif 0:\n    def test_ground_truth_4_x(): pass\n# test_ground_truth_5_x"
+        "def test_ground_truth_3_x(): pass\n"
+        "if 0:\n    def test_ground_truth_4_x(): pass\n"
+        "# test_ground_truth_5_x"
     ) == {3}
     assert named("def ground_truth_6_x(): pass\ndef test_ground_truth_77(): pass") == set()

@@ -1,4 +1,4 @@
-"""What pyproject.toml promises, the tree and the wheel hold."""
+"""Packaging: the tree and the wheel hold what pyproject.toml promises."""
 
 import configparser
 import re
@@ -18,7 +18,7 @@ from helpers.paths import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS = {"gatecheck": "gatecheck", "properties": "gatecheck/properties"}
-"""Where the folders of the tree are in the wheel."""
+"""Places of the tree's folders in the wheel."""
 
 EXTRAS = {
     "test",
@@ -36,7 +36,7 @@ EXTRAS = {
 
 
 def files(pattern):
-    """The files of the tree that match, by the path that the wheel should give them."""
+    """Return the files of the tree that match, by their path in the wheel."""
     return {
         f"{to}/{file.relative_to(ROOT / folder).as_posix()}"
         for folder, to in FOLDERS.items()
@@ -46,8 +46,9 @@ def files(pattern):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel as it is built from a copy of the tree: build/ of the checkout may hold files that
-    are long gone.
+    """Build the wheel from a copy of the tree.
+
+    build/ of the checkout may hold files that no longer exist.
     """
     copy = tmp_path_factory.mktemp("tree")
     for folder in FOLDERS:
@@ -58,13 +59,13 @@ def wheel(tmp_path_factory):
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = (copy / "dist").glob("*.whl")
-    with ZipFile(path) as opened:
-        yield opened
+    with ZipFile(path) as archive:
+        yield archive
 
 
 @pytest.fixture
 def metadata(wheel):
-    """The core metadata of the wheel."""
+    """Return the core metadata of the wheel."""
     return Parser().parsestr(
         wheel.read(f"gatecheck-{gatecheck.__version__}.dist-info/METADATA").decode()
     )
@@ -105,12 +106,12 @@ def test_the_entry_points_load(wheel):
         wheel.read(f"gatecheck-{gatecheck.__version__}.dist-info/entry_points.txt").decode()
     )
     # Named after its module: pytest then knows that `-p gatecheck.pytest_plugin` is the same plugin.
-    found = {group: dict(points[group]) for group in points.sections()}
-    assert found == {
+    entry_points = {group: dict(points[group]) for group in points.sections()}
+    assert entry_points == {
         "console_scripts": {"gatecheck": "gatecheck.cli:main"},
         "pytest11": {"gatecheck.pytest_plugin": "gatecheck.pytest_plugin"},
     }
-    for group, entries in found.items():
+    for group, entries in entry_points.items():
         for name, value in entries.items():
             EntryPoint(name, value, group).load()
 

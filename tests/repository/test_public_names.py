@@ -1,4 +1,4 @@
-"""``import gatecheck`` is light, and every public name is there, whatever else was imported."""
+"""``import gatecheck`` is light, and has every public name."""
 
 import importlib
 import inspect
@@ -15,13 +15,14 @@ from helpers.paths import ROOT
 HEAVY = {"numba", "scipy", "hypothesis", "torch", "jax", "matplotlib", "rich", "click"}
 
 TIME_S = 0.3
-"""What the import may add to that of NumPy, so that asking for a version stays instant; under 0.01
-s is usual.
+"""Largest time that the import may add to that of NumPy, in seconds.
+
+It keeps asking for a version instant; under 0.01 s is usual.
 """
 
 
 def python(code):
-    """What a fresh interpreter prints as JSON."""
+    """Return what a fresh interpreter prints as JSON."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -31,22 +32,27 @@ def python(code):
     ("module", "banned"), [("gatecheck", HEAVY | {"pytest"}), ("gatecheck.pytest_plugin", HEAVY)]
 )
 def test_importing_stays_light(module, banned):
-    """The plugin is loaded by every run of pytest of everyone who has gatecheck installed."""
+    """Every run of pytest in an environment with gatecheck loads the plugin."""
     loaded = python(
-        f"import {module}, json, sys; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+        f"import {module}, json, sys; "
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )
     assert "gatecheck" in loaded
     assert banned.isdisjoint(loaded)
 
 
 def test_importing_is_quick():
-    code = "import numpy, time; start = time.perf_counter(); import gatecheck; print(time.perf_counter() - start)"
+    code = (
+        "import numpy, time; start = time.perf_counter(); import gatecheck; "
+        "print(time.perf_counter() - start)"
+    )
     assert min(python(code) for _ in range(3)) < TIME_S
 
 
 def submodules():
-    """Every module of the package, by the tree: pkgutil does not see properties/ in an editable
-    installation.
+    """Return every module of the package, by the tree.
+
+    pkgutil does not see properties/ in an editable installation.
     """
     files = [
         file.relative_to(ROOT).with_suffix("")
@@ -60,8 +66,9 @@ def submodules():
 
 
 def test_no_submodule_hides_a_public_name():
-    """Importing gatecheck.x binds x in the package: a submodule named like a function would take
-    its place.
+    """Importing gatecheck.x binds x in the package.
+
+    A submodule named like a function would take its place.
     """
     modules = submodules()
     assert {

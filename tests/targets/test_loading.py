@@ -1,6 +1,4 @@
-"""From the name of a target to an implementation: every form, every error, and what loading leaves
-behind.
-"""
+"""Loading of targets by name: every form, every error, no lasting side effects."""
 
 import importlib
 import json
@@ -54,8 +52,9 @@ class Exits(Mine):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder, with a file `mine.py` in it; what loading a target leaves in this process
-    is undone.
+    """Make a current folder with a file `mine.py`.
+
+    Side effects of loading a target in this process are undone.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
@@ -192,11 +191,11 @@ def test_a_class_may_be_made_with_options():
     [
         (
             "torch.nn:GRU(biass=False)",
-            "biass=False is no option of torch.nn here; there is, by default, bias=True",
+            "biass=False is not an option of torch.nn here; the options are, by default, bias=True",
         ),
-        ("torch.nn:GRU(bias=0)", "bias=0 is no option"),
-        ("torch.nn:GRU(bias=None)", "bias=None is no option"),
-        ("torch.nn:GRU(device='cpu')", "device='cpu' is no option"),
+        ("torch.nn:GRU(bias=0)", "bias=0 is not an option"),
+        ("torch.nn:GRU(bias=None)", "bias=None is not an option"),
+        ("torch.nn:GRU(device='cpu')", "device='cpu' is not an option"),
         ("torch.nn:GRU(False)", "should be written MODULE:CLASS or MODULE:CLASS"),
         ("torch.nn:GRU(bias=x)", "should be written MODULE:CLASS or"),
         ("torch.nn:GRU(bias=False", "should be written MODULE:CLASS or"),
@@ -204,7 +203,10 @@ def test_a_class_may_be_made_with_options():
         ("torch.nn:(bias=False)", "should be written MODULE:CLASS or"),
         ("torch.nn:GRU(**{'bias': False})", "None="),
         ("torch.nn:Linear(bias=False)", "torch.nn:Linear is not a recurrent class"),
-        ("keras.layers:GRU(use_bias=False)", "use_bias=False is no option of keras.layers here"),
+        (
+            "keras.layers:GRU(use_bias=False)",
+            "use_bias=False is not an option of keras.layers here",
+        ),
     ],
 )
 def test_options_that_make_no_sense(target, fragment):
@@ -293,7 +295,7 @@ print(json.dumps(said))
 
 
 def test_a_framework_that_is_not_installed_is_named_with_its_extra():
-    """In a process of its own, whose imports nobody else has."""
+    """In a separate process, whose imports are its own."""
     targets = json.dumps({missing: target for missing, (target, _) in EXTRAS.items()})
     said = json.loads(
         subprocess.run(

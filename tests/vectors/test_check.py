@@ -1,6 +1,4 @@
-"""Answers to vectors are judged, what is wrong with them is named, and nothing in the folder is
-believed.
-"""
+"""Answers to vectors: judged, faults named, and the folder not trusted."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ from gatecheck.vectors.files import parsed_json, parsed_npz
 
 
 def gk(*arguments):
-    """Exit status and output of a command; anything but a clean exit is a failure of the test."""
+    """Return exit status and output of a command that must exit cleanly."""
     done = CliRunner().invoke(main, ["vectors", *map(str, arguments)], env={"COLUMNS": "200"})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
     return done.exit_code, done.output
@@ -35,7 +33,7 @@ def gk(*arguments):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A folder of two cases of an RNN, exported once."""
+    """Export a folder of two cases of an RNN, once."""
     folder = tmp_path_factory.mktemp("exported") / "rnn"
     export(folder, readme=readme, cells=["rnn"], convention="pytorch", cases=2)
     return folder
@@ -43,7 +41,7 @@ def exported(tmp_path_factory):
 
 @pytest.fixture
 def folder(exported, tmp_path):
-    """A folder of two cases of an RNN, of a test's own, answered rightly."""
+    """Return a separate folder of two cases of an RNN, answered correctly."""
     shutil.copytree(exported, tmp_path / "v")
     (tmp_path / "v" / "answers").mkdir()
     for name in ("rnn-1", "rnn-2"):
@@ -52,7 +50,7 @@ def folder(exported, tmp_path):
 
 
 def right(folder, name, dtype="float32"):
-    """A right answer: what is expected, rounded."""
+    """Return a correct answer: what is expected, rounded."""
     with np.load(folder / "cases" / f"{name}.npz") as file:
         return {
             k.removeprefix("expected."): file[k].astype(dtype)
@@ -74,14 +72,14 @@ def answer(folder, name="rnn-1", **changed):
 
 def test_answers_in_json_of_any_spelling(folder):
     arrays = right(folder, "rnn-1")
-    spelled = {k: v.tolist() for k, v in arrays.items()}
-    spelled["y"] = {
+    written = {k: v.tolist() for k, v in arrays.items()}
+    written["y"] = {
         "shape": list(arrays["y"].shape),
         "values": [v.hex() for v in arrays["y"].ravel().tolist()],
     }
-    spelled["hT"] = [[repr(v) for v in row] for row in arrays["hT"].tolist()]
+    written["hT"] = [[repr(v) for v in row] for row in arrays["hT"].tolist()]
     (folder / "answers" / "rnn-1.npz").unlink()
-    (folder / "answers" / "rnn-1.json").write_text(json.dumps(spelled))
+    (folder / "answers" / "rnn-1.json").write_text(json.dumps(written))
     assert check(folder).ok
 
 
@@ -183,14 +181,14 @@ def test_files_that_the_manifest_does_not_name_are_named(folder):
 
 
 def test_nothing_is_certified_before_there_is_something_to_judge(folder, monkeypatch):
-    """It is what takes long, and a case that comes from elsewhere may be large."""
+    """It takes long, and a case that comes from elsewhere may be large."""
     certified = []
 
-    def recorded(case):
+    def record(case):
         certified.append(case.sizes)
         return certified_results(case)
 
-    monkeypatch.setattr(vectors, "certified_results", recorded)
+    monkeypatch.setattr(vectors, "certified_results", record)
     answer(folder, hT=None)
     found = check(folder)
     assert [c.outcome for c in found.cases] == ["malformed", "passed"]
@@ -201,7 +199,7 @@ def test_nothing_is_certified_before_there_is_something_to_judge(folder, monkeyp
     assert len(certified) == 1
 
 
-# ---- nothing is believed
+# ---- nothing is trusted
 
 
 def sealed(folder, path, data):
@@ -232,7 +230,8 @@ def test_an_expected_value_that_was_tampered_with_does_not_matter(folder):
     found = check(folder)
     assert found.ok
     assert found.notes == [
-        "rnn-1: its files say otherwise than was recomputed, and are not believed, about y, the tolerance of dx"
+        "rnn-1: its files differ from what was recomputed, and are ignored, "
+        "in y, the tolerance of dx"
     ]
     answer(folder, y=zeros["y"].astype("float32"), dx=zeros["dx"].astype("float32"))
     assert [c.outcome for c in check(folder).cases] == ["failed", "passed"]
@@ -290,7 +289,11 @@ def lies(shape):
         ("json", b'{"y": [[1, 2], [3]]}', "'y' is ragged"),
         ("json", b'{"y": [true]}', "'y' holds True, which is not a number"),
         ("json", b'{"y": ["1.0x"]}', "which is not a number"),
-        ("json", b'{"y": {"shape": [-1], "values": []}}', "'y' has shape a list, which is none"),
+        (
+            "json",
+            b'{"y": {"shape": [-1], "values": []}}',
+            "'y' has shape a list, which is not a shape",
+        ),
         (
             "json",
             b'{"y": {"shape": [3], "values": [1]}}',
@@ -327,7 +330,7 @@ def test_a_hostile_answer_is_one_line(folder, ending, data, message):
         ),
         (
             lambda m: m["cases"][0]["files"].update({"cases/rnn-1.npz": 3}),
-            "a checksum that is none",
+            "a checksum that is not 64 hexadecimal digits",
         ),
         (lambda m: m["cases"][0].update(cell="lstm-layers999999999"), "which is more than 64"),
         (lambda m: m["cases"][0].update(cell="gru-before"), "cannot express a GRU"),

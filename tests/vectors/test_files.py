@@ -1,5 +1,6 @@
-"""Whatever the files of a folder of vectors hold, checking it ends in a result or in one line, and
-wrong answers never pass.
+"""Fuzzing of a folder of vectors.
+
+Whatever its files hold, checking it ends in a result or in one line, and wrong answers never pass.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ ODD += [
     {"shape": [0] * 8, "values": []},
     {"shape": [-1], "values": [1]},
 ]
-"""What may stand in JSON where something else belongs."""
+"""Values to put into JSON where something else belongs."""
 
 TEXTS = [
     b"NaN",
@@ -60,7 +61,7 @@ TEXTS = [
 
 
 def places(value, path=()):
-    """The path to every value in JSON."""
+    """Yield the path to every value in JSON."""
     if path:
         yield path
     if isinstance(value, dict | list):
@@ -69,28 +70,28 @@ def places(value, path=()):
 
 
 def in_bytes(rng, data):
-    """Some bytes changed, left out, doubled or replaced."""
-    found = bytearray(data)
+    """Return the data with some bytes changed, left out, doubled or replaced."""
+    damaged = bytearray(data)
     for _ in range(rng.choice([1, 2, 20])):
-        at = rng.randrange(len(found))
+        at = rng.randrange(len(damaged))
         match rng.randrange(4):
             case 0:
-                found[at] ^= 1 << rng.randrange(8)
+                damaged[at] ^= 1 << rng.randrange(8)
             case 1:
-                del found[at : at + rng.choice([1, 50, 5000])]
-                found = found or bytearray(b" ")
+                del damaged[at : at + rng.choice([1, 50, 5000])]
+                damaged = damaged or bytearray(b" ")
             case 2:
-                found[at:at] = found[rng.randrange(len(found)) :][:300]
+                damaged[at:at] = damaged[rng.randrange(len(damaged)) :][:300]
             case 3:
-                found[at : at + 1] = rng.choice(TEXTS)
-    return bytes(found)
+                damaged[at : at + 1] = rng.choice(TEXTS)
+    return bytes(damaged)
 
 
 def in_json(rng, data):
-    """A value in JSON replaced, left out or moved to another name."""
-    whole = json.loads(data)
-    *above, last = rng.choice(list(places(whole)))
-    parent = whole
+    """Return JSON with a value replaced, left out or moved to another name."""
+    document = json.loads(data)
+    *above, last = rng.choice(list(places(document)))
+    parent = document
     for key in above:
         parent = parent[key]
     match rng.randrange(4):
@@ -102,11 +103,14 @@ def in_json(rng, data):
             )
         case _:
             parent[last] = rng.choice(ODD)
-    return json.dumps(whole).encode()
+    return json.dumps(document).encode()
 
 
 def in_npz(rng, data):
-    """An array of another dtype, shape or name, or with other numbers."""
+    """Return an ``.npz`` with one array changed.
+
+    Its dtype, shape, name or numbers are changed.
+    """
     with np.load(io.BytesIO(data)) as file:
         arrays = dict(file)
     name = rng.choice(sorted(arrays))
@@ -140,7 +144,10 @@ def in_npz(rng, data):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A folder of one case, what its files hold, and a right answer in both spellings."""
+    """Export a folder of one case.
+
+    With it come the contents of its files, and a correct answer in both formats.
+    """
     folder = tmp_path_factory.mktemp("fuzzed") / "v"
     export(folder, readme=readme, cells=["rnn"], cases=1)
     (folder / "answers").mkdir()
@@ -151,25 +158,27 @@ def exported(tmp_path_factory):
             if k.startswith("expected.")
         }
     np.savez(folder / "answers" / f"{CASE}.npz", **right)
-    kept = {
+    contents = {
         path: (folder / path).read_bytes()
         for path in ("manifest.json", f"cases/{CASE}.npz", f"cases/{CASE}.json")
     }
-    kept[f"answers/{CASE}.npz"] = (folder / "answers" / f"{CASE}.npz").read_bytes()
-    kept[f"answers/{CASE}.json"] = json.dumps({k: v.tolist() for k, v in right.items()}).encode()
-    return folder, kept, right
+    contents[f"answers/{CASE}.npz"] = (folder / "answers" / f"{CASE}.npz").read_bytes()
+    contents[f"answers/{CASE}.json"] = json.dumps(
+        {k: v.tolist() for k, v in right.items()}
+    ).encode()
+    return folder, contents, right
 
 
 def restored(folder, kept, path):
-    """The folder as it was, answered in the spelling of a path, or else in .npz."""
-    spelling = "json" if path == f"answers/{CASE}.json" else "npz"
+    """Restore the folder, answered in the format of a path, or else in ``.npz``."""
+    ending = "json" if path == f"answers/{CASE}.json" else "npz"
     for name, data in kept.items():
         (folder / name).write_bytes(data)
-    (folder / "answers" / f"{CASE}.{'npz' if spelling == 'json' else 'json'}").unlink()
+    (folder / "answers" / f"{CASE}.{'npz' if ending == 'json' else 'json'}").unlink()
 
 
 def resealed(folder, kept, path, data):
-    """The manifest as if a file of a case had been exported so, and that file alone."""
+    """Rewrite the manifest as if a file of a case, and it alone, were exported so."""
     manifest = json.loads(kept["manifest.json"])
     manifest["cases"][0]["files"][path] = hashlib.sha256(data).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -180,7 +189,7 @@ def resealed(folder, kept, path, data):
 
 
 def outcome(folder):
-    """What a check finds, or the error in which it ends."""
+    """Return what a check finds, or the error that it raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:

@@ -1,6 +1,4 @@
-"""What the weights in a file are held against: a case with nothing zero, its exact parameters, and
-what our cells compute with them.
-"""
+"""Fixtures for comparing weights of a file with a case and gatecheck's own cells."""
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ SIZES = Sizes(T=6, B=2, D=3, H=4)
 
 @pytest.fixture
 def case_of():
-    """A case of a cell without initial states; no two sizes are equal."""
+    """Return a function that draws a case without initial states; all sizes differ."""
     return lambda name, dtype="float64": draw(
         as_cell(name), SIZES, seed=0, dtype=dtype, absent=("h0", "c0")
     )
@@ -24,7 +22,7 @@ def case_of():
 
 @pytest.fixture
 def same_weights():
-    """Holds a layer against a case, to the bit."""
+    """Return a check that a layer is bitwise equal to a case."""
 
     def check(layer, case):
         assert (layer.cell, layer.D, layer.H) == (case.cell, SIZES.D, SIZES.H)
@@ -38,7 +36,7 @@ def same_weights():
 
 @pytest.fixture
 def ours():
-    """The outputs y of a layer by the equations, and by the kernels where there are any."""
+    """Return a function that computes y of a layer by equations, checked by kernels."""
 
     def outputs(layer, x):
         arrays = {"x": np.asarray(x, np.float64), **layer.params}

@@ -1,6 +1,4 @@
-"""Files that are damaged, of another format, larger than they look, or written to harm: one line
-each, and no code of theirs is run.
-"""
+"""Damaged, oversized or malicious files give a one-line error, and no code is run."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ ARRAYS = {
 
 
 class Evil:
-    """Would leave a file behind where it is unpickled."""
+    """Object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -59,7 +57,7 @@ def npy(shape, content=b"", dtype="<f4"):
 
 
 def write(path):
-    """The arrays above in the format that the name ends in."""
+    """Write the arrays above in the format of the suffix."""
     match path.suffix:
         case ".npz":
             np.savez(path, **ARRAYS)
@@ -97,7 +95,7 @@ def write(path):
 
 
 def complaint(path):
-    """What an error of ours says, and nothing where the layer is read."""
+    """Return gatecheck's error message for a file, empty if the layer is read."""
     try:
         assert load(path).cell.kind == "rnn"
     except GatecheckError as error:
@@ -136,19 +134,19 @@ def test_what_is_missing_empty_another_format_or_cut(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_damage_is_an_error_of_ours(tmp_path, suffix):
-    """A file with any byte changed is read or refused."""
+    """A file with any byte changed is read or refused with a one-line message."""
     path = tmp_path / f"w{suffix}"
     write(path)
     whole, rng = path.read_bytes(), np.random.default_rng(0)
-    seen = 0
+    refusals = 0
     for _ in range(60):
         at = int(rng.integers(len(whole)))
         path.write_bytes(whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :])
         message = complaint(path)
-        seen += bool(message)
+        refusals += bool(message)
         assert "\n" not in message
         assert message.count("is damaged") <= 1
-    assert seen > 2
+    assert refusals > 2
 
 
 def test_a_nan_that_signals_is_no_warning(tmp_path):
@@ -170,7 +168,7 @@ def test_a_file_that_unpacks_to_too_much(tmp_path, suffix, monkeypatch):
     write(path)
     for module in (stored, numpy_files, keras_files, tensor_files):
         monkeypatch.setattr(module, "LIMIT", 200)
-    # An archive before anything in it is unpacked; ONNX holds its arrays as they are.
+    # An archive is refused before it is unpacked; ONNX stores its arrays uncompressed.
     if suffix != ".onnx":
         refused(
             path,
@@ -205,7 +203,7 @@ def test_a_small_archive_that_declares_much(tmp_path):
     zipped(path, a__npy=npy((2**40,)))
     refused(path, "a is cut off or damaged: its shape .* is 4,398,046,511,104 bytes, but 0 follow")
     zipped(path, a__npy=npy((-1, -4), bytes(16)))
-    refused(path, r"a is damaged: its shape \(-1, -4\) is none")
+    refused(path, r"a is damaged: its shape \(-1, -4\) is negative")
     zipped(path, a__npy=npy((3,), bytes(16)))
     refused(path, "its shape .* is 12 bytes, but 16 follow")
 
@@ -220,7 +218,8 @@ def test_objects_are_not_unpickled(tmp_path):
         torch.save(at, tmp_path / "w.pt")
         refused(
             tmp_path / "w.pt",
-            r"it holds Python objects \(io.open\), and unpickling those would run code: save module.state_dict",
+            r"it holds Python objects \(io.open\), and unpickling those would run code: "
+            r"save module.state_dict",
         )
     assert not trace.exists()
 
@@ -231,10 +230,10 @@ def test_arrays_come_in_the_order_of_bytes_of_this_machine(tmp_path):
         a=np.arange(3, dtype=">f4"),
         b=np.asfortranarray(np.arange(6.0).reshape(2, 3)),
     )
-    found = read_arrays(tmp_path / "w.npz")
-    assert found["a"].dtype.isnative
-    assert found["a"].tolist() == [0, 1, 2]
-    assert found["b"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    arrays = read_arrays(tmp_path / "w.npz")
+    assert arrays["a"].dtype.isnative
+    assert arrays["a"].tolist() == [0, 1, 2]
+    assert arrays["b"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 # ---- PyTorch
@@ -314,10 +313,10 @@ def test_bfloat16_as_keras_writes_it(tmp_path):
     x = np.linspace(-3, 3, 7).astype(ml_dtypes.bfloat16)
     with h5py.File(tmp_path / "w.h5", "w") as file:
         file.create_dataset("a", data=x).attrs["dtype"] = "bfloat16"
-        file.create_dataset("b", data=x)  # two bytes of anything
-    found = files.read(tmp_path / "w.h5")
-    assert found.arrays["a"].tolist() == x.astype(float).tolist()
-    assert found.left_out == {"b": "of |V2"}
+        file.create_dataset("b", data=x)  # two bytes of unknown meaning
+    contents = files.read(tmp_path / "w.h5")
+    assert contents.arrays["a"].tolist() == x.astype(float).tolist()
+    assert contents.left_out == {"b": "of |V2"}
 
 
 def test_hdf5_reads_its_own_file_alone(tmp_path):
@@ -334,9 +333,9 @@ def test_hdf5_reads_its_own_file_alone(tmp_path):
         layout[:] = h5py.VirtualSource(str(secret), "a", (4,))
         file.create_virtual_dataset("virtual", layout)
         file.create_dataset("raw", (8,), "u1", external=[(str(secret), 0, 8)])
-    found = files.read(path)
-    assert list(found.arrays) == ["mine"]
-    assert set(found.left_out) == {"text", "virtual", "raw"}
+    contents = files.read(path)
+    assert list(contents.arrays) == ["mine"]
+    assert set(contents.left_out) == {"text", "virtual", "raw"}
     with h5py.File(path, "w") as file:
         file.create_dataset("a", (2**40,), "f4", chunks=(1024,))
     assert path.stat().st_size < 10_000

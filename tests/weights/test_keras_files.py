@@ -1,4 +1,4 @@
-"""Files that Keras writes: the weights come back exactly, with what the configuration says of them."""
+"""Files that Keras writes: weights and configuration are read exactly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatecheck.weights import load
 
 D, H = 3, 4
 
-# NumPy's complaint about PyTorch's tensors, which Keras copies.
+# NumPy warns about PyTorch's tensors when Keras copies them.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
@@ -47,15 +47,15 @@ def test_a_model_of_keras(tmp_path, keras, name, suffix, case_of, same_weights, 
         model.save_weights(path)
     else:
         model.save(path)
-    # no configuration there says so
+    # These files have no configuration that shows the cell.
     plain = suffix == ".weights.h5" and name in ("rnn-relu", "gru-hard6")
-    found = load(path, cell=name if plain else None)
-    same_weights(found, case)
+    loaded = load(path, cell=name if plain else None)
+    same_weights(loaded, case)
     expected = np.asarray(keras.ops.convert_to_numpy(layer(np.swapaxes(case["x"], 0, 1)))).swapaxes(
         0, 1
     )
     # In float32: a few hundred roundings of numbers below one.
-    np.testing.assert_allclose(ours(found, case["x"]), expected, atol=3e-5)
+    np.testing.assert_allclose(ours(loaded, case["x"]), expected, atol=3e-5)
 
 
 def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
@@ -66,24 +66,25 @@ def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
     inner = keras.layers.RNN([keras.layers.LSTMCell(2), keras.layers.LSTMCell(6)], name="stack")
     model = keras.Sequential([keras.Input((None, 3)), both, gelu, inner])
     model.save(tmp_path / "m.keras")
-    found = {
+    layers = {
         one.label: one
         for one in (load(tmp_path / "m.keras", layer=label) for label in KERAS_LABELS)
     }
-    assert [(one.cell.name, one.D, one.H, one.reverse) for one in found.values()] == [
+    assert [(one.cell.name, one.D, one.H, one.reverse) for one in layers.values()] == [
         ("gru-before", 3, 4, False),
         ("gru-before", 3, 4, True),
         ("lstm", 5, 2, False),
         ("lstm", 2, 6, False),
     ]
     kernel = keras.ops.convert_to_numpy(both.backward_layer.cell.kernel)
-    np.testing.assert_array_equal(found[KERAS_LABELS[1]].params["W"][:, 8:], kernel[:, 8:])
+    np.testing.assert_array_equal(layers[KERAS_LABELS[1]].params["W"][:, 8:], kernel[:, 8:])
     with pytest.raises(
         UsageError,
-        match=r"layers.lstm.cell: a LSTM with the activations gelu and sigmoid, and no cell of gatecheck has",
+        match=r"layers.lstm.cell: a LSTM with the activations gelu and sigmoid, "
+        "which gatecheck does not support",
     ):
         load(tmp_path / "m.keras", layer="layers.lstm.cell")
-    # without a configuration, and without biases, it may reset before or after
+    # Without a configuration and without biases the GRU may reset before or after.
     model.save_weights(tmp_path / "m.weights.h5")
     with pytest.raises(
         UsageError, match="a gru as in keras, or a gru-before as in keras; say --cell"
@@ -95,7 +96,7 @@ def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
 
 
 def test_a_class_of_the_users_own_is_none_of_keras_until_its_cell_is_said(tmp_path, keras):
-    class LSTMCell(keras.layers.LSTMCell):  # by the name of one of Keras's
+    class LSTMCell(keras.layers.LSTMCell):  # has the name of one of Keras's classes
         pass
 
     backwards = keras.layers.LSTM(4, return_sequences=True, go_backwards=True)
@@ -107,14 +108,14 @@ def test_a_class_of_the_users_own_is_none_of_keras_until_its_cell_is_said(tmp_pa
     assert load(tmp_path / "m.keras", layer="layers.rnn.cell", cell="lstm").H == 5
     with pytest.raises(
         UsageError,
-        match=r"layers.rnn.cell is no RNN, GRU or LSTM as far as the file says; --cell can say what it is",
+        match=r"layers.rnn.cell is not an RNN, GRU or LSTM according to the file; say --cell",
     ):
         load(tmp_path / "m.keras", layer="layers.rnn.cell")
 
 
 @pytest.mark.parametrize(("version", "cell"), [("2.4.0", "gru-hard5"), ("3.0.1", "gru-hard6")])
 def test_the_hard_sigmoid_of_keras_2_is_another(tmp_path, version, cell):
-    """A file as Keras 2 wrote it, by hand: Keras 2 needs a Python of its time."""
+    """The file imitates one of Keras 2, which needs an old Python."""
     own = {
         "name": "enc",
         "units": 4,

@@ -1,6 +1,4 @@
-"""Layers among arrays: every convention is found by its names and shapes, what fits two is said,
-and what only looks like one is left.
-"""
+"""Layers of all conventions are found by names and shapes, ambiguities reported."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ EVERY = [
     if kind_of(cell) in spelling.layouts
 ]
 
-# What a layer has to be called where its arrays could be a dense layer's.
+# Required names of layers whose arrays could be a dense layer's.
 SCOPE = {
     ("haiku", "rnn"): "vanilla_rnn",
     ("haiku", "lstm"): "lstm_1",
@@ -41,7 +39,7 @@ SCOPE = {
     ("tensorflow1", "lstm"): "lstm_cell",
 }
 
-# What arrays alone do not tell: the cells that they may be.
+# Cells that arrays alone do not distinguish.
 OPEN = {("onnx", kind): {"gru", "gru-before"} for kind in ("gru", "gru-before")}
 
 
@@ -57,7 +55,7 @@ def arrays_of(cell, spelling, prefix, seed=0):
 
 
 def dense(prefix=""):
-    """Arrays of layers that are not recurrent, in which sizes fit by chance."""
+    """Return arrays of layers that are not recurrent, whose sizes fit by chance."""
     names = {
         "kernel": (H + D, 4 * H),
         "bias": (4 * H,),
@@ -76,29 +74,29 @@ def test_every_convention_is_found_among_other_arrays(cell, spelling):
     key = (spelling.name, kind_of(cell))
     scope = f"model/{SCOPE.get(key, 'enc')}"
     arrays = dense("model/") | arrays_of(cell, spelling, f"{scope}/")
-    found = {one.cell.name: one for one in find_layers(arrays)}
-    own = OWN_CELLS.get(key, cell)
-    layer = found[replace(own, forget_bias=0.0).name]
-    assert set(found) == OPEN.get(key, {layer.cell.name})
-    # the same here
+    layers = {one.cell.name: one for one in find_layers(arrays)}
+    declared = OWN_CELLS.get(key, cell)
+    layer = layers[replace(declared, forget_bias=0.0).name]
+    assert set(layers) == OPEN.get(key, {layer.cell.name})
+    # Paddle's layouts are those of PyTorch.
     assert layer.convention == {"paddle": "pytorch", "paddle-cell": "pytorch-cell"}.get(
         spelling.name, spelling.name
     )
     assert (layer.name, layer.D, layer.H) == (scope.replace("/", "."), D, H)
     expected = {k: a.astype(float) for k, a in params_of(cell, spelling).items()}
-    if own.forget_bias:
-        block(cell, expected["b"], "f")[...] += own.forget_bias
+    if declared.forget_bias:
+        block(cell, expected["b"], "f")[...] += declared.forget_bias
     assert any(
         "1 was added to the bias of its forget gate" in note for note in layer.notes
-    ) == bool(own.forget_bias)
+    ) == bool(declared.forget_bias)
     assert set(layer.params) == set(expected)
     for name, a in expected.items():
         np.testing.assert_array_equal(layer.params[name], a)
-    # Told its cell and its convention it is found under any name, as just this.
-    (told,) = (
+    # With cell and convention given, exactly this layer is found, under any name.
+    (explicit,) = (
         one for one in find_layers(arrays, cell=cell, convention=spelling) if one.name == layer.name
     )
-    assert (told.cell, told.convention) == (cell, spelling.name)
+    assert (explicit.cell, explicit.convention) == (cell, spelling.name)
 
 
 @pytest.mark.parametrize("write", ["{}:0", "{}.value", "['{}']", "|{}"])
@@ -156,9 +154,9 @@ def test_options_that_have_arrays_of_their_own(name, spelling):
 )
 def test_the_layers_and_directions_of_a_network(spelling, labels):
     cell = as_cell("lstm-layers2-bidirectional")
-    found = find_layers(arrays_of(cell, CONVENTIONS[spelling], ""))
-    assert [one.label for one in found] == labels
-    for one, tag in zip(found, cell.tags, strict=True):
+    layers = find_layers(arrays_of(cell, CONVENTIONS[spelling], ""))
+    assert [one.label for one in layers] == labels
+    for one, tag in zip(layers, cell.tags, strict=True):
         assert one.reverse == ("reverse" in tag)
         np.testing.assert_array_equal(
             one.params["U"], params_of(cell, CONVENTIONS[spelling])[f"U{tag}"]
@@ -168,9 +166,9 @@ def test_the_layers_and_directions_of_a_network(spelling, labels):
 def test_both_directions_in_one_array_and_by_name():
     cell = as_cell("rnn-bidirectional")
     for spelling, labels in (("onnx", ["n", "n.reverse"]), ("flax", ["n", "n.reverse"])):
-        found = find_layers(arrays_of(cell, CONVENTIONS[spelling], "n/"))
-        assert [one.label for one in found] == labels
-        for one, tag in zip(found, cell.tags, strict=True):
+        layers = find_layers(arrays_of(cell, CONVENTIONS[spelling], "n/"))
+        assert [one.label for one in layers] == labels
+        for one, tag in zip(layers, cell.tags, strict=True):
             np.testing.assert_array_equal(
                 one.params["U"], params_of(cell, CONVENTIONS[spelling])[f"U{tag}"]
             )
@@ -187,7 +185,10 @@ def torch_like(prefix="", name="lstm", **changed):
 
 def test_a_choice_lists_what_is_there(tmp_path):
     path = saved(tmp_path, **torch_like("encoder.lstm."), **torch_like("decoder/gru/", "gru"))
-    listed = r"encoder.lstm.l0 \(lstm, D=3, H=4, as in pytorch\), decoder.gru.l0 \(gru, D=3, H=4, as in pytorch\)"
+    listed = (
+        r"encoder.lstm.l0 \(lstm, D=3, H=4, as in pytorch\), "
+        r"decoder.gru.l0 \(gru, D=3, H=4, as in pytorch\)"
+    )
     with pytest.raises(UsageError, match=listed + "; say --layer NAME"):
         load(path)
     with pytest.raises(UsageError, match=f"has no layer middle; it holds {listed}"):
@@ -211,7 +212,8 @@ def test_where_arrays_do_not_tell(tmp_path):
     path = saved(tmp_path, **arrays)
     with pytest.raises(
         UsageError,
-        match="those of a gru as in canonical, or a gru-before as in canonical; say --cell or --convention",
+        match="those of a gru as in canonical, or a gru-before as in canonical; "
+        "say --cell or --convention",
     ):
         load(path)
     assert load(path, cell="gru").params["c_n"].shape == (H,)
@@ -225,7 +227,7 @@ def test_a_bias_that_is_missing_is_said(tmp_path):
     assert layer.notes == ("a.bias_hh_l0: not in the file, and taken as zero",)
     np.testing.assert_array_equal(layer.params["b"], arrays["a.bias_ih_l0"])
     gates = arrays_of(as_cell("lstm"), CONVENTIONS["flax"], "")
-    del gates["hf/bias"]  # one gate's alone is damage
+    del gates["hf/bias"]  # a single missing bias is damage
     assert find_layers(gates) == []
 
 
@@ -238,22 +240,22 @@ BAD = {
     ),
     "shape": (
         {"a.bias_ih_l0": np.ones(15)},
-        r"a.bias_ih_l0 \(15,\), .* have the names of pytorch's, but fit no cell of it",
+        r"a.bias_ih_l0 \(15,\), .* are named as in pytorch, but fit none of its cells",
     ),
-    "square": ({"a.weight_hh_l0": np.ones((14, 4))}, "fit no cell of it"),
-    "flat": ({"a.weight_ih_l0": np.ones(48)}, "fit no cell of it"),
-    "scalar": ({"a.weight_hh_l0": np.ones(())}, "fit no cell of it"),
-    "empty": ({"a.weight_ih_l0": np.ones((16, 0))}, "fit no cell of it"),
-    "quantised": ({"a.weight_ih_l0": np.ones((16, 3), "int8")}, r"a.weight_ih_l0 int8 \(16, 3\)"),
+    "square": ({"a.weight_hh_l0": np.ones((14, 4))}, "fit none of its cells"),
+    "flat": ({"a.weight_ih_l0": np.ones(48)}, "fit none of its cells"),
+    "scalar": ({"a.weight_hh_l0": np.ones(())}, "fit none of its cells"),
+    "empty": ({"a.weight_ih_l0": np.ones((16, 0))}, "fit none of its cells"),
+    "quantized": ({"a.weight_ih_l0": np.ones((16, 3), "int8")}, r"a.weight_ih_l0 int8 \(16, 3\)"),
     "complex": (
         {"a.weight_ih_l0": np.ones((16, 3), "complex64")},
         r"a.weight_ih_l0 complex64 \(16, 3\)",
     ),
     "of three": (
         {f"b/{k}": np.ones((3, 4, 4)) for k in "WR"} | NO_LSTM,
-        r"b.W \(3, 4, 4\), b.R \(3, 4, 4\) have the names of onnx's",
+        r"b.W \(3, 4, 4\), b.R \(3, 4, 4\) are named as in onnx",
     ),
-    "twice": ({"a/weight_ih_l0": np.ones((16, 3))}, "one name but for separators, a.weight_ih_l0"),
+    "twice": ({"a/weight_ih_l0": np.ones((16, 3))}, "in separators only: a.weight_ih_l0"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Parameters of Flax, Equinox and Haiku, as one saves them: under the names that JAX gives them."""
+"""Saved parameters of Flax, Equinox and Haiku, under the names that JAX gives."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def test_a_layer_of_flax(tmp_path, name, cell, mark, case_of, same_weights, ours
     x = np.swapaxes(case["x"], 0, 1)
     variables = module.init(jax.random.key(0), x)
     leaves = jax.tree_util.tree_flatten_with_path(variables)
-    spelled = {
+    arrays = {
         f"params/cell/{k}": a for k, a in CONVENTIONS["flax"].spell(case.cell, case.params).items()
     }
     paths = ["/".join(key.key for key in path) for path, _ in leaves[0]]
-    y = module.apply(jax.tree_util.tree_unflatten(leaves[1], [spelled[p] for p in paths]), x)
+    y = module.apply(jax.tree_util.tree_unflatten(leaves[1], [arrays[p] for p in paths]), x)
     write = {
         "/": lambda p: p,
         ".": lambda p: p.replace("/", "."),
         "keystr": lambda p: "".join(f"['{k}']" for k in p.split("/")),
     }[mark]
-    np.savez(tmp_path / "p.npz", **{write(p): spelled[p] for p in paths})
+    np.savez(tmp_path / "p.npz", **{write(p): arrays[p] for p in paths})
     layer = load(tmp_path / "p.npz")
     assert (layer.label, layer.convention) == ("params.cell", "flax")
     same_weights(layer, case)
@@ -72,8 +72,8 @@ def test_what_haiku_adds_at_run_time_is_added(tmp_path, label, core, cell, case_
     x = case_of(cell, "float32")["x"][:1]
 
     def first(x_t):
-        made = getattr(hk, core)(4)
-        return made(x_t, made.initial_state(2))[0]
+        module = getattr(hk, core)(4)
+        return module(x_t, module.initial_state(2))[0]
 
     net = hk.without_apply_rng(hk.transform(first))
     shapes = jax.eval_shape(net.init, jax.random.key(2), x[0])

@@ -1,4 +1,4 @@
-"""Recurrent nodes of ONNX files as layers with weights."""
+"""Recurrent nodes of ONNX files are read as layers with weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPTIONS = {
 
 
 def saved(path, cell, weights, **options):
-    """A model of one node, with its weights and another array as initialisers."""
+    """Save a model of one node, with its weights and another array as initializers."""
     onnx = pytest.importorskip("onnx")
     helper, array = onnx.helper, onnx.numpy_helper.from_array
     inputs = ["X", "w", "r", "b", *(["", "", "", "p"] if "P" in weights else [])]
@@ -69,7 +69,8 @@ def test_a_node_of_onnx(tmp_path, name, case_of, same_weights, ours):
     turn = slice(None, None, -1 if backwards else 1)
     np.testing.assert_allclose(ours(layer, case["x"][turn])[turn], y, atol=3e-5)
     with pytest.raises(
-        WeightsFileError, match=r"enc\.cell is a .*, as the file says, and no rnn-sigmoid"
+        WeightsFileError,
+        match=r"enc\.cell is a .* according to the file, but should be a rnn-sigmoid",
     ):
         load(path, cell="rnn-sigmoid")
 
@@ -87,6 +88,6 @@ def test_halves_and_nodes_that_no_cell_of_ours_computes(tmp_path, case_of):
     )
     saved(tmp_path / "m.onnx", case.cell, weights, clip=1.0)
     with pytest.raises(
-        WeightsFileError, match="/enc/cell was left out: it clips what goes into its activations"
+        WeightsFileError, match="/enc/cell was left out: it clips the arguments of its activations"
     ):
         load(tmp_path / "m.onnx")

@@ -1,6 +1,4 @@
-"""Files that PyTorch writes: the weights come back exactly, and our cells compute with them what it
-does.
-"""
+"""Files that PyTorch writes: weights are exact, and outputs agree with PyTorch's."""
 
 from __future__ import annotations
 
@@ -57,7 +55,7 @@ def test_a_layer_of_pytorch(tmp_path, name, suffix, case_of, same_weights, ours)
     with torch.no_grad():
         expected = net["encoder"]["rnn"](torch.from_numpy(case["x"].copy()))[0].numpy()
     np.testing.assert_allclose(ours(layer, case["x"]), expected, rtol=0, atol=1e-13)
-    if name != "rnn-relu":  # nothing but the activation is hidden from us
+    if name != "rnn-relu":  # the file shows everything but the activation
         same_weights(load(path), case)
     assert bool(load(path).notes) == name.startswith("rnn")
 

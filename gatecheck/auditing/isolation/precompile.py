@@ -1,5 +1,6 @@
-"""The first audit of one of our cells on a machine: while it compiles kernels for float32, another
-core compiles those for float64.
+"""Compilation in the background during the first audit of one of our cells.
+
+While the audit compiles kernels for float32, another core compiles those for float64.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from gatecheck.kernels import Builtin
 
 @contextmanager
 def compiling_beside(target: Builtin) -> Iterator[None]:
-    """Meanwhile another process fills the cache, if nothing is kept there yet, something can be,
-    and there is a core for it.
+    """Fill the kernel cache in another process while in this context.
 
-    A process that was started to audit one target of many has no other core. What both need at the
-    same time both compile, and either's is kept.
+    Only if the cache is empty and writable, and there is a core for it: a process that audits one
+    of many targets has no other core. Kernels that both processes need are compiled twice, and one
+    of the results is kept.
     """
-    # which imports Numba, and most targets are not ours
+    # Imports Numba, which most targets do not need.
     from gatecheck.kernels import gru, jit, lstm, rnn
 
     needed = {"rnn": rnn.backward, "gru": gru.backward, "lstm": lstm.backward}[target.cell.kind]
@@ -43,11 +44,12 @@ def compiling_beside(target: Builtin) -> Iterator[None]:
 
 
 def compile_float64(cell: Cell, options: dict[str, bool]) -> None:
-    """Compile what an audit needs in float64 and complex128, by making its checks that need the
-    most.
+    """Compile what an audit needs in float64 and complex128.
+
+    This runs the checks that need the most kernels.
     """
     end_with_parent()
-    warnings.simplefilter("ignore")  # the other process says what there is to say
+    warnings.simplefilter("ignore")  # the other process gives the same warnings
     target = audit.prepared(Builtin(cell, **options))
     audit.audit(
         target,

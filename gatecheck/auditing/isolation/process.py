@@ -1,4 +1,4 @@
-"""A target in a process of its own: whatever it does there is a finding, and the audit goes on."""
+"""Audits of a target in a separate process, which survive whatever it does."""
 
 from __future__ import annotations
 
@@ -44,36 +44,38 @@ from gatecheck.targets import loading
 R = TypeVar("R")
 
 TIMEOUT_S = 60.0
-"""How long a check may take, in seconds."""
+"""Time limit of a check, in seconds."""
 
 STARTING_S = 60.0
-"""How long loading a target and the first check may take at least, in seconds: frameworks are
-imported, code is compiled.
+"""Minimum time limit for loading a target and for the first check, in seconds.
+
+Frameworks are imported then, and code is compiled.
 """
 
 MEMORY = 0.75
-"""Which share of the physical memory a target may have."""
+"""Share of the physical memory that a target may use."""
 
 GLIMPSE = 400
-"""How many bytes of what a target printed are looked at."""
+"""Number of bytes read of a target's output."""
 
 OURS = "builtin:"
-"""Our own cells need no process of their own."""
+"""Prefix of our own cells, which need no separate process."""
 
 
 class Isolation:
-    """A process in which a target is loaded and checked; it is started when it is needed, and again
-    when it was lost.
+    """A process in which a target is loaded and checked.
+
+    It is started on demand, and again after it was lost.
 
     Parameters
     ----------
     timeout
-        How long a check may take, in seconds.
+        Time limit of a check, in seconds.
     memory
-        How many bytes of data the process may have, where that can be limited; by default a share
-        of the physical memory.
+        Bytes of data that the process may have, where that can be limited; by default a share of
+        the physical memory.
     folder
-        Where it may write; by default where the system has temporary files.
+        Where it may write; by default the system's folder of temporary files.
     """
 
     def __init__(
@@ -107,13 +109,17 @@ class Isolation:
         self._folder.cleanup()
 
     def load(self, target: str, **asked: str | None) -> Any:
-        """What a target declares, without the target itself; parameters as of
-        :func:`gatecheck.loading.loading.load`.
+        """Return what a target declares, without the target itself.
+
+        Parameters
+        ----------
+        target, asked
+            See :func:`gatecheck.targets.loading.load`.
 
         Raises
         ------
         GatecheckError
-            As there; and a TargetError if the process did not survive it.
+            See there; and a TargetError if the process died.
         """
         self._loaded, self._found, self._printed_before = (target, asked), None, self._size()
         declared = self._load()
@@ -125,15 +131,17 @@ class Isolation:
             return replace(
                 declared,
                 notes=(
-                    f"its convention could not be found, since {lost}; its arrays are taken for canonical ones",
+                    f"its convention could not be found, since {lost}; "
+                    "its arrays are taken to be canonical",
                 ),
             )
         self._found = declared.convention, declared.cell
         return declared
 
     def ask(self, function: Callable[..., R], *arguments: Any) -> R:
-        """What a function of a module returns in the process, where
-        :func:`gatecheck.auditing.isolation.worker.loaded` is the target.
+        """Return the result of a function of a module that is called in the process.
+
+        There, :func:`gatecheck.auditing.isolation.worker.loaded` is the target.
 
         Raises
         ------
@@ -144,10 +152,9 @@ class Isolation:
         return self._ask(function, *arguments, within=max(self.timeout, STARTING_S))
 
     def _again(self) -> None:
-        """Start and load again, if need be."""
+        """Start the process and load the target again, if necessary."""
         if self._process is not None and self._process.exitcode is not None:
-            # what answered the last question was not the process that we started, but one that it
-            # did
+            # The last answer came from a process that the target's process had started.
             self._end()
         if self._process is None:
             self._load()
@@ -174,7 +181,7 @@ class Isolation:
         Raises
         ------
         Violation, TargetError
-            As in this process; a TargetLostError if the other was lost, and then the next check
+            As in this process; a TargetLostError if the process was lost. The next check then
             starts another.
         """
         try:
@@ -191,16 +198,19 @@ class Isolation:
         )
 
     def notes(self) -> list[str]:
-        """What to tell beside the findings: that the target printed, or that its memory was not
-        limited.
+        """Return notes that are not findings.
+
+        They state that the target printed, or that its memory was not limited.
         """
         printed = self._size() - self._printed_before
-        out = [] if sys.platform == "linux" else ["its memory is not limited on this system"]
+        notes = [] if sys.platform == "linux" else ["its memory is not limited on this system"]
         if printed > 0:
             first = (self._printed(self._printed_before) or [""])[0]
-            short = first[:60] + ("…" if len(first) > 60 else "")
-            out.append(f"it printed {printed:,} bytes, which are not shown; they begin: {short!r}")
-        return out
+            excerpt = first[:60] + ("…" if len(first) > 60 else "")
+            notes.append(
+                f"it printed {printed:,} bytes, which are not shown; they begin: {excerpt!r}"
+            )
+        return notes
 
     # ---- the process
 
@@ -219,15 +229,15 @@ class Isolation:
         ):  # an interrupt: what comes over the pipe would be the answer to another question
             self._end()
             raise
-        # not the end of the pipe, which a process that it started may have inherited
+        # The end of the pipe is not a sign: a process that the target started may hold it.
         if ready == [self._process.sentinel]:
             raise TargetLostError(self._fate())
         if answer is None:
             place = self._place_when_ended()
             raise TargetTimeoutError(f"did not return within {within:g} s{place}")
         self._first = self._first and function is worker.load
-        answer, said = answer
-        for warning in said:
+        answer, messages = answer
+        for warning in messages:
             warnings.warn(warning, GatecheckWarning, stacklevel=2)
         if not isinstance(answer, worker.Failure):
             result: R = answer
@@ -252,7 +262,7 @@ class Isolation:
         self._first = True
 
     def _end(self) -> None:
-        """End the process and all that it started."""
+        """End the process and all processes that it started."""
         if self._process is None:
             return
         self._process.kill()
@@ -265,7 +275,7 @@ class Isolation:
         self._process = self._connection = None
 
     def _fate(self) -> str:
-        """How the process came to its end, which it has; the next question starts another."""
+        """Describe how the process ended; the next call starts another."""
         self._process.join(1.0)
         code = self._process.exitcode
         self._end()
@@ -274,34 +284,37 @@ class Isolation:
         if code >= 0:
             return f"its process ended with exit status {code}{self._place()}{self._last_words()}"
         name, meaning = signal.Signals(-code).name, (signal.strsignal(-code) or "").lower()
-        starved = ", perhaps for want of memory" if name == "SIGKILL" else ""
-        return f"its process was ended by {name} ({meaning}{starved}){self._place()}{self._last_words()}"
+        memory_hint = ", perhaps out of memory" if name == "SIGKILL" else ""
+        return (
+            f"its process was ended by {name} ({meaning}{memory_hint})"
+            f"{self._place()}{self._last_words()}"
+        )
 
     def _place_when_ended(self) -> str:
         if os.name == "posix":
-            # upon which it says where it stands, even in the middle of C code
+            # Its handler writes the current line, even in the middle of C code.
             os.kill(self._process.pid, signal.SIGABRT)
             self._process.join(2.0)
         self._end()
         return self._place()
 
     def _place(self) -> str:
-        """The innermost line of Python at which a signal ended the process, if it said so."""
+        """Return the innermost Python line at which a signal ended the process."""
         stack = (
             self._path(worker.STACK).read_text(errors="replace")
             if self._path(worker.STACK).exists()
             else ""
         )
-        found = re.search(r'File "(.*)", line (\d+) in (\S+)', stack)
-        return f", at {found[1]}, line {found[2]}, in {found[3]}" if found else ""
+        line = re.search(r'File "(.*)", line (\d+) in (\S+)', stack)
+        return f", at {line[1]}, line {line[2]}, in {line[3]}" if line else ""
 
     def _last_words(self) -> str:
-        """The last line that it printed while it was asked, if it did: an abort mostly says why."""
-        printed = self._printed(max(self._printed_until_now, self._size() - GLIMPSE))
-        return f", after it printed {printed[-1]!r}" if printed else ""
+        """Return the last line printed during the call, which often explains an abort."""
+        lines = self._printed(max(self._printed_until_now, self._size() - GLIMPSE))
+        return f", after it printed {lines[-1]!r}" if lines else ""
 
     def _printed(self, start: int) -> list[str]:
-        """Lines of what it printed from a position on, without the empty ones."""
+        """Return non-empty lines of the output from a position on."""
         if not self._path(worker.OUTPUT).exists():
             return []
         with open(self._path(worker.OUTPUT), "rb") as file:
@@ -322,18 +335,20 @@ class Isolation:
 def audit(
     isolation: Isolation, target: str, *, asked: Mapping[str, str | None] | None = None, **how: Any
 ) -> AuditResult:
-    """Audit what a command names: our own cells in this process, all others in one of their own.
+    """Audit the target that a command names.
+
+    Our own cells run in this process, all others in a separate one.
 
     Parameters
     ----------
     isolation
         The process.
     target
-        As of :func:`gatecheck.loading.loading.load`, and so are the errors.
+        See :func:`gatecheck.targets.loading.load`, also for the errors.
     asked
-        Its further arguments: ``cell``, ``convention``, ``device``.
+        Further arguments of that function: ``cell``, ``convention``, ``device``.
     how
-        As of :func:`gatecheck.auditing.audit.audited`.
+        Options of :func:`gatecheck.auditing.audit.audited`.
     """
     if target.startswith(OURS):
         ours = loading.load(target, **asked or {})
@@ -353,7 +368,7 @@ def audit(
 
 
 def _tried(isolation: Isolation, progress: Progress) -> list[Proof]:
-    progress(0, 1, "activations of its own")
+    progress(0, 1, "its activations")
     try:
         return isolation.ask(worker.activations)
     except GatecheckError as error:
@@ -375,8 +390,14 @@ def replay(
     asked: Mapping[str, str | None] | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> tuple[PropertyResult, list[str]]:
-    """:func:`gatecheck.auditing.audit.replay` of what a command names, and notes; parameters as of
-    :func:`audit`.
+    """Replay a case on a target that a command names; return the result and notes.
+
+    Parameters
+    ----------
+    isolation, target, asked
+        See :func:`audit`.
+    path, expected_failures
+        See :func:`gatecheck.auditing.audit.replay`.
     """
     if target.startswith(OURS):
         return runner.replay(
@@ -389,8 +410,7 @@ def replay(
 
 
 def _forkserver() -> bool:
-    # It would keep a folder of its own, which nobody removes where this process is ended with all
-    # the others of a pool.
+    # Its folder would be left behind where a pool ends this process with all others.
     return (
         "forkserver" in multiprocessing.get_all_start_methods()
         and multiprocessing.parent_process() is None
@@ -398,8 +418,9 @@ def _forkserver() -> bool:
 
 
 def _preloaded() -> list[str]:
-    """Our modules, which each new process then has from the beginning; frameworks, which adapters
-    and contests import, cannot fork.
+    """Return our modules, which each new process then has from the beginning.
+
+    Frameworks cannot fork, and are imported by adapters and benchmarks, so these are left out.
     """
     names = [
         n

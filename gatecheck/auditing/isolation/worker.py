@@ -1,8 +1,7 @@
-"""What runs in the process of a target: it loads the target, tries properties on cases, and answers
-over a pipe.
+"""The process of a target: calls of functions that a pipe requests.
 
-A whole check is one question, so aliasing and damage in place are seen as in a process of one's
-own.
+It loads the target and tries properties on cases. A whole check is one call, so aliasing and
+damage in place are seen as in the same process.
 """
 
 from __future__ import annotations
@@ -42,15 +41,13 @@ from gatecheck.proofs.proof import Proof
 from gatecheck.targets import loading
 
 OUTPUT, STACK = "output", "stack"
-"""Files in the folder of a child: what the target printed, and where it stood when a signal ended
-it.
-"""
+"""Files of the process: the target's output, and its stack at a signal."""
 
 OURS = frozenset({Violation, *(getattr(errors, name) for name in errors.__all__)})
 """Exceptions that a process without the target can raise again."""
 
 LARGEST_FILE = 2**30
-"""A target that prints without end should not fill the disk, in bytes."""
+"""Size limit of a file, in bytes, so that endless output does not fill the disk."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +57,15 @@ class Failure:
     Attributes
     ----------
     kind
-        The nearest class of ours, since one of the target's exists only where the target does.
+        The nearest class of ours, since a class of the target exists only where the target does.
     message
-        What it says.
+        The message.
     attributes
-        What else a Violation knows.
+        Further attributes of a Violation.
     crashed
-        Whether another exception was its cause.
+        True if another exception was its cause.
     bug
-        The traceback of an exception that is none of ours, else empty.
+        The traceback of an exception that is not one of ours, else empty.
     """
 
     kind: type[Exception]
@@ -78,19 +75,19 @@ class Failure:
     bug: str = ""
 
     def exception(self) -> Exception:
-        """It again."""
-        made = self.kind(self.message)
-        vars(made).update(self.attributes)
-        made.__cause__ = RuntimeError("raised in another process") if self.crashed else None
-        return made
+        """Return the exception."""
+        error = self.kind(self.message)
+        vars(error).update(self.attributes)
+        error.__cause__ = RuntimeError("raised in another process") if self.crashed else None
+        return error
 
 
 def failure(error: BaseException) -> Failure:
-    """Something that was raised here, as it is sent."""
-    # of ours: what the target raises is a crash of the target by now
+    """Return an exception raised here in the form in which it is sent."""
+    # Ours: an exception of the target is a TargetCrashError by now.
     if isinstance(error, MemoryError):
         return Failure(TargetLostError, "its process ran out of memory")
-    # none but the target interrupts: Ctrl-C does not come here
+    # Raised by the target, since Ctrl-C does not reach this process.
     if not isinstance(error, Exception):
         return Failure(
             TargetCrashError,
@@ -100,17 +97,17 @@ def failure(error: BaseException) -> Failure:
     kind = next((k for k in type(error).__mro__ if k in OURS), None)
     if kind is None:
         return Failure(RuntimeError, "", bug="".join(traceback.format_exception(error)))
-    known = {k: getattr(error, k) for k in ("ratio", "wrong", "right") if hasattr(error, k)}
-    return Failure(kind, str(error), known, error.__cause__ is not None)
+    attributes = {k: getattr(error, k) for k in ("ratio", "wrong", "right") if hasattr(error, k)}
+    return Failure(kind, str(error), attributes, error.__cause__ is not None)
 
 
-# ---- what can be asked
+# ---- calls
 
 _subject: Subject | CustomSubject | None = None
 
 
 def loaded() -> Subject | CustomSubject:
-    """What was loaded last, in this process."""
+    """Return the subject that was loaded last in this process."""
     if _subject is None:
         raise RuntimeError("nothing is loaded")
     return _subject
@@ -119,21 +116,19 @@ def loaded() -> Subject | CustomSubject:
 def load(
     target: str, asked: Mapping[str, str | None]
 ) -> tuple[Subject | CustomSubject, dict[str, str]]:
-    """Load a target for the checks that follow: what it declares, and the versions of what it
-    computes with.
-    """
+    """Load a target; return what it declares, and the versions of its packages."""
     global _subject
     claims()
     if (jax := sys.modules.get("jax")) is not None:
-        # JAX keeps what it compiled for the last target, each program in some 25 mappings, of which
-        # a process may have 65,530.
+        # JAX keeps the programs of the last target, each in about 25 memory mappings; a process
+        # may have 65,530.
         jax.clear_caches()
     _subject = loading.load(target, **asked)
     return replace(_subject, target=None), versions(*getattr(_subject.target, "packages", ()))
 
 
 def settle() -> Subject | CustomSubject:
-    """What it declares, with the convention that it is found to follow if it declares none."""
+    """Infer the convention if the target declares none; return what it declares."""
     global _subject
     if isinstance(_subject, Subject):
         _subject = settled(_subject)
@@ -141,7 +136,7 @@ def settle() -> Subject | CustomSubject:
 
 
 def follow(convention: Convention, cell: Cell) -> Subject | CustomSubject:
-    """What it declares, audited from now on in a convention, and as a cell, that were found before."""
+    """Set a convention and a cell inferred before; return what the target declares."""
     global _subject
     if isinstance(_subject, Subject):
         _subject = replace(_subject, convention=convention, cell=cell)
@@ -149,21 +144,21 @@ def follow(convention: Convention, cell: Cell) -> Subject | CustomSubject:
 
 
 def examples(number: int, seed: int) -> dict[str, list[CustomCase]]:
-    """The examples of a cell of its own."""
-    found = loaded()
-    return found.examples(number, seed) if isinstance(found, CustomSubject) else {}
+    """Return the examples of a custom cell."""
+    subject = loaded()
+    return subject.examples(number, seed) if isinstance(subject, CustomSubject) else {}
 
 
 def activations() -> list[Proof]:
-    """What is proven of the activations that it shows, if it does, on a part of all floats."""
-    found = loaded()
-    return of_activations(found.target, found.name, found.dtypes, silent, STRIDE_ELSEWHERE)
+    """Return proofs of the activations that the target exposes, on some floats."""
+    subject = loaded()
+    return of_activations(subject.target, subject.name, subject.dtypes, silent, STRIDE_ELSEWHERE)
 
 
 def diagnose(seed: int) -> Diagnosis:
-    """What explains the findings."""
-    found = loaded()
-    return diagnosis.diagnose(found, seed=seed) if isinstance(found, Subject) else Diagnosis()
+    """Return what explains the findings."""
+    subject = loaded()
+    return diagnosis.diagnose(subject, seed=seed) if isinstance(subject, Subject) else Diagnosis()
 
 
 def check(name: str, case: Case) -> Evidence:
@@ -175,26 +170,26 @@ def check(name: str, case: Case) -> Evidence:
 
 
 def serve(connection: Connection, folder: str, memory: int) -> None:
-    """Answer questions until the other end is closed.
+    """Answer calls until the other end is closed.
 
     Parameters
     ----------
     connection
-        Gives functions of a module and their arguments, and takes results or failures, each with
-        the warnings of ours that it gave rise to.
+        Receives functions of a module with their arguments, and sends results or failures, each
+        with the warnings of ours that it caused.
     folder
-        For :data:`OUTPUT` and :data:`STACK`.
+        Folder of :data:`OUTPUT` and :data:`STACK`.
     memory
-        How many bytes of data this process may have, where that can be limited.
+        Bytes of data that this process may have, where that can be limited.
     """
     _detach()
     _redirect(Path(folder))
     _limit(memory)
-    said: list[str] = []
-    warnings.simplefilter("ignore")  # whatever the user's environment makes of them
+    messages: list[str] = []
+    warnings.simplefilter("ignore")  # overrides the user's environment
     warnings.simplefilter("always", GatecheckWarning)
-    hear(said.append)
-    asked = os.getpid()
+    hear(messages.append)
+    pid = os.getpid()
     while True:
         try:
             function, arguments = connection.recv()
@@ -206,16 +201,16 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
                 answer = function(*arguments)
         except BaseException as error:
             answer = failure(error)
-        # a copy that the target made of this process; it does not answer in its place
-        if os.getpid() != asked:
+        # In a fork that the target made of this process, which must not answer.
+        if os.getpid() != pid:
             os._exit(0)
         _flush()
-        connection.send((answer, said))
-        said.clear()
+        connection.send((answer, messages))
+        messages.clear()
 
 
 def _detach() -> None:
-    """No signal of the terminal reaches this process, and it ends with the one that started it."""
+    """Detach from the terminal's signals, and end with the parent process."""
     if hasattr(os, "setsid"):
         os.setsid()
     parent = parent_process()
@@ -224,8 +219,8 @@ def _detach() -> None:
     if sys.platform == "linux":
         import fcntl
 
-        # A thread would never run beside code that holds the interpreter's lock. The kernel sends
-        # SIGIO when the other end is closed.
+        # A thread would never run while code holds the GIL. The kernel sends SIGIO when the other
+        # end is closed.
         fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(
             parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC
@@ -234,7 +229,7 @@ def _detach() -> None:
 
 
 def _redirect(folder: Path) -> None:
-    """What Python or C prints goes into a file, and so does the place of a crash."""
+    """Redirect the output of Python and C, and the place of a crash, into files."""
     out = os.open(folder / OUTPUT, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for number in (1, 2):
         os.dup2(out, number)
@@ -250,7 +245,7 @@ def _redirect(folder: Path) -> None:
 
 def _flush() -> None:
     if os.name == "posix":
-        # C buffers what it prints into a file, and would lose it with the process
+        # C buffers its output to a file, and loses it when the process dies.
         ctypes.CDLL(None).fflush(None)
 
 

@@ -1,5 +1,6 @@
-"""JAX as a careful user writes it: a scan over steps, x with W formed for all of them before,
-compiled ahead of time.
+"""JAX as a careful user writes it: a compiled scan over steps.
+
+x with W is formed for all steps before, and the scan is compiled ahead of time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ PACKAGES = ("jax", "jaxlib")
 
 
 def prepare(case: Case, work: str, threads: int) -> Job:
-    """A point for JAX, whose threads are those that the process was started with.
+    """Prepare a point for JAX.
+
+    Its threads are those that the process was started with.
 
     Raises
     ------
@@ -40,13 +43,13 @@ def prepare(case: Case, work: str, threads: int) -> Job:
     def run(params: Mapping[str, Any], x: Any, initial: Any) -> Any:
         return _run(cell, params, x, initial)
 
-    def pulled(params: Mapping[str, Any], x: Any, initial: Any, directions: Any) -> Any:
+    def pull_back(params: Mapping[str, Any], x: Any, initial: Any, directions: Any) -> Any:
         return jax.vjp(run, params, x, initial)[1](directions)
 
-    given = [dict(case.params), case["x"], states(case)]
-    given += [tuple(cotangents(case))] if work == "gradients" else []
-    arguments = jax.device_put(given)
-    compiled = jax.jit(run if work == "forward" else pulled).lower(*arguments).compile()
+    inputs_and_cotangents = [dict(case.params), case["x"], states(case)]
+    inputs_and_cotangents += [tuple(cotangents(case))] if work == "gradients" else []
+    arguments = jax.device_put(inputs_and_cotangents)
+    compiled = jax.jit(run if work == "forward" else pull_back).lower(*arguments).compile()
 
     def call() -> Any:
         return jax.block_until_ready(compiled(*arguments))

@@ -1,5 +1,6 @@
-"""NumPy as a careful user writes it: vectorised over rows and gates, one product a step, one a
-sequence wherever there is no recurrence.
+"""NumPy as a careful user writes it: vectorized over rows and gates.
+
+There is one product a step, and one a sequence wherever there is no recurrence.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ Params = Mapping[str, Array]
 
 
 def prepare(case: Case, work: str, threads: int) -> Job:
-    """A point for NumPy, whose threads are those that the process was started with.
+    """Prepare a point for NumPy.
+
+    Its threads are those that the process was started with.
 
     Raises
     ------
@@ -34,14 +37,14 @@ def prepare(case: Case, work: str, threads: int) -> Job:
     initial, directions = states(case), cotangents(case)
     loops: dict[str, tuple[Callable[..., Any], Callable[..., Results]]]
     loops = {"rnn": (_rnn, _rnn_back), "gru": (_gru, _gru_back), "lstm": (_lstm, _lstm_back)}
-    ahead, back = loops[cell.kind]
+    run, run_back = loops[cell.kind]
 
     def forward() -> Any:
-        return ahead(params, x, *initial)[0]
+        return run(params, x, *initial)[0]
 
     def backward() -> Results:
-        _, tape = ahead(params, x, *initial)
-        return back(params, x, tape, *directions)
+        _, tape = run(params, x, *initial)
+        return run_back(params, x, tape, *directions)
 
     return (
         Job(backward, backward)
@@ -62,11 +65,14 @@ def _projected(params: Params, x: Array) -> Array:
 
 
 def _gradients(params: Params, x: Array, h: Array, d: Array, du: Array | None = None) -> Results:
-    """What needs no loop: gradients of W, b, x, and of U from what came out of the product with it."""
-    flat, seen = d.reshape(-1, d.shape[-1]), x.reshape(-1, x.shape[-1])
+    """Return the gradients that need no loop: those of W, b, x and U.
+
+    That of U is from `du`, the gradient at the product with it, where it differs from `d`.
+    """
+    flat, inputs = d.reshape(-1, d.shape[-1]), x.reshape(-1, x.shape[-1])
     dU = h.reshape(-1, h.shape[-1]).T @ (flat if du is None else du.reshape(flat.shape))
     return {
-        "dW": seen.T @ flat,
+        "dW": inputs.T @ flat,
         "dU": dU,
         "db": flat.sum(axis=0),
         "dx": (flat @ params["W"].T).reshape(x.shape),
@@ -135,11 +141,11 @@ def _gru_back(params: Params, x: Array, tape: Any, dy: Array, dhT: Array) -> Res
             ds = dn @ Ut[2 * H :]
             d[t, :, :H] = ds * h[t] * r * (1 - r)
             dh = dh * (1 - z) + ds * r + d[t, :, : 2 * H] @ Ut[: 2 * H]
-    found = _gradients(params, x, h[:-1], d, du) | {"dh0": dh}
+    gradients = _gradients(params, x, h[:-1], d, du) | {"dh0": dh}
     if after:
-        return found | {"dc_n": du[..., 2 * H :].sum(axis=(0, 1))}
-    found["dU"][:, 2 * H :] = s.reshape(-1, H).T @ d[..., 2 * H :].reshape(-1, H)
-    return found
+        return gradients | {"dc_n": du[..., 2 * H :].sum(axis=(0, 1))}
+    gradients["dU"][:, 2 * H :] = s.reshape(-1, H).T @ d[..., 2 * H :].reshape(-1, H)
+    return gradients
 
 
 def _lstm(params: Params, x: Array, h0: Array, c0: Array) -> tuple[Any, Any]:

@@ -1,4 +1,7 @@
-"""ONNX Runtime: a model of one node, its weights constants as in a file. It has no gradients."""
+"""ONNX Runtime: a model of one node, its weights constants as in a file.
+
+It has no gradients.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _FATAL = 4
 
 
 def prepare(case: Case, work: str, threads: int) -> Job:
-    """A point for ONNX Runtime.
+    """Prepare a point for ONNX Runtime.
 
     Raises
     ------

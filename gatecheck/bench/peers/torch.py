@@ -1,5 +1,6 @@
-"""PyTorch as its users have it: a layer of ``torch.nn``, without gradients for forward, with
-autograd for gradients.
+"""PyTorch as its users have it: a layer of ``torch.nn``.
+
+Forward is without gradients; gradients are by autograd.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PACKAGES = ("torch",)
 
 
 def prepare(case: Case, work: str, threads: int) -> Job:
-    """A point for PyTorch.
+    """Prepare a point for PyTorch.
 
     Raises
     ------
@@ -63,9 +64,11 @@ def prepare(case: Case, work: str, threads: int) -> Job:
         )
 
     def gradients() -> Results:
-        got = [g.numpy() for g in backward()]
-        params = convention.pull_back(cell, dict(zip(names, got[: len(names)], strict=True)))
-        dx, *rest = got[len(names) :]
+        all_gradients = [g.numpy() for g in backward()]
+        params = convention.pull_back(
+            cell, dict(zip(names, all_gradients[: len(names)], strict=True))
+        )
+        dx, *rest = all_gradients[len(names) :]
         inputs = {"x": dx} | {f"{k}0": d[0] for k, d in zip(cell.state, rest, strict=True)}
         return {f"d{k}": v for k, v in (params | inputs).items()}
 

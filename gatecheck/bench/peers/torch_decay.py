@@ -1,5 +1,6 @@
-"""PyTorch's autograd asked how gradients fade: a loop over ``torch.nn.LSTMCell``, and the gradient
-by the state after every step.
+"""Decay of gradients by PyTorch's autograd.
+
+A loop over ``torch.nn.LSTMCell``, and the gradient by the state after every step.
 """
 
 from __future__ import annotations
@@ -23,20 +24,19 @@ PACKAGES = ("torch",)
 def prepare(
     cell: Cell, params: Params, x: Array, start: Array, threads: int
 ) -> Callable[[], Array]:
-    """A call that gives what :func:`gatecheck.decay.jacobians.profile.adjoint_profile` does of an LSTM:
-    log-norms ``(T+1,)`` by lag.
+    """Return a call that computes log-norms ``(T+1,)`` of an LSTM by lag.
 
-    One row of a batch for each cotangent of `start` ``(2, k, H)``, so that one backward pass serves
-    all. Subnormal numbers are flushed to zero: once gradients underflow, most are, and it would
-    take twice as long.
+    They are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. Each cotangent of `start`
+    ``(2, k, H)`` is a row of a batch, so that one backward pass serves all. Subnormal numbers are
+    flushed to zero: once gradients underflow, most are, and it would take twice as long.
     """
     torch.set_num_threads(threads)
     module = torch.nn.LSTMCell(x.shape[1], start.shape[2], dtype=torch.float64)
-    spelled = as_convention("pytorch").spell(cell, params)
+    converted = as_convention("pytorch").spell(cell, params)
     module.load_state_dict(
         {
             name.removesuffix("_l0"): torch.from_numpy(array.copy())
-            for name, array in spelled.items()
+            for name, array in converted.items()
         }
     )
     rows, cotangents = (
@@ -55,13 +55,13 @@ def prepare(
         h, c = (torch.zeros_like(d, requires_grad=True) for d in cotangents)
         states: list[Any] = [(h, c)]
         for each in rows:
-            # Views, since the cell makes h of the very c that it returns: by that one the gradient
-            # would be of both.
+            # Views, since the cell computes h from the c that it returns: the gradient by that c
+            # would include the path through h.
             h, c = (s.view_as(s) for s in module(each, states[-1]))
             states.append((h, c))
         last = states.pop()
-        found = torch.autograd.grad(last, [s for pair in states for s in pair], cotangents)
-        squares = torch.stack([(d * d).sum() for d in found]).view(-1, 2).sum(1)
+        gradients = torch.autograd.grad(last, [s for pair in states for s in pair], cotangents)
+        squares = torch.stack([(d * d).sum() for d in gradients]).view(-1, 2).sum(1)
         first = sum((d * d).sum() for d in cotangents)
         log_norms: Array = (0.5 * torch.cat([squares, first[None]]).log()).flip(0).numpy()
         return log_norms

@@ -1,5 +1,6 @@
-"""``torch.autograd.gradcheck`` as its users ask it of an LSTM of PyTorch's: at its defaults, of all
-parameters, x, h0 and c0.
+"""``torch.autograd.gradcheck`` of an LSTM of PyTorch's.
+
+It is called as its users call it: at its defaults, for all parameters, x, h0 and c0.
 """
 
 from __future__ import annotations
@@ -22,15 +23,14 @@ PACKAGES = ("torch",)
 
 
 def prepare(case: Case, threads: int) -> dict[str, Callable[[bool], None]]:
-    """By the name of what is checked, a call that checks it; its argument says whether in fast
-    mode.
+    """Return calls that check PyTorch's LSTM, by the name of what is checked.
 
-    The layer is ``torch.nn.LSTM``, the loop one in Python over ``torch.nn.LSTMCell``; both give y,
-    with the parameters of `case`.
+    Their argument says whether to use fast mode. The layer is ``torch.nn.LSTM``, the loop one in
+    Python over ``torch.nn.LSTMCell``; both return y, with the parameters of `case`.
     """
     torch.set_num_threads(threads)
     _, _, D, H = case.sizes
-    spelled = as_convention("pytorch").spell(case.cell, case.params)
+    converted = as_convention("pytorch").spell(case.cell, case.params)
 
     def tensor(array: Any) -> Any:
         return torch.from_numpy(array.copy()).requires_grad_()
@@ -38,7 +38,7 @@ def prepare(case: Case, threads: int) -> dict[str, Callable[[bool], None]]:
     inputs = [tensor(case["x"]), *map(tensor, states(case))]
     layer, cell = (kind(D, H, dtype=inputs[0].dtype) for kind in (torch.nn.LSTM, torch.nn.LSTMCell))
     names = [name for name, _ in layer.named_parameters()]
-    params = [tensor(spelled[name]) for name in names]
+    params = [tensor(converted[name]) for name in names]
     own = [name.removesuffix("_l0") for name in names]
 
     def whole(x: Any, h0: Any, c0: Any, *params: Any) -> Any:
@@ -47,13 +47,13 @@ def prepare(case: Case, threads: int) -> dict[str, Callable[[bool], None]]:
         )[0]
 
     def loop(x: Any, h: Any, c: Any, *params: Any) -> Any:
-        outputs, given = [], dict(zip(own, params, strict=True))
+        outputs, cell_params = [], dict(zip(own, params, strict=True))
         for each in x:
-            h, c = torch.func.functional_call(cell, given, (each, (h, c)))
+            h, c = torch.func.functional_call(cell, cell_params, (each, (h, c)))
             outputs.append(h)
         return torch.stack(outputs)
 
-    # in torch.autograd the function hides its module
+    # In torch.autograd the function hides its module.
     published = importlib.import_module("torch.autograd.gradcheck")
 
     def checks(function: Callable[..., Any]) -> Callable[[bool], None]:

@@ -1,4 +1,4 @@
-"""The size of products of Jacobians at every lag, without underflow and in little memory.
+"""Norms of products of Jacobians at every lag, without underflow in little memory.
 
 An adjoint block is carried back, u ← Jᵀu, and a tangent block forward, v ← Jv. The block has norm 1
 after each step, and the logs of the norms divided out add up, so no number underflows at any length
@@ -20,25 +20,25 @@ from gatecheck.decay.jacobians.sweep import Progress, Run, Stretch, passes, prep
 from gatecheck.decay.jobs.checkpoints import Keeper
 from gatecheck.errors import InputError
 
-# Of a stretch, what went back through it: cotangents of the preactivations ``(L, k, G*H)`` of each
-# step, and the logs ``(L,)`` of what they have to be multiplied by.
+# Takes a segment, the cotangents of the preactivations ``(L, k, G*H)`` of its steps, and the logs
+# ``(L,)`` of the factors by which to multiply them.
 Reading = Callable[[Stretch, Array, Array], None]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How a block of vectors grew or shrank.
+    """Growth of a block of vectors.
 
     Attributes
     ----------
     log_norm
-        ``(T+1,)``: log of the Frobenius norm of the block after 0 … T steps, in nats; -inf where it
+        ``(T+1,)``: Log of the Frobenius norm of the block after 0 … T steps, in nats; -inf where it
         is exactly zero.
     cell_share
-        ``(T+1,)``: the part of the squared norm that lies in c; zeros in a cell without c, NaN
+        ``(T+1,)``: Share of c in the squared norm; zeros in a cell without c, NaN
         where the norm is zero.
     direction
-        ``(n, k, H)``: the block after T steps, of norm 1, with states in the order of
+        ``(n, k, H)``: The block after T steps, of norm 1, with states in the order of
         ``Cell.state``.
     """
 
@@ -48,7 +48,7 @@ class Profile:
 
 
 class Adjoint:
-    """A visit of the backward pass: cotangents of the last state, carried back.
+    """Visitor of the backward pass that carries back cotangents of the last state.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ class Adjoint:
     start
         k cotangents of the state after the last step, ``(n, k, H)``.
     without
-        Rows of the linearisation to be taken as zero.
+        Rows of the linearization to take as zero.
     readings
-        What is called with the cotangents of the preactivations of each stretch.
+        Functions to call with the cotangents of the preactivations of each segment.
 
     Raises
     ------
@@ -87,7 +87,7 @@ class Adjoint:
             }
 
     def __call__(self, stretch: Stretch) -> None:
-        """Go back through one stretch."""
+        """Carry the cotangents back through one segment."""
         if self._log == -math.inf and not self._readings:
             return
         J = stretch.J
@@ -104,7 +104,7 @@ class Adjoint:
             reading(stretch, self._da[: len(J)], before)
 
     def profile(self) -> Profile:
-        """What was seen, once the pass is over."""
+        """Return the profile after the pass."""
         logs = self._log_start + np.concatenate([[0.0], np.cumsum(self._growth[::-1])])
         return Profile(logs, np.concatenate([[self._first_share], self._share[::-1]]), self._u)
 
@@ -135,7 +135,7 @@ def adjoint_profile(
     progress
         Called with steps done and steps to do (2 T), about every √T steps.
     keeper
-        As of :func:`gatecheck.decay.jacobians.sweep.passes`.
+        See :func:`gatecheck.decay.jacobians.sweep.passes`.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def adjoint_profile(
 
     Notes
     -----
-    Time is O(T k H²). Memory beside the inputs is O(√T H + T).
+    Time is O(T k H²). Memory beyond the inputs is O(√T H + T).
     """
     run = prepare(cell, params, x, state)
     adjoint = Adjoint(run, start)
@@ -180,14 +180,15 @@ def tangent_profile(
 
 
 def identity(n: int, H: int) -> Array:
-    """The whole space of a state as one block ``(n, n*H, H)``: with it a profile is that of the
-    full Jacobian.
+    """Return a basis of the space of states as one block ``(n, n*H, H)``.
+
+    With it a profile is that of the full Jacobian.
     """
     return np.eye(n * H).reshape(n * H, n, H).transpose(1, 0, 2)
 
 
 def block(run: Run, start: Array) -> tuple[Array, float]:
-    """A copy of a block ``(n, k, H)`` scaled to norm 1, and the log of the norm it had.
+    """Return a block ``(n, k, H)`` scaled to norm 1, and the log of its norm before.
 
     Raises
     ------

@@ -1,5 +1,6 @@
-"""Orthonormal frames carried through products of matrices: how much each further direction grows
-(Benettin et al. 1980).
+"""Orthonormal frames carried through products of matrices.
+
+They measure how much each further direction grows (Benettin et al. 1980).
 """
 
 from __future__ import annotations
@@ -12,31 +13,30 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.errors import InputError
 
-# Between two orthonormalisations every column turns towards the fastest direction, and of the
-# slowest as many nats are lost as the rates of the two differ by. float64 has 36.7 of them, so at
-# 34 nothing is left; at 10, eleven digits are.
+# Between two orthonormalizations every column turns towards the fastest direction, and the slowest
+# loses as many nats as the growths of the two differ by. float64 has 36.7 nats: at 34 nothing is
+# left, at 10 eleven digits are.
 SPREAD = 10.0
 
-# Carries columns ``(N, k)`` in place through the steps from a to b (not included) and returns the
-# log of what it divided them by.
+# Carries columns ``(N, k)`` in place through the steps from a to b (exclusive) and returns the log
+# of the factor that it divided them by.
 Carry = Callable[[Array, int, int], float]
 
 
 class Frame:
-    """k orthonormal columns that are orthonormalised again when float64 asks for it, not more
-    often.
+    """Orthonormal columns, orthonormalized again only when float64 requires it.
 
     Attributes
     ----------
     Q
-        ``(N, k)``: the columns.
+        ``(N, k)``: The columns.
     every
-        How many steps lie between two orthonormalisations; it adapts to the product.
+        Number of steps until the next orthonormalization; it adapts to the product.
     interval
-        How many there were on average.
+        Mean number of steps between two orthonormalizations.
     dead
-        ``(k,)``: columns that some step shrank by more than float64 resolves beside the largest.
-        Their exponent is -inf.
+        ``(k,)``: True for columns that some step shrank by more than float64 resolves relative to
+        the largest. Their exponent is -inf.
     """
 
     def __init__(self, Q: Array) -> None:
@@ -46,8 +46,9 @@ class Frame:
         self.dead = np.zeros(Q.shape[1], dtype=bool)
 
     def carry(self, through: Carry, steps: int) -> Array:
-        """Carry the columns through a stretch and return how many nats each further direction grew
-        by, ``(k,)``.
+        """Carry the columns through some steps and return their growth ``(k,)``.
+
+        The growth is that of each further direction, in nats.
 
         Raises
         ------
@@ -73,8 +74,7 @@ class Frame:
             total += np.where(self.dead, -np.inf, logs + scale)
             self.Q = Q
             if m == self.every:
-                # A little less than what would just do, so that few stretches have to be carried
-                # twice.
+                # A little less than what would just do, so that few spans are carried twice.
                 self.every = max(1, int(min(2 * m, 0.8 * SPREAD * m / spread if spread else 2 * m)))
             done += m
             self._steps += m
@@ -91,14 +91,15 @@ class Frame:
 
 
 def random_frame(rng: np.random.Generator, N: int, k: int) -> Frame:
-    """A frame in general position: one along the axes may lie in the null space of a structured
-    matrix.
+    """Return a frame in general position.
+
+    One along the axes may lie in the null space of a structured matrix.
     """
     return Frame(np.linalg.qr(rng.standard_normal((N, k)))[0])
 
 
 def through(matrices: Array) -> Carry:
-    """Columns carried through the matrices ``(T, N, N)``, the first of which acts first."""
+    """Return a carrier of columns through matrices ``(T, N, N)``, in their order."""
 
     def carry(V: Array, a: int, b: int) -> float:
         log = 0.0

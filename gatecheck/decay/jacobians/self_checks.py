@@ -1,5 +1,6 @@
-"""What a measurement is checked by, on the very network and inputs that were measured: three ways
-in which published code went wrong.
+"""Self-checks of a measurement, on the network and inputs that were measured.
+
+Published code went wrong in each of these three ways.
 """
 
 from __future__ import annotations
@@ -15,24 +16,26 @@ from gatecheck.decay.result import Integrity
 from gatecheck.kernels.run import backward, forward
 
 STEPS = 1000
-"""Over how many steps adjoint and tangent are held against each other, at most."""
+"""Most steps over which adjoint and tangent are compared."""
 
 FEW = 3
-"""Over how many steps the others are: a wrong order of two matrices shows, and the dense Jacobians
-are few.
+"""Number of steps of the other checks.
+
+A wrong order of two matrices shows in them, and the dense Jacobians are few.
 """
 
 
 def check(cell: Cell, params: Params, x: Array, rng: np.random.Generator) -> Integrity:
-    """Hold the adjoint against the tangent, against the backward kernel, and against dense
-    Jacobians in the order of time.
+    """Compare the adjoint with three independent computations.
+
+    They are the tangent, the backward kernel, and dense Jacobians in the order of time.
 
     Parameters
     ----------
     cell, params, x
-        As of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`.
+        See :func:`gatecheck.decay.jacobians.profile.adjoint_profile`.
     rng
-        Draws the directions.
+        Generator of the directions.
     """
     shape = (len(cell.state), 1, params["U"].shape[0])
     u, v = rng.standard_normal(shape), rng.standard_normal(shape)
@@ -44,26 +47,27 @@ def check(cell: Cell, params: Params, x: Array, rng: np.random.Generator) -> Int
 
 
 def _vector(profile: Profile) -> Array:
-    """The block at the end at its own size."""
+    """Return the final block at its true size."""
     vector: Array = profile.direction * math.exp(profile.log_norm[-1])
     return vector
 
 
 def _adjoint(cell: Cell, params: Params, x: Array, u: Array, v: Array) -> float:
-    """|ln|⟨u, P v⟩| - ln|⟨Pᵀ u, v⟩||, the logs kept apart from the directions so that nothing
-    underflows.
+    """Return |ln|⟨u, P v⟩| - ln|⟨Pᵀ u, v⟩||.
+
+    The logs are kept apart from the directions, so that nothing underflows.
     """
-    forth, back = tangent_profile(cell, params, x, v), adjoint_profile(cell, params, x, u)
-    pushed, pulled = float(np.vdot(u, forth.direction)), float(np.vdot(back.direction, v))
+    tangent, adjoint = tangent_profile(cell, params, x, v), adjoint_profile(cell, params, x, u)
+    pushed, pulled = float(np.vdot(u, tangent.direction)), float(np.vdot(adjoint.direction, v))
     if pushed == 0 or pulled == 0:
         return 0.0 if pushed == pulled else math.inf
     if pushed * pulled < 0:
         return math.inf
     return abs(
         math.log(abs(pushed))
-        + float(forth.log_norm[-1])
+        + float(tangent.log_norm[-1])
         - math.log(abs(pulled))
-        - float(back.log_norm[-1])
+        - float(adjoint.log_norm[-1])
     )
 
 

@@ -1,20 +1,19 @@
-"""One step of each cell, linearised: the state it makes, and the products of its Jacobian with a
-block of vectors.
+"""Linearized steps of each cell: the new state, and products with the Jacobian.
 
-`advance_*` runs a cell over a stretch of steps and keeps, of each step, the few rows of H numbers
-from which both J v and Jᵀ u follow in O(H²). They are derived from the equations and not from the
-backward kernels, so that the two can be held against each other.
+`advance_*` runs a cell over some steps and keeps, for each step, the few rows of H numbers from
+which both J v and Jᵀ u follow in O(H²). They are derived from the equations and not from the
+backward kernels, so that each can check the other.
 
 Layouts, with n = 1 state (h) or 2 (h, c), k vectors and L steps: state `s` is ``(n, H)``, a block
 of vectors ``(n, k, H)``, inputs with biases `pre` ``(L, G*H)``, rows `J` ``(L, rows, H)``; all
 float64 and contiguous. Every function works in place. A block has norm 1 after each step; the log
-of what was divided out goes to `growth` ``(L,)`` and the share of c in the squared norm to `share`
-``(L,)``.
+of the factor divided out goes to `growth` ``(L,)`` and the share of c in the squared norm to
+`share` ``(L,)``.
 
-`pull` leaves the cotangents of the preactivations x W + b in `da`, ``(L, k, G*H)`` or, where nobody
-reads them, ``(1, k, G*H)``. Those of step t belong to the block before step t was pulled through,
-of norm 1. The last row of `J` is h before the step, which no product needs but the gradients of U
-do; an LSTM's i and o are kept for the statistics of its gates.
+`pull` leaves the cotangents of the preactivations x W + b in `da`, ``(L, k, G*H)`` or, where
+nothing reads them, ``(1, k, G*H)``. Those of step t belong to the block of norm 1 before it is
+pulled through step t. The last row of `J` is h before the step, which no product needs but the
+gradients of U do; an LSTM's i and o are kept for its gate statistics.
 """
 
 from __future__ import annotations
@@ -35,8 +34,10 @@ from gatecheck.kernels.simd import apart
 
 
 class Steps(NamedTuple):
-    """A cell with its weights: ``advance(pre, s, J)``, ``pull(J, u, da, growth, share)`` and
-    ``push(J, v, growth, share)``.
+    """Functions of a cell with its weights, and the number of rows of J.
+
+    They are ``advance(pre, s, J)``, ``pull(J, u, da, growth, share)`` and ``push(J, v, growth,
+    share)``.
     """
 
     rows: int
@@ -46,7 +47,7 @@ class Steps(NamedTuple):
 
 
 def steps(cell: Cell, params: Params) -> Steps:
-    """The three functions of a cell with these canonical float64 parameters."""
+    """Return the functions of a cell with these canonical float64 parameters."""
     U, UT = _both_ways(params["U"])
     H = len(params["U"])
     if cell.kind == "lstm":
@@ -72,14 +73,16 @@ def steps(cell: Cell, params: Params) -> Steps:
 
 
 def _both_ways(M: Array) -> tuple[Array, Array]:
-    """A matrix and its transpose, each packed as :func:`_multiply` takes it."""
+    """Return a matrix and its transpose, each packed for :func:`_multiply`."""
     return packed(M, 1)[0], packed(M, 1, transposed=True)[0]
 
 
 @jit
 def _multiply(v: Array, M: Array, out: Array) -> None:
-    """The matrix product v M. np.dot is slower for so few rows, and on a busy machine its BLAS
-    waits 5 ms a step for its threads.
+    """Set `out` to the matrix product v M.
+
+    np.dot is slower for so few rows, and on a busy machine its BLAS waits 5 ms a step for its
+    threads.
     """
     clear(out)
     multiply(out, v, M)
@@ -87,15 +90,16 @@ def _multiply(v: Array, M: Array, out: Array) -> None:
 
 @jit
 def _preactivate(v: Array, M: Array, start: Array, out: Array) -> None:
-    """A row `start`, plus the product of the row v and M."""
+    """Set `out` to a row `start` plus the product of the row v and M."""
     repeat(out, start)
     multiply(out, v, M)
 
 
 @jit
 def _rescale(u: Array) -> tuple[float, float]:
-    """Give the block norm 1; return the log of its norm before, and the share of the second state
-    in the square.
+    """Scale the block to norm 1.
+
+    Returns the log of its norm before, and the share of the second state in the squared norm.
     """
     first = _square(u[0])
     second = _square(u[1]) if u.shape[0] > 1 else 0.0
@@ -110,7 +114,7 @@ def _rescale(u: Array) -> tuple[float, float]:
 
 @jit
 def _square(u: Array) -> float:
-    """The sum of the squares, column by column, which vectors of the machine can hold side by side."""
+    """Return the sum of the squares, added by column so that it vectorizes."""
     columns = np.zeros(u.shape[1])
     _add_squares(columns, u)
     total = 0.0
@@ -135,7 +139,8 @@ def _divide(u: Array, norm: float) -> None:
             u[p, j] /= norm
 
 
-# ---- RNN and GRU with the reset after: J v = keep ⊙ v + Σ_g A_g ⊙ (v U_g), in the candidate's term r ⊙ (v U_n);
+# ---- RNN and GRU with the reset after:
+# ---- J v = keep ⊙ v + Σ_g A_g ⊙ (v U_g), in the candidate's term r ⊙ (v U_n);
 # ---- rows (keep, A_n, h) and (keep, A_r, A_z, A_n, r, h) with A_g = ∂h'/∂a_g
 
 
@@ -177,7 +182,7 @@ def _advance_gru_after(U: Array, c_n: Array, pre: Array, s: Array, J: Array) -> 
 
 @jit
 def _reset(r: Array, q: Array, pre: Array, J: Array) -> None:
-    """The candidate's preactivation in the place of q, of which the slope of r keeps q."""
+    """Replace q by the candidate's preactivation, and keep q in J for the slope of r."""
     apart()
     for j in range(r.size):
         J[1, j] = q[j]
@@ -227,8 +232,9 @@ def _slopes(d: Array, J: Array, u: Array, G: int) -> None:
 
 @jit
 def _times(a: Array, row: Array, start: int) -> None:
-    """Multiply columns from `start` on. For an assignment of arrays Numba compiles what to say of
-    their shapes, which takes 4 s.
+    """Multiply the columns from `start` on by a row.
+
+    For an assignment of arrays Numba would compile the error for unequal shapes, in 4 s.
     """
     apart()
     for p in range(a.shape[0]):
@@ -261,7 +267,8 @@ def _push(U: Array, J: Array, v: Array, growth: Array, share: Array) -> None:
         growth[t], share[t] = _rescale(v)
 
 
-# ---- GRU with the reset before: the candidate sees p = r ⊙ h; rows (keep, dp/da_r, dh'/da_z, dh'/da_n, r, h)
+# ---- GRU with the reset before, whose candidate takes p = r ⊙ h:
+# ---- rows (keep, dp/da_r, dh'/da_z, dh'/da_n, r, h)
 
 
 @jit

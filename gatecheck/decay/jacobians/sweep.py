@@ -1,10 +1,9 @@
-"""One pass forward and one backward over a sequence, on which everything that is measured rides.
+"""One forward and one backward pass over a sequence, shared by all visitors.
 
-The rows of a step (see :mod:`gatecheck.decay.jacobians.step`) are kept for a stretch of about √T
-steps only. The forward pass keeps the state at the start of each stretch, and the backward pass
-runs the stretch again (Griewank & Walther 2000), so that no length needs more memory than O(√T H)
-beside its inputs. What measures is a visit: it is called with each stretch, in the order of the
-pass.
+The rows of a step (see :mod:`gatecheck.decay.jacobians.step`) are kept for a segment of about √T
+steps only. The forward pass keeps the state at the start of each segment, and the backward pass
+runs the segment again (Griewank & Walther 2000), so that memory beyond the inputs is O(√T H) at any
+length. Everything that measures is a visitor, called with each segment in the order of the pass.
 """
 
 from __future__ import annotations
@@ -26,8 +25,9 @@ Progress = Callable[[int, int], None]
 
 
 class Stretch(NamedTuple):
-    """Some steps in a row: which, their inputs ``(L, D)`` and their rows ``(L, rows, H)``, which
-    the next stretch overwrites.
+    """Consecutive steps: a slice, their inputs ``(L, D)`` and rows ``(L, rows, H)``.
+
+    The next segment overwrites the rows.
     """
 
     steps: slice
@@ -39,8 +39,9 @@ Visit = Callable[[Stretch], None]
 
 
 class Run(NamedTuple):
-    """A cell on one sequence, checked: its kernel, parameters, inputs ``(T, D)`` and initial state
-    ``(n, H)``.
+    """Validated cell on one sequence, with its kernel.
+
+    Inputs are ``(T, D)``, the initial state ``(n, H)``.
     """
 
     cell: Cell
@@ -51,7 +52,7 @@ class Run(NamedTuple):
 
 
 def prepare(cell: Cell, params: Params, x: Array, state: Array | None = None) -> Run:
-    """Check that a cell, its parameters and a sequence fit together.
+    """Check that a cell, its parameters and a sequence fit, and return them as a run.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def prepare(cell: Cell, params: Params, x: Array, state: Array | None = None) ->
 
 
 def stretches(T: int) -> list[slice]:
-    """The steps of a sequence in stretches of √T, the last of which may be shorter."""
+    """Return the steps of a sequence in segments of √T; the last may be shorter."""
     L = max(1, math.isqrt(T))
     return [slice(a, min(a + L, T)) for a in range(0, T, L)]
 
@@ -90,28 +91,28 @@ def passes(
     progress: Progress | None = None,
     keeper: Keeper | None = None,
 ) -> None:
-    """Make the forward pass, and the backward pass if anything visits it.
+    """Run the forward pass, and the backward pass if it has visitors.
 
     Parameters
     ----------
     run
         The cell and the sequence.
     forward, backward
-        What is called with each stretch, from the first to the last, and then from the last to the
+        Visitors, called with each segment from the first to the last, and from the last to the
         first.
     progress
-        Called with steps done and steps to do (T or 2 T), after each stretch.
+        Called with steps done and steps to do (T or 2 T), after each segment.
     keeper
-        Given all that is needed to go on, before each of these calls, and asked for it at the
-        start. What a visit holds between two stretches are the arrays in its ``live``, a dict,
-        which it changes in place. Passes that go on end at the same bits as those that were never
+        Saves all that is needed to continue, before each of these calls, and restores it at the
+        start. The state of a visitor between two segments is a dict of arrays, its ``live``, which
+        it changes in place. Passes that continue end at the same bits as those that were never
         interrupted.
     """
     T, pieces, s = len(run.x), stretches(len(run.x)), run.state.copy()
     checkpoints = np.zeros((len(pieces), *s.shape))
     J = np.empty((pieces[0].stop if pieces else 0, run.kernel.rows, s.shape[1]))
     work = 2 * T if backward else T
-    # stretches from the front that were visited, and the first that the way back has left
+    # The number of segments visited forward, and the last one visited backward.
     position = np.array([0, len(pieces)])
     live = {"position": position, "s": s, "checkpoints": checkpoints}
     for k, each in enumerate([*forward, *backward]):
@@ -128,7 +129,7 @@ def passes(
         for call in visits:
             call(Stretch(piece, x, rows))
 
-    def passed(done: int) -> None:
+    def checkpoint(done: int) -> None:
         if keeper is not None:
             keeper.save(live)
         if progress is not None:
@@ -138,8 +139,8 @@ def passes(
         checkpoints[k] = s
         visit(k, s, forward)
         position[0] = k + 1
-        passed(pieces[k].stop)
+        checkpoint(pieces[k].stop)
     for k in range(position[1] - 1, -1, -1) if backward else ():
         visit(k, checkpoints[k].copy(), backward)
         position[1] = k
-        passed(2 * T - pieces[k].start)
+        checkpoint(2 * T - pieces[k].start)

@@ -1,9 +1,8 @@
-"""The adjoint profile of any implementation, through its own gradients and step by step.
+"""Adjoint profiles of any implementation, from its own backward, step by step.
 
-The states are kept from one run forward, a step a call; then the cotangent of the last state is
-carried back, a call a step, and given norm 1 after each. So numbers stay of order one at any
-length, in float32 too, and an implementation whose backward is wrong shows by the profile that it
-has, not by the one it should have.
+A forward run keeps the states, one call a step. Then the cotangent of the last state is carried
+back, one call a step, and scaled to norm 1 after each. So numbers stay of order one at any length,
+in float32 too, and a wrong backward is measured as it is.
 """
 
 from __future__ import annotations
@@ -37,22 +36,22 @@ def vjp_profile(
     state: Sequence[Array],
     progress: Progress | None = None,
 ) -> Profile:
-    """Carry cotangents of the last state back through every step, by a function that says how.
+    """Carry cotangents of the last state back through every step, with a given VJP.
 
     Parameters
     ----------
     step
-        ``step(params, x_t, *states)``, the states after one step. They keep their shapes, whatever
-        these are.
+        ``step(params, x_t, *states)``, the states after one step, of any shapes, which do not
+        change.
     vjp
-        ``vjp(params, x_t, states, dstates)``: from the cotangents of the states after a step those
-        of the states before it.
+        ``vjp(params, x_t, states, dstates)``, the cotangents of the states before a step, from
+        those of the states after it.
     params
-        Whatever the two take.
+        Parameters, passed on to both.
     x
-        Inputs ``(T, ...)``; a step is called with one of T entries.
+        Inputs ``(T, ...)``; a step is called with one of the T entries.
     start
-        For each state k cotangents, ``(k, ...)``. Each costs a call of its own.
+        k cotangents for each state, ``(k, ...)``. Each of the k costs one call a step.
     state
         The initial states.
     progress
@@ -61,9 +60,9 @@ def vjp_profile(
     Returns
     -------
     Profile
-        As of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`; the share is that of all states but
-        the first. In states of different shapes the direction is ``(1, k, N)``, the states side by
-        side.
+        See :func:`gatecheck.decay.jacobians.profile.adjoint_profile`; the share is that of all states but
+        the first. For states of different shapes the direction is ``(1, k, N)``, the flattened
+        states concatenated.
 
     Raises
     ------
@@ -74,7 +73,7 @@ def vjp_profile(
 
     Notes
     -----
-    Memory is that of all T states.
+    All T states are kept in memory.
     """
 
     return carried(of_functions(step, vjp, params), x, start, state, progress)
@@ -88,31 +87,31 @@ def subject_profile(
     state: Array | None = None,
     progress: Progress | None = None,
 ) -> Profile:
-    """The adjoint profile of an implementation of a known cell, by its own backward.
+    """Measure the adjoint profile of a known cell's implementation by its backward.
 
     Parameters
     ----------
     target
-        An implementation, or a :class:`~gatecheck.implementation.Subject`; it is run in float64, or
-        in float32 if that is all it has.
+        An implementation, or a :class:`~gatecheck.implementation.Subject`; it runs in float64, or
+        in float32 if that is its only dtype.
     params, x, start, state, progress
-        As of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`: canonical float64 arrays, whatever
-        the target's convention. The k cotangents are rows of one batch, or calls of their own where
-        the target takes one row only.
+        See :func:`gatecheck.decay.jacobians.profile.adjoint_profile`: canonical float64 arrays, whatever the
+        target's convention. The k cotangents are rows of one batch, or separate calls where the
+        target takes one row only.
 
     Raises
     ------
     TargetError
-        If it has no backward, is a network of layers, insists on sizes that are not these, or
+        If it has no backward, is not a single layer in one direction, requires other sizes, or
         fails.
     ConventionError
-        If its convention has no place for a parameter that is not zero.
+        If its convention has no place for a nonzero parameter.
     InputError
         If an array does not fit.
     """
-    its = subject(target)
-    check_target(its)
-    cell, n = its.cell, len(its.cell.state)
+    canonical = subject(target)
+    check_target(canonical)
+    cell, n = canonical.cell, len(canonical.cell.state)
     if not isinstance(x, np.ndarray) or x.ndim != 2:
         raise InputError(f"x has shape {np.shape(x)}, but should be a NumPy array of shape (T, D)")
     H = check_inputs(cell, params, x[:, None], dtypes=("float64",))[3]
@@ -125,42 +124,47 @@ def subject_profile(
         raise InputError(
             f"state has shape {state.shape}, but should have shape (n, H) = ({n}, {H})"
         )
-    return carried(of_subject(its, params, start.shape[1]), x, list(start), list(state), progress)
+    return carried(
+        of_subject(canonical, params, start.shape[1]), x, list(start), list(state), progress
+    )
 
 
 def check_target(its: Subject | CustomSubject) -> None:
-    """That a gradient can be carried through a target.
+    """Raise if no gradient can be carried through a target.
 
     Raises
     ------
     TargetError
-        If it has no backward, is a network of layers, or a cell of its own that does not run over
-        time.
+        If it has no backward, is not a single layer in one direction, or is a custom cell that does
+        not run over time.
     """
     if "backward" not in its.abilities:
         raise TargetError(f"{its.name} has no backward, so no gradient can be carried through it")
     if isinstance(its, CustomSubject):
         if its.time is None:
-            why = "it takes no states or does not return them in their shapes, or time_axis has to say which axis of x is time"
+            why = (
+                "it takes no states or does not return them in their shapes, "
+                "or time_axis has to say which axis of x is time"
+            )
             raise TargetError(f"{its.name} is not known to run over time: {why}")
     elif not {"one_layer", "square"} <= its.cell.traits:
-        one = "a gradient can be carried through one layer in one direction without projection"
-        raise TargetError(f"{its.name} is a {its.cell}, but {one}")
+        limit = "a gradient can be carried through one layer in one direction without projection"
+        raise TargetError(f"{its.name} is a {its.cell}, but {limit}")
 
 
 # ---- one step forward, and one back
 
 
 class Steps(NamedTuple):
-    """A cell, a step at a time.
+    """Forward and backward functions of one step of a cell.
 
     Attributes
     ----------
     step
-        From the inputs of a step and the states before it those after it.
+        Takes the inputs and the states before the step; returns the states after it.
     pull
-        From the inputs, the states before it and k cotangents of each of those after it, k
-        cotangents of each of those before.
+        Takes the inputs, the states before the step, and k cotangents of each state after it;
+        returns k cotangents of each state before it.
     """
 
     step: Callable[[Array, States], States]
@@ -168,7 +172,7 @@ class Steps(NamedTuple):
 
 
 def of_functions(step: Step, vjp: VJP, params: Any) -> Steps:
-    """Those of :func:`vjp_profile`."""
+    """Return the step functions of :func:`vjp_profile`."""
 
     def pull(x_t: Array, states: States, block: States) -> States:
         rows = [
@@ -180,13 +184,14 @@ def of_functions(step: Step, vjp: VJP, params: Any) -> Steps:
 
 
 def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
-    """An implementation of a known cell, with k cotangents a call, or with one where it takes one
-    row only.
+    """Return the step functions of an implementation of a known cell.
+
+    They take k cotangents a call, or one where the target takes one row only.
 
     Raises
     ------
     TargetError
-        If it insists on other sizes.
+        If it requires other sizes.
     """
     cell, dtype = its.cell, dtype_of(its)
     D, H = params["W"].shape[0], params["U"].shape[0]
@@ -194,7 +199,8 @@ def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
     for name, size in {"T": 1, "D": D, "H": H, "B": k}.items():
         if its.sizes.get(name, size) != size:
             raise TargetError(
-                f"{its.name} runs at {name} = {its.sizes[name]} only, but would have to at {name} = {size}"
+                f"{its.name} runs at {name} = {its.sizes[name]} only, "
+                f"but would have to at {name} = {size}"
             )
     fixed = {name: np.asarray(a, dtype) for name, a in params.items()}
 
@@ -205,35 +211,39 @@ def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
         return Case(cell, fixed | {name: np.asarray(a, dtype) for name, a in arrays.items()})
 
     def step(x_t: Array, states: States) -> States:
-        # The states are the same in all rows, but a target may insist on the number of these.
-        got = its.forward(case(x_t, [np.tile(s, (its.sizes.get("B", 1), 1)) for s in states], {}))
-        return [got[f"{name}T"][0] for name in cell.state]
+        # The states are the same in all rows, but a target may require a number of rows.
+        results = its.forward(
+            case(x_t, [np.tile(s, (its.sizes.get("B", 1), 1)) for s in states], {})
+        )
+        return [results[f"{name}T"][0] for name in cell.state]
 
     def pull(x_t: Array, states: States, block: States) -> States:
         parts = []
         for rows in np.split(np.stack(block), len(block[0]) // k, axis=1):
             cotangents = {f"d{name}T": d for name, d in zip(cell.state, rows, strict=True)}
-            got = its.backward(case(x_t, [np.tile(s, (k, 1)) for s in states], cotangents))
-            parts.append([got[f"d{name}0"] for name in cell.state])
+            results = its.backward(case(x_t, [np.tile(s, (k, 1)) for s in states], cotangents))
+            parts.append([results[f"d{name}0"] for name in cell.state])
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     return Steps(step, pull)
 
 
 def of_custom(its: CustomSubject, example: CustomCase) -> Steps:
-    """A cell of its own, with the parameters of an example of its; a call is of one step."""
+    """Return the step functions of a custom cell, with an example's parameters."""
     ends = [end for _, end in example.carried]
     one = example.of({name: example[name] for name in example.inputs}).having(x=example["x"][:1])
     zeros = {f"d{name}": np.zeros_like(a) for name, a in its.forward(one).items()}
     one = one.of({**one.arrays, **zeros})
 
     def at(x_t: Array, states: Sequence[Array], cotangents: Sequence[Array]) -> CustomCase:
-        given = {f"d{end}": d for end, d in zip(ends, cotangents, strict=False)}
-        return one.having(x=x_t[None], **dict(zip(one.states, states, strict=True)), **given)
+        given_cotangents = {f"d{end}": d for end, d in zip(ends, cotangents, strict=False)}
+        return one.having(
+            x=x_t[None], **dict(zip(one.states, states, strict=True)), **given_cotangents
+        )
 
     def step(x_t: Array, states: States) -> States:
-        got = its.forward(at(x_t, states, []))
-        return _like([got[end] for end in ends], states, "forward")
+        outputs = its.forward(at(x_t, states, []))
+        return _like([outputs[end] for end in ends], states, "forward")
 
     def pull(x_t: Array, states: States, block: States) -> States:
         rows = [its.backward(at(x_t, states, d)) for d in zip(*block, strict=True)]
@@ -243,7 +253,7 @@ def of_custom(its: CustomSubject, example: CustomCase) -> Steps:
 
 
 def dtype_of(its: Subject | CustomSubject) -> str:
-    """The most precise dtype that it has."""
+    """Return the most precise dtype of a subject."""
     return "float64" if "float64" in its.dtypes else "float32"
 
 
@@ -254,7 +264,7 @@ def carried(
     state: Sequence[Array],
     progress: Progress | None = None,
 ) -> Profile:
-    """As :func:`vjp_profile`."""
+    """Carry cotangents back through the steps; see :func:`vjp_profile`."""
     T, block, states = (
         len(x),
         [np.asarray(a, np.float64) for a in start],
@@ -263,23 +273,24 @@ def carried(
     counts = {len(a) for a in block if a.ndim}
     if [a.shape[1:] for a in block] != [s.shape for s in states] or len(counts) != 1 or 0 in counts:
         raise InputError(
-            f"start has shapes {[a.shape for a in block]}, but should be k cotangents of states {[s.shape for s in states]}"
+            f"start has shapes {[a.shape for a in block]}, "
+            f"but should be k cotangents of states {[s.shape for s in states]}"
         )
     block, norm, first = _rescaled(block)
     if not 0 < norm < math.inf:
         raise InputError(f"start has norm {norm}, but should be finite and not zero")
     if not all(np.isfinite(s).all() for s in states):
         raise InputError("state is not finite")
-    kept = []
+    history = []
     for t in range(T):
-        kept.append(states)
+        history.append(states)
         states = steps.step(x[t], states)
         if progress is not None:
             progress(t + 1, 2 * T)
     norms, shares = np.empty(T + 1), np.empty(T + 1)
     norms[0], shares[0] = norm, first
     for lag in range(1, T + 1):
-        block, norms[lag], shares[lag] = _rescaled(steps.pull(x[T - lag], kept.pop(), block))
+        block, norms[lag], shares[lag] = _rescaled(steps.pull(x[T - lag], history.pop(), block))
         if progress is not None:
             progress(T + lag, 2 * T)
     with np.errstate(divide="ignore"):  # an exact zero is -inf
@@ -292,23 +303,27 @@ def carried(
 
 
 def _rescaled(block: Sequence[Array]) -> tuple[States, float, float]:
-    """The block with norm 1, in float64; its norm before, and the share of all states but the first
-    in the square.
+    """Scale a block to norm 1, in float64.
+
+    Returns it, its norm before, and the share of all states but the first in the squared norm.
     """
     wide = [np.asarray(a, np.float64) for a in block]
     squares = [float(np.sum(a * a)) for a in wide]
     norm = math.sqrt(sum(squares))
-    if norm == 0:  # it stays zero
+    if norm == 0:  # a zero block stays zero
         return wide, norm, math.nan
     return [a / norm for a in wide], norm, sum(squares[1:]) / sum(squares)
 
 
 def _like(got: Any, states: States, what: str) -> States:
-    """What a function returned, if it is states of the shapes that there are."""
+    """Return a function's output as arrays, checked to have the shapes of `states`."""
     shapes = [s.shape for s in states]
-    found = [np.shape(a) for a in got] if isinstance(got, tuple | list) else type(got).__name__
-    if found != shapes:
+    returned_shapes = (
+        [np.shape(a) for a in got] if isinstance(got, tuple | list) else type(got).__name__
+    )
+    if returned_shapes != shapes:
         raise ContractError(
-            f"{what} returned {found}, but should return a tuple of states of shapes {shapes}"
+            f"{what} returned {returned_shapes}, "
+            f"but should return a tuple of states of shapes {shapes}"
         )
     return [np.asarray(a) for a in got]

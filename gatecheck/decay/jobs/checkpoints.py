@@ -1,9 +1,9 @@
-"""A folder of parts: results of finished jobs, and how far unfinished ones came.
+"""Folder of parts: results of finished jobs, and states of unfinished ones.
 
-Every file is named by what it holds the result of: the job's description, the source that computes
-it and the versions it runs on. So a part can be taken over only by a run that would compute the
-same. Files are written under another name first and renamed when they are whole; what is found in
-the folder later is checked, never unpickled, and computed again where it is not a part.
+The name of a file is a hash of all that its content depends on: the job's arguments, the source
+that computes it and the versions it runs on. So only a run that would compute the same can reuse a
+part. Files are written under another name and renamed when they are complete. A file read later is
+checked, never unpickled, and its part is computed again if it is not valid.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Arrays = Mapping[str, Array]
 SCHEMA = "gatecheck-part-1"
 
 SAVE_EVERY_S = 10.0
-"""What an interruption may cost of one job, in seconds."""
+"""Seconds of one job that an interruption may cost."""
 
 SOURCES = (
     "errors.py",
@@ -52,21 +52,22 @@ SOURCES = (
 """Modules and packages on which the result of a job may depend."""
 
 STALE_S = 3600.0
-"""Age at which a file that somebody was writing is taken for what a killed process left behind;
-writing one takes seconds.
+"""Age at which an unfinished file counts as left behind by a killed process.
+
+Writing one takes seconds.
 """
 
 
 class _NoPartError(Exception):
-    """A file is not the part that its name says; the message says why."""
+    """File that is not the part that its name says; the message gives the reason."""
 
 
 def part_key(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of all that the result of a job depends on.
+    """Return the SHA-256, in hexadecimal, of all that the result of a job depends on.
 
     These are the function's name, its arguments (JSON values), the source of the packages of
-    :data:`SOURCES` and of the function's own file, and the versions of gatecheck, NumPy and Numba. The kind of
-    processor is not among them: two kinds may round differently.
+    :data:`SOURCES` and of the function's own file, and the versions of gatecheck, NumPy and Numba.
+    The kind of processor is not among them, though two kinds may round differently.
 
     Raises
     ------
@@ -99,16 +100,16 @@ def _versions() -> dict[str, str]:
 
 @dataclass
 class Keeper:
-    """Where a running job saves its state, and the state that an interrupted one left.
+    """Keeper of the state of a running job, and of that of an interrupted one.
 
     Attributes
     ----------
     file
-        Where to save, or None to save nothing.
+        File to save to, or None to save nothing.
     key
-        Of the job.
+        Key of the job.
     saved
-        The state to go on from, or None to begin.
+        State to continue from, or None to start from the beginning.
     every
         Seconds between two saves.
     """
@@ -125,14 +126,14 @@ class Keeper:
         Warns
         -----
         GatecheckWarning
-            If what was saved has other names, shapes or dtypes; the arrays then stay as they are.
+            If the saved ones have other names, shapes or dtypes; the arrays are then unchanged.
         """
         saved, self.saved, self._last = self.saved, None, time.monotonic()
         if saved is None:
             return False
         if _form(saved) != _form(state):
             warnings.warn(
-                "the state that was saved for a job does not fit it, so it begins anew",
+                "the state that was saved for a job does not fit it, so the job starts over",
                 GatecheckWarning,
                 stacklevel=2,
             )
@@ -142,19 +143,19 @@ class Keeper:
         return True
 
     def save(self, state: Arrays) -> None:
-        """Save these arrays if that is due."""
+        """Save these arrays if a save is due."""
         if self.file is not None and time.monotonic() - self._last >= self.every:
             _write(self.file, f"{self.key} state", state)
             self._last = time.monotonic()
 
 
 class Store:
-    """The parts of sweeps in one folder, which is made when the first is written.
+    """Parts of sweeps in one folder, which is created with the first part.
 
     Parameters
     ----------
     folder
-        Its path. Several sweeps can share it, one after the other or at the same time.
+        Path of the folder. Several sweeps can share it, one after the other or at the same time.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -162,74 +163,74 @@ class Store:
         self.keys: tuple[str, ...] = ()  # of the sweep that was opened last
 
     def open(self, keys: Sequence[str], resume: bool, say: Callable[[str], None]) -> list[bool]:
-        """Begin a sweep of these parts: which of them need not be computed.
+        """Begin a sweep of these parts, and return which need not be computed.
 
-        Without `resume` none are taken over, and `say` is told how many there were; each stays
-        until its successor is finished, so that a forgotten `resume` costs nothing. With it, `say`
-        is told of files that are not the parts that they should be.
+        Without `resume` no part is reused, and `say` is called with their number; each stays until
+        its successor is finished, so that a forgotten `resume` costs nothing. With `resume`, `say`
+        is called for files that are not the parts that they should be.
         """
         self.keys = tuple(dict.fromkeys(keys))
         self._sweep_up()
         if resume:
             whole = {key: self._read(self._part(key), key, say) is not None for key in self.keys}
             return [whole[key] for key in keys]
-        if found := self.kept:
+        if count := self.kept:
             say(
-                f"{self.folder} holds {found} of the {len(self.keys)} parts of this sweep already; they are computed anew, since resume "
-                "was not asked for"
+                f"{self.folder} holds {count} of the {len(self.keys)} parts of this sweep already; "
+                "they are computed again, since resume was not asked for"
             )
         return [False] * len(keys)
 
     @property
     def kept(self) -> int:
-        """How many parts of the sweep that was opened are finished."""
+        """Number of finished parts of the sweep that was opened."""
         return sum(self._part(key).is_file() for key in self.keys)
 
     @property
     def status(self) -> str:
-        """What is kept of the sweep that was opened, as a sentence without its full stop."""
+        """Progress of the sweep that was opened, as a sentence without its full stop."""
         begun = sum(self._state(key).is_file() for key in self.keys)
         more = f" and the state of {begun} unfinished" if begun else ""
         return f"{self.kept} of {len(self.keys)} parts{more} are kept in {self.folder}"
 
     def get(self, key: str) -> dict[str, Array]:
-        """A finished part.
+        """Return a finished part.
 
         Raises
         ------
         UsageError
-            If it is not there any more, or not what was written.
+            If it is gone, or is not what was written.
         """
         reasons: list[str] = []
         arrays = self._read(self._part(key), key, reasons.append)
         if arrays is None:
             raise UsageError(
-                "; ".join(reasons)
-                or f"the part {self._part(key)} was taken away while the sweep ran"
+                "; ".join(reasons) or f"the part {self._part(key)} was removed while the sweep ran"
             )
         return arrays
 
     def put(self, key: str, arrays: Arrays) -> None:
-        """Keep a finished part, and drop the state from which it could have gone on."""
+        """Store a finished part, and remove the saved state of its job."""
         _write(self._part(key), key, arrays)
         self._state(key).unlink(missing_ok=True)
 
     def keeper(self, key: str, resume: bool, say: Callable[[str], None]) -> Keeper:
-        """What the job is given to save its state with; with `resume` it holds the state to go on
-        from, if there is one.
+        """Return a keeper for the state of a job.
+
+        With `resume` it holds the saved state, if there is one.
         """
         saved = self._read(self._state(key), f"{key} state", say) if resume else None
         return Keeper(self._state(key), key, saved, SAVE_EVERY_S)
 
     def clear(self) -> None:
-        """Remove the parts of the sweep that was opened, and the folder if nothing else is in it."""
+        """Remove the parts of the sweep that was opened, and the folder if it is empty."""
         for key in self.keys:
             self._part(key).unlink(missing_ok=True)
             self._state(key).unlink(missing_ok=True)
         try:
             self.folder.rmdir()
         except OSError:
-            return  # it holds something else, or was never made
+            return  # it is not empty, or was never made
 
     def _part(self, key: str) -> Path:
         return self.folder / f"{key}.npz"
@@ -243,7 +244,7 @@ class Store:
         except FileNotFoundError:
             return None
         except _NoPartError as error:
-            say(f"{file} is not a part of this sweep ({error}), so that part is computed anew")
+            say(f"{file} is not a part of this sweep ({error}), so that part is computed again")
             return None
 
     def _sweep_up(self) -> None:
@@ -252,7 +253,7 @@ class Store:
                 if time.time() - file.stat().st_mtime > STALE_S:
                     file.unlink()
             except OSError:
-                continue  # somebody else's, or gone already
+                continue  # no permission, or gone already
 
 
 def _form(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -260,29 +261,29 @@ def _form(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
 
 
 def _write(file: Path, key: str, arrays: Arrays) -> None:
-    """Write all of a file or nothing."""
+    """Write a file completely or not at all."""
     if bad := [
         name
         for name, array in arrays.items()
         if not isinstance(array, np.ndarray) or array.dtype.hasobject
     ]:
         raise UsageError(f"{', '.join(bad)}: only arrays of numbers or text can be kept")
-    # The prefix keeps names apart from those that np.savez takes for itself.
+    # The prefix keeps names apart from np.savez's own parameters.
     content = {"key": np.array(key)} | {f"array {name}": array for name, array in arrays.items()}
     make_folder(file.parent)
-    with replacing(file) as opened:
-        np.savez(opened, **content)  # type: ignore[arg-type]
+    with replacing(file) as file_object:
+        np.savez(file_object, **content)  # type: ignore[arg-type]
 
 
 def _read(file: Path, key: str) -> dict[str, Array]:
-    """The arrays of a file that should hold this key.
+    """Return the arrays of a file that should have this key.
 
     Raises
     ------
     FileNotFoundError
         If there is no file.
     _NoPartError
-        If it is anything but what :func:`_write` makes.
+        If it is not a file that :func:`_write` makes.
     """
     try:
         with zipfile.ZipFile(file) as members:
@@ -293,12 +294,12 @@ def _read(file: Path, key: str) -> dict[str, Array]:
         raise
     except Exception as error:  # damaged bytes can end in any error of zipfile, zlib and NumPy
         raise _NoPartError(in_brief(first_line(error))) from None
-    found = arrays.pop("key", None)
+    stored_key = arrays.pop("key", None)
     if (
-        not isinstance(found, np.ndarray)
-        or found.shape != ()
-        or found.dtype.kind != "U"
-        or str(found) != key
+        not isinstance(stored_key, np.ndarray)
+        or stored_key.shape != ()
+        or stored_key.dtype.kind != "U"
+        or str(stored_key) != key
     ):
         raise _NoPartError("it holds something else")
     if any(

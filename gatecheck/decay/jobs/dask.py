@@ -1,5 +1,6 @@
-"""Jobs on a Dask cluster: a worker that is lost delays its jobs, which the scheduler gives to
-another.
+"""Jobs on a Dask cluster.
+
+A lost worker only delays its jobs: the scheduler gives them to another.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gatecheck.decay.jobs.local import portable
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError, first_line
 
 PATIENCE_S = 30.0
-"""Seconds that a scheduler has to answer at first."""
+"""Seconds to wait for the first answer of a scheduler."""
 
 
 def each(
@@ -31,19 +32,20 @@ def each(
     advance: Advance,
     finish: Finish,
 ) -> None:
-    """Do every task on the cluster; what is left of them is cancelled when this raises, since the
-    client leaves.
+    """Run every task on the cluster.
+
+    When this raises, the client leaves, and the scheduler cancels the remaining tasks.
 
     Raises
     ------
     MissingExtraError
         If the package ``distributed`` is missing.
     UsageError
-        If no scheduler answers there, or a worker has another version of what computes the jobs.
+        If no scheduler answers there, or a worker has another version of the code of the jobs.
     WorkerLostError
-        If one job took several workers with it, or the scheduler is lost.
+        If one job killed several workers, or the scheduler is lost.
     Exception
-        What a job raised.
+        If a job raised it.
     """
     try:
         from distributed import Client
@@ -55,10 +57,10 @@ def each(
         client = Client(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"no Dask scheduler answers at {address}: {first_line(error)}") from None
-    news: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
     topic = f"gatecheck-{uuid4().hex}"
     with _without_reconnection(), client:
-        client.subscribe_topic(topic, lambda event: news.put(event[1]))
+        client.subscribe_topic(topic, lambda event: events.put(event[1]))
         waiting: dict[Any, Task] = {}
         for task in tasks:
             name = f"{topic}-{task.index}"
@@ -73,11 +75,11 @@ def each(
                 key=name,
             )
             waiting[future] = task
-            future.add_done_callback(news.put)
+            future.add_done_callback(events.put)
         while waiting:
-            # Without a limit, Ctrl-C would have to wait for news on Windows.
+            # Without a timeout, Ctrl-C would have to wait for an event on Windows.
             try:
-                item = news.get(timeout=1.0)
+                item = events.get(timeout=1.0)
             except queue.Empty:
                 continue
             if isinstance(item, tuple):
@@ -89,18 +91,19 @@ def each(
 
 @contextmanager
 def _without_reconnection() -> Iterator[None]:
-    """Without the log's traceback of a reconnection that was cut short because the scheduler is
-    given up: an error of ours says that.
+    """Keep the traceback of a cancelled reconnection out of the log.
+
+    It appears when the scheduler is given up, which our own error reports.
     """
-    log, dull = (
+    log, relevant = (
         logging.getLogger("distributed.client"),
         lambda record: not (record.exc_info and record.exc_info[0] is AsyncCancelledError),
     )
-    log.addFilter(dull)
+    log.addFilter(relevant)
     try:
         yield
     finally:
-        log.removeFilter(dull)
+        log.removeFilter(relevant)
 
 
 def _result(future: Any, job: Job, address: str) -> Result:
@@ -110,7 +113,7 @@ def _result(future: Any, job: Job, address: str) -> Result:
         error = future.exception()
         if error is None:
             return future.result()  # type: ignore[no-any-return]
-    except (CancelledError, OSError):  # of fetching, and not of the job
+    except (CancelledError, OSError):  # raised by fetching, not by the job
         raise WorkerLostError(
             f"the Dask scheduler at {address} was lost before {job} was handed over"
         ) from None
@@ -118,22 +121,23 @@ def _result(future: Any, job: Job, address: str) -> Result:
         raise WorkerLostError(f"the Dask scheduler at {address} was lost before {job} was done")
     if isinstance(error, KilledWorker):
         raise WorkerLostError(
-            f"{job} took {error.allowed_failures + 1} workers of the cluster with it, for want of memory, perhaps"
+            f"{job} killed {error.allowed_failures + 1} workers of the cluster "
+            "(perhaps out of memory)"
         )
     raise error
 
 
 def _remote(function: Function, job: Job, index: int, key: str, topic: str) -> Result:
-    """What a worker does."""
+    """Run one job on a worker."""
     from distributed import get_worker
 
     worker = get_worker()
     if part_key(function, job.arguments) != key:
         raise UsageError(
-            f"the Dask worker at {worker.address} has another gatecheck, NumPy or Numba than this machine"
+            f"the Dask worker at {worker.address} has another gatecheck, NumPy or Numba "
+            "than this machine"
         )
-    # For good: a limit that is taken back when this job ends would be taken back under others that
-    # run beside it.
+    # Permanent: a limit lifted when this job ends would be lifted for jobs that still run.
     threadpool_limits(1)
     report: Callable[[int, int], None] = lambda done, total: worker.log_event(
         topic, (index, done, total)

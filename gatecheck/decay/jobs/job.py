@@ -1,6 +1,4 @@
-"""What a job is, and what runs one is told: the words that the pools, the cluster and the sweep
-share.
-"""
+"""Jobs, tasks and callbacks that the pool, the cluster and the sweep share."""
 
 from __future__ import annotations
 
@@ -15,34 +13,35 @@ from gatecheck.decay.jobs.checkpoints import Keeper
 Result = Mapping[str, NDArray[Any]]
 
 Report = Callable[[int, int], None]
-"""Called by a job with the work done and its work in all, in units of its own."""
+"""Callback of a job: the work done and its total work, in the job's own units."""
 
 Function = Callable[[Mapping[str, Any], Report, Keeper | None], Result]
-"""What does a job, from its arguments. It is a function of a module, since other processes import
-it.
+"""Function that does a job, given its arguments.
+
+It is defined in a module, since other processes import it.
 """
 
 Advance = Callable[[int, int, int], None]
-"""Called with a task's index and what its job reported."""
+"""Callback for progress: a task's index and what its job reported."""
 
 Finish = Callable[[int, Result], None]
-"""Called with a task's index and its result."""
+"""Callback for results: a task's index and its result."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A part of a sweep.
+    """Independent part of a sweep.
 
     Attributes
     ----------
     label
-        What a progress bar shows.
+        Text for a progress bar.
     detail
-        What tells it from other jobs of that label, for an error.
+        Text that distinguishes it from other jobs with that label, for error messages.
     arguments
         JSON values. With the function, they are all that the result depends on.
     work
-        How much there is to do, in any unit that the jobs of one sweep share.
+        Amount of work, in any unit that the jobs of one sweep share.
     """
 
     label: str
@@ -56,7 +55,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """A job that has still to be done: its place among all, and what it saves its state with."""
+    """Unfinished job, with its index among all jobs and the keeper of its state."""
 
     index: int
     job: Job

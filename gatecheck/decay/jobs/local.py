@@ -1,8 +1,8 @@
 """Jobs in processes of this machine.
 
-Each process has a pipe of its own. ``concurrent.futures`` would share one queue, whose lock a
-killed process keeps for ever, does not say which job a process died of, and cannot end a process
-that is at work (before Python 3.14).
+Each process has its own pipe. ``concurrent.futures`` would share one queue, whose lock a killed
+process keeps forever, does not say which job killed a process, and cannot end a busy process
+(before Python 3.14).
 """
 
 from __future__ import annotations
@@ -25,29 +25,30 @@ from gatecheck.decay.jobs.job import Advance, Finish, Function, Job, Task
 from gatecheck.errors import WorkerLostError
 
 GRACE_S = 3.0
-"""Seconds that a process has to end before it is killed."""
+"""Seconds for a process to end before it is killed."""
 
 
 def each(
     function: Function, tasks: Iterable[Task], workers: int, advance: Advance, finish: Finish
 ) -> None:
-    """Do every task in one of so many processes; all of them have ended when this returns or
-    raises.
+    """Run every task in one of `workers` processes.
+
+    All of them have ended when this returns or raises.
 
     Raises
     ------
     WorkerLostError
         If a process ends before its job is done.
     Exception
-        What a job raised.
+        If a job raised it.
     """
-    rest = iter(tasks)
+    remaining = iter(tasks)
     busy: dict[Connection, Task] = {}
     with _processes(function, workers) as processes:
 
         def give(pipe: Connection) -> None:
             busy.pop(pipe, None)
-            if (task := next(rest, None)) is not None:
+            if (task := next(remaining, None)) is not None:
                 busy[pipe] = task
                 try:
                     pipe.send((task.job, task.keeper))
@@ -76,7 +77,7 @@ def each(
 def _processes(function: Function, count: int) -> Iterator[dict[Connection, SpawnProcess]]:
     # Threads of Numba, BLAS and a progress bar do not survive a fork.
     context = get_context("spawn")
-    team: dict[Connection, SpawnProcess] = {}
+    processes: dict[Connection, SpawnProcess] = {}
     try:
         with interrupts_ignored():
             for _ in range(count):
@@ -84,12 +85,12 @@ def _processes(function: Function, count: int) -> Iterator[dict[Connection, Spaw
                 process = context.Process(target=_serve, args=(theirs, function), daemon=True)
                 process.start()
                 theirs.close()  # so that the pipe breaks when the process ends
-                team[ours] = process
-        yield team
+                processes[ours] = process
+        yield processes
     finally:
-        for process in team.values():
+        for process in processes.values():
             process.terminate()
-        for pipe, process in team.items():
+        for pipe, process in processes.items():
             process.join(GRACE_S)
             if process.is_alive():
                 process.kill()
@@ -101,17 +102,17 @@ def _lost(process: SpawnProcess, job: Job) -> WorkerLostError:
     process.join(GRACE_S)
     code = process.exitcode
     if code is not None and code < 0:
-        memory = " (for want of memory, perhaps)" if -code == signal.SIGKILL else ""
+        memory = " (perhaps out of memory)" if -code == signal.SIGKILL else ""
         return WorkerLostError(
-            f"the process at work on {job} was ended by {signal.Signals(-code).name}{memory}"
+            f"the process running {job} was killed by {signal.Signals(-code).name}{memory}"
         )
     return WorkerLostError(
-        f"the process at work on {job} ended before it was done, with status {code}"
+        f"the process running {job} ended before it was done, with status {code}"
     )
 
 
 def _serve(pipe: Connection, function: Function) -> None:
-    """What a process does: jobs, as long as there are any and the parent lives."""
+    """Run jobs in a process, as long as there are any and the parent lives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     threadpool_limits(1)
@@ -120,7 +121,7 @@ def _serve(pipe: Connection, function: Function) -> None:
         try:
             pipe.send(message)
         except OSError:
-            os._exit(1)  # the parent is gone, and nobody wants the rest
+            os._exit(1)  # the parent is gone
 
     def at(done: int, total: int) -> None:
         send("at", done, total)
@@ -139,8 +140,9 @@ def _serve(pipe: Connection, function: Function) -> None:
 
 
 def portable(error: Exception, job: Job) -> Exception:
-    """The error as it can be sent to another process, with a note that names the job and shows
-    where it was raised.
+    """Return an error that can be sent to another process.
+
+    Notes name the job and show where it was raised.
     """
     error.add_note(f"in {job}")
     error.add_note("".join(traceback.format_exception(error)))

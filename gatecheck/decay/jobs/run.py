@@ -1,8 +1,8 @@
-"""Jobs, done here, in processes or on a Dask cluster: what comes out does not depend on where, in
-which order, or how often it was interrupted.
+"""Jobs, run in this process, in others, or on a Dask cluster.
 
-Matrix products of BLAS differ in their last bits with the number of its threads, so every job runs
-with one.
+The results do not depend on where the jobs run, in which order, or how often they were interrupted.
+Matrix products of BLAS differ in their last bits with its number of threads, so every job runs with
+one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gatecheck.errors import UsageError, WorkerLostError
 
 
 def warn(message: str) -> None:
-    """Say it as a RuntimeWarning."""
+    """Emit a message as a RuntimeWarning."""
     warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
@@ -37,49 +37,49 @@ def run(
     progress: Progress | None = None,
     say: Callable[[str], None] = warn,
 ) -> Sequence[Result]:
-    """``function(job.arguments, report, keeper)`` for every job, in their order.
+    """Return ``function(job.arguments, report, keeper)`` for every job, in order.
 
     Parameters
     ----------
     function
-        Of a module that other processes can import; it returns a dict of arrays. It may call
-        ``report(done, total)``, and save its state with the keeper, which is None without a store.
+        Function of a module that other processes can import; it returns a dict of arrays. It may
+        call ``report(done, total)``, and save its state with the keeper, which is None without a
+        store.
     jobs
-        What to do.
+        Jobs to run.
     workers
-        Processes on this machine; 1 does everything in this one. A script that asks for more needs
-        ``if __name__ == "__main__":``, as always with :mod:`multiprocessing`.
+        Number of processes on this machine; with 1 everything runs in this one. A script that uses
+        more needs ``if __name__ == "__main__":``, as always with :mod:`multiprocessing`.
     store
-        Where finished jobs and the states of unfinished ones are kept. Without one, an interruption
+        Store of finished jobs and of the states of unfinished ones. Without one, an interruption
         loses all.
     resume
-        Take over what the store holds of these jobs. Without this everything is computed anew.
+        Reuse what the store holds of these jobs. Otherwise everything is computed again.
     dask
-        Address of a Dask scheduler whose workers do the jobs; `workers` is then not used. They have
-        no keeper, since they may be far from the store: a job that is interrupted there begins
-        again.
+        Address of a Dask scheduler whose workers run the jobs; `workers` is then ignored. The jobs
+        have no keeper, since the workers may be far from the store: a job that is interrupted there
+        starts over.
     progress
-        Called with the work done, the work of all jobs, and the label of the job that went on.
+        Called with the work done, the work of all jobs, and the label of the job that advanced.
     say
-        Told in a sentence what was found in the store and not used; the default is a
+        Called with a sentence on what was found in the store and not used; the default emits a
         RuntimeWarning.
 
     Returns
     -------
     sequence of dicts of arrays
-        With a store they are read from it when asked for, so that not all need to fit in memory.
+        With a store they are read from it on access, so that they need not all fit in memory.
 
     Raises
     ------
     UsageError
-        If there is no positive number of workers, the store cannot be written, or the cluster does
-        not answer.
+        If `workers` is below 1, the store cannot be written, or the cluster does not answer.
     WorkerLostError
         If a process was killed.
     MissingExtraError
         If `dask` is given and the package ``distributed`` is missing.
     Exception
-        Whatever a job raised, with a note that names the job.
+        If a job raised it; a note names the job.
     """
     if workers < 1:
         raise UsageError(f"workers is {workers}, but should be at least 1")
@@ -138,7 +138,7 @@ def _here(
 
 
 class _Meter:
-    """Adds up what jobs report, each in its own units."""
+    """Total progress of jobs, each of which reports in its own units."""
 
     def __init__(
         self, jobs: Sequence[Job], done: Sequence[bool], progress: Progress | None
@@ -150,20 +150,21 @@ class _Meter:
             progress(self._sum, self._total, "")
 
     def advance(self, index: int, done: int, total: int) -> None:
-        """Take note of a report. One that says nothing new, as by a job that begins again
-        elsewhere, is not passed on.
+        """Record a report of a job.
+
+        One without progress, as from a job that starts over elsewhere, is not passed on.
         """
         job = self._jobs[index]
-        more = job.work * done // total - self._done[index]
-        if more > 0:
-            self._done[index] += more
-            self._sum += more
+        gain = job.work * done // total - self._done[index]
+        if gain > 0:
+            self._done[index] += gain
+            self._sum += gain
             if self._progress is not None:
                 self._progress(self._sum, self._total, job.label)
 
 
 class _Kept(Sequence[Result]):
-    """Results that lie in a store."""
+    """Results in a store, read on access."""
 
     def __init__(self, store: Store, keys: Sequence[str]) -> None:
         self._store, self._keys = store, keys

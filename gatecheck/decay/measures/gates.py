@@ -1,6 +1,4 @@
-"""Where the gates of a network stand: their mean, how often they are saturated, a histogram, and
-the memory of each unit.
-"""
+"""Gate statistics: mean, saturation, histogram, and time constants of the units."""
 
 from __future__ import annotations
 
@@ -21,21 +19,21 @@ READ: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
     "gru": {"r": lambda J: J[:, 4], "z": lambda J: 1 - J[:, 0]},
     "lstm": {"i": lambda J: J[:, 6], "f": lambda J: J[:, 0], "o": lambda J: J[:, 7]},
 }
-"""The gates of each kind of cell, from the rows of its linearisation."""
+"""Gates of each kind of cell, as functions of the rows of its linearization."""
 
 
 class Gate(NamedTuple):
-    """One gate over all units and steps.
+    """Statistics of one gate over all units and steps.
 
     Attributes
     ----------
     mean
-        Its mean.
+        Mean value.
     closed, open
-        The shares of its values below :data:`CLOSED` and above :data:`OPEN`, in which it is called
+        Shares of values below :data:`CLOSED` and above :data:`OPEN`, where the gate counts as
         saturated.
     counts
-        ``(BINS,)``: how many values fell into each of equal bins of [0, 1].
+        ``(BINS,)``: Number of values in each of equal bins of [0, 1].
     """
 
     mean: float
@@ -45,12 +43,11 @@ class Gate(NamedTuple):
 
 
 class Gates(NamedTuple):
-    """The gates by name, and the time constants ``(H,)`` of the units in steps, or None in a cell
-    that keeps nothing.
+    """Gates by name, and the time constants ``(H,)`` of the units, in steps.
 
-    A unit's time constant is -1 / mean ln k of its keeping gate k, f or 1 - z: inf where the gate
-    is 1 throughout, 0 where it was ever 0. It is the memory along the kept state alone; the
-    recurrence may hold more.
+    The latter are None in a cell that keeps nothing. A unit's time constant is -1 / mean ln k of
+    its keeping gate k, f or 1 - z: inf where the gate is 1 throughout, 0 where it was ever 0. It is
+    the memory along the kept state alone; the recurrence may hold more.
     """
 
     by_name: dict[str, Gate]
@@ -58,7 +55,10 @@ class Gates(NamedTuple):
 
 
 class GateStatistics:
-    """A visit of the forward pass that keeps sums, never the gates of a whole sequence."""
+    """Visitor of the forward pass that adds up gate statistics.
+
+    It keeps sums, never the gates of a whole sequence.
+    """
 
     def __init__(self, run: Run) -> None:
         self._read = READ[run.cell.kind]
@@ -73,7 +73,7 @@ class GateStatistics:
         self.live |= {f"counts {name}": counts for name, counts in self._counts.items()}
 
     def __call__(self, stretch: Stretch) -> None:
-        """Read one stretch."""
+        """Add one segment."""
         for name, read in self._read.items():
             gate = read(stretch.J)
             self._sums[name] += (
@@ -86,7 +86,7 @@ class GateStatistics:
             self._log_keep += np.log(stretch.J[:, 0]).sum(axis=0)
 
     def result(self) -> Gates:
-        """What was seen, once the pass is over; NaN of an empty sequence."""
+        """Return the statistics after the pass; NaN for an empty sequence."""
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = {name: sums / self._values for name, sums in self._sums.items()}
             time_constants = np.abs(self._steps / self._log_keep)

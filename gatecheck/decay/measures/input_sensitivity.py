@@ -1,4 +1,4 @@
-"""How much each input still matters: the size of ∂ℓ/∂x_t by lag."""
+"""Sensitivity to each input: the size of ∂ℓ/∂x_t by lag."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from gatecheck.decay.jacobians.sweep import Run, Stretch
 
 
 class InputSensitivity:
-    """A reading of an adjoint sweep: the log of the Frobenius norm of ∂ℓ/∂x_t over all cotangents,
-    in nats.
+    """Reading of an adjoint sweep that measures ∂ℓ/∂x_t by lag.
 
     Attributes
     ----------
     log_norm
-        ``(T,)`` by lag: entry k belongs to the input k steps before the last; -inf where it is
-        exactly zero.
+        ``(T,)``: Log of the Frobenius norm over all cotangents, in nats; -inf where it is exactly
+        zero. Entry k belongs to the input k steps before the last.
     """
 
     def __init__(self, run: Run) -> None:
@@ -25,7 +24,7 @@ class InputSensitivity:
         self.live = {"by_time": self._by_time}
 
     def __call__(self, stretch: Stretch, da: Array, log: Array) -> None:
-        """Read one stretch."""
+        """Read one segment."""
         L, k, width = da.shape
         dx = (da.reshape(L * k, width) @ self._WT).reshape(L, -1)
         with np.errstate(divide="ignore"):

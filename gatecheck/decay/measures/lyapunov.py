@@ -1,9 +1,8 @@
-"""All Lyapunov exponents of a network or of any product of matrices, and the singular values of the
-finite product.
+"""Lyapunov exponents and singular values of a network or a product of matrices.
 
-The exponents come from one sweep of orthonormal frames forward in time. They are no singular values
-of the product, of which they miss nats at any length; one more sweep, backward and from where the
-first ended, gives those.
+The exponents come from one sweep of orthonormal frames forward in time. They are not the singular
+values of the finite product, which differ by nats at any length; one more sweep, backward from the
+final frame, gives those.
 """
 
 from __future__ import annotations
@@ -27,21 +26,20 @@ class Spectrum(NamedTuple):
     Attributes
     ----------
     exponents, errors, freedom
-        ``(k,)``: Lyapunov exponents in nats per step over the later half of the steps, as that is
-        where the first half has turned the frame; their standard errors from batch means over
-        stretches of √T steps, NaN if there are fewer than two; and the degrees of freedom of the
-        errors' Student t. -inf (and NaN) where a step loses a direction to more than float64
-        resolves.
+        ``(k,)``: Lyapunov exponents in nats per step over the later half of the steps, since the
+        first half turns the frame; their standard errors from batch means over segments of √T
+        steps, NaN if there are fewer than two; and the degrees of freedom of the errors' Student t.
+        -inf (and NaN) where a step shrinks a direction by more than float64 resolves.
     log_growth
-        ``(k,)``: nats over all T steps, from any frame: their sum over all N directions is the log
-        of the change of volume.
+        ``(k,)``: Growth over all T steps in nats, from any frame: the sum over all N directions is
+        the log of the change of volume.
     log_singular
-        ``(k,)``: logs of the singular values of the whole product, the largest first. Neighbours δ
-        nats apart are off by some e^(-2δ) for want of more sweeps; the rest is rounding.
+        ``(k,)``: Logs of the singular values of the whole product, the largest first. Neighbors δ
+        nats apart are off by about e^(-2δ), as more sweeps would show; the rest is rounding.
     interval
-        How many steps lay between two orthonormalisations on average.
+        Mean number of steps between two orthonormalizations.
     log_volume
-        Σ ln|det J_t|, or None where it was not asked for or not all directions were carried.
+        Σ ln|det J_t|, or None where it was not measured or not all directions were carried.
     """
 
     exponents: Array
@@ -54,7 +52,7 @@ class Spectrum(NamedTuple):
 
     @property
     def volume_residual(self) -> float | None:
-        """|Σ log_growth - Σ ln|det J_t||, in nats; None without a volume, NaN if both are -inf."""
+        """|Σ log_growth - Σ ln|det J_t|| in nats; None without volume, NaN if both -inf."""
         if self.log_volume is None:
             return None
         with np.errstate(invalid="ignore"):
@@ -64,16 +62,16 @@ class Spectrum(NamedTuple):
 def product_spectrum(
     matrices: Array, rng: np.random.Generator, count: int | None = None
 ) -> Spectrum:
-    """The spectrum of M_T … M_2 M_1.
+    """Measure the spectrum of M_T … M_2 M_1.
 
     Parameters
     ----------
     matrices
         ``(T, N, N)``, float64, in the order in which they act.
     rng
-        Draws the frame to start from.
+        Generator of the initial frame.
     count
-        How many directions, the fastest first; None is all N.
+        Number of directions, the fastest first; None is all N.
 
     Raises
     ------
@@ -104,16 +102,16 @@ def lyapunov(
     state: Array | None = None,
     progress: Progress | None = None,
 ) -> Spectrum:
-    """The spectrum of ∂s_T/∂s_0 along one sequence, s = h or (h, c).
+    """Measure the spectrum of ∂s_T/∂s_0 along one sequence, s = h or (h, c).
 
     Parameters
     ----------
     cell, params, x, state, progress
-        As in :func:`gatecheck.decay.jacobians.profile.adjoint_profile`.
+        See :func:`gatecheck.decay.jacobians.profile.adjoint_profile`.
     rng
-        Draws the frame to start from.
+        Generator of the initial frame.
     count
-        How many directions, the fastest first; None is all of the state's.
+        Number of directions, the fastest first; None is all of the state's.
 
     Raises
     ------
@@ -122,7 +120,8 @@ def lyapunov(
 
     Notes
     -----
-    Time is O(T k H²) and, for every orthonormalisation, O(N k²); with all directions of a GRU, its volume takes O(T H³) more.
+    Time is O(T k H²) and, for every orthonormalization, O(N k²); with all directions of a GRU, its
+    volume takes O(T H³) more.
     """
     run = prepare(cell, params, x, state)
     if not len(x):
@@ -141,15 +140,15 @@ def lyapunov(
             back.Q = frame.Q
         singular[:] += back.carry(_pull(run, stretch.J), len(stretch.J))
 
-    whole = k == n * H
+    complete = k == n * H
     passes(
         run,
-        forward=[onwards, volume] if whole else [onwards],
+        forward=[onwards, volume] if complete else [onwards],
         backward=[backwards],
         progress=progress,
     )
-    found = _spectrum(T, np.array(local), singular, frame.interval)
-    return found._replace(log_volume=volume.log) if whole else found
+    spectrum = _spectrum(T, np.array(local), singular, frame.interval)
+    return spectrum._replace(log_volume=volume.log) if complete else spectrum
 
 
 def _push(run: Run, J: Array) -> Carry:
@@ -178,7 +177,7 @@ def _pull(run: Run, J: Array) -> Carry:
 
 
 def _block(run: Run, V: Array) -> Array:
-    """Columns ``(n*H, k)`` as a block ``(n, k, H)``."""
+    """Return columns ``(n*H, k)`` as a block ``(n, k, H)``."""
     n, H = run.state.shape
     return np.ascontiguousarray(V.reshape(n, H, -1).transpose(0, 2, 1))
 
@@ -189,8 +188,9 @@ def _columns(block: Array) -> Array:
 
 
 def _finite(growth: Array) -> float:
-    """The log of what was divided out; zero columns divide nothing out, and the frame sees that
-    they are zero.
+    """Return the log of the total factor divided out.
+
+    Zero columns divide nothing out, and the frame detects that they are zero.
     """
     return float(growth[growth != -np.inf].sum())
 

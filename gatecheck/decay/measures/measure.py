@@ -1,4 +1,4 @@
-"""All that one sweep over one sequence can tell."""
+"""All measurements of one network on one sequence, in a single sweep."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from gatecheck.decay.measures.truncation import Bias, Truncation
 from gatecheck.decay.spec import MeasureSpec
 
 PATH_PROBES = 4
-"""How many of the cotangents the paths follow: their logs differ by nats rather than by hundredths,
-and each costs as much as the whole.
+"""Number of cotangents that the paths follow.
+
+The logs of paths differ by nats rather than by hundredths, and each costs as much as the whole.
 """
 
 
 class Measurement(NamedTuple):
-    """One network on one sequence; what was not chosen is empty or None.
+    """Measurements of one network on one sequence; empty or None if not chosen.
 
     Attributes
     ----------
     profile
-        The whole gradient by lag.
+        Whole gradient by lag.
     paths
         Log-norms ``(T+1,)`` by lag along "keep", "candidate" and "gates" alone, of a block of norm
         1; see :mod:`gatecheck.decay.measures.paths`.
     inputs
         ``(T,)``: ln ‖∂ℓ/∂x‖ by lag.
     gates
-        Where the gates stand.
+        Gate statistics.
     loss
-        The gradient of one loss by lag, which :func:`gatecheck.decay.measures.truncation.geometric_bound`
-        asks for.
+        Gradient of one loss by lag, for :func:`gatecheck.decay.measures.truncation.geometric_bound`.
     truncation
-        The bias of that loss's parameter gradient.
+        Bias of the truncated parameter gradient of that loss.
     """
 
     profile: Profile
@@ -61,11 +61,11 @@ def measure(
     keeper: Keeper | None = None,
     chosen: MeasureSpec = MeasureSpec(),  # noqa: B008 (it is frozen)
 ) -> Measurement:
-    """Measure all that is chosen in one forward and one backward pass.
+    """Measure everything chosen in one forward and one backward pass.
 
     Parameters and errors are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`; `loss` ``(n,
     1, H)`` is the cotangent of the last state whose parameter gradient is truncated. Memory is O(√T
-    k H + T), and that of the parameters some hundred times.
+    k H + T), plus about a hundred times that of the parameters.
     """
     run = prepare(cell, params, x, state)
     gates = GateStatistics(run) if chosen.gates else None

@@ -1,7 +1,6 @@
-"""Which way a gradient goes back: along the kept state, through the candidate, or through what the
-gates see.
+"""Paths of a gradient: along the kept state, through the candidate, or the gates.
 
-A path is the linearisation with some of its rows taken as zero, so that each is carried back by the
+A path is the linearization with some of its rows taken as zero, so that each is carried back by the
 same kernel as the whole.
 """
 
@@ -21,20 +20,21 @@ WITHOUT: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "gru": {"total": (), "keep": (1, 2, 4), "candidate": (1, 2), "gates": (4,)},
     "lstm": {"total": (), "keep": (1, 2, 3, 4), "candidate": (1, 2, 4), "gates": (3,)},
 }
-"""The rows of ``J`` that each path of a cell goes without.
+"""Rows of ``J`` that each path of a cell omits.
 
-keep: what the state keeps of itself, c → f c in an LSTM and h → (1 - z) h in a GRU; a plain RNN
-keeps nothing. candidate: that, and the old state seen by the candidate, with every gate held
-constant. gates: what is kept, and the gates' derivatives, with the candidate blind to the old state
-(a GRU's r acts through the candidate, and its derivative stays). On all of them the cotangent of an
-LSTM's h' reaches c' through o (1 - tanh² c'). The paths do not add up to the whole: a product of
-sums has mixed terms.
+keep: The part of the state that is kept, c → f c in an LSTM and h → (1 - z) h in a GRU; a plain RNN
+keeps nothing. candidate: That, and the candidate as a function of the old state, with every gate
+held constant. gates: The kept part, and the gates' derivatives, with the candidate independent of
+the old state (a GRU's r acts through the candidate, and its derivative stays). On all of them the
+cotangent of an LSTM's h' reaches c' through o (1 - tanh² c'). The paths do not add up to the whole:
+a product of sums has mixed terms.
 """
 
 
 def split(run: Run, start: Array) -> dict[str, Adjoint]:
-    """A visit of the backward pass for each path but the whole, by its name; the whole is an
-    :class:`Adjoint` of its own.
+    """Return a visitor of the backward pass for each path but the whole, by name.
+
+    A plain :class:`Adjoint` measures the whole.
     """
     return {
         name: Adjoint(run, start, without)
@@ -51,11 +51,11 @@ def path_split(
     state: Array | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Array]:
-    """Log-norms ``(T+1,)`` by lag of the whole gradient ("total") and of each path ("keep",
-    "candidate", "gates"), in one sweep.
+    """Measure log-norms by lag of the whole gradient and of each path, in one sweep.
 
-    Parameters and errors are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. A path that
-    does not exist is -inf from lag 1 on.
+    They are ``(T+1,)`` each, by the names "total", "keep", "candidate" and "gates". Parameters and
+    errors are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. A path that does not exist
+    is -inf from lag 1 on.
     """
     run = prepare(cell, params, x, state)
     adjoints = {"total": Adjoint(run, start)} | split(run, start)

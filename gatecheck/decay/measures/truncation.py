@@ -1,6 +1,4 @@
-"""What truncating backpropagation costs: the relative bias of the parameters' gradient when lags
-from K on are dropped.
-"""
+"""Bias of truncated backpropagation, which drops lags from K on."""
 
 from __future__ import annotations
 
@@ -20,19 +18,21 @@ A_DOUBLING = 4
 
 
 class Bias(NamedTuple):
-    """Truncation of the gradient g of one loss on the last state, with respect to all parameters.
+    """Bias of a truncated gradient g of one loss on the last state.
+
+    The gradient is with respect to all parameters.
 
     Attributes
     ----------
     lags
-        ``(m,)``: numbers K of steps that the gradient went back.
+        ``(m,)``: Numbers K of steps that the gradient goes back.
     log_bias
         ``(m,)``: ln(‖g_K - g‖ / ‖g‖), in nats; -inf where nothing is dropped, NaN if g is zero.
     log_size
         ``(m,)``: ln ‖g_K‖.
     log_influence
-        Log of the largest ratio, over all steps, of the size of the step's contribution to g and
-        that of the cotangent of its state.
+        Log of the largest ratio, over all steps, between the size of a step's contribution to g and
+        the size of the cotangent of its state.
     """
 
     lags: Array
@@ -41,15 +41,14 @@ class Bias(NamedTuple):
     log_influence: float
 
     def smallest(self, level: float) -> int | None:
-        """The smallest of `lags` from which on the relative bias is at most `level`, or None if it
-        is larger at the last.
-        """
+        """Return the first of `lags` from which on the bias is at most `level`, or None."""
         return smallest(self.lags, self.log_bias, math.log(level))
 
 
 def smallest(lags: Array, log_bias: Array, log_level: float) -> int | None:
-    """The smallest of the lags from which on the bias is at most a level, or None if it is larger
-    at the last, or not known there.
+    """Return the first of the lags from which on the bias is at most a level.
+
+    It is None if the bias at the last lag is larger, or not known.
     """
     above = np.flatnonzero(~(log_bias <= log_level))
     first = int(above[-1]) + 1 if above.size else 0
@@ -57,18 +56,18 @@ def smallest(lags: Array, log_bias: Array, log_level: float) -> int | None:
 
 
 def spaced(T: int) -> Array:
-    """Lags below T at which the bias is measured: all to 64, then four to a doubling."""
+    """Return the lags below T to measure: all up to 64, then four to a doubling."""
     longer = EVERY_LAG_TO * 2.0 ** (np.arange(A_DOUBLING * T.bit_length()) / A_DOUBLING)
     lags = np.unique(np.concatenate([np.arange(1, EVERY_LAG_TO + 1), longer.round().astype(int)]))
     return lags[lags < T]
 
 
 def factors(cell: Cell, x: Array, J: Array, da: Array) -> list[tuple[str, Array, Array]]:
-    """The gradients of the parameters as sums over steps of outer products, the left factors ``(L,
-    ·)`` with the right ones ``(L, ·)``.
+    """Return the parameters' gradients as left and right factors of outer products.
 
-    `da` ``(L, G*H)`` is one cotangent of the preactivations. The blocks of one parameter stand in
-    the order of its columns.
+    A gradient is the sum over steps of the outer products of its factors ``(L, ·)``. `da` ``(L,
+    G*H)`` is one cotangent of the preactivations. The blocks of one parameter are in the order of
+    its columns.
     """
     H, h, one = J.shape[2], J[:, -1], np.ones((len(J), 1))
     if cell.kind != "gru":
@@ -81,18 +80,18 @@ def factors(cell: Cell, x: Array, J: Array, da: Array) -> list[tuple[str, Array,
 
 
 class Truncation:
-    """A reading of the adjoint sweep of one cotangent: the gradient of the parameters, in blocks of
-    lags.
+    """Reading of the adjoint sweep of one cotangent that sums parameter gradients.
 
-    Every block has a log of its own to be multiplied by, so that no lag underflows; memory is that
-    of the parameters for each of `lags`.
+    They are summed in blocks of lags. Every block has its own log of a scale, so that no lag
+    underflows; memory is that of the parameters for each of `lags`.
 
     Parameters
     ----------
     run
         The cell on its sequence.
     lags
-        Numbers of steps after which the gradient is cut, rising; those of :func:`spaced` if None.
+        Increasing numbers of steps after which the gradient is truncated; None for those of
+        :func:`spaced`.
 
     Raises
     ------
@@ -123,10 +122,11 @@ class Truncation:
         self.live = {"blocks": self._blocks, "logs": self._logs, "influence": self._influence}
 
     def __call__(self, stretch: Stretch, da: Array, log: Array) -> None:
-        """Read one stretch."""
+        """Read one segment."""
         if da.shape[1] != 1:
             raise InputError(
-                f"a truncation is that of one gradient, but the adjoint carries {da.shape[1]} cotangents"
+                f"a truncation is that of one gradient, "
+                f"but the adjoint carries {da.shape[1]} cotangents"
             )
         parts = factors(self._cell, stretch.x, stretch.J, da[:, 0])
         squares = sum((left**2).sum(axis=1) * (right**2).sum(axis=1) for _, left, right in parts)
@@ -150,14 +150,15 @@ class Truncation:
             self._logs[block] = scale
 
     def gradient(self) -> tuple[Array, float]:
-        """The whole gradient, its arrays flattened in the order of :func:`factors`, and the log of
-        what it has to be multiplied by.
+        """Return the whole gradient, and the log of its scale.
+
+        The gradient is flattened in the order of :func:`factors`.
         """
         scale = float(self._logs.max())
         return np.exp(self._logs - scale) @ self._blocks, scale
 
     def result(self) -> Bias:
-        """What was seen, once the pass is over."""
+        """Return the bias after the pass."""
         dropped = _sums(self._blocks[::-1], self._logs[::-1])[::-1]
         kept = _sums(self._blocks, self._logs)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -167,7 +168,7 @@ class Truncation:
 
 
 def _sums(blocks: Array, logs: Array) -> Array:
-    """Logs of the norms of all partial sums of the blocks."""
+    """Return the logs of the norms of all partial sums of the blocks."""
     total, scale, sizes = np.zeros(blocks.shape[1]), -math.inf, np.full(len(logs), -np.inf)
     for k, (block, log) in enumerate(zip(blocks, logs, strict=True)):
         larger = float(np.maximum(scale, log))
@@ -180,12 +181,11 @@ def _sums(blocks: Array, logs: Array) -> Array:
 
 
 def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) -> Array:
-    """An upper bound on the relative bias at ``bias.lags`` if gradients decay geometrically
-    (Aicher, Foti & Fox 2019).
+    """Return an upper bound on the relative bias at ``bias.lags``.
 
-    With φ_k = ‖∂ℓ/∂s_{T-k}‖ and M the largest influence of a step, the step at lag k contributes at
-    most M φ_k to g. If from a lag τ on φ_k ≤ C β^{k-τ} with β < 1, what is dropped at K ≥ τ is at
-    most
+    It holds if gradients decay geometrically (Aicher, Foti & Fox 2019). With φ_k = ‖∂ℓ/∂s_{T-k}‖
+    and M the largest influence of a step, the step at lag k contributes at most M φ_k to g. If from
+    a lag τ on φ_k ≤ C β^{k-τ} with β < 1, what is dropped at K ≥ τ is at most
 
         E(K) = Σ_{k≥K} M C β^{k-τ} = M C β^{K-τ} / (1 - β),
 
@@ -197,13 +197,13 @@ def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) 
     Parameters
     ----------
     bias
-        The truncation, for M and ‖g_k‖.
+        Bias of the truncation, for M and ‖g_k‖.
     log_norm
         ``(T+1,)``: ln φ by lag, of the same cotangent.
     rate
         ln β, in nats per step.
     settled
-        τ, from which on the decay is geometric.
+        Lag τ from which on the decay is geometric.
 
     Returns
     -------

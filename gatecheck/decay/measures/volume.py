@@ -1,5 +1,6 @@
-"""How a step changes volumes in state space: Σ ln|det J_t|, which the Lyapunov exponents have to
-add up to, at any length.
+"""Change of volume in state space, Σ ln|det J_t|.
+
+The Lyapunov exponents have to add up to it, at any length.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ CHUNK = 64
 
 
 class Volume:
-    """A visit of the forward pass that adds up ln|det ∂s_t/∂s_{t-1}|.
+    """Visitor of the forward pass that adds up ln|det ∂s_t/∂s_{t-1}|.
 
     RNN: Σ ln|φ'| + ln|det U| a step. LSTM: Σ ln f + Σ ln|tanh c' o (1 - o)| + ln|det U_o|, because
-    h' = o tanh c' and what h does to c' drops out of the block determinant; the other blocks of U
-    have no part in it. Both take O(H) a step. A GRU has no such form, and the determinant of its
+    h' = o tanh c' and the effect of h on c' drops out of the block determinant; the other blocks of
+    U do not matter. Both take O(H) a step. A GRU has no such form, and the determinant of its
     dense H×H matrix takes O(H³) a step, as much as carrying all H exponents.
 
     Attributes
     ----------
     log
-        The sum so far, in nats; -inf if some step is singular.
+        Sum so far, in nats; -inf if some step is singular.
     """
 
     def __init__(self, run: Run) -> None:
@@ -34,7 +35,7 @@ class Volume:
         self._log_det = _log_det(block(run.cell, run.params["U"], recurrent)) if recurrent else 0.0
 
     def __call__(self, stretch: Stretch) -> None:
-        """Read one stretch."""
+        """Add one segment."""
         J = stretch.J
         if self._run.cell.kind == "gru":
             self.log += sum(
@@ -51,14 +52,14 @@ class Volume:
         self.log += float(factors.sum()) + len(J) * float(self._log_det)
 
     def _dense(self, J: Array) -> Array:
-        """The matrices ``(L, H, H)`` that act on rows from the right."""
+        """Return the Jacobians ``(L, H, H)``, which act on rows from the right."""
         cell, U, H = self._run.cell, self._run.params["U"], J.shape[2]
         keep, A_r, A_z, A_n, r = (J[:, k, None, :] for k in range(5))
         U_r, U_z, U_n = (block(cell, U, k) for k in "rzn")
-        kept = keep * np.eye(H) + U_z * A_z
+        common = keep * np.eye(H) + U_z * A_z
         if cell.reset == "before":
-            return np.asarray(kept + (r * np.eye(H) + U_r * A_r) @ (U_n * A_n))
-        return np.asarray(kept + U_r * A_r + U_n * (r * A_n))
+            return np.asarray(common + (r * np.eye(H) + U_r * A_r) @ (U_n * A_n))
+        return np.asarray(common + U_r * A_r + U_n * (r * A_n))
 
 
 def _log_det(matrices: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What a measured decay means for whoever trains the network: sentences computed from the numbers."""
+"""Advice for training, in sentences computed from the measured decay."""
 
 from __future__ import annotations
 
@@ -11,38 +11,43 @@ from gatecheck.cells import CELLS, as_cell
 from gatecheck.decay.result import DecayResult, Row, Training
 
 REACH = 1e-3
-"""A gradient below this share of that at lag 1 does not reach: its noise is that of a minibatch of
-a million.
+"""Share of the gradient at lag 1 below which a gradient does not reach.
+
+It is the relative noise of a minibatch of a million.
 """
 
 CHRONO_SHARE = 0.53
-"""At which share of Tmax a chrono initialisation is down to 1/e; ground truth E₂(2k/Tmax) = 1/e².
+"""Share of Tmax at which a chrono initialization is down to 1/e.
+
+There E₂(2k/Tmax) = 1/e².
 """
 
 
 def size_at(row: Row, lag: float) -> float:
-    """The median gradient at a lag relative to lag 1, between the lags measured by interpolation of
-    its log.
+    """Return the median gradient at a lag, relative to lag 1.
+
+    Between the measured lags its log is interpolated.
     """
     return math.exp(float(np.interp(lag, row.lags, row.curve.median)))
 
 
 def keep_bias(horizon: float) -> float:
-    """The bias with which a gate that never moves keeps to 1/e over so many steps: b = -ln(e^(1/τ)
-    - 1).
+    """Return the bias b = -ln(e^(1/τ) - 1) with which a constant gate keeps 1/e.
+
+    The horizon τ is in steps.
     """
     return -math.log(math.expm1(1 / horizon))
 
 
 def advise(row: Row, lag: int | None) -> list[str]:
-    """What a row means, in sentences.
+    """Return what a row means, in sentences.
 
     Parameters
     ----------
     row
-        A network.
+        The network.
     lag
-        How many steps back the user's task reaches, or None.
+        Number of steps that the user's task reaches back, or None.
     """
     return [
         *_reach(row, lag),
@@ -54,7 +59,7 @@ def advise(row: Row, lag: int | None) -> list[str]:
 
 
 def compare(result: DecayResult) -> list[str]:
-    """What the rows say together."""
+    """Return what the rows mean together, in sentences."""
     lag = result.spec.get("lag")
     alive = [row for row in result.rows if math.isfinite(row.rate)]
     if not alive:
@@ -70,7 +75,8 @@ def compare(result: DecayResult) -> list[str]:
         reaching = [row.name for row in alive if reach[row.name] > lag]
         named = ", ".join(reaching) if reaching else "none of these networks"
         out.append(
-            f"Your task's lag of {lag} is reached by {named} (the gradient there is above {REACH:g} of that at lag 1)."
+            f"Your task's lag of {lag} is reached by {named} "
+            f"(the gradient there is above {REACH:g} of that at lag 1)."
         )
     for cell in dict.fromkeys(
         row.cell for row in alive if row.cell in CELLS and "gated" in as_cell(row.cell).traits
@@ -78,8 +84,10 @@ def compare(result: DecayResult) -> list[str]:
         rows = [row for row in alive if row.cell == cell]
         short, long = min(rows, key=_by_reach), max(rows, key=_by_reach)
         if reach[long.name] > 5 * reach[short.name]:
-            says = f"The same {cell} reaches {_steps(short)} as {short.name} and {_steps(long)} as {long.name}"
-            out.append(f"{says}: what it starts with decides, not the architecture.")
+            out.append(
+                f"The same {cell} reaches {_steps(short)} as {short.name} and {_steps(long)} "
+                f"as {long.name}: what it starts with decides, not the architecture."
+            )
     return out
 
 
@@ -118,7 +126,8 @@ def _reach(row: Row, lag: int | None) -> Iterator[str]:
 def _growth(row: Row) -> Iterator[str]:
     if math.isfinite(row.rate_low) and row.rate_low > 0:
         yield (
-            f"Warning: λ₁ is {row.rate:.3g} > 0, so gradients explode, by a factor of ten every {math.log(10) / row.rate:.0f} steps. "
+            f"Warning: λ₁ is {row.rate:.3g} > 0, so gradients explode, "
+            f"by a factor of ten every {math.log(10) / row.rate:.0f} steps. "
             "Clip them, or start with smaller recurrent weights."
         )
 
@@ -128,31 +137,37 @@ def _truncation(row: Row) -> Iterator[str]:
         return
     tenth, hundredth = row.truncation.K_tenth, row.truncation.K_hundredth
     if tenth is None:
-        yield f"Truncation at any K up to {row.truncation.K[-1]} leaves out more than 10 % of the gradient."
+        yield (
+            f"Truncation at any K up to {row.truncation.K[-1]} "
+            "leaves out more than 10 % of the gradient."
+        )
     else:
         within = (
             f"K = {hundredth}" if hundredth is not None else f"more than K = {row.truncation.K[-1]}"
         )
-        yield f"Truncated backpropagation needs K = {tenth} steps for a gradient that is 10 % off, and {within} for 1 %."
+        yield (
+            f"Truncated backpropagation needs K = {tenth} steps "
+            f"for a gradient that is 10 % off, and {within} for 1 %."
+        )
 
 
 def _paths(row: Row, lag: int | None) -> Iterator[str]:
     if "keep" not in row.paths:
         return
     at = min(lag or row.lag_e or row.lags[-1], row.lags[-1])
-    kept, total = (float(np.interp(at, row.lags, row.paths[path])) for path in ("keep", "total"))
-    if not math.isfinite(total) or not math.isfinite(kept):
+    keep, total = (float(np.interp(at, row.lags, row.paths[path])) for path in ("keep", "total"))
+    if not math.isfinite(total) or not math.isfinite(keep):
         return
-    share = math.exp(kept - total)
+    share = math.exp(keep - total)
     path = "cell state" if as_cell(row.cell).kind == "lstm" else "copy"
-    carried = (
+    verdict = (
         "carries it"
         if share > 0.5
         else "carries little of it"
         if share > 0.01
         else "does not carry it: the recurrent weights do"
     )
-    yield f"At lag {at} the {path} alone would hold {share:.2g} of the gradient: it {carried}."
+    yield f"At lag {at} the {path} alone would hold {share:.2g} of the gradient: it {verdict}."
 
 
 def _gates(row: Row, lag: int | None) -> Iterator[str]:
@@ -160,28 +175,32 @@ def _gates(row: Row, lag: int | None) -> Iterator[str]:
         return
     constants = np.array(row.time_constants)
     yield (
-        f"Half of its units remember for less than {np.median(constants):.3g} steps by their gate, one in ten for more than "
-        f"{np.quantile(constants, 0.9):.3g}."
+        f"Half of its units remember for less than {np.median(constants):.3g} steps "
+        f"by their gate, one in ten for more than {np.quantile(constants, 0.9):.3g}."
     )
     if lag is not None and (row.lag_e or math.inf) < lag:
         bias, Tmax = keep_bias(lag), lag / CHRONO_SHARE
         if as_cell(row.cell).kind == "lstm":
             gate = f"forget gate at a bias of {bias:.2f}"
         else:
-            gate = f"update gate at a bias of {bias:.2f} towards keeping (in PyTorch's polarity, {-bias:.2f} where z weighs the new value)"
+            gate = (
+                f"update gate at a bias of {bias:.2f} towards keeping "
+                f"(in PyTorch's polarity, {-bias:.2f} where z weighs the new value)"
+            )
         yield f"To keep 1/e over {lag} steps, start its {gate}, or use chrono:{Tmax:.0f}."
 
 
 def judge(training: Training) -> list[str]:
-    """What a training says, in sentences."""
+    """Return what a training shows, in sentences."""
     before, after = (
         math.exp(float(np.interp(training.needed, training.lags, curve.median)))
         for curve in (training.before, training.after)
     )
     solved = sum(training.solved)
     return [
-        f"{solved} of {len(training.solved)} networks learned it (loss {np.median(training.final):.3g}; {training.baseline:.3g} without "
-        "memory).",
-        f"At the task's lag of {training.needed} the gradient was {before:.1e} of that at lag 1 before, and is {after:.1e} after training.",
+        f"{solved} of {len(training.solved)} networks learned it "
+        f"(loss {np.median(training.final):.3g}; {training.baseline:.3g} without memory).",
+        f"At the task's lag of {training.needed} the gradient was {before:.1e} "
+        f"of that at lag 1 before, and is {after:.1e} after training.",
         *training.findings,
     ]

@@ -1,5 +1,6 @@
-"""Which networks a study is about: a cell at an initialisation or with trained weights, on random
-inputs or on the user's own.
+"""Networks of a study: a cell, its parameters and its inputs.
+
+The parameters are initial or trained ones; the inputs are random or the user's own.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ class Network:
     Attributes
     ----------
     entry
-        What the spec says of it.
+        Its entry in the spec.
     cell, hidden, inputs
-        What it is. Of a target that is a cell of its own, `hidden` is how many numbers its states
-        are together, and `inputs` how many a step of x is.
+        Cell, hidden size and input size. For a custom cell, `hidden` is the number of entries of
+        all its states together, and `inputs` that of one step of x.
     trained
         Canonical float64 parameters, if they are from a file.
     sequences
         ``(M, T, D)``, if they are the user's own.
     target
-        What runs it, if that is not ours.
+        Target that runs it, or None for our own code.
     notes
-        What was assumed of it, in sentences.
+        Assumptions about it, in sentences.
     """
 
     entry: NetworkSpec
@@ -63,7 +64,7 @@ class Network:
 
     @property
     def name(self) -> str:
-        """How tables and progress bars call it."""
+        """Name for tables and progress bars."""
         weights = Path(self.entry.weights).name if self.entry.weights else None
         return " ".join(
             filter(
@@ -74,86 +75,90 @@ class Network:
 
     @property
     def size(self) -> int:
-        """How many numbers its state is."""
+        """Number of entries of its state."""
         return self.hidden * len(self.cell.state) if isinstance(self.cell, Cell) else self.hidden
 
     def generator(self, seed: int, trial: int) -> np.random.Generator:
-        """The source of everything random in one trial.
+        """Return the generator of everything random in one trial.
 
-        It depends on what the network is, the run's seed and the trial's number, so not on what
-        else a study measures or in which order.
+        It depends on the network, the run's seed and the trial's number, so not on what else a
+        study measures or in which order.
         """
         content = hashlib.sha256(f"{self.name} {self.hidden} {self.inputs}".encode()).digest()
         return np.random.default_rng(np.random.SeedSequence([seed, trial, *content]))
 
     def params(self, rng: np.random.Generator) -> Mapping[str, Array]:
-        """Canonical float64 parameters.
+        """Return canonical float64 parameters.
 
         Raises
         ------
         UsageError
-            If the initialiser does not apply to the cell.
+            If the initializer does not apply to the cell.
         """
         if self.trained is not None:
             return self.trained
-        if self.entry.init is None:  # a cell of its own draws them itself
+        if self.entry.init is None:  # a custom cell draws them itself
             return {}
         return initialiser(str(self.entry.init))(rng, self.cell, self.inputs, self.hidden)
 
     def sequence(self, rng: np.random.Generator, steps: int, trial: int) -> Array:
-        """Inputs ``(T, D)`` of one trial: independent and normal, or a stretch of the user's own
-        that no other trial has.
+        """Return the inputs ``(T, D)`` of one trial.
+
+        They are independent and normal, or a window of the user's sequences that no other trial
+        has.
         """
         if self.sequences is not None:
-            own: Array = self.sequences[trial]
-            return own
+            window: Array = self.sequences[trial]
+            return window
         return self.entry.input_std * rng.standard_normal((steps, self.inputs))
 
     def probes(self, rng: np.random.Generator, count: int) -> Array:
-        """Orthonormal random cotangents of the last state, ``(n, k, H)``; never more than the state
-        has dimensions.
+        """Return random orthonormal cotangents of the last state, ``(n, k, H)``.
+
+        They are never more than the state has dimensions.
         """
         n = len(self.cell.state)
         return orthonormal(rng, self.size, count).reshape(n, self.hidden, -1).transpose(0, 2, 1)
 
 
 def orthonormal(rng: np.random.Generator, size: int, count: int) -> Array:
-    """Random orthonormal columns ``(size, k)``, as many as are wanted and possible."""
+    """Return random orthonormal columns ``(size, k)`` with k = min(count, size)."""
     columns, _ = np.linalg.qr(rng.standard_normal((size, min(count, size))))
     return columns
 
 
 def opened(entry: NetworkSpec, steps: int, seeds: int) -> Network:
-    """The network of an entry, its files read.
+    """Return the network of an entry, and read its files.
 
     Parameters
     ----------
     entry
-        From a spec.
+        Entry of a spec.
     steps, seeds
-        How long and how many the sequences have to be.
+        Required length and number of the sequences.
 
     Raises
     ------
     UsageError
-        If there is no such cell or layer, the initialiser does not apply to the cell, or decay is
-        not measured of the cell.
+        If there is no such cell or layer, the initializer does not apply to the cell, or decay is
+        not measured for the cell.
     WeightsFileError, InputError
         If a file cannot be read, or the data do not suffice.
     """
     network = _described(entry) if entry.target is None else _of_target(entry)
     if entry.data is None:
         return network
-    cut = windows(read_sequences(entry.data, network.inputs), steps)
-    if len(cut) < seeds:
+    sequences = windows(read_sequences(entry.data, network.inputs), steps)
+    if len(sequences) < seeds:
         raise InputError(
-            f"{entry.data} gives {len(cut)} stretches of {steps} steps, but there are {seeds} seeds, and each needs its own"
+            f"{entry.data} gives {len(sequences)} stretches of {steps} steps, "
+            f"but there are {seeds} seeds, and each needs its own"
         )
-    return replace(network, sequences=cut)
+    return replace(network, sequences=sequences)
 
 
 def _described(entry: NetworkSpec) -> Network:
-    """As the entry says, or the file of weights."""
+    """Return the network that an entry, or its file of weights, describes."""
     if entry.weights is None:
         network = Network(
             entry,
@@ -176,44 +181,44 @@ def _described(entry: NetworkSpec) -> Network:
 
 def _of_target(entry: NetworkSpec) -> Network:
     name = str(entry.target)
-    # What a file of weights is spelled in is its own affair.
-    its = loading.load(
+    # The convention of an entry with weights is that of their file, not the target's.
+    subject = loading.load(
         name, cell=entry.cell, convention=None if entry.weights else entry.convention
     )
-    check_target(its)
-    if isinstance(its, CustomSubject):
+    check_target(subject)
+    if isinstance(subject, CustomSubject):
         for key in ("init", "weights", "convention"):
             if getattr(entry, key) is not None:
                 raise UsageError(
-                    f"{name} is a cell of its own, which draws its own parameters; leave {key} out"
+                    f"{name} is a custom cell, which draws its own parameters; leave {key} out"
                 )
-        example = its.example(0, its.dtypes[0])
+        example = subject.example(0, subject.dtypes[0])
         hidden, inputs = (
             sum(a.size for a in arrays)
             for arrays in ([example[s] for s in example.states], [example["x"][:1]])
         )
-        return Network(entry, its.cell, hidden, inputs, target=its, notes=(ALONE,))
-    if its.undeclared and getattr(its.target, "shapes", None) is not None:
+        return Network(entry, subject.cell, hidden, inputs, target=subject, notes=(ALONE,))
+    if subject.undeclared and getattr(subject.target, "shapes", None) is not None:
         raise UsageError(
-            f"{name} declares no convention: give it, as a convention that `gatecheck audit {name}` finds"
+            f"{name} declares no convention: give the one that `gatecheck audit {name}` finds"
         )
     if entry.weights is None:
         entry = replace(entry, init=entry.init or "uniform")
-    network = _described(replace(entry, cell=its.cell.name))
-    if network.cell != its.cell:
+    network = _described(replace(entry, cell=subject.cell.name))
+    if network.cell != subject.cell:
         raise UsageError(
-            f"{name} is a {its.cell}, but the layer in {entry.weights} is a {network.cell}"
+            f"{name} is a {subject.cell}, but the layer in {entry.weights} is a {network.cell}"
         )
-    notes = (ALONE, *its.narrowings, *network.notes)
-    return replace(network, entry=entry, target=its, notes=notes)
+    notes = (ALONE, *subject.narrowings, *network.notes)
+    return replace(network, entry=entry, target=subject, notes=notes)
 
 
 def file_digests(entry: NetworkSpec) -> dict[str, str]:
-    """What is in the files of an entry: a result from other contents is another result."""
+    """Return digests of an entry's files, on whose contents the result depends."""
     program = loading.file_of(entry.target) if entry.target is not None else None
-    named = {"weights": entry.weights, "data": entry.data, "target": program}
+    files = {"weights": entry.weights, "data": entry.data, "target": program}
     return {
         key: hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        for key, path in named.items()
+        for key, path in files.items()
         if path is not None
     }

@@ -1,4 +1,4 @@
-"""A whole study: every network of a spec at every seed, every training, and what they come to."""
+"""Whole studies: every network and every training of a spec, at every seed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from gatecheck.decay.training import trained_profile
 from gatecheck.errors import UsageError
 
 TRAINING_STEP = 400
-"""What an update of a training costs, in steps of a measurement: about so, and only the progress
-bar knows.
+"""Approximate cost of a training update in steps of a measurement.
+
+Only the progress bar uses it.
 """
 
 
@@ -39,12 +40,12 @@ def decay(
     Parameters
     ----------
     spec
-        What to measure; see :func:`gatecheck.decay.spec.parse_spec`.
+        Study to run; see :func:`gatecheck.decay.spec.parse_spec`.
     progress
-        Called with the work done, the work to do and what is being measured.
+        Called with the work done, the work to do and the label of what is being measured.
     workers, store, resume, dask, say
-        Where it runs and what outlives an interruption, as in :func:`gatecheck.decay.jobs.run.run`.
-        They do not change the result. A job is one network on one sequence, or one training.
+        See :func:`gatecheck.decay.jobs.run.run`. They do not change the result. A job is one network on
+        one sequence, or one training.
 
     Returns
     -------
@@ -59,14 +60,14 @@ def decay(
     WeightsFileError, InputError
         If a file cannot be read or does not fit, or a network overflows.
     WorkerLostError
-        If a process was killed; what was finished before is in the store.
+        If a process was killed; the store keeps what was finished before.
     MissingExtraError
-        If a package that is asked for is missing.
+        If a required package is missing.
     """
     networks, skipped = _networks(spec)
     jobs = [_measuring(spec, network, k) for network in networks for k in range(spec.seeds)]
     jobs += [_learning(spec, entry, k) for entry in spec.training for k in range(entry.seeds)]
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "workers": workers,
         "store": store,
         "resume": resume,
@@ -74,7 +75,7 @@ def decay(
         "progress": progress,
         "say": say,
     }
-    results = iter(run(work, jobs, **how))
+    results = iter(run(work, jobs, **options))
     rows = []
     for network, name in zip(networks, summarize.names(networks), strict=True):
         trials = [next(results) for _ in range(spec.seeds)]
@@ -89,14 +90,14 @@ def decay(
 
 
 def work(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -> Result:
-    """What a job of a study does: a trial or a training."""
+    """Run a job of a study: a trial or a training."""
     return (trained_profile.learn if "training" in arguments else trial.run_trial)(
         arguments, report, keeper
     )
 
 
 def _networks(spec: Spec) -> tuple[list[Network], tuple[str, ...]]:
-    """The networks, and those that do not exist among combinations that do, with the reason."""
+    """Return the networks, and the impossible combinations, each with the reason."""
     networks, skipped = [], []
     for entry in spec.networks:
         try:

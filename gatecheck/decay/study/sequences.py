@@ -1,4 +1,4 @@
-"""Sequences of the user's own as inputs: read from a file, and cut to the length of a measurement."""
+"""Input sequences read from the user's files and cut to the measured length."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from gatecheck.weights.stored import doubled
 
 SUFFIXES = (".npy", ".npz", ".csv")
 SHOWN = 30
-"""How many characters of a cell a message shows."""
+"""Most characters of a table cell that a message quotes."""
 
 
 def read_sequences(path: str | Path, D: int) -> Array:
-    """Sequences of D inputs a step.
+    """Read sequences of D inputs a step.
 
     Parameters
     ----------
     path
         A ``.npy`` or ``.npz`` with an array ``(T, D)``, one sequence, or ``(N, T, D)``, N of them;
-        in an ``.npz`` the only array, or the one that is named ``x``. Or a ``.csv``, one sequence:
-        a row is a step, a column an input, separated by commas, semicolons or tabs; the first row
-        may be a header.
+        in an ``.npz`` the only array, or the one named ``x``. Or a ``.csv`` with one sequence: a
+        row is a step, a column an input, separated by commas, semicolons or tabs; the first row may
+        be a header.
     D
-        How many inputs a step has.
+        Number of inputs a step.
 
     Returns
     -------
@@ -43,10 +43,10 @@ def read_sequences(path: str | Path, D: int) -> Array:
     Raises
     ------
     WeightsFileError
-        If the file is missing, damaged, or none of these.
+        If the file is missing, damaged, or of another type.
     InputError
-        If there are no steps, another number of inputs, or an entry that is no finite number, with
-        the place of the first one.
+        If there are no steps, another number of inputs, or an entry that is not a finite number;
+        the message gives the place of the first one.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -65,49 +65,52 @@ def read_sequences(path: str | Path, D: int) -> Array:
         raise InputError(f"{path} holds {x.dtype}, but should hold real numbers")
     if x.ndim not in (2, 3):
         raise InputError(
-            f"{path} holds an array of shape {x.shape}, but should hold (T, D) or (N, T, D) with D = {D}"
+            f"{path} holds an array of shape {x.shape}, "
+            f"but should hold (T, D) or (N, T, D) with D = {D}"
         )
     if x.shape[-1] != D:
         raise InputError(
-            f"{path} has {x.shape[-1]} inputs a step (shape {x.shape}), but the network takes D = {D}"
+            f"{path} has {x.shape[-1]} inputs a step (shape {x.shape}), "
+            f"but the network takes D = {D}"
         )
     if not x.size:
         raise InputError(f"{path} has no steps (shape {x.shape})")
-    wide = doubled(x)
-    if not np.isfinite(wide).all():
-        where = tuple(int(k) for k in np.argwhere(~np.isfinite(wide))[0])
+    sequences = doubled(x)
+    if not np.isfinite(sequences).all():
+        index = tuple(int(k) for k in np.argwhere(~np.isfinite(sequences))[0])
         raise InputError(
-            f"{path} is {wide[where]} at [{', '.join(map(str, where))}], but every input should be finite"
+            f"{path} is {sequences[index]} at [{', '.join(map(str, index))}], "
+            "but every input should be finite"
         )
-    return wide if wide.ndim == 3 else wide[None]
+    return sequences if sequences.ndim == 3 else sequences[None]
 
 
 def windows(sequences: Array, steps: int) -> Array:
-    """Every stretch of `steps` steps that the sequences can be cut into, one behind the other
-    without overlap; nothing is repeated.
+    """Cut sequences into windows of `steps` consecutive steps, without overlap.
 
     Parameters
     ----------
     sequences
         ``(N, T, D)``.
     steps
-        The length of each.
+        Length of each window.
 
     Returns
     -------
     ndarray
-        ``(M, steps, D)``, the first stretches of all sequences first. What is left at the end of a
-        sequence is not used.
+        ``(M, steps, D)``, the first windows of all sequences first. Steps left at the end of a
+        sequence are not used.
 
     Raises
     ------
     InputError
-        If the sequences are shorter than that; it says how long they are.
+        If the sequences are shorter than `steps`; the message gives their length.
     """
     N, T, D = sequences.shape
     if not 1 <= steps <= T:
         raise InputError(
-            f"the data have {T} steps a sequence, so {steps} steps cannot be cut from them: choose from 1 to {T}"
+            f"the data have {T} steps a sequence, so {steps} steps cannot be cut from them: "
+            f"choose from 1 to {T}"
         )
     count = T // steps
     return (
@@ -127,16 +130,17 @@ def _in_archive(path: Path) -> Array:
     arrays = read_npz(path).arrays
     if "x" not in arrays and len(arrays) != 1:
         raise WeightsFileError(
-            f"it holds the arrays {', '.join(arrays) or 'none'}, but should hold one, or one named x"
+            f"it holds the arrays {', '.join(arrays) or 'none'}, "
+            "but should hold one, or one named x"
         )
     return arrays["x"] if "x" in arrays else next(iter(arrays.values()))
 
 
 def _csv(path: Path, D: int) -> Array:
     with open(path, newline="", encoding="utf-8-sig") as file:
-        start = file.readline()
+        first_line = file.readline()
         file.seek(0)
-        delimiter = next((mark for mark in ";\t" if mark in start), ",")
+        delimiter = next((separator for separator in ";\t" if separator in first_line), ",")
         reader = csv.reader(file, delimiter=delimiter)
         rows: list[list[float]] = []
         header: list[str] = []
@@ -148,7 +152,8 @@ def _csv(path: Path, D: int) -> Array:
                 continue
             if len(cells) != D:
                 raise InputError(
-                    f"{path}, row {reader.line_num}: {len(cells)} columns, but the network takes D = {D}"
+                    f"{path}, row {reader.line_num}: {len(cells)} columns, "
+                    f"but the network takes D = {D}"
                 )
             rows.append(
                 [_finite(path, reader.line_num, k, cell, header) for k, cell in enumerate(cells)]
@@ -168,11 +173,11 @@ def _number(cell: str) -> float | None:
 def _finite(path: Path, row: int, column: int, cell: str, header: list[str]) -> float:
     number = _number(cell)
     if number is None or not math.isfinite(number):
-        named = f" ({header[column].strip()})" if column < len(header) else ""
-        shown = cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…"
+        label = f" ({header[column].strip()})" if column < len(header) else ""
+        excerpt = cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…"
         raise InputError(
             in_brief(
-                f"{path}, row {row}, column {column + 1}{named}: {shown!r} is not a finite number"
+                f"{path}, row {row}, column {column + 1}{label}: {excerpt!r} is not a finite number"
             )
         )
     return number

@@ -1,6 +1,4 @@
-"""From the trials of one network to its row: medians, bands, lags, the kind of decay, and theory
-beside it.
-"""
+"""Summaries of the trials of a network: medians, bands, lags, kind, and theory."""
 
 from __future__ import annotations
 
@@ -33,24 +31,24 @@ from gatecheck.decay.theory.predictions import predictions
 Trial = Mapping[str, Array]
 
 CONVERGENCE = 24
-"""At how many lengths λ₁ is shown."""
+"""Number of lengths at which λ₁ is shown."""
 
 
 def summarise(
     network: Network, trials: Sequence[Trial], name: str, rng: np.random.Generator
 ) -> Row:
-    """What the trials of a network come to.
+    """Summarize the trials of a network as a row.
 
     Parameters
     ----------
     network
         The network.
     trials
-        What :func:`gatecheck.decay.study.trial.measure` returned for each; at least one.
+        Results of :func:`gatecheck.decay.study.trial.run_trial`, at least one.
     name
-        How the row is called.
+        Name of the row.
     rng
-        Draws resamples, and nothing else.
+        Generator of resamples, used for nothing else.
     """
     log_norm = np.stack([trial["log_norm"] for trial in trials])
     rate, curve = statistics.rate(log_norm, rng), statistics.curve(log_norm)
@@ -104,30 +102,36 @@ def summarise(
 
 
 def _of_a_target(network: Network, trials: Sequence[Trial]) -> Iterator[str]:
-    """What the trials of a target show of its backward."""
+    """Yield findings of the trials about a target's backward."""
     if network.target is None:
         return
     dtype = dtype_of(network.target)
     if dtype != "float64":
         yield f"it runs in {dtype}"
-    apart = max(float(trial["departure"]) for trial in trials)
-    if not math.isnan(apart):
-        yield f"its profile departs from that of the equations by at most {apart:.2g} nats"
+    departure = max(float(trial["departure"]) for trial in trials)
+    if not math.isnan(departure):
+        yield f"its profile departs from that of the equations by at most {departure:.2g} nats"
     gradient = max(float(trial["integrity"][1]) for trial in trials)
-    if gradient > float(np.finfo(dtype).eps) ** (1 / 3):  # the differences err by some u^(2/3)
-        yield f"its backward departs from differences of its forward by {gradient:.2g} of their size: audit it before believing this row"
+    if gradient > float(np.finfo(dtype).eps) ** (
+        1 / 3
+    ):  # the error of the differences is about u^(2/3)
+        yield (
+            f"its backward departs from differences of its forward by {gradient:.2g} "
+            "of their size: audit it before believing this row"
+        )
 
 
 def names(networks: Sequence[Network]) -> list[str]:
-    """A name for each network that no other has: cell and source, and whatever tells it from
-    another of these.
+    """Return a unique name for each network.
+
+    It has the cell, the source, and whatever distinguishes the network from those alike.
     """
     out = []
     for network in networks:
-        alike = [other for other in networks if other.name == network.name]
+        same_name = [other for other in networks if other.name == network.name]
         name = network.name
         for label, of in _TELLING:
-            if len({of(other) for other in alike}) > 1:
+            if len({of(other) for other in same_name}) > 1:
                 name += f" {label}{of(network)}"
         out.append(name)
     return out
@@ -143,7 +147,7 @@ _TELLING: tuple[tuple[str, Any], ...] = (
 
 
 def curve_of(log_norm: Array, lags: Array | None = None) -> Curve:
-    """ln G at these lags, or at all from 1 on, from log-norms ``(seeds, T+1)``."""
+    """Return ln G at some lags, or all from 1 on, from log-norms ``(seeds, T+1)``."""
     chosen: Any = slice(1, None) if lags is None else lags
     return Curve(*(tuple(quantile[chosen].tolist()) for quantile in statistics.curve(log_norm)))
 
@@ -156,7 +160,10 @@ def _quantiles(values: Array) -> Curve:
 
 
 def _paths(trials: Sequence[Trial], total: Array) -> dict[str, tuple[float, ...]]:
-    """The median log-size of each path, relative to that of the whole at lag 1 of the same trial."""
+    """Return the median log-size of each path, relative to the whole at lag 1.
+
+    The lag 1 is that of the same trial.
+    """
     logs = {
         key.removeprefix("path_"): np.stack([t[key] for t in trials])
         for key in trials[0]
@@ -168,16 +175,14 @@ def _paths(trials: Sequence[Trial], total: Array) -> dict[str, tuple[float, ...]
 
 
 def _first(logs: Array) -> Array:
-    """What logs are taken relative to: the first of each trial, or nothing where that is an exact
-    zero.
-    """
+    """Return the first log of each trial, or 0 where that is of an exact zero."""
     first: Array = np.where(np.isneginf(logs[:, :1]), 0.0, logs[:, :1])
     return first
 
 
 def _median(values: Array) -> tuple[float, ...]:
-    found: list[float] = np.quantile(values, 0.5, axis=0, method="inverted_cdf").tolist()
-    return tuple(found)
+    medians: list[float] = np.quantile(values, 0.5, axis=0, method="inverted_cdf").tolist()
+    return tuple(medians)
 
 
 def _input_curve(trials: Sequence[Trial]) -> Curve | None:

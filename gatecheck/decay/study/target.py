@@ -1,6 +1,4 @@
-"""A network that is a target and not ours: its profile by its own backward, and what shows how far
-that can be believed.
-"""
+"""Measurement of networks run by a target: profiles by its backward, and checks."""
 
 from __future__ import annotations
 
@@ -27,23 +25,23 @@ from gatecheck.implementation import Subject
 from gatecheck.implementation.custom import CustomSubject
 
 FEW = 3
-"""Over how many steps its backward is held against differences of its forward."""
+"""Number of steps in which backward is compared with differences of forward."""
 
 
 class Measured(NamedTuple):
-    """A target on one sequence.
+    """Measurement of a target on one sequence.
 
     Attributes
     ----------
     profile
-        By its own backward.
+        Profile by its own backward.
     gradient
         |⟨u, J v⟩ - ⟨Jᵀu, v⟩| / (‖Jᵀu‖ ‖v‖), the largest of a few steps: J by central differences of
-        its forward, Jᵀ by its backward. Zero but for rounding and the error of the differences,
-        some u^(2/3).
+        its forward, Jᵀ by its backward. It is zero up to rounding and the error of the differences,
+        about u^(2/3).
     departure
-        By how many nats its profile departs from that of the equations, at most; NaN of a cell of
-        its own, which has none.
+        Most nats by which its profile departs from that of the equations; NaN for a custom cell,
+        which has none.
     """
 
     profile: Profile
@@ -63,34 +61,34 @@ def measure_target(
     Parameters
     ----------
     network
-        With a target.
+        Network with a target.
     params
-        Canonical parameters; of a cell of its own none, since it draws them.
+        Canonical parameters; unused for a custom cell, which draws its own.
     x
         Inputs ``(T, D)``.
     rng
-        Draws cotangents, directions and the example of a cell of its own.
+        Generator of cotangents, directions and the example of a custom cell.
     report
-        As of :data:`gatecheck.decay.jobs.job.Function`.
+        See :data:`gatecheck.decay.jobs.job.Function`.
 
     Raises
     ------
     TargetError
-        If the target fails, or insists on other sizes.
+        If the target fails, or requires other sizes.
     """
     if isinstance(network.target, CustomSubject):
         return _of_its_own(network.target, x, rng, report)
     if network.target is None:
-        raise TargetError(f"{network.name} is no target")
+        raise TargetError(f"{network.name} has no target")
     return _of_a_known_cell(network, network.target, params, x, rng, report)
 
 
 def _of_its_own(its: CustomSubject, x: Array, rng: np.random.Generator, report: Report) -> Measured:
     example = its.example(int(rng.integers(2**31)), dtype_of(its))
     steps, states = of_custom(its, example), [example[name] for name in example.states]
-    given = x.reshape(len(x), *example["x"].shape[1:])
-    profile = carried(steps, given, _cotangents(states, rng), states, report)
-    return Measured(profile, _gradient(steps, given, states, rng, dtype_of(its)), math.nan)
+    inputs = x.reshape(len(x), *example["x"].shape[1:])
+    profile = carried(steps, inputs, _cotangents(states, rng), states, report)
+    return Measured(profile, _gradient(steps, inputs, states, rng, dtype_of(its)), math.nan)
 
 
 def _of_a_known_cell(
@@ -104,17 +102,19 @@ def _of_a_known_cell(
     start = network.probes(rng, PROBES)
     profile = subject_profile(its, params, x, start, progress=report)
     with np.errstate(invalid="ignore"):  # where both are exact zeros they agree
-        apart = np.abs(profile.log_norm - adjoint_profile(network.cell, params, x, start).log_norm)
+        departures = np.abs(
+            profile.log_norm - adjoint_profile(network.cell, params, x, start).log_norm
+        )
     states = [np.zeros(network.hidden) for _ in start]
     return Measured(
         profile,
         _gradient(of_subject(its, params, 1), x, states, rng, dtype_of(its)),
-        float(np.nanmax(apart)),
+        float(np.nanmax(departures)),
     )
 
 
 def _cotangents(states: Sequence[Array], rng: np.random.Generator) -> list[Array]:
-    """Orthonormal random cotangents of all states together, for each its part."""
+    """Return orthonormal random cotangents of all states, split by state."""
     sizes = [s.size for s in states]
     parts = np.split(orthonormal(rng, sum(sizes), PROBES).T, np.cumsum(sizes)[:-1], axis=1)
     return [part.reshape(-1, *s.shape) for part, s in zip(parts, states, strict=True)]

@@ -1,6 +1,4 @@
-"""Everything that is measured of one network on one sequence: one pass forward, one back, and what
-rides on them.
-"""
+"""Trials of a study: all measurements of one network on one sequence."""
 
 from __future__ import annotations
 
@@ -28,29 +26,29 @@ POINTS = 400
 
 
 def spaced_lags(steps: int) -> Array:
-    """The lags at which curves are kept: the early ones all, the later ones in equal ratios."""
+    """Return the lags of curves: all of the early ones, the later in equal ratios."""
     return np.unique(np.geomspace(1, steps, POINTS).round().astype(int))
 
 
 def run_trial(
     arguments: Mapping[str, Any], report: Report, keeper: Keeper | None
 ) -> dict[str, Array]:
-    """One trial of a network: what a job of a study is.
+    """Run one trial of a network: one job of a study.
 
     Parameters
     ----------
     arguments
         ``network`` and ``measure``, the keys of their entries in the spec; ``steps``, ``seed``,
-        ``trial``; ``files``, digests that tell one content from another.
+        ``trial``; ``files``, digests of their contents.
     report, keeper
-        As of :data:`gatecheck.decay.jobs.job.Function`.
+        See :data:`gatecheck.decay.jobs.job.Function`.
 
     Returns
     -------
     dict of arrays
         ``log_norm (T+1,)`` by lag; at the lags of :func:`spaced_lags` ``path_*`` and ``inputs``;
-        ``gate_*``, ``time_constants``; ``truncation_*``; of the first trial also ``spectrum_*`` and
-        ``integrity``. Of a target ``log_norm``, ``integrity`` and ``departure``.
+        ``gate_*``, ``time_constants``; ``truncation_*``; for the first trial also ``spectrum_*``
+        and ``integrity``. For a target ``log_norm``, ``integrity`` and ``departure``.
 
     Raises
     ------
@@ -69,8 +67,8 @@ def run_trial(
         network.sequence(rng, steps, trial),
     )
     lags = spaced_lags(steps)
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told below
-        seen = measure(
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow raises below
+        measurement = measure(
             network.cell,
             params,
             x,
@@ -80,26 +78,31 @@ def run_trial(
             keeper=keeper,
             chosen=chosen,
         )
-    log_norm = _finite(seen.profile.log_norm, network, arguments)
-    found: dict[str, Array] = {"log_norm": log_norm}
-    found |= {f"path_{name}": log_norm[0] + sizes[lags] for name, sizes in seen.paths.items()}
-    if seen.inputs is not None:
-        found["inputs"] = seen.inputs[lags - 1]
-    if seen.gates is not None:
-        for name, gate in seen.gates.by_name.items():
-            found[f"gate_{name}"] = np.array([gate.mean, gate.closed, gate.open, *gate.counts])
-        if seen.gates.time_constants is not None:
-            found["time_constants"] = seen.gates.time_constants
-    if seen.truncation is not None and seen.loss is not None:
-        sizes = seen.loss.log_norm
+    log_norm = _finite(measurement.profile.log_norm, network, arguments)
+    arrays: dict[str, Array] = {"log_norm": log_norm}
+    arrays |= {
+        f"path_{name}": log_norm[0] + sizes[lags] for name, sizes in measurement.paths.items()
+    }
+    if measurement.inputs is not None:
+        arrays["inputs"] = measurement.inputs[lags - 1]
+    if measurement.gates is not None:
+        for name, gate in measurement.gates.by_name.items():
+            arrays[f"gate_{name}"] = np.array([gate.mean, gate.closed, gate.open, *gate.counts])
+        if measurement.gates.time_constants is not None:
+            arrays["time_constants"] = measurement.gates.time_constants
+    if measurement.truncation is not None and measurement.loss is not None:
+        sizes = measurement.loss.log_norm
         # two exact zeros have no rate, and then there is no bound
         with np.errstate(invalid="ignore"):
             rate = float(sizes[-1] - sizes[steps // 2]) / (steps - steps // 2)
-        found |= {"truncation_K": seen.truncation.lags, "truncation_log": seen.truncation.log_bias}
-        found["truncation_bound"] = geometric_bound(seen.truncation, sizes, rate)
+        arrays |= {
+            "truncation_K": measurement.truncation.lags,
+            "truncation_log": measurement.truncation.log_bias,
+        }
+        arrays["truncation_bound"] = geometric_bound(measurement.truncation, sizes, rate)
     if trial == 0:
-        found |= _once(network, params, x, chosen, rng)
-    return found
+        arrays |= _once(network, params, x, chosen, rng)
+    return arrays
 
 
 def _of_target(
@@ -107,19 +110,22 @@ def _of_target(
 ) -> dict[str, Array]:
     params, x = network.params(rng), network.sequence(rng, arguments["steps"], arguments["trial"])
     with np.errstate(all="ignore"):
-        seen = measure_target(network, params, x, rng, report)
-    checks = Integrity(math.nan, seen.gradient, math.nan)
+        measurement = measure_target(network, params, x, rng, report)
+    checks = Integrity(math.nan, measurement.gradient, math.nan)
     return {
-        "log_norm": _finite(seen.profile.log_norm, network, arguments),
+        "log_norm": _finite(measurement.profile.log_norm, network, arguments),
         "integrity": np.array(dataclasses.astuple(checks)),
-        "departure": np.array(seen.departure),
+        "departure": np.array(measurement.departure),
     }
 
 
 def _finite(log_norm: Array, network: Network, arguments: Mapping[str, Any]) -> Array:
     if np.isnan(log_norm).any() or np.isposinf(log_norm).any():
-        where = f"within {arguments['steps']} steps (seed {arguments['seed']}, trial {arguments['trial']})"
-        raise InputError(f"{network.name} overflows {where}, so it has no gradient to measure")
+        trial = f"seed {arguments['seed']}, trial {arguments['trial']}"
+        raise InputError(
+            f"{network.name} overflows within {arguments['steps']} steps ({trial}), "
+            "so it has no gradient to measure"
+        )
     return log_norm
 
 
@@ -130,13 +136,15 @@ def _once(
     chosen: MeasureSpec,
     rng: np.random.Generator,
 ) -> dict[str, Array]:
-    """What is measured of the first trial alone."""
+    """Measure what only the first trial has."""
     checks = self_checks.check(network.cell, params, x, rng)
-    found = {"integrity": np.array(dataclasses.astuple(checks))}
+    arrays = {"integrity": np.array(dataclasses.astuple(checks))}
     if chosen.spectrum_steps:
-        seen = lyapunov(network.cell, params, x[: chosen.spectrum_steps], rng)
+        spectrum = lyapunov(network.cell, params, x[: chosen.spectrum_steps], rng)
         steps = min(chosen.spectrum_steps, len(x))
-        residual = math.nan if seen.volume_residual is None else seen.volume_residual / steps
-        found["spectrum"] = np.stack([seen.exponents, seen.errors])
-        found["spectrum_checks"] = np.array([steps, residual])
-    return found
+        residual = (
+            math.nan if spectrum.volume_residual is None else spectrum.volume_residual / steps
+        )
+        arrays["spectrum"] = np.stack([spectrum.exponents, spectrum.errors])
+        arrays["spectrum_checks"] = np.array([steps, residual])
+    return arrays

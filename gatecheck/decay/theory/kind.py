@@ -1,11 +1,11 @@
-"""Whether gradients fade exponentially, as a power of the lag, or as a mixture of exponentials.
+"""Classes of decay: exponential, power of the lag, or mixture of exponentials.
 
 A straight line through ln G fits nearly anything that falls (R² of 0.99 for a mixture), so local
 slopes decide. With a(k) = -d ln G / dk, an exponential has the same a at every lag; a power law G ~
 k^-p has a = p/k, so that -d ln G / d ln k = a k is the same at every lag. The index γ = -d ln a / d
-ln k is 0 of the one and 1 of the other, whatever the rate or the power. A mixture of exponentials
-lies between: the fast ones die first, so a falls, but slower than 1/k while the slowest is not
-gone.
+ln k is 0 for an exponential and 1 for a power law, whatever the rate or the power. A mixture of
+exponentials lies between: the fast ones die first, so a falls, but slower than 1/k while the
+slowest is not gone.
 """
 
 from __future__ import annotations
@@ -21,30 +21,29 @@ from gatecheck.decay.theory.statistics import student_quantile
 Name = Literal["exponential", "power", "mixture", "undecided"]
 
 OCTAVES = 6
-FIRST_LAG = 8  # what comes before is the step or two that a cotangent needs to turn
+FIRST_LAG = 8  # a cotangent needs the first step or two to turn
 # An index within 0.1 of 0 or 1 is called exponential or power: over the 64-fold range of lags, a
-# changes by less than 1.5-fold against what it should be. A chrono initialisation seen to 4 Tmax
+# changes by less than 1.5-fold against what it should be. A chrono initialization seen to 4 Tmax
 # has 0.2.
 TOLERANCE = 0.1
-# A mean over fewer seeds has an interval too wide to say anything, so the scatter along each curve
-# stands in.
+# A mean over fewer seeds has an interval too wide to be useful, so the scatter along each curve
+# replaces it.
 SEEDS = 3
 
 
 class Kind(NamedTuple):
-    """The kind of decay and what it was told from.
+    """Class of decay, and the slopes that it was inferred from.
 
     Attributes
     ----------
     name
-        "undecided" if the 95 % interval of the index fits no kind, or some stretch of lags does not
-        fade.
+        "undecided" if the 95 % interval of the index fits no class, or some window does not fade.
     gamma, low, high
-        γ over all windows and its 95 % interval; NaN where there is none.
+        γ over all windows and its 95 % interval; NaN if there is none.
     lags
-        ``(w,)``: the geometric middles of the windows, each twice as long as the one before.
+        ``(w,)``: Geometric midpoints of the windows, each twice as long as the one before.
     rate, power
-        ``(w,)``: local slopes -d ln G / dk in nats per step and -d ln G / d ln k, means over seeds.
+        ``(w,)``: Local slopes -d ln G / dk in nats per step and -d ln G / d ln k, means over seeds.
     """
 
     name: Name
@@ -57,7 +56,7 @@ class Kind(NamedTuple):
 
 
 def kind(log_norm: Array) -> Kind:
-    """Tell the kind of decay from log-norms by lag.
+    """Classify the decay of log-norms by lag.
 
     Parameters
     ----------
@@ -68,8 +67,8 @@ def kind(log_norm: Array) -> Kind:
     Returns
     -------
     Kind
-        Of 64-fold the shortest lag at most. The interval is Student's t over seeds, or of the
-        batches within each window with fewer than three seeds.
+        Class over the lags from the last down to its 64th part. The interval is Student's t over
+        seeds, or with fewer than three seeds over the batches within each window.
     """
     finite = np.isfinite(log_norm).all(axis=0)
     last = (finite.size if finite.all() else int(np.argmin(finite))) - 1
@@ -93,17 +92,17 @@ def kind(log_norm: Array) -> Kind:
     middles = (high - low) / np.log(high / low)  # so that a power law has exactly γ = 1
     half = (low.size + 1) // 2
     parts = [slice(None), slice(half), slice(low.size - half, None)]
-    found = [
+    estimates = [
         _gamma(rates[:, s], middles[s], None if errors is None else errors[:, s]) for s in parts
     ]
-    (gamma, reach), *halves = [(estimate, quantile * error) for estimate, error in found]
+    (gamma, reach), *halves = [(estimate, quantile * error) for estimate, error in estimates]
     return Kind(_name(gamma, reach, halves), gamma, gamma - reach, gamma + reach, *shape)
 
 
 def _name(gamma: float, reach: float, halves: list[tuple[float, float]]) -> Name:
-    around: dict[Name, float] = {"exponential": 0.0, "power": 1.0}
-    for name, value in around.items():
-        # The whole may be straight by the accident of two halves that bend in opposite ways.
+    references: dict[Name, float] = {"exponential": 0.0, "power": 1.0}
+    for name, value in references.items():
+        # The whole may be straight by accident, when its halves bend in opposite ways.
         if abs(gamma - value) + reach <= TOLERANCE and all(
             abs(part - value) - error <= TOLERANCE for part, error in halves
         ):
@@ -112,9 +111,12 @@ def _name(gamma: float, reach: float, halves: list[tuple[float, float]]) -> Name
 
 
 def _gamma(rates: Array, middles: Array, errors: Array | None) -> tuple[float, float]:
-    """Least-squares slope of -ln a on ln k, a mean over seeds, and its standard error."""
-    centred = np.log(middles) - np.log(middles).mean()
-    weights = centred / (centred**2).sum()
+    """Return the least-squares slope of -ln a on ln k, and its standard error.
+
+    The slope is a mean over seeds.
+    """
+    centered = np.log(middles) - np.log(middles).mean()
+    weights = centered / (centered**2).sum()
     slopes = -np.log(rates) @ weights
     seeds = len(slopes)
     if errors is None:
@@ -123,11 +125,10 @@ def _gamma(rates: Array, middles: Array, errors: Array | None) -> tuple[float, f
 
 
 def _errors(curve: Array, low: Array, high: Array) -> Array:
-    """Standard errors of the mean slope within each window, from differences of neighbouring
-    batches.
+    """Return standard errors of the mean slope within each window.
 
-    Differences (von Neumann 1941) let the slope drift over a window as it does in a power law,
-    which is no scatter.
+    They come from differences of neighboring batches (von Neumann 1941), which do not count as
+    scatter that the slope drifts over a window, as it does in a power law.
     """
     errors = []
     for a, b in zip(low, high, strict=True):

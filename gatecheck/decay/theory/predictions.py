@@ -1,5 +1,6 @@
-"""What theory predicts about the decay of gradients, with the assumption under which it does. Rates
-are nats per step.
+"""Theoretical predictions of gradient decay, each with its assumption.
+
+Rates are nats per step.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ GAIN = {"uniform": 1 / math.sqrt(3), "unit_forget_bias": 1 / math.sqrt(3), "glor
 KEEP_BIAS = {"unit_forget_bias": 1.0}
 
 # Nodes and weights of E φ(ξ), ξ ~ N(0, 1). The trapezoidal rule converges geometrically for
-# analytic φ (Trefethen & Weideman 2014); Gauss- Hermite's does not for tanh, which has poles near
+# analytic φ (Trefethen & Weideman 2014); Gauss-Hermite's does not for tanh, which has poles near
 # the real line.
 XI = np.linspace(-12.0, 12.0, 4801)
 WEIGHTS = np.exp(-(XI**2) / 2) / np.exp(-(XI**2) / 2).sum()
 
 
 class ConstantGate(NamedTuple):
-    """What a gate that never moves does to the past."""
+    """Decay through a gate that is constant."""
 
     rate: float
     e_lag: float
@@ -36,18 +37,20 @@ class ConstantGate(NamedTuple):
 
 
 def constant_gate(bias: float) -> ConstantGate:
-    """A keeping gate held at σ(bias): rate ln σ(b) = -softplus(-b), and the lags at 1/e and 1/2."""
+    """Return the decay through a keeping gate held at σ(bias).
+
+    Its rate is ln σ(b) = -softplus(-b); the lags are those at 1/e and 1/2.
+    """
     loss = float(np.logaddexp(0, -bias))
     return ConstantGate(-loss, 1 / loss, math.log(2) / loss)
 
 
 def zero_state_edge(cell: Cell, gain: float, keep_bias: float = 0.0) -> float | None:
-    """Largest modulus of an eigenvalue of one step's Jacobian at h = c = 0, other biases zero, for
-    a large hidden size.
+    """Return the spectral radius of a step's Jacobian at h = c = 0 for a large H.
 
-    RNN: g. GRU: (1 - z) + z r g. LSTM: f + o i g. With gates at σ(0) = ½, but 1 - z or f at
-    σ(`keep_bias`). None where zero is no fixed point of the cell (sigmoid) or has no derivative
-    (relu).
+    Other biases are zero. RNN: g. GRU: (1 - z) + z r g. LSTM: f + o i g. With gates at σ(0) = ½,
+    but 1 - z or f at σ(`keep_bias`). None where zero is not a fixed point of the cell (sigmoid) or
+    has no derivative (relu).
     """
     if cell.kind == "rnn":
         return gain if cell.activation == "tanh" else None
@@ -58,41 +61,41 @@ def zero_state_edge(cell: Cell, gain: float, keep_bias: float = 0.0) -> float | 
 
 
 class Paths(NamedTuple):
-    """A gradient over many steps: all of it, and what would be left of it if only the cell state
-    carried it.
-    """
+    """Gradient over many steps: the whole, and the part along the cell state alone."""
 
     total: float
     cell_path: float
 
 
 def path_split(f: float, i: float, o: float, u: float, steps: int) -> Paths:
-    """A scalar LSTM at zero state with recurrent weight u into g: (f + o i u)^T in all, f^T along
-    the cell state.
+    """Return the gradient of a scalar LSTM at zero state, whole and by the cell state.
+
+    With recurrent weight u into g these are (f + o i u)^T and f^T.
     """
     return Paths((f + o * i * u) ** steps, f**steps)
 
 
 class InputDrivenGate(NamedTuple):
-    """What a gate that follows white inputs does to the past: ln of the factor of a step, in nats."""
+    """Decay through a gate driven by white inputs: ln of a step's factor, in nats."""
 
     typical: float
     mean: float
 
 
 def input_driven_gate(a: float, b: float) -> InputDrivenGate:
-    """A keeping gate f = σ(a ξ + b), ξ ~ N(0, 1) afresh at each step.
+    """Return the decay through a gate f = σ(a ξ + b), ξ ~ N(0, 1) at each step.
 
-    What a run sees is E ln f, the typical rate. ln E f, that of a mean over runs, is larger
-    (Jensen) and ruled by rare runs.
+    A single run has the typical rate E ln f. ln E f, that of a mean over runs, is larger (Jensen)
+    and dominated by rare runs.
     """
     log_f = -np.logaddexp(0, -(a * XI + b))
     return InputDrivenGate(float(WEIGHTS @ log_f), math.log(float(WEIGHTS @ np.exp(log_f))))
 
 
 class MeanField(NamedTuple):
-    """A wide tanh RNN with independent weights: variance q of a preactivation, χ, and λ₁ = ½ ln χ
-    in nats per step.
+    """Mean field of a wide tanh RNN with independent weights.
+
+    It has the variance q of a preactivation, χ, and λ₁ = ½ ln χ in nats per step.
     """
 
     q: float
@@ -101,11 +104,11 @@ class MeanField(NamedTuple):
 
 
 def mean_field(gain: float, input_variance: float) -> MeanField:
-    """λ₁ of a tanh RNN of recurrent gain g whose preactivations get white input of this variance
-    (Sompolinsky et al. 1988).
+    """Return the mean field of a tanh RNN with gain g and white input of a variance.
 
-    q = g² E tanh²(√q ξ) + q_in, χ = g² E sech⁴(√q ξ). Of the fixed points q without input, the one
-    with activity, if there is one.
+    The input is that of the preactivations (Sompolinsky et al. 1988). q = g² E tanh²(√q ξ) + q_in,
+    χ = g² E sech⁴(√q ξ). Of the fixed points q without input, the one with activity, if there is
+    one.
     """
     # takes a fifth of a second, which every process of a sweep would wait for
     from scipy.optimize import brentq
@@ -113,8 +116,7 @@ def mean_field(gain: float, input_variance: float) -> MeanField:
     def excess(q: float) -> float:
         return gain**2 * float(WEIGHTS @ np.tanh(math.sqrt(q) * XI) ** 2) + input_variance - q
 
-    # At q = 0 stands the dead fixed point, from which an active network with g > 1 has to be kept
-    # away.
+    # q = 0 is the dead fixed point, which the search must avoid for an active network with g > 1.
     least = input_variance or 1e-12
     q = (
         brentq(excess, least, gain**2 + input_variance + least, xtol=1e-15)
@@ -126,19 +128,19 @@ def mean_field(gain: float, input_variance: float) -> MeanField:
 
 
 def input_variance(initialiser: str, D: int, H: int) -> float | None:
-    """Variance over units of x W + b for inputs from N(0, 1), a tanh RNN's at this initialisation;
-    None where it is not known.
+    """Return the variance over units of x W + b at an initialization of a tanh RNN.
+
+    Inputs are from N(0, 1). None where it is not known.
     """
     return {"uniform": (D + 2) / (3 * H), "glorot_orthogonal": 2 * D / (D + H)}.get(initialiser)
 
 
 def untied_rate(cell: Cell, gain: float, keep_bias: float = 0.0) -> float | None:
-    """½ ln χ of a gated cell at zero state, as mean-field papers have it: with weights drawn afresh
-    at each step ("untied").
+    """Return ½ ln χ of a gated cell at zero state, with fresh weights at each step.
 
-    χ = k² + w² for :func:`zero_state_edge`'s k + w. The weights that networks use are the same at
-    each step, and their rate is the log of that edge, -0.44 against -0.65 at PyTorch's
-    initialisation. None for a plain RNN, whose two rates agree.
+    This is the "untied" rate of mean-field papers. χ = k² + w² for :func:`zero_state_edge`'s k + w.
+    The weights that networks use are the same at each step, and their rate is the log of that edge,
+    -0.44 against -0.65 at PyTorch's initialization. None for a plain RNN, whose two rates agree.
     """
     if cell.kind == "rnn":
         return None
@@ -148,44 +150,43 @@ def untied_rate(cell: Cell, gain: float, keep_bias: float = 0.0) -> float | None
 
 
 class Sizes(NamedTuple):
-    """Log of the mean over units of what is left of a gradient, and log of the root of its mean
-    square.
-    """
+    """Logs of the mean over units of a gradient, and of its root mean square."""
 
     mean: Array
     rms: Array
 
 
 def chrono_sizes(lags: Array, Tmax: float) -> Sizes:
-    """Constant gates f = 1 - 1/τ with τ uniform in (0, Tmax): E₂(k/Tmax) and √E₂(2k/Tmax), for
-    large k and Tmax.
+    """Return sizes for constant gates f = 1 - 1/τ, with τ uniform in (0, Tmax).
 
-    The mean of e^(-k/τ) over τ, with the exponential integral E₂. Neither an exponential nor a
-    power law.
+    For large k and Tmax they are E₂(k/Tmax), the mean of e^(-k/τ) over τ with the exponential
+    integral E₂, and √E₂(2k/Tmax): neither an exponential nor a power law.
     """
     x = np.asarray(lags, dtype=float) / Tmax
     return Sizes(np.log(expn(2, x)), np.log(expn(2, 2 * x)) / 2)
 
 
 def uniform_gate_sizes(lags: Array) -> Sizes:
-    """Constant gates uniform in (0, 1): E f^k = 1/(k + 1), and 1/√(2k + 1), a power law."""
+    """Return sizes for constant gates uniform in (0, 1), which are a power law.
+
+    They are E f^k = 1/(k + 1), and 1/√(2k + 1).
+    """
     k = np.asarray(lags, dtype=float)
     return Sizes(-np.log1p(k), -np.log1p(2 * k) / 2)
 
 
 class LinearMemory(NamedTuple):
-    """Mean squares of the state of a linear unit and of its derivative by the unit's own weight."""
+    """Mean squares of a linear unit's state and of its derivative by its own weight."""
 
     state: float
     sensitivity: float
 
 
 def linear_memory(weight: float) -> LinearMemory:
-    """h' = λh + ξ with white ξ of variance 1: E h² = 1/(1 - λ²) and E (dh/dλ)² = (1 + λ²)/(1 -
-    λ²)³.
+    """Return E h² and E (dh/dλ)² of the unit h' = λh + ξ with white ξ of variance 1.
 
-    Long memory costs sensitivity: as λ → 1 the second grows as the cube of the memory and the first
-    only linearly.
+    They are 1/(1 - λ²) and (1 + λ²)/(1 - λ²)³. Long memory costs sensitivity: as λ → 1 the second
+    grows as the cube of the memory and the first only linearly.
 
     Raises
     ------
@@ -202,16 +203,16 @@ def linear_memory(weight: float) -> LinearMemory:
 
 @dataclass(frozen=True)
 class Prediction:
-    """How a gradient fades in theory.
+    """Theoretical decay of a gradient.
 
     Attributes
     ----------
     log_rms
-        Log of the root mean square over units, from lags.
+        Log of the root mean square over units, as a function of lags.
     rate
-        The rate at long lags, that of the slowest unit.
+        Rate at long lags, that of the slowest unit.
     assumption
-        What has to hold for it.
+        Assumption under which it holds.
     """
 
     log_rms: Callable[[Array], Array]
@@ -219,17 +220,17 @@ class Prediction:
     assumption: str
 
     def log_size(self, lags: Array) -> Array:
-        """Log of the root mean square over units at these lags, relative to lag 1."""
+        """Return the log of the root mean square over units, relative to lag 1."""
         return self.log_rms(np.asarray(lags, dtype=float)) - self.log_rms(np.array(1.0))
 
 
 def _units(log_keep: Array) -> Callable[[Array], Array]:
-    """Equally likely kinds of unit, each of which shrinks at a rate of its own."""
+    """Return the log-size over equally likely units, each with its own rate."""
     return lambda lag: np.asarray(logsumexp(2 * np.multiply.outer(lag, log_keep), axis=-1)) / 2
 
 
 def predict(cell: Cell, initialiser: str, inputs: float | None = None) -> Prediction | None:
-    """What theory says about a cell at an initialisation, or None where there is no theory.
+    """Return a prediction for a cell at an initialization; None without a theory.
 
     Chrono: time constants are uniform in 1 … Tmax - 1, every gate constant, nothing returns through
     the recurrence; the mixture is √E₂(2 lag / Tmax) (decay of neither an exponential nor a power
@@ -274,29 +275,33 @@ def predict(cell: Cell, initialiser: str, inputs: float | None = None) -> Predic
 def predictions(
     cell: Cell, initialiser: str, D: int, H: int, input_std: float = 1.0
 ) -> list[Prediction]:
-    """All lines of theory that apply to a cell at an initialisation, the one that fits best first.
+    """Return all predictions for a cell at an initialization, the best first.
 
     Parameters
     ----------
     cell, initialiser
-        What it is.
+        Cell and name of its initialization.
     D, H, input_std
         Sizes, and the standard deviation of the inputs; the mean field is known for 1 only.
     """
     variance = input_variance(initialiser, D, H) if input_std == 1 else None
-    found = [predict(cell, initialiser, variance), predict(cell, initialiser)]
+    candidates = [predict(cell, initialiser, variance), predict(cell, initialiser)]
     rate = (
         untied_rate(cell, GAIN[initialiser], KEEP_BIAS.get(initialiser, 0.0))
         if initialiser in GAIN
         else None
     )
     if rate is not None:
-        found.append(
+        candidates.append(
             Prediction(
                 _units(np.array([rate])),
                 rate,
                 "untied: weights drawn afresh at each step, as no network has them",
             )
         )
-    kept = [p for p in found if p is not None]
-    return [p for k, p in enumerate(kept) if p.assumption not in {q.assumption for q in kept[:k]}]
+    existing = [p for p in candidates if p is not None]
+    return [
+        p
+        for k, p in enumerate(existing)
+        if p.assumption not in {q.assumption for q in existing[:k]}
+    ]

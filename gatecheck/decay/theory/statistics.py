@@ -1,6 +1,4 @@
-"""From log-norms of several seeds to a rate with its interval, a curve with its bands, and lags at
-which it passes a level.
-"""
+"""Statistics of log-norms over seeds: rates, intervals, curves and lags."""
 
 from __future__ import annotations
 
@@ -18,8 +16,9 @@ BAND = (0.1, 0.9)
 
 
 class Rate(NamedTuple):
-    """A decay rate λ₁ in nats per step, and an interval for it; NaN where there is too little to
-    tell.
+    """Decay rate λ₁ in nats per step, and its interval.
+
+    They are NaN where data do not suffice.
     """
 
     mean: float
@@ -29,7 +28,7 @@ class Rate(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Quantiles over seeds of ln G, each of the shape of one seed's curve."""
+    """Quantiles of ln G over seeds, each of the shape of one seed's curve."""
 
     median: Array
     low: Array
@@ -37,21 +36,21 @@ class Curve(NamedTuple):
 
 
 def student_quantile(freedom: float) -> float:
-    """How many standard errors an interval of 95 % reaches to either side, by Student's t; NaN
-    without a degree of freedom.
+    """Return the half-width of Student's 95 % interval, in standard errors.
+
+    It is NaN without a degree of freedom.
     """
     # scipy.stats takes a second to import, in every process of a sweep
     return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def batch_means(local: Array) -> tuple[float, float, int]:
-    """Mean of a correlated series, its standard error, and the degrees of freedom of the error's
-    Student t.
+    """Return the mean of a correlated series, its standard error, and its freedom.
 
-    The series is cut into √n batches of one length, the oldest entries left out, and the batches
-    are taken as independent. (A straight line fitted to the sums has residuals that are a random
-    walk; its textbook interval covers 3-8 % where it claims 95 %.) The error is NaN with fewer than
-    two batches.
+    The last is the degrees of freedom of the error's Student t. The series is cut into √n batches
+    of one length, the oldest entries left out, and the batches are taken as independent. (A
+    straight line fitted to the sums has residuals that are a random walk; its textbook interval
+    covers 3-8 % where it claims 95 %.) The error is NaN with fewer than two batches.
     """
     count = math.isqrt(local.size)
     length = local.size // count
@@ -61,20 +60,20 @@ def batch_means(local: Array) -> tuple[float, float, int]:
 
 
 def rate(log_norm: Array, rng: np.random.Generator) -> Rate:
-    """λ₁ over the longer half of all lags, where the transient of the first ones has died.
+    """Estimate λ₁ over the longer half of all lags, after the transient.
 
     Parameters
     ----------
     log_norm
-        ``(seeds, T+1)``: log-norms by lag.
+        ``(seeds, T+1)``: Log-norms by lag.
     rng
-        Draws the resamples, and nothing else.
+        Generator of the resamples, used for nothing else.
 
     Returns
     -------
     Rate
-        The mean over seeds. Its 95 % interval is a bootstrap over seeds in which each drawn seed's
-        rate carries the Student t error of its batch means; with one seed, that of the batch means
+        Mean over seeds. Its 95 % interval is a bootstrap over seeds in which each drawn seed's rate
+        carries the Student t error of its batch means; with one seed, that of the batch means
         alone. -inf with an interval of NaN if a gradient is exactly zero.
     """
     seeds, T = log_norm.shape[0], log_norm.shape[1] - 1
@@ -99,7 +98,7 @@ def rate(log_norm: Array, rng: np.random.Generator) -> Rate:
 
 
 def curve(log_norm: Array) -> Curve:
-    """Quantiles over seeds of ln G, the log-norm relative to lag 1.
+    """Return the quantiles over seeds of ln G, the log-norm relative to lag 1.
 
     Quantiles are order statistics, so that an exact zero (-inf) takes part in no arithmetic. With
     an even number of seeds the median is the lower of the middle two.
@@ -115,19 +114,19 @@ def curve(log_norm: Array) -> Curve:
 
 
 def first_lag(log_size: Array, level: float) -> int | None:
-    """The first lag from 1 on at which the curve is at or below ln(`level`), or None if it never is
-    ("> T").
+    """Return the first lag from 1 on at which the curve is at or below ln(`level`).
+
+    It is None if there is no such lag ("> T").
     """
     reached = np.flatnonzero(log_size[1:] <= math.log(level))
     return int(reached[0]) + 1 if reached.size else None
 
 
 def probe_offset(probes: int, size: int) -> float:
-    """Mean of ln(estimate / Frobenius norm) when the norm of a product of rank one is estimated
-    from random probes.
+    """Return the mean of ln(estimate / Frobenius norm) for a product of rank one.
 
-    Of k orthonormal probes in n dimensions, the squared length of a unit vector's projection
-    follows Beta(k/2, (n-k)/2). Products near full rank have no offset, so this is the worst case,
-    and ln G is low by no more than that. It is 0 when k = n.
+    The norm is estimated from random probes. Of k orthonormal probes in n dimensions, the squared
+    length of a unit vector's projection follows Beta(k/2, (n-k)/2). Products near full rank have no
+    offset, so this is the worst case, and ln G is low by no more than that. It is 0 when k = n.
     """
     return float(digamma(probes / 2) - digamma(size / 2) + math.log(size / probes)) / 2

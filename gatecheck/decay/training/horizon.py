@@ -1,6 +1,4 @@
-"""How far back a trained network carries gradients on its task's own sequences, beside the same
-network before training.
-"""
+"""Gradients by lag on a task's own sequences, before and after training."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from gatecheck.decay.jacobians.profile import adjoint_profile, identity
 from gatecheck.decay.training.tasks import Batch
 from gatecheck.decay.training.train import Trained
 
-POOL = 16  # batches' worth of sequences among which those that look furthest back are chosen
+POOL = 16  # sequences drawn for each one that is measured: those that look furthest back
 
 
 @dataclass(frozen=True)
@@ -25,12 +23,13 @@ class Horizon:
     Attributes
     ----------
     needed
-        The lag of the task: how far back the network had to look.
+        Lag of the task: how far back the network has to look.
     before, after
         ``(N, L+1)``: ln ‖∂s_t/∂s_{t-lag}‖, the Frobenius norm, in nats; t is the last step that the
-        loss asks about. A row a sequence, the same ones in both. L is at least `needed` in tasks of
-        one length, and close to it in others. Rows of several networks may be stacked, cut to the
-        shortest; :func:`gatecheck.decay.theory.statistics.curve` makes a curve with bands of them.
+        loss asks about. One row a sequence, the same sequences in both. L is at least `needed` in
+        tasks of one length, and close to it in others. Rows of several networks may be stacked, cut
+        to the shortest; :func:`gatecheck.decay.theory.statistics.curve` turns them into a curve with
+        bands.
     """
 
     needed: int
@@ -46,15 +45,15 @@ def horizon(trained: Trained, sequences: int = 16, seed: int = 0) -> Horizon:
     trained
         From :func:`gatecheck.decay.training.train.train`.
     sequences
-        How many. Where a task's sequences differ in length, those that look furthest back out of 16
-        times as many.
+        Number of sequences. Where a task's sequences differ in length, those that look furthest
+        back out of 16 times as many.
     seed
-        For the sequences.
+        Seed of the sequences.
 
     Raises
     ------
     UsageError
-        If there should be no sequence.
+        If `sequences` is below 1.
     """
     sequences, seed = whole("sequences", sequences, 1), whole("seed", seed, 0)
     batch = trained.task.draw(np.random.default_rng([seed, 1]), POOL * sequences, trained.lag)
@@ -74,7 +73,7 @@ def horizon(trained: Trained, sequences: int = 16, seed: int = 0) -> Horizon:
 
 
 def asked(batch: Batch) -> Array:
-    """The last step of each sequence that the loss asks about, ``(B,)``."""
+    """Return the last step of each sequence that the loss asks about, ``(B,)``."""
     T = len(batch.weight)
     steps: Array = T - 1 - (batch.weight[::-1] > 0).argmax(axis=0)
     return steps

@@ -1,8 +1,8 @@
-"""Do the gates of a trained network do what the story says?
+"""Tests of a popular story about the gates of trained networks.
 
-"The cat, which …, was hungry": a unit is told to write when it reads the noun, to hold the noun's
-number while the clause goes by, and to have it still when the verb is due. Each part of that is a
-number here, with an interval.
+"The cat, which …, was hungry": a unit is said to write when it reads the noun, to hold the noun's
+number during the clause, and to have it still when the verb is due. Each part of that is a number
+here, with an interval.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TELLS = 0.95  # a unit carries the number if a threshold on it is right in this 
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval."""
+    """Mean with its 95 % interval."""
 
     mean: float
     low: float
@@ -35,29 +35,30 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Memory:
-    """What one unit does with the number of the subject. The write gate is z of a GRU, i of an
-    LSTM; 1 - z or f keeps.
+    """Memory of one unit for the subject's number.
+
+    The write gate is z of a GRU and i of an LSTM; the keeping gate is 1 - z or f.
 
     Attributes
     ----------
     unit
-        The unit that fits the story best: of those that carry the number, the one whose gate keeps
-        most; in a cell without gates, and where none carries it, the one that tells the number
-        best.
+        Index of the unit that fits the story best: of those that carry the number, the one whose
+        gate keeps most; in a cell without gates, and where none carries it, the one whose threshold
+        is right most often.
     carriers
-        How many units carry the number: a threshold on h, or c of an LSTM, tells it in 95 % of
-        sentences when the verb is due.
+        Number of units that carry the number: a threshold on h, or c of an LSTM, is right in 95 %
+        of sentences when the verb is due.
     told
-        The share of sentences in which a threshold on the unit tells the number, with its exact
-        binomial interval.
+        Share of sentences in which a threshold on the unit is right, with its exact binomial
+        interval.
     subject, nouns, clause
-        The write gate at the subject's noun, at the nouns of the clause, and at all steps after the
+        Write gate at the subject's noun, at the nouns of the clause, and at all steps after the
         noun until the verb is due; None in a cell without gates.
     opens
-        The write gate at the subject's noun less that at the clause's nouns.
+        Write gate at the subject's noun less that at the clause's nouns.
     kept
-        The share of what the unit held after the noun that its keeping gate leaves until the verb
-        is due: their product over the steps.
+        Share of the unit's content after the noun that its keeping gate leaves until the verb is
+        due: the product of the gate over the steps.
     kept_one, kept_many
         The same where the subject is singular and where it is plural: a unit may hold one number by
         its gate and write the other again and again.
@@ -76,10 +77,10 @@ class Memory:
 
     @property
     def as_told(self) -> bool:
-        """Whether all of the story holds, each with 95 % confidence.
+        """True if all of the story holds, each part with 95 % confidence.
 
-        The unit tells the number better than a coin does, its write gate opens wider at the
-        subject's noun than at those of the clause, and of either number it keeps more than half
+        A threshold on the unit is right more often than a coin, its write gate opens wider at the
+        subject's noun than at those of the clause, and it keeps more than half of either number
         until the verb.
         """
         if self.opens is None or self.kept_one is None or self.kept_many is None:
@@ -92,7 +93,9 @@ class Memory:
 
 
 def gate_trace(cell: str | Cell, params: Params, x: Array) -> dict[str, Array]:
-    """Every gate, candidate and state over one sequence, by the reference's equations.
+    """Return every gate, candidate and state over one sequence.
+
+    They are those of the reference's equations.
 
     Parameters
     ----------
@@ -126,19 +129,19 @@ def gate_trace(cell: str | Cell, params: Params, x: Array) -> dict[str, Array]:
 def memory(
     cell: str | Cell, params: Params, lag: int, sentences: int = 400, seed: int = 0
 ) -> Memory:
-    """Hold a network against the story, on sentences of the agreement task.
+    """Test a network against the story, on sentences of the agreement task.
 
     Parameters
     ----------
     cell, params
         The cell, or its name, and its canonical float64 parameters, trained on the task or not.
     lag
-        The longest way from the noun to the question.
+        Longest distance from the noun to the question.
     sentences
-        How many. One half chooses the unit and its threshold, the other is what the result is
-        measured on.
+        Number of sentences. One half chooses the unit and its threshold; the result is measured on
+        the other.
     seed
-        For the sentences.
+        Seed of the sentences.
 
     Raises
     ------
@@ -149,7 +152,8 @@ def memory(
 
     Notes
     -----
-    Intervals are over sentences, for this one network; :func:`interval` makes one over networks from the means of each.
+    Intervals are over sentences, for this one network; :func:`interval` makes one over networks,
+    from the mean of each.
     """
     cell = without_options(as_cell(cell), "decay measures")
     sentences, seed = whole("sentences", sentences, 20), whole("seed", seed, 0)
@@ -160,10 +164,11 @@ def memory(
     plural = batch.target[due, rows].astype(bool)
     chosen, measured = rows < sentences // 2, rows >= sentences // 2
     state = traces[cell.state[-1]][due, rows]
-    many, one = (state[chosen & which] for which in (plural, ~plural))
+    many, one = (state[chosen & mask] for mask in (plural, ~plural))
     if not (len(many) and len(one)):
         raise UsageError(
-            f"all of the first {sentences // 2} sentences have subjects of one number: take more sentences"
+            f"all of the first {sentences // 2} sentences have subjects of one number: "
+            "take more sentences"
         )
     many, one = many.mean(axis=0), one.mean(axis=0)
     right = ((state > (many + one) / 2) == (many > one)) == plural[:, None]
@@ -180,21 +185,21 @@ def memory(
     candidates = carriers if carriers.any() else score == score.max()
     unit = int(np.where(candidates, kept[chosen].mean(axis=0), -1).argmax())
     noun = np.isin(task.vocabulary, NOUNS)[batch.x.argmax(axis=-1)] & inside
-    subject, elsewhere = (
+    subject, averages = (
         write[SUBJECT, :, unit],
-        [(write[..., unit] * which).sum(axis=0) / which.sum(axis=0) for which in (noun, inside)],
+        [(write[..., unit] * mask).sum(axis=0) / mask.sum(axis=0) for mask in (noun, inside)],
     )
-    found = [
+    intervals = [
         interval(values[measured])
-        for values in (subject, *elsewhere, subject - elsewhere[0], kept[:, unit])
+        for values in (subject, *averages, subject - averages[0], kept[:, unit])
     ]
-    found += [interval(kept[measured & which, unit]) for which in (~plural, plural)]
-    return Memory(unit, int(carriers.sum()), _share(right[measured, unit]), *found)
+    intervals += [interval(kept[measured & mask, unit]) for mask in (~plural, plural)]
+    return Memory(unit, int(carriers.sum()), _share(right[measured, unit]), *intervals)
 
 
 def _share(right: Array) -> Interval:
-    """The share of true ones, with Clopper and Pearson's exact interval."""
-    from scipy.stats import binomtest  # takes a second, and only here
+    """Return the share of true values, with the exact Clopper-Pearson interval."""
+    from scipy.stats import binomtest  # the import takes a second
 
     count = int(right.sum())
     exact = binomtest(count, len(right)).proportion_ci(LEVEL)
@@ -202,8 +207,9 @@ def _share(right: Array) -> Interval:
 
 
 def interval(values: Array) -> Interval:
-    """The mean of independent values ``(n,)`` with Student's 95 % interval, which is NaN for fewer
-    than two.
+    """Return the mean of independent values ``(n,)`` with Student's 95 % interval.
+
+    The interval is NaN for fewer than two values.
     """
     mean = float(np.mean(values)) if len(values) else np.nan
     if len(values) < 2:
@@ -213,7 +219,7 @@ def interval(values: Array) -> Interval:
 
 
 def _traces(cell: Cell, params: Params, x: Array) -> dict[str, Array]:
-    """``(T, B, H)`` each, of sequences ``(T, B, D)``."""
+    """Return gates and states ``(T, B, H)`` by name, for sequences ``(T, B, D)``."""
     H = check_inputs(cell, params, x, dtypes=("float64",)).H
     names = [name for name in (*cell.gates, *cell.state) if cell.kind != "rnn" or name == "h"]
     steps = forward(equations(cell), params, x)

@@ -1,4 +1,4 @@
-"""Three tasks that need memory, each with the loss that a predictor without any memory has.
+"""Three tasks that need memory, each with the loss of a predictor without memory.
 
 A task draws fresh sequences each time, so a loss on a batch that was not trained on yet is a test
 loss. Its `lag` is the largest number of steps from an input to the loss that needs it.
@@ -20,17 +20,17 @@ from gatecheck.errors import UsageError
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences and what is asked about them.
+    """Sequences with targets and weights of their loss.
 
     Attributes
     ----------
     x
         Inputs ``(T, B, D)``, float64.
     target
-        ``(T, B)``: the number of the right class, or the right value; without meaning where the
-        weight is zero.
+        ``(T, B)``: Index of the right class, or the right value; without meaning where the weight
+        is zero.
     weight
-        ``(T, B)``: what each step counts in the loss; the sum is 1.
+        ``(T, B)``: Weight of each step in the loss; the sum is 1.
     """
 
     x: Array
@@ -40,22 +40,22 @@ class Batch:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be learned.
+    """Task to be learned.
 
     Attributes
     ----------
     name, inputs, outputs
-        Its name, the size D of an input, and the number of classes or values that are predicted.
+        Name, size D of an input, and number of predicted classes or values.
     kind
         ``"classes"``: cross-entropy of the softmax, in nats; ``"values"``: squared error.
     baseline
-        The expected loss of the best predictor that has forgotten all inputs it is asked about.
+        Expected loss of the best predictor that has forgotten the inputs that the task asks for.
     least
-        The shortest lag that it can be drawn with.
+        Shortest possible lag.
     draw_
-        Draws a batch; callers use :meth:`draw`.
+        Function that draws a batch; callers use :meth:`draw`.
     vocabulary
-        The words that one-hot inputs stand for, or nothing.
+        Words that one-hot inputs stand for; empty if there are none.
     """
 
     name: str
@@ -68,12 +68,12 @@ class Task:
     vocabulary: tuple[str, ...] = ()
 
     def draw(self, rng: np.random.Generator, batch: int, lag: int) -> Batch:
-        """`batch` sequences of this lag; the same generator state gives the same ones.
+        """Draw `batch` sequences; the same generator state gives the same ones.
 
         Raises
         ------
         UsageError
-            If the lag is no whole number or too short for the task, or the batch is empty.
+            If the lag is not a whole number or too short for the task, or the batch is empty.
         """
         batch, lag = whole("batch", batch, 1), whole("lag", lag, 1)
         if lag < self.least:
@@ -81,27 +81,27 @@ class Task:
         return self.draw_(rng, batch, lag)
 
     def words(self, x: Array) -> list[str]:
-        """The words of one sequence ``(T, D)``; none for a task without a vocabulary."""
+        """Return the words of one sequence ``(T, D)``; none without a vocabulary."""
         return [self.vocabulary[k] for k in x.argmax(axis=-1)] if self.vocabulary else []
 
 
 def copying(symbols: int = 3, alphabet: int = 4) -> Task:
-    """Say some symbols again, in order, `lag` steps after each was seen (Hochreiter & Schmidhuber
-    1997; Arjovsky et al. 2016).
+    """Return the task to repeat symbols in order, `lag` steps after each was seen.
 
-    Symbols, blanks, a cue at step lag - 1, then blanks while the symbols are recalled; T = lag +
-    `symbols`. Arjovsky et al. also count the blanks that are to be said before the cue; here the
-    recall alone is counted, so that whoever has forgotten the symbols, but not the time, has the
-    loss ln `alphabet` at any lag.
+    It is that of Hochreiter & Schmidhuber (1997) and Arjovsky et al. (2016): symbols, blanks, a cue
+    at step lag - 1, then blanks while the symbols are recalled; T = lag + `symbols`. Arjovsky et
+    al. also count the blanks to be output before the cue; here only the recall counts, so that a
+    network that has forgotten the symbols, but not the time, has the loss ln `alphabet` at any lag.
 
     Raises
     ------
     UsageError
-        If there is no symbol to recall or nothing to tell apart.
+        If there is no symbol, or fewer than two to choose from.
     """
     if symbols < 1 or alphabet < 2:
         raise UsageError(
-            f"copying {symbols} symbols out of {alphabet} asks for nothing; it takes at least 1 out of 2"
+            f"copying {symbols} symbols out of {alphabet} is not a task; "
+            "it takes at least 1 out of 2"
         )
     blank, cue = alphabet, alphabet + 1
 
@@ -117,11 +117,11 @@ def copying(symbols: int = 3, alphabet: int = 4) -> Task:
 
 
 def adding() -> Task:
-    """The sum of the two numbers out of U(0, 1) that are marked, asked at the last step (Hochreiter
-    & Schmidhuber 1997).
+    """Return the task to add two marked numbers out of U(0, 1), at the last step.
 
-    One mark is in the first half of the lag + 1 steps and one in the second, as in Arjovsky et al.
-    2016. The best guess without memory is 1, and its squared error the variance of the sum, 2/12.
+    It is that of Hochreiter & Schmidhuber (1997). One mark is in the first half of the lag + 1
+    steps and one in the second, as in Arjovsky et al. 2016. The best guess without memory is 1, and
+    its squared error the variance of the sum, 2/12.
     """
 
     def draw(rng: np.random.Generator, batch: int, lag: int) -> Batch:
@@ -137,8 +137,8 @@ def adding() -> Task:
     return Task("adding", 2, 1, "values", 1 / 6, 1, draw)
 
 
-# A word and what may follow it in the clause, each as likely; the verb there agrees with its own
-# noun, never with the subject.
+# Words that may follow each word in the clause, all equally likely; the verb there agrees with its
+# own noun, never with the subject.
 NOUNS = (("cat", "dog", "bird"), ("cats", "dogs", "birds"))
 _NEXT = (
     {
@@ -160,14 +160,14 @@ _FIRST_END = CLAUSE + 3  # "the old dogs see": by then any clause could have end
 
 
 def agreement() -> Task:
-    """Was or were? "the cat , which the old dogs see and the bird hears often , was hungry" (Linzen
-    et al. 2016).
+    """Return the task to choose between was and were, by the number of the subject.
 
-    The clause is drawn from a small regular grammar, of any length that ends at most `lag` steps
-    behind the noun, and its nouns and verbs are of either number, independent of the subject. The
-    verb is asked for at the comma before it, when nothing but the first noun tells: whoever has
-    forgotten that has the loss ln 2. Target 0 is was, 1 is were. T = lag + 5, filled with full
-    stops.
+    An example is "the cat , which the old dogs see and the bird hears often , was hungry" (Linzen
+    et al. 2016). The clause is drawn from a small regular grammar, of any length that ends at most
+    `lag` steps after the noun, and its nouns and verbs are of either number, independent of the
+    subject. The verb is asked for at the comma before it, when only the first noun determines it:
+    a network that has forgotten that noun has the loss ln 2. Target 0 is was, 1 is were. T = lag +
+    5, filled with full stops.
     """
     code = {word: k for k, word in enumerate(VOCABULARY)}
     follow = [[code[w] for w in _NEXT.get(word, ())] for word in VOCABULARY]
@@ -189,7 +189,7 @@ def agreement() -> Task:
             before = tokens[t - 1]
             tokens[t] = table[before, rng.integers(count[before])]
         step = np.arange(T)[:, None]
-        longest = rng.integers(_FIRST_END, lag + 1, batch)  # the last step that the clause may take
+        longest = rng.integers(_FIRST_END, lag + 1, batch)  # the last possible step of the clause
         last = np.where(may_end[tokens] & (step >= CLAUSE) & (step <= longest), step, 0).max(axis=0)
         tokens[step > last] = code["."]
         tokens[last + 1, rows], tokens[last + 3, rows] = code[","], code["hungry"]
@@ -204,11 +204,11 @@ def agreement() -> Task:
 
 
 TASKS = {task.name: task for task in (copying(), adding(), agreement())}
-"""The tasks at their usual sizes, by name."""
+"""Tasks at their usual sizes, by name."""
 
 
 def as_task(task: str | Task) -> Task:
-    """The task of that name, or the task itself.
+    """Return the task of that name, or the task itself.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Train our own cells on a task: their forward and backward kernels, a linear readout, and Adam.
+"""Training of our own cells on a task: kernels, a linear readout, and Adam.
 
-There is nothing here that a framework's training loop does not have. It exists so that what is
-measured before and after training is the same code, and so that a task needs no framework.
+It has nothing that a framework's training loop does not have. It exists so that the code measured
+before and after training is the same, and so that a task needs no framework.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from gatecheck.decay.training.tasks import Batch, Task, as_task
 from gatecheck.errors import InputError, UsageError
 from gatecheck.kernels.run import backward, forward
 
-# What people train in, and two to three times as fast here as float64, in which everything is
-# measured afterwards.
+# The usual dtype of training, and two to three times as fast here as float64, in which everything
+# is measured afterwards.
 DTYPE = np.float32
-# what overflows makes a loss that is no number, and that is looked at
+# an overflow makes the loss not finite, which is checked
 quiet = np.errstate(over="ignore", invalid="ignore")
 RATE_GATED, RATE_PLAIN = 0.01, 0.003
 CLIP = 1.0
@@ -38,26 +38,26 @@ CLOSE = 0.04
 
 @dataclass(frozen=True)
 class Trained:
-    """A network and how it came to be.
+    """Trained network and the record of its training.
 
     Attributes
     ----------
     cell, task, lag
-        What was trained on what.
+        Cell, task and its lag.
     untrained, params
         Canonical float64 parameters of the cell before and after.
     readout
         ``V (H, K)`` and ``v (K,)`` after training, float64: the prediction is y V + v.
     losses
-        The loss on each update's batch, before it was used to learn.
+        Loss on each update's batch, before the update.
     baseline
-        The loss of a predictor without memory.
+        Loss of a predictor without memory.
     loss, accuracy
-        On 512 held-out sequences after training: the loss, and the share of right answers; a sum
-        counts as right within 0.04 (Hochreiter & Schmidhuber 1997).
+        Loss on 512 held-out sequences after training, and the share of right answers; a sum counts
+        as right within 0.04 (Hochreiter & Schmidhuber 1997).
     solved_at
-        After how many updates the mean of the last 50 losses was first below `enough` times the
-        baseline; None if never.
+        Number of updates after which the mean of the last 50 losses was first below `enough` times
+        the baseline; None if never.
     """
 
     cell: Cell
@@ -74,7 +74,7 @@ class Trained:
 
 
 class Loss(NamedTuple):
-    """A loss, its gradient by the name of the weight, and the predictions ``(T, B, K)``."""
+    """Loss, its gradient by name of the weight, and the predictions ``(T, B, K)``."""
 
     value: Any
     gradient: dict[str, Array]
@@ -82,7 +82,7 @@ class Loss(NamedTuple):
 
 
 def usual_start(cell: Cell, lag: int) -> str:
-    """The initialiser from which a cell learns such a task most reliably."""
+    """Return the initializer from which a cell learns a task most reliably."""
     return f"chrono:{lag + 2}" if "gated" in cell.traits else "glorot_orthogonal"
 
 
@@ -101,7 +101,7 @@ def train(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
-    """Train a network on a task, until it solves it or the updates are used up.
+    """Train a network on a task, until it is solved or the updates are used up.
 
     Parameters
     ----------
@@ -110,39 +110,38 @@ def train(
     task
         The task or its name.
     start
-        The name of an initialiser, or canonical parameters for the task's input size. None is what
+        Name of an initializer, or canonical parameters for the task's input size. None is what
         learns most reliably: ``chrono:TMAX`` with Tmax = lag + 2 in a cell with gates,
         ``glorot_orthogonal`` in a plain one.
     hidden
-        Hidden size H; parameters that are given must have it.
+        Hidden size H; given parameters must have it.
     lag
-        How far back the task asks, in steps.
+        Lag of the task, in steps.
     updates, batch
-        The most updates, and the sequences in each.
+        Largest number of updates, and number of sequences in each.
     learning_rate
-        Of :class:`Adam`. None is 0.01 in a cell with gates and 0.003 in a plain one, which learns
-        less at 0.01.
+        Learning rate of :class:`Adam`. None is 0.01 in a cell with gates and 0.003 in a plain one,
+        which learns less at 0.01.
     enough
-        The share of the baseline at which the task counts as solved and training ends: a twentieth,
-        or 0 to go on for all updates.
+        Share of the baseline below which the task counts as solved and training ends; 0 uses all
+        updates.
     seed
-        For everything random. The same call gives the same bits, on one machine.
+        Seed of everything random. The same call gives the same bits, on one machine.
     progress
         Called with updates done and to do.
 
     Returns
     -------
     Trained
-        Nothing that was given is changed, so whoever stops a call in the middle loses this call and
-        no more.
+        Arguments are not changed, so an interrupted call loses nothing else.
 
     Raises
     ------
     UsageError
-        If a name is unknown, a number does not make sense, or the initialiser does not apply to the
+        If a name is unknown, a number does not make sense, or the initializer does not apply to the
         cell.
     InputError
-        If parameters do not fit, or the loss stops being a number: that names the update.
+        If parameters do not fit, or the loss is not finite at some update, which the message names.
     """
     cell, task = without_options(as_cell(cell), "training knows"), as_task(task)
     hidden, lag, updates, seed = (
@@ -167,8 +166,8 @@ def train(
     weights = {name: array.astype(DTYPE) for name, array in (untrained | readout).items()}
     adam, losses, solved_at = Adam(weights, learning_rate), [], None
     for k in range(updates):
-        found = loss(cell, task, weights, task.draw(draws, batch, lag))
-        losses.append(float(found.value))
+        batch_loss = loss(cell, task, weights, task.draw(draws, batch, lag))
+        losses.append(float(batch_loss.value))
         _finite(losses[-1], f"at update {k} of {updates}", learning_rate)
         if (
             solved_at is None
@@ -177,13 +176,13 @@ def train(
         ):
             solved_at = k + 1
             break
-        adam.update(weights, found.gradient)
+        adam.update(weights, batch_loss.gradient)
         if progress is not None:
             progress(k + 1, updates)
     held_out = task.draw(tests, HELD_OUT, lag)
     final = {name: array.astype(np.float64) for name, array in weights.items()}
-    after = loss(cell, task, final, held_out)
-    _finite(float(after.value), f"after update {len(losses) - 1} of {updates}", learning_rate)
+    test_loss = loss(cell, task, final, held_out)
+    _finite(float(test_loss.value), f"after update {len(losses) - 1} of {updates}", learning_rate)
     return Trained(
         cell=cell,
         task=task,
@@ -193,24 +192,24 @@ def train(
         readout={name: final[name] for name in readout},
         losses=np.array(losses),
         baseline=task.baseline,
-        loss=float(after.value),
-        accuracy=_accuracy(task, held_out, after.predictions),
+        loss=float(test_loss.value),
+        accuracy=_accuracy(task, held_out, test_loss.predictions),
         solved_at=solved_at,
     )
 
 
 def loss(cell: Cell, task: Task, weights: Mapping[str, Array], batch: Batch) -> Loss:
-    """The loss of a network with a linear readout on a batch, and its gradient.
+    """Return the loss of a network with a linear readout on a batch, and its gradient.
 
     Parameters
     ----------
     cell, task
         The cell and the task.
     weights
-        The cell's canonical parameters and the readout, ``V (H, K)`` and ``v (K,)``, of one dtype,
+        Canonical parameters of the cell and the readout, ``V (H, K)`` and ``v (K,)``, of one dtype,
         to which inputs are cast. In complex128 there is no gradient.
     batch
-        From :meth:`Task.draw`.
+        Batch of :meth:`Task.draw`.
     """
     params = {name: array for name, array in weights.items() if name not in ("V", "v")}
     y, _, _, tape = forward(cell, params, batch.x.astype(weights["W"].dtype))
@@ -233,8 +232,9 @@ def loss(cell: Cell, task: Task, weights: Mapping[str, Array], batch: Batch) -> 
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1, with its constants) on gradients whose joint norm is cut
-    to 1 (Pascanu et al. 2013).
+    """Adam (Kingma & Ba 2015, algorithm 1 and its constants) with gradient clipping.
+
+    The joint norm of the gradients is clipped to 1 (Pascanu et al. 2013).
     """
 
     def __init__(self, weights: Mapping[str, Array], rate: float) -> None:
@@ -248,12 +248,12 @@ class Adam:
         norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradient.values()))
         cut = min(1.0, CLIP / norm) if norm else 1.0
         beta1, beta2 = DECAY
-        seen1, seen2 = 1 - beta1**self.steps, 1 - beta2**self.steps
+        correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
         for name, g in gradient.items():
             m, v = self.first[name], self.second[name]
             m += (1 - beta1) * (cut * g - m)
             v += (1 - beta2) * ((cut * g) ** 2 - v)
-            weights[name][...] -= self.rate / seen1 * m / (np.sqrt(v / seen2) + EPSILON)
+            weights[name][...] -= self.rate / correction1 * m / (np.sqrt(v / correction2) + EPSILON)
 
 
 def _start(

@@ -1,6 +1,4 @@
-"""Trained against untrained: the job that trains one network and looks at it, and what several of
-them come to.
-"""
+"""Training in a study: the job that trains one network, and summaries of several."""
 
 from __future__ import annotations
 
@@ -24,66 +22,66 @@ from gatecheck.decay.training.tasks import SUBJECT, agreement, as_task
 from gatecheck.decay.training.train import Trained, train, usual_start
 
 POINTS = 200
-"""How many losses are kept, each the mean of those since the one before."""
+"""Number of losses that are kept, each the mean of those since the one before."""
 
 LAST = 5
-"""Of how many losses at its end the mean stands for what comes after a training that ended early.
-"""
+"""Number of final losses whose mean extends a training that ended early."""
 
 READABLE = 30
-"""How many words of a sentence a picture has room for."""
+"""Most words of a sentence that fit under a picture."""
 
 GATES = ("subject", "nouns", "opens", "kept_one", "kept_many")
-"""Of :class:`gatecheck.decay.training.memory_probe.Memory`."""
+"""Fields of :class:`gatecheck.decay.training.memory_probe.Memory` that a trial stores."""
 
 
 def learn(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -> dict[str, Array]:
-    """Train one network and look at its gradients and gates: what a job of training is.
+    """Train one network and measure its gradients and gates: one job of a study.
 
     Parameters
     ----------
     arguments
         ``training``, the keys of its entry in the spec; ``seed`` and ``trial``.
     report, keeper
-        As of :data:`gatecheck.decay.jobs.job.Function`; an unfinished training is not kept.
+        See :data:`gatecheck.decay.jobs.job.Function`; the state of an unfinished training is not saved.
 
     Returns
     -------
     dict of arrays
         ``losses``, ``final``, ``before`` and ``after`` ``(L+1,)`` by lag, the median of ln‖∂s/∂s‖
-        over sequences; of the agreement task also ``memory``, and of the first trial ``words``,
+        over sequences; for the agreement task also ``memory``, and for its first trial ``words``,
         ``unit`` and ``trace_*``.
     """
     entry = TrainingSpec(**arguments["training"])
     seed, trial = arguments["seed"], arguments["trial"]
-    own = int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
-    how = {"hidden": entry.hidden, "lag": entry.lag, "updates": entry.updates}
-    trained = train(entry.cell, entry.task, entry.init, **how, seed=own, progress=report)
-    reach = horizon(trained, seed=own)
-    found = {
+    own_seed = int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
+    options = {"hidden": entry.hidden, "lag": entry.lag, "updates": entry.updates}
+    trained = train(entry.cell, entry.task, entry.init, **options, seed=own_seed, progress=report)
+    gradients = horizon(trained, seed=own_seed)
+    arrays = {
         "losses": trained.losses,
         "final": np.array([trained.loss, trained.accuracy, trained.solved_at is not None]),
-        "before": np.median(reach.before, axis=0),
-        "after": np.median(reach.after, axis=0),
+        "before": np.median(gradients.before, axis=0),
+        "after": np.median(gradients.after, axis=0),
     }
     if entry.task == "agreement":
-        seen = memory(trained.cell, trained.params, entry.lag, seed=own)
-        found["memory"] = _numbers(seen)
+        unit_memory = memory(trained.cell, trained.params, entry.lag, seed=own_seed)
+        arrays["memory"] = _numbers(unit_memory)
         if trial == 0:
-            found |= _example(trained, seen.unit, own)
-    return found
+            arrays |= _example(trained, unit_memory.unit, own_seed)
+    return arrays
 
 
 def _numbers(seen: Memory) -> Array:
-    """The share told, the gates of :data:`GATES`, and whether the story holds; NaN in a cell
-    without gates.
+    """Return the accuracy, the gates of :data:`GATES`, and whether the story holds.
+
+    The gates are NaN in a cell without gates.
     """
     gates = [np.nan if (found := getattr(seen, name)) is None else found.mean for name in GATES]
     return np.array([seen.told.mean, *gates, seen.as_told])
 
 
 def _example(trained: Trained, unit: int, seed: int) -> dict[str, Array]:
-    """A sentence that is long, but can be read under a picture, and what the unit does over it."""
+    """Return a long sentence that fits under a picture, and the unit's gates over it."""
     task = agreement()
     batch = task.draw(np.random.default_rng([seed, 3]), 200, trained.lag)
     tokens = batch.x.argmax(axis=-1)
@@ -99,14 +97,14 @@ def _example(trained: Trained, unit: int, seed: int) -> dict[str, Array]:
 
 
 def summarise(entry: TrainingSpec, trials: Sequence[Mapping[str, Array]]) -> Training:
-    """What several trainings of one kind come to.
+    """Summarize several trainings of one entry.
 
     Parameters
     ----------
     entry
-        From the spec.
+        Entry of the spec.
     trials
-        What :func:`learn` returned for each; at least one.
+        Results of :func:`learn`, at least one.
     """
     shortest = min(len(t["before"]) for t in trials)
     before, after = (np.stack([t[key][:shortest] for t in trials]) for key in ("before", "after"))
@@ -134,7 +132,7 @@ def summarise(entry: TrainingSpec, trials: Sequence[Mapping[str, Array]]) -> Tra
 
 
 def _smoothed(losses: Array, ends: Array) -> Array:
-    """Means between the ends; a training that ended early stays where it was."""
+    """Return means between the ends; a training that ended early stays where it was."""
     whole = np.concatenate([losses, np.full(ends[-1] - len(losses), losses[-LAST:].mean())])
     sums = np.concatenate([[0.0], np.cumsum(whole)])
     starts = np.concatenate([[0], ends[:-1]])
@@ -146,20 +144,23 @@ def _findings(trials: Sequence[Mapping[str, Array]]) -> tuple[str, ...]:
     if "memory" not in trials[0]:
         return ()
     numbers = np.stack([t["memory"] for t in trials])
-    told = interval(numbers[:, 0])
+    accuracy = interval(numbers[:, 0])
     out = [
-        f"At the verb the state of one unit tells the subject's number in {told.mean:.0%} of sentences (mean of {len(trials)} networks)."
+        "At the verb the state of one unit tells the subject's number "
+        f"in {accuracy.mean:.0%} of sentences (mean of {len(trials)} networks)."
     ]
     if np.isfinite(numbers[:, 1]).all():
         subject, nouns, opens, one, many = (interval(column).mean for column in numbers[:, 1:-1].T)
         out.append(
-            f"Its write gate is {subject:.2f} at the subject's noun and {nouns:.2f} at the nouns of the clause ({opens:+.2f}). Its keeping "
-            f"gate leaves {one:.2f} of the memory until the verb where the subject is singular, {many:.2f} where it is plural."
+            f"Its write gate is {subject:.2f} at the subject's noun "
+            f"and {nouns:.2f} at the nouns of the clause ({opens:+.2f}). "
+            f"Its keeping gate leaves {one:.2f} of the memory until the verb "
+            f"where the subject is singular, {many:.2f} where it is plural."
         )
-        as_told = int(numbers[:, -1].sum())
+        confirmed = int(numbers[:, -1].sum())
         out.append(
-            f"In {as_told} of {len(trials)} networks it writes at the noun more than in the clause and holds either number by its gate, as "
-            "the story has it."
+            f"In {confirmed} of {len(trials)} networks it writes at the noun more than "
+            "in the clause and holds either number by its gate, as the story has it."
         )
     return tuple(out)
 

@@ -1,6 +1,4 @@
-"""What people get wrong in what goes in and comes out: layouts, sizes, dtypes, and the meaning of
-each result.
-"""
+"""Faults of inputs and results: layouts, sizes, dtypes, and the order of results."""
 
 from __future__ import annotations
 
@@ -31,8 +29,9 @@ from gatecheck.faults.wrappers import (
 
 
 def without_strides(a: Array) -> Array:
-    """What a kernel sees that takes the pointer and believes the array contiguous; the array itself
-    where that memory is not its own.
+    """Return what a kernel reads that takes the array for contiguous memory.
+
+    It is the array itself where that memory would not be the array's.
     """
     contiguous = np.empty_like(a, order="C").strides
     if a.flags.c_contiguous or any(s <= 0 for s in a.strides):
@@ -46,7 +45,7 @@ def _batch_first(a: Array) -> Array:
 
 
 def layouts(cell: Cell) -> Iterator[Row]:
-    """Memory read in another order than it was written."""
+    """Yield faults that read memory in another order than it was written."""
     yield (
         "layout ignored",
         "The memory of x is read as if it were batch first.",
@@ -110,7 +109,7 @@ def layouts(cell: Cell) -> Iterator[Row]:
 
 
 def _from_row(first: int, source: int) -> Returned:
-    """Every row from `first` on is a copy of the row `source`."""
+    """Return the hook that copies row `source` to every row from `first` on."""
 
     def copy(v: Array) -> Array:
         v = v.copy()
@@ -130,7 +129,7 @@ def _in_chunks(k: int) -> Returned:
 
 
 def sizes(cell: Cell) -> Iterator[Row]:
-    """Sizes for which it goes wrong."""
+    """Yield faults at certain sizes."""
     yield (
         "no steps refused",
         "A sequence of no steps raises an exception.",
@@ -162,7 +161,7 @@ def sizes(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "stale rows from the third on",
-        "From the third row of the batch on, the outputs are those of the second row, left in a buffer.",
+        "From the third row on, the outputs are those of the second row, left in a buffer.",
         wrapped(outputs=_from_row(2, 1)),
         "microsoft/onnxruntime PR 3893" if cell.reset == "after" else "",
     )
@@ -192,18 +191,18 @@ def _narrow(dtype: type) -> Callable[[Array], Array]:
 def _inside_single(inner: Any) -> Any:
     arrays = ("params", "x", "h0", "c0", "dy", "dhT", "dcT")
     given = present(lambda a: a.astype(np.float32), *arrays)
-    widths: list[Any] = []
+    dtypes: list[Any] = []
 
-    def note(call: Call) -> Call:
-        widths[:] = [call["x"].dtype]
+    def narrow(call: Call) -> Call:
+        dtypes[:] = [call["x"].dtype]
         return given(call)
 
-    restore = each(lambda v: v.astype(widths[0]))
-    return Around(inner, note, restore, restore)
+    restore = each(lambda v: v.astype(dtypes[0]))
+    return Around(inner, narrow, restore, restore)
 
 
 def values(cell: Cell) -> Iterator[Row]:
-    """Dtypes, and NaN and infinity."""
+    """Yield faults of dtypes, and of NaN."""
     yield (
         "float32 inside",
         "The arithmetic is in single precision, whatever the dtype of the inputs.",
@@ -246,11 +245,11 @@ def values(cell: Cell) -> Iterator[Row]:
     )
 
 
-# ---- which result is which
+# ---- exchanged and missing results
 
 
 def outputs(cell: Cell) -> Iterator[Row]:
-    """Outputs in the wrong place."""
+    """Yield faults with outputs in the wrong place."""
     yield (
         "y backwards in time",
         "The outputs are returned from the last to the first.",
@@ -258,7 +257,7 @@ def outputs(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "y of the neighbouring row",
-        "Each row of the outputs is that of its neighbour.",
+        "Each row of the outputs is that of its neighbor.",
         wrapped(outputs=of("y", lambda v: np.roll(v, 1, 1))),
     )
     yield (
@@ -283,7 +282,7 @@ def outputs(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "hT of the neighbouring row",
-        "Each row of the final state is that of its neighbour.",
+        "Each row of the final state is that of its neighbor.",
         wrapped(outputs=of("hT", lambda v: np.roll(v, 1, 0))),
     )
     yield (
@@ -355,7 +354,7 @@ def _clip(call: Call, out: dict[str, Any]) -> dict[str, Any]:
 
 
 def gradients(cell: Cell) -> Iterator[Row]:
-    """Gradients scaled, exchanged or missing."""
+    """Yield faults with scaled, exchanged or missing gradients."""
     yield (
         "gradients averaged over the batch",
         "Every gradient is divided by the number of rows.",
@@ -404,7 +403,7 @@ def gradients(cell: Cell) -> Iterator[Row]:
     for name in ("x", *(f"{k}0" for k in cell.state)):
         yield (
             f"d{name} of the neighbouring row",
-            f"Each row of the gradient of {name} is that of its neighbour.",
+            f"Each row of the gradient of {name} is that of its neighbor.",
             wrapped(gradients=of(name, lambda v: np.roll(v, 1, -2))),
         )
         yield (
@@ -428,6 +427,6 @@ def _eight_bits(v: Array) -> Array:
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """All of these."""
+    """Yield all of these faults."""
     for some in (layouts, sizes, values, outputs, gradients):
         yield from some(cell)

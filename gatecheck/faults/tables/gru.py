@@ -1,6 +1,4 @@
-"""What people get wrong in a gated recurrent unit, whichever side of the product its reset gate is
-on.
-"""
+"""Faults of a gated recurrent unit, with its reset before or after the product."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from gatecheck.reference.equations import T, over_time, sigmoid
 
 
 def forward(cell: Cell) -> Iterator[Row]:
-    """Those of the forward pass that both kinds share."""
+    """Yield faults of the forward pass that both kinds share."""
     where = "a_n" if cell.reset == "after" else "q"
     yield (
         "reset never applied",
@@ -115,7 +113,7 @@ def forward(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "tanh of n overflows",
-        "The candidate's tanh is computed as (exp(2a) - 1)/(exp(2a) + 1), which is NaN for large a.",
+        "The candidate's tanh is (exp(2a) - 1)/(exp(2a) + 1), which is NaN for large a.",
         replaced(n=lambda s: (np.exp(2 * s.a_n) - 1) / (np.exp(2 * s.a_n) + 1)),
     )
     yield (
@@ -135,7 +133,7 @@ def _input_reset() -> Any:
 
 
 def backward(cell: Cell) -> Iterator[Row]:
-    """Those of the backward pass that both kinds share."""
+    """Yield faults of the backward pass that both kinds share."""
     yield (
         "copy path missing in dh",
         "The carried gradient leaves out dh (1 - z).",
@@ -216,7 +214,7 @@ def backward(cell: Cell) -> Iterator[Row]:
 
 
 def after(cell: Cell) -> Iterator[Row]:
-    """Those of a reset after the product."""
+    """Yield faults of a reset after the product."""
     before = equations(GRU("before")).step
     yield (
         "reset before the product",
@@ -349,12 +347,12 @@ def after(cell: Cell) -> Iterator[Row]:
 
 
 def _before(step: Any) -> Any:
-    # c_n has no place in that form but beside b_n.
+    # In that form the only place for c_n is next to b_n.
     return replaced(q=step["q"], a_n=lambda s: step["a_n"](s) + s.c_n)
 
 
 def before(cell: Cell) -> Iterator[Row]:
-    """Those of a reset before the product."""
+    """Yield faults of a reset before the product."""
     yield (
         "reset after the product",
         "The reset gate multiplies the product with U_n instead of the old state.",
@@ -431,7 +429,7 @@ def before(cell: Cell) -> Iterator[Row]:
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """All of them, for this place of the reset."""
+    """Yield all faults of a cell with this place of the reset."""
     yield from forward(cell)
     yield from backward(cell)
     yield from (after if cell.reset == "after" else before)(cell)

@@ -1,4 +1,4 @@
-"""What people get wrong in a layer that runs backwards in time, or takes the batch first."""
+"""Faults of a layer that runs backwards in time, or takes the batch first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _batch_first(a: Array, lengths: Array | None) -> Array:
 
 
 def _reshaped(a: Array, lengths: Array | None) -> Array:
-    """The other layout's shape, but the memory as it was."""
+    """Return the other layout's shape with the memory as it was."""
     return np.ascontiguousarray(a).reshape(a.shape[1], a.shape[0], a.shape[2])
 
 
@@ -33,19 +33,19 @@ def _same(a: Array, lengths: Array | None) -> Array:
 
 
 class Layer:
-    """A correct implementation in time order as a layer of another layout.
+    """Correct implementation in time order as a layer of another layout.
 
     Parameters
     ----------
     inner
         The implementation.
     option
-        The layout that the layer declares, a name in :data:`gatecheck.implementation.protocol.OPTIONS`.
+        Layout that the layer declares, a name in :data:`gatecheck.implementation.protocol.OPTIONS`.
     turn
-        What is done to x, y, dx and dy by name, in the place of the right thing.
+        Conversions of x, y, dx and dy by name that replace the correct ones.
     last
-        Which output is returned as h_T instead of the state after the last step that was run, or
-        None.
+        Index of the output that is returned as h_T instead of the state after the last step that
+        was run, or None.
     """
 
     convention = "canonical"
@@ -69,7 +69,7 @@ class Layer:
         c0: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
-        """As the protocol has it, in the layout of the layer."""
+        """Return the outputs, as in the protocol, in the layout of the layer."""
         y, *final = self._inner.forward(params, self._turned("x", x, lengths), h0, c0, lengths)
         y = self._turned("y", y, lengths)
         if self._last is not None and len(x):
@@ -87,7 +87,7 @@ class Layer:
         dcT: Array | None,
         lengths: Array | None = None,
     ) -> dict[str, Any]:
-        """As the protocol has it, in the layout of the layer."""
+        """Return the gradients, as in the protocol, in the layout of the layer."""
         dy = None if dy is None else self._turned("dy", dy, lengths)
         out: dict[str, Any] = self._inner.backward(
             params, self._turned("x", x, lengths), h0, c0, dy, dhT, dcT, lengths
@@ -96,12 +96,12 @@ class Layer:
 
 
 def layer(option: str, **turn: Turn) -> Wrapper:
-    """The wrapper that makes an implementation a layer of this layout, right but for what is given."""
+    """Return the wrapper for a layer of this layout with some wrong conversions."""
     return lambda inner: Layer(inner, option, turn)
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """All of them."""
+    """Yield all of these faults."""
     source = "openvinotoolkit/openvino#37820, onnx/onnx PR 7935"
     everything = dict.fromkeys(("x", "y", "dx", "dy"), _same)
     yield (

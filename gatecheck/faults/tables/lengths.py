@@ -1,6 +1,4 @@
-"""What people get wrong where the rows of a batch end at lengths of their own: masks, padding, and
-which state is the last.
-"""
+"""Faults of rows with different lengths: masks, padding, and final states."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ def _masked(edit: Edit) -> Wrapper:
 
 
 def _unless_valid(name: str, instead: Callable[[Any], Any]) -> Edit:
-    """Where a row has ended the term is something else; elsewhere it is what it was."""
+    """Return the edit that replaces a term where a row has ended."""
 
     def edit(equations: Equations) -> dict[str, Equation]:
         right = equations[name]
@@ -36,7 +34,7 @@ def _unless_valid(name: str, instead: Callable[[Any], Any]) -> Edit:
 
 
 def masks(cell: Cell) -> Iterator[Row]:
-    """A mask that is not applied, or is that of another step or row."""
+    """Yield faults with a mask that is missing, or is that of another step or row."""
     states = " ".join(cell.state)
     carried = " ".join(f"d{k}_prev" for k in cell.state)
     deltas = [f"da_{k}" for k in cell.gates if k != "r"]  # that of r follows from that of n
@@ -111,7 +109,7 @@ def masks(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "lengths: backward with the mask of the neighbouring row",
-        "The backward reads the mask of the neighbouring row.",
+        "The backward reads the mask of the neighboring row.",
         _masked(misread(backward, valid=lambda s: np.roll(s.valid, 1, -2))),
     )
     yield (
@@ -148,7 +146,7 @@ def _is_backward(call: Call) -> bool:
 
 
 def arguments(cell: Cell) -> Iterator[Row]:
-    """Lengths that are read as others."""
+    """Yield faults that read other lengths."""
     source = "onnx/onnx PR 7935"
     yield (
         "lengths: ignored",
@@ -179,7 +177,7 @@ def arguments(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "lengths: of the neighbouring row",
-        "Each row has the length of its neighbour.",
+        "Each row has the length of its neighbor.",
         _lengths(lambda n, T: np.roll(n, 1)),
     )
     yield (
@@ -230,7 +228,7 @@ def _front_padded(call: Call) -> Call:
     return call | turned
 
 
-# ---- what comes out
+# ---- the results
 
 
 def _past(call: Call) -> Array:
@@ -243,7 +241,7 @@ def _if_ragged(change: Returned) -> Returned:
 
 
 def _ends(call: Call, back: int = 1) -> Array:
-    """The step of each row's last output, or one before it; at least the first."""
+    """Return the step of each row's last output, or one before it; at least the first."""
     ends: Array = np.maximum(call["lengths"] - back, 0)
     return ends
 
@@ -254,7 +252,7 @@ def _at(sequence: Array, steps: Array) -> Array:
 
 
 Choice = Callable[[Call, dict[str, Any], dict[str, Any]], dict[str, Any]]
-"""What to return, of a call, its results and those without lengths."""
+"""Choice of results, from a call, its results and those without lengths."""
 
 
 def _past_the_end(name: str) -> Choice:
@@ -268,7 +266,7 @@ def _whole(name: str) -> Choice:
 
 
 def _without_lengths(choose: Choice) -> Wrapper:
-    """Some results are those of a call without lengths."""
+    """Return the wrapper with some results of a call without lengths."""
 
     def wrap(inner: Any) -> Around:
         def outputs(call: Call, out: dict[str, Any]) -> dict[str, Any]:
@@ -293,7 +291,7 @@ def _padding_in_dh(call: Call) -> Call:
 
 
 def results(cell: Cell) -> Iterator[Row]:
-    """What is returned for the padding, and as the last state."""
+    """Yield faults of the results for the padding, and of the final state."""
     yield (
         "lengths: y held past the end",
         "Past the end of a row y repeats its last output.",
@@ -319,24 +317,24 @@ def results(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "lengths: y goes on past the end",
-        "Past the end of a row y goes on on what stands in the padding.",
+        "Past the end of a row y continues with the contents of the padding.",
         _without_lengths(_past_the_end("y")),
     )
     for k in cell.state:
         yield (
             f"lengths: {k}T of the last step",
-            f"The final state {k}T is that after the last step of the sequence instead of that at the end of each row.",
+            f"The final state {k}T is taken after the last step instead of at the end of each row.",
             _without_lengths(_whole(f"{k}T")),
         )
     yield (
         "lengths: hT is the last output",
-        "The final state is the output of the last step of the sequence, which is padding where a row ends early.",
+        "The final state is the output of the last step, which is padding where a row ends early.",
         wrapped(outputs=_if_ragged(lambda call, out: out | {"hT": out["y"][-1].copy()})),
         "yalesong/pvse#13",
     )
     yield (
         "lengths: hT one step before the end",
-        "The final state is the last output of each row but one.",
+        "The final state is the next-to-last output of each row.",
         wrapped(outputs=_if_ragged(lambda call, out: out | {"hT": _at(out["y"], _ends(call, 2))})),
     )
     yield (
@@ -352,7 +350,7 @@ def results(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "lengths: NaN of the padding in the sums",
-        "The padding is multiplied by zero instead of left out, so that a NaN there reaches everything.",
+        "Padding is multiplied by zero instead of left out, so a NaN there reaches everything.",
         wrapped(
             outputs=_if_ragged(
                 lambda call, out: {
@@ -376,6 +374,6 @@ def results(cell: Cell) -> Iterator[Row]:
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """All of these."""
+    """Yield all of these faults."""
     for some in (masks, arguments, results):
         yield from some(cell)

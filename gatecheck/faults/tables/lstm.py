@@ -1,4 +1,4 @@
-"""What people get wrong in a long short-term memory."""
+"""Faults of a long short-term memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gatecheck.reference.equations import Equation, sigmoid
 
 
 def forward(cell: Cell) -> Iterator[Row]:
-    """Those of the forward pass."""
+    """Yield faults of the forward pass."""
     yield (
         "b_o used for i and f",
         "The bias of the output gate is used for the input and the forget gate.",
@@ -99,7 +99,7 @@ def forward(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "rows of the cell state mixed",
-        "Each row of the batch continues from the cell state of its neighbour.",
+        "Each row of the batch continues from the cell state of its neighbor.",
         misread(
             "c_prev", before=lambda s: s.before and s.before.reading(c=np.roll(s.before.c, 1, -2))
         ),
@@ -161,7 +161,7 @@ def forward(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "tanh of g overflows",
-        "The candidate's tanh is computed as (exp(2a) - 1)/(exp(2a) + 1), which is NaN for large a.",
+        "The candidate's tanh is (exp(2a) - 1)/(exp(2a) + 1), which is NaN for large a.",
         replaced(g=lambda s: (np.exp(2 * s.a_g) - 1) / (np.exp(2 * s.a_g) + 1)),
     )
     yield (
@@ -196,7 +196,7 @@ def _hard(a: str) -> Equation:
 
 
 def backward(cell: Cell) -> Iterator[Row]:
-    """Those of the backward pass."""
+    """Yield faults of the backward pass."""
     yield (
         "dc not carried",
         "The carried gradient dc is dropped at every step.",
@@ -226,7 +226,7 @@ def backward(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "dc of the neighbouring row",
-        "Each row of the batch gets the carried dc of its neighbour.",
+        "Each row of the batch gets the carried dc of its neighbor.",
         misread("dc", dc_next=lambda s: np.roll(s.dc_next, 1, -2) if s.after else s.dc_next),
     )
     yield (
@@ -447,6 +447,6 @@ def backward(cell: Cell) -> Iterator[Row]:
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """All of them."""
+    """Yield all of these faults."""
     yield from forward(cell)
     yield from backward(cell)

@@ -1,4 +1,4 @@
-"""What people get wrong in bidirectional and stacked layers: which half, which layer, which state."""
+"""Faults of bidirectional and stacked layers: wrong halves, layers and states."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATES = ("h0", "c0", "dhT", "dcT")
 
 
 def _halves(a: Array) -> tuple[Array, Array]:
-    """The forward and the reverse direction's share of the last axis."""
+    """Return the forward and the reverse direction's share of the last axis."""
     P = a.shape[-1] // 2
     return a[..., :P], a[..., P:]
 
@@ -27,22 +27,22 @@ def _side_by_side(forward: Array, reverse: Array) -> Array:
 
 
 def _params(change: Callable[[Call], Call]) -> Wrapper:
-    """The parameters are read as others."""
+    """Return the wrapper that reads other parameters."""
     return wrapped(lambda call: call | {"params": change(call["params"])})
 
 
 def _states(change: Callable[[Array], Array], *names: str) -> Wrapper:
-    """States, or their cotangents, are read as others."""
+    """Return the wrapper that reads other states, or other cotangents of states."""
     return wrapped(present(change, *names))
 
 
 def _taken(order: list[int]) -> Callable[[Array], Array]:
-    """The states of other passes in the place of each."""
+    """Return the change that takes the states of other passes."""
     return lambda a: a[order]
 
 
 def _kept(holds: Callable[[int], bool]) -> Callable[[Array], Array]:
-    """The states of some passes, and zero in the place of the others."""
+    """Return the change that sets the states of some passes to zero."""
     return lambda a: np.stack([state if holds(j) else 0 * state for j, state in enumerate(a)])
 
 
@@ -53,14 +53,18 @@ def _final(change: Callable[[Array], Array]) -> Wrapper:
 
 
 def _sequences(change: Callable[[Array], Array]) -> Wrapper:
-    """y is changed, and dy in the same way, which is its own inverse: a layer that is consistent
-    with itself.
+    """Return the wrapper that changes y, and dy in the same way.
+
+    The change is its own inverse, so the layer is consistent with itself.
     """
     return wrapped(present(change, "dy"), of("y", change))
 
 
 def _zeroed(kind: str, where: str) -> Callable[[Call], Call]:
-    """The arrays whose names begin with one and have the other in them are zero."""
+    """Return the change that sets some arrays to zero.
+
+    Their names begin with `kind` and contain `where`.
+    """
     return lambda arrays: {
         k: 0 * v if k[0] == kind and where in k else v for k, v in arrays.items()
     }
@@ -74,19 +78,20 @@ def _no_gradient(kind: str, where: str) -> Wrapper:
 
 
 def _twin(name: str) -> str:
-    """The same parameter of the other direction."""
+    """Return the name of the same parameter of the other direction."""
     return name.removesuffix(".reverse") if name.endswith(".reverse") else f"{name}.reverse"
 
 
 def _exchanged(params: Call) -> Call:
-    """The parameters of the directions exchanged, which in upper layers leaves W's rows where they
-    are.
+    """Return the parameters with the directions exchanged.
+
+    In upper layers this leaves W's rows where they are.
     """
     return {k: params[_twin(k)] for k in params}
 
 
 def _added(kind: str) -> Returned:
-    """The gradients of one kind of parameter are the sum over both directions."""
+    """Return the hook that adds the gradients of one kind over both directions."""
     return lambda call, out: {
         k: v + out[_twin(k)] if k in call["params"] and k[0] == kind else v for k, v in out.items()
     }
@@ -98,7 +103,10 @@ def _mean_of_halves(a: Array) -> Array:
 
 
 def _shared(*kinds: str) -> Callable[[Call], Call]:
-    """The reverse direction has the other's parameters, or those of some kinds."""
+    """Return the change that gives the reverse direction the other's parameters.
+
+    With `kinds`, only those of some kinds.
+    """
     return lambda params: {
         k: params[k.removesuffix(".reverse")]
         if k.endswith(".reverse") and (not kinds or k[0] in kinds)
@@ -116,7 +124,10 @@ def _reverse_of(name: str, change: Callable[[Array], Array]) -> Returned:
 
 
 def _one_direction_of_dx(which: int) -> Wrapper:
-    """dx is the share of one direction alone: that of a call in which the other's weights are zero."""
+    """Return the wrapper whose dx is the share of one direction alone.
+
+    That is dx of a call in which the other direction's weights are zero.
+    """
 
     def wrap(inner: Any) -> Around:
         def gradients(call: Call, out: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +143,7 @@ def _one_direction_of_dx(which: int) -> Wrapper:
 
 
 def _forwards(inner: Any) -> Around:
-    """The reverse direction runs forwards."""
+    """Return the wrapper whose reverse direction runs forwards."""
 
     def outputs(call: Call, out: dict[str, Any]) -> dict[str, Any]:
         other = inner.forward(
@@ -149,7 +160,7 @@ def _forwards(inner: Any) -> Around:
 
 
 def bidirectional(cell: Cell) -> Iterator[Row]:
-    """Those of two directions."""
+    """Yield faults of two directions."""
     passes = range(len(cell.tags))
     swap, twice = _taken([k ^ 1 for k in passes]), _taken([k & ~1 for k in passes])
     yield (
@@ -192,7 +203,7 @@ def bidirectional(cell: Cell) -> Iterator[Row]:
         )
         yield (
             "hT of the reverse direction from the last output",
-            "The final state of the reverse direction is its output at the last step, where it begins.",
+            "The reverse direction's final state is its output at the last step, where it begins.",
             wrapped(
                 outputs=lambda call, out: (
                     out | {"hT": np.stack([out["hT"][0], _halves(out["y"])[1][-1]])}
@@ -295,7 +306,7 @@ def _bottom(cell: Cell) -> Cell:
 
 
 def _of_bottom(cell: Cell, call: Call) -> Call:
-    """The call of the first layer alone."""
+    """Return the call of the first layer alone."""
     k = cell.directions
     own = {name: call["params"][name] for name in _bottom(cell).param_shapes(1, 1)}
     states = {n: call[n] if k > 1 else call[n][0] for n in STATES if call.get(n) is not None}
@@ -310,29 +321,39 @@ def _of_bottom(cell: Cell, call: Call) -> Call:
 
 def _bottom_y(cell: Cell) -> Callable[[Call], Array]:
     def y(call: Call) -> Array:
-        given = _of_bottom(cell, call)
-        made: Array = Edited(_bottom(cell)).forward(
-            given["params"], given["x"], given["h0"], given.get("c0"), given.get("lengths")
+        bottom_call = _of_bottom(cell, call)
+        outputs: Array = Edited(_bottom(cell)).forward(
+            bottom_call["params"],
+            bottom_call["x"],
+            bottom_call["h0"],
+            bottom_call.get("c0"),
+            bottom_call.get("lengths"),
         )[0]
-        return made
+        return outputs
 
     return y
 
 
 def _bottom_from_dy(cell: Cell) -> Returned:
-    """The gradients of the first layer from dy itself, as if it were the only one."""
+    """Return the hook that computes the first layer's gradients from dy itself.
+
+    It is treated as the only layer.
+    """
 
     def hook(call: Call, out: dict[str, Any]) -> dict[str, Any]:
-        given = _of_bottom(cell, call)
-        rest: dict[str, Any] = {"c0": None, "dcT": None} | given
-        got = Edited(_bottom(cell)).backward(**rest)
-        return out | {k: got[k] for k in (*given["params"], "x")}
+        bottom_call = _of_bottom(cell, call)
+        rest: dict[str, Any] = {"c0": None, "dcT": None} | bottom_call
+        gradients = Edited(_bottom(cell)).backward(**rest)
+        return out | {k: gradients[k] for k in (*bottom_call["params"], "x")}
 
     return hook
 
 
 def _like_first(*kinds: str) -> Callable[[Call], Call]:
-    """Upper layers have the parameters of the first, where these have the same shape."""
+    """Return the change that gives upper layers the parameters of the first.
+
+    It applies to kinds that have the same shape in both.
+    """
 
     def change(params: Call) -> Call:
         def first(name: str) -> str:
@@ -346,7 +367,7 @@ def _like_first(*kinds: str) -> Callable[[Call], Call]:
 
 
 def stacked(cell: Cell) -> Iterator[Row]:
-    """Those of several layers."""
+    """Yield faults of several layers."""
     k = cell.directions
     yield "layers share U", "Every layer runs with the first layer's U.", _params(_like_first("U"))
     yield (
@@ -437,7 +458,7 @@ def stacked(cell: Cell) -> Iterator[Row]:
         )
         yield (
             "upper layers read the halves exchanged",
-            "In the upper layers W meets the reverse half of the layer below where it expects the forward one.",
+            "The upper layers' W is applied to the halves of the layer below in the wrong order.",
             _params(
                 lambda params: {
                     n: np.roll(v, len(v) // 2, 0) if n[0] == "W" and ".l" in n else v
@@ -469,7 +490,7 @@ def stacked(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "first layer's gradients from dy",
-        "The first layer's backward reads dy instead of the gradient that the layer above hands down.",
+        "The first layer's backward reads dy instead of the gradient from the layer above.",
         wrapped(gradients=_bottom_from_dy(cell)),
     )
     yield (
@@ -495,7 +516,7 @@ def stacked(cell: Cell) -> Iterator[Row]:
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """Those of the directions and layers that a network has."""
+    """Yield faults of the directions and layers that a network has."""
     if cell.bidirectional:
         yield from bidirectional(cell)
     if cell.layers > 1:

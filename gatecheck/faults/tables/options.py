@@ -1,5 +1,7 @@
-"""What people get wrong in a cell's options: peepholes, coupled gates, the clip of the cell state,
-hard sigmoids, the forget bias.
+"""Faults of a cell's options.
+
+These are peepholes, coupled gates, the clip of the cell state, hard sigmoids, the forget bias and
+the projection.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ def _gate(cell: Cell, a: Any) -> Any:
 
 
 def peepholes(cell: Cell) -> Iterator[Row]:
-    """Those of what the gates see of the cell state."""
+    """Yield faults of peepholes, through which gates see the cell state."""
     sees = {k: "c" if k == "o" else "c_prev" for k in cell.sigmoid_gates}
     yield (
         "output peephole added after the sigmoid",
@@ -75,7 +77,7 @@ def peepholes(cell: Cell) -> Iterator[Row]:
         )
         yield (
             f"peephole of {k} of the neighbouring unit",
-            f"Each unit's gate {k} uses the peephole weight of its neighbour.",
+            f"Each unit's gate {k} uses the peephole weight of its neighbor.",
             misread(a, **{p: lambda s, p=p: np.roll(s[p], 1, -1)}),
         )
         yield (
@@ -132,7 +134,7 @@ def peepholes(cell: Cell) -> Iterator[Row]:
 
 
 def coupled(cell: Cell) -> Iterator[Row]:
-    """Those of i = 1 - f."""
+    """Yield faults of i = 1 - f."""
     yield (
         "i is f",
         "The input gate is the forget gate instead of its complement.",
@@ -187,7 +189,7 @@ def _unclipped(s: Any) -> Any:
 
 
 def clip(cell: Cell) -> Iterator[Row]:
-    """Those of the clip of the cell state."""
+    """Yield faults of the clip of the cell state."""
     most = cell.clip or np.inf
 
     def clipped(a: Any) -> Any:
@@ -278,7 +280,7 @@ def clip(cell: Cell) -> Iterator[Row]:
 
 
 def hard(cell: Cell) -> Iterator[Row]:
-    """Those of hard sigmoids."""
+    """Yield faults of hard sigmoids."""
     width = cell.hard or 1
     others = {5: 6, 6: 5}
     for k in cell.sigmoid_gates:
@@ -346,7 +348,7 @@ def hard(cell: Cell) -> Iterator[Row]:
 
 
 def forget_bias(cell: Cell) -> Iterator[Row]:
-    """Those of a forget bias that is added at run time."""
+    """Yield faults of a forget bias that is added at run time."""
     bias = cell.forget_bias
 
     def more(gate: str, by: Any) -> Any:
@@ -393,7 +395,7 @@ def forget_bias(cell: Cell) -> Iterator[Row]:
 
 
 def projection(cell: Cell) -> Iterator[Row]:
-    """Those of h' = v R, v = o tanh(c')."""
+    """Yield faults of h' = v R, v = o tanh(c')."""
     yield (
         "projection of tanh(c)",
         "The projection is that of tanh(c), without the output gate.",
@@ -484,7 +486,7 @@ def projection(cell: Cell) -> Iterator[Row]:
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """Those of the options that a cell has."""
+    """Yield faults of the options that a cell has."""
     if cell.projection:
         yield from projection(cell)
     if cell.peepholes:

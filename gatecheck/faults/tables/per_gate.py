@@ -1,6 +1,4 @@
-"""What people get wrong gate by gate: blocks exchanged, slopes at the wrong point, one gate's share
-left out.
-"""
+"""Faults of single gates: exchanged blocks, wrong slopes, missing shares."""
 
 from __future__ import annotations
 
@@ -31,7 +29,9 @@ ORDERS = {
     "gru": {"znr": "a rotated", "nrz": "a rotated"},
     "lstm": {"iofg": "ONNX's", "gifo": "Chainer's", "ogfi": "the opposite"},
 }
-"""Orders in which the column blocks of ported weights came, beside those that exchange two gates.
+"""Orders in which the column blocks of ported weights came.
+
+Orders that exchange two gates are not listed.
 """
 
 
@@ -41,7 +41,7 @@ def _squash(kind: str, of: str) -> Equation:
 
 
 def activations(cell: Cell, gate: str) -> Iterator[Row]:
-    """Wrong or badly computed activations of a sigmoid gate."""
+    """Yield faults with wrong or badly computed activations of a sigmoid gate."""
     a = f"a_{gate}"
     yield (
         f"tanh on {gate}",
@@ -70,7 +70,7 @@ def activations(cell: Cell, gate: str) -> Iterator[Row]:
     )
     yield (
         f"sigmoid of {gate} overflows",
-        f"The sigmoid of gate {gate} is computed as exp(a)/(1 + exp(a)), which is NaN for large a.",
+        f"The sigmoid of gate {gate} is exp(a)/(1 + exp(a)), which is NaN for large a.",
         replaced(**{gate: lambda s: np.exp(s[a]) / (1 + np.exp(s[a]))}),
     )
     yield (
@@ -91,7 +91,7 @@ def activations(cell: Cell, gate: str) -> Iterator[Row]:
 
 
 def blocks(cell: Cell, gate: str) -> Iterator[Row]:
-    """Wrong use of one gate's weights and bias, forward."""
+    """Yield faults in the use of one gate's weights and bias, forward."""
     a, where = f"a_{gate}", recurrence(cell, gate)
     sees: dict[str, Any] = (
         {"q": lambda s: s.c_n + 0 * s.q} if where == "q" else {"h_prev": zero("h_prev")}
@@ -118,7 +118,7 @@ def blocks(cell: Cell, gate: str) -> Iterator[Row]:
     )
     yield f"{gate} sees no h", f"The old state does not enter {gate}.", misread(a, **sees)
     yield f"{gate} sees no x", f"The input does not enter {gate}.", misread(a, x=zero("x"))
-    if cell.activation != "relu":  # whose rounded preactivation is the rounded state
+    if cell.activation != "relu":  # its rounded preactivation is the rounded state
         yield (
             f"a_{gate} in float32",
             f"The preactivation of {gate} is rounded to single precision.",
@@ -127,7 +127,7 @@ def blocks(cell: Cell, gate: str) -> Iterator[Row]:
 
 
 def pairs(cell: Cell) -> Iterator[Row]:
-    """Gates whose blocks are exchanged or shared."""
+    """Yield faults with gates whose blocks are exchanged or shared."""
     for j, k in combinations(cell.gates, 2):
         for parts in ("W", "U", "b", "WUb"):
             what = " and ".join(parts) if len(parts) == 1 else "W, U and b"
@@ -139,9 +139,9 @@ def pairs(cell: Cell) -> Iterator[Row]:
                 exchanged(parts, j, k),
                 source,
             )
-    for whole, whose in ORDERS.get(cell.kind, {}).items():
+    for whole, convention in ORDERS.get(cell.kind, {}).items():
         order = "".join(k for k in whole if k in cell.gates)
-        here = both(
+        reordered = both(
             *(
                 _home(cell, part, k, j)
                 for part in "WUb"
@@ -149,8 +149,11 @@ def pairs(cell: Cell) -> Iterator[Row]:
                 if j != k
             )
         )
-        says = f"The column blocks are read as if in {whose} order: the block of {' '.join(order)} where {' '.join(cell.gates)} belongs."
-        yield f"blocks in the order {order}", says, here, "keras-team/keras#8720"
+        says = (
+            f"The column blocks are read as if in {convention} order, "
+            f"{' '.join(order)} instead of {' '.join(cell.gates)}."
+        )
+        yield f"blocks in the order {order}", says, reordered, "keras-team/keras#8720"
     for j, k in combinations(cell.sigmoid_gates, 2):
         shared = both(*(_home(cell, part, k, j) for part in "WUb"))
         yield (
@@ -166,7 +169,7 @@ def _home(cell: Cell, part: str, gate: str, instead: str) -> Any:
 
 
 def gradients(cell: Cell, gate: str) -> Iterator[Row]:
-    """Wrong use of one gate, backward."""
+    """Yield faults in the use of one gate, backward."""
     da, squash, activated = (
         f"da_{gate}",
         "sigmoid" if gate in cell.sigmoid_gates else "tanh",
@@ -184,14 +187,20 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
         "CaptainE/RNN-LSTM-in-numpy#1" if gate == "f" else "",
     )
     if squash != "relu":
-        says = f"The derivative of the activation of {gate} is computed from the preactivation as if it were the activation."
+        says = (
+            f"The derivative of the activation of {gate} is computed from the preactivation "
+            "as if it were the activation."
+        )
         yield (
             f"slope of {gate} from its preactivation",
             says,
             misread(da, **{activated: other(f"a_{gate}")}),
             at_preactivation,
         )
-        says = f"The activation of {gate} is applied once more before its derivative is computed from it."
+        says = (
+            f"The activation of {gate} is applied once more before its derivative is computed "
+            "from it."
+        )
         yield (
             f"slope of {gate} of the activation",
             says,
@@ -202,10 +211,10 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
             if squash == "sigmoid"
             else (lambda s: s[dgate] * s[activated] * (1 - s[activated]))
         )
-        was = "tanh" if squash == "sigmoid" else "a sigmoid"
+        wrong_name = "tanh" if squash == "sigmoid" else "a sigmoid"
         yield (
-            f"slope of {gate} as if {was}",
-            f"The derivative of the activation of {gate} is taken as if it were {was}.",
+            f"slope of {gate} as if {wrong_name}",
+            f"The derivative of the activation of {gate} is taken as if it were {wrong_name}.",
             replaced(**{da: wrong}),
         )
     yield (
@@ -235,7 +244,7 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
     )
     yield (
         f"U_{gate} for its transpose",
-        f"The share of {gate} in the gradient of the old state uses U_{gate} where its transpose belongs.",
+        f"The share of {gate} in the gradient of the old state uses U_{gate} for its transpose.",
         misread(into, **{f"U_{gate}": transposed(f"U_{gate}")}),
         "pytorch/pytorch PR 95137",
     )
@@ -295,7 +304,7 @@ def _slope(cell: Cell, gate: str, activated: str, when: Any) -> dict[str, Any]:
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """All of them."""
+    """Yield all of these faults."""
     yield from pairs(cell)
     for gate in cell.gates:
         yield from blocks(cell, gate)

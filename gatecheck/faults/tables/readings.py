@@ -1,9 +1,8 @@
-"""What people read instead: another step's term, a term cast to another precision, sums that miss
-or mix something.
+"""Readings: functions of the scope that stand for a misread symbol.
 
-A reading is a function of the scope, given to :func:`gatecheck.faults.edits.misread` in the place
-of a symbol. All of them keep leading axes and the kind of array, so that a faulty cell can be run
-in replicates like a correct one.
+Among them are another step's term, a term cast to another precision, and sums that miss or mix
+something; see :func:`gatecheck.faults.edits.misread`. All of them keep leading axes and the kind of
+array, so that a faulty cell can be run in replicates like a correct one.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from gatecheck.faults.edits import Edit, Reading, misread
 from gatecheck.reference import Equations
 
 Row = tuple[str, str, Edit] | tuple[str, str, Edit, str]
-"""One line of a table of faults: its name, what it does, the edit, and perhaps the source."""
+"""Row of a table of faults: name, description, edit, and optionally the source."""
 
 
 def earlier(name: str) -> Reading:
-    """X of the step before; at the first step X itself."""
+    """Return the reading as X of the step before; at the first step X itself."""
     return lambda s: (s.before or s)[name]
 
 
 def later(name: str) -> Reading:
-    """X of the step after; at the last step X itself."""
+    """Return the reading as X of the step after; at the last step X itself."""
     return lambda s: (s.after or s)[name]
 
 
 def at_first(name: str) -> Reading:
-    """X of the first step, at every step."""
+    """Return the reading as X of the first step, at every step."""
 
     def reading(s: Any) -> Any:
         while s.before:
@@ -44,33 +43,33 @@ def at_first(name: str) -> Reading:
 
 
 def zero(name: str) -> Reading:
-    """Nothing in the place of X, in its shape."""
+    """Return the reading as zeros in the shape of X."""
     return lambda s: 0 * s[name]
 
 
 def complement(name: str) -> Reading:
-    """1 - X."""
+    """Return the reading as 1 - X."""
     return lambda s: 1 - s[name]
 
 
 def only_when(name: str, holds: Callable[[Any], Any]) -> Reading:
-    """X at the steps of which this holds, and zero at the others."""
+    """Return the reading as X at the steps where this holds, and zero elsewhere."""
     return lambda s: s[name] * (1 if holds(s) else 0)
 
 
 def single(a: Array) -> Array:
-    """The values rounded to single precision, in the dtype that they had."""
+    """Return the values rounded to single precision, in the same dtype."""
     narrow: Array = a.astype(np.complex64 if np.iscomplexobj(a) else np.float32).astype(a.dtype)
     return narrow
 
 
 def rounded(name: str) -> Reading:
-    """X rounded to single precision."""
+    """Return the reading as X rounded to single precision."""
     return lambda s: single(s[name])
 
 
 def steps(name: str, keep: Callable[[int, int], bool]) -> Reading:
-    """Over a whole sequence: X at the steps t of T that are kept, and zero at the others."""
+    """Return the reading of a sequence as X at some steps t of T, zero elsewhere."""
 
     def reading(q: Any) -> Any:
         a = q[name]
@@ -81,7 +80,7 @@ def steps(name: str, keep: Callable[[int, int], bool]) -> Reading:
 
 
 def batch(name: str, keep: Callable[[int], bool]) -> Reading:
-    """Over a whole sequence: X in the rows of the batch that are kept, and zero in the others."""
+    """Return the reading of a sequence as X in some batch rows, zero elsewhere."""
 
     def reading(q: Any) -> Any:
         a = q[name]
@@ -91,8 +90,9 @@ def batch(name: str, keep: Callable[[int], bool]) -> Reading:
 
 
 def shifted(name: str, by: int) -> Reading:
-    """Over a whole sequence: X of `by` steps later, the last (or first) one repeated where there is
-    none.
+    """Return the reading of a sequence as X of `by` steps later.
+
+    The last (or first) one is repeated where there is none.
     """
 
     def reading(q: Any) -> Any:
@@ -102,22 +102,23 @@ def shifted(name: str, by: int) -> Reading:
     return reading
 
 
-# ---- where a cell reads and writes what
+# ---- the equations that read or write a quantity
 
 
 def preactivations(cell: Cell) -> str:
-    """The equations that read x."""
+    """Return the names of the equations that read x."""
     return " ".join(f"a_{k}" for k in cell.gates)
 
 
 def recurrence(cell: Cell, gate: str) -> str:
-    """The equation in which a gate's U block is applied forward."""
+    """Return the equation in which a gate's U block is applied forward."""
     return "q" if gate == "n" and cell.reset == "after" else f"a_{gate}"
 
 
 def into_dh(cell: Cell, gate: str) -> tuple[str, str]:
-    """The equation in which a gate's U block is applied backward, and the delta that it multiplies
-    there.
+    """Return the equation in which a gate's U block is applied backward.
+
+    The second value is the delta that it multiplies there.
     """
     if gate == "n" and cell.reset == "before":
         return "dq", "da_n"
@@ -125,15 +126,16 @@ def into_dh(cell: Cell, gate: str) -> tuple[str, str]:
 
 
 def dU_from(cell: Cell, gate: str, state: Callable[[Any], Any]) -> Edit:
-    """The gradient of a gate's U taken with another state than the one that the gate saw."""
+    """Return the edit that takes the gradient of a gate's U with another state."""
     if gate == "n" and cell.reset == "before":
         return misread("dU_n", q=lambda q: q.r * state(q))
     return misread(f"dU_{gate}", h_prev=state)
 
 
 def parameter_sums(equations: Equations, *prefixes: str) -> list[str]:
-    """The equations that sum a parameter's gradient over the sequence, or those that begin with a
-    prefix.
+    """Return the equations that sum a parameter's gradient over the sequence.
+
+    With `prefixes`, only those that begin with one.
     """
     states = {f"d{k}0" for k in equations.cell.state}
     return [
@@ -144,7 +146,7 @@ def parameter_sums(equations: Equations, *prefixes: str) -> list[str]:
 
 
 def sums(how: Callable[[str], Reading], *prefixes: str) -> Edit:
-    """In the sums over the sequence, read every delta in some way."""
+    """Return the edit that reads every delta in the sums over the sequence by `how`."""
 
     def edit(equations: Equations) -> Any:
         deltas = [name for name in equations.back if name.startswith("da_") or name == "dq"]

@@ -1,4 +1,4 @@
-"""What people get wrong in a plain recurrent cell."""
+"""Faults of a plain recurrent cell."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def _applied(function: Callable[[Any], Any]) -> Equation:
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """All of them, for this activation."""
-    mine = _FUNCTIONS[cell.activation]
+    """Yield all faults of a cell with this activation."""
+    activation = _FUNCTIONS[cell.activation]
     yield "no activation", "The state is the preactivation itself.", replaced(h=other("a_n"))
     for name, function in _FUNCTIONS.items():
         if name != cell.activation:
@@ -33,7 +33,7 @@ def rows(cell: Cell) -> Iterator[Row]:
     yield (
         "activation twice",
         "The activation is applied twice.",
-        replaced(h=lambda s: mine(mine(s.a_n))),
+        replaced(h=lambda s: activation(activation(s.a_n))),
     )
     yield (
         "preactivation carried",
@@ -43,22 +43,22 @@ def rows(cell: Cell) -> Iterator[Row]:
     yield (
         "bias after the activation",
         "The bias is added after the activation.",
-        replaced(h=lambda s: mine(s.a_n - s.b_n) + s.b_n),
+        replaced(h=lambda s: activation(s.a_n - s.b_n) + s.b_n),
     )
     yield (
         "input after the activation",
         "The input is added after the activation.",
-        replaced(h=lambda s: mine(s.a_n - s.x @ s.W_n) + s.x @ s.W_n),
+        replaced(h=lambda s: activation(s.a_n - s.x @ s.W_n) + s.x @ s.W_n),
     )
     yield (
         "old state kept as well",
         "The old state is added to the new one.",
-        replaced(h=lambda s: mine(s.a_n) + s.h_prev),
+        replaced(h=lambda s: activation(s.a_n) + s.h_prev),
     )
     yield (
         "leaky state",
         "The new state is averaged with the old one.",
-        replaced(h=lambda s: (mine(s.a_n) + s.h_prev) / 2),
+        replaced(h=lambda s: (activation(s.a_n) + s.h_prev) / 2),
     )
     yield (
         "recurrence doubled",
@@ -68,7 +68,9 @@ def rows(cell: Cell) -> Iterator[Row]:
     yield (
         "output one step late",
         "Each output is the state before the step.",
-        replaced(h=lambda s: mine(s.before.a_n) if s.before else mine(s.a_n) * 0 + s.h0),
+        replaced(
+            h=lambda s: activation(s.before.a_n) if s.before else activation(s.a_n) * 0 + s.h0
+        ),
     )
     yield (
         "slope of the first step",
@@ -98,7 +100,7 @@ def rows(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "dh carried around as well",
-        "The carried gradient also skips the step unchanged, as if the old state were added to the new one.",
+        "The carried gradient also skips the step, as if the old state were added to the new one.",
         lambda e: {"dh_prev": lambda s: e.back["dh_prev"](s) + s.dh},
     )
     if cell.activation == "tanh":
@@ -155,7 +157,7 @@ def rows(cell: Cell) -> Iterator[Row]:
         )
         yield (
             "slope by the sign of dh",
-            "The derivative of relu is taken by the sign of the gradient instead of the preactivation.",
+            "The derivative of relu is taken by the sign of dh instead of the preactivation's.",
             misread("da_n", a_n=other("dh")),
         )
         yield (

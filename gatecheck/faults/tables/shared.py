@@ -1,6 +1,4 @@
-"""What people get wrong in every cell: where the state comes from, what is carried back, and what
-is summed.
-"""
+"""Faults that every cell can have: of the state, the carried gradient, and sums."""
 
 from __future__ import annotations
 
@@ -37,15 +35,15 @@ def _overwritten(equations: Equations) -> Mapping[str, Equation]:
     def sweep(name: str) -> Equation:
         def equation(s: Any) -> Any:
             right = equations.step[name](s)
-            done, state = (a.copy() for a in np.broadcast_arrays(right, s.h_prev, subok=True))
+            updated, state = (a.copy() for a in np.broadcast_arrays(right, s.h_prev, subok=True))
             for k in range(state.shape[-1]):
-                again = s.reading(h_prev=state)
+                reread = s.reading(h_prev=state)
                 for term, right_side in equations.step.items():
                     if not term.endswith("_prev"):
-                        again.__dict__[term] = right_side(again)
-                done[..., k] = again[name][..., k]
-                state[..., k] = again.h[..., k]
-            return done
+                        reread.__dict__[term] = right_side(reread)
+                updated[..., k] = reread[name][..., k]
+                state[..., k] = reread.h[..., k]
+            return updated
 
         return equation
 
@@ -57,7 +55,7 @@ def _state_of(before: Reading) -> Edit:
 
 
 def _left_alone(index: Any) -> Edit:
-    """Some entries of the new state keep the old one."""
+    """Return the edit by which some entries of the state keep their old value."""
 
     def edit(equations: Equations) -> Mapping[str, Equation]:
         def h(s: Any) -> Any:
@@ -82,7 +80,10 @@ def _without_last(name: str, axis: int) -> Reading:
 
 
 def _carry_cut(kept: Any) -> Edit:
-    """The carried dh is kept at some steps; the last step's carry is the cotangent of h_T."""
+    """Return the edit that keeps the carried dh at some steps only.
+
+    The last step's carry, the cotangent of h_T, is always kept.
+    """
     return misread("dh", dh_next=only_when("dh_next", lambda s: s.after is None or kept(s)))
 
 
@@ -99,7 +100,7 @@ def _decayed(sum_of: Equation, k: str) -> Equation:
 
 
 def state(cell: Cell) -> Iterator[Row]:
-    """Faults of the state and of the inputs, forward."""
+    """Yield faults of the state and of the inputs, forward."""
     a = preactivations(cell)
     yield "h0 ignored", "The initial state h0 is never read.", misread("h_prev", h0=zero("h0"))
     yield (
@@ -132,12 +133,12 @@ def state(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "rows of the state mixed",
-        "Each row of the batch continues from the state of its neighbour.",
+        "Each row of the batch continues from the state of its neighbor.",
         _state_of(lambda s: s.before and s.before.reading(h=np.roll(s.before.h, 1, -2))),
     )
     yield (
         "state overwritten while read",
-        "Each hidden unit is stored in the array from which the units after it still read the old state.",
+        "Each hidden unit is stored where the units after it still read the old state.",
         _overwritten,
         "onnx/onnx-mlir PR 367",
     )
@@ -219,7 +220,7 @@ def state(cell: Cell) -> Iterator[Row]:
 
 
 def carry(cell: Cell) -> Iterator[Row]:
-    """Faults of the cotangents and of what is carried from step to step, backward."""
+    """Yield faults of the cotangents and of the carried gradient, backward."""
     yield (
         "dh not carried",
         "The gradient carried by h is dropped at every step.",
@@ -250,7 +251,7 @@ def carry(cell: Cell) -> Iterator[Row]:
     )
     yield (
         "dh of the neighbouring row",
-        "Each row of the batch gets the carried gradient of its neighbour.",
+        "Each row of the batch gets the carried gradient of its neighbor.",
         misread("dh", dh_next=lambda s: np.roll(s.dh_next, 1, -2) if s.after else s.dh_next),
     )
     for k in (2, 16, 64):
@@ -358,7 +359,7 @@ def carry(cell: Cell) -> Iterator[Row]:
 
 
 def totals(cell: Cell) -> Iterator[Row]:
-    """Faults of the sums over time and batch that make the parameters' gradients."""
+    """Yield faults of the sums that make the parameters' gradients."""
     yield (
         "dU with h for h_prev",
         "The gradient of U is taken with the new state instead of the old one.",
@@ -391,17 +392,41 @@ def totals(cell: Cell) -> Iterator[Row]:
         lambda e: {f"dW_{k}": _decayed(e.total[f"dW_{k}"], k) for k in cell.gates},
     )
     some = {
-        "first step missing in the sums": ("leave out the first step", lambda d: steps(d, lambda t, n: t > 0)),
-        "last step missing in the sums": ("leave out the last step", lambda d: steps(d, lambda t, n: t < n - 1)),
-        "last step only in the sums": ("come from the last step only", lambda d: steps(d, lambda t, n: t == n - 1)),
-        "overwritten, not summed": ("are overwritten at every step, which leaves the first", lambda d: steps(d, lambda t, n: t == 0)),
-        "first row missing in the sums": ("leave out the first row of the batch", lambda d: batch(d, lambda b: b > 0)),
-        "first row only in the sums": ("come from the first row of the batch only", lambda d: batch(d, lambda b: b == 0)),
-        "mean over the batch": ("are averaged over the batch instead of summed", lambda d: lambda q: q[d] / q.x.shape[-2]),
-        "mean over time": ("are averaged over the steps instead of summed", lambda d: lambda q: q[d] / len(q.steps)),
+        "first step missing in the sums": (
+            "leave out the first step",
+            lambda d: steps(d, lambda t, n: t > 0),
+        ),
+        "last step missing in the sums": (
+            "leave out the last step",
+            lambda d: steps(d, lambda t, n: t < n - 1),
+        ),
+        "last step only in the sums": (
+            "come from the last step only",
+            lambda d: steps(d, lambda t, n: t == n - 1),
+        ),
+        "overwritten, not summed": (
+            "are overwritten at every step, which leaves the first",
+            lambda d: steps(d, lambda t, n: t == 0),
+        ),
+        "first row missing in the sums": (
+            "leave out the first row of the batch",
+            lambda d: batch(d, lambda b: b > 0),
+        ),
+        "first row only in the sums": (
+            "come from the first row of the batch only",
+            lambda d: batch(d, lambda b: b == 0),
+        ),
+        "mean over the batch": (
+            "are averaged over the batch instead of summed",
+            lambda d: lambda q: q[d] / q.x.shape[-2],
+        ),
+        "mean over time": (
+            "are averaged over the steps instead of summed",
+            lambda d: lambda q: q[d] / len(q.steps),
+        ),
         "sums in float32": ("are summed from values rounded to single precision", rounded),
         "sums doubled": ("are counted twice", lambda d: times(2, d)),
-    }  # fmt: skip
+    }
     for name, (what, how) in some.items():
         yield name, f"The parameters' gradients {what}.", sums(how)
     yield (
@@ -422,7 +447,7 @@ def totals(cell: Cell) -> Iterator[Row]:
 
 
 def rows(cell: Cell) -> Iterator[Row]:
-    """All of them."""
+    """Yield all of these faults."""
     yield from state(cell)
     yield from carry(cell)
     yield from totals(cell)

@@ -1,6 +1,4 @@
-"""A picture of a benchmark, from the data that its JSON file holds: every ratio by peer and number
-of threads, and every bar.
-"""
+"""Benchmark figure: every ratio by peer and number of threads, and every bar."""
 
 from __future__ import annotations
 
@@ -19,19 +17,18 @@ MET = COLOURS[2]
 
 
 def save_bench_figure(data: Data, path: Path) -> None:
-    """Draw every ratio of the kernels, below them how far each bar of the other sections is
-    reached, and write it.
+    """Plot the ratios of the kernels and the bars of the other sections, and save it.
 
-    Of the kernels, above the line at 1 the subject is faster. Columns are peers, rows numbers of
-    threads; filled markers are float32, open ones float64; within a size forward stands left of
-    gradients.
+    Above the line at 1 the subject is faster than the peer. Columns are peers, rows numbers of
+    threads; filled markers are float32, open ones float64; within a size forward is left of
+    gradients. Below, each bar of the other sections is drawn with how far it is reached.
 
     Parameters
     ----------
     data
-        What ``gatecheck bench --json`` writes.
+        Output of ``gatecheck bench --json``.
     path
-        Where to write: .png, .svg or .pdf.
+        File to write: .png, .svg or .pdf.
 
     Raises
     ------
@@ -88,7 +85,8 @@ def _kernels(figure: Any, data: Data, peers: list[str], rows: list[str]) -> None
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(cells), frameon=False)
     figure.suptitle(
-        "Time of each peer over that of the subject, by T,B,D,H; above 1 the subject is faster; open markers: float64"
+        "Time of each peer over that of the subject, by T,B,D,H; "
+        "above 1 the subject is faster; open markers: float64"
     )
 
 
@@ -107,7 +105,7 @@ def _bars(axes: Any, bars: list[tuple[str, bool, float]]) -> None:
         )
     axes.set_yticks(range(len(bars)), [what for what, _, _ in bars])
     axes.set_ylim(len(bars) - 0.5, -0.5)
-    axes.set_xlabel("how far each bar is reached; right of 1 it is met")
+    axes.set_xlabel("share of each bar that is reached; met at 1 or above")
 
 
 def _panel(
@@ -126,14 +124,14 @@ def _panel(
             0.18 if p["work"] == "gradients" else -0.18
         )
         place += 0.07 * (k - (len(cells) - 1) / 2)
-        colour = COLOURS[k % len(COLOURS)]
-        axes.vlines(place, *p["interval"][name], color=colour, linewidth=0.7, alpha=0.6)
-        face = colour if p["dtype"] == "float32" else "white"
+        color = COLOURS[k % len(COLOURS)]
+        axes.vlines(place, *p["interval"][name], color=color, linewidth=0.7, alpha=0.6)
+        face = color if p["dtype"] == "float32" else "white"
         axes.plot(
             place,
             p["ratio"][name],
             MARKERS[k % len(MARKERS)],
-            color=colour,
+            color=color,
             markerfacecolor=face,
             markersize=4,
         )

@@ -1,6 +1,4 @@
-"""What a benchmark measured beside the kernels, in the terminal: a table a section, with every bar,
-and in red those that are not met.
-"""
+"""Terminal tables of the benchmark sections other than kernels, with their bars."""
 
 from __future__ import annotations
 
@@ -17,20 +15,18 @@ Data = Mapping[str, Any]
 MET = {True: Text("yes", "green"), False: Text("no", "bold red"), None: Text()}
 
 COLUMNS = {"seconds": "seconds", "ratio": "times", "number": "{unit}", "rate": "a second"}
-"""By figure of a row its heading. One that no row of a section has has no column."""
+"""Headings by figure of a row; figures missing in all rows get no column."""
 
 UNITS = {"seconds": " s", "ratio": "×", "number": "", "rate": "/s"}
 
 
 def section_parts(section: Data) -> Iterator[RenderableType]:
-    """One section of what ``gatecheck bench --json`` writes: its table, what falls short, and what
-    has to be known of it.
-    """
+    """Yield the table, missed bars and notes of one section of a benchmark."""
     rows, unit = section["rows"], section["unit"]
-    shown = [figure for figure in COLUMNS if any(row[figure] is not None for row in rows)]
+    figure_names = [figure for figure in COLUMNS if any(row[figure] is not None for row in rows)]
     table = Table(title=section["title"], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("what", min_width=20)
-    for figure in shown:
+    for figure in figure_names:
         table.add_column(COLUMNS[figure].format(unit=unit), justify="right", no_wrap=True)
     table.add_column("bar", justify="right", no_wrap=True)
     table.add_column("met", no_wrap=True)
@@ -41,29 +37,30 @@ def section_parts(section: Data) -> Iterator[RenderableType]:
                 "" if row[k] is None else _number(row[k]),
                 style if row["bar"] and row["bar"]["of"] == k else "",
             )
-            for k in shown
+            for k in figure_names
         ]
         table.add_row(Text(row["what"]), *figures, Text(_bar(row)), MET[row["met"]])
     yield table
-    judged = [row for row in rows if row["bar"]]
-    if short := [row for row in judged if not row["met"]]:
-        yield Text(f"{len(short)} of {len(judged)} bars are not met:", "bold red")
-        for row in short:
+    with_bar = [row for row in rows if row["bar"]]
+    if missed := [row for row in with_bar if not row["met"]]:
+        yield Text(f"{len(missed)} of {len(with_bar)} bars are not met:", "bold red")
+        for row in missed:
             yield Text(f"  {row['what']}: {shortfall(row)}")
-    elif judged:
-        yield Text(f"all {len(judged)} bars are met", "green")
-    if "ratio" in shown:
+    elif with_bar:
+        yield Text(f"all {len(with_bar)} bars are met", "green")
+    if "ratio" in figure_names:
         yield Text(f"times: over {section['over']}", "dim")
     for note in section["notes"]:
         yield Text(note, "dim")
-    for name, how in section["missing"].items():
-        yield Text(f"{name} was not compared with: it is not installed ({how})", "yellow")
+    for name, install_hint in section["missing"].items():
+        yield Text(f"{name} was not compared: it is not installed ({install_hint})", "yellow")
     yield Text()
 
 
 def reached(row: Data) -> float | None:
-    """How far a row comes, of its bar: 1 just meets it, 0.5 is half of it. None without a bar, or
-    where that is nothing at all.
+    """Return the share of its bar that a row reaches; 1 just meets it.
+
+    None if there is no bar, or the bar is zero.
     """
     bar = row["bar"]
     if bar is None or not bar["limit"]:
@@ -73,11 +70,11 @@ def reached(row: Data) -> float | None:
 
 
 def shortfall(row: Data) -> str:
-    """What a row with a bar has, and what it should have."""
+    """Return a message of what a row with a bar has and should have."""
     bar = row["bar"]
-    found, limit = (_number(value) + UNITS[bar["of"]] for value in (row[bar["of"]], bar["limit"]))
-    why = f", {bar['why']}" if bar["why"] else ""
-    return f"{found}, but should be at {'least' if bar['least'] else 'most'} {limit}{why}"
+    actual, limit = (_number(value) + UNITS[bar["of"]] for value in (row[bar["of"]], bar["limit"]))
+    reason = f", {bar['why']}" if bar["why"] else ""
+    return f"{actual}, but should be at {'least' if bar['least'] else 'most'} {limit}{reason}"
 
 
 def _number(value: float) -> str:

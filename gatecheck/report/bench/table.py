@@ -1,6 +1,4 @@
-"""A benchmark in the terminal, from the data that its JSON file holds: a line a point, the means,
-and whatever falls short.
-"""
+"""Terminal tables of a benchmark: points, means and ratios below 1."""
 
 from __future__ import annotations
 
@@ -17,21 +15,19 @@ from gatecheck.report.bench.sections import section_parts
 Data = Mapping[str, Any]
 
 SHORT = {"onnxruntime": "ort", "gatecheck": "ours", "forward": "fwd", "gradients": "grad"}
-"""What would make the table wider than 80 columns."""
+"""Short names that keep the table within 80 columns."""
 
 BUSY = 0.5
-"""Times the cores: a machine on which more processes than that wanted to run before the run is said
-to have been busy.
-"""
+"""Load per core before the run above which the machine is reported as busy."""
 
 
 def bench_table(data: Data) -> RenderableType:
-    """A result in full.
+    """Return all tables of a benchmark.
 
     Parameters
     ----------
     data
-        What ``gatecheck bench --json`` writes.
+        Output of ``gatecheck bench --json``.
     """
     parts: list[RenderableType] = []
     for threads in data["floors"]:
@@ -50,7 +46,10 @@ def _peers(data: Data) -> list[str]:
 
 def _points(data: Data, threads: int) -> Table:
     peers = _peers(data)
-    title = f"{data['subject']}: how many times as long the others take, {threads} thread{'s' if threads > 1 else ''}"
+    title = (
+        f"{data['subject']}: time of each peer over the subject's, "
+        f"{threads} thread{'s' if threads > 1 else ''}"
+    )
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("cell", "dtype", "work"):
         table.add_column(heading, no_wrap=True)
@@ -58,7 +57,7 @@ def _points(data: Data, threads: int) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for p in data["points"]:
         if p["threads"] == threads:
-            sizes, taken = (
+            sizes, milliseconds = (
                 ",".join(str(p[k]) for k in "TBDH"),
                 f"{1e3 * p['seconds']['subject']:.3g}",
             )
@@ -68,7 +67,7 @@ def _points(data: Data, threads: int) -> Table:
                 p["dtype"],
                 SHORT.get(p["work"], p["work"]),
                 sizes,
-                taken,
+                milliseconds,
                 *ratios,
                 f"{p['gemm_fraction']:.0%}",
             )
@@ -108,11 +107,13 @@ def _summary(data: Data, threads: str) -> Text:
 
 def _about_points(data: Data) -> Iterator[RenderableType]:
     yield Text(
-        "ratios: medians over rounds; ~ the 10 % and 90 % quantiles lie on both sides of 1; · not raced",
+        "ratios: medians over rounds; ~ the 10 % and 90 % quantiles lie on both sides of 1; "
+        "· not measured",
         "dim",
     )
     yield Text(
-        "grad: forward and all gradients; ms: median; GEMM: time of the matrix products alone over the time taken",
+        "grad: forward and all gradients; ms: median; "
+        "GEMM: time of the matrix products alone over the time taken",
         "dim",
     )
     for threads, floors in data["floors"].items():
@@ -120,10 +121,10 @@ def _about_points(data: Data) -> Iterator[RenderableType]:
             f"{dtype} GEMM {r['gemm']:.3g}, GEMV {r['gemv']:.3g}" for dtype, r in floors.items()
         ]
         yield Text(f"{threads} thread(s), 1e9 operations a second: {'; '.join(rates)}")
-    for name, how in data["missing"].items():
-        yield Text(f"{name} was not raced: it is not installed ({how})", "yellow")
+    for name, install_hint in data["missing"].items():
+        yield Text(f"{name} was not measured: it is not installed ({install_hint})", "yellow")
     for note in data["narrowed"]:
-        yield Text(f"narrowed: {note}", "yellow")
+        yield Text(f"limitation: {note}", "yellow")
     for reason in dict.fromkeys(r for p in data["points"] for r in p["absent"].values()):
         yield Text(f"· {reason}", "dim")
     for p in data["points"]:
@@ -144,7 +145,8 @@ def _notes(data: Data) -> Iterator[RenderableType]:
     loads = [machine[k] for k in ("load_before", "load_after")]
     if loads[0] is not None and loads[0] > BUSY * machine["cores"]:
         yield Text(
-            f"the machine was busy (load {loads[0]:.1f} before, {loads[1]:.1f} after): repeat this on an idle one",
+            f"the machine was busy (load {loads[0]:.1f} before, {loads[1]:.1f} after): "
+            "repeat this on an idle one",
             "yellow",
         )
     versions = data["versions"]
@@ -152,7 +154,7 @@ def _notes(data: Data) -> Iterator[RenderableType]:
         ", ".join(f"{name} {versions[name]}" for name in versions if name != "platform"), "dim"
     )
     if data["interrupted"]:
-        yield Text("interrupted: this is what was measured until then", "yellow")
+        yield Text("interrupted: these results are incomplete", "yellow")
 
 
 def _short(data: Data) -> Iterator[RenderableType]:
@@ -167,4 +169,5 @@ def _short(data: Data) -> Iterator[RenderableType]:
 
 def _named(p: Data) -> str:
     sizes = ",".join(str(p[k]) for k in "TBDH")
-    return f"{p['cell']} {p['dtype']} {p['work']} ({sizes}), {p['threads']} thread{'s' if p['threads'] > 1 else ''}"
+    threads = f"{p['threads']} thread{'s' if p['threads'] > 1 else ''}"
+    return f"{p['cell']} {p['dtype']} {p['work']} ({sizes}), {threads}"

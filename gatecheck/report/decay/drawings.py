@@ -1,4 +1,4 @@
-"""The panels of a decay report: each function draws one picture of a result into an empty figure."""
+"""Figures of a decay report; each function draws one into an empty figure."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ FLOAT32_ZERO = -150 * math.log10(2)
 """log10 of half the smallest float32."""
 
 PANELS = 12
-"""How many networks a picture with a panel for each shows."""
+"""Maximum number of networks in a figure with a panel for each."""
 
 LEVELS = ((1 / 2, "1/2"), (1 / math.e, "1/e"), (1e-3, "1/1000"))
 
 
 def rows_with(result: DecayResult, attribute: str) -> list[tuple[int, Row]]:
-    """The rows that have something there, each with its number, which gives it its style in every
-    picture.
+    """Return the rows with a non-empty attribute, each with its number.
+
+    The number determines the style of a row in every figure.
     """
     return [(k, row) for k, row in enumerate(result.rows) if getattr(row, attribute)]
 
 
 def style(k: int) -> dict[str, Any]:
-    """Colour, line and marker of the k-th row. The line moves on by one at each turn of the
-    colours, so that 49 rows are told apart.
+    """Return color, line and marker of the k-th row.
+
+    The line style shifts by one at each cycle of the colors, so that 49 rows are distinct.
     """
     n = len(COLOURS)
     return {
@@ -44,6 +46,7 @@ def style(k: int) -> dict[str, Any]:
 
 
 def legend(figure: Any, axes: Any, columns: int = 3) -> None:
+    """Add the legend of `axes` below a figure."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=4
@@ -51,13 +54,15 @@ def legend(figure: Any, axes: Any, columns: int = 3) -> None:
 
 
 def decades(log_size: Numbers | NDArray[Any]) -> NDArray[Any]:
-    """From nats to powers of ten."""
+    """Convert nats to powers of ten."""
     return np.asarray(log_size, dtype=float) / math.log(10)
 
 
 def draw_lags(figure: Any, result: DecayResult) -> None:
-    """The first decades with theory, all the way down to the end of float32, and the local slopes,
-    of which one is flat.
+    """Draw gradients against lag, and their local slopes.
+
+    Above, the first decades with theory and the whole range of float32; below, the local rate and
+    power, of which one is flat.
     """
     (near, far), (rates, powers) = figure.subplots(2, 2)
     for axes, floor in ((near, -4.0), (far, -48.0)):
@@ -110,13 +115,14 @@ def _curve(axes: Any, row: Row, k: int, floor: float) -> None:
         )
     low, high = (np.maximum(decades(q), floor - 1) for q in (row.curve.low, row.curve.high))
     axes.fill_between(lags, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.18, linewidth=0)
-    seen = np.flatnonzero(median > floor)
-    axes.plot(lags, median, label=row.name, markevery=_places(seen.size, k), **style(k))
+    visible = np.flatnonzero(median > floor)
+    axes.plot(lags, median, label=row.name, markevery=_places(visible.size, k), **style(k))
 
 
 def _places(shown: int, k: int) -> list[int]:
-    """Five markers spread over what a panel shows, shifted from row to row so that equal curves do
-    not hide each other.
+    """Return the places of five markers, shifted between rows.
+
+    The shift keeps equal curves from hiding each other.
     """
     return (
         np.unique(((np.arange(5) + 0.4 + 0.6 * (k % 2)) / 5.2 * shown).astype(int)).tolist()
@@ -127,20 +133,20 @@ def _places(shown: int, k: int) -> list[int]:
 
 def _slopes(rates: Any, powers: Any, row: Row, k: int) -> None:
     lags, median = np.array(row.lags, dtype=float), np.array(row.curve.median)
-    # Every eighth of an octave, so that noise of single steps does not hide the slope.
-    at = np.unique(
+    # A few points per octave, so that noise of single steps does not hide the slope.
+    index = np.unique(
         np.searchsorted(
             lags, np.geomspace(1, lags[-1], max(8, int(4 * math.log2(lags[-1])) or 8))
         ).clip(0, lags.size - 1)
     )
-    lags, median = lags[at], median[at]
+    lags, median = lags[index], median[index]
     with np.errstate(invalid="ignore", divide="ignore"):
-        fall = -np.diff(median)
-        rate, power = fall / np.diff(lags), fall / np.diff(np.log(lags))
+        decrease = -np.diff(median)
+        rate, power = decrease / np.diff(lags), decrease / np.diff(np.log(lags))
     middle = np.sqrt(lags[1:] * lags[:-1])
     for axes, value in ((rates, rate), (powers, power)):
-        kept = np.isfinite(value) & (value > 0)
-        axes.plot(middle[kept], value[kept], markevery=max(1, int(kept.sum()) // 5), **style(k))
+        valid = np.isfinite(value) & (value > 0)
+        axes.plot(middle[valid], value[valid], markevery=max(1, int(valid.sum()) // 5), **style(k))
 
 
 def _lag_axis(axes: Any, result: DecayResult) -> None:
@@ -169,15 +175,15 @@ PATH_NAMES = {
 
 
 def draw_paths(figure: Any, result: DecayResult) -> None:
-    """What is left of the gradient when one path alone is open."""
+    """Draw the gradient that remains when only one path is open."""
     chosen = rows_with(result, "paths")[:PANELS]
     for axes, (_, row) in zip(_grid(figure, len(chosen)), chosen, strict=True):
         axes.set_xscale("log")
         for j, path in enumerate(p for p in PATHS if p in row.paths):
             size = decades(row.paths[path])
-            shown = np.flatnonzero(size > -9).size
+            n_visible = np.flatnonzero(size > -9).size
             axes.plot(
-                row.lags, size, label=PATH_NAMES[path], markevery=_places(shown, j), **style(j)
+                row.lags, size, label=PATH_NAMES[path], markevery=_places(n_visible, j), **style(j)
             )
         axes.set_ylim(-8, 1)
         axes.set_title(row.name, fontsize=9, loc="left")
@@ -191,7 +197,7 @@ def _most_labelled(figure: Any) -> Any:
 
 
 def draw_gates(figure: Any, result: DecayResult) -> None:
-    """How often each gate has which value, and over how many steps each unit remembers."""
+    """Draw histograms of gate values and the time constants of units."""
     chosen = rows_with(result, "gates")[:PANELS]
     panels = figure.subplots(-(-len(chosen) // 2), 4, squeeze=False).reshape(-1, 2)
     for extra in panels[len(chosen) :].ravel():
@@ -226,24 +232,24 @@ def draw_gates(figure: Any, result: DecayResult) -> None:
 
 
 def draw_spectrum(figure: Any, result: DecayResult) -> None:
-    """All Lyapunov exponents of each network."""
+    """Draw the Lyapunov spectrum of each network."""
     axes = figure.subplots()
     for k, row in rows_with(result, "spectrum"):
         if row.spectrum is not None:
             exponents = np.array(row.spectrum.exponents)
-            kept = np.isfinite(exponents)
+            valid = np.isfinite(exponents)
             place = (np.arange(exponents.size) + 0.5) / exponents.size
             spread = 1.96 * np.nan_to_num(np.array(row.spectrum.errors))
             axes.plot(
-                place[kept],
-                exponents[kept],
+                place[valid],
+                exponents[valid],
                 label=row.name,
-                markevery=_places(int(kept.sum()), k),
+                markevery=_places(int(valid.sum()), k),
                 **style(k),
             )
-            low, high = (exponents - spread)[kept], (exponents + spread)[kept]
+            low, high = (exponents - spread)[valid], (exponents + spread)[valid]
             axes.fill_between(
-                place[kept], low, high, color=COLOURS[k % len(COLOURS)], alpha=0.2, linewidth=0
+                place[valid], low, high, color=COLOURS[k % len(COLOURS)], alpha=0.2, linewidth=0
             )
     axes.axhline(0, color="0.2", linewidth=0.8)
     axes.set_xlabel("index of the exponent / size of the state")
@@ -253,7 +259,7 @@ def draw_spectrum(figure: Any, result: DecayResult) -> None:
 
 
 def draw_inputs(figure: Any, result: DecayResult) -> None:
-    """How much the last state depends on each input."""
+    """Draw the dependence of the last state on each input."""
     axes = figure.subplots()
     axes.set_xscale("log")
     for k, row in rows_with(result, "input_curve"):
@@ -280,16 +286,16 @@ def draw_inputs(figure: Any, result: DecayResult) -> None:
 
 
 def draw_truncation(figure: Any, result: DecayResult) -> None:
-    """What is missing from the gradient of the parameters when it is carried back K steps only."""
+    """Draw the error of the parameter gradient when truncated after K steps."""
     axes = figure.subplots()
     axes.set_xscale("log")
     axes.set_yscale("log")
     for k, row in rows_with(result, "truncation"):
         if row.truncation is not None:
             bias = np.array(row.truncation.bias.median)
-            shown = np.flatnonzero(bias > 1e-4).size
+            n_visible = np.flatnonzero(bias > 1e-4).size
             axes.plot(
-                row.truncation.K, bias, label=row.name, markevery=_places(shown, k), **style(k)
+                row.truncation.K, bias, label=row.name, markevery=_places(n_visible, k), **style(k)
             )
             if row.truncation.bound:
                 axes.plot(
@@ -316,23 +322,23 @@ def draw_truncation(figure: Any, result: DecayResult) -> None:
 
 
 def draw_convergence(figure: Any, result: DecayResult) -> None:
-    """The rate from the first steps alone."""
+    """Draw the rate measured from the first steps alone."""
     axes = figure.subplots()
     axes.set_xscale("log")
     for k, row in enumerate(result.rows):
         steps = np.array(row.convergence.steps)
         rate = np.array(row.convergence.rate)
-        kept = np.isfinite(rate)
+        valid = np.isfinite(rate)
         low, high = np.array(row.convergence.low), np.array(row.convergence.high)
         axes.fill_between(
-            steps[kept],
-            low[kept],
-            high[kept],
+            steps[valid],
+            low[valid],
+            high[valid],
             color=COLOURS[k % len(COLOURS)],
             alpha=0.18,
             linewidth=0,
         )
-        axes.plot(steps[kept], rate[kept], label=row.name, **style(k))
+        axes.plot(steps[valid], rate[valid], label=row.name, **style(k))
     axes.set_xlabel("steps measured")
     axes.set_ylabel(r"$\lambda_1$ and its 95 % interval (nats per step)")
     axes.grid(alpha=0.25, linewidth=0.6)
@@ -340,7 +346,7 @@ def draw_convergence(figure: Any, result: DecayResult) -> None:
 
 
 def draw_training(figure: Any, result: DecayResult) -> None:
-    """The loss of each training, and how far gradients reached before and after."""
+    """Draw the loss of each training, and the reach of gradients before and after."""
     chosen = result.training[:PANELS]
     panels = figure.subplots(len(chosen), 2, squeeze=False)
     for (losses, reach), training in zip(panels, chosen, strict=True):
@@ -368,12 +374,12 @@ def draw_training(figure: Any, result: DecayResult) -> None:
         ):
             low, high = (np.maximum(decades(q), -9) for q in (curve.low, curve.high))
             reach.fill_between(training.lags, low, high, color=COLOURS[j], alpha=0.18, linewidth=0)
-            shown = np.flatnonzero(decades(curve.median) > -6).size
+            n_visible = np.flatnonzero(decades(curve.median) > -6).size
             reach.plot(
                 training.lags,
                 decades(curve.median),
                 label=label,
-                markevery=_places(shown, j),
+                markevery=_places(n_visible, j),
                 **style(j),
             )
         reach.axvline(
@@ -399,12 +405,15 @@ def draw_training(figure: Any, result: DecayResult) -> None:
 
 
 def name_of(setting: dict[str, Any]) -> str:
-    """How a training is called."""
-    return f"{setting['cell']} {setting['init']} on {setting['task']}, lag {setting['lag']}, H = {setting['hidden']}"
+    """Return the name of a training."""
+    return (
+        f"{setting['cell']} {setting['init']} on {setting['task']}, "
+        f"lag {setting['lag']}, H = {setting['hidden']}"
+    )
 
 
 def draw_sentences(figure: Any, result: DecayResult) -> None:
-    """The gates of the unit that remembers, word by word."""
+    """Draw the gates of the unit that remembers, word by word."""
     chosen: Sequence[Any] = [t for t in result.training if t.sentence is not None][:4]
     panels = figure.subplots(len(chosen), 1, squeeze=False)
     for (axes,), training in zip(panels, chosen, strict=True):

@@ -1,4 +1,4 @@
-"""Which pictures a decay report has, in which order, what each says, and how they are written."""
+"""Figures of a decay report: their order, captions and files."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gatecheck.report.pages import svg_of
 
 
 class Figure(NamedTuple):
-    """One picture of a report.
+    """Figure of a report.
 
     Attributes
     ----------
     name
-        Of its files, and of its place in a page.
+        Name of its files, and its anchor in a page.
     title, says
-        Its heading, and what it shows and how to read it.
+        Heading and caption.
     panels
-        How many rows of panels it has room for; 0 if there is nothing to draw.
+        Height in rows of panels; 0 if there is nothing to draw.
     draw
-        Draws it into an empty figure.
+        Function that draws it into an empty figure.
     """
 
     name: str
@@ -48,70 +48,75 @@ FIGURES = (
     Figure(
         "decay",
         "How far back a gradient reaches",
-        "Lines are medians over networks and inputs, bands the 10 % to 90 % quantiles, thin lines of the same colour theory. Below: "
-        "which of the two slopes is flat tells the kind of decay.",
+        "Lines are medians over networks and inputs, bands the 10 % to 90 % quantiles, thin lines "
+        "of the same color theory. Below, the slope that is flat shows the kind of decay.",
         lambda result: 4,
         draw.draw_lags,
     ),
     Figure(
         "paths",
-        "Which path carries it",
-        "The gradient when everything but one path is cut: the state that is kept (an LSTM's cell state, a GRU's copy), the kept state "
-        "with the candidate, the kept state with the derivatives of the gates. Where the first falls far below the whole, it is not "
-        "the kept state that carries the gradient.",
+        "Paths of the gradient",
+        "The gradient when everything but one path is cut: the kept state (an LSTM's cell state, a "
+        "GRU's copy), the kept state with the candidate, the kept state with the derivatives of "
+        "the gates. Where the first falls far below the whole, the kept state does not carry the "
+        "gradient.",
         _thirds("paths"),
         draw.draw_paths,
     ),
     Figure(
         "gates",
         "Gates and the memory of units",
-        "How often a gate has which value: shut is below 0.1, open above 0.9, where a gate hardly learns. And the time constant of "
-        "each unit, which is how many steps its keeping gate lets it remember.",
+        "Distribution of the values of each gate: shut is below 0.1, open above 0.9, where a gate "
+        "hardly learns. And the time constant of each unit: the number of steps that its keeping "
+        "gate lets it remember.",
         lambda result: -(-min(draw.PANELS, len(draw.rows_with(result, "gates"))) // 2),
         draw.draw_gates,
     ),
     Figure(
         "spectrum",
         "Lyapunov spectrum",
-        "Growth rates of a perturbation of the state in all directions, with 95 % bands. Above zero errors grow; far below zero a "
-        "direction is forgotten at once. The largest is the rate of the headline table.",
+        "Growth rates of a perturbation of the state in all directions, with 95 % bands. Above "
+        "zero errors grow; far below zero a direction is forgotten at once. The largest is the "
+        "rate of the headline table.",
         _any("spectrum"),
         draw.draw_spectrum,
     ),
     Figure(
         "inputs",
-        "What each input still does",
+        "Influence of each input",
         "The gradient with respect to the inputs, relative to that of the last one.",
         _any("input_curve"),
         draw.draw_inputs,
     ),
     Figure(
         "truncation",
-        "What truncation leaves out",
-        "The relative error of the gradient of all parameters when it is carried back K steps only; thin lines are what follows from "
-        "λ₁ alone.",
+        "Error of truncation",
+        "The relative error of the gradient of all parameters when it is carried back only K "
+        "steps; thin lines follow from λ₁ alone.",
         _any("truncation"),
         draw.draw_truncation,
     ),
     Figure(
         "training",
         "Trained against untrained",
-        "Left: the loss, with the best that a predictor without memory reaches. Right: how far gradients reach on the task's own inputs, "
-        "before and after.",
+        "Left: the loss, with the best loss of a predictor without memory. Right: the reach of "
+        "gradients on the task's own inputs, before and after.",
         lambda result: 1.15 * min(draw.PANELS, len(result.training)),
         draw.draw_training,
     ),
     Figure(
         "sentences",
         "Gates over a sentence",
-        "The unit whose state tells best, at the verb, whether the subject was one or many: its gates and its state, word by word.",
+        "The unit whose state best predicts, at the verb, whether the subject is singular or "
+        "plural: its gates and its state, word by word.",
         lambda result: 1.5 * min(4, sum(t.sentence is not None for t in result.training)),
         draw.draw_sentences,
     ),
     Figure(
         "convergence",
-        "Was it measured long enough?",
-        "λ₁ from the first steps alone, with its 95 % interval. It should be flat at the right end.",
+        "Convergence of the rate",
+        "λ₁ from the first steps alone, with its 95 % interval. If enough steps were measured, it "
+        "is flat at the right end.",
         lambda result: 2,
         draw.draw_convergence,
     ),
@@ -119,7 +124,7 @@ FIGURES = (
 
 
 class Picture(NamedTuple):
-    """A picture that was drawn: which, as SVG text and as PNG."""
+    """Drawn figure, as SVG text and as PNG."""
 
     figure: Figure
     svg: str
@@ -129,15 +134,16 @@ class Picture(NamedTuple):
 def pictures(
     result: DecayResult, progress: Callable[[int, int, str], None] | None = None
 ) -> list[Picture]:
-    """Draw every picture that has something to show. They depend on the result and the version of
-    matplotlib alone.
+    """Draw every figure that has something to show.
+
+    They depend only on the result and the version of matplotlib.
 
     Parameters
     ----------
     result
-        What to draw.
+        Result to draw.
     progress
-        Called with pictures drawn, pictures to draw, and the name of one.
+        Called with the number of figures drawn, their total, and a message.
 
     Raises
     ------
@@ -151,7 +157,7 @@ def pictures(
             progress(k, len(chosen), f"drawing {figure.name}")
         with drawing(10, 1.0 + 2.1 * figure.panels(result), STYLE | {"figure.dpi": 120}) as canvas:
             figure.draw(canvas, result)
-            # Once for both formats; to find its layout takes as long as to draw it.
+            # Once for both formats, as the layout takes as long as the drawing.
             canvas.draw_without_rendering()
             canvas.set_layout_engine(None)
             png = io.BytesIO()
@@ -161,7 +167,7 @@ def pictures(
 
 
 def save_pictures(drawn: Sequence[Picture], folder: Path) -> list[Path]:
-    """Write pictures as PNG and SVG into a folder, which is there; the files written."""
+    """Write figures as PNG and SVG to an existing folder; return the files."""
     paths = []
     for picture in drawn:
         paths += [folder / f"{picture.figure.name}.png", folder / f"{picture.figure.name}.svg"]

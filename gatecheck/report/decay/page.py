@@ -1,4 +1,4 @@
-"""A decay study as one page that stands alone, and the same in Markdown beside its pictures."""
+"""Decay reports as a self-contained HTML page, and as Markdown with figures."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ CHECKS = {
     "order": "order of the product",
 }
 INTEGRITY_LEGEND = (
-    "Adjoint: ⟨u, J v⟩ against ⟨Jᵀu, v⟩ over the whole sequence. Against the kernel: a step's adjoint against the audited backward, "
-    "derived apart; of a target its own backward against differences of its forward. Order: three steps against dense Jacobians multiplied "
-    "in the order of time. Volume: the sum of the exponents against the mean ln|det J|. All are zero but for rounding. Probes: by how much "
-    "ln G can be low because it was measured from random cotangents. Index: 0 for an exponential, 1 for a power law."
+    "Adjoint: ⟨u, J v⟩ against ⟨Jᵀu, v⟩ over the whole sequence. Against the kernel: a step's "
+    "adjoint against the audited backward, derived independently; for a target, its own backward "
+    "against differences of its forward. Order: three steps against dense Jacobians multiplied in "
+    "the order of time. Volume: the sum of the exponents against the mean ln|det J|. All are zero "
+    "up to rounding. Probes: by how much ln G can be low because it was measured from random "
+    "cotangents. Index: 0 for an exponential, 1 for a power law."
 )
 
 
 def decay_html(result: DecayResult, drawn: Sequence[Picture]) -> str:
-    """A study as one HTML page without scripts or anything from a network.
+    """Return a study as one HTML page without scripts or network resources.
 
     Parameters
     ----------
     result
-        The study.
+        Result of the study.
     drawn
-        Its pictures, from :func:`gatecheck.report.decay.figures.pictures`.
+        Its figures, from :func:`gatecheck.report.decay.figures.pictures`.
 
     Raises
     ------
@@ -48,10 +50,10 @@ def decay_html(result: DecayResult, drawn: Sequence[Picture]) -> str:
 
 
 def decay_markdown(result: DecayResult, drawn: Sequence[Picture]) -> str:
-    """A study in Markdown, which names the files that
-    :func:`gatecheck.report.decay.figures.save_pictures` writes.
+    """Return a study in Markdown, with links to its figures.
 
-    Parameters and errors are those of :func:`decay_html`.
+    They are the files that :func:`gatecheck.report.decay.figures.save_pictures` writes. Parameters
+    and errors are those of :func:`decay_html`.
     """
     return page("decay.md", _values(result) | {"figures": _figures(result, drawn)})
 
@@ -64,8 +66,8 @@ def _figures(result: DecayResult, drawn: Sequence[Picture]) -> list[dict[str, st
 
 
 def _alt(title: str, result: DecayResult) -> str:
-    named = ", ".join(row.name for row in result.rows)
-    return f"{title}: {named}. The numbers are in the tables and in the JSON."
+    names = ", ".join(row.name for row in result.rows)
+    return f"{title}: {names}. The numbers are in the tables and in the JSON."
 
 
 def _values(result: DecayResult) -> dict[str, Any]:

@@ -1,6 +1,4 @@
-"""The headline table of a decay result: what each column says, as text, and as a table for the
-terminal.
-"""
+"""Headline table of a decay result, as text and for the terminal."""
 
 from __future__ import annotations
 
@@ -13,48 +11,53 @@ from gatecheck.decay.result import DecayResult, Row
 
 COLUMNS = ("network", "rate λ₁ (95 %)", "theory", "1/2", "1/e", "1e-3", "f32 zero")
 MORE = ("kind", "K at 10 %", "K at 1 %")
-"""Columns for which a terminal has no room."""
+"""Columns that do not fit in a terminal."""
 
 LEGEND = (
-    "Rates in nats per step; lags in steps at which the gradient is down to 1/2, 1/e and 1e-3 of that at lag 1, and to zero in float32. "
-    "Theory: the mean field of a tanh RNN; of a GRU or LSTM the spectral edge at zero state without input; chrono: the slowest gate."
+    "Rates in nats per step; lags in steps at which the gradient is down to 1/2, 1/e and 1e-3 of "
+    "that at lag 1, and to zero in float32. Theory: the mean field of a tanh RNN; of a GRU or LSTM "
+    "the spectral edge at zero state without input; chrono: the slowest gate."
 )
 
 
 def decay_rows(result: DecayResult) -> list[dict[str, str]]:
-    """The rows of the table, each a dict of text by column name; see :data:`COLUMNS` and
-    :data:`MORE`.
+    """Return the rows of the table, each a dict of text by column name.
 
-    Rates are in nats per step, with half the width of the 95 % interval; lags in steps. A lag that
-    was not reached within T is "> T", and what is not known is "–".
+    Columns are :data:`COLUMNS` and :data:`MORE`. Rates are in nats per step, with half the width of
+    the 95 % interval; lags in steps. A lag not reached within T is "> T", an unknown value "–".
     """
     return [dict(zip((*COLUMNS, *MORE), _cells(row), strict=True)) for row in result.rows]
 
 
 def settings(result: DecayResult) -> str:
-    """What was measured, and the seed that repeats it."""
+    """Return the settings of a study, with the seed that repeats it."""
     sizes = {(row.hidden, row.inputs) for row in result.rows}
     H, D = ("–".join(map(str, sorted({min(each), max(each)}))) for each in zip(*sizes, strict=True))
     data = {row.network.get("data") for row in result.rows}
     std = {row.network.get("input_std", 1.0) for row in result.rows}
-    drawn = f"inputs N(0, {', '.join(f'{s * s:g}' for s in sorted(std))})" if None in data else ""
-    read = ", ".join(sorted(d for d in data if d))
-    inputs = " and ".join(filter(None, (drawn, f"inputs from {read}" if read else "")))
+    drawn_inputs = (
+        f"inputs N(0, {', '.join(f'{s * s:g}' for s in sorted(std))})" if None in data else ""
+    )
+    data_files = ", ".join(sorted(d for d in data if d))
+    inputs = " and ".join(
+        filter(None, (drawn_inputs, f"inputs from {data_files}" if data_files else ""))
+    )
     spec = result.spec
-    return f"H = {H}, D = {D}, {inputs}, T = {spec['steps']}, {spec['seeds']} seeds, --seed {spec['seed']}."
+    return (
+        f"H = {H}, D = {D}, {inputs}, T = {spec['steps']}, "
+        f"{spec['seeds']} seeds, --seed {spec['seed']}."
+    )
 
 
 def decay_table(result: DecayResult) -> Table:
-    """The same as a table for a terminal of 80 columns, captioned with what was measured and the
-    seed that repeats it.
-    """
+    """Return the table for a terminal of 80 columns, with settings in the caption."""
     table = Table(
         title="How fast gradients fade with lag", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.caption, table.caption_justify = f"{settings(result)}\n{LEGEND}", "left"
     rows = decay_rows(result)
     table.add_column(COLUMNS[0], overflow="fold")
-    # where there is no room for all, names are broken rather than numbers cut
+    # in a narrow terminal, names wrap and numbers stay whole
     for name in COLUMNS[1:]:
         table.add_column(
             name,
@@ -68,18 +71,18 @@ def decay_table(result: DecayResult) -> Table:
 
 
 def noted(result: DecayResult) -> list[tuple[str, str]]:
-    """What was assumed of each network or left out: its name and a sentence."""
+    """Return the notes on each network, such as assumptions and omissions."""
     return [(row.name, note) for row in result.rows for note in row.notes]
 
 
 def lag_text(lag: int | None) -> str:
-    """A lag, or that it is beyond what was measured."""
+    """Format a lag; None is beyond the measured steps."""
     return "> T" if lag is None else str(lag)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     lags = (row.lag_half, row.lag_e, row.lag_thousandth, row.lag_float32_zero)
-    cut = (
+    truncation_lags = (
         ("–", "–")
         if row.truncation is None
         else (lag_text(row.truncation.K_tenth), lag_text(row.truncation.K_hundredth))
@@ -90,14 +93,14 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.theory[0].rate:#.3g}" if row.theory else "–",
         *map(lag_text, lags),
         row.kind,
-        *cut,
+        *truncation_lags,
     )
 
 
 def _rate(row: Row) -> str:
-    """The rate to the first digit of its uncertainty."""
-    reach = (row.rate_high - row.rate_low) / 2
-    if math.isnan(reach):
+    """Format the rate to the first digit of its uncertainty."""
+    half_width = (row.rate_high - row.rate_low) / 2
+    if math.isnan(half_width):
         return f"{row.rate:.3g}"
-    digits = max(0, -math.floor(math.log10(reach))) if reach > 0 else 6
-    return f"{row.rate:.{digits}f} ± {reach:.{digits}f}"
+    digits = max(0, -math.floor(math.log10(half_width))) if half_width > 0 else 6
+    return f"{row.rate:.{digits}f} ± {half_width:.{digits}f}"

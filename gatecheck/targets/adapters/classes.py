@@ -1,4 +1,4 @@
-"""Which cells the classes of a framework can be."""
+"""Cells that the classes of a framework can be."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Options = Mapping[str, Collection[Any] | None]
 def chosen_cell(
     module: str, name: str, cell: str | None, known: Mapping[str, str], options: Options
 ) -> Cell:
-    """The cell that a class of a framework is to be.
+    """Return the cell as which a class of a framework is audited.
 
     Parameters
     ----------
     module, name
-        Of the class.
+        Module and name of the class.
     cell
-        The cell that is asked for, if one is.
+        The requested cell, if any.
     known
-        By the name of each recurrent class the cell that it usually is.
+        The usual cell of each recurrent class, by class name.
     options
-        By the name of an attribute of a cell, in which this class can differ from its usual one,
-        the values that it can have; None is any.
+        The values that attributes of the cell can have in this class besides the usual ones, by
+        attribute name; None is any value.
 
     Raises
     ------
@@ -36,12 +36,13 @@ def chosen_cell(
     """
     if name not in known:
         raise UsageError(
-            f"{module}:{name} is not a recurrent class that gatecheck knows; those are {', '.join(known)}"
+            f"{module}:{name} is not a recurrent class that gatecheck knows; "
+            f"those are {', '.join(known)}"
         )
     usual = as_cell(known[name])
     chosen = usual if cell is None else as_cell(cell)
-    for option, asked in ((f.name, getattr(chosen, f.name)) for f in fields(Cell)):
+    for option, value in ((f.name, getattr(chosen, f.name)) for f in fields(Cell)):
         possible = options.get(option, ())
-        if asked != getattr(usual, option) and possible is not None and asked not in possible:
+        if value != getattr(usual, option) and possible is not None and value not in possible:
             raise UsageError(f"{module}:{name} cannot be a {chosen}; by default it is a {usual}")
     return chosen

@@ -1,5 +1,6 @@
-"""Equinox's cells, for one example and one step each, mapped over the batch and scanned over time
-as its documentation shows.
+"""Equinox's cells, mapped over the batch and scanned over time.
+
+They take one example and one step each; the loop is that of Equinox's documentation.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ TARGETS: list[tuple[str, str | None]] = [(name, None) for name in _CELLS]
 
 
 def adapt(name: str, cell: str | None = None) -> Function:
-    """The class of that name in ``equinox.nn`` as an implementation.
+    """Return a class of ``equinox.nn``, by its name, as an implementation.
 
     Raises
     ------
     UsageError
-        If it is not a recurrent class, or cannot be the cell that is asked for.
+        If it is not a recurrent class, or cannot be the requested cell.
     """
     chosen = chosen_cell("equinox.nn", name, cell, _CELLS, {})
 

@@ -19,7 +19,7 @@ except ImportError as error:
     raise MissingExtraError('auditing Flax needs Flax: pip install "gatecheck[jax]"') from error
 
 KIND = {"SimpleCell": "rnn", "GRUCell": "gru", "LSTMCell": "lstm", "OptimizedLSTMCell": "lstm"}
-"""Which kind of cell each class is, in Linen and in NNX."""
+"""Kind of cell of each class, in Linen and in NNX."""
 
 # jax.nn.hard_sigmoid is relu6(a + 3) / 6.
 _OPTIONS = {"activation": None, "hard": (6,), "bidirectional": None}
@@ -33,32 +33,32 @@ _ACTIVATIONS = {"tanh": jax.numpy.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.s
 def adapt(
     name: str, cell: str | None = None, *, reverse: bool = False, time_major: bool = True
 ) -> FunctionOfLengths:
-    """The class of that name in ``flax.linen`` as an implementation.
+    """Return a class of ``flax.linen``, by its name, as an implementation.
 
     Parameters
     ----------
     name, cell
-        The class, and which cell it is to be.
+        The class, and the requested cell.
     reverse, time_major
-        As of ``flax.linen.RNN``, which keeps the order.
+        Options of ``flax.linen.RNN``, which keeps the order of the steps.
 
     Raises
     ------
     UsageError
-        If it is not a recurrent class, or cannot be the cell that is asked for.
+        If it is not a recurrent class, or cannot be the requested cell.
     """
 
     def unroll(
         chosen: Cell,
         params: Mapping[str, Any],
         x: Any,
-        way: Mapping[str, Any],
-        how: Mapping[str, Any],
+        rnn_options: Mapping[str, Any],
+        call_options: Mapping[str, Any],
     ) -> Any:
-        made = [
+        rnns = [
             linen.RNN(
                 getattr(linen, name)(hidden(params), param_dtype=x.dtype, **activations(chosen)),
-                **way,
+                **rnn_options,
             )
             for _ in range(chosen.directions)
         ]
@@ -67,13 +67,13 @@ def adapt(
         variables = {"cell": nested}
         if chosen.bidirectional:
             variables = {"forward_rnn": variables, "backward_rnn": {"cell": backward}}
-        module = linen.Bidirectional(*made) if chosen.bidirectional else made[0]
-        return module.apply({"params": variables}, x, **how)
+        module = linen.Bidirectional(*rnns) if chosen.bidirectional else rnns[0]
+        return module.apply({"params": variables}, x, **call_options)
 
     return layer("flax.linen", name, cell, "flax", unroll, reverse=reverse, time_major=time_major)
 
 
-# ---- what Linen and NNX share
+# ---- shared by Linen and NNX
 
 
 def layer(
@@ -86,38 +86,38 @@ def layer(
     reverse: bool,
     time_major: bool,
 ) -> FunctionOfLengths:
-    """A class under its module's own ``RNN`` or ``Bidirectional`` as an implementation.
+    """Return a class in its module's ``RNN`` or ``Bidirectional``, to be audited.
 
     Parameters
     ----------
     module, name, cell
-        The class, and which cell it is to be.
+        The class, and the requested cell.
     convention
-        That of its parameters.
+        The convention of its parameters.
     unroll
-        From the cell, its parameters, x, and what ``RNN`` is made and is called with, to the final
-        carry and y.
+        Function of the cell, its parameters, x, and the arguments of ``RNN`` and of its call; it
+        returns the final carry and y.
     reverse, time_major
-        As of ``RNN``, which keeps the order.
+        Options of ``RNN``, which keeps the order of the steps.
 
     Raises
     ------
     UsageError
-        If it is not a recurrent class, or cannot be the cell that is asked for.
+        If it is not a recurrent class, or cannot be the requested cell.
     """
     chosen = chosen_cell(module, name, cell, KIND, _OPTIONS)
-    way = {"reverse": reverse, "keep_order": reverse}
+    rnn_options = {"reverse": reverse, "keep_order": reverse}
 
     def run(
         params: Mapping[str, Any], x: Any, *states: Any, lengths: Any = None
     ) -> tuple[Any, ...]:
-        how = {
+        call_options = {
             "initial_carry": carry(chosen, states),
             "seq_lengths": lengths,
             "time_major": time_major,
             "return_carry": True,
         }
-        final, y = unroll(chosen, params, x, way, how)
+        final, y = unroll(chosen, params, x, rnn_options, call_options)
         return within(y, lengths, time_major), *states_of(chosen, final)
 
     options = {"reverse": reverse, "batch_first": not time_major}
@@ -133,14 +133,14 @@ def layer(
 
 
 def activations(cell: Cell) -> dict[str, Any]:
-    """The functions by which a class becomes the cell."""
+    """Return the functions with which a class becomes the cell."""
     if cell.kind == "rnn":
         return {"activation_fn": _ACTIVATIONS[cell.activation]}
     return {"gate_fn": jax.nn.hard_sigmoid} if cell.hard else {}
 
 
 def hidden(params: Mapping[str, Any]) -> int:
-    """H, the number of rows of a kernel of h."""
+    """Return H, the number of rows of a kernel of h."""
     return next(
         int(v.shape[0])
         for k, v in params.items()
@@ -149,8 +149,9 @@ def hidden(params: Mapping[str, Any]) -> int:
 
 
 def carry(cell: Cell, states: tuple[Any, ...]) -> Any:
-    """What ``RNN`` or ``Bidirectional`` takes as its initial carry: h, or (c, h), or a pair of
-    them; None where there are no states.
+    """Return the initial carry of ``RNN`` or ``Bidirectional``; None without states.
+
+    It is h, or (c, h), or a pair of them.
     """
     if states[0] is None:
         return None
@@ -160,18 +161,19 @@ def carry(cell: Cell, states: tuple[Any, ...]) -> Any:
 
 
 def states_of(cell: Cell, final: Any) -> tuple[Any, ...]:
-    """The inverse of :func:`carry`."""
+    """Return states from a carry, as the inverse of :func:`carry`."""
     one = [c if isinstance(c, tuple) else (c,) for c in (final if cell.bidirectional else (final,))]
     return (
-        tuple(jax.numpy.stack(of) for of in zip(*one, strict=True))
+        tuple(jax.numpy.stack(states) for states in zip(*one, strict=True))
         if cell.bidirectional
         else one[0]
     )
 
 
 def within(y: Any, lengths: Any, time_major: bool) -> Any:
-    """The outputs with padding set to zero: in Flax it has no meaning ("NOT zeroed out",
-    flax/linen/recurrent.py, RNN).
+    """Return the outputs with zero padding.
+
+    In Flax the padding has no meaning ("NOT zeroed out", flax/linen/recurrent.py, RNN).
     """
     if lengths is None:
         return y

@@ -23,49 +23,49 @@ TARGETS = LINEN
 def adapt(
     name: str, cell: str | None = None, *, reverse: bool = False, time_major: bool = True
 ) -> FunctionOfLengths:
-    """The class of that name in ``flax.nnx`` as an implementation.
+    """Return a class of ``flax.nnx``, by its name, as an implementation.
 
     Parameters
     ----------
     name, cell
-        The class, and which cell it is to be.
+        The class, and the requested cell.
     reverse, time_major
-        As of ``flax.nnx.RNN``, which keeps the order.
+        Options of ``flax.nnx.RNN``, which keeps the order of the steps.
 
     Raises
     ------
     UsageError
-        If it is not a recurrent class, or cannot be the cell that is asked for.
+        If it is not a recurrent class, or cannot be the requested cell.
     """
 
     def unroll(
         chosen: Cell,
         params: Mapping[str, Any],
         x: Any,
-        way: Mapping[str, Any],
-        how: Mapping[str, Any],
+        rnn_options: Mapping[str, Any],
+        call_options: Mapping[str, Any],
     ) -> Any:
         backward = {
             k.removeprefix("backward/"): v for k, v in params.items() if k.startswith("backward/")
         }
         forward = {k: v for k, v in params.items() if not k.startswith("backward/")}
         rnns = [
-            nnx.RNN(_module(name, chosen, of, x), **way)
-            for of in ((forward, backward) if chosen.bidirectional else (forward,))
+            nnx.RNN(_module(name, chosen, own_params, x), **rnn_options)
+            for own_params in ((forward, backward) if chosen.bidirectional else (forward,))
         ]
         module = nnx.Bidirectional(*rnns) if chosen.bidirectional else rnns[0]
-        return module(x, **how)
+        return module(x, **call_options)
 
     convention = "flax-nnx-apart" if name == "LSTMCell" else "flax-nnx"
     return layer("flax.nnx", name, cell, convention, unroll, reverse=reverse, time_major=time_major)
 
 
 def _module(name: str, cell: Cell, params: Mapping[str, Any], x: Any) -> Any:
-    # an orthogonal kernel is a QR decomposition, which would be compiled in vain
+    # An orthogonal kernel is a QR decomposition, which would be compiled for nothing.
     zero = nnx.initializers.zeros_init()
     inits = {"kernel_init": zero, "recurrent_kernel_init": zero}
-    # SimpleCell computes in float32 unless it is told otherwise (flax/nnx/nn/recurrent.py: dtype:
-    # Dtype = jnp.float32).
+    # SimpleCell computes in float32 by default (flax/nnx/nn/recurrent.py: dtype: Dtype =
+    # jnp.float32).
     dtypes = {"dtype": x.dtype, "param_dtype": x.dtype}
     module = getattr(nnx, name)(
         x.shape[-1], hidden(params), **dtypes, **inits, **activations(cell), rngs=nnx.Rngs(0)

@@ -1,18 +1,17 @@
-"""Code that is not Python as an implementation: what it says of itself, and what one call takes and
-must return.
+"""Implementations in other languages: their description, and the calls.
 
-Libraries and programs describe themselves by the same lines of text, a key and its words each::
+Libraries and programs describe themselves with the same lines of text, each a key and its words::
 
     gatecheck 1                       the version of this format; always the first line
     cell lstm                         or --cell
     convention pytorch                or --convention; canonical if neither is given
-    dtypes float32 float64            both if it is not said
-    abilities lengths bitwise         besides forward; a program that has a backward says backward here
-    options batch_first reverse       how it lays out a sequence
-    size B 1                          a size that it insists on
+    dtypes float32 float64            both by default
+    abilities lengths bitwise         besides forward; a program with a backward says backward here
+    options batch_first reverse       the layout of a sequence
+    size B 1                          a size that it requires
     expected_failure NAME REASON      a property that it is documented not to have
 
-Only the first line must be there. What the words mean is said in :mod:`gatecheck.implementation`.
+Only the first line is required. See :mod:`gatecheck.implementation` for the meaning of the words.
 """
 
 from __future__ import annotations
@@ -29,8 +28,9 @@ from gatecheck.conventions import as_convention
 from gatecheck.errors import TargetError, UsageError
 
 FORMAT = "gatecheck 1"
-"""The first line of a description. The number is that of the C ABI and of the messages, which
-change together.
+"""First line of a description.
+
+The number is that of the C ABI and of the messages, which change together.
 """
 
 DTYPES = ("float32", "float64")
@@ -38,7 +38,7 @@ DTYPES = ("float32", "float64")
 
 @dataclass(frozen=True)
 class Description:
-    """What code says of itself; see the module."""
+    """The description that foreign code gives of itself; see the module."""
 
     cell: str | None = None
     convention: str | None = None
@@ -60,13 +60,13 @@ class Call:
     sizes
         T, B, D and H.
     params
-        By their names in the convention, in its order.
+        Parameters by their names in the convention, in its order.
     arrays
         x, and those of h0, c0, lengths, dy, dhT and dcT that are present; lengths are int64, all
         others have the dtype of x.
     results
-        What the code must return: the shape of y, hT and cT, or of dx, dh0, dc0 and, as ``dNAME``,
-        of the gradient of each parameter.
+        Shapes of the results: of y, hT and cT, or of dx, dh0, dc0 and, as ``dNAME``, of the
+        gradient of each parameter.
     """
 
     what: str
@@ -77,7 +77,7 @@ class Call:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """That of every array but lengths."""
+        """Dtype of every array but lengths."""
         return self.arrays["x"].dtype
 
 
@@ -90,20 +90,20 @@ class Foreign:
     Parameters
     ----------
     label
-        For messages.
+        Name for messages.
     said
-        How it describes itself.
+        Its description.
     run
         Makes one call and returns every one of its results, in any order.
     cell, convention
-        Instead of what it says.
+        Override what it describes.
 
     Raises
     ------
     UsageError
         If there is no such cell or convention.
     TargetError
-        If it names a cell or a convention that does not exist, or no cell at all.
+        If it describes a cell or a convention that does not exist, or no cell at all.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Foreign:
             said.expected_failures,
         )
         self.bitwise = "bitwise" in said.abilities
-        # Whether lengths are taken is read from a signature, as with any implementation.
+        # The signature determines whether lengths are taken, as with any implementation.
         self.forward = self._forward if "lengths" in said.abilities else self._without_lengths
         self.backward = self._backward if "backward" in said.abilities else None
         self._label, self._run = label, run
@@ -142,23 +142,23 @@ class Foreign:
     ) -> tuple[Array, ...]:
         sizes, order = self._sizes(params, x), self._order()
         along = {"T": sizes.T, "B": sizes.B, "D": self.cell.directions * self.cell.width(sizes.H)}
-        results = {"y": tuple(along[axis] for axis in self._axes())}
-        results |= {
+        shapes = {"y": tuple(along[axis] for axis in self._axes())}
+        shapes |= {
             f"{k}T": self.convention.state_shape(self.cell, k, sizes.B, sizes.H)
             for k in order
             if k in self.cell.state
         }
         states = dict(zip((f"{k}0" for k in order), (first, second), strict=True))
-        got = self._run(
+        results = self._run(
             Call(
                 "forward",
                 sizes,
                 params,
                 _present(x=x, h0=states["h0"], c0=states["c0"], lengths=lengths),
-                results,
+                shapes,
             )
         )
-        return tuple(got[name] for name in results)
+        return tuple(results[name] for name in shapes)
 
     def _without_lengths(
         self, params: dict[str, Array], x: Array, first: Array | None, second: Array | None = None
@@ -193,7 +193,7 @@ class Foreign:
             dhT=final["dhT"],
             dcT=final["dcT"],
         )
-        got = self._run(
+        gradients = self._run(
             Call(
                 "backward",
                 sizes,
@@ -202,22 +202,22 @@ class Foreign:
                 {f"d{name}": shape for name, shape in shapes.items()},
             )
         )
-        return {name: got[f"d{name}"] for name in shapes}
+        return {name: gradients[f"d{name}"] for name in shapes}
 
     def _axes(self) -> str:
         return self.convention.sequence_axes(self.options.get("batch_first", False))
 
     def _order(self) -> str:
-        """The order in which states are given; without a cell state there is nothing to exchange."""
+        """Return the order of the states, which matters only with a cell state."""
         return self.convention.states if "c" in self.cell.state else "hc"
 
     def _sizes(self, params: dict[str, Array], x: Array) -> Sizes:
         dtypes = {a.dtype.name for a in (*params.values(), x)}
-        # An oracle may try complex numbers on any code; other languages would read them as
-        # something else.
+        # An oracle may try complex numbers on any code; other languages would misread them.
         if len(dtypes) > 1 or not dtypes <= set(self.dtypes):
             raise TypeError(
-                f"{self._label} takes arrays of one dtype, {' or '.join(self.dtypes)}, not {' and '.join(sorted(dtypes))}"
+                f"{self._label} takes arrays of one dtype, {' or '.join(self.dtypes)}, "
+                f"not {' and '.join(sorted(dtypes))}"
             )
         along = dict(zip(self._axes(), x.shape, strict=True))
         return Sizes(along["T"], along["B"], *self.convention.sizes(self.cell, params))
@@ -232,47 +232,50 @@ def _present(**arrays: Array | None) -> dict[str, Array]:
 
 
 def described(text: str, label: str, abilities: Collection[str]) -> Description:
-    """What code says of itself, read.
+    """Parse the description of foreign code.
 
     Parameters
     ----------
     text
-        Lines, as the module describes them.
+        Lines in the format of the module's docstring.
     label
-        For messages.
+        Name for messages.
     abilities
-        Those that it may name.
+        Abilities that it may name.
 
     Raises
     ------
     TargetError
-        If the first line is another one, or a line says nothing that is known.
+        If the first line is another one, or a line is not known.
     """
     first, *lines = [line for line in text.splitlines() if line.strip()] or [""]
     if first.split() != FORMAT.split():
         raise TargetError(
             f"{label} describes itself by {first[:80]!r}, but should begin with the line {FORMAT!r}"
         )
-    said: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     sizes: dict[str, Any] = {}
     expected: dict[str, str] = {}
     for line in lines:
         match line.split():
             case ["cell" | "convention" as key, word]:
-                said[key] = word
+                fields[key] = word
             case ["dtypes", *words] if words and set(words) <= set(DTYPES):
-                said["dtypes"] = tuple(words)
+                fields["dtypes"] = tuple(words)
             case ["abilities", *words] if set(words) <= set(abilities):
-                said["abilities"] = frozenset(words)
+                fields["abilities"] = frozenset(words)
             case ["options", *words]:
-                said["options"] = dict.fromkeys(words, True)
+                fields["options"] = dict.fromkeys(words, True)
             case ["size", size, word]:
                 sizes[size] = int(word) if word.isdecimal() else word
             case ["expected_failure", name, *reason] if reason:
                 expected[name] = " ".join(reason)
             case _:
-                known = f"cell, convention, dtypes ({', '.join(DTYPES)}), abilities ({', '.join(abilities)}), options, size, expected_failure"
-                raise TargetError(
-                    f"{label} describes itself by {line[:80]!r}, but should by {known}"
+                known = (
+                    f"cell, convention, dtypes ({', '.join(DTYPES)}), "
+                    f"abilities ({', '.join(abilities)}), options, size, expected_failure"
                 )
-    return Description(**said, sizes=sizes, expected_failures=expected)
+                raise TargetError(
+                    f"{label} describes itself by {line[:80]!r}, but should use {known}"
+                )
+    return Description(**fields, sizes=sizes, expected_failures=expected)

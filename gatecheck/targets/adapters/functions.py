@@ -1,4 +1,4 @@
-"""A function as an implementation: one step, or a whole sequence in JAX."""
+"""Functions as implementations: one step, or a whole sequence in JAX."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Step = Callable[..., Any]
 
 
 class FromStep:
-    """A step, run over the sequence; see :func:`from_step`."""
+    """An implementation that runs a step over the sequence; see :func:`from_step`."""
 
     def __init__(self, step: Step, cell: Cell, convention: Convention, name: str) -> None:
         self.step, self.cell, self.convention, self.name = step, cell, convention, name
@@ -26,25 +26,28 @@ class FromStep:
     def forward(
         self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None
     ) -> tuple[Array, ...]:
-        """(y, hT) or (y, hT, cT)."""
+        """Return (y, hT) or (y, hT, cT)."""
         B = x.shape[1]
         _, H = self.convention.sizes(self.cell, params)
-        given = {"h": h0, "c": c0}
+        initial = {"h": h0, "c": c0}
         zeros = {k: np.zeros(self.cell.state_shape(k, B, H), x.dtype) for k in self.cell.state}
-        states: list[Any] = [zero if given[k] is None else given[k] for k, zero in zeros.items()]
+        states: list[Any] = [
+            zero if initial[k] is None else initial[k] for k, zero in zeros.items()
+        ]
         y = np.zeros((len(x), *np.shape(states[0])), x.dtype)
         for t in range(len(x)):
             states = self._checked(self.step(params, x[t], *states))
-            # Assigned whole, a state of another shape would be spread over the rows unseen.
+            # The assignment below would silently broadcast a state of another shape.
             if np.shape(states[0]) != y.shape[1:]:
                 raise ContractError(
-                    f"the step returned h' of shape {np.shape(states[0])}, but should return shape {y.shape[1:]}"
+                    f"the step returned h' of shape {np.shape(states[0])}, "
+                    f"but should return shape {y.shape[1:]}"
                 )
             y[t] = states[0]
         return (y, *states)
 
-    def _checked(self, got: Any) -> list[Any]:
-        states = list(got) if isinstance(got, tuple | list) else [got]
+    def _checked(self, result: Any) -> list[Any]:
+        states = list(result) if isinstance(result, tuple | list) else [result]
         names = ", ".join(f"{k}'" for k in self.cell.state)
         if len(states) != len(self.cell.state):
             raise ContractError(
@@ -57,7 +60,7 @@ class FromStep:
 def from_step(
     step: Step, *, cell: str | Cell, convention: str | Convention | None = None
 ) -> FromStep:
-    """A single-step cell as an implementation that can be audited.
+    """Return a single-step cell as an implementation that can be audited.
 
     Parameters
     ----------
@@ -65,9 +68,9 @@ def from_step(
         ``step(params, x, h)``, which returns h', or ``step(params, x, h, c)``, which returns (h',
         c'): arrays ``(B, D)`` and ``(B, H)``.
     cell
-        Which cell it is.
+        The cell that it computes.
     convention
-        In which convention it takes the parameters; by default canonical arrays.
+        The convention of its parameters; by default canonical arrays.
 
     Raises
     ------
@@ -95,8 +98,9 @@ def from_jax(
     convention: str | Convention | None = None,
     compiler_options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A pure function in JAX as an implementation: its values, its gradients by ``jax.vjp``, and
-    its tangents by ``jax.jvp``.
+    """Return a pure function in JAX as an implementation that can be audited.
+
+    Gradients are taken by ``jax.vjp``, and tangents by ``jax.jvp``.
 
     Parameters
     ----------
@@ -106,12 +110,12 @@ def from_jax(
         first. It is compiled by ``jax.jit``, for float64 in x64 mode, on the default device. If it
         takes ``lengths``, rows of different lengths are audited too.
     cell
-        Which cell it is.
+        The cell that it computes.
     convention
-        In which convention it takes the parameters; by default canonical arrays.
+        The convention of its parameters; by default canonical arrays.
     compiler_options
-        Of XLA's, for ``jax.jit``; by default those by which it compiles soonest. ``{}`` is XLA's
-        own choice, and takes three times as long.
+        Options of XLA for ``jax.jit``; by default those with which it compiles fastest. ``{}`` is
+        XLA's own choice, and takes three times as long.
 
     Raises
     ------
@@ -129,23 +133,24 @@ def from_jax(
     ...         return h, h
     ...     hT, y = jax.lax.scan(step, h0, x)
     ...     return y, hT
-    >>> gk.audit(gk.from_jax(forward, cell="rnn"), profile="quick", only=["forward_within_budget", "gradients_within_budget"]).verdict
+    >>> only = ["forward_within_budget", "gradients_within_budget"]
+    >>> gk.audit(gk.from_jax(forward, cell="rnn"), profile="quick", only=only).verdict
     'pass'
     """
-    # only here, so that this file does not need JAX
+    # Imported here so that this module does not need JAX.
     from gatecheck.targets.adapters import jax as adapter
 
     try:
         takes_lengths = "lengths" in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # of some that are written in C
+    except (TypeError, ValueError):  # some functions in C have no signature
         takes_lengths = False
-    chosen = adapter.SOON_COMPILED if compiler_options is None else compiler_options
+    options = adapter.SOON_COMPILED if compiler_options is None else compiler_options
     name = getattr(function, "__name__", "function")
     make = adapter.FunctionOfLengths if takes_lengths else adapter.Function
     its_cell, its_convention = as_cell(cell), as_convention(convention)
     try:
-        return make(function, its_cell, its_convention, name, compiler_options=chosen)
-    except TypeError as error:  # of a value that is no option's, from JAX's bindings, at length
+        return make(function, its_cell, its_convention, name, compiler_options=options)
+    except TypeError as error:  # a long message of JAX's bindings on a value of a wrong type
         raise UsageError(
-            f"compiler_options is {dict(chosen)!r}, but should have values that XLA takes"
+            f"compiler_options is {dict(options)!r}, but should have values that XLA takes"
         ) from error

@@ -16,7 +16,7 @@ except ImportError as error:
     raise MissingExtraError('auditing Haiku needs Haiku: pip install "gatecheck[jax]"') from error
 
 # LSTM adds 1 to the forget gate's bias at run time (haiku/_src/recurrent.py: sigmoid(f + 1));
-# VanillaRNN knows relu alone.
+# VanillaRNN has relu only.
 _CELLS = {"VanillaRNN": "rnn-relu", "GRU": "gru-before", "LSTM": "lstm-forget1"}
 
 _SCOPES = {"VanillaRNN": "vanilla_rnn", "GRU": "gru", "LSTM": "lstm"}
@@ -26,12 +26,12 @@ TARGETS: list[tuple[str, str | None]] = [(name, None) for name in _CELLS]
 
 
 def adapt(name: str, cell: str | None = None) -> Function:
-    """The class of that name in ``haiku`` as an implementation.
+    """Return a class of ``haiku``, by its name, as an implementation.
 
     Raises
     ------
     UsageError
-        If it is not a recurrent class, or cannot be the cell that is asked for.
+        If it is not a recurrent class, or cannot be the requested cell.
     """
     chosen, scope = chosen_cell("haiku", name, cell, _CELLS, {}), _SCOPES[name]
 

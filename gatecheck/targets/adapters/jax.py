@@ -1,6 +1,4 @@
-"""A function in JAX as an implementation, with gradients by ``jax.vjp`` and tangents by
-``jax.jvp``.
-"""
+"""Functions in JAX as implementations, with ``jax.vjp`` and ``jax.jvp``."""
 
 from __future__ import annotations
 
@@ -28,13 +26,16 @@ SOON_COMPILED = {
     "xla_cpu_parallel_codegen_split_count": 1,
     "xla_cpu_use_fusion_emitters": False,
 }
-"""Options of XLA's with which a small recurrence compiles in a quarter of the time. An audit
-compiles some 130 programs, which is nearly all of its cost. They say how XLA makes machine code,
-not what is computed."""
+"""Options of XLA with which a small recurrence compiles in a quarter of the time.
+
+An audit compiles about 130 programs, which is nearly all of its cost. The options affect how XLA
+makes machine code, not what is computed.
+"""
 
 PROGRAMS = 300
-"""How many shapes of a function stay compiled. Each program keeps some 25 memory mappings, and
-Linux ends a process that has 65,530.
+"""Maximum number of shapes of a function that stay compiled.
+
+Each program keeps about 25 memory mappings, and Linux ends a process that has 65,530.
 """
 
 
@@ -56,15 +57,15 @@ class Function:
         ``function(params, x, *states)``, which returns y and the final states, in the order of the
         convention.
     cell, convention, name
-        What it is.
+        Its cell, convention and name.
     compiler_options
-        Of XLA's; those that this version does not know are left out, since by default they save
-        time only.
+        Options of XLA; those that this version does not know are left out, since by default they
+        only save time.
     fills
-        Whether absent states are zeros for the function. Else, if all are absent, they are None, so
-        that a framework takes its own path.
+        Pass absent states as zeros to the function. Else, if all are absent, they are None, so that
+        a framework takes its own path.
     packages
-        Whose versions an audit reports.
+        Packages whose versions an audit reports.
     options, expected_failures
         See :class:`gatecheck.implementation.protocol.Implementation`.
     """
@@ -99,9 +100,11 @@ class Function:
         self._states = [k for k in convention.states if k in cell.state]
 
         def outputs(params: Any, x: Any, states: Any, lengths: Any) -> tuple[Any, ...]:
-            got = function(params, x, *states, **({} if lengths is None else {"lengths": lengths}))
-            # an array alone would fall apart into its steps
-            return tuple(got) if isinstance(got, tuple | list) else (got,)
+            values = function(
+                params, x, *states, **({} if lengths is None else {"lengths": lengths})
+            )
+            # tuple() would split a single array into its steps.
+            return tuple(values) if isinstance(values, tuple | list) else (values,)
 
         def gradients(params: Any, x: Any, states: Any, lengths: Any, cotangents: Any) -> Any:
             return jax.vjp(lambda p, x, s: outputs(p, x, s, lengths), params, x, states)[1](
@@ -111,8 +114,8 @@ class Function:
         def tangents(at: Any, along: Any) -> Any:
             return jax.jvp(lambda p, x, s: outputs(p, x, s, None), at, along)[1]
 
-        # The whole sequence at once: outside of jit JAX compiles each operation on its own, which
-        # takes longer.
+        # Compiled as a whole: outside of jit JAX compiles each operation separately, which takes
+        # longer.
         chosen = {k: v for k, v in compiler_options.items() if _known(k, v)}
         self._outputs, self._gradients, self._tangents = (
             jax.jit(f, compiler_options=chosen) for f in (outputs, gradients, tangents)
@@ -121,16 +124,16 @@ class Function:
     def forward(
         self, params: dict[str, Array], x: Array, *states: Array | None
     ) -> tuple[Array, ...]:
-        """(y, hT), (y, hT, cT) or (y, cT, hT)."""
+        """Return (y, hT), (y, hT, cT) or (y, cT, hT)."""
         return self._forward(params, x, states, None)
 
     def backward(self, params: dict[str, Array], x: Array, *more: Array | None) -> dict[str, Array]:
-        """Gradients by reverse mode; of a state that is absent there is none."""
+        """Return gradients by reverse mode, without those of absent states."""
         return self._backward(params, x, more, None)
 
     def tangent(self, params: dict[str, Array], x: Array, *more: Any) -> tuple[Array, ...]:
-        """The derivative of the outputs in a direction, by forward mode."""
-        # a tangent has a place for the cell state of any cell, behind h
+        """Return the derivative of the outputs in a direction, by forward mode."""
+        # The signature of a tangent has a cell state after h for every cell.
         n, half = len(self._states), len(more) // 2 - 1
         states, (d_params, d_x), d_states = (
             more[:half][:n],
@@ -141,8 +144,8 @@ class Function:
             (params, x, self._filled(x, params, states)),
             (d_params, d_x, self._filled(x, params, d_states)),
         )
-        found: tuple[Array, ...] = _called(self._tangents, x, at, along)
-        return found
+        results: tuple[Array, ...] = _called(self._tangents, x, at, along)
+        return results
 
     def _forward(
         self,
@@ -151,15 +154,15 @@ class Function:
         states: Sequence[Array | None],
         lengths: Array | None,
     ) -> tuple[Array, ...]:
-        found: tuple[Array, ...] = _called(
+        results: tuple[Array, ...] = _called(
             self._outputs, x, params, x, self._given(params, x, states), lengths
         )
-        return found
+        return results
 
     def _backward(
         self, params: dict[str, Array], x: Array, more: Sequence[Any], lengths: Array | None
     ) -> dict[str, Array]:
-        # a backward has a place for the cell state of any cell
+        # The signature of a backward has a cell state for every cell.
         n, half = len(self._states), len(more) // 2
         states, dy, finals = more[:half][:n], more[half], more[half + 1 :][:n]
         cotangents = (
@@ -185,7 +188,7 @@ class Function:
     def _filled(
         self, x: Array, params: Mapping[str, Array], states: Sequence[Array | None]
     ) -> tuple[Array, ...]:
-        """The states, or their cotangents, of which absent ones are zero."""
+        """Return the states, or their cotangents, with zeros for absent ones."""
         return tuple(
             self._zero_state(k, params, x) if s is None else s
             for k, s in zip(self._states, states, strict=True)
@@ -215,7 +218,7 @@ class Function:
 
 
 class FunctionOfLengths(Function):
-    """A function that also takes ``lengths``, after how many steps each row ends."""
+    """A function that also takes ``lengths``, the number of steps of each row."""
 
     def forward(
         self,
@@ -224,28 +227,28 @@ class FunctionOfLengths(Function):
         *states: Array | None,
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
-        """(y, hT), (y, hT, cT) or (y, cT, hT)."""
+        """Return (y, hT), (y, hT, cT) or (y, cT, hT)."""
         return self._forward(params, x, states, _int32(lengths))
 
     def backward(
         self, params: dict[str, Array], x: Array, *more: Array | None, lengths: Array | None = None
     ) -> dict[str, Array]:
-        """Gradients by reverse mode; of a state that is absent there is none."""
+        """Return gradients by reverse mode, without those of absent states."""
         return self._backward(params, x, more, _int32(lengths))
 
 
 def _called(function: Any, x: Array, *arguments: Any) -> Any:
-    """What a compiled function returns, in NumPy's arrays."""
+    """Call a compiled function; return its results as NumPy arrays."""
     if function._cache_size() >= PROGRAMS:
-        jax.clear_caches()  # not this function's alone: JAX keeps programs of what it called too
-    # Each dtype as its users have it: with x64 mode on, constants and random numbers in a function
-    # are float64 too.
+        jax.clear_caches()  # not only this function's: JAX also keeps programs that it called
+    # Each dtype in its own mode: in x64 mode, constants and random numbers in a function are
+    # float64 too.
     with jax.enable_x64(x.dtype == np.dtype("float64")), _in_full():
         return jax.tree.map(np.asarray, function(*arguments))
 
 
 def _in_full() -> AbstractContextManager[Any]:
-    """Matrix products in the arithmetic of their dtype, of which a rounding budget speaks."""
+    """Compute matrix products in their dtype's arithmetic, as budgets assume."""
     return (
         nullcontext() if jax.default_backend() == "cpu" else jax.default_matmul_precision("highest")
     )
@@ -253,10 +256,13 @@ def _in_full() -> AbstractContextManager[Any]:
 
 def _notes() -> tuple[str, ...]:
     device = jax.default_backend()
-    full = "with matrix products in full float32: by default XLA may round their factors to TF32 or bfloat16 there"
+    full = (
+        "with matrix products in full float32: "
+        "by default XLA may round their factors to TF32 or bfloat16 there"
+    )
     return () if device == "cpu" else (f"it was computed on {device}, {full}",)
 
 
 def _int32(lengths: Array | None) -> Array | None:
-    # there is no int64 outside of x64 mode
+    # JAX has no int64 outside of x64 mode.
     return None if lengths is None else lengths.astype(np.int32)

@@ -1,6 +1,4 @@
-"""Keras's recurrent layers and cells, gradients through its backend: PyTorch's autograd or JAX's
-vjp.
-"""
+"""Keras's recurrent layers and cells, with gradients from PyTorch or JAX."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import MissingExtraError
 from gatecheck.targets.adapters.classes import chosen_cell
 
-# Keras would take TensorFlow, which it does not install; what the user has chosen stands.
+# Keras defaults to TensorFlow, which it does not install; the user's choice has priority.
 os.environ.setdefault("KERAS_BACKEND", "torch" if find_spec("torch") else "jax")
 
 try:
@@ -45,18 +43,20 @@ TARGETS = [
     ),
     *(("SimpleRNNCell", None), ("GRUCell", None), ("LSTMCell", None)),
 ]
-"""Class names and, where a class can be more than one cell, which."""
+"""Class names, each with its cell where a class can be more than one."""
 
 REFUSALS = {
-    "empty_sequence": "Keras cannot run T = 0 (keras/src/layers/rnn/rnn.py: RNN.call reads the first step, sequences[:, 0, :])"
+    "empty_sequence": "Keras cannot run T = 0 "
+    "(keras/src/layers/rnn/rnn.py: RNN.call reads the first step, sequences[:, 0, :])"
 }
 
 ROUNDED = dict.fromkeys(
     ("lengths_within_budget", "rows_end_at_their_lengths", "full_lengths_change_nothing"),
     "under a mask Keras multiplies float64 in float32 (keras-team/keras#23704)",
 )
-"""What fails of a GRU and an LSTM on PyTorch. Without a mask they have a loop of their own, the
-only one to multiply float64 as it is.
+"""Expected failures of a GRU and an LSTM on PyTorch.
+
+Without a mask they have a separate loop, the only one that multiplies float64 in float64.
 """
 
 
@@ -93,21 +93,20 @@ def _by_vjp(
 
 
 _DIFFERENTIATED = {"torch": _by_autograd, "jax": _by_vjp}
-"""By backend: from a function to the function as it is best called, and the transpose of its
-derivative.
-"""
+"""Functions by backend, from a function to its compiled form and its pullback."""
 
 _BACKEND = keras.backend.backend()
 
 if _BACKEND not in _DIFFERENTIATED:
     raise MissingExtraError(
-        f"auditing keras.layers needs Keras on PyTorch or JAX, but it runs on {_BACKEND}: set KERAS_BACKEND=torch"
+        "auditing keras.layers needs Keras on PyTorch or JAX, "
+        f"but it runs on {_BACKEND}: set KERAS_BACKEND=torch"
     )
 
 
 @contextmanager
 def _place() -> Iterator[None]:
-    """Where Keras computes: on the CPU, and PyTorch in one thread."""
+    """Set where Keras computes: on the CPU, with PyTorch in one thread."""
     with ExitStack() as stack:
         stack.enter_context(keras.device("cpu"))
         if _BACKEND == "torch":
@@ -118,22 +117,21 @@ def _place() -> Iterator[None]:
 
 
 class Layer:
-    """A class of ``keras.layers`` as an implementation: a recurrent layer, or a cell in Keras's own
-    loop, ``keras.layers.RNN``.
+    """A recurrent layer of ``keras.layers``, or a cell in ``keras.layers.RNN``.
 
-    Layers of a network are applied in turn; cells of a stack in one direction are Keras's own,
-    ``StackedRNNCells``. Lengths go in as a mask, with ``zero_output_for_mask``: by default Keras
-    repeats the last output where a row has ended.
+    Layers of a network are applied in turn; cells of a stack in one direction are Keras's own
+    ``StackedRNNCells``. Lengths are passed as a mask, with ``zero_output_for_mask``: by default
+    Keras repeats the last output after the end of a row.
 
     Parameters
     ----------
     name
-        The class.
+        Name of the class.
     cell
-        Which cell it is to be.
+        The requested cell.
     **options
         Further arguments of the layer. With ``go_backwards`` its outputs are put in the order of x:
-        Keras leaves them as they were made.
+        Keras leaves them in the order of computation.
     """
 
     packages = ("keras", _BACKEND)
@@ -143,8 +141,8 @@ class Layer:
     def __init__(self, name: str, cell: Cell, **options: Any) -> None:
         self.name, self.cell = name, cell
         self.options = {"reverse": bool(options.get("go_backwards"))}
-        # Elsewhere float64 is rounded to float32 whatever the claim, or crashes on JAX, so there is
-        # none to audit. The slope of a hard sigmoid PyTorch itself takes from float32
+        # In other loops float64 is always rounded to float32, or crashes on JAX, so float64 is not
+        # audited there. PyTorch itself takes the slope of a hard sigmoid from float32
         # (aten/src/ATen/native/cpu/Activation.cpp, hardsigmoid_backward_kernel: 1.0f / 6.0f).
         own_loop = (
             name in ("GRU", "LSTM")
@@ -159,7 +157,7 @@ class Layer:
         self._forward, self._pull_back = _DIFFERENTIATED[_BACKEND](self._run)
 
     def _run(self, leaves: Leaves, mask: Any) -> list[Any]:
-        """y, hT and perhaps cT: a pure function of arrays."""
+        """Return y, hT and perhaps cT: a pure function of arrays."""
         y, H = leaves["x"], leaves["recurrent_kernel"].shape[0]
         weights = iter([leaves[k] for k in self._names])
         tags, final = iter(self._initial(leaves, len(y), H)), []
@@ -183,7 +181,7 @@ class Layer:
         ]
 
     def _initial(self, leaves: Leaves, B: int, H: int) -> list[list[Any]]:
-        """The states of each layer and direction, of which absent ones are zero."""
+        """Return the states of each layer and direction, with zeros for absent ones."""
         zeros = {
             k: keras.ops.zeros(self.cell.state_shape(k, B, H), leaves["x"].dtype)
             for k in self.cell.state
@@ -196,7 +194,7 @@ class Layer:
     def _leaves(
         self, params: Mapping[str, Array], x: Array, h0: Array | None, c0: Array | None
     ) -> Leaves:
-        # made here: in a trace of JAX's it would stay there
+        # Built outside of JAX's trace, which would otherwise keep the layers.
         self._layers(x.shape[-1], params["recurrent_kernel"].shape[0], x.dtype.name)
         given = {**params, "x": x} | {
             f"{k}0": s for k, s in zip(self.cell.state, (h0, c0), strict=False) if s is not None
@@ -211,11 +209,11 @@ class Layer:
         c0: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
-        """(y, hT) or (y, hT, cT)."""
+        """Return (y, hT) or (y, hT, cT)."""
         with _place():
-            got = self._forward(self._leaves(params, x, h0, c0), _mask(x, lengths))
+            results = self._forward(self._leaves(params, x, h0, c0), _mask(x, lengths))
             # keras.ops.convert_to_numpy warns under NumPy 2
-            return tuple(np.asarray(v) for v in got)
+            return tuple(np.asarray(v) for v in results)
 
     def backward(
         self,
@@ -228,7 +226,7 @@ class Layer:
         dcT: Array | None,
         lengths: Array | None = None,
     ) -> dict[str, Array]:
-        """Gradients by the backend; of a state that is absent there is none."""
+        """Return gradients by the backend, without those of absent states."""
         B, T, _ = x.shape
         H = params["recurrent_kernel"].shape[0]
         shapes = [
@@ -256,8 +254,9 @@ def _mask(x: Array, lengths: Array | None) -> Any:
 
 
 def _packed(layer: Any, tags: Iterator[list[Any]]) -> list[Any]:
-    """The next states as a layer takes them: nested for a stack of cells, one behind the other for
-    two directions.
+    """Return the next states in the form that a layer takes.
+
+    They are nested for a stack of cells, and concatenated for two directions.
     """
     if isinstance(layer, keras.layers.RNN) and isinstance(layer.cell, keras.layers.StackedRNNCells):
         return [next(tags) for _ in layer.cell.cells]
@@ -265,7 +264,7 @@ def _packed(layer: Any, tags: Iterator[list[Any]]) -> list[Any]:
 
 
 def _layers(name: str, cell: Cell, D: int, H: int, dtype: str, **options: Any) -> list[Any]:
-    """Layers to be applied in turn, built for `D` inputs."""
+    """Return layers to be applied in turn, built for `D` inputs."""
     make, whole = (
         getattr(keras.layers, name),
         {"return_sequences": True, "return_state": True, "zero_output_for_mask": True},
@@ -273,21 +272,21 @@ def _layers(name: str, cell: Cell, D: int, H: int, dtype: str, **options: Any) -
     inner = _options(cell) | {"dtype": dtype}
     count = cell.layers
     if not name.endswith("Cell"):
-        made = [make(H, **inner, **whole, **options) for _ in range(count)]
+        layers = [make(H, **inner, **whole, **options) for _ in range(count)]
     elif count > 1 and not cell.bidirectional:
-        # Left to RNN, the stack would have the default dtype and round float64 to it.
+        # A stack made by RNN would have the default dtype, and round float64 to it.
         stack = keras.layers.StackedRNNCells([make(H, **inner) for _ in range(count)], dtype=dtype)
-        made = [keras.layers.RNN(stack, dtype=dtype, **whole, **options)]
+        layers = [keras.layers.RNN(stack, dtype=dtype, **whole, **options)]
     else:
-        made = [
+        layers = [
             keras.layers.RNN(make(H, **inner), dtype=dtype, **whole, **options)
             for _ in range(count)
         ]
     if cell.bidirectional:
-        made = [keras.layers.Bidirectional(layer, dtype=dtype) for layer in made]
-    for k, layer in enumerate(made):
+        layers = [keras.layers.Bidirectional(layer, dtype=dtype) for layer in layers]
+    for k, layer in enumerate(layers):
         layer.build((None, None, cell.directions * H if k else D))
-    return made
+    return layers
 
 
 def _options(cell: Cell) -> dict[str, Any]:
@@ -298,11 +297,11 @@ def _options(cell: Cell) -> dict[str, Any]:
 
 
 def adapt(name: str, cell: str | None = None) -> Layer:
-    """The class of that name in ``keras.layers`` as an implementation.
+    """Return a class of ``keras.layers``, by its name, as an implementation.
 
     Raises
     ------
     UsageError
-        If it is not a recurrent class, or cannot be the cell that is asked for.
+        If it is not a recurrent class, or cannot be the requested cell.
     """
     return Layer(name, chosen_cell("keras.layers", name, cell, _KNOWN, _OPTIONS))

@@ -1,7 +1,8 @@
-"""A function in a shared library as an implementation; ``include/gatecheck.h`` is its contract.
+"""Functions in shared libraries as implementations.
 
-Arrays lie between fences in memory of their own, so that a function that writes past an end is
-seen. One that destroys more than a fence, or crashes, takes its process with it.
+``include/gatecheck.h`` is their contract. Each array lies in separate memory between fences, so
+that a write past an end is detected. A function that destroys more than a fence, or crashes, ends
+its process.
 """
 
 from __future__ import annotations
@@ -22,14 +23,13 @@ from gatecheck.targets.adapters.foreign import FORMAT, Call, Foreign, described
 ABI = 1
 
 FENCE = 64
-"""Bytes before and behind each array. All bits are set in them: NaN in both dtypes, and no length.
-"""
+"""Bytes before and after each array, all bits set: NaN in both dtypes, no length."""
 
 _SET = 0xFF
 
 
 class Param(ctypes.Structure):
-    """``struct gatecheck_param``."""
+    """The struct ``gatecheck_param``."""
 
     _fields_ = [
         *(("name", ctypes.c_char_p), ("rows", ctypes.c_int64), ("columns", ctypes.c_int64)),
@@ -38,7 +38,7 @@ class Param(ctypes.Structure):
 
 
 class CallStruct(ctypes.Structure):
-    """``struct gatecheck_call``."""
+    """The struct ``gatecheck_call``."""
 
     _fields_ = [
         *((name, ctypes.c_int32) for name in ("abi", "itemsize")),
@@ -66,7 +66,7 @@ class CallStruct(ctypes.Structure):
 
 
 class Fenced:
-    """Memory for one array between two fences, all bits set."""
+    """Memory of one array between two fences, with all bits set."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._bytes = np.full(math.prod(shape) * dtype.itemsize + 2 * FENCE, _SET, np.uint8)
@@ -75,12 +75,12 @@ class Fenced:
 
     @property
     def intact(self) -> bool:
-        """Whether nothing was written into the fences."""
+        """True if nothing was written into the fences."""
         return bool((self._bytes[:FENCE] == _SET).all() and (self._bytes[-FENCE:] == _SET).all())
 
 
 def get_include() -> str:
-    """The folder of ``gatecheck.h``, for a compiler's ``-I``.
+    """Return the folder of ``gatecheck.h``, for a compiler's ``-I``.
 
     Examples
     --------
@@ -94,27 +94,27 @@ def get_include() -> str:
 def adapt(
     path: str, symbol: str, cell: str | None = None, convention: str | None = None
 ) -> Foreign:
-    """The function of that name in a library as an implementation.
+    """Return a function of a library, by its name, as an implementation.
 
     Parameters
     ----------
     path, symbol
         The library, and the name of its forward.
     cell, convention
-        Instead of what the library says of itself.
+        Override the library's description.
 
     Raises
     ------
     UsageError
         If there is no such cell or convention.
     TargetError
-        If the library or the function cannot be found, or describes itself wrongly.
+        If the library or the function cannot be found, or its description is wrong.
     """
     label = f"{path}:{symbol}"
     if not Path(path).is_file():
         raise TargetError(f"there is no file {path}")
     try:
-        # a bare name would be looked for among the system's libraries
+        # CDLL looks for a bare name among the system's libraries.
         library = ctypes.CDLL(str(Path(path).absolute()))
     except OSError as error:
         raise TargetError(f"{path} cannot be loaded: {error}") from error
@@ -141,11 +141,11 @@ def adapt(
 
 def _function(library: ctypes.CDLL, name: str, returns: Any, *takes: Any) -> Any:
     try:
-        found = library[name]
+        function = library[name]
     except AttributeError:
         return None
-    found.restype, found.argtypes = returns, takes
-    return found
+    function.restype, function.argtypes = returns, takes
+    return function
 
 
 def _run(name: str, function: Callable[..., int], call: Call) -> dict[str, Array]:
@@ -158,12 +158,12 @@ def _run(name: str, function: Callable[..., int], call: Call) -> dict[str, Array
         p.name, p.value = k.encode(), inputs[k][1].address
         p.rows, p.columns = a.shape if a.ndim == 2 else (a.size, 1)
         p.gradient = results[f"d{k}"].address if f"d{k}" in results else None
-    named = {k: inputs[k][1] for k in call.arrays} | {
+    memories = {k: inputs[k][1] for k in call.arrays} | {
         k: m for k, m in results.items() if k.removeprefix("d") not in call.params
     }
     struct = CallStruct(
         *(ABI, call.dtype.itemsize, *call.sizes, len(params), params),
-        **{k: memory.address for k, memory in named.items()},
+        **{k: memory.address for k, memory in memories.items()},
     )
     status = function(ctypes.byref(struct))
     damaged = [
@@ -178,5 +178,5 @@ def _run(name: str, function: Callable[..., int], call: Call) -> dict[str, Array
             status
         )
     for a, memory in inputs.values():
-        a[...] = memory.array  # a changed argument is the caller's to see
+        a[...] = memory.array  # so that the caller detects a changed argument
     return {k: memory.array for k, memory in results.items()}

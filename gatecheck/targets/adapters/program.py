@@ -1,36 +1,37 @@
-"""Any program as an implementation: it is asked on its standard input and answers on its standard
-output.
+"""Programs as implementations, called through standard input and output.
 
-``gatecheck audit "exec:./program argument"`` starts the program once. It then reads one request after another, answers each, and ends
-when its input ends. A request is a line of words, arrays, and the line ``end``; an answer is arrays and the line ``end``. An array is a
-line ``array NAME DTYPE DIMENSIONS`` and its entries as raw little-endian bytes behind it, last axis fastest, without any separator::
+``gatecheck audit "exec:./program argument"`` starts the program once. It reads one request after
+another, answers each, and ends when its input ends. A request is a line of words, arrays, and the
+line ``end``; an answer is arrays and the line ``end``. An array is a line ``array NAME DTYPE
+DIMENSIONS`` followed by its entries as raw little-endian bytes, last axis fastest, without any
+separator::
 
-    describe                                 forward float64 5 2 3 4            the dtype, and T, B, D, H
-    end                                      array weight_ih_l0 float64 16 3
-                                             384 bytes, and so on: the parameters, then x and
-    gatecheck 1                              those of h0, c0, lengths that are present
-    cell lstm                                end
+    describe                            forward float64 5 2 3 4         the dtype, and T, B, D, H
+    end                                 array weight_ih_l0 float64 16 3
+                                        384 bytes, and so on: the parameters, then x and
+    gatecheck 1                         those of h0, c0, lengths that are present
+    cell lstm                           end
     convention pytorch
-    abilities backward                       array y float64 5 2 4
-    end                                      320 bytes
-                                             array hT float64 2 4
-                                             64 bytes
-                                             array cT float64 2 4
-                                             64 bytes
-                                             end
+    abilities backward                  array y float64 5 2 4
+    end                                 320 bytes
+                                        array hT float64 2 4
+                                        64 bytes
+                                        array cT float64 2 4
+                                        64 bytes
+                                        end
 
-The first request after a start is ``describe``, answered by the lines that
-:mod:`gatecheck.targets.adapters.foreign` lists. ``forward`` is answered by y, hT and, where the
+The first request after a start is ``describe``, answered with the lines that
+:mod:`gatecheck.targets.adapters.foreign` lists. ``forward`` is answered with y, hT and, where the
 cell has one, cT. ``backward`` is a request like forward's, with those of dy, dhT and dcT that are
-present, and is answered by ``dNAME`` for each parameter, dx, dh0 and, where the cell has a c, dc0.
-What is absent is zero. Arrays of a request always come in the same order, those of an answer in
-any. DTYPE is ``float32`` or ``float64``, that of the request; lengths are ``int64``. Instead of
-arrays and ``end``, the one line ``refused WHY`` declines a request, which is a finding.
+present, and is answered with ``dNAME`` for each parameter, dx, dh0 and, where the cell has a c,
+dc0. An absent array is zero. Arrays of a request always have the same order, those of an answer
+any order. DTYPE is ``float32`` or ``float64``, that of the request; lengths are ``int64``. Instead
+of arrays and ``end``, the one line ``refused WHY`` declines a request, which is a finding.
 
-Answer only after the whole request was read, and flush. Nothing else may be printed on standard
-output; the last line on standard error is quoted when something goes wrong. In C, read lines by
-``fgets`` and bytes by ``fread``: ``scanf`` would eat bytes that look like spaces.
-``tests/examples/`` has a program in C and one in Python.
+Answer only after reading the whole request, and flush. Print nothing else on standard output; the
+last line on standard error is quoted when something goes wrong. In C, read lines with ``fgets`` and
+bytes with ``fread``: ``scanf`` would consume bytes that look like spaces. ``tests/examples/`` has a
+program in C and one in Python.
 """
 
 from __future__ import annotations
@@ -55,33 +56,37 @@ from gatecheck.targets.adapters.foreign import Call, Foreign, described
 R = TypeVar("R")
 
 TIMEOUT_S = 30.0
-"""How long the program may take for one answer, in seconds."""
+"""Time limit of one answer, in seconds."""
 
 TICK_S = 0.1
-"""How often that is looked at. A timer for each request would cost two switches of threads, more
-than the request itself.
+"""Interval at which the time limit is checked, in seconds.
+
+A timer for each request would cost two thread switches, more than the request itself.
 """
 
 HANGS = 3
-"""After so many requests without an answer it is not asked again: a property tries dozens."""
+"""Maximum number of unanswered requests; then the program is not called again.
+
+A property tries dozens of requests.
+"""
 
 TAIL = 4096
-"""How many bytes of standard error are kept, and how long a line may be."""
+"""Bytes of standard error that are kept, and maximum length of a line."""
 
 LINES = 100
-"""How many lines a description may have."""
+"""Maximum number of lines of a description."""
 
 
 class Refusal(Exception):
-    """The program declined a request; it can be asked again."""
+    """The program declined a request; it can be called again."""
 
 
 class Running:
-    """A process of the program, with the end of what it writes to standard error."""
+    """A process of the program, with the end of its standard error."""
 
     def __init__(self, command: list[str]) -> None:
         pipe = subprocess.PIPE
-        # A group of its own: a program started by a script dies with the script.
+        # A separate group: a program started by a script ends with the script.
         self.process = subprocess.Popen(
             command,
             stdin=pipe,
@@ -101,13 +106,12 @@ class Running:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def due(self, seconds: float) -> None:
-        """From now on it may live for so long; infinity calls the watch off."""
+        """Set the time left before the process is killed; infinity removes the limit."""
         with self._lock:
             self._deadline = time.monotonic() + seconds
 
     def _watch(self) -> None:
-        # The only way out of a blocked write or read that every system has is that the other side
-        # ends.
+        # On every system, a blocked write or read ends only when the other side does.
         while not self._over.wait(TICK_S):
             with self._lock:
                 if time.monotonic() > self._deadline:
@@ -121,19 +125,20 @@ class Running:
                 self._tail = (self._tail + chunk)[-TAIL:]
 
     def last_words(self) -> str:
-        """The last line on standard error, to be appended to a sentence; the process is ended, so
-        that none is still to come.
+        """Return the last line on standard error, to be appended to a sentence.
+
+        The process is ended first, so that the line is complete.
         """
         self.kill()
         self._drain.join(1)
         lines = self._tail.decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return f"; its last words: {last[:300]}" if last else ""
+        return f"; its last line: {last[:300]}" if last else ""
 
     def kill(self) -> None:
-        """End it at once, with all that it started; safe from another thread."""
+        """Kill the process and all that it started; safe from another thread."""
         if self.process.returncode is not None:
-            return  # it was waited for, so its number may be another's by now
+            return  # it was reaped, so its number may belong to another process by now
         with contextlib.suppress(OSError):
             if os.name == "posix":
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -141,17 +146,18 @@ class Running:
                 self.process.kill()
 
     def ended(self) -> str:
-        """How it came to its end, in words, after its output ended."""
+        """Describe how the process ended, after its output ended."""
         try:
             status = self.process.wait(2)
         except subprocess.TimeoutExpired:
             return "closed its standard output"
         if status >= 0:
             return f"ended with status {status}"
-        return f"was killed by {signal.Signals(-status).name if -status in set(signal.Signals) else f'signal {-status}'}"
+        known = -status in set(signal.Signals)
+        return f"was killed by {signal.Signals(-status).name if known else f'signal {-status}'}"
 
     def stop(self) -> None:
-        """Close its input, give it a moment to end, and leave nothing behind."""
+        """Close the input, give the process a moment to end, then kill it and clean up."""
         self._over.set()
         with contextlib.suppress(OSError):
             self.input.close()
@@ -165,15 +171,16 @@ class Running:
 
 
 class Program:
-    """A program that answers requests; it is started when it is first asked, and again after it
-    went wrong.
+    """A program that answers requests.
+
+    It is started at the first request, and again after it failed.
 
     Parameters
     ----------
     command
         The program and its arguments.
     label
-        For messages.
+        Name for messages.
     """
 
     def __init__(self, command: list[str], label: str) -> None:
@@ -182,7 +189,7 @@ class Program:
         self._running: Running | None = None
 
     def describe(self) -> str:
-        """What it says of itself, as lines.
+        """Return the lines with which the program describes itself.
 
         Raises
         ------
@@ -192,14 +199,14 @@ class Program:
         return self._ask("describe", [], lambda _: self._said)
 
     def __call__(self, call: Call) -> dict[str, Array]:
-        """The results of one call.
+        """Return the results of one call.
 
         Raises
         ------
         TargetCrashError
             If it ended, hung or refused the call.
         ContractError
-            If it answered something else than the module says.
+            If its answer is not as the module describes.
         """
         parts = [f"{call.what} {call.dtype.name} {' '.join(map(str, call.sizes))}\n".encode()]
         for name, a in (call.params | call.arrays).items():
@@ -214,24 +221,24 @@ class Program:
     def _ask(self, asked: str, request: Iterable[bytes], read: Callable[[IO[bytes]], R]) -> R:
         if self._hangs >= HANGS:
             raise TargetCrashError(
-                f"{self._label} left {HANGS} requests unanswered and is not asked again"
+                f"{self._label} left {HANGS} requests unanswered and is not called again"
             ) from TimeoutError()
-        fresh = self._running is None
+        is_new = self._running is None
         running = self._started()
         running.due(TIMEOUT_S)
-        fine = False
+        in_step = False
         try:
-            if fresh:
+            if is_new:
                 running.input.write(b"describe\nend\n")
                 running.input.flush()
                 self._said = _description(running.output)
             running.input.writelines(request)
             running.input.flush()
             answer = read(running.output)
-            fine = True
+            in_step = True
             return answer
         except Refusal as refusal:
-            fine = True
+            in_step = True
             raise TargetCrashError(f"the program refused {asked}: {refusal}") from refusal
         except ContractError as error:
             raise ContractError(f"{error}{running.last_words()}") from None
@@ -239,7 +246,7 @@ class Program:
             self._explain(asked, running, error)
         finally:
             running.due(math.inf)
-            if running.late or not fine:
+            if running.late or not in_step:
                 self._running = None
                 running.kill()
                 self._end()
@@ -262,7 +269,8 @@ class Program:
                 self._running = Running(self._command)
             except (OSError, ValueError) as error:
                 raise TargetError(
-                    f"{self._command[0]} cannot be started: {getattr(error, 'strerror', None) or error}"
+                    f"{self._command[0]} cannot be started: "
+                    f"{getattr(error, 'strerror', None) or error}"
                 ) from error
             self._end = weakref.finalize(self, self._running.stop)
         return self._running
@@ -278,7 +286,7 @@ def _line(stream: IO[bytes]) -> str:
         if len(raw) < TAIL:
             raise EOFError
         raise ContractError(
-            f"the program answers by a line of more than {TAIL} bytes, which begins {raw[:60]!r}"
+            f"the program answers with a line of more than {TAIL} bytes, which begins {raw[:60]!r}"
         )
     return raw.decode(errors="replace").rstrip("\r\n")
 
@@ -289,34 +297,37 @@ def _description(stream: IO[bytes]) -> str:
         lines.append(line)
         if len(lines) > LINES:
             raise ContractError(
-                f"the program answers describe by more than {LINES} lines, of which the first is {lines[0][:80]!r}"
+                f"the program answers describe with more than {LINES} lines, "
+                f"of which the first is {lines[0][:80]!r}"
             )
     return "\n".join(lines)
 
 
 def _answer(stream: IO[bytes], call: Call) -> dict[str, Array]:
-    got: dict[str, Array] = {}
+    results: dict[str, Array] = {}
     wanted = ", ".join(call.results)
     while True:
         line = _line(stream)
         match line.split():
             case ["end"]:
-                if missing := [name for name in call.results if name not in got]:
+                if missing := [name for name in call.results if name not in results]:
                     raise ContractError(
                         f"the program answers {call.what} without {', '.join(missing)}"
                     )
-                return got
+                return results
             case ["refused", *why]:
                 raise Refusal(" ".join(why) or "it does not say why")
             case ["array", name, dtype, *dimensions]:
-                if name not in call.results or name in got:
+                if name not in call.results or name in results:
                     raise ContractError(
-                        f"the program answers {call.what} by {name}{' twice' * (name in got)}, but should by {wanted}"
+                        f"the program answers {call.what} with {name}"
+                        f"{' twice' * (name in results)}, but should answer with {wanted}"
                     )
-                got[name] = _array(stream, name, dtype, dimensions, call)
+                results[name] = _array(stream, name, dtype, dimensions, call)
             case _:
                 raise ContractError(
-                    f"the program answers {call.what} by {line[:80]!r}, but should by 'array NAME DTYPE …' or 'end'"
+                    f"the program answers {call.what} with {line[:80]!r}, "
+                    "but should answer with 'array NAME DTYPE …' or 'end'"
                 )
 
 
@@ -339,16 +350,16 @@ def _array(stream: IO[bytes], name: str, dtype: str, dimensions: list[str], call
 def adapt(
     command: list[str], label: str, cell: str | None = None, convention: str | None = None
 ) -> Foreign:
-    """The program as an implementation.
+    """Return a program as an implementation.
 
     Parameters
     ----------
     command
         The program and its arguments.
     label
-        For messages.
+        Name for messages.
     cell, convention
-        Instead of what it says of itself.
+        Override its description.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""PyTorch's recurrent layers and cells, gradients through autograd."""
+"""PyTorch's recurrent layers and cells, with gradients by autograd."""
 
 from __future__ import annotations
 
@@ -36,30 +36,31 @@ TARGETS = [
     *(("RNN", None), ("RNN", "rnn-relu"), ("GRU", None), ("LSTM", None)),
     *(("RNNCell", None), ("RNNCell", "rnn-relu"), ("GRUCell", None), ("LSTMCell", None)),
 ]
-"""Class names and, where a class can be more than one cell, which."""
+"""Class names, each with its cell where a class can be more than one."""
 
 REFUSALS = {
-    "empty_sequence": "PyTorch refuses T = 0 (aten/src/ATen/native/RNN.cpp: Expected sequence length to be larger than 0 in RNN)"
+    "empty_sequence": "PyTorch refuses T = 0 (aten/src/ATen/native/RNN.cpp: "
+    "Expected sequence length to be larger than 0 in RNN)"
 }
 
 
 CPU = "cpu"
 
 _TF32 = (torch.backends.cuda.matmul, torch.backends.cudnn)
-"""Whatever may round float32 to the 10 bits of TF32 on a GPU; cuDNN does by default."""
+"""Settings that may round float32 to TF32's 10 bits on a GPU; cuDNN's by default."""
 
 
 @contextmanager
 def computing() -> Iterator[None]:
-    """In one thread and in IEEE arithmetic, of which a rounding budget speaks; and quietly.
+    """Compute in one thread, in IEEE arithmetic as budgets assume, and quietly.
 
-    Cases are small: on a busy machine a second thread costs ten times what it saves. Which kernels
-    are used is no news here.
+    Cases are small: on a busy machine a second thread costs ten times what it saves. Warnings about
+    the choice of kernels are not useful here.
     """
-    threads, allowed = torch.get_num_threads(), [where.allow_tf32 for where in _TF32]
+    threads, before = torch.get_num_threads(), [backend.allow_tf32 for backend in _TF32]
     torch.set_num_threads(1)
-    for where in _TF32:
-        where.allow_tf32 = False
+    for backend in _TF32:
+        backend.allow_tf32 = False
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings(
@@ -73,12 +74,12 @@ def computing() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-        for where, was in zip(_TF32, allowed, strict=True):
-            where.allow_tf32 = was
+        for backend, previous in zip(_TF32, before, strict=True):
+            backend.allow_tf32 = previous
 
 
 def notes_on(device: str) -> tuple[str, ...]:
-    """What to say about computing on a device."""
+    """Return notes on computing on a device."""
     off = (
         ""
         if torch.device(device).type == CPU
@@ -88,54 +89,56 @@ def notes_on(device: str) -> tuple[str, ...]:
 
 
 def dtypes_on(device: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Those of the dtypes in which PyTorch computes its recurrent classes on a device.
+    """Return the dtypes in which PyTorch computes its recurrent classes on a device.
 
     Raises
     ------
     UsageError
-        If no device is called that.
+        If there is no device of this name.
     TargetError
-        If there is none here.
+        If the device is not available here.
     """
     try:
         of_cpu = torch.device(device).type == CPU
     except RuntimeError as error:
         raise UsageError(f"PyTorch knows no device {device!r}: {first_line(error)}") from error
-    # Elsewhere its fused cells are of real numbers only (aten/src/ATen/native/cuda/RNN.cu:
+    # On other devices its fused cells take real numbers only (aten/src/ATen/native/cuda/RNN.cu:
     # AT_DISPATCH_FLOATING_TYPES_AND2).
     possible = [name for name in wanted if of_cpu or name != "complex128"]
-    found, refused = [], ""
+    available, reason = [], ""
     for name in possible:
         try:
             torch.zeros(1, dtype=getattr(torch, name), device=device).cpu()
-            found.append(name)
+            available.append(name)
         except (
             Exception
         ) as error:  # of many kinds: without its drivers, without its kernels, without such numbers
-            refused = first_line(error)
-    if not found:
-        raise TargetError(f"PyTorch cannot compute on {device!r} here: {refused}")
-    return tuple(found)
+            reason = first_line(error)
+    if not available:
+        raise TargetError(f"PyTorch cannot compute on {device!r} here: {reason}")
+    return tuple(available)
 
 
 class Layer:
     """A layer of ``torch.nn`` as an implementation: ``RNN``, ``GRU`` or ``LSTM``.
 
+    Lengths are passed as a packed sequence.
+
     Parameters
     ----------
     name
-        The class.
+        Name of the class.
     cell
-        Which cell it is to be. Lengths go in as a packed sequence.
+        The requested cell.
     device
-        Where it computes.
+        Device on which it computes.
     bias
-        As of the class.
+        Option of the class.
 
     Raises
     ------
     UsageError, TargetError
-        As of :func:`dtypes_on`.
+        See :func:`dtypes_on`.
     """
 
     packages = ("torch",)
@@ -147,13 +150,13 @@ class Layer:
         self.cell, self.device = cell, device
         self.dtypes = dtypes_on(device, ("float32", "float64", "complex128"))
         self.notes = notes_on(device)
-        # PyTorch wants a projection that is narrower than the cell (torch/nn/modules/rnn.py:
-        # proj_size has to be smaller than hidden_size).
+        # PyTorch requires a projection narrower than the cell (torch/nn/modules/rnn.py: proj_size
+        # has to be smaller than hidden_size).
         self.sizes = {"H": cell.projection + 2} if cell.projection else {}
         self.convention = (
             self.convention if bias else as_convention(self.convention).without("b", "c")
         )
-        # To make a module takes as long as to call it, and its own parameters are never used.
+        # Making a module takes as long as calling it, and its own parameters are never used.
         self._make = lru_cache(maxsize=16)(
             partial(getattr(torch.nn, name), bias=bias, **self._options())
         )
@@ -182,7 +185,7 @@ class Layer:
     def _module(
         self, params: Mapping[str, Any], x: Any, initial: list[Any]
     ) -> tuple[Any, list[Any]]:
-        """The module, and initial states of which absent ones are zero."""
+        """Return the module, and the initial states with zeros for absent ones."""
         H = next(iter(params.values())).shape[0] // len(self.cell.gates)
         zeros = (x.new_zeros(self.cell.state_shape(k, x.shape[1], H)) for k in self.cell.state)
         states = [zero if s is None else s for s, zero in zip(initial, zeros, strict=True)]
@@ -196,16 +199,16 @@ class Layer:
         c0: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
-        """(y, hT) or (y, hT, cT)."""
+        """Return (y, hT) or (y, hT, cT)."""
         with torch.no_grad(), computing():
             given = {k: self._tensor(v) for k, v in params.items()}
-            got = self._run(
+            results = self._run(
                 given,
                 self._tensor(x),
                 [self._tensor(s) for s in self._states(h0, c0)],
                 _lengths(lengths),
             )
-            return tuple(v.cpu().numpy() for v in got)
+            return tuple(v.cpu().numpy() for v in results)
 
     def backward(
         self,
@@ -218,7 +221,7 @@ class Layer:
         dcT: Array | None,
         lengths: Array | None = None,
     ) -> dict[str, Array | None]:
-        """Gradients by autograd; of a state that is absent there is none."""
+        """Return gradients by autograd, without those of absent states."""
         given = {**params, "x": x} | {
             f"{k}0": s for k, s in zip(self.cell.state, self._states(h0, c0), strict=True)
         }
@@ -227,11 +230,13 @@ class Layer:
             leaf.requires_grad_()
         with computing():
             initial = [inputs.get(f"{k}0") for k in self.cell.state]
-            got = self._run({k: inputs[k] for k in params}, inputs["x"], initial, _lengths(lengths))
-        cotangents = [dy, dhT, dcT][: len(got)]
+            results = self._run(
+                {k: inputs[k] for k in params}, inputs["x"], initial, _lengths(lengths)
+            )
+        cotangents = [dy, dhT, dcT][: len(results)]
         used = [
             (v, self._tensor(d))
-            for v, d in zip(got, cotangents, strict=True)
+            for v, d in zip(results, cotangents, strict=True)
             if d is not None and v.requires_grad
         ]
         if not used:
@@ -241,7 +246,7 @@ class Layer:
             grads = torch.autograd.grad(
                 values, list(inputs.values()), directions, allow_unused=True
             )
-        # None is autograd's zero.
+        # Autograd returns None for zero.
         return {
             k: np.zeros(v.shape, x.dtype) if g is None else g.cpu().numpy()
             for (k, v), g in zip(inputs.items(), grads, strict=True)
@@ -255,7 +260,7 @@ class Layer:
 
 
 class SteppedCell(Layer):
-    """A ``Cell`` of ``torch.nn``, stepped over the sequence; it knows neither layers nor lengths."""
+    """A cell of ``torch.nn``, stepped over the sequence, without layers or lengths."""
 
     convention = "pytorch-cell"
     expected_failures = {}  # noqa: RUF012
@@ -275,32 +280,32 @@ class SteppedCell(Layer):
         y = torch.stack(outputs) if outputs else x.new_zeros(0, *states[0].shape)
         return (y, *states)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None
-    ) -> tuple[Array, ...]:  # type: ignore[override]
-        """(y, hT) or (y, hT, cT)."""
+    ) -> tuple[Array, ...]:
+        """Return (y, hT) or (y, hT, cT)."""
         return super().forward(params, x, h0, c0)
 
 
 def _packed(states: list[Any], initial: list[Any]) -> Any:
-    """The state as a module takes it; given none at all, the module takes its own path to zero."""
+    """Return the state as a module takes it; None if all initial states are absent."""
     if all(s is None for s in initial):
         return None
     return tuple(states) if len(states) == 2 else states[0]
 
 
 def _lengths(lengths: Array | None) -> Any:
-    # pack_padded_sequence wants them on the CPU
+    # pack_padded_sequence requires lengths on the CPU.
     return None if lengths is None else torch.from_numpy(lengths)
 
 
 def adapt(name: str, cell: str | None = None, *, device: str = CPU, bias: bool = True) -> Layer:
-    """The class of that name in ``torch.nn`` as an implementation.
+    """Return a class of ``torch.nn``, by its name, as an implementation.
 
     Raises
     ------
     UsageError
-        If it is not a recurrent class, or cannot be the cell that is asked for.
+        If it is not a recurrent class, or cannot be the requested cell.
     TargetError
         If there is no such device here.
     """

@@ -1,4 +1,4 @@
-"""A user's own ``torch.nn.Module`` as an implementation, whatever it calls its parameters."""
+"""A user's own ``torch.nn.Module`` as an implementation, with any parameter names."""
 
 from __future__ import annotations
 
@@ -16,31 +16,30 @@ from gatecheck.errors import TargetError
 from gatecheck.targets.adapters.torch import CPU, Layer, computing, dtypes_on, notes_on
 
 PROBED = (2, 2, 3, 5)
-"""T, B, D and H of the first call; T is B, since it is not known yet which comes first."""
+"""T, B, D and H of the first call; T is B, since their order is not known yet."""
 
 
 class Module(Layer):
-    """A class of modules, made by ``make(D, H)`` and called as ``module(x, h)`` or ``module(x, (h,
-    c))``.
+    """A class of modules, made by ``make(D, H)``.
 
-    It returns y and the final state, as PyTorch's own layers do; states are ``(1, B, H)`` or ``(B,
-    H)``, whichever it takes.
+    It is called as ``module(x, h)`` or ``module(x, (h, c))``, and returns y and the final state, as
+    PyTorch's own layers do. States are ``(1, B, H)`` or ``(B, H)``, whichever it takes.
 
     Parameters
     ----------
     make
         The class.
     cell
-        Which cell it is.
+        The cell that it computes.
     convention
-        In which convention it has its parameters and sequences; by default the audit finds it.
+        The convention of its parameters and sequences; by default the audit infers it.
     device
-        Where it computes.
+        Device on which it computes.
 
     Raises
     ------
     UsageError
-        If no device is called that.
+        If there is no device of this name.
     TargetError
         If it cannot be made or called like that, or there is no such device here.
     """
@@ -64,7 +63,7 @@ class Module(Layer):
         self._layered = self._takes_layers(make.__name__)
 
     def shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
-        """The names and shapes of its parameters."""
+        """Return the names and shapes of its parameters."""
         return {
             name: tuple(p.shape) for name, p in self._built(D, H, self._widest).named_parameters()
         }
@@ -80,16 +79,19 @@ class Module(Layer):
         except Exception as error:
             name = make.__name__
             raise TargetError(
-                f"{name}({D}, {H}) raised {type(error).__name__}: {error}; it is made as {name}(input_size, hidden_size)"
+                f"{name}({D}, {H}) raised {type(error).__name__}: {error}; "
+                f"it is constructed as {name}(input_size, hidden_size)"
             ) from error
 
     def _takes_layers(self, name: str) -> bool:
-        """Whether states have an axis of layers, as with PyTorch's own."""
+        """Return whether states have an axis of layers, as in PyTorch's own."""
         T, B, D, H = PROBED
-        how = {"dtype": self._widest, "device": self.device}
-        module, x, errors = self._built(D, H, self._widest), torch.zeros(T, B, D, **how), []
+        options = {"dtype": self._widest, "device": self.device}
+        module, x, errors = self._built(D, H, self._widest), torch.zeros(T, B, D, **options), []
         for layered in (True, False):
-            states = [torch.zeros((1, B, H) if layered else (B, H), **how) for _ in self.cell.state]
+            states = [
+                torch.zeros((1, B, H) if layered else (B, H), **options) for _ in self.cell.state
+            ]
             try:
                 with torch.no_grad():
                     y, final = module(x, tuple(states) if len(states) == 2 else states[0])
@@ -100,10 +102,10 @@ class Module(Layer):
                 errors.append("it returned other shapes")
             except Exception as error:
                 errors.append(f"{type(error).__name__}: {error}")
-        called = "module(x, (h, c))" if len(self.cell.state) == 2 else "module(x, h)"
+        call = "module(x, (h, c))" if len(self.cell.state) == 2 else "module(x, h)"
         raise TargetError(
-            f"{name} is called as {called} and should return y and the final state, but with states (1, B, H): {errors[0]}; "
-            f"with states (B, H): {errors[1]}"
+            f"{name} is called as {call} and should return y and the final state, "
+            f"but with states (1, B, H): {errors[0]}; with states (B, H): {errors[1]}"
         )
 
     def _run(
@@ -124,17 +126,17 @@ class Module(Layer):
         return (y, *(s[0] if self._layered else s for s in finals))
 
     def _hidden(self, params: Mapping[str, Any], D: int) -> int:
-        """H, from the length of the first axis that depends on it."""
+        """Return H, from the first axis that depends on it."""
         for name, array in params.items():
             for axis, n in zip(self._axes[name], array.shape, strict=True):
                 if axis != Axis(axis.D, 0, axis.one):
                     return int((n - axis.D * D - axis.one) // axis.H)
         raise TargetError("no parameter depends on the hidden size")
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, params: dict[str, Array], x: Array, h0: Array | None, c0: Array | None = None
-    ) -> tuple[Array, ...]:  # type: ignore[override]
-        """(y, hT) or (y, hT, cT)."""
+    ) -> tuple[Array, ...]:
+        """Return (y, hT) or (y, hT, cT)."""
         return super().forward(params, x, h0, c0)
 
 
@@ -144,20 +146,21 @@ def adapt(
     convention: str | None = None,
     device: str | None = None,
 ) -> Module:
-    """A class of modules as an implementation.
+    """Return a class of modules as an implementation.
 
     Raises
     ------
     UsageError
-        If no device is called that.
+        If there is no device of this name.
     TargetError
-        If it does not say which cell it is, or cannot be made or called as :class:`Module` says; if
-        there is no such device here.
+        If the cell is not declared, or the class cannot be made or called as :class:`Module` says;
+        if there is no such device here.
     """
     declared = cell or getattr(make, "cell", None)
     if declared is None:
         raise TargetError(
-            f'{make.__name__} does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell'
+            f"{make.__name__} does not say which cell it is: "
+            'set cell = "rnn", "gru" or "lstm", or give --cell'
         )
     with computing():
         return Module(

@@ -1,6 +1,4 @@
-"""A second core compiles too: when it is asked to, what it leaves behind, and that it ends with the
-audit.
-"""
+"""Compilation on a second core: when it starts, what it leaves, and that it ends."""
 
 import multiprocessing
 import os
@@ -18,7 +16,7 @@ from gatecheck.kernels import Builtin, jit, rnn
 
 @pytest.fixture
 def nothing_kept(monkeypatch):
-    """And no test has to wait for a compiler."""
+    """Simulate an empty kernel cache and a second core, without compiling."""
     monkeypatch.setattr(jit, "to_be_kept", lambda kernel: kernel is rnn.backward)
     monkeypatch.setattr(precompile, "cores", lambda: 2)
     monkeypatch.setattr(precompile, "compile_float64", wait)

@@ -1,6 +1,4 @@
-"""The audit survives its subject: each hostile target is a finding with its case, and the rest of
-the audit goes on.
-"""
+"""A hostile target is a finding with its case, and the rest of the audit goes on."""
 
 import os
 import signal
@@ -91,7 +89,7 @@ def test_no_answer_is_a_finding_that_says_where(name, where):
     assert found.counterexample is not None
     assert result.count("passed") == 3
     assert result.to_json()["counts"]["timed_out"] == 1
-    assert result.diagnosis is None  # it would be waited for once more
+    assert result.diagnosis is None  # the target would time out again
 
 
 @linux
@@ -151,7 +149,7 @@ def test_a_target_that_is_always_lost_is_given_up(process):
     assert left.reason.endswith("its process ended with exit status 4")
 
 
-# ---- it is the same audit
+# ---- the same results as in this process
 
 
 @pytest.mark.parametrize(
@@ -227,7 +225,10 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_the_audit_ends_the_target_ends_with_it(tmp_path, sent):
     (tmp_path / "run.py").write_text(AUDIT)
-    writes = f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); os.rename({str(tmp_path / 'pid')!r}, "
+    writes = (
+        f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); "
+        f"os.rename({str(tmp_path / 'pid')!r}, "
+    )
     source = HOSTILE.read_text().replace(
         "def hold_the_lock():\n",
         f"def hold_the_lock():\n    {writes}{str(tmp_path / 'known')!r})\n",

@@ -1,4 +1,4 @@
-"""The adjoint and tangent sweeps against dense Jacobians, closed forms and each other."""
+"""Adjoint and tangent sweeps against dense Jacobians, closed forms and each other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sigmoid(a):
 
 
 def textbook_step(cell, p, x, s):
-    """One step in plain NumPy, complex too, from the equations of the cell's paper."""
+    """Return one step in plain NumPy, complex too, from the equations of the paper."""
     h, a = s[0], x @ p["W"] + p["b"]
     if cell.kind == "rnn":
         v = a + h @ p["U"]
@@ -52,7 +52,7 @@ def textbook_step(cell, p, x, s):
 
 
 def dense_jacobian(cell, p, x, s):
-    """∂s'/∂s by a complex step, with the size of a state as its order."""
+    """Return ∂s'/∂s by a complex step, a matrix of the size of the state."""
     size = s.size
     columns = [
         textbook_step(cell, p, x, s + 1e-30j * e.reshape(s.shape)).imag.ravel() / 1e-30
@@ -62,8 +62,9 @@ def dense_jacobian(cell, p, x, s):
 
 
 def problem(cell, T=23, H=5, D=3, seed=0):
-    """Parameters, inputs, four vectors and a state, all of order one; a relu is biased to stay
-    alive.
+    """Return parameters, inputs, four vectors and a state, all of order one.
+
+    A relu is biased to be on.
     """
     rng = np.random.default_rng(seed)
     params = {name: 2 * array for name, array in uniform(rng, cell, D, H).items()}
@@ -194,7 +195,7 @@ def test_ground_truth_17_the_product_is_taken_in_the_order_of_time():
 
 
 def adjoint_identity(cell, T, H=4):
-    """ln|⟨g, Pv⟩| and ln|⟨Pᵀg, v⟩| with their signs."""
+    """Return ln|⟨g, Pv⟩| and ln|⟨Pᵀg, v⟩|, and their signs."""
     params, x, g, state = problem(cell, T, H)
     v, g = g[:, :1], g[:, 1:2]
     v, g = v / np.linalg.norm(v), g / np.linalg.norm(g)

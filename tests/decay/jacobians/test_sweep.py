@@ -1,4 +1,4 @@
-"""A sweep that goes on from a saved state ends at the same bits, wherever it was interrupted."""
+"""A resumed sweep ends at the same bits, wherever it was interrupted."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SEGMENTS = 13  # of 12 steps, and one of 6
 
 
 class Interruption(Exception):
-    """As Ctrl-C would be."""
+    """Stand-in for Ctrl-C."""
 
 
 def problem(name):
@@ -37,7 +37,7 @@ def bits(profile):
 
 
 class Recorder(Keeper):
-    """Keeps a copy of the last state in memory, and interrupts after some saves."""
+    """Keeper that copies the last state to memory, and interrupts after some saves."""
 
     def __init__(self, saved, after):
         super().__init__(None, "", saved)
@@ -83,7 +83,7 @@ def test_interrupted_again_and_again_it_ends_at_the_same_bits():
 @pytest.mark.parametrize("name", ["s", "0 u", "checkpoints", "0 growth", "0 share", "position"])
 @pytest.mark.parametrize("after", [SEGMENTS // 2, SEGMENTS + 3])
 def test_every_array_of_a_state_is_needed(name, after):
-    """With one of them lost the bits differ, or nothing above would show that it is saved."""
+    """The bits differ if one array is lost, so the tests above show that it is saved."""
     arguments = problem("lstm")
     first = Recorder(None, after)
     with pytest.raises(Interruption):
@@ -102,7 +102,7 @@ SMALL = dict(hidden=6, inputs=2, steps=200, seeds=2)
 
 
 def test_a_sweep_goes_on_inside_a_job(tmp_path, monkeypatch):
-    """From what is on disk, and not from the beginning of the job."""
+    """A resumed job continues from the state on disk, not from its beginning."""
     monkeypatch.setattr(module, "SAVE_EVERY_S", 0.0)
     expected, store, calls = decay(("lstm",), ("uniform",), **SMALL), Store(tmp_path / "parts"), []
 

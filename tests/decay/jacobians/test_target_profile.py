@@ -1,5 +1,6 @@
-"""The adjoint profile by an implementation's own backward: that of the sweep where the backward is
-right, and another where it is not.
+"""Adjoint profiles by an implementation's backward.
+
+A right backward has the profile of the sweep, a wrong one another.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ T, D, H, K = 30, 3, 5, 4
 
 
 def problem(cell, steps=T, seed=0):
-    """Parameters, inputs, cotangents and a state; a relu is biased to stay alive."""
+    """Return parameters, inputs, cotangents and a state; a relu is biased to be on."""
     rng = np.random.default_rng(seed)
     params = {name: 2 * array for name, array in uniform(rng, cell, D, H).items()}
     params["b"] += cell.activation == "relu"
@@ -49,7 +50,7 @@ def test_our_cells_have_the_profile_of_the_sweep(name):
         adjoint_profile(cell, *given),
     )
     assert done == [(k, 2 * T) for k in range(1, 2 * T + 1)]
-    # From a state of zeros too, which is the default.
+    # The default state is zero.
     agree(subject_profile(Builtin(cell), *given[:3]), adjoint_profile(cell, *given[:3]))
 
 
@@ -65,7 +66,7 @@ def test_a_layer_of_pytorch_has_it_too(layer, cell):
 
 
 class Adapted:
-    """A cell of ours behind a wall."""
+    """Implementation that delegates to a builtin cell, with other declarations."""
 
     cell, convention = "lstm", "canonical"
 
@@ -83,7 +84,7 @@ class Adapted:
 def test_one_row_a_call_is_enough_and_float32_does_not_underflow():
     given = problem(LSTM(), steps=450)
     expected = adjoint_profile(LSTM(), *given)
-    assert expected.log_norm[-1] < math.log(2.0**-150), "or the test says nothing"
+    assert expected.log_norm[-1] < math.log(2.0**-150), "or the test is vacuous"
 
     class OneRow(Adapted):
         def forward(self, params, x, *states):
@@ -92,7 +93,7 @@ def test_one_row_a_call_is_enough_and_float32_does_not_underflow():
 
     agree(subject_profile(OneRow(sizes={"B": 1}), *given), expected, within=1e-9)
     single = subject_profile(Adapted(dtypes=("float32",)), *given)
-    # 450 steps of some hundred roundings each, of which the errors of the states are forgotten.
+    # 450 steps of about a hundred roundings each; errors of the states fade.
     np.testing.assert_allclose(
         single.log_norm, expected.log_norm, rtol=0, atol=450 * 100 * 2.0**-24
     )
@@ -110,9 +111,7 @@ def test_a_backward_that_is_wrong_has_a_profile_of_its_own():
 
 
 def test_any_two_functions_will_do():
-    """A state of two parts of different shapes, h' = tanh(M h + x) and a sum of it, against the
-    product of its Jacobians.
-    """
+    """A state of two shapes, h' = tanh(M h + x) and a sum, has the product's profile."""
     rng = np.random.default_rng(1)
     M, x = rng.standard_normal((3, 3)) / 2, rng.standard_normal((12, 3))
 
@@ -150,7 +149,12 @@ def test_a_gradient_of_zero_is_minus_infinity_from_there_on():
 @pytest.mark.parametrize(
     ("target", "changed", "error", "message"),
     [
-        (type("F", (), {"cell": "rnn", "forward": lambda self, *a: a}), {}, TargetError, "has no backward"),
+        (
+            type("F", (), {"cell": "rnn", "forward": lambda self, *a: a}),
+            {},
+            TargetError,
+            "has no backward",
+        ),
         (Builtin("lstm-layers2"), {}, TargetError, "one layer in one direction"),
         (Adapted("gru", convention="flax-nnx"), {}, ConventionError, "has no c_n"),
         (Adapted(sizes={"H": 4}), {}, TargetError, "at H = 4 only"),

@@ -1,6 +1,4 @@
-"""A folder of parts: whole files or none, nothing trusted, and a name for each that a different
-computation cannot have.
-"""
+"""Folder of parts: complete files or none, checked content, and unique keys."""
 
 import os
 import time
@@ -25,7 +23,7 @@ ARRAYS = {
 
 
 def opened(folder, *keys):
-    """A store in which a sweep of these keys has begun."""
+    """Return a store with a sweep of these keys."""
     found = Store(folder)
     found.open(keys, True, pytest.fail)
     return found
@@ -65,12 +63,12 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 
 
 def flip(data):
-    """Damage in the middle, which only a checksum shows."""
+    """Flip a bit in the middle, which only a checksum detects."""
     return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
 
 
 def repacked(data, tmp_path, **more):
-    """The same arrays as another program would write them."""
+    """Return the same arrays, with some replaced, as another program would write them."""
     (tmp_path / "in.npz").write_bytes(data)
     arrays = dict(np.load(tmp_path / "in.npz")) | more
     np.savez(
@@ -91,7 +89,7 @@ def compressed(data, tmp_path):
 
 
 class Hostile:
-    """Makes a folder where it is unpickled."""
+    """Object that creates a folder when it is unpickled."""
 
     def __reduce__(self):
         return os.mkdir, ("unpickled",)
@@ -114,18 +112,18 @@ SPOILT = {
 def test_what_is_no_part_is_told_and_computed_again(tmp_path, monkeypatch, how):
     monkeypatch.chdir(tmp_path)
     (log := tmp_path / "log").mkdir()
-    jobs, store, said = chores(log, "work", "work"), Store(tmp_path / "parts"), []
+    jobs, store, messages = chores(log, "work", "work"), Store(tmp_path / "parts"), []
     expected = [dict(result) for result in run(chore, jobs, store=store)]
     file = store.folder / f"{store.keys[1]}.npz"
     whole = file.read_bytes()
     file.write_bytes(SPOILT[how](whole, tmp_path))
-    found = run(chore, jobs, store=store, resume=True, say=said.append)
+    found = run(chore, jobs, store=store, resume=True, say=messages.append)
     assert ran(log) == [0, 1, 1]
     assert [result["y"].tobytes() for result in found] == [
         result["y"].tobytes() for result in expected
     ]
     assert not (tmp_path / "unpickled").exists()
-    (sentence,) = said
+    (sentence,) = messages
     assert sentence.startswith(f"{file} is not a part of this sweep (")
     assert "\n" not in sentence
     assert (
@@ -135,21 +133,21 @@ def test_what_is_no_part_is_told_and_computed_again(tmp_path, monkeypatch, how):
 
 
 def test_a_state_that_is_spoilt_is_told_too(tmp_path):
-    store, said = opened(tmp_path, "k"), []
+    store, messages = opened(tmp_path, "k"), []
     keeper = store.keeper("k", True, pytest.fail)
     keeper.every = 0
     keeper.save({"y": np.ones(2)})
     assert store.status.startswith("0 of 1 parts and the state of 1 unfinished are kept in ")
     (file,) = tmp_path.iterdir()
-    file.rename(file.with_name("k.npz"))  # a state is no part
-    assert store.open(["k"], True, said.append) == [False]
-    assert "it holds something else" in said[0]
+    file.rename(file.with_name("k.npz"))  # a state is not a part
+    assert store.open(["k"], True, messages.append) == [False]
+    assert "it holds something else" in messages[0]
     (tmp_path / "k.npz").rename(file)
     assert store.keeper("k", False, pytest.fail).saved is None
     assert store.keeper("k", True, pytest.fail).saved["y"].tolist() == [1, 1]
     file.write_bytes(b"")
-    assert store.keeper("k", True, said.append).saved is None
-    assert len(said) == 2
+    assert store.keeper("k", True, messages.append).saved is None
+    assert len(messages) == 2
 
 
 def test_a_keeper_saves_when_it_is_due(tmp_path):
@@ -167,7 +165,7 @@ def test_a_keeper_saves_when_it_is_due(tmp_path):
 )
 def test_a_state_of_another_form_is_not_taken(saved):
     state = {"y": np.zeros(2)}
-    with pytest.warns(RuntimeWarning, match="does not fit it, so it begins anew"):
+    with pytest.warns(RuntimeWarning, match="does not fit it, so the job starts over"):
         assert not Keeper(None, "k", saved).restore(state)
     assert state["y"].tolist() == [0, 0]
 

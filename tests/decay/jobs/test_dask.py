@@ -17,7 +17,7 @@ from helpers.small_studies import decay
 
 
 def cluster_of(workers):
-    """Processes, which their nannies start again when they are killed. Port 0 is any that is free."""
+    """Return a cluster whose nannies restart killed workers; port 0 is any free one."""
     return LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
     )
@@ -57,10 +57,10 @@ def test_a_killed_worker_only_delays(address, log, tmp_path):
     found = run(chore, jobs, dask=address, store=store, progress=kill)
     assert bits(found) == expected
     assert killed
-    assert len(ran(log)) > 6  # what the worker had not handed over was done again
+    assert len(ran(log)) > 6  # unfinished work of the killed worker is repeated
     assert calls == sorted(set(calls))
     assert calls[-1] == 60
-    assert any(done % 10 for done in calls)  # from inside jobs
+    assert any(done % 10 for done in calls)  # reported from inside jobs
     count = len(ran(log))
     assert bits(run(chore, jobs, store=store, resume=True)) == expected
     assert len(ran(log)) == count
@@ -76,7 +76,7 @@ def test_a_job_that_kills_every_worker_is_named(address, log, tmp_path):
     store = Store(tmp_path / "parts")
     with pytest.raises(
         WorkerLostError,
-        match=r"chore 1, that should die took 4 workers of the cluster with it.*[01] of 2 parts are kept",
+        match=r"chore 1, that should die killed 4 workers of the cluster.*[01] of 2 parts are kept",
     ):
         run(chore, chores(log, "work", "die"), dask=address, store=store)
 
@@ -111,7 +111,8 @@ def test_a_worker_with_another_version_is_refused(address, log, monkeypatch):
     monkeypatch.setattr(jobs, "part_key", lambda function, arguments: "another")
     with pytest.raises(
         UsageError,
-        match=r"the Dask worker at tcp://.* has another gatecheck, NumPy or Numba than this machine",
+        match=r"the Dask worker at tcp://.* has another gatecheck, NumPy or Numba "
+        "than this machine",
     ):
         run(chore, chores(log, "work"), dask=address)
 
@@ -141,7 +142,8 @@ def test_a_scheduler_that_goes_away_is_told(log, tmp_path, caplog):
 
         with pytest.raises(
             WorkerLostError,
-            match=r"the Dask scheduler at .* was lost before chore .*; [01] of 3 parts are kept in ",
+            match=r"the Dask scheduler at .* was lost before chore .*; "
+            r"[01] of 3 parts are kept in ",
         ):
             run(
                 chore,

@@ -1,6 +1,4 @@
-"""Jobs in processes: the same bits whoever does them, and what happens when one fails, a process is
-killed, or the user interrupts.
-"""
+"""Jobs in processes: equal bits, failures, killed processes and interruptions."""
 
 import os
 import signal
@@ -24,24 +22,24 @@ from helpers.paths import TESTS
 
 @pytest.fixture
 def log(tmp_path):
-    """Where chores leave their names."""
+    """Return the folder to which chores write their names."""
     folder = tmp_path / "log"
     folder.mkdir()
     return folder
 
 
 def same(found, expected):
-    """Bit for bit, types and names included."""
+    """Return whether results are equal bit for bit, types and names included."""
     return [{n: (a.dtype, a.shape, a.tobytes()) for n, a in r.items()} for r in found] == [
         {n: (a.dtype, a.shape, a.tobytes()) for n, a in r.items()} for r in expected
     ]
 
 
 def until(condition, seconds=20.0):
-    """Wait for it."""
+    """Wait until a condition is true."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
+        assert time.monotonic() < end, "the condition was not true in time"
         time.sleep(0.02)
 
 
@@ -50,7 +48,7 @@ WORDS = ("work",) * 5
 
 def test_results_do_not_depend_on_workers_order_threads_or_store(log, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")  # for the processes that start
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")  # for processes started later
     jobs = chores(log, *WORDS)
     with threadpool_limits(1):
         expected = [chore(job.arguments, lambda done, total: None, None) for job in jobs]
@@ -96,7 +94,7 @@ def test_an_exception_that_cannot_travel_is_told_in_words(log):
 @pytest.mark.parametrize(
     ("word", "how"),
     [
-        ("die", r"was ended by SIGKILL \(for want of memory, perhaps\)"),
+        ("die", r"was killed by SIGKILL \(perhaps out of memory\)"),
         ("exit", "ended before it was done, with status 7"),
     ],
 )
@@ -104,7 +102,7 @@ def test_a_process_that_is_lost_says_which_job_and_keeps_the_others(log, tmp_pat
     store = Store(tmp_path / "parts")
     with pytest.raises(
         WorkerLostError,
-        match=rf"the process at work on chore 2, that should {word}.* {how}.*; \d of 3 parts",
+        match=rf"the process running chore 2, that should {word}.* {how}.*; \d of 3 parts",
     ) as caught:
         run(chore, chores(log, "work", "work", word), workers=2, store=store)
     assert not alive(log)
@@ -145,12 +143,12 @@ def test_an_interruption_ends_the_processes_and_keeps_what_is_done(log, tmp_path
     )
     assert same(resumed, run(chore, jobs))
     assert len(list(log.iterdir())) - len(before) == 5 - kept + 5
-    assert calls[0] == 10 * kept  # what is kept counts as done
+    assert calls[0] == 10 * kept  # stored parts count as done
     assert calls[-1] == 50
 
 
 def test_processes_that_do_not_end_are_killed(log, monkeypatch):
-    """One that is stopped gets no further than SIGKILL."""
+    """A stopped process ends only by SIGKILL."""
     monkeypatch.setattr(local, "GRACE_S", 0.2)
 
     def stop(done, total, label):
@@ -207,11 +205,12 @@ def test_no_process_outlives_its_parent(log, number):
 def test_without_resume_parts_are_computed_anew_and_that_is_said(log, tmp_path):
     store, jobs = Store(tmp_path / "parts"), chores(log, "work", "work")
     run(chore, jobs, store=store)
-    run(chore, chores(log, "work", "work", "dawdle")[2:], store=store)  # of another sweep
+    run(chore, chores(log, "work", "work", "dawdle")[2:], store=store)  # another sweep
     assert len(list(store.folder.iterdir())) == 3
     with pytest.warns(
         RuntimeWarning,
-        match="holds 2 of the 2 parts of this sweep already; they are computed anew, since resume was not",
+        match="holds 2 of the 2 parts of this sweep already; "
+        "they are computed again, since resume was not",
     ):
         run(chore, jobs, store=store)
     assert ran(log) == [0, 0, 1, 1, 2]
@@ -237,7 +236,7 @@ def test_a_part_that_is_taken_away_while_it_is_needed_is_an_error(log, tmp_path)
     store = Store(tmp_path / "parts")
     results = run(chore, chores(log, "work"), store=store)
     store.clear()
-    with pytest.raises(UsageError, match="was taken away while the sweep ran"):
+    with pytest.raises(UsageError, match="was removed while the sweep ran"):
         results[0]
 
 

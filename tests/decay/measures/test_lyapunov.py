@@ -99,8 +99,9 @@ def problem(name, T, H=4, D=2, seed=3):
 
 
 def dense_jacobians(cell, params, x, state):
-    """All of them, by one-step tangents of a basis; these are held against complex steps in
-    test_profile.
+    """Return the Jacobians by one-step tangents of a basis.
+
+    Those are compared with complex steps in test_profile.
     """
     n, H = state.shape
     basis = np.eye(n * H).reshape(n * H, n, H).transpose(1, 0, 2)
@@ -123,7 +124,7 @@ def step_state(cell, params, x_t, state):
 
 
 def exact_log_singular(jacobians):
-    """Logs of the singular values of the product in a thousand digits and more."""
+    """Return the logs of the singular values of the product, by 1000 digits or more."""
     # two, as PᵀP is squared
     digits = 60 + 2 * int(sum(np.log10(np.linalg.cond(J)) for J in jacobians))
     with mpmath.workdps(digits):

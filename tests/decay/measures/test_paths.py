@@ -1,6 +1,4 @@
-"""Paths, input gradients and gates, each against a computation of its own, and all of them on one
-sweep.
-"""
+"""Paths, input gradients and gates against other computations, and in one sweep."""
 
 from __future__ import annotations
 
@@ -55,9 +53,7 @@ def test_the_cell_carries_a_gradient_at_chrono_biases():
 
 
 def step(cell, p, x, s, held):
-    """One step whose gates are those at the state `held`, or whose candidate is ("gates",
-    "candidate", "keep").
-    """
+    """Return one step whose gates or candidate see the state `held` instead of h."""
     names = {"gates": held[0], "candidate": held[0], "keep": s[0], **held[1]}
     a = x @ p["W"] + p["b"]
     if cell.kind == "rnn":
@@ -78,9 +74,7 @@ def step(cell, p, x, s, held):
 
 
 def dense(cell, p, x, s, path):
-    """∂s'/∂s by a complex step in which the uses of h that are not on the path see the state of the
-    run alone.
-    """
+    """Return ∂s'/∂s by a complex step, with uses of h off the path held constant."""
     cut = {
         "total": (),
         "keep": ("gates", "candidate"),
@@ -157,7 +151,7 @@ def test_an_input_that_nothing_sees_has_no_gradient():
 
 
 def gates_by_hand(cell, params, x, state):
-    """The sigmoid gates (T, H) by name in plain NumPy."""
+    """Return the sigmoid gates (T, H) by name, in plain NumPy."""
     values = {k: [] for k in cell.sigmoid_gates}
     for x_t in x:
         a = x_t @ params["W"] + params["b"] + state[0] @ params["U"]

@@ -1,6 +1,4 @@
-"""Truncated gradients against a closed form, against the kernels' gradients, and within their
-bound.
-"""
+"""Truncated gradients against a closed form, the kernels, and their bound."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ def truncate(cell, params, x, start, state=None, lags=None):
 
 
 def linear(w, T, state):
-    """h' = w h + 1 as a relu that is never off."""
+    """Truncate h' = w h + 1, as a relu that is always on."""
     params = {"W": np.zeros((1, 1)), "U": np.array([[w]]), "b": np.ones(1)}
     return truncate(
         RNN("relu"),
@@ -169,7 +167,7 @@ def test_a_gradient_of_exactly_zero_is_dropped_without_loss():
 def test_the_lags():
     assert spaced(10).tolist() == list(range(1, 10))
     assert spaced(10**6).size < 130
-    # up to the end; a quarter of ln 2, and roundings to whole steps
+    # a quarter of ln 2, and rounding to whole steps
     assert np.diff(np.log([*spaced(10**6)[64:], 10**6])).max() < 0.182
     with pytest.raises(InputError, match="rise from 1 to T = 5"):
         Truncation(

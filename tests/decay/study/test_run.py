@@ -1,4 +1,4 @@
-"""The headline table against the figures measured for this project, and what a sweep promises."""
+"""Headline table against earlier measurements, and properties of a sweep."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BARE = dict(measure=dict.fromkeys(("paths", "inputs", "gates", "truncation"), Fa
 
 @pytest.fixture(scope="module")
 def fading():
-    """Rows that fade in tens of steps need no 4000."""
+    """Return rows that fade in tens of steps, so that 1000 suffice."""
     rows = decay(("rnn",), ("uniform", "glorot_orthogonal"), steps=1000, seeds=SEEDS, **BARE).rows
     rows += decay(("gru",), ("uniform",), steps=1000, seeds=SEEDS, **BARE).rows
     rows += decay(("lstm",), ("uniform", "unit_forget_bias"), steps=1000, seeds=SEEDS, **BARE).rows
@@ -119,7 +119,7 @@ def test_every_quantity_is_in_the_result_unless_it_was_not_chosen():
 
 
 def test_a_path_starts_where_the_whole_does():
-    # All that a plain RNN's gradient has is the candidate.
+    # A plain RNN's gradient has the candidate alone.
     row = decay(("rnn",), ("uniform",), **SMALL | {"hidden": 4}).rows[0]
     assert row.paths["candidate"] == pytest.approx(row.paths["total"], abs=1e-12)
     assert row.paths["keep"][0] == -math.inf
@@ -152,9 +152,7 @@ def test_json_says_all_that_repeats_it():
 
 
 def use(monkeypatch, draw):
-    """Make an initialiser "mine" whose arrays are what `draw` makes of a generator, a name and a
-    shape.
-    """
+    """Add an initializer "mine" that calls `draw` with a generator, name and shape."""
     mine = lambda rng, cell, D, H: {
         name: draw(rng, name, shape) for name, shape in cell.param_shapes(D, H).items()
     }
@@ -220,7 +218,8 @@ def test_a_network_that_overflows_is_an_error(monkeypatch):
         ({"cells": ("gur",)}, "cell cannot be 'gur': there is no cell 'gur'; the cells are rnn"),
         (
             {"initialisers": ("unifrom",)},
-            "init cannot be 'unifrom': there is no initialiser 'unifrom'; the initialisers are uniform",
+            "init cannot be 'unifrom': there is no initializer 'unifrom'; "
+            "the initializers are uniform",
         ),
         ({"initialisers": ("chrono:1",)}, "Tmax above 2|TMAX above 2|greater than 2"),
         (

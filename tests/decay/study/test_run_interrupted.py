@@ -1,6 +1,4 @@
-"""Ctrl-C in the middle of ``gatecheck decay``, as a terminal sends it, and going on as the command
-says.
-"""
+"""Ctrl-C during ``gatecheck decay``, as a terminal sends it, and its resumption."""
 
 import os
 import re
@@ -28,7 +26,7 @@ SWEEP = "decay --cell lstm --cell rnn --init uniform --hidden 16 --inputs 2 --st
 
 
 def without_figures(patch):
-    """A figure takes longer than these sweeps."""
+    """Hide matplotlib: a figure takes longer than these sweeps."""
     for name in ["matplotlib", *(n for n in sys.modules if n.startswith("matplotlib."))]:
         patch.setitem(sys.modules, name, None)
 
@@ -45,7 +43,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """What a sweep writes that is never interrupted."""
+    """Return the output of a sweep that is never interrupted."""
     out = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         without_figures(patch)
@@ -56,7 +54,7 @@ def expected(tmp_path_factory):
 
 
 def processes(group):
-    """Those of a group that have not ended."""
+    """Return the processes of a group that have not ended."""
     listed = subprocess.run(
         ["ps", "-wwA", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True
     ).stdout
@@ -68,8 +66,9 @@ def processes(group):
 
 
 def interrupted(command, number):
-    """Send the signal to all processes of the command once a part is finished: its status, and what
-    it said.
+    """Send a signal to all processes of a command once a part is finished.
+
+    Returns its exit status and output.
     """
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     begun = subprocess.Popen(["gatecheck", *command.split()], start_new_session=True, **pipes)
@@ -79,11 +78,11 @@ def interrupted(command, number):
         assert time.monotonic() < end
         time.sleep(0.01)
     os.killpg(begun.pid, number)
-    said = begun.communicate(timeout=20)
+    output = begun.communicate(timeout=20)
     while processes(begun.pid):
         assert time.monotonic() < end
         time.sleep(0.02)
-    return begun.returncode, *said
+    return begun.returncode, *output
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -91,15 +90,16 @@ def test_what_is_done_is_kept_and_the_rest_ends_at_the_same_bytes(folder, expect
     status, out, errors = interrupted(f"{SWEEP} --workers {workers} --out mine", signal.SIGINT)
     assert status == 130
     assert out == ""
-    told = re.fullmatch(
-        r"gatecheck: interrupted; (\d) of 6 parts.* are kept in mine/parts; to go on: (gatecheck decay .* --resume)\n",
+    match = re.fullmatch(
+        r"gatecheck: interrupted; (\d) of 6 parts.* are kept in mine/parts; "
+        r"to continue: (gatecheck decay .* --resume)\n",
         errors.lstrip("\n"),
     )
-    assert told, errors
-    assert 1 <= int(told[1]) < 6
+    assert match, errors
+    assert 1 <= int(match[1]) < 6
     assert not (folder / "mine" / "decay.json").exists()
     assert all(file.suffix == ".npz" for file in (folder / "mine" / "parts").iterdir())
-    again = CliRunner().invoke(main, shlex.split(told[2])[1:])
+    again = CliRunner().invoke(main, shlex.split(match[2])[1:])
     assert again.exit_code == 0, again.output
     assert again.stderr == ""
     assert (folder / "mine" / "decay.json").read_bytes() == expected
@@ -121,7 +121,8 @@ def test_a_forgotten_resume_is_told(folder, expected):
     done = CliRunner().invoke(main, [*SWEEP.split(), "--out", "mine"])
     assert done.exit_code == 0
     assert done.stderr == (
-        "gatecheck: mine/parts holds 2 of the 6 parts of this sweep already; they are computed anew, since resume was not asked for\n"
+        "gatecheck: mine/parts holds 2 of the 6 parts of this sweep already; "
+        "they are computed again, since resume was not asked for\n"
     )
     assert (folder / "mine" / "decay.json").read_bytes() == expected
 
@@ -147,4 +148,4 @@ def test_a_lost_process_is_told_with_the_command_that_goes_on(monkeypatch):
     )
     assert done.exit_code == 3
     command = "gatecheck decay --cell rnn --out 'my folder' --workers 2 --resume"
-    assert done.output == f"gatecheck: it was killed; to go on: {command}\n"
+    assert done.output == f"gatecheck: it was killed; to continue: {command}\n"

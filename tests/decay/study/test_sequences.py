@@ -1,6 +1,4 @@
-"""Sequences from files: what is read is what was written, and whatever cannot be used is one line
-that says where.
-"""
+"""Sequences from files, and one-line errors that give the place of what is wrong."""
 
 from __future__ import annotations
 
@@ -170,7 +168,8 @@ def test_a_file_that_is_damaged_or_none(tmp_path, suffix):
         path.write_bytes(content)
         with pytest.raises(
             WeightsFileError,
-            match=rf"x{suffix} (is empty|is damaged, or not a NumPy|cannot be used: \w+ is cut off)",
+            match=rf"x{suffix} (is empty|is damaged, or not a NumPy"
+            r"|cannot be used: \w+ is cut off)",
         ):
             read_sequences(path, 3)
     path.unlink()
@@ -189,6 +188,7 @@ def test_windows_use_every_step_once_at_most_and_keep_the_order_of_time():
     for steps in (8, 0, -1):
         with pytest.raises(
             InputError,
-            match=f"have 7 steps a sequence, so {steps} steps cannot be cut from them: choose from 1 to 7",
+            match=f"have 7 steps a sequence, so {steps} steps cannot be cut from them: "
+            "choose from 1 to 7",
         ):
             windows(MANY, steps)

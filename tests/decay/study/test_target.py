@@ -1,6 +1,4 @@
-"""A network that is a target: its profile is by its own backward, and what is wrong with that is
-said beside it.
-"""
+"""Networks run by a target: profiles by its own backward, and notes on its errors."""
 
 import json
 
@@ -22,10 +20,14 @@ import numpy as np
 from gatecheck import Builtin
 
 class Leaky:
-    """A cell of its own: h' = a h + (1 - a) x W, so that a gradient is down by a each step, exactly."""
+    """Custom cell h' = a h + (1 - a) x W, whose gradient shrinks by exactly a at each step."""
     cell, keep = "custom", 0.9
     def example(self, rng):
-        return {"params": {"W": rng.standard_normal((3, 2))}, "x": rng.standard_normal((4, 3)), "h0": rng.standard_normal(2)}
+        return {
+            "params": {"W": rng.standard_normal((3, 2))},
+            "x": rng.standard_normal((4, 3)),
+            "h0": rng.standard_normal(2),
+        }
     def forward(self, params, x, h0):
         y, h = [], h0
         for x_t in x:
@@ -47,7 +49,7 @@ class NoGradient(Leaky):
     backward = None
 
 class Forgetful(Builtin):
-    """An LSTM whose backward halves what the cell state carries."""
+    """LSTM whose backward halves the gradient along the cell state."""
     def __init__(self):
         super().__init__("lstm")
     def backward(self, *given):
@@ -190,9 +192,21 @@ def test_the_users_own_sequences(folder):
         ('target = "builtin:lstm-layers2"', TargetError, "one layer in one direction"),
         ('target = "cells.py:Nobody"', TargetError, "no Nobody there"),
         ('target = "nothing"', UsageError, "should be written"),
-        ('target = "cells.py:Leaky"\ninit = "uniform"', UsageError, "draws its own parameters; leave init out"),
-        ('target = "builtin:rnn"\ninit = "chrono:10"', UsageError, "no gate that keeps the old state"),
-        ('target = "builtin:rnn"\nlayer = "a"', UsageError, r"line 5: network\[1\].layer is about a file of weights"),
+        (
+            'target = "cells.py:Leaky"\ninit = "uniform"',
+            UsageError,
+            "draws its own parameters; leave init out",
+        ),
+        (
+            'target = "builtin:rnn"\ninit = "chrono:10"',
+            UsageError,
+            "no gate that keeps the old state",
+        ),
+        (
+            'target = "builtin:rnn"\nlayer = "a"',
+            UsageError,
+            r"line 5: network\[1\].layer is about a file of weights",
+        ),
         ('target = 3', UsageError, r"line 4: network\[1\].target is 3, but should be a string"),
         ('target = "torch.nn:GRU"\nweights = "w.npz"\ncell = "gru"', WeightsFileError, "as a gru"),
     ],

@@ -1,4 +1,4 @@
-"""Kinds of decay: exact curves of each, noisy ones, and curves that nobody should put a name to."""
+"""Kinds of decay: exact curves, noisy ones, and curves of no kind."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_ground_truth_7_by_length():
 
 
 def noisy(rng, curve, seeds, sd, rate_sd=0.0):
-    """Seeds that scatter as a random walk of correlated steps and, if asked, each in its own rate."""
+    """Add a random walk of correlated steps for each seed, and scatter of the rate."""
     steps = np.diff(curve) * (1 + rate_sd * rng.standard_normal((seeds, 1)))
     noise = sd * rng.standard_normal((seeds, steps.shape[1]))
     noise[:, 1:] += 0.5 * noise[:, :-1]

@@ -1,6 +1,4 @@
-"""Closed forms, to the digits at which they were derived, and the edge against eigenvalues of a
-real network.
-"""
+"""Closed forms to known digits, and the edge against eigenvalues of a network."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Theory of gates and of wide networks against the digits derived for it, against samples and
-against networks.
-"""
+"""Theory of gates and wide networks, against known digits, samples and networks."""
 
 from __future__ import annotations
 
@@ -154,7 +152,7 @@ def test_a_wide_network_has_the_rate_of_its_mean_field(g, q_in):
     if not q_in:
         params["W"] = np.eye(H)  # a first kick, without which it stays dead
     rate, sd = measured(RNN(), params, x, T)
-    # decay.md has 0.01 at H = 1000; corrections fall as 1/H.
+    # The theory is within 0.01 at H = 1000; corrections fall as 1/H.
     assert rate == pytest.approx(mean_field(g, q_in).rate, abs=0.01 * 1000 / H + 4 * sd)
 
 

@@ -1,4 +1,4 @@
-"""Intervals that cover what they claim, order statistics, and levels read from a curve."""
+"""Coverage of intervals, order statistics, and levels read from a curve."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatecheck.decay.theory.statistics import batch_means, curve, first_lag, pro
 
 
 def correlated(rng, shape, memory=0.5):
-    """An autoregressive series of order one about -0.3, as local exponents are."""
+    """Return a correlated series about -0.3, like local exponents."""
     noise = rng.standard_normal(shape)
     for k in range(1, shape[-1]):
         noise[..., k] += memory * noise[..., k - 1]
@@ -28,7 +28,7 @@ def test_batch_means_cover_and_a_fitted_line_does_not():
         covered += abs(mean + 0.3) < student.ppf(0.975, freedom) * error
         line = linregress(np.arange(n), np.cumsum(local))
         fitted += abs(line.slope + 0.3) < student.ppf(0.975, n - 2) * line.stderr
-    # decay.md saw 91-96 % and 3-8 %; ± 4 standard errors of a share of 300.
+    # 91-96 % and 3-8 % are known; ± 4 standard errors of a share of 300.
     assert (
         0.91 - 4 * math.sqrt(0.91 * 0.09 / runs)
         < covered / runs

@@ -1,4 +1,4 @@
-"""Gradients on a task's own sequences, of networks whose gradients are known on paper."""
+"""Gradients on a task's own sequences, for networks with closed-form gradients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_before_and_after_are_not_mixed_up(name):
     assert found.needed == lag
     assert found.before.shape == found.after.shape
     assert found.after.shape[0] == 3
-    assert found.after.shape[1] > lag  # in this many draws some sentence has the longest clause
+    assert found.after.shape[1] > lag  # some of this many sentences have the longest clause
     for curve, keep in ((found.before, 0.5), (found.after, 0.9)):
         np.testing.assert_allclose(
             curve,

@@ -1,5 +1,6 @@
-"""Gates against kernels and plain arithmetic; the story against networks that are built to act it
-out, or to break it.
+"""Gates against kernels and plain arithmetic, and the story about them.
+
+Networks are built to follow the story, or to break it.
 """
 
 from __future__ import annotations
@@ -50,10 +51,11 @@ def test_gates_are_those_that_made_the_output(name):
 
 
 def actor(cell, latch=40.0):
-    """Unit 0 writes the number of a noun unless unit 1 is set, which any comma sets; both keep with
-    σ(10) or more.
+    """Return the parameters of a network that follows the story.
 
-    What unit 0 of an LSTM holds does not show in h. Unit 2 never writes, and so keeps best.
+    Unit 0 writes the number of a noun unless unit 1 is set, which any comma sets; both keep with
+    σ(10) or more. The content of unit 0 of an LSTM does not show in h. Unit 2 never writes, and so
+    keeps best.
     """
     write, new = ("z", "n") if cell.kind == "gru" else ("i", "g")
     params = {

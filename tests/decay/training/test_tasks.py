@@ -1,6 +1,4 @@
-"""The tasks against their closed forms, and the sentences against a grammar that is written down a
-second time.
-"""
+"""Tasks against closed forms, and sentences against a second grammar."""
 
 from __future__ import annotations
 
@@ -46,8 +44,8 @@ def test_copying_asks_for_each_symbol_a_lag_later():
     np.testing.assert_array_equal(batch.target[recall], tokens[:3])
     # nothing else depends on the symbols
     assert (tokens[3:] == np.array([4, 4, 4, 4, 4, 5, 4, 4, 4])[:, None]).all()
-    # A predictor that knows the frequencies and no more: its loss is the entropy, here that of
-    # 12,000 draws (relative error about 1e-4).
+    # The loss of a predictor that knows only the frequencies is the entropy, here of 12,000 draws
+    # (relative error about 1e-4).
     p = np.bincount(tokens[:3].ravel(), minlength=4) / tokens[:3].size
     assert -(p * np.log(p)).sum() == pytest.approx(task.baseline, rel=1e-3)
     assert task.baseline == math.log(4)

@@ -1,4 +1,4 @@
-"""The trainer: its gradient against oracles, its optimiser against the paper, and that it learns."""
+"""Training: gradients against oracles, the optimizer against the paper, learning."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_it_learns_what_is_near(cell, start, task):
 
 def test_accuracy_counts_sums_that_are_close():
     batch = ADDING.draw(np.random.default_rng(0), 4000, 5)
-    # Who always says 1 is right within 0.04 with probability 1 - 0.96². Four standard errors.
+    # A constant 1 is right within 0.04 with probability 1 - 0.96². Four standard errors.
     assert training._accuracy(ADDING, batch, np.ones((6, 4000, 1))) == pytest.approx(
         0.0784, abs=4 * math.sqrt(0.0784 / 4000)
     )
@@ -171,7 +171,7 @@ def test_a_loss_that_is_no_number_names_the_update():
     [
         ({"task": "parity"}, UsageError, "there is no task 'parity'"),
         ({"cell": "lstm-peepholes"}, UsageError, "training knows the cells"),
-        ({"start": "zeros"}, UsageError, "there is no initialiser 'zeros'"),
+        ({"start": "zeros"}, UsageError, "there is no initializer 'zeros'"),
         ({"cell": "rnn", "start": "chrono:9"}, UsageError, "has no gate that keeps"),
         (
             {"start": uniform(np.random.default_rng(0), as_cell("gru"), 3, 8)},

@@ -1,4 +1,4 @@
-"""Trainings as jobs of a study, and what several come to."""
+"""Trainings as jobs of a study, and their summaries."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_training_says_what_was_trained_and_how_far_it_reached(found):
     assert (adding.findings, adding.sentence) == ((), None)
     assert "tells the subject's number in" in agreement.findings[0]
     assert len(agreement.findings) == 3
-    assert len(plain.findings) == 1  # it has no gates to tell of
+    assert len(plain.findings) == 1  # it has no gates
 
 
 def test_the_story_is_one_sentence_with_the_gates_at_each_word(found):

@@ -1,5 +1,6 @@
-"""An LSTM in column vectors, as courses have it: x is (n_x, m, T_x), and one matrix on [a_prev;
-x_t] a gate.
+"""An LSTM in column vectors, as in courses.
+
+x is (n_x, m, T_x), and each gate has one matrix on [a_prev; x_t].
 """
 
 import numpy as np

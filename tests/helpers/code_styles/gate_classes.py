@@ -1,4 +1,4 @@
-"""An LSTM with a class for each gate, which remembers what its backward needs."""
+"""An LSTM with a class for each gate, which stores values for its backward."""
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class GateByGate:
         return gates | {"cell": made("cell", np.tanh, lambda v: 1 - v * v)}
 
     def _one(self, gates, x, h, c):
-        """One row of the batch, step by step."""
+        """Yield the states of one row of the batch, step by step."""
         steps = []
         for x_t in x:
             i, f, o, g = (gates[k](x_t, h) for k in ("input", "forget", "output", "cell"))

@@ -1,5 +1,6 @@
-"""A minimal gated unit (Zhou et al. 2016) that returns its last state only: a cell of its own, with
-its own example.
+"""A minimal gated unit (Zhou et al. 2016) that returns its last state only.
+
+It is a custom cell with its own example.
 """
 
 import numpy as np

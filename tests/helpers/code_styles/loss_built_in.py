@@ -1,5 +1,6 @@
-"""A character model with its loss built in: a plain RNN, a softmax, and gradients that are perhaps
-clipped, as is often copied.
+"""A character model with its loss built in: a plain RNN and a softmax.
+
+Its gradients are perhaps clipped, as in often copied code.
 """
 
 import numpy as np

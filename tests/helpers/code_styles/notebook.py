@@ -1,4 +1,4 @@
-"""A GRU as notebooks have it: one array a gate, a loop, and nothing said about any convention."""
+"""A GRU as in notebooks: one array per gate, a loop, and no declared convention."""
 
 import numpy as np
 

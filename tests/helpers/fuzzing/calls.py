@@ -1,4 +1,4 @@
-"""Public calls that are right, and what is put in the place of one argument of theirs."""
+"""Correct public calls, and wrong values for one argument of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORWARD = {"params": dict(CASE.params), **{k: CASE[k] for k in ("x", "h0", "c0")
 
 
 class Odd:
-    """Whatever is asked of it fails, as it may with an object of somebody else's."""
+    """An object whose methods raise, as a third party's may."""
 
     def __repr__(self):
         return "Odd()"

@@ -1,5 +1,6 @@
-"""Every file that gatecheck reads: good ones to begin with, how they are damaged, and how they are
-read.
+"""Every file format that gatecheck reads.
+
+For each: valid files, ways to damage them, and how they are read.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ class Format(NamedTuple):
     Attributes
     ----------
     name
-        Of the file, in a folder of its own.
+        Name of the file, in a separate folder.
     seeds
-        Makes good ones.
+        Function that makes valid files.
     damage
-        In which ways, of tests/helpers/fuzzing/mutations.py.
+        Kinds of damage, of tests/helpers/fuzzing/mutations.py.
     read
-        Reads it: an error of ours, or nothing.
+        Function that reads it: an error of ours, or nothing.
     inner
-        Whether the error is about the bytes, and who reads the file says which one it is.
+        Whether the error is about the bytes, so that the caller names the file.
     """
 
     name: str
@@ -61,7 +62,7 @@ SIZES = Sizes(T=3, B=2, D=3, H=4)
 
 
 def arrays(kind):
-    """A layer as PyTorch names it."""
+    """Return a layer as PyTorch names it."""
     case = draw(as_cell(kind), SIZES, seed=0, dtype="float32")
     G = len(case.cell.gates)
     shapes = {
@@ -74,7 +75,7 @@ def arrays(kind):
 
 
 def weights(suffix):
-    def made(folder):
+    def make(folder):
         out = []
         for kind in ("rnn", "lstm"):
             path = folder / f"seed{suffix}"
@@ -82,7 +83,7 @@ def weights(suffix):
             out.append(path.read_bytes())
         return out
 
-    return made
+    return make
 
 
 def write_weights(path, named, kind):
@@ -96,8 +97,8 @@ def write_weights(path, named, kind):
         case ".pt":
             import torch
 
-            held = {k: torch.from_numpy(a.copy()) for k, a in named.items()}
-            torch.save(held, path, _use_new_zipfile_serialization=kind == "lstm")
+            tensors = {k: torch.from_numpy(a.copy()) for k, a in named.items()}
+            torch.save(tensors, path, _use_new_zipfile_serialization=kind == "lstm")
         case ".h5":
             import h5py
 
@@ -116,16 +117,16 @@ def write_weights(path, named, kind):
                 kind.upper(), ["X", "W", "R"], ["Y"], name="rnn", hidden_size=4
             )
             pairs = (("ih", "W"), ("hh", "R"))
-            own = [
+            initializers = [
                 onnx.numpy_helper.from_array(named[f"net.weight_{k}_l0"][None], name)
                 for k, name in pairs
             ]
-            ends = [
+            values = [
                 onnx.helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, None) for k in "XY"
             ]
             onnx.save(
                 onnx.helper.make_model(
-                    onnx.helper.make_graph([node], "g", ends[:1], ends[1:], own)
+                    onnx.helper.make_graph([node], "g", values[:1], values[1:], initializers)
                 ),
                 path,
             )
@@ -184,15 +185,15 @@ def part(folder):
 
 
 def read_part(path):
-    said = []
-    Store(path.parent).open([KEY], True, said.append)
-    if said:
-        raise UsageError(" ".join(said))
+    messages = []
+    Store(path.parent).open([KEY], True, messages.append)
+    if messages:
+        raise UsageError(" ".join(messages))
     Store(path.parent).get(KEY)
 
 
 def exported(folder):
-    """A folder of vectors with one case of an LSTM, made once."""
+    """Export a folder of vectors with one case of an LSTM, once."""
     if not (folder / "v").exists():
         export(folder / "v", readme=lambda manifest: "", cells=["lstm"], cases=1)
     return folder / "v"
@@ -230,13 +231,13 @@ def answers(folder):
 
 @np.errstate(all="ignore")
 def read_answer(path):
-    """As ``gatecheck vectors check`` does, up to the judgement."""
+    """Read an answer as ``gatecheck vectors check`` does, up to the judgement."""
     case = draw(LSTM(), SIZES, seed=0, dtype="float32")
     expected = {k: np.zeros((3, 2)) for k in ("y", "hT", "cT", "dW")}
     try:
         check._read_answer(path.parents[1], path.name, entry("json", b""), case, expected)
     except CaseFileError as error:
-        if "has shape" not in str(error):  # as that of a good one
+        if "has shape" not in str(error):  # like that of a valid one
             raise
 
 

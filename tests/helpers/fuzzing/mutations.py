@@ -1,5 +1,6 @@
-"""Ways to damage a file, or to write one that would do harm: each takes the bytes of a good one,
-and a source of chance.
+"""Ways to damage a file, or to write one that would do harm.
+
+Each takes the bytes of a valid file, and a random generator.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ NUMBERS = [np.nan, np.inf, -np.inf, 3e38, 1e-45, 0.0]
 
 
 class Evil:
-    """Would leave a file behind where it is unpickled."""
+    """An object that would leave a file behind if it is unpickled."""
 
     def __reduce__(self):
         return open, (TRACE, "w")
@@ -110,11 +111,11 @@ def word(data, rng, seeds):
 
 
 def line(data, rng, seeds):
-    """A line twice, gone, or moved."""
+    """Return the data with a line doubled, removed or moved."""
     lines = data.splitlines(keepends=True)
     at = rng.randrange(len(lines))
-    taken = lines[at] if rng.random() < 0.5 else lines.pop(at)
-    lines.insert(rng.randrange(len(lines) + 1), taken if rng.random() < 0.8 else b"")
+    chosen = lines[at] if rng.random() < 0.5 else lines.pop(at)
+    lines.insert(rng.randrange(len(lines) + 1), chosen if rng.random() < 0.8 else b"")
     return b"".join(lines)
 
 
@@ -123,18 +124,18 @@ TEXT = (*BLIND, word, word, line)
 
 
 def several(kinds, data, rng, seeds):
-    """One to three of these kinds of damage."""
+    """Return the data with one to three of these kinds of damage."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         if data:
             data = rng.choice(kinds)(data, rng, seeds)
     return data
 
 
-# ---- inside of archives, where a checksum would hide what is done to bytes
+# ---- inside archives, where a checksum would hide changed bytes
 
 
 def npy(array, shape=None, descr=None):
-    """A .npy, perhaps with a header that lies."""
+    """Return a ``.npy``, perhaps with a false header."""
     file = io.BytesIO()
     header = {
         "descr": descr or np.lib.format.dtype_to_descr(array.dtype),
@@ -147,12 +148,12 @@ def npy(array, shape=None, descr=None):
 
 @functools.cache
 def bomb(size):
-    """Zeros: small in an archive."""
+    """Return zeros, which are small in an archive."""
     return npy(np.zeros(size, "i1"))
 
 
 def odd_array(rng):
-    """An array that is not what anybody expects."""
+    """Return an array that no reader expects."""
     plain = (
         np.arange(12)
         .reshape(4, 3)
@@ -205,7 +206,7 @@ def odd_array(rng):
 
 
 def member(data, rng, seeds):
-    """An archive with something done to one of its files."""
+    """Return an archive with one of its files changed."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = [(info.filename, archive.read(info)) for info in archive.infolist()]
@@ -238,7 +239,7 @@ def member(data, rng, seeds):
         for name, content in files:
             info = zipfile.ZipInfo(name)
             info.compress_type = archive.compression
-            archive.NameToInfo.pop(info.filename, None)  # no warning of a name that is there twice
+            archive.NameToInfo.pop(info.filename, None)  # avoids the warning of a duplicate name
             archive.writestr(info, content)
     return out.getvalue()
 
@@ -246,20 +247,20 @@ def member(data, rng, seeds):
 ARCHIVE = (*BLIND, *(member,) * len(BLIND))
 
 
-# ---- inside of texts that have a structure
+# ---- inside structured text
 
 
 def tree(data, rng, seeds):
-    """JSON with something else in one place."""
+    """Return JSON with something else in one place."""
     try:
         root = json.loads(data)
     except (ValueError, RecursionError):
         return data
-    at, places = root, []
-    while isinstance(at, (dict, list)) and at:
-        key = rng.choice(list(at) if isinstance(at, dict) else range(len(at)))
-        places.append((at, key))
-        at = at[key]
+    node, places = root, []
+    while isinstance(node, (dict, list)) and node:
+        key = rng.choice(list(node) if isinstance(node, dict) else range(len(node)))
+        places.append((node, key))
+        node = node[key]
     if not places:
         return data
     holder, key = rng.choice(places)
@@ -290,7 +291,7 @@ def tree(data, rng, seeds):
 
 
 def header(data, rng, seeds):
-    """safetensors with something else in its header, which stays as long as it says."""
+    """Return safetensors with a changed header of consistent length."""
     length = struct.unpack("<Q", data[:8])[0] if len(data) > 8 else 0
     text = data[8 : 8 + length]
     new = (

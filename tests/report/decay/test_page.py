@@ -1,6 +1,4 @@
-"""A decay study's table, pictures, page and Markdown say what the result says, and stand what a
-result may hold.
-"""
+"""Decay reports: table, figures, page and Markdown of any result."""
 
 from __future__ import annotations
 
@@ -73,7 +71,7 @@ def trained():
 
 @pytest.fixture(scope="module")
 def whole(study, trained):
-    """Everything that a study may hold."""
+    """Return a study with everything that it may hold."""
     return replace(
         study,
         training=(trained,),
@@ -84,12 +82,12 @@ def whole(study, trained):
 
 @pytest.fixture(scope="module")
 def drawn(whole):
-    """The pictures of it, which take long."""
+    """Draw the figures, which takes long, once."""
     return pictures(whole)
 
 
 def dead(row):
-    """The row with a gradient of exactly zero from lag 1 on."""
+    """Return the row with a gradient of exactly zero from lag 1 on."""
     zero = Curve(*(((NEVER,) * len(row.lags),) * 3))
     nothing = dict(
         rate=NEVER,

@@ -1,5 +1,6 @@
-"""What Flax's own ``RNN`` adds to its cells: directions in time, axes, lengths; and defaults that
-an audit has to know of.
+"""Options of Flax's ``RNN``, and defaults of its cells that affect an audit.
+
+The options are directions in time, axes, and lengths.
 """
 
 import importlib
@@ -46,7 +47,7 @@ def test_reverse_and_batch_first(module, options, ragged):
 
 
 def test_flax_leaves_the_padding_of_its_outputs_as_it_comes():
-    """As it documents; so an audit sets it to zero, lest its meaning be judged."""
+    """Flax documents this; so an audit sets the padding to zero."""
     x, lengths = np.ones((4, 2, 3), np.float32), np.array([4, 2], np.int32)
     module = linen.RNN(
         linen.GRUCell(5, recurrent_kernel_init=jax.nn.initializers.normal()), time_major=True
@@ -59,7 +60,7 @@ def test_flax_leaves_the_padding_of_its_outputs_as_it_comes():
 
 
 def test_a_simple_cell_of_nnx_computes_in_float32_unless_it_is_told_otherwise():
-    zero = nnx.initializers.zeros_init()  # the usual ones take seconds to compile
+    zero = nnx.initializers.zeros_init()  # the default initializers take seconds to compile
     given = {
         "param_dtype": jax.numpy.float64,
         "kernel_init": zero,
@@ -76,7 +77,7 @@ def test_a_simple_cell_of_nnx_computes_in_float32_unless_it_is_told_otherwise():
 
 
 def test_a_gru_of_nnx_has_no_bias_inside_the_reset():
-    """Its docstring has one (b_hn), its code has not; Linen's has."""
+    """Its docstring has one (b_hn), its code does not; Linen's has one."""
     zero = nnx.initializers.zeros_init()
     module = nnx.GRUCell(2, 3, kernel_init=zero, recurrent_kernel_init=zero, rngs=nnx.Rngs(0))
     assert module.dense_h.bias is None

@@ -1,4 +1,4 @@
-"""A user's own function in JAX: right ones pass, wrong ones do not, whatever their layout."""
+"""A user's function in JAX: right ones pass, wrong ones fail, in any layout."""
 
 import sys
 from dataclasses import replace
@@ -47,7 +47,7 @@ def gru_of_lengths(params, x, h0, lengths=None):
 
 
 def rnn_in_columns(params, x, h0):
-    """States (H, B), x (B, T, D)."""
+    """An RNN with states (H, B) and x (B, T, D)."""
 
     def step(h, x_t):
         h = jnp.tanh(params["W"].T @ x_t + params["U"].T @ h + params["b"][:, None])
@@ -72,7 +72,7 @@ RIGHT = {
 ABSENT = [(), ("h0",), ("dy",), ("h0", "dhT")]
 
 
-# Compiled as XLA does it by default, each takes four times as long.
+# With XLA's default options each takes four times as long to compile.
 @pytest.mark.parametrize(
     ("name", "absent"),
     [(name, k) for name in RIGHT for k in ABSENT if not (name == "xla" and k)],
@@ -233,7 +233,7 @@ def test_compiled_programs_do_not_pile_up(monkeypatch):
     assert counts[3] > counts[0]
 
 
-# ---- elsewhere than on a CPU
+# ---- accelerators
 
 
 def test_on_an_accelerator_products_are_made_in_full(monkeypatch):

@@ -1,5 +1,6 @@
-"""The cells of Flax, Equinox and Haiku are the equations, on random asymmetric weights; under a
-convention slightly wrong they are not.
+"""The cells of Flax, Equinox and Haiku equal the equations, on random weights.
+
+Under a slightly wrong convention they do not.
 """
 
 import importlib
@@ -44,14 +45,14 @@ def adapted(module, name, cell=None, **options):
 
 
 def expressed(implementation, case):
-    """The case without what the convention has no place for, which is zero there."""
+    """Return the case with zeros where the convention has no place for an array."""
     return case.having(
         **{k: np.zeros_like(case[k]) for k in implementation.convention.absent(implementation.cell)}
     )
 
 
 def compared(implementation, case):
-    """The evidence that outputs and every gradient that there is are those of the equations."""
+    """Return the evidence that outputs and gradients equal those of the equations."""
     budget = case_budget(case)
     absent = {f"d{k}" for k in implementation.convention.absent(implementation.cell)}
     expected = {k: v for k, v in budget.exact.items() if k not in absent}
@@ -60,10 +61,9 @@ def compared(implementation, case):
 
 @pytest.mark.parametrize(("module", "name", "cell"), EVERY, ids=[":".join(of) for of in EVERY])
 def test_every_cell_is_the_equations(module, name, cell):
-    """With and without initial states, with lengths where it takes them, with c's cotangent alone,
-    and of no steps at all.
+    """With and without initial states, with lengths, with dcT alone, without steps.
 
-    Each shape is compiled, so a cell that differs in an activation alone is tried on one.
+    Each shape is compiled, so a cell that differs only in an activation is tried on one.
     """
     implementation = subject(adapted(module, name, cell))
     made = [("float32", {"ragged": "lengths" in implementation.abilities})]
@@ -85,8 +85,9 @@ def test_every_cell_is_the_equations(module, name, cell):
 
 
 def test_the_tangent_is_that_of_the_equations():
-    """By central differences of the reference, whose error is far below the first digits that a
-    wrong tangent changes.
+    """By central differences of the reference.
+
+    Their error is far below the first digits that a wrong tangent changes.
     """
     implementation = subject(adapted("haiku", "GRU"))
     at, along = (
@@ -166,8 +167,9 @@ CLAIMS = [
         "activations_are_accurate",
     ),
 ]
-"""What an adapter of its own may get wrong. All properties are tried on a function in JAX, in
-test_jax.py, which goes through the same.
+"""Properties that an adapter may break.
+
+All properties are tried on a function in JAX in test_jax.py, which uses the same code.
 """
 
 
@@ -181,7 +183,7 @@ test_jax.py, which goes through the same.
     ],
 )
 def test_a_cell_passes(module, name, monkeypatch):
-    # each shape is compiled: `gatecheck audit` takes a minute
+    # Each shape is compiled: `gatecheck audit` takes a minute.
     monkeypatch.setitem(runner.PROFILES, "quick", 2)
     result = audit(adapted(module, name), profile="quick", only=CLAIMS)
     assert result.verdict == "pass", [
@@ -216,7 +218,8 @@ def test_all_of_them_are_audited_where_they_are_installed():
             "flax.linen",
             "Dense",
             None,
-            "flax.linen:Dense is not a recurrent class that gatecheck knows; those are SimpleCell, GRUCell",
+            "flax.linen:Dense is not a recurrent class that gatecheck knows; those are "
+            "SimpleCell, GRUCell",
         ),
         ("flax.nnx", "MGUCell", None, "flax.nnx:MGUCell is not a recurrent class"),
         ("flax.linen", "GRUCell", "gru-before", "flax.linen:GRUCell cannot be a gru-before"),

@@ -1,6 +1,4 @@
-"""Keras's recurrent classes pass; what its options do, where its outputs go under a mask, and what
-its convention is.
-"""
+"""Keras's recurrent classes pass; and facts that the adapter relies on."""
 
 import os
 import subprocess
@@ -35,7 +33,7 @@ def not_passed(result):
 
 
 def in_float32(layer):
-    """The layer in float32 alone, where nothing that concerns lengths is expected to fail."""
+    """Return the layer in float32 only, where properties of lengths should hold."""
     layer.dtypes, layer.expected_failures = ("float32",), REFUSALS
     return layer
 
@@ -89,9 +87,7 @@ CLAIMS = [
     ],
 )
 def test_a_network_passes(name, cell, monkeypatch):
-    """Layers in turn, Keras's own stack of cells, its Bidirectional, and rows of different lengths
-    under a mask.
-    """
+    """Layers in turn, Keras's stack of cells, its Bidirectional, lengths as a mask."""
     monkeypatch.setitem(runner.PROFILES, "quick", 4)
     result = audit(in_float32(adapt(name, cell)), profile="quick", only=CLAIMS)
     assert result.verdict == "pass", not_passed(result)
@@ -141,8 +137,9 @@ OPTIONS = [
     ("name", "cell", "options"), OPTIONS, ids=lambda v: v if isinstance(v, str) else "-".join(v)
 )
 def test_an_option_passes(name, cell, options, monkeypatch):
-    """Another activation, loop, implementation or direction; dropout, which rests outside of
-    training.
+    """Another activation, loop, implementation or direction; and dropout.
+
+    Dropout is inactive outside of training.
     """
     monkeypatch.setitem(runner.PROFILES, "quick", 4)
     result = audit(in_float32(Layer(name, as_cell(cell), **options)), profile="quick", only=CLAIMS)
@@ -170,7 +167,7 @@ def test_the_hard_sigmoid_is_a_sixth_and_a_half():
     np.testing.assert_allclose(got, np.clip(a / 6 + 0.5, 0, 1), rtol=0, atol=np.finfo(float).eps)
 
 
-# ---- the convention, with nothing of the adapter's
+# ---- the convention, without the adapter
 
 DIRECT = [
     "rnn",
@@ -191,7 +188,7 @@ def layer_name(cell):
 
 
 def direct(cell):
-    """The layer as a user makes it, with its variables by the names of the convention."""
+    """Return a layer as users make it, and its variables by the convention's names."""
     more = {
         "rnn": {"activation": cell.activation},
         "lstm": {},
@@ -210,7 +207,7 @@ def direct(cell):
 
 @pytest.mark.parametrize("cell", [as_cell(name) for name in DIRECT], ids=str)
 def test_the_entry_reproduces_keras(cell):
-    """Gate order, polarity, the two biases, axes, the order of states, directions side by side."""
+    """Gate order, polarity, the two biases, axes, order of states, both directions."""
     case = draw(cell, SIZES, seed=3, dtype="float64")
     layer, variables = direct(cell)
     spelled = CONVENTIONS["keras"].spell(cell, case.params)
@@ -243,8 +240,8 @@ def test_the_entry_reproduces_keras(cell):
     got |= {f"d{k}": v for k, v in gradients.items()}
     want = run(equations(cell), dict(case.arrays))
     assert got.keys() == want.keys()
-    # Two runs over six contracting steps: some tens of roundings of the largest entry, which are
-    # float32's where the adapter says so.
+    # Two runs over six contracting steps: some tens of roundings of the largest entry, in float32
+    # where the adapter declares only that.
     rounding = 1e-13 if "float64" in adapt(layer_name(cell), cell).dtypes else 1e-5
     for name in want:
         np.testing.assert_allclose(
@@ -300,11 +297,11 @@ def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
     assert all(np.any(got[k]) for k in ("dW", "dU", "dx"))
 
 
-# ---- Keras itself: what the adapter relies on, and what it goes around
+# ---- Keras itself: facts that the adapter relies on or works around
 
 
 def layer_of(kind, **options):
-    """A layer with weights that are the same in each that is made so, and x ``(2, 4, 3)``."""
+    """Return a layer, with the same weights each time, and x ``(2, 4, 3)``."""
     rng = np.random.default_rng(5)
     layer = getattr(keras.layers, kind)(2, return_sequences=True, return_state=True, **options)
     x = rng.standard_normal((2, 4, 3)).astype("float32")
@@ -329,8 +326,9 @@ def test_the_refusal_of_an_empty_sequence_is_keras_own(kind):
 
 @KINDS
 def test_a_mask_repeats_the_last_output_or_gives_zero(kind):
-    """And before the first step that counts an output is zero whatever the initial state; the state
-    is held in any case.
+    """Before the first unmasked step an output is zero, whatever the initial state.
+
+    The state is held in any case.
     """
     mask = torch.tensor([[False, True, False, False], [True, True, True, True]])
     layer, x = layer_of(kind)
@@ -339,7 +337,7 @@ def test_a_mask_repeats_the_last_output_or_gives_zero(kind):
     one, *after_one = outputs(layer, x[:1, 1:2], initial_state=[s[:1] for s in states])
     np.testing.assert_array_equal(y[0], np.stack([np.zeros(2), y[0, 1], y[0, 1], y[0, 1]]))
     for got, want in zip([y[:1, 1:2], *(s[:1] for s in final)], [one, *after_one], strict=True):
-        # another loop runs without a mask: roundings of numbers up to 1
+        # Another loop runs without a mask: roundings of numbers up to 1.
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
     zeroed, _ = layer_of(kind, zero_output_for_mask=True)
     np.testing.assert_array_equal(
@@ -356,7 +354,7 @@ def test_going_backwards_leaves_outputs_as_they_were_made(kind):
 
 @KINDS
 def test_a_stateful_layer_goes_on_where_it_ended(kind):
-    """Two halves are the whole, though no state is handed over; after a reset it begins anew."""
+    """Two parts are the whole, without passing a state; a reset starts again."""
     (stateless, x), (stateful, _) = layer_of(kind), layer_of(kind, stateful=True)
     whole = outputs(stateless, x)
     for _ in range(2):
@@ -364,17 +362,18 @@ def test_a_stateful_layer_goes_on_where_it_ended(kind):
         for got, want in zip(
             [np.concatenate([first[0], second[0]], 1), *second[1:]], whole, strict=True
         ):
-            # products of matrices of other heights: roundings of numbers up to 1
+            # Products of matrices of other heights: roundings of numbers up to 1.
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
         assert abs(outputs(stateful, x)[0] - whole[0]).max() > 1e-2, (
-            "it has not begun anew by itself"
+            "it has started again by itself"
         )
         stateful.reset_state()
 
 
 def test_the_unit_forget_bias_is_an_initial_value_and_nothing_else():
-    """It stands in the bias that is read and learned; a layer without it and of the same weights is
-    the same function.
+    """It is part of the trainable bias.
+
+    A layer without it and of the same weights is the same function.
     """
     H, built = 2, {}
     for unit in (True, False):
@@ -414,8 +413,9 @@ def test_lengths_hold_in_float32(name, cell, monkeypatch):
 
 
 def test_keras_multiplies_float64_in_float32():
-    """keras-team/keras#23704. When this fails, `ROUNDED` and what is said of dtypes in the adapter
-    can go.
+    """keras-team/keras#23704.
+
+    When this fails, `ROUNDED` and the adapter's choice of dtypes can be removed.
     """
     a = np.random.default_rng(0).standard_normal((3, 3))
     got = keras.ops.matmul(torch.from_numpy(a), torch.from_numpy(a))
@@ -431,7 +431,7 @@ def test_keras_multiplies_float64_in_float32():
 
 
 def test_in_float64_pytorch_takes_the_slope_of_a_hard_sigmoid_from_float32():
-    """Why a cell with hard gates is not audited in float64 on PyTorch."""
+    """The reason why a cell with hard gates is not audited in float64 on PyTorch."""
     a = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     keras.activations.hard_sigmoid(a).backward()
     assert a.grad.item() == float(np.float32(1 / 6)) != 1 / 6
@@ -439,8 +439,9 @@ def test_in_float64_pytorch_takes_the_slope_of_a_hard_sigmoid_from_float32():
 
 
 def test_a_stack_that_is_left_to_rnn_rounds_float64_to_float32():
-    """Why the adapter makes StackedRNNCells itself: RNN gives it the default dtype, whatever its
-    own and that of the cells.
+    """The reason why the adapter makes StackedRNNCells itself.
+
+    RNN gives it the default dtype, whatever its own and that of the cells.
     """
     cells = [keras.layers.GRUCell(2, dtype="float64") for _ in range(2)]
     left = keras.layers.RNN(cells, dtype="float64")
@@ -465,9 +466,11 @@ from gatecheck.targets.adapters.keras import adapt
 from gatecheck.auditing import exploring, runner
 runner.PROFILES["quick"] = 2
 claims = ["forward_within_budget", "gradients_within_budget", "lengths_within_budget"]
-for name, cell, more in [("GRU", None, ["empty_sequence", "empty_batch"]), ("LSTM", "lstm-bidirectional", [])]:
+empty = ["empty_sequence", "empty_batch"]
+for name, cell, more in [("GRU", None, empty), ("LSTM", "lstm-bidirectional", [])]:
     result = runner.audit(adapt(name, cell), profile="quick", only=claims + more)
-    assert result.verdict == "pass", [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    failed = [p for p in result.properties if p.outcome not in ("passed", "skipped")]
+    assert result.verdict == "pass", failed
     assert result.versions["jax"] and adapt(name, cell).dtypes == ("float32",)
 try:
     keras.layers.SimpleRNN(2, dtype="float64")(np.ones((1, 3, 2)))
@@ -490,7 +493,10 @@ def test_on_jax_it_passes_as_well():
 
 
 def test_a_backend_without_gradients_is_refused_and_left_out():
-    code = "from gatecheck.targets import loading\nloading.ADAPTERS = {'keras.layers': loading.ADAPTERS['keras.layers']}\n"
+    code = (
+        "from gatecheck.targets import loading\nloading.ADAPTERS = "
+        "{'keras.layers': loading.ADAPTERS['keras.layers']}\n"
+    )
     code += "assert not any('keras' in name for name, _ in loading.installed())\n"
     done = python(
         code + "from gatecheck.cli import main\nmain(['audit', 'keras.layers:GRU'])", "numpy"
@@ -506,7 +512,8 @@ def test_a_backend_without_gradients_is_refused_and_left_out():
         (
             "Dense",
             None,
-            "keras.layers:Dense is not a recurrent class that gatecheck knows; those are SimpleRNN, GRU, LSTM",
+            "keras.layers:Dense is not a recurrent class that gatecheck knows; those are "
+            "SimpleRNN, GRU, LSTM",
         ),
         ("Cell", None, "not a recurrent class"),
         ("GRU", "lstm", "keras.layers:GRU cannot be a lstm"),

@@ -1,5 +1,6 @@
-"""Functions in shared libraries: right ones pass, faulty ones fail, and the header means what the
-adapter does.
+"""Functions in shared libraries: right ones pass, faulty ones fail.
+
+The header and the adapter agree.
 """
 
 import ctypes
@@ -15,7 +16,10 @@ from gatecheck.kernels import Builtin
 from gatecheck.targets.adapters import library as adapter
 from gatecheck.targets.loading import LIBRARY, load
 
-FORWARD = '#include "gatecheck.h"\n#include <stddef.h>\nGATECHECK_EXPORT int f(const struct gatecheck_call *call) {{ {} }}\n'
+FORWARD = (
+    '#include "gatecheck.h"\n#include <stddef.h>\nGATECHECK_EXPORT int f(const struct '
+    "gatecheck_call *call) {{ {} }}\n"
+)
 INFO = (
     FORWARD.format("return !call;") + "GATECHECK_EXPORT const char *f_info(void) { return TEXT; }\n"
 )
@@ -81,7 +85,7 @@ def test_what_is_not_written_is_nan(library):
 
 
 def test_complex_arrays_are_never_passed(library):
-    """The ABI has no word for them: sixteen bytes would be read as eight."""
+    """The ABI has no complex dtype: sixteen bytes would be read as eight."""
     found, case = load(f"{library('cells.c')}:gru"), random_case("gru", 0)
     arguments = found.arguments(case)
     with pytest.raises(
@@ -111,7 +115,7 @@ def test_a_changed_argument_is_found(library):
 
 
 def test_the_struct_is_that_of_the_header(library):
-    """Field by field: where each is, and how large the whole."""
+    """Offsets of all fields and the size of the whole."""
     structs = {"gatecheck_call": adapter.CallStruct, "gatecheck_param": adapter.Param}
     wanted, printed = [], []
     for name, struct in structs.items():
@@ -121,13 +125,19 @@ def test_the_struct_is_that_of_the_header(library):
             f"sizeof(struct {name})",
             *(f"offsetof(struct {name}, {field})" for field in fields),
         ]
-    source = f'#include "gatecheck.h"\n#include <stddef.h>\nGATECHECK_EXPORT long at[] = {{GATECHECK_ABI, {", ".join(printed)}}};\n'
+    source = (
+        '#include "gatecheck.h"\n#include <stddef.h>\nGATECHECK_EXPORT long at[] = '
+        f"{{GATECHECK_ABI, {', '.join(printed)}}};\n"
+    )
     at = (ctypes.c_long * (len(wanted) + 1)).in_dll(ctypes.CDLL(str(library(source))), "at")
     assert list(at) == [adapter.ABI, *wanted]
 
 
 def test_what_a_library_says_of_itself(library):
-    text = r'GATECHECK_INFO "cell gru\ndtypes float32\noptions batch_first\nsize B 1\nabilities bitwise\nexpected_failure empty_batch see x\n"'
+    text = (
+        r'GATECHECK_INFO "cell gru\ndtypes float32\noptions batch_first\nsize B 1'
+        r'\nabilities bitwise\nexpected_failure empty_batch see x\n"'
+    )
     found = load(f"{library(INFO.replace('TEXT', text))}:f")
     assert (found.cell.name, found.convention.name, found.dtypes) == (
         "gru",
@@ -149,7 +159,7 @@ def test_what_a_library_says_of_itself(library):
         (r'GATECHECK_INFO "cell gru\nconvention x\n"', "there is no convention 'x'"),
         (
             r'GATECHECK_INFO "cell gru\ncolour red\n"',
-            "describes itself by 'colour red', but should by cell, convention",
+            "describes itself by 'colour red', but should use cell, convention",
         ),
         (r'GATECHECK_INFO "cell gru\ndtypes complex128\n"', "by 'dtypes complex128', but"),
         (r'GATECHECK_INFO "cell gru\nabilities backward\n"', r"abilities \(lengths, bitwise\)"),

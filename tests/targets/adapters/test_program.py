@@ -1,4 +1,4 @@
-"""Programs: right ones pass, faulty ones fail, and hostile ones give a clear error soon."""
+"""Programs: right ones pass, faulty ones fail, hostile ones give a clear error."""
 
 import shlex
 import sys
@@ -37,7 +37,7 @@ while True:
     what, dtype, T, B, D, H = request()
     y = f"array y {dtype} {T} {B} {H}\\n".encode() + b"\\0" * (int(T) * int(B) * int(H) * 8)
 """
-"""A program that describes itself; what it does with a request is to be appended, indented."""
+"""A program that describes itself; indented code for requests is appended."""
 
 
 def random_case(cell, seed, sizes=(5, 3, 2, 4)):
@@ -51,7 +51,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def program(tmp_path):
-    """The target of a program in Python."""
+    """Return the target of a program in Python."""
 
     def make(source):
         (tmp_path / "program.py").write_text(source)
@@ -110,7 +110,7 @@ def test_the_values_arrive(compiled):
         (
             "1 / 0",
             TargetCrashError,
-            "ended with status 1 .*; its last words: ZeroDivisionError: division by zero$",
+            "ended with status 1 .*; its last line: ZeroDivisionError: division by zero$",
         ),
         ("import os; os.kill(os.getpid(), 11)", TargetCrashError, "was killed by SIGSEGV before"),
         (
@@ -121,13 +121,13 @@ def test_the_values_arrive(compiled):
         (
             "while True: print('y')",
             ContractError,
-            "answers describe by more than 100 lines, of which the first is 'y'",
+            "answers describe with more than 100 lines, of which the first is 'y'",
         ),
         ("print('y' * 10**7)", ContractError, "a line of more than 4096 bytes, which begins b'yyy"),
         (
             "import os\nwhile True: os.write(1, bytes(range(256)))",
             ContractError,
-            "answers describe by",
+            "answers describe with",
         ),
         (
             "import sys; sys.stdout.buffer.write(bytes(range(128, 256)) + b'\\nend\\n')",
@@ -148,10 +148,15 @@ def test_a_program_that_does_not_describe_itself(program, source, error, message
         (
             "say('debug: here\\n')",
             ContractError,
-            "answers forward by 'debug: here', but should by 'array NAME DTYPE …' or 'end'",
+            "answers forward with 'debug: here', but should answer with 'array NAME DTYPE …' or "
+            "'end'",
         ),
         ("say('end\\n')", ContractError, "answers forward without y, hT"),
-        ("say('array z float64 1\\n')", ContractError, "answers forward by z, but should by y, hT"),
+        (
+            "say('array z float64 1\\n')",
+            ContractError,
+            "answers forward with z, but should answer with y, hT",
+        ),
         (
             "say('array y int32 1 1 1\\n')",
             ContractError,
@@ -162,8 +167,8 @@ def test_a_program_that_does_not_describe_itself(program, source, error, message
             ContractError,
             r"y has shape \(\d+, \d+\), but should have shape \(",
         ),
-        ("say(y + b'no line\\n')", ContractError, "answers forward by 'no line'"),
-        ("say(y + y)", ContractError, "answers forward by y twice"),
+        ("say(y + b'no line\\n')", ContractError, "answers forward with 'no line'"),
+        ("say(y + y)", ContractError, "answers forward with y twice"),
         (
             "say('refused no such size\\n')",
             TargetCrashError,
@@ -189,19 +194,19 @@ def test_a_program_that_does_not_describe_itself(program, source, error, message
         (
             "sys.stderr.write('x' * 10**6 + '\\nthe end\\n\\n'); sys.exit(1)",
             TargetCrashError,
-            "its last words: the end$",
+            "its last line: the end$",
         ),
         (
             "sys.stderr.write('why\\n'); sys.stderr.flush(); say('oh\\n'); time.sleep(60)",
             ContractError,
-            "'oh', .*; its last words: why$",
+            "'oh', .*; its last line: why$",
         ),
     ],
 )
 def test_a_program_that_answers_wrongly(program, answer, error, message):
     found = load(program(f"{READ}    {answer}\n"))
     start = time.monotonic()
-    for _ in range(2):  # it is started again, and out of step with nothing
+    for _ in range(2):  # it is started again, and answers are in step
         with pytest.raises(error, match=message) as caught:
             found.forward(random_case("rnn", 0))
         assert type(caught.value) is error
@@ -226,7 +231,9 @@ def test_a_program_that_hangs_is_ended_and_in_the_end_not_asked_again(program, m
             match=r"did not answer forward within 0.5 s \(an answer must be flushed\)",
         ):
             found.forward(random_case("rnn", 0))
-    with pytest.raises(TargetCrashError, match="left 3 requests unanswered and is not asked again"):
+    with pytest.raises(
+        TargetCrashError, match="left 3 requests unanswered and is not called again"
+    ):
         found.forward(random_case("rnn", 0))
 
 

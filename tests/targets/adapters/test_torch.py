@@ -1,6 +1,4 @@
-"""PyTorch's recurrent classes pass; the same classes under a convention that is slightly wrong do
-not.
-"""
+"""PyTorch's recurrent classes pass; under a slightly wrong convention they do not."""
 
 from dataclasses import replace
 from types import MappingProxyType
@@ -37,7 +35,7 @@ def test_every_class_passes(name, cell, monkeypatch):
 
 
 class BatchFirst:
-    """torch.nn.LSTM(batch_first=True), called as its users do."""
+    """``torch.nn.LSTM(batch_first=True)``, called as its users do."""
 
     cell, convention, options = "lstm", "pytorch", MappingProxyType({"batch_first": True})
     expected_failures = MappingProxyType(REFUSALS)
@@ -86,7 +84,7 @@ NETWORK_CLAIMS = [
     ["lstm-layers2-bidirectional", "gru-bidirectional", "rnn-relu-layers3", "lstm-proj2-layers2"],
 )
 def test_a_network_passes(cell):
-    """Layers, directions, a projection, and rows of different lengths as a packed sequence."""
+    """Layers, directions, a projection, and lengths as a packed sequence."""
     kind = as_cell(cell).kind.upper()
     result = audit(adapt(kind, cell), profile="quick", only=NETWORK_CLAIMS)
     assert result.verdict == "pass", [
@@ -165,7 +163,8 @@ def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
         (
             "Linear",
             None,
-            "torch.nn:Linear is not a recurrent class that gatecheck knows; those are RNN, GRU, LSTM",
+            "torch.nn:Linear is not a recurrent class that gatecheck knows; those are RNN, GRU, "
+            "LSTM",
         ),
         ("Cell", None, "not a recurrent class"),
         ("GRU", "lstm", "torch.nn:GRU cannot be a lstm"),
@@ -221,7 +220,7 @@ def test_a_device_that_is_not_here(device, error, message):
 
 
 class Fake:
-    """A GPU: arrays stay where they are, and what is asked of it is kept."""
+    """A fake GPU: arrays stay where they are, and allocations on it are recorded."""
 
     def __init__(self, monkeypatch, lacks=()):
         self.made, zeros = [], torch.zeros
@@ -248,7 +247,7 @@ def test_a_gpu_is_tried_with_real_numbers_and_declared_with_what_it_has(monkeypa
 
 
 def test_arrays_go_to_the_device_and_results_come_back(monkeypatch):
-    """Also what is made on the way: a module's own weights, and states that are absent."""
+    """Also arrays made inside: a module's own weights, and absent states."""
     Fake(monkeypatch)
     layer, moved, come_back = adapt("LSTM", device="cuda"), [], []
     to, cpu, make = torch.Tensor.to, torch.Tensor.cpu, layer._make
@@ -267,17 +266,17 @@ def test_arrays_go_to_the_device_and_results_come_back(monkeypatch):
     case = draw(as_cell("lstm"), Sizes(4, 3, 2, 5), seed=8, dtype="float32").having(c0=None)
     results = subject(layer).run(case)
     assert all(how == ("cuda",) for how in moved)
-    # x, h0 and four parameters, twice; and three cotangents
+    # x, h0 and four parameters, twice; and three cotangents.
     assert len(moved) == 2 * 6 + 3
     assert sorted(come_back) == sorted(
         [(4, 3, 5), (3, 5), (3, 5), (20, 2), (20, 5), (20,), (20,), (4, 3, 2), (3, 5)]
     )
-    assert [d.type for d in made] == ["cpu", "cpu"]  # that of x, which has not really moved
+    assert [d.type for d in made] == ["cpu", "cpu"]  # the device of x, which has not really moved
     assert agree(case.cell, results, case_budget(case).exact, case_budget(case).tolerance).judged
 
 
 def test_tf32_is_off_while_it_computes_and_then_as_it_was(monkeypatch):
-    """cuDNN would use it by default, and a budget speaks of IEEE float32."""
+    """cuDNN would use it by default, and budgets assume IEEE float32."""
     seen, call = [], torch.nn.GRU.forward
     flags = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [f.allow_tf32 for f in flags]

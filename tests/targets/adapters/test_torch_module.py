@@ -1,5 +1,6 @@
-"""Modules of a user's own: PyTorch's layers inside, or a cell written by hand, with parameters of
-any name.
+"""A user's own modules, with parameters of any name.
+
+They wrap PyTorch's layers, or compute a cell by hand.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ ONLY = [
 
 
 class Encoder(nn.Module):
-    """A layer of PyTorch's, batch first, wrapped."""
+    """A wrapped layer of PyTorch, batch first."""
 
     cell = "lstm"
 
@@ -35,8 +36,9 @@ class Encoder(nn.Module):
 
 
 class ByHand(nn.Module):
-    """A GRU that resets before the product, with one linear map on [h, x] for the gates and one for
-    the candidate.
+    """A GRU that resets before the product.
+
+    It has one linear map on [h, x] for the gates and one for the candidate.
     """
 
     cell = "gru"
@@ -60,7 +62,7 @@ class ByHand(nn.Module):
 
 
 class Wrong(nn.Module):
-    """No cell that there is."""
+    """A module that computes no known cell."""
 
     cell = "rnn"
 
@@ -91,7 +93,8 @@ def test_a_module_passes_in_the_convention_that_is_found(make, found):
 def test_a_module_that_is_wrong_is_no_convention():
     with pytest.raises(
         TargetError,
-        match=r"no convention .* explains it, nor one with a fault; if it is meant to be right, declare its",
+        match=r"no convention .* explains it, nor one with a fault; "
+        r"if it is meant to be right, declare its",
     ):
         audit(adapt(Wrong), profile="quick", only=ONLY)
 
@@ -99,7 +102,8 @@ def test_a_module_that_is_wrong_is_no_convention():
 def test_a_module_in_a_file(tmp_path):
     path = tmp_path / "net.py"
     path.write_text(
-        "from torch import nn\nclass Net(nn.Module):\n def __init__(self, i, h):\n  super().__init__()\n  self.r = nn.GRU(i, h)\n"
+        "from torch import nn\nclass Net(nn.Module):\n def __init__(self, i, h):\n  "
+        "super().__init__()\n  self.r = nn.GRU(i, h)\n"
         " def forward(self, x, h=None):\n  return self.r(x, h)\n"
     )
     result = audit(load(f"{path}:Net", cell="gru"), profile="quick", only=ONLY)
@@ -122,7 +126,7 @@ class Stateless(nn.Module):
 
 
 BAD = [
-    (Argumentless, None, "it is made as Argumentless(input_size, hidden_size)"),
+    (Argumentless, None, "it is constructed as Argumentless(input_size, hidden_size)"),
     (
         Stateless,
         None,

@@ -1,4 +1,4 @@
-"""A recurrent node of an ONNX file as an implementation."""
+"""Recurrent nodes of ONNX files as implementations."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ SUFFIX = ".onnx"
 
 
 def adapted(engine: Engine, name: str, cell: str | None) -> Layer:
-    """An operator by its name, as ``LSTM``, or a node of a file, as ``model.onnx:NODE``; a file
-    with one recurrent node needs no name.
+    """Return an operator such as ``LSTM``, or a node such as ``model.onnx:NODE``.
 
-    A node without a name goes by that of its first output; one in a subgraph has the name of the
-    node that it is in before its own.
+    A file with one recurrent node needs no name of the node. A node without a name has that of its
+    first output; a node in a subgraph has the name of the node that contains it before its own.
 
     Raises
     ------
     UsageError
         If there is no such operator or node, several to choose from, or it is another cell than the
-        one asked for.
+        requested one.
     TargetError
-        If the file is none, is damaged, has no weights for the node, or the node computes no cell
-        of gatecheck's.
+        If there is no such file, it is damaged, has no weights for the node, or the node computes
+        no cell of gatecheck's.
     """
     path, found, node = name.partition(f"{SUFFIX}:")
     if not found and not name.endswith(SUFFIX):
@@ -44,8 +43,8 @@ def adapted(engine: Engine, name: str, cell: str | None) -> Layer:
     if chosen not in nodes:
         raise UsageError(f"{file} has no recurrent node {chosen}; it has {listed}")
     label = f"{file}:{chosen}"
-    own = read_node(label, *nodes[chosen], Path(file).parent)
-    made = Layer(engine, own, label)
-    if cell is not None and as_cell(cell) != made.cell:
-        raise UsageError(f"{label} is a {made.cell}; --cell {cell} does not apply to it")
-    return made
+    content = read_node(label, *nodes[chosen], Path(file).parent)
+    implementation = Layer(engine, content, label)
+    if cell is not None and as_cell(cell) != implementation.cell:
+        raise UsageError(f"{label} is a {implementation.cell}; --cell {cell} does not apply to it")
+    return implementation

@@ -1,4 +1,4 @@
-"""ONNX's RNN, GRU and LSTM, each as the one node of a model of its own, for whatever runs ONNX."""
+"""ONNX's RNN, GRU and LSTM, each as a model of one node, for any ONNX engine."""
 
 from __future__ import annotations
 
@@ -35,24 +35,22 @@ Feeds = dict[str, Array]
 Run = Callable[[Feeds], Sequence[Array]]
 
 KEPT = 64
-"""How many models with their weights an implementation keeps: many properties ask about the same
-case.
-"""
+"""Maximum number of cached models: many properties use the same case."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Something that runs ONNX.
+    """An engine that runs ONNX.
 
     Attributes
     ----------
     name, packages
-        For messages, and whose versions a report gives.
+        Name for messages, and packages whose versions a report gives.
     dtypes
-        In which it computes the three.
+        The dtypes in which it computes the three operators.
     load
-        From a model to a function of its inputs, by name, that returns its outputs in order. It
-        raises whatever it likes.
+        Function from a model to a function of its inputs, by name, that returns its outputs in
+        order. It may raise any exception.
     refusals
         By operator, the properties that it is documented not to have, each with the reason and its
         source.
@@ -66,22 +64,23 @@ class Engine:
 
 
 class Layer:
-    """A node as an implementation. Its weights are constants of the model, as in a file, and what
-    is zero is left out.
+    """A node as an implementation.
+
+    Its weights are constants of the model, as in a file; weights that are zero are left out.
 
     Parameters
     ----------
     engine
-        What runs it.
+        The engine that runs it.
     node
         The node.
     name
-        For messages.
+        Name for messages.
 
     Raises
     ------
     TargetError
-        If no cell is what it computes, or the engine does not take it.
+        If the node computes no known cell, or the engine does not support it.
     """
 
     convention = "onnx"
@@ -118,15 +117,14 @@ class Layer:
         dtype = weights["W"].dtype.name
         if dtype not in self.engine.dtypes:
             raise TargetError(
-                f"{name} is of {dtype}, but {self.engine.name} computes a {self.node.op} in {' and '.join(self.engine.dtypes)}"
+                f"{name} is of {dtype}, but {self.engine.name} computes a {self.node.op} "
+                f"in {' and '.join(self.engine.dtypes)}"
             )
         self.dtypes = (dtype,)
         self.own_weights = coupled(weights) if self.cell.coupled else dict(weights)
 
     def _admits(self, name: str) -> None:
-        """That the engine takes the node at all, so that a refusal is said once rather than by
-        every property.
-        """
+        """Check that the engine supports the node, once rather than in every property."""
         H, dirs = 2, self.cell.directions
         gates = GATES[self.node.op]
         shapes = {"W": (dirs, gates * H, 1), "R": (dirs, gates * H, H)} | (
@@ -194,7 +192,7 @@ class Layer:
         c0: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
-        """(y, hT) or (y, hT, cT)."""
+        """Return (y, hT) or (y, hT, cT)."""
         given = uncoupled(params) if self.cell.coupled else params
         constants = {k: v for k, v in given.items() if k in ("W", "R") or v.any()}
         feeds = {"X": x} | ({} if lengths is None else {"sequence_lens": lengths.astype(np.int32)})
@@ -219,25 +217,26 @@ class Layer:
 
 
 def layer(engine: Engine, name: str, cell: str | None) -> Layer:
-    """The operator of that name as an implementation.
+    """Return an operator, by its name, as an implementation.
 
     Raises
     ------
     UsageError
-        If there is no such operator, or it cannot be the cell that is asked for.
+        If there is no such operator, or it cannot be the requested cell.
     TargetError
-        If the engine does not take it.
+        If the engine does not support it.
     """
     if name not in FUNCTIONS:
         raise UsageError(
-            f"{engine.name}:{name} is not an operator that gatecheck knows; those are {', '.join(FUNCTIONS)}"
+            f"{engine.name}:{name} is not an operator that gatecheck knows; "
+            f"those are {', '.join(FUNCTIONS)}"
         )
     chosen = as_cell(cell or name.lower())
     node = node_of(name, chosen)
     try:
-        can = cell_of(node) == chosen
+        possible = cell_of(node) == chosen
     except (TargetError, KeyError):
-        can = False
-    if not can:
+        possible = False
+    if not possible:
         raise UsageError(f"{engine.name}:{name} cannot be a {chosen}")
     return Layer(engine, node, f"{engine.name}:{name} as a {chosen}")

@@ -24,21 +24,25 @@ TARGETS = [
     ("LSTM", None),
     ("LSTM", "lstm-peepholes"),
 ]
-"""Operators and, where an operator can be more than one cell, which; it refuses every activation of
-an RNN but tanh and affine.
+"""Operators, each with its cell where an operator can be more than one.
+
+The evaluator refuses every activation of an RNN but tanh and affine.
 """
 
-NO_STEPS = "ONNX's reference evaluator refuses T = 0 (onnx/reference/ops/op_{}.py: _run_forward stacks the steps, of which NumPy needs one)"
+NO_STEPS = (
+    "ONNX's reference evaluator refuses T = 0 "
+    "(onnx/reference/ops/op_{}.py: _run_forward stacks the steps, of which NumPy needs one)"
+)
 
 
 def _load(model: Any) -> Run:
     evaluator = ReferenceEvaluator(model)
 
     def run(feeds: Feeds) -> Sequence[Array]:
-        # its sigmoid is 1 / (1 + exp(-a)), whose overflow is its right result
+        # Its sigmoid is 1 / (1 + exp(-a)), which is right even if exp overflows.
         with np.errstate(over="ignore"):
-            got: Sequence[Array] = evaluator.run(None, feeds)
-        return got
+            outputs: Sequence[Array] = evaluator.run(None, feeds)
+        return outputs
 
     return run
 
@@ -53,7 +57,8 @@ ENGINE = Engine(
 
 
 def adapt(name: str, cell: str | None = None) -> Layer:
-    """An operator, or a node in a file, run by the reference evaluator; see
-    :func:`gatecheck.targets.adapters.onnx.models.adapted`.
+    """Return an operator, or a node in a file, run by the reference evaluator.
+
+    See :func:`gatecheck.targets.adapters.onnx.models.adapted`.
     """
     return adapted(ENGINE, name, cell)

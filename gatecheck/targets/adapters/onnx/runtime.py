@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU."""
+"""The engine ONNX Runtime, on the CPU."""
 
 from __future__ import annotations
 
@@ -30,17 +30,22 @@ TARGETS = [
     ),
     *(("LSTM", None), ("LSTM", "lstm-peepholes"), ("LSTM", "lstm-coupled")),
 ]
-"""Operators and, where an operator can be more than one cell, which."""
+"""Operators, each with its cell where an operator can be more than one."""
 
 ZEROED = (
-    "ONNX Runtime returns zero states for T = 0 on purpose (microsoft/onnxruntime#749: no calculation for sequence length 0; "
+    "ONNX Runtime returns zero states for T = 0 on purpose "
+    "(microsoft/onnxruntime#749: no calculation for sequence length 0; "
     "#28052: it zero-fills Y and Y_h)"
 )
 
 _CHILD = """
 import json, sys, numpy, onnxruntime
-feeds = {name: numpy.zeros(shape, dtype) for name, (shape, dtype) in json.loads(sys.argv[1]).items()}
-onnxruntime.InferenceSession(sys.stdin.buffer.read(), providers=["CPUExecutionProvider"]).run(None, feeds)
+arrays = json.loads(sys.argv[1]).items()
+feeds = {name: numpy.zeros(shape, dtype) for name, (shape, dtype) in arrays}
+session = onnxruntime.InferenceSession(
+    sys.stdin.buffer.read(), providers=["CPUExecutionProvider"]
+)
+session.run(None, feeds)
 """
 
 _FATAL = 4
@@ -50,7 +55,7 @@ def _load(model: Any) -> Run:
     options = onnxruntime.SessionOptions()
     # Cases are small: on a busy machine a second thread costs ten times what it saves.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = _FATAL  # what it refuses is an exception too
+    options.log_severity_level = _FATAL  # a refusal raises an exception too
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -58,8 +63,8 @@ def _load(model: Any) -> Run:
     def run(feeds: Feeds) -> Sequence[Array]:
         if not feeds["X"].size:
             _survives(model, feeds)
-        got: Sequence[Array] = session.run(None, feeds)
-        return got
+        outputs: Sequence[Array] = session.run(None, feeds)
+        return outputs
 
     return run
 
@@ -68,10 +73,10 @@ _DEATHS: dict[Any, str | None] = {}
 
 
 def _survives(model: Any, feeds: Feeds) -> None:
-    """That a call without steps or rows returns: 1.32 ends the process on some (std::terminate),
-    which a caller cannot catch.
+    """Check that a call without steps or rows returns.
 
-    So each kind of such a call is first tried in a process of its own.
+    In version 1.32 some such calls end the process (std::terminate), which a caller cannot catch.
+    So each kind of such a call is first tried in a separate process.
     """
     (node,) = model.graph.node
     attributes = (
@@ -90,10 +95,12 @@ def _survives(model: Any, feeds: Feeds) -> None:
             capture_output=True,
             check=False,
         )
-        said = child.stderr.decode(errors="replace").strip().splitlines()
-        # A negative status is a signal; whatever else went wrong there is raised here again.
+        lines = child.stderr.decode(errors="replace").strip().splitlines()
+        # A negative status is a signal; any other error is raised again by the call here.
         _DEATHS[kind] = (
-            (said[-1] if said else f"signal {-child.returncode}") if child.returncode < 0 else None
+            (lines[-1] if lines else f"signal {-child.returncode}")
+            if child.returncode < 0
+            else None
         )
     if (death := _DEATHS[kind]) is not None:
         raise RuntimeError(f"ONNX Runtime would end the process: {death}")
@@ -109,7 +116,8 @@ ENGINE = Engine(
 
 
 def adapt(name: str, cell: str | None = None) -> Layer:
-    """An operator, or a node in a file, run by ONNX Runtime; see
-    :func:`gatecheck.targets.adapters.onnx.models.adapted`.
+    """Return an operator, or a node in a file, run by ONNX Runtime.
+
+    See :func:`gatecheck.targets.adapters.onnx.models.adapted`.
     """
     return adapted(ENGINE, name, cell)

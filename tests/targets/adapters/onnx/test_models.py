@@ -1,5 +1,6 @@
-"""Recurrent nodes in ONNX files: found wherever they are, audited with their own weights, and an
-error in one line for all else.
+"""Recurrent nodes in ONNX files are found and audited with their own weights.
+
+Any other file is an error in one line.
 """
 
 import numpy as np
@@ -28,7 +29,7 @@ def spelled(cell, dtype="float32", D=D, seed=0):
 
 
 def node(op, name, weights, x="X", outputs=None, **attributes):
-    """A node, and its weights as initialisers whose names begin with its own."""
+    """Return a node, and its weights as initializers whose names begin with its own."""
     inputs = [
         x,
         *(f"{name}.{k}" for k in ("W", "R", "B")),
@@ -62,8 +63,9 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def two(folder):
-    """A file as an exporter would write it: an LSTM with peepholes that runs backwards, and upon it
-    a GRU in both directions.
+    """Write a file as an exporter would: a reversed LSTM, then a bidirectional GRU.
+
+    The LSTM has peepholes.
     """
     squeeze = (
         helper.make_node("Squeeze", ["enc.Y", "axes"], ["H"]),
@@ -102,9 +104,7 @@ def test_the_weights_are_those_in_the_file(two):
 
 
 def test_a_node_that_is_wrong_for_its_own_weights_fails(two):
-    """The file says that the input and the forget gate are one, which the reference evaluator does
-    not look at.
-    """
+    """The file couples two gates, which the reference evaluator ignores."""
     weights = uncoupled(spelled("lstm-coupled"))
     weights["W"][:, 2 * H : 3 * H] = 1
     onnx.save(model(node("LSTM", "enc", weights, input_forget=1)), "coupled.onnx")
@@ -132,7 +132,8 @@ def test_nodes_in_subgraphs_and_functions_are_found(folder):
         "If", ["which"], ["Z"], name="if", then_branch=branch, else_branch=branch
     )
     layer = helper.make_function(
-        "mine", "Layer", ["X", "W", "R", "B"], ["Y"], [helper.make_node("RNN", ["X", "W", "R", "B"], ["Y"], name="r", hidden_size=H)],
+        "mine", "Layer", ["X", "W", "R", "B"], ["Y"],
+        [helper.make_node("RNN", ["X", "W", "R", "B"], ["Y"], name="r", hidden_size=H)],
         [helper.make_opsetid("", 17)],
     )  # fmt: skip
     call = helper.make_node("Layer", ["X", "w", "r", "b"], ["L"], domain="mine")

@@ -1,5 +1,6 @@
-"""ONNX's operators by ONNX Runtime and by the reference evaluator: which bits of the convention
-hold, and what each is known not to do.
+"""ONNX's operators in ONNX Runtime and in the reference evaluator.
+
+Every part of the convention holds, and known failures of each engine are listed.
 """
 
 import sys
@@ -40,7 +41,7 @@ CELLS = [
     ),
     *("lstm", "lstm-peepholes", "lstm-bidirectional", "lstm-peepholes-bidirectional"),
 ]
-"""What both compute."""
+"""Cells that both engines compute."""
 RUNTIME = [
     *(
         "rnn-relu",
@@ -53,7 +54,7 @@ RUNTIME = [
     ),
     *("lstm-coupled", "lstm-peepholes-coupled", "lstm-peepholes-coupled-bidirectional"),
 ]
-"""What ONNX Runtime computes and the reference evaluator ignores or refuses."""
+"""Cells that ONNX Runtime computes and the reference evaluator ignores or refuses."""
 LENGTHS = {"lengths_within_budget", "rows_end_at_their_lengths", "padding_is_not_seen"}
 
 
@@ -65,8 +66,9 @@ def made(engine, cell, **attributes):
 
 
 def judged(implementation, *, ragged=False, absent=(), seed=8):
-    """The evidence that it computes its cell, from one case in each dtype that can tell: sizes
-    distinct and nothing zero.
+    """Return the evidence that an implementation computes its cell.
+
+    It is from one conclusive case per dtype: distinct sizes and nothing zero.
     """
     implementation = subject(implementation)
     seen = []
@@ -138,7 +140,7 @@ def test_a_wrong_convention_fails(engine, cell, wrong):
 
 
 def test_input_forget_is_a_coupled_cell():
-    """In ONNX Runtime f = 1 - i, which is ours with the negated weights of f in the place of i."""
+    """In ONNX Runtime f = 1 - i: our coupled cell, with f's weights negated for i."""
     arrays = {
         k: np.random.default_rng(0).standard_normal(s)
         for k, s in {"W": (2, 6, 5), "R": (2, 6, 2), "B": (2, 12), "P": (2, 4)}.items()
@@ -162,10 +164,12 @@ FOUND = {
     ("onnxruntime", "LSTM"): {"empty_batch", "nan_stays_nan_in_its_row"},
     **{("onnx.reference", op): LENGTHS for op in ("RNN", "GRU", "LSTM")},
 }
-"""What is wrong in onnx 1.23.2 and onnxruntime 1.32.0. ONNX Runtime's GRU ends the process without
-steps or rows, its LSTM without rows; both make numbers of NaN where there is a B; its RNN's tanh is
-2σ(2a) - 1, which is 0 at 1e-8 (rnn_activation_functors.h). The reference evaluator does not look at
-sequence_lens."""
+"""Failures of onnx 1.23.2 and onnxruntime 1.32.0.
+
+ONNX Runtime's GRU ends the process without steps or rows, its LSTM without rows; both make numbers
+of NaN where there is a B; its RNN's tanh is 2σ(2a) - 1, which is 0 at 1e-8
+(rnn_activation_functors.h). The reference evaluator ignores sequence_lens.
+"""
 
 
 @pytest.mark.parametrize(("engine", "op"), FOUND)
@@ -216,13 +220,13 @@ def test_models_are_kept_and_not_for_ever():
 @pytest.mark.parametrize(
     ("op", "attributes", "fragment"),
     [
-        ("LSTM", {"clip": 3.0}, r"clips what goes into its activations \(clip = 3\)"),
-        ("RNN", {"activations": ["Elu"]}, "its activation Elu is that of no cell"),
+        ("LSTM", {"clip": 3.0}, r"clips the arguments of its activations \(clip = 3\)"),
+        ("RNN", {"activations": ["Elu"]}, "its activation Elu is not supported"),
         ("RNN", {"activations": ["HardSigmoid"]}, r"its activation is HardSigmoid\(0.2, 0.5\)"),
         (
             "RNN",
             {"activations": ["Tanh", "Tanh"]},
-            "it has 2 activations, and a RNN in 1 directions has 1",
+            "it has 2 activations, but should have 1: a RNN in 1 directions",
         ),
         (
             "RNN",
@@ -315,7 +319,7 @@ def test_onnx_runtime_without_onnx_is_left_out(monkeypatch):
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    # Another framework that is first imported here would be left in pieces.
+    # Another framework first imported here would stay half imported.
     monkeypatch.setattr(
         loading, "ADAPTERS", {k: v for k, v in loading.ADAPTERS.items() if k.startswith("onnx")}
     )
