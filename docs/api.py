@@ -14,21 +14,24 @@ import pdoc
 
 import gatecheck
 
-USING = (
+USER_MODULES = (
     "errors",
     "cells",
     "cases",
     "implementation",
     "conventions",
-    "initialisers",
     "weights",
     "oracles.gradcheck",
 )
-ADDING = ("budgets", "claims", "evidence", "faults", "properties")
-AROUND = ("auditing.result", "targets.adapters.library", "targets.adapters.process")
+CONTRIBUTOR_MODULES = ("checking", "faults", "properties")
+SUPPORT_MODULES = (
+    "auditing.result",
+    "targets.adapters.library",
+    "targets.adapters.program",
+)
 MODULES = [
     "gatecheck",
-    *(f"gatecheck.{name}" for name in USING + ADDING + AROUND),
+    *(f"gatecheck.{name}" for name in USER_MODULES + CONTRIBUTOR_MODULES + SUPPORT_MODULES),
     "!gatecheck.properties.test_properties",
 ]
 """Modules for users, and for contributors of properties, faults and frameworks.
@@ -37,7 +40,7 @@ Packages include all their modules.
 """
 
 
-def resolved(module: object) -> None:
+def resolve_annotations(module: object) -> None:
     """Replace the annotations of a module's named tuples by types.
 
     As strings pdoc would look them up in the wrong module.
@@ -52,7 +55,7 @@ def build(folder: Path) -> None:
     for name in gatecheck.__all__:  # pdoc does not trigger the lazy imports
         setattr(gatecheck, name, getattr(gatecheck, name))
     for name in pdoc.extract.walk_specs(MODULES):
-        resolved(importlib.import_module(name))
+        resolve_annotations(importlib.import_module(name))
     pdoc.render.configure(
         docformat="numpy", show_source=False, footer_text=f"gatecheck {gatecheck.__version__}"
     )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gatecheck.targets.adapters.functions import from_step as from_step
     from gatecheck.targets.adapters.library import get_include as get_include
 
-_HOME = {
+_MODULES = {
     "AuditResult": "gatecheck.auditing.result",
     "Builtin": "gatecheck.kernels",
     "Case": "gatecheck.cases",
@@ -72,10 +72,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # PEP 562: importing gatecheck imports neither numba nor scipy.
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'gatecheck' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_MODULES})

@@ -125,23 +125,23 @@ class GatecheckWarning(RuntimeWarning):
     """
 
 
-def hear(say: Callable[[str], Any]) -> None:
-    """Send gatecheck's warnings to `say`; others are shown as before."""
-    warnings.showwarning = partial(_heard, say, warnings.showwarning)
+def route_warnings(callback: Callable[[str], Any]) -> None:
+    """Send gatecheck's warnings to `callback`; others are shown as before."""
+    warnings.showwarning = partial(_show_warning, callback, warnings.showwarning)
 
 
-def _heard(
-    say: Callable[[str], Any],
-    otherwise: Callable[..., None],
+def _show_warning(
+    callback: Callable[[str], Any],
+    default: Callable[..., None],
     message: Warning | str,
     category: type[Warning],
     *where: Any,
     **more: Any,
 ) -> None:
     if issubclass(category, GatecheckWarning):
-        say(str(message))
+        callback(str(message))
     else:
-        otherwise(message, category, *where, **more)
+        default(message, category, *where, **more)
 
 
 def first_line(error: Exception) -> str:
@@ -159,7 +159,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
-def in_brief(text: str) -> str:
+def shorten(text: str) -> str:
     """Return a message in one line of at most a thousand characters.
 
     It may quote a file.

@@ -41,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if any("prop" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")):
         return
     from gatecheck._util.import_path import path_with
-    from gatecheck.auditing.audit import applicable, prepared
+    from gatecheck.auditing.audit import applicable_properties, make_subject
     from gatecheck.cells import CELLS
     from gatecheck.errors import GatecheckError
     from gatecheck.targets.loading import load
@@ -52,13 +52,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         sys.path[:] = path_with(folder)
     try:
         subjects = [
-            prepared(load(name))
+            make_subject(load(name))
             for name in metafunc.config.getoption("gatecheck_impl")
             or [f"builtin:{cell}" for cell in CELLS]
         ]
     except GatecheckError as error:
         raise pytest.UsageError(str(error)) from error
-    pairs = [(s, c) for s in subjects for c in applicable(s)]
+    pairs = [(s, c) for s in subjects for c in applicable_properties(s)]
     metafunc.parametrize(
         ("implementation", "prop"),
         pairs,
@@ -70,9 +70,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def prop(request: pytest.FixtureRequest) -> Any:
     """Return the property as a function that fails the test with a full report."""
-    from gatecheck.auditing.pytest_params import as_test
+    from gatecheck.auditing.pytest_params import make_test
 
-    return as_test(
+    return make_test(
         request.param,
         request.config.getoption("gatecheck_profile"),
         request.config.getoption("gatecheck_seed"),

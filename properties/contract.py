@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.cases import Case, optional
+from gatecheck.cases import Case, optional_arrays
 from gatecheck.checking.budgets import case_budget, forward_budget
-from gatecheck.checking.evidence import Evidence, consistent, identical, require
-from gatecheck.checking.registry import claim
+from gatecheck.checking.evidence import Evidence, check_consistency, check_identity, require
+from gatecheck.checking.registry import property_check
 from gatecheck.implementation import Results, Subject
 
 
@@ -30,7 +30,7 @@ def _arrays(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
             yield name, value
 
 
-@claim(cases="any", anywhere=True)
+@property_check(cases="any", anywhere=True)
 def repeated_calls_are_identical(implementation: Subject, case: Case) -> Evidence:
     """The same call gives the same bits, also after a call with other inputs.
 
@@ -38,17 +38,17 @@ def repeated_calls_are_identical(implementation: Subject, case: Case) -> Evidenc
     that differs from later ones is noticed; and on positive numbers, so that no relu hides the
     difference.
     """
-    case = case.having(**{k: np.abs(v) for k, v in case.arrays.items()})
-    other = case.having(x=1 - case["x"])
+    case = case.replace(**{k: np.abs(v) for k, v in case.arrays.items()})
+    other = case.replace(x=1 - case["x"])
     evidence = Evidence()
     for call in _calls(implementation):
         first = call(case)
         call(other)
-        evidence += identical(case.cell, call(case), first)
+        evidence += check_identity(case.cell, call(case), first)
     return evidence
 
 
-@claim(cases="any", anywhere=True)
+@property_check(cases="any", anywhere=True)
 def inputs_are_not_changed(implementation: Subject, case: Case) -> Evidence:
     """No call changes the arrays that it is given, nor the dict of parameters."""
     evidence = Evidence()
@@ -69,8 +69,8 @@ def inputs_are_not_changed(implementation: Subject, case: Case) -> Evidence:
     return evidence
 
 
-@claim(anywhere=True)
-def absent_arrays_are_zero(implementation: Subject, case: Case) -> Evidence:
+@property_check(anywhere=True)
+def absent_arrays_mean_zero(implementation: Subject, case: Case) -> Evidence:
     """An absent initial state or cotangent means zero.
 
     Leaving out one state, or everything at once, is the same as passing zeros.
@@ -78,47 +78,47 @@ def absent_arrays_are_zero(implementation: Subject, case: Case) -> Evidence:
     evidence = Evidence()
     for state in (f"{k}0" for k in case.cell.state):
         absent, zero = (
-            case.having(**{state: None}),
-            case.having(**{state: np.zeros_like(case[state])}),
+            case.replace(**{state: None}),
+            case.replace(**{state: np.zeros_like(case[state])}),
         )
-        evidence += consistent(
+        evidence += check_consistency(
             case.cell,
             implementation.forward(absent),
             implementation.forward(zero),
             forward_budget(zero),
         )
-    names = optional(case.cell)
+    names = optional_arrays(case.cell)
     absent, zero = (
-        case.having(**dict.fromkeys(names)),
-        case.having(**{k: np.zeros_like(case[k]) for k in names}),
+        case.replace(**dict.fromkeys(names)),
+        case.replace(**{k: np.zeros_like(case[k]) for k in names}),
     )
-    return evidence + consistent(
+    return evidence + check_consistency(
         case.cell, implementation.run(absent), implementation.run(zero), case_budget(zero)
     )
 
 
-@claim(varies="T", anywhere=True)
+@property_check(varies="T", anywhere=True)
 def empty_sequence(implementation: Subject, case: Case) -> Evidence:
     """Over no steps the states stay as they are, and parameter gradients are zero.
 
     h_T = h_0, c_T = c_0, dh_0 = dh_T, dc_0 = dc_T.
     """
-    empty = case.having(x=case["x"][:0], dy=case["dy"][:0])
+    empty = case.replace(x=case["x"][:0], dy=case["dy"][:0])
     expected: Results = {f"{k}T": case[f"{k}0"] for k in case.cell.state}
     if "backward" in implementation.abilities:
         expected |= {f"d{k}0": case[f"d{k}T"] for k in case.cell.state}
         expected |= {
             f"d{k}": np.zeros_like(v)
             for k, v in case.params.items()
-            if k not in implementation.absent
+            if k not in implementation.unsupported_params
         }
-    return identical(case.cell, implementation.run(empty), expected)
+    return check_identity(case.cell, implementation.run(empty), expected)
 
 
-@claim(varies="B", anywhere=True)
+@property_check(varies="B", anywhere=True)
 def empty_batch(implementation: Subject, case: Case) -> Evidence:
     """A batch of no rows gives empty outputs, and parameter gradients of zero."""
-    empty = case.having(
+    empty = case.replace(
         **{k: v[..., :0, :] for k, v in case.arrays.items() if k not in case.params}
     )
     expected: Results = {}
@@ -126,15 +126,15 @@ def empty_batch(implementation: Subject, case: Case) -> Evidence:
         expected = {
             f"d{k}": np.zeros_like(v)
             for k, v in case.params.items()
-            if k not in implementation.absent
+            if k not in implementation.unsupported_params
         }
     results = implementation.run(empty)
-    return identical(case.cell, results, expected) + require(
+    return check_identity(case.cell, results, expected) + require(
         results["y"].size == 0, "y is not empty"
     )
 
 
-@claim(anywhere=True)
+@property_check(anywhere=True)
 def outputs_are_fresh_arrays(implementation: Subject, case: Case) -> Evidence:
     """Results share no memory with the arguments, and no later call writes to them."""
     evidence = Evidence()
@@ -142,7 +142,7 @@ def outputs_are_fresh_arrays(implementation: Subject, case: Case) -> Evidence:
 
         def call_arrays(point: Case, call: str = call) -> tuple[list[Array], list[Array]]:
             a = implementation.arguments(point)
-            output = implementation.call(call, *implementation.positional(call, a))
+            output = implementation.call(call, *implementation.positional_args(call, a))
             values = (
                 list(output.values())
                 if isinstance(output, Mapping)
@@ -156,7 +156,7 @@ def outputs_are_fresh_arrays(implementation: Subject, case: Case) -> Evidence:
 
         results, arguments = call_arrays(case)
         copies = [r.copy() for r in results]
-        call_arrays(case.having(x=1 - case["x"]))
+        call_arrays(case.replace(x=1 - case["x"]))
         shared = any(np.shares_memory(r, a) for r in results for a in arguments)
         evidence += require(
             not shared, f"{call} returns an array that shares memory with one of its arguments"
@@ -170,7 +170,7 @@ def outputs_are_fresh_arrays(implementation: Subject, case: Case) -> Evidence:
     return evidence
 
 
-def _strided(a: Array) -> Array:
+def _as_strided(a: Array) -> Array:
     """Return the same values in a strided view of a larger array in Fortran order.
 
     They are every second entry along each axis.
@@ -181,21 +181,21 @@ def _strided(a: Array) -> Array:
     return view
 
 
-@claim(anywhere=True)
+@property_check(anywhere=True)
 def memory_layout_does_not_matter(implementation: Subject, case: Case) -> Evidence:
     """Arrays that are not contiguous give the results of those that are."""
     arguments = implementation.arguments(case)
-    strided = {k: _strided(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
-    strided["params"] = {k: _strided(v) for k, v in arguments["params"].items()}
+    strided = {k: _as_strided(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
+    strided["params"] = {k: _as_strided(v) for k, v in arguments["params"].items()}
     budget = case_budget(case)
     evidence = Evidence()
     for call in _calls(implementation):
-        evidence += consistent(case.cell, call(case, strided), call(case), budget)
+        evidence += check_consistency(case.cell, call(case, strided), call(case), budget)
     return evidence
 
 
-@claim(cases="any", anywhere=True)
-def results_have_the_shapes_of_their_arrays(implementation: Subject, case: Case) -> Evidence:
+@property_check(cases="any", anywhere=True)
+def results_have_expected_shapes(implementation: Subject, case: Case) -> Evidence:
     """Every result has the shape and the dtype of the array that it belongs to.
 
     y is (T, B, H), final states are shaped like initial ones and each gradient like its array, and

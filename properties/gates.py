@@ -15,24 +15,24 @@ from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.cells.gate_blocks import block, peephole
 from gatecheck.checking.budgets import forward_budget
-from gatecheck.checking.evidence import Evidence, agree, require
-from gatecheck.checking.registry import claim
+from gatecheck.checking.evidence import Evidence, check_agreement, require
+from gatecheck.checking.registry import property_check
 from gatecheck.implementation import Results, Subject
 from gatecheck.oracles.rounding import PRECISIONS
 
 SHUT, OPEN = -1000.0, 1000.0
 """Biases at which a sigmoid is exactly 0 and exactly 1 in every dtype."""
 
-Seen = tuple[Array, Array]
+GateMeasurement = tuple[Array, Array]
 """Value ``(B, H)`` of a gate, and the rounding that the measurement may carry."""
 
 
-def one_step(case: Case) -> Case:
+def first_step(case: Case) -> Case:
     """Return the first step alone, without cotangents."""
-    return case.having(x=case["x"][:1], dy=None, dhT=None, dcT=None)
+    return case.replace(x=case["x"][:1], dy=None, dhT=None, dcT=None)
 
 
-def squash(cell: Cell, a: Array) -> Array:
+def gate_sigmoid(cell: Cell, a: Array) -> Array:
     """Apply a cell's gate activation: the logistic sigmoid, or a hard one."""
     value: Array = expit(a) if cell.hard is None else np.clip(a / cell.hard + 0.5, 0, 1)
     return value
@@ -50,26 +50,28 @@ def activation(cell: Cell) -> Callable[[Array], Array]:
 
 def without_peepholes(case: Case) -> Case:
     """Return the case with peephole weights of zero, if it has any."""
-    return case.having(p=np.zeros_like(case["p"])) if case.cell.peepholes else case
+    return case.replace(p=np.zeros_like(case["p"])) if case.cell.peepholes else case
 
 
-def _state(implementation: Subject, case: Case, name: str) -> Seen:
+def _state(implementation: Subject, case: Case, name: str) -> GateMeasurement:
     return implementation.forward(case)[name].astype(float), forward_budget(case).tolerance[name]
 
 
-def _half_difference(implementation: Subject, high: Case, low: Case, name: str, gap: float) -> Seen:
+def _difference_quotient(
+    implementation: Subject, high: Case, low: Case, name: str, gap: float
+) -> GateMeasurement:
     (a, tol_a), (b, tol_b) = _state(implementation, high, name), _state(implementation, low, name)
     return (a - b) / gap, (tol_a + tol_b) / gap
 
 
-def _update(implementation: Subject, case: Case) -> Seen:
+def _measure_update_gate(implementation: Subject, case: Case) -> GateMeasurement:
     """Measure z: h'(n = 1) - h'(n = -1) = 2 z."""
-    return _half_difference(
+    return _difference_quotient(
         implementation, case.with_gate("n", OPEN), case.with_gate("n", SHUT), "hT", 2
     )
 
 
-def _reset(implementation: Subject, case: Case) -> Seen:
+def _measure_reset_gate(implementation: Subject, case: Case) -> GateMeasurement:
     """Measure r: with z = 1 and U_n the identity, h' = tanh(r h).
 
     The reset may be on either side of the product.
@@ -81,45 +83,45 @@ def _reset(implementation: Subject, case: Case) -> Seen:
     # well away from 0, where r could not be seen, and from where tanh is flat
     h0 = np.where(case["h0"] < 0, -0.5, 0.5)
     no_c_n = {"c_n": np.zeros(H)} if case.cell.reset == "after" else {}
-    y, tol = _state(implementation, plain.having(U=U, h0=h0, **no_c_n), "hT")
+    y, tol = _state(implementation, plain.replace(U=U, h0=h0, **no_c_n), "hT")
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.arctanh(y) / h0, tol / (1 - y**2) / np.abs(h0)
 
 
-def _input(implementation: Subject, case: Case) -> Seen:
+def _measure_input_gate(implementation: Subject, case: Case) -> GateMeasurement:
     """Measure i: c'(g = 1) - c'(g = -1) = 2 i."""
-    return _half_difference(
+    return _difference_quotient(
         implementation, case.with_gate("g", OPEN), case.with_gate("g", SHUT), "cT", 2
     )
 
 
-def _forget(implementation: Subject, case: Case) -> Seen:
+def _measure_forget_gate(implementation: Subject, case: Case) -> GateMeasurement:
     """Measure f: c'(g = 0) = f c, at c = 1."""
-    reading = case.with_gate("g", 0, weights=False).having(c0=np.ones_like(case["c0"]))
+    reading = case.with_gate("g", 0, weights=False).replace(c0=np.ones_like(case["c0"]))
     return _state(implementation, reading, "cT")
 
 
-def _output(implementation: Subject, case: Case) -> Seen:
+def _measure_output_gate(implementation: Subject, case: Case) -> GateMeasurement:
     """Measure o: with c' = 1 · 1 + f · 0 the output is o tanh(1)."""
     writing = case.with_gate("f", SHUT) if case.cell.coupled else case.with_gate("i", OPEN)
     h, tol = _state(
-        implementation, writing.with_gate("g", OPEN).having(c0=np.zeros_like(case["c0"])), "hT"
+        implementation, writing.with_gate("g", OPEN).replace(c0=np.zeros_like(case["c0"])), "hT"
     )
     return h / np.tanh(1), tol / np.tanh(1)
 
 
-RECOVER: dict[str, Callable[[Subject, Case], Seen]] = {
-    "z": _update,
-    "r": _reset,
-    "i": _input,
-    "f": _forget,
-    "o": _output,
+MEASURE: dict[str, Callable[[Subject, Case], GateMeasurement]] = {
+    "z": _measure_update_gate,
+    "r": _measure_reset_gate,
+    "i": _measure_input_gate,
+    "f": _measure_forget_gate,
+    "o": _measure_output_gate,
 }
 
 
-def _ideal(case: Case, gate: str, h: Array) -> Array:
+def _gate_from_equations(case: Case, gate: str, h: Array) -> Array:
     """Return the gate's exact value in the step by which it is measured."""
-    a = case.doubles()
+    a = case.as_float64()
     W, U, b = (block(case.cell, a[k], gate) for k in ("W", "U", "b"))
     preactivation = (
         a["x"][0] @ W + h.astype(float) @ U + b + (case.cell.forget_bias if gate == "f" else 0.0)
@@ -128,10 +130,10 @@ def _ideal(case: Case, gate: str, h: Array) -> Array:
         preactivation = preactivation + peephole(case.cell, a["p"], gate) * (
             a["c0"] if gate == "i" else 1.0
         )
-    return squash(case.cell, preactivation)
+    return gate_sigmoid(case.cell, preactivation)
 
 
-@claim(needs={"gated", "unclipped"}, varies="T")
+@property_check(needs={"gated", "unclipped"}, varies="T")
 def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
     """Every gate lies in (0, 1); a hard sigmoid in [0, 1].
 
@@ -141,10 +143,10 @@ def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
     saturated σ rounds to exactly 0 or 1, so the interval is closed there; it is never left.
     `gatecheck prove` proves the theorem of the equations, for all inputs.
     """
-    first = one_step(case)
+    first = first_step(case)
     evidence = Evidence()
     for gate in case.cell.sigmoid_gates:
-        value, tol = RECOVER[gate](implementation, first)
+        value, tol = MEASURE[gate](implementation, first)
         if not np.isfinite(tol).all() or tol.max(initial=0) > 0.25:
             evidence += Evidence(inconclusive=1)
             continue
@@ -154,7 +156,7 @@ def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
         spot = f"gate {gate}[row {where[0]}, unit {where[1]}] is {value[where]:.9g}"
         require(ratio <= 1, f"{spot}, but should lie in [0, 1] (± {tol[where]:.1e})")
         h = np.where(case["h0"] < 0, -0.5, 0.5) if gate == "r" else case["h0"]
-        ideal = _ideal(first, gate, h)
+        ideal = _gate_from_equations(first, gate, h)
         strict = np.minimum(ideal, 1 - ideal) > 2 * tol
         inside = (value > 0) & (value < 1)
         require(
@@ -165,23 +167,23 @@ def gates_in_unit_interval(implementation: Subject, case: Case) -> Evidence:
     return evidence
 
 
-@claim(needs={"gated", "unclipped"}, varies="T")
-def saturated_gates_reach_their_ends(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"gated", "unclipped"}, varies="T")
+def saturated_gates_are_exactly_0_or_1(implementation: Subject, case: Case) -> Evidence:
     """A gate of bias -1000 is exactly 0 and one of bias 1000 exactly 1, never NaN.
 
     This holds in floating point, whatever its weights. exp(1000) overflows in every dtype; a σ that
     is written as exp(a)/(1 + exp(a)) yields NaN there.
     """
-    first = one_step(case)
+    first = first_step(case)
     evidence = Evidence()
     for gate in case.cell.sigmoid_gates:
         for bias, end in ((SHUT, 0.0), (OPEN, 1.0)):
-            value, tol = RECOVER[gate](implementation, first.with_gate(gate, bias))
+            value, tol = MEASURE[gate](implementation, first.with_gate(gate, bias))
             # A measurement through a chaotic or huge state cannot distinguish 0 from 1.
             if not np.isfinite(tol).all() or tol.max(initial=0) > 0.25:
                 evidence += Evidence(inconclusive=1)
                 continue
-            evidence += agree(
+            evidence += check_agreement(
                 case.cell,
                 {gate: value},
                 {gate: np.full_like(value, end)},
@@ -190,8 +192,8 @@ def saturated_gates_reach_their_ends(implementation: Subject, case: Case) -> Evi
     return evidence
 
 
-@claim(needs={"one_whole", "unclipped"})
-def kept_and_new_share_one_whole(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"complementary_gates", "unclipped"})
+def update_is_convex_combination(implementation: Subject, case: Case) -> Evidence:
     """A candidate that equals the state leaves it as it is, whatever the gate.
 
     n = h implies h' = h in a GRU, since the two shares z and 1 - z sum to one. The candidate is
@@ -202,15 +204,15 @@ def kept_and_new_share_one_whole(implementation: Subject, case: Case) -> Evidenc
         ("n", "h0", "y") if "update_gate" in case.cell.traits else ("g", "c0", "cT")
     )
     still = case.with_gate(candidate, block(case.cell, case["b"], candidate), weights=False)
-    still = still.having(**({"c_n": np.zeros(case.sizes.H)} if case.cell.reset == "after" else {}))
+    still = still.replace(**({"c_n": np.zeros(case.sizes.H)} if case.cell.reset == "after" else {}))
     value = np.tanh(block(case.cell, case["b"], candidate).astype(float))
     rows = np.broadcast_to(value, case[state].shape)
-    still = still.having(**{state: rows}, dy=None, dhT=None, dcT=None)
+    still = still.replace(**{state: rows}, dy=None, dhT=None, dcT=None)
     result = implementation.forward(still)[output]
     # The state is tanh(b) rounded to the dtype, which the mix with the candidate may undo at any
     # step.
     tolerance = forward_budget(still).tolerance[output] + PRECISIONS[case.dtype.name].u
-    return agree(
+    return check_agreement(
         case.cell,
         {output: result},
         {output: np.broadcast_to(rows, result.shape)},
@@ -218,34 +220,34 @@ def kept_and_new_share_one_whole(implementation: Subject, case: Case) -> Evidenc
     )
 
 
-@claim(needs={"hard_gates", "unclipped"}, varies="T")
-def hard_gates_are_lines_between_their_ends(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"hard_gates", "unclipped"}, varies="T")
+def hard_gates_are_piecewise_linear(implementation: Subject, case: Case) -> Evidence:
     """A hard sigmoid of width w is a line from 0 at -w/2 to 1 at w/2.
 
     It is 0 at -w/2, ¼ at -w/4, ½ at 0, ¾ at w/4 and 1 at w/2: its interval is closed.
     """
-    first = without_peepholes(one_step(case))
+    first = without_peepholes(first_step(case))
     evidence = Evidence()
     for gate in case.cell.sigmoid_gates:
         for share in (0.0, 0.25, 0.5, 0.75, 1.0):
             bias = (share - 0.5) * (case.cell.hard or 0) - (
                 case.cell.forget_bias if gate == "f" else 0.0
             )
-            value, tol = RECOVER[gate](implementation, first.with_gate(gate, bias, weights=False))
-            evidence += agree(
+            value, tol = MEASURE[gate](implementation, first.with_gate(gate, bias, weights=False))
+            evidence += check_agreement(
                 case.cell, {gate: value}, {gate: np.full_like(value, share)}, {gate: tol}
             )
     return evidence
 
 
-@claim(needs={"clipped"})
-def clipped_memory_stays_within_its_clip(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"clipped"})
+def cell_state_stays_within_clip(implementation: Subject, case: Case) -> Evidence:
     """|c_t| ≤ clip at every step, exactly, and so |h_t| ≤ tanh(clip), within rounding.
 
     c_0 itself may lie beyond.
     """
     clip = case.cell.clip or np.inf
-    results = implementation.forward(case.having(c0=3 * case["c0"]))
+    results = implementation.forward(case.replace(c0=3 * case["c0"]))
     evidence = require(
         bool((np.abs(results["cT"]) <= clip).all()),
         f"|cT| reaches {np.abs(results['cT']).max():.9g}, but c is clipped to {clip:g}",
@@ -257,16 +259,16 @@ def clipped_memory_stays_within_its_clip(implementation: Subject, case: Case) ->
     )
 
 
-@claim(needs={"free_gates", "unclipped"}, varies="T")
-def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"independent_gates", "unclipped"}, varies="T")
+def input_and_forget_gates_are_independent(implementation: Subject, case: Case) -> Evidence:
     """An LSTM's input and forget gates are independent of each other.
 
     (f, i) = (0, 0), (1, 0), (0, 1), (1, 1) give c' = f c + i g. Both shut forget everything, both
     open keep everything and add the candidate; a GRU can do neither.
     """
-    first = one_step(case)
+    first = first_step(case)
 
-    def corner(f: float, i: float) -> Seen:
+    def corner(f: float, i: float) -> GateMeasurement:
         return _state(implementation, first.with_gate("f", f).with_gate("i", i), "cT")
 
     (none, tol_none), (kept, tol_kept), (new, tol_new), (both, tol_both) = (
@@ -280,24 +282,24 @@ def input_and_forget_gates_are_free(implementation: Subject, case: Case) -> Evid
         "c'(f=1,i=0)": tol_kept,
         "c'(f=1,i=1)": tol_both + tol_new,
     }
-    return agree(case.cell, results, expected, tolerance)
+    return check_agreement(case.cell, results, expected, tolerance)
 
 
-@claim(needs={"gated", "unclipped"}, varies="T")
+@property_check(needs={"gated", "unclipped"}, varies="T")
 def each_gate_has_its_own_weights(implementation: Subject, case: Case) -> Evidence:
     """The value of one gate does not depend on the weights and biases of another."""
-    first = one_step(case)
+    first = first_step(case)
     evidence = Evidence()
     for gate in case.cell.sigmoid_gates:
         others = first
         for k in case.cell.gates:
             if k != gate:
-                others = others.having(
-                    **{name: _changed(others, name, k) for name in ("W", "U", "b")}
+                others = others.replace(
+                    **{name: _with_changed_block(others, name, k) for name in ("W", "U", "b")}
                 )
         (value, tol), (again, tol_again) = (
-            RECOVER[gate](implementation, first),
-            RECOVER[gate](implementation, others),
+            MEASURE[gate](implementation, first),
+            MEASURE[gate](implementation, others),
         )
         tolerance = tol + tol_again
         if not np.isfinite(tolerance).all() or tolerance.max(initial=0) > 0.25:
@@ -315,21 +317,21 @@ def each_gate_has_its_own_weights(implementation: Subject, case: Case) -> Eviden
     return evidence
 
 
-def _changed(case: Case, name: str, gate: str) -> Array:
+def _with_changed_block(case: Case, name: str, gate: str) -> Array:
     array = case[name].copy()
     block(case.cell, array, gate)[...] *= -0.5
     return array
 
 
-@claim(needs={"bounded"})
-def states_stay_in_their_hull(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"bounded"})
+def states_stay_bounded(implementation: Subject, case: Case) -> Evidence:
     """States stay bounded if φ is bounded by one.
 
     |h_t| ≤ 1 in an RNN, |h_t| ≤ max(|h_0|, 1) in a GRU, |h_t| < 1 and |c_t| ≤ |c_0| + t in an LSTM.
     A GRU's state is a convex mix of its candidate and the old state; an LSTM adds at most one a
     step. `gatecheck prove` proves the theorem of the equations, for all inputs.
     """
-    far = case.having(**{f"{k}0": 3 * case[f"{k}0"] for k in case.cell.state})
+    far = case.replace(**{f"{k}0": 3 * case[f"{k}0"] for k in case.cell.state})
     results, tolerance = implementation.forward(far), forward_budget(far).tolerance
     h0 = np.abs(far["h0"].astype(float))
     bound = {"y": np.maximum(h0, 1) if "update_gate" in case.cell.traits else np.ones_like(h0)}

@@ -13,10 +13,17 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cases import COTANGENTS, Case
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import Evidence, Violation, agree, consistent, identical, require
-from gatecheck.checking.registry import claim
+from gatecheck.checking.evidence import (
+    Evidence,
+    Violation,
+    check_agreement,
+    check_consistency,
+    check_identity,
+    require,
+)
+from gatecheck.checking.registry import property_check
 from gatecheck.errors import InputError
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.implementation import Results, Subject
 from gatecheck.kernels import Builtin
 from gatecheck.oracles.finite_difference import directional
@@ -24,7 +31,7 @@ from gatecheck.oracles.gradcheck import gradcheck
 from gatecheck.oracles.result import GradcheckResult
 
 
-@claim(needs={"backward"}, cases="any", reference=True, anywhere=True)
+@property_check(needs={"backward"}, cases="any", reference=True, anywhere=True)
 def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
     """Every gradient is that of the cell's equations, within its rounding budget.
 
@@ -33,30 +40,32 @@ def gradients_within_budget(implementation: Subject, case: Case) -> Evidence:
     c_0. Each block is judged by its own size: gate by gate, and for x step by step.
     """
     budget = case_budget(case)
-    return agree(case.cell, implementation.backward(case), budget.exact, budget.tolerance)
+    return check_agreement(case.cell, implementation.backward(case), budget.exact, budget.tolerance)
 
 
 @lru_cache(maxsize=32)
-def _checked(implementation: Subject, case: Case) -> GradcheckResult:
+def _run_gradcheck(implementation: Subject, case: Case) -> GradcheckResult:
     """Run every oracle on the full Jacobian; the properties below each read one."""
-    constants = {k: case[k] for k in implementation.absent}
+    constants = {k: case[k] for k in implementation.unsupported_params}
 
     def forward(**arrays: Array) -> Results:
-        return implementation.forward(case.of(constants | arrays))
+        return implementation.forward(case.with_arrays(constants | arrays))
 
     def vjp(cotangents: dict[str, Array], **arrays: Array) -> Results:
         gradients = implementation.backward(
-            case.of(constants | arrays | {f"d{k}": v for k, v in cotangents.items()})
+            case.with_arrays(constants | arrays | {f"d{k}": v for k, v in cotangents.items()})
         )
         return {k: gradients[f"d{k}"] for k in arrays}
 
     def jvp(tangents: dict[str, Array], **arrays: Array) -> Results:
-        return implementation.tangent(case.of(constants | arrays), case.of(constants | tangents))
+        return implementation.tangent(
+            case.with_arrays(constants | arrays), case.with_arrays(constants | tangents)
+        )
 
     inputs = {k: case[k].copy() for k in case.inputs if k not in constants}
     batched = (
-        _each(implementation, case)
-        if _ours(implementation) and case.get("lengths") is None
+        _batched_calls(implementation, case)
+        if _takes_batches(implementation) and case.get("lengths") is None
         else (None, None)
     )
     try:
@@ -72,15 +81,17 @@ def _checked(implementation: Subject, case: Case) -> GradcheckResult:
         raise Violation(str(error)) from error
 
 
-def _ours(implementation: Subject) -> bool:
+def _takes_batches(implementation: Subject) -> bool:
     """Return True for our kernels and equations, which take many perturbations a call.
 
     A subclass of theirs may do otherwise.
     """
-    return type(implementation.target) in (Builtin, Edited) and not implementation.options
+    return type(implementation.target) in (Builtin, EditedCell) and not implementation.options
 
 
-def _each(ours: Subject, case: Case) -> tuple[Callable[..., Results], Callable[..., Results]]:
+def _batched_calls(
+    implementation: Subject, case: Case
+) -> tuple[Callable[..., Results], Callable[..., Results]]:
     """Return calls for many perturbations and for many cotangents at once.
 
     Other implementations are called for one at a time.
@@ -91,11 +102,11 @@ def _each(ours: Subject, case: Case) -> tuple[Callable[..., Results], Callable[.
         return [{k: arrays[k] for k in case.params}, arrays["x"], *(arrays[k] for k in states)]
 
     def forward_each(name: str, entries: Array, values: Array, **arrays: Array) -> Results:
-        outputs = ours.call("forward_each", name, entries, values, *split(arrays))
+        outputs = implementation.call("forward_each", name, entries, values, *split(arrays))
         return dict(zip(("y", "hT", "cT"), outputs, strict=False))
 
     def backward_each(cotangents: dict[str, Array], **arrays: Array) -> Results:
-        gradients: Results = ours.call(
+        gradients: Results = implementation.call(
             "backward_each", *split(arrays), **{f"d{k}": v for k, v in cotangents.items()}
         )
         return gradients
@@ -104,7 +115,7 @@ def _each(ours: Subject, case: Case) -> tuple[Callable[..., Results], Callable[.
 
 
 def _verdict(implementation: Subject, case: Case, oracle: str) -> Evidence:
-    result = _checked(implementation, case)
+    result = _run_gradcheck(implementation, case)
     # With a backward of a wrong shape, or a forward that is not a function, no oracle can judge.
     require(oracle in result.oracles, "; ".join(result.notes))
     outcome = result.oracles[oracle]
@@ -115,21 +126,21 @@ def _verdict(implementation: Subject, case: Case, oracle: str) -> Evidence:
         ]
         places = (f.where.rpartition("/ d ")[2].partition("[")[0] for f in failures)
         inputs = dict.fromkeys(f"d{place}" for place in places if place in case.arrays)
-        ratio = math.inf if math.isnan(outcome.worst) else outcome.worst
+        ratio = math.inf if math.isnan(outcome.worst_ratio) else outcome.worst_ratio
         raise Violation(
             "\n".join([outcome.reason, *map(str, failures[:3])]), ratio=ratio, wrong=tuple(inputs)
         )
-    undecided = round(outcome.inconclusive * outcome.compared)
+    undecided = round(outcome.inconclusive_share * outcome.n_compared)
     if outcome.verdict != "pass":
         return Evidence(inconclusive=max(undecided, 1))
     return Evidence(
-        0.0 if math.isnan(outcome.worst) else outcome.worst,
-        max(outcome.compared - undecided, 1),
+        0.0 if math.isnan(outcome.worst_ratio) else outcome.worst_ratio,
+        max(outcome.n_compared - undecided, 1),
         undecided,
     )
 
 
-@claim(needs={"backward"}, cases="tiny", dtypes=("float64",), anywhere=True)
+@property_check(needs={"backward"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def gradients_match_finite_differences(implementation: Subject, case: Case) -> Evidence:
     """The Jacobian that backward implies is that of forward by central differences.
 
@@ -139,7 +150,9 @@ def gradients_match_finite_differences(implementation: Subject, case: Case) -> E
     return _verdict(implementation, case, "finite differences")
 
 
-@claim(needs={"backward", "complex", "analytic"}, cases="tiny", dtypes=("float64",), anywhere=True)
+@property_check(
+    needs={"backward", "complex", "analytic"}, cases="tiny", dtypes=("float64",), anywhere=True
+)
 def gradients_match_complex_step(implementation: Subject, case: Case) -> Evidence:
     """The Jacobian that backward implies is Im f(x + i h)/h at h = 1e-200.
 
@@ -148,8 +161,8 @@ def gradients_match_complex_step(implementation: Subject, case: Case) -> Evidenc
     return _verdict(implementation, case, "complex step")
 
 
-@claim(needs={"backward"}, cases="tiny", dtypes=("float64",), anywhere=True)
-def taylor_remainder_vanishes_in_order(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"backward"}, cases="tiny", dtypes=("float64",), anywhere=True)
+def taylor_remainder_has_next_order(implementation: Subject, case: Case) -> Evidence:
     """The Taylor remainder of forward vanishes with the next order of the step.
 
     It is what is left after the derivative along a direction is taken away.
@@ -157,7 +170,7 @@ def taylor_remainder_vanishes_in_order(implementation: Subject, case: Case) -> E
     return _verdict(implementation, case, "Taylor")
 
 
-@claim(needs={"backward", "tangent"}, cases="tiny", dtypes=("float64",), anywhere=True)
+@property_check(needs={"backward", "tangent"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def tangent_is_adjoint_of_backward(implementation: Subject, case: Case) -> Evidence:
     """⟨u, J v⟩ = ⟨Jᵀu, v⟩ for the tangent J v and the backward Jᵀu, to rounding."""
     return _verdict(implementation, case, "adjoint")
@@ -170,7 +183,7 @@ Scaled up, gradients meet whatever clips them; scaled down, they are lost in wha
 """
 
 
-@claim(needs={"backward"}, anywhere=True)
+@property_check(needs={"backward"}, anywhere=True)
 def gradients_are_linear_in_cotangents(implementation: Subject, case: Case) -> Evidence:
     """Gradients are linear in the cotangents of y, h_T and c_T.
 
@@ -182,17 +195,17 @@ def gradients_are_linear_in_cotangents(implementation: Subject, case: Case) -> E
     spread = dict(together.spread)
     total: Results = {}
     for name in case.cotangents:
-        alone = case.having(**dict.fromkeys(COTANGENTS) | {name: case[name] * SCALES[name]})
+        alone = case.replace(**dict.fromkeys(COTANGENTS) | {name: case[name] * SCALES[name]})
         budget = case_budget(alone)
         for k, gradient in implementation.backward(alone).items():
             total[k] = total.get(k, 0.0) + gradient.astype(float) / SCALES[name]
             spread[k] = spread[k] + budget.spread[k] / SCALES[name]
     # Both sides together have these spreads, of which `consistent` allows each side one.
     shared = replace(together, spread={k: v / 2 for k, v in spread.items()})
-    return consistent(case.cell, implementation.backward(case), total, shared)
+    return check_consistency(case.cell, implementation.backward(case), total, shared)
 
 
-@claim(needs={"backward"}, anywhere=True)
+@property_check(needs={"backward"}, anywhere=True)
 def zero_cotangents_give_zero_gradients(implementation: Subject, case: Case) -> Evidence:
     """If every cotangent is zero, every gradient is exactly zero.
 
@@ -200,11 +213,11 @@ def zero_cotangents_give_zero_gradients(implementation: Subject, case: Case) -> 
     """
     implementation.backward(case, implementation.arguments(case))
     zero = {k: np.zeros_like(case[k]) for k in case.cotangents}
-    gradients = implementation.backward(case.having(**zero))
-    return identical(case.cell, gradients, {k: np.zeros_like(v) for k, v in gradients.items()})
+    gradients = implementation.backward(case.replace(**zero))
+    return check_identity(case.cell, gradients, {k: np.zeros_like(v) for k, v in gradients.items()})
 
 
-@claim(needs={"backward", "analytic"}, cases="tiny", dtypes=("float64",), anywhere=True)
+@property_check(needs={"backward", "analytic"}, cases="tiny", dtypes=("float64",), anywhere=True)
 def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evidence:
     """Gradients are those of one function: their own Jacobian H is symmetric.
 
@@ -212,7 +225,7 @@ def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evi
     to everything at once, by central differences with a bound on their own error. Neither forward
     nor any equations are consulted.
     """
-    names = [k for k in case.inputs if k not in implementation.absent]
+    names = [k for k in case.inputs if k not in implementation.unsupported_params]
     rng = np.random.default_rng(case.origin.get("seed", 0))
     point, u, v = (
         {k: np.array(case[k]) for k in names},
@@ -220,7 +233,7 @@ def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evi
     )
 
     def gradient(**arrays: Array) -> Results:
-        gradients = implementation.backward(case.having(**arrays))
+        gradients = implementation.backward(case.replace(**arrays))
         return {k: gradients[f"d{k}"] for k in names}
 
     for k, value in gradient(**point).items():
@@ -237,7 +250,7 @@ def second_derivatives_are_symmetric(implementation: Subject, case: Case) -> Evi
 
     (one, error_one), (other, error_other) = curvature(u, v), curvature(v, u)
     name = "⟨u, H v⟩"
-    return agree(
+    return check_agreement(
         case.cell,
         {name: np.array([one])},
         {name: np.array([other])},

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from gatecheck.properties.gates import OPEN, SHUT, activation, squash, without_peepholes
+from gatecheck.properties.gates import OPEN, SHUT, activation, gate_sigmoid, without_peepholes
 
 from gatecheck._util.typing import Array
 from gatecheck.cases import STATES, Case, draw
 from gatecheck.cells.gate_blocks import block
 from gatecheck.checking.budgets import case_budget, forward_budget
-from gatecheck.checking.evidence import Evidence, agree, consistent, require
-from gatecheck.checking.registry import claim
+from gatecheck.checking.evidence import Evidence, check_agreement, check_consistency, require
+from gatecheck.checking.registry import property_check
 from gatecheck.implementation import Results, Subject
 from gatecheck.oracles.rounding import PRECISIONS
 
 
-@claim(cases="any", reference=True, anywhere=True)
+@property_check(cases="any", reference=True, anywhere=True)
 def forward_within_budget(implementation: Subject, case: Case) -> Evidence:
     """y, h_T and c_T are those of the cell's equations, within their rounding budgets.
 
@@ -24,10 +24,10 @@ def forward_within_budget(implementation: Subject, case: Case) -> Evidence:
     times the spread of the replicates.
     """
     budget = case_budget(case)
-    return agree(case.cell, implementation.forward(case), budget.exact, budget.tolerance)
+    return check_agreement(case.cell, implementation.forward(case), budget.exact, budget.tolerance)
 
 
-@claim(needs={"own_weights"}, varies="DH", reference=True, anywhere=True)
+@property_check(needs={"own_weights"}, varies="DH", reference=True, anywhere=True)
 def own_weights_within_budget(implementation: Subject, case: Case) -> Evidence:
     """With the implementation's own weights, outputs are those of the equations.
 
@@ -41,12 +41,12 @@ def own_weights_within_budget(implementation: Subject, case: Case) -> Evidence:
     )
     own = draw(
         case.cell, sizes, seed=int(case.origin.get("seed", 0)), dtype=case.dtype.name
-    ).having(**weights)
+    ).replace(**weights)
     budget = forward_budget(own)
-    return agree(case.cell, implementation.forward(own), budget.exact, budget.tolerance)
+    return check_agreement(case.cell, implementation.forward(own), budget.exact, budget.tolerance)
 
 
-@claim(cases="long", reference=True, anywhere=True)
+@property_check(cases="long", reference=True, anywhere=True)
 def long_sequences_within_budget(implementation: Subject, case: Case) -> Evidence:
     """Over a hundred steps, outputs and gradients are those of the equations.
 
@@ -54,13 +54,13 @@ def long_sequences_within_budget(implementation: Subject, case: Case) -> Evidenc
     longest lag is not lost in rounding: a backward that is truncated half-way is then wrong in
     every step before.
     """
-    last = case.having(dy=None)
+    last = case.replace(dy=None)
     budget = case_budget(last)
-    return agree(case.cell, implementation.run(last), budget.exact, budget.tolerance)
+    return check_agreement(case.cell, implementation.run(last), budget.exact, budget.tolerance)
 
 
-@claim(needs={"one_way"}, anywhere=True)
-def nan_stays_nan_in_its_row(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"unidirectional"}, anywhere=True)
+def nan_propagates_within_its_row(implementation: Subject, case: Case) -> Evidence:
     """A NaN in an input makes every later output of its row NaN, and nothing else.
 
     It affects nothing before it, and no other row.
@@ -69,7 +69,7 @@ def nan_stays_nan_in_its_row(implementation: Subject, case: Case) -> Evidence:
     x = case["x"].copy()
     x[t, b, 0] = np.nan
     with np.errstate(invalid="ignore"):
-        y = implementation.forward(case.having(x=x))["y"]
+        y = implementation.forward(case.replace(x=x))["y"]
     evidence = require(
         bool(np.isnan(y[t:, b]).all()),
         f"a NaN in x[{t}, {b}, 0] became a number in a later output of that row",
@@ -81,8 +81,8 @@ def nan_stays_nan_in_its_row(implementation: Subject, case: Case) -> Evidence:
     )
 
 
-@claim(needs={"bounded"})
-def infinity_gives_its_limit(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"bounded"})
+def infinite_inputs_saturate(implementation: Subject, case: Case) -> Evidence:
     """An infinite input saturates what it enters, as a very large one does.
 
     There is no NaN, and the outputs are the same. All weights of the infinite entry are at least a
@@ -94,18 +94,18 @@ def infinity_gives_its_limit(implementation: Subject, case: Case) -> Evidence:
     x[0, :, 0] = np.inf
     large = x.copy()
     large[0, :, 0] = 1e8
-    huge = case.having(x=large, W=W)
+    huge = case.replace(x=large, W=W)
     with np.errstate(invalid="ignore", over="ignore"):
-        outputs = implementation.forward(case.having(x=x, W=W))
-    return consistent(case.cell, outputs, implementation.forward(huge), forward_budget(huge))
+        outputs = implementation.forward(case.replace(x=x, W=W))
+    return check_consistency(case.cell, outputs, implementation.forward(huge), forward_budget(huge))
 
 
-def _saturated(case: Case) -> Results:
+def _saturated_outputs(case: Case) -> Results:
     """Return the outputs with every gate at 0 or 1, every candidate at an end of φ.
 
     The signs of the first input's weights decide which.
     """
-    cell, a = case.cell, case.doubles()
+    cell, a = case.cell, case.as_float64()
     drive = {k: a["x"][..., :1] * block(cell, a["W"], k)[0] for k in cell.gates}
     ends = {
         k: (v > 0).astype(float) if k in cell.sigmoid_gates else activation(cell)(np.inf * v)
@@ -126,7 +126,7 @@ def _saturated(case: Case) -> Results:
     return {"y": np.stack(y), "hT": h} | ({"cT": c} if "cell_state" in cell.traits else {})
 
 
-@claim(needs={"bounded"})
+@property_check(needs={"bounded"})
 def huge_inputs_saturate(implementation: Subject, case: Case) -> Evidence:
     """Preactivations from ±1e3 to ±1e30 saturate every gate and every candidate.
 
@@ -140,18 +140,20 @@ def huge_inputs_saturate(implementation: Subject, case: Case) -> Evidence:
     for size in (1e4, 1e30):
         x = np.zeros_like(case["x"])
         x[..., 0] = np.where(case["x"][..., 0] < 0, -size, size)
-        huge = case.having(x=x, W=W)
+        huge = case.replace(x=x, W=W)
         with np.errstate(over="ignore"):
             results = implementation.run(huge)
         for name, value in results.items():
             require(
                 np.isfinite(value).all(), f"{name} is not finite at preactivations of {size:.0e}"
             )
-        evidence += agree(case.cell, results, _saturated(huge), forward_budget(huge).tolerance)
+        evidence += check_agreement(
+            case.cell, results, _saturated_outputs(huge), forward_budget(huge).tolerance
+        )
     return evidence
 
 
-@claim(reference=True, anywhere=True)
+@property_check(reference=True, anywhere=True)
 def subnormal_inputs_are_numbers(implementation: Subject, case: Case) -> Evidence:
     """Inputs and states below the smallest normal number give the equations' outputs.
 
@@ -160,17 +162,19 @@ def subnormal_inputs_are_numbers(implementation: Subject, case: Case) -> Evidenc
     is larger.
     """
     small = PRECISIONS[case.dtype.name].tiny / 64
-    biased = case.having(
+    biased = case.replace(
         **{k: case[k] * case.dtype.type(small) for k in ("x", *STATES) if k in case.arrays}
     )
-    bare = biased.having(**{k: np.zeros_like(v) for k, v in case.params.items() if v.ndim == 1})
+    bare = biased.replace(**{k: np.zeros_like(v) for k, v in case.params.items() if v.ndim == 1})
     for variant in (biased, bare):
         for name, value in implementation.run(variant).items():
             require(
                 np.isfinite(value).all(), f"{name} is not finite where the inputs are subnormal"
             )
     budget = forward_budget(biased)
-    evidence = agree(case.cell, implementation.forward(biased), budget.exact, budget.tolerance)
+    evidence = check_agreement(
+        case.cell, implementation.forward(biased), budget.exact, budget.tolerance
+    )
     budget = forward_budget(bare)
     for name, value in implementation.forward(bare).items():
         # `agree` would not judge blocks that are as small as their tolerance.
@@ -189,7 +193,7 @@ Half steps are exact in every dtype.
 """
 
 
-def _alone(case: Case, gate: str) -> tuple[Case, str]:
+def _isolated_activation(case: Case, gate: str) -> tuple[Case, str]:
     """Return one step in which unit j shows the activation of `gate` at GRID[j].
 
     All weights are zero. The second value is the name of the state that shows it.
@@ -220,10 +224,10 @@ def _alone(case: Case, gate: str) -> tuple[Case, str]:
         bias("i", OPEN)
         bias("g", OPEN)
     bias(gate, GRID)
-    return case.having(**dict.fromkeys(("dy", "dhT", "dcT"))).having(**arrays), state
+    return case.replace(**dict.fromkeys(("dy", "dhT", "dcT"))).replace(**arrays), state
 
 
-@claim(needs={"unclipped"}, varies="TBH")
+@property_check(needs={"unclipped"}, varies="TBH")
 def activations_are_accurate(implementation: Subject, case: Case) -> Evidence:
     """Every activation is accurate from -30 to 30, one at a time.
 
@@ -234,15 +238,15 @@ def activations_are_accurate(implementation: Subject, case: Case) -> Evidence:
     """
     evidence = Evidence()
     for gate in case.cell.gates:
-        isolated, state = _alone(without_peepholes(case), gate)
+        isolated, state = _isolated_activation(without_peepholes(case), gate)
         if gate in case.cell.sigmoid_gates:
-            value = squash(case.cell, GRID + (case.cell.forget_bias if gate == "f" else 0.0))
+            value = gate_sigmoid(case.cell, GRID + (case.cell.forget_bias if gate == "f" else 0.0))
             value = {"r": np.tanh(value), "o": value * np.tanh(1.0)}.get(gate, value)
         else:
             value = activation(case.cell)(GRID)
         result = implementation.forward(isolated)[state]
         name = f"activation of {gate} from -30 to 30"
-        evidence += agree(
+        evidence += check_agreement(
             case.cell,
             {name: result},
             {name: value[None]},

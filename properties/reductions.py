@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from gatecheck.properties.gates import OPEN, SHUT, activation, squash, without_peepholes
+from gatecheck.properties.gates import OPEN, SHUT, activation, gate_sigmoid, without_peepholes
 
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
 from gatecheck.cells import RNN, Cell
 from gatecheck.cells.gate_blocks import block, join, split
-from gatecheck.checking.budgets import case_budget, exact, forward_budget
-from gatecheck.checking.evidence import Evidence, agree, consistent, identical
-from gatecheck.checking.registry import claim
+from gatecheck.checking.budgets import case_budget, forward_budget, reference_results
+from gatecheck.checking.evidence import Evidence, check_agreement, check_consistency, check_identity
+from gatecheck.checking.registry import property_check
 from gatecheck.implementation import Results, Subject, subject
 from gatecheck.kernels import Builtin
 
@@ -30,7 +30,7 @@ def _plain_rnn(case: Case) -> Case:
     return Case(RNN(), {k: np.array(v) for k, v in {**params, **rest}.items()}, case.origin)
 
 
-def _embedded(case: Case, results: Results) -> Results:
+def _embed_in_gru(case: Case, results: Results) -> Results:
     """Return an RNN's results as the GRU's: other gates' gradients are zero."""
     out = dict(results)
     for k in ("W", "U", "b"):
@@ -43,7 +43,7 @@ def _embedded(case: Case, results: Results) -> Results:
     return out
 
 
-@claim(needs={"update_gate"}, reference=True)
+@property_check(needs={"update_gate"}, reference=True)
 def update_gate_of_ones_is_plain_rnn(implementation: Subject, case: Case) -> Evidence:
     """An update gate of ones, with an open reset gate, makes a GRU the plain RNN.
 
@@ -52,18 +52,21 @@ def update_gate_of_ones_is_plain_rnn(implementation: Subject, case: Case) -> Evi
     """
     ones = case.with_gate("z", OPEN).with_gate("r", OPEN)
     tolerance = case_budget(ones).tolerance
-    evidence = agree(
-        case.cell, implementation.run(ones), _embedded(case, exact(_plain_rnn(ones))), tolerance
+    evidence = check_agreement(
+        case.cell,
+        implementation.run(ones),
+        _embed_in_gru(case, reference_results(_plain_rnn(ones))),
+        tolerance,
     )
     if "bitwise" in implementation.abilities:
         if case.cell.reset == "after":
-            ones = ones.having(c_n=np.zeros(case.sizes.H))
+            ones = ones.replace(c_n=np.zeros(case.sizes.H))
         rnn = subject(Builtin(RNN())).run(_plain_rnn(ones))
-        evidence += identical(case.cell, implementation.run(ones), _embedded(case, rnn))
+        evidence += check_identity(case.cell, implementation.run(ones), _embed_in_gru(case, rnn))
     return evidence
 
 
-@claim(needs={"update_gate"})
+@property_check(needs={"update_gate"})
 def update_gate_of_zeros_copies(implementation: Subject, case: Case) -> Evidence:
     """An update gate of zeros makes a GRU copy its state: y_t = h_0 at every step.
 
@@ -77,18 +80,18 @@ def update_gate_of_zeros_copies(implementation: Subject, case: Case) -> Evidence
     expected["y"] = np.broadcast_to(h0, budget.exact["y"].shape)
     expected["hT"] = h0
     expected["dh0"] = case["dhT"].astype(float) + case["dy"].astype(float).sum(0)
-    evidence = agree(case.cell, implementation.run(copy), expected, budget.tolerance)
+    evidence = check_agreement(case.cell, implementation.run(copy), expected, budget.tolerance)
     if "bitwise" in implementation.abilities:
-        last_only = copy.having(dy=None)
+        last_only = copy.replace(dy=None)
         bitwise: Results = {
             "y": np.broadcast_to(case["h0"], expected["y"].shape),
             "dh0": case["dhT"],
         }
-        evidence += identical(case.cell, implementation.run(last_only), bitwise)
+        evidence += check_identity(case.cell, implementation.run(last_only), bitwise)
     return evidence
 
 
-@claim(needs={"reset_gate"}, varies="T")
+@property_check(needs={"reset_gate"}, varies="T")
 def reset_gate_of_zeros_forgets(implementation: Subject, case: Case) -> Evidence:
     """A reset gate of zeros makes the candidate ignore h.
 
@@ -99,49 +102,49 @@ def reset_gate_of_zeros_forgets(implementation: Subject, case: Case) -> Evidence
     budget = case_budget(first)
     results = implementation.run(first)
     tokens = [
-        implementation.forward(first.having(x=case["x"][t : t + 1], h0=None, dy=None, dhT=None))[
+        implementation.forward(first.replace(x=case["x"][t : t + 1], h0=None, dy=None, dhT=None))[
             "y"
         ][0]
         for t in range(case.sizes.T)
     ]
-    return consistent(
+    return check_consistency(
         case.cell, results, {"y": np.stack(tokens), "dh0": np.zeros(case["h0"].shape)}, budget
     )
 
 
-@claim(needs={"cell_state", "unclipped"})
+@property_check(needs={"cell_state", "unclipped"})
 def open_forget_gate_holds_memory(implementation: Subject, case: Case) -> Evidence:
     """f = 1 and i = 0 hold an LSTM's memory: c_T = c_0, and ∂c_T/∂c_0 is the identity.
 
     With a cotangent of c_T alone, dc_0 = dc_T and every other gradient is zero. Bit for bit where
     that is promised.
     """
-    hold = case.with_gate("f", OPEN).having(dy=None, dhT=None)
-    if "free_gates" in case.cell.traits:
+    hold = case.with_gate("f", OPEN).replace(dy=None, dhT=None)
+    if "independent_gates" in case.cell.traits:
         hold = hold.with_gate("i", SHUT)
     budget = case_budget(hold)
     expected: Results = {k: np.zeros_like(v) for k, v in budget.exact.items() if k.startswith("d")}
     expected |= {"cT": case["c0"].astype(float), "dc0": case["dcT"].astype(float)}
     results = implementation.run(hold)
-    evidence = agree(case.cell, results, expected, budget.tolerance)
+    evidence = check_agreement(case.cell, results, expected, budget.tolerance)
     if "bitwise" in implementation.abilities:
-        evidence += identical(case.cell, results, {"cT": case["c0"], "dc0": case["dcT"]})
+        evidence += check_identity(case.cell, results, {"cT": case["c0"], "dc0": case["dcT"]})
     return evidence
 
 
-@claim(needs={"cell_state"})
-def shut_output_gate_is_silent(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"cell_state"})
+def closed_output_gate_gives_zero(implementation: Subject, case: Case) -> Evidence:
     """o = 0 makes h = 0 at every step, and cuts every gradient that enters through h.
 
     With cotangents of y and h_T alone every gradient is zero.
     """
-    silent = case.with_gate("o", SHUT).having(dcT=None)
+    silent = case.with_gate("o", SHUT).replace(dcT=None)
     budget = case_budget(silent)
     expected: Results = {k: np.zeros_like(v) for k, v in budget.exact.items() if k != "cT"}
-    return agree(case.cell, implementation.run(silent), expected, budget.tolerance)
+    return check_agreement(case.cell, implementation.run(silent), expected, budget.tolerance)
 
 
-@claim(needs={"cell_state"})
+@property_check(needs={"cell_state"})
 def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Evidence:
     """The output gate o_{t-1} can be folded into every later use of h_{t-1}.
 
@@ -154,15 +157,15 @@ def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Ev
     constant = (
         without_peepholes(case)
         .with_gate("o", np.where(half, 0.0, OPEN), weights=False)
-        .having(dy=None, dhT=None, dcT=None)
+        .replace(dy=None, dhT=None, dcT=None)
     )
     folded = constant.with_gate("o", OPEN)
     U = constant["U"] * gate[:, None]
     block(case.cell, U, "o")[...] = 0
-    folded = folded.having(U=U, h0=constant["h0"] / gate)
+    folded = folded.replace(U=U, h0=constant["h0"] / gate)
     outputs, other = implementation.forward(constant), implementation.forward(folded)
     # Multiplying by ½ is exact, so both sides carry the same rounding.
-    return consistent(
+    return check_consistency(
         case.cell,
         outputs,
         {"y": other["y"] * gate, "hT": other["hT"] * gate, "cT": other["cT"]},
@@ -170,17 +173,17 @@ def output_gate_folds_into_later_uses(implementation: Subject, case: Case) -> Ev
     )
 
 
-@claim(varies="T")
+@property_check(varies="T")
 def zero_state_hides_recurrent_weights(implementation: Subject, case: Case) -> Evidence:
     """From the state zero, y_1 does not depend on U.
 
     The gradient of one step with respect to U is zero.
     """
-    start = case.having(x=case["x"][:1], dy=case["dy"][:1], h0=None)
-    other = start.having(U=-2 * case["U"])
+    start = case.replace(x=case["x"][:1], dy=case["dy"][:1], h0=None)
+    other = start.replace(U=-2 * case["U"])
     budget = case_budget(start)
     results = implementation.run(start)
-    return consistent(
+    return check_consistency(
         case.cell,
         results,
         implementation.forward(other) | {"dU": np.zeros(case["U"].shape)},
@@ -188,7 +191,7 @@ def zero_state_hides_recurrent_weights(implementation: Subject, case: Case) -> E
     )
 
 
-@claim(needs={"unclipped"})
+@property_check(needs={"unclipped"})
 def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evidence:
     """With W = U = 0 every gate is constant and the state follows a geometric series.
 
@@ -196,42 +199,44 @@ def zero_weights_have_a_closed_form(implementation: Subject, case: Case) -> Evid
     f), h_t = o tanh(c_t).
     """
     cell = case.cell
-    still = without_peepholes(case).having(W=np.zeros_like(case["W"]), U=np.zeros_like(case["U"]))
+    still = without_peepholes(case).replace(W=np.zeros_like(case["W"]), U=np.zeros_like(case["U"]))
     b = {k: block(cell, case["b"], k).astype(float) for k in cell.gates}
     t = np.arange(1, case.sizes.T + 1)[:, None, None]
     h0 = case["h0"].astype(float)
     if "cell_state" in cell.traits:
-        f, o = squash(cell, b["f"] + cell.forget_bias), squash(cell, b["o"])
-        i = 1 - f if cell.coupled else squash(cell, b["i"])
+        f, o = gate_sigmoid(cell, b["f"] + cell.forget_bias), gate_sigmoid(cell, b["o"])
+        i = 1 - f if cell.coupled else gate_sigmoid(cell, b["i"])
         # (1 - f^t)/(1 - f) without the cancellation where f is near one
         series = np.cumsum(f ** (t - 1), axis=0)
         c = f**t * case["c0"].astype(float) + i * np.tanh(b["g"]) * series
         expected: Results = {"y": o * np.tanh(c), "cT": c[-1]}
     elif "update_gate" in cell.traits:
         c_n = case["c_n"].astype(float) if cell.reset == "after" else 0.0
-        n = np.tanh(b["n"] + squash(cell, b["r"]) * c_n)
-        old_share = squash(cell, -b["z"]) ** t
+        n = np.tanh(b["n"] + gate_sigmoid(cell, b["r"]) * c_n)
+        old_share = gate_sigmoid(cell, -b["z"]) ** t
         # and not n + kept (h0 - n), which rounds where all is kept
         expected = {"y": (1 - old_share) * n + old_share * h0}
     else:
         expected = {"y": np.broadcast_to(activation(cell)(b["n"]), (case.sizes.T, *h0.shape))}
-    return agree(cell, implementation.forward(still), expected, forward_budget(still).tolerance)
+    return check_agreement(
+        cell, implementation.forward(still), expected, forward_budget(still).tolerance
+    )
 
 
-@claim(needs={"update_gate"}, varies="T")
-def opposite_update_gates_sum_to_whole(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"update_gate"}, varies="T")
+def negated_update_gate_swaps_shares(implementation: Subject, case: Case) -> Evidence:
     """Negating the update gate's weights exchanges its two shares.
 
     h'(z) + h'(1 - z) = n + h, with n = h' at z = 1.
     """
-    first = case.having(x=case["x"][:1], dy=None, dhT=None)
+    first = case.replace(x=case["x"][:1], dy=None, dhT=None)
     negated = {k: case[k].copy() for k in ("W", "U", "b")}
     for array in negated.values():
         block(case.cell, array, "z")[...] *= -1
-    cases = [first, first.having(**negated), first.with_gate("z", OPEN)]
+    cases = [first, first.replace(**negated), first.with_gate("z", OPEN)]
     (one, other, n) = (implementation.forward(c)["hT"].astype(float) for c in cases)
     tolerance = sum(forward_budget(c).tolerance["hT"] for c in cases)
-    return agree(
+    return check_agreement(
         case.cell,
         {"h'(z)": one},
         {"h'(z)": n + case["h0"].astype(float) - other},
@@ -240,10 +245,10 @@ def opposite_update_gates_sum_to_whole(implementation: Subject, case: Case) -> E
 
 
 def _without_c_n(case: Case) -> Case:
-    return case.having(c_n=np.zeros(case.sizes.H)) if case.cell.reset == "after" else case
+    return case.replace(c_n=np.zeros(case.sizes.H)) if case.cell.reset == "after" else case
 
 
-def _placed_otherwise(case: Case) -> Results:
+def _results_of_other_reset(case: Case) -> Results:
     """Return the equations' results with the reset on the other side of U_n's product.
 
     c_n is zero.
@@ -252,29 +257,29 @@ def _placed_otherwise(case: Case) -> Results:
     arrays = {k: v for k, v in case.arrays.items() if k != "c_n"} | (
         {"c_n": np.zeros(case.sizes.H)} if placed.reset == "after" else {}
     )
-    other = exact(Case(placed, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
+    other = reference_results(Case(placed, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
     other.pop("dc_n", None)
     return other
 
 
-@claim(needs={"reset_gate"}, reference=True)
-def reset_placement_is_free_where_open(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"reset_gate"}, reference=True)
+def open_reset_gate_commutes(implementation: Subject, case: Case) -> Evidence:
     """An open reset gate may come before or after the product with U_n.
 
     It does not matter at r = 1 (and c_n = 0).
     """
     opened = _without_c_n(case.with_gate("r", OPEN))
     # The gradient of r itself is zero on both sides only because a shut or open sigmoid is flat.
-    return agree(
+    return check_agreement(
         case.cell,
         implementation.run(opened),
-        _placed_otherwise(opened),
+        _results_of_other_reset(opened),
         case_budget(opened).tolerance,
     )
 
 
-@claim(needs={"reset_gate"}, reference=True)
-def reset_placement_is_free_where_diagonal(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"reset_gate"}, reference=True)
+def diagonal_recurrence_commutes_with_reset(implementation: Subject, case: Case) -> Evidence:
     """A diagonal U_n commutes with any reset gate: (r ⊙ h) U_n = r ⊙ (h U_n).
 
     So the reset gate may be on either side, if c_n = 0, in the outputs and in every gradient but
@@ -283,15 +288,15 @@ def reset_placement_is_free_where_diagonal(implementation: Subject, case: Case) 
     U = case["U"].copy()
     diagonal = np.eye(case.sizes.H, dtype=case.dtype)
     block(case.cell, U, "n")[...] *= diagonal
-    commuting = _without_c_n(case.having(U=U))
-    results, other = implementation.run(commuting), _placed_otherwise(commuting)
+    commuting = _without_c_n(case.replace(U=U))
+    results, other = implementation.run(commuting), _results_of_other_reset(commuting)
     for arrays in (results, other):
         if "dU" in arrays:
             block(case.cell, arrays["dU"], "n")[...] *= diagonal
-    return agree(case.cell, results, other, case_budget(commuting).tolerance)
+    return check_agreement(case.cell, results, other, case_budget(commuting).tolerance)
 
 
-@claim(needs={"free_gates", "unclipped"}, reference=True)
+@property_check(needs={"independent_gates", "unclipped"}, reference=True)
 def coupled_lstm_is_gru(implementation: Subject, case: Case) -> Evidence:
     """With W_i = -W_f, b_i = -b_f and U = 0 an LSTM's c is a GRU's h at z = i.
 
@@ -299,27 +304,29 @@ def coupled_lstm_is_gru(implementation: Subject, case: Case) -> Evidence:
     """
     plain = without_peepholes(case)
     # On this grid the run-time forget bias can be taken away again without rounding.
-    plain = plain.having(b=np.round(case["b"] * 1024) / 1024)
+    plain = plain.replace(b=np.round(case["b"] * 1024) / 1024)
     blocks = split(case.cell, plain.params)
     zero = {f"U_{k}": np.zeros_like(blocks[f"U_{k}"]) for k in "ifgo"}
     opposite = {
         "W_f": -blocks["W_i"],
         "b_f": -blocks["b_i"] - case.dtype.type(case.cell.forget_bias),
     }
-    coupled = plain.having(**join(case.cell, blocks | zero | opposite), dy=None, dhT=None)
+    coupled = plain.replace(**join(case.cell, blocks | zero | opposite), dy=None, dhT=None)
     gru = Cell("gru", reset="before", hard=case.cell.hard)
     gates = {"r": "o", "z": "i", "n": "g"}
     params = join(
         gru, {f"{p}_{k}": (blocks | zero)[f"{p}_{gates[k]}"] for p in "WUb" for k in "rzn"}
     )
     arrays = {**params, "x": case["x"], "h0": case["c0"], "dhT": case["dcT"]}
-    other = exact(Case(gru, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
+    other = reference_results(Case(gru, {k: np.array(v, case.dtype) for k, v in arrays.items()}))
     expected: Results = {"cT": other["hT"], "dx": other["dx"], "dc0": other["dh0"]}
-    return agree(case.cell, implementation.run(coupled), expected, case_budget(coupled).tolerance)
+    return check_agreement(
+        case.cell, implementation.run(coupled), expected, case_budget(coupled).tolerance
+    )
 
 
-@claim(needs={"peepholes"}, reference=True)
-def peepholes_of_zero_leave_the_plain_cell(implementation: Subject, case: Case) -> Evidence:
+@property_check(needs={"peepholes"}, reference=True)
+def zero_peepholes_give_plain_cell(implementation: Subject, case: Case) -> Evidence:
     """With p = 0 an LSTM with peepholes is the one without.
 
     This holds for its outputs and for every gradient but that of p.
@@ -327,58 +334,60 @@ def peepholes_of_zero_leave_the_plain_cell(implementation: Subject, case: Case) 
     none = without_peepholes(case)
     arrays = {k: np.array(v) for k, v in none.arrays.items() if k != "p"}
     plain = Case(replace(case.cell, peepholes=False), arrays, case.origin)
-    return agree(case.cell, implementation.run(none), exact(plain), case_budget(none).tolerance)
+    return check_agreement(
+        case.cell, implementation.run(none), reference_results(plain), case_budget(none).tolerance
+    )
 
 
-def _slope(cell: Cell, gate: Array) -> Array:
+def _gate_slope(cell: Cell, gate: Array) -> Array:
     """Return the derivative of a gate by its preactivation, from the gate's value."""
     return gate * (1 - gate) if cell.hard is None else ((gate > 0) & (gate < 1)) / cell.hard
 
 
-def _one_plain(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
+def _rnn_step(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
     n = activation(cell)(a["x"] @ p["W_n"] + a["h0"] @ p["U_n"] + p["b_n"])
     slope = {"tanh": 1 - n**2, "relu": n > 0, "sigmoid": n * (1 - n)}[cell.activation]
     return {"hT": n}, {"n": a["dh"] * slope}
 
 
-def _one_update(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
+def _gru_step(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
     x, h = a["x"], a["h0"]
-    r, z = (squash(cell, x @ p[f"W_{k}"] + h @ p[f"U_{k}"] + p[f"b_{k}"]) for k in "rz")
+    r, z = (gate_sigmoid(cell, x @ p[f"W_{k}"] + h @ p[f"U_{k}"] + p[f"b_{k}"]) for k in "rz")
     after = cell.reset == "after"
     recurrent = r * (h @ p["U_n"] + p["c_n"]) if after else (r * h) @ p["U_n"]
     n = np.tanh(x @ p["W_n"] + recurrent + p["b_n"])
     dn = a["dh"] * z * (1 - n**2)
     dr = dn * (h @ p["U_n"] + p["c_n"]) if after else dn @ p["U_n"].T * h
     return {"hT": z * n + (1 - z) * h}, {
-        "r": dr * _slope(cell, r),
-        "z": a["dh"] * (n - h) * _slope(cell, z),
+        "r": dr * _gate_slope(cell, r),
+        "z": a["dh"] * (n - h) * _gate_slope(cell, z),
         "n": dn,
     }
 
 
-def _one_memory(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
+def _lstm_step(cell: Cell, a: Results, p: Results) -> tuple[Results, Results]:
     x, h, c0 = a["x"], a["h0"], a["c0"]
     before = {k: x @ p[f"W_{k}"] + h @ p[f"U_{k}"] + p[f"b_{k}"] for k in cell.gates}
     look = {k: p[f"p_{k}"] if cell.peepholes else np.zeros(h.shape[-1]) for k in cell.sigmoid_gates}
-    f = squash(cell, before["f"] + look["f"] * c0 + cell.forget_bias)
-    i = 1 - f if cell.coupled else squash(cell, before["i"] + look["i"] * c0)
+    f = gate_sigmoid(cell, before["f"] + look["f"] * c0 + cell.forget_bias)
+    i = 1 - f if cell.coupled else gate_sigmoid(cell, before["i"] + look["i"] * c0)
     g = np.tanh(before["g"])
     limit = np.inf if cell.clip is None else cell.clip
     free = f * c0 + i * g
     c = np.clip(free, -limit, limit)
-    o = squash(cell, before["o"] + look["o"] * c)
-    do = a["dh"] * np.tanh(c) * _slope(cell, o)
+    o = gate_sigmoid(cell, before["o"] + look["o"] * c)
+    do = a["dh"] * np.tanh(c) * _gate_slope(cell, o)
     dc = (a["dh"] * o * (1 - np.tanh(c) ** 2) + do * look["o"] + a["dcT"]) * (np.abs(free) < limit)
     delta = {
-        "i": dc * g * _slope(cell, i),
-        "f": dc * (c0 - g if cell.coupled else c0) * _slope(cell, f),
+        "i": dc * g * _gate_slope(cell, i),
+        "f": dc * (c0 - g if cell.coupled else c0) * _gate_slope(cell, f),
         "g": dc * i * (1 - g**2),
         "o": do,
     }
     return {"hT": o * np.tanh(c), "cT": c}, delta
 
 
-@claim(varies="T")
+@property_check(varies="T")
 def one_step_has_a_closed_form(implementation: Subject, case: Case) -> Evidence:
     """One step has a closed form, in its outputs and in its gradients.
 
@@ -386,15 +395,15 @@ def one_step_has_a_closed_form(implementation: Subject, case: Case) -> Evidence:
     gradient of the preactivations, by the chain rule through one step, db = Σ δ, dW = xᵀ δ, dx = δ
     Wᵀ. All is written out in NumPy, apart from any sequence.
     """
-    first = case.having(x=case["x"][:1], dy=case["dy"][:1])
-    a, cell = first.doubles(), case.cell
+    first = case.replace(x=case["x"][:1], dy=case["dy"][:1])
+    a, cell = first.as_float64(), case.cell
     a |= {"x": a["x"][0], "dh": a["dy"][0] + a["dhT"]}
     step = (
-        _one_update
+        _gru_step
         if "update_gate" in cell.traits
-        else _one_memory
+        else _lstm_step
         if "cell_state" in cell.traits
-        else _one_plain
+        else _rnn_step
     )
     states, deltas = step(cell, a, split(cell, {k: a[k] for k in case.params}))
     delta = np.concatenate([deltas[k] for k in cell.gates], axis=-1)
@@ -404,4 +413,4 @@ def one_step_has_a_closed_form(implementation: Subject, case: Case) -> Evidence:
         "dW": a["x"].T @ delta,
         "dx": (delta @ a["W"].T)[None],
     }
-    return agree(cell, implementation.run(first), expected, case_budget(first).tolerance)
+    return check_agreement(cell, implementation.run(first), expected, case_budget(first).tolerance)

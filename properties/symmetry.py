@@ -9,12 +9,12 @@ from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.cells.gate_blocks import join, split
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import Evidence, agree, consistent, require
-from gatecheck.checking.registry import claim
+from gatecheck.checking.evidence import Evidence, check_agreement, check_consistency, require
+from gatecheck.checking.registry import property_check
 from gatecheck.implementation import Results, Subject
 
 
-def _along_units(cell: Cell, arrays: dict[str, Array], matrix: Array) -> dict[str, Array]:
+def _transform_units(cell: Cell, arrays: dict[str, Array], matrix: Array) -> dict[str, Array]:
     """Transform a case, or its results, by the hidden coordinates h -> h M.
 
     M is a signed permutation. A gate keeps its sign; so W and b of gates are permuted only, U of
@@ -37,29 +37,31 @@ def _along_units(cell: Cell, arrays: dict[str, Array], matrix: Array) -> dict[st
     return out | {k: arrays[k] for k in ("x", "dx") if k in arrays}
 
 
-def _compare(implementation: Subject, case: Case, matrix: Array) -> Evidence:
+def _check_transformed(implementation: Subject, case: Case, matrix: Array) -> Evidence:
     matrix = matrix.astype(case.dtype)
-    transformed = case.having(**_along_units(case.cell, dict(case.arrays), matrix))
+    transformed = case.replace(**_transform_units(case.cell, dict(case.arrays), matrix))
     results = implementation.run(case)
-    return consistent(
+    return check_consistency(
         case.cell,
         implementation.run(transformed),
-        _along_units(case.cell, results, matrix),
+        _transform_units(case.cell, results, matrix),
         case_budget(transformed),
     )
 
 
-@claim()
-def units_can_be_relabelled(implementation: Subject, case: Case) -> Evidence:
+@property_check()
+def units_can_be_permuted(implementation: Subject, case: Case) -> Evidence:
     """Permuting hidden units permutes the outputs and every gradient in the same way.
 
     Hidden units have no order.
     """
     rng = np.random.default_rng(case.origin.get("seed", 0))
-    return _compare(implementation, case, np.eye(case.sizes.H)[rng.permutation(case.sizes.H)])
+    return _check_transformed(
+        implementation, case, np.eye(case.sizes.H)[rng.permutation(case.sizes.H)]
+    )
 
 
-@claim(needs={"odd"})
+@property_check(needs={"odd"})
 def units_can_change_sign(implementation: Subject, case: Case) -> Evidence:
     """A unit and all its weights can change sign, if φ is odd.
 
@@ -68,10 +70,10 @@ def units_can_change_sign(implementation: Subject, case: Case) -> Evidence:
     rng = np.random.default_rng(case.origin.get("seed", 0))
     signs = rng.choice([-1.0, 1.0], case.sizes.H)
     signs[0] = -1
-    return _compare(implementation, case, np.diag(signs))
+    return _check_transformed(implementation, case, np.diag(signs))
 
 
-@claim()
+@property_check()
 def inputs_can_change_coordinates(implementation: Subject, case: Case) -> Evidence:
     """Inputs can change coordinates: x -> x P with W -> P⁻¹ W changes no output.
 
@@ -81,16 +83,16 @@ def inputs_can_change_coordinates(implementation: Subject, case: Case) -> Eviden
     D = case.sizes.D
     P = (np.eye(D)[rng.permutation(D)] * 2).astype(case.dtype)
     inverse = P.T / 4
-    transformed = case.having(x=case["x"] @ P, W=inverse @ case["W"])
+    transformed = case.replace(x=case["x"] @ P, W=inverse @ case["W"])
     expected = implementation.run(case)
     if "dx" in expected:
         expected |= {"dx": expected["dx"] @ inverse.T, "dW": P.T @ expected["dW"]}
-    return consistent(
+    return check_consistency(
         case.cell, implementation.run(transformed), expected, case_budget(transformed)
     )
 
 
-@claim(needs={"backward"})
+@property_check(needs={"backward"})
 def input_and_weight_gradients_balance(implementation: Subject, case: Case) -> Evidence:
     """The gradients of inputs and of their weights balance: Σ_t x_tᵀ dx_t = dW Wᵀ.
 
@@ -98,22 +100,22 @@ def input_and_weight_gradients_balance(implementation: Subject, case: Case) -> E
     """
     budget = case_budget(case)
     gradients = implementation.backward(case)
-    a = case.doubles()
+    a = case.as_float64()
     left = np.einsum("tbd,tbe->de", a["x"], gradients["dx"].astype(float))
     right = gradients["dW"].astype(float) @ a["W"].T
     tol_x, tol_w = budget.tolerance["dx"], budget.tolerance["dW"]
     tolerance = np.einsum("tbd,tbe->de", np.abs(a["x"]), tol_x) + tol_w @ np.abs(a["W"]).T
-    return agree(case.cell, {"xᵀdx": left}, {"xᵀdx": right}, {"xᵀdx": tolerance})
+    return check_agreement(case.cell, {"xᵀdx": left}, {"xᵀdx": right}, {"xᵀdx": tolerance})
 
 
-@claim(varies="D")
-def a_bias_is_a_constant_input(implementation: Subject, case: Case) -> Evidence:
+@property_check(varies="D")
+def bias_is_constant_input(implementation: Subject, case: Case) -> Evidence:
     """A bias is the weight of an input that is always 1.
 
     Outputs are the same, and so is its gradient.
     """
     T, B, D, _ = case.sizes
-    constant = case.having(
+    constant = case.replace(
         x=np.concatenate([case["x"], np.ones((T, B, 1))], axis=-1),
         W=np.concatenate([case["W"], case["b"][None]]),
         b=np.zeros_like(case["b"]),
@@ -122,7 +124,7 @@ def a_bias_is_a_constant_input(implementation: Subject, case: Case) -> Evidence:
     expected = implementation.run(case)
     if "dW" in results:
         results |= {"dW": results["dW"][:D], "dx": results["dx"][..., :D], "db": results["dW"][D]}
-    return consistent(case.cell, results, expected, case_budget(case))
+    return check_consistency(case.cell, results, expected, case_budget(case))
 
 
 def _with_idle_unit(case: Case) -> Case:
@@ -136,11 +138,11 @@ def _with_idle_unit(case: Case) -> Case:
         for name, b in split(case.cell, case.params).items()
     }
     states = {k: more(v, -1) for k, v in case.arrays.items() if k not in (*case.params, "x")}
-    return case.having(**join(case.cell, blocks), **states)
+    return case.replace(**join(case.cell, blocks), **states)
 
 
-@claim(varies="H")
-def an_idle_unit_changes_nothing(implementation: Subject, case: Case) -> Evidence:
+@property_check(varies="H")
+def idle_unit_changes_nothing(implementation: Subject, case: Case) -> Evidence:
     """A unit whose weights are all zero is padding.
 
     The others' outputs and gradients are as without it. Where φ(0) = 0 its own output is exactly
@@ -158,7 +160,7 @@ def an_idle_unit_changes_nothing(implementation: Subject, case: Case) -> Evidenc
     }
     if blocks:
         others |= {f"d{k}": v for k, v in join(case.cell, blocks).items()}
-    evidence = consistent(case.cell, others, implementation.run(case), case_budget(case))
+    evidence = check_consistency(case.cell, others, implementation.run(case), case_budget(case))
     if "odd" in case.cell.traits:
         evidence += require(
             not results["y"][..., H:].any(),
@@ -167,7 +169,7 @@ def an_idle_unit_changes_nothing(implementation: Subject, case: Case) -> Evidenc
     return evidence
 
 
-def _doubled(case: Case) -> Case:
+def _duplicate_units(case: Case) -> Case:
     """Duplicate every unit, each copy with half of the recurrent weights."""
     blocks = {}
     for name, block in split(case.cell, case.params).items():
@@ -178,22 +180,24 @@ def _doubled(case: Case) -> Case:
         for k, v in case.arrays.items()
         if k not in (*case.params, "x")
     }
-    return case.having(**join(case.cell, blocks), **states)
+    return case.replace(**join(case.cell, blocks), **states)
 
 
-@claim(varies="H")
+@property_check(varies="H")
 def equal_units_stay_equal(implementation: Subject, case: Case) -> Evidence:
     """Units with equal weights have equal outputs and equal gradients.
 
     With half the recurrent weight each they make one unit.
     """
     H = case.sizes.H
-    doubled = _doubled(case)
+    doubled = _duplicate_units(case)
     results = implementation.run(doubled)
     exchanged: Results = {}
     for name, value in results.items():
         if name in ("y", "hT", "cT", "dh0", "dc0"):
             exchanged[name] = np.concatenate([value[..., H:], value[..., :H]], axis=-1)
-    evidence = consistent(case.cell, results, exchanged, case_budget(doubled))
+    evidence = check_consistency(case.cell, results, exchanged, case_budget(doubled))
     first: Results = {k: v[..., :H] for k, v in results.items() if k in ("y", "hT", "cT")}
-    return evidence + consistent(case.cell, first, implementation.forward(case), case_budget(case))
+    return evidence + check_consistency(
+        case.cell, first, implementation.forward(case), case_budget(case)
+    )

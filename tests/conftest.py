@@ -30,7 +30,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(autouse=True, scope="session")
-def hurried():
+def no_shrinking():
     """Do not shrink counterexamples, unless a test sets a time for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(explore, "SHRINKING_S", 0)
@@ -38,12 +38,14 @@ def hurried():
 
 
 @pytest.fixture
-def few_pictures(monkeypatch):
+def few_figures(monkeypatch):
     """Limit a study to two pictures, each of which takes longer than the study."""
     from gatecheck.report.decay import figures
 
     monkeypatch.setattr(
-        figures, "FIGURES", [f for f in figures.FIGURES if f.name in ("decay", "paths")]
+        figures,
+        "REPORT_FIGURES",
+        [f for f in figures.REPORT_FIGURES if f.name in ("decay", "paths")],
     )
 
 

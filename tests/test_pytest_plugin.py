@@ -17,12 +17,12 @@ pytest_plugins = ["pytester"]
 
 IMPLEMENTATIONS = """
 from gatecheck.cells import RNN
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.edits import misread
-class Right(Edited):
+class Right(EditedCell):
     def __init__(self):
         super().__init__(RNN())
-class Wrong(Edited):
+class Wrong(EditedCell):
     def __init__(self):
         super().__init__(RNN(), misread("dh", dh_next=0))
 class Documented(Wrong):
@@ -33,7 +33,7 @@ class Forward(Right):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def whole_numba():
+def refresh_numba():
     """Refresh Numba's registries before the module's tests.
 
     A run inside this process removes the modules that it imported first, and without parts of
@@ -49,7 +49,7 @@ def run(pytester, monkeypatch):
 
     The test uses our fixtures. The run is in this process, where everything is compiled.
     """
-    audit.claims()
+    audit.select_properties()
     pytester.makepyfile(
         mine=IMPLEMENTATIONS, test_mine="def test_mine(implementation, prop): prop(implementation)"
     )
@@ -61,11 +61,11 @@ def test_a_right_implementation_passes_what_applies(run):
     result = run("--gatecheck-impl", "mine.py:Right", "-k", "within_budget or causal")
     result.assert_outcomes(
         passed=6,
-        deselected=len(REGISTRY) - 6 - inapplicable("rnn", "complex", "tangent", "bitwise"),
+        deselected=len(REGISTRY) - 6 - count_inapplicable("rnn", "complex", "tangent", "bitwise"),
     )
 
 
-def inapplicable(cell, *lacking):
+def count_inapplicable(cell, *lacking):
     """Count the properties that need something the cell does not have."""
     return sum(
         not (c.needs - {"backward", "lengths"} <= CELLS[cell].traits - set(lacking))
@@ -73,7 +73,7 @@ def inapplicable(cell, *lacking):
     )
 
 
-def test_a_wrong_implementation_fails_with_the_whole_story(run):
+def test_a_wrong_implementation_fails_with_a_full_report(run):
     result = run(
         "--gatecheck-impl",
         "mine.py:Wrong",
@@ -83,7 +83,7 @@ def test_a_wrong_implementation_fails_with_the_whole_story(run):
     result.assert_outcomes(
         failed=1,
         passed=1,
-        deselected=len(REGISTRY) - 2 - inapplicable("rnn", "complex", "tangent", "bitwise"),
+        deselected=len(REGISTRY) - 2 - count_inapplicable("rnn", "complex", "tangent", "bitwise"),
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
@@ -112,7 +112,7 @@ def test_a_documented_failure_is_an_xfail_with_its_reason(run):
     result.stdout.fnmatch_lines(["XFAIL *documented: one step only"])
 
 
-def test_gradient_claims_are_not_collected_without_a_backward(run):
+def test_gradient_properties_are_not_collected_without_a_backward(run):
     result = run("--gatecheck-impl", "mine.py:Forward", "--collect-only", "-q")
     assert "forward_within_budget" in result.stdout.str()
     assert "gradients" not in result.stdout.str()
@@ -214,7 +214,7 @@ def test_decorated(implementation, prop):
 
 
 @pytest.fixture
-def decorated(run, pytester):
+def run_decorated(run, pytester):
     """Return a function that runs tests of the decorator, with expected failures."""
 
     def decorated(implementation, expected, *arguments):
@@ -226,12 +226,13 @@ def decorated(run, pytester):
     return decorated
 
 
-def test_the_decorator_makes_a_test_of_every_property_that_applies(decorated):
-    result = decorated("Right, Wrong()", {}, "-k", "gradients_within or zero_cot")
+def test_the_decorator_makes_a_test_of_every_property_that_applies(run_decorated):
+    result = run_decorated("Right, Wrong()", {}, "-k", "gradients_within or zero_cot")
     result.assert_outcomes(
         passed=3,
         failed=1,
-        deselected=2 * (len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise")) - 4,
+        deselected=2 * (len(REGISTRY) - count_inapplicable("rnn", "complex", "tangent", "bitwise"))
+        - 4,
     )
     result.stdout.fnmatch_lines(
         [
@@ -241,8 +242,8 @@ def test_the_decorator_makes_a_test_of_every_property_that_applies(decorated):
     )
 
 
-def test_an_expected_failure_is_one(decorated):
-    result = decorated(
+def test_an_expected_failure_is_an_xfail(run_decorated):
+    result = run_decorated(
         "Wrong()",
         {"gradients_within_budget": "documented: one step only"},
         "-k",
@@ -251,13 +252,13 @@ def test_an_expected_failure_is_one(decorated):
     )
     result.assert_outcomes(
         xfailed=1,
-        deselected=len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise") - 1,
+        deselected=len(REGISTRY) - count_inapplicable("rnn", "complex", "tangent", "bitwise") - 1,
     )
     result.stdout.fnmatch_lines(["*documented: one step only*"])
 
 
-def test_an_expected_failure_that_holds_fails(decorated):
-    result = decorated(
+def test_an_expected_failure_that_holds_fails(run_decorated):
+    result = run_decorated(
         "Right()",
         {"gradients_within_budget": "documented: one step only"},
         "-k",
@@ -265,7 +266,7 @@ def test_an_expected_failure_that_holds_fails(decorated):
     )
     result.assert_outcomes(
         failed=1,
-        deselected=len(REGISTRY) - inapplicable("rnn", "complex", "tangent", "bitwise") - 1,
+        deselected=len(REGISTRY) - count_inapplicable("rnn", "complex", "tangent", "bitwise") - 1,
     )
     result.stdout.fnmatch_lines(["*XPASS(strict)*documented: one step only*"])
 
@@ -284,7 +285,7 @@ def test_an_expected_failure_that_holds_fails(decorated):
         ),
     ],
 )
-def test_a_stale_or_bare_expectation_is_an_error(decorated, expected, message):
-    result = decorated("Right()", expected)
+def test_a_stale_or_bare_expectation_is_an_error(run_decorated, expected, message):
+    result = run_decorated("Right()", expected)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*{message}*"])

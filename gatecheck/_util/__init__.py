@@ -1,1 +1,1 @@
-"""Arguments, files, processes and text: what every package may need, none about cells."""
+"""Arguments, files, processes and text, for every package."""

@@ -17,14 +17,14 @@ from gatecheck.errors import GatecheckError, UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Kind(NamedTuple):
+class ArgumentKind(NamedTuple):
     """Kind of argument: its description in words, and a test for it."""
 
-    called: str
-    fits: Callable[[Any], bool]
+    description: str
+    accepts: Callable[[Any], bool]
 
 
-def shown(value: Any) -> str:
+def describe_argument(value: Any) -> str:
     """Return an argument's repr if it is short and plain, else its type."""
     if isinstance(value, np.ndarray):
         return f"a {value.dtype} array of shape {value.shape}"
@@ -37,13 +37,13 @@ def shown(value: Any) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
-def _whole(value: Any, least: int) -> bool:
+def _is_whole(value: Any, least: int) -> bool:
     return (
         isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
     )
 
 
-def _finite(value: Any) -> bool:
+def _is_finite(value: Any) -> bool:
     try:
         return (
             isinstance(value, int | float | np.integer | np.floating)
@@ -54,14 +54,14 @@ def _finite(value: Any) -> bool:
         return False
 
 
-def _path(value: Any) -> bool:
+def _is_path(value: Any) -> bool:
     try:
         return isinstance(value, str | os.PathLike) and b"\0" not in os.fsencode(value)
     except (TypeError, ValueError):
         return False
 
 
-def _list(value: Any) -> bool:
+def _is_iterable(value: Any) -> bool:
     try:
         iter(value)
     except Exception:
@@ -69,36 +69,38 @@ def _list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 
-FLAG = Kind("True or False", lambda value: isinstance(value, bool | np.bool_))
-SEED = Kind("a whole number of at least 0", lambda value: _whole(value, 0))
-COUNT = Kind("a whole number of at least 1", lambda value: _whole(value, 1))
-NUMBER = Kind("a finite number", _finite)
-POSITIVE = Kind("a positive number", lambda value: _finite(value) and value > 0)
-TEXT = Kind("a text", lambda value: isinstance(value, str))
-PATH = Kind("the path of a file", _path)
-FUNCTION = Kind("a function", callable)
-LIST = Kind("a list", _list)
-MAPPING = Kind(
+FLAG = ArgumentKind("True or False", lambda value: isinstance(value, bool | np.bool_))
+SEED = ArgumentKind("a whole number of at least 0", lambda value: _is_whole(value, 0))
+COUNT = ArgumentKind("a whole number of at least 1", lambda value: _is_whole(value, 1))
+NUMBER = ArgumentKind("a finite number", _is_finite)
+POSITIVE = ArgumentKind("a positive number", lambda value: _is_finite(value) and value > 0)
+TEXT = ArgumentKind("a text", lambda value: isinstance(value, str))
+PATH = ArgumentKind("the path of a file", _is_path)
+FUNCTION = ArgumentKind("a function", callable)
+LIST = ArgumentKind("a list", _is_iterable)
+MAPPING = ArgumentKind(
     "a mapping from names",
     lambda value: isinstance(value, Mapping) and all(isinstance(name, str) for name in value),
 )
 
 
-def among(*values: Any) -> Kind:
+def one_of(*values: Any) -> ArgumentKind:
     """Return the kind of argument that is one of these texts, numbers, or None."""
     words = [repr(value) for value in values]
     called = " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-    return Kind(
+    return ArgumentKind(
         called, lambda value: any(type(value) is type(one) and value == one for one in values)
     )
 
 
-def perhaps(kind: Kind) -> Kind:
+def optional(kind: ArgumentKind) -> ArgumentKind:
     """Return the kind of argument that is None or of this kind."""
-    return Kind(f"{kind.called}, or None", lambda value: value is None or kind.fits(value))
+    return ArgumentKind(
+        f"{kind.description}, or None", lambda value: value is None or kind.accepts(value)
+    )
 
 
-def require(values: Mapping[str, Any], **kinds: Kind) -> None:
+def require_kinds(values: Mapping[str, Any], **kinds: ArgumentKind) -> None:
     """Raise unless the values, by name, are of these kinds.
 
     Raises
@@ -107,14 +109,16 @@ def require(values: Mapping[str, Any], **kinds: Kind) -> None:
         If one is of another kind; names the first, what it is and what it should be.
     """
     for name, kind in kinds.items():
-        if not kind.fits(values[name]):
-            raise UsageError(f"{name} is {shown(values[name])}, but should be {kind.called}")
+        if not kind.accepts(values[name]):
+            raise UsageError(
+                f"{name} is {describe_argument(values[name])}, but should be {kind.description}"
+            )
 
 
-def checked(**kinds: Kind) -> Callable[[F], F]:
+def validate_args(**kinds: ArgumentKind) -> Callable[[F], F]:
     """Return a decorator that validates these arguments, if they are given.
 
-    Errors are those of :func:`require`.
+    Errors are those of :func:`require_kinds`.
     """
 
     def decorate(function: F) -> F:
@@ -123,7 +127,7 @@ def checked(**kinds: Kind) -> Callable[[F], F]:
         @functools.wraps(function)
         def call(*arguments: Any, **keywords: Any) -> Any:
             bound = signature.bind(*arguments, **keywords).arguments
-            require(bound, **{name: kind for name, kind in kinds.items() if name in bound})
+            require_kinds(bound, **{name: kind for name, kind in kinds.items() if name in bound})
             return function(*arguments, **keywords)
 
         return call  # type: ignore[return-value]
@@ -132,7 +136,7 @@ def checked(**kinds: Kind) -> Callable[[F], F]:
 
 
 @contextmanager
-def naming(name: str) -> Iterator[None]:
+def error_context(name: str) -> Iterator[None]:
     """Prefix gatecheck's errors in this context with the name of an argument."""
     try:
         yield

@@ -19,16 +19,16 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 
-MOST_BYTES = 2**24
+MAX_BYTES = 2**24
 """Largest size of a file in bytes.
 
 It holds some two thousand budgets, as many as audits by the profile ci need of one cell.
 """
 
-LARGEST = 2**17
+MAX_RECORD_BYTES = 2**17
 """Largest size of a record in bytes; a larger one is not stored."""
 
-_HEAD = struct.Struct("<4s16s16sI")
+_HEADER = struct.Struct("<4s16s16sI")
 _MAGIC = b"gck1"
 
 
@@ -36,7 +36,7 @@ def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-class Kept:
+class ArrayCache:
     """Dicts of float64 arrays by a key, in a file.
 
     Parameters
@@ -52,21 +52,21 @@ class Kept:
             self._data = path.read_bytes()
         self._size = len(self._data)
         self._places: dict[bytes, tuple[int, int]] = {}
-        if not self._indexed() or self._size >= MOST_BYTES:
+        if not self._read_index() or self._size >= MAX_BYTES:
             self._data, self._size, self._places = b"", 0, {}
             with suppress(OSError):
                 path.unlink()
 
     _data = b""
 
-    def _indexed(self) -> bool:
+    def _read_index(self) -> bool:
         """Index the records, and return True if the file is whole."""
         at = 0
-        while at + _HEAD.size <= len(self._data):
-            magic, key, _, length = _HEAD.unpack_from(self._data, at)
+        while at + _HEADER.size <= len(self._data):
+            magic, key, _, length = _HEADER.unpack_from(self._data, at)
             if magic != _MAGIC:
                 return False
-            at += _HEAD.size + length
+            at += _HEADER.size + length
             self._places[key] = at - length, at
         return at == len(self._data)
 
@@ -96,9 +96,9 @@ class Kept:
             + b"".join(v.astype("<f8", copy=False).tobytes() for v in arrays.values())
         )
         name = _digest(key.encode())
-        record = _HEAD.pack(_MAGIC, name, _digest(name + body), len(body)) + body
+        record = _HEADER.pack(_MAGIC, name, _digest(name + body), len(body)) + body
         self._size += len(record)
-        if len(record) > LARGEST or self._size > MOST_BYTES:
+        if len(record) > MAX_RECORD_BYTES or self._size > MAX_BYTES:
             return
         with suppress(OSError):
             file = os.open(

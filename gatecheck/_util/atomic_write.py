@@ -14,12 +14,12 @@ from typing import IO
 
 from gatecheck.errors import OutputError
 
-UNFINISHED = ".unfinished"
+TEMP_SUFFIX = ".unfinished"
 """Suffix of a file that is being written, or that a killed process left behind."""
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def atomic_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file that replaces `path` when the block ends.
 
     It takes over the name and permissions of `path`; if the block fails, nothing changes. A link
@@ -32,20 +32,22 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     with (
-        _told(f"{path} cannot be written"),
-        _straight(path) if _no_plain_file(path) else _aside(Path(os.path.realpath(path))) as file,
+        _as_output_error(f"{path} cannot be written"),
+        _direct(path)
+        if _is_special_file(path)
+        else _via_temp_file(Path(os.path.realpath(path))) as file,
     ):
         yield file
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file as :func:`replacing` does."""
-    with replacing(path) as file:
+    """Write a file as :func:`atomic_writer` does."""
+    with atomic_writer(path) as file:
         file.write(data)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file in UTF-8 as :func:`replacing` does."""
+    """Write a file in UTF-8 as :func:`atomic_writer` does."""
     # The name of a file that is not UTF-8 gives lone surrogates.
     write_bytes(path, text.encode(errors="backslashreplace"))
 
@@ -58,7 +60,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
     OutputError
         If it cannot be made.
     """
-    with _told(f"the folder {path} cannot be made"):
+    with _as_output_error(f"the folder {path} cannot be made"):
         Path(path).mkdir(parents=True, exist_ok=True)
 
 
@@ -70,14 +72,14 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     OutputError
         If there is no such folder, or no permission.
     """
-    with _told(f"{path} cannot be written"):
+    with _as_output_error(f"{path} cannot be written"):
         path, folder = Path(path), Path(os.path.realpath(path)).parent
         if path.is_dir():
             raise OSError("it is a directory")
         if not folder.is_dir():
             raise OSError(f"there is no folder {path.parent}")
         # To replace a file, its folder must be writable.
-        if not os.access(path if _no_plain_file(path) else folder, os.W_OK) or (
+        if not os.access(path if _is_special_file(path) else folder, os.W_OK) or (
             path.is_file() and not os.access(path, os.W_OK)
         ):
             raise OSError("permission denied")
@@ -91,14 +93,14 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     OutputError
         If there is no permission, or something else in the way.
     """
-    with _told(f"the folder {path} cannot be written"):
+    with _as_output_error(f"the folder {path} cannot be written"):
         existing = next(p for p in (Path(path), *Path(path).absolute().parents) if p.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             raise OSError(f"{existing} is {'read-only' if existing.is_dir() else 'not a folder'}")
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _as_output_error(what: str) -> Iterator[None]:
     try:
         yield
     except OutputError:
@@ -107,7 +109,7 @@ def _told(what: str) -> Iterator[None]:
         raise OutputError(f"{what}: {error.strerror or error}") from error
 
 
-def _no_plain_file(path: Path) -> bool:
+def _is_special_file(path: Path) -> bool:
     # /dev/stdout may point at a file that others write into, too.
     return (path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",))) or (
         path.exists() and not path.is_file()
@@ -115,15 +117,15 @@ def _no_plain_file(path: Path) -> bool:
 
 
 @contextmanager
-def _straight(path: Path) -> Iterator[IO[bytes]]:
+def _direct(path: Path) -> Iterator[IO[bytes]]:
     with open(path, "wb") as file:
         yield file
 
 
 @contextmanager
-def _aside(path: Path) -> Iterator[IO[bytes]]:
+def _via_temp_file(path: Path) -> Iterator[IO[bytes]]:
     # Short enough to be valid wherever the file's own name is.
-    temporary = path.with_name(f".{path.name[:16]}-{secrets.token_hex(6)}{UNFINISHED}")
+    temporary = path.with_name(f".{path.name[:16]}-{secrets.token_hex(6)}{TEMP_SUFFIX}")
     try:
         with open(temporary, "xb") as file:
             yield file

@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def cache_root() -> Path:
-    """Return ``NUMBA_CACHE_DIR`` if that is set, else the platform's folder for caches.
+    """Return the cache folder.
 
-    On Linux that is in ``XDG_CACHE_HOME`` or ``~/.cache``.
+    It is ``NUMBA_CACHE_DIR`` if that is set, else the platform's folder for caches, on Linux in ``XDG_CACHE_HOME`` or ``~/.cache``.
     """
     return Path(
         os.environ.get("NUMBA_CACHE_DIR")
@@ -49,5 +49,5 @@ def source_digest(*paths: Path) -> str:
 
 
 def package_sources(*names: str) -> tuple[Path, ...]:
-    """Return the paths of modules (``errors.py``) and subpackages (``cells``) of the package."""
+    """Return paths in the package, of modules (``errors.py``) and packages (``cells``)."""
     return tuple(PACKAGE / name for name in names)

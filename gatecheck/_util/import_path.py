@@ -1,4 +1,4 @@
-"""Import paths on which files of a user's folder never shadow the standard library or us.
+"""Import paths on which a user's files shadow neither gatecheck nor the library.
 
 A folder that comes first, as Python has it for scripts, for ``-c`` and for ``-m``, replaces any
 module that is not imported yet: a ``random.py`` or ``types.py`` of the user's, or a checkout of
@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SAFE = "PYTHONSAFEPATH"
-"""Set, it keeps Python from putting the working folder first on the path (Python 3.11)."""
+"""Variable that keeps the working folder off the path of a Python process."""
 
 ADDED = "GATECHECK_SAFE_PATH_ADDED"
 """Set where :data:`SAFE` is ours and must not reach what a target starts."""
 
 
 def path_with(folder: Path | str) -> list[str]:
-    """Return ``sys.path`` with a user's folder after the standard library, before all else."""
+    """Return ``sys.path`` with a user's folder right after the standard library."""
     standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     standard |= {str(Path(path, "lib-dynload")) for path in standard}
     places = [k for k, entry in enumerate(sys.path) if entry in standard]
@@ -32,7 +32,7 @@ def path_with(folder: Path | str) -> list[str]:
 
 @contextmanager
 def safe_path_for_children() -> Iterator[None]:
-    """Keep the working folder off the path of Python processes that start in this context.
+    """Keep the working folder off the path of processes started in this context.
 
     They call :func:`restore_environment` first, for what a target starts in its turn.
     """
@@ -47,6 +47,6 @@ def safe_path_for_children() -> Iterator[None]:
 
 
 def restore_environment() -> None:
-    """Undo what :func:`safe_path_for_children` added to the environment of this process."""
+    """Remove from the environment what :func:`safe_path_for_children` added."""
     if os.environ.pop(ADDED, None) is not None:
         os.environ.pop(SAFE, None)

@@ -22,19 +22,21 @@ _HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
-MOST_MEMBERS = 10**5
+MAX_MEMBERS = 10**5
 
 
-def read_npz(file: IO[bytes] | Path, most: int, members: int = MOST_MEMBERS) -> dict[str, Array]:
+def read_npz(
+    file: IO[bytes] | Path, max_bytes: int, max_members: int = MAX_MEMBERS
+) -> dict[str, Array]:
     """Read the arrays of an ``.npz``, by name.
 
     Parameters
     ----------
     file
         Open file, or its path.
-    most
+    max_bytes
         Largest number of bytes that it may unpack to.
-    members
+    max_members
         Largest number of arrays that it may hold.
 
     Raises
@@ -45,7 +47,7 @@ def read_npz(file: IO[bytes] | Path, most: int, members: int = MOST_MEMBERS) -> 
     """
     arrays: dict[str, Array] = {}
     with zipfile.ZipFile(file) as archive:
-        for info in bounded(archive, most, members):
+        for info in bounded_members(archive, max_bytes, max_members):
             name = info.filename.removesuffix(".npy")
             if name in arrays:
                 raise ArchiveError(f"it holds {name} twice")
@@ -54,8 +56,8 @@ def read_npz(file: IO[bytes] | Path, most: int, members: int = MOST_MEMBERS) -> 
     return arrays
 
 
-def bounded(
-    archive: zipfile.ZipFile, most: int, members: int = MOST_MEMBERS
+def bounded_members(
+    archive: zipfile.ZipFile, max_bytes: int, max_members: int = MAX_MEMBERS
 ) -> Iterator[zipfile.ZipInfo]:
     """Return the files in an archive, if they are within these limits.
 
@@ -67,10 +69,12 @@ def bounded(
         If they are not.
     """
     infos = archive.infolist()
-    if len(infos) > members:
-        raise ArchiveError(f"it has {len(infos):,} members, which is more than {members:,}")
-    if (size := sum(info.file_size for info in infos)) > most:
-        raise ArchiveError(f"it unpacks to {size:,} bytes, but gatecheck reads {most:,} at most")
+    if len(infos) > max_members:
+        raise ArchiveError(f"it has {len(infos):,} members, which is more than {max_members:,}")
+    if (size := sum(info.file_size for info in infos)) > max_bytes:
+        raise ArchiveError(
+            f"it unpacks to {size:,} bytes, but gatecheck reads {max_bytes:,} at most"
+        )
     return (info for info in infos if not info.is_dir())
 
 

@@ -14,13 +14,13 @@ from typing import Any
 from gatecheck._util.import_path import restore_environment, safe_path_for_children
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
-def interrupts_ignored() -> Iterator[None]:
+def ignore_interrupts() -> Iterator[None]:
     """Start processes in this context that ignore Ctrl-C.
 
     A terminal sends it to every process, and the starting process handles it. A process that is

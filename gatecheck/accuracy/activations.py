@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.accuracy.ulps import quantiles, ulps
+from gatecheck.accuracy.ulps import quantiles, ulp_errors
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.cells.gate_blocks import block
@@ -26,10 +26,10 @@ from gatecheck.properties.gates import OPEN
 
 DTYPES = ("float32", "float64")
 
-UNITS = 16
+UNITS_PER_ROW = 16
 """Arguments in a row of a batch: whole vectors of float32 on any machine."""
 
-BENDS = range(-16, 7)
+CURVED_BINADES = range(-16, 7)
 """Binades from which half of the sample is drawn.
 
 There sigmoid and tanh are neither constant nor, to many bits, their argument.
@@ -37,31 +37,31 @@ There sigmoid and tanh are neither constant nor, to many bits, their argument.
 
 REGIONS = ((-math.inf, -8.0), (-8.0, -1.0), (-1.0, 1.0), (1.0, 8.0), (8.0, math.inf))
 
-BEYOND = 1000.0
+ARGUMENT_LIMIT = 1000.0
 """Bound beyond which arguments are as good as infinite: sigmoid(-1000) is 1e-435."""
 
-LEAST = {"sigmoid": 0.0, "tanh": -1.0}
+MINIMUM = {"sigmoid": 0.0, "tanh": -1.0}
 """Smallest value of each function; the largest is 1."""
 
 
-def arguments(dtype: str, sample: int, seed: int) -> Array:
+def sample_arguments(dtype: str, sample: int, seed: int) -> Array:
     """Return numbers of either sign from all binades, subnormal ones included.
 
-    They are stratified in each binade, and twice as dense in :data:`BENDS`.
+    They are stratified in each binade, and twice as dense in :data:`CURVED_BINADES`.
 
     Parameters
     ----------
     dtype
         float32 or float64; also that of the result.
     sample
-        Approximate number of arguments: half in :data:`BENDS`, half in all binades.
+        Approximate number of arguments: half in :data:`CURVED_BINADES`, half in all binades.
     seed
         Seed of the place of each within its stratum.
     """
     rng, info = np.random.default_rng(seed), np.finfo(np.dtype(dtype))
     everywhere = range(int(info.minexp) - info.nmant, int(info.maxexp))
     parts = []
-    for binades in (everywhere, BENDS):
+    for binades in (everywhere, CURVED_BINADES):
         n = max(1, sample // (4 * len(binades)))
         exponents = np.repeat(np.fromiter(binades, int), n)
         strata = np.tile(np.arange(n), len(binades))
@@ -71,10 +71,10 @@ def arguments(dtype: str, sample: int, seed: int) -> Array:
         )
         parts += [np.ldexp(significands, exponents), -np.ldexp(significands, exponents)]
     values = np.concatenate([*parts, [0.0]])
-    return np.resize(values, -(-values.size // UNITS) * UNITS).astype(dtype)
+    return np.resize(values, -(-values.size // UNITS_PER_ROW) * UNITS_PER_ROW).astype(dtype)
 
 
-def certain(function: str, x: Array) -> tuple[Array, Array]:
+def exact_values(function: str, x: Array) -> tuple[Array, Array]:
     """Return the exact values of a function as an unevaluated sum of two float64.
 
     They come from ball arithmetic.
@@ -88,7 +88,9 @@ def certain(function: str, x: Array) -> tuple[Array, Array]:
 
     nearest, rest = np.empty(x.size), np.empty(x.size)
     with ctx.workprec(160):
-        for k, number in enumerate(np.clip(x.astype(float), -BEYOND, BEYOND).ravel().tolist()):
+        for k, number in enumerate(
+            np.clip(x.astype(float), -ARGUMENT_LIMIT, ARGUMENT_LIMIT).ravel().tolist()
+        ):
             a = arb(number)
             value = a.tanh() if function == "tanh" else 1 / (1 + (-a).exp())
             nearest[k] = float(value.mid())
@@ -96,7 +98,7 @@ def certain(function: str, x: Array) -> tuple[Array, Array]:
     return nearest.reshape(x.shape), rest.reshape(x.shape)
 
 
-def _window(subject: Subject, function: str, x: Array) -> tuple[Case, str] | None:
+def _activation_case(subject: Subject, function: str, x: Array) -> tuple[Case, str] | None:
     """Return one step that shows a function of every entry of x ``(B, UNITS)``.
 
     With it comes the name of the state that shows it; None where the cell has no such window.
@@ -105,7 +107,7 @@ def _window(subject: Subject, function: str, x: Array) -> tuple[Case, str] | Non
     if not _is_plain(cell) or subject.sizes:
         return None
     arrays: dict[str, Array] = {
-        k: np.zeros(shape) for k, shape in cell.param_shapes(UNITS, UNITS).items()
+        k: np.zeros(shape) for k, shape in cell.param_shapes(UNITS_PER_ROW, UNITS_PER_ROW).items()
     }
     states = {f"{k}0": np.zeros(x.shape) for k in cell.state}
     state, sign = "hT", 1.0
@@ -126,7 +128,7 @@ def _window(subject: Subject, function: str, x: Array) -> tuple[Case, str] | Non
         gate = "n"
     else:
         return None
-    block(cell, arrays["W"], gate)[...] = sign * np.eye(UNITS)
+    block(cell, arrays["W"], gate)[...] = sign * np.eye(UNITS_PER_ROW)
     arrays |= {"x": x[None], **states}
     return Case(cell, {k: v.astype(dtype) for k, v in arrays.items()}, {"shows": function}), state
 
@@ -136,10 +138,15 @@ def _is_plain(cell: Cell) -> bool:
 
     That takes one layer in one direction, with smooth gates that are not coupled.
     """
-    return len(cell.tags) == 1 and cell.hard is None and not cell.coupled and cell.clip is None
+    return (
+        len(cell.param_suffixes) == 1
+        and cell.hard is None
+        and not cell.coupled
+        and cell.clip is None
+    )
 
 
-def seen_activations(subject: Subject, sample: int, seed: int) -> Iterator[dict[str, Any]]:
+def measure_activations(subject: Subject, sample: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield the accuracy of each activation that a cell shows, in each dtype.
 
     Parameters
@@ -154,12 +161,12 @@ def seen_activations(subject: Subject, sample: int, seed: int) -> Iterator[dict[
     Yields
     ------
     dict
-        Plain data: see :func:`judged`, or the reason why the step was refused.
+        Plain data: see :func:`activation_errors`, or the reason why the step was refused.
     """
     for dtype in (d for d in DTYPES if d in subject.dtypes):
-        for function in LEAST:
-            x = arguments(dtype, sample, seed).reshape(-1, UNITS)
-            if (window := _window(subject, function, x)) is None:
+        for function in MINIMUM:
+            x = sample_arguments(dtype, sample, seed).reshape(-1, UNITS_PER_ROW)
+            if (window := _activation_case(subject, function, x)) is None:
                 continue
             case, state = window
             try:
@@ -170,17 +177,21 @@ def seen_activations(subject: Subject, sample: int, seed: int) -> Iterator[dict[
             yield {
                 "function": function,
                 "dtype": dtype,
-                **judged(function, x, values, *_certain(function, dtype, sample, seed)),
+                **activation_errors(
+                    function, x, values, *_cached_exact_values(function, dtype, sample, seed)
+                ),
             }
 
 
 @cache
-def _certain(function: str, dtype: str, sample: int, seed: int) -> tuple[Array, Array]:
-    """Return the exact values at :func:`arguments`, shared by all implementations."""
-    return certain(function, arguments(dtype, sample, seed).reshape(-1, UNITS))
+def _cached_exact_values(function: str, dtype: str, sample: int, seed: int) -> tuple[Array, Array]:
+    """Return the exact values at :func:`sample_arguments`."""
+    return exact_values(function, sample_arguments(dtype, sample, seed).reshape(-1, UNITS_PER_ROW))
 
 
-def judged(function: str, x: Array, found: Array, nearest: Array, rest: Array) -> dict[str, Any]:
+def activation_errors(
+    function: str, x: Array, values: Array, nearest: Array, rest: Array
+) -> dict[str, Any]:
     """Return errors of values in ulps of their dtype, by region.
 
     Values whose exact value is subnormal or zero are counted separately.
@@ -189,16 +200,21 @@ def judged(function: str, x: Array, found: Array, nearest: Array, rest: Array) -
     ----------
     function
         ``"sigmoid"`` or ``"tanh"``.
-    x, found
+    x, values
         Arguments and values, of the same dtype.
     nearest, rest
-        The exact values, as :func:`certain` returns them.
+        The exact values, as :func:`exact_values` returns them.
     """
-    dtype = found.dtype.name
-    errors = ulps(found, nearest, dtype, rest)
-    normal = np.abs(nearest) >= float(np.finfo(found.dtype).smallest_normal)
+    dtype = values.dtype.name
+    errors = ulp_errors(values, nearest, dtype, rest)
+    normal = np.abs(nearest) >= float(np.finfo(values.dtype).smallest_normal)
     finite = np.isfinite(errors)
-    bends = normal & finite & (np.abs(x) >= 2.0 ** BENDS[0]) & (np.abs(x) < 2.0 ** (BENDS[-1] + 1))
+    bends = (
+        normal
+        & finite
+        & (np.abs(x) >= 2.0 ** CURVED_BINADES[0])
+        & (np.abs(x) < 2.0 ** (CURVED_BINADES[-1] + 1))
+    )
     worst = np.unravel_index(np.argmax(np.where(normal & finite, errors, -1.0)), errors.shape)
     subnormal = ~normal & finite
     return {
@@ -209,20 +225,20 @@ def judged(function: str, x: Array, found: Array, nearest: Array, rest: Array) -
         "worst_at": float(x[worst]),
         "regions": [
             {
-                "from": _end(a),
-                "to": _end(b),
+                "from": _finite_or_none(a),
+                "to": _finite_or_none(b),
                 **quantiles(errors[normal & finite & (x >= a) & (x < b)]),
             }
             for a, b in REGIONS
         ],
-        "outside": int(((found < LEAST[function]) | (found > 1)).sum()),
+        "outside": int(((values < MINIMUM[function]) | (values > 1)).sum()),
         "subnormal": {
             "values": int(subnormal.sum()),
-            "flushed": int((subnormal & (found == 0) & (nearest.astype(found.dtype) != 0)).sum()),
+            "flushed": int((subnormal & (values == 0) & (nearest.astype(values.dtype) != 0)).sum()),
             "worst": float(f"{errors[subnormal].max(initial=0.0):.4g}"),
         },
     }
 
 
-def _end(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None

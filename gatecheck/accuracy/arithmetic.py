@@ -26,7 +26,7 @@ from gatecheck._util.typing import Array
 
 Function = Callable[[Array], Array]
 
-SWITCH = 0.625
+EXP_THRESHOLD = 0.625
 """Magnitude from which on Cephes and Go use exponentials for tanh.
 
 Below, they would cancel, and code that uses them there is inaccurate near zero.
@@ -36,11 +36,13 @@ Below, they would cancel, and code that uses them there is inaccurate near zero.
 # ---- tanh
 
 
-def _from_switch(large: Function) -> Function:
+def _exponential_tanh(large: Function) -> Function:
     """Return tanh by a formula where nothing cancels, by the library's below."""
 
     def tanh(a: Array) -> Array:
-        value: Array = np.where(np.abs(a) < SWITCH, np.tanh(a), np.copysign(large(np.abs(a)), a))
+        value: Array = np.where(
+            np.abs(a) < EXP_THRESHOLD, np.tanh(a), np.copysign(large(np.abs(a)), a)
+        )
         return value
 
     return tanh
@@ -53,7 +55,7 @@ def _expm1(a: Array) -> Array:
 
 
 @cache
-def _lambert(dtype: np.dtype[Any]) -> tuple[float, Array]:
+def _lambert_coefficients(dtype: np.dtype[Any]) -> tuple[float, Array]:
     """Return where tanh is 1 in a format, and P, Q of tanh(x) = x P(x²) / Q(x²).
 
     The coefficients ``(powers, 2)`` have the highest power first, and hold up to that number. They
@@ -64,18 +66,19 @@ def _lambert(dtype: np.dtype[Any]) -> tuple[float, Array]:
     previous, current = ([Fraction(0)], [Fraction(1)]), ([Fraction(1)], [Fraction(1)])
     for k in range(2, int(2 * end)):
         step = tuple(
-            _plus([(2 * k - 1) * c for c in b], [Fraction(0), *a])
+            _add_polynomials([(2 * k - 1) * c for c in b], [Fraction(0), *a])
             for a, b in zip(previous, current, strict=True)
         )
         previous, current = current, (step[0], step[1])
     powers, scale = max(map(len, current)), current[1][0]
     rows = (
-        [_in(dtype, c / scale) for c in _plus(part, [Fraction(0)] * powers)] for part in current
+        [_to_dtype(dtype, c / scale) for c in _add_polynomials(part, [Fraction(0)] * powers)]
+        for part in current
     )
     return float(end), np.array(list(rows)).T[::-1]
 
 
-def _plus(a: list[Fraction], b: list[Fraction]) -> list[Fraction]:
+def _add_polynomials(a: list[Fraction], b: list[Fraction]) -> list[Fraction]:
     n = max(len(a), len(b))
     return [
         x + y
@@ -85,7 +88,7 @@ def _plus(a: list[Fraction], b: list[Fraction]) -> list[Fraction]:
     ]
 
 
-def _in(dtype: np.dtype[Any], c: Fraction) -> Any:
+def _to_dtype(dtype: np.dtype[Any], c: Fraction) -> Any:
     return (
         dtype.type(c.numerator) / dtype.type(c.denominator)
         if dtype == np.longdouble
@@ -93,8 +96,8 @@ def _in(dtype: np.dtype[Any], c: Fraction) -> Any:
     )
 
 
-def _polynomials(a: Array) -> Array:
-    end, coefficients = _lambert(a.dtype)
+def _rational_tanh(a: Array) -> Array:
+    end, coefficients = _lambert_coefficients(a.dtype)
     x = np.clip(a, -end, end).astype(a.dtype)
     square = x * x
     both = np.zeros((2, *x.shape), a.dtype)
@@ -108,12 +111,12 @@ TANH: Mapping[str, Function] = {
     # NumPy, and through libm or SLEEF PyTorch, Keras on PyTorch and our kernels
     "library": np.tanh,
     "expm1": _expm1,  # fdlibm and what descends from it
-    "1 - 2 / (e^2a + 1)": _from_switch(lambda a: 1 - 2 / (np.exp(2 * a) + 1)),  # Cephes, Go
-    "(e^2a - 1) / (e^2a + 1)": _from_switch(
+    "1 - 2 / (e^2a + 1)": _exponential_tanh(lambda a: 1 - 2 / (np.exp(2 * a) + 1)),  # Cephes, Go
+    "(e^2a - 1) / (e^2a + 1)": _exponential_tanh(
         lambda a: (np.exp(np.minimum(2 * a, 80)) - 1) / (np.exp(np.minimum(2 * a, 80)) + 1)
     ),
-    "2 sigma(2a) - 1": _from_switch(lambda a: 2 * (1 / (1 + np.exp(-2 * a))) - 1),
-    "polynomials": _polynomials,  # Eigen, XLA, ONNX Runtime: theirs are minimax, these Lambert's
+    "2 sigma(2a) - 1": _exponential_tanh(lambda a: 2 * (1 / (1 + np.exp(-2 * a))) - 1),
+    "polynomials": _rational_tanh,  # Eigen, XLA, ONNX Runtime: theirs are minimax, these Lambert's
 }
 
 
@@ -143,21 +146,23 @@ SIGMOID: Mapping[str, Callable[[Array, Function], Array]] = {
 # ---- sums
 
 
-def _forwards(terms: Array) -> Array:
+def _sum_forwards(terms: Array) -> Array:
     total: Array = np.add.reduce(terms, axis=0)
     return total
 
 
-def _pairwise(terms: Array) -> Array:
+def _sum_pairwise(terms: Array) -> Array:
     while len(terms) > 1:
         half = len(terms) // 2
         terms = np.concatenate([terms[:half] + terms[half : 2 * half], terms[2 * half :]])
-    return _forwards(terms)
+    return _sum_forwards(terms)
 
 
-def _lanes(terms: Array) -> Array:
+def _sum_lanes(terms: Array) -> Array:
     padding = np.zeros((-len(terms) % 8, *terms.shape[1:]), terms.dtype)
-    return _forwards(_forwards(np.concatenate([terms, padding]).reshape(-1, 8, *terms.shape[1:])))
+    return _sum_forwards(
+        _sum_forwards(np.concatenate([terms, padding]).reshape(-1, 8, *terms.shape[1:]))
+    )
 
 
 @cache
@@ -166,11 +171,11 @@ def _permutation(n: int) -> Array:
 
 
 ORDERS: Mapping[str, Function] = {
-    "forwards": _forwards,
-    "backwards": lambda terms: _forwards(terms[::-1]),
-    "pairwise": _pairwise,
-    "eight lanes": _lanes,
-    "permuted": lambda terms: _forwards(terms[_permutation(len(terms))]),
+    "forwards": _sum_forwards,
+    "backwards": lambda terms: _sum_forwards(terms[::-1]),
+    "pairwise": _sum_pairwise,
+    "eight lanes": _sum_lanes,
+    "permuted": lambda terms: _sum_forwards(terms[_permutation(len(terms))]),
 }
 """Sums of terms along the first axis, by order of addition.
 
@@ -187,19 +192,19 @@ class Arithmetic:
     order: str
 
 
-class Computed(np.ndarray[Any, Any]):
+class ArithmeticArray(np.ndarray[Any, Any]):
     """An array whose functions and sums are computed by one arithmetic.
 
     The class holds the arithmetic, so every view, slice and stack keeps it.
     """
 
-    by: ClassVar[Arithmetic]
+    arithmetic: ClassVar[Arithmetic]
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        raw = [i.view(np.ndarray) if isinstance(i, Computed) else i for i in inputs]
-        tanh, total = TANH[self.by.tanh], ORDERS[self.by.order]
+        raw = [i.view(np.ndarray) if isinstance(i, ArithmeticArray) else i for i in inputs]
+        tanh, total = TANH[self.arithmetic.tanh], ORDERS[self.arithmetic.order]
         if ufunc is expit:
-            value = SIGMOID[self.by.sigmoid](raw[0], tanh)
+            value = SIGMOID[self.arithmetic.sigmoid](raw[0], tanh)
         elif ufunc is np.tanh:
             value = tanh(raw[0])
         elif ufunc is np.matmul:
@@ -216,6 +221,6 @@ class Computed(np.ndarray[Any, Any]):
         return value.view(type(self)) if isinstance(value, np.ndarray) else value
 
 
-def computed(by: Arithmetic) -> type[Computed]:
+def arithmetic_array_type(arithmetic: Arithmetic) -> type[ArithmeticArray]:
     """Return the array type of an arithmetic."""
-    return type("Computed", (Computed,), {"by": by})
+    return type("ArithmeticArray", (ArithmeticArray,), {"arithmetic": arithmetic})

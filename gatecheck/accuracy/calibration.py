@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.accuracy.formulations import SPELLINGS
-from gatecheck.accuracy.tightness import rows, tightness
+from gatecheck.accuracy.formulations import FORMULATIONS
+from gatecheck.accuracy.tightness import row_count, tightness
 from gatecheck.cases import Case, draw
 from gatecheck.cells import GRU, LSTM, Cell, Sizes
 from gatecheck.cells.gate_blocks import block
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import Violation, agree, compared
+from gatecheck.checking.evidence import Violation, check_agreement, compare_blocks
 from gatecheck.errors import InputError
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.edits import Edit, misread
 from gatecheck.implementation import Subject, subject
-from gatecheck.oracles.rounding import MULTIPLE
+from gatecheck.oracles.rounding import BUDGET_MULTIPLE
 from gatecheck.reference import equations
 
-GROWTH = (1e-6, 2e-6, 4e-6, 8e-6, 1.6e-5, 3.2e-5, 6.4e-5)
+RELATIVE_ERRORS = (1e-6, 2e-6, 4e-6, 8e-6, 1.6e-5, 3.2e-5, 6.4e-5)
 """Relative errors that are injected, smallest first."""
 
 
@@ -87,16 +87,18 @@ def wide_case(cell: Cell, dtype: str, rng: np.random.Generator) -> Case:
     b = case["b"].copy()
     for gate in cell.sigmoid_gates:
         block(cell, b, gate)[...] += np.round(rng.uniform(-20, 20), 3)
-    return case.having(W=case["W"] * gain, U=case["U"] * gain, b=b)
+    return case.replace(W=case["W"] * gain, U=case["U"] * gain, b=b)
 
 
 def _ratios(implementation: Subject, case: Case) -> tuple[Array, int]:
     """Return error / spread of every judged value, and the number not judged."""
     budget = case_budget(case)
-    blocks = list(compared(case.cell, implementation.run(case), budget.exact, budget.tolerance))
+    blocks = list(
+        compare_blocks(case.cell, implementation.run(case), budget.exact, budget.tolerance)
+    )
     # NaN keeps a value that is not finite an alarm, without an infinity among the quantiles.
     judged = [
-        MULTIPLE * np.where(np.isfinite(block.ratios), block.ratios, np.nan).ravel()
+        BUDGET_MULTIPLE * np.where(np.isfinite(block.ratios), block.ratios, np.nan).ravel()
         for block in blocks
         if block.judged
     ]
@@ -124,7 +126,7 @@ def calibrate(
         dtype,
         cases,
         r.size,
-        int((~(r <= MULTIPLE)).sum()),  # a NaN is an alarm
+        int((~(r <= BUDGET_MULTIPLE)).sum()),  # a NaN is an alarm
         float(r.max()),
         float(quantiles[0]),
         float(quantiles[1]),
@@ -132,16 +134,18 @@ def calibrate(
     )
 
 
-def _caught(cell: Cell, edit: Edit, case: Case) -> bool:
+def _is_detected(cell: Cell, edit: Edit, case: Case) -> bool:
     budget = case_budget(case)
     try:
-        agree(cell, subject(Edited(cell, edit)).run(case), budget.exact, budget.tolerance)
+        check_agreement(
+            cell, subject(EditedCell(cell, edit)).run(case), budget.exact, budget.tolerance
+        )
     except Violation:
         return True
     return False
 
 
-def _scaled(name: str, factor: float) -> Edit:
+def _scale_equation(name: str, factor: float) -> Edit:
     return lambda eq: {name: lambda s: eq[name](s) * np.asarray(factor, s.x.dtype)}
 
 
@@ -156,7 +160,14 @@ def sharpness(seed: int, tick: Callable[[str], None]) -> Iterator[dict[str, Any]
         cases = [draw(cell, Sizes(8, 3, 4, 6), seed=seed + k, dtype="float32") for k in range(5)]
         for name in (*mathematics.step, *mathematics.back):
             smallest = [
-                next((g for g in GROWTH if _caught(cell, _scaled(name, 1 + g), case)), float("inf"))
+                next(
+                    (
+                        g
+                        for g in RELATIVE_ERRORS
+                        if _is_detected(cell, _scale_equation(name, 1 + g), case)
+                    ),
+                    float("inf"),
+                )
                 for case in cases
             ]
             yield {
@@ -176,7 +187,7 @@ def truncation(runs: int, seed: int, tick: Callable[[str], None]) -> dict[str, A
     cut = misread("dh", dh_next=lambda s: s.dh_next * (s.t != 30))
     caught = 0
     for k in range(runs):
-        caught += _caught(
+        caught += _is_detected(
             cell,
             cut,
             draw(
@@ -192,12 +203,12 @@ def truncation(runs: int, seed: int, tick: Callable[[str], None]) -> dict[str, A
     return {"runs": runs, "caught": caught, "T": 60, "cut_at": 30}
 
 
-def report(
+def calibration_report(
     implementations: list[Subject],
     cases: int,
     seed: int,
     *,
-    tight: int = 2,
+    tightness_cases: int = 2,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
     """Measure false alarms, tightness and sharpness, as plain data.
@@ -210,7 +221,7 @@ def report(
         Number of cases for each target and dtype.
     seed
         Seed of the cases.
-    tight
+    tightness_cases
         Number of cases at each regime and length, to compare the spread with the true error.
     progress
         Called with work done, work to do and a label.
@@ -218,7 +229,7 @@ def report(
     dtypes = [(s, d) for s in implementations for d in s.dtypes]
     total = (
         cases * len(dtypes)
-        + rows() * len(dtypes)
+        + row_count() * len(dtypes)
         + sum(len(e.step) + len(e.back) for e in map(equations, (GRU(), LSTM())))
         + cases
     )
@@ -235,8 +246,10 @@ def report(
         "schema": "gatecheck-calibration-3",
         "seed": seed,
         "calibration": measured,
-        "ensemble": [spelling.name for spelling in SPELLINGS],
-        "tightness": [row for s, d in dtypes for row in tightness(s, d, tight, seed, tick)],
+        "ensemble": [spelling.name for spelling in FORMULATIONS],
+        "tightness": [
+            row for s, d in dtypes for row in tightness(s, d, tightness_cases, seed, tick)
+        ],
         "sharpness": list(sharpness(seed, tick)),
         "truncation": truncation(cases, seed, tick),
     }

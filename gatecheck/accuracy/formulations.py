@@ -15,57 +15,57 @@ from typing import Any
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.accuracy.arithmetic import Arithmetic, computed
+from gatecheck.accuracy.arithmetic import Arithmetic, arithmetic_array_type
 from gatecheck.cases import Case
 from gatecheck.cells import GRU, LSTM, RNN
 from gatecheck.errors import InputError
 from gatecheck.reference import Equations, equations, run
 from gatecheck.reference.equations import Equation, T, sigmoid
 
-Written = Mapping[str, Equation]
+Replacements = Mapping[str, Equation]
 
 
 # ---- equations rewritten; a cell with options keeps those of the textbook
 
 
-def _textbook(_: Equations) -> Written:
+def _textbook(_: Equations) -> Replacements:
     return {}
 
 
-def _through_u(s: Any) -> Any:
+def _recurrent_gradient(s: Any) -> Any:
     return s.da_r @ T(s.U_r) + s.da_z @ T(s.U_z) + s.dq @ T(s.U_n)
 
 
-def _kept(s: Any) -> Any:
+def _copy_gate(s: Any) -> Any:
     """Return the gate 1 - z of most frameworks, whose weights are those of z negated."""
     return sigmoid(-s.a_z)
 
 
-def _convex(base: Equations) -> Written:
+def _convex(base: Equations) -> Replacements:
     """Return h' = (1 - k) n + k h, where the gate k = σ(-a) keeps the state."""
     if base.cell != GRU():
         return {}
     return dict(
-        h=lambda s: (1 - _kept(s)) * s.n + _kept(s) * s.h_prev,
-        dn=lambda s: s.dh * (1 - _kept(s)),
-        da_z=lambda s: s.dz * _kept(s) * (1 - _kept(s)),
-        dh_prev=lambda s: s.dh * _kept(s) + _through_u(s),
+        h=lambda s: (1 - _copy_gate(s)) * s.n + _copy_gate(s) * s.h_prev,
+        dn=lambda s: s.dh * (1 - _copy_gate(s)),
+        da_z=lambda s: s.dz * _copy_gate(s) * (1 - _copy_gate(s)),
+        dh_prev=lambda s: s.dh * _copy_gate(s) + _recurrent_gradient(s),
     )
 
 
-def _towards(base: Equations) -> Written:
+def _lerp(base: Equations) -> Replacements:
     """Return h' = n + k (h - n): what k keeps, the candidate's gradient loses."""
     if base.cell != GRU():
         return {}
     return dict(
-        h=lambda s: s.n + _kept(s) * (s.h_prev - s.n),
-        dn=lambda s: s.dh - s.dh * _kept(s),
-        da_z=lambda s: s.dz * (_kept(s) * (1 - _kept(s))),
-        dh_prev=lambda s: s.dh * _kept(s) + _through_u(s),
+        h=lambda s: s.n + _copy_gate(s) * (s.h_prev - s.n),
+        dn=lambda s: s.dh - s.dh * _copy_gate(s),
+        da_z=lambda s: s.dz * (_copy_gate(s) * (1 - _copy_gate(s))),
+        dh_prev=lambda s: s.dh * _copy_gate(s) + _recurrent_gradient(s),
     )
 
 
-def _slopes(base: Equations) -> Written:
+def _factored_slopes(base: Equations) -> Replacements:
     """Return slopes of tanh as (d + d y)(1 - y), of sigmoid as d (y (1 - y))."""
 
     def sigmoid_slope(k: str) -> Equation:
@@ -86,23 +86,23 @@ def _slopes(base: Equations) -> Written:
     return {}
 
 
-def _affine(base: Equations) -> tuple[str, ...]:
+def _affine_gates(base: Equations) -> tuple[str, ...]:
     """Return the gates whose preactivation is affine in x and h."""
     if base.cell not in (RNN(), GRU(), LSTM()):
         return ()
     return tuple(k for k in base.cell.gates if base.cell != GRU() or k != "n")
 
 
-def _bias_first(base: Equations) -> Written:
+def _bias_first(base: Equations) -> Replacements:
     """Return preactivations as (x W + b) + h U."""
 
     def preactivation(k: str) -> Equation:
         return lambda s: (s.x @ s[f"W_{k}"] + s[f"b_{k}"]) + s.h_prev @ s[f"U_{k}"]
 
-    return {f"a_{k}": preactivation(k) for k in _affine(base)}
+    return {f"a_{k}": preactivation(k) for k in _affine_gates(base)}
 
 
-def _one_product(base: Equations) -> Written:
+def _one_product(base: Equations) -> Replacements:
     """Return [x, h] times [W; U] as one sum.
 
     Backwards, the deltas of all gates times all of W or U are one sum each.
@@ -121,33 +121,33 @@ def _one_product(base: Equations) -> Written:
             @ np.concatenate([T(s[f"{block}_{k}"]) for k in gates], -2)
         )
 
-    forward = {f"a_{k}": preactivation(k) for k in _affine(base)}
+    forward = {f"a_{k}": preactivation(k) for k in _affine_gates(base)}
     return forward | (
         dict(dx=product("W"), dh_prev=product("U")) if base.cell in (RNN(), LSTM()) else {}
     )
 
 
-WRITTEN: Mapping[str, Callable[[Equations], Written]] = {
+REWRITES: Mapping[str, Callable[[Equations], Replacements]] = {
     "textbook": _textbook,  # Haiku, DyNet
     "convex": _convex,  # Keras, ONNX, Flax, MLX, cuDNN, oneDNN
-    "towards": _towards,  # PyTorch, Equinox
-    "slopes": _slopes,  # JAX
+    "towards": _lerp,  # PyTorch, Equinox
+    "slopes": _factored_slopes,  # JAX
     "bias first": _bias_first,  # PyTorch, Keras, ONNX Runtime
     "one product": _one_product,  # TensorFlow 1, Haiku, DyNet
 }
 
 
 @dataclass(frozen=True)
-class Spelling:
-    """One correct implementation: a key of :data:`WRITTEN`, and an arithmetic."""
+class Formulation:
+    """One correct implementation: a key of :data:`REWRITES`, and an arithmetic."""
 
-    written: str
-    by: Arithmetic
+    rewrite: str
+    arithmetic: Arithmetic
 
     @property
     def name(self) -> str:
         """Name of the formulation in reports."""
-        return f"{self.written}; {self.by.sigmoid}; {self.by.tanh}; {self.by.order}"
+        return f"{self.rewrite}; {self.arithmetic.sigmoid}; {self.arithmetic.tanh}; {self.arithmetic.order}"
 
     def run(self, case: Case, dtype: np.dtype[Any] | None = None) -> dict[str, Array]:
         """Return the results and gradients of a case, in its own dtype or another.
@@ -159,18 +159,18 @@ class Spelling:
         """
         if "lengths" in case.arrays:
             raise InputError("formulations compute whole sequences, but this case has lengths")
-        array_type = computed(self.by)
+        array_type = arithmetic_array_type(self.arithmetic)
         base = equations(case.cell)
         arrays = {k: v.astype(dtype or case.dtype).view(array_type) for k, v in case.arrays.items()}
         with np.errstate(all="ignore"):
             return {
                 k: v.view(np.ndarray)
-                for k, v in run(base.edited(WRITTEN[self.written](base)), arrays).items()
+                for k, v in run(base.edited(REWRITES[self.rewrite](base)), arrays).items()
             }
 
 
-SPELLINGS = tuple(
-    Spelling(written, Arithmetic(*by))
+FORMULATIONS = tuple(
+    Formulation(written, Arithmetic(*by))
     for written, *by in (
         ("textbook", "e^a / (1 + e^a) below 0", "library", "forwards"),
         ("textbook", "1 / (1 + e^-a)", "expm1", "pairwise"),
@@ -195,7 +195,7 @@ Each occurs in different combinations.
 
 
 def require_correct(
-    spelling: Spelling, case: Case, true: Mapping[str, Array], allowed: Mapping[str, Array]
+    formulation: Formulation, case: Case, true: Mapping[str, Array], tolerance: Mapping[str, Array]
 ) -> None:
     """Refuse a formulation that is not the mathematics of the cell.
 
@@ -203,11 +203,11 @@ def require_correct(
 
     Parameters
     ----------
-    spelling
+    formulation
         The formulation.
     case, true
         A case, and its true values in a finer format.
-    allowed
+    tolerance
         By how much it may be off, entry by entry; infinity in places that cannot be judged.
 
     Raises
@@ -215,13 +215,13 @@ def require_correct(
     InputError
         If it is off by more somewhere.
     """
-    results = spelling.run(case, next(iter(true.values())).dtype)
+    results = formulation.run(case, next(iter(true.values())).dtype)
     for name, exact in true.items():
         error = np.abs(results[name] - exact)
-        if not (error <= allowed[name]).all():
-            worst = float(np.nanmax(error / allowed[name]))
+        if not (error <= tolerance[name]).all():
+            worst = float(np.nanmax(error / tolerance[name]))
             raise InputError(
-                f"the formulation {spelling.name!r} of a {case.cell} is wrong: in "
+                f"the formulation {formulation.name!r} of a {case.cell} is wrong: in "
                 f"{results[name].dtype} its {name} is off by {worst:.3g} times what an exact "
                 "formula may be; correct its equations or its arithmetic"
             )

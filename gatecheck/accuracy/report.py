@@ -16,19 +16,19 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck._util.versions import versions
-from gatecheck.accuracy.activations import DTYPES, seen_activations
-from gatecheck.accuracy.ulps import errors, quantiles, unit
+from gatecheck.accuracy.activations import DTYPES, measure_activations
+from gatecheck.accuracy.ulps import absolute_errors, quantiles, ulp
 from gatecheck.cases import Case, draw
 from gatecheck.cells import Sizes
-from gatecheck.certified.results import MOST_BITS
-from gatecheck.checking.evidence import blocks
+from gatecheck.certified.results import MAX_BITS
+from gatecheck.checking.evidence import result_blocks
 from gatecheck.errors import GatecheckError, MissingExtraError, UsageError
 from gatecheck.implementation import Subject
 from gatecheck.targets.loading import load
 
 SCHEMA = "gatecheck-accuracy-1"
 
-WORKS = ("forward", "gradients")
+WORK_KINDS = ("forward", "gradients")
 
 FRAMEWORKS = (
     "torch",
@@ -82,7 +82,7 @@ class Point(NamedTuple):
             dtype="float32",
             regime=self.regime,
         )
-        return subject.possible(case.with_recurrence(self.recurrence))
+        return subject.zero_unsupported(case.with_recurrence(self.recurrence))
 
 
 POINTS = (
@@ -103,7 +103,7 @@ gates, large weights, and chaos.
 """
 
 
-class Exact(NamedTuple):
+class CertifiedArray(NamedTuple):
     """A certified number as the unevaluated sum of two float64.
 
     The first is the nearest float64, NaN where that is undecided; the second is what is left,
@@ -114,7 +114,7 @@ class Exact(NamedTuple):
     rest: Array
 
 
-def exact(case: Case, *, gradients: bool) -> dict[str, Exact]:
+def certified_values(case: Case, *, gradients: bool) -> dict[str, CertifiedArray]:
     """Return the certified outputs and gradients of a case, to about 106 bits.
 
     Raises
@@ -122,9 +122,9 @@ def exact(case: Case, *, gradients: bool) -> dict[str, Exact]:
     MissingExtraError
         If python-flint is not installed.
     """
-    from gatecheck.certified.cells import certified
+    from gatecheck.certified.cells import certify
 
-    result = certified(case, gradients=gradients, most=MOST_BITS)
+    result = certify(case, gradients=gradients, max_bits=MAX_BITS)
     out = {}
     for name, nearest in result.values["float64"].items():
         remainders = [
@@ -133,11 +133,11 @@ def exact(case: Case, *, gradients: bool) -> dict[str, Exact]:
                 nearest.ravel().tolist(), result.enclosures[name].ravel(), strict=True
             )
         ]
-        out[name] = Exact(nearest, np.array(remainders, float).reshape(nearest.shape))
+        out[name] = CertifiedArray(nearest, np.array(remainders, float).reshape(nearest.shape))
     return out
 
 
-class Errors(NamedTuple):
+class UlpErrors(NamedTuple):
     """Errors of many entries, in two units.
 
     They are in ulps of the entry itself (`own`) and of the largest entry of its block (`norm`);
@@ -149,37 +149,37 @@ class Errors(NamedTuple):
     undecided: int = 0
 
 
-def measure(
-    case: Case, got: Mapping[str, Array], certain: Mapping[str, Exact], dtype: str
-) -> dict[str, Errors]:
+def measure_errors(
+    case: Case, results: Mapping[str, Array], certified: Mapping[str, CertifiedArray], dtype: str
+) -> dict[str, UlpErrors]:
     """Return the errors of results that are certified, by name.
 
     Parameters
     ----------
     case
         The case; its gates name the blocks.
-    got
+    results
         What an implementation returned.
-    certain
+    certified
         The certified results.
     dtype
         The dtype whose ulps are the unit.
     """
     out = {}
-    for name, (nearest, rest) in certain.items():
-        if name not in got or not nearest.size:
+    for name, (nearest, rest) in certified.items():
+        if name not in results or not nearest.size:
             continue
         decided = np.isfinite(nearest)
-        absolute = errors(got[name], nearest, rest)
+        absolute = absolute_errors(results[name], nearest, rest)
         largest = np.zeros(nearest.shape)
-        for _, where in blocks(case.cell, name, nearest):
+        for _, where in result_blocks(case.cell, name, nearest):
             largest[where] = np.abs(nearest[where][decided[where]]).max(initial=0.0)
-        own, norm = (absolute[decided] / unit(size[decided], dtype) for size in (nearest, largest))
-        out[name] = Errors(own, norm, int((~decided).sum()))
+        own, norm = (absolute[decided] / ulp(size[decided], dtype) for size in (nearest, largest))
+        out[name] = UlpErrors(own, norm, int((~decided).sum()))
     return out
 
 
-def figures(parts: Sequence[Errors]) -> dict[str, Any] | None:
+def error_quantiles(parts: Sequence[UlpErrors]) -> dict[str, Any] | None:
     """Return median, 99.9 % and worst of errors in ulps, or None if there are none.
 
     A result that is not finite counts as lost.
@@ -208,14 +208,14 @@ class _Row(NamedTuple):
     dtype: str
     point: Point
     name: str
-    errors: Errors
+    errors: UlpErrors
 
     @property
     def work(self) -> str:
-        return WORKS[self.name.startswith("d")]
+        return WORK_KINDS[self.name.startswith("d")]
 
 
-def _at(
+def _measure_point(
     point: Point,
     seed: int,
     subjects: Mapping[str, Subject],
@@ -223,27 +223,31 @@ def _at(
     tick: Callable[[str], None],
 ) -> Iterator[_Row]:
     """Yield the errors of all subjects at one point, on one draw."""
-    certified: dict[str, dict[str, Exact]] = {}
+    certified: dict[str, dict[str, CertifiedArray]] = {}
     for label, subject in subjects.items():
         case = point.case(subject, seed)
         if case.key not in certified:
             tick(f"certified values, {case.cell} {point}")
-            certified[case.key] = exact(case, gradients=point.gradients)
+            certified[case.key] = certified_values(case, gradients=point.gradients)
         for dtype in (d for d in DTYPES if d in subject.dtypes):
-            own_case = Case(case.cell, case.doubles(), case.origin) if dtype == "float64" else case
+            own_case = (
+                Case(case.cell, case.as_float64(), case.origin) if dtype == "float64" else case
+            )
             try:
                 results = subject.run(own_case) if point.gradients else subject.forward(own_case)
             except GatecheckError as error:
                 refused.setdefault(label, f"{own_case}: {error}")
                 continue
-            for name, entry_errors in measure(
+            for name, entry_errors in measure_errors(
                 own_case, results, certified[case.key], dtype
             ).items():
                 yield _Row(label, dtype, point, name, entry_errors)
         tick(f"{label} {point}")
 
 
-def _loaded(targets: Sequence[tuple[str, str | None]]) -> tuple[dict[str, Subject], dict[str, str]]:
+def _load_subjects(
+    targets: Sequence[tuple[str, str | None]],
+) -> tuple[dict[str, Subject], dict[str, str]]:
     """Load implementations, by label, and give reasons for those refused."""
     subjects, refused = {}, {}
     for target, cell in targets:
@@ -259,7 +263,7 @@ def _loaded(targets: Sequence[tuple[str, str | None]]) -> tuple[dict[str, Subjec
     return subjects, refused
 
 
-def report(
+def accuracy_report(
     targets: Sequence[tuple[str, str | None]],
     *,
     cases: int,
@@ -294,8 +298,8 @@ def report(
         If python-flint is not installed.
     """
     points = POINTS if points is None else points
-    subjects, refused = _loaded(targets)
-    cells = len({(s.cell, *s.absent) for s in subjects.values()})
+    subjects, refused = _load_subjects(targets)
+    cells = len({(s.cell, *s.unsupported_params) for s in subjects.values()})
     total = (cells + len(subjects)) * cases * len(points) + len(subjects)
     done = 0
 
@@ -309,13 +313,13 @@ def report(
         row
         for point in points
         for k in range(cases)
-        for row in _at(point, seed + k, subjects, refused, tick)
+        for row in _measure_point(point, seed + k, subjects, refused, tick)
     ]
     activations = []
     for label, subject in subjects.items():
         tick(f"activations of {label}")
         activations += [
-            {"target": label, **entry} for entry in seen_activations(subject, sample, seed)
+            {"target": label, **entry} for entry in measure_activations(subject, sample, seed)
         ]
     return {
         "schema": SCHEMA,
@@ -333,13 +337,13 @@ def report(
             }
             for p in points
         ],
-        "totals": _summed(subjects, rows),
+        "totals": _summarize(subjects, rows),
         "refused": refused,
         "activations": activations,
     }
 
 
-def _summed(subjects: Mapping[str, Subject], rows: Sequence[_Row]) -> list[dict[str, Any]]:
+def _summarize(subjects: Mapping[str, Subject], rows: Sequence[_Row]) -> list[dict[str, Any]]:
     """Summarize errors by implementation and dtype.
 
     In total (over all points that are not chaotic), by point and by quantity.
@@ -349,7 +353,7 @@ def _summed(subjects: Mapping[str, Subject], rows: Sequence[_Row]) -> list[dict[
     for row in rows:
         by_key.setdefault((row.subject, row.dtype), []).append(row)
     for (label, dtype), group in by_key.items():
-        for work in WORKS:
+        for work in WORK_KINDS:
             selected = [row for row in group if row.work == work]
             regular = [row for row in selected if row.point.recurrence == 1]
             if not selected:
@@ -360,13 +364,13 @@ def _summed(subjects: Mapping[str, Subject], rows: Sequence[_Row]) -> list[dict[
                     "cell": subjects[label].cell.name,
                     "dtype": dtype,
                     "work": work,
-                    "total": figures([row.errors for row in regular]),
+                    "total": error_quantiles([row.errors for row in regular]),
                     "by_point": {
-                        str(p): figures([r.errors for r in selected if r.point == p])
+                        str(p): error_quantiles([r.errors for r in selected if r.point == p])
                         for p in dict.fromkeys(r.point for r in selected)
                     },
                     "by_quantity": {
-                        n: figures([r.errors for r in regular if r.name == n])
+                        n: error_quantiles([r.errors for r in regular if r.name == n])
                         for n in dict.fromkeys(r.name for r in regular)
                     },
                 }

@@ -4,7 +4,7 @@ It is measured at every length and in every regime, chaotic ones too.
 
 A budget depends on the case and not on the implementation, so it is compared not with the error of
 a single implementation but with that of an ensemble: the target and every one of
-:data:`~gatecheck.accuracy.formulations.SPELLINGS`. The spread is the root mean square over replicates,
+:data:`~gatecheck.accuracy.formulations.FORMULATIONS`. The spread is the root mean square over replicates,
 so the true error of a value is the root mean square over the ensemble. That asks more than the
 largest error would, which is reported too, and which no budget may exceed by much if some correct
 implementation reaches it nearly.
@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.accuracy.formulations import SPELLINGS, require_correct
+from gatecheck.accuracy.formulations import FORMULATIONS, require_correct
 from gatecheck.cases import REGIMES, Case, draw
 from gatecheck.cells import Cell, Sizes
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import blocks, compared
+from gatecheck.checking.evidence import compare_blocks, result_blocks
 from gatecheck.implementation import Subject
-from gatecheck.oracles.rounding import MULTIPLE, PRECISIONS, rms
+from gatecheck.oracles.rounding import BUDGET_MULTIPLE, PRECISIONS, rms
 from gatecheck.reference import equations, run
 
 CHAOTIC = "chaotic"
@@ -42,7 +42,7 @@ LENGTHS = (1, 10, 100, 400)
 RECURRENCE = 12.0
 """Factor on the weights of the state in the chaotic regime."""
 
-FINER: Mapping[str, np.dtype[Any]] = {
+FINER_DTYPE: Mapping[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float64),
     "float64": np.dtype(np.longdouble),
 }
@@ -52,22 +52,22 @@ Extended precision is no finer than float64 on some platforms, which then have n
 float64.
 """
 
-SHARE = 1 / 100
+EXACT_SHARE = 1 / 100
 """Share of a spread by which an exact formula may be off in the finer format.
 
 2^-11 of eight spreads is 1 / 256.
 """
 
-CHECKED = 10
+MAX_CHECKED_STEPS = 10
 """Largest number of steps at which every formulation is compared with true values.
 
 Longer cases run the same equations.
 """
 
-TRIES = 3
+DRAWS_PER_CASE = 3
 """Cases drawn for each case that a row wants, where some cannot be judged."""
 
-SAMPLES = 4
+CHAOTIC_FACTOR = 4
 """Factor on the number of cases of a chaotic row.
 
 All errors of one such case lie along the direction that grows fastest, and are one sample.
@@ -76,7 +76,7 @@ All errors of one such case lie along the direction that grows fastest, and are 
 Tick = Callable[[str], None]
 
 
-def rows() -> int:
+def row_count() -> int:
     """Return the largest number of rows that :func:`tightness` can have."""
     return len(ALL_REGIMES) * len(LENGTHS)
 
@@ -95,9 +95,9 @@ def regime_case(cell: Cell, dtype: str, regime: str, T: int, seed: int) -> Case:
     return drawn.with_recurrence(RECURRENCE) if regime == CHAOTIC else drawn
 
 
-def truth(case: Case) -> dict[str, Array]:
+def true_results(case: Case) -> dict[str, Array]:
     """Return the results of a case in the finer format."""
-    finer = FINER[case.dtype.name]
+    finer = FINER_DTYPE[case.dtype.name]
     with np.errstate(all="ignore"):
         return dict(
             run(
@@ -107,7 +107,7 @@ def truth(case: Case) -> dict[str, Array]:
         )
 
 
-class Block(NamedTuple):
+class BlockErrors(NamedTuple):
     """True errors and spreads of one block.
 
     The errors are ``(1 + formulations, values)``, those of the target first; the spreads
@@ -118,7 +118,7 @@ class Block(NamedTuple):
     spread: Array
 
 
-def errors(implementation: Subject, case: Case) -> list[Block]:
+def block_errors(implementation: Subject, case: Case) -> list[BlockErrors]:
     """Return the blocks of a case that can be judged.
 
     There are none where a result is beyond the range of the format.
@@ -128,9 +128,11 @@ def errors(implementation: Subject, case: Case) -> list[Block]:
     InputError
         If a formulation is not the mathematics of the cell.
     """
-    budget, true, results = case_budget(case), truth(case), implementation.run(case)
+    budget, true, results = case_budget(case), true_results(case), implementation.run(case)
     judged = {
-        b.label for b in compared(case.cell, results, budget.exact, budget.tolerance) if b.judged
+        b.label
+        for b in compare_blocks(case.cell, results, budget.exact, budget.tolerance)
+        if b.judged
     }
     # Chaotic gradients may overflow the format; others, times a slope of zero, are then NaN.
     info = np.finfo(case.dtype)
@@ -139,15 +141,17 @@ def errors(implementation: Subject, case: Case) -> list[Block]:
     places = [
         (n, where)
         for n, exact in budget.exact.items()
-        for label, where in blocks(case.cell, n, exact)
+        for label, where in result_blocks(case.cell, n, exact)
         if label in judged
     ]
     allowed = {k: np.full(v.shape, np.inf) for k, v in budget.spread.items()}
     for name, where in places:
-        allowed[name][where] = SHARE * budget.spread[name][where] + PRECISIONS[case.dtype.name].tiny
+        allowed[name][where] = (
+            EXACT_SHARE * budget.spread[name][where] + PRECISIONS[case.dtype.name].tiny
+        )
     runs = [results]
-    for spelling in SPELLINGS if places else ():
-        if case.sizes.T <= CHECKED:
+    for spelling in FORMULATIONS if places else ():
+        if case.sizes.T <= MAX_CHECKED_STEPS:
             require_correct(spelling, case, true, allowed)
         runs.append(spelling.run(case))
 
@@ -163,7 +167,7 @@ def errors(implementation: Subject, case: Case) -> list[Block]:
         )
 
     return [
-        Block(absolute_errors(name, where), budget.spread[name][where].ravel())
+        BlockErrors(absolute_errors(name, where), budget.spread[name][where].ravel())
         for name, where in places
     ]
 
@@ -182,8 +186,8 @@ def tightness(
     dtype
         float32 or float64.
     cases
-        Number of judgeable cases a row, if there are that many among :data:`TRIES` times as many;
-        in chaotic rows :data:`SAMPLES` times as many.
+        Number of judgeable cases a row, if there are that many among :data:`DRAWS_PER_CASE` times as many;
+        in chaotic rows :data:`CHAOTIC_FACTOR` times as many.
     seed
         Seed of the cases.
     tick
@@ -210,14 +214,16 @@ def tightness(
     where a budget is exact the median over values ``alone`` is 1 / 0.674 = 1.48 for errors that are
     normal, and the other two figures of ``alone`` and ``ensemble`` are near 1.
     """
-    if np.finfo(FINER[dtype]).eps > np.finfo(np.dtype(dtype)).eps / 2**11:
+    if np.finfo(FINER_DTYPE[dtype]).eps > np.finfo(np.dtype(dtype)).eps / 2**11:
         return
     for regime in ALL_REGIMES:
         for T in LENGTHS:
-            wanted = cases * (SAMPLES if regime == CHAOTIC else 1)
+            wanted = cases * (CHAOTIC_FACTOR if regime == CHAOTIC else 1)
             drawn = (
-                errors(implementation, regime_case(implementation.cell, dtype, regime, T, seed + k))
-                for k in range(TRIES * wanted)
+                block_errors(
+                    implementation, regime_case(implementation.cell, dtype, regime, T, seed + k)
+                )
+                for k in range(DRAWS_PER_CASE * wanted)
             )
             judged = list(itertools.islice(filter(None, drawn), wanted))
             row = {
@@ -233,7 +239,7 @@ def tightness(
             tick(f"{implementation.name} {dtype} {regime} T={T}")
 
 
-def _figures(parts: list[Block], tiny: float) -> dict[str, Any]:
+def _figures(parts: list[BlockErrors], tiny: float) -> dict[str, Any]:
     reductions: dict[str, Callable[[Array], Array]] = {
         "ensemble": lambda a: rms(a, 0),
         "worst": lambda a: a.max(0),
@@ -249,11 +255,11 @@ def _figures(parts: list[Block], tiny: float) -> dict[str, Any]:
             }
             for name, reduction in reductions.items()
         }
-        largest = np.zeros(1 + len(SPELLINGS))
+        largest = np.zeros(1 + len(FORMULATIONS))
         for errors, spread in parts:
             # Like a budget, allow the smallest normal number where every replicate underflows.
-            largest = np.maximum(largest, (errors / (spread + tiny / MULTIPLE)).max(1))
-    names = ["the target", *(s.name for s in SPELLINGS)]
+            largest = np.maximum(largest, (errors / (spread + tiny / BUDGET_MULTIPLE)).max(1))
+    names = ["the target", *(s.name for s in FORMULATIONS)]
     return {
         "blocks": len(parts),
         "values": sum(part.spread.size for part in parts),

@@ -16,7 +16,7 @@ import numpy as np
 from gatecheck._util.typing import Array
 
 
-def unit(exact: Array, dtype: str) -> Array:
+def ulp(exact: Array, dtype: str) -> Array:
     """Return one ulp of every number, in float64."""
     info = np.finfo(np.dtype(dtype))
     _, exponent = np.frexp(np.maximum(np.abs(exact), float(info.smallest_normal)))
@@ -24,33 +24,33 @@ def unit(exact: Array, dtype: str) -> Array:
     return ulp_size
 
 
-def errors(found: Array, nearest: Array, rest: Any = 0.0) -> Array:
+def absolute_errors(computed: Array, nearest: Array, rest: Any = 0.0) -> Array:
     """Return absolute errors, infinite where a finite number is missing.
 
     Parameters
     ----------
-    found
+    computed
         Computed values of any real dtype.
     nearest, rest
         Exact values: the unevaluated sum of two float64.
     """
     with np.errstate(all="ignore"):
-        difference: Array = np.abs((found.astype(float) - nearest) - rest)
+        difference: Array = np.abs((computed.astype(float) - nearest) - rest)
     return np.where(np.isfinite(nearest) & ~np.isfinite(difference), np.inf, difference)
 
 
-def ulps(found: Array, nearest: Array, dtype: str, rest: Any = 0.0) -> Array:
-    """Return errors in ulps of the exact numbers; parameters as in :func:`errors`."""
+def ulp_errors(computed: Array, nearest: Array, dtype: str, rest: Any = 0.0) -> Array:
+    """Return :func:`absolute_errors` in ulps of the exact numbers."""
     with np.errstate(all="ignore"):
-        ratio: Array = errors(found, nearest, rest) / unit(nearest, dtype)
+        ratio: Array = absolute_errors(computed, nearest, rest) / ulp(nearest, dtype)
     return ratio
 
 
-def quantiles(many: Array) -> dict[str, float | None]:
+def quantiles(values: Array) -> dict[str, float | None]:
     """Return median, 99.9 % and worst, to four digits."""
-    if not many.size:
+    if not values.size:
         return dict.fromkeys(("median", "p999", "worst"))
-    figures = (*np.quantile(many, [0.5, 0.999]), many.max())
+    figures = (*np.quantile(values, [0.5, 0.999]), values.max())
     return {
         name: float(f"{value:.4g}")
         for name, value in zip(("median", "p999", "worst"), figures, strict=True)

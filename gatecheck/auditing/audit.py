@@ -17,35 +17,35 @@ from gatecheck._util.arguments import (
     MAPPING,
     PATH,
     SEED,
-    checked,
-    perhaps,
-    shown,
+    describe_argument,
+    optional,
+    validate_args,
 )
 from gatecheck._util.typing import Progress
 from gatecheck._util.versions import versions
-from gatecheck.auditing.applicability import says_nothing
+from gatecheck.auditing.applicability import why_not_applicable
 from gatecheck.auditing.explore import (
-    PLEASE,
+    BUG_REPORT_REQUEST,
     PROFILES,
     Check,
     Tally,
-    drawn,
+    draw_cases,
     explore,
-    in_process,
-    reporting,
+    ignore_progress,
+    local_check,
     shrink,
-    silent,
+    wrap_bugs,
 )
-from gatecheck.auditing.prove import PROFILE, Prove, of_activations, proven
-from gatecheck.auditing.result import AuditResult, Outcome, PropertyResult
+from gatecheck.auditing.prove import PROOF_PROFILE, Prove, prove, prove_activations
+from gatecheck.auditing.result import AuditResult, PropertyOutcome, PropertyResult
 from gatecheck.cases import Case
 from gatecheck.cases.strategies import SCOPES
 from gatecheck.cells import Cell
-from gatecheck.checking.registry import REGISTRY, Claim
+from gatecheck.checking.registry import REGISTRY, Property
 from gatecheck.conventions import Convention
 from gatecheck.diagnosis import diagnose as diagnosis
 from gatecheck.diagnosis.diagnose import Diagnosis
-from gatecheck.diagnosis.undetected import untold
+from gatecheck.diagnosis.undetected import undetected_faults
 from gatecheck.errors import (
     BugError,
     CaseFileError,
@@ -56,12 +56,12 @@ from gatecheck.errors import (
 )
 from gatecheck.implementation import Subject, subject
 from gatecheck.implementation.custom import CustomSubject, custom_subject, is_custom
-from gatecheck.inference.resolve import settled
+from gatecheck.inference.resolve import resolve_convention
 
-NAMED = 8
+MAX_NAMED_FAULTS = 8
 """Number of faults that a sentence names."""
 
-MODULES = (
+PROPERTY_MODULES = (
     "contract",
     "gates",
     "precision",
@@ -78,7 +78,7 @@ The order does not depend on which module was imported first.
 """
 
 
-def claims(only: Iterable[str] = ()) -> list[Claim]:
+def select_properties(only: Iterable[str] = ()) -> list[Property]:
     """Return the properties of these names, or all, in the order of reports.
 
     Raises
@@ -86,13 +86,15 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
     UsageError
         If there is no property of a name.
     """
-    for module in MODULES:
+    for module in PROPERTY_MODULES:
         importlib.import_module(f"gatecheck.properties.{module}")
     if isinstance(only, str):
         raise UsageError(f"only is {only!r}, but should be a list of names: [{only!r}]")
     names = list(only)
     if not_names := [name for name in names if not isinstance(name, str)]:
-        raise UsageError(f"only holds {shown(not_names[0])}, but should be a list of names")
+        raise UsageError(
+            f"only holds {describe_argument(not_names[0])}, but should be a list of names"
+        )
     unknown = [name for name in names if name not in REGISTRY]
     if unknown:
         near = [n for name in unknown for n in difflib.get_close_matches(name, REGISTRY, n=3)]
@@ -101,19 +103,19 @@ def claims(only: Iterable[str] = ()) -> list[Claim]:
             f"there is no property {', '.join(unknown)}; {hint}`gatecheck properties` lists them "
             "all"
         )
-    places = {module: place for place, module in enumerate(MODULES)}
+    places = {module: place for place, module in enumerate(PROPERTY_MODULES)}
     chosen = [c for name, c in REGISTRY.items() if not names or name in names]
     return sorted(
         chosen, key=lambda c: places.get(c.check.__module__.rpartition(".")[2], len(places))
     )
 
 
-def with_reasons(expected: Mapping[str, str]) -> dict[str, str]:
+def validate_reasons(expected_failures: Mapping[str, str]) -> dict[str, str]:
     """Return expected failures as a dict, once each names a property and a reason.
 
     Parameters
     ----------
-    expected
+    expected_failures
         Reasons by the name of a property.
 
     Raises
@@ -121,26 +123,28 @@ def with_reasons(expected: Mapping[str, str]) -> dict[str, str]:
     UsageError
         Naming the property.
     """
-    for name, reason in expected.items():
-        claims([name])
+    for name, reason in expected_failures.items():
+        select_properties([name])
         if not isinstance(reason, str) or not reason.strip():
             raise UsageError(
                 f"{name} is expected to fail without a reason: give one, with its source"
             )
-    return dict(expected)
+    return dict(expected_failures)
 
 
-def expecting(implementation: Subject, expected: Mapping[str, str] | None) -> Subject:
+def with_expected_failures(
+    implementation: Subject, expected_failures: Mapping[str, str] | None
+) -> Subject:
     """Return an implementation with expected failures added to those it declares.
 
     Raises
     ------
     UsageError
-        See :func:`with_reasons`; or if a property does not apply to the implementation.
+        See :func:`validate_reasons`; or if a property does not apply to the implementation.
     """
-    added = with_reasons(expected or {})
-    for chosen in claims(added) if added else ():
-        if reason := says_nothing(chosen, implementation):
+    added = validate_reasons(expected_failures or {})
+    for chosen in select_properties(added) if added else ():
+        if reason := why_not_applicable(chosen, implementation):
             raise UsageError(
                 f"{chosen.name} is expected to fail, but does not apply to {implementation.name}: "
                 f"it {reason}"
@@ -148,19 +152,22 @@ def expecting(implementation: Subject, expected: Mapping[str, str] | None) -> Su
     return replace(implementation, expected_failures={**implementation.expected_failures, **added})
 
 
-def applicable(implementation: Subject | CustomSubject) -> list[Claim]:
+def applicable_properties(implementation: Subject | CustomSubject) -> list[Property]:
     """Return the properties that apply to an implementation."""
-    return [c for c in claims() if not says_nothing(c, implementation)]
+    return [c for c in select_properties() if not why_not_applicable(c, implementation)]
 
 
-def _reason(tally: Tally) -> str:
+def _format_reason(tally: Tally) -> str:
     frequency = f"seen in {tally.failures} of {tally.examples} cases" if tally.failures else ""
     return "\n".join(
-        filter(None, [str(tally.failure), "; ".join(filter(None, [frequency, tally.widest[1]]))])
+        filter(
+            None,
+            [str(tally.failure), "; ".join(filter(None, [frequency, tally.widest_failure[1]]))],
+        )
     )
 
 
-def _outcome(failure: Exception) -> Outcome:
+def _failure_outcome(failure: Exception) -> PropertyOutcome:
     if isinstance(failure, BugError):
         return "error"
     if isinstance(failure, TargetTimeoutError):
@@ -171,8 +178,8 @@ def _outcome(failure: Exception) -> Outcome:
     return "crashed" if crashed else "failed"
 
 
-def _conclude(implementation: Subject, tally: Tally) -> PropertyResult:
-    claim, evidence = tally.claim, tally.evidence
+def _property_result(implementation: Subject, tally: Tally) -> PropertyResult:
+    claim, evidence = tally.prop, tally.evidence
     blocks = evidence.judged + evidence.inconclusive
     expected = implementation.expected_failures.get(claim.name)
     common: dict[str, Any] = {
@@ -187,7 +194,9 @@ def _conclude(implementation: Subject, tally: Tally) -> PropertyResult:
         }
         if expected and not isinstance(tally.failure, BugError):
             return PropertyResult(claim.name, "expected_failure", reason=expected, **common)
-        return PropertyResult(claim.name, _outcome(tally.failure), reason=_reason(tally), **common)
+        return PropertyResult(
+            claim.name, _failure_outcome(tally.failure), reason=_format_reason(tally), **common
+        )
     if expected:
         return PropertyResult(
             claim.name, "failed", reason=f"it holds, but was expected to fail: {expected}", **common
@@ -202,12 +211,12 @@ def _conclude(implementation: Subject, tally: Tally) -> PropertyResult:
     return PropertyResult(claim.name, "passed", **common)
 
 
-@checked(
+@validate_args(
     seed=SEED,
     only=LIST,
-    expected_failures=perhaps(MAPPING),
+    expected_failures=optional(MAPPING),
     diagnose=FLAG,
-    progress=perhaps(FUNCTION),
+    progress=optional(FUNCTION),
 )
 def audit(
     target: Any,
@@ -266,20 +275,20 @@ def audit(
         "progress": progress,
         "expected_failures": expected_failures,
     }
-    implementation: Any = prepared(target, cell=cell, convention=convention)
+    implementation: Any = make_subject(target, cell=cell, convention=convention)
     if isinstance(implementation, CustomSubject):
-        options["given"] = implementation.examples(own_examples(profile), int(seed))
+        options["cases_by_dtype"] = implementation.examples(n_custom_examples(profile), int(seed))
     else:
         options["diagnose"] = partial(diagnosis.diagnose, implementation) if diagnose else None
         tried = partial(
-            of_activations, implementation.target, implementation.name, implementation.dtypes
+            prove_activations, implementation.target, implementation.name, implementation.dtypes
         )
-        options["prove"] = partial(proven, implementation.cell, tried)
+        options["prove"] = partial(prove, implementation.cell, tried)
     made_with = versions(*getattr(implementation.target, "packages", ()))
-    return audited(implementation, in_process(implementation), made_with, **options)
+    return run_audit(implementation, local_check(implementation), made_with, **options)
 
 
-def prepared(
+def make_subject(
     target: Any, *, cell: str | Cell | None = None, convention: str | Convention | None = None
 ) -> Subject | CustomSubject:
     """Return a target as a subject, with its convention inferred if it declares none.
@@ -298,10 +307,10 @@ def prepared(
         return target
     if is_custom(target, cell):
         return custom_subject(target)
-    return settled(subject(target, cell=cell, convention=convention))
+    return resolve_convention(subject(target, cell=cell, convention=convention))
 
 
-def own_examples(profile: str) -> int:
+def n_custom_examples(profile: str) -> int:
     """Return the number of examples of a custom cell in a profile.
 
     Every oracle is tried on each, which is slow.
@@ -319,16 +328,16 @@ def check_profile(profile: str) -> None:
     """
     if not isinstance(profile, str) or profile not in PROFILES:
         raise UsageError(
-            f"there is no profile {shown(profile)}; the profiles are {', '.join(PROFILES)}"
+            f"there is no profile {describe_argument(profile)}; the profiles are {', '.join(PROFILES)}"
         )
 
 
-def audited(
+def run_audit(
     implementation: Subject,
     check: Check,
-    made_with: Mapping[str, str],
+    package_versions: Mapping[str, str],
     *,
-    given: Mapping[str, Sequence[Any]] | None = None,
+    cases_by_dtype: Mapping[str, Sequence[Any]] | None = None,
     diagnose: Callable[..., Diagnosis] | None = None,
     prove: Prove | None = None,
     profile: str = "ci",
@@ -345,9 +354,9 @@ def audited(
         What the target declares; the target itself is not used here.
     check
         Tries a property of it on a case, perhaps in another process.
-    made_with
+    package_versions
         Versions of the packages that compute.
-    given
+    cases_by_dtype
         Cases by dtype, where the implementation brings its own.
     diagnose
         Searches, from a seed, for what explains the findings.
@@ -357,17 +366,17 @@ def audited(
         See :func:`audit`, also for the errors.
     """
     check_profile(profile)
-    check = reporting(check)
-    chosen = claims(only)
+    check = wrap_bugs(check)
+    chosen = select_properties(only)
     unknown = set(implementation.expected_failures) - set(REGISTRY)
     if unknown:
         raise TargetError(
             f"{implementation.name} expects failures of properties that do not exist: "
             f"{', '.join(sorted(unknown))}"
         )
-    skipped = {c.name: reason for c in chosen if (reason := says_nothing(c, implementation))}
-    implementation = expecting(implementation, expected_failures)
-    report = progress or silent
+    skipped = {c.name: reason for c in chosen if (reason := why_not_applicable(c, implementation))}
+    implementation = with_expected_failures(implementation, expected_failures)
+    report = progress or ignore_progress
     done = total = 0
 
     def tick(now: int, of: int, label: str) -> None:
@@ -382,28 +391,30 @@ def audited(
         seed,
         tick,
         check=check,
-        given=given,
+        cases_by_dtype=cases_by_dtype,
     )
     for tally in tallies.values():
-        if tally.failure is not None and tally.claim.name not in implementation.expected_failures:
-            report(done, total, f"{tally.claim.name}: looking for a smaller counterexample")
+        if tally.failure is not None and tally.prop.name not in implementation.expected_failures:
+            report(done, total, f"{tally.prop.name}: looking for a smaller counterexample")
             shrink(implementation, tally, seed, check)
     results = [
         PropertyResult(c.name, "skipped", reason=skipped[c.name])
         if c.name in skipped
-        else _conclude(implementation, tallies[c.name])
+        else _property_result(implementation, tallies[c.name])
         for c in chosen
     ]
-    proofs, unproven = prove(report) if prove and profile == PROFILE and not only else ([], [])
+    proofs, unproven = (
+        prove(report) if prove and profile == PROOF_PROFILE and not only else ([], [])
+    )
     result = AuditResult(
         implementation.name,
         implementation.cell.name,
         implementation.convention.name,
         profile,
         seed,
-        [*implementation.narrowings, *_blind_spots(implementation, profile, seed), *unproven],
+        [*implementation.limitations, *_undetected_note(implementation, profile, seed), *unproven],
         results,
-        dict(made_with),
+        dict(package_versions),
         proofs=proofs,
     )
     # A target that only timed out would time out again.
@@ -416,27 +427,27 @@ def audited(
         return replace(
             result,
             diagnosis=Diagnosis(
-                says=f"There is no diagnosis: {PLEASE} {type(error).__name__}: {error}"
+                message=f"There is no diagnosis: {BUG_REPORT_REQUEST} {type(error).__name__}: {error}"
             ),
         )
 
 
-def _blind_spots(implementation: Subject, profile: str, seed: int) -> list[str]:
+def _undetected_note(implementation: Subject, profile: str, seed: int) -> list[str]:
     """Return a sentence on the faults that no case of the required sizes could detect."""
     if not implementation.sizes:
         return []
     cases = [
-        drawn(implementation, dtype, SCOPES["any"], PROFILES[profile], seed)
+        draw_cases(implementation, dtype, SCOPES["any"], PROFILES[profile], seed)
         for dtype in implementation.dtypes
     ]
-    names = [fault.name for fault in untold(itertools.chain(*cases))]
-    listed = ", ".join(names[:NAMED]) + (
-        f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    names = [fault.name for fault in undetected_faults(itertools.chain(*cases))]
+    listed = ", ".join(names[:MAX_NAMED_FAULTS]) + (
+        f" and {len(names) - MAX_NAMED_FAULTS} more" if len(names) > MAX_NAMED_FAULTS else ""
     )
     return [f"at these sizes no case could have detected: {listed}"] if names else []
 
 
-@checked(path=PATH, expected_failures=perhaps(MAPPING))
+@validate_args(path=PATH, expected_failures=optional(MAPPING))
 def replay(
     target: Any,
     path: str,
@@ -465,36 +476,36 @@ def replay(
     UsageError
         If the property does not apply to the target, or the case has another cell or dtype.
     """
-    implementation: Any = prepared(target, cell=cell, convention=convention)
-    return replayed(
-        implementation, in_process(implementation), path, expected_failures=expected_failures
+    implementation: Any = make_subject(target, cell=cell, convention=convention)
+    return run_replay(
+        implementation, local_check(implementation), path, expected_failures=expected_failures
     )
 
 
-def replayed(
+def run_replay(
     implementation: Subject,
     check: Check,
     path: str,
     *,
     expected_failures: Mapping[str, str] | None = None,
 ) -> PropertyResult:
-    """Run :func:`replay` with a check made elsewhere; see :func:`audited`."""
-    implementation = expecting(implementation, expected_failures)
+    """Run :func:`replay` with a check made elsewhere; see :func:`run_audit`."""
+    implementation = with_expected_failures(implementation, expected_failures)
     case, about = Case.load(path)
     if case.cell != implementation.cell:
         raise UsageError(
             f"{path} holds a case of a {case.cell}, but {implementation.name} is a "
             f"{implementation.cell}"
         )
-    if about.get("property") not in {c.name for c in claims()}:
+    if about.get("property") not in {c.name for c in select_properties()}:
         raise CaseFileError(f"{path} does not say which property it refutes")
-    (chosen,) = claims([about["property"]])
-    if reason := chosen.inapplicable(implementation):
+    (chosen,) = select_properties([about["property"]])
+    if reason := chosen.why_not_applicable(implementation):
         raise UsageError(f"{chosen.name} does not apply to {implementation.name}: it {reason}")
     if case.dtype.name not in implementation.dtypes:
         raise UsageError(
             f"{path} holds a case in {case.dtype}, which {implementation.name} does not declare"
         )
     tally = Tally(chosen)
-    tally.record(reporting(check), case)
-    return _conclude(implementation, tally)
+    tally.record(wrap_bugs(check), case)
+    return _property_result(implementation, tally)

@@ -10,11 +10,11 @@ from typing import Any
 
 from gatecheck.auditing import audit
 from gatecheck.auditing.isolation import process as isolation
-from gatecheck.auditing.parallel import on_all
+from gatecheck.auditing.parallel import map_jobs
 from gatecheck.auditing.result import AuditResult
 from gatecheck.targets import loading
 
-Target = tuple[str, str | None]
+NamedTarget = tuple[str, str | None]
 """The name of a target, and its cell if the name leaves it open."""
 
 
@@ -39,35 +39,37 @@ def audit_installed(
     workers
         Number of processes; by default as many as there are cores that this process may use.
     how
-        Options of :func:`gatecheck.auditing.audit.audited`; see there for the errors.
+        Options of :func:`gatecheck.auditing.audit.run_audit`; see there for the errors.
     """
     audit.check_profile(how.get("profile", "ci"))
-    audit.claims(how.get("only", ()))  # raises before anything starts
-    targets, number = loading.installed(), 0
+    audit.select_properties(how.get("only", ()))  # raises before anything starts
+    targets, number = loading.installed_targets(), 0
 
-    def counted(target: Target, result: AuditResult) -> None:
+    def counted(target: NamedTarget, result: AuditResult) -> None:
         nonlocal number
         number += 1
         done(number, len(targets), result)
 
     # Created here: an interrupt ends the workers before they could remove it.
     with tempfile.TemporaryDirectory(prefix="gatecheck-", ignore_cleanup_errors=True) as room:
-        return on_all(_audited, targets, timeout, room, folder, how, workers=workers, done=counted)
+        return map_jobs(
+            _audit_target, targets, timeout, room, folder, how, workers=workers, done=counted
+        )
 
 
-def _audited(
-    target: Target, timeout: float, room: str, folder: str, how: dict[str, Any]
+def _audit_target(
+    target: NamedTarget, timeout: float, scratch_dir: str, folder: str, options: dict[str, Any]
 ) -> AuditResult:
     name, cell = target
     return isolation.audit(
-        _process(timeout, room), name, asked={"cell": cell}, **how
-    ).saving_counterexamples(folder)
+        _shared_isolation(timeout, scratch_dir), name, target_options={"cell": cell}, **options
+    ).save_counterexamples(folder)
 
 
 @cache
-def _process(timeout: float, room: str) -> isolation.Isolation:
+def _shared_isolation(timeout: float, scratch_dir: str) -> isolation.Isolation:
     """Return one process for all targets, many of which need the same framework."""
-    process = isolation.Isolation(timeout, folder=room)
+    process = isolation.Isolation(timeout, folder=scratch_dir)
     # Workers of a pool end without atexit, and would wait for this process for ever.
     Finalize(process, process.close, exitpriority=0)
     return process

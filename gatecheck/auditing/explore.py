@@ -20,10 +20,10 @@ from hypothesis.errors import HypothesisException
 
 from gatecheck._util.typing import Progress
 from gatecheck.cases import Case
-from gatecheck.cases.strategies import Scope, cases, few_sizes
+from gatecheck.cases.strategies import CaseScope, cases, few_sizes
 from gatecheck.cells import Cell, Sizes
-from gatecheck.checking.evidence import Evidence, Violation, summarise
-from gatecheck.checking.registry import Claim
+from gatecheck.checking.evidence import Evidence, Violation, summarize_labels
+from gatecheck.checking.registry import Property
 from gatecheck.errors import BugError, TargetError, TargetLostError, TargetTimeoutError
 from gatecheck.implementation import Subject
 
@@ -33,57 +33,57 @@ PROFILES = {"quick": 12, "ci": 24, "thorough": 300}
 SHRINKING_S = 5.0
 """Time limit of the search for a smaller counterexample, in seconds."""
 
-PATIENCE = 3
+MAX_CONSECUTIVE_LOSSES = 3
 """Consecutive checks that may lose the target before it is given up.
 
 It would be lost in all remaining checks too.
 """
 
-PLEASE = "this is a bug in gatecheck, please report it with the case and all of this:"
+BUG_REPORT_REQUEST = "this is a bug in gatecheck, please report it with the case and all of this:"
 
 
-Check = Callable[[Claim, Case], Evidence]
+Check = Callable[[Property, Case], Evidence]
 """Function that tries a property on a case.
 
 It returns the evidence, or raises a Violation or TargetError.
 """
 
 
-def silent(done: int, total: int, label: str) -> None:
+def ignore_progress(done: int, total: int, label: str) -> None:
     """Ignore progress."""
 
 
-def in_process(implementation: Subject) -> Check:
+def local_check(implementation: Subject) -> Check:
     """Return a check that calls an implementation in this process."""
-    return partial(tried, implementation)
+    return partial(check_subject, implementation)
 
 
-def tried(implementation: Subject, claim: Claim, case: Case) -> Evidence:
+def check_subject(implementation: Subject, prop: Property, case: Case) -> Evidence:
     """Return the evidence of a property on a case that other properties share."""
     if isinstance(implementation, Subject):  # custom cells share nothing
         implementation.share(case)
-    return claim(implementation, case)
+    return prop(implementation, case)
 
 
-def reporting(check: Check) -> Check:
+def wrap_bugs(check: Check) -> Check:
     """Return a check that turns gatecheck's own exceptions into a BugError.
 
     A BugError is not a finding and does not end the audit. Exceptions of the target are
     TargetErrors by then.
     """
 
-    def reported(claim: Claim, case: Case) -> Evidence:
+    def reported(claim: Property, case: Case) -> Evidence:
         try:
             return check(claim, case)
         except (Violation, TargetError):
             raise
         except Exception as error:
-            raise BugError(f"{PLEASE} {_trace(error)}") from error
+            raise BugError(f"{BUG_REPORT_REQUEST} {_format_trace(error)}") from error
 
     return reported
 
 
-def _trace(error: Exception) -> str:
+def _format_trace(error: Exception) -> str:
     """Return the last line of a traceback, then the whole traceback."""
     lines = "".join(traceback.format_exception(error)).rstrip()
     return f"{lines.splitlines()[-1]}\n{lines}"
@@ -93,17 +93,17 @@ def _trace(error: Exception) -> str:
 class Tally:
     """Evidence and failures of one property so far."""
 
-    claim: Claim
+    prop: Property
     examples: int = 0
     evidence: Evidence = field(default_factory=Evidence)
     judged_by_dtype: dict[str, int] = field(default_factory=dict)
     failure: Exception | None = None
     case: Case | None = None
     failures: int = 0
-    widest: tuple[int, str] = (0, "")
+    widest_failure: tuple[int, str] = (0, "")
 
     @property
-    def lost(self) -> bool:
+    def target_lost(self) -> bool:
         """True if a check of this property lost the target; it is then not tried again."""
         return isinstance(self.failure, TargetLostError)
 
@@ -111,16 +111,16 @@ class Tally:
         """Try the property on a case, and add the evidence or the failure."""
         self.examples += 1
         try:
-            evidence = check(self.claim, case)
+            evidence = check(self.prop, case)
         except (Violation, TargetError, BugError) as failure:
             self.failures += 1
             if self.failure is None or isinstance(failure, TargetLostError):
                 self.failure, self.case = failure, case
             wrong, right = getattr(failure, "wrong", ()), getattr(failure, "right", ())
-            if len(wrong) > self.widest[0]:
-                self.widest = (
+            if len(wrong) > self.widest_failure[0]:
+                self.widest_failure = (
                     len(wrong),
-                    f"in {case} wrong: {summarise(wrong)}; right: {summarise(right) or 'nothing'}",
+                    f"in {case} wrong: {summarize_labels(wrong)}; right: {summarize_labels(right) or 'nothing'}",
                 )
             self.judged_by_dtype[case.dtype.name] = 1
             return
@@ -129,39 +129,41 @@ class Tally:
             self.judged_by_dtype.get(case.dtype.name, 0) + evidence.judged
         )
 
-    def give_up(self, last: Tally) -> None:
+    def give_up(self, last_lost: Tally) -> None:
         """Mark the property as not tried further, since the target is lost repeatedly.
 
-        `last` is the property whose check lost it last.
+        `last_lost` is the property whose check lost it last.
         """
         if self.failure is None:
             prefix = f"after {self.examples} cases on which it held " if self.examples else ""
             reason = (
-                f"the target was lost {PATIENCE} times in a row, the last time in "
-                f"{last.claim.name}: {last.failure}"
+                f"the target was lost {MAX_CONSECUTIVE_LOSSES} times in a row, the last time in "
+                f"{last_lost.prop.name}: {last_lost.failure}"
             )
             self.failure = (
-                type(last.failure)(f"{prefix}not tried: {reason}") if last.failure else None
+                type(last_lost.failure)(f"{prefix}not tried: {reason}")
+                if last_lost.failure
+                else None
             )
 
 
 def explore(
     implementation: Subject,
-    chosen: Iterable[Claim],
+    properties: Iterable[Property],
     profile: str,
     seed: int,
-    tick: Progress = silent,
+    tick: Progress = ignore_progress,
     *,
     check: Check | None = None,
-    given: Mapping[str, Sequence[Case]] | None = None,
-    first_only: bool = False,
-    once: bool = False,
+    cases_by_dtype: Mapping[str, Sequence[Case]] | None = None,
+    stop_at_first_failing_property: bool = False,
+    stop_at_first_failure: bool = False,
 ) -> dict[str, Tally]:
     """Try applicable properties of an implementation on the cases of a profile.
 
     Parameters
     ----------
-    implementation, chosen
+    implementation, properties
         The implementation, and its properties to try; properties that share cases are tried in
         this order on each.
     profile, seed
@@ -171,38 +173,39 @@ def explore(
     check
         Tries a property on a case; by default in this process. With a check of another process the
         implementation is a declaration.
-    given
+    cases_by_dtype
         Cases by dtype, where the implementation brings its own; by default they are drawn.
-    first_only
+    stop_at_first_failing_property
         Stop at the first property that fails.
-    once
+    stop_at_first_failure
         Stop each property at its first failure; otherwise go on, to see how widely it fails.
     """
-    check = check or in_process(implementation)
-    tallies = {c.name: Tally(c) for c in chosen}
-    plan = _plan(implementation, tallies, PROFILES[profile])
+    check = check or local_check(implementation)
+    tallies = {c.name: Tally(c) for c in properties}
+    plan = _group_tallies(implementation, tallies, PROFILES[profile])
     total = sum(
-        len(group) * (len(given[dtype]) if given else examples) for group, dtype, examples in plan
+        len(group) * (len(cases_by_dtype[dtype]) if cases_by_dtype else examples)
+        for group, dtype, examples in plan
     )
     done = 0
     lost: list[Tally] = []  # consecutive checks that lost the target
     for group, dtype, examples in plan:
         for case in (
-            given[dtype]
-            if given
-            else drawn(implementation, dtype, group[0].claim.cases, examples, seed)
+            cases_by_dtype[dtype]
+            if cases_by_dtype
+            else draw_cases(implementation, dtype, group[0].prop.case_scope, examples, seed)
         ):
             for tally in group:
-                if once and tally.failure is not None:
+                if stop_at_first_failure and tally.failure is not None:
                     continue
-                if len(lost) == PATIENCE:
+                if len(lost) == MAX_CONSECUTIVE_LOSSES:
                     tally.give_up(lost[-1])
-                elif not tally.lost:
+                elif not tally.target_lost:
                     tally.record(check, case)
-                    lost = [*lost, tally] if tally.lost else []
+                    lost = [*lost, tally] if tally.target_lost else []
                 done += 1
-                tick(done, total, tally.claim.name)
-                if first_only and tally.failure is not None:
+                tick(done, total, tally.prop.name)
+                if stop_at_first_failing_property and tally.failure is not None:
                     return tallies
     return tallies
 
@@ -218,8 +221,8 @@ def _settings(examples: int, *phases: Phase) -> settings:
     )
 
 
-def drawn(
-    implementation: Subject, dtype: str, scope: Scope, examples: int, seed: int
+def draw_cases(
+    implementation: Subject, dtype: str, scope: CaseScope, examples: int, seed: int
 ) -> tuple[Case, ...]:
     """Return the cases that Hypothesis draws from a seed for an implementation.
 
@@ -237,12 +240,12 @@ def drawn(
     among = (
         few_sizes(scope, fixed, max(2, examples // 6), seed) if implementation.few_shapes else ()
     )
-    return _drawn(
+    return _draw_cases(
         implementation.cell,
         dtype,
         scope,
         tuple(fixed.items()),
-        tuple(implementation.absent),
+        tuple(implementation.unsupported_params),
         tuple(among),
         examples,
         seed,
@@ -250,13 +253,13 @@ def drawn(
 
 
 @lru_cache(maxsize=256)
-def _drawn(
+def _draw_cases(
     cell: Cell,
     dtype: str,
-    scope: Scope,
-    fixed: tuple[tuple[str, int], ...],
-    zero: tuple[str, ...],
-    among: tuple[Sizes, ...],
+    scope: CaseScope,
+    fixed_sizes: tuple[tuple[str, int], ...],
+    zero_params: tuple[str, ...],
+    size_choices: tuple[Sizes, ...],
     examples: int,
     seed: int,
 ) -> tuple[Case, ...]:
@@ -265,7 +268,7 @@ def _drawn(
 
     @seeded(seed)
     @_settings(examples, Phase.generate)
-    @hypothesis.given(cases(cell, dtype, scope, dict(fixed), zero, among))
+    @hypothesis.given(cases(cell, dtype, scope, dict(fixed_sizes), zero_params, size_choices))
     def keep(case: Case) -> None:
         drawn_cases.append(case)
 
@@ -294,7 +297,7 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
         if time.monotonic() - start > SHRINKING_S:
             raise _OutOfTime
         try:
-            check(tally.claim, case)
+            check(tally.prop, case)
         except (Violation, TargetError) as failure:
             if type(failure) is not failure_type:
                 return False
@@ -309,9 +312,9 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
             cases(
                 implementation.cell,
                 first.dtype.name,
-                tally.claim.cases,
+                tally.prop.case_scope,
                 implementation.sizes,
-                implementation.absent,
+                implementation.unsupported_params,
             ),
             fails,
             settings=_settings(200, Phase.generate, Phase.shrink),
@@ -322,16 +325,16 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
         return
 
 
-def _plan(
+def _group_tallies(
     implementation: Subject, tallies: Mapping[str, Tally], examples: int
 ) -> list[tuple[list[Tally], str, int]]:
     """Return groups of properties that share cases: those of one scope and dtype."""
     groups: dict[tuple[str, str], list[Tally]] = {}
     for tally in tallies.values():
-        for dtype in tally.claim.dtypes:
+        for dtype in tally.prop.dtypes:
             if dtype in implementation.dtypes:
-                groups.setdefault((tally.claim.scope, dtype), []).append(tally)
+                groups.setdefault((tally.prop.scope, dtype), []).append(tally)
     return [
-        (group, dtype, max(2, round(examples * group[0].claim.cases.share)))
+        (group, dtype, max(2, round(examples * group[0].prop.case_scope.share)))
         for (_, dtype), group in groups.items()
     ]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import difflib
 
-from gatecheck.auditing.audit import claims
-from gatecheck.checking.registry import Claim
+from gatecheck.auditing.audit import select_properties
+from gatecheck.checking.registry import Property
 from gatecheck.conventions import CONVENTIONS, Convention
 from gatecheck.errors import UsageError
 from gatecheck.faults.catalogue import faults, find
 from gatecheck.faults.fault import Fault
 
-Meaning = Claim | Convention | tuple[Fault, ...]
+Entry = Property | Convention | tuple[Fault, ...]
 
-NEAR = 3
+MAX_SUGGESTIONS = 3
 """Number of similar names that are suggested."""
 
 
-def meaning(name: str) -> Meaning:
+def lookup(name: str) -> Entry:
     """Return the property, the convention or the faults of a name.
 
     A fault's name gives one fault for each cell that has it.
@@ -33,8 +33,8 @@ def meaning(name: str) -> Meaning:
     UsageError
         If the name is unknown, with similar names.
     """
-    properties = {c.name: c for c in claims()}
-    entry: Meaning | None = (
+    properties = {c.name: c for c in select_properties()}
+    entry: Entry | None = (
         properties.get(name)
         or CONVENTIONS.get(name)
         or tuple(f for f in faults() if f.name == name)
@@ -47,7 +47,7 @@ def meaning(name: str) -> Meaning:
         known = dict.fromkeys(
             [*properties, *CONVENTIONS, *(f.label for f in faults()), *(f.name for f in faults())]
         )
-    similar = difflib.get_close_matches(name, known, n=NEAR)
+    similar = difflib.get_close_matches(name, known, n=MAX_SUGGESTIONS)
     hint = f"did you mean {' or '.join(map(repr, similar))}? " if similar else ""
     lists = (
         "`gatecheck properties` and `gatecheck conventions` list theirs, and `gatecheck faults "

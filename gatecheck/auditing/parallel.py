@@ -11,18 +11,18 @@ from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
 from gatecheck._util.import_path import safe_path_for_children
-from gatecheck._util.processes import cores, end_with_parent
-from gatecheck.checking.budgets import kept
+from gatecheck._util.processes import available_cores, end_with_parent
+from gatecheck.checking.budgets import use_disk_cache
 from gatecheck.errors import WorkerLostError
 
 J = TypeVar("J")
 R = TypeVar("R")
 
-CHUNK = 16
+MAX_CHUNK_SIZE = 16
 """Maximum number of labels that a process takes at a time."""
 
 
-def chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
+def make_chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
     """Return the labels, each once, in chunks of one cell.
 
     Memory caches of a process, above all of rounding budgets, serve one cell: the faults of a small
@@ -32,7 +32,7 @@ def chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
     by_cell: dict[str, list[str]] = {}
     for label in dict.fromkeys(labels):
         by_cell.setdefault(label.partition(": ")[0], []).append(label)
-    size = max(1, min(CHUNK, len(labels) // (4 * workers)))
+    size = max(1, min(MAX_CHUNK_SIZE, len(labels) // (4 * workers)))
     return [
         cell_labels[i : i + size]
         for cell_labels in by_cell.values()
@@ -40,18 +40,20 @@ def chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
     ]
 
 
-def _begin() -> None:
+def _init_worker() -> None:
     # Ctrl-C reaches every process; the parent ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 
-def _each(function: Callable[..., R], labels: Sequence[str], arguments: Sequence[Any]) -> list[R]:
-    with kept():
+def _call_for_labels(
+    function: Callable[..., R], labels: Sequence[str], arguments: Sequence[Any]
+) -> list[R]:
+    with use_disk_cache():
         return [function(label, *arguments) for label in labels]
 
 
-def on_all(
+def map_jobs(
     function: Callable[..., R],
     jobs: Sequence[J],
     *arguments: Any,
@@ -82,7 +84,7 @@ def on_all(
     with (
         safe_path_for_children(),
         ProcessPoolExecutor(
-            workers or cores(), mp_context=get_context("spawn"), initializer=_begin
+            workers or available_cores(), mp_context=get_context("spawn"), initializer=_init_worker
         ) as pool,
     ):
         futures = {
@@ -106,7 +108,7 @@ def on_all(
     return [results[number] for number in range(len(jobs))]
 
 
-def on_each(
+def map_labels(
     function: Callable[..., R],
     labels: Sequence[str],
     *arguments: Any,
@@ -120,7 +122,7 @@ def on_each(
     Parameters
     ----------
     function, arguments, workers
-        See :func:`on_all`, also for the errors.
+        See :func:`map_jobs`, also for the errors.
     labels
         Labels that begin with their cell and a colon.
     progress
@@ -134,6 +136,12 @@ def on_each(
             if progress:
                 progress(len(results), len(labels), label)
 
-    workers = workers or cores()
-    on_all(partial(_each, function), chunks(labels, workers), arguments, workers=workers, done=done)
+    workers = workers or available_cores()
+    map_jobs(
+        partial(_call_for_labels, function),
+        make_chunks(labels, workers),
+        arguments,
+        workers=workers,
+        done=done,
+    )
     return [results[label] for label in labels]

@@ -13,10 +13,10 @@ from gatecheck.cells import Cell
 from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
 from gatecheck.proofs.proof import Proof
 
-PROFILE = "thorough"
+PROOF_PROFILE = "thorough"
 """Profile in which proofs are tried."""
 
-STRIDE_ELSEWHERE = 251
+ISOLATED_STRIDE = 251
 """Step between the float32 values tried on a target in a separate process.
 
 This takes some seconds; all values would exceed its time limit.
@@ -26,7 +26,7 @@ Prove = Callable[[Progress], tuple[list[Proof], list[str]]]
 """Function from a progress to proofs, and to notes on what could not be proven."""
 
 
-def proven(
+def prove(
     cell: Cell, activations: Callable[[Progress], list[Proof]], progress: Progress
 ) -> tuple[list[Proof], list[str]]:
     """Return proofs of the equations of a cell and of a target's activations.
@@ -46,11 +46,11 @@ def proven(
         The proofs, and notes on those that are missing.
     """
     try:
-        from gatecheck.proofs.ranges import proofs
+        from gatecheck.proofs.ranges import prove_cell
     except MissingExtraError as error:
         return [], [f"nothing is proven for all inputs: {error}"]
     progress(0, 1, "proofs over ranges")
-    of_equations = proofs(cell)
+    of_equations = prove_cell(cell)
     of_activations = activations(progress)
     note = (
         ""
@@ -60,7 +60,7 @@ def proven(
     return [*of_equations, *of_activations], [note] if note else []
 
 
-def of_activations(
+def prove_activations(
     target: Any, name: str, dtypes: tuple[str, ...], progress: Progress, stride: int = 1
 ) -> list[Proof]:
     """Return proofs of the ``activations`` that a target exposes, if any.
@@ -68,7 +68,7 @@ def of_activations(
     The target may promise ``activation_ulps``. An exception in an activation is not an error here:
     the proof then states it.
     """
-    from gatecheck.proofs.activations import DEFAULT_ULPS, activation_proofs
+    from gatecheck.proofs.activations import DEFAULT_ULPS, prove_activations
 
     functions = getattr(target, "activations", None)
     if not functions:
@@ -80,18 +80,18 @@ def of_activations(
                 f"activations is a {type(functions).__name__}, but should be a dict of functions"
             )
         ulps = float(getattr(target, "activation_ulps", DEFAULT_ULPS))
-        return activation_proofs(
-            functions, of=of, ulps=ulps, dtypes=dtypes, stride=stride, progress=progress
+        return prove_activations(
+            functions, owner=of, ulps=ulps, dtypes=dtypes, stride=stride, progress=progress
         )
     except Exception as error:
-        return [not_tried(of, error)]
+        return [untried_proof(of, error)]
 
 
-def not_tried(of: str, error: Exception) -> Proof:
+def untried_proof(subject_name: str, error: Exception) -> Proof:
     """Return a proof stating that activations could not be tried."""
     kind = "" if isinstance(error, UsageError | TargetError) else f"{type(error).__name__}: "
     return Proof(
-        of,
+        subject_name,
         "they are functions of arrays",
         "every float",
         "not proved",

@@ -7,13 +7,19 @@ from typing import Any
 
 import pytest
 
-from gatecheck._util.arguments import LIST, MAPPING, SEED, checked, perhaps
-from gatecheck.auditing.audit import applicable, audit, check_profile, prepared, with_reasons
-from gatecheck.checking.registry import Claim
+from gatecheck._util.arguments import LIST, MAPPING, SEED, optional, validate_args
+from gatecheck.auditing.audit import (
+    applicable_properties,
+    audit,
+    check_profile,
+    make_subject,
+    validate_reasons,
+)
+from gatecheck.checking.registry import Property
 from gatecheck.errors import UsageError
 
 
-def as_test(claim: Claim, profile: str, seed: int) -> Callable[[Any], None]:
+def make_test(property_: Property, profile: str, seed: int) -> Callable[[Any], None]:
     """Return a property as a function of an implementation that fails the test.
 
     The failure message has the finding, its smallest case and the seed.
@@ -21,14 +27,14 @@ def as_test(claim: Claim, profile: str, seed: int) -> Callable[[Any], None]:
 
     def prop(implementation: Any) -> None:
         (result,) = audit(
-            implementation, only=[claim.name], profile=profile, seed=seed, diagnose=False
+            implementation, only=[property_.name], profile=profile, seed=seed, diagnose=False
         ).properties
         if result.outcome == "expected_failure":
             pytest.xfail(result.reason)
         if result.outcome != "passed":
             case = f"\nsmallest case: {result.counterexample}" if result.counterexample else ""
             pytest.fail(
-                f"{result.name} {result.outcome}: {claim.summary}\n"
+                f"{result.name} {result.outcome}: {property_.summary}\n"
                 f"{result.reason}{case}\nseed {seed}",
                 pytrace=False,
             )
@@ -36,7 +42,7 @@ def as_test(claim: Claim, profile: str, seed: int) -> Callable[[Any], None]:
     return prop
 
 
-@checked(implementations=LIST, expected_failures=perhaps(MAPPING), seed=SEED)
+@validate_args(implementations=LIST, expected_failures=optional(MAPPING), seed=SEED)
 def parametrize_with_properties(
     implementations: Iterable[Any],
     *,
@@ -72,8 +78,10 @@ def parametrize_with_properties(
     ...     prop(implementation)
     """
     check_profile(profile)
-    expected = with_reasons(expected_failures or {})
-    pairs = [(s, c) for s in (prepared(i) for i in implementations) for c in applicable(s)]
+    expected = validate_reasons(expected_failures or {})
+    pairs = [
+        (s, c) for s in (make_subject(i) for i in implementations) for c in applicable_properties(s)
+    ]
     for name in expected:
         if name not in {c.name for _, c in pairs}:
             raise UsageError(
@@ -81,7 +89,7 @@ def parametrize_with_properties(
                 f"{' or '.join(s.name for s, _ in pairs) or 'any implementation'}"
             )
 
-    def marks(claim: Claim) -> list[Any]:
+    def marks(claim: Property) -> list[Any]:
         return (
             [pytest.mark.xfail(reason=expected[claim.name], strict=True)]
             if claim.name in expected
@@ -91,7 +99,7 @@ def parametrize_with_properties(
     return pytest.mark.parametrize(
         ("implementation", "prop"),
         [
-            pytest.param(s, as_test(c, profile, seed), id=f"{s.name}-{c.name}", marks=marks(c))
+            pytest.param(s, make_test(c, profile, seed), id=f"{s.name}-{c.name}", marks=marks(c))
             for s, c in pairs
         ],
     )

@@ -13,9 +13,9 @@ from gatecheck.cases import Case
 from gatecheck.diagnosis.diagnose import Diagnosis
 from gatecheck.proofs.proof import Proof
 
-SCHEMA = "gatecheck-audit-1"
+SCHEMA = "gatecheck-audit-2"
 
-Outcome = Literal[
+PropertyOutcome = Literal[
     "passed",
     "failed",
     "expected_failure",
@@ -25,7 +25,7 @@ Outcome = Literal[
     "timed_out",
     "error",
 ]
-FAILED: tuple[Outcome, ...] = ("failed", "crashed", "timed_out")
+FAILED_OUTCOMES: tuple[PropertyOutcome, ...] = ("failed", "crashed", "timed_out")
 """Outcomes of a property that does not hold."""
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
@@ -56,20 +56,20 @@ class PropertyResult:
     """
 
     name: str
-    outcome: Outcome
+    outcome: PropertyOutcome
     examples: int = 0
     worst_ratio: float | None = None
     inconclusive: float = 0.0
     reason: str = ""
     counterexample: Case | None = None
-    saved: str | None = None
+    saved_path: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         case = (
             None
             if self.counterexample is None
-            else {"case": str(self.counterexample), "file": self.saved}
+            else {"case": str(self.counterexample), "file": self.saved_path}
         )
         ratio = (
             self.worst_ratio
@@ -99,7 +99,7 @@ class AuditResult:
         The cell and the convention it was audited as.
     profile, seed
         Values with which the audit can be repeated.
-    narrowings
+    limitations
         Sentences on what was not audited.
     properties
         One result per property.
@@ -115,23 +115,23 @@ class AuditResult:
     convention: str
     profile: str
     seed: int
-    narrowings: Sequence[str]
+    limitations: Sequence[str]
     properties: Sequence[PropertyResult]
     versions: dict[str, str] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
     proofs: Sequence[Proof] = ()
 
-    def count(self, *outcomes: Outcome) -> int:
+    def count(self, *outcomes: PropertyOutcome) -> int:
         """Return the number of properties with one of these outcomes."""
         return sum(p.outcome in outcomes for p in self.properties)
 
     @property
-    def ran(self) -> int:
+    def n_tried(self) -> int:
         """Number of properties that were tried."""
         return len(self.properties) - self.count("skipped")
 
     @property
-    def checks(self) -> int:
+    def n_checks(self) -> int:
         """Number of times that a property was tried on a case."""
         return sum(p.examples for p in self.properties)
 
@@ -142,9 +142,9 @@ class AuditResult:
         ``fail`` if a property failed or a proof was refuted; ``error`` if no property ran or
         gatecheck itself failed in one; ``inconclusive`` if one could not be judged; else ``pass``.
         """
-        if self.count(*FAILED) or any(p.outcome == "refuted" for p in self.proofs):
+        if self.count(*FAILED_OUTCOMES) or any(p.outcome == "refuted" for p in self.proofs):
             return "fail"
-        if self.ran == 0 or self.count("error"):
+        if self.n_tried == 0 or self.count("error"):
             return "error"
         return "inconclusive" if self.count("inconclusive") else "pass"
 
@@ -156,9 +156,9 @@ class AuditResult:
     @property
     def findings(self) -> list[PropertyResult]:
         """Properties that do not hold, and those in which gatecheck itself failed."""
-        return [p for p in self.properties if p.outcome in (*FAILED, "error")]
+        return [p for p in self.properties if p.outcome in (*FAILED_OUTCOMES, "error")]
 
-    def saving_counterexamples(self, folder: str | Path) -> AuditResult:
+    def save_counterexamples(self, folder: str | Path) -> AuditResult:
         """Write each counterexample as ``.npz``; return the result with their paths.
 
         The folder is created if necessary.
@@ -182,7 +182,7 @@ class AuditResult:
                     + ".npz"
                 )
                 p.counterexample.save(path, property=p.name, implementation=self.implementation)
-                p = replace(p, saved=str(path))
+                p = replace(p, saved_path=str(path))
             properties.append(p)
         return replace(self, properties=properties)
 
@@ -196,9 +196,9 @@ class AuditResult:
             "versions": self.versions,
             "profile": self.profile,
             "seed": self.seed,
-            "narrowings": list(self.narrowings),
+            "limitations": list(self.limitations),
             "verdict": self.verdict,
-            "counts": {"ran": self.ran, "checks": self.checks}
+            "counts": {"ran": self.n_tried, "checks": self.n_checks}
             | {
                 o: self.count(o)
                 for o in (
@@ -216,5 +216,5 @@ class AuditResult:
             "diagnosis": [e.to_json() for e in self.diagnosis.explanations]
             if self.diagnosis
             else [],
-            "diagnosis_says": self.diagnosis.says if self.diagnosis else "",
+            "diagnosis_message": self.diagnosis.message if self.diagnosis else "",
         }

@@ -17,16 +17,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gatecheck.bench.rows import Bar, Row, Section, Step, compared
+from gatecheck.bench.rows import Bar, Row, Section, Step, race_rows
 from gatecheck.bench.timing import race
-from gatecheck.errors import TargetError, in_brief
-from gatecheck.kernels.builtin import COMPUTED
+from gatecheck.errors import TargetError, shorten
+from gatecheck.kernels.builtin import KERNEL_CELLS
 
 WARM_IMPORTS, WARM_SECONDS = 2.0, 2.0
 COLD_SECONDS = 20.0
 EVERYTHING_SECONDS = 120.0
 IMPORT_SECONDS = 0.3
-CHECKS_A_SECOND = 1000.0
+CHECKS_PER_SECOND = 1000.0
 """Limits that we aim at.
 
 A warm audit takes twice the import of what it depends on and two seconds more, one that compiles
@@ -64,22 +64,22 @@ print(sum(name.partition(".")[0] == "numba" for name in sys.modules))
 """
 
 
-class Place(NamedTuple):
+class Workspace(NamedTuple):
     """Folder of the processes, and the options that narrow each audit.
 
     The folder is empty at first; what the processes compile goes into a folder in it.
     """
 
     folder: Path
-    narrowed: tuple[str, ...]
+    narrowing_options: tuple[str, ...]
 
-    def python(self, *arguments: str, cache: str = "warm", bad: int = 2) -> str:
+    def run_python(self, *arguments: str, cache: str = "warm", failure_status: int = 2) -> str:
         """Run a Python process with these arguments and return what it prints.
 
         Raises
         ------
         TargetError
-            If its exit status is `bad` or more: an audit with findings ends with 1.
+            If its exit status is `failure_status` or more: an audit with findings ends with 1.
         """
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(self.folder / cache)}
         command = [sys.executable, "-P", *arguments]
@@ -92,32 +92,32 @@ class Place(NamedTuple):
             errors="replace",
             stdin=subprocess.DEVNULL,
         )
-        if not 0 <= completed.returncode < bad:
+        if not 0 <= completed.returncode < failure_status:
             last = (completed.stderr.strip().splitlines() or ["it said nothing"])[-1]
             command_line = " ".join(
                 "gatecheck" if word == COMMAND else word for word in arguments[1:]
             )
             raise TargetError(
-                f"{in_brief(command_line)} ended with exit status {completed.returncode}: {last}"
+                f"{shorten(command_line)} ended with exit status {completed.returncode}: {last}"
             )
         return completed.stdout
 
-    def audit(self, *arguments: str, cache: str = "warm") -> None:
+    def run_audit(self, *arguments: str, cache: str = "warm") -> None:
         """Run ``gatecheck audit`` with these arguments in a separate process."""
-        self.python("-c", COMMAND, "audit", *arguments, *self.narrowed, cache=cache)
+        self.run_python("-c", COMMAND, "audit", *arguments, *self.narrowing_options, cache=cache)
 
 
-def dependencies(place: Place, arguments: tuple[str, ...]) -> list[str]:
+def dependencies(place: Workspace, arguments: tuple[str, ...]) -> list[str]:
     """Return the modules of other packages that an audit loads, in this order."""
     names: list[str] = json.loads(
-        place.python("-c", DEPENDENCIES, "audit", *arguments, *place.narrowed)
+        place.run_python("-c", DEPENDENCIES, "audit", *arguments, *place.narrowing_options)
     )
     return names
 
 
-def command(place: Place, *arguments: str) -> str:
+def audit_command(place: Workspace, *arguments: str) -> str:
     """Return how an audit is called from the command line."""
-    return " ".join(("gatecheck audit", *arguments, *place.narrowed))
+    return " ".join(("gatecheck audit", *arguments, *place.narrowing_options))
 
 
 def section(*, quick: bool, folder: Path) -> Section:
@@ -125,8 +125,8 @@ def section(*, quick: bool, folder: Path) -> Section:
 
     The first, with nothing compiled, leaves behind what the warm ones need.
     """
-    place = Place(folder, ("--only", "empty_sequence") if quick else ())
-    cells, rounds = (["rnn"], 1) if quick else ([cell.name for cell in COMPUTED], ROUNDS)
+    place = Workspace(folder, ("--only", "empty_sequence") if quick else ())
+    cells, rounds = (["rnn"], 1) if quick else ([cell.name for cell in KERNEL_CELLS], ROUNDS)
     arguments = ("builtin:rnn" if quick else "builtin:lstm", "--profile", "quick")
     steps: list[Step] = [
         ("import gatecheck", partial(_imports, place, rounds)),
@@ -156,35 +156,40 @@ def section(*, quick: bool, folder: Path) -> Section:
     )
 
 
-def _imports(place: Place, rounds: int) -> Iterator[Row]:
+def _imports(place: Workspace, rounds: int) -> Iterator[Row]:
     what = "import gatecheck"
-    seconds = race({what: partial(place.python, "-c", what)}, rounds=rounds, least=0.0)
+    seconds = race({what: partial(place.run_python, "-c", what)}, rounds=rounds, least=0.0)
     yield Row(what, float(np.median(seconds[what])), bar=Bar("seconds", IMPORT_SECONDS))
     yield Row(
         f"modules of numba that {what} loads",
-        number=int(place.python("-c", NUMBA, bad=1)),
+        number=int(place.run_python("-c", NUMBA, failure_status=1)),
         bar=Bar("number", 0),
     )
 
 
-def _cold(place: Place, arguments: tuple[str, ...], limit: float) -> Iterator[Row]:
+def _cold(place: Workspace, arguments: tuple[str, ...], limit: float) -> Iterator[Row]:
     cache = "warm" if arguments else "everything"
     seconds = race(
-        {"audit": partial(place.audit, *arguments, cache=cache)}, rounds=1, least=0.0, warm=False
+        {"audit": partial(place.run_audit, *arguments, cache=cache)},
+        rounds=1,
+        least=0.0,
+        warm=False,
     )
     yield Row(
-        f"{command(place, *arguments)}, nothing compiled",
+        f"{audit_command(place, *arguments)}, nothing compiled",
         seconds["audit"][0],
         bar=Bar("seconds", limit),
     )
 
 
-def _warm(place: Place, arguments: tuple[str, ...], rounds: int) -> Iterator[Row]:
+def _warm(place: Workspace, arguments: tuple[str, ...], rounds: int) -> Iterator[Row]:
     names = dependencies(place, arguments)
     seconds = race(
         {
-            "audit": partial(place.audit, *arguments),
-            "imports": partial(place.python, "-c", f"import {', '.join(names)}", bad=1),
+            "audit": partial(place.run_audit, *arguments),
+            "imports": partial(
+                place.run_python, "-c", f"import {', '.join(names)}", failure_status=1
+            ),
         },
         rounds=rounds,
         least=0.0,
@@ -201,21 +206,21 @@ def _warm(place: Place, arguments: tuple[str, ...], rounds: int) -> Iterator[Row
         WARM_IMPORTS * imports + WARM_SECONDS,
         why=f"{WARM_IMPORTS:g} times the imports and {WARM_SECONDS:g} s",
     )
-    for row in compared(seconds, "imports", bar=bar):
-        yield replace(row, what=command(place, *arguments))
+    for row in race_rows(seconds, "imports", bar=bar):
+        yield replace(row, what=audit_command(place, *arguments))
 
 
-def _checks(place: Place, target: str) -> Iterator[Row]:
+def _checks(place: Workspace, target: str) -> Iterator[Row]:
     written = place.folder / "audit.json"
     seconds = race(
-        {target: partial(place.audit, target, "--profile", "ci", "--json", str(written))},
+        {target: partial(place.run_audit, target, "--profile", "ci", "--json", str(written))},
         rounds=1,
         least=0.0,
     )
     checks = json.loads(written.read_text(encoding="utf-8"))["counts"]["checks"]
     yield Row(
-        command(place, target, "--profile", "ci"),
+        audit_command(place, target, "--profile", "ci"),
         seconds[target][0],
         number=checks,
-        bar=Bar("rate", CHECKS_A_SECOND, least=True),
+        bar=Bar("rate", CHECKS_PER_SECOND, least=True),
     )

@@ -19,7 +19,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from gatecheck.bench import kernels, rows
-from gatecheck.bench.sections import ISOLATED, KERNELS
+from gatecheck.bench.sections import KERNELS, SECTION_MODULES
 from gatecheck.errors import GatecheckError, TargetError
 
 
@@ -37,7 +37,7 @@ def answers(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield from kernels.answers(spec)
         else:
             yield from rows.answers(
-                importlib.import_module(ISOLATED[section]).section(
+                importlib.import_module(SECTION_MODULES[section]).section(
                     quick=spec["quick"], threads=threads
                 )
             )

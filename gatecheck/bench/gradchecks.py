@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.bench.rows import Bar, Row, Section, Step, compared
-from gatecheck.bench.timing import FEWEST, race
+from gatecheck.bench.rows import Bar, Row, Section, Step, race_rows
+from gatecheck.bench.timing import MIN_ROUNDS, race
 from gatecheck.cases import Case, draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.errors import BugError, MissingExtraError
@@ -24,8 +24,8 @@ from gatecheck.oracles.gradcheck import gradcheck
 
 SIZES, QUICK_SIZES = Sizes(10, 2, 8, 16), Sizes(2, 1, 2, 2)
 
-FASTER_THAN_FULL = 1000.0
-FASTER_THAN_FAST = 1 / 3
+MIN_RATIO_FULL = 1000.0
+MIN_RATIO_FAST = 1 / 3
 """Aims of our check, against the time of PyTorch's.
 
 Its full mode should take 1000 times as long; its fast mode, which looks along one direction only, a
@@ -33,16 +33,16 @@ third.
 """
 
 ROUNDS = 15
-SHARE = 60.0
+RACE_SECONDS = 60.0
 """Seconds that a race may take beyond its fewest rounds."""
 
-OURS, SHARPEST = "gatecheck.gradcheck, fast", "gatecheck.gradcheck, every oracle"
+OURS, EVERY_ORACLE = "gatecheck.gradcheck, fast", "gatecheck.gradcheck, every oracle"
 """Subject of the race, and the check by default."""
 
 Peers = Callable[[Case], Mapping[str, Callable[[bool], None]]]
 
 
-def ours(case: Case, fast: bool) -> None:
+def check_ours(case: Case, fast: bool) -> None:
     """Check y of our LSTM by every parameter and by x, h0 and c0.
 
     Many derivatives are computed at a time.
@@ -95,10 +95,10 @@ def section(*, quick: bool, threads: int) -> Section:
     )
     missing: dict[str, str] = {}
     steps: list[Step] = [
-        (SHARPEST, partial(_sharpest, sizes, rounds)),
+        (EVERY_ORACLE, partial(_every_oracle, sizes, rounds)),
         *(
-            (f"{name}, as sizes double", partial(_doubled, sizes, rounds, name))
-            for name in (OURS, SHARPEST)
+            (f"{name}, as sizes double", partial(_double_sizes, sizes, rounds, name))
+            for name in (OURS, EVERY_ORACLE)
         ),
     ]
     try:
@@ -111,7 +111,7 @@ def section(*, quick: bool, threads: int) -> Section:
             1,
             (
                 "gradcheck, our check and the full mode",
-                partial(_full, sizes, min(rounds, FEWEST), peers),
+                partial(_full, sizes, min(rounds, MIN_ROUNDS), peers),
             ),
         )
     except MissingExtraError as error:
@@ -143,13 +143,13 @@ def _fast(sizes: Sizes, rounds: int, peers: Peers) -> Iterator[Row]:
         for name, check in peers(case).items()
     }
     seconds = race(
-        {OURS: partial(ours, case, True), **calls},
+        {OURS: partial(check_ours, case, True), **calls},
         rounds=rounds,
         least=0.005,
-        deadline=time.perf_counter() + SHARE,
+        deadline=time.perf_counter() + RACE_SECONDS,
     )
     yield Row(OURS, float(np.median(seconds[OURS])), 1.0, number=_entries(sizes))
-    yield from compared(seconds, OURS, bar=Bar("ratio", FASTER_THAN_FAST, least=True))
+    yield from race_rows(seconds, OURS, bar=Bar("ratio", MIN_RATIO_FAST, least=True))
 
 
 def _full(sizes: Sizes, rounds: int, peers: Peers) -> Iterator[Row]:
@@ -158,32 +158,34 @@ def _full(sizes: Sizes, rounds: int, peers: Peers) -> Iterator[Row]:
         f"torch gradcheck: {name}": partial(check, False) for name, check in peers(case).items()
     }
     seconds = race(
-        {OURS: partial(ours, case, True), **calls},
+        {OURS: partial(check_ours, case, True), **calls},
         rounds=rounds,
         least=0.0,
-        deadline=time.perf_counter() + SHARE,
+        deadline=time.perf_counter() + RACE_SECONDS,
     )
-    yield from compared(
+    yield from race_rows(
         seconds,
         OURS,
         number=_entries(sizes, biases=2),
-        bar=Bar("ratio", FASTER_THAN_FULL, least=True),
+        bar=Bar("ratio", MIN_RATIO_FULL, least=True),
     )
 
 
-def _sharpest(sizes: Sizes, rounds: int) -> Iterator[Row]:
-    calls = {name: partial(ours, _case(sizes), name == OURS) for name in (OURS, SHARPEST)}
-    seconds = race(calls, rounds=rounds, least=0.005, deadline=time.perf_counter() + SHARE)
-    yield from compared(seconds, OURS, number=_entries(sizes))
+def _every_oracle(sizes: Sizes, rounds: int) -> Iterator[Row]:
+    calls = {name: partial(check_ours, _case(sizes), name == OURS) for name in (OURS, EVERY_ORACLE)}
+    seconds = race(calls, rounds=rounds, least=0.005, deadline=time.perf_counter() + RACE_SECONDS)
+    yield from race_rows(seconds, OURS, number=_entries(sizes))
 
 
-def _doubled(sizes: Sizes, rounds: int, check: str) -> Iterator[Row]:
+def _double_sizes(sizes: Sizes, rounds: int, check: str) -> Iterator[Row]:
     all_sizes = {"base": sizes} | {
         k: sizes._replace(**{k: 2 * v}) for k, v in sizes._asdict().items()
     }
-    calls = {name: partial(ours, _case(size), check == OURS) for name, size in all_sizes.items()}
-    seconds = race(calls, rounds=rounds, least=0.0, deadline=time.perf_counter() + SHARE)
-    for row in compared(seconds, "base"):
+    calls = {
+        name: partial(check_ours, _case(size), check == OURS) for name, size in all_sizes.items()
+    }
+    seconds = race(calls, rounds=rounds, least=0.0, deadline=time.perf_counter() + RACE_SECONDS)
+    for row in race_rows(seconds, "base"):
         size = all_sizes[row.what]
         yield replace(
             row,

@@ -14,11 +14,11 @@ from threadpoolctl import threadpool_info
 from gatecheck._util.versions import versions
 from gatecheck.bench import roofline
 from gatecheck.bench.points import DTYPES, Point, points
-from gatecheck.bench.race import Terms, found, measured
+from gatecheck.bench.race import RaceSettings, find_peers, measure_point
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.errors import UsageError
 from gatecheck.implementation import Subject
-from gatecheck.inference.resolve import settled
+from gatecheck.inference.resolve import resolve_convention
 from gatecheck.targets import loading
 
 Spec = Mapping[str, Any]
@@ -32,8 +32,8 @@ def answers(spec: Spec) -> Iterator[dict[str, Any]]:
     start = time.perf_counter()
     threads = spec["threads"]
     subjects = _subjects(spec)
-    peers = found(tuple(spec["against"]))
-    wanted = list(_wanted(spec, subjects))
+    peers = find_peers(tuple(spec["against"]))
+    wanted = list(_applicable_points(spec, subjects))
     if not wanted:
         raise UsageError(
             f"{spec['target']} takes none of the requested sizes, dtypes and kinds of work"
@@ -41,13 +41,13 @@ def answers(spec: Spec) -> Iterator[dict[str, Any]]:
     yield {
         "kind": "start",
         "missing": peers.missing,
-        "narrowed": [note for s in subjects.values() for note in _narrowings(s)],
+        "limitations": [note for s in subjects.values() for note in _limitations(s)],
         "versions": versions(
             *peers.packages,
             *(p for s in subjects.values() for p in getattr(s.target, "packages", ())),
         ),
         "floors": {
-            dtype: roofline.rates(dtype) for dtype in dict.fromkeys(p.dtype for p in wanted)
+            dtype: roofline.gemm_rates(dtype) for dtype in dict.fromkeys(p.dtype for p in wanted)
         },
         "blas": sorted(
             {
@@ -57,7 +57,7 @@ def answers(spec: Spec) -> Iterator[dict[str, Any]]:
             }
         ),
     }
-    terms = Terms(threads, spec["rounds"], spec["least"])
+    terms = RaceSettings(threads, spec["rounds"], spec["least"])
     for k, point in enumerate(wanted):
         now = time.perf_counter()
         left = start + spec["limit"] - now
@@ -68,7 +68,7 @@ def answers(spec: Spec) -> Iterator[dict[str, Any]]:
         share = now + left / (len(wanted) - k)
         yield {
             "kind": "point",
-            "point": measured(point, subjects[point.cell], peers.prepare, terms, share),
+            "point": measure_point(point, subjects[point.cell], peers.prepare, terms, share),
         }
 
 
@@ -91,12 +91,12 @@ def _subjects(spec: Spec) -> dict[str, Subject]:
             raise UsageError(
                 f"{spec['target']} is a custom cell: there is nothing to compare it with"
             )
-        subject = settled(candidate)
+        subject = resolve_convention(candidate)
         out[subject.cell.name] = subject
     return out
 
 
-def _narrowings(under_test: Subject) -> Iterator[str]:
+def _limitations(under_test: Subject) -> Iterator[str]:
     """Yield what a target cannot do and is not measured at, in sentences."""
     yield from under_test.notes
     if "backward" not in under_test.abilities:
@@ -109,11 +109,11 @@ def _narrowings(under_test: Subject) -> Iterator[str]:
     )
     yield from (
         f"{name} is zero: the convention {under_test.convention.name} has no place for it"
-        for name in under_test.absent
+        for name in under_test.unsupported_params
     )
 
 
-def _wanted(spec: Spec, subjects: Mapping[str, Subject]) -> Iterator[Point]:
+def _applicable_points(spec: Spec, subjects: Mapping[str, Subject]) -> Iterator[Point]:
     sizes = [Sizes(*size) for size in spec["sizes"]]
     for point in points(subjects, spec["dtypes"], spec["works"], sizes):
         subject = subjects[point.cell]

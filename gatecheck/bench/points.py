@@ -14,7 +14,7 @@ from gatecheck.errors import UsageError
 
 CELLS = ("rnn", "gru", "gru-before", "lstm")
 DTYPES = ("float32", "float64")
-WORKS = ("forward", "gradients")
+WORK_KINDS = ("forward", "gradients")
 """Kinds of work.
 
 y and the final states; or forward and the gradients of all parameters, x and the initial states.
@@ -37,7 +37,7 @@ class Point:
     Attributes
     ----------
     cell, dtype, work
-        Their names; see :data:`WORKS`.
+        Their names; see :data:`WORK_KINDS`.
     sizes
         T, B, D, H.
     """
@@ -54,7 +54,7 @@ class Point:
 def points(
     cells: Iterable[str] = CELLS,
     dtypes: Iterable[str] = DTYPES,
-    works: Iterable[str] = WORKS,
+    work_kinds: Iterable[str] = WORK_KINDS,
     sizes: Iterable[Sizes] = SIZES,
 ) -> list[Point]:
     """Return every combination, the smallest sizes first.
@@ -76,7 +76,7 @@ def points(
     chosen.sort(key=lambda s: s.T * s.B * s.H * (s.D + s.H))
     return [
         Point(cell, dtype, work, size)
-        for size, cell, dtype, work in product(chosen, names, dtypes, works)
+        for size, cell, dtype, work in product(chosen, names, dtypes, work_kinds)
     ]
 
 

@@ -19,13 +19,13 @@ from gatecheck.bench.job import Job, Results
 from gatecheck.bench.points import Point, flops
 from gatecheck.bench.timing import race, ratios
 from gatecheck.cases import Case, draw
-from gatecheck.checking.budgets import exact
+from gatecheck.checking.budgets import reference_results
 from gatecheck.errors import MissingExtraError, TargetError, UsageError
 from gatecheck.implementation import Subject, subject
 from gatecheck.kernels import Builtin
-from gatecheck.kernels.builtin import COMPUTED
+from gatecheck.kernels.builtin import KERNEL_CELLS
 
-MODULES = {
+PEER_MODULES = {
     "torch": "gatecheck.bench.peers.torch",
     "jax": "gatecheck.bench.peers.jax",
     "onnxruntime": "gatecheck.bench.peers.onnxruntime",
@@ -36,7 +36,7 @@ OURS = "gatecheck"
 
 SUBJECT, PRODUCTS = "subject", "products"
 
-SETTLE = 0.05
+SETTLE_SECONDS = 0.05
 """Seconds after which the idle threads of another contestant sleep.
 
 OpenBLAS's spin for 2^26 cycles.
@@ -64,17 +64,17 @@ class Peers:
     packages: tuple[str, ...]
 
 
-def found(names: tuple[str, ...]) -> Peers:
+def find_peers(names: tuple[str, ...]) -> Peers:
     """Return the peers of these names that are installed, and those missing."""
     prepare: dict[str, Prepare] = {}
     missing: dict[str, str] = {}
     packages: list[str] = []
     for name in names:
         if name == OURS:
-            prepare[name] = _ours
+            prepare[name] = _prepare_ours
             continue
         try:
-            module = importlib.import_module(MODULES[name])
+            module = importlib.import_module(PEER_MODULES[name])
         except MissingExtraError as error:
             missing[name] = str(error)
             continue
@@ -84,7 +84,7 @@ def found(names: tuple[str, ...]) -> Peers:
 
 
 @dataclass(frozen=True)
-class Terms:
+class RaceSettings:
     """Conditions of a race.
 
     Attributes
@@ -100,8 +100,12 @@ class Terms:
     least: float
 
 
-def measured(
-    point: Point, under_test: Subject, peers: Mapping[str, Prepare], terms: Terms, deadline: float
+def measure_point(
+    point: Point,
+    under_test: Subject,
+    peers: Mapping[str, Prepare],
+    terms: RaceSettings,
+    deadline: float,
 ) -> dict[str, Any]:
     """Measure one point, and return it as in the JSON file.
 
@@ -113,16 +117,18 @@ def measured(
     TargetError
         If the subject computes something else.
     """
-    case = under_test.possible(draw(under_test.cell, point.sizes, seed=0, dtype=point.dtype))
-    truth = _truth(case, point.work)
-    jobs = {SUBJECT: job_of(under_test, case, point.work)}
+    case = under_test.zero_unsupported(
+        draw(under_test.cell, point.sizes, seed=0, dtype=point.dtype)
+    )
+    truth = _reference_results(case, point.work)
+    jobs = {SUBJECT: subject_job(under_test, case, point.work)}
     absent: dict[str, str] = {}
     for name, prepare in peers.items():
         try:
             jobs[name] = prepare(case, point.work, terms.threads)
         except UsageError as error:
             absent[name] = str(error)
-    optional = frozenset(f"d{name}" for name in under_test.absent)
+    optional = frozenset(f"d{name}" for name in under_test.unsupported_params)
     refused = _refusals(jobs, truth, point, under_test, optional)
     for name in refused:
         del jobs[name]
@@ -134,7 +140,7 @@ def measured(
         rounds=terms.rounds,
         least=terms.least,
         deadline=deadline,
-        settle=SETTLE if terms.threads > 1 else 0.0,
+        settle=SETTLE_SECONDS if terms.threads > 1 else 0.0,
     )
     # A contestant that overwrote its arguments did not measure this point.
     refused |= _refusals(jobs, truth, point, under_test, optional)
@@ -162,31 +168,31 @@ def measured(
     }
 
 
-def job_of(under_test: Subject, case: Case, work: str) -> Job:
+def subject_job(under_test: Subject, case: Case, work: str) -> Job:
     """Return the forward or backward pass of an implementation at a case as a job.
 
     The backward runs forward itself.
     """
     what = "forward" if work == "forward" else "backward"
     arguments = under_test.arguments(case)
-    positional = under_test.positional(what, arguments)
+    positional = under_test.positional_args(what, arguments)
     ask = under_test.forward if work == "forward" else under_test.backward
     return Job(lambda: under_test.call(what, *positional), lambda: ask(case, arguments))
 
 
-def _ours(case: Case, work: str, threads: int) -> Job:
-    if case.cell not in COMPUTED:
+def _prepare_ours(case: Case, work: str, threads: int) -> Job:
+    if case.cell not in KERNEL_CELLS:
         raise UsageError(f"gatecheck has no kernels for a {case.cell}")
-    return job_of(subject(Builtin(case.cell)), case, work)
+    return subject_job(subject(Builtin(case.cell)), case, work)
 
 
-def _truth(case: Case, work: str) -> Results:
-    if case.cell in COMPUTED:
+def _reference_results(case: Case, work: str) -> Results:
+    if case.cell in KERNEL_CELLS:
         ours = subject(Builtin(case.cell))
         return ours.forward(case) if work == "forward" else ours.backward(case)
     return {
         name: value
-        for name, value in exact(case).items()
+        for name, value in reference_results(case).items()
         if name.startswith("d") == (work == "gradients")
     }
 
@@ -201,7 +207,7 @@ def _refusals(
     wrong = {
         name: reason
         for name, job in jobs.items()
-        if (reason := departure(job.results(), truth, point.dtype, optional))
+        if (reason := first_mismatch(job.results(), truth, point.dtype, optional))
     }
     if SUBJECT in wrong:
         raise TargetError(
@@ -211,8 +217,8 @@ def _refusals(
     return wrong
 
 
-def departure(
-    got: Results, truth: Results, dtype: str, optional: frozenset[str] = frozenset()
+def first_mismatch(
+    results: Results, truth: Results, dtype: str, optional: frozenset[str] = frozenset()
 ) -> str | None:
     """Return what is wrong with results, or None if half of their digits agree.
 
@@ -221,14 +227,14 @@ def departure(
     does not. ``gatecheck audit`` measures a library's actual rounding.
     """
     for name, expected in truth.items():
-        if name not in got:
+        if name not in results:
             if name in optional:
                 continue
             return f"there is no {name}"
-        if got[name].shape != expected.shape:
-            return f"{name} has the shape {got[name].shape}, but should have {expected.shape}"
+        if results[name].shape != expected.shape:
+            return f"{name} has the shape {results[name].shape}, but should have {expected.shape}"
         size = float(np.linalg.norm(expected.astype(float)))
-        error = float(np.linalg.norm(got[name].astype(float) - expected)) / (size or 1.0)
+        error = float(np.linalg.norm(results[name].astype(float) - expected)) / (size or 1.0)
         if not error <= math.sqrt(np.finfo(dtype).eps):  # negated so that NaN is refused
             return f"{name} is off by {error:.1e} of its norm"
     return None

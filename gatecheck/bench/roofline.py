@@ -87,7 +87,7 @@ def profile_products(cell: Cell, D: int, H: int, k: int) -> Callable[[int], None
     return call
 
 
-def rates(dtype: str) -> dict[str, float]:
+def gemm_rates(dtype: str) -> dict[str, float]:
     """Return 1e9 operations per second of a square GEMM and of a GEMV.
 
     The GEMM has side 512, the GEMV 512 by 2048.

@@ -14,7 +14,7 @@ import numpy as np
 from gatecheck._util.versions import versions
 from gatecheck.bench.timing import ratios
 
-Measured = Literal["seconds", "ratio", "rate", "number"]
+FigureName = Literal["seconds", "ratio", "rate", "number"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Bar:
         Origin of the limit, if it was measured too.
     """
 
-    of: Measured
+    of: FigureName
     limit: float
     least: bool = False
     why: str = ""
@@ -72,7 +72,7 @@ class Row:
         return self.number / self.seconds if self.number is not None and self.seconds else None
 
     @property
-    def met(self) -> bool | None:
+    def is_met(self) -> bool | None:
         """True if the bar is reached; None without one."""
         if self.bar is None:
             return None
@@ -81,10 +81,10 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as in the JSON file."""
-        return asdict(self) | {"rate": self.rate, "met": self.met}
+        return asdict(self) | {"rate": self.rate, "met": self.is_met}
 
 
-def compared(
+def race_rows(
     seconds: Mapping[str, Sequence[float]],
     subject: str,
     *,

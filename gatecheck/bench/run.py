@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck import errors
-from gatecheck._util.processes import cores
+from gatecheck._util.processes import available_cores
 from gatecheck._util.typing import Progress
 from gatecheck.bench import rows
-from gatecheck.bench.points import CELLS, DTYPES, PEERS, QUICK_SIZES, SIZES, WORKS
+from gatecheck.bench.points import CELLS, DTYPES, PEERS, QUICK_SIZES, SIZES, WORK_KINDS
 from gatecheck.bench.sections import AUDITS, KERNELS, SECTIONS
 from gatecheck.cells import Sizes
 from gatecheck.errors import GatecheckError, TargetLostError, UsageError
@@ -33,9 +33,9 @@ SCHEMA = "gatecheck-bench-2"
 BARS = {"torch": 2.0, "jax": 2.0}
 """Aims of our kernels: the geometric mean of the ratios to each peer.
 
-No point should be below :data:`LOWEST`.
+No point should be below :data:`MIN_RATIO`.
 """
-LOWEST = 1.0
+MIN_RATIO = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Plan:
     threads: tuple[int, ...] = (1, 2)
     sizes: tuple[Sizes, ...] = ()
     dtypes: tuple[str, ...] = DTYPES
-    works: tuple[str, ...] = WORKS
+    works: tuple[str, ...] = WORK_KINDS
     sections: tuple[str, ...] = (KERNELS,)
     quick: bool = False
     limit: float = 1800.0
@@ -83,11 +83,11 @@ class Plan:
             raise UsageError(
                 f"there is no peer {', '.join(unknown)}; the peers are {', '.join(PEERS)}"
             )
-        if not self.threads or min(self.threads) < 1 or max(self.threads) > cores():
+        if not self.threads or min(self.threads) < 1 or max(self.threads) > available_cores():
             given = ",".join(map(str, self.threads)) or "none"
             raise UsageError(
                 f"the numbers of threads are {given}, "
-                f"but should lie between 1 and the {cores()} cores of this machine"
+                f"but should lie between 1 and the {available_cores()} cores of this machine"
             )
         if self.target is None and self.convention:
             raise UsageError("--convention needs a TARGET")
@@ -111,16 +111,16 @@ class Plan:
             raise UsageError(f"the limit is {self.limit:g} s, but should be more than 0")
 
     @property
-    def ours(self) -> bool:
+    def measures_ours(self) -> bool:
         """True if our cells are measured."""
         return self.target is None or self.target.startswith("builtin:")
 
     @property
     def peers(self) -> tuple[str, ...]:
         """Names of the peers to race against."""
-        return self.against or (PEERS[:-1] if self.ours else PEERS)
+        return self.against or (PEERS[:-1] if self.measures_ours else PEERS)
 
-    def spec(self, threads: int, limit: float) -> dict[str, Any]:
+    def request(self, threads: int, limit: float) -> dict[str, Any]:
         """Return the request to a child about the kernels."""
         return {
             "section": KERNELS,
@@ -139,7 +139,7 @@ class Plan:
 
 
 @dataclass
-class Bench:
+class BenchResult:
     """A result, as far as it is complete.
 
     Attributes
@@ -175,7 +175,7 @@ class Bench:
     machine: dict[str, Any] = field(default_factory=lambda: machine())
 
     @property
-    def measured(self) -> bool:
+    def has_results(self) -> bool:
         """True if there is anything to show."""
         return bool(self.points or any(section["rows"] for section in self.sections.values()))
 
@@ -185,16 +185,16 @@ class Bench:
         return {
             "schema": SCHEMA,
             "subject": self.plan.target or "gatecheck",
-            "bars": BARS if self.plan.ours else {},
+            "bars": BARS if self.plan.measures_ours else {},
             "quick": self.plan.quick,
-            "machine": self.machine | {"load_after": load()},
+            "machine": self.machine | {"load_after": load_average()},
             "versions": self.versions,
             "blas": any_start.get("blas", []),
             "missing": any_start.get("missing", {}),
-            "narrowed": any_start.get("narrowed", []),
+            "limitations": any_start.get("limitations", []),
             "floors": {str(threads): start["floors"] for threads, start in self.starts.items()},
             "summary": {
-                str(threads): summary([p for p in self.points if p["threads"] == threads])
+                str(threads): ratio_summary([p for p in self.points if p["threads"] == threads])
                 for threads in self.starts
             },
             "interrupted": self.interrupted,
@@ -204,7 +204,7 @@ class Bench:
         }
 
 
-def run(bench: Bench, progress: Progress | None = None) -> None:
+def run(bench: BenchResult, progress: Progress | None = None) -> None:
     """Fill a result, which keeps what it has when this is interrupted.
 
     Raises
@@ -221,12 +221,12 @@ def run(bench: Bench, progress: Progress | None = None) -> None:
             _run_section(bench, section, progress)
 
 
-def _run_kernels(bench: Bench, progress: Progress | None) -> None:
+def _run_kernels(bench: BenchResult, progress: Progress | None) -> None:
     counts = bench.plan.threads
     left = bench.plan.limit
     for k, threads in enumerate(counts):
         share = left / (len(counts) - k)
-        for answer in _answers(bench.plan.spec(threads, share), threads):
+        for answer in _answers(bench.plan.request(threads, share), threads):
             if answer["kind"] == "start":
                 bench.starts[threads] = answer
                 bench.versions |= answer["versions"]
@@ -244,7 +244,7 @@ def _run_kernels(bench: Bench, progress: Progress | None) -> None:
         left -= share
 
 
-def _run_section(bench: Bench, section: str, progress: Progress | None) -> None:
+def _run_section(bench: BenchResult, section: str, progress: Progress | None) -> None:
     threads = bench.plan.threads[0]
     with tempfile.TemporaryDirectory(prefix="gatecheck-bench-") as folder:
         if section == AUDITS:
@@ -324,11 +324,11 @@ def environment(threads: int) -> dict[str, str]:
     }
 
 
-def summary(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def ratio_summary(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Return, by peer, figures of the ratios of points.
 
     They are the geometric mean, the lowest, the number of points, and the number below
-    :data:`LOWEST`.
+    :data:`MIN_RATIO`.
     """
     out = {}
     for name in PEERS:
@@ -337,12 +337,12 @@ def summary(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
                 "geometric_mean": math.exp(sum(map(math.log, ratios)) / len(ratios)),
                 "lowest": min(ratios),
                 "points": len(ratios),
-                "below_1": sum(r < LOWEST for r in ratios),
+                "below_1": sum(r < MIN_RATIO for r in ratios),
             }
     return out
 
 
-def load() -> float | None:
+def load_average() -> float | None:
     """Return the load average of the last minute, where the system reports it."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
@@ -357,7 +357,7 @@ def machine() -> dict[str, Any]:
     )
     return {
         "processor": model,
-        "cores": cores(),
+        "cores": available_cores(),
         "system": platform.platform(),
-        "load_before": load(),
+        "load_before": load_average(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 KERNELS, AUDITS = "kernels", "audits"
 
-ISOLATED = {"gradcheck": "gatecheck.bench.gradchecks", "decay": "gatecheck.bench.decays"}
+SECTION_MODULES = {"gradcheck": "gatecheck.bench.gradchecks", "decay": "gatecheck.bench.decays"}
 """Modules of the sections that run in a process with a number of threads.
 
 Audits are processes themselves.

@@ -17,13 +17,13 @@ import numpy as np
 Call = Callable[[], object]
 Clock = Callable[[], float]
 
-FEWEST = 3
+MIN_ROUNDS = 3
 """Rounds that every race has, however long they take; fewer have no median."""
 
 LOW, HIGH = 0.1, 0.9
 
 
-class Interval(NamedTuple):
+class RatioInterval(NamedTuple):
     """The median over rounds, and the quantiles :data:`LOW` and :data:`HIGH`."""
 
     median: float
@@ -31,10 +31,10 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(values: Sequence[float]) -> Interval:
+def ratio_interval(values: Sequence[float]) -> RatioInterval:
     """Return the interval of positive values."""
     low, median, high = (float(v) for v in np.quantile(values, (LOW, 0.5, HIGH)))
-    return Interval(median, low, high)
+    return RatioInterval(median, low, high)
 
 
 def race(
@@ -63,7 +63,7 @@ def race(
         Seconds that one measurement takes at least: a shorter call is repeated within it. With 0
         nothing is repeated.
     deadline
-        Time of the clock after which no round is begun, except for the first :data:`FEWEST`.
+        Time of the clock after which no round is begun, except for the first :data:`MIN_ROUNDS`.
     warm
         Whether to call each before the first round. Without, nothing is repeated either.
     settle
@@ -79,48 +79,50 @@ def race(
         A number for each round, by name.
     """
     names = list(contestants)
-    repeats = {name: _repeats(contestants[name], least, clock) if warm else 1 for name in names}
+    repeats = {
+        name: _repeat_count(contestants[name], least, clock) if warm else 1 for name in names
+    }
     seconds: dict[str, list[float]] = {name: [] for name in names}
     collecting = gc.isenabled()
     gc.disable()
     try:
         for k in range(rounds):
-            if k >= FEWEST and clock() >= deadline:
+            if k >= MIN_ROUNDS and clock() >= deadline:
                 break
             for j in range(len(names)):
                 name = names[(j + k) % len(names)]
                 start = clock()
                 while clock() < start + settle:
                     contestants[name]()
-                seconds[name].append(_measured(contestants[name], repeats[name], clock))
+                seconds[name].append(_time_calls(contestants[name], repeats[name], clock))
     finally:
         if collecting:
             gc.enable()
     return seconds
 
 
-def ratios(seconds: Mapping[str, Sequence[float]], subject: str) -> dict[str, Interval]:
+def ratios(seconds: Mapping[str, Sequence[float]], subject: str) -> dict[str, RatioInterval]:
     """Return how many times as long as the subject each other takes.
 
     2 means that the subject is twice as fast.
     """
     own = seconds[subject]
     return {
-        name: interval([theirs / ours for theirs, ours in zip(taken, own, strict=True)])
+        name: ratio_interval([theirs / ours for theirs, ours in zip(taken, own, strict=True)])
         for name, taken in seconds.items()
         if name != subject
     }
 
 
-def _repeats(call: Call, least: float, clock: Clock) -> int:
+def _repeat_count(call: Call, least: float, clock: Clock) -> int:
     call()
     if not least:
         return 1
-    once = _measured(call, 1, clock)
+    once = _time_calls(call, 1, clock)
     return max(1, math.ceil(least / once)) if once > 0 else 1000
 
 
-def _measured(call: Call, repeats: int, clock: Clock) -> float:
+def _time_calls(call: Call, repeats: int, clock: Clock) -> float:
     start = clock()
     for _ in range(repeats):
         call()

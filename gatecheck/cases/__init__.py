@@ -6,7 +6,7 @@ from gatecheck.cases.case import SCHEMA as SCHEMA
 from gatecheck.cases.case import STATES as STATES
 from gatecheck.cases.case import Case as Case
 from gatecheck.cases.case import draw as draw
-from gatecheck.cases.case import optional as optional
+from gatecheck.cases.case import optional_arrays as optional_arrays
 
 __all__ = [
     "COTANGENTS",

@@ -13,18 +13,28 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck._util.arguments import FLAG, MAPPING, PATH, TEXT, Kind, among, naming, require, shown
-from gatecheck._util.atomic_write import replacing
+from gatecheck._util.arguments import (
+    FLAG,
+    MAPPING,
+    PATH,
+    TEXT,
+    ArgumentKind,
+    describe_argument,
+    error_context,
+    one_of,
+    require_kinds,
+)
+from gatecheck._util.atomic_write import atomic_writer
 from gatecheck._util.npz import read_npz
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Sizes, as_cell
 from gatecheck.cells.gate_blocks import block
 from gatecheck.cells.validation import check_cotangents, check_inputs, check_lengths
-from gatecheck.errors import CaseFileError, InputError, UsageError, first_line, in_brief
+from gatecheck.errors import CaseFileError, InputError, UsageError, first_line, shorten
 
 SCHEMA = "gatecheck-case-1"
 
-MOST_BYTES = 2**28
+MAX_BYTES = 2**28
 """Largest size in bytes of the arrays of a case that is read.
 
 A case of 200 steps has some 100 kB; its file may declare any size.
@@ -34,31 +44,33 @@ STATES = ("h0", "c0")
 COTANGENTS = ("dy", "dhT", "dcT")
 
 
-def optional(cell: Cell) -> list[str]:
+def optional_arrays(cell: Cell) -> list[str]:
     """Return the names of the arrays that may be absent from a case, meaning zero."""
     return [*(f"{k}0" for k in cell.state), "dy", *(f"d{k}T" for k in cell.state)]
 
 
-_CELL = Kind("a Cell", lambda value: isinstance(value, Cell))
+_CELL = ArgumentKind("a Cell", lambda value: isinstance(value, Cell))
 
 
-def _numbers(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array:
+def _as_numbers(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array:
     """Return an array of numbers, of that dtype if one is given."""
     if type(value) is np.ndarray and value.dtype.kind in "fiubc" and dtype in (None, value.dtype):
         return value
     try:
         array = np.asarray(value)
     except Exception as error:  # rows of different lengths, or an object's own __array__
-        raise InputError(f"{name} is {shown(value)}, but should be an array of numbers") from error
+        raise InputError(
+            f"{name} is {describe_argument(value)}, but should be an array of numbers"
+        ) from error
     if array.dtype.kind not in "fiubc" or (
         array.dtype.kind == "c" and dtype is not None and dtype.kind != "c"
     ):
-        raise InputError(f"{name} is {shown(value)}, but should be an array of numbers")
+        raise InputError(f"{name} is {describe_argument(value)}, but should be an array of numbers")
     with np.errstate(over="ignore", invalid="ignore"):
         return array if dtype is None else array.astype(dtype, copy=False)
 
 
-def _read_only(array: Array) -> Array:
+def _as_read_only(array: Array) -> Array:
     """Return the array if it is read-only, as in another case, else a read-only copy.
 
     The caller's array stays writeable.
@@ -83,29 +95,31 @@ class Regime:
         Biases of sigmoid gates are uniform in ±gates; one beyond 10 saturates.
     keep
         Added to the bias of the gate that keeps the old state.
-    meaning
+    description
         Description in one sentence, for reports.
     """
 
     gain: float = 1.0
-    inputs: float = 1.0
-    gates: float = 1.0
-    keep: float = 0.0
-    meaning: str = ""
+    input_std: float = 1.0
+    gate_bias: float = 1.0
+    keep_bias: float = 0.0
+    description: str = ""
 
 
 REGIMES = {
-    "generic": Regime(meaning="weights of the usual size, standard normal inputs"),
-    "strong": Regime(gain=3.0, meaning="weights three times as large: the state may be chaotic"),
+    "generic": Regime(description="weights of the usual size, standard normal inputs"),
+    "strong": Regime(
+        gain=3.0, description="weights three times as large: the state may be chaotic"
+    ),
     "slow": Regime(
         gain=0.5,
-        gates=0.1,
-        keep=4.0,
-        meaning="the gates keep almost all of the old state, so gradients reach far back",
+        gate_bias=0.1,
+        keep_bias=4.0,
+        description="the gates keep almost all of the old state, so gradients reach far back",
     ),
-    "saturated": Regime(gates=20.0, meaning="gate biases up to 20 in both polarities"),
-    "small": Regime(inputs=1e-3, gain=0.3, meaning="tiny inputs and small weights"),
-    "large": Regime(inputs=30.0, meaning="large inputs that saturate every activation"),
+    "saturated": Regime(gate_bias=20.0, description="gate biases up to 20 in both polarities"),
+    "small": Regime(input_std=1e-3, gain=0.3, description="tiny inputs and small weights"),
+    "large": Regime(input_std=30.0, description="large inputs that saturate every activation"),
 }
 
 
@@ -131,16 +145,18 @@ class Case:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require(vars(self), cell=_CELL, arrays=MAPPING, origin=MAPPING)
-        known = {*self.cell.param_shapes(1, 1), "x", "lengths", *optional(self.cell)}
+        require_kinds(vars(self), cell=_CELL, arrays=MAPPING, origin=MAPPING)
+        known = {*self.cell.param_shapes(1, 1), "x", "lengths", *optional_arrays(self.cell)}
         if unknown := set(self.arrays) - known:
             raise InputError(
                 f"a case of a {self.cell} has no arrays {', '.join(sorted(unknown))}; "
                 f"it has {', '.join(sorted(known))}"
             )
-        with naming("arrays"):
+        with error_context("arrays"):
             object.__setattr__(
-                self, "arrays", {k: _read_only(_numbers(k, v)) for k, v in self.arrays.items()}
+                self,
+                "arrays",
+                {k: _as_read_only(_as_numbers(k, v)) for k, v in self.arrays.items()},
             )
 
     def __getitem__(self, name: str) -> Array:
@@ -148,7 +164,7 @@ class Case:
 
     def get(self, name: str) -> Array | None:
         """Return the array of that name, or None if it is absent."""
-        require({"name": name}, name=TEXT)
+        require_kinds({"name": name}, name=TEXT)
         return self.arrays.get(name)
 
     @property
@@ -170,7 +186,7 @@ class Case:
         return [k for k in COTANGENTS if k in self.arrays]
 
     @property
-    def carried(self) -> list[tuple[str, str]]:
+    def state_pairs(self) -> list[tuple[str, str]]:
         """Names of each state before the first step and after the last."""
         return [(f"{k}0", f"{k}T") for k in self.cell.state]
 
@@ -204,20 +220,20 @@ class Case:
     def __hash__(self) -> int:
         return hash(self.key)
 
-    def having(self, **arrays: Array | None) -> Case:
+    def replace(self, **arrays: Array | None) -> Case:
         """Return the same case with some arrays replaced; None removes one."""
         merged = {**self.arrays, **arrays}
         dtypes = {"lengths": np.dtype(np.int64)}
         return replace(
             self,
             arrays={
-                k: _numbers(k, v, dtypes.get(k, self.dtype))
+                k: _as_numbers(k, v, dtypes.get(k, self.dtype))
                 for k, v in merged.items()
                 if v is not None
             },
         )
 
-    def of(self, arrays: Mapping[str, Array]) -> Case:
+    def with_arrays(self, arrays: Mapping[str, Array]) -> Case:
         """Return a case of the same cell and origin with these arrays and no others."""
         return replace(self, arrays=arrays)
 
@@ -226,19 +242,21 @@ class Case:
 
         A bias of ±1000 makes a sigmoid exactly 1 or 0 in every dtype, whatever the weights.
         """
-        require({"gate": gate, "weights": weights}, gate=among(*self.cell.gates), weights=FLAG)
+        require_kinds(
+            {"gate": gate, "weights": weights}, gate=one_of(*self.cell.gates), weights=FLAG
+        )
         new = {name: self.arrays[name].copy() for name in ("W", "U", "b")}
-        part, value = block(self.cell, new["b"], gate), _numbers("bias", bias, self.dtype)
+        part, value = block(self.cell, new["b"], gate), _as_numbers("bias", bias, self.dtype)
         if value.shape not in ((), part.shape):
             raise InputError(
-                f"bias is {shown(value)}, "
+                f"bias is {describe_argument(value)}, "
                 f"but should be a number or an array of shape (H,) = {part.shape}"
             )
         part[...] = value
         if not weights:
             block(self.cell, new["W"], gate)[...] = 0
             block(self.cell, new["U"], gate)[...] = 0
-        return self.having(**new)
+        return self.replace(**new)
 
     def with_recurrence(self, factor: float) -> Case:
         """Return the case with U multiplied and W divided by a factor.
@@ -246,15 +264,15 @@ class Case:
         Beyond ten or so the state may be chaotic, if it is not small.
         """
         scale = {"U": factor, "W": 1 / factor}
-        return self.having(**{k: v * scale[k[0]] for k, v in self.params.items() if k[0] in scale})
+        return self.replace(**{k: v * scale[k[0]] for k, v in self.params.items() if k[0] in scale})
 
-    def doubles(self) -> dict[str, Array]:
+    def as_float64(self) -> dict[str, Array]:
         """Return the arrays in float64, except the lengths; the values are the same."""
         return {k: v if k == "lengths" else v.astype(np.float64) for k, v in self.arrays.items()}
 
     def __str__(self) -> str:
         T, B, D, H = self.sizes
-        absent = [k for k in optional(self.cell) if k not in self.arrays]
+        absent = [k for k in optional_arrays(self.cell) if k not in self.arrays]
         provenance = ", ".join(f"{k} {v}" for k, v in self.origin.items())
         lengths = f" lengths={self.arrays['lengths'].tolist()}" if "lengths" in self.arrays else ""
         missing = f", without {' '.join(absent)}" if absent else ""
@@ -271,18 +289,18 @@ class Case:
         OutputError
             If the file cannot be written.
         """
-        require({"path": path}, path=PATH)
+        require_kinds({"path": path}, path=PATH)
         for name, value in about.items():
             try:
                 json.dumps(value)
             except (TypeError, ValueError, RecursionError) as error:
                 raise UsageError(
-                    f"{name} is {shown(value)}, but should be a JSON value: {error}"
+                    f"{name} is {describe_argument(value)}, but should be a JSON value: {error}"
                 ) from error
         header = json.dumps(
             {**about, "schema": SCHEMA, "cell": self.cell.name, "origin": dict(self.origin)}
         )
-        with replacing(path) as file:
+        with atomic_writer(path) as file:
             # its last keyword is a bool
             np.savez(file, __about__=np.array(header), **self.arrays)  # type: ignore[arg-type]
 
@@ -295,10 +313,10 @@ class Case:
         CaseFileError
             If the file is missing, corrupt, of another schema, or its arrays do not fit each other.
         """
-        require({"path": path}, path=PATH)
+        require_kinds({"path": path}, path=PATH)
         try:
             with open(path, "rb") as file:
-                arrays = read_npz(file, MOST_BYTES)
+                arrays = read_npz(file, MAX_BYTES)
             about = json.loads(str(arrays.pop("__about__")[()]))
             if about["schema"] != SCHEMA:
                 raise CaseFileError(
@@ -309,7 +327,7 @@ class Case:
             params = {k: arrays[k] for k in cell.param_shapes(1, 1)}
             unknown = set(arrays) - {*params, "x", "lengths", *STATES, *COTANGENTS}
             if unknown:
-                raise CaseFileError(in_brief(f"{path} holds unknown arrays {sorted(unknown)}"))
+                raise CaseFileError(shorten(f"{path} holds unknown arrays {sorted(unknown)}"))
             x = arrays["x"]
             sizes = check_inputs(cell, params, x, *(arrays.get(k) for k in STATES))
             check_cotangents(cell, sizes, x.dtype, *(arrays.get(k) for k in COTANGENTS))
@@ -324,7 +342,7 @@ class Case:
         # zipfile, zlib, json and NumPy raise many exceptions for a damaged file.
         except Exception as error:
             raise CaseFileError(
-                f"{path} does not hold a gatecheck case: {in_brief(first_line(error))}"
+                f"{path} does not hold a gatecheck case: {shorten(first_line(error))}"
             ) from error
         return Case(cell, arrays, origin), about
 
@@ -379,15 +397,15 @@ def draw(
         arrays[name] = (
             a * scales.gain / math.sqrt(shape[0]) if name[0] in "WUR" else a * min(scales.gain, 1.0)
         )
-    for b in (arrays[f"b{tag}"] for tag in cell.tags):
+    for b in (arrays[f"b{tag}"] for tag in cell.param_suffixes):
         for gate in cell.sigmoid_gates:
-            block(cell, b, gate)[...] *= scales.gates / min(scales.gain, 1.0)
+            block(cell, b, gate)[...] *= scales.gate_bias / min(scales.gain, 1.0)
         if "update_gate" in cell.traits:
-            block(cell, b, "z")[...] -= scales.keep
+            block(cell, b, "z")[...] -= scales.keep_bias
         elif "cell_state" in cell.traits:
-            block(cell, b, "f")[...] += scales.keep
+            block(cell, b, "f")[...] += scales.keep_bias
     arrays = {k: short(v) for k, v in arrays.items()}
-    arrays["x"] = short(normal(T, B, D) * scales.inputs, scales.inputs)
+    arrays["x"] = short(normal(T, B, D) * scales.input_std, scales.input_std)
     for name in cell.state:
         arrays[f"{name}0"] = short(np.tanh(normal(*cell.state_shape(name, B, H))))
     arrays["dy"] = short(normal(T, B, cell.directions * cell.width(H)))

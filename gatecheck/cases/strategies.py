@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from gatecheck.cases.case import Case, draw, optional
+from gatecheck.cases.case import Case, draw, optional_arrays
 from gatecheck.cells import Cell, Sizes
 
 
 @dataclass(frozen=True)
-class Scope:
+class CaseScope:
     """Range of the cases that a property is quantified over.
 
     Attributes
@@ -51,11 +51,13 @@ class Scope:
 
 
 SCOPES = {
-    "any": Scope(absent=True),
-    "present": Scope(share=0.3),
-    "tiny": Scope(T=(2, 3), B=(1, 2), D=(1, 2), H=(2, 3), regimes=("generic", "slow"), share=0.1),
-    "ragged": Scope(T=(1, 9), ragged=True, share=0.3),
-    "long": Scope(T=(100, 100), B=(1, 2), D=(1, 3), H=(2, 5), regimes=("slow",), share=0.15),
+    "any": CaseScope(absent=True),
+    "present": CaseScope(share=0.3),
+    "tiny": CaseScope(
+        T=(2, 3), B=(1, 2), D=(1, 2), H=(2, 3), regimes=("generic", "slow"), share=0.1
+    ),
+    "ragged": CaseScope(T=(1, 9), ragged=True, share=0.3),
+    "long": CaseScope(T=(100, 100), B=(1, 2), D=(1, 3), H=(2, 5), regimes=("slow",), share=0.15),
 }
 """Scopes by name.
 
@@ -66,7 +68,7 @@ hides every transpose; gradients reach far back in ``long``; rows have different
 """
 
 
-def _distinct(sizes: Sequence[int], fixed: Mapping[str, int]) -> Sizes:
+def _make_distinct(sizes: Sequence[int], fixed: Mapping[str, int]) -> Sizes:
     """Make sizes distinct by raising the later ones: equal sizes hide transposes."""
     used = set(fixed.values())
     out: dict[str, int] = {}
@@ -81,7 +83,7 @@ def _distinct(sizes: Sequence[int], fixed: Mapping[str, int]) -> Sizes:
     return Sizes(**out)
 
 
-def few_sizes(scope: Scope, fixed: Mapping[str, int], count: int, seed: int) -> list[Sizes]:
+def few_sizes(scope: CaseScope, fixed: Mapping[str, int], count: int, seed: int) -> list[Sizes]:
     """Return `count` sizes of a scope, the smallest first, the others from a seed.
 
     `fixed` is that of :func:`cases`.
@@ -90,7 +92,7 @@ def few_sizes(scope: Scope, fixed: Mapping[str, int], count: int, seed: int) -> 
     drawn = [
         [int(rng.integers(low, high + 1)) for low, high in scope.sizes] for _ in range(count - 1)
     ]
-    return [_distinct(sizes, fixed) for sizes in ([low for low, _ in scope.sizes], *drawn)]
+    return [_make_distinct(sizes, fixed) for sizes in ([low for low, _ in scope.sizes], *drawn)]
 
 
 @st.composite
@@ -98,10 +100,10 @@ def cases(
     draw_from: st.DrawFn,
     cell: Cell,
     dtype: str,
-    scope: Scope,
+    scope: CaseScope,
     fixed: Mapping[str, int] | None = None,
     zero: Collection[str] = (),
-    among: Sequence[Sizes] = (),
+    allowed_sizes: Sequence[Sizes] = (),
 ) -> Case:
     """Draw a case of a cell in one dtype.
 
@@ -115,27 +117,27 @@ def cases(
         The only sizes that the implementation takes, such as ``{"B": 1}``.
     zero
         Parameters that are zero in every case, since the convention has no place for them.
-    among
+    allowed_sizes
         The only sizes of the cases, if any are given.
     """
     pick: Any = draw_from
     any_size = st.tuples(*(st.integers(*limits) for limits in scope.sizes)).map(
-        lambda sizes: _distinct(sizes, fixed or {})
+        lambda sizes: _make_distinct(sizes, fixed or {})
     )
-    sizes = pick(st.sampled_from(among) if among else any_size)
+    sizes = pick(st.sampled_from(allowed_sizes) if allowed_sizes else any_size)
     regime = pick(st.sampled_from(scope.regimes))
     absent: tuple[str, ...] = ()
     if scope.absent:
-        names = optional(cell)
+        names = optional_arrays(cell)
         absent = pick(
             st.just(())
             | st.lists(st.sampled_from(names), max_size=len(names) - 1, unique=True).map(tuple)
         )
     # At least one cotangent stays: with none there is no gradient to judge.
-    if all(k in absent for k in optional(cell) if k.startswith("d")):
+    if all(k in absent for k in optional_arrays(cell) if k.startswith("d")):
         absent = tuple(k for k in absent if k != "dy")
     seed = pick(st.integers(0, 2**32 - 1))
     case = draw(
         cell, sizes, seed=seed, dtype=dtype, regime=regime, absent=absent, ragged=scope.ragged
     )
-    return case.having(**{k: np.zeros_like(case[k]) for k in zero}) if zero else case
+    return case.replace(**{k: np.zeros_like(case[k]) for k in zero}) if zero else case

@@ -1,4 +1,4 @@
-"""Cells as data: kinds, options, parameter shapes, gate blocks and initial weights."""
+"""Cells as data: kinds, options, parameter shapes, gate blocks, initial weights."""
 
 from gatecheck.cells.spec import CELLS as CELLS
 from gatecheck.cells.spec import GRU as GRU
@@ -11,7 +11,7 @@ from gatecheck.cells.spec import Cell as Cell
 from gatecheck.cells.spec import Params as Params
 from gatecheck.cells.spec import Sizes as Sizes
 from gatecheck.cells.spec import as_cell as as_cell
-from gatecheck.cells.spec import without_options as without_options
+from gatecheck.cells.spec import require_plain_cell as require_plain_cell
 
 __all__ = [
     "CELLS",
@@ -25,5 +25,5 @@ __all__ = [
     "Params",
     "Sizes",
     "as_cell",
-    "without_options",
+    "require_plain_cell",
 ]

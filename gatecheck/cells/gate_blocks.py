@@ -24,9 +24,9 @@ def peephole(cell: Cell, array: Array, gate: str) -> Array:
     return array[..., k * H : (k + 1) * H]
 
 
-def of_tag(cell: Cell, arrays: Params, tag: str) -> dict[str, Array]:
+def layer_params(cell: Cell, arrays: Params, tag: str) -> dict[str, Array]:
     """Return the parameters of one layer and direction, named as in a plain cell."""
-    return {name: arrays[f"{name}{tag}"] for name in cell.one.param_shapes(1, 1)}
+    return {name: arrays[f"{name}{tag}"] for name in cell.layer_cell.param_shapes(1, 1)}
 
 
 def split(cell: Cell, params: Params) -> dict[str, Array]:

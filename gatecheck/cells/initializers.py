@@ -12,7 +12,7 @@ from gatecheck.cells.gate_blocks import block
 from gatecheck.cells.spec import Cell
 from gatecheck.errors import UsageError
 
-Initialiser = Callable[[np.random.Generator, Cell, int, int], dict[str, Array]]
+Initializer = Callable[[np.random.Generator, Cell, int, int], dict[str, Array]]
 
 
 def uniform(rng: np.random.Generator, cell: Cell, D: int, H: int) -> dict[str, Array]:
@@ -46,7 +46,7 @@ def glorot_orthogonal(rng: np.random.Generator, cell: Cell, D: int, H: int) -> d
     return params
 
 
-def _keep_bias(params: dict[str, Array], cell: Cell, bias: Array) -> dict[str, Array]:
+def _set_keep_bias(params: dict[str, Array], cell: Cell, bias: Array) -> dict[str, Array]:
     """Set the bias of the keeping gate, and the opposite one of the writing gate."""
     if "update_gate" in cell.traits:
         block(cell, params["b"], "z")[:] = -bias
@@ -70,10 +70,10 @@ def unit_forget_bias(rng: np.random.Generator, cell: Cell, D: int, H: int) -> di
     if "cell_state" in cell.traits:
         block(cell, params["b"], "f")[:] = 1
         return params
-    return _keep_bias(params, cell, np.ones(H))
+    return _set_keep_bias(params, cell, np.ones(H))
 
 
-def chrono(Tmax: float) -> Initialiser:
+def chrono(Tmax: float) -> Initializer:
     """Return an initializer with time constants uniform in 1 … Tmax - 1.
 
     b_f = log U(1, Tmax - 1), b_i = -b_f (Tallec & Ollivier 2018).
@@ -87,7 +87,7 @@ def chrono(Tmax: float) -> Initialiser:
         raise UsageError(f"Tmax is {Tmax!r}, but should be a number greater than 2")
 
     def initialize(rng: np.random.Generator, cell: Cell, D: int, H: int) -> dict[str, Array]:
-        return _keep_bias(uniform(rng, cell, D, H), cell, np.log(rng.uniform(1, Tmax - 1, H)))
+        return _set_keep_bias(uniform(rng, cell, D, H), cell, np.log(rng.uniform(1, Tmax - 1, H)))
 
     return initialize
 
@@ -98,10 +98,10 @@ def uniform_gate(rng: np.random.Generator, cell: Cell, D: int, H: int) -> dict[s
     b_f = -log(1/u - 1), b_i = -b_f (Gu et al. 2020).
     """
     u = rng.uniform(1 / H, 1 - 1 / H, H) if H > 2 else rng.uniform(0.25, 0.75, H)
-    return _keep_bias(uniform(rng, cell, D, H), cell, -np.log(1 / u - 1))
+    return _set_keep_bias(uniform(rng, cell, D, H), cell, -np.log(1 / u - 1))
 
 
-INITIALISERS: dict[str, Initialiser] = {
+INITIALIZERS: dict[str, Initializer] = {
     "uniform": uniform,
     "glorot_orthogonal": glorot_orthogonal,
     "unit_forget_bias": unit_forget_bias,
@@ -109,7 +109,7 @@ INITIALISERS: dict[str, Initialiser] = {
 }
 
 
-def initialiser(name: str) -> Initialiser:
+def initializer(name: str) -> Initializer:
     """Return the initializer of that name.
 
     ``chrono:1000`` is :func:`chrono` with Tmax = 1000.
@@ -128,9 +128,9 @@ def initialiser(name: str) -> Initialiser:
                 f"the initializer {name!r} should be written chrono:TMAX with a TMAX above 2, "
                 "such as chrono:1000"
             ) from error
-    if name not in INITIALISERS:
+    if name not in INITIALIZERS:
         raise UsageError(
             f"there is no initializer {name!r}; "
-            f"the initializers are {', '.join(INITIALISERS)}, chrono:TMAX"
+            f"the initializers are {', '.join(INITIALIZERS)}, chrono:TMAX"
         )
-    return INITIALISERS[name]
+    return INITIALIZERS[name]

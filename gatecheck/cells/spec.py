@@ -25,7 +25,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
-from gatecheck._util.arguments import COUNT, FLAG, NUMBER, POSITIVE, among, checked, perhaps, shown
+from gatecheck._util.arguments import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    POSITIVE,
+    describe_argument,
+    one_of,
+    optional,
+    validate_args,
+)
 from gatecheck._util.typing import Array
 from gatecheck.errors import UsageError
 
@@ -41,8 +50,8 @@ TRAITS = {
     ),
     "reset_gate": "a gate r decides how much of the old state the candidate sees",
     "cell_state": "a second state c carries the memory: c' = f c + i g, h' = o tanh(c')",
-    "free_gates": "the input gate i and the forget gate f are independent of each other",
-    "one_whole": "the shares of the old state and of the new value sum to one, such as 1 - z and z",
+    "independent_gates": "the input gate i and the forget gate f are independent of each other",
+    "complementary_gates": "the shares of the old state and of the new value sum to one, such as 1 - z and z",
     "clipped": "the cell state is clipped",
     "unclipped": "no state is clipped",
     "peepholes": "the gates see the cell state",
@@ -50,12 +59,12 @@ TRAITS = {
     "hard_gates": "the gates are hard sigmoids, which reach 0 and 1",
     "bounded": "the output activation is bounded by one",
     "odd": "the output activation is odd",
-    "one_layer": "it has one layer and one direction",
-    "one_way": "it runs in one direction",
+    "plain_layer": "it has one layer and one direction",
+    "unidirectional": "it runs in one direction",
     "bidirectional": "it runs in both directions",
-    "flat": "it has one layer",
+    "single_layer": "it has one layer",
     "stacked": "it has several layers, each on the outputs of the one below",
-    "square": "h is as wide as the cell: there is no projection",
+    "no_projection": "h is as wide as the cell: there is no projection",
     "projected": "h is a projection of the output, and narrower or wider than the cell",
     "analytic": "every activation has a complex extension, so a complex step is a derivative",
 }
@@ -163,8 +172,8 @@ class Cell:
             "update_gate": self.kind == "gru",
             "reset_gate": self.kind == "gru",
             "cell_state": self.kind == "lstm",
-            "free_gates": self.kind == "lstm" and not self.coupled,
-            "one_whole": self.kind == "gru" or self.coupled,
+            "independent_gates": self.kind == "lstm" and not self.coupled,
+            "complementary_gates": self.kind == "gru" or self.coupled,
             "clipped": self.clip is not None,
             "unclipped": self.clip is None,
             "peepholes": self.peepholes,
@@ -172,19 +181,19 @@ class Cell:
             "hard_gates": self.hard is not None,
             "bounded": self.activation != "relu",
             "odd": self.activation == "tanh",
-            "one_layer": self.layers == 1 and not self.bidirectional,
-            "one_way": not self.bidirectional,
+            "plain_layer": self.layers == 1 and not self.bidirectional,
+            "unidirectional": not self.bidirectional,
             "bidirectional": self.bidirectional,
-            "flat": self.layers == 1,
+            "single_layer": self.layers == 1,
             "stacked": self.layers > 1,
-            "square": self.projection is None,
+            "no_projection": self.projection is None,
             "projected": self.projection is not None,
             "analytic": self.activation != "relu" and self.hard is None and self.clip is None,
         }
         return frozenset(name for name, holds in has.items() if holds)
 
     @cached_property
-    def one(self) -> Cell:
+    def layer_cell(self) -> Cell:
         """Cell of one of its layers in one of its directions."""
         return replace(self, layers=1, bidirectional=False)
 
@@ -194,7 +203,7 @@ class Cell:
         return 2 if self.bidirectional else 1
 
     @cached_property
-    def tags(self) -> tuple[str, ...]:
+    def param_suffixes(self) -> tuple[str, ...]:
         """Suffixes of the names of the parameters of each layer and direction.
 
         They are in the order of the states.
@@ -212,7 +221,7 @@ class Cell:
     def state_shape(self, state: str, B: int, H: int) -> tuple[int, ...]:
         """Return the shape of h or c."""
         shape = (B, self.width(H) if state == "h" else H)
-        return shape if len(self.tags) == 1 else (len(self.tags), *shape)
+        return shape if len(self.param_suffixes) == 1 else (len(self.param_suffixes), *shape)
 
     def param_shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """Return the names and shapes of the canonical parameters."""
@@ -231,7 +240,7 @@ class Cell:
 def _param_shapes(cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
     G, P = len(cell.gates), cell.width(H)
     shapes: dict[str, tuple[int, ...]] = {}
-    for k, tag in enumerate(cell.tags):
+    for k, tag in enumerate(cell.param_suffixes):
         inputs = D if k < cell.directions else cell.directions * P
         layer: dict[str, tuple[int, ...]] = {"W": (inputs, G * H), "U": (P, G * H), "b": (G * H,)}
         layer |= {"c_n": (H,)} if cell.reset == "after" else {}
@@ -241,10 +250,10 @@ def _param_shapes(cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-_HARD = among(None, 5, 6)._replace(called="5 (a/5 + ½), 6 (a/6 + ½) or None")
+_HARD_KIND = one_of(None, 5, 6)._replace(description="5 (a/5 + ½), 6 (a/6 + ½) or None")
 
 
-@checked(activation=among("tanh", "relu", "sigmoid"), layers=COUNT, bidirectional=FLAG)
+@validate_args(activation=one_of("tanh", "relu", "sigmoid"), layers=COUNT, bidirectional=FLAG)
 def RNN(activation: Activation = "tanh", *, layers: int = 1, bidirectional: bool = False) -> Cell:
     """Return a plain (Elman) recurrent cell, h' = phi(x W + h U + b).
 
@@ -258,7 +267,7 @@ def RNN(activation: Activation = "tanh", *, layers: int = 1, bidirectional: bool
     return Cell("rnn", activation, layers=int(layers), bidirectional=bool(bidirectional))
 
 
-@checked(reset=among("after", "before"), hard=_HARD, layers=COUNT, bidirectional=FLAG)
+@validate_args(reset=one_of("after", "before"), hard=_HARD_KIND, layers=COUNT, bidirectional=FLAG)
 def GRU(
     reset: Reset = "after",
     *,
@@ -280,13 +289,13 @@ def GRU(
     )
 
 
-@checked(
-    hard=_HARD,
+@validate_args(
+    hard=_HARD_KIND,
     peepholes=FLAG,
     coupled=FLAG,
-    clip=perhaps(POSITIVE),
+    clip=optional(POSITIVE),
     forget_bias=NUMBER,
-    projection=perhaps(COUNT),
+    projection=optional(COUNT),
     layers=COUNT,
     bidirectional=FLAG,
 )
@@ -380,7 +389,7 @@ _NAME = {
 
 
 @lru_cache(maxsize=1024)
-def _named(name: str) -> Cell | None:
+def _parse_name(name: str) -> Cell | None:
     """Return the cell of a name, or None."""
     kind = name.partition("-")[0]
     match = _NAME[kind].fullmatch(name) if kind in _NAME else None
@@ -414,23 +423,25 @@ def as_cell(cell: str | Cell) -> Cell:
     """
     if isinstance(cell, Cell):
         return cell
-    named_cell = _named(cell) if isinstance(cell, str) else None
+    named_cell = _parse_name(cell) if isinstance(cell, str) else None
     if named_cell is None:
         raise UsageError(
-            f"there is no cell {shown(cell)}; the cells are {', '.join(CELLS)}, "
+            f"there is no cell {describe_argument(cell)}; the cells are {', '.join(CELLS)}, "
             f"and with options {', '.join(VARIANTS)}"
         )
     return named_cell
 
 
-def without_options(cell: Cell, who: str) -> Cell:
+def require_plain_cell(cell: Cell, subject_text: str) -> Cell:
     """Return the cell if it is one of :data:`CELLS`.
 
     Raises
     ------
     UsageError
-        If it is not; the message says that `who` computes no options.
+        If it is not; the message says that `subject_text` computes no options.
     """
     if cell not in CELLS.values():
-        raise UsageError(f"{who} the cells {', '.join(CELLS)}; there is no {cell} among them")
+        raise UsageError(
+            f"{subject_text} the cells {', '.join(CELLS)}; there is no {cell} among them"
+        )
     return cell

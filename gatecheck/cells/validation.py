@@ -14,7 +14,7 @@ from gatecheck.cells.spec import Cell, Params, Sizes
 from gatecheck.errors import InputError, UsageError
 
 
-def _describe(array: Any) -> str:
+def _describe_array(array: Any) -> str:
     return (
         f"{array.dtype} array of shape {array.shape}"
         if isinstance(array, np.ndarray)
@@ -22,23 +22,27 @@ def _describe(array: Any) -> str:
     )
 
 
-def _require(
-    name: str, array: Any, shape: tuple[int, ...], meaning: Callable[[], str], dtype: np.dtype[Any]
+def _require_array(
+    name: str,
+    array: Any,
+    shape: tuple[int, ...],
+    symbolic_shape: Callable[[], str],
+    dtype: np.dtype[Any],
 ) -> None:
     if not isinstance(array, np.ndarray):
         raise InputError(
-            f"{name} is a {_describe(array)}, "
-            f"but should be a NumPy array of shape {meaning()} = {shape}"
+            f"{name} is a {_describe_array(array)}, "
+            f"but should be a NumPy array of shape {symbolic_shape()} = {shape}"
         )
     if array.shape != shape:
         raise InputError(
-            f"{name} has shape {array.shape}, but should have shape {meaning()} = {shape}"
+            f"{name} has shape {array.shape}, but should have shape {symbolic_shape()} = {shape}"
         )
     if array.dtype != dtype:
         raise InputError(f"{name} has dtype {array.dtype}, but should have dtype {dtype}, like x")
 
 
-_MEANING = {
+_SYMBOLIC_SHAPES = {
     "W": "(D, {G}*H)",
     "U": "(H, {G}*H)",
     "b": "({G}*H,)",
@@ -48,9 +52,11 @@ _MEANING = {
 }
 
 
-def _meaning(cell: Cell, name: str) -> str:
+def _symbolic_shape(cell: Cell, name: str) -> str:
     """Return the shape of a parameter in letters."""
-    letters = _MEANING[name.partition(".")[0]].format(G=len(cell.gates), S=len(cell.sigmoid_gates))
+    letters = _SYMBOLIC_SHAPES[name.partition(".")[0]].format(
+        G=len(cell.gates), S=len(cell.sigmoid_gates)
+    )
     if cell.projection and name[0] == "U":
         letters = letters.replace("(H,", "(P,")
     # The inputs of a further layer are the outputs of the layer below.
@@ -94,13 +100,15 @@ def check_inputs(
     """
     allowed = tuple(dtypes)
     if not isinstance(x, np.ndarray) or x.ndim != 3:
-        raise InputError(f"x is a {_describe(x)}, but should be a NumPy array of shape (T, B, D)")
+        raise InputError(
+            f"x is a {_describe_array(x)}, but should be a NumPy array of shape (T, B, D)"
+        )
     if all(x.dtype != name for name in allowed):
         raise InputError(f"x has dtype {x.dtype}, but should have dtype {' or '.join(allowed)}")
     T, B, D = x.shape
     if not isinstance(params, Mapping):
         raise InputError(
-            f"params is a {_describe(params)}, but should be a mapping of names to arrays"
+            f"params is a {_describe_array(params)}, but should be a mapping of names to arrays"
         )
     expected = cell.param_shapes(1, 1)
     if params.keys() != expected.keys():
@@ -111,7 +119,7 @@ def check_inputs(
     U = params["U"]
     if not isinstance(U, np.ndarray) or U.ndim != 2:
         raise InputError(
-            f"U is a {_describe(U)}, but should be a NumPy array of shape (H, {len(cell.gates)}*H)"
+            f"U is a {_describe_array(U)}, but should be a NumPy array of shape (H, {len(cell.gates)}*H)"
         )
     H = U.shape[1] // len(cell.gates) if cell.projection else U.shape[0]
     if D == 0 or H == 0:
@@ -119,28 +127,32 @@ def check_inputs(
             f"x has shape {x.shape} and U has shape {U.shape}, but D and H should be at least 1"
         )
     for name, shape in cell.param_shapes(D, H).items():
-        _require(name, params[name], shape, partial(_meaning, cell, name), x.dtype)
+        _require_array(name, params[name], shape, partial(_symbolic_shape, cell, name), x.dtype)
     for name, state in (("h0", h0), ("c0", c0)):
         if state is None:
             continue
         if name[0] not in cell.state:
             raise InputError(f"{name} was given, but a {cell} has no state {name[0]}")
-        _require(
+        _require_array(
             name,
             state,
             cell.state_shape(name[0], B, H),
-            partial(_state_meaning, cell, name[0]),
+            partial(_symbolic_state_shape, cell, name[0]),
             x.dtype,
         )
     return Sizes(T, B, D, H)
 
 
-def _state_meaning(cell: Cell, state: str) -> str:
+def _symbolic_state_shape(cell: Cell, state: str) -> str:
     inside = "B, P" if cell.projection and state == "h" else "B, H"
-    return f"({inside})" if len(cell.tags) == 1 else f"({len(cell.tags)}, {inside})"
+    return (
+        f"({inside})"
+        if len(cell.param_suffixes) == 1
+        else f"({len(cell.param_suffixes)}, {inside})"
+    )
 
 
-def _output_meaning(cell: Cell) -> str:
+def _symbolic_output_shape(cell: Cell) -> str:
     return f"(T, B, {'2*' if cell.bidirectional else ''}{'P' if cell.projection else 'H'})"
 
 
@@ -156,7 +168,7 @@ def check_lengths(sizes: Sizes, lengths: Any) -> None:
     """
     if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
         raise InputError(
-            f"lengths is a {_describe(lengths)}, "
+            f"lengths is a {_describe_array(lengths)}, "
             f"but should be a NumPy array of integers of shape (B,) = ({sizes.B},)"
         )
     if lengths.shape != (sizes.B,):
@@ -189,24 +201,28 @@ def check_cotangents(
     """
     T, B, _, H = sizes
     if dy is not None:
-        _require(
-            "dy", dy, (T, B, cell.directions * cell.width(H)), partial(_output_meaning, cell), dtype
+        _require_array(
+            "dy",
+            dy,
+            (T, B, cell.directions * cell.width(H)),
+            partial(_symbolic_output_shape, cell),
+            dtype,
         )
     for name, cotangent in (("dhT", dhT), ("dcT", dcT)):
         if cotangent is None:
             continue
         if name[1] not in cell.state:
             raise InputError(f"{name} was given, but a {cell} has no state {name[1]}")
-        _require(
+        _require_array(
             name,
             cotangent,
             cell.state_shape(name[1], B, H),
-            partial(_state_meaning, cell, name[1]),
+            partial(_symbolic_state_shape, cell, name[1]),
             dtype,
         )
 
 
-def whole(name: str, value: Any, least: int) -> int:
+def as_whole_number(name: str, value: Any, least: int) -> int:
     """Return the value as a whole number.
 
     Raises

@@ -1,1 +1,1 @@
-"""Certified values of cells, by ball arithmetic, independent of reference and kernels."""
+"""Certified values of cells, by ball arithmetic alone."""

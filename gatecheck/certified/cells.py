@@ -16,9 +16,9 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
-from gatecheck.cells.gate_blocks import of_tag, split
+from gatecheck.cells.gate_blocks import layer_params, split
 from gatecheck.oracles.ball_arithmetic import arb, clip, sigmoid, tanh
-from gatecheck.oracles.certified import MOST, Certified, Enclosures, enclose, settle
+from gatecheck.oracles.certified import MAX_BITS, CertifiedValues, Enclosures, enclose, refine
 
 States = Mapping[str, Array]
 Parts = Mapping[str, Array]
@@ -97,7 +97,7 @@ def forward(cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
         sides = []
         for direction in range(cell.directions):
             n = layer * cell.directions + direction
-            parts = split(cell, of_tag(cell, arrays, cell.tags[n]))
+            parts = split(cell, layer_params(cell, arrays, cell.param_suffixes[n]))
             states, outputs = {k: arrays[f"{k}0"][n] for k in cell.state}, []
             for x in reversed(sequence) if direction else sequence:
                 states = _STEPS[cell.kind](cell, parts, x, states)
@@ -118,9 +118,9 @@ def enclosures(case: Case, *, gradients: bool = True) -> Enclosures:
     Names and shapes are the reference's. Rows are independent, so each is run alone: a gradient by
     forward mode costs as many numbers as there are inputs.
     """
-    cell, values = case.cell, case.doubles()
+    cell, values = case.cell, case.as_float64()
     T, B, _, H = case.sizes
-    N = len(cell.tags)
+    N = len(cell.param_suffixes)
     lengths = values.get("lengths", np.full(B, T))
     initial = {
         f"{k}0": values.get(f"{k}0", np.zeros(cell.state_shape(k, B, H))) for k in cell.state
@@ -161,20 +161,22 @@ def _zeros(*shape: int) -> Array:
     return np.full(shape, arb(0), object)
 
 
-def work(case: Case) -> int:
+def estimated_products(case: Case) -> int:
     """Return about how many products of balls the gradients take, at 50 ns each."""
     cell, sizes = case.cell, case.sizes
     fan_in = max(
         sizes.D, cell.directions * cell.width(sizes.H) if cell.layers > 1 else 0
     ) + cell.width(sizes.H)
-    per_step = len(cell.tags) * len(cell.gates) * sizes.H * fan_in
+    per_step = len(cell.param_suffixes) * len(cell.gates) * sizes.H * fan_in
     directions = (
-        sum(a.size for a in case.params.values()) + sizes.T * sizes.D + 2 * len(cell.tags) * sizes.H
+        sum(a.size for a in case.params.values())
+        + sizes.T * sizes.D
+        + 2 * len(cell.param_suffixes) * sizes.H
     )
     return sizes.T * sizes.B * per_step * directions
 
 
-def certified(case: Case, *, gradients: bool = True, most: int = MOST) -> Certified:
+def certify(case: Case, *, gradients: bool = True, max_bits: int = MAX_BITS) -> CertifiedValues:
     """Return the correctly rounded outputs and gradients of a case.
 
     They are in float32 and in float64, whatever the dtype of the case.
@@ -185,7 +187,7 @@ def certified(case: Case, *, gradients: bool = True, most: int = MOST) -> Certif
         Case of any cell, with any options. Absent states are zero, but have gradients.
     gradients
         Whether to certify more than the outputs, which take a fraction of the time.
-    most
+    max_bits
         Precision in bits beyond which an entry is left undecided.
 
     Raises
@@ -195,4 +197,4 @@ def certified(case: Case, *, gradients: bool = True, most: int = MOST) -> Certif
     MissingExtraError
         If python-flint is not installed.
     """
-    return settle(lambda: enclosures(case, gradients=gradients), most=most)
+    return refine(lambda: enclosures(case, gradients=gradients), max_bits=max_bits)

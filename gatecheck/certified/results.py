@@ -6,13 +6,13 @@ from gatecheck._util.typing import Array
 from gatecheck.cases import Case
 from gatecheck.errors import MissingExtraError
 
-MOST_WORK = 10**9
+MAX_MULTIPLICATIONS = 10**9
 """Largest number of multiplications of balls, some 50 ns each.
 
 A case that comes from elsewhere may have any size.
 """
 
-MOST_BITS = 512
+MAX_BITS = 512
 """Largest precision; ordinary cases take 128 bits.
 
 Going up to ten times as many takes minutes, and a value that needs it lies on a kink or a tie.
@@ -30,20 +30,20 @@ def certified_results(case: Case) -> tuple[dict[str, Array] | None, str]:
         Why they are not, in one sentence; empty if they are.
     """
     try:
-        from gatecheck.certified.cells import certified, work
+        from gatecheck.certified.cells import certify, estimated_products
     except MissingExtraError as error:
         return None, str(error)
-    if (needed := work(case)) > MOST_WORK:
+    if (needed := estimated_products(case)) > MAX_MULTIPLICATIONS:
         return (
             None,
             f"certified values would take {needed:.1g} multiplications, "
-            f"which is more than {MOST_WORK:.1g}",
+            f"which is more than {MAX_MULTIPLICATIONS:.1g}",
         )
-    result = certified(case, most=MOST_BITS)
+    result = certify(case, max_bits=MAX_BITS)
     if result.undecided:
         return (
             None,
-            f"{MOST_BITS} bits are not enough to round {result.undecided[0]}: "
+            f"{MAX_BITS} bits are not enough to round {result.undecided[0]}: "
             "it lies on a kink or a tie",
         )
     return dict(result.values["float64"]), ""

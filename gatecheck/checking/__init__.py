@@ -1,1 +1,1 @@
-"""Checking a property: its registration, the evidence it returns, rounding budgets."""
+"""Registration of properties, the evidence they return, and rounding budgets."""

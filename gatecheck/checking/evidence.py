@@ -15,15 +15,15 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
-from gatecheck.oracles.rounding import MULTIPLE, PRECISIONS, Budget, conclusive
+from gatecheck.oracles.rounding import BUDGET_MULTIPLE, PRECISIONS, Budget, is_conclusive
 
-CHAOTIC = 1e-2
+CHAOTIC_SPREAD = 1e-2
 """Spread of y above which rounding alone changes the output.
 
 Then nothing can be judged, not even gradients.
 """
 
-DOUBTFUL = 1e3
+DOUBTFUL_RATIO = 1e3
 """Budgets by which a relation must be broken, if the target is itself inaccurate.
 
 A target that computes something else than the equations carries an unknown rounding, so it may keep
@@ -78,7 +78,9 @@ class Violation(AssertionError):
         self.ratio, self.wrong, self.right = ratio, wrong, right
 
 
-def blocks(cell: Cell, name: str, array: Array) -> Iterator[tuple[str, tuple[slice | int, ...]]]:
+def result_blocks(
+    cell: Cell, name: str, array: Array
+) -> Iterator[tuple[str, tuple[slice | int, ...]]]:
     """Yield the blocks of one result: a label and an index for each."""
     if name in ("y", "dx"):
         for t in range(len(array)):
@@ -92,12 +94,12 @@ def blocks(cell: Cell, name: str, array: Array) -> Iterator[tuple[str, tuple[sli
         yield name, (...,)  # type: ignore[misc]
 
 
-def _entry(label: str, index: tuple[int, ...]) -> str:
+def _entry_label(label: str, index: tuple[int, ...]) -> str:
     inside = ", ".join(map(str, index))
     return f"{label[:-1]}, {inside}]" if label.endswith("]") else f"{label}[{inside}]"
 
 
-def summarise(labels: tuple[str, ...]) -> str:
+def summarize_labels(labels: tuple[str, ...]) -> str:
     """Summarize block labels: ``dW[gate=i f g], dx[t=0..4], dh0``."""
     grouped: dict[str, list[str]] = {}
     for label in labels:
@@ -107,12 +109,12 @@ def summarise(labels: tuple[str, ...]) -> str:
     for name, places in grouped.items():
         kind, _, _ = places[0].partition("=")
         values = [place.partition("=")[2] for place in places]
-        listed = _ranges([int(v) for v in values]) if kind == "t" else " ".join(values)
+        listed = _format_ranges([int(v) for v in values]) if kind == "t" else " ".join(values)
         parts.append(f"{name}[{kind}={listed}]" if kind else name)
     return ", ".join(parts)
 
 
-def _ranges(numbers: list[int]) -> str:
+def _format_ranges(numbers: list[int]) -> str:
     runs: list[list[int]] = []
     for n in numbers:
         if runs and n == runs[-1][-1] + 1:
@@ -122,11 +124,11 @@ def _ranges(numbers: list[int]) -> str:
     return ",".join(f"{r[0]}..{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs)
 
 
-def _rows(cell: Cell, name: str, array: Array) -> Array:
-    """Return one result with a row for each of its :func:`blocks`."""
+def _block_rows(cell: Cell, name: str, array: Array) -> Array:
+    """Return one result with a row for each of its :func:`result_blocks`."""
     if name in ("y", "dx"):
         return array.reshape(len(array), -1)
-    count = len(list(blocks(cell, name, array)))
+    count = len(list(result_blocks(cell, name, array)))
     return (
         np.moveaxis(array.reshape(*array.shape[:-1], count, -1), -2, 0).reshape(count, -1)
         if count > 1
@@ -134,41 +136,41 @@ def _rows(cell: Cell, name: str, array: Array) -> Array:
     )
 
 
-class Compared(NamedTuple):
+class BlockComparison(NamedTuple):
     """One block of a result, compared with what it should be.
 
-    The arrays are what was found, expected and tolerated, and error / tolerance; `worst` is the
+    The arrays are what was found, expected and tolerated, and error / tolerance; `worst_ratio` is the
     largest of the latter.
     """
 
     label: str
-    found: Array
+    actual: Array
     expected: Array
     tolerance: Array
     ratios: Array
-    worst: float
+    worst_ratio: float
     judged: bool
 
 
-def compared(
+def compare_blocks(
     cell: Cell,
-    got: Mapping[str, Array],
+    actual: Mapping[str, Array],
     expected: Mapping[str, Array],
     tolerance: Mapping[str, Array],
-) -> Iterator[Compared]:
+) -> Iterator[BlockComparison]:
     """Yield every block that is not empty, and whether it can be judged.
 
-    The parameters are those of :func:`agree`.
+    The parameters are those of :func:`check_agreement`.
     """
-    chaotic = "y" in tolerance and bool(np.any(tolerance["y"] > MULTIPLE * CHAOTIC))
+    chaotic = "y" in tolerance and bool(np.any(tolerance["y"] > BUDGET_MULTIPLE * CHAOTIC_SPREAD))
     for name, all_expected in expected.items():
-        if name not in got or not all_expected.size:
+        if name not in actual or not all_expected.size:
             continue
-        g, e, tol = got[name].astype(float), all_expected, tolerance[name]
+        g, e, tol = actual[name].astype(float), all_expected, tolerance[name]
         judged = (
             np.zeros(1, bool)
             if chaotic
-            else conclusive(_rows(cell, name, e), _rows(cell, name, tol))
+            else is_conclusive(_block_rows(cell, name, e), _block_rows(cell, name, tol))
         )
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             ratios = np.abs(g - e) / tol
@@ -176,19 +178,20 @@ def compared(
             ratios = np.where(np.isfinite(e) & ~np.isfinite(g), np.inf, ratios)
             # A NaN where a number belongs is wrong however large the budget.
             judged = judged | (
-                np.isfinite(_rows(cell, name, e)).all(1) & ~np.isfinite(_rows(cell, name, g)).all(1)
+                np.isfinite(_block_rows(cell, name, e)).all(1)
+                & ~np.isfinite(_block_rows(cell, name, g)).all(1)
             )
-        worst = np.fmax.reduce(_rows(cell, name, ratios), 1, initial=0.0).tolist()
+        worst = np.fmax.reduce(_block_rows(cell, name, ratios), 1, initial=0.0).tolist()
         judgeable = np.broadcast_to(judged, len(worst)).tolist()
-        for k, (label, where) in enumerate(blocks(cell, name, e)):
-            yield Compared(
+        for k, (label, where) in enumerate(result_blocks(cell, name, e)):
+            yield BlockComparison(
                 label, g[where], e[where], tol[where], ratios[where], worst[k], judgeable[k]
             )
 
 
-def agree(
+def check_agreement(
     cell: Cell,
-    got: Mapping[str, Array],
+    actual: Mapping[str, Array],
     expected: Mapping[str, Array],
     tolerance: Mapping[str, Array],
 ) -> Evidence:
@@ -198,11 +201,11 @@ def agree(
     ----------
     cell
         Cell whose gates name the blocks.
-    got
+    actual
         Results of the target.
     expected, tolerance
         Right results in float64, and by how much correct code may differ, entry by entry. Names
-        that are absent from `got` are not judged.
+        that are absent from `actual` are not judged.
 
     Raises
     ------
@@ -212,11 +215,11 @@ def agree(
     wrong: list[str] = []
     right: list[str] = []
     largest, worst, message, inconclusive = 0.0, 0.0, "", 0
-    for block in compared(cell, got, expected, tolerance):
+    for block in compare_blocks(cell, actual, expected, tolerance):
         if not block.judged:
             inconclusive += 1
             continue
-        largest, ratio = max(largest, block.worst), block.worst
+        largest, ratio = max(largest, block.worst_ratio), block.worst_ratio
         if ratio <= 1:
             right.append(block.label)
             continue
@@ -226,26 +229,26 @@ def agree(
                 int(i) for i in np.unravel_index(np.nanargmax(block.ratios), block.ratios.shape)
             )
             found, wanted, tol = (
-                array[index] for array in (block.found, block.expected, block.tolerance)
+                array[index] for array in (block.actual, block.expected, block.tolerance)
             )
             worst = ratio
             message = (
-                f"{_entry(block.label, index)} is {found:.9g}, "
+                f"{_entry_label(block.label, index)} is {found:.9g}, "
                 f"but should be {wanted:.9g} ± {tol:.1e} "
                 f"(error {abs(found - wanted):.3g}, {ratio:.3g} times its budget)"
             )
     if wrong:
         lines = [
             message,
-            f"wrong: {summarise(tuple(wrong))}",
-            f"right: {summarise(tuple(right)) or 'nothing that was judged'}",
+            f"wrong: {summarize_labels(tuple(wrong))}",
+            f"right: {summarize_labels(tuple(right)) or 'nothing that was judged'}",
         ]
         raise Violation("\n".join(lines), ratio=worst, wrong=tuple(wrong), right=tuple(right))
     return Evidence(largest, len(right), inconclusive)
 
 
-def consistent(
-    cell: Cell, got: Mapping[str, Array], other: Mapping[str, Array], budget: Budget
+def check_consistency(
+    cell: Cell, actual: Mapping[str, Array], other: Mapping[str, Array], budget: Budget
 ) -> Evidence:
     """Check that two evaluations of one function by the target agree.
 
@@ -255,20 +258,20 @@ def consistent(
     ----------
     cell
         Cell whose gates name the blocks.
-    got, other
+    actual, other
         Results of the target either way; names that are absent from one of them are not judged.
     budget
         Budget of the first evaluation. If the target computes larger values than the equations do,
         its rounding is larger in proportion; it is at least some units in the last place of what it
         computes. No violation is reported of a relation that an inaccurate target may keep: see
-        :data:`DOUBTFUL`.
+        :data:`DOUBTFUL_RATIO`.
 
     Raises
     ------
     Violation
-        See :func:`agree`.
+        See :func:`check_agreement`.
     """
-    expected = {k: v.astype(float) for k, v in other.items() if k in got}
+    expected = {k: v.astype(float) for k, v in other.items() if k in actual}
     for k, v in expected.items():
         # Two NaN agree with each other, but not with the number that belongs there.
         require(
@@ -284,25 +287,27 @@ def consistent(
         growth = max(1.0, size / usual_size) if usual_size > 0 and np.isfinite(size) else 1.0
         tolerance[k] = 2 * (
             growth * budget.tolerance[k]
-            + MULTIPLE * PRECISIONS[budget.dtype].u * np.abs(expected[k])
+            + BUDGET_MULTIPLE * PRECISIONS[budget.dtype].u * np.abs(expected[k])
         )
     try:
-        return agree(cell, got, expected, tolerance)
+        return check_agreement(cell, actual, expected, tolerance)
     except Violation as violation:
-        if violation.ratio < DOUBTFUL and not _is_right(cell, got, budget):
+        if violation.ratio < DOUBTFUL_RATIO and not _is_right(cell, actual, budget):
             return Evidence(inconclusive=1)
         raise
 
 
-def _is_right(cell: Cell, got: Mapping[str, Array], budget: Budget) -> bool:
+def _is_right(cell: Cell, actual: Mapping[str, Array], budget: Budget) -> bool:
     try:
-        agree(cell, got, budget.exact, budget.tolerance)
+        check_agreement(cell, actual, budget.exact, budget.tolerance)
     except Violation:
         return False
     return True
 
 
-def identical(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array]) -> Evidence:
+def check_identity(
+    cell: Cell, actual: Mapping[str, Array], expected: Mapping[str, Array]
+) -> Evidence:
     """Check that results are equal bit for bit; NaN equals NaN, and -0 equals 0.
 
     Raises
@@ -314,8 +319,8 @@ def identical(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array
     right: list[str] = []
     first = ""
     for name, all_expected in expected.items():
-        for label, where in blocks(cell, name, all_expected):
-            g, e = got[name][where], all_expected[where]
+        for label, where in result_blocks(cell, name, all_expected):
+            g, e = actual[name][where], all_expected[where]
             differs = (g != e) & ~((g != g) & (e != e))
             if not differs.any():
                 right.append(label)
@@ -323,12 +328,12 @@ def identical(cell: Cell, got: Mapping[str, Array], expected: Mapping[str, Array
             wrong.append(label)
             if not first:
                 index = tuple(int(i) for i in np.argwhere(differs)[0])
-                first = (
-                    f"{_entry(label, index)} is {g[index]!r}, but should be exactly {e[index]!r}"
-                )
+                first = f"{_entry_label(label, index)} is {g[index]!r}, but should be exactly {e[index]!r}"
     if wrong:
         raise Violation(
-            f"{first}\nwrong: {summarise(tuple(wrong))}", wrong=tuple(wrong), right=tuple(right)
+            f"{first}\nwrong: {summarize_labels(tuple(wrong))}",
+            wrong=tuple(wrong),
+            right=tuple(right),
         )
     return Evidence(judged=len(right))
 

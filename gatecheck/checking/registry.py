@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from gatecheck.cases import Case
-from gatecheck.cases.strategies import SCOPES, Scope
+from gatecheck.cases.strategies import SCOPES, CaseScope
 from gatecheck.cells import TRAITS
 from gatecheck.checking.evidence import Evidence
 from gatecheck.errors import UsageError
@@ -19,12 +19,12 @@ from gatecheck.implementation.protocol import ABILITIES
 
 Check = Callable[[Subject, Case], Evidence]
 
-PLAIN = frozenset({"one_layer", "square"})
+PLAIN_LAYER = frozenset({"plain_layer", "no_projection"})
 """Traits that a property needs if it names blocks of weights or units."""
 
 
 @dataclass(frozen=True, eq=False)
-class Claim:
+class Property:
     """One property of an implementation, quantified over cases.
 
     Attributes
@@ -67,14 +67,14 @@ class Claim:
         return self.theorem.partition("\n")[0]
 
     @property
-    def cases(self) -> Scope:
+    def case_scope(self) -> CaseScope:
         """Scope of its cases."""
         return SCOPES[self.scope]
 
     def __call__(self, implementation: Subject, case: Case) -> Evidence:
         return self.check(implementation, case)
 
-    def inapplicable(self, implementation: Subject) -> str | None:
+    def why_not_applicable(self, implementation: Subject) -> str | None:
         """Return why the property does not apply to an implementation, or None."""
         for need in sorted(self.needs - implementation.traits):
             if need in ABILITIES:
@@ -88,14 +88,14 @@ class Claim:
         return None
 
 
-def _place(check: Check) -> tuple[str | None, int]:
+def _source_location(check: Check) -> tuple[str | None, int]:
     return inspect.getsourcefile(check), inspect.getsourcelines(check)[1]
 
 
-REGISTRY: dict[str, Claim] = {}
+REGISTRY: dict[str, Property] = {}
 
 
-def claim(
+def property_check(
     *,
     needs: Collection[str] = (),
     cases: str = "present",
@@ -103,13 +103,13 @@ def claim(
     varies: str = "",
     reference: bool = False,
     anywhere: bool = False,
-) -> Callable[[Check], Claim]:
+) -> Callable[[Check], Property]:
     """Register a function as a property.
 
     Parameters
     ----------
     needs
-        Traits and abilities that it needs; see :class:`Claim`.
+        Traits and abilities that it needs; see :class:`Property`.
     cases
         A name in :data:`gatecheck.cases.strategies.SCOPES`.
     dtypes
@@ -120,7 +120,7 @@ def claim(
         Whether it compares with another implementation.
     anywhere
         Whether it also holds for projections and for stacked and bidirectional layers; else it
-        needs :data:`PLAIN`.
+        needs :data:`PLAIN_LAYER`.
 
     Raises
     ------
@@ -132,14 +132,14 @@ def claim(
     if unknown or cases not in SCOPES:
         raise UsageError(f"a property needs unknown traits {sorted(unknown)} or cases {cases!r}")
 
-    def register(check: Check) -> Claim:
+    def register(check: Check) -> Property:
         name = check.__name__
         if not check.__doc__:
             raise UsageError(f"the property {name} states no theorem in its docstring")
-        entry = Claim(
+        entry = Property(
             name,
             check,
-            frozenset(needs) | (frozenset() if anywhere else PLAIN),
+            frozenset(needs) | (frozenset() if anywhere else PLAIN_LAYER),
             cases,
             dtypes,
             varies,
@@ -148,7 +148,7 @@ def claim(
         existing = REGISTRY.get(name)
         # A module of properties may be imported twice, by the package's name and by pytest's path:
         # the same lines of the same file.
-        if existing and _place(existing.check) != _place(check):
+        if existing and _source_location(existing.check) != _source_location(check):
             raise UsageError(f"there are two properties named {name}")
         REGISTRY[name] = entry
         return entry

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import Output, bar, main, write_json
-from gatecheck.report.figures import FIGURES
+from gatecheck.cli.base import OutputFile, main, progress_bar, write_json
+from gatecheck.report.figures import FIGURE_EXTENSIONS
 
 
 @main.command(
@@ -43,11 +43,13 @@ Examples:
     show_default=True,
     help="Approximate number of arguments of σ and tanh.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write all figures as JSON.")
+@click.option(
+    "--json", "json_path", metavar="F", type=OutputFile(), help="Write all figures as JSON."
+)
 @click.option(
     "--figure",
     metavar="F",
-    type=Output(*FIGURES),
+    type=OutputFile(*FIGURE_EXTENSIONS),
     help="Plot errors against length, as PNG, SVG or PDF.",
 )
 def accuracy(
@@ -66,13 +68,13 @@ def accuracy(
     lengths and regimes; then of sigmoid and tanh over the whole range, as the cells use them. Exit
     status 0 means that the accuracy was measured, not that it was good.
     """
-    with bar("accuracy") as tick:
-        from gatecheck.accuracy.report import report
+    with progress_bar("accuracy") as tick:
+        from gatecheck.accuracy.report import accuracy_report
         from gatecheck.report.accuracy_table import accuracy_table
-        from gatecheck.targets.loading import installed
+        from gatecheck.targets.loading import installed_targets
 
-        selected = [(target, None) for target in targets] or installed()
-        data = report(selected, cases=cases, seed=seed, sample=sample, progress=tick)
+        selected = [(target, None) for target in targets] or installed_targets()
+        data = accuracy_report(selected, cases=cases, seed=seed, sample=sample, progress=tick)
     Console().print(accuracy_table(data), crop=False)
     if json_path:
         write_json(json_path, data)

@@ -12,11 +12,19 @@ import click
 from rich.console import Console
 
 from gatecheck._util.atomic_write import check_folder, write_text
-from gatecheck.cli.base import FINDINGS, HOLDS, Output, Seconds, as_json, bar, main
-from gatecheck.cli.project import Configured, Expected, about_the_target
+from gatecheck.cli.base import (
+    ALL_HOLD,
+    FINDINGS,
+    OutputFile,
+    SecondsType,
+    as_json,
+    main,
+    progress_bar,
+)
+from gatecheck.cli.project import ExpectedFailures, ProjectCommand, target_options
 
 
-def _write(
+def _write_files(
     results: Sequence[Any], data: Any, files: Mapping[str, Path | None], command: str
 ) -> None:
     """Write the requested files."""
@@ -34,14 +42,14 @@ def _write(
 
 
 def _print_audit(out: Console, result: Any, command: str) -> None:
-    from gatecheck.report.audit_table import audit_table, verdict_line
+    from gatecheck.report.audit_table import audit_report, verdict_line
 
-    out.print(audit_table(result, command), crop=False)
+    out.print(audit_report(result, command), crop=False)
     out.print(verdict_line(result), soft_wrap=True)
 
 
 @main.command(
-    cls=Configured,
+    cls=ProjectCommand,
     short_help="Verify an implementation, property by property.",
     epilog="""\b
 Examples:
@@ -86,22 +94,25 @@ Exit status: 0 all properties hold, 1 findings or inconclusive, 2 usage error,
 @click.option(
     "--expect",
     metavar="F",
-    type=Expected(),
+    type=ExpectedFailures(),
     help="TOML file of documented failures, with lines like "
     'empty_sequence = "refuses T = 0: its manual, § 3". '
     "An expected failure that holds is a finding.",
 )
-@click.option("--json", metavar="F", type=Output(), help="Write all results as JSON.")
+@click.option("--json", metavar="F", type=OutputFile(), help="Write all results as JSON.")
 @click.option(
-    "--html", metavar="F", type=Output(), help="Write a self-contained HTML report; needs a TARGET."
+    "--html",
+    metavar="F",
+    type=OutputFile(),
+    help="Write a self-contained HTML report; needs a TARGET.",
 )
 @click.option(
-    "--junit", metavar="F", type=Output(), help="Write JUnit XML, one test case per property."
+    "--junit", metavar="F", type=OutputFile(), help="Write JUnit XML, one test case per property."
 )
 @click.option(
     "--markdown",
     metavar="F",
-    type=Output(),
+    type=OutputFile(),
     help='Write a Markdown summary for a CI job, as to "$GITHUB_STEP_SUMMARY".',
 )
 @click.option(
@@ -110,7 +121,7 @@ Exit status: 0 all properties hold, 1 findings or inconclusive, 2 usage error,
 @click.option(
     "--timeout",
     metavar="S",
-    type=Seconds(),
+    type=SecondsType(),
     default=60,
     show_default=True,
     help="Time limit in seconds for a check of TARGET; the first has at least 60. "
@@ -118,7 +129,7 @@ Exit status: 0 all properties hold, 1 findings or inconclusive, 2 usage error,
 )
 @click.option(
     "--cases",
-    "folder",
+    "cases_dir",
     metavar="DIR",
     default="gatecheck-cases",
     show_default=True,
@@ -137,9 +148,9 @@ def audit(
     junit: Path | None,
     markdown: Path | None,
     replay: str | None,
-    folder: str,
+    cases_dir: str,
     timeout: float,
-    **about: Any,
+    **given: Any,
 ) -> None:
     """Check every property that applies to TARGET.
 
@@ -163,30 +174,35 @@ def audit(
     [tool.gatecheck.expected_failures]. The command line takes precedence.
     """
     files = {"json": json, "html": html, "junit": junit, "markdown": markdown}
-    check_folder(folder)
+    check_folder(cases_dir)
     if html or markdown:
-        from gatecheck.report.pages import ready
+        from gatecheck.report.pages import require_report_extra
 
-        ready()
-    about = about_the_target(ctx, target, about)
+        require_report_extra()
+    options_of_target = target_options(ctx, target, given)
     if target is None:
-        if replay is not None or any(v is not None for v in about.values()):
+        if replay is not None or any(v is not None for v in options_of_target.values()):
             raise click.UsageError(
                 "--replay, --cell, --convention, --device and --expect need a TARGET"
             )
         if html is not None:
             raise click.UsageError("--html reports on one TARGET; name it")
-        _audit_all(profile or "quick", only, seed, files, folder, timeout)
+        _audit_all(profile or "quick", only, seed, files, cases_dir, timeout)
         return
-    expected: Any = about.pop("expect")
-    overrides = [word for name, value in about.items() if value for word in (f"--{name}", value)]
+    expected: Any = options_of_target.pop("expect")
+    overrides = [
+        word for name, value in options_of_target.items() if value for word in (f"--{name}", value)
+    ]
     command = shlex.join(["gatecheck", "audit", target, *overrides])
     out = Console()
-    with bar(target) as tick:
+    with progress_bar(target) as tick:
         from gatecheck.auditing.isolation import process as isolation
 
         with isolation.Isolation(timeout) as process:
-            options: dict[str, Any] = {"asked": about, "expected_failures": expected}
+            options: dict[str, Any] = {
+                "target_options": options_of_target,
+                "expected_failures": expected,
+            }
             if replay is None:
                 result = isolation.audit(
                     process,
@@ -202,11 +218,11 @@ def audit(
     if replay is not None:
         lines = [f"{replayed.name} {replayed.outcome} on {replay}", replayed.reason, *notes]
         out.print("\n".join(lines), markup=False, highlight=False)
-        sys.exit(HOLDS if replayed.outcome in ("passed", "expected_failure") else FINDINGS)
-    result = result.saving_counterexamples(folder)
+        sys.exit(ALL_HOLD if replayed.outcome in ("passed", "expected_failure") else FINDINGS)
+    result = result.save_counterexamples(cases_dir)
     _print_audit(out, result, command)
-    _write([result], result.to_json(), files, command)
-    sys.exit(HOLDS if result.ok else FINDINGS)
+    _write_files([result], result.to_json(), files, command)
+    sys.exit(ALL_HOLD if result.ok else FINDINGS)
 
 
 def _audit_all(
@@ -214,13 +230,13 @@ def _audit_all(
     only: tuple[str, ...],
     seed: int,
     files: Mapping[str, Path | None],
-    folder: str,
+    cases_dir: str,
     timeout: float,
 ) -> None:
     out, err = Console(), Console(stderr=True)
-    with bar("gatecheck") as tick:
+    with progress_bar("gatecheck") as tick:
         from gatecheck.auditing.audit_installed import audit_installed
-        from gatecheck.report.audit_table import matrix, verdict_line
+        from gatecheck.report.audit_table import outcome_matrix, verdict_line
 
         def report_done(number: int, total: int, result: Any) -> None:
             tick(number, total, result.implementation)
@@ -228,18 +244,18 @@ def _audit_all(
                 err.print(verdict_line(result), soft_wrap=True)
 
         results = audit_installed(
-            timeout, folder, done=report_done, profile=profile, only=only, seed=seed
+            timeout, cases_dir, done=report_done, profile=profile, only=only, seed=seed
         )
-    out.print(matrix(results))
+    out.print(outcome_matrix(results))
     for result in results:
         if not result.ok:
             _print_audit(
                 out, result, f"gatecheck audit {result.implementation} --cell {result.cell}"
             )
-    _write(
+    _write_files(
         results,
         {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]},
         files,
         "gatecheck audit",
     )
-    sys.exit(HOLDS if all(r.ok for r in results) else FINDINGS)
+    sys.exit(ALL_HOLD if all(r.ok for r in results) else FINDINGS)

@@ -35,15 +35,15 @@ from gatecheck.errors import (
     TargetError,
     UsageError,
     WorkerLostError,
-    hear,
-    in_brief,
+    route_warnings,
+    shorten,
 )
 
-HOLDS, FINDINGS, WRONG_CALL, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
+ALL_HOLD, FINDINGS, USAGE_ERROR, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
-Tick = Callable[[int, int, str], None]
+ProgressCallback = Callable[[int, int, str], None]
 
 
 class Command(click.Command):
@@ -66,23 +66,23 @@ class Command(click.Command):
         return remaining
 
 
-class _Commands(click.Group):
+class _CommandGroup(click.Group):
     """Group of commands that report an error in one line."""
 
     command_class = Command
     group_class = type
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
-        with _errors_told(None):
+        with _report_errors(None):
             return super().make_context(*arguments, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _errors_told(ctx):
+        with _report_errors(ctx):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _errors_told(context: click.Context | None) -> Iterator[None]:
+def _report_errors(context: click.Context | None) -> Iterator[None]:
     """Turn our errors into one line and an exit status.
 
     Any other exception is a bug in gatecheck and keeps its traceback.
@@ -92,32 +92,32 @@ def _errors_told(context: click.Context | None) -> Iterator[None]:
     except (TargetError, MissingExtraError, WorkerLostError) as error:
         message, status = str(error), CANNOT_RUN
     except GatecheckError as error:
-        message, status = str(error), WRONG_CALL
+        message, status = str(error), USAGE_ERROR
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
         where = error.ctx or context
         help_ = f"; see {where.command_path} --help" if where else ""
-        message, status = error.format_message().rstrip(".") + help_, WRONG_CALL
+        message, status = error.format_message().rstrip(".") + help_, USAGE_ERROR
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in DISK_ERRNOS:
             raise
-        _say_no_more()
+        _discard_stdout()
         message, status = (
             f"{error.filename or 'the output'} cannot be written: {error.strerror}",
-            WRONG_CALL,
+            USAGE_ERROR,
         )
     except MemoryError:
-        message, status = "there is not enough memory for these sizes", WRONG_CALL
+        message, status = "there is not enough memory for these sizes", USAGE_ERROR
     except KeyboardInterrupt:
         message, status = "interrupted; nothing more was written", INTERRUPTED
     else:
         return
-    click.echo(f"gatecheck: {in_brief(' '.join(message.split()))}", err=True)
+    click.echo(f"gatecheck: {shorten(' '.join(message.split()))}", err=True)
     raise click.exceptions.Exit(status)
 
 
-class Seconds(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
+class SecondsType(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
     """Time limit in seconds."""
 
     name = "seconds"
@@ -137,26 +137,26 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # a generic from clic
         return number
 
 
-def _say_no_more() -> None:
+def _discard_stdout() -> None:
     """Discard buffered output, which Python would fail to flush again at exit."""
     if sys.stdout is sys.__stdout__ and sys.stdout is not None:
         with open(os.devnull, "wb") as nothing:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
-class Output(click.ParamType):  # type: ignore[type-arg]  # as above
+class OutputFile(click.ParamType):  # type: ignore[type-arg]  # as above
     """Output file, checked to be writable before the work starts.
 
     Parameters
     ----------
-    endings
+    extensions
         Allowed file name extensions; none given allows any.
     """
 
     name = "file"
 
-    def __init__(self, *endings: str) -> None:
-        self.endings = endings
+    def __init__(self, *extensions: str) -> None:
+        self.extensions = extensions
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path.
@@ -169,14 +169,14 @@ class Output(click.ParamType):  # type: ignore[type-arg]  # as above
             If its extension is not allowed.
         """
         path = Path(value)
-        if self.endings and path.suffix.lower() not in self.endings:
-            raise UsageError(f"{path} should end in {', '.join(self.endings)}")
+        if self.extensions and path.suffix.lower() not in self.extensions:
+            raise UsageError(f"{path} should end in {', '.join(self.extensions)}")
         check_writable(path)
         return path
 
 
 @click.group(
-    cls=_Commands,
+    cls=_CommandGroup,
     epilog="""\b
 Examples:
   gatecheck audit                       the built-in cells and installed frameworks
@@ -192,11 +192,11 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             # a console that cannot show ± still shows the verdict
             stream.reconfigure(errors="replace")
-    hear(lambda message: click.echo(f"gatecheck: {message}", err=True))
+    route_warnings(lambda message: click.echo(f"gatecheck: {message}", err=True))
 
 
 @contextmanager
-def bar(label: str) -> Iterator[Tick]:
+def progress_bar(label: str) -> Iterator[ProgressCallback]:
     """Show a transient progress bar on standard error."""
     columns = [
         SpinnerColumn(),
@@ -217,8 +217,8 @@ def bar(label: str) -> Iterator[Tick]:
         yield tick
 
 
-def again(context: click.Context, *more: str) -> str:
-    """Return the running command line, with the words `more` added if absent."""
+def command_line(context: click.Context, *extra_words: str) -> str:
+    """Return the running command line, with the words `extra_words` added if absent."""
     words = context.command_path.split()
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -228,7 +228,7 @@ def again(context: click.Context, *more: str) -> str:
         for each in value if isinstance(value, tuple) else (value,):
             words += [] if isinstance(parameter, click.Argument) else [parameter.opts[0]]
             words += [] if getattr(parameter, "is_flag", False) else [str(each)]
-    return shlex.join([*words, *(word for word in more if word not in words)])
+    return shlex.join([*words, *(word for word in extra_words if word not in words)])
 
 
 def as_json(data: Any) -> str:

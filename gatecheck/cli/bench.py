@@ -13,11 +13,11 @@ from rich.console import Console
 
 from gatecheck._util.atomic_write import check_folder, make_folder, write_text
 from gatecheck.bench.sections import KERNELS, SECTIONS
-from gatecheck.cli.base import INTERRUPTED, Output, Seconds, bar, main, write_json
+from gatecheck.cli.base import INTERRUPTED, OutputFile, SecondsType, main, progress_bar, write_json
 from gatecheck.errors import GatecheckError, MissingExtraError, UsageError
-from gatecheck.report.figures import FIGURES
+from gatecheck.report.figures import FIGURE_EXTENSIONS
 
-WIDTH = 140
+TABLE_WIDTH = 140
 """Width in columns of the table in ``speed.txt``."""
 
 
@@ -94,17 +94,19 @@ Examples:
 @click.option(
     "--limit",
     metavar="S",
-    type=Seconds(),
+    type=SecondsType(),
     default=1800,
     show_default=True,
     help="Approximate time limit in seconds for the kernels.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the results as JSON.")
+@click.option(
+    "--json", "json_path", metavar="F", type=OutputFile(), help="Write the results as JSON."
+)
 @click.option(
     "--figure",
     "figure",
     metavar="F",
-    type=Output(*FIGURES),
+    type=OutputFile(*FIGURE_EXTENSIONS),
     help="Plot the results, as PNG, SVG or PDF.",
 )
 @click.option(
@@ -143,19 +145,19 @@ def bench(
     against its matrix products and PyTorch's autograd. Each reports which of its bars are not met.
     """
     from gatecheck.bench.points import parse_sizes
-    from gatecheck.bench.run import Bench, Plan, run
+    from gatecheck.bench.run import BenchResult, Plan, run
     from gatecheck.report.bench.table import bench_table
 
     if report:
         check_folder(report)
     overrides = {k: v for k, v in (("dtypes", dtypes), ("works", works)) if v}
-    result = Bench(
+    result = BenchResult(
         Plan(
             target,
             cells,
             convention,
             tuple(filter(None, (word.strip() for word in against.split(",")))),
-            _numbers(threads),
+            _parse_threads(threads),
             tuple(map(parse_sizes, sizes)),
             sections=sections or (SECTIONS if report and target is None else (KERNELS,)),
             quick=quick,
@@ -165,12 +167,12 @@ def bench(
     )
     out, failed = Console(), None
     try:
-        with bar("bench") as tick:
+        with progress_bar("bench") as tick:
             run(result, tick)
     except KeyboardInterrupt:
         result.interrupted = True
     except GatecheckError as error:
-        if not result.measured:
+        if not result.has_results:
             raise
         failed = error
     data = result.to_json()
@@ -178,21 +180,21 @@ def bench(
     if json_path:
         write_json(json_path, data)
     if figure:
-        _draw(data, figure, out)
+        _save_figure(data, figure, out)
     if report:
         make_folder(report)
         text = io.StringIO()
-        Console(file=text, width=WIDTH).print(bench_table(data))
+        Console(file=text, width=TABLE_WIDTH).print(bench_table(data))
         write_text(Path(report, "speed.txt"), text.getvalue())
         write_json(Path(report, "speed.json"), data)
-        _draw(data, Path(report, "speed.png"), out)
+        _save_figure(data, Path(report, "speed.png"), out)
     if failed is not None:
         raise failed
     if result.interrupted:
         sys.exit(INTERRUPTED)
 
 
-def _draw(data: Mapping[str, Any], path: Path, out: Console) -> None:
+def _save_figure(data: Mapping[str, Any], path: Path, out: Console) -> None:
     from gatecheck.report.bench.figure import save_bench_figure
 
     try:
@@ -201,7 +203,7 @@ def _draw(data: Mapping[str, Any], path: Path, out: Console) -> None:
         out.print(f"no figure: {error}", style="yellow", markup=False, highlight=False)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _parse_threads(text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError as error:

@@ -7,7 +7,7 @@ import sys
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import FINDINGS, HOLDS, main
+from gatecheck.cli.base import ALL_HOLD, FINDINGS, main
 
 
 @main.command(
@@ -35,12 +35,14 @@ def conventions(target: str | None, cell: str | None, name: str | None, seed: in
     second one, p peepholes, R a projection; [U; W] is one matrix on [h, x].
     """
     from gatecheck.conventions import CONVENTIONS, as_convention
-    from gatecheck.report.conventions_table import table
+    from gatecheck.report.conventions_table import conventions_table
 
     if target is None:
         if cell:
             raise click.UsageError("--cell needs a TARGET")
-        Console().print(table([as_convention(name)] if name else [*CONVENTIONS.values()]))
+        Console().print(
+            conventions_table([as_convention(name)] if name else [*CONVENTIONS.values()])
+        )
         return
     if name:
         raise click.UsageError("--name lists a convention; it does not apply to a TARGET")
@@ -49,4 +51,4 @@ def conventions(target: str | None, cell: str | None, name: str | None, seed: in
 
     inference = infer(load(target, cell=cell).target, cell=cell, seed=seed)
     Console().print(inference.sentence, markup=False, highlight=False)
-    sys.exit(HOLDS if len(inference.found) == 1 else FINDINGS)
+    sys.exit(ALL_HOLD if len(inference.matches) == 1 else FINDINGS)

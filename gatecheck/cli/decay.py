@@ -11,15 +11,15 @@ import click
 from rich.console import Console
 
 from gatecheck._util.atomic_write import check_folder, make_folder, write_text
-from gatecheck.cli.base import INTERRUPTED, again, bar, main
+from gatecheck.cli.base import INTERRUPTED, command_line, main, progress_bar
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
 
 if TYPE_CHECKING:
-    from gatecheck.decay.jobs.checkpoints import Store
+    from gatecheck.decay.jobs.checkpoints import PartStore
     from gatecheck.decay.result import DecayResult
     from gatecheck.decay.spec import Spec
 
-PARTS = "parts"
+PARTS_DIR = "parts"
 """Subfolder of DIR for the finished parts of an unfinished study."""
 
 
@@ -148,24 +148,24 @@ def decay(
     (JSON). SPEC.toml or the options specify what to measure; without either, the usual cells and
     initializations are measured.
     """
-    from gatecheck.decay.jobs.checkpoints import Store
+    from gatecheck.decay.jobs.checkpoints import PartStore
     from gatecheck.decay.spec_keys import commented_spec
     from gatecheck.decay.study import run
     from gatecheck.decay.study.advice import compare
-    from gatecheck.report.decay.table import decay_table, noted
+    from gatecheck.report.decay.table import decay_table, network_notes
 
     if init_spec:
         click.echo(commented_spec(), nl=False)
         return
     if dask is not None and workers > 1:
         raise UsageError("--workers is for this machine and --dask for a cluster: give one of them")
-    study_spec = _spec(
+    study_spec = _read_spec(
         spec, {name: value for name, value in options.items() if value not in (None, ())}
     )
     make_folder(out)
     check_folder(out)
-    store = Store(out / PARTS)
-    with _kept(context, store), bar("decay") as tick:
+    store = PartStore(out / PARTS_DIR)
+    with _report_interruption(context, store), progress_bar("decay") as tick:
         result = run.decay(
             study_spec,
             tick,
@@ -173,13 +173,13 @@ def decay(
             store=store,
             resume=resume,
             dask=dask,
-            say=lambda message: click.echo(f"gatecheck: {message}", err=True),
+            notify=lambda message: click.echo(f"gatecheck: {message}", err=True),
         )
     console = Console(emoji=False)  # chrono:100: is not an emoji
     console.print(decay_table(result))
     for reason in result.skipped:
         console.print(f"skipped {reason}", style="dim", highlight=False)
-    for name, note in noted(result):
+    for name, note in network_notes(result):
         console.print(f"{name}: {note}", style="dim", markup=False, highlight=False)
     for sentence in compare(result):
         console.print(sentence, highlight=False)
@@ -187,13 +187,13 @@ def decay(
     write_text(written[0], result.to_json() + "\n")
     store.clear()
     try:
-        written += _report(result, out)
+        written += _write_report(result, out)
     except MissingExtraError as error:
         console.print(f"no report: {error}", style="yellow", markup=False, highlight=False)
     console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
 
 
-def _spec(path: Path | None, options: dict[str, Any]) -> Spec:
+def _read_spec(path: Path | None, options: dict[str, Any]) -> Spec:
     from gatecheck.decay.spec import DEFAULT_NETWORKS, as_spec, read_spec
 
     if path is not None:
@@ -220,32 +220,34 @@ def _spec(path: Path | None, options: dict[str, Any]) -> Spec:
     return as_spec(content, "options")
 
 
-def _report(result: DecayResult, out: Path) -> list[Path]:
-    from gatecheck.report.decay.figures import pictures, save_pictures
+def _write_report(result: DecayResult, out: Path) -> list[Path]:
+    from gatecheck.report.decay.figures import draw_figures, save_figures
     from gatecheck.report.decay.page import decay_html, decay_markdown
 
-    with bar("report") as tick:
-        drawn = pictures(result, tick)
+    with progress_bar("report") as tick:
+        drawn = draw_figures(result, tick)
     for name, text in (
         ("decay.html", decay_html(result, drawn)),
         ("decay.md", decay_markdown(result, drawn)),
     ):
         write_text(out / name, text + "\n")
-    return [out / "decay.html", out / "decay.md", *save_pictures(drawn, out)]
+    return [out / "decay.html", out / "decay.md", *save_figures(drawn, out)]
 
 
 @contextmanager
-def _kept(context: click.Context, store: Store) -> Iterator[None]:
+def _report_interruption(context: click.Context, store: PartStore) -> Iterator[None]:
     """Report what was saved at an interruption, and the command that continues."""
     try:
         yield
     except KeyboardInterrupt:
         status = (
-            f"{store.status}; to continue: {again(context, '--resume')}"
+            f"{store.status}; to continue: {command_line(context, '--resume')}"
             if store.keys
             else "nothing was started"
         )
         click.echo(f"gatecheck: interrupted; {status}", err=True)
         context.exit(INTERRUPTED)
     except WorkerLostError as error:
-        raise WorkerLostError(f"{error}; to continue: {again(context, '--resume')}") from error
+        raise WorkerLostError(
+            f"{error}; to continue: {command_line(context, '--resume')}"
+        ) from error

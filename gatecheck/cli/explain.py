@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import bar, main
+from gatecheck.cli.base import main, progress_bar
 
 
 @main.command(
@@ -25,23 +25,23 @@ def explain(name: str) -> None:
     For a fault: its effect, its cells, where it was seen, and the properties that catch it. For a
     convention: the layout of its arrays, and the source of it.
     """
-    from gatecheck.auditing.lookup import meaning
-    from gatecheck.checking.registry import Claim
+    from gatecheck.auditing.lookup import lookup
+    from gatecheck.checking.registry import Property
     from gatecheck.conventions import Convention
-    from gatecheck.mutation.kill_matrix import catches, matrix
-    from gatecheck.report.claims_table import catches_list, explanation
+    from gatecheck.mutation.kill_matrix import run_matrix, try_on_all_faults
+    from gatecheck.report.claims_table import catches_list, property_in_full
     from gatecheck.report.conventions_table import convention_in_full
     from gatecheck.report.faults_table import fault_in_full
 
-    out, entry = Console(), meaning(name)
+    out, entry = Console(), lookup(name)
     if isinstance(entry, Convention):
         out.print(convention_in_full(entry))
-    elif isinstance(entry, Claim):
-        out.print(explanation(entry))
-        with bar("injecting faults") as tick:
-            results = catches(entry, progress=tick)
+    elif isinstance(entry, Property):
+        out.print(property_in_full(entry))
+        with progress_bar("injecting faults") as tick:
+            results = try_on_all_faults(entry, progress=tick)
         out.print(catches_list(results))
     else:
-        with bar("trying properties") as tick:
-            killings = matrix([entry[0].label], progress=tick)
+        with progress_bar("trying properties") as tick:
+            killings = run_matrix([entry[0].label], progress=tick)
         out.print(fault_in_full(entry, killings[0]), crop=False)

@@ -9,17 +9,17 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import FINDINGS, HOLDS, Output, bar, main, write_json
-from gatecheck.report.figures import FIGURES
+from gatecheck.cli.base import ALL_HOLD, FINDINGS, OutputFile, main, progress_bar, write_json
+from gatecheck.report.figures import FIGURE_EXTENSIONS
 
 
 @main.command(short_help="List every property.")
 def properties() -> None:
     """List every property with its preconditions and its statement."""
-    from gatecheck.auditing.audit import claims
-    from gatecheck.report.claims_table import claims_list
+    from gatecheck.auditing.audit import select_properties
+    from gatecheck.report.claims_table import properties_list
 
-    Console().print(claims_list(claims()))
+    Console().print(properties_list(select_properties()))
 
 
 @main.command(
@@ -66,10 +66,13 @@ Examples:
     help="With --first: number of seeds, from --seed on; prints a line for each.",
 )
 @click.option(
-    "--json", "json_path", metavar="F", type=Output(), help="Write the kill matrix as JSON."
+    "--json", "json_path", metavar="F", type=OutputFile(), help="Write the kill matrix as JSON."
 )
 @click.option(
-    "--figure", metavar="F", type=Output(*FIGURES), help="Plot the kill matrix, as PNG, SVG or PDF."
+    "--figure",
+    metavar="F",
+    type=OutputFile(*FIGURE_EXTENSIONS),
+    help="Plot the kill matrix, as PNG, SVG or PDF.",
 )
 @click.option(
     "--case",
@@ -99,13 +102,13 @@ def faults(
     if seeds > 1 and (figure or not first):
         raise click.UsageError("--seeds is for --first, and draws no figure")
     if case_path:
-        _untold(case_path)
+        _print_undetected(case_path)
         return
-    with bar("faults") as tick:
+    with progress_bar("faults") as tick:
         from gatecheck.mutation import kill_matrix
 
         labels, seed_range = (
-            kill_matrix.chosen_labels(cell, name, with_mutants=mutants),
+            kill_matrix.select_labels(cell, name, with_mutants=mutants),
             range(seed, seed + seeds),
         )
         options: dict[str, Any] = {
@@ -113,36 +116,36 @@ def faults(
             "first_only": first,
             "without_reference": without_reference,
         }
-        kill_matrices = kill_matrix.matrices(labels, seeds=seed_range, **options, progress=tick)
+        kill_matrices = kill_matrix.run_matrices(labels, seeds=seed_range, **options, progress=tick)
     summary = f"profile {profile}, seed {seed}"
     Console().print(
-        report.shown(
+        report.faults_report(
             kill_matrices,
             seed_range,
             summary,
-            alone=name is not None,
-            whole=not (first or without_reference),
+            is_single=name is not None,
+            is_complete=not (first or without_reference),
         )
     )
     if json_path:
         write_json(
             json_path,
-            kill_matrix.report(kill_matrices[0], profile, seed)
+            kill_matrix.kill_report(kill_matrices[0], profile, seed)
             if seeds == 1
             else kill_matrix.report_seeds(kill_matrices, profile, seed_range),
         )
     if figure:
         report.save_faults_figure(kill_matrices[0], figure)
-    sys.exit(FINDINGS if any(map(kill_matrix.survivors, kill_matrices)) else HOLDS)
+    sys.exit(FINDINGS if any(map(kill_matrix.survivors, kill_matrices)) else ALL_HOLD)
 
 
-def _untold(path: str) -> None:
+def _print_undetected(path: str) -> None:
     from gatecheck.cases import Case
-    from gatecheck.diagnosis.undetected import untold
-    from gatecheck.report.faults_table import untold_list
+    from gatecheck.diagnosis.undetected import undetected_faults
+    from gatecheck.report.faults_table import undetected_list
 
     case, _ = Case.load(path)
-    Console().print(untold_list(case, untold([case])))
+    Console().print(undetected_list(case, undetected_faults([case])))
 
 
 @main.command(
@@ -166,21 +169,25 @@ Examples:
     show_default=True,
     help="Packages whose checkers to try: torch, jax.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write all verdicts as JSON.")
+@click.option(
+    "--json", "json_path", metavar="F", type=OutputFile(), help="Write all verdicts as JSON."
+)
 def checkers(cells: tuple[str, ...], against: str, json_path: Path | None) -> None:
     """Try the gradient checkers of other packages on every backward fault.
 
     The checkers are used as published. A gradient checker compares a function with itself and so
     cannot catch forward faults; a sample of these is tried to show it.
     """
-    with bar("checkers") as tick:
+    with progress_bar("checkers") as tick:
         from gatecheck.mutation import checker_comparison
-        from gatecheck.mutation.gradient_checkers import of_packages
+        from gatecheck.mutation.gradient_checkers import checkers_of
         from gatecheck.report.checkers_table import checkers_table
 
-        names = of_packages(against.split(","))
-        comparison_data = checker_comparison.report(
-            checker_comparison.compare(checker_comparison.labels(cells), names, progress=tick),
+        names = checkers_of(against.split(","))
+        comparison_data = checker_comparison.comparison_report(
+            checker_comparison.compare(
+                checker_comparison.sample_labels(cells), names, progress=tick
+            ),
             names,
             cells,
         )
@@ -219,7 +226,9 @@ Example:
     show_default=True,
     help="Seed for case generation; the same seed repeats the figures.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write all figures as JSON.")
+@click.option(
+    "--json", "json_path", metavar="F", type=OutputFile(), help="Write all figures as JSON."
+)
 def calibrate(
     targets: tuple[str, ...], cases: int, tight: int, seed: int, json_path: Path | None
 ) -> None:
@@ -244,9 +253,11 @@ def calibrate(
                 f"{target} is a custom cell, for which there is no budget to check"
             )
         subjects.append(loaded)
-    with bar("calibrate") as tick:
-        data = calibration.report(subjects, cases, seed, tight=tight, progress=tick)
+    with progress_bar("calibrate") as tick:
+        data = calibration.calibration_report(
+            subjects, cases, seed, tightness_cases=tight, progress=tick
+        )
     Console().print(calibration_table(data))
     if json_path:
         write_json(json_path, data | {"versions": versions("torch")})
-    sys.exit(FINDINGS if any(row["alarms"] for row in data["calibration"]) else HOLDS)
+    sys.exit(FINDINGS if any(row["alarms"] for row in data["calibration"]) else ALL_HOLD)

@@ -12,12 +12,12 @@ import click
 from click.core import ParameterSource
 
 from gatecheck.cli.base import Command
-from gatecheck.errors import UsageError, in_brief
+from gatecheck.errors import UsageError, shorten
 
-FILE = "pyproject.toml"
-TABLE = "[tool.gatecheck]"
+PROJECT_FILE = "pyproject.toml"
+TOML_TABLE = "[tool.gatecheck]"
 
-KEYS: dict[str, tuple[type, ...]] = dict.fromkeys(
+SETTING_TYPES: dict[str, tuple[type, ...]] = dict.fromkeys(
     ("target", "cell", "convention", "device", "profile", "expect"), (str,)
 ) | {
     "seed": (int,),
@@ -26,10 +26,15 @@ KEYS: dict[str, tuple[type, ...]] = dict.fromkeys(
 }
 """Keys of the table and the types of their values."""
 
-_CALLED = {str: "a string", int: "a whole number", float: "a number", dict: "a table of reasons"}
+_TYPE_NAMES = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    dict: "a table of reasons",
+}
 
 
-def defaults() -> tuple[str, dict[str, Any]]:
+def find_settings() -> tuple[str, dict[str, Any]]:
     """Return the location of the project's audit settings, and the settings.
 
     They are in the nearest pyproject.toml with a ``[tool.gatecheck]`` table, from the working
@@ -39,43 +44,47 @@ def defaults() -> tuple[str, dict[str, Any]]:
     ------
     UsageError
         If a pyproject.toml on the way cannot be read, or the table holds keys other than
-        :data:`KEYS` or values of another type.
+        :data:`SETTING_TYPES` or values of another type.
     """
     try:
         cwd = Path.cwd()
     except OSError:  # the working directory was removed
         return "", {}
     for folder in (cwd, *cwd.parents):
-        path = folder / FILE
+        path = folder / PROJECT_FILE
         if not path.is_file():
             continue
-        tools = _read(path).get("tool", {})
+        tools = _read_toml(path).get("tool", {})
         if not isinstance(tools, dict):
             raise UsageError(f"{path}: [tool] should be a table")
         table = tools.get("gatecheck")
         if table is not None:
-            location = f"{path}: {TABLE}"
+            location = f"{path}: {TOML_TABLE}"
             try:
-                return location, _checked(table, location, path.parent)
+                return location, _validate_settings(table, location, path.parent)
             except UsageError as error:
-                raise UsageError(in_brief(f"{location} {error}")) from None
+                raise UsageError(shorten(f"{location} {error}")) from None
     return "", {}
 
 
-def _checked(table: Any, where: str, folder: Path) -> dict[str, Any]:
+def _validate_settings(table: Any, location: str, folder: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UsageError("should be a table")
-    if unknown := [key for key in table if key not in KEYS]:
-        raise UsageError(f"has no {' and no '.join(unknown)}; it may have {', '.join(KEYS)}")
+    if unknown := [key for key in table if key not in SETTING_TYPES]:
+        raise UsageError(
+            f"has no {' and no '.join(unknown)}; it may have {', '.join(SETTING_TYPES)}"
+        )
     for key, value in table.items():
-        if not isinstance(value, KEYS[key]) or isinstance(value, bool):
-            raise UsageError(f"{key} is {value!r}, but should be {_CALLED[KEYS[key][-1]]}")
+        if not isinstance(value, SETTING_TYPES[key]) or isinstance(value, bool):
+            raise UsageError(
+                f"{key} is {value!r}, but should be {_TYPE_NAMES[SETTING_TYPES[key][-1]]}"
+            )
     settings = dict(table)
     if "expected_failures" in settings:
         if "expect" in settings:
             raise UsageError("has expect, a file, and expected_failures; it may have one of them")
         settings["expect"] = {
-            "of": f"{where} expected_failures",
+            "of": f"{location} expected_failures",
             "reasons": settings.pop("expected_failures"),
         }
     elif "expect" in settings:
@@ -86,7 +95,7 @@ def _checked(table: Any, where: str, folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -94,10 +103,10 @@ def _read(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise UsageError(f"{path} is nested too deeply") from error
     except ValueError as error:  # invalid TOML or encoding
-        raise UsageError(in_brief(f"{path} is not TOML: {error}")) from error
+        raise UsageError(shorten(f"{path} is not TOML: {error}")) from error
 
 
-class Expected(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
+class ExpectedFailures(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
     """Expected failures, as a mapping from property names to reasons.
 
     They come from a TOML file of ``property = "reason"``, or from a pyproject.toml.
@@ -112,18 +121,18 @@ class Expected(click.ParamType):  # type: ignore[type-arg]  # a generic from cli
         source, reasons = (
             (value["of"], value["reasons"])
             if isinstance(value, Mapping)
-            else (str(value), _read(Path(value)))
+            else (str(value), _read_toml(Path(value)))
         )
         # imports much, which a call without expectations is spared
-        from gatecheck.auditing.audit import with_reasons
+        from gatecheck.auditing.audit import validate_reasons
 
         try:
-            return with_reasons(reasons)
+            return validate_reasons(reasons)
         except UsageError as error:
-            raise UsageError(in_brief(f"{source}: {error}")) from error
+            raise UsageError(shorten(f"{source}: {error}")) from error
 
 
-class Configured(Command):
+class ProjectCommand(Command):
     """Command whose option defaults come from the project's settings."""
 
     def make_context(
@@ -138,11 +147,11 @@ class Configured(Command):
         Raises
         ------
         UsageError
-            If :func:`defaults` fails, unless the call is for help.
+            If :func:`find_settings` fails, unless the call is for help.
         """
         location, settings, settings_error = "", dict[str, Any](), None
         try:
-            location, settings = defaults()
+            location, settings = find_settings()
         except UsageError as error:
             settings_error = error
         try:
@@ -157,14 +166,14 @@ class Configured(Command):
                 or error.ctx.get_parameter_source(option) is not ParameterSource.DEFAULT_MAP
             ):
                 raise
-            raise UsageError(in_brief(f"{location} {option}: {error.message}")) from error
+            raise UsageError(shorten(f"{location} {option}: {error.message}")) from error
         if settings_error is not None:
             raise settings_error
         return context
 
 
-def about_the_target(
-    ctx: click.Context, target: str | None, given: Mapping[str, Any]
+def target_options(
+    ctx: click.Context, target: str | None, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the options about a target, without settings for another target.
 
@@ -175,5 +184,5 @@ def about_the_target(
     from_settings = ParameterSource.DEFAULT_MAP
     return {
         name: value if applies or ctx.get_parameter_source(name) is not from_settings else None
-        for name, value in given.items()
+        for name, value in options.items()
     }

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import FINDINGS, HOLDS, Output, bar, main, write_json
+from gatecheck.cli.base import ALL_HOLD, FINDINGS, OutputFile, main, progress_bar, write_json
 
-STRIDE = 4099
+DEFAULT_STRIDE = 4099
 """Default step through the float32 numbers.
 
 It takes a second, and is a prime so that all last bits occur.
@@ -37,11 +37,13 @@ Exit status: 0 nothing is refuted and every range is proven, 1 otherwise, 2 usag
     "--stride",
     metavar="N",
     type=click.IntRange(min=2),
-    default=STRIDE,
+    default=DEFAULT_STRIDE,
     show_default=True,
     help="Otherwise try one float32 in N.",
 )
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the proofs as JSON.")
+@click.option(
+    "--json", "json_path", metavar="F", type=OutputFile(), help="Write the proofs as JSON."
+)
 def prove(cells: tuple[str, ...], every_float32: bool, stride: int, json_path: Path | None) -> None:
     """Prove properties of each CELL's equations by interval evaluation.
 
@@ -53,23 +55,23 @@ def prove(cells: tuple[str, ...], every_float32: bool, stride: int, json_path: P
 
     Needs python-flint, the extra `certified`.
     """
-    with bar("prove") as tick:
+    with progress_bar("prove") as tick:
         from gatecheck.cells import CELLS, as_cell
         from gatecheck.kernels.activations import sigmoid, tanh
-        from gatecheck.proofs.activations import activation_proofs
-        from gatecheck.proofs.ranges import proofs
+        from gatecheck.proofs.activations import prove_activations
+        from gatecheck.proofs.ranges import prove_cell
         from gatecheck.report.proofs_table import proofs_list
 
         results = []
         cell_list = list(dict.fromkeys(as_cell(c) for c in cells or CELLS))
         for k, cell in enumerate(cell_list):
             tick(k, len(cell_list), cell.name)
-            results += proofs(cell)
+            results += prove_cell(cell)
         activations, step = {"sigmoid": sigmoid, "tanh": tanh}, 1 if every_float32 else stride
-        results += activation_proofs(
-            activations, of="our activations", ulps=2, stride=step, progress=tick
+        results += prove_activations(
+            activations, owner="our activations", ulps=2, stride=step, progress=tick
         )
     Console().print(proofs_list(results, details=True))
     if json_path:
         write_json(json_path, {"schema": SCHEMA, "proofs": [p.to_json() for p in results]})
-    sys.exit(HOLDS if all(p.outcome in ("proved", "sampled") for p in results) else FINDINGS)
+    sys.exit(ALL_HOLD if all(p.outcome in ("proved", "sampled") for p in results) else FINDINGS)

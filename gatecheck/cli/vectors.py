@@ -9,9 +9,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gatecheck.cli.base import FINDINGS, HOLDS, Output, bar, main, write_json
+from gatecheck.cli.base import ALL_HOLD, FINDINGS, OutputFile, main, progress_bar, write_json
 
-FOLDER = click.Path(path_type=Path)
+FOLDER_TYPE = click.Path(path_type=Path)
 
 
 @main.group(
@@ -37,7 +37,7 @@ Examples:
   gatecheck vectors export my-vectors --cell lstm --convention pytorch
   gatecheck vectors export my-vectors --cells gru,gru-before --dtype float64 --cases 20""",
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.argument("folder", metavar="DIR", type=FOLDER_TYPE)
 @click.option(
     "--cell",
     "--cells",
@@ -98,7 +98,7 @@ def export(
     With python-flint (the extra `certified`) every expected number is the float64 nearest to the
     exact one, proven by ball arithmetic; without it, it is the reference's.
     """
-    with bar("vectors") as tick:
+    with progress_bar("vectors") as tick:
         from gatecheck.report.vectors_readme import readme
         from gatecheck.report.vectors_table import export_table
         from gatecheck.vectors import export as vector_export
@@ -130,15 +130,17 @@ Examples:
 Exit status: 0 all answers hold, 1 findings or inconclusive, 2 usage error,
 3 there are no answers.""",
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--json", "json_path", metavar="F", type=Output(), help="Write the results as JSON.")
+@click.argument("folder", metavar="DIR", type=FOLDER_TYPE)
+@click.option(
+    "--json", "json_path", metavar="F", type=OutputFile(), help="Write the results as JSON."
+)
 def check(folder: Path, json_path: Path | None) -> None:
     """Judge DIR/answers, quantity by quantity, against recomputed results.
 
     Nothing in DIR is trusted: checksums are compared, expected results are recomputed from the
     cases, and no file is unpickled.
     """
-    with bar("vectors") as tick:
+    with progress_bar("vectors") as tick:
         from gatecheck.report.vectors_table import answers_line, answers_table
         from gatecheck.vectors.check import check as checked
 
@@ -148,4 +150,4 @@ def check(folder: Path, json_path: Path | None) -> None:
     out.print(answers_line(result), soft_wrap=True)
     if json_path:
         write_json(json_path, result.to_json())
-    sys.exit(HOLDS if result.ok else FINDINGS)
+    sys.exit(ALL_HOLD if result.ok else FINDINGS)

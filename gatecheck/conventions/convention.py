@@ -9,10 +9,19 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gatecheck._util.arguments import FLAG, MAPPING, TEXT, naming, require
+from gatecheck._util.arguments import FLAG, MAPPING, TEXT, error_context, require_kinds
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params, as_cell
-from gatecheck.conventions.layout import VECTORS, Held, Layout, Place, check, extent, held, places
+from gatecheck.conventions.layout import (
+    VECTOR_PARTS,
+    Layout,
+    LayoutArray,
+    Place,
+    block_places,
+    check_layout,
+    layout_arrays,
+    part_shapes,
+)
 from gatecheck.errors import ConventionError
 
 AXES = ("TBD", "BTD", "TDB", "DTB", "BDT", "DBT")
@@ -74,7 +83,7 @@ class Convention:
             ("rows", "interleaved", "stacked", "columns"),
             ("name", "vectors", "reverse", "axes", "state_axes", "states", "source"),
         )
-        require(
+        require_kinds(
             vars(self), layouts=MAPPING, **dict.fromkeys(flags, FLAG), **dict.fromkeys(texts, TEXT)
         )
         if self.axes not in AXES:
@@ -99,8 +108,8 @@ class Convention:
                 f"but should have {wanted}"
             )
         for kind, layout in self.layouts.items():
-            with naming("layouts"):
-                check(self.name, layout, as_cell(kind))
+            with error_context("layouts"):
+                check_layout(self.name, layout, as_cell(kind))
 
     def shapes(self, cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """Return the names and shapes of a cell's parameters in this convention.
@@ -112,7 +121,7 @@ class Convention:
         """
         return dict(self._plan(cell, D, H).shapes)
 
-    def spell(self, cell: Cell, params: Params) -> dict[str, Array]:
+    def from_canonical(self, cell: Cell, params: Params) -> dict[str, Array]:
         """Convert canonical parameters to this convention, as new arrays.
 
         A bias that the convention stores as a sum of two is halved, which is exact.
@@ -122,15 +131,15 @@ class Convention:
         ConventionError
             If it cannot express the cell, or has no array for a parameter that is not zero.
         """
-        for name in self.absent(cell):
+        for name in self.unsupported_params(cell):
             if np.any(params[name]):
                 raise ConventionError(
                     f"the convention {self.name} has no {name}, "
                     "so it cannot express one that is not zero"
                 )
-        return self._scatter(cell, params, halved=True)
+        return self._scatter(cell, params, halve_biases=True)
 
-    def read(self, cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    def to_canonical(self, cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Convert parameters of this convention to canonical ones, as new arrays.
 
         The inverse of :meth:`spell`.
@@ -140,35 +149,37 @@ class Convention:
         ConventionError
             If an array is missing, unknown or of a wrong shape; the message names it.
         """
-        return self._gather(cell, arrays, halved=False)
+        return self._gather(cell, arrays, halve_biases=False)
 
     def pull_back(self, cell: Cell, gradients: Mapping[str, Array]) -> dict[str, Array]:
         """Convert gradients of this convention's parameters to canonical ones.
 
         This is the transpose of :meth:`spell`. Parameters that are absent here get none.
         """
-        canonical = self._gather(cell, gradients, halved=True)
-        return {name: a for name, a in canonical.items() if name not in self.absent(cell)}
+        canonical = self._gather(cell, gradients, halve_biases=True)
+        return {
+            name: a for name, a in canonical.items() if name not in self.unsupported_params(cell)
+        }
 
     def gradients(self, cell: Cell, canonical: Params) -> dict[str, Array]:
         """Convert canonical gradients to those that the framework returns.
 
         This is the transpose of :meth:`read`.
         """
-        return self._scatter(cell, canonical, halved=False)
+        return self._scatter(cell, canonical, halve_biases=False)
 
-    def absent(self, cell: Cell) -> list[str]:
+    def unsupported_params(self, cell: Cell) -> list[str]:
         """Return those of b and c_n that the convention lacks, so that they are zero."""
-        return list(self._plan(cell, 1, 1).absent)
+        return list(self._plan(cell, 1, 1).unsupported_params)
 
     def expresses(self, cell: Cell) -> bool:
         """Return whether the convention has an array for every parameter of a cell."""
         try:
-            return not self.absent(cell)
+            return not self.unsupported_params(cell)
         except ConventionError:
             return False
 
-    def without(self, *parts: str) -> Convention:
+    def drop_parts(self, *parts: str) -> Convention:
         """Return the convention without the arrays that hold nothing but these parts.
 
         Cells without biases need this.
@@ -193,17 +204,21 @@ class Convention:
         That input is the first, and always one. The convention is returned unchanged if it has a
         bias, or if the cell has several layers: the upper ones have no such input.
         """
-        if cell.layers > 1 or not {f"b{tag}" for tag in cell.tags} <= set(self.absent(cell)):
+        if cell.layers > 1 or not {f"b{tag}" for tag in cell.param_suffixes} <= set(
+            self.unsupported_params(cell)
+        ):
             return self
         layout = self.layout(cell)
         # The first input, since code that truncates an array loses the last ones, and the gradient
         # of this one is not checked.
-        arrays = {name: _OF_X.sub(r"b\1; W\1", content) for name, content in layout.arrays.items()}
-        return replace(self, layouts={_kind(cell): replace(layout, arrays=arrays)})
+        arrays = {
+            name: _X_WEIGHTS.sub(r"b\1; W\1", content) for name, content in layout.arrays.items()
+        }
+        return replace(self, layouts={_layout_key(cell): replace(layout, arrays=arrays)})
 
     # ---- the map
 
-    def _scatter(self, cell: Cell, params: Params, *, halved: bool) -> dict[str, Array]:
+    def _scatter(self, cell: Cell, params: Params, *, halve_biases: bool) -> dict[str, Array]:
         H = params["b"].shape[0] // len(cell.gates)
         D, dtype = params["W"].shape[0], params["W"].dtype
         plan = self._plan(cell, D, H)
@@ -211,14 +226,16 @@ class Convention:
             return {name: np.array(params[name], order="C") for name in plan.shapes}
         out = {name: np.zeros(shape, dtype) for name, shape in plan.shapes.items()}
         for array, direction, blocks in plan.arrays:
-            matrix = self._matrix(array, out[array.name], direction)
+            matrix = self._canonical_view(array, out[array.name], direction)
             for block in blocks:
-                matrix[block.here] = params[block.name][block.there] * (
-                    block.sign * (0.5 if halved and block.shared else 1.0)
+                matrix[block.stored_index] = params[block.name][block.canonical_index] * (
+                    block.sign * (0.5 if halve_biases and block.is_summed else 1.0)
                 )
         return out
 
-    def _gather(self, cell: Cell, arrays: Mapping[str, Array], *, halved: bool) -> dict[str, Array]:
+    def _gather(
+        self, cell: Cell, arrays: Mapping[str, Array], *, halve_biases: bool
+    ) -> dict[str, Array]:
         D, H = self.sizes(cell, arrays)
         dtype, plan = next(iter(arrays.values())).dtype, self._plan(cell, D, H)
         if plan.canonical:
@@ -226,12 +243,12 @@ class Convention:
         out = {name: np.zeros(shape, dtype) for name, shape in cell.param_shapes(D, H).items()}
         filled: set[tuple[str, str]] = set()
         for array, direction, blocks in plan.arrays:
-            matrix = self._matrix(array, np.asarray(arrays[array.name]), direction)
+            matrix = self._canonical_view(array, np.asarray(arrays[array.name]), direction)
             for block in blocks:
-                value = matrix[block.here] * (
-                    block.sign * (0.5 if halved and block.shared else 1.0)
+                value = matrix[block.stored_index] * (
+                    block.sign * (0.5 if halve_biases and block.is_summed else 1.0)
                 )
-                destination = np.atleast_2d(out[block.name])[:, block.there[-1]]
+                destination = np.atleast_2d(out[block.name])[:, block.canonical_index[-1]]
                 # Assigned first, not added: 0 + -0 is 0.
                 destination[...] = (
                     destination + value if (block.name, block.gate) in filled else value
@@ -242,18 +259,18 @@ class Convention:
     def _plan(self, cell: Cell, D: int, H: int) -> _Plan:
         key = (cell, D, H)
         if key not in self._plans:
-            self._plans[key] = self._made(cell, D, H)
+            self._plans[key] = self._build_plan(cell, D, H)
         return self._plans[key]
 
-    def _made(self, cell: Cell, D: int, H: int) -> _Plan:
+    def _build_plan(self, cell: Cell, D: int, H: int) -> _Plan:
         layout, P = self.layout(cell), cell.width(H)
         shapes: dict[str, tuple[int, ...]] = {}
-        arrays: list[tuple[Held, int, list[_Block]]] = []
-        for k, tag in enumerate(cell.tags):
+        arrays: list[tuple[LayoutArray, int, list[_Block]]] = []
+        for k, tag in enumerate(cell.param_suffixes):
             layer, direction = divmod(k, cell.directions)
             fields = {"layer": layer, "reverse": self.reverse if direction else "", "tag": tag}
             sizes = (cell.directions * P if layer else D, H, P)
-            specs = list(held(layout, cell.one, fields))
+            specs = list(layout_arrays(layout, cell.layer_cell, fields))
             biases = {
                 (part, gate) for array in specs for part, gates in array.parts for gate in gates
             }
@@ -271,12 +288,12 @@ class Convention:
                         f"the convention {self.name} has no names for more than one layer "
                         "in one direction"
                     )
-                shapes[array.name] = ((cell.directions,) if self.stacked else ()) + self._stored(
-                    array, *sizes
-                )
+                shapes[array.name] = (
+                    (cell.directions,) if self.stacked else ()
+                ) + self._stored_shape(array, *sizes)
                 blocks = [
-                    _block(cell, layout, place, tag, H, summed)
-                    for place in places(array, *sizes, interleaved=self.interleaved)
+                    _make_block(cell, layout, place, tag, H, summed)
+                    for place in block_places(array, *sizes, interleaved=self.interleaved)
                 ]
                 arrays.append((array, direction, blocks))
         placed = {block.name for _, _, blocks in arrays for block in blocks}
@@ -300,9 +317,9 @@ class Convention:
         ConventionError
             If it cannot express the cell.
         """
-        kind = _kind(cell)
+        kind = _layout_key(cell)
         if kind in self.layouts:
-            check(self.name, self.layouts[kind], cell)
+            check_layout(self.name, self.layouts[kind], cell)
             return self.layouts[kind]
         if cell.reset and {"gru", "gru-before"} & set(self.layouts):
             raise ConventionError(
@@ -313,21 +330,21 @@ class Convention:
 
     # ---- one array
 
-    def _stored(self, array: Held, D: int, H: int, P: int) -> tuple[int, ...]:
-        sizes = extent(array, D, H, P)
+    def _stored_shape(self, array: LayoutArray, D: int, H: int, P: int) -> tuple[int, ...]:
+        sizes = part_shapes(array, D, H, P)
         rows, columns = (list(v) for v in zip(*sizes, strict=True))
-        shape = (rows[0], sum(columns)) if array.beside else (sum(rows), max(columns))
+        shape = (rows[0], sum(columns)) if array.side_by_side else (sum(rows), max(columns))
         if array.is_vector:
             n = shape[1]
             return {"flat": (n,), "column": (n, 1), "row": (1, n)}[self.vectors]
-        return shape[::-1] if self.rows != array.turned else shape
+        return shape[::-1] if self.rows != array.transposed else shape
 
-    def _matrix(self, array: Held, stored: Array, direction: int) -> Array:
+    def _canonical_view(self, array: LayoutArray, stored: Array, direction: int) -> Array:
         """View an array as a matrix, inputs by gates; a vector is one row."""
         a = stored[direction] if self.stacked else stored
         if array.is_vector:
             return a.T if self.vectors == "column" else a.reshape(1, -1)
-        return a.T if self.rows != array.turned else a
+        return a.T if self.rows != array.transposed else a
 
     # ---- sizes
 
@@ -337,20 +354,20 @@ class Convention:
 
     def state_shape(self, cell: Cell, state: str, B: int, H: int) -> tuple[int, ...]:
         """Return the shape of h or c in this convention."""
-        return self.spell_state(cell, np.empty(cell.state_shape(state, B, H))).shape
+        return self.state_from_canonical(cell, np.empty(cell.state_shape(state, B, H))).shape
 
-    def spell_state(self, cell: Cell, state: Array) -> Array:
+    def state_from_canonical(self, cell: Cell, state: Array) -> Array:
         """Convert a state ``(B, H)`` or ``(N, B, H)`` to this convention, as a copy."""
         if self.state_axes:
-            state = state.reshape(len(cell.tags), *state.shape[-2:])
+            state = state.reshape(len(cell.param_suffixes), *state.shape[-2:])
             state = state.swapaxes(0, 1) if self.state_axes == "BNH" else state
         return np.array(state.swapaxes(-1, -2) if self.columns else state, order="C")
 
-    def read_state(self, cell: Cell, state: Array) -> Array:
+    def state_to_canonical(self, cell: Cell, state: Array) -> Array:
         """Convert a state to the canonical axes; the inverse of :meth:`spell_state`."""
         if self.state_axes:
             state = state.swapaxes(0, 1) if self.state_axes == "BNH" else state
-            state = state if len(cell.tags) > 1 else state[0]
+            state = state if len(cell.param_suffixes) > 1 else state[0]
         return np.array(state.swapaxes(-1, -2) if self.columns else state, order="C")
 
     def sizes(self, cell: Cell, arrays: Mapping[str, Array]) -> tuple[int, int]:
@@ -378,11 +395,11 @@ class Convention:
                     f"{array.name} has shape {stored.shape}, "
                     f"but should be a matrix{' per direction' * self.stacked}"
                 )
-            matrices[part] = array, stored.shape[-2:][:: -1 if self.rows != array.turned else 1]
+            matrices[part] = array, stored.shape[-2:][:: -1 if self.rows != array.transposed else 1]
         array, (_, columns) = matrices["U"]
         H = max(columns // len(dict(array.parts)["U"]), 1)
         array, (rows, _) = matrices["W"]
-        D = max(rows - sum(n for n, _ in extent(array, 0, H, cell.width(H))), 0)
+        D = max(rows - sum(n for n, _ in part_shapes(array, 0, H, cell.width(H))), 0)
         for name, shape in self.shapes(cell, D, H).items():
             if np.shape(arrays[name]) != shape:
                 raise ConventionError(
@@ -392,10 +409,10 @@ class Convention:
         return D, H
 
 
-_OF_X = re.compile("W('?)")
+_X_WEIGHTS = re.compile("W('?)")
 
 
-def _kind(cell: Cell) -> str:
+def _layout_key(cell: Cell) -> str:
     """Return the key of a cell in a convention's layouts."""
     return "gru-before" if cell.reset == "before" else cell.kind
 
@@ -405,24 +422,24 @@ class _Block(NamedTuple):
 
     Attributes
     ----------
-    here
+    stored_index
         Its index in the convention's matrix.
     sign
         -1 if its gate is negated, else 1.
     name, gate
         The canonical parameter and its gate.
-    there
+    canonical_index
         Its index in that parameter.
     shared
         True if it is one of two biases that are added.
     """
 
-    here: tuple[slice, slice]
+    stored_index: tuple[slice, slice]
     sign: int
     name: str
     gate: str
-    there: tuple[Any, ...]
-    shared: bool
+    canonical_index: tuple[Any, ...]
+    is_summed: bool
 
 
 class _Plan(NamedTuple):
@@ -441,23 +458,25 @@ class _Plan(NamedTuple):
     """
 
     shapes: dict[str, tuple[int, ...]]
-    arrays: list[tuple[Held, int, list[_Block]]]
-    absent: list[str]
+    arrays: list[tuple[LayoutArray, int, list[_Block]]]
+    unsupported_params: list[str]
     canonical: bool
 
 
-def _is_canonical(array: Held, blocks: list[_Block]) -> bool:
+def _is_canonical(array: LayoutArray, blocks: list[_Block]) -> bool:
     """Return whether an array of the canonical shape is a canonical parameter."""
-    return not array.turned and all(
+    return not array.transposed and all(
         block.name == array.name
         and block.sign == 1
-        and not block.shared
-        and (not block.gate or block.here[1] == block.there[-1])
+        and not block.is_summed
+        and (not block.gate or block.stored_index[1] == block.canonical_index[-1])
         for block in blocks
     )
 
 
-def _block(cell: Cell, layout: Layout, place: Place, tag: str, H: int, added: set[str]) -> _Block:
+def _make_block(
+    cell: Cell, layout: Layout, place: Place, tag: str, H: int, summed_gates: set[str]
+) -> _Block:
     part, gate = place.part, place.gate
     order: tuple[str, ...]
     if part == "c_n" or (part == "c" and gate == "n" and cell.reset == "after"):
@@ -470,7 +489,7 @@ def _block(cell: Cell, layout: Layout, place: Place, tag: str, H: int, added: se
     columns = (
         slice(order.index(gate) * H, (order.index(gate) + 1) * H) if gate in order else slice(None)
     )
-    there = (columns,) if name in VECTORS else (slice(None), columns)
+    there = (columns,) if name in VECTOR_PARTS else (slice(None), columns)
     sign = -1 if gate in [*layout.negated] else 1
     return _Block(
         (place.rows, place.columns),
@@ -478,5 +497,5 @@ def _block(cell: Cell, layout: Layout, place: Place, tag: str, H: int, added: se
         f"{name}{tag}",
         gate,
         there,
-        part in ("b", "c") and gate in added,
+        part in ("b", "c") and gate in summed_gates,
     )

@@ -248,7 +248,7 @@ FLAX_NNX = Convention(
     "reset, OptimizedLSTMCell",
 )
 
-FLAX_NNX_APART = Convention(
+FLAX_NNX_UNFUSED = Convention(
     name="flax-nnx-apart",
     layouts={
         "lstm": Layout(
@@ -316,7 +316,7 @@ DYNET = Convention(
 )
 
 PADDLE = replace(
-    PYTORCH.without("R"),  # the layer has no name for it
+    PYTORCH.drop_parts("R"),  # the layer has no name for it
     name="paddle",
     axes="BTD",
     source="run: PaddlePaddle 3.3.1 (reports/conventions/paddle_check.py); "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gatecheck._util.arguments import MAPPING, checked, naming, shown
+from gatecheck._util.arguments import MAPPING, describe_argument, error_context, validate_args
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import entries
@@ -28,13 +28,13 @@ def as_convention(convention: str | Convention | None) -> Convention:
         return convention
     if not isinstance(convention, str) or convention not in CONVENTIONS:
         raise UsageError(
-            f"there is no convention {shown(convention)}; "
+            f"there is no convention {describe_argument(convention)}; "
             f"the conventions are {', '.join(CONVENTIONS)}"
         )
     return CONVENTIONS[convention]
 
 
-@checked(params=MAPPING)
+@validate_args(params=MAPPING)
 def convert(
     params: Mapping[str, Array],
     source: str | Convention,
@@ -71,8 +71,8 @@ def convert(
     {'W': (3, 6), 'U': (2, 6), 'b': (6,), 'c_n': (2,)}
     """
     cell = as_cell(cell)
-    with naming("source"):
+    with error_context("source"):
         origin = as_convention(source)
-    with naming("target"):
+    with error_context("target"):
         destination = as_convention(target)
-    return destination.spell(cell, origin.read(cell, params))
+    return destination.from_canonical(cell, origin.to_canonical(cell, params))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gatecheck._util.arguments import MAPPING, TEXT, Kind, require
+from gatecheck._util.arguments import MAPPING, TEXT, ArgumentKind, require_kinds
 from gatecheck.cells import Cell, as_cell
 from gatecheck.errors import ConventionError
 
@@ -21,12 +21,12 @@ PARTS = {
     "R": "the projection",
 }
 
-VECTORS = ("b", "c", "c_n", "p")
+VECTOR_PARTS = ("b", "c", "c_n", "p")
 
 
-_TEXTS = Kind(
+_TEXTS = ArgumentKind(
     "a mapping from names to texts",
-    lambda value: MAPPING.fits(value) and all(isinstance(text, str) for text in value.values()),
+    lambda value: MAPPING.accepts(value) and all(isinstance(text, str) for text in value.values()),
 )
 
 
@@ -59,10 +59,10 @@ class Layout:
     gate_names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require(vars(self), order=TEXT, arrays=_TEXTS, negated=TEXT, gate_names=_TEXTS)
+        require_kinds(vars(self), order=TEXT, arrays=_TEXTS, negated=TEXT, gate_names=_TEXTS)
 
 
-class Held(NamedTuple):
+class LayoutArray(NamedTuple):
     """An array of a convention, for one layer in one direction.
 
     Attributes
@@ -71,22 +71,22 @@ class Held(NamedTuple):
         Its name.
     parts
         Each part, with its gates in order.
-    beside
+    side_by_side
         True if the parts are joined along the gates' axis, not along the rows.
-    turned
+    transposed
         True if it is transposed, unlike the convention's other arrays.
     """
 
     name: str
     parts: tuple[tuple[str, tuple[str, ...]], ...]
-    beside: bool
-    turned: bool
+    side_by_side: bool
+    transposed: bool
 
     @property
     def is_vector(self) -> bool:
         """True if it is a vector: no matrix, and no parts in separate rows."""
-        return all(part in VECTORS for part, _ in self.parts) and (
-            self.beside or len(self.parts) == 1
+        return all(part in VECTOR_PARTS for part, _ in self.parts) and (
+            self.side_by_side or len(self.parts) == 1
         )
 
 
@@ -107,14 +107,16 @@ class Place(NamedTuple):
     columns: slice
 
 
-def held(layout: Layout, cell: Cell, where: Mapping[str, object]) -> Iterator[Held]:
+def layout_arrays(
+    layout: Layout, cell: Cell, name_fields: Mapping[str, object]
+) -> Iterator[LayoutArray]:
     """Yield the arrays of a cell of one layer and direction in a layout.
 
     Parameters
     ----------
     layout, cell
         The layout of this kind of cell, and the cell.
-    where
+    name_fields
         Values of ``{layer}``, ``{reverse}`` and ``{tag}``.
     """
     absent = {"c_n": cell.reset != "after", "p": not cell.peepholes, "R": not cell.projection}
@@ -130,14 +132,18 @@ def held(layout: Layout, cell: Cell, where: Mapping[str, object]) -> Iterator[He
         gates_of = {"p": tuple(k for k in gates if k in cell.sigmoid_gates), "c_n": (), "R": ()}
         parts = [(part, gates_of.get(part, gates)) for part in present]
         if "{gate}" not in template:
-            yield Held(template.format(**where), tuple(parts), side_by_side, transposed)
+            yield LayoutArray(
+                template.format(**name_fields), tuple(parts), side_by_side, transposed
+            )
             continue
         for k in parts[0][1]:
-            name = template.format(**where, gate=layout.gate_names.get(k, k))
-            yield Held(name, tuple((part, (k,)) for part in present), side_by_side, transposed)
+            name = template.format(**name_fields, gate=layout.gate_names.get(k, k))
+            yield LayoutArray(
+                name, tuple((part, (k,)) for part in present), side_by_side, transposed
+            )
 
 
-def extent(array: Held, D: int, H: int, P: int) -> list[tuple[int, int]]:
+def part_shapes(array: LayoutArray, D: int, H: int, P: int) -> list[tuple[int, int]]:
     """Return the rows and columns of each part, for D inputs, H units and P outputs."""
     rows = {"W": D, "U": P, "R": H}
     return [
@@ -146,10 +152,12 @@ def extent(array: Held, D: int, H: int, P: int) -> list[tuple[int, int]]:
     ]
 
 
-def places(array: Held, D: int, H: int, P: int, interleaved: bool) -> Iterator[Place]:
+def block_places(array: LayoutArray, D: int, H: int, P: int, interleaved: bool) -> Iterator[Place]:
     """Yield the position of each block in the matrix ``(rows, columns)`` of an array."""
     row = column = 0
-    for (part, gates), (rows, columns) in zip(array.parts, extent(array, D, H, P), strict=True):
+    for (part, gates), (rows, columns) in zip(
+        array.parts, part_shapes(array, D, H, P), strict=True
+    ):
         row_slice, end = slice(row, row + rows), column + columns
         if not gates:
             yield Place(part, "", row_slice, slice(column, end))
@@ -160,10 +168,10 @@ def places(array: Held, D: int, H: int, P: int, interleaved: bool) -> Iterator[P
                 else slice(column + k * H, column + (k + 1) * H)
             )
             yield Place(part, gate, row_slice, column_slice)
-        row, column = (row, column + columns) if array.beside else (row + rows, column)
+        row, column = (row, column + columns) if array.side_by_side else (row + rows, column)
 
 
-def check(name: str, layout: Layout, cell: Cell) -> None:
+def check_layout(name: str, layout: Layout, cell: Cell) -> None:
     """Check that a layout makes sense for a cell.
 
     Raises
@@ -202,7 +210,7 @@ def check(name: str, layout: Layout, cell: Cell) -> None:
                 "or by '|' (side by side), and all with ' (transposed) or none"
             )
     try:
-        arrays = list(held(layout, cell, {"layer": 0, "reverse": "", "tag": ""}))
+        arrays = list(layout_arrays(layout, cell, {"layer": 0, "reverse": "", "tag": ""}))
     except (LookupError, ValueError, AttributeError) as error:
         wanted = "{gate}, {layer}, {reverse} and {tag}"
         raise ConventionError(

@@ -12,7 +12,7 @@ from gatecheck.errors import TargetError
 
 Shapes = Callable[[int, int], Mapping[str, tuple[int, ...]]]
 
-AT = ((3, 5), (4, 5), (3, 6))
+PROBE_SIZES = ((3, 5), (4, 5), (3, 6))
 """Sizes D, H at which shapes are evaluated.
 
 Three of them determine each axis as a multiple of D, of H, and of one.
@@ -48,7 +48,7 @@ class Structure(NamedTuple):
     form: str
 
 
-def axes(shapes: Shapes, label: str) -> dict[str, tuple[Axis, ...]]:
+def parse_axes(shapes: Shapes, label: str) -> dict[str, tuple[Axis, ...]]:
     """Return each array's axes, from the shapes that a target gives for sizes.
 
     Raises
@@ -59,7 +59,7 @@ def axes(shapes: Shapes, label: str) -> dict[str, tuple[Axis, ...]]:
     try:
         at = [
             {str(k): tuple(int(n) for n in v) for k, v in shapes(D, H).items()}
-            for D, H in (*AT, (5, 8))
+            for D, H in (*PROBE_SIZES, (5, 8))
         ]
     except (Exception, SystemExit) as error:
         raise TargetError(f"{label}.shapes raised {type(error).__name__}: {error}") from error
@@ -77,7 +77,7 @@ def axes(shapes: Shapes, label: str) -> dict[str, tuple[Axis, ...]]:
         multiples = []
         for k, n in enumerate(lengths):
             d, h = wider[name][k] - n, taller[name][k] - n
-            axis = Axis(d, h, n - d * AT[0][0] - h * AT[0][1])
+            axis = Axis(d, h, n - d * PROBE_SIZES[0][0] - h * PROBE_SIZES[0][1])
             if check[name][k] != axis.D * 5 + axis.H * 8 + axis.one or min(axis) < 0:
                 raise TargetError(
                     f"{label}.shapes: the axes of {name} are not multiples of D and H"
@@ -87,7 +87,7 @@ def axes(shapes: Shapes, label: str) -> dict[str, tuple[Axis, ...]]:
     return array_axes
 
 
-def structures(arrays: Mapping[str, tuple[Axis, ...]], cell: Cell) -> Iterator[Structure]:
+def possible_structures(arrays: Mapping[str, tuple[Axis, ...]], cell: Cell) -> Iterator[Structure]:
     """Yield the ways in which arrays may hold a cell's weights, likely ones first."""
     one = Axis(0, 0, 1)
     stacked = all(len(a) > 1 and a[0] == one for a in arrays.values()) and any(
@@ -112,7 +112,7 @@ def structures(arrays: Mapping[str, tuple[Axis, ...]], cell: Cell) -> Iterator[S
         del matrices[name]
     G = len(cell.gates)
     for rows in (False, True):
-        options = [_contents(a[::-1] if rows else a, G) for a in matrices.values()]
+        options = [_matrix_contents(a[::-1] if rows else a, G) for a in matrices.values()]
         for chosen in itertools.product(*options):
             if all(
                 sum(n for parts, n in chosen if part in parts.split("; ")) == G for part in "WU"
@@ -125,9 +125,9 @@ def structures(arrays: Mapping[str, tuple[Axis, ...]], cell: Cell) -> Iterator[S
                 )
 
 
-def _contents(a: tuple[Axis, ...], G: int) -> list[tuple[str, int]]:
+def _matrix_contents(axes: tuple[Axis, ...], G: int) -> list[tuple[str, int]]:
     """Return possible contents of a matrix, each with its number of gates."""
-    inputs, gates = a if len(a) == 2 else (Axis(0, 0, 0), a[0])
+    inputs, gates = axes if len(axes) == 2 else (Axis(0, 0, 0), axes[0])
     if gates.D or gates.one or not 1 <= gates.H <= G or inputs.D > 1 or inputs.H > 1:
         return []
     parts = ["W"] * inputs.D + ["U"] * inputs.H
@@ -178,7 +178,7 @@ def vector_contents(multiple: int, rows: int, cell: Cell) -> list[str]:
     ]
 
 
-def whole(contents: Iterable[str], cell: Cell) -> bool:
+def is_complete(contents: Iterable[str], cell: Cell) -> bool:
     """Return whether arrays hold each gate's weights, bias and peephole once.
 
     A second bias may be that of all gates or of the candidate.

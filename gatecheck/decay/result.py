@@ -160,7 +160,7 @@ class Integrity:
 
 
 @dataclass(frozen=True)
-class Row:
+class NetworkRow:
     """Measurements of one network.
 
     Attributes
@@ -319,7 +319,7 @@ class DecayResult:
     """
 
     spec: dict[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[NetworkRow, ...]
     training: tuple[Training, ...]
     skipped: tuple[str, ...]
     versions: dict[str, str]

@@ -14,10 +14,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gatecheck._util.arguments import shown
+from gatecheck._util.arguments import describe_argument
 from gatecheck.decay.spec_keys import KEYS, Key
-from gatecheck.errors import UsageError, in_brief
-from gatecheck.targets.loading import placed
+from gatecheck.errors import UsageError, shorten
+from gatecheck.targets.loading import resolve_in_folder
 
 DEFAULT_NETWORKS = (
     ("rnn", "uniform"),
@@ -141,7 +141,7 @@ def parse_spec(text: str, name: str = "the spec", folder: Path = Path()) -> Spec
     except RecursionError as error:
         raise UsageError(f"{name} is nested too deeply") from error
     except ValueError as error:  # a number of too many digits is one, too
-        raise UsageError(in_brief(f"{name} is not TOML: {error}")) from error
+        raise UsageError(shorten(f"{name} is not TOML: {error}")) from error
     return as_spec(content, name, folder, text)
 
 
@@ -164,7 +164,7 @@ def as_spec(
     UsageError
         See :func:`read_spec`.
     """
-    reader = _Reader(text, name, folder)
+    reader = _SpecReader(text, name, folder)
     top = reader.table("", content, ())
     shared: dict[str, Any] = {
         k: top.pop(k) for k in ("hidden", "inputs", "input_std", "data") if k in top
@@ -175,11 +175,11 @@ def as_spec(
         networks += reader.networks(shared | reader.table("network", entry, at), entry, at)
     if "network" not in content:
         networks += reader.networks(shared, {}, ())
-    measure = reader.table("measure", reader.single(content, "measure"), ("measure",))
+    measure = reader.table("measure", reader.section(content, "measure"), ("measure",))
     training = [
         TrainingSpec(**choice)
         for k, entry in enumerate(reader.entries(content, "training"))
-        for choice in _choices(
+        for choice in _combinations(
             reader.training(reader.table("training", entry, ("training", k)), ("training", k))
         )
     ]
@@ -191,7 +191,7 @@ def as_spec(
     )
 
 
-class _Reader:
+class _SpecReader:
     """Reader of one spec, with errors that point into its text."""
 
     def __init__(self, text: str, name: str, folder: Path) -> None:
@@ -199,16 +199,16 @@ class _Reader:
         self.name = name
         self.folder = folder
 
-    def wrong(self, at: tuple[str | int, ...], problem: str) -> UsageError:
+    def error(self, at: tuple[str | int, ...], problem: str) -> UsageError:
         dotted = "".join(
             f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in at
         ).lstrip(".")
-        line = self.line(at)
+        line = self.line_number(at)
         return UsageError(
-            in_brief(f"{self.name}{f', line {line}' if line else ''}: {dotted} {problem}")
+            shorten(f"{self.name}{f', line {line}' if line else ''}: {dotted} {problem}")
         )
 
-    def line(self, at: tuple[str | int, ...]) -> int | None:
+    def line_number(self, at: tuple[str | int, ...]) -> int | None:
         """Return the line on which the value at a path ends.
 
         tomllib keeps no positions: it is the first line up to which the text parses and has it.
@@ -226,21 +226,21 @@ class _Reader:
     def entries(self, content: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
         value = content.get(key, [])
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-            raise self.wrong((key,), f"should be tables, each under [[{key}]]")
+            raise self.error((key,), f"should be tables, each under [[{key}]]")
         return value
 
-    def single(self, content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    def section(self, content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         value = content.get(key, {})
         if not isinstance(value, dict):
-            raise self.wrong((key,), f"should be a table, under [{key}]")
+            raise self.error((key,), f"should be a table, under [{key}]")
         return value
 
     def table(
-        self, which: str, content: Mapping[str, Any], at: tuple[str | int, ...]
+        self, table_name: str, content: Mapping[str, Any], at: tuple[str | int, ...]
     ) -> dict[str, Any]:
         """Return the checked values of a table; a list where a key may have several."""
-        keys = KEYS[which]
-        sections = set(KEYS) if which == "" else set()
+        keys = KEYS[table_name]
+        sections = set(KEYS) if table_name == "" else set()
         values = {}
         for name, value in content.items():
             if name in sections:
@@ -248,68 +248,70 @@ class _Reader:
             if name not in keys:
                 near = difflib.get_close_matches(name, [*keys, *sections], 1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
-                raise self.wrong((*at, name), f"is not a key{hint}; known are {', '.join(keys)}")
+                raise self.error((*at, name), f"is not a key{hint}; known are {', '.join(keys)}")
             values[name] = self.value(keys[name], value, (*at, name))
         return values
 
     def value(self, key: Key, value: Any, at: tuple[str | int, ...]) -> Any:
-        if key.many and isinstance(value, list):
+        if key.allows_list and isinstance(value, list):
             if not value:
-                raise self.wrong(at, "is an empty list, so there is nothing to measure")
-            return tuple(self.value(key._replace(many=False), entry, at) for entry in value)
+                raise self.error(at, "is an empty list, so there is nothing to measure")
+            return tuple(self.value(key._replace(allows_list=False), entry, at) for entry in value)
         number = key.kind is float and type(value) is int
         if type(value) is not key.kind and not number:
-            several = ", or a list of such" if key.many else ""
-            raise self.wrong(at, f"is {value!r}, but should be {_KINDS[key.kind]}{several}")
+            several = ", or a list of such" if key.allows_list else ""
+            raise self.error(at, f"is {value!r}, but should be {_TYPE_NAMES[key.kind]}{several}")
         if key.kind in (int, float) and not key.least <= value <= key.most:
             wanted = (
                 f"at least {key.least:g}" if not value >= key.least else f"at most {key.most:g}"
             )
-            raise self.wrong(at, f"is {shown(value)}, but should be {wanted}")
-        if key.among is not None and value not in key.among:
-            raise self.wrong(at, f"is {value!r}, but should be one of {', '.join(key.among)}")
+            raise self.error(at, f"is {describe_argument(value)}, but should be {wanted}")
+        if key.choices is not None and value not in key.choices:
+            raise self.error(at, f"is {value!r}, but should be one of {', '.join(key.choices)}")
         try:
             if key.check is not None:
                 key.check(value)
         except UsageError as error:
-            raise self.wrong(at, f"cannot be {value!r}: {error}") from error
-        return str(self.folder / value) if key.path else value
+            raise self.error(at, f"cannot be {value!r}: {error}") from error
+        return str(self.folder / value) if key.is_path else value
 
     def networks(
-        self, given: dict[str, Any], entry: Mapping[str, Any], at: tuple[str | int, ...]
+        self, values: dict[str, Any], entry: Mapping[str, Any], at: tuple[str | int, ...]
     ) -> list[NetworkSpec]:
-        if given.get("target") is not None:
-            given["target"] = placed(given["target"], self.folder)
-        if given.get("weights") is not None:
+        if values.get("target") is not None:
+            values["target"] = resolve_in_folder(values["target"], self.folder)
+        if values.get("weights") is not None:
             for key in ("init", "hidden", "inputs"):
                 if key in entry:
-                    raise self.wrong((*at, key), "is given by the file of weights; leave it out")
-            rest = {k: v for k, v in given.items() if k not in ("hidden", "inputs")}
-            return [NetworkSpec(**choice) for choice in _choices(rest)]
-        if "layer" in entry or ("convention" in entry and given.get("target") is None):
+                    raise self.error((*at, key), "is given by the file of weights; leave it out")
+            rest = {k: v for k, v in values.items() if k not in ("hidden", "inputs")}
+            return [NetworkSpec(**choice) for choice in _combinations(rest)]
+        if "layer" in entry or ("convention" in entry and values.get("target") is None):
             key = "layer" if "layer" in entry else "convention"
-            raise self.wrong((*at, key), "is about a file of weights, and none is given")
-        if given.get("target") is not None:
-            return [NetworkSpec(**choice) for choice in _choices(given)]
-        if given.get("cell") is None and given.get("init") is None:
-            sizes = {k: v for k, v in given.items() if k not in ("cell", "init")}
-            return [network for choice in _choices(sizes) for network in default_networks(**choice)]
+            raise self.error((*at, key), "is about a file of weights, and none is given")
+        if values.get("target") is not None:
+            return [NetworkSpec(**choice) for choice in _combinations(values)]
+        if values.get("cell") is None and values.get("init") is None:
+            sizes = {k: v for k, v in values.items() if k not in ("cell", "init")}
+            return [
+                network for choice in _combinations(sizes) for network in default_networks(**choice)
+            ]
         for key in ("cell", "init"):
-            if given.get(key) is None:
-                raise self.wrong(at, f"has no {key}; it needs a cell and an init, or weights")
-        return [NetworkSpec(**choice) for choice in _choices(given)]
+            if values.get(key) is None:
+                raise self.error(at, f"has no {key}; it needs a cell and an init, or weights")
+        return [NetworkSpec(**choice) for choice in _combinations(values)]
 
-    def training(self, given: dict[str, Any], at: tuple[str | int, ...]) -> dict[str, Any]:
+    def training(self, values: dict[str, Any], at: tuple[str | int, ...]) -> dict[str, Any]:
         for key in ("cell", "task"):
-            if key not in given:
-                raise self.wrong(at, f"has no {key}")
-        return given
+            if key not in values:
+                raise self.error(at, f"has no {key}")
+        return values
 
 
-_KINDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 
 
-def _choices(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _combinations(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return every combination of the values that are lists."""
     lists = [value if isinstance(value, tuple) else (value,) for value in given.values()]
     return [dict(zip(given, values, strict=True)) for values in product(*lists)]

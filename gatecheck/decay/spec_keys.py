@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gatecheck.cells import as_cell, without_options
-from gatecheck.cells.initializers import initialiser
+from gatecheck.cells import as_cell, require_plain_cell
+from gatecheck.cells.initializers import initializer
 
 
 class Key(NamedTuple):
@@ -24,9 +24,9 @@ class Key(NamedTuple):
         Default value, or None.
     least, most
         Bounds of a number; beyond them no array can be made.
-    many
+    allows_list
         True if a list is allowed; it stands for all combinations with the other lists of the table.
-    among
+    choices
         Possible values, or None where they are too many to list.
     check
         Function that raises a UsageError for an impossible value.
@@ -37,18 +37,18 @@ class Key(NamedTuple):
     """
 
     kind: type
-    says: str
+    description: str
     default: Any = None
     least: float = 0
     most: float = 1e9
-    many: bool = False
-    among: tuple[str, ...] | None = None
+    allows_list: bool = False
+    choices: tuple[str, ...] | None = None
     check: Callable[[str], object] | None = None
-    path: bool = False
+    is_path: bool = False
     example: Any = None
 
 
-SIZE = 1e5
+MAX_SIZE = 1e5
 """Largest number of units, inputs or networks."""
 
 _CELLS = "rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm"
@@ -58,29 +58,29 @@ _INITIALISERS = (
 _CELL = Key(
     str,
     f"A cell, or several: {_CELLS}.",
-    many=True,
-    check=lambda name: without_options(as_cell(name), "decay measures"),
+    allows_list=True,
+    check=lambda name: require_plain_cell(as_cell(name), "decay measures"),
     example=["gru", "lstm"],
 )
 _INIT = Key(
     str,
     f"An initializer, or several: {_INITIALISERS}.",
-    many=True,
-    check=initialiser,
+    allows_list=True,
+    check=initializer,
     example=["uniform", "chrono:1000"],
 )
-_HIDDEN = Key(int, "Hidden size H, or several.", 128, 1, SIZE, many=True)
-_INPUTS = Key(int, "Input size D of random inputs.", 16, 1, SIZE, many=True)
+_HIDDEN = Key(int, "Hidden size H, or several.", 128, 1, MAX_SIZE, allows_list=True)
+_INPUTS = Key(int, "Input size D of random inputs.", 16, 1, MAX_SIZE, allows_list=True)
 _STD = Key(
     float,
     "Standard deviation of the random inputs, which are independent and normal.",
     1.0,
-    many=True,
+    allows_list=True,
 )
 _DATA = Key(
     str,
     "Your sequences instead of random inputs: .npy, .npz or .csv, (T, D) or (N, T, D).",
-    path=True,
+    is_path=True,
     example="x.npy",
 )
 
@@ -95,7 +95,7 @@ KEYS: dict[str, dict[str, Key]] = {
             "Number of networks for each row, each with its own inputs.",
             5,
             1,
-            SIZE,
+            MAX_SIZE,
         ),
         "steps": Key(
             int, "Length T of the sequences, which is the longest lag, in steps.", 4000, 2
@@ -121,7 +121,7 @@ KEYS: dict[str, dict[str, Key]] = {
             str,
             "Trained weights instead of an initializer: "
             ".npz, .safetensors, .pt, .onnx, .keras, .h5.",
-            path=True,
+            is_path=True,
             example="w.pt",
         ),
         "layer": Key(
@@ -163,21 +163,25 @@ KEYS: dict[str, dict[str, Key]] = {
     "training": {
         "cell": _CELL,
         "task": Key(
-            str, "Task to learn.", among=("copy", "adding", "agreement"), many=True, example="copy"
+            str,
+            "Task to learn.",
+            choices=("copy", "adding", "agreement"),
+            allows_list=True,
+            example="copy",
         ),
         "init": _INIT._replace(
-            says=f"{_INIT.says} The default is what learns best: chrono with gates, "
+            description=f"{_INIT.description} The default is what learns best: chrono with gates, "
             "glorot_orthogonal without."
         ),
-        "lag": Key(int, "Number of steps that the task reaches back.", 50, 1, many=True),
-        "hidden": Key(int, "Hidden size H.", 32, 1, SIZE, many=True),
+        "lag": Key(int, "Number of steps that the task reaches back.", 50, 1, allows_list=True),
+        "hidden": Key(int, "Hidden size H.", 32, 1, MAX_SIZE, allows_list=True),
         "updates": Key(
             int,
             "Most steps of the optimizer; training ends when the task is solved.",
             4000,
             1,
         ),
-        "seeds": Key(int, "Number of networks to train.", 3, 1, SIZE),
+        "seeds": Key(int, "Number of networks to train.", 3, 1, MAX_SIZE),
     },
 }
 
@@ -200,7 +204,7 @@ def commented_spec() -> str:
         if table:
             out.append(f"# [{table}]" if table == "measure" else f"# [[{table}]]")
         for name, key in keys.items():
-            out += ["", *_comment(key.says)] if not table else _comment(key.says)
+            out += ["", *_comment(key.description)] if not table else _comment(key.description)
             out.append(
                 f"# {name} = {json.dumps(key.default if key.default is not None else key.example)}"
             )

@@ -13,51 +13,56 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
 from gatecheck.diagnosis.forward_search import (
-    KEPT,
+    MAX_EXPLANATIONS_FOLLOWED,
     Search,
-    attempted,
-    chosen,
-    first_wrong,
-    paired,
+    first_mismatch,
+    matching_pairs,
     probes,
+    select_results,
+    try_or_none,
 )
-from gatecheck.diagnosis.hypotheses import Hypothesis, Trace, exact_gradients, pool
-from gatecheck.diagnosis.prefilter import Screen, distinct
+from gatecheck.diagnosis.hypotheses import (
+    ForwardTrace,
+    Hypothesis,
+    candidate_faults,
+    exact_gradients,
+)
+from gatecheck.diagnosis.prefilter import Screen, group_equal
 from gatecheck.faults.fault import Fault
 from gatecheck.reference import Results
 
 
-def backward(search: Search, explanations: Sequence[Hypothesis]) -> list[Hypothesis]:
+def explain_backward(search: Search, explanations: Sequence[Hypothesis]) -> list[Hypothesis]:
     """Return the smallest explanations of outputs and gradients.
 
     `explanations` are those of the outputs.
     """
     search.stage = "gradients that follow from the forward"
-    found = [h for e in explanations for h in _followed(search, e)]
+    found = [h for e in explanations for h in _with_implied_gradients(search, e)]
     depth = 2 - min((len(e.forward) for e in explanations), default=2)
     if found or depth == 0:
         return found
     search.stage = "single faults in the backward"
     tables = []
-    for e in explanations[:KEPT]:
-        at = first_wrong(search, e, True)
+    for e in explanations[:MAX_EXPLANATIONS_FOLLOWED]:
+        at = first_mismatch(search, e, True)
         if at is None:
             continue
-        table = attempted(_Table, search, e, at)
+        table = try_or_none(_SingleFaults, search, e, at)
         if table is None:
             continue  # the textbook's backward cannot be run on this forward
         tables.append(table)
-        fits = [replace(e, backward=(fault,)) for fault in table.alike()]
+        fits = [replace(e, backward=(fault,)) for fault in table.matching_faults()]
         found += [h for h in fits if search.residual(h) is not None]
     if found or depth == 1:
         return found
     search.stage = "pairs of faults in the backward"
     for table in tables[:2]:
-        found += table.pairs()
+        found += table.matching_pairs()
     return found
 
 
-def _followed(search: Search, explanation: Hypothesis) -> Iterator[Hypothesis]:
+def _with_implied_gradients(search: Search, explanation: Hypothesis) -> Iterator[Hypothesis]:
     """Yield the explanation with the gradients that the target returns.
 
     They are either of the two that follow from the forward: the textbook's or the exact ones.
@@ -66,88 +71,98 @@ def _followed(search: Search, explanation: Hypothesis) -> Iterator[Hypothesis]:
     if explanation.forward:
         hypotheses.append(replace(explanation, gradients="exact"))
     for h in hypotheses:
-        if _screened(search, h) and search.residual(h) is not None:
+        if _passes_screen(search, h) and search.residual(h) is not None:
             yield h
 
 
-def _screened(search: Search, h: Hypothesis) -> bool:
+def _passes_screen(search: Search, h: Hypothesis) -> bool:
     case, results = search.observed[0]
-    screen = Screen.of(search.cell, chosen(results, True), case.dtype.name)
+    screen = Screen.for_results(search.cell, select_results(results, True), case.dtype.name)
 
     def predicted_row() -> Array:
         gradients = (
-            exact_gradients(h, case) if h.gradients == "exact" else h.predicted(case.doubles())
+            exact_gradients(h, case) if h.gradients == "exact" else h.predict(case.as_float64())
         )
         return screen.vector(gradients or {})
 
     search.tick()
-    row = attempted(predicted_row)
-    return row is not None and bool(screen.close(row, screen.vector(chosen(results, True))).all())
+    row = try_or_none(predicted_row)
+    return row is not None and bool(
+        screen.close(row, screen.vector(select_results(results, True))).all()
+    )
 
 
-class _View:
+class _GradientView:
     """The gradients of a case, and those of faulty backwards on one forward."""
 
     def __init__(self, explanation: Hypothesis, case: Case, gradients: Results) -> None:
-        self.screen = Screen.of(case.cell, gradients, case.dtype.name)
+        self.screen = Screen.for_results(case.cell, gradients, case.dtype.name)
         self.target = self.screen.vector(gradients)
         with np.errstate(all="ignore"):
-            self.trace = Trace(explanation, case.doubles())
-            self.base = self.screen.vector(self.trace.backward())
+            self.trace = ForwardTrace(explanation, case.as_float64())
+            self.textbook_row = self.screen.vector(self.trace.backward())
 
     def row(self, *faults: Fault) -> Array | None:
         """Return the gradients with these faults, or None if they cannot be computed."""
-        return attempted(self._computed, *faults)
+        return try_or_none(self._computed, *faults)
 
     def _computed(self, *faults: Fault) -> Array:
         return self.screen.vector(self.trace.backward(*faults))
 
-    def fits(self, row: Array | None) -> bool:
+    def passes_screen(self, row: Array | None) -> bool:
         """Return whether a row passes the screen."""
         return row is not None and bool(self.screen.close(row, self.target).all())
 
 
-class _Table:
+class _SingleFaults:
     """Effects of single faults of the backward, on the forward of one explanation."""
 
     def __init__(self, search: Search, explanation: Hypothesis, at: int) -> None:
         self.search, self.explanation = search, explanation
         self.case, results = search.observed[at]
-        self.view = _View(explanation, self.case, chosen(results, True))
+        self.full_view = _GradientView(explanation, self.case, select_results(results, True))
         self.faults: list[Fault] = []
         rows = []
-        for fault in pool(search.cell).backward:
+        for fault in candidate_faults(search.cell).backward:
             search.tick()
-            if (row := self.view.row(fault)) is not None:
+            if (row := self.full_view.row(fault)) is not None:
                 self.faults.append(fault)
                 rows.append(row)
         self.rows = np.array(rows)
 
-    def _view_of(self, case: Case) -> _View:
-        return _View(self.explanation, case, chosen(self.search.ask(case), True))
+    def _view_of(self, case: Case) -> _GradientView:
+        return _GradientView(
+            self.explanation, case, select_results(self.search.run_target(case), True)
+        )
 
-    def alike(self) -> list[Fault]:
+    def matching_faults(self) -> list[Fault]:
         """Return the faults that pass the screen alone."""
         return [
-            fault for fault, row in zip(self.faults, self.rows, strict=True) if self.view.fits(row)
+            fault
+            for fault, row in zip(self.faults, self.rows, strict=True)
+            if self.full_view.passes_screen(row)
         ]
 
-    def pairs(self) -> list[Hypothesis]:
+    def matching_pairs(self) -> list[Hypothesis]:
         """Return the pairs of faults that explain the gradients.
 
         A sequence of one step, on which nothing is carried yet, distinguishes most of them.
         """
-        views, rows = [self.view], [self.rows]
+        views, rows = [self.full_view], [self.rows]
         one_step = probes(self.case)[""]
-        short = attempted(self._view_of, one_step)
+        short = try_or_none(self._view_of, one_step)
         if short is not None:  # else the target refuses one step
             short_rows = [short.row(fault) for fault in self.faults]
             views.insert(0, short)
-            rows.insert(0, np.array([short.base if row is None else row for row in short_rows]))
+            rows.insert(
+                0, np.array([short.textbook_row if row is None else row for row in short_rows])
+            )
         close = [v.screen.close for v in views]
-        observed = np.concatenate([c(v.target, v.base) for c, v in zip(close, views, strict=True)])
+        observed = np.concatenate(
+            [c(v.target, v.textbook_row) for c, v in zip(close, views, strict=True)]
+        )
         silent = np.concatenate(
-            [c(r, v.base) for c, v, r in zip(close, views, rows, strict=True)], axis=1
+            [c(r, v.textbook_row) for c, v, r in zip(close, views, rows, strict=True)], axis=1
         )
         alike = np.concatenate(
             [c(r, v.target) for c, v, r in zip(close, views, rows, strict=True)], axis=1
@@ -155,10 +170,10 @@ class _Table:
         masks = observed, silent, alike
 
         def matches(h: Hypothesis) -> bool:
-            return all(view.fits(view.row(*h.backward)) for view in views)
+            return all(view.passes_screen(view.row(*h.backward)) for view in views)
 
-        groups = distinct(np.concatenate(rows, axis=1))
-        return paired(
+        groups = group_equal(np.concatenate(rows, axis=1))
+        return matching_pairs(
             self.search,
             self.faults,
             groups,

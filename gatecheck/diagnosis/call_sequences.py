@@ -14,38 +14,38 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case, draw
 from gatecheck.cells import Sizes, as_cell
-from gatecheck.diagnosis.prefilter import CLOSE
+from gatecheck.diagnosis.prefilter import SCREENING_RTOL
 from gatecheck.errors import ContractError, GatecheckError, TargetError
 from gatecheck.faults.catalogue import faults
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.fault import Fault
-from gatecheck.faults.wrappers import memory
+from gatecheck.faults.wrappers import retained_state
 from gatecheck.implementation import Subject, subject
-from gatecheck.kernels.builtin import COMPUTED, Builtin
+from gatecheck.kernels.builtin import KERNEL_CELLS, Builtin
 from gatecheck.reference import Results
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CallOutcome:
     """Outcome of one call: its results or its failure, and the changed arguments."""
 
     results: Results | None
-    failed: str = ""
-    changed: tuple[str, ...] = ()
+    failure: str = ""
+    changed_arguments: tuple[str, ...] = ()
 
-    def like(self, other: Outcome, rtol: float) -> bool:
+    def matches(self, other: CallOutcome, rtol: float) -> bool:
         """Return whether two calls did the same."""
-        if self.failed != other.failed or self.changed != other.changed:
+        if self.failure != other.failure or self.changed_arguments != other.changed_arguments:
             return False
         if self.results is None or other.results is None:
             return self.results is other.results
         # A target returns no gradient of what its convention has no place for.
         return self.results.keys() <= other.results.keys() and all(
-            _close(v, other.results[k], rtol) for k, v in self.results.items()
+            _is_close(v, other.results[k], rtol) for k, v in self.results.items()
         )
 
 
-def _close(a: Array, b: Array, rtol: float) -> bool:
+def _is_close(a: Array, b: Array, rtol: float) -> bool:
     if not a.size:
         return True
     with np.errstate(all="ignore"):
@@ -53,7 +53,7 @@ def _close(a: Array, b: Array, rtol: float) -> bool:
         return bool(np.abs(a - b).max() <= rtol * max(np.abs(a).max(), np.abs(b).max(), 1e-2))
 
 
-def series(implementation: Subject, seed: int) -> list[tuple[str, Case]]:
+def probe_calls(implementation: Subject, seed: int) -> list[tuple[str, Case]]:
     """Return calls that show retained state, wrong assumptions and wrong layouts."""
     cell, fixed = implementation.cell, implementation.sizes
     sizes = Sizes(*(fixed.get(k, v) for k, v in zip("TBDH", (5, 3, 2, 4), strict=True)))
@@ -62,7 +62,7 @@ def series(implementation: Subject, seed: int) -> list[tuple[str, Case]]:
     calls: list[tuple[str, Case]] = []
 
     def add(case: Case, gradients: bool = True) -> None:
-        case = implementation.possible(case)
+        case = implementation.zero_unsupported(case)
         calls.append(("forward", case))
         if gradients and both:
             calls.append(("backward", case))
@@ -71,10 +71,10 @@ def series(implementation: Subject, seed: int) -> list[tuple[str, Case]]:
         whole = draw(cell, sizes, seed=seed, dtype=dtype)
         other = draw(cell, sizes, seed=seed + 1, dtype=dtype)
         add(whole)
-        add(whole.having(**dict.fromkeys(states)))
-        add(other.having(**{k: whole[k] for k in ("x",)}))
-        add(other.having(dy=None))
-        add(other.having(**{f"d{k}T": None for k in cell.state}))
+        add(whole.replace(**dict.fromkeys(states)))
+        add(other.replace(**{k: whole[k] for k in ("x",)}))
+        add(other.replace(dy=None))
+        add(other.replace(**{f"d{k}T": None for k in cell.state}))
         if "T" not in fixed:
             add(draw(cell, sizes._replace(T=0), seed=seed, dtype=dtype))
             add(draw(cell, sizes._replace(T=1), seed=seed, dtype=dtype))
@@ -87,11 +87,11 @@ def series(implementation: Subject, seed: int) -> list[tuple[str, Case]]:
     return calls
 
 
-def outcomes(implementation: Subject, calls: Sequence[tuple[str, Case]]) -> Iterator[Outcome]:
+def run_calls(implementation: Subject, calls: Sequence[tuple[str, Case]]) -> Iterator[CallOutcome]:
     """Yield the outcome of each call, one after the other."""
     for method, case in calls:
         arguments = implementation.arguments(case)
-        before = {k: _copied(v) for k, v in arguments.items()}
+        before = {k: _copy_nested(v) for k, v in arguments.items()}
         run: Callable[..., Results] = getattr(implementation, method)
         try:
             results, failure = run(case, arguments), ""
@@ -99,21 +99,23 @@ def outcomes(implementation: Subject, calls: Sequence[tuple[str, Case]]) -> Iter
             results, failure = None, str(error)
         except TargetError:
             results, failure = None, "crashed"
-        yield Outcome(
-            results, failure, tuple(k for k, v in arguments.items() if not _unchanged(v, before[k]))
+        yield CallOutcome(
+            results,
+            failure,
+            tuple(k for k, v in arguments.items() if not _is_unchanged(v, before[k])),
         )
 
 
-def _copied(value: Any) -> Any:
+def _copy_nested(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _copied(v) for k, v in value.items()}
+        return {k: _copy_nested(v) for k, v in value.items()}
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def _unchanged(value: Any, before: Any) -> bool:
+def _is_unchanged(value: Any, before: Any) -> bool:
     if isinstance(value, dict):
         return value.keys() == before.keys() and all(
-            _unchanged(v, before[k]) for k, v in value.items()
+            _is_unchanged(v, before[k]) for k, v in value.items()
         )
     return (
         bool(np.array_equal(value, before, equal_nan=True))
@@ -122,7 +124,9 @@ def _unchanged(value: Any, before: Any) -> bool:
     )
 
 
-def around(implementation: Subject, seed: int, tick: Callable[[], None]) -> list[Fault]:
+def matching_wrapper_faults(
+    implementation: Subject, seed: int, tick: Callable[[], None]
+) -> list[Fault]:
     """Return the faults around a cell that reproduce a target's series of calls.
 
     Empty if the target does what is right.
@@ -137,27 +141,27 @@ def around(implementation: Subject, seed: int, tick: Callable[[], None]) -> list
         Called before each fault is tried; it may raise to end the search.
     """
     cell = implementation.cell
-    calls = series(implementation, seed)
+    calls = probe_calls(implementation, seed)
     # The target may have been called before; in the second round its earlier calls are known.
-    observed = list(outcomes(implementation, calls + calls))[len(calls) :]
+    observed = list(run_calls(implementation, calls + calls))[len(calls) :]
 
     def matches(other: Subject, with_past: bool = False) -> bool:
-        for _ in outcomes(other, calls if with_past else ()):
+        for _ in run_calls(other, calls if with_past else ()):
             pass
-        outcomes_of_other = outcomes(other, calls)  # lazy: the first difference ends it
+        outcomes_of_other = run_calls(other, calls)  # lazy: the first difference ends it
         return all(
-            a.like(b, CLOSE[case.dtype.name])
+            a.matches(b, SCREENING_RTOL[case.dtype.name])
             for a, b, (_, case) in zip(observed, outcomes_of_other, calls, strict=True)
         )
 
-    if matches(subject(Builtin(cell) if cell.one in COMPUTED else Edited(cell))):
+    if matches(subject(Builtin(cell) if cell.layer_cell in KERNEL_CELLS else EditedCell(cell))):
         return []
-    stateful = {row[0] for row in memory(cell)}
+    stateful = {row[0] for row in retained_state(cell)}
     matching = []
-    for fault in _wrappers(implementation):
+    for fault in _wrapper_faults(implementation):
         tick()
         try:
-            faulty = subject(fault.plant(), cell=as_cell(fault.cell))
+            faulty = subject(fault.inject(), cell=as_cell(fault.cell))
             if matches(faulty, fault.name in stateful):
                 matching.append(fault)
         except GatecheckError:
@@ -165,7 +169,7 @@ def around(implementation: Subject, seed: int, tick: Callable[[], None]) -> list
     return matching
 
 
-def _wrappers(implementation: Subject) -> list[Fault]:
+def _wrapper_faults(implementation: Subject) -> list[Fault]:
     name = implementation.cell.name
     try:
         return [fault for fault in faults(name) if fault.wrap is not None]

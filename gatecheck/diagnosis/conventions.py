@@ -14,19 +14,19 @@ from typing import Any
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
-from gatecheck.cells.gate_blocks import join, of_tag, split
+from gatecheck.cells.gate_blocks import join, layer_params, split
 from gatecheck.reference import Equations, Results, equations
 from gatecheck.reference.equations import T
 
 Arrays = Mapping[str, Array]
 
 
-def _same(arrays: Arrays) -> dict[str, Array]:
+def _copy(arrays: Arrays) -> dict[str, Array]:
     return dict(arrays)
 
 
 @dataclass(frozen=True, eq=False)
-class Base:
+class Model:
     """Equations and array layout on which faults are tried.
 
     They are those that the target declares, or differ by a convention.
@@ -39,19 +39,19 @@ class Base:
         The equations that are computed.
     given
         Map from the arrays of a case to those that the equations take.
-    returned
+    to_target
         Map from the results and gradients of the equations to those of the target; on gradients
         the transpose of `given`.
     """
 
     name: str
-    says: str
+    description: str
     equations: Equations
-    given: Callable[[Arrays], dict[str, Array]] = _same
-    returned: Callable[[Results], Results] = _same
+    to_equations: Callable[[Arrays], dict[str, Array]] = _copy
+    to_target: Callable[[Results], Results] = _copy
 
 
-def truth(cell: Cell, negated: str = "") -> Base:
+def reference_model(cell: Cell, negated: str = "") -> Model:
     """Return what the target should compute.
 
     The blocks of the `negated` gates are negated, as in the target's convention. A fault that takes
@@ -60,12 +60,16 @@ def truth(cell: Cell, negated: str = "") -> Base:
     """
     plain = equations(cell)
     if not negated:
-        return Base("", "", plain)
+        return Model("", "", plain)
     to_negate = {name: plain[name] for k in negated for name in (f"a_{k}", f"da_{k}")}
     arrangement = Arrangement(cell.gates, negated)
     edited = plain.edited({name: _negative(equation) for name, equation in to_negate.items()})
-    return Base(
-        "", "", edited, arranged(cell, arrangement), arranged(cell, arrangement, transpose=True)
+    return Model(
+        "",
+        "",
+        edited,
+        parameter_map(cell, arrangement),
+        parameter_map(cell, arrangement, transpose=True),
     )
 
 
@@ -92,17 +96,17 @@ class Arrangement:
         True if each gate's U is transposed.
     """
 
-    source: tuple[str, ...]
+    sources: tuple[str, ...]
     negated: str = ""
     interleaved: bool = False
     transposed: bool = False
 
-    def words(self, cell: Cell) -> str:
+    def describe(self, cell: Cell) -> str:
         """Return a description of the arrangement."""
-        order = " ".join(cell.gates[self.source.index(k)] for k in cell.gates)
+        order = " ".join(cell.gates[self.sources.index(k)] for k in cell.gates)
         parts = (
             []
-            if self.source == cell.gates
+            if self.sources == cell.gates
             else [
                 f"the gate blocks of W, U and b lie in the order {order}, "
                 f"not {' '.join(cell.gates)}"
@@ -121,13 +125,13 @@ class Arrangement:
 
     def distance(self, cell: Cell) -> int:
         """Return how far the arrangement is from the declared one."""
-        n_moved = sum(j != k for j, k in zip(self.source, cell.gates, strict=True))
+        n_moved = sum(j != k for j, k in zip(self.sources, cell.gates, strict=True))
         return n_moved + 2 * (len(self.negated) + self.interleaved + self.transposed)
 
     def name(self, cell: Cell) -> str:
         """Return a short name, such as ``order ifog, z negated``."""
-        order = "".join(cell.gates[self.source.index(k)] for k in cell.gates)
-        parts = [f"order {order}"] if self.source != cell.gates else []
+        order = "".join(cell.gates[self.sources.index(k)] for k in cell.gates)
+        parts = [f"order {order}"] if self.sources != cell.gates else []
         parts += [f"{k} negated" for k in self.negated]
         return ", ".join(
             parts + ["interleaved"] * self.interleaved + ["U transposed"] * self.transposed
@@ -154,7 +158,7 @@ def arrangements(cell: Cell) -> Iterator[Arrangement]:
     )
 
 
-def arranged(
+def parameter_map(
     cell: Cell, arrangement: Arrangement, *, transpose: bool = False
 ) -> Callable[[Arrays], dict[str, Array]]:
     """Return the map of parameters to those of the equations, or its transpose."""
@@ -164,11 +168,12 @@ def arranged(
     def one(params: Arrays) -> dict[str, Array]:
         if not transpose and a.interleaved:
             params = {
-                k: _by_gate(v, len(gates)) if k in ("W", "U", "b") else v for k, v in params.items()
+                k: _to_gate_major(v, len(gates)) if k in ("W", "U", "b") else v
+                for k, v in params.items()
             }
-        blocks = split(cell.one, params)
+        blocks = split(cell.layer_cell, params)
         out = dict(blocks)
-        for gate, source in zip(gates, a.source, strict=True):
+        for gate, source in zip(gates, a.sources, strict=True):
             sign = -1.0 if gate in a.negated else 1.0
             for part in "WUb":
                 here, there = (source, gate) if transpose else (gate, source)
@@ -177,10 +182,11 @@ def arranged(
                 out[f"{part}_{here}"] = sign * block if sign < 0 else block
             if gate == "n" and "c_n" in blocks:
                 out["c_n"] = sign * blocks["c_n"]
-        joined = join(cell.one, out)
+        joined = join(cell.layer_cell, out)
         if transpose and a.interleaved:
             joined = {
-                k: _by_unit(v, len(gates)) if k in ("W", "U", "b") else v for k, v in joined.items()
+                k: _to_unit_major(v, len(gates)) if k in ("W", "U", "b") else v
+                for k, v in joined.items()
             }
         return joined
 
@@ -190,46 +196,46 @@ def arranged(
         named = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         new = {
             f"{prefix}{name}{tag}": v
-            for tag in cell.tags
-            for name, v in one(of_tag(cell, named, tag)).items()
+            for tag in cell.param_suffixes
+            for name, v in one(layer_params(cell, named, tag)).items()
         }
         return {**arrays, **new}
 
     return given
 
 
-def _by_gate(a: Array, gates: int) -> Array:
+def _to_gate_major(a: Array, gates: int) -> Array:
     """Return columns that lie unit by unit in the order gate by gate."""
     return a.reshape(*a.shape[:-1], -1, gates).swapaxes(-1, -2).reshape(a.shape)
 
 
-def _by_unit(a: Array, gates: int) -> Array:
+def _to_unit_major(a: Array, gates: int) -> Array:
     return a.reshape(*a.shape[:-1], gates, -1).swapaxes(-1, -2).reshape(a.shape)
 
 
-def rearranged(cell: Cell, arrangement: Arrangement) -> Base:
+def rearranged_model(cell: Cell, arrangement: Arrangement) -> Model:
     """Return the cell on parameters in another arrangement."""
-    return Base(
+    return Model(
         arrangement.name(cell),
-        arrangement.words(cell),
+        arrangement.describe(cell),
         equations(cell),
-        arranged(cell, arrangement),
-        arranged(cell, arrangement, transpose=True),
+        parameter_map(cell, arrangement),
+        parameter_map(cell, arrangement, transpose=True),
     )
 
 
 # ---- a neighboring cell, or other sequences and states
 
 
-def neighbours(cell: Cell) -> Iterator[Base]:
+def alternative_models(cell: Cell) -> Iterator[Model]:
     """Yield the conventions that are not arrangements of the parameters."""
-    yield from _cells(cell)
-    yield from _memory(cell)
+    yield from _cell_variants(cell)
+    yield from _memory_orders(cell)
     if cell.reset == "after":
-        yield from _inner_bias(cell)
+        yield from _inner_bias_variants(cell)
     if "c" in cell.state and cell.projection is None:
-        yield from _states(cell)
-    yield Base(
+        yield from _state_orders(cell)
+    yield Model(
         "backwards in time",
         "it runs from the last step to the first",
         equations(cell),
@@ -242,12 +248,12 @@ def neighbours(cell: Cell) -> Iterator[Base]:
     )
 
 
-def _cells(cell: Cell) -> Iterator[Base]:
+def _cell_variants(cell: Cell) -> Iterator[Model]:
     if cell.kind == "rnn":
         for activation in ("tanh", "relu", "sigmoid"):
             if activation != cell.activation:
                 variant: Any = replace(cell, activation=activation)
-                yield Base(
+                yield Model(
                     f"{activation} activation",
                     f"the activation is {activation}, not {cell.activation}",
                     equations(variant),
@@ -256,13 +262,13 @@ def _cells(cell: Cell) -> Iterator[Base]:
     if cell.hard is None:
         for width in (5, 6):
             hard: Any = replace(cell, hard=width)
-            yield Base(
+            yield Model(
                 f"hard sigmoids /{width}",
                 f"the gates are hard sigmoids min(max(a/{width} + 1/2, 0), 1)",
                 equations(hard),
             )
     elif cell.hard is not None:
-        yield Base(
+        yield Model(
             "logistic gates",
             "the gates are logistic sigmoids, not hard ones",
             equations(replace(cell, hard=None)),
@@ -274,42 +280,42 @@ def _cells(cell: Cell) -> Iterator[Base]:
                     f"{bias:g} is added to the forget gate's bias at run time, "
                     f"not {cell.forget_bias:g}"
                 )
-                yield Base(
+                yield Model(
                     f"forget bias {bias:g} at run time",
                     says,
                     equations(replace(cell, forget_bias=bias)),
                 )
     if cell.reset == "after":
-        yield Base(
+        yield Model(
             "reset before the product",
             "the reset gate multiplies the old state before the product with U_n, "
             "and c_n is one more bias of n",
             equations(replace(cell, reset="before")),
-            _each_tag(cell, lambda p: {"b": _plus(cell, p["b"], p["c_n"])}),
-            _each_tag(cell, lambda g: {"c_n": _candidate(cell, g["b"])}, "d"),
+            _in_every_tag(cell, lambda p: {"b": _add_to_candidate(cell, p["b"], p["c_n"])}),
+            _in_every_tag(cell, lambda g: {"c_n": _candidate_block(cell, g["b"])}, "d"),
         )
     elif cell.reset == "before":
-        yield Base(
+        yield Model(
             "reset after the product",
             "the reset gate multiplies the product with U_n",
             equations(replace(cell, reset="after")),
-            _each_tag(cell, lambda p: {"c_n": 0 * _candidate(cell, p["b"])}),
+            _in_every_tag(cell, lambda p: {"c_n": 0 * _candidate_block(cell, p["b"])}),
             lambda results: {k: v for k, v in results.items() if not k.startswith("dc_n")},
         )
 
 
-def _memory(cell: Cell) -> Iterator[Base]:
+def _memory_orders(cell: Cell) -> Iterator[Model]:
     """Yield conventions that read the memory of matrices by rows."""
     for names in ("WU", "W", "U"):
         read = {k: lambda a: T(a.reshape(*a.shape[:-2], a.shape[-1], a.shape[-2])) for k in names}
         written = {k: lambda a: T(a).reshape(a.shape) for k in names}
-        yield Base(
+        yield Model(
             f"{' and '.join(names)} by rows",
             f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} read as if in memory the "
             "gates' blocks were rows",
             equations(cell),
-            _each_tag(cell, _by_name(read)),
-            _each_tag(cell, _by_name(written), "d"),
+            _in_every_tag(cell, _by_name(read)),
+            _in_every_tag(cell, _by_name(written), "d"),
         )
 
 
@@ -319,36 +325,38 @@ def _by_name(
     return lambda arrays: {k: change(arrays[k]) for k, change in changes.items()}
 
 
-def _inner_bias(cell: Cell) -> Iterator[Base]:
-    yield Base(
+def _inner_bias_variants(cell: Cell) -> Iterator[Model]:
+    yield Model(
         "c_n outside the reset",
         "c_n is added to the bias of n, outside the reset",
         equations(cell),
-        _each_tag(cell, lambda p: {"b": _plus(cell, p["b"], p["c_n"]), "c_n": 0 * p["c_n"]}),
-        _each_tag(cell, lambda g: {"c_n": _candidate(cell, g["b"])}, "d"),
+        _in_every_tag(
+            cell, lambda p: {"b": _add_to_candidate(cell, p["b"], p["c_n"]), "c_n": 0 * p["c_n"]}
+        ),
+        _in_every_tag(cell, lambda g: {"c_n": _candidate_block(cell, g["b"])}, "d"),
     )
-    yield Base(
+    yield Model(
         "c_n ignored",
         "there is no inner bias c_n",
         equations(cell),
-        _each_tag(cell, lambda p: {"c_n": 0 * p["c_n"]}),
-        _each_tag(cell, lambda g: {"c_n": 0 * g["c_n"]}, "d"),
+        _in_every_tag(cell, lambda p: {"c_n": 0 * p["c_n"]}),
+        _in_every_tag(cell, lambda g: {"c_n": 0 * g["c_n"]}, "d"),
     )
 
     def exchanged(p: Arrays) -> dict[str, Array]:
-        blocks = split(cell.one, p)
-        return join(cell.one, blocks | {"b_n": blocks["c_n"], "c_n": blocks["b_n"]})
+        blocks = split(cell.layer_cell, p)
+        return join(cell.layer_cell, blocks | {"b_n": blocks["c_n"], "c_n": blocks["b_n"]})
 
-    yield Base(
+    yield Model(
         "b_n and c_n exchanged",
         "the candidate's outer and inner bias are exchanged",
         equations(cell),
-        _each_tag(cell, exchanged),
-        _each_tag(cell, exchanged, "d"),
+        _in_every_tag(cell, exchanged),
+        _in_every_tag(cell, exchanged, "d"),
     )
 
 
-def _states(cell: Cell) -> Iterator[Base]:
+def _state_orders(cell: Cell) -> Iterator[Model]:
     pairs = {
         "h0": "c0",
         "c0": "h0",
@@ -367,7 +375,7 @@ def _states(cell: Cell) -> Iterator[Base]:
         }
 
     says = "states come as (c, h), not (h, c)"
-    yield Base(
+    yield Model(
         "states as (c, h)",
         says,
         equations(cell),
@@ -375,11 +383,11 @@ def _states(cell: Cell) -> Iterator[Base]:
         swapped("hT", "cT", "dh0", "dc0"),
     )
     says = "the final states are returned as (c, h), not (h, c)"
-    yield Base(
+    yield Model(
         "final states as (c, h)", says, equations(cell), swapped("dhT", "dcT"), swapped("hT", "cT")
     )
     says = "the initial states are taken as (c, h), not (h, c)"
-    yield Base(
+    yield Model(
         "initial states as (c, h)",
         says,
         equations(cell),
@@ -388,7 +396,7 @@ def _states(cell: Cell) -> Iterator[Base]:
     )
 
 
-def _each_tag(
+def _in_every_tag(
     cell: Cell, change: Callable[[Arrays], dict[str, Array]], prefix: str = ""
 ) -> Callable[[Arrays], dict[str, Array]]:
     """Return a change of parameters that is made in every layer and direction.
@@ -400,7 +408,7 @@ def _each_tag(
         if f"{prefix}W" not in arrays:
             return dict(arrays)
         new = dict(arrays)
-        for tag in cell.tags:
+        for tag in cell.param_suffixes:
             params = {
                 k[len(prefix) : len(k) - len(tag)]: v
                 for k, v in arrays.items()
@@ -412,12 +420,12 @@ def _each_tag(
     return map_all
 
 
-def _candidate(cell: Cell, b: Array) -> Array:
+def _candidate_block(cell: Cell, b: Array) -> Array:
     H = b.shape[-1] // len(cell.gates)
     return b[..., -H:]
 
 
-def _plus(cell: Cell, b: Array, c_n: Array) -> Array:
+def _add_to_candidate(cell: Cell, b: Array, c_n: Array) -> Array:
     new = b.copy()
     H = c_n.shape[-1]
     new[..., -H:] = b[..., -H:] + c_n

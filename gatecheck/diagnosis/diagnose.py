@@ -16,26 +16,32 @@ import numpy as np
 
 from gatecheck.cases import Case, draw
 from gatecheck.cells import Cell, Sizes
-from gatecheck.checking.evidence import Violation, agree, summarise
+from gatecheck.checking.evidence import Violation, check_agreement, summarize_labels
 from gatecheck.conventions import CONVENTIONS
-from gatecheck.diagnosis.backward_search import backward
-from gatecheck.diagnosis.call_sequences import around
-from gatecheck.diagnosis.conventions import truth
-from gatecheck.diagnosis.forward_search import OutOfTimeError, Search, first_wrong, forward, ranked
+from gatecheck.diagnosis.backward_search import explain_backward
+from gatecheck.diagnosis.call_sequences import matching_wrapper_faults
+from gatecheck.diagnosis.conventions import reference_model
+from gatecheck.diagnosis.forward_search import (
+    OutOfTimeError,
+    Search,
+    explain_forward,
+    first_mismatch,
+    rank,
+)
 from gatecheck.diagnosis.hypotheses import Hypothesis, is_mutant
-from gatecheck.diagnosis.localize import narrowed
-from gatecheck.diagnosis.low_precision import coarse
+from gatecheck.diagnosis.localize import locate_departure
+from gatecheck.diagnosis.low_precision import describe_coarseness
 from gatecheck.errors import GatecheckError, TargetError
 from gatecheck.implementation import Subject
 from gatecheck.implementation.protocol import OPTIONS
 from gatecheck.reference import Results
 
-NUMBERS = "These cannot be told apart here: each reproduces every number."
+AMBIGUOUS = "These cannot be told apart here: each reproduces every number."
 
-SHOWN = 4
+MAX_EXPLANATIONS = 4
 """Largest number of equally good explanations that are reported."""
 
-BUDGET_S = 10.0
+TIME_LIMIT_S = 10.0
 """Time limit of a search, in CPU seconds of this process.
 
 A busy machine therefore does not change the outcome.
@@ -52,18 +58,18 @@ class Explanation:
         ``convention`` if the target is right except for its declaration, else ``fault``.
     names
         The convention, or the faults.
-    explains
+    description
         The explanation, in sentences.
     residual
         The target's largest error over its budget under this explanation; None where whole calls
-        were compared, see :data:`gatecheck.diagnosis.prefilter.CLOSE`.
+        were compared, see :data:`gatecheck.diagnosis.prefilter.SCREENING_RTOL`.
     where
         The results that are wrong.
     """
 
     kind: Literal["convention", "fault"]
     names: tuple[str, ...]
-    explains: str
+    description: str
     residual: float | None
     where: str
 
@@ -72,7 +78,7 @@ class Explanation:
         return {
             "kind": self.kind,
             "name": " + ".join(self.names),
-            "explains": self.explains,
+            "explains": self.description,
             "residual": self.residual,
             "where": self.where,
         }
@@ -96,17 +102,20 @@ class Diagnosis:
     """
 
     explanations: tuple[Explanation, ...] = ()
-    says: str = ""
-    tried: int = 0
+    message: str = ""
+    n_hypotheses: int = 0
     seconds: float = 0.0
 
     @property
     def sentences(self) -> list[str]:
         """Explanations and further findings, as sentences."""
-        return [*(e.explains for e in self.explanations), *([self.says] if self.says else [])]
+        return [
+            *(e.description for e in self.explanations),
+            *([self.message] if self.message else []),
+        ]
 
 
-def told_by(implementation: Subject, seed: int) -> list[Case]:
+def diagnostic_cases(implementation: Subject, seed: int) -> list[Case]:
     """Return the cases of a diagnosis.
 
     Candidates are screened on the first one; the last one is extreme.
@@ -116,7 +125,7 @@ def told_by(implementation: Subject, seed: int) -> list[Case]:
 
     def case(k: int, *sizes: int, regime: str = "generic", dtype: str = dtype) -> Case:
         case_sizes = Sizes(*(fixed.get(n, s) for n, s in zip("TBDH", sizes, strict=True)))
-        return implementation.possible(
+        return implementation.zero_unsupported(
             draw(cell, case_sizes, seed=seed + k, dtype=dtype, regime=regime)
         )
 
@@ -126,10 +135,12 @@ def told_by(implementation: Subject, seed: int) -> list[Case]:
         cases.append(case(5, 5, 3, 2, 6, dtype="float32"))
     huge = case(4, 2, 2, 2, 3, regime="large")
     # There a sigmoid or tanh that overflows is NaN.
-    return [*cases, huge.having(x=100 * huge["x"])]
+    return [*cases, huge.replace(x=100 * huge["x"])]
 
 
-def diagnose(implementation: Subject, *, seed: int = 0, budget_s: float = BUDGET_S) -> Diagnosis:
+def diagnose(
+    implementation: Subject, *, seed: int = 0, time_limit_s: float = TIME_LIMIT_S
+) -> Diagnosis:
     """Find what a target computes instead of the correct results.
 
     Parameters
@@ -138,7 +149,7 @@ def diagnose(implementation: Subject, *, seed: int = 0, budget_s: float = BUDGET
         The target.
     seed
         Seed of the cases on which it is run.
-    budget_s
+    time_limit_s
         Time limit of the search, in CPU seconds of this process.
 
     Returns
@@ -149,17 +160,21 @@ def diagnose(implementation: Subject, *, seed: int = 0, budget_s: float = BUDGET
     """
     start = time.process_time()
     with np.errstate(all="ignore"):  # a wrong target may well overflow
-        diagnosis = _diagnose(implementation, seed, budget_s)
+        diagnosis = _diagnose(implementation, seed, time_limit_s)
     return replace(diagnosis, seconds=time.process_time() - start)
 
 
-def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
+def _diagnose(implementation: Subject, seed: int, time_limit_s: float) -> Diagnosis:
     try:
-        observed = [(case, implementation.run(case)) for case in told_by(implementation, seed)]
+        observed = [
+            (case, implementation.run(case)) for case in diagnostic_cases(implementation, seed)
+        ]
     except TargetError as error:
-        return _of_one_that_fails(implementation, seed, str(error), time.process_time() + budget_s)
+        return _diagnose_failing_target(
+            implementation, seed, str(error), time.process_time() + time_limit_s
+        )
     # The time of the target's first calls, which may import or compile, does not count.
-    deadline = time.process_time() + budget_s
+    deadline = time.process_time() + time_limit_s
     # Much code overflows at extremes, whatever else is wrong with it: the extreme case counts only
     # where the others are right.
     search = Search(
@@ -167,56 +182,62 @@ def _diagnose(implementation: Subject, seed: int, budget_s: float) -> Diagnosis:
         observed[:-1],
         implementation.run,
         deadline,
-        negated=_negated(implementation),
+        negated=_negated_gates(implementation),
     )
     explained: list[Hypothesis] = []
-    right = Hypothesis(search.right)
+    right = Hypothesis(search.reference)
     try:
         if search.residual(right) is not None:
             search = replace(search, observed=observed)
             if search.residual(right) is not None:
-                return _of_one_that_is_right(implementation, search, seed)
-        elif message := coarse(search, observed):
-            return _of_one_that_is_right(implementation, search, seed, message)
-        hypotheses = _found(implementation, search, explained)
+                return _diagnose_correct_equations(implementation, search, seed)
+        elif message := describe_coarseness(search, observed):
+            return _diagnose_correct_equations(implementation, search, seed, message)
+        hypotheses = _search_hypotheses(implementation, search, explained)
         if hypotheses:
-            explanations = _explanations(search, hypotheses)
-            return Diagnosis(explanations, NUMBERS if len(explanations) > 1 else "", search.tried)
+            explanations = _make_explanations(search, hypotheses)
+            return Diagnosis(
+                explanations, AMBIGUOUS if len(explanations) > 1 else "", search.n_hypotheses
+            )
         search.stage = "faults around the cell"
-        diagnosis = _around(implementation, search, seed)
+        diagnosis = _diagnose_calls(implementation, search, seed)
         if diagnosis.explanations:
             return diagnosis
     except OutOfTimeError:
         message = (
-            f"The search ran out of time while trying {search.stage}, after {search.tried} "
+            f"The search ran out of time while trying {search.stage}, after {search.n_hypotheses} "
             "hypotheses, before anything explained all numbers."
         )
-        return Diagnosis((), " ".join([message, narrowed(search, explained)]), search.tried)
+        return Diagnosis(
+            (), " ".join([message, locate_departure(search, explained)]), search.n_hypotheses
+        )
     message = (
-        f"None of {search.tried} hypotheses (conventions, faults alone, in other conventions and "
+        f"None of {search.n_hypotheses} hypotheses (conventions, faults alone, in other conventions and "
         "in pairs) explains the numbers."
     )
-    return Diagnosis((), " ".join([message, narrowed(search, explained)]), search.tried)
+    return Diagnosis(
+        (), " ".join([message, locate_departure(search, explained)]), search.n_hypotheses
+    )
 
 
-def _found(
-    implementation: Subject, search: Search, explained: list[Hypothesis]
+def _search_hypotheses(
+    implementation: Subject, search: Search, output_explanations: list[Hypothesis]
 ) -> list[Hypothesis]:
     """Return the hypotheses that explain all numbers, the best first.
 
-    Hypotheses that explain the outputs alone are added to `explained`.
+    Hypotheses that explain the outputs alone are added to `output_explanations`.
     """
-    right = Hypothesis(search.right)
-    at = first_wrong(search, right, False)
-    explained += [right] if at is None else ranked(forward(search, at))
-    return ranked(
-        backward(search, explained)
-        if explained and "backward" in implementation.abilities
-        else explained
+    right = Hypothesis(search.reference)
+    at = first_mismatch(search, right, False)
+    output_explanations += [right] if at is None else rank(explain_forward(search, at))
+    return rank(
+        explain_backward(search, output_explanations)
+        if output_explanations and "backward" in implementation.abilities
+        else output_explanations
     )
 
 
-def _negated(implementation: Subject) -> str:
+def _negated_gates(implementation: Subject) -> str:
     """Return the gates that the target's convention negates.
 
     Empty for a cell with peepholes, since these stay as they are.
@@ -232,42 +253,44 @@ def _negated(implementation: Subject) -> str:
 # ---- explanations
 
 
-def _explanations(
-    search: Search, found: Sequence[Hypothesis], under: str = ""
+def _make_explanations(
+    search: Search, hypotheses: Sequence[Hypothesis], declaration: str = ""
 ) -> tuple[Explanation, ...]:
     """Return the explanations with the fewest faults.
 
-    `under` names the declaration under which the target was called, if not its own.
+    `declaration` names the declaration under which the target was called, if not its own.
     """
-    best = [h for h in found if h.size == found[0].size]
+    best = [h for h in hypotheses if h.size == hypotheses[0].size]
     named = [h for h in best if not any(map(is_mutant, h.faults))]
     by_names: dict[tuple[str, ...], Explanation] = {}
     for h in named or best:
-        explanation = _explanation(search, h, under)
+        explanation = _make_explanation(search, h, declaration)
         by_names.setdefault(explanation.names, explanation)
-    return tuple(by_names.values())[:SHOWN]
+    return tuple(by_names.values())[:MAX_EXPLANATIONS]
 
 
-def _explanation(search: Search, h: Hypothesis, under: str) -> Explanation:
+def _make_explanation(search: Search, h: Hypothesis, declaration: str) -> Explanation:
     residual = search.residual(h) or 0.0
-    names = tuple(filter(None, [under, h.base.name, *(f.name for f in h.faults)]))
-    cell = " ".join(filter(None, [str(search.cell), under]))
+    names = tuple(filter(None, [declaration, h.model.name, *(f.name for f in h.faults)]))
+    cell = " ".join(filter(None, [str(search.cell), declaration]))
     compared = (
         "outputs and gradients"
         if any(k.startswith("d") for k in search.observed[0][1])
         else "outputs"
     )
     ratio = f"({residual:.1g} of budget)"
-    if h.base.name and not h.faults:
+    if h.model.name and not h.faults:
         message = (
             f"Your {compared} equal those of the {cell} in another convention {ratio}: "
-            f"{h.base.says}."
+            f"{h.model.description}."
         )
     else:
         wrong = " and ".join(repr(f.name) for f in h.faults)
         message = f"Your {compared} equal those of the {cell} with {wrong} {ratio}: "
-        message += " ".join(f.says for f in h.faults)
-        message += f" All of this in another convention: {h.base.says}." if h.base.name else ""
+        message += " ".join(f.description for f in h.faults)
+        message += (
+            f" All of this in another convention: {h.model.description}." if h.model.name else ""
+        )
     if h.forward and compared != "outputs":
         sentences = {
             "exact": "The gradients are the exact ones of that forward.",
@@ -278,41 +301,41 @@ def _explanation(search: Search, h: Hypothesis, under: str) -> Explanation:
             if not h.backward
             else "The rest of the backward is the textbook's."
         )
-    message += f" It needs another declaration: {under}." if under else ""
+    message += f" It needs another declaration: {declaration}." if declaration else ""
     return Explanation(
         "fault" if h.faults else "convention",
         names,
         message,
         residual,
-        departures(search.cell, search.observed),
+        summarize_departures(search.cell, search.observed),
     )
 
 
-def departures(cell: Cell, observed: Iterable[tuple[Case, Results]]) -> str:
+def summarize_departures(cell: Cell, observed: Iterable[tuple[Case, Results]]) -> str:
     """Return a summary of the wrong results on the first case that has any."""
     for case, results in observed:
-        right = Hypothesis(truth(cell)).budget(
+        right = Hypothesis(reference_model(cell)).budget(
             case, gradients=any(k.startswith("d") for k in results)
         )
         try:
-            agree(cell, results, {k: right.exact[k] for k in results}, right.tolerance)
+            check_agreement(cell, results, {k: right.exact[k] for k in results}, right.tolerance)
         except Violation as violation:
-            return summarise(violation.wrong)
+            return summarize_labels(violation.wrong)
     return ""
 
 
 # ---- faults that are not in the equations
 
 
-def _around(implementation: Subject, search: Search, seed: int) -> Diagnosis:
-    matching = around(implementation, seed, search.tick)
-    where = departures(search.cell, search.observed)
+def _diagnose_calls(implementation: Subject, search: Search, seed: int) -> Diagnosis:
+    matching = matching_wrapper_faults(implementation, seed, search.tick)
+    where = summarize_departures(search.cell, search.observed)
     explanations = tuple(
         Explanation(
             "fault",
             (f.name,),
             f"Over a series of calls your code does what the {search.cell} does with {f.name!r}: "
-            f"{f.says}",
+            f"{f.description}",
             None,
             where,
         )
@@ -323,32 +346,32 @@ def _around(implementation: Subject, search: Search, seed: int) -> Diagnosis:
         if len(explanations) > 1
         else ""
     )
-    return Diagnosis(explanations[:SHOWN], message, search.tried)
+    return Diagnosis(explanations[:MAX_EXPLANATIONS], message, search.n_hypotheses)
 
 
-def _of_one_that_is_right(
-    implementation: Subject, search: Search, seed: int, known: str = ""
+def _diagnose_correct_equations(
+    implementation: Subject, search: Search, seed: int, finding: str = ""
 ) -> Diagnosis:
     """Diagnose a target whose equations are right.
 
-    `known` is a finding that is reported in any case.
+    `finding` is a finding that is reported in any case.
     """
     search.stage = "faults around the cell"
     try:
-        diagnosis = _around(implementation, search, seed)
+        diagnosis = _diagnose_calls(implementation, search, seed)
     except OutOfTimeError:
-        diagnosis = Diagnosis((), "", search.tried)
+        diagnosis = Diagnosis((), "", search.n_hypotheses)
     gradients = " and gradients" if "backward" in implementation.abilities else ""
     correct = (
         f"Outputs{gradients} are right on the cases of the diagnosis (generic, slow and extreme), "
         "so what fails is not in the equations: it is about state, memory, layout, sizes, dtype or "
         "bits."
     )
-    message = known if known or diagnosis.explanations else correct
-    return replace(diagnosis, says=" ".join(filter(None, [message, diagnosis.says])))
+    message = finding if finding or diagnosis.explanations else correct
+    return replace(diagnosis, message=" ".join(filter(None, [message, diagnosis.message])))
 
 
-def _of_one_that_fails(
+def _diagnose_failing_target(
     implementation: Subject, seed: int, error: str, deadline: float
 ) -> Diagnosis:
     """Diagnose a target that crashes or returns other shapes.
@@ -356,13 +379,13 @@ def _of_one_that_fails(
     It may be right under another declaration, or wrong in a known way under one.
     """
     runs: list[tuple[str, Subject, Search]] = []
-    for says, declared in _declarations(implementation):
+    for says, declared in _other_declarations(implementation):
         try:
-            observed = [(case, declared.run(case)) for case in told_by(declared, seed)]
+            observed = [(case, declared.run(case)) for case in diagnostic_cases(declared, seed)]
             search = Search(
-                declared.cell, observed, declared.run, deadline, negated=_negated(declared)
+                declared.cell, observed, declared.run, deadline, negated=_negated_gates(declared)
             )
-            residual = search.residual(Hypothesis(truth(search.cell)))
+            residual = search.residual(Hypothesis(reference_model(search.cell)))
         except (GatecheckError, OutOfTimeError):
             continue
         if residual is not None:
@@ -371,14 +394,16 @@ def _of_one_that_fails(
                 "declare it."
             )
             return Diagnosis(
-                (Explanation("convention", (says,), explains, residual, error),), "", search.tried
+                (Explanation("convention", (says,), explains, residual, error),),
+                "",
+                search.n_hypotheses,
             )
         runs.append((says, declared, replace(search, observed=observed[:-1])))
-    if (wrong := _declared_otherwise(runs, error)).explanations:
+    if (wrong := _diagnose_other_declarations(runs, error)).explanations:
         return wrong
     search = Search(implementation.cell, (), implementation.run, deadline)
     try:
-        matching = around(implementation, seed, search.tick)
+        matching = matching_wrapper_faults(implementation, seed, search.tick)
     except (GatecheckError, OutOfTimeError):
         matching = []
     explanations = tuple(
@@ -386,7 +411,7 @@ def _of_one_that_fails(
             "fault",
             (f.name,),
             f"Over a series of calls your code does what the {search.cell} does with {f.name!r}: "
-            f"{f.says}",
+            f"{f.description}",
             None,
             error,
         )
@@ -398,32 +423,34 @@ def _of_one_that_fails(
         else f"There is no diagnosis, since the target cannot be run on its cases: {error}."
     )
     if runs and not explanations:
-        declared_as = " or ".join(says for says, *_ in runs[:SHOWN])
+        declared_as = " or ".join(says for says, *_ in runs[:MAX_EXPLANATIONS])
         says += f" It can be run {declared_as}, but nothing explains its numbers there."
-    return Diagnosis(explanations[:SHOWN], says, search.tried)
+    return Diagnosis(explanations[:MAX_EXPLANATIONS], says, search.n_hypotheses)
 
 
-def _declared_otherwise(runs: Sequence[tuple[str, Subject, Search]], error: str) -> Diagnosis:
+def _diagnose_other_declarations(
+    runs: Sequence[tuple[str, Subject, Search]], error: str
+) -> Diagnosis:
     """Diagnose a target under those declarations under which it runs."""
     best: list[tuple[int, Explanation]] = []
     tried = 0
     for declaration, declared, search in runs:
         try:
-            hypotheses = _found(declared, search, [])
+            hypotheses = _search_hypotheses(declared, search, [])
         except OutOfTimeError:
             break
         finally:
-            tried += search.tried
+            tried += search.n_hypotheses
         if hypotheses and (not best or hypotheses[0].size <= best[0][0]):
             best = [one for one in best if one[0] == hypotheses[0].size]
             best += [
-                (hypotheses[0].size, e) for e in _explanations(search, hypotheses, declaration)
+                (hypotheses[0].size, e) for e in _make_explanations(search, hypotheses, declaration)
             ]
-    explanations = tuple(e for _, e in best)[:SHOWN]
-    return Diagnosis(explanations, NUMBERS if len(explanations) > 1 else "", tried)
+    explanations = tuple(e for _, e in best)[:MAX_EXPLANATIONS]
+    return Diagnosis(explanations, AMBIGUOUS if len(explanations) > 1 else "", tried)
 
 
-def _declarations(implementation: Subject) -> Iterable[tuple[str, Subject]]:
+def _other_declarations(implementation: Subject) -> Iterable[tuple[str, Subject]]:
     for option in OPTIONS:
         yield (
             f"with {option} = {option not in implementation.options}",

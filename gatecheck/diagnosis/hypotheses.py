@@ -16,32 +16,32 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
 from gatecheck.cells import CELLS, Cell
-from gatecheck.checking.evidence import blocks
-from gatecheck.diagnosis.conventions import Base
+from gatecheck.checking.evidence import result_blocks
+from gatecheck.diagnosis.conventions import Model
 from gatecheck.errors import UsageError
 from gatecheck.faults.catalogue import faults, mutants
 from gatecheck.faults.edits import apply
 from gatecheck.faults.fault import Fault
 from gatecheck.faults.tables import gru, lstm, options, per_gate, rnn, shared
-from gatecheck.oracles.rounding import MULTIPLE, PRECISIONS, Budget, budget, rms
-from gatecheck.reference import Equations, Results, Tape, ahead, back
+from gatecheck.oracles.rounding import BUDGET_MULTIPLE, PRECISIONS, Budget, measure_budget, rms
+from gatecheck.reference import Equations, Results, Tape, network_backward, network_forward
 
-Gradients = Literal["textbook", "exact"]
+GradientRule = Literal["textbook", "exact"]
 
-STEP = 1e-20
+IMAGINARY_STEP = 1e-20
 """Imaginary step of the complex-step derivative.
 
 Its square is lost next to 1, and it is still a normal number where a fault rounds to single
 precision.
 """
 
-ANALYTIC = 1e-4
+DIFFERENCE_RTOL = 1e-4
 """Relative tolerance to which a central difference must confirm the complex step.
 
 The difference is taken along one direction.
 """
 
-DIFFERENCES = (1e-6, 1e-8, 1e-10)
+DIFFERENCE_STEPS = (1e-6, 1e-8, 1e-10)
 """Steps of that difference, of which one must agree.
 
 Where a fault lets the state explode, only a small one avoids the curvature.
@@ -66,9 +66,9 @@ class Hypothesis:
         Faults of the backward, on top of the textbook's.
     """
 
-    base: Base
+    model: Model
     forward: tuple[Fault, ...] = ()
-    gradients: Gradients = "textbook"
+    gradients: GradientRule = "textbook"
     backward: tuple[Fault, ...] = ()
 
     @property
@@ -79,20 +79,20 @@ class Hypothesis:
     @property
     def size(self) -> int:
         """Number of deviations: an undeclared convention, and each fault."""
-        return len(self.faults) + bool(self.base.name)
+        return len(self.faults) + bool(self.model.name)
 
     @property
     def equations(self) -> Equations:
         """Equations of the base with all edits applied."""
-        return apply(self.base.equations, *(fault.edit for fault in self.faults if fault.edit))
+        return apply(self.model.equations, *(fault.edit for fault in self.faults if fault.edit))
 
-    def predicted(self, arrays: Mapping[str, Array], *, gradients: bool = True) -> Results:
+    def predict(self, arrays: Mapping[str, Array], *, gradients: bool = True) -> Results:
         """Return outputs and gradients for float64 arrays, with or without leading axes."""
-        inputs = self.base.given(arrays)
-        results, tape = ahead(self.equations, inputs)
+        inputs = self.model.to_equations(arrays)
+        results, tape = network_forward(self.equations, inputs)
         if gradients:
-            results = results | back(self.equations, inputs, tape)
-        return self.base.returned(results)
+            results = results | network_backward(self.equations, inputs, tape)
+        return self.model.to_target(results)
 
     def budget(self, case: Case, *, gradients: bool = True) -> Budget:
         """Return the rounding budget of code for which this hypothesis is true.
@@ -103,12 +103,12 @@ class Hypothesis:
             If a result of these equations does not depend on their inputs, so that no rounding
             reaches it.
         """
-        arrays = case.doubles()
+        arrays = case.as_float64()
         constants = {k: arrays.pop(k) for k in (*case.params, "lengths") if k in arrays}
         if not gradients:
             arrays = {k: v for k, v in arrays.items() if not k.startswith("d")}
-        textbook = budget(
-            lambda inputs: self.predicted(inputs, gradients=gradients),
+        textbook = measure_budget(
+            lambda inputs: self.predict(inputs, gradients=gradients),
             arrays,
             constants,
             case.dtype.name,
@@ -119,19 +119,19 @@ class Hypothesis:
         if exact is None:
             raise UsageError("there is no exact gradient")
         spread = {
-            k: self._carried(k, textbook, v) if (v := exact.get(k)) is not None else s
+            k: self._exact_spread(k, textbook, v) if (v := exact.get(k)) is not None else s
             for k, s in textbook.spread.items()
         }
         return replace(textbook, exact={**textbook.exact, **exact}, spread=spread)
 
-    def _carried(self, name: str, textbook: Budget, exact: Array) -> Array:
+    def _exact_spread(self, name: str, textbook: Budget, exact: Array) -> Array:
         """Return the spread of an exact gradient.
 
         Rounding was measured for the textbook's gradient only; block by block its spread is scaled
         to the size of the exact one.
         """
-        spread: Array = np.abs(exact) * PRECISIONS[textbook.dtype].u / MULTIPLE
-        for _, where in blocks(self.base.equations.cell, name, exact):
+        spread: Array = np.abs(exact) * PRECISIONS[textbook.dtype].u / BUDGET_MULTIPLE
+        for _, where in result_blocks(self.model.equations.cell, name, exact):
             textbook_size, size, noise = (
                 float(rms(a[where].ravel(), 0))
                 for a in (textbook.exact[name], exact, textbook.spread[name])
@@ -151,13 +151,13 @@ def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
     They are taken with respect to every entry of every array at once. None where the step does not
     give the derivative, since a fault takes a modulus or casts.
     """
-    arrays = case.doubles()
+    arrays = case.as_float64()
     cotangents = {k: arrays.pop(k) for k in ("dy", "dhT", "dcT") if k in arrays}
     lengths = {k: arrays.pop(k) for k in ("lengths",) if k in arrays}
     n = sum(a.size for a in arrays.values())
 
     def scalar(inputs: Mapping[str, Array]) -> Array:
-        out = hypothesis.predicted({**inputs, **lengths}, gradients=False)
+        out = hypothesis.predict({**inputs, **lengths}, gradients=False)
         parts = [out[k[1:]] * d for k, d in cotangents.items()]
         lead = n if next(iter(inputs.values())).ndim > next(iter(arrays.values())).ndim else 1
         value: Array = sum(p.reshape(lead, -1).sum(-1) for p in parts)
@@ -167,14 +167,14 @@ def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
     at = 0
     for name, a in arrays.items():
         lifted = np.repeat(a[None].astype(complex), n, axis=0)
-        lifted.reshape(n, -1)[at + np.arange(a.size), np.arange(a.size)] += 1j * STEP
+        lifted.reshape(n, -1)[at + np.arange(a.size), np.arange(a.size)] += 1j * IMAGINARY_STEP
         stepped[name], at = lifted, at + a.size
     with np.errstate(all="ignore"):
-        flat = scalar(stepped).imag / STEP
+        flat = scalar(stepped).imag / IMAGINARY_STEP
         direction = np.random.default_rng(0).uniform(-1, 1, n)
         parts = np.split(direction, np.cumsum([a.size for a in arrays.values()])[:-1])
         differences = []
-        for h in DIFFERENCES:
+        for h in DIFFERENCE_STEPS:
             shifted = [
                 {
                     k: a + e * p.reshape(a.shape)
@@ -186,7 +186,7 @@ def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
     size = float(np.abs(flat * direction).sum())
     if (
         not np.isfinite(size)
-        or min(abs(d - flat @ direction) for d in differences) > ANALYTIC * size
+        or min(abs(d - flat @ direction) for d in differences) > DIFFERENCE_RTOL * size
     ):
         return None
     split = np.split(flat, np.cumsum([a.size for a in arrays.values()])[:-1])
@@ -194,7 +194,7 @@ def exact_gradients(hypothesis: Hypothesis, case: Case) -> Results | None:
 
 
 @dataclass(frozen=True)
-class Pool:
+class CandidateFaults:
     """Candidate faults of a cell.
 
     Named ones come first, those with a source before the others, and then the mutants.
@@ -205,30 +205,30 @@ class Pool:
 
 
 @cache
-def pool(cell: Cell) -> Pool:
+def candidate_faults(cell: Cell) -> CandidateFaults:
     """Return every fault in the equations of a cell.
 
     A cell with options or layers has those of the plain one too where they apply.
     """
     sides: dict[str, list[Fault]] = {"forward": [], "backward": [], "around": []}
-    for fault in _candidates(cell):
+    for fault in _all_faults(cell):
         if fault.equivalent or fault.edit is None:
             continue
         try:
             sides[fault.side(cell)].append(fault)
         except (UsageError, KeyError):
             continue  # an edit of an equation that this cell does not have
-    return Pool(tuple(sides["forward"]), tuple(sides["backward"]))
+    return CandidateFaults(tuple(sides["forward"]), tuple(sides["backward"]))
 
 
-def _candidates(cell: Cell) -> Iterator[Fault]:
-    one = cell.one
+def _all_faults(cell: Cell) -> Iterator[Fault]:
+    one = cell.layer_cell
     if one in CELLS.values():
         named = list(faults(one.name))
     else:
         own: Any = {"rnn": rnn.rows, "gru": gru.rows, "lstm": lstm.rows}[cell.kind]
         tables: tuple[Any, ...] = (options.rows, shared.rows, per_gate.rows, own)
-        rows = {row[0]: row for table in tables for row in _rows(table, one)}
+        rows = {row[0]: row for table in tables for row in _applicable_rows(table, one)}
         named = [
             Fault(name, cell.name, says, edit, source="".join(source))
             for name, says, edit, *source in rows.values()
@@ -237,7 +237,7 @@ def _candidates(cell: Cell) -> Iterator[Fault]:
     yield from mutants(one)
 
 
-def _rows(table: Any, cell: Cell) -> Iterator[Any]:
+def _applicable_rows(table: Any, cell: Cell) -> Iterator[Any]:
     """Yield the rows of a table up to the first that does not apply to this cell."""
     rows = table(cell)
     while True:
@@ -252,20 +252,20 @@ def is_mutant(fault: Fault) -> bool:
     return fault.name.startswith("in ")
 
 
-class Trace:
+class ForwardTrace:
     """The forward of a hypothesis on one case, shared by many backwards."""
 
     def __init__(self, hypothesis: Hypothesis, arrays: Mapping[str, Array]) -> None:
         self.hypothesis = hypothesis
         self.equations = hypothesis.equations
-        self._given = hypothesis.base.given(arrays)
-        self._returned = hypothesis.base.returned
-        self.results, self._tape = ahead(self.equations, self._given)
+        self._inputs = hypothesis.model.to_equations(arrays)
+        self._to_target = hypothesis.model.to_target
+        self.results, self._tape = network_forward(self.equations, self._inputs)
 
     def backward(self, *found: Fault) -> Results:
         """Return the gradients with these faults in the backward."""
         edited = apply(self.equations, *(fault.edit for fault in found if fault.edit))
         tape: Tape = [p._replace(equations=edited) for p in self._tape]
-        gradients = back(edited, self._given, tape)
-        results = self._returned({**self.results, **gradients})
+        gradients = network_backward(edited, self._inputs, tape)
+        results = self._to_target({**self.results, **gradients})
         return {k: v for k, v in results.items() if k not in self.results}

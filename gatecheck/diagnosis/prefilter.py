@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
-from gatecheck.checking.evidence import blocks
+from gatecheck.checking.evidence import result_blocks
 from gatecheck.reference import Results
 
 Mask = NDArray[np.bool_]
 
-CLOSE = {"float32": 2e-4, "float64": 1e-9}
+SCREENING_RTOL = {"float32": 2e-4, "float64": 1e-9}
 """Tolerance of a block relative to its largest entry, by dtype.
 
 Many times what rounding does on short sequences.
 """
 
-NEGLIGIBLE = 1e-2
+NEGLIGIBLE_SIZE = 1e-2
 """Size that is added to that of a block, which may be zero except for rounding."""
 
 
@@ -45,7 +45,7 @@ class Screen:
     shapes
         Shapes of the results by name.
     rtol
-        Relative tolerance, see :data:`CLOSE`.
+        Relative tolerance, see :data:`SCREENING_RTOL`.
     """
 
     labels: tuple[str, ...]
@@ -55,12 +55,12 @@ class Screen:
     rtol: float
 
     @staticmethod
-    def of(cell: Cell, results: Results, dtype: str) -> Screen:
+    def for_results(cell: Cell, results: Results, dtype: str) -> Screen:
         """Return the screen for results of these names and shapes."""
         places = [
             (name, label, where)
             for name, a in results.items()
-            for label, where in blocks(cell, name, a)
+            for label, where in result_blocks(cell, name, a)
             if a[where].size
         ]
         sizes = [results[name][where].size for name, _, where in places]
@@ -70,7 +70,7 @@ class Screen:
             starts,
             tuple((name, where) for name, _, where in places),
             {name: a.shape for name, a in results.items()},
-            CLOSE[dtype],
+            SCREENING_RTOL[dtype],
         )
 
     def vector(self, results: Results) -> Array:
@@ -107,11 +107,11 @@ class Screen:
         """Return block by block whether two vectors, or rows of vectors, agree."""
         difference = np.maximum.reduceat(np.abs(a - b), self.starts, axis=-1)
         size = np.maximum.reduceat(np.maximum(np.abs(a), np.abs(b)), self.starts, axis=-1)
-        agrees: Mask = difference <= self.rtol * (size + NEGLIGIBLE)
+        agrees: Mask = difference <= self.rtol * (size + NEGLIGIBLE_SIZE)
         return agrees
 
 
-def pairs(observed: Mask, silent: Mask, alike: Mask) -> Iterator[tuple[int, int, int]]:
+def ranked_pairs(observed: Mask, silent: Mask, alike: Mask) -> Iterator[tuple[int, int, int]]:
     """Yield pairs of candidates and how many blocks contradict them, fewest first.
 
     Parameters
@@ -143,7 +143,7 @@ def pairs(observed: Mask, silent: Mask, alike: Mask) -> Iterator[tuple[int, int,
         yield int(first[k]), int(second[k]), int(score[k])
 
 
-def distinct(rows: Array, digits: int = 9) -> list[list[int]]:
+def group_equal(rows: Array, digits: int = 9) -> list[list[int]]:
     """Group candidates with the same results, in the order of their first members."""
     groups: dict[bytes, list[int]] = {}
     for k, row in enumerate(rows):

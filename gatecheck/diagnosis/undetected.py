@@ -8,14 +8,14 @@ import numpy as np
 
 from gatecheck.cases import Case
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import Violation, agree
+from gatecheck.checking.evidence import Violation, check_agreement
 from gatecheck.faults.catalogue import faults
 from gatecheck.faults.edits import Edit, apply
 from gatecheck.faults.fault import Fault
 from gatecheck.reference import equations, run
 
 
-def untold(cases: Iterable[Case]) -> list[Fault]:
+def undetected_faults(cases: Iterable[Case]) -> list[Fault]:
     """Return the known faults in a cell's equations that none of its cases detects.
 
     A case detects a fault that moves an output or a gradient out of its rounding budget. Equal
@@ -35,16 +35,16 @@ def untold(cases: Iterable[Case]) -> list[Fault]:
                 for fault in faults(case.cell.name)
                 if fault.edit and not fault.equivalent
             ]
-        undetected = [(fault, edit) for fault, edit in undetected if not _tells(case, edit)]
+        undetected = [(fault, edit) for fault, edit in undetected if not _detects(case, edit)]
     return [fault for fault, _ in undetected or []]
 
 
-def _tells(case: Case, edit: Edit) -> bool:
+def _detects(case: Case, edit: Edit) -> bool:
     budget = case_budget(case)
     with np.errstate(all="ignore"):
-        results = run(apply(equations(case.cell), edit), case.doubles())
+        results = run(apply(equations(case.cell), edit), case.as_float64())
     try:
-        agree(case.cell, results, budget.exact, budget.tolerance)
+        check_agreement(case.cell, results, budget.exact, budget.tolerance)
     except Violation:
         return True
     return False

@@ -30,17 +30,17 @@ from gatecheck.faults.tables import (
     shared,
 )
 
-_OWN = {"rnn": rnn.rows, "gru": gru.rows, "lstm": lstm.rows}
+_CELL_TABLES = {"rnn": rnn.rows, "gru": gru.rows, "lstm": lstm.rows}
 
 
-def _of(cell: Cell) -> Iterator[Fault]:
+def _read_tables(cell: Cell) -> Iterator[Fault]:
     for name, says, wrap, *source in networks.rows(cell):
         yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
     for name, says, edit, *source in options.rows(cell):
         yield Fault(name, cell.name, says, edit, source="".join(source))
     if cell not in CELLS.values():  # faults of the plain cell are tried on the plain cell
         return
-    for table in (shared.rows, per_gate.rows, _OWN[cell.kind]):
+    for table in (shared.rows, per_gate.rows, _CELL_TABLES[cell.kind]):
         for name, says, edit, *source in table(cell):
             yield Fault(name, cell.name, says, edit, source="".join(source))
     for around_it in (wrappers.rows, call_environment.rows, layers.rows, lengths.rows):
@@ -49,19 +49,19 @@ def _of(cell: Cell) -> Iterator[Fault]:
 
 
 @cache
-def _named(cell: str) -> dict[str, Fault]:
+def _faults_by_name(cell: str) -> dict[str, Fault]:
     return {
         fault.name: replace(
             fault,
             equivalent=EQUIVALENT.get(fault.label, ""),
             reference_needed=ONLY_BY_COMPARISON.get(fault.name, ""),
         )
-        for fault in _of(as_cell(cell))
+        for fault in _read_tables(as_cell(cell))
     }
 
 
 @cache
-def _every() -> tuple[Fault, ...]:
+def _all_faults() -> tuple[Fault, ...]:
     return tuple(fault for name in (*CELLS, *VARIANTS, *NETWORKS) for fault in faults(name))
 
 
@@ -76,12 +76,12 @@ def faults(cell: str | None = None) -> tuple[Fault, ...]:
         If there is no such cell.
     """
     if cell is None:
-        return _every()
-    return tuple(_named(as_cell(cell).name).values())
+        return _all_faults()
+    return tuple(_faults_by_name(as_cell(cell).name).values())
 
 
 @cache
-def _generated(cell: str) -> dict[str, Fault]:
+def _mutants_by_name(cell: str) -> dict[str, Fault]:
     return {fault.name: fault for fault in mutants(cell)}
 
 
@@ -100,7 +100,7 @@ def find(label: str) -> Fault:
     """
     cell, _, name = label.partition(": ")
     if cell in {**CELLS, **VARIANTS, **NETWORKS}:
-        found = _named(cell).get(name) or _generated(cell).get(name)
+        found = _faults_by_name(cell).get(name) or _mutants_by_name(cell).get(name)
         if found:
             return found
     raise UsageError(

@@ -10,14 +10,14 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
 from gatecheck.faults.edits import Edit, apply
-from gatecheck.reference import Results, Tape, ahead, back, equations, masked
+from gatecheck.reference import Results, Tape, equations, masked, network_backward, network_forward
 
 
-def _replicated(arrays: Mapping[str, Array], count: int) -> dict[str, Array]:
+def _replicate(arrays: Mapping[str, Array], count: int) -> dict[str, Array]:
     return {k: np.broadcast_to(v, (count, *v.shape)) for k, v in arrays.items()}
 
 
-class Edited:
+class EditedCell:
     """A cell's equations with some edits, computed in the dtype of the inputs.
 
     Parameters
@@ -32,23 +32,25 @@ class Edited:
 
     convention = "canonical"
 
-    def __init__(self, cell: Cell, *edits: Edit, masks: Edit | None = None) -> None:
+    def __init__(self, cell: Cell, *edits: Edit, mask_edit: Edit | None = None) -> None:
         self.cell = cell
         self.name = f"edited {cell}"
         self.equations = apply(equations(cell), *edits)
-        self._masks = [masks] if masks else []
+        self._masks = [mask_edit] if mask_edit else []
 
-    def _ahead(self, arrays: dict[str, Array]) -> tuple[Results, Tape]:
-        return ahead(self.equations, arrays, lambda plain: apply(masked(plain), *self._masks))
+    def _run_forward(self, arrays: dict[str, Array]) -> tuple[Results, Tape]:
+        return network_forward(
+            self.equations, arrays, lambda plain: apply(masked(plain), *self._masks)
+        )
 
     def _outputs(self, arrays: dict[str, Array]) -> tuple[Array, ...]:
         with np.errstate(all="ignore"):
-            return tuple(self._ahead(arrays)[0].values())
+            return tuple(self._run_forward(arrays)[0].values())
 
     def _gradients(self, arrays: dict[str, Array]) -> dict[str, Any]:
         with np.errstate(all="ignore"):
-            _, tape = self._ahead(arrays)
-            return {k[1:]: v for k, v in back(self.equations, arrays, tape).items()}
+            _, tape = self._run_forward(arrays)
+            return {k[1:]: v for k, v in network_backward(self.equations, arrays, tape).items()}
 
     def _arrays(self, params: dict[str, Array], x: Array, **rest: Array | None) -> dict[str, Array]:
         return {**params, "x": x} | {k: v for k, v in rest.items() if v is not None}
@@ -79,7 +81,7 @@ class Edited:
         Entry ``entries[k]`` in C order of the input `name` is ``values[k]``. The outputs have one
         more leading axis.
         """
-        arrays = _replicated(self._arrays(params, x, h0=h0, c0=c0), len(entries))
+        arrays = _replicate(self._arrays(params, x, h0=h0, c0=c0), len(entries))
         changed = arrays[name].astype(values.dtype)
         changed.reshape(len(entries), -1)[np.arange(len(entries)), entries] = values
         return self._outputs(arrays | {name: changed})
@@ -99,7 +101,7 @@ class Edited:
 
         These and the gradients have one more leading axis.
         """
-        arrays = _replicated(self._arrays(params, x, h0=h0, c0=c0), len(dy))
+        arrays = _replicate(self._arrays(params, x, h0=h0, c0=c0), len(dy))
         return self._gradients(self._arrays(arrays, arrays["x"], dy=dy, dhT=dhT, dcT=dcT))
 
     def backward(

@@ -9,14 +9,14 @@ EQUIVALENT = {
 }
 """Named faults that change nothing, by label, with the reason."""
 
-_SHORT = (
+_SHORT_SEQUENCES = (
     "Relations are tried on short sequences, where it changes nothing; "
     "a hundred steps are compared with the equations."
 )
 
 ONLY_BY_COMPARISON = {
-    "outputs stop after 64 steps": _SHORT,
-    "truncated after 16 steps": _SHORT,
-    "truncated after 64 steps": _SHORT,
+    "outputs stop after 64 steps": _SHORT_SEQUENCES,
+    "truncated after 16 steps": _SHORT_SEQUENCES,
+    "truncated after 64 steps": _SHORT_SEQUENCES,
 }
 """Faults that no relation shows among the cases of a profile, by name."""

@@ -11,9 +11,9 @@ from typing import Any
 
 from gatecheck.cells import Cell, as_cell
 from gatecheck.errors import UsageError
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.edits import Edit
-from gatecheck.kernels.builtin import COMPUTED, Builtin
+from gatecheck.kernels.builtin import KERNEL_CELLS, Builtin
 
 Wrapper = Callable[[Any], Any]
 
@@ -44,7 +44,7 @@ class Fault:
 
     name: str
     cell: str
-    says: str
+    description: str
     edit: Edit | None = None
     wrap: Wrapper | None = None
     source: str = ""
@@ -64,10 +64,10 @@ class Fault:
         """
         if self.edit is None:
             return "around"
-        plain = Edited(cell).equations
+        plain = EditedCell(cell).equations
         return "forward" if set(self.edit(plain)) & set(plain.step) else "backward"
 
-    def plant(self) -> Any:
+    def inject(self) -> Any:
         """Return an implementation with this fault.
 
         An edit needs equations, so it is made in the reference. A wrapper goes around our kernels,
@@ -80,7 +80,7 @@ class Fault:
         """
         cell = as_cell(self.cell)
         if self.edit is not None:
-            return Edited(cell, self.edit)
+            return EditedCell(cell, self.edit)
         if self.wrap is None:
             raise UsageError(f"the fault {self.label} changes nothing")
-        return self.wrap(Builtin(cell) if cell.one in COMPUTED else Edited(cell))
+        return self.wrap(Builtin(cell) if cell.layer_cell in KERNEL_CELLS else EditedCell(cell))

@@ -18,13 +18,13 @@ from gatecheck.reference import Equations, backward, equations, forward
 from gatecheck.reference.equations import Equation
 from gatecheck.reference.scope import Scope, Whole
 
-AROUND = ("t", "T", "before", "after", "all_x", "all_dy", "steps", "first")
+NEIGHBOR_NAMES = ("t", "T", "before", "after", "all_x", "all_dy", "steps", "first")
 """Names that an equation reads to find its neighbors.
 
 They are not quantities, so they are not misread.
 """
 
-TWINS = {
+CONFUSABLE = {
     "h_prev": ("h",),
     "c_prev": ("c",),
     "h": ("h_prev",),
@@ -38,11 +38,11 @@ TWINS = {
 Those that differ by their gate only are not listed.
 """
 
-FAMILIES = ("W_", "U_", "b_", "a_", "", "d", "da_")
+GATE_PREFIXES = ("W_", "U_", "b_", "a_", "", "d", "da_")
 """Prefixes of terms that exist once for every gate."""
 
 
-def reads(cell: Cell) -> dict[str, list[str]]:
+def symbols_read(cell: Cell) -> dict[str, list[str]]:
     """Return the quantities that each equation reads, in order.
 
     They are recorded while it runs over three steps.
@@ -53,16 +53,16 @@ def reads(cell: Cell) -> dict[str, list[str]]:
     scopes = forward(plain, params, x)
     backward(plain, scopes, x, params)
     each_step = {
-        name: _seen(equation, *scopes)
+        name: _record_reads(equation, *scopes)
         for part in (plain.step, plain.back)
         for name, equation in part.items()
     }
     return each_step | {
-        name: _seen(equation, Whole(steps=scopes)) for name, equation in plain.total.items()
+        name: _record_reads(equation, Whole(steps=scopes)) for name, equation in plain.total.items()
     }
 
 
-def _seen(equation: Equation, *scopes: Scope) -> list[str]:
+def _record_reads(equation: Equation, *scopes: Scope) -> list[str]:
     names: dict[str, None] = {}
 
     class Spy:
@@ -72,7 +72,7 @@ def _seen(equation: Equation, *scopes: Scope) -> list[str]:
             self._scope = scope
 
         def __getattr__(self, name: str) -> Any:
-            if name not in AROUND:
+            if name not in NEIGHBOR_NAMES:
                 names[name] = None
             return getattr(self._scope, name)
 
@@ -84,7 +84,7 @@ def _seen(equation: Equation, *scopes: Scope) -> list[str]:
     return list(names)
 
 
-def _known(plain: Equations, where: str) -> set[str]:
+def _available_terms(plain: Equations, where: str) -> set[str]:
     """Return the terms and blocks that an equation could read by mistake.
 
     They exist by the time it is evaluated.
@@ -96,20 +96,20 @@ def _known(plain: Equations, where: str) -> set[str]:
     return {"dy"} | (set(order[: order.index(where)]) | blocks)
 
 
-def _ways(plain: Equations, where: str, x: str) -> Iterator[tuple[str, str, Reading]]:
+def _misreadings(plain: Equations, where: str, x: str) -> Iterator[tuple[str, str, Reading]]:
     """Yield the wrong readings of `x` in the equation `where`.
 
     Each is a name, a phrase for a sentence, and the reading.
     """
-    cell, known = plain.cell, _known(plain, where)
+    cell, known = plain.cell, _available_terms(plain, where)
     yield "0", "zero", zero(x)
     yield "1", "one", lambda s: 0 * s[x] + 1
     yield "doubled", f"2 {x}", times(2, x)
     yield "negated", f"-{x}", times(-1, x)
     yield "complement", f"1 - {x}", complement(x)
-    family = next((f for f in FAMILIES if x in {f"{f}{k}" for k in cell.gates}), None)
+    family = next((f for f in GATE_PREFIXES if x in {f"{f}{k}" for k in cell.gates}), None)
     siblings = [] if family is None else [f"{family}{k}" for k in cell.gates]
-    for y in dict.fromkeys((*siblings, *TWINS.get(x, ()), f"a_{x}")):
+    for y in dict.fromkeys((*siblings, *CONFUSABLE.get(x, ()), f"a_{x}")):
         if y != x and y in known:
             yield y, y, other(y)
     if x.startswith("U_"):
@@ -125,7 +125,7 @@ def _ways(plain: Equations, where: str, x: str) -> Iterator[tuple[str, str, Read
         yield "t + 1", "that of the step after", later(x)
 
 
-def _equivalent(plain: Equations, where: str, x: str, way: str) -> str:
+def _why_equivalent(plain: Equations, where: str, x: str, way: str) -> str:
     """Return why this misreading changes nothing, or an empty string."""
     cell = plain.cell
     gate = where.removeprefix("da_")
@@ -157,13 +157,13 @@ def mutants(cell: str | Cell) -> Iterator[Fault]:
         If there is no such cell.
     """
     plain = equations(as_cell(cell))
-    for where, symbols in reads(plain.cell).items():
+    for where, symbols in symbols_read(plain.cell).items():
         for x in symbols:
-            for way, phrase, reading in _ways(plain, where, x):
+            for way, phrase, reading in _misreadings(plain, where, x):
                 yield Fault(
                     f"in {where}: {x} as {way}",
                     plain.cell.name,
                     f"In the equation of {where}, {x} is read as {phrase}.",
                     edit=misread(where, **{x: reading}),
-                    equivalent=_equivalent(plain, where, x, way),
+                    equivalent=_why_equivalent(plain, where, x, way),
                 )

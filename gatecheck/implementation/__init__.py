@@ -1,4 +1,4 @@
-"""Implementations of a cell: the protocol, and subjects that call them canonically."""
+"""The protocol of implementations, and subjects that call them canonically."""
 
 from gatecheck.implementation.subject import Results as Results
 from gatecheck.implementation.subject import Subject as Subject

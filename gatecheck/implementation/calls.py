@@ -10,7 +10,7 @@ from gatecheck._util.typing import Array
 from gatecheck.errors import ContractError, TargetCrashError, TargetError
 
 
-def guarded(target: Any, what: str, *arguments: Any, **more: Any) -> Any:
+def call_safely(target: Any, method: str, *arguments: Any, **more: Any) -> Any:
     """Call a method of a target and return its result.
 
     Raises
@@ -20,21 +20,21 @@ def guarded(target: Any, what: str, *arguments: Any, **more: Any) -> Any:
     """
     try:
         with np.errstate():  # what a target sets here does not reach its caller
-            return getattr(target, what)(*arguments, **more)
+            return getattr(target, method)(*arguments, **more)
     except (Exception, SystemExit) as error:
         if isinstance(error, TargetError):
             raise
-        raise TargetCrashError(f"{what} raised {type(error).__name__}: {error}") from error
+        raise TargetCrashError(f"{method} raised {type(error).__name__}: {error}") from error
 
 
-def describe(value: Any) -> str:
+def describe_type(value: Any) -> str:
     """Describe a value of a wrong type in two or three words."""
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)} items"
     return f"a {type(value).__name__}"
 
 
-def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def validated_output(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return a plain copy of an array that a target returned.
 
     Raises
@@ -44,7 +44,7 @@ def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any])
     """
     if not isinstance(value, np.ndarray):
         raise ContractError(
-            f"{name} is {describe(value)}, but should be a NumPy array of shape {shape}"
+            f"{name} is {describe_type(value)}, but should be a NumPy array of shape {shape}"
         )
     if value.shape != shape:
         raise ContractError(f"{name} has shape {value.shape}, but should have shape {shape}")

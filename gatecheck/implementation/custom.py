@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck._util.atomic_write import replacing
+from gatecheck._util.atomic_write import atomic_writer
 from gatecheck._util.typing import Array
 from gatecheck.errors import ContractError, GatecheckError, TargetError
-from gatecheck.implementation.calls import guarded
+from gatecheck.implementation.calls import call_safely
 from gatecheck.implementation.subject import Results
 
 OUTPUTS = ("y", "hT", "cT")
@@ -37,14 +37,14 @@ class CustomCell:
         return self.name
 
 
-class OwnConvention(NamedTuple):
+class CustomConvention(NamedTuple):
     """Placeholder for a convention."""
 
     name: str
 
 
 CUSTOM = CustomCell()
-OWN = OwnConvention("its own")
+CUSTOM_CONVENTION = CustomConvention("its own")
 
 
 def is_custom(target: Any, cell: Any) -> bool:
@@ -118,15 +118,15 @@ class CustomCase:
         return hash(self.key)
 
     @property
-    def carried(self) -> list[tuple[str, str]]:
+    def state_pairs(self) -> list[tuple[str, str]]:
         """Names of each state before the first step and after the last."""
         return list(zip(self.states, OUTPUTS[1:], strict=False))
 
-    def of(self, arrays: Mapping[str, Array]) -> CustomCase:
+    def with_arrays(self, arrays: Mapping[str, Array]) -> CustomCase:
         """Return a case with exactly these arrays."""
         return replace(self, arrays=arrays)
 
-    def having(self, **arrays: Array | None) -> CustomCase:
+    def replace(self, **arrays: Array | None) -> CustomCase:
         """Return the case with some arrays replaced.
 
         None stands for zeros, since a custom cell is always given all arrays.
@@ -139,7 +139,7 @@ class CustomCase:
 
     def save(self, path: str | Path, **about: Any) -> None:
         """Write the case; see :meth:`gatecheck.cases.Case.save`."""
-        with replacing(path) as file:
+        with atomic_writer(path) as file:
             np.savez(file, **self.arrays)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
@@ -155,7 +155,7 @@ class CustomSubject:
     ----------
     target, name, dtypes, abilities, expected_failures
         See :class:`gatecheck.implementation.Subject`.
-    time
+    time_axis
         The time axis of its x and y; None if it takes no states, or if the axis is not clear. In
         cases it is the first.
     """
@@ -166,24 +166,30 @@ class CustomSubject:
     abilities: frozenset[str]
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     cell = CUSTOM
-    convention = OWN
-    absent: tuple[str, ...] = ()
+    convention = CUSTOM_CONVENTION
+    unsupported_params: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
-    time: int | None = None
+    time_axis: int | None = None
 
     @property
     def traits(self) -> frozenset[str]:
         """Traits on which properties may depend."""
-        return self.cell.traits | self.abilities | ({"one_way"} if self.time is not None else set())
+        return (
+            self.cell.traits
+            | self.abilities
+            | ({"unidirectional"} if self.time_axis is not None else set())
+        )
 
     @property
-    def narrowings(self) -> list[str]:
+    def limitations(self) -> list[str]:
         """Sentences on what an audit leaves out."""
         sentences = [
             "it is a custom cell: its gradient is checked against its own forward, "
             "which has no reference"
         ]
-        sentences += [f"its time axis is axis {self.time} of x"] if self.time is not None else []
+        sentences += (
+            [f"its time axis is axis {self.time_axis} of x"] if self.time_axis is not None else []
+        )
         return (
             sentences
             if "backward" in self.abilities
@@ -205,7 +211,7 @@ class CustomSubject:
                 {k: v for k, v in given.items() if k != "params" and v is not None},
             )
             arrays = {
-                k: self._time_first(k, np.asarray(v, dtype)) for k, v in (params | rest).items()
+                k: self._to_time_major(k, np.asarray(v, dtype)) for k, v in (params | rest).items()
             }
         except (Exception, SystemExit) as error:
             form = '{"params": {name: array, …}, "x": array} and perhaps states, such as "h0"'
@@ -220,7 +226,7 @@ class CustomSubject:
             )
         case = CustomCase(tuple(params), tuple(k for k in rest if k != "x"), arrays, {"seed": seed})
         rng = np.random.default_rng([seed, 1])
-        return case.having(
+        return case.replace(
             **{f"d{k}": rng.standard_normal(v.shape) for k, v in self.forward(case).items()}
         )
 
@@ -234,17 +240,23 @@ class CustomSubject:
     def arguments(self, case: CustomCase) -> dict[str, Any]:
         """Return fresh, writeable copies of the target's arguments."""
         own = {
-            k: np.moveaxis(v, 0, self.time).copy() if self.time and k in ("x", "dy") else v.copy()
+            k: np.moveaxis(v, 0, self.time_axis).copy()
+            if self.time_axis and k in ("x", "dy")
+            else v.copy()
             for k, v in case.arrays.items()
         }
         return {"params": {k: own.pop(k) for k in case.params}} | own
 
-    def _time_first(self, name: str, array: Array) -> Array:
-        return np.moveaxis(array, self.time, 0) if self.time and name in ("x", "y") else array
+    def _to_time_major(self, name: str, array: Array) -> Array:
+        return (
+            np.moveaxis(array, self.time_axis, 0)
+            if self.time_axis and name in ("x", "y")
+            else array
+        )
 
-    def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
+    def positional_args(self, method: str, arguments: Mapping[str, Any]) -> list[Any]:
         """Return arguments of ``"forward"`` or ``"backward"`` in the target's order."""
-        return [v for k, v in arguments.items() if what == "backward" or k not in COTANGENTS]
+        return [v for k, v in arguments.items() if method == "backward" or k not in COTANGENTS]
 
     def forward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
         """Return the target's results for a case.
@@ -258,14 +270,16 @@ class CustomSubject:
         ContractError
             If it did not return a number, an array, or up to three arrays.
         """
-        return self._outputs(
-            self.call("forward", *self.positional("forward", arguments or self.arguments(case)))
+        return self._to_results(
+            self.call(
+                "forward", *self.positional_args("forward", arguments or self.arguments(case))
+            )
         )
 
     def tangent(self, case: CustomCase, direction: CustomCase) -> Results:
         """Return the derivative of :meth:`forward` at a case in a direction."""
-        at, along = (self.positional("forward", self.arguments(a)) for a in (case, direction))
-        return self._outputs(self.call("tangent", *at, *along))
+        at, along = (self.positional_args("forward", self.arguments(a)) for a in (case, direction))
+        return self._to_results(self.call("tangent", *at, *along))
 
     def backward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
         """Return a gradient for each parameter, x and state; its name begins with ``d``.
@@ -276,7 +290,7 @@ class CustomSubject:
             As for :meth:`forward`.
         """
         gradients = self.call(
-            "backward", *self.positional("backward", arguments or self.arguments(case))
+            "backward", *self.positional_args("backward", arguments or self.arguments(case))
         )
         if not isinstance(gradients, Mapping) or set(gradients) != set(case.inputs):
             names = (
@@ -294,13 +308,15 @@ class CustomSubject:
                     f"the gradient of {name} has shape {np.shape(gradient)}, but should have "
                     f"shape {shapes[name]}"
                 )
-        return {f"d{k}": np.array(self._time_first(k, np.asarray(v))) for k, v in gradients.items()}
+        return {
+            f"d{k}": np.array(self._to_time_major(k, np.asarray(v))) for k, v in gradients.items()
+        }
 
     def run(self, case: CustomCase) -> Results:
         """Return the results of forward, and of backward if there is one."""
         return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
 
-    def call(self, what: str, *arguments: Any) -> Any:
+    def call(self, method: str, *arguments: Any) -> Any:
         """Return the result of a method of the target, unchanged.
 
         Raises
@@ -308,9 +324,9 @@ class CustomSubject:
         TargetCrashError
             If it raised an exception.
         """
-        return guarded(self.target, what, *arguments)
+        return call_safely(self.target, method, *arguments)
 
-    def _outputs(self, result: Any) -> Results:
+    def _to_results(self, result: Any) -> Results:
         values = list(result) if isinstance(result, tuple | list) else [result]
         if not 1 <= len(values) <= len(OUTPUTS) or not all(
             isinstance(v, np.ndarray | np.number | float) for v in values
@@ -322,7 +338,7 @@ class CustomSubject:
         if len(values) == 1 and np.ndim(values[0]) == 0:
             return {"loss": np.asarray(values[0])}
         return {
-            name: np.array(self._time_first(name, np.asarray(v)))
+            name: np.array(self._to_time_major(name, np.asarray(v)))
             for name, v in zip(OUTPUTS, values, strict=False)
         }
 
@@ -358,7 +374,7 @@ def custom_subject(target: Any, name: str | None = None) -> CustomSubject:
         frozenset(k for k, v in has_method.items() if v),
         dict(getattr(target, "expected_failures", {})),
     )
-    return replace(subject, time=_time_axis(subject))
+    return replace(subject, time_axis=_time_axis(subject))
 
 
 def _time_axis(subject: CustomSubject) -> int | None:
@@ -378,11 +394,11 @@ def _time_axis(subject: CustomSubject) -> int | None:
         out = subject.forward(case)
     except GatecheckError:  # the audit will report it
         return None
-    x, states = case["x"], [case[start] for start, _ in case.carried]
+    x, states = case["x"], [case[start] for start, _ in case.state_pairs]
     if (
         not states
-        or len(case.carried) < len(case.states)
-        or any(e not in out or out[e].shape != case[s].shape for s, e in case.carried)
+        or len(case.state_pairs) < len(case.states)
+        or any(e not in out or out[e].shape != case[s].shape for s, e in case.state_pairs)
     ):
         return None
     axis = declared

@@ -15,7 +15,7 @@ from gatecheck.cases import STATES, Case
 from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
 from gatecheck.errors import ContractError, GatecheckError, TargetError
-from gatecheck.implementation.calls import checked, describe, guarded
+from gatecheck.implementation.calls import call_safely, describe_type, validated_output
 from gatecheck.implementation.protocol import OPTIONS
 
 Results = dict[str, Array]
@@ -24,7 +24,7 @@ _TIME_MAJOR = "TBD"
 
 
 @dataclass
-class Shared:
+class SharedResults:
     """Results of the target for one case, by the name of the method."""
 
     case: Case | None = None
@@ -46,7 +46,7 @@ class Subject:
         only those that are set.
     abilities
         Those of :data:`gatecheck.implementation.protocol.ABILITIES` that it has.
-    undeclared
+    convention_assumed
         Whether it declares no convention, so that canonical arrays are a guess.
     few_shapes
         Whether it requests cases of few different sizes.
@@ -67,11 +67,11 @@ class Subject:
     sizes: Mapping[str, int] = field(default_factory=dict)
     options: frozenset[str] = frozenset()
     expected_failures: Mapping[str, str] = field(default_factory=dict)
-    undeclared: bool = False
+    convention_assumed: bool = False
     few_shapes: bool = False
     notes: tuple[str, ...] = ()
     own_weights: Mapping[str, Array] = field(default_factory=dict)
-    shared: Shared = field(default_factory=Shared, init=False, repr=False)
+    shared: SharedResults = field(default_factory=SharedResults, init=False, repr=False)
 
     def share(self, case: Case) -> None:
         """Call the target once for this case, on which many properties are tried.
@@ -88,7 +88,7 @@ class Subject:
         return self.cell.traits | self.abilities
 
     @cached_property
-    def spelling(self) -> Convention:
+    def effective_convention(self) -> Convention:
         """Convention of its parameters, in which it can have any bias if D is free.
 
         If its convention has no place for a bias, the bias is the weight of an input that is always
@@ -101,22 +101,22 @@ class Subject:
     @property
     def constant_inputs(self) -> int:
         """Number of inputs, always one, that precede those of a case."""
-        return int(self.spelling is not self.convention)
+        return int(self.effective_convention is not self.convention)
 
     @property
-    def absent(self) -> list[str]:
+    def unsupported_params(self) -> list[str]:
         """Canonical parameters for which its convention has no place.
 
         They are zero in every case.
         """
-        return self.spelling.absent(self.cell)
+        return self.effective_convention.unsupported_params(self.cell)
 
-    def possible(self, case: Case) -> Case:
+    def zero_unsupported(self, case: Case) -> Case:
         """Return a case with zero for what its convention has no place for."""
-        return case.having(**{name: np.zeros_like(case[name]) for name in self.absent})
+        return case.replace(**{name: np.zeros_like(case[name]) for name in self.unsupported_params})
 
     @property
-    def narrowings(self) -> list[str]:
+    def limitations(self) -> list[str]:
         """Sentences that say what the declaration leaves out of the audit."""
         out = [*self.notes, *(f"{k} is always {v}" for k, v in self.sizes.items())]
         out += [
@@ -127,7 +127,7 @@ class Subject:
         ] * self.constant_inputs
         out += [
             f"{k} is always zero: the convention {self.convention.name} has no place for it"
-            for k in self.absent
+            for k in self.unsupported_params
         ]
         out += [
             f"{d} is not audited: it is not declared"
@@ -147,7 +147,7 @@ class Subject:
         """
         states = {k: case.get(k) for k in (*STATES, "dhT", "dcT")}
         optional = {
-            k: None if a is None else self.convention.spell_state(self.cell, a)
+            k: None if a is None else self.convention.state_from_canonical(self.cell, a)
             for k, a in states.items()
         } | {"dy": case.get("dy")}
         lengths, x = case.get("lengths"), case["x"]
@@ -155,25 +155,30 @@ class Subject:
             [np.full((*x.shape[:2], self.constant_inputs), constant, x.dtype), x], axis=-1
         )
         sequences = {
-            k: self.laid_out(v, lengths)
+            k: self.to_layout(v, lengths)
             for k, v in (("x", x), ("dy", optional["dy"]))
             if v is not None
         }
         more = {} if lengths is None else {"lengths": lengths.copy()}
-        return {"params": self.spelling.spell(self.cell, case.params)} | optional | sequences | more
+        return (
+            {"params": self.effective_convention.from_canonical(self.cell, case.params)}
+            | optional
+            | sequences
+            | more
+        )
 
-    def laid_out(self, sequence: Array, lengths: Array | None = None) -> Array:
+    def to_layout(self, sequence: Array, lengths: Array | None = None) -> Array:
         """Return a copy of a sequence ``(T, B, ...)`` in the layout of the target."""
-        sequence = _reversed(sequence, lengths) if "reverse" in self.options else sequence
+        sequence = _reverse_rows(sequence, lengths) if "reverse" in self.options else sequence
         return np.array(
             sequence.transpose([_TIME_MAJOR.index(axis) for axis in self.axes]), order="C"
         )
 
-    def time_major(self, sequence: Array, lengths: Array | None = None) -> Array:
+    def from_layout(self, sequence: Array, lengths: Array | None = None) -> Array:
         """Return a copy ``(T, B, ...)``: the inverse of :meth:`laid_out`."""
         sequence = sequence.transpose([self.axes.index(axis) for axis in _TIME_MAJOR])
         return np.array(
-            _reversed(sequence, lengths) if "reverse" in self.options else sequence, order="C"
+            _reverse_rows(sequence, lengths) if "reverse" in self.options else sequence, order="C"
         )
 
     @property
@@ -190,16 +195,16 @@ class Subject:
         sizes = {"T": T, "B": B, "D": n}
         return tuple(sizes[axis] for axis in self.axes)
 
-    def positional(self, what: str, arguments: Mapping[str, Any]) -> list[Any]:
+    def positional_args(self, method: str, arguments: Mapping[str, Any]) -> list[Any]:
         """Return the arguments of a method in the order of the target.
 
         The method is ``"forward"``, ``"backward"`` or ``"tangent"``.
         """
         # A backward and a tangent take a cell state for any cell: after h if the cell has none.
-        order = self._states if what == "forward" or "c" in self._states else ["h", "c"]
+        order = self._states if method == "forward" or "c" in self._states else ["h", "c"]
         states = [arguments[f"{k}0"] for k in order]
         cotangents = (
-            [arguments["dy"], *(arguments[f"d{k}T"] for k in order)] if what == "backward" else []
+            [arguments["dy"], *(arguments[f"d{k}T"] for k in order)] if method == "backward" else []
         )
         return [arguments["params"], arguments["x"], *states, *cotangents]
 
@@ -213,27 +218,29 @@ class Subject:
         ContractError
             If it returned something that the protocol does not allow.
         """
-        return self._once("forward", self._forward, case, arguments)
+        return self._call_once("forward", self._forward, case, arguments)
 
     def _forward(self, case: Case, a: Mapping[str, Any]) -> Results:
-        return self._outputs(
-            case, "forward", self.call("forward", *self.positional("forward", a), **_lengths(a))
+        return self._validated_outputs(
+            case,
+            "forward",
+            self.call("forward", *self.positional_args("forward", a), **_lengths_argument(a)),
         )
 
-    def _once(
+    def _call_once(
         self,
-        what: str,
-        ask: Callable[..., Results],
+        method: str,
+        call: Callable[..., Results],
         case: Case,
         arguments: Mapping[str, Any] | None,
     ) -> Results:
         if arguments is not None or case is not self.shared.case:
-            return ask(case, arguments or self.arguments(case))
-        if what not in self.shared.results:
-            self.shared.results[what] = ask(case, self.arguments(case))
-            for array in self.shared.results[what].values():
+            return call(case, arguments or self.arguments(case))
+        if method not in self.shared.results:
+            self.shared.results[method] = call(case, self.arguments(case))
+            for array in self.shared.results[method].values():
                 array.flags.writeable = False  # all properties share it
-        return dict(self.shared.results[what])
+        return dict(self.shared.results[method])
 
     def tangent(self, case: Case, direction: Case) -> Results:
         """Return the derivative of :meth:`forward` at a case in a direction.
@@ -246,27 +253,31 @@ class Subject:
             As for :meth:`forward`.
         """
         at, along = (
-            self.positional("tangent", self.arguments(point, constant))
+            self.positional_args("tangent", self.arguments(point, constant))
             for point, constant in ((case, 1.0), (direction, 0.0))
         )
-        return self._outputs(case, "tangent", self.call("tangent", *at, *along))
+        return self._validated_outputs(case, "tangent", self.call("tangent", *at, *along))
 
-    def _outputs(self, case: Case, what: str, got: Any) -> Results:
+    def _validated_outputs(self, case: Case, method: str, returned: Any) -> Results:
         names = ["y", *(f"{k}T" for k in self._states)]
-        if not isinstance(got, tuple | list) or len(got) != len(names):
+        if not isinstance(returned, tuple | list) or len(returned) != len(names):
             raise ContractError(
-                f"{what} returned {describe(got)}, but should return ({', '.join(names)})"
+                f"{method} returned {describe_type(returned)}, but should return ({', '.join(names)})"
             )
         T, B, _, H = case.sizes
         shapes = {"y": self._sequence_shape(T, B, self.cell.directions * self.cell.width(H))}
         shapes |= {
             f"{k}T": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state
         }
-        out = {k: checked(k, v, shapes[k], case.dtype) for k, v in zip(names, got, strict=True)}
-        states = {
-            f"{k}T": self.convention.read_state(self.cell, out[f"{k}T"]) for k in self.cell.state
+        out = {
+            k: validated_output(k, v, shapes[k], case.dtype)
+            for k, v in zip(names, returned, strict=True)
         }
-        return {"y": self.time_major(out["y"], case.get("lengths"))} | states
+        states = {
+            f"{k}T": self.convention.state_to_canonical(self.cell, out[f"{k}T"])
+            for k in self.cell.state
+        }
+        return {"y": self.from_layout(out["y"], case.get("lengths"))} | states
 
     def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
         """Return the gradients with respect to the parameters, x and initial states.
@@ -279,16 +290,18 @@ class Subject:
         TargetCrashError, ContractError
             As for :meth:`forward`.
         """
-        return self._once("backward", self._backward, case, arguments)
+        return self._call_once("backward", self._backward, case, arguments)
 
     def _backward(self, case: Case, a: Mapping[str, Any]) -> Results:
-        returned = self.call("backward", *self.positional("backward", a), **_lengths(a))
+        returned = self.call(
+            "backward", *self.positional_args("backward", a), **_lengths_argument(a)
+        )
         if not isinstance(returned, Mapping):
             raise ContractError(
-                f"backward returned {describe(returned)}, but should return a dict of gradients"
+                f"backward returned {describe_type(returned)}, but should return a dict of gradients"
             )
         T, B, D, H = case.sizes
-        shapes = self.spelling.shapes(self.cell, D, H)
+        shapes = self.effective_convention.shapes(self.cell, D, H)
         states = {f"{k}0": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state}
         absent = {k for k in states if case.get(k) is None and returned.get(k) is None}
         expected = {**shapes, "x": self._sequence_shape(T, B, D + self.constant_inputs), **states}
@@ -303,16 +316,18 @@ class Subject:
                 f"but should for {sorted(set(expected) - absent)}"
             )
         arrays = {
-            k: checked(f"the gradient of {k}", returned[k], expected[k], case.dtype)
+            k: validated_output(f"the gradient of {k}", returned[k], expected[k], case.dtype)
             for k in sorted(names)
         }
         arrays["x"] = np.array(
-            self.time_major(arrays["x"], case.get("lengths"))[..., self.constant_inputs :],
+            self.from_layout(arrays["x"], case.get("lengths"))[..., self.constant_inputs :],
             order="C",
         )
-        params = self.spelling.pull_back(self.cell, {k: arrays[k] for k in shapes})
+        params = self.effective_convention.pull_back(self.cell, {k: arrays[k] for k in shapes})
         inputs = {"x": arrays["x"]} | {
-            k: self.convention.read_state(self.cell, arrays[k]) for k in states if k in arrays
+            k: self.convention.state_to_canonical(self.cell, arrays[k])
+            for k in states
+            if k in arrays
         }
         return {f"d{k}": v for k, v in (params | inputs).items()}
 
@@ -320,7 +335,7 @@ class Subject:
         """Return the results of forward, and of backward if there is one."""
         return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
 
-    def call(self, what: str, *arguments: Any, **more: Any) -> Any:
+    def call(self, method: str, *arguments: Any, **more: Any) -> Any:
         """Call a method of the target in its own convention; return its result as it is.
 
         Raises
@@ -328,10 +343,10 @@ class Subject:
         TargetCrashError
             If it raised an exception.
         """
-        return guarded(self.target, what, *arguments, **more)
+        return call_safely(self.target, method, *arguments, **more)
 
 
-def _reversed(sequence: Array, lengths: Array | None) -> Array:
+def _reverse_rows(sequence: Array, lengths: Array | None) -> Array:
     """Reverse each row in time; the padding behind it stays in place."""
     if lengths is None:
         return sequence[::-1]
@@ -339,7 +354,7 @@ def _reversed(sequence: Array, lengths: Array | None) -> Array:
     return np.take_along_axis(sequence, np.where(t < lengths, lengths - 1 - t, t)[..., None], 0)
 
 
-def _lengths(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _lengths_argument(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {k: arguments[k] for k in ("lengths",) if k in arguments}
 
 
@@ -398,14 +413,14 @@ def subject(
             f"{label} does not say which cell it is: "
             'set cell = "rnn", "gru" or "lstm", or give --cell'
         )
-    dtypes = _declared(label, target, "dtypes", tuple | list, ("float32", "float64"))
+    dtypes = _declaration(label, target, "dtypes", tuple | list, ("float32", "float64"))
     if not set(dtypes) <= {"float32", "float64", "complex128"} or not {"float32", "float64"} & set(
         dtypes
     ):
         raise TargetError(
             f"{label} declares dtypes {dtypes}, but gatecheck can audit float32 and float64"
         )
-    sizes = _declared(label, target, "sizes", Mapping, {})
+    sizes = _declaration(label, target, "sizes", Mapping, {})
     if any(
         k not in ("T", "B", "D", "H") or not isinstance(v, int) or v < 1 for k, v in sizes.items()
     ):
@@ -413,14 +428,14 @@ def subject(
             f"{label} declares sizes {sizes}, "
             "but should name T, B, D or H with a whole number of at least 1"
         )
-    options = _declared(label, target, "options", Mapping, {})
+    options = _declaration(label, target, "options", Mapping, {})
     if any(k not in OPTIONS or not isinstance(v, bool) for k, v in options.items()):
         raise TargetError(
             f"{label} declares options {options}, "
             f"but should say True or False of {' or '.join(OPTIONS)}"
         )
-    expected_failures = _declared(label, target, "expected_failures", Mapping, {})
-    own_weights = _declared(label, target, "own_weights", Mapping, {})
+    expected_failures = _declaration(label, target, "expected_failures", Mapping, {})
+    own_weights = _declaration(label, target, "own_weights", Mapping, {})
     abilities = {
         "backward": callable(_attribute(label, target, "backward")),
         "tangent": callable(_attribute(label, target, "tangent")),
@@ -446,8 +461,8 @@ def subject(
             dict(expected_failures),
             chosen_convention is None and _attribute(label, target, "convention") is None,
             bool(_attribute(label, target, "few_shapes")),
-            tuple(str(note) for note in _declared(label, target, "notes", tuple | list, ())),
-            subject_convention.read(subject_cell, own_weights) if own_weights else {},
+            tuple(str(note) for note in _declaration(label, target, "notes", tuple | list, ())),
+            subject_convention.to_canonical(subject_cell, own_weights) if own_weights else {},
         )
     except GatecheckError as error:
         raise TargetError(f"{label}: {error}") from error
@@ -460,7 +475,7 @@ def _attribute(label: str, target: Any, name: str, default: Any = None) -> Any:
         raise TargetError(f"{label}.{name} raised {type(error).__name__}: {error}") from error
 
 
-def _declared(label: str, target: Any, name: str, kind: Any, default: Any) -> Any:
+def _declaration(label: str, target: Any, name: str, kind: Any, default: Any) -> Any:
     value = _attribute(label, target, name, default)
     if not isinstance(value, kind):
         wanted = "a dict" if kind is Mapping else "a tuple of names"

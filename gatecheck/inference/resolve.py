@@ -14,31 +14,37 @@ from dataclasses import fields, replace
 
 from gatecheck.cells import CELLS, Cell
 from gatecheck.conventions import CONVENTIONS, Convention, Layout
-from gatecheck.conventions.shape_analysis import Structure, axes, structures, vector_contents, whole
-from gatecheck.diagnosis.diagnose import BUDGET_S, diagnose
+from gatecheck.conventions.shape_analysis import (
+    Structure,
+    is_complete,
+    parse_axes,
+    possible_structures,
+    vector_contents,
+)
+from gatecheck.diagnosis.diagnose import TIME_LIMIT_S, diagnose
 from gatecheck.errors import ConventionError, TargetError
 from gatecheck.implementation import Subject
 from gatecheck.inference.infer import (
     Guess,
-    Questions,
+    Probe,
     describe,
     effect,
     frames,
+    gate_orders,
     infer,
-    inputs,
-    known,
-    ordered,
-    orders,
-    questions,
-    recurrent,
-    vectors,
+    input_orders,
+    known_conventions,
+    make_probe,
+    match_input_weights,
+    match_recurrent_weights,
+    match_vectors,
 )
 
-TRIED = 6
+MAX_CONVENTIONS = 6
 """Maximum number of conventions in which a target is diagnosed."""
 
 
-def settled(implementation: Subject) -> Subject:
+def resolve_convention(implementation: Subject) -> Subject:
     """Return an implementation with its convention inferred if it declares none.
 
     The result of the inference is among its notes.
@@ -50,17 +56,17 @@ def settled(implementation: Subject) -> Subject:
         fault; or only that of another cell than the requested one, which these arrays cannot hold.
     """
     if (
-        not implementation.undeclared
-        or len(implementation.cell.tags) > 1
+        not implementation.convention_assumed
+        or len(implementation.cell.param_suffixes) > 1
         or implementation.cell.projection
     ):
         return implementation
     inference = infer(implementation.target, cell=implementation.cell)
-    if inference.found:
-        convention, cell = inference.found[0]
-        wanted = _as_declared(implementation.cell, cell)
+    if inference.matches:
+        convention, cell = inference.matches[0]
+        wanted = _with_declared_options(implementation.cell, cell)
         if wanted != cell:
-            return _another(implementation, convention, wanted, inference.sentence)
+            return _resolve_other_cell(implementation, convention, wanted, inference.sentence)
         notes = (
             ()
             if convention.name == "canonical" and cell == implementation.cell
@@ -70,13 +76,13 @@ def settled(implementation: Subject) -> Subject:
             implementation,
             convention=convention,
             cell=cell,
-            undeclared=False,
+            convention_assumed=False,
             notes=(*implementation.notes, *notes),
         )
     if getattr(implementation.target, "shapes", None) is None:
         # Canonical after all; recorded, so that it is not inferred again for every property.
-        return replace(implementation, undeclared=False)
-    faulty = _faulty(implementation)
+        return replace(implementation, convention_assumed=False)
+    faulty = _resolve_with_faults(implementation)
     if faulty:
         described = "; or ".join(
             f"{describe(s.convention, s.cell)}, with {' and '.join(map(repr, names))}"
@@ -87,7 +93,7 @@ def settled(implementation: Subject) -> Subject:
             f"It is audited as {'that' if len(faulty) == 1 else 'the first of these'}"
         )
         return replace(faulty[0][0], notes=(*implementation.notes, note))
-    for guess in known(questions(implementation.target, implementation.cell)):
+    for guess in known_conventions(make_probe(implementation.target, implementation.cell)):
         note = (
             f"{inference.sentence}; the names of its arrays suggest the convention "
             f"{guess.convention.name}"
@@ -96,7 +102,7 @@ def settled(implementation: Subject) -> Subject:
             implementation,
             convention=guess.convention,
             cell=guess.cell,
-            undeclared=False,
+            convention_assumed=False,
             notes=(*implementation.notes, note),
         )
     raise TargetError(
@@ -105,14 +111,14 @@ def settled(implementation: Subject) -> Subject:
     )
 
 
-def _as_declared(declared: Cell, found: Cell) -> Cell:
+def _with_declared_options(declared: Cell, inferred: Cell) -> Cell:
     """Return the inferred cell with the declared options.
 
     Options count as declared where they differ from the usual cell of the kind.
     """
     usual = CELLS[declared.kind]
     return replace(
-        found,
+        inferred,
         **{
             f.name: v
             for f in fields(Cell)
@@ -121,47 +127,47 @@ def _as_declared(declared: Cell, found: Cell) -> Cell:
     )
 
 
-def _another(
-    implementation: Subject, convention: Convention, wanted: Cell, sentence: str
+def _resolve_other_cell(
+    implementation: Subject, convention: Convention, requested: Cell, sentence: str
 ) -> Subject:
     """Return an implementation of another cell than requested, as the requested cell."""
-    note = f"it should be a {wanted}, and is audited as one; found: {sentence}"
+    note = f"it should be a {requested}, and is audited as one; found: {sentence}"
     try:
-        convention.layout(wanted)
+        convention.layout(requested)
     except ConventionError as error:
         if getattr(implementation.target, "shapes", None) is not None:
             raise TargetError(
-                f"{implementation.name} should be a {wanted}, but {sentence}"
+                f"{implementation.name} should be a {requested}, but {sentence}"
             ) from error
         convention = implementation.convention
     return replace(
         implementation,
         convention=convention,
-        cell=wanted,
-        undeclared=False,
+        cell=requested,
+        convention_assumed=False,
         notes=(*implementation.notes, note),
     )
 
 
-def _faulty(implementation: Subject) -> list[tuple[Subject, tuple[str, ...]]]:
+def _resolve_with_faults(implementation: Subject) -> list[tuple[Subject, tuple[str, ...]]]:
     """Return the target in the conventions in which the fewest faults explain it.
 
     Each comes with the names of its faults, which explain all numbers. Conventions of which less
     was confirmed are left out.
     """
-    deadline = time.process_time() + BUDGET_S
+    deadline = time.process_time() + TIME_LIMIT_S
     candidates: list[tuple[Subject, tuple[str, ...]]] = []
     level = 0
     for guessed, guess in itertools.islice(
-        _distinct(questions(implementation.target, implementation.cell)), TRIED
+        _distinct_guesses(make_probe(implementation.target, implementation.cell)), MAX_CONVENTIONS
     ):
         remaining = deadline - time.process_time()
         if remaining < 0 or (candidates and guessed > level):
             break
         subject = replace(
-            implementation, convention=guess.convention, cell=guess.cell, undeclared=False
+            implementation, convention=guess.convention, cell=guess.cell, convention_assumed=False
         )
-        explanations = diagnose(subject, budget_s=remaining).explanations
+        explanations = diagnose(subject, time_limit_s=remaining).explanations
         if explanations and (not candidates or len(explanations[0].names) <= len(candidates[0][1])):
             candidates = [
                 (s, names) for s, names in candidates if len(names) == len(explanations[0].names)
@@ -173,75 +179,96 @@ def _faulty(implementation: Subject) -> list[tuple[Subject, tuple[str, ...]]]:
 # ---- candidates
 
 
-def _distinct(search: Questions) -> Iterator[tuple[int, Guess]]:
+def _distinct_guesses(probe: Probe) -> Iterator[tuple[int, Guess]]:
     """Yield guesses with different effects, and how much of each was assumed.
 
     Those of which more was confirmed by calls come first.
     """
-    candidates = [(0, guess) for guess in known(search)]
-    for structure in structures(axes(search.shapes, type(search.target).__name__), search.cell):
-        guesses = orders(search, structure)
-        for frame in frames(structure, search.cell):
-            if search.ask(frame, search.arrays()) is not None:
-                candidates += _partly(search, structure, guesses, frame)
+    candidates = [(0, guess) for guess in known_conventions(probe)]
+    for structure in possible_structures(
+        parse_axes(probe.shapes, type(probe.target).__name__), probe.cell
+    ):
+        guesses = input_orders(probe, structure)
+        for frame in frames(structure, probe.cell):
+            if probe.call(frame, probe.draw_params()) is not None:
+                candidates += _partial_guesses(probe, structure, guesses, frame)
     seen = set()
     for guessed, guess in sorted(candidates, key=lambda one: one[0]):
-        if (key := effect(search, guess)) not in seen:
+        if (key := effect(probe, guess)) not in seen:
             seen.add(key)
             yield guessed, guess
 
 
-def _partly(
-    search: Questions, structure: Structure, guesses: list[Guess], frame: Convention
+def _partial_guesses(
+    probe: Probe, structure: Structure, guesses: list[Guess], frame: Convention
 ) -> Iterator[tuple[int, Guess]]:
     """Yield guesses in one frame, and how much of each was assumed."""
     # More faults are silent at zero states.
-    inferred = list(inputs(search, guesses, frame, zero_states=True))
-    for first in inferred or _usual(search, structure, frame):
-        after = [(0, more) for more in recurrent(search, structure, first, zero_states=False)]
-        for guessed, second in after or [(1, more) for more in _in_order(search, structure, first)]:
-            third = [(0, more) for more in vectors(search, structure, second, zero_states=False)]
-            for more, last in third or [(1, one) for one in _biases(search, structure, second)]:
+    inferred = list(match_input_weights(probe, guesses, frame, zero_states=True))
+    for first in inferred or _usual_orders(probe, structure, frame):
+        after = [
+            (0, more)
+            for more in match_recurrent_weights(probe, structure, first, zero_states=False)
+        ]
+        for guessed, second in after or [
+            (1, more) for more in _recurrent_in_input_order(probe, structure, first)
+        ]:
+            third = [
+                (0, more) for more in match_vectors(probe, structure, second, zero_states=False)
+            ]
+            for more, last in third or [
+                (1, one) for one in _biases_in_input_order(probe, structure, second)
+            ]:
                 yield 4 * (not inferred) + 2 * guessed + more, last
 
 
-def _usual(search: Questions, structure: Structure, frame: Convention) -> Iterator[Guess]:
+def _usual_orders(probe: Probe, structure: Structure, frame: Convention) -> Iterator[Guess]:
     """Yield the orders and polarities of the known conventions."""
-    kind = "gru-before" if search.cell.reset else search.cell.kind
-    cell = replace(search.cell, peepholes=False, reset="before" if search.cell.reset else None)
+    kind = "gru-before" if probe.cell.reset else probe.cell.kind
+    cell = replace(probe.cell, peepholes=False, reset="before" if probe.cell.reset else None)
     pairs = {
         (own.order, own.negated)
         for c in CONVENTIONS.values()
         for name, own in c.layouts.items()
-        if name.startswith(search.cell.kind)
+        if name.startswith(probe.cell.kind)
     }
     for order, negated in sorted(pairs, key=lambda pair: pair[0] != "".join(cell.gates)):
         layout = Layout(
-            order, {**_held(structure, order, "U"), **_held(structure, order, "W")}, negated=negated
+            order,
+            {**_matrix_contents(structure, order, "U"), **_matrix_contents(structure, order, "W")},
+            negated=negated,
         )
         yield Guess(replace(frame, layouts={kind: layout}), cell, layout)
 
 
-def _held(structure: Structure, order: str, part: str) -> dict[str, str]:
+def _matrix_contents(structure: Structure, order: str, part: str) -> dict[str, str]:
     """Return the contents of the matrices with a part, in an order of gates."""
-    return next(ordered(structure, order, part))
+    return next(gate_orders(structure, order, part))
 
 
-def _in_order(search: Questions, structure: Structure, so_far: Guess) -> Iterator[Guess]:
+def _recurrent_in_input_order(
+    probe: Probe, structure: Structure, partial_guess: Guess
+) -> Iterator[Guess]:
     """Yield U in the order of W, with the reset as declared or else before."""
-    order = _order(structure, so_far)
+    order = _input_order(structure, partial_guess)
     together = all("W" in parts for parts, _ in structure.matrices.values() if "U" in parts)
     for reset in (
-        dict.fromkeys((search.cell.reset, "before", "after")) if search.cell.reset else (None,)
+        dict.fromkeys((probe.cell.reset, "before", "after")) if probe.cell.reset else (None,)
     ):
-        yield so_far.having(
-            replace(so_far.cell, reset=reset), **({} if together else _held(structure, order, "U"))
+        yield partial_guess.replace(
+            replace(partial_guess.cell, reset=reset),
+            **({} if together else _matrix_contents(structure, order, "U")),
         )
 
 
-def _biases(search: Questions, structure: Structure, so_far: Guess) -> Iterator[Guess]:
+def _biases_in_input_order(
+    probe: Probe, structure: Structure, partial_guess: Guess
+) -> Iterator[Guess]:
     """Yield biases in the order of W."""
-    cell, order = replace(so_far.cell, peepholes=search.cell.peepholes), _order(structure, so_far)
+    cell, order = (
+        replace(partial_guess.cell, peepholes=probe.cell.peepholes),
+        _input_order(structure, partial_guess),
+    )
     each = []
     for name, (multiple, rows) in structure.vectors.items():
         contents = [
@@ -251,17 +278,19 @@ def _biases(search: Questions, structure: Structure, so_far: Guess) -> Iterator[
             [(name, c) for c in sorted(contents, key=lambda c: order.index(c.partition(" : ")[2]))]
         )
     matrices = [
-        content for name, content in so_far.layout.arrays.items() if name in structure.matrices
+        content
+        for name, content in partial_guess.layout.arrays.items()
+        if name in structure.matrices
     ]
     for chosen in itertools.product(*each):
-        if whole([*matrices, *(content for _, content in chosen)], cell):
-            yield so_far.having(cell, **dict(chosen))
+        if is_complete([*matrices, *(content for _, content in chosen)], cell):
+            yield partial_guess.replace(cell, **dict(chosen))
             return
 
 
-def _order(structure: Structure, so_far: Guess) -> str:
+def _input_order(structure: Structure, partial_guess: Guess) -> str:
     contents = [
-        so_far.layout.arrays[name]
+        partial_guess.layout.arrays[name]
         for name, (parts, _) in structure.matrices.items()
         if "W" in parts.split("; ")
     ]

@@ -26,36 +26,36 @@ from numba import types
 from numba.extending import intrinsic
 
 from gatecheck._util.typing import Array
-from gatecheck.kernels.jit import block, by_dtype, jit
-from gatecheck.kernels.simd import apart, start
+from gatecheck.kernels.jit import jit, overload_by_dtype, shared_function
+from gatecheck.kernels.simd import assume_no_alias, entry_pointer
 
 TANH, RELU, SIGMOID = 0, 1, 2
-CODES = {"tanh": TANH, "relu": RELU, "sigmoid": SIGMOID}
+ACTIVATION_CODES = {"tanh": TANH, "relu": RELU, "sigmoid": SIGMOID}
 
 
 def tanh(x: Array) -> Array:
     """Return the hyperbolic tangent of every entry."""
-    return _mapped(TANH, x)
+    return _apply(TANH, x)
 
 
 def relu(x: Array) -> Array:
     """Return the positive part of every entry; by the real part if complex."""
-    return _mapped(RELU, x)
+    return _apply(RELU, x)
 
 
 def sigmoid(x: Array) -> Array:
     """Return the logistic function 1 / (1 + e^-x) of every entry."""
-    return _mapped(SIGMOID, x)
+    return _apply(SIGMOID, x)
 
 
-def _mapped(code: int, x: Array) -> Array:
+def _apply(code: int, x: Array) -> Array:
     out = np.array(x, order="C")
-    _map(code, out.reshape(1, -1))
+    _apply_kernel(code, out.reshape(1, -1))
     return out
 
 
 @jit
-def _map(code: int, a: Array) -> None:
+def _apply_kernel(code: int, a: Array) -> None:
     activate(code, a)
 
 
@@ -63,9 +63,9 @@ def activate(code: int, a: Array) -> None:
     """Apply an activation, by its code, to a C-contiguous matrix in place."""
 
 
-@block(lambda real: types.void(types.intp, types.CPointer(real), types.intp))
+@shared_function(lambda real: types.void(types.intp, types.CPointer(real), types.intp))
 def _activate(code: int, a: Any, count: int) -> None:
-    apart()
+    assume_no_alias()
     if code == TANH:
         for j in range(count):
             a[j] = tanh(a[j])
@@ -77,8 +77,8 @@ def _activate(code: int, a: Any, count: int) -> None:
             a[j] = relu(a[j])
 
 
-@by_dtype(activate)
-def _activate_of(code: Any, a: Any) -> Any:
+@overload_by_dtype(activate)
+def _overload_activate(code: Any, a: Any) -> Any:
     def of_complex(code: Any, a: Any) -> None:
         for i in range(a.shape[0]):
             for j in range(a.shape[1]):
@@ -92,8 +92,8 @@ def _activate_of(code: Any, a: Any) -> Any:
 
     if isinstance(a.dtype, types.Complex):
         return of_complex
-    activation = _activate.of(a.dtype)
-    return lambda code, a: activation(code, start(a, 0), a.size)
+    activation = _activate.compile_for(a.dtype)
+    return lambda code, a: activation(code, entry_pointer(a, 0), a.size)
 
 
 # ---- real
@@ -108,21 +108,21 @@ class _Format(NamedTuple):
     bias: int
     ln2_high: float  # so few bits that its product with an exponent is exact
     ln2_low: float
-    gone: float  # e^-x rounds to 0 from here
-    saturated: float  # tanh rounds to 1 from here
+    exp_underflow: float  # e^-x rounds to 0 from here
+    tanh_saturation: float  # tanh rounds to 1 from here
     exp: tuple[float, ...]
     tanh: tuple[float, ...]
 
 
-_SINGLE = _Format(
+_FLOAT32 = _Format(
     real=np.float32,
     integer=np.int32,
     mantissa=23,
     bias=127,
     ln2_high=0.693145751953125,
     ln2_low=1.4286068203094173e-06,
-    gone=120.0,
-    saturated=10.0,
+    exp_underflow=120.0,
+    tanh_saturation=10.0,
     exp=(
         *(0.00019890990824673654, 0.0013933649996309251, 0.0083333109254809),
         *(0.041666464925285904, 0.16666666681623232, 0.500000001346581),
@@ -132,15 +132,15 @@ _SINGLE = _Format(
         *(-0.053959259577204544, 0.1333330355691574, -0.3333333317214036),
     ),
 )
-_DOUBLE = _Format(
+_FLOAT64 = _Format(
     real=np.float64,
     integer=np.int64,
     mantissa=52,
     bias=1023,
     ln2_high=0.6931471803691238,
     ln2_low=1.9082149292705877e-10,
-    gone=800.0,
-    saturated=20.0,
+    exp_underflow=800.0,
+    tanh_saturation=20.0,
     exp=(
         *(
             2.510038549551032e-08,
@@ -196,9 +196,9 @@ def _exp(x: float) -> float:
     return math.exp(x)
 
 
-@by_dtype(_exp)
-def _exp_of(x: Any) -> Any:
-    f = _SINGLE if x == types.float32 else _DOUBLE
+@overload_by_dtype(_exp)
+def _overload_exp(x: Any) -> Any:
+    f = _FLOAT32 if x == types.float32 else _FLOAT64
     real, integer, mantissa, bias = f.real, f.integer, f.mantissa, f.bias
     # Adding it rounds to a whole number, which is then in the low bits.
     magic = real(1.5 * 2.0**mantissa)
@@ -223,12 +223,12 @@ def _exp_of(x: Any) -> Any:
     return implementation
 
 
-@by_dtype(sigmoid)
-def _sigmoid_of(x: Any) -> Any:
+@overload_by_dtype(sigmoid)
+def _overload_sigmoid(x: Any) -> Any:
     if isinstance(x, types.Complex):
         return _complex_sigmoid
-    f = _SINGLE if x == types.float32 else _DOUBLE
-    one, gone = f.real(1), f.real(f.gone)
+    f = _FLOAT32 if x == types.float32 else _FLOAT64
+    one, gone = f.real(1), f.real(f.exp_underflow)
 
     def implementation(x: Any) -> Any:
         size = abs(x)
@@ -240,13 +240,13 @@ def _sigmoid_of(x: Any) -> Any:
     return implementation
 
 
-@by_dtype(tanh)
-def _tanh_of(x: Any) -> Any:
+@overload_by_dtype(tanh)
+def _overload_tanh(x: Any) -> Any:
     if isinstance(x, types.Complex):
         return _complex_tanh
-    f = _SINGLE if x == types.float32 else _DOUBLE
+    f = _FLOAT32 if x == types.float32 else _FLOAT64
     real, sign = f.real, f.integer(np.iinfo(f.integer).min)
-    integer, one, two, saturated = f.integer, real(1), real(2), real(f.saturated)
+    integer, one, two, saturated = f.integer, real(1), real(2), real(f.tanh_saturation)
     edge = real(0.625)  # below it 1 - 2 / (e^2x + 1) cancels
     first, rest = real(f.tanh[0]), tuple(real(c) for c in f.tanh[1:])
 
@@ -265,11 +265,11 @@ def _tanh_of(x: Any) -> Any:
     return implementation
 
 
-@by_dtype(relu)
-def _relu_of(x: Any) -> Any:
+@overload_by_dtype(relu)
+def _overload_relu(x: Any) -> Any:
     if isinstance(x, types.Complex):
         return lambda x: x if not x.real <= 0 else 0j
-    zero = (_SINGLE if x == types.float32 else _DOUBLE).real(0)
+    zero = (_FLOAT32 if x == types.float32 else _FLOAT64).real(0)
     return lambda x: zero if x <= 0 else x  # in this order, NaN stays NaN
 
 

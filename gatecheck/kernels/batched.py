@@ -18,12 +18,12 @@ from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
 from gatecheck.kernels import gru, lstm, rnn, run
 from gatecheck.kernels.elementwise import copy
-from gatecheck.kernels.gemm import hoisted
+from gatecheck.kernels.gemm import choose_steps_per_gemm
 from gatecheck.kernels.jit import jit
-from gatecheck.kernels.schedule import schedule
-from gatecheck.kernels.threads import share
+from gatecheck.kernels.schedule import make_schedule
+from gatecheck.kernels.threads import run_in_threads
 
-HOLDERS = {"h0": "h", "c0": "c"}
+LOOP_ARRAY_NAMES = {"h0": "h", "c0": "c"}
 """Names of the inputs' arrays in a loop, where they differ."""
 
 
@@ -56,18 +56,18 @@ def forward_each(
         ``(n, T, B, H)``, ``(n, B, H)`` and ``(n, B, H)`` or None.
     """
     (T, B, D), H, n = x.shape, params["U"].shape[0], len(entries)
-    order = schedule(T, B, None)
-    _, flag, arrays = run.arranged(
+    order = make_schedule(T, B, None)
+    _, flag, arrays = run.forward_loop(
         cell, params, np.ascontiguousarray(x), h0, c0, order, steps=1, states=T + 1
     )
-    offsets = _places(cell, name, arrays[HOLDERS.get(name, name)], H)[entries]
+    offsets = _entry_positions(cell, name, arrays[LOOP_ARRAY_NAMES.get(name, name)], H)[entries]
     y, cT = np.empty((n, T, B, H), x.dtype), np.empty((n, B, H), x.dtype)
 
     def run_entries(first: int, last: int) -> None:
         copies = {k: array.copy() for k, array in arrays.items()}
-        replaced = copies[HOLDERS.get(name, name)].reshape(-1)
-        EACH[cell.kind](
-            (flag, order.running, hoisted(B), *copies.values(), 0, B),
+        replaced = copies[LOOP_ARRAY_NAMES.get(name, name)].reshape(-1)
+        BATCHED_FORWARDS[cell.kind](
+            (flag, order.n_active, choose_steps_per_gemm(B), *copies.values(), 0, B),
             replaced,
             offsets,
             values,
@@ -79,12 +79,12 @@ def forward_each(
             last,
         )
 
-    share(run_entries, n, 2.0 * n * T * B * (D + H) * len(cell.gates) * H)
+    run_in_threads(run_entries, n, 2.0 * n * T * B * (D + H) * len(cell.gates) * H)
     hT = y[:, -1].copy() if T else np.broadcast_to(h0, (n, B, H)).copy()
     return y, hT, cT if cell.kind == "lstm" else None
 
 
-def _places(cell: Cell, name: str, holder: Array, H: int) -> Array:
+def _entry_positions(cell: Cell, name: str, holder: Array, H: int) -> Array:
     """Return the position of each entry of an input in the array that holds it."""
     if name in ("W", "U"):
         _, panels, rows, width = holder.shape
@@ -98,10 +98,10 @@ def _places(cell: Cell, name: str, holder: Array, H: int) -> Array:
 
 
 @jit
-def _rnn(
-    rest: tuple[Any, ...],
-    spot: Array,
-    at: Array,
+def _batched_rnn_forward(
+    loop_args: tuple[Any, ...],
+    replaced: Array,
+    positions: Array,
     values: Array,
     h: Array,
     c: Array,
@@ -111,19 +111,19 @@ def _rnn(
     last: int,
 ) -> None:
     for k in range(first, last):
-        original = spot[at[k]]
-        spot[at[k]] = values[k]
-        rnn.forward(*rest)
-        spot[at[k]] = original
+        original = replaced[positions[k]]
+        replaced[positions[k]] = values[k]
+        rnn.forward(*loop_args)
+        replaced[positions[k]] = original
         for t in range(y.shape[1]):
             copy(y[k, t], h[t + 1])
 
 
 @jit
-def _gru(
-    rest: tuple[Any, ...],
-    spot: Array,
-    at: Array,
+def _batched_gru_forward(
+    loop_args: tuple[Any, ...],
+    replaced: Array,
+    positions: Array,
     values: Array,
     h: Array,
     c: Array,
@@ -133,19 +133,19 @@ def _gru(
     last: int,
 ) -> None:
     for k in range(first, last):
-        original = spot[at[k]]
-        spot[at[k]] = values[k]
-        gru.forward(*rest)
-        spot[at[k]] = original
+        original = replaced[positions[k]]
+        replaced[positions[k]] = values[k]
+        gru.forward(*loop_args)
+        replaced[positions[k]] = original
         for t in range(y.shape[1]):
             copy(y[k, t], h[t + 1])
 
 
 @jit
-def _lstm(
-    rest: tuple[Any, ...],
-    spot: Array,
-    at: Array,
+def _batched_lstm_forward(
+    loop_args: tuple[Any, ...],
+    replaced: Array,
+    positions: Array,
     values: Array,
     h: Array,
     c: Array,
@@ -155,19 +155,23 @@ def _lstm(
     last: int,
 ) -> None:
     for k in range(first, last):
-        original = spot[at[k]]
-        spot[at[k]] = values[k]
-        lstm.forward(*rest)
+        original = replaced[positions[k]]
+        replaced[positions[k]] = values[k]
+        lstm.forward(*loop_args)
         copy(cT[k], c[-1])
-        spot[at[k]] = original
+        replaced[positions[k]] = original
         for t in range(y.shape[1]):
             copy(y[k, t], h[t + 1])
 
 
-EACH = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}
+BATCHED_FORWARDS = {
+    "rnn": _batched_rnn_forward,
+    "gru": _batched_gru_forward,
+    "lstm": _batched_lstm_forward,
+}
 
 
-@run.quiet
+@run.ignore_float_errors
 def backward_each(
     cell: Cell,
     params: Mapping[str, Array],
@@ -198,11 +202,11 @@ def backward_each(
         dhT.copy(),
         np.zeros_like(dhT) if dcT is None else dcT.copy(),
     )
-    _, loop_args = run.returning(cell, params, tape)
-    loop = partial(BACK[cell.kind], loop_args, np.ascontiguousarray(dy), dh, dc, d, dx)
-    share(loop, n, 4.0 * n * T * B * (D + H) * G * H)
+    _, loop_args = run.backward_loop(cell, params, tape)
+    loop = partial(BATCHED_BACKWARDS[cell.kind], loop_args, np.ascontiguousarray(dy), dh, dc, d, dx)
+    run_in_threads(loop, n, 4.0 * n * T * B * (D + H) * G * H)
     grads = {
-        "W": _summed([(x, d[:, :G])]),
+        "W": _weight_gradients([(x, d[:, :G])]),
         "b": d[:, :G].sum(axis=2).reshape(n, -1),
         "x": dx.reshape(n, T, B, D),
         "h0": dh,
@@ -215,16 +219,18 @@ def backward_each(
         grads["p"] = np.concatenate(
             [
                 (d[:, k] * states.reshape(T * B, H)).sum(axis=1)
-                for k, states in run.seen_by(rest[1])
+                for k, states in run.peephole_inputs(rest[1])
             ],
             axis=1,
         )
     return grads | {
-        "U": _summed([(inputs, d[:, slots]) for inputs, slots in run.fed(cell, h[:T], rest)])
+        "U": _weight_gradients(
+            [(inputs, d[:, slots]) for inputs, slots in run.recurrent_operands(cell, h[:T], rest)]
+        )
     }
 
 
-def _summed(pairs: list[tuple[Array, Array]]) -> Array:
+def _weight_gradients(pairs: list[tuple[Array, Array]]) -> Array:
     """Return the gradients of weights.
 
     They are sums over steps and rows of inputs ``(T, B, m)`` times gradients ``(n, g, T * B, H)``.
@@ -236,8 +242,8 @@ def _summed(pairs: list[tuple[Array, Array]]) -> Array:
 
 
 @jit
-def _rnn_back(
-    before: tuple[Any, ...],
+def _batched_rnn_backward(
+    loop_args: tuple[Any, ...],
     dy: Array,
     dh: Array,
     dc: Array,
@@ -248,12 +254,12 @@ def _rnn_back(
 ) -> None:
     for k in range(first, last):
         rest = (dy[k], dh[k], d[k], dx[k], 0, dy.shape[2])
-        rnn.backward(*(before + rest))
+        rnn.backward(*(loop_args + rest))
 
 
 @jit
-def _gru_back(
-    before: tuple[Any, ...],
+def _batched_gru_backward(
+    loop_args: tuple[Any, ...],
     dy: Array,
     dh: Array,
     dc: Array,
@@ -264,12 +270,12 @@ def _gru_back(
 ) -> None:
     for k in range(first, last):
         rest = (dy[k], dh[k], d[k], dx[k], 0, dy.shape[2])
-        gru.backward(*(before + rest))
+        gru.backward(*(loop_args + rest))
 
 
 @jit
-def _lstm_back(
-    before: tuple[Any, ...],
+def _batched_lstm_backward(
+    loop_args: tuple[Any, ...],
     dy: Array,
     dh: Array,
     dc: Array,
@@ -280,7 +286,11 @@ def _lstm_back(
 ) -> None:
     for k in range(first, last):
         rest = (dy[k], dh[k], dc[k], d[k], dx[k], 0, dy.shape[2])
-        lstm.backward(*(before + rest))
+        lstm.backward(*(loop_args + rest))
 
 
-BACK = {"rnn": _rnn_back, "gru": _gru_back, "lstm": _lstm_back}
+BATCHED_BACKWARDS = {
+    "rnn": _batched_rnn_backward,
+    "gru": _batched_gru_backward,
+    "lstm": _batched_lstm_backward,
+}

@@ -14,62 +14,62 @@ from typing import Any
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.kernels.simd import BYTES
+from gatecheck.kernels.simd import VECTOR_BYTES
 
-LARGE = 2**14
+MIN_ALIGNED_BYTES = 2**14
 """Smallest size in bytes of an array that is aligned."""
 
-KEPT = 2**17, 2**25
+POOLED_BYTES = 2**17, 2**25
 """Smallest and largest size in bytes of memory that is pooled.
 
 Below, the allocator reuses it; above, the system has large pages.
 """
 
-_kept: deque[Array] = deque(maxlen=8)
+_pool: deque[Array] = deque(maxlen=8)
 """Free pieces of memory; few, so that the pool holds at most 256 MiB."""
 
 
-class _Piece:
+class _PooledBuffer:
     """Memory that returns to the pool when the last array in it is deleted."""
 
-    def __init__(self, space: Array) -> None:
-        self._space, self.__array_interface__ = space, space.__array_interface__
+    def __init__(self, buffer: Array) -> None:
+        self._buffer, self.__array_interface__ = buffer, buffer.__array_interface__
 
-    def __del__(self, keep: Callable[[Array], None] = _kept.append) -> None:
-        keep(self._space)
+    def __del__(self, release: Callable[[Array], None] = _pool.append) -> None:
+        release(self._buffer)
 
 
-def _taken(size: int) -> Array:
+def _take_buffer(size: int) -> Array:
     """Return memory of a size, from the pool if possible."""
-    for _ in range(len(_kept)):
+    for _ in range(len(_pool)):
         try:
-            buffer = _kept.popleft()
+            buffer = _pool.popleft()
         except IndexError:  # another thread emptied the pool
             break
         if buffer.size == size:
             return buffer
-        _kept.append(buffer)
+        _pool.append(buffer)
     return np.empty(size, np.uint8)
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """Return an uninitialized array that starts, if large, at a cache line.
 
     A vector that crosses two lines is read twice.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < LARGE:
+    if size < MIN_ALIGNED_BYTES:
         return np.empty(shape, dtype)
-    buffer = _taken(size + BYTES)
-    if KEPT[0] <= buffer.size <= KEPT[1]:
-        buffer = np.asarray(_Piece(buffer))
-    offset = -buffer.ctypes.data % BYTES
+    buffer = _take_buffer(size + VECTOR_BYTES)
+    if POOLED_BYTES[0] <= buffer.size <= POOLED_BYTES[1]:
+        buffer = np.asarray(_PooledBuffer(buffer))
+    offset = -buffer.ctypes.data % VECTOR_BYTES
     out: Array = buffer[offset : offset + size].view(dtype).reshape(shape)
     return out
 
 
-def copied(array: Array) -> Array:
+def aligned_copy(array: Array) -> Array:
     """Return an aligned C-contiguous copy."""
-    out = aligned(array.shape, array.dtype)
+    out = aligned_empty(array.shape, array.dtype)
     out[...] = array
     return out

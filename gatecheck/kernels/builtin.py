@@ -8,32 +8,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck._util.arguments import FLAG, MAPPING, checked, naming, perhaps
+from gatecheck._util.arguments import FLAG, MAPPING, error_context, optional, validate_args
 from gatecheck._util.typing import Array
 from gatecheck.cells import CELLS, LSTM, Cell, Sizes, as_cell
 from gatecheck.cells.validation import check_cotangents, check_inputs, check_lengths
 from gatecheck.errors import InputError, UsageError
 
-REAL = ("float32", "float64")
-COMPUTED = (*CELLS.values(), LSTM(peepholes=True))
+REAL_DTYPES = ("float32", "float64")
+KERNEL_CELLS = (*CELLS.values(), LSTM(peepholes=True))
 """Cells with kernels; their layers may be stacked and bidirectional."""
 
 
-class _Compiled(NamedTuple):
+class _KernelModules(NamedTuple):
     """The modules of kernels."""
 
     activations: Any
-    each: Any
+    batched: Any
     network: Any
 
 
 @cache
-def _compiled() -> _Compiled:
+def _kernel_modules() -> _KernelModules:
     # Numba takes a third of a second to import, and the audit of another cell does not need it.
     from gatecheck.kernels import activations, network
     from gatecheck.kernels import batched as each
 
-    return _Compiled(activations, each, network)
+    return _KernelModules(activations, each, network)
 
 
 class Builtin:
@@ -78,14 +78,14 @@ class Builtin:
     bitwise = True
     activation_ulps = 2
 
-    @checked(reverse=FLAG, batch_first=FLAG)
+    @validate_args(reverse=FLAG, batch_first=FLAG)
     def __init__(
         self, cell: str | Cell, *, reverse: bool = False, batch_first: bool = False
     ) -> None:
         self.options = {"reverse": bool(reverse), "batch_first": bool(batch_first)}
         self.cell = as_cell(cell)
-        if self.cell.one not in COMPUTED:
-            names = ", ".join(c.name for c in COMPUTED)
+        if self.cell.layer_cell not in KERNEL_CELLS:
+            names = ", ".join(c.name for c in KERNEL_CELLS)
             raise UsageError(
                 f"there are no kernels for {self.cell}; there are kernels for {names}, "
                 "also stacked and bidirectional"
@@ -95,11 +95,13 @@ class Builtin:
             "tanh": self.cell.activation == "tanh",
         }
         self.activations = {
-            name: getattr(_compiled().activations, name)
+            name: getattr(_kernel_modules().activations, name)
             for name, is_used in uses.items()
             if is_used
         }
-        self.dtypes = (*REAL, "complex128") if "analytic" in self.cell.traits else REAL
+        self.dtypes = (
+            (*REAL_DTYPES, "complex128") if "analytic" in self.cell.traits else REAL_DTYPES
+        )
 
     def forward(
         self,
@@ -120,12 +122,12 @@ class Builtin:
             If the arrays do not fit; see :func:`gatecheck.cells.validation.check_inputs` and
             :func:`gatecheck.cells.validation.check_lengths`.
         """
-        x = self._time_first(x)
+        x = self._to_time_major(x)
         self._check(self.dtypes, params, x, h0, c0, lengths)
-        y, hT, cT, _ = _compiled().network.forward(
-            self.cell, params, self._turned(x, lengths), h0, c0, lengths, taped=False
+        y, hT, cT, _ = _kernel_modules().network.forward(
+            self.cell, params, self._reverse_time(x, lengths), h0, c0, lengths, keep_tape=False
         )
-        y = self._laid_out(y, lengths)
+        y = self._to_layout(y, lengths)
         return (y, hT) if cT is None else (y, hT, cT)
 
     def backward(
@@ -148,16 +150,16 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        x, dy = self._time_first(x), self._time_first(dy)
-        sizes = self._check(REAL, params, x, h0, c0, lengths)
+        x, dy = self._to_time_major(x), self._to_time_major(dy)
+        sizes = self._check(REAL_DTYPES, params, x, h0, c0, lengths)
         check_cotangents(self.cell, sizes, x.dtype, dy, dhT, dcT)
-        tapes = _compiled().network.forward(
-            self.cell, params, self._turned(x, lengths), h0, c0, lengths
+        tapes = _kernel_modules().network.forward(
+            self.cell, params, self._reverse_time(x, lengths), h0, c0, lengths
         )[3]
-        grads: dict[str, Array] = _compiled().network.backward(
-            self.cell, params, tapes, self._turned(dy, lengths), dhT, dcT, lengths
+        grads: dict[str, Array] = _kernel_modules().network.backward(
+            self.cell, params, tapes, self._reverse_time(dy, lengths), dhT, dcT, lengths
         )
-        return grads | {"x": self._laid_out(grads["x"], lengths)}
+        return grads | {"x": self._to_layout(grads["x"], lengths)}
 
     def forward_each(
         self,
@@ -180,10 +182,10 @@ class Builtin:
             If the arrays do not fit, or there is no such input or entry.
         """
         inputs = {**params, "x": x, "h0": h0} | ({} if c0 is None else {"c0": c0})
-        self._check(self.dtypes, params, self._time_first(x), h0, c0, None)
+        self._check(self.dtypes, params, self._to_time_major(x), h0, c0, None)
         self._check_entries(inputs, name, entries, values)
-        if self._plain:
-            y, hT, cT = _compiled().each.forward_each(
+        if self._is_plain_layer:
+            y, hT, cT = _kernel_modules().batched.forward_each(
                 self.cell, params, x, h0, c0, name, entries, values
             )
             return (y, hT) if cT is None else (y, hT, cT)
@@ -215,7 +217,7 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        sizes = self._check(REAL, params, self._time_first(x), h0, c0, None)
+        sizes = self._check(REAL_DTYPES, params, self._to_time_major(x), h0, c0, None)
         given = [d for d in (dy, dhT, dcT) if d is not None]
         if any(
             not isinstance(d, np.ndarray) or d.ndim == 0 or len(d) != len(given[0]) or len(d) == 0
@@ -229,13 +231,13 @@ class Builtin:
             self.cell,
             sizes,
             x.dtype,
-            self._time_first(dy[0]),
+            self._to_time_major(dy[0]),
             dhT[0],
             None if dcT is None else dcT[0],
         )
-        if self._plain:
-            tape = _compiled().network.forward(self.cell, params, x, h0, c0)[3][0]
-            gradients: dict[str, Array] = _compiled().each.backward_each(
+        if self._is_plain_layer:
+            tape = _kernel_modules().network.forward(self.cell, params, x, h0, c0)[3][0]
+            gradients: dict[str, Array] = _kernel_modules().batched.backward_each(
                 self.cell, params, tape, dy, dhT, dcT
             )
             return gradients
@@ -248,10 +250,10 @@ class Builtin:
         }
 
     @property
-    def _plain(self) -> bool:
-        return len(self.cell.tags) == 1 and not any(self.options.values())
+    def _is_plain_layer(self) -> bool:
+        return len(self.cell.param_suffixes) == 1 and not any(self.options.values())
 
-    @checked(dparams=perhaps(MAPPING))
+    @validate_args(dparams=optional(MAPPING))
     def tangent(
         self,
         params: Mapping[str, Array],
@@ -273,39 +275,39 @@ class Builtin:
         InputError
             If the arrays do not fit.
         """
-        x, dx = self._time_first(x), self._time_first(dx)
-        T, B, D, H = self._check(REAL, params, x, h0, c0, lengths)
+        x, dx = self._to_time_major(x), self._to_time_major(dx)
+        T, B, D, H = self._check(REAL_DTYPES, params, x, h0, c0, lengths)
         states = {f"{s}0": self.cell.state_shape(s, B, H) for s in self.cell.state}
-        with naming("dparams"):
+        with error_context("dparams"):
             self._check_direction(self.cell.param_shapes(D, H), x.dtype, dparams or {})
         self._check_direction({"x": (T, B, D), **states}, x.dtype, {"x": dx, "h0": dh0, "c0": dc0})
-        tapes = _compiled().network.forward(
-            self.cell, params, self._turned(x, lengths), h0, c0, lengths
+        tapes = _kernel_modules().network.forward(
+            self.cell, params, self._reverse_time(x, lengths), h0, c0, lengths
         )[3]
-        dy, dhT, dcT = _compiled().network.tangent(
-            self.cell, params, tapes, dparams, self._turned(dx, lengths), dh0, dc0, lengths
+        dy, dhT, dcT = _kernel_modules().network.tangent(
+            self.cell, params, tapes, dparams, self._reverse_time(dx, lengths), dh0, dc0, lengths
         )
-        dy = self._laid_out(dy, lengths)
+        dy = self._to_layout(dy, lengths)
         return (dy, dhT) if dcT is None else (dy, dhT, dcT)
 
-    def _time_first(self, sequence: Any) -> Any:
+    def _to_time_major(self, sequence: Any) -> Any:
         return (
             sequence.swapaxes(0, 1)
             if self.options["batch_first"] and np.ndim(sequence) == 3
             else sequence
         )
 
-    def _turned(self, sequence: Any, lengths: Array | None) -> Any:
+    def _reverse_time(self, sequence: Any, lengths: Array | None) -> Any:
         is_reversed = self.options["reverse"] and sequence is not None
         return (
-            _compiled().network.turn_round(len(sequence), lengths)(sequence)
+            _kernel_modules().network.time_reversal(len(sequence), lengths)(sequence)
             if is_reversed
             else sequence
         )
 
-    def _laid_out(self, sequence: Array, lengths: Array | None) -> Array:
+    def _to_layout(self, sequence: Array, lengths: Array | None) -> Array:
         """Convert a time-major sequence to the layout of the caller."""
-        return np.ascontiguousarray(self._time_first(self._turned(sequence, lengths)))
+        return np.ascontiguousarray(self._to_time_major(self._reverse_time(sequence, lengths)))
 
     def _check(
         self,

@@ -23,37 +23,45 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from gatecheck._util.typing import Array
-from gatecheck.kernels.buffer_pool import aligned
-from gatecheck.kernels.elementwise import clear, repeat
-from gatecheck.kernels.jit import block, by_dtype, jit
-from gatecheck.kernels.simd import BYTES, WIDE, start
+from gatecheck.kernels.buffer_pool import aligned_empty
+from gatecheck.kernels.elementwise import broadcast_row, clear
+from gatecheck.kernels.jit import jit, overload_by_dtype, shared_function
+from gatecheck.kernels.simd import HAS_AVX512, VECTOR_BYTES, entry_pointer
 
-VECTORS = 4 if WIDE else 2
+TILE_VECTORS = 4 if HAS_AVX512 else 2
 """Width of a tile in vectors: with six rows all its sums stay in registers."""
 
-TILES = ((6, 1), (6, VECTORS), (2, 1), (2, VECTORS), (1, 1), (1, VECTORS), (1, 2 * VECTORS))
+TILES = (
+    (6, 1),
+    (6, TILE_VECTORS),
+    (2, 1),
+    (2, TILE_VECTORS),
+    (1, 1),
+    (1, TILE_VECTORS),
+    (1, 2 * TILE_VECTORS),
+)
 """Rows and vectors of the possible tiles.
 
 A single row takes two panels at once: one panel has too few sums to keep the machine busy.
 """
 
-BLOCK = 192
+ROW_BLOCK = 192
 """Approximate number of rows multiplied by all panels while they are in the cache."""
 
-CHUNK = 256
+REDUCTION_ROWS = 256
 """Rows of a partial sum of a weight gradient, which is then added to the output."""
 
 
 # ---- packing
 
 
-def width(dtype: Any) -> int:
+def columns_per_panel(dtype: Any) -> int:
     """Return the number of columns of a panel."""
-    return BYTES // int(np.dtype(dtype).itemsize) * VECTORS
+    return VECTOR_BYTES // int(np.dtype(dtype).itemsize) * TILE_VECTORS
 
 
-def packed(weights: Array, gates: int, *, transposed: bool = False) -> Array:
-    """Pack weights for :func:`multiply`.
+def pack_weights(weights: Array, gates: int, *, transposed: bool = False) -> Array:
+    """Pack weights for :func:`gemm_acc`.
 
     Parameters
     ----------
@@ -72,8 +80,8 @@ def packed(weights: Array, gates: int, *, transposed: bool = False) -> Array:
     """
     K, N = weights.shape[0], weights.shape[1] // gates
     rows, columns = (N, K) if transposed else (K, N)
-    panel_width = columns if weights.dtype.kind == "c" else width(weights.dtype)
-    out = aligned(
+    panel_width = columns if weights.dtype.kind == "c" else columns_per_panel(weights.dtype)
+    out = aligned_empty(
         (gates, max(1, -(-columns // max(1, panel_width))), rows, panel_width), weights.dtype
     )
     _pack(np.ascontiguousarray(weights), out, N, columns, transposed)
@@ -100,19 +108,19 @@ def _pack(weights: Array, out: Array, N: int, columns: int, transposed: bool) ->
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _lanes(context: Any, pointer: Any) -> Any:
-    lanes = BYTES * 8 // pointer.dtype.bitwidth
+def _lane_count(context: Any, pointer: Any) -> Any:
+    lanes = VECTOR_BYTES * 8 // pointer.dtype.bitwidth
     return types.intp(pointer), lambda context, builder, signature, args: ir.Constant(
         ir.IntType(64), lanes
     )
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _space(context: Any, pointer: Any) -> Any:
+def _tile_buffer(context: Any, pointer: Any) -> Any:
     """Allocate space for a tile that is one vector wide."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        lanes = BYTES * 8 // signature.return_type.dtype.bitwidth
+        lanes = VECTOR_BYTES * 8 // signature.return_type.dtype.bitwidth
         return cgutils.alloca_once(
             builder, args[0].type.pointee, size=max(rows for rows, _ in TILES) * lanes
         )
@@ -147,7 +155,7 @@ def _generate_tiles(context: Any, builder: Any, signature: Any, args: Any) -> An
     rows, vectors, *rest = args
     real = ir.FloatType() if signature.args[2].dtype == types.float32 else ir.DoubleType()
     i64, done = ir.IntType(64), builder.append_basic_block("tile.done")
-    key = 2 * VECTORS + 1
+    key = 2 * TILE_VECTORS + 1
     choice = builder.switch(builder.add(builder.mul(rows, i64(key)), vectors), done)
     for M, V in TILES:
         case = builder.append_basic_block(f"tile.{M}.{V}")
@@ -174,7 +182,7 @@ def _generate_tile(
     steps: Any,
 ) -> None:
     bits = 32 if isinstance(real, ir.FloatType) else 64
-    lanes, i64 = BYTES * 8 // bits, ir.IntType(64)
+    lanes, i64 = VECTOR_BYTES * 8 // bits, ir.IntType(64)
     vector = ir.VectorType(real, lanes)
     fused = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{bits}"
@@ -205,7 +213,8 @@ def _generate_tile(
     builder.position_at_end(body)
     columns = [
         load_vector(
-            right if v < VECTORS else builder.gep(right, [b_panel]), i64(v % VECTORS * lanes)
+            right if v < TILE_VECTORS else builder.gep(right, [b_panel]),
+            i64(v % TILE_VECTORS * lanes),
         )
         for v in range(V)
     ]
@@ -239,12 +248,12 @@ def _generate_tile(
 # ---- products
 
 
-@block(
+@shared_function(
     lambda real: types.void(
         types.CPointer(real), types.intp, *(types.CPointer(real), types.intp) * 2, *[types.intp] * 3
     )
 )
-def _panels(
+def _gemm_acc_panels(
     a: Any,
     a_row: int,
     b: Any,
@@ -259,34 +268,36 @@ def _panels(
 
     `columns` is the number of columns of c, and `steps` the inner size. Strides are in entries.
     """
-    lanes, buffer = _lanes(a), _space(a)
-    panel_width = VECTORS * lanes
+    lanes, buffer = _lane_count(a), _tile_buffer(a)
+    panel_width = TILE_VECTORS * lanes
     for j in range(0, columns, panel_width):
         right, panel_columns, i = (
-            start(b, j // panel_width * b_panel),
+            entry_pointer(b, j // panel_width * b_panel),
             min(panel_width, columns - j),
             0,
         )
         while i < rows:
             n = 6 if rows - i >= 6 else 2 if rows - i >= 2 else 1
-            left, out = start(a, i * a_row), start(c, i * c_row + j)
+            left, out = entry_pointer(a, i * a_row), entry_pointer(c, i * c_row + j)
             i += n
             if n == 1 and j // panel_width % 2 == 1 and panel_columns == panel_width:
                 continue  # done with the previous panel
             if n == 1 and columns - j >= 2 * panel_width:
-                _tile(1, 2 * VECTORS, left, a_row, right, panel_width, b_panel, out, c_row, steps)
+                _tile(
+                    1, 2 * TILE_VECTORS, left, a_row, right, panel_width, b_panel, out, c_row, steps
+                )
                 continue
-            vectors, q = VECTORS if panel_columns == panel_width else 1, 0
+            vectors, q = TILE_VECTORS if panel_columns == panel_width else 1, 0
             while q + vectors * lanes <= panel_columns:
                 _tile(
                     n,
                     vectors,
                     left,
                     a_row,
-                    start(right, q),
+                    entry_pointer(right, q),
                     panel_width,
                     0,
-                    start(out, q),
+                    entry_pointer(out, q),
                     c_row,
                     steps,
                 )
@@ -294,30 +305,36 @@ def _panels(
             if q < panel_columns:  # a partial vector is computed in separate space
                 for p in range(n * lanes):
                     buffer[p] = 0
-                _tile(n, 1, left, a_row, start(right, q), panel_width, 0, buffer, lanes, steps)
+                _tile(
+                    n, 1, left, a_row, entry_pointer(right, q), panel_width, 0, buffer, lanes, steps
+                )
                 for r in range(n):
                     for p in range(panel_columns - q):
                         out[r * c_row + q + p] += buffer[r * lanes + p]
 
 
-def _add_panels(a: Array, panels: Array, c: Array, column: int, columns: int, steps: int) -> None:
+def _add_panel_product(
+    a: Array, panels: Array, c: Array, column: int, columns: int, steps: int
+) -> None:
     """Add the product of a C-contiguous matrix and panels to columns of another.
 
     The panels are `(panels, steps or more, width)`; the first column is `column`.
     """
 
 
-@by_dtype(_add_panels)
-def _add_panels_of(a: Any, panels: Any, c: Any, column: Any, columns: Any, steps: Any) -> Any:
-    add = _panels.of(a.dtype)
+@overload_by_dtype(_add_panel_product)
+def _overload_add_panel_product(
+    a: Any, panels: Any, c: Any, column: Any, columns: Any, steps: Any
+) -> Any:
+    add = _gemm_acc_panels.compile_for(a.dtype)
 
     def implementation(a: Any, panels: Any, c: Any, column: Any, columns: Any, steps: Any) -> None:
         add(
-            start(a, 0),
+            entry_pointer(a, 0),
             a.shape[1],
-            start(panels, 0),
+            entry_pointer(panels, 0),
             panels.shape[1] * panels.shape[2],
-            start(c, column),
+            entry_pointer(c, column),
             c.shape[1],
             c.shape[0],
             columns,
@@ -327,7 +344,7 @@ def _add_panels_of(a: Any, panels: Any, c: Any, column: Any, columns: Any, steps
     return implementation
 
 
-def multiply(out: Array, a: Array, panels: Array) -> None:
+def gemm_acc(out: Array, a: Array, panels: Array) -> None:
     """Add the matrix product of `a` and packed weights to `out`.
 
     `a` is ``(M, K)``, the packed matrix ``(K, N)`` and `out` ``(M, N)``; `a` and `out` are
@@ -336,8 +353,8 @@ def multiply(out: Array, a: Array, panels: Array) -> None:
     out += a @ panels
 
 
-@by_dtype(multiply)
-def _multiply_of(out: Any, a: Any, panels: Any) -> Any:
+@overload_by_dtype(gemm_acc)
+def _overload_gemm_acc(out: Any, a: Any, panels: Any) -> Any:
     def of_complex(out: Any, a: Any, panels: Any) -> None:
         product = np.dot(a, panels[0])
         for r in range(out.shape[0]):
@@ -348,111 +365,111 @@ def _multiply_of(out: Any, a: Any, panels: Any) -> Any:
         return of_complex
 
     def of_real(out: Any, a: Any, panels: Any) -> None:
-        _add_panels(a, panels, out, 0, out.shape[1], a.shape[1])
+        _add_panel_product(a, panels, out, 0, out.shape[1], a.shape[1])
 
     return of_real
 
 
 @jit
 def add_product(out: Array, a: Array, panels: Array) -> None:
-    """Call :func:`multiply` from Python."""
-    multiply(out, a, panels)
+    """Call :func:`gemm_acc` from Python."""
+    gemm_acc(out, a, panels)
 
 
-def hoisted(B: int) -> int:
+def choose_steps_per_gemm(B: int) -> int:
     """Return the number of steps of B rows whose products with x are computed at once.
 
     Weights are then read once for many steps of a small batch.
     """
-    return max(1, BLOCK // max(1, B))
+    return max(1, ROW_BLOCK // max(1, B))
 
 
 @jit
-def project(
+def input_forward(
     x: Array,
     panels: Array,
-    start: Array,
+    bias: Array,
     a: Array,
     t: int,
     slot: int,
-    ahead: int,
+    steps_per_gemm: int,
     B: int,
     first: int,
     last: int,
 ) -> None:
-    """Set the preactivations of step t: `start` plus the product of x and the weights.
+    """Set the preactivations of step t: `bias` plus the product of x and the weights.
 
-    Rows first to last of B are set. `start` is ``(G, H)``, `x` ``(T * B, D)`` and `a`
-    ``(G, slots * B, H)``. If these are all B rows, every step that is a multiple of `ahead` sets
-    `ahead` steps at once, and the other steps do nothing.
+    Rows first to last of B are set. `bias` is ``(G, H)``, `x` ``(T * B, D)`` and `a`
+    ``(G, slots * B, H)``. If these are all B rows, every step that is a multiple of `steps_per_gemm` sets
+    `steps_per_gemm` steps at once, and the other steps do nothing.
     """
     target, source, rows = slot * B + first, t * B + first, last - first
-    if rows == B and ahead > 1:
-        if t % ahead > 0:
+    if rows == B and steps_per_gemm > 1:
+        if t % steps_per_gemm > 0:
             return
-        rows = min(ahead * B, x.shape[0] - source)
+        rows = min(steps_per_gemm * B, x.shape[0] - source)
     for k in range(a.shape[0]):
-        repeat(a[k, target : target + rows], start[k])
-        multiply(a[k, target : target + rows], x[source : source + rows], panels[k])
+        broadcast_row(a[k, target : target + rows], bias[k])
+        gemm_acc(a[k, target : target + rows], x[source : source + rows], panels[k])
 
 
 @jit
-def gather(
+def input_backward(
     d: Array,
     gates: int,
     panels: Array,
     dx: Array,
     t: int,
-    ahead: int,
+    steps_per_gemm: int,
     B: int,
     first: int,
     last: int,
 ) -> None:
     """Set dx of step t to the sum over gates of the products of d and the panels.
 
-    This is :func:`project`, backward in time.
+    This is :func:`input_forward`, backward in time.
     """
     low, rows = t * B + first, last - first
-    if rows == B and ahead > 1:
-        if t % ahead > 0:
+    if rows == B and steps_per_gemm > 1:
+        if t % steps_per_gemm > 0:
             return
-        rows = min(ahead * B, dx.shape[0] - low)
+        rows = min(steps_per_gemm * B, dx.shape[0] - low)
     clear(dx[low : low + rows])
     for k in range(gates):
-        multiply(dx[low : low + rows], d[k, low : low + rows], panels[k])
+        gemm_acc(dx[low : low + rows], d[k, low : low + rows], panels[k])
 
 
-def correlate(x: Array, d: Array, out: Array, column: int, first: int, last: int) -> None:
+def add_weight_gradient(x: Array, d: Array, out: Array, column: int, first: int, last: int) -> None:
     """Add the products of `x` transposed and `d` to `out`, side by side from a column.
 
     `x` is ``(R, D)`` and `d` ``(g, R, H)``. Only panels first to last of all gates' are computed.
     """
-    panel = aligned((1, min(CHUNK, len(x)), width(x.dtype)), x.dtype)
+    panel = aligned_empty((1, min(REDUCTION_ROWS, len(x)), columns_per_panel(x.dtype)), x.dtype)
     panel[...] = 0
-    _correlate(x, d, out, column, panel, first, last)
+    _add_weight_gradient(x, d, out, column, panel, first, last)
 
 
 @jit
-def _correlate(
+def _add_weight_gradient(
     x: Array, d: Array, out: Array, column: int, panel: Array, first: int, last: int
 ) -> None:
     (R, D), H = x.shape, d.shape[2]
     _, max_steps, panel_width = panel.shape
     panels, x_transposed = (H + panel_width - 1) // panel_width, np.empty((D, max_steps), x.dtype)
-    for r in range(0, R, CHUNK):
+    for r in range(0, R, REDUCTION_ROWS):
         steps = min(max_steps, R - r)
-        _turn(x[r : r + steps], x_transposed)
+        _transpose(x[r : r + steps], x_transposed)
         for j in range(first, last):
             k, q = j // panels, j % panels * panel_width
             columns = min(panel_width, H - q)
             for p in range(steps):
                 for i in range(columns):
                     panel[0, p, i] = d[k, r + p, q + i]
-            _add_panels(x_transposed, panel, out, column + k * H + q, columns, steps)
+            _add_panel_product(x_transposed, panel, out, column + k * H + q, columns, steps)
 
 
 @jit
-def _turn(x: Array, out: Array) -> None:
+def _transpose(x: Array, out: Array) -> None:
     """Transpose in blocks that fit into cache lines."""
     side = 16
     for r in range(0, x.shape[0], side):

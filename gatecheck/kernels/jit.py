@@ -39,7 +39,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 FLAGS = {"error_model": "numpy"}
 
 
-SAID = "GATECHECK_UNCACHED_SAID"
+WARNED_VARIABLE = "GATECHECK_UNCACHED_SAID"
 """Environment variable, which processes inherit, that is set after the warning."""
 
 
@@ -55,26 +55,26 @@ def jit(function: F) -> F:
         compiles its own. Child processes do not repeat the warning.
     """
     dispatcher = numba.njit(nogil=True, **FLAGS)(function)
-    _keep(dispatcher, function)
+    _enable_cache(dispatcher, function)
     return dispatcher  # type: ignore[no-any-return]
 
 
-def _keep(compiled: Any, function: Callable[..., Any]) -> None:
+def _enable_cache(compiled: Any, function: Callable[..., Any]) -> None:
     try:
-        _prepare(cache_folder(function))
+        _create_folder(cache_folder(function))
     except OSError as error:
         _warn_uncached(str(error))
     else:
         compiled._cache = _Cache(function)  # as its enable_caching() does, with another cache
 
 
-def to_be_kept(compiled: Any) -> bool:
+def has_empty_cache(compiled: Any) -> bool:
     """Return whether a kernel can be cached, and no machine code of it is yet."""
     cache = compiled._cache
-    return isinstance(cache, _Cache) and not cache.kept()
+    return isinstance(cache, _Cache) and not cache.has_machine_code()
 
 
-class Block:
+class SharedFunction:
     """A function, compiled once per real dtype, that kernels call by name.
 
     Other functions are inlined, and LLVM optimizes them again in every kernel, which takes most of
@@ -88,42 +88,44 @@ class Block:
         Function from a real Numba type to the signature.
     """
 
-    _all: ClassVar[list[Block]] = []
+    _instances: ClassVar[list[SharedFunction]] = []
 
     def __init__(self, function: Callable[..., Any], signature: Callable[[Any], Any]) -> None:
         self._function, self._signature = function, signature
         self._compiled: dict[str, CFunc] = {}
-        self._all.append(self)
+        self._instances.append(self)
 
-    def of(self, real: Any) -> types.ExternalFunction:
+    def compile_for(self, real: Any) -> types.ExternalFunction:
         """Compile for a real type, and return the function that kernels call."""
         signature, name = self._signature(real), f"gatecheck_{self._function.__name__}_{real}"
         if name not in self._compiled:
             compiled = CFunc(self._function, (signature.args, signature.return_type), {}, FLAGS)
-            _keep(compiled, self._function)
+            _enable_cache(compiled, self._function)
             compiled.compile()
             llvm.add_symbol(name, compiled.address)
             self._compiled[name] = compiled
         return types.ExternalFunction(name, signature)
 
     @classmethod
-    def resolve(cls, arguments: Iterable[Any]) -> None:
+    def compile_for_arguments(cls, arguments: Iterable[Any]) -> None:
         """Compile every block that machine code for arguments of these types may call."""
         for real in {
             a.dtype
             for a in arguments
             if isinstance(a, types.Array) and isinstance(a.dtype, types.Float)
         }:
-            for block in cls._all:
-                block.of(real)
+            for block in cls._instances:
+                block.compile_for(real)
 
 
-def block(signature: Callable[[Any], Any]) -> Callable[[Callable[..., Any]], Block]:
-    """Return a decorator that makes a :class:`Block` of a function."""
-    return lambda function: Block(function, signature)
+def shared_function(
+    signature: Callable[[Any], Any],
+) -> Callable[[Callable[..., Any]], SharedFunction]:
+    """Return a decorator that makes a :class:`SharedFunction` of a function."""
+    return lambda function: SharedFunction(function, signature)
 
 
-def by_dtype(function: F) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def overload_by_dtype(function: F) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator for an overload of `function`.
 
     The decorated function takes Numba types, and returns the implementation that kernels compile in
@@ -150,16 +152,16 @@ def cache_folder(function: Callable[..., Any]) -> Path:
 
 
 @functools.cache
-def _prepare(folder: Path) -> None:
+def _create_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"{folder} cannot be written to")
 
 
 def _warn_uncached(reason: str) -> None:
-    if SAID in os.environ:
+    if WARNED_VARIABLE in os.environ:
         return
-    os.environ[SAID] = "1"
+    os.environ[WARNED_VARIABLE] = "1"
     message = (
         f"compiled kernels cannot be cached ({reason}), so each process compiles its own; "
         "set NUMBA_CACHE_DIR to a writable folder"
@@ -191,7 +193,7 @@ class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = [_Locator]  # noqa: RUF012
 
 
-class _Files(IndexDataCacheFile):  # type: ignore[misc]
+class _IndexFile(IndexDataCacheFile):  # type: ignore[misc]
     def _load_index(self) -> Any:
         try:
             return super()._load_index()
@@ -204,7 +206,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         self._choose_file(signature, target.codegen())
-        Block.resolve(getattr(signature, "args", signature))
+        SharedFunction.compile_for_arguments(getattr(signature, "args", signature))
         try:
             return super().load_overload(signature, target)
         except Exception:
@@ -219,13 +221,13 @@ class _Cache(FunctionCache):  # type: ignore[misc]
             # The disk is full, or the folder was removed: the compiled kernel still runs.
             _warn_uncached(str(error))
 
-    def kept(self) -> bool:
+    def has_machine_code(self) -> bool:
         """Return whether the cache has any machine code."""
         return any(Path(self._cache_path).glob(f"{self._impl.filename_base}-*"))
 
     def _choose_file(self, signature: Any, codegen: Any) -> None:
         key = hashlib.sha256(repr((signature, codegen.magic_tuple())).encode()).hexdigest()[:16]
-        self._cache_file = _Files(
+        self._cache_file = _IndexFile(
             self._cache_path,
             f"{self._impl.filename_base}-{key}",
             self._impl.locator.get_source_stamp(),

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from gatecheck._util.typing import Array
 from gatecheck.kernels.activations import SIGMOID, TANH, activate
-from gatecheck.kernels.elementwise import add_scaled, copy, times_slope
-from gatecheck.kernels.gemm import gather, multiply, project
+from gatecheck.kernels.elementwise import add_scaled, copy, multiply_by_slope
+from gatecheck.kernels.gemm import gemm_acc, input_backward, input_forward
 from gatecheck.kernels.jit import jit
-from gatecheck.kernels.simd import apart
+from gatecheck.kernels.simd import assume_no_alias
 
 I, F, G, O = 0, 1, 2, 3
 
 
 @jit
 def forward(
-    peepholes: bool, running: Array, ahead: int, W: Array, U: Array, b: Array, p: Array,
+    peepholes: bool, n_active: Array, steps_per_gemm: int, W: Array, U: Array, b: Array, p: Array,
     x: Array, a: Array, h: Array, c: Array, m: Array, first: int, last: int,
 ) -> None:  # fmt: skip
     """Fill h[1:], a with the gates, c with the cell states, and m.
@@ -32,11 +32,11 @@ def forward(
     """
     T, B = h.shape[0] - 1, h.shape[1]
     for t in range(T):
-        n = min(running[t], last)
+        n = min(n_active[t], last)
         if n <= first:
             break
         slot, h_prev = t % (a.shape[1] // B), h[t, first:n]
-        project(x, W, b, a, t, slot, ahead, B, first, n)
+        input_forward(x, W, b, a, t, slot, steps_per_gemm, B, first, n)
         low, high = slot * B + first, slot * B + n
         i, f, g, o = a[I, low:high], a[F, low:high], a[G, low:high], a[O, low:high]
         c_prev, c_next, tanh_c = (
@@ -45,32 +45,34 @@ def forward(
             m[t % m.shape[0], first:n],
         )
         for k in (I, F, G):
-            multiply(a[k, low:high], h_prev, U[k])
+            gemm_acc(a[k, low:high], h_prev, U[k])
             if peepholes and k != G:
                 add_scaled(a[k, low:high], c_prev, p[k])
             activate(TANH if k == G else SIGMOID, a[k, low:high])
-        _carry(i, f, g, c_prev, c_next, tanh_c)
-        multiply(o, h_prev, U[O])
+        _cell_forward(i, f, g, c_prev, c_next, tanh_c)
+        gemm_acc(o, h_prev, U[O])
         if peepholes:
             add_scaled(o, c_next, p[O])
         activate(SIGMOID, o)
         activate(TANH, tanh_c)
-        _show(o, tanh_c, h[t + 1, first:n])
+        _output_forward(o, tanh_c, h[t + 1, first:n])
 
 
 @jit
-def _carry(i: Array, f: Array, g: Array, old: Array, new: Array, shown: Array) -> None:
-    apart()
-    for r in range(old.shape[0]):
-        for q in range(old.shape[1]):
-            c = f[r, q] * old[r, q] + i[r, q] * g[r, q]
-            new[r, q] = c
-            shown[r, q] = c
+def _cell_forward(
+    i: Array, f: Array, g: Array, c_prev: Array, c_next: Array, tanh_c: Array
+) -> None:
+    assume_no_alias()
+    for r in range(c_prev.shape[0]):
+        for q in range(c_prev.shape[1]):
+            c = f[r, q] * c_prev[r, q] + i[r, q] * g[r, q]
+            c_next[r, q] = c
+            tanh_c[r, q] = c
 
 
 @jit
-def _show(o: Array, m: Array, h: Array) -> None:
-    apart()
+def _output_forward(o: Array, m: Array, h: Array) -> None:
+    assume_no_alias()
     for r in range(h.shape[0]):
         for q in range(h.shape[1]):
             h[r, q] = o[r, q] * m[r, q]
@@ -78,7 +80,7 @@ def _show(o: Array, m: Array, h: Array) -> None:
 
 @jit
 def backward(
-    peepholes: bool, running: Array, ahead: int, Wt: Array, Ut: Array, p: Array,
+    peepholes: bool, n_active: Array, steps_per_gemm: int, Wt: Array, Ut: Array, p: Array,
     a: Array, c: Array, m: Array, dy: Array, dh: Array, dc: Array, d: Array, dx: Array,
     first: int, last: int,
 ) -> None:  # fmt: skip
@@ -89,28 +91,28 @@ def backward(
     """
     B = dh.shape[0]
     for t in range(dy.shape[0] - 1, -1, -1):
-        n = min(running[t], last)
+        n = min(n_active[t], last)
         if n <= first:
             continue
         low, high = t * B + first, t * B + n
         i, f, g, o = a[I, low:high], a[F, low:high], a[G, low:high], a[O, low:high]
         di, df, dg, do = d[I, low:high], d[F, low:high], d[G, low:high], d[O, low:high]
         dhs, dcs = dh[first:n], dc[first:n]
-        _hide(o, m[t, first:n], dy[t, first:n], dhs, dcs, do)
+        _output_backward(o, m[t, first:n], dy[t, first:n], dhs, dcs, do)
         if peepholes:
             add_scaled(dcs, do, p[O])
-        _part(i, f, g, c[t, first:n], dcs, di, df, dg)
+        _cell_backward(i, f, g, c[t, first:n], dcs, di, df, dg)
         for k in range(4):
             if peepholes and k in (I, F):
                 add_scaled(dcs, d[k, low:high], p[k])
-            multiply(dhs, d[k, low:high], Ut[k])
-        gather(d, 4, Wt, dx, t, ahead, B, first, n)
+            gemm_acc(dhs, d[k, low:high], Ut[k])
+        input_backward(d, 4, Wt, dx, t, steps_per_gemm, B, first, n)
 
 
 @jit
-def _hide(o: Array, m: Array, dy: Array, dh: Array, dc: Array, do: Array) -> None:
+def _output_backward(o: Array, m: Array, dy: Array, dh: Array, dc: Array, do: Array) -> None:
     """Backpropagate through h' = o m, m = tanh(c'), and set dh to zero."""
-    apart()
+    assume_no_alias()
     one, zero = dh.dtype.type(1), dh.dtype.type(0)
     for r in range(dh.shape[0]):
         for q in range(dh.shape[1]):
@@ -122,11 +124,11 @@ def _hide(o: Array, m: Array, dy: Array, dh: Array, dc: Array, do: Array) -> Non
 
 
 @jit
-def _part(
+def _cell_backward(
     i: Array, f: Array, g: Array, c: Array, dc: Array, di: Array, df: Array, dg: Array
 ) -> None:
     """Backpropagate through c' = f c + i g."""
-    apart()
+    assume_no_alias()
     one = dc.dtype.type(1)
     for r in range(dc.shape[0]):
         for q in range(dc.shape[1]):
@@ -139,7 +141,7 @@ def _part(
 
 @jit
 def tangent(
-    peepholes: bool, running: Array, U: Array, p: Array, a: Array, c: Array, m: Array,
+    peepholes: bool, n_active: Array, U: Array, p: Array, a: Array, c: Array, m: Array,
     da: Array, dh: Array, dc: Array, dy: Array, first: int, last: int,
 ) -> None:  # fmt: skip
     """Fill `dy`, the derivative of every h.
@@ -150,7 +152,7 @@ def tangent(
     """
     one, B = dh.dtype.type(1), dh.shape[0]
     for t in range(dy.shape[0]):
-        n = min(running[t], last)
+        n = min(n_active[t], last)
         if n <= first:
             break
         low, high = t * B + first, t * B + n
@@ -158,18 +160,18 @@ def tangent(
         di, df, dg, do = da[I, low:high], da[F, low:high], da[G, low:high], da[O, low:high]
         dhs, dcs, c_prev, tanh_c = dh[first:n], dc[first:n], c[t, first:n], m[t, first:n]
         for k in (I, F, G):
-            multiply(da[k, low:high], dhs, U[k])
+            gemm_acc(da[k, low:high], dhs, U[k])
             if peepholes and k != G:
                 add_scaled(da[k, low:high], dcs, p[k])
-            times_slope(TANH if k == G else SIGMOID, da[k, low:high], a[k, low:high])
+            multiply_by_slope(TANH if k == G else SIGMOID, da[k, low:high], a[k, low:high])
         for r in range(n - first):
             for q in range(dh.shape[1]):
                 dc_kept = f[r, q] * dcs[r, q] + df[r, q] * c_prev[r, q]
                 dcs[r, q] = dc_kept + (di[r, q] * g[r, q] + i[r, q] * dg[r, q])
-        multiply(do, dhs, U[O])
+        gemm_acc(do, dhs, U[O])
         if peepholes:
             add_scaled(do, dcs, p[O])
-        times_slope(SIGMOID, do, o)
+        multiply_by_slope(SIGMOID, do, o)
         for r in range(n - first):
             for q in range(dh.shape[1]):
                 m_t = tanh_c[r, q]

@@ -12,13 +12,13 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
-from gatecheck.cells.gate_blocks import of_tag
+from gatecheck.cells.gate_blocks import layer_params
 from gatecheck.kernels import run
 
-Turn = Callable[[Array], Array]
+Reversal = Callable[[Array], Array]
 
 
-def turn_round(T: int, lengths: Array | None) -> Turn:
+def time_reversal(T: int, lengths: Array | None) -> Reversal:
     """Return a function that reverses the rows of a sequence ``(T, B, n)``, and back."""
     if lengths is None:
         return lambda sequence: sequence[::-1]
@@ -27,17 +27,17 @@ def turn_round(T: int, lengths: Array | None) -> Turn:
     return lambda sequence: np.take_along_axis(sequence, order, axis=0)
 
 
-def _passes(cell: Cell, layer: int) -> Iterator[tuple[int, bool]]:
+def _layer_directions(cell: Cell, layer: int) -> Iterator[tuple[int, bool]]:
     """Yield the index of each pass of a layer, and whether it is the reverse one."""
     for direction in range(cell.directions):
         yield layer * cell.directions + direction, direction == 1
 
 
-def _of(states: Array | None, k: int, cell: Cell) -> Array | None:
-    return states if states is None or len(cell.tags) == 1 else states[k]
+def _select_state(states: Array | None, k: int, cell: Cell) -> Array | None:
+    return states if states is None or len(cell.param_suffixes) == 1 else states[k]
 
 
-def _all(states: list[Any]) -> Any:
+def _stack_states(states: list[Any]) -> Any:
     return states[0] if len(states) == 1 or states[0] is None else np.stack(states)
 
 
@@ -49,7 +49,7 @@ def forward(
     c0: Array | None = None,
     lengths: Array | None = None,
     *,
-    taped: bool = True,
+    keep_tape: bool = True,
 ) -> tuple[Array, Array, Array | None, list[run.Tape]]:
     """Run a network over a sequence; see :func:`gatecheck.kernels.run.forward`.
 
@@ -61,31 +61,31 @@ def forward(
     tapes
         One per layer and direction.
     """
-    if len(cell.tags) == 1:
-        y, hT, cT, tape = run.forward(cell, params, x, h0, c0, lengths, taped=taped)
+    if len(cell.param_suffixes) == 1:
+        y, hT, cT, tape = run.forward(cell, params, x, h0, c0, lengths, keep_tape=keep_tape)
         return y, hT, cT, [tape]
-    turn = turn_round(len(x), lengths)
+    turn = time_reversal(len(x), lengths)
     tapes: list[run.Tape] = []
     final: list[tuple[Any, Any]] = []
     for layer in range(cell.layers):
         sides = []
-        for k, reverse in _passes(cell, layer):
-            layer_params = of_tag(cell, params, cell.tags[k])
+        for k, reverse in _layer_directions(cell, layer):
+            own_params = layer_params(cell, params, cell.param_suffixes[k])
             layer_x = turn(x) if reverse else x
             y, hT, cT, tape = run.forward(
-                cell.one,
-                layer_params,
+                cell.layer_cell,
+                own_params,
                 layer_x,
-                _of(h0, k, cell),
-                _of(c0, k, cell),
+                _select_state(h0, k, cell),
+                _select_state(c0, k, cell),
                 lengths,
-                taped=taped,
+                keep_tape=keep_tape,
             )
             sides.append(turn(y) if reverse else y)
             tapes.append(tape)
             final.append((hT, cT))
         x = sides[0] if len(sides) == 1 else np.concatenate(sides, axis=-1)
-    hT, cT = (_all(list(states)) for states in zip(*final, strict=True))
+    hT, cT = (_stack_states(list(states)) for states in zip(*final, strict=True))
     return x, hT, cT, tapes
 
 
@@ -99,23 +99,28 @@ def backward(
     lengths: Array | None = None,
 ) -> dict[str, Array]:
     """Backpropagate through a network; see :func:`gatecheck.kernels.run.backward`."""
-    if len(cell.tags) == 1:
+    if len(cell.param_suffixes) == 1:
         return run.backward(cell, params, tapes[0], dy, dhT, dcT)
-    turn = turn_round(len(tapes[0].x), lengths)
+    turn = time_reversal(len(tapes[0].x), lengths)
     grads: dict[str, Array] = {}
     states: dict[str, list[Array]] = {}
     for layer in reversed(range(cell.layers)):
         dx: Array | None = None
-        for k, reverse in reversed(list(_passes(cell, layer))):
+        for k, reverse in reversed(list(_layer_directions(cell, layer))):
             side = dy
             if dy is not None and cell.bidirectional:
                 P = dy.shape[-1] // 2
                 side = turn(dy[..., P:]) if reverse else dy[..., :P]
-            layer_params = of_tag(cell, params, cell.tags[k])
+            own_params = layer_params(cell, params, cell.param_suffixes[k])
             layer_grads = run.backward(
-                cell.one, layer_params, tapes[k], side, _of(dhT, k, cell), _of(dcT, k, cell)
+                cell.layer_cell,
+                own_params,
+                tapes[k],
+                side,
+                _select_state(dhT, k, cell),
+                _select_state(dcT, k, cell),
             )
-            grads |= {f"{name}{cell.tags[k]}": layer_grads[name] for name in layer_params}
+            grads |= {f"{name}{cell.param_suffixes[k]}": layer_grads[name] for name in own_params}
             layer_dx = turn(layer_grads["x"]) if reverse else layer_grads["x"]
             dx = layer_dx if dx is None else dx + layer_dx
             for name in cell.state:
@@ -126,7 +131,7 @@ def backward(
     return (
         grads
         | {"x": np.ascontiguousarray(dy)}
-        | {name: _all(parts) for name, parts in states.items()}
+        | {name: _stack_states(parts) for name, parts in states.items()}
     )
 
 
@@ -141,28 +146,28 @@ def tangent(
     lengths: Array | None = None,
 ) -> tuple[Array, Array, Array | None]:
     """Return a directional derivative; see :func:`gatecheck.kernels.run.tangent`."""
-    turn = turn_round(len(tapes[0].x), lengths)
+    turn = time_reversal(len(tapes[0].x), lengths)
     present = {name: a for name, a in (dparams or {}).items() if a is not None}
     final: list[tuple[Any, Any]] = []
     for layer in range(cell.layers):
         sides = []
-        for k, reverse in _passes(cell, layer):
-            tag = cell.tags[k]
+        for k, reverse in _layer_directions(cell, layer):
+            tag = cell.param_suffixes[k]
             layer_dparams = {
-                name: present.get(f"{name}{tag}") for name in cell.one.param_shapes(1, 1)
+                name: present.get(f"{name}{tag}") for name in cell.layer_cell.param_shapes(1, 1)
             }
             layer_dx = None if dx is None else turn(dx) if reverse else dx
             dy, dhT, dcT = run.tangent(
-                cell.one,
-                of_tag(cell, params, tag),
+                cell.layer_cell,
+                layer_params(cell, params, tag),
                 tapes[k],
                 layer_dparams,
                 layer_dx,
-                _of(dh0, k, cell),
-                _of(dc0, k, cell),
+                _select_state(dh0, k, cell),
+                _select_state(dc0, k, cell),
             )
             sides.append(turn(dy) if reverse else dy)
             final.append((dhT, dcT))
         dx = sides[0] if len(sides) == 1 else np.concatenate(sides, axis=-1)
-    dhT, dcT = (_all(list(states)) for states in zip(*final, strict=True))
+    dhT, dcT = (_stack_states(list(states)) for states in zip(*final, strict=True))
     return np.ascontiguousarray(dx), dhT, dcT

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from gatecheck._util.typing import Array
 from gatecheck.kernels.activations import activate
-from gatecheck.kernels.elementwise import copy, times_slope
-from gatecheck.kernels.gemm import gather, multiply, project
+from gatecheck.kernels.elementwise import copy, multiply_by_slope
+from gatecheck.kernels.gemm import gemm_acc, input_backward, input_forward
 from gatecheck.kernels.jit import jit
-from gatecheck.kernels.simd import apart
+from gatecheck.kernels.simd import assume_no_alias
 
 
 @jit
 def forward(
     code: int,
-    running: Array,
-    ahead: int,
+    n_active: Array,
+    steps_per_gemm: int,
     W: Array,
     U: Array,
     b: Array,
@@ -31,20 +31,20 @@ def forward(
     """Fill h[1:]; `a` has room for the preactivations of some steps."""
     T, B = h.shape[0] - 1, h.shape[1]
     for t in range(T):
-        n = min(running[t], last)
+        n = min(n_active[t], last)
         if n <= first:
             break
         slot = t % (a.shape[1] // B)
-        project(x, W, b, a, t, slot, ahead, B, first, n)
+        input_forward(x, W, b, a, t, slot, steps_per_gemm, B, first, n)
         h_next = h[t + 1, first:n]
         copy(h_next, a[0, slot * B + first : slot * B + n])
-        multiply(h_next, h[t, first:n], U[0])
+        gemm_acc(h_next, h[t, first:n], U[0])
         activate(code, h_next)
 
 
 @jit
 def backward(
-    code: int, running: Array, ahead: int, Wt: Array, Ut: Array, h: Array,
+    code: int, n_active: Array, steps_per_gemm: int, Wt: Array, Ut: Array, h: Array,
     dy: Array, dh: Array, d: Array, dx: Array, first: int, last: int,
 ) -> None:  # fmt: skip
     """Fill `d`, the gradient with respect to the preactivations, and `dx`.
@@ -53,20 +53,20 @@ def backward(
     """
     B = dh.shape[0]
     for t in range(dy.shape[0] - 1, -1, -1):
-        n = min(running[t], last)
+        n = min(n_active[t], last)
         if n <= first:
             continue
         da = d[0, t * B + first : t * B + n]
-        _meet(da, dh[first:n], dy[t, first:n])
-        times_slope(code, da, h[t + 1, first:n])
-        multiply(dh[first:n], da, Ut[0])
-        gather(d, 1, Wt, dx, t, ahead, B, first, n)
+        _sum_cotangents(da, dh[first:n], dy[t, first:n])
+        multiply_by_slope(code, da, h[t + 1, first:n])
+        gemm_acc(dh[first:n], da, Ut[0])
+        input_backward(d, 1, Wt, dx, t, steps_per_gemm, B, first, n)
 
 
 @jit
-def _meet(d: Array, dh: Array, dy: Array) -> None:
+def _sum_cotangents(d: Array, dh: Array, dy: Array) -> None:
     """Add the gradients from the next step and the output, and set dh to zero."""
-    apart()
+    assume_no_alias()
     zero = dh.dtype.type(0)
     for p in range(d.shape[0]):
         for q in range(d.shape[1]):
@@ -77,7 +77,7 @@ def _meet(d: Array, dh: Array, dy: Array) -> None:
 @jit
 def tangent(
     code: int,
-    running: Array,
+    n_active: Array,
     U: Array,
     h: Array,
     a: Array,
@@ -93,11 +93,11 @@ def tangent(
     """
     B = dh.shape[0]
     for t in range(dy.shape[0]):
-        n = min(running[t], last)
+        n = min(n_active[t], last)
         if n <= first:
             break
         da = a[0, t * B + first : t * B + n]
-        multiply(da, dh[first:n], U[0])
-        times_slope(code, da, h[t + 1, first:n])
+        gemm_acc(da, dh[first:n], U[0])
+        multiply_by_slope(code, da, h[t + 1, first:n])
         copy(dh[first:n], da)
         copy(dy[t, first:n], da)

@@ -17,14 +17,20 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
 from gatecheck.kernels import gru, lstm, rnn
-from gatecheck.kernels.activations import CODES
-from gatecheck.kernels.buffer_pool import aligned, copied
-from gatecheck.kernels.gemm import add_product, correlate, hoisted, packed, width
-from gatecheck.kernels.schedule import Schedule, schedule
-from gatecheck.kernels.threads import share
+from gatecheck.kernels.activations import ACTIVATION_CODES
+from gatecheck.kernels.buffer_pool import aligned_copy, aligned_empty
+from gatecheck.kernels.gemm import (
+    add_product,
+    add_weight_gradient,
+    choose_steps_per_gemm,
+    columns_per_panel,
+    pack_weights,
+)
+from gatecheck.kernels.schedule import Schedule, make_schedule
+from gatecheck.kernels.threads import run_in_threads
 
 # Infinity times zero is NaN, which the caller may intend and will see.
-quiet = np.errstate(all="ignore")
+ignore_float_errors = np.errstate(all="ignore")
 
 
 class Tape(NamedTuple):
@@ -42,10 +48,10 @@ class Tape(NamedTuple):
         The gates and the cell's other intermediate values.
     """
 
-    order: Schedule
+    schedule: Schedule
     x: Array
     h: Array
-    rest: tuple[Array, ...] = ()
+    intermediates: tuple[Array, ...] = ()
 
 
 def forward(
@@ -56,7 +62,7 @@ def forward(
     c0: Array | None = None,
     lengths: Array | None = None,
     *,
-    taped: bool = True,
+    keep_tape: bool = True,
 ) -> tuple[Array, Array, Array | None, Tape]:
     """Run a cell over a sequence.
 
@@ -74,7 +80,7 @@ def forward(
     lengths
         Number of steps of each row, ``(B,)``; None is T for all. Beyond them x is ignored, and y
         is zero.
-    taped
+    keep_tape
         False to keep no intermediate values: the tape is then unusable, and takes less memory.
 
     Returns
@@ -85,43 +91,47 @@ def forward(
         The values that :func:`backward` and :func:`tangent` need, as copies.
     """
     (T, B, _), H, G = x.shape, params["U"].shape[0], len(cell.gates)
-    order = schedule(T, B, lengths)
-    x = copied(order.rows(x)) if taped or lengths is not None else _owned(order.rows(x))
-    order.clear(x)
-    loop, flag, arrays = arranged(
+    order = make_schedule(T, B, lengths)
+    x = (
+        aligned_copy(order.sort_rows(x))
+        if keep_tape or lengths is not None
+        else _as_kernel_array(order.sort_rows(x))
+    )
+    order.clear_padding(x)
+    loop, flag, arrays = forward_loop(
         cell,
         params,
         x,
         h0,
         c0,
         order,
-        steps=T if taped else 1,
-        states=T + 1 if taped or lengths is not None else 2,
+        steps=T if keep_tape else 1,
+        states=T + 1 if keep_tape or lengths is not None else 2,
     )
-    share(
-        partial(loop, flag, order.running, hoisted(B), *arrays.values()),
+    run_in_threads(
+        partial(loop, flag, order.n_active, choose_steps_per_gemm(B), *arrays.values()),
         B,
-        _operations(arrays["h"], G * H) + _operations(x, G * H),
+        _operation_count(arrays["h"], G * H) + _operation_count(x, G * H),
     )
-    h, rest = arrays["h"], tuple(arrays[name] for name in KEPT[cell.kind])
+    h, rest = arrays["h"], tuple(arrays[name] for name in TAPE_ARRAYS[cell.kind])
     cT = None
     if cell.kind == "lstm":
         c = arrays["c"]
-        cT = order.last(c) if len(c) == T + 1 else c[T % 2].copy()
-    y = order.rows_back(h[1:])
+        cT = order.last_states(c) if len(c) == T + 1 else c[T % 2].copy()
+    y = order.restore_rows(h[1:])
     return (
-        copied(y) if taped else np.ascontiguousarray(y),
-        order.last(h),
+        aligned_copy(y) if keep_tape else np.ascontiguousarray(y),
+        order.last_states(h),
         cT,
         Tape(order, x, h, rest),
     )
 
 
-KEPT = {"rnn": (), "gru": ("a", "s"), "lstm": ("a", "c", "m")}
+TAPE_ARRAYS = {"rnn": (), "gru": ("a", "s"), "lstm": ("a", "c", "m")}
 """Arrays of a tape in addition to x and h."""
 
 
-class Arranged(NamedTuple):
+class ForwardLoop(NamedTuple):
     """A loop over time with its arguments.
 
     Attributes
@@ -139,7 +149,7 @@ class Arranged(NamedTuple):
     arrays: dict[str, Array]
 
 
-def arranged(
+def forward_loop(
     cell: Cell,
     params: Mapping[str, Array],
     x: Array,
@@ -149,48 +159,50 @@ def arranged(
     *,
     steps: int,
     states: int,
-) -> Arranged:
+) -> ForwardLoop:
     """Return the loop that runs a cell over sorted rows `x`.
 
     Its arrays have room for the intermediate values of `steps` steps and for `states` cell states.
     """
     (T, B, _), H, G = x.shape, params["U"].shape[0], len(cell.gates)
     arrays = {
-        "W": packed(params["W"], G),
-        "U": packed(params["U"], G),
-        "b": _owned(params["b"]).reshape(G, H),
+        "W": pack_weights(params["W"], G),
+        "U": pack_weights(params["U"], G),
+        "b": _as_kernel_array(params["b"]).reshape(G, H),
     }
-    a = aligned((G, (T if steps == T else hoisted(B)) * B, H), x.dtype)
-    h = _states(order, T + 1, H, x, h0)
+    a = aligned_empty((G, (T if steps == T else choose_steps_per_gemm(B)) * B, H), x.dtype)
+    h = _allocate_states(order, T + 1, H, x, h0)
     if cell.kind == "rnn":
-        return Arranged(
-            rnn.forward, CODES[cell.activation], arrays | {"x": _rows(x), "a": a, "h": h}
+        return ForwardLoop(
+            rnn.forward,
+            ACTIVATION_CODES[cell.activation],
+            arrays | {"x": _merge_time_batch(x), "a": a, "h": h},
         )
-    intermediate = aligned((steps, B, H), x.dtype)
+    intermediate = aligned_empty((steps, B, H), x.dtype)
     if cell.kind == "gru":
         if steps == T:
-            order.clear(intermediate)
+            order.clear_padding(intermediate)
         more = {
-            "c_n": _owned(params.get("c_n", arrays["b"][0])),
-            "x": _rows(x),
+            "c_n": _as_kernel_array(params.get("c_n", arrays["b"][0])),
+            "x": _merge_time_batch(x),
             "a": a,
             "h": h,
             "s": intermediate,
         }
-        return Arranged(gru.forward, cell.reset == "after", arrays | more)
-    c = _states(order, states, H, x, c0)
+        return ForwardLoop(gru.forward, cell.reset == "after", arrays | more)
+    c = _allocate_states(order, states, H, x, c0)
     more = {
-        "p": peepholes(cell, params.get("p"), x, H),
-        "x": _rows(x),
+        "p": pad_peepholes(cell, params.get("p"), x, H),
+        "x": _merge_time_batch(x),
         "a": a,
         "h": h,
         "c": c,
         "m": intermediate,
     }
-    return Arranged(lstm.forward, cell.peepholes, arrays | more)
+    return ForwardLoop(lstm.forward, cell.peepholes, arrays | more)
 
 
-@quiet
+@ignore_float_errors
 def backward(
     cell: Cell,
     params: Mapping[str, Array],
@@ -220,80 +232,87 @@ def backward(
     order, x, h, rest = tape
     (T, B, _), H = x.shape, h.shape[2]
     G = len(cell.gates)
-    dy = np.zeros((T, B, H), x.dtype) if dy is None else _owned(order.rows(dy))
+    dy = np.zeros((T, B, H), x.dtype) if dy is None else _as_kernel_array(order.sort_rows(dy))
     dh, dc = (
-        np.zeros((B, H), x.dtype) if state is None else np.array(order.rows(state), order="C")
+        np.zeros((B, H), x.dtype) if state is None else np.array(order.sort_rows(state), order="C")
         for state in (dhT, dcT)
     )
-    d = aligned((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
-    order.clear(d)
-    dx = aligned(x.shape, x.dtype)
-    flat = d.reshape(len(d), T * B, H), _rows(dx)
-    h_prev = order.cleared(h[:T])
-    loop, loop_args = returning(cell, params, tape)
+    d = aligned_empty((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
+    order.clear_padding(d)
+    dx = aligned_empty(x.shape, x.dtype)
+    flat = d.reshape(len(d), T * B, H), _merge_time_batch(dx)
+    h_prev = order.without_padding_values(h[:T])
+    loop, loop_args = backward_loop(cell, params, tape)
     states = (dh, dc) if cell.kind == "lstm" else (dh,)
-    share(
+    run_in_threads(
         partial(loop, *loop_args, dy, *states, *flat),
         B,
-        _operations(h, G * H) + _operations(x, G * H),
+        _operation_count(h, G * H) + _operation_count(x, G * H),
     )
     more = {}
     if cell.kind == "lstm":
-        more["c0"] = order.rows_back(dc)
+        more["c0"] = order.restore_rows(dc)
         if cell.peepholes:
             more["p"] = np.concatenate(
-                [_rows(d[k] * order.cleared(c)).sum(axis=0) for k, c in seen_by(rest[1])]
+                [
+                    _merge_time_batch(d[k] * order.without_padding_values(c)).sum(axis=0)
+                    for k, c in peephole_inputs(rest[1])
+                ]
             )
-    order.clear(dx)
+    order.clear_padding(dx)
     grads = {
-        "W": _correlated([(x, d[:G])]),
-        "U": _correlated([(inputs, d[slots]) for inputs, slots in fed(cell, h_prev, rest)]),
+        "W": _weight_gradient([(x, d[:G])]),
+        "U": _weight_gradient(
+            [(inputs, d[slots]) for inputs, slots in recurrent_operands(cell, h_prev, rest)]
+        ),
         "b": flat[0][:G].sum(axis=1).reshape(-1),
-        "x": np.ascontiguousarray(order.rows_back(dx)),
-        "h0": order.rows_back(dh),
+        "x": np.ascontiguousarray(order.restore_rows(dx)),
+        "h0": order.restore_rows(dh),
     }
     if cell.reset == "after":
-        grads["c_n"] = _rows(d[gru.S]).sum(axis=0)
+        grads["c_n"] = _merge_time_batch(d[gru.S]).sum(axis=0)
     return grads | more
 
 
-def returning(
+def backward_loop(
     cell: Cell, params: Mapping[str, Array], tape: Tape
 ) -> tuple[Callable[..., None], tuple[Any, ...]]:
     """Return the backward loop, and its arguments before the cotangents."""
     order, x, h, rest = tape
     shared = (
-        order.running,
-        hoisted(x.shape[1]),
-        *(packed(params[name], len(cell.gates), transposed=True) for name in "WU"),
+        order.n_active,
+        choose_steps_per_gemm(x.shape[1]),
+        *(pack_weights(params[name], len(cell.gates), transposed=True) for name in "WU"),
     )
     if cell.kind == "rnn":
-        return rnn.backward, (CODES[cell.activation], *shared, h)
+        return rnn.backward, (ACTIVATION_CODES[cell.activation], *shared, h)
     if cell.kind == "gru":
         a, s = rest
         return gru.backward, (cell.reset == "after", *shared, a, h, s)
     return lstm.backward, (
         cell.peepholes,
         *shared,
-        peepholes(cell, params.get("p"), x, h.shape[2]),
+        pad_peepholes(cell, params.get("p"), x, h.shape[2]),
         *rest,
     )
 
 
-def fed(cell: Cell, seen: Array, rest: tuple[Array, ...]) -> list[tuple[Array, slice]]:
+def recurrent_operands(
+    cell: Cell, h_prev: Array, rest: tuple[Array, ...]
+) -> list[tuple[Array, slice]]:
     """Return the left operands of the products with U, and their gradients' slots.
 
-    The operands are the states `seen`, or those after a reset before the product.
+    The operands are the states `h_prev`, or those after a reset before the product.
     """
     if cell.kind != "gru":
-        return [(seen, slice(len(cell.gates)))]
+        return [(h_prev, slice(len(cell.gates)))]
     return [
-        (seen, slice(gru.N)),
-        (seen, slice(gru.S, None)) if cell.reset == "after" else (rest[1], slice(gru.N, gru.S)),
+        (h_prev, slice(gru.N)),
+        (h_prev, slice(gru.S, None)) if cell.reset == "after" else (rest[1], slice(gru.N, gru.S)),
     ]
 
 
-@quiet
+@ignore_float_errors
 def tangent(
     cell: Cell,
     params: Mapping[str, Array],
@@ -323,9 +342,9 @@ def tangent(
     order, x, h, rest = tape
     (T, B, _), H = x.shape, h.shape[2]
     G = len(cell.gates)
-    W, U = (packed(params[name], G) for name in "WU")
+    W, U = (pack_weights(params[name], G) for name in "WU")
     d = {name: array for name, array in (dparams or {}).items() if array is not None}
-    dW, dU = (packed(d[name], G) if name in d else None for name in "WU")
+    dW, dU = (pack_weights(d[name], G) if name in d else None for name in "WU")
     db = d["b"].reshape(G, H) if "b" in d else None
     da = np.zeros((4 if cell.kind == "gru" else G, T, B, H), x.dtype)
     flat = da.reshape(len(da), T * B, H)
@@ -336,37 +355,41 @@ def tangent(
         inputs[gru.N] = rest[1]
     for k in range(G):
         if dx is not None:
-            add_product(_rows(da[k]), _rows(_owned(order.rows(dx))), W[k])
+            add_product(
+                _merge_time_batch(da[k]),
+                _merge_time_batch(_as_kernel_array(order.sort_rows(dx))),
+                W[k],
+            )
         if dW is not None:
-            add_product(_rows(da[k]), _rows(x), dW[k])
+            add_product(_merge_time_batch(da[k]), _merge_time_batch(x), dW[k])
         if db is not None:
             da[k] += db[k]
         if dU is not None:
-            add_product(_rows(da[slots[k]]), _rows(inputs[k]), dU[k])
+            add_product(_merge_time_batch(da[slots[k]]), _merge_time_batch(inputs[k]), dU[k])
     if "c_n" in d:
         da[gru.S] += d["c_n"]
     dy = np.empty((T, B, H), x.dtype)
-    order.clear(dy)
+    order.clear_padding(dy)
     dh, dc = (
-        np.zeros((B, H), x.dtype) if state is None else np.array(order.rows(state), order="C")
+        np.zeros((B, H), x.dtype) if state is None else np.array(order.sort_rows(state), order="C")
         for state in (dh0, dc0)
     )
     if cell.kind == "rnn":
-        rnn.tangent(CODES[cell.activation], order.running, U, h, flat, dh, dy, 0, B)
+        rnn.tangent(ACTIVATION_CODES[cell.activation], order.n_active, U, h, flat, dh, dy, 0, B)
     elif cell.kind == "gru":
         a, s = rest
-        gru.tangent(cell.reset == "after", order.running, U, a, h, s, flat, dh, dy, 0, B)
+        gru.tangent(cell.reset == "after", order.n_active, U, a, h, s, flat, dh, dy, 0, B)
     else:
         a, c, m = rest
         if "p" in d:
-            dp = peepholes(cell, d["p"], x, H)
-            for k, c_seen in seen_by(c):
+            dp = pad_peepholes(cell, d["p"], x, H)
+            for k, c_seen in peephole_inputs(c):
                 da[k] += dp[k] * c_seen
         lstm.tangent(
             cell.peepholes,
-            order.running,
+            order.n_active,
             U,
-            peepholes(cell, params.get("p"), x, H),
+            pad_peepholes(cell, params.get("p"), x, H),
             a,
             c,
             m,
@@ -377,7 +400,7 @@ def tangent(
             0,
             B,
         )
-    restore = order.rows_back
+    restore = order.restore_rows
     return (
         np.ascontiguousarray(restore(dy)),
         restore(dh),
@@ -385,36 +408,38 @@ def tangent(
     )
 
 
-def _operations(sequence: Array, columns: int) -> float:
+def _operation_count(sequence: Array, columns: int) -> float:
     """Return the operations of the products of a sequence's rows with these columns."""
     return 2.0 * sequence.size * columns
 
 
-def _correlated(pairs: list[tuple[Array, Array]]) -> Array:
+def _weight_gradient(pairs: list[tuple[Array, Array]]) -> Array:
     """Return the gradient of weights.
 
     It is the sum over steps and rows of inputs ``(T, B, n)`` times gradients ``(g, T, B, H)``.
     """
     n, H = pairs[0][0].shape[-1], pairs[0][1].shape[-1]
     out = np.zeros((n, H * sum(len(d) for _, d in pairs)), pairs[0][0].dtype)
-    panels, column = -(-H // width(out.dtype)), 0
+    panels, column = -(-H // columns_per_panel(out.dtype)), 0
     for x, d in pairs:
-        share(
-            partial(correlate, _rows(x), d.reshape(len(d), -1, H), out, column),
+        run_in_threads(
+            partial(
+                add_weight_gradient, _merge_time_batch(x), d.reshape(len(d), -1, H), out, column
+            ),
             len(d) * panels,
-            _operations(x, len(d) * H),
+            _operation_count(x, len(d) * H),
         )
         column += len(d) * H
     return out
 
 
-def _rows(sequence: Array) -> Array:
+def _merge_time_batch(sequence: Array) -> Array:
     """View a contiguous (T, B, n) as (T * B, n)."""
     T, B, n = sequence.shape
     return sequence.reshape(T * B, n)
 
 
-def _owned(array: Array) -> Array:
+def _as_kernel_array(array: Array) -> Array:
     """Return the array itself if a kernel can read it, else a copy.
 
     Kernels are compiled only for aligned, writable, contiguous arrays.
@@ -422,15 +447,15 @@ def _owned(array: Array) -> Array:
     return array if array.flags.carray and type(array) is np.ndarray else np.array(array, order="C")
 
 
-def _states(order: Schedule, slots: int, H: int, x: Array, first: Array | None) -> Array:
-    states = aligned((slots, x.shape[1], H), x.dtype)
-    states[0] = 0 if first is None else order.rows(first)
+def _allocate_states(order: Schedule, slots: int, H: int, x: Array, initial: Array | None) -> Array:
+    states = aligned_empty((slots, x.shape[1], H), x.dtype)
+    states[0] = 0 if initial is None else order.sort_rows(initial)
     if slots == len(x) + 1:
-        order.clear(states[1:])
+        order.clear_padding(states[1:])
     return states
 
 
-def peepholes(cell: Cell, p: Array | None, x: Array, H: int) -> Array:
+def pad_peepholes(cell: Cell, p: Array | None, x: Array, H: int) -> Array:
     """Return peephole weights with a slot per gate; zeros if the cell has none."""
     out = np.zeros((len(cell.gates), H), x.dtype)
     if p is not None:
@@ -438,6 +463,6 @@ def peepholes(cell: Cell, p: Array | None, x: Array, H: int) -> Array:
     return out
 
 
-def seen_by(c: Array) -> tuple[tuple[int, Array], ...]:
+def peephole_inputs(c: Array) -> tuple[tuple[int, Array], ...]:
     """Return the inputs of the peepholes by gate, from cell states ``(T + 1, B, H)``."""
     return (lstm.I, c[:-1]), (lstm.F, c[:-1]), (lstm.O, c[1:])

@@ -29,40 +29,40 @@ class Schedule(NamedTuple):
         ``(T, B)``: True where a sorted row has ended; None if no lengths were given.
     """
 
-    running: Array
-    ends: Array
+    n_active: Array
+    lengths: Array
     order: Any
-    back: Any
-    padded: Array | None
+    inverse_order: Any
+    padding: Array | None
 
-    def rows(self, array: Array) -> Array:
+    def sort_rows(self, array: Array) -> Array:
         """Return the rows ``(..., B, n)`` sorted.
 
         If no lengths were given, this is the array itself or a view of it.
         """
         return array[..., self.order, :]
 
-    def rows_back(self, array: Array) -> Array:
+    def restore_rows(self, array: Array) -> Array:
         """Restore the order of sorted rows; the inverse of :meth:`rows`."""
-        return array[..., self.back, :]
+        return array[..., self.inverse_order, :]
 
-    def last(self, states: Array) -> Array:
+    def last_states(self, states: Array) -> Array:
         """Return a copy of each row's last state, in the original order.
 
         The states are ``(T + 1, B, H)``, of sorted rows.
         """
         return (
             states[-1].copy()
-            if self.padded is None
-            else self.rows_back(states[self.ends, np.arange(len(self.ends))])
+            if self.padding is None
+            else self.restore_rows(states[self.lengths, np.arange(len(self.lengths))])
         )
 
-    def clear(self, sequences: Array) -> None:
+    def clear_padding(self, sequences: Array) -> None:
         """Set sequences ``(..., T, B, n)`` of sorted rows to zero where rows have ended."""
-        if self.padded is not None:
-            sequences[..., self.padded, :] = 0
+        if self.padding is not None:
+            sequences[..., self.padding, :] = 0
 
-    def cleared(self, sequence: Array) -> Array:
+    def without_padding_values(self, sequence: Array) -> Array:
         """Return the sequence with zeros where a row has ended.
 
         If no lengths were given, this is the array itself.
@@ -70,18 +70,18 @@ class Schedule(NamedTuple):
         # No product with a mask, since the last state may be infinite.
         return (
             sequence
-            if self.padded is None
-            else np.where(self.padded[..., None], sequence.dtype.type(0), sequence)
+            if self.padding is None
+            else np.where(self.padding[..., None], sequence.dtype.type(0), sequence)
         )
 
 
-def schedule(T: int, B: int, lengths: Array | None) -> Schedule:
+def make_schedule(T: int, B: int, lengths: Array | None) -> Schedule:
     """Return the schedule of `B` rows.
 
     Lengths are ``(B,)``, each from 0 to `T`; None is `T` for all.
     """
     if lengths is None:
-        return _full(T, B)
+        return _full_length_schedule(T, B)
     lengths = lengths.astype(np.int64)  # unsigned integers cannot be negated
     order = np.argsort(-lengths, kind="stable")
     ends = lengths[order]
@@ -90,5 +90,5 @@ def schedule(T: int, B: int, lengths: Array | None) -> Schedule:
 
 
 @lru_cache(maxsize=64)
-def _full(T: int, B: int) -> Schedule:
+def _full_length_schedule(T: int, B: int) -> Schedule:
     return Schedule(np.full(T, B), np.full(B, T), slice(None), slice(None), None)

@@ -10,13 +10,13 @@ from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
-BYTES = 64 if WIDE else 32
+HAS_AVX512 = bool(llvm.get_host_cpu_features().get("avx512f"))
+VECTOR_BYTES = 64 if HAS_AVX512 else 32
 """Size of a vector register. Where registers are shorter, LLVM uses two."""
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def apart(context: Any) -> Any:
+def assume_no_alias(context: Any) -> Any:
     """Declare at the start of a function that its arrays do not overlap.
 
     It also requests the widest vectors. Without the first, LLVM does not vectorize a loop over more
@@ -36,7 +36,7 @@ def apart(context: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def start(context: Any, array: Any, offset: Any) -> Any:
+def entry_pointer(context: Any, array: Any, offset: Any) -> Any:
     """Return a pointer to an entry of a contiguous array, or an offset pointer."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -9,19 +9,23 @@ import os
 import threading
 from collections.abc import Callable
 
-from gatecheck._util.processes import cores
+from gatecheck._util.processes import available_cores
 
-LEAST = 2e7
+MIN_OPERATIONS = 2e7
 """Operations that justify a thread: starting one takes as long as some millions."""
 
 
-def available() -> int:
+def thread_count() -> int:
     """Return the number of threads: that of the cores, or ``OMP_NUM_THREADS`` if less."""
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores(), int(limit)) if limit.isdecimal() and int(limit) > 0 else cores()
+    return (
+        min(available_cores(), int(limit))
+        if limit.isdecimal() and int(limit) > 0
+        else available_cores()
+    )
 
 
-def share(run: Callable[[int, int], None], parts: int, work: float) -> None:
+def run_in_threads(run: Callable[[int, int], None], parts: int, work: float) -> None:
     """Call ``run(first, last)`` in threads for pieces that together cover all parts.
 
     Parameters
@@ -33,7 +37,11 @@ def share(run: Callable[[int, int], None], parts: int, work: float) -> None:
     work
         Number of operations that they take together.
     """
-    pieces = max(1, min(available(), parts, int(work / LEAST))) if work > LEAST else 1
+    pieces = (
+        max(1, min(thread_count(), parts, int(work / MIN_OPERATIONS)))
+        if work > MIN_OPERATIONS
+        else 1
+    )
     if pieces == 1:
         run(0, parts)
         return

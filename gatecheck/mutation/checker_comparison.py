@@ -16,28 +16,28 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck._util.versions import versions
-from gatecheck.auditing.audit import applicable
+from gatecheck.auditing.audit import applicable_properties
 from gatecheck.auditing.explore import explore
-from gatecheck.auditing.parallel import on_each
+from gatecheck.auditing.parallel import map_labels
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, Cell, Sizes, as_cell
 from gatecheck.errors import first_line
 from gatecheck.faults.catalogue import faults, find
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.edits import replaced
 from gatecheck.faults.fault import Fault
 from gatecheck.implementation import subject
-from gatecheck.mutation.gradient_checkers import CHECKERS, Arrays, Layer, Verdict
+from gatecheck.mutation.gradient_checkers import CHECKERS, Arrays, CheckedFunction, Verdict
 
 SCHEMA = "gatecheck-checkers-1"
 
 CORRECT = "correct"
-AUDIT = "gatecheck audit"
+AUDIT_NAME = "gatecheck audit"
 
 FORWARD_SHARE = 16
 """Interval at which forward faults are sampled."""
 
-STEP = 1e-30
+IMAGINARY_STEP = 1e-30
 """Imaginary step of the complex-step derivative.
 
 Its square is lost next to anything that is not tiny itself, so the imaginary part is the
@@ -45,30 +45,28 @@ derivative.
 """
 
 
-class Question(NamedTuple):
+class Usage(NamedTuple):
     """Use of a checker: a layer of these sizes with generic weights, and its outputs."""
 
     sizes: Sizes
     outputs: tuple[str, ...]
-    meaning: str
+    description: str
 
 
-QUESTIONS = {
-    "short": Question(
+USAGES = {
+    "short": Usage(
         Sizes(T=4, B=2, D=3, H=4),
         ("y", "hT", "cT"),
         "four steps, every output and the final states",
     ),
-    "last": Question(
-        Sizes(T=20, B=2, D=3, H=4), ("hT", "cT"), "twenty steps, the final states only"
-    ),
+    "last": Usage(Sizes(T=20, B=2, D=3, H=4), ("hT", "cT"), "twenty steps, the final states only"),
 }
 
 
 # ---- layers with and without a fault
 
 
-class Exact:
+class ExactGradient:
     """Implementation with the exact gradient of a forward, by the complex step.
 
     Automatic differentiation gives the same gradient.
@@ -79,9 +77,9 @@ class Exact:
         The implementation that provides the forward; it takes complex arrays and leading axes.
     """
 
-    def __init__(self, planted: Edited) -> None:
-        self.cell = planted.cell
-        self.forward = planted.forward
+    def __init__(self, implementation: EditedCell) -> None:
+        self.cell = implementation.cell
+        self.forward = implementation.forward
 
     def backward(
         self,
@@ -101,14 +99,16 @@ class Exact:
             # One replica for each entry of the inputs.
             replicas = np.tile(v.astype(np.complex128), (ends[-1], *[1] * v.ndim))
             replicas.reshape(ends[-1], -1)[np.arange(end - v.size, end), np.arange(v.size)] += (
-                1j * STEP
+                1j * IMAGINARY_STEP
             )
             stepped[name] = replicas
         outputs = self.forward(
             {k: stepped[k] for k in params}, stepped["x"], stepped.get("h0"), stepped.get("c0")
         )
         pairs = [(v, d) for v, d in zip(outputs, (dy, dhT, dcT), strict=False) if d is not None]
-        slopes = sum((v.imag / STEP * d).reshape(ends[-1], -1).sum(axis=1) for v, d in pairs)
+        slopes = sum(
+            (v.imag / IMAGINARY_STEP * d).reshape(ends[-1], -1).sum(axis=1) for v, d in pairs
+        )
         parts = np.split(np.broadcast_to(slopes, ends[-1:]), ends[:-1])
         return {
             k: part.reshape(v.shape).astype(v.dtype)
@@ -116,7 +116,7 @@ class Exact:
         }
 
 
-def _forward(target: Any, inputs: Mapping[str, Array]) -> Arrays:
+def _run_forward(target: Any, inputs: Mapping[str, Array]) -> Arrays:
     params = {k: v for k, v in inputs.items() if k not in ("x", "h0", "c0")}
     return dict(
         zip(
@@ -127,43 +127,45 @@ def _forward(target: Any, inputs: Mapping[str, Array]) -> Arrays:
     )
 
 
-def _remembering(target: Any) -> Callable[[Arrays], Arrays]:
+def _cached_forward(target: Any) -> Callable[[Arrays], Arrays]:
     values: dict[tuple[Any, ...], Arrays] = {}
 
     def forward(inputs: Arrays) -> Arrays:
         key = tuple((v.dtype.char, v.shape, v.tobytes()) for v in inputs.values())
         if key not in values:
-            values[key] = _forward(target, inputs)
+            values[key] = _run_forward(target, inputs)
         return {k: v.copy() for k, v in values[key].items()}
 
     return forward
 
 
 @cache
-def _correct(cell: str) -> Callable[[Arrays], Arrays]:
+def _correct_forward(cell: str) -> Callable[[Arrays], Arrays]:
     """Return the forward of every backward fault, with a cache.
 
     Checkers evaluate it at the same thousands of points each time.
     """
-    return _remembering(Edited(as_cell(cell)))
+    return _cached_forward(EditedCell(as_cell(cell)))
 
 
-def layer(target: Any, question: str, dtype: str, forward: Callable[[Arrays], Arrays]) -> Layer:
+def checked_function(
+    target: Any, usage: str, dtype: str, forward: Callable[[Arrays], Arrays]
+) -> CheckedFunction:
     """Return an implementation as a function with a gradient.
 
     Parameters
     ----------
     target
         The implementation whose backward gives the gradients; its cell determines the arrays.
-    question
-        Name in :data:`QUESTIONS`.
+    usage
+        Name in :data:`USAGES`.
     dtype
         ``"float32"`` or ``"float64"``.
     forward
         Its forward, from named inputs to all outputs.
     """
     cell: Cell = target.cell
-    sizes, compared, _ = QUESTIONS[question]
+    sizes, compared, _ = USAGES[usage]
     case = draw(cell, sizes, seed=0, dtype=dtype)
     states = [f"{k}0" for k in cell.state]
     inputs = {k: case[k].copy() for k in (*case.params, "x", *states)}
@@ -179,16 +181,18 @@ def layer(target: Any, question: str, dtype: str, forward: Callable[[Arrays], Ar
         )
         return {k: gradients[k] for k in inputs}
 
-    return Layer(inputs, fn, vjp)
+    return CheckedFunction(inputs, fn, vjp)
 
 
 # ---- every fault by every checker
 
 
-def audit(target: Any, profile: str = "ci", seed: int = 0) -> Verdict:
+def audit_verdict(target: Any, profile: str = "ci", seed: int = 0) -> Verdict:
     """Try the properties of an audit, up to the first that fails."""
     audited = subject(target)
-    tallies = explore(audited, applicable(audited), profile, seed, first_only=True)
+    tallies = explore(
+        audited, applicable_properties(audited), profile, seed, stop_at_first_failing_property=True
+    )
     failed = [(name, t.failure) for name, t in tallies.items() if t.failure is not None]
     return (
         Verdict("caught", f"{failed[0][0]}: {first_line(failed[0][1])}")
@@ -197,11 +201,12 @@ def audit(target: Any, profile: str = "ci", seed: int = 0) -> Verdict:
     )
 
 
-def _differs(planted: Edited, question: str, dtype: str) -> bool:
+def _differs(faulty: EditedCell, usage: str, dtype: str) -> bool:
     """Return whether gradients for generic cotangents differ from correct ones."""
-    correct = Edited(planted.cell)
+    correct = EditedCell(faulty.cell)
     wrong, right = (
-        layer(target, question, dtype, _correct(planted.cell.name)) for target in (planted, correct)
+        checked_function(target, usage, dtype, _correct_forward(faulty.cell.name))
+        for target in (faulty, correct)
     )
     rng = np.random.default_rng(0)
     cotangents = {
@@ -214,7 +219,7 @@ def _differs(planted: Edited, question: str, dtype: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Judged:
+class FaultVerdicts:
     """Verdicts of every checker on one fault, or on correct code.
 
     Attributes
@@ -226,7 +231,7 @@ class Judged:
     verdicts
         Verdicts by checker, then by question; an audit draws its own cases, so its question is
         ``all``.
-    shows
+    differs_in
         Questions by dtype in which its gradients, for generic cotangents, are not those of correct
         code to the last bit.
     """
@@ -234,10 +239,10 @@ class Judged:
     name: str
     cell: str
     side: str
-    says: str
+    description: str
     source: str
     verdicts: dict[str, dict[str, Verdict]]
-    shows: dict[str, list[str]]
+    differs_in: dict[str, list[str]]
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdicts as plain data."""
@@ -248,7 +253,7 @@ class Judged:
         return {**vars(self), "verdicts": verdicts}
 
 
-def judge(label: str, names: Sequence[str]) -> Judged:
+def check_fault(label: str, names: Sequence[str]) -> FaultVerdicts:
     """Run every checker on one fault.
 
     Parameters
@@ -264,28 +269,29 @@ def judge(label: str, names: Sequence[str]) -> Judged:
         Fault(name, kind, "There is no fault.", edit=replaced()) if name == CORRECT else find(label)
     )
     side: Any = CORRECT if name == CORRECT else fault.side(cell)
-    faulty = fault.plant()
+    faulty = fault.inject()
     # An audit judges such a forward without a backward: it needs no gradient to see a wrong value.
     target, audited = (
-        (Exact(faulty), SimpleNamespace(cell=cell, forward=faulty.forward))
+        (ExactGradient(faulty), SimpleNamespace(cell=cell, forward=faulty.forward))
         if side == "forward"
         else (faulty, faulty)
     )
-    verdicts: dict[str, dict[str, Verdict]] = {checker: {} for checker in (*names, AUDIT)}
-    forward = _remembering(faulty) if side == "forward" else _correct(cell.name)
-    for question in QUESTIONS:
+    verdicts: dict[str, dict[str, Verdict]] = {checker: {} for checker in (*names, AUDIT_NAME)}
+    forward = _cached_forward(faulty) if side == "forward" else _correct_forward(cell.name)
+    for question in USAGES:
         for checker in names:
             _, dtype, run_checker = CHECKERS[checker]
-            verdicts[checker][question] = run_checker(layer(target, question, dtype, forward))
-    verdicts[AUDIT]["all"] = audit(audited)
+            verdicts[checker][question] = run_checker(
+                checked_function(target, question, dtype, forward)
+            )
+    verdicts[AUDIT_NAME]["all"] = audit_verdict(audited)
     shows = {
-        dtype: [q for q in QUESTIONS if _differs(faulty, q, dtype)]
-        for dtype in ("float64", "float32")
+        dtype: [q for q in USAGES if _differs(faulty, q, dtype)] for dtype in ("float64", "float32")
     }
-    return Judged(name, kind, side, fault.says, fault.source, verdicts, shows)
+    return FaultVerdicts(name, kind, side, fault.description, fault.source, verdicts, shows)
 
 
-def _edits(cells: Sequence[str]) -> list[tuple[Fault, str]]:
+def _equation_faults(cells: Sequence[str]) -> list[tuple[Fault, str]]:
     """Return the faults in the equations that are not equivalent, and their sides."""
     return [
         (f, f.side(as_cell(k)))
@@ -295,7 +301,7 @@ def _edits(cells: Sequence[str]) -> list[tuple[Fault, str]]:
     ]
 
 
-def labels(cells: Sequence[str] = ()) -> list[str]:
+def sample_labels(cells: Sequence[str] = ()) -> list[str]:
     """Return the labels to judge, of these cells or of all.
 
     These are correct code, every backward fault and a sample of the forward faults.
@@ -305,7 +311,7 @@ def labels(cells: Sequence[str] = ()) -> list[str]:
     UsageError
         If there is no such cell.
     """
-    edits = _edits(cells)
+    edits = _equation_faults(cells)
     forward = [f.label for f, side in edits if side == "forward"]
     return (
         [f"{k}: {CORRECT}" for k in cells or CELLS]
@@ -320,15 +326,15 @@ def compare(
     *,
     workers: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-) -> list[Judged]:
-    """Run :func:`judge` on every label, in parallel.
+) -> list[FaultVerdicts]:
+    """Run :func:`check_fault` on every label, in parallel.
 
     The result does not depend on the number of workers.
 
     Parameters
     ----------
     chosen
-        Labels; see :func:`labels`.
+        Labels; see :func:`sample_labels`.
     names
         Names of checkers.
     workers
@@ -336,11 +342,11 @@ def compare(
     progress
         Called with how many faults are done, how many there are, and the label of the last one.
     """
-    return on_each(judge, chosen, names, workers=workers, progress=progress)
+    return map_labels(check_fault, chosen, names, workers=workers, progress=progress)
 
 
-def report(
-    judged: Sequence[Judged], names: Sequence[str], cells: Sequence[str] = ()
+def comparison_report(
+    results: Sequence[FaultVerdicts], names: Sequence[str], cells: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return every verdict as plain data.
 
@@ -350,11 +356,11 @@ def report(
         "schema": SCHEMA,
         "versions": versions("torch", "jax", "jaxlib"),
         "cells": [*(cells or CELLS)],
-        "checkers": {name: CHECKERS[name].dtype for name in names} | {AUDIT: "float64"},
-        "questions": {
-            k: {"sizes": q.sizes._asdict(), "outputs": q.outputs, "meaning": q.meaning}
-            for k, q in QUESTIONS.items()
+        "checkers": {name: CHECKERS[name].dtype for name in names} | {AUDIT_NAME: "float64"},
+        "usages": {
+            k: {"sizes": q.sizes._asdict(), "outputs": q.outputs, "description": q.description}
+            for k, q in USAGES.items()
         },
-        "forward_faults": sum(side == "forward" for _, side in _edits(cells)),
-        "faults": [j.to_json() for j in judged],
+        "forward_faults": sum(side == "forward" for _, side in _equation_faults(cells)),
+        "faults": [j.to_json() for j in results],
     }

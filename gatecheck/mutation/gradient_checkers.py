@@ -19,18 +19,18 @@ from gatecheck.errors import MissingExtraError, UsageError, first_line
 from gatecheck.oracles.gradcheck import gradcheck
 
 Arrays = dict[str, Array]
-Outcome = Literal["caught", "passed", "refused"]
+CheckOutcome = Literal["caught", "passed", "refused"]
 
 
 class Verdict(NamedTuple):
     """Outcome of a checker, and the reason."""
 
-    outcome: Outcome
+    outcome: CheckOutcome
     reason: str = ""
 
 
 @dataclass(frozen=True)
-class Layer:
+class CheckedFunction:
     """Function of named arrays and its gradient, at a point.
 
     Attributes
@@ -48,7 +48,7 @@ class Layer:
     vjp: Callable[[Arrays, Arrays], Arrays]
 
 
-def _package(name: str, extra: str) -> Any:
+def _import_package(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -57,11 +57,11 @@ def _package(name: str, extra: str) -> Any:
         ) from error
 
 
-def _refused(error: Exception) -> Verdict:
+def _refusal(error: Exception) -> Verdict:
     return Verdict("refused", f"{type(error).__name__}: {first_line(error)}")
 
 
-def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
+def torch_gradcheck(checked_function: CheckedFunction, *, fast_mode: bool = False) -> Verdict:
     """Run ``torch.autograd.gradcheck`` on an autograd Function, at its defaults.
 
     These are eps 1e-6, atol 1e-5 and rtol 1e-3.
@@ -71,23 +71,23 @@ def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
     MissingExtraError
         If PyTorch is not installed.
     """
-    torch = _package("torch", "torch")
+    torch = _import_package("torch", "torch")
     # As an attribute of torch.autograd the function hides its module.
-    published = _package("torch.autograd.gradcheck", "torch")
-    names = list(asked.inputs)
+    published = _import_package("torch.autograd.gradcheck", "torch")
+    names = list(checked_function.inputs)
 
     def arrays(tensors: Sequence[Any]) -> Arrays:
         return dict(zip(names, (t.detach().numpy() for t in tensors), strict=True))
 
     def forward(ctx: Any, *inputs: Any) -> Any:
         ctx.save_for_backward(*inputs)
-        outputs = asked.fn(arrays(inputs))
+        outputs = checked_function.fn(arrays(inputs))
         ctx.outputs = list(outputs)
         return tuple(torch.from_numpy(v) for v in outputs.values())
 
     def backward(ctx: Any, *cotangents: Any) -> Any:
         by_name = dict(zip(ctx.outputs, (d.detach().numpy() for d in cotangents), strict=True))
-        gradients = asked.vjp(by_name, arrays(ctx.saved_tensors))
+        gradients = checked_function.vjp(by_name, arrays(ctx.saved_tensors))
         return tuple(torch.from_numpy(gradients[k]) for k in names)
 
     function: Any = type(
@@ -95,13 +95,13 @@ def torch_gradcheck(asked: Layer, *, fast_mode: bool = False) -> Verdict:
         (torch.autograd.Function,),
         {"forward": staticmethod(forward), "backward": staticmethod(backward)},
     )
-    tensors = [torch.tensor(v, requires_grad=True) for v in asked.inputs.values()]
+    tensors = [torch.tensor(v, requires_grad=True) for v in checked_function.inputs.values()]
     try:
         published.gradcheck(function.apply, tensors, fast_mode=fast_mode)
     except published.GradcheckError as error:
         return Verdict("caught", first_line(error))
     except Exception as error:
-        return _refused(error)
+        return _refusal(error)
     return Verdict("passed")
 
 
@@ -116,7 +116,7 @@ def _x64(jax: Any, wanted: bool) -> Iterator[None]:
         jax.clear_caches()  # code compiled for one function serves no other
 
 
-def jax_check_grads(asked: Layer) -> Verdict:
+def jax_check_grads(checked_function: CheckedFunction) -> Verdict:
     """Run ``jax.test_util.check_grads`` on a custom_vjp, at its defaults.
 
     The check is of first order, in reverse mode; the defaults are one direction and eps 1e-4. In
@@ -128,10 +128,10 @@ def jax_check_grads(asked: Layer) -> Verdict:
     MissingExtraError
         If JAX is not installed.
     """
-    jax = _package("jax", "jax")
-    published = _package("jax.test_util", "jax")
-    names, values = list(asked.inputs), tuple(asked.inputs.values())
-    outputs = asked.fn(asked.inputs)
+    jax = _import_package("jax", "jax")
+    published = _import_package("jax.test_util", "jax")
+    names, values = list(checked_function.inputs), tuple(checked_function.inputs.values())
+    outputs = checked_function.fn(checked_function.inputs)
 
     def arrays(labels: Sequence[str], arrays_in_order: Sequence[Any]) -> Arrays:
         return dict(zip(labels, (np.asarray(v) for v in arrays_in_order), strict=True))
@@ -140,10 +140,12 @@ def jax_check_grads(asked: Layer) -> Verdict:
         return tuple(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in arrays_in_order)
 
     def run(*inputs: Any) -> tuple[Array, ...]:
-        return tuple(asked.fn(arrays(names, inputs)).values())
+        return tuple(checked_function.fn(arrays(names, inputs)).values())
 
     def pull(inputs: Any, cotangents: Any) -> tuple[Array, ...]:
-        return tuple(asked.vjp(arrays(list(outputs), cotangents), arrays(names, inputs)).values())
+        return tuple(
+            checked_function.vjp(arrays(list(outputs), cotangents), arrays(names, inputs)).values()
+        )
 
     def primal(*inputs: Any) -> Any:
         return tuple(jax.pure_callback(run, shapes_of(tuple(outputs.values())), *inputs))
@@ -159,20 +161,20 @@ def jax_check_grads(asked: Layer) -> Verdict:
         except AssertionError as error:
             return Verdict("caught", first_line(error))
         except Exception as error:
-            return _refused(error)
+            return _refusal(error)
     return Verdict("passed")
 
 
-def own_gradcheck(asked: Layer) -> Verdict:
+def own_gradcheck(checked_function: CheckedFunction) -> Verdict:
     """Run :func:`gatecheck.gradcheck`; an inconclusive verdict is a refusal."""
     try:
         result = gradcheck(
-            lambda **inputs: asked.fn(inputs),
-            asked.inputs,
-            lambda cotangents, **inputs: asked.vjp(cotangents, inputs),
+            lambda **inputs: checked_function.fn(inputs),
+            checked_function.inputs,
+            lambda cotangents, **inputs: checked_function.vjp(cotangents, inputs),
         )
     except Exception as error:
-        return _refused(error)
+        return _refusal(error)
     if result.verdict == "fail":
         return Verdict(
             "caught", str(result.failures[0]) if result.failures else "; ".join(result.notes)
@@ -189,7 +191,7 @@ class Checker(NamedTuple):
 
     package: str
     dtype: str
-    ask: Callable[[Layer], Verdict]
+    run: Callable[[CheckedFunction], Verdict]
 
 
 CHECKERS = {
@@ -203,7 +205,7 @@ CHECKERS = {
 }
 
 
-def of_packages(packages: Sequence[str]) -> list[str]:
+def checkers_of(packages: Sequence[str]) -> list[str]:
     """Return the names of the checkers of these packages, and of ours.
 
     Raises

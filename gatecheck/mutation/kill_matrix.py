@@ -12,22 +12,22 @@ from typing import Any, NamedTuple
 
 from gatecheck._util.typing import Progress
 from gatecheck._util.versions import versions
-from gatecheck.auditing.audit import applicable, claims
+from gatecheck.auditing.audit import applicable_properties, select_properties
 from gatecheck.auditing.explore import explore
-from gatecheck.auditing.parallel import on_each
+from gatecheck.auditing.parallel import map_labels
 from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, VARIANTS, as_cell
-from gatecheck.checking.registry import Claim
+from gatecheck.checking.registry import Property
 from gatecheck.errors import ContractError
 from gatecheck.faults.catalogue import faults, find, mutants
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.implementation import subject
-from gatecheck.mutation.planted import in_order, on_trial, on_wrong_gradients
+from gatecheck.mutation.planted import order_properties, reuse_forward_evidence, subject_for
 
 SCHEMA = "gatecheck-faults-1"
 
 
 @dataclass(frozen=True)
-class Killing:
+class FaultResult:
     """Result of trying the properties on one fault.
 
     Attributes
@@ -52,14 +52,14 @@ class Killing:
 
     name: str
     cell: str
-    says: str
+    description: str
     source: str
     equivalent: str
     reference_needed: str
     killed_by: dict[str, int]
     killed_without_reference_by: list[str]
     only_by_contract: bool
-    tried: tuple[str, ...]
+    properties_tried: tuple[str, ...]
     examples: int
     seconds: float
 
@@ -79,16 +79,16 @@ class Killing:
         The properties that were tried follow from the cell, so they are counted once for all
         faults.
         """
-        data = {k: v for k, v in vars(self).items() if k != "tried"}
+        data = {k: v for k, v in vars(self).items() if k != "properties_tried"}
         return data | {"killed_by": list(self.killed_by), "examples_to_kill": self.killed_by}
 
 
 # ---- the matrix
 
 
-def judge(
+def try_properties(
     label: str, profile: str, seed: int, first_only: bool, without_reference: bool
-) -> Killing:
+) -> FaultResult:
     """Try every property that applies on one fault, each up to its first failure.
 
     Parameters
@@ -104,25 +104,34 @@ def judge(
     """
     start = time.perf_counter()
     fault = find(label)
-    faulty, only_gradients = on_trial(fault)
+    faulty, only_gradients = subject_for(fault)
     properties = [
-        c for c in in_order(applicable(faulty)) if not (without_reference and c.reference)
+        c
+        for c in order_properties(applicable_properties(faulty))
+        if not (without_reference and c.reference)
     ]
     if only_gradients:
-        properties = [on_wrong_gradients(c) for c in properties]
-    tallies = explore(faulty, properties, profile, seed, first_only=first_only, once=True)
+        properties = [reuse_forward_evidence(c) for c in properties]
+    tallies = explore(
+        faulty,
+        properties,
+        profile,
+        seed,
+        stop_at_first_failing_property=first_only,
+        stop_at_first_failure=True,
+    )
     failed = sorted(
         (t for t in tallies.values() if t.failure is not None), key=lambda t: t.examples
     )
-    return Killing(
+    return FaultResult(
         fault.name,
         fault.cell,
-        fault.says,
+        fault.description,
         fault.source,
         fault.equivalent,
         fault.reference_needed,
-        {t.claim.name: t.examples for t in failed},
-        [t.claim.name for t in failed if not t.claim.reference],
+        {t.prop.name: t.examples for t in failed},
+        [t.prop.name for t in failed if not t.prop.reference],
         bool(failed) and all(isinstance(t.failure, ContractError) for t in failed),
         tuple(tallies),
         sum(t.examples for t in tallies.values()),
@@ -130,13 +139,13 @@ def judge(
     )
 
 
-def _judge_seeds(
+def _try_properties_for_seeds(
     label: str, profile: str, seeds: Sequence[int], first_only: bool, without_reference: bool
-) -> list[Killing]:
-    return [judge(label, profile, seed, first_only, without_reference) for seed in seeds]
+) -> list[FaultResult]:
+    return [try_properties(label, profile, seed, first_only, without_reference) for seed in seeds]
 
 
-def matrices(
+def run_matrices(
     labels: Sequence[str],
     *,
     seeds: Sequence[int],
@@ -145,7 +154,7 @@ def matrices(
     without_reference: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> list[list[Killing]]:
+) -> list[list[FaultResult]]:
     """Try every property that applies on every fault, for each seed, in parallel.
 
     The result does not depend on the number of workers.
@@ -155,14 +164,14 @@ def matrices(
     labels
         Labels of faults and mutants.
     seeds, profile, first_only, without_reference
-        Passed to :func:`judge`, seed by seed.
+        Passed to :func:`try_properties`, seed by seed.
     workers
         Number of processes; by default the number of cores.
     progress
         Called with how many faults are done, how many there are, and the label of the last one.
     """
-    by_label = on_each(
-        _judge_seeds,
+    by_label = map_labels(
+        _try_properties_for_seeds,
         labels,
         profile,
         seeds,
@@ -174,13 +183,13 @@ def matrices(
     return [[by_seed[i] for by_seed in by_label] for i in range(len(seeds))]
 
 
-def matrix(labels: Sequence[str], *, seed: int = 0, **how: Any) -> list[Killing]:
-    """Return :func:`matrices` for one seed."""
-    (killings,) = matrices(labels, seeds=[seed], **how)
+def run_matrix(labels: Sequence[str], *, seed: int = 0, **how: Any) -> list[FaultResult]:
+    """Return :func:`run_matrices` for one seed."""
+    (killings,) = run_matrices(labels, seeds=[seed], **how)
     return killings
 
 
-def chosen_labels(
+def select_labels(
     cell: str | None = None, name: str | None = None, *, with_mutants: bool = False
 ) -> list[str]:
     """Return the labels of the faults to try.
@@ -208,27 +217,33 @@ def chosen_labels(
 # ---- one property
 
 
-class Catch(NamedTuple):
+class Detection(NamedTuple):
     """Outcome of one property on one fault; the message is empty if it passed."""
 
     label: str
-    says: str
+    description: str
     message: str
 
 
-def catch(label: str, name: str, seed: int) -> Catch:
+def try_property(label: str, name: str, seed: int) -> Detection:
     """Try one property on one fault, at profile quick, up to its first failure."""
     fault = find(label)
     tallies = explore(
-        subject(fault.plant(), name=label), claims([name]), "quick", seed, first_only=True
+        subject(fault.inject(), name=label),
+        select_properties([name]),
+        "quick",
+        seed,
+        stop_at_first_failing_property=True,
     )
     failure = tallies[name].failure
-    return Catch(
-        label, fault.says, "" if failure is None else str(failure) or type(failure).__name__
+    return Detection(
+        label, fault.description, "" if failure is None else str(failure) or type(failure).__name__
     )
 
 
-def catches(claim: Claim, *, seed: int = 0, progress: Progress | None = None) -> list[Catch]:
+def try_on_all_faults(
+    claim: Property, *, seed: int = 0, progress: Progress | None = None
+) -> list[Detection]:
     """Try a property on every named fault of the first cell that it applies to.
 
     Empty if it applies to no cell with faults.
@@ -240,27 +255,27 @@ def catches(claim: Claim, *, seed: int = 0, progress: Progress | None = None) ->
     seed
         Seed of the cases.
     progress
-        Callback, see :func:`matrices`.
+        Callback, see :func:`run_matrices`.
     """
     cells = (
         cell
         for cell in (LSTM(), GRU(), *CELLS.values(), *VARIANTS.values(), *NETWORKS.values())
-        if not claim.inapplicable(subject(Edited(cell)))
+        if not claim.why_not_applicable(subject(EditedCell(cell)))
     )
     cell = next(cells, None)
     labels = [f.label for f in faults(cell.name) if not f.equivalent] if cell else []
-    return on_each(catch, labels, claim.name, seed, progress=progress) if labels else []
+    return map_labels(try_property, labels, claim.name, seed, progress=progress) if labels else []
 
 
 # ---- summaries
 
 
-class Worth(NamedTuple):
+class DetectionPower(NamedTuple):
     """Detection power of one property.
 
     Attributes
     ----------
-    name, kills, alone
+    name, kills, unique_kills
         Name, number of faults that it kills, and number of those that nothing else kills.
     rarest, rarest_killers
         Label of the fault with the fewest killers among those, and their number; of several the
@@ -271,33 +286,33 @@ class Worth(NamedTuple):
 
     name: str
     kills: int
-    alone: int
+    unique_kills: int
     rarest: str
     rarest_killers: int
     applies_to: int
 
 
-def counted(killings: Iterable[Killing]) -> list[Killing]:
+def non_equivalent(killings: Iterable[FaultResult]) -> list[FaultResult]:
     """Return the results of faults that are not equivalent to correct code."""
     return [k for k in killings if not k.equivalent]
 
 
-def survivors(killings: Iterable[Killing]) -> list[str]:
+def survivors(killings: Iterable[FaultResult]) -> list[str]:
     """Return the labels of the faults that should have been killed, and were not."""
-    return [k.label for k in counted(killings) if not k.killed]
+    return [k.label for k in non_equivalent(killings) if not k.killed]
 
 
-def worths(killings: Iterable[Killing]) -> list[Worth]:
+def detection_powers(killings: Iterable[FaultResult]) -> list[DetectionPower]:
     """Return the detection power of every property tried, the strongest first."""
-    results = counted(killings)
+    results = non_equivalent(killings)
     powers = []
-    for name in dict.fromkeys(name for k in results for name in k.tried):
+    for name in dict.fromkeys(name for k in results for name in k.properties_tried):
         kills = [k for k in results if name in k.killed_by]
         rarest = min(kills, key=lambda k: len(k.killed_by), default=None)
         alone = sum(len(k.killed_by) == 1 for k in kills)
-        applies_to = sum(name in k.tried for k in results)
+        applies_to = sum(name in k.properties_tried for k in results)
         powers.append(
-            Worth(
+            DetectionPower(
                 name,
                 len(kills),
                 alone,
@@ -309,15 +324,15 @@ def worths(killings: Iterable[Killing]) -> list[Worth]:
     return sorted(powers, key=lambda w: -w.kills)
 
 
-def _summary(killings: Sequence[Killing]) -> dict[str, Any]:
+def _summary(killings: Sequence[FaultResult]) -> dict[str, Any]:
     return {
-        "counted": len(counted(killings)),
-        "killed": sum(k.killed for k in counted(killings)),
+        "counted": len(non_equivalent(killings)),
+        "killed": sum(k.killed for k in non_equivalent(killings)),
         "survivors": survivors(killings),
     }
 
 
-def report(killings: Sequence[Killing], profile: str, seed: int) -> dict[str, Any]:
+def kill_report(killings: Sequence[FaultResult], profile: str, seed: int) -> dict[str, Any]:
     """Return every figure as plain data."""
     return {
         "schema": SCHEMA,
@@ -326,18 +341,19 @@ def report(killings: Sequence[Killing], profile: str, seed: int) -> dict[str, An
         "seed": seed,
         **_summary(killings),
         "killed_without_reference": sum(
-            bool(k.killed_without_reference_by) for k in counted(killings)
+            bool(k.killed_without_reference_by) for k in non_equivalent(killings)
         ),
-        "properties": [w._asdict() for w in worths(killings)],
+        "properties": [w._asdict() for w in detection_powers(killings)],
         "faults": [k.to_json() for k in killings],
     }
 
 
 def report_seeds(
-    found: Sequence[Sequence[Killing]], profile: str, seeds: Sequence[int]
+    results_by_seed: Sequence[Sequence[FaultResult]], profile: str, seeds: Sequence[int]
 ) -> dict[str, Any]:
     """Return what survives under each of several seeds, as plain data."""
     runs = [
-        {"seed": seed, **_summary(killings)} for seed, killings in zip(seeds, found, strict=True)
+        {"seed": seed, **_summary(killings)}
+        for seed, killings in zip(seeds, results_by_seed, strict=True)
     ]
     return {"schema": SCHEMA, "versions": versions(), "profile": profile, "runs": runs}

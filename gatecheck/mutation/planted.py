@@ -12,43 +12,43 @@ from typing import Any
 
 from gatecheck.cases import Case
 from gatecheck.cells import as_cell
-from gatecheck.checking.budgets import remembered
+from gatecheck.checking.budgets import cached_by_case
 from gatecheck.checking.evidence import Evidence, Violation
-from gatecheck.checking.registry import Claim
+from gatecheck.checking.registry import Property
 from gatecheck.errors import TargetError
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.fault import Fault
 from gatecheck.implementation import Results, Subject, subject
 
 # ---- the results of a case
 
 
-def _copied(results: Results) -> Results:
+def _copy_results(results: Results) -> Results:
     return {k: v.copy() for k, v in results.items()}
 
 
-@remembered
-def _true_forward(case: Case) -> Results:
-    return subject(Edited(case.cell)).forward(case)
+@cached_by_case
+def _correct_forward(case: Case) -> Results:
+    return subject(EditedCell(case.cell)).forward(case)
 
 
 @dataclass(frozen=True, eq=False)
-class Planted(Subject):
+class FaultySubject(Subject):
     """Subject with a fault in its equations.
 
     Attributes
     ----------
-    true_forward
+    correct_forward
         True if its forward is the correct one, which is computed once for all such faults.
     """
 
-    true_forward: bool = False
+    correct_forward: bool = False
 
     def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
         """Return the outputs, as any subject does."""
         return (
-            _copied(_true_forward(case))
-            if self.true_forward and arguments is None
+            _copy_results(_correct_forward(case))
+            if self.correct_forward and arguments is None
             else super().forward(case, arguments)
         )
 
@@ -56,33 +56,33 @@ class Planted(Subject):
 # ---- properties that need no gradient
 
 
-class _GradientAskedFor(BaseException):
+class _GradientNeeded(BaseException):
     """Signal that a property needs a gradient.
 
     It is not an Exception, which would count as a crash of the target.
     """
 
 
-class _WithoutGradients(Edited):
+class _WithoutGradients(EditedCell):
     """The correct cell, without gradients."""
 
     def backward(self, *_: Any, **__: Any) -> dict[str, Any]:
-        raise _GradientAskedFor
+        raise _GradientNeeded
 
 
 @lru_cache(maxsize=16384)
-def without_gradients(claim: Claim, case: Case) -> Evidence | None:
+def evidence_without_gradients(claim: Property, case: Case) -> Evidence | None:
     """Return a property's evidence for the correct cell, if it needs no gradient.
 
     None if the property needs a gradient on this case, or does not hold.
     """
     try:
         return claim(subject(_WithoutGradients(case.cell)), case)
-    except (_GradientAskedFor, Violation, TargetError):
+    except (_GradientNeeded, Violation, TargetError):
         return None
 
 
-def on_wrong_gradients(claim: Claim) -> Claim:
+def reuse_forward_evidence(claim: Property) -> Property:
     """Return the same property for faults in the backward's equations alone.
 
     Where it needs no gradient, its evidence is that for the correct cell: it would make the very
@@ -90,7 +90,7 @@ def on_wrong_gradients(claim: Claim) -> Claim:
     """
 
     def check(implementation: Subject, case: Case) -> Evidence:
-        known = without_gradients(claim, case)
+        known = evidence_without_gradients(claim, case)
         return claim(implementation, case) if known is None else known
 
     return replace(claim, check=check)
@@ -99,23 +99,23 @@ def on_wrong_gradients(claim: Claim) -> Claim:
 # ---- a fault, and the properties to try on it
 
 
-def on_trial(fault: Fault) -> tuple[Subject, bool]:
+def subject_for(fault: Fault) -> tuple[Subject, bool]:
     """Return the subject with a fault, and whether only its gradients are wrong."""
-    plain = subject(fault.plant(), name=fault.label)
+    plain = subject(fault.inject(), name=fault.label)
     if fault.wrap is not None or fault.edit is None:
         return plain, False
     only_gradients = fault.side(as_cell(fault.cell)) == "backward"
-    return Planted(
+    return FaultySubject(
         **{f.name: getattr(plain, f.name) for f in fields(plain) if f.init},
-        true_forward=only_gradients,
+        correct_forward=only_gradients,
     ), only_gradients
 
 
-def in_order(chosen: list[Claim]) -> list[Claim]:
+def order_properties(properties: list[Property]) -> list[Property]:
     """Sort properties so that most faults are killed soon.
 
     The one that needs to see a first call comes first, then those that compare with the equations,
     on all their cases, the few long ones too.
     """
-    first, *rest = chosen
+    first, *rest = properties
     return [first, *sorted(rest, key=lambda c: not c.reference)]

@@ -7,39 +7,39 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gatecheck.oracles.flattening import (
+    FlatLayout,
     Function,
-    Layout,
     Vector,
     check_inputs,
+    ignore_overflow,
     invoke,
     layout_of,
-    nudged,
     parameter_names,
-    unbounded,
+    perturb_ulps,
 )
 
 UNIT = 2.0**-53
-SIGMAS = 8  # the same factor as in the rounding budget
-REPEATS = 8
+NOISE_MULTIPLE = 8  # the same factor as in the rounding budget
+SAMPLES = 8
 
 
-class Mismatch(NamedTuple):
+class AdjointMismatch(NamedTuple):
     """Both sides of the adjoint identity and their difference.
 
-    ``ok`` is true if rounding, bounded by ``tolerance``, explains ``mismatch``.
+    ``ok`` is true if rounding, bounded by ``tolerance``, explains ``difference``.
     """
 
-    left: float
-    right: float
-    mismatch: float
+    forward_product: float
+    backward_product: float
+    difference: float
     tolerance: float
     ok: bool
 
 
-@unbounded
-def adjoint_mismatch(
+@ignore_overflow
+def measure_adjoint_mismatch(
     jvp: Function, vjp: Function, inputs: Any, tangent: Any, cotangent: Any, *, seed: int = 0
-) -> Mismatch:
+) -> AdjointMismatch:
     """Measure the difference between <u, J v> and <Jᵀu, v>.
 
     Parameters
@@ -71,7 +71,7 @@ def adjoint_mismatch(
     layout = layout_of(inputs, "x", parameter_names(vjp)[1:])
     outputs = layout_of(cotangent, "y")
     x, v = layout.pack(inputs, "inputs"), layout.pack(tangent, "tangent")
-    return mismatch(
+    return measure_mismatch(
         jvp,
         vjp,
         layout,
@@ -83,21 +83,21 @@ def adjoint_mismatch(
     )
 
 
-def mismatch(
+def measure_mismatch(
     jvp: Function,
     vjp: Function,
-    inputs: Layout,
-    outputs: Layout,
+    inputs: FlatLayout,
+    outputs: FlatLayout,
     x: Vector,
     v: Vector,
     u: Vector,
     rng: np.random.Generator,
-) -> Mismatch:
-    """Apply :func:`adjoint_mismatch` to flat vectors."""
-    sides = np.zeros((REPEATS, 2))
+) -> AdjointMismatch:
+    """Apply :func:`measure_adjoint_mismatch` to flat vectors."""
+    sides = np.zeros((SAMPLES, 2))
     terms = 0.0
-    for k in range(REPEATS):
-        point = x if k == 0 else nudged(x, rng)
+    for k in range(SAMPLES):
+        point = x if k == 0 else perturb_ulps(x, rng)
         forward = u * outputs.pack(invoke(inputs, jvp, point, inputs.unpack(v))[0], "jvp's result")
         backward = v * inputs.pack(
             invoke(inputs, vjp, point, outputs.unpack(u))[0], "vjp's result", optional=True
@@ -106,8 +106,8 @@ def mismatch(
         terms = max(terms, float(np.abs(forward).sum() + np.abs(backward).sum()))
     left, right = sides[0].tolist()
     if not np.isfinite(sides).all():
-        return Mismatch(left, right, float("nan"), 0.0, False)
+        return AdjointMismatch(left, right, float("nan"), 0.0, False)
     difference = sides[:, 0] - sides[:, 1]
-    tolerance = SIGMAS * (float(np.std(difference, ddof=1)) + UNIT * terms)
+    tolerance = NOISE_MULTIPLE * (float(np.std(difference, ddof=1)) + UNIT * terms)
     middle = abs(float(np.median(difference)))
-    return Mismatch(left, right, middle, tolerance, middle <= tolerance)
+    return AdjointMismatch(left, right, middle, tolerance, middle <= tolerance)

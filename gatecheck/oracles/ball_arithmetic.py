@@ -64,19 +64,19 @@ class Ball:
             else self.slopes[0, direction]
         )
 
-    def _through(self, value: Any, slope: Any) -> Ball:
+    def _apply(self, value: Any, slope: Any) -> Ball:
         """Apply the chain rule to a function of this number with that value and slope."""
-        return Ball(value, _scaled(self.slopes, slope), self.width)
+        return Ball(value, _scale_slopes(self.slopes, slope), self.width)
 
     def __add__(self, other: Any) -> Ball:
         b = as_ball(other)
         width = max(self.width, b.width)
-        return Ball(self.value + b.value, _added(self.slopes, b.slopes, width), width)
+        return Ball(self.value + b.value, _add_slopes(self.slopes, b.slopes, width), width)
 
     __radd__ = __add__
 
     def __neg__(self) -> Ball:
-        return self._through(-self.value, arb(-1))
+        return self._apply(-self.value, arb(-1))
 
     def __sub__(self, other: Any) -> Ball:
         return self + -as_ball(other)
@@ -87,14 +87,16 @@ class Ball:
     def __mul__(self, other: Any) -> Ball:
         b = as_ball(other)
         width = max(self.width, b.width)
-        slopes = _added(_scaled(self.slopes, b.value), _scaled(b.slopes, self.value), width)
+        slopes = _add_slopes(
+            _scale_slopes(self.slopes, b.value), _scale_slopes(b.slopes, self.value), width
+        )
         return Ball(self.value * b.value, slopes, width)
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Ball:
         b = as_ball(other)
-        return self * b._through(1 / b.value, -1 / b.value**2)
+        return self * b._apply(1 / b.value, -1 / b.value**2)
 
     def __rtruediv__(self, other: Any) -> Ball:
         return as_ball(other) / self
@@ -105,12 +107,12 @@ class Ball:
     def exp(self) -> Ball:
         """Return the exponential; NumPy's exp calls it in an array of objects."""
         value = self.value.exp()
-        return self._through(value, value)
+        return self._apply(value, value)
 
     def tanh(self) -> Ball:
         """Return the hyperbolic tangent; NumPy's tanh calls it in an array of objects."""
         # 1 - tanh² would lose every digit of the slope in a saturated unit.
-        return self._through(self.value.tanh(), self.value.sech() ** 2)
+        return self._apply(self.value.tanh(), self.value.sech() ** 2)
 
     def sigmoid(self) -> Ball:
         """Return the logistic function."""
@@ -118,13 +120,13 @@ class Ball:
         # cancellation of 1 - s.
         e = (-abs(self.value)).exp()
         value = e / (1 + e) if self.value < 0 else 1 / (1 + (-self.value).exp())
-        return self._through(value, e / (1 + e) ** 2)
+        return self._apply(value, e / (1 + e) ** 2)
 
-    def clipped(self, low: float, high: float) -> Ball:
+    def clip(self, low: float, high: float) -> Ball:
         """Return the number clipped to two bounds, which may be infinite."""
         v = self.value
         slope = arb(0) if v < low or v > high else arb(1) if low < v < high else arb(*ANY_SLOPE)
-        return self._through(v.max(arb(low)).min(arb(high)), slope)
+        return self._apply(v.max(arb(low)).min(arb(high)), slope)
 
 
 def as_ball(number: Any) -> Ball:
@@ -132,13 +134,13 @@ def as_ball(number: Any) -> Ball:
     return number if isinstance(number, Ball) else Ball(number)
 
 
-def _scaled(slopes: Slopes, factor: Any) -> Slopes:
+def _scale_slopes(slopes: Slopes, factor: Any) -> Slopes:
     return (
         {k: v * factor for k, v in slopes.items()} if isinstance(slopes, dict) else slopes * factor
     )
 
 
-def _added(a: Slopes, b: Slopes, width: int) -> Slopes:
+def _add_slopes(a: Slopes, b: Slopes, width: int) -> Slopes:
     if a == {} or b == {}:
         return b if a == {} else a
     if isinstance(a, dict):
@@ -151,33 +153,36 @@ def _added(a: Slopes, b: Slopes, width: int) -> Slopes:
     return total
 
 
-def constants(arrays: Mapping[str, Array]) -> dict[str, Array]:
+def as_constants(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Convert arrays of floats to arrays of balls without slopes."""
     return {
-        name: objects([Ball(v) for v in np.ravel(a)], np.shape(a)) for name, a in arrays.items()
-    }
-
-
-def variables(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Convert arrays of floats to arrays of balls, one direction for each entry."""
-    width = sum(np.size(a) for a in arrays.values())
-    numbers = iter(range(width))
-    return {
-        name: objects([Ball(v, {next(numbers): arb(1)}, width) for v in np.ravel(a)], np.shape(a))
+        name: object_array([Ball(v) for v in np.ravel(a)], np.shape(a))
         for name, a in arrays.items()
     }
 
 
-def objects(entries: list[Any], shape: tuple[int, ...]) -> Array:
+def as_variables(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Convert arrays of floats to arrays of balls, one direction for each entry."""
+    width = sum(np.size(a) for a in arrays.values())
+    numbers = iter(range(width))
+    return {
+        name: object_array(
+            [Ball(v, {next(numbers): arb(1)}, width) for v in np.ravel(a)], np.shape(a)
+        )
+        for name, a in arrays.items()
+    }
+
+
+def object_array(items: list[Any], shape: tuple[int, ...]) -> Array:
     """Return an array of these objects."""
-    out = np.empty(len(entries), object)
-    out[:] = entries
+    out = np.empty(len(items), object)
+    out[:] = items
     return out.reshape(shape)
 
 
 _sigmoid = np.frompyfunc(Ball.sigmoid, 1, 1)
 _tanh = np.frompyfunc(Ball.tanh, 1, 1)
-_clip = np.frompyfunc(Ball.clipped, 3, 1)
+_clip = np.frompyfunc(Ball.clip, 3, 1)
 
 
 def sigmoid(a: Array) -> Array:

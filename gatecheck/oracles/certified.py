@@ -15,7 +15,15 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.errors import InputError, UsageError
-from gatecheck.oracles.ball_arithmetic import Ball, arb, as_ball, constants, ctx, objects, variables
+from gatecheck.oracles.ball_arithmetic import (
+    Ball,
+    arb,
+    as_ball,
+    as_constants,
+    as_variables,
+    ctx,
+    object_array,
+)
 from gatecheck.oracles.flattening import as_numbers
 
 Enclosures = dict[str, Array]
@@ -23,10 +31,10 @@ Enclosures = dict[str, Array]
 
 Function = Callable[[dict[str, Array]], Mapping[str, Array]]
 
-FIRST = 128
+FIRST_BITS = 128
 """Bits of the first try: more bits cost more, fewer do not cost less."""
 
-MOST = 4096
+MAX_BITS = 4096
 """Bits of the last try.
 
 A sigmoid of -1000 differs from 0 only with 1443 bits or more; values that 4096 bits do not decide
@@ -37,40 +45,40 @@ lie on a kink or a tie.
 class Format(NamedTuple):
     """A binary floating-point format.
 
-    ``bits`` is the width of the significand, ``least`` the exponent of the smallest number, ``top``
+    ``bits`` is the width of the significand, ``least`` the exponent of the smallest number, ``overflow_exponent``
     the first exponent that overflows.
     """
 
     bits: int
-    least: int
-    top: int
+    min_exponent: int
+    overflow_exponent: int
 
 
 FORMATS = {"float32": Format(24, -149, 128), "float64": Format(53, -1074, 1024)}
 
 
-def rounded(man: int, exp: int, dtype: str) -> float:
+def round_to_dtype(mantissa: int, exponent: int, dtype: str) -> float:
     """Round ``man * 2**exp`` to the nearest number of a dtype, ties to even.
 
     Numbers beyond the largest become infinity; zero has no sign. Python and NumPy round twice on
     the way to a subnormal float32 and do not always return the nearest.
     """
-    form, size, sign = FORMATS[dtype], abs(man), -1 if man < 0 else 1
-    drop = max(size.bit_length() - form.bits, form.least - exp)
+    form, size, sign = FORMATS[dtype], abs(mantissa), -1 if mantissa < 0 else 1
+    drop = max(size.bit_length() - form.bits, form.min_exponent - exponent)
     # Less than half of the smallest number, perhaps millions of bits below it.
-    if not man or drop > size.bit_length():
+    if not mantissa or drop > size.bit_length():
         return 0.0
     if drop > 0:
         size, rest = divmod(size, 1 << drop)
         half = 1 << (drop - 1)
         size += rest > half or (rest == half and size & 1)
-        exp += drop
-    if size.bit_length() + exp > form.top:
+        exponent += drop
+    if size.bit_length() + exponent > form.overflow_exponent:
         return sign * math.inf
-    return sign * math.ldexp(size, exp) + 0.0  # the sum turns -0.0 into 0.0
+    return sign * math.ldexp(size, exponent) + 0.0  # the sum turns -0.0 into 0.0
 
 
-def nearest(ball: Any, dtype: str) -> float:
+def round_ball(ball: Any, dtype: str) -> float:
     """Return the float to which every number in a ball rounds, or NaN if they differ.
 
     The working precision should be that at which the ball was computed.
@@ -78,7 +86,10 @@ def nearest(ball: Any, dtype: str) -> float:
     if not ball.is_finite():
         return math.nan
     (low, down), (high, up) = ball.lower().man_exp(), ball.upper().man_exp()
-    low, high = rounded(int(low), int(down), dtype), rounded(int(high), int(up), dtype)
+    low, high = (
+        round_to_dtype(int(low), int(down), dtype),
+        round_to_dtype(int(high), int(up), dtype),
+    )
     return low if low == high else math.nan
 
 
@@ -108,17 +119,18 @@ def enclose(
     InputError
         If an array is not finite, or cotangents do not fit the outputs.
     """
-    exact_inputs = {name: _finite(name, a) for name, a in inputs.items()}
-    numbers = constants(exact_inputs) if cotangents is None else variables(exact_inputs)
+    exact_inputs = {name: _as_finite(name, a) for name, a in inputs.items()}
+    numbers = as_constants(exact_inputs) if cotangents is None else as_variables(exact_inputs)
     outputs = {name: np.asarray(a, object) for name, a in function(numbers).items()}
     values = {
-        name: objects([as_ball(v).value for v in a.ravel()], a.shape) for name, a in outputs.items()
+        name: object_array([as_ball(v).value for v in a.ravel()], a.shape)
+        for name, a in outputs.items()
     }
     if cotangents is None:
         return values
     total: Any = Ball(0)
     for name, cotangent in cotangents.items():
-        weights = _finite(name, cotangent)
+        weights = _as_finite(name, cotangent)
         if name not in outputs or weights.shape != outputs[name].shape:
             expected = (
                 f"shape {outputs[name].shape}"
@@ -132,12 +144,12 @@ def enclose(
             total = total + output * weight
     slopes = iter([total.slope(k) for k in range(sum(a.size for a in exact_inputs.values()))])
     return values | {
-        f"d{name}": objects([next(slopes) for _ in range(a.size)], a.shape)
+        f"d{name}": object_array([next(slopes) for _ in range(a.size)], a.shape)
         for name, a in exact_inputs.items()
     }
 
 
-def _finite(name: str, array: Any) -> Array:
+def _as_finite(name: str, array: Any) -> Array:
     numbers: Array = as_numbers(array, name)
     if not np.isfinite(numbers).all():
         raise InputError(f"{name} holds {numbers[~np.isfinite(numbers)][0]}, but should be finite")
@@ -145,7 +157,7 @@ def _finite(name: str, array: Any) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Certified:
+class CertifiedValues:
     """Enclosures and the floats that they round to.
 
     Attributes
@@ -174,24 +186,24 @@ class Certified:
         }
         return list(places)
 
-    def errors(self, name: str, found: Any) -> Array:
+    def absolute_errors(self, name: str, computed: Any) -> Array:
         """Return the absolute error of each computed number, free of cancellation."""
         exact = self.enclosures[name]
 
         def off(number: float, ball: Any) -> float:
             return float(abs(arb(number) - ball).mid()) if math.isfinite(number) else math.nan
 
-        errors = [off(float(f), e) for f, e in zip(np.ravel(found), exact.ravel(), strict=True)]
+        errors = [off(float(f), e) for f, e in zip(np.ravel(computed), exact.ravel(), strict=True)]
         return np.array(errors, float).reshape(exact.shape)
 
 
-def settle(
+def refine(
     compute: Callable[[], Enclosures],
     *,
     dtypes: Sequence[str] = ("float32", "float64"),
-    first: int = FIRST,
-    most: int = MOST,
-) -> Certified:
+    first_bits: int = FIRST_BITS,
+    max_bits: int = MAX_BITS,
+) -> CertifiedValues:
     """Raise the working precision until every enclosure rounds to one float.
 
     Parameters
@@ -200,7 +212,7 @@ def settle(
         Computes the enclosures; called at each precision.
     dtypes
         The dtypes to round to.
-    first, most
+    first_bits, max_bits
         Bits of the first and the last try; each try has twice as many as the one before.
 
     Raises
@@ -213,21 +225,23 @@ def settle(
             f"there is no dtype {unknown[0]!r} in which values are certified; "
             f"there are {', '.join(FORMATS)}"
         )
-    bits = first
+    bits = first_bits
     while True:
         with ctx.workprec(bits):
             enclosures = compute()
             values = {
                 dtype: {
-                    name: np.array([nearest(v, dtype) for v in a.ravel()], float).reshape(a.shape)
+                    name: np.array([round_ball(v, dtype) for v in a.ravel()], float).reshape(
+                        a.shape
+                    )
                     for name, a in enclosures.items()
                 }
                 for dtype in dtypes
             }
-        certified = Certified(enclosures, values, bits)
-        if bits >= most or not certified.undecided:
+        certified = CertifiedValues(enclosures, values, bits)
+        if bits >= max_bits or not certified.undecided:
             return certified
-        bits = min(2 * bits, most)
+        bits = min(2 * bits, max_bits)
 
 
 def certify(
@@ -236,16 +250,16 @@ def certify(
     cotangents: Mapping[str, Any] | None = None,
     *,
     dtypes: Sequence[str] = ("float32", "float64"),
-    most: int = MOST,
-) -> Certified:
+    max_bits: int = MAX_BITS,
+) -> CertifiedValues:
     """Return correctly rounded outputs of a function, and gradients by forward mode.
 
     Parameters
     ----------
     function, inputs, cotangents
         As for :func:`enclose`.
-    dtypes, most
-        As for :func:`settle`.
+    dtypes, max_bits
+        As for :func:`refine`.
 
     Examples
     --------
@@ -256,4 +270,4 @@ def certify(
     >>> values["y"].tolist(), values["dx"].tolist()
     ([0.46211715726000974, 1e-310], [0.7864477329659274, 1.0])
     """
-    return settle(lambda: enclose(function, inputs, cotangents), dtypes=dtypes, most=most)
+    return refine(lambda: enclose(function, inputs, cotangents), dtypes=dtypes, max_bits=max_bits)

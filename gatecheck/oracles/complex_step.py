@@ -17,37 +17,37 @@ import numpy as np
 
 from gatecheck.errors import InputError
 from gatecheck.oracles import finite_difference
-from gatecheck.oracles.flattening import Function, Matrix, Subject, Vector, nudged
+from gatecheck.oracles.flattening import FlatFunction, Function, Matrix, Vector, perturb_ulps
 
 STEP = 1e-200
 UNIT = 2.0**-53
 # A dropped imaginary part loses a whole term, not a millionth, so differences this accurate
 # suffice to confirm that none was dropped.
-CONFIRMS = 1e-3
+CONFIRMATION_RTOL = 1e-3
 
 
-class DoesNotApply(InputError):
+class NotApplicableError(InputError):
     """The complex step does not apply to this function, for the reason in the message."""
 
 
 @contextmanager
-def _taking_complex() -> Iterator[None]:
+def _complex_calls() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             yield
     except np.exceptions.ComplexWarning as error:
-        raise DoesNotApply(
+        raise NotApplicableError(
             "fn casts complex numbers to real ones and so drops the imaginary part"
         ) from error
     except Exception as error:
         message = " ".join(str(error).split())
-        raise DoesNotApply(
+        raise NotApplicableError(
             f"fn does not take complex arrays, it raised {type(error).__name__}: {message[:100]}"
         ) from error
 
 
-def step(subject: Subject, direction: Vector, h: float = STEP) -> Vector:
+def derivative_along(subject: FlatFunction, direction: Vector, h: float = STEP) -> Vector:
     """Return the derivative of every output along the flat `direction`.
 
     Raises
@@ -55,23 +55,26 @@ def step(subject: Subject, direction: Vector, h: float = STEP) -> Vector:
     DoesNotApply
         If the function refuses complex arrays or casts them to real ones.
     """
-    with _taking_complex():
+    with _complex_calls():
         value = subject.call(subject.fn, subject.x + 1j * h * direction)
         return np.asarray(subject.outputs.pack(value, "fn's result", np.complex128).imag / h)
 
 
-def measure(subject: Subject, rng: np.random.Generator, h: float = STEP) -> tuple[Matrix, Matrix]:
+def measure_jacobian(
+    subject: FlatFunction, rng: np.random.Generator, h: float = STEP
+) -> tuple[Matrix, Matrix]:
     """Return the unconfirmed Jacobian and its rounding, each ``(outputs, inputs)``.
 
     The Jacobian is computed twice, the second time with every input moved by up to one unit in its
     last place. The bound is 8 times the root mean square difference of the two over a block: it
     grows with the condition of the function, as any code's rounding does.
     """
-    nearby = nudged(subject.x, rng)
+    nearby = perturb_ulps(subject.x, rng)
     every = np.arange(subject.x.size)
-    with _taking_complex():
+    with _complex_calls():
         value, near = (
-            (subject.replaced(every, x + 1j * h, x).imag / h).T.copy() for x in (subject.x, nearby)
+            (subject.call_replaced(every, x + 1j * h, x).imag / h).T.copy()
+            for x in (subject.x, nearby)
         )
     difference = near - value
     rows, columns = subject.outputs.starts, subject.inputs.starts
@@ -79,7 +82,7 @@ def measure(subject: Subject, rng: np.random.Generator, h: float = STEP) -> tupl
     square = np.add.reduceat(
         np.add.reduceat(difference**2, rows, axis=0), columns, axis=1
     ) / np.outer(heights, widths)
-    error = finite_difference.SIGMAS * np.repeat(
+    error = finite_difference.NOISE_MULTIPLE * np.repeat(
         np.repeat(np.sqrt(square), heights, axis=0), widths, axis=1
     )
     return value, error + 4 * UNIT * np.abs(value)
@@ -127,11 +130,11 @@ def jacobian(fn: Function, inputs: Any, h: float = STEP, *, seed: int = 0) -> tu
     >>> bool(abs(J[0, 0] - np.cos(0.5)) < 1e-16)
     True
     """
-    subject = Subject(fn, inputs)
+    subject = FlatFunction(fn, inputs)
     rng = np.random.default_rng(seed)
-    value, error = measure(subject, rng, h)
-    for v in directions(subject, rng, 3):
-        confirm(subject, v, value @ v, error @ np.abs(v), np.abs(value) @ np.abs(v), rng)
+    value, error = measure_jacobian(subject, rng, h)
+    for v in draw_directions(subject, rng, 3):
+        confirm_analytic(subject, v, value @ v, error @ np.abs(v), np.abs(value) @ np.abs(v), rng)
     return value, error
 
 
@@ -143,55 +146,64 @@ def directional(
     `direction` is laid out like the inputs, the derivative like fn's result. Parameters, errors and
     the confirmation by finite differences are those of :func:`jacobian`.
     """
-    subject = Subject(fn, inputs)
+    subject = FlatFunction(fn, inputs)
     v = subject.inputs.pack(direction, "direction")
-    value = step(subject, v, h)
-    confirm(subject, v, value, np.zeros_like(value), np.abs(value), np.random.default_rng(seed))
+    value = derivative_along(subject, v, h)
+    confirm_analytic(
+        subject, v, value, np.zeros_like(value), np.abs(value), np.random.default_rng(seed)
+    )
     return subject.outputs.unpack(value)
 
 
-def directions(subject: Subject, rng: np.random.Generator, count: int) -> list[Vector]:
+def draw_directions(subject: FlatFunction, rng: np.random.Generator, count: int) -> list[Vector]:
     """Draw directions that move every input, by half to all of its array's size."""
     n = subject.x.size
     return [
-        subject.scales() * rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1, n) for _ in range(count)
+        subject.input_scales() * rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1, n)
+        for _ in range(count)
     ]
 
 
-def confirm(
-    subject: Subject,
+def confirm_analytic(
+    subject: FlatFunction,
     v: Vector,
     value: Vector,
     error: Vector,
     size: Vector,
     rng: np.random.Generator,
 ) -> None:
-    """Raise :class:`DoesNotApply` unless finite differences agree with `value`.
+    """Raise :class:`NotApplicableError` unless finite differences agree with `value`.
 
     They are taken along `v`; `size` is the size of the terms in `value`.
     """
-    best = finite_difference.along(subject, v, finite_difference.noise_level(subject, rng))
+    best = finite_difference.derivative_along(
+        subject, v, finite_difference.estimate_noise(subject, rng)
+    )
     expected, bound = best.value[0], best.error[0]
-    refute(subject, value, error + finite_difference.GOAL * size, expected, bound)
-    accurate = bound <= CONFIRMS * np.maximum(size, np.abs(expected))
-    for p in np.flatnonzero(~accurate & ~best.still[0])[:1]:
-        raise DoesNotApply(
-            f"finite differences are too noisy at {subject.outputs.place(int(p))} "
+    reject_contradiction(
+        subject, value, error + finite_difference.RTOL_GOAL * size, expected, bound
+    )
+    accurate = bound <= CONFIRMATION_RTOL * np.maximum(size, np.abs(expected))
+    for p in np.flatnonzero(~accurate & ~best.unchanged[0])[:1]:
+        raise NotApplicableError(
+            f"finite differences are too noisy at {subject.outputs.entry_name(int(p))} "
             "to confirm that fn is complex-analytic"
         )
 
 
-def refute(subject: Subject, value: Matrix, error: Matrix, expected: Matrix, bound: Matrix) -> None:
-    """Raise :class:`DoesNotApply` if finite differences contradict the complex step."""
+def reject_contradiction(
+    subject: FlatFunction, value: Matrix, error: Matrix, expected: Matrix, bound: Matrix
+) -> None:
+    """Raise an error if finite differences contradict the complex step."""
     with np.errstate(invalid="ignore"):
         wrong = np.argwhere(np.isfinite(bound) & ~(np.abs(value - expected) <= error + bound))
     for at in wrong[:1]:
         where = (
             "d "
-            + subject.outputs.place(int(at[0]))
-            + (" / d " + subject.inputs.place(int(at[1])) if at.size > 1 else "")
+            + subject.outputs.entry_name(int(at[0]))
+            + (" / d " + subject.inputs.entry_name(int(at[1])) if at.size > 1 else "")
         )
-        raise DoesNotApply(
+        raise NotApplicableError(
             f"fn is not complex-analytic or drops the imaginary part: {where} is "
             f"{value[tuple(at)]:.6g} by the complex step, but should be "
             f"{expected[tuple(at)]:.6g} ± {bound[tuple(at)]:.1g} by finite differences"

@@ -16,15 +16,15 @@ import numpy as np
 from gatecheck._util.typing import Array
 
 Function = Callable[[Array], Array]
-Tick = Callable[[int, int], None]
+TickCallback = Callable[[int, int], None]
 
-ONE_SIGN = 0x7F800001
+ONE_SIGN_COUNT = 0x7F800001
 """Number of float32 values of one sign, zero and infinity included."""
 
-NUMBERS = 2 * ONE_SIGN
-NANS = 2 * (2**23 - 1)
+NUMBER_COUNT = 2 * ONE_SIGN_COUNT
+NAN_COUNT = 2 * (2**23 - 1)
 
-BLOCK = 2**14
+BLOCK_SIZE = 2**14
 """Numbers tried at a time; they fit into a processor's cache, in float64 too."""
 
 
@@ -35,35 +35,35 @@ class Sweep:
     Attributes
     ----------
     tried
-        The number of arguments tried; all of them if it is :data:`NUMBERS`.
-    ulps, ulps_at
+        The number of arguments tried; all of them if it is :data:`NUMBER_COUNT`.
+    ulps, max_ulps_at
         The largest error in units in the last place of the exact value, and its argument; infinity
         where the function returns NaN for a number.
     low, high
         The smallest and the largest value.
-    falls, fall, falls_at
+    n_falls, max_fall_ulps, max_fall_at
         The number of arguments at which the value is larger than at the next float32, or at the
         next one tried; the largest such fall in ulps, and its argument.
     not_odd_at
         The first x at which f(-x) is not bitwise -f(x), or None.
-    lost_nans
+    n_lost_nans
         The number of NaN arguments tried whose value is not NaN.
     """
 
-    tried: int
-    ulps: float
-    ulps_at: float
-    low: float
-    high: float
-    falls: int
-    fall: float
-    falls_at: float | None
+    n_tried: int
+    max_ulps: float
+    max_ulps_at: float
+    minimum: float
+    maximum: float
+    n_falls: int
+    max_fall_ulps: float
+    max_fall_at: float | None
     not_odd_at: float | None
-    lost_nans: int
+    n_lost_nans: int
 
 
 def sweep(
-    function: Function, exact: Function, *, stride: int = 1, tick: Tick | None = None
+    function: Function, exact: Function, *, stride: int = 1, tick: TickCallback | None = None
 ) -> Sweep:
     """Try a float32 function on every float32, or on one in `stride`.
 
@@ -79,22 +79,22 @@ def sweep(
     tick
         Called with the number of arguments tried and the total.
     """
-    total = -(-(NUMBERS - 1) // stride) + 1
+    total = -(-(NUMBER_COUNT - 1) // stride) + 1
     worst, at, low, high = -1.0, np.nan, np.inf, -np.inf
     falls, fall, falls_at, not_odd_at = 0, 0.0, None, None
     with np.errstate(all="ignore"):
-        for start in range(0, total, BLOCK):
-            places = np.arange(start, min(start + BLOCK, total), dtype=np.int64) * stride
-            x = _numbers(places)
+        for start in range(0, total, BLOCK_SIZE):
+            places = np.arange(start, min(start + BLOCK_SIZE, total), dtype=np.int64) * stride
+            x = _floats_at(places)
             y = function(x)
-            errors = _ulps(y, exact(x.astype(np.float64)))
+            errors = _ulp_errors(y, exact(x.astype(np.float64)))
             k = int(errors.argmax())
             if errors[k] > worst:
                 worst, at = float(errors[k]), float(x[k])
             low, high = min(low, float(np.fmin.reduce(y))), max(high, float(np.fmax.reduce(y)))
             following = np.fmin(
-                function(_numbers(places + 1)),
-                function(_numbers(places + stride)) if stride > 1 else np.inf,
+                function(_floats_at(places + 1)),
+                function(_floats_at(places + stride)) if stride > 1 else np.inf,
             )
             if (lower := following < y).any():
                 falls += int(lower.sum())
@@ -109,11 +109,11 @@ def sweep(
                 not_odd_at = float(x[other.argmax()])
             if tick:
                 tick(start + len(x), total)
-        lost = sum(int((~np.isnan(function(x))).sum()) for x in _nans(stride))
+        lost = sum(int((~np.isnan(function(x))).sum()) for x in _nan_blocks(stride))
     return Sweep(total, worst, at, low, high, falls, fall, falls_at, not_odd_at, lost)
 
 
-def _ulps(values: Array, exact: Array) -> Array:
+def _ulp_errors(values: Array, exact: Array) -> Array:
     """Return errors in units in the last place of float32, and infinity for NaN."""
     errors: Array = np.abs(values - exact)
     errors /= np.spacing(np.abs(exact.astype(np.float32)))
@@ -121,17 +121,20 @@ def _ulps(values: Array, exact: Array) -> Array:
     return errors
 
 
-def _numbers(k: Array) -> Array:
+def _floats_at(ranks: Array) -> Array:
     """Return the k-th float32 values in order from -inf to inf, both zeros included."""
-    k = np.minimum(k, NUMBERS - 1)
-    bits = np.where(k < ONE_SIGN, 0xFF800000 - k, k - ONE_SIGN)
+    ranks = np.minimum(ranks, NUMBER_COUNT - 1)
+    bits = np.where(ranks < ONE_SIGN_COUNT, 0xFF800000 - ranks, ranks - ONE_SIGN_COUNT)
     return bits.astype(np.uint32).view(np.float32)
 
 
-def _nans(stride: int) -> Any:
-    for start in range(0, -(-NANS // stride), BLOCK):
-        k = np.arange(start, min(start + BLOCK, -(-NANS // stride)), dtype=np.int64) * stride
-        half = NANS // 2
+def _nan_blocks(stride: int) -> Any:
+    for start in range(0, -(-NAN_COUNT // stride), BLOCK_SIZE):
+        k = (
+            np.arange(start, min(start + BLOCK_SIZE, -(-NAN_COUNT // stride)), dtype=np.int64)
+            * stride
+        )
+        half = NAN_COUNT // 2
         yield (
             np.where(k < half, 0x7F800001 + k, 0xFF800001 + k - half)
             .astype(np.uint32)
@@ -139,7 +142,9 @@ def _nans(stride: int) -> Any:
         )
 
 
-def ulps_off(function: Function, ball: Callable[[Any], Any], x: Array, bits: int = 256) -> Array:
+def ulp_errors_by_balls(
+    function: Function, ball: Callable[[Any], Any], x: Array, bits: int = 256
+) -> Array:
     """Return the errors of a float64 function in units in the last place, by balls.
 
     Parameters
@@ -170,7 +175,7 @@ def ulps_off(function: Function, ball: Callable[[Any], Any], x: Array, bits: int
     return np.array(errors)
 
 
-def scattered(count: int, seed: int = 0) -> Array:
+def draw_float64(count: int, seed: int = 0) -> Array:
     """Draw finite float64 numbers of both signs.
 
     Half are of any magnitude, subnormal ones included, half lie between -40 and 40.

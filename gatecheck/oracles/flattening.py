@@ -24,7 +24,7 @@ RESOLUTION = 1e-9
 
 
 @dataclass(frozen=True)
-class Layout:
+class FlatLayout:
     """Layout of a flat vector made of a lone array, a sequence or a mapping of arrays."""
 
     kind: Literal["array", "sequence", "mapping"]
@@ -65,7 +65,7 @@ class Layout:
 
     def unpack(self, vector: Vector) -> Any:
         """Return the structure whose flat form is `vector`; its arrays are fresh copies."""
-        return self._built(
+        return self._build(
             [
                 vector[part].reshape(shape).copy()
                 for part, shape in zip(self.slices, self.shapes, strict=True)
@@ -78,19 +78,19 @@ class Layout:
         They are one structure whose arrays have an extra leading axis.
         """
         n = len(vectors)
-        return self._built(
+        return self._build(
             [
                 vectors[:, part].reshape(n, *shape)
                 for part, shape in zip(self.slices, self.shapes, strict=True)
             ]
         )
 
-    def _built(self, arrays: list[NDArray[Any]]) -> Any:
+    def _build(self, arrays: list[NDArray[Any]]) -> Any:
         if self.kind == "mapping":
             return dict(zip(self.names, arrays, strict=True))
         return arrays[0] if self.kind == "array" else tuple(arrays)
 
-    def place(self, index: int) -> str:
+    def entry_name(self, index: int) -> str:
         """Return the name of an entry, such as ``W[1, 4]``."""
         for name, part, shape in zip(self.names, self.slices, self.shapes, strict=True):
             if index < part.stop:
@@ -110,7 +110,7 @@ class Layout:
         """
         out: NDArray[Any] = np.zeros(self.size, dtype)
         for name, part, shape, entry in zip(
-            self.names, self.slices, self.shapes, self._entries(value, what), strict=True
+            self.names, self.slices, self.shapes, self._arrays_of(value, what), strict=True
         ):
             if entry is None and optional:
                 continue
@@ -134,7 +134,7 @@ class Layout:
         """
         out: Matrix = np.zeros((count, self.size), dtype)
         for name, part, shape, entry in zip(
-            self.names, self.slices, self.shapes, self._entries(value, what), strict=True
+            self.names, self.slices, self.shapes, self._arrays_of(value, what), strict=True
         ):
             if entry is None and optional:
                 continue
@@ -147,7 +147,7 @@ class Layout:
             out[:, part] = array.reshape(count, -1)
         return out
 
-    def _entries(self, value: Any, what: str) -> list[Any]:
+    def _arrays_of(self, value: Any, what: str) -> list[Any]:
         if self.kind == "mapping":
             if not isinstance(value, Mapping) or set(value) != set(self.names):
                 has = (
@@ -195,21 +195,23 @@ def as_numbers(value: Any, what: str, dtype: type = np.float64) -> NDArray[Any]:
     return array.astype(dtype)
 
 
-def layout_of(value: Any, name: str, names: Sequence[str] = ()) -> Layout:
+def layout_of(value: Any, name: str, names: Sequence[str] = ()) -> FlatLayout:
     """Return the layout of a structure.
 
     `names` label a lone array or a sequence if there is one for each array.
     """
     if isinstance(value, Mapping):
-        return Layout("mapping", tuple(value), tuple(np.shape(entry) for entry in value.values()))
+        return FlatLayout(
+            "mapping", tuple(value), tuple(np.shape(entry) for entry in value.values())
+        )
     if isinstance(value, tuple | list):
         labels = (
             tuple(names)
             if len(names) == len(value)
             else tuple(f"{name}{k}" for k in range(len(value)))
         )
-        return Layout("sequence", labels, tuple(np.shape(entry) for entry in value))
-    return Layout("array", (names[0] if len(names) == 1 else name,), (np.shape(value),))
+        return FlatLayout("sequence", labels, tuple(np.shape(entry) for entry in value))
+    return FlatLayout("array", (names[0] if len(names) == 1 else name,), (np.shape(value),))
 
 
 def parameter_names(fn: Function) -> list[str]:
@@ -255,7 +257,7 @@ def check_inputs(inputs: Any) -> None:
 
 
 def invoke(
-    inputs: Layout, function: Function, vector: Vector, *leading: Any
+    inputs: FlatLayout, function: Function, vector: Vector, *leading: Any
 ) -> tuple[Any, str | None]:
     """Call ``function(*leading, *inputs)``; a mapping of inputs is passed as keywords.
 
@@ -270,14 +272,14 @@ def invoke(
             value = function(*leading, *([arrays] if inputs.kind == "array" else arrays))
     after = inputs.pack(arrays, "inputs", vector.dtype.type)
     wrote = np.flatnonzero((after != vector) & ~(np.isnan(after) & np.isnan(vector)))
-    return value, inputs.place(int(wrote[0])) if wrote.size else None
+    return value, inputs.entry_name(int(wrote[0])) if wrote.size else None
 
 
-unbounded = np.errstate(over="ignore", invalid="ignore")
+ignore_overflow = np.errstate(over="ignore", invalid="ignore")
 """Decorator that silences overflow: an infinite derivative is a finding."""
 
 
-def nudged(vector: Vector, rng: np.random.Generator) -> Vector:
+def perturb_ulps(vector: Vector, rng: np.random.Generator) -> Vector:
     """Move every entry by up to one unit in its last place.
 
     This shuffles the rounding of a computation and hardly changes its exact result.
@@ -285,11 +287,11 @@ def nudged(vector: Vector, rng: np.random.Generator) -> Vector:
     return vector * (1 + np.finfo(np.float64).eps * rng.choice([-1, 0, 1], vector.size))
 
 
-MOST = 2**18
+MAX_ENTRIES_PER_CALL = 2**18
 """Approximate number of output entries computed in one call; fits into the cache."""
 
 
-class Subject:
+class FlatFunction:
     """Function under test, from one flat vector to another.
 
     Every call gets fresh arrays, so a function that writes to its inputs does no harm; `changed`
@@ -316,45 +318,45 @@ class Subject:
 
     def __init__(self, fn: Function, inputs: Any, each: Function | None = None) -> None:
         check_inputs(inputs)
-        self.fn, self.each = fn, each
+        self.fn, self.fn_each = fn, each
         self.inputs = layout_of(inputs, "x", parameter_names(fn))
         self.x = self.inputs.pack(inputs, "inputs")
-        self.changed: str | None = None
+        self.changed_input: str | None = None
         value = self.call(fn, self.x)
         self.outputs = layout_of(value, "y")
         self.y = self.outputs.pack(value, "fn's result")
         for i in np.flatnonzero(~np.isfinite(self.y))[:1]:
             raise InputError(
-                f"fn returned {self.y[i]} at {self.outputs.place(i)}, "
+                f"fn returned {self.y[i]} at {self.outputs.entry_name(i)}, "
                 "but should be finite where its derivative is checked"
             )
-        self._confirm_each()
+        self._check_fn_each()
 
-    def _confirm_each(self) -> None:
+    def _check_fn_each(self) -> None:
         """Raise if fn_each differs from fn at the point or with one entry moved slightly.
 
         The first entry of each array is moved.
         """
-        if self.each is None or not self.outputs.size:
+        if self.fn_each is None or not self.outputs.size:
             return
-        scales = self.scales()
+        scales = self.input_scales()
         for part in self.inputs.slices:
             if part.stop == part.start:
                 continue
             moved = self.x.copy()
             moved[part.start] += scales[part.start] / 8
             both = np.array([part.start, part.start])
-            results = self.replaced(both, np.array([self.x[part.start], moved[part.start]]))
+            results = self.call_replaced(both, np.array([self.x[part.start], moved[part.start]]))
             for result, value in zip(results, (self.y, self(moved)), strict=True):
                 error = np.abs(result - value)
                 if not (error <= RESOLUTION * np.abs(value).max()).all():
                     p = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
-                    where = f"{self.outputs.place(p)} with {self.inputs.place(part.start)} replaced"
+                    where = f"{self.outputs.entry_name(p)} with {self.inputs.entry_name(part.start)} replaced"
                     raise InputError(
                         f"fn_each gives {result[p]:.10g} for {where}, but fn gives {value[p]:.10g}"
                     )
 
-    def replaced(self, places: Vector, values: Vector, x: Vector | None = None) -> Matrix:
+    def call_replaced(self, places: Vector, values: Vector, x: Vector | None = None) -> Matrix:
         """Return the function's values with one entry of `x` replaced, for n replacements.
 
         They are ``(n, outputs)``, of the dtype of `values`.
@@ -363,7 +365,7 @@ class Subject:
         start = (self.x if x is None else x).astype(dtype)
         out: Matrix = np.empty((len(places), self.outputs.size), dtype)
         for first, last in self._runs(places):
-            if self.each is None:
+            if self.fn_each is None:
                 for k in range(first, last):
                     vector = start.copy()
                     vector[places[k]] = values[k]
@@ -380,7 +382,10 @@ class Subject:
                 values[first:last],
             )
             out[first:last] = self.outputs.pack_each(
-                self.call(self.each, start, *replacement), last - first, "fn_each's result", dtype
+                self.call(self.fn_each, start, *replacement),
+                last - first,
+                "fn_each's result",
+                dtype,
             )
         return out
 
@@ -388,7 +393,7 @@ class Subject:
         """Split a list of places into runs that lie in one array and fit into one call."""
         stops = np.array([part.stop for part in self.inputs.slices])
         cuts = np.flatnonzero(np.diff(np.searchsorted(stops, places, side="right"))) + 1
-        most = max(1, MOST // max(1, self.outputs.size))
+        most = max(1, MAX_ENTRIES_PER_CALL // max(1, self.outputs.size))
         edges = [0, *cuts.tolist(), len(places)]
         return [
             (first, min(first + most, b))
@@ -399,14 +404,14 @@ class Subject:
     def call(self, function: Function, vector: Vector, *leading: Any) -> Any:
         """Call :func:`invoke` on the inputs, recording in `changed` what was written to."""
         value, changed = invoke(self.inputs, function, vector, *leading)
-        self.changed = self.changed or changed
+        self.changed_input = self.changed_input or changed
         return value
 
     def __call__(self, vector: Vector) -> Vector:
         """Return the function's value at `vector`, flat, in float64."""
         return self.outputs.pack(self.call(self.fn, vector), "fn's result")
 
-    def scales(self) -> Vector:
+    def input_scales(self) -> Vector:
         """Return the size of every input: the largest of its array, or 1 if that is zero."""
         out = np.ones(self.x.size)
         for part in self.inputs.slices:

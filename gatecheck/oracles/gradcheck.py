@@ -14,46 +14,46 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck._util.arguments import COUNT, FLAG, FUNCTION, SEED, checked, perhaps
+from gatecheck._util.arguments import COUNT, FLAG, FUNCTION, SEED, optional, validate_args
 from gatecheck.errors import InputError
 from gatecheck.oracles import adjoint, complex_step, finite_difference, taylor
-from gatecheck.oracles.finite_difference import GOAL
+from gatecheck.oracles.finite_difference import RTOL_GOAL
 from gatecheck.oracles.flattening import (
-    MOST,
+    MAX_ENTRIES_PER_CALL,
     RESOLUTION,
+    FlatFunction,
     Function,
     Matrix,
-    Subject,
     Vector,
-    unbounded,
+    ignore_overflow,
 )
-from gatecheck.oracles.result import Failure, GradcheckResult, Outcome, Verdict
+from gatecheck.oracles.result import GradcheckResult, OracleResult, Verdict, WrongDerivative
 
-KEPT = 100
-DIRECTIONS = 3
-FAST = 1e-7
+MAX_FAILURES = 100
+N_DIRECTIONS = 3
+FAST_RTOL = 1e-7
 """Error allowed relative to the largest derivative of a block in fast mode."""
 
 
-class Judged(NamedTuple):
+class Comparison(NamedTuple):
     """One oracle's comparison with the analytic Jacobian, entry by entry."""
 
     decided: Matrix
-    failures: list[Failure]
-    outcome: Outcome
+    failures: list[WrongDerivative]
+    outcome: OracleResult
 
 
-@checked(
+@validate_args(
     fn=FUNCTION,
     vjp=FUNCTION,
-    jvp=perhaps(FUNCTION),
-    fn_each=perhaps(FUNCTION),
-    vjp_each=perhaps(FUNCTION),
+    jvp=optional(FUNCTION),
+    fn_each=optional(FUNCTION),
+    vjp_each=optional(FUNCTION),
     fast=FLAG,
     seed=SEED,
     max_entries=COUNT,
 )
-@unbounded
+@ignore_overflow
 def gradcheck(
     fn: Function,
     inputs: Any,
@@ -135,7 +135,7 @@ def gradcheck(
     With a mapping: ``gradcheck(lambda W, x: x @ W, {"W": W, "x": x}, lambda dy, W, x: {"W": x.T @
     dy, "x": dy @ W.T})``.
     """
-    subject = Subject(fn, inputs, fn_each)
+    subject = FlatFunction(fn, inputs, fn_each)
     shape = subject.y.size, subject.x.size
     if shape[0] * shape[1] > max_entries:
         raise InputError(
@@ -146,21 +146,21 @@ def gradcheck(
     notes: list[str] = []
 
     def result(
-        verdict: Verdict, oracles: dict[str, Outcome], failures: list[Failure]
+        verdict: Verdict, oracles: dict[str, OracleResult], failures: list[WrongDerivative]
     ) -> GradcheckResult:
-        if subject.changed:
+        if subject.changed_input:
             notes.append(
-                f"an input was written to while being used, first at {subject.changed}: "
+                f"an input was written to while being used, first at {subject.changed_input}: "
                 "each call got a fresh copy"
             )
         # Where two oracles failed the same entry, the sharper one is reported; single derivatives
         # come before sums of them.
         worst = {
             f.where: f
-            for f in sorted(failures, key=lambda f: (not f.oracle.startswith("Taylor"), _size(f)))
+            for f in sorted(failures, key=lambda f: (not f.oracle.startswith("Taylor"), _excess(f)))
         }
         return GradcheckResult(
-            verdict, oracles, tuple([*worst.values()][::-1][:KEPT]), tuple(notes), seed
+            verdict, oracles, tuple([*worst.values()][::-1][:MAX_FAILURES]), tuple(notes), seed
         )
 
     if 0 in shape:
@@ -171,12 +171,12 @@ def gradcheck(
         p = int(np.argmax(again))
         notes.append(
             f"fn is not deterministic: two calls with the same inputs differ by {again[p]:.2g} "
-            f"at {subject.outputs.place(p)}"
+            f"at {subject.outputs.entry_name(p)}"
         )
         if not again.max() <= RESOLUTION * np.abs(subject.y).max():
             return result("inconclusive", {}, [])
     try:
-        analytic = _rows(subject, vjp, vjp_each, notes)
+        analytic = _analytic_jacobian(subject, vjp, vjp_each, notes)
     except InputError as error:
         notes.append(str(error))
         return result("fail", {}, [])
@@ -184,15 +184,15 @@ def gradcheck(
         notes.append(
             "fast: one central difference for each derivative, whose truncation is not bounded"
         )
-        expected, bound = finite_difference.once(subject)
-        judged = _judge(
+        expected, bound = finite_difference.plain_jacobian(subject)
+        judged = _compare(
             subject,
             analytic,
             expected,
             bound,
             (expected == 0) & (analytic == 0),
             "central differences",
-            FAST,
+            FAST_RTOL,
         )
         return result(
             judged.outcome.verdict,  # type: ignore[arg-type]
@@ -201,30 +201,32 @@ def gradcheck(
         )
 
     rng = np.random.default_rng(seed)
-    noise = np.maximum(finite_difference.noise_level(subject, rng), again)
-    expected, bound, still = finite_difference.measure(subject, noise)
-    known_zero = still & (analytic == 0) & ~_reached(subject, still & (analytic == 0))
-    differences = _judge(subject, analytic, expected, bound, known_zero, "finite differences")
+    noise = np.maximum(finite_difference.estimate_noise(subject, rng), again)
+    expected, bound, still = finite_difference.measure_jacobian(subject, noise)
+    known_zero = still & (analytic == 0) & ~_nan_reaches(subject, still & (analytic == 0))
+    differences = _compare(subject, analytic, expected, bound, known_zero, "finite differences")
     oracles, failures, decided = (
         {"finite differences": differences.outcome},
         differences.failures,
         differences.decided,
     )
     try:
-        exact, rounding = complex_step.measure(subject, rng)
-        complex_step.refute(
-            subject, exact, rounding + GOAL * _peaks(subject, exact), expected, bound
+        exact, rounding = complex_step.measure_jacobian(subject, rng)
+        complex_step.reject_contradiction(
+            subject, exact, rounding + RTOL_GOAL * _block_maxima(subject, exact), expected, bound
         )
         # Differences must resolve each derivative relative to the largest of its two arrays: at a
         # kink, where they do not, a comparison of complex numbers picks one side.
-        confirmed = bound <= complex_step.CONFIRMS * _peaks(subject, exact, whole=True)
+        confirmed = bound <= complex_step.CONFIRMATION_RTOL * _block_maxima(
+            subject, exact, whole=True
+        )
         if not confirmed.any():
-            raise complex_step.DoesNotApply(
+            raise complex_step.NotApplicableError(
                 "finite differences resolve no derivative well enough "
                 "to confirm that fn is complex-analytic"
             )
         known_zero = confirmed & (exact == 0) & (analytic == 0)
-        judged = _judge(
+        judged = _compare(
             subject,
             analytic,
             exact,
@@ -234,49 +236,53 @@ def gradcheck(
         )
         oracles["complex step"] = judged.outcome
         failures, decided = failures + judged.failures, decided | judged.decided
-    except complex_step.DoesNotApply as error:
-        oracles["complex step"] = Outcome("not applicable", str(error))
+    except complex_step.NotApplicableError as error:
+        oracles["complex step"] = OracleResult("not applicable", str(error))
 
-    directions = complex_step.directions(subject, rng, DIRECTIONS)
-    oracles["Taylor"], taylor_failures = _taylor(
+    directions = complex_step.draw_directions(subject, rng, N_DIRECTIONS)
+    oracles["Taylor"], taylor_failures = _check_taylor(
         subject, directions, analytic, lambda v: analytic @ v, noise, "Taylor"
     )
     failures += taylor_failures
     if jvp is None:
-        oracles["adjoint"] = Outcome("not applicable", "no jvp was given")
+        oracles["adjoint"] = OracleResult("not applicable", "no jvp was given")
     else:
         taylor_failures = []
         try:
-            oracles["Taylor of jvp"], taylor_failures = _taylor(
+            oracles["Taylor of jvp"], taylor_failures = _check_taylor(
                 subject,
                 directions,
                 analytic,
-                lambda v: _push(subject, jvp, v),
+                lambda v: _call_jvp(subject, jvp, v),
                 noise,
                 "Taylor of jvp",
             )
-            oracles["adjoint"] = _adjoint(subject, jvp, vjp, directions[0], analytic, rng)
+            oracles["adjoint"] = _check_adjoint(subject, jvp, vjp, directions[0], analytic, rng)
         except InputError as error:
-            oracles["adjoint"] = Outcome("fail", str(error), failed=1)
+            oracles["adjoint"] = OracleResult("fail", str(error), n_failed=1)
         failures += taylor_failures
 
     if any(outcome.verdict == "fail" for outcome in oracles.values()):
         return result("fail", oracles, failures)
-    return result("pass" if _enough(subject, decided) else "inconclusive", oracles, failures)
+    return result(
+        "pass" if _mostly_decided(subject, decided) else "inconclusive", oracles, failures
+    )
 
 
-def _size(failure: Failure) -> float:
-    far = abs(failure.found - failure.expected) / (failure.error or np.finfo(float).tiny)
+def _excess(failure: WrongDerivative) -> float:
+    far = abs(failure.value - failure.expected) / (failure.error or np.finfo(float).tiny)
     return far if np.isfinite(far) else np.inf
 
 
-def _rows(subject: Subject, vjp: Function, vjp_each: Function | None, notes: list[str]) -> Matrix:
+def _analytic_jacobian(
+    subject: FlatFunction, vjp: Function, vjp_each: Function | None, notes: list[str]
+) -> Matrix:
     """Return the analytic Jacobian: the vjp of every unit cotangent."""
     outputs = subject.y.size
     rows = np.zeros((outputs, subject.x.size))
     singly = [*range(outputs), 0]
     if vjp_each is not None:
-        for first in range(0, outputs, most := max(1, MOST // subject.x.size)):
+        for first in range(0, outputs, most := max(1, MAX_ENTRIES_PER_CALL // subject.x.size)):
             last = min(first + most, outputs)
             cotangents = subject.outputs.unpack_each(np.eye(last - first, outputs, first))
             gradients = subject.call(vjp_each, subject.x, cotangents)
@@ -293,7 +299,7 @@ def _rows(subject: Subject, vjp: Function, vjp_each: Function | None, notes: lis
             subject.call(vjp, subject.x, cotangent), "vjp's gradient", optional=True
         )
         if not np.array_equal(subject.outputs.pack(cotangent, "cotangent"), unit):
-            _note(notes, "vjp writes to its cotangents: each call got a fresh copy")
+            _add_note(notes, "vjp writes to its cotangents: each call got a fresh copy")
         forgiven = (
             0.0
             if vjp_each is None
@@ -304,32 +310,32 @@ def _rows(subject: Subject, vjp: Function, vjp_each: Function | None, notes: lis
         ):
             if vjp_each is not None:
                 raise InputError(
-                    f"vjp_each and vjp give different gradients of {subject.outputs.place(p)}"
+                    f"vjp_each and vjp give different gradients of {subject.outputs.entry_name(p)}"
                 )
-            _note(notes, AGAIN)
+            _add_note(notes, NOT_REPEATABLE)
             continue
         rows[p], known[p] = row, True
     return rows
 
 
-AGAIN = (
+NOT_REPEATABLE = (
     "vjp gives another gradient when called again with the same cotangent: "
     "it keeps state between calls"
 )
 
 
-def _note(notes: list[str], note: str) -> None:
+def _add_note(notes: list[str], note: str) -> None:
     if note not in notes:
         notes.append(note)
 
 
-def _push(subject: Subject, jvp: Function, v: Vector) -> Vector:
+def _call_jvp(subject: FlatFunction, jvp: Function, v: Vector) -> Vector:
     return subject.outputs.pack(
         subject.call(jvp, subject.x, subject.inputs.unpack(v)), "jvp's result"
     )
 
 
-def _reached(subject: Subject, candidates: Matrix) -> Matrix:
+def _nan_reaches(subject: FlatFunction, candidates: Matrix) -> Matrix:
     """Find unchanged outputs that do depend on an input: a NaN in it reaches them.
 
     Differences cannot distinguish a derivative below the rounding from one that is zero because the
@@ -338,15 +344,17 @@ def _reached(subject: Subject, candidates: Matrix) -> Matrix:
     reached = np.zeros_like(candidates)
     places = np.flatnonzero(candidates.any(axis=0))
     try:
-        reached[:, places] = np.isnan(subject.replaced(places, np.full(len(places), np.nan))).T
+        reached[:, places] = np.isnan(subject.call_replaced(places, np.full(len(places), np.nan))).T
     except Exception:
         for i in places:
             with suppress(Exception):
-                reached[:, i] = np.isnan(subject.replaced(np.array([i]), np.array([np.nan]))[0])
+                reached[:, i] = np.isnan(
+                    subject.call_replaced(np.array([i]), np.array([np.nan]))[0]
+                )
     return reached
 
 
-def _peaks(subject: Subject, matrix: Matrix, *, whole: bool = False) -> Matrix:
+def _block_maxima(subject: FlatFunction, matrix: Matrix, *, whole: bool = False) -> Matrix:
     """Return for every entry the largest of its block, or of the `whole` array pair."""
     rows, columns = subject.outputs.starts, subject.inputs.starts
     if whole:
@@ -359,35 +367,35 @@ def _peaks(subject: Subject, matrix: Matrix, *, whole: bool = False) -> Matrix:
     return np.repeat(peaks, np.diff(columns, append=matrix.shape[1]), axis=1)
 
 
-def _enough(subject: Subject, decided: Matrix) -> bool:
+def _mostly_decided(subject: FlatFunction, decided: Matrix) -> bool:
     """True if most derivatives are decided, and some of each output and input array."""
     pairs = [decided[p, i] for p in subject.outputs.slices for i in subject.inputs.slices]
     return bool(decided.mean() > 0.5 and all(pair.any() for pair in pairs if pair.size))
 
 
-def _judge(
-    subject: Subject,
+def _compare(
+    subject: FlatFunction,
     analytic: Matrix,
     expected: Matrix,
     bound: Matrix,
     known_zero: Matrix,
     oracle: str,
-    goal: float = GOAL,
-) -> Judged:
+    goal: float = RTOL_GOAL,
+) -> Comparison:
     usable = np.isfinite(bound)
-    largest = _peaks(subject, expected if usable.all() else np.where(usable, expected, 0))
+    largest = _block_maxima(subject, expected if usable.all() else np.where(usable, expected, 0))
     allowed = bound + goal * largest
     difference = np.abs(analytic - expected)
     difference[~np.isfinite(analytic)] = np.inf
     allowed[~usable] = np.inf
     failed = (difference > allowed) | (difference == np.inf)
-    decided = failed | known_zero | (allowed <= RESOLUTION / GOAL * goal * largest)
+    decided = failed | known_zero | (allowed <= RESOLUTION / RTOL_GOAL * goal * largest)
     ratio = np.divide(
         difference, allowed, out=np.where(difference > 0, np.inf, 0.0), where=usable & (allowed > 0)
     )
     worst = float(np.max(ratio, where=usable, initial=0.0))
     share = 1 - float(decided.mean())
-    most = min(KEPT, int(failed.sum()))
+    most = min(MAX_FAILURES, int(failed.sum()))
     order = (
         np.argsort(-np.where(failed, np.where(usable, ratio, np.inf), -1), axis=None)[:most]
         if most
@@ -395,46 +403,48 @@ def _judge(
     )
     failures = []
     for p, i in zip(*np.unravel_index(order, failed.shape), strict=True):
-        where = f"d {subject.outputs.place(int(p))} / d {subject.inputs.place(int(i))}"
+        where = f"d {subject.outputs.entry_name(int(p))} / d {subject.inputs.entry_name(int(i))}"
         failures.append(
-            Failure(
+            WrongDerivative(
                 where, float(analytic[p, i]), float(expected[p, i]), float(allowed[p, i]), oracle
             )
         )
     verdict: Verdict = (
-        "fail" if failed.any() else "pass" if _enough(subject, decided) else "inconclusive"
+        "fail" if failed.any() else "pass" if _mostly_decided(subject, decided) else "inconclusive"
     )
     reason = (
         f"{failed.sum()} wrong of " if failed.any() else ""
     ) + f"{failed.size} derivatives, worst error/bound {worst:.2g}"
     reason += f", {share:.1%} inconclusive" if share else ""
-    return Judged(
-        decided, failures, Outcome(verdict, reason, worst, share, failed.size, int(failed.sum()))
+    return Comparison(
+        decided,
+        failures,
+        OracleResult(verdict, reason, worst, share, failed.size, int(failed.sum())),
     )
 
 
-def _taylor(
-    subject: Subject,
+def _check_taylor(
+    subject: FlatFunction,
     directions: list[Vector],
     analytic: Matrix,
     derivative: Callable[[Vector], Vector],
     noise: Vector,
     oracle: str,
-) -> tuple[Outcome, list[Failure]]:
+) -> tuple[OracleResult, list[WrongDerivative]]:
     """Judge the order of the remainder along random directions.
 
     An output must fail along most of them, since one remainder may cross zero by chance.
     """
     claims = [derivative(v) for v in directions]
     tables = [
-        taylor.remainders(subject, v, claimed, np.abs(analytic * v).max(axis=1), noise)
+        taylor.compute_remainders(subject, v, claimed, np.abs(analytic * v).max(axis=1), noise)
         for v, claimed in zip(directions, claims, strict=True)
     ]
     failed = np.mean([table.failed for table in tables], axis=0) > 0.5
     decided = failed | np.any([table.decided & ~table.failed for table in tables], axis=0)
     failures = [
-        Failure(
-            f"d {subject.outputs.place(int(p))} / d a random direction",
+        WrongDerivative(
+            f"d {subject.outputs.entry_name(int(p))} / d a random direction",
             claims[0][p],
             tables[0].expected[p],
             tables[0].error[p],
@@ -453,31 +463,37 @@ def _taylor(
         reason = f"no remainder of {failed.size} outputs is of order 1" + (
             f", {share:.1%} inconclusive" if share else ""
         )
-    return Outcome(
-        verdict, reason, inconclusive=share, compared=failed.size, failed=int(failed.sum())
+    return OracleResult(
+        verdict,
+        reason,
+        inconclusive_share=share,
+        n_compared=failed.size,
+        n_failed=int(failed.sum()),
     ), failures
 
 
-def _adjoint(
-    subject: Subject,
+def _check_adjoint(
+    subject: FlatFunction,
     jvp: Function,
     vjp: Function,
     v: Vector,
     analytic: Matrix,
     rng: np.random.Generator,
-) -> Outcome:
+) -> OracleResult:
     size = np.abs(analytic * v).max(axis=1)
     # Every output weighs the same, however large its derivatives.
     weight = np.divide(1, size, out=np.ones_like(size), where=np.isfinite(size) & (size > 0))
     u = weight * rng.choice([-1.0, 1.0], size.size) * rng.uniform(0.5, 1, size.size)
-    sides = adjoint.mismatch(jvp, vjp, subject.inputs, subject.outputs, subject.x, v, u, rng)
+    sides = adjoint.measure_mismatch(
+        jvp, vjp, subject.inputs, subject.outputs, subject.x, v, u, rng
+    )
     worst = (
-        sides.mismatch / sides.tolerance if sides.tolerance else 0.0 if sides.ok else float("inf")
+        sides.difference / sides.tolerance if sides.tolerance else 0.0 if sides.ok else float("inf")
     )
     reason = (
-        f"<u, Jv> = {sides.left:.10g} and <Jᵀu, v> = {sides.right:.10g}, "
-        f"{sides.mismatch:.2g} apart; rounding explains {sides.tolerance:.2g}"
+        f"<u, Jv> = {sides.forward_product:.10g} and <Jᵀu, v> = {sides.backward_product:.10g}, "
+        f"{sides.difference:.2g} apart; rounding explains {sides.tolerance:.2g}"
     )
-    return Outcome(
-        "pass" if sides.ok else "fail", reason, worst, compared=1, failed=int(not sides.ok)
+    return OracleResult(
+        "pass" if sides.ok else "fail", reason, worst, n_compared=1, n_failed=int(not sides.ok)
     )

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import expit
 
 from gatecheck._util.typing import Array
-from gatecheck.oracles.ball_arithmetic import arb, objects
+from gatecheck.oracles.ball_arithmetic import arb, object_array
 
 
 class Interval:
@@ -53,7 +53,7 @@ class Interval:
 
     def __mul__(self, other: Any) -> Interval:
         b = as_interval(other)
-        return _around(_product(p, q) for p in (self.low, self.high) for q in (b.low, b.high))
+        return _hull(_product(p, q) for p in (self.low, self.high) for q in (b.low, b.high))
 
     __rmul__ = __mul__
 
@@ -61,7 +61,7 @@ class Interval:
         b = as_interval(other)
         if not (b.low > 0 or b.high < 0):
             raise ZeroDivisionError(f"{b} may be zero")
-        return self * _around((1 / b.low, 1 / b.high))
+        return self * _hull((1 / b.low, 1 / b.high))
 
     def __rtruediv__(self, other: Any) -> Interval:
         return as_interval(other) / self
@@ -79,7 +79,7 @@ class Interval:
         raise TypeError("the truth value of an interval is ambiguous")
 
     def __repr__(self) -> str:
-        return f"[{_shown(self.low)}, {_shown(self.high)}]"
+        return f"[{_format_end(self.low)}, {_format_end(self.high)}]"
 
     def tanh(self) -> Interval:
         """Return the hyperbolic tangent; NumPy's tanh calls it in an array of objects."""
@@ -99,7 +99,7 @@ class Interval:
         b = as_interval(other)
         return Interval(self.low.min(b.low), self.high.min(b.high))
 
-    def within(self, low: Any, high: Any, *, strict: bool) -> bool:
+    def lies_within(self, low: Any, high: Any, *, strict: bool) -> bool:
         """True if all of it lies between two bounds, numbers or intervals."""
         a, b = as_interval(low), as_interval(high)
         return (
@@ -108,7 +108,7 @@ class Interval:
             else bool(self.low >= a.high and self.high <= b.low)
         )
 
-    def beyond(self, low: Any, high: Any, *, strict: bool) -> bool:
+    def lies_outside(self, low: Any, high: Any, *, strict: bool) -> bool:
         """True if none of it lies between two bounds, so every number in it is outside."""
         a, b = as_interval(low), as_interval(high)
         return (
@@ -126,7 +126,7 @@ def as_interval(number: Any) -> Interval:
     return Interval(value, value)
 
 
-def _around(values: Iterable[Any]) -> Interval:
+def _hull(values: Iterable[Any]) -> Interval:
     first, *rest = values
     low = high = first
     for v in rest:
@@ -144,7 +144,7 @@ def _sigmoid(a: Any) -> Any:
     return e / (1 + e) if a < 0 else 1 / (1 + e)
 
 
-def _shown(end: Any) -> str:
+def _format_end(end: Any) -> str:
     return f"{float(end):.9g}"
 
 
@@ -155,7 +155,7 @@ _ELEMENTWISE: dict[Any, Callable[..., Any]] = {
 }
 
 
-class Ranges(np.ndarray[Any, Any]):
+class IntervalArray(np.ndarray[Any, Any]):
     """Array of intervals that NumPy's functions accept like an array of numbers."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -165,13 +165,13 @@ class Ranges(np.ndarray[Any, Any]):
         return value.view(type(self)) if isinstance(value, np.ndarray) else value
 
 
-def ranges(low: float, high: float, shape: tuple[int, ...]) -> Array:
+def interval_array(low: float, high: float, shape: tuple[int, ...]) -> Array:
     """Return an array whose entries are all the same interval."""
-    return objects([Interval(low, high)] * int(np.prod(shape)), shape).view(Ranges)
+    return object_array([Interval(low, high)] * int(np.prod(shape)), shape).view(IntervalArray)
 
 
-def points(numbers: Array) -> Array:
+def point_intervals(numbers: Array) -> Array:
     """Convert an array of floats to intervals of one number each."""
-    return objects([as_interval(v) for v in np.ravel(numbers).tolist()], np.shape(numbers)).view(
-        Ranges
-    )
+    return object_array(
+        [as_interval(v) for v in np.ravel(numbers).tolist()], np.shape(numbers)
+    ).view(IntervalArray)

@@ -13,7 +13,7 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.errors import InputError, MissingExtraError
-from gatecheck.oracles.ball_arithmetic import objects
+from gatecheck.oracles.ball_arithmetic import object_array
 from gatecheck.oracles.interval_arithmetic import Interval, as_interval
 
 try:
@@ -23,30 +23,38 @@ except ImportError as missing:
         'proofs need a python-flint with polynomials: pip install "gatecheck[certified]"'
     ) from missing
 
-_EXACT = {np.add, np.subtract, np.multiply, np.negative, np.positive, np.matmul, np.divide}
+_POLYNOMIAL_UFUNCS = {
+    np.add,
+    np.subtract,
+    np.multiply,
+    np.negative,
+    np.positive,
+    np.matmul,
+    np.divide,
+}
 
 
 class NotPolynomialError(InputError):
     """A function of a polynomial that is not itself a polynomial."""
 
 
-class Polynomials(np.ndarray[Any, Any]):
+class PolynomialArray(np.ndarray[Any, Any]):
     """Array of polynomials; floats combined with them are taken as exact rationals."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if ufunc not in _EXACT:
+        if ufunc not in _POLYNOMIAL_UFUNCS:
             raise NotPolynomialError(f"{ufunc.__name__} of a polynomial is not a polynomial")
-        value = getattr(ufunc, method)(*map(_exact, inputs), **kwargs)
+        value = getattr(ufunc, method)(*map(_as_rational, inputs), **kwargs)
         return value.view(type(self)) if isinstance(value, np.ndarray) else value
 
 
-def _exact(value: Any) -> Any:
+def _as_rational(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return fmpq(*float(value).as_integer_ratio())
     return np.asarray(value) if isinstance(value, np.ndarray) else value
 
 
-def symbols(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+def symbol_arrays(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
     """Return arrays of distinct symbols of one ring, named like ``U_n_0_1``."""
     places = {
         name: [f"{name}_{'_'.join(map(str, at))}" for at in np.ndindex(shape)]
@@ -58,30 +66,30 @@ def symbols(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
         ).gens()
     )
     return {
-        name: objects([next(generators) for _ in labels], shapes[name]).view(Polynomials)
+        name: object_array([next(generators) for _ in labels], shapes[name]).view(PolynomialArray)
         for name, labels in places.items()
     }
 
 
-def linear_in(polynomial: Any, *of: Any) -> tuple[Any, ...] | None:
+def linear_coefficients(polynomial: Any, *variables: Any) -> tuple[Any, ...] | None:
     """Return the coefficients of a linear form in some symbols.
 
     They are polynomials in the other symbols; None if the polynomial is not linear in these.
     """
-    if not all(isinstance(v, fmpq_mpoly) for v in (polynomial, *of)) or not all(
-        v in v.context().gens() for v in of
+    if not all(isinstance(v, fmpq_mpoly) for v in (polynomial, *variables)) or not all(
+        v in v.context().gens() for v in variables
     ):
         return None
-    coefficients = tuple(polynomial.derivative(str(v)) for v in of)
-    rest = polynomial - sum(c * v for c, v in zip(coefficients, of, strict=True))
+    coefficients = tuple(polynomial.derivative(str(v)) for v in variables)
+    rest = polynomial - sum(c * v for c, v in zip(coefficients, variables, strict=True))
     return (
         coefficients
-        if rest == 0 and not any(c.derivative(str(v)) for c in coefficients for v in of)
+        if rest == 0 and not any(c.derivative(str(v)) for c in coefficients for v in variables)
         else None
     )
 
 
-def over(polynomial: Any, box: Mapping[str, Interval]) -> Interval:
+def bound_polynomial(polynomial: Any, box: Mapping[str, Interval]) -> Interval:
     """Bound a polynomial whose symbols lie in named intervals; others are unbounded."""
     names, total = polynomial.context().names(), as_interval(0)
     anything = Interval(-np.inf, np.inf)

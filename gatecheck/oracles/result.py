@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Verdict = Literal["pass", "fail", "inconclusive"]
-SHOWN = 5
+MAX_SHOWN = 5
 
 
-class Failure(NamedTuple):
+class WrongDerivative(NamedTuple):
     """One wrong derivative: place, value, expected value and its error bound."""
 
     where: str
-    found: float
+    value: float
     expected: float
     error: float
     oracle: str
 
     def __str__(self) -> str:
         return (
-            f"{self.where} is {self.found:.10g}, "
+            f"{self.where} is {self.value:.10g}, "
             f"but should be {self.expected:.10g} ± {self.error:.1g} ({self.oracle})"
         )
 
 
 @dataclass(frozen=True)
-class Outcome:
+class OracleResult:
     """Result of one oracle.
 
     Attributes
@@ -36,21 +36,21 @@ class Outcome:
         function.
     reason
         The reason, in one sentence.
-    worst
+    worst_ratio
         The largest error / bound of all comparisons; above 1 is a failure. NaN if the oracle judges
         otherwise.
     inconclusive
         The share of comparisons that could not be decided.
-    compared, failed
+    n_compared, failed
         The number of derivatives compared, and of those that are wrong.
     """
 
     verdict: Verdict | Literal["not applicable"]
     reason: str
-    worst: float = float("nan")
-    inconclusive: float = 0.0
-    compared: int = 0
-    failed: int = 0
+    worst_ratio: float = float("nan")
+    inconclusive_share: float = 0.0
+    n_compared: int = 0
+    n_failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class GradcheckResult:
     """
 
     verdict: Verdict
-    oracles: dict[str, Outcome]
-    failures: tuple[Failure, ...]
+    oracles: dict[str, OracleResult]
+    failures: tuple[WrongDerivative, ...]
     notes: tuple[str, ...]
     seed: int
 
@@ -95,10 +95,10 @@ class GradcheckResult:
     def __str__(self) -> str:
         lines = [f"gradcheck: {self.verdict} (seed {self.seed})"]
         lines += [f"  {note}" for note in self.notes]
-        lines += [f"  {failure}" for failure in self.failures[:SHOWN]]
-        if len(self.failures) > SHOWN:
+        lines += [f"  {failure}" for failure in self.failures[:MAX_SHOWN]]
+        if len(self.failures) > MAX_SHOWN:
             total = max(
-                [len(self.failures), *(outcome.failed for outcome in self.oracles.values())]
+                [len(self.failures), *(outcome.n_failed for outcome in self.oracles.values())]
             )
             lines.append(f"  … {total} wrong derivatives in all")
         width = max(map(len, self.oracles), default=0)

@@ -32,13 +32,13 @@ from gatecheck.errors import LostNoiseError, UsageError
 
 Function = Callable[[dict[str, Array]], Mapping[str, Array]]
 
-REPLICATES = 16
+N_REPLICATES = 16
 """Number of replicates.
 
 With 8 replicates correct code failed in millions of values, with 16 never.
 """
 
-MULTIPLE = 8
+BUDGET_MULTIPLE = 8
 """Number of spreads in a budget.
 
 The largest error of PyTorch in ten million values was 4.4 spreads, that of any correct formulation
@@ -61,7 +61,7 @@ PRECISIONS = {
     "float64": Precision(2.0**-53, 2.0**-1022),
 }
 
-_EXACT = {
+_EXACT_UFUNCS = {
     np.negative,
     np.absolute,
     np.maximum,
@@ -74,16 +74,16 @@ _EXACT = {
     np.sign,
 }
 # In units of u times the result; every other operation is correctly rounded: 1 unit, half an ulp.
-_HALF_WIDTH: Mapping[np.ufunc, float] = {np.tanh: 4.0, np.exp: 2.0}
+_HALF_WIDTHS: Mapping[np.ufunc, float] = {np.tanh: 4.0, np.exp: 2.0}
 
 
-SMOOTH = 0.125
+CORRELATION_WIDTH = 0.125
 """Width of argument intervals with similar errors of an approximated function.
 
 The error of a polynomial changes sign some ten times over the range of sigmoid or tanh.
 """
 
-_END: Mapping[np.ufunc, Callable[[float], float]] = {
+_SATURATION: Mapping[np.ufunc, Callable[[float], float]] = {
     np.tanh: lambda u: math.atanh(1 - 4 * u),
     expit: lambda u: 2 * math.atanh(1 - 4 * u),
 }
@@ -94,20 +94,20 @@ Runtime's GRU by 8.
 """
 
 
-SMALLEST = 1e-280
+SQUARES_LIMIT = 1e-280
 """Bound below which, and above whose inverse, sums of squares need scaling."""
 
-BLOCK = 2**16
+BLOCK_SIZE = 2**16
 """Number of random numbers drawn at a time."""
 
 
 @lru_cache(maxsize=32)
-def _drawn(seed: int, block: int) -> Array:
+def _draw_block(seed: int, block: int) -> Array:
     """Return random numbers of a seed, uniform in ±√½.
 
     They are the same in every run, so the first ones are drawn once a process.
     """
-    return np.random.default_rng((seed, block)).uniform(-math.sqrt(0.5), math.sqrt(0.5), BLOCK)
+    return np.random.default_rng((seed, block)).uniform(-math.sqrt(0.5), math.sqrt(0.5), BLOCK_SIZE)
 
 
 class Noise:
@@ -120,74 +120,78 @@ class Noise:
         self._before: list[Array] = []
         self._position = 0
         self._of_argument = {
-            function: self._some(REPLICATES, math.ceil(end(precision.u) / SMOOTH))
-            for function, end in _END.items()
+            function: self._random_numbers(
+                N_REPLICATES, math.ceil(end(precision.u) / CORRELATION_WIDTH)
+            )
+            for function, end in _SATURATION.items()
         }
 
     def begin_step(self) -> None:
         """Mark the next operation as the first of a step."""
         self._position = 0
 
-    def draw(self, at: Array, near: Array | float) -> Array:
+    def draw_errors(self, values: Array, max_change: Array | float) -> Array:
         """Draw the relative errors of one sum or product.
 
         Parameters
         ----------
-        at, near
+        values, max_change
             The values, and by how much each may have moved since the last step for its systematic
             error to repeat.
         """
-        k, shape = self._position, at.shape
+        k, shape = self._position, values.shape
         self._position += 1
-        systematic, independent = self._some(2, *shape)
+        systematic, independent = self._random_numbers(2, *shape)
         if k == len(self._systematic):
             self._systematic.append(systematic)
-            self._before.append(at)
+            self._before.append(values)
         else:
             if self._systematic[k].shape == shape:
-                moved = at - self._before[k]
+                moved = values - self._before[k]
                 systematic = np.where(
-                    np.abs(moved, out=moved) <= near, self._systematic[k], systematic
+                    np.abs(moved, out=moved) <= max_change, self._systematic[k], systematic
                 )
-            self._systematic[k], self._before[k] = systematic, at
+            self._systematic[k], self._before[k] = systematic, values
         both: Array = systematic + independent
         return both
 
-    def of_function(self, function: np.ufunc, at: Array) -> Array:
+    def draw_function_errors(self, function: np.ufunc, arguments: Array) -> Array:
         """Draw the relative errors of an odd function at arguments ``(REPLICATES, ...)``.
 
         A function odd about ½ is treated alike.
         """
         errors = self._of_argument[function]
-        interval = np.fmin(np.abs(at) / SMOOTH, errors.shape[1] - 1).astype(int)
-        replicate = np.arange(REPLICATES).reshape(-1, *[1] * (at.ndim - 1))
-        both: Array = errors[replicate, interval] * np.sign(at) + self._some(*at.shape)
+        interval = np.fmin(np.abs(arguments) / CORRELATION_WIDTH, errors.shape[1] - 1).astype(int)
+        replicate = np.arange(N_REPLICATES).reshape(-1, *[1] * (arguments.ndim - 1))
+        both: Array = errors[replicate, interval] * np.sign(arguments) + self._random_numbers(
+            *arguments.shape
+        )
         return both
 
-    def _some(self, *shape: int) -> Array:
+    def _random_numbers(self, *shape: int) -> Array:
         """Return random numbers that were not used before."""
         size = math.prod(shape)
         start, self._used = self._used, self._used + size
-        if self._used <= BLOCK:
-            numbers = _drawn(self._seed, self._block)[start : self._used]
+        if self._used <= BLOCK_SIZE:
+            numbers = _draw_block(self._seed, self._block)[start : self._used]
         else:
-            blocks = -(-size // BLOCK)
-            drawn = [_drawn(self._seed, self._block + 1 + i) for i in range(blocks)]
+            blocks = -(-size // BLOCK_SIZE)
+            drawn = [_draw_block(self._seed, self._block + 1 + i) for i in range(blocks)]
             numbers = (drawn[0] if blocks == 1 else np.concatenate(drawn))[:size]
-            self._block, self._used = self._block + blocks, size - (blocks - 1) * BLOCK
+            self._block, self._used = self._block + blocks, size - (blocks - 1) * BLOCK_SIZE
         return numbers.reshape(shape)
 
 
-class Noisy(np.ndarray[Any, Any]):
+class NoisyArray(np.ndarray[Any, Any]):
     """Array whose every operation draws its rounding.
 
     The class holds the noise, so every view, slice and stack keeps it.
     """
 
     noise: ClassVar[Noise]
-    gate = False
+    is_gate = False
     """True if this is the value of a sigmoid or its complement."""
-    terms = 0
+    n_terms = 0
     """Number of products that it is the sum of; 0 if it is anything else."""
 
     def __getitem__(self, index: Any) -> Any:
@@ -196,22 +200,22 @@ class Noisy(np.ndarray[Any, Any]):
         return super().__getitem__(index)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        raw = [i.view(np.ndarray) if isinstance(i, Noisy) else i for i in inputs]
+        raw = [i.view(np.ndarray) if isinstance(i, NoisyArray) else i for i in inputs]
         value = (
-            _product(*raw)
+            _matmul(*raw)
             if ufunc is np.matmul and not kwargs
             else getattr(ufunc, method)(*raw, **kwargs)
         )
         terms = (
-            [getattr(i, "terms", 0) for i in inputs]
+            [getattr(i, "n_terms", 0) for i in inputs]
             if ufunc is np.add and method == "__call__"
             else [0]
         )
-        if ufunc not in _EXACT and value.dtype.kind == "f":
+        if ufunc not in _EXACT_UFUNCS and value.dtype.kind == "f":
             noise = self.noise
             width = _half_width(noise.precision, ufunc, method, value, raw, kwargs)
-            if ufunc in _END:
-                error = noise.of_function(ufunc, raw[0])
+            if ufunc in _SATURATION:
+                error = noise.draw_function_errors(ufunc, raw[0])
             else:
                 if (
                     ufunc is np.multiply
@@ -221,23 +225,25 @@ class Noisy(np.ndarray[Any, Any]):
                     # error of u |v| at every use.
                     width = width + noise.precision.u * np.abs(raw[1 - gates[0]])
                 elif all(terms):
-                    width = np.maximum(width, noise.precision.u * _continued(terms, raw, value))
-                error = noise.draw(value, width + width)
+                    width = np.maximum(
+                        width, noise.precision.u * _continued_sum_width(terms, raw, value)
+                    )
+                error = noise.draw_errors(value, width + width)
             error *= width
             error += value
             value = error
         noisy = value.view(type(self))
         if ufunc is np.matmul:
-            noisy.terms = raw[0].shape[-1]
+            noisy.n_terms = raw[0].shape[-1]
         elif all(terms):
-            noisy.terms = sum(terms)
+            noisy.n_terms = sum(terms)
         elif ufunc is expit or (
             ufunc is np.subtract
             and getattr(inputs[1], "gate", False)
             and np.ndim(raw[0]) == 0
             and raw[0] == 1
         ):
-            noisy.gate = True
+            noisy.is_gate = True
         return noisy
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -258,16 +264,14 @@ def _half_width(
     u, tiny = precision
     if ufunc is np.matmul:
         a, b = raw
-        return _of_products(precision, a, b, value)
+        return _matmul_half_width(precision, a, b, value)
     if method == "reduce":
         (a,) = raw
         axis = kwargs.get("axis", 0)
-        scale = _largest(a, axis)
+        scale = _scale_along(a, axis)
         squares = ((a / scale) ** 2).sum(axis, keepdims=True)
         width = (
-            u
-            * scale
-            * _accumulated(a.shape[axis], squares, np.reshape(value, squares.shape) / scale)
+            u * scale * _sum_width(a.shape[axis], squares, np.reshape(value, squares.shape) / scale)
         )
         return np.reshape(width, value.shape)
     if ufunc is expit:
@@ -276,12 +280,12 @@ def _half_width(
         # 1, and u / 2 for the quotient; ONNX Runtime's is 2.6 u.
         return np.full_like(value, 2 * u)
     width = np.abs(value)
-    width *= u * _HALF_WIDTH.get(ufunc, 1.0)
+    width *= u * _HALF_WIDTHS.get(ufunc, 1.0)
     width += tiny
     return width
 
 
-def _product(a: Array, b: Array) -> Array:
+def _matmul(a: Array, b: Array) -> Array:
     """Return ``a @ b``, in one product where all replicates share b.
 
     Starting a small product takes as long as computing it.
@@ -293,23 +297,23 @@ def _product(a: Array, b: Array) -> Array:
     return product
 
 
-def _of_products(precision: Precision, a: Array, b: Array, value: Array) -> Array:
+def _matmul_half_width(precision: Precision, a: Array, b: Array, value: Array) -> Array:
     """Return the half-width of the error of a matrix product."""
     n, u = a.shape[-1], precision.u
-    squares = _product(a * a, b * b)
+    squares = _matmul(a * a, b * b)
     # Squares of products of normal numbers in single precision are normal in double precision.
     # Those of double precision itself may underflow or overflow.
     if precision.tiny**4 > 0 or (
-        squares.min(initial=1) > SMALLEST and squares.max(initial=1) < 1 / SMALLEST
+        squares.min(initial=1) > SQUARES_LIMIT and squares.max(initial=1) < 1 / SQUARES_LIMIT
     ):
-        return u * _accumulated(n, squares, value)
-    rows, columns = _largest(a, -1), _largest(b, -2)
+        return u * _sum_width(n, squares, value)
+    rows, columns = _scale_along(a, -1), _scale_along(b, -2)
     scale = rows * columns
-    width: Array = u * scale * _accumulated(n, (a / rows) ** 2 @ (b / columns) ** 2, value / scale)
+    width: Array = u * scale * _sum_width(n, (a / rows) ** 2 @ (b / columns) ** 2, value / scale)
     return width
 
 
-def _accumulated(n: int, squares: Array, value: Array) -> Array:
+def _sum_width(n: int, squares: Array, value: Array) -> Array:
     """Return √3 times the standard deviation of a sum of n products.
 
     Its partial sums are a random walk that drifts towards the result.
@@ -322,7 +326,7 @@ def _accumulated(n: int, squares: Array, value: Array) -> Array:
     return np.sqrt(width, out=width)
 
 
-def _continued(terms: list[int], parts: list[Array], value: Array) -> Array:
+def _continued_sum_width(terms: list[int], parts: list[Array], value: Array) -> Array:
     """Return √3 times the standard deviation of a sum that continues another.
 
     [x, h] times [W; U] is x W + h U in one sum.
@@ -335,19 +339,19 @@ def _continued(terms: list[int], parts: list[Array], value: Array) -> Array:
     return width
 
 
-def _largest(a: Array, axis: int) -> Array:
+def _scale_along(a: Array, axis: int) -> Array:
     size: Array = np.abs(a).max(axis, keepdims=True, initial=0)
     return np.where((size > 0) & np.isfinite(size), size, 1.0)
 
 
 def rms(a: Array, axis: int) -> Array:
     """Return the root mean square along an axis, without underflow of the squares."""
-    scale = _largest(a, axis)
+    scale = _scale_along(a, axis)
     size: Array = scale * np.sqrt(np.mean((a / scale) ** 2, axis=axis, keepdims=True))
     return np.squeeze(size, axis)
 
 
-def precision(dtype: str) -> Precision:
+def dtype_precision(dtype: str) -> Precision:
     """Return the precision of a calibrated dtype.
 
     Raises
@@ -362,10 +366,10 @@ def precision(dtype: str) -> Precision:
     return PRECISIONS[dtype]
 
 
-def replicate(
-    fn: Function, inputs: Mapping[str, Array], held: Mapping[str, Array], dtype: str, seed: int
+def run_replicates(
+    fn: Function, inputs: Mapping[str, Array], shared: Mapping[str, Array], dtype: str, seed: int
 ) -> dict[str, Array]:
-    """Run `fn` in :data:`REPLICATES` noisy replicates along a leading axis.
+    """Run `fn` in :data:`N_REPLICATES` noisy replicates along a leading axis.
 
     Parameters
     ----------
@@ -373,7 +377,7 @@ def replicate(
         A function of a dict of arrays that broadcasts over leading axes.
     inputs
         float64 arrays that get the leading axis; replicates are equal until the first operation.
-    held
+    shared
         float64 arrays that every replicate shares.
     dtype
         The dtype whose rounding is drawn.
@@ -385,14 +389,14 @@ def replicate(
     LostNoiseError
         If a result has lost its noise.
     """
-    model = precision(dtype)
-    kind = type("Noisy", (Noisy,), {"noise": Noise(model, seed)})
+    model = dtype_precision(dtype)
+    kind = type("Noisy", (NoisyArray,), {"noise": Noise(model, seed)})
     noisy: dict[str, Array] = {
-        k: np.broadcast_to(v, (REPLICATES, *v.shape)).view(kind) for k, v in inputs.items()
+        k: np.broadcast_to(v, (N_REPLICATES, *v.shape)).view(kind) for k, v in inputs.items()
     }
     out: dict[str, Array] = {}
     with np.errstate(all="ignore"):
-        for name, value in fn({**held, **noisy}).items():
+        for name, value in fn({**shared, **noisy}).items():
             if not isinstance(value, kind):
                 raise LostNoiseError(f"{name} is a {type(value).__name__} without rounding noise")
             out[name] = value.view(np.ndarray)
@@ -421,26 +425,26 @@ class Budget:
     def tolerance(self) -> dict[str, Array]:
         """Largest error allowed, entry by entry."""
         tiny = PRECISIONS[self.dtype].tiny
-        return {k: MULTIPLE * s + tiny for k, s in self.spread.items()}
+        return {k: BUDGET_MULTIPLE * s + tiny for k, s in self.spread.items()}
 
 
-def budget(
+def measure_budget(
     fn: Function,
     inputs: Mapping[str, Array],
-    held: Mapping[str, Array],
+    shared: Mapping[str, Array],
     dtype: str,
     *,
     seed: int = 0,
 ) -> Budget:
-    """Measure the budget of `fn` for one case; see :func:`replicate` for parameters."""
+    """Measure the budget of `fn` for one case, from :func:`run_replicates`."""
     with np.errstate(all="ignore"):
-        exact = {k: np.asarray(v, float) for k, v in fn({**held, **inputs}).items()}
-        noisy = replicate(fn, inputs, held, dtype, seed)
-        spread = {k: _seen(dtype, rms(noisy[k] - exact[k], 0), exact[k]) for k in exact}
+        exact = {k: np.asarray(v, float) for k, v in fn({**shared, **inputs}).items()}
+        noisy = run_replicates(fn, inputs, shared, dtype, seed)
+        spread = {k: _floored_spread(dtype, rms(noisy[k] - exact[k], 0), exact[k]) for k in exact}
     return Budget(exact, spread, dtype)
 
 
-def _seen(dtype: str, spread: Array, exact: Array) -> Array:
+def _floored_spread(dtype: str, spread: Array, exact: Array) -> Array:
     """Return the spread, in float64 at least that of one rounding.
 
     The replicates' own arithmetic is no finer than that noise: a perturbation of half an ulp is
@@ -453,7 +457,7 @@ def _seen(dtype: str, spread: Array, exact: Array) -> Array:
     return least
 
 
-def conclusive(exact: Array, tolerance: Array) -> NDArray[np.bool_]:
+def is_conclusive(exact: Array, tolerance: Array) -> NDArray[np.bool_]:
     """Mark blocks that can be judged: their tolerance is at most half of their size.
 
     Both are root mean squares. An exactly zero block, as under a closed gate, is judged by its
@@ -466,9 +470,9 @@ def conclusive(exact: Array, tolerance: Array) -> NDArray[np.bool_]:
     """
     size, allowed = (np.einsum("ij,ij->i", a, a) for a in (exact, tolerance))
     if (
-        size.min() > SMALLEST
-        and allowed.min() > SMALLEST
-        and max(size.max(), allowed.max()) < 1 / SMALLEST
+        size.min() > SQUARES_LIMIT
+        and allowed.min() > SQUARES_LIMIT
+        and max(size.max(), allowed.max()) < 1 / SQUARES_LIMIT
     ):
         judged: NDArray[np.bool_] = allowed <= size / 4
         return judged

@@ -13,8 +13,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gatecheck.oracles.finite_difference import SIGMAS, UNIT, noise_level
-from gatecheck.oracles.flattening import RESOLUTION, Function, Matrix, Subject, Vector, unbounded
+from gatecheck.oracles.finite_difference import NOISE_MULTIPLE, UNIT, estimate_noise
+from gatecheck.oracles.flattening import (
+    RESOLUTION,
+    FlatFunction,
+    Function,
+    Matrix,
+    Vector,
+    ignore_overflow,
+)
 
 # Number of points -> offsets in steps and their weights; the remainder is of order 2, 3 and 5.
 STENCILS: dict[int, dict[int, float]] = {
@@ -23,8 +30,8 @@ STENCILS: dict[int, dict[int, float]] = {
     4: {2: -1 / 12, 1: 2 / 3, -1: -2 / 3, -2: 1 / 12},
 }
 # From an eighth of every input down to about the square root of the unit roundoff.
-WIDEST, HALVINGS = 2.0**-3, 26
-RUN = 3  # consecutive orders that must agree for a first-order trace
+WIDEST_STEP, HALVINGS = 2.0**-3, 26
+RUN_LENGTH = 3  # consecutive orders that must agree for a first-order trace
 
 
 class Remainders(NamedTuple):
@@ -59,8 +66,8 @@ class Remainders(NamedTuple):
     error: Vector
 
 
-@unbounded
-def remainder_orders(
+@ignore_overflow
+def taylor_test(
     fn: Function, inputs: Any, direction: Any, derivative: Any, *, points: int = 4, seed: int = 0
 ) -> Remainders:
     """Apply the Taylor test to a directional derivative.
@@ -90,23 +97,28 @@ def remainder_orders(
     -----
     Costs 54 calls of `fn` if points is at most 2, 56 if it is 4, and 48 to 96 to measure the noise.
     """
-    subject = Subject(fn, inputs)
+    subject = FlatFunction(fn, inputs)
     v = subject.inputs.pack(direction, "direction")
     claimed = subject.outputs.pack(derivative, "derivative")
-    noise = noise_level(subject, np.random.default_rng(seed))
-    return remainders(subject, v, claimed, np.abs(claimed), noise, points)
+    noise = estimate_noise(subject, np.random.default_rng(seed))
+    return compute_remainders(subject, v, claimed, np.abs(claimed), noise, points)
 
 
-def remainders(
-    subject: Subject, v: Vector, claimed: Vector, size: Vector, noise: Vector, points: int = 4
+def compute_remainders(
+    subject: FlatFunction,
+    v: Vector,
+    derivative: Vector,
+    size: Vector,
+    noise: Vector,
+    points: int = 4,
 ) -> Remainders:
-    """Apply :func:`remainder_orders` to flat vectors.
+    """Apply :func:`taylor_test` to flat vectors.
 
     The error of each derivative is relative to `size`, the size of its largest term.
     """
     weights = STENCILS[points]
-    pace = np.max(np.abs(v) / subject.scales(), initial=0.0) or 1.0
-    steps = WIDEST / pace * 2.0 ** -np.arange(HALVINGS + 1)
+    pace = np.max(np.abs(v) / subject.input_scales(), initial=0.0) or 1.0
+    steps = WIDEST_STEP / pace * 2.0 ** -np.arange(HALVINGS + 1)
     signed, floor, bend, bend_floor = (np.zeros((steps.size, subject.y.size)) for _ in range(4))
     samples: dict[float, Vector] = {0.0: subject.y}
     for k, step in enumerate(steps):
@@ -117,31 +129,33 @@ def remainders(
             for j, offset in places.items()
         }
         samples |= {offset: at[j] for j, offset in places.items()}
-        signed[k] = sum(w * at[j] for j, w in weights.items()) - step * claimed
+        signed[k] = sum(w * at[j] for j, w in weights.items()) - step * derivative
         level = np.maximum(noise, UNIT * np.max([np.abs(y) for y in at.values()], axis=0))
-        floor[k] = SIGMAS * (
-            level * np.linalg.norm([*weights.values()]) + UNIT * step * np.abs(claimed)
+        floor[k] = NOISE_MULTIPLE * (
+            level * np.linalg.norm([*weights.values()]) + UNIT * step * np.abs(derivative)
         )
         bend[k] = np.abs(at[1] + at[-1] - 2 * subject.y)
-        bend_floor[k] = SIGMAS * np.sqrt(6) * level  # √6 is the norm of the weights 1, 1, -2
+        bend_floor[k] = (
+            NOISE_MULTIPLE * np.sqrt(6) * level
+        )  # √6 is the norm of the weights 1, 1, -2
     left = np.abs(signed)
-    trace, last = _first_order(left, floor)
+    trace, last = _find_first_order(left, floor)
     # At a kink no derivative is correct: the even part f(x + εv) + f(x - εv) - 2 f(x) is of order
     # 1 as well.
-    kink, _ = _first_order(bend, bend_floor)
-    failed = ~np.isfinite(claimed) | (trace & ~kink)
+    kink, _ = _find_first_order(bend, bend_floor)
+    failed = ~np.isfinite(derivative) | (trace & ~kink)
     # The smallest error of the derivative that the table would show.
     smallest = np.min(
         np.where(np.isfinite(left), np.maximum(left, floor), np.inf) / steps[:, None], axis=0
     )
     decided = failed | (
-        ~kink & ((smallest <= RESOLUTION * size) | ((left == 0).all(axis=0) & (claimed == 0)))
+        ~kink & ((smallest <= RESOLUTION * size) | ((left == 0).all(axis=0) & (derivative == 0)))
     )
     verdict: Literal["pass", "fail", "inconclusive"] = (
         "fail" if failed.any() else "pass" if decided.mean() > 0.5 else "inconclusive"
     )
     at_last = last, np.arange(subject.y.size)
-    expected, error = claimed + signed[at_last] / steps[last], floor[at_last] / steps[last]
+    expected, error = derivative + signed[at_last] / steps[last], floor[at_last] / steps[last]
     return Remainders(
         verdict, steps, left, floor, _orders(left, floor), failed, decided, expected, error
     )
@@ -156,7 +170,7 @@ def _orders(left: Matrix, floor: Matrix) -> Matrix:
     return np.asarray(np.log2(ratio))
 
 
-def _first_order(left: Matrix, floor: Matrix) -> tuple[Vector, Vector]:
+def _find_first_order(left: Matrix, floor: Matrix) -> tuple[Vector, Vector]:
     """Find columns of order 1 down to the floor, and each one's last row above it.
 
     The remainder of a correct derivative near a kink is of order 1 too, but drops from far above
@@ -165,7 +179,7 @@ def _first_order(left: Matrix, floor: Matrix) -> tuple[Vector, Vector]:
     above = left > floor
     columns = np.arange(left.shape[1])
     last = np.where(above.any(axis=0), len(left) - 1 - np.argmax(above[::-1], axis=0), 0)
-    run = np.maximum(last - RUN, 0)[:, None] + np.arange(RUN)
+    run = np.maximum(last - RUN_LENGTH, 0)[:, None] + np.arange(RUN_LENGTH)
     first = (np.abs(_orders(left, floor)[run, columns[:, None]] - 1) < 0.5).all(axis=1)
     reached = (left[last, columns] <= 4 * floor[last, columns]) | (last == len(left) - 1)
-    return first & reached & (last >= RUN), last
+    return first & reached & (last >= RUN_LENGTH), last

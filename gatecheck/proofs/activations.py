@@ -16,19 +16,19 @@ from scipy.special import expit
 from gatecheck._util.typing import Progress
 from gatecheck.errors import UsageError
 from gatecheck.oracles.exhaustive_float32 import (
-    NUMBERS,
+    NUMBER_COUNT,
     Function,
     Sweep,
-    scattered,
+    draw_float64,
     sweep,
-    ulps_off,
+    ulp_errors_by_balls,
 )
-from gatecheck.proofs.proof import Outcome, Proof
+from gatecheck.proofs.proof import Proof, ProofOutcome
 
-SAMPLE = 4000
+SAMPLE_SIZE = 4000
 """Number of float64 arguments tried, at some 20 μs each."""
 
-FINE = 8.0
+REFERENCE_ULPS = 8.0
 """Allowed error in ulps of the float64 values that float32 is compared with.
 
 It is 2⁻²⁶ of an ulp of float32.
@@ -41,19 +41,22 @@ The rounding budget allows tanh an error of 4 u |tanh|, up to 4 ulp.
 """
 
 
-class Known(NamedTuple):
+class Activation(NamedTuple):
     """Activation in float64, its range, and whether it is odd."""
 
-    exact: Function
+    function: Function
     low: float
     high: float
     odd: bool
 
 
-KNOWN = {"sigmoid": Known(expit, 0.0, 1.0, False), "tanh": Known(np.tanh, -1.0, 1.0, True)}
+ACTIVATIONS = {
+    "sigmoid": Activation(expit, 0.0, 1.0, False),
+    "tanh": Activation(np.tanh, -1.0, 1.0, True),
+}
 
 
-def _balls(name: str) -> Callable[[Any], Any]:
+def _ball_function(name: str) -> Callable[[Any], Any]:
     from gatecheck.oracles.ball_arithmetic import Ball
 
     return {"sigmoid": lambda a: Ball(a).sigmoid().value, "tanh": lambda a: Ball(a).tanh().value}[
@@ -61,10 +64,10 @@ def _balls(name: str) -> Callable[[Any], Any]:
     ]
 
 
-def activation_proofs(
+def prove_activations(
     activations: Mapping[str, Function],
     *,
-    of: str,
+    owner: str,
     ulps: float = DEFAULT_ULPS,
     dtypes: tuple[str, ...] = ("float32", "float64"),
     stride: int = 1,
@@ -77,7 +80,7 @@ def activation_proofs(
     activations
         ``"sigmoid"`` and ``"tanh"`` by name: functions of a one-dimensional array, entry by entry,
         in its dtype.
-    of
+    owner
         The name of the implementation in the report.
     ulps
         The allowed error in units in the last place.
@@ -97,9 +100,9 @@ def activation_proofs(
     """
     results: list[Proof] = []
     for k, (name, function) in enumerate(activations.items()):
-        if name not in KNOWN:
+        if name not in ACTIVATIONS:
             raise UsageError(
-                f"{of} has an activation {name!r}, but should have {' or '.join(map(repr, KNOWN))}"
+                f"{owner} has an activation {name!r}, but should have {' or '.join(map(repr, ACTIVATIONS))}"
             )
 
         def tick(done: int, total: int, before: int = k, label: str = name) -> None:
@@ -107,15 +110,15 @@ def activation_proofs(
                 progress(before * total + done, len(activations) * total, f"{label} of float32")
 
         for dtype in dtypes:
-            _check(of, name, function, dtype)
+            _check_result(owner, name, function, dtype)
         if "float32" in dtypes:
-            results += _in_float32(of, name, function, ulps, stride, tick)
+            results += _prove_float32(owner, name, function, ulps, stride, tick)
         if "float64" in dtypes:
-            results.append(_in_float64(of, name, function, ulps))
+            results.append(_prove_float64(owner, name, function, ulps))
     return results
 
 
-def _check(of: str, name: str, function: Function, dtype: str) -> None:
+def _check_result(owner: str, name: str, function: Function, dtype: str) -> None:
     value = function(np.array([-1.0, 0.0, 0.5], dtype))
     if not isinstance(value, np.ndarray) or value.shape != (3,) or value.dtype != dtype:
         description = (
@@ -124,43 +127,45 @@ def _check(of: str, name: str, function: Function, dtype: str) -> None:
             else f"a {type(value).__name__}"
         )
         raise UsageError(
-            f"the {name} of {of} returned {description} for three numbers of {dtype}, "
+            f"the {name} of {owner} returned {description} for three numbers of {dtype}, "
             "but should return as many of them"
         )
 
 
-def _in_float32(
-    of: str,
+def _prove_float32(
+    owner: str,
     name: str,
     function: Function,
     ulps: float,
     stride: int,
     tick: Callable[[int, int], None],
 ) -> Iterator[Proof]:
-    known = KNOWN[name]
-    reference_ulps = float(ulps_off(known.exact, _balls(name), _within_float32(SAMPLE)).max())
-    result = sweep(function, known.exact, stride=stride, tick=tick)
-    exhaustive = result.tried == NUMBERS
-    box = "every float32" if exhaustive else f"one float32 in {stride:,}, {result.tried:,} in all"
-    success: Outcome = "proved" if exhaustive else "sampled"
-    trusted = reference_ulps <= FINE
+    known = ACTIVATIONS[name]
+    reference_ulps = float(
+        ulp_errors_by_balls(known.function, _ball_function(name), _draw_float32(SAMPLE_SIZE)).max()
+    )
+    result = sweep(function, known.function, stride=stride, tick=tick)
+    exhaustive = result.n_tried == NUMBER_COUNT
+    box = "every float32" if exhaustive else f"one float32 in {stride:,}, {result.n_tried:,} in all"
+    success: ProofOutcome = "proved" if exhaustive else "sampled"
+    trusted = reference_ulps <= REFERENCE_ULPS
     statement = f"{name} is within {ulps:g} ulp"
     detail = (
-        f"at most {result.ulps:.4g}, at x = {result.ulps_at:.9g}; the float64 reference is within "
+        f"at most {result.max_ulps:.4g}, at x = {result.max_ulps_at:.9g}; the float64 reference is within "
         f"{reference_ulps:.2g} of its own ulps on a sample"
     )
-    accurate = result.ulps + reference_ulps * 2.0**-29 <= ulps
+    accurate = result.max_ulps + reference_ulps * 2.0**-29 <= ulps
     yield Proof(
-        of,
+        owner,
         statement,
         box,
         (success if accurate else "refuted") if trusted else "not proved",
         detail,
     )
-    violations = _wrong(name, result)
+    violations = _violations(name, result)
     falls = (
-        f"falls by an ulp at {result.falls:,} of them, as behind x = {result.falls_at:.9g}"
-        if result.falls
+        f"falls by an ulp at {result.n_falls:,} of them, as behind x = {result.max_fall_at:.9g}"
+        if result.n_falls
         else "never falls"
     )
     facts = [
@@ -170,46 +175,48 @@ def _in_float32(
     ]
     statement = ", ".join([*facts, *(["is odd to the bit"] if known.odd else [])])
     yield Proof(
-        of,
+        owner,
         statement,
         box,
         "refuted" if violations else success,
-        violations or f"it reaches {result.low:g} and {result.high:g}, and {falls}",
+        violations or f"it reaches {result.minimum:g} and {result.maximum:g}, and {falls}",
     )
 
 
-def _within_float32(count: int) -> Any:
+def _draw_float32(count: int) -> Any:
     """Draw finite numbers of float32, as float64."""
     with np.errstate(over="ignore"):
-        x = scattered(2 * count).astype(np.float32).astype(np.float64)
+        x = draw_float64(2 * count).astype(np.float32).astype(np.float64)
     return x[np.isfinite(x)][-count:]
 
 
-def _wrong(name: str, seen: Sweep) -> str:
+def _violations(name: str, result: Sweep) -> str:
     """Describe the violated statements about an activation, its accuracy aside."""
-    low, high, odd = KNOWN[name][1:]
+    low, high, odd = ACTIVATIONS[name][1:]
     violations = [
-        f"it reaches {seen.low:.9g}" if not seen.low >= low else "",
-        f"it reaches {seen.high:.9g}" if not seen.high <= high else "",
-        f"it falls by {seen.fall:g} ulp behind x = {seen.falls_at:.9g}" if seen.fall > 1 else "",
-        f"{seen.lost_nans:,} NaN became numbers" if seen.lost_nans else "",
-        f"{name}(-x) is not -{name}(x) at x = {seen.not_odd_at:.9g}"
-        if odd and seen.not_odd_at is not None
+        f"it reaches {result.minimum:.9g}" if not result.minimum >= low else "",
+        f"it reaches {result.maximum:.9g}" if not result.maximum <= high else "",
+        f"it falls by {result.max_fall_ulps:g} ulp behind x = {result.max_fall_at:.9g}"
+        if result.max_fall_ulps > 1
+        else "",
+        f"{result.n_lost_nans:,} NaN became numbers" if result.n_lost_nans else "",
+        f"{name}(-x) is not -{name}(x) at x = {result.not_odd_at:.9g}"
+        if odd and result.not_odd_at is not None
         else "",
     ]
     return "; ".join(filter(None, violations))
 
 
-def _in_float64(of: str, name: str, function: Function, ulps: float) -> Proof:
-    x = scattered(SAMPLE)
-    errors = ulps_off(function, _balls(name), x)
+def _prove_float64(owner: str, name: str, function: Function, ulps: float) -> Proof:
+    x = draw_float64(SAMPLE_SIZE)
+    errors = ulp_errors_by_balls(function, _ball_function(name), x)
     worst = int(np.where(np.isnan(errors), np.inf, errors).argmax())
     accurate = bool(errors[worst] <= ulps)
     detail = f"at most {errors[worst]:.4g}, at x = {x[worst]:.17g}, from balls"
     return Proof(
-        of,
+        owner,
         f"{name} is within {ulps:g} ulp",
-        f"{SAMPLE:,} float64 numbers of every size",
+        f"{SAMPLE_SIZE:,} float64 numbers of every size",
         "sampled" if accurate else "refuted",
         detail,
     )

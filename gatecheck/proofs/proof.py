@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Outcome = Literal["proved", "sampled", "not proved", "refuted"]
+ProofOutcome = Literal["proved", "sampled", "not proved", "refuted"]
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Proof:
         The method of proof, the reason why it failed, or the point.
     """
 
-    of: str
-    says: str
+    topic: str
+    statement: str
     box: str
-    outcome: Outcome
+    outcome: ProofOutcome
     detail: str = ""
 
     def to_json(self) -> dict[str, str]:
         """Return plain data."""
         return {
-            "of": self.of,
-            "says": self.says,
+            "topic": self.topic,
+            "statement": self.statement,
             "box": self.box,
             "outcome": self.outcome,
             "detail": self.detail,

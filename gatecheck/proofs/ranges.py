@@ -26,43 +26,48 @@ from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
 from gatecheck.cells.gate_blocks import split
 from gatecheck.oracles.ball_arithmetic import ctx
-from gatecheck.oracles.interval_arithmetic import as_interval, points, ranges
-from gatecheck.oracles.polynomials import NotPolynomialError, linear_in, over, symbols
+from gatecheck.oracles.interval_arithmetic import as_interval, interval_array, point_intervals
+from gatecheck.oracles.polynomials import (
+    NotPolynomialError,
+    bound_polynomial,
+    linear_coefficients,
+    symbol_arrays,
+)
 from gatecheck.proofs.proof import Proof
 from gatecheck.reference import Equations, equations
 from gatecheck.reference.equations import Equation
 from gatecheck.reference.scope import Scope
 
-UNKNOWN = (TypeError, AttributeError, ValueError, ZeroDivisionError)
+UNSUPPORTED_ERRORS = (TypeError, AttributeError, ValueError, ZeroDivisionError)
 """Exceptions of equations that use operations which intervals or symbols lack."""
 
-LARGEST = 4.0
+MAX_VALUE = 4.0
 """Bound on inputs, parameters and initial states in the bounded box.
 
 Weights of trained networks seldom reach it.
 """
 
-SIZE = 16
+MAX_SIZE = 16
 """Bound on D and H in the bounded box; weights of zero include smaller sizes."""
 
-STEPS = 1000
+MAX_STEPS = 1000
 """Number of steps in the bounded box; an LSTM's memory may grow by one a step."""
 
-BITS = (128, 1024, 8192)
+PRECISIONS_BITS = (128, 1024, 8192)
 """Precisions tried: a sigmoid of -4500 differs from 0 only with some 6500 bits."""
 
-TRIED = 60
+N_POINTS = 60
 """Number of points tried to refute a statement that is not proven."""
 
 
 class Box(NamedTuple):
     """Bounds on the absolute values of a step's inputs; infinity admits all reals."""
 
-    says: str
-    size: float
+    description: str
+    value_bound: float
     units: int
-    h: float
-    c: float
+    h_bound: float
+    c_bound: float
 
 
 class Bound(NamedTuple):
@@ -82,20 +87,20 @@ class Mix(NamedTuple):
     """State that is a sum of its old and a new value, weighted by shares from gates."""
 
     state: str
-    new: str
+    new_term: str
     shares: Callable[[Scope], tuple[Array, Array]]
 
 
 class Statement(NamedTuple):
     """Statement about a step: bounds, strict or not, or that a state is a mix."""
 
-    says: str
+    description: str
     bounds: Bounds
     strict: bool = False
     mix: Mix | None = None
 
 
-EVERYTHING = Box(
+UNBOUNDED_BOX = Box(
     "all real inputs, states and parameters, of any sizes, after any number of steps",
     np.inf,
     2,
@@ -108,77 +113,81 @@ Sums of two real numbers reach every real number, so two inputs and two units st
 """
 
 
-def bounded(cell: Cell) -> Box:
+def bounded_box(cell: Cell) -> Box:
     """Return a box so small that no gate saturates at 0 or 1."""
-    growth = STEPS if cell.kind == "lstm" else 0
+    growth = MAX_STEPS if cell.kind == "lstm" else 0
     # Outputs below one, projected, are bounded by the weights of the projection alone.
-    h = max(LARGEST, SIZE * LARGEST) if cell.projection else LARGEST
-    steps = f"after up to {STEPS:,} steps" if growth else "after any number of steps"
+    h = max(MAX_VALUE, MAX_SIZE * MAX_VALUE) if cell.projection else MAX_VALUE
+    steps = f"after up to {MAX_STEPS:,} steps" if growth else "after any number of steps"
     description = (
-        f"all inputs, initial states and parameters in [-{LARGEST:g}, {LARGEST:g}], "
-        f"up to {SIZE} inputs and {SIZE} units, {steps}"
+        f"all inputs, initial states and parameters in [-{MAX_VALUE:g}, {MAX_VALUE:g}], "
+        f"up to {MAX_SIZE} inputs and {MAX_SIZE} units, {steps}"
     )
-    return Box(description, LARGEST, SIZE, h, LARGEST + growth)
+    return Box(description, MAX_VALUE, MAX_SIZE, h, MAX_VALUE + growth)
 
 
 def statements(cell: Cell) -> Iterator[tuple[Statement, Box]]:
     """Yield the statements about a cell's equations with their boxes, from its traits."""
-    every, limited = EVERYTHING, bounded(cell)
+    every, limited = UNBOUNDED_BOX, bounded_box(cell)
     gated, candidates = cell.sigmoid_gates, [k for k in "ng" if k in cell.gates]
     if gated:
-        yield Statement(f"{', '.join(gated)} in [0, 1]", partial(_terms, gated, 0, 1)), every
+        yield Statement(f"{', '.join(gated)} in [0, 1]", partial(_term_bounds, gated, 0, 1)), every
         if cell.hard is None:
             yield (
-                Statement(f"{', '.join(gated)} in (0, 1)", partial(_terms, gated, 0, 1), True),
+                Statement(
+                    f"{', '.join(gated)} in (0, 1)", partial(_term_bounds, gated, 0, 1), True
+                ),
                 limited,
             )
-        yield Statement(f"|{candidates[0]}| ≤ 1", partial(_terms, candidates, -1, 1)), every
+        yield Statement(f"|{candidates[0]}| ≤ 1", partial(_term_bounds, candidates, -1, 1)), every
     if cell.kind == "gru":
         description = "h' is (1 - z) h + z n, so it lies between h and n, and |h_t| ≤ max(|h_0|, 1)"
-        yield _mixed(description, Mix("h", "n", lambda s: (1 - s.z, s.z))), every
+        yield _mix_statement(description, Mix("h", "n", lambda s: (1 - s.z, s.z))), every
     elif cell.kind == "lstm":
-        yield from ((s, every) for s in _memory(cell))
+        yield from ((s, every) for s in _memory_statements(cell))
         out = "v" if cell.projection else "h"
         what = "|o tanh(c')|" if cell.projection else "|h'|"
-        yield Statement(f"{what} ≤ 1", partial(_terms, [out], -1, 1)), every
-        yield Statement(f"{what} < 1", partial(_terms, [out], -1, 1), True), limited
+        yield Statement(f"{what} ≤ 1", partial(_term_bounds, [out], -1, 1)), every
+        yield Statement(f"{what} < 1", partial(_term_bounds, [out], -1, 1), True), limited
     elif cell.activation != "relu":
         low = -1 if cell.activation == "tanh" else 0
-        yield Statement(f"{low} ≤ h' ≤ 1", partial(_terms, ["h"], low, 1)), every
-        yield Statement(f"{low} < h' < 1", partial(_terms, ["h"], low, 1), True), limited
+        yield Statement(f"{low} ≤ h' ≤ 1", partial(_term_bounds, ["h"], low, 1)), every
+        yield Statement(f"{low} < h' < 1", partial(_term_bounds, ["h"], low, 1), True), limited
     else:
-        yield Statement("h' ≥ 0", partial(_terms, ["h"], 0, np.inf)), every
+        yield Statement("h' ≥ 0", partial(_term_bounds, ["h"], 0, np.inf)), every
 
 
-def _memory(cell: Cell) -> Iterator[Statement]:
+def _memory_statements(cell: Cell) -> Iterator[Statement]:
     if cell.clip is not None:
-        yield Statement(f"|c'| ≤ {cell.clip:g}", partial(_terms, ["c"], -cell.clip, cell.clip))
+        yield Statement(
+            f"|c'| ≤ {cell.clip:g}", partial(_term_bounds, ["c"], -cell.clip, cell.clip)
+        )
     elif cell.coupled:
         description = "c' is f c + (1 - f) g, so it lies between c and g, and |c_t| ≤ max(|c_0|, 1)"
-        yield _mixed(description, Mix("c", "g", lambda s: (s.f, 1 - s.f)))
+        yield _mix_statement(description, Mix("c", "g", lambda s: (s.f, 1 - s.f)))
     else:
         description = (
             "c' is f c + i g with f and i in [0, 1], so |c'| ≤ |c| + 1, and |c_t| ≤ |c_0| + t"
         )
-        yield _mixed(description, Mix("c", "g", lambda s: (s.f, s.i)))
+        yield _mix_statement(description, Mix("c", "g", lambda s: (s.f, s.i)))
 
 
-def _mixed(says: str, mix: Mix) -> Statement:
-    return Statement(says, partial(_exactly, mix), mix=mix)
+def _mix_statement(description: str, mix: Mix) -> Statement:
+    return Statement(description, partial(_mix_bounds, mix), mix=mix)
 
 
 # ---- bounds
 
 
-def _terms(
+def _term_bounds(
     names: Any, low: float, high: float, s: Scope, before: Mapping[str, Array]
 ) -> Iterator[Bound]:
     yield from (Bound(name, s[name], low, high) for name in names)
 
 
-def _exactly(mix: Mix, s: Scope, before: Mapping[str, Array]) -> Iterator[Bound]:
+def _mix_bounds(mix: Mix, s: Scope, before: Mapping[str, Array]) -> Iterator[Bound]:
     old, new = mix.shares(s)
-    value = old * before[mix.state] + new * s[mix.new]
+    value = old * before[mix.state] + new * s[mix.new_term]
     yield Bound(mix.state, s[mix.state], value, value)
 
 
@@ -191,12 +200,12 @@ def _shapes(cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
     return blocks | {"x": (1, D)} | {f"{k}0": cell.state_shape(k, 1, H) for k in cell.state}
 
 
-def _filled(cell: Cell, box: Box) -> dict[str, Array]:
+def _box_intervals(cell: Cell, box: Box) -> dict[str, Array]:
     """Return the inputs of a step as intervals that fill the box."""
-    sizes = {"h0": box.h, "c0": box.c}
+    sizes = {"h0": box.h_bound, "c0": box.c_bound}
     shapes = _shapes(cell, box.units, box.units)
     return {
-        k: ranges(-sizes.get(k, box.size), sizes.get(k, box.size), shape)
+        k: interval_array(-sizes.get(k, box.value_bound), sizes.get(k, box.value_bound), shape)
         for k, shape in shapes.items()
     }
 
@@ -204,22 +213,22 @@ def _filled(cell: Cell, box: Box) -> dict[str, Array]:
 Evaluate = Callable[[str, Equation, Scope], Any]
 
 
-def _plainly(name: str, equation: Equation, s: Scope) -> Any:
+def _evaluate_plain(name: str, equation: Equation, s: Scope) -> Any:
     return equation(s)
 
 
-def _steps(
-    of: Equations, given: Mapping[str, Array], evaluate: Evaluate = _plainly
+def _induction_steps(
+    eqs: Equations, arrays: Mapping[str, Array], evaluate: Evaluate = _evaluate_plain
 ) -> Iterator[tuple[Scope, dict[str, Array]]]:
     """Yield the two cases of an induction: the first step, and one from any state.
 
     Each comes with the states before it.
     """
-    states = {k: given[f"{k}0"] for k in of.cell.state}
+    states = {k: arrays[f"{k}0"] for k in eqs.cell.state}
     before = None
     for t in range(2):
-        s = Scope(**given, t=t, T=2, before=before, after=None, all_x=np.stack([given["x"]] * 2))
-        for name, equation in of.step.items():
+        s = Scope(**arrays, t=t, T=2, before=before, after=None, all_x=np.stack([arrays["x"]] * 2))
+        for name, equation in eqs.step.items():
             s.__dict__[name] = evaluate(name, equation, s)
         yield s, states
         before = s.reading(**states)
@@ -228,12 +237,12 @@ def _steps(
 # ---- proofs
 
 
-def prove(of: Equations) -> list[Proof]:
+def prove(eqs: Equations) -> list[Proof]:
     """Prove the statements about a cell for its equations, edited or not.
 
     Parameters
     ----------
-    of
+    eqs
         The equations of one layer in one direction.
 
     Raises
@@ -241,8 +250,8 @@ def prove(of: Equations) -> list[Proof]:
     MissingExtraError
         If python-flint is not installed.
     """
-    pairs = list(statements(of.cell))
-    results = [_settled(of, statement, box) for statement, box in pairs]
+    pairs = list(statements(eqs.cell))
+    results = [_prove_statement(eqs, statement, box) for statement, box in pairs]
     for k, (statement, _) in enumerate(pairs):
         # A strict bound after many steps requires that states stay in the box, which the statements
         # about all numbers ensure.
@@ -257,27 +266,29 @@ def prove(of: Equations) -> list[Proof]:
     return results
 
 
-def proofs(cell: Cell) -> list[Proof]:
+def prove_cell(cell: Cell) -> list[Proof]:
     """Prove the statements about a cell, or about each layer of a network.
 
     Raises as :func:`prove`.
     """
-    return prove(equations(cell.one))
+    return prove(equations(cell.layer_cell))
 
 
-def _settled(of: Equations, statement: Statement, box: Box) -> Proof:
-    pending = Proof(f"the equations of {of.cell}", statement.says, box.says, "not proved")
-    for bits in BITS:
+def _prove_statement(eqs: Equations, statement: Statement, box: Box) -> Proof:
+    pending = Proof(
+        f"the equations of {eqs.cell}", statement.description, box.description, "not proved"
+    )
+    for bits in PRECISIONS_BITS:
         with ctx.workprec(bits):
             holds, detail = (
-                _by_symbols(of, statement.mix, box)
+                _holds_by_symbols(eqs, statement.mix, box)
                 if statement.mix
-                else _by_intervals(of, statement, box)
+                else _holds_by_intervals(eqs, statement, box)
             )
         if holds:
             return replace(pending, outcome="proved", detail=detail)
-    with ctx.workprec(BITS[0]):
-        point = _refuting(of, statement, box)
+    with ctx.workprec(PRECISIONS_BITS[0]):
+        point = _find_counterexample(eqs, statement, box)
     return (
         replace(pending, outcome="refuted", detail=point)
         if point
@@ -285,55 +296,59 @@ def _settled(of: Equations, statement: Statement, box: Box) -> Proof:
     )
 
 
-def _by_intervals(of: Equations, statement: Statement, box: Box) -> tuple[bool, str]:
+def _holds_by_intervals(eqs: Equations, statement: Statement, box: Box) -> tuple[bool, str]:
     try:
-        for s, before in _steps(of, _filled(of.cell, box)):
+        for s, before in _induction_steps(eqs, _box_intervals(eqs.cell, box)):
             for label, term, low, high in statement.bounds(s, before):
                 for value in np.ravel(term):
-                    if not as_interval(value).within(low, high, strict=statement.strict):
+                    if not as_interval(value).lies_within(low, high, strict=statement.strict):
                         return False, f"{label} may reach all of {value}"
-    except UNKNOWN as error:
+    except UNSUPPORTED_ERRORS as error:
         return False, f"the equations cannot be evaluated over intervals: {error}"
     return True, "by intervals"
 
 
-def _by_symbols(of: Equations, mix: Mix, box: Box) -> tuple[bool, str]:
+def _holds_by_symbols(eqs: Equations, mix: Mix, box: Box) -> tuple[bool, str]:
     """Prove that a state is that mix, its shares in [0, 1], the new value in [-1, 1]."""
     identity = ""
     try:
-        scopes = [s for s, _ in _steps(of, _filled(of.cell, box))]
-        for (s, before), values in zip(_symbolic(of, box.units), scopes, strict=True):
+        scopes = [s for s, _ in _induction_steps(eqs, _box_intervals(eqs.cell, box))]
+        for (s, before), values in zip(_symbolic_steps(eqs, box.units), scopes, strict=True):
             known = {
                 f"{k}_0_{j}": as_interval(v)
-                for k in of.step
+                for k in eqs.step
                 for j, v in enumerate(np.ravel(values[k]))
             }
             if outside := [
                 v
-                for v in np.ravel(values[mix.new])
-                if not as_interval(v).within(-1, 1, strict=False)
+                for v in np.ravel(values[mix.new_term])
+                if not as_interval(v).lies_within(-1, 1, strict=False)
             ]:
-                return False, f"{mix.new} may reach all of {outside[0]}"
+                return False, f"{mix.new_term} may reach all of {outside[0]}"
             for j in range(s[mix.state].shape[-1]):
-                shares = linear_in(s[mix.state][0, j], before[mix.state][0, j], s[mix.new][0, j])
+                shares = linear_coefficients(
+                    s[mix.state][0, j], before[mix.state][0, j], s[mix.new_term][0, j]
+                )
                 if shares is None:
-                    return False, f"{mix.state}' is not linear in {mix.state} and {mix.new}"
-                identity = _spelled(mix, shares)
+                    return False, f"{mix.state}' is not linear in {mix.state} and {mix.new_term}"
+                identity = _format_mix(mix, shares)
                 if shares != (expected := tuple(np.ravel(share)[j] for share in mix.shares(s))):
-                    return False, f"{identity}, and not {_spelled(mix, expected)}"
+                    return False, f"{identity}, and not {_format_mix(mix, expected)}"
                 for share in shares:
-                    if not (reach := over(share, known)).within(0, 1, strict=False):
+                    if not (reach := bound_polynomial(share, known)).lies_within(
+                        0, 1, strict=False
+                    ):
                         return False, f"{identity}, of which a share may reach all of {reach}"
-    except UNKNOWN as error:
+    except UNSUPPORTED_ERRORS as error:
         return False, f"the equations cannot be evaluated on symbols: {error}"
     return True, f"{identity} as polynomials, the shares by intervals"
 
 
-def _symbolic(of: Equations, units: int) -> Iterator[tuple[Scope, dict[str, Array]]]:
+def _symbolic_steps(eqs: Equations, units: int) -> Iterator[tuple[Scope, dict[str, Array]]]:
     """Yield the steps on symbols; a term that is not a polynomial is a new symbol."""
-    shapes = _shapes(of.cell, units, units)
-    symbolic = symbols(
-        shapes | {name: (1, of.cell.width(units) if name == "h" else units) for name in of.step}
+    shapes = _shapes(eqs.cell, units, units)
+    symbolic = symbol_arrays(
+        shapes | {name: (1, eqs.cell.width(units) if name == "h" else units) for name in eqs.step}
     )
 
     def evaluate(name: str, equation: Equation, s: Scope) -> Any:
@@ -342,40 +357,42 @@ def _symbolic(of: Equations, units: int) -> Iterator[tuple[Scope, dict[str, Arra
         except NotPolynomialError:
             return symbolic[name]
 
-    return _steps(of, {k: symbolic[k] for k in shapes}, evaluate)
+    return _induction_steps(eqs, {k: symbolic[k] for k in shapes}, evaluate)
 
 
-def _spelled(mix: Mix, shares: tuple[Any, ...]) -> str:
+def _format_mix(mix: Mix, shares: tuple[Any, ...]) -> str:
     old, new = (re.sub(r"_0_\d+", "", str(share)) for share in shares)
-    return f"{mix.state}' = ({old}) {mix.state} + ({new}) {mix.new}"
+    return f"{mix.state}' = ({old}) {mix.state} + ({new}) {mix.new_term}"
 
 
 # ---- refutations
 
 
-def _refuting(of: Equations, statement: Statement, box: Box) -> str:
+def _find_counterexample(eqs: Equations, statement: Statement, box: Box) -> str:
     """Describe a point at which the statement certainly fails; empty if none is found."""
-    for seed in range(TRIED):
-        numbers = _point(
-            _shapes(of.cell, 1, 1), min(box.size, LARGEST), np.random.default_rng(seed)
+    for seed in range(N_POINTS):
+        numbers = _draw_point(
+            _shapes(eqs.cell, 1, 1), min(box.value_bound, MAX_VALUE), np.random.default_rng(seed)
         )
         try:
-            for s, before in _steps(of, {k: points(v) for k, v in numbers.items()}):
+            for s, before in _induction_steps(
+                eqs, {k: point_intervals(v) for k, v in numbers.items()}
+            ):
                 for label, term, low, high in statement.bounds(s, before):
                     value, a, b = (as_interval(np.ravel(v)[0]) for v in (term, low, high))
-                    if value.beyond(a, b, strict=statement.strict):
+                    if value.lies_outside(a, b, strict=statement.strict):
                         at = ", ".join(f"{k} = {np.ravel(v)[0]:g}" for k, v in numbers.items())
                         return (
                             f"{label} is {float(value.low):.6g}, but should be between "
                             f"{float(a.low):g} and {float(b.high):g}, at {at}"
                         )
-        except UNKNOWN:
+        except UNSUPPORTED_ERRORS:
             return ""
     return ""
 
 
-def _point(
-    shapes: Mapping[str, tuple[int, ...]], largest: float, rng: np.random.Generator
+def _draw_point(
+    shapes: Mapping[str, tuple[int, ...]], max_value: float, rng: np.random.Generator
 ) -> dict[str, Array]:
     """Draw short numbers; about one array in four is at zero or a corner of the box."""
 
@@ -386,4 +403,4 @@ def _point(
             else rng.uniform(-1, 1, shape)
         )
 
-    return {k: np.round(largest * array(shape), 3) for k, shape in shapes.items()}
+    return {k: np.round(max_value * array(shape), 3) for k, shape in shapes.items()}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from gatecheck.reference.equations import Equations as Equations
 from gatecheck.reference.network import Tape as Tape
-from gatecheck.reference.network import ahead as ahead
-from gatecheck.reference.network import back as back
+from gatecheck.reference.network import network_backward as network_backward
+from gatecheck.reference.network import network_forward as network_forward
 from gatecheck.reference.network import run as run
 from gatecheck.reference.options import equations as equations
 from gatecheck.reference.options import masked as masked

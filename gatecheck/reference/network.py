@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.cells.gate_blocks import of_tag
+from gatecheck.cells.gate_blocks import layer_params
 from gatecheck.reference.equations import Equations
 from gatecheck.reference.options import masked
 from gatecheck.reference.run import Results, backward, forward, outputs
@@ -31,7 +31,7 @@ class Pass(NamedTuple):
 Tape = list[Pass]
 
 
-def in_order(sequence: Array, order: Array) -> Array:
+def reorder_steps(sequence: Array, order: Array) -> Array:
     """Reorder the steps ``(..., T, B, N)`` of each row by `order` ``(T, B)``."""
     lead = (np.newaxis,) * (sequence.ndim - 3)
     reordered: Array = np.take_along_axis(sequence, order[(*lead, ..., np.newaxis)], -3).view(
@@ -40,37 +40,39 @@ def in_order(sequence: Array, order: Array) -> Array:
     return reordered
 
 
-def _running(T: int, lengths: Array) -> Array:
+def _active_mask(T: int, lengths: Array) -> Array:
     """Return the mask ``(T, B, 1)`` of the steps at which a row has not ended."""
     active: Array = (np.arange(T)[:, None] < lengths)[..., None]
     return active
 
 
-def in_reverse(sequence: Array, lengths: Array | None) -> Array:
+def reverse_steps(sequence: Array, lengths: Array | None) -> Array:
     """Reverse the steps ``(..., T, B, N)`` of each row; padding stays at the end.
 
     This function is its own inverse.
     """
     T, B = sequence.shape[-3:-1]
     t, n = np.arange(T)[:, None], np.full(B, T) if lengths is None else np.asarray(lengths)
-    return in_order(sequence, np.where(t < n, n - 1 - t, t))
+    return reorder_steps(sequence, np.where(t < n, n - 1 - t, t))
 
 
-def _part(arrays: Mapping[str, Array], name: str, k: int, of: int) -> dict[str, Array]:
+def _select_state(
+    arrays: Mapping[str, Array], name: str, k: int, n_passes: int
+) -> dict[str, Array]:
     """Return the part of a state, or of its cotangent, for the k-th pass."""
     if name not in arrays:
         return {}
-    return {name: arrays[name] if of == 1 else arrays[name][..., k, :, :]}
+    return {name: arrays[name] if n_passes == 1 else arrays[name][..., k, :, :]}
 
 
-def _together(parts: list[Array]) -> Array:
+def _stack_states(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.stack(parts, axis=-3)
 
 
-def ahead(
+def network_forward(
     equations: Equations,
     arrays: Mapping[str, Array],
-    hold: Callable[[Equations], Equations] = masked,
+    mask: Callable[[Equations], Equations] = masked,
 ) -> tuple[Results, Tape]:
     """Return the outputs of a network, and the tape for its gradients.
 
@@ -80,7 +82,7 @@ def ahead(
         The equations of each of its layers, edited or not.
     arrays
         Parameters, ``x``, and optionally ``h0``, ``c0``, ``lengths``; absent states are zero.
-    hold
+    mask
         The edit that is applied to the equations if there are lengths.
 
     Returns
@@ -93,8 +95,8 @@ def ahead(
     cell, x = equations.cell, arrays["x"]
     lengths, valid = arrays.get("lengths"), None
     if lengths is not None:
-        valid = _running(x.shape[-3], lengths)
-        equations = hold(equations)
+        valid = _active_mask(x.shape[-3], lengths)
+        equations = mask(equations)
         x = np.where(valid, x, 0)  # padding is ignored, NaN too
     tape: Tape = []
     final: dict[str, list[Array]] = {f"{k}T": [] for k in cell.state}
@@ -102,25 +104,25 @@ def ahead(
         sides = []
         for direction in range(cell.directions):
             k = len(tape)
-            params = of_tag(cell, arrays, cell.tags[k])
-            layer_x = in_reverse(x, lengths) if direction else x
+            params = layer_params(cell, arrays, cell.param_suffixes[k])
+            layer_x = reverse_steps(x, lengths) if direction else x
             initial = {
                 n: v
                 for s in cell.state
-                for n, v in _part(arrays, f"{s}0", k, len(cell.tags)).items()
+                for n, v in _select_state(arrays, f"{s}0", k, len(cell.param_suffixes)).items()
             }
             steps = forward(equations, params, layer_x, **initial, valid=valid)
             out = outputs(equations, steps, layer_x, params, **initial)
             for name, states in final.items():
                 states.append(out[name])
             y = out["y"] if valid is None else np.where(valid, out["y"], 0)
-            sides.append(in_reverse(y, lengths) if direction else y)
-            tape.append(Pass(cell.tags[k], equations, steps, params, layer_x))
+            sides.append(reverse_steps(y, lengths) if direction else y)
+            tape.append(Pass(cell.param_suffixes[k], equations, steps, params, layer_x))
         x = sides[0] if len(sides) == 1 else np.concatenate(sides, axis=-1)
-    return {"y": x} | {name: _together(states) for name, states in final.items()}, tape
+    return {"y": x} | {name: _stack_states(states) for name, states in final.items()}, tape
 
 
-def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Results:
+def network_backward(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Results:
     """Return the gradients of the sum of outputs times cotangents.
 
     Each is named ``d`` and the name of its array.
@@ -128,14 +130,14 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
     Parameters
     ----------
     equations, arrays
-        As in :func:`ahead`; also ``dy``, ``dhT``, ``dcT``, each zero if absent.
+        As in :func:`network_forward`; also ``dy``, ``dhT``, ``dcT``, each zero if absent.
     tape
         The tape that it returned.
     """
     cell = equations.cell
     dy, lengths = arrays.get("dy"), arrays.get("lengths")
     if dy is not None and lengths is not None:
-        dy = np.where(_running(dy.shape[-3], lengths), dy, 0)
+        dy = np.where(_active_mask(dy.shape[-3], lengths), dy, 0)
     grads: Results = {}
     states: dict[str, list[Array]] = {f"d{k}0": [] for k in cell.state}
     for layer in reversed(range(cell.layers)):
@@ -146,12 +148,12 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
             cotangents = {
                 n: v
                 for s in cell.state
-                for n, v in _part(arrays, f"d{s}T", k, len(cell.tags)).items()
+                for n, v in _select_state(arrays, f"d{s}T", k, len(cell.param_suffixes)).items()
             }
             if dy is not None:
                 P = dy.shape[-1] // cell.directions
                 side = dy[..., direction * P : (direction + 1) * P] if cell.directions > 1 else dy
-                cotangents["dy"] = in_reverse(side, lengths) if direction else side
+                cotangents["dy"] = reverse_steps(side, lengths) if direction else side
             layer_grads = backward(
                 layer_pass.equations,
                 layer_pass.steps,
@@ -165,13 +167,13 @@ def back(equations: Equations, arrays: Mapping[str, Array], tape: Tape) -> Resul
             for name, parts in states.items():
                 parts.insert(0, layer_grads[name])
             shares.append(
-                in_reverse(layer_grads["dx"], lengths) if direction else layer_grads["dx"]
+                reverse_steps(layer_grads["dx"], lengths) if direction else layer_grads["dx"]
             )
         dy = shares[0] if len(shares) == 1 else shares[0] + shares[1]
     return (
         grads
         | ({} if dy is None else {"dx": dy})
-        | {name: _together(parts) for name, parts in states.items()}
+        | {name: _stack_states(parts) for name, parts in states.items()}
     )
 
 
@@ -191,5 +193,5 @@ def run(equations: Equations, arrays: Mapping[str, Array]) -> Results:
     dict
         y, hT, (cT) and every gradient, named ``d`` and the name of the array.
     """
-    results, tape = ahead(equations, arrays)
-    return results | back(equations, arrays, tape)
+    results, tape = network_forward(equations, arrays)
+    return results | network_backward(equations, arrays, tape)

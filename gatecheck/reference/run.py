@@ -16,7 +16,7 @@ from gatecheck.cells import Cell
 from gatecheck.cells.gate_blocks import join, split
 from gatecheck.errors import LostNoiseError
 from gatecheck.reference.equations import Equation, Equations
-from gatecheck.reference.scope import Scope, Whole, stacked
+from gatecheck.reference.scope import Scope, Whole, stack_terms
 
 Results = dict[str, Array]
 
@@ -109,7 +109,7 @@ def outputs(
     The states are ``hT`` and ``cT``; `steps` is the result of :func:`forward`.
     """
     if steps:
-        y = stacked([s.h for s in steps], axis=-3)
+        y = stack_terms([s.h for s in steps], axis=-3)
         return {"y": y} | {f"{k}T": steps[-1][k] for k in equations.cell.state}
     zeros = zero_states(equations.cell, params, x)
     y = _zeros(x, 0, *zeros["h"].shape[-2:])
@@ -155,7 +155,7 @@ def backward(
         after = s
     whole = Whole(steps=steps)
     _evaluate(equations.total, whole, type(x))
-    dx = stacked([s.dx for s in steps], axis=-3)
+    dx = stack_terms([s.dx for s in steps], axis=-3)
     states = {f"d{k}0": whole[f"d{k}0"] for k in cell.state}
     blocks = {k[1:]: whole[k] for k in equations.total if k not in states}
     sums = join(cell, {k: v[..., 0, :] if k[0] in "bcp" else v for k, v in blocks.items()})

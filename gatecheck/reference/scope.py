@@ -32,7 +32,7 @@ class Scope:
         return type(self)(**self.__dict__ | instead)
 
 
-def stacked(terms: Sequence[Array], axis: int = 0) -> Array:
+def stack_terms(terms: Sequence[Array], axis: int = 0) -> Array:
     """Stack a term over all steps; a later step may be the first with replicates."""
     same = len({term.shape for term in terms}) == 1
     return np.stack(terms if same else np.broadcast_arrays(*terms, subok=True), axis)
@@ -46,7 +46,7 @@ class Whole(Scope):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        value = self.__dict__[name] = stacked([s[name] for s in self.steps])
+        value = self.__dict__[name] = stack_terms([s[name] for s in self.steps])
         return value
 
     @property

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck.errors import UsageError
-from gatecheck.report.accuracy_table import by_point
-from gatecheck.report.figures import COLOURS, MARKERS, STYLE, drawing, save_figure
+from gatecheck.report.accuracy_table import p999_by_point
+from gatecheck.report.figures import COLORS, MARKERS, RC_STYLE, figure_context, save_figure
 
 Data = Mapping[str, Any]
 
 
-def lengths(report: Data) -> dict[str, int]:
+def lengths_by_point(report: Data) -> dict[str, int]:
     """Return T by name of the points that differ only in length.
 
     They are the largest group of points of one size in the generic regime.
@@ -46,17 +46,17 @@ def save_accuracy_figure(report: Data, path: Path) -> None:
         If there is nothing to draw, or the file cannot be written.
     """
     rows = [
-        (w, d, by_point(report, w, d))
+        (w, d, p999_by_point(report, w, d))
         for w in ("forward", "gradients")
         for d in ("float32", "float64")
     ]
     cells = list(dict.fromkeys(cell for _, _, errors in rows for cell, _ in errors))
     names = list(dict.fromkeys(name for _, _, errors in rows for _, name in errors))
-    length_by_point = lengths(report)
+    length_by_point = lengths_by_point(report)
     if not cells or not length_by_point:
         raise UsageError("there is no error to draw")
-    with drawing(
-        1.2 + 3 * len(cells), 1 + 2 * len(rows), STYLE | {"font.size": 8, "figure.dpi": 150}
+    with figure_context(
+        1.2 + 3 * len(cells), 1 + 2 * len(rows), RC_STYLE | {"font.size": 8, "figure.dpi": 150}
     ) as figure:
         panels = figure.subplots(len(rows), len(cells), squeeze=False, sharex=True, sharey=True)
         for i, (work, dtype, errors) in enumerate(rows):
@@ -71,8 +71,8 @@ def save_accuracy_figure(report: Data, path: Path) -> None:
                         if p in errors.get((cell, name), {})
                     }
                     style = {
-                        "color": COLOURS[k % len(COLOURS)],
-                        "linestyle": ("-", "--")[k // len(COLOURS) % 2],
+                        "color": COLORS[k % len(COLORS)],
+                        "linestyle": ("-", "--")[k // len(COLORS) % 2],
                     }
                     axes.plot(
                         list(by_length),

@@ -12,20 +12,20 @@ from rich.text import Text
 
 Data = Mapping[str, Any]
 
-FIGURES = ("median", "p999", "worst")
+STATISTICS = ("median", "p999", "worst")
 
 
-def framework(target: str) -> str:
+def framework_of_target(target: str) -> str:
     """Return the framework of a target, from its label."""
     return target.partition(":")[0]
 
 
-def kind(cell: str) -> str:
+def cell_kind(cell: str) -> str:
     """Return ``rnn``, ``gru`` or ``lstm``, from the name of a cell."""
     return cell.partition("-")[0]
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """Format with two digits; with an exponent from 100,000 on."""
     return (
         "–"
@@ -67,7 +67,9 @@ def _totals(report: Data, work: str) -> Table:
         if row["work"] != work or total is None:
             continue
         figures = (
-            number(total[measure][name]) for measure in ("ulps", "norm_ulps") for name in FIGURES
+            format_number(total[measure][name])
+            for measure in ("ulps", "norm_ulps")
+            for name in STATISTICS
         )
         table.add_row(
             row["target"], row["dtype"], f"{total['values']:,}", *figures, str(total["lost"] or "")
@@ -75,7 +77,7 @@ def _totals(report: Data, work: str) -> Table:
     return table
 
 
-def by_point(report: Data, work: str, dtype: str) -> dict[tuple[str, str], dict[str, float]]:
+def p999_by_point(report: Data, work: str, dtype: str) -> dict[tuple[str, str], dict[str, float]]:
     """Return the largest 99.9 % quantile by norm at each point.
 
     Keys are the kind of cell and the framework; the maximum is over the framework's cells.
@@ -84,7 +86,9 @@ def by_point(report: Data, work: str, dtype: str) -> dict[tuple[str, str], dict[
     for row in report["totals"]:
         if (row["work"], row["dtype"]) != (work, dtype):
             continue
-        by_name = errors.setdefault((kind(row["cell"]), framework(row["target"])), {})
+        by_name = errors.setdefault(
+            (cell_kind(row["cell"]), framework_of_target(row["target"])), {}
+        )
         for point, summary in row["by_point"].items():
             if summary is not None and summary["norm_ulps"]["p999"] is not None:
                 by_name[point] = max(by_name.get(point, 0.0), summary["norm_ulps"]["p999"])
@@ -92,7 +96,7 @@ def by_point(report: Data, work: str, dtype: str) -> dict[tuple[str, str], dict[
 
 
 def _points(report: Data, work: str, dtype: str) -> Table | None:
-    errors = by_point(report, work, dtype)
+    errors = p999_by_point(report, work, dtype)
     points = [
         p for p in report["points"] if any(p["name"] in by_name for by_name in errors.values())
     ]
@@ -110,11 +114,13 @@ def _points(report: Data, work: str, dtype: str) -> Table | None:
     )
     table = _table(title, ("cell", "framework"), headings)
     for (cell, framework_name), by_name in errors.items():
-        table.add_row(cell, framework_name, *(number(by_name.get(p["name"])) for p in points))
+        table.add_row(
+            cell, framework_name, *(format_number(by_name.get(p["name"])) for p in points)
+        )
     return table
 
 
-def _alike(report: Data) -> Iterator[tuple[str, dict[str, Any]]]:
+def _merge_equal_rows(report: Data) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield rows of activations, with a framework's equal rows merged."""
     merged: dict[str, tuple[dict[str, None], dict[str, Any]]] = {}
     for row in report["activations"]:
@@ -123,7 +129,7 @@ def _alike(report: Data) -> Iterator[tuple[str, dict[str, Any]]]:
         names, _ = merged.setdefault(f"{framework_name} {figures}", ({}, row))
         names[name.partition(" ")[0]] = None
     for names, row in merged.values():
-        yield f"{framework(row['target'])}: {' '.join(names)}", row
+        yield f"{framework_of_target(row['target'])}: {' '.join(names)}", row
 
 
 def _activations(report: Data) -> list[RenderableType]:
@@ -135,7 +141,7 @@ def _activations(report: Data) -> list[RenderableType]:
     table = _table(title, ("function", "dtype", "cells"), headings)
     refused = []
     for cells, row in sorted(
-        _alike(report), key=lambda item: (item[1]["function"], item[1]["dtype"])
+        _merge_equal_rows(report), key=lambda item: (item[1]["function"], item[1]["dtype"])
     ):
         if "refused" in row:
             refused.append(
@@ -144,9 +150,9 @@ def _activations(report: Data) -> list[RenderableType]:
             continue
         small = row["subnormal"]
         numbers = (
-            number(row["ulps"]["median"]),
-            number(row["ulps"]["p999"]),
-            number(row["worst"]),
+            format_number(row["ulps"]["median"]),
+            format_number(row["ulps"]["p999"]),
+            format_number(row["worst"]),
             f"{row['worst_at']:.5g}",
         )
         outside, flushed = (
@@ -170,7 +176,7 @@ LEGEND = (
 def accuracy_table(report: Data) -> RenderableType:
     """Return the tables of an accuracy report.
 
-    The data is that of :func:`gatecheck.accuracy.report.report`.
+    The data is that of :func:`gatecheck.accuracy.report.accuracy_report`.
     """
     parts: list[RenderableType] = [_totals(report, work) for work in ("forward", "gradients")]
     tables = (

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from gatecheck.auditing.audit import claims
+from gatecheck.auditing.audit import select_properties
 from gatecheck.auditing.result import AuditResult, PropertyResult
-from gatecheck.report.audit_table import MARKS, counts, ratio
-from gatecheck.report.figures import STYLE, drawing
-from gatecheck.report.pages import inline_svg, page, svg_of
-from gatecheck.report.proofs_table import sentences
+from gatecheck.report.audit_table import MARKS, count_summary, format_ratio
+from gatecheck.report.figures import RC_STYLE, figure_context
+from gatecheck.report.pages import figure_to_svg, inline_svg, render_page
+from gatecheck.report.proofs_table import proof_sentences
 
-_FIGURE_SAYS = (
+_FIGURE_CAPTION = (
     "Largest error of each property relative to its budget, the rounding that correct code may "
     "show in that case. Errors right of the line are beyond their budget. Properties that hold "
     "exactly, or measure no error, are not drawn."
 )
-_BELOW = 1e-3
+_SMALLEST_RATIO = 1e-3
 """Smallest share of a budget on the axis; smaller errors are drawn there."""
 
 
@@ -48,17 +48,17 @@ def audit_html(result: AuditResult, command: str) -> str:
         "convention": result.convention,
         "command": command,
     }
-    facts |= {"profile": result.profile, "seed": str(result.seed), "checks": f"{result.checks:,}"}
+    facts |= {"profile": result.profile, "seed": str(result.seed), "checks": f"{result.n_checks:,}"}
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    values = _values(result) | {
+    values = _template_values(result) | {
         "title": f"gatecheck: {result.implementation} as {result.cell}: {result.verdict}",
         "facts": facts.items(),
         "command": command,
         "figure": _figure(result),
-        "figure_says": _FIGURE_SAYS,
-        "theorems": defaultdict(str, {c.name: c.theorem for c in claims()}),
+        "figure_caption": _FIGURE_CAPTION,
+        "theorems": defaultdict(str, {c.name: c.theorem for c in select_properties()}),
     }
-    return page("audit.html", values, {"quoted": shlex.quote})
+    return render_page("audit.html", values, {"quoted": shlex.quote})
 
 
 def audit_markdown(result: AuditResult) -> str:
@@ -69,7 +69,9 @@ def audit_markdown(result: AuditResult) -> str:
     MissingExtraError
         If Jinja is not installed.
     """
-    return page("audit.md", _values(result), {"inline": _inline, "fenced": _fenced})
+    return render_page(
+        "audit.md", _template_values(result), {"inline": _escape_markdown, "fenced": _fence}
+    )
 
 
 def junit_xml(results: Sequence[AuditResult]) -> str:
@@ -88,19 +90,19 @@ def junit_xml(results: Sequence[AuditResult]) -> str:
             "errors": errors,
             "skipped": skipped,
         }
-        name = _printable(f"{result.implementation} as {result.cell}")
+        name = _replace_invalid_xml(f"{result.implementation} as {result.cell}")
         suite = ElementTree.SubElement(
             root, "testsuite", {"name": name} | {k: str(v) for k, v in counts.items()}
         )
         for p in result.properties:
             case = ElementTree.SubElement(
-                suite, "testcase", classname=name, name=_printable(p.name)
+                suite, "testcase", classname=name, name=_replace_invalid_xml(p.name)
             )
-            if (tag := _TAGS.get(p.outcome)) is not None:
-                text = _printable(p.reason)
+            if (tag := _JUNIT_TAGS.get(p.outcome)) is not None:
+                text = _replace_invalid_xml(p.reason)
                 element = ElementTree.SubElement(case, tag, message=text.partition("\n")[0])
                 element.text = text + (
-                    f"\nsmallest case: {_printable(str(p.counterexample))}"
+                    f"\nsmallest case: {_replace_invalid_xml(str(p.counterexample))}"
                     if p.counterexample
                     else ""
                 )
@@ -108,7 +110,7 @@ def junit_xml(results: Sequence[AuditResult]) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
 
-_TAGS = {
+_JUNIT_TAGS = {
     "failed": "failure",
     "inconclusive": "failure",
     "crashed": "error",
@@ -119,15 +121,15 @@ _TAGS = {
 }
 
 
-def _values(result: AuditResult) -> dict[str, Any]:
+def _template_values(result: AuditResult) -> dict[str, Any]:
     return {
         "result": result,
         "sign": "✓" if result.ok else "✗" if result.verdict == "fail" else "?",
-        "counts": counts(result),
+        "counts": count_summary(result),
         "diagnosis": result.diagnosis.sentences if result.diagnosis else [],
-        "proofs": sentences(result.proofs),
+        "proofs": proof_sentences(result.proofs),
         "marks": MARKS,
-        "ratios": {p.name: ratio(p) if p.examples else "" for p in result.properties},
+        "ratios": {p.name: format_ratio(p) if p.examples else "" for p in result.properties},
     }
 
 
@@ -138,13 +140,13 @@ def _figure(result: AuditResult) -> Any:
     drawn = sorted(drawn, key=lambda d: d[1])
     finite = [r for _, r in drawn if math.isfinite(r)]
     limit = 3 * max([1.0, *finite])
-    with drawing(8.5, 0.9 + 0.2 * max(1, len(drawn)), STYLE) as figure:
+    with figure_context(8.5, 0.9 + 0.2 * max(1, len(drawn)), RC_STYLE) as figure:
         axes = figure.subplots()
         axes.set_xscale("log")
         for k, (_, value) in enumerate(drawn):
             within = value <= 1
-            place = min(max(value, _BELOW), limit)
-            axes.plot([_BELOW, place], [k, k], color="0.75", linewidth=1, zorder=1)
+            place = min(max(value, _SMALLEST_RATIO), limit)
+            axes.plot([_SMALLEST_RATIO, place], [k, k], color="0.75", linewidth=1, zorder=1)
             axes.plot(
                 place,
                 k,
@@ -154,31 +156,31 @@ def _figure(result: AuditResult) -> Any:
             )
         axes.axvline(1, color="0.1", linewidth=1)
         axes.set_yticks(range(len(drawn)), [p.name for p, _ in drawn], fontsize=7.5)
-        axes.set_xlim(_BELOW / 1.2, limit * 1.3)
+        axes.set_xlim(_SMALLEST_RATIO / 1.2, limit * 1.3)
         axes.set_ylim(-0.7, max(1, len(drawn)) - 0.3)
         axes.set_xlabel("largest error / budget (circle: within budget, cross: beyond)")
         exceeded = sum(r > 1 for _, r in drawn)
         return inline_svg(
-            svg_of(figure),
+            figure_to_svg(figure),
             "budgets",
             f"{len(drawn)} properties measured an error; {exceeded} beyond their budget.",
         )
 
 
-def _inline(text: str) -> str:
+def _escape_markdown(text: str) -> str:
     """Escape text for Markdown."""
     return re.sub(
         r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False)
     )
 
 
-def _fenced(text: str) -> str:
+def _fence(text: str) -> str:
     """Return text in a code fence longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
 
 
-def _printable(text: str) -> str:
+def _replace_invalid_xml(text: str) -> str:
     """Replace control characters and lone surrogates, which XML 1.0 forbids."""
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "�", text)

@@ -12,10 +12,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gatecheck.auditing.result import FAILED, AuditResult, Outcome, PropertyResult
+from gatecheck.auditing.result import FAILED_OUTCOMES, AuditResult, PropertyOutcome, PropertyResult
 from gatecheck.report.proofs_table import proofs_list
 
-STYLES = {
+OUTCOME_STYLES = {
     "passed": "green",
     "failed": "bold red",
     "crashed": "bold red",
@@ -35,10 +35,10 @@ MARKS = {
     "expected_failure": "x",
     "skipped": "·",
 }
-NAMED = 6
+MAX_NAMES = 6
 """Number of properties that a sentence names; the table lists all."""
 
-VERDICTS = {
+VERDICT_STYLES = {
     "pass": "bold green",
     "fail": "bold red",
     "inconclusive": "bold yellow",
@@ -46,15 +46,15 @@ VERDICTS = {
 }
 
 
-def counts(result: AuditResult) -> str:
+def count_summary(result: AuditResult) -> str:
     """Return the numbers of properties that ran, failed, were skipped and so on."""
-    kinds: tuple[Outcome, ...] = ("crashed", "timed_out")
+    kinds: tuple[PropertyOutcome, ...] = ("crashed", "timed_out")
     breakdown = " and ".join(
         f"{n} {kind.replace('_', ' ')}" for kind in kinds if (n := result.count(kind))
     )
     parts = [
-        f"{result.ran} ran",
-        f"{result.count(*FAILED)} failed" + (f" ({breakdown})" if breakdown else ""),
+        f"{result.n_tried} ran",
+        f"{result.count(*FAILED_OUTCOMES)} failed" + (f" ({breakdown})" if breakdown else ""),
     ]
     parts += [f"{n} in which gatecheck failed"] if (n := result.count("error")) else []
     parts += [f"{result.count('skipped')} skipped", f"{result.count('inconclusive')} inconclusive"]
@@ -65,26 +65,27 @@ def counts(result: AuditResult) -> str:
 
 def verdict_line(result: AuditResult) -> Text:
     """Return the verdict with its counts and the seed that repeats it."""
-    verdict = (result.verdict, VERDICTS[result.verdict])
+    verdict = (result.verdict, VERDICT_STYLES[result.verdict])
     return Text.assemble(
-        verdict, f"  {result.implementation} as {result.cell}: {counts(result)}; seed {result.seed}"
+        verdict,
+        f"  {result.implementation} as {result.cell}: {count_summary(result)}; seed {result.seed}",
     )
 
 
-def ratio(p: PropertyResult) -> str:
+def format_ratio(result: PropertyResult) -> str:
     """Format the largest error over its budget."""
-    if p.worst_ratio is None:
+    if result.worst_ratio is None:
         return "–"
     return (
         "exact"
-        if p.worst_ratio == 0
+        if result.worst_ratio == 0
         else "∞"
-        if p.worst_ratio == float("inf")
-        else f"{p.worst_ratio:.2g}"
+        if result.worst_ratio == float("inf")
+        else f"{result.worst_ratio:.2g}"
     )
 
 
-def _lines(result: AuditResult) -> Table:
+def _property_table(result: AuditResult) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("property", "outcome"):
         table.add_column(heading, no_wrap=True)
@@ -94,9 +95,9 @@ def _lines(result: AuditResult) -> Table:
         share = f"{p.inconclusive:.0%}" if p.examples else ""
         table.add_row(
             p.name,
-            Text(p.outcome, STYLES[p.outcome]),
+            Text(p.outcome, OUTCOME_STYLES[p.outcome]),
             str(p.examples or ""),
-            ratio(p) if p.examples else "",
+            format_ratio(p) if p.examples else "",
             share,
         )
     return table
@@ -109,28 +110,29 @@ def _reasons(result: AuditResult) -> Iterator[RenderableType]:
         if p.outcome in ("skipped", "expected_failure", "inconclusive"):
             grouped.setdefault((p.outcome, p.reason), []).append(p.name)
     for (outcome, reason), names in grouped.items():
-        listed = ", ".join(names[:NAMED]) + (
-            f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        listed = ", ".join(names[:MAX_NAMES]) + (
+            f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         )
         yield Padding(
-            Text.assemble((f"{outcome} ", STYLES[outcome]), listed, f": {reason}"), (0, 0, 0, 1)
+            Text.assemble((f"{outcome} ", OUTCOME_STYLES[outcome]), listed, f": {reason}"),
+            (0, 0, 0, 1),
         )
 
 
 def _findings(result: AuditResult, command: str) -> Iterator[RenderableType]:
     for p in result.findings:
-        yield Text.assemble("\n", (f"{p.name} {p.outcome}", STYLES[p.outcome]))
+        yield Text.assemble("\n", (f"{p.name} {p.outcome}", OUTCOME_STYLES[p.outcome]))
         lines = p.reason.splitlines() + (
             [f"smallest case: {p.counterexample}"] if p.counterexample else []
         )
         yield Padding(Text("\n".join(lines)), (0, 0, 0, 2))
-        if p.saved and result.cell == "custom":
-            yield Text(f"  its arrays: {p.saved}", no_wrap=True, overflow="ignore")
-        elif p.saved:
+        if p.saved_path and result.cell == "custom":
+            yield Text(f"  its arrays: {p.saved_path}", no_wrap=True, overflow="ignore")
+        elif p.saved_path:
             # Not wrapped, so that it can be copied.
             replays = (
-                f"  replay: {command} --replay {shlex.quote(p.saved)}",
-                f'  python: gatecheck.replay(implementation, "{p.saved}")',
+                f"  replay: {command} --replay {shlex.quote(p.saved_path)}",
+                f'  python: gatecheck.replay(implementation, "{p.saved_path}")',
             )
             yield Text("\n".join(replays), no_wrap=True, overflow="ignore")
 
@@ -143,7 +145,7 @@ def _diagnosis(result: AuditResult) -> Iterator[RenderableType]:
         )
 
 
-def audit_table(result: AuditResult, command: str) -> RenderableType:
+def audit_report(result: AuditResult, command: str) -> RenderableType:
     """Return the report of one audit, without its verdict.
 
     Parameters
@@ -154,7 +156,7 @@ def audit_table(result: AuditResult, command: str) -> RenderableType:
         Command of the audit, for the lines that replay findings.
     """
     narrowed = [
-        Padding(Text(f"limitation: {n}", "yellow"), (0, 0, 0, 1)) for n in result.narrowings
+        Padding(Text(f"limitation: {n}", "yellow"), (0, 0, 0, 1)) for n in result.limitations
     ]
     legend = Text(
         "unsure: the share of values whose budget is larger than half of their size", "dim"
@@ -167,7 +169,7 @@ def audit_table(result: AuditResult, command: str) -> RenderableType:
         *_diagnosis(result),
         *proofs,
     )
-    return Group(_lines(result), legend, *parts, Text(""))
+    return Group(_property_table(result), legend, *parts, Text(""))
 
 
 def _summary(results: Sequence[AuditResult]) -> Table:
@@ -178,25 +180,25 @@ def _summary(results: Sequence[AuditResult]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for k, r in enumerate(results):
         counts = (
-            r.ran,
-            r.count(*FAILED, "error"),
+            r.n_tried,
+            r.count(*FAILED_OUTCOMES, "error"),
             *(r.count(o) for o in ("inconclusive", "expected_failure", "skipped")),
         )
         table.add_row(
             ascii_letters[k],
             r.implementation,
             r.cell,
-            Text(r.verdict, VERDICTS[r.verdict]),
+            Text(r.verdict, VERDICT_STYLES[r.verdict]),
             *(str(n or "·") for n in counts),
-            f"{r.checks:,}",
+            f"{r.n_checks:,}",
         )
-    total = sum(r.checks for r in results)
+    total = sum(r.n_checks for r in results)
     table.add_section()
     table.add_row("", "all", "", "", *([""] * 5), f"{total:,}")
     return table
 
 
-def matrix(results: Sequence[AuditResult]) -> RenderableType:
+def outcome_matrix(results: Sequence[AuditResult]) -> RenderableType:
     """Return the outcomes of several audits by property, and their verdicts."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
     table.add_column("property", no_wrap=True)
@@ -205,7 +207,7 @@ def matrix(results: Sequence[AuditResult]) -> RenderableType:
     names = dict.fromkeys(p.name for r in results for p in r.properties)
     outcomes = [{p.name: p.outcome for p in r.properties} for r in results]
     for name in names:
-        table.add_row(name, *(Text(MARKS[o[name]], STYLES[o[name]]) for o in outcomes))
+        table.add_row(name, *(Text(MARKS[o[name]], OUTCOME_STYLES[o[name]]) for o in outcomes))
     legend = Text("✓ holds  ✗ fails  ? inconclusive  x fails as documented  · does not apply")
     reasons = dict.fromkeys(
         p.reason for r in results for p in r.properties if p.outcome == "expected_failure"

@@ -10,13 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-NEAR = 5
+MAX_NEAR_RATIO = 5
 """Ratio of spread to true error, at the median, above which a row is marked."""
 
 Row = dict[str, Any]
 
 
-def _tightness(rows: list[Row], spellings: int) -> Iterator[RenderableType]:
+def _tightness_parts(rows: list[Row], n_formulations: int) -> Iterator[RenderableType]:
     """Yield the ratio of spread to true error by regime and length."""
     if not rows:
         return
@@ -35,47 +35,47 @@ def _tightness(rows: list[Row], spellings: int) -> Iterator[RenderableType]:
     for row in rows:
         by_key.setdefault((row["target"], row["dtype"], row["regime"]), {})[row["T"]] = row
     for key, by_length in by_key.items():
-        table.add_row(*key, *(_ratio(by_length[T]) if T in by_length else "" for T in lengths))
+        table.add_row(*key, *(_ratio_cell(by_length[T]) if T in by_length else "" for T in lengths))
     yield table
     yield Text(
         "The true error is the root mean square over the target "
-        f"and {spellings} other correct formulations of its cell."
+        f"and {n_formulations} other correct formulations of its cell."
     )
     judged = [row for row in rows if row["values"]]
-    distant = [row for row in judged if not _near(row["ensemble"])]
+    distant = [row for row in judged if not _is_near(row["ensemble"])]
     regimes = ", ".join(dict.fromkeys(row["regime"] for row in distant))
     exceptions = f"; the {len(distant)} others are {regimes}" if distant else ""
     yield Text(
         f"of {len(judged)} rows that could be judged {len(judged) - len(distant)} "
-        f"are within {NEAR} by blocks and by values{exceptions}"
+        f"are within {MAX_NEAR_RATIO} by blocks and by values{exceptions}"
     )
     yield Text(
         "by the largest error of the ensemble in place of its rms "
-        f"{sum(_near(row['worst']) for row in judged)} are, "
-        f"by the target's own error alone {sum(_near(row['alone']) for row in judged)}"
+        f"{sum(_is_near(row['worst']) for row in judged)} are, "
+        f"by the target's own error alone {sum(_is_near(row['alone']) for row in judged)}"
     )
     if judged:
         largest = max(judged, key=lambda row: row["largest"])
         yield Text(
             f"the largest error is {largest['largest']:.3g} spreads, "
-            f"of {largest['largest_of']} ({_place(largest)})"
+            f"of {largest['largest_of']} ({_row_name(largest)})"
         )
     unsure = [row for row in rows if not row["values"]]
     if unsure:
-        yield Text(f"no value could be judged in {'; '.join(map(_place, unsure))} (–)")
+        yield Text(f"no value could be judged in {'; '.join(map(_row_name, unsure))} (–)")
     if any(None in row["ensemble"].values() for row in judged):
         yield Text("∞: at least half of the errors are zero")
 
 
-def _place(row: Row) -> str:
+def _row_name(row: Row) -> str:
     return f"{row['target']} {row['dtype']} {row['regime']} T={row['T']}"
 
 
-def _near(figure: dict[str, float | None]) -> bool:
-    return all(ratio is not None and ratio <= NEAR for ratio in figure.values())
+def _is_near(ratios: dict[str, float | None]) -> bool:
+    return all(ratio is not None and ratio <= MAX_NEAR_RATIO for ratio in ratios.values())
 
 
-def _ratio(row: Row) -> Text:
+def _ratio_cell(row: Row) -> Text:
     if not row["values"]:
         return Text("–")
     ensemble = row["ensemble"]
@@ -87,13 +87,13 @@ def _ratio(row: Row) -> Text:
         else f"{ensemble[k]:,.0f}"
         for k in ("blocks", "values")
     )
-    return Text(f"{blocks} / {values}", "" if _near(ensemble) else "yellow")
+    return Text(f"{blocks} / {values}", "" if _is_near(ensemble) else "yellow")
 
 
 def calibration_table(report: dict[str, Any]) -> RenderableType:
     """Return the tables of a calibration report.
 
-    The data is that of :func:`gatecheck.accuracy.calibration.report`.
+    The data is that of :func:`gatecheck.accuracy.calibration.calibration_report`.
     """
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -123,6 +123,6 @@ def calibration_table(report: dict[str, Any]) -> RenderableType:
     )
     return Group(
         table,
-        *_tightness(report["tightness"], len(report["ensemble"])),
+        *_tightness_parts(report["tightness"], len(report["ensemble"])),
         *(Text(line) for line in lines),
     )

@@ -17,11 +17,11 @@ def _outcomes(fault: dict[str, Any], checker: str) -> dict[str, str]:
     }
 
 
-def _caught(fault: dict[str, Any], checker: str) -> bool:
+def _is_caught(fault: dict[str, Any], checker: str) -> bool:
     return "caught" in _outcomes(fault, checker).values()
 
 
-def _grouped(faults: Iterable[dict[str, Any]]) -> str:
+def _names_with_cells(faults: Iterable[dict[str, Any]]) -> str:
     """Return the names of faults, each with its cells."""
     cells: dict[str, list[str]] = {}
     for fault in faults:
@@ -29,7 +29,7 @@ def _grouped(faults: Iterable[dict[str, Any]]) -> str:
     return "; ".join(f"{name} ({', '.join(cell_names)})" for name, cell_names in cells.items())
 
 
-def _shares(report: dict[str, Any], sides: dict[str, list[dict[str, Any]]]) -> Table:
+def _shares_table(report: dict[str, Any], sides: dict[str, list[dict[str, Any]]]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -37,12 +37,12 @@ def _shares(report: dict[str, Any], sides: dict[str, list[dict[str, Any]]]) -> T
         title=f"Caught of {len(sides['backward'])} backward faults",
     )
     table.add_column("checker", no_wrap=True)
-    for heading in (*report["questions"], "either", "refused", "correct", "forward"):
+    for heading in (*report["usages"], "either", "refused", "correct", "forward"):
         table.add_column(heading, justify="right", no_wrap=True)
     for dtype in dict.fromkeys(report["checkers"].values()):
-        visible = [fault["shows"][dtype] for fault in sides["backward"]]
+        visible = [fault["differs_in"][dtype] for fault in sides["backward"]]
         counts = [
-            *(sum(q in s for s in visible) for q in report["questions"]),
+            *(sum(q in s for s in visible) for q in report["usages"]),
             sum(map(bool, visible)),
         ]
         table.add_row(f"gradients differ, {dtype}", *map(str, counts), style="dim")
@@ -51,11 +51,11 @@ def _shares(report: dict[str, Any], sides: dict[str, list[dict[str, Any]]]) -> T
         outcomes = [_outcomes(fault, checker) for fault in sides["backward"]]
         caught = [
             str(sum(o[q] == "caught" for o in outcomes)) if q in outcomes[0] else ""
-            for q in report["questions"]
+            for q in report["usages"]
         ]
         refused = sum("refused" in o.values() for o in outcomes)
         either, correct, forward = (
-            sum(_caught(f, checker) for f in sides[side])
+            sum(_is_caught(f, checker) for f in sides[side])
             for side in ("backward", "correct", "forward")
         )
         controls = f"{correct} of {len(sides['correct'])}", f"{forward} of {len(sides['forward'])}"
@@ -63,7 +63,7 @@ def _shares(report: dict[str, Any], sides: dict[str, list[dict[str, Any]]]) -> T
     return table
 
 
-def _passes(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[Text]:
+def _missed_faults(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[Text]:
     """Yield the faults that each checker does not catch.
 
     First those missed in every question that shows them, then those missed in one only.
@@ -72,7 +72,7 @@ def _passes(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[Te
         missed: dict[str, list[dict[str, Any]]] = {}
         for fault in faults:
             outcomes = _outcomes(fault, checker)
-            relevant = [q for q in outcomes if q in (*fault["shows"][dtype], "all")]
+            relevant = [q for q in outcomes if q in (*fault["differs_in"][dtype], "all")]
             if missed_questions := [q for q in relevant if outcomes[q] != "caught"]:
                 missed.setdefault(
                     "wherever they show"
@@ -83,7 +83,7 @@ def _passes(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[Te
         for where in sorted(missed, reverse=True):
             yield Text.assemble(
                 (f"{checker} does not catch {len(missed[where])} {where}: ", "bold"),
-                _grouped(missed[where]),
+                _names_with_cells(missed[where]),
                 "\n",
             )
 
@@ -103,7 +103,7 @@ def _refusals(report: dict[str, Any], faults: list[dict[str, Any]]) -> Iterator[
 def checkers_table(report: dict[str, Any]) -> RenderableType:
     """Return the faults that each checker catches and misses.
 
-    The data is that of :func:`gatecheck.mutation.checker_comparison.report`.
+    The data is that of :func:`gatecheck.mutation.checker_comparison.comparison_report`.
     """
     sides = {
         side: [f for f in report["faults"] if f["side"] == side]
@@ -112,9 +112,9 @@ def checkers_table(report: dict[str, Any]) -> RenderableType:
     questions = [
         Text(
             f"{name}: {', '.join(f'{k} = {v}' for k, v in question['sizes'].items())}; "
-            f"{question['meaning']}"
+            f"{question['description']}"
         )
-        for name, question in report["questions"].items()
+        for name, question in report["usages"].items()
     ]
     column_note = Text(
         "No checker can catch a fault whose gradients equal those of correct code: a final state "
@@ -128,17 +128,17 @@ def checkers_table(report: dict[str, Any]) -> RenderableType:
         f"{len(sides['forward'])} was tried, each with the exact gradient of what it computes, as "
         "automatic differentiation gives it. A gradient checker compares a function with its own "
         "gradient, and these agree; an audit gets only the forward. "
-        f"The sample: {_grouped(sides['forward'])}"
+        f"The sample: {_names_with_cells(sides['forward'])}"
     )
     faults = report["faults"]
     cells = Text(f"cells: {', '.join(report['cells'])}")
     return Group(
         cells,
         *questions,
-        _shares(report, sides),
+        _shares_table(report, sides),
         column_note,
         Text(),
-        *_passes(report, sides["backward"]),
+        *_missed_faults(report, sides["backward"]),
         *_refusals(report, faults),
         forward_note,
     )

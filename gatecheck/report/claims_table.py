@@ -10,34 +10,36 @@ from rich.text import Text
 
 from gatecheck.cases import REGIMES
 from gatecheck.cells import TRAITS
-from gatecheck.checking.registry import PLAIN, Claim
+from gatecheck.checking.registry import PLAIN_LAYER, Property
 from gatecheck.implementation.protocol import ABILITIES
-from gatecheck.mutation.kill_matrix import Catch
+from gatecheck.mutation.kill_matrix import Detection
 
-SHOWN = 60
+MAX_FAULTS = 60
 """Number of faults that an explanation names."""
 
 
-def claims_list(chosen: Sequence[Claim]) -> RenderableType:
+def properties_list(properties: Sequence[Property]) -> RenderableType:
     """Return names, preconditions and summaries of properties.
 
     Preconditions that a single plain layer meets are omitted.
     """
     lines: list[RenderableType] = []
-    for c in chosen:
-        needs = f"  needs {', '.join(sorted(c.needs - PLAIN))}" if c.needs - PLAIN else ""
+    for c in properties:
+        needs = (
+            f"  needs {', '.join(sorted(c.needs - PLAIN_LAYER))}" if c.needs - PLAIN_LAYER else ""
+        )
         lines.append(
             Text.assemble(
                 (c.name, "bold"),
                 (needs, "dim"),
-                ("" if c.needs >= PLAIN else "  also of networks", "dim"),
+                ("" if c.needs >= PLAIN_LAYER else "  also of networks", "dim"),
             )
         )
         lines.append(Padding(Text(c.summary), (0, 0, 0, 4)))
     return Group(*lines)
 
 
-def catches_list(catches: Sequence[Catch]) -> RenderableType:
+def catches_list(catches: Sequence[Detection]) -> RenderableType:
     """Return the faults that a property catches, and its message for the first."""
     caught = [c for c in catches if c.message]
     if not catches:
@@ -50,36 +52,36 @@ def catches_list(catches: Sequence[Catch]) -> RenderableType:
     ]
     names = [c.label.partition(": ")[2] for c in caught]
     remainder = (
-        f", and {len(names) - SHOWN} more, which `gatecheck faults --json F` names"
-        if len(names) > SHOWN
+        f", and {len(names) - MAX_FAULTS} more, which `gatecheck faults --json F` names"
+        if len(names) > MAX_FAULTS
         else ""
     )
-    lines += [Padding(Text(", ".join(names[:SHOWN]) + remainder), (0, 0, 0, 2))]
+    lines += [Padding(Text(", ".join(names[:MAX_FAULTS]) + remainder), (0, 0, 0, 2))]
     if caught:
         lines += [
-            Text(f"\nits message for {caught[0].label} ({caught[0].says})"),
+            Text(f"\nits message for {caught[0].label} ({caught[0].description})"),
             Padding(Text(caught[0].message), (0, 0, 0, 2)),
         ]
     return Group(*lines)
 
 
-def explanation(claim: Claim) -> RenderableType:
+def property_in_full(prop: Property) -> RenderableType:
     """Return the theorem, preconditions and cases of a property."""
-    scope = claim.cases
+    scope = prop.case_scope
     sizes = ", ".join(
         f"{k} {low}..{high}" if low < high else f"{k} = {low}"
         for k, (low, high) in zip("TBDH", scope.sizes, strict=True)
     )
-    lines = [Text(claim.name, "bold"), Text(""), Text(claim.theorem), Text("")]
-    if claim.needs:
+    lines = [Text(prop.name, "bold"), Text(""), Text(prop.theorem), Text("")]
+    if prop.needs:
         lines += [
-            Text(f"holds only if {(TRAITS | ABILITIES)[need]}") for need in sorted(claim.needs)
+            Text(f"holds only if {(TRAITS | ABILITIES)[need]}") for need in sorted(prop.needs)
         ]
-    lines.append(Text(f"tried on {' and '.join(claim.dtypes)}, with {sizes} or a little more, and"))
-    lines += [Text(f"  {name}: {REGIMES[name].meaning}") for name in scope.regimes]
+    lines.append(Text(f"tried on {' and '.join(prop.dtypes)}, with {sizes} or a little more, and"))
+    lines += [Text(f"  {name}: {REGIMES[name].description}") for name in scope.regimes]
     comparison = (
         "compares with another implementation"
-        if claim.reference
+        if prop.reference
         else "compares the implementation with itself; the reference only gives tolerances"
     )
     return Group(*lines, Text(comparison))

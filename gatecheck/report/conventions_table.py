@@ -13,9 +13,9 @@ from rich.text import Text
 
 from gatecheck.cells import as_cell
 from gatecheck.conventions import Convention
-from gatecheck.conventions.layout import PARTS, Held, held
+from gatecheck.conventions.layout import PARTS, LayoutArray, layout_arrays
 
-_LACKS = {
+_UNSUPPORTED_PARTS = {
     "rnn": ("c_n", "p", "R"),
     "gru": ("p", "R"),
     "gru-before": ("c_n", "p", "R"),
@@ -23,25 +23,25 @@ _LACKS = {
 }
 
 
-SHOWN = (3, 5, 2)
+EXAMPLE_SIZES = (3, 5, 2)
 """D, H and P of the printed shapes, all different."""
 
 
-def table(conventions: Sequence[Convention]) -> RenderableType:
+def conventions_table(conventions: Sequence[Convention]) -> RenderableType:
     """Return the layouts of conventions, one row per cell, with their sources."""
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("convention", "cell", "order", "opposite polarity", "arrays", "notes"):
         rows.add_column(heading, overflow="fold")
     for convention in conventions:
         for k, (kind, layout) in enumerate(convention.layouts.items()):
-            absent = _LACKS[kind]
+            absent = _UNSUPPORTED_PARTS[kind]
             contents = {
                 name: content
                 for name, content in layout.arrays.items()
                 if content.split()[0].strip("'") not in absent
             }
             arrays = ", ".join(f"{name} = [{content}]" for name, content in contents.items())
-            first = (convention.name, besides(convention)) if k == 0 else ("", "")
+            first = (convention.name, convention_notes(convention)) if k == 0 else ("", "")
             rows.add_row(
                 Text(first[0], "bold"), kind, layout.order, layout.negated, Text(arrays), first[1]
             )
@@ -54,8 +54,11 @@ def convention_in_full(convention: Convention) -> RenderableType:
 
     Every array comes with its shape; the last line gives the source.
     """
-    D, H, P = SHOWN
-    lines = [Text(convention.name, "bold"), Text(besides(convention) or "x TBD, states (B, H)")]
+    D, H, P = EXAMPLE_SIZES
+    lines = [
+        Text(convention.name, "bold"),
+        Text(convention_notes(convention) or "x TBD, states (B, H)"),
+    ]
     used: set[str] = set()
     for kind, layout in convention.layouts.items():
         parts = "".join(layout.arrays.values())
@@ -78,9 +81,9 @@ def convention_in_full(convention: Convention) -> RenderableType:
             Text(f"gates in {order}{''.join(f'; its {k} is our 1 - {k}' for k in layout.negated)}")
         )
         shapes = convention.shapes(cell, D, H)
-        for array in held(layout, cell, {"layer": 0, "reverse": "", "tag": ""}):
+        for array in layout_arrays(layout, cell, {"layer": 0, "reverse": "", "tag": ""}):
             used |= {part for part, _ in array.parts}
-            lines.append(Text(f"  {array.name} {shapes[array.name]} = [{_content(array)}]"))
+            lines.append(Text(f"  {array.name} {shapes[array.name]} = [{_array_content(array)}]"))
     projected = f" and a projection to P = {P}" if "R" in used else ""
     lines.append(
         Text(
@@ -103,16 +106,16 @@ def convention_in_full(convention: Convention) -> RenderableType:
     )
 
 
-def _content(array: Held) -> str:
+def _array_content(array: LayoutArray) -> str:
     """Return the content of an array in layout notation, with its gates."""
     gates = max((gates for _, gates in array.parts), key=len)
-    parts = (" | " if array.beside else "; ").join(
-        part + "'" * array.turned for part, _ in array.parts
+    parts = (" | " if array.side_by_side else "; ").join(
+        part + "'" * array.transposed for part, _ in array.parts
     )
     return f"{parts} : {''.join(gates)}" if gates else parts
 
 
-def besides(convention: Convention) -> str:
+def convention_notes(convention: Convention) -> str:
     """Return the traits of a convention other than its arrays, in short."""
     traits = (
         ["rows"] * convention.rows

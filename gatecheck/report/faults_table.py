@@ -15,10 +15,10 @@ from rich.text import Text
 from gatecheck.cases import Case
 from gatecheck.cells import as_cell
 from gatecheck.faults.fault import Fault
-from gatecheck.mutation.kill_matrix import Killing, counted, survivors, worths
-from gatecheck.report.figures import drawing, save_figure
+from gatecheck.mutation.kill_matrix import FaultResult, detection_powers, non_equivalent, survivors
+from gatecheck.report.figures import figure_context, save_figure
 
-NARROW = 0.03
+NARROW_SHARE = 0.03
 """Share of the faults below which cells are labeled together in the figure.
 
 Their labels would overlap.
@@ -35,29 +35,33 @@ def _table(first: str, *right: str, last: str = "") -> Table:
     return table
 
 
-def faults_table(killings: Sequence[Killing], how: str, *, whole: bool) -> RenderableType:
+def faults_table(
+    killings: Sequence[FaultResult], settings: str, *, is_complete: bool
+) -> RenderableType:
     """Return kills by cell and by property, and the surviving faults.
 
     Parameters
     ----------
     killings
         Results of the faults.
-    how
+    settings
         Profile and seed, for the last line.
-    whole
+    is_complete
         True if every property was tried on every fault. Only then does the table show which
         property alone catches a fault, and which faults are caught only by comparison with another
         implementation, or only by their shapes.
     """
-    counted_killings = counted(killings)
+    counted_killings = non_equivalent(killings)
     cells = _table(
-        "cell", "faults", "killed", "equivalent", *(["without reference"] if whole else [])
+        "cell", "faults", "killed", "equivalent", *(["without reference"] if is_complete else [])
     )
     for cell in [*dict.fromkeys(k.cell for k in killings), None]:
         cell_killings = [k for k in counted_killings if cell in (k.cell, None)]
         equal = sum(bool(k.equivalent) for k in killings if cell in (k.cell, None))
         alone = (
-            [str(sum(bool(k.killed_without_reference_by) for k in cell_killings))] if whole else []
+            [str(sum(bool(k.killed_without_reference_by) for k in cell_killings))]
+            if is_complete
+            else []
         )
         cells.add_row(
             cell or "all",
@@ -67,7 +71,7 @@ def faults_table(killings: Sequence[Killing], how: str, *, whole: bool) -> Rende
             *alone,
         )
     lines = [Text(f"survives: {label}", "bold red") for label in survivors(killings)]
-    if whole:
+    if is_complete:
         killed = [k for k in counted_killings if k.killed]
         lines += [_only_by_comparison(k) for k in killed if not k.killed_without_reference_by]
         lines += [
@@ -76,16 +80,16 @@ def faults_table(killings: Sequence[Killing], how: str, *, whole: bool) -> Rende
     checks = sum(k.examples for k in killings)
     return Group(
         cells,
-        _worth_table(counted_killings) if whole else _first_table(counted_killings),
+        _kills_table(counted_killings) if is_complete else _first_kills_table(counted_killings),
         *lines,
-        Text(f"{how}; {checks:,} checks"),
+        Text(f"{settings}; {checks:,} checks"),
     )
 
 
-def _worth_table(killings: Sequence[Killing]) -> RenderableType:
+def _kills_table(killings: Sequence[FaultResult]) -> RenderableType:
     table = _table("property", "kills", "of", "alone", last="rarest")
-    tried = {k.label: len(k.tried) for k in killings}
-    for w in worths(killings):
+    tried = {k.label: len(k.properties_tried) for k in killings}
+    for w in detection_powers(killings):
         rarest = (
             f"{w.rarest} ({w.rarest_killers} of {tried[w.rarest]})" if w.kills else "kills nothing"
         )
@@ -93,21 +97,21 @@ def _worth_table(killings: Sequence[Killing]) -> RenderableType:
             w.name,
             str(w.kills),
             str(w.applies_to),
-            str(w.alone),
+            str(w.unique_kills),
             rarest,
             style=None if w.kills else "bold red",
         )
     return table
 
 
-def _first_table(killings: Sequence[Killing]) -> RenderableType:
+def _first_kills_table(killings: Sequence[FaultResult]) -> RenderableType:
     table = _table("property", "first kills")
     for name, kills in Counter(name for k in killings for name in k.killed_by).most_common():
         table.add_row(name, str(kills))
     return table
 
 
-def _only_by_comparison(killing: Killing) -> Text:
+def _only_by_comparison(killing: FaultResult) -> Text:
     line = Text(f"only by comparison: {killing.label}: ", "yellow")
     return (
         line.append(killing.reference_needed)
@@ -116,7 +120,7 @@ def _only_by_comparison(killing: Killing) -> Text:
     )
 
 
-def fault_in_full(faults: Sequence[Fault], killing: Killing) -> RenderableType:
+def fault_in_full(faults: Sequence[Fault], killing: FaultResult) -> RenderableType:
     """Return an explanation of the faults of one name.
 
     The first fault is explained in full, for the others their cells and differing descriptions.
@@ -132,16 +136,20 @@ def fault_in_full(faults: Sequence[Fault], killing: Killing) -> RenderableType:
         Text(f"  {command}", no_wrap=True, overflow="ignore"),
     ]
     lines += [Text(f"the same in: {', '.join(f.cell for f in others)}")] if others else []
-    lines += [Text(f"  in {f.cell}: {f.says}") for f in others if f.says != first.says]
+    lines += [
+        Text(f"  in {f.cell}: {f.description}")
+        for f in others
+        if f.description != first.description
+    ]
     return Group(fault_table(killing), *lines)
 
 
-def fault_table(killing: Killing) -> RenderableType:
+def fault_table(killing: FaultResult) -> RenderableType:
     """Return the description of a fault and the properties that catch it."""
     table = _table("killed by", "at example")
     for name, examples in killing.killed_by.items():
         table.add_row(name, str(examples))
-    description = [Text(killing.label, "bold"), Text(killing.says)]
+    description = [Text(killing.label, "bold"), Text(killing.description)]
     description += [Text(f"seen in {killing.source}")] if killing.source else []
     description += (
         [Text(f"equivalent to correct code: {killing.equivalent}")] if killing.equivalent else []
@@ -159,37 +167,46 @@ def fault_table(killing: Killing) -> RenderableType:
     )
 
 
-def seed_line(killings: Sequence[Killing], seed: int) -> Text:
+def seed_line(killings: Sequence[FaultResult], seed: int) -> Text:
     """Return the number of faults killed under one seed, and the survivors."""
     surviving = survivors(killings)
     line = Text(
         f"seed {seed}: "
-        f"{sum(k.killed for k in counted(killings))} of {len(counted(killings))} killed"
+        f"{sum(k.killed for k in non_equivalent(killings))} of {len(non_equivalent(killings))} killed"
     )
     return line.append(f"; survives: {', '.join(surviving)}", "bold red") if surviving else line
 
 
-def shown(
-    found: Sequence[Sequence[Killing]], seeds: Sequence[int], how: str, *, alone: bool, whole: bool
+def faults_report(
+    matrices: Sequence[Sequence[FaultResult]],
+    seeds: Sequence[int],
+    settings: str,
+    *,
+    is_single: bool,
+    is_complete: bool,
 ) -> RenderableType:
     """Return the report of one matrix or of several.
 
-    Of several, one line for each; of one, its tables, or that of a single fault if `alone`.
+    Of several, one line for each; of one, its tables, or that of a single fault if `is_single`.
     """
-    if len(found) > 1:
+    if len(matrices) > 1:
         return Group(
-            *(seed_line(killings, seed) for killings, seed in zip(found, seeds, strict=True))
+            *(seed_line(killings, seed) for killings, seed in zip(matrices, seeds, strict=True))
         )
-    return fault_table(found[0][0]) if alone else faults_table(found[0], how, whole=whole)
+    return (
+        fault_table(matrices[0][0])
+        if is_single
+        else faults_table(matrices[0], settings, is_complete=is_complete)
+    )
 
 
-def untold_list(case: Case, faults: Sequence[Fault]) -> RenderableType:
+def undetected_list(case: Case, faults: Sequence[Fault]) -> RenderableType:
     """Return the faults that a case cannot reveal, one per row."""
     if not faults:
         return Text(f"{case}: reveals every known fault in the equations of a {case.cell}")
     table = _table("fault", last="what it does")
     for fault in faults:
-        table.add_row(fault.name, fault.says)
+        table.add_row(fault.name, fault.description)
     return Group(
         Text(
             f"{case}\ncannot reveal {len(faults)} of the known faults "
@@ -199,7 +216,7 @@ def untold_list(case: Case, faults: Sequence[Fault]) -> RenderableType:
     )
 
 
-def save_faults_figure(killings: Sequence[Killing], path: Path) -> Path:
+def save_faults_figure(killings: Sequence[FaultResult], path: Path) -> Path:
     """Plot faults by properties, and the number of kills of each property.
 
     A kill is darker the fewer examples the property needs. The bars count all kills, and the labels
@@ -210,16 +227,16 @@ def save_faults_figure(killings: Sequence[Killing], path: Path) -> Path:
     MissingExtraError
         If matplotlib is not installed.
     """
-    cells = Counter(k.cell for k in counted(killings))
-    small_cells = {cell for cell, n in cells.items() if n < NARROW * cells.total()}
+    cells = Counter(k.cell for k in non_equivalent(killings))
+    small_cells = {cell for cell, n in cells.items() if n < NARROW_SHARE * cells.total()}
     ordered = sorted(
-        counted(killings), key=lambda k: (k.cell in small_cells, list(cells).index(k.cell))
+        non_equivalent(killings), key=lambda k: (k.cell in small_cells, list(cells).index(k.cell))
     )
-    properties = worths(ordered)
+    properties = detection_powers(ordered)
     shades = [
         [1 / n if (n := k.killed_by.get(w.name)) else 0.0 for k in ordered] for w in properties
     ]
-    with drawing(16, 0.19 * len(properties) + 2.6, {"figure.dpi": 150}) as figure:
+    with figure_context(16, 0.19 * len(properties) + 2.6, {"figure.dpi": 150}) as figure:
         from matplotlib.colors import PowerNorm  # `drawing` has checked this extra
 
         axes, bars = figure.subplots(1, 2, sharey=True, width_ratios=(12, 2))
@@ -257,7 +274,7 @@ def save_faults_figure(killings: Sequence[Killing], path: Path) -> Path:
             bars.text(
                 w.kills,
                 row,
-                f" {w.kills}" + (f" ({w.alone} alone)" if w.alone else ""),
+                f" {w.kills}" + (f" ({w.unique_kills} alone)" if w.unique_kills else ""),
                 va="center",
                 fontsize=7,
             )

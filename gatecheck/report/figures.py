@@ -11,7 +11,7 @@ from typing import Any
 from gatecheck._util.atomic_write import write_bytes
 from gatecheck.errors import MissingExtraError
 
-STYLE = {
+RC_STYLE = {
     "font.size": 9,
     "svg.hashsalt": "gatecheck",
     "svg.fonttype": "path",
@@ -21,10 +21,10 @@ STYLE = {
 
 # Okabe & Ito 2008, without the yellow: distinct with any color vision; line styles and markers
 # make them distinct without color.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-FIGURES = (".png", ".svg", ".pdf")
+FIGURE_EXTENSIONS = (".png", ".svg", ".pdf")
 """Allowed extensions of figure files."""
 
 # No dates or versions: equal numbers give equal files.
@@ -38,7 +38,7 @@ _METADATA = {
 def save_figure(figure: Any, path: Path) -> None:
     """Write a matplotlib figure in the format of its extension.
 
-    The extension is one of :data:`FIGURES`.
+    The extension is one of :data:`FIGURE_EXTENSIONS`.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def save_figure(figure: Any, path: Path) -> None:
 
 
 @contextmanager
-def drawing(width: float, height: float, style: Mapping[str, Any]) -> Iterator[Any]:
+def figure_context(width: float, height: float, style: Mapping[str, Any]) -> Iterator[Any]:
     """Provide an empty matplotlib figure of a size in inches.
 
     It must be drawn and saved within the context.

@@ -11,7 +11,7 @@ from typing import Any
 from gatecheck.errors import MissingExtraError
 
 
-def ready() -> None:
+def require_report_extra() -> None:
     """Check that the packages for pages are installed, before the work starts.
 
     Raises
@@ -29,7 +29,7 @@ def ready() -> None:
         )
 
 
-def page(
+def render_page(
     template: str,
     values: Mapping[str, Any],
     filters: Mapping[str, Callable[[Any], str]] | None = None,
@@ -73,7 +73,7 @@ def page(
     return text
 
 
-def svg_of(figure: Any) -> str:
+def figure_to_svg(figure: Any) -> str:
     """Return a matplotlib figure as reproducible SVG text.
 
     It depends only on the drawing and the version of matplotlib.
@@ -83,13 +83,13 @@ def svg_of(figure: Any) -> str:
     return out.getvalue()
 
 
-def inline_svg(drawn: str, name: str, description: str) -> str:
+def inline_svg(svg_text: str, name: str, description: str) -> str:
     """Return SVG text as an ``<svg>`` element with a description for screen readers.
 
     Parameters
     ----------
-    drawn
-        Text from :func:`svg_of`.
+    svg_text
+        Text from :func:`figure_to_svg`.
     name
         Name unique in the page, and the prefix of all ids in the figure, which are otherwise the
         same in all figures of a page.
@@ -98,11 +98,11 @@ def inline_svg(drawn: str, name: str, description: str) -> str:
     """
     from markupsafe import Markup, escape
 
-    drawn = drawn[drawn.index("<svg") :]
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
-    drawn = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn)
-    drawn = re.sub(r' (?:width|height)="[\d.]+pt"', "", drawn, count=2)
+    svg_text = svg_text[svg_text.index("<svg") :]
+    svg_text = re.sub(r"<metadata>.*?</metadata>", "", svg_text, flags=re.DOTALL)
+    svg_text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg_text)
+    svg_text = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg_text, count=2)
     open_tag = f'<svg role="img" aria-labelledby="{name}-title"'
     title = f'><title id="{name}-title">{escape(description)}</title>'
-    svg: str = Markup(drawn.replace("<svg", open_tag, 1).replace(">", title, 1))
+    svg: str = Markup(svg_text.replace("<svg", open_tag, 1).replace(">", title, 1))
     return svg

@@ -8,15 +8,15 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from gatecheck.proofs.proof import Outcome, Proof
+from gatecheck.proofs.proof import Proof, ProofOutcome
 
-STYLES: dict[Outcome, str] = {
+OUTCOME_STYLES: dict[ProofOutcome, str] = {
     "proved": "green",
     "sampled": "cyan",
     "not proved": "yellow",
     "refuted": "bold red",
 }
-WORDS: dict[Outcome, str] = {
+OUTCOME_WORDS: dict[ProofOutcome, str] = {
     "proved": "proved",
     "sampled": "held where tried",
     "not proved": "not proved",
@@ -24,11 +24,11 @@ WORDS: dict[Outcome, str] = {
 }
 
 
-def _grouped(proofs: Sequence[Proof]) -> list[tuple[Outcome, str, str, list[Proof]]]:
+def _group_proofs(proofs: Sequence[Proof]) -> list[tuple[ProofOutcome, str, str, list[Proof]]]:
     """Group proofs by outcome, subject and box of inputs."""
-    groups: dict[tuple[Outcome, str, str], list[Proof]] = {}
+    groups: dict[tuple[ProofOutcome, str, str], list[Proof]] = {}
     for p in proofs:
-        groups.setdefault((p.outcome, p.of, p.box), []).append(p)
+        groups.setdefault((p.outcome, p.topic, p.box), []).append(p)
     return [(*key, group) for key, group in groups.items()]
 
 
@@ -37,12 +37,12 @@ def _detail(proof: Proof, details: bool) -> str:
     return proof.detail if details or proof.outcome in ("not proved", "refuted") else ""
 
 
-def sentences(proofs: Sequence[Proof]) -> list[str]:
+def proof_sentences(proofs: Sequence[Proof]) -> list[str]:
     """Return one sentence for each outcome, subject and box of inputs."""
     return [
-        f"{WORDS[outcome]} of {of}, for {box}: "
-        + "; ".join(": ".join(filter(None, (p.says, _detail(p, False)))) for p in group)
-        for outcome, of, box, group in _grouped(proofs)
+        f"{OUTCOME_WORDS[outcome]} of {of}, for {box}: "
+        + "; ".join(": ".join(filter(None, (p.statement, _detail(p, False)))) for p in group)
+        for outcome, of, box, group in _group_proofs(proofs)
     ]
 
 
@@ -52,10 +52,12 @@ def proofs_list(proofs: Sequence[Proof], *, details: bool = False) -> Renderable
     With `details`, each proof comes with what carries it; otherwise only failures are explained.
     """
     parts: list[RenderableType] = []
-    for outcome, of, box, group in _grouped(proofs):
+    for outcome, of, box, group in _group_proofs(proofs):
         parts.append(
             Padding(
-                Text.assemble((WORDS[outcome], STYLES[outcome]), f" of {of}, for {box}:"),
+                Text.assemble(
+                    (OUTCOME_WORDS[outcome], OUTCOME_STYLES[outcome]), f" of {of}, for {box}:"
+                ),
                 (0, 0, 0, 2),
                 expand=False,
             )
@@ -63,6 +65,6 @@ def proofs_list(proofs: Sequence[Proof], *, details: bool = False) -> Renderable
         for p in group:
             detail = f" – {_detail(p, details)}" if _detail(p, details) else ""
             parts.append(
-                Padding(Text.assemble(p.says, (detail, "dim")), (0, 0, 0, 6), expand=False)
+                Padding(Text.assemble(p.statement, (detail, "dim")), (0, 0, 0, 6), expand=False)
             )
     return Group(*parts)

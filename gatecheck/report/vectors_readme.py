@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gatecheck.report.vectors_table import certified_line, hidden_lines
+from gatecheck.report.vectors_table import certified_line, undetected_lines
 
-_PYTHON = """\
+_PYTHON_EXAMPLE = """\
 # answer.py, run in this folder. my_cell.run is your code: it returns {"y": …, "hT": …} and any
 # other results listed above.
 import json
@@ -26,7 +26,7 @@ for case in json.loads(Path("manifest.json").read_text())["cases"]:
     np.savez(f"answers/{case['name']}.npz", **run(case["cell"], params, **inputs))
 """
 
-_C = r"""
+_C_EXAMPLE = r"""
 /* read.c: print an array of a case, one number per line.
    cc -o read read.c && ./read cases/CASE.json inputs x */
 #include <stdio.h>
@@ -78,11 +78,11 @@ int main(int argc, char **argv) {
 """.lstrip()
 
 
-def _shapes(row: Mapping[str, Any], cell_results: Mapping[str, Any]) -> str:
+def _format_shapes(row: Mapping[str, Any], cell_results: Mapping[str, Any]) -> str:
     return ", ".join(f"`{name}` {tuple(shape)}" for name, shape in {**row, **cell_results}.items())
 
 
-def _cell(manifest: Mapping[str, Any], cell: str) -> str:
+def _cell_section(manifest: Mapping[str, Any], cell: str) -> str:
     row = next(c for c in manifest["cases"] if c["cell"] == cell)
     sizes = ", ".join(f"{k} = {v}" for k, v in row["sizes"].items())
     return f"""\
@@ -90,16 +90,16 @@ def _cell(manifest: Mapping[str, Any], cell: str) -> str:
 
 The arrays of `{row["name"]}`, where {sizes}:
 
-- parameters: {_shapes(row["parameters"], {})}
-- inputs: {_shapes(row["inputs"], {})}
-- results: {_shapes(row["results"], {})}
+- parameters: {_format_shapes(row["parameters"], {})}
+- inputs: {_format_shapes(row["inputs"], {})}
+- results: {_format_shapes(row["results"], {})}
 """
 
 
 def readme(manifest: Mapping[str, Any]) -> str:
     """Return the text for a manifest."""
-    cells = "\n".join(_cell(manifest, cell) for cell in manifest["cells"])
-    hidden = "\n".join(f"- {line}" for line in hidden_lines(manifest))
+    cells = "\n".join(_cell_section(manifest, cell) for cell in manifest["cells"])
+    hidden = "\n".join(f"- {line}" for line in undetected_lines(manifest))
     version = manifest["versions"].get("gatecheck", "")
     certified = certified_line(manifest)
     return f"""\
@@ -145,12 +145,12 @@ string (C: `printf("\\"%a\\"", value)`):
 ## In Python
 
 ```python
-{_PYTHON}```
+{_PYTHON_EXAMPLE}```
 
 ## In C
 
 ```c
-{_C}```
+{_C_EXAMPLE}```
 
 ## Faults that these cases cannot reveal
 

@@ -13,21 +13,23 @@ from rich.text import Text
 
 from gatecheck.vectors.result import CaseAnswer, Quantity, VectorsResult
 
-STYLES = {"passed": "green", "inconclusive": "yellow"}
-BAD = "bold red"
-VERDICTS = {"pass": "bold green", "inconclusive": "bold yellow"}
+OUTCOME_STYLES = {"passed": "green", "inconclusive": "yellow"}
+FAILURE_STYLE = "bold red"
+VERDICT_STYLES = {"pass": "bold green", "inconclusive": "bold yellow"}
 
-NAMED = 12
+MAX_FAULTS = 12
 """Number of faults that a sentence names; the manifest lists all."""
 
 
-def hidden_lines(manifest: Mapping[str, Any]) -> list[str]:
+def undetected_lines(manifest: Mapping[str, Any]) -> list[str]:
     """Return one line per cell with the known faults its cases cannot reveal."""
     lines = []
     for cell, fault_data in manifest["faults"].items():
-        names = [fault["name"] for fault in fault_data["untold"]]
-        listed = ", ".join(names[:NAMED]) + (
-            f" and {len(names) - NAMED} more (see manifest.json)" if len(names) > NAMED else ""
+        names = [fault["name"] for fault in fault_data["undetected"]]
+        listed = ", ".join(names[:MAX_FAULTS]) + (
+            f" and {len(names) - MAX_FAULTS} more (see manifest.json)"
+            if len(names) > MAX_FAULTS
+            else ""
         )
         if not fault_data["known"]:
             lines.append(
@@ -83,7 +85,8 @@ def export_table(manifest: Mapping[str, Any], folder: str) -> RenderableType:
     )
     lines = [Text(certified_line(manifest), "" if manifest["certified"] else "yellow")]
     lines += [
-        Text(line, "yellow" if "cannot reveal" in line else "") for line in hidden_lines(manifest)
+        Text(line, "yellow" if "cannot reveal" in line else "")
+        for line in undetected_lines(manifest)
     ]
     return Group(table, Text(summary), *lines, Text(instructions))
 
@@ -97,37 +100,45 @@ def _table(names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
     return table
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "–" if value is None else "∞" if value == float("inf") else f"{value:.2g}"
 
 
-def _quantities(result: VectorsResult, cell: str) -> RenderableType:
+def _quantities_table(result: VectorsResult, cell: str) -> RenderableType:
     table = _table(
         (cell, "outcome"), ("values", "ulps: median", "worst", "error/budget", "failed in")
     )
     answers = [c for c in result.cases if c.cell == cell and c.quantities]
-    for q in result.in_all(cell):
+    for q in result.totals(cell):
         outcomes = [own.outcome for c in answers for own in c.quantities if own.name == q.name]
         failures = f"{outcomes.count('failed')} of {len(outcomes)}" if "failed" in outcomes else ""
-        numbers = (_number(q.median_ulps), _number(q.worst_ulps), _number(q.ratio))
-        table.add_row(q.name, _outcome(q), f"{q.ulps.size:,}", *numbers, failures)
+        numbers = (
+            _format_number(q.median_ulps),
+            _format_number(q.worst_ulps),
+            _format_number(q.ratio),
+        )
+        table.add_row(q.name, _outcome_text(q), f"{q.ulps.size:,}", *numbers, failures)
     return table
 
 
-def _outcome(what: Quantity | CaseAnswer) -> Text:
-    return Text(what.outcome, STYLES.get(what.outcome, BAD))
+def _outcome_text(answer: Quantity | CaseAnswer) -> Text:
+    return Text(answer.outcome, OUTCOME_STYLES.get(answer.outcome, FAILURE_STYLE))
 
 
-def _cases(result: VectorsResult) -> Table:
+def _cases_table(result: VectorsResult) -> Table:
     table = _table(("case", "verdict", "answered"), ("error/budget",))
     table.add_column("wrong")
     for c in result.cases:
         answered = (
-            "" if not c.quantities else "outputs, gradients" if c.with_gradients else "outputs"
+            "" if not c.quantities else "outputs, gradients" if c.has_gradients else "outputs"
         )
         wrong = " ".join(q.name for q in c.quantities if q.outcome == "failed")
         table.add_row(
-            c.name, _outcome(c), answered, _number(c.worst_ratio) if c.quantities else "", wrong
+            c.name,
+            _outcome_text(c),
+            answered,
+            _format_number(c.worst_ratio) if c.quantities else "",
+            wrong,
         )
     return table
 
@@ -137,7 +148,7 @@ def _findings(result: VectorsResult) -> Iterator[RenderableType]:
         if c.reason:
             yield Text.assemble(
                 "\n",
-                (f"{c.name} {c.outcome}", STYLES.get(c.outcome, BAD)),
+                (f"{c.name} {c.outcome}", OUTCOME_STYLES.get(c.outcome, FAILURE_STYLE)),
                 f"  {c.case}" if c.quantities else "",
             )
             yield Padding(Text(c.reason), (0, 0, 0, 2))
@@ -157,11 +168,11 @@ def answers_table(result: VectorsResult) -> RenderableType:
         for reason in result.uncertified
     ]
     notes = [Padding(Text(f"note: {n}", "yellow"), (0, 0, 0, 1)) for n in result.notes]
-    tables = [_quantities(result, cell) for cell in cells]
+    tables = [_quantities_table(result, cell) for cell in cells]
     return Group(
         *tables,
         *([legend, *reasons] if tables else []),
-        _cases(result),
+        _cases_table(result),
         *notes,
         *_findings(result),
         Text(""),
@@ -178,10 +189,10 @@ def answers_line(result: VectorsResult) -> Text:
     for outcome in ("inconclusive", "missing", "malformed", "damaged"):
         if n := result.count(outcome):
             counts.append(f"{n} {outcome}")
-    without = sum(bool(c.quantities) and not c.with_gradients for c in result.cases)
+    without = sum(bool(c.quantities) and not c.has_gradients for c in result.cases)
     counts += [f"{without} answered without gradients"] if without else []
     cells = ", ".join(dict.fromkeys(c.cell for c in result.cases))
     return Text.assemble(
-        (result.verdict, VERDICTS.get(result.verdict, BAD)),
+        (result.verdict, VERDICT_STYLES.get(result.verdict, FAILURE_STYLE)),
         f"  vectors of {cells}: {', '.join(counts)}",
     )

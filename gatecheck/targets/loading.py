@@ -34,11 +34,11 @@ ADAPTERS = {
 }
 """Adapters by the module whose classes they turn into implementations."""
 
-PROGRAM = "exec:"
-LIBRARY = re.compile(r"\.(dll|dylib|so(\.\d+)*)$", re.IGNORECASE)
+PROGRAM_PREFIX = "exec:"
+LIBRARY_SUFFIX = re.compile(r"\.(dll|dylib|so(\.\d+)*)$", re.IGNORECASE)
 """Suffix of a shared library, perhaps with its version."""
 
-FORMS = (
+TARGET_FORMS = (
     f"builtin:CELL, {', '.join(f'{module}:CLASS' for module in ADAPTERS)}, each perhaps as "
     "CLASS(OPTION=VALUE), "
     "package.module:OBJECT, path/to/file.py:OBJECT, path/to/model.onnx:NODE, "
@@ -76,7 +76,7 @@ def load(
         If the target cannot be found, imported or started, or is not an implementation; if there is
         no such device here.
     """
-    implementation = _found(target, cell, convention, device)
+    implementation = _load_subject(target, cell, convention, device)
     if device is not None and getattr(implementation.target, "device", None) != device:
         raise UsageError(
             f"{target} has no choice of devices; --device {device} does not apply to it"
@@ -84,18 +84,18 @@ def load(
     return implementation
 
 
-def _found(
+def _load_subject(
     target: str, cell: str | None, convention: str | None, device: str | None
 ) -> Subject | CustomSubject:
-    if target.startswith(PROGRAM):
-        return subject(program.adapt(_words(target), target, cell, convention), name=target)
+    if target.startswith(PROGRAM_PREFIX):
+        return subject(program.adapt(_split_command(target), target, cell, convention), name=target)
     module, separator, name = target.partition(":")
     if module not in ADAPTERS and (target.endswith(".onnx") or ".onnx:" in target):
         module, separator, name = "onnxruntime", ":", target
     elif module not in ADAPTERS:
         module, separator, name = target.rpartition(":")
     if not separator or not module or not name:
-        raise UsageError(f"the target {target!r} should be written {FORMS}")
+        raise UsageError(f"the target {target!r} should be written {TARGET_FORMS}")
     if module == "builtin":
         built = Builtin(as_cell(name))
         if convention is not None or (cell is not None and as_cell(cell) != built.cell):
@@ -114,7 +114,7 @@ def _found(
                 f"{target} has its own convention; --convention {convention} does not apply to it"
             )
         adapt = importlib.import_module(ADAPTERS[module]).adapt
-        name, options = _options(name, target)
+        name, options = _split_options(name, target)
         option_defaults = {
             k: p.default
             for k, p in inspect.signature(adapt).parameters.items()
@@ -134,26 +134,26 @@ def _found(
                 )
         implementation = adapt(name, cell, **options, **placement)
         return subject(implementation, name=target)
-    if LIBRARY.search(module):
+    if LIBRARY_SUFFIX.search(module):
         return subject(library.adapt(module, name, cell, convention), name=target)
-    loaded = _attribute(
-        _from_file(Path(module)) if module.endswith(".py") else _from_module(module), name, target
+    loaded = _get_attribute(
+        _load_file(Path(module)) if module.endswith(".py") else _load_module(module), name, target
     )
     if is_custom(loaded, cell):
         return custom_subject(loaded, target)
-    if _is_module(loaded):
+    if _is_torch_module(loaded):
         loaded = importlib.import_module("gatecheck.targets.adapters.torch_module").adapt(
             loaded, cell, convention, device
         )
     return subject(loaded, cell=cell, convention=convention, name=target)
 
 
-def file_of(target: str) -> Path | None:
+def target_file(target: str) -> Path | None:
     """Return the file that a target's name contains, if any.
 
     Examples are ``path/to/file.py:object`` and ``model.onnx:node``.
     """
-    if target.startswith(PROGRAM):
+    if target.startswith(PROGRAM_PREFIX):
         return None
     module = (
         target.removeprefix("onnxruntime:").removeprefix("onnx.reference:")
@@ -161,16 +161,16 @@ def file_of(target: str) -> Path | None:
         else target
     )
     path = module if module.endswith(".onnx") else module.rpartition(":")[0]
-    return Path(path) if path.endswith((".py", ".onnx")) or LIBRARY.search(path) else None
+    return Path(path) if path.endswith((".py", ".onnx")) or LIBRARY_SUFFIX.search(path) else None
 
 
-def placed(target: str, folder: Path) -> str:
+def resolve_in_folder(target: str, folder: Path) -> str:
     """Return the target with a file in its name taken relative to a folder."""
-    file = file_of(target)
+    file = target_file(target)
     return target if file is None else target.replace(str(file), str(folder / file), 1)
 
 
-def installed() -> list[tuple[str, str | None]]:
+def installed_targets() -> list[tuple[str, str | None]]:
     """Return all targets available here: our cells, then installed frameworks.
 
     Each comes with its cell where its name leaves that open.
@@ -187,26 +187,26 @@ def installed() -> list[tuple[str, str | None]]:
     return targets
 
 
-def _is_module(found: Any) -> bool:
+def _is_torch_module(value: Any) -> bool:
     """Return whether an object is a class of PyTorch modules.
 
     Whoever made one has imported PyTorch.
     """
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(found, type) and issubclass(found, torch.nn.Module)
+    return torch is not None and isinstance(value, type) and issubclass(value, torch.nn.Module)
 
 
-def _words(target: str) -> list[str]:
+def _split_command(target: str) -> list[str]:
     try:
-        words = shlex.split(target.removeprefix(PROGRAM))
+        words = shlex.split(target.removeprefix(PROGRAM_PREFIX))
     except ValueError as error:
         raise UsageError(f"the target {target!r} cannot be read as a command: {error}") from error
     if not words:
-        raise UsageError(f"the target {target!r} should be written {FORMS}")
+        raise UsageError(f"the target {target!r} should be written {TARGET_FORMS}")
     return words
 
 
-def _options(name: str, target: str) -> tuple[str, dict[str, Any]]:
+def _split_options(name: str, target: str) -> tuple[str, dict[str, Any]]:
     """Return a name and its options, as in ``GRU(bias=False)``."""
     if "(" not in name:
         return name, {}
@@ -222,7 +222,7 @@ def _options(name: str, target: str) -> tuple[str, dict[str, Any]]:
         ) from error
 
 
-def _attribute(module: Any, name: str, target: str) -> Any:
+def _get_attribute(module: Any, name: str, target: str) -> Any:
     value = module
     for part in name.split("."):
         if not hasattr(value, part):
@@ -231,7 +231,7 @@ def _attribute(module: Any, name: str, target: str) -> Any:
     return value
 
 
-def _from_file(path: Path) -> Any:
+def _load_file(path: Path) -> Any:
     if not path.is_file():
         raise TargetError(f"there is no file {path}")
 
@@ -246,14 +246,14 @@ def _from_file(path: Path) -> Any:
         spec.loader.exec_module(module)
         return module
 
-    return _importing(run, str(path), path.resolve().parent)
+    return _import_from(run, str(path), path.resolve().parent)
 
 
-def _from_module(name: str) -> Any:
-    return _importing(lambda: importlib.import_module(name), name, Path.cwd())
+def _load_module(name: str) -> Any:
+    return _import_from(lambda: importlib.import_module(name), name, Path.cwd())
 
 
-def _importing(run: Callable[[], Any], what: str, folder: Path) -> Any:
+def _import_from(run: Callable[[], Any], what: str, folder: Path) -> Any:
     before = sys.path[:]
     sys.path[:] = path_with(folder)
     try:

@@ -16,30 +16,30 @@ import numpy as np
 
 from gatecheck._util.typing import Array, Progress
 from gatecheck._util.versions import versions
-from gatecheck.accuracy.ulps import errors, ulps
+from gatecheck.accuracy.ulps import absolute_errors, ulp_errors
 from gatecheck.cases import STATES, Case
 from gatecheck.certified.results import certified_results
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import Violation, agree, blocks, compared
+from gatecheck.checking.evidence import Violation, check_agreement, compare_blocks, result_blocks
 from gatecheck.conventions import Convention
 from gatecheck.errors import CaseFileError, TargetError, UsageError
 from gatecheck.oracles.rounding import Budget
-from gatecheck.vectors.export import in_convention, tolerance_in_convention
+from gatecheck.vectors.export import to_convention, tolerance_to_convention
 from gatecheck.vectors.files import (
-    ENDINGS,
-    Entry,
-    Stored,
-    json_array,
-    parsed_case,
-    parsed_json,
-    parsed_npz,
+    EXTENSIONS,
+    ManifestEntry,
+    StoredCase,
+    abbreviate,
+    parse_array,
+    parse_case,
+    parse_json,
+    parse_npz,
     read_bytes,
     read_manifest,
-    shown,
 )
-from gatecheck.vectors.result import CaseAnswer, Outcome, Quantity, VectorsResult
+from gatecheck.vectors.result import AnswerOutcome, CaseAnswer, Quantity, VectorsResult
 
-NAMED = 5
+MAX_NAMES = 5
 """Number of unknown files or arrays that a sentence names."""
 
 
@@ -69,7 +69,7 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
         )
     manifest, entries = read_manifest(folder)
     answer_files = _answer_files(folder)
-    known = {f"{e.name}.{ending}" for e in entries for ending in ENDINGS}
+    known = {f"{e.name}.{ending}" for e in entries for ending in EXTENSIONS}
     if not known & set(answer_files):
         raise TargetError(
             f"{folder / 'answers'} holds no answers to these {len(entries)} cases: "
@@ -78,11 +78,11 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
         )
     notes = []
     if extra := [name for name in answer_files if name not in known]:
-        notes.append(f"answers/ also holds {_listed(extra)}, which answers no case")
+        notes.append(f"answers/ also holds {_join_names(extra)}, which answers no case")
     if not (folder / "cases").is_symlink() and (
-        extra := [name for name in _names(folder / "cases") if name not in known]
+        extra := [name for name in _file_names(folder / "cases") if name not in known]
     ):
-        notes.append(f"cases/ also holds {_listed(extra)}, which the manifest does not name")
+        notes.append(f"cases/ also holds {_join_names(extra)}, which the manifest does not name")
     results = []
     reasons: dict[str, None] = {}
     for k, entry in enumerate(entries):
@@ -110,24 +110,24 @@ def _answer_files(folder: Path) -> list[str]:
     answers = folder / "answers"
     if answers.is_symlink() or (answers.exists() and not answers.is_dir()):
         raise CaseFileError(f"{answers} is a link or a file, but should be a folder")
-    return _names(answers)
+    return _file_names(answers)
 
 
-def _names(folder: Path) -> list[str]:
+def _file_names(folder: Path) -> list[str]:
     try:
         return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
         raise CaseFileError(f"{folder} cannot be read: {error.strerror}") from error
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(shown, names[:NAMED])) + (
-        f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+def _join_names(names: Sequence[str]) -> str:
+    return ", ".join(map(abbreviate, names[:MAX_NAMES])) + (
+        f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     )
 
 
 def _check_case(
-    folder: Path, entry: Entry, found: Sequence[str]
+    folder: Path, entry: ManifestEntry, answer_files: Sequence[str]
 ) -> tuple[CaseAnswer, list[str], str]:
     """Judge the answer to a case.
 
@@ -140,23 +140,25 @@ def _check_case(
     reason
         Why ulps are not from certified values; empty if they are.
     """
-    stored, notes = _stored(folder, entry)
+    stored, notes = _load_case(folder, entry)
     if stored is None:
         return CaseAnswer(entry.name, entry.cell.name, "damaged", reason="; ".join(notes)), [], ""
     cell, case = entry.cell, stored.case
     budget = case_budget(case)
-    expected = in_convention(cell, entry.convention, budget.exact)
-    tolerance = tolerance_in_convention(cell, entry.convention, budget.tolerance)
+    expected = to_convention(cell, entry.convention, budget.exact)
+    tolerance = tolerance_to_convention(cell, entry.convention, budget.tolerance)
     fields: dict[str, Any] = {"name": entry.name, "cell": cell.name, "case": str(case)}
 
-    def unjudged(outcome: Outcome, why: str) -> tuple[CaseAnswer, list[str], str]:
+    def unjudged(outcome: AnswerOutcome, why: str) -> tuple[CaseAnswer, list[str], str]:
         return (
             CaseAnswer(**fields, outcome=outcome, reason=why),
             [*notes, *_differences(entry, stored, expected, tolerance, None)],
             "",
         )
 
-    names = [name for name in (f"{entry.name}.{ending}" for ending in ENDINGS) if name in found]
+    names = [
+        name for name in (f"{entry.name}.{ending}" for ending in EXTENSIONS) if name in answer_files
+    ]
     if not names:
         return unjudged("missing", f"there is no answers/{entry.name}.npz or .json")
     if len(names) > 1:
@@ -167,10 +169,10 @@ def _check_case(
         return unjudged("malformed", f"answers/{names[0]}: {error}")
     # This takes seconds, so only once there is something to judge.
     certified, reason = certified_results(case)
-    nearest = in_convention(cell, entry.convention, certified) if certified else None
+    nearest = to_convention(cell, entry.convention, certified) if certified else None
     notes += _differences(entry, stored, expected, tolerance, nearest)
     quantities, wrong = judge(case, entry.convention, answer, budget, nearest)
-    outcome: Outcome = (
+    outcome: AnswerOutcome = (
         "failed"
         if wrong
         else "inconclusive"
@@ -180,13 +182,13 @@ def _check_case(
     return CaseAnswer(**fields, outcome=outcome, reason=wrong, quantities=quantities), notes, reason
 
 
-def _stored(folder: Path, entry: Entry) -> tuple[Stored | None, list[str]]:
+def _load_case(folder: Path, entry: ManifestEntry) -> tuple[StoredCase | None, list[str]]:
     """Return the case, from the first of its files that is as exported.
 
     The second value is what is wrong with the other files.
     """
     stored, notes = None, []
-    for ending in ENDINGS:
+    for ending in EXTENSIONS:
         path = f"cases/{entry.name}.{ending}"
         try:
             data = read_bytes(folder, path)
@@ -195,15 +197,15 @@ def _stored(folder: Path, entry: Entry) -> tuple[Stored | None, list[str]]:
                     f"{path} is not what was exported: its checksum is not that of the manifest"
                 )
             elif stored is None:
-                stored = parsed_case(entry, ending, data)
+                stored = parse_case(entry, ending, data)
         except CaseFileError as error:
             notes.append(f"{path}: {error}")
     return stored, notes
 
 
 def _differences(
-    entry: Entry,
-    stored: Stored,
+    entry: ManifestEntry,
+    stored: StoredCase,
     expected: Mapping[str, Array],
     tolerance: Mapping[str, Array],
     nearest: Mapping[str, Array] | None,
@@ -247,7 +249,7 @@ def _differences(
 
 
 def _read_answer(
-    folder: Path, name: str, entry: Entry, case: Case, expected: Mapping[str, Array]
+    folder: Path, name: str, entry: ManifestEntry, case: Case, expected: Mapping[str, Array]
 ) -> dict[str, Array]:
     """Read the arrays that answer a case, and check names, shapes and dtypes.
 
@@ -258,9 +260,9 @@ def _read_answer(
     """
     data = read_bytes(folder, f"answers/{name}")
     answer = (
-        parsed_npz(data)
+        parse_npz(data)
         if name.endswith(".npz")
-        else {k: json_array(k, v) for k, v in parsed_json(data).items()}
+        else {k: parse_array(k, v) for k, v in parse_json(data).items()}
     )
     outputs = ["y", *(f"{k}T" for k in entry.cell.state)]
     gradients = [k for k in expected if k not in outputs]
@@ -269,7 +271,7 @@ def _read_answer(
     wrong = []
     if extra := sorted(set(answer) - set(expected)):
         wrong.append(
-            f"it holds unknown arrays {_listed(extra)}; the names are {', '.join(expected)}"
+            f"it holds unknown arrays {_join_names(extra)}; the names are {', '.join(expected)}"
         )
     if missing := [
         k for k in (*outputs, *(needed if set(answer) & set(gradients) else ())) if k not in answer
@@ -313,11 +315,11 @@ def judge(
         budget's.
     """
     cell = case.cell
-    expected = in_convention(cell, convention, budget.exact)
-    tolerance = tolerance_in_convention(cell, convention, budget.tolerance)
+    expected = to_convention(cell, convention, budget.exact)
+    tolerance = tolerance_to_convention(cell, convention, budget.tolerance)
     counts = {
         k: v > 0
-        for k, v in tolerance_in_convention(cell, convention, _judgeable(case, budget)).items()
+        for k, v in tolerance_to_convention(cell, convention, _judged_mask(case, budget)).items()
     }
     results = {k: v for k, v in answer.items() if k in expected}
     reference = nearest or expected
@@ -329,13 +331,13 @@ def judge(
     canonical = {
         k: v
         for k, v in results.items()
-        if k in budget.exact and k not in _own_gradients(case, convention)
+        if k in budget.exact and k not in _parameter_gradients(case, convention)
     }
     if "dx" in results:
         gradients = {k: results[f"d{k}"] for k in convention.shapes(cell, *case.sizes[2:])}
         canonical |= {f"d{k}": v for k, v in convention.pull_back(cell, gradients).items()}
     try:
-        agree(cell, canonical, budget.exact, budget.tolerance)
+        check_agreement(cell, canonical, budget.exact, budget.tolerance)
     except Violation as violation:
         return quantities, str(violation)
     # Above, two biases that are added are judged by their sum, so that errors could cancel.
@@ -345,50 +347,53 @@ def judge(
     )
 
 
-def _own_gradients(case: Case, convention: Convention) -> set[str]:
+def _parameter_gradients(case: Case, convention: Convention) -> set[str]:
     return {f"d{k}" for k in convention.shapes(case.cell, *case.sizes[2:])}
 
 
-def _judgeable(case: Case, budget: Budget) -> dict[str, Array]:
+def _judged_mask(case: Case, budget: Budget) -> dict[str, Array]:
     """Return one for entries of blocks that can be judged, zero for the others."""
     judged = {
-        b.label: b.judged for b in compared(case.cell, budget.exact, budget.exact, budget.tolerance)
+        b.label: b.judged
+        for b in compare_blocks(case.cell, budget.exact, budget.exact, budget.tolerance)
     }
     out = {k: np.zeros(v.shape) for k, v in budget.exact.items()}
     for name, array in out.items():
-        for label, where in blocks(case.cell, name, array):
+        for label, where in result_blocks(case.cell, name, array):
             array[where] = judged.get(label, True)
     return out
 
 
-def _ratios(found: Array, expected: Array, tolerance: Array) -> Array:
+def _ratios(actual: Array, expected: Array, tolerance: Array) -> Array:
     with np.errstate(all="ignore"):
-        ratios: Array = errors(found, expected) / tolerance
+        ratios: Array = absolute_errors(actual, expected) / tolerance
     return ratios
 
 
 def _quantity(
     name: str,
-    found: Array,
+    actual: Array,
     expected: Array,
     nearest: Array,
     tolerance: Array,
-    counts: Array,
+    judged: Array,
     dtype: str,
 ) -> Quantity:
     # A NaN instead of a number is wrong however large the budget.
-    ratios = _ratios(found, expected, tolerance)[counts | np.isinf(errors(found, expected))]
+    ratios = _ratios(actual, expected, tolerance)[
+        judged | np.isinf(absolute_errors(actual, expected))
+    ]
     return Quantity(
         name,
-        ulps(found, nearest, dtype).ravel(),
+        ulp_errors(actual, nearest, dtype).ravel(),
         float(ratios.max()) if ratios.size else None if expected.size else 0.0,
     )
 
 
-def _worst_entry(name: str, found: Array, expected: Array, tolerance: Array) -> str:
-    ratios = _ratios(found, expected, tolerance)
+def _worst_entry(name: str, actual: Array, expected: Array, tolerance: Array) -> str:
+    ratios = _ratios(actual, expected, tolerance)
     index = tuple(int(i) for i in np.unravel_index(np.argmax(ratios), ratios.shape))
-    f, e, t = (a[index] for a in (found, expected, tolerance))
+    f, e, t = (a[index] for a in (actual, expected, tolerance))
     return (
         f"{name}[{', '.join(map(str, index))}] is {f:.9g}, but should be {e:.9g} ± {t:.1e} "
         f"({ratios[index]:.3g} times its budget)"

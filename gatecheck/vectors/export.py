@@ -22,14 +22,14 @@ from gatecheck.cells import Cell, as_cell
 from gatecheck.certified.results import certified_results
 from gatecheck.checking.budgets import case_budget
 from gatecheck.conventions import Convention, as_convention
-from gatecheck.diagnosis.undetected import untold
+from gatecheck.diagnosis.undetected import undetected_faults
 from gatecheck.errors import UsageError
 from gatecheck.faults.catalogue import faults
-from gatecheck.vectors.cases import KINDS, RAGGED, choose
+from gatecheck.vectors.cases import CASE_KINDS, RAGGED_KIND, draw_case
 from gatecheck.vectors.files import CASE_SCHEMA, SCHEMA, case_json, case_npz
 
 
-def in_convention(
+def to_convention(
     cell: Cell, convention: Convention, results: Mapping[str, Array]
 ) -> dict[str, Array]:
     """Return canonical results as an implementation in a convention returns them.
@@ -42,14 +42,14 @@ def in_convention(
     return outputs | {f"d{k}": v for k, v in gradients.items()} | inputs
 
 
-def tolerance_in_convention(
+def tolerance_to_convention(
     cell: Cell, convention: Convention, tolerance: Mapping[str, Array]
 ) -> dict[str, Array]:
     """Return canonical tolerances as those of results in a convention.
 
     They have no sign, while a gate of the other polarity has a negated gradient.
     """
-    return {k: np.abs(v) for k, v in in_convention(cell, convention, tolerance).items()}
+    return {k: np.abs(v) for k, v in to_convention(cell, convention, tolerance).items()}
 
 
 def export(
@@ -58,7 +58,7 @@ def export(
     readme: Callable[[Mapping[str, Any]], str],
     cells: Iterable[str | Cell] = ("rnn", "gru", "lstm"),
     convention: str | Convention = "canonical",
-    cases: int = len(KINDS),
+    cases: int = len(CASE_KINDS),
     seed: int = 0,
     dtype: str = "float32",
     lengths: bool = False,
@@ -97,7 +97,7 @@ def export(
         If the convention cannot express a cell.
     """
     folder, target_convention = Path(folder), as_convention(convention)
-    _check_free(folder)
+    _check_unused(folder)
     if dtype not in ("float32", "float64"):
         raise UsageError(f"dtype is {dtype!r}, but should be 'float32' or 'float64'")
     if cases < 1:
@@ -105,7 +105,7 @@ def export(
     wanted = list(dict.fromkeys(as_cell(c) for c in cells))
     for cell in wanted:
         target_convention.shapes(cell, 1, 1)  # raise now rather than after a minute
-    kinds = [KINDS[k % len(KINDS)] for k in range(cases)] + [RAGGED] * lengths
+    kinds = [CASE_KINDS[k % len(CASE_KINDS)] for k in range(cases)] + [RAGGED_KIND] * lengths
     tick, total = progress or (lambda done, of, now: None), len(wanted) * (len(kinds) + 1)
     rows: list[dict[str, Any]] = []
     reasons: list[str] = []
@@ -115,17 +115,19 @@ def export(
         chosen = []
         for k, kind in enumerate(kinds):
             tick(n * (len(kinds) + 1) + k, total, f"{cell}: case {k + 1}")
-            chosen.append(choose(cell, kind, seed=seed, number=k, dtype=dtype))
+            chosen.append(draw_case(cell, kind, seed=seed, number=k, dtype=dtype))
             row, own, reason = _case_files(f"{cell.name}-{k + 1}", chosen[-1], target_convention)
             rows.append(row)
             reasons += [reason] if reason else []
             files |= own
         tick(n * (len(kinds) + 1) + len(kinds), total, f"{cell}: faults that these cases detect")
-        undetected = untold(chosen)
+        undetected = undetected_faults(chosen)
         known = sum(1 for fault in faults(cell.name) if fault.edit and not fault.equivalent)
         fault_counts[cell.name] = {
             "known": known,
-            "untold": [{"name": fault.name, "says": fault.says} for fault in undetected],
+            "undetected": [
+                {"name": fault.name, "description": fault.description} for fault in undetected
+            ],
         }
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
@@ -147,7 +149,7 @@ def export(
     return manifest
 
 
-def _check_free(folder: Path) -> None:
+def _check_unused(folder: Path) -> None:
     try:
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise UsageError(
@@ -177,10 +179,10 @@ def _case_files(
     """
     budget = case_budget(case)
     certified, reason = certified_results(case)
-    params = convention.spell(case.cell, case.params)
+    params = convention.from_canonical(case.cell, case.params)
     inputs = {k: case[k] for k in ("x", *STATES, *COTANGENTS, "lengths") if k in case.arrays}
-    expected = in_convention(case.cell, convention, certified or budget.exact)
-    tolerance = tolerance_in_convention(case.cell, convention, budget.tolerance)
+    expected = to_convention(case.cell, convention, certified or budget.exact)
+    tolerance = tolerance_to_convention(case.cell, convention, budget.tolerance)
     description = {
         "name": name,
         "cell": case.cell.name,

@@ -25,25 +25,25 @@ from gatecheck.cases import COTANGENTS, STATES, Case
 from gatecheck.cells import Cell, as_cell
 from gatecheck.cells.validation import check_cotangents, check_inputs, check_lengths
 from gatecheck.conventions import Convention, as_convention
-from gatecheck.errors import ArchiveError, CaseFileError, GatecheckError, in_brief
+from gatecheck.errors import ArchiveError, CaseFileError, GatecheckError, shorten
 
 SCHEMA = "gatecheck-vectors-1"
 CASE_SCHEMA = "gatecheck-vectors-case-1"
 
-ENDINGS = ("npz", "json")
+EXTENSIONS = ("npz", "json")
 
-MOST_BYTES = 2**24
+MAX_FILE_BYTES = 2**24
 """Largest size of a file; an exported case has some 100 kB."""
 
-MOST_UNPACKED = 2**26
+MAX_UNPACKED_BYTES = 2**26
 """Largest total size of the arrays in one file, in bytes."""
 
-MOST_MEMBERS = 1000
+MAX_MEMBERS = 1000
 """Largest number of arrays in a file, and of cases in a folder."""
 
-MOST_LAYERS = 64
+MAX_LAYERS = 64
 
-MOST_STATES = 10**5
+MAX_STATES = 10**5
 """Largest number of values of h over all steps, rows and layers of a case.
 
 Its budget takes some kB for each.
@@ -53,7 +53,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Entry(NamedTuple):
+class ManifestEntry(NamedTuple):
     """One case of the manifest, checked.
 
     It has the name, how the arrays are to be read, and the checksums of the files. It also has
@@ -68,7 +68,7 @@ class Entry(NamedTuple):
     certified: bool
 
 
-class Stored(NamedTuple):
+class StoredCase(NamedTuple):
     """One case as a file holds it, with its expected results and tolerances.
 
     Those are in the convention's names.
@@ -98,7 +98,7 @@ def case_npz(
 
 
 def case_json(
-    about: Mapping[str, Any],
+    header: Mapping[str, Any],
     inputs: Mapping[str, Array],
     expected: Mapping[str, Array],
     tolerance: Mapping[str, Array],
@@ -107,26 +107,28 @@ def case_json(
 
     Every number is a hexadecimal float, which is exact and which C, Python and many others read.
     """
-    head = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in about.items()]
-    head.append(f'"inputs": {{\n{_joined({k: {"values": v} for k, v in inputs.items()})}\n}}')
+    head = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in header.items()]
+    head.append(
+        f'"inputs": {{\n{_format_arrays({k: {"values": v} for k, v in inputs.items()})}\n}}'
+    )
     results = {k: {"values": v, "tolerance": tolerance[k]} for k, v in expected.items()}
-    head.append(f'"expected": {{\n{_joined(results)}\n}}')
+    head.append(f'"expected": {{\n{_format_arrays(results)}\n}}')
     return ("{\n" + ",\n".join(head) + "\n}\n").encode()
 
 
-def _joined(arrays: Mapping[str, Mapping[str, Array]]) -> str:
+def _format_arrays(arrays: Mapping[str, Mapping[str, Array]]) -> str:
     """Return one array a line, so that a program without a JSON library can find it."""
     lines = []
     for name, parts in arrays.items():
         shape = list(next(iter(parts.values())).shape)
         members = {"shape": shape} | {
-            k: [_number(v) for v in a.ravel().tolist()] for k, a in parts.items()
+            k: [_format_number(v) for v in a.ravel().tolist()] for k, a in parts.items()
         }
         lines.append(f"{json.dumps(name)}: {json.dumps(members)}")
     return ",\n".join(lines)
 
 
-def _number(value: float) -> Any:
+def _format_number(value: float) -> Any:
     return value.hex() if isinstance(value, float) else value
 
 
@@ -144,7 +146,7 @@ def read_bytes(folder: Path, name: str) -> bytes:
     Raises
     ------
     CaseFileError
-        If it is missing, a link, not a regular file, or larger than :data:`MOST_BYTES`.
+        If it is missing, a link, not a regular file, or larger than :data:`MAX_FILE_BYTES`.
     """
     path = folder
     for part in name.split("/"):
@@ -157,17 +159,17 @@ def read_bytes(folder: Path, name: str) -> bytes:
         with open(path, "rb", opener=lambda p, flags: os.open(p, flags | safe_flags)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise CaseFileError(f"{path} is not a plain file")
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError as error:
         raise CaseFileError(f"there is no file {path}") from error
     except OSError as error:
         raise CaseFileError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > MOST_BYTES:
-        raise CaseFileError(f"{path} has more than {MOST_BYTES:,} bytes")
+    if len(data) > MAX_FILE_BYTES:
+        raise CaseFileError(f"{path} has more than {MAX_FILE_BYTES:,} bytes")
     return data
 
 
-def parsed_json(data: bytes) -> dict[str, Any]:
+def parse_json(data: bytes) -> dict[str, Any]:
     """Return the object that a JSON text holds.
 
     Raises
@@ -186,32 +188,32 @@ def parsed_json(data: bytes) -> dict[str, Any]:
     return value
 
 
-def parsed_npz(data: bytes) -> dict[str, Array]:
+def parse_npz(data: bytes) -> dict[str, Array]:
     """Return the arrays of floats and integers in an ``.npz``.
 
     Raises
     ------
     CaseFileError
-        If it is damaged, unpacks to more than :data:`MOST_UNPACKED` bytes, or holds objects.
+        If it is damaged, unpacks to more than :data:`MAX_UNPACKED_BYTES` bytes, or holds objects.
     """
     try:
-        arrays = read_npz(io.BytesIO(data), MOST_UNPACKED, MOST_MEMBERS)
+        arrays = read_npz(io.BytesIO(data), MAX_UNPACKED_BYTES, MAX_MEMBERS)
     except ArchiveError as error:
-        raise CaseFileError(in_brief(str(error))) from error
+        raise CaseFileError(shorten(str(error))) from error
     except Exception as error:  # zipfile, zlib and NumPy raise many types for a damaged file
         raise CaseFileError(
-            f"it is not an .npz: {shown(str(error) or type(error).__name__)}"
+            f"it is not an .npz: {abbreviate(str(error) or type(error).__name__)}"
         ) from error
     if other := next(
         (name for name, array in arrays.items() if array.dtype.kind not in "fiu"), None
     ):
         raise CaseFileError(
-            f"{shown(other)} has dtype {arrays[other].dtype}, but should hold floats"
+            f"{abbreviate(other)} has dtype {arrays[other].dtype}, but should hold floats"
         )
     return {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
 
 
-def json_array(name: str, value: Any) -> Array:
+def parse_array(name: str, value: Any) -> Array:
     """Return an array from JSON.
 
     It is nested lists, or an object of ``shape`` and ``values``; numbers are decimal, or strings of
@@ -224,21 +226,25 @@ def json_array(name: str, value: Any) -> Array:
     """
     if not isinstance(value, dict):
         shape = _nested_shape(name, value)
-        return np.array([_float(name, v) for v in _flat(name, value, shape)], float).reshape(shape)
+        return np.array(
+            [_parse_float(name, v) for v in _flatten(name, value, shape)], float
+        ).reshape(shape)
     if not {"shape", "values"} <= set(value):
-        raise CaseFileError(f'{shown(name)} is an object without "shape" and "values"')
+        raise CaseFileError(f'{abbreviate(name)} is an object without "shape" and "values"')
     shape, values = value["shape"], value["values"]
     if (
         not isinstance(shape, list)
         or not all(type(n) is int and n >= 0 for n in shape)
         or len(shape) > 8
     ):
-        raise CaseFileError(f"{shown(name)} has shape {shown(shape)}, which is not a shape")
+        raise CaseFileError(
+            f"{abbreviate(name)} has shape {abbreviate(shape)}, which is not a shape"
+        )
     if not isinstance(values, list) or math.prod(shape) != len(values):
         raise CaseFileError(
-            f"{shown(name)} has {_count(values)}, which do not fill its shape {tuple(shape)}"
+            f"{abbreviate(name)} has {_describe_count(values)}, which do not fill its shape {tuple(shape)}"
         )
-    return np.array([_float(name, v) for v in values], float).reshape(shape)
+    return np.array([_parse_float(name, v) for v in values], float).reshape(shape)
 
 
 def _nested_shape(name: str, value: Any) -> tuple[int, ...]:
@@ -246,22 +252,22 @@ def _nested_shape(name: str, value: Any) -> tuple[int, ...]:
     while isinstance(value, list):
         shape.append(len(value))
         if len(shape) > 8:
-            raise CaseFileError(f"{shown(name)} is nested too deeply")
+            raise CaseFileError(f"{abbreviate(name)} is nested too deeply")
         if not value:
             break
         value = value[0]
     return tuple(shape)
 
 
-def _flat(name: str, value: Any, shape: tuple[int, ...]) -> list[Any]:
+def _flatten(name: str, value: Any, shape: tuple[int, ...]) -> list[Any]:
     if not shape:
         return [value]
     if not isinstance(value, list) or len(value) != shape[0]:
-        raise CaseFileError(f"{shown(name)} is ragged: its rows are not of one length")
-    return [leaf for row in value for leaf in _flat(name, row, shape[1:])]
+        raise CaseFileError(f"{abbreviate(name)} is ragged: its rows are not of one length")
+    return [leaf for row in value for leaf in _flatten(name, row, shape[1:])]
 
 
-def _float(name: str, value: Any) -> float:
+def _parse_float(name: str, value: Any) -> float:
     try:
         if type(value) in (int, float):
             return float(value)
@@ -269,10 +275,10 @@ def _float(name: str, value: Any) -> float:
             return float.fromhex(value) if "x" in value.lower() else float(value)
     except (ValueError, OverflowError):
         pass
-    raise CaseFileError(f"{shown(name)} holds {shown(value)}, which is not a number")
+    raise CaseFileError(f"{abbreviate(name)} holds {abbreviate(value)}, which is not a number")
 
 
-def _count(values: Any) -> str:
+def _describe_count(values: Any) -> str:
     return (
         f"{len(values)} values"
         if isinstance(values, list)
@@ -280,16 +286,16 @@ def _count(values: Any) -> str:
     )
 
 
-def shown(text: Any) -> str:
+def abbreviate(value: Any) -> str:
     """Return a value that was read, short and without control characters.
 
     It is for messages.
     """
     # repr of a deeply nested value would recurse too deeply.
     printed = (
-        repr(text)
-        if isinstance(text, str | int | float) or text is None
-        else f"a {type(text).__name__}"
+        repr(value)
+        if isinstance(value, str | int | float) or value is None
+        else f"a {type(value).__name__}"
     )
     return printed if len(printed) <= 60 else f"{printed[:57]}…"
 
@@ -297,7 +303,7 @@ def shown(text: Any) -> str:
 # ---- reading what the bytes mean
 
 
-def read_manifest(folder: Path) -> tuple[dict[str, Any], list[Entry]]:
+def read_manifest(folder: Path) -> tuple[dict[str, Any], list[ManifestEntry]]:
     """Read the manifest of a folder, and its cases.
 
     Raises
@@ -308,22 +314,27 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], list[Entry]]:
     path = folder / "manifest.json"
     data = read_bytes(folder, "manifest.json")
     try:
-        manifest = parsed_json(data)
+        manifest = parse_json(data)
         if manifest.get("schema") != SCHEMA:
             raise CaseFileError(
-                f"it has schema {shown(manifest.get('schema'))}, but this version reads {SCHEMA!r}"
+                f"it has schema {abbreviate(manifest.get('schema'))}, but this version reads {SCHEMA!r}"
             )
         seed, cases = manifest.get("seed"), manifest.get("cases")
         if (
             type(seed) is not int
             or not isinstance(cases, list)
-            or not 0 < len(cases) <= MOST_MEMBERS
+            or not 0 < len(cases) <= MAX_MEMBERS
         ):
-            raise CaseFileError(f"it should have a seed, and a list of 1 to {MOST_MEMBERS:,} cases")
-        convention, dtype = as_convention(_text(manifest, "convention")), _text(manifest, "dtype")
+            raise CaseFileError(f"it should have a seed, and a list of 1 to {MAX_MEMBERS:,} cases")
+        convention, dtype = (
+            as_convention(_short_text(manifest, "convention")),
+            _short_text(manifest, "dtype"),
+        )
         if dtype not in ("float32", "float64"):
-            raise CaseFileError(f"it has dtype {shown(dtype)}, but should have float32 or float64")
-        entries = [_entry(row, convention, dtype) for row in cases]
+            raise CaseFileError(
+                f"it has dtype {abbreviate(dtype)}, but should have float32 or float64"
+            )
+        entries = [_parse_entry(row, convention, dtype) for row in cases]
         if len({e.name for e in entries}) < len(entries):
             raise CaseFileError("it names a case twice")
     except GatecheckError as error:
@@ -331,35 +342,35 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], list[Entry]]:
     return manifest, entries
 
 
-def _text(row: Mapping[str, Any], key: str) -> str:
+def _short_text(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or len(value) > 100 or not value.isprintable():
-        raise CaseFileError(f"its {key} is {shown(value)}, but should be a short name")
+        raise CaseFileError(f"its {key} is {abbreviate(value)}, but should be a short name")
     return value
 
 
-def _entry(row: Any, convention: Convention, dtype: str) -> Entry:
+def _parse_entry(row: Any, convention: Convention, dtype: str) -> ManifestEntry:
     if not isinstance(row, dict):
-        raise CaseFileError(f"a case is {shown(row)}, but should be an object {{…}}")
-    name = _text(row, "name")
+        raise CaseFileError(f"a case is {abbreviate(row)}, but should be an object {{…}}")
+    name = _short_text(row, "name")
     if not _NAME.fullmatch(name):
         raise CaseFileError(
-            f"the name of a case is {shown(name)}, but should consist of lower-case letters, "
+            f"the name of a case is {abbreviate(name)}, but should consist of lower-case letters, "
             "digits, dots and dashes"
         )
-    cell = as_cell(_text(row, "cell"))
-    if cell.layers > MOST_LAYERS:
-        raise CaseFileError(f"{name} has {cell.layers} layers, which is more than {MOST_LAYERS}")
-    expected, files = {f"cases/{name}.{ending}" for ending in ENDINGS}, row.get("files")
+    cell = as_cell(_short_text(row, "cell"))
+    if cell.layers > MAX_LAYERS:
+        raise CaseFileError(f"{name} has {cell.layers} layers, which is more than {MAX_LAYERS}")
+    expected, files = {f"cases/{name}.{ending}" for ending in EXTENSIONS}, row.get("files")
     if not isinstance(files, dict) or set(files) != expected:
         raise CaseFileError(f"{name} names other files than {' and '.join(sorted(expected))}")
     if not all(isinstance(v, str) and _SHA256.fullmatch(v) for v in files.values()):
         raise CaseFileError(f"{name} has a checksum that is not 64 hexadecimal digits")
     convention.shapes(cell, 1, 1)  # raises if the convention cannot express the cell
-    return Entry(name, cell, convention, dtype, files, row.get("certified") is True)
+    return ManifestEntry(name, cell, convention, dtype, files, row.get("certified") is True)
 
 
-def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:
+def parse_case(entry: ManifestEntry, ending: str, data: bytes) -> StoredCase:
     """Return the case that a file of the folder holds.
 
     Raises
@@ -369,13 +380,13 @@ def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:
         long.
     """
     if ending == "npz":
-        inputs = parsed_npz(data)
+        inputs = parse_npz(data)
         expected, tolerance = (
             {k.removeprefix(p): inputs.pop(k) for k in list(inputs) if k.startswith(p)}
             for p in ("expected.", "tolerance.")
         )
     else:
-        inputs, expected, tolerance = _case_of_json(parsed_json(data), entry)
+        inputs, expected, tolerance = _parse_case_json(parse_json(data), entry)
     convention_params = {
         k: inputs.pop(k) for k in entry.convention.shapes(entry.cell, 1, 1) if k in inputs
     }
@@ -383,10 +394,10 @@ def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:
         raise CaseFileError(
             "it has no x"
             if unknown is True
-            else f"it holds unknown arrays {', '.join(map(shown, sorted(unknown)[:5]))}"
+            else f"it holds unknown arrays {', '.join(map(abbreviate, sorted(unknown)[:5]))}"
         )
     try:
-        params = entry.convention.read(entry.cell, convention_params)
+        params = entry.convention.to_canonical(entry.cell, convention_params)
         x = inputs["x"]
         sizes = check_inputs(
             entry.cell, params, x, *(inputs.get(k) for k in STATES), dtypes=[entry.dtype]
@@ -397,22 +408,22 @@ def parsed_case(entry: Entry, ending: str, data: bytes) -> Stored:
     except GatecheckError as error:
         raise CaseFileError(f"its arrays do not fit a {entry.cell}: {error}") from error
     if (
-        math.prod(max(1, n) for n in (sizes.T, sizes.B, sizes.H)) * len(entry.cell.tags)
-        > MOST_STATES
+        math.prod(max(1, n) for n in (sizes.T, sizes.B, sizes.H)) * len(entry.cell.param_suffixes)
+        > MAX_STATES
     ):
         raise CaseFileError(
-            f"it has sizes {tuple(sizes)}, which are more than {MOST_STATES:,} states"
+            f"it has sizes {tuple(sizes)}, which are more than {MAX_STATES:,} states"
         )
     arrays = params | inputs
     if not all(np.isfinite(a).all() for a in arrays.values()):
         raise CaseFileError("it holds numbers that are not finite")
-    return Stored(Case(entry.cell, arrays), expected, tolerance)
+    return StoredCase(Case(entry.cell, arrays), expected, tolerance)
 
 
-def _case_of_json(
-    found: dict[str, Any], entry: Entry
+def _parse_case_json(
+    document: dict[str, Any], entry: ManifestEntry
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    stored_inputs, results = found.get("inputs"), found.get("expected")
+    stored_inputs, results = document.get("inputs"), document.get("expected")
     if (
         not isinstance(stored_inputs, dict)
         or not isinstance(results, dict)
@@ -422,12 +433,12 @@ def _case_of_json(
     # Inputs are checked later for numbers that overflow the dtype.
     with np.errstate(all="ignore"):
         inputs = {
-            k: json_array(k, v).astype(np.int64 if k == "lengths" else entry.dtype)
+            k: parse_array(k, v).astype(np.int64 if k == "lengths" else entry.dtype)
             for k, v in stored_inputs.items()
         }
-    expected = {k: json_array(k, v) for k, v in results.items()}
+    expected = {k: parse_array(k, v) for k, v in results.items()}
     tolerance = {
-        k: json_array(k, {"shape": v.get("shape"), "values": v.get("tolerance")})
+        k: parse_array(k, {"shape": v.get("shape"), "values": v.get("tolerance")})
         for k, v in results.items()
     }
     return inputs, expected, tolerance

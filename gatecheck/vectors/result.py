@@ -14,10 +14,10 @@ from gatecheck.auditing.result import Verdict
 
 SCHEMA = "gatecheck-vectors-check-1"
 
-Outcome = Literal["passed", "failed", "inconclusive", "missing", "malformed", "damaged"]
+AnswerOutcome = Literal["passed", "failed", "inconclusive", "missing", "malformed", "damaged"]
 
 
-def _finite(number: float | None) -> float | None:
+def _finite_or_none(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
@@ -43,7 +43,7 @@ class Quantity:
     ratio: float | None
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> AnswerOutcome:
         """``passed``, ``failed`` or ``inconclusive``."""
         return "inconclusive" if self.ratio is None else "passed" if self.ratio <= 1 else "failed"
 
@@ -59,12 +59,15 @@ class Quantity:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        ulps = {"median_ulps": _finite(self.median_ulps), "worst_ulps": _finite(self.worst_ulps)}
+        ulps = {
+            "median_ulps": _finite_or_none(self.median_ulps),
+            "worst_ulps": _finite_or_none(self.worst_ulps),
+        }
         return {
             "name": self.name,
             "outcome": self.outcome,
             **ulps,
-            "worst_ratio": _finite(self.ratio),
+            "worst_ratio": _finite_or_none(self.ratio),
         }
 
 
@@ -88,7 +91,7 @@ class CaseAnswer:
 
     name: str
     cell: str
-    outcome: Outcome
+    outcome: AnswerOutcome
     case: str = ""
     reason: str = ""
     quantities: Sequence[Quantity] = ()
@@ -99,7 +102,7 @@ class CaseAnswer:
         return max((q.ratio for q in self.quantities if q.ratio is not None), default=None)
 
     @property
-    def with_gradients(self) -> bool:
+    def has_gradients(self) -> bool:
         """True if gradients were answered too."""
         return any(q.name == "dx" for q in self.quantities)
 
@@ -140,7 +143,7 @@ class VectorsResult:
     versions: Mapping[str, str] = field(default_factory=dict)
     uncertified: Sequence[str] = ()
 
-    def count(self, *outcomes: Outcome) -> int:
+    def count(self, *outcomes: AnswerOutcome) -> int:
         """Return the number of cases with one of these outcomes."""
         return sum(c.outcome in outcomes for c in self.cases)
 
@@ -160,7 +163,7 @@ class VectorsResult:
         """True if the verdict is ``pass``."""
         return self.verdict == "pass"
 
-    def in_all(self, cell: str) -> list[Quantity]:
+    def totals(self, cell: str) -> list[Quantity]:
         """Return each quantity over all cases of a cell."""
         by_name: dict[str, list[Quantity]] = {}
         for q in (q for c in self.cases if c.cell == cell for q in c.quantities):
@@ -177,7 +180,7 @@ class VectorsResult:
     def to_json(self) -> dict[str, Any]:
         """Return plain data; the schema is stable within its number."""
         cells = dict.fromkeys(c.cell for c in self.cases)
-        outcomes: tuple[Outcome, ...] = (
+        outcomes: tuple[AnswerOutcome, ...] = (
             "passed",
             "failed",
             "inconclusive",
@@ -196,6 +199,6 @@ class VectorsResult:
             "verdict": self.verdict,
             "counts": {o: self.count(o) for o in outcomes},
             "notes": list(self.notes),
-            "quantities": {cell: [q.to_json() for q in self.in_all(cell)] for cell in cells},
+            "quantities": {cell: [q.to_json() for q in self.totals(cell)] for cell in cells},
             "cases": [c.to_json() for c in self.cases],
         }

@@ -14,27 +14,27 @@ from gatecheck.errors import (
     TargetError,
     WeightsFileError,
     first_line,
-    in_brief,
+    shorten,
 )
 from gatecheck.weights import keras_files, numpy_files, tensor_files
-from gatecheck.weights.stored import Stored
+from gatecheck.weights.stored import StoredArrays
 
 T = TypeVar("T")
 
 
-def _onnx(path: Path) -> Stored:
+def _read_onnx(path: Path) -> StoredArrays:
     from gatecheck.weights.onnx_files import read_onnx
 
     return read_onnx(path)
 
 
-READERS: dict[str, tuple[str, Callable[[Path], Stored]]] = {
+READERS: dict[str, tuple[str, Callable[[Path], StoredArrays]]] = {
     ".npz": ("a NumPy archive", numpy_files.read_npz),
     ".safetensors": ("a safetensors file", tensor_files.read_safetensors),
     **dict.fromkeys(
         (".pt", ".pth", ".bin", ".ckpt"), ("a PyTorch checkpoint", tensor_files.read_torch)
     ),
-    ".onnx": ("an ONNX model", _onnx),
+    ".onnx": ("an ONNX model", _read_onnx),
     ".keras": ("a Keras model", keras_files.read_keras),
     **dict.fromkeys((".h5", ".hdf5"), ("an HDF5 file", keras_files.read_hdf5)),
 }
@@ -66,17 +66,17 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
     return read(path).arrays
 
 
-def read(path: str | Path) -> Stored:
+def read(path: str | Path) -> StoredArrays:
     """Return the arrays of a file with its metadata; see :func:`read_arrays`."""
     path = Path(path)
     if path.suffix.lower() not in READERS:
         raise WeightsFileError(
             f"{path} does not end in {', '.join(READERS)}, so gatecheck cannot tell how to read it"
         )
-    return attempted(path, *READERS[path.suffix.lower()])
+    return call_reader(path, *READERS[path.suffix.lower()])
 
 
-def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
+def call_reader(path: Path, format_name: str, reader: Callable[[Path], T]) -> T:
     """Call a reader on a file and turn its exceptions into one-line errors.
 
     Raises
@@ -89,7 +89,7 @@ def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
     try:
         with open(path, "rb") as file:
             if not file.read(1):
-                raise WeightsFileError(f"{path} is empty, but should be {what}")
+                raise WeightsFileError(f"{path} is empty, but should be {format_name}")
     except OSError as error:
         raise WeightsFileError(f"{path} cannot be read: {error.strerror}") from error
     try:
@@ -97,10 +97,10 @@ def attempted(path: Path, what: str, reader: Callable[[Path], T]) -> T:
     except (MissingExtraError, InputError):
         raise
     except TargetError as error:  # its message already names the file
-        raise WeightsFileError(in_brief(str(error))) from error
+        raise WeightsFileError(shorten(str(error))) from error
     except (ArchiveError, WeightsFileError) as error:
-        raise WeightsFileError(in_brief(f"{path} cannot be used: {error}")) from error
+        raise WeightsFileError(shorten(f"{path} cannot be used: {error}")) from error
     except Exception as error:  # libraries raise many exceptions for a damaged file
         raise WeightsFileError(
-            in_brief(f"{path} is damaged, or not {what}: {first_line(error)}")
+            shorten(f"{path} is damaged, or not {format_name}: {first_line(error)}")
         ) from error

@@ -8,12 +8,12 @@ import numpy as np
 
 from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
-from gatecheck.errors import UsageError, WeightsFileError, in_brief
+from gatecheck.errors import UsageError, WeightsFileError, shorten
 from gatecheck.weights.files import read
-from gatecheck.weights.layers import Layer, search
-from gatecheck.weights.stored import Stored, spelled
+from gatecheck.weights.layers import Layer, search_layers
+from gatecheck.weights.stored import StoredArrays, normalize_name
 
-LISTED = 8
+MAX_LISTED = 8
 """Number of arrays or layers that a message names."""
 
 
@@ -51,31 +51,31 @@ def load(
         as_cell(cell)
     as_convention(convention)
     stored = read(path)
-    found = search(stored.arrays, cell=cell, convention=convention, said=stored.said)
+    found = search_layers(stored.arrays, cell=cell, convention=convention, metadata=stored.metadata)
     if not found.layers:
         qualifier = f" as a {cell}" * (
             cell is not None
         ) + f" in the convention {as_convention(convention).name}" * (convention is not None)
         raise WeightsFileError(
             f"{path} holds no recurrent layer that gatecheck can read{qualifier}: "
-            f"{_why(stored, found.misses)}"
+            f"{_describe_rejections(stored, found.rejections)}"
         )
-    chosen = found.layers if layer is None else _named(layer, found.layers)
+    chosen = found.layers if layer is None else _select(layer, found.layers)
     if not chosen:
         reasons = "; ".join(
-            found.misses[:2]
+            found.rejections[:2]
             + [
                 f"{k}: {v}"
-                for k, v in stored.left_out.items()
-                if spelled(k) == spelled(layer or "")
+                for k, v in stored.skipped.items()
+                if normalize_name(k) == normalize_name(layer or "")
             ]
         )
         raise UsageError(
-            f"{path} has no layer {layer}; it holds {_listed(found.layers)}"
+            f"{path} has no layer {layer}; it holds {_list_layers(found.layers)}"
             f"{'; ' * bool(reasons)}{reasons}"
         )
     if len({one.label for one in chosen}) > 1:
-        raise UsageError(f"{path} holds {_listed(chosen)}; say --layer NAME")
+        raise UsageError(f"{path} holds {_list_layers(chosen)}; say --layer NAME")
     if len(chosen) > 1:
         readings = ", or ".join(f"a {one.cell} as in {one.convention}" for one in chosen)
         raise UsageError(
@@ -91,24 +91,24 @@ def load(
     return chosen[0]
 
 
-def _named(layer: str, layers: list[Layer]) -> list[Layer]:
-    wanted = spelled(layer) or "."
+def _select(layer: str, layers: list[Layer]) -> list[Layer]:
+    wanted = normalize_name(layer) or "."
     exact = [one for one in layers if one.label == wanted]
-    return exact or [one for one in layers if one.name == spelled(layer)]
+    return exact or [one for one in layers if one.name == normalize_name(layer)]
 
 
-def _listed(layers: list[Layer]) -> str:
-    more = f" and {len(layers) - LISTED} more" if len(layers) > LISTED else ""
-    return ", ".join(map(str, layers[:LISTED])) + more
+def _list_layers(layers: list[Layer]) -> str:
+    more = f" and {len(layers) - MAX_LISTED} more" if len(layers) > MAX_LISTED else ""
+    return ", ".join(map(str, layers[:MAX_LISTED])) + more
 
 
-def _why(stored: Stored, misses: list[str]) -> str:
-    left_out = [f"{name} was left out: {why}" for name, why in stored.left_out.items()]
-    if misses or left_out:
-        return in_brief("; ".join([*misses[:2], *left_out[:2]]))
+def _describe_rejections(stored: StoredArrays, rejections: list[str]) -> str:
+    left_out = [f"{name} was left out: {why}" for name, why in stored.skipped.items()]
+    if rejections or left_out:
+        return shorten("; ".join([*rejections[:2], *left_out[:2]]))
     names = [f"{name} {array.shape}" for name, array in stored.arrays.items()]
     return (
-        in_brief(f"its arrays are {', '.join(names[:LISTED])}{' …' * (len(names) > LISTED)}")
+        shorten(f"its arrays are {', '.join(names[:MAX_LISTED])}{' …' * (len(names) > MAX_LISTED)}")
         if names
         else "it holds no arrays"
     )

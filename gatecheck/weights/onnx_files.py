@@ -10,8 +10,8 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.errors import MissingExtraError, TargetError, first_line
-from gatecheck.weights.onnx_nodes import GATES, INPUTS, OPSETS, Node, cell_of, coupled
-from gatecheck.weights.stored import HALVES, Said, Stored, spelled
+from gatecheck.weights.onnx_nodes import INPUTS, N_GATES, OPSETS, Node, cell_of, couple
+from gatecheck.weights.stored import HALF_DTYPES, LayerMetadata, StoredArrays, normalize_name
 
 try:
     import onnx
@@ -40,15 +40,15 @@ def recurrent_nodes(path: Path) -> dict[str, tuple[Any, Constants, Any]]:
     TargetError
         If it cannot be read, or is not an ONNX model.
     """
-    model = _model(path)
+    model = _load_model(path)
     nodes: dict[str, tuple[Any, Constants, Any]] = {}
-    for label, node, constants in _walk(model.graph, {}, ""):
+    for label, node, constants in _walk_nodes(model.graph, {}, ""):
         same = sum(name.partition("#")[0] == label for name in nodes)
         nodes[f"{label}#{same + 1}" if same else label] = node, constants, model
     return nodes
 
 
-def _model(path: Path) -> Any:
+def _load_model(path: Path) -> Any:
     try:
         model = onnx.load_model_from_string(path.read_bytes())
         if model.functions:
@@ -64,19 +64,21 @@ def _model(path: Path) -> Any:
     return model
 
 
-def _walk(graph: Any, outside: Constants, prefix: str) -> Iterator[tuple[str, Any, Constants]]:
+def _walk_nodes(
+    graph: Any, constants: Constants, prefix: str
+) -> Iterator[tuple[str, Any, Constants]]:
     inside = {
-        **outside,
+        **constants,
         **{name: node for node in graph.node for name in node.output},
         **{t.name: t for t in graph.initializer},
     }
     for node in graph.node:
-        label = prefix + _text(node.name or next(filter(None, node.output), node.op_type))
-        if node.op_type in GATES and node.domain in _DOMAINS:
+        label = prefix + _decode_strings(node.name or next(filter(None, node.output), node.op_type))
+        if node.op_type in N_GATES and node.domain in _DOMAINS:
             yield label, node, inside
         for attribute in node.attribute:
             for subgraph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from _walk(subgraph, inside, f"{label}/")
+                yield from _walk_nodes(subgraph, inside, f"{label}/")
 
 
 def read_node(
@@ -109,7 +111,7 @@ def read_node(
         )
     names = dict(zip(INPUTS[node.op_type], node.input, strict=False))
     arrays = {
-        k: _constant(f"{k} of {label}", names[k], constants, folder)
+        k: _read_constant(f"{k} of {label}", names[k], constants, folder)
         for k in ("W", "R", "B", "P")
         if names.get(k)
     }
@@ -120,20 +122,23 @@ def read_node(
     ]:
         raise TargetError(f"{mistyped[0]}, but gatecheck can audit {' and '.join(dtypes)}")
     try:
-        attributes = {_text(a.name): _text(helper.get_attribute_value(a)) for a in node.attribute}
+        attributes = {
+            _decode_strings(a.name): _decode_strings(helper.get_attribute_value(a))
+            for a in node.attribute
+        }
     except ValueError as error:
         raise TargetError(f"{label} is damaged: {first_line(error)}") from error
     if valueless := [k for k, v in attributes.items() if v is None]:
         raise TargetError(f"{label} is damaged: its attribute {valueless[0]} has no value")
-    _check(label, node.op_type, arrays, attributes.pop("hidden_size", None))
+    _check_shapes(label, node.op_type, arrays, attributes.pop("hidden_size", None))
     H = arrays["R"].shape[-1]
     arrays.setdefault(
-        "B", np.zeros((len(arrays["W"]), 2 * GATES[node.op_type] * H), arrays["W"].dtype)
+        "B", np.zeros((len(arrays["W"]), 2 * N_GATES[node.op_type] * H), arrays["W"].dtype)
     )
     return Node(node.op_type, attributes, "P" in arrays, opset, model.ir_version, arrays)
 
 
-def _constant(what: str, name: str, constants: Constants, folder: Path) -> Array:
+def _read_constant(label: str, name: str, constants: Constants, folder: Path) -> Array:
     value, visited = constants.get(name), {name}
     # An exporter that shares weights between nodes writes Identity.
     while (
@@ -150,7 +155,7 @@ def _constant(what: str, name: str, constants: Constants, folder: Path) -> Array
             f"a node {value.op_type}" if isinstance(value, onnx.NodeProto) else "outside the graph"
         )
         raise TargetError(
-            f"{what}, {name}, is not in the file but comes from {origin}: "
+            f"{label}, {name}, is not in the file but comes from {origin}: "
             "only constant weights can be audited; fold constants first"
         )
     try:
@@ -159,16 +164,16 @@ def _constant(what: str, name: str, constants: Constants, folder: Path) -> Array
         array: Array = numpy_helper.to_array(value)
     # Protobuf, NumPy, the checker and the file system raise many exceptions for a damaged tensor.
     except Exception as error:
-        raise TargetError(f"{what}, {name}, cannot be read: {first_line(error)}") from error
+        raise TargetError(f"{label}, {name}, cannot be read: {first_line(error)}") from error
     return array
 
 
-def _check(label: str, op: str, arrays: Mapping[str, Array], hidden: Any) -> None:
+def _check_shapes(label: str, op: str, arrays: Mapping[str, Array], hidden: Any) -> None:
     """Check that weights have the shapes of onnx/docs/Operators.md.
 
     Elsewhere an array of the wrong shape may be read past its end.
     """
-    W, R, gates = arrays["W"], arrays["R"], GATES[op]
+    W, R, gates = arrays["W"], arrays["R"], N_GATES[op]
     if W.ndim != 3 or R.ndim != 3 or hidden != R.shape[-1] or not all((*W.shape, *R.shape)):
         raise TargetError(
             f"{label} has hidden_size {hidden}, W of shape {W.shape} and R of shape {R.shape}, "
@@ -189,14 +194,14 @@ def _check(label: str, op: str, arrays: Mapping[str, Array], hidden: Any) -> Non
             )
 
 
-def _text(value: Any) -> Any:
+def _decode_strings(value: Any) -> Any:
     """Decode strings: ONNX's are bytes, and so are protobuf's that are not UTF-8."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    return [_text(v) for v in value] if isinstance(value, list | tuple) else value
+    return [_decode_strings(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def read_onnx(path: Path) -> Stored:
+def read_onnx(path: Path) -> StoredArrays:
     """Read W, R, B and P of each recurrent node, and the initializers of other nodes.
 
     The arrays of a node are named ``NODE/W`` and so on; its cell is recorded.
@@ -206,30 +211,30 @@ def read_onnx(path: Path) -> Stored:
     TargetError
         As :func:`recurrent_nodes`.
     """
-    stored, used = Stored(), set()
+    stored, used = StoredArrays(), set()
     for label, (node, constants, model) in recurrent_nodes(path).items():
         used |= set(node.input)
         try:
             read = read_node(
-                label, node, constants, model, path.parent, (*HALVES, "float32", "float64")
+                label, node, constants, model, path.parent, (*HALF_DTYPES, "float32", "float64")
             )
             cell = cell_of(read)
         except TargetError as error:
-            stored.left_out[label] = str(error)
+            stored.skipped[label] = str(error)
             continue
-        for k, a in (coupled(read.weights or {}) if cell.coupled else read.weights or {}).items():
-            stored.put(f"{label}/{k}", a)
-        stored.said[spelled(label)] = Said(
-            cell.one, "onnx", read.attributes.get("direction") == "reverse"
+        for k, a in (couple(read.weights or {}) if cell.coupled else read.weights or {}).items():
+            stored.add(f"{label}/{k}", a)
+        stored.metadata[normalize_name(label)] = LayerMetadata(
+            cell.layer_cell, "onnx", read.attributes.get("direction") == "reverse"
         )
     own = {
-        _text(tensor.name): tensor
-        for tensor in _model(path).graph.initializer
+        _decode_strings(tensor.name): tensor
+        for tensor in _load_model(path).graph.initializer
         if tensor.name not in used
     }
     for name in own:
         try:
-            stored.put(name, _constant("an initializer", name, own, path.parent))
+            stored.add(name, _read_constant("an initializer", name, own, path.parent))
         except TargetError as error:
-            stored.left_out[name] = str(error)
+            stored.skipped[name] = str(error)
     return stored

@@ -19,7 +19,7 @@ INPUTS = {
 }
 """The inputs of each operator, in order (onnx/docs/Operators.md)."""
 
-GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+N_GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 OPSETS = (7, 14)
 """Oldest supported opset, and the opset of nodes that do not come from a file.
@@ -27,9 +27,13 @@ OPSETS = (7, 14)
 The three operators have had their present form since the first; the second added ``layout``. Opset
 22 added bfloat16 (onnx/docs/Changelog.md).
 """
-FUNCTIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
-_SPELLED = {name.lower(): name for name in ("Tanh", "Relu", "Sigmoid", "HardSigmoid")}
-_HARD = {np.float32(0.2): 5, np.float32(1 / 6): 6}
+DEFAULT_ACTIVATIONS = {
+    "RNN": ("Tanh",),
+    "GRU": ("Sigmoid", "Tanh"),
+    "LSTM": ("Sigmoid", "Tanh", "Tanh"),
+}
+_ACTIVATION_NAMES = {name.lower(): name for name in ("Tanh", "Relu", "Sigmoid", "HardSigmoid")}
+_HARD_SIGMOIDS = {np.float32(0.2): 5, np.float32(1 / 6): 6}
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 
@@ -67,7 +71,9 @@ def node_of(op: str, cell: Cell) -> Node:
         *({"RNN": [cell.activation.capitalize()], "GRU": ["Tanh"]}.get(op, ["Tanh", "Tanh"])),
     ]
     attributes: dict[str, Any] = (
-        {"activations": functions * cell.directions} if tuple(functions) != FUNCTIONS[op] else {}
+        {"activations": functions * cell.directions}
+        if tuple(functions) != DEFAULT_ACTIVATIONS[op]
+        else {}
     )
     if cell.hard:
         attributes |= {
@@ -103,23 +109,23 @@ def cell_of(node: Node) -> Cell:
     first, *others = _activations(node, 1 + bidirectional)
     if others and others != [first]:
         raise TargetError(
-            f"its two directions have different activations, {_listed(first)} "
-            f"and {_listed(others[0])}"
+            f"its two directions have different activations, {_format_functions(first)} "
+            f"and {_format_functions(others[0])}"
         )
     *gate, candidate = first[: 2 if node.op == "LSTM" else None]
     if (node.op != "RNN" and candidate != "Tanh") or (node.op == "LSTM" and first[2] != "Tanh"):
         raise TargetError(
-            f"its activations are {_listed(first)}, "
+            f"its activations are {_format_functions(first)}, "
             f"but should be a sigmoid and tanh for a {node.op} in gatecheck"
         )
     if node.op == "RNN":
         if candidate not in ("Tanh", "Relu", "Sigmoid"):
             raise TargetError(
-                f"its activation is {_listed(first)}, "
+                f"its activation is {_format_functions(first)}, "
                 "but should be Tanh, Relu or Sigmoid for an RNN in gatecheck"
             )
         return RNN(str(candidate).lower(), bidirectional=bidirectional)  # type: ignore[arg-type]
-    hard = None if gate == ["Sigmoid"] else _hard(first)
+    hard = None if gate == ["Sigmoid"] else _hard_variant(first)
     if node.op == "GRU":
         return GRU(
             "after" if attributes.get("linear_before_reset") else "before",
@@ -132,14 +138,14 @@ def cell_of(node: Node) -> Cell:
 
 def _activations(node: Node, directions: int) -> list[list[Any]]:
     """Return each direction's activations: names, or (alpha, beta) of a hard sigmoid."""
-    usual = FUNCTIONS[node.op]
+    usual = DEFAULT_ACTIVATIONS[node.op]
     names = [str(name) for name in node.attributes.get("activations", usual * directions)]
     if len(names) != len(usual) * directions:
         raise TargetError(
             f"it has {len(names)} activations, but should have {len(usual) * directions}: "
             f"a {node.op} in {directions} directions"
         )
-    if unknown := [name for name in names if name.lower() not in _SPELLED]:
+    if unknown := [name for name in names if name.lower() not in _ACTIVATION_NAMES]:
         raise TargetError(f"its activation {unknown[0]} is not supported by gatecheck")
     # Values are consumed in the order of the functions that take one (onnx/docs/Operators.md:
     # activation_alpha).
@@ -147,7 +153,7 @@ def _activations(node: Node, directions: int) -> list[list[Any]]:
         iter(node.attributes.get(f"activation_{k}", ())) for k in ("alpha", "beta")
     ]
     functions: list[Any] = []
-    for name in (_SPELLED[name.lower()] for name in names):
+    for name in (_ACTIVATION_NAMES[name.lower()] for name in names):
         functions.append(
             tuple(next(v, default) for v, default in zip(parameters, (0.2, 0.5), strict=True))
             if name == "HardSigmoid"
@@ -161,17 +167,17 @@ def _activations(node: Node, directions: int) -> list[list[Any]]:
     return [functions[: len(usual)], functions[len(usual) :]][:directions]
 
 
-def _hard(functions: list[Any]) -> Any:
+def _hard_variant(functions: list[Any]) -> Any:
     gate = functions[0]
-    if isinstance(gate, tuple) and gate[1] == 0.5 and np.float32(gate[0]) in _HARD:
-        return _HARD[np.float32(gate[0])]
+    if isinstance(gate, tuple) and gate[1] == 0.5 and np.float32(gate[0]) in _HARD_SIGMOIDS:
+        return _HARD_SIGMOIDS[np.float32(gate[0])]
     raise TargetError(
-        f"its gates are {_listed(functions[:1])}, "
+        f"its gates are {_format_functions(functions[:1])}, "
         "but should be Sigmoid or HardSigmoid(1/5 or 1/6, 1/2) in gatecheck"
     )
 
 
-def _listed(functions: list[Any]) -> str:
+def _format_functions(functions: list[Any]) -> str:
     return ", ".join(
         f if isinstance(f, str) else f"HardSigmoid({f[0]:g}, {f[1]:g})" for f in functions
     )
@@ -187,30 +193,34 @@ def _listed(functions: list[Any]) -> str:
 # are o, f, g, and those of the peepholes o, f.
 
 
-def uncoupled(arrays: Mapping[str, Array]) -> dict[str, Array]:
+def uncouple(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Convert arrays of a coupled cell to ``input_forget = 1``.
 
     Blocks o, f, c of the convention become blocks i, o, f, c.
     """
     return {
-        k: _rearranged(
+        k: _rearrange_blocks(
             k, a, {"W": 3, "R": 3, "B": 3, "P": 2}[k], lambda o, f, *g: (-f, o, 0 * f, *g)
         )
         for k, a in arrays.items()
     }
 
 
-def coupled(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Invert :func:`uncoupled`, ignoring the block of f."""
+def couple(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Invert :func:`uncouple`, ignoring the block of f."""
     return {
-        k: _rearranged(k, a, {"W": 4, "R": 4, "B": 4, "P": 3}[k], lambda i, o, f, *g: (o, -i, *g))
+        k: _rearrange_blocks(
+            k, a, {"W": 4, "R": 4, "B": 4, "P": 3}[k], lambda i, o, f, *g: (o, -i, *g)
+        )
         for k, a in arrays.items()
     }
 
 
-def _rearranged(name: str, a: Array, count: int, how: Callable[..., tuple[Array, ...]]) -> Array:
+def _rearrange_blocks(
+    name: str, a: Array, count: int, permute: Callable[..., tuple[Array, ...]]
+) -> Array:
     biases = 2 if name == "B" else 1
     H = a.shape[1] // (biases * count)
     blocks = a.reshape(len(a), biases, count, H, -1)
-    new = np.stack(how(*(blocks[:, :, k] for k in range(count))), axis=2)
+    new = np.stack(permute(*(blocks[:, :, k] for k in range(count))), axis=2)
     return new.reshape(len(a), -1, *a.shape[2:])

@@ -19,10 +19,10 @@ LIMIT = 8 * 2**30
 A small file can declare any size, by compression or by a shape without data.
 """
 
-HALVES = ("float16", "bfloat16")
+HALF_DTYPES = ("float16", "bfloat16")
 
 
-class Said(NamedTuple):
+class LayerMetadata(NamedTuple):
     """Metadata of a layer in a file.
 
     Attributes
@@ -41,7 +41,7 @@ class Said(NamedTuple):
 
 
 @dataclass
-class Stored:
+class StoredArrays:
     """Arrays and metadata of a file.
 
     Attributes
@@ -49,21 +49,21 @@ class Stored:
     arrays
         Arrays by name. Floats of 16 bits are widened to float64, exactly; all others are as in the
         file.
-    said
-        Metadata of layers by name, as normalized by :func:`spelled`; None if the layer is not a
+    metadata
+        Metadata of layers by name, as normalized by :func:`normalize_name`; None if the layer is not a
         framework's cell.
-    left_out
+    skipped
         By name, the reason why an array or a layer is left out.
     size
         Bytes admitted so far.
     """
 
     arrays: dict[str, Array] = field(default_factory=dict)
-    said: dict[str, Said | None] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, LayerMetadata | None] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     size: int = 0
 
-    def admit(self, name: str, shape: tuple[int, ...], itemsize: int) -> None:
+    def count_bytes(self, name: str, shape: tuple[int, ...], itemsize: int) -> None:
         """Count an array before it is allocated.
 
         Raises
@@ -78,15 +78,15 @@ class Stored:
                 f"but gatecheck reads {LIMIT:,} at most"
             )
 
-    def put(self, name: str, array: Any) -> None:
+    def add(self, name: str, array: Any) -> None:
         """Add an array."""
         array = np.asarray(array)
-        if array.dtype.name in HALVES:
-            array = doubled(array)
+        if array.dtype.name in HALF_DTYPES:
+            array = as_float64(array)
         self.arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def doubled(array: Array) -> Array:
+def as_float64(array: Array) -> Array:
     """Convert floats to float64 exactly, without warnings of signaling NaNs."""
     with np.errstate(invalid="ignore"):
         return np.asarray(array, np.float64)
@@ -97,10 +97,10 @@ def from_bfloat16(bits: Array) -> Array:
 
     NumPy has no such dtype; bfloat16 is the upper half of float32.
     """
-    return doubled((bits.astype(np.uint32) << 16).view(np.float32))
+    return as_float64((bits.astype(np.uint32) << 16).view(np.float32))
 
 
-def spelled(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Normalize a name to parts joined by dots.
 
     ``params/gru/hi`` and ``['params']['gru']['hi']`` become ``params.gru.hi``. TensorFlow's ``:0``

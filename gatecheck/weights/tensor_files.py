@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck._util.npz import bounded
+from gatecheck._util.npz import bounded_members
 from gatecheck.errors import MissingExtraError, WeightsFileError
-from gatecheck.weights.stored import LIMIT, Stored, from_bfloat16
+from gatecheck.weights.stored import LIMIT, StoredArrays, from_bfloat16
 
 ADVICE = "save module.state_dict() instead"
 
 
-def read_torch(path: Path) -> Stored:
+def read_torch(path: Path) -> StoredArrays:
     """Read the tensors of a state dict, or of nested dicts and lists, named by path.
 
     Raises
@@ -38,7 +38,7 @@ def read_torch(path: Path) -> Stored:
         ) from error
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            bounded(archive, LIMIT)
+            bounded_members(archive, LIMIT)
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                 raise WeightsFileError(f"it is a TorchScript archive, which is code: {ADVICE}")
     try:
@@ -55,7 +55,7 @@ def read_torch(path: Path) -> Stored:
         raise WeightsFileError(
             f"it holds {what}, and unpickling those would run code: {ADVICE}"
         ) from error
-    stored = Stored()
+    stored = StoredArrays()
     for name, tensor in _tensors(torch, loaded, "", set()):
         if (
             tensor.layout != torch.strided
@@ -63,22 +63,22 @@ def read_torch(path: Path) -> Stored:
             or tensor.is_meta
             or tensor.element_size() * tensor.numel() == 0
         ):
-            stored.left_out[name] = (
+            stored.skipped[name] = (
                 f"a tensor of {tensor.dtype} in layout {tensor.layout} without plain numbers"
             )
             continue
         # An expanded tensor may have any size with a storage of one number.
-        stored.admit(name, tuple(tensor.shape), tensor.element_size())
+        stored.count_bytes(name, tuple(tensor.shape), tensor.element_size())
         tensor = tensor.detach().resolve_conj().resolve_neg()
         try:
-            stored.put(
+            stored.add(
                 name,
                 (
                     tensor.double() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
                 ).numpy(),
             )
         except TypeError:  # NumPy has no such dtype
-            stored.left_out[name] = f"of {tensor.dtype}"
+            stored.skipped[name] = f"of {tensor.dtype}"
     return stored
 
 
@@ -91,7 +91,7 @@ def _tensors(torch: Any, value: Any, name: str, seen: set[int]) -> Iterator[tupl
             yield from _tensors(torch, entry, f"{name}.{key}" if name else str(key), seen)
 
 
-_SAFE = {
+_SAFETENSORS_DTYPES = {
     "F64": "f8",
     "F32": "f4",
     "F16": "f2",
@@ -105,7 +105,7 @@ _SAFE = {
 }
 
 
-def read_safetensors(path: Path) -> Stored:
+def read_safetensors(path: Path) -> StoredArrays:
     """Read the tensors of a ``.safetensors``; the library checks the header.
 
     Raises
@@ -119,18 +119,19 @@ def read_safetensors(path: Path) -> Stored:
         raise MissingExtraError(
             f'reading {path.name} needs safetensors: pip install "gatecheck[weights]"'
         ) from error
-    stored = Stored()
-    stored.admit("the file", (path.stat().st_size,), 1)
+    stored = StoredArrays()
+    stored.count_bytes("the file", (path.stat().st_size,), 1)
     # The library's conversion to NumPy fails on bfloat16, which NumPy lacks.
     unpacked: Any = safetensors.deserialize
     for name, tensor in unpacked(path.read_bytes()):
-        if tensor["dtype"] not in _SAFE:
-            stored.left_out[name] = f"of {tensor['dtype']}"
+        if tensor["dtype"] not in _SAFETENSORS_DTYPES:
+            stored.skipped[name] = f"of {tensor['dtype']}"
             continue
         array = np.frombuffer(
-            tensor["data"], f"<{_SAFE[tensor['dtype']]}" if tensor["dtype"] != "BOOL" else "?"
+            tensor["data"],
+            f"<{_SAFETENSORS_DTYPES[tensor['dtype']]}" if tensor["dtype"] != "BOOL" else "?",
         )
         if tensor["dtype"] == "BF16":
             array = from_bfloat16(array)
-        stored.put(name, array.reshape(tensor["shape"]))
+        stored.add(name, array.reshape(tensor["shape"]))
     return stored

@@ -24,7 +24,7 @@ SIZES = Sizes(T=6, B=2, D=3, H=5)
 Compute = Callable[[Case, dict[str, Array]], dict[str, Array]]
 
 
-def against(
+def compare_with_reference(
     convention: str, cells: Iterable[str], compute: Compute, version: str, dtype: str = "float32"
 ) -> None:
     """Print the largest difference in y and the final states, by cell.
@@ -53,9 +53,11 @@ def against(
         cell = as_cell(name)
         case = draw(cell, SIZES, seed=7, dtype=dtype)
         expected = {
-            k: v for k, v in run(equations(cell), case.doubles()).items() if not k.startswith("d")
+            k: v
+            for k, v in run(equations(cell), case.as_float64()).items()
+            if not k.startswith("d")
         }
-        actual = compute(case, CONVENTIONS[convention].spell(cell, case.params))
+        actual = compute(case, CONVENTIONS[convention].from_canonical(cell, case.params))
         if actual.keys() != expected.keys() or any(
             actual[k].shape != expected[k].shape for k in expected
         ):

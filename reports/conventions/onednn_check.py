@@ -50,7 +50,7 @@ Argument = type(
 )
 
 
-def made(function: str, *args: object) -> Handle:
+def create_handle(function: str, *args: object) -> Handle:
     """Call a function of oneDNN, and return the handle that it creates."""
     handle = Handle()
     if status := getattr(dnnl, f"dnnl_{function}")(ctypes.byref(handle), *args):
@@ -91,9 +91,9 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
             k: np.full(shapes[k], np.nan, np.float32) for k in ("y", *(f"{k}T" for k in cell.state))
         }
     )
-    engine = made("engine_create", CPU, ctypes.c_size_t(0))
+    engine = create_handle("engine_create", CPU, ctypes.c_size_t(0))
     descs = {
-        k: made(
+        k: create_handle(
             "memory_desc_create_with_tag", v.ndim, (ctypes.c_int64 * 12)(*v.shape), F32, v.ndim + 1
         )
         for k, v in data.items()
@@ -117,15 +117,17 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
         *[ctypes.c_float(0)] * (2 * len(activation)),
         None,
     )
-    primitive = made(
+    primitive = create_handle(
         "primitive_create",
-        made(f"{name}_forward_primitive_desc_create", engine, FORWARD_INFERENCE, *operands),
+        create_handle(
+            f"{name}_forward_primitive_desc_create", engine, FORWARD_INFERENCE, *operands
+        ),
     )
     memories = [
-        Argument(ARGS[k], made("memory_create", descs[k], engine, Handle(v.ctypes.data)))
+        Argument(ARGS[k], create_handle("memory_create", descs[k], engine, Handle(v.ctypes.data)))
         for k, v in data.items()
     ]
-    stream, n = made("stream_create", engine, IN_ORDER), len(memories)
+    stream, n = create_handle("stream_create", engine, IN_ORDER), len(memories)
     if status := dnnl.dnnl_primitive_execute(
         primitive, stream, n, (Argument * n)(*memories)
     ) or dnnl.dnnl_stream_wait(stream):

@@ -33,7 +33,7 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     cell, (T, B, _, H) = case.cell, case.sizes
     openvino = CONVENTIONS["openvino"]
     values = {"x": np.swapaxes(case["x"], 0, 1)} | {
-        k: openvino.spell_state(cell, case[f"{k}0"]) for k in cell.state
+        k: openvino.state_from_canonical(cell, case[f"{k}0"]) for k in cell.state
     }
     # Parameters of the model, since constants would be folded before the CPU's kernel runs.
     inputs = {k: ops.parameter(v.shape, np.float32) for k, v in values.items()}
@@ -60,7 +60,7 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     # y is (B, directions, T, H).
     results = {"y": np.moveaxis(y, 2, 0).reshape(T, B, -1)}
     return results | {
-        f"{k}T": openvino.read_state(cell, v) for k, v in zip(cell.state, last, strict=True)
+        f"{k}T": openvino.state_to_canonical(cell, v) for k, v in zip(cell.state, last, strict=True)
     }
 
 

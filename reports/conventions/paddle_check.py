@@ -23,7 +23,7 @@ CELLS = [
     "lstm-layers2-bidirectional",
 ]
 
-ALONE = ["rnn", "rnn-relu", "gru", "lstm", "lstm-proj4"]
+SINGLE_CELLS = ["rnn", "rnn-relu", "gru", "lstm", "lstm-proj4"]
 
 
 def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -41,7 +41,7 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     for name, array in arrays.items():
         getattr(layer, name).set_value(array)
     states = [
-        paddle.to_tensor(case[f"{k}0"].reshape(len(cell.tags), *case[f"{k}0"].shape[-2:]))
+        paddle.to_tensor(case[f"{k}0"].reshape(len(cell.param_suffixes), *case[f"{k}0"].shape[-2:]))
         for k in cell.state
     ]
     with paddle.no_grad():
@@ -57,7 +57,7 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     }
 
 
-def stepped(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
+def compute_steps(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     """Return the results of a cell, step by step."""
     cell, (_, _, D, H) = case.cell, case.sizes
     more = (
@@ -91,4 +91,4 @@ def stepped(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
 if __name__ == "__main__":
     paddle.set_default_dtype("float64")
     against("paddle", CELLS, compute, paddle.__version__, "float64")
-    against("paddle-cell", ALONE, stepped, paddle.__version__, "float64")
+    against("paddle-cell", SINGLE_CELLS, compute_steps, paddle.__version__, "float64")

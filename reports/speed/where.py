@@ -16,7 +16,7 @@ import numpy as np
 
 from gatecheck.auditing import audit as runner
 from gatecheck.bench.audits import COMMAND
-from gatecheck.bench.gradchecks import SIZES, ours
+from gatecheck.bench.gradchecks import SIZES, check_ours
 from gatecheck.bench.timing import race
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
@@ -24,9 +24,9 @@ from gatecheck.cells.validation import check_inputs
 from gatecheck.checking import budgets
 from gatecheck.kernels import Builtin, run
 from gatecheck.kernels.activations import SIGMOID, TANH, activate
-from gatecheck.kernels.gemm import hoisted, multiply, project
+from gatecheck.kernels.gemm import choose_steps_per_gemm, gemm_acc, input_forward
 from gatecheck.kernels.jit import jit
-from gatecheck.kernels.schedule import schedule
+from gatecheck.kernels.schedule import make_schedule
 
 STEPS = (
     Sizes(100, 16, 32, 64),
@@ -37,7 +37,7 @@ STEPS = (
 SHORT = Sizes(50, 1, 8, 16)
 
 
-def best(call, rounds=15):
+def best_microseconds(call, rounds=15):
     """Return the least microseconds that a call takes."""
     return 1e6 * min(race({"it": call}, rounds=rounds, least=0.01)["it"])
 
@@ -46,13 +46,13 @@ def best(call, rounds=15):
 def _recurrent(T, a, h, U):
     for _ in range(T):
         for k in range(4):
-            multiply(a[k], h, U[k])
+            gemm_acc(a[k], h, U[k])
 
 
 @jit
 def _inputs(T, x, W, b, a, ahead, B):
     for t in range(T):
-        project(x, W, b, a, t, t % ahead, ahead, B, 0, B)
+        input_forward(x, W, b, a, t, t % ahead, ahead, B, 0, B)
 
 
 @jit
@@ -63,23 +63,34 @@ def _activations(T, a, m):
         activate(TANH, m)
 
 
-def forward(sizes, dtype):
+def time_forward(sizes, dtype):
     """Print the time of the LSTM's forward, its products and its activations."""
     T, B, D, H = sizes
     cell = as_cell("lstm")
     case = draw(cell, sizes, seed=0, dtype=dtype)
-    order = schedule(T, B, None)
-    arrays = run.arranged(
+    order = make_schedule(T, B, None)
+    arrays = run.forward_loop(
         cell, case.params, case["x"].copy(), case["h0"], case["c0"], order, steps=1, states=2
     ).arrays
     rng = np.random.default_rng(0)
     a, m, h = (rng.standard_normal(shape).astype(dtype) for shape in ((4, B, H), (B, H), (B, H)))
-    whole = best(partial(Builtin(cell).forward, case.params, case["x"], case["h0"], case["c0"]))
-    products = best(partial(_recurrent, T, a.copy(), h, arrays["U"]))
-    products += best(
-        partial(_inputs, T, arrays["x"], arrays["W"], arrays["b"], arrays["a"], hoisted(B), B)
+    whole = best_microseconds(
+        partial(Builtin(cell).forward, case.params, case["x"], case["h0"], case["c0"])
     )
-    activations = best(partial(_activations, T, a, m))
+    products = best_microseconds(partial(_recurrent, T, a.copy(), h, arrays["U"]))
+    products += best_microseconds(
+        partial(
+            _inputs,
+            T,
+            arrays["x"],
+            arrays["W"],
+            arrays["b"],
+            arrays["a"],
+            choose_steps_per_gemm(B),
+            B,
+        )
+    )
+    activations = best_microseconds(partial(_activations, T, a, m))
     rate = 2 * T * B * 4 * H * (D + H) / products / 1e3
     ns = 1e3 * activations / (5 * T * B * H)
     print(
@@ -90,24 +101,32 @@ def forward(sizes, dtype):
     )
 
 
-def short(name):
+def time_short(name):
     """Print the time around the loop over time where the loop is short."""
     cell = as_cell(name)
     case = draw(cell, SHORT, seed=0, dtype="float32")
     given = [case.params, case["x"], *(case[f"{s}0"] for s in cell.state)]
     states = (given[2], given[3] if len(given) > 3 else None)
-    order = schedule(SHORT.T, SHORT.B, None)
+    order = make_schedule(SHORT.T, SHORT.B, None)
     prepare = partial(
-        run.arranged, cell, given[0], case["x"].copy(), *states, order, steps=1, states=2
+        run.forward_loop, cell, given[0], case["x"].copy(), *states, order, steps=1, states=2
     )
     loop, flag, arrays = prepare()
-    whole = best(partial(Builtin(cell).forward, *given))
+    whole = best_microseconds(partial(Builtin(cell).forward, *given))
     parts = {
-        "loop": best(
-            partial(loop, flag, order.running, hoisted(SHORT.B), *arrays.values(), 0, SHORT.B)
+        "loop": best_microseconds(
+            partial(
+                loop,
+                flag,
+                order.n_active,
+                choose_steps_per_gemm(SHORT.B),
+                *arrays.values(),
+                0,
+                SHORT.B,
+            )
         ),
-        "weights packed, room made": best(prepare),
-        "arguments checked": best(partial(check_inputs, cell, *given)),
+        "weights packed, room made": best_microseconds(prepare),
+        "arguments checked": best_microseconds(partial(check_inputs, cell, *given)),
     }
     listed = ", ".join(f"{k} {v:.0f}" for k, v in parts.items())
     print(
@@ -116,7 +135,7 @@ def short(name):
     )
 
 
-def gradients():
+def time_gradcheck():
     """Print the time of the fast check of a full Jacobian, and of its passes.
 
     The passes are the forwards and backwards alone.
@@ -128,15 +147,17 @@ def gradients():
     forwards = 0.0
     for name in case.inputs:
         entries = np.arange(case[name].size)
-        forwards += best(
+        forwards += best_microseconds(
             partial(builtin.forward_each, name, entries, case[name].reshape(-1) + 1e-6, *at),
             rounds=3,
         )
     T, B, _, H = case.sizes
     dy = np.eye(T * B * H).reshape(-1, T, B, H)
     none = np.zeros((len(dy), B, H))
-    backwards = best(partial(builtin.backward_each, *at, dy=dy, dhT=none, dcT=none), rounds=5)
-    whole = best(partial(ours, case, True), rounds=5)
+    backwards = best_microseconds(
+        partial(builtin.backward_each, *at, dy=dy, dhT=none, dcT=none), rounds=5
+    )
+    whole = best_microseconds(partial(check_ours, case, True), rounds=5)
     print(
         f"gradcheck, fast, lstm {','.join(map(str, SIZES))}: {whole / 1e3:.0f} ms: "
         f"two forwards of each of {sum(case[k].size for k in case.inputs)} inputs "
@@ -147,16 +168,16 @@ def gradients():
 
 CALLS = {
     "kernels loaded": ("jit.py", "load_overload"),
-    "cases drawn": ("exploring.py", "drawn"),
-    "target called": ("implementation.py", "call"),
-    "arrays spelt for it": ("implementation.py", "arguments"),
-    "full Jacobians": ("gradients.py", "_checked"),
-    "budgets read": ("budgets.py", "asked_once"),
-    "compared": ("evidence.py", "agree"),
+    "cases drawn": ("explore.py", "_draw_cases"),
+    "target called": ("subject.py", "call"),
+    "arrays spelt for it": ("subject.py", "arguments"),
+    "full Jacobians": ("gradients.py", "_run_gradcheck"),
+    "budgets read": ("budgets.py", "cached"),
+    "compared": ("evidence.py", "check_agreement"),
 }
 
 
-def audit(name):
+def profile_audit(name):
     """Print shares of the time of an audit that compiles nothing.
 
     Every budget is on disk. Some shares lie within others.
@@ -169,7 +190,7 @@ def audit(name):
     profiler = cProfile.Profile()
     start = time.perf_counter()
     profiler.enable()
-    with budgets.kept():
+    with budgets.use_disk_cache():
         result = runner.audit(Builtin(name))
     profiler.disable()
     seconds = time.perf_counter() - start
@@ -193,8 +214,8 @@ def audit(name):
 if __name__ == "__main__":
     for dtype in ("float32", "float64"):
         for sizes in STEPS:
-            forward(sizes, dtype)
+            time_forward(sizes, dtype)
     for name in ("rnn", "gru", "lstm"):
-        short(name)
-    gradients()
-    audit("lstm")
+        time_short(name)
+    time_gradcheck()
+    profile_audit("lstm")

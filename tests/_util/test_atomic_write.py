@@ -13,11 +13,11 @@ import time
 import pytest
 
 from gatecheck._util.atomic_write import (
-    UNFINISHED,
+    TEMP_SUFFIX,
+    atomic_writer,
     check_folder,
     check_writable,
     make_folder,
-    replacing,
     write_bytes,
     write_text,
 )
@@ -31,11 +31,11 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX's files and si
     [KeyboardInterrupt(), ValueError("x"), OSError(errno.ENOSPC, "No space left on device")],
 )
 @pytest.mark.parametrize("there", [True, False])
-def test_what_fails_in_between_changes_nothing(tmp_path, error, there):
+def test_a_failure_in_the_block_changes_nothing(tmp_path, error, there):
     path = tmp_path / "a.json"
     if there:
         path.write_text("old")
-    with pytest.raises((type(error), OutputError)) as raised, replacing(path) as file:  # noqa: PT012
+    with pytest.raises((type(error), OutputError)) as raised, atomic_writer(path) as file:  # noqa: PT012
         file.write(b"half")
         raise error
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"] * there
@@ -45,7 +45,7 @@ def test_what_fails_in_between_changes_nothing(tmp_path, error, there):
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_is_said_whenever_it_shows(tmp_path, monkeypatch, call):
+def test_a_full_disk_is_reported_whenever_it_shows(tmp_path, monkeypatch, call):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -75,11 +75,11 @@ def test_permissions_and_links_stay(tmp_path):
     (tmp_path / "dangling").symlink_to("elsewhere/made")
     write_bytes(tmp_path / "dangling", b"x")
     assert (tmp_path / "elsewhere" / "made").read_bytes() == b"x"
-    assert not list(tmp_path.rglob(f"*{UNFINISHED}"))
+    assert not list(tmp_path.rglob(f"*{TEMP_SUFFIX}"))
 
 
 @posix
-def test_what_is_no_plain_file_is_written_into(tmp_path):
+def test_a_special_file_is_written_into(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     read = []
     reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
@@ -99,13 +99,13 @@ def test_what_is_no_plain_file_is_written_into(tmp_path):
 
 
 @posix
-def test_names_as_long_as_they_may_be(tmp_path):
+def test_names_of_the_largest_length(tmp_path):
     write_bytes(tmp_path / ("é" * 127), b"x")
     with pytest.raises(OutputError, match="cannot be written: File name too long"):
         write_bytes(tmp_path / ("é" * 128), b"x")
 
 
-def test_what_is_in_the_way_is_told_before_the_work(tmp_path):
+def test_obstacles_are_reported_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     for path, why in (
         ("no/a", "there is no folder .*no"),

@@ -1,4 +1,4 @@
-"""Files of a user's folder never take the place of the standard library or of gatecheck."""
+"""Files in a user's folder shadow neither gatecheck nor the standard library."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ COMMANDS = [
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a command as its script does, in a folder whose files are named like modules."""
+    """Run a command in a folder whose files are named like modules."""
     folder, script = tmp_path / "project", tmp_path / "script.py"
     folder.mkdir()
     for name in SHADOWS:

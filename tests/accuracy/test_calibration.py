@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 
 from gatecheck.accuracy import tightness
-from gatecheck.accuracy.calibration import GROWTH, calibrate, report, wide_case
+from gatecheck.accuracy.calibration import RELATIVE_ERRORS, calibrate, calibration_report, wide_case
 from gatecheck.cells import GRU, LSTM
 from gatecheck.checking import evidence
 from gatecheck.errors import InputError
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.edits import misread, times
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
@@ -29,17 +29,17 @@ def found():
     calls = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tightness, "LENGTHS", (1, 10))
-        result = report(
+        result = calibration_report(
             [subject(Builtin("gru"), name="builtin:gru")],
             cases=3,
             seed=0,
-            tight=1,
+            tightness_cases=1,
             progress=lambda *call: calls.append(call),
         )
     return result, calls
 
 
-def test_right_code_raises_no_alarm(found):
+def test_correct_code_raises_no_alarm(found):
     rows = found[0]["calibration"]
     assert [row["dtype"] for row in rows] == ["float32", "float64"]
     for row in rows:
@@ -56,7 +56,7 @@ def test_a_small_error_in_any_equation_is_seen(found):
     assert {("gru", "z"), ("gru", "dh_prev"), ("lstm", "c"), ("lstm", "dc_prev")} <= set(seen)
     # The design's figure is 2e-6 to 8e-6; float32 rounding itself is 6e-8.
     assert all(1e-7 < value < 1e-4 for value in seen.values()), seen
-    assert set(seen.values()) <= set(GROWTH)
+    assert set(seen.values()) <= set(RELATIVE_ERRORS)
 
 
 def test_a_gradient_cut_half_way_is_always_seen(found):
@@ -87,9 +87,9 @@ def test_the_report_is_plain_data_and_prints(found):
 @pytest.mark.parametrize(
     "wrong",
     [
-        Edited(GRU(), misread("h", n=times(1.001, "n"))),
-        Edited(GRU(), misread("dh_prev", z=times(1.01, "z"))),
-        Edited(LSTM(), misread("c", f=lambda s: s.f * np.nan)),
+        EditedCell(GRU(), misread("h", n=times(1.001, "n"))),
+        EditedCell(GRU(), misread("dh_prev", z=times(1.01, "z"))),
+        EditedCell(LSTM(), misread("c", f=lambda s: s.f * np.nan)),
     ],
     ids=["forward", "backward", "NaN"],
 )
@@ -98,8 +98,8 @@ def test_wrong_code_raises_alarms(wrong):
     assert row.alarms > 0
 
 
-def test_cases_of_which_none_can_be_judged_are_an_error(monkeypatch):
-    monkeypatch.setattr(evidence, "conclusive", lambda exact, tolerance: False)
+def test_no_judgeable_case_is_an_error(monkeypatch):
+    monkeypatch.setattr(evidence, "is_conclusive", lambda exact, tolerance: False)
     with pytest.raises(InputError, match="no value of 1 cases could be judged in float32"):
         calibrate(subject(Builtin("gru")), "float32", 1, 0, silent)
 

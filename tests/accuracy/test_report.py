@@ -10,9 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from gatecheck.accuracy import report as accuracy
-from gatecheck.accuracy.activations import arguments, certain, judged, seen_activations
-from gatecheck.accuracy.report import Point, exact, measure, report
-from gatecheck.accuracy.ulps import errors, ulps, unit
+from gatecheck.accuracy.activations import (
+    activation_errors,
+    exact_values,
+    measure_activations,
+    sample_arguments,
+)
+from gatecheck.accuracy.report import Point, accuracy_report, certified_values, measure_errors
+from gatecheck.accuracy.ulps import absolute_errors, ulp, ulp_errors
 from gatecheck.cases import draw
 from gatecheck.cells import LSTM, Sizes
 from gatecheck.cli import main
@@ -20,13 +25,13 @@ from gatecheck.errors import UsageError
 from gatecheck.report.accuracy_figure import save_accuracy_figure
 from gatecheck.targets.loading import load
 
-TINY = (
+TINY_POINTS = (
     Point(Sizes(2, 1, 2, 3)),
     Point(Sizes(4, 1, 2, 3)),
     Point(Sizes(12, 1, 2, 6), recurrence=12, gradients=False),
 )
 
-IMPLEMENTATIONS = '''
+TARGET_SOURCE = '''
 import numpy as np
 
 
@@ -71,7 +76,7 @@ class Own:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("targets") / "made.py"
-    path.write_text(IMPLEMENTATIONS)
+    path.write_text(TARGET_SOURCE)
     return path
 
 
@@ -85,8 +90,8 @@ def found(file):
         (f"{file}:Broken", None),
         ("torch.nn:RNN", "rnn-relu"),
     ]
-    how = {"cases": 2, "seed": 0, "sample": 4096, "points": TINY}
-    return report(targets, **how, progress=lambda *call: calls.append(call)), calls
+    how = {"cases": 2, "seed": 0, "sample": 4096, "points": TINY_POINTS}
+    return accuracy_report(targets, **how, progress=lambda *call: calls.append(call)), calls
 
 
 def row(found, target, dtype="float32", work="forward"):
@@ -111,42 +116,47 @@ def row(found, target, dtype="float32", work="forward"):
     ],
 )
 def test_one_ulp(exact, dtype, one):
-    assert unit(np.array([exact]), dtype) == [one]
+    assert ulp(np.array([exact]), dtype) == [one]
 
 
-def test_what_is_left_of_the_exact_number_counts():
-    assert ulps(np.array([1.0]), np.array([1.0]), "float64", np.array([2**-54])) == [0.25]
-    assert errors(np.array([nan, inf, 1.0]), np.array([1.0, 1.0, nan])).tolist()[:2] == [inf, inf]
+def test_remainder_of_exact_number_counts():
+    assert ulp_errors(np.array([1.0]), np.array([1.0]), "float64", np.array([2**-54])) == [0.25]
+    assert absolute_errors(np.array([nan, inf, 1.0]), np.array([1.0, 1.0, nan])).tolist()[:2] == [
+        inf,
+        inf,
+    ]
 
 
 def test_errors_are_from_certified_values():
     case = draw(LSTM(), Sizes(3, 2, 2, 3), seed=4, dtype="float32")
-    certified = exact(case, gradients=True)
+    certified = certified_values(case, gradients=True)
     nearest = {k: v.nearest.astype(np.float32) for k, v in certified.items()}
-    for block_errors in measure(case, nearest, certified, "float32").values():
+    for block_errors in measure_errors(case, nearest, certified, "float32").values():
         assert 0 < block_errors.own.max() <= 0.5
         assert (block_errors.norm <= block_errors.own).all()
-    doubles = measure(case, {k: v.nearest for k, v in certified.items()}, certified, "float64")
+    doubles = measure_errors(
+        case, {k: v.nearest for k, v in certified.items()}, certified, "float64"
+    )
     # Without the remainder they would be zero.
     assert all(0 < block_errors.own.max() <= 0.5 for block_errors in doubles.values())
-    moved = nearest["dW"][0, 0] + 7 * unit(nearest["dW"][:1, :1], "float32")
+    moved = nearest["dW"][0, 0] + 7 * ulp(nearest["dW"][:1, :1], "float32")
     nearest["dW"][0, 0] = moved[0, 0]
-    assert 6.5 <= measure(case, nearest, certified, "float32")["dW"].own.max() <= 7.5
+    assert 6.5 <= measure_errors(case, nearest, certified, "float32")["dW"].own.max() <= 7.5
 
 
 def test_a_small_entry_is_judged_by_the_largest_of_its_block():
     case = draw(LSTM(), Sizes(1, 1, 2, 2), seed=4, dtype="float32")
     nearest = np.array([[[1.0, 2.0**-20]], [[2.0**-20, 2.0**-20]]])
-    certified = {"y": accuracy.Exact(nearest, np.zeros_like(nearest))}
-    entry_errors = measure(case, {"y": nearest + 2.0**-23}, certified, "float32")["y"]
+    certified = {"y": accuracy.CertifiedArray(nearest, np.zeros_like(nearest))}
+    entry_errors = measure_errors(case, {"y": nearest + 2.0**-23}, certified, "float32")["y"]
     assert entry_errors.own.tolist() == [1.0, 2.0**20, 2.0**20, 2.0**20]
     assert entry_errors.norm.tolist() == [1.0, 1.0, 2.0**20, 2.0**20]  # a step is a block
 
 
-def test_what_is_undecided_is_left_out_and_counted():
+def test_undecided_entries_are_left_out_and_counted():
     case = draw(LSTM(), Sizes(1, 1, 2, 2), seed=4, dtype="float32")
-    certified = {"y": accuracy.Exact(np.array([[[1.0, nan]]]), np.array([[[0.0, nan]]]))}
-    entry_errors = measure(case, {"y": np.array([[[1.0, 5.0]]])}, certified, "float32")["y"]
+    certified = {"y": accuracy.CertifiedArray(np.array([[[1.0, nan]]]), np.array([[[0.0, nan]]]))}
+    entry_errors = measure_errors(case, {"y": np.array([[[1.0, 5.0]]])}, certified, "float32")["y"]
     assert (entry_errors.own.tolist(), entry_errors.undecided) == ([0.0], 1)
 
 
@@ -157,17 +167,17 @@ def test_our_cell_is_accurate_and_weak_ones_are_not(found):
     assert row(found[0], "builtin:rnn", "float64", "gradients")["total"]["norm_ulps"]["worst"] < 20
     # Two draws; the chaotic point is not part of the total.
     assert ours["values"] == 2 * (2 + 4 + 2) * 3
-    assert len(row(found[0], "builtin:rnn")["by_point"]) == len(TINY)
+    assert len(row(found[0], "builtin:rnn")["by_point"]) == len(TINY_POINTS)
 
 
-def test_what_is_lost_is_counted_and_not_among_the_quantiles(found):
+def test_lost_values_are_counted_and_not_in_quantiles(found):
     lost = row(found[0], ":Nan")["total"]
     # The last step of y, and hT, at two points and two draws.
     assert lost["lost"] == 2 * 2 * (3 + 3)
     assert lost["norm_ulps"]["worst"] < 100
 
 
-def test_who_cannot_run_is_named(found):
+def test_target_that_cannot_run_is_named(found):
     ((target, reason),) = found[0]["refused"].items()
     assert target.endswith(":Broken")
     assert "no luck today" in reason
@@ -180,7 +190,7 @@ def test_progress_stays_within_its_total(found):
     assert set(totals) == {totals[0]}
 
 
-def test_weak_near_zero_is_seen_where_it_is(found):
+def test_inaccuracy_near_zero_is_located(found):
     seen = {
         (a["target"].rpartition(":")[2], a["dtype"]): a
         for a in found[0]["activations"]
@@ -205,8 +215,8 @@ def test_weak_near_zero_is_seen_where_it_is(found):
 @pytest.mark.parametrize(
     "target", ["builtin:gru", "torch.nn:GRU", "builtin:lstm", "onnx.reference:LSTM"]
 )
-def test_both_are_seen_through_any_polarity(target):
-    rows = {(r["function"], r["dtype"]): r for r in seen_activations(load(target), 8192, 0)}
+def test_both_activations_are_measured_in_any_polarity(target):
+    rows = {(r["function"], r["dtype"]): r for r in measure_activations(load(target), 8192, 0)}
     assert len(rows) == 4
     # A gate that is seen as 1 - σ(-a) would be off by 2^20 ulps and more at a = -15.
     assert all(r["regions"][0]["median"] < 2 for r in rows.values())
@@ -215,7 +225,7 @@ def test_both_are_seen_through_any_polarity(target):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_arguments_are_of_every_binade(dtype):
-    x, info = arguments(dtype, 1 << 16, 3), np.finfo(dtype)
+    x, info = sample_arguments(dtype, 1 << 16, 3), np.finfo(dtype)
     assert x.dtype == dtype
     assert np.isfinite(x).all()
     _, exponent = np.frexp(x[x > 0])
@@ -225,13 +235,13 @@ def test_arguments_are_of_every_binade(dtype):
     assert 0.5 < bends.mean() < 0.7
     binade = np.sort(x[(x >= 1) & (x < 2)])
     assert np.diff(binade).max() < 3 / (binade.size / 2)  # a stratum each, of half of them
-    assert (x == arguments(dtype, 1 << 16, 3)).all()
+    assert (x == sample_arguments(dtype, 1 << 16, 3)).all()
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 def test_exact_values_are_those_of_mpmath(name):
     x = np.array([0.3, -7.25, 1e-30, 40.0, -300.0])
-    nearest, rest = certain(name, x)
+    nearest, rest = exact_values(name, x)
     with mpmath.workdps(60):
         for a, n, r in zip(x, nearest, rest, strict=True):
             true = (
@@ -246,13 +256,13 @@ def test_exact_values_are_those_of_mpmath(name):
 def test_values_outside_are_counted():
     x = np.full((1, 16), 20.0, np.float32)
     above = np.nextafter(np.ones_like(x), np.float32(2))
-    assert judged("tanh", x, above, *certain("tanh", x))["outside"] == 16
-    assert judged("tanh", x, np.ones_like(x), *certain("tanh", x))["outside"] == 0
+    assert activation_errors("tanh", x, above, *exact_values("tanh", x))["outside"] == 16
+    assert activation_errors("tanh", x, np.ones_like(x), *exact_values("tanh", x))["outside"] == 0
 
 
-def test_a_cell_of_its_own_has_no_certified_values(file):
+def test_custom_cell_has_no_certified_values(file):
     with pytest.raises(UsageError, match="for which there are no certified values"):
-        report([(f"{file}:Own", None)], cases=1, seed=0, sample=16, points=TINY)
+        accuracy_report([(f"{file}:Own", None)], cases=1, seed=0, sample=16, points=TINY_POINTS)
 
 
 def gk(*arguments):
@@ -262,7 +272,7 @@ def gk(*arguments):
 
 
 def test_the_command_writes_what_it_prints(tmp_path, monkeypatch):
-    monkeypatch.setattr(accuracy, "POINTS", TINY)
+    monkeypatch.setattr(accuracy, "POINTS", TINY_POINTS)
     how = ("builtin:rnn", "--cases", "1", "--sample", "512")
     status, printed = gk(*how, "--json", tmp_path / "a.json", "--figure", tmp_path / "a.png")
     assert status == 0
@@ -275,7 +285,7 @@ def test_the_command_writes_what_it_prints(tmp_path, monkeypatch):
     assert (tmp_path / "b.json").read_text() == (tmp_path / "a.json").read_text()
 
 
-def test_wrong_calls_end_at_once(tmp_path):
+def test_usage_errors_exit_at_once(tmp_path):
     assert gk("builtin:rnn", "--figure", tmp_path / "a.txt")[0] == 2
     assert gk("builtin:rnn", "--json", tmp_path / "none" / "a.json")[0] == 2
     assert gk("builtin:nothing")[0] == 2
@@ -284,9 +294,9 @@ def test_wrong_calls_end_at_once(tmp_path):
 
 
 def test_without_python_flint_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(accuracy, "POINTS", TINY)
+    monkeypatch.setattr(accuracy, "POINTS", TINY_POINTS)
     monkeypatch.setitem(sys.modules, "flint", None)
-    for name in ("oracles.balls", "oracles.certified", "certified_cells"):
+    for name in ("oracles.ball_arithmetic", "oracles.certified", "certified.cells"):
         monkeypatch.delitem(sys.modules, f"gatecheck.{name}", raising=False)
     status, printed = gk("builtin:rnn", "--cases", "1")
     assert status == 3

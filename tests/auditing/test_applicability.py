@@ -6,16 +6,16 @@ What is then skipped is reported with a reason.
 import pytest
 
 from gatecheck.auditing.audit import audit
-from gatecheck.auditing.explore import PROFILES, drawn
+from gatecheck.auditing.explore import PROFILES, draw_cases
 from gatecheck.cases.strategies import SCOPES
 from gatecheck.cells import GRU
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
-from helpers.targets import after, having
+from helpers.targets import with_attributes, with_changed_result
 
 
-def seen_by(target, **declared):
+def audited_calls(target, **declared):
     """Return the (T, B, D, H, dtype) of every call in an audit, and the audit."""
     seen = set()
 
@@ -23,21 +23,21 @@ def seen_by(target, **declared):
         seen.add((*arguments[1].shape, result[1].shape[-1], arguments[1].dtype.name))
         return result
 
-    return seen, audit(after(having(target, **declared), look), profile="quick")
+    return seen, audit(
+        with_changed_result(with_attributes(target, **declared), look), profile="quick"
+    )
 
 
 @pytest.mark.parametrize(
     ("axis", "size", "impossible"),
     [("T", 3, "empty_sequence"), ("B", 1, "empty_batch"), ("D", 2, None), ("H", 4, None)],
 )
-def test_declared_sizes_are_honoured_and_correct_code_of_them_passes(
-    axis, size, impossible, monkeypatch
-):
+def test_declared_sizes_are_honored(axis, size, impossible, monkeypatch):
     monkeypatch.setitem(PROFILES, "quick", 4)
-    seen, result = seen_by(Builtin("lstm"), sizes={axis: size})
+    seen, result = audited_calls(Builtin("lstm"), sizes={axis: size})
     assert {call["TBDH".index(axis)] for call in seen} == {size}
-    assert f"{axis} is always {size}" in result.narrowings
-    assert f"{axis} is always {size}" in result.to_json()["narrowings"]
+    assert f"{axis} is always {size}" in result.limitations
+    assert f"{axis} is always {size}" in result.to_json()["limitations"]
     assert result.verdict == "pass", [
         p for p in result.properties if p.outcome not in ("passed", "skipped")
     ]
@@ -45,13 +45,13 @@ def test_declared_sizes_are_honoured_and_correct_code_of_them_passes(
     assert impossible is None or axis in skipped[impossible]
 
 
-def test_where_each_shape_is_compiled_there_are_few():
-    target = subject(having(Edited(GRU()), few_shapes=True))
+def test_few_shapes_are_used_where_each_is_compiled():
+    target = subject(with_attributes(EditedCell(GRU()), few_shapes=True))
     sizes = {
         name: {
             case.sizes
             for dtype in ("float32", "float64")
-            for case in drawn(target, dtype, scope, 24, seed=0)
+            for case in draw_cases(target, dtype, scope, 24, seed=0)
         }
         for name, scope in SCOPES.items()
     }
@@ -61,26 +61,28 @@ def test_where_each_shape_is_compiled_there_are_few():
         len(
             {
                 case.sizes
-                for case in drawn(subject(Edited(GRU())), "float32", SCOPES["any"], 24, seed=0)
+                for case in draw_cases(
+                    subject(EditedCell(GRU())), "float32", SCOPES["any"], 24, seed=0
+                )
             }
         )
         > 8
     )
-    assert any("few different sizes" in note for note in target.narrowings)
+    assert any("few different sizes" in note for note in target.limitations)
 
 
 def test_an_undeclared_dtype_is_never_used_and_is_named():
-    seen, result = seen_by(Builtin("gru"), dtypes=("float32",))
+    seen, result = audited_calls(Builtin("gru"), dtypes=("float32",))
     assert {call[-1] for call in seen} == {"float32"}
-    assert "float64 is not audited: it is not declared" in result.narrowings
+    assert "float64 is not audited: it is not declared" in result.limitations
     skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
     assert skipped["gradients_match_finite_differences"] == "is judged in float64 only"
     assert result.verdict == "pass"
 
 
-def test_without_a_backward_gradient_claims_are_skipped():
-    result = audit(having(Edited(GRU()), backward=None), profile="quick")
+def test_without_a_backward_gradient_properties_are_skipped():
+    result = audit(with_attributes(EditedCell(GRU()), backward=None), profile="quick")
     skipped = {p.name: p.reason for p in result.properties if p.outcome == "skipped"}
     assert skipped["gradients_within_budget"] == "holds only if it has a backward"
-    assert "gradients are not audited: there is no backward" in result.narrowings
+    assert "gradients are not audited: there is no backward" in result.limitations
     assert result.verdict == "pass"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gatecheck.auditing import explore as exploring
-from gatecheck.auditing.audit import audit, claims
-from gatecheck.auditing.explore import drawn, explore
+from gatecheck.auditing.audit import audit, select_properties
+from gatecheck.auditing.explore import draw_cases, explore
 from gatecheck.cases import Case
 from gatecheck.cases.strategies import SCOPES, cases
 from gatecheck.cells import CELLS, GRU, LSTM, RNN
@@ -19,11 +19,11 @@ from gatecheck.checking import evidence
 from gatecheck.checking.evidence import Violation
 from gatecheck.conventions import Convention, Layout
 from gatecheck.errors import TargetError, UsageError
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.edits import misread
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
-from helpers.targets import after, having
+from helpers.targets import with_attributes, with_changed_result
 
 FORWARD, BACKWARD = "forward_within_budget", "gradients_within_budget"
 NO_FORGET = misread("dc_prev", f=1)
@@ -103,8 +103,12 @@ def test_correct_code_passes(target):
         p for p in result.properties if p.outcome not in ("passed", "skipped")
     ]
     assert (result.ok, result.findings) == (True, [])
-    assert result.ran == result.count("passed") > 12
-    assert result.ran + result.count("skipped") == len(result.properties) == len(claims())
+    assert result.n_tried == result.count("passed") > 12
+    assert (
+        result.n_tried + result.count("skipped")
+        == len(result.properties)
+        == len(select_properties())
+    )
     assert all(p.reason for p in result.properties if p.outcome == "skipped")
     assert all(
         p.examples and p.worst_ratio <= 1 for p in result.properties if p.outcome == "passed"
@@ -129,27 +133,33 @@ def broken_audit(seed=0, shrinking=60, **how):
         # For the fixture, which has the scope of the module.
         patch.setitem(exploring.PROFILES, "quick", 4)
         return audit(
-            Edited(LSTM(), NO_FORGET), profile="quick", only=[FORWARD, BACKWARD], seed=seed, **how
+            EditedCell(LSTM(), NO_FORGET),
+            profile="quick",
+            only=[FORWARD, BACKWARD],
+            seed=seed,
+            **how,
         )
 
 
 @pytest.fixture(scope="module")
-def broken():
+def broken_result():
     return broken_audit()
 
 
-def test_a_failure_is_shrunk(broken):
-    (found,) = broken.findings
+def test_a_failure_is_shrunk(broken_result):
+    (found,) = broken_result.findings
     assert found.name == BACKWARD
     assert found.worst_ratio > 1
     # Only dc0 is wrong in one step of one unit; nothing smaller exists.
     assert found.counterexample.sizes == (1, 1, 1, 1)
     with pytest.raises(Violation):
-        next(iter(claims([BACKWARD])))(subject(Edited(LSTM(), NO_FORGET)), found.counterexample)
+        next(iter(select_properties([BACKWARD])))(
+            subject(EditedCell(LSTM(), NO_FORGET)), found.counterexample
+        )
 
 
-def test_a_failure_says_where_how_sure_and_how_widely(broken):
-    (found,) = broken.findings
+def test_failure_message_has_location_and_extent(broken_result):
+    (found,) = broken_result.findings
     assert "dc0[0, 0] is" in found.reason
     assert "but should be" in found.reason
     assert "times its budget" in found.reason
@@ -165,8 +175,10 @@ def test_a_failure_says_where_how_sure_and_how_widely(broken):
 # ---- expected failures
 
 
-def test_an_expected_failure_is_no_finding():
-    target = having(Edited(LSTM(), NO_FORGET), expected_failures={BACKWARD: "documented: drops f"})
+def test_expected_failure_is_not_a_finding():
+    target = with_attributes(
+        EditedCell(LSTM(), NO_FORGET), expected_failures={BACKWARD: "documented: drops f"}
+    )
     result = audit(target, profile="quick", only=[FORWARD, BACKWARD])
     assert outcomes(result) == {FORWARD: "passed", BACKWARD: "expected_failure"}
     assert result.ok
@@ -178,7 +190,7 @@ def test_an_expected_failure_is_no_finding():
 
 def test_an_expected_failure_that_holds_is_a_finding():
     result = audit(
-        having(Edited(RNN()), expected_failures={FORWARD: "once wrong"}),
+        with_attributes(EditedCell(RNN()), expected_failures={FORWARD: "once wrong"}),
         profile="quick",
         only=[FORWARD],
     )
@@ -189,7 +201,7 @@ def test_an_expected_failure_that_holds_is_a_finding():
 def test_an_expected_failure_of_nothing_is_an_error():
     with pytest.raises(TargetError, match="forward_in_budget"):
         audit(
-            having(Edited(RNN()), expected_failures={"forward_in_budget": "a typo"}),
+            with_attributes(EditedCell(RNN()), expected_failures={"forward_in_budget": "a typo"}),
             profile="quick",
         )
 
@@ -211,11 +223,11 @@ def test_an_expected_failure_of_nothing_is_an_error():
 )
 def test_a_wrong_call(how, fragment):
     with pytest.raises(UsageError, match=fragment):
-        audit(Edited(RNN()), **{"profile": "quick", **how})
+        audit(EditedCell(RNN()), **{"profile": "quick", **how})
 
 
-def test_the_same_seed_gives_the_same_audit(broken):
-    assert broken_audit().to_json() == broken.to_json()
+def test_the_same_seed_gives_the_same_audit(broken_result):
+    assert broken_audit().to_json() == broken_result.to_json()
     hastily = [
         broken_audit(seed=seed, shrinking=0, diagnose=False).to_json()["properties"]
         for seed in (0, 0, 4)
@@ -225,35 +237,35 @@ def test_the_same_seed_gives_the_same_audit(broken):
 
 def test_the_same_seed_draws_the_same_cases_in_every_process():
     code = (
-        "from gatecheck.auditing.explore import drawn; "
+        "from gatecheck.auditing.explore import draw_cases; "
         "from gatecheck.cells import LSTM; "
         "from gatecheck.implementation import subject; "
         "from gatecheck.kernels import Builtin; "
         "from gatecheck.cases.strategies import SCOPES; "
         "own = Builtin('lstm'); own.sizes = {'B': 2}; "
-        "print(*(case.key for case in drawn(subject(own), 'float32', SCOPES['any'], 40, 7)))"
+        "print(*(case.key for case in draw_cases(subject(own), 'float32', SCOPES['any'], 40, 7)))"
     )
     there = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     own = Builtin("lstm")
     own.sizes = {"B": 2}
-    here, other = (drawn(subject(own), "float32", SCOPES["any"], 40, s) for s in (7, 8))
+    here, other = (draw_cases(subject(own), "float32", SCOPES["any"], 40, s) for s in (7, 8))
     assert [case.key for case in here] == there
     assert len(here) == 40
     assert here != other
 
 
-def test_how_soon_a_failure_ends_it():
-    target, chosen = subject(Edited(LSTM(), NO_FORGET)), claims([FORWARD, BACKWARD])
+def test_stopping_at_a_failure():
+    target, chosen = subject(EditedCell(LSTM(), NO_FORGET)), select_properties([FORWARD, BACKWARD])
     whole = explore(target, chosen, "quick", 0)
     assert {name: t.examples for name, t in whole.items()} == {FORWARD: 8, BACKWARD: 8}
     assert whole[BACKWARD].failures > 2
-    once = explore(target, chosen, "quick", 0, once=True)
+    once = explore(target, chosen, "quick", 0, stop_at_first_failure=True)
     assert once[FORWARD].examples == 8
     assert once[BACKWARD].failures == 1
     assert once[BACKWARD].examples < 8
-    first = explore(target, chosen, "quick", 0, first_only=True)
+    first = explore(target, chosen, "quick", 0, stop_at_first_failing_property=True)
     assert first[FORWARD].examples == first[BACKWARD].examples == once[BACKWARD].examples
     assert first[BACKWARD].case == once[BACKWARD].case == whole[BACKWARD].case
 
@@ -261,23 +273,25 @@ def test_how_soon_a_failure_ends_it():
 @pytest.mark.parametrize("edits", [(), (misread("dh", dh_next=0),)], ids=["correct", "broken"])
 def test_progress_reaches_exactly_its_total(edits):
     calls = []
-    audit(Edited(RNN(), *edits), profile="quick", progress=lambda *call: calls.append(call))
+    audit(EditedCell(RNN(), *edits), profile="quick", progress=lambda *call: calls.append(call))
     done, totals, labels = zip(*calls, strict=True)
     assert set(totals) == {max(done)}
     assert list(done[: max(done)]) == list(range(1, max(done) + 1))
     assert set(done[max(done) :]) <= {max(done)}
-    assert {c.name for c in claims()} >= set(labels[: max(done)])
+    assert {c.name for c in select_properties()} >= set(labels[: max(done)])
     assert any("smaller counterexample" in label for label in labels) == bool(edits)
 
 
 def test_zero_properties_run_is_an_error():
-    result = audit(having(Edited(RNN()), backward=None), only=[BACKWARD], profile="quick")
-    assert (result.ran, result.verdict, result.ok) == (0, "error", False)
+    result = audit(
+        with_attributes(EditedCell(RNN()), backward=None), only=[BACKWARD], profile="quick"
+    )
+    assert (result.n_tried, result.verdict, result.ok) == (0, "error", False)
 
 
 def test_rounding_as_large_as_the_values_is_inconclusive(monkeypatch):
-    monkeypatch.setattr(evidence, "CHAOTIC", 0.0)
-    result = audit(Edited(RNN()), only=[FORWARD, "inputs_are_not_changed"], profile="quick")
+    monkeypatch.setattr(evidence, "CHAOTIC_SPREAD", 0.0)
+    result = audit(EditedCell(RNN()), only=[FORWARD, "inputs_are_not_changed"], profile="quick")
     assert outcomes(result) == {FORWARD: "inconclusive", "inputs_are_not_changed": "passed"}
     (found,) = (p for p in result.properties if p.name == FORWARD)
     assert (result.verdict, found.inconclusive) == ("inconclusive", 1)
@@ -287,7 +301,7 @@ def test_rounding_as_large_as_the_values_is_inconclusive(monkeypatch):
 # ---- misbehaving implementations
 
 
-def raises(error):
+def raise_error(error):
     def change(arguments, result):
         raise error
 
@@ -301,7 +315,7 @@ def raises(error):
 )
 def test_a_crash_is_an_outcome_and_the_rest_goes_on(error):
     result = audit(
-        after(Edited(RNN()), raises(error), "backward"),
+        with_changed_result(EditedCell(RNN()), raise_error(error), "backward"),
         profile="quick",
         only=[FORWARD, BACKWARD, "outputs_are_causal"],
     )
@@ -317,10 +331,14 @@ def test_a_crash_is_an_outcome_and_the_rest_goes_on(error):
 
 def test_an_interrupt_is_not_a_finding():
     with pytest.raises(KeyboardInterrupt):
-        audit(after(Edited(RNN()), raises(KeyboardInterrupt())), profile="quick", only=[FORWARD])
+        audit(
+            with_changed_result(EditedCell(RNN()), raise_error(KeyboardInterrupt())),
+            profile="quick",
+            only=[FORWARD],
+        )
 
 
-def unsteady():
+def add_noise():
     rng = np.random.default_rng(0)
     return lambda arguments, result: (
         result[0] + rng.uniform(0, 1e-3, result[0].shape).astype(result[0].dtype),
@@ -328,7 +346,7 @@ def unsteady():
     )
 
 
-def first_call_only():
+def change_first_call():
     calls = []
 
     def change(arguments, result):
@@ -338,10 +356,12 @@ def first_call_only():
     return change
 
 
-@pytest.mark.parametrize("make", [unsteady, first_call_only])
-def test_an_implementation_that_changes_its_mind_is_found(make):
+@pytest.mark.parametrize("make", [add_noise, change_first_call])
+def test_nondeterministic_implementation_is_found(make):
     result = audit(
-        after(Edited(RNN()), make()), profile="quick", only=["repeated_calls_are_identical"]
+        with_changed_result(EditedCell(RNN()), make()),
+        profile="quick",
+        only=["repeated_calls_are_identical"],
     )
     (found,) = result.findings
     assert "y[t=0, 0, 0] is" in found.reason
@@ -363,21 +383,23 @@ def test_an_implementation_that_changes_its_mind_is_found(make):
 )
 def test_a_wrong_result_is_a_finding(change, fragment):
     with np.errstate(invalid="ignore"):
-        result = audit(after(Edited(RNN()), change), profile="quick", only=[FORWARD])
+        result = audit(
+            with_changed_result(EditedCell(RNN()), change), profile="quick", only=[FORWARD]
+        )
     assert outcomes(result) == {FORWARD: "failed"}
     assert fragment in result.findings[0].reason
 
 
-def test_views_of_the_inputs_are_no_harm():
+def test_views_of_inputs_are_allowed():
     """Without steps the input state itself may be returned."""
     same = {
-        k: audit(after(Edited(RNN()), k), profile="quick").to_json()["properties"]
-        for k in (views, lambda a, r: r)
+        k: audit(with_changed_result(EditedCell(RNN()), k), profile="quick").to_json()["properties"]
+        for k in (return_views, lambda a, r: r)
     }
     assert len({json.dumps(p) for p in same.values()}) == 1
 
 
-def views(arguments, result):
+def return_views(arguments, result):
     buffer = np.empty((2, *result[0].shape), result[0].dtype)[::-1]
     buffer[0] = result[0]
     return (
@@ -386,7 +408,7 @@ def views(arguments, result):
     )
 
 
-def meddles(arguments, result):
+def change_global_state(arguments, result):
     np.seterr(all="raise")
     np.random.seed(1)  # noqa: NPY002
     random.seed(1)
@@ -394,13 +416,15 @@ def meddles(arguments, result):
 
 
 def test_global_state_that_the_target_changes_does_not_reach_the_audit():
-    only = [FORWARD, BACKWARD, "saturated_gates_reach_their_ends"]
+    only = [FORWARD, BACKWARD, "saturated_gates_are_exactly_0_or_1"]
     with np.errstate():
-        result = audit(after(Edited(GRU()), meddles), profile="quick", only=only)
+        result = audit(
+            with_changed_result(EditedCell(GRU()), change_global_state), profile="quick", only=only
+        )
         assert np.geterr()["over"] != "raise"
     assert (
         result.to_json()["properties"]
-        == audit(Edited(GRU()), profile="quick", only=only).to_json()["properties"]
+        == audit(EditedCell(GRU()), profile="quick", only=only).to_json()["properties"]
     )
 
 

@@ -14,7 +14,7 @@ from gatecheck.auditing.audit_installed import audit_installed
 from gatecheck.auditing.isolation.process import Isolation, audit
 from gatecheck.errors import UsageError
 from helpers.paths import HOSTILE
-from helpers.processes import alive, within
+from helpers.processes import is_alive, wait_until
 
 ONLY = ("empty_sequence", "forward_within_budget")
 TARGETS = [
@@ -27,12 +27,10 @@ TARGETS = [
 
 @pytest.fixture
 def four(monkeypatch):
-    monkeypatch.setattr(everything.loading, "installed", lambda: TARGETS)
+    monkeypatch.setattr(everything.loading, "installed_targets", lambda: TARGETS)
 
 
-def test_each_is_audited_as_it_would_be_alone_and_they_come_in_their_order(
-    four, tmp_path, monkeypatch
-):
+def test_results_equal_single_audits_in_order(four, tmp_path, monkeypatch):
     monkeypatch.setattr(everything.tempfile, "tempdir", str(tmp_path))
     done = []
     how = {"profile": "quick", "only": ONLY, "seed": 3}
@@ -44,10 +42,12 @@ def test_each_is_audited_as_it_would_be_alone_and_they_come_in_their_order(
     assert {id(r) for _, _, r in done} == {id(r) for r in found}
     assert [r.verdict for r in found] == ["fail", "pass", "pass", "pass"]
     assert "SIGSEGV" in found[0].findings[0].reason
-    assert all(Path(p.saved).exists() for p in found[0].findings)
+    assert all(Path(p.saved_path).exists() for p in found[0].findings)
     assert [path.name for path in tmp_path.iterdir()] == ["cases"]
     with Isolation() as process:
-        alone = [audit(process, name, asked={"cell": cell}, **how) for name, cell in TARGETS[1:]]
+        alone = [
+            audit(process, name, target_options={"cell": cell}, **how) for name, cell in TARGETS[1:]
+        ]
     assert [r.to_json() for r in found[1:]] == [r.to_json() for r in alone]
 
 
@@ -55,8 +55,8 @@ def test_each_is_audited_as_it_would_be_alone_and_they_come_in_their_order(
     ("how", "message"),
     [({"only": ("forward",)}, "no property forward"), ({"profile": "slow"}, "no profile 'slow'")],
 )
-def test_what_is_wrong_is_told_before_anything_starts(monkeypatch, tmp_path, how, message):
-    monkeypatch.setattr(everything, "on_all", lambda *a, **k: pytest.fail("it started"))
+def test_usage_errors_come_before_anything_starts(monkeypatch, tmp_path, how, message):
+    monkeypatch.setattr(everything, "map_jobs", lambda *a, **k: pytest.fail("it started"))
     with pytest.raises(UsageError, match=message):
         audit_installed(60, str(tmp_path), done=print, **how)
 
@@ -74,7 +74,7 @@ class Waits:
         time.sleep(300)
 
 if __name__ == "__main__":
-    loading.installed = lambda: [("script.py:Waits", None)] * 2
+    loading.installed_targets = lambda: [("script.py:Waits", None)] * 2
     main(["audit", "--only", "forward_within_budget"])
 """
 
@@ -107,4 +107,4 @@ def test_an_interrupt_ends_all_and_leaves_nothing(tmp_path):
     assert "Traceback" not in said
     assert not list((tmp_path / "room").iterdir())
     pids = [int(path.name.removeprefix("told-")) for path in told]
-    assert within(30, lambda: not any(map(alive, pids)))
+    assert wait_until(30, lambda: not any(map(is_alive, pids)))

@@ -20,7 +20,7 @@ BROKEN, SOUND = "inputs_are_not_changed", "repeated_calls_are_identical"
 @pytest.fixture
 def broken(monkeypatch):
     """Replace a property by one that raises an exception of its own."""
-    audit.claims()
+    audit.select_properties()
 
     def check(implementation, case):
         return {}["a bug of ours"]
@@ -40,7 +40,7 @@ def outcomes(result):
 
 
 @pytest.mark.usefixtures("broken")
-def test_the_rest_of_the_audit_goes_on():
+def test_audit_goes_on_after_a_bug():
     result = gk.audit(gk.Builtin("rnn"), profile="quick", only=[BROKEN, SOUND])
     found = outcomes(result)
     assert found[SOUND].outcome == "passed"
@@ -49,19 +49,19 @@ def test_the_rest_of_the_audit_goes_on():
         "this is a bug in gatecheck, please report it with the case and all of this: KeyError: 'a "
         "bug of"
     )
-    assert "test_bugs.py" in found[BROKEN].reason
+    assert "test_explore_bugs.py" in found[BROKEN].reason
     assert (result.verdict, result.ok, result.diagnosis) == ("error", False, None)
     assert result.to_json()["counts"]["error"] == 1
 
 
-def test_a_crash_of_the_target_is_none_of_ours():
+def test_target_crash_is_not_a_gatecheck_bug():
     result = gk.audit(Crashes(), profile="quick", only=[BROKEN], diagnose=False)
     assert outcomes(result)[BROKEN].outcome == "crashed"
     assert "bug in gatecheck" not in outcomes(result)[BROKEN].reason
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_command_says_so_and_gives_the_case(tmp_path, monkeypatch):
+def test_command_reports_bug_and_case(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(
         main, ["audit", "builtin:rnn", "--profile", "quick", "--only", BROKEN, "--only", SOUND]
@@ -75,10 +75,10 @@ def test_a_command_says_so_and_gives_the_case(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_bug_is_no_kill_of_a_planted_fault():
+def test_bug_does_not_count_as_detected_fault():
     """While faults are tried, a bug ends the run: it would count as a detected fault."""
     with pytest.raises(KeyError):
-        explore(subject(gk.Builtin("rnn")), audit.claims([BROKEN]), "quick", 0)
+        explore(subject(gk.Builtin("rnn")), audit.select_properties([BROKEN]), "quick", 0)
 
 
 def test_a_diagnosis_that_fails_leaves_the_findings(monkeypatch):
@@ -88,4 +88,4 @@ def test_a_diagnosis_that_fails_leaves_the_findings(monkeypatch):
     monkeypatch.setattr(audit.diagnosis, "diagnose", broken)
     result = gk.audit(Crashes(), profile="quick", only=[SOUND])
     assert result.verdict == "fail"
-    assert "There is no diagnosis: this is a bug in gatecheck" in result.diagnosis.says
+    assert "There is no diagnosis: this is a bug in gatecheck" in result.diagnosis.message

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import gatecheck as gk
 from gatecheck.auditing import audit, prove
-from gatecheck.auditing.explore import PROFILES, silent
+from gatecheck.auditing.explore import PROFILES, ignore_progress
 from gatecheck.auditing.isolation import process as isolation
 from gatecheck.auditing.isolation.process import Isolation
 from gatecheck.cells import GRU
@@ -24,12 +24,12 @@ from gatecheck.kernels.builtin import Builtin
 from gatecheck.proofs import ranges
 from gatecheck.proofs.proof import Proof
 from gatecheck.report.audit_page import audit_html, audit_markdown
-from gatecheck.report.audit_table import audit_table
+from gatecheck.report.audit_table import audit_report
 
 EXPECTED = {"the equations of gru": "proved", "the activations of Builtin": "sampled"}
 
 
-def printed(table):
+def render_table(table):
     """Return a table as a terminal shows it."""
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(table)
@@ -37,36 +37,36 @@ def printed(table):
 
 
 @pytest.fixture
-def short(monkeypatch):
+def short_profile(monkeypatch):
     """Shorten the profile thorough to one case per property and few floats."""
     monkeypatch.setitem(PROFILES, "thorough", 1)
-    monkeypatch.setattr(audit, "of_activations", partial(prove.of_activations, stride=40_009))
+    monkeypatch.setattr(audit, "prove_activations", partial(prove.prove_activations, stride=40_009))
 
 
 @pytest.fixture
-def proven(short):
+def thorough_result(short_profile):
     return gk.audit(Builtin("gru"), profile="thorough")
 
 
-def test_our_own_cells_get_proofs_of_equations_and_activations(proven):
-    assert proven.verdict == "pass"
-    assert {p.of: p.outcome for p in proven.proofs} == EXPECTED
-    assert proven.to_json()["proofs"][0]["says"] == "r, z in [0, 1]"
+def test_our_own_cells_get_proofs_of_equations_and_activations(thorough_result):
+    assert thorough_result.verdict == "pass"
+    assert {p.topic: p.outcome for p in thorough_result.proofs} == EXPECTED
+    assert thorough_result.to_json()["proofs"][0]["statement"] == "r, z in [0, 1]"
 
 
-def test_proofs_are_for_the_thorough_profile_as_a_whole(short):
+def test_proofs_are_for_the_thorough_profile_as_a_whole(short_profile):
     assert gk.audit(Builtin("gru"), profile="quick", only=["empty_sequence"]).proofs == []
     assert gk.audit(Builtin("gru"), profile="thorough", only=["empty_sequence"]).proofs == []
 
 
-def test_every_report_has_them(proven):
+def test_every_report_has_proofs(thorough_result):
     line = (
         "proved of the equations of gru, for all real inputs, states and parameters, of any "
         "sizes, after any number of steps: r, z in"
     )
-    assert line in audit_html(proven, "gatecheck audit builtin:gru")
-    assert "proved of the equations of gru, for all real inputs" in audit_markdown(proven)
-    shown = printed(audit_table(proven, "gatecheck audit builtin:gru"))
+    assert line in audit_html(thorough_result, "gatecheck audit builtin:gru")
+    assert "proved of the equations of gru, for all real inputs" in audit_markdown(thorough_result)
+    shown = render_table(audit_report(thorough_result, "gatecheck audit builtin:gru"))
     assert "for all inputs" in shown
     assert "|n| ≤ 1" in shown
     assert "held where tried of the activations of Builtin" in shown
@@ -74,7 +74,7 @@ def test_every_report_has_them(proven):
 
 @pytest.mark.parametrize("dtypes", [("float32",), ("float64",), ("float32", "float64")])
 def test_dtypes_that_are_not_declared_are_not_tried(dtypes):
-    found = prove.of_activations(Builtin("rnn"), "ours", dtypes, silent, stride=400_009)
+    found = prove.prove_activations(Builtin("rnn"), "ours", dtypes, ignore_progress, stride=400_009)
     assert len(found) == 2 * ("float32" in dtypes) + ("float64" in dtypes)
 
 
@@ -101,11 +101,11 @@ class Wrong(Builtin):
         self.activations = {"tanh": lambda x: np.tanh(x) * x.dtype.type(1 + 1e-6)}
 
 
-def test_a_refuted_activation_fails_the_audit(short):
+def test_a_refuted_activation_fails_the_audit(short_profile):
     found = gk.audit(Wrong(), profile="thorough", diagnose=False)
     assert (found.verdict, found.findings) == ("fail", [])
     assert "refuted" in {p.outcome for p in found.proofs}
-    assert "refuted of the activations of Wrong" in printed(audit_table(found, "x"))
+    assert "refuted of the activations of Wrong" in render_table(audit_report(found, "x"))
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_a_refuted_activation_fails_the_audit(short):
         ),
     ],
 )
-def test_what_a_target_shows_may_be_anything(shown, says):
+def test_invalid_activations_are_not_proved(shown, says):
     target = type("Hostile", (), {"activations": shown})()
-    (found,) = prove.of_activations(target, "Hostile", ("float32",), silent)
+    (found,) = prove.prove_activations(target, "Hostile", ("float32",), ignore_progress)
     assert (found.outcome, says in found.detail) == ("not proved", True), found
 
 
@@ -148,23 +148,21 @@ class Mine(Builtin):
         ),
     ],
 )
-def test_in_a_process_of_its_own_only_what_is_shown_is_its_own(
-    short, tmp_path, activations, of, note
-):
+def test_isolated_proofs_of_activations(short_profile, tmp_path, activations, of, note):
     (tmp_path / "mine.py").write_text(FOREIGN.replace("ACTIVATIONS", activations))
     with Isolation() as process:
         found = isolation.audit(process, f"{tmp_path / 'mine.py'}:Mine", profile="thorough")
     assert found.verdict == "pass"
-    assert {re.sub("/.*/mine.py:", "", p.of) for p in found.proofs} == of
+    assert {re.sub("/.*/mine.py:", "", p.topic) for p in found.proofs} == of
     assert (
         "only the equations are proven for all inputs: it exposes no activations"
-        in found.narrowings
+        in found.limitations
     ) == note
-    own = [p for p in found.proofs if "activations" in p.of]
+    own = [p for p in found.proofs if "activations" in p.topic]
     assert all(p.outcome == "sampled" for p in own)
 
 
-def test_without_python_flint_an_audit_says_what_is_missing(short, monkeypatch):
+def test_without_python_flint_an_audit_says_what_is_missing(short_profile, monkeypatch):
     for name in [
         m
         for m in sys.modules
@@ -173,7 +171,7 @@ def test_without_python_flint_an_audit_says_what_is_missing(short, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "flint", None)
     monkeypatch.delattr(sys.modules["gatecheck.proofs"], "ranges", raising=False)
-    proofs, notes = prove.proven(GRU(), lambda progress: [], silent)
+    proofs, notes = prove.prove(GRU(), lambda progress: [], ignore_progress)
     assert proofs == []
     assert notes == [
         "nothing is proven for all inputs: certified values need python-flint: pip install "
@@ -194,7 +192,7 @@ def test_the_command(tmp_path, monkeypatch):
     assert '"outcome": "sampled"' in (tmp_path / "p.json").read_text()
     assert CliRunner().invoke(main, ["prove", "gruu"]).exit_code == 2
     wrong = Proof("the equations of gru", "0 < z < 1", "all", "refuted", "z is 2")
-    monkeypatch.setattr(ranges, "proofs", lambda cell: [wrong])
+    monkeypatch.setattr(ranges, "prove_cell", lambda cell: [wrong])
     done = CliRunner().invoke(main, ["prove", "gru", "--stride", "400009"])
     assert (
         done.exit_code,

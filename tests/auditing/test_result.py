@@ -10,7 +10,7 @@ from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, LSTM, RNN, Sizes
 from gatecheck.errors import CaseFileError, UsageError
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.edits import misread
 
 BACKWARD = "gradients_within_budget"
@@ -18,8 +18,8 @@ NO_FORGET = misread("dc_prev", f=1)
 
 
 @pytest.fixture(scope="module")
-def broken():
-    return audit(Edited(LSTM(), NO_FORGET), profile="quick", only=[BACKWARD])
+def broken_result():
+    return audit(EditedCell(LSTM(), NO_FORGET), profile="quick", only=[BACKWARD])
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_to_json_has_the_promised_keys_and_no_nan(edits):
         BACKWARD,
         "open_forget_gate_holds_memory",
         "gradients_are_causal",
-        "kept_and_new_share_one_whole",
+        "update_is_convex_combination",
     ]
-    result = audit(Edited(LSTM(), *edits), profile="quick", only=only)
+    result = audit(EditedCell(LSTM(), *edits), profile="quick", only=only)
     data = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert data["schema"] == "gatecheck-audit-1"
+    assert data["schema"] == "gatecheck-audit-2"
     assert {
         "schema",
         "implementation",
@@ -92,42 +92,42 @@ def test_to_json_has_the_promised_keys_and_no_nan(edits):
     assert data["counts"]["skipped"] == 1
 
 
-def test_replay_reproduces_the_failure_and_passes_when_repaired(broken, tmp_path):
-    (found,) = broken.saving_counterexamples(tmp_path / "new").findings
-    again = replay(Edited(LSTM(), NO_FORGET), found.saved)
+def test_replay_reproduces_the_failure_and_passes_when_repaired(broken_result, tmp_path):
+    (found,) = broken_result.save_counterexamples(tmp_path / "new").findings
+    again = replay(EditedCell(LSTM(), NO_FORGET), found.saved_path)
     assert again.outcome == "failed"
     assert again.reason.splitlines()[0] == found.reason.splitlines()[0]
-    assert replay(Edited(LSTM()), found.saved).outcome == "passed"
+    assert replay(EditedCell(LSTM()), found.saved_path).outcome == "passed"
     assert gk.replay is replay
 
 
-def test_replay_refuses_another_cell(broken, tmp_path):
-    (found,) = broken.saving_counterexamples(tmp_path).findings
+def test_replay_refuses_another_cell(broken_result, tmp_path):
+    (found,) = broken_result.save_counterexamples(tmp_path).findings
     with pytest.raises(UsageError, match=r"holds a case of a lstm, but .* is a gru"):
-        replay(Edited(GRU()), found.saved)
+        replay(EditedCell(GRU()), found.saved_path)
 
 
-def saved(tmp_path, dtype="float64", **about):
+def save_case(tmp_path, dtype="float64", **about):
     draw(RNN(), Sizes(3, 2, 1, 4), seed=1, dtype=dtype).save(tmp_path / "case.npz", **about)
     return str(tmp_path / "case.npz")
 
 
 def test_replay_refuses_a_case_that_names_no_property(tmp_path):
     with pytest.raises(CaseFileError, match="property"):
-        replay(Edited(RNN()), saved(tmp_path))
+        replay(EditedCell(RNN()), save_case(tmp_path))
 
 
 @pytest.mark.parametrize(
     "declared", [{"backward": None}, {"dtypes": ("float32",)}], ids=["no backward", "float32 only"]
 )
-def test_replay_refuses_a_property_that_says_nothing_about_the_target(tmp_path, declared):
-    narrowed = Edited(RNN())
+def test_replay_refuses_an_inapplicable_property(tmp_path, declared):
+    narrowed = EditedCell(RNN())
     vars(narrowed).update(declared)
     with pytest.raises(UsageError, match=r"backward|float"):
-        replay(narrowed, saved(tmp_path, property=BACKWARD))
+        replay(narrowed, save_case(tmp_path, property=BACKWARD))
 
 
 def test_replay_of_a_file_that_is_not_a_case(tmp_path):
     (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 not really")
     with pytest.raises(CaseFileError, match=r"x\.npz"):
-        replay(Edited(RNN()), str(tmp_path / "x.npz"))
+        replay(EditedCell(RNN()), str(tmp_path / "x.npz"))

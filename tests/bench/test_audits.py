@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from gatecheck.bench import audits
-from gatecheck.bench.audits import CHECKS_A_SECOND, COMMAND, Place, section
+from gatecheck.bench.audits import CHECKS_PER_SECOND, COMMAND, Workspace, section
 from gatecheck.bench.rows import answers
 from gatecheck.errors import TargetError
-from gatecheck.kernels.builtin import COMPUTED
+from gatecheck.kernels.builtin import KERNEL_CELLS
 
 TARGET = """
 import numpy as np
@@ -34,7 +34,7 @@ def processes(monkeypatch):
     """
     calls = []
 
-    def python(self, *arguments, cache="warm", bad=2):
+    def python(self, *arguments, cache="warm", failure_status=2):
         calls.append((cache, arguments))
         if "--json" in arguments:
             Path(arguments[arguments.index("--json") + 1]).write_text(
@@ -42,7 +42,7 @@ def processes(monkeypatch):
             )
         return '["numpy", "numpy.linalg"]' if arguments[1] == audits.DEPENDENCIES else "5"
 
-    monkeypatch.setattr(Place, "python", python)
+    monkeypatch.setattr(Workspace, "run_python", python)
     return calls
 
 
@@ -66,14 +66,14 @@ def test_every_bar_of_the_audits_has_its_row(processes, tmp_path):
     imports = next(row["seconds"] for row in found if row["what"].startswith("importing"))
     assert limit - 2 == pytest.approx(2 * imports, rel=1e-3)
     assert bars == {
-        f"gatecheck audit builtin:{cell.name} --profile ci": ("rate", CHECKS_A_SECOND)
-        for cell in COMPUTED
+        f"gatecheck audit builtin:{cell.name} --profile ci": ("rate", CHECKS_PER_SECOND)
+        for cell in KERNEL_CELLS
     }
     assert {row["number"] for row in found if row["what"].endswith("ci")} == {321}
     assert [row["met"] for row in found if "numba" in row["what"]] == [False]
 
 
-def test_only_what_is_said_to_compile_starts_with_nothing_compiled(processes, tmp_path):
+def test_only_cold_audits_start_without_cache(processes, tmp_path):
     rows(section(quick=False, folder=tmp_path))
     called = [(cache, arguments[1:]) for cache, arguments in processes if arguments[1] == COMMAND]
     everything = [
@@ -84,27 +84,27 @@ def test_only_what_is_said_to_compile_starts_with_nothing_compiled(processes, tm
     assert first == (COMMAND, "audit", "builtin:lstm", "--profile", "quick")
 
 
-def test_a_process_that_fails_is_no_measurement(tmp_path):
-    place = Place(tmp_path, ())
-    assert place.python("-c", "import os; print(os.environ['NUMBA_CACHE_DIR'])").strip() == str(
+def test_failed_process_raises(tmp_path):
+    place = Workspace(tmp_path, ())
+    assert place.run_python("-c", "import os; print(os.environ['NUMBA_CACHE_DIR'])").strip() == str(
         tmp_path / "warm"
     )
-    place.python("-c", "raise SystemExit(1)")  # an audit with findings
+    place.run_python("-c", "raise SystemExit(1)")  # an audit with findings
     with pytest.raises(
         TargetError, match=r"^raise SystemExit\(1\) ended with exit status 1: it said nothing"
     ):
-        place.python("-c", "raise SystemExit(1)", bad=1)
+        place.run_python("-c", "raise SystemExit(1)", failure_status=1)
     with pytest.raises(
         TargetError,
         match=r"^gatecheck audit no_such_module:X ended with exit status 3: "
         r"gatecheck: importing no_such_module",
     ):
-        place.audit("no_such_module:X")
+        place.run_audit("no_such_module:X")
 
 
-def test_an_audit_is_really_made_and_what_it_depends_on_is_found(tmp_path):
+def test_real_audit_and_its_dependencies(tmp_path):
     (tmp_path / "mine.py").write_text(TARGET)
-    place = Place(tmp_path, ("--only", "empty_sequence"))
+    place = Workspace(tmp_path, ("--only", "empty_sequence"))
     (checked,) = audits._checks(place, "mine.py:Mine")
     assert checked.number > 0
     assert checked.rate == checked.number / checked.seconds
@@ -116,7 +116,7 @@ def test_an_audit_is_really_made_and_what_it_depends_on_is_found(tmp_path):
         or name in sys.builtin_module_names
         for name in names
     )
-    place.python("-c", f"import {', '.join(names)}", bad=1)
+    place.run_python("-c", f"import {', '.join(names)}", failure_status=1)
     started, modules = audits._imports(place, 1)
     assert started.seconds > 0
-    assert (modules.number, modules.met) == (0, True)
+    assert (modules.number, modules.is_met) == (0, True)

@@ -8,34 +8,34 @@ import pytest
 from gatecheck.bench.job import Job
 from gatecheck.bench.points import CELLS, Point, flops, parse_sizes, points
 from gatecheck.bench.race import (
-    MODULES,
+    PEER_MODULES,
     PRODUCTS,
     SUBJECT,
-    Terms,
-    departure,
-    found,
-    job_of,
-    measured,
+    RaceSettings,
+    find_peers,
+    first_mismatch,
+    measure_point,
+    subject_job,
 )
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
-from gatecheck.checking.budgets import exact
+from gatecheck.checking.budgets import reference_results
 from gatecheck.errors import TargetError, UsageError
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
 
 SIZES = Sizes(4, 3, 5, 2)
-TERMS = Terms(threads=1, rounds=2, least=0.0)
-LACKING = {("torch", "gru-before", w) for w in ("forward", "gradients")} | {
+TERMS = RaceSettings(threads=1, rounds=2, least=0.0)
+UNSUPPORTED = {("torch", "gru-before", w) for w in ("forward", "gradients")} | {
     ("onnxruntime", c, "gradients") for c in CELLS
 }
 
-small = {k: as_cell(k) for k in CELLS}
+CELLS_BY_NAME = {k: as_cell(k) for k in CELLS}
 
 
 @pytest.fixture(scope="module")
 def peers():
-    everyone = found((*MODULES, "gatecheck"))
+    everyone = find_peers((*PEER_MODULES, "gatecheck"))
     assert everyone.missing == {}
     return everyone.prepare
 
@@ -43,28 +43,32 @@ def peers():
 @pytest.mark.parametrize("work", ["forward", "gradients"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_peer_computes_every_number(peers, cell, work):
-    case = draw(small[cell], SIZES, seed=1, dtype="float32")
-    truth = {k: v for k, v in exact(case).items() if k.startswith("d") == (work == "gradients")}
+    case = draw(CELLS_BY_NAME[cell], SIZES, seed=1, dtype="float32")
+    truth = {
+        k: v
+        for k, v in reference_results(case).items()
+        if k.startswith("d") == (work == "gradients")
+    }
     for name, prepare in peers.items():
-        if (name, cell, work) in LACKING:
+        if (name, cell, work) in UNSUPPORTED:
             with pytest.raises(UsageError, match="has no"):
                 prepare(case, work, 1)
             continue
         job = prepare(case, work, 1)
         results = job.results()
         assert results.keys() == truth.keys(), name
-        assert departure(results, truth, "float32") is None, name
+        assert first_mismatch(results, truth, "float32") is None, name
         job.call()
-        assert departure(job.results(), truth, "float32") is None, (
+        assert first_mismatch(job.results(), truth, "float32") is None, (
             f"{name} is another the second time"
         )
 
 
-def spoilt(change):
+def altered_peer(change):
     """Return a peer that is our kernels with results changed by `change`."""
 
     def prepare(case, work, threads):
-        job = job_of(subject(Builtin(case.cell)), case, work)
+        job = subject_job(subject(Builtin(case.cell)), case, work)
         return Job(job.call, lambda: change(job.results()))
 
     return prepare
@@ -76,13 +80,13 @@ LSTM = subject(Builtin("lstm"))
 
 def test_a_peer_that_computes_something_else_is_refused_by_name_and_block():
     others = {
-        "right": spoilt(lambda r: r),
-        "wrong": spoilt(lambda r: r | {"dU": r["dU"] * np.float32(1.001)}),
-        "short": spoilt(lambda r: {k: v for k, v in r.items() if k != "dx"}),
-        "nan": spoilt(lambda r: r | {"dc0": r["dc0"] * np.float32("nan")}),
-        "shape": spoilt(lambda r: r | {"db": r["db"][None]}),
+        "right": altered_peer(lambda r: r),
+        "wrong": altered_peer(lambda r: r | {"dU": r["dU"] * np.float32(1.001)}),
+        "short": altered_peer(lambda r: {k: v for k, v in r.items() if k != "dx"}),
+        "nan": altered_peer(lambda r: r | {"dc0": r["dc0"] * np.float32("nan")}),
+        "shape": altered_peer(lambda r: r | {"db": r["db"][None]}),
     }
-    data = measured(POINT, LSTM, others, TERMS, 0.0)
+    data = measure_point(POINT, LSTM, others, TERMS, 0.0)
     assert data["ratio"].keys() == data["interval"].keys() == {"right"}
     assert data["seconds"].keys() == {SUBJECT, PRODUCTS, "right"}
     assert data["refused"]["wrong"] == "dU is off by 1.0e-03 of its norm"
@@ -91,7 +95,7 @@ def test_a_peer_that_computes_something_else_is_refused_by_name_and_block():
     assert data["refused"]["shape"] == "db has the shape (1, 8), but should have (8,)"
 
 
-def test_a_peer_that_goes_wrong_while_it_is_raced_is_refused_too():
+def test_peer_that_changes_during_race_is_refused():
     calls = []
 
     def later(results):
@@ -100,7 +104,9 @@ def test_a_peer_that_goes_wrong_while_it_is_raced_is_refused_too():
 
     assert (
         "dx is off"
-        in measured(POINT, LSTM, {"tired": spoilt(later)}, TERMS, 0.0)["refused"]["tired"]
+        in measure_point(POINT, LSTM, {"tired": altered_peer(later)}, TERMS, 0.0)["refused"][
+            "tired"
+        ]
     )
 
 
@@ -110,13 +116,13 @@ class Wrong(Builtin):
         return y, h, -c
 
 
-def test_a_subject_that_computes_something_else_ends_it():
+def test_wrong_subject_raises():
     with pytest.raises(
         TargetError,
         match=r"mine does not compute what a lstm does, at lstm float32 forward .*: "
         r"cT is off by 2.0e\+00",
     ):
-        measured(
+        measure_point(
             Point("lstm", "float32", "forward", SIZES),
             subject(Wrong("lstm"), name="mine"),
             {},
@@ -132,12 +138,12 @@ def test_a_cell_without_kernels_is_held_against_the_equations():
         cell = "lstm-coupled"
 
         def forward(self, params, x, h0, c0):
-            return tuple(exact(case)[k] for k in ("y", "hT", "cT"))
+            return tuple(reference_results(case)[k] for k in ("y", "hT", "cT"))
 
-    data = measured(
+    data = measure_point(
         Point("lstm-coupled", "float64", "forward", SIZES),
         subject(Coupled()),
-        found(("torch", "gatecheck")).prepare,
+        find_peers(("torch", "gatecheck")).prepare,
         TERMS,
         0.0,
     )
@@ -148,7 +154,7 @@ def test_a_cell_without_kernels_is_held_against_the_equations():
 def test_a_missing_peer_is_named_with_how_to_install_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "gatecheck.bench.peers.jax", raising=False)
     monkeypatch.setitem(sys.modules, "jax", None)
-    someone = found(("jax", "numpy"))
+    someone = find_peers(("jax", "numpy"))
     assert someone.missing == {"jax": 'pip install "gatecheck[jax]"'}
     assert someone.prepare.keys() == {"numpy"}
 
@@ -169,7 +175,7 @@ def test_the_grid_is_every_combination_the_smallest_first():
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "1,2,3,x", "1.5,2,3,4"])
-def test_sizes_that_are_none(text):
+def test_malformed_sizes_are_refused(text):
     with pytest.raises(UsageError, match="written T,B,D,H"):
         parse_sizes(text)
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from gatecheck.bench import run as running
-from gatecheck.bench.run import Bench, Plan, environment, run, summary
+from gatecheck.bench.run import BenchResult, Plan, environment, ratio_summary, run
 from gatecheck.cli import main
 from gatecheck.errors import TargetLostError
 from gatecheck.report.bench.figure import save_bench_figure
@@ -31,7 +31,7 @@ class Dies(Mine):
         print("about to go", flush=True)
         os._exit(7)
 """
-NARROW = (
+QUICK_OPTIONS = (
     "--quick",
     "--threads",
     "1",
@@ -59,7 +59,9 @@ def gk(tmp_path, monkeypatch):
 
 
 def test_a_target_is_measured_and_the_files_say_what_the_table_says(gk, tmp_path):
-    status, printed = gk("mine.py:Mine", *NARROW, "--json", "out.json", "--figure", "out.svg")
+    status, printed = gk(
+        "mine.py:Mine", *QUICK_OPTIONS, "--json", "out.json", "--figure", "out.svg"
+    )
     assert status == 0, printed
     data = json.loads((tmp_path / "out.json").read_text())
     assert data["schema"] == "gatecheck-bench-2"
@@ -96,8 +98,8 @@ def test_a_target_is_measured_and_the_files_say_what_the_table_says(gk, tmp_path
     assert (tmp_path / "out.svg").read_text().startswith("<?xml")
 
 
-def test_a_target_that_ends_its_process_is_said_to(gk):
-    status, printed = gk("mine.py:Dies", *NARROW)
+def test_target_that_ends_its_process_is_reported(gk):
+    status, printed = gk("mine.py:Dies", *QUICK_OPTIONS)
     assert status == 3
     assert (
         printed
@@ -133,7 +135,7 @@ def test_a_target_that_ends_its_process_is_said_to(gk):
         (["--figure", "out.doc"], "should end in .png, .svg, .pdf"),
     ],
 )
-def test_wrong_calls_end_2_before_anything_is_measured(gk, arguments, said, monkeypatch):
+def test_usage_errors_exit_2_before_measuring(gk, arguments, said, monkeypatch):
     monkeypatch.setattr(running, "_answers", lambda *_: pytest.fail("something was measured"))
     status, printed = gk(*arguments)
     assert status == 2
@@ -164,14 +166,14 @@ POINT = {
 START = {
     "kind": "start",
     "missing": {"keras": "pip install it"},
-    "narrowed": [],
+    "limitations": [],
     "versions": {"python": "3"},
     "blas": ["openblas 1"],
     "floors": {"float32": {"gemm": 10.0, "gemv": 2.0}},
 }
 
 
-def answering(monkeypatch, *answers):
+def fake_answers(monkeypatch, *answers):
     def fake(spec, threads):
         yield START
         for answer in answers:
@@ -182,8 +184,8 @@ def answering(monkeypatch, *answers):
     monkeypatch.setattr(running, "_answers", fake)
 
 
-def test_ctrl_c_prints_and_writes_what_was_done(gk, tmp_path, monkeypatch):
-    answering(monkeypatch, {"kind": "point", "point": POINT}, KeyboardInterrupt())
+def test_ctrl_c_prints_and_writes_partial_result(gk, tmp_path, monkeypatch):
+    fake_answers(monkeypatch, {"kind": "point", "point": POINT}, KeyboardInterrupt())
     status, printed = gk("--threads", "1", "--json", "out.json")
     assert status == 130
     assert "interrupted: these results are incomplete" in printed
@@ -191,8 +193,8 @@ def test_ctrl_c_prints_and_writes_what_was_done(gk, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "out.json").read_text())["interrupted"]
 
 
-def test_whatever_falls_short_or_was_left_out_is_printed(gk, monkeypatch):
-    answering(
+def test_shortfalls_and_omissions_are_printed(gk, monkeypatch):
+    fake_answers(
         monkeypatch,
         {"kind": "point", "point": POINT},
         {"kind": "unmeasured", "point": "lstm float64"},
@@ -223,13 +225,13 @@ def test_whatever_falls_short_or_was_left_out_is_printed(gk, monkeypatch):
 
 def test_the_mean_is_geometric():
     two = [{"ratio": {"torch": 8.0}}, {"ratio": {"torch": 0.5}}]
-    assert summary(two) == {
+    assert ratio_summary(two) == {
         "torch": {"geometric_mean": pytest.approx(2.0), "lowest": 0.5, "points": 2, "below_1": 1}
     }
-    assert summary([]) == {}
+    assert ratio_summary([]) == {}
 
 
-def test_thread_pools_are_told_their_size_and_flags_of_the_users_stay(monkeypatch):
+def test_thread_counts_are_set_and_user_flags_kept(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_mine=1")
     variables = environment(1)
     assert variables["OMP_NUM_THREADS"] == variables["OPENBLAS_NUM_THREADS"] == "1"
@@ -239,24 +241,24 @@ def test_thread_pools_are_told_their_size_and_flags_of_the_users_stay(monkeypatc
 
 def test_the_time_is_shared_by_the_numbers_of_threads(monkeypatch):
     requests = []
-    monkeypatch.setattr(running, "cores", lambda: 4)
+    monkeypatch.setattr(running, "available_cores", lambda: 4)
     monkeypatch.setattr(
         running,
         "_answers",
         lambda spec, threads: requests.append((threads, spec["limit"])) or iter(()),
     )
-    run(Bench(Plan(threads=(1, 2, 4), limit=90.0)))
+    run(BenchResult(Plan(threads=(1, 2, 4), limit=90.0)))
     assert requests == [(1, 30.0), (2, 30.0), (4, 30.0)]
 
 
-def test_a_child_that_says_nothing_is_lost(monkeypatch):
+def test_silent_child_is_reported_as_lost(monkeypatch):
     monkeypatch.setattr(running.sys, "executable", "/bin/true")
     with pytest.raises(TargetLostError, match="the process that measures our cells"):
-        run(Bench(Plan(threads=(1,))))
+        run(BenchResult(Plan(threads=(1,))))
 
 
 def test_the_figure_is_the_same_file_twice(tmp_path):
-    bench = Bench(Plan(threads=(1,)), points=[POINT], starts={1: START})
+    bench = BenchResult(Plan(threads=(1,)), points=[POINT], starts={1: START})
     for name in ("a.svg", "b.svg"):
         save_bench_figure(bench.to_json(), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

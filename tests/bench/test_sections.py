@@ -10,10 +10,10 @@ from rich.console import Console
 
 from gatecheck.bench import decays, gradchecks, roofline
 from gatecheck.bench import run as running
-from gatecheck.bench.decays import QUICK, problem
+from gatecheck.bench.decays import QUICK, draw_problem
 from gatecheck.bench.gradchecks import QUICK_SIZES
-from gatecheck.bench.rows import Bar, Row, Section, answers, compared
-from gatecheck.bench.run import Bench, Plan, run
+from gatecheck.bench.rows import Bar, Row, Section, answers, race_rows
+from gatecheck.bench.run import BenchResult, Plan, run
 from gatecheck.cases import draw
 from gatecheck.cells import as_cell
 from gatecheck.cli import main
@@ -21,7 +21,7 @@ from gatecheck.errors import BugError, TargetError
 from gatecheck.kernels import Builtin
 from gatecheck.oracles.gradcheck import gradcheck
 from gatecheck.report.bench.figure import save_bench_figure
-from gatecheck.report.bench.sections import reached, section_parts
+from gatecheck.report.bench.sections import section_tables, share_reached
 
 
 @pytest.fixture
@@ -53,16 +53,16 @@ def gk(tmp_path, monkeypatch):
 )
 def test_a_bar_is_met_on_its_side(bar, met):
     row = Row("it", seconds=4.0, ratio=2.0, number=100, bar=bar)
-    assert row.met is met
+    assert row.is_met is met
     assert row.to_json()["met"] is met
     assert row.to_json()["rate"] == 25.0
 
 
 def test_rows_of_a_race_are_ratios_over_the_subject_and_a_single_round_has_no_quantiles():
-    (row,) = compared({"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 6.0, 12.0]}, "ours", number=6)
+    (row,) = race_rows({"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 6.0, 12.0]}, "ours", number=6)
     assert (row.what, row.seconds, row.ratio, row.rate) == ("theirs", 6.0, pytest.approx(3.0), 1.0)
     assert row.interval == pytest.approx((3.0, 3.0))
-    (once,) = compared({"ours": [1.0], "theirs": [3.0]}, "ours")
+    (once,) = race_rows({"ours": [1.0], "theirs": [3.0]}, "ours")
     assert once.interval is None
 
 
@@ -99,7 +99,7 @@ def test_gradcheck_and_decay_are_measured_and_the_report_holds_all_of_it(gk, tmp
     assert {r["number"] for r in full} == {4 * 56}
     assert [r["number"] for r in doubled] == 2 * [8 * 52, 8 * 56, 4 * 68, 8 * 124]
     lengths = [r["number"] for r in decay if "autograd" in r["what"]]
-    assert lengths == [QUICK.begin * 2**k for k in range(len(lengths))]
+    assert lengths == [QUICK.first_steps * 2**k for k in range(len(lengths))]
     assert "the most: " in [r["what"] for r in decay if "autograd" in r["what"]][-1]
     (judged,) = [r for r in decay if r["bar"]]
     assert judged["what"] == f"its products alone, lstm, {QUICK.T} steps"
@@ -114,7 +114,7 @@ def test_gradcheck_and_decay_are_measured_and_the_report_holds_all_of_it(gk, tmp
     assert (tmp_path / "out/speed.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_jacobian_of_the_check_has_as_many_entries_as_it_says():
+def test_entry_count_of_the_jacobian():
     for name, sizes in {"base": QUICK_SIZES, "T": QUICK_SIZES._replace(T=3)}.items():
         case = draw(as_cell("lstm"), sizes, seed=0, dtype="float64")
         y = Builtin("lstm").forward(case.params, *(case[k] for k in ("x", "h0", "c0")))[0]
@@ -123,9 +123,9 @@ def test_the_jacobian_of_the_check_has_as_many_entries_as_it_says():
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_a_check_that_does_not_pass_is_no_measurement(fast, monkeypatch):
+def test_failing_check_raises(fast, monkeypatch):
     case = draw(as_cell("lstm"), QUICK_SIZES, seed=0, dtype="float64")
-    gradchecks.ours(case, fast)
+    gradchecks.check_ours(case, fast)
     monkeypatch.setattr(
         gradchecks,
         "gradcheck",
@@ -134,22 +134,22 @@ def test_a_check_that_does_not_pass_is_no_measurement(fast, monkeypatch):
         ),
     )
     with pytest.raises(BugError, match=r"does not pass our own LSTM at .*: fail"):
-        gradchecks.ours(case, fast)
+        gradchecks.check_ours(case, fast)
 
 
 def test_gradients_by_lag_are_those_of_autograd():
     theirs = pytest.importorskip("gatecheck.bench.peers.torch_decay")
-    drawn = problem("lstm", 40, 6)
-    log_norms = theirs.prepare(drawn.cell, drawn.params, drawn.x, drawn.start, 1)()
-    decays._agree(drawn.profile().log_norm, log_norms)
+    drawn = draw_problem("lstm", 40, 6)
+    log_norms = theirs.prepare(drawn.cell, drawn.params, drawn.x, drawn.probes, 1)()
+    decays._require_agreement(drawn.profile().log_norm, log_norms)
     with pytest.raises(TargetError, match=r"up to 1\.0e-03 nats apart"):
-        decays._agree(drawn.profile().log_norm, log_norms + 1e-3 * np.eye(41)[7])
+        decays._require_agreement(drawn.profile().log_norm, log_norms + 1e-3 * np.eye(41)[7])
 
 
 def test_the_products_of_a_long_profile_are_as_many_and_come_in_turns(monkeypatch):
     steps = []
-    monkeypatch.setattr(decays.floors, "profile_products", lambda *sizes: steps.append)
-    profile, products = decays._long("lstm", QUICK._replace(T=130, H=3))
+    monkeypatch.setattr(decays.roofline, "profile_products", lambda *sizes: steps.append)
+    profile, products = decays._measure_long("lstm", QUICK._replace(T=130, H=3))
     assert sum(steps) == 130
     assert len(steps) > 10
     assert (profile.number, products.number) == (130, 130)
@@ -171,7 +171,7 @@ def test_the_search_ends_where_memory_does(monkeypatch):
     theirs = pytest.importorskip("gatecheck.bench.peers.torch_decay")
     monkeypatch.setattr(decays, "peak", iter([0, 10 * 2**30, 20 * 2**30]).__next__)
     monkeypatch.setattr(decays, "free", lambda: 50 * 2**30)
-    rows = list(decays._against(QUICK._replace(H=3, begin=4, patience=60.0), 1, theirs))
+    rows = list(decays._race_autograd(QUICK._replace(H=3, first_steps=4, patience=60.0), 1, theirs))
     assert [r.number for r in rows] == [4, 4, 8, 8]
     assert rows[-1].what.endswith(
         "the most: it takes 20.0 GiB, and twice as many steps more than is free"
@@ -179,9 +179,9 @@ def test_the_search_ends_where_memory_does(monkeypatch):
 
 
 @pytest.mark.parametrize("module", [gradchecks, decays])
-def test_without_torch_the_rest_is_measured_and_it_is_said(module, monkeypatch):
-    for name in ("in_torch_gradcheck", "in_torch_decay"):
-        monkeypatch.delitem(sys.modules, f"gatecheck.bench.{name}", raising=False)
+def test_without_torch_the_rest_is_measured(module, monkeypatch):
+    for name in ("torch_gradcheck", "torch_decay"):
+        monkeypatch.delitem(sys.modules, f"gatecheck.bench.peers.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     section = module.section(quick=True, threads=1)
     assert section.missing == {"torch": 'pip install "gatecheck[torch]"'}
@@ -199,7 +199,7 @@ ROWS = [
 ]
 
 
-def measured(*rows, missing=()):
+def make_section(*rows, missing=()):
     return Section(
         "What is slow",
         "that of the rest",
@@ -231,14 +231,14 @@ def _raise(error):
 def printed(section, width=80):
     console = Console(width=width)
     with console.capture() as capture:
-        for part in section_parts(section):
+        for part in section_tables(section):
             console.print(part)
     return " ".join(capture.get().split())
 
 
-def test_bars_that_are_not_met_are_said_with_what_was_found(stored):
-    stored(measured(*ROWS, missing={"torch": "pip install it"}.items()))
-    bench = Bench(Plan(sections=("decay",)))
+def test_unmet_bars_are_printed_with_figures(stored):
+    stored(make_section(*ROWS, missing={"torch": "pip install it"}.items()))
+    bench = BenchResult(Plan(sections=("decay",)))
     run(bench)
     text = printed(bench.sections["decay"])
     assert (
@@ -252,13 +252,13 @@ def test_bars_that_are_not_met_are_said_with_what_was_found(stored):
     assert "all 1 bars are met" in printed(bench.sections["decay"] | {"rows": [ROWS[1].to_json()]})
 
 
-def test_how_far_a_bar_is_reached():
-    assert [reached(row.to_json()) for row in ROWS] == [0.25, 1.2, None, None]
+def test_reached_fraction_of_a_bar():
+    assert [share_reached(row.to_json()) for row in ROWS] == [0.25, 1.2, None, None]
 
 
 def test_a_figure_of_bars_alone_is_the_same_file_twice(stored, tmp_path):
-    stored(measured(*ROWS))
-    bench = Bench(Plan(sections=("decay",)))
+    stored(make_section(*ROWS))
+    bench = BenchResult(Plan(sections=("decay",)))
     run(bench)
     for name in ("a.svg", "b.svg"):
         save_bench_figure(bench.to_json(), tmp_path / name)
@@ -266,7 +266,7 @@ def test_a_figure_of_bars_alone_is_the_same_file_twice(stored, tmp_path):
 
 
 def test_ctrl_c_keeps_the_rows_that_were_measured(gk, stored, tmp_path):
-    stored(measured(*ROWS), KeyboardInterrupt())
+    stored(make_section(*ROWS), KeyboardInterrupt())
     status, said = gk("--section", "gradcheck", "--section", "decay", "--report", "out")
     assert status == 130
     assert "interrupted: these results are incomplete" in said
@@ -283,7 +283,7 @@ def test_ctrl_c_keeps_the_rows_that_were_measured(gk, stored, tmp_path):
 
 
 def test_an_error_keeps_the_rows_that_were_measured(gk, stored, tmp_path):
-    stored(measured(*ROWS), TargetError("it went wrong"))
+    stored(make_section(*ROWS), TargetError("it went wrong"))
     status, said = gk("--section", "decay", "--json", "out.json")
     assert status == 3
     assert said.endswith("gatecheck: it went wrong")
@@ -302,7 +302,7 @@ def test_an_error_keeps_the_rows_that_were_measured(gk, stored, tmp_path):
         (["--report", "mine.txt/out"], "the folder mine.txt/out cannot be written"),
     ],
 )
-def test_wrong_calls_end_2_before_anything_is_measured(gk, arguments, said, monkeypatch, tmp_path):
+def test_usage_errors_exit_2_before_measuring(gk, arguments, said, monkeypatch, tmp_path):
     (tmp_path / "mine.txt").write_text("")
     monkeypatch.setattr(running, "_answers", lambda *_: pytest.fail("something was measured"))
     status, printed = gk(*arguments)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from gatecheck.bench.timing import FEWEST, interval, race, ratios
+from gatecheck.bench.timing import MIN_ROUNDS, race, ratio_interval, ratios
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Clock:
         return call
 
 
-def raced(clock, rounds=9, least=0.0, deadline=math.inf, **seconds):
+def race_workers(clock, rounds=9, least=0.0, deadline=math.inf, **seconds):
     return race(
         {k: clock.worker(k, s) for k, s in seconds.items()},
         rounds=rounds,
@@ -40,28 +40,28 @@ def raced(clock, rounds=9, least=0.0, deadline=math.inf, **seconds):
 
 
 @pytest.mark.parametrize("factor", [2.0, 0.5, 1.0, 37.0])
-def test_who_takes_so_many_times_as_long_is_said_to(factor):
-    found = ratios(raced(Clock(), ours=0.25, theirs=0.25 * factor), "ours")
+def test_ratio_of_known_speeds(factor):
+    found = ratios(race_workers(Clock(), ours=0.25, theirs=0.25 * factor), "ours")
     assert found.keys() == {"theirs"}
     np.testing.assert_allclose(found["theirs"], [factor] * 3)
 
 
 def test_a_machine_that_becomes_ten_times_slower_half_way_changes_no_ratio():
     clock = Clock(busy=lambda now: 1.0 if now < 20 else 10.0)
-    seconds = raced(clock, rounds=21, ours=0.5, theirs=1.0)
+    seconds = race_workers(clock, rounds=21, ours=0.5, theirs=1.0)
     assert max(seconds["ours"]) == pytest.approx(10 * min(seconds["ours"]))
     assert ratios(seconds, "ours")["theirs"].median == pytest.approx(2.0)
 
 
 def test_a_single_interruption_moves_the_interval_but_not_the_median():
-    assert interval([2.0] * 10 + [400.0]).median == 2.0
-    low, high = interval([1.0, 2.0, 3.0])[1:]
+    assert ratio_interval([2.0] * 10 + [400.0]).median == 2.0
+    low, high = ratio_interval([1.0, 2.0, 3.0])[1:]
     assert 1.0 < low < 2.0 < high < 3.0
 
 
 def test_short_calls_are_repeated_until_they_can_be_measured():
     clock = Clock()
-    seconds = raced(clock, rounds=1, least=0.1, ours=0.01, theirs=1.0)
+    seconds = race_workers(clock, rounds=1, least=0.1, ours=0.01, theirs=1.0)
     assert seconds["ours"] == [pytest.approx(0.01)]
     assert clock.calls.count("ours") == 2 + 10
     assert clock.calls.count("theirs") == 2 + 1
@@ -69,11 +69,11 @@ def test_short_calls_are_repeated_until_they_can_be_measured():
 
 def test_all_are_warm_before_the_first_round_and_the_order_moves_on():
     clock = Clock()
-    raced(clock, rounds=3, a=1.0, b=1.0, c=1.0)
+    race_workers(clock, rounds=3, a=1.0, b=1.0, c=1.0)
     assert "".join(clock.calls) == "abc" + "abc" + "bca" + "cab"
 
 
-def test_what_is_slow_can_be_measured_by_a_single_call():
+def test_slow_call_is_measured_once():
     clock = Clock()
     seconds = race({"a": clock.worker("a", 9.0)}, rounds=1, least=5.0, warm=False, clock=clock)
     assert seconds == {"a": [pytest.approx(9.0)]}
@@ -81,9 +81,9 @@ def test_what_is_slow_can_be_measured_by_a_single_call():
 
 
 def test_rounds_end_at_the_deadline_but_there_are_enough_for_a_median():
-    assert len(raced(Clock(), rounds=99, deadline=0.0, ours=1.0)["ours"]) == FEWEST
-    assert len(raced(Clock(), rounds=99, deadline=12.5, ours=1.0)["ours"]) == 12
-    assert len(raced(Clock(), rounds=2, deadline=math.inf, ours=1.0)["ours"]) == 2
+    assert len(race_workers(Clock(), rounds=99, deadline=0.0, ours=1.0)["ours"]) == MIN_ROUNDS
+    assert len(race_workers(Clock(), rounds=99, deadline=12.5, ours=1.0)["ours"]) == 12
+    assert len(race_workers(Clock(), rounds=2, deadline=math.inf, ours=1.0)["ours"]) == 2
 
 
 def test_the_collector_rests_within_rounds_and_works_after_them():
@@ -102,7 +102,7 @@ def test_the_collector_works_after_a_contestant_that_raises():
 
 
 @pytest.mark.parametrize(("settle", "taken"), [(0.0, 1.0), (3.0, 0.5)])
-def test_whoever_ran_before_comes_to_rest(settle, taken):
+def test_settling_removes_interference(settle, taken):
     """Threads of a contestant slow all others for two seconds after a call.
 
     They take half of the machine.

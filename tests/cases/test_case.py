@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from gatecheck.cases import REGIMES, SCHEMA, Case, draw, optional
+from gatecheck.cases import REGIMES, SCHEMA, Case, draw, optional_arrays
 from gatecheck.cells import CELLS, GRU, LSTM, Sizes
 from gatecheck.cells.gate_blocks import block, split
 from gatecheck.cells.validation import check_cotangents, check_inputs
@@ -19,7 +19,7 @@ SIZES = Sizes(T=5, B=2, D=3, H=4)
 every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=str)
 
 
-def made(cell=None, seed=0, dtype="float64", **how):
+def make_case(cell=None, seed=0, dtype="float64", **how):
     return draw(cell or LSTM(), SIZES, seed=seed, dtype=dtype, **how)
 
 
@@ -29,9 +29,9 @@ def made(cell=None, seed=0, dtype="float64", **how):
 @every_cell
 @pytest.mark.parametrize("regime", REGIMES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_drawn_case_can_tell(cell, regime, dtype):
-    case = made(cell, dtype=dtype, regime=regime)
-    assert set(case.arrays) == {*cell.param_shapes(1, 1), "x", *optional(cell)}
+def test_drawn_arrays_are_nonzero_and_distinct(cell, regime, dtype):
+    case = make_case(cell, dtype=dtype, regime=regime)
+    assert set(case.arrays) == {*cell.param_shapes(1, 1), "x", *optional_arrays(cell)}
     assert (
         case.sizes
         == SIZES
@@ -45,22 +45,22 @@ def test_a_drawn_case_can_tell(cell, regime, dtype):
         *split(cell, case.params).values(),
         *case["x"],
         *case["dy"],
-        *(case[k] for k in optional(cell) if k != "dy"),
+        *(case[k] for k in optional_arrays(cell) if k != "dy"),
     ]
     assert len({a.tobytes() for a in parts}) == len(parts)
     assert all(np.ptp(a) > 0 for a in parts)
 
 
 def test_drawing_is_reproducible_from_the_seed():
-    assert made(seed=3) == made(seed=3)
-    assert made(seed=3) != made(seed=4)
-    assert made(dtype="float32") == Case(
-        LSTM(), {k: v.astype("float32") for k, v in made().arrays.items()}
+    assert make_case(seed=3) == make_case(seed=3)
+    assert make_case(seed=3) != make_case(seed=4)
+    assert make_case(dtype="float32") == Case(
+        LSTM(), {k: v.astype("float32") for k, v in make_case().arrays.items()}
     )
 
 
 def test_numbers_are_short_decimals():
-    for array in made().arrays.values():
+    for array in make_case().arrays.values():
         # a decimal is not exact in binary
         np.testing.assert_allclose(array * 1000, np.round(array * 1000), rtol=0, atol=1e-9)
 
@@ -82,21 +82,21 @@ REGIME = {
 
 @pytest.mark.parametrize("regime", REGIMES)
 def test_a_regime_is_as_large_as_it_says(regime):
-    assert REGIME[regime](made(regime=regime))
+    assert REGIME[regime](make_case(regime=regime))
 
 
 def test_a_slow_gru_keeps_through_its_update_gate():
-    assert (block(GRU(), made(GRU(), regime="slow")["b"], "z") < -3.8).all()
+    assert (block(GRU(), make_case(GRU(), regime="slow")["b"], "z") < -3.8).all()
 
 
 @every_cell
-def test_what_is_absent_is_left_out_and_nothing_else_changes(cell):
-    whole = made(cell)
-    for name in optional(cell):
-        case = made(cell, absent=(name,))
+def test_an_absent_array_is_left_out_and_nothing_else_changes(cell):
+    whole = make_case(cell)
+    for name in optional_arrays(cell):
+        case = make_case(cell, absent=(name,))
         assert set(whole.arrays) - set(case.arrays) == {name}
         assert case.get(name) is None
-        assert case == whole.having(**{name: None})
+        assert case == whole.replace(**{name: None})
         assert f"without {name}" in str(case)
 
 
@@ -106,22 +106,22 @@ def test_unknown_regime():
         match="there is no regime 'wild'; "
         "the regimes are generic, strong, slow, saturated, small, large",
     ):
-        made(regime="wild")
+        make_case(regime="wild")
 
 
 def test_a_case_says_how_it_was_made():
     assert (
-        str(made(seed=7, dtype="float32"))
+        str(make_case(seed=7, dtype="float32"))
         == "lstm float32 T=5 B=2 D=3 H=4 (seed 7, regime generic)"
     )
-    assert str(Case(LSTM(), dict(made().arrays))) == "lstm float64 T=5 B=2 D=3 H=4"
+    assert str(Case(LSTM(), dict(make_case().arrays))) == "lstm float64 T=5 B=2 D=3 H=4"
 
 
 # ---- equality and change
 
 
 def test_equality_is_by_content():
-    case = made()
+    case = make_case()
     copy = Case(case.cell, {k: v.copy() for k, v in reversed(case.arrays.items())})
     assert copy == case
     assert hash(copy) == hash(case)
@@ -130,36 +130,36 @@ def test_equality_is_by_content():
 
 @pytest.mark.parametrize("name", ["W", "U", "b", "x", "h0", "c0", "dy", "dhT", "dcT"])
 def test_one_bit_makes_another_case(name):
-    case = made()
+    case = make_case()
     array = case[name].copy()
     array.flat[-1] = np.nextafter(array.flat[-1], 9)
-    assert case.having(**{name: array}) != case
+    assert case.replace(**{name: array}) != case
 
 
 def test_shape_dtype_cell_and_name_are_content_too():
-    case = made()
+    case = make_case()
     assert Case(case.cell, dict(case.arrays) | {"x": case["x"].reshape(2, 5, 3)}) != case
     assert Case(case.cell, dict(case.arrays) | {"dhT": case["dhT"].view("int64")}) != case
-    assert case.having(dhT=None, dcT=case["dhT"]) != case.having(dcT=None)
-    before = made(GRU("before"))
+    assert case.replace(dhT=None, dcT=case["dhT"]) != case.replace(dcT=None)
+    before = make_case(GRU("before"))
     assert Case(GRU(), before.arrays) != before
 
 
 def test_arrays_are_read_only():
-    case = made()
+    case = make_case()
     for array in (
         *case.arrays.values(),
         *case.params.values(),
-        *case.having(h0=None).arrays.values(),
+        *case.replace(h0=None).arrays.values(),
     ):
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
 
 
-def test_having_leaves_the_first_case_alone():
-    case = made(dtype="float32")
+def test_replace_leaves_the_first_case_alone():
+    case = make_case(dtype="float32")
     key, given = case.key, np.ones((2, 4))
-    other = case.having(h0=given, dhT=None)
+    other = case.replace(h0=given, dhT=None)
     given[:] = 2
     assert (other["h0"] == 1).all()
     assert other.dtype == other["h0"].dtype == "float32"
@@ -172,7 +172,7 @@ def test_having_leaves_the_first_case_alone():
     ("cell", "gate"), [(GRU(), "z"), (GRU("before"), "r"), (LSTM(), "f"), (LSTM(), "o")], ids=str
 )
 def test_with_gate_changes_that_gate_only(cell, gate, weights):
-    case = made(cell)
+    case = make_case(cell)
     bias = np.arange(1.0, 5)
     set_ = case.with_gate(gate, bias, weights=weights)
     before, after = split(cell, case.params), split(cell, set_.params)
@@ -185,9 +185,9 @@ def test_with_gate_changes_that_gate_only(cell, gate, weights):
     assert (block(cell, case.with_gate(gate, -1000)["b"], gate) == -1000).all()
 
 
-def test_doubles_are_the_same_values():
-    case = made(dtype="float32")
-    assert all(v.dtype == "float64" and (v == case[k]).all() for k, v in case.doubles().items())
+def test_as_float64_keeps_the_values():
+    case = make_case(dtype="float32")
+    assert all(v.dtype == "float64" and (v == case[k]).all() for k, v in case.as_float64().items())
 
 
 # ---- files
@@ -195,8 +195,8 @@ def test_doubles_are_the_same_values():
 
 @every_cell
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_saved_is_loaded(cell, dtype, tmp_path):
-    case = made(cell, dtype=dtype, absent=("dy",)).having(h0=np.full((2, 4), np.nan))
+def test_a_saved_case_is_loaded(cell, dtype, tmp_path):
+    case = make_case(cell, dtype=dtype, absent=("dy",)).replace(h0=np.full((2, 4), np.nan))
     case.save(tmp_path / "case.npz", property="causality", found=[1, 2])
     again, about = Case.load(str(tmp_path / "case.npz"))
     assert again == case
@@ -208,7 +208,7 @@ def test_what_is_saved_is_loaded(cell, dtype, tmp_path):
 def test_saving_passes_numpy_nothing_but_arrays(tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr(np, "savez", lambda path, **arrays: given.update(arrays))
-    made().save(tmp_path / "case.npz")
+    make_case().save(tmp_path / "case.npz")
     assert {"W", "x", "__about__"} <= given.keys()
     assert all(isinstance(v, np.ndarray) for v in given.values()), (
         "NumPy 2.0 would store a flag as an array"
@@ -220,45 +220,45 @@ def path(tmp_path):
     return tmp_path / "case.npz"
 
 
-def stored(about=None, without=(), **instead):
+def write_stored(about=None, without=(), **instead):
     """Return a writer of a good case with something wrong in it."""
 
     def write(path):
         header = {"schema": SCHEMA, "cell": "lstm", "origin": {}} | (about or {})
-        arrays = {"__about__": np.array(json.dumps(header))} | dict(made().arrays) | instead
+        arrays = {"__about__": np.array(json.dumps(header))} | dict(make_case().arrays) | instead
         np.savez(path, **{k: v for k, v in arrays.items() if k not in without})
 
     return write
 
 
-def raw(content):
+def write_raw(content):
     return lambda path: path.write_bytes(content)
 
 
-def saved(change):
+def write_damaged(change):
     def write(path):
-        made().save(path)
+        make_case().save(path)
         path.write_bytes(change(path.read_bytes()))
 
     return write
 
 
-def compressed_and_damaged(path):
-    np.savez_compressed(path, **{k: np.zeros((100, 100)) for k in made().arrays})
+def write_damaged_compressed(path):
+    np.savez_compressed(path, **{k: np.zeros((100, 100)) for k in make_case().arrays})
     content = bytearray(path.read_bytes())
     content[60:90] = bytes(30)  # in the first compressed stream, behind its header
     path.write_bytes(content)
 
 
-def of_unknown_compression(path):
-    made().save(path)
+def write_unknown_compression(path):
+    make_case().save(path)
     content = bytearray(path.read_bytes())
     content[content.rindex(b"PK\x01\x02") + 10] = 77
     content[content.index(b"PK\x01\x02") + 10] = 77
     path.write_bytes(content)
 
 
-def with_header(header):
+def write_header(header):
     """Return a writer of one member with this array header, and no data."""
 
     def write(path):
@@ -270,13 +270,13 @@ def with_header(header):
     return write
 
 
-def single_array(path):
+def write_single_array(path):
     with path.open("wb") as file:
         np.save(file, np.ones(3))
 
 
-def with_member(path):
-    made().save(path)
+def write_extra_member(path):
+    make_case().save(path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("x.txt", b"no array")
 
@@ -284,33 +284,33 @@ def with_member(path):
 HOSTILE = {
     "missing": (lambda path: None, "there is no file"),
     "a folder": (lambda path: path.mkdir(), "cannot be read: Is a directory"),
-    "empty": (raw(b""), "does not hold a gatecheck case"),
-    "text": (raw(b"W = [1, 2, 3]\n"), "does not hold a gatecheck case"),
-    "binary": (raw(bytes(range(256)) * 8), "does not hold a gatecheck case"),
-    "the beginning of a zip": (raw(b"PK\x03\x04"), "does not hold a gatecheck case"),
-    "an empty zip": (raw(b"PK\x05\x06" + bytes(18)), "does not hold a gatecheck case"),
+    "empty": (write_raw(b""), "does not hold a gatecheck case"),
+    "text": (write_raw(b"W = [1, 2, 3]\n"), "does not hold a gatecheck case"),
+    "binary": (write_raw(bytes(range(256)) * 8), "does not hold a gatecheck case"),
+    "the beginning of a zip": (write_raw(b"PK\x03\x04"), "does not hold a gatecheck case"),
+    "an empty zip": (write_raw(b"PK\x05\x06" + bytes(18)), "does not hold a gatecheck case"),
     "truncated in the middle": (
-        saved(lambda b: b[: len(b) // 2]),
+        write_damaged(lambda b: b[: len(b) // 2]),
         "does not hold a gatecheck case",
     ),
-    "truncated at the end": (saved(lambda b: b[:-10]), "does not hold a gatecheck case"),
+    "truncated at the end": (write_damaged(lambda b: b[:-10]), "does not hold a gatecheck case"),
     "an array's bytes": (
-        saved(lambda b: b.replace(made()["W"].tobytes()[:64], bytes(64))),
+        write_damaged(lambda b: b.replace(make_case()["W"].tobytes()[:64], bytes(64))),
         "does not hold a gatecheck case",
     ),
-    "damaged compressed data": (compressed_and_damaged, "does not hold a gatecheck case"),
-    "an unknown compression": (of_unknown_compression, "does not hold a gatecheck case"),
+    "damaged compressed data": (write_damaged_compressed, "does not hold a gatecheck case"),
+    "an unknown compression": (write_unknown_compression, "does not hold a gatecheck case"),
     "a shape beyond memory": (
-        with_header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,), }\n"),
+        write_header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,), }\n"),
         "does not hold a gatecheck case",
     ),
     "a header that is code": (
-        with_header(b"__import__('os').abort()\n"),
+        write_header(b"__import__('os').abort()\n"),
         "does not hold a gatecheck case",
     ),
-    "a single array": (single_array, "does not hold a gatecheck case"),
+    "a single array": (write_single_array, "does not hold a gatecheck case"),
     "a member that is no array": (
-        with_member,
+        write_extra_member,
         "does not hold a gatecheck case: the magic string is not correct",
     ),
     "a pickle": (
@@ -318,51 +318,57 @@ HOSTILE = {
         "x holds object, but should hold numbers; pickled objects are not read",
     ),
     "another schema": (
-        stored({"schema": "gatecheck-case-9"}),
+        write_stored({"schema": "gatecheck-case-9"}),
         "has schema 'gatecheck-case-9', but this version reads 'gatecheck-case-1'",
     ),
-    "no about": (stored(without=["__about__"]), "does not hold a gatecheck case"),
-    "no schema": (stored(__about__=np.array("{}")), "does not hold a gatecheck case"),
-    "about is not JSON": (stored(__about__=np.array("{schema:")), "does not hold a gatecheck case"),
-    "about is a list": (stored(__about__=np.array("[1]")), "does not hold a gatecheck case"),
-    "about is a number": (stored(__about__=np.array(1.5)), "does not hold a gatecheck case"),
-    "about is deep": (stored(__about__=np.array("[" * 100_000)), "does not hold a gatecheck case"),
-    "about has an odd origin": (stored({"origin": 5}), "does not hold a gatecheck case"),
-    "an unknown cell": (stored({"cell": "mamba"}), "there is no cell 'mamba'"),
-    "a cell that is no name": (stored({"cell": ["lstm"]}), "does not hold a gatecheck case"),
+    "no about": (write_stored(without=["__about__"]), "does not hold a gatecheck case"),
+    "no schema": (write_stored(__about__=np.array("{}")), "does not hold a gatecheck case"),
+    "about is not JSON": (
+        write_stored(__about__=np.array("{schema:")),
+        "does not hold a gatecheck case",
+    ),
+    "about is a list": (write_stored(__about__=np.array("[1]")), "does not hold a gatecheck case"),
+    "about is a number": (write_stored(__about__=np.array(1.5)), "does not hold a gatecheck case"),
+    "about is deep": (
+        write_stored(__about__=np.array("[" * 100_000)),
+        "does not hold a gatecheck case",
+    ),
+    "about has an odd origin": (write_stored({"origin": 5}), "does not hold a gatecheck case"),
+    "an unknown cell": (write_stored({"cell": "mamba"}), "there is no cell 'mamba'"),
+    "a cell that is no name": (write_stored({"cell": ["lstm"]}), "does not hold a gatecheck case"),
     "another cell": (
-        stored({"cell": "gru-before"}),
+        write_stored({"cell": "gru-before"}),
         "W has shape (3, 16), but should have shape (D, 3*H) = (3, 12)",
     ),
-    "no x": (stored(without=["x"]), "does not hold a gatecheck case"),
-    "no U": (stored(without=["U"]), "does not hold a gatecheck case"),
+    "no x": (write_stored(without=["x"]), "does not hold a gatecheck case"),
+    "no U": (write_stored(without=["U"]), "does not hold a gatecheck case"),
     "a wrong x": (
-        stored(x=np.zeros((5, 2))),
+        write_stored(x=np.zeros((5, 2))),
         "x is a float64 array of shape (5, 2), but should be a NumPy array of shape (T, B, D)",
     ),
     "a wrong U": (
-        stored(U=np.zeros((4, 15))),
+        write_stored(U=np.zeros((4, 15))),
         "U has shape (4, 15), but should have shape (H, 4*H) = (4, 16)",
     ),
     "a wrong h0": (
-        stored(h0=np.zeros((4, 2))),
+        write_stored(h0=np.zeros((4, 2))),
         "h0 has shape (4, 2), but should have shape (B, H) = (2, 4)",
     ),
     "a wrong dcT": (
-        stored(dcT=np.zeros((2, 4), "float32")),
+        write_stored(dcT=np.zeros((2, 4), "float32")),
         "dcT has dtype float32, but should have dtype float64",
     ),
     "integers": (
-        stored(x=np.zeros((5, 2, 3), int)),
+        write_stored(x=np.zeros((5, 2, 3), int)),
         "x has dtype int64, but should have dtype float32 or float64",
     ),
-    "text for x": (stored(x=np.array("x")), "x is a <U1 array of shape ()"),
-    "an unknown array": (stored(V=np.zeros(3)), "holds unknown arrays ['V']"),
+    "text for x": (write_stored(x=np.array("x")), "x is a <U1 array of shape ()"),
+    "an unknown array": (write_stored(V=np.zeros(3)), "holds unknown arrays ['V']"),
 }
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_file_that_is_no_case_is_named(what, path):
+def test_an_invalid_file_is_named(what, path):
     write, message = HOSTILE[what]
     write(path)
     with pytest.raises(CaseFileError) as caught:
@@ -372,13 +378,13 @@ def test_a_file_that_is_no_case_is_named(what, path):
 
 
 def test_the_table_of_wrong_files_begins_with_a_right_one(path):
-    stored()(path)
-    assert Case.load(path)[0] == made()
+    write_stored()(path)
+    assert Case.load(path)[0] == make_case()
 
 
 def test_no_single_damaged_byte_escapes(path):
     """A case is read or refused, whatever byte of the file is wrong."""
-    made().having(dy=None).save(path)
+    make_case().replace(dy=None).save(path)
     good = path.read_bytes()
     escaped = set()
     # 7 is prime to the sizes of all fields of a zip, so that every field is hit

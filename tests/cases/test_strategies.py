@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatecheck.cases import REGIMES, optional
-from gatecheck.cases.strategies import SCOPES, Scope, cases, few_sizes
+from gatecheck.cases import REGIMES, optional_arrays
+from gatecheck.cases.strategies import SCOPES, CaseScope, cases, few_sizes
 from gatecheck.cells import CELLS, LSTM
 
-quick = settings(max_examples=60, deadline=None, derandomize=True)
-scopes = pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
+quick_settings = settings(max_examples=60, deadline=None, derandomize=True)
+every_scope = pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
 any_cell = st.sampled_from(list(CELLS.values()))
 
 
-@scopes
-@quick
+@every_scope
+@quick_settings
 @given(data=st.data())
 def test_sizes_differ_and_lie_in_the_scope(scope, data):
     case = data.draw(cases(data.draw(any_cell), "float32", scope))
@@ -34,7 +34,7 @@ def test_sizes_differ_and_lie_in_the_scope(scope, data):
 @pytest.mark.parametrize(
     "fixed", [{"B": 1}, {"T": 3, "H": 3}, {"D": 17}, {"T": 1, "B": 1, "D": 1, "H": 1}], ids=str
 )
-@quick
+@quick_settings
 @given(data=st.data())
 def test_fixed_sizes_are_respected(fixed, data):
     sizes = data.draw(cases(data.draw(any_cell), "float64", SCOPES["any"], fixed)).sizes
@@ -42,7 +42,7 @@ def test_fixed_sizes_are_respected(fixed, data):
 
 
 @pytest.mark.parametrize("fixed", [{"B": 2}, {"D": 3}, {"H": 5}], ids=str)
-@quick
+@quick_settings
 @given(data=st.data())
 def test_free_sizes_differ_from_fixed_ones(fixed, data):
     # An equal size hides a transpose, whoever chose it.
@@ -51,28 +51,30 @@ def test_free_sizes_differ_from_fixed_ones(fixed, data):
     assert len(set(larger)) == len(larger)
 
 
-@quick
+@quick_settings
 @given(data=st.data())
 def test_something_may_be_absent_but_a_cotangent_stays(data):
     cell = data.draw(any_cell)
     case = data.draw(cases(cell, "float64", SCOPES["any"]))
-    assert set(case.arrays) - {*cell.param_shapes(1, 1), "x"} <= set(optional(cell))
+    assert set(case.arrays) - {*cell.param_shapes(1, 1), "x"} <= set(optional_arrays(cell))
     assert any(case.get(k) is not None for k in ("dy", "dhT", "dcT"))
 
 
 @pytest.mark.parametrize("scope", [name for name, scope in SCOPES.items() if not scope.absent])
-@quick
+@quick_settings
 @given(data=st.data())
-def test_nothing_is_absent_elsewhere(scope, data):
+def test_nothing_is_absent_in_other_scopes(scope, data):
     cell = data.draw(any_cell)
-    assert set(optional(cell)) <= set(data.draw(cases(cell, "float64", SCOPES[scope])).arrays)
+    assert set(optional_arrays(cell)) <= set(
+        data.draw(cases(cell, "float64", SCOPES[scope])).arrays
+    )
 
 
-@pytest.mark.parametrize("name", optional(LSTM()))
+@pytest.mark.parametrize("name", optional_arrays(LSTM()))
 def test_each_optional_array_is_absent_in_some_case(name):
     absences = set()
 
-    @quick
+    @quick_settings
     @given(case=cases(LSTM(), "float64", SCOPES["any"]))
     def look(case):
         absences.add(case.get(name) is None)
@@ -86,7 +88,7 @@ def test_the_largest_size_of_the_scope_is_reached(kind, size):
     sizes = set()
 
     @settings(max_examples=200, deadline=None, derandomize=True)
-    @given(case=cases(LSTM(), "float64", Scope()))
+    @given(case=cases(LSTM(), "float64", CaseScope()))
     def look(case):
         sizes.add(getattr(case.sizes, kind))
 
@@ -105,17 +107,17 @@ def test_the_simplest_case_comes_first():
     look()
     assert first[0].sizes == (1, 1, 1, 1)
     assert first[0].origin == {"seed": 0, "regime": "generic"}
-    assert set(optional(LSTM())) <= set(first[0].arrays)
+    assert set(optional_arrays(LSTM())) <= set(first[0].arrays)
 
 
-@scopes
+@every_scope
 def test_a_scope_names_regimes_that_exist(scope):
     assert set(scope.regimes) <= set(REGIMES)
     assert 0 < scope.share <= 1
     assert all(1 <= low <= high for low, high in (scope.T, scope.B, scope.D, scope.H))
 
 
-@scopes
+@every_scope
 @pytest.mark.parametrize("fixed", [{}, {"B": 1, "H": 5}], ids=str)
 def test_few_sizes_are_of_the_scope_and_the_smallest_is_first(scope, fixed):
     first, *others = few_sizes(scope, fixed, 5, seed=7)
@@ -134,12 +136,12 @@ def test_few_sizes_are_of_the_scope_and_the_smallest_is_first(scope, fixed):
         )
 
 
-def test_cases_have_no_other_sizes_than_those_that_may_be():
+def test_cases_have_allowed_sizes_only():
     few = few_sizes(SCOPES["any"], {}, 3, seed=0)
     sizes = set()
 
     @settings(max_examples=60, deadline=None, derandomize=True)
-    @given(case=cases(LSTM(), "float64", SCOPES["any"], among=few))
+    @given(case=cases(LSTM(), "float64", SCOPES["any"], allowed_sizes=few))
     def look(case):
         sizes.add(case.sizes)
 

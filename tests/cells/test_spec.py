@@ -8,7 +8,7 @@ from scipy import stats
 
 from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, RNN, TRAITS, Cell, Sizes, as_cell
 from gatecheck.cells.gate_blocks import block, join, split
-from gatecheck.cells.initializers import INITIALISERS, chrono, initialiser
+from gatecheck.cells.initializers import INITIALIZERS, chrono, initializer
 from gatecheck.cells.validation import check_cotangents, check_inputs
 from gatecheck.errors import InputError, UsageError
 
@@ -17,7 +17,7 @@ T, B, D, H = 6, 3, 4, 5
 every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=str)
 
 
-def arrays(cell, dtype="float64", **instead):
+def call_arguments(cell, dtype="float64", **instead):
     """Return the arguments of check_inputs, with a different number in every entry."""
     rng = np.random.default_rng(0)
     given = {
@@ -30,7 +30,7 @@ def arrays(cell, dtype="float64", **instead):
     return given | instead
 
 
-LAYER = {"one_layer", "one_way", "flat", "square"}
+LAYER = {"plain_layer", "unidirectional", "single_layer", "no_projection"}
 PLAIN = set(TRAITS) - {
     "peepholes",
     "clipped",
@@ -50,20 +50,26 @@ DESCRIBED = {
         ("h",),
         LAYER | {"bounded", "analytic", "unclipped"},
     ),
-    "gru": (GRU(), ("r", "z", "n"), ("r", "z"), ("h",), PLAIN - {"cell_state", "free_gates"}),
+    "gru": (
+        GRU(),
+        ("r", "z", "n"),
+        ("r", "z"),
+        ("h",),
+        PLAIN - {"cell_state", "independent_gates"},
+    ),
     "gru-before": (
         GRU("before"),
         ("r", "z", "n"),
         ("r", "z"),
         ("h",),
-        PLAIN - {"cell_state", "free_gates"},
+        PLAIN - {"cell_state", "independent_gates"},
     ),
     "lstm": (
         LSTM(),
         ("i", "f", "g", "o"),
         ("i", "f", "o"),
         ("h", "c"),
-        PLAIN - {"update_gate", "reset_gate", "one_whole"},
+        PLAIN - {"update_gate", "reset_gate", "complementary_gates"},
     ),
 }
 
@@ -73,7 +79,7 @@ def test_every_cell_is_described():
 
 
 @pytest.mark.parametrize("name", DESCRIBED)
-def test_what_a_cell_is(name):
+def test_gates_states_traits_and_shapes(name):
     cell, gates, sigmoids, state, traits = DESCRIBED[name]
     assert CELLS[name] == as_cell(name) == cell
     assert as_cell(cell) is cell
@@ -93,20 +99,20 @@ def test_what_a_cell_is(name):
 def test_a_network_has_parameters_for_each_layer_and_direction(cell):
     assert as_cell(cell.name) == cell
     shapes = cell.param_shapes(D, H)
-    assert len(shapes) == len(cell.tags) * len(cell.one.param_shapes(D, H))
-    assert {name: shapes[name] for name in cell.one.param_shapes(D, H)} == cell.one.param_shapes(
-        D, H
-    )
+    assert len(shapes) == len(cell.param_suffixes) * len(cell.layer_cell.param_shapes(D, H))
+    assert {
+        name: shapes[name] for name in cell.layer_cell.param_shapes(D, H)
+    } == cell.layer_cell.param_shapes(D, H)
     if cell.layers > 1:
         inputs = cell.directions * (cell.projection or H)
         assert shapes["W.l1"] == (inputs, len(cell.gates) * H)
-    assert cell.state_shape("h", B, H) == (len(cell.tags), B, cell.projection or H)
+    assert cell.state_shape("h", B, H) == (len(cell.param_suffixes), B, cell.projection or H)
 
 
 @pytest.mark.parametrize(
     "name", ["lstm-layers0", "gru-layers", "lstm-proj0", "gru-proj2", "rnn-bidirectional-layers2"]
 )
-def test_a_network_that_there_is_not(name):
+def test_an_invalid_network_name(name):
     with pytest.raises(
         UsageError, match=r"there is no cell|should be a whole number of at least 1"
     ):
@@ -125,7 +131,7 @@ def test_blocks_are_views_in_the_order_of_the_gates(cell):
 
 @every_cell
 def test_join_is_the_inverse_of_split(cell):
-    params = arrays(cell)["params"]
+    params = call_arguments(cell)["params"]
     blocks = split(cell, params)
     assert set(blocks) == {f"{name}_{gate}" for name in "WUb" for gate in cell.gates} | (
         {"c_n"} & set(params)
@@ -139,7 +145,7 @@ def test_join_is_the_inverse_of_split(cell):
 @every_cell
 @pytest.mark.parametrize("sizes", [(T, B, D, H), (0, B, D, H), (T, 0, D, H), (1, 1, 1, 1)], ids=str)
 @pytest.mark.parametrize("states", [True, False])
-def test_what_fits_is_measured(cell, sizes, states):
+def test_fitting_arrays_give_their_sizes(cell, sizes, states):
     t, b, d, h = sizes
     params = {k: np.zeros(s) for k, s in cell.param_shapes(d, h).items()}
     given = {f"{k}0": np.full((b, h), np.nan) for k in cell.state} if states else {}
@@ -148,7 +154,7 @@ def test_what_fits_is_measured(cell, sizes, states):
 
 def params_with(**instead):
     return lambda cell: {
-        k: v for k, v in (arrays(cell)["params"] | instead).items() if v is not None
+        k: v for k, v in (call_arguments(cell)["params"] | instead).items() if v is not None
     }
 
 
@@ -287,23 +293,26 @@ BAD_INPUTS = [
 @pytest.mark.parametrize(
     ("cell", "name", "make", "message"), BAD_INPUTS, ids=[m for *_, m in BAD_INPUTS]
 )
-def test_what_does_not_fit_is_named(cell, name, make, message):
+def test_an_array_that_does_not_fit_is_named(cell, name, make, message):
     with pytest.raises(InputError) as caught:
-        check_inputs(cell, **arrays(cell, **{name: make(cell)}))
+        check_inputs(cell, **call_arguments(cell, **{name: make(cell)}))
     assert message in str(caught.value)
 
 
 def test_names_of_any_type_are_an_input_error():
     with pytest.raises(InputError, match="params of a gru has the names"):
-        check_inputs(GRU(), **arrays(GRU(), params=arrays(GRU())["params"] | {1: np.zeros(H)}))
+        check_inputs(
+            GRU(),
+            **call_arguments(GRU(), params=call_arguments(GRU())["params"] | {1: np.zeros(H)}),
+        )
 
 
 @every_cell
 def test_the_caller_says_which_dtypes(cell):
-    given = arrays(cell, dtype="complex128")
+    given = call_arguments(cell, dtype="complex128")
     assert check_inputs(cell, **given, dtypes=("complex128",)) == (T, B, D, H)
     with pytest.raises(InputError, match="x has dtype float64, but should have dtype complex128"):
-        check_inputs(cell, **arrays(cell), dtypes=("complex128",))
+        check_inputs(cell, **call_arguments(cell), dtypes=("complex128",))
 
 
 BAD_COTANGENTS = [
@@ -350,19 +359,19 @@ BAD_NAMES = [
         "there is no cell 'gur'; the cells are rnn, rnn-relu, rnn-sigmoid, gru, gru-before, lstm",
     ),
     (
-        lambda: initialiser("glorot"),
+        lambda: initializer("glorot"),
         "there is no initializer 'glorot'; the initializers are uniform, glorot_orthogonal,",
     ),
-    (lambda: initialiser("uniform:3"), "there is no initializer 'uniform:3'"),
+    (lambda: initializer("uniform:3"), "there is no initializer 'uniform:3'"),
     (
-        lambda: initialiser("chrono"),
+        lambda: initializer("chrono"),
         "the initializer 'chrono' should be written chrono:TMAX with a TMAX above 2",
     ),
     (
-        lambda: initialiser("chrono:long"),
+        lambda: initializer("chrono:long"),
         "the initializer 'chrono:long' should be written chrono:TMAX",
     ),
-    (lambda: initialiser("chrono:2"), "the initializer 'chrono:2' should be written chrono:TMAX"),
+    (lambda: initializer("chrono:2"), "the initializer 'chrono:2' should be written chrono:TMAX"),
     (lambda: chrono(2.0), "Tmax is 2.0, but should be a number greater than 2"),
     (lambda: chrono(float("inf")), "Tmax is inf, but should be"),
     (lambda: chrono(float("nan")), "Tmax is nan, but should be"),
@@ -378,12 +387,12 @@ def test_bad_names_are_usage_errors(call, message):
 
 # ---- initializers
 
-NAMES = [*INITIALISERS, "chrono:1000"]
+NAMES = [*INITIALIZERS, "chrono:1000"]
 GATED = [cell for cell in CELLS.values() if "gated" in cell.traits]
 
 
-def drawn(name, cell, seed=0, D=7, H=200):
-    return initialiser(name)(np.random.default_rng(seed), cell, D, H)
+def draw_params(name, cell, seed=0, D=7, H=200):
+    return initializer(name)(np.random.default_rng(seed), cell, D, H)
 
 
 def is_uniform(sample, low, high):
@@ -394,30 +403,30 @@ def is_uniform(sample, low, high):
     return stats.kstest(np.ravel(sample), "uniform", (low, high - low)).pvalue > 1e-3
 
 
-def keeps(cell, params):
+def keep_bias(cell, params):
     """Return the bias towards keeping the old state."""
     return block(cell, params["b"], "f") if cell.kind == "lstm" else -block(cell, params["b"], "z")
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("cell", GATED, ids=str)
-def test_every_initialiser_gives_parameters_of_the_cell_from_a_seed(name, cell):
-    params = drawn(name, cell, seed=1, H=6)
+def test_every_initializer_gives_parameters_of_the_cell_from_a_seed(name, cell):
+    params = draw_params(name, cell, seed=1, H=6)
     assert {k: v.shape for k, v in params.items()} == cell.param_shapes(7, 6)
     assert all(v.dtype == np.float64 and np.isfinite(v).all() for v in params.values())
-    again, another = drawn(name, cell, seed=1, H=6), drawn(name, cell, seed=2, H=6)
+    again, another = draw_params(name, cell, seed=1, H=6), draw_params(name, cell, seed=2, H=6)
     assert all(params[k].tobytes() == again[k].tobytes() for k in params)
     assert not np.array_equal(params["W"], another["W"])
 
 
 @every_cell
 def test_uniform_is_pytorchs(cell):
-    params, a = drawn("uniform", cell), 200**-0.5
+    params, a = draw_params("uniform", cell), 200**-0.5
     for name in ("W", "U", *({"c_n"} & set(params))):
         assert is_uniform(params[name], -a, a), name
     for gate in cell.gates:
         bias = np.concatenate(
-            [block(cell, drawn("uniform", cell, seed)["b"], gate) for seed in range(5)]
+            [block(cell, draw_params("uniform", cell, seed)["b"], gate) for seed in range(5)]
         )
         if cell.reset == "after" and gate == "n":
             assert is_uniform(bias, -a, a), "the candidate's second bias is c_n"
@@ -428,7 +437,7 @@ def test_uniform_is_pytorchs(cell):
 
 @every_cell
 def test_glorot_orthogonal(cell):
-    params = drawn("glorot_orthogonal", cell, D=30, H=50)
+    params = draw_params("glorot_orthogonal", cell, D=30, H=50)
     a = (6 / 80) ** 0.5
     assert not params["b"].any()
     assert not params.get("c_n", np.zeros(1)).any()
@@ -444,14 +453,14 @@ def test_glorot_orthogonal(cell):
 def test_orthogonal_blocks_are_uniform_over_rotations():
     # Without the correction by signs, Householder's method makes the first entry of a 2 by 2 block
     # negative always.
-    first = [drawn("glorot_orthogonal", RNN(), seed, H=2)["U"][0, 0] for seed in range(500)]
+    first = [draw_params("glorot_orthogonal", RNN(), seed, H=2)["U"][0, 0] for seed in range(500)]
     assert stats.kstest(np.arccos(first), "uniform", (0, np.pi)).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("cell", GATED, ids=str)
 def test_unit_forget_bias(cell):
-    params, plain = drawn("unit_forget_bias", cell), drawn("uniform", cell)
-    assert (keeps(cell, params) == 1).all()
+    params, plain = draw_params("unit_forget_bias", cell), draw_params("uniform", cell)
+    assert (keep_bias(cell, params) == 1).all()
     where = block(cell, plain["b"], "f" if cell.kind == "lstm" else "z")
     where[:] = 1 if cell.kind == "lstm" else -1
     assert all(params[k].tobytes() == plain[k].tobytes() for k in plain), "nothing else is changed"
@@ -460,10 +469,10 @@ def test_unit_forget_bias(cell):
 @pytest.mark.parametrize("name", ["chrono:1000", "uniform_gate"])
 @pytest.mark.parametrize("cell", GATED, ids=str)
 def test_the_writing_gate_has_the_opposite_bias_and_the_rest_is_uniform(name, cell):
-    params, a = drawn(name, cell), 200**-0.5
+    params, a = draw_params(name, cell), 200**-0.5
     keeping, writing = ("f", "i") if cell.kind == "lstm" else (None, "z")
-    np.testing.assert_array_equal(block(cell, params["b"], writing), -keeps(cell, params))
-    assert abs(keeps(cell, params)).max() > 2 * a
+    np.testing.assert_array_equal(block(cell, params["b"], writing), -keep_bias(cell, params))
+    assert abs(keep_bias(cell, params)).max() > 2 * a
     for gate in set(cell.gates) - {keeping, writing}:
         assert 0 < abs(block(cell, params["b"], gate)).max() <= 2 * a, gate
     assert all(is_uniform(params[k], -a, a) for k in ("W", "U"))
@@ -473,20 +482,23 @@ def test_the_writing_gate_has_the_opposite_bias_and_the_rest_is_uniform(name, ce
 def test_chrono_draws_time_constants_uniformly(cell):
     for Tmax in (4, 1000):
         time = np.exp(
-            np.concatenate([keeps(cell, drawn(f"chrono:{Tmax}", cell, seed)) for seed in range(5)])
+            np.concatenate(
+                [keep_bias(cell, draw_params(f"chrono:{Tmax}", cell, seed)) for seed in range(5)]
+            )
         )
         assert is_uniform(time, 1, Tmax - 1)
     assert (
-        drawn("chrono:1000", cell)["b"] == chrono(1000)(np.random.default_rng(0), cell, 7, 200)["b"]
+        draw_params("chrono:1000", cell)["b"]
+        == chrono(1000)(np.random.default_rng(0), cell, 7, 200)["b"]
     ).all()
 
 
 @pytest.mark.parametrize("cell", GATED, ids=str)
 @pytest.mark.parametrize("H", [1, 2, 200])
 def test_uniform_gate_draws_gates_uniformly(cell, H):
-    rng, initialize = np.random.default_rng(0), initialiser("uniform_gate")
+    rng, initialize = np.random.default_rng(0), initializer("uniform_gate")
     gates = np.concatenate(
-        [1 / (1 + np.exp(-keeps(cell, initialize(rng, cell, 1, H)))) for _ in range(1000 // H)]
+        [1 / (1 + np.exp(-keep_bias(cell, initialize(rng, cell, 1, H)))) for _ in range(1000 // H)]
     )
     assert is_uniform(gates, *((1 / H, 1 - 1 / H) if H > 2 else (0.25, 0.75)))
 
@@ -497,7 +509,7 @@ def test_a_plain_cell_has_no_gate_to_bias(name):
         UsageError,
         match="a rnn has no gate that keeps the old state, so this initializer does not apply",
     ):
-        drawn(name, RNN())
+        draw_params(name, RNN())
 
 
 def test_a_cell_is_a_value():

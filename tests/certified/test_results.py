@@ -17,14 +17,14 @@ from click.testing import CliRunner
 from gatecheck.cases import draw
 from gatecheck.cells import LSTM, RNN, Sizes
 from gatecheck.certified import results as vector_values
-from gatecheck.certified.cells import certified
+from gatecheck.certified.cells import certify
 from gatecheck.certified.results import certified_results
-from gatecheck.checking.budgets import exact
+from gatecheck.checking.budgets import reference_results
 from gatecheck.cli import main
 from gatecheck.report.vectors_readme import readme
 from gatecheck.vectors.check import check
-from gatecheck.vectors.export import export, in_convention
-from gatecheck.vectors.files import case_json, parsed_case, read_manifest
+from gatecheck.vectors.export import export, to_convention
+from gatecheck.vectors.files import case_json, parse_case, read_manifest
 
 
 def gk(*arguments):
@@ -56,13 +56,13 @@ def exported(tmp_path_factory):
     return folder
 
 
-def stored(folder, number=0):
+def load_stored(folder, number=0):
     _, entries = read_manifest(folder)
     data = (folder / "cases" / f"{entries[number].name}.json").read_bytes()
-    return entries[number], parsed_case(entries[number], "json", data)
+    return entries[number], parse_case(entries[number], "json", data)
 
 
-def test_what_is_expected_is_the_nearest(exported):
+def test_expected_values_are_nearest(exported):
     manifest = json.loads((exported / "manifest.json").read_text())
     assert (manifest["certified"], manifest["uncertified"]) == (True, [])
     assert [row["certified"] for row in manifest["cases"]] == [True, True]
@@ -70,11 +70,9 @@ def test_what_is_expected_is_the_nearest(exported):
     assert "Every expected number is certified" in (exported / "README.md").read_text()
     differs = False
     for number in range(2):
-        entry, found = stored(exported, number)
-        nearest = in_convention(
-            entry.cell, entry.convention, certified(found.case).values["float64"]
-        )
-        reference = in_convention(entry.cell, entry.convention, exact(found.case))
+        entry, found = load_stored(exported, number)
+        nearest = to_convention(entry.cell, entry.convention, certify(found.case).values["float64"])
+        reference = to_convention(entry.cell, entry.convention, reference_results(found.case))
         for name, value in nearest.items():
             np.testing.assert_array_equal(found.expected[name], value)
             differs |= bool((reference[name] != value).any())
@@ -101,11 +99,11 @@ def test_ulps_are_counted_from_the_nearest(exported, tmp_path):
 def test_a_number_that_is_called_certified_and_is_not_nearest_is_named(exported, tmp_path):
     folder = shutil.copytree(exported, tmp_path / "v")
     (folder / "cases" / "rnn-1.npz").unlink()
-    entry, found = stored(folder)
+    entry, found = load_stored(folder)
     expected = {k: v.copy() for k, v in found.expected.items()}
     expected["dx"][0, 0, 0] = np.nextafter(expected["dx"][0, 0, 0], 1)
     text = json.loads((folder / "cases" / "rnn-1.json").read_text())
-    inputs = entry.convention.spell(entry.cell, found.case.params) | {
+    inputs = entry.convention.from_canonical(entry.cell, found.case.params) | {
         k: found.case[k] for k in text["inputs"] if k in found.case.arrays
     }
     about = {k: v for k, v in text.items() if k not in ("inputs", "expected")}
@@ -126,7 +124,7 @@ def test_without_python_flint_nothing_is_certified_and_it_says_what_to_install(
     exported, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "flint", None)
-    for name in ("oracles.balls", "oracles.certified", "certified_cells"):
+    for name in ("oracles.ball_arithmetic", "oracles.certified", "certified.cells"):
         monkeypatch.delitem(sys.modules, f"gatecheck.{name}", raising=False)
     status, printed = gk("export", tmp_path / "v", "--cell", "rnn", "--cases", 1)
     assert status == 0
@@ -140,7 +138,7 @@ def test_without_python_flint_nothing_is_certified_and_it_says_what_to_install(
     assert why in printed
 
 
-def test_what_would_take_hours_is_not_tried():
+def test_slow_certification_is_not_tried():
     case = draw(LSTM(), Sizes(1000, 10, 3, 10), seed=1, dtype="float32")
     assert certified_results(case) == (
         None,
@@ -148,9 +146,9 @@ def test_what_would_take_hours_is_not_tried():
     )
 
 
-def test_what_lies_on_a_kink_is_not_certified():
+def test_value_on_a_kink_is_not_certified():
     case = draw(RNN("relu"), Sizes(2, 1, 2, 3), seed=1, dtype="float32")
-    on_it = case.having(**{k: case[k] * 0 for k in ("W", "U", "b")})
+    on_it = case.replace(**{k: case[k] * 0 for k in ("W", "U", "b")})
     results, reason = certified_results(on_it)
     assert results is None
     assert reason.startswith(
@@ -160,7 +158,7 @@ def test_what_lies_on_a_kink_is_not_certified():
 
 
 def test_a_case_that_is_not_certified_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(vector_values, "MOST_WORK", 8000)
+    monkeypatch.setattr(vector_values, "MAX_MULTIPLICATIONS", 8000)
     manifest = export(tmp_path / "v", readme=readme, cells=["rnn"], cases=4)
     named = [row["name"] for row in manifest["cases"] if not row["certified"]]
     assert 0 < len(named) < 4

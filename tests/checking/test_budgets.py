@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from gatecheck._util.array_cache import Kept
+from gatecheck._util.array_cache import ArrayCache
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, LSTM, RNN, VARIANTS, Sizes
 from gatecheck.checking import budgets
-from gatecheck.checking.budgets import case_budget, forward_budget, kept, remembered
+from gatecheck.checking.budgets import cached_by_case, case_budget, forward_budget, use_disk_cache
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -31,10 +31,10 @@ def test_rows_that_end_early_have_a_budget_of_their_outputs():
         np.testing.assert_array_equal(spread, whole.spread[name])
 
 
-def test_a_function_is_asked_once_about_equal_cases_and_forgets_the_oldest(monkeypatch):
-    monkeypatch.setattr(budgets, "KEPT", 2)
+def test_the_cache_computes_equal_cases_once_and_drops_the_oldest(monkeypatch):
+    monkeypatch.setattr(budgets, "CACHE_SIZE", 2)
     seeds = []
-    size = remembered(lambda case: seeds.append(case.origin["seed"]) or case.sizes.T)
+    size = cached_by_case(lambda case: seeds.append(case.origin["seed"]) or case.sizes.T)
     cases = [draw(RNN(), Sizes(2, 1, 1, 1), seed=s, dtype="float64") for s in (1, 2, 3)]
     for case in (
         cases[0],
@@ -49,17 +49,17 @@ def test_a_function_is_asked_once_about_equal_cases_and_forgets_the_oldest(monke
     assert seeds == [1, 2, 3, 1]
 
 
-def test_a_later_process_finds_the_budgets_that_were_kept(monkeypatch, tmp_path):
-    monkeypatch.setattr(budgets, "_file", lambda cell: Kept(tmp_path / cell))
+def test_a_later_process_reads_budgets_from_disk(monkeypatch, tmp_path):
+    monkeypatch.setattr(budgets, "_cache_file", lambda cell: ArrayCache(tmp_path / cell))
     case = draw(LSTM(), Sizes(3, 2, 4, 5), seed=8, dtype="float32")
     for function in (case_budget, forward_budget):
         measure = function.__wrapped__  # without the cache of this process
         plain = measure(case)
         assert not list(tmp_path.iterdir()) or function is forward_budget
-        with kept():
+        with use_disk_cache():
             measure(case)
             with monkeypatch.context() as patch:
-                patch.setattr(budgets, "_measured", None)
+                patch.setattr(budgets, "_measure_budget", None)
                 stored = measure(case)
         assert stored.dtype == "float32"
         for name in plain.exact:
@@ -68,13 +68,13 @@ def test_a_later_process_finds_the_budgets_that_were_kept(monkeypatch, tmp_path)
         assert stored.tolerance.keys() == plain.tolerance.keys()
 
 
-def test_budgets_are_kept_by_what_they_are_made_from(monkeypatch, tmp_path):
+def test_the_disk_cache_is_keyed_by_the_source(monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     files = {}
     for digest in ("one", "two"):
         monkeypatch.setattr(budgets, "source_digest", lambda *folders, digest=digest: digest)
-        budgets._file.cache_clear()
-        files[digest] = budgets._file("lstm")
+        budgets._cache_file.cache_clear()
+        files[digest] = budgets._cache_file("lstm")
         files[digest].put("a", {"y": np.ones(1)})
-    budgets._file.cache_clear()
+    budgets._cache_file.cache_clear()
     assert len(list(tmp_path.glob("gatecheck-budgets-*/lstm"))) == 2

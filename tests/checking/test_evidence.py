@@ -7,17 +7,17 @@ import pytest
 
 from gatecheck.cells import GRU, LSTM, RNN
 from gatecheck.checking.evidence import (
-    CHAOTIC,
+    CHAOTIC_SPREAD,
     Evidence,
     Violation,
-    agree,
-    blocks,
-    consistent,
-    identical,
+    check_agreement,
+    check_consistency,
+    check_identity,
     require,
-    summarise,
+    result_blocks,
+    summarize_labels,
 )
-from gatecheck.oracles.rounding import MULTIPLE, PRECISIONS, Budget
+from gatecheck.oracles.rounding import BUDGET_MULTIPLE, PRECISIONS, Budget
 
 T, B, D, H = 5, 2, 3, 4
 CELL = LSTM()
@@ -34,7 +34,7 @@ BLOCKS += [*(f"dW[gate={k}]" for k in "ifgo"), *(f"db[gate={k}]" for k in "ifgo"
 TOL = 1e-6
 
 
-def right():
+def right_arrays():
     rng = np.random.default_rng(0)
     return {k: rng.uniform(1, 2, s) for k, s in SHAPES.items()}
 
@@ -43,9 +43,9 @@ def tolerances(**instead):
     return {k: np.full(s, instead.get(k, TOL)) for k, s in SHAPES.items()}
 
 
-def off(name, index, by, base=None):
+def arrays_with_error(name, index, by, base=None):
     """Return the right arrays with one entry off."""
-    out = {k: v.copy() for k, v in (base or right()).items()}
+    out = {k: v.copy() for k, v in (base or right_arrays()).items()}
     out[name][index] += by
     return out
 
@@ -68,7 +68,7 @@ def test_blocks_cover_every_entry_once(cell, name):
         }.get(name, (B, H))
     )
     labels = []
-    for label, where in blocks(cell, name, array):
+    for label, where in result_blocks(cell, name, array):
         array[where] += 1
         labels.append(label)
     assert (array == 1).all()
@@ -81,7 +81,7 @@ def test_blocks_cover_every_entry_once(cell, name):
 
 def test_a_gates_block_is_that_gates():
     array = np.repeat(np.arange(4), H) * np.ones((D, 1))
-    assert [set(array[where].flat) for _, where in blocks(CELL, "dW", array)] == [
+    assert [set(array[where].flat) for _, where in result_blocks(CELL, "dW", array)] == [
         {0},
         {1},
         {2},
@@ -103,15 +103,15 @@ def test_a_gates_block_is_that_gates():
     ],
 )
 def test_labels_in_short(labels, short):
-    assert summarise(labels) == short
+    assert summarize_labels(labels) == short
 
 
 # ---- agree
 
 
-def test_what_agrees_is_counted():
-    got = off("dW", (1, 2), 0.5 * TOL)
-    evidence = agree(CELL, got, right(), tolerances())
+def test_agreeing_blocks_are_counted():
+    got = arrays_with_error("dW", (1, 2), 0.5 * TOL)
+    evidence = check_agreement(CELL, got, right_arrays(), tolerances())
     assert (evidence.judged, evidence.inconclusive) == (len(BLOCKS), 0)
     # 1.5 ± 1e-6 in float64 has six digits left of the difference
     assert evidence.ratio == pytest.approx(0.5, rel=1e-6)
@@ -131,13 +131,13 @@ PLACES = [
 
 @pytest.mark.parametrize(("name", "index", "crumb", "block"), PLACES, ids=[p[2] for p in PLACES])
 @pytest.mark.parametrize("by", [3 * TOL, -3 * TOL, np.nan, np.inf])
-def test_what_is_wrong_is_named_to_the_unit(name, index, crumb, block, by):
+def test_a_wrong_entry_is_named_to_the_unit(name, index, crumb, block, by):
     with pytest.raises(Violation) as caught:
-        agree(CELL, off(name, index, by), right(), tolerances())
+        check_agreement(CELL, arrays_with_error(name, index, by), right_arrays(), tolerances())
     message, wrong, correct = str(caught.value).splitlines()
-    found = right()[name][index] + by
+    found = right_arrays()[name][index] + by
     assert message.startswith(
-        f"{crumb} is {found:.9g}, but should be {right()[name][index]:.9g} ± 1.0e-06 (error "
+        f"{crumb} is {found:.9g}, but should be {right_arrays()[name][index]:.9g} ± 1.0e-06 (error "
     )
     assert wrong == f"wrong: {block}"
     assert correct.startswith("right: y[t=")
@@ -147,14 +147,19 @@ def test_what_is_wrong_is_named_to_the_unit(name, index, crumb, block, by):
 
 
 def test_the_worst_entry_leads_and_every_wrong_block_is_listed():
-    got = off(
+    got = arrays_with_error(
         "dx",
         (1, 0, 1),
         90 * TOL,
-        off("dW", (0, 0), 5 * TOL, off("y", (1, 0, 0), 7 * TOL, off("dx", (2, 0, 0), 2 * TOL))),
+        arrays_with_error(
+            "dW",
+            (0, 0),
+            5 * TOL,
+            arrays_with_error("y", (1, 0, 0), 7 * TOL, arrays_with_error("dx", (2, 0, 0), 2 * TOL)),
+        ),
     )
     with pytest.raises(Violation) as caught:
-        agree(CELL, got, right(), tolerances())
+        check_agreement(CELL, got, right_arrays(), tolerances())
     assert str(caught.value).startswith("dx[t=1, 0, 1] is ")
     assert caught.value.wrong == ("y[t=1]", "dx[t=1]", "dx[t=2]", "dW[gate=i]")
     assert "\nwrong: y[t=1], dx[t=1..2], dW[gate=i]\n" in str(caught.value)
@@ -163,32 +168,34 @@ def test_the_worst_entry_leads_and_every_wrong_block_is_listed():
 
 def test_the_limit_itself_is_allowed():
     expected, tolerance = {"hT": np.ones((B, H))}, {"hT": np.full((B, H), 0.25)}
-    assert agree(CELL, {"hT": np.full((B, H), 1.25)}, expected, tolerance) == Evidence(1.0, 1)
+    assert check_agreement(CELL, {"hT": np.full((B, H), 1.25)}, expected, tolerance) == Evidence(
+        1.0, 1
+    )
     with pytest.raises(Violation):
-        agree(CELL, {"hT": np.full((B, H), np.nextafter(1.25, 2))}, expected, tolerance)
+        check_agreement(CELL, {"hT": np.full((B, H), np.nextafter(1.25, 2))}, expected, tolerance)
 
 
 def test_names_that_the_target_did_not_return_are_not_judged():
-    got = right()
+    got = right_arrays()
     del got["dh0"], got["y"]
-    assert agree(CELL, got, right(), tolerances()).judged == len(BLOCKS) - 1 - T
+    assert check_agreement(CELL, got, right_arrays(), tolerances()).judged == len(BLOCKS) - 1 - T
 
 
 def test_float32_is_judged_in_float64():
     expected = {"hT": np.full((B, H), 1 / 3)}
-    evidence = agree(
+    evidence = check_agreement(
         CELL, {"hT": expected["hT"].astype("float32")}, expected, {"hT": np.full((B, H), 2.0**-24)}
     )
     assert 0 < evidence.ratio < 1
 
 
 def test_a_small_block_is_not_measured_by_a_large_one():
-    expected = right()
+    expected = right_arrays()
     expected["dW"][:, H : 2 * H] *= 1e-9
     tolerance = tolerances()
     tolerance["dW"][:, H : 2 * H] = 1e-15
     with pytest.raises(Violation) as caught:
-        agree(CELL, off("dW", (0, H), 1e-10, expected), expected, tolerance)
+        check_agreement(CELL, arrays_with_error("dW", (0, H), 1e-10, expected), expected, tolerance)
     assert caught.value.wrong == ("dW[gate=f]",)
 
 
@@ -196,54 +203,62 @@ def test_a_small_block_is_not_measured_by_a_large_one():
 def test_a_block_whose_budget_is_too_wide_is_inconclusive(budget):
     tolerance = tolerances()
     tolerance["dW"][:, H : 2 * H] = budget
-    evidence = agree(CELL, off("dW", (0, H), 0.5), right(), tolerance)
+    evidence = check_agreement(
+        CELL, arrays_with_error("dW", (0, H), 0.5), right_arrays(), tolerance
+    )
     assert (evidence.judged, evidence.inconclusive) == (len(BLOCKS) - 1, 1)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("budget", [0.9, np.inf, np.nan])
 def test_no_number_where_one_belongs_is_wrong_however_wide_the_budget(bad, budget):
-    got = off("dx", (2, 1, 1), bad)
+    got = arrays_with_error("dx", (2, 1, 1), bad)
     with pytest.raises(Violation) as caught:
-        agree(CELL, got, right(), tolerances(dx=budget))
+        check_agreement(CELL, got, right_arrays(), tolerances(dx=budget))
     assert caught.value.wrong == ("dx[t=2]",)
     assert str(caught.value).startswith(f"dx[t=2, 1, 1] is {got['dx'][2, 1, 1]}")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_where_the_reference_has_no_number_nothing_is_judged(value):
-    expected = off("hT", (0, 0), value)
-    assert agree(CELL, right(), expected, tolerances()) == Evidence(0.0, len(BLOCKS) - 1, 1)
+    expected = arrays_with_error("hT", (0, 0), value)
+    assert check_agreement(CELL, right_arrays(), expected, tolerances()) == Evidence(
+        0.0, len(BLOCKS) - 1, 1
+    )
 
 
 def test_if_the_outputs_are_chaotic_nothing_is_judged():
     tolerance = tolerances(dW=1e-12)
-    tolerance["y"][-1, 0, 0] = 1.01 * MULTIPLE * CHAOTIC
-    got = off("dW", (0, 0), 0.1, off("y", (0, 0, 0), 0.1))
-    assert agree(CELL, got, right(), tolerance) == Evidence(inconclusive=len(BLOCKS))
-    tolerance["y"][-1, 0, 0] = 0.99 * MULTIPLE * CHAOTIC
+    tolerance["y"][-1, 0, 0] = 1.01 * BUDGET_MULTIPLE * CHAOTIC_SPREAD
+    got = arrays_with_error("dW", (0, 0), 0.1, arrays_with_error("y", (0, 0, 0), 0.1))
+    assert check_agreement(CELL, got, right_arrays(), tolerance) == Evidence(
+        inconclusive=len(BLOCKS)
+    )
+    tolerance["y"][-1, 0, 0] = 0.99 * BUDGET_MULTIPLE * CHAOTIC_SPREAD
     with pytest.raises(Violation):
-        agree(CELL, got, right(), tolerance)
+        check_agreement(CELL, got, right_arrays(), tolerance)
 
 
 def test_a_nan_is_wrong_even_if_the_outputs_are_chaotic():
     with pytest.raises(Violation) as caught:
-        agree(CELL, off("hT", (0, 0), np.nan), right(), tolerances(y=1.0))
+        check_agreement(
+            CELL, arrays_with_error("hT", (0, 0), np.nan), right_arrays(), tolerances(y=1.0)
+        )
     assert caught.value.wrong == ("hT",)
     assert "right: nothing that was judged" in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(0, B, H), (T, 0, H)])
-def test_what_is_empty_is_not_evidence(shape):
+def test_empty_arrays_are_not_evidence(shape):
     empty = {"y": np.zeros(shape)}
-    assert agree(CELL, empty, empty, empty) == Evidence()
+    assert check_agreement(CELL, empty, empty, empty) == Evidence()
 
 
 def test_a_block_of_zeros_is_judged_by_its_absolute_tolerance():
     zero, tolerance = {"dh0": np.zeros((B, H))}, {"dh0": np.full((B, H), 1e-38)}
-    assert agree(CELL, zero, zero, tolerance).judged == 1
+    assert check_agreement(CELL, zero, zero, tolerance).judged == 1
     with pytest.raises(Violation, match=r"dh0\[1, 1\] is 1e-30, but should be 0 ± 1.0e-38"):
-        agree(CELL, off("dh0", (1, 1), 1e-30, zero), zero, tolerance)
+        check_agreement(CELL, arrays_with_error("dh0", (1, 1), 1e-30, zero), zero, tolerance)
 
 
 # ---- consistent
@@ -255,49 +270,56 @@ def budget(dtype="float32", spread=1e-7, **exact):
 
 def test_two_evaluations_may_be_apart_by_two_budgets_and_some_ulps():
     one = np.ones((B, H))
-    limit = 2 * MULTIPLE * (1e-7 + PRECISIONS["float32"].u)
-    evidence = consistent(CELL, {"hT": one + 0.99 * limit}, {"hT": one}, budget(hT=one))
+    limit = 2 * BUDGET_MULTIPLE * (1e-7 + PRECISIONS["float32"].u)
+    evidence = check_consistency(CELL, {"hT": one + 0.99 * limit}, {"hT": one}, budget(hT=one))
     assert evidence.ratio == pytest.approx(0.99, rel=1e-6)
     with pytest.raises(Violation, match=r"hT\[0, 0\]"):
-        consistent(CELL, {"hT": one}, {"hT": one + 1.01 * limit}, budget(hT=one))
+        check_consistency(CELL, {"hT": one}, {"hT": one + 1.01 * limit}, budget(hT=one))
 
 
-def test_a_target_that_is_wrong_is_accused_of_a_broken_relation_only_where_it_is_plain():
+def test_an_inaccurate_target_must_break_a_relation_clearly():
     one = np.ones((B, H))
-    limit = 2 * MULTIPLE * (1e-7 + PRECISIONS["float32"].u)
-    assert consistent(
+    limit = 2 * BUDGET_MULTIPLE * (1e-7 + PRECISIONS["float32"].u)
+    assert check_consistency(
         CELL, {"hT": 2 * one + 5 * limit}, {"hT": 2 * one}, budget(hT=one)
     ) == Evidence(inconclusive=1)
     with pytest.raises(Violation):
-        consistent(CELL, {"hT": 2 * one + 5000 * limit}, {"hT": 2 * one}, budget(hT=one))
+        check_consistency(CELL, {"hT": 2 * one + 5000 * limit}, {"hT": 2 * one}, budget(hT=one))
 
 
 def test_a_target_that_computes_larger_values_has_larger_rounding():
     one = np.ones((B, H))
     apart = {"hT": 100 * one + 1e-4}
-    evidence = consistent(CELL, apart, {"hT": 100 * one}, budget(hT=one))
+    evidence = check_consistency(CELL, apart, {"hT": 100 * one}, budget(hT=one))
     assert evidence.ratio == pytest.approx(
-        1e-4 / (100 * 2 * MULTIPLE * (1e-7 + PRECISIONS["float32"].u)), rel=1e-6
+        1e-4 / (100 * 2 * BUDGET_MULTIPLE * (1e-7 + PRECISIONS["float32"].u)), rel=1e-6
     )
     # But smaller values do not shrink it.
-    assert consistent(CELL, {"hT": 0.01 * one + 1e-6}, {"hT": 0.01 * one}, budget(hT=one)).ratio < 1
+    assert (
+        check_consistency(CELL, {"hT": 0.01 * one + 1e-6}, {"hT": 0.01 * one}, budget(hT=one)).ratio
+        < 1
+    )
 
 
 @pytest.mark.parametrize(("got", "other"), [({"hT"}, {"hT", "y"}), ({"hT", "y"}, {"hT"})])
 def test_only_what_both_returned_is_judged(got, other):
-    both = {k: right()[k] for k in ("hT", "y")}
+    both = {k: right_arrays()[k] for k in ("hT", "y")}
     part = [{k: both[k] for k in names} for names in (got, other)]
-    assert consistent(CELL, *part, budget(**both)).judged == 1
+    assert check_consistency(CELL, *part, budget(**both)).judged == 1
 
 
-def test_consistency_of_what_is_no_number_is_not_evidence():
+def test_consistent_nans_are_not_evidence():
     one, nan = np.ones((B, H)), np.full((B, H), np.nan)
     with pytest.raises(Violation, match="hT is not finite, but should be"):
-        consistent(CELL, {"hT": nan}, {"hT": nan}, budget(hT=one))
-    assert consistent(CELL, {"hT": nan}, {"hT": nan}, budget(hT=nan)) == Evidence(inconclusive=1)
+        check_consistency(CELL, {"hT": nan}, {"hT": nan}, budget(hT=one))
+    assert check_consistency(CELL, {"hT": nan}, {"hT": nan}, budget(hT=nan)) == Evidence(
+        inconclusive=1
+    )
     with pytest.raises(Violation):
-        consistent(CELL, {"hT": nan}, {"hT": one}, budget(hT=one))
-    assert consistent(CELL, {"hT": one[:0]}, {"hT": one[:0]}, budget(hT=one[:0])) == Evidence()
+        check_consistency(CELL, {"hT": nan}, {"hT": one}, budget(hT=one))
+    assert (
+        check_consistency(CELL, {"hT": one[:0]}, {"hT": one[:0]}, budget(hT=one[:0])) == Evidence()
+    )
 
 
 # ---- identical, require, sums
@@ -307,8 +329,8 @@ def test_identical_to_the_bit():
     special = np.array([[np.nan, np.inf, -np.inf, -0.0], [1.0, 0.0, 5e-324, 0.1]])
     other = special.copy()
     other[0, 3] = 0.0
-    assert identical(CELL, {"hT": special}, {"hT": other}) == Evidence(judged=1)
-    assert identical(CELL, right(), right()) == Evidence(judged=len(BLOCKS))
+    assert check_identity(CELL, {"hT": special}, {"hT": other}) == Evidence(judged=1)
+    assert check_identity(CELL, right_arrays(), right_arrays()) == Evidence(judged=len(BLOCKS))
 
 
 @pytest.mark.parametrize(("name", "index", "crumb", "block"), PLACES, ids=[p[2] for p in PLACES])
@@ -316,27 +338,32 @@ def test_identical_to_the_bit():
     "change", [lambda v: np.nextafter(v, 9), lambda v: np.nan], ids=["one ulp", "nan"]
 )
 def test_one_bit_is_named_to_the_unit(name, index, crumb, block, change):
-    got = right()
+    got = right_arrays()
     got[name][index] = change(got[name][index])
     with pytest.raises(Violation) as caught:
-        identical(CELL, got, right())
+        check_identity(CELL, got, right_arrays())
     assert str(caught.value).startswith(
         f"{crumb} is {got[name][index]!r}, "
-        f"but should be exactly {right()[name][index]!r}\nwrong: {block}"
+        f"but should be exactly {right_arrays()[name][index]!r}\nwrong: {block}"
     )
     assert (caught.value.ratio, caught.value.wrong) == (np.inf, (block,))
     assert caught.value.right == tuple(label for label in BLOCKS if label != block)
 
 
 def test_the_first_difference_leads():
-    got = off("dh0", (0, 0), 100, off("y", (4, 0, 0), 1e-9, off("y", (2, 1, 3), 1e-9)))
+    got = arrays_with_error(
+        "dh0",
+        (0, 0),
+        100,
+        arrays_with_error("y", (4, 0, 0), 1e-9, arrays_with_error("y", (2, 1, 3), 1e-9)),
+    )
     with pytest.raises(Violation) as caught:
-        identical(CELL, got, right())
+        check_identity(CELL, got, right_arrays())
     assert str(caught.value).startswith("y[t=2, 1, 3] is ")
     assert caught.value.wrong == ("y[t=2]", "y[t=4]", "dh0")
 
 
-def test_a_statement():
+def test_require():
     assert require(np.bool_(True), "never shown") == Evidence(judged=1)
     with pytest.raises(Violation, match=r"^the gate is shut$") as caught:
         require(False, "the gate is shut")

@@ -12,7 +12,7 @@ from gatecheck.cases.strategies import SCOPES
 from gatecheck.cells import TRAITS, Sizes
 from gatecheck.checking import registry as claims
 from gatecheck.checking.evidence import Evidence
-from gatecheck.checking.registry import PLAIN, claim
+from gatecheck.checking.registry import PLAIN_LAYER, property_check
 from gatecheck.errors import UsageError
 from gatecheck.implementation import subject
 from gatecheck.implementation.protocol import ABILITIES
@@ -26,7 +26,7 @@ def registry(monkeypatch):
     return claims.REGISTRY
 
 
-def named(
+def make_function(
     name,
     source="def {name}(implementation, case):\n    '''It holds.\n\n    Always.'''\n    return case",
     file="a.py",
@@ -37,39 +37,39 @@ def named(
     return space[name]
 
 
-def test_a_registered_function_is_a_claim(registry):
-    entry = claim(needs=["gated"], cases="tiny", dtypes=("float64",), reference=True)(
-        named("it_holds")
+def test_a_registered_function_is_a_property(registry):
+    entry = property_check(needs=["gated"], cases="tiny", dtypes=("float64",), reference=True)(
+        make_function("it_holds")
     )
     assert registry == {"it_holds": entry}
     assert (entry.name, entry.needs, entry.dtypes, entry.reference) == (
         "it_holds",
-        {"gated", *PLAIN},
+        {"gated", *PLAIN_LAYER},
         ("float64",),
         True,
     )
     assert (entry.theorem, entry.summary) == ("It holds.\n\nAlways.", "It holds.")
-    assert entry.cases is SCOPES["tiny"]
+    assert entry.case_scope is SCOPES["tiny"]
 
 
-def test_a_claim_asks_for_one_plain_layer_by_default():
-    entry = claim()(named("it_holds"))
-    assert (entry.needs, entry.dtypes, entry.reference, entry.cases) == (
-        PLAIN,
+def test_a_property_needs_one_plain_layer_by_default():
+    entry = property_check()(make_function("it_holds"))
+    assert (entry.needs, entry.dtypes, entry.reference, entry.case_scope) == (
+        PLAIN_LAYER,
         ("float32", "float64"),
         False,
         SCOPES["present"],
     )
 
 
-def test_a_claim_that_holds_anywhere_asks_for_nothing():
-    assert claim(anywhere=True)(named("it_holds")).needs == frozenset()
+def test_a_property_that_holds_anywhere_needs_nothing():
+    assert property_check(anywhere=True)(make_function("it_holds")).needs == frozenset()
 
 
-def test_a_claim_is_called_with_an_implementation_and_a_case():
+def test_a_property_is_called_with_an_implementation_and_a_case():
     calls = []
 
-    @claim()
+    @property_check()
     def it_holds(implementation, case):
         """It holds."""
         calls.append((implementation, case))
@@ -91,20 +91,20 @@ BAD = [
 
 
 @pytest.mark.parametrize(("asked", "message"), BAD, ids=[m for _, m in BAD])
-def test_what_does_not_exist_cannot_be_asked_for(asked, message, registry):
+def test_unknown_traits_and_scopes_are_errors(asked, message, registry):
     with pytest.raises(UsageError, match=message):
-        claim(**asked)
+        property_check(**asked)
     assert registry == {}
 
 
 @pytest.mark.parametrize("source", ["def {name}(i, c): pass", "def {name}(i, c): ''"])
-def test_a_claim_states_its_theorem(source, registry):
+def test_a_property_states_its_theorem(source, registry):
     with pytest.raises(UsageError, match="the property silent states no theorem in its docstring"):
-        claim()(named("silent", source))
+        property_check()(make_function("silent", source))
     assert registry == {}
 
 
-def on_disk(tmp_path, name, text):
+def module_loader(tmp_path, name, text):
     """Return a function that loads the module of a file again at each call."""
     path = tmp_path / f"{name}.py"
     path.write_text(text)
@@ -114,13 +114,11 @@ def on_disk(tmp_path, name, text):
     return lambda: spec.loader.exec_module(module)
 
 
-ONE = (
-    "from gatecheck.checking.registry import claim\n@claim()\ndef copies(i, c):\n    'It copies.'\n"
-)
+SOURCE = "from gatecheck.checking.registry import property_check\n@property_check()\ndef copies(i, c):\n    'It copies.'\n"
 
 
 def test_a_module_may_be_loaded_twice(tmp_path, registry):
-    load = on_disk(tmp_path, "one", ONE)
+    load = module_loader(tmp_path, "one", SOURCE)
     load()
     first = registry["copies"]
     load()
@@ -129,15 +127,15 @@ def test_a_module_may_be_loaded_twice(tmp_path, registry):
 
 
 def test_two_files_may_not_use_one_name(tmp_path):
-    on_disk(tmp_path, "one", ONE)()
+    module_loader(tmp_path, "one", SOURCE)()
     with pytest.raises(UsageError, match="there are two properties named copies"):
-        on_disk(tmp_path, "two", ONE)()
+        module_loader(tmp_path, "two", SOURCE)()
 
 
 def test_one_file_may_not_use_a_name_twice(tmp_path):
     # The first would silently be missing from every audit.
     with pytest.raises(UsageError, match="there are two properties named copies"):
-        on_disk(tmp_path, "both", ONE + ONE)()
+        module_loader(tmp_path, "both", SOURCE + SOURCE)()
 
 
 APPLIES = [
@@ -174,8 +172,11 @@ class Declared:
 
 
 @pytest.mark.parametrize(("cell", "asked", "attributes", "reason"), APPLIES)
-def test_why_a_claim_says_nothing(cell, asked, attributes, reason):
+def test_why_a_property_does_not_apply(cell, asked, attributes, reason):
     target = Declared(cell)
     for name, value in attributes.items():
         setattr(target, name, value)
-    assert claim(**asked)(named("it_holds")).inapplicable(subject(target)) == reason
+    assert (
+        property_check(**asked)(make_function("it_holds")).why_not_applicable(subject(target))
+        == reason
+    )

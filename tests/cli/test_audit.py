@@ -99,7 +99,7 @@ class Net(torch.nn.Module):
     def forward(self, x, h=None):
         return self.layer(x, h)
 """
-ONE = ("--profile", "quick", "--only", "gradients_within_budget")
+ONE_PROPERTY = ("--profile", "quick", "--only", "gradients_within_budget")
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def gk(folder):
+def run_gatecheck(folder):
     """Return a function that runs a command in this process.
 
     It returns the exit status and the output of both streams.
@@ -144,8 +144,10 @@ def shell(command, **more):
 # ---- the audit of a file
 
 
-def test_a_correct_file_ends_0(gk, folder):
-    status, printed = gk("audit", "correct.py:MyLSTM", "--profile", "quick", "--json", "out.json")
+def test_a_correct_file_ends_0(run_gatecheck, folder):
+    status, printed = run_gatecheck(
+        "audit", "correct.py:MyLSTM", "--profile", "quick", "--json", "out.json"
+    )
     assert status == 0
     assert printed.splitlines()[-1].startswith("pass  correct.py:MyLSTM as lstm: ")
     assert not (folder / "gatecheck-cases").exists()
@@ -157,11 +159,11 @@ def test_a_correct_file_ends_0(gk, folder):
     assert all(p["reason"] for p in data["properties"] if p["outcome"] == "skipped")
 
 
-def test_a_dropped_forget_factor_ends_1_names_what_is_wrong_and_replays(gk, folder):
+def test_a_dropped_forget_factor_ends_1_names_what_is_wrong_and_replays(run_gatecheck, folder):
     names = ["forward_within_budget", "gradients_within_budget", "long_sequences_within_budget"]
-    names += ["gradients_match_finite_differences", "taylor_remainder_vanishes_in_order"]
+    names += ["gradients_match_finite_differences", "taylor_remainder_has_next_order"]
     only = [word for name in names for word in ("--only", name)]
-    status, printed = gk(
+    status, printed = run_gatecheck(
         "audit", "broken.py:MyLSTM", "--profile", "quick", "--json", "out.json", *only
     )
     assert status == 1
@@ -180,21 +182,23 @@ def test_a_dropped_forget_factor_ends_1_names_what_is_wrong_and_replays(gk, fold
     assert (status, "failed" in out) == (1, True), errors
     (folder / "broken.py").write_text(HAND_WRITTEN)
     for command in commands:
-        assert gk(*shlex.split(command)[1:])[0] == 0, command
+        assert run_gatecheck(*shlex.split(command)[1:])[0] == 0, command
 
 
-def test_a_target_whose_name_needs_quotes_is_replayed_as_printed(gk, folder):
+def test_a_target_whose_name_needs_quotes_is_replayed_as_printed(run_gatecheck, folder):
     (folder / "my cells").mkdir()
     (folder / "my cells" / "lstm 2.py").write_text(DROPS_FORGET)
-    status, printed = gk("audit", "my cells/lstm 2.py:MyLSTM", *ONE, "--cases", "my cases")
+    status, printed = run_gatecheck(
+        "audit", "my cells/lstm 2.py:MyLSTM", *ONE_PROPERTY, "--cases", "my cases"
+    )
     assert status == 1
     (command,) = [line.split("replay: ")[1] for line in printed.splitlines() if "replay: " in line]
-    status, printed = gk(*shlex.split(command)[1:])
+    status, printed = run_gatecheck(*shlex.split(command)[1:])
     assert (status, "dc0[0, 0]" in printed) == (1, True), printed
 
 
-def test_a_device_goes_into_the_process_of_the_target_and_into_what_is_printed(gk):
-    status, printed = gk(
+def test_a_device_reaches_the_target_and_is_printed(run_gatecheck):
+    status, printed = run_gatecheck(
         "audit",
         "net.py:Net",
         "--cell",
@@ -282,8 +286,8 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("command", "status", "fragment"), MISTAKES, ids=[m[0] for m in MISTAKES])
-def test_a_mistake_is_told_in_a_line(gk, command, status, fragment):
-    got, printed = gk(*shlex.split(command))
+def test_a_usage_error_is_one_line(run_gatecheck, command, status, fragment):
+    got, printed = run_gatecheck(*shlex.split(command))
     assert got == status, printed
     assert fragment in printed
     assert "Traceback" not in printed
@@ -292,10 +296,10 @@ def test_a_mistake_is_told_in_a_line(gk, command, status, fragment):
 
 
 @pytest.mark.parametrize("option", ["--json", "--cases"])
-def test_what_cannot_be_written_is_told_before_the_audit(gk, monkeypatch, option):
+def test_an_unwritable_output_fails_before_the_audit(run_gatecheck, monkeypatch, option):
     """Fail early, as an audit may take an hour."""
-    monkeypatch.setattr(audit, "audit", lambda *a, **k: pytest.fail("the audit ran"))
-    status, _ = gk("audit", "builtin:rnn", option, "correct.py/none/it")
+    monkeypatch.setattr(audit, "run_audit", lambda *a, **k: pytest.fail("the audit ran"))
+    status, _ = run_gatecheck("audit", "builtin:rnn", option, "correct.py/none/it")
     assert status == 2
 
 
@@ -303,8 +307,8 @@ def test_what_cannot_be_written_is_told_before_the_audit(gk, monkeypatch, option
     ("target", "status", "fragment"),
     [("crashes.py", 1, "KeyError"), ("exits_later.py", 1, "SystemExit")],
 )
-def test_a_crash_in_the_target_is_a_finding(gk, target, status, fragment):
-    got, printed = gk(
+def test_a_crash_in_the_target_is_a_finding(run_gatecheck, target, status, fragment):
+    got, printed = run_gatecheck(
         "audit", f"{target}:MyLSTM", "--profile", "quick", "--only", "forward_within_budget"
     )
     assert got == status
@@ -312,18 +316,18 @@ def test_a_crash_in_the_target_is_a_finding(gk, target, status, fragment):
     assert "Traceback" not in printed
 
 
-def test_nothing_to_run_is_no_pass(gk, folder):
+def test_nothing_to_run_does_not_pass(run_gatecheck, folder):
     (folder / "forward.py").write_text(HAND_WRITTEN.replace("def backward", "def no_backward"))
-    status, printed = gk("audit", "forward.py:MyLSTM", *ONE)
+    status, printed = run_gatecheck("audit", "forward.py:MyLSTM", *ONE_PROPERTY)
     assert status == 1
     assert printed.splitlines()[-1].startswith(
         "error  forward.py:MyLSTM as lstm: 0 ran, 0 failed, 1 skipped"
     )
 
 
-def test_a_target_that_interrupts_is_a_finding(gk):
-    status, printed = gk(
-        "audit", "interrupted.py:MyLSTM", *ONE[:2], "--only", "forward_within_budget"
+def test_a_target_that_interrupts_is_a_finding(run_gatecheck):
+    status, printed = run_gatecheck(
+        "audit", "interrupted.py:MyLSTM", *ONE_PROPERTY[:2], "--only", "forward_within_budget"
     )
     assert status == 1
     assert "the target raised KeyboardInterrupt" in printed
@@ -331,7 +335,7 @@ def test_a_target_that_interrupts_is_a_finding(gk):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-def test_control_c_in_the_middle(folder):
+def test_ctrl_c_ends_an_audit(folder):
     arguments = ["audit", "tells.py:MyLSTM", "--profile", "thorough"]
     code = f"from gatecheck.cli import main; main({arguments})"
     with subprocess.Popen(
@@ -353,10 +357,10 @@ def test_control_c_in_the_middle(folder):
 # ---- what is printed
 
 
-def test_the_verdict_is_one_line_however_narrow_the_output(gk, monkeypatch):
+def test_the_verdict_is_one_line_however_narrow_the_output(run_gatecheck, monkeypatch):
     """Print the verdict unwrapped, for `grep ^pass` and `tail -1` on a pipe."""
     monkeypatch.setenv("COLUMNS", "50")
-    _, printed = gk(
+    _, printed = run_gatecheck(
         "audit", "correct.py:MyLSTM", "--profile", "quick", "--only", "outputs_are_causal"
     )
     last = "pass  correct.py:MyLSTM as lstm: 1 ran, 0 failed, 0 skipped, 0 inconclusive; seed 0"
@@ -364,24 +368,24 @@ def test_the_verdict_is_one_line_however_narrow_the_output(gk, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["audit", "calibrate", "decay"])
-def test_help_shows_examples(gk, command):
-    status, printed = gk(command, "--help")
+def test_help_shows_examples(run_gatecheck, command):
+    status, printed = run_gatecheck(command, "--help")
     assert status == 0
     assert "Example" in printed
     assert f"gatecheck {command} " in printed.partition("Example")[2]
 
 
-def test_version(gk):
-    assert gk("--version") == (0, f"gatecheck, version {gatecheck.__version__}\n")
+def test_version(run_gatecheck):
+    assert run_gatecheck("--version") == (0, f"gatecheck, version {gatecheck.__version__}\n")
 
 
-def test_all_that_is_installed(gk, monkeypatch, folder):
+def test_audit_of_installed_frameworks(run_gatecheck, monkeypatch, folder):
     from gatecheck.targets import loading
 
     monkeypatch.setattr(
-        loading, "installed", lambda: [("builtin:rnn", None), ("torch.nn:RNN", "rnn-relu")]
+        loading, "installed_targets", lambda: [("builtin:rnn", None), ("torch.nn:RNN", "rnn-relu")]
     )
-    status, printed = gk(
+    status, printed = run_gatecheck(
         "audit", "--only", "forward_within_budget", "--only", "empty_sequence", "--json", "all.json"
     )
     assert status == 0
@@ -393,9 +397,9 @@ def test_all_that_is_installed(gk, monkeypatch, folder):
     ]
 
 
-def test_a_narrow_terminal_breaks_no_command(gk, monkeypatch):
+def test_a_narrow_terminal_breaks_no_command(run_gatecheck, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    status, printed = gk("audit", "broken.py:MyLSTM", *ONE)
+    status, printed = run_gatecheck("audit", "broken.py:MyLSTM", *ONE_PROPERTY)
     assert status == 1
     (command,) = [line.split("replay: ")[1] for line in printed.splitlines() if "replay: " in line]
     assert command.endswith(".npz")
@@ -403,16 +407,20 @@ def test_a_narrow_terminal_breaks_no_command(gk, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no head")
-def test_a_closed_pipe_is_no_error(folder):
-    status, out, errors = shell(f"gatecheck audit correct.py:MyLSTM {' '.join(ONE)} | head -1")
+def test_a_closed_pipe_is_not_an_error(folder):
+    status, out, errors = shell(
+        f"gatecheck audit correct.py:MyLSTM {' '.join(ONE_PROPERTY)} | head -1"
+    )
     assert status == 0
     assert len(out.splitlines()) <= 1
     assert "Traceback" not in errors
     assert "BrokenPipe" not in errors
 
 
-def test_output_that_is_no_terminal_has_no_escape_codes(folder):
-    status, out, errors = shell(f"gatecheck audit broken.py:MyLSTM {' '.join(ONE)}", NO_COLOR="1")
+def test_piped_output_has_no_escape_codes(folder):
+    status, out, errors = shell(
+        f"gatecheck audit broken.py:MyLSTM {' '.join(ONE_PROPERTY)}", NO_COLOR="1"
+    )
     assert status == 1, errors
     assert "\x1b" not in out + errors
 
@@ -422,14 +430,15 @@ def test_output_that_is_no_terminal_has_no_escape_codes(folder):
     [("broken.py:MyLSTM", "cp1252"), ("", "ascii")],
     ids=["finding", "matrix"],
 )
-def test_an_output_that_cannot_show_every_character_still_has_the_verdict(folder, target, encoding):
+def test_a_limited_encoding_still_shows_the_verdict(folder, target, encoding):
     """Replace characters that the encoding lacks, as in a file on Windows."""
     only_one = "from gatecheck.targets import loading"
-    only_one += "; loading.installed = lambda: [('broken.py:MyLSTM', None)]"
-    only_one += "; from gatecheck.auditing import exploring; exploring.SHRINKING_S = 0"
+    only_one += "; loading.installed_targets = lambda: [('broken.py:MyLSTM', None)]"
+    only_one += "; from gatecheck.auditing import explore; explore.SHRINKING_S = 0"
     code = f"{only_one}; from gatecheck.cli import main; main()"
     status, out, errors = shell(
-        f'"{sys.executable}" -c "{code}" audit {target} {" ".join(ONE)}', PYTHONIOENCODING=encoding
+        f'"{sys.executable}" -c "{code}" audit {target} {" ".join(ONE_PROPERTY)}',
+        PYTHONIOENCODING=encoding,
     )
     assert status == 1, errors
     assert "fail  broken.py:MyLSTM" in out
@@ -439,7 +448,7 @@ def test_an_output_that_cannot_show_every_character_still_has_the_verdict(folder
 # ---- calibrate, decay
 
 
-def test_calibrate_ends_1_on_an_alarm(gk, folder, monkeypatch):
+def test_calibrate_ends_1_on_an_alarm(run_gatecheck, folder, monkeypatch):
     from gatecheck.accuracy import calibration
 
     monkeypatch.setattr(
@@ -453,10 +462,12 @@ def test_calibrate_ends_1_on_an_alarm(gk, folder, monkeypatch):
         lambda runs, seed, tick: {"runs": 1, "caught": 1, "T": 60, "cut_at": 30},
     )
     monkeypatch.setattr(calibration, "tightness", lambda *_: [])
-    status, _ = gk("calibrate", "correct.py:MyLSTM", "--cases", "2", "--json", "right.json")
+    status, _ = run_gatecheck(
+        "calibrate", "correct.py:MyLSTM", "--cases", "2", "--json", "right.json"
+    )
     assert status == 0
     assert json.loads((folder / "right.json").read_text())["calibration"][0]["alarms"] == 0
-    assert gk("calibrate", "broken.py:MyLSTM", "--cases", "2")[0] == 1
+    assert run_gatecheck("calibrate", "broken.py:MyLSTM", "--cases", "2")[0] == 1
 
 
 SMALL = (
@@ -476,8 +487,8 @@ SMALL = (
 )
 
 
-def test_decay_writes_its_files(gk, folder):
-    status, printed = gk(*SMALL, "--out", "a/b")
+def test_decay_writes_its_files(run_gatecheck, folder):
+    status, printed = run_gatecheck(*SMALL, "--out", "a/b")
     assert status == 0
     assert json.loads((folder / "a/b/decay.json").read_text(), parse_constant=pytest.fail)
     assert (folder / "a/b/decay.png").read_bytes().startswith(b"\x89PNG")
@@ -485,12 +496,10 @@ def test_decay_writes_its_files(gk, folder):
     assert "a/b/decay.svg" in printed
 
 
-def test_decay_without_matplotlib_prints_its_table_and_says_why_there_is_no_figure(
-    gk, folder, monkeypatch
-):
+def test_decay_without_matplotlib_prints_table_and_reason(run_gatecheck, folder, monkeypatch):
     for name in ["matplotlib", *(n for n in sys.modules if n.startswith("matplotlib."))]:
         monkeypatch.setitem(sys.modules, name, None)
-    status, printed = gk(*SMALL)
+    status, printed = run_gatecheck(*SMALL)
     assert status == 0
     assert "no report: " in printed
     assert "gatecheck[report]" in printed

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from gatecheck.cli import main
 from gatecheck.decay.spec_keys import commented_spec
 
-ONE = ["--profile", "quick", "--only", "forward_within_budget"]
+ONE_PROPERTY = ["--profile", "quick", "--only", "forward_within_budget"]
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def run(tmp_path, monkeypatch):
     return lambda *words: CliRunner().invoke(main, [str(word) for word in words])
 
 
-def test_one_audit_in_every_form(run, tmp_path):
+def test_an_audit_is_written_in_every_format(run, tmp_path):
     outputs = ["--json", "a.json", "--html", "a.html", "--junit", "a.xml", "--markdown", "a.md"]
-    found = run("audit", "builtin:rnn", *ONE, *outputs)
+    found = run("audit", "builtin:rnn", *ONE_PROPERTY, *outputs)
     assert found.exit_code == 0, found.output
     assert json.loads((tmp_path / "a.json").read_text())["verdict"] == "pass"
     assert "Audit of builtin:rnn as rnn" in (tmp_path / "a.html").read_text()
@@ -31,22 +31,22 @@ def test_one_audit_in_every_form(run, tmp_path):
     assert "| `forward_within_budget` | ✓ passed |" in (tmp_path / "a.md").read_text()
 
 
-def test_many_audits_have_no_page_of_one(run):
+def test_html_needs_a_target(run):
     found = run("audit", "--html", "a.html")
     assert found.exit_code == 2
     assert "--html reports on one TARGET; name it" in found.output
 
 
 @pytest.mark.parametrize("option", ["--html", "--markdown"])
-def test_a_missing_extra_is_told_before_the_audit(run, monkeypatch, option):
+def test_a_missing_extra_fails_before_the_audit(run, monkeypatch, option):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.setattr("gatecheck.report.pages.find_spec", lambda name: None)
-    found = run("audit", "builtin:rnn", *ONE, option, "a.out")
+    found = run("audit", "builtin:rnn", *ONE_PROPERTY, option, "a.out")
     assert found.exit_code == 3
     assert 'pages need Jinja and matplotlib: pip install "gatecheck[report]"' in found.output
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_audit(run):
+def test_an_unwritable_file_fails_before_the_audit(run):
     found = run("audit", "builtin:rnn", "--html", "nowhere/a.html")
     assert found.exit_code == 2
     assert "nowhere/a.html cannot be written: there is no folder nowhere" in found.output
@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_audit(run):
 SMALL = ["--hidden", 5, "--inputs", 2, "--steps", 50, "--seeds", 2]
 
 
-def test_a_study_from_options_and_from_a_file_are_one(run, tmp_path, few_pictures):
+def test_options_and_a_spec_file_give_the_same_study(run, tmp_path, few_figures):
     by_options = run(
         "decay", "--cell", "lstm", "--init", "uniform", *SMALL, "--lag", 20, "--out", "one"
     )
@@ -70,7 +70,7 @@ def test_a_study_from_options_and_from_a_file_are_one(run, tmp_path, few_picture
     assert not (tmp_path / "one" / "parts").exists()
 
 
-def test_trained_weights_on_data_of_ones_own(run, tmp_path, few_pictures):
+def test_trained_weights_on_given_data(run, tmp_path, few_figures):
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -134,11 +134,11 @@ def test_trained_weights_on_data_of_ones_own(run, tmp_path, few_pictures):
         (["--layer", "a"], "network[1].layer is about a file of weights, and none is given"),
     ],
 )
-def test_what_a_call_says(run, words, message):
+def test_messages_of_decay(run, words, message):
     found = run("decay", *words)
     assert message in found.output
     assert found.exit_code == (0 if words == ["--init-spec"] else 2)
 
 
-def test_the_printed_example_is_a_study(run, tmp_path):
+def test_init_spec_prints_the_commented_spec(run, tmp_path):
     assert run("decay", "--init-spec").output == commented_spec()

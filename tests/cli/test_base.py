@@ -13,7 +13,7 @@ from gatecheck.cli import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX's limits and devices")
 
-ONE = ["--profile", "quick", "--only", "forward_within_budget"]
+ONE_PROPERTY = ["--profile", "quick", "--only", "forward_within_budget"]
 
 
 STUDY = """
@@ -26,7 +26,7 @@ measure = {paths = false, inputs = false, gates = false, truncation = false}
 """
 
 
-def gatecheck(*words, limit=None, stdout=subprocess.PIPE, **more):
+def run_gatecheck(*words, limit=None, stdout=subprocess.PIPE, **more):
     """Run a command; return its exit status, output and errors."""
 
     # Set by the process itself: forking to set the limit would cause a warning if another test has
@@ -60,8 +60,8 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "file"),
     [
-        (["audit", "builtin:rnn", *ONE, "--json", "a.json"], "a.json"),
-        (["audit", "builtin:rnn", *ONE, "--html", "a.html"], "a.html"),
+        (["audit", "builtin:rnn", *ONE_PROPERTY, "--json", "a.json"], "a.json"),
+        (["audit", "builtin:rnn", *ONE_PROPERTY, "--html", "a.html"], "a.html"),
         (["faults", "--name", "lstm: dc not carried", "--first", "--figure", "a.png"], "a.png"),
         (["vectors", "export", "a", "--cell", "rnn", "--cases", "1"], "the folder a"),
         (
@@ -84,8 +84,8 @@ def folder(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_a_file_for_which_there_is_no_room(folder, words, file):
-    status, _, said = gatecheck(*words, limit=500)
+def test_a_full_disk_is_one_line(folder, words, file):
+    status, _, said = run_gatecheck(*words, limit=500)
     assert status == 2
     (line,) = [line for line in said.splitlines() if "compiled kernels" not in line]
     assert line.startswith(f"gatecheck: {file}")
@@ -99,9 +99,9 @@ def test_a_file_for_which_there_is_no_room(folder, words, file):
 @pytest.mark.parametrize(
     "words", [["--help"], ["audit", "--help"], ["properties"], ["conventions"]]
 )
-def test_an_output_for_which_there_is_no_room(words):
+def test_a_full_output_device_is_one_line(words):
     with open("/dev/full", "w") as full:
-        assert gatecheck(*words, stdout=full)[::2] == (
+        assert run_gatecheck(*words, stdout=full)[::2] == (
             2,
             "gatecheck: the output cannot be written: No space left on device\n",
         )
@@ -118,7 +118,7 @@ def test_an_output_for_which_there_is_no_room(words):
         ["decay", "study.toml", "--workers", 2],
     ],
 )
-def test_kernels_that_cannot_be_kept_are_told_once(folder, words):
+def test_an_unwritable_kernel_cache_warns_once(folder, words):
     """Warn once, on one case and in a small study, which need few kernels."""
     (folder / "study.toml").write_text(STUDY)
     (folder / "mine.py").write_text("from gatecheck import Builtin\nMine = Builtin('rnn')\n")
@@ -126,7 +126,7 @@ def test_kernels_that_cannot_be_kept_are_told_once(folder, words):
         "case.npz", property="outputs_are_causal", implementation="x"
     )
     (folder / "file").touch()
-    status, _, said = gatecheck(
+    status, _, said = run_gatecheck(
         *words, env=os.environ | {"NUMBA_CACHE_DIR": str(folder / "file"), "NUMBA_OPT": "0"}
     )
     assert status == 0
@@ -151,25 +151,25 @@ def test_kernels_that_cannot_be_kept_are_told_once(folder, words):
         "[tool.gatecheck]\nno = 1",
     ],
 )
-def test_help_comes_whatever_the_project_says(folder, text):
+def test_help_works_with_broken_settings(folder, text):
     (folder / "pyproject.toml").write_bytes(text.encode("latin-1"))
     (folder / "deep").mkdir()
     os.chdir("deep")
     for option in ("--help", "-h"):
         found = CliRunner().invoke(main, ["audit", option])
         assert (found.exit_code, found.output.split()[0]) == (0, "Usage:"), found.output
-    found = CliRunner().invoke(main, ["audit", "builtin:rnn", *ONE])
+    found = CliRunner().invoke(main, ["audit", "builtin:rnn", *ONE_PROPERTY])
     assert found.exit_code == 2
     assert found.output.startswith(f"gatecheck: {folder / 'pyproject.toml'}")
     assert len(found.output.splitlines()) == 1
 
 
-def test_a_working_folder_that_is_gone(folder):
+def test_a_removed_working_folder(folder):
     (folder / "gone").mkdir()
     os.chdir("gone")
     (folder / "gone").rmdir()
     assert CliRunner().invoke(main, ["audit", "--help"]).exit_code == 0
-    found = CliRunner().invoke(main, ["audit", "builtin:rnn", *ONE])
+    found = CliRunner().invoke(main, ["audit", "builtin:rnn", *ONE_PROPERTY])
     assert found.exit_code == 2
     assert (
         found.output

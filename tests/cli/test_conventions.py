@@ -37,7 +37,7 @@ class Wrong(Mine):
 
 
 @pytest.fixture
-def gk(tmp_path, monkeypatch):
+def run_gatecheck(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(UNKNOWN)
 
@@ -49,22 +49,22 @@ def gk(tmp_path, monkeypatch):
     return run
 
 
-def test_every_convention_is_listed_with_its_source(gk):
-    status, printed = gk("conventions")
+def test_every_convention_is_listed_with_its_source(run_gatecheck):
+    status, printed = run_gatecheck("conventions")
     assert status == 0
     assert all(f"{name}: " in printed for name in CONVENTIONS)
 
 
-def test_one_is_listed(gk):
-    status, printed = gk("conventions", "--name", "onnx")
+def test_one_convention_is_listed(run_gatecheck):
+    status, printed = run_gatecheck("conventions", "--name", "onnx")
     assert status == 0
     assert "iofg" in printed
     assert "P = [p : iof]" in printed
     assert "keras" not in printed
 
 
-def test_that_of_a_target_is_found(gk):
-    status, printed = gk("conventions", "mine.py:Mine")
+def test_the_convention_of_a_target_is_inferred(run_gatecheck):
+    status, printed = run_gatecheck("conventions", "mine.py:Mine")
     assert (status, printed) == (
         0,
         "it is a gru-before, with kernel = [U; W : zrn], bias = [b : zrn], "
@@ -72,8 +72,8 @@ def test_that_of_a_target_is_found(gk):
     )
 
 
-def test_one_that_follows_none_is_a_finding(gk):
-    assert gk("conventions", "mine.py:Wrong") == (
+def test_a_target_without_known_convention_is_a_finding(run_gatecheck):
+    assert run_gatecheck("conventions", "mine.py:Wrong") == (
         1,
         "no convention that gatecheck can express explains it",
     )
@@ -91,7 +91,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("command", "message"), MISTAKES, ids=[m for _, m in MISTAKES])
-def test_a_mistake_is_told_in_a_line(gk, command, message):
-    status, printed = gk(*command)
+def test_a_usage_error_is_one_line(run_gatecheck, command, message):
+    status, printed = run_gatecheck(*command)
     assert status == 2
     assert message in printed

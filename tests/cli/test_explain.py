@@ -10,19 +10,19 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from gatecheck.auditing import explore
-from gatecheck.auditing.audit import claims
-from gatecheck.auditing.lookup import meaning
+from gatecheck.auditing.audit import select_properties
+from gatecheck.auditing.lookup import lookup
 from gatecheck.cli import main
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import UsageError
 from gatecheck.faults.catalogue import faults, mutants
-from gatecheck.mutation.kill_matrix import Killing
-from gatecheck.report.claims_table import explanation
+from gatecheck.mutation.kill_matrix import FaultResult
+from gatecheck.report.claims_table import property_in_full
 from gatecheck.report.faults_table import fault_in_full
 
 
 @pytest.fixture
-def gk(monkeypatch):
+def run_gatecheck(monkeypatch):
     monkeypatch.setitem(explore.PROFILES, "quick", 2)
     monkeypatch.setenv("COLUMNS", "60")  # narrower than a command, which must not wrap
 
@@ -34,20 +34,20 @@ def gk(monkeypatch):
     return run
 
 
-def test_no_name_means_two_things():
-    names = [{c.name for c in claims()}, set(CONVENTIONS), {f.name for f in faults()}]
+def test_names_are_unique():
+    names = [{c.name for c in select_properties()}, set(CONVENTIONS), {f.name for f in faults()}]
     assert sum(map(len, names)) == len(set.union(*names))
 
 
-def test_a_property(gk):
-    status, printed = gk("explain", "clipped_memory_stays_within_its_clip")
+def test_explain_a_property(run_gatecheck):
+    status, printed = run_gatecheck("explain", "cell_state_stays_within_clip")
     assert status == 0
     assert "holds only if the cell state is clipped" in printed
     assert "faults of a lstm-clip0.5:" in printed
 
 
-def test_a_fault_says_what_it_does_who_wrote_it_what_kills_it_and_how_to_see_that(gk):
-    status, printed = gk("explain", "rnn: absent dy refused")
+def test_a_fault_is_explained_with_source_killers_and_command(run_gatecheck):
+    status, printed = run_gatecheck("explain", "rnn: absent dy refused")
     assert status == 0
     assert "A backward without dy raises an exception." in printed
     assert "seen in pytorch/pytorch#96416" in printed
@@ -57,9 +57,9 @@ def test_a_fault_says_what_it_does_who_wrote_it_what_kills_it_and_how_to_see_tha
         for line in printed.splitlines()
         if line.strip() and line.split()[-1].isdecimal()
     ]
-    assert "absent_arrays_are_zero" in killers
+    assert "absent_arrays_mean_zero" in killers
     (command,) = [line for line in printed.splitlines() if "gatecheck faults" in line]
-    status, again = gk(*shlex.split(command)[1:])
+    status, again = run_gatecheck(*shlex.split(command)[1:])
     assert status == 0
     assert [
         line.split()[0]
@@ -68,10 +68,10 @@ def test_a_fault_says_what_it_does_who_wrote_it_what_kills_it_and_how_to_see_tha
     ] == killers
 
 
-def test_a_fault_by_its_bare_name_says_in_which_cells(gk):
-    found = meaning("h0 ignored")
+def test_a_fault_name_without_a_cell_lists_its_cells(run_gatecheck):
+    found = lookup("h0 ignored")
     assert len(found) > 1
-    status, printed = gk("explain", "h0 ignored")
+    status, printed = run_gatecheck("explain", "h0 ignored")
     assert status == 0
     printed = " ".join(printed.split())
     assert printed.startswith(found[0].label)
@@ -79,21 +79,21 @@ def test_a_fault_by_its_bare_name_says_in_which_cells(gk):
 
 
 def test_a_fault_of_one_cell_and_a_generated_one():
-    assert [f.label for f in meaning("lstm: f missing in dc")] == ["lstm: f missing in dc"]
+    assert [f.label for f in lookup("lstm: f missing in dc")] == ["lstm: f missing in dc"]
     generated = next(iter(mutants("gru")))
-    assert [f.label for f in meaning(generated.label)] == [generated.label]
+    assert [f.label for f in lookup(generated.label)] == [generated.label]
 
 
-def printed(what):
+def render_text(renderable):
     out = Console(file=StringIO(), width=200)
-    out.print(what)
+    out.print(renderable)
     return out.file.getvalue()
 
 
 def test_every_property_is_explained_by_its_whole_theorem():
-    for prop in claims():
-        assert meaning(prop.name) is prop
-        text = " ".join(printed(explanation(prop)).split())
+    for prop in select_properties():
+        assert lookup(prop.name) is prop
+        text = " ".join(render_text(property_in_full(prop)).split())
         assert " ".join(prop.theorem.split()) in text
         assert "tried on float" in text
 
@@ -103,12 +103,12 @@ def test_every_fault_is_explained_by_its_label_and_by_its_name():
     for fault in faults():
         by_name.setdefault(fault.name, []).append(fault)
     for name, found in by_name.items():
-        assert list(meaning(name)) == found
+        assert list(lookup(name)) == found
         first = found[0]
-        nothing = Killing(
+        nothing = FaultResult(
             first.name,
             first.cell,
-            first.says,
+            first.description,
             first.source,
             first.equivalent,
             "",
@@ -119,14 +119,14 @@ def test_every_fault_is_explained_by_its_label_and_by_its_name():
             0,
             0.0,
         )
-        said = " ".join(printed(fault_in_full(found, nothing)).split())
-        assert all(" ".join(fault.says.split()) in said for fault in found)
-    assert all(meaning(fault.label) == (fault,) for found in by_name.values() for fault in found)
+        said = " ".join(render_text(fault_in_full(found, nothing)).split())
+        assert all(" ".join(fault.description.split()) in said for fault in found)
+    assert all(lookup(fault.label) == (fault,) for found in by_name.values() for fault in found)
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
-def test_every_convention(gk, name):
-    status, printed = gk("explain", name)
+def test_explain_every_convention(run_gatecheck, name):
+    status, printed = run_gatecheck("explain", name)
     assert status == 0
     printed = " ".join(printed.split())
     known = {"run": "run against its framework: ", "read": "read, but never run: "}.get(
@@ -141,17 +141,17 @@ def test_every_convention(gk, name):
         assert all(f"its {k} is our 1 - {k}" in printed for k in layout.negated)
 
 
-def test_the_arrays_of_a_convention(gk):
-    printed = gk("explain", "paddle-cell")[1]
+def test_the_arrays_of_a_convention(run_gatecheck):
+    printed = run_gatecheck("explain", "paddle-cell")[1]
     assert "  weight_ih (20, 3) = [W : ifgo]" in printed
     assert "  weight_ho (5, 2) = [R']" in printed
     assert "  R: the projection" in printed
-    assert "  B (1, 20) = [b | c_n : zrn]" in gk("explain", "openvino")[1]
+    assert "  B (1, 20) = [b | c_n : zrn]" in run_gatecheck("explain", "openvino")[1]
     assert "  Wf" not in printed
-    assert "  inputGateWeightMatrix (5, 3) = [W : i]" in gk("explain", "coreml")[1]
+    assert "  inputGateWeightMatrix (5, 3) = [W : i]" in run_gatecheck("explain", "coreml")[1]
 
 
-NEAR = [
+SUGGESTIONS = [
     ("pytroch", "did you mean 'pytorch' or 'pytorch-cell'?"),
     ("f mising in dc", "did you mean 'f missing in dc' or"),
     ("update_gate_of_zeroes_copies", "did you mean 'update_gate_of_zeros_copies'"),
@@ -161,13 +161,13 @@ NEAR = [
 ]
 
 
-@pytest.mark.parametrize(("name", "message"), NEAR, ids=[n for n, _ in NEAR])
-def test_what_means_nothing_has_near_names(name, message):
+@pytest.mark.parametrize(("name", "message"), SUGGESTIONS, ids=[n for n, _ in SUGGESTIONS])
+def test_an_unknown_name_gets_suggestions(name, message):
     with pytest.raises(UsageError) as caught:
-        meaning(name)
+        lookup(name)
     assert message in str(caught.value)
 
 
-def test_on_the_command_line_it_is_a_mistake(gk):
-    status, printed = gk("explain", "pytroch")
+def test_an_unknown_name_is_a_usage_error(run_gatecheck):
+    status, printed = run_gatecheck("explain", "pytroch")
     assert (status, len(printed.splitlines())) == (2, 1)

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from gatecheck.cli import main
-from gatecheck.cli.project import KEYS
+from gatecheck.cli.project import SETTING_TYPES
 
-MINE = """
+TARGETS = """
 from gatecheck.kernels import Builtin
 
 
@@ -38,14 +38,14 @@ ONLY = ("--only", "empty_sequence", "--only", "outputs_are_causal")
 def project(tmp_path, monkeypatch):
     """Change to a subfolder of a project; return the project's folder."""
     (tmp_path / "deep").mkdir()
-    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine.py").write_text(TARGETS)
     monkeypatch.chdir(tmp_path / "deep")
     monkeypatch.setenv("COLUMNS", "200")
     return tmp_path
 
 
 @pytest.fixture
-def gk(project):
+def run_gatecheck(project):
     def run(*arguments, said=None, quick=True):
         if said is not None:
             (project / "pyproject.toml").write_text(said)
@@ -59,27 +59,31 @@ def gk(project):
 # ---- expected failures
 
 
-def test_a_documented_failure_is_none(gk, project):
+def test_a_documented_failure_is_not_a_finding(run_gatecheck, project):
     (project / "expected.toml").write_text(REASON)
-    status, printed = gk("../mine.py:Refuses", "--profile", "quick", "--expect", "../expected.toml")
+    status, printed = run_gatecheck(
+        "../mine.py:Refuses", "--profile", "quick", "--expect", "../expected.toml"
+    )
     assert status == 0
     assert "expected_failure empty_sequence: refuses T = 0: its manual" in printed
     assert "1 failed as documented" in printed
-    assert gk("../mine.py:Refuses", "--profile", "quick")[0] == 1
+    assert run_gatecheck("../mine.py:Refuses", "--profile", "quick")[0] == 1
 
 
-def test_one_that_holds_is_a_finding(gk, project):
+def test_an_expected_failure_that_holds_is_a_finding(run_gatecheck, project):
     (project / "expected.toml").write_text(REASON)
-    status, printed = gk("../mine.py:Right", "--profile", "quick", "--expect", "../expected.toml")
+    status, printed = run_gatecheck(
+        "../mine.py:Right", "--profile", "quick", "--expect", "../expected.toml"
+    )
     assert status == 1
     assert "it holds, but was expected to fail: refuses T = 0: its manual" in printed
 
 
-def test_it_is_expected_in_a_replay_too(gk, project):
-    assert gk("../mine.py:Refuses", "--profile", "quick")[0] == 1
+def test_a_failure_is_expected_in_a_replay_too(run_gatecheck, project):
+    assert run_gatecheck("../mine.py:Refuses", "--profile", "quick")[0] == 1
     (case,) = (project / "deep" / "gatecheck-cases").iterdir()
     (project / "expected.toml").write_text(REASON)
-    status, printed = gk(
+    status, printed = run_gatecheck(
         "../mine.py:Refuses", "--replay", str(case), "--expect", "../expected.toml", quick=False
     )
     assert (status, printed.partition("\n")[0]) == (0, f"empty_sequence expected_failure on {case}")
@@ -104,35 +108,38 @@ BAD_FILES = [
     ("empty_sequence", "expected.toml is not TOML: "),
     ("empty_sequence = '\xe9'", "expected.toml is not TOML: "),
     (
-        'clipped_memory_stays_within_its_clip = "x"',
+        'cell_state_stays_within_clip = "x"',
         "but does not apply to ../mine.py:Right: it holds only if the cell state is clipped",
     ),
 ]
 
 
 @pytest.mark.parametrize(("text", "message"), BAD_FILES, ids=[m[:60] for _, m in BAD_FILES])
-def test_a_file_that_makes_no_sense(gk, project, text, message):
+def test_an_invalid_file_is_one_line(run_gatecheck, project, text, message):
     (project / "expected.toml").write_bytes(text.encode("latin-1"))
-    status, printed = gk("../mine.py:Right", "--expect", "../expected.toml")
+    status, printed = run_gatecheck("../mine.py:Right", "--expect", "../expected.toml")
     assert status == 2
     assert message in printed
     assert len(printed.splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["none.toml", "."])
-def test_a_file_that_cannot_be_read(gk, name):
-    status, printed = gk("../mine.py:Right", "--expect", name)
+def test_a_file_that_cannot_be_read(run_gatecheck, name):
+    status, printed = run_gatecheck("../mine.py:Right", "--expect", name)
     assert (status, f"{name} cannot be read: " in printed) == (2, True)
 
 
-def test_an_empty_file_expects_nothing(gk, project):
+def test_an_empty_file_expects_nothing(run_gatecheck, project):
     (project / "expected.toml").write_text("# none yet\n")
-    assert gk("../mine.py:Right", "--profile", "quick", "--expect", "../expected.toml")[0] == 0
+    assert (
+        run_gatecheck("../mine.py:Right", "--profile", "quick", "--expect", "../expected.toml")[0]
+        == 0
+    )
 
 
 # ---- defaults
 
-SAID = """
+SETTINGS = """
 [tool.gatecheck]
 target = "mine.py:Silent"
 cell = "gru"
@@ -142,39 +149,39 @@ timeout = 20
 """
 
 
-def test_a_project_says_what_to_audit_and_how(gk):
-    status, printed = gk(said=SAID)
+def test_settings_choose_the_target_and_the_profile(run_gatecheck):
+    status, printed = run_gatecheck(said=SETTINGS)
     assert status == 0
     assert printed.splitlines()[-1].startswith("pass  ../mine.py:Silent as gru: 2 ran")
     assert printed.splitlines()[-1].endswith("; seed 3")
 
 
-def test_what_is_given_wins(gk):
-    status, printed = gk(
-        "--seed", "4", "--profile", "quick", said=SAID.replace('"quick"', '"thorough"')
+def test_the_command_line_takes_precedence(run_gatecheck):
+    status, printed = run_gatecheck(
+        "--seed", "4", "--profile", "quick", said=SETTINGS.replace('"quick"', '"thorough"')
     )
     assert (status, printed.splitlines()[-1].endswith("; seed 4")) == (0, True)
 
 
-def test_what_is_said_of_the_projects_target_says_nothing_of_another(gk):
-    said = SAID + f"[tool.gatecheck.expected_failures]\n{REASON}"
-    status, printed = gk("builtin:lstm", said=said)
+def test_settings_of_the_target_do_not_apply_to_another(run_gatecheck):
+    said = SETTINGS + f"[tool.gatecheck.expected_failures]\n{REASON}"
+    status, printed = run_gatecheck("builtin:lstm", said=said)
     assert status == 0
     assert printed.splitlines()[-1].startswith("pass  builtin:lstm as lstm: 2 ran, 0 failed")
     assert printed.splitlines()[-1].endswith("; seed 3")
-    assert gk(said=said)[0] == 1  # expected to fail, but it holds
+    assert run_gatecheck(said=said)[0] == 1  # expected to fail, but it holds
 
 
-def test_without_a_target_it_holds_for_every_one(gk):
+def test_settings_without_a_target_apply_to_all(run_gatecheck):
     said = f'[tool.gatecheck]\nprofile = "quick"\n[tool.gatecheck.expected_failures]\n{REASON}'
-    assert "1 failed as documented" in gk("../mine.py:Refuses", said=said)[1]
-    assert "it holds, but was expected to fail" in gk("builtin:rnn", said=said)[1]
+    assert "1 failed as documented" in run_gatecheck("../mine.py:Refuses", said=said)[1]
+    assert "it holds, but was expected to fail" in run_gatecheck("builtin:rnn", said=said)[1]
 
 
-def test_the_file_is_found_from_the_folder_of_the_project(gk, project):
+def test_the_file_is_found_from_the_folder_of_the_project(run_gatecheck, project):
     (project / "expected.toml").write_text(REASON)
     assert (
-        gk(
+        run_gatecheck(
             "../mine.py:Refuses",
             said='[tool.gatecheck]\nprofile = "quick"\nexpect = "expected.toml"\n',
         )[0]
@@ -182,19 +189,19 @@ def test_the_file_is_found_from_the_folder_of_the_project(gk, project):
     )
 
 
-def test_the_nearest_table_counts(gk, project):
+def test_the_nearest_table_is_used(run_gatecheck, project):
     (project / "deep" / "pyproject.toml").write_text('[project]\nname = "no table of ours"\n')
-    assert gk(said=SAID)[1].splitlines()[-1].endswith("; seed 3")
+    assert run_gatecheck(said=SETTINGS)[1].splitlines()[-1].endswith("; seed 3")
     (project / "deep" / "pyproject.toml").write_text(
         '[tool.gatecheck]\nprofile = "quick"\nseed = 5\n'
     )
-    assert gk("builtin:gru")[1].splitlines()[-1].endswith("; seed 5")
+    assert run_gatecheck("builtin:gru")[1].splitlines()[-1].endswith("; seed 5")
 
 
 BAD_TABLES = [
     (
         "[tool.gatecheck]\ncells = 'gru'",
-        f"[tool.gatecheck] has no cells; it may have {', '.join(KEYS)}",
+        f"[tool.gatecheck] has no cells; it may have {', '.join(SETTING_TYPES)}",
     ),
     (
         "[tool.gatecheck]\njson = 'x'\nonly = []",
@@ -229,17 +236,17 @@ BAD_TABLES = [
 
 
 @pytest.mark.parametrize(("said", "message"), BAD_TABLES, ids=[m[:60] for _, m in BAD_TABLES])
-def test_a_table_that_makes_no_sense(gk, said, message):
-    status, printed = gk("../mine.py:Right", said=said)
+def test_an_invalid_table_is_reported(run_gatecheck, said, message):
+    status, printed = run_gatecheck("../mine.py:Right", said=said)
     assert status == 2
     assert message in " ".join(printed.split())
     assert "Traceback" not in printed
 
 
-def test_the_help_says_so(gk):
-    assert "[tool.gatecheck]" in gk("--help")[1]
+def test_the_help_mentions_the_table(run_gatecheck):
+    assert "[tool.gatecheck]" in run_gatecheck("--help")[1]
 
 
-def test_it_takes_a_target(gk, project):
+def test_expect_needs_a_target(run_gatecheck, project):
     (project / "expected.toml").write_text(REASON)
-    assert "--expect need a TARGET" in gk(*shlex.split("--expect ../expected.toml"))[1]
+    assert "--expect need a TARGET" in run_gatecheck(*shlex.split("--expect ../expected.toml"))[1]

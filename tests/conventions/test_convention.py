@@ -17,19 +17,19 @@ from gatecheck.reference import equations, run
 
 SIZES = Sizes(T=6, B=2, D=3, H=4)
 # It differs in every way at once, so that some entry exercises each attribute of a convention.
-_APART = {"kernel": "W", "recurrent": "U", "bias": "b", "extra": "c_n"}
+_SEPARATE = {"kernel": "W", "recurrent": "U", "bias": "b", "extra": "c_n"}
 ODD = Convention(
     "odd",
     {
-        "rnn": Layout("n", _APART),
-        "gru": Layout("znr", _APART, negated="z"),
-        "gru-before": Layout("nzr", _APART, negated="zr"),
-        "lstm": Layout("oifg", _APART | {"peeps": "p : ofi"}, negated="fo"),
+        "rnn": Layout("n", _SEPARATE),
+        "gru": Layout("znr", _SEPARATE, negated="z"),
+        "gru-before": Layout("nzr", _SEPARATE, negated="zr"),
+        "lstm": Layout("oifg", _SEPARATE | {"peeps": "p : ofi"}, negated="fo"),
     },
 )
 
 
-def everywhere(name, arrays, **more):
+def for_every_cell(name, arrays, **more):
     """Return a convention with the same arrays for every cell, in unusual gate orders."""
     orders = {"rnn": "n", "gru": "nzr", "gru-before": "rnz", "lstm": "gofi"}
     return Convention(
@@ -42,35 +42,41 @@ def everywhere(name, arrays, **more):
     )
 
 
-DRESSES = [
+TEST_CONVENTIONS = [
     ODD,
     replace(ODD, name="odd-rows", rows=True),
-    everywhere(
+    for_every_cell(
         "two-biases",
         {"w": "W", "u": "U", "b": "b", "c": "c", "p": "p"},
         rows=True,
         vectors="column",
     ),
-    everywhere("stacked-biases", {"w": "W", "u": "U", "b": "b; c", "p": "p"}),
-    everywhere("biases-beside", {"w": "W", "u": "U", "b": "b | c", "p": "p"}, interleaved=True),
-    everywhere("candidate-beside", {"w": "W", "u": "U", "b": "b | c_n", "p": "p"}, vectors="row"),
-    everywhere("x-above-h", {"k": "W; U", "b": "b", "c": "c_n", "p": "p"}),
-    everywhere(
+    for_every_cell("stacked-biases", {"w": "W", "u": "U", "b": "b; c", "p": "p"}),
+    for_every_cell("biases-beside", {"w": "W", "u": "U", "b": "b | c", "p": "p"}, interleaved=True),
+    for_every_cell(
+        "candidate-beside", {"w": "W", "u": "U", "b": "b | c_n", "p": "p"}, vectors="row"
+    ),
+    for_every_cell("x-above-h", {"k": "W; U", "b": "b", "c": "c_n", "p": "p"}),
+    for_every_cell(
         "h-beside-x", {"k": "U; W", "b": "b", "c": "c_n", "p": "p"}, rows=True, vectors="column"
     ),
-    everywhere("bias-first", {"k": "b; W; U", "c": "c_n", "p": "p"}),
-    everywhere("bias-last-in-columns", {"k": "W; U; b; c", "p": "p"}, rows=True, interleaved=True),
-    everywhere(
+    for_every_cell("bias-first", {"k": "b; W; U", "c": "c_n", "p": "p"}),
+    for_every_cell(
+        "bias-last-in-columns", {"k": "W; U; b; c", "p": "p"}, rows=True, interleaved=True
+    ),
+    for_every_cell(
         "apart",
         {"W{gate}": "W", "U{gate}": "U", "b{gate}": "b", "c": "c_n", "p{gate}": "p"},
         rows=True,
     ),
-    everywhere("apart-joined", {"K_{gate}": "b; U; W", "c": "c_n", "p{gate}": "p"}, vectors="row"),
-    everywhere(
+    for_every_cell(
+        "apart-joined", {"K_{gate}": "b; U; W", "c": "c_n", "p{gate}": "p"}, vectors="row"
+    ),
+    for_every_cell(
         "turned", {"w": "W'", "u": "U", "b": "b", "c": "c_n", "p": "p", "R": "R'"}, rows=True
     ),
-    everywhere("turned-beside", {"k": "b'; W'", "u": "U'", "c": "c_n", "p": "p", "R": "R'"}),
-    everywhere(
+    for_every_cell("turned-beside", {"k": "b'; W'", "u": "U'", "c": "c_n", "p": "p", "R": "R'"}),
+    for_every_cell(
         "interleaved", {"w": "W", "u": "U", "b": "b", "c": "c_n", "p": "p"}, interleaved=True
     ),
     Convention(
@@ -81,14 +87,14 @@ DRESSES = [
             )
         },
     ),
-    everywhere(
+    for_every_cell(
         "directions-stacked",
         {"W{layer}": "W", "U{layer}": "U", "B{layer}": "b | c", "P{layer}": "p", "R{layer}": "R"},
         rows=True,
         stacked=True,
     ),
 ]
-ALL = {**CONVENTIONS, **{c.name: c for c in DRESSES}}
+ALL = {**CONVENTIONS, **{c.name: c for c in TEST_CONVENTIONS}}
 
 EVERY_CELL = [*CELLS.values(), *VARIANTS.values(), *NETWORKS.values()]
 
@@ -104,20 +110,20 @@ expressible = pytest.mark.parametrize(
 )
 
 
-def params_of(cell, dtype="float64", seed=0):
+def draw_params(cell, dtype="float64", seed=0):
     return draw(cell, SIZES, seed=seed, dtype=dtype).params
 
 
 @expressible
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_reading_is_the_exact_inverse_of_spelling(cell, convention, dtype):
-    params = params_of(cell, dtype)
-    spelled = convention.spell(cell, params)
+def test_to_canonical_is_the_exact_inverse_of_from_canonical(cell, convention, dtype):
+    params = draw_params(cell, dtype)
+    spelled = convention.from_canonical(cell, params)
     assert {k: v.shape for k, v in spelled.items()} == convention.shapes(cell, SIZES.D, SIZES.H)
     assert all(
         v.dtype == dtype and v.flags.writeable and v.flags.c_contiguous for v in spelled.values()
     )
-    read = convention.read(cell, spelled)
+    read = convention.to_canonical(cell, spelled)
     assert read.keys() == params.keys()
     for name in params:
         assert read[name].dtype == dtype
@@ -129,8 +135,8 @@ def test_reading_is_the_exact_inverse_of_spelling(cell, convention, dtype):
 
 @expressible
 def test_gradients_are_pulled_back_by_the_transpose(cell, convention):
-    params, rng = params_of(cell), np.random.default_rng(1)
-    spelled = convention.spell(cell, params)
+    params, rng = draw_params(cell), np.random.default_rng(1)
+    spelled = convention.from_canonical(cell, params)
     gradients = {k: rng.standard_normal(v.shape) for k, v in spelled.items()}
     back = convention.pull_back(cell, gradients)
     left = [spelled[k] * gradients[k] for k in spelled]
@@ -156,11 +162,13 @@ def test_gradients_are_pulled_back_by_the_transpose(cell, convention):
     ],
     ids=["order", "negated"],
 )
-def test_another_spelling_is_another_function(cell, wrong):
+def test_another_convention_is_another_function(cell, wrong):
     right = CONVENTIONS["pytorch"]
     case = draw(cell, SIZES, seed=2, dtype="float64")
     changed = {kind: replace(right.layouts[kind], **how) for kind, how in wrong.items()}
-    misread = replace(right, layouts=changed).read(cell, right.spell(cell, case.params))
+    misread = replace(right, layouts=changed).to_canonical(
+        cell, right.from_canonical(cell, case.params)
+    )
     y = run(equations(cell), dict(case.arrays))["y"]
     other = run(equations(cell), dict(case.arrays) | misread)["y"]
     assert (abs(y - other).max(axis=(1, 2)) > 1e-3).all(), "every step differs far above rounding"
@@ -168,13 +176,13 @@ def test_another_spelling_is_another_function(cell, wrong):
 
 # ---- PyTorch itself
 
-IN_TORCH = [cell for cell in CELLS.values() if cell.name not in ("gru-before", "rnn-sigmoid")]
+TORCH_CELLS = [cell for cell in CELLS.values() if cell.name not in ("gru-before", "rnn-sigmoid")]
 
 
-def compared(cell, case, module, convention, unroll):
+def run_torch_module(cell, case, module, convention, unroll):
     """Return the outputs and canonical gradients of a PyTorch module by name."""
     with torch.no_grad():
-        for name, array in CONVENTIONS[convention].spell(cell, case.params).items():
+        for name, array in CONVENTIONS[convention].from_canonical(cell, case.params).items():
             getattr(module, name).copy_(torch.from_numpy(array))
     given = {
         k: torch.tensor(case[k], requires_grad=True) for k in ("x", *(f"{k}0" for k in cell.state))
@@ -208,7 +216,7 @@ def unroll_cell(module, x, h, c=None):
     ("suffix", "convention", "unroll"),
     [("", "pytorch", unroll_layer), ("Cell", "pytorch-cell", unroll_cell)],
 )
-@pytest.mark.parametrize("cell", IN_TORCH, ids=str)
+@pytest.mark.parametrize("cell", TORCH_CELLS, ids=str)
 def test_the_entries_for_pytorch_reproduce_it(cell, suffix, convention, unroll):
     case = draw(cell, SIZES, seed=3, dtype="float64")
     option = {"nonlinearity": cell.activation} if cell.kind == "rnn" else {}
@@ -216,7 +224,7 @@ def test_the_entries_for_pytorch_reproduce_it(cell, suffix, convention, unroll):
         SIZES.D, SIZES.H, dtype=torch.float64, **option
     )
     got, want = (
-        compared(cell, case, module, convention, unroll),
+        run_torch_module(cell, case, module, convention, unroll),
         run(equations(cell), dict(case.arrays)),
     )
     assert got.keys() == want.keys()
@@ -231,7 +239,7 @@ def test_the_entries_for_pytorch_reproduce_it(cell, suffix, convention, unroll):
 
 
 def test_convert_goes_there_and_back():
-    params = params_of(GRU(), "float32")
+    params = draw_params(GRU(), "float32")
     there = gk.convert(params, "canonical", "pytorch", "gru")
     assert set(there) == {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"}
     back = gk.convert(there, "pytorch", ODD, GRU())
@@ -349,21 +357,21 @@ BAD = [
 @pytest.mark.parametrize(
     ("arrays", "source", "cell", "error", "message"), BAD, ids=[m for *_, m in BAD]
 )
-def test_what_does_not_fit_is_named(arrays, source, cell, error, message):
+def test_invalid_parameters_are_reported(arrays, source, cell, error, message):
     with pytest.raises(error) as caught:
         gk.convert(arrays, source, "canonical", cell)
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("call", ["spell", "read", "pull_back"])
-def test_what_cannot_be_expressed_is_an_error_in_every_direction(call):
+@pytest.mark.parametrize("call", ["from_canonical", "to_canonical", "pull_back"])
+def test_unsupported_cells_are_errors_in_every_direction(call):
     with pytest.raises(
         ConventionError, match="the convention pytorch cannot express a GRU that resets before"
     ):
-        getattr(CONVENTIONS["pytorch"], call)(GRU("before"), params_of(GRU("before")))
+        getattr(CONVENTIONS["pytorch"], call)(GRU("before"), draw_params(GRU("before")))
 
 
-NONSENSE = [
+INVALID_CONVENTIONS = [
     (
         lambda: Layout("ifg", {"k": "W; U"}),
         {},
@@ -410,14 +418,16 @@ NONSENSE = [
 ]
 
 
-@pytest.mark.parametrize(("layout", "more", "message"), NONSENSE, ids=[m for *_, m in NONSENSE])
+@pytest.mark.parametrize(
+    ("layout", "more", "message"), INVALID_CONVENTIONS, ids=[m for *_, m in INVALID_CONVENTIONS]
+)
 def test_a_convention_that_makes_no_sense_is_an_error(layout, more, message):
     with pytest.raises(ConventionError) as caught:
         Convention("mine", {"lstm": layout()}, **more)
     assert message in str(caught.value)
 
 
-def test_what_a_convention_has_no_place_for_is_zero():
+def test_unsupported_parameters_are_zero():
     bare = Convention(
         "bare",
         {
@@ -425,26 +435,26 @@ def test_what_a_convention_has_no_place_for_is_zero():
             "rnn": Layout("n", {"W": "W", "U": "U"}),
         },
     )
-    assert (bare.absent(GRU()), bare.absent(RNN())) == (["c_n"], ["b"])
-    params = params_of(GRU())
+    assert (bare.unsupported_params(GRU()), bare.unsupported_params(RNN())) == (["c_n"], ["b"])
+    params = draw_params(GRU())
     with pytest.raises(
         ConventionError,
         match="the convention bare has no c_n, so it cannot express one that is not zero",
     ):
-        bare.spell(GRU(), params)
+        bare.from_canonical(GRU(), params)
     params["c_n"] = np.zeros_like(params["c_n"])
-    spelled = bare.spell(GRU(), params)
+    spelled = bare.from_canonical(GRU(), params)
     assert set(spelled) == {"W", "U", "b"}
     assert set(bare.pull_back(GRU(), spelled)) == {"W", "U", "b"}
-    np.testing.assert_array_equal(bare.read(GRU(), spelled)["c_n"], params["c_n"])
+    np.testing.assert_array_equal(bare.to_canonical(GRU(), spelled)["c_n"], params["c_n"])
 
 
 def test_paddle_has_a_name_for_its_projection_in_the_cell_only():
     paddle = CONVENTIONS["paddle"]
     assert paddle.expresses(LSTM(layers=2, bidirectional=True))
     assert not paddle.expresses(LSTM(projection=3))
-    cell, params = LSTM(projection=3), params_of(LSTM(projection=3))
-    spelled = CONVENTIONS["paddle-cell"].spell(cell, params)
+    cell, params = LSTM(projection=3), draw_params(LSTM(projection=3))
+    spelled = CONVENTIONS["paddle-cell"].from_canonical(cell, params)
     assert {k: v.shape for k, v in spelled.items() if k.startswith("w")} == {
         "weight_ih": (16, 3),
         "weight_hh": (16, 3),
@@ -469,21 +479,21 @@ def test_paddle_has_a_name_for_its_projection_in_the_cell_only():
     ],
     ids=["BH", "HB", "NBH", "BNH"],
 )
-def test_states_are_laid_out_and_back(cell, more, shape):
-    convention, N = replace(ODD, name="odd", **more), len(cell.tags)
+def test_states_are_converted_there_and_back(cell, more, shape):
+    convention, N = replace(ODD, name="odd", **more), len(cell.param_suffixes)
     case = draw(cell, SIZES, seed=1, dtype="float32")
     for k in cell.state:
         state, width = case[f"{k}0"], cell.width(SIZES.H) if k == "h" else SIZES.H
-        spelled = convention.spell_state(cell, state)
+        spelled = convention.state_from_canonical(cell, state)
         assert spelled.shape == convention.state_shape(cell, k, SIZES.B, SIZES.H) == shape(N, width)
         assert spelled.flags.c_contiguous
         assert not np.shares_memory(spelled, state)
-        np.testing.assert_array_equal(convention.read_state(cell, spelled), state)
+        np.testing.assert_array_equal(convention.state_to_canonical(cell, spelled), state)
         if more == {"state_axes": "BNH"} and N > 1:
             np.testing.assert_array_equal(spelled[1, 0], state[0, 1])
 
 
-def test_the_shapes_of_a_notebook_in_columns():
+def test_shapes_of_a_course_convention_in_columns():
     """Courses use one matrix on [h, x] per gate, and biases as columns."""
     course = Convention(
         "course",
@@ -501,7 +511,7 @@ def test_the_shapes_of_a_notebook_in_columns():
 
 
 def test_interleaved_gates_lie_unit_by_unit():
-    params = params_of(LSTM())
-    H, W = SIZES.H, CONVENTIONS["chainer"].spell(LSTM(), params)["upward/W"]
+    params = draw_params(LSTM())
+    H, W = SIZES.H, CONVENTIONS["chainer"].from_canonical(LSTM(), params)["upward/W"]
     for k, gate in enumerate("gifo"):  # chainer/functions/rnn/lstm.py: a, i, f, o
         np.testing.assert_array_equal(W[k::4], params["W"][:, H * "ifgo".index(gate) :][:, :H].T)

@@ -7,8 +7,9 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="module")
 def no_main():
-    """A process that is spawned runs the main script again, and that may be somebody's own,
-    unguarded, which starts pytest.
+    """Keep spawned processes from running the main script again.
+
+    It may be a script that starts pytest without a guard.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(sys.modules["__main__"], "__file__", raising=False)

@@ -154,7 +154,7 @@ def test_keys_and_fields_are_the_same_and_so_are_their_defaults(table, kind):
         ("a =", "s.toml is not TOML: "),
     ],
 )
-def test_what_is_wrong_is_told_by_key_and_line(text, message):
+def test_errors_name_the_key_and_the_line(text, message):
     with pytest.raises(UsageError) as caught:
         parse_spec(text, "s.toml")
     assert message in str(caught.value)

@@ -10,9 +10,9 @@ from gatecheck.cells import as_cell
 from gatecheck.conventions import CONVENTIONS, Convention, Layout
 from gatecheck.diagnosis.diagnose import diagnose
 from gatecheck.errors import TargetError
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.implementation import subject
-from gatecheck.inference.resolve import settled
+from gatecheck.inference.resolve import resolve_convention
 from helpers.ports import Autograd, Port
 
 PATIENT = 120
@@ -21,7 +21,7 @@ PATIENT = 120
 CANONICAL = CONVENTIONS["canonical"].layouts["lstm"].arrays
 
 
-class Written:
+class PortInConvention:
     """A port in one convention, which perhaps declares another."""
 
     def __init__(self, port, convention, declared=None):
@@ -30,7 +30,7 @@ class Written:
             self.convention = declared
 
     def _read(self, params):
-        return self.true.read(as_cell(self.cell), params)
+        return self.true.to_canonical(as_cell(self.cell), params)
 
     def _sequence(self, a):
         return (
@@ -53,7 +53,7 @@ class Written:
         )
 
 
-class Nameless(Written):
+class Nameless(PortInConvention):
     """A port that declares no convention, with array names that mean nothing."""
 
     def names(self):
@@ -76,11 +76,11 @@ def order(kind, gates, negated=""):
     return Convention("odd", {kind: Layout(gates, CANONICAL, negated=negated)})
 
 
-def explained(target):
-    return diagnose(subject(target), budget_s=PATIENT)
+def diagnose_target(target):
+    return diagnose(subject(target), time_limit_s=PATIENT)
 
 
-def names(found):
+def explanation_names(found):
     return [e.names for e in found.explanations]
 
 
@@ -102,8 +102,8 @@ def names(found):
     ids=lambda value: getattr(value, "name", None),
 )
 def test_a_fault_in_another_order_is_named_with_it(port, convention, expected):
-    found = explained(Written(port, convention, "canonical"))
-    assert expected in names(found)
+    found = diagnose_target(PortInConvention(port, convention, "canonical"))
+    assert expected in explanation_names(found)
     assert all(len(e.names) == 2 for e in found.explanations)
 
 
@@ -117,8 +117,10 @@ def test_a_fault_in_another_order_is_named_with_it(port, convention, expected):
     ids=str,
 )
 def test_a_fault_in_another_convention_that_is_known_is_named_with_it(bugs, convention):
-    found = explained(Written(Port("lstm", *bugs), CONVENTIONS[convention], "pytorch"))
-    assert (f"in {convention}'s convention", *bugs) in names(found)
+    found = diagnose_target(
+        PortInConvention(Port("lstm", *bugs), CONVENTIONS[convention], "pytorch")
+    )
+    assert (f"in {convention}'s convention", *bugs) in explanation_names(found)
     (said, *_) = found.sentences
     assert said.startswith(
         f"Your outputs and gradients equal those of the lstm in {convention}'s convention with "
@@ -126,21 +128,24 @@ def test_a_fault_in_another_convention_that_is_known_is_named_with_it(bugs, conv
     )
 
 
-def test_one_that_is_right_in_another_convention_has_no_fault():
-    found = explained(Written(Port("lstm"), CONVENTIONS["keras"], "pytorch"))
-    assert names(found) == [("in keras's convention",)]
-    assert explained(Written(Port("lstm"), CONVENTIONS["keras"], "keras")).explanations == ()
+def test_correct_code_in_other_convention_has_no_fault():
+    found = diagnose_target(PortInConvention(Port("lstm"), CONVENTIONS["keras"], "pytorch"))
+    assert explanation_names(found) == [("in keras's convention",)]
+    assert (
+        diagnose_target(PortInConvention(Port("lstm"), CONVENTIONS["keras"], "keras")).explanations
+        == ()
+    )
 
 
-def test_what_nothing_explains_there_is_said():
+def test_unexplained_target_names_its_convention():
     class Odd(Port):
         def lstm(self, p, take, x, h, c, before):
             made = super().lstm(p, take, x, h, c, before)
             return made | {"h": made["h"] * 0.9 + 0.05}
 
-    found = explained(Written(Odd("lstm"), CONVENTIONS["keras"], "pytorch"))
+    found = diagnose_target(PortInConvention(Odd("lstm"), CONVENTIONS["keras"], "pytorch"))
     assert found.explanations == ()
-    assert "It can be run in keras's convention" in found.says
+    assert "It can be run in keras's convention" in found.message
 
 
 # ---- not declared
@@ -163,17 +168,17 @@ def test_what_nothing_explains_there_is_said():
     ids=lambda value: getattr(value, "name", None),
 )
 def test_an_undeclared_convention_is_found_through_a_fault(port, convention, expected):
-    found = settled(subject(Nameless(port, convention)))
+    found = resolve_convention(subject(Nameless(port, convention)))
     assert expected in found.notes[-1]
-    assert (*port.bugs,) in names(diagnose(found, budget_s=PATIENT))
+    assert (*port.bugs,) in explanation_names(diagnose(found, time_limit_s=PATIENT))
 
 
-def test_one_that_is_right_is_found_without_a_fault():
-    found = settled(subject(Nameless(Port("lstm"), CONVENTIONS["keras"])))
+def test_correct_code_is_inferred_without_fault():
+    found = resolve_convention(subject(Nameless(Port("lstm"), CONVENTIONS["keras"])))
     assert found.notes[-1].startswith("found: it is a lstm")
 
 
-def test_one_that_is_neither_a_convention_nor_one_with_a_fault_is_an_error():
+def test_unknown_computation_is_an_error():
     class Other(Nameless):
         def forward(self, params, *arguments):
             return tuple(a * 0.9 + 0.05 for a in super().forward(params, *arguments))
@@ -182,7 +187,7 @@ def test_one_that_is_neither_a_convention_nor_one_with_a_fault_is_an_error():
         TargetError,
         match="nor one with a fault; if it is meant to be right, declare its convention",
     ):
-        settled(subject(Other(Port("rnn"), CONVENTIONS["keras"])))
+        resolve_convention(subject(Other(Port("rnn"), CONVENTIONS["keras"])))
 
 
 # ---- a requested cell
@@ -202,7 +207,7 @@ class Undeclared(Port):
         ("rnn", "rnn"),
     ],
 )
-def test_what_is_asked_for_is_kept(is_a, to_be):
+def test_requested_cell_is_kept(is_a, to_be):
     """A requested option is binding, not a guess at the convention."""
     result = audit(
         Undeclared(is_a),
@@ -214,24 +219,24 @@ def test_what_is_asked_for_is_kept(is_a, to_be):
     assert (result.verdict, result.cell) == ("pass" if is_a == to_be else "fail", to_be)
 
 
-def test_another_activation_than_is_asked_for_is_named():
+def test_unrequested_activation_is_named():
     result = audit(
         Undeclared("rnn"), cell="rnn-relu", profile="quick", only=["forward_within_budget"]
     )
     assert any(
         "it should be a rnn-relu, and is audited as one; found: it is a rnn" in note
-        for note in result.narrowings
+        for note in result.limitations
     )
     assert "tanh" in str(result.diagnosis)
 
 
-def test_arrays_that_cannot_be_those_of_what_is_asked_for_are_an_error():
+def test_arrays_of_another_cell_are_an_error():
     target = subject(Nameless(Port("gru"), CONVENTIONS["pytorch"]), cell="gru-before")
     with pytest.raises(TargetError, match="should be a gru-before, but it is a gru"):
-        settled(target)
+        resolve_convention(target)
 
 
-def test_the_usual_cell_of_a_kind_is_a_guess():
-    relu = Edited(as_cell("rnn-relu"))
+def test_usual_cell_allows_other_options():
+    relu = EditedCell(as_cell("rnn-relu"))
     relu.convention = None
-    assert settled(subject(relu, cell="rnn")).cell.name == "rnn-relu"
+    assert resolve_convention(subject(relu, cell="rnn")).cell.name == "rnn-relu"

@@ -15,24 +15,35 @@ from gatecheck.auditing.audit import audit
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes, as_cell
 from gatecheck.conventions import Convention, Layout
-from gatecheck.diagnosis.conventions import arrangements, neighbours, rearranged, truth
+from gatecheck.diagnosis.conventions import (
+    alternative_models,
+    arrangements,
+    rearranged_model,
+    reference_model,
+)
 from gatecheck.diagnosis.diagnose import diagnose
-from gatecheck.diagnosis.hypotheses import Hypothesis, exact_gradients, pool
-from gatecheck.diagnosis.prefilter import pairs as screened_pairs
+from gatecheck.diagnosis.hypotheses import Hypothesis, candidate_faults, exact_gradients
+from gatecheck.diagnosis.prefilter import ranked_pairs as screened_pairs
 from gatecheck.faults.catalogue import find
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.implementation import subject
 from gatecheck.kernels.builtin import Builtin
-from gatecheck.report.audit_table import audit_table
-from helpers.diagnosis_score import bugs, marked, pairs, right, singles
+from gatecheck.report.audit_table import audit_report
+from helpers.diagnosis_score import (
+    bugs,
+    correct_ports,
+    mark_diagnosis,
+    single_bug_ports,
+    two_bug_ports,
+)
 from helpers.ports import GATES, Autograd, Port
 
-PATIENT = 120
+TIME_LIMIT_S = 120
 """Seconds, so that no outcome depends on how busy the machine is."""
 
 
-def explained(target):
-    return diagnose(subject(target), budget_s=PATIENT)
+def run_diagnosis(target):
+    return diagnose(subject(target), time_limit_s=TIME_LIMIT_S)
 
 
 def names(found):
@@ -42,44 +53,44 @@ def names(found):
 # ---- ports
 
 
-def test_the_ports_have_bugs_enough():
+def test_ports_have_enough_bugs():
     ahead, behind = (sum(len(bugs(cell)[k]) for cell in GATES) for k in (0, 1))
     assert ahead >= 25
     assert behind >= 25
 
 
 @pytest.mark.parametrize(
-    "port", random.Random(0).sample(list(right()), 3), ids=lambda port: port.name
+    "port", random.Random(0).sample(list(correct_ports()), 3), ids=lambda port: port.name
 )
 def test_what_is_right_is_never_explained(port):
-    found = explained(port)
+    found = run_diagnosis(port)
     assert found.explanations == ()
-    assert "are right on the cases" in found.says
+    assert "are right on the cases" in found.message
 
 
 @pytest.mark.parametrize(
-    "port", random.Random(1).sample(list(singles()), 8), ids=lambda port: port.name
+    "port", random.Random(1).sample(list(single_bug_ports()), 8), ids=lambda port: port.name
 )
 def test_single_bugs_are_named(port):
-    mark, found = marked(port, budget_s=PATIENT)
+    mark, found = mark_diagnosis(port, time_limit_s=TIME_LIMIT_S)
     assert mark in ("named", "equal"), found
 
 
-@pytest.mark.parametrize("port", list(pairs(3, 2)), ids=lambda port: port.name)
+@pytest.mark.parametrize("port", list(two_bug_ports(3, 2)), ids=lambda port: port.name)
 def test_pairs_of_bugs_are_named(port):
-    mark, found = marked(port, budget_s=PATIENT)
+    mark, found = mark_diagnosis(port, time_limit_s=TIME_LIMIT_S)
     assert mark in ("named", "equal"), found
 
 
 def test_a_sentence_says_which_gradient_follows_a_faulty_forward():
     by_hand, traced = (
-        explained(Port("gru", "r/z swapped in U")),
-        explained(Autograd("gru", "r/z swapped in U")),
+        run_diagnosis(Port("gru", "r/z swapped in U")),
+        run_diagnosis(Autograd("gru", "r/z swapped in U")),
     )
     assert ("r/z swapped in U",) in names(by_hand)
     assert ("r/z swapped in U",) in names(traced)
-    assert "The backward is the textbook's" in by_hand.explanations[0].explains
-    assert "The gradients are the exact ones" in traced.explanations[0].explains
+    assert "The backward is the textbook's" in by_hand.explanations[0].description
+    assert "The gradients are the exact ones" in traced.explanations[0].description
     assert 0 < by_hand.explanations[0].residual <= 1
 
 
@@ -92,8 +103,14 @@ def test_a_sentence_says_which_gradient_follows_a_faulty_forward():
     ],
 )
 def test_pairs_in_networks_are_named(cell, pair):
-    faults = {f.name: f for f in (*pool(as_cell(cell)).forward, *pool(as_cell(cell)).backward)}
-    found = explained(Edited(as_cell(cell), *(faults[name].edit for name in pair)))
+    faults = {
+        f.name: f
+        for f in (
+            *candidate_faults(as_cell(cell)).forward,
+            *candidate_faults(as_cell(cell)).backward,
+        )
+    }
+    found = run_diagnosis(EditedCell(as_cell(cell), *(faults[name].edit for name in pair)))
     assert pair in names(found)
 
 
@@ -112,9 +129,9 @@ def test_the_gradients_of_every_convention_are_those_of_its_outputs(cell):
     """
     case = draw(cell, Sizes(3, 2, 3, 4), seed=5, dtype="float64")
     some = random.Random(0).sample(list(arrangements(cell)), min(6, len(list(arrangements(cell)))))
-    for base in [*neighbours(cell), *(rearranged(cell, a) for a in some)]:
+    for base in [*alternative_models(cell), *(rearranged_model(cell, a) for a in some)]:
         found, expected = (
-            Hypothesis(base).predicted(case.doubles()),
+            Hypothesis(base).predict(case.as_float64()),
             exact_gradients(Hypothesis(base), case),
         )
         assert expected is not None, base.name
@@ -124,7 +141,7 @@ def test_the_gradients_of_every_convention_are_those_of_its_outputs(cell):
             )
 
 
-class Ported(Builtin):
+class InOtherConvention(Builtin):
     """Correct cell whose parameters are in a convention that it does not declare."""
 
     def __init__(self, cell, convention):
@@ -132,13 +149,13 @@ class Ported(Builtin):
         self.spelled = convention
 
     def forward(self, params, x, h0, c0=None, lengths=None):
-        return super().forward(self.spelled.read(self.cell, params), x, h0, c0, lengths)
+        return super().forward(self.spelled.to_canonical(self.cell, params), x, h0, c0, lengths)
 
     def backward(self, params, x, h0, c0, dy, dhT, dcT, lengths=None):
         out = super().backward(
-            self.spelled.read(self.cell, params), x, h0, c0, dy, dhT, dcT, lengths
+            self.spelled.to_canonical(self.cell, params), x, h0, c0, dy, dhT, dcT, lengths
         )
-        own = self.spelled.spell(self.cell, {k: out[k] for k in params})
+        own = self.spelled.from_canonical(self.cell, {k: out[k] for k in params})
         return {**out, **own}
 
 
@@ -154,7 +171,7 @@ def test_an_undeclared_order_is_a_convention(cell, order, negated, name):
     kind = "gru-before" if cell.reset == "before" else cell.kind
     layout = Layout(order, {part: part for part in ("W", "U", "b", "c_n")}, negated=negated)
     convention = Convention("odd", {kind: layout})
-    found = explained(Ported(cell, convention))
+    found = run_diagnosis(InOtherConvention(cell, convention))
     assert found.explanations[0].kind == "convention"
     assert found.explanations[0].names == (name,)
 
@@ -170,16 +187,16 @@ def test_an_undeclared_layout_is_a_convention():
             out = super().backward(params, x.swapaxes(0, 1).copy(), h0, c0, dy, dhT, dcT)
             return {**out, "x": out["x"].swapaxes(0, 1)}
 
-    found = explained(BatchFirst(LSTM()))
+    found = run_diagnosis(BatchFirst(LSTM()))
     assert [e.kind for e in found.explanations] == ["convention"]
-    assert "with batch_first = True" in found.explanations[0].explains
+    assert "with batch_first = True" in found.explanations[0].description
 
 
 # ---- what is not in the equations, and what nothing explains
 
 
 def test_a_fault_around_the_cell_is_named():
-    found = explained(find("lstm: state kept between calls").plant())
+    found = run_diagnosis(find("lstm: state kept between calls").inject())
     assert ("state kept between calls",) in names(found)
 
 
@@ -190,9 +207,9 @@ def test_a_target_that_only_runs_forward():
         def forward(self, params, x, h0, c0=None):
             return Port("gru", "h0 ignored").forward(params, x, h0)
 
-    found = explained(Forward())
+    found = run_diagnosis(Forward())
     assert ("h0 ignored",) in names(found)
-    assert "Your outputs equal" in found.explanations[0].explains
+    assert "Your outputs equal" in found.explanations[0].description
 
 
 def test_a_target_that_crashes():
@@ -202,13 +219,13 @@ def test_a_target_that_crashes():
         def forward(self, params, x, h0, c0=None):
             raise RuntimeError("no kernel for this device")
 
-    found = explained(Crashes())
+    found = run_diagnosis(Crashes())
     assert found.explanations == ()
-    assert "cannot be run" in found.says
-    assert "no kernel for this device" in found.says
+    assert "cannot be run" in found.message
+    assert "no kernel for this device" in found.message
 
 
-class Coarse(Builtin):
+class CoarseFloat32(Builtin):
     """Correct cell that in float32 rounds its arrays to a number of bits, like TF32."""
 
     def __init__(self, bits):
@@ -236,20 +253,20 @@ class Coarse(Builtin):
 
 @pytest.mark.parametrize("bits", [11, 8])
 def test_arithmetic_that_is_too_coarse(bits):
-    found = explained(Coarse(bits))
+    found = run_diagnosis(CoarseFloat32(bits))
     assert found.explanations == ()
     assert (
         "The equations are right: in float64 every number agrees. "
-        "In float32 results are off by up to" in found.says
+        "In float32 results are off by up to" in found.message
     )
 
 
 @pytest.mark.parametrize("bits", [24, 2])
 def test_arithmetic_that_is_as_it_should_be_or_far_from_it_is_not_called_coarse(bits):
-    assert "In float32" not in explained(Coarse(bits)).says
+    assert "In float32" not in run_diagnosis(CoarseFloat32(bits)).message
 
 
-class Odd(Port):
+class UnknownFault(Port):
     """Port with a fault that is not in the catalogue."""
 
     def backward(self, *arguments):
@@ -260,13 +277,13 @@ class Odd(Port):
 
 
 def test_a_gradient_that_nothing_explains_is_narrowed_to_its_block():
-    found = explained(Odd("gru"))
+    found = run_diagnosis(UnknownFault("gru"))
     assert found.explanations == ()
     assert (
         "The outputs are those of the right equations; "
-        "wrong gradients: dW[gate=z]; right: dW[gate=r n]" in found.says
+        "wrong gradients: dW[gate=z]; right: dW[gate=r n]" in found.message
     )
-    assert "dx is right at every step" in found.says
+    assert "dx is right at every step" in found.message
 
 
 def test_a_forward_that_nothing_explains_is_narrowed_to_its_steps():
@@ -275,16 +292,16 @@ def test_a_forward_that_nothing_explains_is_narrowed_to_its_steps():
             made = super().rnn(p, take, x, h, c, before)
             return made if before is None else made | {"h": made["h"] * 0.9 + 0.05}
 
-    found = explained(Late("rnn"))
+    found = run_diagnosis(Late("rnn"))
     assert found.explanations == ()
-    assert "The forward departs from the equations" in found.says
-    assert "The first step is right" in found.says
+    assert "The forward departs from the equations" in found.message
+    assert "The first step is right" in found.message
 
 
 def test_a_search_that_is_cut_says_so():
-    found = diagnose(subject(Port("lstm", "dc not carried", "tanh on i")), budget_s=0)
+    found = diagnose(subject(Port("lstm", "dc not carried", "tanh on i")), time_limit_s=0)
     assert found.explanations == ()
-    assert "The search ran out of time while trying" in found.says
+    assert "The search ran out of time while trying" in found.message
 
 
 # ---- pieces
@@ -305,7 +322,7 @@ def test_pairs_that_contradict_nothing_come_first():
 def test_a_fault_that_takes_a_modulus_has_no_exact_gradient():
     fault = find("rnn-relu: absolute value")
     case = draw(RNN("relu"), Sizes(3, 2, 3, 4), seed=0, dtype="float64")
-    assert exact_gradients(Hypothesis(truth(as_cell("rnn-relu")), (fault,)), case) is None
+    assert exact_gradients(Hypothesis(reference_model(as_cell("rnn-relu")), (fault,)), case) is None
 
 
 # ---- in an audit
@@ -318,7 +335,7 @@ def test_an_audit_prints_and_writes_its_diagnosis():
     assert [d["name"] for d in written] == ["dh not carried"]
     assert set(written[0]) == {"kind", "name", "explains", "residual", "where"}
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(audit_table(result, "gatecheck audit x"))
+    console.print(audit_report(result, "gatecheck audit x"))
     assert "with 'dh not carried'" in console.export_text()
 
 

@@ -1,4 +1,4 @@
-"""Somebody's GRU: Keras's arrays, forward only, and sequences of one step at least."""
+"""A user's GRU: Keras's arrays, forward only, at least one step."""
 
 import numpy as np
 

@@ -9,7 +9,7 @@ from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes
 from gatecheck.cells.gate_blocks import block
 from gatecheck.errors import UsageError
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.edits import (
     apply,
     both,
@@ -31,7 +31,7 @@ def case(cell):
 
 
 def results(cell, *edits, **arrays):
-    given = case(cell).having(**arrays).arrays
+    given = case(cell).replace(**arrays).arrays
     return run(apply(equations(cell), *edits), given)
 
 
@@ -46,7 +46,7 @@ def test_a_constant_is_read_in_place_of_a_symbol():
     assert equal(results(LSTM(), misread("a_f", b_f=0)), results(LSTM(), b=b))
 
 
-def test_a_misreading_is_of_the_equations_named():
+def test_misread_changes_the_named_equations_only():
     plain, wrong = (
         equations(LSTM()),
         apply(equations(LSTM()), misread("a_f df", b_f=0, c_prev=other("c"))),
@@ -60,7 +60,7 @@ def test_a_misreading_is_of_the_equations_named():
     assert changed == {"a_f", "df"}
 
 
-def test_the_original_stays():
+def test_edits_leave_the_original_unchanged():
     before = results(GRU())
     results(GRU(), misread("h", z=1))
     assert equal(results(GRU()), before)
@@ -127,8 +127,8 @@ def test_without_edits_it_is_the_reference(cell):
     given = case(cell)
     right = results(cell)
     initial = [given.get("h0"), given.get("c0")]
-    forward = Edited(cell).forward(given.params, given["x"], *initial)
-    backward = Edited(cell).backward(
+    forward = EditedCell(cell).forward(given.params, given["x"], *initial)
+    backward = EditedCell(cell).backward(
         given.params, given["x"], *initial, *(given.get(k) for k in ("dy", "dhT", "dcT"))
     )
     seen = dict(zip(("y", "hT", "cT"), forward, strict=False)) | {
@@ -139,13 +139,13 @@ def test_without_edits_it_is_the_reference(cell):
 
 def test_a_fault_that_changes_nothing_cannot_be_planted():
     with pytest.raises(UsageError, match="changes nothing"):
-        Fault("nothing", "gru", "It does nothing.").plant()
+        Fault("nothing", "gru", "It does nothing.").inject()
 
 
-MANY = [
-    Edited(RNN(), misread("a_n", b_n=0)),
-    Edited(LSTM(peepholes=True), misread("dc_prev", f=1)),
-    Edited(GRU(layers=2, bidirectional=True)),
+TARGETS = [
+    EditedCell(RNN(), misread("a_n", b_n=0)),
+    EditedCell(LSTM(peepholes=True), misread("dc_prev", f=1)),
+    EditedCell(GRU(layers=2, bidirectional=True)),
 ]
 
 
@@ -154,7 +154,7 @@ def inputs(given):
     return given.params, given["x"], given["h0"], given.get("c0")
 
 
-@pytest.mark.parametrize("target", MANY, ids=lambda target: target.name)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 @pytest.mark.parametrize(
     "values",
     [np.array([0.5, -2.0, 1e3]), np.array([1e-200j, 1 - 1j, 0.25])],
@@ -169,13 +169,13 @@ def test_many_replaced_entries_give_what_each_gives(target, values):
             changed.reshape(-1)[entries[k]] = values[k]
             for found, expected in zip(
                 many,
-                target.forward(*inputs(given.of({**given.arrays, name: changed}))),
+                target.forward(*inputs(given.with_arrays({**given.arrays, name: changed}))),
                 strict=True,
             ):
                 np.testing.assert_allclose(found[k], expected, rtol=1e-13, atol=1e-15)
 
 
-@pytest.mark.parametrize("target", MANY, ids=lambda target: target.name)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_many_cotangents_give_what_each_gives(target):
     given = case(target.cell)
     cotangents = {k: np.stack([given[k], 0 * given[k], -2 * given[k]]) for k in given.cotangents}

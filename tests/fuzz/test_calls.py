@@ -11,15 +11,15 @@ import pytest
 
 import gatecheck
 from gatecheck.errors import GatecheckError
-from helpers.fuzzing.calls import CALLS, CASE, WRONG
+from helpers.fuzzing.calls import CALLS, CASE, WRONG_VALUES
 
-SLOW = {"audit": 9, "infer": 5}
+SLOW_SAMPLES = {"audit": 9, "infer": 5}
 """Number of values for each argument of slow functions.
 
 A call that works takes long.
 """
 
-OTHERWISE = {
+INDIRECT_MESSAGES = {
     "target": "so it is not an implementation|does not say which cell it is",
     "implementations": "so it is not an implementation",
     "only": "there is no property",
@@ -41,18 +41,20 @@ def a_case(tmp_path, monkeypatch):
 def values(name, argument):
     # An exception that the caller's function raises passes through.
     callbacks = {"fn", "vjp", "jvp", "progress"}
-    candidates = [w for w in WRONG if argument not in callbacks or not callable(w)]
-    return random.Random(f"{name} {argument}").sample(candidates, SLOW.get(name, len(candidates)))
+    candidates = [w for w in WRONG_VALUES if argument not in callbacks or not callable(w)]
+    return random.Random(f"{name} {argument}").sample(
+        candidates, SLOW_SAMPLES.get(name, len(candidates))
+    )
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_is_right_serves(name):
+def test_correct_call_works(name):
     function, right = CALLS[name]
     function(**right)
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_is_wrong_is_named(name):
+def test_wrong_argument_is_named(name):
     function, right = CALLS[name]
     unnamed, refused = [], set()
     for argument in right:
@@ -63,7 +65,7 @@ def test_what_is_wrong_is_named(name):
                 message = str(error)
                 refused.add(argument)
                 if argument not in message and not re.search(
-                    OTHERWISE.get(argument, "$."), message
+                    INDIRECT_MESSAGES.get(argument, "$."), message
                 ):
                     unnamed.append((argument, type(value), message))
             # Some of the calls overwrite the file.

@@ -11,7 +11,7 @@ from gatecheck.cli import main
 
 LONG = "x" * 3000
 
-WORDS = [
+WRONG_WORDS = [
     "",
     "x",
     "-1",
@@ -29,7 +29,7 @@ WORDS = [
     "x" * 256,
 ]
 
-RIGHT = {
+CORRECT_CALLS = {
     "accuracy": ["builtin:x", "--cases", "1"],  # an unknown cell
     "audit": ["builtin:rnn", "--only", "outputs_are_causal", "--profile", "quick"],
     # An unknown peer, since a measurement takes long.
@@ -69,9 +69,9 @@ def folder(tmp_path, monkeypatch):
 
 def calls(path, command):
     """Yield calls with every parameter set to each of the words."""
-    right = RIGHT[path[-1]]
+    right = CORRECT_CALLS[path[-1]]
     for parameter in command.params:
-        for word in WORDS:
+        for word in WRONG_WORDS:
             if isinstance(parameter, click.Argument):
                 yield word, [*path, word, *right[1:]]
             elif parameter.is_flag:
@@ -84,11 +84,11 @@ def calls(path, command):
 
 
 def test_every_command_is_called():
-    assert {path[-1] for path in COMMANDS} == set(RIGHT)
+    assert {path[-1] for path in COMMANDS} == set(CORRECT_CALLS)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_what_is_wrong_is_one_line(path):
+def test_usage_error_is_one_line(path):
     wrong = []
     for word, words in calls(path, COMMANDS[path]):
         done = CliRunner().invoke(main, words, prog_name="gatecheck")
@@ -138,7 +138,7 @@ def test_what_is_wrong_is_one_line(path):
         (["--nope"], "No such option"),
     ],
 )
-def test_what_was_found(words, named):
+def test_known_usage_errors(words, named):
     done = CliRunner().invoke(main, words, prog_name="gatecheck")
     assert done.exit_code == 2
     assert named in done.stderr

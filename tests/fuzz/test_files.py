@@ -14,7 +14,7 @@ import pytest
 from gatecheck.errors import UsageError
 from helpers.fuzzing import files
 from helpers.fuzzing.formats import FORMATS, Format
-from helpers.fuzzing.mutations import Evil
+from helpers.fuzzing.mutations import MaliciousPickle
 
 for module in ("h5py", "onnx", "safetensors", "torch"):
     pytest.importorskip(module)
@@ -31,7 +31,7 @@ def test_every_damage_is_one_line(tmp_path, name):
     assert files.fuzz(name, tmp_path, 1000, 0) == {}
 
 
-def refuse(path):
+def raise_nameless(path):
     raise UsageError("it is damaged")
 
 
@@ -39,11 +39,11 @@ def raise_key_error(path):
     raise KeyError(path)
 
 
-def two_lines(path):
+def raise_two_lines(path):
     raise UsageError(f"{path}\nis damaged")
 
 
-def endless(path):
+def raise_long_message(path):
     raise UsageError(f"{path} holds {'x' * 5000}")
 
 
@@ -52,7 +52,7 @@ def warn(path):
 
 
 def unpickle(path):
-    pickle.loads(pickle.dumps(Evil())).close()
+    pickle.loads(pickle.dumps(MaliciousPickle())).close()
 
 
 def write(path):
@@ -66,37 +66,37 @@ def hang(path):
         time.sleep(60)
 
 
-def nothing(path):
+def do_nothing(path):
     """Read nothing, and do nothing."""
 
 
 @pytest.mark.parametrize(
     ("read", "complaint"),
     [
-        (refuse, "the message does not name the file"),
+        (raise_nameless, "the message does not name the file"),
         (raise_key_error, "KeyError"),
-        (two_lines, "the message is not one line"),
-        (endless, "the message has 5"),
+        (raise_two_lines, "the message is not one line"),
+        (raise_long_message, "the message has 5"),
         (warn, "RuntimeWarning: overflow"),
         (unpickle, "it did ['open trace-of-code-that-was-run"),
         (write, "it did ['open "),
         (hang, "HangError: took more than"),
     ],
 )
-def test_the_fuzzer_sees(tmp_path, monkeypatch, read, complaint):
+def test_fuzzer_detects(tmp_path, monkeypatch, read, complaint):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(files, "SECONDS", 0.3 if read is hang else 10)
-    before = signal.signal(signal.SIGALRM, files._hang)
+    monkeypatch.setattr(files, "TIME_LIMIT", 0.3 if read is hang else 10)
+    before = signal.signal(signal.SIGALRM, files._raise_hang)
     try:
         path = tmp_path / "seen.npz"
         path.touch()
         assert complaint in files.outcome(Format(path.name, None, (), read), path)
-        assert files.outcome(Format(path.name, None, (), nothing), path) == (
+        assert files.outcome(Format(path.name, None, (), do_nothing), path) == (
             "it did []" if read is unpickle else ""
         )
-        monkeypatch.setattr(files, "BYTES", -1)
+        monkeypatch.setattr(files, "MEMORY_LIMIT", -1)
         assert read is unpickle or " bytes" in files.outcome(
-            Format(path.name, None, (), nothing), path
+            Format(path.name, None, (), do_nothing), path
         )
     finally:
         signal.signal(signal.SIGALRM, before)

@@ -12,16 +12,16 @@ import time
 
 import pytest
 
-from gatecheck._util.atomic_write import UNFINISHED
+from gatecheck._util.atomic_write import TEMP_SUFFIX
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="signals to a group of processes are POSIX's"
 )
 
-KILLS = int(os.environ.get("GATECHECK_KILLS", "2"))
+KILL_COUNT = int(os.environ.get("GATECHECK_KILLS", "2"))
 """Number of times that each command is killed."""
 
-WRITES = {
+COMMANDS = {
     "audit": "audit tests_target.py:Cell --profile quick --only outputs_are_causal "
     "--json out/a.json --html out/a.html --junit out/a.xml",
     "vectors": "vectors export out/v --cell rnn --cases 2",
@@ -36,7 +36,7 @@ class Cell(Builtin):
 """
 
 
-def start(words, folder):
+def start_command(words, folder):
     code = (
         "import sys; sys.modules['matplotlib'] = None; "
         "from gatecheck.cli import main; main(prog_name='gatecheck')"
@@ -53,7 +53,7 @@ def start(words, folder):
     )
 
 
-def files(folder):
+def written_files(folder):
     """Return the files that a command wrote, without unfinished ones."""
     contents = {
         p.relative_to(folder).as_posix(): p.read_bytes()
@@ -63,40 +63,40 @@ def files(folder):
     return {
         name: data
         for name, data in contents.items()
-        if UNFINISHED not in name and not any(part[0] == "." for part in name.split("/"))
+        if TEMP_SUFFIX not in name and not any(part[0] == "." for part in name.split("/"))
     }
 
 
-def prepared(folder):
+def prepare_folder(folder):
     (folder / "out").mkdir(parents=True)
     (folder / "tests_target.py").write_text(TARGET)
     return folder
 
 
-@pytest.mark.parametrize("name", WRITES)
-def test_a_kill_leaves_whole_files_and_the_rest_can_be_done(tmp_path, name):
-    rng, complete_folder = random.Random(name), prepared(tmp_path / "whole")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_command_leaves_whole_files_and_resumes(tmp_path, name):
+    rng, complete_folder = random.Random(name), prepare_folder(tmp_path / "whole")
     start_time = time.monotonic()
-    uninterrupted = start(WRITES[name], complete_folder)
+    uninterrupted = start_command(COMMANDS[name], complete_folder)
     assert (uninterrupted.communicate()[1], uninterrupted.returncode) == (b"", 0)
-    duration, expected = time.monotonic() - start_time, files(complete_folder / "out")
+    duration, expected = time.monotonic() - start_time, written_files(complete_folder / "out")
     assert expected
-    folder = prepared(tmp_path / "killed")
+    folder = prepare_folder(tmp_path / "killed")
     old = dict.fromkeys(expected, b"old") if name == "audit" else {}
     for path, data in old.items():
         (folder / "out" / path).write_bytes(data)
-    words = WRITES[name]
-    for _ in range(KILLS):
-        process = start(words, folder)
+    words = COMMANDS[name]
+    for _ in range(KILL_COUNT):
+        process = start_command(words, folder)
         time.sleep(rng.uniform(0.2, 1) * duration)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        for path, data in files(folder / "out").items():
+        for path, data in written_files(folder / "out").items():
             assert path.startswith("parts/") or data in (old.get(path), expected[path]), path
         if name == "vectors" and (folder / "out" / "v").exists():
             break
-        words = f"{WRITES[name]} --resume" if name == "decay" else words
+        words = f"{COMMANDS[name]} --resume" if name == "decay" else words
     if not (folder / "out" / "v").exists():
-        last = start(words, folder)
+        last = start_command(words, folder)
         assert (last.communicate()[1], last.returncode) == (b"", 0)
-    assert files(folder / "out") == expected
+    assert written_files(folder / "out") == expected

@@ -49,7 +49,7 @@ def bugs(cell):
     return forward, backward
 
 
-def singles():
+def single_bug_ports():
     """Yield every port with one bug, in one of two dtypes, by hand or by autograd."""
     for cell in GATES:
         forward, backward = bugs(cell)
@@ -59,7 +59,7 @@ def singles():
             yield Autograd(cell, bug, dtype=("float64", "float32")[k % 2])
 
 
-def pairs(n, seed):
+def two_bug_ports(n, seed):
     """Yield ports with two bugs, drawn from a seed.
 
     By hand with any two bugs, by autograd with forward ones.
@@ -75,13 +75,13 @@ def pairs(n, seed):
             yield Port(cell, *rng.sample(forward + backward, 2), dtype=dtype)
 
 
-def right():
+def correct_ports():
     """Yield ports without a bug."""
     for cell, port, dtype in itertools.product(GATES, (Port, Autograd), ("float32", "float64")):
         yield port(cell, dtype=dtype)
 
 
-def marked(port, seed=0, **options):
+def mark_diagnosis(port, seed=0, **options):
     """Return the mark of one diagnosis, and the diagnosis.
 
     ``named`` if the port's bugs are among the explanations, ``equal`` if something that has no more
@@ -96,7 +96,7 @@ def marked(port, seed=0, **options):
         return "equal" if len(diagnosis.explanations[0].names) <= len(
             expected
         ) else "larger", diagnosis
-    return "cut" if re.search("ran out of time", diagnosis.says) else "none", diagnosis
+    return "cut" if re.search("ran out of time", diagnosis.message) else "none", diagnosis
 
 
 def main():
@@ -107,22 +107,23 @@ def main():
     chosen = options.parse_args()
     for cell in GATES:
         print(cell, "bugs: {} forward, {} backward".format(*map(len, bugs(cell))))
-    some = itertools.islice(singles(), chosen.seed % chosen.every, None, chosen.every)
+    some = itertools.islice(single_bug_ports(), chosen.seed % chosen.every, None, chosen.every)
     for what, ports in (
-        ("right", right()),
+        ("right", correct_ports()),
         ("single", some),
-        ("pair", pairs(chosen.pairs, chosen.seed)),
+        ("pair", two_bug_ports(chosen.matching_pairs, chosen.seed)),
     ):
         marks, seconds = {}, []
         for port in ports:
             start = time.process_time()
-            mark, found = marked(port, chosen.seed, budget_s=60)
+            mark, found = mark_diagnosis(port, chosen.seed, time_limit_s=60)
             seconds.append(time.process_time() - start)
             marks[mark] = marks.get(mark, 0) + 1
             if mark != "named" and what != "right":
                 names = [" + ".join(e.names) for e in found.explanations]
                 print(
-                    f"  {mark} {seconds[-1]:.1f} s  {port.name}: {names or found.says}", flush=True
+                    f"  {mark} {seconds[-1]:.1f} s  {port.name}: {names or found.message}",
+                    flush=True,
                 )
         total = len(seconds)
         if not total:

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 
 
-class Right:
+class CorrectRNN:
     """A plain RNN with hooks `before` and `after` for harm.
 
     `before` may do harm at the start of each call, and `after` to its results.
@@ -34,14 +34,14 @@ class Right:
         return self.after(y, h.copy())
 
 
-def harmful(name, before=None, after=None):
+def define_target(name, before=None, after=None):
     """Define a class of this name whose calls do harm."""
     methods = {"before": before, "after": after}
-    made = type(name, (Right,), {k: v for k, v in methods.items() if v})
+    made = type(name, (CorrectRNN,), {k: v for k, v in methods.items() if v})
     globals()[name] = made
 
 
-def rarely(harm):
+def on_empty_sequence(harm):
     """Restrict harm to an empty sequence."""
     return lambda self, params, x: harm() if len(x) == 0 else None
 
@@ -99,23 +99,26 @@ HARMS = {
 """Harm that a call does in the middle of a check."""
 
 for _name, _harm in HARMS.items():
-    harmful(_name, before=rarely(_harm))
+    define_target(_name, before=on_empty_sequence(_harm))
 
-harmful("Chatter", before=lambda self, params, x: chatter())
-harmful("ChatterInC", before=lambda self, params, x: ctypes.CDLL(None).puts(b"hello from C"))
-harmful(
+define_target("Chatter", before=lambda self, params, x: chatter())
+define_target("ChatterInC", before=lambda self, params, x: ctypes.CDLL(None).puts(b"hello from C"))
+define_target(
     "Warns", before=lambda self, params, x: warnings.warn("old", DeprecationWarning, stacklevel=1)
 )
-harmful("WrongShape", after=lambda self, y, h: (y[..., None], h))
-harmful("WrongDtype", after=lambda self, y, h: (y.astype(complex), h))
-harmful("Nothing", after=lambda self, y, h: None)
-harmful("NaN", after=lambda self, y, h: (y * np.nan, h))
-harmful("InPlace", before=lambda self, params, x: x.__imul__(2))
-harmful(
+define_target("WrongShape", after=lambda self, y, h: (y[..., None], h))
+define_target("WrongDtype", after=lambda self, y, h: (y.astype(complex), h))
+define_target("Nothing", after=lambda self, y, h: None)
+define_target("NaN", after=lambda self, y, h: (y * np.nan, h))
+define_target("InPlace", before=lambda self, params, x: x.__imul__(2))
+define_target(
     "Unsteady",
     after=lambda self, y, h: (y + np.random.default_rng().normal(size=y.shape).astype(y.dtype), h),
 )
-harmful("AlwaysExits", before=lambda self, params, x: os._exit(4))
-harmful("ForksAndExits", before=rarely(lambda: os.fork() and os._exit(5)))
+define_target("AlwaysExits", before=lambda self, params, x: os._exit(4))
+define_target("ForksAndExits", before=on_empty_sequence(lambda: os.fork() and os._exit(5)))
 # The fork ends first, and must not answer.
-harmful("ForksAndExitsLate", before=rarely(lambda: os.fork() and (time.sleep(1), os._exit(5))))
+define_target(
+    "ForksAndExitsLate",
+    before=on_empty_sequence(lambda: os.fork() and (time.sleep(1), os._exit(5))),
+)

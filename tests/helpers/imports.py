@@ -7,7 +7,7 @@ from helpers.paths import ROOT
 
 
 def sources(*folders):
-    """Return the text of every Python file in these folders, by its path from the root."""
+    """Return the text of every Python file in these folders, by path."""
     files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
     return {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
 
@@ -19,7 +19,7 @@ def module_name(path):
 
 
 def imported_names(tree):
-    """Yield the line and dotted name of every import; a relative one begins with its dots."""
+    """Yield the line and dotted name of every import, with the dots of relative ones."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=aliases):

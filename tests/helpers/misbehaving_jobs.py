@@ -11,7 +11,7 @@ import numpy as np
 from gatecheck.decay.jobs.job import Job
 
 
-class OddError(Exception):
+class UnpicklableError(Exception):
     """Error that cannot be unpickled: it takes two arguments, and pickle gives one."""
 
     def __init__(self, one, two):
@@ -30,7 +30,7 @@ def chore(arguments, report, keeper):
         case "raise":
             raise ValueError("the number is odd")
         case "raise an odd error":
-            raise OddError("two", "words")
+            raise UnpicklableError("two", "words")
         case "exit":
             os._exit(7)
         case "die":
@@ -50,7 +50,7 @@ def chore(arguments, report, keeper):
     return {"y": y[::7, ::7].copy(), "file": np.array(number)}
 
 
-def chores(folder, *does):
+def make_jobs(folder, *actions):
     """Return one job for each of these words."""
     return [
         Job(
@@ -59,16 +59,16 @@ def chores(folder, *does):
             {"number": k, "folder": str(folder), "does": word},
             10,
         )
-        for k, word in enumerate(does)
+        for k, word in enumerate(actions)
     ]
 
 
-def ran(folder):
+def logged_runs(folder):
     """Return the numbers of the chores that were run, once for each run."""
     return sorted(int(file.name.split("-")[0]) for file in Path(folder).iterdir())
 
 
-def alive(folder):
+def living_processes(folder):
     """Return the processes that ran chores and have not ended."""
     found = set()
     for pid in {int(file.name.split("-")[1]) for file in Path(folder).iterdir()} - {os.getpid()}:

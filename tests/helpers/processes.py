@@ -6,7 +6,7 @@ import os
 import time
 
 
-def within(seconds, holds):
+def wait_until(seconds, holds):
     """Return whether a condition becomes true in time; the machine may be busy."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -16,7 +16,7 @@ def within(seconds, holds):
     return False
 
 
-def alive(pid):
+def is_alive(pid):
     """Return whether a process of this number exists; on POSIX."""
     try:
         os.kill(pid, 0)

@@ -6,7 +6,7 @@ from gatecheck.decay.study import run
 CELLS, INITIALISERS = (list(dict.fromkeys(names)) for names in zip(*DEFAULT_NETWORKS, strict=True))
 
 
-def decay(
+def run_study(
     cells=None,
     initialisers=None,
     progress=None,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gatecheck as gk
-from gatecheck.auditing.applicability import OF_TIME
+from gatecheck.auditing.applicability import TEMPORAL_PROPERTIES
 from gatecheck.errors import TargetError
 from gatecheck.implementation.custom import custom_subject
 
@@ -88,15 +88,15 @@ class OneRow(Diagonal):
 
 
 def outcomes(target):
-    found = gk.audit(target, profile="quick", only=OF_TIME)
+    found = gk.audit(target, profile="quick", only=TEMPORAL_PROPERTIES)
     return {p.name: p.outcome for p in found.properties}, found
 
 
 @pytest.mark.parametrize(("target", "axis"), [(Diagonal, 0), (BatchFirst, 1), (OneRow, 0)])
-def test_what_is_right_holds_along_its_own_axis(target, axis):
+def test_correct_cells_pass_on_any_time_axis(target, axis):
     seen, found = outcomes(target())
-    assert seen == dict.fromkeys(OF_TIME, "passed"), found.findings
-    assert f"its time axis is axis {axis} of x" in found.narrowings
+    assert seen == dict.fromkeys(TEMPORAL_PROPERTIES, "passed"), found.findings
+    assert f"its time axis is axis {axis} of x" in found.limitations
     assert gk.audit(target(), profile="quick").verdict == "pass"
 
 
@@ -151,17 +151,17 @@ class LeaksBack(Diagonal):
 @pytest.mark.parametrize(
     ("target", "claim"),
     [
-        (Ignores, "split_sequence_is_whole_sequence"),
-        (Keeps, "split_sequence_is_whole_sequence"),
-        (OtherRow, "split_sequence_is_whole_sequence"),
-        (Backwards, "split_sequence_is_whole_sequence"),
-        (Slightly, "split_sequence_is_whole_sequence"),
+        (Ignores, "split_sequence_equals_whole_sequence"),
+        (Keeps, "split_sequence_equals_whole_sequence"),
+        (OtherRow, "split_sequence_equals_whole_sequence"),
+        (Backwards, "split_sequence_equals_whole_sequence"),
+        (Slightly, "split_sequence_equals_whole_sequence"),
         (Foresees, "outputs_are_causal"),
         (Backwards, "outputs_are_causal"),
         (LeaksBack, "gradients_are_causal"),
     ],
 )
-def test_what_is_wrong_is_found(target, claim):
+def test_faults_over_time_are_found(target, claim):
     seen, _ = outcomes(target())
     assert seen[claim] == "failed"
 
@@ -174,7 +174,7 @@ class Square(Diagonal):
         return given | {"x": given["x"][:2]}
 
 
-def test_where_shapes_do_not_tell_nothing_is_claimed_unless_it_is_said():
+def test_ambiguous_time_axis_needs_a_declaration():
     seen, found = outcomes(Square())
     assert set(seen.values()) == {"skipped"}
     assert "time_axis says which axis is time" in found.properties[0].reason
@@ -186,6 +186,6 @@ def test_where_shapes_do_not_tell_nothing_is_claimed_unless_it_is_said():
     ("axis", "message"),
     [("T", "should be the number of an axis"), (2, "differ in length there")],
 )
-def test_an_axis_that_cannot_be_is_told(axis, message):
+def test_impossible_time_axis_is_an_error(axis, message):
     with pytest.raises(TargetError, match=message):
         custom_subject(type("Said", (Diagonal,), {"time_axis": axis}))

@@ -33,14 +33,16 @@ class Textbook:
             zip((f"d{k}T" for k in order), finals, strict=False)
         )
         arrays |= {
-            k: None if v is None else convention.read_state(cell, v) for k, v in given.items()
+            k: None if v is None else convention.state_to_canonical(cell, v)
+            for k, v in given.items()
         }
         out = run(
             equations(cell),
-            convention.read(cell, params) | {k: v for k, v in arrays.items() if v is not None},
+            convention.to_canonical(cell, params)
+            | {k: v for k, v in arrays.items() if v is not None},
         )
         out |= {
-            k: convention.spell_state(cell, v)
+            k: convention.state_from_canonical(cell, v)
             for k, v in out.items()
             if k.removeprefix("d") in ("h0", "c0", "hT", "cT")
         }
@@ -63,7 +65,7 @@ class Textbook:
         return grads | {k: out[f"d{k}"] for k in ("x", *(f"{s}0" for s in cell.state))}
 
 
-def changed(**attributes):
+def make_target(**attributes):
     return type("Mine", (Textbook,), attributes)()
 
 
@@ -73,30 +75,30 @@ def case_of(cell=None, dtype="float64", **how):
 
 # ---- declarations
 
-TURNS = {
+LAYOUTS = {
     "batch_first": lambda a: a.swapaxes(0, 1),
     "reverse": lambda a: a[::-1],
 }
 
 
-class Turned(Textbook):
+class OtherLayout(Textbook):
     """A layer that takes and returns its sequences in the layout of its options."""
 
-    def _turn(self, a, options=None):
+    def _to_layout(self, a, options=None):
         for option in options or self.options:
-            a = None if a is None else np.array(TURNS[option](a))
+            a = None if a is None else np.array(LAYOUTS[option](a))
         return a
 
-    def _back(self, a):
-        return self._turn(a, [*reversed(self.options)])
+    def _from_layout(self, a):
+        return self._to_layout(a, [*reversed(self.options)])
 
     def forward(self, params, x, h0, c0=None):
-        y, *final = super().forward(params, self._turn(x), h0, c0)
-        return (self._back(y), *final)
+        y, *final = super().forward(params, self._to_layout(x), h0, c0)
+        return (self._from_layout(y), *final)
 
     def backward(self, params, x, h0, c0, dy, dhT, dcT):
-        out = super().backward(params, self._turn(x), h0, c0, self._turn(dy), dhT, dcT)
-        return out | {"x": self._back(out["x"])}
+        out = super().backward(params, self._to_layout(x), h0, c0, self._to_layout(dy), dhT, dcT)
+        return out | {"x": self._from_layout(out["x"])}
 
 
 @pytest.mark.parametrize(
@@ -105,8 +107,8 @@ class Turned(Textbook):
     ids=str,
 )
 @pytest.mark.parametrize("absent", [(), ("dy",)])
-def test_a_layer_of_another_layout_is_seen_as_its_cell(options, absent):
-    layer = type("Layer", (Turned,), {"options": options})()
+def test_a_layer_of_another_layout_gives_canonical_results(options, absent):
+    layer = type("Layer", (OtherLayout,), {"options": options})()
     case = case_of(absent=absent)
     got, expected = subject(layer).run(case), subject(Textbook()).run(case)
     assert got.keys() == expected.keys()
@@ -121,41 +123,41 @@ def test_a_layer_says_which_shape_it_should_return():
     with pytest.raises(
         ContractError, match=r"y has shape \(4, 2, 5\), but should have shape \(2, 4, 5\)"
     ):
-        subject(changed(options={"batch_first": True}, forward=forward)).forward(case_of())
+        subject(make_target(options={"batch_first": True}, forward=forward)).forward(case_of())
 
 
-def test_an_option_that_is_not_set_is_none():
-    assert subject(changed(options={"reverse": False})).options == frozenset()
+def test_an_option_that_is_false_is_dropped():
+    assert subject(make_target(options={"reverse": False})).options == frozenset()
 
 
-def test_what_is_declared_is_what_is_audited():
+def test_declarations_are_read():
     lists = {
         "dtypes": ["float32", "complex128"],
         "sizes": {"B": 1},
         "expected_failures": {"a": "b"},
     }
-    mine = subject(changed(cell="gru", convention="pytorch", **lists))
+    mine = subject(make_target(cell="gru", convention="pytorch", **lists))
     assert (mine.name, mine.cell, mine.convention) == ("Mine", GRU(), CONVENTIONS["pytorch"])
     assert (mine.dtypes, mine.sizes, mine.expected_failures) == (("float32",), {"B": 1}, {"a": "b"})
     assert mine.abilities == {"backward", "complex"}
     assert mine.traits == GRU().traits | {"backward", "complex"}
 
 
-def test_what_is_not_declared_is_the_usual():
+def test_defaults_of_declarations():
     mine = subject(Textbook)
     assert (mine.name, mine.cell, mine.convention) == ("Textbook", LSTM(), CONVENTIONS["canonical"])
     assert (mine.dtypes, mine.sizes, mine.expected_failures) == (("float32", "float64"), {}, {})
     assert subject(mine) is mine
 
 
-def test_the_caller_may_say_instead():
+def test_arguments_override_declarations():
     mine = subject(Textbook(), cell=RNN("relu"), convention="pytorch-cell", name="this one")
     assert (mine.name, mine.cell, mine.convention) == (
         "this one",
         RNN("relu"),
         CONVENTIONS["pytorch-cell"],
     )
-    assert subject(changed(name="its own")).name == "its own"
+    assert subject(make_target(name="its own")).name == "its own"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_the_caller_may_say_instead():
     ],
 )
 def test_abilities_are_seen(attributes, abilities):
-    assert subject(changed(**attributes)).abilities == abilities
+    assert subject(make_target(**attributes)).abilities == abilities
 
 
 @pytest.mark.parametrize(
@@ -184,8 +186,8 @@ def test_abilities_are_seen(attributes, abilities):
         ({"backward": None}, ["gradients are not audited: there is no backward"]),
     ],
 )
-def test_what_a_declaration_narrows_is_said(attributes, sentences):
-    assert subject(changed(**attributes)).narrowings == sentences
+def test_limitations_of_a_declaration_are_listed(attributes, sentences):
+    assert subject(make_target(**attributes)).limitations == sentences
 
 
 class NeedsAnArgument(Textbook):
@@ -196,45 +198,48 @@ class NeedsAnArgument(Textbook):
 BAD_DECLARATIONS = [
     (None, "NoneType has no forward(params, x, h0, c0=None), so it is not an implementation"),
     (NeedsAnArgument, "NeedsAnArgument() raised TypeError"),
-    (changed(forward=None), "Mine has no forward(params, x, h0, c0=None)"),
+    (make_target(forward=None), "Mine has no forward(params, x, h0, c0=None)"),
     (
-        changed(cell=None),
+        make_target(cell=None),
         'Mine does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell',
     ),
-    (changed(cell="ltsm"), "Mine: there is no cell 'ltsm'"),
-    (changed(cell=["lstm"]), "there is no cell ['lstm']"),
-    (changed(convention="torch"), "Mine: there is no convention 'torch'"),
-    (changed(convention=["pytorch"]), "there is no convention ['pytorch']"),
+    (make_target(cell="ltsm"), "Mine: there is no cell 'ltsm'"),
+    (make_target(cell=["lstm"]), "there is no cell ['lstm']"),
+    (make_target(convention="torch"), "Mine: there is no convention 'torch'"),
+    (make_target(convention=["pytorch"]), "there is no convention ['pytorch']"),
     (
-        changed(dtypes=("float16", "float32")),
+        make_target(dtypes=("float16", "float32")),
         "Mine declares dtypes ('float16', 'float32'), but gatecheck can audit float32 and float64",
     ),
-    (changed(dtypes=("complex128",)), "Mine declares dtypes ('complex128',)"),
+    (make_target(dtypes=("complex128",)), "Mine declares dtypes ('complex128',)"),
     (
-        changed(options={"reversed": True}),
+        make_target(options={"reversed": True}),
         "Mine declares options {'reversed': True}, "
         "but should say True or False of batch_first or reverse",
     ),
     (
-        changed(options={"reverse": "yes"}),
+        make_target(options={"reverse": "yes"}),
         "Mine declares options {'reverse': 'yes'}, but should say True or False of",
     ),
-    (changed(options=["reverse"]), "Mine declares options ['reverse'], but should declare a dict"),
-    (changed(dtypes=()), "Mine declares dtypes ()"),
-    (changed(dtypes="float32"), "Mine declares dtypes"),
-    (changed(dtypes=None), "Mine declares dtypes None"),
     (
-        changed(sizes={"N": 1}),
+        make_target(options=["reverse"]),
+        "Mine declares options ['reverse'], but should declare a dict",
+    ),
+    (make_target(dtypes=()), "Mine declares dtypes ()"),
+    (make_target(dtypes="float32"), "Mine declares dtypes"),
+    (make_target(dtypes=None), "Mine declares dtypes None"),
+    (
+        make_target(sizes={"N": 1}),
         "Mine declares sizes {'N': 1}, "
         "but should name T, B, D or H with a whole number of at least 1",
     ),
-    (changed(sizes={"TB": 1}), "Mine declares sizes {'TB': 1}"),
-    (changed(sizes={"": 1}), "Mine declares sizes {'': 1}"),
-    (changed(sizes={1: 1}), "Mine declares sizes {1: 1}"),
-    (changed(sizes={"B": 0}), "Mine declares sizes {'B': 0}"),
-    (changed(sizes={"B": 1.0}), "Mine declares sizes {'B': 1.0}"),
-    (changed(sizes="B=1"), "Mine declares sizes"),
-    (changed(expected_failures="all"), "Mine declares expected_failures"),
+    (make_target(sizes={"TB": 1}), "Mine declares sizes {'TB': 1}"),
+    (make_target(sizes={"": 1}), "Mine declares sizes {'': 1}"),
+    (make_target(sizes={1: 1}), "Mine declares sizes {1: 1}"),
+    (make_target(sizes={"B": 0}), "Mine declares sizes {'B': 0}"),
+    (make_target(sizes={"B": 1.0}), "Mine declares sizes {'B': 1.0}"),
+    (make_target(sizes="B=1"), "Mine declares sizes"),
+    (make_target(expected_failures="all"), "Mine declares expected_failures"),
 ]
 
 
@@ -259,7 +264,7 @@ EXPRESSIBLE = [
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_run_is_canonical_whatever_the_convention(cell, convention, dtype):
     case = case_of(cell, dtype)
-    got = subject(changed(cell=cell, convention=convention)).run(case)
+    got = subject(make_target(cell=cell, convention=convention)).run(case)
     want = run(equations(cell), dict(case.arrays))
     assert got.keys() == want.keys()
     for name in want:
@@ -268,11 +273,11 @@ def test_a_run_is_canonical_whatever_the_convention(cell, convention, dtype):
 
 
 def test_without_a_backward_only_the_forward_runs():
-    assert subject(changed(backward=None)).run(case_of()).keys() == {"y", "hT", "cT"}
+    assert subject(make_target(backward=None)).run(case_of()).keys() == {"y", "hT", "cT"}
 
 
 def test_arguments_are_fresh_and_writeable_copies():
-    case, mine = case_of(GRU(), absent=("dhT",)), subject(changed(cell="gru"))
+    case, mine = case_of(GRU(), absent=("dhT",)), subject(make_target(cell="gru"))
     first, second = mine.arguments(case), mine.arguments(case)
     assert set(first) == {"params", "x", "h0", "c0", "dy", "dhT", "dcT"}
     assert [k for k, v in first.items() if v is None] == ["c0", "dhT", "dcT"]
@@ -295,7 +300,7 @@ def test_a_target_cannot_damage_the_case():
     case = case_of()
     key = case.key
     assert (
-        subject(changed(forward=forward)).run(case)["dW"] == subject(Textbook).run(case)["dW"]
+        subject(make_target(forward=forward)).run(case)["dW"] == subject(Textbook).run(case)["dW"]
     ).all()
     assert type(case)(case.cell, case.arrays).key == key
 
@@ -308,23 +313,23 @@ def test_a_target_that_hands_out_its_own_buffer_cannot_change_what_it_returned()
         buffer[:] = y
         return buffer, hT, cT
 
-    mine, case = subject(changed(forward=forward)), case_of()
+    mine, case = subject(make_target(forward=forward)), case_of()
     first = mine.forward(case)["y"]
     before = first.copy()
-    second = mine.forward(case.having(x=-case["x"]))["y"]
+    second = mine.forward(case.replace(x=-case["x"]))["y"]
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(first, before)
 
 
 def test_given_arguments_are_used():
     mine, case = subject(Textbook), case_of()
-    other = case.having(x=2 * case["x"])
+    other = case.replace(x=2 * case["x"])
     assert (mine.forward(case, mine.arguments(other))["y"] == mine.forward(other)["y"]).all()
     assert (mine.backward(case, mine.arguments(other))["dx"] == mine.backward(other)["dx"]).all()
 
 
 def test_a_list_of_outputs_is_as_good_as_a_tuple():
-    mine = subject(changed(forward=lambda self, *a: list(Textbook.forward(self, *a))))
+    mine = subject(make_target(forward=lambda self, *a: list(Textbook.forward(self, *a))))
     assert mine.forward(case_of()).keys() == {"y", "hT", "cT"}
 
 
@@ -359,9 +364,9 @@ BAD_FORWARDS = [
 
 
 @pytest.mark.parametrize(("returned", "message"), BAD_FORWARDS, ids=[m for _, m in BAD_FORWARDS])
-def test_what_forward_may_not_return(returned, message):
+def test_invalid_results_of_forward(returned, message):
     with pytest.raises(ContractError) as caught:
-        subject(changed(forward=lambda self, *a: returned)).forward(case_of())
+        subject(make_target(forward=lambda self, *a: returned)).forward(case_of())
     assert message in str(caught.value)
 
 
@@ -369,7 +374,7 @@ def test_a_cell_without_a_cell_state_returns_two():
     with pytest.raises(
         ContractError, match=r"forward returned a tuple of 3 items, but should return \(y, hT\)"
     ):
-        subject(changed(cell="rnn", forward=lambda self, *a: tuple(GOOD.values()))).forward(
+        subject(make_target(cell="rnn", forward=lambda self, *a: tuple(GOOD.values()))).forward(
             case_of(RNN())
         )
 
@@ -377,7 +382,7 @@ def test_a_cell_without_a_cell_state_returns_two():
 def test_no_kind_of_array_can_hide_an_entry():
     # The difference from a masked entry is masked, so it would compare as agreeing with anything.
     hidden = np.ma.MaskedArray(np.full((B, H), 0.5), mask=True)
-    mine = subject(changed(forward=lambda self, *a: (GOOD["y"], hidden, GOOD["cT"])))
+    mine = subject(make_target(forward=lambda self, *a: (GOOD["y"], hidden, GOOD["cT"])))
     assert type(mine.forward(case_of())["hT"]) is np.ndarray
 
 
@@ -437,9 +442,9 @@ BAD_BACKWARDS = [
 
 
 @pytest.mark.parametrize(("backward", "message"), BAD_BACKWARDS, ids=[m for _, m in BAD_BACKWARDS])
-def test_what_backward_may_not_return(backward, message):
+def test_invalid_results_of_backward(backward, message):
     with pytest.raises(ContractError) as caught:
-        subject(changed(backward=backward)).backward(case_of())
+        subject(make_target(backward=backward)).backward(case_of())
     assert message in str(caught.value)
 
 
@@ -450,7 +455,7 @@ def test_gradients_have_the_shapes_of_the_convention():
         r"\['bias_hh_l0', 'bias_ih_l0', 'h0', 'weight_hh_l0', 'weight_ih_l0', 'x'\]"
     )
     with pytest.raises(ContractError, match=message):
-        subject(changed(cell="gru", convention="pytorch", backward=backward)).backward(
+        subject(make_target(cell="gru", convention="pytorch", backward=backward)).backward(
             case_of(GRU())
         )
 
@@ -460,13 +465,13 @@ def test_gradients_have_the_shapes_of_the_convention():
     [(gradients(), True), (gradients(h0=None), False), (gradients(without=["h0"]), False)],
 )
 def test_the_gradient_of_an_absent_state_may_be_left_out(backward, has):
-    got = subject(changed(backward=backward)).backward(case_of(absent=("h0",)))
+    got = subject(make_target(backward=backward)).backward(case_of(absent=("h0",)))
     assert ("dh0" in got) is has
     assert "dc0" in got
 
 
-def test_none_for_a_state_that_the_cell_does_not_have_is_nothing():
-    got = subject(changed(cell="gru", backward=gradients(c0=None))).backward(case_of(GRU()))
+def test_none_for_a_state_that_the_cell_does_not_have_is_dropped():
+    got = subject(make_target(cell="gru", backward=gradients(c0=None))).backward(case_of(GRU()))
     assert got.keys() == {"dW", "dU", "db", "dc_n", "dx", "dh0"}
 
 
@@ -483,15 +488,15 @@ def test_an_exception_in_a_target_is_a_crash_with_its_cause(method):
     with pytest.raises(
         TargetCrashError, match=f"{method} raised ZeroDivisionError: by nothing"
     ) as caught:
-        getattr(subject(changed(**{method: raising(error)})), method)(case_of())
+        getattr(subject(make_target(**{method: raising(error)})), method)(case_of())
     assert caught.value.__cause__ is error
 
 
 def test_a_targets_own_findings_pass_through():
     with pytest.raises(ContractError, match=r"^no such gate$"):
-        subject(changed(forward=raising(ContractError("no such gate")))).forward(case_of())
+        subject(make_target(forward=raising(ContractError("no such gate")))).forward(case_of())
 
 
 def test_an_interrupt_is_not_a_crash():
     with pytest.raises(KeyboardInterrupt):
-        subject(changed(forward=raising(KeyboardInterrupt()))).forward(case_of())
+        subject(make_target(forward=raising(KeyboardInterrupt()))).forward(case_of())

@@ -25,7 +25,7 @@ def test_rows_of_different_lengths_in_a_layout(options):
     assert arranged.shape == ((4, 6, 2) if "batch_first" in options else (6, 4, 2))
     time_major = arranged.swapaxes(0, 1) if "batch_first" in options else arranged
     np.testing.assert_array_equal(time_major[past], case["x"][past])
-    np.testing.assert_array_equal(layer.time_major(arranged, case["lengths"]), case["x"])
+    np.testing.assert_array_equal(layer.from_layout(arranged, case["lengths"]), case["x"])
     # A subject's arrays are in time order, whatever the layout of its target.
     for name, value in plain.run(case).items():
         np.testing.assert_allclose(
@@ -33,7 +33,7 @@ def test_rows_of_different_lengths_in_a_layout(options):
         )
 
 
-def test_lengths_are_an_ability():
+def test_lengths_are_listed_among_the_abilities():
     class Without:
         cell = "rnn"
 

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from gatecheck.auditing.explore import tried
+from gatecheck.auditing.explore import check_subject
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, Sizes
 from gatecheck.checking.evidence import Evidence
-from gatecheck.checking.registry import Claim
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.checking.registry import Property
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.implementation import subject
 
 METHODS = ["forward", "backward"]
 
 
-class Counted(Edited):
+class CallCounter(EditedCell):
     """A cell that counts its calls, and returns zeros if `zero` is set."""
 
     zero = False
@@ -37,26 +37,26 @@ def case_of(seed=0):
 
 
 @pytest.fixture
-def mine():
-    return subject(Counted())
+def counting_subject():
+    return subject(CallCounter())
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_target_is_asked_once(mine, method):
-    call, case = getattr(mine, method), case_of()
-    mine.share(case)
+def test_the_target_is_called_once(counting_subject, method):
+    call, case = getattr(counting_subject, method), case_of()
+    counting_subject.share(case)
     first = call(case)
-    mine.target.zero = True
+    counting_subject.target.zero = True
     again = call(case)
-    assert mine.target.calls == [method]
+    assert counting_subject.target.calls == [method]
     assert again.keys() == first.keys()
     assert all((again[k] == first[k]).all() and again[k].any() for k in first)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_property_can_change_what_the_next_one_gets(mine, method):
-    call, case = getattr(mine, method), case_of()
-    mine.share(case)
+def test_no_property_can_change_what_the_next_one_gets(counting_subject, method):
+    call, case = getattr(counting_subject, method), case_of()
+    counting_subject.share(case)
     first = call(case)
     with pytest.raises(ValueError, match="read-only"):
         next(iter(first.values()))[...] = 0
@@ -65,39 +65,39 @@ def test_no_property_can_change_what_the_next_one_gets(mine, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_arguments_of_its_own_are_a_call_of_its_own_and_so_is_another_case(mine, method):
-    call, case = getattr(mine, method), case_of()
-    mine.share(case)
+def test_other_arguments_or_another_case_are_separate_calls(counting_subject, method):
+    call, case = getattr(counting_subject, method), case_of()
+    counting_subject.share(case)
     call(case)
-    call(case, mine.arguments(case))
-    call(case.having(x=case["x"]))
-    assert mine.target.calls == [method] * 3
+    call(case, counting_subject.arguments(case))
+    call(case.replace(x=case["x"]))
+    assert counting_subject.target.calls == [method] * 3
 
 
-def test_what_is_shared_is_of_one_case(mine):
+def test_shared_results_belong_to_one_case(counting_subject):
     case, other = case_of(), case_of(seed=1)
-    mine.share(case)
-    y = mine.forward(case)["y"]
-    mine.share(other)
-    assert (mine.forward(other)["y"] != y).any()
-    mine.share(case)
-    np.testing.assert_array_equal(mine.forward(case)["y"], y)
-    assert len(mine.target.calls) == 3
+    counting_subject.share(case)
+    y = counting_subject.forward(case)["y"]
+    counting_subject.share(other)
+    assert (counting_subject.forward(other)["y"] != y).any()
+    counting_subject.share(case)
+    np.testing.assert_array_equal(counting_subject.forward(case)["y"], y)
+    assert len(counting_subject.target.calls) == 3
 
 
-def test_nothing_is_shared_unasked(mine):
+def test_nothing_is_shared_by_default(counting_subject):
     case = case_of()
-    mine.forward(case)
-    mine.forward(case)
-    assert len(mine.target.calls) == 2
+    counting_subject.forward(case)
+    counting_subject.forward(case)
+    assert len(counting_subject.target.calls) == 2
 
 
-def test_properties_share_a_case_also_if_it_comes_from_another_process(mine):
+def test_properties_share_a_case_also_if_it_comes_from_another_process(counting_subject):
     def check(implementation, case):
         implementation.run(case)
         return Evidence(judged=1)
 
-    claim = Claim("runs", check, frozenset(), "any", ("float64",), "", False)
+    claim = Property("runs", check, frozenset(), "any", ("float64",), "", False)
     for _ in range(3):
-        tried(mine, claim, case_of())
-    assert mine.target.calls == METHODS
+        check_subject(counting_subject, claim, case_of())
+    assert counting_subject.target.calls == METHODS

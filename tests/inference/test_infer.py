@@ -13,11 +13,11 @@ from gatecheck.conventions import CONVENTIONS, Convention, Layout
 from gatecheck.errors import TargetError, UsageError
 from gatecheck.faults.catalogue import find
 from gatecheck.inference.infer import Inference, infer
-from gatecheck.reference import ahead, equations
+from gatecheck.reference import equations, network_forward
 from gatecheck.targets.adapters.torch import adapt
 
 
-def usual(cell):
+def without_options(cell):
     """Return the cell without its options, as a user may declare it."""
     return replace(
         cell, hard=None, forget_bias=0.0, reset="after" if cell.reset else None, activation="tanh"
@@ -28,7 +28,7 @@ class Blind:
     """A cell whose convention is not revealed by array names or declarations."""
 
     def __init__(self, convention, cell, mathematics=None):
-        self.true, self.actual, self.cell = convention, cell, usual(cell)
+        self.true, self.actual, self.cell = convention, cell, without_options(cell)
         self.mathematics = mathematics or equations(cell)
         self.own = {f"p{k}": name for k, name in enumerate(convention.shapes(cell, 3, 5))}
 
@@ -42,16 +42,16 @@ class Blind:
     def forward(self, params, x, *states):
         true, cell = self.true, self.actual
         order = [k for k in true.states if k in cell.state]
-        arrays = true.read(cell, self.parameters(params)) | {
+        arrays = true.to_canonical(cell, self.parameters(params)) | {
             "x": x.transpose([true.axes.index(axis) for axis in "TBD"])
         }
         arrays |= {
-            f"{k}0": true.read_state(cell, v)
+            f"{k}0": true.state_to_canonical(cell, v)
             for k, v in zip(order, states, strict=False)
             if v is not None
         }
-        out, _ = ahead(self.mathematics, arrays)
-        final = [true.spell_state(cell, out[f"{k}T"]) for k in order]
+        out, _ = network_forward(self.mathematics, arrays)
+        final = [true.state_from_canonical(cell, out[f"{k}T"]) for k in order]
         return (out["y"].transpose(["TBD".index(axis) for axis in true.axes]), *final)
 
 
@@ -61,13 +61,13 @@ def effect(convention, cell, arrays):
         convention.state_axes,
         convention.states if "c" in cell.state else "h",
     ]
-    return [convention.axes, *states, cell], convention.read(cell, arrays)
+    return [convention.axes, *states, cell], convention.to_canonical(cell, arrays)
 
 
 def assert_recovered(found, blind):
     rng = np.random.default_rng(7)
     arrays = {name: rng.standard_normal(shape) for name, shape in blind.shapes(3, 5).items()}
-    ((convention, cell),) = found.found
+    ((convention, cell),) = found.matches
     frame, params = effect(convention, cell, arrays)
     true_frame, true_params = effect(blind.true, blind.actual, blind.parameters(arrays))
     assert frame == true_frame
@@ -105,7 +105,7 @@ def test_every_entry_is_recovered_blind(convention, cell):
     assert_recovered(infer(blind), blind)
 
 
-def dress(name, cell, layout, **more):
+def convention_param(name, cell, layout, **more):
     return pytest.param(
         Convention(name, {"gru-before" if cell.reset == "before" else cell.kind: layout}, **more),
         cell,
@@ -113,8 +113,8 @@ def dress(name, cell, layout, **more):
     )
 
 
-DRESSES = [
-    dress(
+UNUSUAL_CONVENTIONS = [
+    convention_param(
         "course",
         LSTM(),
         Layout("fiog", {"W{gate}": "U; W", "b{gate}": "b"}),
@@ -123,25 +123,27 @@ DRESSES = [
         axes="DBT",
         columns=True,
     ),
-    dress("bias-first", LSTM(), Layout("gifo", {"k": "b; W; U"})),
-    dress("bias-last", GRU("before"), Layout("nzr", {"k": "U; W; b"}, negated="zr"), rows=True),
-    dress(
+    convention_param("bias-first", LSTM(), Layout("gifo", {"k": "b; W; U"})),
+    convention_param(
+        "bias-last", GRU("before"), Layout("nzr", {"k": "U; W; b"}, negated="zr"), rows=True
+    ),
+    convention_param(
         "interleaved",
         LSTM(),
         Layout("gofi", {"w": "W", "u": "U", "b": "b"}),
         interleaved=True,
         states="ch",
     ),
-    dress(
+    convention_param(
         "orders-of-their-own", LSTM(), Layout("ifgo", {"w": "W", "u": "U : ogif", "b": "b : fiog"})
     ),
-    dress(
+    convention_param(
         "polarity",
         LSTM(hard=5),
         Layout("ogif", {"w": "W", "u": "U", "b": "b"}, negated="fo"),
         axes="BDT",
     ),
-    dress(
+    convention_param(
         "columns",
         RNN("sigmoid"),
         Layout("n", {"k": "U; W", "b": "b"}),
@@ -149,23 +151,23 @@ DRESSES = [
         columns=True,
         axes="TDB",
     ),
-    dress(
+    convention_param(
         "numbered",
         LSTM(),
         Layout("fgio", {"w": "W", "u": "U", "b": "b"}),
         state_axes="BNH",
         axes="BTD",
     ),
-    dress(
+    convention_param(
         "numbered-first", GRU(), Layout("rzn", {"w": "W", "u": "U", "b": "b | c"}), state_axes="NBH"
     ),
-    dress("no-bias", GRU(), Layout("znr", {"w": "W", "u": "U"})),
+    convention_param("no-bias", GRU(), Layout("znr", {"w": "W", "u": "U"})),
 ]
 
 
-@pytest.mark.parametrize(("convention", "cell"), DRESSES)
+@pytest.mark.parametrize(("convention", "cell"), UNUSUAL_CONVENTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_other_dresses_are_recovered(convention, cell, dtype):
+def test_unusual_conventions_are_recovered(convention, cell, dtype):
     blind = Blind(convention, cell)
     assert_recovered(infer(blind, dtype=dtype), blind)
 
@@ -183,7 +185,7 @@ def test_pytorch_is_recovered_blind(name):
     assert_recovered(infer(blind), blind)
 
 
-def test_names_that_are_known_are_said():
+def test_known_convention_is_named():
     found = infer(adapt("GRU"))
     assert found.sentence.startswith(
         "it is a gru, in the convention pytorch, a gate's block is a set of rows, the opposite "
@@ -206,14 +208,14 @@ def test_without_shapes_the_arrays_are_canonical():
     ],
     ids=str,
 )
-def test_what_is_wrong_is_no_convention(fault):
-    planted = find(fault).plant()
+def test_faulty_cell_has_no_convention(fault):
+    planted = find(fault).inject()
     found = infer(planted)
-    assert found.found == ()
+    assert found.matches == ()
     assert found.sentence == "no convention that gatecheck can express explains it"
 
 
-def test_an_initial_state_that_is_ignored_is_said():
+def test_ignored_initial_state_is_reported():
     class Forgetful(Blind):
         def forward(self, params, x, *states):
             return super().forward(params, x, *(np.zeros_like(s) for s in states))
@@ -224,7 +226,7 @@ def test_an_initial_state_that_is_ignored_is_said():
     assert found.sentence.endswith("; the initial states are ignored")
 
 
-def test_what_cannot_be_told_apart_is_said_to_be():
+def test_ambiguity_is_reported():
     two = Inference(((CONVENTIONS["haiku"], LSTM()), (CONVENTIONS["dynet"], LSTM())), True, 9)
     assert two.sentence.startswith(
         "it cannot be decided here whether it is a lstm, in the convention haiku; or it is a "
@@ -232,7 +234,7 @@ def test_what_cannot_be_told_apart_is_said_to_be():
     )
 
 
-def test_sizes_on_which_an_implementation_insists_are_kept():
+def test_required_sizes_are_kept():
     class Alone(Blind):
         sizes = {"B": 1}  # noqa: RUF012
 

@@ -11,11 +11,15 @@ from gatecheck.kernels import Builtin, threads
 CELLS = [as_cell(name) for name in ("rnn", "rnn-relu", "gru", "gru-before", "lstm")] + [
     LSTM(peepholes=True)
 ]
-OTHERS = [Builtin(RNN(layers=2)), Builtin("lstm", reverse=True), Builtin("gru", batch_first=True)]
+UNBATCHED = [
+    Builtin(RNN(layers=2)),
+    Builtin("lstm", reverse=True),
+    Builtin("gru", batch_first=True),
+]
 PLAIN = [Builtin(cell) for cell in CELLS]
 
 
-def name(implementation):
+def implementation_id(implementation):
     return (
         f"{implementation.cell}{''.join(f'-{k}' for k, v in implementation.options.items() if v)}"
     )
@@ -40,11 +44,11 @@ def split(implementation, arrays):
 
 @pytest.mark.parametrize(
     ("implementation", "dtype"),
-    [*((one, "float64") for one in PLAIN + OTHERS), (Builtin("lstm"), "float32")],
-    ids=lambda value: value if isinstance(value, str) else name(value),
+    [*((one, "float64") for one in PLAIN + UNBATCHED), (Builtin("lstm"), "float32")],
+    ids=lambda value: value if isinstance(value, str) else implementation_id(value),
 )
 def test_a_replaced_entry_gives_what_forward_gives(implementation, dtype, monkeypatch):
-    monkeypatch.setattr(threads, "LEAST", 1.0)  # so that threads are used
+    monkeypatch.setattr(threads, "MIN_OPERATIONS", 1.0)  # so that threads are used
     arrays = inputs(implementation, dtype)
     for k, array in arrays.items():
         entries = np.unique(np.linspace(0, array.size - 1, 9).astype(int))
@@ -59,7 +63,7 @@ def test_a_replaced_entry_gives_what_forward_gives(implementation, dtype, monkey
                 assert (batched[n] == expected).all(), (k, entry)
 
 
-@pytest.mark.parametrize("implementation", PLAIN[:1] + PLAIN[2:], ids=name)
+@pytest.mark.parametrize("implementation", PLAIN[:1] + PLAIN[2:], ids=implementation_id)
 def test_complex_values_give_what_forward_gives(implementation):
     arrays = {k: v.astype(complex) for k, v in inputs(implementation).items()}
     values = arrays["U"].ravel()[:3] + 1e-200j
@@ -70,7 +74,7 @@ def test_complex_values_give_what_forward_gives(implementation):
         assert (y[n] == implementation.forward(*split(implementation, changed))[0]).all()
 
 
-@pytest.mark.parametrize("implementation", PLAIN + OTHERS, ids=name)
+@pytest.mark.parametrize("implementation", PLAIN + UNBATCHED, ids=implementation_id)
 def test_many_cotangents_give_what_backward_gives(implementation):
     arrays = inputs(implementation)
     outputs = implementation.forward(*split(implementation, arrays))
@@ -111,14 +115,14 @@ def test_many_cotangents_give_what_backward_gives(implementation):
         ),
     ],
 )
-def test_what_does_not_fit_is_said(k, entries, values, message):
+def test_invalid_entries_are_reported(k, entries, values, message):
     lstm = Builtin("lstm")
     with pytest.raises(InputError) as raised:
         lstm.forward_each(k, entries, values, *split(lstm, inputs(lstm)))
     assert message in str(raised.value)
 
 
-def test_cotangents_that_do_not_fit_are_said():
+def test_invalid_cotangents_are_reported():
     lstm = Builtin("lstm")
     arrays = split(lstm, inputs(lstm))
     with pytest.raises(InputError, match="of the same length of at least 1"):

@@ -8,9 +8,9 @@ import pytest
 from gatecheck.cells import GRU
 from gatecheck.errors import InputError, UsageError
 from gatecheck.kernels import Builtin, gru, lstm, rnn
-from gatecheck.kernels.builtin import COMPUTED
+from gatecheck.kernels.builtin import KERNEL_CELLS
 
-every_cell = pytest.mark.parametrize("cell", COMPUTED, ids=str)
+every_cell = pytest.mark.parametrize("cell", KERNEL_CELLS, ids=str)
 
 
 def unaligned(a):
@@ -48,13 +48,13 @@ KERNELS = [
 ]
 
 
-def relaid(layout, arrays):
+def apply_layout(layout, arrays):
     if isinstance(arrays, dict):
         return {k: layout(v) for k, v in arrays.items()}
     return None if arrays is None else layout(arrays)
 
 
-def all_calls(cell, problem, direction):
+def run_all_calls(cell, problem, direction):
     """Return the results of forward, backward and tangent as one list of arrays."""
     builtin = Builtin(cell)
     return [
@@ -76,16 +76,16 @@ def flat(*groups):
 
 @every_cell
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_any_layout_gives_the_same_and_is_left_alone(cell, layout, draw):
+def test_array_layouts_do_not_matter_and_inputs_stay_unchanged(cell, layout, draw):
     problem, direction = draw(cell), draw(cell, scale=0.3).inputs
-    want = all_calls(cell, problem, direction)
+    want = run_all_calls(cell, problem, direction)
     compiled = [kernel.signatures[:] for kernel in KERNELS]
     odd, odd_direction = (
-        type(problem)(*(relaid(layout, a) for a in problem)),
-        tuple(relaid(layout, a) for a in direction),
+        type(problem)(*(apply_layout(layout, a) for a in problem)),
+        tuple(apply_layout(layout, a) for a in direction),
     )
     before = [a.copy() for a in flat(odd, odd_direction)]
-    got = all_calls(cell, odd, odd_direction)
+    got = run_all_calls(cell, odd, odd_direction)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(got, want, strict=True))
     given = flat(odd, odd_direction)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(given, before, strict=True))
@@ -109,7 +109,7 @@ def test_states_may_be_left_out(cell, draw):
 
 
 @every_cell
-def test_complex_goes_forward_where_it_means_something(cell, draw):
+def test_only_the_forward_of_analytic_cells_takes_complex(cell, draw):
     problem = draw(cell, dtype="complex128")
     builtin = Builtin(cell)
     if "analytic" in cell.traits:
@@ -126,7 +126,7 @@ def test_complex_goes_forward_where_it_means_something(cell, draw):
             call(*problem.inputs)
 
 
-def test_unknown_cell():
+def test_an_unknown_cell_is_an_error():
     with pytest.raises(UsageError, match="there is no cell 'gur'"):
         Builtin("gur")
 
@@ -198,7 +198,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("call", "wrong", "message"), BAD, ids=[m for _, _, m in BAD])
-def test_bad_calls_are_named(call, wrong, message, draw):
+def test_invalid_arguments_are_reported(call, wrong, message, draw):
     problem = draw(GRU())
     with pytest.raises(InputError) as caught:
         getattr(Builtin("gru"), call)(

@@ -8,7 +8,13 @@ import pytest
 from gatecheck.cells import as_cell
 from gatecheck.cells.initializers import uniform
 from gatecheck.kernels import Builtin, run, threads
-from gatecheck.kernels.gemm import add_product, correlate, hoisted, packed, width
+from gatecheck.kernels.gemm import (
+    add_product,
+    add_weight_gradient,
+    choose_steps_per_gemm,
+    columns_per_panel,
+    pack_weights,
+)
 
 SIZES = [
     (1, 1, 1),
@@ -22,36 +28,36 @@ SIZES = [
 ]
 
 
-def some(*shape, dtype="float32", seed=0):
+def random_array(*shape, dtype="float32", seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-def close(found, exact, steps, size):
+def assert_close(actual, exact, n_terms, size):
     """Check the bound for a chain of multiply-adds and one sum (Higham 2002, § 3.1)."""
-    u = np.finfo(found.dtype).eps
-    assert (np.abs(found - exact) <= (steps + 2) * u * size).all()
+    u = np.finfo(actual.dtype).eps
+    assert (np.abs(actual - exact) <= (n_terms + 2) * u * size).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("M", "K", "N"), SIZES)
 def test_a_product_is_added(M, K, N, dtype):
     a, b, c = (
-        some(M, K, dtype=dtype),
-        some(K, 2 * N, dtype=dtype, seed=1),
-        some(M, N, dtype=dtype, seed=2),
+        random_array(M, K, dtype=dtype),
+        random_array(K, 2 * N, dtype=dtype, seed=1),
+        random_array(M, N, dtype=dtype, seed=2),
     )
     for gate in range(2):
         out, right = c.copy(), b[:, gate * N : (gate + 1) * N]
-        add_product(out, a, packed(b, 2)[gate])
+        add_product(out, a, pack_weights(b, 2)[gate])
         exact, size = (
             x(c).astype(float) + x(a).astype(float) @ x(right).astype(float)
             for x in (np.positive, np.abs)
         )
-        close(out, exact, K, size)
+        assert_close(out, exact, K, size)
         # The same matrix, packed from its transpose.
         transposed = np.concatenate([right.T, right.T], axis=1)
         other = c.copy()
-        add_product(other, a, packed(transposed, 2, transposed=True)[gate])
+        add_product(other, a, pack_weights(transposed, 2, transposed=True)[gate])
         assert (other == out).all()
 
 
@@ -59,9 +65,9 @@ def test_a_product_is_added(M, K, N, dtype):
 @pytest.mark.parametrize(("M", "K", "N"), SIZES)
 def test_a_row_is_the_same_in_any_batch(M, K, N, dtype):
     a, panels, start = (
-        some(M, K, dtype=dtype),
-        packed(some(K, N, dtype=dtype, seed=1), 1)[0],
-        some(M, N, dtype=dtype, seed=2),
+        random_array(M, K, dtype=dtype),
+        pack_weights(random_array(K, N, dtype=dtype, seed=1), 1)[0],
+        random_array(M, N, dtype=dtype, seed=2),
     )
     whole = start.copy()
     add_product(whole, a, panels)
@@ -76,29 +82,29 @@ def test_a_row_is_the_same_in_any_batch(M, K, N, dtype):
     ("R", "D", "H"), [(1, 1, 1), (3, 5, 2), (256, 17, 16), (700, 9, 65), (513, 33, 130)]
 )
 def test_a_gradient_of_weights_is_the_same_in_any_split(R, D, H):
-    x, d = some(R, D), some(2, R, H, seed=1)
-    panels = -(-H // width("float32"))
-    out = some(D, 1 + 2 * H, seed=2)
+    x, d = random_array(R, D), random_array(2, R, H, seed=1)
+    panels = -(-H // columns_per_panel("float32"))
+    out = random_array(D, 1 + 2 * H, seed=2)
     exact, size = (x_(out).astype(float) for x_ in (np.positive, np.abs))
     for k in range(2):
         at = slice(1 + k * H, 1 + (k + 1) * H)
         exact[:, at] += x.astype(float).T @ d[k]
         size[:, at] += np.abs(x).astype(float).T @ np.abs(d[k])
     whole, pieces = out.copy(), out.copy()
-    correlate(x, d, whole, 1, 0, 2 * panels)
+    add_weight_gradient(x, d, whole, 1, 0, 2 * panels)
     for j in range(2 * panels):
-        correlate(x, d, pieces, 1, j, j + 1)
+        add_weight_gradient(x, d, pieces, 1, j, j + 1)
     assert (whole == pieces).all()
-    close(whole, exact, R, size)
+    assert_close(whole, exact, R, size)
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "gru-before", "lstm", "lstm-peepholes"])
 def test_no_bit_depends_on_the_number_of_threads(monkeypatch, name):
-    monkeypatch.setattr(threads, "LEAST", 1)
+    monkeypatch.setattr(threads, "MIN_OPERATIONS", 1)
     cell, rng = as_cell(name), np.random.default_rng(0)
     T, B, D, H = 9, 7, 5, 70
     params = {k: a.astype("float32") for k, a in uniform(rng, cell, D, H).items()}
-    x, dy = some(T, B, D), some(T, B, H, seed=1)
+    x, dy = random_array(T, B, D), random_array(T, B, H, seed=1)
     lengths = np.array([9, 0, 3, 9, 1, 5, 9])
 
     def results():
@@ -114,26 +120,26 @@ def test_no_bit_depends_on_the_number_of_threads(monkeypatch, name):
 
     alone = results()
     for number in (2, 3, 16):
-        monkeypatch.setattr(threads, "available", lambda number=number: number)
+        monkeypatch.setattr(threads, "thread_count", lambda number=number: number)
         for one, other in zip(alone, results(), strict=True):
             np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "gru-before", "lstm"])
-def test_a_row_alone_is_the_row_in_a_batch_and_a_tape_changes_nothing(name):
+def test_results_do_not_depend_on_batch_or_tape(name):
     """One row's products with x span many steps; those of many rows span one step."""
     cell, rng = as_cell(name), np.random.default_rng(0)
     T, B, D, H = 200, 100, 3, 5
-    assert hoisted(1) > 1 == hoisted(B)
+    assert choose_steps_per_gemm(1) > 1 == choose_steps_per_gemm(B)
     params = {k: a.astype("float32") for k, a in uniform(rng, cell, D, H).items()}
-    x, dy = some(T, B, D), some(T, B, H, seed=1)
+    x, dy = random_array(T, B, D), random_array(T, B, H, seed=1)
     y, hT, cT, _ = run.forward(cell, params, x)
-    for one, other in zip((y, hT, cT), run.forward(cell, params, x, taped=False), strict=False):
+    for one, other in zip((y, hT, cT), run.forward(cell, params, x, keep_tape=False), strict=False):
         np.testing.assert_array_equal(one, other)
     whole = Builtin(cell).backward(params, x, dy=dy)
     for b in (0, 57, 99):
         np.testing.assert_array_equal(
-            run.forward(cell, params, x[:, b : b + 1], taped=False)[0], y[:, b : b + 1]
+            run.forward(cell, params, x[:, b : b + 1], keep_tape=False)[0], y[:, b : b + 1]
         )
         alone = Builtin(cell).backward(params, x[:, b : b + 1], dy=dy[:, b : b + 1])
         np.testing.assert_array_equal(alone["x"], whole["x"][:, b : b + 1])
@@ -143,10 +149,10 @@ def test_a_row_alone_is_the_row_in_a_batch_and_a_tape_changes_nothing(name):
 @pytest.mark.parametrize(
     ("setting", "expected"), [("1", 1), ("", None), ("0", None), ("many", None), ("100000", None)]
 )
-def test_how_many_threads_may_run(monkeypatch, setting, expected):
+def test_number_of_threads(monkeypatch, setting, expected):
     monkeypatch.setenv("OMP_NUM_THREADS", setting)
-    cores = threads.available() if expected is None else expected
-    assert threads.available() == cores >= 1
+    cores = threads.thread_count() if expected is None else expected
+    assert threads.thread_count() == cores >= 1
 
 
 @pytest.mark.parametrize(
@@ -154,13 +160,13 @@ def test_how_many_threads_may_run(monkeypatch, setting, expected):
     [(10, 0.5, 1), (10, 3.5, 3), (10, 1e6, 4), (3, 1e6, 3), (1, 1e6, 1), (0, 0.0, 1)],
 )
 def test_work_is_shared_without_gaps(monkeypatch, parts, threads_worth, pieces):
-    monkeypatch.setattr(threads, "available", lambda: 4)
+    monkeypatch.setattr(threads, "thread_count", lambda: 4)
     done = []
 
     def run(first, last):
         time.sleep(0.02 if first > 0 else 0)  # share() must wait for the threads that it started
         done.append((first, last))
 
-    threads.share(run, parts, threads_worth * threads.LEAST)
+    threads.run_in_threads(run, parts, threads_worth * threads.MIN_OPERATIONS)
     assert len(done) == pieces
     assert sorted(k for first, last in done for k in range(first, last)) == list(range(parts))

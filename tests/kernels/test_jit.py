@@ -12,16 +12,16 @@ import pytest
 
 import gatecheck
 from gatecheck.errors import GatecheckWarning
-from gatecheck.kernels.jit import FLAGS, SAID, cache_folder, jit
+from gatecheck.kernels.jit import FLAGS, WARNED_VARIABLE, cache_folder, jit
 
 SCRIPT = """
 import sys
 import numpy as np
 import gatecheck
-from gatecheck.kernels.elementwise import times_slope
+from gatecheck.kernels.elementwise import multiply_by_slope
 a = np.ones((1, 2), sys.argv[1])
-times_slope(0, a, np.full((1, 2), 0.5, a.dtype))
-print(gatecheck.__file__, a.ravel().tolist(), sum(times_slope.stats.cache_hits.values()), sep="|")
+multiply_by_slope(0, a, np.full((1, 2), 0.5, a.dtype))
+print(gatecheck.__file__, a.ravel().tolist(), sum(multiply_by_slope.stats.cache_hits.values()), sep="|")
 """
 
 
@@ -101,17 +101,17 @@ def double(x):
 UNCACHED = r"compiled kernels cannot be cached .* set NUMBA_CACHE_DIR"
 
 
-def test_a_folder_that_cannot_be_written_to_is_said_once(monkeypatch, tmp_path):
+def test_an_unwritable_cache_folder_warns_once(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
     with pytest.warns(GatecheckWarning, match=UNCACHED):
         compiled = jit(double)
     assert compiled(2) == 4
     assert jit(double)(3) == 6  # no second warning, nor one in a child process
-    assert os.environ[SAID]
+    assert os.environ[WARNED_VARIABLE]
 
 
-def test_a_disk_that_fills_up_is_said(monkeypatch, tmp_path):
+def test_a_failed_write_to_the_cache_warns(monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     compiled = jit(double)
     shutil.rmtree(cache_folder(double))
@@ -122,7 +122,7 @@ def test_a_disk_that_fills_up_is_said(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"\x80garbage"])
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
-def test_machine_code_that_is_damaged_is_compiled_anew(monkeypatch, tmp_path, damage, suffix):
+def test_damaged_cache_files_are_compiled_again(monkeypatch, tmp_path, damage, suffix):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert jit(double)(2) == 4
     (file,) = cache_folder(double).glob(f"*{suffix}")
@@ -136,13 +136,13 @@ def test_machine_code_that_is_damaged_is_compiled_anew(monkeypatch, tmp_path, da
 
 
 @pytest.fixture(autouse=True)
-def unsaid(monkeypatch):
+def reset_warning(monkeypatch):
     """Reset the warning, and restore its state afterwards."""
-    monkeypatch.setenv(SAID, "")
-    monkeypatch.delenv(SAID)
+    monkeypatch.setenv(WARNED_VARIABLE, "")
+    monkeypatch.delenv(WARNED_VARIABLE)
 
 
-def test_folder_follows_the_setting_and_the_platform(monkeypatch, tmp_path):
+def test_cache_folder_follows_environment_and_platform(monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert cache_folder(double).parent == tmp_path
     monkeypatch.setenv("NUMBA_CACHE_DIR", "")
@@ -151,16 +151,16 @@ def test_folder_follows_the_setting_and_the_platform(monkeypatch, tmp_path):
         assert cache_folder(double).parent == tmp_path / "xdg" / "gatecheck"
 
 
-def test_flags():
+def test_compiler_flags_are_strict():
     assert FLAGS["error_model"] == "numpy"
     assert set(FLAGS.get("fastmath", set())) <= {"contract", "nsz"}
 
 
-def test_numba_is_imported_where_it_computes():
+def test_numba_is_imported_lazily():
     """Numba is not imported with gatecheck, by audits of other code or idle workers."""
     modules = "gatecheck, gatecheck.auditing.isolation.process, gatecheck.decay.jobs.local"
     code = (
-        f"import sys, {modules}; gatecheck.auditing.isolation.process.runner.claims(); "
+        f"import sys, {modules}; gatecheck.auditing.isolation.process.runner.select_properties(); "
         "sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -89,7 +89,7 @@ def test_each_gate_sees_the_cell_state_it_should(draw):
     np.testing.assert_allclose(h, gate("o", want) * np.tanh(want), rtol=1e-14)
 
 
-def test_a_direction_of_the_weights_alone(draw):
+def test_tangent_along_the_peephole_weights(draw):
     problem, dp = draw(CELL), draw(CELL, scale=0.3).params["p"]
     builtin, step = Builtin(CELL), 1e-100
     perturbed = {k: v.astype(complex) for k, v in problem.params.items()}
@@ -107,7 +107,7 @@ def test_the_audit_passes():
     ]
     assert {p.name for p in result.properties if p.outcome == "passed"} > {
         "gradients_within_budget",
-        "peepholes_of_zero_leave_the_plain_cell",
+        "zero_peepholes_give_plain_cell",
     }
 
 
@@ -120,13 +120,13 @@ def test_other_options_are_refused(cell):
         Builtin(cell)
 
 
-def test_what_is_computed():
+def test_supported_cells():
     for cell in (*CELLS.values(), CELL):
         assert Builtin(cell).cell == cell
         assert Builtin(cell.name).cell == cell
 
 
-def test_wrong_weights_are_named(draw):
+def test_weights_of_wrong_shape_are_reported(draw):
     problem = draw(CELL)
     message = r"p has shape \(5,\), but should have shape \(3\*H,\) = \(15,\)"
     with pytest.raises(InputError, match=message):

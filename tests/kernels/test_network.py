@@ -9,7 +9,7 @@ from gatecheck.auditing.audit import audit
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, LSTM, NETWORKS, RNN, Sizes
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import agree
+from gatecheck.checking.evidence import check_agreement
 from gatecheck.errors import InputError
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
@@ -30,7 +30,9 @@ networks = pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_values_and_gradients(cell, dtype, ragged):
     case = draw(cell, SIZES, seed=4, dtype=dtype, ragged=ragged)
     budget = case_budget(case)
-    evidence = agree(cell, subject(Builtin(cell)).run(case), budget.exact, budget.tolerance)
+    evidence = check_agreement(
+        cell, subject(Builtin(cell)).run(case), budget.exact, budget.tolerance
+    )
     assert evidence.judged >= 15
     assert not evidence.inconclusive
 
@@ -52,14 +54,17 @@ def test_the_tangent_is_the_adjoint_of_the_backward(cell):
     assert left == pytest.approx(right, rel=1e-12)
 
 
-def test_layers_one_at_a_time():
+def test_a_network_equals_single_layers():
     cell = GRU("before", layers=2, bidirectional=True)
     case = draw(cell, SIZES, seed=5, dtype="float64")
-    one, x = Builtin(cell.one), case["x"]
+    one, x = Builtin(cell.layer_cell), case["x"]
     for k in (0, 2):
         sides = []
         for n, reverse in ((k, False), (k + 1, True)):
-            params = {name: case[f"{name}{cell.tags[n]}"] for name in cell.one.param_shapes(1, 1)}
+            params = {
+                name: case[f"{name}{cell.param_suffixes[n]}"]
+                for name in cell.layer_cell.param_shapes(1, 1)
+            }
             y, _ = one.forward(params, x[::-1].copy() if reverse else x, case["h0"][n].copy())
             sides.append(y[::-1] if reverse else y)
         x = np.concatenate(sides, axis=-1)
@@ -77,7 +82,7 @@ def test_states_of_a_network_have_an_axis_of_layers():
 
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 @pytest.mark.parametrize("cell", [RNN(), LSTM(), GRU(layers=2, bidirectional=True)], ids=str)
-def test_layouts(cell, ragged):
+def test_reverse_and_batch_first_layers(cell, ragged):
     """A batch-first or reverse layer equals the plain one on rearranged sequences."""
     case = draw(cell, SIZES, seed=6, dtype="float64", ragged=ragged)
     lengths = case["lengths"] if ragged else None

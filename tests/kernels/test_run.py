@@ -8,13 +8,15 @@ import pytest
 from gatecheck.cells import CELLS
 from gatecheck.cells.gate_blocks import join, split
 from gatecheck.kernels import run
-from gatecheck.kernels.builtin import COMPUTED
+from gatecheck.kernels.builtin import KERNEL_CELLS
 
 torch = pytest.importorskip("torch")
 
-ANALYTIC = [cell for cell in COMPUTED if "analytic" in cell.traits]
-IN_TORCH = [
-    cell for cell in COMPUTED if cell.name not in ("gru-before", "rnn-sigmoid", "lstm-peepholes")
+ANALYTIC = [cell for cell in KERNEL_CELLS if "analytic" in cell.traits]
+TORCH_CELLS = [
+    cell
+    for cell in KERNEL_CELLS
+    if cell.name not in ("gru-before", "rnn-sigmoid", "lstm-peepholes")
 ]
 
 
@@ -30,7 +32,7 @@ def results(cell, problem):
     }
 
 
-def in_torch(cell, problem):
+def run_in_torch(cell, problem):
     """Return the same from torch.nn and autograd.
 
     PyTorch's z keeps the old state, its weights are transposed, and it has two biases.
@@ -79,10 +81,10 @@ def in_torch(cell, problem):
 
 
 @pytest.mark.parametrize("sizes", [(6, 3, 4, 5), (1, 1, 1, 1), (40, 2, 3, 17)], ids=str)
-@pytest.mark.parametrize("cell", IN_TORCH, ids=str)
-def test_values_and_gradients_are_pytorchs(cell, sizes, draw):
+@pytest.mark.parametrize("cell", TORCH_CELLS, ids=str)
+def test_values_and_gradients_equal_pytorchs(cell, sizes, draw):
     problem = draw(cell, *sizes, scale=0.5)
-    got, want = results(cell, problem), in_torch(cell, problem)
+    got, want = results(cell, problem), run_in_torch(cell, problem)
     assert got.keys() == want.keys()
     for name in want:
         # Two correct float64 runs differ by roundings that up to 40 contracting steps do not
@@ -92,7 +94,7 @@ def test_values_and_gradients_are_pytorchs(cell, sizes, draw):
         )
 
 
-@pytest.mark.parametrize("cell", COMPUTED, ids=str)
+@pytest.mark.parametrize("cell", KERNEL_CELLS, ids=str)
 def test_float32_is_float64_rounded(cell, draw):
     single = draw(cell, dtype="float32", scale=0.4)
     wide = single._replace(
@@ -143,7 +145,7 @@ def naive(cell, params, x, h, c):
 STEP = 1e-100
 
 
-def moved(problem, direction):
+def perturb(problem, direction):
     """Return the inputs with an imaginary step along a direction."""
     dparams, *rest = direction
     return (
@@ -155,7 +157,7 @@ def moved(problem, direction):
     )
 
 
-@pytest.mark.parametrize("cell", COMPUTED, ids=str)
+@pytest.mark.parametrize("cell", KERNEL_CELLS, ids=str)
 def test_against_the_naive_forward(cell, draw):
     problem = draw(cell)
     got = run.forward(cell, *problem.inputs)
@@ -164,7 +166,7 @@ def test_against_the_naive_forward(cell, draw):
             np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("cell", COMPUTED, ids=str)
+@pytest.mark.parametrize("cell", KERNEL_CELLS, ids=str)
 def test_every_gradient_against_complex_steps_of_the_naive_forward(cell, draw):
     problem = draw(cell, T=4, B=2, D=2, H=3)
     got = results(cell, problem)
@@ -201,14 +203,14 @@ def test_tangent_is_the_complex_step_of_the_forward(cell, draw):
     problem, direction = draw(cell, T=9), draw(cell, T=9, scale=0.3).inputs
     tape = run.forward(cell, *problem.inputs)[3]
     got = run.tangent(cell, problem.params, tape, *direction)
-    stepped = run.forward(cell, *moved(problem, direction))
+    stepped = run.forward(cell, *perturb(problem, direction))
     for ours, theirs in zip(got, stepped[:3], strict=True):
         if theirs is not None:
             np.testing.assert_allclose(ours, theirs.imag / STEP, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", COMPUTED, ids=str)
+@pytest.mark.parametrize("cell", KERNEL_CELLS, ids=str)
 def test_tangent_and_backward_are_adjoint(cell, dtype, draw):
     problem, direction = (
         draw(cell, T=9, dtype=dtype),
@@ -232,7 +234,7 @@ def test_tangent_and_backward_are_adjoint(cell, dtype, draw):
     )
 
 
-@pytest.mark.parametrize("cell", COMPUTED, ids=str)
+@pytest.mark.parametrize("cell", KERNEL_CELLS, ids=str)
 @pytest.mark.parametrize("present", ["dy", "dhT", "dcT", "nothing"])
 def test_absent_cotangents_are_zero(cell, present, draw):
     problem = draw(cell)
@@ -250,7 +252,7 @@ def test_absent_cotangents_are_zero(cell, present, draw):
             assert not want.any(), name
 
 
-@pytest.mark.parametrize("cell", COMPUTED, ids=str)
+@pytest.mark.parametrize("cell", KERNEL_CELLS, ids=str)
 def test_absent_states_and_directions_are_zero(cell, draw):
     problem = draw(cell)
     zeros = [None if s is None else np.zeros_like(s) for s in (problem.h0, problem.c0)]

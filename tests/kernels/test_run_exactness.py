@@ -8,9 +8,9 @@ import pytest
 from gatecheck.cells import GRU, LSTM, RNN
 from gatecheck.cells.gate_blocks import block
 from gatecheck.kernels import run
-from gatecheck.kernels.builtin import COMPUTED
+from gatecheck.kernels.builtin import KERNEL_CELLS
 
-every_cell = pytest.mark.parametrize("cell", COMPUTED, ids=str)
+every_cell = pytest.mark.parametrize("cell", KERNEL_CELLS, ids=str)
 both_resets = pytest.mark.parametrize("gru", [GRU("after"), GRU("before")], ids=str)
 both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -57,7 +57,7 @@ def test_open_gates_make_a_gru_a_plain_cell(gru, sizes, dtype, draw):
 
 @both_dtypes
 @both_resets
-def test_a_shut_update_gate_makes_a_gru_a_copy(gru, dtype, draw):
+def test_a_closed_update_gate_makes_a_gru_a_copy(gru, dtype, draw):
     problem = with_bias(gru, draw(gru, T=20, dtype=dtype), z=-1000)
     (y, hT), grads = outputs_and_gradients(gru, problem._replace(dy=None))
     assert all(same(y_t, problem.h0) for y_t in (*y, hT))
@@ -90,7 +90,7 @@ def test_calls_repeat_to_the_bit(cell, draw):
 
 
 @every_cell
-def test_the_tape_is_its_own(cell, draw):
+def test_a_tape_shares_no_memory_with_arguments_or_results(cell, draw):
     problem = draw(cell)
     want = outputs_and_gradients(cell, problem)[1]
     y, hT, cT, tape = run.forward(cell, *problem.inputs)
@@ -117,7 +117,7 @@ def test_the_future_does_not_reach_the_past(cell, draw):
 @both_dtypes
 @every_cell
 @pytest.mark.parametrize("sizes", [{"T": 0}, {"B": 0}, {"T": 0, "B": 0}], ids=str)
-def test_empty(cell, sizes, dtype, draw):
+def test_empty_sequences_and_batches(cell, sizes, dtype, draw):
     problem = draw(cell, **sizes, dtype=dtype)
     outputs, grads = outputs_and_gradients(cell, problem)
     states = [problem.h0, *([] if problem.c0 is None else [problem.c0])]

@@ -8,14 +8,14 @@ import pytest
 from gatecheck.cells import GRU, RNN
 from gatecheck.errors import InputError
 from gatecheck.kernels import Builtin, gru, lstm, rnn, run
-from gatecheck.kernels.builtin import COMPUTED
+from gatecheck.kernels.builtin import KERNEL_CELLS
 
 T, B = 6, 5
 LENGTHS = np.array([4, 0, 6, 1, 4])  # none, all, one, two equal, and unsorted
 PADDED = np.arange(T)[:, None] >= LENGTHS
 POISON = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "huge": 1e30}
 
-every_cell = pytest.mark.parametrize("cell", COMPUTED, ids=str)
+every_cell = pytest.mark.parametrize("cell", KERNEL_CELLS, ids=str)
 both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
@@ -23,7 +23,7 @@ def same(a, b):
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def drawn(cell, draw, dtype="float64"):
+def draw_with_direction(cell, draw, dtype="float64"):
     """Draw a problem and a direction."""
     return draw(cell, T, B, dtype=dtype), draw(cell, T, B, dtype=dtype, scale=0.3).inputs
 
@@ -40,7 +40,7 @@ def results(cell, problem, direction, lengths=None):
     )
 
 
-def alone(arrays, b, n):
+def single_row(arrays, b, n):
     """Return one row of a problem's or a direction's arrays, cut to n steps."""
 
     def row(a):
@@ -55,10 +55,10 @@ def alone(arrays, b, n):
     return [row(a) for a in arrays]
 
 
-def by_rows(cell, problem, direction, lengths):
+def results_row_by_row(cell, problem, direction, lengths):
     """Compute the expected :func:`results` from separate runs of each row."""
     runs = [
-        results(cell, type(problem)(*alone(problem, b, n)), alone(direction, b, n))
+        results(cell, type(problem)(*single_row(problem, b, n)), single_row(direction, b, n))
         for b, n in enumerate(lengths)
     ]
     out = {}
@@ -78,10 +78,10 @@ def by_rows(cell, problem, direction, lengths):
 @every_cell
 @both_dtypes
 def test_every_row_is_as_if_alone(cell, dtype, draw):
-    problem, direction = drawn(cell, draw, dtype)
+    problem, direction = draw_with_direction(cell, draw, dtype)
     got, want = (
         results(cell, problem, direction, LENGTHS),
-        by_rows(cell, problem, direction, LENGTHS),
+        results_row_by_row(cell, problem, direction, LENGTHS),
     )
     assert got.keys() == want.keys()
     for name, array in want.items():
@@ -103,8 +103,8 @@ def test_every_row_is_as_if_alone(cell, dtype, draw):
 
 @every_cell
 @both_dtypes
-def test_a_row_without_steps_hands_its_states_through(cell, dtype, draw):
-    problem, direction = drawn(cell, draw, dtype)
+def test_a_row_without_steps_returns_its_initial_states(cell, dtype, draw):
+    problem, direction = draw_with_direction(cell, draw, dtype)
     for lengths in (LENGTHS, np.zeros(B, int)):
         got, none = results(cell, problem, direction, lengths), lengths == 0
         for k in cell.state:
@@ -118,8 +118,8 @@ def test_a_row_without_steps_hands_its_states_through(cell, dtype, draw):
 @every_cell
 @both_dtypes
 @pytest.mark.parametrize("value", POISON.values(), ids=POISON)
-def test_the_padding_is_not_seen(cell, dtype, value, draw):
-    problem, direction = drawn(cell, draw, dtype)
+def test_padding_is_ignored(cell, dtype, value, draw):
+    problem, direction = draw_with_direction(cell, draw, dtype)
     want = results(cell, problem, direction, LENGTHS)
     for array in (problem.x, problem.dy, direction[1]):
         array[PADDED] = value
@@ -131,8 +131,8 @@ def test_the_padding_is_not_seen(cell, dtype, value, draw):
 
 
 @every_cell
-def test_memory_that_nothing_was_written_to_is_not_seen(cell, draw, monkeypatch):
-    problem, direction = drawn(cell, draw)
+def test_uninitialized_memory_is_not_read(cell, draw, monkeypatch):
+    problem, direction = draw_with_direction(cell, draw)
     want = results(cell, problem, direction, LENGTHS)
     monkeypatch.setattr(
         np,
@@ -148,7 +148,7 @@ def test_memory_that_nothing_was_written_to_is_not_seen(cell, draw, monkeypatch)
 def test_an_infinite_last_state_is_not_multiplied_by_zero(cell, draw):
     # h0 of a row without steps is in no product of that row alone, and must not become inf * 0 in
     # the gradients of the weights.
-    problem, direction = drawn(cell, draw)
+    problem, direction = draw_with_direction(cell, draw)
     want = results(cell, problem, direction, LENGTHS)
     for state in (problem.h0, problem.c0):
         if state is not None:
@@ -159,8 +159,8 @@ def test_an_infinite_last_state_is_not_multiplied_by_zero(cell, draw):
         assert same(got[name], want[name]), name
 
 
-def test_the_gradient_of_padding_is_zero_even_where_a_weight_is_not_a_number(draw):
-    problem, _ = drawn(GRU(), draw)
+def test_the_gradient_of_padding_is_zero_even_if_a_weight_is_nan(draw):
+    problem, _ = draw_with_direction(GRU(), draw)
     problem.params["W"][0] = np.nan
     dx = Builtin("gru").backward(*problem, lengths=LENGTHS)["x"]
     np.testing.assert_array_equal(np.isnan(dx[..., 0]), ~PADDED)
@@ -170,7 +170,7 @@ def test_the_gradient_of_padding_is_zero_even_where_a_weight_is_not_a_number(dra
 @every_cell
 @both_dtypes
 def test_full_lengths_are_none_to_the_bit(cell, dtype, draw):
-    problem, direction = drawn(cell, draw, dtype)
+    problem, direction = draw_with_direction(cell, draw, dtype)
     want = results(cell, problem, direction)
     for integer in ("int64", "int8", "uint32"):
         got = results(cell, problem, direction, np.full(B, T, integer))
@@ -179,8 +179,8 @@ def test_full_lengths_are_none_to_the_bit(cell, dtype, draw):
 
 @every_cell
 @pytest.mark.parametrize("integer", ["int32", "uint8", ">i2"])
-def test_any_integers_will_do(cell, integer, draw):
-    problem, direction = drawn(cell, draw)
+def test_lengths_may_have_any_integer_dtype(cell, integer, draw):
+    problem, direction = draw_with_direction(cell, draw)
     want = results(cell, problem, direction, LENGTHS)
     got = results(cell, problem, direction, np.repeat(LENGTHS, 2).astype(integer)[::2])
     assert all(same(got[name], want[name]) for name in want)
@@ -188,7 +188,7 @@ def test_any_integers_will_do(cell, integer, draw):
 
 @every_cell
 def test_nothing_is_compiled_for_lengths(cell, draw):
-    problem, direction = drawn(cell, draw)
+    problem, direction = draw_with_direction(cell, draw)
     modules = {"rnn": rnn, "gru": gru, "lstm": lstm}
     loops = [getattr(modules[cell.kind], name) for name in ("forward", "backward", "tangent")]
     results(cell, problem, direction)
@@ -199,7 +199,7 @@ def test_nothing_is_compiled_for_lengths(cell, draw):
 
 @every_cell
 def test_results_are_fresh_and_contiguous(cell, draw):
-    problem, direction = drawn(cell, draw)
+    problem, direction = draw_with_direction(cell, draw)
     lengths = LENGTHS.copy()
     got = list(results(cell, problem, direction, lengths).values())
     given = [
@@ -214,7 +214,7 @@ def test_results_are_fresh_and_contiguous(cell, draw):
 
 @every_cell
 def test_the_tape_keeps_the_lengths(cell, draw):
-    problem, direction = drawn(cell, draw)
+    problem, direction = draw_with_direction(cell, draw)
     want, lengths = results(cell, problem, direction, LENGTHS), LENGTHS.copy()
     tape = run.forward(cell, *problem.inputs, lengths)[3]
     lengths[:] = 2
@@ -224,9 +224,11 @@ def test_the_tape_keeps_the_lengths(cell, draw):
         assert same(run.tangent(cell, problem.params, tape, *direction)[0], want["moved y"])
 
 
-@pytest.mark.parametrize("cell", [cell for cell in COMPUTED if "analytic" in cell.traits], ids=str)
-def test_the_complex_step_knows_lengths_too(cell, draw):
-    problem, direction = drawn(cell, draw)
+@pytest.mark.parametrize(
+    "cell", [cell for cell in KERNEL_CELLS if "analytic" in cell.traits], ids=str
+)
+def test_complex_steps_respect_lengths(cell, draw):
+    problem, direction = draw_with_direction(cell, draw)
     step = 1e-100
     params = {k: v + 1j * step * direction[0][k] for k, v in problem.params.items()}
     rest = [
@@ -243,7 +245,7 @@ def test_the_complex_step_knows_lengths_too(cell, draw):
 
 @every_cell
 @pytest.mark.parametrize("sizes", [{"T": 0}, {"B": 0}], ids=str)
-def test_empty(cell, sizes, draw):
+def test_empty_sequences_and_batches(cell, sizes, draw):
     problem, direction = draw(cell, **sizes), draw(cell, **sizes, scale=0.3).inputs
     want = results(cell, problem, direction)
     got = results(cell, problem, direction, np.zeros(problem.x.shape[1], int))
@@ -267,7 +269,7 @@ BAD = [
 
 @pytest.mark.parametrize("call", ["forward", "backward", "tangent"])
 @pytest.mark.parametrize(("lengths", "message"), BAD)
-def test_bad_lengths_are_named(call, lengths, message, draw):
-    problem, _ = drawn(RNN(), draw)
+def test_invalid_lengths_are_reported(call, lengths, message, draw):
+    problem, _ = draw_with_direction(RNN(), draw)
     with pytest.raises(InputError, match=message):
         getattr(Builtin("rnn"), call)(problem.params, problem.x, lengths=lengths)

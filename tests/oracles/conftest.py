@@ -51,7 +51,7 @@ def jvp_of(J):
     )
 
 
-def planted(J, seed, columns=slice(None)):
+def with_wrong_entry(J, seed, columns=slice(None)):
     """Return `J` with one entry off by 1e-6 of itself, and the index of that entry.
 
     The entry is at least a thousandth of the largest in `columns`.
@@ -72,7 +72,7 @@ def problem():
         vjp=layer_vjp,
         jvp=layer_jvp,
         inputs=layer_inputs,
-        planted=planted,
+        planted=with_wrong_entry,
         vjp_of=vjp_of,
         jvp_of=jvp_of,
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gatecheck.errors import InputError, MissingExtraError, UsageError
 from gatecheck.oracles.ball_arithmetic import clip, sigmoid, tanh
-from gatecheck.oracles.certified import certify, enclose, nearest, rounded
+from gatecheck.oracles.certified import certify, enclose, round_ball, round_to_dtype
 
 TINY = {"float32": 2.0**-149, "float64": 2.0**-1074}
 LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in TINY}
@@ -29,7 +29,7 @@ each_dtype = pytest.mark.parametrize("dtype", TINY)
 @example(0, 1050)
 @given(st.integers(-(2**130), 2**130), st.integers(-1250, 1050))
 def test_the_nearest_is_nearest(dtype, man, exp):
-    exact, result = Fraction(man) * Fraction(2) ** exp, rounded(man, exp, dtype)
+    exact, result = Fraction(man) * Fraction(2) ** exp, round_to_dtype(man, exp, dtype)
     end = Fraction(LARGEST[dtype])
     half_beyond = (
         end + (end - Fraction(float(np.nextafter(np.array(end, dtype), np.array(0, dtype))))) / 2
@@ -52,7 +52,9 @@ def test_the_nearest_is_nearest(dtype, man, exp):
 
 @given(st.integers(-(2**130), 2**130), st.integers(-1250, 800))
 def test_float64_is_what_python_divides_to(man, exp):
-    assert rounded(man, exp, "float64") == (man / 2**-exp if exp < 0 else float(man * 2**exp))
+    assert round_to_dtype(man, exp, "float64") == (
+        man / 2**-exp if exp < 0 else float(man * 2**exp)
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,27 +79,27 @@ def test_float64_is_what_python_divides_to(man, exp):
 )
 def test_ties_subnormals_and_overflow(exact, float32, float64):
     for dtype, expected in (("float32", float32), ("float64", float64)):
-        assert rounded(exact.numerator, 1 - exact.denominator.bit_length(), dtype) == expected, (
-            dtype
-        )
+        assert (
+            round_to_dtype(exact.numerator, 1 - exact.denominator.bit_length(), dtype) == expected
+        ), dtype
 
 
 def test_zero_has_no_sign_and_no_cost():
     for man in (-1, 0, 1):
-        assert math.copysign(1, rounded(man, -(10**9), "float64")) == 1
+        assert math.copysign(1, round_to_dtype(man, -(10**9), "float64")) == 1
 
 
 @each_dtype
 def test_a_ball_about_a_midpoint_is_undecided(dtype):
     with ctx.workprec(400):
         half = 1 + arb(float(np.finfo(dtype).eps)) / 2
-        assert nearest(half, dtype) == 1
-        assert math.isnan(nearest(half + arb(0, 1e-60), dtype))
-        assert nearest(half + arb(2e-60, 1e-60), dtype) == 1 + np.finfo(dtype).eps
-        assert nearest(arb(0, 1e-330), dtype) == 0
-        assert math.isnan(nearest(arb(0, TINY[dtype]), dtype))
-        assert math.isnan(nearest(arb("nan"), dtype))
-        assert nearest(arb(10) ** 400, dtype) == math.inf
+        assert round_ball(half, dtype) == 1
+        assert math.isnan(round_ball(half + arb(0, 1e-60), dtype))
+        assert round_ball(half + arb(2e-60, 1e-60), dtype) == 1 + np.finfo(dtype).eps
+        assert round_ball(arb(0, 1e-330), dtype) == 0
+        assert math.isnan(round_ball(arb(0, TINY[dtype]), dtype))
+        assert math.isnan(round_ball(arb("nan"), dtype))
+        assert round_ball(arb(10) ** 400, dtype) == math.inf
 
 
 # ---- values and slopes
@@ -125,9 +127,9 @@ EXTREMES = [
 ]
 
 
-def mp_rounded(value, dtype):
+def round_mpf(value, dtype):
     sign, man, exp, _ = mpmath.mpf(value)._mpf_
-    return rounded(-man if sign else man, exp, dtype)
+    return round_to_dtype(-man if sign else man, exp, dtype)
 
 
 @pytest.mark.parametrize("name", ["tanh", "sigmoid"])
@@ -145,8 +147,8 @@ def test_activations_and_their_slopes_are_those_of_mpmath(name):
             else:
                 value, slope = (e if v < 0 else 1) / (1 + e), e / (1 + e) ** 2
             for dtype in TINY:
-                assert result.values[dtype]["y"][k] == mp_rounded(value, dtype), v
-                assert result.values[dtype]["dx"][k] == mp_rounded(slope, dtype), v
+                assert result.values[dtype]["y"][k] == round_mpf(value, dtype), v
+                assert result.values[dtype]["dx"][k] == round_mpf(slope, dtype), v
 
 
 def test_arithmetic_and_its_slopes_are_exact():
@@ -203,7 +205,7 @@ def test_arithmetic_and_its_slopes_are_exact():
                 )
 
 
-def test_a_number_is_not_changed_by_what_is_made_of_it():
+def test_operations_do_not_modify_operands():
     def function(a):
         square = a["x"] * a["x"]
         return {"other": square + a["x"], "y": square}
@@ -232,11 +234,11 @@ def test_the_precision_is_raised_until_it_suffices():
     assert (result.bits, result.undecided) == (512, [])
     assert result.values["float64"]["y"].tolist() == inputs["x"].tolist()
     assert list(result.enclosures) == ["y"]
-    short = certify(function, inputs, most=200)
+    short = certify(function, inputs, max_bits=200)
     assert (short.bits, short.undecided) == (200, ["y[0]"])
 
 
-def test_a_tie_is_told_from_what_is_almost_one():
+def test_a_tie_is_distinguished_from_near_ties():
     def function(a):
         return {"y": 1 + a["x"] + 2.0**-53}
 
@@ -247,27 +249,29 @@ def test_a_tie_is_told_from_what_is_almost_one():
 
 def test_a_kink_leaves_undecided_what_depends_on_it_and_no_more():
     a = {"x": np.array([-1.0, -1e-300, 0.0, 1e-300, 0.4, 0.5, 7.0])}
-    result = certify(lambda a: {"y": clip(a["x"], 0.0, 0.5)}, a, {"y": np.full(7, 3.0)}, most=256)
+    result = certify(
+        lambda a: {"y": clip(a["x"], 0.0, 0.5)}, a, {"y": np.full(7, 3.0)}, max_bits=256
+    )
     assert result.values["float64"]["y"].tolist() == [0, 0, 0, 1e-300, 0.4, 0.5, 0.5]
     assert result.undecided == ["dx[2]", "dx[5]"]
     np.testing.assert_array_equal(result.values["float64"]["dx"], [0, 0, np.nan, 3, 3, np.nan, 0])
     with_bias = certify(
         lambda a: {"y": clip(tanh(a["x"]) - tanh(a["x"]), 0.0, np.inf)},
         {"x": np.array([0.3])},
-        most=256,
+        max_bits=256,
     )
     assert with_bias.undecided == ["y[0]"]
 
 
 def test_errors_are_those_of_exact_numbers():
     result = certify(lambda a: {"y": tanh(a["x"])}, {"x": np.array([[0.3, -2.0]])})
-    error = result.errors("y", np.tanh(np.array([[0.3, -2.0]], "float32")))
+    error = result.absolute_errors("y", np.tanh(np.array([[0.3, -2.0]], "float32")))
     assert error.shape == (1, 2)
     assert (error < 2.0**-24).all()
-    best = result.errors("y", result.values["float64"]["y"])
+    best = result.absolute_errors("y", result.values["float64"]["y"])
     assert (best > 0).all()
     assert (best <= np.spacing(abs(result.values["float64"]["y"])) / 2).all()
-    assert np.isnan(result.errors("y", np.array([[np.nan, np.inf]]))).all()
+    assert np.isnan(result.absolute_errors("y", np.array([[np.nan, np.inf]]))).all()
 
 
 # ---- what is given wrongly
@@ -292,12 +296,12 @@ def test_errors_are_those_of_exact_numbers():
         ({"x": np.zeros(2)}, {"y": np.array([np.inf, 0])}, "y holds inf"),
     ],
 )
-def test_what_is_given_wrongly(inputs, cotangents, message):
+def test_invalid_arguments(inputs, cotangents, message):
     with pytest.raises(InputError, match=message):
         enclose(lambda a: {"y": tanh(a["x"])}, inputs, cotangents)
 
 
-def test_a_dtype_that_is_none():
+def test_unknown_dtype():
     with pytest.raises(
         UsageError, match="'float16' in which values are certified; there are float32, float64"
     ):

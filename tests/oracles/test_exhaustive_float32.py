@@ -8,7 +8,14 @@ from scipy.special import expit
 
 from gatecheck.oracles import exhaustive_float32
 from gatecheck.oracles.ball_arithmetic import Ball
-from gatecheck.oracles.exhaustive_float32 import NANS, NUMBERS, ONE_SIGN, scattered, sweep, ulps_off
+from gatecheck.oracles.exhaustive_float32 import (
+    NAN_COUNT,
+    NUMBER_COUNT,
+    ONE_SIGN_COUNT,
+    draw_float64,
+    sweep,
+    ulp_errors_by_balls,
+)
 
 STRIDE = 40_009
 
@@ -17,37 +24,47 @@ def tanh(x):
     return np.tanh(x.astype(float)).astype(np.float32)
 
 
-def changed(where, to):
+def tanh_changed_where(where, to):
     """Return tanh with another value where a condition on x holds."""
     return lambda x: np.where(where(x), np.float32(to), tanh(x))
 
 
-def test_the_order_is_that_of_numbers_and_leaves_out_none():
-    assert NUMBERS + NANS == 2**32
-    places = np.array([0, 1, ONE_SIGN - 2, ONE_SIGN - 1, ONE_SIGN, ONE_SIGN + 1, NUMBERS - 1])
+def test_floats_are_visited_in_order_without_gaps():
+    assert NUMBER_COUNT + NAN_COUNT == 2**32
+    places = np.array(
+        [
+            0,
+            1,
+            ONE_SIGN_COUNT - 2,
+            ONE_SIGN_COUNT - 1,
+            ONE_SIGN_COUNT,
+            ONE_SIGN_COUNT + 1,
+            NUMBER_COUNT - 1,
+        ]
+    )
     tiny = 1.401298464324817e-45
-    numbers = exhaustive_float32._numbers(places)
+    numbers = exhaustive_float32._floats_at(places)
     assert numbers.tolist() == [-np.inf, -3.4028234663852886e38, -tiny, 0.0, 0.0, tiny, np.inf]
     assert np.signbit(numbers).tolist() == [True, True, True, True, False, False, False]
-    everywhere = exhaustive_float32._numbers(np.arange(0, NUMBERS, 99_991))
+    everywhere = exhaustive_float32._floats_at(np.arange(0, NUMBER_COUNT, 99_991))
     assert (np.diff(everywhere) > 0).all()
-    nans = np.concatenate(list(exhaustive_float32._nans(101)))
+    nans = np.concatenate(list(exhaustive_float32._nan_blocks(101)))
     assert np.isnan(nans).all()
-    assert len(np.unique(nans.view(np.uint32))) == len(nans) == -(-NANS // 101)
+    assert len(np.unique(nans.view(np.uint32))) == len(nans) == -(-NAN_COUNT // 101)
 
 
 def test_a_correctly_rounded_function_is_off_by_half_an_ulp_and_rises():
     result = sweep(tanh, np.tanh, stride=STRIDE)
-    assert result.tried == -(-NUMBERS // STRIDE) + 1  # infinity too
-    assert sweep(tanh, np.tanh, stride=NUMBERS - 1).tried == 2  # both infinities, each once
-    assert 0.49 < result.ulps <= 0.5
+    assert result.n_tried == -(-NUMBER_COUNT // STRIDE) + 1  # infinity too
+    assert sweep(tanh, np.tanh, stride=NUMBER_COUNT - 1).n_tried == 2  # both infinities, each once
+    assert 0.49 < result.max_ulps <= 0.5
     assert (
-        result.low,
-        result.high,
-        result.falls,
-        result.fall,
+        result.minimum,
+        result.maximum,
+        result.n_falls,
+        result.max_fall_ulps,
         result.not_odd_at,
-        result.lost_nans,
+        result.n_lost_nans,
     ) == (
         -1,
         1,
@@ -65,60 +82,68 @@ def test_a_correctly_rounded_function_is_off_by_half_an_ulp_and_rises():
 def test_the_blocks_do_not_matter(monkeypatch):
     whole = sweep(tanh, np.tanh, stride=STRIDE)
     ticks = []
-    monkeypatch.setattr(exhaustive_float32, "BLOCK", 1000)
+    monkeypatch.setattr(exhaustive_float32, "BLOCK_SIZE", 1000)
     assert (
         sweep(tanh, np.tanh, stride=STRIDE, tick=lambda done, total: ticks.append((done, total)))
         == whole
     )
-    assert ticks[-1] == (whole.tried, whole.tried)
+    assert ticks[-1] == (whole.n_tried, whole.n_tried)
 
 
 def test_a_fall_to_the_next_float_is_seen_though_that_is_not_tried_itself():
-    at, following = exhaustive_float32._numbers(np.array([80_000 * STRIDE, 80_000 * STRIDE + 1]))
+    at, following = exhaustive_float32._floats_at(np.array([80_000 * STRIDE, 80_000 * STRIDE + 1]))
     assert 0.1 < at < 1
     result = sweep(
         lambda x: np.where(x == following, np.float32(0.01), tanh(x)), np.tanh, stride=STRIDE
     )
-    assert (result.falls, result.falls_at, result.ulps <= 0.5) == (1, float(at), True)
-    assert result.fall == pytest.approx((float(tanh(at)) - 0.01) / 2.0**-30, rel=1e-6)
+    assert (result.n_falls, result.max_fall_at, result.max_ulps <= 0.5) == (1, float(at), True)
+    assert result.max_fall_ulps == pytest.approx((float(tanh(at)) - 0.01) / 2.0**-30, rel=1e-6)
     result = sweep(
         lambda x: np.where(x == following, np.nextafter(tanh(at), np.float32(0)), tanh(x)),
         np.tanh,
         stride=STRIDE,
     )
-    assert (result.falls, result.fall, result.falls_at) == (1, 1, float(at))
+    assert (result.n_falls, result.max_fall_ulps, result.max_fall_at) == (1, 1, float(at))
 
 
 @pytest.mark.parametrize(
     ("wrong", "seen_as"),
     [
-        (changed(lambda x: x > 9.5, 1.0000001), lambda s: s.high > 1),
-        (changed(lambda x: (x > 1) & (x < 1.01), 0.7), lambda s: s.falls and s.ulps > 1000),
-        (changed(lambda x: np.isnan(x), 0.0), lambda s: s.lost_nans == -(-NANS // STRIDE)),
-        (changed(lambda x: x == np.inf, np.nan), lambda s: s.ulps == np.inf),
+        (tanh_changed_where(lambda x: x > 9.5, 1.0000001), lambda s: s.maximum > 1),
         (
-            changed(lambda x: np.abs(x) < 1e-38, 0.0),
-            lambda s: s.ulps > 1e6 and s.not_odd_at is not None,
+            tanh_changed_where(lambda x: (x > 1) & (x < 1.01), 0.7),
+            lambda s: s.n_falls and s.max_ulps > 1000,
+        ),
+        (
+            tanh_changed_where(lambda x: np.isnan(x), 0.0),
+            lambda s: s.n_lost_nans == -(-NAN_COUNT // STRIDE),
+        ),
+        (tanh_changed_where(lambda x: x == np.inf, np.nan), lambda s: s.max_ulps == np.inf),
+        (
+            tanh_changed_where(lambda x: np.abs(x) < 1e-38, 0.0),
+            lambda s: s.max_ulps > 1e6 and s.not_odd_at is not None,
         ),
         (
             lambda x: np.where(x < 0, np.nextafter(tanh(x), np.float32(-2)), tanh(x)),
-            lambda s: s.not_odd_at is not None and s.low < -1,
+            lambda s: s.not_odd_at is not None and s.minimum < -1,
         ),
     ],
 )
-def test_what_is_wrong_somewhere_is_seen(wrong, seen_as):
+def test_an_error_on_few_floats_is_detected(wrong, seen_as):
     assert not seen_as(sweep(tanh, np.tanh, stride=STRIDE))
     assert seen_as(sweep(wrong, np.tanh, stride=STRIDE))
 
 
 def test_float64_against_balls():
-    x = scattered(400)
+    x = draw_float64(400)
     assert np.isfinite(x).all()
     for sign in (-1, 1):
         assert (sign * x > 1e300).any()
         assert ((sign * x > 0) & (sign * x < 1e-300)).any()
     assert ((np.abs(x) > 1e-3) & (np.abs(x) < 40)).sum() > 180
-    right = ulps_off(np.tanh, lambda a: Ball(a).tanh().value, x)
+    right = ulp_errors_by_balls(np.tanh, lambda a: Ball(a).tanh().value, x)
     assert right.max() < 4
-    wrong = ulps_off(lambda x: np.tanh(x) * (1 + 1e-14), lambda a: Ball(a).tanh().value, x)
+    wrong = ulp_errors_by_balls(
+        lambda x: np.tanh(x) * (1 + 1e-14), lambda a: Ball(a).tanh().value, x
+    )
     assert wrong.max() > 40

@@ -7,7 +7,7 @@ import scipy.differentiate
 
 from gatecheck.errors import InputError
 from gatecheck.oracles import finite_difference
-from gatecheck.oracles.flattening import Subject
+from gatecheck.oracles.flattening import FlatFunction
 
 # name: (function, derivative); smooth at all points drawn below unless the name says otherwise
 FUNCTIONS = {
@@ -119,7 +119,9 @@ def test_rounding_is_measured_at_zero_too_and_a_wider_step_beats_it():
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
 def test_one_plain_difference_is_good_to_its_truncation_at_every_scale(scale):
     x = np.array([-0.6, 0.2, 1.4])
-    J, error = finite_difference.once(Subject(lambda z: np.sin(z / scale), scale * x))
+    J, error = finite_difference.plain_jacobian(
+        FlatFunction(lambda z: np.sin(z / scale), scale * x)
+    )
     assert (np.abs(J - np.diag(np.cos(x)) / scale) <= error + 1e-10 / scale).all()
     assert (error < 1e-9 / scale).all()
 
@@ -132,12 +134,12 @@ def test_a_smooth_function_costs_what_is_promised():
         return np.exp(x)
 
     rng = np.random.default_rng(0)
-    subject = Subject(counted, rng.standard_normal(30))
-    noise = finite_difference.noise_level(subject, rng)
+    subject = FlatFunction(counted, rng.standard_normal(30))
+    noise = finite_difference.estimate_noise(subject, rng)
     assert len(calls) == 1 + 48
-    finite_difference.measure(subject, noise)
+    finite_difference.measure_jacobian(subject, noise)
     assert len(calls) == 1 + 48 + 10 * 30
-    finite_difference.once(subject)
+    finite_difference.plain_jacobian(subject)
     assert len(calls) == 1 + 48 + 12 * 30
 
 

@@ -37,7 +37,7 @@ def test_each_oracle_sees_a_millionth_of_an_entry_within_a_thousandth_of_the_lar
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_wrong_jvp_is_told_from_a_wrong_vjp(problem, seed):
+def test_a_wrong_jvp_is_distinguished_from_a_wrong_vjp(problem, seed):
     inputs = problem.inputs(seed)
     wrong, _ = problem.planted(problem.jacobian(*inputs), seed)
 
@@ -103,7 +103,12 @@ def test_the_message_says_what_where_and_how_sure():
     ):
         assert fragment in text
     absent = result.oracles["adjoint"]
-    assert (absent.compared, absent.failed, absent.inconclusive, np.isnan(absent.worst)) == (
+    assert (
+        absent.n_compared,
+        absent.n_failed,
+        absent.inconclusive_share,
+        np.isnan(absent.worst_ratio),
+    ) == (
         0,
         0,
         0,
@@ -173,13 +178,13 @@ def test_a_jvp_of_the_wrong_shape_is_a_failure():
     assert "jvp's result for y has shape (1,), but should be (2,)" in str(result)
 
 
-def writes(x):
+def fn_that_writes(x):
     y = np.sin(x)
     x += 1
     return y
 
 
-def writes_vjp(dy, x):
+def vjp_that_writes(dy, x):
     dy *= np.cos(x)
     return dy
 
@@ -188,16 +193,16 @@ def writes_vjp(dy, x):
     ("fn", "vjp", "verdict", "note"),
     [
         (
-            writes,
+            fn_that_writes,
             lambda dy, x: dy * np.cos(x),
             "pass",
             "an input was written to while being used, first at x[0]",
         ),
-        (np.sin, writes_vjp, "pass", "vjp writes to its cotangents"),
+        (np.sin, vjp_that_writes, "pass", "vjp writes to its cotangents"),
         (np.array, lambda dy, x: None, "fail", ""),
     ],
 )
-def test_side_effects_are_said(fn, vjp, verdict, note):
+def test_side_effects_are_reported(fn, vjp, verdict, note):
     result = gradcheck(fn, np.array([0.4, 1.0]), vjp)
     assert result.verdict == verdict
     assert note in str(result)
@@ -207,11 +212,14 @@ def test_side_effects_are_said(fn, vjp, verdict, note):
     ("pushed", "verdict", "worst"),
     [(0.0, "pass", 0.0), (np.nan, "fail", np.inf), (np.inf, "fail", np.inf)],
 )
-def test_of_a_constant_the_adjoint_identity_is_exact(pushed, verdict, worst):
+def test_adjoint_identity_is_exact_for_a_constant(pushed, verdict, worst):
     result = gradcheck(
         lambda x: 0 * x + 2, np.ones(2), lambda dy, x: 0 * dy, lambda dx, x: pushed * np.ones(2)
     )
-    assert (result.oracles["adjoint"].verdict, result.oracles["adjoint"].worst) == (verdict, worst)
+    assert (result.oracles["adjoint"].verdict, result.oracles["adjoint"].worst_ratio) == (
+        verdict,
+        worst,
+    )
 
 
 def test_a_function_that_is_not_deterministic_is_inconclusive():
@@ -225,7 +233,7 @@ def test_a_function_that_is_not_deterministic_is_inconclusive():
     )
 
 
-def test_a_gradient_that_is_added_up_between_calls_is_said():
+def test_a_gradient_accumulated_between_calls_is_reported():
     accumulated = np.zeros(2)
 
     def vjp(dy, x):
@@ -261,13 +269,13 @@ def test_what_does_not_depend_on_an_input_is_decided():
         lambda x: np.abs(np.cumsum(x, axis=0)), x, lambda dy, x: np.cumsum(dy[::-1], axis=0)[::-1]
     )
     assert result.verdict == "pass"
-    assert result.oracles["finite differences"].inconclusive == 0
+    assert result.oracles["finite differences"].inconclusive_share == 0
 
 
-def test_a_derivative_that_is_exactly_zero_is_known_beside_others_that_rounding_hides():
+def test_an_exactly_zero_derivative_is_known_next_to_noisy_ones():
     x = 1 + 1e-8 * np.arange(1, 6)
     result = gradcheck(lambda x: (x - 1) ** 2, x, lambda dy, x: 2 * dy * (x - 1))
-    assert result.oracles["complex step"].inconclusive == pytest.approx(5 / 25)
+    assert result.oracles["complex step"].inconclusive_share == pytest.approx(5 / 25)
 
 
 def test_nothing_to_check_is_not_a_pass():
@@ -316,10 +324,10 @@ def test_an_undecided_pair_of_arrays_is_not_outvoted():
         lambda dy, a, b: (dy * np.cos(a), dy.sum() * np.ones(1)),
     )
     assert result.verdict == "inconclusive"
-    assert result.oracles["finite differences"].inconclusive < 0.5
+    assert result.oracles["finite differences"].inconclusive_share < 0.5
 
 
-def each(fn):
+def make_fn_each(fn):
     """Return a function that calls `fn` for many values in place of one entry."""
 
     def many(name, entries, values, W, x):
@@ -333,23 +341,28 @@ def each(fn):
     return many
 
 
-def vjp_each(vjp):
+def make_vjp_each(vjp):
     return lambda dys, *inputs: tuple(
         np.stack(parts) for parts in zip(*(vjp(dy, *inputs) for dy in dys), strict=True)
     )
 
 
-@pytest.mark.parametrize("most", [flattening.MOST, 9, 1])
+@pytest.mark.parametrize("most", [flattening.MAX_ENTRIES_PER_CALL, 9, 1])
 @pytest.mark.parametrize("seed", range(2))
 def test_many_at_once_find_what_one_at_a_time_finds(problem, seed, most, monkeypatch):
-    for module in ("functions", "gradcheck"):
-        monkeypatch.setattr(f"gatecheck.oracles.{module}.MOST", most)
+    for module in ("flattening", "gradcheck"):
+        monkeypatch.setattr(f"gatecheck.oracles.{module}.MAX_ENTRIES_PER_CALL", most)
     inputs = problem.inputs(seed)
     wrong, _ = problem.planted(problem.jacobian(*inputs), seed)
     for vjp in (problem.vjp, problem.vjp_of(wrong)):
         alone = gradcheck(problem.fn, inputs, vjp, seed=seed)
         together = gradcheck(
-            problem.fn, inputs, vjp, fn_each=each(problem.fn), vjp_each=vjp_each(vjp), seed=seed
+            problem.fn,
+            inputs,
+            vjp,
+            fn_each=make_fn_each(problem.fn),
+            vjp_each=make_vjp_each(vjp),
+            seed=seed,
         )
         assert together == alone
 
@@ -359,7 +372,7 @@ def test_many_at_once_are_many(problem):
 
     def counted(name, entries, values, W, x):
         sizes.append(len(entries))
-        return each(problem.fn)(name, entries, values, W, x)
+        return make_fn_each(problem.fn)(name, entries, values, W, x)
 
     assert gradcheck(problem.fn, problem.inputs(0), problem.vjp, fn_each=counted)
     assert max(sizes) == 10 * 5  # the whole stencil, of all entries of an array but the first
@@ -377,7 +390,7 @@ def test_many_at_once_may_round_otherwise(problem, scale):
         fn,
         problem.inputs(0),
         lambda dy, W, x: problem.vjp(scale * dy, W, x),
-        fn_each=each(otherwise),
+        fn_each=make_fn_each(otherwise),
     )
 
 
@@ -388,7 +401,7 @@ def test_many_at_once_that_are_another_function_are_refused(problem):
     with pytest.raises(
         InputError, match=r"fn_each gives .* for y\[1, 1\] with W\[0, 0\] replaced, but fn gives"
     ):
-        gradcheck(problem.fn, problem.inputs(0), problem.vjp, fn_each=each(off))
+        gradcheck(problem.fn, problem.inputs(0), problem.vjp, fn_each=make_fn_each(off))
     with pytest.raises(
         InputError,
         match=r"fn_each's result for y has shape \(2, 2\), but should be \(2, 2, 2\), one for each",
@@ -404,7 +417,9 @@ def test_many_at_once_that_are_another_function_are_refused(problem):
 def test_many_gradients_at_once_that_are_others_are_a_failure(problem):
     inputs = problem.inputs(0)
     wrong = problem.jacobian(*inputs) + 1e-3
-    result = gradcheck(problem.fn, inputs, problem.vjp, vjp_each=vjp_each(problem.vjp_of(wrong)))
+    result = gradcheck(
+        problem.fn, inputs, problem.vjp, vjp_each=make_vjp_each(problem.vjp_of(wrong))
+    )
     assert result.verdict == "fail"
     assert result.notes == ("vjp_each and vjp give different gradients of y[1, 1]",)
 

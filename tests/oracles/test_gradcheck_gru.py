@@ -68,20 +68,20 @@ def slow_gru(seed):
     return params | {"x": rng.standard_normal((T, 1, D)), "h0": 0.5 * rng.standard_normal((1, H))}
 
 
-def last(**inputs):
+def final_state(**inputs):
     return gru(**inputs)[-1]
 
 
-def last_each(name, entries, values, **inputs):
+def final_state_each(name, entries, values, **inputs):
     changed = np.repeat(inputs[name][None], len(entries), axis=0).astype(values.dtype)
     changed.reshape(len(entries), -1)[np.arange(len(entries)), entries] = values
     return np.broadcast_to(
-        last(**inputs | {name: changed.swapaxes(0, 1) if name == "x" else changed}),
+        final_state(**inputs | {name: changed.swapaxes(0, 1) if name == "x" else changed}),
         (len(entries), 1, H),
     )
 
 
-def last_vjp(dh, *, truncate=None, **inputs):
+def final_state_vjp(dh, *, truncate=None, **inputs):
     dy = np.zeros((T, 1, H))
     dy[-1] = dh
     return gru_vjp(dy, **inputs, truncate=truncate)
@@ -92,17 +92,17 @@ def inputs():
     return slow_gru(seed=0)
 
 
-def cut(dh, **inputs):
-    return last_vjp(dh, **inputs, truncate=T // 2)
+def truncated_vjp(dh, **inputs):
+    return final_state_vjp(dh, **inputs, truncate=T // 2)
 
 
 def test_the_gradient_at_the_longest_lag_is_not_small(inputs):
-    dh0 = last_vjp(np.ones((1, H)), **inputs)["h0"]
+    dh0 = final_state_vjp(np.ones((1, H)), **inputs)["h0"]
     assert np.abs(dh0).max() > 1e-3
 
 
 def test_the_whole_gradient_passes(inputs):
-    result = gradcheck(last, inputs, last_vjp, fn_each=last_each)
+    result = gradcheck(final_state, inputs, final_state_vjp, fn_each=final_state_each)
     assert result.verdict == "pass", result
     assert {name: outcome.verdict for name, outcome in result.oracles.items()} == {
         "finite differences": "pass",
@@ -113,7 +113,7 @@ def test_the_whole_gradient_passes(inputs):
 
 
 def test_a_gradient_cut_half_way_is_caught(inputs):
-    result = gradcheck(last, inputs, cut, fn_each=last_each)
+    result = gradcheck(final_state, inputs, truncated_vjp, fn_each=final_state_each)
     assert result.verdict == "fail"
     assert result.oracles["finite differences"].verdict == "fail"
     assert result.oracles["complex step"].verdict == "fail"
@@ -125,7 +125,8 @@ def test_fixed_tolerances_miss_the_same_cut_where_gates_are_quicker():
     inputs = slow_gru(seed=1)
     inputs["b"][H : 2 * H] = -1
     whole, short = (
-        [rule(np.eye(H)[k : k + 1], **inputs) for k in range(H)] for rule in (last_vjp, cut)
+        [rule(np.eye(H)[k : k + 1], **inputs) for k in range(H)]
+        for rule in (final_state_vjp, truncated_vjp)
     )
     # torch.autograd.gradcheck's defaults, in its own form |a - n| <= atol + rtol |n|.
     misses = all(
@@ -134,6 +135,6 @@ def test_fixed_tolerances_miss_the_same_cut_where_gates_are_quicker():
         for name in inputs
     )
     assert misses
-    result = gradcheck(last, inputs, cut, fn_each=last_each)
+    result = gradcheck(final_state, inputs, truncated_vjp, fn_each=final_state_each)
     assert result.verdict == "fail"
     assert result.oracles["finite differences"].verdict == "fail"

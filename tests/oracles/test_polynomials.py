@@ -7,20 +7,25 @@ import pytest
 from scipy.special import expit
 
 from gatecheck.oracles.interval_arithmetic import Interval
-from gatecheck.oracles.polynomials import NotPolynomialError, linear_in, over, symbols
+from gatecheck.oracles.polynomials import (
+    NotPolynomialError,
+    bound_polynomial,
+    linear_coefficients,
+    symbol_arrays,
+)
 
 
 @pytest.fixture
 def terms():
-    return symbols({"z": (1, 2), "n": (1, 2), "h": (1, 2)})
+    return symbol_arrays({"z": (1, 2), "n": (1, 2), "h": (1, 2)})
 
 
-def test_a_mix_has_shares_that_are_one_whole(terms):
+def test_shares_of_a_mix_sum_to_one(terms):
     z, n, h = terms.values()
-    old, new = linear_in((z * n + (1 - z) * h)[0, 1], h[0, 1], n[0, 1])
+    old, new = linear_coefficients((z * n + (1 - z) * h)[0, 1], h[0, 1], n[0, 1])
     assert (str(old), str(new), old + new == 1) == ("-z_0_1 + 1", "z_0_1", True)
-    assert str(over(old, {"z_0_1": Interval(0.25, 1)})) == "[0, 0.75]"
-    assert str(over(old, {})) == "[-inf, inf]"
+    assert str(bound_polynomial(old, {"z_0_1": Interval(0.25, 1)})) == "[0, 0.75]"
+    assert str(bound_polynomial(old, {})) == "[-inf, inf]"
 
 
 @pytest.mark.parametrize(
@@ -33,9 +38,9 @@ def test_a_mix_has_shares_that_are_one_whole(terms):
         lambda z, n, h: z * n + (1 - z) * h[:, ::-1],
     ],
 )
-def test_what_is_no_linear_form_has_none(terms, wrong):
+def test_nonlinear_polynomials_have_no_coefficients(terms, wrong):
     z, n, h = terms.values()
-    assert linear_in(wrong(z, n, h)[0, 1], h[0, 1], n[0, 1]) is None
+    assert linear_coefficients(wrong(z, n, h)[0, 1], h[0, 1], n[0, 1]) is None
 
 
 def test_numbers_are_taken_exactly(terms):
@@ -45,6 +50,6 @@ def test_numbers_are_taken_exactly(terms):
 
 
 @pytest.mark.parametrize("function", [np.tanh, expit, np.abs, lambda a: np.maximum(a, 0)])
-def test_a_function_that_gives_no_polynomial_says_so(terms, function):
+def test_non_polynomial_functions_raise(terms, function):
     with pytest.raises(NotPolynomialError, match="of a polynomial is not a polynomial"):
         function(terms["z"])

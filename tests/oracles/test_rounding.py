@@ -14,7 +14,9 @@ U = 2.0**-24
 
 def spread_of(fn, *arrays, dtype="float32"):
     inputs = {f"a{k}": np.asarray(a, float) for k, a in enumerate(arrays)}
-    return rounding.budget(lambda d: {"out": fn(*d.values())}, inputs, {}, dtype).spread["out"]
+    return rounding.measure_budget(lambda d: {"out": fn(*d.values())}, inputs, {}, dtype).spread[
+        "out"
+    ]
 
 
 A = np.linspace(0.3, 2, 500)
@@ -54,7 +56,7 @@ def test_a_float32_matrix_product_is_within_its_budget(n):
     a, b = (rng.standard_normal(s).astype("f4").astype(float) for s in ((40, n), (n, 40)))
     spread = spread_of(np.matmul, a, b)
     error = np.abs((a.astype("f4") @ b.astype("f4")).astype(float) - a @ b)
-    assert (error <= rounding.MULTIPLE * spread).all()
+    assert (error <= rounding.BUDGET_MULTIPLE * spread).all()
     # It is not a worst-case bound, n² u.
     assert np.sqrt(np.mean(spread**2)) < 10 * U * np.sqrt(n) * np.sqrt(n)
 
@@ -74,7 +76,7 @@ def test_the_replicates_start_equal_and_a_view_keeps_its_noise():
     def fn(d):
         return {"same": d["a"], "noisy": np.stack([d["a"][..., 0] * 3, d["a"][..., 1] * 3])}
 
-    noisy = rounding.replicate(
+    noisy = rounding.run_replicates(
         lambda d: {k: np.moveaxis(v, -1, 0) for k, v in fn(d).items()},
         {"a": A[:2]},
         {},
@@ -87,9 +89,9 @@ def test_the_replicates_start_equal_and_a_view_keeps_its_noise():
 
 def test_noise_is_reproducible_from_its_seed():
     def draw(seed):
-        return rounding.replicate(lambda d: {"out": d["a"] * 3}, {"a": A}, {}, "float32", seed)[
-            "out"
-        ]
+        return rounding.run_replicates(
+            lambda d: {"out": d["a"] * 3}, {"a": A}, {}, "float32", seed
+        )["out"]
 
     assert (draw(1) == draw(1)).all()
     assert (draw(1) != draw(2)).any()
@@ -97,7 +99,7 @@ def test_noise_is_reproducible_from_its_seed():
 
 def test_lost_noise_is_an_error():
     with pytest.raises(LostNoiseError, match="out is a ndarray without rounding noise"):
-        rounding.replicate(
+        rounding.run_replicates(
             lambda d: {"out": np.asarray(d["a"]).view(np.ndarray) * 2}, {"a": A}, {}, "float32", 0
         )
 
@@ -127,8 +129,8 @@ def test_a_block_is_judged_only_if_its_budget_is_smaller_than_half_of_it(
     exact, tolerance, expected
 ):
     neighbors = np.ones((2, len(exact)))
-    assert rounding.conclusive(exact[None], tolerance[None]).tolist() == [expected]
-    assert rounding.conclusive(
+    assert rounding.is_conclusive(exact[None], tolerance[None]).tolist() == [expected]
+    assert rounding.is_conclusive(
         np.vstack([exact, neighbors]), np.vstack([tolerance, neighbors * [[0.1], [0.9]]])
     ).tolist() == [
         expected,
@@ -143,10 +145,10 @@ def test_one_rounding_is_always_allowed_in_double_precision():
     This happens just above a power of two.
     """
     x = np.linspace(1.0, 1.2, 500)
-    budget = rounding.budget(lambda a: {"y": a["x"] + 0.05}, {"x": x}, {}, "float64")
+    budget = rounding.measure_budget(lambda a: {"y": a["x"] + 0.05}, {"x": x}, {}, "float64")
     assert (budget.tolerance["y"] >= np.spacing(budget.exact["y"])).all()
     assert (budget.tolerance["y"] <= 16 * np.spacing(budget.exact["y"])).all()
-    zero = rounding.budget(lambda a: {"y": a["x"] * 0.0}, {"x": x}, {}, "float64")
+    zero = rounding.measure_budget(lambda a: {"y": a["x"] * 0.0}, {"x": x}, {}, "float64")
     assert (zero.tolerance["y"] < 1e-300).all()
 
 
@@ -163,7 +165,9 @@ def test_rounding_repeats_where_the_state_stands_still_and_not_where_it_moves(st
         return {"h": h}
 
     T = 400
-    budget = rounding.budget(walk, {"h": np.ones(200), "x": np.full(T, step)}, {}, "float32")
+    budget = rounding.measure_budget(
+        walk, {"h": np.ones(200), "x": np.full(T, step)}, {}, "float32"
+    )
     one = 2.0**-24 / np.sqrt(3) * np.sqrt(0.5)  # the half of one addition's error that may repeat
     growth = np.median(budget.spread["h"]) / (T * one)
     assert least < growth < most
@@ -173,7 +177,7 @@ def replicates(fn, *arrays):
     inputs = {f"a{k}": np.asarray(a, float) for k, a in enumerate(arrays)}
     exact = fn(*arrays)
     return (
-        rounding.replicate(lambda d: {"out": fn(*d.values())}, inputs, {}, "float32", 0)["out"]
+        rounding.run_replicates(lambda d: {"out": fn(*d.values())}, inputs, {}, "float32", 0)["out"]
         - exact
     )
 

@@ -11,7 +11,7 @@ V = np.array([0.8, 0.5, -0.9])
 
 @pytest.mark.parametrize(("points", "order"), [(1, 2), (2, 3), (4, 5)])
 def test_the_remainder_of_a_right_derivative_is_of_its_order(points, order):
-    table = taylor.remainder_orders(np.exp, X, V, np.exp(X) * V, points=points)
+    table = taylor.taylor_test(np.exp, X, V, np.exp(X) * V, points=points)
     assert table.verdict == ("inconclusive" if points == 1 else "pass")
     assert np.nanmedian(table.order[:6]) == pytest.approx(order, abs=0.15)
     assert table.remainder.shape == table.floor.shape == (table.steps.size, 3)
@@ -23,7 +23,7 @@ def test_the_remainder_of_a_right_derivative_is_of_its_order(points, order):
 @pytest.mark.parametrize(("points", "error"), [(1, 1e-2), (2, 1e-4), (4, 1e-9)])
 def test_a_wrong_derivative_leaves_a_remainder_of_order_1(points, error):
     claimed = np.exp(X) * V * np.array([1, 1 + error, 1])
-    table = taylor.remainder_orders(np.exp, X, V, claimed, points=points)
+    table = taylor.taylor_test(np.exp, X, V, claimed, points=points)
     assert table.verdict == "fail"
     assert table.failed.tolist() == [False, True, False]
     assert table.expected[1] == pytest.approx((np.exp(X) * V)[1], abs=2 * table.error[1])
@@ -49,7 +49,7 @@ def test_a_wrong_derivative_leaves_a_remainder_of_order_1(points, error):
     ],
 )
 def test_verdicts(fn, derivative, verdict):
-    assert taylor.remainder_orders(fn, X, V, derivative).verdict == verdict
+    assert taylor.taylor_test(fn, X, V, derivative).verdict == verdict
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -64,4 +64,4 @@ def test_no_false_alarm_beside_a_kink(seed):
 
     v = rng.standard_normal(5)
     derivative = (v @ W) * (x @ W > 0) + v[0]
-    assert taylor.remainder_orders(fn, x, v, derivative, seed=seed).verdict != "fail"
+    assert taylor.taylor_test(fn, x, v, derivative, seed=seed).verdict != "fail"

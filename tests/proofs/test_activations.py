@@ -13,25 +13,25 @@ from gatecheck.errors import UsageError
 from gatecheck.kernels.activations import sigmoid, tanh
 from gatecheck.oracles import exhaustive_float32
 from gatecheck.proofs import activations as of_activations
-from gatecheck.proofs.activations import activation_proofs
+from gatecheck.proofs.activations import prove_activations
 
 STRIDE = 20_011
 
 
-def tried(stride=STRIDE, **activations):
-    return activation_proofs(activations, of="the kernels", ulps=2, stride=stride)
+def prove_sampled(stride=STRIDE, **activations):
+    return prove_activations(activations, owner="the kernels", ulps=2, stride=stride)
 
 
-def test_ours_hold_on_a_part_of_all_floats():
+def test_gatecheck_activations_hold_on_a_sample():
     ticks = []
-    proofs = activation_proofs(
+    proofs = prove_activations(
         {"sigmoid": sigmoid, "tanh": tanh},
-        of="the kernels",
+        owner="the kernels",
         ulps=2,
         stride=STRIDE,
         progress=lambda *tick: ticks.append(tick),
     )
-    assert [p.says for p in proofs] == [
+    assert [p.statement for p in proofs] == [
         "sigmoid is within 2 ulp",
         "sigmoid lies in [0, 1], never falls by more than an ulp, keeps NaN",
         "sigmoid is within 2 ulp",
@@ -51,13 +51,13 @@ def test_all_of_a_finite_set_is_a_proof(monkeypatch):
     few = 2001
     monkeypatch.setattr(
         exhaustive_float32,
-        "_numbers",
+        "_floats_at",
         lambda k: np.linspace(-9, 9, few, dtype="f")[np.minimum(k, few - 1)],
     )
     for module in (exhaustive_float32, of_activations):
-        monkeypatch.setattr(module, "NUMBERS", few)
-    monkeypatch.setattr(exhaustive_float32, "NANS", 20)
-    assert [(p.outcome, p.box) for p in tried(1, tanh=tanh)[:2]] == [
+        monkeypatch.setattr(module, "NUMBER_COUNT", few)
+    monkeypatch.setattr(exhaustive_float32, "NAN_COUNT", 20)
+    assert [(p.outcome, p.box) for p in prove_sampled(1, tanh=tanh)[:2]] == [
         ("proved", "every float32")
     ] * 2
 
@@ -102,16 +102,16 @@ def test_all_of_a_finite_set_is_a_proof(monkeypatch):
 )
 def test_a_wrong_one_is_refuted_where_it_is_wrong(name, wrong, place, detail):
     with np.errstate(all="ignore"):
-        proof = tried(**{name: wrong})[place]
+        proof = prove_sampled(**{name: wrong})[place]
     assert (proof.outcome, detail in proof.detail) == ("refuted", True), proof
 
 
-def test_what_it_is_compared_with_must_be_right_itself(monkeypatch):
-    poor = of_activations.KNOWN["tanh"]._replace(
-        exact=lambda x: np.tanh(x.astype("f")).astype(float)
+def test_the_reference_must_be_accurate(monkeypatch):
+    poor = of_activations.ACTIVATIONS["tanh"]._replace(
+        function=lambda x: np.tanh(x.astype("f")).astype(float)
     )
-    monkeypatch.setitem(of_activations.KNOWN, "tanh", poor)
-    assert tried(tanh=tanh)[0].outcome == "not proved"
+    monkeypatch.setitem(of_activations.ACTIVATIONS, "tanh", poor)
+    assert prove_sampled(tanh=tanh)[0].outcome == "not proved"
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,6 @@ def test_what_it_is_compared_with_must_be_right_itself(monkeypatch):
         ({"tanh": lambda x: 0.5}, "returned a float for three numbers"),
     ],
 )
-def test_what_is_no_activation(activations, message):
+def test_invalid_activations(activations, message):
     with pytest.raises(UsageError, match=message):
-        tried(**activations)
+        prove_sampled(**activations)

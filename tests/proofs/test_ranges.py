@@ -13,31 +13,31 @@ from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, VARIANTS
 from gatecheck.cells.gate_blocks import join
 from gatecheck.errors import MissingExtraError
 from gatecheck.faults.catalogue import find
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.edits import apply, misread, other, replaced, times
 from gatecheck.oracles.ball_arithmetic import ctx
 from gatecheck.proofs import ranges as of_ranges
-from gatecheck.proofs.ranges import proofs, prove
+from gatecheck.proofs.ranges import prove, prove_cell
 from gatecheck.reference import equations, forward
 
 
-def outcomes(cell, *edits):
+def proofs_by_statement(cell, *edits):
     """Return the proofs about a cell with some edits, by statement."""
-    return {p.says: p for p in prove(Edited(cell, *edits).equations)}
+    return {p.statement: p for p in prove(EditedCell(cell, *edits).equations)}
 
 
 @pytest.mark.parametrize("cell", [*CELLS.values(), *VARIANTS.values()], ids=str)
 def test_everything_claimed_of_every_cell_is_proven(cell):
-    results = proofs(cell)
+    results = prove_cell(cell)
     assert [p.outcome for p in results] == ["proved"] * len(results), [
         p for p in results if p.outcome != "proved"
     ]
     assert len(results) >= (1 if cell.kind == "rnn" else 3)
-    assert all(p.box.startswith("all ") and p.of == f"the equations of {cell}" for p in results)
+    assert all(p.box.startswith("all ") and p.topic == f"the equations of {cell}" for p in results)
 
 
 def test_the_statements():
-    assert [p.says for p in proofs(LSTM())] == [
+    assert [p.statement for p in prove_cell(LSTM())] == [
         "i, f, o in [0, 1]",
         "i, f, o in (0, 1)",
         "|g| ≤ 1",
@@ -45,23 +45,24 @@ def test_the_statements():
         "|h'| ≤ 1",
         "|h'| < 1",
     ]
-    hull = proofs(GRU("before"))[-1]
+    hull = prove_cell(GRU("before"))[-1]
     assert (
-        hull.says == "h' is (1 - z) h + z n, so it lies between h and n, and |h_t| ≤ max(|h_0|, 1)"
+        hull.statement
+        == "h' is (1 - z) h + z n, so it lies between h and n, and |h_t| ≤ max(|h_0|, 1)"
     )
     assert (
         hull.box
         == "all real inputs, states and parameters, of any sizes, after any number of steps"
     )
     assert hull.detail.startswith("h' = (-z + 1) h + (z) n as polynomials")
-    assert proofs(LSTM(layers=2, bidirectional=True)) == proofs(LSTM())
-    assert all(proofs(cell) for cell in NETWORKS.values())
+    assert prove_cell(LSTM(layers=2, bidirectional=True)) == prove_cell(LSTM())
+    assert all(prove_cell(cell) for cell in NETWORKS.values())
 
 
 def test_the_bounds_need_their_bits(monkeypatch):
     """Strict bounds need the precision: with that of float64 the same gate may be 1."""
-    monkeypatch.setattr(of_ranges, "BITS", (64,))
-    results = {p.says: p.outcome for p in proofs(GRU())}
+    monkeypatch.setattr(of_ranges, "PRECISIONS_BITS", (64,))
+    results = {p.statement: p.outcome for p in prove_cell(GRU())}
     assert results["r, z in [0, 1]"] == "proved"
     assert results["r, z in (0, 1)"] == "not proved"
 
@@ -84,9 +85,11 @@ REFUTED = [
 @pytest.mark.parametrize(
     ("cell", "fault", "statement"), REFUTED, ids=lambda v: v if isinstance(v, str) else str(v)
 )
-def test_a_planted_fault_is_refuted_by_a_point(cell, fault, statement):
+def test_a_fault_is_refuted_by_a_point(cell, fault, statement):
     edit = find(f"{cell}: {fault}").edit
-    (wrong,) = [p for says, p in outcomes(cell, edit).items() if says.startswith(statement)]
+    (wrong,) = [
+        p for says, p in proofs_by_statement(cell, edit).items() if says.startswith(statement)
+    ]
     assert wrong.outcome == "refuted"
     label, value, low, high, point = re.fullmatch(
         r"(\w+) is (\S+), but should be between (\S+) and (\S+), at (.*)", wrong.detail
@@ -135,14 +138,16 @@ def test_a_planted_fault_is_refuted_by_a_point(cell, fault, statement):
     ],
 )
 def test_a_slip_that_cases_would_hardly_see_is_not_proven(cell, edit, outcome, detail):
-    (proof,) = [p for says, p in outcomes(cell, edit).items() if says[1:].startswith("' is")]
+    (proof,) = [
+        p for says, p in proofs_by_statement(cell, edit).items() if says[1:].startswith("' is")
+    ]
     assert (proof.outcome, detail in proof.detail) == (outcome, True), proof
 
 
-def test_a_later_step_is_looked_at_too():
+def test_a_later_step_is_checked_too():
     """A fault that does not show in the first step is detected."""
     late = replaced(h=lambda s: s.o * s.m if s.before is None else 2 * s.o * s.m)
-    results = outcomes(LSTM(), late)
+    results = proofs_by_statement(LSTM(), late)
     assert results["|h'| ≤ 1"].outcome == "refuted"
     assert results["i, f, o in (0, 1)"].outcome == "not proved"
     assert results["i, f, o in (0, 1)"].detail == "states may leave the box"
@@ -151,7 +156,7 @@ def test_a_later_step_is_looked_at_too():
 def test_a_fault_that_breaks_no_bound_leaves_the_proofs_standing():
     """Proofs concern bounds, not whether the cell is correct."""
     exchanged = misread("h", o=other("i"))
-    assert {p.outcome for p in outcomes(LSTM(), exchanged).values()} == {"proved"}
+    assert {p.outcome for p in proofs_by_statement(LSTM(), exchanged).values()} == {"proved"}
 
 
 def test_the_precision_is_given_back():
@@ -160,7 +165,7 @@ def test_the_precision_is_given_back():
     assert ctx.prec == before
 
 
-def test_without_python_flint_it_says_what_to_install(monkeypatch):
+def test_missing_python_flint_names_the_extra(monkeypatch):
     for name in [
         m
         for m in sys.modules

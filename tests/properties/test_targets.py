@@ -6,10 +6,10 @@ import pytest
 from gatecheck.auditing import explore
 from gatecheck.auditing.audit import audit
 from gatecheck.cells import GRU
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 
 
-class NotANumber(Edited):
+class NotANumber(EditedCell):
     """Right, except that all results are NaN."""
 
     def forward(self, *given, **more):
@@ -19,7 +19,7 @@ class NotANumber(Edited):
         return {k: np.full_like(v, np.nan) for k, v in super().backward(*given, **more).items()}
 
 
-class AtTimes(Edited):
+class NanForNegativeInput(EditedCell):
     """Right, except that outputs are NaN where the first input is negative."""
 
     def forward(self, params, x, *given, **more):
@@ -27,7 +27,7 @@ class AtTimes(Edited):
         return (np.where(x[:1, :, :1] < 0, np.nan, y).astype(y.dtype), *rest)
 
 
-@pytest.mark.parametrize("target", [NotANumber, AtTimes])
+@pytest.mark.parametrize("target", [NotANumber, NanForNegativeInput])
 def test_nan_everywhere_is_a_finding(target, monkeypatch):
     monkeypatch.setitem(explore.PROFILES, "quick", 2)
     result = audit(target(GRU()), profile="quick", diagnose=False)

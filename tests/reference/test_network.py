@@ -8,16 +8,16 @@ import pytest
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, LSTM, NETWORKS, VARIANTS, Sizes, as_cell
 from gatecheck.checking.budgets import case_budget
-from gatecheck.reference import ahead, equations, run
-from gatecheck.reference.network import in_order
+from gatecheck.reference import equations, network_forward, run
+from gatecheck.reference.network import reorder_steps
 
 SIZES = Sizes(5, 3, 4, 6)
 
-EVERY = [*CELLS.values(), *VARIANTS.values(), *NETWORKS.values()]
-every_cell = pytest.mark.parametrize("cell", EVERY, ids=str)
+ALL_CELLS = [*CELLS.values(), *VARIANTS.values(), *NETWORKS.values()]
+every_cell = pytest.mark.parametrize("cell", ALL_CELLS, ids=str)
 
 
-def case_of(cell, ragged=True, **more):
+def draw_case(cell, ragged=True, **more):
     return draw(cell, SIZES, seed=3, dtype="float64", ragged=ragged, **more)
 
 
@@ -25,12 +25,12 @@ def case_of(cell, ragged=True, **more):
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 def test_gradients_are_derivatives(cell, ragged):
     """Gradients equal complex steps, or differences where those do not exist."""
-    case = case_of(cell, ragged)
-    arrays = case.doubles()
+    case = draw_case(cell, ragged)
+    arrays = case.as_float64()
     got = run(equations(cell), arrays)
 
     def loss(changed):
-        out, _ = ahead(equations(cell), changed)
+        out, _ = network_forward(equations(cell), changed)
         return sum(np.sum(out[k[1:]] * v) for k, v in arrays.items() if k in ("dy", "dhT", "dcT"))
 
     analytic = "analytic" in cell.traits
@@ -48,9 +48,9 @@ def test_gradients_are_derivatives(cell, ragged):
 
 
 @every_cell
-def test_rows_are_run_alone_over_their_lengths(cell):
-    case = case_of(cell)
-    arrays = case.doubles()
+def test_rows_equal_separate_runs_over_their_lengths(cell):
+    case = draw_case(cell)
+    arrays = case.as_float64()
     whole = run(equations(cell), arrays)
     sums = {f"d{k}": 0 for k in case.params}
     for b, n in enumerate(arrays["lengths"]):
@@ -77,9 +77,9 @@ def test_rows_are_run_alone_over_their_lengths(cell):
 
 
 @pytest.mark.parametrize("cell", [*CELLS.values(), *NETWORKS.values()], ids=str)
-def test_padding_is_not_seen(cell):
-    case = case_of(cell)
-    arrays = case.doubles()
+def test_padding_is_ignored(cell):
+    case = draw_case(cell)
+    arrays = case.as_float64()
     past = np.arange(SIZES.T)[:, None] >= arrays["lengths"]
     assert past.any()
     other = arrays | {k: np.where(past[..., None], np.nan, arrays[k]) for k in ("x", "dy")}
@@ -91,19 +91,22 @@ def test_padding_is_not_seen(cell):
     "cell", [as_cell("lstm"), as_cell("gru-layers2"), as_cell("rnn-bidirectional")], ids=str
 )
 def test_full_lengths_and_none_are_the_same(cell):
-    arrays = case_of(cell, ragged=False).doubles()
+    arrays = draw_case(cell, ragged=False).as_float64()
     full = run(equations(cell), arrays | {"lengths": np.full(SIZES.B, SIZES.T)})
     for name, value in run(equations(cell), arrays).items():
         np.testing.assert_array_equal(full[name], value, err_msg=name)
 
 
-def test_layers_are_run_one_upon_the_other():
+def test_layers_are_stacked():
     cell = as_cell("lstm-proj2-layers2-bidirectional")
-    case = case_of(cell, ragged=False)
-    one, arrays = equations(cell.one), case.doubles()
+    case = draw_case(cell, ragged=False)
+    one, arrays = equations(cell.layer_cell), case.as_float64()
 
     def layer(x, k):
-        params = {name: arrays[f"{name}{cell.tags[k]}"] for name in cell.one.param_shapes(1, 1)}
+        params = {
+            name: arrays[f"{name}{cell.param_suffixes[k]}"]
+            for name in cell.layer_cell.param_shapes(1, 1)
+        }
         return run(one, params | {"x": x, "h0": arrays["h0"][k], "c0": arrays["c0"][k]})
 
     x = arrays["x"]
@@ -119,8 +122,8 @@ def test_layers_are_run_one_upon_the_other():
 
 def test_a_projection_of_the_identity_is_the_plain_cell():
     cell = LSTM(projection=SIZES.H)
-    case = case_of(cell)
-    arrays = case.doubles() | {"R": np.eye(SIZES.H)}
+    case = draw_case(cell)
+    arrays = case.as_float64() | {"R": np.eye(SIZES.H)}
     got = run(equations(cell), arrays)
     for name, value in run(
         equations(LSTM()), {k: v for k, v in arrays.items() if k != "R"}
@@ -130,11 +133,11 @@ def test_a_projection_of_the_identity_is_the_plain_cell():
 
 def test_steps_of_rows_in_another_order():
     sequence = np.arange(12.0).reshape(3, 2, 2)
-    reordered = in_order(sequence, np.array([[1, 2], [0, 1], [2, 0]]))
+    reordered = reorder_steps(sequence, np.array([[1, 2], [0, 1], [2, 0]]))
     np.testing.assert_array_equal(reordered[:, 0], sequence[[1, 0, 2], 0])
     np.testing.assert_array_equal(reordered[:, 1], sequence[[2, 1, 0], 1])
     np.testing.assert_array_equal(
-        in_order(sequence[None], np.array([[1, 2], [0, 1], [2, 0]]))[0], reordered
+        reorder_steps(sequence[None], np.array([[1, 2], [0, 1], [2, 0]]))[0], reordered
     )
 
 

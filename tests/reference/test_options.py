@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gatecheck.properties.gradients import _checked
+from gatecheck.properties.gradients import _run_gradcheck
 
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, LSTM, VARIANTS, Sizes, as_cell
 from gatecheck.errors import UsageError
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
 from gatecheck.reference import equations, run
@@ -17,14 +17,14 @@ from gatecheck.reference import equations, run
 every_variant = pytest.mark.parametrize("cell", VARIANTS.values(), ids=str)
 
 
-def case_of(cell, seed=0, T=4, D=3, H=4):
+def draw_case(cell, seed=0, T=4, D=3, H=4):
     return draw(cell, Sizes(T, 2, D, H), seed=seed, dtype="float64")
 
 
 @every_variant
 def test_gradients_are_those_of_the_forward(cell):
     # Every entry of every array is perturbed.
-    result = _checked(subject(Edited(cell)), case_of(cell, T=3, D=1, H=3))
+    result = _run_gradcheck(subject(EditedCell(cell)), draw_case(cell, T=3, D=1, H=3))
     assert result.verdict == "pass"
     assert result.oracles["complex step"].verdict in (
         {"pass"} if "analytic" in cell.traits else {"pass", "not applicable"}
@@ -32,7 +32,7 @@ def test_gradients_are_those_of_the_forward(cell):
 
 
 @every_variant
-def test_a_name_spells_its_cell(cell):
+def test_a_name_gives_its_cell(cell):
     assert as_cell(cell.name) == cell
 
 
@@ -64,12 +64,12 @@ def test_numbers_in_a_name():
         ),
     ],
 )
-def test_what_there_is_not_is_refused(make, message):
+def test_invalid_options_are_errors(make, message):
     with pytest.raises(UsageError, match=message):
         make()
 
 
-def plain_of(cell, arrays):
+def run_plain_cell(cell, arrays):
     """Return the results of the cell without options on the same arrays."""
     return run(equations(LSTM()), {k: v for k, v in arrays.items() if k != "p"})
 
@@ -83,15 +83,15 @@ def plain_of(cell, arrays):
     ids=["peepholes of zero", "a clip beyond reach"],
 )
 def test_an_option_that_does_nothing_leaves_the_plain_cell(cell, change):
-    arrays = change(case_of(cell).doubles())
-    got, expected = run(equations(cell), arrays), plain_of(cell, arrays)
+    arrays = change(draw_case(cell).as_float64())
+    got, expected = run(equations(cell), arrays), run_plain_cell(cell, arrays)
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=1e-13, atol=1e-14, err_msg=name)
 
 
 def test_a_forget_bias_is_added_to_the_parameter():
-    case = case_of(LSTM(forget_bias=1.0))
-    arrays = case.doubles()
+    case = draw_case(LSTM(forget_bias=1.0))
+    arrays = case.as_float64()
     b = arrays["b"].copy()
     b[4:8] += 1
     got, expected = run(equations(case.cell), arrays), run(equations(LSTM()), arrays | {"b": b})
@@ -100,8 +100,8 @@ def test_a_forget_bias_is_added_to_the_parameter():
 
 
 def test_a_coupled_gate_is_a_free_one_with_opposite_weights():
-    case = case_of(LSTM(coupled=True))
-    arrays = case.doubles()
+    case = draw_case(LSTM(coupled=True))
+    arrays = case.as_float64()
     free = {k: np.concatenate([-arrays[k][..., :4], arrays[k]], axis=-1) for k in "WUb"}
     got, expected = run(equations(case.cell), arrays), run(equations(LSTM()), arrays | free)
     for name in ("y", "hT", "cT", "dx", "dh0", "dc0"):

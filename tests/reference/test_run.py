@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatecheck.cases import draw, optional
+from gatecheck.cases import draw, optional_arrays
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes
-from gatecheck.checking.budgets import case_budget, exact
+from gatecheck.checking.budgets import case_budget, reference_results
 from gatecheck.errors import LostNoiseError, UsageError
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
-from gatecheck.oracles.rounding import replicate
+from gatecheck.oracles.rounding import run_replicates
 from gatecheck.reference import backward, equations, forward, outputs, run
 from gatecheck.reference.scope import Scope
 
@@ -20,11 +20,11 @@ SIZES = Sizes(T=6, B=2, D=3, H=4)
 every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=str)
 
 
-def arrays_of(cell, sizes=SIZES, dtype="float64", **how):
+def draw_arrays(cell, sizes=SIZES, dtype="float64", **how):
     return dict(draw(cell, sizes, seed=5, dtype=dtype, **how).arrays)
 
 
-def names(cell):
+def result_names(cell):
     return {
         "y",
         *(f"{k}T" for k in cell.state),
@@ -40,7 +40,7 @@ def names(cell):
 def test_the_kernels_are_within_the_budget(cell, dtype):
     case = draw(cell, SIZES, seed=5, dtype=dtype)
     got, budget = subject(Builtin(cell)).run(case), case_budget(case)
-    assert got.keys() == budget.exact.keys() == names(cell)
+    assert got.keys() == budget.exact.keys() == result_names(cell)
     for name in got:
         assert (abs(got[name] - budget.exact[name]) <= budget.tolerance[name]).all(), name
         if dtype == "float64":
@@ -55,11 +55,12 @@ def test_the_kernels_are_within_the_budget(cell, dtype):
 
 
 @every_cell
-def test_the_exact_run_is_the_budgets(cell):
+def test_exact_equals_the_exact_run_of_the_budget(cell):
     case = draw(cell, SIZES, seed=6, dtype="float32")
     budget = case_budget(case)
     assert all(
-        (v == budget.exact[k]).all() and v.dtype == "float64" for k, v in exact(case).items()
+        (v == budget.exact[k]).all() and v.dtype == "float64"
+        for k, v in reference_results(case).items()
     )
 
 
@@ -76,7 +77,7 @@ STEP = 1e-100
 
 @every_cell
 def test_every_gradient_is_the_complex_step_of_the_forward(cell):
-    given = arrays_of(cell, Sizes(T=4, B=2, D=2, H=3))
+    given = draw_arrays(cell, Sizes(T=4, B=2, D=2, H=3))
     got = run(equations(cell), given)
     weights = {name: given[f"d{name}"] for name in ("y", *(f"{k}T" for k in cell.state))}
     for name in (*cell.param_shapes(1, 1), "x", *(f"{k}0" for k in cell.state)):
@@ -109,7 +110,7 @@ def test_replicates_are_separate_runs(cell, lead, T):
         k: np.stack([a[k] for a in alone]).reshape(*lead, *alone[0][k].shape) for k in alone[0]
     }
     got, want = run(equations(cell), together), [run(equations(cell), a) for a in alone]
-    assert got.keys() == names(cell)
+    assert got.keys() == result_names(cell)
     for name, array in got.items():
         assert array.shape == (*lead, *want[0][name].shape), name
         for k, one in enumerate(array.reshape(count, *want[0][name].shape)):
@@ -120,7 +121,7 @@ def test_replicates_are_separate_runs(cell, lead, T):
 @every_cell
 @pytest.mark.parametrize("name", ["W", "U", "b", "x", "h0", "dy", "dhT"])
 def test_one_replicated_array_replicates_what_depends_on_it(cell, name):
-    given = arrays_of(cell)
+    given = draw_arrays(cell)
     both = np.stack([given[name], 0.5 * given[name]])
     got = run(equations(cell), given | {name: both})
     for k, factor in enumerate((1, 0.5)):
@@ -134,8 +135,8 @@ def test_one_replicated_array_replicates_what_depends_on_it(cell, name):
 @every_cell
 @pytest.mark.parametrize("dtype", ["complex128", "longdouble", "float64", "float32"])
 def test_the_dtype_is_kept(cell, dtype):
-    given = {k: v.astype(dtype) for k, v in arrays_of(cell).items()}
-    got, double = run(equations(cell), given), run(equations(cell), arrays_of(cell))
+    given = {k: v.astype(dtype) for k, v in draw_arrays(cell).items()}
+    got, double = run(equations(cell), given), run(equations(cell), draw_arrays(cell))
     eps = max(np.finfo(dtype).eps, np.finfo(float).eps)
     for name, array in got.items():
         assert array.dtype == dtype, name
@@ -150,7 +151,7 @@ def test_the_dtype_is_kept(cell, dtype):
 )
 @pytest.mark.parametrize("cell", [CELLS["gru"], CELLS["lstm"], CELLS["rnn-sigmoid"]], ids=str)
 def test_long_double_is_more_than_double(cell):
-    given = arrays_of(cell)
+    given = draw_arrays(cell)
     wide = run(equations(cell), {k: v.astype("longdouble") for k, v in given.items()})["dU"]
     error = abs(run(equations(cell), given)["dU"] - wide).max()
     assert 0 < error < 1e-13
@@ -166,12 +167,12 @@ def test_long_double_is_more_than_double(cell):
 def test_no_steps(cell, dtype, states):
     given = {
         k: v.astype(dtype)
-        for k, v in arrays_of(
+        for k, v in draw_arrays(
             cell, SIZES._replace(T=0), absent=() if states else ("h0", "c0")
         ).items()
     }
     got = run(equations(cell), given)
-    assert got.keys() == names(cell)
+    assert got.keys() == result_names(cell)
     assert (got["y"].shape, got["dx"].shape) == ((0, 2, 4), (0, 2, 3))
     for k in cell.state:
         np.testing.assert_array_equal(got[f"{k}T"], given.get(f"{k}0", np.zeros((2, 4))))
@@ -184,7 +185,7 @@ def test_no_steps(cell, dtype, states):
 
 @every_cell
 def test_no_rows(cell):
-    given = arrays_of(cell, SIZES._replace(B=0))
+    given = draw_arrays(cell, SIZES._replace(B=0))
     got = run(equations(cell), given)
     assert got["y"].shape == (6, 0, 4)
     for k in ("x", *(f"{s}0" for s in cell.state), *cell.param_shapes(1, 1)):
@@ -194,10 +195,10 @@ def test_no_rows(cell):
 
 @every_cell
 @pytest.mark.parametrize("T", [0, 1, 6])
-def test_what_is_absent_is_zero(cell, T):
-    given = arrays_of(cell, SIZES._replace(T=T))
-    for name in [*optional(cell), None]:
-        omitted = set(optional(cell)) if name is None else {name}
+def test_absent_arrays_are_zero(cell, T):
+    given = draw_arrays(cell, SIZES._replace(T=T))
+    for name in [*optional_arrays(cell), None]:
+        omitted = set(optional_arrays(cell)) if name is None else {name}
         absent = run(equations(cell), {k: v for k, v in given.items() if k not in omitted})
         zero = run(equations(cell), given | {k: np.zeros_like(given[k]) for k in omitted})
         assert absent.keys() == zero.keys()
@@ -209,7 +210,7 @@ def test_what_is_absent_is_zero(cell, T):
 
 @every_cell
 def test_the_parts_are_the_run(cell):
-    given, mathematics = arrays_of(cell), equations(cell)
+    given, mathematics = draw_arrays(cell), equations(cell)
     params = {k: given[k] for k in cell.param_shapes(1, 1)}
     initial = {f"{k}0": given[f"{k}0"] for k in cell.state}
     steps = forward(mathematics, params, given["x"], **initial)
@@ -233,7 +234,7 @@ def test_the_parts_are_the_run(cell):
 )
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_nan_stays_nan_and_in_its_row(cell, dtype):
-    given = {k: v.astype(dtype) for k, v in arrays_of(cell).items()}
+    given = {k: v.astype(dtype) for k, v in draw_arrays(cell).items()}
     clean = run(equations(cell), given)
     given["x"] = given["x"].copy()
     given["x"][2, 1, 0] = np.nan
@@ -252,8 +253,8 @@ def test_nan_stays_nan_and_in_its_row(cell, dtype):
     "cell", [cell for cell in CELLS.values() if "bounded" in cell.traits], ids=str
 )
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
-def test_what_is_large_saturates(cell, x, dtype):
-    given = {k: v.astype(dtype) for k, v in arrays_of(cell).items()}
+def test_large_inputs_saturate(cell, x, dtype):
+    given = {k: v.astype(dtype) for k, v in draw_arrays(cell).items()}
     with np.errstate(over="raise", invalid="raise"):
         got = run(equations(cell), given | {"x": x * given["x"]})
     assert all(np.isfinite(a).all() for a in got.values())
@@ -273,14 +274,14 @@ def test_an_edit_replaces_one_equation_in_its_place(cell):
         assert [
             k for k, e in getattr(edited, part).items() if e is not getattr(mathematics, part)[k]
         ] == (["h"] if part == "step" else [])
-    given = arrays_of(cell)
+    given = draw_arrays(cell)
     assert (run(edited, given)["y"] == given["h0"]).all()
     assert not (run(mathematics, given)["y"] == given["h0"]).any()
 
 
 def test_an_edit_reaches_every_part():
     mathematics = equations(GRU())
-    given, nothing = arrays_of(GRU()), lambda s: 0 * s.dy
+    given, nothing = draw_arrays(GRU()), lambda s: 0 * s.dy
     assert not run(mathematics.edited({"dz": nothing}), given)["dW"][:, 4:8].any()
     doubled = mathematics.edited({"dW_r": lambda q: 2 * mathematics["dW_r"](q)})
     np.testing.assert_array_equal(
@@ -296,19 +297,19 @@ def test_an_edit_reaches_every_part():
         (RNN("relu"), ["da_r"], "a rnn-relu has no equation da_r"),
     ],
 )
-def test_an_edit_of_what_is_not_there(cell, edits, message):
+def test_an_edit_of_an_unknown_equation_is_an_error(cell, edits, message):
     with pytest.raises(UsageError, match=f"^{message}$"):
         equations(cell).edited(dict.fromkeys(edits, lambda s: s.x))
 
 
 @every_cell
-def test_a_missing_term_names_those_that_there_are(cell):
+def test_a_missing_term_lists_the_available_terms(cell):
     early = equations(cell).edited({"h": lambda s: s.h_next})
     with pytest.raises(
         AttributeError,
         match=r"no term 'h_next' here yet; there are W_.*, x, t, T, before, after, .*h_prev",
     ):
-        run(early, arrays_of(cell))
+        run(early, draw_arrays(cell))
 
 
 def test_a_scope_can_be_read_as_something_else():
@@ -319,29 +320,29 @@ def test_a_scope_can_be_read_as_something_else():
         _ = scope["c"]
 
 
-LOSERS = {
+NOISE_LOSING_EQUATIONS = {
     "h": lambda s: np.asarray(s.x[..., :1] + s.h_prev).view(np.ndarray),
     "dh": lambda s: np.array(s.dy + s.dh_next),
     "db_n": lambda q: np.sum(np.asarray(q.da_n).view(np.ndarray), axis=(0, -2))[..., None, :],
 }
 
 
-@pytest.mark.parametrize("term", LOSERS)
+@pytest.mark.parametrize("term", NOISE_LOSING_EQUATIONS)
 def test_an_equation_that_loses_the_noise_is_named(term):
-    careless = equations(GRU()).edited({term: LOSERS[term]})
-    given = arrays_of(GRU())
-    assert run(careless, given).keys() == names(GRU())
+    careless = equations(GRU()).edited({term: NOISE_LOSING_EQUATIONS[term]})
+    given = draw_arrays(GRU())
+    assert run(careless, given).keys() == result_names(GRU())
     with pytest.raises(
         LostNoiseError, match=rf"the term {term} is a ndarray, but should be a Noisy like x"
     ):
-        replicate(lambda a: run(careless, a), given, {}, "float32", 0)
+        run_replicates(lambda a: run(careless, a), given, {}, "float32", 0)
 
 
-def test_a_class_that_numpys_functions_forget_is_an_error():
+def test_an_array_class_that_numpy_drops_is_an_error():
     class Plain(np.ndarray):
         """An array class without __array_function__: np.stack returns the base class."""
 
-    given = {k: v.view(Plain) for k, v in arrays_of(LSTM()).items()}
+    given = {k: v.view(Plain) for k, v in draw_arrays(LSTM()).items()}
     with pytest.raises(LostNoiseError, match="is a ndarray, but should be a Plain like x"):
         run(equations(LSTM()), given)
 
@@ -350,9 +351,9 @@ def test_a_class_that_numpys_functions_forget_is_an_error():
 @pytest.mark.parametrize("T", [0, 1, 3])
 def test_every_result_of_a_noisy_run_is_noisy(cell, T):
     # A result without noise raises LostNoiseError.
-    got = replicate(
-        lambda a: run(equations(cell), a), arrays_of(cell, SIZES._replace(T=T)), {}, "float32", 0
+    got = run_replicates(
+        lambda a: run(equations(cell), a), draw_arrays(cell, SIZES._replace(T=T)), {}, "float32", 0
     )
-    assert got.keys() == names(cell)
+    assert got.keys() == result_names(cell)
     if T:
         assert all((np.ptp(v, axis=0) > 0).any() for v in got.values())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def browser():
     Without Chromium these tests fail: a page that was never opened is not known to work.
     """
     playwright = pytest.importorskip("playwright.sync_api")
-    found = next(filter(None, map(shutil.which, NAMES)), None)
+    found = next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
     if found is None:
         pytest.fail("Chromium is not installed: apt-get install chromium")
     with playwright.sync_playwright() as driver:
@@ -28,7 +28,7 @@ def browser():
 
 
 @pytest.fixture
-def opened(browser, tmp_path):
+def open_page(browser, tmp_path):
     """Return a function that opens a page's text as a file.
 
     Later requests and console messages of the page are in its ``requests`` and ``complaints``.

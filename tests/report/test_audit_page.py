@@ -16,37 +16,37 @@ HOSTILE = "<img src=x onerror=alert(1)>|`evil` ]]> \x1b[31m \ud800 & <script>ale
 
 
 @pytest.fixture(scope="module")
-def failed(tmp_path_factory):
-    planted = find("lstm: f missing in dc").plant()
-    only = ["forward_within_budget", "gradients_within_budget", "kept_and_new_share_one_whole"]
-    return gk.audit(planted, profile="quick", only=only).saving_counterexamples(
+def failed_audit(tmp_path_factory):
+    planted = find("lstm: f missing in dc").inject()
+    only = ["forward_within_budget", "gradients_within_budget", "update_is_convex_combination"]
+    return gk.audit(planted, profile="quick", only=only).save_counterexamples(
         tmp_path_factory.mktemp("cases")
     )
 
 
 @pytest.fixture(scope="module")
-def hostile(failed):
-    properties = [replace(p, reason=HOSTILE) for p in failed.properties]
+def hostile_audit(failed_audit):
+    properties = [replace(p, reason=HOSTILE) for p in failed_audit.properties]
     return replace(
-        failed,
+        failed_audit,
         implementation=HOSTILE,
-        narrowings=[HOSTILE],
+        limitations=[HOSTILE],
         properties=properties,
         versions={"x": HOSTILE},
     )
 
 
-def test_the_page_tells_the_verdict_the_diagnosis_and_how_to_see_it_again(failed, opened):
-    page = opened(audit_html(failed, "gatecheck audit my.py:Mine"))
-    assert page.title() == f"gatecheck: {failed.implementation} as lstm: fail"
+def test_page_shows_verdict_diagnosis_and_replay(failed_audit, open_page):
+    page = open_page(audit_html(failed_audit, "gatecheck audit my.py:Mine"))
+    assert page.title() == f"gatecheck: {failed_audit.implementation} as lstm: fail"
     assert (
         page.get_by_role("status").inner_text()
         == "✗ fail: 2 ran, 1 failed, 1 skipped, 0 inconclusive."
     )
     assert "lstm with 'f missing in dc'" in page.locator("body").inner_text()
-    (found,) = [p for p in failed.properties if p.outcome == "failed"]
+    (found,) = [p for p in failed_audit.properties if p.outcome == "failed"]
     assert (
-        f"gatecheck audit my.py:Mine --replay {found.saved}"
+        f"gatecheck audit my.py:Mine --replay {found.saved_path}"
         in page.locator("pre").all_inner_texts()
     )
     assert (
@@ -56,8 +56,8 @@ def test_the_page_tells_the_verdict_the_diagnosis_and_how_to_see_it_again(failed
     assert page.locator("tbody tr").count() == 3
 
 
-def test_the_page_is_used_by_keyboard_and_fits_a_telephone(failed, opened):
-    page = opened(audit_html(failed, "gatecheck audit x"), width=390)
+def test_page_works_by_keyboard_and_fits_a_phone(failed_audit, open_page):
+    page = open_page(audit_html(failed_audit, "gatecheck audit x"), width=390)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     summary = page.locator("tbody summary").first
@@ -67,23 +67,26 @@ def test_the_page_is_used_by_keyboard_and_fits_a_telephone(failed, opened):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_what_is_hostile_is_shown_as_text(hostile, opened):
-    page = opened(audit_html(hostile, f"gatecheck audit {HOSTILE}"))
+def test_hostile_text_is_escaped(hostile_audit, open_page):
+    page = open_page(audit_html(hostile_audit, f"gatecheck audit {HOSTILE}"))
     assert page.locator("img, script").count() == 0
     assert "<img src=x onerror=alert(1)>" in page.locator("h1").inner_text()
     assert page.complaints == []
 
 
-def test_the_page_can_fail_these_tests(opened):
+def test_requests_and_console_messages_are_detected(open_page):
     with pytest.raises(AssertionError):
-        opened("<img src='https://example.org/x.png'>")
+        open_page("<img src='https://example.org/x.png'>")
     with pytest.raises(AssertionError):
-        opened("<script>console.log('x')</script>")
+        open_page("<script>console.log('x')</script>")
 
 
-def test_markdown_cannot_be_broken_out_of(hostile):
+def test_hostile_text_cannot_break_markdown(hostile_audit):
     text = audit_markdown(
-        replace(hostile, properties=[replace(p, reason="a\n````\n<b>") for p in hostile.properties])
+        replace(
+            hostile_audit,
+            properties=[replace(p, reason="a\n````\n<b>") for p in hostile_audit.properties],
+        )
     )
     outside = re.sub(r"^(`{3,})text\n.*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
     assert outside != text
@@ -95,8 +98,8 @@ def test_markdown_cannot_be_broken_out_of(hostile):
     assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [5, 5]
 
 
-def test_xml_holds_every_property_and_stays_xml(failed, hostile):
-    suite = ElementTree.fromstring(junit_xml([failed])).find("testsuite")
+def test_xml_lists_every_property_and_stays_valid(failed_audit, hostile_audit):
+    suite = ElementTree.fromstring(junit_xml([failed_audit])).find("testsuite")
     assert {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")} == dict(
         tests="3", failures="1", errors="0", skipped="1"
     )
@@ -104,5 +107,5 @@ def test_xml_holds_every_property_and_stays_xml(failed, hostile):
         case.find("failure").get("message") for case in suite if case.find("failure") is not None
     ]
     assert "but should be" in message
-    named = ElementTree.fromstring(junit_xml([hostile])).find("testsuite").get("name")
+    named = ElementTree.fromstring(junit_xml([hostile_audit])).find("testsuite").get("name")
     assert named.startswith("<img src=x onerror=alert(1)>|`evil` ]]> �[31m � &")

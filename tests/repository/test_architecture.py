@@ -1,4 +1,4 @@
-"""The layers of the package: a file imports only from below, whatever way it does so."""
+"""The layers of the package: a file imports only from layers below its own."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ LAYERS = (
     "inference, accuracy → auditing, bench → mutation, vectors → report → gatecheck → "
     "pytest_plugin, cli"
 )
-"""From the bottom up, as in docs/architecture.md; ``gatecheck`` is ``gatecheck/__init__.py``."""
+"""Layers from the bottom up; ``gatecheck`` is ``gatecheck/__init__.py``."""
 
 INSIDE = {
     "auditing": "result, applicability, explore, prove, parallel → audit → isolation, lookup, "
@@ -49,7 +49,7 @@ def unit(path):
 
 
 def unit_inside(path):
-    """Return a file's package and its module or folder in it, or None outside of :data:`INSIDE`."""
+    """Return a file's package in :data:`INSIDE` and its unit there, or None."""
     parts = PurePosixPath(path).with_suffix("").parts
     if len(parts) < 3 or parts[1] not in INSIDE or parts[2] == "__init__":
         return None
@@ -94,7 +94,7 @@ def complaint(here, inside, dotted):
 
 
 def problems(path, source):
-    """Return everything that a file of gatecheck/ or properties/ does against the layers."""
+    """Return everything in a file that breaks a rule."""
     here, inside, tree = unit(path), unit_inside(path), ast.parse(source)
     if here not in LEVEL:
         return [f"{path}: {here} has no layer"]

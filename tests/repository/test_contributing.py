@@ -1,5 +1,6 @@
-"""The examples in CONTRIBUTING.md: each applies to this tree, in under 30 lines, and does what the
-page says of it.
+"""The examples in docs/contributing.md, applied to a copy of the tree.
+
+Each has under 30 lines, and does what the page says.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pytest
 
 from helpers.paths import ROOT
 
-PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
 DIFFS = {
     re.search(r"rows_twice|tinyrnn|step before", body)[0]: body
     for body in re.findall(r"```diff\n(.*?)```", PAGE, re.DOTALL)
@@ -24,9 +25,7 @@ DIFFS = {
 
 @pytest.fixture
 def tree(request, tmp_path):
-    """A copy of the tree with one of the examples applied, and a way to run a command of the page
-    in it.
-    """
+    """Apply an example to a copy of the tree; return a function that runs commands there."""
     for name in ("gatecheck", "properties", "tests/properties"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "tests/conftest.py", tmp_path / "tests")

@@ -1,6 +1,4 @@
-"""What docs/ says is true: the claims and their figures, the schema of an audit, the picture, and
-the API reference.
-"""
+"""The pages in docs/ against the reports, and the schema, picture and API reference."""
 
 from __future__ import annotations
 
@@ -15,12 +13,12 @@ import jsonschema
 import pytest
 
 import gatecheck
-from gatecheck.auditing.audit import audit, claims
+from gatecheck.auditing.audit import audit, select_properties
 from gatecheck.auditing.result import SCHEMA
 from gatecheck.cells import LSTM
 from gatecheck.faults.catalogue import find
 from gatecheck.kernels import Builtin
-from gatecheck.proofs.ranges import proofs
+from gatecheck.proofs.ranges import prove_cell
 from helpers.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -30,14 +28,14 @@ DESCRIBED = json.loads((DOCS / "audit.schema.json").read_text(encoding="utf-8"))
 ACCOUNT = {
     "gates_in_unit_interval": "lies in (0, 1)",
     "each_gate_has_its_own_weights": "weights of its own",
-    "kept_and_new_share_one_whole": "share one whole in a GRU",
-    "input_and_forget_gates_are_free": "free of each other in an LSTM",
+    "update_is_convex_combination": "share one whole in a GRU",
+    "input_and_forget_gates_are_independent": "free of each other in an LSTM",
     "update_gate_of_ones_is_plain_rnn": "of ones makes a GRU a plain RNN",
     "update_gate_of_zeros_copies": "of zeros makes it a copy",
     "reset_gate_of_zeros_forgets": "this token is the first",
     "output_gate_folds_into_later_uses": "folded into every later use of h",
 }
-"""The popular account of GRU and LSTM, each claim with the property that it became."""
+"""Claims of the popular account of GRU and LSTM, by property."""
 
 ROWS = {
     row[1]: row
@@ -61,7 +59,7 @@ def test_every_claim_of_the_account_is_covered(name):
 
 def test_every_property_named_exists():
     named = set(re.findall(r"`(\w+_\w+)`", PAGE))
-    assert set(ROWS) <= named <= {c.name for c in claims()}
+    assert set(ROWS) <= named <= {c.name for c in select_properties()}
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -100,16 +98,14 @@ def test_how_far_gradients_reach_is_as_in_the_report():
 
 @pytest.fixture(scope="module")
 def results():
-    """Audits in which properties pass, fail, crash, are skipped and expected to fail, with a
-    diagnosis and with proofs.
-    """
+    """Return audits with every outcome of a property, a diagnosis and proofs."""
     only = [
         "forward_within_budget",
         "gradients_within_budget",
         "empty_batch",
         "update_gate_of_zeros_copies",
     ]
-    wrong, refusing = find("lstm: f missing in dc").plant(), find("lstm: no rows refused").plant()
+    wrong, refusing = find("lstm: f missing in dc").inject(), find("lstm: no rows refused").inject()
     made = [
         audit(target, profile="quick", only=only) for target in (Builtin("gru"), wrong, refusing)
     ]
@@ -121,7 +117,7 @@ def results():
             expected_failures={"empty_batch": "says so"},
         )
     ]
-    return [*made, replace(made[0], proofs=proofs(LSTM()))]
+    return [*made, replace(made[0], proofs=prove_cell(LSTM()))]
 
 
 def test_an_audit_is_as_its_schema_says(results, tmp_path):
@@ -131,7 +127,7 @@ def test_an_audit_is_as_its_schema_says(results, tmp_path):
     assert any(r.diagnosis and r.diagnosis.explanations for r in results)
     assert any(r.proofs for r in results)
     for result in results:
-        jsonschema.validate(result.saving_counterexamples(tmp_path).to_json(), DESCRIBED)
+        jsonschema.validate(result.save_counterexamples(tmp_path).to_json(), DESCRIBED)
     jsonschema.validate(
         {"schema": "gatecheck-audits-1", "audits": [r.to_json() for r in results]}, DESCRIBED
     )
@@ -160,8 +156,9 @@ def test_the_picture_is_what_an_audit_prints():
     picture = script("picture")
 
     def seen(svg):
-        """The text but for the smallest case, which is as small as the time allowed, and for last
-        digits, which are the processor's.
+        """Return the text without the smallest case and without digits.
+
+        The case is as small as the time allowed; last digits depend on the processor.
         """
         text = " ".join(
             " ".join(re.findall(r"<text[^>]*>(.*?)</text>", svg)).replace("&#160;", " ").split()
@@ -185,4 +182,4 @@ def test_the_api_reference_is_built_without_a_warning(tmp_path):
         page.read_text(encoding="utf-8")
         for page in (tmp_path / "gatecheck" / "properties").glob("*.html")
     )
-    assert all(f'id="{claim.name}"' in pages for claim in claims())
+    assert all(f'id="{claim.name}"' in pages for claim in select_properties())

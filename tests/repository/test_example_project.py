@@ -1,4 +1,4 @@
-"""The example project of somebody who uses gatecheck in their own pytest, run as they would run it."""
+"""The example project of a user of the pytest plugin, run as a user would."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ PROJECT = TESTS / "example_project"
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs pytest in a copy of the project: exit status, output, and how many tests had which
+    """Run pytest in a copy of the project; return status, output and counts by outcome.
+
+    The counts are of tests by
     outcome.
     """
     shutil.copytree(PROJECT, tmp_path, dirs_exist_ok=True)

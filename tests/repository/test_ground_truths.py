@@ -13,11 +13,11 @@ import re
 
 from helpers.paths import TESTS
 
-TRUTHS = 18
+GROUND_TRUTHS = 18
 NAME = re.compile(r"test_ground_truth_(\d+)_\w+")
 
 
-def named(source):
+def ground_truths_in(source):
     """Return the numbers of the ground truths that tests in a module are named after."""
     functions = (node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
     return {int(match[1]) for name in functions if (match := NAME.fullmatch(name))}
@@ -25,15 +25,17 @@ def named(source):
 
 def test_every_ground_truth_has_a_test():
     files = sorted((TESTS / "decay").rglob("test_*.py"))
-    assert set().union(*(named(file.read_text(encoding="utf-8")) for file in files)) == set(
-        range(1, TRUTHS + 1)
-    )
+    assert set().union(
+        *(ground_truths_in(file.read_text(encoding="utf-8")) for file in files)
+    ) == set(range(1, GROUND_TRUTHS + 1))
 
 
 def test_a_name_counts_only_where_pytest_would_collect_it():
-    assert named(
+    assert ground_truths_in(
         "def test_ground_truth_3_x(): pass\n"
         "if 0:\n    def test_ground_truth_4_x(): pass\n"
         "# test_ground_truth_5_x"
     ) == {3}
-    assert named("def ground_truth_6_x(): pass\ndef test_ground_truth_77(): pass") == set()
+    assert (
+        ground_truths_in("def ground_truth_6_x(): pass\ndef test_ground_truth_77(): pass") == set()
+    )

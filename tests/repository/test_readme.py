@@ -1,4 +1,4 @@
-"""The README is true: its code runs, its commands parse, its figures are those in reports/."""
+"""The README and the pages of docs/: code runs, commands parse, figures are true."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from gatecheck.auditing.audit import audit, claims
+from gatecheck.auditing.audit import audit, select_properties
 from gatecheck.cli import main
 from gatecheck.targets.loading import load
 from helpers.paths import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+README = PAGES["README.md"]
+BLOCKS = [
+    (kind, body)
+    for text in PAGES.values()
+    for kind, body in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+]
 
 
 def blocks(kind):
@@ -26,53 +34,50 @@ def blocks(kind):
 
 
 def commands():
-    lines = "\n".join(
-        [
-            *blocks("sh"),
-            *re.findall(r"`(gatecheck [^`]+)`", README),
-            *re.findall(r"replay: (.*)", README),
-        ]
-    )
-    return [
+    text = "\n".join(PAGES.values())
+    quoted = [" ".join(found.split()) for found in re.findall(r"`(gatecheck [^`]+)`", text)]
+    lines = "\n".join([*blocks("sh"), *quoted, *re.findall(r"replay: (.*)", text)])
+    found = [
         command
         for line in lines.splitlines()
         for command in re.findall(r"(?:^|&& )(gatecheck .*?)(?:\s+#|\s*>|$)", line)
     ]
+    return list(dict.fromkeys(found))
 
 
-def named(name):
-    """The code that the README puts into a file of that name."""
+def code_of(name):
+    """Return the code that the pages put into a file of that name."""
     (found,) = [body for body in blocks("python") if body.startswith(f"# {name}")]
     return found
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with the README's files in it, where one is."""
+    """Change to a folder that holds the files of the pages."""
     for name in ("my_lstm.py", "my_net.py", "answer.py"):
-        (tmp_path / name).write_text(named(name))
+        (tmp_path / name).write_text(code_of(name))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     sys.modules.pop("my_lstm", None)
 
 
-def test_the_implementation_in_the_readme_is_right(folder):
+def test_the_implementation_is_right(folder):
     result = audit(load("my_lstm.py:MyLSTM"), profile="quick")
     assert result.verdict == "pass", result.findings
 
 
-def test_the_module_in_the_readme_is_right(folder):
+def test_the_module_is_right(folder):
     result = audit(
         load("my_net.py:Encoder", cell="lstm"),
         profile="quick",
         only=["forward_within_budget", "gradients_within_budget"],
     )
     assert result.verdict == "pass", result.findings
-    assert "axes BTD" in result.narrowings[0]
+    assert "axes BTD" in result.limitations[0]
 
 
-def test_the_answers_to_vectors_in_the_readme_are_right(folder):
+def test_the_answers_to_vectors_are_right(folder):
     def gk(*words):
         done = CliRunner().invoke(main, ["vectors", *words])
         assert done.exit_code == 0, done.output
@@ -87,7 +92,7 @@ def test_the_answers_to_vectors_in_the_readme_are_right(folder):
     gk("check", "my-vectors")
 
 
-def test_the_tests_in_the_readme_are_tests(folder):
+def test_the_tests_are_tests(folder):
     (code,) = [body for body in blocks("python") if "def test_" in body]
     made = {}
     exec(code, made)
@@ -97,17 +102,15 @@ def test_the_tests_in_the_readme_are_tests(folder):
 
 @pytest.mark.parametrize(
     "code",
-    [body for body in blocks("python") if "my_" not in body.split("class")[0]],
+    [body for body in blocks("python") if "import" in body and "my_" not in body.split("class")[0]],
     ids=lambda code: code[-40:],
 )
-def test_every_other_code_in_the_readme_runs(code):
+def test_all_other_code_runs(code):
     exec(code, {})
 
 
-def test_the_workflow_in_the_readme_is_one():
-    """Its steps are commands and actions, its files are those that the next step keeps, and
-    gatecheck takes the options.
-    """
+def test_the_workflow_is_valid():
+    """Each step is a command or an action, and gatecheck writes the files that are kept."""
     (text,) = blocks("yaml")
     steps = yaml.safe_load(text)["jobs"]["audit"]["steps"]
     assert all({"uses", "run"} & set(step) for step in steps)
@@ -117,20 +120,27 @@ def test_the_workflow_in_the_readme_is_one():
         main.commands["audit"].make_context("audit", list(words), **main.context_settings).params
     )
     kept = steps[-1]["with"]["path"].split()
-    assert [str(asked["junit"]), str(asked["json"]), asked["folder"]] == kept
+    assert [str(asked["junit"]), str(asked["json"]), asked["cases_dir"]] == kept
     assert str(asked["markdown"]) == "$GITHUB_STEP_SUMMARY"
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_in_the_readme_is_one(command):
+def test_every_command_parses(command):
     _, name, *arguments = shlex.split(command)
     known = main.commands[name]
     if "--help" not in arguments:
-        known.make_context(name, [a for a in arguments if a != "…"], **main.context_settings)
+        known.make_context(
+            name, [a for a in arguments if a not in ("…", "...")], **main.context_settings
+        )
 
 
-def test_the_number_of_claims_is_right():
-    assert f"in {len(claims())} claims" in README
+def test_the_number_of_properties_is_right():
+    assert f"in {len(select_properties())} properties" in README
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 130
+    assert len(README.split()) <= 800
 
 
 REPORTS = {
@@ -158,6 +168,10 @@ def test_the_steps_of_truncation_are_those_of_the_study():
 
 
 def test_what_is_linked_is_there():
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert len(links) > 5
-    assert not [link for link in links if not (ROOT / link).exists()]
+    links = [
+        (ROOT / path).parent / link
+        for path, text in PAGES.items()
+        for link in re.findall(r"\]\(([^)#:]+)\)", text)
+    ]
+    assert len(links) > 20
+    assert not [link for link in links if not link.exists()]

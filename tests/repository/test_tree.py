@@ -20,7 +20,7 @@ ELSEWHERE = (
     "tests/examples",
     "tests/properties",
 )
-"""Where paths begin that mirror no package: they test the repository or everything at once."""
+"""Beginnings of paths of tests that mirror no package."""
 
 
 def too_long(path, text):
@@ -40,7 +40,7 @@ def too_large(paths):
 
 
 def misplaced(path, modules):
-    """Return the complaint about a test file whose path names no module of the package, if any.
+    """Return the complaint that the path of a test file names no module, or nothing.
 
     ``tests/a/test_b.py`` and ``tests/a/test_b_and_an_aspect.py`` test ``gatecheck/a/b.py``, which
     may be a package.

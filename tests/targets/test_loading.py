@@ -11,12 +11,12 @@ import pytest
 from gatecheck.cells import CELLS, GRU
 from gatecheck.errors import GatecheckError, TargetError, UsageError
 from gatecheck.targets import loading
-from gatecheck.targets.loading import installed, load
+from gatecheck.targets.loading import installed_targets, load
 
 GOOD = """
-from gatecheck.faults.edited_cell import Edited
+from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.cells import GRU, RNN
-class Mine(Edited):
+class Mine(EditedCell):
     def __init__(self):
         super().__init__(GRU())
 class Fails(Mine):
@@ -169,7 +169,7 @@ def test_bad_overrides(folder):
     "more", [{"cell": "lstm"}, {"convention": "pytorch"}], ids=["cell", "convention"]
 )
 @pytest.mark.parametrize("target", ["builtin:gru", "torch.nn:GRU", "keras.layers:GRU"])
-def test_an_override_that_cannot_be_obeyed_is_refused(target, more):
+def test_inapplicable_override_is_refused(target, more):
     with pytest.raises(UsageError):
         load(target, **more)
 
@@ -252,7 +252,7 @@ def test_a_dataclass_in_a_file_loads(folder):
 
 
 def test_installed_targets_are_our_cells_and_the_frameworks():
-    names = [name for name, _ in installed()]
+    names = [name for name, _ in installed_targets()]
     assert names[: len(CELLS)] == [f"builtin:{cell}" for cell in CELLS]
     assert {
         "torch.nn:GRU",
@@ -266,7 +266,7 @@ def test_without_a_framework_its_targets_are_left_out(monkeypatch):
     monkeypatch.setattr(
         loading, "ADAPTERS", {"no_such_framework.nn": "gatecheck.targets.adapters.no_such"}
     )
-    assert [name for name, _ in installed()] == [f"builtin:{cell}" for cell in CELLS]
+    assert [name for name, _ in installed_targets()] == [f"builtin:{cell}" for cell in CELLS]
 
 
 EXTRAS = {
@@ -307,7 +307,7 @@ def test_a_framework_that_is_not_installed_is_named_with_its_extra():
         assert f'pip install "gatecheck[{extra}]"' in said[missing]
 
 
-def test_a_framework_that_is_not_installed_is_told_in_a_line(tmp_path):
+def test_missing_framework_is_a_one_line_error(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('not installed')")
     code = "from gatecheck.cli import main\nmain(['audit', 'torch.nn:GRU'])"
     env = os.environ | {"PYTHONPATH": str(tmp_path)}

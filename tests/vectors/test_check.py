@@ -21,7 +21,7 @@ from gatecheck.report.vectors_readme import readme
 from gatecheck.vectors import check as vectors
 from gatecheck.vectors.check import check
 from gatecheck.vectors.export import export
-from gatecheck.vectors.files import parsed_json, parsed_npz
+from gatecheck.vectors.files import parse_json, parse_npz
 
 
 def gk(*arguments):
@@ -45,11 +45,11 @@ def folder(exported, tmp_path):
     shutil.copytree(exported, tmp_path / "v")
     (tmp_path / "v" / "answers").mkdir()
     for name in ("rnn-1", "rnn-2"):
-        np.savez(tmp_path / "v" / "answers" / f"{name}.npz", **right(tmp_path / "v", name))
+        np.savez(tmp_path / "v" / "answers" / f"{name}.npz", **correct_answer(tmp_path / "v", name))
     return tmp_path / "v"
 
 
-def right(folder, name, dtype="float32"):
+def correct_answer(folder, name, dtype="float32"):
     """Return a correct answer: what is expected, rounded."""
     with np.load(folder / "cases" / f"{name}.npz") as file:
         return {
@@ -59,9 +59,9 @@ def right(folder, name, dtype="float32"):
         }
 
 
-def answer(folder, name="rnn-1", **changed):
+def write_answer(folder, name="rnn-1", **changed):
     """Write an answer with some arrays changed; None leaves one out."""
-    arrays = right(folder, name) | changed
+    arrays = correct_answer(folder, name) | changed
     np.savez(
         folder / "answers" / f"{name}.npz", **{k: v for k, v in arrays.items() if v is not None}
     )
@@ -70,8 +70,8 @@ def answer(folder, name="rnn-1", **changed):
 # ---- answers
 
 
-def test_answers_in_json_of_any_spelling(folder):
-    arrays = right(folder, "rnn-1")
+def test_answers_in_any_json_notation(folder):
+    arrays = correct_answer(folder, "rnn-1")
     written = {k: v.tolist() for k, v in arrays.items()}
     written["y"] = {
         "shape": list(arrays["y"].shape),
@@ -85,15 +85,15 @@ def test_answers_in_json_of_any_spelling(folder):
 
 def test_outputs_alone_are_an_answer(folder):
     for name in ("rnn-1", "rnn-2"):
-        answer(folder, name, **{k: None for k in right(folder, name) if k[0] == "d"})
+        write_answer(folder, name, **{k: None for k in correct_answer(folder, name) if k[0] == "d"})
     status, printed = gk("check", folder)
     assert status == 0
     assert "2 answered without gradients" in printed
 
 
 def test_one_bias_does_not_make_up_for_the_other(folder):
-    whole = right(folder, "rnn-1")["dbias_ih_l0"]
-    answer(folder, dbias_ih_l0=whole * 2, dbias_hh_l0=whole * 0)
+    whole = correct_answer(folder, "rnn-1")["dbias_ih_l0"]
+    write_answer(folder, dbias_ih_l0=whole * 2, dbias_hh_l0=whole * 0)
     found = check(folder).cases[0]
     assert [q.name for q in found.quantities if q.outcome == "failed"] == [
         "dbias_ih_l0",
@@ -103,20 +103,20 @@ def test_one_bias_does_not_make_up_for_the_other(folder):
 
 
 def test_the_gradient_of_an_absent_state_may_be_left_out(folder):
-    answer(folder, "rnn-2", dh0=None)
+    write_answer(folder, "rnn-2", dh0=None)
     assert check(folder).ok
-    answer(folder, "rnn-1", dh0=None)
+    write_answer(folder, "rnn-1", dh0=None)
     assert check(folder).cases[0].reason.endswith("it has no dh0")
 
 
-def nan(a):
+def with_nan(a):
     return np.where(np.arange(a.size).reshape(a.shape) == 1, np.nan, a).astype(a.dtype)
 
 
 @pytest.mark.parametrize(
     ("outcome", "message", "changed"),
     [
-        ("failed", "y[t=0, 0, 1] is nan, but should be", lambda a: {"y": nan(a["y"])}),
+        ("failed", "y[t=0, 0, 1] is nan, but should be", lambda a: {"y": with_nan(a["y"])}),
         ("failed", "wrong: dh0", lambda a: {"dh0": -a["dh0"]}),
         ("malformed", "it has no hT", lambda a: {"hT": None}),
         ("malformed", "it has no dx", lambda a: {"dx": None}),
@@ -143,8 +143,8 @@ def nan(a):
         ),
     ],
 )
-def test_what_is_wrong_with_an_answer_is_named(folder, outcome, message, changed):
-    answer(folder, **changed(right(folder, "rnn-1")))
+def test_error_in_an_answer_is_named(folder, outcome, message, changed):
+    write_answer(folder, **changed(correct_answer(folder, "rnn-1")))
     found = check(folder)
     assert [c.outcome for c in found.cases] == [outcome, "passed"]
     assert message in found.cases[0].reason
@@ -163,7 +163,7 @@ def test_missing_doubled_and_extra_files_are_named(folder):
     assert "answers/ also holds 'rnn-11.npz', which answers no case" in printed
 
 
-def test_nothing_to_check_and_no_folder(folder, tmp_path):
+def test_missing_answers_or_folder_exit_status(folder, tmp_path):
     shutil.rmtree(folder / "answers")
     assert gk("check", folder)[0] == 3
     (folder / "answers").mkdir()
@@ -173,7 +173,7 @@ def test_nothing_to_check_and_no_folder(folder, tmp_path):
     assert gk("check", folder)[0] == 2
 
 
-def test_files_that_the_manifest_does_not_name_are_named(folder):
+def test_unknown_files_are_named(folder):
     (folder / "cases" / "rnn-3.npz").write_bytes(b"")
     assert check(folder).notes == [
         "cases/ also holds 'rnn-3.npz', which the manifest does not name"
@@ -189,7 +189,7 @@ def test_nothing_is_certified_before_there_is_something_to_judge(folder, monkeyp
         return certified_results(case)
 
     monkeypatch.setattr(vectors, "certified_results", record)
-    answer(folder, hT=None)
+    write_answer(folder, hT=None)
     found = check(folder)
     assert [c.outcome for c in found.cases] == ["malformed", "passed"]
     assert len(certified) == 1
@@ -202,7 +202,7 @@ def test_nothing_is_certified_before_there_is_something_to_judge(folder, monkeyp
 # ---- nothing is trusted
 
 
-def sealed(folder, path, data):
+def reseal(folder, path, data):
     """Change a file, and the manifest's checksum with it."""
     (folder / path).write_bytes(data)
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -221,8 +221,8 @@ def changed_npz(folder, **arrays):
 
 
 def test_an_expected_value_that_was_tampered_with_does_not_matter(folder):
-    zeros = {k: np.zeros_like(v, float) for k, v in right(folder, "rnn-1").items()}
-    sealed(
+    zeros = {k: np.zeros_like(v, float) for k, v in correct_answer(folder, "rnn-1").items()}
+    reseal(
         folder,
         "cases/rnn-1.npz",
         changed_npz(folder, **{"expected.y": zeros["y"], "tolerance.dx": zeros["dx"] + 1e9}),
@@ -233,7 +233,7 @@ def test_an_expected_value_that_was_tampered_with_does_not_matter(folder):
         "rnn-1: its files differ from what was recomputed, and are ignored, "
         "in y, the tolerance of dx"
     ]
-    answer(folder, y=zeros["y"].astype("float32"), dx=zeros["dx"].astype("float32"))
+    write_answer(folder, y=zeros["y"].astype("float32"), dx=zeros["dx"].astype("float32"))
     assert [c.outcome for c in check(folder).cases] == ["failed", "passed"]
 
 
@@ -259,7 +259,7 @@ def bomb():
     return out.getvalue()
 
 
-def lies(shape):
+def false_header_npz(shape):
     out, npy = io.BytesIO(), io.BytesIO()
     np.lib.format.write_array_header_1_0(
         npy, {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -278,7 +278,7 @@ def lies(shape):
         ("npz", bomb(), "but gatecheck reads 67,108,864 at most"),
         (
             "npz",
-            lies((10**12, 10**6)),
+            false_header_npz((10**12, 10**6)),
             "(1000000000000, 1000000) is 4,000,000,000,000,000,000 bytes, but 0 follow",
         ),
         ("npz", b"\x00" * (2**24 + 1), "has more than 16,777,216 bytes"),
@@ -359,7 +359,7 @@ def test_a_hostile_manifest_is_one_line(folder, change, message):
     ],
 )
 def test_a_hostile_case_is_damaged(folder, arrays, message):
-    sealed(folder, "cases/rnn-1.npz", changed_npz(folder, **arrays))
+    reseal(folder, "cases/rnn-1.npz", changed_npz(folder, **arrays))
     (folder / "cases" / "rnn-1.json").write_text("{}")
     found = check(folder)
     assert [c.outcome for c in found.cases] == ["damaged", "passed"]
@@ -385,12 +385,12 @@ def test_links_and_pipes_are_not_followed(folder, tmp_path):
     assert "is a link or a file, but should be a folder" in printed
 
 
-def test_what_a_file_declares_bounds_what_is_read():
-    assert parsed_json(b'{"a": 1}') == {"a": 1}
+def test_parsers_read_valid_data():
+    assert parse_json(b'{"a": 1}') == {"a": 1}
     out = io.BytesIO()
     np.savez_compressed(
         out, y=np.asfortranarray(np.arange(6.0).reshape(2, 3)), big=np.arange(2.0).astype(">f8")
     )
-    found = parsed_npz(out.getvalue())
+    found = parse_npz(out.getvalue())
     np.testing.assert_array_equal(found["y"], [[0, 1, 2], [3, 4, 5]])
     assert found["big"].dtype == "float64"

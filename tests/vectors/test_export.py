@@ -18,11 +18,11 @@ from click.testing import CliRunner
 from gatecheck.cells import GRU, LSTM, RNN
 from gatecheck.cli import main
 from gatecheck.report.vectors_readme import readme
-from gatecheck.vectors.cases import KINDS, RAGGED, choose, is_conclusive
+from gatecheck.vectors.cases import CASE_KINDS, RAGGED_KIND, draw_case, is_conclusive
 from gatecheck.vectors.export import export
-from gatecheck.vectors.files import parsed_case, read_manifest
+from gatecheck.vectors.files import parse_case, read_manifest
 
-TORCH = """
+TORCH_CELL_SOURCE = """
 import torch
 
 def run(cell, params, x, dy, dhT, dcT, h0=None, c0=None):
@@ -66,8 +66,8 @@ def lstm(tmp_path_factory):
 @pytest.mark.parametrize("cell", [RNN(), GRU(), LSTM(projection=3)], ids=str)
 def test_cases_are_of_every_kind_and_conclusive(cell):
     cases = [
-        choose(cell, kind, seed=0, number=k, dtype="float32")
-        for k, kind in enumerate((*KINDS, RAGGED))
+        draw_case(cell, kind, seed=0, number=k, dtype="float32")
+        for k, kind in enumerate((*CASE_KINDS, RAGGED_KIND))
     ]
     assert all(is_conclusive(case) for case in cases)
     assert all(len({*case.sizes, cell.projection or 0}) == 5 for case in cases)
@@ -84,8 +84,8 @@ def test_cases_are_of_every_kind_and_conclusive(cell):
     assert max(steps) == 40
     assert [k for k, case in enumerate(cases) if case.get("h0") is None] == [1]
     assert set(cases[-1]["lengths"]) > {cases[-1].sizes.T}
-    assert choose(cell, KINDS[0], seed=0, number=0, dtype="float32") == cases[0]
-    assert choose(cell, KINDS[0], seed=1, number=0, dtype="float32") != cases[0]
+    assert draw_case(cell, CASE_KINDS[0], seed=0, number=0, dtype="float32") == cases[0]
+    assert draw_case(cell, CASE_KINDS[0], seed=1, number=0, dtype="float32") != cases[0]
 
 
 def test_both_files_hold_one_case(lstm):
@@ -95,7 +95,7 @@ def test_both_files_hold_one_case(lstm):
             ending: (lstm / "cases" / f"{entry.name}.{ending}").read_bytes()
             for ending in ("npz", "json")
         }
-        a, b = (parsed_case(entry, ending, data[ending]) for ending in ("npz", "json"))
+        a, b = (parse_case(entry, ending, data[ending]) for ending in ("npz", "json"))
         assert a.case == b.case
         assert list(a.expected) == list(b.expected) == list(row["results"])
         for k in a.expected:
@@ -105,7 +105,7 @@ def test_both_files_hold_one_case(lstm):
         assert row["absent"] == [k for k in ("h0", "c0") if a.case.get(k) is None]
 
 
-def test_the_export_says_what_its_cases_cannot_tell(tmp_path):
+def test_export_lists_undetected_faults(tmp_path):
     status, printed = gk("export", tmp_path / "v", "--cells", "rnn,rnn-relu", "--cases", 1)
     assert json.loads((tmp_path / "v" / "manifest.json").read_text())["cells"] == [
         "rnn",
@@ -114,8 +114,8 @@ def test_the_export_says_what_its_cases_cannot_tell(tmp_path):
     assert status == 0
     hidden = json.loads((tmp_path / "v" / "manifest.json").read_text())["faults"]["rnn"]
     assert hidden["known"] > 100
-    assert "tanh overflows" in {fault["name"] for fault in hidden["untold"]}
-    assert f"cannot reveal {len(hidden['untold'])}: " in printed
+    assert "tanh overflows" in {fault["name"] for fault in hidden["undetected"]}
+    assert f"cannot reveal {len(hidden['undetected'])}: " in printed
     assert "tanh overflows" in (tmp_path / "v" / "README.md").read_text()
 
 
@@ -143,7 +143,7 @@ def test_an_export_is_whole_or_not_at_all(tmp_path):
         (["--cases", "0"], "--cases"),
     ],
 )
-def test_an_export_that_is_called_wrongly(tmp_path, arguments, message):
+def test_usage_errors_of_export(tmp_path, arguments, message):
     status, printed = gk("export", tmp_path / "v", *arguments)
     assert (status, message in printed) == (2, True)
     assert not (tmp_path / "v").exists()
@@ -161,7 +161,7 @@ def test_the_python_example_with_pytorch_and_then_with_a_bug(lstm, tmp_path):
         subprocess.run([sys.executable, "answer.py"], cwd=folder, check=True)
         return gk("check", folder, "--json", tmp_path / "out.json")
 
-    status, printed = run_with(TORCH)
+    status, printed = run_with(TORCH_CELL_SOURCE)
     assert status == 0
     assert printed.splitlines()[-1] == "pass  vectors of lstm: 3 cases, 3 passed, 0 failed"
     data = json.loads((tmp_path / "out.json").read_text())
@@ -185,14 +185,14 @@ def test_the_python_example_with_pytorch_and_then_with_a_bug(lstm, tmp_path):
         "value[:n] , value[n:2*n] = value[n:2*n].copy(), value[:n].copy(); getattr"
     )
     status, printed = run_with(
-        TORCH.replace("        getattr", f"        n = len(value) // 4; {swapped}", 1)
+        TORCH_CELL_SOURCE.replace("        getattr", f"        n = len(value) // 4; {swapped}", 1)
     )
     assert status == 1
     assert "fail  vectors of lstm: 3 cases, 0 passed, 3 failed" in printed
     assert "wrong: y[t=0" in printed
 
     status, printed = run_with(
-        TORCH.replace(
+        TORCH_CELL_SOURCE.replace(
             '{name}": getattr(lstm, name).grad',
             '{name}": getattr(lstm, name).grad * (1 + (name[0] == "w"))',
         )

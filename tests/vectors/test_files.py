@@ -21,7 +21,7 @@ from gatecheck.vectors.export import export
 
 CASE = "rnn-1"
 
-ODD = [
+ODD_VALUES = [
     None,
     True,
     0,
@@ -38,8 +38,8 @@ ODD = [
     "\ud800",
     "\x1b[2J",
 ]
-ODD += [[], {}, [[]], {"a": 1}, "nan", "0x1p-2000", float("nan"), float("inf"), [1] * 50]
-ODD += [
+ODD_VALUES += [[], {}, [[]], {"a": 1}, "nan", "0x1p-2000", float("nan"), float("inf"), [1] * 50]
+ODD_VALUES += [
     {"shape": [2**40, 0], "values": []},
     {"shape": [0] * 8, "values": []},
     {"shape": [-1], "values": [1]},
@@ -60,16 +60,16 @@ TEXTS = [
 ]
 
 
-def places(value, path=()):
+def paths(value, path=()):
     """Yield the path to every value in JSON."""
     if path:
         yield path
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
-            yield from places(value[key], (*path, key))
+            yield from paths(value[key], (*path, key))
 
 
-def in_bytes(rng, data):
+def damage_bytes(rng, data):
     """Return the data with some bytes changed, left out, doubled or replaced."""
     damaged = bytearray(data)
     for _ in range(rng.choice([1, 2, 20])):
@@ -87,10 +87,10 @@ def in_bytes(rng, data):
     return bytes(damaged)
 
 
-def in_json(rng, data):
+def damage_json(rng, data):
     """Return JSON with a value replaced, left out or moved to another name."""
     document = json.loads(data)
-    *above, last = rng.choice(list(places(document)))
+    *above, last = rng.choice(list(paths(document)))
     parent = document
     for key in above:
         parent = parent[key]
@@ -102,11 +102,11 @@ def in_json(rng, data):
                 last
             )
         case _:
-            parent[last] = rng.choice(ODD)
+            parent[last] = rng.choice(ODD_VALUES)
     return json.dumps(document).encode()
 
 
-def in_npz(rng, data):
+def damage_npz(rng, data):
     """Return an ``.npz`` with one array changed.
 
     Its dtype, shape, name or numbers are changed.
@@ -169,7 +169,7 @@ def exported(tmp_path_factory):
     return folder, contents, right
 
 
-def restored(folder, kept, path):
+def restore(folder, kept, path):
     """Restore the folder, answered in the format of a path, or else in ``.npz``."""
     ending = "json" if path == f"answers/{CASE}.json" else "npz"
     for name, data in kept.items():
@@ -177,7 +177,7 @@ def restored(folder, kept, path):
     (folder / "answers" / f"{CASE}.{'npz' if ending == 'json' else 'json'}").unlink()
 
 
-def resealed(folder, kept, path, data):
+def reseal(folder, kept, path, data):
     """Rewrite the manifest as if a file of a case, and it alone, were exported so."""
     manifest = json.loads(kept["manifest.json"])
     manifest["cases"][0]["files"][path] = hashlib.sha256(data).hexdigest()
@@ -207,15 +207,15 @@ def outcome(folder):
         *(f"{part}/{CASE}.{end}" for part in ("cases", "answers") for end in ("npz", "json")),
     ],
 )
-def test_whatever_a_file_holds_a_check_ends_well(exported, path):
+def test_check_of_damaged_file_ends_in_result_or_one_line(exported, path):
     folder, kept, right = exported
-    structured = in_npz if path.endswith("npz") else in_json
+    structured = damage_npz if path.endswith("npz") else damage_json
     for seed in range(25):
         rng = random.Random(seed)
-        restored(folder, kept, path)
-        data = rng.choice([structured, structured, in_bytes])(rng, kept[path])
+        restore(folder, kept, path)
+        data = rng.choice([structured, structured, damage_bytes])(rng, kept[path])
         if path.startswith("cases/"):
-            resealed(folder, kept, path, data)
+            reseal(folder, kept, path, data)
         (folder / path).write_bytes(data)
         found = outcome(folder)
         if isinstance(found, GatecheckError):

@@ -6,14 +6,14 @@ import pytest
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.kernels import Builtin
-from gatecheck.kernels.builtin import COMPUTED
+from gatecheck.kernels.builtin import KERNEL_CELLS
 from gatecheck.reference import equations, run
 
 SIZES = Sizes(T=6, B=2, D=3, H=4)
 
 
 @pytest.fixture
-def case_of():
+def make_case():
     """Return a function that draws a case without initial states; all sizes differ."""
     return lambda name, dtype="float64": draw(
         as_cell(name), SIZES, seed=0, dtype=dtype, absent=("h0", "c0")
@@ -21,7 +21,7 @@ def case_of():
 
 
 @pytest.fixture
-def same_weights():
+def assert_same_weights():
     """Return a check that a layer is bitwise equal to a case."""
 
     def check(layer, case):
@@ -35,13 +35,13 @@ def same_weights():
 
 
 @pytest.fixture
-def ours():
+def compute_outputs():
     """Return a function that computes y of a layer by equations, checked by kernels."""
 
     def outputs(layer, x):
         arrays = {"x": np.asarray(x, np.float64), **layer.params}
         y = run(equations(layer.cell), arrays)["y"]
-        if layer.cell in COMPUTED:
+        if layer.cell in KERNEL_CELLS:
             np.testing.assert_allclose(
                 Builtin(layer.cell).forward(layer.params, arrays["x"])[0], y, rtol=0, atol=1e-13
             )

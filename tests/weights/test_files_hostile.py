@@ -94,7 +94,7 @@ def write(path):
             )
 
 
-def complaint(path):
+def error_message(path):
     """Return gatecheck's error message for a file, empty if the layer is read."""
     try:
         assert load(path).cell.kind == "rnn"
@@ -106,7 +106,7 @@ def complaint(path):
 SUFFIXES = [".npz", ".safetensors", ".pt", ".h5", ".keras", ".onnx"]
 
 
-def refused(path, message):
+def assert_refused(path, message):
     with pytest.raises(WeightsFileError, match=message) as raised:
         read_arrays(path)
     assert "\n" not in str(raised.value)
@@ -114,22 +114,22 @@ def refused(path, message):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_is_missing_empty_another_format_or_cut(tmp_path, suffix):
+def test_missing_empty_foreign_or_truncated_files(tmp_path, suffix):
     path = tmp_path / f"w{suffix}"
-    refused(path, "cannot be read: No such file")
+    assert_refused(path, "cannot be read: No such file")
     path.mkdir()
-    refused(path, "cannot be read: Is a directory")
+    assert_refused(path, "cannot be read: Is a directory")
     path.rmdir()
     path.touch()
-    refused(path, "is empty, but should be an? ")
+    assert_refused(path, "is empty, but should be an? ")
     path.write_bytes(b"import numpy as np\n" * 99)
-    refused(path, "is damaged, or not an? |cannot be used")
+    assert_refused(path, "is damaged, or not an? |cannot be used")
     write(path)
     assert load(path).H == 4
     whole = path.read_bytes()
     for end in (1, 7, len(whole) // 3, len(whole) - 3):
         path.write_bytes(whole[:end])
-        refused(path, "is damaged, or not an? |cannot be used")
+        assert_refused(path, "is damaged, or not an? |cannot be used")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -142,7 +142,7 @@ def test_every_damage_is_an_error_of_ours(tmp_path, suffix):
     for _ in range(60):
         at = int(rng.integers(len(whole)))
         path.write_bytes(whole[:at] + bytes([int(rng.integers(256))]) + whole[at + 1 :])
-        message = complaint(path)
+        message = error_message(path)
         refusals += bool(message)
         assert "\n" not in message
         assert message.count("is damaged") <= 1
@@ -158,8 +158,8 @@ def test_a_nan_that_signals_is_no_warning(tmp_path):
         load(tmp_path / "w.npz")
 
 
-def test_a_name_that_ends_in_nothing_known(tmp_path):
-    refused(tmp_path / "w.pickle", "does not end in .npz, .safetensors, .pt")
+def test_unknown_suffix(tmp_path):
+    assert_refused(tmp_path / "w.pickle", "does not end in .npz, .safetensors, .pt")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -170,7 +170,7 @@ def test_a_file_that_unpacks_to_too_much(tmp_path, suffix, monkeypatch):
         monkeypatch.setattr(module, "LIMIT", 200)
     # An archive is refused before it is unpacked; ONNX stores its arrays uncompressed.
     if suffix != ".onnx":
-        refused(
+        assert_refused(
             path,
             "it unpacks to"
             if suffix in (".npz", ".pt", ".keras")
@@ -191,7 +191,7 @@ def test_a_library_that_repeats_what_a_file_says(tmp_path):
 
     (tmp_path / "w").write_bytes(b"x")
     with pytest.raises(WeightsFileError) as raised:
-        files.attempted(tmp_path / "w", "a thing", reader)
+        files.call_reader(tmp_path / "w", "a thing", reader)
     assert str(raised.value).endswith("w is damaged, or not a thing: no �[31m here")
 
 
@@ -201,22 +201,24 @@ def test_a_library_that_repeats_what_a_file_says(tmp_path):
 def test_a_small_archive_that_declares_much(tmp_path):
     path = tmp_path / "w.npz"
     zipped(path, a__npy=npy((2**40,)))
-    refused(path, "a is cut off or damaged: its shape .* is 4,398,046,511,104 bytes, but 0 follow")
+    assert_refused(
+        path, "a is cut off or damaged: its shape .* is 4,398,046,511,104 bytes, but 0 follow"
+    )
     zipped(path, a__npy=npy((-1, -4), bytes(16)))
-    refused(path, r"a is damaged: its shape \(-1, -4\) is negative")
+    assert_refused(path, r"a is damaged: its shape \(-1, -4\) is negative")
     zipped(path, a__npy=npy((3,), bytes(16)))
-    refused(path, "its shape .* is 12 bytes, but 16 follow")
+    assert_refused(path, "its shape .* is 12 bytes, but 16 follow")
 
 
 def test_objects_are_not_unpickled(tmp_path):
     path, trace = tmp_path / "w.npz", tmp_path / "trace"
     np.savez(path, a=np.array([Evil(trace)], dtype=object))
-    refused(path, "a holds object, but should hold numbers; pickled objects are not read")
+    assert_refused(path, "a holds object, but should hold numbers; pickled objects are not read")
     np.savez(path, a=np.zeros(2, [("x", "f4")]))
-    refused(path, "but should hold numbers")
+    assert_refused(path, "but should hold numbers")
     for at in ({"model": Evil(trace)}, Evil(trace)):
         torch.save(at, tmp_path / "w.pt")
-        refused(
+        assert_refused(
             tmp_path / "w.pt",
             r"it holds Python objects \(io.open\), and unpickling those would run code: "
             r"save module.state_dict",
@@ -250,14 +252,14 @@ def test_a_checkpoint_of_odd_things(tmp_path):
     loop["itself"] = loop
     torch.save({"all": [loop, loop]}, path)
     assert list(read_arrays(path)) == ["all.0.w", "all.0.half"]
-    assert "all.0.sparse" in files.read(path).left_out
+    assert "all.0.sparse" in files.read(path).skipped
     torch.save({"w": torch.zeros(1).expand(2**20, 2**20)}, path)
     assert path.stat().st_size < 10_000
-    refused(path, "w and what is before it unpack to 8,796,093,022,208 bytes")
+    assert_refused(path, "w and what is before it unpack to 8,796,093,022,208 bytes")
     zipped(path, **{"net/constants__pkl": b"", "net/data__pkl": b""})
-    refused(path, "it is a TorchScript archive, which is code: save module.state_dict")
+    assert_refused(path, "it is a TorchScript archive, which is code: save module.state_dict")
     torch.save(torch.nn.LSTM(2, 3), path)
-    refused(path, r"Python objects \(torch.nn.modules.rnn.LSTM\)")
+    assert_refused(path, r"Python objects \(torch.nn.modules.rnn.LSTM\)")
     torch.save(
         {"weight_ih": torch.ones(2, 3), "weight_hh": torch.ones(2, 2)},
         path,
@@ -286,9 +288,9 @@ def test_a_checkpoint_of_odd_things(tmp_path):
 def test_a_header_that_does_not_fit(tmp_path, header):
     path, text = tmp_path / "w.safetensors", json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
-    refused(path, "is damaged, or not a safetensors file")
+    assert_refused(path, "is damaged, or not a safetensors file")
     path.write_bytes(struct.pack("<Q", 2**63) + text + bytes(16))
-    refused(path, "is damaged, or not a safetensors file")
+    assert_refused(path, "is damaged, or not a safetensors file")
 
 
 def test_a_dtype_that_numpy_has_not_is_left_out_and_said(tmp_path):
@@ -316,7 +318,7 @@ def test_bfloat16_as_keras_writes_it(tmp_path):
         file.create_dataset("b", data=x)  # two bytes of unknown meaning
     contents = files.read(tmp_path / "w.h5")
     assert contents.arrays["a"].tolist() == x.astype(float).tolist()
-    assert contents.left_out == {"b": "of |V2"}
+    assert contents.skipped == {"b": "of |V2"}
 
 
 def test_hdf5_reads_its_own_file_alone(tmp_path):
@@ -335,11 +337,11 @@ def test_hdf5_reads_its_own_file_alone(tmp_path):
         file.create_dataset("raw", (8,), "u1", external=[(str(secret), 0, 8)])
     contents = files.read(path)
     assert list(contents.arrays) == ["mine"]
-    assert set(contents.left_out) == {"text", "virtual", "raw"}
+    assert set(contents.skipped) == {"text", "virtual", "raw"}
     with h5py.File(path, "w") as file:
         file.create_dataset("a", (2**40,), "f4", chunks=(1024,))
     assert path.stat().st_size < 10_000
-    refused(path, "a and what is before it unpack to")
+    assert_refused(path, "a and what is before it unpack to")
 
 
 @pytest.mark.parametrize(
@@ -354,7 +356,7 @@ def test_hdf5_reads_its_own_file_alone(tmp_path):
         '{"class_name": {"config": 1}}',
     ],
 )
-def test_a_configuration_of_anything(tmp_path, config):
+def test_invalid_configurations(tmp_path, config):
     path = tmp_path / "w.keras"
     write(tmp_path / "w.h5")
     zipped(
@@ -363,10 +365,10 @@ def test_a_configuration_of_anything(tmp_path, config):
         metadata__json="{}",
         model__weights__h5=(tmp_path / "w.h5").read_bytes(),
     )
-    message = complaint(path)
+    message = error_message(path)
     assert not message or "w.keras is damaged, or not a Keras model" in message
     zipped(path, config__json="{}", metadata__json="{}")
-    refused(path, "is damaged, or not a Keras model: .*model.weights.h5")
+    assert_refused(path, "is damaged, or not a Keras model: .*model.weights.h5")
 
 
 # ---- ONNX

@@ -36,12 +36,14 @@ KERAS = {
 
 @pytest.mark.parametrize("name", KERAS)
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".h5"])
-def test_a_model_of_keras(tmp_path, keras, name, suffix, case_of, same_weights, ours):
-    case = case_of(name, "float32")
+def test_a_model_of_keras(
+    tmp_path, keras, name, suffix, make_case, assert_same_weights, compute_outputs
+):
+    case = make_case(name, "float32")
     kind, options = KERAS[name]
     layer = getattr(keras.layers, kind)(H, return_sequences=True, name="enc", **options)
     model = keras.Sequential([keras.Input((None, D)), layer, keras.layers.Dense(5)])
-    layer.set_weights(list(CONVENTIONS["keras"].spell(case.cell, case.params).values()))
+    layer.set_weights(list(CONVENTIONS["keras"].from_canonical(case.cell, case.params).values()))
     path = tmp_path / f"model{suffix}"
     if suffix == ".weights.h5":
         model.save_weights(path)
@@ -50,12 +52,12 @@ def test_a_model_of_keras(tmp_path, keras, name, suffix, case_of, same_weights, 
     # These files have no configuration that shows the cell.
     plain = suffix == ".weights.h5" and name in ("rnn-relu", "gru-hard6")
     loaded = load(path, cell=name if plain else None)
-    same_weights(loaded, case)
+    assert_same_weights(loaded, case)
     expected = np.asarray(keras.ops.convert_to_numpy(layer(np.swapaxes(case["x"], 0, 1)))).swapaxes(
         0, 1
     )
     # In float32: a few hundred roundings of numbers below one.
-    np.testing.assert_allclose(ours(loaded, case["x"]), expected, atol=3e-5)
+    np.testing.assert_allclose(compute_outputs(loaded, case["x"]), expected, atol=3e-5)
 
 
 def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
@@ -95,7 +97,7 @@ def test_both_directions_of_keras_and_cells_that_are_not_ours(tmp_path, keras):
     ).cell == as_cell("gru-before")
 
 
-def test_a_class_of_the_users_own_is_none_of_keras_until_its_cell_is_said(tmp_path, keras):
+def test_a_user_class_needs_an_explicit_cell(tmp_path, keras):
     class LSTMCell(keras.layers.LSTMCell):  # has the name of one of Keras's classes
         pass
 

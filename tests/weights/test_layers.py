@@ -14,7 +14,7 @@ from gatecheck.cells.gate_blocks import block
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import UsageError, WeightsFileError
 from gatecheck.weights import find_layers, load
-from gatecheck.weights.layers import OWN_CELLS, TELLING
+from gatecheck.weights.layers import CONVENTION_CELLS, REQUIRED_NAMES
 
 D, H = 3, 4
 
@@ -32,7 +32,7 @@ EVERY = [
 ]
 
 # Required names of layers whose arrays could be a dense layer's.
-SCOPE = {
+REQUIRED_SCOPES = {
     ("haiku", "rnn"): "vanilla_rnn",
     ("haiku", "lstm"): "lstm_1",
     ("tensorflow1", "rnn"): "basic_rnn_cell",
@@ -40,17 +40,21 @@ SCOPE = {
 }
 
 # Cells that arrays alone do not distinguish.
-OPEN = {("onnx", kind): {"gru", "gru-before"} for kind in ("gru", "gru-before")}
+AMBIGUOUS = {("onnx", kind): {"gru", "gru-before"} for kind in ("gru", "gru-before")}
 
 
 def params_of(cell, spelling, seed=0):
     params = draw(cell, Sizes(1, 1, D, H), seed=seed, dtype="float32").params
-    return {k: np.zeros_like(a) if k in spelling.absent(cell) else a for k, a in params.items()}
+    return {
+        k: np.zeros_like(a) if k in spelling.unsupported_params(cell) else a
+        for k, a in params.items()
+    }
 
 
 def arrays_of(cell, spelling, prefix, seed=0):
     return {
-        f"{prefix}{k}": a for k, a in spelling.spell(cell, params_of(cell, spelling, seed)).items()
+        f"{prefix}{k}": a
+        for k, a in spelling.from_canonical(cell, params_of(cell, spelling, seed)).items()
     }
 
 
@@ -72,12 +76,12 @@ def dense(prefix=""):
 @pytest.mark.parametrize(("cell", "spelling"), EVERY, ids=[f"{a}-{b.name}" for a, b in EVERY])
 def test_every_convention_is_found_among_other_arrays(cell, spelling):
     key = (spelling.name, kind_of(cell))
-    scope = f"model/{SCOPE.get(key, 'enc')}"
+    scope = f"model/{REQUIRED_SCOPES.get(key, 'enc')}"
     arrays = dense("model/") | arrays_of(cell, spelling, f"{scope}/")
     layers = {one.cell.name: one for one in find_layers(arrays)}
-    declared = OWN_CELLS.get(key, cell)
+    declared = CONVENTION_CELLS.get(key, cell)
     layer = layers[replace(declared, forget_bias=0.0).name]
-    assert set(layers) == OPEN.get(key, {layer.cell.name})
+    assert set(layers) == AMBIGUOUS.get(key, {layer.cell.name})
     # Paddle's layouts are those of PyTorch.
     assert layer.convention == {"paddle": "pytorch", "paddle-cell": "pytorch-cell"}.get(
         spelling.name, spelling.name
@@ -111,13 +115,13 @@ def test_names_as_libraries_decorate_them(write):
     assert (layer.name, layer.cell) == ("enc", as_cell("gru"))
 
 
-def test_dense_layers_are_none():
+def test_dense_layers_are_not_recurrent():
     assert find_layers(dense()) == []
     assert find_layers(dense(), cell="lstm") == []
-    assert set(TELLING) == set(SCOPE)
+    assert set(REQUIRED_NAMES) == set(REQUIRED_SCOPES)
 
 
-def test_a_convention_of_the_users_own(tmp_path):
+def test_a_user_defined_convention(tmp_path):
     mine = gk.Convention(
         "mine",
         {"lstm": gk.Layout("fiog", {"W{gate}": "U; W", "b{gate}": "b"}, gate_names={"g": "c"})},
@@ -156,7 +160,7 @@ def test_the_layers_and_directions_of_a_network(spelling, labels):
     cell = as_cell("lstm-layers2-bidirectional")
     layers = find_layers(arrays_of(cell, CONVENTIONS[spelling], ""))
     assert [one.label for one in layers] == labels
-    for one, tag in zip(layers, cell.tags, strict=True):
+    for one, tag in zip(layers, cell.param_suffixes, strict=True):
         assert one.reverse == ("reverse" in tag)
         np.testing.assert_array_equal(
             one.params["U"], params_of(cell, CONVENTIONS[spelling])[f"U{tag}"]
@@ -168,7 +172,7 @@ def test_both_directions_in_one_array_and_by_name():
     for spelling, labels in (("onnx", ["n", "n.reverse"]), ("flax", ["n", "n.reverse"])):
         layers = find_layers(arrays_of(cell, CONVENTIONS[spelling], "n/"))
         assert [one.label for one in layers] == labels
-        for one, tag in zip(layers, cell.tags, strict=True):
+        for one, tag in zip(layers, cell.param_suffixes, strict=True):
             np.testing.assert_array_equal(
                 one.params["U"], params_of(cell, CONVENTIONS[spelling])[f"U{tag}"]
             )
@@ -203,7 +207,7 @@ def test_a_choice_lists_what_is_there(tmp_path):
         load(path, cell="rnn", convention="keras")
 
 
-def test_where_arrays_do_not_tell(tmp_path):
+def test_ambiguous_arrays_need_a_cell(tmp_path):
     arrays = {
         k: a
         for k, a in arrays_of(as_cell("gru"), CONVENTIONS["canonical"], "a/").items()
@@ -220,7 +224,7 @@ def test_where_arrays_do_not_tell(tmp_path):
     assert load(path, cell="gru-hard6").cell == as_cell("gru-hard6")
 
 
-def test_a_bias_that_is_missing_is_said(tmp_path):
+def test_a_missing_bias_is_noted(tmp_path):
     arrays = torch_like("a.")
     del arrays["a.bias_hh_l0"]
     layer = load(saved(tmp_path, **arrays))
@@ -233,7 +237,7 @@ def test_a_bias_that_is_missing_is_said(tmp_path):
 
 NO_LSTM = {"a.weight_hh_l0": np.ones(0)}
 
-BAD = {
+BAD_WEIGHTS = {
     "nan": (
         {"a.weight_hh_l0": np.where(np.eye(16, 4), np.nan, 1)},
         "U of a.l0 in .*w.npz is NaN or infinite in 4 of 64 entries",
@@ -259,9 +263,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_weights_that_are_none(tmp_path, name):
-    changed, message = BAD[name]
+@pytest.mark.parametrize("name", BAD_WEIGHTS)
+def test_invalid_weights(tmp_path, name):
+    changed, message = BAD_WEIGHTS[name]
     with pytest.raises(WeightsFileError, match=message) as raised:
         load(saved(tmp_path, **torch_like("a.", **changed)))
     assert "\n" not in str(raised.value)

@@ -9,7 +9,7 @@ from gatecheck.cells import as_cell
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import WeightsFileError
 from gatecheck.weights import load, read_arrays
-from gatecheck.weights.onnx_nodes import uncoupled
+from gatecheck.weights.onnx_nodes import uncouple
 
 D, H = 3, 4
 
@@ -48,11 +48,11 @@ def saved(path, cell, weights, **options):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_node_of_onnx(tmp_path, name, case_of, same_weights, ours):
+def test_a_node_of_onnx(tmp_path, name, make_case, assert_same_weights, compute_outputs):
     runtime = pytest.importorskip("onnxruntime")
-    case = case_of(name, "float32")
-    weights = CONVENTIONS["onnx"].spell(case.cell, case.params)
-    weights = uncoupled(weights) if case.cell.coupled else weights
+    case = make_case(name, "float32")
+    weights = CONVENTIONS["onnx"].from_canonical(case.cell, case.params)
+    weights = uncouple(weights) if case.cell.coupled else weights
     path = saved(tmp_path / "m.onnx", case.cell, weights, **OPTIONS[name])
     layer = load(path)
     backwards = name == "lstm"
@@ -61,13 +61,13 @@ def test_a_node_of_onnx(tmp_path, name, case_of, same_weights, ours):
         "onnx",
         backwards,
     )
-    same_weights(layer, case)
+    assert_same_weights(layer, case)
     assert set(read_arrays(path)) == {*(f"/enc/cell/{k}" for k in weights), "other"}
     y = runtime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(
         None, {"X": case["x"]}
     )[0][:, 0]
     turn = slice(None, None, -1 if backwards else 1)
-    np.testing.assert_allclose(ours(layer, case["x"][turn])[turn], y, atol=3e-5)
+    np.testing.assert_allclose(compute_outputs(layer, case["x"][turn])[turn], y, atol=3e-5)
     with pytest.raises(
         WeightsFileError,
         match=r"enc\.cell is a .* according to the file, but should be a rnn-sigmoid",
@@ -75,11 +75,11 @@ def test_a_node_of_onnx(tmp_path, name, case_of, same_weights, ours):
         load(path, cell="rnn-sigmoid")
 
 
-def test_halves_and_nodes_that_no_cell_of_ours_computes(tmp_path, case_of):
-    case = case_of("gru", "float32")
+def test_halves_and_nodes_that_no_cell_of_ours_computes(tmp_path, make_case):
+    case = make_case("gru", "float32")
     weights = {
         k: a.astype(np.float16)
-        for k, a in CONVENTIONS["onnx"].spell(case.cell, case.params).items()
+        for k, a in CONVENTIONS["onnx"].from_canonical(case.cell, case.params).items()
     }
     layer = load(saved(tmp_path / "m.onnx", case.cell, weights))
     assert layer.cell == as_cell("gru-before")

@@ -20,16 +20,18 @@ def torch_module(torch, case, **options):
         options["proj_size"] = case.cell.projection
     module = getattr(torch.nn, kind.upper())(D, H, dtype=torch.float64, **options)
     with torch.no_grad():
-        for name, a in CONVENTIONS["pytorch"].spell(case.cell, case.params).items():
+        for name, a in CONVENTIONS["pytorch"].from_canonical(case.cell, case.params).items():
             getattr(module, name).copy_(torch.from_numpy(a))
     return module
 
 
 @pytest.mark.parametrize("name", ["rnn", "rnn-relu", "gru", "lstm", "lstm-proj3"])
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
-def test_a_layer_of_pytorch(tmp_path, name, suffix, case_of, same_weights, ours):
+def test_a_layer_of_pytorch(
+    tmp_path, name, suffix, make_case, assert_same_weights, compute_outputs
+):
     torch = pytest.importorskip("torch")
-    case = case_of(name)
+    case = make_case(name)
     net = torch.nn.ModuleDict(
         {
             "head": torch.nn.Linear(5, 6),
@@ -49,20 +51,20 @@ def test_a_layer_of_pytorch(tmp_path, name, suffix, case_of, same_weights, ours)
             path,
         )
     layer = load(path, cell=name)
-    same_weights(layer, case)
+    assert_same_weights(layer, case)
     assert layer.label == ("" if suffix == ".safetensors" else "model.") + "encoder.rnn.l0"
     assert layer.convention == "pytorch"
     with torch.no_grad():
         expected = net["encoder"]["rnn"](torch.from_numpy(case["x"].copy()))[0].numpy()
-    np.testing.assert_allclose(ours(layer, case["x"]), expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(compute_outputs(layer, case["x"]), expected, rtol=0, atol=1e-13)
     if name != "rnn-relu":  # the file shows everything but the activation
-        same_weights(load(path), case)
+        assert_same_weights(load(path), case)
     assert bool(load(path).notes) == name.startswith("rnn")
 
 
-def test_a_stack_of_pytorch_in_both_directions_is_four_layers(tmp_path, case_of):
+def test_a_stack_of_pytorch_in_both_directions_is_four_layers(tmp_path, make_case):
     torch = pytest.importorskip("torch")
-    case = case_of("gru-layers2-bidirectional")
+    case = make_case("gru-layers2-bidirectional")
     torch.save(
         torch_module(torch, case, num_layers=2, bidirectional=True).state_dict(),
         tmp_path / "net.pt",
@@ -87,17 +89,17 @@ def test_a_stack_of_pytorch_in_both_directions_is_four_layers(tmp_path, case_of)
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
-def test_a_cell_of_pytorch_without_biases(tmp_path, name, case_of, ours):
+def test_a_cell_of_pytorch_without_biases(tmp_path, name, make_case, compute_outputs):
     torch = pytest.importorskip("torch")
     cell = getattr(torch.nn, f"{name.upper()}Cell")(3, 4, bias=False, dtype=torch.float64)
     torch.save(cell.state_dict(), tmp_path / "cell.pt")
     layer = load(tmp_path / "cell.pt")
     assert (layer.label, layer.cell, layer.convention) == (".", as_cell(name), "pytorch-cell")
     assert not layer.params["b"].any()
-    x = case_of(name)["x"]
+    x = make_case(name)["x"]
     state = cell(torch.from_numpy(x[0].copy()))
     expected = (state if name != "lstm" else state[0]).detach().numpy()
-    np.testing.assert_allclose(ours(layer, x)[0], expected, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(compute_outputs(layer, x)[0], expected, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])

@@ -1,1 +1,1 @@
-"""Targets in a process of their own, which may crash or hang without ending the audit."""
+"""Targets in a separate process, which may crash or hang without ending the audit."""

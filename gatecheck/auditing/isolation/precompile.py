@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gatecheck._util.processes import cores, end_with_parent, interrupts_ignored
+from gatecheck._util.processes import available_cores, end_with_parent, ignore_interrupts
 from gatecheck.auditing import audit
 from gatecheck.cells import Cell
 from gatecheck.kernels import Builtin
 
 
 @contextmanager
-def compiling_beside(target: Builtin) -> Iterator[None]:
+def precompile_in_background(target: Builtin) -> Iterator[None]:
     """Fill the kernel cache in another process while in this context.
 
     Only if the cache is empty and writable, and there is a core for it: a process that audits one
@@ -28,13 +28,13 @@ def compiling_beside(target: Builtin) -> Iterator[None]:
     from gatecheck.kernels import gru, jit, lstm, rnn
 
     needed = {"rnn": rnn.backward, "gru": gru.backward, "lstm": lstm.backward}[target.cell.kind]
-    if cores() < 2 or multiprocessing.parent_process() or not jit.to_be_kept(needed):
+    if available_cores() < 2 or multiprocessing.parent_process() or not jit.has_empty_cache(needed):
         yield
         return
     process = multiprocessing.get_context("spawn").Process(
         target=compile_float64, args=(target.cell, target.options), daemon=True
     )
-    with interrupts_ignored():
+    with ignore_interrupts():
         process.start()
     try:
         yield
@@ -50,10 +50,10 @@ def compile_float64(cell: Cell, options: dict[str, bool]) -> None:
     """
     end_with_parent()
     warnings.simplefilter("ignore")  # the other process gives the same warnings
-    target = audit.prepared(Builtin(cell, **options))
+    target = audit.make_subject(Builtin(cell, **options))
     audit.audit(
         target,
         profile="quick",
-        only=[c.name for c in audit.applicable(target) if c.dtypes == ("float64",)],
+        only=[c.name for c in audit.applicable_properties(target) if c.dtypes == ("float64",)],
         diagnose=False,
     )

@@ -18,17 +18,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from gatecheck._util.processes import interrupts_ignored
+from gatecheck._util.processes import ignore_interrupts
 from gatecheck._util.typing import Progress
 from gatecheck.auditing import audit as runner
 from gatecheck.auditing.isolation import worker
-from gatecheck.auditing.isolation.precompile import compiling_beside
-from gatecheck.auditing.prove import not_tried, proven
+from gatecheck.auditing.isolation.precompile import precompile_in_background
+from gatecheck.auditing.prove import prove, untried_proof
 from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.cases import Case
-from gatecheck.checking.budgets import kept
+from gatecheck.checking.budgets import use_disk_cache
 from gatecheck.checking.evidence import Evidence
-from gatecheck.checking.registry import Claim
+from gatecheck.checking.registry import Property
 from gatecheck.diagnosis.diagnose import Diagnosis
 from gatecheck.errors import (
     GatecheckError,
@@ -46,19 +46,19 @@ R = TypeVar("R")
 TIMEOUT_S = 60.0
 """Time limit of a check, in seconds."""
 
-STARTING_S = 60.0
+STARTUP_TIMEOUT_S = 60.0
 """Minimum time limit for loading a target and for the first check, in seconds.
 
 Frameworks are imported then, and code is compiled.
 """
 
-MEMORY = 0.75
+MEMORY_SHARE = 0.75
 """Share of the physical memory that a target may use."""
 
-GLIMPSE = 400
+OUTPUT_EXCERPT_BYTES = 400
 """Number of bytes read of a target's output."""
 
-OURS = "builtin:"
+BUILTIN_PREFIX = "builtin:"
 """Prefix of our own cells, which need no separate process."""
 
 
@@ -81,16 +81,18 @@ class Isolation:
     def __init__(
         self, timeout: float = TIMEOUT_S, memory: int | None = None, folder: str | None = None
     ) -> None:
-        self.timeout, self.memory = timeout, memory or _physical_share()
-        self.made_with: dict[str, str] = {}
+        self.timeout, self.memory = timeout, memory or _default_memory_limit()
+        self.package_versions: dict[str, str] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="gatecheck-", dir=folder)
-        self._context: Any = multiprocessing.get_context("forkserver" if _forkserver() else "spawn")
+        self._context: Any = multiprocessing.get_context(
+            "forkserver" if _can_use_forkserver() else "spawn"
+        )
         self._process: Any = None
         self._connection: Any = None
-        self._found: tuple[Any, Any] | None = None
-        self._loaded: tuple[str, dict[str, str | None]] | None = None
-        self._first = True
-        self._printed_before = self._printed_until_now = 0
+        self._resolved_convention: tuple[Any, Any] | None = None
+        self._load_arguments: tuple[str, dict[str, str | None]] | None = None
+        self._is_first_call = True
+        self._output_size_before_load = self._output_size_before_call = 0
 
     def __enter__(self) -> Self:
         return self
@@ -108,12 +110,12 @@ class Isolation:
         self._end()
         self._folder.cleanup()
 
-    def load(self, target: str, **asked: str | None) -> Any:
+    def load(self, target: str, **target_options: str | None) -> Any:
         """Return what a target declares, without the target itself.
 
         Parameters
         ----------
-        target, asked
+        target, target_options
             See :func:`gatecheck.targets.loading.load`.
 
         Raises
@@ -121,12 +123,16 @@ class Isolation:
         GatecheckError
             See there; and a TargetError if the process died.
         """
-        self._loaded, self._found, self._printed_before = (target, asked), None, self._size()
-        declared = self._load()
-        if not getattr(declared, "undeclared", False):
+        self._load_arguments, self._resolved_convention, self._output_size_before_load = (
+            (target, target_options),
+            None,
+            self._output_size(),
+        )
+        declared = self._load_target()
+        if not getattr(declared, "convention_assumed", False):
             return declared
         try:
-            declared = self.ask(worker.settle)
+            declared = self.call(worker.infer_convention)
         except TargetLostError as lost:
             return replace(
                 declared,
@@ -135,47 +141,47 @@ class Isolation:
                     "its arrays are taken to be canonical",
                 ),
             )
-        self._found = declared.convention, declared.cell
+        self._resolved_convention = declared.convention, declared.cell
         return declared
 
-    def ask(self, function: Callable[..., R], *arguments: Any) -> R:
+    def call(self, function: Callable[..., R], *arguments: Any) -> R:
         """Return the result of a function of a module that is called in the process.
 
-        There, :func:`gatecheck.auditing.isolation.worker.loaded` is the target.
+        There, :func:`gatecheck.auditing.isolation.worker.loaded_subject` is the target.
 
         Raises
         ------
         Exception
             What the function raised; a TargetLostError if the process was lost.
         """
-        self._again()
-        return self._ask(function, *arguments, within=max(self.timeout, STARTING_S))
+        self._ensure_loaded()
+        return self._call(function, *arguments, within=max(self.timeout, STARTUP_TIMEOUT_S))
 
-    def _again(self) -> None:
+    def _ensure_loaded(self) -> None:
         """Start the process and load the target again, if necessary."""
         if self._process is not None and self._process.exitcode is not None:
             # The last answer came from a process that the target's process had started.
             self._end()
         if self._process is None:
-            self._load()
+            self._load_target()
 
-    def _load(self) -> Any:
-        if self._loaded is None:
+    def _load_target(self) -> Any:
+        if self._load_arguments is None:
             raise TargetError("nothing was loaded")
-        target, asked = self._loaded
+        target, asked = self._load_arguments
         try:
-            declared, self.made_with = self._ask(
-                worker.load, target, asked, within=max(self.timeout, STARTING_S)
+            declared, self.package_versions = self._call(
+                worker.load, target, asked, within=max(self.timeout, STARTUP_TIMEOUT_S)
             )
-            if self._found is not None:
-                self._ask(worker.follow, *self._found, within=self.timeout)
+            if self._resolved_convention is not None:
+                self._call(worker.set_convention, *self._resolved_convention, within=self.timeout)
         except TargetTimeoutError as lost:
             raise TargetError(f"loading {target} {lost}; give it longer by --timeout") from lost
         except TargetLostError as lost:
             raise TargetError(f"loading {target}: {lost}") from lost
         return declared
 
-    def check(self, claim: Claim, case: Case) -> Evidence:
+    def check(self, claim: Property, case: Case) -> Evidence:
         """Try a property on a case.
 
         Raises
@@ -185,16 +191,16 @@ class Isolation:
             starts another.
         """
         try:
-            self._again()
+            self._ensure_loaded()
         except GatecheckError as error:
             raise TargetLostError(
                 f"it could not be loaded again after it was lost: {error}"
             ) from error
-        return self._ask(
+        return self._call(
             worker.check,
             claim.name,
             case,
-            within=max(self.timeout, STARTING_S) if self._first else self.timeout,
+            within=max(self.timeout, STARTUP_TIMEOUT_S) if self._is_first_call else self.timeout,
         )
 
     def notes(self) -> list[str]:
@@ -202,10 +208,10 @@ class Isolation:
 
         They state that the target printed, or that its memory was not limited.
         """
-        printed = self._size() - self._printed_before
+        printed = self._output_size() - self._output_size_before_load
         notes = [] if sys.platform == "linux" else ["its memory is not limited on this system"]
         if printed > 0:
-            first = (self._printed(self._printed_before) or [""])[0]
+            first = (self._output_lines(self._output_size_before_load) or [""])[0]
             excerpt = first[:60] + ("…" if len(first) > 60 else "")
             notes.append(
                 f"it printed {printed:,} bytes, which are not shown; they begin: {excerpt!r}"
@@ -214,16 +220,16 @@ class Isolation:
 
     # ---- the process
 
-    def _ask(self, function: Callable[..., R], *arguments: Any, within: float) -> R:
+    def _call(self, function: Callable[..., R], *arguments: Any, within: float) -> R:
         if self._process is None:
             self._start()
-        self._printed_until_now = self._size()
+        self._output_size_before_call = self._output_size()
         try:
             self._connection.send((function, arguments))
             ready = wait([self._connection, self._process.sentinel], within)
             answer = self._connection.recv() if self._connection in ready else None
         except (EOFError, OSError):
-            raise TargetLostError(self._fate()) from None
+            raise TargetLostError(self._describe_end()) from None
         except (
             BaseException
         ):  # an interrupt: what comes over the pipe would be the answer to another question
@@ -231,22 +237,22 @@ class Isolation:
             raise
         # The end of the pipe is not a sign: a process that the target started may hold it.
         if ready == [self._process.sentinel]:
-            raise TargetLostError(self._fate())
+            raise TargetLostError(self._describe_end())
         if answer is None:
-            place = self._place_when_ended()
+            place = self._kill_and_locate()
             raise TargetTimeoutError(f"did not return within {within:g} s{place}")
-        self._first = self._first and function is worker.load
+        self._is_first_call = self._is_first_call and function is worker.load
         answer, messages = answer
         for warning in messages:
             warnings.warn(warning, GatecheckWarning, stacklevel=2)
-        if not isinstance(answer, worker.Failure):
+        if not isinstance(answer, worker.RemoteFailure):
             result: R = answer
             return result
-        if answer.bug:
-            raise RuntimeError(f"in the process of the target:\n{answer.bug}")
-        if issubclass(answer.kind, TargetLostError):
+        if answer.bug_traceback:
+            raise RuntimeError(f"in the process of the target:\n{answer.bug_traceback}")
+        if issubclass(answer.error_type, TargetLostError):
             self._end()
-        raise answer.exception()
+        raise answer.to_exception()
 
     def _start(self) -> None:
         self._connection, theirs = self._context.Pipe()
@@ -254,12 +260,12 @@ class Isolation:
             target=worker.serve, args=(theirs, self._folder.name, self.memory)
         )
         if self._context.get_start_method() == "forkserver":
-            self._context.set_forkserver_preload(_preloaded())
-        with interrupts_ignored():
+            self._context.set_forkserver_preload(_modules_to_preload())
+        with ignore_interrupts():
             process.start()
             self._process = process
         theirs.close()
-        self._first = True
+        self._is_first_call = True
 
     def _end(self) -> None:
         """End the process and all processes that it started."""
@@ -274,31 +280,31 @@ class Isolation:
         self._connection.close()
         self._process = self._connection = None
 
-    def _fate(self) -> str:
+    def _describe_end(self) -> str:
         """Describe how the process ended; the next call starts another."""
         self._process.join(1.0)
         code = self._process.exitcode
         self._end()
         if code is None:
-            return f"it closed the connection to gatecheck{self._last_words()}"
+            return f"it closed the connection to gatecheck{self._last_output_line()}"
         if code >= 0:
-            return f"its process ended with exit status {code}{self._place()}{self._last_words()}"
+            return f"its process ended with exit status {code}{self._crash_location()}{self._last_output_line()}"
         name, meaning = signal.Signals(-code).name, (signal.strsignal(-code) or "").lower()
         memory_hint = ", perhaps out of memory" if name == "SIGKILL" else ""
         return (
             f"its process was ended by {name} ({meaning}{memory_hint})"
-            f"{self._place()}{self._last_words()}"
+            f"{self._crash_location()}{self._last_output_line()}"
         )
 
-    def _place_when_ended(self) -> str:
+    def _kill_and_locate(self) -> str:
         if os.name == "posix":
             # Its handler writes the current line, even in the middle of C code.
             os.kill(self._process.pid, signal.SIGABRT)
             self._process.join(2.0)
         self._end()
-        return self._place()
+        return self._crash_location()
 
-    def _place(self) -> str:
+    def _crash_location(self) -> str:
         """Return the innermost Python line at which a signal ended the process."""
         stack = (
             self._path(worker.STACK).read_text(errors="replace")
@@ -308,12 +314,14 @@ class Isolation:
         line = re.search(r'File "(.*)", line (\d+) in (\S+)', stack)
         return f", at {line[1]}, line {line[2]}, in {line[3]}" if line else ""
 
-    def _last_words(self) -> str:
+    def _last_output_line(self) -> str:
         """Return the last line printed during the call, which often explains an abort."""
-        lines = self._printed(max(self._printed_until_now, self._size() - GLIMPSE))
+        lines = self._output_lines(
+            max(self._output_size_before_call, self._output_size() - OUTPUT_EXCERPT_BYTES)
+        )
         return f", after it printed {lines[-1]!r}" if lines else ""
 
-    def _printed(self, start: int) -> list[str]:
+    def _output_lines(self, start: int) -> list[str]:
         """Return non-empty lines of the output from a position on."""
         if not self._path(worker.OUTPUT).exists():
             return []
@@ -321,19 +329,23 @@ class Isolation:
             file.seek(start)
             return [
                 line
-                for line in file.read(GLIMPSE).decode("utf-8", "replace").splitlines()
+                for line in file.read(OUTPUT_EXCERPT_BYTES).decode("utf-8", "replace").splitlines()
                 if line.strip()
             ]
 
     def _path(self, name: str) -> Path:
         return Path(self._folder.name) / name
 
-    def _size(self) -> int:
+    def _output_size(self) -> int:
         return self._path(worker.OUTPUT).stat().st_size if self._path(worker.OUTPUT).exists() else 0
 
 
 def audit(
-    isolation: Isolation, target: str, *, asked: Mapping[str, str | None] | None = None, **how: Any
+    isolation: Isolation,
+    target: str,
+    *,
+    target_options: Mapping[str, str | None] | None = None,
+    **options: Any,
 ) -> AuditResult:
     """Audit the target that a command names.
 
@@ -345,41 +357,43 @@ def audit(
         The process.
     target
         See :func:`gatecheck.targets.loading.load`, also for the errors.
-    asked
+    target_options
         Further arguments of that function: ``cell``, ``convention``, ``device``.
-    how
-        Options of :func:`gatecheck.auditing.audit.audited`.
+    options
+        Options of :func:`gatecheck.auditing.audit.run_audit`.
     """
-    if target.startswith(OURS):
-        ours = loading.load(target, **asked or {})
-        with kept(), compiling_beside(ours.target):
-            return runner.audit(ours, **how)
-    declared = isolation.load(target, **asked or {})
+    if target.startswith(BUILTIN_PREFIX):
+        ours = loading.load(target, **target_options or {})
+        with use_disk_cache(), precompile_in_background(ours.target):
+            return runner.audit(ours, **options)
+    declared = isolation.load(target, **target_options or {})
     if isinstance(declared, CustomSubject):
-        number = runner.own_examples(how.get("profile", "ci"))
-        how = how | {"given": isolation.ask(worker.examples, number, how.get("seed", 0))}
-    else:
-        how = how | {
-            "diagnose": partial(_diagnosed, isolation),
-            "prove": partial(proven, declared.cell, partial(_tried, isolation)),
+        number = runner.n_custom_examples(options.get("profile", "ci"))
+        options = options | {
+            "cases_by_dtype": isolation.call(worker.examples, number, options.get("seed", 0))
         }
-    result = runner.audited(declared, isolation.check, isolation.made_with, **how)
-    return replace(result, narrowings=[*result.narrowings, *isolation.notes()])
+    else:
+        options = options | {
+            "diagnose": partial(_diagnose, isolation),
+            "prove": partial(prove, declared.cell, partial(_prove_activations, isolation)),
+        }
+    result = runner.run_audit(declared, isolation.check, isolation.package_versions, **options)
+    return replace(result, limitations=[*result.limitations, *isolation.notes()])
 
 
-def _tried(isolation: Isolation, progress: Progress) -> list[Proof]:
+def _prove_activations(isolation: Isolation, progress: Progress) -> list[Proof]:
     progress(0, 1, "its activations")
     try:
-        return isolation.ask(worker.activations)
+        return isolation.call(worker.activations)
     except GatecheckError as error:
-        return [not_tried("the activations of the target", error)]
+        return [untried_proof("the activations of the target", error)]
 
 
-def _diagnosed(isolation: Isolation, seed: int) -> Diagnosis:
+def _diagnose(isolation: Isolation, seed: int) -> Diagnosis:
     try:
-        return isolation.ask(worker.diagnose, seed)
+        return isolation.call(worker.diagnose, seed)
     except GatecheckError as error:
-        return Diagnosis(says=f"There is no diagnosis, since {error}")
+        return Diagnosis(message=f"There is no diagnosis, since {error}")
 
 
 def replay(
@@ -387,29 +401,29 @@ def replay(
     target: str,
     path: str,
     *,
-    asked: Mapping[str, str | None] | None = None,
+    target_options: Mapping[str, str | None] | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> tuple[PropertyResult, list[str]]:
     """Replay a case on a target that a command names; return the result and notes.
 
     Parameters
     ----------
-    isolation, target, asked
+    isolation, target, target_options
         See :func:`audit`.
     path, expected_failures
         See :func:`gatecheck.auditing.audit.replay`.
     """
-    if target.startswith(OURS):
+    if target.startswith(BUILTIN_PREFIX):
         return runner.replay(
-            loading.load(target, **asked or {}), path, expected_failures=expected_failures
+            loading.load(target, **target_options or {}), path, expected_failures=expected_failures
         ), []
-    declared = isolation.load(target, **asked or {})
-    return runner.replayed(
+    declared = isolation.load(target, **target_options or {})
+    return runner.run_replay(
         declared, isolation.check, path, expected_failures=expected_failures
     ), isolation.notes()
 
 
-def _forkserver() -> bool:
+def _can_use_forkserver() -> bool:
     # Its folder would be left behind where a pool ends this process with all others.
     return (
         "forkserver" in multiprocessing.get_all_start_methods()
@@ -417,7 +431,7 @@ def _forkserver() -> bool:
     )
 
 
-def _preloaded() -> list[str]:
+def _modules_to_preload() -> list[str]:
     """Return our modules, which each new process then has from the beginning.
 
     Frameworks cannot fork, and are imported by adapters and benchmarks, so these are left out.
@@ -427,10 +441,10 @@ def _preloaded() -> list[str]:
         for n in sys.modules
         if n.partition(".")[0] == "gatecheck" and not {"adapters", "bench"} & {*n.split(".")}
     ]
-    return [*names, *(f"gatecheck.properties.{module}" for module in runner.MODULES)]
+    return [*names, *(f"gatecheck.properties.{module}" for module in runner.PROPERTY_MODULES)]
 
 
-def _physical_share() -> int:
+def _default_memory_limit() -> int:
     if not hasattr(os, "sysconf"):
         return 0
-    return int(MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return int(MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

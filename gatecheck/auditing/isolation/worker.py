@@ -22,21 +22,21 @@ from typing import Any
 from gatecheck import errors
 from gatecheck._util.processes import end_with_parent
 from gatecheck._util.versions import versions
-from gatecheck.auditing.audit import claims
-from gatecheck.auditing.explore import silent, tried
-from gatecheck.auditing.prove import STRIDE_ELSEWHERE, of_activations
+from gatecheck.auditing.audit import select_properties
+from gatecheck.auditing.explore import check_subject, ignore_progress
+from gatecheck.auditing.prove import ISOLATED_STRIDE, prove_activations
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
-from gatecheck.checking.budgets import kept
+from gatecheck.checking.budgets import use_disk_cache
 from gatecheck.checking.evidence import Evidence, Violation
 from gatecheck.checking.registry import REGISTRY
 from gatecheck.conventions import Convention
 from gatecheck.diagnosis import diagnose as diagnosis
 from gatecheck.diagnosis.diagnose import Diagnosis
-from gatecheck.errors import GatecheckWarning, TargetCrashError, TargetLostError, hear
+from gatecheck.errors import GatecheckWarning, TargetCrashError, TargetLostError, route_warnings
 from gatecheck.implementation import Subject
 from gatecheck.implementation.custom import CustomCase, CustomSubject
-from gatecheck.inference.resolve import settled
+from gatecheck.inference.resolve import resolve_convention
 from gatecheck.proofs.proof import Proof
 from gatecheck.targets import loading
 
@@ -51,7 +51,7 @@ LARGEST_FILE = 2**30
 
 
 @dataclass(frozen=True)
-class Failure:
+class RemoteFailure:
     """An exception that can be sent.
 
     Attributes
@@ -62,43 +62,45 @@ class Failure:
         The message.
     attributes
         Further attributes of a Violation.
-    crashed
+    has_cause
         True if another exception was its cause.
-    bug
+    bug_traceback
         The traceback of an exception that is not one of ours, else empty.
     """
 
-    kind: type[Exception]
+    error_type: type[Exception]
     message: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    crashed: bool = False
-    bug: str = ""
+    has_cause: bool = False
+    bug_traceback: str = ""
 
-    def exception(self) -> Exception:
+    def to_exception(self) -> Exception:
         """Return the exception."""
-        error = self.kind(self.message)
+        error = self.error_type(self.message)
         vars(error).update(self.attributes)
-        error.__cause__ = RuntimeError("raised in another process") if self.crashed else None
+        error.__cause__ = RuntimeError("raised in another process") if self.has_cause else None
         return error
 
 
-def failure(error: BaseException) -> Failure:
+def to_failure(error: BaseException) -> RemoteFailure:
     """Return an exception raised here in the form in which it is sent."""
     # Ours: an exception of the target is a TargetCrashError by now.
     if isinstance(error, MemoryError):
-        return Failure(TargetLostError, "its process ran out of memory")
+        return RemoteFailure(TargetLostError, "its process ran out of memory")
     # Raised by the target, since Ctrl-C does not reach this process.
     if not isinstance(error, Exception):
-        return Failure(
+        return RemoteFailure(
             TargetCrashError,
             f"the target raised {type(error).__name__}: {error}".rstrip(": "),
-            crashed=True,
+            has_cause=True,
         )
     kind = next((k for k in type(error).__mro__ if k in OURS), None)
     if kind is None:
-        return Failure(RuntimeError, "", bug="".join(traceback.format_exception(error)))
+        return RemoteFailure(
+            RuntimeError, "", bug_traceback="".join(traceback.format_exception(error))
+        )
     attributes = {k: getattr(error, k) for k in ("ratio", "wrong", "right") if hasattr(error, k)}
-    return Failure(kind, str(error), attributes, error.__cause__ is not None)
+    return RemoteFailure(kind, str(error), attributes, error.__cause__ is not None)
 
 
 # ---- calls
@@ -106,7 +108,7 @@ def failure(error: BaseException) -> Failure:
 _subject: Subject | CustomSubject | None = None
 
 
-def loaded() -> Subject | CustomSubject:
+def loaded_subject() -> Subject | CustomSubject:
     """Return the subject that was loaded last in this process."""
     if _subject is None:
         raise RuntimeError("nothing is loaded")
@@ -114,56 +116,58 @@ def loaded() -> Subject | CustomSubject:
 
 
 def load(
-    target: str, asked: Mapping[str, str | None]
+    target: str, target_options: Mapping[str, str | None]
 ) -> tuple[Subject | CustomSubject, dict[str, str]]:
     """Load a target; return what it declares, and the versions of its packages."""
     global _subject
-    claims()
+    select_properties()
     if (jax := sys.modules.get("jax")) is not None:
         # JAX keeps the programs of the last target, each in about 25 memory mappings; a process
         # may have 65,530.
         jax.clear_caches()
-    _subject = loading.load(target, **asked)
+    _subject = loading.load(target, **target_options)
     return replace(_subject, target=None), versions(*getattr(_subject.target, "packages", ()))
 
 
-def settle() -> Subject | CustomSubject:
+def infer_convention() -> Subject | CustomSubject:
     """Infer the convention if the target declares none; return what it declares."""
     global _subject
     if isinstance(_subject, Subject):
-        _subject = settled(_subject)
-    return replace(loaded(), target=None)
+        _subject = resolve_convention(_subject)
+    return replace(loaded_subject(), target=None)
 
 
-def follow(convention: Convention, cell: Cell) -> Subject | CustomSubject:
+def set_convention(convention: Convention, cell: Cell) -> Subject | CustomSubject:
     """Set a convention and a cell inferred before; return what the target declares."""
     global _subject
     if isinstance(_subject, Subject):
         _subject = replace(_subject, convention=convention, cell=cell)
-    return replace(loaded(), target=None)
+    return replace(loaded_subject(), target=None)
 
 
 def examples(number: int, seed: int) -> dict[str, list[CustomCase]]:
     """Return the examples of a custom cell."""
-    subject = loaded()
+    subject = loaded_subject()
     return subject.examples(number, seed) if isinstance(subject, CustomSubject) else {}
 
 
 def activations() -> list[Proof]:
     """Return proofs of the activations that the target exposes, on some floats."""
-    subject = loaded()
-    return of_activations(subject.target, subject.name, subject.dtypes, silent, STRIDE_ELSEWHERE)
+    subject = loaded_subject()
+    return prove_activations(
+        subject.target, subject.name, subject.dtypes, ignore_progress, ISOLATED_STRIDE
+    )
 
 
 def diagnose(seed: int) -> Diagnosis:
     """Return what explains the findings."""
-    subject = loaded()
+    subject = loaded_subject()
     return diagnosis.diagnose(subject, seed=seed) if isinstance(subject, Subject) else Diagnosis()
 
 
 def check(name: str, case: Case) -> Evidence:
     """Try a property of the target on a case."""
-    return tried(loaded(), REGISTRY[name], case)  # type: ignore[arg-type]
+    return check_subject(loaded_subject(), REGISTRY[name], case)  # type: ignore[arg-type]
 
 
 # ---- the process
@@ -188,7 +192,7 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
     messages: list[str] = []
     warnings.simplefilter("ignore")  # overrides the user's environment
     warnings.simplefilter("always", GatecheckWarning)
-    hear(messages.append)
+    route_warnings(messages.append)
     pid = os.getpid()
     while True:
         try:
@@ -197,10 +201,10 @@ def serve(connection: Connection, folder: str, memory: int) -> None:
             return
         answer: Any
         try:
-            with kept():
+            with use_disk_cache():
                 answer = function(*arguments)
         except BaseException as error:
-            answer = failure(error)
+            answer = to_failure(error)
         # In a fork that the target made of this process, which must not answer.
         if os.getpid() != pid:
             os._exit(0)

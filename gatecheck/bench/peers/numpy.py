@@ -59,7 +59,7 @@ def _sigmoid(a: Array) -> Array:
     return np.reciprocal(e, out=e)
 
 
-def _projected(params: Params, x: Array) -> Array:
+def _project(params: Params, x: Array) -> Array:
     T, B, D = x.shape
     return (x.reshape(T * B, D) @ params["W"] + params["b"]).reshape(T, B, -1)
 
@@ -86,7 +86,7 @@ def _states(x: Array, first: Array) -> Array:
 
 
 def _rnn(params: Params, x: Array, h0: Array) -> tuple[Any, Any]:
-    a, U, h = _projected(params, x), params["U"], _states(x, h0)
+    a, U, h = _project(params, x), params["U"], _states(x, h0)
     for t in range(len(x)):
         np.tanh(a[t] + h[t] @ U, out=h[t + 1])
     return (h[1:], h[-1]), h
@@ -101,7 +101,7 @@ def _rnn_back(params: Params, x: Array, h: Array, dy: Array, dhT: Array) -> Resu
 
 
 def _gru(params: Params, x: Array, h0: Array) -> tuple[Any, Any]:
-    a, U, h, H = _projected(params, x), params["U"], _states(x, h0), h0.shape[1]
+    a, U, h, H = _project(params, x), params["U"], _states(x, h0), h0.shape[1]
     c, U_rz, U_n = (
         params.get("c_n"),
         np.ascontiguousarray(params["U"][:, : 2 * H]),
@@ -149,7 +149,7 @@ def _gru_back(params: Params, x: Array, tape: Any, dy: Array, dhT: Array) -> Res
 
 
 def _lstm(params: Params, x: Array, h0: Array, c0: Array) -> tuple[Any, Any]:
-    a, U, h, c, H = _projected(params, x), params["U"], _states(x, h0), _states(x, c0), h0.shape[1]
+    a, U, h, c, H = _project(params, x), params["U"], _states(x, h0), _states(x, c0), h0.shape[1]
     m = np.empty((*x.shape[:2], H), x.dtype)
     for t in range(len(x)):
         a[t] += h[t] @ U

@@ -13,7 +13,7 @@ from gatecheck.bench.job import Job, outputs
 from gatecheck.cases import Case
 from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError, UsageError
-from gatecheck.weights.onnx_nodes import FUNCTIONS, cell_of, node_of
+from gatecheck.weights.onnx_nodes import DEFAULT_ACTIVATIONS, cell_of, node_of
 
 try:
     import onnxruntime
@@ -41,13 +41,13 @@ def prepare(case: Case, work: str, threads: int) -> Job:
     if case.dtype != np.float32:
         raise UsageError(f"ONNX Runtime computes a {op} in float32 only")
     if (
-        op not in FUNCTIONS
+        op not in DEFAULT_ACTIVATIONS
         or cell.layers > 1
         or cell.projection
         or cell_of(node_of(op, cell)) != cell
     ):
         raise UsageError(f"ONNX has no {cell}")
-    constants = as_convention("onnx").spell(cell, case.params)
+    constants = as_convention("onnx").from_canonical(cell, case.params)
     feeds = {"X": case["x"].copy()} | {
         f"initial_{k}": case[f"{k}0"][None].copy() for k in cell.state
     }

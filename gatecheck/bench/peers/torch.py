@@ -42,7 +42,10 @@ def prepare(case: Case, work: str, threads: int) -> Job:
     module = getattr(torch.nn, cell.kind.upper())(D, H, dtype=x.dtype, **options)
     names = [name for name, _ in module.named_parameters()]
     module.load_state_dict(
-        {k: torch.from_numpy(v.copy()) for k, v in convention.spell(cell, case.params).items()}
+        {
+            k: torch.from_numpy(v.copy())
+            for k, v in convention.from_canonical(cell, case.params).items()
+        }
     )
     initial = [torch.from_numpy(s)[None] for s in states(case)]
     packed: Any = tuple(initial) if len(initial) == 2 else initial[0]
@@ -52,7 +55,7 @@ def prepare(case: Case, work: str, threads: int) -> Job:
             with torch.no_grad():
                 return module(x, packed)
 
-        return Job(forward, lambda: outputs(case, [v.numpy() for v in _flat(forward())]))
+        return Job(forward, lambda: outputs(case, [v.numpy() for v in _flatten(forward())]))
     directions = [torch.from_numpy(d) for d in cotangents(case)]
     directions[1:] = [d[None] for d in directions[1:]]
     leaves = [*module.parameters(), x.requires_grad_(), *(s.requires_grad_() for s in initial)]
@@ -75,6 +78,6 @@ def prepare(case: Case, work: str, threads: int) -> Job:
     return Job(backward, gradients)
 
 
-def _flat(got: Any) -> list[Any]:
-    y, final = got
+def _flatten(output: Any) -> list[Any]:
+    y, final = output
     return [y, *(s[0] for s in (final if isinstance(final, tuple) else (final,)))]

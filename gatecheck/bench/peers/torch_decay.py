@@ -22,17 +22,17 @@ PACKAGES = ("torch",)
 
 
 def prepare(
-    cell: Cell, params: Params, x: Array, start: Array, threads: int
+    cell: Cell, params: Params, x: Array, probes: Array, threads: int
 ) -> Callable[[], Array]:
     """Return a call that computes log-norms ``(T+1,)`` of an LSTM by lag.
 
-    They are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. Each cotangent of `start`
+    They are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. Each cotangent of `probes`
     ``(2, k, H)`` is a row of a batch, so that one backward pass serves all. Subnormal numbers are
     flushed to zero: once gradients underflow, most are, and it would take twice as long.
     """
     torch.set_num_threads(threads)
-    module = torch.nn.LSTMCell(x.shape[1], start.shape[2], dtype=torch.float64)
-    converted = as_convention("pytorch").spell(cell, params)
+    module = torch.nn.LSTMCell(x.shape[1], probes.shape[2], dtype=torch.float64)
+    converted = as_convention("pytorch").from_canonical(cell, params)
     module.load_state_dict(
         {
             name.removesuffix("_l0"): torch.from_numpy(array.copy())
@@ -40,8 +40,8 @@ def prepare(
         }
     )
     rows, cotangents = (
-        torch.from_numpy(x)[:, None].expand(-1, start.shape[1], -1),
-        [torch.from_numpy(s.copy()) for s in start],
+        torch.from_numpy(x)[:, None].expand(-1, probes.shape[1], -1),
+        [torch.from_numpy(s.copy()) for s in probes],
     )
 
     def call() -> Array:

@@ -30,7 +30,7 @@ def prepare(case: Case, threads: int) -> dict[str, Callable[[bool], None]]:
     """
     torch.set_num_threads(threads)
     _, _, D, H = case.sizes
-    converted = as_convention("pytorch").spell(case.cell, case.params)
+    converted = as_convention("pytorch").from_canonical(case.cell, case.params)
 
     def tensor(array: Any) -> Any:
         return torch.from_numpy(array.copy()).requires_grad_()

@@ -16,13 +16,13 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params
-from gatecheck.decay.jacobians.sweep import Progress, Run, Stretch, passes, prepare
-from gatecheck.decay.jobs.checkpoints import Keeper
+from gatecheck.decay.jacobians.sweep import Progress, Run, Segment, prepare_run, run_passes
+from gatecheck.decay.jobs.checkpoints import Checkpointer
 from gatecheck.errors import InputError
 
 # Takes a segment, the cotangents of the preactivations ``(L, k, G*H)`` of its steps, and the logs
 # ``(L,)`` of the factors by which to multiply them.
-Reading = Callable[[Stretch, Array, Array], None]
+Reading = Callable[[Segment, Array, Array], None]
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,14 @@ class Adjoint:
     """
 
     def __init__(
-        self, run: Run, start: Array, without: Sequence[int] = (), readings: Sequence[Reading] = ()
+        self,
+        run: Run,
+        start: Array,
+        omitted_rows: Sequence[int] = (),
+        readings: Sequence[Reading] = (),
     ) -> None:
-        self._pull, self._without, self._readings = run.kernel.pull, list(without), readings
-        self._u, self._log_start = block(run, start)
+        self._pull, self._without, self._readings = run.kernel.pull, list(omitted_rows), readings
+        self._u, self._log_start = normalize_block(run, start)
         T = len(run.x)
         self._growth, self._share, self._log = (
             np.full(T, -np.inf),
@@ -80,13 +84,18 @@ class Adjoint:
         )
         self._first_share = float(np.sum(self._u[1:] ** 2))
         self._da = np.empty((1, self._u.shape[1], run.params["b"].size))
-        self.live = {"u": self._u, "growth": self._growth, "share": self._share, "log": self._log}
+        self.state_arrays = {
+            "u": self._u,
+            "growth": self._growth,
+            "share": self._share,
+            "log": self._log,
+        }
         for k, reading in enumerate(readings):
-            self.live |= {
-                f"{k} {name}": array for name, array in getattr(reading, "live", {}).items()
+            self.state_arrays |= {
+                f"{k} {name}": array for name, array in getattr(reading, "state_arrays", {}).items()
             }
 
-    def __call__(self, stretch: Stretch) -> None:
+    def __call__(self, stretch: Segment) -> None:
         """Carry the cotangents back through one segment."""
         if self._log == -math.inf and not self._readings:
             return
@@ -116,7 +125,7 @@ def adjoint_profile(
     start: Array,
     state: Array | None = None,
     progress: Progress | None = None,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> Profile:
     """Carry cotangents of the last state back through every step of one sequence.
 
@@ -134,8 +143,8 @@ def adjoint_profile(
         Initial state ``(n, H)``, or None for zeros.
     progress
         Called with steps done and steps to do (2 T), about every √T steps.
-    keeper
-        See :func:`gatecheck.decay.jacobians.sweep.passes`.
+    checkpointer
+        See :func:`gatecheck.decay.jacobians.sweep.run_passes`.
 
     Returns
     -------
@@ -151,9 +160,9 @@ def adjoint_profile(
     -----
     Time is O(T k H²). Memory beyond the inputs is O(√T H + T).
     """
-    run = prepare(cell, params, x, state)
+    run = prepare_run(cell, params, x, state)
     adjoint = Adjoint(run, start)
-    passes(run, backward=[adjoint], progress=progress, keeper=keeper)
+    run_passes(run, backward=[adjoint], progress=progress, checkpointer=checkpointer)
     return adjoint.profile()
 
 
@@ -165,10 +174,10 @@ def tangent_profile(
     Parameters and errors are those of :func:`adjoint_profile`; `start` holds tangents of the
     initial state, and entry k of the profile belongs to the state after k steps.
     """
-    run = prepare(cell, params, x, state)
-    v, log = block(run, start)
+    run = prepare_run(cell, params, x, state)
+    v, log = normalize_block(run, start)
     growth, share = np.empty(len(x)), np.full(len(x) + 1, np.sum(v[1:] ** 2))
-    passes(
+    run_passes(
         run,
         forward=[
             lambda stretch: run.kernel.push(
@@ -179,7 +188,7 @@ def tangent_profile(
     return Profile(log + np.concatenate([[0.0], np.cumsum(growth)]), share, v)
 
 
-def identity(n: int, H: int) -> Array:
+def identity_block(n: int, H: int) -> Array:
     """Return a basis of the space of states as one block ``(n, n*H, H)``.
 
     With it a profile is that of the full Jacobian.
@@ -187,7 +196,7 @@ def identity(n: int, H: int) -> Array:
     return np.eye(n * H).reshape(n * H, n, H).transpose(1, 0, 2)
 
 
-def block(run: Run, start: Array) -> tuple[Array, float]:
+def normalize_block(run: Run, start: Array) -> tuple[Array, float]:
     """Return a block ``(n, k, H)`` scaled to norm 1, and the log of its norm before.
 
     Raises

@@ -26,14 +26,14 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params
-from gatecheck.kernels.activations import CODES, SIGMOID, TANH, activate
-from gatecheck.kernels.elementwise import clear, repeat
-from gatecheck.kernels.gemm import multiply, packed
+from gatecheck.kernels.activations import ACTIVATION_CODES, SIGMOID, TANH, activate
+from gatecheck.kernels.elementwise import broadcast_row, clear
+from gatecheck.kernels.gemm import gemm_acc, pack_weights
 from gatecheck.kernels.jit import jit
-from gatecheck.kernels.simd import apart
+from gatecheck.kernels.simd import assume_no_alias
 
 
-class Steps(NamedTuple):
+class Kernel(NamedTuple):
     """Functions of a cell with its weights, and the number of rows of J.
 
     They are ``advance(pre, s, J)``, ``pull(J, u, da, growth, share)`` and ``push(J, v, growth,
@@ -46,35 +46,38 @@ class Steps(NamedTuple):
     push: Callable[[Array, Array, Array, Array], None]
 
 
-def steps(cell: Cell, params: Params) -> Steps:
+def cell_kernel(cell: Cell, params: Params) -> Kernel:
     """Return the functions of a cell with these canonical float64 parameters."""
-    U, UT = _both_ways(params["U"])
+    U, UT = _pack_both(params["U"])
     H = len(params["U"])
     if cell.kind == "lstm":
-        return Steps(9, partial(_advance_lstm, U), partial(_pull_lstm, UT), partial(_push_lstm, U))
+        return Kernel(9, partial(_advance_lstm, U), partial(_pull_lstm, UT), partial(_push_lstm, U))
     if cell.reset == "before":
         (gates, gates_t), (candidate, candidate_t) = (
-            _both_ways(params["U"][:, : 2 * H]),
-            _both_ways(params["U"][:, 2 * H :]),
+            _pack_both(params["U"][:, : 2 * H]),
+            _pack_both(params["U"][:, 2 * H :]),
         )
-        return Steps(
+        return Kernel(
             6,
             partial(_advance_gru_before, gates, candidate),
-            partial(_pull_gru_before, gates_t, candidate_t),
+            partial(_pull_reset_before_gru, gates_t, candidate_t),
             partial(_push_gru_before, gates, candidate),
         )
     if cell.kind == "gru":
-        return Steps(
+        return Kernel(
             6, partial(_advance_gru_after, U, params["c_n"]), partial(_pull, UT), partial(_push, U)
         )
-    return Steps(
-        3, partial(_advance_rnn, CODES[cell.activation], U), partial(_pull, UT), partial(_push, U)
+    return Kernel(
+        3,
+        partial(_advance_rnn, ACTIVATION_CODES[cell.activation], U),
+        partial(_pull, UT),
+        partial(_push, U),
     )
 
 
-def _both_ways(M: Array) -> tuple[Array, Array]:
+def _pack_both(M: Array) -> tuple[Array, Array]:
     """Return a matrix and its transpose, each packed for :func:`_multiply`."""
-    return packed(M, 1)[0], packed(M, 1, transposed=True)[0]
+    return pack_weights(M, 1)[0], pack_weights(M, 1, transposed=True)[0]
 
 
 @jit
@@ -85,14 +88,14 @@ def _multiply(v: Array, M: Array, out: Array) -> None:
     threads.
     """
     clear(out)
-    multiply(out, v, M)
+    gemm_acc(out, v, M)
 
 
 @jit
 def _preactivate(v: Array, M: Array, start: Array, out: Array) -> None:
     """Set `out` to a row `start` plus the product of the row v and M."""
-    repeat(out, start)
-    multiply(out, v, M)
+    broadcast_row(out, start)
+    gemm_acc(out, v, M)
 
 
 @jit
@@ -101,8 +104,8 @@ def _rescale(u: Array) -> tuple[float, float]:
 
     Returns the log of its norm before, and the share of the second state in the squared norm.
     """
-    first = _square(u[0])
-    second = _square(u[1]) if u.shape[0] > 1 else 0.0
+    first = _sum_of_squares(u[0])
+    second = _sum_of_squares(u[1]) if u.shape[0] > 1 else 0.0
     norm = np.sqrt(first + second)
     # A zero block stays zero, its log -inf; a NaN stays NaN.
     if norm != 0.0:
@@ -113,7 +116,7 @@ def _rescale(u: Array) -> tuple[float, float]:
 
 
 @jit
-def _square(u: Array) -> float:
+def _sum_of_squares(u: Array) -> float:
     """Return the sum of the squares, added by column so that it vectorizes."""
     columns = np.zeros(u.shape[1])
     _add_squares(columns, u)
@@ -125,7 +128,7 @@ def _square(u: Array) -> float:
 
 @jit
 def _add_squares(columns: Array, u: Array) -> None:
-    apart()
+    assume_no_alias()
     for p in range(u.shape[0]):
         for j in range(u.shape[1]):
             columns[j] += u[p, j] * u[p, j]
@@ -133,7 +136,7 @@ def _add_squares(columns: Array, u: Array) -> None:
 
 @jit
 def _divide(u: Array, norm: float) -> None:
-    apart()
+    assume_no_alias()
     for p in range(u.shape[0]):
         for j in range(u.shape[1]):
             u[p, j] /= norm
@@ -177,21 +180,21 @@ def _advance_gru_after(U: Array, c_n: Array, pre: Array, s: Array, J: Array) -> 
         r, z, q = a[0, :H], a[0, H : 2 * H], a[0, 2 * H :]
         _reset(r, q, pre[t, 2 * H :], J[t])
         activate(TANH, a[:, 2 * H :])
-        _mix(r, z, q, s[0], J[t])
+        _update_state(r, z, q, s[0], J[t])
 
 
 @jit
 def _reset(r: Array, q: Array, pre: Array, J: Array) -> None:
     """Replace q by the candidate's preactivation, and keep q in J for the slope of r."""
-    apart()
+    assume_no_alias()
     for j in range(r.size):
         J[1, j] = q[j]
         q[j] = pre[j] + r[j] * q[j]
 
 
 @jit
-def _mix(r: Array, z: Array, n: Array, h: Array, J: Array) -> None:
-    apart()
+def _update_state(r: Array, z: Array, n: Array, h: Array, J: Array) -> None:
+    assume_no_alias()
     for j in range(r.size):
         dn = z[j] * (1 - n[j] * n[j])
         J[0, j] = 1 - z[j]
@@ -214,15 +217,15 @@ def _pull(UT: Array, J: Array, u: Array, da: Array, growth: Array, share: Array)
         product = d
         if G == 3:
             product = d.copy()
-            _times(product, J[t, 4], 2 * H)
+            _scale_columns(product, J[t, 4], 2 * H)
         _multiply(product, UT, through_gates)
-        _keep(u[0], J[t, 0], through_gates)
+        _add_kept_part(u[0], J[t, 0], through_gates)
         growth[t], share[t] = _rescale(u)
 
 
 @jit
 def _slopes(d: Array, J: Array, u: Array, G: int) -> None:
-    apart()
+    assume_no_alias()
     H = u.shape[1]
     for p in range(u.shape[0]):
         for g in range(G):
@@ -231,20 +234,20 @@ def _slopes(d: Array, J: Array, u: Array, G: int) -> None:
 
 
 @jit
-def _times(a: Array, row: Array, start: int) -> None:
+def _scale_columns(a: Array, row: Array, start: int) -> None:
     """Multiply the columns from `start` on by a row.
 
     For an assignment of arrays Numba would compile the error for unequal shapes, in 4 s.
     """
-    apart()
+    assume_no_alias()
     for p in range(a.shape[0]):
         for j in range(row.size):
             a[p, start + j] *= row[j]
 
 
 @jit
-def _keep(u: Array, keep: Array, more: Array) -> None:
-    apart()
+def _add_kept_part(u: Array, keep: Array, more: Array) -> None:
+    assume_no_alias()
     for p in range(u.shape[0]):
         for j in range(u.shape[1]):
             u[p, j] = keep[j] * u[p, j] + more[p, j]
@@ -258,7 +261,7 @@ def _push(U: Array, J: Array, v: Array, growth: Array, share: Array) -> None:
     for t in range(J.shape[0]):
         _multiply(v[0], U, da)
         if G == 3:
-            _times(da, J[t, 4], 2 * H)
+            _scale_columns(da, J[t, 4], 2 * H)
         for p in range(k):
             for j in range(H):
                 v[0, p, j] *= J[t, 0, j]
@@ -295,7 +298,7 @@ def _advance_gru_before(gates: Array, candidate: Array, pre: Array, s: Array, J:
 
 
 @jit
-def _pull_gru_before(
+def _pull_reset_before_gru(
     gates_t: Array, candidate_t: Array, J: Array, u: Array, da: Array, growth: Array, share: Array
 ) -> None:
     _, k, H = u.shape
@@ -351,14 +354,16 @@ def _advance_lstm(U: Array, pre: Array, s: Array, J: Array) -> None:
         activate(TANH, a[:, 2 * H : 3 * H])
         activate(SIGMOID, a[:, 3 * H :])
         i, f, g, o = a[0, :H], a[0, H : 2 * H], a[0, 2 * H : 3 * H], a[0, 3 * H :]
-        _carry(i, f, g, o, s[0], s[1], m[0], J[t])
+        _cell_forward(i, f, g, o, s[0], s[1], m[0], J[t])
         activate(TANH, m)
-        _show(o, m[0], s[0], J[t])
+        _output_forward(o, m[0], s[0], J[t])
 
 
 @jit
-def _carry(i: Array, f: Array, g: Array, o: Array, h: Array, c: Array, m: Array, J: Array) -> None:
-    apart()
+def _cell_forward(
+    i: Array, f: Array, g: Array, o: Array, h: Array, c: Array, m: Array, J: Array
+) -> None:
+    assume_no_alias()
     for j in range(h.size):
         J[0, j] = f[j]
         J[6, j] = i[j]
@@ -372,8 +377,8 @@ def _carry(i: Array, f: Array, g: Array, o: Array, h: Array, c: Array, m: Array,
 
 
 @jit
-def _show(o: Array, m: Array, h: Array, J: Array) -> None:
-    apart()
+def _output_forward(o: Array, m: Array, h: Array, J: Array) -> None:
+    assume_no_alias()
     for j in range(h.size):
         h[j] = o[j] * m[j]
         J[4, j] = m[j] * o[j] * (1 - o[j])
@@ -384,14 +389,14 @@ def _show(o: Array, m: Array, h: Array, J: Array) -> None:
 def _pull_lstm(UT: Array, J: Array, u: Array, da: Array, growth: Array, share: Array) -> None:
     for t in range(J.shape[0] - 1, -1, -1):
         d = da[t % da.shape[0]]
-        _through_lstm(d, J[t], u[0], u[1])
+        _gates_backward(d, J[t], u[0], u[1])
         _multiply(d, UT, u[0])
         growth[t], share[t] = _rescale(u)
 
 
 @jit
-def _through_lstm(d: Array, J: Array, dh: Array, dc: Array) -> None:
-    apart()
+def _gates_backward(d: Array, J: Array, dh: Array, dc: Array) -> None:
+    assume_no_alias()
     H = dh.shape[1]
     for p in range(dh.shape[0]):
         for j in range(H):

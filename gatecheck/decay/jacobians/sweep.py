@@ -17,14 +17,14 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params
 from gatecheck.cells.validation import check_inputs
-from gatecheck.decay.jacobians.step import Steps, steps
-from gatecheck.decay.jobs.checkpoints import Keeper
+from gatecheck.decay.jacobians.step import Kernel, cell_kernel
+from gatecheck.decay.jobs.checkpoints import Checkpointer
 from gatecheck.errors import InputError
 
 Progress = Callable[[int, int], None]
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """Consecutive steps: a slice, their inputs ``(L, D)`` and rows ``(L, rows, H)``.
 
     The next segment overwrites the rows.
@@ -35,7 +35,7 @@ class Stretch(NamedTuple):
     J: Array
 
 
-Visit = Callable[[Stretch], None]
+Visitor = Callable[[Segment], None]
 
 
 class Run(NamedTuple):
@@ -45,13 +45,13 @@ class Run(NamedTuple):
     """
 
     cell: Cell
-    kernel: Steps
+    kernel: Kernel
     params: Params
     x: Array
     state: Array
 
 
-def prepare(cell: Cell, params: Params, x: Array, state: Array | None = None) -> Run:
+def prepare_run(cell: Cell, params: Params, x: Array, state: Array | None = None) -> Run:
     """Check that a cell, its parameters and a sequence fit, and return them as a run.
 
     Parameters
@@ -75,21 +75,21 @@ def prepare(cell: Cell, params: Params, x: Array, state: Array | None = None) ->
     s = np.zeros(shape) if state is None else np.array(state, dtype=np.float64, order="C")
     if s.shape != shape:
         raise InputError(f"state has shape {s.shape}, but should have shape (n, H) = {shape}")
-    return Run(cell, steps(cell, params), params, x, s)
+    return Run(cell, cell_kernel(cell, params), params, x, s)
 
 
-def stretches(T: int) -> list[slice]:
+def segments(T: int) -> list[slice]:
     """Return the steps of a sequence in segments of √T; the last may be shorter."""
     L = max(1, math.isqrt(T))
     return [slice(a, min(a + L, T)) for a in range(0, T, L)]
 
 
-def passes(
+def run_passes(
     run: Run,
-    forward: Sequence[Visit] = (),
-    backward: Sequence[Visit] = (),
+    forward: Sequence[Visitor] = (),
+    backward: Sequence[Visitor] = (),
     progress: Progress | None = None,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> None:
     """Run the forward pass, and the backward pass if it has visitors.
 
@@ -102,13 +102,13 @@ def passes(
         first.
     progress
         Called with steps done and steps to do (T or 2 T), after each segment.
-    keeper
+    checkpointer
         Saves all that is needed to continue, before each of these calls, and restores it at the
         start. The state of a visitor between two segments is a dict of arrays, its ``live``, which
         it changes in place. Passes that continue end at the same bits as those that were never
         interrupted.
     """
-    T, pieces, s = len(run.x), stretches(len(run.x)), run.state.copy()
+    T, pieces, s = len(run.x), segments(len(run.x)), run.state.copy()
     checkpoints = np.zeros((len(pieces), *s.shape))
     J = np.empty((pieces[0].stop if pieces else 0, run.kernel.rows, s.shape[1]))
     work = 2 * T if backward else T
@@ -116,22 +116,22 @@ def passes(
     position = np.array([0, len(pieces)])
     live = {"position": position, "s": s, "checkpoints": checkpoints}
     for k, each in enumerate([*forward, *backward]):
-        live |= {f"{k} {name}": array for name, array in getattr(each, "live", {}).items()}
-    if keeper is not None:
-        keeper.restore(live)
+        live |= {f"{k} {name}": array for name, array in getattr(each, "state_arrays", {}).items()}
+    if checkpointer is not None:
+        checkpointer.restore(live)
 
-    def visit(k: int, state: Array, visits: Sequence[Visit]) -> None:
+    def visit(k: int, state: Array, visits: Sequence[Visitor]) -> None:
         piece = pieces[k]
         x, rows = run.x[piece], J[: piece.stop - piece.start]
         pre = x @ run.params["W"]
         pre += run.params["b"]
         run.kernel.advance(pre, state, rows)
         for call in visits:
-            call(Stretch(piece, x, rows))
+            call(Segment(piece, x, rows))
 
     def checkpoint(done: int) -> None:
-        if keeper is not None:
-            keeper.save(live)
+        if checkpointer is not None:
+            checkpointer.save(live)
         if progress is not None:
             progress(done, work)
 

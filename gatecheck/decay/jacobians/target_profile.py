@@ -22,14 +22,14 @@ from gatecheck.implementation import Subject, subject
 from gatecheck.implementation.custom import CustomCase, CustomSubject
 
 States = list[Array]
-Step = Callable[..., Sequence[Array]]
-VJP = Callable[[Any, Array, Sequence[Array], Sequence[Array]], Sequence[Array]]
+StepFunction = Callable[..., Sequence[Array]]
+VJPFunction = Callable[[Any, Array, Sequence[Array], Sequence[Array]], Sequence[Array]]
 Progress = Callable[[int, int], None]
 
 
 def vjp_profile(
-    step: Step,
-    vjp: VJP,
+    step: StepFunction,
+    vjp: VJPFunction,
     params: Any,
     x: Array,
     start: Sequence[Array],
@@ -76,7 +76,7 @@ def vjp_profile(
     All T states are kept in memory.
     """
 
-    return carried(of_functions(step, vjp, params), x, start, state, progress)
+    return carry_back(steps_from_functions(step, vjp, params), x, start, state, progress)
 
 
 def subject_profile(
@@ -124,12 +124,12 @@ def subject_profile(
         raise InputError(
             f"state has shape {state.shape}, but should have shape (n, H) = ({n}, {H})"
         )
-    return carried(
-        of_subject(canonical, params, start.shape[1]), x, list(start), list(state), progress
+    return carry_back(
+        steps_from_subject(canonical, params, start.shape[1]), x, list(start), list(state), progress
     )
 
 
-def check_target(its: Subject | CustomSubject) -> None:
+def check_target(subject: Subject | CustomSubject) -> None:
     """Raise if no gradient can be carried through a target.
 
     Raises
@@ -138,24 +138,26 @@ def check_target(its: Subject | CustomSubject) -> None:
         If it has no backward, is not a single layer in one direction, or is a custom cell that does
         not run over time.
     """
-    if "backward" not in its.abilities:
-        raise TargetError(f"{its.name} has no backward, so no gradient can be carried through it")
-    if isinstance(its, CustomSubject):
-        if its.time is None:
+    if "backward" not in subject.abilities:
+        raise TargetError(
+            f"{subject.name} has no backward, so no gradient can be carried through it"
+        )
+    if isinstance(subject, CustomSubject):
+        if subject.time_axis is None:
             why = (
                 "it takes no states or does not return them in their shapes, "
                 "or time_axis has to say which axis of x is time"
             )
-            raise TargetError(f"{its.name} is not known to run over time: {why}")
-    elif not {"one_layer", "square"} <= its.cell.traits:
+            raise TargetError(f"{subject.name} is not known to run over time: {why}")
+    elif not {"plain_layer", "no_projection"} <= subject.cell.traits:
         limit = "a gradient can be carried through one layer in one direction without projection"
-        raise TargetError(f"{its.name} is a {its.cell}, but {limit}")
+        raise TargetError(f"{subject.name} is a {subject.cell}, but {limit}")
 
 
 # ---- one step forward, and one back
 
 
-class Steps(NamedTuple):
+class StepFunctions(NamedTuple):
     """Forward and backward functions of one step of a cell.
 
     Attributes
@@ -171,19 +173,22 @@ class Steps(NamedTuple):
     pull: Callable[[Array, States, States], States]
 
 
-def of_functions(step: Step, vjp: VJP, params: Any) -> Steps:
+def steps_from_functions(step: StepFunction, vjp: VJPFunction, params: Any) -> StepFunctions:
     """Return the step functions of :func:`vjp_profile`."""
 
     def pull(x_t: Array, states: States, block: States) -> States:
         rows = [
-            _like(vjp(params, x_t, states, one), states, "vjp") for one in zip(*block, strict=True)
+            _as_states(vjp(params, x_t, states, one), states, "vjp")
+            for one in zip(*block, strict=True)
         ]
         return [np.stack(column) for column in zip(*rows, strict=True)]
 
-    return Steps(lambda x_t, states: _like(step(params, x_t, *states), states, "step"), pull)
+    return StepFunctions(
+        lambda x_t, states: _as_states(step(params, x_t, *states), states, "step"), pull
+    )
 
 
-def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
+def steps_from_subject(subject: Subject, params: Mapping[str, Array], k: int) -> StepFunctions:
     """Return the step functions of an implementation of a known cell.
 
     They take k cotangents a call, or one where the target takes one row only.
@@ -193,13 +198,13 @@ def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
     TargetError
         If it requires other sizes.
     """
-    cell, dtype = its.cell, dtype_of(its)
+    cell, dtype = subject.cell, working_dtype(subject)
     D, H = params["W"].shape[0], params["U"].shape[0]
-    k = 1 if its.sizes.get("B") == 1 else k
+    k = 1 if subject.sizes.get("B") == 1 else k
     for name, size in {"T": 1, "D": D, "H": H, "B": k}.items():
-        if its.sizes.get(name, size) != size:
+        if subject.sizes.get(name, size) != size:
             raise TargetError(
-                f"{its.name} runs at {name} = {its.sizes[name]} only, "
+                f"{subject.name} runs at {name} = {subject.sizes[name]} only, "
                 f"but would have to at {name} = {size}"
             )
     fixed = {name: np.asarray(a, dtype) for name, a in params.items()}
@@ -212,8 +217,8 @@ def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
 
     def step(x_t: Array, states: States) -> States:
         # The states are the same in all rows, but a target may require a number of rows.
-        results = its.forward(
-            case(x_t, [np.tile(s, (its.sizes.get("B", 1), 1)) for s in states], {})
+        results = subject.forward(
+            case(x_t, [np.tile(s, (subject.sizes.get("B", 1), 1)) for s in states], {})
         )
         return [results[f"{name}T"][0] for name in cell.state]
 
@@ -221,44 +226,46 @@ def of_subject(its: Subject, params: Mapping[str, Array], k: int) -> Steps:
         parts = []
         for rows in np.split(np.stack(block), len(block[0]) // k, axis=1):
             cotangents = {f"d{name}T": d for name, d in zip(cell.state, rows, strict=True)}
-            results = its.backward(case(x_t, [np.tile(s, (k, 1)) for s in states], cotangents))
+            results = subject.backward(case(x_t, [np.tile(s, (k, 1)) for s in states], cotangents))
             parts.append([results[f"d{name}0"] for name in cell.state])
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
-    return Steps(step, pull)
+    return StepFunctions(step, pull)
 
 
-def of_custom(its: CustomSubject, example: CustomCase) -> Steps:
+def steps_from_custom_cell(subject: CustomSubject, example: CustomCase) -> StepFunctions:
     """Return the step functions of a custom cell, with an example's parameters."""
-    ends = [end for _, end in example.carried]
-    one = example.of({name: example[name] for name in example.inputs}).having(x=example["x"][:1])
-    zeros = {f"d{name}": np.zeros_like(a) for name, a in its.forward(one).items()}
-    one = one.of({**one.arrays, **zeros})
+    ends = [end for _, end in example.state_pairs]
+    one = example.with_arrays({name: example[name] for name in example.inputs}).replace(
+        x=example["x"][:1]
+    )
+    zeros = {f"d{name}": np.zeros_like(a) for name, a in subject.forward(one).items()}
+    one = one.with_arrays({**one.arrays, **zeros})
 
     def at(x_t: Array, states: Sequence[Array], cotangents: Sequence[Array]) -> CustomCase:
         given_cotangents = {f"d{end}": d for end, d in zip(ends, cotangents, strict=False)}
-        return one.having(
+        return one.replace(
             x=x_t[None], **dict(zip(one.states, states, strict=True)), **given_cotangents
         )
 
     def step(x_t: Array, states: States) -> States:
-        outputs = its.forward(at(x_t, states, []))
-        return _like([outputs[end] for end in ends], states, "forward")
+        outputs = subject.forward(at(x_t, states, []))
+        return _as_states([outputs[end] for end in ends], states, "forward")
 
     def pull(x_t: Array, states: States, block: States) -> States:
-        rows = [its.backward(at(x_t, states, d)) for d in zip(*block, strict=True)]
+        rows = [subject.backward(at(x_t, states, d)) for d in zip(*block, strict=True)]
         return [np.stack([row[f"d{name}"] for row in rows]) for name in one.states]
 
-    return Steps(step, pull)
+    return StepFunctions(step, pull)
 
 
-def dtype_of(its: Subject | CustomSubject) -> str:
+def working_dtype(subject: Subject | CustomSubject) -> str:
     """Return the most precise dtype of a subject."""
-    return "float64" if "float64" in its.dtypes else "float32"
+    return "float64" if "float64" in subject.dtypes else "float32"
 
 
-def carried(
-    steps: Steps,
+def carry_back(
+    steps: StepFunctions,
     x: Array,
     start: Sequence[Array],
     state: Sequence[Array],
@@ -276,7 +283,7 @@ def carried(
             f"start has shapes {[a.shape for a in block]}, "
             f"but should be k cotangents of states {[s.shape for s in states]}"
         )
-    block, norm, first = _rescaled(block)
+    block, norm, first = _rescale_block(block)
     if not 0 < norm < math.inf:
         raise InputError(f"start has norm {norm}, but should be finite and not zero")
     if not all(np.isfinite(s).all() for s in states):
@@ -290,7 +297,9 @@ def carried(
     norms, shares = np.empty(T + 1), np.empty(T + 1)
     norms[0], shares[0] = norm, first
     for lag in range(1, T + 1):
-        block, norms[lag], shares[lag] = _rescaled(steps.pull(x[T - lag], history.pop(), block))
+        block, norms[lag], shares[lag] = _rescale_block(
+            steps.pull(x[T - lag], history.pop(), block)
+        )
         if progress is not None:
             progress(T + lag, 2 * T)
     with np.errstate(divide="ignore"):  # an exact zero is -inf
@@ -302,7 +311,7 @@ def carried(
     return Profile(np.cumsum(logs), shares, direction)
 
 
-def _rescaled(block: Sequence[Array]) -> tuple[States, float, float]:
+def _rescale_block(block: Sequence[Array]) -> tuple[States, float, float]:
     """Scale a block to norm 1, in float64.
 
     Returns it, its norm before, and the share of all states but the first in the squared norm.
@@ -315,15 +324,17 @@ def _rescaled(block: Sequence[Array]) -> tuple[States, float, float]:
     return [a / norm for a in wide], norm, sum(squares[1:]) / sum(squares)
 
 
-def _like(got: Any, states: States, what: str) -> States:
+def _as_states(returned: Any, states: States, function_name: str) -> States:
     """Return a function's output as arrays, checked to have the shapes of `states`."""
     shapes = [s.shape for s in states]
     returned_shapes = (
-        [np.shape(a) for a in got] if isinstance(got, tuple | list) else type(got).__name__
+        [np.shape(a) for a in returned]
+        if isinstance(returned, tuple | list)
+        else type(returned).__name__
     )
     if returned_shapes != shapes:
         raise ContractError(
-            f"{what} returned {returned_shapes}, "
+            f"{function_name} returned {returned_shapes}, "
             f"but should return a tuple of states of shapes {shapes}"
         )
-    return [np.asarray(a) for a in got]
+    return [np.asarray(a) for a in returned]

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck._util.atomic_write import UNFINISHED, make_folder, replacing
+from gatecheck._util.atomic_write import TEMP_SUFFIX, atomic_writer, make_folder
 from gatecheck._util.cache_dir import package_sources, source_digest
 from gatecheck._util.npz import read_npz
 from gatecheck._util.typing import Array
 from gatecheck._util.versions import versions
-from gatecheck.errors import GatecheckWarning, UsageError, first_line, in_brief
+from gatecheck.errors import GatecheckWarning, UsageError, first_line, shorten
 
 Arrays = Mapping[str, Array]
 
@@ -58,7 +58,7 @@ Writing one takes seconds.
 """
 
 
-class _NoPartError(Exception):
+class _InvalidPartError(Exception):
     """File that is not the part that its name says; the message gives the reason."""
 
 
@@ -99,7 +99,7 @@ def _versions() -> dict[str, str]:
 
 
 @dataclass
-class Keeper:
+class Checkpointer:
     """Keeper of the state of a running job, and of that of an interrupted one.
 
     Attributes
@@ -116,9 +116,9 @@ class Keeper:
 
     file: Path | None
     key: str
-    saved: Arrays | None = None
-    every: float = SAVE_EVERY_S
-    _last: float = field(default_factory=time.monotonic, repr=False)
+    saved_state: Arrays | None = None
+    interval_s: float = SAVE_EVERY_S
+    _last_save: float = field(default_factory=time.monotonic, repr=False)
 
     def restore(self, state: Arrays) -> bool:
         """Fill these arrays with the saved ones, in place; False if there are none.
@@ -128,10 +128,10 @@ class Keeper:
         GatecheckWarning
             If the saved ones have other names, shapes or dtypes; the arrays are then unchanged.
         """
-        saved, self.saved, self._last = self.saved, None, time.monotonic()
+        saved, self.saved_state, self._last_save = self.saved_state, None, time.monotonic()
         if saved is None:
             return False
-        if _form(saved) != _form(state):
+        if _signature(saved) != _signature(state):
             warnings.warn(
                 "the state that was saved for a job does not fit it, so the job starts over",
                 GatecheckWarning,
@@ -144,12 +144,12 @@ class Keeper:
 
     def save(self, state: Arrays) -> None:
         """Save these arrays if a save is due."""
-        if self.file is not None and time.monotonic() - self._last >= self.every:
-            _write(self.file, f"{self.key} state", state)
-            self._last = time.monotonic()
+        if self.file is not None and time.monotonic() - self._last_save >= self.interval_s:
+            _write_part(self.file, f"{self.key} state", state)
+            self._last_save = time.monotonic()
 
 
-class Store:
+class PartStore:
     """Parts of sweeps in one folder, which is created with the first part.
 
     Parameters
@@ -162,36 +162,40 @@ class Store:
         self.folder = Path(folder)
         self.keys: tuple[str, ...] = ()  # of the sweep that was opened last
 
-    def open(self, keys: Sequence[str], resume: bool, say: Callable[[str], None]) -> list[bool]:
+    def begin_sweep(
+        self, keys: Sequence[str], resume: bool, notify: Callable[[str], None]
+    ) -> list[bool]:
         """Begin a sweep of these parts, and return which need not be computed.
 
-        Without `resume` no part is reused, and `say` is called with their number; each stays until
-        its successor is finished, so that a forgotten `resume` costs nothing. With `resume`, `say`
+        Without `resume` no part is reused, and `notify` is called with their number; each stays until
+        its successor is finished, so that a forgotten `resume` costs nothing. With `resume`, `notify`
         is called for files that are not the parts that they should be.
         """
         self.keys = tuple(dict.fromkeys(keys))
-        self._sweep_up()
+        self._remove_stale_files()
         if resume:
-            whole = {key: self._read(self._part(key), key, say) is not None for key in self.keys}
+            whole = {
+                key: self._read(self._part_file(key), key, notify) is not None for key in self.keys
+            }
             return [whole[key] for key in keys]
-        if count := self.kept:
-            say(
+        if count := self.part_count:
+            notify(
                 f"{self.folder} holds {count} of the {len(self.keys)} parts of this sweep already; "
                 "they are computed again, since resume was not asked for"
             )
         return [False] * len(keys)
 
     @property
-    def kept(self) -> int:
+    def part_count(self) -> int:
         """Number of finished parts of the sweep that was opened."""
-        return sum(self._part(key).is_file() for key in self.keys)
+        return sum(self._part_file(key).is_file() for key in self.keys)
 
     @property
     def status(self) -> str:
         """Progress of the sweep that was opened, as a sentence without its full stop."""
-        begun = sum(self._state(key).is_file() for key in self.keys)
+        begun = sum(self._state_file(key).is_file() for key in self.keys)
         more = f" and the state of {begun} unfinished" if begun else ""
-        return f"{self.kept} of {len(self.keys)} parts{more} are kept in {self.folder}"
+        return f"{self.part_count} of {len(self.keys)} parts{more} are kept in {self.folder}"
 
     def get(self, key: str) -> dict[str, Array]:
         """Return a finished part.
@@ -202,53 +206,54 @@ class Store:
             If it is gone, or is not what was written.
         """
         reasons: list[str] = []
-        arrays = self._read(self._part(key), key, reasons.append)
+        arrays = self._read(self._part_file(key), key, reasons.append)
         if arrays is None:
             raise UsageError(
-                "; ".join(reasons) or f"the part {self._part(key)} was removed while the sweep ran"
+                "; ".join(reasons)
+                or f"the part {self._part_file(key)} was removed while the sweep ran"
             )
         return arrays
 
     def put(self, key: str, arrays: Arrays) -> None:
         """Store a finished part, and remove the saved state of its job."""
-        _write(self._part(key), key, arrays)
-        self._state(key).unlink(missing_ok=True)
+        _write_part(self._part_file(key), key, arrays)
+        self._state_file(key).unlink(missing_ok=True)
 
-    def keeper(self, key: str, resume: bool, say: Callable[[str], None]) -> Keeper:
+    def checkpointer(self, key: str, resume: bool, notify: Callable[[str], None]) -> Checkpointer:
         """Return a keeper for the state of a job.
 
         With `resume` it holds the saved state, if there is one.
         """
-        saved = self._read(self._state(key), f"{key} state", say) if resume else None
-        return Keeper(self._state(key), key, saved, SAVE_EVERY_S)
+        saved = self._read(self._state_file(key), f"{key} state", notify) if resume else None
+        return Checkpointer(self._state_file(key), key, saved, SAVE_EVERY_S)
 
     def clear(self) -> None:
         """Remove the parts of the sweep that was opened, and the folder if it is empty."""
         for key in self.keys:
-            self._part(key).unlink(missing_ok=True)
-            self._state(key).unlink(missing_ok=True)
+            self._part_file(key).unlink(missing_ok=True)
+            self._state_file(key).unlink(missing_ok=True)
         try:
             self.folder.rmdir()
         except OSError:
             return  # it is not empty, or was never made
 
-    def _part(self, key: str) -> Path:
+    def _part_file(self, key: str) -> Path:
         return self.folder / f"{key}.npz"
 
-    def _state(self, key: str) -> Path:
+    def _state_file(self, key: str) -> Path:
         return self.folder / f"{key}.state.npz"
 
-    def _read(self, file: Path, key: str, say: Callable[[str], None]) -> dict[str, Array] | None:
+    def _read(self, file: Path, key: str, notify: Callable[[str], None]) -> dict[str, Array] | None:
         try:
-            return _read(file, key)
+            return _read_part(file, key)
         except FileNotFoundError:
             return None
-        except _NoPartError as error:
-            say(f"{file} is not a part of this sweep ({error}), so that part is computed again")
+        except _InvalidPartError as error:
+            notify(f"{file} is not a part of this sweep ({error}), so that part is computed again")
             return None
 
-    def _sweep_up(self) -> None:
-        for file in self.folder.glob(f"*{UNFINISHED}"):
+    def _remove_stale_files(self) -> None:
+        for file in self.folder.glob(f"*{TEMP_SUFFIX}"):
             try:
                 if time.time() - file.stat().st_mtime > STALE_S:
                     file.unlink()
@@ -256,11 +261,11 @@ class Store:
                 continue  # no permission, or gone already
 
 
-def _form(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def _signature(arrays: Arrays) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
-def _write(file: Path, key: str, arrays: Arrays) -> None:
+def _write_part(file: Path, key: str, arrays: Arrays) -> None:
     """Write a file completely or not at all."""
     if bad := [
         name
@@ -271,11 +276,11 @@ def _write(file: Path, key: str, arrays: Arrays) -> None:
     # The prefix keeps names apart from np.savez's own parameters.
     content = {"key": np.array(key)} | {f"array {name}": array for name, array in arrays.items()}
     make_folder(file.parent)
-    with replacing(file) as file_object:
+    with atomic_writer(file) as file_object:
         np.savez(file_object, **content)  # type: ignore[arg-type]
 
 
-def _read(file: Path, key: str) -> dict[str, Array]:
+def _read_part(file: Path, key: str) -> dict[str, Array]:
     """Return the arrays of a file that should have this key.
 
     Raises
@@ -283,17 +288,17 @@ def _read(file: Path, key: str) -> dict[str, Array]:
     FileNotFoundError
         If there is no file.
     _NoPartError
-        If it is not a file that :func:`_write` makes.
+        If it is not a file that :func:`_write_part` makes.
     """
     try:
         with zipfile.ZipFile(file) as members:
             if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
-                raise _NoPartError("it is compressed")  # and might unpack to more than fits
+                raise _InvalidPartError("it is compressed")  # and might unpack to more than fits
         arrays = read_npz(file, file.stat().st_size)
-    except (FileNotFoundError, _NoPartError):
+    except (FileNotFoundError, _InvalidPartError):
         raise
     except Exception as error:  # damaged bytes can end in any error of zipfile, zlib and NumPy
-        raise _NoPartError(in_brief(first_line(error))) from None
+        raise _InvalidPartError(shorten(first_line(error))) from None
     stored_key = arrays.pop("key", None)
     if (
         not isinstance(stored_key, np.ndarray)
@@ -301,10 +306,10 @@ def _read(file: Path, key: str) -> dict[str, Array]:
         or stored_key.dtype.kind != "U"
         or str(stored_key) != key
     ):
-        raise _NoPartError("it holds something else")
+        raise _InvalidPartError("it holds something else")
     if any(
         not isinstance(array, np.ndarray) or not name.startswith("array ")
         for name, array in arrays.items()
     ):
-        raise _NoPartError("it holds something else")
+        raise _InvalidPartError("it holds something else")
     return {name.removeprefix("array "): array for name, array in arrays.items()}

@@ -16,21 +16,21 @@ from uuid import uuid4
 from threadpoolctl import threadpool_limits
 
 from gatecheck.decay.jobs.checkpoints import part_key
-from gatecheck.decay.jobs.job import Advance, Finish, Function, Job, Result, Task
-from gatecheck.decay.jobs.local import portable
+from gatecheck.decay.jobs.job import Job, JobFunction, JobResult, OnProgress, OnResult, PendingJob
+from gatecheck.decay.jobs.local import make_picklable
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError, first_line
 
-PATIENCE_S = 30.0
+CONNECT_TIMEOUT_S = 30.0
 """Seconds to wait for the first answer of a scheduler."""
 
 
-def each(
+def run_tasks(
     address: str,
-    function: Function,
-    tasks: Iterable[Task],
+    function: JobFunction,
+    tasks: Iterable[PendingJob],
     keys: Sequence[str],
-    advance: Advance,
-    finish: Finish,
+    advance: OnProgress,
+    finish: OnResult,
 ) -> None:
     """Run every task on the cluster.
 
@@ -54,18 +54,18 @@ def each(
             'a Dask cluster needs distributed: pip install "gatecheck[distributed]"'
         ) from error
     try:
-        client = Client(address, timeout=PATIENCE_S, set_as_default=False)
+        client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"no Dask scheduler answers at {address}: {first_line(error)}") from None
     events: queue.SimpleQueue[Any] = queue.SimpleQueue()
     topic = f"gatecheck-{uuid4().hex}"
-    with _without_reconnection(), client:
+    with _silence_reconnection_errors(), client:
         client.subscribe_topic(topic, lambda event: events.put(event[1]))
-        waiting: dict[Any, Task] = {}
+        waiting: dict[Any, PendingJob] = {}
         for task in tasks:
             name = f"{topic}-{task.index}"
             future = client.submit(
-                _remote,
+                _run_on_worker,
                 function,
                 task.job,
                 task.index,
@@ -85,12 +85,12 @@ def each(
             if isinstance(item, tuple):
                 advance(*item)
             else:
-                finish(waiting[item].index, _result(item, waiting[item].job, address))
+                finish(waiting[item].index, _fetch_result(item, waiting[item].job, address))
                 del waiting[item]
 
 
 @contextmanager
-def _without_reconnection() -> Iterator[None]:
+def _silence_reconnection_errors() -> Iterator[None]:
     """Keep the traceback of a cancelled reconnection out of the log.
 
     It appears when the scheduler is given up, which our own error reports.
@@ -106,7 +106,7 @@ def _without_reconnection() -> Iterator[None]:
         log.removeFilter(relevant)
 
 
-def _result(future: Any, job: Job, address: str) -> Result:
+def _fetch_result(future: Any, job: Job, address: str) -> JobResult:
     from distributed import CancelledError, KilledWorker
 
     try:
@@ -127,7 +127,7 @@ def _result(future: Any, job: Job, address: str) -> Result:
     raise error
 
 
-def _remote(function: Function, job: Job, index: int, key: str, topic: str) -> Result:
+def _run_on_worker(function: JobFunction, job: Job, index: int, key: str, topic: str) -> JobResult:
     """Run one job on a worker."""
     from distributed import get_worker
 
@@ -145,4 +145,4 @@ def _remote(function: Function, job: Job, index: int, key: str, topic: str) -> R
     try:
         return function(job.arguments, report, None)
     except Exception as error:
-        raise portable(error, job) from None
+        raise make_picklable(error, job) from None

@@ -8,23 +8,23 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gatecheck.decay.jobs.checkpoints import Keeper
+from gatecheck.decay.jobs.checkpoints import Checkpointer
 
-Result = Mapping[str, NDArray[Any]]
+JobResult = Mapping[str, NDArray[Any]]
 
-Report = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 """Callback of a job: the work done and its total work, in the job's own units."""
 
-Function = Callable[[Mapping[str, Any], Report, Keeper | None], Result]
+JobFunction = Callable[[Mapping[str, Any], ReportProgress, Checkpointer | None], JobResult]
 """Function that does a job, given its arguments.
 
 It is defined in a module, since other processes import it.
 """
 
-Advance = Callable[[int, int, int], None]
+OnProgress = Callable[[int, int, int], None]
 """Callback for progress: a task's index and what its job reported."""
 
-Finish = Callable[[int, Result], None]
+OnResult = Callable[[int, JobResult], None]
 """Callback for results: a task's index and its result."""
 
 
@@ -54,9 +54,9 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Task:
+class PendingJob:
     """Unfinished job, with its index among all jobs and the keeper of its state."""
 
     index: int
     job: Job
-    keeper: Keeper | None
+    checkpointer: Checkpointer | None

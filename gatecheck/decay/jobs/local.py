@@ -20,16 +20,20 @@ from typing import Any, cast
 
 from threadpoolctl import threadpool_limits
 
-from gatecheck._util.processes import end_with_parent, interrupts_ignored
-from gatecheck.decay.jobs.job import Advance, Finish, Function, Job, Task
+from gatecheck._util.processes import end_with_parent, ignore_interrupts
+from gatecheck.decay.jobs.job import Job, JobFunction, OnProgress, OnResult, PendingJob
 from gatecheck.errors import WorkerLostError
 
 GRACE_S = 3.0
 """Seconds for a process to end before it is killed."""
 
 
-def each(
-    function: Function, tasks: Iterable[Task], workers: int, advance: Advance, finish: Finish
+def run_tasks(
+    function: JobFunction,
+    tasks: Iterable[PendingJob],
+    workers: int,
+    advance: OnProgress,
+    finish: OnResult,
 ) -> None:
     """Run every task in one of `workers` processes.
 
@@ -43,7 +47,7 @@ def each(
         If a job raised it.
     """
     remaining = iter(tasks)
-    busy: dict[Connection, Task] = {}
+    busy: dict[Connection, PendingJob] = {}
     with _processes(function, workers) as processes:
 
         def give(pipe: Connection) -> None:
@@ -51,9 +55,9 @@ def each(
             if (task := next(remaining, None)) is not None:
                 busy[pipe] = task
                 try:
-                    pipe.send((task.job, task.keeper))
+                    pipe.send((task.job, task.checkpointer))
                 except OSError:
-                    raise _lost(processes[pipe], task.job) from None
+                    raise _worker_lost_error(processes[pipe], task.job) from None
 
         for pipe in processes:
             give(pipe)
@@ -63,7 +67,7 @@ def each(
                 try:
                     kind, *content = pipe.recv()
                 except (EOFError, OSError):
-                    raise _lost(processes[pipe], task.job) from None
+                    raise _worker_lost_error(processes[pipe], task.job) from None
                 if kind == "at":
                     advance(task.index, *content)
                 elif kind == "raised":
@@ -74,15 +78,15 @@ def each(
 
 
 @contextmanager
-def _processes(function: Function, count: int) -> Iterator[dict[Connection, SpawnProcess]]:
+def _processes(function: JobFunction, count: int) -> Iterator[dict[Connection, SpawnProcess]]:
     # Threads of Numba, BLAS and a progress bar do not survive a fork.
     context = get_context("spawn")
     processes: dict[Connection, SpawnProcess] = {}
     try:
-        with interrupts_ignored():
+        with ignore_interrupts():
             for _ in range(count):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+                process = context.Process(target=_worker_main, args=(theirs, function), daemon=True)
                 process.start()
                 theirs.close()  # so that the pipe breaks when the process ends
                 processes[ours] = process
@@ -98,7 +102,7 @@ def _processes(function: Function, count: int) -> Iterator[dict[Connection, Spaw
             pipe.close()
 
 
-def _lost(process: SpawnProcess, job: Job) -> WorkerLostError:
+def _worker_lost_error(process: SpawnProcess, job: Job) -> WorkerLostError:
     process.join(GRACE_S)
     code = process.exitcode
     if code is not None and code < 0:
@@ -111,7 +115,7 @@ def _lost(process: SpawnProcess, job: Job) -> WorkerLostError:
     )
 
 
-def _serve(pipe: Connection, function: Function) -> None:
+def _worker_main(pipe: Connection, function: JobFunction) -> None:
     """Run jobs in a process, as long as there are any and the parent lives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
@@ -134,12 +138,12 @@ def _serve(pipe: Connection, function: Function) -> None:
         try:
             result = function(job.arguments, at, keeper)
         except Exception as error:
-            send("raised", portable(error, job))
+            send("raised", make_picklable(error, job))
         else:
             send("done", result)
 
 
-def portable(error: Exception, job: Job) -> Exception:
+def make_picklable(error: Exception, job: Job) -> Exception:
     """Return an error that can be sent to another process.
 
     Notes name the job and show where it was raised.

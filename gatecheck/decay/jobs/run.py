@@ -16,27 +16,27 @@ from threadpoolctl import threadpool_limits
 
 from gatecheck._util.typing import Progress
 from gatecheck.decay.jobs import local
-from gatecheck.decay.jobs.checkpoints import Store, part_key
-from gatecheck.decay.jobs.job import Function, Job, Result, Task
+from gatecheck.decay.jobs.checkpoints import PartStore, part_key
+from gatecheck.decay.jobs.job import Job, JobFunction, JobResult, PendingJob
 from gatecheck.errors import UsageError, WorkerLostError
 
 
-def warn(message: str) -> None:
+def emit_warning(message: str) -> None:
     """Emit a message as a RuntimeWarning."""
     warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
-def run(
-    function: Function,
+def run_jobs(
+    function: JobFunction,
     jobs: Sequence[Job],
     *,
     workers: int = 1,
-    store: Store | None = None,
+    store: PartStore | None = None,
     resume: bool = False,
     dask: str | None = None,
     progress: Progress | None = None,
-    say: Callable[[str], None] = warn,
-) -> Sequence[Result]:
+    notify: Callable[[str], None] = emit_warning,
+) -> Sequence[JobResult]:
     """Return ``function(job.arguments, report, keeper)`` for every job, in order.
 
     Parameters
@@ -61,7 +61,7 @@ def run(
         starts over.
     progress
         Called with the work done, the work of all jobs, and the label of the job that advanced.
-    say
+    notify
         Called with a sentence on what was found in the store and not used; the default emits a
         RuntimeWarning.
 
@@ -86,50 +86,57 @@ def run(
     if resume and store is None:
         raise UsageError("resume needs a store, the folder in which an earlier run kept its parts")
     keys = [part_key(function, job.arguments) for job in jobs]
-    done = store.open(keys, resume, say) if store else [False] * len(jobs)
+    done = store.begin_sweep(keys, resume, notify) if store else [False] * len(jobs)
     meter = _Meter(jobs, done, progress)
-    results: dict[int, Result] = {}
+    results: dict[int, JobResult] = {}
 
-    def finish(index: int, result: Result) -> None:
+    def finish(index: int, result: JobResult) -> None:
         if store:
             store.put(keys[index], result)
         else:
             results[index] = result
         meter.advance(index, 1, 1)
 
-    def tasks() -> Iterator[Task]:
+    def tasks() -> Iterator[PendingJob]:
         for index, job in enumerate(jobs):
             if not done[index]:
-                yield Task(
+                yield PendingJob(
                     index,
                     job,
-                    store.keeper(keys[index], resume, say) if store and dask is None else None,
+                    store.checkpointer(keys[index], resume, notify)
+                    if store and dask is None
+                    else None,
                 )
 
     try:
         if dask is not None:
             from gatecheck.decay.jobs import dask as cluster
 
-            cluster.each(dask, function, tasks(), keys, meter.advance, finish)
+            cluster.run_tasks(dask, function, tasks(), keys, meter.advance, finish)
         elif workers > 1 and done.count(False) > 0:
-            local.each(function, tasks(), min(workers, done.count(False)), meter.advance, finish)
+            local.run_tasks(
+                function, tasks(), min(workers, done.count(False)), meter.advance, finish
+            )
         else:
-            _here(function, tasks(), meter, finish)
+            _run_serially(function, tasks(), meter, finish)
     except WorkerLostError as error:
         raise WorkerLostError(
             f"{error}; {store.status if store else 'nothing is kept without a store'}"
         ) from error.__cause__
-    return _Kept(store, keys) if store else [results[index] for index in range(len(jobs))]
+    return _StoredResults(store, keys) if store else [results[index] for index in range(len(jobs))]
 
 
-def _here(
-    function: Function, tasks: Iterator[Task], meter: _Meter, finish: Callable[[int, Result], None]
+def _run_serially(
+    function: JobFunction,
+    tasks: Iterator[PendingJob],
+    meter: _Meter,
+    finish: Callable[[int, JobResult], None],
 ) -> None:
     with threadpool_limits(1):
         for task in tasks:
             try:
                 result = function(
-                    task.job.arguments, partial(meter.advance, task.index), task.keeper
+                    task.job.arguments, partial(meter.advance, task.index), task.checkpointer
                 )
             except Exception as error:
                 error.add_note(f"in {task.job}")
@@ -163,20 +170,20 @@ class _Meter:
                 self._progress(self._sum, self._total, job.label)
 
 
-class _Kept(Sequence[Result]):
+class _StoredResults(Sequence[JobResult]):
     """Results in a store, read on access."""
 
-    def __init__(self, store: Store, keys: Sequence[str]) -> None:
+    def __init__(self, store: PartStore, keys: Sequence[str]) -> None:
         self._store, self._keys = store, keys
 
     def __len__(self) -> int:
         return len(self._keys)
 
     @overload
-    def __getitem__(self, index: int) -> Result: ...
+    def __getitem__(self, index: int) -> JobResult: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Result]: ...
-    def __getitem__(self, index: int | slice) -> Result | Sequence[Result]:
+    def __getitem__(self, index: slice) -> Sequence[JobResult]: ...
+    def __getitem__(self, index: int | slice) -> JobResult | Sequence[JobResult]:
         if isinstance(index, slice):
-            return _Kept(self._store, self._keys[index])
+            return _StoredResults(self._store, self._keys[index])
         return self._store.get(self._keys[index])

@@ -1,1 +1,1 @@
-"""Quantities measured along a sequence: gates, paths, inputs, spectrum, truncation."""
+"""Quantities along a sequence: gates, paths, inputs, spectrum, truncation."""

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.decay.jacobians.sweep import Run, Stretch
+from gatecheck.decay.jacobians.sweep import Run, Segment
 
 CLOSED = 0.1
 OPEN = 0.9
 BINS = 50
 
-READ: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
+GATE_ROWS: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
     "rnn": {},
     "gru": {"r": lambda J: J[:, 4], "z": lambda J: 1 - J[:, 0]},
     "lstm": {"i": lambda J: J[:, 6], "f": lambda J: J[:, 0], "o": lambda J: J[:, 7]},
@@ -22,7 +22,7 @@ READ: Mapping[str, Mapping[str, Callable[[Array], Array]]] = {
 """Gates of each kind of cell, as functions of the rows of its linearization."""
 
 
-class Gate(NamedTuple):
+class GateCounts(NamedTuple):
     """Statistics of one gate over all units and steps.
 
     Attributes
@@ -42,7 +42,7 @@ class Gate(NamedTuple):
     counts: Array
 
 
-class Gates(NamedTuple):
+class GateSummary(NamedTuple):
     """Gates by name, and the time constants ``(H,)`` of the units, in steps.
 
     The latter are None in a cell that keeps nothing. A unit's time constant is -1 / mean ln k of
@@ -50,7 +50,7 @@ class Gates(NamedTuple):
     the memory along the kept state alone; the recurrence may hold more.
     """
 
-    by_name: dict[str, Gate]
+    by_name: dict[str, GateCounts]
     time_constants: Array | None
 
 
@@ -61,18 +61,18 @@ class GateStatistics:
     """
 
     def __init__(self, run: Run) -> None:
-        self._read = READ[run.cell.kind]
+        self._read = GATE_ROWS[run.cell.kind]
         H = run.state.shape[1]
         self._values = len(run.x) * H
         self._steps = len(run.x)
         self._sums = {name: np.zeros(3) for name in self._read}
         self._counts = {name: np.zeros(BINS, dtype=np.int64) for name in self._read}
         self._log_keep = np.zeros(H)
-        self.live: dict[str, Array] = {"log_keep": self._log_keep}
-        self.live |= {f"sums {name}": sums for name, sums in self._sums.items()}
-        self.live |= {f"counts {name}": counts for name, counts in self._counts.items()}
+        self.state_arrays: dict[str, Array] = {"log_keep": self._log_keep}
+        self.state_arrays |= {f"sums {name}": sums for name, sums in self._sums.items()}
+        self.state_arrays |= {f"counts {name}": counts for name, counts in self._counts.items()}
 
-    def __call__(self, stretch: Stretch) -> None:
+    def __call__(self, stretch: Segment) -> None:
         """Add one segment."""
         for name, read in self._read.items():
             gate = read(stretch.J)
@@ -85,13 +85,13 @@ class GateStatistics:
         with np.errstate(divide="ignore"):  # a plain RNN keeps exactly nothing
             self._log_keep += np.log(stretch.J[:, 0]).sum(axis=0)
 
-    def result(self) -> Gates:
+    def result(self) -> GateSummary:
         """Return the statistics after the pass; NaN for an empty sequence."""
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = {name: sums / self._values for name, sums in self._sums.items()}
             time_constants = np.abs(self._steps / self._log_keep)
         by_name = {
-            name: Gate(float(mean), float(closed), float(open_), self._counts[name])
+            name: GateCounts(float(mean), float(closed), float(open_), self._counts[name])
             for name, (mean, closed, open_) in shares.items()
         }
-        return Gates(by_name, time_constants if self._read else None)
+        return GateSummary(by_name, time_constants if self._read else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.decay.jacobians.sweep import Run, Stretch
+from gatecheck.decay.jacobians.sweep import Run, Segment
 
 
 class InputSensitivity:
@@ -21,9 +21,9 @@ class InputSensitivity:
     def __init__(self, run: Run) -> None:
         self._WT = np.ascontiguousarray(run.params["W"].T)
         self._by_time = np.full(len(run.x), -np.inf)
-        self.live = {"by_time": self._by_time}
+        self.state_arrays = {"by_time": self._by_time}
 
-    def __call__(self, stretch: Stretch, da: Array, log: Array) -> None:
+    def __call__(self, stretch: Segment, da: Array, log: Array) -> None:
         """Read one segment."""
         L, k, width = da.shape
         dx = (da.reshape(L * k, width) @ self._WT).reshape(L, -1)

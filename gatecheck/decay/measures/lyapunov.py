@@ -14,18 +14,25 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params
-from gatecheck.decay.jacobians.qr_frames import Carry, Frame, random_frame, through
-from gatecheck.decay.jacobians.sweep import Progress, Run, Stretch, passes, prepare, stretches
-from gatecheck.decay.measures.volume import Volume
+from gatecheck.decay.jacobians.qr_frames import Carrier, Frame, matrix_carrier, random_frame
+from gatecheck.decay.jacobians.sweep import (
+    Progress,
+    Run,
+    Segment,
+    prepare_run,
+    run_passes,
+    segments,
+)
+from gatecheck.decay.measures.volume import VolumeVisitor
 from gatecheck.errors import InputError
 
 
-class Spectrum(NamedTuple):
+class LyapunovSpectrum(NamedTuple):
     """Growth of the k fastest of N directions over T steps.
 
     Attributes
     ----------
-    exponents, errors, freedom
+    exponents, errors, degrees_of_freedom
         ``(k,)``: Lyapunov exponents in nats per step over the later half of the steps, since the
         first half turns the frame; their standard errors from batch means over segments of √T
         steps, NaN if there are fewer than two; and the degrees of freedom of the errors' Student t.
@@ -44,7 +51,7 @@ class Spectrum(NamedTuple):
 
     exponents: Array
     errors: Array
-    freedom: int
+    degrees_of_freedom: int
     log_growth: Array
     log_singular: Array
     interval: float
@@ -61,7 +68,7 @@ class Spectrum(NamedTuple):
 
 def product_spectrum(
     matrices: Array, rng: np.random.Generator, count: int | None = None
-) -> Spectrum:
+) -> LyapunovSpectrum:
     """Measure the spectrum of M_T … M_2 M_1.
 
     Parameters
@@ -82,18 +89,18 @@ def product_spectrum(
     if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2] or 0 in matrices.shape:
         raise InputError(f"matrices have shape {matrices.shape}, but should have shape (T, N, N)")
     T, N, _ = matrices.shape
-    frame, pieces = random_frame(rng, N, _count(count, N)), stretches(T)
+    frame, pieces = random_frame(rng, N, _direction_count(count, N)), segments(T)
     local = np.array(
-        [frame.carry(through(matrices[piece]), piece.stop - piece.start) for piece in pieces]
+        [frame.carry(matrix_carrier(matrices[piece]), piece.stop - piece.start) for piece in pieces]
     )
     back, transposed = Frame(frame.Q), matrices[::-1].transpose(0, 2, 1)
     singular = sum(
-        back.carry(through(transposed[piece]), piece.stop - piece.start) for piece in pieces
+        back.carry(matrix_carrier(transposed[piece]), piece.stop - piece.start) for piece in pieces
     )
-    return _spectrum(T, local, np.asarray(singular), frame.interval)
+    return _summarize_growth(T, local, np.asarray(singular), frame.mean_interval)
 
 
-def lyapunov(
+def lyapunov_spectrum(
     cell: Cell,
     params: Params,
     x: Array,
@@ -101,7 +108,7 @@ def lyapunov(
     count: int | None = None,
     state: Array | None = None,
     progress: Progress | None = None,
-) -> Spectrum:
+) -> LyapunovSpectrum:
     """Measure the spectrum of ∂s_T/∂s_0 along one sequence, s = h or (h, c).
 
     Parameters
@@ -123,71 +130,75 @@ def lyapunov(
     Time is O(T k H²) and, for every orthonormalization, O(N k²); with all directions of a GRU, its
     volume takes O(T H³) more.
     """
-    run = prepare(cell, params, x, state)
+    run = prepare_run(cell, params, x, state)
     if not len(x):
         raise InputError("x has no steps, but a spectrum needs one")
     (n, H), T = run.state.shape, len(x)
-    k = _count(count, n * H)
-    frame, back, volume = random_frame(rng, n * H, k), Frame(np.empty((n * H, k))), Volume(run)
+    k = _direction_count(count, n * H)
+    frame, back, volume = (
+        random_frame(rng, n * H, k),
+        Frame(np.empty((n * H, k))),
+        VolumeVisitor(run),
+    )
     local: list[Array] = []
     singular = np.zeros(k)
 
-    def onwards(stretch: Stretch) -> None:
-        local.append(frame.carry(_push(run, stretch.J), len(stretch.J)))
+    def onwards(stretch: Segment) -> None:
+        local.append(frame.carry(_forward_carrier(run, stretch.J), len(stretch.J)))
 
-    def backwards(stretch: Stretch) -> None:
+    def backwards(stretch: Segment) -> None:
         if stretch.steps.stop == T:
             back.Q = frame.Q
-        singular[:] += back.carry(_pull(run, stretch.J), len(stretch.J))
+        singular[:] += back.carry(_backward_carrier(run, stretch.J), len(stretch.J))
 
     complete = k == n * H
-    passes(
+    run_passes(
         run,
         forward=[onwards, volume] if complete else [onwards],
         backward=[backwards],
         progress=progress,
     )
-    spectrum = _spectrum(T, np.array(local), singular, frame.interval)
+    spectrum = _summarize_growth(T, np.array(local), singular, frame.mean_interval)
     return spectrum._replace(log_volume=volume.log) if complete else spectrum
 
 
-def _push(run: Run, J: Array) -> Carry:
+def _forward_carrier(run: Run, J: Array) -> Carrier:
     growth, share = np.empty((2, len(J)))
 
     def carry(V: Array, a: int, b: int) -> float:
-        block = _block(run, V)
+        block = _as_block(run, V)
         run.kernel.push(J[a:b], block, growth[a:b], share[a:b])
-        V[:] = _columns(block)
-        return _finite(growth[a:b])
+        V[:] = _as_columns(block)
+        return _total_growth(growth[a:b])
 
     return carry
 
 
-def _pull(run: Run, J: Array) -> Carry:
+def _backward_carrier(run: Run, J: Array) -> Carrier:
     growth, share = np.empty((2, len(J)))
 
     def carry(V: Array, a: int, b: int) -> float:
-        block, part = _block(run, V), slice(len(J) - b, len(J) - a)
+        block, part = _as_block(run, V), slice(len(J) - b, len(J) - a)
         da = np.empty((1, V.shape[1], run.params["b"].size))
         run.kernel.pull(J[part], block, da, growth[part], share[part])
-        V[:] = _columns(block)
-        return _finite(growth[part])
+        V[:] = _as_columns(block)
+        return _total_growth(growth[part])
 
     return carry
 
 
-def _block(run: Run, V: Array) -> Array:
+def _as_block(run: Run, V: Array) -> Array:
     """Return columns ``(n*H, k)`` as a block ``(n, k, H)``."""
     n, H = run.state.shape
     return np.ascontiguousarray(V.reshape(n, H, -1).transpose(0, 2, 1))
 
 
-def _columns(block: Array) -> Array:
+def _as_columns(block: Array) -> Array:
     n, k, H = block.shape
     return block.transpose(0, 2, 1).reshape(n * H, k)
 
 
-def _finite(growth: Array) -> float:
+def _total_growth(growth: Array) -> float:
     """Return the log of the total factor divided out.
 
     Zero columns divide nothing out, and the frame detects that they are zero.
@@ -195,14 +206,14 @@ def _finite(growth: Array) -> float:
     return float(growth[growth != -np.inf].sum())
 
 
-def _count(count: int | None, N: int) -> int:
+def _direction_count(count: int | None, N: int) -> int:
     if count is not None and not 1 <= count <= N:
         raise InputError(f"{count} exponents were asked for, but there are from 1 to {N}")
     return N if count is None else count
 
 
-def _spectrum(T: int, local: Array, singular: Array, interval: float) -> Spectrum:
-    pieces = stretches(T)
+def _summarize_growth(T: int, local: Array, singular: Array, interval: float) -> LyapunovSpectrum:
+    pieces = segments(T)
     later = [k for k, piece in enumerate(pieces) if piece.start >= T // 2]
     lengths = np.array([pieces[k].stop - pieces[k].start for k in later])
     chosen = local[later]
@@ -213,6 +224,6 @@ def _spectrum(T: int, local: Array, singular: Array, interval: float) -> Spectru
             errors = whole.std(axis=0, ddof=1) / math.sqrt(len(whole))
     else:
         errors = np.full(local.shape[1], np.nan)
-    return Spectrum(
+    return LyapunovSpectrum(
         exponents, errors, len(whole) - 1, local.sum(axis=0), np.sort(singular)[::-1], interval
     )

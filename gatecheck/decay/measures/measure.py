@@ -7,12 +7,12 @@ from typing import NamedTuple
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.jacobians.profile import Adjoint, Profile
-from gatecheck.decay.jacobians.sweep import Progress, Visit, passes, prepare
-from gatecheck.decay.jobs.checkpoints import Keeper
-from gatecheck.decay.measures.gates import Gates, GateStatistics
+from gatecheck.decay.jacobians.sweep import Progress, Visitor, prepare_run, run_passes
+from gatecheck.decay.jobs.checkpoints import Checkpointer
+from gatecheck.decay.measures.gates import GateStatistics, GateSummary
 from gatecheck.decay.measures.input_sensitivity import InputSensitivity
-from gatecheck.decay.measures.paths import split
-from gatecheck.decay.measures.truncation import Bias, Truncation
+from gatecheck.decay.measures.paths import path_adjoints
+from gatecheck.decay.measures.truncation import TruncationBias, TruncationReading
 from gatecheck.decay.spec import MeasureSpec
 
 PATH_PROBES = 4
@@ -45,9 +45,9 @@ class Measurement(NamedTuple):
     profile: Profile
     paths: dict[str, Array]
     inputs: Array | None
-    gates: Gates | None
+    gates: GateSummary | None
     loss: Profile | None
-    truncation: Bias | None
+    truncation: TruncationBias | None
 
 
 def measure(
@@ -58,8 +58,8 @@ def measure(
     loss: Array,
     state: Array | None = None,
     progress: Progress | None = None,
-    keeper: Keeper | None = None,
-    chosen: MeasureSpec = MeasureSpec(),  # noqa: B008 (it is frozen)
+    checkpointer: Checkpointer | None = None,
+    quantities: MeasureSpec = MeasureSpec(),  # noqa: B008 (it is frozen)
 ) -> Measurement:
     """Measure everything chosen in one forward and one backward pass.
 
@@ -67,15 +67,15 @@ def measure(
     1, H)`` is the cotangent of the last state whose parameter gradient is truncated. Memory is O(√T
     k H + T), plus about a hundred times that of the parameters.
     """
-    run = prepare(cell, params, x, state)
-    gates = GateStatistics(run) if chosen.gates else None
-    inputs = InputSensitivity(run) if chosen.inputs else None
-    truncation = Truncation(run) if chosen.truncation else None
+    run = prepare_run(cell, params, x, state)
+    gates = GateStatistics(run) if quantities.gates else None
+    inputs = InputSensitivity(run) if quantities.inputs else None
+    truncation = TruncationReading(run) if quantities.truncation else None
     whole = Adjoint(run, start, readings=[inputs] if inputs else [])
     one = Adjoint(run, loss, readings=[truncation]) if truncation else None
-    paths = split(run, start[:, :PATH_PROBES]) if chosen.paths else {}
-    visits: list[Visit] = [whole, *([one] if one else []), *paths.values()]
-    passes(run, [gates] if gates else [], visits, progress, keeper)
+    paths = path_adjoints(run, start[:, :PATH_PROBES]) if quantities.paths else {}
+    visits: list[Visitor] = [whole, *([one] if one else []), *paths.values()]
+    run_passes(run, [gates] if gates else [], visits, progress, checkpointer)
     return Measurement(
         profile=whole.profile(),
         paths={

@@ -13,9 +13,9 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.jacobians.profile import Adjoint
-from gatecheck.decay.jacobians.sweep import Progress, Run, passes, prepare
+from gatecheck.decay.jacobians.sweep import Progress, Run, prepare_run, run_passes
 
-WITHOUT: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+OMITTED_ROWS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "rnn": {"total": (), "keep": (1,), "candidate": (), "gates": (1,)},
     "gru": {"total": (), "keep": (1, 2, 4), "candidate": (1, 2), "gates": (4,)},
     "lstm": {"total": (), "keep": (1, 2, 3, 4), "candidate": (1, 2, 4), "gates": (3,)},
@@ -31,14 +31,14 @@ a product of sums has mixed terms.
 """
 
 
-def split(run: Run, start: Array) -> dict[str, Adjoint]:
+def path_adjoints(run: Run, start: Array) -> dict[str, Adjoint]:
     """Return a visitor of the backward pass for each path but the whole, by name.
 
     A plain :class:`Adjoint` measures the whole.
     """
     return {
         name: Adjoint(run, start, without)
-        for name, without in WITHOUT[run.cell.kind].items()
+        for name, without in OMITTED_ROWS[run.cell.kind].items()
         if name != "total"
     }
 
@@ -57,7 +57,7 @@ def path_split(
     errors are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. A path that does not exist
     is -inf from lag 1 on.
     """
-    run = prepare(cell, params, x, state)
-    adjoints = {"total": Adjoint(run, start)} | split(run, start)
-    passes(run, backward=list(adjoints.values()), progress=progress)
+    run = prepare_run(cell, params, x, state)
+    adjoints = {"total": Adjoint(run, start)} | path_adjoints(run, start)
+    run_passes(run, backward=list(adjoints.values()), progress=progress)
     return {name: np.asarray(adjoint.profile().log_norm) for name, adjoint in adjoints.items()}

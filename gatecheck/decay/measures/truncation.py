@@ -10,14 +10,14 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
-from gatecheck.decay.jacobians.sweep import Run, Stretch
+from gatecheck.decay.jacobians.sweep import Run, Segment
 from gatecheck.errors import InputError
 
-EVERY_LAG_TO = 64
-A_DOUBLING = 4
+DENSE_LAGS = 64
+LAGS_PER_DOUBLING = 4
 
 
-class Bias(NamedTuple):
+class TruncationBias(NamedTuple):
     """Bias of a truncated gradient g of one loss on the last state.
 
     The gradient is with respect to all parameters.
@@ -40,12 +40,12 @@ class Bias(NamedTuple):
     log_size: Array
     log_influence: float
 
-    def smallest(self, level: float) -> int | None:
+    def first_lag_below(self, level: float) -> int | None:
         """Return the first of `lags` from which on the bias is at most `level`, or None."""
-        return smallest(self.lags, self.log_bias, math.log(level))
+        return first_lag_below(self.lags, self.log_bias, math.log(level))
 
 
-def smallest(lags: Array, log_bias: Array, log_level: float) -> int | None:
+def first_lag_below(lags: Array, log_bias: Array, log_level: float) -> int | None:
     """Return the first of the lags from which on the bias is at most a level.
 
     It is None if the bias at the last lag is larger, or not known.
@@ -55,14 +55,14 @@ def smallest(lags: Array, log_bias: Array, log_level: float) -> int | None:
     return int(lags[first]) if first < len(lags) else None
 
 
-def spaced(T: int) -> Array:
+def truncation_lags(T: int) -> Array:
     """Return the lags below T to measure: all up to 64, then four to a doubling."""
-    longer = EVERY_LAG_TO * 2.0 ** (np.arange(A_DOUBLING * T.bit_length()) / A_DOUBLING)
-    lags = np.unique(np.concatenate([np.arange(1, EVERY_LAG_TO + 1), longer.round().astype(int)]))
+    longer = DENSE_LAGS * 2.0 ** (np.arange(LAGS_PER_DOUBLING * T.bit_length()) / LAGS_PER_DOUBLING)
+    lags = np.unique(np.concatenate([np.arange(1, DENSE_LAGS + 1), longer.round().astype(int)]))
     return lags[lags < T]
 
 
-def factors(cell: Cell, x: Array, J: Array, da: Array) -> list[tuple[str, Array, Array]]:
+def gradient_factors(cell: Cell, x: Array, J: Array, da: Array) -> list[tuple[str, Array, Array]]:
     """Return the parameters' gradients as left and right factors of outer products.
 
     A gradient is the sum over steps of the outer products of its factors ``(L, ·)``. `da` ``(L,
@@ -79,7 +79,7 @@ def factors(cell: Cell, x: Array, J: Array, da: Array) -> list[tuple[str, Array,
     return [*both, ("U", h, r * candidate), ("c_n", one, r * candidate)]
 
 
-class Truncation:
+class TruncationReading:
     """Reading of the adjoint sweep of one cotangent that sums parameter gradients.
 
     They are summed in blocks of lags. Every block has its own log of a scale, so that no lag
@@ -91,7 +91,7 @@ class Truncation:
         The cell on its sequence.
     lags
         Increasing numbers of steps after which the gradient is truncated; None for those of
-        :func:`spaced`.
+        :func:`truncation_lags`.
 
     Raises
     ------
@@ -102,7 +102,7 @@ class Truncation:
 
     def __init__(self, run: Run, lags: Sequence[int] | Array | None = None) -> None:
         self._cell, self._T = run.cell, len(run.x)
-        self.lags = spaced(self._T) if lags is None else np.array(lags, dtype=int)
+        self.lags = truncation_lags(self._T) if lags is None else np.array(lags, dtype=int)
         if self.lags.ndim != 1 or (
             self.lags.size
             and not (
@@ -119,16 +119,20 @@ class Truncation:
         self._blocks = np.zeros((self.lags.size + 1, size))
         self._logs = np.full(self.lags.size + 1, -np.inf)
         self._influence = np.array(0.0)
-        self.live = {"blocks": self._blocks, "logs": self._logs, "influence": self._influence}
+        self.state_arrays = {
+            "blocks": self._blocks,
+            "logs": self._logs,
+            "influence": self._influence,
+        }
 
-    def __call__(self, stretch: Stretch, da: Array, log: Array) -> None:
+    def __call__(self, stretch: Segment, da: Array, log: Array) -> None:
         """Read one segment."""
         if da.shape[1] != 1:
             raise InputError(
                 f"a truncation is that of one gradient, "
                 f"but the adjoint carries {da.shape[1]} cotangents"
             )
-        parts = factors(self._cell, stretch.x, stretch.J, da[:, 0])
+        parts = gradient_factors(self._cell, stretch.x, stretch.J, da[:, 0])
         squares = sum((left**2).sum(axis=1) * (right**2).sum(axis=1) for _, left, right in parts)
         np.maximum(self._influence, np.sqrt(np.max(squares)), out=self._influence)
         block_of = np.searchsorted(
@@ -152,22 +156,22 @@ class Truncation:
     def gradient(self) -> tuple[Array, float]:
         """Return the whole gradient, and the log of its scale.
 
-        The gradient is flattened in the order of :func:`factors`.
+        The gradient is flattened in the order of :func:`gradient_factors`.
         """
         scale = float(self._logs.max())
         return np.exp(self._logs - scale) @ self._blocks, scale
 
-    def result(self) -> Bias:
+    def result(self) -> TruncationBias:
         """Return the bias after the pass."""
-        dropped = _sums(self._blocks[::-1], self._logs[::-1])[::-1]
-        kept = _sums(self._blocks, self._logs)
+        dropped = _partial_sum_log_norms(self._blocks[::-1], self._logs[::-1])[::-1]
+        kept = _partial_sum_log_norms(self._blocks, self._logs)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return Bias(
+            return TruncationBias(
                 self.lags, dropped[1:] - dropped[0], kept[:-1], float(np.log(self._influence))
             )
 
 
-def _sums(blocks: Array, logs: Array) -> Array:
+def _partial_sum_log_norms(blocks: Array, logs: Array) -> Array:
     """Return the logs of the norms of all partial sums of the blocks."""
     total, scale, sizes = np.zeros(blocks.shape[1]), -math.inf, np.full(len(logs), -np.inf)
     for k, (block, log) in enumerate(zip(blocks, logs, strict=True)):
@@ -180,7 +184,9 @@ def _sums(blocks: Array, logs: Array) -> Array:
     return sizes
 
 
-def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) -> Array:
+def geometric_bound(
+    bias: TruncationBias, log_norm: Array, rate: float, onset_lag: int = 1
+) -> Array:
     """Return an upper bound on the relative bias at ``bias.lags``.
 
     It holds if gradients decay geometrically (Aicher, Foti & Fox 2019). With φ_k = ‖∂ℓ/∂s_{T-k}‖
@@ -202,7 +208,7 @@ def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) 
         ``(T+1,)``: ln φ by lag, of the same cotangent.
     rate
         ln β, in nats per step.
-    settled
+    onset_lag
         Lag τ from which on the decay is geometric.
 
     Returns
@@ -212,12 +218,14 @@ def geometric_bound(bias: Bias, log_norm: Array, rate: float, settled: int = 1) 
         never less than ‖g_k‖.
     """
     bound = np.full(len(bias.lags), np.inf)
-    if not rate < 0 or settled >= len(log_norm):
+    if not rate < 0 or onset_lag >= len(log_norm):
         return bound
-    beyond = np.arange(len(log_norm) - settled)
-    log_C = float(np.max(log_norm[settled:] - rate * beyond))
-    log_E = bias.log_influence + log_C + rate * (bias.lags - settled) - math.log(-math.expm1(rate))
-    fits = bias.lags >= settled
+    beyond = np.arange(len(log_norm) - onset_lag)
+    log_C = float(np.max(log_norm[onset_lag:] - rate * beyond))
+    log_E = (
+        bias.log_influence + log_C + rate * (bias.lags - onset_lag) - math.log(-math.expm1(rate))
+    )
+    fits = bias.lags >= onset_lag
     # Relative to the largest ‖g_k‖, so that nothing underflows.
     unit = float(np.max(bias.log_size, initial=-np.inf))
     if not math.isfinite(unit):

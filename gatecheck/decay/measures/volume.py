@@ -9,12 +9,12 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells.gate_blocks import block
-from gatecheck.decay.jacobians.sweep import Run, Stretch
+from gatecheck.decay.jacobians.sweep import Run, Segment
 
 CHUNK = 64
 
 
-class Volume:
+class VolumeVisitor:
     """Visitor of the forward pass that adds up ln|det ∂s_t/∂s_{t-1}|.
 
     RNN: Σ ln|φ'| + ln|det U| a step. LSTM: Σ ln f + Σ ln|tanh c' o (1 - o)| + ln|det U_o|, because
@@ -34,12 +34,12 @@ class Volume:
         recurrent = {"rnn": "n", "lstm": "o"}.get(run.cell.kind)
         self._log_det = _log_det(block(run.cell, run.params["U"], recurrent)) if recurrent else 0.0
 
-    def __call__(self, stretch: Stretch) -> None:
+    def __call__(self, stretch: Segment) -> None:
         """Add one segment."""
         J = stretch.J
         if self._run.cell.kind == "gru":
             self.log += sum(
-                float(_log_det(self._dense(J[a : a + CHUNK])).sum())
+                float(_log_det(self._dense_jacobians(J[a : a + CHUNK])).sum())
                 for a in range(0, len(J), CHUNK)
             )
             return
@@ -51,7 +51,7 @@ class Volume:
             )
         self.log += float(factors.sum()) + len(J) * float(self._log_det)
 
-    def _dense(self, J: Array) -> Array:
+    def _dense_jacobians(self, J: Array) -> Array:
         """Return the Jacobians ``(L, H, H)``, which act on rows from the right."""
         cell, U, H = self._run.cell, self._run.params["U"], J.shape[2]
         keep, A_r, A_z, A_n, r = (J[:, k, None, :] for k in range(5))

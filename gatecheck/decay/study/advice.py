@@ -8,22 +8,22 @@ from collections.abc import Iterator
 import numpy as np
 
 from gatecheck.cells import CELLS, as_cell
-from gatecheck.decay.result import DecayResult, Row, Training
+from gatecheck.decay.result import DecayResult, NetworkRow, Training
 
-REACH = 1e-3
+REACH_LEVEL = 1e-3
 """Share of the gradient at lag 1 below which a gradient does not reach.
 
 It is the relative noise of a minibatch of a million.
 """
 
-CHRONO_SHARE = 0.53
+CHRONO_E_SHARE = 0.53
 """Share of Tmax at which a chrono initialization is down to 1/e.
 
 There E₂(2k/Tmax) = 1/e².
 """
 
 
-def size_at(row: Row, lag: float) -> float:
+def size_at(row: NetworkRow, lag: float) -> float:
     """Return the median gradient at a lag, relative to lag 1.
 
     Between the measured lags its log is interpolated.
@@ -39,7 +39,7 @@ def keep_bias(horizon: float) -> float:
     return -math.log(math.expm1(1 / horizon))
 
 
-def advise(row: Row, lag: int | None) -> list[str]:
+def advise(row: NetworkRow, lag: int | None) -> list[str]:
     """Return what a row means, in sentences.
 
     Parameters
@@ -50,7 +50,7 @@ def advise(row: Row, lag: int | None) -> list[str]:
         Number of steps that the user's task reaches back, or None.
     """
     return [
-        *_reach(row, lag),
+        *_reach_sentences(row, lag),
         *_growth(row),
         *_truncation(row),
         *_paths(row, lag),
@@ -76,7 +76,7 @@ def compare(result: DecayResult) -> list[str]:
         named = ", ".join(reaching) if reaching else "none of these networks"
         out.append(
             f"Your task's lag of {lag} is reached by {named} "
-            f"(the gradient there is above {REACH:g} of that at lag 1)."
+            f"(the gradient there is above {REACH_LEVEL:g} of that at lag 1)."
         )
     for cell in dict.fromkeys(
         row.cell for row in alive if row.cell in CELLS and "gated" in as_cell(row.cell).traits
@@ -91,11 +91,11 @@ def compare(result: DecayResult) -> list[str]:
     return out
 
 
-def _by_reach(row: Row) -> tuple[float, float]:
+def _by_reach(row: NetworkRow) -> tuple[float, float]:
     return row.lag_thousandth or math.inf, row.rate
 
 
-def _steps(row: Row) -> str:
+def _steps(row: NetworkRow) -> str:
     return (
         f"more than {row.lags[-1]} steps"
         if row.lag_thousandth is None
@@ -103,7 +103,7 @@ def _steps(row: Row) -> str:
     )
 
 
-def _reach(row: Row, lag: int | None) -> Iterator[str]:
+def _reach_sentences(row: NetworkRow, lag: int | None) -> Iterator[str]:
     if not math.isfinite(row.rate):
         yield "Its gradient becomes exactly zero: it learns nothing from before that."
         return
@@ -115,7 +115,7 @@ def _reach(row: Row, lag: int | None) -> Iterator[str]:
         size = size_at(row, lag)
         reaches = (
             "so it reaches your task's lag"
-            if size >= REACH
+            if size >= REACH_LEVEL
             else "so it does not reach your task's lag"
         )
         yield f"At lag {lag} the gradient is {size:.1e} of that at lag 1, {reaches}."
@@ -123,7 +123,7 @@ def _reach(row: Row, lag: int | None) -> Iterator[str]:
         yield f"In float32 it is exactly zero from lag {row.lag_float32_zero} on."
 
 
-def _growth(row: Row) -> Iterator[str]:
+def _growth(row: NetworkRow) -> Iterator[str]:
     if math.isfinite(row.rate_low) and row.rate_low > 0:
         yield (
             f"Warning: λ₁ is {row.rate:.3g} > 0, so gradients explode, "
@@ -132,7 +132,7 @@ def _growth(row: Row) -> Iterator[str]:
         )
 
 
-def _truncation(row: Row) -> Iterator[str]:
+def _truncation(row: NetworkRow) -> Iterator[str]:
     if row.truncation is None:
         return
     tenth, hundredth = row.truncation.K_tenth, row.truncation.K_hundredth
@@ -151,7 +151,7 @@ def _truncation(row: Row) -> Iterator[str]:
         )
 
 
-def _paths(row: Row, lag: int | None) -> Iterator[str]:
+def _paths(row: NetworkRow, lag: int | None) -> Iterator[str]:
     if "keep" not in row.paths:
         return
     at = min(lag or row.lag_e or row.lags[-1], row.lags[-1])
@@ -170,7 +170,7 @@ def _paths(row: Row, lag: int | None) -> Iterator[str]:
     yield f"At lag {at} the {path} alone would hold {share:.2g} of the gradient: it {verdict}."
 
 
-def _gates(row: Row, lag: int | None) -> Iterator[str]:
+def _gates(row: NetworkRow, lag: int | None) -> Iterator[str]:
     if not row.time_constants:
         return
     constants = np.array(row.time_constants)
@@ -179,7 +179,7 @@ def _gates(row: Row, lag: int | None) -> Iterator[str]:
         f"by their gate, one in ten for more than {np.quantile(constants, 0.9):.3g}."
     )
     if lag is not None and (row.lag_e or math.inf) < lag:
-        bias, Tmax = keep_bias(lag), lag / CHRONO_SHARE
+        bias, Tmax = keep_bias(lag), lag / CHRONO_E_SHARE
         if as_cell(row.cell).kind == "lstm":
             gate = f"forget gate at a bias of {bias:.2f}"
         else:
@@ -190,7 +190,7 @@ def _gates(row: Row, lag: int | None) -> Iterator[str]:
         yield f"To keep 1/e over {lag} steps, start its {gate}, or use chrono:{Tmax:.0f}."
 
 
-def judge(training: Training) -> list[str]:
+def describe_training(training: Training) -> list[str]:
     """Return what a training shows, in sentences."""
     before, after = (
         math.exp(float(np.interp(training.needed, training.lags, curve.median)))

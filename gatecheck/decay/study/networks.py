@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.cells import Cell, as_cell, without_options
-from gatecheck.cells.initializers import initialiser
+from gatecheck.cells import Cell, as_cell, require_plain_cell
+from gatecheck.cells.initializers import initializer
 from gatecheck.decay.jacobians.target_profile import check_target
 from gatecheck.decay.spec import NetworkSpec
-from gatecheck.decay.study.sequences import read_sequences, windows
+from gatecheck.decay.study.sequences import cut_windows, read_sequences
 from gatecheck.errors import InputError, UsageError
 from gatecheck.implementation import Subject
 from gatecheck.implementation.custom import CustomSubject
@@ -29,7 +29,7 @@ from gatecheck.weights import load
 # (statistics.probe_offset) and scatters by 18 %, less than seeds do.
 PROBES = 16
 
-ALONE = "the profile alone is measured, by its own backward"
+PROFILE_ONLY_NOTE = "the profile alone is measured, by its own backward"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Network:
     cell, hidden, inputs
         Cell, hidden size and input size. For a custom cell, `hidden` is the number of entries of
         all its states together, and `inputs` that of one step of x.
-    trained
+    file_params
         Canonical float64 parameters, if they are from a file.
     sequences
         ``(M, T, D)``, if they are the user's own.
@@ -57,7 +57,7 @@ class Network:
     cell: Any
     hidden: int
     inputs: int
-    trained: Mapping[str, Array] | None = None
+    file_params: Mapping[str, Array] | None = None
     sequences: Array | None = None
     target: Subject | CustomSubject | None = None
     notes: tuple[str, ...] = ()
@@ -95,11 +95,11 @@ class Network:
         UsageError
             If the initializer does not apply to the cell.
         """
-        if self.trained is not None:
-            return self.trained
+        if self.file_params is not None:
+            return self.file_params
         if self.entry.init is None:  # a custom cell draws them itself
             return {}
-        return initialiser(str(self.entry.init))(rng, self.cell, self.inputs, self.hidden)
+        return initializer(str(self.entry.init))(rng, self.cell, self.inputs, self.hidden)
 
     def sequence(self, rng: np.random.Generator, steps: int, trial: int) -> Array:
         """Return the inputs ``(T, D)`` of one trial.
@@ -118,16 +118,20 @@ class Network:
         They are never more than the state has dimensions.
         """
         n = len(self.cell.state)
-        return orthonormal(rng, self.size, count).reshape(n, self.hidden, -1).transpose(0, 2, 1)
+        return (
+            orthonormal_columns(rng, self.size, count)
+            .reshape(n, self.hidden, -1)
+            .transpose(0, 2, 1)
+        )
 
 
-def orthonormal(rng: np.random.Generator, size: int, count: int) -> Array:
+def orthonormal_columns(rng: np.random.Generator, size: int, count: int) -> Array:
     """Return random orthonormal columns ``(size, k)`` with k = min(count, size)."""
     columns, _ = np.linalg.qr(rng.standard_normal((size, min(count, size))))
     return columns
 
 
-def opened(entry: NetworkSpec, steps: int, seeds: int) -> Network:
+def open_network(entry: NetworkSpec, steps: int, seeds: int) -> Network:
     """Return the network of an entry, and read its files.
 
     Parameters
@@ -145,10 +149,10 @@ def opened(entry: NetworkSpec, steps: int, seeds: int) -> Network:
     WeightsFileError, InputError
         If a file cannot be read, or the data do not suffice.
     """
-    network = _described(entry) if entry.target is None else _of_target(entry)
+    network = _network_of_entry(entry) if entry.target is None else _network_of_target(entry)
     if entry.data is None:
         return network
-    sequences = windows(read_sequences(entry.data, network.inputs), steps)
+    sequences = cut_windows(read_sequences(entry.data, network.inputs), steps)
     if len(sequences) < seeds:
         raise InputError(
             f"{entry.data} gives {len(sequences)} stretches of {steps} steps, "
@@ -157,21 +161,21 @@ def opened(entry: NetworkSpec, steps: int, seeds: int) -> Network:
     return replace(network, sequences=sequences)
 
 
-def _described(entry: NetworkSpec) -> Network:
+def _network_of_entry(entry: NetworkSpec) -> Network:
     """Return the network that an entry, or its file of weights, describes."""
     if entry.weights is None:
         network = Network(
             entry,
-            without_options(as_cell(str(entry.cell)), "decay measures"),
+            require_plain_cell(as_cell(str(entry.cell)), "decay measures"),
             entry.hidden,
             entry.inputs,
         )
-        initialiser(str(entry.init))(np.random.default_rng(0), network.cell, 1, 1)
+        initializer(str(entry.init))(np.random.default_rng(0), network.cell, 1, 1)
         return network
     layer = load(entry.weights, cell=entry.cell, convention=entry.convention, layer=entry.layer)
     return Network(
         entry,
-        without_options(layer.cell, "decay measures"),
+        require_plain_cell(layer.cell, "decay measures"),
         layer.H,
         layer.D,
         layer.params,
@@ -179,7 +183,7 @@ def _described(entry: NetworkSpec) -> Network:
     )
 
 
-def _of_target(entry: NetworkSpec) -> Network:
+def _network_of_target(entry: NetworkSpec) -> Network:
     name = str(entry.target)
     # The convention of an entry with weights is that of their file, not the target's.
     subject = loading.load(
@@ -197,25 +201,27 @@ def _of_target(entry: NetworkSpec) -> Network:
             sum(a.size for a in arrays)
             for arrays in ([example[s] for s in example.states], [example["x"][:1]])
         )
-        return Network(entry, subject.cell, hidden, inputs, target=subject, notes=(ALONE,))
-    if subject.undeclared and getattr(subject.target, "shapes", None) is not None:
+        return Network(
+            entry, subject.cell, hidden, inputs, target=subject, notes=(PROFILE_ONLY_NOTE,)
+        )
+    if subject.convention_assumed and getattr(subject.target, "shapes", None) is not None:
         raise UsageError(
             f"{name} declares no convention: give the one that `gatecheck audit {name}` finds"
         )
     if entry.weights is None:
         entry = replace(entry, init=entry.init or "uniform")
-    network = _described(replace(entry, cell=subject.cell.name))
+    network = _network_of_entry(replace(entry, cell=subject.cell.name))
     if network.cell != subject.cell:
         raise UsageError(
             f"{name} is a {subject.cell}, but the layer in {entry.weights} is a {network.cell}"
         )
-    notes = (ALONE, *subject.narrowings, *network.notes)
+    notes = (PROFILE_ONLY_NOTE, *subject.limitations, *network.notes)
     return replace(network, entry=entry, target=subject, notes=notes)
 
 
 def file_digests(entry: NetworkSpec) -> dict[str, str]:
     """Return digests of an entry's files, on whose contents the result depends."""
-    program = loading.file_of(entry.target) if entry.target is not None else None
+    program = loading.target_file(entry.target) if entry.target is not None else None
     files = {"weights": entry.weights, "data": entry.data, "target": program}
     return {
         key: hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -8,17 +8,17 @@ from typing import Any
 
 from gatecheck._util.typing import Progress
 from gatecheck._util.versions import versions
-from gatecheck.decay.jobs.checkpoints import Keeper, Store
-from gatecheck.decay.jobs.job import Job, Report, Result
-from gatecheck.decay.jobs.run import run, warn
+from gatecheck.decay.jobs.checkpoints import Checkpointer, PartStore
+from gatecheck.decay.jobs.job import Job, JobResult, ReportProgress
+from gatecheck.decay.jobs.run import emit_warning, run_jobs
 from gatecheck.decay.result import DecayResult
 from gatecheck.decay.spec import Spec
 from gatecheck.decay.study import summarize, trial
-from gatecheck.decay.study.networks import Network, file_digests, opened
+from gatecheck.decay.study.networks import Network, file_digests, open_network
 from gatecheck.decay.training import trained_profile
 from gatecheck.errors import UsageError
 
-TRAINING_STEP = 400
+UPDATE_COST = 400
 """Approximate cost of a training update in steps of a measurement.
 
 Only the progress bar uses it.
@@ -30,10 +30,10 @@ def decay(
     progress: Progress | None = None,
     *,
     workers: int = 1,
-    store: Store | None = None,
+    store: PartStore | None = None,
     resume: bool = False,
     dask: str | None = None,
-    say: Callable[[str], None] = warn,
+    notify: Callable[[str], None] = emit_warning,
 ) -> DecayResult:
     """Measure how fast gradients fade with lag.
 
@@ -43,8 +43,8 @@ def decay(
         Study to run; see :func:`gatecheck.decay.spec.parse_spec`.
     progress
         Called with the work done, the work to do and the label of what is being measured.
-    workers, store, resume, dask, say
-        See :func:`gatecheck.decay.jobs.run.run`. They do not change the result. A job is one network on
+    workers, store, resume, dask, notify
+        See :func:`gatecheck.decay.jobs.run.run_jobs`. They do not change the result. A job is one network on
         one sequence, or one training.
 
     Returns
@@ -64,44 +64,48 @@ def decay(
     MissingExtraError
         If a required package is missing.
     """
-    networks, skipped = _networks(spec)
-    jobs = [_measuring(spec, network, k) for network in networks for k in range(spec.seeds)]
-    jobs += [_learning(spec, entry, k) for entry in spec.training for k in range(entry.seeds)]
+    networks, skipped = _open_networks(spec)
+    jobs = [_trial_job(spec, network, k) for network in networks for k in range(spec.seeds)]
+    jobs += [_training_job(spec, entry, k) for entry in spec.training for k in range(entry.seeds)]
     options: dict[str, Any] = {
         "workers": workers,
         "store": store,
         "resume": resume,
         "dask": dask,
         "progress": progress,
-        "say": say,
+        "notify": notify,
     }
-    results = iter(run(work, jobs, **options))
+    results = iter(run_jobs(run_job, jobs, **options))
     rows = []
-    for network, name in zip(networks, summarize.names(networks), strict=True):
+    for network, name in zip(networks, summarize.unique_names(networks), strict=True):
         trials = [next(results) for _ in range(spec.seeds)]
         rows.append(
-            summarize.summarise(network, trials, name, network.generator(spec.seed, spec.seeds))
+            summarize.summarize_network(
+                network, trials, name, network.generator(spec.seed, spec.seeds)
+            )
         )
     training = tuple(
-        trained_profile.summarise(entry, [next(results) for _ in range(entry.seeds)])
+        trained_profile.summarize_training(entry, [next(results) for _ in range(entry.seeds)])
         for entry in spec.training
     )
     return DecayResult(spec.to_dict(), tuple(rows), training, skipped, versions())
 
 
-def work(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -> Result:
+def run_job(
+    arguments: Mapping[str, Any], report: ReportProgress, checkpointer: Checkpointer | None
+) -> JobResult:
     """Run a job of a study: a trial or a training."""
-    return (trained_profile.learn if "training" in arguments else trial.run_trial)(
-        arguments, report, keeper
+    return (trained_profile.run_training_trial if "training" in arguments else trial.run_trial)(
+        arguments, report, checkpointer
     )
 
 
-def _networks(spec: Spec) -> tuple[list[Network], tuple[str, ...]]:
+def _open_networks(spec: Spec) -> tuple[list[Network], tuple[str, ...]]:
     """Return the networks, and the impossible combinations, each with the reason."""
     networks, skipped = [], []
     for entry in spec.networks:
         try:
-            networks.append(opened(entry, spec.steps, spec.seeds))
+            networks.append(open_network(entry, spec.steps, spec.seeds))
         except UsageError as error:
             if entry.weights is not None or entry.target is not None:
                 raise
@@ -113,7 +117,7 @@ def _networks(spec: Spec) -> tuple[list[Network], tuple[str, ...]]:
     return networks, tuple(dict.fromkeys(skipped))
 
 
-def _measuring(spec: Spec, network: Network, k: int) -> Job:
+def _trial_job(spec: Spec, network: Network, k: int) -> Job:
     arguments = {
         "network": dataclasses.asdict(network.entry),
         "measure": dataclasses.asdict(spec.measure),
@@ -125,11 +129,11 @@ def _measuring(spec: Spec, network: Network, k: int) -> Job:
     return Job(network.name, f"trial {k}", arguments, 2 * spec.steps)
 
 
-def _learning(spec: Spec, entry: Any, k: int) -> Job:
+def _training_job(spec: Spec, entry: Any, k: int) -> Job:
     arguments = {"training": dataclasses.asdict(entry), "seed": spec.seed, "trial": k}
     return Job(
         f"training {entry.cell} on {entry.task}",
         f"trial {k}",
         arguments,
-        TRAINING_STEP * entry.updates,
+        UPDATE_COST * entry.updates,
     )

@@ -12,13 +12,13 @@ import numpy as np
 
 from gatecheck._util.npz import read_npy
 from gatecheck._util.typing import Array
-from gatecheck.errors import InputError, WeightsFileError, in_brief
-from gatecheck.weights.files import attempted
+from gatecheck.errors import InputError, WeightsFileError, shorten
+from gatecheck.weights.files import call_reader
 from gatecheck.weights.numpy_files import read_npz
-from gatecheck.weights.stored import doubled
+from gatecheck.weights.stored import as_float64
 
 SUFFIXES = (".npy", ".npz", ".csv")
-SHOWN = 30
+MAX_QUOTED = 30
 """Most characters of a table cell that a message quotes."""
 
 
@@ -55,11 +55,11 @@ def read_sequences(path: str | Path, D: int) -> Array:
             f"{path} does not end in {', '.join(SUFFIXES)}, so gatecheck cannot tell how to read it"
         )
     if suffix == ".csv":
-        return attempted(path, "a CSV file", partial(_csv, D=D))[None]
+        return call_reader(path, "a CSV file", partial(_read_csv, D=D))[None]
     x = (
-        attempted(path, "a NumPy archive", _in_archive)
+        call_reader(path, "a NumPy archive", _read_npz_array)
         if suffix == ".npz"
-        else attempted(path, "a NumPy array", _alone)
+        else call_reader(path, "a NumPy array", _read_npy_array)
     )
     if x.dtype.kind not in "fiub":
         raise InputError(f"{path} holds {x.dtype}, but should hold real numbers")
@@ -75,7 +75,7 @@ def read_sequences(path: str | Path, D: int) -> Array:
         )
     if not x.size:
         raise InputError(f"{path} has no steps (shape {x.shape})")
-    sequences = doubled(x)
+    sequences = as_float64(x)
     if not np.isfinite(sequences).all():
         index = tuple(int(k) for k in np.argwhere(~np.isfinite(sequences))[0])
         raise InputError(
@@ -85,7 +85,7 @@ def read_sequences(path: str | Path, D: int) -> Array:
     return sequences if sequences.ndim == 3 else sequences[None]
 
 
-def windows(sequences: Array, steps: int) -> Array:
+def cut_windows(sequences: Array, steps: int) -> Array:
     """Cut sequences into windows of `steps` consecutive steps, without overlap.
 
     Parameters
@@ -121,12 +121,12 @@ def windows(sequences: Array, steps: int) -> Array:
     )
 
 
-def _alone(path: Path) -> Array:
+def _read_npy_array(path: Path) -> Array:
     with open(path, "rb") as file:
         return read_npy("it", file, os.fstat(file.fileno()).st_size)
 
 
-def _in_archive(path: Path) -> Array:
+def _read_npz_array(path: Path) -> Array:
     arrays = read_npz(path).arrays
     if "x" not in arrays and len(arrays) != 1:
         raise WeightsFileError(
@@ -136,7 +136,7 @@ def _in_archive(path: Path) -> Array:
     return arrays["x"] if "x" in arrays else next(iter(arrays.values()))
 
 
-def _csv(path: Path, D: int) -> Array:
+def _read_csv(path: Path, D: int) -> Array:
     with open(path, newline="", encoding="utf-8-sig") as file:
         first_line = file.readline()
         file.seek(0)
@@ -147,7 +147,7 @@ def _csv(path: Path, D: int) -> Array:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
-            if not rows and not header and all(_number(cell) is None for cell in cells):
+            if not rows and not header and all(_parse_float(cell) is None for cell in cells):
                 header = cells
                 continue
             if len(cells) != D:
@@ -156,27 +156,30 @@ def _csv(path: Path, D: int) -> Array:
                     f"but the network takes D = {D}"
                 )
             rows.append(
-                [_finite(path, reader.line_num, k, cell, header) for k, cell in enumerate(cells)]
+                [
+                    _parse_finite(path, reader.line_num, k, cell, header)
+                    for k, cell in enumerate(cells)
+                ]
             )
     if not rows:
         raise InputError(f"{path} has no rows of numbers")
     return np.array(rows)
 
 
-def _number(cell: str) -> float | None:
+def _parse_float(cell: str) -> float | None:
     try:
         return float(cell)
     except ValueError:
         return None
 
 
-def _finite(path: Path, row: int, column: int, cell: str, header: list[str]) -> float:
-    number = _number(cell)
+def _parse_finite(path: Path, row: int, column: int, cell: str, header: list[str]) -> float:
+    number = _parse_float(cell)
     if number is None or not math.isfinite(number):
         label = f" ({header[column].strip()})" if column < len(header) else ""
-        excerpt = cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…"
+        excerpt = cell if len(cell) <= MAX_QUOTED else f"{cell[:MAX_QUOTED]}…"
         raise InputError(
-            in_brief(
+            shorten(
                 f"{path}, row {row}, column {column + 1}{label}: {excerpt!r} is not a finite number"
             )
         )

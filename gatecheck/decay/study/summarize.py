@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.decay.jacobians.target_profile import dtype_of
-from gatecheck.decay.measures.truncation import smallest
+from gatecheck.decay.jacobians.target_profile import working_dtype
+from gatecheck.decay.measures.truncation import first_lag_below
 from gatecheck.decay.result import (
     Convergence,
     Curve,
     Gate,
     Integrity,
-    Row,
+    NetworkRow,
     Spectrum,
     TheoryLine,
     Truncation,
@@ -25,18 +25,18 @@ from gatecheck.decay.result import (
 from gatecheck.decay.study.networks import PROBES, Network
 from gatecheck.decay.study.trial import spaced_lags
 from gatecheck.decay.theory import statistics
-from gatecheck.decay.theory.kind import kind
+from gatecheck.decay.theory.kind import classify_decay
 from gatecheck.decay.theory.predictions import predictions
 
 Trial = Mapping[str, Array]
 
-CONVERGENCE = 24
+CONVERGENCE_POINTS = 24
 """Number of lengths at which λ₁ is shown."""
 
 
-def summarise(
+def summarize_network(
     network: Network, trials: Sequence[Trial], name: str, rng: np.random.Generator
-) -> Row:
+) -> NetworkRow:
     """Summarize the trials of a network as a row.
 
     Parameters
@@ -51,20 +51,20 @@ def summarise(
         Generator of resamples, used for nothing else.
     """
     log_norm = np.stack([trial["log_norm"] for trial in trials])
-    rate, curve = statistics.rate(log_norm, rng), statistics.curve(log_norm)
+    rate, curve = statistics.estimate_rate(log_norm, rng), statistics.curve_quantiles(log_norm)
     lags = spaced_lags(log_norm.shape[1] - 1)
     levels = (1 / 2, 1 / np.e, 1e-3, 2.0**-150)
     lag_half, lag_e, lag_thousandth, lag_float32 = (
         statistics.first_lag(curve.median, level) for level in levels
     )
-    decay = kind(log_norm)
+    decay = classify_decay(log_norm)
     entry = network.entry
     lines = (
         []
         if entry.init is None or entry.data
         else predictions(network.cell, entry.init, network.inputs, network.hidden, entry.input_std)
     )
-    return Row(
+    return NetworkRow(
         name=name,
         network=dataclasses.asdict(network.entry),
         cell=network.cell.name,
@@ -84,7 +84,7 @@ def summarise(
         lag_thousandth=lag_thousandth,
         lag_float32_zero=lag_float32,
         lags=tuple(lags.tolist()),
-        curve=curve_of(log_norm, lags),
+        curve=relative_curve(log_norm, lags),
         theory=tuple(
             TheoryLine(p.assumption, p.rate, tuple(p.log_size(lags).tolist())) for p in lines
         ),
@@ -97,15 +97,15 @@ def summarise(
         convergence=_convergence(log_norm, rng),
         integrity=Integrity(*map(float, trials[0]["integrity"])),
         probe_offset=statistics.probe_offset(min(PROBES, network.size), network.size),
-        notes=(*network.notes, *_of_a_target(network, trials)),
+        notes=(*network.notes, *_target_notes(network, trials)),
     )
 
 
-def _of_a_target(network: Network, trials: Sequence[Trial]) -> Iterator[str]:
+def _target_notes(network: Network, trials: Sequence[Trial]) -> Iterator[str]:
     """Yield findings of the trials about a target's backward."""
     if network.target is None:
         return
-    dtype = dtype_of(network.target)
+    dtype = working_dtype(network.target)
     if dtype != "float64":
         yield f"it runs in {dtype}"
     departure = max(float(trial["departure"]) for trial in trials)
@@ -121,7 +121,7 @@ def _of_a_target(network: Network, trials: Sequence[Trial]) -> Iterator[str]:
         )
 
 
-def names(networks: Sequence[Network]) -> list[str]:
+def unique_names(networks: Sequence[Network]) -> list[str]:
     """Return a unique name for each network.
 
     It has the cell, the source, and whatever distinguishes the network from those alike.
@@ -130,14 +130,14 @@ def names(networks: Sequence[Network]) -> list[str]:
     for network in networks:
         same_name = [other for other in networks if other.name == network.name]
         name = network.name
-        for label, of in _TELLING:
+        for label, of in _DISTINCTIONS:
             if len({of(other) for other in same_name}) > 1:
                 name += f" {label}{of(network)}"
         out.append(name)
     return out
 
 
-_TELLING: tuple[tuple[str, Any], ...] = (
+_DISTINCTIONS: tuple[tuple[str, Any], ...] = (
     ("H=", lambda network: network.hidden),
     ("D=", lambda network: network.inputs),
     ("σ=", lambda network: f"{network.entry.input_std:g}"),
@@ -146,10 +146,12 @@ _TELLING: tuple[tuple[str, Any], ...] = (
 )
 
 
-def curve_of(log_norm: Array, lags: Array | None = None) -> Curve:
+def relative_curve(log_norm: Array, lags: Array | None = None) -> Curve:
     """Return ln G at some lags, or all from 1 on, from log-norms ``(seeds, T+1)``."""
     chosen: Any = slice(1, None) if lags is None else lags
-    return Curve(*(tuple(quantile[chosen].tolist()) for quantile in statistics.curve(log_norm)))
+    return Curve(
+        *(tuple(quantile[chosen].tolist()) for quantile in statistics.curve_quantiles(log_norm))
+    )
 
 
 def _quantiles(values: Array) -> Curve:
@@ -171,10 +173,13 @@ def _paths(trials: Sequence[Trial], total: Array) -> dict[str, tuple[float, ...]
     }
     if not logs:
         return {}
-    return {name: _median(log - _first(total)) for name, log in ({"total": total} | logs).items()}
+    return {
+        name: _median(log - _log_at_lag_one(total))
+        for name, log in ({"total": total} | logs).items()
+    }
 
 
-def _first(logs: Array) -> Array:
+def _log_at_lag_one(logs: Array) -> Array:
     """Return the first log of each trial, or 0 where that is of an exact zero."""
     first: Array = np.where(np.isneginf(logs[:, :1]), 0.0, logs[:, :1])
     return first
@@ -189,7 +194,7 @@ def _input_curve(trials: Sequence[Trial]) -> Curve | None:
     if "inputs" not in trials[0]:
         return None
     logs = np.stack([t["inputs"] for t in trials])
-    return _quantiles(logs - _first(logs))
+    return _quantiles(logs - _log_at_lag_one(logs))
 
 
 def _gates(trials: Sequence[Trial]) -> dict[str, Gate]:
@@ -218,7 +223,7 @@ def _truncation(trials: Sequence[Trial]) -> Truncation | None:
         _quantiles(np.exp(logs)),
         _median(np.stack([t["truncation_bound"] for t in trials])),
     )
-    tenth, hundredth = (smallest(K, np.array(bias.median), level) for level in (0.1, 0.01))
+    tenth, hundredth = (first_lag_below(K, np.array(bias.median), level) for level in (0.1, 0.01))
     return Truncation(
         tuple(K.tolist()), bias, bound if np.isfinite(bound).any() else (), tenth, hundredth
     )
@@ -234,7 +239,7 @@ def _spectrum(network: Network, trial: Trial) -> Spectrum | None:
 
 def _convergence(log_norm: Array, rng: np.random.Generator) -> Convergence:
     T = log_norm.shape[1] - 1
-    steps = np.unique(np.geomspace(min(T, 16), T, CONVERGENCE).round().astype(int))
-    rates = [statistics.rate(log_norm[:, : t + 1], rng) for t in steps]
+    steps = np.unique(np.geomspace(min(T, 16), T, CONVERGENCE_POINTS).round().astype(int))
+    rates = [statistics.estimate_rate(log_norm[:, : t + 1], rng) for t in steps]
     columns = ([getattr(r, field) for r in rates] for field in ("mean", "low", "high"))
     return Convergence(tuple(steps.tolist()), *(tuple(map(float, column)) for column in columns))

@@ -11,24 +11,24 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.decay.jacobians.profile import Profile, adjoint_profile
 from gatecheck.decay.jacobians.target_profile import (
-    Steps,
-    carried,
-    dtype_of,
-    of_custom,
-    of_subject,
+    StepFunctions,
+    carry_back,
+    steps_from_custom_cell,
+    steps_from_subject,
     subject_profile,
+    working_dtype,
 )
-from gatecheck.decay.jobs.job import Report
-from gatecheck.decay.study.networks import PROBES, Network, orthonormal
+from gatecheck.decay.jobs.job import ReportProgress
+from gatecheck.decay.study.networks import PROBES, Network, orthonormal_columns
 from gatecheck.errors import TargetError
 from gatecheck.implementation import Subject
 from gatecheck.implementation.custom import CustomSubject
 
-FEW = 3
+DIFFERENCE_STEPS = 3
 """Number of steps in which backward is compared with differences of forward."""
 
 
-class Measured(NamedTuple):
+class TargetMeasurement(NamedTuple):
     """Measurement of a target on one sequence.
 
     Attributes
@@ -45,7 +45,7 @@ class Measured(NamedTuple):
     """
 
     profile: Profile
-    gradient: float
+    gradient_residual: float
     departure: float
 
 
@@ -54,8 +54,8 @@ def measure_target(
     params: Mapping[str, Array],
     x: Array,
     rng: np.random.Generator,
-    report: Report,
-) -> Measured:
+    report: ReportProgress,
+) -> TargetMeasurement:
     """Carry gradients through a target.
 
     Parameters
@@ -69,7 +69,7 @@ def measure_target(
     rng
         Generator of cotangents, directions and the example of a custom cell.
     report
-        See :data:`gatecheck.decay.jobs.job.Function`.
+        See :data:`gatecheck.decay.jobs.job.JobFunction`.
 
     Raises
     ------
@@ -77,55 +77,64 @@ def measure_target(
         If the target fails, or requires other sizes.
     """
     if isinstance(network.target, CustomSubject):
-        return _of_its_own(network.target, x, rng, report)
+        return _measure_custom_cell(network.target, x, rng, report)
     if network.target is None:
         raise TargetError(f"{network.name} has no target")
-    return _of_a_known_cell(network, network.target, params, x, rng, report)
+    return _measure_known_cell(network, network.target, params, x, rng, report)
 
 
-def _of_its_own(its: CustomSubject, x: Array, rng: np.random.Generator, report: Report) -> Measured:
-    example = its.example(int(rng.integers(2**31)), dtype_of(its))
-    steps, states = of_custom(its, example), [example[name] for name in example.states]
+def _measure_custom_cell(
+    subject: CustomSubject, x: Array, rng: np.random.Generator, report: ReportProgress
+) -> TargetMeasurement:
+    example = subject.example(int(rng.integers(2**31)), working_dtype(subject))
+    steps, states = (
+        steps_from_custom_cell(subject, example),
+        [example[name] for name in example.states],
+    )
     inputs = x.reshape(len(x), *example["x"].shape[1:])
-    profile = carried(steps, inputs, _cotangents(states, rng), states, report)
-    return Measured(profile, _gradient(steps, inputs, states, rng, dtype_of(its)), math.nan)
+    profile = carry_back(steps, inputs, _random_cotangents(states, rng), states, report)
+    return TargetMeasurement(
+        profile, _gradient_residual(steps, inputs, states, rng, working_dtype(subject)), math.nan
+    )
 
 
-def _of_a_known_cell(
+def _measure_known_cell(
     network: Network,
-    its: Subject,
+    subject: Subject,
     params: Mapping[str, Array],
     x: Array,
     rng: np.random.Generator,
-    report: Report,
-) -> Measured:
+    report: ReportProgress,
+) -> TargetMeasurement:
     start = network.probes(rng, PROBES)
-    profile = subject_profile(its, params, x, start, progress=report)
+    profile = subject_profile(subject, params, x, start, progress=report)
     with np.errstate(invalid="ignore"):  # where both are exact zeros they agree
         departures = np.abs(
             profile.log_norm - adjoint_profile(network.cell, params, x, start).log_norm
         )
     states = [np.zeros(network.hidden) for _ in start]
-    return Measured(
+    return TargetMeasurement(
         profile,
-        _gradient(of_subject(its, params, 1), x, states, rng, dtype_of(its)),
+        _gradient_residual(
+            steps_from_subject(subject, params, 1), x, states, rng, working_dtype(subject)
+        ),
         float(np.nanmax(departures)),
     )
 
 
-def _cotangents(states: Sequence[Array], rng: np.random.Generator) -> list[Array]:
+def _random_cotangents(states: Sequence[Array], rng: np.random.Generator) -> list[Array]:
     """Return orthonormal random cotangents of all states, split by state."""
     sizes = [s.size for s in states]
-    parts = np.split(orthonormal(rng, sum(sizes), PROBES).T, np.cumsum(sizes)[:-1], axis=1)
+    parts = np.split(orthonormal_columns(rng, sum(sizes), PROBES).T, np.cumsum(sizes)[:-1], axis=1)
     return [part.reshape(-1, *s.shape) for part, s in zip(parts, states, strict=True)]
 
 
-def _gradient(
-    steps: Steps, x: Array, states: Sequence[Array], rng: np.random.Generator, dtype: str
+def _gradient_residual(
+    steps: StepFunctions, x: Array, states: Sequence[Array], rng: np.random.Generator, dtype: str
 ) -> float:
     size, worst = float(np.finfo(dtype).eps) ** (1 / 3), 0.0
     at = [np.asarray(s) for s in states]
-    for x_t in x[:FEW]:
+    for x_t in x[:DIFFERENCE_STEPS]:
         u, v = ([rng.standard_normal(s.shape) for s in at] for _ in range(2))
         above, below = (
             steps.step(x_t, [s + sign * size * d for s, d in zip(at, v, strict=True)])

@@ -11,27 +11,27 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.decay.jacobians import self_checks
-from gatecheck.decay.jobs.checkpoints import Keeper
-from gatecheck.decay.jobs.job import Report
-from gatecheck.decay.measures.lyapunov import lyapunov
+from gatecheck.decay.jobs.checkpoints import Checkpointer
+from gatecheck.decay.jobs.job import ReportProgress
+from gatecheck.decay.measures.lyapunov import lyapunov_spectrum
 from gatecheck.decay.measures.measure import measure
 from gatecheck.decay.measures.truncation import geometric_bound
 from gatecheck.decay.result import Integrity
 from gatecheck.decay.spec import MeasureSpec, NetworkSpec
-from gatecheck.decay.study.networks import PROBES, Network, opened
+from gatecheck.decay.study.networks import PROBES, Network, open_network
 from gatecheck.decay.study.target import measure_target
 from gatecheck.errors import InputError
 
-POINTS = 400
+LAG_POINTS = 400
 
 
 def spaced_lags(steps: int) -> Array:
     """Return the lags of curves: all of the early ones, the later in equal ratios."""
-    return np.unique(np.geomspace(1, steps, POINTS).round().astype(int))
+    return np.unique(np.geomspace(1, steps, LAG_POINTS).round().astype(int))
 
 
 def run_trial(
-    arguments: Mapping[str, Any], report: Report, keeper: Keeper | None
+    arguments: Mapping[str, Any], report: ReportProgress, checkpointer: Checkpointer | None
 ) -> dict[str, Array]:
     """Run one trial of a network: one job of a study.
 
@@ -40,8 +40,8 @@ def run_trial(
     arguments
         ``network`` and ``measure``, the keys of their entries in the spec; ``steps``, ``seed``,
         ``trial``; ``files``, digests of their contents.
-    report, keeper
-        See :data:`gatecheck.decay.jobs.job.Function`.
+    report, checkpointer
+        See :data:`gatecheck.decay.jobs.job.JobFunction`.
 
     Returns
     -------
@@ -57,10 +57,10 @@ def run_trial(
     """
     entry, chosen = NetworkSpec(**arguments["network"]), MeasureSpec(**arguments["measure"])
     steps, seed, trial = (arguments[name] for name in ("steps", "seed", "trial"))
-    network = opened(entry, steps, trial + 1)
+    network = open_network(entry, steps, trial + 1)
     rng = network.generator(seed, trial)
     if network.target is not None:
-        return _of_target(network, rng, arguments, report)
+        return _target_arrays(network, rng, arguments, report)
     params, start, x = (
         network.params(rng),
         network.probes(rng, PROBES),
@@ -75,10 +75,10 @@ def run_trial(
             start,
             network.probes(rng, 1),
             progress=report,
-            keeper=keeper,
-            chosen=chosen,
+            checkpointer=checkpointer,
+            quantities=chosen,
         )
-    log_norm = _finite(measurement.profile.log_norm, network, arguments)
+    log_norm = _check_finite(measurement.profile.log_norm, network, arguments)
     arrays: dict[str, Array] = {"log_norm": log_norm}
     arrays |= {
         f"path_{name}": log_norm[0] + sizes[lags] for name, sizes in measurement.paths.items()
@@ -101,25 +101,25 @@ def run_trial(
         }
         arrays["truncation_bound"] = geometric_bound(measurement.truncation, sizes, rate)
     if trial == 0:
-        arrays |= _once(network, params, x, chosen, rng)
+        arrays |= _first_trial_arrays(network, params, x, chosen, rng)
     return arrays
 
 
-def _of_target(
-    network: Network, rng: np.random.Generator, arguments: Mapping[str, Any], report: Report
+def _target_arrays(
+    network: Network, rng: np.random.Generator, arguments: Mapping[str, Any], report: ReportProgress
 ) -> dict[str, Array]:
     params, x = network.params(rng), network.sequence(rng, arguments["steps"], arguments["trial"])
     with np.errstate(all="ignore"):
         measurement = measure_target(network, params, x, rng, report)
-    checks = Integrity(math.nan, measurement.gradient, math.nan)
+    checks = Integrity(math.nan, measurement.gradient_residual, math.nan)
     return {
-        "log_norm": _finite(measurement.profile.log_norm, network, arguments),
+        "log_norm": _check_finite(measurement.profile.log_norm, network, arguments),
         "integrity": np.array(dataclasses.astuple(checks)),
         "departure": np.array(measurement.departure),
     }
 
 
-def _finite(log_norm: Array, network: Network, arguments: Mapping[str, Any]) -> Array:
+def _check_finite(log_norm: Array, network: Network, arguments: Mapping[str, Any]) -> Array:
     if np.isnan(log_norm).any() or np.isposinf(log_norm).any():
         trial = f"seed {arguments['seed']}, trial {arguments['trial']}"
         raise InputError(
@@ -129,19 +129,19 @@ def _finite(log_norm: Array, network: Network, arguments: Mapping[str, Any]) -> 
     return log_norm
 
 
-def _once(
+def _first_trial_arrays(
     network: Network,
     params: Mapping[str, Array],
     x: Array,
-    chosen: MeasureSpec,
+    quantities: MeasureSpec,
     rng: np.random.Generator,
 ) -> dict[str, Array]:
     """Measure what only the first trial has."""
-    checks = self_checks.check(network.cell, params, x, rng)
+    checks = self_checks.check_measurement(network.cell, params, x, rng)
     arrays = {"integrity": np.array(dataclasses.astuple(checks))}
-    if chosen.spectrum_steps:
-        spectrum = lyapunov(network.cell, params, x[: chosen.spectrum_steps], rng)
-        steps = min(chosen.spectrum_steps, len(x))
+    if quantities.spectrum_steps:
+        spectrum = lyapunov_spectrum(network.cell, params, x[: quantities.spectrum_steps], rng)
+        steps = min(quantities.spectrum_steps, len(x))
         residual = (
             math.nan if spectrum.volume_residual is None else spectrum.volume_residual / steps
         )

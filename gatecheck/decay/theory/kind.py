@@ -18,7 +18,7 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.decay.theory.statistics import student_quantile
 
-Name = Literal["exponential", "power", "mixture", "undecided"]
+KindName = Literal["exponential", "power", "mixture", "undecided"]
 
 OCTAVES = 6
 FIRST_LAG = 8  # a cotangent needs the first step or two to turn
@@ -28,10 +28,10 @@ FIRST_LAG = 8  # a cotangent needs the first step or two to turn
 TOLERANCE = 0.1
 # A mean over fewer seeds has an interval too wide to be useful, so the scatter along each curve
 # replaces it.
-SEEDS = 3
+MIN_SEEDS = 3
 
 
-class Kind(NamedTuple):
+class DecayKind(NamedTuple):
     """Class of decay, and the slopes that it was inferred from.
 
     Attributes
@@ -46,7 +46,7 @@ class Kind(NamedTuple):
         ``(w,)``: Local slopes -d ln G / dk in nats per step and -d ln G / d ln k, means over seeds.
     """
 
-    name: Name
+    name: KindName
     gamma: float
     low: float
     high: float
@@ -55,7 +55,7 @@ class Kind(NamedTuple):
     power: Array
 
 
-def kind(log_norm: Array) -> Kind:
+def classify_decay(log_norm: Array) -> DecayKind:
     """Classify the decay of log-norms by lag.
 
     Parameters
@@ -79,13 +79,13 @@ def kind(log_norm: Array) -> Kind:
     rate = rates.mean(axis=0)
     shape = np.sqrt(low * high), rate, drop.mean(axis=0) / np.log(high / low)
     if low.size < 3 or not (rates > 0).all():
-        return Kind("undecided", math.nan, math.nan, math.nan, *shape)
+        return DecayKind("undecided", math.nan, math.nan, math.nan, *shape)
     # Satterthwaite's degrees of freedom are no fewer than those of the shortest window.
     errors: Array | None = None
     freedom = len(log_norm) - 1
-    if len(log_norm) < SEEDS:
+    if len(log_norm) < MIN_SEEDS:
         errors, freedom = (
-            np.array([_errors(curve, low, high) for curve in log_norm]) / rates,
+            np.array([_window_errors(curve, low, high) for curve in log_norm]) / rates,
             math.isqrt(int(np.min(high - low))) - 1,
         )
     quantile = student_quantile(freedom)
@@ -93,24 +93,29 @@ def kind(log_norm: Array) -> Kind:
     half = (low.size + 1) // 2
     parts = [slice(None), slice(half), slice(low.size - half, None)]
     estimates = [
-        _gamma(rates[:, s], middles[s], None if errors is None else errors[:, s]) for s in parts
+        _estimate_gamma(rates[:, s], middles[s], None if errors is None else errors[:, s])
+        for s in parts
     ]
     (gamma, reach), *halves = [(estimate, quantile * error) for estimate, error in estimates]
-    return Kind(_name(gamma, reach, halves), gamma, gamma - reach, gamma + reach, *shape)
+    return DecayKind(_kind_name(gamma, reach, halves), gamma, gamma - reach, gamma + reach, *shape)
 
 
-def _name(gamma: float, reach: float, halves: list[tuple[float, float]]) -> Name:
-    references: dict[Name, float] = {"exponential": 0.0, "power": 1.0}
+def _kind_name(gamma: float, half_width: float, halves: list[tuple[float, float]]) -> KindName:
+    references: dict[KindName, float] = {"exponential": 0.0, "power": 1.0}
     for name, value in references.items():
         # The whole may be straight by accident, when its halves bend in opposite ways.
-        if abs(gamma - value) + reach <= TOLERANCE and all(
+        if abs(gamma - value) + half_width <= TOLERANCE and all(
             abs(part - value) - error <= TOLERANCE for part, error in halves
         ):
             return name
-    return "mixture" if gamma - reach > TOLERANCE and gamma + reach < 1 - TOLERANCE else "undecided"
+    return (
+        "mixture"
+        if gamma - half_width > TOLERANCE and gamma + half_width < 1 - TOLERANCE
+        else "undecided"
+    )
 
 
-def _gamma(rates: Array, middles: Array, errors: Array | None) -> tuple[float, float]:
+def _estimate_gamma(rates: Array, middles: Array, errors: Array | None) -> tuple[float, float]:
     """Return the least-squares slope of -ln a on ln k, and its standard error.
 
     The slope is a mean over seeds.
@@ -124,7 +129,7 @@ def _gamma(rates: Array, middles: Array, errors: Array | None) -> tuple[float, f
     return float(slopes.mean()), math.sqrt(float((errors**2 @ weights**2).sum())) / seeds
 
 
-def _errors(curve: Array, low: Array, high: Array) -> Array:
+def _window_errors(curve: Array, low: Array, high: Array) -> Array:
     """Return standard errors of the mean slope within each window.
 
     They come from differences of neighboring batches (von Neumann 1941), which do not count as

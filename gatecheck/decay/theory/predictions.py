@@ -60,19 +60,19 @@ def zero_state_edge(cell: Cell, gain: float, keep_bias: float = 0.0) -> float | 
     return keep + 0.5 * 0.5 * gain
 
 
-class Paths(NamedTuple):
+class PathSizes(NamedTuple):
     """Gradient over many steps: the whole, and the part along the cell state alone."""
 
     total: float
     cell_path: float
 
 
-def path_split(f: float, i: float, o: float, u: float, steps: int) -> Paths:
+def scalar_path_split(f: float, i: float, o: float, u: float, steps: int) -> PathSizes:
     """Return the gradient of a scalar LSTM at zero state, whole and by the cell state.
 
     With recurrent weight u into g these are (f + o i u)^T and f^T.
     """
-    return Paths((f + o * i * u) ** steps, f**steps)
+    return PathSizes((f + o * i * u) ** steps, f**steps)
 
 
 class InputDrivenGate(NamedTuple):
@@ -127,12 +127,12 @@ def mean_field(gain: float, input_variance: float) -> MeanField:
     return MeanField(q, chi, math.log(chi) / 2)
 
 
-def input_variance(initialiser: str, D: int, H: int) -> float | None:
+def input_variance(initializer: str, D: int, H: int) -> float | None:
     """Return the variance over units of x W + b at an initialization of a tanh RNN.
 
     Inputs are from N(0, 1). None where it is not known.
     """
-    return {"uniform": (D + 2) / (3 * H), "glorot_orthogonal": 2 * D / (D + H)}.get(initialiser)
+    return {"uniform": (D + 2) / (3 * H), "glorot_orthogonal": 2 * D / (D + H)}.get(initializer)
 
 
 def untied_rate(cell: Cell, gain: float, keep_bias: float = 0.0) -> float | None:
@@ -149,30 +149,30 @@ def untied_rate(cell: Cell, gain: float, keep_bias: float = 0.0) -> float | None
     return None if edge is None else math.log(keep**2 + (edge - keep) ** 2) / 2
 
 
-class Sizes(NamedTuple):
+class LogSizes(NamedTuple):
     """Logs of the mean over units of a gradient, and of its root mean square."""
 
     mean: Array
     rms: Array
 
 
-def chrono_sizes(lags: Array, Tmax: float) -> Sizes:
+def chrono_sizes(lags: Array, Tmax: float) -> LogSizes:
     """Return sizes for constant gates f = 1 - 1/τ, with τ uniform in (0, Tmax).
 
     For large k and Tmax they are E₂(k/Tmax), the mean of e^(-k/τ) over τ with the exponential
     integral E₂, and √E₂(2k/Tmax): neither an exponential nor a power law.
     """
     x = np.asarray(lags, dtype=float) / Tmax
-    return Sizes(np.log(expn(2, x)), np.log(expn(2, 2 * x)) / 2)
+    return LogSizes(np.log(expn(2, x)), np.log(expn(2, 2 * x)) / 2)
 
 
-def uniform_gate_sizes(lags: Array) -> Sizes:
+def uniform_gate_sizes(lags: Array) -> LogSizes:
     """Return sizes for constant gates uniform in (0, 1), which are a power law.
 
     They are E f^k = 1/(k + 1), and 1/√(2k + 1).
     """
     k = np.asarray(lags, dtype=float)
-    return Sizes(-np.log1p(k), -np.log1p(2 * k) / 2)
+    return LogSizes(-np.log1p(k), -np.log1p(2 * k) / 2)
 
 
 class LinearMemory(NamedTuple):
@@ -224,12 +224,12 @@ class Prediction:
         return self.log_rms(np.asarray(lags, dtype=float)) - self.log_rms(np.array(1.0))
 
 
-def _units(log_keep: Array) -> Callable[[Array], Array]:
+def _log_rms_of_rates(log_keep: Array) -> Callable[[Array], Array]:
     """Return the log-size over equally likely units, each with its own rate."""
     return lambda lag: np.asarray(logsumexp(2 * np.multiply.outer(lag, log_keep), axis=-1)) / 2
 
 
-def predict(cell: Cell, initialiser: str, inputs: float | None = None) -> Prediction | None:
+def predict(cell: Cell, initializer: str, inputs: float | None = None) -> Prediction | None:
     """Return a prediction for a cell at an initialization; None without a theory.
 
     Chrono: time constants are uniform in 1 … Tmax - 1, every gate constant, nothing returns through
@@ -238,13 +238,13 @@ def predict(cell: Cell, initialiser: str, inputs: float | None = None) -> Predic
     whose rate is 0 in the end. Others: the spectral edge at zero state, or for a tanh RNN the mean
     field, if `inputs` gives the variance of x W + b (:func:`input_variance`).
     """
-    kind, _, argument = initialiser.partition(":")
+    kind, _, argument = initializer.partition(":")
     if kind == "chrono" and "gated" in cell.traits:
         # e^b at the middle of a thousand equally likely intervals
         odds = 1 + (float(argument) - 2) * (np.arange(1000) + 0.5) / 1000
         slowest = constant_gate(math.log(float(argument) - 1)).rate
         return Prediction(
-            _units(-np.log1p(1 / odds)),
+            _log_rms_of_rates(-np.log1p(1 / odds)),
             slowest,
             "constant gates, no recurrence; rate of the slowest gate",
         )
@@ -257,7 +257,7 @@ def predict(cell: Cell, initialiser: str, inputs: float | None = None) -> Predic
     if kind in GAIN and inputs is not None and cell.kind == "rnn" and cell.activation == "tanh":
         field = mean_field(GAIN[kind], inputs)
         return Prediction(
-            _units(np.array([field.rate])),
+            _log_rms_of_rates(np.array([field.rate])),
             field.rate,
             "mean field: independent weights, white inputs, H large",
         )
@@ -266,35 +266,35 @@ def predict(cell: Cell, initialiser: str, inputs: float | None = None) -> Predic
         return None
     rate = math.log(edge)
     return Prediction(
-        _units(np.array([rate])),
+        _log_rms_of_rates(np.array([rate])),
         rate,
         "spectral edge at zero state: no input, no bias but the keeping gate's, H large",
     )
 
 
 def predictions(
-    cell: Cell, initialiser: str, D: int, H: int, input_std: float = 1.0
+    cell: Cell, initializer: str, D: int, H: int, input_std: float = 1.0
 ) -> list[Prediction]:
     """Return all predictions for a cell at an initialization, the best first.
 
     Parameters
     ----------
-    cell, initialiser
+    cell, initializer
         Cell and name of its initialization.
     D, H, input_std
         Sizes, and the standard deviation of the inputs; the mean field is known for 1 only.
     """
-    variance = input_variance(initialiser, D, H) if input_std == 1 else None
-    candidates = [predict(cell, initialiser, variance), predict(cell, initialiser)]
+    variance = input_variance(initializer, D, H) if input_std == 1 else None
+    candidates = [predict(cell, initializer, variance), predict(cell, initializer)]
     rate = (
-        untied_rate(cell, GAIN[initialiser], KEEP_BIAS.get(initialiser, 0.0))
-        if initialiser in GAIN
+        untied_rate(cell, GAIN[initializer], KEEP_BIAS.get(initializer, 0.0))
+        if initializer in GAIN
         else None
     )
     if rate is not None:
         candidates.append(
             Prediction(
-                _units(np.array([rate])),
+                _log_rms_of_rates(np.array([rate])),
                 rate,
                 "untied: weights drawn afresh at each step, as no network has them",
             )

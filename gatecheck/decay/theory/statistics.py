@@ -10,12 +10,12 @@ from scipy.special import digamma, stdtrit
 
 from gatecheck._util.typing import Array
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 RESAMPLES = 2000
 BAND = (0.1, 0.9)
 
 
-class Rate(NamedTuple):
+class RateEstimate(NamedTuple):
     """Decay rate λ₁ in nats per step, and its interval.
 
     They are NaN where data do not suffice.
@@ -27,7 +27,7 @@ class Rate(NamedTuple):
     sd: float  # over seeds
 
 
-class Curve(NamedTuple):
+class CurveQuantiles(NamedTuple):
     """Quantiles of ln G over seeds, each of the shape of one seed's curve."""
 
     median: Array
@@ -41,7 +41,7 @@ def student_quantile(freedom: float) -> float:
     It is NaN without a degree of freedom.
     """
     # scipy.stats takes a second to import, in every process of a sweep
-    return float(stdtrit(freedom, (1 + LEVEL) / 2))
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def batch_means(local: Array) -> tuple[float, float, int]:
@@ -59,7 +59,7 @@ def batch_means(local: Array) -> tuple[float, float, int]:
     return float(means.mean()), error, count - 1
 
 
-def rate(log_norm: Array, rng: np.random.Generator) -> Rate:
+def estimate_rate(log_norm: Array, rng: np.random.Generator) -> RateEstimate:
     """Estimate λ₁ over the longer half of all lags, after the transient.
 
     Parameters
@@ -78,26 +78,26 @@ def rate(log_norm: Array, rng: np.random.Generator) -> Rate:
     """
     seeds, T = log_norm.shape[0], log_norm.shape[1] - 1
     if not np.isfinite(log_norm[:, -1]).all():
-        return Rate(float(log_norm[:, -1].min()), math.nan, math.nan, math.nan)
+        return RateEstimate(float(log_norm[:, -1].min()), math.nan, math.nan, math.nan)
     local = np.diff(log_norm[:, T // 2 :], axis=1)
     means, errors, freedom = (
         np.array(column) for column in zip(*map(batch_means, local), strict=True)
     )
     sd = float(means.std(ddof=1)) if seeds > 1 else math.nan
     if freedom[0] < 1:
-        return Rate(float(means.mean()), math.nan, math.nan, sd)
+        return RateEstimate(float(means.mean()), math.nan, math.nan, sd)
     if seeds == 1:
         reach = student_quantile(freedom[0]) * float(errors[0])
-        return Rate(float(means[0]), float(means[0]) - reach, float(means[0]) + reach, sd)
+        return RateEstimate(float(means[0]), float(means[0]) - reach, float(means[0]) + reach, sd)
     drawn = rng.integers(seeds, size=(RESAMPLES, seeds))
     resampled = (means[drawn] + errors[drawn] * rng.standard_t(freedom[0], drawn.shape)).mean(
         axis=1
     )
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Rate(float(means.mean()), float(low), float(high), sd)
+    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return RateEstimate(float(means.mean()), float(low), float(high), sd)
 
 
-def curve(log_norm: Array) -> Curve:
+def curve_quantiles(log_norm: Array) -> CurveQuantiles:
     """Return the quantiles over seeds of ln G, the log-norm relative to lag 1.
 
     Quantiles are order statistics, so that an exact zero (-inf) takes part in no arithmetic. With
@@ -110,7 +110,7 @@ def curve(log_norm: Array) -> Curve:
     low, median, high = np.quantile(
         relative, [BAND[0], 0.5, BAND[1]], axis=0, method="inverted_cdf"
     )
-    return Curve(median, low, high)
+    return CurveQuantiles(median, low, high)
 
 
 def first_lag(log_size: Array, level: float) -> int | None:

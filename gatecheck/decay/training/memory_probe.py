@@ -13,19 +13,21 @@ from typing import NamedTuple
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.cells import Cell, Params, as_cell, without_options
-from gatecheck.cells.validation import check_inputs, whole
-from gatecheck.decay.theory.statistics import LEVEL, student_quantile
-from gatecheck.decay.training.horizon import asked
+from gatecheck.cells import Cell, Params, as_cell, require_plain_cell
+from gatecheck.cells.validation import as_whole_number, check_inputs
+from gatecheck.decay.theory.statistics import CONFIDENCE, student_quantile
+from gatecheck.decay.training.horizon import last_loss_step
 from gatecheck.decay.training.tasks import NOUNS, SUBJECT, agreement
 from gatecheck.errors import InputError, UsageError
 from gatecheck.reference import equations, forward
 
-WRITES = {"gru": "z", "lstm": "i"}
-TELLS = 0.95  # a unit carries the number if a threshold on it is right in this share of sentences
+WRITE_GATES = {"gru": "z", "lstm": "i"}
+CARRIER_ACCURACY = (
+    0.95  # a unit carries the number if a threshold on it is right in this share of sentences
+)
 
 
-class Interval(NamedTuple):
+class MeanInterval(NamedTuple):
     """Mean with its 95 % interval."""
 
     mean: float
@@ -34,7 +36,7 @@ class Interval(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Memory:
+class UnitMemory:
     """Memory of one unit for the subject's number.
 
     The write gate is z of a GRU and i of an LSTM; the keeping gate is 1 - z or f.
@@ -48,47 +50,51 @@ class Memory:
     carriers
         Number of units that carry the number: a threshold on h, or c of an LSTM, is right in 95 %
         of sentences when the verb is due.
-    told
+    accuracy
         Share of sentences in which a threshold on the unit is right, with its exact binomial
         interval.
     subject, nouns, clause
         Write gate at the subject's noun, at the nouns of the clause, and at all steps after the
         noun until the verb is due; None in a cell without gates.
-    opens
+    gate_contrast
         Write gate at the subject's noun less that at the clause's nouns.
     kept
         Share of the unit's content after the noun that its keeping gate leaves until the verb is
         due: the product of the gate over the steps.
-    kept_one, kept_many
+    retention_singular, retention_plural
         The same where the subject is singular and where it is plural: a unit may hold one number by
         its gate and write the other again and again.
     """
 
     unit: int
     carriers: int
-    told: Interval
-    subject: Interval | None = None
-    nouns: Interval | None = None
-    clause: Interval | None = None
-    opens: Interval | None = None
-    kept: Interval | None = None
-    kept_one: Interval | None = None
-    kept_many: Interval | None = None
+    accuracy: MeanInterval
+    subject: MeanInterval | None = None
+    nouns: MeanInterval | None = None
+    clause: MeanInterval | None = None
+    gate_contrast: MeanInterval | None = None
+    retention: MeanInterval | None = None
+    retention_singular: MeanInterval | None = None
+    retention_plural: MeanInterval | None = None
 
     @property
-    def as_told(self) -> bool:
+    def fits_story(self) -> bool:
         """True if all of the story holds, each part with 95 % confidence.
 
         A threshold on the unit is right more often than a coin, its write gate opens wider at the
         subject's noun than at those of the clause, and it keeps more than half of either number
         until the verb.
         """
-        if self.opens is None or self.kept_one is None or self.kept_many is None:
+        if (
+            self.gate_contrast is None
+            or self.retention_singular is None
+            or self.retention_plural is None
+        ):
             return False
         return (
-            self.told.low > 0.5
-            and self.opens.low > 0
-            and min(self.kept_one.low, self.kept_many.low) > 0.5
+            self.accuracy.low > 0.5
+            and self.gate_contrast.low > 0
+            and min(self.retention_singular.low, self.retention_plural.low) > 0.5
         )
 
 
@@ -121,14 +127,14 @@ def gate_trace(cell: str | Cell, params: Params, x: Array) -> dict[str, Array]:
     return {
         name: trace[:, 0]
         for name, trace in _traces(
-            without_options(as_cell(cell), "decay measures"), params, x[:, None]
+            require_plain_cell(as_cell(cell), "decay measures"), params, x[:, None]
         ).items()
     }
 
 
-def memory(
+def measure_memory(
     cell: str | Cell, params: Params, lag: int, sentences: int = 400, seed: int = 0
-) -> Memory:
+) -> UnitMemory:
     """Test a network against the story, on sentences of the agreement task.
 
     Parameters
@@ -152,15 +158,15 @@ def memory(
 
     Notes
     -----
-    Intervals are over sentences, for this one network; :func:`interval` makes one over networks,
+    Intervals are over sentences, for this one network; :func:`mean_interval` makes one over networks,
     from the mean of each.
     """
-    cell = without_options(as_cell(cell), "decay measures")
-    sentences, seed = whole("sentences", sentences, 20), whole("seed", seed, 0)
+    cell = require_plain_cell(as_cell(cell), "decay measures")
+    sentences, seed = as_whole_number("sentences", sentences, 20), as_whole_number("seed", seed, 0)
     task = agreement()
     batch = task.draw(np.random.default_rng([seed, 2]), sentences, lag)
     traces = _traces(cell, params, batch.x)
-    due, rows = asked(batch), np.arange(sentences)
+    due, rows = last_loss_step(batch), np.arange(sentences)
     plural = batch.target[due, rows].astype(bool)
     chosen, measured = rows < sentences // 2, rows >= sentences // 2
     state = traces[cell.state[-1]][due, rows]
@@ -173,11 +179,11 @@ def memory(
     many, one = many.mean(axis=0), one.mean(axis=0)
     right = ((state > (many + one) / 2) == (many > one)) == plural[:, None]
     score = right[chosen].mean(axis=0)
-    carriers = score >= TELLS
-    if cell.kind not in WRITES:
+    carriers = score >= CARRIER_ACCURACY
+    if cell.kind not in WRITE_GATES:
         unit = int(score.argmax())
-        return Memory(unit, int(carriers.sum()), _share(right[measured, unit]))
-    write = traces[WRITES[cell.kind]]
+        return UnitMemory(unit, int(carriers.sum()), _proportion_interval(right[measured, unit]))
+    write = traces[WRITE_GATES[cell.kind]]
     keep = traces["f"] if cell.kind == "lstm" else 1 - write
     t = np.arange(len(write))[:, None]
     inside = (t > SUBJECT) & (t <= due)
@@ -190,32 +196,34 @@ def memory(
         [(write[..., unit] * mask).sum(axis=0) / mask.sum(axis=0) for mask in (noun, inside)],
     )
     intervals = [
-        interval(values[measured])
+        mean_interval(values[measured])
         for values in (subject, *averages, subject - averages[0], kept[:, unit])
     ]
-    intervals += [interval(kept[measured & mask, unit]) for mask in (~plural, plural)]
-    return Memory(unit, int(carriers.sum()), _share(right[measured, unit]), *intervals)
+    intervals += [mean_interval(kept[measured & mask, unit]) for mask in (~plural, plural)]
+    return UnitMemory(
+        unit, int(carriers.sum()), _proportion_interval(right[measured, unit]), *intervals
+    )
 
 
-def _share(right: Array) -> Interval:
+def _proportion_interval(right: Array) -> MeanInterval:
     """Return the share of true values, with the exact Clopper-Pearson interval."""
     from scipy.stats import binomtest  # the import takes a second
 
     count = int(right.sum())
-    exact = binomtest(count, len(right)).proportion_ci(LEVEL)
-    return Interval(count / len(right), float(exact.low), float(exact.high))
+    exact = binomtest(count, len(right)).proportion_ci(CONFIDENCE)
+    return MeanInterval(count / len(right), float(exact.low), float(exact.high))
 
 
-def interval(values: Array) -> Interval:
+def mean_interval(values: Array) -> MeanInterval:
     """Return the mean of independent values ``(n,)`` with Student's 95 % interval.
 
     The interval is NaN for fewer than two values.
     """
     mean = float(np.mean(values)) if len(values) else np.nan
     if len(values) < 2:
-        return Interval(mean, np.nan, np.nan)
+        return MeanInterval(mean, np.nan, np.nan)
     reach = float(student_quantile(len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return Interval(mean, mean - reach, mean + reach)
+    return MeanInterval(mean, mean - reach, mean + reach)
 
 
 def _traces(cell: Cell, params: Params, x: Array) -> dict[str, Array]:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.cells.validation import whole
+from gatecheck.cells.validation import as_whole_number
 from gatecheck.errors import UsageError
 
 
@@ -39,7 +39,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """Task to be learned.
 
     Attributes
@@ -52,7 +52,7 @@ class Task:
         Expected loss of the best predictor that has forgotten the inputs that the task asks for.
     least
         Shortest possible lag.
-    draw_
+    draw_batch
         Function that draws a batch; callers use :meth:`draw`.
     vocabulary
         Words that one-hot inputs stand for; empty if there are none.
@@ -61,10 +61,10 @@ class Task:
     name: str
     inputs: int
     outputs: int
-    kind: Literal["classes", "values"]
+    loss_kind: Literal["classes", "values"]
     baseline: float
-    least: int
-    draw_: Callable[[np.random.Generator, int, int], Batch]
+    min_lag: int
+    draw_batch: Callable[[np.random.Generator, int, int], Batch]
     vocabulary: tuple[str, ...] = ()
 
     def draw(self, rng: np.random.Generator, batch: int, lag: int) -> Batch:
@@ -75,17 +75,19 @@ class Task:
         UsageError
             If the lag is not a whole number or too short for the task, or the batch is empty.
         """
-        batch, lag = whole("batch", batch, 1), whole("lag", lag, 1)
-        if lag < self.least:
-            raise UsageError(f"lag is {lag}, but the task {self.name} needs at least {self.least}")
-        return self.draw_(rng, batch, lag)
+        batch, lag = as_whole_number("batch", batch, 1), as_whole_number("lag", lag, 1)
+        if lag < self.min_lag:
+            raise UsageError(
+                f"lag is {lag}, but the task {self.name} needs at least {self.min_lag}"
+            )
+        return self.draw_batch(rng, batch, lag)
 
     def words(self, x: Array) -> list[str]:
         """Return the words of one sequence ``(T, D)``; none without a vocabulary."""
         return [self.vocabulary[k] for k in x.argmax(axis=-1)] if self.vocabulary else []
 
 
-def copying(symbols: int = 3, alphabet: int = 4) -> Task:
+def copying(symbols: int = 3, alphabet: int = 4) -> TrainingTask:
     """Return the task to repeat symbols in order, `lag` steps after each was seen.
 
     It is that of Hochreiter & Schmidhuber (1997) and Arjovsky et al. (2016): symbols, blanks, a cue
@@ -113,10 +115,12 @@ def copying(symbols: int = 3, alphabet: int = 4) -> Task:
         target[lag:], weight[lag:] = seen, 1 / seen.size
         return Batch(np.eye(alphabet + 2)[tokens], target, weight)
 
-    return Task("copy", alphabet + 2, alphabet, "classes", math.log(alphabet), symbols + 1, draw)
+    return TrainingTask(
+        "copy", alphabet + 2, alphabet, "classes", math.log(alphabet), symbols + 1, draw
+    )
 
 
-def adding() -> Task:
+def adding() -> TrainingTask:
     """Return the task to add two marked numbers out of U(0, 1), at the last step.
 
     It is that of Hochreiter & Schmidhuber (1997). One mark is in the first half of the lag + 1
@@ -134,7 +138,7 @@ def adding() -> Task:
         target[-1], weight[-1] = x.prod(axis=-1).sum(axis=0), 1 / batch
         return Batch(x, target, weight)
 
-    return Task("adding", 2, 1, "values", 1 / 6, 1, draw)
+    return TrainingTask("adding", 2, 1, "values", 1 / 6, 1, draw)
 
 
 # Words that may follow each word in the clause, all equally likely; the verb there agrees with its
@@ -159,7 +163,7 @@ CLAUSE = 4  # the step after "which"
 _FIRST_END = CLAUSE + 3  # "the old dogs see": by then any clause could have ended
 
 
-def agreement() -> Task:
+def agreement() -> TrainingTask:
     """Return the task to choose between was and were, by the number of the subject.
 
     An example is "the cat , which the old dogs see and the bird hears often , was hungry" (Linzen
@@ -198,7 +202,7 @@ def agreement() -> Task:
         target[last + 1, rows], weight[last + 1, rows] = plural, 1 / batch
         return Batch(np.eye(len(VOCABULARY))[tokens], target, weight)
 
-    return Task(
+    return TrainingTask(
         "agreement", len(VOCABULARY), 2, "classes", math.log(2), _FIRST_END, draw, VOCABULARY
     )
 
@@ -207,7 +211,7 @@ TASKS = {task.name: task for task in (copying(), adding(), agreement())}
 """Tasks at their usual sizes, by name."""
 
 
-def as_task(task: str | Task) -> Task:
+def as_task(task: str | TrainingTask) -> TrainingTask:
     """Return the task of that name, or the task itself.
 
     Raises
@@ -215,7 +219,7 @@ def as_task(task: str | Task) -> Task:
     UsageError
         If there is no such task.
     """
-    if isinstance(task, Task):
+    if isinstance(task, TrainingTask):
         return task
     if task not in TASKS:
         raise UsageError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.cells import Cell, Params, as_cell, without_options
-from gatecheck.cells.initializers import initialiser
-from gatecheck.cells.validation import check_inputs, whole
-from gatecheck.decay.training.tasks import Batch, Task, as_task
+from gatecheck.cells import Cell, Params, as_cell, require_plain_cell
+from gatecheck.cells.initializers import initializer
+from gatecheck.cells.validation import as_whole_number, check_inputs
+from gatecheck.decay.training.tasks import Batch, TrainingTask, as_task
 from gatecheck.errors import InputError, UsageError
 from gatecheck.kernels.run import backward, forward
 
@@ -25,26 +25,26 @@ from gatecheck.kernels.run import backward, forward
 # is measured afterwards.
 DTYPE = np.float32
 # an overflow makes the loss not finite, which is checked
-quiet = np.errstate(over="ignore", invalid="ignore")
-RATE_GATED, RATE_PLAIN = 0.01, 0.003
-CLIP = 1.0
-DECAY = 0.9, 0.999
-EPSILON = 1e-8
-ENOUGH = 0.05
+ignore_overflow = np.errstate(over="ignore", invalid="ignore")
+LEARNING_RATE_GATED, LEARNING_RATE_PLAIN = 0.01, 0.003
+CLIP_NORM = 1.0
+ADAM_BETAS = 0.9, 0.999
+ADAM_EPSILON = 1e-8
+SOLVED_SHARE = 0.05
 WINDOW = 50
 HELD_OUT = 512
-CLOSE = 0.04
+SUM_TOLERANCE = 0.04
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """Trained network and the record of its training.
 
     Attributes
     ----------
     cell, task, lag
         Cell, task and its lag.
-    untrained, params
+    initial_params, params
         Canonical float64 parameters of the cell before and after.
     readout
         ``V (H, K)`` and ``v (K,)`` after training, float64: the prediction is y V + v.
@@ -61,9 +61,9 @@ class Trained:
     """
 
     cell: Cell
-    task: Task
+    task: TrainingTask
     lag: int
-    untrained: dict[str, Array]
+    initial_params: dict[str, Array]
     params: dict[str, Array]
     readout: dict[str, Array]
     losses: Array
@@ -81,15 +81,15 @@ class Loss(NamedTuple):
     predictions: Array
 
 
-def usual_start(cell: Cell, lag: int) -> str:
+def default_init(cell: Cell, lag: int) -> str:
     """Return the initializer from which a cell learns a task most reliably."""
     return f"chrono:{lag + 2}" if "gated" in cell.traits else "glorot_orthogonal"
 
 
-@quiet
+@ignore_overflow
 def train(
     cell: str | Cell,
-    task: str | Task,
+    task: str | TrainingTask,
     start: str | Params | None = None,
     *,
     hidden: int = 32,
@@ -97,10 +97,10 @@ def train(
     updates: int = 4000,
     batch: int = 32,
     learning_rate: float | None = None,
-    enough: float = ENOUGH,
+    enough: float = SOLVED_SHARE,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> Trained:
+) -> TrainedNetwork:
     """Train a network on a task, until it is solved or the updates are used up.
 
     Parameters
@@ -143,24 +143,24 @@ def train(
     InputError
         If parameters do not fit, or the loss is not finite at some update, which the message names.
     """
-    cell, task = without_options(as_cell(cell), "training knows"), as_task(task)
+    cell, task = require_plain_cell(as_cell(cell), "training knows"), as_task(task)
     hidden, lag, updates, seed = (
-        whole("hidden", hidden, 1),
-        whole("lag", lag, 1),
-        whole("updates", updates, 1),
-        whole("seed", seed, 0),
+        as_whole_number("hidden", hidden, 1),
+        as_whole_number("lag", lag, 1),
+        as_whole_number("updates", updates, 1),
+        as_whole_number("seed", seed, 0),
     )
     gated = "gated" in cell.traits
     if start is None:
-        start = usual_start(cell, lag)
+        start = default_init(cell, lag)
     if learning_rate is None:
-        learning_rate = RATE_GATED if gated else RATE_PLAIN
+        learning_rate = LEARNING_RATE_GATED if gated else LEARNING_RATE_PLAIN
     if not (learning_rate > 0 and math.isfinite(learning_rate)):
         raise UsageError(f"learning_rate is {learning_rate}, but should be a positive number")
     if not enough >= 0:
         raise UsageError(f"enough is {enough}, but should be a number of at least 0")
     draws, inits, tests = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
-    untrained = _start(inits, cell, start, task, hidden)
+    untrained = _initial_params(inits, cell, start, task, hidden)
     a = 1 / math.sqrt(hidden)
     readout = {"V": inits.uniform(-a, a, (hidden, task.outputs)), "v": np.zeros(task.outputs)}
     weights = {name: array.astype(DTYPE) for name, array in (untrained | readout).items()}
@@ -168,7 +168,7 @@ def train(
     for k in range(updates):
         batch_loss = loss(cell, task, weights, task.draw(draws, batch, lag))
         losses.append(float(batch_loss.value))
-        _finite(losses[-1], f"at update {k} of {updates}", learning_rate)
+        _check_finite(losses[-1], f"at update {k} of {updates}", learning_rate)
         if (
             solved_at is None
             and k + 1 >= WINDOW
@@ -182,12 +182,14 @@ def train(
     held_out = task.draw(tests, HELD_OUT, lag)
     final = {name: array.astype(np.float64) for name, array in weights.items()}
     test_loss = loss(cell, task, final, held_out)
-    _finite(float(test_loss.value), f"after update {len(losses) - 1} of {updates}", learning_rate)
-    return Trained(
+    _check_finite(
+        float(test_loss.value), f"after update {len(losses) - 1} of {updates}", learning_rate
+    )
+    return TrainedNetwork(
         cell=cell,
         task=task,
         lag=lag,
-        untrained=untrained,
+        initial_params=untrained,
         params={name: final[name] for name in untrained},
         readout={name: final[name] for name in readout},
         losses=np.array(losses),
@@ -198,7 +200,7 @@ def train(
     )
 
 
-def loss(cell: Cell, task: Task, weights: Mapping[str, Array], batch: Batch) -> Loss:
+def loss(cell: Cell, task: TrainingTask, weights: Mapping[str, Array], batch: Batch) -> Loss:
     """Return the loss of a network with a linear readout on a batch, and its gradient.
 
     Parameters
@@ -209,12 +211,12 @@ def loss(cell: Cell, task: Task, weights: Mapping[str, Array], batch: Batch) -> 
         Canonical parameters of the cell and the readout, ``V (H, K)`` and ``v (K,)``, of one dtype,
         to which inputs are cast. In complex128 there is no gradient.
     batch
-        Batch of :meth:`Task.draw`.
+        Batch of :meth:`TrainingTask.draw`.
     """
     params = {name: array for name, array in weights.items() if name not in ("V", "v")}
     y, _, _, tape = forward(cell, params, batch.x.astype(weights["W"].dtype))
     predictions = y @ weights["V"] + weights["v"]
-    if task.kind == "values":
+    if task.loss_kind == "values":
         error = predictions[..., 0] - batch.target
         each, slope = error**2, 2 * error[..., None]
     else:
@@ -239,28 +241,30 @@ class Adam:
 
     def __init__(self, weights: Mapping[str, Array], rate: float) -> None:
         self.rate, self.steps = rate, 0
-        self.first = {name: np.zeros_like(array) for name, array in weights.items()}
-        self.second = {name: np.zeros_like(array) for name, array in weights.items()}
+        self.first_moment = {name: np.zeros_like(array) for name, array in weights.items()}
+        self.second_moment = {name: np.zeros_like(array) for name, array in weights.items()}
 
     def update(self, weights: Mapping[str, Array], gradient: Mapping[str, Array]) -> None:
         """Change the weights in place."""
         self.steps += 1
         norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradient.values()))
-        cut = min(1.0, CLIP / norm) if norm else 1.0
-        beta1, beta2 = DECAY
+        cut = min(1.0, CLIP_NORM / norm) if norm else 1.0
+        beta1, beta2 = ADAM_BETAS
         correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
         for name, g in gradient.items():
-            m, v = self.first[name], self.second[name]
+            m, v = self.first_moment[name], self.second_moment[name]
             m += (1 - beta1) * (cut * g - m)
             v += (1 - beta2) * ((cut * g) ** 2 - v)
-            weights[name][...] -= self.rate / correction1 * m / (np.sqrt(v / correction2) + EPSILON)
+            weights[name][...] -= (
+                self.rate / correction1 * m / (np.sqrt(v / correction2) + ADAM_EPSILON)
+            )
 
 
-def _start(
-    rng: np.random.Generator, cell: Cell, start: str | Params, task: Task, hidden: int
+def _initial_params(
+    rng: np.random.Generator, cell: Cell, start: str | Params, task: TrainingTask, hidden: int
 ) -> dict[str, Array]:
     if isinstance(start, str):
-        return initialiser(start)(rng, cell, task.inputs, hidden)
+        return initializer(start)(rng, cell, task.inputs, hidden)
     sizes = check_inputs(cell, start, np.zeros((0, 1, task.inputs)), dtypes=("float64",))
     if hidden != sizes.H:
         raise InputError(f"hidden is {hidden}, but the parameters have H = {sizes.H}")
@@ -271,15 +275,15 @@ def _start(
     return {name: array.copy() for name, array in start.items()}
 
 
-def _finite(value: float, when: str, learning_rate: float) -> None:
+def _check_finite(value: float, when: str, learning_rate: float) -> None:
     if not math.isfinite(value):
         raise InputError(f"the loss is {value} {when}: try a learning_rate below {learning_rate}")
 
 
-def _accuracy(task: Task, batch: Batch, predictions: Array) -> float:
+def _accuracy(task: TrainingTask, batch: Batch, predictions: Array) -> float:
     right = (
-        abs(predictions[..., 0] - batch.target) < CLOSE
-        if task.kind == "values"
+        abs(predictions[..., 0] - batch.target) < SUM_TOLERANCE
+        if task.loss_kind == "values"
         else predictions.argmax(axis=-1) == batch.target
     )
     return float((batch.weight * right).sum())

@@ -10,39 +10,46 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import as_cell
-from gatecheck.decay.jobs.checkpoints import Keeper
-from gatecheck.decay.jobs.job import Report
+from gatecheck.decay.jobs.checkpoints import Checkpointer
+from gatecheck.decay.jobs.job import ReportProgress
 from gatecheck.decay.result import Curve, Sentence, Training
 from gatecheck.decay.spec import TrainingSpec
-from gatecheck.decay.study.summarize import curve_of
+from gatecheck.decay.study.summarize import relative_curve
 from gatecheck.decay.theory import statistics
-from gatecheck.decay.training.horizon import horizon
-from gatecheck.decay.training.memory_probe import Memory, gate_trace, interval, memory
+from gatecheck.decay.training.horizon import measure_trained_profiles
+from gatecheck.decay.training.memory_probe import (
+    UnitMemory,
+    gate_trace,
+    mean_interval,
+    measure_memory,
+)
 from gatecheck.decay.training.tasks import SUBJECT, agreement, as_task
-from gatecheck.decay.training.train import Trained, train, usual_start
+from gatecheck.decay.training.train import TrainedNetwork, default_init, train
 
-POINTS = 200
+LOSS_POINTS = 200
 """Number of losses that are kept, each the mean of those since the one before."""
 
-LAST = 5
+FINAL_LOSSES = 5
 """Number of final losses whose mean extends a training that ended early."""
 
-READABLE = 30
+MAX_WORDS = 30
 """Most words of a sentence that fit under a picture."""
 
-GATES = ("subject", "nouns", "opens", "kept_one", "kept_many")
-"""Fields of :class:`gatecheck.decay.training.memory_probe.Memory` that a trial stores."""
+MEMORY_FIELDS = ("subject", "nouns", "gate_contrast", "retention_singular", "retention_plural")
+"""Fields of a unit's memory that a trial stores."""
 
 
-def learn(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -> dict[str, Array]:
+def run_training_trial(
+    arguments: Mapping[str, Any], report: ReportProgress, checkpointer: Checkpointer | None
+) -> dict[str, Array]:
     """Train one network and measure its gradients and gates: one job of a study.
 
     Parameters
     ----------
     arguments
         ``training``, the keys of its entry in the spec; ``seed`` and ``trial``.
-    report, keeper
-        See :data:`gatecheck.decay.jobs.job.Function`; the state of an unfinished training is not saved.
+    report, checkpointer
+        See :data:`gatecheck.decay.jobs.job.JobFunction`; the state of an unfinished training is not saved.
 
     Returns
     -------
@@ -56,7 +63,7 @@ def learn(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -
     own_seed = int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
     options = {"hidden": entry.hidden, "lag": entry.lag, "updates": entry.updates}
     trained = train(entry.cell, entry.task, entry.init, **options, seed=own_seed, progress=report)
-    gradients = horizon(trained, seed=own_seed)
+    gradients = measure_trained_profiles(trained, seed=own_seed)
     arrays = {
         "losses": trained.losses,
         "final": np.array([trained.loss, trained.accuracy, trained.solved_at is not None]),
@@ -64,23 +71,26 @@ def learn(arguments: Mapping[str, Any], report: Report, keeper: Keeper | None) -
         "after": np.median(gradients.after, axis=0),
     }
     if entry.task == "agreement":
-        unit_memory = memory(trained.cell, trained.params, entry.lag, seed=own_seed)
-        arrays["memory"] = _numbers(unit_memory)
+        unit_memory = measure_memory(trained.cell, trained.params, entry.lag, seed=own_seed)
+        arrays["memory"] = _memory_array(unit_memory)
         if trial == 0:
-            arrays |= _example(trained, unit_memory.unit, own_seed)
+            arrays |= _example_sentence(trained, unit_memory.unit, own_seed)
     return arrays
 
 
-def _numbers(seen: Memory) -> Array:
-    """Return the accuracy, the gates of :data:`GATES`, and whether the story holds.
+def _memory_array(unit_memory: UnitMemory) -> Array:
+    """Return the accuracy, :data:`MEMORY_FIELDS`, and whether the story holds.
 
     The gates are NaN in a cell without gates.
     """
-    gates = [np.nan if (found := getattr(seen, name)) is None else found.mean for name in GATES]
-    return np.array([seen.told.mean, *gates, seen.as_told])
+    gates = [
+        np.nan if (found := getattr(unit_memory, name)) is None else found.mean
+        for name in MEMORY_FIELDS
+    ]
+    return np.array([unit_memory.accuracy.mean, *gates, unit_memory.fits_story])
 
 
-def _example(trained: Trained, unit: int, seed: int) -> dict[str, Array]:
+def _example_sentence(trained: TrainedNetwork, unit: int, seed: int) -> dict[str, Array]:
     """Return a long sentence that fits under a picture, and the unit's gates over it."""
     task = agreement()
     batch = task.draw(np.random.default_rng([seed, 3]), 200, trained.lag)
@@ -88,7 +98,7 @@ def _example(trained: Trained, unit: int, seed: int) -> dict[str, Array]:
     stop = task.vocabulary.index(".")
     lengths = (tokens != stop).sum(axis=0)
     cat = np.isin(tokens[SUBJECT], [task.vocabulary.index(word) for word in ("cat", "cats")])
-    row = int(np.argmax(np.where(cat & (lengths <= READABLE), lengths, 0)))
+    row = int(np.argmax(np.where(cat & (lengths <= MAX_WORDS), lengths, 0)))
     x = np.ascontiguousarray(batch.x[: lengths[row], row])
     traces = gate_trace(trained.cell, trained.params, x)
     words = [task.vocabulary[k] for k in tokens[: lengths[row], row]]
@@ -96,7 +106,7 @@ def _example(trained: Trained, unit: int, seed: int) -> dict[str, Array]:
     return {"words": np.array(words), "unit": np.array([unit])} | kept
 
 
-def summarise(entry: TrainingSpec, trials: Sequence[Mapping[str, Array]]) -> Training:
+def summarize_training(entry: TrainingSpec, trials: Sequence[Mapping[str, Array]]) -> Training:
     """Summarize several trainings of one entry.
 
     Parameters
@@ -104,17 +114,17 @@ def summarise(entry: TrainingSpec, trials: Sequence[Mapping[str, Array]]) -> Tra
     entry
         Entry of the spec.
     trials
-        Results of :func:`learn`, at least one.
+        Results of :func:`run_training_trial`, at least one.
     """
     shortest = min(len(t["before"]) for t in trials)
     before, after = (np.stack([t[key][:shortest] for t in trials]) for key in ("before", "after"))
     ends = np.unique(
-        np.linspace(1, max(len(t["losses"]) for t in trials), POINTS).round().astype(int)
+        np.linspace(1, max(len(t["losses"]) for t in trials), LOSS_POINTS).round().astype(int)
     )
-    smooth = np.stack([_smoothed(t["losses"], ends) for t in trials])
+    smooth = np.stack([_smooth_losses(t["losses"], ends) for t in trials])
     return Training(
         setting=dataclasses.asdict(entry)
-        | {"init": entry.init or usual_start(as_cell(entry.cell), entry.lag)},
+        | {"init": entry.init or default_init(as_cell(entry.cell), entry.lag)},
         updates=tuple(ends.tolist()),
         loss=Curve(
             *(tuple(q.tolist()) for q in np.quantile(smooth, [0.5, *statistics.BAND], axis=0))
@@ -123,17 +133,17 @@ def summarise(entry: TrainingSpec, trials: Sequence[Mapping[str, Array]]) -> Tra
         final=tuple(float(t["final"][0]) for t in trials),
         solved=tuple(bool(t["final"][2]) for t in trials),
         lags=tuple(range(1, before.shape[1])),
-        before=curve_of(before),
-        after=curve_of(after),
+        before=relative_curve(before),
+        after=relative_curve(after),
         needed=entry.lag,
         findings=_findings(trials),
         sentence=_sentence(entry, trials[0]),
     )
 
 
-def _smoothed(losses: Array, ends: Array) -> Array:
+def _smooth_losses(losses: Array, ends: Array) -> Array:
     """Return means between the ends; a training that ended early stays where it was."""
-    whole = np.concatenate([losses, np.full(ends[-1] - len(losses), losses[-LAST:].mean())])
+    whole = np.concatenate([losses, np.full(ends[-1] - len(losses), losses[-FINAL_LOSSES:].mean())])
     sums = np.concatenate([[0.0], np.cumsum(whole)])
     starts = np.concatenate([[0], ends[:-1]])
     smooth: Array = (sums[ends] - sums[starts]) / (ends - starts)
@@ -144,13 +154,15 @@ def _findings(trials: Sequence[Mapping[str, Array]]) -> tuple[str, ...]:
     if "memory" not in trials[0]:
         return ()
     numbers = np.stack([t["memory"] for t in trials])
-    accuracy = interval(numbers[:, 0])
+    accuracy = mean_interval(numbers[:, 0])
     out = [
         "At the verb the state of one unit tells the subject's number "
         f"in {accuracy.mean:.0%} of sentences (mean of {len(trials)} networks)."
     ]
     if np.isfinite(numbers[:, 1]).all():
-        subject, nouns, opens, one, many = (interval(column).mean for column in numbers[:, 1:-1].T)
+        subject, nouns, opens, one, many = (
+            mean_interval(column).mean for column in numbers[:, 1:-1].T
+        )
         out.append(
             f"Its write gate is {subject:.2f} at the subject's noun "
             f"and {nouns:.2f} at the nouns of the clause ({opens:+.2f}). "

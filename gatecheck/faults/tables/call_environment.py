@@ -12,23 +12,23 @@ from numpy.lib.stride_tricks import as_strided
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
 from gatecheck.faults.wrappers import (
-    Around,
     Call,
-    Returned,
-    Row,
+    FaultyWrapper,
+    ResultHook,
     Wrapper,
+    WrapperRow,
+    change_arguments,
+    change_result,
+    change_results,
     crash,
-    each,
-    of,
-    present,
-    returning,
-    wrapped,
+    result_wrapper,
+    wrapper,
 )
 
 # ---- layouts
 
 
-def without_strides(a: Array) -> Array:
+def ignore_strides(a: Array) -> Array:
     """Return what a kernel reads that takes the array for contiguous memory.
 
     It is the array itself where that memory would not be the array's.
@@ -40,75 +40,75 @@ def without_strides(a: Array) -> Array:
     return as_strided(a, strides=contiguous) if low + a.nbytes <= high else a
 
 
-def _batch_first(a: Array) -> Array:
+def _read_batch_first(a: Array) -> Array:
     return a.reshape(a.shape[1], a.shape[0], *a.shape[2:]).swapaxes(0, 1)
 
 
-def layouts(cell: Cell) -> Iterator[Row]:
+def layouts(cell: Cell) -> Iterator[WrapperRow]:
     """Yield faults that read memory in another order than it was written."""
     yield (
         "layout ignored",
         "The memory of x is read as if it were batch first.",
-        wrapped(present(_batch_first, "x")),
+        wrapper(change_arguments(_read_batch_first, "x")),
         "openvinotoolkit/openvino#37820, onnx/onnx PR 7935",
     )
     yield (
         "layout of dy ignored",
         "The memory of dy is read as if it were batch first.",
-        wrapped(present(_batch_first, "dy")),
+        wrapper(change_arguments(_read_batch_first, "dy")),
     )
     for name in ("x", "dy", "h0"):
         yield (
             f"strides of {name} ignored",
             f"A {name} that is not contiguous is read as if it were.",
-            wrapped(present(without_strides, name)),
+            wrapper(change_arguments(ignore_strides, name)),
         )
     yield (
         "strides of weights ignored",
         "Parameters that are not contiguous are read as if they were.",
-        wrapped(present(without_strides, "params")),
+        wrapper(change_arguments(ignore_strides, "params")),
     )
     yield (
         "y batch first",
         "The outputs are returned batch first.",
-        wrapped(outputs=of("y", lambda v: v.swapaxes(0, 1))),
+        wrapper(on_outputs=change_result("y", lambda v: v.swapaxes(0, 1))),
     )
     yield (
         "y flattened",
         "Time and batch are one axis in the outputs.",
-        wrapped(outputs=of("y", lambda v: v.reshape(-1, v.shape[-1]))),
+        wrapper(on_outputs=change_result("y", lambda v: v.reshape(-1, v.shape[-1]))),
     )
     yield (
         "y squeezed",
         "Axes of length one are dropped from the outputs.",
-        wrapped(outputs=of("y", np.squeeze)),
+        wrapper(on_outputs=change_result("y", np.squeeze)),
     )
     yield (
         "hT with a layer axis",
         "The final state has one more leading axis.",
-        wrapped(outputs=of("hT", lambda v: v[None])),
+        wrapper(on_outputs=change_result("hT", lambda v: v[None])),
     )
     yield (
         "dx batch first",
         "The gradient of the inputs is returned batch first.",
-        wrapped(gradients=of("x", lambda v: v.swapaxes(0, 1))),
+        wrapper(on_gradients=change_result("x", lambda v: v.swapaxes(0, 1))),
     )
     yield (
         "dW transposed",
         "The gradient of W is returned transposed.",
-        wrapped(gradients=of("W", lambda v: v.T)),
+        wrapper(on_gradients=change_result("W", lambda v: v.T)),
     )
     yield (
         "db as a row",
         "The gradient of the biases has one more leading axis.",
-        wrapped(gradients=of("b", lambda v: v[None])),
+        wrapper(on_gradients=change_result("b", lambda v: v[None])),
     )
 
 
 # ---- sizes
 
 
-def _from_row(first: int, source: int) -> Returned:
+def _copy_row(first: int, source: int) -> ResultHook:
     """Return the hook that copies row `source` to every row from `first` on."""
 
     def copy(v: Array) -> Array:
@@ -117,18 +117,18 @@ def _from_row(first: int, source: int) -> Returned:
             v[..., first:, :] = v[..., source : source + 1, :]
         return v
 
-    return each(copy)
+    return change_results(copy)
 
 
-def _empty_states(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+def _zero_empty_states(call: Call, out: dict[str, Any]) -> dict[str, Any]:
     return out if len(call["x"]) else {k: v if k == "y" else 0 * v for k, v in out.items()}
 
 
-def _in_chunks(k: int) -> Returned:
+def _stop_after(k: int) -> ResultHook:
     return lambda call, out: out | {"y": np.concatenate([out["y"][:k], 0 * out["y"][k:]])}
 
 
-def sizes(cell: Cell) -> Iterator[Row]:
+def sizes(cell: Cell) -> Iterator[WrapperRow]:
     """Yield faults at certain sizes."""
     yield (
         "no steps refused",
@@ -148,13 +148,13 @@ def sizes(cell: Cell) -> Iterator[Row]:
     yield (
         "no steps give a zero state",
         "Over no steps the final state is zero instead of the initial one.",
-        wrapped(outputs=_empty_states),
+        wrapper(on_outputs=_zero_empty_states),
     )
     yield (
         "no steps lose the gradient",
         "Over no steps the gradient of the initial state is zero.",
-        wrapped(
-            gradients=lambda call, out: (
+        wrapper(
+            on_gradients=lambda call, out: (
                 out if len(call["x"]) else {k: 0 * v for k, v in out.items()}
             )
         ),
@@ -162,25 +162,25 @@ def sizes(cell: Cell) -> Iterator[Row]:
     yield (
         "stale rows from the third on",
         "From the third row on, the outputs are those of the second row, left in a buffer.",
-        wrapped(outputs=_from_row(2, 1)),
+        wrapper(on_outputs=_copy_row(2, 1)),
         "microsoft/onnxruntime PR 3893" if cell.reset == "after" else "",
     )
     yield (
         "first row for all",
         "Every row of the outputs is that of the first row.",
-        wrapped(outputs=_from_row(1, 0)),
+        wrapper(on_outputs=_copy_row(1, 0)),
     )
     yield (
         "outputs stop after 64 steps",
         "The outputs after the 64th step are zero.",
-        wrapped(outputs=_in_chunks(64)),
+        wrapper(on_outputs=_stop_after(64)),
     )
 
 
 # ---- dtypes and special values
 
 
-def _narrow(dtype: type) -> Callable[[Array], Array]:
+def _round_to(dtype: type) -> Callable[[Array], Array]:
     def change(a: Array) -> Array:
         with np.errstate(over="ignore", under="ignore"):
             return a.astype(dtype).astype(a.dtype)
@@ -188,139 +188,141 @@ def _narrow(dtype: type) -> Callable[[Array], Array]:
     return change
 
 
-def _inside_single(inner: Any) -> Any:
+def _compute_in_single(inner: Any) -> Any:
     arrays = ("params", "x", "h0", "c0", "dy", "dhT", "dcT")
-    given = present(lambda a: a.astype(np.float32), *arrays)
+    given = change_arguments(lambda a: a.astype(np.float32), *arrays)
     dtypes: list[Any] = []
 
     def narrow(call: Call) -> Call:
         dtypes[:] = [call["x"].dtype]
         return given(call)
 
-    restore = each(lambda v: v.astype(dtypes[0]))
-    return Around(inner, narrow, restore, restore)
+    restore = change_results(lambda v: v.astype(dtypes[0]))
+    return FaultyWrapper(inner, narrow, restore, restore)
 
 
-def values(cell: Cell) -> Iterator[Row]:
+def values(cell: Cell) -> Iterator[WrapperRow]:
     """Yield faults of dtypes, and of NaN."""
     yield (
         "float32 inside",
         "The arithmetic is in single precision, whatever the dtype of the inputs.",
-        _inside_single,
+        _compute_in_single,
     )
     yield (
         "float32 returned",
         "Results are in single precision, whatever the dtype of the inputs.",
-        returning(each(lambda v: v.astype(np.float32))),
+        result_wrapper(change_results(lambda v: v.astype(np.float32))),
     )
     yield (
         "float64 returned",
         "Results are in double precision, whatever the dtype of the inputs.",
-        returning(each(lambda v: v.astype(np.float64))),
+        result_wrapper(change_results(lambda v: v.astype(np.float64))),
     )
     yield (
         "weights in half precision",
         "Parameters are rounded to half precision.",
-        wrapped(present(_narrow(np.float16), "params")),
+        wrapper(change_arguments(_round_to(np.float16), "params")),
     )
     yield (
         "weights in single precision",
         "Parameters are rounded to single precision.",
-        wrapped(present(_narrow(np.float32), "params")),
+        wrapper(change_arguments(_round_to(np.float32), "params")),
     )
     yield (
         "NaN returned as zero",
         "A NaN in the results becomes zero.",
-        returning(each(lambda v: np.where(np.isnan(v), 0, v))),
+        result_wrapper(change_results(lambda v: np.where(np.isnan(v), 0, v))),
     )
     yield (
         "NaN read as zero",
         "A NaN in the inputs becomes zero.",
-        wrapped(present(lambda a: np.where(np.isnan(a), 0, a), "x")),
+        wrapper(change_arguments(lambda a: np.where(np.isnan(a), 0, a), "x")),
     )
     yield (
         "NaN reaches other rows",
         "A NaN in one row of the batch makes every row NaN.",
-        wrapped(outputs=each(lambda v: v + 0 * v.sum(-2, keepdims=True))),
+        wrapper(on_outputs=change_results(lambda v: v + 0 * v.sum(-2, keepdims=True))),
     )
 
 
 # ---- exchanged and missing results
 
 
-def outputs(cell: Cell) -> Iterator[Row]:
+def outputs(cell: Cell) -> Iterator[WrapperRow]:
     """Yield faults with outputs in the wrong place."""
     yield (
         "y backwards in time",
         "The outputs are returned from the last to the first.",
-        wrapped(outputs=of("y", lambda v: v[::-1])),
+        wrapper(on_outputs=change_result("y", lambda v: v[::-1])),
     )
     yield (
         "y of the neighbouring row",
         "Each row of the outputs is that of its neighbor.",
-        wrapped(outputs=of("y", lambda v: np.roll(v, 1, 1))),
+        wrapper(on_outputs=change_result("y", lambda v: np.roll(v, 1, 1))),
     )
     yield (
         "y one step late",
         "Each output is that of the step before, and the first is zero.",
-        wrapped(outputs=of("y", lambda v: np.concatenate([0 * v[:1], v[:-1]]))),
+        wrapper(on_outputs=change_result("y", lambda v: np.concatenate([0 * v[:1], v[:-1]]))),
     )
     yield (
         "y of the last step only",
         "Every output is that of the last step.",
-        wrapped(outputs=of("y", lambda v: v[-1:] + 0 * v)),
+        wrapper(on_outputs=change_result("y", lambda v: v[-1:] + 0 * v)),
     )
     yield (
         "hT is the first output",
         "The final state is the first output.",
-        wrapped(outputs=lambda call, out: out | {"hT": out["y"][0]} if len(out["y"]) else out),
+        wrapper(on_outputs=lambda call, out: out | {"hT": out["y"][0]} if len(out["y"]) else out),
     )
     yield (
         "hT one step early",
         "The final state is that before the last step.",
-        wrapped(outputs=lambda call, out: out | {"hT": out["y"][-2]} if len(out["y"]) > 1 else out),
+        wrapper(
+            on_outputs=lambda call, out: out | {"hT": out["y"][-2]} if len(out["y"]) > 1 else out
+        ),
     )
     yield (
         "hT of the neighbouring row",
         "Each row of the final state is that of its neighbor.",
-        wrapped(outputs=of("hT", lambda v: np.roll(v, 1, 0))),
+        wrapper(on_outputs=change_result("hT", lambda v: np.roll(v, 1, 0))),
     )
     yield (
         "hT is zero",
         "The final state is never written.",
-        wrapped(outputs=of("hT", lambda v: 0 * v)),
+        wrapper(on_outputs=change_result("hT", lambda v: 0 * v)),
     )
     yield (
         "final state missing",
         "Only the outputs are returned.",
-        wrapped(outputs=lambda call, out: {"y": out["y"]}),
+        wrapper(on_outputs=lambda call, out: {"y": out["y"]}),
     )
     yield (
         "a list of outputs",
         "The outputs are a list of one array a step.",
-        wrapped(outputs=of("y", list)),
+        wrapper(on_outputs=change_result("y", list)),
     )
     if "c" in cell.state:
         yield (
             "hT and cT exchanged",
             "The two final states are returned in the other order.",
-            wrapped(outputs=lambda call, out: {"y": out["y"], "hT": out["cT"], "cT": out["hT"]}),
+            wrapper(on_outputs=lambda call, out: {"y": out["y"], "hT": out["cT"], "cT": out["hT"]}),
         )
         yield (
             "cT is hT",
             "The final output is returned as the final cell state too.",
-            wrapped(outputs=lambda call, out: out | {"cT": out["hT"]}),
+            wrapper(on_outputs=lambda call, out: out | {"cT": out["hT"]}),
         )
         yield (
             "cT after its tanh",
             "The final cell state is returned after its tanh.",
-            wrapped(outputs=of("cT", np.tanh)),
+            wrapper(on_outputs=change_result("cT", np.tanh)),
         )
         yield (
             "y is c",
             "The outputs of the last step are the cell state.",
-            wrapped(
-                outputs=lambda call, out: (
+            wrapper(
+                on_outputs=lambda call, out: (
                     out | {"y": np.concatenate([out["y"][:-1], out["cT"][None]])}
                     if len(out["y"])
                     else out
@@ -329,23 +331,23 @@ def outputs(cell: Cell) -> Iterator[Row]:
         )
 
 
-def _params(change: Callable[[Call, Array], Array]) -> Wrapper:
-    return wrapped(
-        gradients=lambda call, out: {
+def _change_param_gradients(change: Callable[[Call, Array], Array]) -> Wrapper:
+    return wrapper(
+        on_gradients=lambda call, out: {
             k: change(call, v) if k in call["params"] else v for k, v in out.items()
         }
     )
 
 
-def _all(change: Callable[[Call, Array], Array]) -> Wrapper:
-    return wrapped(gradients=lambda call, out: {k: change(call, v) for k, v in out.items()})
+def _change_gradients(change: Callable[[Call, Array], Array]) -> Wrapper:
+    return wrapper(on_gradients=lambda call, out: {k: change(call, v) for k, v in out.items()})
 
 
-def _without(name: str) -> Wrapper:
-    return wrapped(gradients=lambda call, out: {k: v for k, v in out.items() if k != name})
+def _drop_gradient(name: str) -> Wrapper:
+    return wrapper(on_gradients=lambda call, out: {k: v for k, v in out.items() if k != name})
 
 
-def _clip(call: Call, out: dict[str, Any]) -> dict[str, Any]:
+def _clip_by_norm(call: Call, out: dict[str, Any]) -> dict[str, Any]:
     norm = np.sqrt(sum(float(np.sum(np.square(out[k], dtype=float))) for k in call["params"]))
     return {
         k: (v / max(1.0, norm)).astype(v.dtype) if k in call["params"] else v
@@ -353,80 +355,86 @@ def _clip(call: Call, out: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def gradients(cell: Cell) -> Iterator[Row]:
+def gradients(cell: Cell) -> Iterator[WrapperRow]:
     """Yield faults with scaled, exchanged or missing gradients."""
     yield (
         "gradients averaged over the batch",
         "Every gradient is divided by the number of rows.",
-        _all(lambda call, v: v / max(1, call["x"].shape[1])),
+        _change_gradients(lambda call, v: v / max(1, call["x"].shape[1])),
     )
     yield (
         "parameter gradients averaged over the steps and rows",
         "The parameters' gradients are divided by the number of steps and rows.",
-        _params(lambda call, v: v / max(1, call["x"].shape[0] * call["x"].shape[1])),
+        _change_param_gradients(
+            lambda call, v: v / max(1, call["x"].shape[0] * call["x"].shape[1])
+        ),
     )
     yield (
         "gradients of descent",
         "Every gradient has the sign of a step of descent.",
-        _all(lambda call, v: -v),
+        _change_gradients(lambda call, v: -v),
     )
     yield (
         "loss scale left in",
         "Every gradient is still multiplied by a loss scale of 128.",
-        _all(lambda call, v: 128 * v),
+        _change_gradients(lambda call, v: 128 * v),
     )
     yield (
         "gradients clipped by their norm",
         "The parameters' gradients are clipped to a norm of one.",
-        wrapped(gradients=_clip),
+        wrapper(on_gradients=_clip_by_norm),
     )
     yield (
         "gradients clipped by value",
         "The parameters' gradients are clipped to one.",
-        _params(lambda call, v: np.clip(v, -1, 1)),
+        _change_param_gradients(lambda call, v: np.clip(v, -1, 1)),
     )
     yield (
         "gradients in bfloat16",
         "Gradients are rounded to eight bits.",
-        _all(lambda call, v: _eight_bits(v)),
+        _change_gradients(lambda call, v: _round_to_eight_bits(v)),
     )
     yield (
         "dW of an average row",
         "The gradient of W is divided by the number of rows.",
-        wrapped(gradients=lambda call, out: out | {"W": out["W"] / max(1, call["x"].shape[1])}),
+        wrapper(on_gradients=lambda call, out: out | {"W": out["W"] / max(1, call["x"].shape[1])}),
     )
     yield (
         "dx backwards in time",
         "The gradient of the inputs is returned from the last to the first.",
-        wrapped(gradients=of("x", lambda v: v[::-1])),
+        wrapper(on_gradients=change_result("x", lambda v: v[::-1])),
     )
     for name in ("x", *(f"{k}0" for k in cell.state)):
         yield (
             f"d{name} of the neighbouring row",
             f"Each row of the gradient of {name} is that of its neighbor.",
-            wrapped(gradients=of(name, lambda v: np.roll(v, 1, -2))),
+            wrapper(on_gradients=change_result(name, lambda v: np.roll(v, 1, -2))),
         )
         yield (
             f"no gradient of {name}",
             f"The backward returns no gradient of {name}.",
-            _without(name),
+            _drop_gradient(name),
         )
     if "c" in cell.state:
         yield (
             "dh0 and dc0 exchanged",
             "The gradients of the two initial states are exchanged.",
-            wrapped(gradients=lambda call, out: out | {"h0": out["c0"], "c0": out["h0"]}),
+            wrapper(on_gradients=lambda call, out: out | {"h0": out["c0"], "c0": out["h0"]}),
         )
     if cell.reset == "after":
-        yield "no gradient of c_n", "The backward returns no gradient of c_n.", _without("c_n")
+        yield (
+            "no gradient of c_n",
+            "The backward returns no gradient of c_n.",
+            _drop_gradient("c_n"),
+        )
 
 
-def _eight_bits(v: Array) -> Array:
+def _round_to_eight_bits(v: Array) -> Array:
     mantissa, exponent = np.frexp(v)
     return np.ldexp(np.round(mantissa * 256) / 256, exponent).astype(v.dtype)
 
 
-def rows(cell: Cell) -> Iterator[Row]:
+def rows(cell: Cell) -> Iterator[WrapperRow]:
     """Yield all of these faults."""
     for some in (layouts, sizes, values, outputs, gradients):
         yield from some(cell)

@@ -9,12 +9,12 @@ import numpy as np
 
 from gatecheck.cells import GRU, Cell
 from gatecheck.faults.edits import both, misread, other, replaced, times
-from gatecheck.faults.tables.readings import Row, at_first, complement, earlier, later, zero
+from gatecheck.faults.tables.readings import EditRow, at_first, complement, earlier, later, zero
 from gatecheck.reference import equations
 from gatecheck.reference.equations import T, over_time, sigmoid
 
 
-def forward(cell: Cell) -> Iterator[Row]:
+def forward(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of the forward pass that both kinds share."""
     where = "a_n" if cell.reset == "after" else "q"
     yield (
@@ -51,7 +51,7 @@ def forward(cell: Cell) -> Iterator[Row]:
     yield (
         "reset on the input's share",
         "The reset gate multiplies the share of the input in the candidate.",
-        _input_reset(),
+        _reset_on_input(),
     )
     yield (
         "mix by r",
@@ -128,11 +128,11 @@ def forward(cell: Cell) -> Iterator[Row]:
     )
 
 
-def _input_reset() -> Any:
+def _reset_on_input() -> Any:
     return lambda e: {"a_n": lambda s: e.step["a_n"](s) - (1 - s.r) * (s.x @ s.W_n)}
 
 
-def backward(cell: Cell) -> Iterator[Row]:
+def backward(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of the backward pass that both kinds share."""
     yield (
         "copy path missing in dh",
@@ -213,13 +213,13 @@ def backward(cell: Cell) -> Iterator[Row]:
     )
 
 
-def after(cell: Cell) -> Iterator[Row]:
+def reset_after(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of a reset after the product."""
     before = equations(GRU("before")).step
     yield (
         "reset before the product",
         "The reset gate multiplies the old state before the product with U_n.",
-        _before(before),
+        _reset_before_product(before),
         "pytorch/pytorch#189225, microsoft/onnxscript#2852, tracel-ai/burn PR 2704",
     )
     yield (
@@ -346,12 +346,12 @@ def after(cell: Cell) -> Iterator[Row]:
     )
 
 
-def _before(step: Any) -> Any:
+def _reset_before_product(step: Any) -> Any:
     # In that form the only place for c_n is next to b_n.
     return replaced(q=step["q"], a_n=lambda s: step["a_n"](s) + s.c_n)
 
 
-def before(cell: Cell) -> Iterator[Row]:
+def reset_before(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of a reset before the product."""
     yield (
         "reset after the product",
@@ -428,8 +428,8 @@ def before(cell: Cell) -> Iterator[Row]:
     )
 
 
-def rows(cell: Cell) -> Iterator[Row]:
+def rows(cell: Cell) -> Iterator[EditRow]:
     """Yield all faults of a cell with this place of the reset."""
     yield from forward(cell)
     yield from backward(cell)
-    yield from (after if cell.reset == "after" else before)(cell)
+    yield from (reset_after if cell.reset == "after" else reset_before)(cell)

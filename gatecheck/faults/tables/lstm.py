@@ -9,20 +9,20 @@ import numpy as np
 from gatecheck.cells import Cell
 from gatecheck.faults.edits import both, misread, other, replaced, times
 from gatecheck.faults.tables.readings import (
-    Row,
+    EditRow,
     at_first,
     complement,
     earlier,
     later,
     only_when,
     rounded,
-    single,
+    to_single,
     zero,
 )
 from gatecheck.reference.equations import Equation, sigmoid
 
 
-def forward(cell: Cell) -> Iterator[Row]:
+def forward(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of the forward pass."""
     yield (
         "b_o used for i and f",
@@ -167,7 +167,7 @@ def forward(cell: Cell) -> Iterator[Row]:
     yield (
         "hard sigmoid on every gate",
         "Every gate is the hard sigmoid min(max(0.2a + 0.5, 0), 1).",
-        replaced(i=_hard("a_i"), f=_hard("a_f"), o=_hard("a_o")),
+        replaced(i=_hard_sigmoid("a_i"), f=_hard_sigmoid("a_f"), o=_hard_sigmoid("a_o")),
     )
     yield (
         "c clipped at one",
@@ -177,7 +177,7 @@ def forward(cell: Cell) -> Iterator[Row]:
     yield (
         "c in float32",
         "The cell state is rounded to single precision at every step.",
-        lambda e: {"c": lambda s: single(e.step["c"](s))},
+        lambda e: {"c": lambda s: to_single(e.step["c"](s))},
     )
     yield (
         "c without its sign",
@@ -191,11 +191,11 @@ def forward(cell: Cell) -> Iterator[Row]:
     )
 
 
-def _hard(a: str) -> Equation:
+def _hard_sigmoid(a: str) -> Equation:
     return lambda s: np.minimum(np.maximum(0.2 * s[a] + 0.5, 0), 1)
 
 
-def backward(cell: Cell) -> Iterator[Row]:
+def backward(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of the backward pass."""
     yield (
         "dc not carried",
@@ -446,7 +446,7 @@ def backward(cell: Cell) -> Iterator[Row]:
     )
 
 
-def rows(cell: Cell) -> Iterator[Row]:
+def rows(cell: Cell) -> Iterator[EditRow]:
     """Yield all of these faults."""
     yield from forward(cell)
     yield from backward(cell)

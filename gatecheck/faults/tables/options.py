@@ -14,7 +14,7 @@ import numpy as np
 
 from gatecheck.cells import Cell
 from gatecheck.faults.edits import both, misread, other, replaced, times
-from gatecheck.faults.tables.readings import Row, earlier, steps, zero
+from gatecheck.faults.tables.readings import EditRow, earlier, steps, zero
 from gatecheck.reference import Equations
 from gatecheck.reference.equations import Equation, sigmoid
 
@@ -23,7 +23,7 @@ def _gate(cell: Cell, a: Any) -> Any:
     return sigmoid(a) if cell.hard is None else np.minimum(np.maximum(a / cell.hard + 0.5, 0), 1)
 
 
-def peepholes(cell: Cell) -> Iterator[Row]:
+def peepholes(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of peepholes, through which gates see the cell state."""
     sees = {k: "c" if k == "o" else "c_prev" for k in cell.sigmoid_gates}
     yield (
@@ -133,7 +133,7 @@ def peepholes(cell: Cell) -> Iterator[Row]:
                 )
 
 
-def coupled(cell: Cell) -> Iterator[Row]:
+def coupled(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of i = 1 - f."""
     yield (
         "i is f",
@@ -188,7 +188,7 @@ def _unclipped(s: Any) -> Any:
     return s.f * s.c_prev + s.i * s.g
 
 
-def clip(cell: Cell) -> Iterator[Row]:
+def clip(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of the clip of the cell state."""
     most = cell.clip or np.inf
 
@@ -279,7 +279,7 @@ def clip(cell: Cell) -> Iterator[Row]:
     )
 
 
-def hard(cell: Cell) -> Iterator[Row]:
+def hard(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of hard sigmoids."""
     width = cell.hard or 1
     others = {5: 6, 6: 5}
@@ -347,7 +347,7 @@ def hard(cell: Cell) -> Iterator[Row]:
         )
 
 
-def forget_bias(cell: Cell) -> Iterator[Row]:
+def forget_bias(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of a forget bias that is added at run time."""
     bias = cell.forget_bias
 
@@ -394,7 +394,7 @@ def forget_bias(cell: Cell) -> Iterator[Row]:
     )
 
 
-def projection(cell: Cell) -> Iterator[Row]:
+def projection(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of h' = v R, v = o tanh(c')."""
     yield (
         "projection of tanh(c)",
@@ -485,7 +485,7 @@ def projection(cell: Cell) -> Iterator[Row]:
     yield "dm without o", "The gradient of tanh(c) leaves out the output gate.", misread("dm", o=1)
 
 
-def rows(cell: Cell) -> Iterator[Row]:
+def rows(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of the options that a cell has."""
     if cell.projection:
         yield from projection(cell)

@@ -11,16 +11,16 @@ import numpy as np
 from gatecheck.cells import Cell
 from gatecheck.faults.edits import both, exchanged, misread, other, replaced, times, transposed
 from gatecheck.faults.tables.readings import (
-    Row,
+    EditRow,
     batch,
-    dU_from,
     earlier,
-    into_dh,
     later,
-    recurrence,
+    misread_dU_state,
+    recurrence_backward,
+    recurrence_equation,
     rounded,
-    single,
     steps,
+    to_single,
     zero,
 )
 from gatecheck.reference.equations import Equation, sigmoid
@@ -35,18 +35,18 @@ Orders that exchange two gates are not listed.
 """
 
 
-def _squash(kind: str, of: str) -> Equation:
+def _activation(kind: str, symbol: str) -> Equation:
     function: Any = {"sigmoid": sigmoid, "tanh": np.tanh}[kind]
-    return lambda s: function(s[of])
+    return lambda s: function(s[symbol])
 
 
-def activations(cell: Cell, gate: str) -> Iterator[Row]:
+def activations(cell: Cell, gate: str) -> Iterator[EditRow]:
     """Yield faults with wrong or badly computed activations of a sigmoid gate."""
     a = f"a_{gate}"
     yield (
         f"tanh on {gate}",
         f"Gate {gate} is a tanh instead of a sigmoid.",
-        replaced(**{gate: _squash("tanh", a)}),
+        replaced(**{gate: _activation("tanh", a)}),
     )
     yield (
         f"no sigmoid on {gate}",
@@ -86,13 +86,13 @@ def activations(cell: Cell, gate: str) -> Iterator[Row]:
     yield (
         f"{gate} in float32",
         f"Gate {gate} is rounded to single precision.",
-        replaced(**{gate: lambda s: single(sigmoid(s[a]))}),
+        replaced(**{gate: lambda s: to_single(sigmoid(s[a]))}),
     )
 
 
-def blocks(cell: Cell, gate: str) -> Iterator[Row]:
+def block_use(cell: Cell, gate: str) -> Iterator[EditRow]:
     """Yield faults in the use of one gate's weights and bias, forward."""
-    a, where = f"a_{gate}", recurrence(cell, gate)
+    a, where = f"a_{gate}", recurrence_equation(cell, gate)
     sees: dict[str, Any] = (
         {"q": lambda s: s.c_n + 0 * s.q} if where == "q" else {"h_prev": zero("h_prev")}
     )
@@ -122,11 +122,11 @@ def blocks(cell: Cell, gate: str) -> Iterator[Row]:
         yield (
             f"a_{gate} in float32",
             f"The preactivation of {gate} is rounded to single precision.",
-            lambda e: {a: lambda s: single(e.step[a](s))},
+            lambda e: {a: lambda s: to_single(e.step[a](s))},
         )
 
 
-def pairs(cell: Cell) -> Iterator[Row]:
+def gate_pairs(cell: Cell) -> Iterator[EditRow]:
     """Yield faults with gates whose blocks are exchanged or shared."""
     for j, k in combinations(cell.gates, 2):
         for parts in ("W", "U", "b", "WUb"):
@@ -143,7 +143,7 @@ def pairs(cell: Cell) -> Iterator[Row]:
         order = "".join(k for k in whole if k in cell.gates)
         reordered = both(
             *(
-                _home(cell, part, k, j)
+                _read_block_of(cell, part, k, j)
                 for part in "WUb"
                 for k, j in zip(cell.gates, order, strict=True)
                 if j != k
@@ -155,7 +155,7 @@ def pairs(cell: Cell) -> Iterator[Row]:
         )
         yield f"blocks in the order {order}", says, reordered, "keras-team/keras#8720"
     for j, k in combinations(cell.sigmoid_gates, 2):
-        shared = both(*(_home(cell, part, k, j) for part in "WUb"))
+        shared = both(*(_read_block_of(cell, part, k, j) for part in "WUb"))
         yield (
             f"{k} shares the weights of {j}",
             f"Gate {k} is computed with the weights and bias of gate {j}.",
@@ -163,12 +163,12 @@ def pairs(cell: Cell) -> Iterator[Row]:
         )
 
 
-def _home(cell: Cell, part: str, gate: str, instead: str) -> Any:
-    where = recurrence(cell, gate) if part == "U" else f"a_{gate}"
-    return misread(where, **{f"{part}_{gate}": other(f"{part}_{instead}")})
+def _read_block_of(cell: Cell, part: str, gate: str, other_gate: str) -> Any:
+    where = recurrence_equation(cell, gate) if part == "U" else f"a_{gate}"
+    return misread(where, **{f"{part}_{gate}": other(f"{part}_{other_gate}")})
 
 
-def gradients(cell: Cell, gate: str) -> Iterator[Row]:
+def gradients(cell: Cell, gate: str) -> Iterator[EditRow]:
     """Yield faults in the use of one gate, backward."""
     da, squash, activated = (
         f"da_{gate}",
@@ -178,7 +178,7 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
     if cell.kind == "rnn":
         squash = cell.activation
     dgate = "dh" if cell.kind == "rnn" else f"d{gate}"
-    into, delta = into_dh(cell, gate)
+    into, delta = recurrence_backward(cell, gate)
     at_preactivation = "microsoft/onnxruntime#16862" if gate == "r" else ""
     yield (
         f"slope of {gate} missing",
@@ -204,7 +204,7 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
         yield (
             f"slope of {gate} of the activation",
             says,
-            misread(da, **{activated: _squash(squash, activated)}),
+            misread(da, **{activated: _activation(squash, activated)}),
         )
         wrong: Equation = (
             (lambda s: s[dgate] * (1 - s[activated] ** 2))
@@ -256,7 +256,7 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
     yield (
         f"delta of {gate} in float32",
         f"The gradient of the preactivation of {gate} is rounded to single precision.",
-        lambda e: {da: lambda s: single(e.back[da](s))},
+        lambda e: {da: lambda s: to_single(e.back[da](s))},
     )
     if len(cell.gates) > 1:
         says = f"The gradient of b_{gate} comes from the first row of the batch only."
@@ -268,12 +268,12 @@ def gradients(cell: Cell, gate: str) -> Iterator[Row]:
         yield (
             f"dU_{gate} with h for h_prev",
             f"The gradient of U_{gate} is taken with the new state instead of the old one.",
-            dU_from(cell, gate, other("h")),
+            misread_dU_state(cell, gate, other("h")),
         )
         yield (
             f"dU_{gate} without h0",
             f"The gradient of U_{gate} leaves out the initial state.",
-            dU_from(cell, gate, steps("h_prev", lambda t, n: t > 0)),
+            misread_dU_state(cell, gate, steps("h_prev", lambda t, n: t > 0)),
         )
     for name, what in (("dW", "W"), ("db", "b")):
         total = f"{name}_{gate}"
@@ -303,11 +303,11 @@ def _slope(cell: Cell, gate: str, activated: str, when: Any) -> dict[str, Any]:
     return {symbol: when(symbol)}
 
 
-def rows(cell: Cell) -> Iterator[Row]:
+def rows(cell: Cell) -> Iterator[EditRow]:
     """Yield all of these faults."""
-    yield from pairs(cell)
+    yield from gate_pairs(cell)
     for gate in cell.gates:
-        yield from blocks(cell, gate)
+        yield from block_use(cell, gate)
         if gate in cell.sigmoid_gates:
             yield from activations(cell, gate)
         yield from gradients(cell, gate)

@@ -17,7 +17,7 @@ from gatecheck.cells import Cell
 from gatecheck.faults.edits import Edit, Reading, misread
 from gatecheck.reference import Equations
 
-Row = tuple[str, str, Edit] | tuple[str, str, Edit, str]
+EditRow = tuple[str, str, Edit] | tuple[str, str, Edit, str]
 """Row of a table of faults: name, description, edit, and optionally the source."""
 
 
@@ -57,7 +57,7 @@ def only_when(name: str, holds: Callable[[Any], Any]) -> Reading:
     return lambda s: s[name] * (1 if holds(s) else 0)
 
 
-def single(a: Array) -> Array:
+def to_single(a: Array) -> Array:
     """Return the values rounded to single precision, in the same dtype."""
     narrow: Array = a.astype(np.complex64 if np.iscomplexobj(a) else np.float32).astype(a.dtype)
     return narrow
@@ -65,7 +65,7 @@ def single(a: Array) -> Array:
 
 def rounded(name: str) -> Reading:
     """Return the reading as X rounded to single precision."""
-    return lambda s: single(s[name])
+    return lambda s: to_single(s[name])
 
 
 def steps(name: str, keep: Callable[[int, int], bool]) -> Reading:
@@ -105,17 +105,17 @@ def shifted(name: str, by: int) -> Reading:
 # ---- the equations that read or write a quantity
 
 
-def preactivations(cell: Cell) -> str:
+def preactivation_equations(cell: Cell) -> str:
     """Return the names of the equations that read x."""
     return " ".join(f"a_{k}" for k in cell.gates)
 
 
-def recurrence(cell: Cell, gate: str) -> str:
+def recurrence_equation(cell: Cell, gate: str) -> str:
     """Return the equation in which a gate's U block is applied forward."""
     return "q" if gate == "n" and cell.reset == "after" else f"a_{gate}"
 
 
-def into_dh(cell: Cell, gate: str) -> tuple[str, str]:
+def recurrence_backward(cell: Cell, gate: str) -> tuple[str, str]:
     """Return the equation in which a gate's U block is applied backward.
 
     The second value is the delta that it multiplies there.
@@ -125,7 +125,7 @@ def into_dh(cell: Cell, gate: str) -> tuple[str, str]:
     return "dh_prev", "dq" if gate == "n" and cell.reset == "after" else f"da_{gate}"
 
 
-def dU_from(cell: Cell, gate: str, state: Callable[[Any], Any]) -> Edit:
+def misread_dU_state(cell: Cell, gate: str, state: Callable[[Any], Any]) -> Edit:
     """Return the edit that takes the gradient of a gate's U with another state."""
     if gate == "n" and cell.reset == "before":
         return misread("dU_n", q=lambda q: q.r * state(q))
@@ -145,13 +145,13 @@ def parameter_sums(equations: Equations, *prefixes: str) -> list[str]:
     ]
 
 
-def sums(how: Callable[[str], Reading], *prefixes: str) -> Edit:
-    """Return the edit that reads every delta in the sums over the sequence by `how`."""
+def misread_sums(reading: Callable[[str], Reading], *prefixes: str) -> Edit:
+    """Return the edit that changes every delta in the sums over the sequence."""
 
     def edit(equations: Equations) -> Any:
         deltas = [name for name in equations.back if name.startswith("da_") or name == "dq"]
         return misread(
-            " ".join(parameter_sums(equations, *prefixes)), **{d: how(d) for d in deltas}
+            " ".join(parameter_sums(equations, *prefixes)), **{d: reading(d) for d in deltas}
         )(equations)
 
     return edit

@@ -9,17 +9,17 @@ import numpy as np
 
 from gatecheck.cells import Cell
 from gatecheck.faults.edits import misread, other, replaced, times
-from gatecheck.faults.tables.readings import Row, at_first
+from gatecheck.faults.tables.readings import EditRow, at_first
 from gatecheck.reference.equations import Equation, relu, sigmoid
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {"tanh": np.tanh, "relu": relu, "sigmoid": sigmoid}
 
 
-def _applied(function: Callable[[Any], Any]) -> Equation:
+def _apply(function: Callable[[Any], Any]) -> Equation:
     return lambda s: function(s.a_n)
 
 
-def rows(cell: Cell) -> Iterator[Row]:
+def rows(cell: Cell) -> Iterator[EditRow]:
     """Yield all faults of a cell with this activation."""
     activation = _FUNCTIONS[cell.activation]
     yield "no activation", "The state is the preactivation itself.", replaced(h=other("a_n"))
@@ -28,7 +28,7 @@ def rows(cell: Cell) -> Iterator[Row]:
             yield (
                 f"{name} for {cell.activation}",
                 f"The activation is {name} instead of {cell.activation}.",
-                replaced(h=_applied(function)),
+                replaced(h=_apply(function)),
             )
     yield (
         "activation twice",

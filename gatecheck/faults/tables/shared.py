@@ -10,28 +10,28 @@ import numpy as np
 from gatecheck.cells import Cell
 from gatecheck.faults.edits import Edit, Reading, both, misread, other, replaced, times, transposed
 from gatecheck.faults.tables.readings import (
-    Row,
+    EditRow,
     at_first,
     batch,
-    dU_from,
     earlier,
-    into_dh,
     later,
+    misread_dU_state,
+    misread_sums,
     only_when,
-    preactivations,
-    recurrence,
+    preactivation_equations,
+    recurrence_backward,
+    recurrence_equation,
     rounded,
     shifted,
-    single,
     steps,
-    sums,
+    to_single,
     zero,
 )
 from gatecheck.reference import Equations
 from gatecheck.reference.equations import Equation
 
 
-def _overwritten(equations: Equations) -> Mapping[str, Equation]:
+def _overwrite_state(equations: Equations) -> Mapping[str, Equation]:
     def sweep(name: str) -> Equation:
         def equation(s: Any) -> Any:
             right = equations.step[name](s)
@@ -50,11 +50,11 @@ def _overwritten(equations: Equations) -> Mapping[str, Equation]:
     return {name: sweep(name) for name in equations.cell.state}
 
 
-def _state_of(before: Reading) -> Edit:
+def _change_state(before: Reading) -> Edit:
     return misread("h_prev", before=before)
 
 
-def _left_alone(index: Any) -> Edit:
+def _skip_update(index: Any) -> Edit:
     """Return the edit by which some entries of the state keep their old value."""
 
     def edit(equations: Equations) -> Mapping[str, Equation]:
@@ -70,7 +70,7 @@ def _left_alone(index: Any) -> Edit:
     return edit
 
 
-def _without_last(name: str, axis: int) -> Reading:
+def _zero_last(name: str, axis: int) -> Reading:
     def reading(s: Any) -> Any:
         a = s[name].copy()
         a[(..., -1) if axis == -1 else (..., -1, slice(None))] = 0
@@ -79,15 +79,15 @@ def _without_last(name: str, axis: int) -> Reading:
     return reading
 
 
-def _carry_cut(kept: Any) -> Edit:
+def _cut_carry(keep: Any) -> Edit:
     """Return the edit that keeps the carried dh at some steps only.
 
     The last step's carry, the cotangent of h_T, is always kept.
     """
-    return misread("dh", dh_next=only_when("dh_next", lambda s: s.after is None or kept(s)))
+    return misread("dh", dh_next=only_when("dh_next", lambda s: s.after is None or keep(s)))
 
 
-def _every(k: int) -> Callable[[Any], bool]:
+def _not_every(k: int) -> Callable[[Any], bool]:
     return lambda s: (s.T - 1 - s.t) % k != 0
 
 
@@ -95,18 +95,18 @@ def _dy_at(by: int) -> Reading:
     return lambda s: s.all_dy[min(max(s.t + by, 0), s.T - 1)]
 
 
-def _decayed(sum_of: Equation, k: str) -> Equation:
+def _add_weight_decay(sum_of: Equation, k: str) -> Equation:
     return lambda q: sum_of(q) + 0.01 * q.first[f"W_{k}"]
 
 
-def state(cell: Cell) -> Iterator[Row]:
+def state(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of the state and of the inputs, forward."""
-    a = preactivations(cell)
+    a = preactivation_equations(cell)
     yield "h0 ignored", "The initial state h0 is never read.", misread("h_prev", h0=zero("h0"))
     yield (
         "every step starts from h0",
         "The new state is never handed on: every step starts from h0.",
-        _state_of(lambda s: None),
+        _change_state(lambda s: None),
         "tracel-ai/burn PR 2704",
     )
     yield (
@@ -129,45 +129,45 @@ def state(cell: Cell) -> Iterator[Row]:
     yield (
         "h of two steps before",
         "The old state is that of two steps before.",
-        _state_of(lambda s: s.before and (s.before.before or s.before)),
+        _change_state(lambda s: s.before and (s.before.before or s.before)),
     )
     yield (
         "rows of the state mixed",
         "Each row of the batch continues from the state of its neighbor.",
-        _state_of(lambda s: s.before and s.before.reading(h=np.roll(s.before.h, 1, -2))),
+        _change_state(lambda s: s.before and s.before.reading(h=np.roll(s.before.h, 1, -2))),
     )
     yield (
         "state overwritten while read",
         "Each hidden unit is stored where the units after it still read the old state.",
-        _overwritten,
+        _overwrite_state,
         "onnx/onnx-mlir PR 367",
     )
     yield (
         "last unit not updated",
         "A loop over the hidden units stops one early.",
-        _left_alone(lambda h: (..., -1)),
+        _skip_update(lambda h: (..., -1)),
     )
     yield (
         "vector tail not updated",
         "Hidden units beyond the last multiple of four keep their old state.",
-        _left_alone(lambda h: (..., slice(h.shape[-1] // 4 * 4, None))),
+        _skip_update(lambda h: (..., slice(h.shape[-1] // 4 * 4, None))),
     )
     yield (
         "last row not updated",
         "A loop over the batch stops one early.",
-        _left_alone(lambda h: (..., slice(-1, None), slice(None))),
+        _skip_update(lambda h: (..., slice(-1, None), slice(None))),
     )
     yield (
         "last input ignored",
         "The product with W leaves out the last input feature.",
-        misread(a, x=_without_last("x", -1)),
+        misread(a, x=_zero_last("x", -1)),
     )
     yield (
         "last unit not fed back",
         "The products with U leave out the last hidden unit.",
         both(
             *(
-                misread(recurrence(cell, k), **{f"U_{k}": _without_last(f"U_{k}", -2)})
+                misread(recurrence_equation(cell, k), **{f"U_{k}": _zero_last(f"U_{k}", -2)})
                 for k in cell.gates
             )
         ),
@@ -192,7 +192,7 @@ def state(cell: Cell) -> Iterator[Row]:
     yield (
         "h in float32",
         "The state is rounded to single precision at every step.",
-        lambda e: {"h": lambda s: single(e.step["h"](s))},
+        lambda e: {"h": lambda s: to_single(e.step["h"](s))},
     )
     if len(cell.gates) > 1:
         yield (
@@ -200,7 +200,7 @@ def state(cell: Cell) -> Iterator[Row]:
             "Every gate uses the transpose of its U.",
             both(
                 *(
-                    misread(recurrence(cell, k), **{f"U_{k}": transposed(f"U_{k}")})
+                    misread(recurrence_equation(cell, k), **{f"U_{k}": transposed(f"U_{k}")})
                     for k in cell.gates
                 )
             ),
@@ -219,12 +219,12 @@ def state(cell: Cell) -> Iterator[Row]:
         )
 
 
-def carry(cell: Cell) -> Iterator[Row]:
+def carry(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of the cotangents and of the carried gradient, backward."""
     yield (
         "dh not carried",
         "The gradient carried by h is dropped at every step.",
-        _carry_cut(lambda s: False),
+        _cut_carry(lambda s: False),
         "ooples/AiDotNet PR 722, CaptainE/RNN-LSTM-in-numpy#1"
         if cell.kind == "lstm"
         else "ooples/AiDotNet PR 722",
@@ -258,12 +258,12 @@ def carry(cell: Cell) -> Iterator[Row]:
         yield (
             f"truncated after {k} steps",
             f"Backpropagation stops every {k} steps, counted from the end.",
-            _carry_cut(_every(k)),
+            _cut_carry(_not_every(k)),
         )
     yield (
         "cut half-way",
         "Backpropagation stops in the middle of the sequence.",
-        _carry_cut(lambda s: s.t + 1 != s.T // 2),
+        _cut_carry(lambda s: s.t + 1 != s.T // 2),
     )
     yield (
         "dy of the last step only",
@@ -349,7 +349,7 @@ def carry(cell: Cell) -> Iterator[Row]:
         misread("dx", **{f"da_{k}": later(f"da_{k}") for k in cell.gates}),
     )
     if len(cell.gates) > 1:
-        into = [(k, into_dh(cell, k)[0]) for k in cell.gates]
+        into = [(k, recurrence_backward(cell, k)[0]) for k in cell.gates]
         yield (
             "U for its transpose",
             "The carried gradient is multiplied by U where its transpose belongs.",
@@ -358,22 +358,22 @@ def carry(cell: Cell) -> Iterator[Row]:
         )
 
 
-def totals(cell: Cell) -> Iterator[Row]:
+def totals(cell: Cell) -> Iterator[EditRow]:
     """Yield faults of the sums that make the parameters' gradients."""
     yield (
         "dU with h for h_prev",
         "The gradient of U is taken with the new state instead of the old one.",
-        both(*(dU_from(cell, k, other("h")) for k in cell.gates)),
+        both(*(misread_dU_state(cell, k, other("h")) for k in cell.gates)),
     )
     yield (
         "dU without h0",
         "The gradient of U leaves out the initial state.",
-        both(*(dU_from(cell, k, steps("h_prev", lambda t, n: t > 0)) for k in cell.gates)),
+        both(*(misread_dU_state(cell, k, steps("h_prev", lambda t, n: t > 0)) for k in cell.gates)),
     )
     yield (
         "dU one step off",
         "The gradient of U is taken with the state of two steps before.",
-        both(*(dU_from(cell, k, shifted("h_prev", -1)) for k in cell.gates)),
+        both(*(misread_dU_state(cell, k, shifted("h_prev", -1)) for k in cell.gates)),
     )
     dW = " ".join(f"dW_{k}" for k in cell.gates)
     yield (
@@ -389,7 +389,7 @@ def totals(cell: Cell) -> Iterator[Row]:
     yield (
         "dW with weight decay",
         "A hundredth of W is added to its gradient.",
-        lambda e: {f"dW_{k}": _decayed(e.total[f"dW_{k}"], k) for k in cell.gates},
+        lambda e: {f"dW_{k}": _add_weight_decay(e.total[f"dW_{k}"], k) for k in cell.gates},
     )
     some = {
         "first step missing in the sums": (
@@ -428,25 +428,25 @@ def totals(cell: Cell) -> Iterator[Row]:
         "sums doubled": ("are counted twice", lambda d: times(2, d)),
     }
     for name, (what, how) in some.items():
-        yield name, f"The parameters' gradients {what}.", sums(how)
+        yield name, f"The parameters' gradients {what}.", misread_sums(how)
     yield (
         "bias gradients averaged over the batch",
         "The biases' gradients are averaged over the batch.",
-        sums(some["mean over the batch"][1], "db", "dc_n"),
+        misread_sums(some["mean over the batch"][1], "db", "dc_n"),
     )
     yield (
         "bias gradients of the first row only",
         "The biases' gradients come from the first row of the batch only.",
-        sums(some["first row only in the sums"][1], "db", "dc_n"),
+        misread_sums(some["first row only in the sums"][1], "db", "dc_n"),
     )
     yield (
         "bias gradients of the last step only",
         "The biases' gradients come from the last step only.",
-        sums(some["last step only in the sums"][1], "db", "dc_n"),
+        misread_sums(some["last step only in the sums"][1], "db", "dc_n"),
     )
 
 
-def rows(cell: Cell) -> Iterator[Row]:
+def rows(cell: Cell) -> Iterator[EditRow]:
     """Yield all of these faults."""
     yield from state(cell)
     yield from carry(cell)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck.errors import UsageError
-from gatecheck.report.bench.sections import reached
-from gatecheck.report.figures import COLOURS, MARKERS, STYLE, drawing, save_figure
+from gatecheck.report.bench.sections import share_reached
+from gatecheck.report.figures import COLORS, MARKERS, RC_STYLE, figure_context, save_figure
 
 Data = Mapping[str, Any]
 
-SHORT_OF_IT = COLOURS[1]
-MET = COLOURS[2]
+MISSED_COLOR = COLORS[1]
+MET_COLOR = COLORS[2]
 
 
 def save_bench_figure(data: Data, path: Path) -> None:
@@ -45,31 +45,31 @@ def save_bench_figure(data: Data, path: Path) -> None:
         (row["what"], row["met"], share)
         for s in data["sections"].values()
         for row in s["rows"]
-        if (share := reached(row)) is not None
+        if (share := share_reached(row)) is not None
     ]
     kernels = (1.5 + 2.9 * len(peers), 1.2 + 2.6 * len(threads)) if peers else (0.0, 0.0)
     others = (10.0, 1.0 + 0.22 * len(bars)) if bars else (0.0, 0.0)
     if not peers and not bars:
         raise UsageError("there is no ratio to draw")
     heights = [height for _, height in (kernels, others) if height]
-    with drawing(
-        max(kernels[0], others[0]), sum(heights), STYLE | {"font.size": 8, "figure.dpi": 150}
+    with figure_context(
+        max(kernels[0], others[0]), sum(heights), RC_STYLE | {"font.size": 8, "figure.dpi": 150}
     ) as figure:
         parts = list(figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
         if peers:
-            _kernels(parts[0], data, peers, threads)
+            _draw_kernels(parts[0], data, peers, threads)
         if bars:
-            _bars(parts[-1].subplots(), bars)
+            _draw_bars(parts[-1].subplots(), bars)
         save_figure(figure, path)
 
 
-def _kernels(figure: Any, data: Data, peers: list[str], rows: list[str]) -> None:
+def _draw_kernels(figure: Any, data: Data, peers: list[str], rows: list[str]) -> None:
     sizes = list(dict.fromkeys(tuple(p[k] for k in "TBDH") for p in data["points"]))
     cells = list(dict.fromkeys(p["cell"] for p in data["points"]))
     panels = figure.subplots(len(rows), len(peers), squeeze=False, sharex=True, sharey=True)
     for i, threads in enumerate(rows):
         for j, name in enumerate(peers):
-            _panel(panels[i, j], data, int(threads), name, sizes, cells)
+            _draw_panel(panels[i, j], data, int(threads), name, sizes, cells)
     for j, name in enumerate(peers):
         panels[0, j].set_title(f"{name} / {data['subject']}", loc="left")
         panels[-1, j].set_xticks(
@@ -79,7 +79,7 @@ def _kernels(figure: Any, data: Data, peers: list[str], rows: list[str]) -> None
         panels[i, 0].set_ylabel(f"time ratio, {threads} thread{'s' if threads != '1' else ''}")
     handles = [
         figure.axes[0].plot(
-            [], [], MARKERS[k % len(MARKERS)], color=COLOURS[k % len(COLOURS)], label=c
+            [], [], MARKERS[k % len(MARKERS)], color=COLORS[k % len(COLORS)], label=c
         )[0]
         for k, c in enumerate(cells)
     ]
@@ -90,17 +90,19 @@ def _kernels(figure: Any, data: Data, peers: list[str], rows: list[str]) -> None
     )
 
 
-def _bars(axes: Any, bars: list[tuple[str, bool, float]]) -> None:
+def _draw_bars(axes: Any, bars: list[tuple[str, bool, float]]) -> None:
     axes.set_xscale("log")
     axes.axvline(1, color="0.2", linewidth=0.8)
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
     for place, (_, met, share) in enumerate(bars):
-        axes.hlines(place, *sorted((1, share)), color=MET if met else SHORT_OF_IT, linewidth=1)
+        axes.hlines(
+            place, *sorted((1, share)), color=MET_COLOR if met else MISSED_COLOR, linewidth=1
+        )
         axes.plot(
             share,
             place,
             MARKERS[0] if met else MARKERS[-1],
-            color=MET if met else SHORT_OF_IT,
+            color=MET_COLOR if met else MISSED_COLOR,
             markersize=5,
         )
     axes.set_yticks(range(len(bars)), [what for what, _, _ in bars])
@@ -108,7 +110,7 @@ def _bars(axes: Any, bars: list[tuple[str, bool, float]]) -> None:
     axes.set_xlabel("share of each bar that is reached; met at 1 or above")
 
 
-def _panel(
+def _draw_panel(
     axes: Any, data: Data, threads: int, name: str, sizes: list[tuple[int, ...]], cells: list[str]
 ) -> None:
     axes.set_yscale("log", base=2)
@@ -124,7 +126,7 @@ def _panel(
             0.18 if p["work"] == "gradients" else -0.18
         )
         place += 0.07 * (k - (len(cells) - 1) / 2)
-        color = COLOURS[k % len(COLOURS)]
+        color = COLORS[k % len(COLORS)]
         axes.vlines(place, *p["interval"][name], color=color, linewidth=0.7, alpha=0.6)
         face = color if p["dtype"] == "float32" else "white"
         axes.plot(

@@ -10,14 +10,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gatecheck.report.bench.sections import section_parts
+from gatecheck.report.bench.sections import section_tables
 
 Data = Mapping[str, Any]
 
-SHORT = {"onnxruntime": "ort", "gatecheck": "ours", "forward": "fwd", "gradients": "grad"}
+ABBREVIATIONS = {"onnxruntime": "ort", "gatecheck": "ours", "forward": "fwd", "gradients": "grad"}
 """Short names that keep the table within 80 columns."""
 
-BUSY = 0.5
+BUSY_LOAD = 0.5
 """Load per core before the run above which the machine is reported as busy."""
 
 
@@ -31,20 +31,20 @@ def bench_table(data: Data) -> RenderableType:
     """
     parts: list[RenderableType] = []
     for threads in data["floors"]:
-        parts.append(_points(data, int(threads)))
+        parts.append(_points_table(data, int(threads)))
         parts.append(_summary(data, threads))
     if parts:
-        parts += _about_points(data)
+        parts += _point_notes(data)
     for section in data["sections"].values():
-        parts += section_parts(section)
-    return Group(*parts, *_notes(data))
+        parts += section_tables(section)
+    return Group(*parts, *_machine_notes(data))
 
 
 def _peers(data: Data) -> list[str]:
     return list(dict.fromkeys(name for s in data["summary"].values() for name in s))
 
 
-def _points(data: Data, threads: int) -> Table:
+def _points_table(data: Data, threads: int) -> Table:
     peers = _peers(data)
     title = (
         f"{data['subject']}: time of each peer over the subject's, "
@@ -53,7 +53,7 @@ def _points(data: Data, threads: int) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("cell", "dtype", "work"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("T,B,D,H", "ms", *(SHORT.get(name, name) for name in peers), "GEMM"):
+    for heading in ("T,B,D,H", "ms", *(ABBREVIATIONS.get(name, name) for name in peers), "GEMM"):
         table.add_column(heading, justify="right", no_wrap=True)
     for p in data["points"]:
         if p["threads"] == threads:
@@ -61,11 +61,11 @@ def _points(data: Data, threads: int) -> Table:
                 ",".join(str(p[k]) for k in "TBDH"),
                 f"{1e3 * p['seconds']['subject']:.3g}",
             )
-            ratios = [_ratio(p, name) for name in peers]
+            ratios = [_ratio_cell(p, name) for name in peers]
             table.add_row(
                 p["cell"],
                 p["dtype"],
-                SHORT.get(p["work"], p["work"]),
+                ABBREVIATIONS.get(p["work"], p["work"]),
                 sizes,
                 milliseconds,
                 *ratios,
@@ -74,7 +74,7 @@ def _points(data: Data, threads: int) -> Table:
     return table
 
 
-def _ratio(point: Data, name: str) -> Text:
+def _ratio_cell(point: Data, name: str) -> Text:
     if name in point["refused"]:
         return Text("wrong", "bold red")
     if name not in point["ratio"]:
@@ -105,7 +105,7 @@ def _summary(data: Data, threads: str) -> Text:
     return text
 
 
-def _about_points(data: Data) -> Iterator[RenderableType]:
+def _point_notes(data: Data) -> Iterator[RenderableType]:
     yield Text(
         "ratios: medians over rounds; ~ the 10 % and 90 % quantiles lie on both sides of 1; "
         "· not measured",
@@ -123,14 +123,14 @@ def _about_points(data: Data) -> Iterator[RenderableType]:
         yield Text(f"{threads} thread(s), 1e9 operations a second: {'; '.join(rates)}")
     for name, install_hint in data["missing"].items():
         yield Text(f"{name} was not measured: it is not installed ({install_hint})", "yellow")
-    for note in data["narrowed"]:
+    for note in data["limitations"]:
         yield Text(f"limitation: {note}", "yellow")
     for reason in dict.fromkeys(r for p in data["points"] for r in p["absent"].values()):
         yield Text(f"· {reason}", "dim")
     for p in data["points"]:
         for name, reason in p["refused"].items():
-            yield Text(f"{name} was refused at {_named(p)}: {reason}", "bold red")
-    yield from _short(data)
+            yield Text(f"{name} was refused at {_point_name(p)}: {reason}", "bold red")
+    yield from _ratios_below_1(data)
     if data["unmeasured"]:
         listed = data["unmeasured"]
         yield Text(
@@ -139,11 +139,11 @@ def _about_points(data: Data) -> Iterator[RenderableType]:
     yield Text()
 
 
-def _notes(data: Data) -> Iterator[RenderableType]:
+def _machine_notes(data: Data) -> Iterator[RenderableType]:
     machine = data["machine"]
     yield Text("; ".join((f"{machine['processor']}, {machine['cores']} cores", *data["blas"])))
     loads = [machine[k] for k in ("load_before", "load_after")]
-    if loads[0] is not None and loads[0] > BUSY * machine["cores"]:
+    if loads[0] is not None and loads[0] > BUSY_LOAD * machine["cores"]:
         yield Text(
             f"the machine was busy (load {loads[0]:.1f} before, {loads[1]:.1f} after): "
             "repeat this on an idle one",
@@ -157,17 +157,17 @@ def _notes(data: Data) -> Iterator[RenderableType]:
         yield Text("interrupted: these results are incomplete", "yellow")
 
 
-def _short(data: Data) -> Iterator[RenderableType]:
+def _ratios_below_1(data: Data) -> Iterator[RenderableType]:
     short = [
         (ratio, name, p) for p in data["points"] for name, ratio in p["ratio"].items() if ratio < 1
     ]
     if short:
         yield Text(f"{len(short)} ratios fall short of 1, the lowest first:", "bold red")
     for ratio, name, p in sorted(short, key=lambda s: s[0]):
-        yield Text(f"  {ratio:.2f} {name} at {_named(p)}")
+        yield Text(f"  {ratio:.2f} {name} at {_point_name(p)}")
 
 
-def _named(p: Data) -> str:
-    sizes = ",".join(str(p[k]) for k in "TBDH")
-    threads = f"{p['threads']} thread{'s' if p['threads'] > 1 else ''}"
-    return f"{p['cell']} {p['dtype']} {p['work']} ({sizes}), {threads}"
+def _point_name(point: Data) -> str:
+    sizes = ",".join(str(point[k]) for k in "TBDH")
+    threads = f"{point['threads']} thread{'s' if point['threads'] > 1 else ''}"
+    return f"{point['cell']} {point['dtype']} {point['work']} ({sizes}), {threads}"

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatecheck.decay.result import DecayResult, Numbers, Row
-from gatecheck.report.figures import COLOURS, MARKERS
+from gatecheck.decay.result import DecayResult, NetworkRow, Numbers
+from gatecheck.report.figures import COLORS, MARKERS
 
-STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1)))
-FLOAT32_ZERO = -150 * math.log10(2)
+LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1)))
+LOG10_FLOAT32_ZERO = -150 * math.log10(2)
 """log10 of half the smallest float32."""
 
-PANELS = 12
+MAX_PANELS = 12
 """Maximum number of networks in a figure with a panel for each."""
 
 LEVELS = ((1 / 2, "1/2"), (1 / math.e, "1/e"), (1e-3, "1/1000"))
 
 
-def rows_with(result: DecayResult, attribute: str) -> list[tuple[int, Row]]:
+def rows_with(result: DecayResult, attribute: str) -> list[tuple[int, NetworkRow]]:
     """Return the rows with a non-empty attribute, each with its number.
 
     The number determines the style of a row in every figure.
@@ -30,22 +30,22 @@ def rows_with(result: DecayResult, attribute: str) -> list[tuple[int, Row]]:
     return [(k, row) for k, row in enumerate(result.rows) if getattr(row, attribute)]
 
 
-def style(k: int) -> dict[str, Any]:
+def row_style(k: int) -> dict[str, Any]:
     """Return color, line and marker of the k-th row.
 
     The line style shifts by one at each cycle of the colors, so that 49 rows are distinct.
     """
-    n = len(COLOURS)
+    n = len(COLORS)
     return {
-        "color": COLOURS[k % n],
-        "linestyle": STYLES[(k + k // n) % n],
+        "color": COLORS[k % n],
+        "linestyle": LINE_STYLES[(k + k // n) % n],
         "marker": MARKERS[k % n],
         "markersize": 5,
         "linewidth": 1.6,
     }
 
 
-def legend(figure: Any, axes: Any, columns: int = 3) -> None:
+def add_legend(figure: Any, axes: Any, columns: int = 3) -> None:
     """Add the legend of `axes` below a figure."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
@@ -53,7 +53,7 @@ def legend(figure: Any, axes: Any, columns: int = 3) -> None:
     )
 
 
-def decades(log_size: Numbers | NDArray[Any]) -> NDArray[Any]:
+def to_decades(log_size: Numbers | NDArray[Any]) -> NDArray[Any]:
     """Convert nats to powers of ten."""
     return np.asarray(log_size, dtype=float) / math.log(10)
 
@@ -69,10 +69,10 @@ def draw_lags(figure: Any, result: DecayResult) -> None:
         axes.set_xscale("log")
         highest = 0.3
         for k, row in enumerate(result.rows):
-            _curve(axes, row, k, floor)
-            highest = max(highest, float(np.max(decades(row.curve.high))) + 0.1)
+            _draw_curve(axes, row, k, floor)
+            highest = max(highest, float(np.max(to_decades(row.curve.high))) + 0.1)
         axes.set_ylim(floor, highest)
-        _lag_axis(axes, result)
+        _format_lag_axis(axes, result)
     for level, name in LEVELS:
         near.axhline(math.log10(level), color="0.4", linewidth=0.7, linestyle=(0, (1, 2)))
         near.annotate(
@@ -83,10 +83,10 @@ def draw_lags(figure: Any, result: DecayResult) -> None:
             fontsize=8,
             color="0.3",
         )
-    far.axhline(FLOAT32_ZERO, color="0.2", linewidth=1)
+    far.axhline(LOG10_FLOAT32_ZERO, color="0.2", linewidth=1)
     far.annotate(
         "below this line a float32 gradient is zero",
-        (1.15, FLOAT32_ZERO + 0.6),
+        (1.15, LOG10_FLOAT32_ZERO + 0.6),
         fontsize=8,
         color="0.2",
     )
@@ -94,7 +94,7 @@ def draw_lags(figure: Any, result: DecayResult) -> None:
     near.set_title("The first decades; thin lines are theory", fontsize=9, loc="left")
     far.set_title("Down to the end of float32", fontsize=9, loc="left")
     for k, row in enumerate(result.rows):
-        _slopes(rates, powers, row, k)
+        _draw_slopes(rates, powers, row, k)
     for axes, name, title in (
         (rates, r"$-d\ln G\,/\,dk$ (nats per step)", "Local rate: flat where decay is exponential"),
         (powers, r"$-d\ln G\,/\,d\ln k$", "Local power: flat where decay is a power law"),
@@ -103,35 +103,37 @@ def draw_lags(figure: Any, result: DecayResult) -> None:
         axes.set_yscale("log")
         axes.set_ylabel(name)
         axes.set_title(title, fontsize=9, loc="left")
-        _lag_axis(axes, result)
-    legend(figure, near, 4)
+        _format_lag_axis(axes, result)
+    add_legend(figure, near, 4)
 
 
-def _curve(axes: Any, row: Row, k: int, floor: float) -> None:
-    lags, median = np.array(row.lags), decades(row.curve.median)
+def _draw_curve(axes: Any, row: NetworkRow, k: int, floor: float) -> None:
+    lags, median = np.array(row.lags), to_decades(row.curve.median)
     for line in row.theory:
         axes.plot(
-            lags, decades(line.log_size), color=COLOURS[k % len(COLOURS)], linewidth=0.7, zorder=1
+            lags, to_decades(line.log_size), color=COLORS[k % len(COLORS)], linewidth=0.7, zorder=1
         )
-    low, high = (np.maximum(decades(q), floor - 1) for q in (row.curve.low, row.curve.high))
-    axes.fill_between(lags, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.18, linewidth=0)
+    low, high = (np.maximum(to_decades(q), floor - 1) for q in (row.curve.low, row.curve.high))
+    axes.fill_between(lags, low, high, color=COLORS[k % len(COLORS)], alpha=0.18, linewidth=0)
     visible = np.flatnonzero(median > floor)
-    axes.plot(lags, median, label=row.name, markevery=_places(visible.size, k), **style(k))
+    axes.plot(
+        lags, median, label=row.name, markevery=_marker_places(visible.size, k), **row_style(k)
+    )
 
 
-def _places(shown: int, k: int) -> list[int]:
+def _marker_places(n_visible: int, k: int) -> list[int]:
     """Return the places of five markers, shifted between rows.
 
     The shift keeps equal curves from hiding each other.
     """
     return (
-        np.unique(((np.arange(5) + 0.4 + 0.6 * (k % 2)) / 5.2 * shown).astype(int)).tolist()
-        if shown
+        np.unique(((np.arange(5) + 0.4 + 0.6 * (k % 2)) / 5.2 * n_visible).astype(int)).tolist()
+        if n_visible
         else []
     )
 
 
-def _slopes(rates: Any, powers: Any, row: Row, k: int) -> None:
+def _draw_slopes(rates: Any, powers: Any, row: NetworkRow, k: int) -> None:
     lags, median = np.array(row.lags, dtype=float), np.array(row.curve.median)
     # A few points per octave, so that noise of single steps does not hide the slope.
     index = np.unique(
@@ -146,10 +148,12 @@ def _slopes(rates: Any, powers: Any, row: Row, k: int) -> None:
     middle = np.sqrt(lags[1:] * lags[:-1])
     for axes, value in ((rates, rate), (powers, power)):
         valid = np.isfinite(value) & (value > 0)
-        axes.plot(middle[valid], value[valid], markevery=max(1, int(valid.sum()) // 5), **style(k))
+        axes.plot(
+            middle[valid], value[valid], markevery=max(1, int(valid.sum()) // 5), **row_style(k)
+        )
 
 
-def _lag_axis(axes: Any, result: DecayResult) -> None:
+def _format_lag_axis(axes: Any, result: DecayResult) -> None:
     axes.set_xlim(1, max(row.lags[-1] for row in result.rows))
     axes.set_xlabel("lag (steps)")
     axes.grid(alpha=0.25, linewidth=0.6)
@@ -176,29 +180,33 @@ PATH_NAMES = {
 
 def draw_paths(figure: Any, result: DecayResult) -> None:
     """Draw the gradient that remains when only one path is open."""
-    chosen = rows_with(result, "paths")[:PANELS]
+    chosen = rows_with(result, "paths")[:MAX_PANELS]
     for axes, (_, row) in zip(_grid(figure, len(chosen)), chosen, strict=True):
         axes.set_xscale("log")
         for j, path in enumerate(p for p in PATHS if p in row.paths):
-            size = decades(row.paths[path])
+            size = to_decades(row.paths[path])
             n_visible = np.flatnonzero(size > -9).size
             axes.plot(
-                row.lags, size, label=PATH_NAMES[path], markevery=_places(n_visible, j), **style(j)
+                row.lags,
+                size,
+                label=PATH_NAMES[path],
+                markevery=_marker_places(n_visible, j),
+                **row_style(j),
             )
         axes.set_ylim(-8, 1)
         axes.set_title(row.name, fontsize=9, loc="left")
-        _lag_axis(axes, result)
+        _format_lag_axis(axes, result)
         axes.set_ylabel(r"$\log_{10}$ size (decades)")
-    legend(figure, _most_labelled(figure), 2)
+    add_legend(figure, _axes_with_most_labels(figure), 2)
 
 
-def _most_labelled(figure: Any) -> Any:
+def _axes_with_most_labels(figure: Any) -> Any:
     return max(figure.axes, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
 
 
 def draw_gates(figure: Any, result: DecayResult) -> None:
     """Draw histograms of gate values and the time constants of units."""
-    chosen = rows_with(result, "gates")[:PANELS]
+    chosen = rows_with(result, "gates")[:MAX_PANELS]
     panels = figure.subplots(-(-len(chosen) // 2), 4, squeeze=False).reshape(-1, 2)
     for extra in panels[len(chosen) :].ravel():
         extra.set_axis_off()
@@ -210,8 +218,8 @@ def draw_gates(figure: Any, result: DecayResult) -> None:
                 gate.histogram,
                 edges,
                 label=label,
-                color=COLOURS[j],
-                linestyle=STYLES[j],
+                color=COLORS[j],
+                linestyle=LINE_STYLES[j],
                 linewidth=1.6,
             )
         values.set_xlim(0, 1)
@@ -221,7 +229,7 @@ def draw_gates(figure: Any, result: DecayResult) -> None:
         values.set_title(f"{row.name}: gates", fontsize=8, loc="left")
         values.legend(frameon=False, fontsize=7, loc="upper left", handlelength=1.5)
         order = (np.arange(len(row.time_constants)) + 0.5) / max(1, len(row.time_constants))
-        constants.plot(row.time_constants, order, **style(k) | {"marker": None})
+        constants.plot(row.time_constants, order, **row_style(k) | {"marker": None})
         constants.set_xscale("log")
         constants.xaxis.set_minor_formatter("")
         constants.set_xlim(min(0.8, *row.time_constants), max(100.0, *row.time_constants))
@@ -244,18 +252,18 @@ def draw_spectrum(figure: Any, result: DecayResult) -> None:
                 place[valid],
                 exponents[valid],
                 label=row.name,
-                markevery=_places(int(valid.sum()), k),
-                **style(k),
+                markevery=_marker_places(int(valid.sum()), k),
+                **row_style(k),
             )
             low, high = (exponents - spread)[valid], (exponents + spread)[valid]
             axes.fill_between(
-                place[valid], low, high, color=COLOURS[k % len(COLOURS)], alpha=0.2, linewidth=0
+                place[valid], low, high, color=COLORS[k % len(COLORS)], alpha=0.2, linewidth=0
             )
     axes.axhline(0, color="0.2", linewidth=0.8)
     axes.set_xlabel("index of the exponent / size of the state")
     axes.set_ylabel("Lyapunov exponent (nats per step)")
     axes.grid(alpha=0.25, linewidth=0.6)
-    legend(figure, axes)
+    add_legend(figure, axes)
 
 
 def draw_inputs(figure: Any, result: DecayResult) -> None:
@@ -264,25 +272,25 @@ def draw_inputs(figure: Any, result: DecayResult) -> None:
     axes.set_xscale("log")
     for k, row in rows_with(result, "input_curve"):
         if row.input_curve is not None:
-            size = decades(row.input_curve.median)
-            low, high = decades(row.input_curve.low), decades(row.input_curve.high)
+            size = to_decades(row.input_curve.median)
+            low, high = to_decades(row.input_curve.low), to_decades(row.input_curve.high)
             axes.fill_between(
-                row.lags, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.18, linewidth=0
+                row.lags, low, high, color=COLORS[k % len(COLORS)], alpha=0.18, linewidth=0
             )
             axes.plot(
                 row.lags,
                 size,
                 label=row.name,
-                markevery=_places(np.flatnonzero(size > -8).size, k),
-                **style(k),
+                markevery=_marker_places(np.flatnonzero(size > -8).size, k),
+                **row_style(k),
             )
     axes.set_ylim(-8, 1)
     axes.set_ylabel(
         r"$\log_{10}\ \|\partial\ell/\partial x\|$ relative to the last input (decades)"
     )
-    _lag_axis(axes, result)
+    _format_lag_axis(axes, result)
     axes.set_xlabel("steps before the last, plus one")
-    legend(figure, axes)
+    add_legend(figure, axes)
 
 
 def draw_truncation(figure: Any, result: DecayResult) -> None:
@@ -295,13 +303,17 @@ def draw_truncation(figure: Any, result: DecayResult) -> None:
             bias = np.array(row.truncation.bias.median)
             n_visible = np.flatnonzero(bias > 1e-4).size
             axes.plot(
-                row.truncation.K, bias, label=row.name, markevery=_places(n_visible, k), **style(k)
+                row.truncation.K,
+                bias,
+                label=row.name,
+                markevery=_marker_places(n_visible, k),
+                **row_style(k),
             )
             if row.truncation.bound:
                 axes.plot(
                     row.truncation.K,
                     row.truncation.bound,
-                    color=COLOURS[k % len(COLOURS)],
+                    color=COLORS[k % len(COLORS)],
                     linewidth=0.7,
                 )
     for level, name in ((0.1, "10 %"), (0.01, "1 %")):
@@ -318,7 +330,7 @@ def draw_truncation(figure: Any, result: DecayResult) -> None:
     axes.set_xlabel("K: steps carried back")
     axes.set_ylabel(r"$\|g_K - g\|\ /\ \|g\|$")
     axes.grid(alpha=0.25, linewidth=0.6)
-    legend(figure, axes)
+    add_legend(figure, axes)
 
 
 def draw_convergence(figure: Any, result: DecayResult) -> None:
@@ -334,53 +346,53 @@ def draw_convergence(figure: Any, result: DecayResult) -> None:
             steps[valid],
             low[valid],
             high[valid],
-            color=COLOURS[k % len(COLOURS)],
+            color=COLORS[k % len(COLORS)],
             alpha=0.18,
             linewidth=0,
         )
-        axes.plot(steps[valid], rate[valid], label=row.name, **style(k))
+        axes.plot(steps[valid], rate[valid], label=row.name, **row_style(k))
     axes.set_xlabel("steps measured")
     axes.set_ylabel(r"$\lambda_1$ and its 95 % interval (nats per step)")
     axes.grid(alpha=0.25, linewidth=0.6)
-    legend(figure, axes)
+    add_legend(figure, axes)
 
 
 def draw_training(figure: Any, result: DecayResult) -> None:
     """Draw the loss of each training, and the reach of gradients before and after."""
-    chosen = result.training[:PANELS]
+    chosen = result.training[:MAX_PANELS]
     panels = figure.subplots(len(chosen), 2, squeeze=False)
     for (losses, reach), training in zip(panels, chosen, strict=True):
         losses.fill_between(
             training.updates,
             training.loss.low,
             training.loss.high,
-            color=COLOURS[0],
+            color=COLORS[0],
             alpha=0.2,
             linewidth=0,
         )
         losses.plot(
-            training.updates, training.loss.median, color=COLOURS[0], linewidth=1.6, label="loss"
+            training.updates, training.loss.median, color=COLORS[0], linewidth=1.6, label="loss"
         )
         losses.axhline(
             training.baseline, color="0.2", linewidth=1, linestyle="--", label="best without memory"
         )
         losses.set_yscale("log")
         losses.set_ylabel("loss")
-        losses.set_title(name_of(training.setting), fontsize=9, loc="left")
+        losses.set_title(training_name(training.setting), fontsize=9, loc="left")
         losses.legend(frameon=False, fontsize=7.5)
         reach.set_xscale("log")
         for j, (label, curve) in enumerate(
             (("untrained", training.before), ("trained", training.after))
         ):
-            low, high = (np.maximum(decades(q), -9) for q in (curve.low, curve.high))
-            reach.fill_between(training.lags, low, high, color=COLOURS[j], alpha=0.18, linewidth=0)
-            n_visible = np.flatnonzero(decades(curve.median) > -6).size
+            low, high = (np.maximum(to_decades(q), -9) for q in (curve.low, curve.high))
+            reach.fill_between(training.lags, low, high, color=COLORS[j], alpha=0.18, linewidth=0)
+            n_visible = np.flatnonzero(to_decades(curve.median) > -6).size
             reach.plot(
                 training.lags,
-                decades(curve.median),
+                to_decades(curve.median),
                 label=label,
-                markevery=_places(n_visible, j),
-                **style(j),
+                markevery=_marker_places(n_visible, j),
+                **row_style(j),
             )
         reach.axvline(
             training.needed,
@@ -390,11 +402,11 @@ def draw_training(figure: Any, result: DecayResult) -> None:
             label=f"the task's lag, {training.needed}",
         )
         lowest = min(
-            float(np.min(decades(curve.low))) for curve in (training.before, training.after)
+            float(np.min(to_decades(curve.low))) for curve in (training.before, training.after)
         )
         reach.set_ylim(
             max(-6.0, min(-1.0, lowest - 0.2)),
-            max(0.5, float(np.max(decades(training.after.high))) + 0.2),
+            max(0.5, float(np.max(to_decades(training.after.high))) + 0.2),
         )
         reach.set_ylabel(r"$\log_{10}\ G$ (decades)")
         reach.set_title("gradient against lag, on the task's inputs", fontsize=9, loc="left")
@@ -404,7 +416,7 @@ def draw_training(figure: Any, result: DecayResult) -> None:
     panels[-1][1].set_xlabel("lag (steps)")
 
 
-def name_of(setting: dict[str, Any]) -> str:
+def training_name(setting: dict[str, Any]) -> str:
     """Return the name of a training."""
     return (
         f"{setting['cell']} {setting['init']} on {setting['task']}, "
@@ -424,12 +436,14 @@ def draw_sentences(figure: Any, result: DecayResult) -> None:
             ("state, scaled", state / max(float(np.max(np.abs(state))), 1e-300)),
         ]
         for j, (name, values) in enumerate(lines):
-            axes.plot(range(len(words)), values, label=name, **style(j))
+            axes.plot(range(len(words)), values, label=name, **row_style(j))
         axes.set_xticks(range(len(words)), words, rotation=40, ha="right", fontsize=8)
         axes.set_ylim(-1.05, 1.05)
         axes.set_ylabel("value")
         axes.set_title(
-            f"{name_of(training.setting)}: unit {training.sentence.unit}", fontsize=9, loc="left"
+            f"{training_name(training.setting)}: unit {training.sentence.unit}",
+            fontsize=9,
+            loc="left",
         )
         axes.legend(frameon=False, fontsize=8, ncols=5, loc="lower left")
         axes.grid(alpha=0.25, linewidth=0.6)

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from gatecheck._util.atomic_write import write_bytes, write_text
 from gatecheck.decay.result import DecayResult
 from gatecheck.report.decay import drawings as draw
-from gatecheck.report.figures import STYLE, drawing
-from gatecheck.report.pages import svg_of
+from gatecheck.report.figures import RC_STYLE, figure_context
+from gatecheck.report.pages import figure_to_svg
 
 
-class Figure(NamedTuple):
+class FigureSpec(NamedTuple):
     """Figure of a report.
 
     Attributes
@@ -31,21 +31,21 @@ class Figure(NamedTuple):
 
     name: str
     title: str
-    says: str
+    caption: str
     panels: Callable[[DecayResult], float]
     draw: Callable[[Any, DecayResult], None]
 
 
-def _thirds(attribute: str) -> Callable[[DecayResult], int]:
-    return lambda result: -(-min(draw.PANELS, len(draw.rows_with(result, attribute))) // 3)
+def _panel_rows(attribute: str) -> Callable[[DecayResult], int]:
+    return lambda result: -(-min(draw.MAX_PANELS, len(draw.rows_with(result, attribute))) // 3)
 
 
-def _any(attribute: str) -> Callable[[DecayResult], int]:
+def _fixed_height(attribute: str) -> Callable[[DecayResult], int]:
     return lambda result: 2 if draw.rows_with(result, attribute) else 0
 
 
-FIGURES = (
-    Figure(
+REPORT_FIGURES = (
+    FigureSpec(
         "decay",
         "How far back a gradient reaches",
         "Lines are medians over networks and inputs, bands the 10 % to 90 % quantiles, thin lines "
@@ -53,58 +53,58 @@ FIGURES = (
         lambda result: 4,
         draw.draw_lags,
     ),
-    Figure(
+    FigureSpec(
         "paths",
         "Paths of the gradient",
         "The gradient when everything but one path is cut: the kept state (an LSTM's cell state, a "
         "GRU's copy), the kept state with the candidate, the kept state with the derivatives of "
         "the gates. Where the first falls far below the whole, the kept state does not carry the "
         "gradient.",
-        _thirds("paths"),
+        _panel_rows("paths"),
         draw.draw_paths,
     ),
-    Figure(
+    FigureSpec(
         "gates",
         "Gates and the memory of units",
         "Distribution of the values of each gate: shut is below 0.1, open above 0.9, where a gate "
         "hardly learns. And the time constant of each unit: the number of steps that its keeping "
         "gate lets it remember.",
-        lambda result: -(-min(draw.PANELS, len(draw.rows_with(result, "gates"))) // 2),
+        lambda result: -(-min(draw.MAX_PANELS, len(draw.rows_with(result, "gates"))) // 2),
         draw.draw_gates,
     ),
-    Figure(
+    FigureSpec(
         "spectrum",
         "Lyapunov spectrum",
         "Growth rates of a perturbation of the state in all directions, with 95 % bands. Above "
         "zero errors grow; far below zero a direction is forgotten at once. The largest is the "
         "rate of the headline table.",
-        _any("spectrum"),
+        _fixed_height("spectrum"),
         draw.draw_spectrum,
     ),
-    Figure(
+    FigureSpec(
         "inputs",
         "Influence of each input",
         "The gradient with respect to the inputs, relative to that of the last one.",
-        _any("input_curve"),
+        _fixed_height("input_curve"),
         draw.draw_inputs,
     ),
-    Figure(
+    FigureSpec(
         "truncation",
         "Error of truncation",
         "The relative error of the gradient of all parameters when it is carried back only K "
         "steps; thin lines follow from λ₁ alone.",
-        _any("truncation"),
+        _fixed_height("truncation"),
         draw.draw_truncation,
     ),
-    Figure(
+    FigureSpec(
         "training",
         "Trained against untrained",
         "Left: the loss, with the best loss of a predictor without memory. Right: the reach of "
         "gradients on the task's own inputs, before and after.",
-        lambda result: 1.15 * min(draw.PANELS, len(result.training)),
+        lambda result: 1.15 * min(draw.MAX_PANELS, len(result.training)),
         draw.draw_training,
     ),
-    Figure(
+    FigureSpec(
         "sentences",
         "Gates over a sentence",
         "The unit whose state best predicts, at the verb, whether the subject is singular or "
@@ -112,7 +112,7 @@ FIGURES = (
         lambda result: 1.5 * min(4, sum(t.sentence is not None for t in result.training)),
         draw.draw_sentences,
     ),
-    Figure(
+    FigureSpec(
         "convergence",
         "Convergence of the rate",
         "λ₁ from the first steps alone, with its 95 % interval. If enough steps were measured, it "
@@ -123,17 +123,17 @@ FIGURES = (
 )
 
 
-class Picture(NamedTuple):
+class DrawnFigure(NamedTuple):
     """Drawn figure, as SVG text and as PNG."""
 
-    figure: Figure
+    figure: FigureSpec
     svg: str
     png: bytes
 
 
-def pictures(
+def draw_figures(
     result: DecayResult, progress: Callable[[int, int, str], None] | None = None
-) -> list[Picture]:
+) -> list[DrawnFigure]:
     """Draw every figure that has something to show.
 
     They depend only on the result and the version of matplotlib.
@@ -151,25 +151,27 @@ def pictures(
         If matplotlib is not installed.
     """
     out = []
-    chosen = [figure for figure in FIGURES if figure.panels(result)]
+    chosen = [figure for figure in REPORT_FIGURES if figure.panels(result)]
     for k, figure in enumerate(chosen):
         if progress is not None:
             progress(k, len(chosen), f"drawing {figure.name}")
-        with drawing(10, 1.0 + 2.1 * figure.panels(result), STYLE | {"figure.dpi": 120}) as canvas:
+        with figure_context(
+            10, 1.0 + 2.1 * figure.panels(result), RC_STYLE | {"figure.dpi": 120}
+        ) as canvas:
             figure.draw(canvas, result)
             # Once for both formats, as the layout takes as long as the drawing.
             canvas.draw_without_rendering()
             canvas.set_layout_engine(None)
             png = io.BytesIO()
             canvas.savefig(png, format="png", metadata={"Software": None})
-            out.append(Picture(figure, svg_of(canvas), png.getvalue()))
+            out.append(DrawnFigure(figure, figure_to_svg(canvas), png.getvalue()))
     return out
 
 
-def save_pictures(drawn: Sequence[Picture], folder: Path) -> list[Path]:
+def save_figures(figures: Sequence[DrawnFigure], folder: Path) -> list[Path]:
     """Write figures as PNG and SVG to an existing folder; return the files."""
     paths = []
-    for picture in drawn:
+    for picture in figures:
         paths += [folder / f"{picture.figure.name}.png", folder / f"{picture.figure.name}.svg"]
         write_bytes(paths[-2], picture.png)
         write_text(paths[-1], picture.svg)

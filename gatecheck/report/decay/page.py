@@ -6,14 +6,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gatecheck.decay.result import DecayResult, Integrity, Row
-from gatecheck.decay.study.advice import advise, compare, judge
-from gatecheck.report.decay.drawings import name_of
-from gatecheck.report.decay.figures import Picture
-from gatecheck.report.decay.table import COLUMNS, LEGEND, MORE, decay_rows, noted, settings
-from gatecheck.report.pages import inline_svg, page
+from gatecheck.decay.result import DecayResult, Integrity, NetworkRow
+from gatecheck.decay.study.advice import advise, compare, describe_training
+from gatecheck.report.decay.drawings import training_name
+from gatecheck.report.decay.figures import DrawnFigure
+from gatecheck.report.decay.table import (
+    LEGEND,
+    PAGE_COLUMNS,
+    TERMINAL_COLUMNS,
+    decay_rows,
+    network_notes,
+    settings_line,
+)
+from gatecheck.report.pages import inline_svg, render_page
 
-CHECKS = {
+CHECK_HEADINGS = {
     "adjoint": "adjoint residual (nats)",
     "gradient": "against the kernel",
     "order": "order of the product",
@@ -28,71 +35,78 @@ INTEGRITY_LEGEND = (
 )
 
 
-def decay_html(result: DecayResult, drawn: Sequence[Picture]) -> str:
+def decay_html(result: DecayResult, drawn_figures: Sequence[DrawnFigure]) -> str:
     """Return a study as one HTML page without scripts or network resources.
 
     Parameters
     ----------
     result
         Result of the study.
-    drawn
-        Its figures, from :func:`gatecheck.report.decay.figures.pictures`.
+    drawn_figures
+        Its figures, from :func:`gatecheck.report.decay.figures.draw_figures`.
 
     Raises
     ------
     MissingExtraError
         If Jinja is not installed.
     """
-    figures = _figures(result, drawn)
-    for figure, picture in zip(figures, drawn, strict=True):
+    figures = _figure_values(result, drawn_figures)
+    for figure, picture in zip(figures, drawn_figures, strict=True):
         figure["svg"] = inline_svg(picture.svg, f"figure-{figure['name']}", figure["alt"])
-    return page("decay.html", _values(result) | {"figures": figures})
+    return render_page("decay.html", _template_values(result) | {"figures": figures})
 
 
-def decay_markdown(result: DecayResult, drawn: Sequence[Picture]) -> str:
+def decay_markdown(result: DecayResult, drawn_figures: Sequence[DrawnFigure]) -> str:
     """Return a study in Markdown, with links to its figures.
 
-    They are the files that :func:`gatecheck.report.decay.figures.save_pictures` writes. Parameters
+    They are the files that :func:`gatecheck.report.decay.figures.save_figures` writes. Parameters
     and errors are those of :func:`decay_html`.
     """
-    return page("decay.md", _values(result) | {"figures": _figures(result, drawn)})
+    return render_page(
+        "decay.md", _template_values(result) | {"figures": _figure_values(result, drawn_figures)}
+    )
 
 
-def _figures(result: DecayResult, drawn: Sequence[Picture]) -> list[dict[str, str]]:
+def _figure_values(
+    result: DecayResult, drawn_figures: Sequence[DrawnFigure]
+) -> list[dict[str, str]]:
     return [
-        {"name": f.name, "title": f.title, "says": f.says, "alt": _alt(f.title, result)}
-        for f, *_ in drawn
+        {"name": f.name, "title": f.title, "caption": f.caption, "alt": _alt_text(f.title, result)}
+        for f, *_ in drawn_figures
     ]
 
 
-def _alt(title: str, result: DecayResult) -> str:
+def _alt_text(title: str, result: DecayResult) -> str:
     names = ", ".join(row.name for row in result.rows)
     return f"{title}: {names}. The numbers are in the tables and in the JSON."
 
 
-def _values(result: DecayResult) -> dict[str, Any]:
+def _template_values(result: DecayResult) -> dict[str, Any]:
     lag = result.spec.get("lag")
     advice = [(row.name, advise(row, lag)) for row in result.rows]
-    advice += [(name_of(training.setting), judge(training)) for training in result.training]
+    advice += [
+        (training_name(training.setting), describe_training(training))
+        for training in result.training
+    ]
     return {
         "title": result.spec["title"],
         "result": result,
-        "settings": settings(result),
-        "columns": (*COLUMNS, *MORE),
+        "settings": settings_line(result),
+        "columns": (*TERMINAL_COLUMNS, *PAGE_COLUMNS),
         "rows": decay_rows(result),
-        "notes": noted(result),
+        "notes": network_notes(result),
         "legend": LEGEND
         + " K: steps of truncated backpropagation for a gradient that is 10 % or 1 % off.",
-        "together": compare(result),
+        "comparison": compare(result),
         "advice": advice,
         "theory": [
             (row.name, f"{line.rate:.4g} nats per step: {line.assumption}")
             for row in result.rows
             for line in row.theory
         ],
-        "integrity": [(row.name, _integrity(row)) for row in result.rows],
+        "integrity": [(row.name, _integrity_cells(row)) for row in result.rows],
         "integrity_columns": (
-            *CHECKS.values(),
+            *CHECK_HEADINGS.values(),
             "volume residual (nats/step)",
             "probes (nats)",
             "index of decay (95 %)",
@@ -102,7 +116,7 @@ def _values(result: DecayResult) -> dict[str, Any]:
     }
 
 
-def _integrity(row: Row) -> list[str]:
+def _integrity_cells(row: NetworkRow) -> list[str]:
     checks: Integrity = row.integrity
     volume = math.nan if row.spectrum is None else row.spectrum.volume_residual
     index = (
@@ -111,14 +125,14 @@ def _integrity(row: Row) -> list[str]:
         else f"{row.kind_index:.2f} ({row.kind_low:.2f} … {row.kind_high:.2f})"
     )
     return [
-        *(_number(getattr(checks, name)) for name in CHECKS),
-        _number(volume),
+        *(_format_number(getattr(checks, name)) for name in CHECK_HEADINGS),
+        _format_number(volume),
         f"{row.probe_offset:.3f}",
         index,
     ]
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1e}"
 
 

@@ -7,10 +7,10 @@ import math
 from rich import box
 from rich.table import Table
 
-from gatecheck.decay.result import DecayResult, Row
+from gatecheck.decay.result import DecayResult, NetworkRow
 
-COLUMNS = ("network", "rate λ₁ (95 %)", "theory", "1/2", "1/e", "1e-3", "f32 zero")
-MORE = ("kind", "K at 10 %", "K at 1 %")
+TERMINAL_COLUMNS = ("network", "rate λ₁ (95 %)", "theory", "1/2", "1/e", "1e-3", "f32 zero")
+PAGE_COLUMNS = ("kind", "K at 10 %", "K at 1 %")
 """Columns that do not fit in a terminal."""
 
 LEGEND = (
@@ -23,13 +23,16 @@ LEGEND = (
 def decay_rows(result: DecayResult) -> list[dict[str, str]]:
     """Return the rows of the table, each a dict of text by column name.
 
-    Columns are :data:`COLUMNS` and :data:`MORE`. Rates are in nats per step, with half the width of
+    Columns are :data:`TERMINAL_COLUMNS` and :data:`PAGE_COLUMNS`. Rates are in nats per step, with half the width of
     the 95 % interval; lags in steps. A lag not reached within T is "> T", an unknown value "–".
     """
-    return [dict(zip((*COLUMNS, *MORE), _cells(row), strict=True)) for row in result.rows]
+    return [
+        dict(zip((*TERMINAL_COLUMNS, *PAGE_COLUMNS), _cells(row), strict=True))
+        for row in result.rows
+    ]
 
 
-def settings(result: DecayResult) -> str:
+def settings_line(result: DecayResult) -> str:
     """Return the settings of a study, with the seed that repeats it."""
     sizes = {(row.hidden, row.inputs) for row in result.rows}
     H, D = ("–".join(map(str, sorted({min(each), max(each)}))) for each in zip(*sizes, strict=True))
@@ -54,11 +57,11 @@ def decay_table(result: DecayResult) -> Table:
     table = Table(
         title="How fast gradients fade with lag", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    table.caption, table.caption_justify = f"{settings(result)}\n{LEGEND}", "left"
+    table.caption, table.caption_justify = f"{settings_line(result)}\n{LEGEND}", "left"
     rows = decay_rows(result)
-    table.add_column(COLUMNS[0], overflow="fold")
+    table.add_column(TERMINAL_COLUMNS[0], overflow="fold")
     # in a narrow terminal, names wrap and numbers stay whole
-    for name in COLUMNS[1:]:
+    for name in TERMINAL_COLUMNS[1:]:
         table.add_column(
             name,
             justify="right",
@@ -66,38 +69,38 @@ def decay_table(result: DecayResult) -> Table:
             min_width=max(len(name), *(len(row[name]) for row in rows)),
         )
     for row in rows:
-        table.add_row(*(row[name] for name in COLUMNS))
+        table.add_row(*(row[name] for name in TERMINAL_COLUMNS))
     return table
 
 
-def noted(result: DecayResult) -> list[tuple[str, str]]:
+def network_notes(result: DecayResult) -> list[tuple[str, str]]:
     """Return the notes on each network, such as assumptions and omissions."""
     return [(row.name, note) for row in result.rows for note in row.notes]
 
 
-def lag_text(lag: int | None) -> str:
+def format_lag(lag: int | None) -> str:
     """Format a lag; None is beyond the measured steps."""
     return "> T" if lag is None else str(lag)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: NetworkRow) -> tuple[str, ...]:
     lags = (row.lag_half, row.lag_e, row.lag_thousandth, row.lag_float32_zero)
     truncation_lags = (
         ("–", "–")
         if row.truncation is None
-        else (lag_text(row.truncation.K_tenth), lag_text(row.truncation.K_hundredth))
+        else (format_lag(row.truncation.K_tenth), format_lag(row.truncation.K_hundredth))
     )
     return (
         row.name,
-        _rate(row),
+        _format_rate(row),
         f"{row.theory[0].rate:#.3g}" if row.theory else "–",
-        *map(lag_text, lags),
+        *map(format_lag, lags),
         row.kind,
         *truncation_lags,
     )
 
 
-def _rate(row: Row) -> str:
+def _format_rate(row: NetworkRow) -> str:
     """Format the rate to the first digit of its uncertainty."""
     half_width = (row.rate_high - row.rate_low) / 2
     if math.isnan(half_width):

@@ -9,11 +9,15 @@ from typing import Any
 from gatecheck.cells import Cell, as_cell
 from gatecheck.errors import UsageError
 
-Options = Mapping[str, Collection[Any] | None]
+AllowedValues = Mapping[str, Collection[Any] | None]
 
 
-def chosen_cell(
-    module: str, name: str, cell: str | None, known: Mapping[str, str], options: Options
+def class_cell(
+    module: str,
+    name: str,
+    cell: str | None,
+    usual_cells: Mapping[str, str],
+    allowed_values: AllowedValues,
 ) -> Cell:
     """Return the cell as which a class of a framework is audited.
 
@@ -23,9 +27,9 @@ def chosen_cell(
         Module and name of the class.
     cell
         The requested cell, if any.
-    known
+    usual_cells
         The usual cell of each recurrent class, by class name.
-    options
+    allowed_values
         The values that attributes of the cell can have in this class besides the usual ones, by
         attribute name; None is any value.
 
@@ -34,15 +38,15 @@ def chosen_cell(
     UsageError
         If the class is not a recurrent one, or cannot be the cell.
     """
-    if name not in known:
+    if name not in usual_cells:
         raise UsageError(
             f"{module}:{name} is not a recurrent class that gatecheck knows; "
-            f"those are {', '.join(known)}"
+            f"those are {', '.join(usual_cells)}"
         )
-    usual = as_cell(known[name])
+    usual = as_cell(usual_cells[name])
     chosen = usual if cell is None else as_cell(cell)
     for option, value in ((f.name, getattr(chosen, f.name)) for f in fields(Cell)):
-        possible = options.get(option, ())
+        possible = allowed_values.get(option, ())
         if value != getattr(usual, option) and possible is not None and value not in possible:
             raise UsageError(f"{module}:{name} cannot be a {chosen}; by default it is a {usual}")
     return chosen

@@ -10,8 +10,8 @@ from typing import Any
 
 from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError
-from gatecheck.targets.adapters.classes import chosen_cell
-from gatecheck.targets.adapters.jax import Function
+from gatecheck.targets.adapters.classes import class_cell
+from gatecheck.targets.adapters.jax import JaxFunction
 
 try:
     import equinox
@@ -27,7 +27,7 @@ TARGETS: list[tuple[str, str | None]] = [(name, None) for name in _CELLS]
 """Class names; each is one cell."""
 
 
-def adapt(name: str, cell: str | None = None) -> Function:
+def adapt(name: str, cell: str | None = None) -> JaxFunction:
     """Return a class of ``equinox.nn``, by its name, as an implementation.
 
     Raises
@@ -35,7 +35,7 @@ def adapt(name: str, cell: str | None = None) -> Function:
     UsageError
         If it is not a recurrent class, or cannot be the requested cell.
     """
-    chosen = chosen_cell("equinox.nn", name, cell, _CELLS, {})
+    chosen = class_cell("equinox.nn", name, cell, _CELLS, {})
 
     def run(params: Mapping[str, Any], x: Any, *states: Any) -> tuple[Any, ...]:
         make = getattr(equinox.nn, name)
@@ -53,4 +53,4 @@ def adapt(name: str, cell: str | None = None) -> Function:
         final, y = jax.lax.scan(step, states if len(states) == 2 else states[0], x)
         return (y, *final) if len(states) == 2 else (y, final)
 
-    return Function(run, chosen, as_convention("equinox"), name, packages=("equinox",))
+    return JaxFunction(run, chosen, as_convention("equinox"), name, packages=("equinox",))

@@ -8,8 +8,8 @@ from typing import Any
 from gatecheck.cells import Cell
 from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError
-from gatecheck.targets.adapters.classes import chosen_cell
-from gatecheck.targets.adapters.jax import FunctionOfLengths
+from gatecheck.targets.adapters.classes import class_cell
+from gatecheck.targets.adapters.jax import JaxFunctionWithLengths
 
 try:
     import jax
@@ -18,13 +18,18 @@ try:
 except ImportError as error:
     raise MissingExtraError('auditing Flax needs Flax: pip install "gatecheck[jax]"') from error
 
-KIND = {"SimpleCell": "rnn", "GRUCell": "gru", "LSTMCell": "lstm", "OptimizedLSTMCell": "lstm"}
+CELL_KINDS = {
+    "SimpleCell": "rnn",
+    "GRUCell": "gru",
+    "LSTMCell": "lstm",
+    "OptimizedLSTMCell": "lstm",
+}
 """Kind of cell of each class, in Linen and in NNX."""
 
 # jax.nn.hard_sigmoid is relu6(a + 3) / 6.
 _OPTIONS = {"activation": None, "hard": (6,), "bidirectional": None}
 
-TARGETS: list[tuple[str, str | None]] = [(name, None) for name in KIND]
+TARGETS: list[tuple[str, str | None]] = [(name, None) for name in CELL_KINDS]
 """Class names; each is the cell of its kind."""
 
 _ACTIVATIONS = {"tanh": jax.numpy.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}
@@ -32,7 +37,7 @@ _ACTIVATIONS = {"tanh": jax.numpy.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.s
 
 def adapt(
     name: str, cell: str | None = None, *, reverse: bool = False, time_major: bool = True
-) -> FunctionOfLengths:
+) -> JaxFunctionWithLengths:
     """Return a class of ``flax.linen``, by its name, as an implementation.
 
     Parameters
@@ -57,7 +62,9 @@ def adapt(
     ) -> Any:
         rnns = [
             linen.RNN(
-                getattr(linen, name)(hidden(params), param_dtype=x.dtype, **activations(chosen)),
+                getattr(linen, name)(
+                    hidden_size(params), param_dtype=x.dtype, **activations(chosen)
+                ),
                 **rnn_options,
             )
             for _ in range(chosen.directions)
@@ -70,13 +77,15 @@ def adapt(
         module = linen.Bidirectional(*rnns) if chosen.bidirectional else rnns[0]
         return module.apply({"params": variables}, x, **call_options)
 
-    return layer("flax.linen", name, cell, "flax", unroll, reverse=reverse, time_major=time_major)
+    return layer_adapter(
+        "flax.linen", name, cell, "flax", unroll, reverse=reverse, time_major=time_major
+    )
 
 
 # ---- shared by Linen and NNX
 
 
-def layer(
+def layer_adapter(
     module: str,
     name: str,
     cell: str | None,
@@ -85,7 +94,7 @@ def layer(
     *,
     reverse: bool,
     time_major: bool,
-) -> FunctionOfLengths:
+) -> JaxFunctionWithLengths:
     """Return a class in its module's ``RNN`` or ``Bidirectional``, to be audited.
 
     Parameters
@@ -105,28 +114,28 @@ def layer(
     UsageError
         If it is not a recurrent class, or cannot be the requested cell.
     """
-    chosen = chosen_cell(module, name, cell, KIND, _OPTIONS)
+    chosen = class_cell(module, name, cell, CELL_KINDS, _OPTIONS)
     rnn_options = {"reverse": reverse, "keep_order": reverse}
 
     def run(
         params: Mapping[str, Any], x: Any, *states: Any, lengths: Any = None
     ) -> tuple[Any, ...]:
         call_options = {
-            "initial_carry": carry(chosen, states),
+            "initial_carry": initial_carry(chosen, states),
             "seq_lengths": lengths,
             "time_major": time_major,
             "return_carry": True,
         }
         final, y = unroll(chosen, params, x, rnn_options, call_options)
-        return within(y, lengths, time_major), *states_of(chosen, final)
+        return zero_padding(y, lengths, time_major), *final_states(chosen, final)
 
     options = {"reverse": reverse, "batch_first": not time_major}
-    return FunctionOfLengths(
+    return JaxFunctionWithLengths(
         run,
         chosen,
         as_convention(convention),
         name,
-        fills=False,
+        fill_absent_states=False,
         packages=("flax",),
         options=options,
     )
@@ -139,7 +148,7 @@ def activations(cell: Cell) -> dict[str, Any]:
     return {"gate_fn": jax.nn.hard_sigmoid} if cell.hard else {}
 
 
-def hidden(params: Mapping[str, Any]) -> int:
+def hidden_size(params: Mapping[str, Any]) -> int:
     """Return H, the number of rows of a kernel of h."""
     return next(
         int(v.shape[0])
@@ -148,7 +157,7 @@ def hidden(params: Mapping[str, Any]) -> int:
     )
 
 
-def carry(cell: Cell, states: tuple[Any, ...]) -> Any:
+def initial_carry(cell: Cell, states: tuple[Any, ...]) -> Any:
     """Return the initial carry of ``RNN`` or ``Bidirectional``; None without states.
 
     It is h, or (c, h), or a pair of them.
@@ -160,8 +169,8 @@ def carry(cell: Cell, states: tuple[Any, ...]) -> Any:
     return tuple(carries) if cell.bidirectional else carries[0]
 
 
-def states_of(cell: Cell, final: Any) -> tuple[Any, ...]:
-    """Return states from a carry, as the inverse of :func:`carry`."""
+def final_states(cell: Cell, final: Any) -> tuple[Any, ...]:
+    """Return states from a carry, as the inverse of :func:`initial_carry`."""
     one = [c if isinstance(c, tuple) else (c,) for c in (final if cell.bidirectional else (final,))]
     return (
         tuple(jax.numpy.stack(states) for states in zip(*one, strict=True))
@@ -170,7 +179,7 @@ def states_of(cell: Cell, final: Any) -> tuple[Any, ...]:
     )
 
 
-def within(y: Any, lengths: Any, time_major: bool) -> Any:
+def zero_padding(y: Any, lengths: Any, time_major: bool) -> Any:
     """Return the outputs with zero padding.
 
     In Flax the padding has no meaning ("NOT zeroed out", flax/linen/recurrent.py, RNN).

@@ -8,8 +8,8 @@ from typing import Any
 from gatecheck.cells import Cell
 from gatecheck.errors import MissingExtraError
 from gatecheck.targets.adapters.flax import TARGETS as LINEN
-from gatecheck.targets.adapters.flax import activations, hidden, layer
-from gatecheck.targets.adapters.jax import FunctionOfLengths
+from gatecheck.targets.adapters.flax import activations, hidden_size, layer_adapter
+from gatecheck.targets.adapters.jax import JaxFunctionWithLengths
 
 try:
     from flax import nnx
@@ -22,7 +22,7 @@ TARGETS = LINEN
 
 def adapt(
     name: str, cell: str | None = None, *, reverse: bool = False, time_major: bool = True
-) -> FunctionOfLengths:
+) -> JaxFunctionWithLengths:
     """Return a class of ``flax.nnx``, by its name, as an implementation.
 
     Parameters
@@ -50,17 +50,19 @@ def adapt(
         }
         forward = {k: v for k, v in params.items() if not k.startswith("backward/")}
         rnns = [
-            nnx.RNN(_module(name, chosen, own_params, x), **rnn_options)
+            nnx.RNN(_make_module(name, chosen, own_params, x), **rnn_options)
             for own_params in ((forward, backward) if chosen.bidirectional else (forward,))
         ]
         module = nnx.Bidirectional(*rnns) if chosen.bidirectional else rnns[0]
         return module(x, **call_options)
 
     convention = "flax-nnx-apart" if name == "LSTMCell" else "flax-nnx"
-    return layer("flax.nnx", name, cell, convention, unroll, reverse=reverse, time_major=time_major)
+    return layer_adapter(
+        "flax.nnx", name, cell, convention, unroll, reverse=reverse, time_major=time_major
+    )
 
 
-def _module(name: str, cell: Cell, params: Mapping[str, Any], x: Any) -> Any:
+def _make_module(name: str, cell: Cell, params: Mapping[str, Any], x: Any) -> Any:
     # An orthogonal kernel is a QR decomposition, which would be compiled for nothing.
     zero = nnx.initializers.zeros_init()
     inits = {"kernel_init": zero, "recurrent_kernel_init": zero}
@@ -68,7 +70,7 @@ def _module(name: str, cell: Cell, params: Mapping[str, Any], x: Any) -> Any:
     # jnp.float32).
     dtypes = {"dtype": x.dtype, "param_dtype": x.dtype}
     module = getattr(nnx, name)(
-        x.shape[-1], hidden(params), **dtypes, **inits, **activations(cell), rngs=nnx.Rngs(0)
+        x.shape[-1], hidden_size(params), **dtypes, **inits, **activations(cell), rngs=nnx.Rngs(0)
     )
     for path, value in params.items():
         layer, _, kind = path.partition("/")

@@ -69,7 +69,7 @@ class Call:
         gradient of each parameter.
     """
 
-    what: str
+    method: str
     sizes: Sizes
     params: dict[str, Array]
     arrays: dict[str, Array]
@@ -81,10 +81,10 @@ class Call:
         return self.arrays["x"].dtype
 
 
-Run = Callable[[Call], dict[str, Array]]
+CallFunction = Callable[[Call], dict[str, Array]]
 
 
-class Foreign:
+class ForeignImplementation:
     """An implementation in another language.
 
     Parameters
@@ -107,29 +107,36 @@ class Foreign:
     """
 
     def __init__(
-        self, label: str, said: Description, run: Run, cell: str | None, convention: str | None
+        self,
+        label: str,
+        description: Description,
+        run: CallFunction,
+        cell: str | None,
+        convention: str | None,
     ) -> None:
         chosen_cell = None if cell is None else as_cell(cell)
         chosen_convention = None if convention is None else as_convention(convention)
-        if chosen_cell is None and said.cell is None:
+        if chosen_cell is None and description.cell is None:
             raise TargetError(
                 f"{label} does not say which cell it is: give --cell, or let it describe itself"
             )
         try:
-            self.cell = chosen_cell or as_cell(said.cell or "")
-            self.convention = chosen_convention or as_convention(said.convention)
+            self.cell = chosen_cell or as_cell(description.cell or "")
+            self.convention = chosen_convention or as_convention(description.convention)
         except UsageError as error:
             raise TargetError(f"{label}: {error}") from error
         self.dtypes, self.sizes, self.options, self.expected_failures = (
-            said.dtypes,
-            said.sizes,
-            said.options,
-            said.expected_failures,
+            description.dtypes,
+            description.sizes,
+            description.options,
+            description.expected_failures,
         )
-        self.bitwise = "bitwise" in said.abilities
+        self.bitwise = "bitwise" in description.abilities
         # The signature determines whether lengths are taken, as with any implementation.
-        self.forward = self._forward if "lengths" in said.abilities else self._without_lengths
-        self.backward = self._backward if "backward" in said.abilities else None
+        self.forward = (
+            self._forward if "lengths" in description.abilities else self._without_lengths
+        )
+        self.backward = self._backward if "backward" in description.abilities else None
         self._label, self._run = label, run
 
     def _forward(
@@ -140,9 +147,9 @@ class Foreign:
         second: Array | None = None,
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
-        sizes, order = self._sizes(params, x), self._order()
+        sizes, order = self._sizes(params, x), self._state_order()
         along = {"T": sizes.T, "B": sizes.B, "D": self.cell.directions * self.cell.width(sizes.H)}
-        shapes = {"y": tuple(along[axis] for axis in self._axes())}
+        shapes = {"y": tuple(along[axis] for axis in self._sequence_axes())}
         shapes |= {
             f"{k}T": self.convention.state_shape(self.cell, k, sizes.B, sizes.H)
             for k in order
@@ -154,7 +161,7 @@ class Foreign:
                 "forward",
                 sizes,
                 params,
-                _present(x=x, h0=states["h0"], c0=states["c0"], lengths=lengths),
+                _present_arrays(x=x, h0=states["h0"], c0=states["c0"], lengths=lengths),
                 shapes,
             )
         )
@@ -176,7 +183,7 @@ class Foreign:
         d_second: Array | None,
         lengths: Array | None = None,
     ) -> dict[str, Array]:
-        sizes, order = self._sizes(params, x), self._order()
+        sizes, order = self._sizes(params, x), self._state_order()
         shapes = {name: a.shape for name, a in params.items()} | {"x": x.shape}
         shapes |= {
             f"{k}0": self.convention.state_shape(self.cell, k, sizes.B, sizes.H)
@@ -184,7 +191,7 @@ class Foreign:
         }
         states = dict(zip((f"{k}0" for k in order), (first, second), strict=True))
         final = dict(zip((f"d{k}T" for k in order), (d_first, d_second), strict=True))
-        arrays = _present(
+        arrays = _present_arrays(
             x=x,
             h0=states["h0"],
             c0=states["c0"],
@@ -204,10 +211,10 @@ class Foreign:
         )
         return {name: gradients[f"d{name}"] for name in shapes}
 
-    def _axes(self) -> str:
+    def _sequence_axes(self) -> str:
         return self.convention.sequence_axes(self.options.get("batch_first", False))
 
-    def _order(self) -> str:
+    def _state_order(self) -> str:
         """Return the order of the states, which matters only with a cell state."""
         return self.convention.states if "c" in self.cell.state else "hc"
 
@@ -219,11 +226,11 @@ class Foreign:
                 f"{self._label} takes arrays of one dtype, {' or '.join(self.dtypes)}, "
                 f"not {' and '.join(sorted(dtypes))}"
             )
-        along = dict(zip(self._axes(), x.shape, strict=True))
+        along = dict(zip(self._sequence_axes(), x.shape, strict=True))
         return Sizes(along["T"], along["B"], *self.convention.sizes(self.cell, params))
 
 
-def _present(**arrays: Array | None) -> dict[str, Array]:
+def _present_arrays(**arrays: Array | None) -> dict[str, Array]:
     return {
         name: a.astype(np.int64) if name == "lengths" else a
         for name, a in arrays.items()
@@ -231,7 +238,7 @@ def _present(**arrays: Array | None) -> dict[str, Array]:
     }
 
 
-def described(text: str, label: str, abilities: Collection[str]) -> Description:
+def parse_description(text: str, label: str, abilities: Collection[str]) -> Description:
     """Parse the description of foreign code.
 
     Parameters

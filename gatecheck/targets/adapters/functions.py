@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck._util.arguments import FUNCTION, MAPPING, checked, perhaps
+from gatecheck._util.arguments import FUNCTION, MAPPING, optional, validate_args
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
@@ -17,7 +17,7 @@ from gatecheck.errors import ContractError, UsageError
 Step = Callable[..., Any]
 
 
-class FromStep:
+class SteppedImplementation:
     """An implementation that runs a step over the sequence; see :func:`from_step`."""
 
     def __init__(self, step: Step, cell: Cell, convention: Convention, name: str) -> None:
@@ -36,7 +36,7 @@ class FromStep:
         ]
         y = np.zeros((len(x), *np.shape(states[0])), x.dtype)
         for t in range(len(x)):
-            states = self._checked(self.step(params, x[t], *states))
+            states = self._validate_states(self.step(params, x[t], *states))
             # The assignment below would silently broadcast a state of another shape.
             if np.shape(states[0]) != y.shape[1:]:
                 raise ContractError(
@@ -46,7 +46,7 @@ class FromStep:
             y[t] = states[0]
         return (y, *states)
 
-    def _checked(self, result: Any) -> list[Any]:
+    def _validate_states(self, result: Any) -> list[Any]:
         states = list(result) if isinstance(result, tuple | list) else [result]
         names = ", ".join(f"{k}'" for k in self.cell.state)
         if len(states) != len(self.cell.state):
@@ -56,10 +56,10 @@ class FromStep:
         return states
 
 
-@checked(step=FUNCTION)
+@validate_args(step=FUNCTION)
 def from_step(
     step: Step, *, cell: str | Cell, convention: str | Convention | None = None
-) -> FromStep:
+) -> SteppedImplementation:
     """Return a single-step cell as an implementation that can be audited.
 
     Parameters
@@ -85,12 +85,12 @@ def from_step(
     >>> gk.audit(gk.from_step(step, cell="rnn"), profile="quick").verdict
     'pass'
     """
-    return FromStep(
+    return SteppedImplementation(
         step, as_cell(cell), as_convention(convention), getattr(step, "__name__", "step")
     )
 
 
-@checked(function=FUNCTION, compiler_options=perhaps(MAPPING))
+@validate_args(function=FUNCTION, compiler_options=optional(MAPPING))
 def from_jax(
     function: Step,
     *,
@@ -144,9 +144,9 @@ def from_jax(
         takes_lengths = "lengths" in inspect.signature(function).parameters
     except (TypeError, ValueError):  # some functions in C have no signature
         takes_lengths = False
-    options = adapter.SOON_COMPILED if compiler_options is None else compiler_options
+    options = adapter.FAST_COMPILE_OPTIONS if compiler_options is None else compiler_options
     name = getattr(function, "__name__", "function")
-    make = adapter.FunctionOfLengths if takes_lengths else adapter.Function
+    make = adapter.JaxFunctionWithLengths if takes_lengths else adapter.JaxFunction
     its_cell, its_convention = as_cell(cell), as_convention(convention)
     try:
         return make(function, its_cell, its_convention, name, compiler_options=options)

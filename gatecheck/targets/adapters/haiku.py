@@ -7,8 +7,8 @@ from typing import Any
 
 from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError
-from gatecheck.targets.adapters.classes import chosen_cell
-from gatecheck.targets.adapters.jax import Function
+from gatecheck.targets.adapters.classes import class_cell
+from gatecheck.targets.adapters.jax import JaxFunction
 
 try:
     import haiku
@@ -25,7 +25,7 @@ TARGETS: list[tuple[str, str | None]] = [(name, None) for name in _CELLS]
 """Class names; each is one cell."""
 
 
-def adapt(name: str, cell: str | None = None) -> Function:
+def adapt(name: str, cell: str | None = None) -> JaxFunction:
     """Return a class of ``haiku``, by its name, as an implementation.
 
     Raises
@@ -33,7 +33,7 @@ def adapt(name: str, cell: str | None = None) -> Function:
     UsageError
         If it is not a recurrent class, or cannot be the requested cell.
     """
-    chosen, scope = chosen_cell("haiku", name, cell, _CELLS, {}), _SCOPES[name]
+    chosen, scope = class_cell("haiku", name, cell, _CELLS, {}), _SCOPES[name]
 
     def unrolled(H: int, x: Any, states: tuple[Any, ...]) -> Any:
         core = getattr(haiku, name)(H)
@@ -53,4 +53,6 @@ def adapt(name: str, cell: str | None = None) -> Function:
         y, final = apply(named, H, x, states)
         return (y, *final) if len(states) == 2 else (y, final)
 
-    return Function(run, chosen, as_convention("haiku"), name, fills=False, packages=("dm-haiku",))
+    return JaxFunction(
+        run, chosen, as_convention("haiku"), name, fill_absent_states=False, packages=("dm-haiku",)
+    )

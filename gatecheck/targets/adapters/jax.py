@@ -21,7 +21,7 @@ except ImportError as error:
         'auditing JAX needs JAX 0.8 or later: pip install "gatecheck[jax]"'
     ) from error
 
-SOON_COMPILED = {
+FAST_COMPILE_OPTIONS = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_parallel_codegen_split_count": 1,
     "xla_cpu_use_fusion_emitters": False,
@@ -32,7 +32,7 @@ An audit compiles about 130 programs, which is nearly all of its cost. The optio
 makes machine code, not what is computed.
 """
 
-PROGRAMS = 300
+MAX_PROGRAMS = 300
 """Maximum number of shapes of a function that stay compiled.
 
 Each program keeps about 25 memory mappings, and Linux ends a process that has 65,530.
@@ -40,7 +40,7 @@ Each program keeps about 25 memory mappings, and Linux ends a process that has 6
 
 
 @cache
-def _known(name: str, value: bool | int) -> bool:
+def _is_known_option(name: str, value: bool | int) -> bool:
     try:
         jax.jit(lambda: 0, compiler_options={name: value})()
     except jax.errors.JaxRuntimeError:
@@ -48,7 +48,7 @@ def _known(name: str, value: bool | int) -> bool:
     return True
 
 
-class Function:
+class JaxFunction:
     """A pure function as an implementation; see :func:`gatecheck.from_jax`.
 
     Parameters
@@ -61,7 +61,7 @@ class Function:
     compiler_options
         Options of XLA; those that this version does not know are left out, since by default they
         only save time.
-    fills
+    fill_absent_states
         Pass absent states as zeros to the function. Else, if all are absent, they are None, so that
         a framework takes its own path.
     packages
@@ -79,8 +79,8 @@ class Function:
         convention: Convention,
         name: str,
         *,
-        compiler_options: Mapping[str, Any] = SOON_COMPILED,
-        fills: bool = True,
+        compiler_options: Mapping[str, Any] = FAST_COMPILE_OPTIONS,
+        fill_absent_states: bool = True,
         packages: Sequence[str] = (),
         options: Mapping[str, bool] | None = None,
         expected_failures: Mapping[str, str] | None = None,
@@ -94,9 +94,9 @@ class Function:
         self.options, self.expected_failures, self.notes = (
             options or {},
             expected_failures or {},
-            _notes(),
+            _device_notes(),
         )
-        self._fills = fills
+        self._fills = fill_absent_states
         self._states = [k for k in convention.states if k in cell.state]
 
         def outputs(params: Any, x: Any, states: Any, lengths: Any) -> tuple[Any, ...]:
@@ -116,7 +116,7 @@ class Function:
 
         # Compiled as a whole: outside of jit JAX compiles each operation separately, which takes
         # longer.
-        chosen = {k: v for k, v in compiler_options.items() if _known(k, v)}
+        chosen = {k: v for k, v in compiler_options.items() if _is_known_option(k, v)}
         self._outputs, self._gradients, self._tangents = (
             jax.jit(f, compiler_options=chosen) for f in (outputs, gradients, tangents)
         )
@@ -141,10 +141,10 @@ class Function:
             more[half + 2 :][:n],
         )
         at, along = (
-            (params, x, self._filled(x, params, states)),
-            (d_params, d_x, self._filled(x, params, d_states)),
+            (params, x, self._fill_absent(x, params, states)),
+            (d_params, d_x, self._fill_absent(x, params, d_states)),
         )
-        results: tuple[Array, ...] = _called(self._tangents, x, at, along)
+        results: tuple[Array, ...] = _call(self._tangents, x, at, along)
         return results
 
     def _forward(
@@ -154,8 +154,8 @@ class Function:
         states: Sequence[Array | None],
         lengths: Array | None,
     ) -> tuple[Array, ...]:
-        results: tuple[Array, ...] = _called(
-            self._outputs, x, params, x, self._given(params, x, states), lengths
+        results: tuple[Array, ...] = _call(
+            self._outputs, x, params, x, self._initial_states(params, x, states), lengths
         )
         return results
 
@@ -167,10 +167,16 @@ class Function:
         states, dy, finals = more[:half][:n], more[half], more[half + 1 :][:n]
         cotangents = (
             self._zero_y(params, x) if dy is None else dy,
-            *self._filled(x, params, finals),
+            *self._fill_absent(x, params, finals),
         )
-        d_params, d_x, d_states = _called(
-            self._gradients, x, params, x, self._given(params, x, states), lengths, cotangents
+        d_params, d_x, d_states = _call(
+            self._gradients,
+            x,
+            params,
+            x,
+            self._initial_states(params, x, states),
+            lengths,
+            cotangents,
         )
         own = {
             f"{k}0": d
@@ -179,13 +185,13 @@ class Function:
         }
         return {**d_params, "x": d_x, **own}
 
-    def _given(
+    def _initial_states(
         self, params: Mapping[str, Array], x: Array, states: Sequence[Array | None]
     ) -> tuple[Array | None, ...]:
         absent = all(s is None for s in states)
-        return tuple(states) if absent and not self._fills else self._filled(x, params, states)
+        return tuple(states) if absent and not self._fills else self._fill_absent(x, params, states)
 
-    def _filled(
+    def _fill_absent(
         self, x: Array, params: Mapping[str, Array], states: Sequence[Array | None]
     ) -> tuple[Array, ...]:
         """Return the states, or their cotangents, with zeros for absent ones."""
@@ -195,29 +201,32 @@ class Function:
         )
 
     @property
-    def _axes(self) -> str:
+    def _sequence_axes(self) -> str:
         return self.convention.sequence_axes(self.options.get("batch_first", False))
 
-    def _hidden(self, params: Mapping[str, Array]) -> int:
+    def _hidden_size(self, params: Mapping[str, Array]) -> int:
         return self.convention.sizes(self.cell, params)[1]
 
     def _zero_state(self, state: str, params: Mapping[str, Array], x: Array) -> Array:
         return np.zeros(
             self.convention.state_shape(
-                self.cell, state, x.shape[self._axes.index("B")], self._hidden(params)
+                self.cell, state, x.shape[self._sequence_axes.index("B")], self._hidden_size(params)
             ),
             x.dtype,
         )
 
     def _zero_y(self, params: Mapping[str, Array], x: Array) -> Array:
-        width = self.cell.directions * self.cell.width(self._hidden(params))
+        width = self.cell.directions * self.cell.width(self._hidden_size(params))
         return np.zeros(
-            [width if axis == "D" else n for axis, n in zip(self._axes, x.shape, strict=True)],
+            [
+                width if axis == "D" else n
+                for axis, n in zip(self._sequence_axes, x.shape, strict=True)
+            ],
             x.dtype,
         )
 
 
-class FunctionOfLengths(Function):
+class JaxFunctionWithLengths(JaxFunction):
     """A function that also takes ``lengths``, the number of steps of each row."""
 
     def forward(
@@ -228,33 +237,33 @@ class FunctionOfLengths(Function):
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
         """Return (y, hT), (y, hT, cT) or (y, cT, hT)."""
-        return self._forward(params, x, states, _int32(lengths))
+        return self._forward(params, x, states, _to_int32(lengths))
 
     def backward(
         self, params: dict[str, Array], x: Array, *more: Array | None, lengths: Array | None = None
     ) -> dict[str, Array]:
         """Return gradients by reverse mode, without those of absent states."""
-        return self._backward(params, x, more, _int32(lengths))
+        return self._backward(params, x, more, _to_int32(lengths))
 
 
-def _called(function: Any, x: Array, *arguments: Any) -> Any:
+def _call(function: Any, x: Array, *arguments: Any) -> Any:
     """Call a compiled function; return its results as NumPy arrays."""
-    if function._cache_size() >= PROGRAMS:
+    if function._cache_size() >= MAX_PROGRAMS:
         jax.clear_caches()  # not only this function's: JAX also keeps programs that it called
     # Each dtype in its own mode: in x64 mode, constants and random numbers in a function are
     # float64 too.
-    with jax.enable_x64(x.dtype == np.dtype("float64")), _in_full():
+    with jax.enable_x64(x.dtype == np.dtype("float64")), _full_precision():
         return jax.tree.map(np.asarray, function(*arguments))
 
 
-def _in_full() -> AbstractContextManager[Any]:
+def _full_precision() -> AbstractContextManager[Any]:
     """Compute matrix products in their dtype's arithmetic, as budgets assume."""
     return (
         nullcontext() if jax.default_backend() == "cpu" else jax.default_matmul_precision("highest")
     )
 
 
-def _notes() -> tuple[str, ...]:
+def _device_notes() -> tuple[str, ...]:
     device = jax.default_backend()
     full = (
         "with matrix products in full float32: "
@@ -263,6 +272,6 @@ def _notes() -> tuple[str, ...]:
     return () if device == "cpu" else (f"it was computed on {device}, {full}",)
 
 
-def _int32(lengths: Array | None) -> Array | None:
+def _to_int32(lengths: Array | None) -> Array | None:
     # JAX has no int64 outside of x64 mode.
     return None if lengths is None else lengths.astype(np.int32)

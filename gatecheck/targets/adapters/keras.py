@@ -15,7 +15,7 @@ from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import MissingExtraError
-from gatecheck.targets.adapters.classes import chosen_cell
+from gatecheck.targets.adapters.classes import class_cell
 
 # Keras defaults to TensorFlow, which it does not install; the user's choice has priority.
 os.environ.setdefault("KERAS_BACKEND", "torch" if find_spec("torch") else "jax")
@@ -30,8 +30,14 @@ except ImportError as error:
 Leaves = Mapping[str, Any]
 
 _KINDS = (("SimpleRNN", "rnn"), ("GRU", "gru"), ("LSTM", "lstm"))
-_KNOWN = {f"{name}{suffix}": kind for suffix in ("", "Cell") for name, kind in _KINDS}
-_OPTIONS = {"activation": None, "reset": None, "hard": (6,), "layers": None, "bidirectional": None}
+_CLASS_KINDS = {f"{name}{suffix}": kind for suffix in ("", "Cell") for name, kind in _KINDS}
+_ALLOWED_VALUES = {
+    "activation": None,
+    "reset": None,
+    "hard": (6,),
+    "layers": None,
+    "bidirectional": None,
+}
 
 TARGETS = [
     *(
@@ -45,12 +51,12 @@ TARGETS = [
 ]
 """Class names, each with its cell where a class can be more than one."""
 
-REFUSALS = {
+EXPECTED_FAILURES = {
     "empty_sequence": "Keras cannot run T = 0 "
     "(keras/src/layers/rnn/rnn.py: RNN.call reads the first step, sequences[:, 0, :])"
 }
 
-ROUNDED = dict.fromkeys(
+ROUNDING_FAILURES = dict.fromkeys(
     ("lengths_within_budget", "rows_end_at_their_lengths", "full_lengths_change_nothing"),
     "under a mask Keras multiplies float64 in float32 (keras-team/keras#23704)",
 )
@@ -60,7 +66,7 @@ Without a mask they have a separate loop, the only one that multiplies float64 i
 """
 
 
-def _by_autograd(
+def _pull_back_autograd(
     run: Callable[..., list[Any]],
 ) -> tuple[Callable[..., list[Any]], Callable[..., Leaves]]:
     import torch
@@ -80,7 +86,7 @@ def _by_autograd(
     return run, pull_back
 
 
-def _by_vjp(
+def _pull_back_vjp(
     run: Callable[..., list[Any]],
 ) -> tuple[Callable[..., list[Any]], Callable[..., Leaves]]:
     import jax
@@ -92,12 +98,12 @@ def _by_vjp(
     return jax.jit(run), jax.jit(pull_back)
 
 
-_DIFFERENTIATED = {"torch": _by_autograd, "jax": _by_vjp}
+_PULL_BACKS = {"torch": _pull_back_autograd, "jax": _pull_back_vjp}
 """Functions by backend, from a function to its compiled form and its pullback."""
 
 _BACKEND = keras.backend.backend()
 
-if _BACKEND not in _DIFFERENTIATED:
+if _BACKEND not in _PULL_BACKS:
     raise MissingExtraError(
         "auditing keras.layers needs Keras on PyTorch or JAX, "
         f"but it runs on {_BACKEND}: set KERAS_BACKEND=torch"
@@ -105,18 +111,18 @@ if _BACKEND not in _DIFFERENTIATED:
 
 
 @contextmanager
-def _place() -> Iterator[None]:
+def _on_cpu() -> Iterator[None]:
     """Set where Keras computes: on the CPU, with PyTorch in one thread."""
     with ExitStack() as stack:
         stack.enter_context(keras.device("cpu"))
         if _BACKEND == "torch":
-            from gatecheck.targets.adapters.torch import computing
+            from gatecheck.targets.adapters.torch import torch_settings
 
-            stack.enter_context(computing())
+            stack.enter_context(torch_settings())
         yield
 
 
-class Layer:
+class KerasLayer:
     """A recurrent layer of ``keras.layers``, or a cell in ``keras.layers.RNN``.
 
     Layers of a network are applied in turn; cells of a stack in one direction are Keras's own
@@ -151,20 +157,22 @@ class Layer:
         )
         precise = _BACKEND == "torch" and own_loop and not cell.hard
         self.dtypes = ("float32", "float64") if precise else ("float32",)
-        self.expected_failures = REFUSALS | (ROUNDED if precise else {})
-        self._layers = lru_cache(maxsize=256)(lambda *sizes: _layers(name, cell, *sizes, **options))
+        self.expected_failures = EXPECTED_FAILURES | (ROUNDING_FAILURES if precise else {})
+        self._layers = lru_cache(maxsize=256)(
+            lambda *sizes: _make_layers(name, cell, *sizes, **options)
+        )
         self._names = list(CONVENTIONS[self.convention].shapes(cell, 1, 1))
-        self._forward, self._pull_back = _DIFFERENTIATED[_BACKEND](self._run)
+        self._forward, self._pull_back = _PULL_BACKS[_BACKEND](self._run)
 
     def _run(self, leaves: Leaves, mask: Any) -> list[Any]:
         """Return y, hT and perhaps cT: a pure function of arrays."""
         y, H = leaves["x"], leaves["recurrent_kernel"].shape[0]
         weights = iter([leaves[k] for k in self._names])
-        tags, final = iter(self._initial(leaves, len(y), H)), []
+        tags, final = iter(self._initial_states(leaves, len(y), H)), []
         for layer in self._layers(y.shape[-1], H, keras.backend.standardize_dtype(y.dtype)):
             given = {} if mask is None else {"mask": mask}
             if any(f"{k}0" in leaves for k in self.cell.state):
-                given["initial_state"] = _packed(layer, tags)
+                given["initial_state"] = _pack_states(layer, tags)
             own = [next(weights) for _ in layer.trainable_variables]
             (y, *states), _ = layer.stateless_call(
                 own, [v.value for v in layer.non_trainable_variables], y, **given
@@ -175,23 +183,23 @@ class Layer:
         return [
             y,
             *(
-                keras.ops.stack(final[k::n]) if len(self.cell.tags) > 1 else final[k]
+                keras.ops.stack(final[k::n]) if len(self.cell.param_suffixes) > 1 else final[k]
                 for k in range(n)
             ),
         ]
 
-    def _initial(self, leaves: Leaves, B: int, H: int) -> list[list[Any]]:
+    def _initial_states(self, leaves: Leaves, B: int, H: int) -> list[list[Any]]:
         """Return the states of each layer and direction, with zeros for absent ones."""
         zeros = {
             k: keras.ops.zeros(self.cell.state_shape(k, B, H), leaves["x"].dtype)
             for k in self.cell.state
         }
         states = {k: leaves.get(f"{k}0", zeros[k]) for k in self.cell.state}
-        if len(self.cell.tags) == 1:
+        if len(self.cell.param_suffixes) == 1:
             return [list(states.values())]
-        return [[s[k] for s in states.values()] for k in range(len(self.cell.tags))]
+        return [[s[k] for s in states.values()] for k in range(len(self.cell.param_suffixes))]
 
-    def _leaves(
+    def _make_leaves(
         self, params: Mapping[str, Array], x: Array, h0: Array | None, c0: Array | None
     ) -> Leaves:
         # Built outside of JAX's trace, which would otherwise keep the layers.
@@ -210,8 +218,8 @@ class Layer:
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
         """Return (y, hT) or (y, hT, cT)."""
-        with _place():
-            results = self._forward(self._leaves(params, x, h0, c0), _mask(x, lengths))
+        with _on_cpu():
+            results = self._forward(self._make_leaves(params, x, h0, c0), _make_mask(x, lengths))
             # keras.ops.convert_to_numpy warns under NumPy 2
             return tuple(np.asarray(v) for v in results)
 
@@ -237,15 +245,15 @@ class Layer:
             np.zeros(s, x.dtype) if d is None else d
             for s, d in zip(shapes, (dy, dhT, dcT), strict=False)
         ]
-        with _place():
+        with _on_cpu():
             directions = [keras.ops.convert_to_tensor(d, x.dtype.name) for d in cotangents]
             gradients = self._pull_back(
-                self._leaves(params, x, h0, c0), _mask(x, lengths), directions
+                self._make_leaves(params, x, h0, c0), _make_mask(x, lengths), directions
             )
             return {k: np.asarray(g) for k, g in gradients.items()}
 
 
-def _mask(x: Array, lengths: Array | None) -> Any:
+def _make_mask(x: Array, lengths: Array | None) -> Any:
     return (
         None
         if lengths is None
@@ -253,7 +261,7 @@ def _mask(x: Array, lengths: Array | None) -> Any:
     )
 
 
-def _packed(layer: Any, tags: Iterator[list[Any]]) -> list[Any]:
+def _pack_states(layer: Any, tags: Iterator[list[Any]]) -> list[Any]:
     """Return the next states in the form that a layer takes.
 
     They are nested for a stack of cells, and concatenated for two directions.
@@ -263,13 +271,13 @@ def _packed(layer: Any, tags: Iterator[list[Any]]) -> list[Any]:
     return [s for _ in range(1 + isinstance(layer, keras.layers.Bidirectional)) for s in next(tags)]
 
 
-def _layers(name: str, cell: Cell, D: int, H: int, dtype: str, **options: Any) -> list[Any]:
+def _make_layers(name: str, cell: Cell, D: int, H: int, dtype: str, **options: Any) -> list[Any]:
     """Return layers to be applied in turn, built for `D` inputs."""
     make, whole = (
         getattr(keras.layers, name),
         {"return_sequences": True, "return_state": True, "zero_output_for_mask": True},
     )
-    inner = _options(cell) | {"dtype": dtype}
+    inner = _layer_options(cell) | {"dtype": dtype}
     count = cell.layers
     if not name.endswith("Cell"):
         layers = [make(H, **inner, **whole, **options) for _ in range(count)]
@@ -289,14 +297,14 @@ def _layers(name: str, cell: Cell, D: int, H: int, dtype: str, **options: Any) -
     return layers
 
 
-def _options(cell: Cell) -> dict[str, Any]:
+def _layer_options(cell: Cell) -> dict[str, Any]:
     if cell.kind == "rnn":
         return {"activation": cell.activation}
     reset = {"reset_after": cell.reset == "after"} if cell.kind == "gru" else {}
     return reset | {"recurrent_activation": "hard_sigmoid" if cell.hard else "sigmoid"}
 
 
-def adapt(name: str, cell: str | None = None) -> Layer:
+def adapt(name: str, cell: str | None = None) -> KerasLayer:
     """Return a class of ``keras.layers``, by its name, as an implementation.
 
     Raises
@@ -304,4 +312,4 @@ def adapt(name: str, cell: str | None = None) -> Layer:
     UsageError
         If it is not a recurrent class, or cannot be the requested cell.
     """
-    return Layer(name, chosen_cell("keras.layers", name, cell, _KNOWN, _OPTIONS))
+    return KerasLayer(name, class_cell("keras.layers", name, cell, _CLASS_KINDS, _ALLOWED_VALUES))

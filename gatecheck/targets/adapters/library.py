@@ -18,14 +18,19 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.errors import ContractError, TargetCrashError, TargetError
-from gatecheck.targets.adapters.foreign import FORMAT, Call, Foreign, described
+from gatecheck.targets.adapters.foreign import (
+    FORMAT,
+    Call,
+    ForeignImplementation,
+    parse_description,
+)
 
 ABI = 1
 
 FENCE = 64
 """Bytes before and after each array, all bits set: NaN in both dtypes, no length."""
 
-_SET = 0xFF
+_FENCE_BYTE = 0xFF
 
 
 class Param(ctypes.Structure):
@@ -65,18 +70,21 @@ class CallStruct(ctypes.Structure):
     ]
 
 
-class Fenced:
+class FencedArray:
     """Memory of one array between two fences, with all bits set."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._bytes = np.full(math.prod(shape) * dtype.itemsize + 2 * FENCE, _SET, np.uint8)
+        self._bytes = np.full(math.prod(shape) * dtype.itemsize + 2 * FENCE, _FENCE_BYTE, np.uint8)
         self.array: Array = self._bytes[FENCE:-FENCE].view(dtype).reshape(shape)
         self.address: int = self._bytes.__array_interface__["data"][0] + FENCE
 
     @property
-    def intact(self) -> bool:
+    def is_intact(self) -> bool:
         """True if nothing was written into the fences."""
-        return bool((self._bytes[:FENCE] == _SET).all() and (self._bytes[-FENCE:] == _SET).all())
+        return bool(
+            (self._bytes[:FENCE] == _FENCE_BYTE).all()
+            and (self._bytes[-FENCE:] == _FENCE_BYTE).all()
+        )
 
 
 def get_include() -> str:
@@ -93,7 +101,7 @@ def get_include() -> str:
 
 def adapt(
     path: str, symbol: str, cell: str | None = None, convention: str | None = None
-) -> Foreign:
+) -> ForeignImplementation:
     """Return a function of a library, by its name, as an implementation.
 
     Parameters
@@ -119,27 +127,27 @@ def adapt(
     except OSError as error:
         raise TargetError(f"{path} cannot be loaded: {error}") from error
     functions = {
-        name: _function(library, name, ctypes.c_int, ctypes.POINTER(CallStruct))
+        name: _find_function(library, name, ctypes.c_int, ctypes.POINTER(CallStruct))
         for name in (symbol, f"{symbol}_backward")
     }
     if functions[symbol] is None:
         raise TargetError(
             f"{path} exports no function {symbol}; declare it with GATECHECK_EXPORT of gatecheck.h"
         )
-    info = _function(library, f"{symbol}_info", ctypes.c_char_p)
+    info = _find_function(library, f"{symbol}_info", ctypes.c_char_p)
     text = f"{FORMAT}\n" if info is None else (info() or b"").decode(errors="replace")
-    said = described(text, label, ("lengths", "bitwise"))
+    said = parse_description(text, label, ("lengths", "bitwise"))
     if functions[f"{symbol}_backward"] is not None:
         said = replace(said, abilities=said.abilities | {"backward"})
 
     def run(call: Call) -> dict[str, Array]:
-        name = symbol if call.what == "forward" else f"{symbol}_backward"
-        return _run(name, functions[name], call)
+        name = symbol if call.method == "forward" else f"{symbol}_backward"
+        return _call_function(name, functions[name], call)
 
-    return Foreign(label, said, run, cell, convention)
+    return ForeignImplementation(label, said, run, cell, convention)
 
 
-def _function(library: ctypes.CDLL, name: str, returns: Any, *takes: Any) -> Any:
+def _find_function(library: ctypes.CDLL, name: str, returns: Any, *takes: Any) -> Any:
     try:
         function = library[name]
     except AttributeError:
@@ -148,11 +156,11 @@ def _function(library: ctypes.CDLL, name: str, returns: Any, *takes: Any) -> Any
     return function
 
 
-def _run(name: str, function: Callable[..., int], call: Call) -> dict[str, Array]:
-    inputs = {k: (a, Fenced(a.shape, a.dtype)) for k, a in (call.params | call.arrays).items()}
+def _call_function(name: str, function: Callable[..., int], call: Call) -> dict[str, Array]:
+    inputs = {k: (a, FencedArray(a.shape, a.dtype)) for k, a in (call.params | call.arrays).items()}
     for a, memory in inputs.values():
         memory.array[...] = a
-    results = {k: Fenced(shape, call.dtype) for k, shape in call.results.items()}
+    results = {k: FencedArray(shape, call.dtype) for k, shape in call.results.items()}
     params = (Param * len(call.params))()
     for p, (k, a) in zip(params, call.params.items(), strict=True):
         p.name, p.value = k.encode(), inputs[k][1].address
@@ -169,7 +177,7 @@ def _run(name: str, function: Callable[..., int], call: Call) -> dict[str, Array
     damaged = [
         k
         for k, memory in [*((k, m) for k, (_, m) in inputs.items()), *results.items()]
-        if not memory.intact
+        if not memory.is_intact
     ]
     if damaged:
         raise ContractError(f"{name} wrote outside of {', '.join(damaged)}")

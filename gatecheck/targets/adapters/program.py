@@ -51,37 +51,37 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.errors import ContractError, TargetCrashError, TargetError
-from gatecheck.targets.adapters.foreign import Call, Foreign, described
+from gatecheck.targets.adapters.foreign import Call, ForeignImplementation, parse_description
 
 R = TypeVar("R")
 
 TIMEOUT_S = 30.0
 """Time limit of one answer, in seconds."""
 
-TICK_S = 0.1
+POLL_INTERVAL_S = 0.1
 """Interval at which the time limit is checked, in seconds.
 
 A timer for each request would cost two thread switches, more than the request itself.
 """
 
-HANGS = 3
+MAX_HANGS = 3
 """Maximum number of unanswered requests; then the program is not called again.
 
 A property tries dozens of requests.
 """
 
-TAIL = 4096
+TAIL_BYTES = 4096
 """Bytes of standard error that are kept, and maximum length of a line."""
 
-LINES = 100
+MAX_LINES = 100
 """Maximum number of lines of a description."""
 
 
-class Refusal(Exception):
+class RequestRefused(Exception):
     """The program declined a request; it can be called again."""
 
 
-class Running:
+class ProgramProcess:
     """A process of the program, with the end of its standard error."""
 
     def __init__(self, command: list[str]) -> None:
@@ -101,30 +101,30 @@ class Running:
         self._tail = b""
         self._drain = threading.Thread(target=self._read_errors, daemon=True)
         self._drain.start()
-        self.late = False
-        self._deadline, self._lock, self._over = math.inf, threading.Lock(), threading.Event()
+        self.timed_out = False
+        self._deadline, self._lock, self._stopped = math.inf, threading.Lock(), threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def due(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """Set the time left before the process is killed; infinity removes the limit."""
         with self._lock:
             self._deadline = time.monotonic() + seconds
 
     def _watch(self) -> None:
         # On every system, a blocked write or read ends only when the other side does.
-        while not self._over.wait(TICK_S):
+        while not self._stopped.wait(POLL_INTERVAL_S):
             with self._lock:
                 if time.monotonic() > self._deadline:
-                    self.late = True
+                    self.timed_out = True
                     self.kill()
                     return
 
     def _read_errors(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            while chunk := os.read(self._errors.fileno(), TAIL):
-                self._tail = (self._tail + chunk)[-TAIL:]
+            while chunk := os.read(self._errors.fileno(), TAIL_BYTES):
+                self._tail = (self._tail + chunk)[-TAIL_BYTES:]
 
-    def last_words(self) -> str:
+    def last_error_line(self) -> str:
         """Return the last line on standard error, to be appended to a sentence.
 
         The process is ended first, so that the line is complete.
@@ -145,7 +145,7 @@ class Running:
             else:
                 self.process.kill()
 
-    def ended(self) -> str:
+    def describe_end(self) -> str:
         """Describe how the process ended, after its output ended."""
         try:
             status = self.process.wait(2)
@@ -158,7 +158,7 @@ class Running:
 
     def stop(self) -> None:
         """Close the input, give the process a moment to end, then kill it and clean up."""
-        self._over.set()
+        self._stopped.set()
         with contextlib.suppress(OSError):
             self.input.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -185,8 +185,8 @@ class Program:
 
     def __init__(self, command: list[str], label: str) -> None:
         self._command, self._label = command, label
-        self._hangs, self._said = 0, ""
-        self._running: Running | None = None
+        self._n_hangs, self._description = 0, ""
+        self._process: ProgramProcess | None = None
 
     def describe(self) -> str:
         """Return the lines with which the program describes itself.
@@ -196,7 +196,7 @@ class Program:
         TargetError
             If it cannot be started or does not answer.
         """
-        return self._ask("describe", [], lambda _: self._said)
+        return self._request("describe", [], lambda _: self._description)
 
     def __call__(self, call: Call) -> dict[str, Array]:
         """Return the results of one call.
@@ -208,130 +208,134 @@ class Program:
         ContractError
             If its answer is not as the module describes.
         """
-        parts = [f"{call.what} {call.dtype.name} {' '.join(map(str, call.sizes))}\n".encode()]
+        parts = [f"{call.method} {call.dtype.name} {' '.join(map(str, call.sizes))}\n".encode()]
         for name, a in (call.params | call.arrays).items():
             parts += [
                 " ".join(["array", name, a.dtype.name, *map(str, a.shape)]).encode(),
                 b"\n",
-                _little(a).tobytes(),
+                _to_little_endian(a).tobytes(),
             ]
         parts.append(b"end\n")
-        return self._ask(call.what, parts, lambda stream: _answer(stream, call))
+        return self._request(call.method, parts, lambda stream: _read_answer(stream, call))
 
-    def _ask(self, asked: str, request: Iterable[bytes], read: Callable[[IO[bytes]], R]) -> R:
-        if self._hangs >= HANGS:
+    def _request(
+        self, request_name: str, request: Iterable[bytes], read: Callable[[IO[bytes]], R]
+    ) -> R:
+        if self._n_hangs >= MAX_HANGS:
             raise TargetCrashError(
-                f"{self._label} left {HANGS} requests unanswered and is not called again"
+                f"{self._label} left {MAX_HANGS} requests unanswered and is not called again"
             ) from TimeoutError()
-        is_new = self._running is None
-        running = self._started()
-        running.due(TIMEOUT_S)
+        is_new = self._process is None
+        running = self._ensure_started()
+        running.set_deadline(TIMEOUT_S)
         in_step = False
         try:
             if is_new:
                 running.input.write(b"describe\nend\n")
                 running.input.flush()
-                self._said = _description(running.output)
+                self._description = _read_description(running.output)
             running.input.writelines(request)
             running.input.flush()
             answer = read(running.output)
             in_step = True
             return answer
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             in_step = True
-            raise TargetCrashError(f"the program refused {asked}: {refusal}") from refusal
+            raise TargetCrashError(f"the program refused {request_name}: {refusal}") from refusal
         except ContractError as error:
-            raise ContractError(f"{error}{running.last_words()}") from None
+            raise ContractError(f"{error}{running.last_error_line()}") from None
         except (OSError, EOFError) as error:
-            self._explain(asked, running, error)
+            self._raise_failure(request_name, running, error)
         finally:
-            running.due(math.inf)
-            if running.late or not in_step:
-                self._running = None
+            running.set_deadline(math.inf)
+            if running.timed_out or not in_step:
+                self._process = None
                 running.kill()
-                self._end()
+                self._finalizer()
 
-    def _explain(self, asked: str, running: Running, error: Exception) -> NoReturn:
-        ended = running.ended()
-        if running.late:
-            self._hangs += 1
+    def _raise_failure(self, asked: str, running: ProgramProcess, error: Exception) -> NoReturn:
+        ended = running.describe_end()
+        if running.timed_out:
+            self._n_hangs += 1
             hint = f"did not answer {asked} within {TIMEOUT_S:g} s (an answer must be flushed)"
             raise TargetCrashError(
-                f"{self._label} {hint}{running.last_words()}"
+                f"{self._label} {hint}{running.last_error_line()}"
             ) from TimeoutError()
         raise TargetCrashError(
-            f"{self._label} {ended} before it had answered {asked}{running.last_words()}"
+            f"{self._label} {ended} before it had answered {asked}{running.last_error_line()}"
         ) from error
 
-    def _started(self) -> Running:
-        if self._running is None:
+    def _ensure_started(self) -> ProgramProcess:
+        if self._process is None:
             try:
-                self._running = Running(self._command)
+                self._process = ProgramProcess(self._command)
             except (OSError, ValueError) as error:
                 raise TargetError(
                     f"{self._command[0]} cannot be started: "
                     f"{getattr(error, 'strerror', None) or error}"
                 ) from error
-            self._end = weakref.finalize(self, self._running.stop)
-        return self._running
+            self._finalizer = weakref.finalize(self, self._process.stop)
+        return self._process
 
 
-def _little(a: Array) -> Array:
+def _to_little_endian(a: Array) -> Array:
     return a.astype(a.dtype.newbyteorder("<"), copy=False)
 
 
-def _line(stream: IO[bytes]) -> str:
-    raw = stream.readline(TAIL)
+def _read_line(stream: IO[bytes]) -> str:
+    raw = stream.readline(TAIL_BYTES)
     if not raw.endswith(b"\n"):
-        if len(raw) < TAIL:
+        if len(raw) < TAIL_BYTES:
             raise EOFError
         raise ContractError(
-            f"the program answers with a line of more than {TAIL} bytes, which begins {raw[:60]!r}"
+            f"the program answers with a line of more than {TAIL_BYTES} bytes, which begins {raw[:60]!r}"
         )
     return raw.decode(errors="replace").rstrip("\r\n")
 
 
-def _description(stream: IO[bytes]) -> str:
+def _read_description(stream: IO[bytes]) -> str:
     lines: list[str] = []
-    while (line := _line(stream)).split() != ["end"]:
+    while (line := _read_line(stream)).split() != ["end"]:
         lines.append(line)
-        if len(lines) > LINES:
+        if len(lines) > MAX_LINES:
             raise ContractError(
-                f"the program answers describe with more than {LINES} lines, "
+                f"the program answers describe with more than {MAX_LINES} lines, "
                 f"of which the first is {lines[0][:80]!r}"
             )
     return "\n".join(lines)
 
 
-def _answer(stream: IO[bytes], call: Call) -> dict[str, Array]:
+def _read_answer(stream: IO[bytes], call: Call) -> dict[str, Array]:
     results: dict[str, Array] = {}
     wanted = ", ".join(call.results)
     while True:
-        line = _line(stream)
+        line = _read_line(stream)
         match line.split():
             case ["end"]:
                 if missing := [name for name in call.results if name not in results]:
                     raise ContractError(
-                        f"the program answers {call.what} without {', '.join(missing)}"
+                        f"the program answers {call.method} without {', '.join(missing)}"
                     )
                 return results
             case ["refused", *why]:
-                raise Refusal(" ".join(why) or "it does not say why")
+                raise RequestRefused(" ".join(why) or "it does not say why")
             case ["array", name, dtype, *dimensions]:
                 if name not in call.results or name in results:
                     raise ContractError(
-                        f"the program answers {call.what} with {name}"
+                        f"the program answers {call.method} with {name}"
                         f"{' twice' * (name in results)}, but should answer with {wanted}"
                     )
-                results[name] = _array(stream, name, dtype, dimensions, call)
+                results[name] = _read_array(stream, name, dtype, dimensions, call)
             case _:
                 raise ContractError(
-                    f"the program answers {call.what} with {line[:80]!r}, "
+                    f"the program answers {call.method} with {line[:80]!r}, "
                     "but should answer with 'array NAME DTYPE …' or 'end'"
                 )
 
 
-def _array(stream: IO[bytes], name: str, dtype: str, dimensions: list[str], call: Call) -> Array:
+def _read_array(
+    stream: IO[bytes], name: str, dtype: str, dimensions: list[str], call: Call
+) -> Array:
     shape = call.results[name]
     if dtype != call.dtype.name:
         raise ContractError(f"{name} has dtype {dtype}, but should have dtype {call.dtype}, like x")
@@ -349,7 +353,7 @@ def _array(stream: IO[bytes], name: str, dtype: str, dimensions: list[str], call
 
 def adapt(
     command: list[str], label: str, cell: str | None = None, convention: str | None = None
-) -> Foreign:
+) -> ForeignImplementation:
     """Return a program as an implementation.
 
     Parameters
@@ -369,5 +373,5 @@ def adapt(
         If it cannot be started, or does not describe itself.
     """
     program = Program(command, label)
-    said = described(program.describe(), label, ("backward", "lengths", "bitwise"))
-    return Foreign(label, said, program, cell, convention)
+    said = parse_description(program.describe(), label, ("backward", "lengths", "bitwise"))
+    return ForeignImplementation(label, said, program, cell, convention)

@@ -14,7 +14,7 @@ from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
 from gatecheck.conventions import as_convention
 from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
-from gatecheck.targets.adapters.classes import chosen_cell
+from gatecheck.targets.adapters.classes import class_cell
 
 try:
     import torch
@@ -24,13 +24,13 @@ except ImportError as error:
         'auditing torch.nn needs PyTorch: pip install "gatecheck[torch]"'
     ) from error
 
-_KNOWN = {
+_CLASS_KINDS = {
     f"{name}{suffix}": name.lower() for suffix in ("", "Cell") for name in ("RNN", "GRU", "LSTM")
 }
 
-_OPTIONS = {"activation": ("relu",), "projection": None, "layers": None, "bidirectional": None}
+_LAYER_VALUES = {"activation": ("relu",), "projection": None, "layers": None, "bidirectional": None}
 
-_OPTIONS_OF_CELLS = {"activation": ("relu",)}
+_CELL_VALUES = {"activation": ("relu",)}
 
 TARGETS = [
     *(("RNN", None), ("RNN", "rnn-relu"), ("GRU", None), ("LSTM", None)),
@@ -38,7 +38,7 @@ TARGETS = [
 ]
 """Class names, each with its cell where a class can be more than one."""
 
-REFUSALS = {
+EXPECTED_FAILURES = {
     "empty_sequence": "PyTorch refuses T = 0 (aten/src/ATen/native/RNN.cpp: "
     "Expected sequence length to be larger than 0 in RNN)"
 }
@@ -46,20 +46,20 @@ REFUSALS = {
 
 CPU = "cpu"
 
-_TF32 = (torch.backends.cuda.matmul, torch.backends.cudnn)
+_TF32_BACKENDS = (torch.backends.cuda.matmul, torch.backends.cudnn)
 """Settings that may round float32 to TF32's 10 bits on a GPU; cuDNN's by default."""
 
 
 @contextmanager
-def computing() -> Iterator[None]:
+def torch_settings() -> Iterator[None]:
     """Compute in one thread, in IEEE arithmetic as budgets assume, and quietly.
 
     Cases are small: on a busy machine a second thread costs ten times what it saves. Warnings about
     the choice of kernels are not useful here.
     """
-    threads, before = torch.get_num_threads(), [backend.allow_tf32 for backend in _TF32]
+    threads, before = torch.get_num_threads(), [backend.allow_tf32 for backend in _TF32_BACKENDS]
     torch.set_num_threads(1)
-    for backend in _TF32:
+    for backend in _TF32_BACKENDS:
         backend.allow_tf32 = False
     try:
         with warnings.catch_warnings():
@@ -74,11 +74,11 @@ def computing() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-        for backend, previous in zip(_TF32, before, strict=True):
+        for backend, previous in zip(_TF32_BACKENDS, before, strict=True):
             backend.allow_tf32 = previous
 
 
-def notes_on(device: str) -> tuple[str, ...]:
+def device_notes(device: str) -> tuple[str, ...]:
     """Return notes on computing on a device."""
     off = (
         ""
@@ -88,7 +88,7 @@ def notes_on(device: str) -> tuple[str, ...]:
     return () if device == CPU else (f"it was computed on {device}{off}",)
 
 
-def dtypes_on(device: str, wanted: Sequence[str]) -> tuple[str, ...]:
+def supported_dtypes(device: str, candidates: Sequence[str]) -> tuple[str, ...]:
     """Return the dtypes in which PyTorch computes its recurrent classes on a device.
 
     Raises
@@ -104,7 +104,7 @@ def dtypes_on(device: str, wanted: Sequence[str]) -> tuple[str, ...]:
         raise UsageError(f"PyTorch knows no device {device!r}: {first_line(error)}") from error
     # On other devices its fused cells take real numbers only (aten/src/ATen/native/cuda/RNN.cu:
     # AT_DISPATCH_FLOATING_TYPES_AND2).
-    possible = [name for name in wanted if of_cpu or name != "complex128"]
+    possible = [name for name in candidates if of_cpu or name != "complex128"]
     available, reason = [], ""
     for name in possible:
         try:
@@ -119,7 +119,7 @@ def dtypes_on(device: str, wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(available)
 
 
-class Layer:
+class TorchLayer:
     """A layer of ``torch.nn`` as an implementation: ``RNN``, ``GRU`` or ``LSTM``.
 
     Lengths are passed as a packed sequence.
@@ -138,30 +138,30 @@ class Layer:
     Raises
     ------
     UsageError, TargetError
-        See :func:`dtypes_on`.
+        See :func:`supported_dtypes`.
     """
 
     packages = ("torch",)
 
     convention: Any = "pytorch"
-    expected_failures = REFUSALS
+    expected_failures = EXPECTED_FAILURES
 
     def __init__(self, name: str, cell: Cell, device: str = CPU, *, bias: bool = True) -> None:
         self.cell, self.device = cell, device
-        self.dtypes = dtypes_on(device, ("float32", "float64", "complex128"))
-        self.notes = notes_on(device)
+        self.dtypes = supported_dtypes(device, ("float32", "float64", "complex128"))
+        self.notes = device_notes(device)
         # PyTorch requires a projection narrower than the cell (torch/nn/modules/rnn.py: proj_size
         # has to be smaller than hidden_size).
         self.sizes = {"H": cell.projection + 2} if cell.projection else {}
         self.convention = (
-            self.convention if bias else as_convention(self.convention).without("b", "c")
+            self.convention if bias else as_convention(self.convention).drop_parts("b", "c")
         )
         # Making a module takes as long as calling it, and its own parameters are never used.
         self._make = lru_cache(maxsize=16)(
-            partial(getattr(torch.nn, name), bias=bias, **self._options())
+            partial(getattr(torch.nn, name), bias=bias, **self._layer_options())
         )
 
-    def _options(self) -> dict[str, Any]:
+    def _layer_options(self) -> dict[str, Any]:
         options: dict[str, Any] = (
             {"nonlinearity": self.cell.activation} if self.cell.kind == "rnn" else {}
         )
@@ -171,18 +171,20 @@ class Layer:
     def _run(
         self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None
     ) -> tuple[Any, ...]:
-        module, states = self._module(params, x, initial)
-        networks = len(self.cell.tags) > 1
+        module, states = self._module_and_states(params, x, initial)
+        networks = len(self.cell.param_suffixes) > 1
         layered = states if networks else [s[None] for s in states]
         given = x if lengths is None else pack_padded_sequence(x, lengths, enforce_sorted=False)
-        y, final = torch.func.functional_call(module, params, (given, _packed(layered, initial)))
+        y, final = torch.func.functional_call(
+            module, params, (given, _pack_states(layered, initial))
+        )
         y = y if lengths is None else pad_packed_sequence(y, total_length=len(x))[0]
         return (
             y,
             *(s if networks else s[0] for s in (final if isinstance(final, tuple) else (final,))),
         )
 
-    def _module(
+    def _module_and_states(
         self, params: Mapping[str, Any], x: Any, initial: list[Any]
     ) -> tuple[Any, list[Any]]:
         """Return the module, and the initial states with zeros for absent ones."""
@@ -200,13 +202,13 @@ class Layer:
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
         """Return (y, hT) or (y, hT, cT)."""
-        with torch.no_grad(), computing():
-            given = {k: self._tensor(v) for k, v in params.items()}
+        with torch.no_grad(), torch_settings():
+            given = {k: self._to_tensor(v) for k, v in params.items()}
             results = self._run(
                 given,
-                self._tensor(x),
-                [self._tensor(s) for s in self._states(h0, c0)],
-                _lengths(lengths),
+                self._to_tensor(x),
+                [self._to_tensor(s) for s in self._states(h0, c0)],
+                _to_lengths_tensor(lengths),
             )
             return tuple(v.cpu().numpy() for v in results)
 
@@ -225,24 +227,24 @@ class Layer:
         given = {**params, "x": x} | {
             f"{k}0": s for k, s in zip(self.cell.state, self._states(h0, c0), strict=True)
         }
-        inputs = {k: self._tensor(v) for k, v in given.items() if v is not None}
+        inputs = {k: self._to_tensor(v) for k, v in given.items() if v is not None}
         for leaf in inputs.values():
             leaf.requires_grad_()
-        with computing():
+        with torch_settings():
             initial = [inputs.get(f"{k}0") for k in self.cell.state]
             results = self._run(
-                {k: inputs[k] for k in params}, inputs["x"], initial, _lengths(lengths)
+                {k: inputs[k] for k in params}, inputs["x"], initial, _to_lengths_tensor(lengths)
             )
         cotangents = [dy, dhT, dcT][: len(results)]
         used = [
-            (v, self._tensor(d))
+            (v, self._to_tensor(d))
             for v, d in zip(results, cotangents, strict=True)
             if d is not None and v.requires_grad
         ]
         if not used:
             return {k: np.zeros(v.shape, x.dtype) for k, v in inputs.items()}
         values, directions = zip(*used, strict=True)
-        with computing():
+        with torch_settings():
             grads = torch.autograd.grad(
                 values, list(inputs.values()), directions, allow_unused=True
             )
@@ -255,24 +257,24 @@ class Layer:
     def _states(self, h0: Array | None, c0: Array | None) -> list[Array | None]:
         return [h0, c0][: len(self.cell.state)]
 
-    def _tensor(self, a: Array | None) -> Any:
+    def _to_tensor(self, a: Array | None) -> Any:
         return None if a is None else torch.from_numpy(a).to(self.device)
 
 
-class SteppedCell(Layer):
+class SteppedCell(TorchLayer):
     """A cell of ``torch.nn``, stepped over the sequence, without layers or lengths."""
 
     convention = "pytorch-cell"
     expected_failures = {}  # noqa: RUF012
 
-    def _options(self) -> dict[str, Any]:
+    def _layer_options(self) -> dict[str, Any]:
         return {"nonlinearity": self.cell.activation} if self.cell.kind == "rnn" else {}
 
     def _run(
         self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None
     ) -> tuple[Any, ...]:
-        module, states = self._module(params, x, initial)
-        state, outputs = _packed(states, initial), []
+        module, states = self._module_and_states(params, x, initial)
+        state, outputs = _pack_states(states, initial), []
         for x_t in x:
             state = torch.func.functional_call(module, params, (x_t, state))
             states = list(state) if isinstance(state, tuple) else [state]
@@ -287,19 +289,21 @@ class SteppedCell(Layer):
         return super().forward(params, x, h0, c0)
 
 
-def _packed(states: list[Any], initial: list[Any]) -> Any:
+def _pack_states(states: list[Any], initial: list[Any]) -> Any:
     """Return the state as a module takes it; None if all initial states are absent."""
     if all(s is None for s in initial):
         return None
     return tuple(states) if len(states) == 2 else states[0]
 
 
-def _lengths(lengths: Array | None) -> Any:
+def _to_lengths_tensor(lengths: Array | None) -> Any:
     # pack_padded_sequence requires lengths on the CPU.
     return None if lengths is None else torch.from_numpy(lengths)
 
 
-def adapt(name: str, cell: str | None = None, *, device: str = CPU, bias: bool = True) -> Layer:
+def adapt(
+    name: str, cell: str | None = None, *, device: str = CPU, bias: bool = True
+) -> TorchLayer:
     """Return a class of ``torch.nn``, by its name, as an implementation.
 
     Raises
@@ -310,5 +314,7 @@ def adapt(name: str, cell: str | None = None, *, device: str = CPU, bias: bool =
         If there is no such device here.
     """
     stepped = name.endswith("Cell")
-    chosen = chosen_cell("torch.nn", name, cell, _KNOWN, _OPTIONS_OF_CELLS if stepped else _OPTIONS)
-    return (SteppedCell if stepped else Layer)(name, chosen, device, bias=bias)
+    chosen = class_cell(
+        "torch.nn", name, cell, _CLASS_KINDS, _CELL_VALUES if stepped else _LAYER_VALUES
+    )
+    return (SteppedCell if stepped else TorchLayer)(name, chosen, device, bias=bias)

@@ -11,15 +11,21 @@ import torch
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention
-from gatecheck.conventions.shape_analysis import Axis, axes
+from gatecheck.conventions.shape_analysis import Axis, parse_axes
 from gatecheck.errors import TargetError
-from gatecheck.targets.adapters.torch import CPU, Layer, computing, dtypes_on, notes_on
+from gatecheck.targets.adapters.torch import (
+    CPU,
+    TorchLayer,
+    device_notes,
+    supported_dtypes,
+    torch_settings,
+)
 
-PROBED = (2, 2, 3, 5)
+PROBE_SIZES = (2, 2, 3, 5)
 """T, B, D and H of the first call; T is B, since their order is not known yet."""
 
 
-class Module(Layer):
+class TorchModule(TorchLayer):
     """A class of modules, made by ``make(D, H)``.
 
     It is called as ``module(x, h)`` or ``module(x, (h, c))``, and returns y and the final state, as
@@ -55,25 +61,29 @@ class Module(Layer):
         device: str = CPU,
     ) -> None:
         self.cell, self.convention, self.sizes, self.device = cell, convention, {}, device
-        self.dtypes, self.notes = dtypes_on(device, ("float32", "float64")), notes_on(device)
-        self._built = lru_cache(maxsize=64)(
-            lambda D, H, dtype: self._made(make, D, H).to(device, dtype)
+        self.dtypes, self.notes = (
+            supported_dtypes(device, ("float32", "float64")),
+            device_notes(device),
         )
-        self._axes = axes(self.shapes, make.__name__)
-        self._layered = self._takes_layers(make.__name__)
+        self._build_module = lru_cache(maxsize=64)(
+            lambda D, H, dtype: self._construct(make, D, H).to(device, dtype)
+        )
+        self._axes = parse_axes(self.shapes, make.__name__)
+        self._has_layers = self._has_layer_axis(make.__name__)
 
     def shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
         """Return the names and shapes of its parameters."""
         return {
-            name: tuple(p.shape) for name, p in self._built(D, H, self._widest).named_parameters()
+            name: tuple(p.shape)
+            for name, p in self._build_module(D, H, self._widest_dtype).named_parameters()
         }
 
     @property
-    def _widest(self) -> Any:
+    def _widest_dtype(self) -> Any:
         return getattr(torch, self.dtypes[-1])
 
     @staticmethod
-    def _made(make: Callable[..., Any], D: int, H: int) -> Any:
+    def _construct(make: Callable[..., Any], D: int, H: int) -> Any:
         try:
             return make(D, H)
         except Exception as error:
@@ -83,11 +93,15 @@ class Module(Layer):
                 f"it is constructed as {name}(input_size, hidden_size)"
             ) from error
 
-    def _takes_layers(self, name: str) -> bool:
+    def _has_layer_axis(self, name: str) -> bool:
         """Return whether states have an axis of layers, as in PyTorch's own."""
-        T, B, D, H = PROBED
-        options = {"dtype": self._widest, "device": self.device}
-        module, x, errors = self._built(D, H, self._widest), torch.zeros(T, B, D, **options), []
+        T, B, D, H = PROBE_SIZES
+        options = {"dtype": self._widest_dtype, "device": self.device}
+        module, x, errors = (
+            self._build_module(D, H, self._widest_dtype),
+            torch.zeros(T, B, D, **options),
+            [],
+        )
         for layered in (True, False):
             states = [
                 torch.zeros((1, B, H) if layered else (B, H), **options) for _ in self.cell.state
@@ -112,20 +126,20 @@ class Module(Layer):
         self, params: Mapping[str, Any], x: Any, initial: list[Any], lengths: Any = None
     ) -> tuple[Any, ...]:
         D = x.shape[-1]
-        module = self._built(D, self._hidden(params, D), x.dtype)
+        module = self._build_module(D, self._hidden_size(params, D), x.dtype)
         given = [s for s in initial if s is not None]
         state = None
         if given:
             states = [torch.zeros_like(given[0]) if s is None else s for s in initial]
-            states = [s[None] for s in states] if self._layered else states
+            states = [s[None] for s in states] if self._has_layers else states
             state = tuple(states) if len(states) == 2 else states[0]
         y, final = torch.func.functional_call(
             module, dict(params), (x,) if state is None else (x, state)
         )
         finals = list(final) if isinstance(final, tuple) else [final]
-        return (y, *(s[0] if self._layered else s for s in finals))
+        return (y, *(s[0] if self._has_layers else s for s in finals))
 
-    def _hidden(self, params: Mapping[str, Any], D: int) -> int:
+    def _hidden_size(self, params: Mapping[str, Any], D: int) -> int:
         """Return H, from the first axis that depends on it."""
         for name, array in params.items():
             for axis, n in zip(self._axes[name], array.shape, strict=True):
@@ -145,7 +159,7 @@ def adapt(
     cell: str | None = None,
     convention: str | None = None,
     device: str | None = None,
-) -> Module:
+) -> TorchModule:
     """Return a class of modules as an implementation.
 
     Raises
@@ -153,7 +167,7 @@ def adapt(
     UsageError
         If there is no device of this name.
     TargetError
-        If the cell is not declared, or the class cannot be made or called as :class:`Module` says;
+        If the cell is not declared, or the class cannot be made or called as :class:`TorchModule` says;
         if there is no such device here.
     """
     declared = cell or getattr(make, "cell", None)
@@ -162,7 +176,7 @@ def adapt(
             f"{make.__name__} does not say which cell it is: "
             'set cell = "rnn", "gru" or "lstm", or give --cell'
         )
-    with computing():
-        return Module(
+    with torch_settings():
+        return TorchModule(
             make, as_cell(declared), convention or getattr(make, "convention", None), device or CPU
         )

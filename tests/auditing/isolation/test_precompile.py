@@ -9,16 +9,16 @@ import time
 import pytest
 
 from gatecheck.auditing.isolation import precompile
-from gatecheck.auditing.isolation.precompile import compiling_beside
+from gatecheck.auditing.isolation.precompile import precompile_in_background
 from gatecheck.cells import LSTM, RNN
 from gatecheck.kernels import Builtin, jit, rnn
 
 
 @pytest.fixture
-def nothing_kept(monkeypatch):
+def empty_cache(monkeypatch):
     """Simulate an empty kernel cache and a second core, without compiling."""
-    monkeypatch.setattr(jit, "to_be_kept", lambda kernel: kernel is rnn.backward)
-    monkeypatch.setattr(precompile, "cores", lambda: 2)
+    monkeypatch.setattr(jit, "has_empty_cache", lambda kernel: kernel is rnn.backward)
+    monkeypatch.setattr(precompile, "available_cores", lambda: 2)
     monkeypatch.setattr(precompile, "compile_float64", wait)
 
 
@@ -26,16 +26,16 @@ def wait(cell, options):
     time.sleep(100)
 
 
-def test_a_process_works_meanwhile_and_no_longer(nothing_kept):
-    with compiling_beside(Builtin("rnn")):
+def test_process_runs_only_within_the_context(empty_cache):
+    with precompile_in_background(Builtin("rnn")):
         (process,) = multiprocessing.active_children()
         assert process.is_alive()
     assert process.exitcode != 0
     assert not multiprocessing.active_children()
 
 
-def test_it_ends_with_an_interrupt_too(nothing_kept):
-    with pytest.raises(KeyboardInterrupt), compiling_beside(Builtin("rnn")):
+def test_process_ends_on_interrupt(empty_cache):
+    with pytest.raises(KeyboardInterrupt), precompile_in_background(Builtin("rnn")):
         raise KeyboardInterrupt
     assert not multiprocessing.active_children()
 
@@ -43,9 +43,9 @@ def test_it_ends_with_an_interrupt_too(nothing_kept):
 @pytest.mark.parametrize(
     ("cell", "cores"), [(RNN(), 1), (LSTM(), 2)], ids=["one core", "something is kept"]
 )
-def test_there_is_none_where_it_would_be_of_no_use(nothing_kept, monkeypatch, cell, cores):
-    monkeypatch.setattr(precompile, "cores", lambda: cores)
-    with compiling_beside(Builtin(cell)):
+def test_no_process_on_one_core_or_with_a_cache(empty_cache, monkeypatch, cell, cores):
+    monkeypatch.setattr(precompile, "available_cores", lambda: cores)
+    with precompile_in_background(Builtin(cell)):
         assert not multiprocessing.active_children()
 
 
@@ -53,14 +53,14 @@ COMPILE = """
 from gatecheck.auditing.isolation.precompile import compile_float64
 from gatecheck.cells import RNN
 from gatecheck.kernels import jit, rnn
-print(jit.to_be_kept(rnn.backward))
+print(jit.has_empty_cache(rnn.backward))
 compile_float64(RNN(), {"reverse": False, "batch_first": False})
-print(jit.to_be_kept(rnn.backward))
+print(jit.has_empty_cache(rnn.backward))
 print(*(str(s[-4]) for f in (rnn.forward, rnn.backward, rnn.tangent) for s in f.signatures))
 """
 
 
-def test_all_that_an_audit_needs_in_float64_is_kept(tmp_path):
+def test_float64_kernels_are_cached(tmp_path):
     # compiles in less time
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "1"}
     done = subprocess.run(
@@ -73,10 +73,10 @@ def test_all_that_an_audit_needs_in_float64_is_kept(tmp_path):
     assert "float32" not in dtypes
 
 
-def test_where_nothing_can_be_kept_nothing_is_compiled_ahead(tmp_path):
+def test_nothing_is_compiled_without_a_writable_cache(tmp_path):
     (tmp_path / "file").write_text("")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file")}
-    ask = "from gatecheck.kernels import jit, rnn; print(jit.to_be_kept(rnn.backward))"
+    ask = "from gatecheck.kernels import jit, rnn; print(jit.has_empty_cache(rnn.backward))"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", ask],
         env=environment,

@@ -15,7 +15,7 @@ from gatecheck.auditing.isolation import process as isolation
 from gatecheck.auditing.isolation.process import Isolation, audit, replay
 from gatecheck.errors import TargetError, UsageError
 from helpers.paths import HOSTILE
-from helpers.processes import alive, within
+from helpers.processes import is_alive, wait_until
 
 EMPTY, FORWARD, REPEATED, UNCHANGED = (
     "empty_sequence",
@@ -40,7 +40,7 @@ def process():
         yield process
 
 
-def of(name, process, only=ALL):
+def audit_hostile(name, process, only=ALL):
     return audit(process, f"{HOSTILE}:{name}", profile="quick", only=only)
 
 
@@ -68,7 +68,7 @@ def findings(result):
     ],
 )
 def test_a_crash_is_a_finding_with_its_case_and_the_rest_goes_on(process, name, fragment):
-    result = of(name, process)
+    result = audit_hostile(name, process)
     (found,) = result.findings
     assert (found.name, found.outcome) == (EMPTY, "crashed")
     assert fragment in found.reason
@@ -79,9 +79,9 @@ def test_a_crash_is_a_finding_with_its_case_and_the_rest_goes_on(process, name, 
 
 @posix
 @pytest.mark.parametrize(("name", "where"), [("Loop", "in loop"), ("LoopInC", "in hold_the_lock")])
-def test_no_answer_is_a_finding_that_says_where(name, where):
+def test_timeout_is_a_finding_with_location(name, where):
     with Isolation(timeout=2) as process:
-        result = of(name, process)
+        result = audit_hostile(name, process)
     (found,) = result.findings
     assert (found.name, found.outcome) == (EMPTY, "timed_out")
     assert "did not return within 2 s, at " in found.reason
@@ -93,9 +93,9 @@ def test_no_answer_is_a_finding_that_says_where(name, where):
 
 
 @linux
-def test_want_of_memory_is_a_finding():
+def test_out_of_memory_is_a_finding():
     with Isolation(memory=2**30) as process:
-        result = of("Hoard", process)
+        result = audit_hostile("Hoard", process)
     (found,) = result.findings
     assert (found.name, found.outcome) == (EMPTY, "crashed")
     assert "MemoryError" in found.reason
@@ -105,7 +105,7 @@ def test_want_of_memory_is_a_finding():
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("Right", {}),
+        ("CorrectRNN", {}),
         ("Warns", {}),
         ("WrongShape", dict.fromkeys(ALL, "y has shape")),
         ("WrongDtype", dict.fromkeys(ALL, "y has dtype complex128")),
@@ -115,32 +115,35 @@ def test_want_of_memory_is_a_finding():
         ("Unsteady", {FORWARD: "but should be", REPEATED: "but should be exactly"}),
     ],
 )
-def test_what_is_wrong_there_is_said_here(process, name, found):
-    result = of(name, process)
+def test_faults_in_the_process_are_reported(process, name, found):
+    result = audit_hostile(name, process)
     assert findings(result).keys() == found.keys()
     assert all(fragment in findings(result)[p][1] for p, fragment in found.items())
     assert all(p.outcome == "failed" and p.counterexample for p in result.findings)
 
 
-def test_what_it_prints_is_not_shown_but_noted(process, capfd):
-    result = of("Chatter", process)
+def test_output_is_noted_not_shown(process, capfd):
+    result = audit_hostile("Chatter", process)
     assert result.ok
-    (note,) = [n for n in result.narrowings if "printed" in n]
+    (note,) = [n for n in result.limitations if "printed" in n]
     assert note.endswith(r"they begin: '\x1b[31mhello from Python'")
     assert capfd.readouterr() == ("", "")
-    assert not [n for n in of("Right", process).narrowings if "printed" in n]
+    assert not [n for n in audit_hostile("CorrectRNN", process).limitations if "printed" in n]
 
 
 @posix
-def test_what_c_prints_is_noted(process):
-    (note,) = [n for n in of("ChatterInC", process).narrowings if "printed" in n]
+def test_output_of_c_is_noted(process):
+    (note,) = [n for n in audit_hostile("ChatterInC", process).limitations if "printed" in n]
     assert "hello from C" in note
 
 
-def test_a_target_that_is_always_lost_is_given_up(process):
-    result = of("AlwaysExits", process)
+def test_target_that_always_exits_is_given_up(process):
+    result = audit_hostile("AlwaysExits", process)
     assert {p.outcome for p in result.properties} == {"crashed"}
-    assert sum(p.counterexample is not None for p in result.properties) == explore.PATIENCE
+    assert (
+        sum(p.counterexample is not None for p in result.properties)
+        == explore.MAX_CONSECUTIVE_LOSSES
+    )
     (left,) = [p for p in result.properties if p.counterexample is None]
     assert left.examples == 0
     assert left.reason.startswith(
@@ -155,12 +158,12 @@ def test_a_target_that_is_always_lost_is_given_up(process):
 @pytest.mark.parametrize(
     ("target", "only"), [("builtin:lstm", ()), (f"{HOSTILE}:InPlace", ALL), (f"{HOSTILE}:NaN", ALL)]
 )
-def test_it_finds_what_an_audit_in_this_process_finds_to_the_last_bit(
-    process, target, only, monkeypatch
-):
+def test_isolated_audit_equals_local_audit(process, target, only, monkeypatch):
     monkeypatch.setattr(explore, "SHRINKING_S", 60)
     declared = process.load(target)
-    there = runner.audited(declared, process.check, process.made_with, profile="quick", only=only)
+    there = runner.run_audit(
+        declared, process.check, process.package_versions, profile="quick", only=only
+    )
     here = runner.audit(isolation.loading.load(target), profile="quick", only=only, diagnose=False)
     assert there.to_json() == here.to_json()
     assert [p.counterexample for p in there.properties] == [
@@ -170,11 +173,13 @@ def test_it_finds_what_an_audit_in_this_process_finds_to_the_last_bit(
 
 @posix
 def test_a_crash_is_replayed(process, tmp_path):
-    result = replace(of("Segfault", process), implementation="it").saving_counterexamples(tmp_path)
-    again, _ = replay(process, f"{HOSTILE}:Segfault", result.findings[0].saved)
+    result = replace(audit_hostile("Segfault", process), implementation="it").save_counterexamples(
+        tmp_path
+    )
+    again, _ = replay(process, f"{HOSTILE}:Segfault", result.findings[0].saved_path)
     assert again.outcome == "crashed"
     assert "SIGSEGV" in again.reason
-    again, _ = replay(process, f"{HOSTILE}:Right", result.findings[0].saved)
+    again, _ = replay(process, f"{HOSTILE}:CorrectRNN", result.findings[0].saved_path)
     assert again.outcome == "passed"
 
 
@@ -196,7 +201,7 @@ def test_a_crash_is_replayed(process, tmp_path):
 def test_a_target_that_cannot_be_loaded_is_an_error_in_a_line(
     tmp_path, monkeypatch, source, fragment
 ):
-    monkeypatch.setattr(isolation, "STARTING_S", 3 if "while" in source else 60)
+    monkeypatch.setattr(isolation, "STARTUP_TIMEOUT_S", 3 if "while" in source else 60)
     (tmp_path / "mine.py").write_text(source)
     with Isolation(timeout=3) as process, pytest.raises(TargetError) as caught:
         process.load(f"{tmp_path / 'mine.py'}:Mine")
@@ -204,9 +209,9 @@ def test_a_target_that_cannot_be_loaded_is_an_error_in_a_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_mistake_of_the_caller_stays_one(process):
+def test_usage_error_stays_a_usage_error(process):
     with pytest.raises(UsageError, match="there is no cell 'x'"):
-        process.load(f"{HOSTILE}:Right", cell="x")
+        process.load(f"{HOSTILE}:CorrectRNN", cell="x")
 
 
 # ---- nothing is left behind
@@ -214,7 +219,7 @@ def test_a_mistake_of_the_caller_stays_one(process):
 
 AUDIT = """
 import sys
-from gatecheck.auditing import isolation
+from gatecheck.auditing.isolation import process as isolation
 if __name__ == "__main__":
     with isolation.Isolation() as process:
         isolation.audit(process, sys.argv[1], profile="quick", only=["empty_sequence"])
@@ -223,7 +228,7 @@ if __name__ == "__main__":
 
 @linux
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_however_the_audit_ends_the_target_ends_with_it(tmp_path, sent):
+def test_target_ends_with_the_audit(tmp_path, sent):
     (tmp_path / "run.py").write_text(AUDIT)
     writes = (
         f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); "
@@ -242,4 +247,4 @@ def test_however_the_audit_ends_the_target_ends_with_it(tmp_path, sent):
     running.send_signal(sent)
     running.wait(timeout=60)
     pid = int((tmp_path / "known").read_text())
-    assert within(30, lambda: not alive(pid))
+    assert wait_until(30, lambda: not is_alive(pid))

@@ -3,7 +3,7 @@
 import pytest
 
 from gatecheck import errors
-from gatecheck.auditing.isolation.worker import failure
+from gatecheck.auditing.isolation.worker import to_failure
 from gatecheck.checking.evidence import Violation
 
 RAISED = [getattr(errors, name) for name in errors.__all__ if name != "GatecheckWarning"]
@@ -11,7 +11,7 @@ RAISED = [getattr(errors, name) for name in errors.__all__ if name != "Gatecheck
 
 @pytest.mark.parametrize("kind", [*RAISED, Violation], ids=lambda kind: kind.__name__)
 def test_each_error_of_ours_arrives_as_what_it_was(kind):
-    arrived = failure(kind("what was wrong")).exception()
+    arrived = to_failure(kind("what was wrong")).to_exception()
     assert type(arrived) is kind
     assert str(arrived) == "what was wrong"
 
@@ -20,13 +20,13 @@ def test_a_class_of_the_target_arrives_as_the_nearest_of_ours():
     class TheirsError(errors.ContractError):
         pass
 
-    assert type(failure(TheirsError("odd")).exception()) is errors.ContractError
+    assert type(to_failure(TheirsError("odd")).to_exception()) is errors.ContractError
 
 
 def test_a_class_that_only_claims_to_be_ours_does_not_pass():
     class FakeError(Exception):
         __module__ = "gatecheck.errors"
 
-    sent = failure(FakeError("hello"))
-    assert sent.kind is RuntimeError
-    assert "hello" in sent.bug
+    sent = to_failure(FakeError("hello"))
+    assert sent.error_type is RuntimeError
+    assert "hello" in sent.bug_traceback

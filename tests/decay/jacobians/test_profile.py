@@ -13,7 +13,7 @@ from gatecheck.cells.gate_blocks import block
 from gatecheck.cells.initializers import glorot_orthogonal, uniform
 from gatecheck.decay.jacobians import sweep as passes
 from gatecheck.decay.jacobians.profile import adjoint_profile, tangent_profile
-from gatecheck.decay.jacobians.step import steps
+from gatecheck.decay.jacobians.step import cell_kernel
 from gatecheck.errors import InputError
 
 U64 = 2.0**-53
@@ -231,7 +231,7 @@ ROWS = {"rnn": (1,), "gru": range(5), "gru-before": range(5), "lstm": range(6)}
 )
 def test_the_identity_breaks_when_the_adjoint_drops_a_term(name, row, monkeypatch):
     def broken(cell, params):
-        kernel = steps(cell, params)
+        kernel = cell_kernel(cell, params)
 
         def pull(J: Any, *rest: Any) -> None:
             J = J.copy()
@@ -240,7 +240,7 @@ def test_the_identity_breaks_when_the_adjoint_drops_a_term(name, row, monkeypatc
 
         return kernel._replace(pull=pull)
 
-    monkeypatch.setattr(passes, "steps", broken)
+    monkeypatch.setattr(passes, "cell_kernel", broken)
     logs, signs = adjoint_identity(as_cell(name), 100)
     assert signs[0] != signs[1] or not abs(logs[0] - logs[1]) < 1e-4
 

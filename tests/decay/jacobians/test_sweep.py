@@ -6,10 +6,10 @@ import pytest
 from gatecheck.cells import as_cell
 from gatecheck.decay.jacobians.profile import adjoint_profile
 from gatecheck.decay.jobs import checkpoints as module
-from gatecheck.decay.jobs.checkpoints import Keeper, Store
+from gatecheck.decay.jobs.checkpoints import Checkpointer, PartStore
 from gatecheck.decay.spec import NetworkSpec
 from gatecheck.decay.study.networks import Network
-from helpers.small_studies import decay
+from helpers.small_studies import run_study
 
 T = 150
 SEGMENTS = 13  # of 12 steps, and one of 6
@@ -36,7 +36,7 @@ def bits(profile):
     return [array.tobytes() for array in (profile.log_norm, profile.cell_share, profile.direction)]
 
 
-class Recorder(Keeper):
+class Recorder(Checkpointer):
     """Keeper that copies the last state to memory, and interrupts after some saves."""
 
     def __init__(self, saved, after):
@@ -55,14 +55,14 @@ def test_interrupted_anywhere_it_ends_at_the_same_bits(name):
     arguments = problem(name)
     expected = bits(adjoint_profile(*arguments))
     whole = Recorder(None, None)
-    assert bits(adjoint_profile(*arguments, keeper=whole)) == expected
+    assert bits(adjoint_profile(*arguments, checkpointer=whole)) == expected
     assert whole.saves == 2 * SEGMENTS
     for after in range(1, 2 * SEGMENTS + 1):
         first = Recorder(None, after)
         with pytest.raises(Interruption):
-            adjoint_profile(*arguments, keeper=first)
+            adjoint_profile(*arguments, checkpointer=first)
         second = Recorder(first.last, None)
-        assert bits(adjoint_profile(*arguments, keeper=second)) == expected, after
+        assert bits(adjoint_profile(*arguments, checkpointer=second)) == expected, after
         assert second.saves == 2 * SEGMENTS - after  # nothing is done twice
 
 
@@ -71,7 +71,7 @@ def test_interrupted_again_and_again_it_ends_at_the_same_bits():
     while True:
         keeper = Recorder(saved, int(rng.integers(1, 5)))
         try:
-            found = adjoint_profile(*arguments, keeper=keeper)
+            found = adjoint_profile(*arguments, checkpointer=keeper)
         except Interruption:
             saved, runs = keeper.last, runs + 1
         else:
@@ -87,12 +87,12 @@ def test_every_array_of_a_state_is_needed(name, after):
     arguments = problem("lstm")
     first = Recorder(None, after)
     with pytest.raises(Interruption):
-        adjoint_profile(*arguments, keeper=first)
+        adjoint_profile(*arguments, checkpointer=first)
     lost = first.last | {name: np.zeros_like(first.last[name])}
     if name == "position":
         lost[name] = np.array([0, SEGMENTS]) + (after > SEGMENTS) * np.array([SEGMENTS, -1])
     unused = {"s": after > SEGMENTS, "0 growth": after < SEGMENTS, "0 share": after < SEGMENTS}
-    same = bits(adjoint_profile(*arguments, keeper=Recorder(lost, None))) == bits(
+    same = bits(adjoint_profile(*arguments, checkpointer=Recorder(lost, None))) == bits(
         adjoint_profile(*arguments)
     )
     assert same == unused.get(name, False)
@@ -104,17 +104,21 @@ SMALL = dict(hidden=6, inputs=2, steps=200, seeds=2)
 def test_a_sweep_goes_on_inside_a_job(tmp_path, monkeypatch):
     """A resumed job continues from the state on disk, not from its beginning."""
     monkeypatch.setattr(module, "SAVE_EVERY_S", 0.0)
-    expected, store, calls = decay(("lstm",), ("uniform",), **SMALL), Store(tmp_path / "parts"), []
+    expected, store, calls = (
+        run_study(("lstm",), ("uniform",), **SMALL),
+        PartStore(tmp_path / "parts"),
+        [],
+    )
 
     def interrupt(done, total, label):
         if done > 0.7 * total:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        decay(("lstm",), ("uniform",), **SMALL, store=store, progress=interrupt)
+        run_study(("lstm",), ("uniform",), **SMALL, store=store, progress=interrupt)
     assert store.status.startswith("1 of 2 parts and the state of 1 unfinished are kept in ")
     for workers in (2, 1):
-        found = decay(
+        found = run_study(
             *(("lstm",), ("uniform",)),
             **SMALL,
             store=store,
@@ -131,9 +135,9 @@ def test_a_sweep_goes_on_inside_a_job(tmp_path, monkeypatch):
 
 
 def test_more_seeds_go_on_from_fewer(tmp_path):
-    store, calls = Store(tmp_path / "parts"), []
-    decay(("rnn",), ("uniform",), **SMALL, store=store)
-    more = decay(
+    store, calls = PartStore(tmp_path / "parts"), []
+    run_study(("rnn",), ("uniform",), **SMALL, store=store)
+    more = run_study(
         ("rnn",),
         ("uniform",),
         **SMALL | {"seeds": 3},
@@ -142,11 +146,11 @@ def test_more_seeds_go_on_from_fewer(tmp_path):
         progress=lambda *call: calls.append(call[0]),
     )
     assert calls[0] == 2 * 2 * 200
-    assert more.to_json() == decay(("rnn",), ("uniform",), **SMALL | {"seeds": 3}).to_json()
+    assert more.to_json() == run_study(("rnn",), ("uniform",), **SMALL | {"seeds": 3}).to_json()
 
 
 def test_workers_change_no_bit_of_a_sweep():
     assert (
-        decay(**SMALL | {"steps": 40}, workers=2).to_json()
-        == decay(**SMALL | {"steps": 40}).to_json()
+        run_study(**SMALL | {"steps": 40}, workers=2).to_json()
+        == run_study(**SMALL | {"steps": 40}).to_json()
     )

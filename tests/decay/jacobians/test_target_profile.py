@@ -34,7 +34,7 @@ def problem(cell, steps=T, seed=0):
     )
 
 
-def agree(found, expected, within=1e-10):
+def assert_agree(found, expected, within=1e-10):
     np.testing.assert_allclose(found.log_norm, expected.log_norm, rtol=0, atol=within)
     np.testing.assert_allclose(found.cell_share, expected.cell_share, rtol=0, atol=within)
     np.testing.assert_allclose(found.direction, expected.direction, rtol=0, atol=within)
@@ -45,27 +45,27 @@ def test_our_cells_have_the_profile_of_the_sweep(name):
     cell = as_cell(name)
     given = problem(cell)
     done = []
-    agree(
+    assert_agree(
         subject_profile(Builtin(cell), *given, progress=lambda *at: done.append(at)),
         adjoint_profile(cell, *given),
     )
     assert done == [(k, 2 * T) for k in range(1, 2 * T + 1)]
     # The default state is zero.
-    agree(subject_profile(Builtin(cell), *given[:3]), adjoint_profile(cell, *given[:3]))
+    assert_agree(subject_profile(Builtin(cell), *given[:3]), adjoint_profile(cell, *given[:3]))
 
 
 @pytest.mark.parametrize(
     ("layer", "cell"), [("LSTM", LSTM()), ("GRU", GRU()), ("LSTMCell", LSTM())], ids=str
 )
-def test_a_layer_of_pytorch_has_it_too(layer, cell):
+def test_a_pytorch_layer_has_the_profile_of_the_sweep(layer, cell):
     pytest.importorskip("torch")
     from gatecheck.targets.adapters.torch import adapt
 
     given = problem(cell, steps=20)
-    agree(subject_profile(adapt(layer), *given), adjoint_profile(cell, *given))
+    assert_agree(subject_profile(adapt(layer), *given), adjoint_profile(cell, *given))
 
 
-class Adapted:
+class Delegating:
     """Implementation that delegates to a builtin cell, with other declarations."""
 
     cell, convention = "lstm", "canonical"
@@ -86,21 +86,21 @@ def test_one_row_a_call_is_enough_and_float32_does_not_underflow():
     expected = adjoint_profile(LSTM(), *given)
     assert expected.log_norm[-1] < math.log(2.0**-150), "or the test is vacuous"
 
-    class OneRow(Adapted):
+    class OneRow(Delegating):
         def forward(self, params, x, *states):
             assert x.shape[:2] == (1, 1)
             return super().forward(params, x, *states)
 
-    agree(subject_profile(OneRow(sizes={"B": 1}), *given), expected, within=1e-9)
-    single = subject_profile(Adapted(dtypes=("float32",)), *given)
+    assert_agree(subject_profile(OneRow(sizes={"B": 1}), *given), expected, within=1e-9)
+    single = subject_profile(Delegating(dtypes=("float32",)), *given)
     # 450 steps of about a hundred roundings each; errors of the states fade.
     np.testing.assert_allclose(
         single.log_norm, expected.log_norm, rtol=0, atol=450 * 100 * 2.0**-24
     )
 
 
-def test_a_backward_that_is_wrong_has_a_profile_of_its_own():
-    class Forgetful(Adapted):
+def test_a_wrong_backward_has_another_profile():
+    class Forgetful(Delegating):
         def backward(self, *given):
             got = super().backward(*given)
             return got | {"c0": got["c0"] / 2}
@@ -110,7 +110,7 @@ def test_a_backward_that_is_wrong_has_a_profile_of_its_own():
     assert (gap[5:] < -0.1).all()
 
 
-def test_any_two_functions_will_do():
+def test_a_profile_of_two_plain_functions():
     """A state of two shapes, h' = tanh(M h + x) and a sum, has the product's profile."""
     rng = np.random.default_rng(1)
     M, x = rng.standard_normal((3, 3)) / 2, rng.standard_normal((12, 3))
@@ -156,9 +156,9 @@ def test_a_gradient_of_zero_is_minus_infinity_from_there_on():
             "has no backward",
         ),
         (Builtin("lstm-layers2"), {}, TargetError, "one layer in one direction"),
-        (Adapted("gru", convention="flax-nnx"), {}, ConventionError, "has no c_n"),
-        (Adapted(sizes={"H": 4}), {}, TargetError, "at H = 4 only"),
-        (Adapted(sizes={"B": 2}), {}, TargetError, "at B = 2 only"),
+        (Delegating("gru", convention="flax-nnx"), {}, ConventionError, "has no c_n"),
+        (Delegating(sizes={"H": 4}), {}, TargetError, "at H = 4 only"),
+        (Delegating(sizes={"B": 2}), {}, TargetError, "at B = 2 only"),
         (Builtin("lstm"), {"x": np.zeros((T, 1, D))}, InputError, r"x has shape \(30, 1, 3\)"),
         (Builtin("lstm"), {"start": np.zeros((2, K, H))}, InputError, "start has norm 0"),
         (Builtin("lstm"), {"start": np.full((2, K, H), np.nan)}, InputError, "start has norm nan"),
@@ -168,7 +168,7 @@ def test_a_gradient_of_zero_is_minus_infinity_from_there_on():
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(target, changed, error, message):
-    cell = as_cell(getattr(target, "cell", "lstm")).one
+    cell = as_cell(getattr(target, "cell", "lstm")).layer_cell
     params, x, start, state = problem(cell)
     given = {"x": x, "start": start, "state": state} | changed
     with pytest.raises(error, match=message) as raised:

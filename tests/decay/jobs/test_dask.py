@@ -9,14 +9,14 @@ import pytest
 from distributed import Client, LocalCluster
 
 from gatecheck.decay.jobs import dask
-from gatecheck.decay.jobs.checkpoints import Store
-from gatecheck.decay.jobs.run import run
+from gatecheck.decay.jobs.checkpoints import PartStore
+from gatecheck.decay.jobs.run import run_jobs
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
-from helpers.misbehaving_jobs import alive, chore, chores, ran
-from helpers.small_studies import decay
+from helpers.misbehaving_jobs import chore, living_processes, logged_runs, make_jobs
+from helpers.small_studies import run_study
 
 
-def cluster_of(workers):
+def make_cluster(workers):
     """Return a cluster whose nannies restart killed workers; port 0 is any free one."""
     return LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
@@ -25,7 +25,7 @@ def cluster_of(workers):
 
 @pytest.fixture(scope="module")
 def address():
-    with cluster_of(2) as local:
+    with make_cluster(2) as local:
         yield local.scheduler_address
 
 
@@ -41,8 +41,8 @@ def bits(results):
 
 
 def test_a_killed_worker_only_delays(address, log, tmp_path):
-    jobs = chores(log, *("dawdle",) * 6)
-    expected, calls = bits(run(chore, jobs)), []
+    jobs = make_jobs(log, *("dawdle",) * 6)
+    expected, calls = bits(run_jobs(chore, jobs)), []
     for file in log.iterdir():
         file.unlink()
     killed = []
@@ -50,40 +50,42 @@ def test_a_killed_worker_only_delays(address, log, tmp_path):
     def kill(done, total, label):
         calls.append(done)
         if done >= total / 2 and not killed:
-            killed.append(min(alive(log)))
+            killed.append(min(living_processes(log)))
             os.kill(killed[0], signal.SIGKILL)
 
-    store = Store(tmp_path / "parts")
-    found = run(chore, jobs, dask=address, store=store, progress=kill)
+    store = PartStore(tmp_path / "parts")
+    found = run_jobs(chore, jobs, dask=address, store=store, progress=kill)
     assert bits(found) == expected
     assert killed
-    assert len(ran(log)) > 6  # unfinished work of the killed worker is repeated
+    assert len(logged_runs(log)) > 6  # unfinished work of the killed worker is repeated
     assert calls == sorted(set(calls))
     assert calls[-1] == 60
     assert any(done % 10 for done in calls)  # reported from inside jobs
-    count = len(ran(log))
-    assert bits(run(chore, jobs, store=store, resume=True)) == expected
-    assert len(ran(log)) == count
+    count = len(logged_runs(log))
+    assert bits(run_jobs(chore, jobs, store=store, resume=True)) == expected
+    assert len(logged_runs(log)) == count
 
 
 def test_a_sweep_is_the_same_on_a_cluster(address):
     small = dict(hidden=6, inputs=2, steps=40, seeds=2)
     names = ("lstm", "rnn"), ("uniform",)
-    assert decay(*names, **small, dask=address).to_json() == decay(*names, **small).to_json()
+    assert (
+        run_study(*names, **small, dask=address).to_json() == run_study(*names, **small).to_json()
+    )
 
 
 def test_a_job_that_kills_every_worker_is_named(address, log, tmp_path):
-    store = Store(tmp_path / "parts")
+    store = PartStore(tmp_path / "parts")
     with pytest.raises(
         WorkerLostError,
         match=r"chore 1, that should die killed 4 workers of the cluster.*[01] of 2 parts are kept",
     ):
-        run(chore, chores(log, "work", "die"), dask=address, store=store)
+        run_jobs(chore, make_jobs(log, "work", "die"), dask=address, store=store)
 
 
 def test_an_exception_names_its_job(address, log):
     with pytest.raises(ValueError, match="the number is odd") as caught:
-        run(chore, chores(log, "work", "raise"), dask=address)
+        run_jobs(chore, make_jobs(log, "work", "raise"), dask=address)
     assert "in chore 1, that should raise" in caught.value.__notes__
 
 
@@ -92,7 +94,7 @@ def test_an_interruption_cancels_the_rest(address, log):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(chore, chores(log, *("dawdle",) * 8), dask=address, progress=interrupt)
+        run_jobs(chore, make_jobs(log, *("dawdle",) * 8), dask=address, progress=interrupt)
     with Client(address, set_as_default=False) as client:
         assert (
             client.run_on_scheduler(
@@ -102,7 +104,7 @@ def test_an_interruption_cancels_the_rest(address, log):
             )
             == set()
         )
-    assert len(ran(log)) < 8
+    assert len(logged_runs(log)) < 8
 
 
 def test_a_worker_with_another_version_is_refused(address, log, monkeypatch):
@@ -114,27 +116,27 @@ def test_a_worker_with_another_version_is_refused(address, log, monkeypatch):
         match=r"the Dask worker at tcp://.* has another gatecheck, NumPy or Numba "
         "than this machine",
     ):
-        run(chore, chores(log, "work"), dask=address)
+        run_jobs(chore, make_jobs(log, "work"), dask=address)
 
 
 @pytest.mark.parametrize("wrong", ["tcp://127.0.0.1:1", "nonsense://x", "no address"])
-def test_a_scheduler_that_does_not_answer_is_told(log, monkeypatch, wrong):
-    monkeypatch.setattr(dask, "PATIENCE_S", 0.5)
+def test_a_scheduler_that_does_not_answer_is_reported(log, monkeypatch, wrong):
+    monkeypatch.setattr(dask, "CONNECT_TIMEOUT_S", 0.5)
     before = threading.active_count()
     with pytest.raises(UsageError, match=f"no Dask scheduler answers at {wrong}: "):
-        run(chore, chores(log, "work"), dask=wrong)
+        run_jobs(chore, make_jobs(log, "work"), dask=wrong)
     assert threading.active_count() <= before + 1
 
 
-def test_a_missing_package_is_told(log, monkeypatch):
+def test_a_missing_package_is_reported(log, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingExtraError, match=r'pip install "gatecheck\[distributed\]"'):
-        run(chore, chores(log, "work"), dask="tcp://127.0.0.1:1")
+        run_jobs(chore, make_jobs(log, "work"), dask="tcp://127.0.0.1:1")
 
 
-def test_a_scheduler_that_goes_away_is_told(log, tmp_path, caplog):
-    store = Store(tmp_path / "parts")
-    with cluster_of(1) as local:
+def test_a_scheduler_that_goes_away_is_reported(log, tmp_path, caplog):
+    store = PartStore(tmp_path / "parts")
+    with make_cluster(1) as local:
 
         def close(done, total, label):
             if done == 10:
@@ -145,9 +147,9 @@ def test_a_scheduler_that_goes_away_is_told(log, tmp_path, caplog):
             match=r"the Dask scheduler at .* was lost before chore .*; "
             r"[01] of 3 parts are kept in ",
         ):
-            run(
+            run_jobs(
                 chore,
-                chores(log, "work", "wait", "wait"),
+                make_jobs(log, "work", "wait", "wait"),
                 dask=local.scheduler_address,
                 store=store,
                 progress=close,

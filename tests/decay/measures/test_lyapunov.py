@@ -15,10 +15,10 @@ from gatecheck.cells.gate_blocks import block
 from gatecheck.cells.initializers import uniform
 from gatecheck.decay.jacobians import qr_frames
 from gatecheck.decay.jacobians.profile import adjoint_profile, tangent_profile
-from gatecheck.decay.jacobians.sweep import passes, prepare
+from gatecheck.decay.jacobians.sweep import prepare_run, run_passes
 from gatecheck.decay.measures import volume
-from gatecheck.decay.measures.lyapunov import lyapunov, product_spectrum
-from gatecheck.decay.measures.volume import Volume
+from gatecheck.decay.measures.lyapunov import lyapunov_spectrum, product_spectrum
+from gatecheck.decay.measures.volume import VolumeVisitor
 from gatecheck.errors import InputError
 
 
@@ -36,7 +36,7 @@ def test_ground_truth_2_products_of_gaussian_matrices():
     assert (abs(found.exponents - expected) < 4 * theirs).all()
     # The sd of 50 batches is itself uncertain by 10 %.
     np.testing.assert_allclose(found.errors, theirs, rtol=0.4)
-    assert found.freedom >= 48
+    assert found.degrees_of_freedom >= 48
 
 
 def test_ground_truth_3_a_transient_that_the_rate_hides():
@@ -79,7 +79,10 @@ def test_ground_truth_17_order_of_the_product():
     for x_t in x:
         h = np.tanh(W_CYCLE @ h + x_t)
         jacobians.append((1 - h * h)[:, None] * W_CYCLE)
-    for found in (product_spectrum(np.array(jacobians), rng()), lyapunov(RNN(), params, x, rng())):
+    for found in (
+        product_spectrum(np.array(jacobians), rng()),
+        lyapunov_spectrum(RNN(), params, x, rng()),
+    ):
         assert found.exponents[0] == pytest.approx(-3.08887, abs=5e-6)
     wrong = product_spectrum(np.array(jacobians[::-1]), rng())
     # The leading pair of eigenvalues is complex here and turns, so the exponent is read to 1/T;
@@ -116,7 +119,7 @@ def dense_jacobians(cell, params, x, state):
 
 
 def step_state(cell, params, x_t, state):
-    run, after = prepare(cell, params, x_t[None], state), state.copy()
+    run, after = prepare_run(cell, params, x_t[None], state), state.copy()
     run.kernel.advance(
         x_t[None] @ params["W"] + params["b"], after, np.empty((1, run.kernel.rows, state.shape[1]))
     )
@@ -144,7 +147,7 @@ def test_singular_values_are_those_of_the_dense_product(name, H):
     nearest = np.minimum(gaps[:-1], gaps[1:])
     assert nearest.max() > 14  # where 1e-12 is asked for
     for found in (
-        lyapunov(cell, params, x, rng(), state=state),
+        lyapunov_spectrum(cell, params, x, rng(), state=state),
         product_spectrum(jacobians, rng()),
     ):
         # What 400 steps round, between two QR e^10 times as much at the slow end: 2e-11 was seen,
@@ -161,7 +164,7 @@ def test_singular_values_are_those_of_the_dense_product(name, H):
 @pytest.mark.parametrize("T", [1, 7, 400])
 def test_ground_truth_12_volume(name, T):
     cell, params, x, state = problem(name, T)
-    found = lyapunov(cell, params, x, rng(), state=state)
+    found = lyapunov_spectrum(cell, params, x, rng(), state=state)
     assert found.volume_residual < 1e-10 * max(1, T)  # e^10 roundings a step at most
     dense = np.linalg.slogdet(dense_jacobians(cell, params, x, state))[1].sum()
     assert found.log_volume == pytest.approx(dense, rel=1e-9)
@@ -174,9 +177,9 @@ def test_the_volume_of_an_lstm_sees_only_its_output_block():
     volumes = []
     for p in (params, changed):
         # at h = 0, so that the gates stay what they are
-        run = prepare(cell, p, x, state * [[0], [1]])
-        total = Volume(run)
-        passes(run, forward=[total])
+        run = prepare_run(cell, p, x, state * [[0], [1]])
+        total = VolumeVisitor(run)
+        run_passes(run, forward=[total])
         volumes.append(total.log)
     assert volumes[0] == volumes[1]
 
@@ -186,7 +189,7 @@ def test_a_wrong_determinant_leaves_a_residual(monkeypatch):
     monkeypatch.setattr(
         volume, "_log_det", lambda matrices: np.log(abs(np.einsum("lii->li", matrices))).sum(axis=1)
     )
-    assert lyapunov(cell, params, x, rng(), state=state).volume_residual > 1
+    assert lyapunov_spectrum(cell, params, x, rng(), state=state).volume_residual > 1
 
 
 def test_directions_that_a_step_loses_have_no_exponent():
@@ -195,7 +198,7 @@ def test_directions_that_a_step_loses_have_no_exponent():
     H = 5
     params = {key: 2 * array for key, array in uniform(rng(5), LSTM(), 1, H).items()}
     params["b"][:] = 0
-    found = lyapunov(LSTM(), params, np.zeros((3000, 1)), rng())
+    found = lyapunov_spectrum(LSTM(), params, np.zeros((3000, 1)), rng())
     moduli = np.sort(
         abs(np.linalg.eigvals(0.5 * np.eye(H) + 0.25 * block(LSTM(), params["U"], "g")))
     )[::-1]
@@ -212,8 +215,8 @@ def test_directions_that_a_step_loses_have_no_exponent():
 def test_the_first_exponents_are_those_of_all(name):
     cell, params, x, state = problem(name, 400)
     whole, two = (
-        lyapunov(cell, params, x, rng(), state=state),
-        lyapunov(cell, params, x, rng(8), count=2, state=state),
+        lyapunov_spectrum(cell, params, x, rng(), state=state),
+        lyapunov_spectrum(cell, params, x, rng(8), count=2, state=state),
     )
     # Another frame to start from, so they differ by a few nats over the 200 steps.
     np.testing.assert_allclose(two.exponents, whole.exponents[:2], atol=3 / 200)
@@ -228,35 +231,36 @@ def test_the_first_exponents_are_those_of_all(name):
 
 def test_the_interval_adapts_and_changes_nothing(monkeypatch):
     cell, params, x, state = problem("rnn", 900)
-    often = lyapunov(cell, params, x, rng(), state=state)
-    monkeypatch.setattr(qr_frames, "SPREAD", 1e-9)
-    always = lyapunov(cell, params, x, rng(), state=state)
+    often = lyapunov_spectrum(cell, params, x, rng(), state=state)
+    monkeypatch.setattr(qr_frames, "MAX_SPREAD", 1e-9)
+    always = lyapunov_spectrum(cell, params, x, rng(), state=state)
     assert always.interval == 1 < often.interval
     np.testing.assert_allclose(often.log_growth, always.log_growth, rtol=1e-9)
-    monkeypatch.setattr(qr_frames, "SPREAD", 300.0)  # far too long: the volume shows it
+    monkeypatch.setattr(qr_frames, "MAX_SPREAD", 300.0)  # far too long: the volume shows it
     assert (
-        lyapunov(cell, params, x, rng(), state=state).volume_residual > 1e3 * often.volume_residual
+        lyapunov_spectrum(cell, params, x, rng(), state=state).volume_residual
+        > 1e3 * often.volume_residual
     )
 
 
 def test_what_does_not_fit_is_named():
     cell, params, x, _ = problem("rnn", 5)
     with pytest.raises(InputError, match="5 exponents were asked for, but there are from 1 to 4"):
-        lyapunov(cell, params, x, rng(), count=5)
+        lyapunov_spectrum(cell, params, x, rng(), count=5)
     with pytest.raises(InputError, match="x has no steps"):
-        lyapunov(cell, params, x[:0], rng())
+        lyapunov_spectrum(cell, params, x[:0], rng())
     for shape in ((3, 2), (3, 2, 4), (0, 2, 2)):
         with pytest.raises(InputError, match=rf"matrices have shape {re.escape(str(shape))}, but"):
             product_spectrum(np.ones(shape), rng())
     with pytest.raises(InputError, match="not finite"):
         product_spectrum(np.full((3, 2, 2), np.nan), rng())
     with pytest.raises(InputError, match="not finite"):
-        lyapunov(cell, params, np.where(np.arange(5)[:, None] == 3, np.nan, x), rng())
+        lyapunov_spectrum(cell, params, np.where(np.arange(5)[:, None] == 3, np.nan, x), rng())
 
 
 def test_a_product_that_is_exactly_zero():
     params = {"W": np.zeros((1, 3)), "U": np.eye(3), "b": -np.ones(3)}
-    found = lyapunov(RNN("relu"), params, np.zeros((20, 1)), rng())
+    found = lyapunov_spectrum(RNN("relu"), params, np.zeros((20, 1)), rng())
     assert np.isneginf(found.exponents).all()
     assert np.isneginf(found.log_singular).all()
     assert math.isnan(found.volume_residual)

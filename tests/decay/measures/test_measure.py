@@ -10,7 +10,7 @@ import pytest
 from gatecheck.cells import GRU, LSTM, RNN, as_cell
 from gatecheck.cells.initializers import uniform
 from gatecheck.decay.jacobians.profile import adjoint_profile
-from gatecheck.decay.jacobians.sweep import passes, prepare
+from gatecheck.decay.jacobians.sweep import prepare_run, run_passes
 from gatecheck.decay.measures.measure import measure
 from gatecheck.decay.measures.paths import path_split
 from gatecheck.decay.spec import MeasureSpec
@@ -55,7 +55,7 @@ def test_what_is_not_chosen_is_not_measured_and_changes_nothing():
     problem_ = problem(LSTM(), 70)
     whole, bare = (
         measure(LSTM(), *problem_),
-        measure(LSTM(), *problem_, chosen=MeasureSpec(False, False, False, False)),
+        measure(LSTM(), *problem_, quantities=MeasureSpec(False, False, False, False)),
     )
     np.testing.assert_array_equal(bare.profile.log_norm, whole.profile.log_norm)
     assert bare[1:] == ({}, None, None, None, None)
@@ -87,7 +87,7 @@ def test_not_a_number_reaches_all_that_depends_on_it():
     assert np.isnan(found.profile.log_norm[1:]).all()
     assert np.isnan(found.truncation.log_bias).all()
     assert np.isnan(found.gates.by_name["r"].mean)
-    assert found.truncation.smallest(0.5) is None
+    assert found.truncation.first_lag_below(0.5) is None
 
 
 def test_a_sequence_without_steps():
@@ -108,8 +108,8 @@ def test_what_does_not_fit_is_named():
 def test_a_forward_visit_alone_needs_no_backward_pass():
     params, x, _, _, state = problem(RNN(), 17)
     seen, calls = [], []
-    passes(
-        prepare(RNN(), params, x, state),
+    run_passes(
+        prepare_run(RNN(), params, x, state),
         forward=[lambda s: seen.append(s.steps)],
         progress=lambda *call: calls.append(call),
     )

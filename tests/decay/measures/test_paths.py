@@ -11,7 +11,7 @@ from gatecheck.cells import CELLS, GRU, LSTM, RNN, as_cell
 from gatecheck.cells.gate_blocks import block
 from gatecheck.cells.initializers import chrono, uniform
 from gatecheck.decay.jacobians.profile import Adjoint, adjoint_profile
-from gatecheck.decay.jacobians.sweep import passes, prepare
+from gatecheck.decay.jacobians.sweep import prepare_run, run_passes
 from gatecheck.decay.measures.gates import BINS, CLOSED, OPEN, GateStatistics
 from gatecheck.decay.measures.input_sensitivity import InputSensitivity
 from gatecheck.decay.measures.paths import path_split
@@ -128,9 +128,9 @@ def problem(name, T=30, k=3, H=4, D=3):
 @pytest.mark.parametrize("name", CELLS)
 def test_input_gradients_are_those_of_the_backward_kernels(name):
     cell, params, x, start, state = problem(name)
-    run = prepare(cell, params, x, state)
+    run = prepare_run(cell, params, x, state)
     found = InputSensitivity(run)
-    passes(run, backward=[Adjoint(run, start, readings=[found])])
+    run_passes(run, backward=[Adjoint(run, start, readings=[found])])
     squares = 0
     for p in range(start.shape[1]):
         _, _, _, tape = forward(cell, params, x[:, None], *state[:, None])
@@ -142,11 +142,11 @@ def test_input_gradients_are_those_of_the_backward_kernels(name):
 
 
 def test_an_input_that_nothing_sees_has_no_gradient():
-    run = prepare(
+    run = prepare_run(
         RNN(), {"W": np.zeros((1, 1)), "U": np.ones((1, 1)), "b": np.zeros(1)}, np.ones((5, 1))
     )
     found = InputSensitivity(run)
-    passes(run, backward=[Adjoint(run, np.ones((1, 1, 1)), readings=[found])])
+    run_passes(run, backward=[Adjoint(run, np.ones((1, 1, 1)), readings=[found])])
     assert np.isneginf(found.log_norm).all()
 
 
@@ -165,9 +165,9 @@ def gates_by_hand(cell, params, x, state):
 def test_gate_statistics(name):
     cell, params, x, _, state = problem(name, T=200)
     params["b"] *= 3
-    run = prepare(cell, params, x, state)
+    run = prepare_run(cell, params, x, state)
     statistics = GateStatistics(run)
-    passes(run, forward=[statistics])
+    run_passes(run, forward=[statistics])
     found, values = statistics.result(), gates_by_hand(cell, params, x, state)
     assert set(found.by_name) == set(values)
     for k, gate in found.by_name.items():
@@ -184,24 +184,24 @@ def test_gate_statistics(name):
 def test_time_constants_of_gates_that_never_move():
     params = {"W": np.zeros((1, 12)), "U": np.zeros((3, 12)), "b": np.zeros(12)}
     block(LSTM(), params["b"], "f")[:] = 1.0, 1000.0, -1000.0
-    run = prepare(LSTM(), params, np.zeros((50, 1)))
+    run = prepare_run(LSTM(), params, np.zeros((50, 1)))
     statistics = GateStatistics(run)
-    passes(run, forward=[statistics])
+    run_passes(run, forward=[statistics])
     # ground truth 4
     assert statistics.result().time_constants == pytest.approx([3.1922, math.inf, 0], abs=5e-5)
 
 
 def test_a_plain_rnn_has_no_gates():
     cell, params, x, _, state = problem("rnn")
-    run = prepare(cell, params, x, state)
+    run = prepare_run(cell, params, x, state)
     statistics = GateStatistics(run)
-    passes(run, forward=[statistics])
+    run_passes(run, forward=[statistics])
     assert statistics.result() == ({}, None)
 
 
 def test_one_sweep_for_all_is_what_each_would_have_been():
     cell, params, x, start, state = problem("gru", T=101)
-    run, calls = prepare(cell, params, x, state), []
+    run, calls = prepare_run(cell, params, x, state), []
     gates, inputs = GateStatistics(run), InputSensitivity(run)
     adjoint = Adjoint(run, start, readings=[inputs])
     advance = run.kernel.advance
@@ -210,7 +210,7 @@ def test_one_sweep_for_all_is_what_each_would_have_been():
             advance=lambda *args: (calls.append(len(args[0])), advance(*args))
         )
     )
-    passes(counted, forward=[gates], backward=[adjoint])
+    run_passes(counted, forward=[gates], backward=[adjoint])
     assert sum(calls) == 2 * 101
     np.testing.assert_array_equal(
         adjoint.profile().log_norm, adjoint_profile(cell, params, x, start, state).log_norm

@@ -10,21 +10,26 @@ import pytest
 from gatecheck.cells import CELLS, LSTM, RNN, as_cell
 from gatecheck.cells.initializers import chrono, uniform
 from gatecheck.decay.jacobians.profile import Adjoint
-from gatecheck.decay.jacobians.sweep import passes, prepare
-from gatecheck.decay.measures.truncation import Truncation, factors, geometric_bound, spaced
+from gatecheck.decay.jacobians.sweep import prepare_run, run_passes
+from gatecheck.decay.measures.truncation import (
+    TruncationReading,
+    geometric_bound,
+    gradient_factors,
+    truncation_lags,
+)
 from gatecheck.errors import InputError
 from gatecheck.kernels.run import backward, forward
 
 
 def truncate(cell, params, x, start, state=None, lags=None):
-    run = prepare(cell, params, x, state)
-    found = Truncation(run, lags)
+    run = prepare_run(cell, params, x, state)
+    found = TruncationReading(run, lags)
     adjoint = Adjoint(run, start, readings=[found])
-    passes(run, backward=[adjoint])
+    run_passes(run, backward=[adjoint])
     return found, adjoint.profile()
 
 
-def linear(w, T, state):
+def truncate_linear(w, T, state):
     """Truncate h' = w h + 1, as a relu that is always on."""
     params = {"W": np.zeros((1, 1)), "U": np.array([[w]]), "b": np.ones(1)}
     return truncate(
@@ -39,13 +44,13 @@ def linear(w, T, state):
 
 def test_ground_truth_14_the_bias_of_a_linear_unit_is_a_power_of_its_weight():
     # at its fixed point; 0.9^2000 = 3e-92 stands for no end
-    found, profile = linear(0.9, 2000, 10.0)
+    found, profile = truncate_linear(0.9, 2000, 10.0)
     bias = found.result()
     np.testing.assert_allclose(bias.log_bias, bias.lags * math.log(0.9), rtol=1e-13)
     assert math.exp(bias.log_bias[21]) == pytest.approx(0.098477, abs=5e-7)
     assert math.exp(bias.log_bias[43]) == pytest.approx(0.0096977, abs=5e-8)
-    assert (bias.smallest(0.1), bias.smallest(0.01)) == (22, 44)
-    assert bias.smallest(1e-9) is None
+    assert (bias.first_lag_below(0.1), bias.first_lag_below(0.01)) == (22, 44)
+    assert bias.first_lag_below(1e-9) is None
     # Here M, C and the rate are exact, so that E(K) = w^K ‖g‖ and ‖g_k‖ = (1 - w^k) ‖g‖, of which
     # the last K, 59, says most.
     w_K = 0.9 ** bias.lags.astype(float)
@@ -84,8 +89,10 @@ def test_the_whole_gradient_is_that_of_the_kernels(name):
     cell, params, x, start, state = problem(name)
     found, _ = truncate(cell, params, x, start, state)
     flat, log = found.gradient()
-    run = prepare(cell, params, x, state)
-    parts = factors(cell, x, np.zeros((40, run.kernel.rows, 4)), np.zeros((40, params["b"].size)))
+    run = prepare_run(cell, params, x, state)
+    parts = gradient_factors(
+        cell, x, np.zeros((40, run.kernel.rows, 4)), np.zeros((40, params["b"].size))
+    )
     names = [(key, left.shape[1], right.shape[1]) for key, left, right in parts]
     ends = np.cumsum([rows * columns for _, rows, columns in names])
     blocks = {}
@@ -128,7 +135,7 @@ def test_the_bound_holds_and_says_something(name, draw, rate):
     params, x = draw(rng, cell, 2, 8), rng.standard_normal((600, 2))
     found, profile = truncate(cell, params, x, rng.standard_normal((len(cell.state), 1, 8)))
     bias = found.result()
-    bound = geometric_bound(bias, profile.log_norm, rate, settled=5)
+    bound = geometric_bound(bias, profile.log_norm, rate, onset_lag=5)
     assert (bound >= np.exp(bias.log_bias)).all()
     assert np.isinf(bound[:4]).all()
     assert bound[-1] < 0.01
@@ -161,17 +168,18 @@ def test_a_gradient_of_exactly_zero_is_dropped_without_loss():
     params = {"W": np.zeros((1, 1)), "U": np.ones((1, 1)), "b": np.array([-1.0])}
     bias = truncate(RNN("relu"), params, np.zeros((9, 1)), np.ones((1, 1, 1)))[0].result()
     assert np.isneginf(bias.log_size).all()
-    assert bias.smallest(0.1) is None  # 0/0 is not known to be small
+    assert bias.first_lag_below(0.1) is None  # 0/0 is not known to be small
 
 
 def test_the_lags():
-    assert spaced(10).tolist() == list(range(1, 10))
-    assert spaced(10**6).size < 130
+    assert truncation_lags(10).tolist() == list(range(1, 10))
+    assert truncation_lags(10**6).size < 130
     # a quarter of ln 2, and rounding to whole steps
-    assert np.diff(np.log([*spaced(10**6)[64:], 10**6])).max() < 0.182
+    assert np.diff(np.log([*truncation_lags(10**6)[64:], 10**6])).max() < 0.182
     with pytest.raises(InputError, match="rise from 1 to T = 5"):
-        Truncation(
-            prepare(RNN(), uniform(np.random.default_rng(0), RNN(), 1, 1), np.zeros((5, 1))), [3, 2]
+        TruncationReading(
+            prepare_run(RNN(), uniform(np.random.default_rng(0), RNN(), 1, 1), np.zeros((5, 1))),
+            [3, 2],
         )
     with pytest.raises(InputError, match="carries 2 cotangents"):
         truncate(

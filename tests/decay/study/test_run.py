@@ -12,12 +12,12 @@ import pytest
 from gatecheck.cells import initializers
 from gatecheck.decay.spec import DEFAULT_NETWORKS
 from gatecheck.errors import InputError, UsageError
-from helpers.small_studies import decay
+from helpers.small_studies import run_study
 
 SEEDS = 3
 # Two means over 5 and 3 seeds of one standard deviation differ by sd √(1/5 + 1/3); four of these
 # are a chance of 1 in 16,000.
-FOUR = 4 * math.sqrt(1 / 5 + 1 / SEEDS)
+FOUR_SIGMA = 4 * math.sqrt(1 / 5 + 1 / SEEDS)
 
 
 BARE = dict(measure=dict.fromkeys(("paths", "inputs", "gates", "truncation"), False))
@@ -26,9 +26,13 @@ BARE = dict(measure=dict.fromkeys(("paths", "inputs", "gates", "truncation"), Fa
 @pytest.fixture(scope="module")
 def fading():
     """Return rows that fade in tens of steps, so that 1000 suffice."""
-    rows = decay(("rnn",), ("uniform", "glorot_orthogonal"), steps=1000, seeds=SEEDS, **BARE).rows
-    rows += decay(("gru",), ("uniform",), steps=1000, seeds=SEEDS, **BARE).rows
-    rows += decay(("lstm",), ("uniform", "unit_forget_bias"), steps=1000, seeds=SEEDS, **BARE).rows
+    rows = run_study(
+        ("rnn",), ("uniform", "glorot_orthogonal"), steps=1000, seeds=SEEDS, **BARE
+    ).rows
+    rows += run_study(("gru",), ("uniform",), steps=1000, seeds=SEEDS, **BARE).rows
+    rows += run_study(
+        ("lstm",), ("uniform", "unit_forget_bias"), steps=1000, seeds=SEEDS, **BARE
+    ).rows
     return {(row.cell, row.network["init"]): row for row in rows}
 
 
@@ -45,11 +49,11 @@ def fading():
 def test_the_sanity_table(fading, cell, initialiser, rate, sd, lag_e, lag_thousandth):
     row = fading[cell, initialiser]
     sd = max(sd, row.rate_sd)  # an sd from 5 or 3 seeds is itself uncertain
-    assert row.rate == pytest.approx(rate, abs=FOUR * sd)
+    assert row.rate == pytest.approx(rate, abs=FOUR_SIGMA * sd)
     # A lag scatters in proportion to the rate, and is rounded up to a whole step in both tables.
-    assert row.lag_e == pytest.approx(lag_e, abs=1 + FOUR * sd / -rate * lag_e)
+    assert row.lag_e == pytest.approx(lag_e, abs=1 + FOUR_SIGMA * sd / -rate * lag_e)
     assert row.lag_thousandth == pytest.approx(
-        lag_thousandth, abs=1 + FOUR * sd / -rate * lag_thousandth
+        lag_thousandth, abs=1 + FOUR_SIGMA * sd / -rate * lag_thousandth
     )
     assert row.lag_half <= row.lag_e < row.lag_thousandth < row.lag_float32_zero
     assert row.rate_low < row.rate < row.rate_high
@@ -67,13 +71,13 @@ def test_the_bias_decides_and_not_the_architecture(fading):
     ("cell", "rate", "lag_e"), [("lstm", -0.00108, 528), ("gru", -0.00107, 570)]
 )
 def test_the_sanity_table_at_chrono_biases(cell, rate, lag_e):
-    row = decay((cell,), ("chrono:1000",), seeds=SEEDS, **BARE).rows[0]
+    row = run_study((cell,), ("chrono:1000",), seeds=SEEDS, **BARE).rows[0]
     # 2e-5 is the sd that 5 seeds show
-    assert row.rate == pytest.approx(rate, abs=FOUR * max(row.rate_sd, 2e-5))
+    assert row.rate == pytest.approx(rate, abs=FOUR_SIGMA * max(row.rate_sd, 2e-5))
     # With 128 time constants a seed's ln G at 1/e has sd √(E₂(2.12) - E₂(1.06)²) / (2 E₂(1.06)
     # √128) = 0.035, and 16 probes add 0.02; at a slope of 0.0015 a step that is 27 steps, and 25 %
     # more for a median.
-    assert row.lag_e == pytest.approx(lag_e, abs=FOUR * 27 * 1.25)
+    assert row.lag_e == pytest.approx(lag_e, abs=FOUR_SIGMA * 27 * 1.25)
     assert row.lag_thousandth is None
     assert row.lag_float32_zero is None
 
@@ -82,20 +86,20 @@ SMALL = dict(hidden=6, inputs=2, steps=60, seeds=2)
 
 
 def test_a_row_depends_on_its_own_network_and_the_seed_only():
-    together = decay(**SMALL, seed=11)
+    together = run_study(**SMALL, seed=11)
     assert [(row.cell, row.network["init"]) for row in together.rows] == list(DEFAULT_NETWORKS)
     for row in reversed(together.rows):
-        assert repr(decay((row.cell,), (row.network["init"],), **SMALL, seed=11).rows[0]) == repr(
-            row
-        )
-    assert decay(**SMALL, seed=12).rows[0].rate != together.rows[0].rate
-    more = decay(("lstm",), ("uniform",), **SMALL | {"seeds": 1}, seed=11).rows[0]
+        assert repr(
+            run_study((row.cell,), (row.network["init"],), **SMALL, seed=11).rows[0]
+        ) == repr(row)
+    assert run_study(**SMALL, seed=12).rows[0].rate != together.rows[0].rate
+    more = run_study(("lstm",), ("uniform",), **SMALL | {"seeds": 1}, seed=11).rows[0]
     assert more.rate != together.rows[3].rate
 
 
 def test_every_quantity_is_in_the_result_unless_it_was_not_chosen():
-    whole = decay(("gru",), ("uniform",), **SMALL, measure={"spectrum_steps": 30}).rows[0]
-    bare = decay(("gru",), ("uniform",), **SMALL, **BARE).rows[0]
+    whole = run_study(("gru",), ("uniform",), **SMALL, measure={"spectrum_steps": 30}).rows[0]
+    bare = run_study(("gru",), ("uniform",), **SMALL, **BARE).rows[0]
     assert set(whole.paths) == {"total", "keep", "candidate", "gates"}
     assert {len(path) for path in (*whole.paths.values(), whole.input_curve.median)} == {60}
     assert set(whole.gates) == {"r", "z"}
@@ -120,13 +124,13 @@ def test_every_quantity_is_in_the_result_unless_it_was_not_chosen():
 
 def test_a_path_starts_where_the_whole_does():
     # A plain RNN's gradient has the candidate alone.
-    row = decay(("rnn",), ("uniform",), **SMALL | {"hidden": 4}).rows[0]
+    row = run_study(("rnn",), ("uniform",), **SMALL | {"hidden": 4}).rows[0]
     assert row.paths["candidate"] == pytest.approx(row.paths["total"], abs=1e-12)
     assert row.paths["keep"][0] == -math.inf
 
 
-def test_json_says_all_that_repeats_it():
-    result = decay(("rnn", "lstm"), ("uniform", "chrono:20"), **SMALL, seed=3)
+def test_json_has_all_that_repeats_the_study():
+    result = run_study(("rnn", "lstm"), ("uniform", "chrono:20"), **SMALL, seed=3)
     content = json.loads(result.to_json())
     assert content["schema"] == "gatecheck-decay-2"
     assert content["units"]["rate"] == "nats per step"
@@ -151,17 +155,19 @@ def test_json_says_all_that_repeats_it():
         assert found["curve"]["median"][0] == 0
 
 
-def use(monkeypatch, draw):
+def add_initializer(monkeypatch, draw):
     """Add an initializer "mine" that calls `draw` with a generator, name and shape."""
     mine = lambda rng, cell, D, H: {
         name: draw(rng, name, shape) for name, shape in cell.param_shapes(D, H).items()
     }
-    monkeypatch.setitem(initializers.INITIALISERS, "mine", mine)
+    monkeypatch.setitem(initializers.INITIALIZERS, "mine", mine)
 
 
 def test_exact_zeros_are_null_in_json_and_reached_lags(monkeypatch):
-    use(monkeypatch, lambda rng, name, shape: np.full(shape, {"W": 0.0, "U": 1.0, "b": -1.0}[name]))
-    result = decay(("rnn-relu",), ("mine",), **SMALL)
+    add_initializer(
+        monkeypatch, lambda rng, name, shape: np.full(shape, {"W": 0.0, "U": 1.0, "b": -1.0}[name])
+    )
+    result = run_study(("rnn-relu",), ("mine",), **SMALL)
     row = result.rows[0]
     assert row.rate == -math.inf
     assert row.lag_float32_zero == 1
@@ -171,7 +177,7 @@ def test_exact_zeros_are_null_in_json_and_reached_lags(monkeypatch):
 
 
 def test_the_shortest_sweep_has_a_rate_and_no_interval():
-    row = decay(("gru",), ("uniform",), hidden=1, inputs=1, steps=2, seeds=1).rows[0]
+    row = run_study(("gru",), ("uniform",), hidden=1, inputs=1, steps=2, seeds=1).rows[0]
     assert math.isfinite(row.rate)
     assert math.isnan(row.rate_low)
     assert row.lags == (1, 2)
@@ -179,7 +185,7 @@ def test_the_shortest_sweep_has_a_rate_and_no_interval():
 
 def test_progress_rises_to_the_whole_and_names_the_network():
     calls = []
-    decay(("rnn", "gru"), ("uniform",), **SMALL, progress=lambda *call: calls.append(call))
+    run_study(("rnn", "gru"), ("uniform",), **SMALL, progress=lambda *call: calls.append(call))
     done = [call[0] for call in calls]
     assert done == sorted(set(done))
     assert {call[1] for call in calls} == {done[-1]} == {2 * 60 * 2 * 2}
@@ -194,16 +200,16 @@ def test_an_interruption_ends_the_sweep_at_once():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        decay(**SMALL, progress=interrupt)
+        run_study(**SMALL, progress=interrupt)
     assert len(calls) == 1
 
 
 def test_a_network_that_overflows_is_an_error(monkeypatch):
-    use(monkeypatch, lambda rng, name, shape: 100 * rng.standard_normal(shape))
+    add_initializer(monkeypatch, lambda rng, name, shape: 100 * rng.standard_normal(shape))
     with pytest.raises(
         InputError, match=r"rnn-relu mine overflows within 2000 steps \(seed 0, trial 0\)"
     ):
-        decay(("rnn-relu",), ("mine",), **SMALL | {"steps": 2000})
+        run_study(("rnn-relu",), ("mine",), **SMALL | {"steps": 2000})
 
 
 @pytest.mark.parametrize(
@@ -231,4 +237,4 @@ def test_a_network_that_overflows_is_an_error(monkeypatch):
 )
 def test_a_call_that_is_wrong_says_how(arguments, message):
     with pytest.raises(UsageError, match=message):
-        decay(**SMALL | arguments)
+        run_study(**SMALL | arguments)

@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from gatecheck.cli import main
-from gatecheck.decay.jobs.checkpoints import Store
+from gatecheck.decay.jobs.checkpoints import PartStore
 from gatecheck.decay.study import run
 from gatecheck.errors import WorkerLostError
-from helpers.small_studies import decay
+from helpers.small_studies import run_study
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="signals to a group of processes are POSIX's"
@@ -65,7 +65,7 @@ def processes(group):
     ]
 
 
-def interrupted(command, number):
+def interrupt_command(command, number):
     """Send a signal to all processes of a command once a part is finished.
 
     Returns its exit status and output.
@@ -87,7 +87,9 @@ def interrupted(command, number):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_is_done_is_kept_and_the_rest_ends_at_the_same_bytes(folder, expected, workers):
-    status, out, errors = interrupted(f"{SWEEP} --workers {workers} --out mine", signal.SIGINT)
+    status, out, errors = interrupt_command(
+        f"{SWEEP} --workers {workers} --out mine", signal.SIGINT
+    )
     assert status == 130
     assert out == ""
     match = re.fullmatch(
@@ -106,8 +108,8 @@ def test_what_is_done_is_kept_and_the_rest_ends_at_the_same_bytes(folder, expect
     assert not (folder / "mine" / "parts").exists()
 
 
-def test_killed_it_goes_on_as_well(folder, expected):
-    status, _, errors = interrupted(f"{SWEEP} --workers 2 --out mine", signal.SIGTERM)
+def test_a_killed_sweep_resumes_too(folder, expected):
+    status, _, errors = interrupt_command(f"{SWEEP} --workers 2 --out mine", signal.SIGTERM)
     assert status == -signal.SIGTERM
     assert errors == ""
     done = CliRunner().invoke(main, [*SWEEP.split(), "--out", "mine", "--resume"])
@@ -115,9 +117,9 @@ def test_killed_it_goes_on_as_well(folder, expected):
     assert (folder / "mine" / "decay.json").read_bytes() == expected
 
 
-def test_a_forgotten_resume_is_told(folder, expected):
-    store = Store("mine/parts")
-    decay(("lstm",), ("uniform",), hidden=16, inputs=2, steps=10000, seeds=2, store=store)
+def test_a_forgotten_resume_is_reported(folder, expected):
+    store = PartStore("mine/parts")
+    run_study(("lstm",), ("uniform",), hidden=16, inputs=2, steps=10000, seeds=2, store=store)
     done = CliRunner().invoke(main, [*SWEEP.split(), "--out", "mine"])
     assert done.exit_code == 0
     assert done.stderr == (
@@ -136,7 +138,7 @@ def test_a_cluster_and_processes_exclude_each_other():
     )
 
 
-def test_a_lost_process_is_told_with_the_command_that_goes_on(monkeypatch):
+def test_a_lost_process_is_reported_with_the_command_to_continue(monkeypatch):
     def lost(*arguments, **more):
         raise WorkerLostError("it was killed")
 

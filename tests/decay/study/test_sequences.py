@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatecheck.decay.study.sequences import read_sequences, windows
+from gatecheck.decay.study.sequences import cut_windows, read_sequences
 from gatecheck.errors import InputError, WeightsFileError
 
 RNG = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def test_an_array_of_one_or_of_many_sequences(tmp_path, suffix, x):
     np.testing.assert_array_equal(found, x.reshape(found.shape))
 
 
-def test_of_several_arrays_the_one_named_x(tmp_path):
+def test_the_array_named_x_is_read(tmp_path):
     np.testing.assert_array_equal(
         read_sequences(save(tmp_path / "x.npz", x=ONE, y=MANY), 3)[0], ONE
     )
@@ -101,7 +101,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table_that_is_none(tmp_path, name):
+def test_an_invalid_table(tmp_path, name):
     text, error, message = TABLES[name]
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(error, match=message) as raised:
@@ -109,7 +109,7 @@ def test_a_table_that_is_none(tmp_path, name):
     assert str(raised.value).isprintable()
 
 
-def test_a_table_that_is_no_text(tmp_path):
+def test_a_table_that_is_not_text(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\xff\xfe1\x002\x00")
     with pytest.raises(WeightsFileError, match="is damaged, or not a CSV file"):
         read_sequences(tmp_path / "x.csv", 3)
@@ -161,7 +161,7 @@ def test_an_array_that_cannot_be_used(tmp_path, suffix, name):
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_a_file_that_is_damaged_or_none(tmp_path, suffix):
+def test_a_damaged_or_missing_file(tmp_path, suffix):
     path = save(tmp_path / f"x{suffix}", x=ONE)
     whole = path.read_bytes()
     for content in (b"", whole[:5], whole[:-9], b"x" * 300, whole.replace(b"(7, 3)", b"(9, 3)")):
@@ -180,15 +180,15 @@ def test_a_file_that_is_damaged_or_none(tmp_path, suffix):
 
 
 def test_windows_use_every_step_once_at_most_and_keep_the_order_of_time():
-    cut = windows(MANY, 3)
+    cut = cut_windows(MANY, 3)
     np.testing.assert_array_equal(
         cut, np.stack([MANY[0, :3], MANY[1, :3], MANY[0, 3:6], MANY[1, 3:6]])
     )
-    np.testing.assert_array_equal(windows(MANY, 7), MANY)
+    np.testing.assert_array_equal(cut_windows(MANY, 7), MANY)
     for steps in (8, 0, -1):
         with pytest.raises(
             InputError,
             match=f"have 7 steps a sequence, so {steps} steps cannot be cut from them: "
             "choose from 1 to 7",
         ):
-            windows(MANY, steps)
+            cut_windows(MANY, steps)

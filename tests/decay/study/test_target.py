@@ -11,7 +11,7 @@ from gatecheck.cells.initializers import uniform
 from gatecheck.cli import main
 from gatecheck.decay.jacobians.profile import adjoint_profile
 from gatecheck.decay.spec import NetworkSpec, parse_spec
-from gatecheck.decay.study.networks import opened
+from gatecheck.decay.study.networks import open_network
 from gatecheck.decay.study.run import decay
 from gatecheck.errors import TargetError, UsageError, WeightsFileError
 
@@ -65,37 +65,37 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def row(text, folder):
+def measure_row(text, folder):
     result = decay(parse_spec(f"steps = 60\nseeds = 2\n[[network]]\n{text}", folder=folder))
     assert len(result.rows) == 1
     return result.rows[0]
 
 
-def test_a_cell_of_its_own(folder):
-    found = row('target = "cells.py:Leaky"', folder)
+def test_a_custom_cell(folder):
+    found = measure_row('target = "cells.py:Leaky"', folder)
     assert found.rate == pytest.approx(np.log(0.9), abs=1e-12)
     assert (found.cell, found.hidden, found.inputs) == ("custom", 2, 3)
     assert found.integrity.gradient < 1e-9
     assert found.notes == ("the profile alone is measured, by its own backward",)
 
 
-def test_a_backward_that_is_not_that_of_the_forward_is_told(folder):
-    found = row('target = "cells.py:Hasty"', folder)
+def test_a_wrong_backward_is_reported(folder):
+    found = measure_row('target = "cells.py:Hasty"', folder)
     assert found.rate == pytest.approx(np.log(0.5), abs=1e-12)
     assert "audit it before believing this row" in found.notes[-1]
 
 
 @pytest.mark.parametrize("target", ["builtin:gru", "torch.nn:LSTM", "keras.layers:LSTM"])
 def test_a_known_cell_has_the_profile_of_the_equations(folder, target):
-    found = row(f'target = "{target}"\nhidden = 4\ninputs = 3', folder)
+    found = measure_row(f'target = "{target}"\nhidden = 4\ninputs = 3', folder)
     assert found.name == f"{found.cell} {target} uniform"
     assert found.integrity.gradient < 1e-5 if "torch" in target else True
     (departs,) = [note for note in found.notes if "departs" in note]
     assert float(departs.split()[-2]) < 1e-3
 
 
-def test_a_known_cell_that_is_wrong_departs_from_them(folder):
-    found = row('target = "cells.py:Forgetful"\nhidden = 4\ninputs = 3', folder)
+def test_a_wrong_known_cell_departs_from_the_equations(folder):
+    found = measure_row('target = "cells.py:Forgetful"\nhidden = 4\ninputs = 3', folder)
     said = " ".join(found.notes)
     assert "its profile departs from that of the equations by at most" in said
     assert "audit it before believing this row" in said
@@ -104,8 +104,8 @@ def test_a_known_cell_that_is_wrong_departs_from_them(folder):
 def test_trained_weights_in_somebody_elses_code(folder):
     params = uniform(np.random.default_rng(5), LSTM(), 3, 4)
     np.savez(folder / "w.npz", **params)
-    own = row('weights = "w.npz"\ncell = "lstm"\nconvention = "canonical"', folder)
-    theirs = row(
+    own = measure_row('weights = "w.npz"\ncell = "lstm"\nconvention = "canonical"', folder)
+    theirs = measure_row(
         'weights = "w.npz"\ncell = "lstm"\nconvention = "canonical"\ntarget = "torch.nn:LSTM"',
         folder,
     )
@@ -114,7 +114,7 @@ def test_trained_weights_in_somebody_elses_code(folder):
     assert [note for note in theirs.notes if "departs" in note]
 
 
-def test_what_was_assumed_of_a_file_is_told(folder, few_pictures):
+def test_assumptions_about_a_file_are_reported(folder, few_figures):
     params = uniform(np.random.default_rng(5), LSTM(), 3, 4)
     np.savez(
         folder / "w.npz",
@@ -146,7 +146,7 @@ def test_what_was_assumed_of_a_file_is_told(folder, few_pictures):
     assert "taken as zero" in (folder / "o/decay.html").read_text()
 
 
-def test_from_the_command_line_and_again_to_the_last_bit(folder, few_pictures):
+def test_the_command_line_is_reproducible_to_the_last_bit(folder, few_figures):
     def run(out, *more):
         given = [
             "decay",
@@ -171,9 +171,9 @@ def test_from_the_command_line_and_again_to_the_last_bit(folder, few_pictures):
 def test_the_users_own_sequences(folder):
     x = np.random.default_rng(0).standard_normal((2, 60, 3))
     np.save(folder / "x.npy", x)
-    found = row('target = "cells.py:Leaky"\ndata = "x.npy"', folder)
+    found = measure_row('target = "cells.py:Leaky"\ndata = "x.npy"', folder)
     assert found.rate == pytest.approx(np.log(0.9), abs=1e-12)
-    network = opened(
+    network = open_network(
         NetworkSpec(target="builtin:lstm", init="uniform", hidden=4, data="x.npy", inputs=3), 60, 2
     )
     assert (network.sequence(np.random.default_rng(0), 60, 1) == x[1]).all()
@@ -214,5 +214,5 @@ def test_the_users_own_sequences(folder):
 def test_what_cannot_be_measured_is_one_line(folder, text, error, message):
     np.savez(folder / "w.npz", **uniform(np.random.default_rng(5), LSTM(), 3, 4))
     with pytest.raises(error, match=message) as raised:
-        row(text, folder)
+        measure_row(text, folder)
     assert "\n" not in str(raised.value)

@@ -13,7 +13,7 @@ from gatecheck.cells import LSTM, RNN
 from gatecheck.decay.jacobians.profile import adjoint_profile, tangent_profile
 from gatecheck.decay.spec import NetworkSpec
 from gatecheck.decay.study.networks import Network
-from gatecheck.decay.theory.kind import kind
+from gatecheck.decay.theory.kind import classify_decay
 
 LAGS = np.arange(4001)
 
@@ -45,12 +45,12 @@ EXACT = {
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_exact_curves(name, seeds):
     curve, expected = EXACT[name]
-    assert kind(np.tile(curve, (seeds, 1))).name == expected
+    assert classify_decay(np.tile(curve, (seeds, 1))).name == expected
 
 
-def test_what_r_squared_would_have_said():
+def test_r_squared_would_misclassify_a_mixture():
     assert linregress(LAGS, chrono(1000)).rvalue ** 2 > 0.99
-    assert kind(chrono(1000)[None]).name == "mixture"
+    assert classify_decay(chrono(1000)[None]).name == "mixture"
 
 
 def test_ground_truth_7_by_length():
@@ -61,15 +61,15 @@ def test_ground_truth_7_by_length():
         np.ones((1, 1, 1)),
         np.array([[h]]),
     ).log_norm[None]
-    critical = kind(scalar(1.0, 0.5))
+    critical = classify_decay(scalar(1.0, 0.5))
     assert critical.name == "power"
     assert critical.power[-1] == pytest.approx(1.5, abs=0.001)
-    beyond = kind(scalar(2.0, 0.5))
+    beyond = classify_decay(scalar(2.0, 0.5))
     assert beyond.name == "exponential"
     assert beyond.rate[-1] == pytest.approx(1.793528506542228, rel=1e-9)
 
 
-def noisy(rng, curve, seeds, sd, rate_sd=0.0):
+def add_noise(rng, curve, seeds, sd, rate_sd=0.0):
     """Add a random walk of correlated steps for each seed, and scatter of the rate."""
     steps = np.diff(curve) * (1 + rate_sd * rng.standard_normal((seeds, 1)))
     noise = sd * rng.standard_normal((seeds, steps.shape[1]))
@@ -82,7 +82,7 @@ def test_noise_is_never_given_a_wrong_name(seeds):
     rng, runs = np.random.default_rng(20), 60
     for curve, expected in EXACT.values():
         for sd in (0.003, 0.05, 1.0):
-            names = [kind(noisy(rng, curve, seeds, sd)).name for _ in range(runs)]
+            names = [classify_decay(add_noise(rng, curve, seeds, sd)).name for _ in range(runs)]
             wrong = sum(name not in (expected, "undecided") for name in names)
             # The interval misses in one of twenty; five sd of a binomial on top, for thirty-nine
             # times two chances.
@@ -94,20 +94,24 @@ def test_little_noise_leaves_the_name_and_much_takes_it():
     exponential = -0.54 * LAGS
     # Like a plain RNN at its default initialisation: rates of seeds 6 % apart, local exponents that
     # scatter by 0.3.
-    assert [kind(noisy(rng, exponential, 5, 0.3, 0.06)).name for _ in range(20)].count(
-        "exponential"
-    ) >= 16
+    assert [
+        classify_decay(add_noise(rng, exponential, 5, 0.3, 0.06)).name for _ in range(20)
+    ].count("exponential") >= 16
     # The 62 steps of the shortest window know their rate to 40 %; an index near 0 is chance then.
-    assert [kind(noisy(rng, -0.1 * LAGS, 5, 0.3)).name for _ in range(20)].count("undecided") >= 16
+    assert [classify_decay(add_noise(rng, -0.1 * LAGS, 5, 0.3)).name for _ in range(20)].count(
+        "undecided"
+    ) >= 16
     for curve, _ in (EXACT["chrono"], EXACT["uniform gate"], EXACT["slow gate"]):
-        assert [kind(noisy(rng, curve, 5, 1.0)).name for _ in range(20)].count("undecided") >= 18
+        assert [classify_decay(add_noise(rng, curve, 5, 1.0)).name for _ in range(20)].count(
+            "undecided"
+        ) >= 18
 
 
 @pytest.mark.parametrize(
     ("cell", "initialiser", "T", "expected"),
     [(RNN(), "glorot_orthogonal", 2000, "exponential"), (LSTM(), "chrono:500", 2000, "mixture")],
 )
-def test_networks(cell, initialiser, T, expected):
+def test_kinds_of_networks(cell, initialiser, T, expected):
     network, curves = Network(NetworkSpec(cell.name, initialiser, 64, 4), cell, 64, 4), []
     for trial in range(5):
         rng = network.generator(0, trial)
@@ -117,18 +121,18 @@ def test_networks(cell, initialiser, T, expected):
             network.sequence(rng, T, trial),
         )
         curves.append(adjoint_profile(cell, params, x, start).log_norm)
-    assert kind(np.array(curves)).name == expected
+    assert classify_decay(np.array(curves)).name == expected
 
 
 def test_exact_zeros_and_short_curves():
     cut = -0.1 * LAGS
     cut[3000:] = -np.inf
-    found = kind(cut[None])
+    found = classify_decay(cut[None])
     assert found.name == "exponential"
     assert found.lags[-1] < 3000
     assert found.rate == pytest.approx(0.1)
     for T in (1, 2, 10, 60):
-        short = kind(-0.1 * np.arange(T + 1.0)[None])
+        short = classify_decay(-0.1 * np.arange(T + 1.0)[None])
         assert short.name == "undecided"
         assert math.isnan(short.gamma)
-    assert kind(np.full((2, 100), np.nan)).name == "undecided"
+    assert classify_decay(np.full((2, 100), np.nan)).name == "undecided"

@@ -11,7 +11,12 @@ from gatecheck.cells import GRU, LSTM, RNN, as_cell
 from gatecheck.cells.gate_blocks import block
 from gatecheck.cells.initializers import uniform
 from gatecheck.decay.jacobians.profile import tangent_profile
-from gatecheck.decay.theory.predictions import constant_gate, path_split, predict, zero_state_edge
+from gatecheck.decay.theory.predictions import (
+    constant_gate,
+    predict,
+    scalar_path_split,
+    zero_state_edge,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +72,7 @@ def test_the_edge_is_the_spectral_radius_of_a_network_at_rest(name, bias):
 
 def test_ground_truth_13_path_split():
     f = 1 / (1 + math.exp(-1))
-    found = path_split(f, 0.5, 0.5, 1.0, 100)
+    found = scalar_path_split(f, 0.5, 0.5, 1.0, 100)
     assert found.total == pytest.approx(0.147739, abs=5e-7)
     assert found.cell_path == pytest.approx(2.484e-14, abs=5e-18)
 

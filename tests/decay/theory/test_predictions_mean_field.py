@@ -12,9 +12,9 @@ from scipy.optimize import brentq
 from gatecheck.cells import GRU, LSTM, RNN
 from gatecheck.cells.initializers import glorot_orthogonal, uniform
 from gatecheck.decay.jacobians.profile import Adjoint, adjoint_profile
-from gatecheck.decay.jacobians.sweep import passes, prepare
+from gatecheck.decay.jacobians.sweep import prepare_run, run_passes
 from gatecheck.decay.measures.lyapunov import product_spectrum
-from gatecheck.decay.measures.truncation import Truncation
+from gatecheck.decay.measures.truncation import TruncationReading
 from gatecheck.decay.theory.predictions import (
     chrono_sizes,
     input_driven_gate,
@@ -93,7 +93,7 @@ def test_ground_truth_8_gates_driven_by_inputs(a, b, typical, mean):
     assert abs(log_norm[-1] / T - mean) > 10 * sd
 
 
-def test_a_gate_that_hears_nothing_is_constant():
+def test_a_gate_without_input_is_constant():
     assert input_driven_gate(0.0, 2.0) == pytest.approx(
         (-math.log1p(math.exp(-2.0)),) * 2, rel=1e-13
     )
@@ -118,19 +118,19 @@ def test_ground_truth_10_mean_field_of_a_tanh_rnn(g, q_in, rate):
     assert mean_field(g, q_in).rate == pytest.approx(rate, abs=1e-6)
 
 
-def test_the_mean_field_of_an_rnn_that_rests():
+def test_the_mean_field_of_an_inactive_rnn():
     for g in (0.5, 1.0):
         assert mean_field(g, 0.0) == pytest.approx((0, g**2, math.log(g)))
     # just alive, not the dead fixed point, whose rate is ln 1.001 = 1e-3
     assert 0 < mean_field(1.001, 0.0).rate < 1e-5
 
 
-def measured(cell, params, x, T):
-    run = prepare(cell, params, x)
+def measure_rate(cell, params, x, T):
+    run = prepare_run(cell, params, x)
     adjoint = Adjoint(
         run, np.random.default_rng(3).standard_normal((len(cell.state), 1, run.state.shape[1]))
     )
-    passes(run, backward=[adjoint])
+    run_passes(run, backward=[adjoint])
     log_norm = adjoint.profile().log_norm[: T + 1]
     local = np.diff(log_norm[T // 10 :])
     return local.mean(), local.std() / math.sqrt(local.size / 2)
@@ -151,7 +151,7 @@ def test_a_wide_network_has_the_rate_of_its_mean_field(g, q_in):
     )
     if not q_in:
         params["W"] = np.eye(H)  # a first kick, without which it stays dead
-    rate, sd = measured(RNN(), params, x, T)
+    rate, sd = measure_rate(RNN(), params, x, T)
     # The theory is within 0.01 at H = 1000; corrections fall as 1/H.
     assert rate == pytest.approx(mean_field(g, q_in).rate, abs=0.01 * 1000 / H + 4 * sd)
 
@@ -215,11 +215,11 @@ def test_ground_truth_15_measured_in_a_relu_that_is_never_off():
     rng, squares = np.random.default_rng(7), []
     params = {"W": np.ones((1, 1)), "U": np.array([[weight]]), "b": np.array([offset])}
     for _ in range(runs):
-        run = prepare(
+        run = prepare_run(
             RNN("relu"), params, rng.standard_normal((T, 1)), np.array([[offset / (1 - weight)]])
         )
-        gradient = Truncation(run, [])
-        passes(run, backward=[Adjoint(run, np.ones((1, 1, 1)), readings=[gradient])])
+        gradient = TruncationReading(run, [])
+        run_passes(run, backward=[Adjoint(run, np.ones((1, 1, 1)), readings=[gradient])])
         flat, log = gradient.gradient()
         squares.append((flat[1] * math.exp(log) - offset / (1 - weight) ** 2) ** 2)
     assert np.mean(squares) == pytest.approx(

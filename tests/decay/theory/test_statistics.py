@@ -9,7 +9,13 @@ import pytest
 from scipy.stats import linregress
 from scipy.stats import t as student
 
-from gatecheck.decay.theory.statistics import batch_means, curve, first_lag, probe_offset, rate
+from gatecheck.decay.theory.statistics import (
+    batch_means,
+    curve_quantiles,
+    estimate_rate,
+    first_lag,
+    probe_offset,
+)
 
 
 def correlated(rng, shape, memory=0.5):
@@ -47,26 +53,26 @@ def test_the_rate_over_seeds_covers_the_truth():
     rng, runs, seeds = np.random.default_rng(6), 200, 5
     local = correlated(rng, (runs, seeds, 1000)) + 0.05 * rng.standard_normal((runs, seeds, 1))
     log_norm = np.concatenate([np.zeros((runs, seeds, 1)), np.cumsum(local, axis=-1)], axis=-1)
-    found = [rate(entry, rng) for entry in log_norm]
+    found = [estimate_rate(entry, rng) for entry in log_norm]
     covered = sum(r.low < -0.3 < r.high for r in found) / runs
     # a bootstrap of n = 5 is narrow by √(4/5) and by z for t: 0.83-0.9
     assert covered > 0.87 - 4 * math.sqrt(0.87 * 0.13 / runs)
     assert covered < 0.99
     # The transient is left out: a burst in the first half changes nothing.
     burst = log_norm[0] + 100 * (np.arange(1001) > 200)
-    assert rate(burst, rng).mean == pytest.approx(found[0].mean, abs=1e-12)
+    assert estimate_rate(burst, rng).mean == pytest.approx(found[0].mean, abs=1e-12)
 
 
 def test_the_rate_of_one_seed_and_of_too_few_steps():
     rng = np.random.default_rng(7)
     log_norm = np.concatenate([[0.0], np.cumsum(correlated(rng, (400,)))])[None]
-    found = rate(log_norm, rng)
+    found = estimate_rate(log_norm, rng)
     assert found.low < found.mean < found.high
     assert math.isnan(found.sd)
-    short = rate(log_norm[:, :4], rng)
+    short = estimate_rate(log_norm[:, :4], rng)
     assert short.mean == pytest.approx((log_norm[0, 3] - log_norm[0, 1]) / 2)
     assert math.isnan(short.low)
-    assert rate(np.array([[0.0, -1.0, -math.inf]]), rng).mean == -math.inf
+    assert estimate_rate(np.array([[0.0, -1.0, -math.inf]]), rng).mean == -math.inf
 
 
 def test_the_curve_is_made_of_order_statistics_relative_to_lag_one():
@@ -78,11 +84,11 @@ def test_the_curve_is_made_of_order_statistics_relative_to_lag_one():
             [9.0, -math.inf, -math.inf, -math.inf],
         ]
     )
-    found = curve(log_norm[:3])
+    found = curve_quantiles(log_norm[:3])
     assert found.median.tolist() == [3.0, 0.0, -2.0, -math.inf]
     assert found.low.tolist() == [2.0, 0.0, -3.0, -math.inf]
     assert found.high.tolist() == [4.0, 0.0, -1.0, -2.0]
-    assert curve(log_norm).low.tolist()[1:] == [-math.inf] * 3
+    assert curve_quantiles(log_norm).low.tolist()[1:] == [-math.inf] * 3
 
 
 def test_levels_are_read_at_the_first_lag_and_censored_beyond_the_last():

@@ -13,7 +13,13 @@ import pytest
 from gatecheck.cells import CELLS, GRU, LSTM, as_cell
 from gatecheck.cells.gate_blocks import block
 from gatecheck.cells.initializers import uniform
-from gatecheck.decay.training.memory_probe import Interval, Memory, gate_trace, interval, memory
+from gatecheck.decay.training.memory_probe import (
+    MeanInterval,
+    UnitMemory,
+    gate_trace,
+    mean_interval,
+    measure_memory,
+)
 from gatecheck.decay.training.tasks import NOUNS, VOCABULARY, agreement
 from gatecheck.errors import InputError, UsageError
 from gatecheck.kernels import Builtin
@@ -50,7 +56,7 @@ def test_gates_are_those_that_made_the_output(name):
         )
 
 
-def actor(cell, latch=40.0):
+def story_network(cell, latch=40.0):
     """Return the parameters of a network that follows the story.
 
     Unit 0 writes the number of a noun unless unit 1 is set, which any comma sets; both keep with
@@ -75,30 +81,30 @@ def actor(cell, latch=40.0):
 
 
 @pytest.mark.parametrize("cell", [GRU(), GRU("before"), LSTM()], ids=str)
-def test_a_network_that_acts_the_story_is_recognised(cell):
-    found = memory(cell, actor(cell), LAG)
+def test_a_network_that_follows_the_story_is_recognized(cell):
+    found = measure_memory(cell, story_network(cell), LAG)
     assert (found.unit, found.carriers) == (0, 1)
-    assert found.as_told
+    assert found.fits_story
     # Written with σ(10), kept by σ(10) or more at up to 20 steps: each off 0 or 1 by 4.5e-5.
-    assert found.told.mean == 1
+    assert found.accuracy.mean == 1
     # Clopper and Pearson, 200 of 200
-    assert found.told.low == pytest.approx(0.025 ** (1 / 200), abs=1e-9)
+    assert found.accuracy.low == pytest.approx(0.025 ** (1 / 200), abs=1e-9)
     assert found.subject.mean == pytest.approx(sigmoid(10))
     assert found.nouns.mean < found.clause.mean + 1e-4 < 2e-4
-    assert found.opens.mean == pytest.approx(1, abs=2e-4)
-    assert sigmoid(10) ** (LAG + 1) < found.kept.mean < 1
+    assert found.gate_contrast.mean == pytest.approx(1, abs=2e-4)
+    assert sigmoid(10) ** (LAG + 1) < found.retention.mean < 1
 
 
 @pytest.mark.parametrize("cell", [GRU(), LSTM()], ids=str)
-def test_a_network_that_writes_at_every_noun_is_not(cell):
-    found = memory(cell, actor(cell, latch=0.0), LAG)
-    assert not found.as_told
+def test_a_network_that_writes_at_every_noun_is_not_recognized(cell):
+    found = measure_memory(cell, story_network(cell, latch=0.0), LAG)
+    assert not found.fits_story
     assert found.carriers == 0
-    assert found.opens.high < 0.01
+    assert found.gate_contrast.high < 0.01
 
 
 @pytest.mark.parametrize("cell", [GRU(), GRU("before"), LSTM()], ids=str)
-def test_nor_is_one_that_holds_the_number_in_a_loop_and_not_by_its_gates(cell):
+def test_a_network_that_holds_the_number_in_a_loop_is_not_recognized(cell):
     # Every gate is ½ at all times; a candidate tanh(±1 at a noun + 20 h) has two stable states that
     # later nouns are too weak to change.
     new = "n" if cell.kind == "gru" else "g"
@@ -109,33 +115,38 @@ def test_nor_is_one_that_holds_the_number_in_a_loop_and_not_by_its_gates(cell):
         for word in words:
             block(cell, params["W"], new)[CODE[word]] = sign
     block(cell, params["U"], new)[:] = 20
-    found = memory(cell, params, LAG)
-    assert (found.carriers, found.told.mean) == (1, 1)
-    assert (found.subject, found.opens) == ((0.5, 0.5, 0.5), (0, 0, 0))
-    assert 0.5**LAG < found.kept.mean < 0.5**7
-    assert not found.as_told
+    found = measure_memory(cell, params, LAG)
+    assert (found.carriers, found.accuracy.mean) == (1, 1)
+    assert (found.subject, found.gate_contrast) == ((0.5, 0.5, 0.5), (0, 0, 0))
+    assert 0.5**LAG < found.retention.mean < 0.5**7
+    assert not found.fits_story
 
 
-def test_a_unit_that_holds_one_number_only_is_not():
+def test_a_unit_that_holds_one_number_only_is_not_recognized():
     # Behind the comma z is near 0 where h is -1, and near 1 where h is 1, which the candidate then
     # writes again.
     cell = GRU()
-    params = actor(cell)
+    params = story_network(cell)
     block(cell, params["U"], "z")[0, 0], block(cell, params["U"], "n")[0, 0] = 60, 20
-    found = memory(cell, params, LAG)
-    assert (found.unit, found.told.mean) == (0, 1)
-    assert found.kept_one.low > 0.99
-    assert found.kept_many.high < 0.01
-    assert found.kept_one.mean > found.kept.high > found.kept.low > found.kept_many.mean
-    assert not found.as_told
+    found = measure_memory(cell, params, LAG)
+    assert (found.unit, found.accuracy.mean) == (0, 1)
+    assert found.retention_singular.low > 0.99
+    assert found.retention_plural.high < 0.01
+    assert (
+        found.retention_singular.mean
+        > found.retention.high
+        > found.retention.low
+        > found.retention_plural.mean
+    )
+    assert not found.fits_story
 
 
 def test_it_takes_every_part_of_the_story():
-    yes, no = Interval(0.9, 0.8, 1.0), Interval(0.0, -0.1, 0.1)
-    parts = ("told", "opens", "kept_one", "kept_many")
-    assert Memory(0, 1, **dict.fromkeys(parts, yes)).as_told
+    yes, no = MeanInterval(0.9, 0.8, 1.0), MeanInterval(0.0, -0.1, 0.1)
+    parts = ("accuracy", "gate_contrast", "retention_singular", "retention_plural")
+    assert UnitMemory(0, 1, **dict.fromkeys(parts, yes)).fits_story
     for part in parts:
-        assert not Memory(0, 1, **dict.fromkeys(parts, yes) | {part: no}).as_told
+        assert not UnitMemory(0, 1, **dict.fromkeys(parts, yes) | {part: no}).fits_story
 
 
 def test_sentences_of_one_number_are_not_enough():
@@ -147,27 +158,27 @@ def test_sentences_of_one_number_are_not_enough():
         UsageError,
         match="all of the first 10 sentences have subjects of one number: take more sentences",
     ):
-        memory(GRU(), actor(GRU()), 7, sentences=20, seed=seed)
+        measure_memory(GRU(), story_network(GRU()), 7, sentences=20, seed=seed)
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_chance_is_called_chance(name):
     params = uniform(np.random.default_rng(3), as_cell(name), len(VOCABULARY), 8)
-    found = memory(name, params, 50, sentences=1000)
-    assert found.told.low < 0.6
+    found = measure_memory(name, params, 50, sentences=1000)
+    assert found.accuracy.low < 0.6
     assert found.carriers == 0
-    assert not found.as_told
-    assert (found.opens is None) == (name == "rnn")
-    assert found == memory(name, params, 50, sentences=1000)
+    assert not found.fits_story
+    assert (found.gate_contrast is None) == (name == "rnn")
+    assert found == measure_memory(name, params, 50, sentences=1000)
 
 
 def test_an_interval_is_students():
-    assert interval(np.array([1.0, 2.0, 3.0])) == pytest.approx(
+    assert mean_interval(np.array([1.0, 2.0, 3.0])) == pytest.approx(
         (2, 2 - 4.302652729911275 / math.sqrt(3), 2 + 4.302652729911275 / math.sqrt(3))
     )
-    assert np.isnan(interval(np.array([1.0]))[1:]).all()
-    assert np.isnan(interval(np.array([]))).all()
-    assert interval(np.ones(9)) == (1, 1, 1)
+    assert np.isnan(mean_interval(np.array([1.0]))[1:]).all()
+    assert np.isnan(mean_interval(np.array([]))).all()
+    assert mean_interval(np.ones(9)) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -193,14 +204,14 @@ def test_an_interval_is_students():
             UsageError,
             "decay measures the cells",
         ),
-        (lambda p: memory("gru", p, LAG), InputError, "W has shape"),
+        (lambda p: measure_memory("gru", p, LAG), InputError, "W has shape"),
         (
-            lambda p: memory("gru", p, 3),
+            lambda p: measure_memory("gru", p, 3),
             UsageError,
             "lag is 3, but the task agreement needs at least 7",
         ),
         (
-            lambda p: memory("gru", p, LAG, sentences=10),
+            lambda p: measure_memory("gru", p, LAG, sentences=10),
             UsageError,
             "sentences is 10, but should be at least 20",
         ),

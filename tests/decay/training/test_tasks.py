@@ -20,9 +20,9 @@ def draw(task, lag, batch=N, seed=0):
 
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("extra", [0, 1, 12])
-def test_a_batch_is_what_it_says(name, extra):
+def test_a_batch_has_its_shapes_and_weights(name, extra):
     task = TASKS[name]
-    lag = task.least + extra
+    lag = task.min_lag + extra
     batch, again = draw(task, lag, 7), draw(task, lag, 7)
     T = len(batch.x)
     assert batch.x.shape == (T, 7, task.inputs)

@@ -24,7 +24,7 @@ def network(cell, task, H=2, seed=0):
     return params | {"V": rng.normal(size=(H, task.outputs)), "v": rng.normal(size=task.outputs)}
 
 
-def checked(cell, task, lag):
+def check_gradient(cell, task, lag):
     batch = task.draw(np.random.default_rng(1), 2, lag)
     return gradcheck(
         lambda **w: loss(cell, task, w, batch).value,
@@ -37,7 +37,7 @@ def checked(cell, task, lag):
     ("name", "task"), [("rnn", COPYING), ("gru", COPYING), ("gru-before", ADDING), ("lstm", ADDING)]
 )
 def test_the_gradient_of_the_whole_loss(name, task):
-    result = checked(as_cell(name), task, 3)
+    result = check_gradient(as_cell(name), task, 3)
     assert result.verdict == "pass"
     assert result.oracles["complex step"].verdict == "pass"
 
@@ -50,7 +50,7 @@ def test_a_wrong_gradient_is_seen(wrong, monkeypatch):
         "backward",
         lambda cell, params, tape, dy, *states: backward(cell, params, tape, wrong(dy), *states),
     )
-    assert checked(as_cell("rnn"), ADDING, 3).verdict == "fail"
+    assert check_gradient(as_cell("rnn"), ADDING, 3).verdict == "fail"
 
 
 def test_the_loss_is_that_of_the_readout_alone_where_nothing_is_remembered():
@@ -97,7 +97,7 @@ EASY = dict(hidden=8, lag=7, updates=300, batch=16, learning_rate=0.02)
     [("rnn", "glorot_orthogonal"), ("gru", "unit_forget_bias"), ("lstm", "unit_forget_bias")],
 )
 @pytest.mark.parametrize("task", TASKS)
-def test_it_learns_what_is_near(cell, start, task):
+def test_it_learns_short_lags(cell, start, task):
     found = train(cell, task, start, **EASY)
     # A predictor without memory has the baseline as its mean loss; with 512 sequences it scatters
     # by less than a tenth of it.
@@ -134,8 +134,8 @@ def test_the_same_call_gives_the_same_bits_and_changes_nothing():
     assert first.losses.tolist() != other.losses.tolist()
     for name, array in params.items():
         np.testing.assert_array_equal(array, kept[name])
-        np.testing.assert_array_equal(first.untrained[name], array)
-        assert not np.shares_memory(first.untrained[name], array)
+        np.testing.assert_array_equal(first.initial_params[name], array)
+        assert not np.shares_memory(first.initial_params[name], array)
         np.testing.assert_array_equal(first.params[name], second.params[name])
         assert first.params[name].shape == array.shape
         assert not np.array_equal(first.params[name], array)
@@ -153,7 +153,7 @@ def test_it_stops_when_it_has_solved_the_task():
     )
 
 
-def test_a_loss_that_is_no_number_names_the_update():
+def test_a_loss_that_is_not_finite_names_the_update():
     with pytest.raises(
         InputError,
         match=r"the loss is (nan|inf) at update [1-9]\d* of 300: try a learning_rate below 1e\+30",

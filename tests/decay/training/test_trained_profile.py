@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from gatecheck.decay.jobs.checkpoints import Store
-from gatecheck.decay.training.trained_profile import POINTS
-from helpers.small_studies import decay
+from gatecheck.decay.jobs.checkpoints import PartStore
+from gatecheck.decay.training.trained_profile import LOSS_POINTS
+from helpers.small_studies import run_study
 
 QUICK = {"lag": 12, "hidden": 8, "updates": 60, "seeds": 2}
 BARE = {
@@ -26,7 +26,7 @@ def study():
         QUICK | {"cell": "lstm", "task": ["adding", "agreement"]},
         QUICK | {"cell": "rnn", "task": "agreement", "init": "uniform"},
     ]
-    return lambda **how: decay(("rnn",), ("uniform",), **BARE, training=training, **how)
+    return lambda **how: run_study(("rnn",), ("uniform",), **BARE, training=training, **how)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_a_training_says_what_was_trained_and_how_far_it_reached(found):
     assert [t.setting["task"] for t in found.training] == ["adding", "agreement", "agreement"]
     assert adding.baseline == pytest.approx(1 / 6)
     assert (len(adding.final), len(adding.solved), adding.needed) == (2, 2, 12)
-    assert len(adding.updates) == len(adding.loss.median) <= POINTS
+    assert len(adding.updates) == len(adding.loss.median) <= LOSS_POINTS
     assert adding.updates[-1] == 60
     assert adding.loss.median[-1] < adding.loss.median[0]
     assert adding.before.median[0] == adding.after.median[0] == 0
@@ -66,6 +66,6 @@ def test_the_story_is_one_sentence_with_the_gates_at_each_word(found):
 
 
 def test_where_it_runs_and_what_is_kept_changes_nothing(study, found, tmp_path):
-    store = Store(tmp_path / "parts")
+    store = PartStore(tmp_path / "parts")
     assert study(workers=2, store=store).to_json() == found.to_json()
     assert study(store=store, resume=True).to_json() == found.to_json()

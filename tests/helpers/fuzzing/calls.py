@@ -10,8 +10,8 @@ from gatecheck.cases import draw
 from gatecheck.cells import Sizes
 
 CASE = draw(LSTM(), Sizes(3, 2, 3, 4), seed=0, dtype="float64")
-OURS = Builtin("lstm")
-FORWARD = {"params": dict(CASE.params), **{k: CASE[k] for k in ("x", "h0", "c0")}}
+BUILTIN_LSTM = Builtin("lstm")
+FORWARD_ARGUMENTS = {"params": dict(CASE.params), **{k: CASE[k] for k in ("x", "h0", "c0")}}
 
 
 class Odd:
@@ -27,7 +27,7 @@ class Odd:
         raise RuntimeError("not today")
 
 
-WRONG = [
+WRONG_VALUES = [
     *(
         None,
         True,
@@ -78,7 +78,7 @@ WRONG = [
         LSTM(),
         GRU(),
         CASE,
-        OURS,
+        BUILTIN_LSTM,
         Ellipsis,
         set(),
         frozenset({"x"}),
@@ -97,7 +97,7 @@ def step(params, x, h, c):
 
 LAYOUT = {"order": "ifgo", "arrays": {"W": "W", "U": "U", "b": "b"}}
 AUDIT = {
-    "target": OURS,
+    "target": BUILTIN_LSTM,
     "profile": "quick",
     "only": ("outputs_are_causal",),
     "cell": "lstm",
@@ -123,14 +123,16 @@ CALLS = {
         },
     ),
     "Builtin": (Builtin, {"cell": "lstm", "reverse": False, "batch_first": False}),
-    "Builtin.forward": (OURS.forward, FORWARD | {"lengths": np.array([3, 1])}),
+    "Builtin.forward": (BUILTIN_LSTM.forward, FORWARD_ARGUMENTS | {"lengths": np.array([3, 1])}),
     "Builtin.backward": (
-        OURS.backward,
-        FORWARD | {k: CASE[k] for k in ("dy", "dhT", "dcT")} | {"lengths": np.array([3, 1])},
+        BUILTIN_LSTM.backward,
+        FORWARD_ARGUMENTS
+        | {k: CASE[k] for k in ("dy", "dhT", "dcT")}
+        | {"lengths": np.array([3, 1])},
     ),
     "Builtin.tangent": (
-        OURS.tangent,
-        FORWARD
+        BUILTIN_LSTM.tangent,
+        FORWARD_ARGUMENTS
         | {
             "dparams": dict(CASE.params),
             "dx": CASE["x"],
@@ -141,8 +143,8 @@ CALLS = {
     ),
     "Case": (Case, {"cell": LSTM(), "arrays": dict(CASE.arrays), "origin": {}}),
     "Case.get": (CASE.get, {"name": "x"}),
-    "Case.having": (CASE.having, {"x": CASE["x"], "h0": None}),
-    "Case.of": (CASE.of, {"arrays": dict(CASE.arrays)}),
+    "Case.having": (CASE.replace, {"x": CASE["x"], "h0": None}),
+    "Case.of": (CASE.with_arrays, {"arrays": dict(CASE.arrays)}),
     "Case.with_gate": (CASE.with_gate, {"gate": "f", "bias": 1.0, "weights": True}),
     "Case.save": (CASE.save, {"path": "case.npz", "about": "x"}),
     "Case.load": (Case.load, {"path": "case.npz"}),
@@ -177,14 +179,17 @@ CALLS = {
     "replay": (
         gatecheck.replay,
         {
-            "target": OURS,
+            "target": BUILTIN_LSTM,
             "path": "case.npz",
             "cell": "lstm",
             "convention": "canonical",
             "expected_failures": {},
         },
     ),
-    "infer": (gatecheck.infer, {"target": OURS, "cell": "lstm", "dtype": "float64", "seed": 0}),
+    "infer": (
+        gatecheck.infer,
+        {"target": BUILTIN_LSTM, "cell": "lstm", "dtype": "float64", "seed": 0},
+    ),
     "gradcheck": (
         gatecheck.gradcheck,
         {
@@ -198,6 +203,6 @@ CALLS = {
     ),
     "parametrize_with_properties": (
         gatecheck.parametrize_with_properties,
-        {"implementations": [OURS], "expected_failures": {}, "profile": "quick", "seed": 0},
+        {"implementations": [BUILTIN_LSTM], "expected_failures": {}, "profile": "quick", "seed": 0},
     ),
 }

@@ -22,21 +22,21 @@ from pathlib import Path
 
 import click
 
-from gatecheck.cli.base import bar
+from gatecheck.cli.base import progress_bar
 from gatecheck.errors import GatecheckError
 from helpers.fuzzing.formats import FORMATS
-from helpers.fuzzing.mutations import TRACE, several
+from helpers.fuzzing.mutations import TRACE_FILE, apply_damage
 
-SECONDS = 10
+TIME_LIMIT = 10
 """Time limit of a file."""
 
-BYTES = 2**29
+MEMORY_LIMIT = 2**29
 """Limit on the growth of this process's memory at a file.
 
 The largest bomb holds 2²⁵ bytes.
 """
 
-FORBIDDEN = (
+FORBIDDEN_EVENTS = (
     "os.system",
     "os.exec",
     "os.posix_spawn",
@@ -48,34 +48,34 @@ FORBIDDEN = (
 )
 
 _reading = False
-_seen: list[str] = []
+_events: list[str] = []
 
 
-def _watch(event, arguments):
+def _record_event(event, arguments):
     if _reading and (
-        event in FORBIDDEN
+        event in FORBIDDEN_EVENTS
         or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"))
     ):
-        _seen.append(f"{event} {arguments[0]}")
+        _events.append(f"{event} {arguments[0]}")
 
 
-sys.addaudithook(_watch)
+sys.addaudithook(_record_event)
 
 
 class HangError(BaseException):
     """A file takes too long; not an Exception, which a reader might catch."""
 
 
-def _hang(*_):
-    raise HangError(f"took more than {SECONDS} s")
+def _raise_hang(*_):
+    raise HangError(f"took more than {TIME_LIMIT} s")
 
 
 def outcome(form, path):
     """Return what is wrong with how a file is read, or nothing."""
     global _reading
-    _seen.clear()
+    _events.clear()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT)
     wrong = ""
     try:
         with warnings.catch_warnings():
@@ -96,9 +96,9 @@ def outcome(form, path):
         signal.setitimer(signal.ITIMER_REAL, 0)
         _reading = False
     growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    if _seen or Path(TRACE).exists():
-        return f"it did {_seen}"
-    return wrong or (f"it took {growth:,} bytes" if growth > BYTES else "")
+    if _events or Path(TRACE_FILE).exists():
+        return f"it did {_events}"
+    return wrong or (f"it took {growth:,} bytes" if growth > MEMORY_LIMIT else "")
 
 
 def fuzz(name, folder, count, seed, tick=None):
@@ -119,12 +119,12 @@ def fuzz(name, folder, count, seed, tick=None):
         if wrong := outcome(form, path):
             raise AssertionError(f"a good file is refused: {wrong}")
     failures = {}
-    before = signal.signal(signal.SIGALRM, _hang)
+    before = signal.signal(signal.SIGALRM, _raise_hang)
     # Code in C does not react to a signal.
     faulthandler.dump_traceback_later(max(60, count), exit=True)
     try:
         for number in range(count):
-            path.write_bytes(several(form.damage, rng.choice(seeds), rng, seeds))
+            path.write_bytes(apply_damage(form.damage, rng.choice(seeds), rng, seeds))
             with contextlib.chdir(folder):
                 if wrong := outcome(form, path):
                     failures[number] = wrong
@@ -154,7 +154,7 @@ def main():
         folder = work / name
         folder.mkdir()
         start = time.process_time()
-        with bar("fuzz") as tick:
+        with progress_bar("fuzz") as tick:
             failures = fuzz(name, folder, chosen.count, chosen.seed, tick)
         print(
             f"{name}: {len(failures)} wrong of {chosen.count}, {time.process_time() - start:.1f} s",

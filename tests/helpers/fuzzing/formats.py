@@ -19,7 +19,7 @@ import numpy as np
 from gatecheck.cases import Case, draw
 from gatecheck.cells import LSTM, Sizes, as_cell
 from gatecheck.cli import main
-from gatecheck.decay.jobs.checkpoints import Store
+from gatecheck.decay.jobs.checkpoints import PartStore
 from gatecheck.decay.spec import read_spec
 from gatecheck.decay.spec_keys import commented_spec
 from gatecheck.decay.study.sequences import read_sequences
@@ -132,7 +132,7 @@ def write_weights(path, named, kind):
             )
 
 
-def saved(*made):
+def array_files(*made):
     def write(folder):
         out = []
         for array in made:
@@ -179,17 +179,17 @@ def case_files(folder):
 KEY = "0" * 64
 
 
-def part(folder):
-    Store(folder).put(KEY, {"y": X, "n": np.array(3), "text": np.array("a")})
+def decay_part_file(folder):
+    PartStore(folder).put(KEY, {"y": X, "n": np.array(3), "text": np.array("a")})
     return [(folder / f"{KEY}.npz").read_bytes()]
 
 
 def read_part(path):
     messages = []
-    Store(path.parent).open([KEY], True, messages.append)
+    PartStore(path.parent).begin_sweep([KEY], True, messages.append)
     if messages:
         raise UsageError(" ".join(messages))
-    Store(path.parent).get(KEY)
+    PartStore(path.parent).get(KEY)
 
 
 def exported(folder):
@@ -203,14 +203,14 @@ def vector(name):
     return lambda folder: [(exported(folder) / name).read_bytes()]
 
 
-def entry(ending, data):
+def manifest_entry(ending, data):
     sums = {f"cases/lstm-1.{ending}": hashlib.sha256(data).hexdigest()}
     convention = files.as_convention("canonical")
-    return files.Entry("lstm-1", LSTM(), convention, "float32", sums, False)
+    return files.ManifestEntry("lstm-1", LSTM(), convention, "float32", sums, False)
 
 
 def read_vector_case(path):
-    files.parsed_case(entry(path.suffix[1:], b""), path.suffix[1:], path.read_bytes())
+    files.parse_case(manifest_entry(path.suffix[1:], b""), path.suffix[1:], path.read_bytes())
 
 
 def answers(folder):
@@ -235,7 +235,7 @@ def read_answer(path):
     case = draw(LSTM(), SIZES, seed=0, dtype="float32")
     expected = {k: np.zeros((3, 2)) for k in ("y", "hT", "cT", "dW")}
     try:
-        check._read_answer(path.parents[1], path.name, entry("json", b""), case, expected)
+        check._read_answer(path.parents[1], path.name, manifest_entry("json", b""), case, expected)
     except CaseFileError as error:
         if "has shape" not in str(error):  # like that of a valid one
             raise
@@ -268,9 +268,14 @@ FORMATS = {
             ".onnx": BLIND,
         }.items()
     },
-    "data.npy": Format("x.npy", saved(X, X[None]), BLIND, lambda path: read_sequences(path, 3)),
+    "data.npy": Format(
+        "x.npy", array_files(X, X[None]), BLIND, lambda path: read_sequences(path, 3)
+    ),
     "data.npz": Format(
-        "x.npz", saved({"x": X}, {"x": X, "y": X}), ARCHIVE, lambda path: read_sequences(path, 3)
+        "x.npz",
+        array_files({"x": X}, {"x": X, "y": X}),
+        ARCHIVE,
+        lambda path: read_sequences(path, 3),
     ),
     "data.csv": Format(
         "x.csv", texts(CSV, CSV.replace(",", ";")), TEXT, lambda path: read_sequences(path, 3)
@@ -284,7 +289,7 @@ FORMATS = {
     "pyproject": Format("pyproject.toml", texts(PROJECT), TEXT, read_project),
     "expected": Format("expected.toml", texts(EXPECTED), TEXT, read_expected),
     "case": Format("case.npz", case_files, ARCHIVE, Case.load),
-    "part": Format(f"{KEY}.npz", part, ARCHIVE, read_part),
+    "part": Format(f"{KEY}.npz", decay_part_file, ARCHIVE, read_part),
     "manifest": Format("manifest.json", vector("manifest.json"), JSON, read_manifest),
     "vectors.npz": Format(
         "lstm-1.npz", vector("cases/lstm-1.npz"), ARCHIVE, read_vector_case, inner=True

@@ -14,7 +14,7 @@ import zipfile
 
 import numpy as np
 
-TRACE = "trace-of-code-that-was-run"
+TRACE_FILE = "trace-of-code-that-was-run"
 """The file that code in a mutated file would leave in the working directory."""
 
 SIZES = [
@@ -63,33 +63,33 @@ WORDS = [
 NUMBERS = [np.nan, np.inf, -np.inf, 3e38, 1e-45, 0.0]
 
 
-class Evil:
+class MaliciousPickle:
     """An object that would leave a file behind if it is unpickled."""
 
     def __reduce__(self):
-        return open, (TRACE, "w")
+        return open, (TRACE_FILE, "w")
 
 
-def bit(data, rng, seeds):
+def flip_bit(data, rng, seeds):
     at = rng.randrange(len(data))
     return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
 
 
-def byte(data, rng, seeds):
+def replace_byte(data, rng, seeds):
     at = rng.randrange(len(data))
     return data[:at] + rng.randbytes(1) + data[at + 1 :]
 
 
-def cut(data, rng, seeds):
+def truncate(data, rng, seeds):
     return data[: rng.randrange(len(data))]
 
 
-def hole(data, rng, seeds):
+def remove_bytes(data, rng, seeds):
     start = rng.randrange(len(data))
     return data[:start] + data[start + rng.choice((1, 8, 100)) :]
 
 
-def twice(data, rng, seeds):
+def duplicate_bytes(data, rng, seeds):
     start = rng.randrange(len(data))
     end = start + rng.choice((1, 8, 100, len(data)))
     return data[:end] + data[start:]
@@ -100,17 +100,17 @@ def splice(data, rng, seeds):
     return data[: rng.randrange(len(data) + 1)] + other[rng.randrange(len(other) + 1) :]
 
 
-def size(data, rng, seeds):
+def insert_size(data, rng, seeds):
     at, new = rng.randrange(len(data)), rng.choice(SIZES)
     return data[:at] + new + data[at + len(new) :]
 
 
-def word(data, rng, seeds):
+def insert_word(data, rng, seeds):
     at, new = rng.randrange(len(data) + 1), rng.choice(WORDS).encode("utf-8", "surrogatepass")
     return data[:at] + new + data[at + rng.choice((0, 1, len(new))) :]
 
 
-def line(data, rng, seeds):
+def change_line(data, rng, seeds):
     """Return the data with a line doubled, removed or moved."""
     lines = data.splitlines(keepends=True)
     at = rng.randrange(len(lines))
@@ -119,11 +119,20 @@ def line(data, rng, seeds):
     return b"".join(lines)
 
 
-BLIND = (bit, byte, cut, hole, twice, splice, size, word)
-TEXT = (*BLIND, word, word, line)
+BLIND = (
+    flip_bit,
+    replace_byte,
+    truncate,
+    remove_bytes,
+    duplicate_bytes,
+    splice,
+    insert_size,
+    insert_word,
+)
+TEXT = (*BLIND, insert_word, insert_word, change_line)
 
 
-def several(kinds, data, rng, seeds):
+def apply_damage(kinds, data, rng, seeds):
     """Return the data with one to three of these kinds of damage."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         if data:
@@ -187,10 +196,10 @@ def odd_array(rng):
             return bomb(rng.choice((2**16, 2**22, 2**25)))
         case 4:
             file = io.BytesIO()
-            np.save(file, np.array([Evil()], object), allow_pickle=True)
+            np.save(file, np.array([MaliciousPickle()], object), allow_pickle=True)
             return file.getvalue()
         case 5:
-            return pickle.dumps(Evil())
+            return pickle.dumps(MaliciousPickle())
         case 6:
             return npy(
                 rng.choice(
@@ -205,7 +214,7 @@ def odd_array(rng):
     return npy(plain)
 
 
-def member(data, rng, seeds):
+def change_member(data, rng, seeds):
     """Return an archive with one of its files changed."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -218,9 +227,12 @@ def member(data, rng, seeds):
     name, content = files[at]
     match rng.randrange(7):
         case 0 | 1:
-            files[at] = name, several(BLIND, content, rng, [c for _, c in files])
+            files[at] = name, apply_damage(BLIND, content, rng, [c for _, c in files])
         case 2:
-            files[at] = name, odd_array(rng) if name.endswith(".npy") else pickle.dumps(Evil())
+            files[at] = (
+                name,
+                odd_array(rng) if name.endswith(".npy") else pickle.dumps(MaliciousPickle()),
+            )
         case 3:
             del files[at]
         case 4:
@@ -230,7 +242,7 @@ def member(data, rng, seeds):
         case 5:
             files[at] = rng.choice(files)[0], content
         case 6:
-            files[at] = name, several(TEXT, content, rng, [c for _, c in files])
+            files[at] = name, apply_damage(TEXT, content, rng, [c for _, c in files])
     out = io.BytesIO()
     with zipfile.ZipFile(
         out, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
@@ -244,13 +256,13 @@ def member(data, rng, seeds):
     return out.getvalue()
 
 
-ARCHIVE = (*BLIND, *(member,) * len(BLIND))
+ARCHIVE = (*BLIND, *(change_member,) * len(BLIND))
 
 
 # ---- inside structured text
 
 
-def tree(data, rng, seeds):
+def change_json(data, rng, seeds):
     """Return JSON with something else in one place."""
     try:
         root = json.loads(data)
@@ -290,19 +302,19 @@ def tree(data, rng, seeds):
     return json.dumps(root).encode()
 
 
-def header(data, rng, seeds):
+def change_header(data, rng, seeds):
     """Return safetensors with a changed header of consistent length."""
     length = struct.unpack("<Q", data[:8])[0] if len(data) > 8 else 0
     text = data[8 : 8 + length]
     new = (
-        tree(text, rng, seeds)
+        change_json(text, rng, seeds)
         if rng.random() < 0.7
-        else several(TEXT, text, rng, [text])
+        else apply_damage(TEXT, text, rng, [text])
         if text
         else text
     )
     return struct.pack("<Q", len(new)) + new + data[8 + length :]
 
 
-JSON = (*TEXT, *(tree,) * len(TEXT))
-SAFETENSORS = (*BLIND, *(header,) * len(BLIND))
+JSON = (*TEXT, *(change_json,) * len(TEXT))
+SAFETENSORS = (*BLIND, *(change_header,) * len(BLIND))

@@ -14,11 +14,11 @@ from gatecheck.decay.result import Curve, Sentence, Training
 from gatecheck.decay.spec import as_spec
 from gatecheck.decay.study.run import decay
 from gatecheck.errors import MissingExtraError
-from gatecheck.report.decay.figures import FIGURES, pictures, save_pictures
+from gatecheck.report.decay.figures import REPORT_FIGURES, draw_figures, save_figures
 from gatecheck.report.decay.page import decay_html, decay_markdown
-from gatecheck.report.decay.table import COLUMNS, decay_rows, decay_table
+from gatecheck.report.decay.table import TERMINAL_COLUMNS, decay_rows, decay_table
 
-NEVER = -math.inf
+MINUS_INFINITY = -math.inf
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,8 @@ def study():
 
 
 @pytest.fixture(scope="module")
-def trained():
-    curve = Curve((0.0, -1.0, -2.0), (0.0, -1.5, NEVER), (0.0, -0.5, -1.0))
+def training():
+    curve = Curve((0.0, -1.0, -2.0), (0.0, -1.5, MINUS_INFINITY), (0.0, -0.5, -1.0))
     setting = {
         "cell": "lstm",
         "task": "agreement",
@@ -70,27 +70,27 @@ def trained():
 
 
 @pytest.fixture(scope="module")
-def whole(study, trained):
+def full_study(study, training):
     """Return a study with everything that it may hold."""
     return replace(
         study,
-        training=(trained,),
-        rows=(*study.rows, dead(study.rows[3])),
+        training=(training,),
+        rows=(*study.rows, row_with_zero_gradient(study.rows[3])),
         skipped=("rnn chrono:40: a rnn has no gate",),
     )
 
 
 @pytest.fixture(scope="module")
-def drawn(whole):
+def figures(full_study):
     """Draw the figures, which takes long, once."""
-    return pictures(whole)
+    return draw_figures(full_study)
 
 
-def dead(row):
+def row_with_zero_gradient(row):
     """Return the row with a gradient of exactly zero from lag 1 on."""
-    zero = Curve(*(((NEVER,) * len(row.lags),) * 3))
+    zero = Curve(*(((MINUS_INFINITY,) * len(row.lags),) * 3))
     nothing = dict(
-        rate=NEVER,
+        rate=MINUS_INFINITY,
         rate_low=math.nan,
         rate_high=math.nan,
         rate_sd=math.nan,
@@ -110,7 +110,7 @@ def dead(row):
     )
 
 
-def test_rows_round_to_the_uncertainty_and_censor(study):
+def test_rows_round_to_the_uncertainty_and_mark_unreached_lags(study):
     row = replace(
         study.rows[1],
         rate=-0.4509,
@@ -120,8 +120,10 @@ def test_rows_round_to_the_uncertainty_and_censor(study):
         lag_e=2,
         lag_thousandth=8,
     )
-    fading, gone = decay_rows(replace(study, rows=(replace(row, lag_float32_zero=None), dead(row))))
-    assert [fading[name] for name in COLUMNS] == [
+    fading, gone = decay_rows(
+        replace(study, rows=(replace(row, lag_float32_zero=None), row_with_zero_gradient(row)))
+    )
+    assert [fading[name] for name in TERMINAL_COLUMNS] == [
         "gru uniform",
         "-0.45 ± 0.01",
         "-0.440",
@@ -130,7 +132,15 @@ def test_rows_round_to_the_uncertainty_and_censor(study):
         "8",
         "> T",
     ]
-    assert [gone[name] for name in COLUMNS] == ["gru uniform", "-inf", "–", "1", "1", "1", "1"]
+    assert [gone[name] for name in TERMINAL_COLUMNS] == [
+        "gru uniform",
+        "-inf",
+        "–",
+        "1",
+        "1",
+        "1",
+        "1",
+    ]
     assert (gone["kind"], gone["K at 10 %"]) == ("undecided", "–")
 
 
@@ -150,35 +160,35 @@ def test_the_table_fits_a_terminal_of_80_columns_and_names_the_seed(study):
     assert "H = 6, D = 2, inputs N(0, 1), T = 80, 2 seeds, --seed 0." in text
 
 
-def test_every_picture_is_drawn_twice_the_same(whole, drawn, tmp_path):
+def test_figures_are_reproducible(full_study, figures, tmp_path):
     calls = []
-    assert pictures(whole, lambda *call: calls.append(call[:2])) == drawn
-    assert [p.figure for p in drawn] == list(FIGURES)
-    assert calls == [(k, len(FIGURES)) for k in range(len(FIGURES))]
-    assert len({p.png for p in drawn}) == len(FIGURES)
+    assert draw_figures(full_study, lambda *call: calls.append(call[:2])) == figures
+    assert [p.figure for p in figures] == list(REPORT_FIGURES)
+    assert calls == [(k, len(REPORT_FIGURES)) for k in range(len(REPORT_FIGURES))]
+    assert len({p.png for p in figures}) == len(REPORT_FIGURES)
     assert all(
         p.png.startswith(b"\x89PNG") and "<dc:date>" not in p.svg and "Matplotlib" not in p.svg
-        for p in drawn
+        for p in figures
     )
-    written = save_pictures(drawn, tmp_path)
+    written = save_figures(figures, tmp_path)
     assert {path.suffix for path in written} == {".png", ".svg"}
-    assert len(written) == 2 * len(FIGURES)
+    assert len(written) == 2 * len(REPORT_FIGURES)
 
 
 def test_what_was_not_measured_is_not_drawn(study):
     bare = replace(
         study.rows[0], paths={}, gates={}, spectrum=None, input_curve=None, truncation=None
     )
-    assert [p.figure.name for p in pictures(replace(study, rows=(bare,)))] == [
+    assert [p.figure.name for p in draw_figures(replace(study, rows=(bare,)))] == [
         "decay",
         "convergence",
     ]
 
 
-def test_the_page_stands_alone_and_tells_what_was_found(whole, drawn, opened):
-    page = opened(decay_html(whole, drawn))
+def test_page_is_self_contained_and_shows_the_result(full_study, figures, open_page):
+    page = open_page(decay_html(full_study, figures))
     assert page.title() == "A <small> study"
-    assert page.locator("svg[role=img]").count() == len(FIGURES)
+    assert page.locator("svg[role=img]").count() == len(REPORT_FIGURES)
     named = page.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
     assert len(named) == len(set(named))
     broken = page.eval_on_selector_all(
@@ -186,7 +196,7 @@ def test_the_page_stands_alone_and_tells_what_was_found(whole, drawn, opened):
     )
     assert broken == 0
     text = page.locator("body").inner_text()
-    for row in whole.rows:
+    for row in full_study.rows:
         assert row.name in text
     assert "Your task's lag of 30 is reached by" in text
     assert "1 of 2 networks learned it (loss 0.3; 0.69 without memory)." in text
@@ -195,16 +205,16 @@ def test_the_page_stands_alone_and_tells_what_was_found(whole, drawn, opened):
     assert "index of decay" in text
 
 
-def test_the_page_fits_a_telephone(whole, drawn, opened):
-    page = opened(decay_html(whole, drawn), width=390)
+def test_page_fits_a_phone(full_study, figures, open_page):
+    page = open_page(decay_html(full_study, figures), width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_markdown_names_the_pictures_and_every_number_of_the_table(whole, drawn):
-    text = decay_markdown(whole, drawn)
-    for picture in drawn:
+def test_markdown_has_every_figure_and_number(full_study, figures):
+    text = decay_markdown(full_study, figures)
+    for picture in figures:
         assert f"]({picture.figure.name}.svg)" in text
-    for row in decay_rows(whole):
+    for row in decay_rows(full_study):
         assert "| " + " | ".join(row.values()) + " |" in text
     head, rule = (
         line
@@ -216,10 +226,10 @@ def test_markdown_names_the_pictures_and_every_number_of_the_table(whole, drawn)
 
 @pytest.mark.parametrize(
     ("missing", "made"),
-    [("matplotlib", lambda study, drawn: pictures(study)), ("jinja2", decay_html)],
+    [("matplotlib", lambda study, drawn: draw_figures(study)), ("jinja2", decay_html)],
     ids=["matplotlib", "jinja2"],
 )
-def test_what_is_missing_names_the_extra(whole, drawn, monkeypatch, missing, made):
+def test_a_missing_package_names_the_extra(full_study, figures, monkeypatch, missing, made):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingExtraError, match=r'pip install "gatecheck\[report\]"'):
-        made(whole, drawn)
+        made(full_study, figures)

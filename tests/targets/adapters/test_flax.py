@@ -13,7 +13,7 @@ from flax import linen, nnx
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import agree
+from gatecheck.checking.evidence import check_agreement
 from gatecheck.implementation import subject
 from gatecheck.targets.loading import ADAPTERS
 
@@ -42,11 +42,14 @@ def test_reverse_and_batch_first(module, options, ragged):
     )
     budget = case_budget(case)
     assert (
-        agree(case.cell, implementation.run(case), budget.exact, budget.tolerance).inconclusive == 0
+        check_agreement(
+            case.cell, implementation.run(case), budget.exact, budget.tolerance
+        ).inconclusive
+        == 0
     )
 
 
-def test_flax_leaves_the_padding_of_its_outputs_as_it_comes():
+def test_flax_does_not_zero_padding():
     """Flax documents this; so an audit sets the padding to zero."""
     x, lengths = np.ones((4, 2, 3), np.float32), np.array([4, 2], np.int32)
     module = linen.RNN(
@@ -55,11 +58,11 @@ def test_flax_leaves_the_padding_of_its_outputs_as_it_comes():
     y = module.apply(module.init(jax.random.key(0), x), x, seq_lengths=lengths)
     assert np.any(y[2:, 1])
     assert not np.any(
-        importlib.import_module(ADAPTERS["flax.linen"]).within(y, lengths, True)[2:, 1]
+        importlib.import_module(ADAPTERS["flax.linen"]).zero_padding(y, lengths, True)[2:, 1]
     )
 
 
-def test_a_simple_cell_of_nnx_computes_in_float32_unless_it_is_told_otherwise():
+def test_nnx_simple_cell_defaults_to_float32():
     zero = nnx.initializers.zeros_init()  # the default initializers take seconds to compile
     given = {
         "param_dtype": jax.numpy.float64,
@@ -82,7 +85,7 @@ def test_a_gru_of_nnx_has_no_bias_inside_the_reset():
     module = nnx.GRUCell(2, 3, kernel_init=zero, recurrent_kernel_init=zero, rngs=nnx.Rngs(0))
     assert module.dense_h.bias is None
     implementation = subject(importlib.import_module(ADAPTERS["flax.nnx"]).adapt("GRUCell"))
-    assert implementation.convention.absent(implementation.cell) == ["c_n"]
+    assert implementation.convention.unsupported_params(implementation.cell) == ["c_n"]
     cell = linen.GRUCell(3, recurrent_kernel_init=zero)
     assert (
         "bias"

@@ -32,7 +32,7 @@ def rnn(params, x, h):
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch):
+def few_cases(monkeypatch):
     monkeypatch.setitem(explore.PROFILES, "quick", 4)
 
 
@@ -73,6 +73,6 @@ def test_a_step_that_returns_something_else_is_a_finding(step, message):
     assert re.search(message, found.reason)
 
 
-def test_there_is_no_such_cell():
+def test_unknown_cell_is_an_error():
     with pytest.raises(UsageError, match="there is no cell 'gur'"):
         gk.from_step(rnn, cell="gur")

@@ -14,7 +14,7 @@ from gatecheck.auditing import audit
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import Violation, agree
+from gatecheck.checking.evidence import Violation, check_agreement
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import ContractError, TargetCrashError, UsageError
 from gatecheck.implementation import subject
@@ -78,7 +78,7 @@ ABSENT = [(), ("h0",), ("dy",), ("h0", "dhT")]
     [(name, k) for name in RIGHT for k in ABSENT if not (name == "xla" and k)],
     ids=str,
 )
-def test_a_right_function_is_the_equations(name, absent):
+def test_correct_function_equals_the_equations(name, absent):
     implementation = subject(RIGHT[name]())
     for dtype in ("float32", "float64"):
         case = draw(
@@ -91,7 +91,9 @@ def test_a_right_function_is_the_equations(name, absent):
         )
         budget = case_budget(case)
         assert (
-            agree(case.cell, implementation.run(case), budget.exact, budget.tolerance).inconclusive
+            check_agreement(
+                case.cell, implementation.run(case), budget.exact, budget.tolerance
+            ).inconclusive
             == 0
         )
 
@@ -141,9 +143,9 @@ def test_a_wrong_function_fails(function, outputs_are_right):
     case = draw(implementation.cell, Sizes(T=4, B=3, D=2, H=5), seed=1, dtype="float64")
     budget = case_budget(case)
     with pytest.raises(Violation, match="dx|dh0|dW|dU|db" if outputs_are_right else "y"):
-        agree(case.cell, implementation.run(case), budget.exact, budget.tolerance)
+        check_agreement(case.cell, implementation.run(case), budget.exact, budget.tolerance)
     if outputs_are_right:
-        agree(
+        check_agreement(
             case.cell,
             implementation.forward(case),
             {k: budget.exact[k] for k in ("y", "hT")},
@@ -199,17 +201,17 @@ def test_a_function_that_does_not_keep_the_protocol(function, error, message):
 
 
 def test_an_option_that_xla_does_not_know_is_left_out():
-    assert all(adapter._known(k, v) for k, v in adapter.SOON_COMPILED.items()), (
+    assert all(adapter._is_known_option(k, v) for k, v in adapter.FAST_COMPILE_OPTIONS.items()), (
         "the version that is tested has all of them"
     )
-    assert not adapter._known("xla_no_such_option", 1)
+    assert not adapter._is_known_option("xla_no_such_option", 1)
     implementation = subject(
         gk.from_jax(gru, cell="gru", compiler_options={"xla_no_such_option": 1})
     )
     assert implementation.forward(draw(as_cell("gru"), Sizes(2, 1, 3, 4), seed=0, dtype="float32"))
 
 
-def test_what_does_not_exist_is_a_mistake_of_the_callers():
+def test_unknown_names_are_usage_errors():
     with pytest.raises(UsageError, match="there is no cell 'grru'"):
         gk.from_jax(gru, cell="grru")
     with pytest.raises(UsageError, match="there is no convention 'fax'"):
@@ -219,7 +221,7 @@ def test_what_does_not_exist_is_a_mistake_of_the_callers():
 @pytest.mark.skipif(sys.platform != "linux", reason="mappings are counted in /proc")
 def test_compiled_programs_do_not_pile_up(monkeypatch):
     # With some 65,530 mappings XLA cannot map the next program and Linux ends the process.
-    monkeypatch.setattr(adapter, "PROGRAMS", 4)
+    monkeypatch.setattr(adapter, "MAX_PROGRAMS", 4)
     target = gk.from_jax(gru, cell="gru", convention="canonical")
     rng = np.random.default_rng(0)
     params = {
@@ -236,7 +238,7 @@ def test_compiled_programs_do_not_pile_up(monkeypatch):
 # ---- accelerators
 
 
-def test_on_an_accelerator_products_are_made_in_full(monkeypatch):
+def test_full_precision_on_accelerators(monkeypatch):
     seen = []
 
     def forward(params, x, h0):
@@ -247,7 +249,7 @@ def test_on_an_accelerator_products_are_made_in_full(monkeypatch):
         seen.clear()
         target = gk.from_jax(forward, cell="gru")
         assert gk.audit(target, profile="quick", only=["forward_within_budget"]).verdict == "pass"
-        return subject(target).narrowings
+        return subject(target).limitations
 
     assert not any("computed on" in says for says in audited())
     assert set(seen) == {None}

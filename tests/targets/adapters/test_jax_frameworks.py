@@ -14,11 +14,11 @@ from gatecheck.auditing.audit import audit
 from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import Violation, agree
+from gatecheck.checking.evidence import Violation, check_agreement
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import UsageError
 from gatecheck.implementation import subject
-from gatecheck.targets.loading import ADAPTERS, installed
+from gatecheck.targets.loading import ADAPTERS, installed_targets
 
 FRAMEWORKS = ("flax.linen", "flax.nnx", "equinox.nn", "haiku")
 
@@ -29,7 +29,7 @@ FLAX = [
     *(("OptimizedLSTMCell", cell) for cell in ("lstm", "lstm-hard6", "lstm-bidirectional")),
 ]
 
-EVERY = [
+ALL_CELLS = [
     *((module, *of) for module in ("flax.linen", "flax.nnx") for of in FLAX),
     *(("equinox.nn", "GRUCell", "gru"), ("equinox.nn", "LSTMCell", "lstm")),
     *(
@@ -40,45 +40,50 @@ EVERY = [
 ]
 
 
-def adapted(module, name, cell=None, **options):
+def adapt_class(module, name, cell=None, **options):
     return importlib.import_module(ADAPTERS[module]).adapt(name, cell, **options)
 
 
-def expressed(implementation, case):
+def expressible_case(implementation, case):
     """Return the case with zeros where the convention has no place for an array."""
-    return case.having(
-        **{k: np.zeros_like(case[k]) for k in implementation.convention.absent(implementation.cell)}
+    return case.replace(
+        **{
+            k: np.zeros_like(case[k])
+            for k in implementation.convention.unsupported_params(implementation.cell)
+        }
     )
 
 
-def compared(implementation, case):
+def compare_with_equations(implementation, case):
     """Return the evidence that outputs and gradients equal those of the equations."""
     budget = case_budget(case)
-    absent = {f"d{k}" for k in implementation.convention.absent(implementation.cell)}
+    absent = {f"d{k}" for k in implementation.convention.unsupported_params(implementation.cell)}
     expected = {k: v for k, v in budget.exact.items() if k not in absent}
-    return agree(case.cell, implementation.run(case), expected, budget.tolerance)
+    return check_agreement(case.cell, implementation.run(case), expected, budget.tolerance)
 
 
-@pytest.mark.parametrize(("module", "name", "cell"), EVERY, ids=[":".join(of) for of in EVERY])
+@pytest.mark.parametrize(
+    ("module", "name", "cell"), ALL_CELLS, ids=[":".join(of) for of in ALL_CELLS]
+)
 def test_every_cell_is_the_equations(module, name, cell):
     """With and without initial states, with lengths, with dcT alone, without steps.
 
     Each shape is compiled, so a cell that differs only in an activation is tried on one.
     """
-    implementation = subject(adapted(module, name, cell))
+    implementation = subject(adapt_class(module, name, cell))
     made = [("float32", {"ragged": "lengths" in implementation.abilities})]
-    if implementation.cell in (adapted(module, name).cell, as_cell("lstm-bidirectional")):
+    if implementation.cell in (adapt_class(module, name).cell, as_cell("lstm-bidirectional")):
         made += [("float64", {"absent": tuple(f"{k}0" for k in implementation.cell.state)})]
         made += [("float64", {"absent": ("dy", "dhT")})] * (implementation.cell.kind == "lstm")
     for dtype, how in made:
-        case = expressed(
+        case = expressible_case(
             implementation,
             draw(as_cell(cell), Sizes(T=5, B=3, D=2, H=4), seed=3, dtype=dtype, **how),
         )
-        seen = compared(implementation, case)
+        seen = compare_with_equations(implementation, case)
         assert seen.judged >= 4
         assert seen.inconclusive == 0
-    empty = expressed(
+    empty = expressible_case(
         implementation, draw(as_cell(cell), Sizes(T=0, B=3, D=2, H=4), seed=3, dtype="float32")
     )
     np.testing.assert_array_equal(implementation.forward(empty)["hT"], empty["h0"])
@@ -89,14 +94,14 @@ def test_the_tangent_is_that_of_the_equations():
 
     Their error is far below the first digits that a wrong tangent changes.
     """
-    implementation = subject(adapted("haiku", "GRU"))
+    implementation = subject(adapt_class("haiku", "GRU"))
     at, along = (
         draw(implementation.cell, Sizes(3, 2, 4, 3), seed=k, dtype="float64") for k in (1, 2)
     )
     names = [*at.params, "x", "h0"]
     step = 1e-6
     moved = [
-        implementation.forward(at.having(**{k: at[k] + sign * step * along[k] for k in names}))
+        implementation.forward(at.replace(**{k: at[k] + sign * step * along[k] for k in names}))
         for sign in (1, -1)
     ]
     for name, value in implementation.tangent(at, along).items():
@@ -122,33 +127,33 @@ def test_the_tangent_is_that_of_the_equations():
     ids=str,
 )
 def test_a_wrong_convention_fails(module, name, wrong):
-    target = adapted(module, name)
+    target = adapt_class(module, name)
     layout = {k: v for k, v in wrong.items() if k != "states"}
     changed = {
         kind: replace(of, **layout) if kind.partition("-")[0] == target.cell.kind else of
         for kind, of in target.convention.layouts.items()
     }
     implementation = subject(target, convention=replace(target.convention, layouts=changed))
-    case = expressed(
+    case = expressible_case(
         implementation, draw(target.cell, Sizes(T=3, B=2, D=4, H=4), seed=5, dtype="float64")
     )
     with pytest.raises(Violation):
-        compared(implementation, case)
+        compare_with_equations(implementation, case)
 
 
 def test_the_states_of_flax_are_the_cell_state_first():
-    target = adapted("flax.linen", "LSTMCell")
+    target = adapt_class("flax.linen", "LSTMCell")
     implementation = subject(target, convention=replace(CONVENTIONS["flax"], states="hc"))
     with pytest.raises(Violation):
-        compared(
+        compare_with_equations(
             implementation, draw(target.cell, Sizes(T=3, B=2, D=4, H=3), seed=5, dtype="float64")
         )
 
 
-CLAIMS = [
+ADAPTER_PROPERTIES = [
     *("forward_within_budget", "gradients_within_budget"),
     *(
-        "absent_arrays_are_zero",
+        "absent_arrays_mean_zero",
         "empty_sequence",
         "empty_batch",
         "inputs_are_not_changed",
@@ -157,12 +162,16 @@ CLAIMS = [
     *(
         "memory_layout_does_not_matter",
         "repeated_calls_are_identical",
-        "results_have_the_shapes_of_their_arrays",
+        "results_have_expected_shapes",
     ),
-    *("split_sequence_is_whole_sequence", "rows_are_independent", "nan_stays_nan_in_its_row"),
+    *(
+        "split_sequence_equals_whole_sequence",
+        "rows_are_independent",
+        "nan_propagates_within_its_row",
+    ),
     *(
         "lengths_within_budget",
-        "padding_is_not_seen",
+        "padding_has_no_effect",
         "rows_end_at_their_lengths",
         "activations_are_accurate",
     ),
@@ -185,7 +194,7 @@ All properties are tried on a function in JAX in test_jax.py, which uses the sam
 def test_a_cell_passes(module, name, monkeypatch):
     # Each shape is compiled: `gatecheck audit` takes a minute.
     monkeypatch.setitem(runner.PROFILES, "quick", 2)
-    result = audit(adapted(module, name), profile="quick", only=CLAIMS)
+    result = audit(adapt_class(module, name), profile="quick", only=ADAPTER_PROPERTIES)
     assert result.verdict == "pass", [
         p for p in result.properties if p.outcome not in ("passed", "skipped")
     ]
@@ -193,8 +202,8 @@ def test_a_cell_passes(module, name, monkeypatch):
     assert not [p for p in result.properties if p.outcome == "expected_failure"]
 
 
-def test_all_of_them_are_audited_where_they_are_installed():
-    names = [name for name, _ in installed()]
+def test_installed_frameworks_are_listed():
+    names = [name for name, _ in installed_targets()]
     assert [name for name in names if name.partition(":")[0] in FRAMEWORKS] == [
         *(
             f"flax.{api}:{name}"
@@ -242,4 +251,4 @@ def test_all_of_them_are_audited_where_they_are_installed():
 )
 def test_a_class_that_cannot_be_audited(module, name, cell, fragment):
     with pytest.raises(UsageError, match=fragment):
-        adapted(module, name, cell)
+        adapt_class(module, name, cell)

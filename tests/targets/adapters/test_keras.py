@@ -14,12 +14,18 @@ from gatecheck.auditing.audit import audit
 from gatecheck.cases import COTANGENTS, draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import agree
+from gatecheck.checking.evidence import check_agreement
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import UsageError
 from gatecheck.implementation import subject
 from gatecheck.reference import equations, run
-from gatecheck.targets.adapters.keras import REFUSALS, ROUNDED, TARGETS, Layer, adapt
+from gatecheck.targets.adapters.keras import (
+    EXPECTED_FAILURES,
+    ROUNDING_FAILURES,
+    TARGETS,
+    KerasLayer,
+    adapt,
+)
 
 import keras  # isort: skip  # after the adapter, which chooses the backend
 
@@ -28,13 +34,13 @@ NAMES = [f"{name}-{cell}" if cell else name for name, cell in TARGETS]
 SIZES = Sizes(T=6, B=3, D=2, H=5)
 
 
-def not_passed(result):
+def failures(result):
     return [p for p in result.properties if p.outcome not in ("passed", "skipped")]
 
 
 def in_float32(layer):
     """Return the layer in float32 only, where properties of lengths should hold."""
-    layer.dtypes, layer.expected_failures = ("float32",), REFUSALS
+    layer.dtypes, layer.expected_failures = ("float32",), EXPECTED_FAILURES
     return layer
 
 
@@ -42,30 +48,30 @@ def in_float32(layer):
 def test_every_class_passes(name, cell, monkeypatch):
     monkeypatch.setitem(runner.PROFILES, "quick", 2)  # `gatecheck audit` tries six times as many
     result = audit(adapt(name, cell), profile="quick")
-    assert result.verdict == "pass", not_passed(result)
+    assert result.verdict == "pass", failures(result)
     assert result.versions["keras"] == keras.__version__
     assert result.versions["torch"] == torch.__version__
     own_loop = name in ("GRU", "LSTM") and cell is None
     assert {
         p.name: p.reason for p in result.properties if p.outcome == "expected_failure"
-    } == REFUSALS | (ROUNDED if own_loop else {})
+    } == EXPECTED_FAILURES | (ROUNDING_FAILURES if own_loop else {})
     assert all(p.reason for p in result.properties if p.outcome == "skipped")
 
 
 # ---- networks and options
 
-CLAIMS = [
+ADAPTER_PROPERTIES = [
     *(
         "forward_within_budget",
         "gradients_within_budget",
         "lengths_within_budget",
-        "padding_is_not_seen",
+        "padding_has_no_effect",
         "last_output_is_final_state",
     ),
     *(
         "directions_are_mirror_images",
-        "lower_layers_know_nothing_of_upper",
-        "absent_arrays_are_zero",
+        "lower_layers_do_not_depend_on_upper",
+        "absent_arrays_mean_zero",
         "empty_batch",
     ),
 ]
@@ -89,9 +95,9 @@ CLAIMS = [
 def test_a_network_passes(name, cell, monkeypatch):
     """Layers in turn, Keras's stack of cells, its Bidirectional, lengths as a mask."""
     monkeypatch.setitem(runner.PROFILES, "quick", 4)
-    result = audit(in_float32(adapt(name, cell)), profile="quick", only=CLAIMS)
-    assert result.verdict == "pass", not_passed(result)
-    assert result.ran >= 7
+    result = audit(in_float32(adapt(name, cell)), profile="quick", only=ADAPTER_PROPERTIES)
+    assert result.verdict == "pass", failures(result)
+    assert result.n_tried >= 7
 
 
 OPTIONS = [
@@ -142,19 +148,23 @@ def test_an_option_passes(name, cell, options, monkeypatch):
     Dropout is inactive outside of training.
     """
     monkeypatch.setitem(runner.PROFILES, "quick", 4)
-    result = audit(in_float32(Layer(name, as_cell(cell), **options)), profile="quick", only=CLAIMS)
-    assert result.verdict == "pass", not_passed(result)
-    assert result.ran >= 6
+    result = audit(
+        in_float32(KerasLayer(name, as_cell(cell), **options)),
+        profile="quick",
+        only=ADAPTER_PROPERTIES,
+    )
+    assert result.verdict == "pass", failures(result)
+    assert result.n_tried >= 6
 
 
 def test_an_option_reaches_the_layer():
     assert (
-        Layer("GRU", as_cell("gru"), unroll=True, implementation=1)
+        KerasLayer("GRU", as_cell("gru"), unroll=True, implementation=1)
         ._layers(2, 3, "float32")[0]
         .unroll
     )
     assert (
-        Layer("GRU", as_cell("gru"), implementation=1)
+        KerasLayer("GRU", as_cell("gru"), implementation=1)
         ._layers(2, 3, "float32")[0]
         .cell.implementation
         == 1
@@ -187,7 +197,7 @@ def layer_name(cell):
     return {"rnn": "SimpleRNN", "gru": "GRU", "lstm": "LSTM"}[cell.kind]
 
 
-def direct(cell):
+def make_user_layer(cell):
     """Return a layer as users make it, and its variables by the convention's names."""
     more = {
         "rnn": {"activation": cell.activation},
@@ -209,8 +219,8 @@ def direct(cell):
 def test_the_entry_reproduces_keras(cell):
     """Gate order, polarity, the two biases, axes, order of states, both directions."""
     case = draw(cell, SIZES, seed=3, dtype="float64")
-    layer, variables = direct(cell)
-    spelled = CONVENTIONS["keras"].spell(cell, case.params)
+    layer, variables = make_user_layer(cell)
+    spelled = CONVENTIONS["keras"].from_canonical(cell, case.params)
     assert {k: tuple(v.shape) for k, v in variables.items()} == {
         k: v.shape for k, v in spelled.items()
     }
@@ -285,7 +295,7 @@ def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
             draw(implementation.cell, SIZES, seed=8, dtype="float32")["dcT"]
         return
     case = draw(implementation.cell, SIZES, seed=8, dtype="float32")
-    case = case.having(**{k: None for k in COTANGENTS if k != cotangent})
+    case = case.replace(**{k: None for k in COTANGENTS if k != cotangent})
     budget = case_budget(case)
     got = implementation.backward(case)
     expected = {k: v for k, v in budget.exact.items() if k.startswith("d")}
@@ -293,14 +303,14 @@ def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
     if cotangent is None:
         assert not any(v.any() for v in got.values())
         return
-    assert agree(case.cell, got, expected, budget.tolerance).judged >= len(expected)
+    assert check_agreement(case.cell, got, expected, budget.tolerance).judged >= len(expected)
     assert all(np.any(got[k]) for k in ("dW", "dU", "dx"))
 
 
 # ---- Keras itself: facts that the adapter relies on or works around
 
 
-def layer_of(kind, **options):
+def make_layer(kind, **options):
     """Return a layer, with the same weights each time, and x ``(2, 4, 3)``."""
     rng = np.random.default_rng(5)
     layer = getattr(keras.layers, kind)(2, return_sequences=True, return_state=True, **options)
@@ -319,7 +329,7 @@ KINDS = pytest.mark.parametrize("kind", ["SimpleRNN", "GRU", "LSTM"])
 
 @KINDS
 def test_the_refusal_of_an_empty_sequence_is_keras_own(kind):
-    layer, x = layer_of(kind)
+    layer, x = make_layer(kind)
     with pytest.raises(IndexError, match="out of bounds for dimension 1 with size 0"):
         layer(x[:, :0])
 
@@ -331,7 +341,7 @@ def test_a_mask_repeats_the_last_output_or_gives_zero(kind):
     The state is held in any case.
     """
     mask = torch.tensor([[False, True, False, False], [True, True, True, True]])
-    layer, x = layer_of(kind)
+    layer, x = make_layer(kind)
     states = [torch.full((2, 2), 0.5) for _ in range(1 + (kind == "LSTM"))]
     y, *final = outputs(layer, x, mask=mask, initial_state=states)
     one, *after_one = outputs(layer, x[:1, 1:2], initial_state=[s[:1] for s in states])
@@ -339,15 +349,15 @@ def test_a_mask_repeats_the_last_output_or_gives_zero(kind):
     for got, want in zip([y[:1, 1:2], *(s[:1] for s in final)], [one, *after_one], strict=True):
         # Another loop runs without a mask: roundings of numbers up to 1.
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
-    zeroed, _ = layer_of(kind, zero_output_for_mask=True)
+    zeroed, _ = make_layer(kind, zero_output_for_mask=True)
     np.testing.assert_array_equal(
         outputs(zeroed, x, mask=mask, initial_state=states)[0], np.where(mask[..., None], y, 0)
     )
 
 
 @KINDS
-def test_going_backwards_leaves_outputs_as_they_were_made(kind):
-    (forwards, x), (backwards, _) = layer_of(kind), layer_of(kind, go_backwards=True)
+def test_go_backwards_keeps_computation_order(kind):
+    (forwards, x), (backwards, _) = make_layer(kind), make_layer(kind, go_backwards=True)
     for got, want in zip(outputs(backwards, x), outputs(forwards, x[:, ::-1].copy()), strict=True):
         np.testing.assert_array_equal(got, want)
 
@@ -355,7 +365,7 @@ def test_going_backwards_leaves_outputs_as_they_were_made(kind):
 @KINDS
 def test_a_stateful_layer_goes_on_where_it_ended(kind):
     """Two parts are the whole, without passing a state; a reset starts again."""
-    (stateless, x), (stateful, _) = layer_of(kind), layer_of(kind, stateful=True)
+    (stateless, x), (stateful, _) = make_layer(kind), make_layer(kind, stateful=True)
     whole = outputs(stateless, x)
     for _ in range(2):
         first, second = outputs(stateful, x[:, :1]), outputs(stateful, x[:, 1:])
@@ -382,15 +392,15 @@ def test_the_unit_forget_bias_is_an_initial_value_and_nothing_else():
         built[unit] = np.asarray(layer.cell.bias.value.detach())
     np.testing.assert_array_equal(built[True], [0] * H + [1] * H + [0] * 2 * H)
     np.testing.assert_array_equal(built[False], np.zeros(4 * H))
-    (with_it, x), (without, _) = layer_of("LSTM"), layer_of("LSTM", unit_forget_bias=False)
+    (with_it, x), (without, _) = make_layer("LSTM"), make_layer("LSTM", unit_forget_bias=False)
     for got, want in zip(outputs(with_it, x), outputs(without, x), strict=True):
         np.testing.assert_array_equal(got, want)
 
 
 @KINDS
-def test_without_a_bias_it_is_one_of_zero(kind):
-    bare, x = layer_of(kind, use_bias=False)
-    biased, _ = layer_of(kind)
+def test_no_bias_equals_zero_bias(kind):
+    bare, x = make_layer(kind, use_bias=False)
+    biased, _ = make_layer(kind)
     biased.set_weights(
         [
             *(np.asarray(v.value.detach()) for v in bare.trainable_variables),
@@ -408,8 +418,8 @@ def test_without_a_bias_it_is_one_of_zero(kind):
 )
 def test_lengths_hold_in_float32(name, cell, monkeypatch):
     monkeypatch.setitem(runner.PROFILES, "quick", 4)
-    result = audit(in_float32(adapt(name, cell)), profile="quick", only=list(ROUNDED))
-    assert [p.outcome for p in result.properties] == ["passed"] * len(ROUNDED)
+    result = audit(in_float32(adapt(name, cell)), profile="quick", only=list(ROUNDING_FAILURES))
+    assert [p.outcome for p in result.properties] == ["passed"] * len(ROUNDING_FAILURES)
 
 
 def test_keras_multiplies_float64_in_float32():
@@ -438,7 +448,7 @@ def test_in_float64_pytorch_takes_the_slope_of_a_hard_sigmoid_from_float32():
     assert adapt("LSTM", "lstm-hard6").dtypes == ("float32",)
 
 
-def test_a_stack_that_is_left_to_rnn_rounds_float64_to_float32():
+def test_default_stack_rounds_float64_to_float32():
     """The reason why the adapter makes StackedRNNCells itself.
 
     RNN gives it the default dtype, whatever its own and that of the cells.
@@ -452,8 +462,8 @@ def test_a_stack_that_is_left_to_rnn_rounds_float64_to_float32():
     assert 1e-10 < error < 1e-6
 
 
-def test_unrolled_backwards_under_a_mask_keras_crashes():
-    layer, x = layer_of("GRU", unroll=True, go_backwards=True)
+def test_keras_crashes_unrolled_backwards_with_mask():
+    layer, x = make_layer("GRU", unroll=True, go_backwards=True)
     with pytest.raises(AttributeError, match="'tuple' object has no attribute 'shape'"):
         layer(x, mask=torch.ones(2, 4, dtype=torch.bool))
 
@@ -463,7 +473,7 @@ def test_unrolled_backwards_under_a_mask_keras_crashes():
 ON_JAX = """
 import keras, numpy as np
 from gatecheck.targets.adapters.keras import adapt
-from gatecheck.auditing import exploring, runner
+from gatecheck.auditing import audit as runner
 runner.PROFILES["quick"] = 2
 claims = ["forward_within_budget", "gradients_within_budget", "lengths_within_budget"]
 empty = ["empty_sequence", "empty_batch"]
@@ -497,7 +507,7 @@ def test_a_backend_without_gradients_is_refused_and_left_out():
         "from gatecheck.targets import loading\nloading.ADAPTERS = "
         "{'keras.layers': loading.ADAPTERS['keras.layers']}\n"
     )
-    code += "assert not any('keras' in name for name, _ in loading.installed())\n"
+    code += "assert not any('keras' in name for name, _ in loading.installed_targets())\n"
     done = python(
         code + "from gatecheck.cli import main\nmain(['audit', 'keras.layers:GRU'])", "numpy"
     )

@@ -14,7 +14,7 @@ from gatecheck.cells import Sizes, as_cell
 from gatecheck.errors import ContractError, TargetCrashError, TargetError, UsageError
 from gatecheck.kernels import Builtin
 from gatecheck.targets.adapters import library as adapter
-from gatecheck.targets.loading import LIBRARY, load
+from gatecheck.targets.loading import LIBRARY_SUFFIX, load
 
 FORWARD = (
     '#include "gatecheck.h"\n#include <stddef.h>\nGATECHECK_EXPORT int f(const struct '
@@ -30,7 +30,7 @@ def random_case(cell, seed, sizes=(5, 3, 2, 4)):
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch):
+def few_cases(monkeypatch):
     monkeypatch.setitem(explore.PROFILES, "quick", 4)
 
 
@@ -42,10 +42,10 @@ def test_a_right_library_passes(library, cell):
     assert {
         "gradients_within_budget",
         "lengths_within_budget",
-        "padding_is_not_seen",
+        "padding_has_no_effect",
         "memory_layout_does_not_matter",
     } <= ran
-    assert result.narrowings == []
+    assert result.limitations == []
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -73,13 +73,13 @@ def test_without_backward_and_description(library):
         "pytorch",
         frozenset(),
     )
-    assert found.narrowings == ["gradients are not audited: there is no backward"]
+    assert found.limitations == ["gradients are not audited: there is no backward"]
     case = random_case("lstm", 1)
     expected, *_ = Builtin("lstm").forward(case.params, case["x"], case["h0"], case["c0"])
     np.testing.assert_allclose(found.forward(case)["y"], expected, rtol=1e-9)
 
 
-def test_what_is_not_written_is_nan(library):
+def test_unwritten_results_are_nan(library):
     found = load(f"{library(FORWARD.format('return call->abi != GATECHECK_ABI;'))}:f", cell="gru")
     assert all(np.isnan(a).all() for a in found.forward(random_case("gru", 0)).values())
 
@@ -133,7 +133,7 @@ def test_the_struct_is_that_of_the_header(library):
     assert list(at) == [adapter.ABI, *wanted]
 
 
-def test_what_a_library_says_of_itself(library):
+def test_description_of_a_library(library):
     text = (
         r'GATECHECK_INFO "cell gru\ndtypes float32\noptions batch_first\nsize B 1'
         r'\nabilities bitwise\nexpected_failure empty_batch see x\n"'
@@ -188,10 +188,10 @@ def test_a_library_that_cannot_be_used(library, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["a.so", "./a.so.1.2", "a.dylib", "C:\\a.DLL"])
-def test_the_name_of_a_library(path):
-    assert LIBRARY.search(path)
+def test_library_suffixes(path):
+    assert LIBRARY_SUFFIX.search(path)
 
 
 @pytest.mark.parametrize("path", ["package.so_much", "a.py", "so", "a.so.py"])
-def test_other_names(path):
-    assert not LIBRARY.search(path)
+def test_other_names_are_not_libraries(path):
+    assert not LIBRARY_SUFFIX.search(path)

@@ -18,7 +18,7 @@ from helpers.paths import EXAMPLES
 
 RNN = EXAMPLES / "rnn_program.py"
 
-READ = """
+PROGRAM_SOURCE = """
 import sys, time, os, math
 source, sink = sys.stdin.buffer, sys.stdout.buffer
 def request():
@@ -45,12 +45,12 @@ def random_case(cell, seed, sizes=(5, 3, 2, 4)):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def few_cases(monkeypatch):
     monkeypatch.setitem(explore.PROFILES, "quick", 4)
 
 
 @pytest.fixture
-def program(tmp_path):
+def program_target(tmp_path):
     """Return the target of a program in Python."""
 
     def make(source):
@@ -66,7 +66,7 @@ def test_a_right_program_passes(compiled):
     assert {"gradients_within_budget", "lengths_within_budget"} <= {
         p.name for p in result.properties if p.outcome == "passed"
     }
-    assert result.narrowings == []
+    assert result.limitations == []
 
 
 def test_a_wrong_backward_is_found(compiled):
@@ -85,7 +85,7 @@ def test_a_program_in_python(more, verdict):
         "forward_within_budget",
         "empty_sequence",
         "empty_batch",
-        "absent_arrays_are_zero",
+        "absent_arrays_mean_zero",
         "repeated_calls_are_identical",
     ]
     assert audit.audit(found, profile="quick", only=only).verdict == verdict
@@ -136,9 +136,9 @@ def test_the_values_arrive(compiled):
         ),
     ],
 )
-def test_a_program_that_does_not_describe_itself(program, source, error, message):
+def test_a_program_that_does_not_describe_itself(program_target, source, error, message):
     with pytest.raises(error, match=message) as caught:
-        load(program(source))
+        load(program_target(source))
     assert "\n" not in str(caught.value)
 
 
@@ -203,8 +203,8 @@ def test_a_program_that_does_not_describe_itself(program, source, error, message
         ),
     ],
 )
-def test_a_program_that_answers_wrongly(program, answer, error, message):
-    found = load(program(f"{READ}    {answer}\n"))
+def test_a_program_that_answers_wrongly(program_target, answer, error, message):
+    found = load(program_target(f"{PROGRAM_SOURCE}    {answer}\n"))
     start = time.monotonic()
     for _ in range(2):  # it is started again, and answers are in step
         with pytest.raises(error, match=message) as caught:
@@ -222,10 +222,10 @@ def test_a_program_that_answers_wrongly(program, answer, error, message):
         "say('array y'); time.sleep(60)",
     ],
 )
-def test_a_program_that_hangs_is_ended_and_in_the_end_not_asked_again(program, monkeypatch, answer):
-    found = load(program(f"{READ}    {answer}\n"))
+def test_hanging_program_is_killed_and_given_up(program_target, monkeypatch, answer):
+    found = load(program_target(f"{PROGRAM_SOURCE}    {answer}\n"))
     monkeypatch.setattr(process, "TIMEOUT_S", 0.5)
-    for _ in range(process.HANGS):
+    for _ in range(process.MAX_HANGS):
         with pytest.raises(
             TargetCrashError,
             match=r"did not answer forward within 0.5 s \(an answer must be flushed\)",
@@ -237,28 +237,34 @@ def test_a_program_that_hangs_is_ended_and_in_the_end_not_asked_again(program, m
         found.forward(random_case("rnn", 0))
 
 
-def test_a_program_that_does_not_read_is_ended(program, monkeypatch):
+def test_a_program_that_does_not_read_is_ended(program_target, monkeypatch):
     found = load(
-        program("print('gatecheck 1\\ncell rnn\\nend', flush=True)\nimport time; time.sleep(60)")
+        program_target(
+            "print('gatecheck 1\\ncell rnn\\nend', flush=True)\nimport time; time.sleep(60)"
+        )
     )
     monkeypatch.setattr(process, "TIMEOUT_S", 0.5)
     with pytest.raises(TargetCrashError, match="did not answer forward"):
         found.forward(random_case("rnn", 0, sizes=(64, 16, 32, 4)))
 
 
-def test_one_crash_does_not_spoil_the_next_call(program):
-    target = program(f"{READ}    if T == '0': sys.exit(1)\n    say('refused still here\\n')\n")
+def test_one_crash_does_not_spoil_the_next_call(program_target):
+    target = program_target(
+        f"{PROGRAM_SOURCE}    if T == '0': sys.exit(1)\n    say('refused still here\\n')\n"
+    )
     found, case = load(target), random_case("rnn", 0)
     with pytest.raises(TargetCrashError, match="ended with status 1"):
-        found.forward(case.having(x=case["x"][:0], dy=case["dy"][:0]))
+        found.forward(case.replace(x=case["x"][:0], dy=case["dy"][:0]))
     with pytest.raises(TargetCrashError, match="refused forward: still here"):
         found.forward(case)
 
 
-def test_nothing_is_left_when_a_target_is_forgotten(program):
-    made = process.Program(shlex.split(program(READ + "    pass\n").removeprefix("exec:")), "it")
+def test_process_ends_with_its_target(program_target):
+    made = process.Program(
+        shlex.split(program_target(PROGRAM_SOURCE + "    pass\n").removeprefix("exec:")), "it"
+    )
     made.describe()
-    running = made._running.process
+    running = made._process.process
     assert running.poll() is None
     del made
     assert running.returncode is not None

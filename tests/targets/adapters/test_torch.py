@@ -12,11 +12,11 @@ from gatecheck.auditing.audit import audit
 from gatecheck.cases import COTANGENTS, draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.checking.budgets import case_budget
-from gatecheck.checking.evidence import agree
+from gatecheck.checking.evidence import check_agreement
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import TargetError, UsageError
 from gatecheck.implementation import subject
-from gatecheck.targets.adapters.torch import REFUSALS, TARGETS, adapt
+from gatecheck.targets.adapters.torch import EXPECTED_FAILURES, TARGETS, adapt
 
 NAMES = [f"{name}-{cell}" if cell else name for name, cell in TARGETS]
 
@@ -30,7 +30,7 @@ def test_every_class_passes(name, cell, monkeypatch):
     ]
     assert result.versions["torch"] == torch.__version__
     refused = {p.name: p.reason for p in result.properties if p.outcome == "expected_failure"}
-    assert refused == ({} if name.endswith("Cell") else REFUSALS)
+    assert refused == ({} if name.endswith("Cell") else EXPECTED_FAILURES)
     assert all(p.reason for p in result.properties if p.outcome == "skipped")
 
 
@@ -38,7 +38,7 @@ class BatchFirst:
     """``torch.nn.LSTM(batch_first=True)``, called as its users do."""
 
     cell, convention, options = "lstm", "pytorch", MappingProxyType({"batch_first": True})
-    expected_failures = MappingProxyType(REFUSALS)
+    expected_failures = MappingProxyType(EXPECTED_FAILURES)
 
     def forward(self, params, x, h0, c0=None):
         H = params["weight_hh_l0"].shape[1]
@@ -63,17 +63,17 @@ def test_a_layer_that_takes_the_batch_first_passes(monkeypatch):
     ]
 
 
-NETWORK_CLAIMS = [
+NETWORK_PROPERTIES = [
     *(
         "forward_within_budget",
         "gradients_within_budget",
         "lengths_within_budget",
-        "padding_is_not_seen",
+        "padding_has_no_effect",
         "last_output_is_final_state",
     ),
     *(
         "directions_are_mirror_images",
-        "lower_layers_know_nothing_of_upper",
+        "lower_layers_do_not_depend_on_upper",
         "projected_state_can_change_coordinates",
     ),
 ]
@@ -86,11 +86,11 @@ NETWORK_CLAIMS = [
 def test_a_network_passes(cell):
     """Layers, directions, a projection, and lengths as a packed sequence."""
     kind = as_cell(cell).kind.upper()
-    result = audit(adapt(kind, cell), profile="quick", only=NETWORK_CLAIMS)
+    result = audit(adapt(kind, cell), profile="quick", only=NETWORK_PROPERTIES)
     assert result.verdict == "pass", [
         p for p in result.properties if p.outcome not in ("passed", "skipped")
     ]
-    assert result.ran >= 6
+    assert result.n_tried >= 6
 
 
 def test_a_projection_is_narrower_than_its_cell():
@@ -145,7 +145,7 @@ def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
             draw(implementation.cell, Sizes(4, 3, 2, 5), seed=8, dtype="float32")["dcT"]
         return
     case = draw(implementation.cell, Sizes(4, 3, 2, 5), seed=8, dtype="float32")
-    case = case.having(**{k: None for k in COTANGENTS if k != cotangent})
+    case = case.replace(**{k: None for k in COTANGENTS if k != cotangent})
     budget = case_budget(case)
     got = implementation.backward(case)
     expected = {k: v for k, v in budget.exact.items() if k.startswith("d")}
@@ -153,7 +153,7 @@ def test_gradients_for_each_cotangent_alone(name, cell, cotangent):
     if cotangent is None:
         assert not any(v.any() for v in got.values())
         return
-    assert agree(case.cell, got, expected, budget.tolerance).judged >= len(expected)
+    assert check_agreement(case.cell, got, expected, budget.tolerance).judged >= len(expected)
     assert all(np.any(got[k]) for k in ("dW", "dU", "dx"))
 
 
@@ -187,16 +187,16 @@ def test_the_class_can_be_the_cell_that_is_named():
 
 # ---- devices
 
-ONE = ["forward_within_budget", "gradients_within_budget"]
+BUDGET_PROPERTIES = ["forward_within_budget", "gradients_within_budget"]
 
 
 @pytest.mark.parametrize(
     ("name", "cell"), [("GRU", None), ("LSTM", "lstm-proj2"), ("LSTMCell", None)]
 )
 def test_on_a_device_that_is_named(name, cell):
-    result = audit(adapt(name, cell, device="cpu:0"), profile="quick", only=ONE)
+    result = audit(adapt(name, cell, device="cpu:0"), profile="quick", only=BUDGET_PROPERTIES)
     assert result.verdict == "pass", result.findings
-    assert "it was computed on cpu:0" in result.narrowings
+    assert "it was computed on cpu:0" in result.limitations
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_device_that_is_not_here(device, error, message):
     assert "\n" not in str(caught.value)
 
 
-class Fake:
+class FakeGPU:
     """A fake GPU: arrays stay where they are, and allocations on it are recorded."""
 
     def __init__(self, monkeypatch, lacks=()):
@@ -235,11 +235,11 @@ class Fake:
 
 
 def test_a_gpu_is_tried_with_real_numbers_and_declared_with_what_it_has(monkeypatch):
-    fake = Fake(monkeypatch, lacks=(torch.float64,))
+    fake = FakeGPU(monkeypatch, lacks=(torch.float64,))
     layer = adapt("GRU", device="cuda:1")
     assert fake.made == [("cuda:1", torch.float32), ("cuda:1", torch.float64)]
     assert layer.dtypes == ("float32",)
-    (note,) = [n for n in subject(layer).narrowings if "computed on" in n]
+    (note,) = [n for n in subject(layer).limitations if "computed on" in n]
     assert (
         note
         == "it was computed on cuda:1, with TF32 off: by default PyTorch may round to 10 bits there"
@@ -248,7 +248,7 @@ def test_a_gpu_is_tried_with_real_numbers_and_declared_with_what_it_has(monkeypa
 
 def test_arrays_go_to_the_device_and_results_come_back(monkeypatch):
     """Also arrays made inside: a module's own weights, and absent states."""
-    Fake(monkeypatch)
+    FakeGPU(monkeypatch)
     layer, moved, come_back = adapt("LSTM", device="cuda"), [], []
     to, cpu, make = torch.Tensor.to, torch.Tensor.cpu, layer._make
     monkeypatch.setattr(
@@ -263,7 +263,7 @@ def test_arrays_go_to_the_device_and_results_come_back(monkeypatch):
     )
     made = []
     layer._make = lambda *sizes, **how: made.append(how["device"]) or make(*sizes, **how)
-    case = draw(as_cell("lstm"), Sizes(4, 3, 2, 5), seed=8, dtype="float32").having(c0=None)
+    case = draw(as_cell("lstm"), Sizes(4, 3, 2, 5), seed=8, dtype="float32").replace(c0=None)
     results = subject(layer).run(case)
     assert all(how == ("cuda",) for how in moved)
     # x, h0 and four parameters, twice; and three cotangents.
@@ -272,10 +272,12 @@ def test_arrays_go_to_the_device_and_results_come_back(monkeypatch):
         [(4, 3, 5), (3, 5), (3, 5), (20, 2), (20, 5), (20,), (20,), (4, 3, 2), (3, 5)]
     )
     assert [d.type for d in made] == ["cpu", "cpu"]  # the device of x, which has not really moved
-    assert agree(case.cell, results, case_budget(case).exact, case_budget(case).tolerance).judged
+    assert check_agreement(
+        case.cell, results, case_budget(case).exact, case_budget(case).tolerance
+    ).judged
 
 
-def test_tf32_is_off_while_it_computes_and_then_as_it_was(monkeypatch):
+def test_tf32_is_off_and_restored(monkeypatch):
     """cuDNN would use it by default, and budgets assume IEEE float32."""
     seen, call = [], torch.nn.GRU.forward
     flags = (torch.backends.cuda.matmul, torch.backends.cudnn)

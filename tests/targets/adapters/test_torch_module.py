@@ -17,8 +17,8 @@ from gatecheck.targets.loading import load
 ONLY = [
     "forward_within_budget",
     "gradients_within_budget",
-    "absent_arrays_are_zero",
-    "split_sequence_is_whole_sequence",
+    "absent_arrays_mean_zero",
+    "split_sequence_equals_whole_sequence",
 ]
 
 
@@ -87,10 +87,10 @@ class Wrong(nn.Module):
 def test_a_module_passes_in_the_convention_that_is_found(make, found):
     result = audit(adapt(make), profile="quick", only=ONLY)
     assert result.verdict == "pass", result.findings
-    assert found in result.narrowings[0]
+    assert found in result.limitations[0]
 
 
-def test_a_module_that_is_wrong_is_no_convention():
+def test_wrong_module_has_no_convention():
     with pytest.raises(
         TargetError,
         match=r"no convention .* explains it, nor one with a fault; "
@@ -137,7 +137,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("make", "cell", "message"), BAD, ids=[m[:25] for *_, m in BAD])
-def test_one_that_cannot_be_called_is_named(make, cell, message):
+def test_uncallable_module_is_an_error(make, cell, message):
     with pytest.raises(TargetError) as caught:
         adapt(make, cell)
     assert message in str(caught.value)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from gatecheck.cells import as_cell
 from gatecheck.errors import TargetError, UsageError
-from gatecheck.targets.adapters.onnx.operators import Engine, Layer, layer
+from gatecheck.targets.adapters.onnx.operators import Engine, OnnxLayer, operator_layer
 from gatecheck.weights.onnx_files import read_node, recurrent_nodes
 
-SUFFIX = ".onnx"
+ONNX_SUFFIX = ".onnx"
 
 
-def adapted(engine: Engine, name: str, cell: str | None) -> Layer:
+def adapt_node(engine: Engine, name: str, cell: str | None) -> OnnxLayer:
     """Return an operator such as ``LSTM``, or a node such as ``model.onnx:NODE``.
 
     A file with one recurrent node needs no name of the node. A node without a name has that of its
@@ -27,10 +27,10 @@ def adapted(engine: Engine, name: str, cell: str | None) -> Layer:
         If there is no such file, it is damaged, has no weights for the node, or the node computes
         no cell of gatecheck's.
     """
-    path, found, node = name.partition(f"{SUFFIX}:")
-    if not found and not name.endswith(SUFFIX):
-        return layer(engine, name, cell)
-    file = path + SUFFIX if found else name
+    path, found, node = name.partition(f"{ONNX_SUFFIX}:")
+    if not found and not name.endswith(ONNX_SUFFIX):
+        return operator_layer(engine, name, cell)
+    file = path + ONNX_SUFFIX if found else name
     nodes = recurrent_nodes(Path(file))
     listed = ", ".join(nodes)
     if not nodes:
@@ -44,7 +44,7 @@ def adapted(engine: Engine, name: str, cell: str | None) -> Layer:
         raise UsageError(f"{file} has no recurrent node {chosen}; it has {listed}")
     label = f"{file}:{chosen}"
     content = read_node(label, *nodes[chosen], Path(file).parent)
-    implementation = Layer(engine, content, label)
+    implementation = OnnxLayer(engine, content, label)
     if cell is not None and as_cell(cell) != implementation.cell:
         raise UsageError(f"{label} is a {implementation.cell}; --cell {cell} does not apply to it")
     return implementation

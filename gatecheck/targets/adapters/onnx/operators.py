@@ -13,14 +13,14 @@ from gatecheck._util.typing import Array
 from gatecheck.cells import as_cell
 from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
 from gatecheck.weights.onnx_nodes import (
-    FUNCTIONS,
-    GATES,
+    DEFAULT_ACTIVATIONS,
     INPUTS,
+    N_GATES,
     Node,
     cell_of,
-    coupled,
+    couple,
     node_of,
-    uncoupled,
+    uncouple,
 )
 
 try:
@@ -32,9 +32,9 @@ except ImportError as error:
     ) from error
 
 Feeds = dict[str, Array]
-Run = Callable[[Feeds], Sequence[Array]]
+ModelFunction = Callable[[Feeds], Sequence[Array]]
 
-KEPT = 64
+MAX_CACHED_MODELS = 64
 """Maximum number of cached models: many properties use the same case."""
 
 
@@ -51,7 +51,7 @@ class Engine:
     load
         Function from a model to a function of its inputs, by name, that returns its outputs in
         order. It may raise any exception.
-    refusals
+    expected_failures
         By operator, the properties that it is documented not to have, each with the reason and its
         source.
     """
@@ -59,11 +59,11 @@ class Engine:
     name: str
     packages: tuple[str, ...]
     dtypes: tuple[str, ...]
-    load: Callable[[Any], Run]
-    refusals: Mapping[str, Mapping[str, str]]
+    load: Callable[[Any], ModelFunction]
+    expected_failures: Mapping[str, Mapping[str, str]]
 
 
-class Layer:
+class OnnxLayer:
     """A node as an implementation.
 
     Its weights are constants of the model, as in a file; weights that are zero are left out.
@@ -89,7 +89,9 @@ class Layer:
         self.engine, self.node = engine, node
         try:
             onnx.checker.check_model(
-                self._model("float32", 1, {k: np.zeros((1, 1, 1), np.float32) for k in "WR"}, ())
+                self._make_model(
+                    "float32", 1, {k: np.zeros((1, 1, 1), np.float32) for k in "WR"}, ()
+                )
             )
         except (
             onnx.checker.ValidationError,
@@ -107,13 +109,13 @@ class Layer:
             "batch_first": bool(node.attributes.get("layout")),
             "reverse": node.attributes.get("direction") == "reverse",
         }
-        self.expected_failures = engine.refusals.get(node.op, {})
+        self.expected_failures = engine.expected_failures.get(node.op, {})
         if node.weights is not None:
-            self._carries(name, node.weights)
-        self._runs: dict[Any, Run] = {}
-        self._admits(name)
+            self._use_own_weights(name, node.weights)
+        self._runs: dict[Any, ModelFunction] = {}
+        self._check_supported(name)
 
-    def _carries(self, name: str, weights: Mapping[str, Array]) -> None:
+    def _use_own_weights(self, name: str, weights: Mapping[str, Array]) -> None:
         dtype = weights["W"].dtype.name
         if dtype not in self.engine.dtypes:
             raise TargetError(
@@ -121,24 +123,24 @@ class Layer:
                 f"in {' and '.join(self.engine.dtypes)}"
             )
         self.dtypes = (dtype,)
-        self.own_weights = coupled(weights) if self.cell.coupled else dict(weights)
+        self.own_weights = couple(weights) if self.cell.coupled else dict(weights)
 
-    def _admits(self, name: str) -> None:
+    def _check_supported(self, name: str) -> None:
         """Check that the engine supports the node, once rather than in every property."""
         H, dirs = 2, self.cell.directions
-        gates = GATES[self.node.op]
+        gates = N_GATES[self.node.op]
         shapes = {"W": (dirs, gates * H, 1), "R": (dirs, gates * H, H)} | (
             {"P": (dirs, 3 * H)} if self.node.peepholes else {}
         )
         arrays = {k: np.ones(shape, self.dtypes[0]) for k, shape in shapes.items()}
         try:
-            self.engine.load(self._model(self.dtypes[0], H, arrays, ()))
+            self.engine.load(self._make_model(self.dtypes[0], H, arrays, ()))
         except Exception as error:
             raise TargetError(
                 f"{self.engine.name} does not take {name}: {first_line(error)}"
             ) from error
 
-    def _model(
+    def _make_model(
         self, dtype: str, H: int, constants: Mapping[str, Array], inputs: Sequence[str]
     ) -> Any:
         tensor = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -173,9 +175,9 @@ class Layer:
     def _run(self, constants: Mapping[str, Array], feeds: Feeds) -> Sequence[Array]:
         key = (*((k, v.shape, v.dtype.str, v.tobytes()) for k, v in constants.items()), *feeds)
         if key not in self._runs:
-            for old in list(islice(self._runs, max(len(self._runs) - KEPT + 1, 0))):
+            for old in list(islice(self._runs, max(len(self._runs) - MAX_CACHED_MODELS + 1, 0))):
                 del self._runs[old]
-            model = self._model(
+            model = self._make_model(
                 feeds["X"].dtype.name,
                 constants["R"].shape[-1],
                 constants,
@@ -193,22 +195,24 @@ class Layer:
         lengths: Array | None = None,
     ) -> tuple[Array, ...]:
         """Return (y, hT) or (y, hT, cT)."""
-        given = uncoupled(params) if self.cell.coupled else params
+        given = uncouple(params) if self.cell.coupled else params
         constants = {k: v for k, v in given.items() if k in ("W", "R") or v.any()}
         feeds = {"X": x} | ({} if lengths is None else {"sequence_lens": lengths.astype(np.int32)})
         feeds |= {
-            k: self._state(s) for k, s in (("initial_h", h0), ("initial_c", c0)) if s is not None
+            k: self._to_onnx_state(s)
+            for k, s in (("initial_h", h0), ("initial_c", c0))
+            if s is not None
         }
         y, *states = self._run(constants, feeds)
         y = y if self.options["batch_first"] else y.swapaxes(1, 2)
         *rows, dirs, H = y.shape
-        return (y.reshape(*rows, dirs * H), *(self._state_back(s) for s in states))
+        return (y.reshape(*rows, dirs * H), *(self._from_onnx_state(s) for s in states))
 
-    def _state(self, s: Array) -> Array:
+    def _to_onnx_state(self, s: Array) -> Array:
         s = s if self.cell.bidirectional else s[None]
         return s.swapaxes(0, 1) if self.options["batch_first"] else s
 
-    def _state_back(self, s: Array) -> Array:
+    def _from_onnx_state(self, s: Array) -> Array:
         s = s.swapaxes(0, 1) if self.options["batch_first"] else s
         return s if self.cell.bidirectional else s[0]
 
@@ -216,7 +220,7 @@ class Layer:
 # ---- by name
 
 
-def layer(engine: Engine, name: str, cell: str | None) -> Layer:
+def operator_layer(engine: Engine, name: str, cell: str | None) -> OnnxLayer:
     """Return an operator, by its name, as an implementation.
 
     Raises
@@ -226,10 +230,10 @@ def layer(engine: Engine, name: str, cell: str | None) -> Layer:
     TargetError
         If the engine does not support it.
     """
-    if name not in FUNCTIONS:
+    if name not in DEFAULT_ACTIVATIONS:
         raise UsageError(
             f"{engine.name}:{name} is not an operator that gatecheck knows; "
-            f"those are {', '.join(FUNCTIONS)}"
+            f"those are {', '.join(DEFAULT_ACTIVATIONS)}"
         )
     chosen = as_cell(cell or name.lower())
     node = node_of(name, chosen)
@@ -239,4 +243,4 @@ def layer(engine: Engine, name: str, cell: str | None) -> Layer:
         possible = False
     if not possible:
         raise UsageError(f"{engine.name}:{name} cannot be a {chosen}")
-    return Layer(engine, node, f"{engine.name}:{name} as a {chosen}")
+    return OnnxLayer(engine, node, f"{engine.name}:{name} as a {chosen}")

@@ -9,8 +9,8 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.errors import MissingExtraError
-from gatecheck.targets.adapters.onnx.models import adapted
-from gatecheck.targets.adapters.onnx.operators import Engine, Feeds, Layer, Run
+from gatecheck.targets.adapters.onnx.models import adapt_node
+from gatecheck.targets.adapters.onnx.operators import Engine, Feeds, ModelFunction, OnnxLayer
 
 try:
     from onnx.reference import ReferenceEvaluator
@@ -29,13 +29,13 @@ TARGETS = [
 The evaluator refuses every activation of an RNN but tanh and affine.
 """
 
-NO_STEPS = (
+EMPTY_SEQUENCE_REASON = (
     "ONNX's reference evaluator refuses T = 0 "
     "(onnx/reference/ops/op_{}.py: _run_forward stacks the steps, of which NumPy needs one)"
 )
 
 
-def _load(model: Any) -> Run:
+def _load_model(model: Any) -> ModelFunction:
     evaluator = ReferenceEvaluator(model)
 
     def run(feeds: Feeds) -> Sequence[Array]:
@@ -51,14 +51,17 @@ ENGINE = Engine(
     "onnx.reference",
     ("onnx",),
     ("float32", "float64"),
-    _load,
-    {op: {"empty_sequence": NO_STEPS.format(op.lower())} for op in ("RNN", "GRU", "LSTM")},
+    _load_model,
+    {
+        op: {"empty_sequence": EMPTY_SEQUENCE_REASON.format(op.lower())}
+        for op in ("RNN", "GRU", "LSTM")
+    },
 )
 
 
-def adapt(name: str, cell: str | None = None) -> Layer:
+def adapt(name: str, cell: str | None = None) -> OnnxLayer:
     """Return an operator, or a node in a file, run by the reference evaluator.
 
-    See :func:`gatecheck.targets.adapters.onnx.models.adapted`.
+    See :func:`gatecheck.targets.adapters.onnx.models.adapt_node`.
     """
-    return adapted(ENGINE, name, cell)
+    return adapt_node(ENGINE, name, cell)

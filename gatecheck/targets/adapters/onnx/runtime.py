@@ -10,8 +10,8 @@ from typing import Any
 
 from gatecheck._util.typing import Array
 from gatecheck.errors import MissingExtraError
-from gatecheck.targets.adapters.onnx.models import adapted
-from gatecheck.targets.adapters.onnx.operators import Engine, Feeds, Layer, Run
+from gatecheck.targets.adapters.onnx.models import adapt_node
+from gatecheck.targets.adapters.onnx.operators import Engine, Feeds, ModelFunction, OnnxLayer
 
 try:
     import onnxruntime
@@ -32,13 +32,13 @@ TARGETS = [
 ]
 """Operators, each with its cell where an operator can be more than one."""
 
-ZEROED = (
+EMPTY_SEQUENCE_REASON = (
     "ONNX Runtime returns zero states for T = 0 on purpose "
     "(microsoft/onnxruntime#749: no calculation for sequence length 0; "
     "#28052: it zero-fills Y and Y_h)"
 )
 
-_CHILD = """
+_CHILD_CODE = """
 import json, sys, numpy, onnxruntime
 arrays = json.loads(sys.argv[1]).items()
 feeds = {name: numpy.zeros(shape, dtype) for name, (shape, dtype) in arrays}
@@ -48,31 +48,31 @@ session = onnxruntime.InferenceSession(
 session.run(None, feeds)
 """
 
-_FATAL = 4
+_LOG_FATAL = 4
 
 
-def _load(model: Any) -> Run:
+def _load_model(model: Any) -> ModelFunction:
     options = onnxruntime.SessionOptions()
     # Cases are small: on a busy machine a second thread costs ten times what it saves.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = _FATAL  # a refusal raises an exception too
+    options.log_severity_level = _LOG_FATAL  # a refusal raises an exception too
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
 
     def run(feeds: Feeds) -> Sequence[Array]:
         if not feeds["X"].size:
-            _survives(model, feeds)
+            _check_no_crash(model, feeds)
         outputs: Sequence[Array] = session.run(None, feeds)
         return outputs
 
     return run
 
 
-_DEATHS: dict[Any, str | None] = {}
+_CRASHES: dict[Any, str | None] = {}
 
 
-def _survives(model: Any, feeds: Feeds) -> None:
+def _check_no_crash(model: Any, feeds: Feeds) -> None:
     """Check that a call without steps or rows returns.
 
     In version 1.32 some such calls end the process (std::terminate), which a caller cannot catch.
@@ -87,22 +87,22 @@ def _survives(model: Any, feeds: Feeds) -> None:
         *attributes,
         *((k, tuple(n == 0 for n in v.shape)) for k, v in feeds.items()),
     )
-    if kind not in _DEATHS:
+    if kind not in _CRASHES:
         shapes = json.dumps({k: (v.shape, v.dtype.name) for k, v in feeds.items()})
         child = subprocess.run(
-            [sys.executable, "-P", "-c", _CHILD, shapes],
+            [sys.executable, "-P", "-c", _CHILD_CODE, shapes],
             input=model.SerializeToString(),
             capture_output=True,
             check=False,
         )
         lines = child.stderr.decode(errors="replace").strip().splitlines()
         # A negative status is a signal; any other error is raised again by the call here.
-        _DEATHS[kind] = (
+        _CRASHES[kind] = (
             (lines[-1] if lines else f"signal {-child.returncode}")
             if child.returncode < 0
             else None
         )
-    if (death := _DEATHS[kind]) is not None:
+    if (death := _CRASHES[kind]) is not None:
         raise RuntimeError(f"ONNX Runtime would end the process: {death}")
 
 
@@ -110,14 +110,14 @@ ENGINE = Engine(
     "onnxruntime",
     ("onnx", "onnxruntime"),
     ("float32",),
-    _load,
-    {op: {"empty_sequence": ZEROED} for op in ("RNN", "LSTM")},
+    _load_model,
+    {op: {"empty_sequence": EMPTY_SEQUENCE_REASON} for op in ("RNN", "LSTM")},
 )
 
 
-def adapt(name: str, cell: str | None = None) -> Layer:
+def adapt(name: str, cell: str | None = None) -> OnnxLayer:
     """Return an operator, or a node in a file, run by ONNX Runtime.
 
-    See :func:`gatecheck.targets.adapters.onnx.models.adapted`.
+    See :func:`gatecheck.targets.adapters.onnx.models.adapt_node`.
     """
-    return adapted(ENGINE, name, cell)
+    return adapt_node(ENGINE, name, cell)
