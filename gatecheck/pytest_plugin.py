@@ -41,7 +41,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if any("prop" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")):
         return
     from gatecheck._util.import_path import path_with
-    from gatecheck.auditing.audit import applicable_properties, make_subject
+    from gatecheck.auditing.audit import make_subject
+    from gatecheck.auditing.selection import applicable_properties
     from gatecheck.cells import CELLS
     from gatecheck.errors import GatecheckError
     from gatecheck.targets.loading import load

@@ -18,7 +18,7 @@ from gatecheck.checking.budgets import forward_budget
 from gatecheck.checking.evidence import Evidence, check_agreement, require
 from gatecheck.checking.registry import property_check
 from gatecheck.implementation import Results, Subject
-from gatecheck.oracles.rounding import PRECISIONS
+from gatecheck.oracles.noise.precision import PRECISIONS
 
 SHUT, OPEN = -1000.0, 1000.0
 """Biases at which a sigmoid is exactly 0 and exactly 1 in every dtype."""

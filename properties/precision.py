@@ -12,7 +12,7 @@ from gatecheck.checking.budgets import case_budget, forward_budget
 from gatecheck.checking.evidence import Evidence, check_agreement, check_consistency, require
 from gatecheck.checking.registry import property_check
 from gatecheck.implementation import Results, Subject
-from gatecheck.oracles.rounding import PRECISIONS
+from gatecheck.oracles.noise.precision import PRECISIONS
 
 
 @property_check(cases="any", reference=True, anywhere=True)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 from numba.core.registry import cpu_target
 
-from gatecheck.auditing import audit
+from gatecheck.auditing import selection
 from gatecheck.cells import CELLS
 from gatecheck.checking.registry import REGISTRY
 
@@ -49,7 +49,7 @@ def run(pytester, monkeypatch):
 
     The test uses our fixtures. The run is in this process, where everything is compiled.
     """
-    audit.select_properties()
+    selection.select_properties()
     pytester.makepyfile(
         mine=IMPLEMENTATIONS, test_mine="def test_mine(implementation, prop): prop(implementation)"
     )

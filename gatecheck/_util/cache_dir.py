@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parents[1]
 def cache_root() -> Path:
     """Return the cache folder.
 
-    It is ``NUMBA_CACHE_DIR`` if that is set, else the platform's folder for caches, on Linux in ``XDG_CACHE_HOME`` or ``~/.cache``.
+    It is ``NUMBA_CACHE_DIR`` if that is set, else the platform's folder for caches, on Linux in
+    ``XDG_CACHE_HOME`` or ``~/.cache``.
     """
     return Path(
         os.environ.get("NUMBA_CACHE_DIR")
@@ -49,5 +50,5 @@ def source_digest(*paths: Path) -> str:
 
 
 def package_sources(*names: str) -> tuple[Path, ...]:
-    """Return paths in the package, of modules (``errors.py``) and packages (``cells``)."""
+    """Return the paths of modules (``errors.py``) and packages (``cells``)."""
     return tuple(PACKAGE / name for name in names)

@@ -147,7 +147,8 @@ class Formulation:
     @property
     def name(self) -> str:
         """Name of the formulation in reports."""
-        return f"{self.rewrite}; {self.arithmetic.sigmoid}; {self.arithmetic.tanh}; {self.arithmetic.order}"
+        by = self.arithmetic
+        return f"{self.rewrite}; {by.sigmoid}; {by.tanh}; {by.order}"
 
     def run(self, case: Case, dtype: np.dtype[Any] | None = None) -> dict[str, Array]:
         """Return the results and gradients of a case, in its own dtype or another.

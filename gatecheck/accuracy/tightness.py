@@ -4,10 +4,10 @@ It is measured at every length and in every regime, chaotic ones too.
 
 A budget depends on the case and not on the implementation, so it is compared not with the error of
 a single implementation but with that of an ensemble: the target and every one of
-:data:`~gatecheck.accuracy.formulations.FORMULATIONS`. The spread is the root mean square over replicates,
-so the true error of a value is the root mean square over the ensemble. That asks more than the
-largest error would, which is reported too, and which no budget may exceed by much if some correct
-implementation reaches it nearly.
+:data:`~gatecheck.accuracy.formulations.FORMULATIONS`. The spread is the root mean square over
+replicates, so the true error of a value is the root mean square over the ensemble. That asks more
+than the largest error would, which is reported too, and which no budget may exceed by much if some
+correct implementation reaches it nearly.
 
 The true error is from the reference in a format that is finer than the target's by 2^-11 at least:
 float64 for float32, extended precision for float64. Its rounding passes through the same equations,
@@ -30,7 +30,8 @@ from gatecheck.cells import Cell, Sizes
 from gatecheck.checking.budgets import case_budget
 from gatecheck.checking.evidence import compare_blocks, result_blocks
 from gatecheck.implementation import Subject
-from gatecheck.oracles.rounding import BUDGET_MULTIPLE, PRECISIONS, rms
+from gatecheck.oracles.noise.precision import PRECISIONS
+from gatecheck.oracles.rounding import BUDGET_MULTIPLE, rms
 from gatecheck.reference import equations, run
 
 CHAOTIC = "chaotic"
@@ -186,8 +187,8 @@ def tightness(
     dtype
         float32 or float64.
     cases
-        Number of judgeable cases a row, if there are that many among :data:`DRAWS_PER_CASE` times as many;
-        in chaotic rows :data:`CHAOTIC_FACTOR` times as many.
+        Number of judgeable cases a row, if there are that many among :data:`DRAWS_PER_CASE` times
+        as many; in chaotic rows :data:`CHAOTIC_FACTOR` times as many.
     seed
         Seed of the cases.
     tick

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +15,6 @@ from gatecheck._util.arguments import (
     MAPPING,
     PATH,
     SEED,
-    describe_argument,
     optional,
     validate_args,
 )
@@ -36,22 +33,21 @@ from gatecheck.auditing.explore import (
     shrink,
     wrap_bugs,
 )
+from gatecheck.auditing.outcome import property_result
 from gatecheck.auditing.prove import PROOF_PROFILE, Prove, prove, prove_activations
-from gatecheck.auditing.result import AuditResult, PropertyOutcome, PropertyResult
+from gatecheck.auditing.result import AuditResult, PropertyResult
+from gatecheck.auditing.selection import check_profile, select_properties, with_expected_failures
 from gatecheck.cases import Case
 from gatecheck.cases.strategies import SCOPES
 from gatecheck.cells import Cell
-from gatecheck.checking.registry import REGISTRY, Property
+from gatecheck.checking.registry import REGISTRY
 from gatecheck.conventions import Convention
 from gatecheck.diagnosis import diagnose as diagnosis
-from gatecheck.diagnosis.diagnose import Diagnosis
+from gatecheck.diagnosis.result import Diagnosis
 from gatecheck.diagnosis.undetected import undetected_faults
 from gatecheck.errors import (
-    BugError,
     CaseFileError,
-    TargetCrashError,
     TargetError,
-    TargetTimeoutError,
     UsageError,
 )
 from gatecheck.implementation import Subject, subject
@@ -60,155 +56,6 @@ from gatecheck.inference.resolve import resolve_convention
 
 MAX_NAMED_FAULTS = 8
 """Number of faults that a sentence names."""
-
-PROPERTY_MODULES = (
-    "contract",
-    "gates",
-    "precision",
-    "gradients",
-    "reductions",
-    "state",
-    "lengths",
-    "layers",
-    "symmetry",
-)
-"""Modules of `properties`, in the order of trials and reports.
-
-The order does not depend on which module was imported first.
-"""
-
-
-def select_properties(only: Iterable[str] = ()) -> list[Property]:
-    """Return the properties of these names, or all, in the order of reports.
-
-    Raises
-    ------
-    UsageError
-        If there is no property of a name.
-    """
-    for module in PROPERTY_MODULES:
-        importlib.import_module(f"gatecheck.properties.{module}")
-    if isinstance(only, str):
-        raise UsageError(f"only is {only!r}, but should be a list of names: [{only!r}]")
-    names = list(only)
-    if not_names := [name for name in names if not isinstance(name, str)]:
-        raise UsageError(
-            f"only holds {describe_argument(not_names[0])}, but should be a list of names"
-        )
-    unknown = [name for name in names if name not in REGISTRY]
-    if unknown:
-        near = [n for name in unknown for n in difflib.get_close_matches(name, REGISTRY, n=3)]
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise UsageError(
-            f"there is no property {', '.join(unknown)}; {hint}`gatecheck properties` lists them "
-            "all"
-        )
-    places = {module: place for place, module in enumerate(PROPERTY_MODULES)}
-    chosen = [c for name, c in REGISTRY.items() if not names or name in names]
-    return sorted(
-        chosen, key=lambda c: places.get(c.check.__module__.rpartition(".")[2], len(places))
-    )
-
-
-def validate_reasons(expected_failures: Mapping[str, str]) -> dict[str, str]:
-    """Return expected failures as a dict, once each names a property and a reason.
-
-    Parameters
-    ----------
-    expected_failures
-        Reasons by the name of a property.
-
-    Raises
-    ------
-    UsageError
-        Naming the property.
-    """
-    for name, reason in expected_failures.items():
-        select_properties([name])
-        if not isinstance(reason, str) or not reason.strip():
-            raise UsageError(
-                f"{name} is expected to fail without a reason: give one, with its source"
-            )
-    return dict(expected_failures)
-
-
-def with_expected_failures(
-    implementation: Subject, expected_failures: Mapping[str, str] | None
-) -> Subject:
-    """Return an implementation with expected failures added to those it declares.
-
-    Raises
-    ------
-    UsageError
-        See :func:`validate_reasons`; or if a property does not apply to the implementation.
-    """
-    added = validate_reasons(expected_failures or {})
-    for chosen in select_properties(added) if added else ():
-        if reason := why_not_applicable(chosen, implementation):
-            raise UsageError(
-                f"{chosen.name} is expected to fail, but does not apply to {implementation.name}: "
-                f"it {reason}"
-            )
-    return replace(implementation, expected_failures={**implementation.expected_failures, **added})
-
-
-def applicable_properties(implementation: Subject | CustomSubject) -> list[Property]:
-    """Return the properties that apply to an implementation."""
-    return [c for c in select_properties() if not why_not_applicable(c, implementation)]
-
-
-def _format_reason(tally: Tally) -> str:
-    frequency = f"seen in {tally.failures} of {tally.examples} cases" if tally.failures else ""
-    return "\n".join(
-        filter(
-            None,
-            [str(tally.failure), "; ".join(filter(None, [frequency, tally.widest_failure[1]]))],
-        )
-    )
-
-
-def _failure_outcome(failure: Exception) -> PropertyOutcome:
-    if isinstance(failure, BugError):
-        return "error"
-    if isinstance(failure, TargetTimeoutError):
-        return "timed_out"
-    crashed = isinstance(failure, TargetCrashError) or (
-        isinstance(failure, TargetError) and failure.__cause__ is not None
-    )
-    return "crashed" if crashed else "failed"
-
-
-def _property_result(implementation: Subject, tally: Tally) -> PropertyResult:
-    claim, evidence = tally.prop, tally.evidence
-    blocks = evidence.judged + evidence.inconclusive
-    expected = implementation.expected_failures.get(claim.name)
-    common: dict[str, Any] = {
-        "examples": tally.examples,
-        "worst_ratio": evidence.ratio if evidence.judged else None,
-        "inconclusive": evidence.inconclusive / blocks if blocks else 0.0,
-    }
-    if tally.failure is not None:
-        common |= {
-            "counterexample": tally.case,
-            "worst_ratio": getattr(tally.failure, "ratio", None),
-        }
-        if expected and not isinstance(tally.failure, BugError):
-            return PropertyResult(claim.name, "expected_failure", reason=expected, **common)
-        return PropertyResult(
-            claim.name, _failure_outcome(tally.failure), reason=_format_reason(tally), **common
-        )
-    if expected:
-        return PropertyResult(
-            claim.name, "failed", reason=f"it holds, but was expected to fail: {expected}", **common
-        )
-    undecided = [dtype for dtype, judged in sorted(tally.judged_by_dtype.items()) if judged == 0]
-    if undecided or not tally.judged_by_dtype:
-        reason = (
-            f"no case could be judged in {' and '.join(undecided) or 'any dtype'}: rounding may "
-            "be as large as the values"
-        )
-        return PropertyResult(claim.name, "inconclusive", reason=reason, **common)
-    return PropertyResult(claim.name, "passed", **common)
 
 
 @validate_args(
@@ -235,7 +82,8 @@ def audit(
     Parameters
     ----------
     target
-        An implementation (see :class:`gatecheck.implementation.protocol.Implementation`), or a class of one.
+        An implementation (see :class:`gatecheck.implementation.protocol.Implementation`), or a
+        class of one.
     profile
         Number of cases: ``"quick"``, ``"ci"`` or ``"thorough"``. The last also proves what can be
         proven for all inputs, unless `only` restricts the audit.
@@ -318,20 +166,6 @@ def n_custom_examples(profile: str) -> int:
     return max(2, PROFILES[profile] // 6)
 
 
-def check_profile(profile: str) -> None:
-    """Check that a profile exists.
-
-    Raises
-    ------
-    UsageError
-        If it does not.
-    """
-    if not isinstance(profile, str) or profile not in PROFILES:
-        raise UsageError(
-            f"there is no profile {describe_argument(profile)}; the profiles are {', '.join(PROFILES)}"
-        )
-
-
 def run_audit(
     implementation: Subject,
     check: Check,
@@ -400,7 +234,7 @@ def run_audit(
     results = [
         PropertyResult(c.name, "skipped", reason=skipped[c.name])
         if c.name in skipped
-        else _property_result(implementation, tallies[c.name])
+        else property_result(implementation, tallies[c.name])
         for c in chosen
     ]
     proofs, unproven = (
@@ -427,7 +261,9 @@ def run_audit(
         return replace(
             result,
             diagnosis=Diagnosis(
-                message=f"There is no diagnosis: {BUG_REPORT_REQUEST} {type(error).__name__}: {error}"
+                message=(
+                    f"There is no diagnosis: {BUG_REPORT_REQUEST} {type(error).__name__}: {error}"
+                )
             ),
         )
 
@@ -508,4 +344,4 @@ def run_replay(
         )
     tally = Tally(chosen)
     tally.record(wrap_bugs(check), case)
-    return _property_result(implementation, tally)
+    return property_result(implementation, tally)

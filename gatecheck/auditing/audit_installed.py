@@ -8,8 +8,9 @@ from functools import cache
 from multiprocessing.util import Finalize
 from typing import Any
 
-from gatecheck.auditing import audit
-from gatecheck.auditing.isolation import process as isolation
+from gatecheck.auditing import selection
+from gatecheck.auditing.isolation import run
+from gatecheck.auditing.isolation.process import Isolation
 from gatecheck.auditing.parallel import map_jobs
 from gatecheck.auditing.result import AuditResult
 from gatecheck.targets import loading
@@ -41,8 +42,8 @@ def audit_installed(
     how
         Options of :func:`gatecheck.auditing.audit.run_audit`; see there for the errors.
     """
-    audit.check_profile(how.get("profile", "ci"))
-    audit.select_properties(how.get("only", ()))  # raises before anything starts
+    selection.check_profile(how.get("profile", "ci"))
+    selection.select_properties(how.get("only", ()))  # raises before anything starts
     targets, number = loading.installed_targets(), 0
 
     def counted(target: NamedTarget, result: AuditResult) -> None:
@@ -61,15 +62,15 @@ def _audit_target(
     target: NamedTarget, timeout: float, scratch_dir: str, folder: str, options: dict[str, Any]
 ) -> AuditResult:
     name, cell = target
-    return isolation.audit(
+    return run.audit(
         _shared_isolation(timeout, scratch_dir), name, target_options={"cell": cell}, **options
     ).save_counterexamples(folder)
 
 
 @cache
-def _shared_isolation(timeout: float, scratch_dir: str) -> isolation.Isolation:
+def _shared_isolation(timeout: float, scratch_dir: str) -> Isolation:
     """Return one process for all targets, many of which need the same framework."""
-    process = isolation.Isolation(timeout, folder=scratch_dir)
+    process = Isolation(timeout, folder=scratch_dir)
     # Workers of a pool end without atexit, and would wait for this process for ever.
     Finalize(process, process.close, exitpriority=0)
     return process

@@ -120,7 +120,8 @@ class Tally:
             if len(wrong) > self.widest_failure[0]:
                 self.widest_failure = (
                     len(wrong),
-                    f"in {case} wrong: {summarize_labels(wrong)}; right: {summarize_labels(right) or 'nothing'}",
+                    f"in {case} wrong: {summarize_labels(wrong)}; right: "
+                    f"{summarize_labels(right) or 'nothing'}",
                 )
             self.judged_by_dtype[case.dtype.name] = 1
             return

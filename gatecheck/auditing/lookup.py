@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from gatecheck.auditing.audit import select_properties
+from gatecheck.auditing.selection import select_properties
 from gatecheck.checking.registry import Property
 from gatecheck.conventions import CONVENTIONS, Convention
 from gatecheck.errors import UsageError

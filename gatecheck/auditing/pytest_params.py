@@ -8,13 +8,8 @@ from typing import Any
 import pytest
 
 from gatecheck._util.arguments import LIST, MAPPING, SEED, optional, validate_args
-from gatecheck.auditing.audit import (
-    applicable_properties,
-    audit,
-    check_profile,
-    make_subject,
-    validate_reasons,
-)
+from gatecheck.auditing.audit import audit, make_subject
+from gatecheck.auditing.selection import applicable_properties, check_profile, validate_reasons
 from gatecheck.checking.registry import Property
 from gatecheck.errors import UsageError
 
@@ -57,7 +52,8 @@ def parametrize_with_properties(
     Parameters
     ----------
     implementations
-        Implementations, or classes of them; see :class:`gatecheck.implementation.protocol.Implementation`.
+        Implementations, or classes of them; see
+        :class:`gatecheck.implementation.protocol.Implementation`.
     expected_failures
         Reasons why properties are expected to fail, by property name. Strict: a property that holds
         fails the test.

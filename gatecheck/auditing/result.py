@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from gatecheck._util.atomic_write import make_folder
 from gatecheck.cases import Case
-from gatecheck.diagnosis.diagnose import Diagnosis
+from gatecheck.diagnosis.result import Diagnosis
 from gatecheck.proofs.proof import Proof
 
 SCHEMA = "gatecheck-audit-2"

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from gatecheck.cases.case import Case, draw, optional_arrays
+from gatecheck.cases.case import Case, optional_arrays
+from gatecheck.cases.drawing import draw
 from gatecheck.cells import Cell, Sizes
 
 

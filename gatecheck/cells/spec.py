@@ -11,26 +11,24 @@ each of its gates in the order of ``Cell.sigmoid_gates``. With a projection h is
 ``(P, G*H)``, and ``R (H, P)`` is one more parameter.
 
 A cell may be a network. The names of the parameters of further layers and of the reverse direction
-end in the suffixes of ``Cell.tags``, as in ``W.l1.reverse``; the output of a bidirectional layer is
-that of both directions, concatenated; states are ``(N, B, H)``, layer by layer, and in each layer
-the reverse direction is last. ``lengths (B,)`` gives the number of steps of each row: after them
-its state is held, and its y is zero.
+end in the suffixes of ``Cell.param_suffixes``, as in ``W.l1.reverse``; the output of a
+bidirectional layer is that of both directions, concatenated; states are ``(N, B, H)``, layer by
+layer, and in each layer the reverse direction is last. ``lengths (B,)`` gives the number of steps
+of each row: after them its state is held, and its y is zero.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from typing import Any, Literal, NamedTuple
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 from gatecheck._util.arguments import (
     COUNT,
     FLAG,
     NUMBER,
     POSITIVE,
-    describe_argument,
     one_of,
     optional,
     validate_args,
@@ -51,7 +49,8 @@ TRAITS = {
     "reset_gate": "a gate r decides how much of the old state the candidate sees",
     "cell_state": "a second state c carries the memory: c' = f c + i g, h' = o tanh(c')",
     "independent_gates": "the input gate i and the forget gate f are independent of each other",
-    "complementary_gates": "the shares of the old state and of the new value sum to one, such as 1 - z and z",
+    "complementary_gates": "the shares of the old state and of the new value sum to one, "
+    "such as 1 - z and z",
     "clipped": "the cell state is clipped",
     "unclipped": "no state is clipped",
     "peepholes": "the gates see the cell state",
@@ -131,7 +130,10 @@ class Cell:
 
     @cached_property
     def name(self) -> str:
-        """Name of the cell in commands, such as ``gru-before``; see :func:`as_cell`."""
+        """Name of the cell in commands, such as ``gru-before``.
+
+        See :func:`~gatecheck.cells.names.as_cell`.
+        """
         options = {
             self.activation: self.activation != "tanh",
             "before": self.reset == "before",
@@ -336,112 +338,3 @@ def LSTM(
         layers=int(layers),
         bidirectional=bool(bidirectional),
     )
-
-
-CELLS = {
-    cell.name: cell for cell in (RNN(), RNN("relu"), RNN("sigmoid"), GRU(), GRU("before"), LSTM())
-}
-"""Plain cells, by name."""
-
-VARIANTS = {
-    cell.name: cell
-    for cell in (
-        GRU(hard=6),
-        GRU("before", hard=5),
-        LSTM(hard=5),
-        LSTM(hard=6),
-        LSTM(peepholes=True),
-        LSTM(coupled=True),
-        LSTM(clip=0.5),
-        LSTM(forget_bias=1.0),
-        LSTM(projection=3),
-        LSTM(peepholes=True, coupled=True, clip=0.75, forget_bias=1.0),
-    )
-}
-"""Cells with options, by name: each option alone and some together.
-
-The reference computes them all, the kernels peepholes.
-"""
-
-NETWORKS = {
-    cell.name: cell
-    for cell in (
-        RNN(bidirectional=True),
-        GRU(layers=2),
-        LSTM(layers=2),
-        LSTM(bidirectional=True),
-        GRU("before", layers=2, bidirectional=True),
-        LSTM(projection=2, layers=2, bidirectional=True),
-    )
-}
-"""Stacked and bidirectional networks, by name."""
-
-_NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
-_NETWORK = r"(?:-layers(?P<layers>\d+))?(?P<bidirectional>-bidirectional)?"
-_NAME = {
-    "rnn": re.compile(rf"rnn(?:-(?P<activation>relu|sigmoid))?{_NETWORK}"),
-    "gru": re.compile(rf"gru(?:-(?P<reset>before))?(?:-hard(?P<hard>[56]))?{_NETWORK}"),
-    "lstm": re.compile(
-        rf"lstm(?:-hard(?P<hard>[56]))?(?P<peepholes>-peepholes)?(?P<coupled>-coupled)?(?:-clip(?P<clip>{_NUMBER}))?"
-        rf"(?:-forget(?P<forget_bias>{_NUMBER}))?(?:-proj(?P<projection>\d+))?{_NETWORK}"
-    ),
-}
-
-
-@lru_cache(maxsize=1024)
-def _parse_name(name: str) -> Cell | None:
-    """Return the cell of a name, or None."""
-    kind = name.partition("-")[0]
-    match = _NAME[kind].fullmatch(name) if kind in _NAME else None
-    if match is None:
-        return None
-    options: dict[str, Any] = {
-        option: text for option, text in match.groupdict().items() if text is not None
-    }
-    parsers: dict[str, Any] = dict.fromkeys(("hard", "projection", "layers"), int) | dict.fromkeys(
-        ("clip", "forget_bias"), float
-    )
-    parsers |= dict.fromkeys(("peepholes", "coupled", "bidirectional"), bool)
-    options = {option: parsers.get(option, str)(text) for option, text in options.items()}
-    factory: Any = {"rnn": RNN, "gru": GRU, "lstm": LSTM}[kind]
-    cell: Cell = factory(**options)
-    return cell
-
-
-def as_cell(cell: str | Cell) -> Cell:
-    """Return the cell of that name, or the cell itself.
-
-    A name is a kind and its options in this order: ``rnn[-relu|-sigmoid]``,
-    ``gru[-before][-hard5|-hard6]``,
-    ``lstm[-hard5|-hard6][-peepholes][-coupled][-clipNUMBER][-forgetNUMBER][-projNUMBER]``, and
-    after any of them ``[-layersNUMBER][-bidirectional]``.
-
-    Raises
-    ------
-    UsageError
-        If there is no such cell.
-    """
-    if isinstance(cell, Cell):
-        return cell
-    named_cell = _parse_name(cell) if isinstance(cell, str) else None
-    if named_cell is None:
-        raise UsageError(
-            f"there is no cell {describe_argument(cell)}; the cells are {', '.join(CELLS)}, "
-            f"and with options {', '.join(VARIANTS)}"
-        )
-    return named_cell
-
-
-def require_plain_cell(cell: Cell, subject_text: str) -> Cell:
-    """Return the cell if it is one of :data:`CELLS`.
-
-    Raises
-    ------
-    UsageError
-        If it is not; the message says that `subject_text` computes no options.
-    """
-    if cell not in CELLS.values():
-        raise UsageError(
-            f"{subject_text} the cells {', '.join(CELLS)}; there is no {cell} among them"
-        )
-    return cell

@@ -119,7 +119,8 @@ def check_inputs(
     U = params["U"]
     if not isinstance(U, np.ndarray) or U.ndim != 2:
         raise InputError(
-            f"U is a {_describe_array(U)}, but should be a NumPy array of shape (H, {len(cell.gates)}*H)"
+            f"U is a {_describe_array(U)}, but should be a NumPy array of shape (H, "
+            f"{len(cell.gates)}*H)"
         )
     H = U.shape[1] // len(cell.gates) if cell.projection else U.shape[0]
     if D == 0 or H == 0:

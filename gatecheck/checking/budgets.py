@@ -14,7 +14,8 @@ import scipy
 from gatecheck._util.array_cache import ArrayCache
 from gatecheck._util.cache_dir import cache_root, package_sources, source_digest
 from gatecheck.cases import COTANGENTS, Case
-from gatecheck.oracles.rounding import PRECISIONS, Budget, Function, measure_budget
+from gatecheck.oracles.noise.precision import PRECISIONS
+from gatecheck.oracles.rounding import Budget, Function, measure_budget
 from gatecheck.reference import Results, equations, network_forward, run
 
 R = TypeVar("R")

@@ -15,7 +15,8 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
-from gatecheck.oracles.rounding import BUDGET_MULTIPLE, PRECISIONS, Budget, is_conclusive
+from gatecheck.oracles.noise.precision import PRECISIONS
+from gatecheck.oracles.rounding import BUDGET_MULTIPLE, Budget, is_conclusive
 
 CHAOTIC_SPREAD = 1e-2
 """Spread of y above which rounding alone changes the output.
@@ -139,8 +140,8 @@ def _block_rows(cell: Cell, name: str, array: Array) -> Array:
 class BlockComparison(NamedTuple):
     """One block of a result, compared with what it should be.
 
-    The arrays are what was found, expected and tolerated, and error / tolerance; `worst_ratio` is the
-    largest of the latter.
+    The arrays are what was found, expected and tolerated, and error / tolerance; `worst_ratio` is
+    the largest of the latter.
     """
 
     label: str
@@ -328,7 +329,10 @@ def check_identity(
             wrong.append(label)
             if not first:
                 index = tuple(int(i) for i in np.argwhere(differs)[0])
-                first = f"{_entry_label(label, index)} is {g[index]!r}, but should be exactly {e[index]!r}"
+                first = (
+                    f"{_entry_label(label, index)} is {g[index]!r}, but should be exactly "
+                    f"{e[index]!r}"
+                )
     if wrong:
         raise Violation(
             f"{first}\nwrong: {summarize_labels(tuple(wrong))}",

@@ -196,15 +196,16 @@ def audit(
     command = shlex.join(["gatecheck", "audit", target, *overrides])
     out = Console()
     with progress_bar(target) as tick:
-        from gatecheck.auditing.isolation import process as isolation
+        from gatecheck.auditing.isolation import run
+        from gatecheck.auditing.isolation.process import Isolation
 
-        with isolation.Isolation(timeout) as process:
+        with Isolation(timeout) as process:
             options: dict[str, Any] = {
                 "target_options": options_of_target,
                 "expected_failures": expected,
             }
             if replay is None:
-                result = isolation.audit(
+                result = run.audit(
                     process,
                     target,
                     **options,
@@ -214,7 +215,7 @@ def audit(
                     progress=tick,
                 )
             else:
-                replayed, notes = isolation.replay(process, target, replay, **options)
+                replayed, notes = run.replay(process, target, replay, **options)
     if replay is not None:
         lines = [f"{replayed.name} {replayed.outcome} on {replay}", replayed.reason, *notes]
         out.print("\n".join(lines), markup=False, highlight=False)

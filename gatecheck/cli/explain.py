@@ -29,9 +29,9 @@ def explain(name: str) -> None:
     from gatecheck.checking.registry import Property
     from gatecheck.conventions import Convention
     from gatecheck.mutation.kill_matrix import run_matrix, try_on_all_faults
-    from gatecheck.report.claims_table import catches_list, property_in_full
     from gatecheck.report.conventions_table import convention_in_full
     from gatecheck.report.faults_table import fault_in_full
+    from gatecheck.report.properties_table import catches_list, property_in_full
 
     out, entry = Console(), lookup(name)
     if isinstance(entry, Convention):

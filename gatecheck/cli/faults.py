@@ -16,8 +16,8 @@ from gatecheck.report.figures import FIGURE_EXTENSIONS
 @main.command(short_help="List every property.")
 def properties() -> None:
     """List every property with its preconditions and its statement."""
-    from gatecheck.auditing.audit import select_properties
-    from gatecheck.report.claims_table import properties_list
+    from gatecheck.auditing.selection import select_properties
+    from gatecheck.report.properties_table import properties_list
 
     Console().print(properties_list(select_properties()))
 

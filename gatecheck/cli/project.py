@@ -124,7 +124,7 @@ class ExpectedFailures(click.ParamType):  # type: ignore[type-arg]  # a generic 
             else (str(value), _read_toml(Path(value)))
         )
         # imports much, which a call without expectations is spared
-        from gatecheck.auditing.audit import validate_reasons
+        from gatecheck.auditing.selection import validate_reasons
 
         try:
             return validate_reasons(reasons)

@@ -5,23 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from gatecheck._util.arguments import FLAG, MAPPING, TEXT, error_context, require_kinds
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params, as_cell
-from gatecheck.conventions.layout import (
-    VECTOR_PARTS,
-    Layout,
-    LayoutArray,
-    Place,
-    block_places,
-    check_layout,
-    layout_arrays,
-    part_shapes,
-)
+from gatecheck.conventions.layout import Layout, check_layout, part_shapes
+from gatecheck.conventions.plan import Plan, Storage, Vectors, make_plan
 from gatecheck.errors import ConventionError
 
 AXES = ("TBD", "BTD", "TDB", "DTB", "BDT", "DBT")
@@ -66,7 +58,7 @@ class Convention:
     layouts: Mapping[str, Layout]
     rows: bool = False
     interleaved: bool = False
-    vectors: Literal["flat", "column", "row"] = "flat"
+    vectors: Vectors = "flat"
     reverse: str = ""
     stacked: bool = False
     axes: str = "TBD"
@@ -74,7 +66,7 @@ class Convention:
     state_axes: Literal["", "NBH", "BNH"] = ""
     states: str = "hc"
     source: str = ""
-    _plans: dict[tuple[Cell, int, int], _Plan] = field(
+    _plans: dict[tuple[Cell, int, int], Plan] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -142,7 +134,7 @@ class Convention:
     def to_canonical(self, cell: Cell, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Convert parameters of this convention to canonical ones, as new arrays.
 
-        The inverse of :meth:`spell`.
+        The inverse of :meth:`Convention.from_canonical`.
 
         Raises
         ------
@@ -154,7 +146,8 @@ class Convention:
     def pull_back(self, cell: Cell, gradients: Mapping[str, Array]) -> dict[str, Array]:
         """Convert gradients of this convention's parameters to canonical ones.
 
-        This is the transpose of :meth:`spell`. Parameters that are absent here get none.
+        This is the transpose of :meth:`Convention.from_canonical`. Parameters that are absent here
+        get none.
         """
         canonical = self._gather(cell, gradients, halve_biases=True)
         return {
@@ -164,7 +157,7 @@ class Convention:
     def gradients(self, cell: Cell, canonical: Params) -> dict[str, Array]:
         """Convert canonical gradients to those that the framework returns.
 
-        This is the transpose of :meth:`read`.
+        This is the transpose of :meth:`Convention.to_canonical`.
         """
         return self._scatter(cell, canonical, halve_biases=False)
 
@@ -220,93 +213,24 @@ class Convention:
 
     def _scatter(self, cell: Cell, params: Params, *, halve_biases: bool) -> dict[str, Array]:
         H = params["b"].shape[0] // len(cell.gates)
-        D, dtype = params["W"].shape[0], params["W"].dtype
-        plan = self._plan(cell, D, H)
-        if plan.canonical:
-            return {name: np.array(params[name], order="C") for name in plan.shapes}
-        out = {name: np.zeros(shape, dtype) for name, shape in plan.shapes.items()}
-        for array, direction, blocks in plan.arrays:
-            matrix = self._canonical_view(array, out[array.name], direction)
-            for block in blocks:
-                matrix[block.stored_index] = params[block.name][block.canonical_index] * (
-                    block.sign * (0.5 if halve_biases and block.is_summed else 1.0)
-                )
-        return out
+        plan = self._plan(cell, params["W"].shape[0], H)
+        return plan.scatter(params, halve_biases=halve_biases)
 
     def _gather(
         self, cell: Cell, arrays: Mapping[str, Array], *, halve_biases: bool
     ) -> dict[str, Array]:
-        D, H = self.sizes(cell, arrays)
-        dtype, plan = next(iter(arrays.values())).dtype, self._plan(cell, D, H)
-        if plan.canonical:
-            return {name: np.array(arrays[name], dtype, order="C") for name in plan.shapes}
-        out = {name: np.zeros(shape, dtype) for name, shape in cell.param_shapes(D, H).items()}
-        filled: set[tuple[str, str]] = set()
-        for array, direction, blocks in plan.arrays:
-            matrix = self._canonical_view(array, np.asarray(arrays[array.name]), direction)
-            for block in blocks:
-                value = matrix[block.stored_index] * (
-                    block.sign * (0.5 if halve_biases and block.is_summed else 1.0)
-                )
-                destination = np.atleast_2d(out[block.name])[:, block.canonical_index[-1]]
-                # Assigned first, not added: 0 + -0 is 0.
-                destination[...] = (
-                    destination + value if (block.name, block.gate) in filled else value
-                )
-                filled.add((block.name, block.gate))
-        return out
+        plan = self._plan(cell, *self.sizes(cell, arrays))
+        return plan.gather(arrays, halve_biases=halve_biases)
 
-    def _plan(self, cell: Cell, D: int, H: int) -> _Plan:
+    def _plan(self, cell: Cell, D: int, H: int) -> Plan:
         key = (cell, D, H)
         if key not in self._plans:
-            self._plans[key] = self._build_plan(cell, D, H)
+            self._plans[key] = make_plan(self._storage(), self.layout(cell), cell, D, H)
         return self._plans[key]
 
-    def _build_plan(self, cell: Cell, D: int, H: int) -> _Plan:
-        layout, P = self.layout(cell), cell.width(H)
-        shapes: dict[str, tuple[int, ...]] = {}
-        arrays: list[tuple[LayoutArray, int, list[_Block]]] = []
-        for k, tag in enumerate(cell.param_suffixes):
-            layer, direction = divmod(k, cell.directions)
-            fields = {"layer": layer, "reverse": self.reverse if direction else "", "tag": tag}
-            sizes = (cell.directions * P if layer else D, H, P)
-            specs = list(layout_arrays(layout, cell.layer_cell, fields))
-            biases = {
-                (part, gate) for array in specs for part, gates in array.parts for gate in gates
-            }
-            summed = {
-                gate
-                for gate in cell.gates
-                if {("b", gate), ("c", gate)} <= biases and (gate, cell.reset) != ("n", "after")
-            }
-            for array in specs:
-                if any(
-                    array.name == other.name and (not self.stacked or direction == used)
-                    for other, used, _ in arrays
-                ):
-                    raise ConventionError(
-                        f"the convention {self.name} has no names for more than one layer "
-                        "in one direction"
-                    )
-                shapes[array.name] = (
-                    (cell.directions,) if self.stacked else ()
-                ) + self._stored_shape(array, *sizes)
-                blocks = [
-                    _make_block(cell, layout, place, tag, H, summed)
-                    for place in block_places(array, *sizes, interleaved=self.interleaved)
-                ]
-                arrays.append((array, direction, blocks))
-        placed = {block.name for _, _, blocks in arrays for block in blocks}
-        canonical = (
-            shapes == cell.param_shapes(D, H)
-            and not self.rows
-            and all(_is_canonical(array, blocks) for array, _, blocks in arrays)
-        )
-        return _Plan(
-            shapes,
-            arrays,
-            [name for name in cell.param_shapes(1, 1) if name not in placed],
-            canonical,
+    def _storage(self) -> Storage:
+        return Storage(
+            self.name, self.rows, self.interleaved, self.vectors, self.reverse, self.stacked
         )
 
     def layout(self, cell: Cell) -> Layout:
@@ -328,24 +252,6 @@ class Convention:
             )
         raise ConventionError(f"the convention {self.name} has no {cell.kind}")
 
-    # ---- one array
-
-    def _stored_shape(self, array: LayoutArray, D: int, H: int, P: int) -> tuple[int, ...]:
-        sizes = part_shapes(array, D, H, P)
-        rows, columns = (list(v) for v in zip(*sizes, strict=True))
-        shape = (rows[0], sum(columns)) if array.side_by_side else (sum(rows), max(columns))
-        if array.is_vector:
-            n = shape[1]
-            return {"flat": (n,), "column": (n, 1), "row": (1, n)}[self.vectors]
-        return shape[::-1] if self.rows != array.transposed else shape
-
-    def _canonical_view(self, array: LayoutArray, stored: Array, direction: int) -> Array:
-        """View an array as a matrix, inputs by gates; a vector is one row."""
-        a = stored[direction] if self.stacked else stored
-        if array.is_vector:
-            return a.T if self.vectors == "column" else a.reshape(1, -1)
-        return a.T if self.rows != array.transposed else a
-
     # ---- sizes
 
     def sequence_axes(self, batch_first: bool) -> str:
@@ -364,7 +270,10 @@ class Convention:
         return np.array(state.swapaxes(-1, -2) if self.columns else state, order="C")
 
     def state_to_canonical(self, cell: Cell, state: Array) -> Array:
-        """Convert a state to the canonical axes; the inverse of :meth:`spell_state`."""
+        """Convert a state to the canonical axes.
+
+        The inverse of :meth:`Convention.state_from_canonical`.
+        """
         if self.state_axes:
             state = state.swapaxes(0, 1) if self.state_axes == "BNH" else state
             state = state if len(cell.param_suffixes) > 1 else state[0]
@@ -376,7 +285,7 @@ class Convention:
         Raises
         ------
         ConventionError
-            See :meth:`read`.
+            See :meth:`Convention.to_canonical`.
         """
         expected = self.shapes(cell, 1, 1)
         if set(arrays) != set(expected):
@@ -415,87 +324,3 @@ _X_WEIGHTS = re.compile("W('?)")
 def _layout_key(cell: Cell) -> str:
     """Return the key of a cell in a convention's layouts."""
     return "gru-before" if cell.reset == "before" else cell.kind
-
-
-class _Block(NamedTuple):
-    """One gate's block of a parameter, in the convention and in canonical form.
-
-    Attributes
-    ----------
-    stored_index
-        Its index in the convention's matrix.
-    sign
-        -1 if its gate is negated, else 1.
-    name, gate
-        The canonical parameter and its gate.
-    canonical_index
-        Its index in that parameter.
-    shared
-        True if it is one of two biases that are added.
-    """
-
-    stored_index: tuple[slice, slice]
-    sign: int
-    name: str
-    gate: str
-    canonical_index: tuple[Any, ...]
-    is_summed: bool
-
-
-class _Plan(NamedTuple):
-    """The linear map for one cell and its sizes.
-
-    Attributes
-    ----------
-    shapes
-        Shapes of the convention's arrays.
-    arrays
-        The arrays, each with its direction and blocks.
-    absent
-        Canonical parameters that no array holds.
-    canonical
-        True if the arrays are the canonical parameters.
-    """
-
-    shapes: dict[str, tuple[int, ...]]
-    arrays: list[tuple[LayoutArray, int, list[_Block]]]
-    unsupported_params: list[str]
-    canonical: bool
-
-
-def _is_canonical(array: LayoutArray, blocks: list[_Block]) -> bool:
-    """Return whether an array of the canonical shape is a canonical parameter."""
-    return not array.transposed and all(
-        block.name == array.name
-        and block.sign == 1
-        and not block.is_summed
-        and (not block.gate or block.stored_index[1] == block.canonical_index[-1])
-        for block in blocks
-    )
-
-
-def _make_block(
-    cell: Cell, layout: Layout, place: Place, tag: str, H: int, summed_gates: set[str]
-) -> _Block:
-    part, gate = place.part, place.gate
-    order: tuple[str, ...]
-    if part == "c_n" or (part == "c" and gate == "n" and cell.reset == "after"):
-        name, order = "c_n", ("n",)
-    else:
-        name, order = (
-            ("b" if part == "c" else part),
-            (cell.sigmoid_gates if part == "p" else cell.gates),
-        )
-    columns = (
-        slice(order.index(gate) * H, (order.index(gate) + 1) * H) if gate in order else slice(None)
-    )
-    there = (columns,) if name in VECTOR_PARTS else (slice(None), columns)
-    sign = -1 if gate in [*layout.negated] else 1
-    return _Block(
-        (place.rows, place.columns),
-        sign,
-        f"{name}{tag}",
-        gate,
-        there,
-        part in ("b", "c") and gate in summed_gates,
-    )

@@ -178,8 +178,8 @@ class NetworkRow:
         -inf for exact zeros.
     kind, kind_index, kind_low, kind_high
         Class of decay, ``exponential``, ``power``, ``mixture`` or ``undecided``, and its evidence:
-        the index of :mod:`gatecheck.decay.theory.kind`, 0 for an exponential and 1 for a power law, with
-        its 95 % interval.
+        the index of :mod:`gatecheck.decay.theory.kind`, 0 for an exponential and 1 for a power law,
+        with its 95 % interval.
     lag_half, lag_e, lag_thousandth
         First lags at which the median gradient is down to 1/2, 1/e and 1e-3 of that at lag 1; None
         if that is beyond T.

@@ -12,15 +12,7 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.diagnosis.forward_search import (
-    MAX_EXPLANATIONS_FOLLOWED,
-    Search,
-    first_mismatch,
-    matching_pairs,
-    probes,
-    select_results,
-    try_or_none,
-)
+from gatecheck.diagnosis.fault_pairs import matching_pairs
 from gatecheck.diagnosis.hypotheses import (
     ForwardTrace,
     Hypothesis,
@@ -28,6 +20,14 @@ from gatecheck.diagnosis.hypotheses import (
     exact_gradients,
 )
 from gatecheck.diagnosis.prefilter import Screen, group_equal
+from gatecheck.diagnosis.probes import probes
+from gatecheck.diagnosis.search import (
+    MAX_EXPLANATIONS_FOLLOWED,
+    Search,
+    first_mismatch,
+    select_results,
+    try_or_none,
+)
 from gatecheck.faults.fault import Fault
 from gatecheck.reference import Results
 

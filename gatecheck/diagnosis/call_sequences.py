@@ -19,7 +19,7 @@ from gatecheck.errors import ContractError, GatecheckError, TargetError
 from gatecheck.faults.catalogue import faults
 from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.fault import Fault
-from gatecheck.faults.wrappers import retained_state
+from gatecheck.faults.tables.calls.state import retained_state
 from gatecheck.implementation import Subject, subject
 from gatecheck.kernels.builtin import KERNEL_CELLS, Builtin
 from gatecheck.reference import Results

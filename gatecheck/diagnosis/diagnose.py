@@ -9,110 +9,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
 
 import numpy as np
 
 from gatecheck.cases import Case, draw
-from gatecheck.cells import Cell, Sizes
-from gatecheck.checking.evidence import Violation, check_agreement, summarize_labels
+from gatecheck.cells import Sizes
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.diagnosis.backward_search import explain_backward
 from gatecheck.diagnosis.call_sequences import matching_wrapper_faults
-from gatecheck.diagnosis.conventions import reference_model
-from gatecheck.diagnosis.forward_search import (
-    OutOfTimeError,
-    Search,
-    explain_forward,
-    first_mismatch,
-    rank,
+from gatecheck.diagnosis.conventions.models import reference_model
+from gatecheck.diagnosis.explanations import (
+    AMBIGUOUS,
+    MAX_EXPLANATIONS,
+    make_explanations,
+    summarize_departures,
 )
-from gatecheck.diagnosis.hypotheses import Hypothesis, is_mutant
+from gatecheck.diagnosis.forward_search import explain_forward
+from gatecheck.diagnosis.hypotheses import Hypothesis
 from gatecheck.diagnosis.localize import locate_departure
 from gatecheck.diagnosis.low_precision import describe_coarseness
+from gatecheck.diagnosis.result import Diagnosis, Explanation
+from gatecheck.diagnosis.search import OutOfTimeError, Search, first_mismatch, rank
 from gatecheck.errors import GatecheckError, TargetError
 from gatecheck.implementation import Subject
 from gatecheck.implementation.protocol import OPTIONS
-from gatecheck.reference import Results
-
-AMBIGUOUS = "These cannot be told apart here: each reproduces every number."
-
-MAX_EXPLANATIONS = 4
-"""Largest number of equally good explanations that are reported."""
 
 TIME_LIMIT_S = 10.0
 """Time limit of a search, in CPU seconds of this process.
 
 A busy machine therefore does not change the outcome.
 """
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """One hypothesis that reproduces everything that was observed.
-
-    Attributes
-    ----------
-    kind
-        ``convention`` if the target is right except for its declaration, else ``fault``.
-    names
-        The convention, or the faults.
-    description
-        The explanation, in sentences.
-    residual
-        The target's largest error over its budget under this explanation; None where whole calls
-        were compared, see :data:`gatecheck.diagnosis.prefilter.SCREENING_RTOL`.
-    where
-        The results that are wrong.
-    """
-
-    kind: Literal["convention", "fault"]
-    names: tuple[str, ...]
-    description: str
-    residual: float | None
-    where: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the explanation as plain data."""
-        return {
-            "kind": self.kind,
-            "name": " + ".join(self.names),
-            "explains": self.description,
-            "residual": self.residual,
-            "where": self.where,
-        }
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """Outcome of a search.
-
-    Attributes
-    ----------
-    explanations
-        The explanations with the fewest faults; several if they cannot be distinguished.
-    says
-        Further findings: that nothing fits and where the target departs, that the numbers are
-        right, or that the search ran out of time.
-    tried
-        Number of hypotheses that were run.
-    seconds
-        CPU time of the search.
-    """
-
-    explanations: tuple[Explanation, ...] = ()
-    message: str = ""
-    n_hypotheses: int = 0
-    seconds: float = 0.0
-
-    @property
-    def sentences(self) -> list[str]:
-        """Explanations and further findings, as sentences."""
-        return [
-            *(e.description for e in self.explanations),
-            *([self.message] if self.message else []),
-        ]
 
 
 def diagnostic_cases(implementation: Subject, seed: int) -> list[Case]:
@@ -195,7 +122,7 @@ def _diagnose(implementation: Subject, seed: int, time_limit_s: float) -> Diagno
             return _diagnose_correct_equations(implementation, search, seed, message)
         hypotheses = _search_hypotheses(implementation, search, explained)
         if hypotheses:
-            explanations = _make_explanations(search, hypotheses)
+            explanations = make_explanations(search, hypotheses)
             return Diagnosis(
                 explanations, AMBIGUOUS if len(explanations) > 1 else "", search.n_hypotheses
             )
@@ -212,7 +139,8 @@ def _diagnose(implementation: Subject, seed: int, time_limit_s: float) -> Diagno
             (), " ".join([message, locate_departure(search, explained)]), search.n_hypotheses
         )
     message = (
-        f"None of {search.n_hypotheses} hypotheses (conventions, faults alone, in other conventions and "
+        f"None of {search.n_hypotheses} hypotheses (conventions, faults alone, in other "
+        f"conventions and "
         "in pairs) explains the numbers."
     )
     return Diagnosis(
@@ -248,80 +176,6 @@ def _negated_gates(implementation: Subject) -> str:
         if implementation.cell.peepholes
         else "".join(k for k in implementation.cell.gates if k in layout.negated)
     )
-
-
-# ---- explanations
-
-
-def _make_explanations(
-    search: Search, hypotheses: Sequence[Hypothesis], declaration: str = ""
-) -> tuple[Explanation, ...]:
-    """Return the explanations with the fewest faults.
-
-    `declaration` names the declaration under which the target was called, if not its own.
-    """
-    best = [h for h in hypotheses if h.size == hypotheses[0].size]
-    named = [h for h in best if not any(map(is_mutant, h.faults))]
-    by_names: dict[tuple[str, ...], Explanation] = {}
-    for h in named or best:
-        explanation = _make_explanation(search, h, declaration)
-        by_names.setdefault(explanation.names, explanation)
-    return tuple(by_names.values())[:MAX_EXPLANATIONS]
-
-
-def _make_explanation(search: Search, h: Hypothesis, declaration: str) -> Explanation:
-    residual = search.residual(h) or 0.0
-    names = tuple(filter(None, [declaration, h.model.name, *(f.name for f in h.faults)]))
-    cell = " ".join(filter(None, [str(search.cell), declaration]))
-    compared = (
-        "outputs and gradients"
-        if any(k.startswith("d") for k in search.observed[0][1])
-        else "outputs"
-    )
-    ratio = f"({residual:.1g} of budget)"
-    if h.model.name and not h.faults:
-        message = (
-            f"Your {compared} equal those of the {cell} in another convention {ratio}: "
-            f"{h.model.description}."
-        )
-    else:
-        wrong = " and ".join(repr(f.name) for f in h.faults)
-        message = f"Your {compared} equal those of the {cell} with {wrong} {ratio}: "
-        message += " ".join(f.description for f in h.faults)
-        message += (
-            f" All of this in another convention: {h.model.description}." if h.model.name else ""
-        )
-    if h.forward and compared != "outputs":
-        sentences = {
-            "exact": "The gradients are the exact ones of that forward.",
-            "textbook": "The backward is the textbook's, on what that forward computed.",
-        }
-        message += " " + (
-            sentences[h.gradients]
-            if not h.backward
-            else "The rest of the backward is the textbook's."
-        )
-    message += f" It needs another declaration: {declaration}." if declaration else ""
-    return Explanation(
-        "fault" if h.faults else "convention",
-        names,
-        message,
-        residual,
-        summarize_departures(search.cell, search.observed),
-    )
-
-
-def summarize_departures(cell: Cell, observed: Iterable[tuple[Case, Results]]) -> str:
-    """Return a summary of the wrong results on the first case that has any."""
-    for case, results in observed:
-        right = Hypothesis(reference_model(cell)).budget(
-            case, gradients=any(k.startswith("d") for k in results)
-        )
-        try:
-            check_agreement(cell, results, {k: right.exact[k] for k in results}, right.tolerance)
-        except Violation as violation:
-            return summarize_labels(violation.wrong)
-    return ""
 
 
 # ---- faults that are not in the equations
@@ -444,7 +298,7 @@ def _diagnose_other_declarations(
         if hypotheses and (not best or hypotheses[0].size <= best[0][0]):
             best = [one for one in best if one[0] == hypotheses[0].size]
             best += [
-                (hypotheses[0].size, e) for e in _make_explanations(search, hypotheses, declaration)
+                (hypotheses[0].size, e) for e in make_explanations(search, hypotheses, declaration)
             ]
     explanations = tuple(e for _, e in best)[:MAX_EXPLANATIONS]
     return Diagnosis(explanations, AMBIGUOUS if len(explanations) > 1 else "", tried)

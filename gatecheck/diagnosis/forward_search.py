@@ -6,169 +6,27 @@ Conventions are tried first, then faults, alone, in another convention, and in p
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Cell
-from gatecheck.cells.gate_blocks import block
-from gatecheck.checking.evidence import Violation, check_agreement
-from gatecheck.diagnosis.conventions import (
-    Arrangement,
-    Model,
-    alternative_models,
-    arrangements,
-    rearranged_model,
-    reference_model,
-)
+from gatecheck.diagnosis.conventions.alternatives import alternative_models
+from gatecheck.diagnosis.conventions.arrangements import Arrangement, arrangements
+from gatecheck.diagnosis.conventions.models import Model, rearranged_model, reference_model
+from gatecheck.diagnosis.fault_pairs import matching_pairs
 from gatecheck.diagnosis.hypotheses import Hypothesis, candidate_faults, is_mutant
-from gatecheck.diagnosis.prefilter import Mask, Screen, group_equal, ranked_pairs
-from gatecheck.errors import TargetError
+from gatecheck.diagnosis.prefilter import Screen, group_equal
+from gatecheck.diagnosis.probes import probes, run_probes
+from gatecheck.diagnosis.search import (
+    MAX_EXPLANATIONS_FOLLOWED,
+    Search,
+    select_results,
+    try_or_none,
+)
 from gatecheck.faults.fault import Fault
-from gatecheck.oracles.rounding import Budget
 from gatecheck.reference import Results, network_forward
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-MAX_EXPLANATIONS_FOLLOWED = 8
-"""Largest number of equal forward explanations followed into the backward."""
-
-MAX_CONTRADICTIONS = 2
-"""Largest number of blocks that contradict a pair that is tried.
-
-See :func:`gatecheck.diagnosis.prefilter.ranked_pairs`.
-"""
-
-
-class OutOfTimeError(Exception):
-    """Signal that the time of a search is over."""
-
-
-@dataclass
-class Search:
-    """A target's results on some cases, and the time that is left.
-
-    Attributes
-    ----------
-    cell
-        The cell that the target declares.
-    observed
-        Cases and the target's results on each.
-    ask
-        Function that returns the target's results on another case.
-    deadline
-        End of the search, by time.process_time().
-    tried
-        Number of hypotheses that were run.
-    stage
-        What is being tried, for the message of a search that runs out of time.
-    negated
-        Gates that have the opposite polarity in the convention that the target declares.
-    """
-
-    cell: Cell
-    observed: Sequence[tuple[Case, Results]]
-    run_target: Callable[[Case], Results]
-    deadline: float
-    n_hypotheses: int = 0
-    stage: str = "conventions"
-    negated: str = ""
-
-    @property
-    def reference(self) -> Model:
-        """Model of what the target should compute."""
-        return reference_model(self.cell, self.negated)
-
-    def tick(self, n: int = 1) -> None:
-        """Count a trial.
-
-        Raises
-        ------
-        OutOfTimeError
-            If there is no time left.
-        """
-        self.n_hypotheses += n
-        if time.process_time() > self.deadline:
-            raise OutOfTimeError
-
-    def residual(self, hypothesis: Hypothesis, *, gradients: bool = True) -> float | None:
-        """Return the target's largest error over its budget under a hypothesis.
-
-        None if the hypothesis is refuted.
-        """
-        worst, judged = 0.0, 0
-        for case, results in self.observed:
-            self.tick()
-            compared = {k: v for k, v in results.items() if gradients or not _is_gradient(k)}
-            with_gradients = any(map(_is_gradient, compared))
-            budget = try_or_none(hypothesis.budget, case, gradients=with_gradients)
-            ratio_and_blocks = None if budget is None else worst_ratio(self.cell, compared, budget)
-            if ratio_and_blocks is None:
-                return None
-            worst, judged = max(worst, ratio_and_blocks[0]), judged + ratio_and_blocks[1]
-        return worst if judged else None
-
-
-def _is_gradient(name: str) -> bool:
-    return name.startswith("d")
-
-
-def try_or_none(run: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
-    """Return the result of a call, or None if it fails.
-
-    An edit for another cell, or of an equation that an earlier edit has changed, may fail in any
-    way; then it explains nothing.
-    """
-    try:
-        with np.errstate(all="ignore"):
-            return run(*args, **kwargs)
-    except OutOfTimeError:
-        raise
-    except Exception:
-        return None
-
-
-def worst_ratio(cell: Cell, results: Results, budget: Budget) -> tuple[float, int] | None:
-    """Return error over budget and number of blocks judged, or None if too large."""
-    for k, v in results.items():
-        if k not in budget.exact or not (np.isnan(v) == np.isnan(budget.exact[k])).all():
-            return None
-    finite = {k: v for k, v in results.items() if np.isfinite(budget.exact[k]).all()}
-    try:
-        evidence = check_agreement(
-            cell, finite, {k: budget.exact[k] for k in finite}, budget.tolerance
-        )
-    except Violation:
-        return None
-    return evidence.ratio, evidence.judged
-
-
-def select_results(results: Mapping[str, Array], gradients: bool) -> dict[str, Array]:
-    """Return the gradients among some results, or the outputs."""
-    return {k: v for k, v in results.items() if _is_gradient(k) == gradients}
-
-
-def first_mismatch(search: Search, hypothesis: Hypothesis, gradients: bool) -> int | None:
-    """Return the first case on which a hypothesis does not hold.
-
-    Either the outputs or the gradients are compared. None if it holds on all cases.
-    """
-    for k, (case, results) in enumerate(search.observed):
-        part = select_results(results, gradients)
-        if part:
-            budget = try_or_none(hypothesis.budget, case, gradients=gradients)
-            if budget is None or worst_ratio(search.cell, part, budget) is None:
-                return k
-    return None
-
-
-# ---- the forward
 
 
 def _row(screen: Screen, hypothesis: Hypothesis, arrays: dict[str, Array]) -> Array:
@@ -334,46 +192,6 @@ def _is_common_layout(search: Search, a: Arrangement) -> bool:
 # ---- pairs
 
 
-def probes(case: Case) -> dict[str, Case]:
-    """Return one step of a case, and variants with a zero that silences some faults."""
-    cell, arrays = case.cell, dict(case.arrays)
-    start = {"x": arrays["x"][:1]} | ({"dy": arrays["dy"][:1]} if "dy" in arrays else {})
-    first = case.replace(**start)
-    variants = {"": first, "x is zero": first.replace(x=0 * first["x"])}
-    variants |= {
-        f"{k}0 is zero": first.replace(**{f"{k}0": 0 * first[f"{k}0"]})
-        for k in cell.state
-        if f"{k}0" in arrays
-    }
-
-    def without(parts: str, gates: Iterable[str]) -> Case:
-        new = {
-            name: a.copy()
-            for name, a in case.params.items()
-            if name.partition(".")[0] in tuple(parts)
-        }
-        for a in new.values():
-            for gate in gates:
-                block(cell, a, gate)[...] = 0
-        return first.replace(**new)
-
-    variants |= {f"{part} is zero": without(part, cell.gates) for part in "WUb"}
-    if len(cell.gates) > 1:
-        variants |= {f"the blocks of {k} are zero": without("WUb", [k]) for k in cell.gates}
-    return variants
-
-
-def run_probes(search: Search, case: Case) -> dict[str, Results]:
-    """Return the target's outputs on the probes of a case; empty if it refuses them."""
-    try:
-        return {
-            label: select_results(search.run_target(probe), False)
-            for label, probe in probes(case).items()
-        }
-    except TargetError:
-        return {}
-
-
 def _fault_pairs_in_forward(
     search: Search, screen: Screen, case: Case, faults: list[Fault], alone: Array, results: Results
 ) -> list[Hypothesis]:
@@ -452,73 +270,3 @@ def _fault_pairs_in_forward(
         matches,
         False,
     )
-
-
-def matching_pairs(
-    search: Search,
-    faults: Sequence[Fault],
-    groups: list[list[int]],
-    masks: tuple[Mask, Mask, Mask],
-    hypothesis_of: Callable[[tuple[Fault, Fault]], Hypothesis],
-    matches: Callable[[Hypothesis], bool],
-    gradients: bool,
-) -> list[Hypothesis]:
-    """Return pairs of faults that reproduce what was observed.
-
-    Of faults that do the same alone the first stands for all until one pair fits.
-    """
-    observed, silent, alike = masks
-    heads = [g[0] for g in groups]
-    pairs_found: list[Hypothesis] = []
-    score_found: int | None = None
-    for i, j, score in ranked_pairs(observed, silent[heads], alike[heads]):
-        if (
-            score > MAX_CONTRADICTIONS
-            or (score_found is not None and score > score_found)
-            or len(pairs_found) >= MAX_EXPLANATIONS_FOLLOWED
-        ):
-            break
-        for pair in _application_orders(search.cell, faults[heads[i]], faults[heads[j]]):
-            search.tick()
-            if not matches(hypothesis_of(pair)):
-                continue
-            twins = {heads[i]: groups[i], heads[j]: groups[j]}
-            a, b = (next(g for k, g in twins.items() if faults[k] is fault) for fault in pair)
-            candidates = ((faults[p], faults[q]) for p in a[:4] for q in b[:4])
-            fits = [
-                h
-                for both in candidates
-                if search.residual(h := hypothesis_of(both), gradients=gradients) is not None
-            ]
-            pairs_found += fits
-            if fits:
-                score_found = score
-            break
-    return pairs_found
-
-
-def _application_orders(cell: Cell, a: Fault, b: Fault) -> list[tuple[Fault, Fault]]:
-    """Return both orders of two faults that edit the same equation, else one."""
-    plain = reference_model(cell).equations
-    assert a.edit is not None
-    assert b.edit is not None
-    return [(a, b), (b, a)] if set(a.edit(plain)) & set(b.edit(plain)) else [(a, b)]
-
-
-def rank(hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
-    """Sort hypotheses by plausibility.
-
-    The fewest faults come first, then conventions, then named faults before mutants, and those with
-    a source before the rest.
-    """
-
-    def key(h: Hypothesis) -> tuple[int, int, int, int]:
-        faults = h.faults
-        return (
-            h.size,
-            len(faults) > 0,
-            sum(map(is_mutant, faults)),
-            -sum(bool(f.source) for f in faults),
-        )
-
-    return sorted(hypotheses, key=key)

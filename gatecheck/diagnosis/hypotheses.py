@@ -17,13 +17,14 @@ from gatecheck._util.typing import Array
 from gatecheck.cases import Case
 from gatecheck.cells import CELLS, Cell
 from gatecheck.checking.evidence import result_blocks
-from gatecheck.diagnosis.conventions import Model
+from gatecheck.diagnosis.conventions.models import Model
 from gatecheck.errors import UsageError
 from gatecheck.faults.catalogue import faults, mutants
 from gatecheck.faults.edits import apply
 from gatecheck.faults.fault import Fault
-from gatecheck.faults.tables import gru, lstm, options, per_gate, rnn, shared
-from gatecheck.oracles.rounding import BUDGET_MULTIPLE, PRECISIONS, Budget, measure_budget, rms
+from gatecheck.faults.tables.order import CELL_TABLES, option_rows
+from gatecheck.oracles.noise.precision import PRECISIONS
+from gatecheck.oracles.rounding import BUDGET_MULTIPLE, Budget, measure_budget, rms
 from gatecheck.reference import Equations, Results, Tape, network_backward, network_forward
 
 GradientRule = Literal["textbook", "exact"]
@@ -226,8 +227,7 @@ def _all_faults(cell: Cell) -> Iterator[Fault]:
     if one in CELLS.values():
         named = list(faults(one.name))
     else:
-        own: Any = {"rnn": rnn.rows, "gru": gru.rows, "lstm": lstm.rows}[cell.kind]
-        tables: tuple[Any, ...] = (options.rows, shared.rows, per_gate.rows, own)
+        tables: tuple[Any, ...] = (option_rows, *CELL_TABLES)
         rows = {row[0]: row for table in tables for row in _applicable_rows(table, one)}
         named = [
             Fault(name, cell.name, says, edit, source="".join(source))

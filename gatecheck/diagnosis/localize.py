@@ -9,14 +9,9 @@ from collections.abc import Sequence
 
 from gatecheck.cases import Case
 from gatecheck.checking.evidence import Violation, check_agreement, summarize_labels
-from gatecheck.diagnosis.forward_search import (
-    Search,
-    first_mismatch,
-    probes,
-    run_probes,
-    try_or_none,
-)
 from gatecheck.diagnosis.hypotheses import Hypothesis
+from gatecheck.diagnosis.probes import probes, run_probes
+from gatecheck.diagnosis.search import Search, first_mismatch, try_or_none
 from gatecheck.oracles.rounding import Budget
 from gatecheck.reference import Results
 

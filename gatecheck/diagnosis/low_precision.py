@@ -14,8 +14,8 @@ import numpy as np
 
 from gatecheck.cases import Case
 from gatecheck.checking.evidence import Violation, check_agreement
-from gatecheck.diagnosis.forward_search import Search
 from gatecheck.diagnosis.hypotheses import Hypothesis
+from gatecheck.diagnosis.search import Search
 from gatecheck.reference import Results
 
 MAX_COARSENESS = 2.0**16

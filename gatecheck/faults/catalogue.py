@@ -13,37 +13,23 @@ from functools import cache
 
 from gatecheck.cells import CELLS, NETWORKS, VARIANTS, Cell, as_cell
 from gatecheck.errors import UsageError
-from gatecheck.faults import wrappers
 from gatecheck.faults.exemptions import EQUIVALENT, ONLY_BY_COMPARISON
 from gatecheck.faults.fault import Fault
 from gatecheck.faults.mutants import mutants as mutants
-from gatecheck.faults.tables import (
-    call_environment,
-    gru,
-    layers,
-    lengths,
-    lstm,
-    networks,
-    options,
-    per_gate,
-    rnn,
-    shared,
-)
-
-_CELL_TABLES = {"rnn": rnn.rows, "gru": gru.rows, "lstm": lstm.rows}
+from gatecheck.faults.tables.order import CALL_TABLES, CELL_TABLES, network_rows, option_rows
 
 
 def _read_tables(cell: Cell) -> Iterator[Fault]:
-    for name, says, wrap, *source in networks.rows(cell):
+    for name, says, wrap, *source in network_rows(cell):
         yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
-    for name, says, edit, *source in options.rows(cell):
+    for name, says, edit, *source in option_rows(cell):
         yield Fault(name, cell.name, says, edit, source="".join(source))
     if cell not in CELLS.values():  # faults of the plain cell are tried on the plain cell
         return
-    for table in (shared.rows, per_gate.rows, _CELL_TABLES[cell.kind]):
+    for table in CELL_TABLES:
         for name, says, edit, *source in table(cell):
             yield Fault(name, cell.name, says, edit, source="".join(source))
-    for around_it in (wrappers.rows, call_environment.rows, layers.rows, lengths.rows):
+    for around_it in CALL_TABLES:
         for name, says, wrap, *source in around_it(cell):
             yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
 

@@ -24,21 +24,19 @@ from gatecheck.conventions.shape_analysis import (
 from gatecheck.diagnosis.diagnose import TIME_LIMIT_S, diagnose
 from gatecheck.errors import ConventionError, TargetError
 from gatecheck.implementation import Subject
-from gatecheck.inference.infer import (
+from gatecheck.inference.guess import (
     Guess,
-    Probe,
-    describe,
     effect,
     frames,
     gate_orders,
-    infer,
     input_orders,
     known_conventions,
-    make_probe,
     match_input_weights,
     match_recurrent_weights,
     match_vectors,
 )
+from gatecheck.inference.infer import describe, infer
+from gatecheck.inference.probe import Probe, make_probe
 
 MAX_CONVENTIONS = 6
 """Maximum number of conventions in which a target is diagnosed."""

@@ -31,7 +31,7 @@ class _KernelModules(NamedTuple):
 def _kernel_modules() -> _KernelModules:
     # Numba takes a third of a second to import, and the audit of another cell does not need it.
     from gatecheck.kernels import activations, network
-    from gatecheck.kernels import batched as each
+    from gatecheck.kernels.cells import batched as each
 
     return _KernelModules(activations, each, network)
 

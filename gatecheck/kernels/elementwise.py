@@ -3,8 +3,8 @@
 They take C-contiguous matrices ``(B, H)``, those of one step. All kernels use one layout:
 arrays with a slot per gate have the gate as first axis: sequences are
 ``(G, T * B, H)``, the rows of a step consecutive; weights are packed by
-:func:`gatecheck.kernels.gemm.pack_weights`. x and its gradient are ``(T * B, D)``; the states of all
-steps are ``(T + 1, B, H)``, the initial one first. At step t the first ``running[t]`` rows are
+:func:`gatecheck.kernels.gemm.pack_weights`. x and its gradient are ``(T * B, D)``; the states of
+all steps are ``(T + 1, B, H)``, the initial one first. At step t the first ``running[t]`` rows are
 active (``running`` is ``(T,)``); kernels neither read nor write the others, whose contents are up
 to the caller (:mod:`gatecheck.kernels.schedule`). A kernel computes only rows ``first`` to
 ``last``: rows are independent.

@@ -46,7 +46,8 @@ WARNED_VARIABLE = "GATECHECK_UNCACHED_SAID"
 def jit(function: F) -> F:
     """Compile `function` on its first call per dtype, and cache the machine code.
 
-    The cache is in :func:`gatecheck._util.cache_dir.cache_root`; nothing is written to the package's folder.
+    The cache is in :func:`gatecheck._util.cache_dir.cache_root`; nothing is written to the
+    package's folder.
 
     Warns
     -----

@@ -13,7 +13,7 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
 from gatecheck.cells.gate_blocks import layer_params
-from gatecheck.kernels import run
+from gatecheck.kernels import loops, run
 
 Reversal = Callable[[Array], Array]
 
@@ -50,7 +50,7 @@ def forward(
     lengths: Array | None = None,
     *,
     keep_tape: bool = True,
-) -> tuple[Array, Array, Array | None, list[run.Tape]]:
+) -> tuple[Array, Array, Array | None, list[loops.Tape]]:
     """Run a network over a sequence; see :func:`gatecheck.kernels.run.forward`.
 
     Returns
@@ -65,7 +65,7 @@ def forward(
         y, hT, cT, tape = run.forward(cell, params, x, h0, c0, lengths, keep_tape=keep_tape)
         return y, hT, cT, [tape]
     turn = time_reversal(len(x), lengths)
-    tapes: list[run.Tape] = []
+    tapes: list[loops.Tape] = []
     final: list[tuple[Any, Any]] = []
     for layer in range(cell.layers):
         sides = []
@@ -92,7 +92,7 @@ def forward(
 def backward(
     cell: Cell,
     params: Mapping[str, Array],
-    tapes: list[run.Tape],
+    tapes: list[loops.Tape],
     dy: Array | None,
     dhT: Array | None,
     dcT: Array | None,
@@ -138,7 +138,7 @@ def backward(
 def tangent(
     cell: Cell,
     params: Mapping[str, Array],
-    tapes: list[run.Tape],
+    tapes: list[loops.Tape],
     dparams: Mapping[str, Array | None] | None = None,
     dx: Array | None = None,
     dh0: Array | None = None,

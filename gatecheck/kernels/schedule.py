@@ -43,7 +43,7 @@ class Schedule(NamedTuple):
         return array[..., self.order, :]
 
     def restore_rows(self, array: Array) -> Array:
-        """Restore the order of sorted rows; the inverse of :meth:`rows`."""
+        """Restore the order of sorted rows; the inverse of :meth:`sort_rows`."""
         return array[..., self.inverse_order, :]
 
     def last_states(self, states: Array) -> Array:

@@ -16,9 +16,9 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck._util.versions import versions
-from gatecheck.auditing.audit import applicable_properties
 from gatecheck.auditing.explore import explore
 from gatecheck.auditing.parallel import map_labels
+from gatecheck.auditing.selection import applicable_properties
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, Cell, Sizes, as_cell
 from gatecheck.errors import first_line

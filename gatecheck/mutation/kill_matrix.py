@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from gatecheck._util.typing import Progress
 from gatecheck._util.versions import versions
-from gatecheck.auditing.audit import applicable_properties, select_properties
 from gatecheck.auditing.explore import explore
 from gatecheck.auditing.parallel import map_labels
+from gatecheck.auditing.selection import applicable_properties, select_properties
 from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, VARIANTS, as_cell
 from gatecheck.checking.registry import Property
 from gatecheck.errors import ContractError

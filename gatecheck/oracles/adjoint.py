@@ -6,16 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gatecheck.oracles.flat_function import ignore_overflow, invoke, perturb_ulps
 from gatecheck.oracles.flattening import (
     FlatLayout,
     Function,
     Vector,
     check_inputs,
-    ignore_overflow,
-    invoke,
     layout_of,
     parameter_names,
-    perturb_ulps,
 )
 
 UNIT = 2.0**-53

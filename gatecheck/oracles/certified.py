@@ -45,8 +45,8 @@ lie on a kink or a tie.
 class Format(NamedTuple):
     """A binary floating-point format.
 
-    ``bits`` is the width of the significand, ``least`` the exponent of the smallest number, ``overflow_exponent``
-    the first exponent that overflows.
+    ``bits`` is the width of the significand, ``least`` the exponent of the smallest number,
+    ``overflow_exponent`` the first exponent that overflows.
     """
 
     bits: int

@@ -17,7 +17,8 @@ import numpy as np
 
 from gatecheck.errors import InputError
 from gatecheck.oracles import finite_difference
-from gatecheck.oracles.flattening import FlatFunction, Function, Matrix, Vector, perturb_ulps
+from gatecheck.oracles.flat_function import FlatFunction, perturb_ulps
+from gatecheck.oracles.flattening import Function, Matrix, Vector
 
 STEP = 1e-200
 UNIT = 2.0**-53

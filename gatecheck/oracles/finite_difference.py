@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gatecheck.oracles.flattening import RESOLUTION, FlatFunction, Function, Matrix, Vector
+from gatecheck.oracles.flat_function import RESOLUTION, FlatFunction
+from gatecheck.oracles.flattening import Function, Matrix, Vector
 
 UNIT = 2.0**-53
 OFFSETS = np.arange(-4, 5)
@@ -62,8 +63,8 @@ It takes the indices of the directions and returns values ``(k, n, outputs)``.
 class DerivativeEstimates(NamedTuple):
     """Derivatives of every output along n directions, with bounds on their errors.
 
-    The bounds are in two parts. ``unchanged`` is true where all samples are bitwise equal. Each array
-    is ``(n, outputs)``.
+    The bounds are in two parts. ``unchanged`` is true where all samples are bitwise equal. Each
+    array is ``(n, outputs)``.
     """
 
     value: Matrix

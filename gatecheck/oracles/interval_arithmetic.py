@@ -5,8 +5,8 @@ An interval computed from intervals contains every result computed from numbers 
 than zero. Ends may be infinite; the box is then all real numbers. A monotone function is evaluated
 at the two ends, which loses nothing.
 
-The working precision is that of :data:`gatecheck.oracles.ball_arithmetic.ctx`; a higher one distinguishes
-numbers closer to 1 from 1.
+The working precision is that of :data:`gatecheck.oracles.ball_arithmetic.ctx`; a higher one
+distinguishes numbers closer to 1 from 1.
 """
 
 from __future__ import annotations

@@ -14,14 +14,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from gatecheck.oracles.finite_difference import NOISE_MULTIPLE, UNIT, estimate_noise
-from gatecheck.oracles.flattening import (
-    RESOLUTION,
-    FlatFunction,
-    Function,
-    Matrix,
-    Vector,
-    ignore_overflow,
-)
+from gatecheck.oracles.flat_function import RESOLUTION, FlatFunction, ignore_overflow
+from gatecheck.oracles.flattening import Function, Matrix, Vector
 
 # Number of points -> offsets in steps and their weights; the remainder is of order 2, 3 and 5.
 STENCILS: dict[int, dict[int, float]] = {

@@ -102,7 +102,8 @@ def prove_activations(
     for k, (name, function) in enumerate(activations.items()):
         if name not in ACTIVATIONS:
             raise UsageError(
-                f"{owner} has an activation {name!r}, but should have {' or '.join(map(repr, ACTIVATIONS))}"
+                f"{owner} has an activation {name!r}, but should have "
+                f"{' or '.join(map(repr, ACTIVATIONS))}"
             )
 
         def tick(done: int, total: int, before: int = k, label: str = name) -> None:
@@ -151,7 +152,8 @@ def _prove_float32(
     trusted = reference_ulps <= REFERENCE_ULPS
     statement = f"{name} is within {ulps:g} ulp"
     detail = (
-        f"at most {result.max_ulps:.4g}, at x = {result.max_ulps_at:.9g}; the float64 reference is within "
+        f"at most {result.max_ulps:.4g}, at x = {result.max_ulps_at:.9g}; the float64 "
+        f"reference is within "
         f"{reference_ulps:.2g} of its own ulps on a sample"
     )
     accurate = result.max_ulps + reference_ulps * 2.0**-29 <= ulps

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from gatecheck.auditing.audit import select_properties
 from gatecheck.auditing.result import AuditResult, PropertyResult
+from gatecheck.auditing.selection import select_properties
 from gatecheck.report.audit_table import MARKS, count_summary, format_ratio
 from gatecheck.report.figures import RC_STYLE, figure_context
 from gatecheck.report.pages import figure_to_svg, inline_svg, render_page

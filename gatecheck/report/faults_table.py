@@ -172,7 +172,8 @@ def seed_line(killings: Sequence[FaultResult], seed: int) -> Text:
     surviving = survivors(killings)
     line = Text(
         f"seed {seed}: "
-        f"{sum(k.killed for k in non_equivalent(killings))} of {len(non_equivalent(killings))} killed"
+        f"{sum(k.killed for k in non_equivalent(killings))} of "
+        f"{len(non_equivalent(killings))} killed"
     )
     return line.append(f"; survives: {', '.join(surviving)}", "bold red") if surviving else line
 

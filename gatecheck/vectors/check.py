@@ -25,18 +25,8 @@ from gatecheck.conventions import Convention
 from gatecheck.errors import CaseFileError, TargetError, UsageError
 from gatecheck.oracles.rounding import Budget
 from gatecheck.vectors.export import to_convention, tolerance_to_convention
-from gatecheck.vectors.files import (
-    EXTENSIONS,
-    ManifestEntry,
-    StoredCase,
-    abbreviate,
-    parse_array,
-    parse_case,
-    parse_json,
-    parse_npz,
-    read_bytes,
-    read_manifest,
-)
+from gatecheck.vectors.files import EXTENSIONS, ManifestEntry, StoredCase, parse_case, read_manifest
+from gatecheck.vectors.parsing import abbreviate, parse_array, parse_json, parse_npz, read_bytes
 from gatecheck.vectors.result import AnswerOutcome, CaseAnswer, Quantity, VectorsResult
 
 MAX_NAMES = 5
@@ -49,7 +39,8 @@ def check(folder: str | Path, *, progress: Progress | None = None) -> VectorsRes
     Parameters
     ----------
     folder
-        One that :func:`export` wrote, with ``answers/CASE.npz`` or ``answers/CASE.json`` in it.
+        One that :func:`gatecheck.vectors.export.export` wrote, with ``answers/CASE.npz`` or
+        ``answers/CASE.json`` in it.
     progress
         Called with the number of cases done, the total, and the name of the current case.
 

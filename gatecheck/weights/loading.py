@@ -10,7 +10,8 @@ from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
 from gatecheck.errors import UsageError, WeightsFileError, shorten
 from gatecheck.weights.files import read
-from gatecheck.weights.layers import Layer, search_layers
+from gatecheck.weights.layers import Layer
+from gatecheck.weights.search import search_layers
 from gatecheck.weights.stored import StoredArrays, normalize_name
 
 MAX_LISTED = 8

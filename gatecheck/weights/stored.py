@@ -50,8 +50,8 @@ class StoredArrays:
         Arrays by name. Floats of 16 bits are widened to float64, exactly; all others are as in the
         file.
     metadata
-        Metadata of layers by name, as normalized by :func:`normalize_name`; None if the layer is not a
-        framework's cell.
+        Metadata of layers by name, as normalized by :func:`normalize_name`; None if the layer is
+        not a framework's cell.
     skipped
         By name, the reason why an array or a layer is left out.
     size

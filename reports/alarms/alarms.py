@@ -6,8 +6,8 @@ As many run at a time as there are cores. Run as ``python reports/alarms/alarms.
 import sys
 
 from gatecheck import audit
-from gatecheck.auditing.audit import select_properties
 from gatecheck.auditing.parallel import map_jobs
+from gatecheck.auditing.selection import select_properties
 from gatecheck.targets.loading import load
 
 OURS = ("gru", "gru-before", "lstm", "rnn", "rnn-relu", "rnn-sigmoid")

@@ -22,7 +22,7 @@ from gatecheck.cases import draw
 from gatecheck.cells import Sizes, as_cell
 from gatecheck.cells.validation import check_inputs
 from gatecheck.checking import budgets
-from gatecheck.kernels import Builtin, run
+from gatecheck.kernels import Builtin, loops
 from gatecheck.kernels.activations import SIGMOID, TANH, activate
 from gatecheck.kernels.gemm import choose_steps_per_gemm, gemm_acc, input_forward
 from gatecheck.kernels.jit import jit
@@ -69,7 +69,7 @@ def time_forward(sizes, dtype):
     cell = as_cell("lstm")
     case = draw(cell, sizes, seed=0, dtype=dtype)
     order = make_schedule(T, B, None)
-    arrays = run.forward_loop(
+    arrays = loops.forward_loop(
         cell, case.params, case["x"].copy(), case["h0"], case["c0"], order, steps=1, states=2
     ).arrays
     rng = np.random.default_rng(0)
@@ -109,7 +109,7 @@ def time_short(name):
     states = (given[2], given[3] if len(given) > 3 else None)
     order = make_schedule(SHORT.T, SHORT.B, None)
     prepare = partial(
-        run.forward_loop, cell, given[0], case["x"].copy(), *states, order, steps=1, states=2
+        loops.forward_loop, cell, given[0], case["x"].copy(), *states, order, steps=1, states=2
     )
     loop, flag, arrays = prepare()
     whole = best_microseconds(partial(Builtin(cell).forward, *given))

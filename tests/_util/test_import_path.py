@@ -53,7 +53,8 @@ def run(tmp_path):
     (folder / "gatecheck" / "__init__.py").write_text("raise SystemExit('a clone')")
     (folder / "cell.py").write_text(CELL)
     script.write_text(
-        "from gatecheck.cli import main\nif __name__ == '__main__':\n    main(prog_name='gatecheck')"
+        "from gatecheck.cli import main\nif __name__ == '__main__':\n    "
+        "main(prog_name='gatecheck')"
     )
 
     def run(*words):

@@ -11,7 +11,8 @@ import pytest
 
 from gatecheck.auditing import audit_installed as everything
 from gatecheck.auditing.audit_installed import audit_installed
-from gatecheck.auditing.isolation.process import Isolation, audit
+from gatecheck.auditing.isolation.process import Isolation
+from gatecheck.auditing.isolation.run import audit
 from gatecheck.errors import UsageError
 from helpers.paths import HOSTILE
 from helpers.processes import is_alive, wait_until

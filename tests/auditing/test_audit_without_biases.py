@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from gatecheck.auditing import explore
-from gatecheck.auditing.audit import applicable_properties, audit
+from gatecheck.auditing.audit import audit
+from gatecheck.auditing.selection import applicable_properties
 from gatecheck.cases import draw
 from gatecheck.cells import GRU, LSTM, RNN, Sizes, as_cell
 from gatecheck.checking.budgets import case_budget

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import gatecheck as gk
-from gatecheck.auditing import audit
+from gatecheck.auditing import audit, selection
 from gatecheck.auditing.explore import explore
 from gatecheck.checking.registry import REGISTRY
 from gatecheck.cli import main
@@ -20,7 +20,7 @@ BROKEN, SOUND = "inputs_are_not_changed", "repeated_calls_are_identical"
 @pytest.fixture
 def broken(monkeypatch):
     """Replace a property by one that raises an exception of its own."""
-    audit.select_properties()
+    selection.select_properties()
 
     def check(implementation, case):
         return {}["a bug of ours"]
@@ -78,7 +78,7 @@ def test_command_reports_bug_and_case(tmp_path, monkeypatch):
 def test_bug_does_not_count_as_detected_fault():
     """While faults are tried, a bug ends the run: it would count as a detected fault."""
     with pytest.raises(KeyError):
-        explore(subject(gk.Builtin("rnn")), audit.select_properties([BROKEN]), "quick", 0)
+        explore(subject(gk.Builtin("rnn")), selection.select_properties([BROKEN]), "quick", 0)
 
 
 def test_a_diagnosis_that_fails_leaves_the_findings(monkeypatch):

@@ -16,7 +16,7 @@ from rich.console import Console
 import gatecheck as gk
 from gatecheck.auditing import audit, prove
 from gatecheck.auditing.explore import PROFILES, ignore_progress
-from gatecheck.auditing.isolation import process as isolation
+from gatecheck.auditing.isolation import run
 from gatecheck.auditing.isolation.process import Isolation
 from gatecheck.cells import GRU
 from gatecheck.cli import main
@@ -151,7 +151,7 @@ class Mine(Builtin):
 def test_isolated_proofs_of_activations(short_profile, tmp_path, activations, of, note):
     (tmp_path / "mine.py").write_text(FOREIGN.replace("ACTIVATIONS", activations))
     with Isolation() as process:
-        found = isolation.audit(process, f"{tmp_path / 'mine.py'}:Mine", profile="thorough")
+        found = run.audit(process, f"{tmp_path / 'mine.py'}:Mine", profile="thorough")
     assert found.verdict == "pass"
     assert {re.sub("/.*/mine.py:", "", p.topic) for p in found.proofs} == of
     assert (

@@ -17,7 +17,8 @@ from gatecheck.checking.evidence import (
     result_blocks,
     summarize_labels,
 )
-from gatecheck.oracles.rounding import BUDGET_MULTIPLE, PRECISIONS, Budget
+from gatecheck.oracles.noise.precision import PRECISIONS
+from gatecheck.oracles.rounding import BUDGET_MULTIPLE, Budget
 
 T, B, D, H = 5, 2, 3, 4
 CELL = LSTM()

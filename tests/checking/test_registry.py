@@ -114,7 +114,10 @@ def module_loader(tmp_path, name, text):
     return lambda: spec.loader.exec_module(module)
 
 
-SOURCE = "from gatecheck.checking.registry import property_check\n@property_check()\ndef copies(i, c):\n    'It copies.'\n"
+SOURCE = (
+    "from gatecheck.checking.registry import property_check\n@property_check()\ndef "
+    "copies(i, c):\n    'It copies.'\n"
+)
 
 
 def test_a_module_may_be_loaded_twice(tmp_path, registry):

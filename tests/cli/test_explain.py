@@ -10,15 +10,15 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from gatecheck.auditing import explore
-from gatecheck.auditing.audit import select_properties
 from gatecheck.auditing.lookup import lookup
+from gatecheck.auditing.selection import select_properties
 from gatecheck.cli import main
 from gatecheck.conventions import CONVENTIONS
 from gatecheck.errors import UsageError
 from gatecheck.faults.catalogue import faults, mutants
 from gatecheck.mutation.kill_matrix import FaultResult
-from gatecheck.report.claims_table import property_in_full
 from gatecheck.report.faults_table import fault_in_full
+from gatecheck.report.properties_table import property_in_full
 
 
 @pytest.fixture

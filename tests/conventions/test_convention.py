@@ -1,4 +1,4 @@
-"""Conventions: exact round trips, gradients by the transpose, and frameworks."""
+"""Conventions: exact round trips, gradients by the transpose, and errors."""
 
 from __future__ import annotations
 
@@ -6,98 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-import gatecheck as gk
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, NETWORKS, RNN, VARIANTS, Sizes
-from gatecheck.conventions import CONVENTIONS, Convention, Layout, as_convention
-from gatecheck.errors import ConventionError, UsageError
+from gatecheck.conventions import CONVENTIONS, Convention, Layout
+from gatecheck.errors import ConventionError
 from gatecheck.reference import equations, run
+from helpers.odd_conventions import ODD, TEST_CONVENTIONS
 
 SIZES = Sizes(T=6, B=2, D=3, H=4)
-# It differs in every way at once, so that some entry exercises each attribute of a convention.
-_SEPARATE = {"kernel": "W", "recurrent": "U", "bias": "b", "extra": "c_n"}
-ODD = Convention(
-    "odd",
-    {
-        "rnn": Layout("n", _SEPARATE),
-        "gru": Layout("znr", _SEPARATE, negated="z"),
-        "gru-before": Layout("nzr", _SEPARATE, negated="zr"),
-        "lstm": Layout("oifg", _SEPARATE | {"peeps": "p : ofi"}, negated="fo"),
-    },
-)
 
-
-def for_every_cell(name, arrays, **more):
-    """Return a convention with the same arrays for every cell, in unusual gate orders."""
-    orders = {"rnn": "n", "gru": "nzr", "gru-before": "rnz", "lstm": "gofi"}
-    return Convention(
-        name,
-        {
-            kind: Layout(order, arrays, negated="z" * ("z" in order))
-            for kind, order in orders.items()
-        },
-        **more,
-    )
-
-
-TEST_CONVENTIONS = [
-    ODD,
-    replace(ODD, name="odd-rows", rows=True),
-    for_every_cell(
-        "two-biases",
-        {"w": "W", "u": "U", "b": "b", "c": "c", "p": "p"},
-        rows=True,
-        vectors="column",
-    ),
-    for_every_cell("stacked-biases", {"w": "W", "u": "U", "b": "b; c", "p": "p"}),
-    for_every_cell("biases-beside", {"w": "W", "u": "U", "b": "b | c", "p": "p"}, interleaved=True),
-    for_every_cell(
-        "candidate-beside", {"w": "W", "u": "U", "b": "b | c_n", "p": "p"}, vectors="row"
-    ),
-    for_every_cell("x-above-h", {"k": "W; U", "b": "b", "c": "c_n", "p": "p"}),
-    for_every_cell(
-        "h-beside-x", {"k": "U; W", "b": "b", "c": "c_n", "p": "p"}, rows=True, vectors="column"
-    ),
-    for_every_cell("bias-first", {"k": "b; W; U", "c": "c_n", "p": "p"}),
-    for_every_cell(
-        "bias-last-in-columns", {"k": "W; U; b; c", "p": "p"}, rows=True, interleaved=True
-    ),
-    for_every_cell(
-        "apart",
-        {"W{gate}": "W", "U{gate}": "U", "b{gate}": "b", "c": "c_n", "p{gate}": "p"},
-        rows=True,
-    ),
-    for_every_cell(
-        "apart-joined", {"K_{gate}": "b; U; W", "c": "c_n", "p{gate}": "p"}, vectors="row"
-    ),
-    for_every_cell(
-        "turned", {"w": "W'", "u": "U", "b": "b", "c": "c_n", "p": "p", "R": "R'"}, rows=True
-    ),
-    for_every_cell("turned-beside", {"k": "b'; W'", "u": "U'", "c": "c_n", "p": "p", "R": "R'"}),
-    for_every_cell(
-        "interleaved", {"w": "W", "u": "U", "b": "b", "c": "c_n", "p": "p"}, interleaved=True
-    ),
-    Convention(
-        "in-two",
-        {
-            "gru": Layout(
-                "rzn", {"k": "W; U : zr", "n": "W; U : n", "kb": "b: zr", "nb": "b : n", "c": "c_n"}
-            )
-        },
-    ),
-    for_every_cell(
-        "directions-stacked",
-        {"W{layer}": "W", "U{layer}": "U", "B{layer}": "b | c", "P{layer}": "p", "R{layer}": "R"},
-        rows=True,
-        stacked=True,
-    ),
-]
 ALL = {**CONVENTIONS, **{c.name: c for c in TEST_CONVENTIONS}}
 
 EVERY_CELL = [*CELLS.values(), *VARIANTS.values(), *NETWORKS.values()]
-
 
 EXPRESSIBLE = [
     (cell, convention)
@@ -172,195 +93,6 @@ def test_another_convention_is_another_function(cell, wrong):
     y = run(equations(cell), dict(case.arrays))["y"]
     other = run(equations(cell), dict(case.arrays) | misread)["y"]
     assert (abs(y - other).max(axis=(1, 2)) > 1e-3).all(), "every step differs far above rounding"
-
-
-# ---- PyTorch itself
-
-TORCH_CELLS = [cell for cell in CELLS.values() if cell.name not in ("gru-before", "rnn-sigmoid")]
-
-
-def run_torch_module(cell, case, module, convention, unroll):
-    """Return the outputs and canonical gradients of a PyTorch module by name."""
-    with torch.no_grad():
-        for name, array in CONVENTIONS[convention].from_canonical(cell, case.params).items():
-            getattr(module, name).copy_(torch.from_numpy(array))
-    given = {
-        k: torch.tensor(case[k], requires_grad=True) for k in ("x", *(f"{k}0" for k in cell.state))
-    }
-    out = unroll(module, *given.values())
-    outputs = dict(zip(("y", *(f"{k}T" for k in cell.state)), out, strict=True))
-    sum((v * torch.tensor(case[f"d{k}"])).sum() for k, v in outputs.items()).backward()
-    gradients = CONVENTIONS[convention].pull_back(
-        cell, {k: v.grad.numpy() for k, v in module.named_parameters()}
-    )
-    got = {k: v.detach().numpy() for k, v in outputs.items()} | {
-        f"d{k}": v for k, v in gradients.items()
-    }
-    return got | {f"d{k}": v.grad.numpy() for k, v in given.items()}
-
-
-def unroll_layer(module, x, h0, c0=None):
-    y, last = module(x, h0[None] if c0 is None else (h0[None], c0[None]))
-    return (y, last[0]) if c0 is None else (y, last[0][0], last[1][0])
-
-
-def unroll_cell(module, x, h, c=None):
-    y = []
-    for x_t in x:
-        h, c = (module(x_t, h), None) if c is None else module(x_t, (h, c))
-        y.append(h)
-    return (torch.stack(y), h) if c is None else (torch.stack(y), h, c)
-
-
-@pytest.mark.parametrize(
-    ("suffix", "convention", "unroll"),
-    [("", "pytorch", unroll_layer), ("Cell", "pytorch-cell", unroll_cell)],
-)
-@pytest.mark.parametrize("cell", TORCH_CELLS, ids=str)
-def test_the_entries_for_pytorch_reproduce_it(cell, suffix, convention, unroll):
-    case = draw(cell, SIZES, seed=3, dtype="float64")
-    option = {"nonlinearity": cell.activation} if cell.kind == "rnn" else {}
-    module = getattr(torch.nn, cell.kind.upper() + suffix)(
-        SIZES.D, SIZES.H, dtype=torch.float64, **option
-    )
-    got, want = (
-        run_torch_module(cell, case, module, convention, unroll),
-        run(equations(cell), dict(case.arrays)),
-    )
-    assert got.keys() == want.keys()
-    for name in want:
-        # Two float64 runs over six contracting steps: some tens of roundings of the largest entry.
-        np.testing.assert_allclose(
-            got[name], want[name], rtol=0, atol=1e-13 * abs(want[name]).max(), err_msg=name
-        )
-
-
-# ---- convert, and errors
-
-
-def test_convert_goes_there_and_back():
-    params = draw_params(GRU(), "float32")
-    there = gk.convert(params, "canonical", "pytorch", "gru")
-    assert set(there) == {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"}
-    back = gk.convert(there, "pytorch", ODD, GRU())
-    again = gk.convert(back, ODD, "canonical", "gru")
-    assert all((again[k] == params[k]).all() for k in params)
-    H = SIZES.H
-    np.testing.assert_array_equal(there["weight_hh_l0"][H : 2 * H], -params["U"][:, H : 2 * H].T)
-    np.testing.assert_array_equal(there["bias_hh_l0"][2 * H :], params["c_n"])
-
-
-def test_two_biases_are_one():
-    zeros = {"weight_ih_l0": np.zeros((8, 3)), "weight_hh_l0": np.zeros((8, 2))}
-    read = gk.convert(
-        zeros | {"bias_ih_l0": np.arange(8.0), "bias_hh_l0": 10 * np.arange(8.0)},
-        "pytorch",
-        "canonical",
-        "lstm",
-    )
-    np.testing.assert_array_equal(read["b"], 11 * np.arange(8.0))
-
-
-def test_known_by_name_or_by_itself():
-    assert as_convention(None) is CONVENTIONS["canonical"] is as_convention("canonical")
-    assert as_convention(ODD) is ODD
-    assert all(
-        name == convention.name and convention.source for name, convention in CONVENTIONS.items()
-    )
-
-
-def torch_lstm(**instead):
-    good = {
-        "weight_ih_l0": (8, 3),
-        "weight_hh_l0": (8, 2),
-        "bias_ih_l0": (8,),
-        "bias_hh_l0": (8,),
-    } | instead
-    return {k: np.zeros(v) for k, v in good.items() if v is not None}
-
-
-BAD = [
-    (
-        torch_lstm(bias_hh_l0=None),
-        "pytorch",
-        "lstm",
-        ConventionError,
-        "the arrays are named ['bias_ih_l0', 'weight_hh_l0', 'weight_ih_l0']",
-    ),
-    (
-        torch_lstm(extra=(2,)),
-        "pytorch",
-        "lstm",
-        ConventionError,
-        "but in the convention pytorch should be ['bias_hh_l0', 'bias_ih_l0',",
-    ),
-    (
-        torch_lstm(),
-        "pytorch-cell",
-        "lstm",
-        ConventionError,
-        "but in the convention pytorch-cell should be ['bias_hh', 'bias_ih',",
-    ),
-    (
-        torch_lstm(weight_ih_l0=(3, 8)),
-        "pytorch",
-        "lstm",
-        ConventionError,
-        "weight_ih_l0 has shape (3, 8), but should have shape (8, 8) (D = 8, H = 2)",
-    ),
-    (
-        torch_lstm(bias_ih_l0=(6,)),
-        "pytorch",
-        "lstm",
-        ConventionError,
-        "bias_ih_l0 has shape (6,), but should have shape (8,) (D = 3, H = 2)",
-    ),
-    (
-        torch_lstm(weight_hh_l0=(8,)),
-        "pytorch",
-        "lstm",
-        ConventionError,
-        "weight_hh_l0 has shape (8,), but should be a matrix",
-    ),
-    (
-        torch_lstm(),
-        "pytorch",
-        "gru",
-        ConventionError,
-        "weight_ih_l0 has shape (8, 3), but should have shape (6, 3) (D = 3, H = 2)",
-    ),
-    (
-        torch_lstm(),
-        "pytorch",
-        "gru-before",
-        ConventionError,
-        "the convention pytorch cannot express a GRU that resets before the product h U_n",
-    ),
-    (
-        torch_lstm(),
-        Convention("bare", {"gru": Layout("rzn", {"k": "W; U"})}),
-        "lstm",
-        ConventionError,
-        "the convention bare has no lstm",
-    ),
-    (
-        torch_lstm(),
-        "torch",
-        "lstm",
-        UsageError,
-        "there is no convention 'torch'; the conventions are canonical, pytorch, pytorch-cell",
-    ),
-    (torch_lstm(), "pytorch", "ltsm", UsageError, "there is no cell 'ltsm'"),
-]
-
-
-@pytest.mark.parametrize(
-    ("arrays", "source", "cell", "error", "message"), BAD, ids=[m for *_, m in BAD]
-)
-def test_invalid_parameters_are_reported(arrays, source, cell, error, message):
-    with pytest.raises(error) as caught:
-        gk.convert(arrays, source, "canonical", cell)
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("call", ["from_canonical", "to_canonical", "pull_back"])
@@ -449,21 +181,6 @@ def test_unsupported_parameters_are_zero():
     np.testing.assert_array_equal(bare.to_canonical(GRU(), spelled)["c_n"], params["c_n"])
 
 
-def test_paddle_has_a_name_for_its_projection_in_the_cell_only():
-    paddle = CONVENTIONS["paddle"]
-    assert paddle.expresses(LSTM(layers=2, bidirectional=True))
-    assert not paddle.expresses(LSTM(projection=3))
-    cell, params = LSTM(projection=3), draw_params(LSTM(projection=3))
-    spelled = CONVENTIONS["paddle-cell"].from_canonical(cell, params)
-    assert {k: v.shape for k, v in spelled.items() if k.startswith("w")} == {
-        "weight_ih": (16, 3),
-        "weight_hh": (16, 3),
-        "weight_ho": (4, 3),
-    }
-    np.testing.assert_array_equal(spelled["weight_ho"], params["R"])
-    np.testing.assert_array_equal(spelled["weight_hh"], params["U"].T)
-
-
 @pytest.mark.parametrize(
     "cell",
     [RNN(), LSTM(), GRU(bidirectional=True), LSTM(projection=2, layers=2, bidirectional=True)],
@@ -508,10 +225,3 @@ def test_shapes_of_a_course_convention_in_columns():
         f"b{k}": (2,) for k in "fioc"
     }
     assert set(replace(course, vectors="column").shapes(LSTM(), 3, 2).values()) == {(2, 5), (2, 1)}
-
-
-def test_interleaved_gates_lie_unit_by_unit():
-    params = draw_params(LSTM())
-    H, W = SIZES.H, CONVENTIONS["chainer"].from_canonical(LSTM(), params)["upward/W"]
-    for k, gate in enumerate("gifo"):  # chainer/functions/rnn/lstm.py: a, i, f, o
-        np.testing.assert_array_equal(W[k::4], params["W"][:, H * "ifgo".index(gate) :][:, :H].T)

@@ -15,12 +15,9 @@ from gatecheck.auditing.audit import audit
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes, as_cell
 from gatecheck.conventions import Convention, Layout
-from gatecheck.diagnosis.conventions import (
-    alternative_models,
-    arrangements,
-    rearranged_model,
-    reference_model,
-)
+from gatecheck.diagnosis.conventions.alternatives import alternative_models
+from gatecheck.diagnosis.conventions.arrangements import arrangements
+from gatecheck.diagnosis.conventions.models import rearranged_model, reference_model
 from gatecheck.diagnosis.diagnose import diagnose
 from gatecheck.diagnosis.hypotheses import Hypothesis, candidate_faults, exact_gradients
 from gatecheck.diagnosis.prefilter import ranked_pairs as screened_pairs
@@ -36,7 +33,8 @@ from helpers.diagnosis_score import (
     single_bug_ports,
     two_bug_ports,
 )
-from helpers.ports import GATES, Autograd, Port
+from helpers.port_forward import GATES
+from helpers.ports import Autograd, Port
 
 TIME_LIMIT_S = 120
 """Seconds, so that no outcome depends on how busy the machine is."""

@@ -1,6 +1,5 @@
 """Fixtures that compile C."""
 
-import shutil
 import subprocess
 
 import pytest
@@ -10,14 +9,12 @@ from helpers.paths import EXAMPLES
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
+def compiled(tmp_path_factory, find_program):
     """Compile a file, or text, of C; skip the test on a machine without a compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     folder, outputs = tmp_path_factory.mktemp("compiled"), {}
 
     def compile_once(source, *options):
-        if compiler is None:
-            pytest.skip("there is no C compiler")
+        compiler = find_program("a C compiler")
         key = (source, *options)
         if key not in outputs:
             if "\n" in source:

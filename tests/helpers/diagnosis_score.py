@@ -1,6 +1,7 @@
 """Score of the diagnosis on ports with known bugs, and a sample for the tests.
 
-Run as a program it prints the figures: ``python tests/helpers/diagnosis_score.py [--pairs N] [--seed S]``.
+Run as a program it prints the figures: ``python tests/helpers/diagnosis_score.py [--pairs N]
+[--seed S]``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from gatecheck.cells import as_cell
 from gatecheck.diagnosis.diagnose import diagnose
 from gatecheck.faults.catalogue import faults
 from gatecheck.implementation import subject
-from helpers.ports import GATES, Autograd, Port
+from helpers.port_forward import GATES
+from helpers.ports import Autograd, Port
 
 
 def bugs(cell):

@@ -1,179 +1,18 @@
-"""Declarations and results of a target, and errors where they break the protocol."""
+"""Calls of a target through its subject, and results that break the protocol."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from gatecheck.cases import draw
-from gatecheck.cells import CELLS, GRU, LSTM, RNN, Sizes, as_cell
-from gatecheck.conventions import CONVENTIONS, as_convention
-from gatecheck.errors import ContractError, TargetCrashError, TargetError
+from gatecheck.cells import CELLS, GRU, RNN
+from gatecheck.conventions import CONVENTIONS
+from gatecheck.errors import ContractError, TargetCrashError
 from gatecheck.implementation import subject
 from gatecheck.reference import equations, run
+from helpers.textbook import SIZES, Textbook, case_of, make_target
 
-T, B, D, H = SIZES = Sizes(T=4, B=2, D=3, H=5)
-
-
-class Textbook:
-    """The reference, in the convention that it declares."""
-
-    cell = "lstm"
-    convention = None
-
-    def _run(self, params, x, states, dy=None, finals=()):
-        cell, convention = as_cell(self.cell), as_convention(self.convention)
-        arrays = {"x": x, "dy": dy}
-        arrays = {
-            k: None if v is None else v.transpose([convention.axes.index(axis) for axis in "TBD"])
-            for k, v in arrays.items()
-        }
-        order = convention.states if cell.kind == "lstm" else "hc"
-        given = dict(zip((f"{k}0" for k in order), states, strict=False)) | dict(
-            zip((f"d{k}T" for k in order), finals, strict=False)
-        )
-        arrays |= {
-            k: None if v is None else convention.state_to_canonical(cell, v)
-            for k, v in given.items()
-        }
-        out = run(
-            equations(cell),
-            convention.to_canonical(cell, params)
-            | {k: v for k, v in arrays.items() if v is not None},
-        )
-        out |= {
-            k: convention.state_from_canonical(cell, v)
-            for k, v in out.items()
-            if k.removeprefix("d") in ("h0", "c0", "hT", "cT")
-        }
-        turned = {
-            k: out[k].transpose(["TBD".index(axis) for axis in convention.axes])
-            for k in ("y", "dx")
-            if k in out
-        }
-        return cell, convention, out | turned
-
-    def forward(self, params, x, h0, c0=None):
-        cell, convention, out = self._run(params, x, (h0, c0))
-        return tuple(
-            out[k] for k in ("y", *(f"{s}T" for s in convention.states if s in cell.state))
-        )
-
-    def backward(self, params, x, h0, c0, dy, dhT, dcT):
-        cell, convention, out = self._run(params, x, (h0, c0), dy, (dhT, dcT))
-        grads = convention.gradients(cell, {k: out[f"d{k}"] for k in cell.param_shapes(1, 1)})
-        return grads | {k: out[f"d{k}"] for k in ("x", *(f"{s}0" for s in cell.state))}
-
-
-def make_target(**attributes):
-    return type("Mine", (Textbook,), attributes)()
-
-
-def case_of(cell=None, dtype="float64", **how):
-    return draw(cell or LSTM(), SIZES, seed=1, dtype=dtype, **how)
-
-
-# ---- declarations
-
-LAYOUTS = {
-    "batch_first": lambda a: a.swapaxes(0, 1),
-    "reverse": lambda a: a[::-1],
-}
-
-
-class OtherLayout(Textbook):
-    """A layer that takes and returns its sequences in the layout of its options."""
-
-    def _to_layout(self, a, options=None):
-        for option in options or self.options:
-            a = None if a is None else np.array(LAYOUTS[option](a))
-        return a
-
-    def _from_layout(self, a):
-        return self._to_layout(a, [*reversed(self.options)])
-
-    def forward(self, params, x, h0, c0=None):
-        y, *final = super().forward(params, self._to_layout(x), h0, c0)
-        return (self._from_layout(y), *final)
-
-    def backward(self, params, x, h0, c0, dy, dhT, dcT):
-        out = super().backward(params, self._to_layout(x), h0, c0, self._to_layout(dy), dhT, dcT)
-        return out | {"x": self._from_layout(out["x"])}
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"batch_first": True}, {"reverse": True}, {"batch_first": True, "reverse": True}],
-    ids=str,
-)
-@pytest.mark.parametrize("absent", [(), ("dy",)])
-def test_a_layer_of_another_layout_gives_canonical_results(options, absent):
-    layer = type("Layer", (OtherLayout,), {"options": options})()
-    case = case_of(absent=absent)
-    got, expected = subject(layer).run(case), subject(Textbook()).run(case)
-    assert got.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(got[name], value, err_msg=name)
-
-
-def test_a_layer_says_which_shape_it_should_return():
-    def forward(self, params, x, h0, c0=None):
-        return Textbook.forward(self, params, x.swapaxes(0, 1), h0, c0)
-
-    with pytest.raises(
-        ContractError, match=r"y has shape \(4, 2, 5\), but should have shape \(2, 4, 5\)"
-    ):
-        subject(make_target(options={"batch_first": True}, forward=forward)).forward(case_of())
-
-
-def test_an_option_that_is_false_is_dropped():
-    assert subject(make_target(options={"reverse": False})).options == frozenset()
-
-
-def test_declarations_are_read():
-    lists = {
-        "dtypes": ["float32", "complex128"],
-        "sizes": {"B": 1},
-        "expected_failures": {"a": "b"},
-    }
-    mine = subject(make_target(cell="gru", convention="pytorch", **lists))
-    assert (mine.name, mine.cell, mine.convention) == ("Mine", GRU(), CONVENTIONS["pytorch"])
-    assert (mine.dtypes, mine.sizes, mine.expected_failures) == (("float32",), {"B": 1}, {"a": "b"})
-    assert mine.abilities == {"backward", "complex"}
-    assert mine.traits == GRU().traits | {"backward", "complex"}
-
-
-def test_defaults_of_declarations():
-    mine = subject(Textbook)
-    assert (mine.name, mine.cell, mine.convention) == ("Textbook", LSTM(), CONVENTIONS["canonical"])
-    assert (mine.dtypes, mine.sizes, mine.expected_failures) == (("float32", "float64"), {}, {})
-    assert subject(mine) is mine
-
-
-def test_arguments_override_declarations():
-    mine = subject(Textbook(), cell=RNN("relu"), convention="pytorch-cell", name="this one")
-    assert (mine.name, mine.cell, mine.convention) == (
-        "this one",
-        RNN("relu"),
-        CONVENTIONS["pytorch-cell"],
-    )
-    assert subject(make_target(name="its own")).name == "its own"
-
-
-@pytest.mark.parametrize(
-    ("attributes", "abilities"),
-    [
-        ({}, {"backward"}),
-        ({"backward": None}, set()),
-        ({"tangent": lambda self: None}, {"backward", "tangent"}),
-        (
-            {"bitwise": True, "dtypes": ("float64", "complex128")},
-            {"backward", "bitwise", "complex"},
-        ),
-    ],
-)
-def test_abilities_are_seen(attributes, abilities):
-    assert subject(make_target(**attributes)).abilities == abilities
+T, B, D, H = SIZES
 
 
 @pytest.mark.parametrize(
@@ -188,71 +27,6 @@ def test_abilities_are_seen(attributes, abilities):
 )
 def test_limitations_of_a_declaration_are_listed(attributes, sentences):
     assert subject(make_target(**attributes)).limitations == sentences
-
-
-class NeedsAnArgument(Textbook):
-    def __init__(self, size):
-        self.size = size
-
-
-BAD_DECLARATIONS = [
-    (None, "NoneType has no forward(params, x, h0, c0=None), so it is not an implementation"),
-    (NeedsAnArgument, "NeedsAnArgument() raised TypeError"),
-    (make_target(forward=None), "Mine has no forward(params, x, h0, c0=None)"),
-    (
-        make_target(cell=None),
-        'Mine does not say which cell it is: set cell = "rnn", "gru" or "lstm", or give --cell',
-    ),
-    (make_target(cell="ltsm"), "Mine: there is no cell 'ltsm'"),
-    (make_target(cell=["lstm"]), "there is no cell ['lstm']"),
-    (make_target(convention="torch"), "Mine: there is no convention 'torch'"),
-    (make_target(convention=["pytorch"]), "there is no convention ['pytorch']"),
-    (
-        make_target(dtypes=("float16", "float32")),
-        "Mine declares dtypes ('float16', 'float32'), but gatecheck can audit float32 and float64",
-    ),
-    (make_target(dtypes=("complex128",)), "Mine declares dtypes ('complex128',)"),
-    (
-        make_target(options={"reversed": True}),
-        "Mine declares options {'reversed': True}, "
-        "but should say True or False of batch_first or reverse",
-    ),
-    (
-        make_target(options={"reverse": "yes"}),
-        "Mine declares options {'reverse': 'yes'}, but should say True or False of",
-    ),
-    (
-        make_target(options=["reverse"]),
-        "Mine declares options ['reverse'], but should declare a dict",
-    ),
-    (make_target(dtypes=()), "Mine declares dtypes ()"),
-    (make_target(dtypes="float32"), "Mine declares dtypes"),
-    (make_target(dtypes=None), "Mine declares dtypes None"),
-    (
-        make_target(sizes={"N": 1}),
-        "Mine declares sizes {'N': 1}, "
-        "but should name T, B, D or H with a whole number of at least 1",
-    ),
-    (make_target(sizes={"TB": 1}), "Mine declares sizes {'TB': 1}"),
-    (make_target(sizes={"": 1}), "Mine declares sizes {'': 1}"),
-    (make_target(sizes={1: 1}), "Mine declares sizes {1: 1}"),
-    (make_target(sizes={"B": 0}), "Mine declares sizes {'B': 0}"),
-    (make_target(sizes={"B": 1.0}), "Mine declares sizes {'B': 1.0}"),
-    (make_target(sizes="B=1"), "Mine declares sizes"),
-    (make_target(expected_failures="all"), "Mine declares expected_failures"),
-]
-
-
-@pytest.mark.parametrize(
-    ("target", "message"), BAD_DECLARATIONS, ids=[m for _, m in BAD_DECLARATIONS]
-)
-def test_a_bad_declaration_is_a_target_error(target, message):
-    with pytest.raises(TargetError) as caught:
-        subject(target)
-    assert message in str(caught.value)
-
-
-# ---- calls
 
 
 EXPRESSIBLE = [

@@ -7,8 +7,9 @@ import pytest
 
 from gatecheck.cells import GRU
 from gatecheck.errors import InputError, UsageError
-from gatecheck.kernels import Builtin, gru, lstm, rnn
+from gatecheck.kernels import Builtin
 from gatecheck.kernels.builtin import KERNEL_CELLS
+from gatecheck.kernels.cells import gru, lstm, rnn
 
 every_cell = pytest.mark.parametrize("cell", KERNEL_CELLS, ids=str)
 

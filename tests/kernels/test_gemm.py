@@ -12,9 +12,9 @@ from gatecheck.kernels.gemm import (
     add_product,
     add_weight_gradient,
     choose_steps_per_gemm,
-    columns_per_panel,
     pack_weights,
 )
+from gatecheck.kernels.panels import columns_per_panel
 
 SIZES = [
     (1, 1, 1),

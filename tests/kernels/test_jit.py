@@ -21,7 +21,8 @@ import gatecheck
 from gatecheck.kernels.elementwise import multiply_by_slope
 a = np.ones((1, 2), sys.argv[1])
 multiply_by_slope(0, a, np.full((1, 2), 0.5, a.dtype))
-print(gatecheck.__file__, a.ravel().tolist(), sum(multiply_by_slope.stats.cache_hits.values()), sep="|")
+hits = sum(multiply_by_slope.stats.cache_hits.values())
+print(gatecheck.__file__, a.ravel().tolist(), hits, sep="|")
 """
 
 
@@ -158,9 +159,9 @@ def test_compiler_flags_are_strict():
 
 def test_numba_is_imported_lazily():
     """Numba is not imported with gatecheck, by audits of other code or idle workers."""
-    modules = "gatecheck, gatecheck.auditing.isolation.process, gatecheck.decay.jobs.local"
+    modules = "gatecheck, gatecheck.auditing.isolation.run, gatecheck.decay.jobs.local"
     code = (
-        f"import sys, {modules}; gatecheck.auditing.isolation.process.runner.select_properties(); "
+        f"import sys, {modules}; gatecheck.auditing.selection.select_properties(); "
         "sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

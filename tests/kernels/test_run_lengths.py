@@ -7,8 +7,9 @@ import pytest
 
 from gatecheck.cells import GRU, RNN
 from gatecheck.errors import InputError
-from gatecheck.kernels import Builtin, gru, lstm, rnn, run
+from gatecheck.kernels import Builtin, run
 from gatecheck.kernels.builtin import KERNEL_CELLS
+from gatecheck.kernels.cells import gru, lstm, rnn
 
 T, B = 6, 5
 LENGTHS = np.array([4, 0, 6, 1, 4])  # none, all, one, two equal, and unsorted

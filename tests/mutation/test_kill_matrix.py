@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from gatecheck.auditing import audit
-from gatecheck.auditing.audit import applicable_properties, select_properties
 from gatecheck.auditing.explore import PROFILES, draw_cases, explore
 from gatecheck.auditing.parallel import MAX_CHUNK_SIZE, make_chunks
+from gatecheck.auditing.selection import applicable_properties, select_properties
 from gatecheck.cases.strategies import SCOPES
 from gatecheck.cells import RNN
 from gatecheck.checking.evidence import Violation
@@ -35,8 +35,8 @@ from gatecheck.mutation.planted import (
     reuse_forward_evidence,
     subject_for,
 )
-from gatecheck.report.claims_table import catches_list
 from gatecheck.report.faults_table import fault_table, faults_table, save_faults_figure, seed_line
+from gatecheck.report.properties_table import catches_list
 
 LABELS = [
     "rnn: h0 ignored",

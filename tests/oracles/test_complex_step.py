@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gatecheck.oracles import complex_step
-from gatecheck.oracles.flattening import FlatFunction, perturb_ulps
+from gatecheck.oracles.flat_function import FlatFunction, perturb_ulps
 
 
 def textbook(x):

@@ -7,7 +7,7 @@ import scipy.differentiate
 
 from gatecheck.errors import InputError
 from gatecheck.oracles import finite_difference
-from gatecheck.oracles.flattening import FlatFunction
+from gatecheck.oracles.flat_function import FlatFunction
 
 # name: (function, derivative); smooth at all points drawn below unless the name says otherwise
 FUNCTIONS = {

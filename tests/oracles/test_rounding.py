@@ -42,12 +42,19 @@ def test_one_operation_carries_its_own_rounding(fn, half_width):
     assert measured == pytest.approx(expected, rel=0.05, abs=1e-37)
 
 
-def test_a_product_with_a_gate_covers_the_complement():
-    gate, v = np.full(500, -6.0), np.linspace(1, 2, 500)
-    small = spread_of(lambda a, b: expit(a) * b, gate, v)
-    exact = expit(-6.0) * v
+@pytest.mark.parametrize(
+    "gate", [expit, lambda a: 1 - expit(-a)], ids=["a gate", "the complement of a gate"]
+)
+def test_a_product_with_a_gate_covers_the_complement(gate):
+    preactivation, v = np.full(500, -6.0), np.linspace(1, 2, 500)
+    z = expit(-6.0)
+    measured = spread_of(lambda a, b: gate(a) * b, preactivation, v)
     # v - (1 - z) v is correct too, and its error is u |v|: far more than u z |v|.
-    assert (small > 100 * U * exact / np.sqrt(3)).all()
+    assert (measured > 100 * U * z * v / np.sqrt(3)).all()
+    # The sigmoid's own error is 2 u, and that of 1 - z is u / 2 or less.
+    half_width = np.hypot(2, 1 + z) * U * v
+    relative = measured / (half_width / np.sqrt(3))
+    assert np.sqrt(np.mean(relative**2)) == pytest.approx(1, rel=0.05)
 
 
 @pytest.mark.parametrize("n", [1, 4, 64, 512])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gatecheck.auditing import explore
-from gatecheck.auditing.audit import audit, select_properties
+from gatecheck.auditing.audit import audit
+from gatecheck.auditing.selection import select_properties
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, GRU, LSTM, RNN, VARIANTS, Sizes
 from gatecheck.faults.catalogue import find

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome")
-
 
 @pytest.fixture(scope="module")
-def browser():
-    """Provide headless Chromium.
-
-    Without Chromium these tests fail: a page that was never opened is not known to work.
-    """
+def browser(find_program):
+    """Provide headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api")
-    found = next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
-    if found is None:
-        pytest.fail("Chromium is not installed: apt-get install chromium")
+    path = find_program("a browser")
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield chromium
         chromium.close()
 

@@ -18,11 +18,12 @@ LAYERS = (
 """Layers from the bottom up; ``gatecheck`` is ``gatecheck/__init__.py``."""
 
 INSIDE = {
-    "auditing": "result, applicability, explore, prove, parallel → audit → isolation, lookup, "
-    "pytest_params → audit_installed",
+    "auditing": "result, applicability, explore, prove, parallel → selection, outcome → audit → "
+    "isolation, lookup, pytest_params → audit_installed",
     "decay": "spec_keys, result → spec, jobs → jacobians, theory → measures, training → study",
-    "diagnosis": "prefilter, undetected, conventions → hypotheses, call_sequences → "
-    "forward_search → backward_search, localize, low_precision → diagnose",
+    "diagnosis": "result, prefilter, undetected, conventions → hypotheses, call_sequences → "
+    "search → probes, fault_pairs, explanations, low_precision → forward_search, "
+    "backward_search, localize → diagnose",
 }
 """The layers inside a package."""
 
@@ -185,7 +186,7 @@ CELLS = "gatecheck/cells/spec.py"
             "reference imports its neighbor kernels",
         ),
         (
-            "gatecheck/kernels/gru.py",
+            "gatecheck/kernels/cells/gru.py",
             "from gatecheck.reference import run",
             "kernels imports its neighbor reference",
         ),
@@ -214,8 +215,12 @@ CELLS = "gatecheck/cells/spec.py"
             "from gatecheck.kernels import run",
             "it may not import kernels",
         ),
-        ("gatecheck/kernels/gru.py", "from .jit import jit", ".jit.jit: is a relative import"),
-        ("gatecheck/kernels/gru.py", "from . import jit", "is a relative import"),
+        (
+            "gatecheck/kernels/cells/gru.py",
+            "from .jit import jit",
+            ".jit.jit: is a relative import",
+        ),
+        ("gatecheck/kernels/cells/gru.py", "from . import jit", "is a relative import"),
         ("properties/gates.py", "from ..checking import registry", "is a relative import"),
         ("properties/gates.py", "from properties.state import x", "loads it twice"),
         ("gatecheck/helpers.py", "", "helpers has no layer"),
@@ -237,9 +242,9 @@ CELLS = "gatecheck/cells/spec.py"
             "in auditing, explore imports audit, which is not below it",
         ),
         (
-            "gatecheck/kernels/gru.py",
+            "gatecheck/kernels/cells/gru.py",
             "@jit\ndef f(x):\n    assert x",
-            "gatecheck/kernels/gru.py:3: an assert in a module",
+            "gatecheck/kernels/cells/gru.py:3: an assert in a module",
         ),
         (
             "gatecheck/decay/jacobians/profile.py",
@@ -262,7 +267,7 @@ def test_each_rule_can_fail(path, source, problem):
     ("path", "source"),
     [
         (CELLS, "import numpy\nfrom gatecheck.errors import InputError"),
-        ("gatecheck/kernels/run.py", "from gatecheck.kernels import gru"),
+        ("gatecheck/kernels/run.py", "from gatecheck.kernels.cells import gru"),
         (
             "gatecheck/oracles/taylor.py",
             "from gatecheck.errors import InputError\nfrom gatecheck.oracles import adjoint",

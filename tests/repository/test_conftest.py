@@ -69,3 +69,37 @@ def test_a_skip_is_allowed_elsewhere(run):
 
 def test_an_expected_failure_is_no_skip(run):
     assert run(NO_SKIPS, ci="1")[0] == pytest.ExitCode.OK
+
+
+NEEDY = """
+def test_a(find_program): find_program("git")
+def test_b(find_program): find_program("a C compiler")
+def test_c(find_program): find_program("git")
+"""
+
+
+@pytest.mark.parametrize("ci", ["", "1"])
+def test_a_missing_program_is_skipped_and_said(run, ci, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    status, printed = run(NEEDY, ci=ci)
+    assert status == (pytest.ExitCode.TESTS_FAILED if ci else pytest.ExitCode.OK)
+    assert "not tested: 2 tests need git; install git, as by apt-get install git" in printed
+    assert "not tested: 1 test needs a C compiler; install gcc" in printed
+    assert "browser" not in printed
+
+
+def test_a_program_that_is_there_is_found(run):
+    code = "def test_a(find_program): assert 'git' in find_program('git')"
+    status, printed = run(code, ci="")
+    if shutil.which("git") is None:
+        pytest.skip("this machine lacks git")
+    assert status == pytest.ExitCode.OK
+    assert "not tested" not in printed
+
+
+def test_what_a_marker_leaves_out_is_not_imported(run, tmp_path):
+    (tmp_path / "fuzz").mkdir()
+    (tmp_path / "fuzz" / "test_slow.py").write_text("raise RuntimeError('imported')")
+    status, printed = run("def test_a(): pass", options=["-m", "not fuzz"], ci="")
+    assert status == pytest.ExitCode.OK, printed
+    assert run("def test_a(): pass", ci="")[0] == pytest.ExitCode.INTERRUPTED

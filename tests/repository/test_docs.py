@@ -1,4 +1,4 @@
-"""The pages in docs/ against the reports, and the schema, picture and API reference."""
+"""The pages in docs/ against the reports; the schema, picture and API reference."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import jsonschema
 import pytest
 
 import gatecheck
-from gatecheck.auditing.audit import audit, select_properties
+from gatecheck.auditing.audit import audit
 from gatecheck.auditing.result import SCHEMA
+from gatecheck.auditing.selection import select_properties
 from gatecheck.cells import LSTM
 from gatecheck.faults.catalogue import find
 from gatecheck.kernels import Builtin

@@ -80,6 +80,10 @@ def unresolved(trees):
         Parsed modules by dotted name.
     """
     tops = {module: names_in(tree.body) for module, tree in trees.items()}
+    classes = {
+        m: [n for n in top.values() if isinstance(n, ast.ClassDef)] for m, top in tops.items()
+    }
+    methods = {m: set().union(*map(members, nodes)) for m, nodes in classes.items()}
 
     def exists(module, dotted):
         parts = dotted.split(".")
@@ -89,6 +93,8 @@ def unresolved(trees):
             if not parts:
                 return cut > 0
         name, *more = parts
+        if not more and name in methods[module]:
+            return True
         if name not in tops.get(module, {}):
             return False
         node = tops[module][name]

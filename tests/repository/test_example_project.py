@@ -18,10 +18,9 @@ PROJECT = TESTS / "example_project"
 
 @pytest.fixture
 def run(tmp_path):
-    """Run pytest in a copy of the project; return status, output and counts by outcome.
+    """Return a function that runs pytest in a copy of the project.
 
-    The counts are of tests by
-    outcome.
+    It returns the exit status, the output, and the number of tests by outcome.
     """
     shutil.copytree(PROJECT, tmp_path, dirs_exist_ok=True)
 

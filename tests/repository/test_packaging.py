@@ -105,7 +105,8 @@ def test_the_entry_points_load(wheel):
     points.read_string(
         wheel.read(f"gatecheck-{gatecheck.__version__}.dist-info/entry_points.txt").decode()
     )
-    # Named after its module: pytest then knows that `-p gatecheck.pytest_plugin` is the same plugin.
+    # Named after its module: pytest then knows that `-p gatecheck.pytest_plugin` is the same
+    # plugin.
     entry_points = {group: dict(points[group]) for group in points.sections()}
     assert entry_points == {
         "console_scripts": {"gatecheck": "gatecheck.cli:main"},

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from gatecheck.auditing.audit import audit, select_properties
+from gatecheck.auditing.audit import audit
+from gatecheck.auditing.selection import select_properties
 from gatecheck.cli import main
 from gatecheck.targets.loading import load
 from helpers.paths import ROOT
@@ -110,7 +111,7 @@ def test_all_other_code_runs(code):
 
 
 def test_the_workflow_is_valid():
-    """Each step is a command or an action, and gatecheck writes the files that are kept."""
+    """Each step is a command or an action, and the files kept are written."""
     (text,) = blocks("yaml")
     steps = yaml.safe_load(text)["jobs"]["audit"]["steps"]
     assert all({"uses", "run"} & set(step) for step in steps)

@@ -21,7 +21,6 @@ from gatecheck.report.vectors_readme import readme
 from gatecheck.vectors import check as vectors
 from gatecheck.vectors.check import check
 from gatecheck.vectors.export import export
-from gatecheck.vectors.files import parse_json, parse_npz
 
 
 def gk(*arguments):
@@ -383,14 +382,3 @@ def test_links_and_pipes_are_not_followed(folder, tmp_path):
     status, printed = gk("check", folder)
     assert status == 2
     assert "is a link or a file, but should be a folder" in printed
-
-
-def test_parsers_read_valid_data():
-    assert parse_json(b'{"a": 1}') == {"a": 1}
-    out = io.BytesIO()
-    np.savez_compressed(
-        out, y=np.asfortranarray(np.arange(6.0).reshape(2, 3)), big=np.arange(2.0).astype(">f8")
-    )
-    found = parse_npz(out.getvalue())
-    np.testing.assert_array_equal(found["y"], [[0, 1, 2], [3, 4, 5]])
-    assert found["big"].dtype == "float64"

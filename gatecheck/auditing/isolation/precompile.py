@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gatecheck._util.processes import available_cores, end_with_parent, ignore_interrupts
-from gatecheck.auditing import audit
+from gatecheck.auditing import audit, selection
 from gatecheck.cells import Cell
 from gatecheck.kernels import Builtin
 
@@ -25,7 +25,8 @@ def precompile_in_background(target: Builtin) -> Iterator[None]:
     of the results is kept.
     """
     # Imports Numba, which most targets do not need.
-    from gatecheck.kernels import gru, jit, lstm, rnn
+    from gatecheck.kernels import jit
+    from gatecheck.kernels.cells import gru, lstm, rnn
 
     needed = {"rnn": rnn.backward, "gru": gru.backward, "lstm": lstm.backward}[target.cell.kind]
     if available_cores() < 2 or multiprocessing.parent_process() or not jit.has_empty_cache(needed):
@@ -54,6 +55,6 @@ def compile_float64(cell: Cell, options: dict[str, bool]) -> None:
     audit.audit(
         target,
         profile="quick",
-        only=[c.name for c in audit.applicable_properties(target) if c.dtypes == ("float64",)],
+        only=[c.name for c in selection.applicable_properties(target) if c.dtypes == ("float64",)],
         diagnose=False,
     )

@@ -1,4 +1,4 @@
-"""Audits of a target in a separate process, which survive whatever it does."""
+"""A separate process for a target, whose crash or timeout is an answer too."""
 
 from __future__ import annotations
 
@@ -9,27 +9,20 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gatecheck._util.processes import ignore_interrupts
-from gatecheck._util.typing import Progress
-from gatecheck.auditing import audit as runner
 from gatecheck.auditing.isolation import worker
-from gatecheck.auditing.isolation.precompile import precompile_in_background
-from gatecheck.auditing.prove import prove, untried_proof
-from gatecheck.auditing.result import AuditResult, PropertyResult
+from gatecheck.auditing.selection import PROPERTY_MODULES
 from gatecheck.cases import Case
-from gatecheck.checking.budgets import use_disk_cache
 from gatecheck.checking.evidence import Evidence
 from gatecheck.checking.registry import Property
-from gatecheck.diagnosis.diagnose import Diagnosis
 from gatecheck.errors import (
     GatecheckError,
     GatecheckWarning,
@@ -37,9 +30,6 @@ from gatecheck.errors import (
     TargetLostError,
     TargetTimeoutError,
 )
-from gatecheck.implementation.custom import CustomSubject
-from gatecheck.proofs.proof import Proof
-from gatecheck.targets import loading
 
 R = TypeVar("R")
 
@@ -57,9 +47,6 @@ MEMORY_SHARE = 0.75
 
 OUTPUT_EXCERPT_BYTES = 400
 """Number of bytes read of a target's output."""
-
-BUILTIN_PREFIX = "builtin:"
-"""Prefix of our own cells, which need no separate process."""
 
 
 class Isolation:
@@ -288,7 +275,8 @@ class Isolation:
         if code is None:
             return f"it closed the connection to gatecheck{self._last_output_line()}"
         if code >= 0:
-            return f"its process ended with exit status {code}{self._crash_location()}{self._last_output_line()}"
+            where = f"{self._crash_location()}{self._last_output_line()}"
+            return f"its process ended with exit status {code}{where}"
         name, meaning = signal.Signals(-code).name, (signal.strsignal(-code) or "").lower()
         memory_hint = ", perhaps out of memory" if name == "SIGKILL" else ""
         return (
@@ -340,89 +328,6 @@ class Isolation:
         return self._path(worker.OUTPUT).stat().st_size if self._path(worker.OUTPUT).exists() else 0
 
 
-def audit(
-    isolation: Isolation,
-    target: str,
-    *,
-    target_options: Mapping[str, str | None] | None = None,
-    **options: Any,
-) -> AuditResult:
-    """Audit the target that a command names.
-
-    Our own cells run in this process, all others in a separate one.
-
-    Parameters
-    ----------
-    isolation
-        The process.
-    target
-        See :func:`gatecheck.targets.loading.load`, also for the errors.
-    target_options
-        Further arguments of that function: ``cell``, ``convention``, ``device``.
-    options
-        Options of :func:`gatecheck.auditing.audit.run_audit`.
-    """
-    if target.startswith(BUILTIN_PREFIX):
-        ours = loading.load(target, **target_options or {})
-        with use_disk_cache(), precompile_in_background(ours.target):
-            return runner.audit(ours, **options)
-    declared = isolation.load(target, **target_options or {})
-    if isinstance(declared, CustomSubject):
-        number = runner.n_custom_examples(options.get("profile", "ci"))
-        options = options | {
-            "cases_by_dtype": isolation.call(worker.examples, number, options.get("seed", 0))
-        }
-    else:
-        options = options | {
-            "diagnose": partial(_diagnose, isolation),
-            "prove": partial(prove, declared.cell, partial(_prove_activations, isolation)),
-        }
-    result = runner.run_audit(declared, isolation.check, isolation.package_versions, **options)
-    return replace(result, limitations=[*result.limitations, *isolation.notes()])
-
-
-def _prove_activations(isolation: Isolation, progress: Progress) -> list[Proof]:
-    progress(0, 1, "its activations")
-    try:
-        return isolation.call(worker.activations)
-    except GatecheckError as error:
-        return [untried_proof("the activations of the target", error)]
-
-
-def _diagnose(isolation: Isolation, seed: int) -> Diagnosis:
-    try:
-        return isolation.call(worker.diagnose, seed)
-    except GatecheckError as error:
-        return Diagnosis(message=f"There is no diagnosis, since {error}")
-
-
-def replay(
-    isolation: Isolation,
-    target: str,
-    path: str,
-    *,
-    target_options: Mapping[str, str | None] | None = None,
-    expected_failures: Mapping[str, str] | None = None,
-) -> tuple[PropertyResult, list[str]]:
-    """Replay a case on a target that a command names; return the result and notes.
-
-    Parameters
-    ----------
-    isolation, target, target_options
-        See :func:`audit`.
-    path, expected_failures
-        See :func:`gatecheck.auditing.audit.replay`.
-    """
-    if target.startswith(BUILTIN_PREFIX):
-        return runner.replay(
-            loading.load(target, **target_options or {}), path, expected_failures=expected_failures
-        ), []
-    declared = isolation.load(target, **target_options or {})
-    return runner.run_replay(
-        declared, isolation.check, path, expected_failures=expected_failures
-    ), isolation.notes()
-
-
 def _can_use_forkserver() -> bool:
     # Its folder would be left behind where a pool ends this process with all others.
     return (
@@ -441,7 +346,7 @@ def _modules_to_preload() -> list[str]:
         for n in sys.modules
         if n.partition(".")[0] == "gatecheck" and not {"adapters", "bench"} & {*n.split(".")}
     ]
-    return [*names, *(f"gatecheck.properties.{module}" for module in runner.PROPERTY_MODULES)]
+    return [*names, *(f"gatecheck.properties.{module}" for module in PROPERTY_MODULES)]
 
 
 def _default_memory_limit() -> int:

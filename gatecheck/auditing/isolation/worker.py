@@ -22,9 +22,9 @@ from typing import Any
 from gatecheck import errors
 from gatecheck._util.processes import end_with_parent
 from gatecheck._util.versions import versions
-from gatecheck.auditing.audit import select_properties
 from gatecheck.auditing.explore import check_subject, ignore_progress
 from gatecheck.auditing.prove import ISOLATED_STRIDE, prove_activations
+from gatecheck.auditing.selection import select_properties
 from gatecheck.cases import Case
 from gatecheck.cells import Cell
 from gatecheck.checking.budgets import use_disk_cache
@@ -32,10 +32,11 @@ from gatecheck.checking.evidence import Evidence, Violation
 from gatecheck.checking.registry import REGISTRY
 from gatecheck.conventions import Convention
 from gatecheck.diagnosis import diagnose as diagnosis
-from gatecheck.diagnosis.diagnose import Diagnosis
+from gatecheck.diagnosis.result import Diagnosis
 from gatecheck.errors import GatecheckWarning, TargetCrashError, TargetLostError, route_warnings
 from gatecheck.implementation import Subject
-from gatecheck.implementation.custom import CustomCase, CustomSubject
+from gatecheck.implementation.custom import CustomSubject
+from gatecheck.implementation.custom_case import CustomCase
 from gatecheck.inference.resolve import resolve_convention
 from gatecheck.proofs.proof import Proof
 from gatecheck.targets import loading

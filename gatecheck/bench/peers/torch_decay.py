@@ -26,9 +26,10 @@ def prepare(
 ) -> Callable[[], Array]:
     """Return a call that computes log-norms ``(T+1,)`` of an LSTM by lag.
 
-    They are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. Each cotangent of `probes`
-    ``(2, k, H)`` is a row of a batch, so that one backward pass serves all. Subnormal numbers are
-    flushed to zero: once gradients underflow, most are, and it would take twice as long.
+    They are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. Each cotangent of
+    `probes` ``(2, k, H)`` is a row of a batch, so that one backward pass serves all. Subnormal
+    numbers are flushed to zero: once gradients underflow, most are, and it would take twice as
+    long.
     """
     torch.set_num_threads(threads)
     module = torch.nn.LSTMCell(x.shape[1], probes.shape[2], dtype=torch.float64)

@@ -19,7 +19,8 @@ from gatecheck.cells.validation import check_inputs
 from gatecheck.decay.jacobians.profile import Profile
 from gatecheck.errors import ContractError, InputError, TargetError
 from gatecheck.implementation import Subject, subject
-from gatecheck.implementation.custom import CustomCase, CustomSubject
+from gatecheck.implementation.custom import CustomSubject
+from gatecheck.implementation.custom_case import CustomCase
 
 States = list[Array]
 StepFunction = Callable[..., Sequence[Array]]
@@ -60,9 +61,9 @@ def vjp_profile(
     Returns
     -------
     Profile
-        See :func:`gatecheck.decay.jacobians.profile.adjoint_profile`; the share is that of all states but
-        the first. For states of different shapes the direction is ``(1, k, N)``, the flattened
-        states concatenated.
+        See :func:`gatecheck.decay.jacobians.profile.adjoint_profile`; the share is that of all
+        states but the first. For states of different shapes the direction is ``(1, k, N)``, the
+        flattened states concatenated.
 
     Raises
     ------
@@ -95,9 +96,9 @@ def subject_profile(
         An implementation, or a :class:`~gatecheck.implementation.Subject`; it runs in float64, or
         in float32 if that is its only dtype.
     params, x, start, state, progress
-        See :func:`gatecheck.decay.jacobians.profile.adjoint_profile`: canonical float64 arrays, whatever the
-        target's convention. The k cotangents are rows of one batch, or separate calls where the
-        target takes one row only.
+        See :func:`gatecheck.decay.jacobians.profile.adjoint_profile`: canonical float64 arrays,
+        whatever the target's convention. The k cotangents are rows of one batch, or separate calls
+        where the target takes one row only.
 
     Raises
     ------

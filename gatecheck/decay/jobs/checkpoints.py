@@ -167,9 +167,9 @@ class PartStore:
     ) -> list[bool]:
         """Begin a sweep of these parts, and return which need not be computed.
 
-        Without `resume` no part is reused, and `notify` is called with their number; each stays until
-        its successor is finished, so that a forgotten `resume` costs nothing. With `resume`, `notify`
-        is called for files that are not the parts that they should be.
+        Without `resume` no part is reused, and `notify` is called with their number; each stays
+        until its successor is finished, so that a forgotten `resume` costs nothing. With `resume`,
+        `notify` is called for files that are not the parts that they should be.
         """
         self.keys = tuple(dict.fromkeys(keys))
         self._remove_stale_files()

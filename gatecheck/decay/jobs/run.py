@@ -49,7 +49,7 @@ def run_jobs(
         Jobs to run.
     workers
         Number of processes on this machine; with 1 everything runs in this one. A script that uses
-        more needs ``if __name__ == "__main__":``, as always with :mod:`multiprocessing`.
+        more needs ``if __name__ == "__main__":``, as always with ``multiprocessing``.
     store
         Store of finished jobs and of the states of unfinished ones. Without one, an interruption
         loses all.

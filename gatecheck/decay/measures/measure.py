@@ -37,7 +37,8 @@ class Measurement(NamedTuple):
     gates
         Gate statistics.
     loss
-        Gradient of one loss by lag, for :func:`gatecheck.decay.measures.truncation.geometric_bound`.
+        Gradient of one loss by lag, for
+        :func:`gatecheck.decay.measures.truncation.geometric_bound`.
     truncation
         Bias of the truncated parameter gradient of that loss.
     """
@@ -63,9 +64,9 @@ def measure(
 ) -> Measurement:
     """Measure everything chosen in one forward and one backward pass.
 
-    Parameters and errors are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`; `loss` ``(n,
-    1, H)`` is the cotangent of the last state whose parameter gradient is truncated. Memory is O(√T
-    k H + T), plus about a hundred times that of the parameters.
+    Parameters and errors are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`;
+    `loss` ``(n, 1, H)`` is the cotangent of the last state whose parameter gradient is truncated.
+    Memory is O(√T k H + T), plus about a hundred times that of the parameters.
     """
     run = prepare_run(cell, params, x, state)
     gates = GateStatistics(run) if quantities.gates else None

@@ -54,8 +54,8 @@ def path_split(
     """Measure log-norms by lag of the whole gradient and of each path, in one sweep.
 
     They are ``(T+1,)`` each, by the names "total", "keep", "candidate" and "gates". Parameters and
-    errors are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. A path that does not exist
-    is -inf from lag 1 on.
+    errors are those of :func:`gatecheck.decay.jacobians.profile.adjoint_profile`. A path that does
+    not exist is -inf from lag 1 on.
     """
     run = prepare_run(cell, params, x, state)
     adjoints = {"total": Adjoint(run, start)} | path_adjoints(run, start)

@@ -44,8 +44,8 @@ def decay(
     progress
         Called with the work done, the work to do and the label of what is being measured.
     workers, store, resume, dask, notify
-        See :func:`gatecheck.decay.jobs.run.run_jobs`. They do not change the result. A job is one network on
-        one sequence, or one training.
+        See :func:`gatecheck.decay.jobs.run.run_jobs`. They do not change the result. A job is one
+        network on one sequence, or one training.
 
     Returns
     -------

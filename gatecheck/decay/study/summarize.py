@@ -51,7 +51,10 @@ def summarize_network(
         Generator of resamples, used for nothing else.
     """
     log_norm = np.stack([trial["log_norm"] for trial in trials])
-    rate, curve = statistics.estimate_rate(log_norm, rng), statistics.curve_quantiles(log_norm)
+    rate, curve = (
+        statistics.estimate_rate(log_norm, rng),
+        statistics.curve_quantiles(log_norm),
+    )
     lags = spaced_lags(log_norm.shape[1] - 1)
     levels = (1 / 2, 1 / np.e, 1e-3, 2.0**-150)
     lag_half, lag_e, lag_thousandth, lag_float32 = (
@@ -84,7 +87,7 @@ def summarize_network(
         lag_thousandth=lag_thousandth,
         lag_float32_zero=lag_float32,
         lags=tuple(lags.tolist()),
-        curve=relative_curve(log_norm, lags),
+        curve=statistics.relative_curve(log_norm, lags),
         theory=tuple(
             TheoryLine(p.assumption, p.rate, tuple(p.log_size(lags).tolist())) for p in lines
         ),
@@ -146,21 +149,6 @@ _DISTINCTIONS: tuple[tuple[str, Any], ...] = (
 )
 
 
-def relative_curve(log_norm: Array, lags: Array | None = None) -> Curve:
-    """Return ln G at some lags, or all from 1 on, from log-norms ``(seeds, T+1)``."""
-    chosen: Any = slice(1, None) if lags is None else lags
-    return Curve(
-        *(tuple(quantile[chosen].tolist()) for quantile in statistics.curve_quantiles(log_norm))
-    )
-
-
-def _quantiles(values: Array) -> Curve:
-    low, median, high = np.quantile(
-        values, [statistics.BAND[0], 0.5, statistics.BAND[1]], axis=0, method="inverted_cdf"
-    )
-    return Curve(*(tuple(quantile.tolist()) for quantile in (median, low, high)))
-
-
 def _paths(trials: Sequence[Trial], total: Array) -> dict[str, tuple[float, ...]]:
     """Return the median log-size of each path, relative to the whole at lag 1.
 
@@ -194,7 +182,7 @@ def _input_curve(trials: Sequence[Trial]) -> Curve | None:
     if "inputs" not in trials[0]:
         return None
     logs = np.stack([t["inputs"] for t in trials])
-    return _quantiles(logs - _log_at_lag_one(logs))
+    return statistics.quantile_curve(logs - _log_at_lag_one(logs))
 
 
 def _gates(trials: Sequence[Trial]) -> dict[str, Gate]:
@@ -220,7 +208,7 @@ def _truncation(trials: Sequence[Trial]) -> Truncation | None:
     K = trials[0]["truncation_K"]
     logs = np.stack([t["truncation_log"] for t in trials])
     bias, bound = (
-        _quantiles(np.exp(logs)),
+        statistics.quantile_curve(np.exp(logs)),
         _median(np.stack([t["truncation_bound"] for t in trials])),
     )
     tenth, hundredth = (first_lag_below(K, np.array(bias.median), level) for level in (0.1, 0.01))

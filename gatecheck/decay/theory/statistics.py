@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import digamma, stdtrit
 
 from gatecheck._util.typing import Array
+from gatecheck.decay.result import Curve
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -130,3 +131,15 @@ def probe_offset(probes: int, size: int) -> float:
     offset, so this is the worst case, and ln G is low by no more than that. It is 0 when k = n.
     """
     return float(digamma(probes / 2) - digamma(size / 2) + math.log(size / probes)) / 2
+
+
+def relative_curve(log_norm: Array, lags: Array | None = None) -> Curve:
+    """Return ln G at some lags, or all from 1 on, from log-norms ``(seeds, T+1)``."""
+    chosen: Any = slice(1, None) if lags is None else lags
+    return Curve(*(tuple(quantile[chosen].tolist()) for quantile in curve_quantiles(log_norm)))
+
+
+def quantile_curve(values: Array) -> Curve:
+    """Return the median and the band of values over seeds, the first axis."""
+    low, median, high = np.quantile(values, [BAND[0], 0.5, BAND[1]], axis=0, method="inverted_cdf")
+    return Curve(*(tuple(quantile.tolist()) for quantile in (median, low, high)))

@@ -28,8 +28,8 @@ class TrainedProfiles:
         ``(N, L+1)``: ln ‖∂s_t/∂s_{t-lag}‖, the Frobenius norm, in nats; t is the last step that the
         loss asks about. One row a sequence, the same sequences in both. L is at least `needed` in
         tasks of one length, and close to it in others. Rows of several networks may be stacked, cut
-        to the shortest; :func:`gatecheck.decay.theory.statistics.curve_quantiles` turns them into a curve with
-        bands.
+        to the shortest; :func:`gatecheck.decay.theory.statistics.curve_quantiles` turns them into a
+        curve with bands.
     """
 
     task_lag: int

@@ -158,8 +158,8 @@ def measure_memory(
 
     Notes
     -----
-    Intervals are over sentences, for this one network; :func:`mean_interval` makes one over networks,
-    from the mean of each.
+    Intervals are over sentences, for this one network; :func:`mean_interval` makes one over
+    networks, from the mean of each.
     """
     cell = require_plain_cell(as_cell(cell), "decay measures")
     sentences, seed = as_whole_number("sentences", sentences, 20), as_whole_number("seed", seed, 0)

@@ -14,7 +14,6 @@ from gatecheck.decay.jobs.checkpoints import Checkpointer
 from gatecheck.decay.jobs.job import ReportProgress
 from gatecheck.decay.result import Curve, Sentence, Training
 from gatecheck.decay.spec import TrainingSpec
-from gatecheck.decay.study.summarize import relative_curve
 from gatecheck.decay.theory import statistics
 from gatecheck.decay.training.horizon import measure_trained_profiles
 from gatecheck.decay.training.memory_probe import (
@@ -49,7 +48,8 @@ def run_training_trial(
     arguments
         ``training``, the keys of its entry in the spec; ``seed`` and ``trial``.
     report, checkpointer
-        See :data:`gatecheck.decay.jobs.job.JobFunction`; the state of an unfinished training is not saved.
+        See :data:`gatecheck.decay.jobs.job.JobFunction`; the state of an unfinished training is not
+        saved.
 
     Returns
     -------
@@ -133,8 +133,8 @@ def summarize_training(entry: TrainingSpec, trials: Sequence[Mapping[str, Array]
         final=tuple(float(t["final"][0]) for t in trials),
         solved=tuple(bool(t["final"][2]) for t in trials),
         lags=tuple(range(1, before.shape[1])),
-        before=relative_curve(before),
-        after=relative_curve(after),
+        before=statistics.relative_curve(before),
+        after=statistics.relative_curve(after),
         needed=entry.lag,
         findings=_findings(trials),
         sentence=_sentence(entry, trials[0]),

@@ -1,61 +1,32 @@
-"""Figures of a decay report; each function draws one into an empty figure."""
+"""Figures of measured networks in a decay report.
+
+Each function draws one into an empty figure.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gatecheck.decay.result import DecayResult, NetworkRow, Numbers
-from gatecheck.report.figures import COLORS, MARKERS
+from gatecheck.decay.result import DecayResult, NetworkRow
+from gatecheck.report.decay.style import (
+    LINE_STYLES,
+    MAX_PANELS,
+    add_legend,
+    marker_places,
+    row_style,
+    rows_with,
+    to_decades,
+)
+from gatecheck.report.figures import COLORS
 
-LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1)))
 LOG10_FLOAT32_ZERO = -150 * math.log10(2)
 """log10 of half the smallest float32."""
 
-MAX_PANELS = 12
-"""Maximum number of networks in a figure with a panel for each."""
-
 LEVELS = ((1 / 2, "1/2"), (1 / math.e, "1/e"), (1e-3, "1/1000"))
-
-
-def rows_with(result: DecayResult, attribute: str) -> list[tuple[int, NetworkRow]]:
-    """Return the rows with a non-empty attribute, each with its number.
-
-    The number determines the style of a row in every figure.
-    """
-    return [(k, row) for k, row in enumerate(result.rows) if getattr(row, attribute)]
-
-
-def row_style(k: int) -> dict[str, Any]:
-    """Return color, line and marker of the k-th row.
-
-    The line style shifts by one at each cycle of the colors, so that 49 rows are distinct.
-    """
-    n = len(COLORS)
-    return {
-        "color": COLORS[k % n],
-        "linestyle": LINE_STYLES[(k + k // n) % n],
-        "marker": MARKERS[k % n],
-        "markersize": 5,
-        "linewidth": 1.6,
-    }
-
-
-def add_legend(figure: Any, axes: Any, columns: int = 3) -> None:
-    """Add the legend of `axes` below a figure."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=4
-    )
-
-
-def to_decades(log_size: Numbers | NDArray[Any]) -> NDArray[Any]:
-    """Convert nats to powers of ten."""
-    return np.asarray(log_size, dtype=float) / math.log(10)
 
 
 def draw_lags(figure: Any, result: DecayResult) -> None:
@@ -117,19 +88,7 @@ def _draw_curve(axes: Any, row: NetworkRow, k: int, floor: float) -> None:
     axes.fill_between(lags, low, high, color=COLORS[k % len(COLORS)], alpha=0.18, linewidth=0)
     visible = np.flatnonzero(median > floor)
     axes.plot(
-        lags, median, label=row.name, markevery=_marker_places(visible.size, k), **row_style(k)
-    )
-
-
-def _marker_places(n_visible: int, k: int) -> list[int]:
-    """Return the places of five markers, shifted between rows.
-
-    The shift keeps equal curves from hiding each other.
-    """
-    return (
-        np.unique(((np.arange(5) + 0.4 + 0.6 * (k % 2)) / 5.2 * n_visible).astype(int)).tolist()
-        if n_visible
-        else []
+        lags, median, label=row.name, markevery=marker_places(visible.size, k), **row_style(k)
     )
 
 
@@ -190,7 +149,7 @@ def draw_paths(figure: Any, result: DecayResult) -> None:
                 row.lags,
                 size,
                 label=PATH_NAMES[path],
-                markevery=_marker_places(n_visible, j),
+                markevery=marker_places(n_visible, j),
                 **row_style(j),
             )
         axes.set_ylim(-8, 1)
@@ -252,7 +211,7 @@ def draw_spectrum(figure: Any, result: DecayResult) -> None:
                 place[valid],
                 exponents[valid],
                 label=row.name,
-                markevery=_marker_places(int(valid.sum()), k),
+                markevery=marker_places(int(valid.sum()), k),
                 **row_style(k),
             )
             low, high = (exponents - spread)[valid], (exponents + spread)[valid]
@@ -281,7 +240,7 @@ def draw_inputs(figure: Any, result: DecayResult) -> None:
                 row.lags,
                 size,
                 label=row.name,
-                markevery=_marker_places(np.flatnonzero(size > -8).size, k),
+                markevery=marker_places(np.flatnonzero(size > -8).size, k),
                 **row_style(k),
             )
     axes.set_ylim(-8, 1)
@@ -306,7 +265,7 @@ def draw_truncation(figure: Any, result: DecayResult) -> None:
                 row.truncation.K,
                 bias,
                 label=row.name,
-                markevery=_marker_places(n_visible, k),
+                markevery=marker_places(n_visible, k),
                 **row_style(k),
             )
             if row.truncation.bound:
@@ -355,95 +314,3 @@ def draw_convergence(figure: Any, result: DecayResult) -> None:
     axes.set_ylabel(r"$\lambda_1$ and its 95 % interval (nats per step)")
     axes.grid(alpha=0.25, linewidth=0.6)
     add_legend(figure, axes)
-
-
-def draw_training(figure: Any, result: DecayResult) -> None:
-    """Draw the loss of each training, and the reach of gradients before and after."""
-    chosen = result.training[:MAX_PANELS]
-    panels = figure.subplots(len(chosen), 2, squeeze=False)
-    for (losses, reach), training in zip(panels, chosen, strict=True):
-        losses.fill_between(
-            training.updates,
-            training.loss.low,
-            training.loss.high,
-            color=COLORS[0],
-            alpha=0.2,
-            linewidth=0,
-        )
-        losses.plot(
-            training.updates, training.loss.median, color=COLORS[0], linewidth=1.6, label="loss"
-        )
-        losses.axhline(
-            training.baseline, color="0.2", linewidth=1, linestyle="--", label="best without memory"
-        )
-        losses.set_yscale("log")
-        losses.set_ylabel("loss")
-        losses.set_title(training_name(training.setting), fontsize=9, loc="left")
-        losses.legend(frameon=False, fontsize=7.5)
-        reach.set_xscale("log")
-        for j, (label, curve) in enumerate(
-            (("untrained", training.before), ("trained", training.after))
-        ):
-            low, high = (np.maximum(to_decades(q), -9) for q in (curve.low, curve.high))
-            reach.fill_between(training.lags, low, high, color=COLORS[j], alpha=0.18, linewidth=0)
-            n_visible = np.flatnonzero(to_decades(curve.median) > -6).size
-            reach.plot(
-                training.lags,
-                to_decades(curve.median),
-                label=label,
-                markevery=_marker_places(n_visible, j),
-                **row_style(j),
-            )
-        reach.axvline(
-            training.needed,
-            color="0.2",
-            linewidth=1,
-            linestyle=":",
-            label=f"the task's lag, {training.needed}",
-        )
-        lowest = min(
-            float(np.min(to_decades(curve.low))) for curve in (training.before, training.after)
-        )
-        reach.set_ylim(
-            max(-6.0, min(-1.0, lowest - 0.2)),
-            max(0.5, float(np.max(to_decades(training.after.high))) + 0.2),
-        )
-        reach.set_ylabel(r"$\log_{10}\ G$ (decades)")
-        reach.set_title("gradient against lag, on the task's inputs", fontsize=9, loc="left")
-        reach.legend(frameon=False, fontsize=7.5)
-        reach.grid(alpha=0.25, linewidth=0.6)
-    panels[-1][0].set_xlabel("updates")
-    panels[-1][1].set_xlabel("lag (steps)")
-
-
-def training_name(setting: dict[str, Any]) -> str:
-    """Return the name of a training."""
-    return (
-        f"{setting['cell']} {setting['init']} on {setting['task']}, "
-        f"lag {setting['lag']}, H = {setting['hidden']}"
-    )
-
-
-def draw_sentences(figure: Any, result: DecayResult) -> None:
-    """Draw the gates of the unit that remembers, word by word."""
-    chosen: Sequence[Any] = [t for t in result.training if t.sentence is not None][:4]
-    panels = figure.subplots(len(chosen), 1, squeeze=False)
-    for (axes,), training in zip(panels, chosen, strict=True):
-        words = training.sentence.words
-        state = np.array(training.sentence.state)
-        lines = [
-            *training.sentence.gates.items(),
-            ("state, scaled", state / max(float(np.max(np.abs(state))), 1e-300)),
-        ]
-        for j, (name, values) in enumerate(lines):
-            axes.plot(range(len(words)), values, label=name, **row_style(j))
-        axes.set_xticks(range(len(words)), words, rotation=40, ha="right", fontsize=8)
-        axes.set_ylim(-1.05, 1.05)
-        axes.set_ylabel("value")
-        axes.set_title(
-            f"{training_name(training.setting)}: unit {training.sentence.unit}",
-            fontsize=9,
-            loc="left",
-        )
-        axes.legend(frameon=False, fontsize=8, ncols=5, loc="lower left")
-        axes.grid(alpha=0.25, linewidth=0.6)

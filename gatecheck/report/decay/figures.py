@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gatecheck._util.atomic_write import write_bytes, write_text
 from gatecheck.decay.result import DecayResult
 from gatecheck.report.decay import drawings as draw
+from gatecheck.report.decay import style, training_drawings
 from gatecheck.report.figures import RC_STYLE, figure_context
 from gatecheck.report.pages import figure_to_svg
 
@@ -37,11 +38,11 @@ class FigureSpec(NamedTuple):
 
 
 def _panel_rows(attribute: str) -> Callable[[DecayResult], int]:
-    return lambda result: -(-min(draw.MAX_PANELS, len(draw.rows_with(result, attribute))) // 3)
+    return lambda result: -(-min(style.MAX_PANELS, len(style.rows_with(result, attribute))) // 3)
 
 
 def _fixed_height(attribute: str) -> Callable[[DecayResult], int]:
-    return lambda result: 2 if draw.rows_with(result, attribute) else 0
+    return lambda result: 2 if style.rows_with(result, attribute) else 0
 
 
 REPORT_FIGURES = (
@@ -69,7 +70,7 @@ REPORT_FIGURES = (
         "Distribution of the values of each gate: shut is below 0.1, open above 0.9, where a gate "
         "hardly learns. And the time constant of each unit: the number of steps that its keeping "
         "gate lets it remember.",
-        lambda result: -(-min(draw.MAX_PANELS, len(draw.rows_with(result, "gates"))) // 2),
+        lambda result: -(-min(style.MAX_PANELS, len(style.rows_with(result, "gates"))) // 2),
         draw.draw_gates,
     ),
     FigureSpec(
@@ -101,8 +102,8 @@ REPORT_FIGURES = (
         "Trained against untrained",
         "Left: the loss, with the best loss of a predictor without memory. Right: the reach of "
         "gradients on the task's own inputs, before and after.",
-        lambda result: 1.15 * min(draw.MAX_PANELS, len(result.training)),
-        draw.draw_training,
+        lambda result: 1.15 * min(style.MAX_PANELS, len(result.training)),
+        training_drawings.draw_training,
     ),
     FigureSpec(
         "sentences",
@@ -110,7 +111,7 @@ REPORT_FIGURES = (
         "The unit whose state best predicts, at the verb, whether the subject is singular or "
         "plural: its gates and its state, word by word.",
         lambda result: 1.5 * min(4, sum(t.sentence is not None for t in result.training)),
-        draw.draw_sentences,
+        training_drawings.draw_sentences,
     ),
     FigureSpec(
         "convergence",

@@ -8,7 +8,6 @@ from typing import Any
 
 from gatecheck.decay.result import DecayResult, Integrity, NetworkRow
 from gatecheck.decay.study.advice import advise, compare, describe_training
-from gatecheck.report.decay.drawings import training_name
 from gatecheck.report.decay.figures import DrawnFigure
 from gatecheck.report.decay.table import (
     LEGEND,
@@ -18,6 +17,7 @@ from gatecheck.report.decay.table import (
     network_notes,
     settings_line,
 )
+from gatecheck.report.decay.training_drawings import training_name
 from gatecheck.report.pages import inline_svg, render_page
 
 CHECK_HEADINGS = {

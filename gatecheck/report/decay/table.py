@@ -23,8 +23,9 @@ LEGEND = (
 def decay_rows(result: DecayResult) -> list[dict[str, str]]:
     """Return the rows of the table, each a dict of text by column name.
 
-    Columns are :data:`TERMINAL_COLUMNS` and :data:`PAGE_COLUMNS`. Rates are in nats per step, with half the width of
-    the 95 % interval; lags in steps. A lag not reached within T is "> T", an unknown value "–".
+    Columns are :data:`TERMINAL_COLUMNS` and :data:`PAGE_COLUMNS`. Rates are in nats per step, with
+    half the width of the 95 % interval; lags in steps. A lag not reached within T is "> T", an
+    unknown value "–".
     """
     return [
         dict(zip((*TERMINAL_COLUMNS, *PAGE_COLUMNS), _cells(row), strict=True))

@@ -288,7 +288,8 @@ def _read_line(stream: IO[bytes]) -> str:
         if len(raw) < TAIL_BYTES:
             raise EOFError
         raise ContractError(
-            f"the program answers with a line of more than {TAIL_BYTES} bytes, which begins {raw[:60]!r}"
+            f"the program answers with a line of more than {TAIL_BYTES} bytes, which "
+            f"begins {raw[:60]!r}"
         )
     return raw.decode(errors="replace").rstrip("\r\n")
 

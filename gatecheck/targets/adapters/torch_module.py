@@ -167,8 +167,8 @@ def adapt(
     UsageError
         If there is no device of this name.
     TargetError
-        If the cell is not declared, or the class cannot be made or called as :class:`TorchModule` says;
-        if there is no such device here.
+        If the cell is not declared, or the class cannot be made or called as :class:`TorchModule`
+        says; if there is no such device here.
     """
     declared = cell or getattr(make, "cell", None)
     if declared is None:

@@ -11,7 +11,8 @@ import pytest
 from gatecheck.auditing.isolation import precompile
 from gatecheck.auditing.isolation.precompile import precompile_in_background
 from gatecheck.cells import LSTM, RNN
-from gatecheck.kernels import Builtin, jit, rnn
+from gatecheck.kernels import Builtin, jit
+from gatecheck.kernels.cells import rnn
 
 
 @pytest.fixture
@@ -52,7 +53,8 @@ def test_no_process_on_one_core_or_with_a_cache(empty_cache, monkeypatch, cell, 
 COMPILE = """
 from gatecheck.auditing.isolation.precompile import compile_float64
 from gatecheck.cells import RNN
-from gatecheck.kernels import jit, rnn
+from gatecheck.kernels import jit
+from gatecheck.kernels.cells import rnn
 print(jit.has_empty_cache(rnn.backward))
 compile_float64(RNN(), {"reverse": False, "batch_first": False})
 print(jit.has_empty_cache(rnn.backward))
@@ -76,7 +78,10 @@ def test_float64_kernels_are_cached(tmp_path):
 def test_nothing_is_compiled_without_a_writable_cache(tmp_path):
     (tmp_path / "file").write_text("")
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file")}
-    ask = "from gatecheck.kernels import jit, rnn; print(jit.has_empty_cache(rnn.backward))"
+    ask = (
+        "from gatecheck.kernels import jit; from gatecheck.kernels.cells import rnn; "
+        "print(jit.has_empty_cache(rnn.backward))"
+    )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", ask],
         env=environment,

@@ -5,14 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 
-from gatecheck.auditing import audit as runner
 from gatecheck.auditing import explore
 from gatecheck.auditing.isolation import process as isolation
-from gatecheck.auditing.isolation.process import Isolation, audit, replay
+from gatecheck.auditing.isolation.process import Isolation
+from gatecheck.auditing.isolation.run import audit
 from gatecheck.errors import TargetError, UsageError
 from helpers.paths import HOSTILE
 from helpers.processes import is_alive, wait_until
@@ -152,37 +151,6 @@ def test_target_that_always_exits_is_given_up(process):
     assert left.reason.endswith("its process ended with exit status 4")
 
 
-# ---- the same results as in this process
-
-
-@pytest.mark.parametrize(
-    ("target", "only"), [("builtin:lstm", ()), (f"{HOSTILE}:InPlace", ALL), (f"{HOSTILE}:NaN", ALL)]
-)
-def test_isolated_audit_equals_local_audit(process, target, only, monkeypatch):
-    monkeypatch.setattr(explore, "SHRINKING_S", 60)
-    declared = process.load(target)
-    there = runner.run_audit(
-        declared, process.check, process.package_versions, profile="quick", only=only
-    )
-    here = runner.audit(isolation.loading.load(target), profile="quick", only=only, diagnose=False)
-    assert there.to_json() == here.to_json()
-    assert [p.counterexample for p in there.properties] == [
-        p.counterexample for p in here.properties
-    ]
-
-
-@posix
-def test_a_crash_is_replayed(process, tmp_path):
-    result = replace(audit_hostile("Segfault", process), implementation="it").save_counterexamples(
-        tmp_path
-    )
-    again, _ = replay(process, f"{HOSTILE}:Segfault", result.findings[0].saved_path)
-    assert again.outcome == "crashed"
-    assert "SIGSEGV" in again.reason
-    again, _ = replay(process, f"{HOSTILE}:CorrectRNN", result.findings[0].saved_path)
-    assert again.outcome == "passed"
-
-
 # ---- loading
 
 
@@ -219,10 +187,11 @@ def test_usage_error_stays_a_usage_error(process):
 
 AUDIT = """
 import sys
-from gatecheck.auditing.isolation import process as isolation
+from gatecheck.auditing.isolation.process import Isolation
+from gatecheck.auditing.isolation.run import audit
 if __name__ == "__main__":
-    with isolation.Isolation() as process:
-        isolation.audit(process, sys.argv[1], profile="quick", only=["empty_sequence"])
+    with Isolation() as process:
+        audit(process, sys.argv[1], profile="quick", only=["empty_sequence"])
 """
 
 

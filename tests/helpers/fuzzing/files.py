@@ -1,8 +1,8 @@
 """Read damaged files of every format.
 
 Each is read, or refused by an error of ours in one line that names the file. Run as a program:
-``python tests/helpers/fuzzing/files.py [--count N] [--seed S] [FORMAT ...]``. The current file lies in the
-folder that it prints first, so that one which ends the process can be inspected.
+``python tests/helpers/fuzzing/files.py [--count N] [--seed S] [FORMAT ...]``. The current file lies
+in the folder that it prints first, so that one which ends the process can be inspected.
 """
 
 from __future__ import annotations

@@ -1,0 +1,71 @@
+"""The outcome of a property, from the tally of its cases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gatecheck.auditing.explore import (
+    Tally,
+)
+from gatecheck.auditing.result import PropertyOutcome, PropertyResult
+from gatecheck.errors import (
+    BugError,
+    TargetCrashError,
+    TargetError,
+    TargetTimeoutError,
+)
+from gatecheck.implementation import Subject
+
+
+def _format_reason(tally: Tally) -> str:
+    frequency = f"seen in {tally.failures} of {tally.examples} cases" if tally.failures else ""
+    return "\n".join(
+        filter(
+            None,
+            [str(tally.failure), "; ".join(filter(None, [frequency, tally.widest_failure[1]]))],
+        )
+    )
+
+
+def _failure_outcome(failure: Exception) -> PropertyOutcome:
+    if isinstance(failure, BugError):
+        return "error"
+    if isinstance(failure, TargetTimeoutError):
+        return "timed_out"
+    crashed = isinstance(failure, TargetCrashError) or (
+        isinstance(failure, TargetError) and failure.__cause__ is not None
+    )
+    return "crashed" if crashed else "failed"
+
+
+def property_result(implementation: Subject, tally: Tally) -> PropertyResult:
+    claim, evidence = tally.prop, tally.evidence
+    blocks = evidence.judged + evidence.inconclusive
+    expected = implementation.expected_failures.get(claim.name)
+    common: dict[str, Any] = {
+        "examples": tally.examples,
+        "worst_ratio": evidence.ratio if evidence.judged else None,
+        "inconclusive": evidence.inconclusive / blocks if blocks else 0.0,
+    }
+    if tally.failure is not None:
+        common |= {
+            "counterexample": tally.case,
+            "worst_ratio": getattr(tally.failure, "ratio", None),
+        }
+        if expected and not isinstance(tally.failure, BugError):
+            return PropertyResult(claim.name, "expected_failure", reason=expected, **common)
+        return PropertyResult(
+            claim.name, _failure_outcome(tally.failure), reason=_format_reason(tally), **common
+        )
+    if expected:
+        return PropertyResult(
+            claim.name, "failed", reason=f"it holds, but was expected to fail: {expected}", **common
+        )
+    undecided = [dtype for dtype, judged in sorted(tally.judged_by_dtype.items()) if judged == 0]
+    if undecided or not tally.judged_by_dtype:
+        reason = (
+            f"no case could be judged in {' and '.join(undecided) or 'any dtype'}: rounding may "
+            "be as large as the values"
+        )
+        return PropertyResult(claim.name, "inconclusive", reason=reason, **common)
+    return PropertyResult(claim.name, "passed", **common)

@@ -1,0 +1,1 @@
+"""Conventions that a target may follow without declaring them."""

@@ -1,0 +1,1 @@
+"""Faults around any call: arguments, results, and what a subject keeps."""

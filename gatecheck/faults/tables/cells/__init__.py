@@ -1,0 +1,1 @@
+"""Faults in the equations of the plain cells."""

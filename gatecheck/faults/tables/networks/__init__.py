@@ -1,0 +1,1 @@
+"""Faults of layers: directions, depth, layouts and rows of different lengths."""

@@ -1,0 +1,1 @@
+"""The loops over time of each cell, one module a cell; and batched calls of them."""

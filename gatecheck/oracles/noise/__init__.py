@@ -1,0 +1,1 @@
+"""Rounding noise: arrays whose every operation is perturbed at random."""
