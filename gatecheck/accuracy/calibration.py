@@ -246,7 +246,7 @@ def calibration_report(
         "schema": "gatecheck-calibration-3",
         "seed": seed,
         "calibration": measured,
-        "ensemble": [spelling.name for spelling in FORMULATIONS],
+        "ensemble": [formulation.name for formulation in FORMULATIONS],
         "tightness": [
             row for s, d in dtypes for row in tightness(s, d, tightness_cases, seed, tick)
         ],

@@ -151,10 +151,10 @@ def block_errors(implementation: Subject, case: Case) -> list[BlockErrors]:
             EXACT_SHARE * budget.spread[name][where] + PRECISIONS[case.dtype.name].tiny
         )
     runs = [results]
-    for spelling in FORMULATIONS if places else ():
+    for formulation in FORMULATIONS if places else ():
         if case.sizes.T <= MAX_CHECKED_STEPS:
-            require_correct(spelling, case, true, allowed)
-        runs.append(spelling.run(case))
+            require_correct(formulation, case, true, allowed)
+        runs.append(formulation.run(case))
 
     def absolute_errors(name: str, where: tuple[slice | int, ...]) -> Array:
         exact_values = true[name][where]

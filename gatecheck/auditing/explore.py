@@ -72,9 +72,9 @@ def wrap_bugs(check: Check) -> Check:
     TargetErrors by then.
     """
 
-    def reported(claim: Property, case: Case) -> Evidence:
+    def reported(prop: Property, case: Case) -> Evidence:
         try:
-            return check(claim, case)
+            return check(prop, case)
         except (Violation, TargetError):
             raise
         except Exception as error:

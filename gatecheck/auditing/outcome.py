@@ -39,9 +39,9 @@ def _failure_outcome(failure: Exception) -> PropertyOutcome:
 
 
 def property_result(implementation: Subject, tally: Tally) -> PropertyResult:
-    claim, evidence = tally.prop, tally.evidence
+    prop, evidence = tally.prop, tally.evidence
     blocks = evidence.judged + evidence.inconclusive
-    expected = implementation.expected_failures.get(claim.name)
+    expected = implementation.expected_failures.get(prop.name)
     common: dict[str, Any] = {
         "examples": tally.examples,
         "worst_ratio": evidence.ratio if evidence.judged else None,
@@ -53,13 +53,13 @@ def property_result(implementation: Subject, tally: Tally) -> PropertyResult:
             "worst_ratio": getattr(tally.failure, "ratio", None),
         }
         if expected and not isinstance(tally.failure, BugError):
-            return PropertyResult(claim.name, "expected_failure", reason=expected, **common)
+            return PropertyResult(prop.name, "expected_failure", reason=expected, **common)
         return PropertyResult(
-            claim.name, _failure_outcome(tally.failure), reason=_format_reason(tally), **common
+            prop.name, _failure_outcome(tally.failure), reason=_format_reason(tally), **common
         )
     if expected:
         return PropertyResult(
-            claim.name, "failed", reason=f"it holds, but was expected to fail: {expected}", **common
+            prop.name, "failed", reason=f"it holds, but was expected to fail: {expected}", **common
         )
     undecided = [dtype for dtype, judged in sorted(tally.judged_by_dtype.items()) if judged == 0]
     if undecided or not tally.judged_by_dtype:
@@ -67,5 +67,5 @@ def property_result(implementation: Subject, tally: Tally) -> PropertyResult:
             f"no case could be judged in {' and '.join(undecided) or 'any dtype'}: rounding may "
             "be as large as the values"
         )
-        return PropertyResult(claim.name, "inconclusive", reason=reason, **common)
-    return PropertyResult(claim.name, "passed", **common)
+        return PropertyResult(prop.name, "inconclusive", reason=reason, **common)
+    return PropertyResult(prop.name, "passed", **common)

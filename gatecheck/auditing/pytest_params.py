@@ -85,10 +85,10 @@ def parametrize_with_properties(
                 f"{' or '.join(s.name for s, _ in pairs) or 'any implementation'}"
             )
 
-    def marks(claim: Property) -> list[Any]:
+    def marks(prop: Property) -> list[Any]:
         return (
-            [pytest.mark.xfail(reason=expected[claim.name], strict=True)]
-            if claim.name in expected
+            [pytest.mark.xfail(reason=expected[prop.name], strict=True)]
+            if prop.name in expected
             else []
         )
 

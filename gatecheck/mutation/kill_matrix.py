@@ -242,7 +242,7 @@ def try_property(label: str, name: str, seed: int) -> Detection:
 
 
 def try_on_all_faults(
-    claim: Property, *, seed: int = 0, progress: Progress | None = None
+    prop: Property, *, seed: int = 0, progress: Progress | None = None
 ) -> list[Detection]:
     """Try a property on every named fault of the first cell that it applies to.
 
@@ -250,7 +250,7 @@ def try_on_all_faults(
 
     Parameters
     ----------
-    claim
+    prop
         The property.
     seed
         Seed of the cases.
@@ -260,11 +260,11 @@ def try_on_all_faults(
     cells = (
         cell
         for cell in (LSTM(), GRU(), *CELLS.values(), *VARIANTS.values(), *NETWORKS.values())
-        if not claim.why_not_applicable(subject(EditedCell(cell)))
+        if not prop.why_not_applicable(subject(EditedCell(cell)))
     )
     cell = next(cells, None)
     labels = [f.label for f in faults(cell.name) if not f.equivalent] if cell else []
-    return map_labels(try_property, labels, claim.name, seed, progress=progress) if labels else []
+    return map_labels(try_property, labels, prop.name, seed, progress=progress) if labels else []
 
 
 # ---- summaries

@@ -71,18 +71,18 @@ class _WithoutGradients(EditedCell):
 
 
 @lru_cache(maxsize=16384)
-def evidence_without_gradients(claim: Property, case: Case) -> Evidence | None:
+def evidence_without_gradients(prop: Property, case: Case) -> Evidence | None:
     """Return a property's evidence for the correct cell, if it needs no gradient.
 
     None if the property needs a gradient on this case, or does not hold.
     """
     try:
-        return claim(subject(_WithoutGradients(case.cell)), case)
+        return prop(subject(_WithoutGradients(case.cell)), case)
     except (_GradientNeeded, Violation, TargetError):
         return None
 
 
-def reuse_forward_evidence(claim: Property) -> Property:
+def reuse_forward_evidence(prop: Property) -> Property:
     """Return the same property for faults in the backward's equations alone.
 
     Where it needs no gradient, its evidence is that for the correct cell: it would make the very
@@ -90,10 +90,10 @@ def reuse_forward_evidence(claim: Property) -> Property:
     """
 
     def check(implementation: Subject, case: Case) -> Evidence:
-        known = evidence_without_gradients(claim, case)
-        return claim(implementation, case) if known is None else known
+        known = evidence_without_gradients(prop, case)
+        return prop(implementation, case) if known is None else known
 
-    return replace(claim, check=check)
+    return replace(prop, check=check)
 
 
 # ---- a fault, and the properties to try on it

@@ -29,9 +29,9 @@ def test_every_formulation_is_exact_in_exact_arithmetic(kind, dtype):
     case = draw(CELLS[kind], Sizes(4, 1, 2, 3), seed=3, dtype=dtype)
     certified = certified_values(case, gradients=True)
     true = {k: nearest.astype(np.longdouble) + rest for k, (nearest, rest) in certified.items()}
-    for spelling in ALL_FORMULATIONS:
+    for formulation in ALL_FORMULATIONS:
         require_correct(
-            spelling, case, true, {k: np.full(v.shape, 2.0**-57) for k, v in true.items()}
+            formulation, case, true, {k: np.full(v.shape, 2.0**-57) for k, v in true.items()}
         )
 
 
@@ -49,7 +49,7 @@ def test_wrong_formulation_is_refused():
 
 def test_formulations_differ_in_their_rounding():
     case = draw(LSTM(), Sizes(10, 2, 5, 12), seed=0, dtype="float32")
-    results = [spelling.run(case)["dU"].tobytes() for spelling in FORMULATIONS]
+    results = [formulation.run(case)["dU"].tobytes() for formulation in FORMULATIONS]
     assert len(set(results)) == len(FORMULATIONS)
 
 

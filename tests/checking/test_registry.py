@@ -10,7 +10,7 @@ import pytest
 from gatecheck.cases import draw
 from gatecheck.cases.strategies import SCOPES
 from gatecheck.cells import TRAITS, Sizes
-from gatecheck.checking import registry as claims
+from gatecheck.checking import registry as module
 from gatecheck.checking.evidence import Evidence
 from gatecheck.checking.registry import PLAIN_LAYER, property_check
 from gatecheck.errors import UsageError
@@ -22,8 +22,8 @@ from gatecheck.kernels import Builtin
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
     """Return an empty registry for the test; the real one is put back."""
-    monkeypatch.setattr(claims, "REGISTRY", {})
-    return claims.REGISTRY
+    monkeypatch.setattr(module, "REGISTRY", {})
+    return module.REGISTRY
 
 
 def make_function(

@@ -1,4 +1,4 @@
-"""Every claim that applies to MyGRU, as a test of its own."""
+"""Every property that applies to MyGRU, each as a test."""
 
 from my_gru import MyGRU
 

@@ -149,7 +149,7 @@ class LeaksBack(Diagonal):
 
 
 @pytest.mark.parametrize(
-    ("target", "claim"),
+    ("target", "name"),
     [
         (Ignores, "split_sequence_equals_whole_sequence"),
         (Keeps, "split_sequence_equals_whole_sequence"),
@@ -161,9 +161,9 @@ class LeaksBack(Diagonal):
         (LeaksBack, "gradients_are_causal"),
     ],
 )
-def test_faults_over_time_are_found(target, claim):
+def test_faults_over_time_are_found(target, name):
     seen, _ = outcomes(target())
-    assert seen[claim] == "failed"
+    assert seen[name] == "failed"
 
 
 class Square(Diagonal):

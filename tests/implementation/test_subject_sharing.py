@@ -97,7 +97,7 @@ def test_properties_share_a_case_also_if_it_comes_from_another_process(counting_
         implementation.run(case)
         return Evidence(judged=1)
 
-    claim = Property("runs", check, frozenset(), "any", ("float64",), "", False)
+    prop = Property("runs", check, frozenset(), "any", ("float64",), "", False)
     for _ in range(3):
-        check_subject(counting_subject, claim, case_of())
+        check_subject(counting_subject, prop, case_of())
     assert counting_subject.target.calls == METHODS

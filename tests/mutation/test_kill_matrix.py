@@ -86,8 +86,8 @@ def test_each_property_stops_at_its_first_failure_and_the_fastest_come_first(fau
 
 
 def _examples(name, killing):
-    (claim,) = select_properties([name])
-    return len(claim.dtypes) * max(2, round(12 * claim.case_scope.share))
+    (prop,) = select_properties([name])
+    return len(prop.dtypes) * max(2, round(12 * prop.case_scope.share))
 
 
 def test_the_number_of_workers_changes_nothing(fault_results):
@@ -153,11 +153,11 @@ def test_evidence_without_gradients_is_that_of_correct_code(first_case):
 
 def test_forward_evidence_is_reused_for_gradient_faults_only(first_case):
     """For any other fault the evidence for the correct cell would hide the kill."""
-    (claim,) = select_properties(["forward_within_budget"])
+    (prop,) = select_properties(["forward_within_budget"])
     wrong = subject(find("rnn: h0 ignored").inject())
     with pytest.raises(Violation):
-        claim(wrong, first_case)
-    assert reuse_forward_evidence(claim)(wrong, first_case).judged
+        prop(wrong, first_case)
+    assert reuse_forward_evidence(prop)(wrong, first_case).judged
     for label, expected in {
         "rnn: h0 ignored": False,
         "rnn: dh not carried": True,

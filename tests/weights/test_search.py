@@ -25,10 +25,10 @@ def kind_of(cell):
 
 PLAIN = [cell for cell in CELLS.values() if cell.activation == "tanh"]
 EVERY = [
-    (cell, spelling)
-    for spelling in CONVENTIONS.values()
+    (cell, convention)
+    for convention in CONVENTIONS.values()
     for cell in PLAIN
-    if kind_of(cell) in spelling.layouts
+    if kind_of(cell) in convention.layouts
 ]
 
 # Required names of layers whose arrays could be a dense layer's.
@@ -43,18 +43,18 @@ REQUIRED_SCOPES = {
 AMBIGUOUS = {("onnx", kind): {"gru", "gru-before"} for kind in ("gru", "gru-before")}
 
 
-def params_of(cell, spelling, seed=0):
+def params_of(cell, convention, seed=0):
     params = draw(cell, Sizes(1, 1, D, H), seed=seed, dtype="float32").params
     return {
-        k: np.zeros_like(a) if k in spelling.unsupported_params(cell) else a
+        k: np.zeros_like(a) if k in convention.unsupported_params(cell) else a
         for k, a in params.items()
     }
 
 
-def arrays_of(cell, spelling, prefix, seed=0):
+def arrays_of(cell, convention, prefix, seed=0):
     return {
         f"{prefix}{k}": a
-        for k, a in spelling.from_canonical(cell, params_of(cell, spelling, seed)).items()
+        for k, a in convention.from_canonical(cell, params_of(cell, convention, seed)).items()
     }
 
 
@@ -73,21 +73,21 @@ def dense(prefix=""):
     }
 
 
-@pytest.mark.parametrize(("cell", "spelling"), EVERY, ids=[f"{a}-{b.name}" for a, b in EVERY])
-def test_every_convention_is_found_among_other_arrays(cell, spelling):
-    key = (spelling.name, kind_of(cell))
+@pytest.mark.parametrize(("cell", "convention"), EVERY, ids=[f"{a}-{b.name}" for a, b in EVERY])
+def test_every_convention_is_found_among_other_arrays(cell, convention):
+    key = (convention.name, kind_of(cell))
     scope = f"model/{REQUIRED_SCOPES.get(key, 'enc')}"
-    arrays = dense("model/") | arrays_of(cell, spelling, f"{scope}/")
+    arrays = dense("model/") | arrays_of(cell, convention, f"{scope}/")
     layers = {one.cell.name: one for one in find_layers(arrays)}
     declared = CONVENTION_CELLS.get(key, cell)
     layer = layers[replace(declared, forget_bias=0.0).name]
     assert set(layers) == AMBIGUOUS.get(key, {layer.cell.name})
     # Paddle's layouts are those of PyTorch.
     assert layer.convention == {"paddle": "pytorch", "paddle-cell": "pytorch-cell"}.get(
-        spelling.name, spelling.name
+        convention.name, convention.name
     )
     assert (layer.name, layer.D, layer.H) == (scope.replace("/", "."), D, H)
-    expected = {k: a.astype(float) for k, a in params_of(cell, spelling).items()}
+    expected = {k: a.astype(float) for k, a in params_of(cell, convention).items()}
     if declared.forget_bias:
         block(cell, expected["b"], "f")[...] += declared.forget_bias
     assert any(
@@ -98,9 +98,11 @@ def test_every_convention_is_found_among_other_arrays(cell, spelling):
         np.testing.assert_array_equal(layer.params[name], a)
     # With cell and convention given, exactly this layer is found, under any name.
     (explicit,) = (
-        one for one in find_layers(arrays, cell=cell, convention=spelling) if one.name == layer.name
+        one
+        for one in find_layers(arrays, cell=cell, convention=convention)
+        if one.name == layer.name
     )
-    assert (explicit.cell, explicit.convention) == (cell, spelling.name)
+    assert (explicit.cell, explicit.convention) == (cell, convention.name)
 
 
 @pytest.mark.parametrize("write", ["{}:0", "{}.value", "['{}']", "|{}"])
@@ -141,40 +143,40 @@ def test_a_user_defined_convention(tmp_path):
 @pytest.mark.parametrize(
     "name", ["lstm-proj3", "lstm-peepholes", "lstm-peepholes-proj2", "lstm-proj6"]
 )
-@pytest.mark.parametrize("spelling", ["canonical", "onednn", "tflite"])
-def test_options_that_have_arrays_of_their_own(name, spelling):
-    (layer,) = find_layers(arrays_of(as_cell(name), CONVENTIONS[spelling], "a."))
+@pytest.mark.parametrize("convention", ["canonical", "onednn", "tflite"])
+def test_options_that_have_arrays_of_their_own(name, convention):
+    (layer,) = find_layers(arrays_of(as_cell(name), CONVENTIONS[convention], "a."))
     assert layer.cell == as_cell(name)
-    for k, a in params_of(as_cell(name), CONVENTIONS[spelling]).items():
+    for k, a in params_of(as_cell(name), CONVENTIONS[convention]).items():
         np.testing.assert_array_equal(layer.params[k], a)
 
 
 @pytest.mark.parametrize(
-    ("spelling", "labels"),
+    ("convention", "labels"),
     [
         ("pytorch", ["l0", "l0.reverse", "l1", "l1.reverse"]),
         ("canonical", [".", "reverse", "l1", "l1.reverse"]),
     ],
 )
-def test_the_layers_and_directions_of_a_network(spelling, labels):
+def test_the_layers_and_directions_of_a_network(convention, labels):
     cell = as_cell("lstm-layers2-bidirectional")
-    layers = find_layers(arrays_of(cell, CONVENTIONS[spelling], ""))
+    layers = find_layers(arrays_of(cell, CONVENTIONS[convention], ""))
     assert [one.label for one in layers] == labels
     for one, tag in zip(layers, cell.param_suffixes, strict=True):
         assert one.reverse == ("reverse" in tag)
         np.testing.assert_array_equal(
-            one.params["U"], params_of(cell, CONVENTIONS[spelling])[f"U{tag}"]
+            one.params["U"], params_of(cell, CONVENTIONS[convention])[f"U{tag}"]
         )
 
 
 def test_both_directions_in_one_array_and_by_name():
     cell = as_cell("rnn-bidirectional")
-    for spelling, labels in (("onnx", ["n", "n.reverse"]), ("flax", ["n", "n.reverse"])):
-        layers = find_layers(arrays_of(cell, CONVENTIONS[spelling], "n/"))
+    for convention, labels in (("onnx", ["n", "n.reverse"]), ("flax", ["n", "n.reverse"])):
+        layers = find_layers(arrays_of(cell, CONVENTIONS[convention], "n/"))
         assert [one.label for one in layers] == labels
         for one, tag in zip(layers, cell.param_suffixes, strict=True):
             np.testing.assert_array_equal(
-                one.params["U"], params_of(cell, CONVENTIONS[spelling])[f"U{tag}"]
+                one.params["U"], params_of(cell, CONVENTIONS[convention])[f"U{tag}"]
             )
 
 

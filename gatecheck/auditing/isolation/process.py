@@ -168,7 +168,7 @@ class Isolation:
             raise TargetError(f"loading {target}: {lost}") from lost
         return declared
 
-    def check(self, claim: Property, case: Case) -> Evidence:
+    def check(self, prop: Property, case: Case) -> Evidence:
         """Try a property on a case.
 
         Raises
@@ -185,7 +185,7 @@ class Isolation:
             ) from error
         return self._call(
             worker.check,
-            claim.name,
+            prop.name,
             case,
             within=max(self.timeout, STARTUP_TIMEOUT_S) if self._is_first_call else self.timeout,
         )

@@ -327,10 +327,10 @@ import keras, numpy as np
 from gatecheck.targets.adapters.keras import adapt
 from gatecheck.auditing import audit as runner
 runner.PROFILES["quick"] = 2
-claims = ["forward_within_budget", "gradients_within_budget", "lengths_within_budget"]
+names = ["forward_within_budget", "gradients_within_budget", "lengths_within_budget"]
 empty = ["empty_sequence", "empty_batch"]
 for name, cell, more in [("GRU", None, empty), ("LSTM", "lstm-bidirectional", [])]:
-    result = runner.audit(adapt(name, cell), profile="quick", only=claims + more)
+    result = runner.audit(adapt(name, cell), profile="quick", only=names + more)
     failed = [p for p in result.properties if p.outcome not in ("passed", "skipped")]
     assert result.verdict == "pass", failed
     assert result.versions["jax"] and adapt(name, cell).dtypes == ("float32",)
