@@ -48,26 +48,7 @@ _MODULES = {
     "replay": "gatecheck.auditing.audit",
 }
 
-__all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
-    "AuditResult",
-    "Builtin",
-    "Case",
-    "Convention",
-    "Layout",
-    "__version__",
-    "audit",
-    "convert",
-    "from_jax",
-    "from_step",
-    "get_include",
-    "gradcheck",
-    "infer",
-    "parametrize_with_properties",
-    "replay",
-]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The commands ``properties``, ``faults``, ``checkers`` and ``calibrate``."""
+"""The command ``faults``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ from rich.console import Console
 
 from gatecheck.cli.base import ALL_HOLD, FINDINGS, OutputFile, main, progress_bar, write_json
 from gatecheck.report.figures import FIGURE_EXTENSIONS
-
-
-@main.command(short_help="List every property.")
-def properties() -> None:
-    """List every property with its preconditions and its statement."""
-    from gatecheck.auditing.selection import select_properties
-    from gatecheck.report.properties_table import properties_list
-
-    Console().print(properties_list(select_properties()))
 
 
 @main.command(
@@ -146,118 +137,3 @@ def _print_undetected(path: str) -> None:
 
     case, _ = Case.load(path)
     Console().print(undetected_list(case, undetected_faults([case])))
-
-
-@main.command(
-    short_help="See which faults other gradient checkers miss.",
-    epilog="""\b
-Examples:
-  gatecheck checkers                                PyTorch's and JAX's, which must be installed
-  gatecheck checkers --cell gru --against torch --json checkers.json""",
-)
-@click.option(
-    "--cell",
-    "cells",
-    metavar="K",
-    multiple=True,
-    help="Try only the faults of this cell; repeatable.  [default: all cells]",
-)
-@click.option(
-    "--against",
-    metavar="NAMES",
-    default="torch,jax",
-    show_default=True,
-    help="Packages whose checkers to try: torch, jax.",
-)
-@click.option(
-    "--json", "json_path", metavar="F", type=OutputFile(), help="Write all verdicts as JSON."
-)
-def checkers(cells: tuple[str, ...], against: str, json_path: Path | None) -> None:
-    """Try the gradient checkers of other packages on every backward fault.
-
-    The checkers are used as published. A gradient checker compares a function with itself and so
-    cannot catch forward faults; a sample of these is tried to show it.
-    """
-    with progress_bar("checkers") as tick:
-        from gatecheck.mutation import checker_comparison
-        from gatecheck.mutation.gradient_checkers import checkers_of
-        from gatecheck.report.checkers_table import checkers_table
-
-        names = checkers_of(against.split(","))
-        comparison_data = checker_comparison.comparison_report(
-            checker_comparison.compare(
-                checker_comparison.sample_labels(cells), names, progress=tick
-            ),
-            names,
-            cells,
-        )
-    Console().print(checkers_table(comparison_data))
-    if json_path:
-        write_json(json_path, comparison_data)
-
-
-@main.command(
-    short_help="Check the rounding budget on correct code.",
-    epilog="""\b
-Example:
-  gatecheck calibrate torch.nn:GRU torch.nn:LSTM --cases 100 --json calibration.json""",
-)
-@click.argument("targets", nargs=-1, required=True)
-@click.option(
-    "--cases",
-    metavar="N",
-    type=click.IntRange(1, 1_000_000),
-    default=50,
-    show_default=True,
-    help="Number of cases per target and dtype.",
-)
-@click.option(
-    "--tight",
-    metavar="N",
-    type=click.IntRange(1, 100_000),
-    default=2,
-    show_default=True,
-    help="Tightness cases per regime and length; chaotic regimes get four times as many.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed for case generation; the same seed repeats the figures.",
-)
-@click.option(
-    "--json", "json_path", metavar="F", type=OutputFile(), help="Write all figures as JSON."
-)
-def calibrate(
-    targets: tuple[str, ...], cases: int, tight: int, seed: int, json_path: Path | None
-) -> None:
-    """Check the rounding budget on TARGETS that are known to be correct.
-
-    Cases range far wider than an audit's: up to 200 steps and 128 units, contracting to chaotic,
-    gate biases from -20 to 20. Then measures how near the spread is to the true error of an
-    ensemble of correct formulations, by regime and length, and how small an error is still
-    detected. Exit status 1 if a correct value was outside its budget.
-    """
-    from gatecheck._util.versions import versions
-    from gatecheck.accuracy import calibration
-    from gatecheck.implementation import Subject
-    from gatecheck.report.calibration_table import calibration_table
-    from gatecheck.targets.loading import load
-
-    subjects = []
-    for target in targets:
-        loaded = load(target)
-        if not isinstance(loaded, Subject):
-            raise click.UsageError(
-                f"{target} is a custom cell, for which there is no budget to check"
-            )
-        subjects.append(loaded)
-    with progress_bar("calibrate") as tick:
-        data = calibration.calibration_report(
-            subjects, cases, seed, tightness_cases=tight, progress=tick
-        )
-    Console().print(calibration_table(data))
-    if json_path:
-        write_json(json_path, data | {"versions": versions("torch")})
-    sys.exit(FINDINGS if any(row["alarms"] for row in data["calibration"]) else ALL_HOLD)

@@ -1,0 +1,16 @@
+"""The command ``properties``."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from gatecheck.cli.base import main
+
+
+@main.command(short_help="List every property.")
+def properties() -> None:
+    """List every property with its preconditions and its statement."""
+    from gatecheck.auditing.selection import select_properties
+    from gatecheck.report.properties_table import properties_list
+
+    Console().print(properties_list(select_properties()))
