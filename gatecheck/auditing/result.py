@@ -51,7 +51,7 @@ class PropertyResult:
         Why it was skipped, what is wrong, or why the failure is expected.
     counterexample
         Smallest case found on which it fails.
-    saved
+    saved_path
         File to which that case was written.
     """
 

@@ -18,7 +18,7 @@ class Key(NamedTuple):
     ----------
     kind
         Type of its value: int, float, str or bool.
-    says
+    description
         Its meaning, with the unit.
     default
         Default value, or None.
@@ -30,7 +30,7 @@ class Key(NamedTuple):
         Possible values, or None where they are too many to list.
     check
         Function that raises a UsageError for an impossible value.
-    path
+    is_path
         True if it names a file, relative to the spec's folder.
     example
         Value in the example if there is no default.

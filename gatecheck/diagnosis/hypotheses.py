@@ -55,7 +55,7 @@ class Hypothesis:
 
     Attributes
     ----------
-    base
+    model
         The mathematics and the convention.
     forward
         Faults of the forward, in the order in which they are applied.

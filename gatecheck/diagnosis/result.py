@@ -50,10 +50,10 @@ class Diagnosis:
     ----------
     explanations
         The explanations with the fewest faults; several if they cannot be distinguished.
-    says
+    message
         Further findings: that nothing fits and where the target departs, that the numbers are
         right, or that the search ran out of time.
-    tried
+    n_hypotheses
         Number of hypotheses that were run.
     seconds
         CPU time of the search.

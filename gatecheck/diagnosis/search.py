@@ -39,11 +39,11 @@ class Search:
         The cell that the target declares.
     observed
         Cases and the target's results on each.
-    ask
+    run_target
         Function that returns the target's results on another case.
     deadline
         End of the search, by time.process_time().
-    tried
+    n_hypotheses
         Number of hypotheses that were run.
     stage
         What is being tried, for the message of a search that runs out of time.

@@ -26,7 +26,7 @@ class EditedCell:
         The cell.
     *edits
         Faults; without any it is a correct implementation in NumPy.
-    masks
+    mask_edit
         Edit of the masked equations: a fault in how the state is held past the end of a row.
     """
 

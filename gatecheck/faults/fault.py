@@ -28,7 +28,7 @@ class Fault:
         Name, unique among the faults of its cell, such as ``dc not carried``.
     cell
         Name of the cell.
-    says
+    description
         Description, in one sentence.
     edit
         Edit of the equations, or None.

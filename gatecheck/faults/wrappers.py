@@ -26,9 +26,9 @@ class FaultyWrapper:
     ----------
     inner
         A correct implementation with canonical arrays.
-    given
+    on_call
         Hook for the arguments of every call.
-    outputs, gradients
+    on_outputs, on_gradients
         Hooks for the results of forward (``y``, ``hT``, ``cT`` by name) and of backward.
     """
 

@@ -42,7 +42,7 @@ class Inference:
 
     Attributes
     ----------
-    found
+    matches
         Each convention that explains the results, with the cell; conventions that differ only in
         arrays that are added count as one.
     uses_initial_states

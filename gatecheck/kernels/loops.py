@@ -31,11 +31,11 @@ class Tape(NamedTuple):
 
     Attributes
     ----------
-    order
+    schedule
         The schedule: order of the rows, and the active rows at each step.
     x, h
         Inputs ``(T, B, D)``, zero where a row has ended, and states ``(T + 1, B, H)``.
-    rest
+    intermediates
         The gates and the cell's other intermediate values.
     """
 

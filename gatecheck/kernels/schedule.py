@@ -19,13 +19,13 @@ class Schedule(NamedTuple):
 
     Attributes
     ----------
-    running : ndarray
+    n_active : ndarray
         ``(T,)``: number of active rows at each step.
-    ends : ndarray
+    lengths : ndarray
         ``(B,)``: lengths of the sorted rows.
-    order, back
+    order, inverse_order
         Indices that sort the rows, and that restore their order.
-    padded : ndarray or None
+    padding : ndarray or None
         ``(T, B)``: True where a sorted row has ended; None if no lengths were given.
     """
 

@@ -73,7 +73,7 @@ class ExactGradient:
 
     Parameters
     ----------
-    planted
+    implementation
         The implementation that provides the forward; it takes complex arrays and leading axes.
     """
 
@@ -224,7 +224,7 @@ class FaultVerdicts:
 
     Attributes
     ----------
-    name, cell, says, source
+    name, cell, description, source
         Attributes of the fault.
     side
         ``backward``, ``forward``, or ``correct`` where there is no fault.

@@ -32,7 +32,7 @@ class FaultResult:
 
     Attributes
     ----------
-    name, cell, says, source, equivalent, reference_needed
+    name, cell, description, source, equivalent, reference_needed
         Attributes of the fault.
     killed_by
         The properties that failed on it, each with the number of examples up to its first failure;
@@ -42,7 +42,7 @@ class FaultResult:
     only_by_contract
         True if each of them failed because a result had a wrong shape, dtype or name, so that no
         value was ever judged.
-    tried
+    properties_tried
         The properties that were tried on it.
     examples
         Number of checks.

@@ -34,12 +34,12 @@ class Sweep:
 
     Attributes
     ----------
-    tried
+    n_tried
         The number of arguments tried; all of them if it is :data:`NUMBER_COUNT`.
-    ulps, max_ulps_at
+    max_ulps, max_ulps_at
         The largest error in units in the last place of the exact value, and its argument; infinity
         where the function returns NaN for a number.
-    low, high
+    minimum, maximum
         The smallest and the largest value.
     n_falls, max_fall_ulps, max_fall_at
         The number of arguments at which the value is larger than at the next float32, or at the

@@ -73,7 +73,7 @@ class FlatFunction:
         Layouts of the two vectors.
     x, y : ndarray
         The point and the function's value there, flat, float64.
-    changed : str or None
+    changed_input : str or None
         The first entry of its inputs that the function wrote to.
 
     Raises

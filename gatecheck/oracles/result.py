@@ -39,9 +39,9 @@ class OracleResult:
     worst_ratio
         The largest error / bound of all comparisons; above 1 is a failure. NaN if the oracle judges
         otherwise.
-    inconclusive
+    inconclusive_share
         The share of comparisons that could not be decided.
-    n_compared, failed
+    n_compared, n_failed
         The number of derivatives compared, and of those that are wrong.
     """
 

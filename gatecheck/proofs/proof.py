@@ -14,9 +14,9 @@ class Proof:
 
     Attributes
     ----------
-    of
+    topic
         The subject: the equations of a cell, or the activations of an implementation.
-    says
+    statement
         The statement.
     box
         The inputs for which it is stated.

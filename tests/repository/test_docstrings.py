@@ -1,6 +1,7 @@
 """Docstrings: first lines that stand alone, and references that lead somewhere."""
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -105,6 +106,70 @@ def unresolved(trees):
         for line, text in docstrings(tree):
             found += [f"{module}:{line}: {d}" for d in ROLE.findall(text) if not exists(module, d)]
     return found
+
+
+def documented(docstring):
+    """Yield the names under Parameters and Attributes of a docstring."""
+    lines = docstring.split("\n")
+    indent = min((len(x) - len(x.lstrip()) for x in lines[1:] if x.strip()), default=0)
+    section = None
+    for line, below in itertools.pairwise([*lines, ""]):
+        if re.fullmatch(r" *-{3,}", below):
+            section = line.strip()
+        elif section in ("Attributes", "Parameters") and re.match(rf" {{{indent}}}[\w*]", line):
+            yield from (name.strip(" *") for name in line.partition(" : ")[0].split(","))
+
+
+def arguments(function):
+    """Return the names of a function's parameters."""
+    a = function.args
+    given = [*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg]
+    return {argument.arg for argument in given if argument is not None}
+
+
+def undefined(path, source):
+    """Return the documented parameters and attributes that do not exist.
+
+    A protocol documents what is optional, too.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.FunctionDef():
+                known = arguments(node)
+            case ast.ClassDef(bases=[ast.Name(id="Protocol")]):
+                continue
+            case ast.ClassDef():
+                inits = [f for f in node.body if getattr(f, "name", "") == "__init__"]
+                known = members(node).union(*map(arguments, inits))
+            case _:
+                continue
+        names = documented(ast.get_docstring(node, clean=False) or "")
+        found += [f"{path}: {node.name}: {n}" for n in names if n.isidentifier() and n not in known]
+    return found
+
+
+def test_documented_names_exist():
+    texts = sources("gatecheck", "properties")
+    names = [
+        n for text in texts.values() for _, d in docstrings(ast.parse(text)) for n in documented(d)
+    ]
+    assert len(names) > 500
+    assert [name for path, text in texts.items() for name in undefined(path, text)] == []
+
+
+@pytest.mark.parametrize(("name", "fine"), [("x", True), ("y", False), ("x, y", False)])
+@pytest.mark.parametrize(
+    "source",
+    [
+        'def f(x):\n    """Do.\n\n    Parameters\n    ----------\n    NAME\n        It.\n    """\n',
+        'class C:\n    """It.\n\n    Attributes\n    ----------\n    NAME\n        It.\n '
+        '   """\n\n    x: int\n',
+    ],
+    ids=["function", "class"],
+)
+def test_documented_names_can_fail(source, name, fine):
+    assert (undefined("x.py", source.replace("NAME", name)) == []) == fine
 
 
 def test_first_lines_stand_alone():

@@ -57,7 +57,7 @@ class RemoteFailure:
 
     Attributes
     ----------
-    kind
+    error_type
         The nearest class of ours, since a class of the target exists only where the target does.
     message
         The message.

@@ -56,7 +56,7 @@ class Adjoint:
         The cell on its sequence.
     start
         k cotangents of the state after the last step, ``(n, k, H)``.
-    without
+    omitted_rows
         Rows of the linearization to take as zero.
     readings
         Functions to call with the cotangents of the preactivations of each segment.

@@ -30,9 +30,9 @@ class Frame:
     ----------
     Q
         ``(N, k)``: The columns.
-    every
+    interval_steps
         Number of steps until the next orthonormalization; it adapts to the product.
-    interval
+    mean_interval
         Mean number of steps between two orthonormalizations.
     is_dead
         ``(k,)``: True for columns that some step shrank by more than float64 resolves relative to

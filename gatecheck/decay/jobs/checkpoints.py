@@ -108,9 +108,9 @@ class Checkpointer:
         File to save to, or None to save nothing.
     key
         Key of the job.
-    saved
+    saved_state
         State to continue from, or None to start from the beginning.
-    every
+    interval_s
         Seconds between two saves.
     """
 

@@ -35,7 +35,7 @@ class TargetMeasurement(NamedTuple):
     ----------
     profile
         Profile by its own backward.
-    gradient
+    gradient_residual
         |⟨u, J v⟩ - ⟨Jᵀu, v⟩| / (‖Jᵀu‖ ‖v‖), the largest of a few steps: J by central differences of
         its forward, Jᵀ by its backward. It is zero up to rounding and the error of the differences,
         about u^(2/3).

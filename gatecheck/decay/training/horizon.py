@@ -22,7 +22,7 @@ class TrainedProfiles:
 
     Attributes
     ----------
-    needed
+    task_lag
         Lag of the task: how far back the network has to look.
     before, after
         ``(N, L+1)``: ln ‖∂s_t/∂s_{t-lag}‖, the Frobenius norm, in nats; t is the last step that the

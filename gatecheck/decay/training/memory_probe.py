@@ -58,7 +58,7 @@ class UnitMemory:
         noun until the verb is due; None in a cell without gates.
     gate_contrast
         Write gate at the subject's noun less that at the clause's nouns.
-    kept
+    retention
         Share of the unit's content after the noun that its keeping gate leaves until the verb is
         due: the product of the gate over the steps.
     retention_singular, retention_plural

@@ -46,11 +46,11 @@ class TrainingTask:
     ----------
     name, inputs, outputs
         Name, size D of an input, and number of predicted classes or values.
-    kind
+    loss_kind
         ``"classes"``: cross-entropy of the softmax, in nats; ``"values"``: squared error.
     baseline
         Expected loss of the best predictor that has forgotten the inputs that the task asks for.
-    least
+    min_lag
         Shortest possible lag.
     draw_batch
         Function that draws a batch; callers use :meth:`draw`.

@@ -20,7 +20,7 @@ class Arrangement:
 
     Attributes
     ----------
-    source
+    sources
         For each gate, in the cell's order, the gate whose declared block it reads.
     negated
         Gates whose block has the opposite sign.

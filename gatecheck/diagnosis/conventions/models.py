@@ -27,11 +27,11 @@ class Model:
 
     Attributes
     ----------
-    name, says
+    name, description
         Name and description of the convention, for reports; empty for the declared one.
     equations
         The equations that are computed.
-    given
+    to_equations
         Map from the arrays of a case to those that the equations take.
     to_target
         Map from the results and gradients of the equations to those of the target; on gradients

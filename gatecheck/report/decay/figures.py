@@ -22,7 +22,7 @@ class FigureSpec(NamedTuple):
     ----------
     name
         Name of its files, and its anchor in a page.
-    title, says
+    title, caption
         Heading and caption.
     panels
         Height in rows of panels; 0 if there is nothing to draw.

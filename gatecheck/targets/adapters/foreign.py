@@ -55,7 +55,7 @@ class Call:
 
     Attributes
     ----------
-    what
+    method
         ``"forward"`` or ``"backward"``.
     sizes
         T, B, D and H.
@@ -91,7 +91,7 @@ class ForeignImplementation:
     ----------
     label
         Name for messages.
-    said
+    description
         Its description.
     run
         Makes one call and returns every one of its results, in any order.

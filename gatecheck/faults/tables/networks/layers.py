@@ -41,7 +41,7 @@ class FaultyLayer:
         The implementation.
     option
         Layout that the layer declares, a name in :data:`gatecheck.implementation.protocol.OPTIONS`.
-    turn
+    conversions
         Conversions of x, y, dx and dy by name that replace the correct ones.
     last
         Index of the output that is returned as h_T instead of the state after the last step that
