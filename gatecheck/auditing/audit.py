@@ -18,6 +18,7 @@ from gatecheck._util.arguments import (
     optional,
     validate_args,
 )
+from gatecheck._util.text import list_names
 from gatecheck._util.typing import Progress
 from gatecheck._util.versions import versions
 from gatecheck.auditing.applicability import why_not_applicable
@@ -277,9 +278,7 @@ def _undetected_note(implementation: Subject, profile: str, seed: int) -> list[s
         for dtype in implementation.dtypes
     ]
     names = [fault.name for fault in undetected_faults(itertools.chain(*cases))]
-    listed = ", ".join(names[:MAX_NAMED_FAULTS]) + (
-        f" and {len(names) - MAX_NAMED_FAULTS} more" if len(names) > MAX_NAMED_FAULTS else ""
-    )
+    listed = list_names(names, MAX_NAMED_FAULTS)
     return [f"at these sizes no case could have detected: {listed}"] if names else []
 
 

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gatecheck._util.text import list_names
 from gatecheck.auditing.result import FAILED_OUTCOMES, AuditResult, PropertyOutcome, PropertyResult
 from gatecheck.report.proofs_table import proofs_list
 
@@ -110,9 +111,7 @@ def _reasons(result: AuditResult) -> Iterator[RenderableType]:
         if p.outcome in ("skipped", "expected_failure", "inconclusive"):
             grouped.setdefault((p.outcome, p.reason), []).append(p.name)
     for (outcome, reason), names in grouped.items():
-        listed = ", ".join(names[:MAX_NAMES]) + (
-            f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-        )
+        listed = list_names(names, MAX_NAMES)
         yield Padding(
             Text.assemble((f"{outcome} ", OUTCOME_STYLES[outcome]), listed, f": {reason}"),
             (0, 0, 0, 1),

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gatecheck._util.text import list_names
 from gatecheck.vectors.result import CaseAnswer, Quantity, VectorsResult
 
 OUTCOME_STYLES = {"passed": "green", "inconclusive": "yellow"}
@@ -26,11 +27,7 @@ def undetected_lines(manifest: Mapping[str, Any]) -> list[str]:
     lines = []
     for cell, fault_data in manifest["faults"].items():
         names = [fault["name"] for fault in fault_data["undetected"]]
-        listed = ", ".join(names[:MAX_FAULTS]) + (
-            f" and {len(names) - MAX_FAULTS} more (see manifest.json)"
-            if len(names) > MAX_FAULTS
-            else ""
-        )
+        listed = list_names(names, MAX_FAULTS, " (see manifest.json)")
         if not fault_data["known"]:
             lines.append(
                 f"{cell}: no known fault is specific to the equations of this cell; "

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck._util.text import list_names
 from gatecheck._util.typing import Array, Progress
 from gatecheck._util.versions import versions
 from gatecheck.accuracy.ulps import absolute_errors, ulp_errors
@@ -112,9 +113,7 @@ def _file_names(folder: Path) -> list[str]:
 
 
 def _join_names(names: Sequence[str]) -> str:
-    return ", ".join(map(abbreviate, names[:MAX_NAMES])) + (
-        f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    )
+    return list_names([abbreviate(name) for name in names], MAX_NAMES)
 
 
 def _check_case(

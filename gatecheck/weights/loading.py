@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gatecheck._util.text import list_names
 from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
 from gatecheck.errors import UsageError, WeightsFileError, shorten
@@ -72,11 +73,11 @@ def load(
             ]
         )
         raise UsageError(
-            f"{path} has no layer {layer}; it holds {_list_layers(found.layers)}"
+            f"{path} has no layer {layer}; it holds {list_names(found.layers, MAX_LISTED)}"
             f"{'; ' * bool(reasons)}{reasons}"
         )
     if len({one.label for one in chosen}) > 1:
-        raise UsageError(f"{path} holds {_list_layers(chosen)}; say --layer NAME")
+        raise UsageError(f"{path} holds {list_names(chosen, MAX_LISTED)}; say --layer NAME")
     if len(chosen) > 1:
         readings = ", or ".join(f"a {one.cell} as in {one.convention}" for one in chosen)
         raise UsageError(
@@ -96,11 +97,6 @@ def _select(layer: str, layers: list[Layer]) -> list[Layer]:
     wanted = normalize_name(layer) or "."
     exact = [one for one in layers if one.label == wanted]
     return exact or [one for one in layers if one.name == normalize_name(layer)]
-
-
-def _list_layers(layers: list[Layer]) -> str:
-    more = f" and {len(layers) - MAX_LISTED} more" if len(layers) > MAX_LISTED else ""
-    return ", ".join(map(str, layers[:MAX_LISTED])) + more
 
 
 def _describe_rejections(stored: StoredArrays, rejections: list[str]) -> str:
