@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import os
+import pickle
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -194,12 +197,47 @@ class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = [_Locator]  # noqa: RUF012
 
 
+DIGEST_BYTES = 16
+"""Size of the digest that each file of the cache begins with."""
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+
+
 class _IndexFile(IndexDataCacheFile):  # type: ignore[misc]
+    """Index and data files of a signature, each behind a digest of its content.
+
+    Numba would load whatever it finds: one flipped bit is another number, or a crash.
+    """
+
     def _load_index(self) -> Any:
         try:
-            return super()._load_index()
+            content = io.BytesIO(self._read(self._index_path))
+            if pickle.load(content) != self._version:
+                return {}
+            stamp, overloads = pickle.load(content)
         except Exception:
             return {}
+        return overloads if stamp == self._source_stamp else {}
+
+    def _load_data(self, name: str) -> Any:
+        return pickle.loads(self._read(self._data_path(name)))
+
+    @staticmethod
+    def _read(path: str) -> bytes:
+        data = Path(path).read_bytes()
+        digest, content = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
+        if digest != _digest(content):
+            raise ValueError(f"{path} is damaged")
+        return content
+
+    @contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[io.BytesIO]:
+        content = io.BytesIO()
+        yield content
+        with super()._open_for_write(filepath) as file:
+            file.write(_digest(content.getvalue()) + content.getvalue())
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
@@ -211,7 +249,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         try:
             return super().load_overload(signature, target)
         except Exception:
-            # A file that a power failure left empty or truncated: it is compiled and written again.
+            # A damaged file, as after a power failure: it is compiled and written again.
             return None
 
     def save_overload(self, signature: Any, data: Any) -> None:

@@ -1,6 +1,6 @@
 """A thousand damaged files of every format: read, or refused in one line.
 
-``python tests/helpers/fuzzing/files.py`` tries ten thousand.
+``PYTHONPATH=tests python -m helpers.fuzzing.files`` tries ten thousand.
 """
 
 import os

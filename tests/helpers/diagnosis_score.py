@@ -1,7 +1,7 @@
 """Score of the diagnosis on ports with known bugs, and a sample for the tests.
 
-Run as a program it prints the figures: ``python tests/helpers/diagnosis_score.py [--pairs N]
-[--seed S]``.
+To print the figures, run ``PYTHONPATH=tests python -m helpers.diagnosis_score [--pairs N]
+[--every K] [--seed S]``.
 """
 
 from __future__ import annotations

@@ -136,6 +136,23 @@ def test_damaged_cache_files_are_compiled_again(monkeypatch, tmp_path, damage, s
     assert again.stats.cache_hits
 
 
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+def test_one_flipped_bit_in_the_cache_is_noticed(monkeypatch, tmp_path, suffix, place):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert jit(double)(2) == 4
+    (file,) = cache_folder(double).glob(f"*{suffix}")
+    data = bytearray(file.read_bytes())
+    data[int(place * len(data))] ^= 4
+    file.write_bytes(data)
+    compiled = jit(double)
+    assert compiled(3) == 6
+    assert not compiled.stats.cache_hits
+    again = jit(double)
+    assert again(3) == 6
+    assert again.stats.cache_hits
+
+
 @pytest.fixture(autouse=True)
 def reset_warning(monkeypatch):
     """Reset the warning, and restore its state afterwards."""

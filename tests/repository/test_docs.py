@@ -28,15 +28,15 @@ DESCRIBED = json.loads((DOCS / "audit.schema.json").read_text(encoding="utf-8"))
 
 ACCOUNT = {
     "gates_in_unit_interval": "lies in (0, 1)",
-    "each_gate_has_its_own_weights": "weights of its own",
-    "update_is_convex_combination": "share one whole in a GRU",
-    "input_and_forget_gates_are_independent": "free of each other in an LSTM",
+    "each_gate_has_its_own_weights": "each gate has its own weights",
+    "update_is_convex_combination": "the old state and of the candidate sum to 1",
+    "input_and_forget_gates_are_independent": "in an LSTM they are independent",
     "update_gate_of_ones_is_plain_rnn": "of ones makes a GRU a plain RNN",
-    "update_gate_of_zeros_copies": "of zeros makes it a copy",
-    "reset_gate_of_zeros_forgets": "this token is the first",
+    "update_gate_of_zeros_copies": "of zeros makes a GRU copy its state",
+    "reset_gate_of_zeros_forgets": "the step acts as the first",
     "output_gate_folds_into_later_uses": "folded into every later use of h",
 }
-"""Claims of the popular account of GRU and LSTM, by property."""
+"""Common claims about GRU and LSTM, by property."""
 
 ROWS = {
     row[1]: row

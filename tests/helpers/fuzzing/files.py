@@ -1,8 +1,9 @@
 """Read damaged files of every format.
 
-Each is read, or refused by an error of ours in one line that names the file. Run as a program:
-``python tests/helpers/fuzzing/files.py [--count N] [--seed S] [FORMAT ...]``. The current file lies
-in the folder that it prints first, so that one which ends the process can be inspected.
+Each file must be read, or be refused with a one-line gatecheck error that names it. Run
+``PYTHONPATH=tests python -m helpers.fuzzing.files [--count N] [--seed S] [FORMAT ...]``. The
+current file is in the folder that is printed first, so a file that ends the process can be
+inspected.
 """
 
 from __future__ import annotations
