@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from gatecheck._util.arguments import describe_argument
 from gatecheck.cli.base import Command
 from gatecheck.errors import UsageError, shorten
 
@@ -25,6 +26,9 @@ SETTING_TYPES: dict[str, tuple[type, ...]] = dict.fromkeys(
     "expected_failures": (dict,),
 }
 """Keys of the table and the types of their values."""
+
+MAX_BITS = 63
+"""Size of a whole number; Python cannot even print one of some thousand digits."""
 
 _TYPE_NAMES = {
     str: "a string",
@@ -77,14 +81,17 @@ def _validate_settings(table: Any, location: str, folder: Path) -> dict[str, Any
     for key, value in table.items():
         if not isinstance(value, SETTING_TYPES[key]) or isinstance(value, bool):
             raise UsageError(
-                f"{key} is {value!r}, but should be {_TYPE_NAMES[SETTING_TYPES[key][-1]]}"
+                f"{key} is {describe_argument(value)}, but should be "
+                f"{_TYPE_NAMES[SETTING_TYPES[key][-1]]}"
             )
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise UsageError(f"{key} is {describe_argument(value)}, but should be below 2**63")
     settings = dict(table)
     if "expected_failures" in settings:
         if "expect" in settings:
             raise UsageError("has expect, a file, and expected_failures; it may have one of them")
         settings["expect"] = {
-            "of": f"{location} expected_failures",
+            "location": f"{location} expected_failures",
             "reasons": settings.pop("expected_failures"),
         }
     elif "expect" in settings:
@@ -119,7 +126,7 @@ class ExpectedFailures(click.ParamType):  # type: ignore[type-arg]  # a generic 
     ) -> dict[str, str]:
         """Return the reasons by property, after validating them."""
         source, reasons = (
-            (value["of"], value["reasons"])
+            (value["location"], value["reasons"])
             if isinstance(value, Mapping)
             else (str(value), _read_toml(Path(value)))
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import chainer
 import numpy as np
-from against import against
+from against import compare_with_reference
 
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
@@ -46,5 +46,5 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 if __name__ == "__main__":
-    against("chainer", ["lstm"], compute, chainer.__version__, "float64")
-    against("chainer-gru", ["gru-before"], compute, chainer.__version__, "float64")
+    compare_with_reference("chainer", ["lstm"], compute, chainer.__version__, "float64")
+    compare_with_reference("chainer-gru", ["gru-before"], compute, chainer.__version__, "float64")

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import mlx.core as mx
 import numpy as np
-from against import against
+from against import compare_with_reference
 from mlx import nn
 
 from gatecheck._util.typing import Array
@@ -40,4 +40,4 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 if __name__ == "__main__":
-    against("mlx", CELLS, compute, version("mlx"))
+    compare_with_reference("mlx", CELLS, compute, version("mlx"))

@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import version
 
 import numpy as np
-from against import against
+from against import compare_with_reference
 
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
@@ -136,4 +136,4 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 if __name__ == "__main__":
-    against("onednn", CELLS, compute, "3.2 (" + version("onednn-cpu-gomp") + ")")
+    compare_with_reference("onednn", CELLS, compute, "3.2 (" + version("onednn-cpu-gomp") + ")")

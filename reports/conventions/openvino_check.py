@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import openvino as ov
-from against import against
+from against import compare_with_reference
 from openvino import opset14 as ops
 
 from gatecheck._util.typing import Array
@@ -65,4 +65,4 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 if __name__ == "__main__":
-    against("openvino", CELLS, compute, ov.__version__.partition("-")[0])
+    compare_with_reference("openvino", CELLS, compute, ov.__version__.partition("-")[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import paddle
-from against import against
+from against import compare_with_reference
 
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
@@ -90,5 +90,5 @@ def compute_steps(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
 
 if __name__ == "__main__":
     paddle.set_default_dtype("float64")
-    against("paddle", CELLS, compute, paddle.__version__, "float64")
-    against("paddle-cell", SINGLE_CELLS, compute_steps, paddle.__version__, "float64")
+    compare_with_reference("paddle", CELLS, compute, paddle.__version__, "float64")
+    compare_with_reference("paddle-cell", SINGLE_CELLS, compute_steps, paddle.__version__, "float64")

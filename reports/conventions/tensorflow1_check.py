@@ -8,7 +8,7 @@ reports/conventions/tensorflow1_check.py``
 from __future__ import annotations
 
 import tensorflow as tf
-from against import against
+from against import compare_with_reference
 
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
@@ -51,4 +51,4 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 if __name__ == "__main__":
-    against("tensorflow1", CELLS, compute, tf.__version__, "float64")
+    compare_with_reference("tensorflow1", CELLS, compute, tf.__version__, "float64")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import flatbuffers
 import numpy as np
 import tensorflow as tf
-from against import against
+from against import compare_with_reference
 from tensorflow.lite.python import schema_py_generated as schema
 
 from gatecheck._util.typing import Array
@@ -106,4 +106,4 @@ def compute(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 if __name__ == "__main__":
-    against("tflite", CELLS, compute, tf.__version__)
+    compare_with_reference("tflite", CELLS, compute, tf.__version__)

@@ -209,6 +209,15 @@ BAD_TABLES = [
     ),
     ("[tool.gatecheck]\nseed = 3.7", "[tool.gatecheck] seed is 3.7, but should be a whole number"),
     (
+        f"[tool.gatecheck]\nseed = 0x{'f' * 5000}",
+        "[tool.gatecheck] seed is a int, but should be below 2**63",
+    ),
+    ("[tool.gatecheck]\ntimeout = 1e999", "timeout"),
+    (
+        f"[tool.gatecheck]\nprofile = 0x{'f' * 5000}",
+        "profile is a int, but should be a string",
+    ),
+    (
         "[tool.gatecheck]\nseed = true",
         "[tool.gatecheck] seed is True, but should be a whole number",
     ),
