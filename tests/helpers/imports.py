@@ -18,9 +18,9 @@ def module_name(path):
     return name if name.startswith("gatecheck") else f"gatecheck.{name}"
 
 
-def imported_names(tree):
+def imported_names(nodes):
     """Yield the line and dotted name of every import, with the dots of relative ones."""
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Import(names=aliases):
                 yield from ((node.lineno, alias.name) for alias in aliases)
@@ -41,6 +41,10 @@ def import_closure(*starts):
             left += [name.rpartition(".")[0]] if "." in name else []
             continue
         seen.add(name)
-        left += [n for _, n in imported_names(ast.parse(texts[name])) if n.startswith("gatecheck.")]
+        left += [
+            n
+            for _, n in imported_names(ast.walk(ast.parse(texts[name])))
+            if n.startswith("gatecheck.")
+        ]
         left.append(name.rpartition(".")[0])
     return seen

@@ -57,10 +57,10 @@ def unit_inside(path):
     return parts[1], parts[2]
 
 
-def names_of(tree):
+def names_of(nodes):
     """Yield the line and dotted name of everything that a file imports or spells."""
-    yield from imported_names(tree)
-    for node in ast.walk(tree):
+    yield from imported_names(nodes)
+    for node in nodes:
         match node:
             case ast.Constant(value=str(text)) if SPELLED.fullmatch(text):
                 yield node.lineno, text
@@ -101,7 +101,8 @@ def problems(path, source):
         return [f"{path}: {here} has no layer"]
     if inside is not None and inside[1] not in LEVEL_INSIDE[inside[0]]:
         return [f"{path}: {inside[1]} has no layer in {inside[0]}"]
-    names = list(names_of(tree))
+    nodes = list(ast.walk(tree))
+    names = list(names_of(nodes))
     found = [
         f"{path}:{line}: {dotted}: {wrong}"
         for line, dotted in names
@@ -111,7 +112,7 @@ def problems(path, source):
     # writes. A helper that a compiled function calls counts too, so the rule is for whole files.
     compiled = ("gatecheck.kernels.jit", "numba")
     if here == "kernels" or any(dotted.startswith(compiled) for _, dotted in names):
-        asserts = (n for n in ast.walk(tree) if isinstance(n, ast.Assert))
+        asserts = (n for n in nodes if isinstance(n, ast.Assert))
         found += [
             f"{path}:{n.lineno}: an assert in a module of compiled functions" for n in asserts
         ]
