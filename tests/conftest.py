@@ -69,7 +69,22 @@ MARKED = {
         "auditing/test_audit_installed.py",
     ),
     "fuzz": ("fuzz",),
-    "slow": ("decay", "bench", "cli", "vectors", "mutation", "accuracy", "auditing", "repository"),
+    "slow": (
+        "accuracy",
+        "auditing",
+        "bench",
+        "cli",
+        "decay",
+        "diagnosis",
+        "faults",
+        "implementation/test_custom.py",
+        "inference",
+        "mutation",
+        "properties",
+        "report",
+        "repository",
+        "vectors",
+    ),
 }
 """Paths of the tests that have a marker, by marker."""
 
