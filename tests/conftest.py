@@ -147,7 +147,8 @@ def pytest_terminal_summary(terminalreporter):
         kind
         for report in skipped
         for kind in PROGRAMS
-        if isinstance(report.longrepr, tuple) and report.longrepr[2].endswith(MISSING + kind)
+        # a tuple, or from a worker of xdist a list
+        if str(report.longrepr[-1]).endswith(MISSING + kind)
     )
     for kind, count in counts.items():
         package = PROGRAMS[kind][1]

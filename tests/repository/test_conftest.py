@@ -78,10 +78,11 @@ def test_c(find_program): find_program("git")
 """
 
 
+@pytest.mark.parametrize("options", [[], ["-n1"]], ids=["here", "on a worker"])
 @pytest.mark.parametrize("ci", ["", "1"])
-def test_a_missing_program_is_skipped_and_said(run, ci, tmp_path, monkeypatch):
+def test_a_missing_program_is_skipped_and_said(run, ci, options, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    status, printed = run(NEEDY, ci=ci)
+    status, printed = run(NEEDY, options=options, ci=ci)
     assert status == (pytest.ExitCode.TESTS_FAILED if ci else pytest.ExitCode.OK)
     assert "not tested: 2 tests need git; install git, as by apt-get install git" in printed
     assert "not tested: 1 test needs a C compiler; install gcc" in printed
