@@ -202,11 +202,12 @@ def test_the_python_example_with_pytorch_and_then_with_a_bug(lstm, tmp_path):
     assert re.search(r"dweight_ih_l0 +failed .* 3 of 3", printed)
 
 
-def test_the_c_example(lstm, tmp_path):
+def test_the_c_example(lstm, tmp_path, find_program):
     folder = lstm
     (tmp_path / "read.c").write_text(example(folder, "c"))
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["cc", *flags, "-o", tmp_path / "read", tmp_path / "read.c"], check=True)
+    command = [find_program("a C compiler"), *flags, "-o", tmp_path / "read"]
+    subprocess.run([*command, tmp_path / "read.c"], check=True)
 
     def read(*arguments):
         return subprocess.run(
