@@ -91,4 +91,6 @@ def compute_steps(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
 if __name__ == "__main__":
     paddle.set_default_dtype("float64")
     compare_with_reference("paddle", CELLS, compute, paddle.__version__, "float64")
-    compare_with_reference("paddle-cell", SINGLE_CELLS, compute_steps, paddle.__version__, "float64")
+    compare_with_reference(
+        "paddle-cell", SINGLE_CELLS, compute_steps, paddle.__version__, "float64"
+    )
