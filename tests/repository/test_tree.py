@@ -56,6 +56,29 @@ def misplaced(path, modules):
     return [f"{path}: {folder} has no module that this could be the test of"]
 
 
+TESTED_ELSEWHERE = {
+    "gatecheck/bench/peers": "tests/bench/test_race.py",
+    "gatecheck/diagnosis/conventions": "tests/diagnosis/test_conventions.py",
+    "gatecheck/faults/tables": "tests/faults/test_catalogue.py",
+    "gatecheck/oracles/noise": "tests/oracles/test_rounding.py",
+    "gatecheck/report/bench": "tests/bench/test_sections.py",
+}
+"""Test files of packages without a folder of tests, by beginnings of paths."""
+
+
+def untested(module, tests):
+    """Return the complaint that no path leads from a module to its tests, or nothing.
+
+    They are in ``tests/a/test_b*.py`` for ``gatecheck/a/b.py``, else in the other files of
+    ``tests/a``, or in a file of :data:`TESTED_ELSEWHERE`.
+    """
+    path = PurePosixPath(module)
+    folder = PurePosixPath("tests", *path.parent.parts[1:])
+    elsewhere = [t for start, t in TESTED_ELSEWHERE.items() if module.startswith(start + "/")]
+    places = elsewhere or [t for t in tests if PurePosixPath(t).parent == folder]
+    return [] if set(places) & set(tests) else [f"{module}: there are no tests in {folder}"]
+
+
 def package_modules():
     """Return the paths of all modules and packages of gatecheck, without their suffix."""
     paths = [PurePosixPath(path).with_suffix("") for path in sources("gatecheck")]
@@ -76,6 +99,27 @@ def test_tests_mirror_the_tree():
     modules = package_modules()
     tests = sources("tests")
     assert [problem for path in tests for problem in misplaced(path, modules)] == []
+
+
+def test_every_module_has_its_tests_by_its_path():
+    tests = [path for path in sources("tests") if "/test_" in path]
+    modules = [path for path in sources("gatecheck") if "__init__" not in path]
+    assert set(TESTED_ELSEWHERE.values()) <= set(tests)
+    assert [problem for module in modules for problem in untested(module, tests)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "fine"),
+    [
+        ("gatecheck/cells/spec.py", True),
+        ("gatecheck/faults/tables/cells/rnn.py", True),
+        ("gatecheck/errors.py", True),
+        ("gatecheck/new/module.py", False),
+        ("gatecheck/decay/new/module.py", False),
+    ],
+)
+def test_missing_tests_can_fail(module, fine):
+    assert (untested(module, list(sources("tests"))) == []) == fine
 
 
 def test_every_package_has_a_first_line():
