@@ -21,24 +21,22 @@ def available_cores() -> int:
 
 @contextmanager
 def ignore_interrupts() -> Iterator[None]:
-    """Start processes in this context that ignore Ctrl-C.
+    """Start processes that ignore Ctrl-C and modules of the working folder.
 
     A terminal sends it to every process, and the starting process handles it. A process that is
     still importing could not ignore it itself. A signal that arrives in this context is not lost.
     """
-    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        with safe_path_for_children():
-            yield
-        return
-    # The tracker unblocks SIGINT when it starts (before Python 3.13).
     with safe_path_for_children():
-        resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with safe_path_for_children():
+        if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
             yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            return
+        # The tracker unblocks SIGINT when it starts (before Python 3.13).
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with_parent() -> None:
