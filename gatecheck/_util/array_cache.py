@@ -7,7 +7,6 @@ no error.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gatecheck._util.cache_dir import content_digest
 from gatecheck._util.typing import Array
 
 MAX_BYTES = 2**24
@@ -30,10 +30,6 @@ MAX_RECORD_BYTES = 2**17
 
 _HEADER = struct.Struct("<4s16s16sI")
 _MAGIC = b"gck1"
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 class ArrayCache:
@@ -72,10 +68,10 @@ class ArrayCache:
 
     def get(self, key: str) -> dict[str, Array] | None:
         """Return the arrays of a key, which are read-only, or None."""
-        name = _digest(key.encode())
+        name = content_digest(key.encode())
         start, end = self._places.get(name, (0, 0))
         body = self._data[start:end]
-        if not body or self._data[start - 20 : start - 4] != _digest(name + body):
+        if not body or self._data[start - 20 : start - 4] != content_digest(name + body):
             return None
         (head,) = struct.unpack_from("<I", body)
         arrays: dict[str, Array] = {}
@@ -95,8 +91,8 @@ class ArrayCache:
             + header
             + b"".join(v.astype("<f8", copy=False).tobytes() for v in arrays.values())
         )
-        name = _digest(key.encode())
-        record = _HEADER.pack(_MAGIC, name, _digest(name + body), len(body)) + body
+        name = content_digest(key.encode())
+        record = _HEADER.pack(_MAGIC, name, content_digest(name + body), len(body)) + body
         self._size += len(record)
         if len(record) > MAX_RECORD_BYTES or self._size > MAX_BYTES:
             return

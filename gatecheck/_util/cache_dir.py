@@ -25,6 +25,15 @@ def cache_root() -> Path:
     )
 
 
+DIGEST_BYTES = 16
+"""Size of :func:`content_digest`."""
+
+
+def content_digest(content: bytes) -> bytes:
+    """Return a digest of what a cached file holds, which damage does not survive."""
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+
+
 @functools.cache
 def source_digest(*paths: Path) -> str:
     """Return a short digest of the Python files at these paths.

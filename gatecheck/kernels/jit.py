@@ -31,7 +31,14 @@ from numba.core.caching import (
 from numba.core.ccallback import CFunc
 from numba.extending import overload
 
-from gatecheck._util.cache_dir import PACKAGE, cache_root, package_sources, source_digest
+from gatecheck._util.cache_dir import (
+    DIGEST_BYTES,
+    PACKAGE,
+    cache_root,
+    content_digest,
+    package_sources,
+    source_digest,
+)
 from gatecheck.errors import GatecheckWarning
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -197,14 +204,6 @@ class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = [_Locator]  # noqa: RUF012
 
 
-DIGEST_BYTES = 16
-"""Size of the digest that each file of the cache begins with."""
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
-
-
 class _IndexFile(IndexDataCacheFile):  # type: ignore[misc]
     """Index and data files of a signature, each behind a digest of its content.
 
@@ -228,7 +227,7 @@ class _IndexFile(IndexDataCacheFile):  # type: ignore[misc]
     def _read(path: str) -> bytes:
         data = Path(path).read_bytes()
         digest, content = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
-        if digest != _digest(content):
+        if digest != content_digest(content):
             raise ValueError(f"{path} is damaged")
         return content
 
@@ -237,7 +236,7 @@ class _IndexFile(IndexDataCacheFile):  # type: ignore[misc]
         content = io.BytesIO()
         yield content
         with super()._open_for_write(filepath) as file:
-            file.write(_digest(content.getvalue()) + content.getvalue())
+            file.write(content_digest(content.getvalue()) + content.getvalue())
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
