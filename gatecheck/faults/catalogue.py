@@ -20,18 +20,18 @@ from gatecheck.faults.tables.order import CALL_TABLES, CELL_TABLES, network_rows
 
 
 def _read_tables(cell: Cell) -> Iterator[Fault]:
-    for name, says, wrap, *source in network_rows(cell):
-        yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
-    for name, says, edit, *source in option_rows(cell):
-        yield Fault(name, cell.name, says, edit, source="".join(source))
+    for name, description, wrap, *source in network_rows(cell):
+        yield Fault(name, cell.name, description, wrap=wrap, source="".join(source))
+    for name, description, edit, *source in option_rows(cell):
+        yield Fault(name, cell.name, description, edit, source="".join(source))
     if cell not in CELLS.values():  # faults of the plain cell are tried on the plain cell
         return
     for table in CELL_TABLES:
-        for name, says, edit, *source in table(cell):
-            yield Fault(name, cell.name, says, edit, source="".join(source))
-    for around_it in CALL_TABLES:
-        for name, says, wrap, *source in around_it(cell):
-            yield Fault(name, cell.name, says, wrap=wrap, source="".join(source))
+        for name, description, edit, *source in table(cell):
+            yield Fault(name, cell.name, description, edit, source="".join(source))
+    for wrapper_table in CALL_TABLES:
+        for name, description, wrap, *source in wrapper_table(cell):
+            yield Fault(name, cell.name, description, wrap=wrap, source="".join(source))
 
 
 @cache
