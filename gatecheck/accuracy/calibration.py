@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gatecheck._util.typing import Array
+from gatecheck._util.typing import Array, Progress
 from gatecheck.accuracy.formulations import FORMULATIONS
 from gatecheck.accuracy.tightness import row_count, tightness
 from gatecheck.cases import Case, draw
@@ -209,7 +209,7 @@ def calibration_report(
     seed: int,
     *,
     tightness_cases: int = 2,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure false alarms, tightness and sharpness, as plain data.
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck._util.typing import Array
+from gatecheck._util.typing import Array, Progress
 from gatecheck._util.versions import versions
 from gatecheck.accuracy.activations import DTYPES, measure_activations
 from gatecheck.accuracy.ulps import absolute_errors, quantiles, ulp
@@ -270,7 +270,7 @@ def accuracy_report(
     seed: int,
     sample: int,
     points: Sequence[Point] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure the accuracy of implementations, as plain data.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from gatecheck._util.import_path import safe_path_for_children
 from gatecheck._util.processes import available_cores, end_with_parent
+from gatecheck._util.typing import Progress
 from gatecheck.checking.budgets import use_disk_cache
 from gatecheck.errors import WorkerLostError
 
@@ -113,7 +114,7 @@ def map_labels(
     labels: Sequence[str],
     *arguments: Any,
     workers: int | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[R]:
     """Return ``function(label, *arguments)`` for every label, in their order.
 

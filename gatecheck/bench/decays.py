@@ -21,7 +21,7 @@ from gatecheck.bench.rows import Bar, Row, Section, Step, race_rows
 from gatecheck.bench.timing import Call, race
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.jacobians.profile import Profile, adjoint_profile
-from gatecheck.decay.jacobians.sweep import Progress
+from gatecheck.decay.jobs.job import ReportProgress
 from gatecheck.decay.spec import NetworkSpec
 from gatecheck.decay.study.networks import PROBES, open_network
 from gatecheck.errors import MissingExtraError, TargetError
@@ -111,7 +111,7 @@ class Problem(NamedTuple):
     x: Array
     probes: Array
 
-    def profile(self, progress: Progress | None = None) -> Profile:
+    def profile(self, progress: ReportProgress | None = None) -> Profile:
         """Return the profile that ``gatecheck decay`` measures of it in any case."""
         return adjoint_profile(self.cell, self.params, self.x, self.probes, progress=progress)
 

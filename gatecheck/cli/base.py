@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -28,6 +28,7 @@ from rich.progress import (
 )
 
 import gatecheck
+from gatecheck._util import typing
 from gatecheck._util.atomic_write import check_writable, write_text
 from gatecheck.errors import (
     GatecheckError,
@@ -42,8 +43,6 @@ from gatecheck.errors import (
 ALL_HOLD, FINDINGS, USAGE_ERROR, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
 
 DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-
-ProgressCallback = Callable[[int, int, str], None]
 
 
 class Command(click.Command):
@@ -196,7 +195,7 @@ def main() -> None:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[ProgressCallback]:
+def progress_bar(label: str) -> Iterator[typing.Progress]:
     """Show a transient progress bar on standard error."""
     columns = [
         SpinnerColumn(),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gatecheck._util.typing import Array
+from gatecheck._util.typing import Array, Progress
 from gatecheck._util.versions import versions
 from gatecheck.auditing.explore import explore
 from gatecheck.auditing.parallel import map_labels
@@ -325,7 +325,7 @@ def compare(
     names: Sequence[str],
     *,
     workers: int | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[FaultVerdicts]:
     """Run :func:`check_fault` on every label, in parallel.
 

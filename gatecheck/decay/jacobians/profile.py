@@ -16,8 +16,9 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params
-from gatecheck.decay.jacobians.sweep import Progress, Run, Segment, prepare_run, run_passes
+from gatecheck.decay.jacobians.sweep import Run, Segment, prepare_run, run_passes
 from gatecheck.decay.jobs.checkpoints import Checkpointer
+from gatecheck.decay.jobs.job import ReportProgress
 from gatecheck.errors import InputError
 
 # Takes a segment, the cotangents of the preactivations ``(L, k, G*H)`` of its steps, and the logs
@@ -124,7 +125,7 @@ def adjoint_profile(
     x: Array,
     start: Array,
     state: Array | None = None,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
     checkpointer: Checkpointer | None = None,
 ) -> Profile:
     """Carry cotangents of the last state back through every step of one sequence.

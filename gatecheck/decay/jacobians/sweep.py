@@ -19,9 +19,8 @@ from gatecheck.cells import Cell, Params
 from gatecheck.cells.validation import check_inputs
 from gatecheck.decay.jacobians.step import Kernel, cell_kernel
 from gatecheck.decay.jobs.checkpoints import Checkpointer
+from gatecheck.decay.jobs.job import ReportProgress
 from gatecheck.errors import InputError
-
-Progress = Callable[[int, int], None]
 
 
 class Segment(NamedTuple):
@@ -88,7 +87,7 @@ def run_passes(
     run: Run,
     forward: Sequence[Visitor] = (),
     backward: Sequence[Visitor] = (),
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
     checkpointer: Checkpointer | None = None,
 ) -> None:
     """Run the forward pass, and the backward pass if it has visitors.

@@ -17,6 +17,7 @@ from gatecheck._util.typing import Array
 from gatecheck.cases import Case
 from gatecheck.cells.validation import check_inputs
 from gatecheck.decay.jacobians.profile import Profile
+from gatecheck.decay.jobs.job import ReportProgress
 from gatecheck.errors import ContractError, InputError, TargetError
 from gatecheck.implementation import Subject, subject
 from gatecheck.implementation.custom import CustomSubject
@@ -25,7 +26,6 @@ from gatecheck.implementation.custom_case import CustomCase
 States = list[Array]
 StepFunction = Callable[..., Sequence[Array]]
 VJPFunction = Callable[[Any, Array, Sequence[Array], Sequence[Array]], Sequence[Array]]
-Progress = Callable[[int, int], None]
 
 
 def vjp_profile(
@@ -35,7 +35,7 @@ def vjp_profile(
     x: Array,
     start: Sequence[Array],
     state: Sequence[Array],
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> Profile:
     """Carry cotangents of the last state back through every step, with a given VJP.
 
@@ -86,7 +86,7 @@ def subject_profile(
     x: Array,
     start: Array,
     state: Array | None = None,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> Profile:
     """Measure the adjoint profile of a known cell's implementation by its backward.
 
@@ -270,7 +270,7 @@ def carry_back(
     x: Array,
     start: Sequence[Array],
     state: Sequence[Array],
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> Profile:
     """Carry cotangents back through the steps; see :func:`vjp_profile`."""
     T, block, states = (

@@ -16,13 +16,13 @@ from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.jacobians.qr_frames import Carrier, Frame, matrix_carrier, random_frame
 from gatecheck.decay.jacobians.sweep import (
-    Progress,
     Run,
     Segment,
     prepare_run,
     run_passes,
     segments,
 )
+from gatecheck.decay.jobs.job import ReportProgress
 from gatecheck.decay.measures.volume import VolumeVisitor
 from gatecheck.errors import InputError
 
@@ -107,7 +107,7 @@ def lyapunov_spectrum(
     rng: np.random.Generator,
     count: int | None = None,
     state: Array | None = None,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> LyapunovSpectrum:
     """Measure the spectrum of ∂s_T/∂s_0 along one sequence, s = h or (h, c).
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.jacobians.profile import Adjoint, Profile
-from gatecheck.decay.jacobians.sweep import Progress, Visitor, prepare_run, run_passes
+from gatecheck.decay.jacobians.sweep import Visitor, prepare_run, run_passes
 from gatecheck.decay.jobs.checkpoints import Checkpointer
+from gatecheck.decay.jobs.job import ReportProgress
 from gatecheck.decay.measures.gates import GateStatistics, GateSummary
 from gatecheck.decay.measures.input_sensitivity import InputSensitivity
 from gatecheck.decay.measures.paths import path_adjoints
@@ -58,7 +59,7 @@ def measure(
     start: Array,
     loss: Array,
     state: Array | None = None,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
     checkpointer: Checkpointer | None = None,
     quantities: MeasureSpec = MeasureSpec(),  # noqa: B008 (it is frozen)
 ) -> Measurement:

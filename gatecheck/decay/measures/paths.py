@@ -13,7 +13,8 @@ import numpy as np
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Params
 from gatecheck.decay.jacobians.profile import Adjoint
-from gatecheck.decay.jacobians.sweep import Progress, Run, prepare_run, run_passes
+from gatecheck.decay.jacobians.sweep import Run, prepare_run, run_passes
+from gatecheck.decay.jobs.job import ReportProgress
 
 OMITTED_ROWS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "rnn": {"total": (), "keep": (1,), "candidate": (), "gates": (1,)},
@@ -49,7 +50,7 @@ def path_split(
     x: Array,
     start: Array,
     state: Array | None = None,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> dict[str, Array]:
     """Measure log-norms by lag of the whole gradient and of each path, in one sweep.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gatecheck._util.atomic_write import write_bytes, write_text
+from gatecheck._util.typing import Progress
 from gatecheck.decay.result import DecayResult
 from gatecheck.report.decay import drawings as draw
 from gatecheck.report.decay import style, training_drawings
@@ -132,9 +133,7 @@ class DrawnFigure(NamedTuple):
     png: bytes
 
 
-def draw_figures(
-    result: DecayResult, progress: Callable[[int, int, str], None] | None = None
-) -> list[DrawnFigure]:
+def draw_figures(result: DecayResult, progress: Progress | None = None) -> list[DrawnFigure]:
     """Draw every figure that has something to show.
 
     They depend only on the result and the version of matplotlib.
