@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from gatecheck._util.typing import Array
 from gatecheck.cases import Case, optional_arrays
 from gatecheck.checking.budgets import case_budget, forward_budget
 from gatecheck.checking.evidence import Evidence, check_consistency, check_identity, require
@@ -22,12 +19,8 @@ def _calls(implementation: Subject) -> list[Callable[..., Results]]:
     )
 
 
-def _arrays(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
-    for name, value in arguments.items():
-        if isinstance(value, dict):
-            yield from value.items()
-        elif value is not None:
-            yield name, value
+def _methods(implementation: Subject) -> list[str]:
+    return ["forward", *({"backward"} & implementation.abilities)]
 
 
 @property_check(cases="any", anywhere=True)
@@ -52,20 +45,12 @@ def repeated_calls_are_identical(implementation: Subject, case: Case) -> Evidenc
 def inputs_are_not_changed(implementation: Subject, case: Case) -> Evidence:
     """No call changes the arrays that it is given, nor the dict of parameters."""
     evidence = Evidence()
-    for call in _calls(implementation):
-        arguments = implementation.arguments(case)
-        before = dict(_arrays(deepcopy(arguments)))
-        call(case, arguments)
-        after = dict(_arrays(arguments))
-        require(
-            list(after) == list(before),
-            f"{call.__name__} changed the parameters' names to {list(after)}",
-        )
-        for name, array in before.items():
-            same = after[name].shape == array.shape and np.array_equal(
-                after[name], array, equal_nan=True
-            )
-            evidence += require(same, f"{call.__name__} changed its argument {name}")
+    for method in _methods(implementation):
+        (answer,) = implementation.watch(method, [case])
+        implementation.read(method, case, answer)
+        require("params" not in answer.changed, f"{method} changed the names of the parameters")
+        changed = " and ".join(answer.changed)
+        evidence += require(not changed, f"{method} changed its argument {changed}")
     return evidence
 
 
@@ -138,59 +123,28 @@ def empty_batch(implementation: Subject, case: Case) -> Evidence:
 def outputs_are_fresh_arrays(implementation: Subject, case: Case) -> Evidence:
     """Results share no memory with the arguments, and no later call writes to them."""
     evidence = Evidence()
-    for call in ("forward", *({"backward"} & implementation.abilities)):
-
-        def call_arrays(point: Case, call: str = call) -> tuple[list[Array], list[Array]]:
-            a = implementation.arguments(point)
-            output = implementation.call(call, *implementation.positional_args(call, a))
-            values = (
-                list(output.values())
-                if isinstance(output, Mapping)
-                else list(output)
-                if isinstance(output, tuple | list)
-                else [output]
-            )
-            return [v for v in values if isinstance(v, np.ndarray)], [
-                array for _, array in _arrays(a)
-            ]
-
-        results, arguments = call_arrays(case)
-        copies = [r.copy() for r in results]
-        call_arrays(case.replace(x=1 - case["x"]))
-        shared = any(np.shares_memory(r, a) for r in results for a in arguments)
+    for method in _methods(implementation):
+        first, later = implementation.watch(method, [case, case.replace(x=1 - case["x"])])
+        first.result()
+        later.result()
         evidence += require(
-            not shared, f"{call} returns an array that shares memory with one of its arguments"
-        )
-        same = all(
-            np.array_equal(r, k, equal_nan=True) for r, k in zip(results, copies, strict=True)
+            not (first.shares_memory or later.shares_memory),
+            f"{method} returns an array that shares memory with one of its arguments",
         )
         evidence += require(
-            same, f"a later call of {call} wrote into an array that an earlier one had returned"
+            not first.overwritten,
+            f"a later call of {method} wrote into an array that an earlier one had returned",
         )
     return evidence
-
-
-def _as_strided(a: Array) -> Array:
-    """Return the same values in a strided view of a larger array in Fortran order.
-
-    They are every second entry along each axis.
-    """
-    wide = np.full(tuple(2 * n for n in reversed(a.shape)), np.nan, a.dtype).T
-    view = wide[(slice(None, None, 2),) * a.ndim]
-    view[...] = a
-    return view
 
 
 @property_check(anywhere=True)
 def memory_layout_does_not_matter(implementation: Subject, case: Case) -> Evidence:
     """Arrays that are not contiguous give the results of those that are."""
-    arguments = implementation.arguments(case)
-    strided = {k: _as_strided(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
-    strided["params"] = {k: _as_strided(v) for k, v in arguments["params"].items()}
     budget = case_budget(case)
     evidence = Evidence()
     for call in _calls(implementation):
-        evidence += check_consistency(case.cell, call(case, strided), call(case), budget)
+        evidence += check_consistency(case.cell, call(case, strided=True), call(case), budget)
     return evidence
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,34 +25,30 @@ from gatecheck.auditing.applicability import why_not_applicable
 from gatecheck.auditing.explore import (
     BUG_REPORT_REQUEST,
     PROFILES,
-    Check,
     Tally,
+    check_subject,
     draw_cases,
     explore,
     ignore_progress,
-    local_check,
     shrink,
     wrap_bugs,
 )
-from gatecheck.auditing.outcome import property_result
-from gatecheck.auditing.prove import PROOF_PROFILE, Prove, prove, prove_activations
+from gatecheck.auditing.options import AuditOptions
+from gatecheck.auditing.outcome import property_result, untried_result
+from gatecheck.auditing.prove import PROOF_PROFILE, prove
 from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.auditing.selection import check_profile, select_properties, with_expected_failures
 from gatecheck.cases import Case
 from gatecheck.cases.strategies import SCOPES
 from gatecheck.cells import Cell
-from gatecheck.checking.registry import REGISTRY
+from gatecheck.checking.registry import REGISTRY, Property
 from gatecheck.conventions import Convention
-from gatecheck.diagnosis import diagnose as diagnosis
+from gatecheck.diagnosis.diagnose import diagnose as find_causes
 from gatecheck.diagnosis.result import Diagnosis
 from gatecheck.diagnosis.undetected import undetected_faults
-from gatecheck.errors import (
-    CaseFileError,
-    TargetError,
-    UsageError,
-)
-from gatecheck.implementation import Subject, subject
-from gatecheck.implementation.custom import CustomSubject, custom_subject, is_custom
+from gatecheck.errors import CaseFileError, GatecheckError, TargetError, TargetLostError, UsageError
+from gatecheck.implementation import Subject, any_subject
+from gatecheck.implementation.custom import CustomSubject
 from gatecheck.inference.resolve import resolve_convention
 
 MAX_NAMED_FAULTS = 8
@@ -117,24 +113,8 @@ def audit(
         property.
     """
     check_profile(profile)
-    options: dict[str, Any] = {
-        "profile": profile,
-        "only": list(only),
-        "seed": int(seed),
-        "progress": progress,
-        "expected_failures": expected_failures,
-    }
-    implementation: Any = make_subject(target, cell=cell, convention=convention)
-    if isinstance(implementation, CustomSubject):
-        options["cases_by_dtype"] = implementation.examples(n_custom_examples(profile), int(seed))
-    else:
-        options["diagnose"] = partial(diagnosis.diagnose, implementation) if diagnose else None
-        tried = partial(
-            prove_activations, implementation.target, implementation.name, implementation.dtypes
-        )
-        options["prove"] = partial(prove, implementation.cell, tried)
-    made_with = versions(*getattr(implementation.target, "packages", ()))
-    return run_audit(implementation, local_check(implementation), made_with, **options)
+    options = AuditOptions(profile, tuple(only), int(seed), expected_failures, diagnose, progress)
+    return run_audit(make_subject(target, cell=cell, convention=convention), options)
 
 
 def make_subject(
@@ -145,18 +125,23 @@ def make_subject(
     Parameters
     ----------
     target, cell, convention
-        See :func:`audit`.
+        See :func:`audit`; the target may be a subject.
 
     Raises
     ------
     UsageError, TargetError
         See :func:`audit`.
     """
-    if isinstance(target, CustomSubject):
-        return target
-    if is_custom(target, cell):
-        return custom_subject(target)
-    return resolve_convention(subject(target, cell=cell, convention=convention))
+    made = any_subject(target, cell=cell, convention=convention)
+    if isinstance(made, CustomSubject):
+        return made
+    try:
+        return resolve_convention(made)
+    except TargetLostError as lost:
+        note = (
+            f"its convention could not be found, since {lost}; its arrays are taken to be canonical"
+        )
+        return replace(made, convention_assumed=False, notes=(*made.notes, note))
 
 
 def n_custom_examples(profile: str) -> int:
@@ -167,51 +152,70 @@ def n_custom_examples(profile: str) -> int:
     return max(2, PROFILES[profile] // 6)
 
 
-def run_audit(
-    implementation: Subject,
-    check: Check,
-    package_versions: Mapping[str, str],
-    *,
-    cases_by_dtype: Mapping[str, Sequence[Any]] | None = None,
-    diagnose: Callable[..., Diagnosis] | None = None,
-    prove: Prove | None = None,
-    profile: str = "ci",
-    only: Iterable[str] = (),
-    seed: int = 0,
-    expected_failures: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
-) -> AuditResult:
-    """Run an audit with checks that may be made elsewhere.
+def run_audit(implementation: Subject | CustomSubject, options: AuditOptions) -> AuditResult:
+    """Audit a subject, which is called in this process or in one of its own.
 
     Parameters
     ----------
     implementation
-        What the target declares; the target itself is not used here.
-    check
-        Tries a property of it on a case, perhaps in another process.
-    package_versions
-        Versions of the packages that compute.
-    cases_by_dtype
-        Cases by dtype, where the implementation brings its own.
-    diagnose
-        Searches, from a seed, for what explains the findings.
-    prove
-        Proves what can be proven for all inputs; called in the profile ``thorough`` only.
-    profile, only, seed, expected_failures, progress
-        See :func:`audit`, also for the errors.
+        The subject, with its convention.
+    options
+        What is audited; see :func:`audit`, also for the errors.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the audit is interrupted; its attribute ``partial_result`` has what is known.
     """
-    check_profile(profile)
-    check = wrap_bugs(check)
-    chosen = select_properties(only)
+    check_profile(options.profile)
+    chosen = select_properties(options.only)
     unknown = set(implementation.expected_failures) - set(REGISTRY)
     if unknown:
         raise TargetError(
             f"{implementation.name} expects failures of properties that do not exist: "
             f"{', '.join(sorted(unknown))}"
         )
+    implementation = with_expected_failures(implementation, options.expected_failures)
     skipped = {c.name: reason for c in chosen if (reason := why_not_applicable(c, implementation))}
-    implementation = with_expected_failures(implementation, expected_failures)
-    report = progress or ignore_progress
+    tallies: dict[str, Tally] = {}
+
+    def result(interrupted: bool) -> AuditResult:
+        return AuditResult(
+            implementation.name,
+            implementation.cell.name,
+            implementation.convention.name,
+            options.profile,
+            options.seed,
+            [*implementation.limitations, *implementation.session.notes()],
+            [
+                untried_result(c, skipped[c.name])
+                if c.name in skipped
+                else property_result(implementation, tallies.get(c.name, Tally(c)), interrupted)
+                for c in chosen
+            ],
+            versions(*implementation.packages),
+            interrupted=interrupted,
+        )
+
+    try:
+        _try_properties(
+            implementation, [c for c in chosen if c.name not in skipped], options, tallies
+        )
+    except KeyboardInterrupt as interrupt:
+        vars(interrupt)["partial_result"] = result(interrupted=True)
+        raise
+    return _explain(implementation, result(interrupted=False), options)
+
+
+def _try_properties(
+    implementation: Subject | CustomSubject,
+    properties: Iterable[Property],
+    options: AuditOptions,
+    tallies: dict[str, Tally],
+) -> None:
+    """Try properties, and look for smaller cases where they fail; add the tallies."""
+    report = options.progress or ignore_progress
+    check = wrap_bugs(partial(check_subject, implementation))
     done = total = 0
 
     def tick(now: int, of: int, label: str) -> None:
@@ -219,54 +223,50 @@ def run_audit(
         done, total = now, of
         report(now, of, label)
 
-    tallies = explore(
+    explore(
         implementation,
-        [c for c in chosen if c.name not in skipped],
-        profile,
-        seed,
+        properties,
+        options.profile,
+        options.seed,
         tick,
         check=check,
-        cases_by_dtype=cases_by_dtype,
+        into=tallies,
+        cases_by_dtype=(
+            implementation.examples(n_custom_examples(options.profile), options.seed)
+            if isinstance(implementation, CustomSubject)
+            else None
+        ),
     )
     for tally in tallies.values():
         if tally.failure is not None and tally.prop.name not in implementation.expected_failures:
             report(done, total, f"{tally.prop.name}: looking for a smaller counterexample")
-            shrink(implementation, tally, seed, check)
-    results = [
-        PropertyResult(c.name, "skipped", reason=skipped[c.name])
-        if c.name in skipped
-        else property_result(implementation, tallies[c.name])
-        for c in chosen
-    ]
-    proofs, unproven = (
-        prove(report) if prove and profile == PROOF_PROFILE and not only else ([], [])
-    )
-    result = AuditResult(
-        implementation.name,
-        implementation.cell.name,
-        implementation.convention.name,
-        profile,
-        seed,
-        [*implementation.limitations, *_undetected_note(implementation, profile, seed), *unproven],
-        results,
-        dict(package_versions),
-        proofs=proofs,
-    )
-    # A target that only timed out would time out again.
-    if not (diagnose and result.count("failed", "crashed")):
+            shrink(implementation, tally, options.seed, check)
+
+
+def _explain(
+    implementation: Subject | CustomSubject, result: AuditResult, options: AuditOptions
+) -> AuditResult:
+    """Add proofs, faults that no case could detect, and causes of the findings."""
+    if isinstance(implementation, CustomSubject):
         return result
-    report(done, total, "looking for what explains the findings")
+    report = options.progress or ignore_progress
+    notes = _undetected_note(implementation, options.profile, options.seed)
+    if options.profile == PROOF_PROFILE and not options.only:
+        proofs, unproven = prove(implementation, report)
+        notes += unproven
+        result = replace(result, proofs=proofs)
+    result = replace(result, limitations=[*result.limitations, *notes])
+    # A target that only timed out would time out again.
+    if not (options.diagnose and result.count("failed", "crashed")):
+        return result
+    report(result.n_checks, result.n_checks, "looking for what explains the findings")
     try:
-        return replace(result, diagnosis=diagnose(seed=seed))
+        return replace(result, diagnosis=find_causes(implementation, seed=options.seed))
+    except GatecheckError as error:
+        message = f"There is no diagnosis, since {error}"
     except Exception as error:  # the findings stand without it
-        return replace(
-            result,
-            diagnosis=Diagnosis(
-                message=(
-                    f"There is no diagnosis: {BUG_REPORT_REQUEST} {type(error).__name__}: {error}"
-                )
-            ),
-        )
+        message = f"There is no diagnosis: {BUG_REPORT_REQUEST} {type(error).__name__}: {error}"
+    return replace(result, diagnosis=Diagnosis(message=message))
 
 
 def _undetected_note(implementation: Subject, profile: str, seed: int) -> list[str]:
@@ -311,20 +311,17 @@ def replay(
     UsageError
         If the property does not apply to the target, or the case has another cell or dtype.
     """
-    implementation: Any = make_subject(target, cell=cell, convention=convention)
     return run_replay(
-        implementation, local_check(implementation), path, expected_failures=expected_failures
+        make_subject(target, cell=cell, convention=convention), path, expected_failures
     )
 
 
 def run_replay(
-    implementation: Subject,
-    check: Check,
+    implementation: Subject | CustomSubject,
     path: str,
-    *,
     expected_failures: Mapping[str, str] | None = None,
 ) -> PropertyResult:
-    """Run :func:`replay` with a check made elsewhere; see :func:`run_audit`."""
+    """Replay a case on a subject; see :func:`replay`, also for the errors."""
     implementation = with_expected_failures(implementation, expected_failures)
     case, about = Case.load(path)
     if case.cell != implementation.cell:
@@ -335,12 +332,12 @@ def run_replay(
     if about.get("property") not in {c.name for c in select_properties()}:
         raise CaseFileError(f"{path} does not say which property it refutes")
     (chosen,) = select_properties([about["property"]])
-    if reason := chosen.why_not_applicable(implementation):
+    if reason := why_not_applicable(chosen, implementation):
         raise UsageError(f"{chosen.name} does not apply to {implementation.name}: it {reason}")
     if case.dtype.name not in implementation.dtypes:
         raise UsageError(
             f"{path} holds a case in {case.dtype}, which {implementation.name} does not declare"
         )
     tally = Tally(chosen)
-    tally.record(wrap_bugs(check), case)
+    tally.record(wrap_bugs(partial(check_subject, implementation)), case)
     return property_result(implementation, tally)

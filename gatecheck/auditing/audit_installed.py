@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from multiprocessing.util import Finalize
-from typing import Any
 
 from gatecheck.auditing import selection
-from gatecheck.auditing.isolation import run
+from gatecheck.auditing.audit import run_audit
+from gatecheck.auditing.isolation.leftovers import make_folder
 from gatecheck.auditing.isolation.process import Isolation
+from gatecheck.auditing.isolation.run import open_target
+from gatecheck.auditing.options import AuditOptions, TargetOptions
 from gatecheck.auditing.parallel import map_jobs
 from gatecheck.auditing.result import AuditResult
 from gatecheck.targets import loading
@@ -23,9 +24,9 @@ def audit_installed(
     timeout: float,
     folder: str,
     *,
+    options: AuditOptions,
     done: Callable[[int, int, AuditResult], None],
     workers: int | None = None,
-    **how: Any,
 ) -> list[AuditResult]:
     """Audit our own cells and every supported framework that is installed.
 
@@ -35,15 +36,15 @@ def audit_installed(
         See :class:`gatecheck.auditing.isolation.process.Isolation`.
     folder
         Where counterexamples are written, as soon as their target is done.
+    options
+        Of each audit; see :func:`gatecheck.auditing.audit.run_audit` for the errors.
     done
         Called with the number done, the total, and the latest result.
     workers
         Number of processes; by default as many as there are cores that this process may use.
-    how
-        Options of :func:`gatecheck.auditing.audit.run_audit`; see there for the errors.
     """
-    selection.check_profile(how.get("profile", "ci"))
-    selection.select_properties(how.get("only", ()))  # raises before anything starts
+    selection.check_profile(options.profile)
+    selection.select_properties(options.only)  # raises before anything starts
     targets, number = loading.installed_targets(), 0
 
     def counted(target: NamedTarget, result: AuditResult) -> None:
@@ -52,19 +53,18 @@ def audit_installed(
         done(number, len(targets), result)
 
     # Created here: an interrupt ends the workers before they could remove it.
-    with tempfile.TemporaryDirectory(prefix="gatecheck-", ignore_cleanup_errors=True) as room:
+    with make_folder() as room:
         return map_jobs(
-            _audit_target, targets, timeout, room, folder, how, workers=workers, done=counted
+            _audit_target, targets, timeout, room, folder, options, workers=workers, done=counted
         )
 
 
 def _audit_target(
-    target: NamedTarget, timeout: float, scratch_dir: str, folder: str, options: dict[str, Any]
+    target: NamedTarget, timeout: float, scratch_dir: str, folder: str, options: AuditOptions
 ) -> AuditResult:
     name, cell = target
-    return run.audit(
-        _shared_isolation(timeout, scratch_dir), name, target_options={"cell": cell}, **options
-    ).save_counterexamples(folder)
+    with open_target(_shared_isolation(timeout, scratch_dir), name, TargetOptions(cell)) as opened:
+        return run_audit(opened, options).save_counterexamples(folder)
 
 
 @cache

@@ -1,6 +1,6 @@
 """Trials of properties on the cases of a profile, with shrinking of failures.
 
-The checks are made here or in another process. One case serves many properties.
+One case serves many properties.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from typing import Any
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, find, settings
@@ -26,6 +27,7 @@ from gatecheck.checking.evidence import Evidence, Violation, summarize_labels
 from gatecheck.checking.registry import Property
 from gatecheck.errors import BugError, TargetError, TargetLostError, TargetTimeoutError
 from gatecheck.implementation import Subject
+from gatecheck.implementation.base import BaseSubject
 
 PROFILES = {"quick": 12, "ci": 24, "thorough": 300}
 """Cases per dtype by profile; some properties take a share of them."""
@@ -53,15 +55,9 @@ def ignore_progress(done: int, total: int, label: str) -> None:
     """Ignore progress."""
 
 
-def local_check(implementation: Subject) -> Check:
-    """Return a check that calls an implementation in this process."""
-    return partial(check_subject, implementation)
-
-
-def check_subject(implementation: Subject, prop: Property, case: Case) -> Evidence:
+def check_subject(implementation: Any, prop: Property, case: Case) -> Evidence:
     """Return the evidence of a property on a case that other properties share."""
-    if isinstance(implementation, Subject):  # custom cells share nothing
-        implementation.share(case)
+    implementation.share(case)
     return prop(implementation, case)
 
 
@@ -149,14 +145,15 @@ class Tally:
 
 
 def explore(
-    implementation: Subject,
+    implementation: Any,
     properties: Iterable[Property],
     profile: str,
     seed: int,
     tick: Progress = ignore_progress,
     *,
     check: Check | None = None,
-    cases_by_dtype: Mapping[str, Sequence[Case]] | None = None,
+    cases_by_dtype: Mapping[str, Sequence[Any]] | None = None,
+    into: dict[str, Tally] | None = None,
     stop_at_first_failing_property: bool = False,
     stop_at_first_failure: bool = False,
 ) -> dict[str, Tally]:
@@ -172,17 +169,19 @@ def explore(
     tick
         Called after each check with the number done, the total, and the property.
     check
-        Tries a property on a case; by default in this process. With a check of another process the
-        implementation is a declaration.
+        Tries a property on a case; by default :func:`check_subject`.
     cases_by_dtype
         Cases by dtype, where the implementation brings its own; by default they are drawn.
+    into
+        Dict to which the tallies are added, for a caller that may be interrupted.
     stop_at_first_failing_property
         Stop at the first property that fails.
     stop_at_first_failure
         Stop each property at its first failure; otherwise go on, to see how widely it fails.
     """
-    check = check or local_check(implementation)
-    tallies = {c.name: Tally(c) for c in properties}
+    check = check or partial(check_subject, implementation)
+    tallies = {} if into is None else into
+    tallies |= {c.name: Tally(c) for c in properties}
     plan = _group_tallies(implementation, tallies, PROFILES[profile])
     total = sum(
         len(group) * (len(cases_by_dtype[dtype]) if cases_by_dtype else examples)
@@ -281,7 +280,7 @@ class _OutOfTime(BaseException):
     """Signal that passes through Hypothesis, which would shrink an Exception."""
 
 
-def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> None:
+def shrink(implementation: Any, tally: Tally, seed: int, check: Check) -> None:
     """Look for a smaller case with the same failure, for a limited time.
 
     Skipped where each attempt would wait for a target that does not return, and where the property
@@ -327,7 +326,7 @@ def shrink(implementation: Subject, tally: Tally, seed: int, check: Check) -> No
 
 
 def _group_tallies(
-    implementation: Subject, tallies: Mapping[str, Tally], examples: int
+    implementation: BaseSubject, tallies: Mapping[str, Tally], examples: int
 ) -> list[tuple[list[Tally], str, int]]:
     """Return groups of properties that share cases: those of one scope and dtype."""
     groups: dict[tuple[str, str], list[Tally]] = {}

@@ -8,13 +8,14 @@ from gatecheck.auditing.explore import (
     Tally,
 )
 from gatecheck.auditing.result import PropertyOutcome, PropertyResult
+from gatecheck.checking.registry import Property
 from gatecheck.errors import (
     BugError,
     TargetCrashError,
     TargetError,
     TargetTimeoutError,
 )
-from gatecheck.implementation import Subject
+from gatecheck.implementation.base import BaseSubject
 
 
 def _format_reason(tally: Tally) -> str:
@@ -38,8 +39,26 @@ def _failure_outcome(failure: Exception) -> PropertyOutcome:
     return "crashed" if crashed else "failed"
 
 
-def property_result(implementation: Subject, tally: Tally) -> PropertyResult:
+def untried_result(prop: Property, reason: str) -> PropertyResult:
+    """Return the result of a property that was not tried."""
+    return PropertyResult(prop.name, "skipped", reason=reason)
+
+
+def property_result(
+    implementation: BaseSubject, tally: Tally, interrupted: bool = False
+) -> PropertyResult:
+    """Return the result of a property from the tally of its cases.
+
+    If the audit was interrupted, a property that has held so far is not known to hold.
+    """
     prop, evidence = tally.prop, tally.evidence
+    if interrupted and tally.failure is None:
+        reason = (
+            f"held on {tally.examples} cases until the audit was interrupted"
+            if tally.examples
+            else "was not tried before the audit was interrupted"
+        )
+        return PropertyResult(prop.name, "skipped", tally.examples, reason=reason)
     blocks = evidence.judged + evidence.inconclusive
     expected = implementation.expected_failures.get(prop.name)
     common: dict[str, Any] = {

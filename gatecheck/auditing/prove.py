@@ -5,12 +5,14 @@ They are of the equations of the cell, and of activations that the target expose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
 
-from gatecheck._util.typing import Progress
-from gatecheck.cells import Cell
+from gatecheck._util.typing import Array, Progress
 from gatecheck.errors import MissingExtraError, TargetError, UsageError, first_line
+from gatecheck.implementation import InProcess, Subject
+from gatecheck.implementation.base import BaseSubject
+from gatecheck.implementation.plain import describe_value
+from gatecheck.implementation.session import Call
 from gatecheck.proofs.proof import Proof
 
 PROOF_PROFILE = "thorough"
@@ -19,24 +21,17 @@ PROOF_PROFILE = "thorough"
 ISOLATED_STRIDE = 251
 """Step between the float32 values tried on a target in a separate process.
 
-This takes some seconds; all values would exceed its time limit.
+This takes some seconds; all values would take minutes.
 """
 
-Prove = Callable[[Progress], tuple[list[Proof], list[str]]]
-"""Function from a progress to proofs, and to notes on what could not be proven."""
 
-
-def prove(
-    cell: Cell, activations: Callable[[Progress], list[Proof]], progress: Progress
-) -> tuple[list[Proof], list[str]]:
+def prove(implementation: Subject, progress: Progress) -> tuple[list[Proof], list[str]]:
     """Return proofs of the equations of a cell and of a target's activations.
 
     Parameters
     ----------
-    cell
-        The cell with any options; each layer of a network.
-    activations
-        Tries the activations of the implementation; returns an empty list if it exposes none.
+    implementation
+        Its cell may have any options; each layer of a network is proven.
     progress
         Called with the number done, the total, and the current step.
 
@@ -50,8 +45,8 @@ def prove(
     except MissingExtraError as error:
         return [], [f"nothing is proven for all inputs: {error}"]
     progress(0, 1, "proofs over ranges")
-    of_equations = prove_cell(cell)
-    of_activations = activations(progress)
+    of_equations = prove_cell(implementation.cell)
+    of_activations = prove_activations(implementation, progress)
     note = (
         ""
         if of_activations
@@ -61,7 +56,7 @@ def prove(
 
 
 def prove_activations(
-    target: Any, name: str, dtypes: tuple[str, ...], progress: Progress, stride: int = 1
+    implementation: BaseSubject, progress: Progress, stride: int | None = None
 ) -> list[Proof]:
     """Return proofs of the ``activations`` that a target exposes, if any.
 
@@ -70,21 +65,34 @@ def prove_activations(
     """
     from gatecheck.proofs.activations import DEFAULT_ULPS, prove_activations
 
-    functions = getattr(target, "activations", None)
-    if not functions:
+    names = implementation.activations
+    if not names:
         return []
-    of = f"the activations of {name}"
+    of = f"the activations of {implementation.name}"
     try:
-        if not isinstance(functions, Mapping):
+        if not isinstance(names, list):
             raise UsageError(
-                f"activations is a {type(functions).__name__}, but should be a dict of functions"
+                f"activations is {describe_value(names)}, but should be a dict of functions"
             )
-        ulps = float(getattr(target, "activation_ulps", DEFAULT_ULPS))
+        promised = implementation.activation_ulps
+        is_local = isinstance(implementation.session, InProcess)
         return prove_activations(
-            functions, owner=of, ulps=ulps, dtypes=dtypes, stride=stride, progress=progress
+            {name: partial(_activation, implementation, name) for name in names},
+            owner=of,
+            ulps=DEFAULT_ULPS if promised is None else float(promised),
+            dtypes=implementation.dtypes,
+            stride=stride or (1 if is_local else ISOLATED_STRIDE),
+            progress=progress,
         )
     except Exception as error:
         return [untried_proof(of, error)]
+
+
+def _activation(implementation: BaseSubject, name: str, x: Array) -> Array:
+    call = Call(f"activations.{name}", {"x": x}, array_likes=True)
+    (answer,) = implementation.session.run([call])
+    result: Array = answer.result()
+    return result
 
 
 def untried_proof(subject_name: str, error: Exception) -> Proof:

@@ -108,6 +108,8 @@ class AuditResult:
     proofs
         Proof attempts for all inputs: of the equations of the cell, and of the activations that the
         implementation exposes.
+    interrupted
+        True if it ended before every property was tried on every case.
     """
 
     implementation: str
@@ -120,6 +122,7 @@ class AuditResult:
     versions: dict[str, str] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
     proofs: Sequence[Proof] = ()
+    interrupted: bool = False
 
     def count(self, *outcomes: PropertyOutcome) -> int:
         """Return the number of properties with one of these outcomes."""
@@ -140,13 +143,14 @@ class AuditResult:
         """The verdict: ``pass``, ``fail``, ``inconclusive`` or ``error``.
 
         ``fail`` if a property failed or a proof was refuted; ``error`` if no property ran or
-        gatecheck itself failed in one; ``inconclusive`` if one could not be judged; else ``pass``.
+        gatecheck itself failed in one; ``inconclusive`` if one could not be judged, or
+        if it was interrupted; else ``pass``.
         """
         if self.count(*FAILED_OUTCOMES) or any(p.outcome == "refuted" for p in self.proofs):
             return "fail"
-        if self.n_tried == 0 or self.count("error"):
+        if self.count("error") or (self.n_tried == 0 and not self.interrupted):
             return "error"
-        return "inconclusive" if self.count("inconclusive") else "pass"
+        return "inconclusive" if self.interrupted or self.count("inconclusive") else "pass"
 
     @property
     def ok(self) -> bool:
@@ -198,6 +202,7 @@ class AuditResult:
             "seed": self.seed,
             "limitations": list(self.limitations),
             "verdict": self.verdict,
+            "interrupted": self.interrupted,
             "counts": {"ran": self.n_tried, "checks": self.n_checks}
             | {
                 o: self.count(o)

@@ -6,6 +6,7 @@ import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from gatecheck._util.arguments import (
     describe_argument,
@@ -20,6 +21,8 @@ from gatecheck.errors import (
 )
 from gatecheck.implementation import Subject
 from gatecheck.implementation.custom import CustomSubject
+
+AnySubject = TypeVar("AnySubject", Subject, CustomSubject, Subject | CustomSubject)
 
 PROPERTY_MODULES = (
     "contract",
@@ -94,8 +97,8 @@ def validate_reasons(expected_failures: Mapping[str, str]) -> dict[str, str]:
 
 
 def with_expected_failures(
-    implementation: Subject, expected_failures: Mapping[str, str] | None
-) -> Subject:
+    implementation: AnySubject, expected_failures: Mapping[str, str] | None
+) -> AnySubject:
     """Return an implementation with expected failures added to those it declares.
 
     Raises

@@ -44,7 +44,7 @@ def answers(spec: Spec) -> Iterator[dict[str, Any]]:
         "limitations": [note for s in subjects.values() for note in _limitations(s)],
         "versions": versions(
             *peers.packages,
-            *(p for s in subjects.values() for p in getattr(s.target, "packages", ())),
+            *(p for s in subjects.values() for p in s.packages),
         ),
         "floors": {
             dtype: roofline.gemm_rates(dtype) for dtype in dict.fromkeys(p.dtype for p in wanted)

@@ -10,7 +10,7 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from gatecheck.bench.timing import race, ratios
 from gatecheck.cases import Case, draw
 from gatecheck.checking.budgets import reference_results
 from gatecheck.errors import MissingExtraError, TargetError, UsageError
-from gatecheck.implementation import Subject, subject
+from gatecheck.implementation import InProcess, Subject, subject
 from gatecheck.kernels import Builtin
 from gatecheck.kernels.builtin import KERNEL_CELLS
 
@@ -174,10 +174,12 @@ def subject_job(under_test: Subject, case: Case, work: str) -> Job:
     The backward runs forward itself.
     """
     what = "forward" if work == "forward" else "backward"
-    arguments = under_test.arguments(case)
-    positional = under_test.positional_args(what, arguments)
+    call = under_test.call_for(what, case)
+    target = cast(InProcess, under_test.session).target
+    function = getattr(target, what)
+    positional = list(call.arguments.values())
     ask = under_test.forward if work == "forward" else under_test.backward
-    return Job(lambda: under_test.call(what, *positional), lambda: ask(case, arguments))
+    return Job(lambda: function(*positional), lambda: ask(case))
 
 
 def _prepare_ours(case: Case, work: str, threads: int) -> Job:

@@ -196,26 +196,24 @@ def audit(
     command = shlex.join(["gatecheck", "audit", target, *overrides])
     out = Console()
     with progress_bar(target) as tick:
-        from gatecheck.auditing.isolation import run
         from gatecheck.auditing.isolation.process import Isolation
+        from gatecheck.auditing.options import AuditOptions, TargetOptions
+        from gatecheck.targets.loading import is_builtin
 
+        given_for_target = TargetOptions(**options_of_target)
+        options = AuditOptions(profile or "ci", only, seed, expected, progress=tick)
         with Isolation(timeout) as process:
-            options: dict[str, Any] = {
-                "target_options": options_of_target,
-                "expected_failures": expected,
-            }
-            if replay is None:
-                result = run.audit(
-                    process,
-                    target,
-                    **options,
-                    profile=profile or "ci",
-                    only=only,
-                    seed=seed,
-                    progress=tick,
-                )
-            else:
-                replayed, notes = run.replay(process, target, replay, **options)
+            # The target loads while this process imports what judges it.
+            if not is_builtin(target):
+                process.start_loading(target, given_for_target)
+            from gatecheck.auditing.audit import run_audit, run_replay
+            from gatecheck.auditing.isolation.run import open_target
+
+            with open_target(process, target, given_for_target) as opened:
+                if replay is None:
+                    result = run_audit(opened, options)
+                else:
+                    replayed, notes = run_replay(opened, replay, expected), opened.session.notes()
     if replay is not None:
         lines = [f"{replayed.name} {replayed.outcome} on {replay}", replayed.reason, *notes]
         out.print("\n".join(lines), markup=False, highlight=False)
@@ -237,6 +235,7 @@ def _audit_all(
     out, err = Console(), Console(stderr=True)
     with progress_bar("gatecheck") as tick:
         from gatecheck.auditing.audit_installed import audit_installed
+        from gatecheck.auditing.options import AuditOptions
         from gatecheck.report.audit_table import outcome_matrix, verdict_line
 
         def report_done(number: int, total: int, result: Any) -> None:
@@ -245,7 +244,7 @@ def _audit_all(
                 err.print(verdict_line(result), soft_wrap=True)
 
         results = audit_installed(
-            timeout, cases_dir, done=report_done, profile=profile, only=only, seed=seed
+            timeout, cases_dir, options=AuditOptions(profile, only, seed), done=report_done
         )
     out.print(outcome_matrix(results))
     for result in results:

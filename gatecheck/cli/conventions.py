@@ -49,6 +49,6 @@ def conventions(target: str | None, cell: str | None, name: str | None, seed: in
     from gatecheck.inference.infer import infer
     from gatecheck.targets.loading import load
 
-    inference = infer(load(target, cell=cell).target, cell=cell, seed=seed)
+    inference = infer(load(target, cell=cell), seed=seed)
     Console().print(inference.sentence, markup=False, highlight=False)
     sys.exit(ALL_HOLD if len(inference.matches) == 1 else FINDINGS)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -90,38 +89,13 @@ def probe_calls(implementation: Subject, seed: int) -> list[tuple[str, Case]]:
 def run_calls(implementation: Subject, calls: Sequence[tuple[str, Case]]) -> Iterator[CallOutcome]:
     """Yield the outcome of each call, one after the other."""
     for method, case in calls:
-        arguments = implementation.arguments(case)
-        before = {k: _copy_nested(v) for k, v in arguments.items()}
-        run: Callable[..., Results] = getattr(implementation, method)
+        (answer,) = implementation.watch(method, [case])
         try:
-            results, failure = run(case, arguments), ""
+            yield CallOutcome(implementation.read(method, case, answer), "", answer.changed)
         except ContractError as error:
-            results, failure = None, str(error)
+            yield CallOutcome(None, str(error), answer.changed)
         except TargetError:
-            results, failure = None, "crashed"
-        yield CallOutcome(
-            results,
-            failure,
-            tuple(k for k, v in arguments.items() if not _is_unchanged(v, before[k])),
-        )
-
-
-def _copy_nested(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _copy_nested(v) for k, v in value.items()}
-    return value.copy() if isinstance(value, np.ndarray) else value
-
-
-def _is_unchanged(value: Any, before: Any) -> bool:
-    if isinstance(value, dict):
-        return value.keys() == before.keys() and all(
-            _is_unchanged(v, before[k]) for k, v in value.items()
-        )
-    return (
-        bool(np.array_equal(value, before, equal_nan=True))
-        if isinstance(value, np.ndarray)
-        else value is before
-    )
+            yield CallOutcome(None, "crashed", answer.changed)
 
 
 def matching_wrapper_faults(

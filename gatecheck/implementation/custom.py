@@ -7,16 +7,18 @@ should have no side effects. The target gives its own example arrays, of any nam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.errors import ContractError, GatecheckError, TargetError
-from gatecheck.implementation.calls import call_safely
+from gatecheck.implementation.base import BaseSubject, Results
 from gatecheck.implementation.custom_case import COTANGENTS, CUSTOM, OUTPUTS, CustomCase
-from gatecheck.implementation.subject import Results
+from gatecheck.implementation.plain import UnreadArray, describe_value
+from gatecheck.implementation.session import Answer, Call, Seed, Session
 
 
 class CustomConvention(NamedTuple):
@@ -28,34 +30,22 @@ class CustomConvention(NamedTuple):
 CUSTOM_CONVENTION = CustomConvention("its own")
 
 
-def is_custom(target: Any, cell: Any) -> bool:
-    """Return whether a target is a custom cell."""
-    declared = getattr(target, "cell", None) if cell is None else cell
-    return isinstance(declared, str) and declared == CUSTOM.name
-
-
-@dataclass(frozen=True, eq=False)
-class CustomSubject:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CustomSubject(BaseSubject):
     """A custom cell as a subject.
 
     Attributes
     ----------
-    target, name, dtypes, abilities, expected_failures
-        See :class:`gatecheck.implementation.Subject`.
     time_axis
         The time axis of its x and y; None if it takes no states, or if the axis is not clear. In
         cases it is the first.
     """
 
-    target: Any
-    name: str
-    dtypes: tuple[str, ...]
-    abilities: frozenset[str]
-    expected_failures: Mapping[str, str] = field(default_factory=dict)
     cell = CUSTOM
     convention = CUSTOM_CONVENTION
-    unsupported_params: tuple[str, ...] = ()
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    convention_assumed = False
+    unsupported_params = ()
+    sizes = MappingProxyType[str, int]({})
     time_axis: int | None = None
 
     @property
@@ -71,8 +61,9 @@ class CustomSubject:
     def limitations(self) -> list[str]:
         """Sentences on what an audit leaves out."""
         sentences = [
+            *self.notes,
             "it is a custom cell: its gradient is checked against its own forward, "
-            "which has no reference"
+            "which has no reference",
         ]
         sentences += (
             [f"its time axis is axis {self.time_axis} of x"] if self.time_axis is not None else []
@@ -83,6 +74,9 @@ class CustomSubject:
             else [*sentences, "gradients are not audited: there is no backward"]
         )
 
+    def share(self, case: CustomCase) -> None:
+        """Do nothing: each property calls the target itself."""
+
     def example(self, seed: int, dtype: str) -> CustomCase:
         """Return the target's example arrays, with random cotangents for its results.
 
@@ -91,20 +85,22 @@ class CustomSubject:
         TargetError
             If it gives no example, or one that cannot be used.
         """
+        (answer,) = self.session.run([Call("example", {"rng": Seed(seed)}, array_likes=True)])
+        form = 'it should return {"params": {name: array, …}, "x": array} and perhaps states'
         try:
-            given = self.target.example(np.random.default_rng(seed))
-            params, rest = (
-                dict(given["params"]),
-                {k: v for k, v in given.items() if k != "params" and v is not None},
-            )
+            given = answer.result()
+        except TargetError as error:
+            raise TargetError(f"{self.name}: {error}; {form}") from error
+        try:
+            params = dict(given["params"])
+            rest = {k: v for k, v in given.items() if k != "params" and v is not None}
             arrays = {
                 k: self._to_time_major(k, np.asarray(v, dtype)) for k, v in (params | rest).items()
             }
-        except (Exception, SystemExit) as error:
-            form = '{"params": {name: array, …}, "x": array} and perhaps states, such as "h0"'
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TargetError(
-                f"{self.name}.example(rng) raised {type(error).__name__}: {error}; it should "
-                f"return {form}"
+                f"{self.name}.example(rng) returned what cannot be used "
+                f"({type(error).__name__}: {error}); {form}"
             ) from error
         if "x" not in rest or set(params) & set(rest):
             raise TargetError(
@@ -141,85 +137,70 @@ class CustomSubject:
             else array
         )
 
-    def positional_args(self, method: str, arguments: Mapping[str, Any]) -> list[Any]:
-        """Return arguments of ``"forward"`` or ``"backward"`` in the target's order."""
-        return [v for k, v in arguments.items() if method == "backward" or k not in COTANGENTS]
+    def call_for(
+        self,
+        method: str,
+        case: CustomCase,
+        direction: CustomCase | None = None,
+        *,
+        strided: bool = False,
+    ) -> Call:
+        """Return the call of a method on a case; a tangent has a direction."""
 
-    def forward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
-        """Return the target's results for a case.
+        def ordered(case: CustomCase, prefix: str = "") -> dict[str, Any]:
+            arguments = self.arguments(case)
+            return {
+                f"{prefix}{k}": v
+                for k, v in arguments.items()
+                if method == "backward" or k not in COTANGENTS
+            }
 
-        A number is ``loss``, an array ``y``, and several arrays are ``y``, ``hT`` and ``cT``.
-
-        Raises
-        ------
-        TargetCrashError
-            If the target raised an exception.
-        ContractError
-            If it did not return a number, an array, or up to three arrays.
-        """
-        return self._to_results(
-            self.call(
-                "forward", *self.positional_args("forward", arguments or self.arguments(case))
-            )
+        along = {} if direction is None else ordered(direction, "the tangent of ")
+        return Call(
+            method, ordered(case) | along, strided=strided, array_likes=method == "backward"
         )
 
-    def tangent(self, case: CustomCase, direction: CustomCase) -> Results:
-        """Return the derivative of :meth:`forward` at a case in a direction."""
-        at, along = (self.positional_args("forward", self.arguments(a)) for a in (case, direction))
-        return self._to_results(self.call("tangent", *at, *along))
+    def read(self, method: str, case: CustomCase, answer: Answer) -> Results:
+        """Return the results of a call on a case from its answer.
 
-    def backward(self, case: CustomCase, arguments: Mapping[str, Any] | None = None) -> Results:
-        """Return a gradient for each parameter, x and state; its name begins with ``d``.
-
-        Raises
-        ------
-        TargetCrashError, ContractError
-            As for :meth:`forward`.
+        Of a forward a number is ``loss``, an array ``y``, and several arrays are ``y``, ``hT`` and
+        ``cT``. A backward has a gradient for each parameter, x and state; its name begins with
+        ``d``.
         """
-        gradients = self.call(
-            "backward", *self.positional_args("backward", arguments or self.arguments(case))
-        )
-        if not isinstance(gradients, Mapping) or set(gradients) != set(case.inputs):
-            names = (
-                sorted(gradients) if isinstance(gradients, Mapping) else type(gradients).__name__
-            )
+        returned = answer.result()
+        if method != "backward":
+            return self._to_results(method, returned)
+        if not isinstance(returned, Mapping) or set(returned) != set(case.inputs):
+            names = sorted(returned) if isinstance(returned, Mapping) else describe_value(returned)
             raise ContractError(
                 f"backward returned {names}, but should return a dict of gradients for "
                 f"{sorted(case.inputs)}"
             )
         own = self.arguments(case)
         shapes = {k: v.shape for k, v in (own | own["params"]).items() if k != "params"}
-        for name, gradient in gradients.items():
+        for name, gradient in returned.items():
+            if not isinstance(gradient, np.ndarray | float | int):
+                raise ContractError(
+                    f"the gradient of {name} is {describe_value(gradient)}, but should be an array"
+                )
             if np.shape(gradient) != shapes[name]:
                 raise ContractError(
                     f"the gradient of {name} has shape {np.shape(gradient)}, but should have "
                     f"shape {shapes[name]}"
                 )
         return {
-            f"d{k}": np.array(self._to_time_major(k, np.asarray(v))) for k, v in gradients.items()
+            f"d{k}": np.array(self._to_time_major(k, np.asarray(v))) for k, v in returned.items()
         }
 
-    def run(self, case: CustomCase) -> Results:
-        """Return the results of forward, and of backward if there is one."""
-        return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
-
-    def call(self, method: str, *arguments: Any) -> Any:
-        """Return the result of a method of the target, unchanged.
-
-        Raises
-        ------
-        TargetCrashError
-            If it raised an exception.
-        """
-        return call_safely(self.target, method, *arguments)
-
-    def _to_results(self, result: Any) -> Results:
+    def _to_results(self, method: str, result: Any) -> Results:
         values = list(result) if isinstance(result, tuple | list) else [result]
         if not 1 <= len(values) <= len(OUTPUTS) or not all(
-            isinstance(v, np.ndarray | np.number | float) for v in values
+            isinstance(v, np.ndarray | float) for v in values
         ):
+            wrong = next((v for v in values if isinstance(v, UnreadArray)), result)
+            described = describe_value(wrong)
             raise ContractError(
-                f"forward returned {type(result).__name__}, but should return a number, an array, "
+                f"{method} returned {described}, but should return a number, an array, "
                 "or up to three arrays"
             )
         if len(values) == 1 and np.ndim(values[0]) == 0:
@@ -230,48 +211,38 @@ class CustomSubject:
         }
 
 
-def custom_subject(target: Any, name: str | None = None) -> CustomSubject:
-    """Return a target with ``cell = "custom"``, or a class of one, as a subject.
+def custom_subject(session: Session, declared: Mapping[str, Any], **common: Any) -> CustomSubject:
+    """Return the subject of a target with ``cell = "custom"``.
+
+    Parameters
+    ----------
+    session
+        Calls the target.
+    declared
+        See :func:`gatecheck.implementation.declarations.read_declarations`.
+    common
+        Fields of every subject.
 
     Raises
     ------
     TargetError
-        If it has no `forward` or no `example`.
+        If it has no `forward` or no `example`, or declares a time axis that cannot be used.
     """
-    if isinstance(target, type):
-        try:
-            target = target()
-        except (Exception, SystemExit) as error:
-            raise TargetError(
-                f"{target.__name__}() raised {type(error).__name__}: {error}"
-            ) from error
-    name = name or type(target).__name__
+    name = common["name"]
     for needed in ("forward", "example"):
-        if not callable(getattr(target, needed, None)):
+        if needed not in declared["methods"]:
             raise TargetError(f'{name} has no {needed}, which a cell = "custom" needs')
-    dtypes = tuple(getattr(target, "dtypes", ("float32", "float64")))
-    has_method = {k: callable(getattr(target, k, None)) for k in ("backward", "tangent")} | {
-        "complex": "complex128" in dtypes
-    }
-    real = tuple(d for d in dtypes if d != "complex128")
-    subject = CustomSubject(
-        target,
-        name,
-        real,
-        frozenset(k for k, v in has_method.items() if v),
-        dict(getattr(target, "expected_failures", {})),
-    )
-    return replace(subject, time_axis=_time_axis(subject))
+    subject = CustomSubject(session=session, **common)
+    return replace(subject, time_axis=_time_axis(subject, declared.get("time_axis")))
 
 
-def _time_axis(subject: CustomSubject) -> int | None:
+def _time_axis(subject: CustomSubject, declared: Any) -> int | None:
     """Return the time axis of a target, as declared or as its shapes determine.
 
     With a state (H,) it is the first axis of x (T, D); with states (B, ...) it is that axis of
     x (T, B, D) or (B, T, D) which is not B.
     """
-    declared = getattr(subject.target, "time_axis", None)
-    if declared is not None and (not isinstance(declared, int) or declared < 0):
+    if declared is not None and (type(declared) is not int or declared < 0):
         raise TargetError(
             f"{subject.name}.time_axis is {declared!r}, but should be the number of an axis of x, "
             "from 0"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,9 @@ from gatecheck.cases import STATES, Case
 from gatecheck.cells import Cell
 from gatecheck.conventions import Convention
 from gatecheck.errors import ContractError
-from gatecheck.implementation.calls import call_safely, describe_type, validated_output
-
-Results = dict[str, Array]
+from gatecheck.implementation.base import BaseSubject, Results
+from gatecheck.implementation.plain import describe_value, validated_array
+from gatecheck.implementation.session import Answer, Call
 
 _TIME_MAJOR = "TBD"
 
@@ -29,45 +29,34 @@ class SharedResults:
     results: dict[str, Results] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subject(BaseSubject):
     """Implementation as the properties see it: canonical arrays in and out.
 
     Attributes
     ----------
-    target
-        The implementation.
-    name
-        Name for reports.
-    cell, convention, dtypes, sizes, options, expected_failures
+    cell, convention, sizes, options
         Declarations of the target; see :class:`gatecheck.implementation.protocol.Implementation`.
         The options are only those that are set.
-    abilities
-        Those of :data:`gatecheck.implementation.protocol.ABILITIES` that it has.
     convention_assumed
         Whether it declares no convention, so that canonical arrays are a guess.
+    has_shapes
+        Whether its arrays have shapes of their own, so that they are not canonical.
     few_shapes
         Whether it requests cases of few different sizes.
-    notes
-        Sentences that it declares about itself, and that were found out about it.
     own_weights
         Canonical parameters that it comes with, if any.
     shared
         Results for the current case.
     """
 
-    target: Any
-    name: str
     cell: Cell
     convention: Convention
-    dtypes: tuple[str, ...]
-    abilities: frozenset[str]
     sizes: Mapping[str, int] = field(default_factory=dict)
     options: frozenset[str] = frozenset()
-    expected_failures: Mapping[str, str] = field(default_factory=dict)
     convention_assumed: bool = False
+    has_shapes: bool = False
     few_shapes: bool = False
-    notes: tuple[str, ...] = ()
     own_weights: Mapping[str, Array] = field(default_factory=dict)
     shared: SharedResults = field(default_factory=SharedResults, init=False, repr=False)
 
@@ -193,74 +182,55 @@ class Subject:
         sizes = {"T": T, "B": B, "D": n}
         return tuple(sizes[axis] for axis in self.axes)
 
-    def positional_args(self, method: str, arguments: Mapping[str, Any]) -> list[Any]:
-        """Return the arguments of a method in the order of the target.
-
-        The method is ``"forward"``, ``"backward"`` or ``"tangent"``.
-        """
+    def in_order(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a method in the order of the target."""
         # A backward and a tangent take a cell state for any cell: after h if the cell has none.
         order = self._states if method == "forward" or "c" in self._states else ["h", "c"]
-        states = [arguments[f"{k}0"] for k in order]
-        cotangents = (
-            [arguments["dy"], *(arguments[f"d{k}T"] for k in order)] if method == "backward" else []
-        )
-        return [arguments["params"], arguments["x"], *states, *cotangents]
+        cotangents = ["dy", *(f"d{k}T" for k in order)] if method == "backward" else []
+        names = ["params", "x", *(f"{k}0" for k in order), *cotangents]
+        return {name: arguments[name] for name in names}
 
-    def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
-        """Return y ``(T, B, H)``, hT and (cT) ``(B, H)``.
+    def call_for(
+        self, method: str, case: Case, direction: Case | None = None, *, strided: bool = False
+    ) -> Call:
+        """Return the call of a method on a case, in the target's own convention."""
+        arguments = self.arguments(case)
+        lengths = {k: arguments.pop(k) for k in ("lengths",) if k in arguments}
+        ordered = self.in_order(method, arguments)
+        if direction is not None:
+            along = self.in_order(method, self.arguments(direction, 0.0))
+            ordered |= {f"the tangent of {k}": v for k, v in along.items()}
+        return Call(method, ordered, lengths, strided)
 
-        Raises
-        ------
-        TargetCrashError
-            If the target raised an exception.
-        ContractError
-            If it returned something that the protocol does not allow.
+    def read(self, method: str, case: Case, answer: Answer) -> Results:
+        """Return the results of a call on a case from its answer.
+
+        A forward and a tangent have y ``(T, B, H)``, hT and (cT) ``(B, H)``. A backward has ``dW``,
+        ``dU``, ``db``, (``dc_n``), ``dx``, and ``dh0``, (``dc0``), unless that state is absent and
+        left out. Parameters that its convention has no place for have none.
         """
-        return self._call_once("forward", self._forward, case, arguments)
+        returned = answer.result()
+        if method == "backward":
+            return self._validated_gradients(case, returned)
+        return self._validated_outputs(case, method, returned)
 
-    def _forward(self, case: Case, a: Mapping[str, Any]) -> Results:
-        return self._validated_outputs(
-            case,
-            "forward",
-            self.call("forward", *self.positional_args("forward", a), **_lengths_argument(a)),
-        )
-
-    def _call_once(
-        self,
-        method: str,
-        call: Callable[..., Results],
-        case: Case,
-        arguments: Mapping[str, Any] | None,
-    ) -> Results:
-        if arguments is not None or case is not self.shared.case:
-            return call(case, arguments or self.arguments(case))
-        if method not in self.shared.results:
-            self.shared.results[method] = call(case, self.arguments(case))
-            for array in self.shared.results[method].values():
+    def _run(self, case: Case, methods: Sequence[str]) -> Results:
+        if case is not self.shared.case:
+            return super()._run(case, methods)
+        known = self.shared.results
+        missing = [method for method in methods if method not in known]
+        calls = [self.call_for(method, case) for method in missing]
+        for method, answer in zip(missing, self.session.run(calls) if calls else [], strict=True):
+            known[method] = self.read(method, case, answer)
+            for array in known[method].values():
                 array.flags.writeable = False  # all properties share it
-        return dict(self.shared.results[method])
-
-    def tangent(self, case: Case, direction: Case) -> Results:
-        """Return the derivative of :meth:`forward` at a case in a direction.
-
-        The arrays of the direction are those of the other case.
-
-        Raises
-        ------
-        TargetCrashError, ContractError
-            As for :meth:`forward`.
-        """
-        at, along = (
-            self.positional_args("tangent", self.arguments(point, constant))
-            for point, constant in ((case, 1.0), (direction, 0.0))
-        )
-        return self._validated_outputs(case, "tangent", self.call("tangent", *at, *along))
+        return {k: v for method in methods for k, v in known[method].items()}
 
     def _validated_outputs(self, case: Case, method: str, returned: Any) -> Results:
         names = ["y", *(f"{k}T" for k in self._states)]
         if not isinstance(returned, tuple | list) or len(returned) != len(names):
             raise ContractError(
-                f"{method} returned {describe_type(returned)}, but should return "
+                f"{method} returned {describe_value(returned)}, but should return "
                 f"({', '.join(names)})"
             )
         T, B, _, H = case.sizes
@@ -269,7 +239,7 @@ class Subject:
             f"{k}T": self.convention.state_shape(self.cell, k, B, H) for k in self.cell.state
         }
         out = {
-            k: validated_output(k, v, shapes[k], case.dtype)
+            k: validated_array(k, v, shapes[k], case.dtype)
             for k, v in zip(names, returned, strict=True)
         }
         states = {
@@ -278,26 +248,10 @@ class Subject:
         }
         return {"y": self.from_layout(out["y"], case.get("lengths"))} | states
 
-    def backward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
-        """Return the gradients with respect to the parameters, x and initial states.
-
-        They are ``dW``, ``dU``, ``db``, (``dc_n``), ``dx``, and ``dh0``, (``dc0``), unless that
-        state is absent and left out. Parameters that its convention has no place for have none.
-
-        Raises
-        ------
-        TargetCrashError, ContractError
-            As for :meth:`forward`.
-        """
-        return self._call_once("backward", self._backward, case, arguments)
-
-    def _backward(self, case: Case, a: Mapping[str, Any]) -> Results:
-        returned = self.call(
-            "backward", *self.positional_args("backward", a), **_lengths_argument(a)
-        )
+    def _validated_gradients(self, case: Case, returned: Any) -> Results:
         if not isinstance(returned, Mapping):
             raise ContractError(
-                f"backward returned {describe_type(returned)}, but should return a dict "
+                f"backward returned {describe_value(returned)}, but should return a dict "
                 f"of gradients"
             )
         T, B, D, H = case.sizes
@@ -316,7 +270,7 @@ class Subject:
                 f"but should for {sorted(set(expected) - absent)}"
             )
         arrays = {
-            k: validated_output(f"the gradient of {k}", returned[k], expected[k], case.dtype)
+            k: validated_array(f"the gradient of {k}", returned[k], expected[k], case.dtype)
             for k in sorted(names)
         }
         arrays["x"] = np.array(
@@ -331,20 +285,6 @@ class Subject:
         }
         return {f"d{k}": v for k, v in (params | inputs).items()}
 
-    def run(self, case: Case) -> Results:
-        """Return the results of forward, and of backward if there is one."""
-        return self.forward(case) | (self.backward(case) if "backward" in self.abilities else {})
-
-    def call(self, method: str, *arguments: Any, **more: Any) -> Any:
-        """Call a method of the target in its own convention; return its result as it is.
-
-        Raises
-        ------
-        TargetCrashError
-            If it raised an exception.
-        """
-        return call_safely(self.target, method, *arguments, **more)
-
 
 def _reverse_rows(sequence: Array, lengths: Array | None) -> Array:
     """Reverse each row in time; the padding behind it stays in place."""
@@ -352,7 +292,3 @@ def _reverse_rows(sequence: Array, lengths: Array | None) -> Array:
         return sequence[::-1]
     t = np.arange(len(sequence))[:, None]
     return np.take_along_axis(sequence, np.where(t < lengths, lengths - 1 - t, t)[..., None], 0)
-
-
-def _lengths_argument(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: arguments[k] for k in ("lengths",) if k in arguments}

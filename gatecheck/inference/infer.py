@@ -22,7 +22,7 @@ from gatecheck.checking.evidence import Violation, check_agreement
 from gatecheck.conventions import CONVENTIONS, Convention
 from gatecheck.conventions.shape_analysis import Axis, parse_axes, possible_structures
 from gatecheck.errors import TargetError
-from gatecheck.implementation import Subject
+from gatecheck.implementation import subject
 from gatecheck.inference.guess import (
     Guess,
     effect,
@@ -95,24 +95,16 @@ def describe(convention: Convention, cell: Cell) -> str:
 
 def _is_confirmed(probe: Probe, guess: Guess, *, zero_states: bool) -> bool:
     """Return whether whole sequences of other sizes agree within the budget."""
-    subject = Subject(
-        probe.target,
-        "",
-        guess.cell,
-        guess.convention,
-        (probe.dtype,),
-        frozenset(),
-        probe.fixed_sizes,
-    )
+    candidate = probe.subject_in(guess.convention, guess.cell)
     for k, sizes in enumerate((Sizes(6, 3, 2, 4), Sizes(3, 1, 4, 2))):
         case = draw(guess.cell, sizes._replace(**probe.fixed_sizes), seed=k, dtype=probe.dtype)
-        case = subject.zero_unsupported(case).replace(
+        case = candidate.zero_unsupported(case).replace(
             **{f"{s}0": np.zeros_like(case[f"{s}0"]) for s in guess.cell.state if zero_states}
         )
         budget = forward_budget(case)
         probe.n_calls += 1
         try:
-            check_agreement(guess.cell, subject.forward(case), budget.exact, budget.tolerance)
+            check_agreement(guess.cell, candidate.forward(case), budget.exact, budget.tolerance)
         except (Violation, TargetError):
             return False
     return True
@@ -166,13 +158,8 @@ def infer(
     TargetError
         If the target declares no cell, or its shapes make no sense.
     """
-    if not callable(getattr(target, "forward", None)):
-        raise TargetError(
-            f"{type(target).__name__} has no forward(params, x, h0, c0=None), so it is not an "
-            "implementation"
-        )
-    search = make_probe(target, cell, dtype, seed)
-    arrays = parse_axes(search.shapes, type(target).__name__)
+    search = make_probe(subject(target, cell=cell), dtype, seed)
+    arrays = parse_axes(search.shapes, search.subject.name)
     for zero_states in (False, True):
         for group in _guess_groups(search, arrays, zero_states=zero_states):
             confirmed: dict[bytes, tuple[Convention, Cell]] = {}

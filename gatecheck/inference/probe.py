@@ -10,13 +10,16 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cases import Case
-from gatecheck.cells import Cell, Sizes, as_cell
-from gatecheck.conventions import Convention, as_convention
+from gatecheck.cells import Cell, Sizes
+from gatecheck.conventions import Convention
 from gatecheck.conventions.shape_analysis import (
     Shapes,
 )
-from gatecheck.errors import TargetError, UsageError
+from gatecheck.errors import ContractError, TargetError, UsageError
 from gatecheck.implementation import Subject
+from gatecheck.implementation.declarations import MAX_SIZE
+from gatecheck.implementation.plain import describe_value
+from gatecheck.implementation.session import Answer, Call
 from gatecheck.reference import Results, equations, network_forward
 
 SCREENING_TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
@@ -38,9 +41,9 @@ class _ProbeCall(NamedTuple):
 class Probe:
     """Calls of one implementation with chosen arrays, and comparison of their results."""
 
-    def __init__(self, target: Any, shapes: Shapes, cell: Cell, dtype: str, seed: int) -> None:
-        self.target, self.shapes, self.cell, self.dtype = target, shapes, cell, dtype
-        self.fixed_sizes: Mapping[str, int] = getattr(target, "sizes", {})
+    def __init__(self, subject: Subject, shapes: Shapes, dtype: str, seed: int) -> None:
+        self.subject, self.shapes, self.cell, self.dtype = subject, shapes, subject.cell, dtype
+        self.fixed_sizes = subject.sizes
         # Distinct, so that no axis can be mistaken for another.
         self.sizes = Sizes(1, 2, 3, 5)._replace(**self.fixed_sizes)
         self.rng = np.random.default_rng(seed)
@@ -57,6 +60,22 @@ class Probe:
             for name, shape in self.shapes(D, H).items()
         }
 
+    def subject_in(self, convention: Convention, cell: Cell) -> Subject:
+        """Return the implementation in another convention, without its declarations."""
+        return Subject(
+            session=self.subject.session,
+            name=self.subject.name,
+            cell=cell,
+            convention=convention,
+            dtypes=(self.dtype,),
+            abilities=frozenset(),
+            sizes=self.fixed_sizes,
+        )
+
+    def _answer(self, caller: Subject, arguments: Mapping[str, Any]) -> Answer:
+        (answer,) = caller.session.run([Call("forward", caller.in_order("forward", arguments))])
+        return answer
+
     def call(
         self, frame: Convention, arrays: Mapping[str, Array], *, zero_states: bool = False
     ) -> _ProbeCall | None:
@@ -67,7 +86,7 @@ class Probe:
             {f"{k}0": self.draw_normal(B, H) / np.asarray(2, self.dtype) for k in self.cell.state},
         )
         states = {k: np.zeros_like(v) for k, v in states.items()} if zero_states else states
-        caller = Subject(self.target, "", self.cell, frame, (self.dtype,), frozenset())
+        caller = self.subject_in(frame, self.cell)
         case = Case(
             self.cell,
             {k: np.zeros(v, self.dtype) for k, v in self.cell.param_shapes(D, H).items()}
@@ -78,7 +97,7 @@ class Probe:
         given |= {k: frame.state_from_canonical(self.cell, v) for k, v in states.items()}
         self.n_calls += 1
         try:
-            results = caller.forward(case, given)
+            results = caller.read("forward", case, self._answer(caller, given))
         except TargetError:
             return None
         return (
@@ -110,16 +129,38 @@ class Probe:
         return [int(k) for k in np.flatnonzero(fits)]
 
 
-def make_probe(
-    target: Any, cell: str | Cell | None, dtype: str | None = None, seed: int = 0
-) -> Probe:
-    declared = as_cell(getattr(target, "cell", None) or "" if cell is None else cell)
-    if len(declared.param_suffixes) > 1 or declared.projection:
+def make_probe(subject: Subject, dtype: str | None = None, seed: int = 0) -> Probe:
+    """Return the calls of a subject, in arrays of its own shapes.
+
+    Raises
+    ------
+    UsageError
+        If its cell is a network or has a projection.
+    TargetError
+        If its shapes cannot be read.
+    """
+    if len(subject.cell.param_suffixes) > 1 or subject.cell.projection:
         raise UsageError(
-            f"the convention of a {declared} is not inferred: only that of one layer in one "
+            f"the convention of a {subject.cell} is not inferred: only that of one layer in one "
             "direction, without a projection"
         )
-    convention = as_convention(getattr(target, "convention", None))
-    own: Shapes = getattr(target, "shapes", partial(convention.shapes, declared))
-    usual = "float64" if "float64" in getattr(target, "dtypes", ("float64",)) else "float32"
-    return Probe(target, own, declared, dtype or usual, seed)
+    own: Shapes = partial(subject.convention.shapes, subject.cell)
+    if subject.has_shapes:
+        own = partial(_own_shapes, subject)
+    usual = "float64" if "float64" in subject.dtypes else "float32"
+    return Probe(subject, own, dtype or usual, seed)
+
+
+def _own_shapes(subject: Subject, D: int, H: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a target gives to its parameters."""
+    (answer,) = subject.session.run([Call("shapes", {"D": D, "H": H})])
+    shapes = answer.result()
+    if not isinstance(shapes, dict) or not all(
+        isinstance(v, tuple | list) and all(type(n) is int and 0 <= n <= MAX_SIZE for n in v)
+        for v in shapes.values()
+    ):
+        raise ContractError(
+            f"{subject.name}.shapes({D}, {H}) returned {describe_value(shapes)}, but should return "
+            "a dict of the names and shapes of its parameters"
+        )
+    return {name: tuple(shape) for name, shape in shapes.items()}

@@ -59,7 +59,7 @@ def resolve_convention(implementation: Subject) -> Subject:
         or implementation.cell.projection
     ):
         return implementation
-    inference = infer(implementation.target, cell=implementation.cell)
+    inference = infer(implementation)
     if inference.matches:
         convention, cell = inference.matches[0]
         wanted = _with_declared_options(implementation.cell, cell)
@@ -77,7 +77,7 @@ def resolve_convention(implementation: Subject) -> Subject:
             convention_assumed=False,
             notes=(*implementation.notes, *notes),
         )
-    if getattr(implementation.target, "shapes", None) is None:
+    if not implementation.has_shapes:
         # Canonical after all; recorded, so that it is not inferred again for every property.
         return replace(implementation, convention_assumed=False)
     faulty = _resolve_with_faults(implementation)
@@ -91,7 +91,7 @@ def resolve_convention(implementation: Subject) -> Subject:
             f"It is audited as {'that' if len(faulty) == 1 else 'the first of these'}"
         )
         return replace(faulty[0][0], notes=(*implementation.notes, note))
-    for guess in known_conventions(make_probe(implementation.target, implementation.cell)):
+    for guess in known_conventions(make_probe(implementation)):
         note = (
             f"{inference.sentence}; the names of its arrays suggest the convention "
             f"{guess.convention.name}"
@@ -133,7 +133,7 @@ def _resolve_other_cell(
     try:
         convention.layout(requested)
     except ConventionError as error:
-        if getattr(implementation.target, "shapes", None) is not None:
+        if implementation.has_shapes:
             raise TargetError(
                 f"{implementation.name} should be a {requested}, but {sentence}"
             ) from error
@@ -157,7 +157,7 @@ def _resolve_with_faults(implementation: Subject) -> list[tuple[Subject, tuple[s
     candidates: list[tuple[Subject, tuple[str, ...]]] = []
     level = 0
     for guessed, guess in itertools.islice(
-        _distinct_guesses(make_probe(implementation.target, implementation.cell)), MAX_CONVENTIONS
+        _distinct_guesses(make_probe(implementation)), MAX_CONVENTIONS
     ):
         remaining = deadline - time.process_time()
         if remaining < 0 or (candidates and guessed > level):
@@ -183,9 +183,7 @@ def _distinct_guesses(probe: Probe) -> Iterator[tuple[int, Guess]]:
     Those of which more was confirmed by calls come first.
     """
     candidates = [(0, guess) for guess in known_conventions(probe)]
-    for structure in possible_structures(
-        parse_axes(probe.shapes, type(probe.target).__name__), probe.cell
-    ):
+    for structure in possible_structures(parse_axes(probe.shapes, probe.subject.name), probe.cell):
         guesses = input_orders(probe, structure)
         for frame in frames(structure, probe.cell):
             if probe.call(frame, probe.draw_params()) is not None:

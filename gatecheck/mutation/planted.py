@@ -5,7 +5,7 @@ Results that many faults have in common are computed once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
@@ -44,12 +44,12 @@ class FaultySubject(Subject):
 
     correct_forward: bool = False
 
-    def forward(self, case: Case, arguments: Mapping[str, Any] | None = None) -> Results:
-        """Return the outputs, as any subject does."""
-        return (
-            _copy_results(_correct_forward(case))
-            if self.correct_forward and arguments is None
-            else super().forward(case, arguments)
+    def _run(self, case: Case, methods: Sequence[str]) -> Results:
+        if not self.correct_forward or "forward" not in methods:
+            return super()._run(case, methods)
+        others = [method for method in methods if method != "forward"]
+        return _copy_results(_correct_forward(case)) | (
+            super()._run(case, others) if others else {}
         )
 
 

@@ -83,7 +83,9 @@ class FlatFunction:
         real numbers.
     """
 
-    def __init__(self, fn: Function, inputs: Any, each: Function | None = None) -> None:
+    def __init__(
+        self, fn: Function, inputs: Any, each: Function | None = None, *, check_each: bool = True
+    ) -> None:
         check_inputs(inputs)
         self.fn, self.fn_each = fn, each
         self.inputs = layout_of(inputs, "x", parameter_names(fn))
@@ -97,7 +99,8 @@ class FlatFunction:
                 f"fn returned {self.y[i]} at {self.outputs.entry_name(i)}, "
                 "but should be finite where its derivative is checked"
             )
-        self._check_fn_each()
+        if check_each:
+            self._check_fn_each()
 
     def _check_fn_each(self) -> None:
         """Raise if fn_each differs from fn at the point or with one entry moved slightly.

@@ -12,14 +12,15 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gatecheck._util.import_path import path_with
 from gatecheck.cells import CELLS, as_cell
 from gatecheck.errors import MissingExtraError, TargetError, UsageError
-from gatecheck.implementation import Subject, subject
-from gatecheck.implementation.custom import CustomSubject, custom_subject, is_custom
-from gatecheck.kernels import Builtin
+from gatecheck.implementation import Subject, any_subject
+from gatecheck.implementation.custom import CustomSubject
+from gatecheck.implementation.custom_case import CUSTOM
+from gatecheck.implementation.declarations import make_instance
 from gatecheck.targets.adapters import library, program
 
 ADAPTERS = {
@@ -46,6 +47,22 @@ TARGET_FORMS = (
 )
 
 
+class Loaded(NamedTuple):
+    """An implementation, with the declarations that a command replaces.
+
+    Attributes
+    ----------
+    implementation
+        The object.
+    cell, convention
+        Replacements for what it declares; None where it declares what was asked for.
+    """
+
+    implementation: Any
+    cell: str | None = None
+    convention: str | None = None
+
+
 def load(
     target: str,
     *,
@@ -53,6 +70,26 @@ def load(
     convention: str | None = None,
     device: str | None = None,
 ) -> Subject | CustomSubject:
+    """Return the implementation that a command names, in this process.
+
+    Parameters
+    ----------
+    target, cell, convention, device
+        See :func:`load_implementation`, also for the errors.
+    """
+    loaded = load_implementation(target, cell=cell, convention=convention, device=device)
+    return any_subject(
+        loaded.implementation, cell=loaded.cell, convention=loaded.convention, name=target
+    )
+
+
+def load_implementation(
+    target: str,
+    *,
+    cell: str | None = None,
+    convention: str | None = None,
+    device: str | None = None,
+) -> Loaded:
     """Return the implementation that a command names.
 
     Parameters
@@ -76,19 +113,18 @@ def load(
         If the target cannot be found, imported or started, or is not an implementation; if there is
         no such device here.
     """
-    implementation = _load_subject(target, cell, convention, device)
-    if device is not None and getattr(implementation.target, "device", None) != device:
+    loaded = _load(target, cell, convention, device)
+    loaded = loaded._replace(implementation=make_instance(loaded.implementation))
+    if device is not None and getattr(loaded.implementation, "device", None) != device:
         raise UsageError(
             f"{target} has no choice of devices; --device {device} does not apply to it"
         )
-    return implementation
+    return loaded
 
 
-def _load_subject(
-    target: str, cell: str | None, convention: str | None, device: str | None
-) -> Subject | CustomSubject:
+def _load(target: str, cell: str | None, convention: str | None, device: str | None) -> Loaded:
     if target.startswith(PROGRAM_PREFIX):
-        return subject(program.adapt(_split_command(target), target, cell, convention), name=target)
+        return Loaded(program.adapt(_split_command(target), target, cell, convention))
     module, separator, name = target.partition(":")
     if module not in ADAPTERS and (target.endswith(".onnx") or ".onnx:" in target):
         module, separator, name = "onnxruntime", ":", target
@@ -97,6 +133,9 @@ def _load_subject(
     if not separator or not module or not name:
         raise UsageError(f"the target {target!r} should be written {TARGET_FORMS}")
     if module == "builtin":
+        # Imports Numba, which a target's own process does not need.
+        from gatecheck.kernels import Builtin
+
         built = Builtin(as_cell(name))
         if convention is not None or (cell is not None and as_cell(cell) != built.cell):
             overrides = " ".join(
@@ -107,7 +146,7 @@ def _load_subject(
             raise UsageError(
                 f"{target} is a {built.cell} in canonical arrays; {overrides} does not apply to it"
             )
-        return subject(built, name=target)
+        return Loaded(built)
     if module in ADAPTERS:
         if convention is not None:
             raise UsageError(
@@ -132,20 +171,22 @@ def _load_subject(
                 raise UsageError(
                     f"{target}: {option}={value!r} is not an option of {module} here{listed}"
                 )
-        implementation = adapt(name, cell, **options, **placement)
-        return subject(implementation, name=target)
+        return Loaded(adapt(name, cell, **options, **placement))
     if LIBRARY_SUFFIX.search(module):
-        return subject(library.adapt(module, name, cell, convention), name=target)
+        return Loaded(library.adapt(module, name, cell, convention))
     loaded = _get_attribute(
         _load_file(Path(module)) if module.endswith(".py") else _load_module(module), name, target
     )
-    if is_custom(loaded, cell):
-        return custom_subject(loaded, target)
-    if _is_torch_module(loaded):
-        loaded = importlib.import_module("gatecheck.targets.adapters.torch_module").adapt(
-            loaded, cell, convention, device
-        )
-    return subject(loaded, cell=cell, convention=convention, name=target)
+    is_custom = (getattr(loaded, "cell", None) if cell is None else cell) == CUSTOM.name
+    if _is_torch_module(loaded) and not is_custom:
+        adapter = importlib.import_module("gatecheck.targets.adapters.torch_module")
+        return Loaded(adapter.adapt(loaded, cell, convention, device))
+    return Loaded(loaded, cell, convention)
+
+
+def is_builtin(target: str) -> bool:
+    """Return whether a name is of one of our cells, which need no separate process."""
+    return target.startswith("builtin:")
 
 
 def target_file(target: str) -> Path | None:

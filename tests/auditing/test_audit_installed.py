@@ -4,15 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from gatecheck.auditing import audit_installed as everything
+from gatecheck.auditing.audit import run_audit
 from gatecheck.auditing.audit_installed import audit_installed
 from gatecheck.auditing.isolation.process import Isolation
-from gatecheck.auditing.isolation.run import audit
+from gatecheck.auditing.isolation.run import open_target
+from gatecheck.auditing.options import AuditOptions, TargetOptions
 from gatecheck.errors import UsageError
 from helpers.paths import HOSTILE
 from helpers.processes import is_alive, wait_until
@@ -32,11 +35,15 @@ def four(monkeypatch):
 
 
 def test_results_equal_single_audits_in_order(four, tmp_path, monkeypatch):
-    monkeypatch.setattr(everything.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     done = []
-    how = {"profile": "quick", "only": ONLY, "seed": 3}
+    options = AuditOptions("quick", ONLY, seed=3)
     found = audit_installed(
-        60, str(tmp_path / "cases"), done=lambda *now: done.append(now), workers=2, **how
+        60,
+        str(tmp_path / "cases"),
+        options=options,
+        done=lambda *now: done.append(now),
+        workers=2,
     )
     assert [r.implementation for r in found] == [name for name, _ in TARGETS]
     assert [(number, of) for number, of, _ in done] == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -45,10 +52,11 @@ def test_results_equal_single_audits_in_order(four, tmp_path, monkeypatch):
     assert "SIGSEGV" in found[0].findings[0].reason
     assert all(Path(p.saved_path).exists() for p in found[0].findings)
     assert [path.name for path in tmp_path.iterdir()] == ["cases"]
+    alone = []
     with Isolation() as process:
-        alone = [
-            audit(process, name, target_options={"cell": cell}, **how) for name, cell in TARGETS[1:]
-        ]
+        for name, cell in TARGETS[1:]:
+            with open_target(process, name, TargetOptions(cell)) as opened:
+                alone.append(run_audit(opened, options))
     assert [r.to_json() for r in found[1:]] == [r.to_json() for r in alone]
 
 
@@ -59,7 +67,7 @@ def test_results_equal_single_audits_in_order(four, tmp_path, monkeypatch):
 def test_usage_errors_come_before_anything_starts(monkeypatch, tmp_path, how, message):
     monkeypatch.setattr(everything, "map_jobs", lambda *a, **k: pytest.fail("it started"))
     with pytest.raises(UsageError, match=message):
-        audit_installed(60, str(tmp_path), done=print, **how)
+        audit_installed(60, str(tmp_path), options=AuditOptions(**how), done=print)
 
 
 SCRIPT = """

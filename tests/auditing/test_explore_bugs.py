@@ -85,7 +85,7 @@ def test_a_diagnosis_that_fails_leaves_the_findings(monkeypatch):
     def broken(*args, **options):
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr(audit.diagnosis, "diagnose", broken)
+    monkeypatch.setattr(audit, "find_causes", broken)
     result = gk.audit(Crashes(), profile="quick", only=[SOUND])
     assert result.verdict == "fail"
     assert "There is no diagnosis: this is a bug in gatecheck" in result.diagnosis.message

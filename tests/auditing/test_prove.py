@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,10 +17,11 @@ from rich.console import Console
 import gatecheck as gk
 from gatecheck.auditing import audit, prove
 from gatecheck.auditing.explore import PROFILES, ignore_progress
-from gatecheck.auditing.isolation import run
 from gatecheck.auditing.isolation.process import Isolation
-from gatecheck.cells import GRU
+from gatecheck.auditing.isolation.run import open_target
+from gatecheck.auditing.options import AuditOptions
 from gatecheck.cli import main
+from gatecheck.implementation import subject
 from gatecheck.kernels.builtin import Builtin
 from gatecheck.proofs import ranges
 from gatecheck.proofs.proof import Proof
@@ -40,7 +42,7 @@ def render_table(table):
 def short_profile(monkeypatch):
     """Shorten the profile thorough to one case per property and few floats."""
     monkeypatch.setitem(PROFILES, "thorough", 1)
-    monkeypatch.setattr(audit, "prove_activations", partial(prove.prove_activations, stride=40_009))
+    monkeypatch.setattr(prove, "prove_activations", partial(prove.prove_activations, stride=40_009))
 
 
 @pytest.fixture
@@ -55,8 +57,8 @@ def test_our_own_cells_get_proofs_of_equations_and_activations(thorough_result):
 
 
 def test_proofs_are_for_the_thorough_profile_as_a_whole(short_profile):
-    assert gk.audit(Builtin("gru"), profile="quick", only=["empty_sequence"]).proofs == []
-    assert gk.audit(Builtin("gru"), profile="thorough", only=["empty_sequence"]).proofs == []
+    assert gk.audit(Builtin("gru"), profile="quick", only=["empty_sequence"]).proofs == ()
+    assert gk.audit(Builtin("gru"), profile="thorough", only=["empty_sequence"]).proofs == ()
 
 
 def test_every_report_has_proofs(thorough_result):
@@ -74,7 +76,8 @@ def test_every_report_has_proofs(thorough_result):
 
 @pytest.mark.parametrize("dtypes", [("float32",), ("float64",), ("float32", "float64")])
 def test_dtypes_that_are_not_declared_are_not_tried(dtypes):
-    found = prove.prove_activations(Builtin("rnn"), "ours", dtypes, ignore_progress, stride=400_009)
+    ours = replace(subject(Builtin("rnn")), dtypes=dtypes)
+    found = prove.prove_activations(ours, ignore_progress, stride=400_009)
     assert len(found) == 2 * ("float32" in dtypes) + ("float64" in dtypes)
 
 
@@ -121,8 +124,8 @@ def test_a_refuted_activation_fails_the_audit(short_profile):
     ],
 )
 def test_invalid_activations_are_not_proved(shown, says):
-    target = type("Hostile", (), {"activations": shown})()
-    (found,) = prove.prove_activations(target, "Hostile", ("float32",), ignore_progress)
+    target = type("Hostile", (Builtin,), {"activations": shown, "dtypes": ("float32",)})("rnn")
+    (found,) = prove.prove_activations(subject(target), ignore_progress)
     assert (found.outcome, says in found.detail) == ("not proved", True), found
 
 
@@ -150,8 +153,8 @@ class Mine(Builtin):
 )
 def test_isolated_proofs_of_activations(short_profile, tmp_path, activations, of, note):
     (tmp_path / "mine.py").write_text(FOREIGN.replace("ACTIVATIONS", activations))
-    with Isolation() as process:
-        found = run.audit(process, f"{tmp_path / 'mine.py'}:Mine", profile="thorough")
+    with Isolation() as process, open_target(process, f"{tmp_path / 'mine.py'}:Mine") as opened:
+        found = audit.run_audit(opened, AuditOptions("thorough"))
     assert found.verdict == "pass"
     assert {re.sub("/.*/mine.py:", "", p.topic) for p in found.proofs} == of
     assert (
@@ -171,7 +174,7 @@ def test_without_python_flint_an_audit_says_what_is_missing(short_profile, monke
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "flint", None)
     monkeypatch.delattr(sys.modules["gatecheck.proofs"], "ranges", raising=False)
-    proofs, notes = prove.prove(GRU(), lambda progress: [], ignore_progress)
+    proofs, notes = prove.prove(subject(Builtin("gru")), ignore_progress)
     assert proofs == []
     assert notes == [
         "nothing is proven for all inputs: certified values need python-flint: pip install "

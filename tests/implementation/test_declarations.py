@@ -102,11 +102,11 @@ BAD_DECLARATIONS = [
     (
         make_target(sizes={"N": 1}),
         "Mine declares sizes {'N': 1}, "
-        "but should name T, B, D or H with a whole number of at least 1",
+        "but should name T, B, D or H with a whole number from 1 to 65536",
     ),
     (make_target(sizes={"TB": 1}), "Mine declares sizes {'TB': 1}"),
     (make_target(sizes={"": 1}), "Mine declares sizes {'': 1}"),
-    (make_target(sizes={1: 1}), "Mine declares sizes {1: 1}"),
+    (make_target(sizes={1: 1}), "Mine declares sizes {'1': 1}"),
     (make_target(sizes={"B": 0}), "Mine declares sizes {'B': 0}"),
     (make_target(sizes={"B": 1.0}), "Mine declares sizes {'B': 1.0}"),
     (make_target(sizes="B=1"), "Mine declares sizes"),

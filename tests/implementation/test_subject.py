@@ -95,13 +95,6 @@ def test_a_target_that_hands_out_its_own_buffer_cannot_change_what_it_returned()
     np.testing.assert_array_equal(first, before)
 
 
-def test_given_arguments_are_used():
-    mine, case = subject(Textbook), case_of()
-    other = case.replace(x=2 * case["x"])
-    assert (mine.forward(case, mine.arguments(other))["y"] == mine.forward(other)["y"]).all()
-    assert (mine.backward(case, mine.arguments(other))["dx"] == mine.backward(other)["dx"]).all()
-
-
 def test_a_list_of_outputs_is_as_good_as_a_tuple():
     mine = subject(make_target(forward=lambda self, *a: list(Textbook.forward(self, *a))))
     assert mine.forward(case_of()).keys() == {"y", "hT", "cT"}

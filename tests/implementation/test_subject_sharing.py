@@ -46,9 +46,9 @@ def test_the_target_is_called_once(counting_subject, method):
     call, case = getattr(counting_subject, method), case_of()
     counting_subject.share(case)
     first = call(case)
-    counting_subject.target.zero = True
+    counting_subject.session.target.zero = True
     again = call(case)
-    assert counting_subject.target.calls == [method]
+    assert counting_subject.session.target.calls == [method]
     assert again.keys() == first.keys()
     assert all((again[k] == first[k]).all() and again[k].any() for k in first)
 
@@ -65,13 +65,13 @@ def test_no_property_can_change_what_the_next_one_gets(counting_subject, method)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_other_arguments_or_another_case_are_separate_calls(counting_subject, method):
+def test_another_layout_or_another_case_is_a_separate_call(counting_subject, method):
     call, case = getattr(counting_subject, method), case_of()
     counting_subject.share(case)
     call(case)
-    call(case, counting_subject.arguments(case))
-    call(case.replace(x=case["x"]))
-    assert counting_subject.target.calls == [method] * 3
+    call(case.replace())
+    call(case, strided=True)
+    assert counting_subject.session.target.calls == [method] * 3
 
 
 def test_shared_results_belong_to_one_case(counting_subject):
@@ -82,14 +82,14 @@ def test_shared_results_belong_to_one_case(counting_subject):
     assert (counting_subject.forward(other)["y"] != y).any()
     counting_subject.share(case)
     np.testing.assert_array_equal(counting_subject.forward(case)["y"], y)
-    assert len(counting_subject.target.calls) == 3
+    assert len(counting_subject.session.target.calls) == 3
 
 
 def test_nothing_is_shared_by_default(counting_subject):
     case = case_of()
     counting_subject.forward(case)
     counting_subject.forward(case)
-    assert len(counting_subject.target.calls) == 2
+    assert len(counting_subject.session.target.calls) == 2
 
 
 def test_properties_share_a_case_also_if_it_comes_from_another_process(counting_subject):
@@ -100,4 +100,4 @@ def test_properties_share_a_case_also_if_it_comes_from_another_process(counting_
     prop = Property("runs", check, frozenset(), "any", ("float64",), "", False)
     for _ in range(3):
         check_subject(counting_subject, prop, case_of())
-    assert counting_subject.target.calls == METHODS
+    assert counting_subject.session.target.calls == METHODS

@@ -18,8 +18,8 @@ LAYERS = (
 """Layers from the bottom up; ``gatecheck`` is ``gatecheck/__init__.py``."""
 
 INSIDE = {
-    "auditing": "result, applicability, explore, prove, parallel → selection, outcome → audit → "
-    "isolation, lookup, pytest_params → audit_installed",
+    "auditing": "options, result, applicability, explore, prove, parallel → selection, outcome → "
+    "audit → isolation, lookup, pytest_params → audit_installed",
     "decay": "spec_keys, result → spec, jobs → jacobians, theory → measures, training → study",
     "diagnosis": "result, prefilter, undetected, conventions → hypotheses, call_sequences → "
     "search → probes, fault_pairs, explanations, low_precision → forward_search, "

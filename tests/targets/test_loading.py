@@ -181,7 +181,7 @@ def test_a_class_may_be_made_with_options():
     assert bare.name == "torch.nn:GRU(bias=False)"
     assert load("flax.linen:GRUCell(reverse=True)").options == {"reverse"}
     assert (
-        load("torch.nn:LSTM(bias=False)", cell="lstm-proj2", device="cpu:0").target.device
+        load("torch.nn:LSTM(bias=False)", cell="lstm-proj2", device="cpu:0").session.target.device
         == "cpu:0"
     )
 

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gatecheck._util.processes import available_cores, end_with_parent, ignore_interrupts
-from gatecheck.auditing import audit, selection
+from gatecheck.auditing import selection
+from gatecheck.auditing.audit import run_audit
+from gatecheck.auditing.options import AuditOptions
 from gatecheck.cells import Cell
+from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
 
 
@@ -51,10 +54,6 @@ def compile_float64(cell: Cell, options: dict[str, bool]) -> None:
     """
     end_with_parent()
     warnings.simplefilter("ignore")  # the other process gives the same warnings
-    target = audit.make_subject(Builtin(cell, **options))
-    audit.audit(
-        target,
-        profile="quick",
-        only=[c.name for c in selection.applicable_properties(target) if c.dtypes == ("float64",)],
-        diagnose=False,
-    )
+    target = subject(Builtin(cell, **options))
+    names = [c.name for c in selection.applicable_properties(target) if c.dtypes == ("float64",)]
+    run_audit(target, AuditOptions("quick", tuple(names), diagnose=False))

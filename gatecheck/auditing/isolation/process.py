@@ -1,43 +1,45 @@
-"""A separate process for a target, whose crash or timeout is an answer too."""
+"""Session in a target's own process, whose crash or timeout is an answer too."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import signal
 import sys
-import tempfile
+import time
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
-from multiprocessing.connection import wait
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from gatecheck._util.processes import ignore_interrupts
-from gatecheck.auditing.isolation import worker
-from gatecheck.auditing.selection import PROPERTY_MODULES
-from gatecheck.cases import Case
-from gatecheck.checking.evidence import Evidence
-from gatecheck.checking.registry import Property
+from gatecheck.auditing.isolation.launch import Launcher, make_launcher
+from gatecheck.auditing.isolation.leftovers import make_folder, remove_leftovers
+from gatecheck.auditing.isolation.messages import Channel, PeerEndedError, ProtocolError
+from gatecheck.auditing.options import AS_DECLARED, TargetOptions
 from gatecheck.errors import (
     GatecheckError,
     GatecheckWarning,
     TargetError,
     TargetLostError,
     TargetTimeoutError,
+    printable,
 )
+from gatecheck.implementation import Subject
+from gatecheck.implementation.custom import CustomSubject
+from gatecheck.implementation.declarations import check_overrides, subject_of
+from gatecheck.implementation.session import ERRORS, Answer, Call, Failure
 
-R = TypeVar("R")
+OUTPUT, STACK = "output", "stack"
+"""Files of the process: the target's output, and its stack at a signal."""
 
 TIMEOUT_S = 60.0
-"""Time limit of a check, in seconds."""
+"""Time limit of a call, in seconds."""
 
 STARTUP_TIMEOUT_S = 60.0
-"""Minimum time limit for loading a target and for the first check, in seconds.
+"""Minimum time limit for loading a target and for the first call, in seconds.
 
 Frameworks are imported then, and code is compiled.
 """
@@ -50,14 +52,14 @@ OUTPUT_EXCERPT_BYTES = 400
 
 
 class Isolation:
-    """A process in which a target is loaded and checked.
+    """Session in a process in which a target is loaded.
 
-    It is started on demand, and again after it was lost.
+    The process is started on demand, and again after it was lost.
 
     Parameters
     ----------
     timeout
-        Time limit of a check, in seconds.
+        Time limit of a call, in seconds; only the target's own time counts.
     memory
         Bytes of data that the process may have, where that can be limited; by default a share of
         the physical memory.
@@ -69,16 +71,13 @@ class Isolation:
         self, timeout: float = TIMEOUT_S, memory: int | None = None, folder: str | None = None
     ) -> None:
         self.timeout, self.memory = timeout, memory or _default_memory_limit()
-        self.package_versions: dict[str, str] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="gatecheck-", dir=folder)
-        self._context: Any = multiprocessing.get_context(
-            "forkserver" if _can_use_forkserver() else "spawn"
-        )
-        self._process: Any = None
-        self._connection: Any = None
-        self._resolved_convention: tuple[Any, Any] | None = None
-        self._load_arguments: tuple[str, dict[str, str | None]] | None = None
-        self._is_first_call = True
+        remove_leftovers()
+        self._folder = make_folder(folder)
+        self._output = os.path.join(self._folder.name, OUTPUT)
+        self._launcher: Launcher | None = None
+        self._channel: Channel | None = None
+        self._load_request: dict[str, Any] | None = None
+        self._is_first_call, self._is_loading = True, False
         self._output_size_before_load = self._output_size_before_call = 0
 
     def __enter__(self) -> Self:
@@ -93,102 +92,65 @@ class Isolation:
         self.close()
 
     def close(self) -> None:
-        """End the process."""
-        self._end()
+        """End the process, and everything that it started."""
+        self._drop_channel()
+        if self._launcher is not None:
+            self._launcher.close()
         self._folder.cleanup()
 
-    def load(self, target: str, **target_options: str | None) -> Any:
-        """Return what a target declares, without the target itself.
+    def start_loading(self, target: str, options: TargetOptions = AS_DECLARED) -> None:
+        """Start to load a target, which :meth:`load` then returns; see there."""
+        request = {"load": target, "options": options._asdict()}
+        if request == self._load_request and self._is_loading:
+            return
+        self._load_request, self._output_size_before_load = request, self._output_size()
+        self._send(request, self._load_limit())
+        self._is_loading = True
+
+    def load(self, target: str, options: TargetOptions = AS_DECLARED) -> Subject | CustomSubject:
+        """Return the subject of a target, which is called in the process.
 
         Parameters
         ----------
-        target, target_options
-            See :func:`gatecheck.targets.loading.load`.
+        target, options
+            See :func:`gatecheck.targets.loading.load_implementation`.
 
         Raises
         ------
         GatecheckError
             See there; and a TargetError if the process died.
         """
-        self._load_arguments, self._resolved_convention, self._output_size_before_load = (
-            (target, target_options),
-            None,
-            self._output_size(),
-        )
-        declared = self._load_target()
-        if not getattr(declared, "convention_assumed", False):
-            return declared
+        self.start_loading(target, options)
+        reply = self._load_target()
         try:
-            declared = self.call(worker.infer_convention)
-        except TargetLostError as lost:
-            return replace(
-                declared,
-                notes=(
-                    f"its convention could not be found, since {lost}; "
-                    "its arrays are taken to be canonical",
-                ),
-            )
-        self._resolved_convention = declared.convention, declared.cell
-        return declared
+            declared, overrides = reply["declared"], reply["overrides"]
+            chosen = check_overrides(overrides["cell"], overrides["convention"])
+            return subject_of(self, declared, *chosen)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise TargetError(
+                f"loading {target}: its process sent declarations that cannot be read"
+            ) from error
 
-    def call(self, function: Callable[..., R], *arguments: Any) -> R:
-        """Return the result of a function of a module that is called in the process.
+    def run(self, plan: Sequence[Call], *, watch: bool = False) -> list[Answer]:
+        """Return the answer to each call.
 
-        There, :func:`gatecheck.auditing.isolation.worker.loaded_subject` is the target.
+        See :class:`gatecheck.implementation.session.Session`.
 
         Raises
         ------
-        Exception
-            What the function raised; a TargetLostError if the process was lost.
+        TargetLostError
+            If the process was lost. The next call then starts another.
         """
         self._ensure_loaded()
-        return self._call(function, *arguments, within=max(self.timeout, STARTUP_TIMEOUT_S))
-
-    def _ensure_loaded(self) -> None:
-        """Start the process and load the target again, if necessary."""
-        if self._process is not None and self._process.exitcode is not None:
-            # The last answer came from a process that the target's process had started.
-            self._end()
-        if self._process is None:
-            self._load_target()
-
-    def _load_target(self) -> Any:
-        if self._load_arguments is None:
-            raise TargetError("nothing was loaded")
-        target, asked = self._load_arguments
-        try:
-            declared, self.package_versions = self._call(
-                worker.load, target, asked, within=max(self.timeout, STARTUP_TIMEOUT_S)
-            )
-            if self._resolved_convention is not None:
-                self._call(worker.set_convention, *self._resolved_convention, within=self.timeout)
-        except TargetTimeoutError as lost:
-            raise TargetError(f"loading {target} {lost}; give it longer by --timeout") from lost
-        except TargetLostError as lost:
-            raise TargetError(f"loading {target}: {lost}") from lost
-        return declared
-
-    def check(self, prop: Property, case: Case) -> Evidence:
-        """Try a property on a case.
-
-        Raises
-        ------
-        Violation, TargetError
-            As in this process; a TargetLostError if the process was lost. The next check then
-            starts another.
-        """
-        try:
-            self._ensure_loaded()
-        except GatecheckError as error:
-            raise TargetLostError(
-                f"it could not be loaded again after it was lost: {error}"
-            ) from error
-        return self._call(
-            worker.check,
-            prop.name,
-            case,
-            within=max(self.timeout, STARTUP_TIMEOUT_S) if self._is_first_call else self.timeout,
-        )
+        request = {"plan": list(plan), "watch": watch}
+        limit = max(self.timeout, STARTUP_TIMEOUT_S) if self._is_first_call else self.timeout
+        answers: list[Answer] = []
+        self._send(request, limit)
+        for _ in plan:
+            (reply,) = self._receive(1, limit)
+            answers.append(_read_answer(reply))
+            self._is_first_call, limit = False, self.timeout
+        return answers
 
     def notes(self) -> list[str]:
         """Return notes that are not findings.
@@ -205,79 +167,122 @@ class Isolation:
             )
         return notes
 
-    # ---- the process
+    # ---- requests
 
-    def _call(self, function: Callable[..., R], *arguments: Any, within: float) -> R:
-        if self._process is None:
-            self._start()
-        self._output_size_before_call = self._output_size()
+    def _ensure_loaded(self) -> None:
+        """Start the process and load the target again, if necessary."""
+        if self._channel is not None:
+            return
         try:
-            self._connection.send((function, arguments))
-            ready = wait([self._connection, self._process.sentinel], within)
-            answer = self._connection.recv() if self._connection in ready else None
-        except (EOFError, OSError):
+            self._load_target()
+        except GatecheckError as error:
+            raise TargetLostError(
+                f"it could not be loaded again after it was lost: {error}"
+            ) from error
+
+    def _load_target(self) -> Any:
+        if self._load_request is None:
+            raise TargetError("nothing was loaded")
+        name = self._load_request["load"]
+        try:
+            if not self._is_loading:
+                self._send(self._load_request, self._load_limit())
+            self._is_loading = False
+            (reply,) = self._receive(1, self._load_limit())
+        except TargetTimeoutError as lost:
+            raise TargetError(f"loading {name} {lost}; give it longer by --timeout") from lost
+        except TargetLostError as lost:
+            raise TargetError(f"loading {name}: {lost}") from lost
+        self._is_first_call = True
+        return reply
+
+    def _load_limit(self) -> float:
+        return max(self.timeout, STARTUP_TIMEOUT_S)
+
+    def _send(self, request: Mapping[str, Any], limit: float) -> None:
+        """Send a request, which has so many seconds to be read."""
+        if self._channel is None:
+            self._start()
+        channel = self._channel
+        assert channel is not None
+        self._output_size_before_call = self._output_size()
+        with self._watched(limit):
+            channel.send_request(request, time.monotonic() + limit)
+
+    def _receive(self, count: int, limit: float) -> list[Any]:
+        """Return so many replies, each of which has so many seconds."""
+        channel = self._channel
+        assert channel is not None
+        replies = []
+        with self._watched(limit):
+            for _ in range(count):
+                replies.append(self._check_reply(channel.receive(time.monotonic() + limit)))
+        return replies
+
+    @contextmanager
+    def _watched(self, limit: float) -> Iterator[None]:
+        """Turn what may happen to the process into errors that say so."""
+        try:
+            yield
+        except TimeoutError:
+            place = self._kill_and_locate()
+            raise TargetTimeoutError(f"did not return within {limit:g} s{place}") from None
+        except GatecheckError:
+            raise
+        except (PeerEndedError, OSError):
             raise TargetLostError(self._describe_end()) from None
-        except (
-            BaseException
-        ):  # an interrupt: what comes over the pipe would be the answer to another question
+        except ProtocolError as error:
+            self._end()
+            raise TargetLostError(str(error)) from None
+        except BaseException:
+            # An interrupt: the next message would be the answer to another request.
             self._end()
             raise
-        # The end of the pipe is not a sign: a process that the target started may hold it.
-        if ready == [self._process.sentinel]:
-            raise TargetLostError(self._describe_end())
-        if answer is None:
-            place = self._kill_and_locate()
-            raise TargetTimeoutError(f"did not return within {within:g} s{place}")
-        self._is_first_call = self._is_first_call and function is worker.load
-        answer, messages = answer
-        for warning in messages:
-            warnings.warn(warning, GatecheckWarning, stacklevel=2)
-        if not isinstance(answer, worker.RemoteFailure):
-            result: R = answer
-            return result
-        if answer.bug_traceback:
-            raise RuntimeError(f"in the process of the target:\n{answer.bug_traceback}")
-        if issubclass(answer.error_type, TargetLostError):
-            self._end()
-        raise answer.to_exception()
+
+    def _check_reply(self, reply: Any) -> Any:
+        """Return a reply without a failure, and show its warnings."""
+        if not isinstance(reply, dict) or not isinstance(reply.get("warnings"), list):
+            raise ProtocolError("it sent an answer that cannot be read")
+        for message in reply["warnings"]:
+            warnings.warn(printable(str(message)), GatecheckWarning, stacklevel=2)
+        if "failure" in reply:
+            error = _read_failure(reply["failure"]).to_exception()
+            if isinstance(error, TargetLostError):
+                self._end()
+            raise error
+        return reply
+
+    # ---- the process
 
     def _start(self) -> None:
-        self._connection, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=worker.serve, args=(theirs, self._folder.name, self.memory)
-        )
-        if self._context.get_start_method() == "forkserver":
-            self._context.set_forkserver_preload(_modules_to_preload())
         with ignore_interrupts():
-            process.start()
-            self._process = process
-        theirs.close()
+            if self._launcher is None:
+                self._launcher = make_launcher(self._folder.name, self.memory)
+            connection = self._launcher.start()
+        self._channel = Channel(connection, self._launcher.peer)
         self._is_first_call = True
+
+    def _drop_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        self._channel, self._is_loading = None, False
 
     def _end(self) -> None:
         """End the process and all processes that it started."""
-        if self._process is None:
-            return
-        self._process.kill()
-        if os.name == "posix":
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.join()
-        self._process.close()
-        self._connection.close()
-        self._process = self._connection = None
+        self._drop_channel()
+        if self._launcher is not None:
+            self._launcher.end()
 
     def _describe_end(self) -> str:
         """Describe how the process ended; the next call starts another."""
-        self._process.join(1.0)
-        code = self._process.exitcode
+        code = self._launcher.status(1.0) if self._launcher is not None else None
         self._end()
         if code is None:
             return f"it closed the connection to gatecheck{self._last_output_line()}"
         if code >= 0:
             where = f"{self._crash_location()}{self._last_output_line()}"
             return f"its process ended with exit status {code}{where}"
-        name, meaning = signal.Signals(-code).name, (signal.strsignal(-code) or "").lower()
+        name, meaning = _describe_signal(-code)
         memory_hint = ", perhaps out of memory" if name == "SIGKILL" else ""
         return (
             f"its process was ended by {name} ({meaning}{memory_hint})"
@@ -285,22 +290,17 @@ class Isolation:
         )
 
     def _kill_and_locate(self) -> str:
-        if os.name == "posix":
-            # Its handler writes the current line, even in the middle of C code.
-            os.kill(self._process.pid, signal.SIGABRT)
-            self._process.join(2.0)
+        if self._launcher is not None:
+            self._launcher.abort()
+            self._launcher.status(2.0)
         self._end()
         return self._crash_location()
 
     def _crash_location(self) -> str:
         """Return the innermost Python line at which a signal ended the process."""
-        stack = (
-            self._path(worker.STACK).read_text(errors="replace")
-            if self._path(worker.STACK).exists()
-            else ""
-        )
+        stack = self._read_file(STACK, 0, 2**16)
         line = re.search(r'File "(.*)", line (\d+) in (\S+)', stack)
-        return f", at {line[1]}, line {line[2]}, in {line[3]}" if line else ""
+        return f", at {printable(line[1])}, line {line[2]}, in {line[3]}" if line else ""
 
     def _last_output_line(self) -> str:
         """Return the last line printed during the call, which often explains an abort."""
@@ -311,42 +311,54 @@ class Isolation:
 
     def _output_lines(self, start: int) -> list[str]:
         """Return non-empty lines of the output from a position on."""
-        if not self._path(worker.OUTPUT).exists():
-            return []
-        with open(self._path(worker.OUTPUT), "rb") as file:
-            file.seek(start)
-            return [
-                line
-                for line in file.read(OUTPUT_EXCERPT_BYTES).decode("utf-8", "replace").splitlines()
-                if line.strip()
-            ]
+        text = self._read_file(OUTPUT, start, OUTPUT_EXCERPT_BYTES)
+        return [line for line in text.splitlines() if line.strip()]
 
-    def _path(self, name: str) -> Path:
-        return Path(self._folder.name) / name
+    def _read_file(self, name: str, start: int, size: int) -> str:
+        """Return a part of a file of the process, if it is a plain file."""
+        path = Path(self._folder.name) / name
+        if path.is_symlink() or not path.is_file():
+            return ""
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(size).decode("utf-8", "replace")
 
     def _output_size(self) -> int:
-        return self._path(worker.OUTPUT).stat().st_size if self._path(worker.OUTPUT).exists() else 0
+        try:
+            return os.lstat(self._output).st_size
+        except OSError:
+            return 0
 
 
-def _can_use_forkserver() -> bool:
-    # Its folder would be left behind where a pool ends this process with all others.
-    return (
-        "forkserver" in multiprocessing.get_all_start_methods()
-        and multiprocessing.parent_process() is None
-    )
+def _read_failure(content: Any) -> Failure:
+    if (
+        not isinstance(content, list)
+        or len(content) != 2
+        or content[0] not in ERRORS
+        or not isinstance(content[1], str)
+    ):
+        raise ProtocolError("it sent a failure that cannot be read")
+    return Failure(*content)
 
 
-def _modules_to_preload() -> list[str]:
-    """Return our modules, which each new process then has from the beginning.
+def _read_answer(reply: Mapping[str, Any]) -> Answer:
+    content = reply.get("answer")
+    if not isinstance(content, list) or len(content) != 5:
+        raise TargetLostError("it sent an answer that cannot be read")
+    value, failure, changed, shares, overwritten = content
+    try:
+        named = None if failure is None else _read_failure(failure)
+    except ProtocolError as error:
+        raise TargetLostError(str(error)) from None
+    return Answer(value, named, tuple(map(str, changed)), shares is True, overwritten is True)
 
-    Frameworks cannot fork, and are imported by adapters and benchmarks, so these are left out.
-    """
-    names = [
-        n
-        for n in sys.modules
-        if n.partition(".")[0] == "gatecheck" and not {"adapters", "bench"} & {*n.split(".")}
-    ]
-    return [*names, *(f"gatecheck.properties.{module}" for module in PROPERTY_MODULES)]
+
+def _describe_signal(number: int) -> tuple[str, str]:
+    """Return the name of a signal and its meaning; real-time signals have none."""
+    try:
+        return signal.Signals(number).name, (signal.strsignal(number) or "").lower()
+    except ValueError:
+        return f"signal {number}", "a real-time signal"
 
 
 def _default_memory_limit() -> int:

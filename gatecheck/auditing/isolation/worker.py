@@ -1,7 +1,7 @@
-"""The process of a target: calls of functions that a pipe requests.
+"""The process of a target, which only calls it.
 
-It loads the target and tries properties on cases. A whole check is one call, so aliasing and
-damage in place are seen as in the same process.
+It loads the target, makes the calls that it is asked for, and returns what they returned. Nothing
+here decides what is right.
 """
 
 from __future__ import annotations
@@ -9,236 +9,119 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import os
+import socket
 import sys
-import traceback
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from gatecheck import errors
-from gatecheck._util.processes import end_with_parent
-from gatecheck._util.versions import versions
-from gatecheck.auditing.explore import check_subject, ignore_progress
-from gatecheck.auditing.prove import ISOLATED_STRIDE, prove_activations
-from gatecheck.auditing.selection import select_properties
-from gatecheck.cases import Case
-from gatecheck.cells import Cell
-from gatecheck.checking.budgets import use_disk_cache
-from gatecheck.checking.evidence import Evidence, Violation
-from gatecheck.checking.registry import REGISTRY
-from gatecheck.conventions import Convention
-from gatecheck.diagnosis import diagnose as diagnosis
-from gatecheck.diagnosis.result import Diagnosis
-from gatecheck.errors import GatecheckWarning, TargetCrashError, TargetLostError, route_warnings
-from gatecheck.implementation import Subject
-from gatecheck.implementation.custom import CustomSubject
-from gatecheck.implementation.custom_case import CustomCase
-from gatecheck.inference.resolve import resolve_convention
-from gatecheck.proofs.proof import Proof
+from gatecheck.auditing.isolation.messages import Channel, PeerEndedError
+from gatecheck.errors import GatecheckError, GatecheckWarning, printable, route_warnings
+from gatecheck.implementation.declarations import read_declarations
+from gatecheck.implementation.plain import MAX_TEXT, safe_text, type_name
+from gatecheck.implementation.session import ERRORS, Answer, Call, Failure, perform, to_failure
 from gatecheck.targets import loading
 
 OUTPUT, STACK = "output", "stack"
 """Files of the process: the target's output, and its stack at a signal."""
 
-OURS = frozenset({Violation, *(getattr(errors, name) for name in errors.__all__)})
-"""Exceptions that a process without the target can raise again."""
-
 LARGEST_FILE = 2**30
 """Size limit of a file, in bytes, so that endless output does not fill the disk."""
 
-
-@dataclass(frozen=True)
-class RemoteFailure:
-    """An exception that can be sent.
-
-    Attributes
-    ----------
-    error_type
-        The nearest class of ours, since a class of the target exists only where the target does.
-    message
-        The message.
-    attributes
-        Further attributes of a Violation.
-    has_cause
-        True if another exception was its cause.
-    bug_traceback
-        The traceback of an exception that is not one of ours, else empty.
-    """
-
-    error_type: type[Exception]
-    message: str
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    has_cause: bool = False
-    bug_traceback: str = ""
-
-    def to_exception(self) -> Exception:
-        """Return the exception."""
-        error = self.error_type(self.message)
-        vars(error).update(self.attributes)
-        error.__cause__ = RuntimeError("raised in another process") if self.has_cause else None
-        return error
+MAX_WARNINGS = 20
+"""Largest number of warnings that are sent with an answer."""
 
 
-def to_failure(error: BaseException) -> RemoteFailure:
-    """Return an exception raised here in the form in which it is sent."""
-    # Ours: an exception of the target is a TargetCrashError by now.
-    if isinstance(error, MemoryError):
-        return RemoteFailure(TargetLostError, "its process ran out of memory")
-    # Raised by the target, since Ctrl-C does not reach this process.
-    if not isinstance(error, Exception):
-        return RemoteFailure(
-            TargetCrashError,
-            f"the target raised {type(error).__name__}: {error}".rstrip(": "),
-            has_cause=True,
-        )
-    kind = next((k for k in type(error).__mro__ if k in OURS), None)
-    if kind is None:
-        return RemoteFailure(
-            RuntimeError, "", bug_traceback="".join(traceback.format_exception(error))
-        )
-    attributes = {k: getattr(error, k) for k in ("ratio", "wrong", "right") if hasattr(error, k)}
-    return RemoteFailure(kind, str(error), attributes, error.__cause__ is not None)
-
-
-# ---- calls
-
-_subject: Subject | CustomSubject | None = None
-
-
-def loaded_subject() -> Subject | CustomSubject:
-    """Return the subject that was loaded last in this process."""
-    if _subject is None:
-        raise RuntimeError("nothing is loaded")
-    return _subject
-
-
-def load(
-    target: str, target_options: Mapping[str, str | None]
-) -> tuple[Subject | CustomSubject, dict[str, str]]:
-    """Load a target; return what it declares, and the versions of its packages."""
-    global _subject
-    select_properties()
-    if (jax := sys.modules.get("jax")) is not None:
-        # JAX keeps the programs of the last target, each in about 25 memory mappings; a process
-        # may have 65,530.
-        jax.clear_caches()
-    _subject = loading.load(target, **target_options)
-    return replace(_subject, target=None), versions(*getattr(_subject.target, "packages", ()))
-
-
-def infer_convention() -> Subject | CustomSubject:
-    """Infer the convention if the target declares none; return what it declares."""
-    global _subject
-    if isinstance(_subject, Subject):
-        _subject = resolve_convention(_subject)
-    return replace(loaded_subject(), target=None)
-
-
-def set_convention(convention: Convention, cell: Cell) -> Subject | CustomSubject:
-    """Set a convention and a cell inferred before; return what the target declares."""
-    global _subject
-    if isinstance(_subject, Subject):
-        _subject = replace(_subject, convention=convention, cell=cell)
-    return replace(loaded_subject(), target=None)
-
-
-def examples(number: int, seed: int) -> dict[str, list[CustomCase]]:
-    """Return the examples of a custom cell."""
-    subject = loaded_subject()
-    return subject.examples(number, seed) if isinstance(subject, CustomSubject) else {}
-
-
-def activations() -> list[Proof]:
-    """Return proofs of the activations that the target exposes, on some floats."""
-    subject = loaded_subject()
-    return prove_activations(
-        subject.target, subject.name, subject.dtypes, ignore_progress, ISOLATED_STRIDE
-    )
-
-
-def diagnose(seed: int) -> Diagnosis:
-    """Return what explains the findings."""
-    subject = loaded_subject()
-    return diagnosis.diagnose(subject, seed=seed) if isinstance(subject, Subject) else Diagnosis()
-
-
-def check(name: str, case: Case) -> Evidence:
-    """Try a property of the target on a case."""
-    return check_subject(loaded_subject(), REGISTRY[name], case)  # type: ignore[arg-type]
-
-
-# ---- the process
-
-
-def serve(connection: Connection, folder: str, memory: int) -> None:
-    """Answer calls until the other end is closed.
+def serve(connection: socket.socket, folder: str, memory: int) -> None:
+    """Answer requests until the other end is closed.
 
     Parameters
     ----------
     connection
-        Receives functions of a module with their arguments, and sends results or failures, each
-        with the warnings of ours that it caused.
+        Receives requests: ``{"load": target, "options": …}`` and ``{"plan": calls, "watch": …}``.
+        Each message that is sent has an answer, declarations, or the failure that ended the
+        request, and the warnings of ours so far.
     folder
         Folder of :data:`OUTPUT` and :data:`STACK`.
     memory
         Bytes of data that this process may have, where that can be limited.
     """
-    _detach()
     _redirect(Path(folder))
     _limit(memory)
     messages: list[str] = []
     warnings.simplefilter("ignore")  # overrides the user's environment
     warnings.simplefilter("always", GatecheckWarning)
     route_warnings(messages.append)
-    pid = os.getpid()
+    channel, pid = Channel(connection), os.getpid()
+    target: Any = None
     while True:
         try:
-            function, arguments = connection.recv()
-        except EOFError:
+            request = channel.receive_request()
+        except PeerEndedError:
             return
-        answer: Any
         try:
-            with use_disk_cache():
-                answer = function(*arguments)
+            if "load" in request:
+                target, reply = _load(request["load"], request["options"])
+                replies = iter([reply])
+            else:
+                plan: list[Call] = request["plan"]
+                answers = perform(target, plan, watch=request["watch"], caught=BaseException)
+                replies = map(_to_message, answers)
+            for reply in replies:
+                _send(channel, pid, reply, messages)
         except BaseException as error:
-            answer = to_failure(error)
-        # In a fork that the target made of this process, which must not answer.
-        if os.getpid() != pid:
-            os._exit(0)
-        _flush()
-        connection.send((answer, messages))
-        messages.clear()
+            _send(channel, pid, {"failure": list(_loading_failure(error)[:2])}, messages)
 
 
-def _detach() -> None:
-    """Detach from the terminal's signals, and end with the parent process."""
-    if hasattr(os, "setsid"):
-        os.setsid()
-    parent = parent_process()
-    if parent is None:
-        return
-    if sys.platform == "linux":
-        import fcntl
+def _send(channel: Channel, pid: int, reply: dict[str, Any], messages: list[str]) -> None:
+    # In a fork that the target made of this process, which must not answer.
+    if os.getpid() != pid:
+        os._exit(0)
+    _flush()
+    channel.send(reply | {"warnings": [printable(m)[:MAX_TEXT] for m in messages[:MAX_WARNINGS]]})
+    messages.clear()
 
-        # A thread would never run while code holds the GIL. The kernel sends SIGIO when the other
-        # end is closed.
-        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(
-            parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC
-        )
-    end_with_parent()
+
+def _load(name: str, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return a target, and what it declares."""
+    if (jax := sys.modules.get("jax")) is not None:
+        # JAX keeps the programs of the last target, each in about 25 memory mappings; a process
+        # may have 65,530.
+        jax.clear_caches()
+    loaded = loading.load_implementation(name, **options)
+    declared = read_declarations(loaded.implementation, name)
+    overrides = {"cell": loaded.cell, "convention": loaded.convention}
+    return loaded.implementation, {"declared": declared, "overrides": overrides}
+
+
+def _to_message(answer: Answer) -> dict[str, Any]:
+    failure = None if answer.failure is None else list(answer.failure[:2])
+    facts = [list(answer.changed), answer.shares_memory, answer.overwritten]
+    return {"answer": [answer.value, failure, *facts]}
+
+
+def _loading_failure(error: BaseException) -> Failure:
+    """Return an exception while a target was loaded; one of ours keeps its class."""
+    if isinstance(error, MemoryError):
+        return Failure("TargetLostError", "its process ran out of memory")
+    if isinstance(error, GatecheckError):
+        kind = next(k.__name__ for k in type(error).__mro__ if ERRORS.get(k.__name__) is k)
+        return Failure(kind, safe_text(error))
+    if isinstance(error, Exception):
+        return to_failure("loading it", error)
+    return Failure(
+        "TargetCrashError", f"the target raised {type_name(error)}: {safe_text(error)}".rstrip(": ")
+    )
 
 
 def _redirect(folder: Path) -> None:
     """Redirect the output of Python and C, and the place of a crash, into files."""
-    out = os.open(folder / OUTPUT, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    out = os.open(folder / OUTPUT, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in (1, 2):
         os.dup2(out, number)
-    os.close(out)
+    if out > 2:
+        os.close(out)
     for name, number in (("stdout", 1), ("stderr", 2)):
         setattr(
             sys,
@@ -248,10 +131,13 @@ def _redirect(folder: Path) -> None:
     faulthandler.enable((folder / STACK).open("w"), all_threads=False)
 
 
+_flush_c = ctypes.CDLL(None).fflush if os.name == "posix" else None
+
+
 def _flush() -> None:
-    if os.name == "posix":
+    if _flush_c is not None:
         # C buffers its output to a file, and loses it when the process dies.
-        ctypes.CDLL(None).fflush(None)
+        _flush_c(None)
 
 
 def _limit(memory: int) -> None:
@@ -259,10 +145,16 @@ def _limit(memory: int) -> None:
         return
     import resource
 
-    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: LARGEST_FILE}
+    limits: Mapping[int, int] = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: LARGEST_FILE}
     if sys.platform == "linux":
-        limits[resource.RLIMIT_DATA] = memory
+        limits = {**limits, resource.RLIMIT_DATA: memory}
     for limit, wanted in limits.items():
         hard = resource.getrlimit(limit)[1]
         allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(limit, (allowed, allowed))
+
+
+if __name__ == "__main__":
+    # Where there is no fork; the connection comes over the standard input.
+    shared = sys.stdin.buffer.read()
+    serve(socket.fromshare(shared), sys.argv[1], int(sys.argv[2]))  # type: ignore[attr-defined]

@@ -204,7 +204,7 @@ def _network_of_target(entry: NetworkSpec) -> Network:
         return Network(
             entry, subject.cell, hidden, inputs, target=subject, notes=(PROFILE_ONLY_NOTE,)
         )
-    if subject.convention_assumed and getattr(subject.target, "shapes", None) is not None:
+    if subject.convention_assumed and subject.has_shapes:
         raise UsageError(
             f"{name} declares no convention: give the one that `gatecheck audit {name}` finds"
         )

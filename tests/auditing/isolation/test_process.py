@@ -9,9 +9,11 @@ import time
 import pytest
 
 from gatecheck.auditing import explore
+from gatecheck.auditing.audit import run_audit
 from gatecheck.auditing.isolation import process as isolation
 from gatecheck.auditing.isolation.process import Isolation
-from gatecheck.auditing.isolation.run import audit
+from gatecheck.auditing.isolation.run import open_target
+from gatecheck.auditing.options import AuditOptions, TargetOptions
 from gatecheck.errors import TargetError, UsageError
 from helpers.paths import HOSTILE
 from helpers.processes import is_alive, wait_until
@@ -40,7 +42,8 @@ def process():
 
 
 def audit_hostile(name, process, only=ALL):
-    return audit(process, f"{HOSTILE}:{name}", profile="quick", only=only)
+    with open_target(process, f"{HOSTILE}:{name}") as opened:
+        return run_audit(opened, AuditOptions("quick", only))
 
 
 def findings(result):
@@ -60,7 +63,7 @@ def findings(result):
         ("Exit", "its process ended with exit status 3"),
         ("ExitInC", "its process ended with exit status 0"),
         ("SystemExit_", "forward raised SystemExit"),
-        ("Interrupt", "the target raised KeyboardInterrupt"),
+        ("Interrupt", "forward raised KeyboardInterrupt"),
         ("Fail", "forward raised ValueError: no empty sequences here"),
         ("ForksAndExits", "its process ended with exit status 5"),
         ("ForksAndExitsLate", "its process ended with exit status 5"),
@@ -179,7 +182,7 @@ def test_a_target_that_cannot_be_loaded_is_an_error_in_a_line(
 
 def test_usage_error_stays_a_usage_error(process):
     with pytest.raises(UsageError, match="there is no cell 'x'"):
-        process.load(f"{HOSTILE}:CorrectRNN", cell="x")
+        process.load(f"{HOSTILE}:CorrectRNN", TargetOptions(cell="x"))
 
 
 # ---- nothing is left behind
@@ -188,10 +191,12 @@ def test_usage_error_stays_a_usage_error(process):
 AUDIT = """
 import sys
 from gatecheck.auditing.isolation.process import Isolation
-from gatecheck.auditing.isolation.run import audit
+from gatecheck.auditing.audit import run_audit
+from gatecheck.auditing.isolation.run import open_target as opening
+from gatecheck.auditing.options import AuditOptions
 if __name__ == "__main__":
-    with Isolation() as process:
-        audit(process, sys.argv[1], profile="quick", only=["empty_sequence"])
+    with Isolation() as process, opening(process, sys.argv[1]) as opened:
+        run_audit(opened, AuditOptions("quick", ("empty_sequence",)))
 """
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from gatecheck.auditing import audit as runner
 from gatecheck.auditing import explore
+from gatecheck.auditing.audit import make_subject, run_audit, run_replay
 from gatecheck.auditing.isolation.process import Isolation
-from gatecheck.auditing.isolation.run import audit, replay
+from gatecheck.auditing.isolation.run import open_target
+from gatecheck.auditing.options import AuditOptions
 from gatecheck.targets import loading
 from helpers.paths import HOSTILE
 
@@ -38,11 +39,9 @@ def process():
 )
 def test_isolated_audit_equals_local_audit(process, target, only, monkeypatch):
     monkeypatch.setattr(explore, "SHRINKING_S", 60)
-    declared = process.load(target)
-    there = runner.run_audit(
-        declared, process.check, process.package_versions, profile="quick", only=only
-    )
-    here = runner.audit(loading.load(target), profile="quick", only=only, diagnose=False)
+    options = AuditOptions("quick", only, diagnose=False)
+    there = run_audit(make_subject(process.load(target)), options)
+    here = run_audit(make_subject(loading.load(target)), options)
     assert there.to_json() == here.to_json()
     assert [p.counterexample for p in there.properties] == [
         p.counterexample for p in here.properties
@@ -51,11 +50,13 @@ def test_isolated_audit_equals_local_audit(process, target, only, monkeypatch):
 
 @posix
 def test_a_crash_is_replayed(process, tmp_path):
-    result = replace(
-        audit(process, f"{HOSTILE}:Segfault", profile="quick", only=ALL), implementation="it"
-    ).save_counterexamples(tmp_path)
-    again, _ = replay(process, f"{HOSTILE}:Segfault", result.findings[0].saved_path)
+    options = AuditOptions("quick", ALL)
+    with open_target(process, f"{HOSTILE}:Segfault") as opened:
+        result = replace(run_audit(opened, options), implementation="it")
+    path = result.save_counterexamples(tmp_path).findings[0].saved_path
+    with open_target(process, f"{HOSTILE}:Segfault") as opened:
+        again = run_replay(opened, path)
     assert again.outcome == "crashed"
     assert "SIGSEGV" in again.reason
-    again, _ = replay(process, f"{HOSTILE}:CorrectRNN", result.findings[0].saved_path)
-    assert again.outcome == "passed"
+    with open_target(process, f"{HOSTILE}:CorrectRNN") as opened:
+        assert run_replay(opened, path).outcome == "passed"
