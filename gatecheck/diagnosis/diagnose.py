@@ -31,7 +31,7 @@ from gatecheck.diagnosis.localize import locate_departure
 from gatecheck.diagnosis.low_precision import describe_coarseness
 from gatecheck.diagnosis.result import Diagnosis, Explanation
 from gatecheck.diagnosis.search import OutOfTimeError, Search, first_mismatch, rank
-from gatecheck.errors import GatecheckError, TargetError
+from gatecheck.errors import GatecheckError, TargetError, TargetLostError
 from gatecheck.implementation import Subject
 from gatecheck.implementation.protocol import OPTIONS
 
@@ -96,6 +96,8 @@ def _diagnose(implementation: Subject, seed: int, time_limit_s: float) -> Diagno
         observed = [
             (case, implementation.run(case)) for case in diagnostic_cases(implementation, seed)
         ]
+    except TargetLostError:
+        raise
     except TargetError as error:
         return _diagnose_failing_target(
             implementation, seed, str(error), time.process_time() + time_limit_s

@@ -10,7 +10,7 @@ from gatecheck.diagnosis.search import (
     Search,
     select_results,
 )
-from gatecheck.errors import TargetError
+from gatecheck.errors import TargetError, TargetLostError
 from gatecheck.reference import Results
 
 
@@ -50,5 +50,7 @@ def run_probes(search: Search, case: Case) -> dict[str, Results]:
             label: select_results(search.run_target(probe), False)
             for label, probe in probes(case).items()
         }
+    except TargetLostError:
+        raise
     except TargetError:
         return {}

@@ -37,11 +37,11 @@ def changed_functions() -> list[str]:
     """Return functions of NumPy and SciPy that were replaced since the import."""
     if all(map(is_, _functions(vars(np)), _ORIGINAL)) and scipy.special.expit is _EXPIT:
         return []
-    replaced = [
+    replaced = sorted(
         f"numpy.{name}"
         for name, before, now in zip(_NAMES, _ORIGINAL, _functions(vars(np)), strict=True)
         if now is not before
-    ]
+    )
     return replaced + ["scipy.special.expit"] * (scipy.special.expit is not _EXPIT)
 
 

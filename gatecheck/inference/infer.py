@@ -21,7 +21,7 @@ from gatecheck.checking.budgets import forward_budget
 from gatecheck.checking.evidence import Violation, check_agreement
 from gatecheck.conventions import CONVENTIONS, Convention
 from gatecheck.conventions.shape_analysis import Axis, parse_axes, possible_structures
-from gatecheck.errors import TargetError
+from gatecheck.errors import TargetError, TargetLostError
 from gatecheck.implementation import subject
 from gatecheck.inference.guess import (
     Guess,
@@ -105,6 +105,8 @@ def _is_confirmed(probe: Probe, guess: Guess, *, zero_states: bool) -> bool:
         probe.n_calls += 1
         try:
             check_agreement(guess.cell, candidate.forward(case), budget.exact, budget.tolerance)
+        except TargetLostError:
+            raise
         except (Violation, TargetError):
             return False
     return True

@@ -15,7 +15,7 @@ from gatecheck.conventions import Convention
 from gatecheck.conventions.shape_analysis import (
     Shapes,
 )
-from gatecheck.errors import ContractError, TargetError, UsageError
+from gatecheck.errors import ContractError, TargetError, TargetLostError, UsageError
 from gatecheck.implementation import Subject
 from gatecheck.implementation.declarations import MAX_SIZE
 from gatecheck.implementation.plain import describe_value
@@ -98,6 +98,8 @@ class Probe:
         self.n_calls += 1
         try:
             results = caller.read("forward", case, self._answer(caller, given))
+        except TargetLostError:
+            raise
         except TargetError:
             return None
         return (
