@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gatecheck._util.processes import ignore_interrupts
 from gatecheck.auditing.isolation.launch import Launcher, make_launcher
 from gatecheck.auditing.isolation.leftovers import make_folder, remove_leftovers
 from gatecheck.auditing.isolation.messages import Channel, PeerEndedError, ProtocolError
@@ -255,10 +254,9 @@ class Isolation:
     # ---- the process
 
     def _start(self) -> None:
-        with ignore_interrupts():
-            if self._launcher is None:
-                self._launcher = make_launcher(self._folder.name, self.memory)
-            connection = self._launcher.start()
+        if self._launcher is None:
+            self._launcher = make_launcher(self._folder.name, self.memory)
+        connection = self._launcher.start()
         self._channel = Channel(connection, self._launcher.peer)
         self._is_first_call = True
 
