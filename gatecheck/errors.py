@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +28,12 @@ __all__ = [
     "WeightsFileError",
     "WorkerLostError",
 ]
+
+
+WITHOUT_DOCSTRINGS = (
+    "Python was told to strip docstrings, in which the properties state their theorems: run it "
+    "without -OO and PYTHONOPTIMIZE=2"
+)
 
 
 class GatecheckError(Exception):
@@ -116,6 +123,20 @@ class WorkerLostError(GatecheckError, RuntimeError):
 
     It was killed, it ran out of memory, or its cluster is gone.
     """
+
+
+class Interrupted(KeyboardInterrupt):
+    """Signal that asked the command to end, as Ctrl-C does.
+
+    Attributes
+    ----------
+    number
+        Number of the signal.
+    """
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(number)
+        self.number = int(number)
 
 
 class GatecheckWarning(RuntimeWarning):

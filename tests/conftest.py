@@ -77,6 +77,7 @@ MARKED = {
         "decay",
         "diagnosis",
         "faults",
+        "hostile",
         "implementation/test_custom.py",
         "inference",
         "mutation",

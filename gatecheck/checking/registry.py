@@ -6,6 +6,7 @@ A property is a plain function of an implementation and a case; its docstring st
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from gatecheck.cases import Case
 from gatecheck.cases.strategies import SCOPES, CaseScope
 from gatecheck.cells import TRAITS
 from gatecheck.checking.evidence import Evidence
-from gatecheck.errors import UsageError
+from gatecheck.errors import WITHOUT_DOCSTRINGS, UsageError
 from gatecheck.implementation import Subject
 from gatecheck.implementation.protocol import ABILITIES
 
@@ -135,6 +136,8 @@ def property_check(
     def register(check: Check) -> Property:
         name = check.__name__
         if not check.__doc__:
+            if sys.flags.optimize > 1:
+                raise UsageError(WITHOUT_DOCSTRINGS)
             raise UsageError(f"the property {name} states no theorem in its docstring")
         entry = Property(
             name,

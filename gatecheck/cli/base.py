@@ -7,10 +7,10 @@ import json
 import math
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,10 @@ from rich.progress import (
 import gatecheck
 from gatecheck._util import typing
 from gatecheck._util.atomic_write import check_writable, write_text
+from gatecheck._util.processes import raise_on_signals, signal_name
+from gatecheck._util.streams import discard_stdout, prepare_streams
 from gatecheck.errors import (
+    WITHOUT_DOCSTRINGS,
     GatecheckError,
     MissingExtraError,
     TargetError,
@@ -40,9 +43,15 @@ from gatecheck.errors import (
     shorten,
 )
 
-ALL_HOLD, FINDINGS, USAGE_ERROR, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 3, 130
+ALL_HOLD, FINDINGS, USAGE_ERROR, CANNOT_RUN = 0, 1, 2, 3
 
 DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+SYSTEM_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.EACCES, errno.EPERM)
+"""Errors of a system that lacks what a command needs, or does not permit it."""
+
+NARROWEST = 20
+"""Smallest width that ``COLUMNS`` may ask for; nothing can be read in fewer."""
 
 
 class Command(click.Command):
@@ -72,6 +81,7 @@ class _CommandGroup(click.Group):
     group_class = type
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        prepare_streams()
         with _report_errors(None):
             return super().make_context(*arguments, **more)
 
@@ -98,22 +108,44 @@ def _report_errors(context: click.Context | None) -> Iterator[None]:
         where = error.ctx or context
         help_ = f"; see {where.command_path} --help" if where else ""
         message, status = error.format_message().rstrip(".") + help_, USAGE_ERROR
+    except ImportError as error:
+        message, status = f"a package cannot be imported: {error}", CANNOT_RUN
     except OSError as error:
-        if error.errno not in DISK_ERRNOS:
-            raise
-        _discard_stdout()
-        message, status = (
-            f"{error.filename or 'the output'} cannot be written: {error.strerror}",
-            USAGE_ERROR,
-        )
+        message, status = _describe_system_error(error)
     except MemoryError:
         message, status = "there is not enough memory for these sizes", USAGE_ERROR
-    except KeyboardInterrupt:
-        message, status = "interrupted; nothing more was written", INTERRUPTED
+    except KeyboardInterrupt as interruption:
+        how, status = interruption_status(interruption)
+        message = f"{how}; nothing more was written"
     else:
         return
-    click.echo(f"gatecheck: {shorten(' '.join(message.split()))}", err=True)
+    say(message)
     raise click.exceptions.Exit(status)
+
+
+def _describe_system_error(error: OSError) -> tuple[str, int]:
+    """Return message and exit status of an error of the system; raise any other."""
+    if error.errno in DISK_ERRNOS:
+        discard_stdout()
+        place = error.filename or "the output"
+        return f"{place} cannot be written: {error.strerror}", USAGE_ERROR
+    # tempfile finds no folder, or the system no room or permission.
+    if error.errno in SYSTEM_ERRNOS or (error.errno == errno.ENOENT and error.filename is None):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"the system does not let it run: {place}{error.strerror}", CANNOT_RUN
+    raise error
+
+
+def interruption_status(interruption: KeyboardInterrupt) -> tuple[str, int]:
+    """Return how a command was interrupted, in words, and its exit status."""
+    number = getattr(interruption, "number", signal.SIGINT)
+    how = "interrupted" if number == signal.SIGINT else f"interrupted by {signal_name(number)}"
+    return how, 128 + number
+
+
+def say(message: str) -> None:
+    """Print a message in one line on standard error."""
+    click.echo(f"gatecheck: {shorten(' '.join(message.split()))}", err=True)
 
 
 class SecondsType(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
@@ -134,13 +166,6 @@ class SecondsType(click.ParamType):  # type: ignore[type-arg]  # a generic from 
                 f"{value!r} is not a number of seconds above 0, and at most a million", param, ctx
             )
         return number
-
-
-def _discard_stdout() -> None:
-    """Discard buffered output, which Python would fail to flush again at exit."""
-    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 class OutputFile(click.ParamType):  # type: ignore[type-arg]  # as above
@@ -187,11 +212,13 @@ Examples:
 @click.version_option(gatecheck.__version__, "--version", prog_name="gatecheck")
 def main() -> None:
     """Verify GRU and LSTM implementations and measure how far back they learn."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            # a console that cannot show ± still shows the verdict
-            stream.reconfigure(errors="replace")
-    route_warnings(lambda message: click.echo(f"gatecheck: {message}", err=True))
+    raise_on_signals()
+    if sys.flags.optimize > 1:
+        raise UsageError(WITHOUT_DOCSTRINGS)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) < NARROWEST:
+        del os.environ["COLUMNS"]
+    route_warnings(say)
 
 
 @contextmanager

@@ -13,7 +13,14 @@ from rich.console import Console
 
 from gatecheck._util.atomic_write import check_folder, make_folder, write_text
 from gatecheck.bench.sections import KERNELS, SECTIONS
-from gatecheck.cli.base import INTERRUPTED, OutputFile, SecondsType, main, progress_bar, write_json
+from gatecheck.cli.base import (
+    OutputFile,
+    SecondsType,
+    interruption_status,
+    main,
+    progress_bar,
+    write_json,
+)
 from gatecheck.errors import GatecheckError, MissingExtraError, UsageError
 from gatecheck.report.figures import FIGURE_EXTENSIONS
 
@@ -169,8 +176,9 @@ def bench(
     try:
         with progress_bar("bench") as tick:
             run(result, tick)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         result.interrupted = True
+        _, exit_status = interruption_status(interruption)
     except GatecheckError as error:
         if not result.has_results:
             raise
@@ -191,7 +199,7 @@ def bench(
     if failed is not None:
         raise failed
     if result.interrupted:
-        sys.exit(INTERRUPTED)
+        sys.exit(exit_status)
 
 
 def _save_figure(data: Mapping[str, Any], path: Path, out: Console) -> None:

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from gatecheck._util.atomic_write import check_folder, make_folder, write_text
-from gatecheck.cli.base import INTERRUPTED, command_line, main, progress_bar
+from gatecheck.cli.base import command_line, interruption_status, main, progress_bar, say
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def decay(
             store=store,
             resume=resume,
             dask=dask,
-            notify=lambda message: click.echo(f"gatecheck: {message}", err=True),
+            notify=say,
         )
     console = Console(emoji=False)  # chrono:100: is not an emoji
     console.print(decay_table(result))
@@ -239,14 +239,15 @@ def _report_interruption(context: click.Context, store: PartStore) -> Iterator[N
     """Report what was saved at an interruption, and the command that continues."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
+        how, exit_status = interruption_status(interruption)
         status = (
             f"{store.status}; to continue: {command_line(context, '--resume')}"
             if store.keys
             else "nothing was started"
         )
-        click.echo(f"gatecheck: interrupted; {status}", err=True)
-        context.exit(INTERRUPTED)
+        say(f"{how}; {status}")
+        context.exit(exit_status)
     except WorkerLostError as error:
         raise WorkerLostError(
             f"{error}; to continue: {command_line(context, '--resume')}"

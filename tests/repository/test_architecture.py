@@ -13,7 +13,7 @@ LAYERS = (
     "errors → _util → cells, oracles → cases, conventions, kernels, reference → implementation, "
     "certified, faults, weights, proofs → targets, checking → properties, diagnosis, decay → "
     "inference, accuracy → auditing, bench → mutation, vectors → report → gatecheck → "
-    "pytest_plugin, cli"
+    "pytest_plugin, cli → __main__"
 )
 """Layers from the bottom up; ``gatecheck`` is ``gatecheck/__init__.py``."""
 

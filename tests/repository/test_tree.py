@@ -17,6 +17,7 @@ ELSEWHERE = (
     "tests/helpers",
     "tests/repository",
     "tests/fuzz",
+    "tests/hostile",
     "tests/example",
     "tests/properties",
 )

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from threadpoolctl import threadpool_limits
 
-from gatecheck._util.processes import end_with_parent, ignore_interrupts
+from gatecheck._util.processes import end_with_parent, ignore_interrupts, signal_name
 from gatecheck.decay.jobs.job import Job, JobFunction, OnProgress, OnResult, PendingJob
 from gatecheck.errors import WorkerLostError
 
@@ -108,7 +108,7 @@ def _worker_lost_error(process: SpawnProcess, job: Job) -> WorkerLostError:
     if code is not None and code < 0:
         memory = " (perhaps out of memory)" if -code == signal.SIGKILL else ""
         return WorkerLostError(
-            f"the process running {job} was killed by {signal.Signals(-code).name}{memory}"
+            f"the process running {job} was killed by {signal_name(-code)}{memory}"
         )
     return WorkerLostError(
         f"the process running {job} ended before it was done, with status {code}"
