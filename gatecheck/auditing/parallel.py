@@ -10,8 +10,7 @@ from functools import partial
 from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
-from gatecheck._util.import_path import safe_path_for_children
-from gatecheck._util.processes import available_cores, end_with_parent
+from gatecheck._util.processes import available_cores, end_with_parent, ignore_interrupts
 from gatecheck._util.typing import Progress
 from gatecheck.checking.budgets import use_disk_cache
 from gatecheck.errors import WorkerLostError
@@ -82,16 +81,17 @@ def map_jobs(
     results: dict[int, R] = {}
     others = set(active_children())
     # Spawned: neither PyTorch nor JAX can be forked once it runs threads.
-    with (
-        safe_path_for_children(),
-        ProcessPoolExecutor(
+    with ignore_interrupts():
+        executor = ProcessPoolExecutor(
             workers or available_cores(), mp_context=get_context("spawn"), initializer=_init_worker
-        ) as pool,
-    ):
-        futures = {
-            pool.submit(function, job, *arguments): number for number, job in enumerate(jobs)
-        }
+        )
+    with executor as pool:
         try:
+            with ignore_interrupts():
+                futures = {
+                    pool.submit(function, job, *arguments): number
+                    for number, job in enumerate(jobs)
+                }
             for finished in as_completed(futures):
                 number = futures[finished]
                 results[number] = finished.result()
