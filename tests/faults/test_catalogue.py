@@ -106,6 +106,10 @@ def detecting_cases(cell):
         (plain, reversed_memory),
         (draw(cell, SIZES, seed=5, dtype="float32"), np.copy),
         (draw(cell, Sizes(100, 2, 1, 3), seed=6, dtype="float64", regime="slow"), np.copy),
+        *(
+            (draw(cell, sizes, seed=9, dtype="float64"), np.copy)
+            for sizes in (Sizes(2, 66, 1, 47), Sizes(258, 2, 1, 3))
+        ),
     ]
 
 
@@ -196,7 +200,7 @@ def test_faults_run(cell):
     """
     for turn, fault in enumerate(faults(cell), start=EVERY_CELL.index(cell)):
         # Each of the first five differs from the others in its numbers alone.
-        plain, _, _, _, _, *others, _ = detecting_cases(as_cell(cell))
+        plain, _, _, _, _, *others, _, _, _ = detecting_cases(as_cell(cell))
         for k, (case, layout) in enumerate([plain, *others[turn % 3 :: 3]]):
             seen, _ = call(fault.inject(), arguments(case, layout))
             assert "raised" not in seen or (k and "raises an exception" in fault.description), (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gatecheck.cells import Cell
-from gatecheck.faults.tables.calls import arguments, arrays, results, state
+from gatecheck.faults.tables.calls import arguments, arrays, results, state, tails
 from gatecheck.faults.tables.cells import (
     gru_backward,
     gru_forward,
@@ -89,6 +89,7 @@ def _call_rows(cell: Cell) -> Iterator[WrapperRow]:
     yield from arrays.values(cell)
     yield from results.outputs(cell)
     yield from results.gradients(cell)
+    yield from tails.tails(cell)
 
 
 CALL_TABLES = (_call_rows, layers.rows, lengths.rows)
