@@ -8,7 +8,7 @@ from gatecheck.properties.gates import OPEN, SHUT, activation, gate_sigmoid, wit
 from gatecheck._util.typing import Array
 from gatecheck.cases import STATES, Case, draw
 from gatecheck.cells.gate_blocks import block
-from gatecheck.checking.budgets import case_budget, forward_budget
+from gatecheck.checking.budgets import big_budget, case_budget, edge_units, forward_budget
 from gatecheck.checking.evidence import Evidence, check_agreement, check_consistency, require
 from gatecheck.checking.registry import property_check
 from gatecheck.implementation import Results, Subject
@@ -57,6 +57,21 @@ def long_sequences_within_budget(implementation: Subject, case: Case) -> Evidenc
     last = case.replace(dy=None)
     budget = case_budget(last)
     return check_agreement(case.cell, implementation.run(last), budget.exact, budget.tolerance)
+
+
+@property_check(cases="big", reference=True, anywhere=True)
+def big_sizes_within_budget(implementation: Subject, case: Case) -> Evidence:
+    """With many steps, rows, inputs or units, results are those of the equations.
+
+    There are powers of two of them, from 32 on, or one more or less: there vectors, blocks and
+    buffers end. Of the gradient of U the rows of the first, middle and last unit are judged.
+    """
+    budget = big_budget(case)
+    results = {
+        k: v[edge_units(len(v))] if k.partition(".")[0] == "dU" else v
+        for k, v in implementation.run(case).items()
+    }
+    return check_agreement(case.cell, results, budget.exact, budget.tolerance)
 
 
 @property_check(needs={"unidirectional"}, anywhere=True)

@@ -25,7 +25,7 @@ MAX_BYTES = 2**24
 It holds some two thousand budgets, as many as audits by the profile ci need of one cell.
 """
 
-MAX_RECORD_BYTES = 2**17
+MAX_RECORD_BYTES = 2**18
 """Largest size of a record in bytes; a larger one is not stored."""
 
 _HEADER = struct.Struct("<4s16s16sI")

@@ -21,7 +21,14 @@ from hypothesis.errors import HypothesisException
 
 from gatecheck._util.typing import Progress
 from gatecheck.cases import Case
-from gatecheck.cases.strategies import CaseScope, cases, few_sizes
+from gatecheck.cases.strategies import (
+    CaseScope,
+    case_of_sizes,
+    cases,
+    few_sizes,
+    listed_sizes,
+    scope_of_smaller,
+)
 from gatecheck.cells import Cell, Sizes
 from gatecheck.checking.evidence import Evidence, Violation, summarize_labels
 from gatecheck.checking.registry import Property
@@ -184,7 +191,12 @@ def explore(
     tallies |= {c.name: Tally(c) for c in properties}
     plan = _group_tallies(implementation, tallies, PROFILES[profile])
     total = sum(
-        len(group) * (len(cases_by_dtype[dtype]) if cases_by_dtype else examples)
+        len(group)
+        * (
+            len(cases_by_dtype[dtype])
+            if cases_by_dtype
+            else count_cases(implementation, dtype, group[0].prop.case_scope, examples)
+        )
         for group, dtype, examples in plan
     )
     done = 0
@@ -221,6 +233,11 @@ def _settings(examples: int, *phases: Phase) -> settings:
     )
 
 
+def count_cases(implementation: Subject, dtype: str, scope: CaseScope, examples: int) -> int:
+    """Return the number of cases that :func:`draw_cases` draws."""
+    return len(_listed_sizes(implementation, dtype, scope, examples)) if scope.listed else examples
+
+
 def draw_cases(
     implementation: Subject, dtype: str, scope: CaseScope, examples: int, seed: int
 ) -> tuple[Case, ...]:
@@ -234,12 +251,16 @@ def draw_cases(
     dtype, scope
         See :func:`gatecheck.cases.strategies.cases`.
     examples, seed
-        The number of cases, and their seed.
+        The number of cases, and their seed. Of a scope that lists its sizes, the dtypes share this
+        number of cases.
     """
     fixed = implementation.sizes
-    among = (
-        few_sizes(scope, fixed, max(2, examples // 6), seed) if implementation.few_shapes else ()
-    )
+    if scope.listed:
+        among = _listed_sizes(implementation, dtype, scope, examples)
+    elif implementation.few_shapes:
+        among = few_sizes(scope, fixed, max(2, examples // 6), seed)
+    else:
+        among = []
     return _draw_cases(
         implementation.cell,
         dtype,
@@ -250,6 +271,15 @@ def draw_cases(
         examples,
         seed,
     )
+
+
+def _listed_sizes(
+    implementation: Subject, dtype: str, scope: CaseScope, examples: int
+) -> list[Sizes]:
+    """Return the listed sizes that one dtype tries: every second one if there are two."""
+    dtypes = list(implementation.dtypes)
+    count = max(2, examples // 3) if implementation.few_shapes else examples
+    return listed_sizes(scope, implementation.sizes, count)[dtypes.index(dtype) :: len(dtypes)]
 
 
 @lru_cache(maxsize=256)
@@ -264,6 +294,10 @@ def _draw_cases(
     seed: int,
 ) -> tuple[Case, ...]:
     # Cached per process, since many faults are tried on the same cases.
+    if scope.listed:
+        return tuple(
+            case_of_sizes(cell, dtype, scope, sizes, zero_params, seed) for sizes in size_choices
+        )
     drawn_cases: list[Case] = []
 
     @seeded(seed)
@@ -312,7 +346,7 @@ def shrink(implementation: Any, tally: Tally, seed: int, check: Check) -> None:
             cases(
                 implementation.cell,
                 first.dtype.name,
-                tally.prop.case_scope,
+                scope_of_smaller(tally.prop.case_scope, first.sizes),
                 implementation.sizes,
                 implementation.unsupported_params,
             ),

@@ -17,6 +17,7 @@ from gatecheck.cases import COTANGENTS, Case
 from gatecheck.oracles.noise.precision import PRECISIONS
 from gatecheck.oracles.rounding import Budget, Function, measure_budget
 from gatecheck.reference import Results, equations, network_forward, run
+from gatecheck.reference.equations import Equation
 
 R = TypeVar("R")
 
@@ -125,6 +126,33 @@ def forward_budget(case: Case) -> Budget:
     return _measure_budget(
         lambda arrays: network_forward(mathematics, arrays)[0], case, *COTANGENTS
     )
+
+
+def edge_units(width: int) -> list[int]:
+    """Return the units whose rows of dU are judged where there are many units."""
+    return sorted({0, width // 2, width - 1})
+
+
+@cached_by_case
+@_cached_on_disk
+def big_budget(case: Case) -> Budget:
+    """Return the budget of a case of many units, in which dU has a few rows.
+
+    They are those of the :func:`edge_units`. The gradient of U is by far the largest array, and a
+    budget takes memory and time in proportion.
+    """
+    whole = equations(case.cell)
+    factors = [k for k in ("h_prev", "q") if k in whole.step]
+
+    def rows_of(equation: Equation) -> Equation:
+        return lambda q: equation(
+            q.reading(**{k: q[k][..., edge_units(q[k].shape[-1])] for k in factors})
+        )
+
+    mathematics = whole.edited(
+        {k: rows_of(e) for k, e in whole.total.items() if k.startswith("dU_")}
+    )
+    return _measure_budget(lambda arrays: run(mathematics, arrays), case)
 
 
 SELF_REPLICATES = 8

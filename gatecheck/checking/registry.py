@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from gatecheck.cases import Case
-from gatecheck.cases.strategies import SCOPES, CaseScope
+from gatecheck.cases.strategies import SCOPES, CaseScope, listed_sizes
 from gatecheck.cells import TRAITS
 from gatecheck.checking.evidence import Evidence
 from gatecheck.errors import WITHOUT_DOCSTRINGS, UsageError
@@ -84,6 +84,9 @@ class Property:
         for size in sorted(set(self.varies) & set(implementation.sizes)):
             only = implementation.sizes[size]
             return f"needs another {size} than {only}, the only one that the implementation takes"
+        scope = self.case_scope
+        if scope.listed and not listed_sizes(scope, implementation.sizes, 1):
+            return "needs sizes other than the only ones that the implementation takes"
         if not set(self.dtypes) & set(implementation.dtypes):
             return f"is judged in {' and '.join(self.dtypes)} only"
         return None

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from gatecheck.cases import REGIMES
+from gatecheck.cases.strategies import CaseScope
 from gatecheck.cells import TRAITS
 from gatecheck.checking.registry import PLAIN_LAYER, Property
 from gatecheck.implementation.protocol import ABILITIES
@@ -65,19 +66,26 @@ def catches_list(catches: Sequence[Detection]) -> RenderableType:
     return Group(*lines)
 
 
+def _size_ranges(scope: CaseScope) -> list[tuple[int, int]]:
+    if not scope.listed:
+        return list(scope.sizes)
+    return [(min(sizes), max(sizes)) for sizes in zip(*scope.listed, strict=True)]
+
+
 def property_in_full(prop: Property) -> RenderableType:
     """Return the theorem, preconditions and cases of a property."""
     scope = prop.case_scope
     sizes = ", ".join(
         f"{k} {low}..{high}" if low < high else f"{k} = {low}"
-        for k, (low, high) in zip("TBDH", scope.sizes, strict=True)
+        for k, (low, high) in zip("TBDH", _size_ranges(scope), strict=True)
     )
+    how = ", at most a few of them big at a time" if scope.listed else " or a little more"
     lines = [Text(prop.name, "bold"), Text(""), Text(prop.theorem), Text("")]
     if prop.needs:
         lines += [
             Text(f"holds only if {(TRAITS | ABILITIES)[need]}") for need in sorted(prop.needs)
         ]
-    lines.append(Text(f"tried on {' and '.join(prop.dtypes)}, with {sizes} or a little more, and"))
+    lines.append(Text(f"tried on {' and '.join(prop.dtypes)}, with {sizes}{how}, and"))
     lines += [Text(f"  {name}: {REGIMES[name].description}") for name in scope.regimes]
     comparison = (
         "compares with another implementation"

@@ -6,14 +6,17 @@ import sys
 import pytest
 
 from gatecheck.auditing import explore as exploring
+from gatecheck.auditing.audit import audit
 from gatecheck.auditing.explore import draw_cases, explore
 from gatecheck.auditing.selection import select_properties
 from gatecheck.cases.strategies import SCOPES
 from gatecheck.cells import LSTM
+from gatecheck.faults.catalogue import find
 from gatecheck.faults.edited_cell import EditedCell
 from gatecheck.faults.edits import misread
 from gatecheck.implementation import subject
 from gatecheck.kernels import Builtin
+from helpers.targets import with_attributes
 
 FORWARD, BACKWARD = "forward_within_budget", "gradients_within_budget"
 NO_FORGET = misread("dc_prev", f=1)
@@ -57,3 +60,72 @@ def test_stopping_at_a_failure():
     first = explore(target, chosen, "quick", 0, stop_at_first_failing_property=True)
     assert first[FORWARD].examples == first[BACKWARD].examples == once[BACKWARD].examples
     assert first[BACKWARD].case == once[BACKWARD].case == whole[BACKWARD].case
+
+
+# ---- listed sizes
+
+BIG = "big_sizes_within_budget"
+
+
+def drawn_sizes(dtypes=("float32", "float64"), **declared):
+    target = subject(with_attributes(Builtin("lstm"), dtypes=dtypes, **declared))
+    return {
+        dtype: [case.sizes for case in draw_cases(target, dtype, SCOPES["big"], 12, 0)]
+        for dtype in dtypes
+    }
+
+
+def test_two_dtypes_share_the_listed_sizes_and_one_has_all_of_them():
+    both, alone = drawn_sizes(), drawn_sizes(("float32",))["float32"]
+    assert len(alone) == 12
+    assert sorted(alone) == sorted([*both["float32"], *both["float64"]])
+    for sizes in both.values():
+        # Each dtype sees long sequences, many rows and many units.
+        assert max(s.T for s in sizes) > 128
+        assert max(s.B for s in sizes) > 64
+        assert max(s.H for s in sizes) >= 64
+
+
+def test_fixed_sizes_leave_others_big():
+    sizes = [s for of_dtype in drawn_sizes(sizes={"B": 1}).values() for s in of_dtype]
+    assert {s.B for s in sizes} == {1}
+    assert len(sizes) == 12
+    target = subject(with_attributes(Builtin("lstm"), sizes={"T": 2, "B": 3, "D": 5, "H": 4}))
+    (prop,) = select_properties([BIG])
+    assert "needs sizes other than the only ones" in prop.why_not_applicable(target)
+    assert prop.why_not_applicable(subject(Builtin("lstm"))) is None
+
+
+def test_the_progress_of_listed_sizes_ends_at_its_total():
+    seen = []
+    explore(
+        subject(Builtin("rnn")),
+        select_properties([BIG, FORWARD]),
+        "quick",
+        0,
+        lambda done, total, label: seen.append((done, total)),
+    )
+    assert seen[-1] == (len(seen), len(seen)) == (2 + 8, 2 + 8)
+
+
+@pytest.mark.parametrize(
+    ("label", "sizes"),
+    [
+        ("lstm: last H mod 32 units zero", (1, 1, 1, 33)),
+        ("gru: rows beyond 32 zero", (1, 33, 1, 1)),
+    ],
+)
+def test_a_counterexample_of_listed_sizes_is_shrunk(label, sizes, monkeypatch):
+    monkeypatch.setattr(exploring, "SHRINKING_S", 60)
+    monkeypatch.setitem(exploring.PROFILES, "quick", 12)
+    (result,) = audit(find(label).inject(), profile="quick", only=[BIG], diagnose=False).properties
+    assert result.outcome == "failed"
+    assert result.counterexample.sizes == sizes
+
+
+def test_a_counterexample_of_many_steps_stays_as_long(monkeypatch):
+    monkeypatch.setitem(exploring.PROFILES, "quick", 12)
+    (result,) = audit(
+        find("rnn: steps beyond 128 frozen").inject(), profile="quick", only=[BIG], diagnose=False
+    ).properties
+    assert 128 < result.counterexample.sizes.T <= 130

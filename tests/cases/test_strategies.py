@@ -7,8 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatecheck.cases import REGIMES, optional_arrays
-from gatecheck.cases.strategies import SCOPES, CaseScope, cases, few_sizes
-from gatecheck.cells import CELLS, LSTM
+from gatecheck.cases.strategies import (
+    SCOPES,
+    CaseScope,
+    case_of_sizes,
+    cases,
+    few_sizes,
+    listed_sizes,
+    scope_of_smaller,
+)
+from gatecheck.cells import CELLS, LSTM, Sizes
 
 quick_settings = settings(max_examples=60, deadline=None, derandomize=True)
 every_scope = pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
@@ -117,7 +125,7 @@ def test_a_scope_names_regimes_that_exist(scope):
     assert all(1 <= low <= high for low, high in (scope.T, scope.B, scope.D, scope.H))
 
 
-@every_scope
+@pytest.mark.parametrize("scope", [scope for scope in SCOPES.values() if not scope.listed])
 @pytest.mark.parametrize("fixed", [{}, {"B": 1, "H": 5}], ids=str)
 def test_few_sizes_are_of_the_scope_and_the_smallest_is_first(scope, fixed):
     first, *others = few_sizes(scope, fixed, 5, seed=7)
@@ -147,3 +155,79 @@ def test_cases_have_allowed_sizes_only():
 
     look()
     assert sizes == set(few)
+
+
+# ---- listed sizes
+
+BIG = SCOPES["big"]
+N_CI, N_QUICK = 12, 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "thresholds", "count"),
+    [
+        ("T", (128, 256), N_CI),
+        ("B", (32, 64, 128, 256), N_CI),
+        ("D", (32, 64, 128, 256), N_CI),
+        ("H", (32, 64, 128, 256), N_CI),
+        ("T", (128,), N_QUICK),
+        ("B", (32,), N_QUICK),
+        ("D", (32,), N_QUICK),
+        ("H", (32,), N_QUICK),
+    ],
+)
+def test_a_listed_size_is_beyond_each_threshold_and_no_multiple_of_it(kind, thresholds, count):
+    found = [getattr(sizes, kind) for sizes in listed_sizes(BIG, {}, count)]
+    for threshold in thresholds:
+        assert any(size > threshold and size % threshold for size in found), threshold
+
+
+def test_every_size_around_a_power_of_two_is_listed():
+    for kind in "TBDH":
+        found = {getattr(sizes, kind) for sizes in BIG.listed}
+        assert {n + by for n in (32, 64, 128, 256) for by in (-1, 0, 1)} <= found
+
+
+def test_no_case_is_big_in_everything():
+    # A budget takes time in proportion, some 50 ns for each of these products.
+    for sizes in BIG.listed:
+        T, B, D, H = sizes
+        assert T * B * (D + H) * H < 3e6, sizes
+        assert len(set(sizes)) == 4, sizes
+
+
+@pytest.mark.parametrize(
+    "fixed", [{"B": 1}, {"T": 3, "H": 3}, {"D": 17, "B": 33}, {"T": 1, "B": 1, "D": 1}], ids=str
+)
+def test_listed_sizes_respect_fixed_ones_and_are_big_in_another(fixed):
+    found = listed_sizes(BIG, fixed, 1000)
+    assert len(set(found)) == len(found) >= 12
+    for sizes in found:
+        assert {k: getattr(sizes, k) for k in fixed} == fixed
+        assert max(size for k, size in sizes._asdict().items() if k not in fixed) > 30
+
+
+def test_no_size_is_listed_where_all_are_fixed():
+    assert listed_sizes(BIG, {"T": 257, "B": 2, "D": 3, "H": 33}, 12) == []
+
+
+def test_the_case_of_some_sizes_follows_from_the_seed():
+    sizes = Sizes(2, 33, 5, 4)
+    one, same, other = (
+        case_of_sizes(LSTM(), "float32", BIG, sizes, ("b",), seed) for seed in (3, 3, 4)
+    )
+    assert one == same != other
+    assert one.sizes == sizes
+    assert not one["b"].any()
+    regimes = {
+        case_of_sizes(LSTM(), "float32", BIG, sizes, (), seed).origin["regime"]
+        for seed in range(12)
+    }
+    assert regimes == set(BIG.regimes)
+
+
+def test_simpler_cases_are_no_larger_than_the_one_that_failed():
+    assert scope_of_smaller(SCOPES["any"], Sizes(2, 2, 2, 2)) is SCOPES["any"]
+    smaller = scope_of_smaller(BIG, Sizes(130, 3, 5, 4))
+    assert smaller.sizes == ((1, 130), (1, 3), (1, 5), (1, 4))
+    assert not smaller.listed

@@ -7,7 +7,14 @@ from gatecheck._util.array_cache import ArrayCache
 from gatecheck.cases import draw
 from gatecheck.cells import CELLS, LSTM, RNN, VARIANTS, Sizes
 from gatecheck.checking import budgets
-from gatecheck.checking.budgets import cached_by_case, case_budget, forward_budget, use_disk_cache
+from gatecheck.checking.budgets import (
+    big_budget,
+    cached_by_case,
+    case_budget,
+    edge_units,
+    forward_budget,
+    use_disk_cache,
+)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -22,6 +29,20 @@ def test_the_budget_of_the_outputs_alone_is_that_of_everything_to_the_last_bit(c
             np.testing.assert_array_equal(spread, whole.spread[name])
             np.testing.assert_array_equal(alone.exact[name], whole.exact[name])
         assert alone.dtype == dtype
+
+
+@pytest.mark.parametrize("cell", [*CELLS.values(), *VARIANTS.values(), LSTM(layers=2)], ids=str)
+def test_the_budget_of_a_big_case_is_that_of_the_case_but_for_rows_of_dU(cell):
+    case = draw(cell, Sizes(3, 2, 4, 9), seed=3, dtype="float32")
+    big, whole = big_budget(case), case_budget(case)
+    assert [*big.exact] == [*whole.exact]
+    for name, exact in whole.exact.items():
+        units = edge_units(len(exact)) if name.startswith("dU") else slice(None)
+        np.testing.assert_allclose(big.exact[name], exact[units], rtol=1e-13, atol=1e-15)
+        size = [np.sqrt(np.mean(b.spread[name] ** 2)) for b in (big, whole)]
+        assert 0.5 < size[0] / size[1] < 2
+    assert edge_units(1) == [0]
+    assert edge_units(257) == [0, 128, 256]
 
 
 def test_rows_that_end_early_have_a_budget_of_their_outputs():

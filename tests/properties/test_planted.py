@@ -67,6 +67,7 @@ FAULTS = {
     "long_sequences_within_budget": EditedCell(
         GRU_, misread("dh", dh_next=lambda s: s.dh_next * (s.t != 50))
     ),
+    "big_sizes_within_budget": target_with_fault("lstm: last H mod 32 units zero"),
     "gradients_match_finite_differences": EditedCell(GRU_, misread("dq", r=1)),
     "gradients_match_complex_step": Complex(LSTM_, misread("dc", m=other("c"))),
     "taylor_remainder_has_next_order": EditedCell(RNN_, misread("da_n", h=other("a_n"))),
