@@ -198,6 +198,23 @@ def test_a_fault_around_the_cell_is_named():
     assert ("state kept between calls",) in names(found)
 
 
+@pytest.mark.parametrize(
+    "label",
+    [
+        "lstm: last H mod 8 units missing in dU",
+        "gru: last H mod 16 units of the wrong gate",
+        "rnn: last H mod 32 units zero",
+        "gru: rows beyond 32 repeat the first",
+        "lstm: rows beyond 64 missing in the sums",
+        "rnn: outputs stop after 64 steps",
+        "lstm: steps beyond 128 cut off",
+        "gru: steps beyond 256 frozen",
+    ],
+)
+def test_a_fault_from_some_size_on_is_named_alone(label):
+    assert names(run_diagnosis(find(label).inject())) == [(label.partition(": ")[2],)]
+
+
 def test_a_target_that_only_runs_forward():
     class Forward:
         cell, convention, dtypes = "gru", "canonical", ("float32",)
