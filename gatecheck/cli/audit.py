@@ -211,7 +211,7 @@ def audit(
 
             with open_target(process, target, given_for_target) as opened:
                 if replay is None:
-                    result = run_audit(opened, options)
+                    result, interruption = _until_interrupted(lambda: run_audit(opened, options))
                 else:
                     replayed, notes = run_replay(opened, replay, expected), opened.session.notes()
     if replay is not None:
@@ -221,7 +221,19 @@ def audit(
     result = result.save_counterexamples(cases_dir)
     _print_audit(out, result, command)
     _write_files([result], result.to_json(), files, command)
+    if interruption is not None:
+        raise interruption
     sys.exit(ALL_HOLD if result.ok else FINDINGS)
+
+
+def _until_interrupted(run: Callable[[], Any]) -> tuple[Any, KeyboardInterrupt | None]:
+    """Return a result, or what is known of it and the interruption."""
+    try:
+        return run(), None
+    except KeyboardInterrupt as interruption:
+        if not hasattr(interruption, "partial_result"):
+            raise
+        return interruption.partial_result, interruption
 
 
 def _audit_all(
@@ -238,14 +250,21 @@ def _audit_all(
         from gatecheck.auditing.options import AuditOptions
         from gatecheck.report.audit_table import outcome_matrix, verdict_line
 
+        known: list[Any] = []
+
         def report_done(number: int, total: int, result: Any) -> None:
+            known.append(result)
             tick(number, total, result.implementation)
             if not err.is_terminal:  # a terminal has the bar
                 err.print(verdict_line(result), soft_wrap=True)
 
-        results = audit_installed(
-            timeout, cases_dir, options=AuditOptions(profile, only, seed), done=report_done
-        )
+        options = AuditOptions(profile, only, seed)
+        try:
+            results = audit_installed(timeout, cases_dir, options=options, done=report_done)
+        except KeyboardInterrupt:
+            if known:
+                out.print(outcome_matrix(known))
+            raise
     out.print(outcome_matrix(results))
     for result in results:
         if not result.ok:

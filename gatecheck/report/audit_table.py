@@ -70,6 +70,7 @@ def verdict_line(result: AuditResult) -> Text:
     return Text.assemble(
         verdict,
         f"  {result.implementation} as {result.cell}: {count_summary(result)}; seed {result.seed}",
+        "; interrupted" * result.interrupted,
     )
 
 

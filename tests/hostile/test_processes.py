@@ -1,5 +1,6 @@
 """An audit leaves no process and no file behind, however it ends."""
 
+import json
 import os
 import signal
 import subprocess
@@ -151,4 +152,26 @@ def test_the_next_audit_removes_what_a_killed_supervisor_left(audit, tmp_path):
     assert list((tmp_path / "room").iterdir())
     next_one = audit("a child")
     next_one.communicate(timeout=60)
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name
+)
+def test_an_interrupted_audit_prints_and_writes_what_is_known(audit, tmp_path, sent):
+    hang = (
+        "self.__dict__.update(n=getattr(self, 'n', 0) + 1); time.sleep(999 if self.n > 40 else 0)"
+    )
+    more = ("--only", "repeated_calls_are_identical", "--json", "known.json")
+    process = audit("a child", hang, *more)
+    assert wait_until(60, lambda: started(tmp_path))
+    time.sleep(3)
+    process.send_signal(sent)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + sent
+    assert "interrupted" in printed.splitlines()[-1]
+    assert "held on" in " ".join(printed.split())
+    known = json.loads((tmp_path / "known.json").read_text())
+    assert known["interrupted"]
+    assert known["verdict"] == "inconclusive"
     assert nothing_is_left(tmp_path)
