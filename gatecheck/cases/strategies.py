@@ -67,8 +67,8 @@ def _big_sizes() -> tuple[Sizes, ...]:
     The first six are cheap. Among the first twelve are steps, rows, inputs and units beyond every
     power, and whoever takes every second one has some of each.
     """
-    cheap = [("T", 130), ("H", 33), ("B", 33), ("D", 33), ("H", 63), ("B", 64)]
-    beyond_powers = [("H", 257), ("T", 257), ("B", 257), ("H", 64), ("D", 257), ("B", 65)]
+    cheap = [("T", 130), ("T", 257), ("H", 33), ("B", 65), ("D", 33), ("H", 63)]
+    beyond_powers = [("B", 257), ("H", 257), ("H", 64), ("D", 257), ("B", 64), ("B", 33)]
     around = [(k, n) for n in AROUND_POWERS for k in "HBTD"]
     largest = [("T", 1000), ("B", 1000), ("D", 1000), ("H", 600)]
     one_big = dict.fromkeys([*cheap, *beyond_powers, *around, *largest])
