@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import unicodedata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,10 @@ WITHOUT_DOCSTRINGS = (
 
 class GatecheckError(Exception):
     """Base of all errors that gatecheck raises on purpose."""
+
+    def __init__(self, *arguments: object) -> None:
+        # A message may quote a target or a file, and whoever catches it may print it.
+        super().__init__(*map(_printable_argument, arguments))
 
 
 class BugError(GatecheckError, RuntimeError):
@@ -145,6 +150,9 @@ class GatecheckWarning(RuntimeWarning):
     The command line shows it as one line.
     """
 
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*map(_printable_argument, arguments))
+
 
 def route_warnings(callback: Callable[[str], Any]) -> None:
     """Send gatecheck's warnings to `callback`; others are shown as before."""
@@ -172,12 +180,44 @@ def first_line(error: Exception) -> str:
     )
 
 
-def printable(text: str) -> str:
-    """Return a text in one line, without control characters.
+def printable(text: str, keep: str = "") -> str:
+    """Return a text without characters that act on what shows it.
 
-    Names in a file may hold any.
+    These are control characters, such as the start of a terminal's commands, those that reorder or
+    hide text, line separators, and what no font has. Names in files and messages of targets may
+    hold any.
+
+    Parameters
+    ----------
+    text
+        The text, which may be others'.
+    keep
+        Characters that stay; :data:`LAYOUT` for a text of several lines.
     """
-    return "".join(c if c.isprintable() else "�" for c in text)
+    bare = text.translate(dict.fromkeys(map(ord, keep))) if keep else text
+    if bare.isprintable():
+        return text
+    text = text.replace("\r\n", "\n")
+    return "".join(
+        c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else "�" for c in text
+    )
+
+
+def printable_data(data: Any) -> Any:
+    """Return plain data whose texts and keys are printable."""
+    if isinstance(data, str):
+        return printable(data, LAYOUT)
+    if isinstance(data, Mapping):
+        return {printable_data(key): printable_data(value) for key, value in data.items()}
+    return [*map(printable_data, data)] if isinstance(data, list | tuple) else data
+
+
+def _printable_argument(argument: object) -> object:
+    return printable(argument, LAYOUT) if isinstance(argument, str) else argument
+
+
+LAYOUT = "\n\t"
+"""Control characters of a text of several lines."""
 
 
 def shorten(text: str) -> str:

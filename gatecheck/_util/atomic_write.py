@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from gatecheck.errors import OutputError
+from gatecheck.errors import LAYOUT, OutputError, printable
 
 TEMP_SUFFIX = ".unfinished"
 """Suffix of a file that is being written, or that a killed process left behind."""
@@ -47,9 +47,11 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file in UTF-8 as :func:`atomic_writer` does."""
-    # The name of a file that is not UTF-8 gives lone surrogates.
-    write_bytes(path, text.encode(errors="backslashreplace"))
+    """Write a file in UTF-8 as :func:`atomic_writer` does.
+
+    What others wrote into the text cannot act on a terminal that shows the file.
+    """
+    write_bytes(path, printable(text, LAYOUT).encode())
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

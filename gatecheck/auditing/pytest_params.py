@@ -11,7 +11,7 @@ from gatecheck._util.arguments import LIST, MAPPING, SEED, optional, validate_ar
 from gatecheck.auditing.audit import audit, make_subject
 from gatecheck.auditing.selection import applicable_properties, check_profile, validate_reasons
 from gatecheck.checking.registry import Property
-from gatecheck.errors import UsageError
+from gatecheck.errors import LAYOUT, UsageError, printable
 
 
 def make_test(property_: Property, profile: str, seed: int) -> Callable[[Any], None]:
@@ -25,12 +25,12 @@ def make_test(property_: Property, profile: str, seed: int) -> Callable[[Any], N
             implementation, only=[property_.name], profile=profile, seed=seed, diagnose=False
         ).properties
         if result.outcome == "expected_failure":
-            pytest.xfail(result.reason)
+            pytest.xfail(printable(result.reason, LAYOUT))
         if result.outcome != "passed":
             case = f"\nsmallest case: {result.counterexample}" if result.counterexample else ""
             pytest.fail(
                 f"{result.name} {result.outcome}: {property_.summary}\n"
-                f"{result.reason}{case}\nseed {seed}",
+                f"{printable(result.reason, LAYOUT)}{case}\nseed {seed}",
                 pytrace=False,
             )
 
@@ -87,7 +87,7 @@ def parametrize_with_properties(
 
     def marks(prop: Property) -> list[Any]:
         return (
-            [pytest.mark.xfail(reason=expected[prop.name], strict=True)]
+            [pytest.mark.xfail(reason=printable(expected[prop.name], LAYOUT), strict=True)]
             if prop.name in expected
             else []
         )

@@ -15,6 +15,7 @@ import numpy as np
 
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
+from gatecheck.errors import LAYOUT, printable
 from gatecheck.oracles.noise.precision import PRECISIONS
 from gatecheck.oracles.rounding import BUDGET_MULTIPLE, Budget, is_conclusive
 
@@ -75,7 +76,7 @@ class Violation(AssertionError):
         wrong: tuple[str, ...] = (),
         right: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(printable(message, LAYOUT))
         self.ratio, self.wrong, self.right = ratio, wrong, right
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from gatecheck.cli.base import OutputFile, main, progress_bar, write_json
 from gatecheck.report.figures import FIGURE_EXTENSIONS
+from gatecheck.report.terminal import Console
 
 
 @main.command(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from gatecheck._util.atomic_write import check_folder, write_text
 from gatecheck.cli.base import (
@@ -22,6 +21,7 @@ from gatecheck.cli.base import (
     progress_bar,
 )
 from gatecheck.cli.project import ExpectedFailures, ProjectCommand, target_options
+from gatecheck.report.terminal import Console
 
 
 def _write_files(

@@ -16,7 +16,6 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -39,9 +38,11 @@ from gatecheck.errors import (
     TargetError,
     UsageError,
     WorkerLostError,
+    printable_data,
     route_warnings,
     shorten,
 )
+from gatecheck.report.terminal import Console
 
 ALL_HOLD, FINDINGS, USAGE_ERROR, CANNOT_RUN = 0, 1, 2, 3
 
@@ -145,7 +146,8 @@ def interruption_status(interruption: KeyboardInterrupt) -> tuple[str, int]:
 
 def say(message: str) -> None:
     """Print a message in one line on standard error."""
-    click.echo(f"gatecheck: {shorten(' '.join(message.split()))}", err=True)
+    message = " ".join(message.split())
+    click.echo(f"gatecheck: {shorten(message)}", err=True)
 
 
 class SecondsType(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on
@@ -226,7 +228,7 @@ def progress_bar(label: str) -> Iterator[typing.Progress]:
     """Show a transient progress bar on standard error."""
     columns = [
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
     ]
@@ -259,7 +261,7 @@ def command_line(context: click.Context, *extra_words: str) -> str:
 
 def as_json(data: Any) -> str:
     """Return indented JSON."""
-    return json.dumps(data, indent=2, allow_nan=False)
+    return json.dumps(printable_data(data), indent=2, allow_nan=False)
 
 
 def write_json(path: Path, data: Any) -> None:

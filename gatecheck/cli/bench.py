@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from gatecheck._util.atomic_write import check_folder, make_folder, write_text
 from gatecheck.bench.sections import KERNELS, SECTIONS
@@ -23,6 +22,7 @@ from gatecheck.cli.base import (
 )
 from gatecheck.errors import GatecheckError, MissingExtraError, UsageError
 from gatecheck.report.figures import FIGURE_EXTENSIONS
+from gatecheck.report.terminal import Console
 
 TABLE_WIDTH = 140
 """Width in columns of the table in ``speed.txt``."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from gatecheck.cli.base import OutputFile, main, progress_bar, write_json
+from gatecheck.report.terminal import Console
 
 
 @main.command(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import click
-from rich.console import Console
 
 from gatecheck.cli.base import ALL_HOLD, FINDINGS, main
+from gatecheck.report.terminal import Console
 
 
 @main.command(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from gatecheck._util.atomic_write import check_folder, make_folder, write_text
 from gatecheck.cli.base import command_line, interruption_status, main, progress_bar, say
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError
+from gatecheck.report.terminal import Console
 
 if TYPE_CHECKING:
     from gatecheck.decay.jobs.checkpoints import PartStore
@@ -175,7 +175,7 @@ def decay(
             dask=dask,
             notify=say,
         )
-    console = Console(emoji=False)  # chrono:100: is not an emoji
+    console = Console()
     console.print(decay_table(result))
     for reason in result.skipped:
         console.print(f"skipped {reason}", style="dim", highlight=False)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 
 from gatecheck.cli.base import main, progress_bar
+from gatecheck.report.terminal import Console
 
 
 @main.command(

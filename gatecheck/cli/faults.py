@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from gatecheck.cli.base import ALL_HOLD, FINDINGS, OutputFile, main, progress_bar, write_json
 from gatecheck.report.figures import FIGURE_EXTENSIONS
+from gatecheck.report.terminal import Console
 
 
 @main.command(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from gatecheck.cli.base import main
+from gatecheck.report.terminal import Console
 
 
 @main.command(short_help="List every property.")

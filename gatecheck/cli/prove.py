@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from gatecheck.cli.base import ALL_HOLD, FINDINGS, OutputFile, main, progress_bar, write_json
+from gatecheck.report.terminal import Console
 
 DEFAULT_STRIDE = 4099
 """Default step through the float32 numbers.

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from gatecheck.cli.base import ALL_HOLD, FINDINGS, OutputFile, main, progress_bar, write_json
+from gatecheck.report.terminal import Console
 
 FOLDER_TYPE = click.Path(path_type=Path)
 

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from gatecheck.errors import printable_data
+
 SCHEMA = "gatecheck-decay-2"
 UNITS = {
     "rate": "nats per step",
@@ -330,7 +332,7 @@ class DecayResult:
         Numbers that are not finite become null; in a log of a size, null is an exact zero.
         """
         content = {"schema": SCHEMA, "units": UNITS} | dataclasses.asdict(self)
-        return json.dumps(_plain(content), allow_nan=False)
+        return json.dumps(printable_data(_plain(content)), allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

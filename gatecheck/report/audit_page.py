@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from gatecheck.auditing.result import AuditResult, PropertyResult
 from gatecheck.auditing.selection import select_properties
+from gatecheck.errors import LAYOUT, printable
 from gatecheck.report.audit_table import MARKS, count_summary, format_ratio
 from gatecheck.report.figures import RC_STYLE, figure_context
 from gatecheck.report.pages import figure_to_svg, inline_svg, render_page
@@ -90,19 +91,17 @@ def junit_xml(results: Sequence[AuditResult]) -> str:
             "errors": errors,
             "skipped": skipped,
         }
-        name = _replace_invalid_xml(f"{result.implementation} as {result.cell}")
+        name = printable(f"{result.implementation} as {result.cell}")
         suite = ElementTree.SubElement(
             root, "testsuite", {"name": name} | {k: str(v) for k, v in counts.items()}
         )
         for p in result.properties:
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=name, name=_replace_invalid_xml(p.name)
-            )
+            case = ElementTree.SubElement(suite, "testcase", classname=name, name=printable(p.name))
             if (tag := _JUNIT_TAGS.get(p.outcome)) is not None:
-                text = _replace_invalid_xml(p.reason)
+                text = printable(p.reason, LAYOUT)
                 element = ElementTree.SubElement(case, tag, message=text.partition("\n")[0])
                 element.text = text + (
-                    f"\nsmallest case: {_replace_invalid_xml(str(p.counterexample))}"
+                    f"\nsmallest case: {printable(str(p.counterexample))}"
                     if p.counterexample
                     else ""
                 )
@@ -179,8 +178,3 @@ def _fence(text: str) -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
-
-
-def _replace_invalid_xml(text: str) -> str:
-    """Replace control characters and lone surrogates, which XML 1.0 forbids."""
-    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "�", text)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from gatecheck._util.text import list_names
 from gatecheck.auditing.result import FAILED_OUTCOMES, AuditResult, PropertyOutcome, PropertyResult
+from gatecheck.errors import printable
 from gatecheck.report.proofs_table import proofs_list
 
 OUTCOME_STYLES = {
@@ -69,7 +70,8 @@ def verdict_line(result: AuditResult) -> Text:
     verdict = (result.verdict, VERDICT_STYLES[result.verdict])
     return Text.assemble(
         verdict,
-        f"  {result.implementation} as {result.cell}: {count_summary(result)}; seed {result.seed}",
+        f"  {printable(result.implementation)} as {result.cell}: ",
+        f"{count_summary(result)}; seed {result.seed}",
         "; interrupted" * result.interrupted,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from gatecheck.errors import MissingExtraError
+from gatecheck.errors import LAYOUT, MissingExtraError, printable
 
 
 def require_report_extra() -> None:
@@ -63,14 +63,7 @@ def render_page(
         keep_trailing_newline=True,
     )
     environment.filters.update(filters or {})
-    # A lone surrogate, as in a file name that is not UTF-8, cannot be written to a file.
-    text: str = (
-        environment.get_template(template)
-        .render(values)
-        .encode("utf-8", "backslashreplace")
-        .decode()
-    )
-    return text
+    return printable(environment.get_template(template).render(values), LAYOUT)
 
 
 def figure_to_svg(figure: Any) -> str:

@@ -250,6 +250,27 @@ def test_a_terminal_that_closes_ends_an_audit_once(interrupt):
     assert len(said.splitlines()) == 1
 
 
+TWICE = """
+import os, signal, time
+from gatecheck._util.processes import raise_on_signals
+from gatecheck.errors import Interrupted
+raise_on_signals()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+except Interrupted as first:
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+        time.sleep(0.01)
+    print(first.number)
+"""
+
+
+def test_more_signals_do_not_disturb_the_end():
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{int(signal.SIGTERM)}\n"), done.stderr
+
+
 def test_an_ignored_signal_stays_ignored(interrupt):
     status, _ = interrupt(signal.SIGHUP, signal.SIGTERM, before=["nohup"])
     assert status == 128 + signal.SIGTERM
