@@ -72,6 +72,15 @@ def _is_iterable(value: Any) -> bool:
 FLAG = ArgumentKind("True or False", lambda value: isinstance(value, bool | np.bool_))
 SEED = ArgumentKind("a whole number of at least 0", lambda value: _is_whole(value, 0))
 COUNT = ArgumentKind("a whole number of at least 1", lambda value: _is_whole(value, 1))
+
+
+def count_up_to(most: int) -> ArgumentKind:
+    """Return the kind of whole numbers from 1 to `most`."""
+    return ArgumentKind(
+        f"a whole number from 1 to {most}", lambda v: _is_whole(v, 1) and bool(v <= most)
+    )
+
+
 NUMBER = ArgumentKind("a finite number", _is_finite)
 POSITIVE = ArgumentKind("a positive number", lambda value: _is_finite(value) and value > 0)
 TEXT = ArgumentKind("a text", lambda value: isinstance(value, str))

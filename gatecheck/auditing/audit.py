@@ -175,6 +175,7 @@ def run_audit(implementation: Subject | CustomSubject, options: AuditOptions) ->
             f"{implementation.name} expects failures of properties that do not exist: "
             f"{', '.join(sorted(unknown))}"
         )
+    expected_by_target = sorted(implementation.expected_failures)
     implementation = with_expected_failures(implementation, options.expected_failures)
     skipped = {c.name: reason for c in chosen if (reason := why_not_applicable(c, implementation))}
     tallies: dict[str, Tally] = {}
@@ -194,6 +195,7 @@ def run_audit(implementation: Subject | CustomSubject, options: AuditOptions) ->
                 for c in chosen
             ],
             versions(*implementation.packages),
+            expected_by_target=expected_by_target,
             interrupted=interrupted,
         )
 

@@ -108,6 +108,8 @@ class AuditResult:
     proofs
         Proof attempts for all inputs: of the equations of the cell, and of the activations that the
         implementation exposes.
+    expected_by_target
+        Names of the properties that the target itself expects to fail.
     interrupted
         True if it ended before every property was tried on every case.
     """
@@ -122,6 +124,7 @@ class AuditResult:
     versions: dict[str, str] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
     proofs: Sequence[Proof] = ()
+    expected_by_target: Sequence[str] = ()
     interrupted: bool = False
 
     def count(self, *outcomes: PropertyOutcome) -> int:
@@ -203,6 +206,7 @@ class AuditResult:
             "limitations": list(self.limitations),
             "verdict": self.verdict,
             "interrupted": self.interrupted,
+            "expected_by_target": list(self.expected_by_target),
             "counts": {"ran": self.n_tried, "checks": self.n_checks}
             | {
                 o: self.count(o)

@@ -25,10 +25,10 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from gatecheck._util.arguments import (
-    COUNT,
     FLAG,
     NUMBER,
     POSITIVE,
+    count_up_to,
     one_of,
     optional,
     validate_args,
@@ -252,10 +252,17 @@ def _param_shapes(cell: Cell, D: int, H: int) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+MAX_LAYERS = 1000
+"""Largest number of layers; each has parameters of its own."""
+
+MAX_PROJECTION = 2**16
+"""Largest width of a projection."""
+
+_LAYERS = count_up_to(MAX_LAYERS)
 _HARD_KIND = one_of(None, 5, 6)._replace(description="5 (a/5 + ½), 6 (a/6 + ½) or None")
 
 
-@validate_args(activation=one_of("tanh", "relu", "sigmoid"), layers=COUNT, bidirectional=FLAG)
+@validate_args(activation=one_of("tanh", "relu", "sigmoid"), layers=_LAYERS, bidirectional=FLAG)
 def RNN(activation: Activation = "tanh", *, layers: int = 1, bidirectional: bool = False) -> Cell:
     """Return a plain (Elman) recurrent cell, h' = phi(x W + h U + b).
 
@@ -269,7 +276,7 @@ def RNN(activation: Activation = "tanh", *, layers: int = 1, bidirectional: bool
     return Cell("rnn", activation, layers=int(layers), bidirectional=bool(bidirectional))
 
 
-@validate_args(reset=one_of("after", "before"), hard=_HARD_KIND, layers=COUNT, bidirectional=FLAG)
+@validate_args(reset=one_of("after", "before"), hard=_HARD_KIND, layers=_LAYERS, bidirectional=FLAG)
 def GRU(
     reset: Reset = "after",
     *,
@@ -297,8 +304,8 @@ def GRU(
     coupled=FLAG,
     clip=optional(POSITIVE),
     forget_bias=NUMBER,
-    projection=optional(COUNT),
-    layers=COUNT,
+    projection=optional(count_up_to(MAX_PROJECTION)),
+    layers=_LAYERS,
     bidirectional=FLAG,
 )
 def LSTM(

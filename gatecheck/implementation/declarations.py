@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+import numpy as np
+
 from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention, Layout, as_convention
 from gatecheck.errors import GatecheckError, TargetError
 from gatecheck.implementation.custom import CustomSubject, custom_subject
 from gatecheck.implementation.custom_case import CUSTOM
 from gatecheck.implementation.environment import check_original_functions
-from gatecheck.implementation.plain import safe_text, to_plain, type_name
+from gatecheck.implementation.plain import describe_value, safe_text, to_plain, type_name
 from gatecheck.implementation.protocol import OPTIONS
 from gatecheck.implementation.session import InProcess, Session
 from gatecheck.implementation.subject import Subject
@@ -119,17 +121,24 @@ def _plain_declaration(value: Any) -> Any:
 
 
 def _read_cell(value: Any) -> Cell:
-    if isinstance(value, dict) and value.keys() == {"Cell"}:
-        return Cell(**value["Cell"])
-    return as_cell(value)
+    if not isinstance(value, dict) or value.keys() != {"Cell"}:
+        return as_cell(value)
+    # By its name, since a class in the target's process may have made anything of it.
+    try:
+        return as_cell(Cell(**value["Cell"]).name)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise TargetError("it declares a cell that is none") from error
 
 
 def _read_convention(value: Any) -> Convention:
-    if isinstance(value, dict) and value.keys() == {"Convention"}:
-        described = value["Convention"]
+    if not isinstance(value, dict) or value.keys() != {"Convention"}:
+        return as_convention(value)
+    described = value["Convention"]
+    try:
         layouts = {kind: Layout(**layout) for kind, layout in described["layouts"].items()}
         return Convention(**{**described, "layouts": layouts})
-    return as_convention(value)
+    except (TypeError, AttributeError) as error:
+        raise TargetError("it declares a convention that is none") from error
 
 
 def _takes_lengths(function: Any) -> bool:
@@ -267,6 +276,12 @@ def subject_of(
             f"but should say True or False of {' or '.join(OPTIONS)}"
         )
     own_weights = _declaration(declared, "own_weights", dict, {})
+    for name, weights in own_weights.items():
+        if not isinstance(weights, np.ndarray):
+            raise TargetError(
+                f"{label} declares own_weights in which {name} is {describe_value(weights)}, "
+                "but should be an array of numbers"
+            )
     assumed = convention is None and declared.get("convention") is None
     try:
         subject_cell = _read_cell(declared_cell)
@@ -311,6 +326,9 @@ def _common(declared: Mapping[str, Any]) -> dict[str, Any]:
         "own_weights": bool(declared.get("own_weights")),
     }
     expected = _declaration(declared, "expected_failures", dict, {})
+    for name, reason in expected.items():
+        if not isinstance(reason, str) or not reason.strip():
+            raise TargetError(f"{label} expects a failure of {name} without a reason")
     notes = _declaration(declared, "notes", tuple | list, ())
     packages = _declaration(declared, "packages", tuple | list, ())
     return {

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gatecheck._util.typing import Array
-from gatecheck.errors import ContractError, printable
+from gatecheck.errors import LAYOUT, ContractError, printable
 
 MAX_TEXT = 1000
 """Number of characters that are kept of a text."""
@@ -61,8 +61,8 @@ def safe_text(value: Any) -> str:
         text = str(value)
     except Exception:
         return f"a {type_name(value)} without a text"
-    lines = [printable(line) for line in text[: MAX_TEXT + 1].splitlines()]
-    return "\n".join(lines) if len(text) <= MAX_TEXT else "\n".join(lines)[:MAX_TEXT] + "…"
+    cut = printable(text[:MAX_TEXT], LAYOUT)
+    return cut + "…" if len(text) > MAX_TEXT else cut
 
 
 class _Reader:

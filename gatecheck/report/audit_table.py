@@ -61,7 +61,13 @@ def count_summary(result: AuditResult) -> str:
     parts += [f"{n} in which gatecheck failed"] if (n := result.count("error")) else []
     parts += [f"{result.count('skipped')} skipped", f"{result.count('inconclusive')} inconclusive"]
     if expected := result.count("expected_failure"):
-        parts.append(f"{expected} failed as documented")
+        own = sum(
+            p.outcome == "expected_failure" and p.name in result.expected_by_target
+            for p in result.properties
+        )
+        parts.append(
+            f"{expected} failed as documented" + f" ({own} by the target itself)" * bool(own)
+        )
     return ", ".join(parts)
 
 

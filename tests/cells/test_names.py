@@ -13,7 +13,7 @@ from gatecheck.errors import UsageError
 )
 def test_an_invalid_network_name(name):
     with pytest.raises(
-        UsageError, match=r"there is no cell|should be a whole number of at least 1"
+        UsageError, match=r"there is no cell|should be a whole number from 1 to"
     ):
         as_cell(name)
 

@@ -1,4 +1,4 @@
-"""What a target's process sends is an answer, or the target is lost: never code, never a hang."""
+"""Bytes from a target's process are an answer, or the target is lost."""
 
 import contextlib
 import json

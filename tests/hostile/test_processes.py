@@ -65,7 +65,7 @@ STARTS = {
 
 @pytest.fixture
 def audit(tmp_path):
-    """Return a starter of an audit of a target in a folder of temporary files of its own."""
+    """Return a starter of an audit in a folder with its own temporary files."""
     room = tmp_path / "room"
     room.mkdir()
 
