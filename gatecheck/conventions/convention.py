@@ -143,16 +143,17 @@ class Convention:
         """
         return self._gather(cell, arrays, halve_biases=False)
 
-    def pull_back(self, cell: Cell, gradients: Mapping[str, Array]) -> dict[str, Array]:
+    def pull_back(
+        self, cell: Cell, gradients: Mapping[str, Array], sizes: tuple[int, int] | None = None
+    ) -> dict[str, Array]:
         """Convert gradients of this convention's parameters to canonical ones.
 
         This is the transpose of :meth:`Convention.from_canonical`. Parameters that are absent here
-        get none.
+        get none. Gradients of these sizes, D and H, are not checked again.
         """
-        canonical = self._gather(cell, gradients, halve_biases=True)
-        return {
-            name: a for name, a in canonical.items() if name not in self.unsupported_params(cell)
-        }
+        plan = self._plan(cell, *(self.sizes(cell, gradients) if sizes is None else sizes))
+        canonical = plan.gather(gradients, halve_biases=True)
+        return {name: a for name, a in canonical.items() if name not in plan.unsupported_params}
 
     def gradients(self, cell: Cell, canonical: Params) -> dict[str, Array]:
         """Convert canonical gradients to those that the framework returns.

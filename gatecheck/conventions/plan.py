@@ -69,6 +69,8 @@ class Block(NamedTuple):
         Its index in that parameter.
     is_summed
         True if it is one of two biases that are added.
+    is_second
+        True if an earlier block is added to the same one.
     """
 
     stored_index: tuple[slice, slice]
@@ -77,6 +79,12 @@ class Block(NamedTuple):
     gate: str
     canonical_index: tuple[Any, ...]
     is_summed: bool
+    is_second: bool = False
+
+    def scaled(self, value: Array, halve_biases: bool) -> Array:
+        """Return a value of one form in the other; a bias that is a sum of two is halved."""
+        factor = self.sign * (0.5 if halve_biases and self.is_summed else 1.0)
+        return value if factor == 1 else value * factor
 
 
 class Plan(NamedTuple):
@@ -114,9 +122,8 @@ class Plan(NamedTuple):
         for array, direction, blocks in self.arrays:
             matrix = self.storage.canonical_view(array, out[array.name], direction)
             for block in blocks:
-                matrix[block.stored_index] = params[block.name][block.canonical_index] * (
-                    block.sign * (0.5 if halve_biases and block.is_summed else 1.0)
-                )
+                value = params[block.name][block.canonical_index]
+                matrix[block.stored_index] = block.scaled(value, halve_biases)
         return out
 
     def gather(self, arrays: Mapping[str, Array], *, halve_biases: bool) -> dict[str, Array]:
@@ -125,19 +132,13 @@ class Plan(NamedTuple):
         if self.canonical:
             return {name: np.array(arrays[name], dtype, order="C") for name in self.shapes}
         out = {name: np.zeros(shape, dtype) for name, shape in self.canonical_shapes.items()}
-        filled: set[tuple[str, str]] = set()
         for array, direction, blocks in self.arrays:
             matrix = self.storage.canonical_view(array, np.asarray(arrays[array.name]), direction)
             for block in blocks:
-                value = matrix[block.stored_index] * (
-                    block.sign * (0.5 if halve_biases and block.is_summed else 1.0)
-                )
-                destination = np.atleast_2d(out[block.name])[:, block.canonical_index[-1]]
+                value = block.scaled(matrix[block.stored_index], halve_biases)
+                destination = out[block.name][..., block.canonical_index[-1]]
                 # Assigned first, not added: 0 + -0 is 0.
-                destination[...] = (
-                    destination + value if (block.name, block.gate) in filled else value
-                )
-                filled.add((block.name, block.gate))
+                destination[...] = destination + value if block.is_second else value
         return out
 
 
@@ -152,6 +153,7 @@ def make_plan(storage: Storage, layout: Layout, cell: Cell, D: int, H: int) -> P
     P = cell.width(H)
     shapes: dict[str, tuple[int, ...]] = {}
     arrays: list[tuple[LayoutArray, int, list[Block]]] = []
+    filled: set[tuple[str, str]] = set()
     for k, tag in enumerate(cell.param_suffixes):
         layer, direction = divmod(k, cell.directions)
         fields = {"layer": layer, "reverse": storage.reverse if direction else "", "tag": tag}
@@ -175,10 +177,11 @@ def make_plan(storage: Storage, layout: Layout, cell: Cell, D: int, H: int) -> P
             shapes[array.name] = ((cell.directions,) if storage.stacked else ()) + storage.shape(
                 array, *sizes
             )
-            blocks = [
-                _make_block(cell, layout, place, tag, H, summed)
-                for place in block_places(array, *sizes, interleaved=storage.interleaved)
-            ]
+            blocks = []
+            for place in block_places(array, *sizes, interleaved=storage.interleaved):
+                block = _make_block(cell, layout, place, tag, H, summed)
+                blocks.append(block._replace(is_second=(block.name, block.gate) in filled))
+                filled.add((block.name, block.gate))
             arrays.append((array, direction, blocks))
     canonical_shapes = cell.param_shapes(D, H)
     placed = {block.name for _, _, blocks in arrays for block in blocks}

@@ -277,7 +277,9 @@ class Subject(BaseSubject):
             self.from_layout(arrays["x"], case.get("lengths"))[..., self.constant_inputs :],
             order="C",
         )
-        params = self.effective_convention.pull_back(self.cell, {k: arrays[k] for k in shapes})
+        params = self.effective_convention.pull_back(
+            self.cell, {k: arrays[k] for k in shapes}, (D, H)
+        )
         inputs = {"x": arrays["x"]} | {
             k: self.convention.state_to_canonical(self.cell, arrays[k])
             for k in states
