@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from multiprocessing.util import Finalize
 
 from gatecheck.auditing import selection
 from gatecheck.auditing.audit import run_audit
@@ -55,7 +54,15 @@ def audit_installed(
     # Created here: an interrupt ends the workers before they could remove it.
     with make_folder() as room:
         return map_jobs(
-            _audit_target, targets, timeout, room, folder, options, workers=workers, done=counted
+            _audit_target,
+            targets,
+            timeout,
+            room,
+            folder,
+            options,
+            workers=workers,
+            done=counted,
+            name=lambda target: target[0],
         )
 
 
@@ -70,7 +77,5 @@ def _audit_target(
 @cache
 def _shared_isolation(timeout: float, scratch_dir: str) -> Isolation:
     """Return one process for all targets, many of which need the same framework."""
-    process = Isolation(timeout, folder=scratch_dir)
-    # Workers of a pool end without atexit, and would wait for this process for ever.
-    Finalize(process, process.close, exitpriority=0)
-    return process
+    # Its supervisor ends it with this process, which a pool ends without any cleaning up.
+    return Isolation(timeout, folder=scratch_dir)

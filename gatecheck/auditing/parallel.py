@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
-from gatecheck._util.processes import available_cores, end_with_parent, ignore_interrupts
+from gatecheck._util import process_pool
+from gatecheck._util.process_pool import Task
+from gatecheck._util.processes import available_cores
 from gatecheck._util.typing import Progress
 from gatecheck.checking.budgets import use_disk_cache
-from gatecheck.errors import WorkerLostError
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -40,12 +37,6 @@ def make_chunks(labels: Sequence[str], workers: int) -> list[list[str]]:
     ]
 
 
-def _init_worker() -> None:
-    # Ctrl-C reaches every process; the parent ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-
-
 def _call_for_labels(
     function: Callable[..., R], labels: Sequence[str], arguments: Sequence[Any]
 ) -> list[R]:
@@ -59,6 +50,7 @@ def map_jobs(
     *arguments: Any,
     workers: int | None = None,
     done: Callable[[J, R], None],
+    name: Callable[[J], str] = str,
 ) -> list[R]:
     """Return ``function(job, *arguments)`` for every job, in the order of the jobs.
 
@@ -72,6 +64,8 @@ def map_jobs(
         Number of processes; by default as many as there are cores that this process may use.
     done
         Called with each job and its result as soon as it is available.
+    name
+        Returns the name of a job for messages.
 
     Raises
     ------
@@ -79,34 +73,20 @@ def map_jobs(
         If a process ended before it was done.
     """
     results: dict[int, R] = {}
-    others = set(active_children())
-    # Spawned: neither PyTorch nor JAX can be forked once it runs threads.
-    with ignore_interrupts():
-        executor = ProcessPoolExecutor(
-            workers or available_cores(), mp_context=get_context("spawn"), initializer=_init_worker
-        )
-    with executor as pool:
-        try:
-            with ignore_interrupts():
-                futures = {
-                    pool.submit(function, job, *arguments): number
-                    for number, job in enumerate(jobs)
-                }
-            for finished in as_completed(futures):
-                number = futures[finished]
-                results[number] = finished.result()
-                done(jobs[number], results[number])
-        except BaseException as error:
-            for process in set(active_children()) - others:  # current jobs may take minutes
-                process.terminate()
-            # The block's own shutdown would undo the cancellation if this one did not wait.
-            pool.shutdown(cancel_futures=True)
-            if isinstance(error, BrokenProcessPool):
-                raise WorkerLostError(
-                    "a worker process was ended from outside, perhaps out of memory"
-                ) from error
-            raise
+
+    def finish(number: int, result: R) -> None:
+        results[number] = result
+        done(jobs[number], result)
+
+    tasks = (Task(k, name(job), (job, *arguments)) for k, job in enumerate(jobs))
+    process_pool.run_tasks(
+        partial(_call, function), tasks, min(workers or available_cores(), len(jobs)), finish
+    )
     return [results[number] for number in range(len(jobs))]
+
+
+def _call(function: Callable[..., R], report: Any, *arguments: Any) -> R:
+    return function(*arguments)
 
 
 def map_labels(
@@ -144,5 +124,6 @@ def map_labels(
         arguments,
         workers=workers,
         done=done,
+        name=lambda chunk: ", ".join(chunk),
     )
     return [results[label] for label in labels]

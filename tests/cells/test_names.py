@@ -12,9 +12,7 @@ from gatecheck.errors import UsageError
     "name", ["lstm-layers0", "gru-layers", "lstm-proj0", "gru-proj2", "rnn-bidirectional-layers2"]
 )
 def test_an_invalid_network_name(name):
-    with pytest.raises(
-        UsageError, match=r"there is no cell|should be a whole number from 1 to"
-    ):
+    with pytest.raises(UsageError, match=r"there is no cell|should be a whole number from 1 to"):
         as_cell(name)
 
 

@@ -176,7 +176,7 @@ def test_compiler_flags_are_strict():
 
 def test_numba_is_imported_lazily():
     """Numba is not imported with gatecheck, by audits of other code or idle workers."""
-    modules = "gatecheck, gatecheck.auditing.isolation.run, gatecheck.decay.jobs.local"
+    modules = "gatecheck, gatecheck.auditing.isolation.run, gatecheck._util.process_pool"
     code = (
         f"import sys, {modules}; gatecheck.auditing.selection.select_properties(); "
         "sys.exit('numba' in sys.modules)"

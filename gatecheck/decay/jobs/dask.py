@@ -15,9 +15,9 @@ from uuid import uuid4
 
 from threadpoolctl import threadpool_limits
 
+from gatecheck._util.process_pool import make_picklable
 from gatecheck.decay.jobs.checkpoints import part_key
 from gatecheck.decay.jobs.job import Job, JobFunction, JobResult, OnProgress, OnResult, PendingJob
-from gatecheck.decay.jobs.local import make_picklable
 from gatecheck.errors import MissingExtraError, UsageError, WorkerLostError, first_line
 
 CONNECT_TIMEOUT_S = 30.0
@@ -145,4 +145,4 @@ def _run_on_worker(function: JobFunction, job: Job, index: int, key: str, topic:
     try:
         return function(job.arguments, report, None)
     except Exception as error:
-        raise make_picklable(error, job) from None
+        raise make_picklable(error, str(job)) from None

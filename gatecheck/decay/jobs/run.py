@@ -8,16 +8,17 @@ one.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import overload
+from typing import Any, overload
 
 from threadpoolctl import threadpool_limits
 
+from gatecheck._util import process_pool
+from gatecheck._util.process_pool import Task
 from gatecheck._util.typing import Progress
-from gatecheck.decay.jobs import local
-from gatecheck.decay.jobs.checkpoints import PartStore, part_key
-from gatecheck.decay.jobs.job import Job, JobFunction, JobResult, PendingJob
+from gatecheck.decay.jobs.checkpoints import Checkpointer, PartStore, part_key
+from gatecheck.decay.jobs.job import Job, JobFunction, JobResult, PendingJob, ReportProgress
 from gatecheck.errors import UsageError, WorkerLostError
 
 
@@ -114,8 +115,13 @@ def run_jobs(
 
             cluster.run_tasks(dask, function, tasks(), keys, meter.advance, finish)
         elif workers > 1 and done.count(False) > 0:
-            local.run_tasks(
-                function, tasks(), min(workers, done.count(False)), meter.advance, finish
+            process_pool.run_tasks(
+                partial(_run_job, function),
+                (Task(t.index, str(t.job), (t.job.arguments, t.checkpointer)) for t in tasks()),
+                min(workers, done.count(False)),
+                finish,
+                advance=meter.advance,
+                blas_threads=1,
             )
         else:
             _run_serially(function, tasks(), meter, finish)
@@ -124,6 +130,15 @@ def run_jobs(
             f"{error}; {store.status if store else 'nothing is kept without a store'}"
         ) from error.__cause__
     return _StoredResults(store, keys) if store else [results[index] for index in range(len(jobs))]
+
+
+def _run_job(
+    function: JobFunction,
+    report: ReportProgress,
+    arguments: Mapping[str, Any],
+    checkpointer: Checkpointer | None,
+) -> JobResult:
+    return function(arguments, report, checkpointer)
 
 
 def _run_serially(

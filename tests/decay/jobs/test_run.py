@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from gatecheck._util import process_pool
 from gatecheck._util.processes import ignore_interrupts
-from gatecheck.decay.jobs import local
 from gatecheck.decay.jobs.checkpoints import PartStore
 from gatecheck.decay.jobs.run import run_jobs
 from gatecheck.errors import UsageError, WorkerLostError
@@ -151,7 +151,7 @@ def test_an_interruption_ends_the_processes_and_keeps_what_is_done(log, tmp_path
 
 def test_processes_that_do_not_end_are_killed(log, monkeypatch):
     """A stopped process ends only by SIGKILL."""
-    monkeypatch.setattr(local, "GRACE_S", 0.2)
+    monkeypatch.setattr(process_pool, "GRACE_S", 0.2)
 
     def stop(done, total, label):
         for pid in living_processes(log):
