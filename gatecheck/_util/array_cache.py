@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gatecheck._util.cache_dir import content_digest
+from gatecheck._util.cache_dir import content_digest, private_folder
 from gatecheck._util.typing import Array
 
 MAX_BYTES = 2**24
@@ -35,6 +35,8 @@ _MAGIC = b"gck1"
 class ArrayCache:
     """Dicts of float64 arrays by a key, in a file.
 
+    Nothing is read from or written to a folder to which others may write.
+
     Parameters
     ----------
     path
@@ -43,12 +45,14 @@ class ArrayCache:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._is_usable = False
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(path.parent)
+            self._is_usable = True
             self._data = path.read_bytes()
         self._size = len(self._data)
         self._places: dict[bytes, tuple[int, int]] = {}
-        if not self._read_index() or self._size >= MAX_BYTES:
+        if self._is_usable and (not self._read_index() or self._size >= MAX_BYTES):
             self._data, self._size, self._places = b"", 0, {}
             with suppress(OSError):
                 path.unlink()
@@ -94,7 +98,7 @@ class ArrayCache:
         name = content_digest(key.encode())
         record = _HEADER.pack(_MAGIC, name, content_digest(name + body), len(body)) + body
         self._size += len(record)
-        if len(record) > MAX_RECORD_BYTES or self._size > MAX_BYTES:
+        if not self._is_usable or len(record) > MAX_RECORD_BYTES or self._size > MAX_BYTES:
             return
         with suppress(OSError):
             file = os.open(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 import platformdirs
@@ -23,6 +24,31 @@ def cache_root() -> Path:
         os.environ.get("NUMBA_CACHE_DIR")
         or platformdirs.user_cache_dir("gatecheck", appauthor=False)
     )
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that only its owner may write, and return it.
+
+    What is cached there is believed, and machine code is run. Its parents may be anyone's.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made or written, is a link, belongs to neither this user nor root, or others
+        may write to it.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise PermissionError(f"{path} is a link; name the folder itself, or remove the link")
+    if hasattr(os, "geteuid"):
+        if found.st_uid not in (0, os.geteuid()):
+            raise PermissionError(f"{path} belongs to another user; remove it")
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(f"others may write to {path}; remove it")
+    if not os.access(path, os.W_OK):
+        raise PermissionError(f"{path} cannot be written to")
+    return path
 
 
 DIGEST_BYTES = 16

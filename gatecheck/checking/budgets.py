@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +11,8 @@ from functools import cache, wraps
 from typing import Any, TypeVar
 
 import numpy as np
-import scipy
 
+from gatecheck._util.arithmetic import arithmetic
 from gatecheck._util.array_cache import ArrayCache
 from gatecheck._util.cache_dir import cache_root, package_sources, source_digest
 from gatecheck.cases import COTANGENTS, Case
@@ -71,11 +73,9 @@ def use_disk_cache() -> Iterator[None]:
 
 @cache
 def _cache_file(cell: str) -> ArrayCache:
-    digest = source_digest(*package_sources(*SOURCES))
-    folder = (
-        cache_root() / f"gatecheck-budgets-{digest}-numpy{np.__version__}-scipy{scipy.__version__}"
-    )
-    return ArrayCache(folder / re.sub(r"[^\w-]", "_", cell))
+    key = [source_digest(*package_sources(*SOURCES)), arithmetic()]
+    folder = f"gatecheck-budgets-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}"
+    return ArrayCache(cache_root() / folder / re.sub(r"[^\w-]", "_", cell))
 
 
 def _cached_on_disk(function: Callable[[Case], Budget]) -> Callable[[Case], Budget]:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import llvmlite
 import llvmlite.binding as llvm
 import numba
 from numba import types
@@ -37,6 +38,7 @@ from gatecheck._util.cache_dir import (
     cache_root,
     content_digest,
     package_sources,
+    private_folder,
     source_digest,
 )
 from gatecheck.errors import GatecheckWarning
@@ -164,9 +166,7 @@ def cache_folder(function: Callable[..., Any]) -> Path:
 
 @functools.cache
 def _create_folder(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{folder} cannot be written to")
+    private_folder(folder)
 
 
 def _warn_uncached(reason: str) -> None:
@@ -178,6 +178,13 @@ def _warn_uncached(reason: str) -> None:
         "set NUMBA_CACHE_DIR to a writable folder"
     )
     warnings.warn(message, GatecheckWarning, stacklevel=3)
+
+
+def _settings() -> tuple[Any, ...]:
+    """Return versions and settings, beside the processor, that decide the code."""
+    names = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "DEBUGINFO_DEFAULT")
+    values = (str(getattr(numba.config, name, None)) for name in (*names, "BOUNDSCHECK"))
+    return numba.__version__, llvmlite.__version__, *values
 
 
 class _Locator(_CacheLocator):  # type: ignore[misc]
@@ -264,7 +271,8 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         return any(Path(self._cache_path).glob(f"{self._impl.filename_base}-*"))
 
     def _choose_file(self, signature: Any, codegen: Any) -> None:
-        key = hashlib.sha256(repr((signature, codegen.magic_tuple())).encode()).hexdigest()[:16]
+        content = signature, codegen.magic_tuple(), _settings()
+        key = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
         self._cache_file = _IndexFile(
             self._cache_path,
             f"{self._impl.filename_base}-{key}",

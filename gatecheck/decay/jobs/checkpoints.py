@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck._util.arithmetic import arithmetic
 from gatecheck._util.atomic_write import TEMP_SUFFIX, atomic_writer, make_folder
 from gatecheck._util.cache_dir import package_sources, source_digest
 from gatecheck._util.npz import read_npz
@@ -66,8 +67,8 @@ def part_key(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
     """Return the SHA-256, in hexadecimal, of all that the result of a job depends on.
 
     These are the function's name, its arguments (JSON values), the source of the packages of
-    :data:`SOURCES` and of the function's own file, and the versions of gatecheck, NumPy and Numba.
-    The kind of processor is not among them, though two kinds may round differently.
+    :data:`SOURCES` and of the function's own file, the versions of gatecheck, NumPy and Numba, and
+    :func:`gatecheck._util.arithmetic.arithmetic`, since two kinds of processor round differently.
 
     Raises
     ------
@@ -81,6 +82,7 @@ def part_key(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
         "arguments": arguments,
         "source": source_digest(*sorted(sources)),
         "versions": _versions(),
+        "arithmetic": _arithmetic(),
     }
     try:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -96,6 +98,11 @@ def _versions() -> dict[str, str]:
         for name, version in versions().items()
         if name in ("gatecheck", "numpy", "numba")
     }
+
+
+@functools.cache
+def _arithmetic() -> dict[str, Any]:
+    return arithmetic(blas_threads=1)  # as in jobs
 
 
 @dataclass

@@ -134,8 +134,8 @@ def _run_on_worker(function: JobFunction, job: Job, index: int, key: str, topic:
     worker = get_worker()
     if part_key(function, job.arguments) != key:
         raise UsageError(
-            f"the Dask worker at {worker.address} has another gatecheck, NumPy or Numba "
-            "than this machine"
+            f"the Dask worker at {worker.address} has another gatecheck, NumPy, Numba "
+            "or kind of processor than this machine"
         )
     # Permanent: a limit lifted when this job ends would be lifted for jobs that still run.
     threadpool_limits(1)

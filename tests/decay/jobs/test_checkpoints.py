@@ -209,12 +209,13 @@ def test_a_key_changes_with_all_that_the_result_depends_on(monkeypatch):
     for name, changed in (
         ("source_digest", lambda *folders: "another"),
         ("_versions", lambda: {"numpy": "9"}),
+        ("_arithmetic", lambda: {"blas": "another"}),
         ("SCHEMA", "another"),
     ):
         with monkeypatch.context() as context:
             context.setattr(module, name, changed)
             others.add(part_key(run_trial, {"steps": 3, "seed": 1}))
-    assert len(others - {key}) == 6
+    assert len(others - {key}) == 7
     assert part_key(run_trial, {"seed": 1, "steps": 3}) == key
 
 

@@ -113,8 +113,8 @@ def test_a_worker_with_another_version_is_refused(address, log, monkeypatch):
     monkeypatch.setattr(jobs, "part_key", lambda function, arguments: "another")
     with pytest.raises(
         UsageError,
-        match=r"the Dask worker at tcp://.* has another gatecheck, NumPy or Numba "
-        "than this machine",
+        match=r"the Dask worker at tcp://.* has another gatecheck, NumPy, Numba "
+        "or kind of processor than this machine",
     ):
         run_jobs(chore, make_jobs(log, "work"), dask=address)
 
