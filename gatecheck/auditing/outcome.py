@@ -58,7 +58,8 @@ def property_result(
             if tally.examples
             else "was not tried before the audit was interrupted"
         )
-        return PropertyResult(prop.name, "skipped", tally.examples, reason=reason)
+        outcome: PropertyOutcome = "inconclusive" if tally.examples else "skipped"
+        return PropertyResult(prop.name, outcome, tally.examples, reason=reason)
     blocks = evidence.judged + evidence.inconclusive
     expected = implementation.expected_failures.get(prop.name)
     common: dict[str, Any] = {

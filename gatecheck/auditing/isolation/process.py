@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from gatecheck._util.processes import signal_name
 from gatecheck.auditing.isolation.launch import Launcher, make_launcher
 from gatecheck.auditing.isolation.leftovers import make_folder, remove_leftovers
 from gatecheck.auditing.isolation.messages import Channel, PeerEndedError, ProtocolError
@@ -280,7 +281,8 @@ class Isolation:
         if code >= 0:
             where = f"{self._crash_location()}{self._last_output_line()}"
             return f"its process ended with exit status {code}{where}"
-        name, meaning = _describe_signal(-code)
+        name = signal_name(-code)
+        meaning = (signal.strsignal(-code) or "a real-time signal").lower()
         memory_hint = ", perhaps out of memory" if name == "SIGKILL" else ""
         return (
             f"its process was ended by {name} ({meaning}{memory_hint})"
@@ -349,14 +351,6 @@ def _read_answer(reply: Mapping[str, Any]) -> Answer:
     except ProtocolError as error:
         raise TargetLostError(str(error)) from None
     return Answer(value, named, tuple(map(str, changed)), shares is True, overwritten is True)
-
-
-def _describe_signal(number: int) -> tuple[str, str]:
-    """Return the name of a signal and its meaning; real-time signals have none."""
-    try:
-        return signal.Signals(number).name, (signal.strsignal(number) or "").lower()
-    except ValueError:
-        return f"signal {number}", "a real-time signal"
 
 
 def _default_memory_limit() -> int:
