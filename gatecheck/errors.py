@@ -92,7 +92,7 @@ class MissingExtraError(GatecheckError, ImportError):
 
 
 class ArchiveError(GatecheckError, ValueError):
-    """NumPy file that is damaged, too large, or holds something else than numbers.
+    """File that is damaged, takes too much, or holds something else than numbers.
 
     The caller adds which file.
     """

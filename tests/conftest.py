@@ -68,7 +68,7 @@ MARKED = {
         "conventions",
         "auditing/test_audit_installed.py",
     ),
-    "fuzz": ("fuzz",),
+    "fuzz": ("fuzz", "hostile"),
     "slow": (
         "accuracy",
         "auditing",

@@ -1,6 +1,7 @@
 """Bounded readers of ``.npy`` and ``.npz`` files, without pickles.
 
-Every declared size is checked against the file before memory is allocated.
+Every declared size is checked against the file, and spent from its allowance, before memory is
+allocated.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import math
 import warnings
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from gatecheck._util.plain_files import ARRAY_BYTES, Allowance
 from gatecheck._util.typing import Array
 from gatecheck.errors import ArchiveError
 
@@ -22,32 +23,29 @@ _HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
-MAX_MEMBERS = 10**5
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Kinds of compression: zipfile bounds what others unpack to by nothing."""
 
 
-def read_npz(
-    file: IO[bytes] | Path, max_bytes: int, max_members: int = MAX_MEMBERS
-) -> dict[str, Array]:
+def read_npz(file: IO[bytes], allowance: Allowance) -> dict[str, Array]:
     """Read the arrays of an ``.npz``, by name.
 
     Parameters
     ----------
     file
-        Open file, or its path.
-    max_bytes
-        Largest number of bytes that it may unpack to.
-    max_members
-        Largest number of arrays that it may hold.
+        Open file.
+    allowance
+        What reading it may take.
 
     Raises
     ------
     ArchiveError
-        If it would be more, two arrays have one name, or one holds Python objects or has another
+        If it takes more, two arrays have one name, or one holds Python objects or has another
         size than it declares. zipfile and NumPy raise other errors for other damage.
     """
     arrays: dict[str, Array] = {}
     with zipfile.ZipFile(file) as archive:
-        for info in bounded_members(archive, max_bytes, max_members):
+        for info in bounded_members(archive, allowance):
             name = info.filename.removesuffix(".npy")
             if name in arrays:
                 raise ArchiveError(f"it holds {name} twice")
@@ -56,10 +54,8 @@ def read_npz(
     return arrays
 
 
-def bounded_members(
-    archive: zipfile.ZipFile, max_bytes: int, max_members: int = MAX_MEMBERS
-) -> Iterator[zipfile.ZipInfo]:
-    """Return the files in an archive, if they are within these limits.
+def bounded_members(archive: zipfile.ZipFile, allowance: Allowance) -> Iterator[zipfile.ZipInfo]:
+    """Return the files in an archive, if they are within the allowance.
 
     None yields more bytes than its entry in the directory declares.
 
@@ -69,12 +65,10 @@ def bounded_members(
         If they are not.
     """
     infos = archive.infolist()
-    if len(infos) > max_members:
-        raise ArchiveError(f"it has {len(infos):,} members, which is more than {max_members:,}")
-    if (size := sum(info.file_size for info in infos)) > max_bytes:
-        raise ArchiveError(
-            f"it unpacks to {size:,} bytes, but gatecheck reads {max_bytes:,} at most"
-        )
+    for info in infos:
+        allowance.spend(info.filename, info.file_size + ARRAY_BYTES)
+        if info.compress_type not in _METHODS:
+            raise ArchiveError(f"{info.filename} is packed by another method than deflate")
     return (info for info in infos if not info.is_dir())
 
 

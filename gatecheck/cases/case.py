@@ -24,7 +24,9 @@ from gatecheck._util.arguments import (
     require_kinds,
 )
 from gatecheck._util.atomic_write import atomic_writer
+from gatecheck._util.documents import parse_json
 from gatecheck._util.npz import read_npz
+from gatecheck._util.plain_files import Allowance, file_size, open_plain
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, Sizes, as_cell
 from gatecheck.cells.gate_blocks import block
@@ -32,12 +34,6 @@ from gatecheck.cells.validation import check_cotangents, check_inputs, check_len
 from gatecheck.errors import CaseFileError, InputError, UsageError, first_line, shorten
 
 SCHEMA = "gatecheck-case-1"
-
-MAX_BYTES = 2**28
-"""Largest size in bytes of the arrays of a case that is read.
-
-A case of 200 steps has some 100 kB; its file may declare any size.
-"""
 
 STATES = ("h0", "c0")
 COTANGENTS = ("dy", "dhT", "dcT")
@@ -272,12 +268,13 @@ class Case:
         """
         require_kinds({"path": path}, path=PATH)
         try:
-            with open(path, "rb") as file:
-                arrays = read_npz(file, MAX_BYTES)
-            about = json.loads(str(arrays.pop("__about__")[()]))
+            with open_plain(path) as file:
+                arrays = read_npz(file, Allowance(file_size(file)))
+            about = parse_json(str(arrays.pop("__about__")[()]), "its header")
             if about["schema"] != SCHEMA:
+                schema = shorten(repr(about["schema"]))
                 raise CaseFileError(
-                    f"{path} has schema {about['schema']!r}, but this version reads {SCHEMA!r}"
+                    f"{path} has schema {schema}, but this version reads {SCHEMA!r}"
                 )
             origin = dict(about.get("origin", {}))
             cell = as_cell(about["cell"])
@@ -296,7 +293,7 @@ class Case:
             raise
         except OSError as error:
             raise CaseFileError(f"{path} cannot be read: {error.strerror or error}") from error
-        # zipfile, zlib, json and NumPy raise many exceptions for a damaged file.
+        # zipfile, zlib and NumPy raise many exceptions for a damaged file.
         except Exception as error:
             raise CaseFileError(
                 f"{path} does not hold a gatecheck case: {shorten(first_line(error))}"

@@ -48,14 +48,15 @@ NETWORKS = {
 }
 """Stacked and bidirectional networks, by name."""
 
+# A name may come from a file: its numbers are bounded, since a network has parts for each layer.
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
-_NETWORK = r"(?:-layers(?P<layers>\d+))?(?P<bidirectional>-bidirectional)?"
+_NETWORK = r"(?:-layers(?P<layers>\d{1,4}))?(?P<bidirectional>-bidirectional)?"
 _NAME = {
     "rnn": re.compile(rf"rnn(?:-(?P<activation>relu|sigmoid))?{_NETWORK}"),
     "gru": re.compile(rf"gru(?:-(?P<reset>before))?(?:-hard(?P<hard>[56]))?{_NETWORK}"),
     "lstm": re.compile(
         rf"lstm(?:-hard(?P<hard>[56]))?(?P<peepholes>-peepholes)?(?P<coupled>-coupled)?(?:-clip(?P<clip>{_NUMBER}))?"
-        rf"(?:-forget(?P<forget_bias>{_NUMBER}))?(?:-proj(?P<projection>\d+))?{_NETWORK}"
+        rf"(?:-forget(?P<forget_bias>{_NUMBER}))?(?:-proj(?P<projection>\d{{1,9}}))?{_NETWORK}"
     ),
 }
 

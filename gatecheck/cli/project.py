@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ import click
 from click.core import ParameterSource
 
 from gatecheck._util.arguments import describe_argument
+from gatecheck._util.documents import read_toml
 from gatecheck.cli.base import Command
-from gatecheck.errors import UsageError, shorten
+from gatecheck.errors import InputError, UsageError, shorten
 
 PROJECT_FILE = "pyproject.toml"
 TOML_TABLE = "[tool.gatecheck]"
@@ -26,9 +26,6 @@ SETTING_TYPES: dict[str, tuple[type, ...]] = dict.fromkeys(
     "expected_failures": (dict,),
 }
 """Keys of the table and the types of their values."""
-
-MAX_BITS = 63
-"""Size of a whole number; Python cannot even print one of some thousand digits."""
 
 _TYPE_NAMES = {
     str: "a string",
@@ -84,8 +81,6 @@ def _validate_settings(table: Any, location: str, folder: Path) -> dict[str, Any
                 f"{key} is {describe_argument(value)}, but should be "
                 f"{_TYPE_NAMES[SETTING_TYPES[key][-1]]}"
             )
-        if isinstance(value, int) and value.bit_length() > MAX_BITS:
-            raise UsageError(f"{key} is {describe_argument(value)}, but should be below 2**63")
     settings = dict(table)
     if "expected_failures" in settings:
         if "expect" in settings:
@@ -104,13 +99,11 @@ def _validate_settings(table: Any, location: str, folder: Path) -> dict[str, Any
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply") from error
-    except ValueError as error:  # invalid TOML or encoding
-        raise UsageError(shorten(f"{path} is not TOML: {error}")) from error
+    except InputError as error:
+        raise UsageError(shorten(f"{path} {error}")) from error
 
 
 class ExpectedFailures(click.ParamType):  # type: ignore[type-arg]  # a generic from click 8.4 on

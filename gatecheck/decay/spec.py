@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from gatecheck._util.arguments import describe_argument
+from gatecheck._util.documents import parse_toml, read_text
 from gatecheck.decay.spec_keys import KEYS, Key
-from gatecheck.errors import UsageError, shorten
+from gatecheck.errors import InputError, UsageError, shorten
 from gatecheck.targets.loading import resolve_in_folder
 
 DEFAULT_NETWORKS = (
@@ -28,6 +30,16 @@ DEFAULT_NETWORKS = (
     ("lstm", "chrono:1000"),
     ("gru", "chrono:1000"),
 )
+
+
+MAX_COMBINATIONS = 10**4
+"""Most networks and trainings of a study; each takes seconds."""
+
+MAX_JOBS = 10**5
+"""Most networks times seeds of a study."""
+
+MAX_PARSED = 2**19
+"""Characters that are parsed again, at most, to find the line of a mistake."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +124,11 @@ def read_spec(path: Path) -> Spec:
         message names the key and the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"the spec {path} cannot be read: {reason}") from error
+        text = read_text(path)
+    except OSError as error:
+        raise UsageError(f"the spec {path} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise UsageError(shorten(f"the spec {path} {error}")) from error
     return parse_spec(text, path.name, path.parent)
 
 
@@ -137,11 +150,9 @@ def parse_spec(text: str, name: str = "the spec", folder: Path = Path()) -> Spec
         See :func:`read_spec`.
     """
     try:
-        content = tomllib.loads(text)
-    except RecursionError as error:
-        raise UsageError(f"{name} is nested too deeply") from error
-    except ValueError as error:  # a number of too many digits is one, too
-        raise UsageError(shorten(f"{name} is not TOML: {error}")) from error
+        content = parse_toml(text)
+    except InputError as error:
+        raise UsageError(shorten(f"{name} {error}")) from error
     return as_spec(content, name, folder, text)
 
 
@@ -153,7 +164,7 @@ def as_spec(
     Parameters
     ----------
     content
-        Values, as :mod:`tomllib` returns them.
+        Values, as :func:`gatecheck._util.documents.parse_toml` returns them.
     name, folder
         See :func:`parse_spec`.
     text
@@ -179,16 +190,24 @@ def as_spec(
     training = [
         TrainingSpec(**choice)
         for k, entry in enumerate(reader.entries(content, "training"))
-        for choice in _combinations(
-            reader.training(reader.table("training", entry, ("training", k)), ("training", k))
+        for choice in reader.combinations(
+            reader.training(reader.table("training", entry, ("training", k)), ("training", k)),
+            ("training", k),
         )
     ]
-    return Spec(
+    spec = Spec(
         networks=tuple(dict.fromkeys(networks)),
         measure=MeasureSpec(**measure),
         training=tuple(training),
         **top,
     )
+    jobs = len(spec.networks) * spec.seeds + sum(entry.seeds for entry in spec.training)
+    if jobs > MAX_JOBS:
+        raise UsageError(
+            f"{name}: its networks times their seeds are {jobs:,}, "
+            f"but a study has {MAX_JOBS:,} at most"
+        )
+    return spec
 
 
 class _SpecReader:
@@ -198,6 +217,7 @@ class _SpecReader:
         self.lines = text.splitlines(keepends=True)
         self.name = name
         self.folder = folder
+        self.count = 0
 
     def error(self, at: tuple[str | int, ...], problem: str) -> UsageError:
         dotted = "".join(
@@ -213,15 +233,32 @@ class _SpecReader:
 
         tomllib keeps no positions: it is the first line up to which the text parses and has it.
         """
-        for n in range(1, len(self.lines) + 1):
-            try:
-                value: Any = tomllib.loads("".join(self.lines[:n]))
-                for part in at:
-                    value = value[part]
-            except (ValueError, LookupError, TypeError):
-                continue
-            return n
-        return None
+        before, line, parsed = 0, len(self.lines), 0
+        while line - before > 1:
+            middle = (before + line) // 2
+            found = None  # within a value of several lines the text does not parse
+            for n in range(middle, before, -1):
+                parsed += sum(map(len, self.lines[:n]))
+                if parsed > MAX_PARSED:
+                    return None
+                found = self._find(n, at)
+                if found is not None:
+                    break
+            before, line = (before, n) if found else (middle, line)
+        return line or None
+
+    def _find(self, n: int, at: tuple[str | int, ...]) -> bool | None:
+        """Return whether the first lines have a value at a path; None if not TOML."""
+        try:
+            value: Any = tomllib.loads("".join(self.lines[:n]))
+        except ValueError:
+            return None
+        try:
+            for part in at:
+                value = value[part]
+        except (LookupError, TypeError):
+            return False
+        return True
 
     def entries(self, content: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
         value = content.get(key, [])
@@ -285,21 +322,37 @@ class _SpecReader:
                 if key in entry:
                     raise self.error((*at, key), "is given by the file of weights; leave it out")
             rest = {k: v for k, v in values.items() if k not in ("hidden", "inputs")}
-            return [NetworkSpec(**choice) for choice in _combinations(rest)]
+            return [NetworkSpec(**choice) for choice in self.combinations(rest, at)]
         if "layer" in entry or ("convention" in entry and values.get("target") is None):
             key = "layer" if "layer" in entry else "convention"
             raise self.error((*at, key), "is about a file of weights, and none is given")
         if values.get("target") is not None:
-            return [NetworkSpec(**choice) for choice in _combinations(values)]
+            return [NetworkSpec(**choice) for choice in self.combinations(values, at)]
         if values.get("cell") is None and values.get("init") is None:
             sizes = {k: v for k, v in values.items() if k not in ("cell", "init")}
             return [
-                network for choice in _combinations(sizes) for network in default_networks(**choice)
+                network
+                for choice in self.combinations(sizes, at, len(DEFAULT_NETWORKS))
+                for network in default_networks(**choice)
             ]
         for key in ("cell", "init"):
             if values.get(key) is None:
                 raise self.error(at, f"has no {key}; it needs a cell and an init, or weights")
-        return [NetworkSpec(**choice) for choice in _combinations(values)]
+        return [NetworkSpec(**choice) for choice in self.combinations(values, at)]
+
+    def combinations(
+        self, given: Mapping[str, Any], at: tuple[str | int, ...], times: int = 1
+    ) -> list[dict[str, Any]]:
+        """Return every combination of the values that are lists, each of so many networks."""
+        lists = [value if isinstance(value, tuple) else (value,) for value in given.values()]
+        self.count += times * math.prod(map(len, lists))
+        if self.count > MAX_COMBINATIONS:
+            raise self.error(
+                at,
+                f"makes {self.count:,} combinations of the lists, with those before it, "
+                f"but a study has {MAX_COMBINATIONS:,} at most",
+            )
+        return [dict(zip(given, values, strict=True)) for values in product(*lists)]
 
     def training(self, values: dict[str, Any], at: tuple[str | int, ...]) -> dict[str, Any]:
         for key in ("cell", "task"):
@@ -309,9 +362,3 @@ class _SpecReader:
 
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-
-
-def _combinations(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return every combination of the values that are lists."""
-    lists = [value if isinstance(value, tuple) else (value,) for value in given.values()]
-    return [dict(zip(given, values, strict=True)) for values in product(*lists)]

@@ -24,7 +24,7 @@ from gatecheck.cells.validation import check_cotangents, check_inputs, check_len
 from gatecheck.conventions import Convention, as_convention
 from gatecheck.errors import CaseFileError, GatecheckError
 from gatecheck.vectors.parsing import (
-    MAX_MEMBERS,
+    MAX_CASES,
     abbreviate,
     parse_array,
     parse_json,
@@ -149,12 +149,8 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], list[ManifestEntry]]:
                 f"reads {SCHEMA!r}"
             )
         seed, cases = manifest.get("seed"), manifest.get("cases")
-        if (
-            type(seed) is not int
-            or not isinstance(cases, list)
-            or not 0 < len(cases) <= MAX_MEMBERS
-        ):
-            raise CaseFileError(f"it should have a seed, and a list of 1 to {MAX_MEMBERS:,} cases")
+        if type(seed) is not int or not isinstance(cases, list) or not 0 < len(cases) <= MAX_CASES:
+            raise CaseFileError(f"it should have a seed, and a list of 1 to {MAX_CASES:,} cases")
         convention, dtype = (
             as_convention(_short_text(manifest, "convention")),
             _short_text(manifest, "dtype"),

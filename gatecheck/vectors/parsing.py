@@ -7,27 +7,23 @@ is one :class:`~gatecheck.errors.CaseFileError`, in one line.
 from __future__ import annotations
 
 import io
-import json
 import math
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gatecheck._util import documents
 from gatecheck._util.npz import read_npz
+from gatecheck._util.plain_files import Allowance, read_plain
 from gatecheck._util.typing import Array
-from gatecheck.errors import ArchiveError, CaseFileError, shorten
+from gatecheck.errors import ArchiveError, CaseFileError, InputError, shorten
 
 MAX_FILE_BYTES = 2**24
 """Largest size of a file; an exported case has some 100 kB."""
 
-MAX_UNPACKED_BYTES = 2**26
-"""Largest total size of the arrays in one file, in bytes."""
-
-MAX_MEMBERS = 1000
-"""Largest number of arrays in a file, and of cases in a folder."""
+MAX_CASES = 1000
+"""Largest number of cases in a folder."""
 
 
 def read_bytes(folder: Path, name: str) -> bytes:
@@ -48,20 +44,12 @@ def read_bytes(folder: Path, name: str) -> bytes:
         path = path / part
         if path.is_symlink():
             raise CaseFileError(f"{path} is a symbolic link, which is not followed")
-    # A pipe would block, and a link could be created after the check above.
-    safe_flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | safe_flags)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise CaseFileError(f"{path} is not a plain file")
-            data = file.read(MAX_FILE_BYTES + 1)
+        return read_plain(path, MAX_FILE_BYTES, links=False)
     except FileNotFoundError as error:
         raise CaseFileError(f"there is no file {path}") from error
     except OSError as error:
         raise CaseFileError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise CaseFileError(f"{path} has more than {MAX_FILE_BYTES:,} bytes")
-    return data
 
 
 def parse_json(data: bytes) -> dict[str, Any]:
@@ -73,11 +61,9 @@ def parse_json(data: bytes) -> dict[str, Any]:
         If it is not JSON, nested too deeply, or not an object.
     """
     try:
-        value = json.loads(data.decode("utf-8"))
-    except RecursionError as error:
-        raise CaseFileError("it is nested too deeply") from error
-    except ValueError as error:
-        raise CaseFileError(f"it is not JSON: {error}") from error
+        value = documents.parse_json(data, "it")
+    except InputError as error:
+        raise CaseFileError(str(error)) from error
     if not isinstance(value, dict):
         raise CaseFileError(f"it holds a {type(value).__name__}, but should hold an object {{…}}")
     return value
@@ -89,10 +75,10 @@ def parse_npz(data: bytes) -> dict[str, Array]:
     Raises
     ------
     CaseFileError
-        If it is damaged, unpacks to more than :data:`MAX_UNPACKED_BYTES` bytes, or holds objects.
+        If it is damaged, unpacks to more than a file of its size may, or holds objects.
     """
     try:
-        arrays = read_npz(io.BytesIO(data), MAX_UNPACKED_BYTES, MAX_MEMBERS)
+        arrays = read_npz(io.BytesIO(data), Allowance(len(data)))
     except ArchiveError as error:
         raise CaseFileError(shorten(str(error))) from error
     except Exception as error:  # zipfile, zlib and NumPy raise many types for a damaged file
@@ -131,6 +117,7 @@ def parse_array(name: str, value: Any) -> Array:
         not isinstance(shape, list)
         or not all(type(n) is int and n >= 0 for n in shape)
         or len(shape) > 8
+        or math.prod(n or 1 for n in shape) > MAX_FILE_BYTES  # of a file without values, too
     ):
         raise CaseFileError(
             f"{abbreviate(name)} has shape {abbreviate(shape)}, which is not a shape"

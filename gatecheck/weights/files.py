@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
+from gatecheck._util.plain_files import open_plain
 from gatecheck._util.typing import Array
 from gatecheck.errors import (
     ArchiveError,
@@ -22,13 +23,13 @@ from gatecheck.weights.stored import StoredArrays
 T = TypeVar("T")
 
 
-def _read_onnx(path: Path) -> StoredArrays:
+def _read_onnx(file: IO[bytes]) -> StoredArrays:
     from gatecheck.weights.onnx_files import read_onnx
 
-    return read_onnx(path)
+    return read_onnx(file)
 
 
-READERS: dict[str, tuple[str, Callable[[Path], StoredArrays]]] = {
+READERS: dict[str, tuple[str, Callable[[IO[bytes]], StoredArrays]]] = {
     ".npz": ("a NumPy archive", numpy_files.read_npz),
     ".safetensors": ("a safetensors file", tensor_files.read_safetensors),
     **dict.fromkeys(
@@ -58,8 +59,8 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
     Raises
     ------
     WeightsFileError
-        If the file is missing, damaged, of another format, unpacks to more than 8 GiB, or contains
-        code. No code in it is run.
+        If the file is missing, damaged, of another format, unpacks to more than 64 MiB and 32 times
+        its size or to more than 8 GiB, or contains code. No code in it is run.
     MissingExtraError
         If the library that reads it is not installed.
     """
@@ -76,7 +77,7 @@ def read(path: str | Path) -> StoredArrays:
     return call_reader(path, *READERS[path.suffix.lower()])
 
 
-def call_reader(path: Path, format_name: str, reader: Callable[[Path], T]) -> T:
+def call_reader(path: Path, format_name: str, reader: Callable[[IO[bytes]], T]) -> T:
     """Call a reader on a file and turn its exceptions into one-line errors.
 
     Raises
@@ -87,13 +88,15 @@ def call_reader(path: Path, format_name: str, reader: Callable[[Path], T]) -> T:
         If the reader raises them.
     """
     try:
-        with open(path, "rb") as file:
-            if not file.read(1):
-                raise WeightsFileError(f"{path} is empty, but should be {format_name}")
+        file = open_plain(path)
     except OSError as error:
         raise WeightsFileError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return reader(path)
+        with file:
+            if not file.read(1):
+                raise WeightsFileError(f"{path} is empty, but should be {format_name}")
+            file.seek(0)
+            return reader(file)
     except (MissingExtraError, InputError):
         raise
     except TargetError as error:  # its message already names the file

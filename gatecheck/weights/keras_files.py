@@ -6,23 +6,19 @@ Keras is not needed, and none of its code is run.
 from __future__ import annotations
 
 import io
-import json
-import math
 import zipfile
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from gatecheck._util.documents import parse_json
 from gatecheck._util.npz import bounded_members
+from gatecheck._util.plain_files import ARRAY_BYTES, Allowance, file_size
 from gatecheck.cells import GRU, LSTM, RNN, Cell
-from gatecheck.errors import MissingExtraError, WeightsFileError
-from gatecheck.weights.stored import (
-    LIMIT,
-    LayerMetadata,
-    StoredArrays,
-    from_bfloat16,
-    normalize_name,
-)
+from gatecheck.errors import InputError, MissingExtraError, WeightsFileError
+from gatecheck.weights.hdf5 import add_dataset, objects, text_attribute
+from gatecheck.weights.stored import LayerMetadata, StoredArrays, normalize_name
 
 _CELL_KINDS = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
 _HARD_SIGMOIDS = {True: 5, False: 6}
@@ -32,7 +28,7 @@ They have 0.2 x + 0.5 (keras/backend.py), Keras 3 has relu6(x + 3) / 6.
 """
 
 
-def read_keras(path: Path) -> StoredArrays:
+def read_keras(file: IO[bytes]) -> StoredArrays:
     """Read the weights of a ``.keras`` and the configuration of its recurrent layers.
 
     Raises
@@ -40,21 +36,29 @@ def read_keras(path: Path) -> StoredArrays:
     MissingExtraError
         If h5py is not installed.
     WeightsFileError
-        If it unpacks to more than gatecheck reads. zipfile, json and h5py raise various exceptions
-        for other damage.
+        If its configuration is not JSON.
+    ArchiveError
+        If it takes more than a file of its size may. zipfile and h5py raise various exceptions for
+        other damage.
     """
-    with zipfile.ZipFile(path) as archive:
-        bounded_members(archive, LIMIT)
-        version = json.loads(archive.read("metadata.json")).get("keras_version")
-        return _read(
-            path,
-            io.BytesIO(archive.read("model.weights.h5")),
-            json.loads(archive.read("config.json")),
-            version,
+    stored = StoredArrays(Allowance(file_size(file)))
+    with zipfile.ZipFile(file) as archive:
+        bounded_members(archive, stored.allowance)
+        metadata, config = (
+            _parse_member(name, archive.read(name)) for name in ("metadata.json", "config.json")
         )
+        weights = io.BytesIO(archive.read("model.weights.h5"))
+    return _read(stored, Path(file.name).name, weights, config, metadata.get("keras_version"))
 
 
-def read_hdf5(path: Path) -> StoredArrays:
+def _parse_member(name: str, data: bytes | str) -> Any:
+    try:
+        return parse_json(data, f"its {name}")
+    except InputError as error:
+        raise WeightsFileError(str(error)) from error
+
+
+def read_hdf5(file: IO[bytes]) -> StoredArrays:
     """Read the numeric datasets of an HDF5 file, and a model's configuration in it.
 
     Raises
@@ -62,59 +66,54 @@ def read_hdf5(path: Path) -> StoredArrays:
     MissingExtraError
         If h5py is not installed.
     WeightsFileError
-        If its datasets are larger than gatecheck reads. h5py raises various exceptions for other
+        If its configuration is not JSON.
+    ArchiveError
+        If it takes more than a file of its size may. h5py raises various exceptions for other
         damage.
     """
-    return _read(path, path, None, None)
+    return _read(StoredArrays(Allowance(file_size(file))), Path(file.name).name, file, None, None)
 
 
-def _read(path: Path, file: Any, config: Any, version: Any) -> StoredArrays:
+def _read(
+    stored: StoredArrays, file_name: str, file: IO[bytes], config: Any, version: Any
+) -> StoredArrays:
     try:
         import h5py
     except ImportError as error:
         raise MissingExtraError(
-            f'reading {path.name} needs h5py: pip install "gatecheck[weights]"'
+            f'reading {file_name} needs h5py: pip install "gatecheck[weights]"'
         ) from error
-    stored = StoredArrays()
     names: dict[str, str] = {}  # names of Keras objects by group
-
-    def visit(name: str, found: Any) -> None:
-        if isinstance(found, h5py.Group):
-            group, _, last = f"/{name}".rpartition("/")
-            if last == "vars" and isinstance(found.attrs.get("name"), str):
-                names[group.strip("/")] = found.attrs["name"]
-        elif found.external or found.is_virtual:
-            stored.skipped[name] = "stored in another file"
-        elif found.dtype.kind in "fiub" or (
-            found.dtype == "V2" and found.attrs.get("dtype") == "bfloat16"
-        ):
-            # A chunk is unpacked whole, even if the dataset covers little of it.
-            stored.count_bytes(
-                name, (found.size + math.prod(found.chunks or ()),), found.dtype.itemsize
-            )
-            stored.add(
-                name, found[()] if found.dtype.kind != "V" else from_bfloat16(found[()].view("<u2"))
-            )
-        else:
-            stored.skipped[name] = f"of {found.dtype}"
-
     with h5py.File(file, "r") as opened:
-        opened.visititems(visit)  # follows no links out of the file, and visits each object once
-        legacy = opened.attrs.get("model_config")
-        version = version or opened.attrs.get("keras_version")
-    if config is None and isinstance(legacy, str | bytes):
-        config = json.loads(legacy)
+        for name, found in objects(h5py, opened, stored.allowance):
+            if isinstance(found, h5py.Group):
+                group, _, last = f"/{name}".rpartition("/")
+                if last == "vars" and (own_name := text_attribute(found, "name")) is not None:
+                    names[group.strip("/")] = own_name
+                    stored.allowance.spend(name, len(own_name))
+            elif isinstance(found, h5py.Dataset):
+                add_dataset(stored, name, found)
+        legacy = text_attribute(opened, "model_config")
+        version = version or text_attribute(opened, "keras_version")
+    if config is None and legacy is not None:
+        config = _parse_member("model_config", legacy)
     old = str(version).startswith(("1.", "2."))
-    layers = dict(_configurations(config, ()))
+    layers = dict(_configurations(config, (), stored.allowance))
     root = next(iter(layers), ("",))[:1]
+    left_out = set()
     for group in dict.fromkeys(
         name.rpartition("/")[0].removesuffix("/vars") for name in stored.arrays
     ):
         way = _object_path(group, names, root)
         # The weights of a layer are in its cell, which has no entry in the configuration.
         own = next((layers[way[:n]] for n in (len(way), len(way) - 1) if way[:n] in layers), None)
-        if layers:
-            _record_metadata(stored, normalize_name(group), own or {"class_name": ""}, old)
+        prefix = normalize_name(group)
+        if layers and not _record_metadata(stored, prefix, own or {"class_name": ""}, old):
+            left_out.add(prefix)
+    for name in list(stored.arrays) if left_out else []:
+        parents = accumulate(normalize_name(name).split(".")[:-1], "{}.{}".format)
+        if not left_out.isdisjoint(parents):
+            del stored.arrays[name]
     return stored
 
 
@@ -130,12 +129,12 @@ def _object_path(group: str, names: dict[str, str], root: tuple[str, ...]) -> tu
 
 
 def _configurations(
-    config: Any, path: tuple[str, ...]
+    config: Any, path: tuple[str, ...], allowance: Allowance
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """Yield the path of names and the configuration with class of each Keras object."""
     if isinstance(config, list):
         for entry in config:
-            yield from _configurations(entry, path)
+            yield from _configurations(entry, path, allowance)
     elif isinstance(config, dict):
         own = config.get("config")
         if (
@@ -144,17 +143,18 @@ def _configurations(
             and isinstance(config.get("class_name"), str)
         ):
             path = (*path, own["name"])
+            allowance.spend("its configuration", ARRAY_BYTES + 8 * len(path))
             yield path, own | {"class_name": config["class_name"], "module": config.get("module")}
         for entry in config.values():
-            yield from _configurations(entry, path)
+            yield from _configurations(entry, path, allowance)
 
 
 def _record_metadata(
     stored: StoredArrays, prefix: str, config: dict[str, Any], before_keras_3: bool
-) -> None:
+) -> bool:
     """Record the configuration of the weights with a prefix.
 
-    Weights of cells that gatecheck does not support are left out.
+    Return False if they are of a cell that gatecheck does not support.
     """
     # A user's class may have the name of one of Keras's.
     kind = (
@@ -172,10 +172,8 @@ def _record_metadata(
         )
     except WeightsFileError as error:
         stored.skipped[prefix] = str(error)
-        for name in [
-            name for name in stored.arrays if normalize_name(name).startswith(f"{prefix}.")
-        ]:
-            del stored.arrays[name]
+        return False
+    return True
 
 
 def _cell_of(kind: str, config: dict[str, Any], before_keras_3: bool) -> Cell:

@@ -9,7 +9,7 @@ import numpy as np
 from gatecheck._util.text import list_names
 from gatecheck.cells import Cell, as_cell
 from gatecheck.conventions import Convention, as_convention
-from gatecheck.errors import UsageError, WeightsFileError, shorten
+from gatecheck.errors import ArchiveError, UsageError, WeightsFileError, shorten
 from gatecheck.weights.files import read
 from gatecheck.weights.layers import Layer
 from gatecheck.weights.search import search_layers
@@ -53,7 +53,16 @@ def load(
         as_cell(cell)
     as_convention(convention)
     stored = read(path)
-    found = search_layers(stored.arrays, cell=cell, convention=convention, metadata=stored.metadata)
+    try:
+        found = search_layers(
+            stored.arrays,
+            cell=cell,
+            convention=convention,
+            metadata=stored.metadata,
+            allowance=stored.allowance,
+        )
+    except ArchiveError as error:
+        raise WeightsFileError(shorten(f"{path} cannot be used: {error}")) from error
     if not found.layers:
         qualifier = f" as a {cell}" * (
             cell is not None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import IO
 
 from gatecheck._util.npz import read_npz as arrays_of
-from gatecheck.weights.stored import LIMIT, StoredArrays
+from gatecheck._util.plain_files import Allowance, file_size
+from gatecheck.weights.stored import StoredArrays
 
 
-def read_npz(path: Path) -> StoredArrays:
+def read_npz(file: IO[bytes]) -> StoredArrays:
     """Read the arrays of an ``.npz``, by :func:`gatecheck._util.npz.read_npz`."""
-    stored = StoredArrays()
-    for name, array in arrays_of(path, LIMIT).items():
-        stored.count_bytes(name, array.shape, array.itemsize)
+    stored = StoredArrays(Allowance(file_size(file)))
+    for name, array in arrays_of(file, stored.allowance).items():
         stored.add(name, array)
     return stored

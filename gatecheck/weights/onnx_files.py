@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import math
+from collections import ChainMap, Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from gatecheck._util.plain_files import ARRAY_BYTES, Allowance, file_size, open_plain
 from gatecheck._util.typing import Array
-from gatecheck.errors import MissingExtraError, TargetError, first_line
+from gatecheck.errors import ArchiveError, MissingExtraError, TargetError, first_line
 from gatecheck.weights.onnx_nodes import INPUTS, N_GATES, OPSETS, Node, cell_of, couple
-from gatecheck.weights.stored import HALF_DTYPES, LayerMetadata, StoredArrays, normalize_name
+from gatecheck.weights.stored import (
+    HALF_DTYPES,
+    MAX_NAME,
+    LayerMetadata,
+    StoredArrays,
+    normalize_name,
+)
 
 try:
     import onnx
     import onnx.inliner
     from google.protobuf.message import DecodeError
     from onnx import helper, numpy_helper
-    from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+    from onnx.external_data_helper import (
+        ExternalDataInfo,
+        load_external_data_for_tensor,
+        uses_external_data,
+    )
 except ImportError as error:
     raise MissingExtraError(
         'reading an ONNX file needs onnx: pip install "gatecheck[onnx]"'
@@ -26,66 +39,126 @@ except ImportError as error:
 
 _DOMAINS = ("", "ai.onnx")
 
+MAX_CALLS = 64
+"""Most functions and subgraphs in each other."""
+
+CHAIN_STEPS = 8
+"""Steps for a node of a chain of Identity, which takes microseconds."""
+
+COPIES, NODE_BYTES = 4, 1000
+"""Copies of a node in memory while functions are inlined, and bytes for each node."""
+
 Constants = Mapping[str, Any]
 """Initializers and outputs of nodes, by name, that are visible in a subgraph."""
 
 
-def recurrent_nodes(path: Path) -> dict[str, tuple[Any, Constants, Any]]:
-    """Return the recurrent nodes of a file, also those in subgraphs and functions.
+class FoundNode(NamedTuple):
+    """Recurrent node with the constants visible to it, its model, and its allowance."""
 
-    Each name maps to the node, the constants visible to it, and its model.
+    node: Any
+    constants: Constants
+    model: Any
+    allowance: Allowance
+
+
+def recurrent_nodes(file: IO[bytes]) -> dict[str, FoundNode]:
+    """Return the recurrent nodes of a file by name, also in subgraphs and functions.
 
     Raises
     ------
     TargetError
-        If it cannot be read, or is not an ONNX model.
+        If it is not an ONNX model.
+    ArchiveError
+        If it takes more than a file of its size may.
     """
-    model = _load_model(path)
-    nodes: dict[str, tuple[Any, Constants, Any]] = {}
-    for label, node, constants in _walk_nodes(model.graph, {}, ""):
-        same = sum(name.partition("#")[0] == label for name in nodes)
-        nodes[f"{label}#{same + 1}" if same else label] = node, constants, model
+    return _nodes_of(*_load_model(file))
+
+
+def _nodes_of(model: Any, allowance: Allowance) -> dict[str, FoundNode]:
+    nodes: dict[str, FoundNode] = {}
+    counts: Counter[str] = Counter()
+    for label, node, constants in _walk_nodes(model.graph, ChainMap(), "", allowance):
+        counts[label] += 1
+        while (name := f"{label}#{counts[label]}" if counts[label] > 1 else label) in nodes:
+            counts[label] += 1
+        nodes[name] = FoundNode(node, constants, model, allowance)
     return nodes
 
 
-def _load_model(path: Path) -> Any:
+def _load_model(file: IO[bytes]) -> tuple[Any, Allowance]:
+    allowance = Allowance(file_size(file))
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(file.read())
         if model.functions:
+            _spend_inlining(model, allowance)
             model = onnx.inliner.inline_local_functions(model)
-    except OSError as error:
-        raise TargetError(f"{path} cannot be read: {error.strerror}") from error
+    except ArchiveError:
+        raise
     except (DecodeError, ValueError, RuntimeError) as error:
         raise TargetError(
-            f"{path} is damaged, or not an ONNX model: {first_line(error)}"
+            f"{file.name} is damaged, or not an ONNX model: {first_line(error)}"
         ) from error
     if not model.graph.node:
-        raise TargetError(f"{path} is damaged, or not an ONNX model: its graph has no nodes")
-    return model
+        raise TargetError(f"{file.name} is damaged, or not an ONNX model: its graph has no nodes")
+    return model, allowance
+
+
+def _spend_inlining(model: Any, allowance: Allowance) -> None:
+    """Spend the model with each call replaced by the nodes of its function.
+
+    A few functions that call each other twice become very many nodes.
+    """
+    functions = {(f.domain, f.name): f for f in model.functions}
+    unfolded: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def measure(nodes: Any, depth: int) -> tuple[int, int]:
+        """Return the number of nodes and their bytes."""
+        if depth > MAX_CALLS:
+            raise ArchiveError(f"its functions call each other more than {MAX_CALLS} deep")
+        count = size = 0
+        for node in nodes:
+            count, size = count + 1, size + node.ByteSize()
+            called = node.domain, node.op_type
+            if called in functions and called not in unfolded:
+                unfolded[called] = measure(functions[called].node, depth + 1)
+            inside = [unfolded.get(called, (0, 0))]
+            inside += [measure(graph.node, depth + 1) for graph in _subgraphs(node)]
+            count += sum(n for n, _ in inside)
+            size += sum(n for _, n in inside)
+        return count, size
+
+    count, size = measure(model.graph.node, 0)
+    allowance.spend("a copy of a function for each call", count, "nodes")
+    allowance.spend("a copy of a function for each call", COPIES * size + NODE_BYTES * count)
+
+
+def _subgraphs(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        yield from [attribute.g] if attribute.HasField("g") else attribute.graphs
 
 
 def _walk_nodes(
-    graph: Any, constants: Constants, prefix: str
+    graph: Any, constants: ChainMap[str, Any], prefix: str, allowance: Allowance
 ) -> Iterator[tuple[str, Any, Constants]]:
-    inside = {
-        **constants,
-        **{name: node for node in graph.node for name in node.output},
-        **{t.name: t for t in graph.initializer},
-    }
+    own = {name: node for node in graph.node for name in node.output}
+    inside = constants.new_child(own | {t.name: t for t in graph.initializer})
     for node in graph.node:
         label = prefix + _decode_strings(node.name or next(filter(None, node.output), node.op_type))
+        if len(label) > MAX_NAME:
+            raise ArchiveError(
+                f"the name of a node, {label[:50]}…, has {len(label):,} characters, "
+                f"but gatecheck reads {MAX_NAME:,} at most"
+            )
+        allowance.spend("its nodes", len(label) + ARRAY_BYTES)
         if node.op_type in N_GATES and node.domain in _DOMAINS:
             yield label, node, inside
-        for attribute in node.attribute:
-            for subgraph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from _walk_nodes(subgraph, inside, f"{label}/")
+        for subgraph in _subgraphs(node):
+            yield from _walk_nodes(subgraph, inside, f"{label}/", allowance)
 
 
 def read_node(
     label: str,
-    node: Any,
-    constants: Constants,
-    model: Any,
+    found: FoundNode,
     folder: Path,
     dtypes: tuple[str, ...] = ("float32", "float64"),
 ) -> Node:
@@ -96,7 +169,10 @@ def read_node(
     TargetError
         If it has no weights, they are not of one of `dtypes`, or they or its attributes are
         damaged.
+    ArchiveError
+        If they are more than the file may take.
     """
+    node, constants, model, allowance = found
     opset = next((o.version for o in model.opset_import if o.domain in _DOMAINS), None)
     newest = onnx.defs.onnx_opset_version()
     if opset is None or not OPSETS[0] <= opset <= newest:
@@ -111,7 +187,7 @@ def read_node(
         )
     names = dict(zip(INPUTS[node.op_type], node.input, strict=False))
     arrays = {
-        k: _read_constant(f"{k} of {label}", names[k], constants, folder)
+        k: _read_constant(f"{k} of {label}", names[k], constants, folder, allowance)
         for k in ("W", "R", "B", "P")
         if names.get(k)
     }
@@ -138,7 +214,9 @@ def read_node(
     return Node(node.op_type, attributes, "P" in arrays, opset, model.ir_version, arrays)
 
 
-def _read_constant(label: str, name: str, constants: Constants, folder: Path) -> Array:
+def _read_constant(
+    label: str, name: str, constants: Constants, folder: Path, allowance: Allowance
+) -> Array:
     value, visited = constants.get(name), {name}
     # An exporter that shares weights between nodes writes Identity.
     while (
@@ -146,6 +224,7 @@ def _read_constant(label: str, name: str, constants: Constants, folder: Path) ->
         and getattr(value, "op_type", None) == "Identity"
         and value.input[0] not in visited
     ):
+        allowance.spend(label, CHAIN_STEPS, "steps")
         visited.add(value.input[0])
         value = constants.get(value.input[0])
     if isinstance(value, onnx.NodeProto) and value.op_type == "Constant":
@@ -158,14 +237,35 @@ def _read_constant(label: str, name: str, constants: Constants, folder: Path) ->
             f"{label}, {name}, is not in the file but comes from {origin}: "
             "only constant weights can be audited; fold constants first"
         )
+    if value.data_type == onnx.TensorProto.STRING:
+        raise TargetError(f"{label}, {name}, holds texts")
     try:
-        if uses_external_data(value):
-            load_external_data_for_tensor(value, str(folder))
+        external = uses_external_data(value)
+        if external:
+            _allow_external(value, folder, allowance)
+        allowance.spend(name, ARRAY_BYTES + 8 * math.prod(max(n, 0) for n in value.dims))
+        if external:
+            copy = onnx.TensorProto()  # which does not stay in the model with its data
+            copy.CopyFrom(value)
+            load_external_data_for_tensor(value := copy, str(folder))
         array: Array = numpy_helper.to_array(value)
+    except ArchiveError:
+        raise
+    except OSError as error:
+        raise TargetError(f"{label}, {name}, cannot be read: {error.strerror}") from error
     # Protobuf, NumPy, the checker and the file system raise many exceptions for a damaged tensor.
     except Exception as error:
         raise TargetError(f"{label}, {name}, cannot be read: {first_line(error)}") from error
     return array
+
+
+def _allow_external(tensor: Any, folder: Path, allowance: Allowance) -> None:
+    """Count a file of external data as a part of the model's, once."""
+    location = folder / ExternalDataInfo(tensor).location
+    with open_plain(location, links=False) as file:
+        if location not in allowance.files:
+            allowance.files.add(location)
+            allowance.size += file_size(file)
 
 
 def _check_shapes(label: str, op: str, arrays: Mapping[str, Array], hidden: Any) -> None:
@@ -201,7 +301,7 @@ def _decode_strings(value: Any) -> Any:
     return [_decode_strings(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def read_onnx(path: Path) -> StoredArrays:
+def read_onnx(file: IO[bytes]) -> StoredArrays:
     """Read W, R, B and P of each recurrent node, and the initializers of other nodes.
 
     The arrays of a node are named ``NODE/W`` and so on; its cell is recorded.
@@ -210,14 +310,16 @@ def read_onnx(path: Path) -> StoredArrays:
     ------
     TargetError
         As :func:`recurrent_nodes`.
+    ArchiveError
+        If it takes more than a file of its size may.
     """
-    stored, used = StoredArrays(), set()
-    for label, (node, constants, model) in recurrent_nodes(path).items():
-        used |= set(node.input)
+    folder = Path(file.name).parent
+    model, allowance = _load_model(file)
+    stored, used = StoredArrays(allowance), set()
+    for label, found in _nodes_of(model, allowance).items():
+        used |= set(found.node.input)
         try:
-            read = read_node(
-                label, node, constants, model, path.parent, (*HALF_DTYPES, "float32", "float64")
-            )
+            read = read_node(label, found, folder, (*HALF_DTYPES, "float32", "float64"))
             cell = cell_of(read)
         except TargetError as error:
             stored.skipped[label] = str(error)
@@ -229,12 +331,12 @@ def read_onnx(path: Path) -> StoredArrays:
         )
     own = {
         _decode_strings(tensor.name): tensor
-        for tensor in _load_model(path).graph.initializer
+        for tensor in model.graph.initializer
         if tensor.name not in used
     }
     for name in own:
         try:
-            stored.add(name, _read_constant("an initializer", name, own, path.parent))
+            stored.add(name, _read_constant("an initializer", name, own, folder, allowance))
         except TargetError as error:
             stored.skipped[name] = str(error)
     return stored

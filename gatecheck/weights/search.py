@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from gatecheck._util.plain_files import Allowance
 from gatecheck._util.typing import Array
 from gatecheck.cells import LSTM, RNN, Cell, as_cell
 from gatecheck.conventions import CONVENTIONS, Convention, as_convention
@@ -102,8 +103,15 @@ def search_layers(
     cell: str | Cell | None = None,
     convention: str | Convention | None = None,
     metadata: Mapping[str, LayerMetadata | None] | None = None,
+    allowance: Allowance | None = None,
 ) -> SearchResult:
-    """Return the layers and the reasons for rejections; see :func:`find_layers`."""
+    """Return the layers and the reasons for rejections; see :func:`find_layers`.
+
+    Raises
+    ------
+    ArchiveError
+        If there are more readings to try than the allowance of the file has.
+    """
     only = None if cell is None else as_cell(cell).layer_cell
     named: dict[str, tuple[int, Array]] = {}
     for k, (name, array) in enumerate(arrays.items()):
@@ -143,6 +151,8 @@ def search_layers(
                     named,
                     only or (layer_metadata.cell if layer_metadata else None),
                 ):
+                    if allowance is not None:
+                        allowance.spend(f"the search at {place.name}", 1, "readings")
                     for reading in candidates(
                         candidate,
                         place,

@@ -9,15 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gatecheck._util.plain_files import ARRAY_BYTES, Allowance
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell
-from gatecheck.errors import WeightsFileError, printable
+from gatecheck.errors import printable
 
-LIMIT = 8 * 2**30
-"""Limit in bytes of the arrays of a file.
-
-A small file can declare any size, by compression or by a shape without data.
-"""
+MAX_NAME = 4096
+"""Largest number of characters of a name."""
 
 HALF_DTYPES = ("float16", "bfloat16")
 
@@ -46,6 +44,8 @@ class StoredArrays:
 
     Attributes
     ----------
+    allowance
+        What reading the file may take.
     arrays
         Arrays by name. Floats of 16 bits are widened to float64, exactly; all others are as in the
         file.
@@ -54,32 +54,29 @@ class StoredArrays:
         not a framework's cell.
     skipped
         By name, the reason why an array or a layer is left out.
-    size
-        Bytes admitted so far.
     """
 
+    allowance: Allowance
     arrays: dict[str, Array] = field(default_factory=dict)
     metadata: dict[str, LayerMetadata | None] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    size: int = 0
 
-    def count_bytes(self, name: str, shape: tuple[int, ...], itemsize: int) -> None:
-        """Count an array before it is allocated.
+    def spend_array(self, name: str, shape: tuple[int, ...], itemsize: int) -> None:
+        """Spend an array before it is allocated.
 
         Raises
         ------
-        WeightsFileError
-            If all arrays together would exceed :data:`LIMIT`.
+        ArchiveError
+            If it is more than the file may take.
         """
-        self.size += math.prod(shape) * max(itemsize, 8)  # it becomes float64
-        if self.size > LIMIT:
-            raise WeightsFileError(
-                f"{name} and what is before it unpack to {self.size:,} bytes, "
-                f"but gatecheck reads {LIMIT:,} at most"
-            )
+        size = math.prod(shape) * max(itemsize, 8)  # it becomes float64
+        self.allowance.spend(name, size + len(name) + ARRAY_BYTES)
 
     def add(self, name: str, array: Any) -> None:
-        """Add an array."""
+        """Add an array; one of a name that no layer has is skipped."""
+        if len(name) > MAX_NAME:
+            self.skipped[f"{name[:50]}…"] = f"its name has {len(name):,} characters"
+            return
         array = np.asarray(array)
         if array.dtype.name in HALF_DTYPES:
             array = as_float64(array)

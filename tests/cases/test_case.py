@@ -196,7 +196,7 @@ def write_extra_member(path):
 
 HOSTILE = {
     "missing": (lambda path: None, "there is no file"),
-    "a folder": (lambda path: path.mkdir(), "cannot be read: Is a directory"),
+    "a folder": (lambda path: path.mkdir(), "cannot be read: it is a folder"),
     "empty": (write_raw(b""), "does not hold a gatecheck case"),
     "text": (write_raw(b"W = [1, 2, 3]\n"), "does not hold a gatecheck case"),
     "binary": (write_raw(bytes(range(256)) * 8), "does not hold a gatecheck case"),

@@ -164,5 +164,54 @@ def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(UsageError, match=r"cannot be read: No such file"):
         read_spec(tmp_path / "none.toml")
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="it is not UTF-8 text"):
+    with pytest.raises(UsageError, match="is not UTF-8 text"):
         read_spec(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (f"hidden = {list(range(1, 1430))}", "10,003"),
+        (
+            f"[[network]]\ncell = 'rnn'\ninit = 'uniform'\nhidden = {list(range(1, 10002))}",
+            "10,001",
+        ),
+        (
+            f"[[training]]\ncell = 'rnn'\ntask = 'copy'\nlag = {list(range(1, 101))}\n"
+            f"hidden = {list(range(1, 101))}",
+            "10,007",
+        ),
+    ],
+)
+def test_combinations_are_counted_before_they_are_made(text, count):
+    with pytest.raises(UsageError, match=f"makes {count} combinations .* has 10,000 at most"):
+        parse_spec(text)
+
+
+def test_jobs_are_counted():
+    assert parse_spec("seeds = 14285").seeds == 14285
+    with pytest.raises(UsageError, match=r"networks times their seeds are 100,002, .* has 100,000"):
+        parse_spec("seeds = 14286")
+
+
+@pytest.mark.parametrize("before", [0, 1, 7, 300])
+def test_the_line_of_a_mistake_is_the_first_that_has_it(before):
+    lines = [
+        *["# a comment"] * before,
+        "title = '''",
+        "x",
+        "'''",
+        "hidden = [",
+        "1,",
+        "'x']",
+        "# end",
+    ]
+    with pytest.raises(UsageError, match=f"line {before + 6}: hidden is"):
+        parse_spec("\n".join(lines))
+    with pytest.raises(UsageError, match=f"line {before + 8}: wrong is not a key"):
+        parse_spec("\n".join([*lines, "wrong = 3", "# more"]).replace("'x'", "2"))
+
+
+def test_the_line_is_left_out_where_it_takes_long():
+    with pytest.raises(UsageError, match=r"^s.toml: hidden is 'x'"):
+        parse_spec("hidden = [\n" + "1,\n" * 20_000 + "'x']", "s.toml")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ def test_hdf5_reads_its_own_file_alone(tmp_path):
     with h5py.File(path, "w") as file:
         file.create_dataset("a", (2**40,), "f4", chunks=(1024,))
     assert path.stat().st_size < 10_000
-    assert_refused(path, "a and what is before it unpack to")
+    assert_refused(path, "a, with what is before it, takes [0-9,]+ chunks")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,8 @@ def test_invalid_configurations(tmp_path, config):
         model__weights__h5=(tmp_path / "w.h5").read_bytes(),
     )
     message = error_message(path)
-    assert not message or "w.keras is damaged, or not a Keras model" in message
+    assert not message or re.search(
+        r"w.keras is damaged, or not a Keras model|its config.json is (not JSON|nested)", message
+    )
     zipped(path, config__json="{}", metadata__json="{}")
     assert_refused(path, "is damaged, or not a Keras model: .*model.weights.h5")

@@ -29,7 +29,7 @@ def test_a_checkpoint_of_odd_things(tmp_path):
     assert "all.0.sparse" in files.read(path).skipped
     torch.save({"w": torch.zeros(1).expand(2**20, 2**20)}, path)
     assert path.stat().st_size < 10_000
-    assert_refused(path, "w and what is before it unpack to 8,796,093,022,208 bytes")
+    assert_refused(path, "w, with what is before it, takes 8,796,093,[0-9,]+ bytes")
     zipped(path, **{"net/constants__pkl": b"", "net/data__pkl": b""})
     assert_refused(path, "it is a TorchScript archive, which is code: save module.state_dict")
     torch.save(torch.nn.LSTM(2, 3), path)

@@ -26,6 +26,7 @@ from gatecheck._util.arithmetic import arithmetic
 from gatecheck._util.atomic_write import TEMP_SUFFIX, atomic_writer, make_folder
 from gatecheck._util.cache_dir import package_sources, source_digest
 from gatecheck._util.npz import read_npz
+from gatecheck._util.plain_files import Allowance, file_size, open_plain
 from gatecheck._util.typing import Array
 from gatecheck._util.versions import versions
 from gatecheck.errors import GatecheckWarning, UsageError, first_line, shorten
@@ -298,12 +299,15 @@ def _read_part(file: Path, key: str) -> dict[str, Array]:
         If it is not a file that :func:`_write_part` makes.
     """
     try:
-        with zipfile.ZipFile(file) as members:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
-                raise _InvalidPartError("it is compressed")  # and might unpack to more than fits
-        arrays = read_npz(file, file.stat().st_size)
+        with open_plain(file) as opened:
+            with zipfile.ZipFile(opened) as members:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
+                    raise _InvalidPartError("it is compressed")  # and we compress none
+            arrays = read_npz(opened, Allowance(file_size(opened)))
     except (FileNotFoundError, _InvalidPartError):
         raise
+    except OSError as error:
+        raise _InvalidPartError(error.strerror or first_line(error)) from None
     except Exception as error:  # damaged bytes can end in any error of zipfile, zlib and NumPy
         raise _InvalidPartError(shorten(first_line(error))) from None
     stored_key = arrays.pop("key", None)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck._util.plain_files import open_plain
 from gatecheck._util.typing import Array
 from gatecheck.cells import Cell, as_cell, require_plain_cell
 from gatecheck.cells.initializers import initializer
@@ -223,8 +224,12 @@ def file_digests(entry: NetworkSpec) -> dict[str, str]:
     """Return digests of an entry's files, on whose contents the result depends."""
     program = loading.target_file(entry.target) if entry.target is not None else None
     files = {"weights": entry.weights, "data": entry.data, "target": program}
-    return {
-        key: hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        for key, path in files.items()
-        if path is not None
-    }
+    return {key: _digest(path) for key, path in files.items() if path is not None}
+
+
+def _digest(path: str | Path) -> str:
+    try:
+        with open_plain(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import array
 import csv
+import io
 import math
-import os
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from gatecheck._util.npz import read_npy
+from gatecheck._util.plain_files import Allowance, file_size
 from gatecheck._util.typing import Array
 from gatecheck.errors import InputError, WeightsFileError, shorten
 from gatecheck.weights.files import call_reader
@@ -18,6 +21,9 @@ from gatecheck.weights.numpy_files import read_npz
 from gatecheck.weights.stored import as_float64
 
 SUFFIXES = (".npy", ".npz", ".csv")
+MAX_HEADER = 2**16
+"""Most characters of the first line that are searched for a separator."""
+
 MAX_QUOTED = 30
 """Most characters of a table cell that a message quotes."""
 
@@ -121,13 +127,13 @@ def cut_windows(sequences: Array, steps: int) -> Array:
     )
 
 
-def _read_npy_array(path: Path) -> Array:
-    with open(path, "rb") as file:
-        return read_npy("it", file, os.fstat(file.fileno()).st_size)
+def _read_npy_array(file: IO[bytes]) -> Array:
+    Allowance(file_size(file)).spend("it", file_size(file))
+    return read_npy("it", file, file_size(file))
 
 
-def _read_npz_array(path: Path) -> Array:
-    arrays = read_npz(path).arrays
+def _read_npz_array(file: IO[bytes]) -> Array:
+    arrays = read_npz(file).arrays
     if "x" not in arrays and len(arrays) != 1:
         raise WeightsFileError(
             f"it holds the arrays {', '.join(arrays) or 'none'}, "
@@ -136,13 +142,14 @@ def _read_npz_array(path: Path) -> Array:
     return arrays["x"] if "x" in arrays else next(iter(arrays.values()))
 
 
-def _read_csv(path: Path, D: int) -> Array:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        first_line = file.readline()
+def _read_csv(opened: IO[bytes], D: int) -> Array:
+    path = Path(opened.name)
+    with io.TextIOWrapper(opened, newline="", encoding="utf-8-sig") as file:
+        first_line = file.readline(MAX_HEADER)
         file.seek(0)
         delimiter = next((separator for separator in ";\t" if separator in first_line), ",")
         reader = csv.reader(file, delimiter=delimiter)
-        rows: list[list[float]] = []
+        rows = array.array("d")
         header: list[str] = []
         for cells in reader:
             if not any(cell.strip() for cell in cells):
@@ -155,15 +162,13 @@ def _read_csv(path: Path, D: int) -> Array:
                     f"{path}, row {reader.line_num}: {len(cells)} columns, "
                     f"but the network takes D = {D}"
                 )
-            rows.append(
-                [
-                    _parse_finite(path, reader.line_num, k, cell, header)
-                    for k, cell in enumerate(cells)
-                ]
+            rows.extend(
+                _parse_finite(path, reader.line_num, k, cell, header)
+                for k, cell in enumerate(cells)
             )
     if not rows:
         raise InputError(f"{path} has no rows of numbers")
-    return np.array(rows)
+    return np.array(rows).reshape(-1, D)
 
 
 def _parse_float(cell: str) -> float | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gatecheck._util.plain_files import open_plain
 from gatecheck._util.typing import Array
 from gatecheck.errors import ContractError, TargetCrashError, TargetError
 from gatecheck.targets.adapters.foreign import (
@@ -119,8 +120,12 @@ def adapt(
         If the library or the function cannot be found, or its description is wrong.
     """
     label = f"{path}:{symbol}"
-    if not Path(path).is_file():
-        raise TargetError(f"there is no file {path}")
+    try:
+        open_plain(path).close()
+    except FileNotFoundError as error:
+        raise TargetError(f"there is no file {path}") from error
+    except OSError as error:
+        raise TargetError(f"{path} cannot be loaded: {error.strerror}") from error
     try:
         # CDLL looks for a bare name among the system's libraries.
         library = ctypes.CDLL(str(Path(path).absolute()))

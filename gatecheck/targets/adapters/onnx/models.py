@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gatecheck._util.plain_files import open_plain
+from gatecheck._util.text import list_names
 from gatecheck.cells import as_cell
-from gatecheck.errors import TargetError, UsageError
+from gatecheck.errors import ArchiveError, TargetError, UsageError, shorten
 from gatecheck.targets.adapters.onnx.operators import Engine, OnnxLayer, operator_layer
 from gatecheck.weights.onnx_files import read_node, recurrent_nodes
+from gatecheck.weights.onnx_nodes import Node
 
 ONNX_SUFFIX = ".onnx"
+
+MAX_LISTED = 20
+"""Number of nodes that a message names."""
 
 
 def adapt_node(engine: Engine, name: str, cell: str | None) -> OnnxLayer:
@@ -31,20 +37,32 @@ def adapt_node(engine: Engine, name: str, cell: str | None) -> OnnxLayer:
     if not found and not name.endswith(ONNX_SUFFIX):
         return operator_layer(engine, name, cell)
     file = path + ONNX_SUFFIX if found else name
-    nodes = recurrent_nodes(Path(file))
-    listed = ", ".join(nodes)
-    if not nodes:
-        raise TargetError(f"{file} has no RNN, GRU or LSTM")
-    if not node and len(nodes) > 1:
-        raise UsageError(
-            f"{file} has {len(nodes)} recurrent nodes; choose one with {file}:NODE, of {listed}"
-        )
-    chosen = node or listed
-    if chosen not in nodes:
-        raise UsageError(f"{file} has no recurrent node {chosen}; it has {listed}")
-    label = f"{file}:{chosen}"
-    content = read_node(label, *nodes[chosen], Path(file).parent)
+    label, content = _read_file(file, node)
     implementation = OnnxLayer(engine, content, label)
     if cell is not None and as_cell(cell) != implementation.cell:
         raise UsageError(f"{label} is a {implementation.cell}; --cell {cell} does not apply to it")
     return implementation
+
+
+def _read_file(file: str, node: str) -> tuple[str, Node]:
+    """Return the label and the content of a node; the only one needs no name."""
+    try:
+        with open_plain(file) as opened:
+            nodes = recurrent_nodes(opened)
+            if not nodes:
+                raise TargetError(f"{file} has no RNN, GRU or LSTM")
+            listed = list_names(list(nodes), MAX_LISTED)
+            if not node and len(nodes) > 1:
+                raise UsageError(
+                    f"{file} has {len(nodes)} recurrent nodes; "
+                    f"choose one with {file}:NODE, of {listed}"
+                )
+            chosen = node or next(iter(nodes))
+            if chosen not in nodes:
+                raise UsageError(f"{file} has no recurrent node {chosen}; it has {listed}")
+            label = f"{file}:{chosen}"
+            return label, read_node(label, nodes[chosen], Path(file).parent)
+    except OSError as error:
+        raise TargetError(f"{file} cannot be read: {error.strerror}") from error
+    except ArchiveError as error:
+        raise TargetError(shorten(f"{file} cannot be used: {error}")) from error

@@ -1,0 +1,1 @@
+"""Small files made to cost a reader much: see ``attacks.py``."""
