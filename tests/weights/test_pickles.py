@@ -1,4 +1,4 @@
-"""What unpickling would take."""
+"""Check of pickles by what they would unfold to."""
 
 import collections
 import io
