@@ -335,7 +335,7 @@ def test_a_hostile_answer_is_one_line(folder, ending, data, message):
             lambda m: m["cases"][0]["files"].update({"cases/rnn-1.npz": 3}),
             "a checksum that is not 64 hexadecimal digits",
         ),
-        (lambda m: m["cases"][0].update(cell="lstm-layers9999"), "which is more than 64"),
+        (lambda m: m["cases"][0].update(cell="lstm-layers999"), "which is more than 64"),
         (lambda m: m["cases"][0].update(cell="gru-before"), "cannot express a GRU"),
         (lambda m: m["cases"].append(m["cases"][0]), "it names a case twice"),
     ],
