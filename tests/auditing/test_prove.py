@@ -124,7 +124,8 @@ def test_a_refuted_activation_fails_the_audit(short_profile):
     ],
 )
 def test_invalid_activations_are_not_proved(shown, says):
-    target = type("Hostile", (Builtin,), {"activations": shown, "dtypes": ("float32",)})("rnn")
+    target = type("Hostile", (Builtin,), {"dtypes": ("float32",)})("rnn")
+    target.activations = shown
     (found,) = prove.prove_activations(subject(target), ignore_progress)
     assert (found.outcome, says in found.detail) == ("not proved", True), found
 
