@@ -111,7 +111,9 @@ def test_what_is_done_is_kept_and_the_rest_ends_at_the_same_bytes(folder, expect
 def test_a_killed_sweep_resumes_too(folder, expected):
     status, _, errors = interrupt_command(f"{SWEEP} --workers 2 --out mine", signal.SIGTERM)
     assert status == 128 + signal.SIGTERM
-    assert errors == ""
+    (said,) = errors.splitlines()
+    assert said.startswith("gatecheck: interrupted by SIGTERM; ")
+    assert said.endswith("--resume")
     done = CliRunner().invoke(main, [*SWEEP.split(), "--out", "mine", "--resume"])
     assert done.exit_code == 0, done.output
     assert (folder / "mine" / "decay.json").read_bytes() == expected
