@@ -123,7 +123,7 @@ def test_a_target_that_interrupts_is_a_finding(run_gatecheck):
         "audit", "interrupted.py:MyLSTM", *ONE_PROPERTY[:2], "--only", "forward_within_budget"
     )
     assert status == 1
-    assert "the target raised KeyboardInterrupt" in printed
+    assert "forward raised KeyboardInterrupt" in printed
     assert "Traceback" not in printed
 
 
