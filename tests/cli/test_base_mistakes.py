@@ -39,7 +39,11 @@ MISTAKES = [
     ),
     ("audit builtin:gru --replay none.npz", 2, "there is no file none.npz"),
     ("audit builtin:gru --replay correct.py", 2, "correct.py does not hold a gatecheck case"),
-    ("audit builtin:gru --replay .", 2, ". cannot be read: it is a folder, but should be a plain file"),
+    (
+        "audit builtin:gru --replay .",
+        2,
+        ". cannot be read: it is a folder, but should be a plain file",
+    ),
     (
         "audit builtin:rnn --profile quick --only outputs_are_causal --json none/out.json",
         2,

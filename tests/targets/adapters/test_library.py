@@ -89,10 +89,9 @@ def test_complex_arrays_are_never_passed(library):
     found, case = load(f"{library('cells.c')}:gru"), random_case("gru", 0)
     arguments = found.arguments(case)
     with pytest.raises(
-        TargetCrashError,
-        match=r"TypeError: .*gru takes arrays of one dtype, float32 or float64, not .*complex128",
+        TypeError, match="gru takes arrays of one dtype, float32 or float64, not complex128"
     ):
-        found.call("forward", arguments["params"], arguments["x"] + 0j, arguments["h0"])
+        found.session.target.forward(arguments["params"], arguments["x"] + 0j, arguments["h0"])
 
 
 def test_a_refusal_is_a_finding(library):
