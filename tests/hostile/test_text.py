@@ -293,7 +293,7 @@ def test_pytest(folder):
     out = done.stdout.decode()
     assert "forward_within_budget crashed" in out
     assert acting(out) == set()
-    assert out.count(MARKUP) > 1
+    assert MARKUP in out
 
 
 # ---- no other way out

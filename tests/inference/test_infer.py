@@ -250,7 +250,7 @@ BAD = [
     (lambda D, H: {"W": (D, D * H)}, "the axes of W are not multiples of D and H"),
     (lambda D, H: {f"W{D}": (D, H)}, "gives other arrays for other sizes"),
     (lambda D, H: 1 / 0, "shapes raised ZeroDivisionError"),
-    (lambda D, H: [(D, H)], "shapes raised AttributeError"),
+    (lambda D, H: [(D, H)], "returned a list of 1 items"),
 ]
 
 

@@ -25,7 +25,7 @@ def make_folder(parent: str | None = None) -> tempfile.TemporaryDirectory[str]:
     """Return a temporary folder, which is removed later if this process is killed."""
     folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True)
     owner = {"pid": os.getpid(), "started": _start_time(os.getpid())}
-    Path(folder.name, OWNER).write_text(json.dumps(owner))
+    Path(folder.name, OWNER).write_bytes(json.dumps(owner).encode())
     return folder
 
 
