@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from gatecheck._util.import_path import ADDED, SAFE
+from gatecheck._util.import_path import safe_path_for_children
 from gatecheck.auditing.isolation.leftovers import MARK
 
 START_S = 30.0
@@ -52,9 +52,8 @@ def _environment(folder: str) -> dict[str, str]:
     """Return the environment of the process, whose temporary files are removed."""
     temporary = Path(folder, "tmp")
     temporary.mkdir(exist_ok=True)
-    safe = {} if SAFE in os.environ else {SAFE: "1", ADDED: "1"}
     places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-    return {**os.environ, **safe, **places, MARK: folder}
+    return {**os.environ, **places, MARK: folder}
 
 
 class _Supervised:
@@ -65,7 +64,7 @@ class _Supervised:
         self._ended: list[int | None] = []
         module = "gatecheck.auditing.isolation.supervisor"
         command = [sys.executable, "-m", module, str(theirs.fileno()), folder, str(memory)]
-        with theirs:
+        with theirs, safe_path_for_children():
             self._supervisor = subprocess.Popen(
                 command,
                 pass_fds=[theirs.fileno()],
@@ -129,7 +128,8 @@ class _Supervised:
 class _Spawned:
     """Launcher of single processes, where there is no fork.
 
-    Processes that they start in their turn are not ended."""
+    Processes that they start in their turn are not ended.
+    """
 
     peer = None
 
@@ -140,7 +140,7 @@ class _Spawned:
     def start(self) -> socket.socket:
         module = "gatecheck.auditing.isolation.worker"
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, safe_path_for_children():
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, self._folder, str(self._memory)],
                 env=_environment(self._folder),

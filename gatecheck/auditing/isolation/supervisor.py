@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gatecheck._util.import_path import restore_environment
 from gatecheck.auditing.isolation import worker
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> None:
         ``start`` with a descriptor, ``abort`` or ``end``; the answers are lines of JSON: the status
         with which a process ended, or null when all have.
     """
+    restore_environment()
     descriptor, folder, memory = int(arguments[0]), arguments[1], int(arguments[2])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # the judge decides

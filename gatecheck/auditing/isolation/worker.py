@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gatecheck._util.import_path import restore_environment
 from gatecheck.auditing.isolation.messages import Channel, PeerEndedError
 from gatecheck.errors import GatecheckError, GatecheckWarning, printable, route_warnings
 from gatecheck.implementation.declarations import read_declarations
@@ -156,5 +157,6 @@ def _limit(memory: int) -> None:
 
 if __name__ == "__main__":
     # Where there is no fork; the connection comes over the standard input.
+    restore_environment()
     shared = sys.stdin.buffer.read()
     serve(socket.fromshare(shared), sys.argv[1], int(sys.argv[2]))  # type: ignore[attr-defined]

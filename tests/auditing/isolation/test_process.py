@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from gatecheck._util import import_path
 from gatecheck.auditing import explore
 from gatecheck.auditing.audit import run_audit
 from gatecheck.auditing.isolation import process as isolation
@@ -183,6 +184,21 @@ def test_a_target_that_cannot_be_loaded_is_an_error_in_a_line(
 def test_usage_error_stays_a_usage_error(process):
     with pytest.raises(UsageError, match="there is no cell 'x'"):
         process.load(f"{HOSTILE}:CorrectRNN", TargetOptions(cell="x"))
+
+
+def test_a_target_and_what_it_starts_have_the_usual_import_path(process, tmp_path, monkeypatch):
+    monkeypatch.delenv(import_path.SAFE, raising=False)
+    (tmp_path / "neighbor.py").write_text("")
+    (tmp_path / "script.py").write_text("import neighbor")
+    source = (
+        "import os, pathlib, subprocess, sys\n"
+        "script = pathlib.Path(__file__).with_name('script.py')\n"
+        "subprocess.run([sys.executable, script], check=True)\n"
+        f"assert not {{{import_path.SAFE!r}, {import_path.ADDED!r}}} & {{*os.environ}}\n"
+        f"{HOSTILE.read_text().replace('from __future__ import annotations', '')}"
+    )
+    (tmp_path / "mine.py").write_text(source)
+    assert process.load(f"{tmp_path / 'mine.py'}:CorrectRNN").cell.name == "rnn"
 
 
 # ---- nothing is left behind
