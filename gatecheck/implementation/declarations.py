@@ -15,7 +15,13 @@ from gatecheck.errors import GatecheckError, TargetError
 from gatecheck.implementation.custom import CustomSubject, custom_subject
 from gatecheck.implementation.custom_case import CUSTOM
 from gatecheck.implementation.environment import check_original_functions
-from gatecheck.implementation.plain import describe_value, safe_text, to_plain, type_name
+from gatecheck.implementation.plain import (
+    class_name,
+    describe_value,
+    safe_text,
+    to_plain,
+    type_name,
+)
 from gatecheck.implementation.protocol import OPTIONS
 from gatecheck.implementation.session import InProcess, Session
 from gatecheck.implementation.subject import Subject
@@ -33,7 +39,6 @@ DECLARED = (
     "notes",
     "packages",
     "time_axis",
-    "device",
     "activation_ulps",
 )
 """Attributes of a target that are read once."""
@@ -62,7 +67,7 @@ def read_declarations(target: Any, name: str | None = None) -> dict[str, Any]:
     -------
     dict
         :data:`DECLARED` as far as they are declared; ``name``, ``methods``, ``takes_lengths``,
-        ``activations``, ``has_activations``.
+        and ``activations``, their names.
 
     Raises
     ------
@@ -101,13 +106,8 @@ def make_instance(target: Any) -> Any:
         return target()
     except (Exception, SystemExit) as error:
         raise TargetError(
-            f"{type_name_of(target)}() raised {type_name(error)}: {safe_text(error)}"
+            f"{class_name(target)}() raised {type_name(error)}: {safe_text(error)}"
         ) from error
-
-
-def type_name_of(kind: type) -> str:
-    """Return the name of a class."""
-    return safe_text(type.__dict__["__name__"].__get__(kind))
 
 
 def _plain_declaration(value: Any) -> Any:

@@ -50,9 +50,14 @@ class UnreadArray(NamedTuple):
     dtype: str
 
 
+def class_name(kind: type) -> str:
+    """Return the name of a class, whatever the class says of itself."""
+    return printable(type.__dict__["__name__"].__get__(kind))[:MAX_NAME]
+
+
 def type_name(value: Any) -> str:
-    """Return the name of a value's class, whatever the class says of itself."""
-    return printable(type.__dict__["__name__"].__get__(type(value)))[:MAX_NAME]
+    """Return the name of a value's class; see :func:`class_name`."""
+    return class_name(type(value))
 
 
 def safe_text(value: Any) -> str:

@@ -231,13 +231,21 @@ def _call(
         return None, to_failure(call.method, error)
 
 
+def error_kind(error: errors.GatecheckError) -> str:
+    """Return the name of the nearest class of ours.
+
+    Others exist only where the target does.
+    """
+    return next(k.__name__ for k in type(error).__mro__ if ERRORS.get(k.__name__) is k)
+
+
 def to_failure(what: str, error: BaseException) -> Failure:
     """Return an exception that `what` raised as data.
 
     One of ours keeps its class, since an adapter raised it; any other is a TargetCrashError.
     """
     if isinstance(error, TargetError):
-        kind = next(k.__name__ for k in type(error).__mro__ if ERRORS.get(k.__name__) is k)
+        kind = error_kind(error)
         crashed = kind == "TargetError" and error.__cause__ is not None
         return Failure("TargetCrashError" if crashed else kind, safe_text(error), error.__cause__)
     text = f"{type_name(error)}: {safe_text(error)}".rstrip(": ")

@@ -1,7 +1,8 @@
-"""Messages between a judge and the process of a target, in a format without code.
+"""Messages between a judge and the process of a target.
 
-A message is a header of fixed size, JSON, and the bytes of arrays. Nothing that a target sends is
-executed here: it is either such a message, of limited size, or the target is lost.
+What a target sends is in a format without code: a header of fixed size, JSON, and the bytes of
+arrays. It is either such a message, of limited size, or the target is lost. The requests of the
+judge are trusted, and pickled.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from gatecheck._util.processes import signal_name
 from gatecheck.auditing.isolation.launch import Launcher, make_launcher
 from gatecheck.auditing.isolation.leftovers import make_folder, remove_leftovers
 from gatecheck.auditing.isolation.messages import Channel, PeerEndedError, ProtocolError
+from gatecheck.auditing.isolation.worker import OUTPUT, STACK
 from gatecheck.auditing.options import AS_DECLARED, TargetOptions
 from gatecheck.errors import (
     GatecheckError,
@@ -31,9 +32,6 @@ from gatecheck.implementation import Subject
 from gatecheck.implementation.custom import CustomSubject
 from gatecheck.implementation.declarations import check_overrides, subject_of
 from gatecheck.implementation.session import ERRORS, Answer, Call, Failure
-
-OUTPUT, STACK = "output", "stack"
-"""Files of the process: the target's output, and its stack at a signal."""
 
 TIMEOUT_S = 60.0
 """Time limit of a call, in seconds."""

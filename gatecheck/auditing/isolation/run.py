@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 from gatecheck.auditing.audit import make_subject
 from gatecheck.auditing.isolation.precompile import precompile_in_background
 from gatecheck.auditing.isolation.process import Isolation
 from gatecheck.auditing.options import AS_DECLARED, TargetOptions
 from gatecheck.checking.budgets import use_disk_cache
-from gatecheck.implementation import Subject
+from gatecheck.implementation import InProcess, Subject
 from gatecheck.implementation.custom import CustomSubject
 from gatecheck.targets import loading
 
@@ -35,6 +36,6 @@ def open_target(
         if not loading.is_builtin(target):
             yield make_subject(isolation.load(target, options))
             return
-        loaded = loading.load_implementation(target, **options._asdict())
-        with precompile_in_background(loaded.implementation):
-            yield make_subject(loading.load(target, **options._asdict()))
+        ours = loading.load(target, **options._asdict())
+        with precompile_in_background(cast(InProcess, ours.session).target):
+            yield make_subject(ours)

@@ -21,7 +21,14 @@ from gatecheck.auditing.isolation.messages import Channel, PeerEndedError
 from gatecheck.errors import GatecheckError, GatecheckWarning, printable, route_warnings
 from gatecheck.implementation.declarations import read_declarations
 from gatecheck.implementation.plain import MAX_TEXT, safe_text, type_name
-from gatecheck.implementation.session import ERRORS, Answer, Call, Failure, perform, to_failure
+from gatecheck.implementation.session import (
+    Answer,
+    Call,
+    Failure,
+    error_kind,
+    perform,
+    to_failure,
+)
 from gatecheck.targets import loading
 
 OUTPUT, STACK = "output", "stack"
@@ -107,8 +114,7 @@ def _loading_failure(error: BaseException) -> Failure:
     if isinstance(error, MemoryError):
         return Failure("TargetLostError", "its process ran out of memory")
     if isinstance(error, GatecheckError):
-        kind = next(k.__name__ for k in type(error).__mro__ if ERRORS.get(k.__name__) is k)
-        return Failure(kind, safe_text(error))
+        return Failure(error_kind(error), safe_text(error))
     if isinstance(error, Exception):
         return to_failure("loading it", error)
     return Failure(
